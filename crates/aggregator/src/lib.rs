@@ -1,0 +1,79 @@
+//! MARKET → STATS: candles of 5 minutes to a day, the 1-hour moving average every 30 minutes, the hour-of-day profile;
+//! and the tables of all of them.
+
+#![warn(missing_docs)]
+
+mod operator;
+mod output;
+mod show;
+
+use bus::task::{Context, EventTimeArgs};
+use bus::{Connection, task};
+use clap::{Parser, Subcommand};
+use service::{Health, HealthArgs, Program, Shutdown, TelemetryArgs};
+
+pub use operator::Aggregation;
+pub use show::{Format, ShowArgs, TableName};
+
+/// Hourly, daily, moving-average and hour-of-day statistics of the live prices.
+#[derive(Debug, Parser)]
+#[command(name = "aggregator", version)]
+pub struct Args {
+    /// How it logs.
+    #[command(flatten)]
+    pub telemetry: TelemetryArgs,
+    /// Where NATS is.
+    #[command(flatten)]
+    pub nats: bus::NatsArgs,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What the aggregator can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run until stopped: MARKET to STATS
+    Run(RunArgs),
+    /// Print a table: one row a window, in its newest revision, ordered by coin, quote and start
+    Show(ShowArgs),
+}
+
+/// Flags of `run`.
+#[derive(Debug, clap::Args)]
+pub struct RunArgs {
+    /// How event time is judged.
+    #[command(flatten)]
+    pub event_time: EventTimeArgs,
+    /// Where health is served.
+    #[command(flatten)]
+    pub health: HealthArgs,
+}
+
+impl Program for Args {
+    fn telemetry(&self) -> &TelemetryArgs {
+        &self.telemetry
+    }
+}
+
+/// Runs the aggregator until shutdown, or prints a table.
+///
+/// # Errors
+/// What waiting cannot mend: see [`task::run`]; for a table also a server that does not answer.
+pub async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
+    match args.command {
+        Command::Run(run) => {
+            let health = Health::new();
+            health.serve(&run.health, shutdown.clone()).await?;
+            let user = Aggregation::service();
+            let Some(connection) = Connection::wait(&args.nats, Some(user), &shutdown).await? else { return Ok(()) };
+            let context = Context { connection, shutdown, health, on_commit: None };
+            task::run(context, Aggregation::new(run.event_time.into())).await?;
+            Ok(())
+        }
+        Command::Show(show) => {
+            let connection = Connection::open(&args.nats, Some("reader")).await?;
+            show::show(&connection, &show).await
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! The step: accepted prices and heartbeats in, candles of longer windows and profile rows out.
+
+use bus::Kind;
+use bus::codec::lines;
+use bus::outputs::Outputs;
+use bus::task::{Input, Operator};
+use bus::topology::{STATS_STEP, STATS_WINDOWS, Step};
+use market::heartbeat::HeartbeatLine;
+use market::profile::Profile;
+use market::tick::{PriceLine, Tick};
+use market::watermark::Watermark;
+use market::windowing::{Issue, Settings, Windowing};
+use market::{Candle, Instrument, Window};
+use serde::{Deserialize, Serialize};
+
+/// MARKET → STATS.
+#[derive(Debug, Clone, Copy)]
+pub struct Aggregation {
+    settings: Settings,
+}
+
+impl Aggregation {
+    /// A step that judges event time as told. It must be told what the stream-processor is told.
+    pub fn new(settings: Settings) -> Self {
+        Self { settings }
+    }
+
+    /// The name of the service, which is its user's name too.
+    pub fn service() -> &'static str {
+        STATS_STEP.service
+    }
+}
+
+/// What is remembered of an instrument.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct State {
+    watermark: Watermark,
+    windows: Windowing,
+    profile: Profile,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self { watermark: Watermark::default(), windows: Windowing::new(&STATS_WINDOWS), profile: Profile::default() }
+    }
+}
+
+/// What was done with the records of a partition.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Prices aggregated.
+    pub prices: u64,
+    /// Windows that became final, of all kinds.
+    pub candles: u64,
+    /// Lines of MARKET that could not be read; none is expected.
+    pub unreadable: u64,
+}
+
+impl Operator for Aggregation {
+    const STEP: Step = STATS_STEP;
+    type State = State;
+    type Counts = Counts;
+
+    fn settings(&self) -> String {
+        format!("1 disorder={} lateness={}", self.settings.disorder.ms(), self.settings.lateness.ms())
+    }
+
+    fn apply(&self, input: Input<'_>, state: &mut State, counts: &mut Counts, outputs: &mut Outputs) {
+        for (_, raw) in lines(input.payload) {
+            let is_read = if input.kind == Kind::Price.token() {
+                let price = serde_json::from_slice::<PriceLine<'_>>(raw);
+                price.map(|price| self.price(&price.tick(), input.instrument, state, counts, outputs)).is_ok()
+            } else {
+                let heartbeat = serde_json::from_slice::<HeartbeatLine<'_>>(raw);
+                heartbeat.map(|heartbeat| self.heartbeat(&heartbeat, input.instrument, state, counts, outputs)).is_ok()
+            };
+            counts.unreadable += u64::from(!is_read);
+        }
+    }
+
+    fn provisional(&self, instrument: &Instrument, state: &State) -> Vec<Candle> {
+        state.windows.provisional(instrument).collect()
+    }
+}
+
+impl Aggregation {
+    fn price(
+        &self,
+        tick: &Tick,
+        instrument: &Instrument,
+        state: &mut State,
+        counts: &mut Counts,
+        outputs: &mut Outputs,
+    ) {
+        counts.prices += 1;
+        let before = state.watermark.value(self.settings.disorder);
+        state.profile.add(tick);
+        state.watermark.observe(tick.event);
+        let after = state.watermark.value(self.settings.disorder);
+        let mut issue = issuer(instrument, &state.profile, counts, outputs);
+        state.windows.push(tick, before, &mut issue);
+        state.windows.advance(after, self.settings, &mut issue);
+    }
+
+    fn heartbeat(
+        &self,
+        heartbeat: &HeartbeatLine<'_>,
+        instrument: &Instrument,
+        state: &mut State,
+        counts: &mut Counts,
+        outputs: &mut Outputs,
+    ) {
+        let mut issue = issuer(instrument, &state.profile, counts, outputs);
+        if heartbeat.flush {
+            state.windows.flush(&mut issue);
+        } else {
+            state.watermark.observe(heartbeat.event());
+            let watermark = state.watermark.value(self.settings.disorder);
+            state.windows.advance(watermark, self.settings, &mut issue);
+        }
+    }
+}
+
+/// Writes candles as their windows are issued, and the profile row of an hour with every 1-hour candle of it.
+fn issuer<'a>(
+    instrument: &'a Instrument,
+    profile: &'a Profile,
+    counts: &'a mut Counts,
+    outputs: &'a mut Outputs,
+) -> impl FnMut(Issue<'_>) + 'a {
+    move |issue| {
+        counts.candles += u64::from(issue.is_first);
+        outputs.append_newest(Kind::Stats(issue.window), issue.start.ms(), &issue.candle(instrument));
+        if issue.window == Window::Hour {
+            let hour = issue.start.hour_of_day();
+            if let Some(row) = profile.row(instrument, hour) {
+                outputs.append_newest(Kind::HourOfDay, i64::from(hour), &row);
+            }
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! `topology`: creates the streams, shows where every step stands, waits until all is committed.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use service::{Program, Shutdown, TelemetryArgs};
+
+mod limits;
+mod output;
+mod plan;
+mod show;
+mod wait;
+
+/// The streams of the pipeline: plan and apply them, show where every step stands, wait until all is committed.
+#[derive(Debug, Parser)]
+#[command(name = "topology", version)]
+struct Args {
+    #[command(flatten)]
+    telemetry: TelemetryArgs,
+    #[command(flatten)]
+    nats: bus::NatsArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show what `apply` would do, without doing it; exit code 1 when streams are missing or differ
+    Plan(limits::LimitArgs),
+    /// Create what is missing and raise limits; refuses whatever could lose data
+    Apply(limits::LimitArgs),
+    /// Show positions, lag and counts of every step
+    Show(show::ShowArgs),
+    /// Wait until every step has committed all of its input
+    Wait(wait::WaitArgs),
+}
+
+impl Program for Args {
+    fn telemetry(&self) -> &TelemetryArgs {
+        &self.telemetry
+    }
+}
+
+fn main() -> ExitCode {
+    service::main(run, bus::exit_code)
+}
+
+async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
+    let connection = bus::Connection::open(&args.nats, Some("admin")).await?;
+    match args.command {
+        Command::Plan(limits) => plan::plan(&connection, &limits.into()).await,
+        Command::Apply(limits) => plan::apply(&connection, &limits.into()).await,
+        Command::Show(args) => show::show(&connection, &args).await,
+        Command::Wait(args) => wait::wait(&connection, &args, &shutdown).await,
+    }
+}

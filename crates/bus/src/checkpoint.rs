@@ -1,0 +1,357 @@
+//! Where a partition stands: its position and the states of its instruments, in the stream that holds its results.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use async_nats::{Message, StatusCode};
+use bytes::Bytes;
+use futures::StreamExt;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tokio::time::Instant;
+
+use crate::connect::{ANSWER_MAX, Connection, Reminder};
+use crate::error::{Disposition, Error};
+use crate::history::{self, Stored, next_on_subject};
+use crate::reader::{consumer_name, create_consumer, delete_consumer};
+use crate::subject;
+use crate::topology::{Step, Stream};
+
+/// Most subjects that one isolated read returns. The server's own limit is 1,024.
+const ISOLATED_MAX: u64 = 1_000;
+/// How often equal positions with unequal sums are read again before they count as torn.
+const TORN_READS_MAX: u32 = 10;
+/// Most outputs that a torn batch can have left behind its position.
+const ORPHANS_MAX: usize = 1_000;
+const AGAIN: Duration = Duration::from_millis(10);
+const RETRY_MIN: Duration = Duration::from_millis(50);
+const RETRY_MAX: Duration = Duration::from_millis(500);
+/// How long a pass over more states than one read returns may take.
+const PASS_MAX: Duration = Duration::from_secs(5);
+/// Version of the encoding of states.
+const STATE_VERSION: u8 = 1;
+
+/// The position of a partition, the last message of every commit.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Position<C> {
+    /// Last input sequence that the partition has consumed.
+    pub position: u64,
+    /// Highest input sequence up to which nothing for this partition can be missing.
+    pub frontier: u64,
+    /// Id of the batch that stored it.
+    pub batch: String,
+    /// When the input stream was created: the identity of the log.
+    pub input_created: String,
+    /// Partitions of the topology.
+    pub partitions: u32,
+    /// Hash of the settings that shape results.
+    pub config: String,
+    /// How many instruments have a state.
+    pub states: u64,
+    /// How many inputs were applied to these states, all together.
+    pub applied: u64,
+    /// The step's own counts.
+    pub counts: C,
+}
+
+/// What was recovered.
+#[derive(Debug)]
+pub struct Checkpoint<S, C> {
+    /// Stream sequence of the position message: the fence. 0 when there is none.
+    pub fence: u64,
+    /// The position; `None` when nothing was ever committed.
+    pub position: Option<Position<C>>,
+    /// The states.
+    pub states: Vec<InstrumentState<S>>,
+}
+
+/// The state of one instrument.
+#[derive(Debug)]
+pub struct InstrumentState<S> {
+    /// Coin, as in the subject.
+    pub coin: String,
+    /// Quote currency, as in the subject.
+    pub quote: String,
+    /// Inputs applied to it.
+    pub applied: u64,
+    /// The step's state.
+    pub state: S,
+}
+
+/// Encodes a state with the number of inputs applied to it.
+pub(crate) fn encode_state<S: Serialize>(applied: u64, state: &S) -> Bytes {
+    let bytes = postcard::to_allocvec(&(STATE_VERSION, applied, state));
+    bytes.expect("states are plain data and memory takes every byte").into()
+}
+
+fn decode_state<S: DeserializeOwned>(stored: &Stored) -> Result<InstrumentState<S>, Error> {
+    let unreadable = |detail: String| Error::Unreadable { what: format!("state {}", stored.subject), detail };
+    let (coin, quote) =
+        subject::state_instrument(&stored.subject).ok_or_else(|| unreadable("its subject".to_owned()))?;
+    match stored.payload.first() {
+        Some(&STATE_VERSION) => {}
+        version => return Err(unreadable(format!("version {version:?}"))),
+    }
+    let (_, applied, state): (u8, u64, S) =
+        postcard::from_bytes(&stored.payload).map_err(|error| unreadable(error.to_string()))?;
+    Ok(InstrumentState { coin: coin.to_owned(), quote: quote.to_owned(), applied, state })
+}
+
+fn decode_position<C: DeserializeOwned>(stored: &Stored) -> Result<Position<C>, Error> {
+    serde_json::from_slice(&stored.payload)
+        .map_err(|error| Error::Unreadable { what: format!("position {}", stored.subject), detail: error.to_string() })
+}
+
+/// The newest position of every partition, in order of partition, with the step's counts in the form asked for.
+///
+/// # Errors
+/// Whatever reading can meet.
+pub async fn positions<C: DeserializeOwned>(
+    connection: &Connection,
+    output: Stream,
+) -> Result<Vec<(u32, Position<C>)>, Error> {
+    let stored = multi_last(connection, output, &subject::positions(output)).await?;
+    let mut positions = Vec::with_capacity(stored.len());
+    for message in &stored {
+        let partition = message.subject.split('.').nth(2).and_then(|token| token.parse().ok());
+        let partition = partition.ok_or_else(|| Error::Unreadable {
+            what: format!("position {}", message.subject),
+            detail: "no partition in its subject".to_owned(),
+        })?;
+        positions.push((partition, decode_position(message)?));
+    }
+    positions.sort_by_key(|(partition, _)| *partition);
+    Ok(positions)
+}
+
+/// Recovers a partition of a step: position from the leader, states in one isolated read, accepted only when both agree.
+/// Outages are waited for.
+///
+/// # Errors
+/// [`Error::CheckpointLost`] when outputs, states and position contradict each other.
+pub async fn recover<S: DeserializeOwned, C: DeserializeOwned>(
+    connection: &Connection,
+    step: Step,
+    partition: u32,
+) -> Result<Checkpoint<S, C>, Error> {
+    let mut reminder = Reminder::default();
+    let mut delay = RETRY_MIN;
+    let mut torn_reads = 0;
+    loop {
+        match attempt(connection, step, partition).await {
+            Ok(Attempt::Whole(checkpoint)) => return Ok(checkpoint),
+            Ok(Attempt::Moving) => tokio::time::sleep(AGAIN).await,
+            Ok(Attempt::Torn(detail)) => {
+                torn_reads += 1;
+                if torn_reads == TORN_READS_MAX {
+                    return Err(lost(step.output, partition, detail));
+                }
+                tokio::time::sleep(AGAIN).await;
+            }
+            Err(error) if error.disposition() == Disposition::Stop => return Err(error),
+            Err(error) => {
+                reminder.warn(&error);
+                tokio::time::sleep(delay).await;
+                delay = (delay * 2).min(RETRY_MAX);
+            }
+        }
+    }
+}
+
+enum Attempt<S, C> {
+    Whole(Checkpoint<S, C>),
+    /// Another owner committed while we read.
+    Moving,
+    /// Position and states do not agree although the position stood still.
+    Torn(String),
+}
+
+async fn attempt<S: DeserializeOwned, C: DeserializeOwned>(
+    connection: &Connection,
+    step: Step,
+    partition: u32,
+) -> Result<Attempt<S, C>, Error> {
+    let output = step.output;
+    let Some(stored) = history::last(connection, output, &subject::position(output, partition)).await? else {
+        return beginning(connection, output, partition).await;
+    };
+    let fence = stored.seq;
+    let position: Position<C> = decode_position(&stored)?;
+    let messages = read_checkpoint(connection, output, partition, position.states).await?;
+    let position_subject = subject::position(output, partition);
+    let seen = messages.iter().find(|message| message.subject == position_subject).map_or(0, |message| message.seq);
+    if seen != fence {
+        return Ok(Attempt::Moving);
+    }
+    let states = messages.iter().filter(|message| message.subject != position_subject);
+    let states = states.map(decode_state).collect::<Result<Vec<InstrumentState<S>>, Error>>()?;
+    let applied: u64 = states.iter().map(|state| state.applied).sum();
+    if states.len() as u64 != position.states || applied != position.applied {
+        let (count, expected) = (states.len(), position.states);
+        return Ok(Attempt::Torn(format!(
+            "{count} states with {applied} inputs, the position says {expected} with {}",
+            position.applied
+        )));
+    }
+    if !remove_orphans(connection, output, partition, fence).await? {
+        return Ok(Attempt::Moving);
+    }
+    Ok(Attempt::Whole(Checkpoint { fence, position: Some(position), states }))
+}
+
+/// A partition without a position starts at the beginning, but only if nothing of it was ever stored.
+async fn beginning<S, C>(connection: &Connection, output: Stream, partition: u32) -> Result<Attempt<S, C>, Error> {
+    for subject in [subject::all_of_partition(output, partition), subject::checkpoint(output, partition)] {
+        if let Some(found) = history::last(connection, output, &subject).await? {
+            if history::last(connection, output, &subject::position(output, partition)).await?.is_some() {
+                return Ok(Attempt::Moving);
+            }
+            return Err(lost(
+                output,
+                partition,
+                format!("no position, but {} at sequence {}", found.subject, found.seq),
+            ));
+        }
+    }
+    Ok(Attempt::Whole(Checkpoint { fence: 0, position: None, states: Vec::new() }))
+}
+
+/// Removes outputs behind the position. Commits put them before it, so they are the remains of a batch that a power cut
+/// tore. Returns false when the position moved meanwhile: then they belong to another owner's commit.
+async fn remove_orphans(connection: &Connection, output: Stream, partition: u32, fence: u64) -> Result<bool, Error> {
+    let outputs = subject::all_of_partition(output, partition);
+    let mut orphans = Vec::new();
+    let mut from = fence + 1;
+    while let Some(seq) = next_on_subject(connection, output, &outputs, from).await? {
+        orphans.push(seq);
+        if orphans.len() > ORPHANS_MAX {
+            break;
+        }
+        from = seq + 1;
+    }
+    if orphans.is_empty() {
+        return Ok(true);
+    }
+    let now = history::last(connection, output, &subject::position(output, partition)).await?;
+    if now.is_none_or(|position| position.seq != fence) {
+        return Ok(false);
+    }
+    if orphans.len() > ORPHANS_MAX {
+        return Err(lost(output, partition, format!("more than {ORPHANS_MAX} outputs behind the position")));
+    }
+    tracing::warn!(stream = %output, partition, count = orphans.len(), "removing the remains of a batch that was torn");
+    for seq in orphans {
+        let body = json!({ "seq": seq, "no_erase": true });
+        connection.api::<serde_json::Value>(&format!("STREAM.MSG.DELETE.{output}"), &body).await?;
+    }
+    Ok(true)
+}
+
+fn lost(output: Stream, partition: u32, detail: String) -> Error {
+    Error::CheckpointLost { output: output.name().to_owned(), partition, detail }
+}
+
+/// Position and states of a partition: in one isolated read where the server allows it.
+async fn read_checkpoint(
+    connection: &Connection,
+    output: Stream,
+    partition: u32,
+    states: u64,
+) -> Result<Vec<Stored>, Error> {
+    let subject = subject::checkpoint(output, partition);
+    if states < ISOLATED_MAX {
+        multi_last(connection, output, &subject).await
+    } else {
+        last_per_subject(connection, output, &subject).await
+    }
+}
+
+/// The last message of each subject that matches, as one consistent picture of at most 1,024 subjects.
+async fn multi_last(connection: &Connection, stream: Stream, subject: &str) -> Result<Vec<Stored>, Error> {
+    const NOT_FOUND: u16 = 404;
+    const END: u16 = 204;
+    let what = || format!("the last messages on {subject}");
+    let unanswered = || Error::Unanswered { what: what() };
+    let client = connection.client();
+    let mut epoch = connection.epoch();
+    let inbox = client.new_inbox();
+    let mut subscriber = client.subscribe(inbox.clone()).await.map_err(|_| unanswered())?;
+    let body = json!({ "multi_last": [subject] }).to_string();
+    let sent = client.publish_with_reply(format!("$JS.API.DIRECT.GET.{stream}"), inbox, body.into()).await;
+    sent.map_err(|_| unanswered())?;
+    let mut found = Vec::new();
+    loop {
+        let message = tokio::select! {
+            message = tokio::time::timeout(ANSWER_MAX, subscriber.next()) => message.ok().flatten().ok_or_else(unanswered)?,
+            _ = epoch.changed() => return Err(unanswered()),
+        };
+        match message.status.map(|status: StatusCode| status.as_u16()) {
+            Some(NOT_FOUND | END) => return Ok(found),
+            Some(_) => {
+                let detail = message.description.unwrap_or_default();
+                return Err(Error::Unreadable { what: what(), detail });
+            }
+            None => found.extend(direct_answer(message)),
+        }
+    }
+}
+
+/// A message as direct get returns it: subject and sequence in headers. The end of the answer has none.
+fn direct_answer(message: Message) -> Option<Stored> {
+    let headers = message.headers?;
+    let seq = headers.get("Nats-Sequence")?.as_str().parse().ok()?;
+    let subject = headers.get("Nats-Subject")?.as_str().to_owned();
+    Some(Stored { seq, subject, payload: message.payload, headers })
+}
+
+/// The same for any number of subjects, through a consumer: whoever commits meanwhile shows as a moved position.
+async fn last_per_subject(connection: &Connection, stream: Stream, subject: &str) -> Result<Vec<Stored>, Error> {
+    let name = consumer_name(stream);
+    let config = json!({
+        "name": name,
+        "deliver_policy": "last_per_subject",
+        "ack_policy": "none",
+        "mem_storage": true,
+        "num_replicas": 1,
+        "inactive_threshold": PASS_MAX.as_nanos() as u64,
+    });
+    let pending = create_consumer(connection, stream, &name, &[subject.to_owned()], config).await?;
+    let pass = pull_all(connection, stream, &name, pending);
+    let messages = tokio::time::timeout(PASS_MAX, pass).await;
+    delete_consumer(connection, stream, &name).await;
+    let messages = messages.unwrap_or_else(|_| Err(Error::Unanswered { what: format!("a pass over {subject}") }))?;
+    // A state that was replaced during the pass appears twice: the newer one counts.
+    let mut seen = HashSet::new();
+    let mut newest: Vec<Stored> =
+        messages.into_iter().rev().filter(|message| seen.insert(message.subject.clone())).collect();
+    newest.reverse();
+    Ok(newest)
+}
+
+async fn pull_all(connection: &Connection, stream: Stream, name: &str, pending: u64) -> Result<Vec<Stored>, Error> {
+    let unanswered = || Error::Unanswered { what: format!("messages of {stream}") };
+    let client = connection.client();
+    let inbox = client.new_inbox();
+    let mut subscriber = client.subscribe(inbox.clone()).await.map_err(|_| unanswered())?;
+    let body = json!({ "batch": pending, "expires": PASS_MAX.as_nanos() as u64 }).to_string();
+    let subject = format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{name}");
+    client.publish_with_reply(subject, inbox, body.into()).await.map_err(|_| unanswered())?;
+    let mut messages = Vec::with_capacity(usize::try_from(pending).unwrap_or_default());
+    let deadline = Instant::now() + PASS_MAX;
+    while (messages.len() as u64) < pending {
+        let message =
+            tokio::time::timeout_at(deadline, subscriber.next()).await.ok().flatten().ok_or_else(unanswered)?;
+        if message.status.is_some() {
+            return Err(unanswered());
+        }
+        let seq = message.reply.as_ref().and_then(|reply| stream_sequence(reply)).ok_or_else(unanswered)?;
+        let headers = message.headers.unwrap_or_default();
+        messages.push(Stored { seq, subject: message.subject.to_string(), payload: message.payload, headers });
+    }
+    Ok(messages)
+}
+
+fn stream_sequence(reply: &str) -> Option<u64> {
+    crate::reader::Place::parse(reply).map(|place| place.stream_seq)
+}

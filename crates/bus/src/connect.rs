@@ -1,0 +1,326 @@
+//! One connection of one user to the server, and requests whose answer may never come.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_nats::connection::State;
+use async_nats::jetstream;
+use async_nats::{
+    Client, ConnectErrorKind, ConnectOptions, Event, HeaderMap, Message, Request, RequestErrorKind, ServerError,
+};
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use service::Shutdown;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::error::Error;
+
+/// Oldest server whose atomic publish was tried and holds.
+pub const SERVER_FLOOR: (u64, u64) = (2, 15);
+/// How long an answer may take before the request counts as unanswered.
+pub const ANSWER_MAX: Duration = Duration::from_secs(5);
+/// How long one attempt to connect may take.
+const ATTEMPT_MAX: Duration = Duration::from_secs(2);
+/// While a service waits for its server, one line is logged this often.
+const REMINDER: Duration = Duration::from_secs(60);
+/// Reconnects are tried at least this often.
+const RECONNECT_MAX: Duration = Duration::from_millis(500);
+
+/// Flags of every binary that say where NATS is and who asks.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "NATS")]
+pub struct NatsArgs {
+    /// Address of the NATS server
+    #[arg(long, env = "NATS_URL", default_value = "nats://127.0.0.1:4222", global = true)]
+    pub nats_url: String,
+
+    /// User name; the service's own by default
+    #[arg(long, env = "NATS_USER", global = true)]
+    pub nats_user: Option<String>,
+
+    /// Password; by default CANDLEWIRE_PASSWORD_<USER> from the environment or .env
+    #[arg(long, env = "NATS_PASSWORD", hide_env_values = true, global = true)]
+    pub nats_password: Option<String>,
+
+    /// How many seconds a command waits for the server and its streams; services wait for ever
+    #[arg(long, env = "NATS_CONNECT_TIMEOUT", default_value = "5", value_name = "SECONDS", global = true)]
+    pub connect_timeout: u64,
+}
+
+impl NatsArgs {
+    /// How long a one-shot command waits for the server.
+    pub fn patience(&self) -> Duration {
+        Duration::from_secs(self.connect_timeout)
+    }
+}
+
+/// A connection to the server as one user. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Connection {
+    client: Client,
+    jetstream: jetstream::Context,
+    watch: Watch,
+    url: String,
+    user: String,
+}
+
+/// What the server said beside its answers.
+#[derive(Debug, Clone)]
+struct Watch {
+    /// Counts connects and disconnects: an answer to what was asked before a change may never come.
+    epoch: watch::Receiver<u64>,
+    /// The newest refusal for lack of permission.
+    denial: Arc<Mutex<Option<String>>>,
+}
+
+impl Connection {
+    /// Connects as `user` (unless the flags name another one) within the flags' time limit. `None` connects without
+    /// credentials.
+    ///
+    /// # Errors
+    /// No server within the limit; wrong credentials; a server that is too old.
+    pub async fn open(args: &NatsArgs, user: Option<&str>) -> Result<Self, Error> {
+        let deadline = Instant::now() + args.patience();
+        loop {
+            match Self::attempt(args, user).await {
+                Err(Error::NoServer { .. }) if Instant::now() < deadline => {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// Connects as [`Connection::open`], but waits for the server until shutdown, with one warning at once and then one
+    /// a minute. `None` when shutdown came first.
+    ///
+    /// # Errors
+    /// What waiting cannot mend: wrong credentials, a server that is too old.
+    pub async fn wait(args: &NatsArgs, user: Option<&str>, shutdown: &Shutdown) -> Result<Option<Self>, Error> {
+        let mut patience = Reminder::default();
+        loop {
+            let error = match Self::attempt(args, user).await {
+                Ok(connection) => return Ok(Some(connection)),
+                Err(error @ Error::NoServer { .. }) => error,
+                Err(error) => return Err(error),
+            };
+            patience.warn(&error);
+            tokio::select! {
+                () = shutdown.requested() => return Ok(None),
+                () = tokio::time::sleep(Duration::from_millis(200)) => {}
+            }
+        }
+    }
+
+    async fn attempt(args: &NatsArgs, default_user: Option<&str>) -> Result<Self, Error> {
+        let url = args.nats_url.clone();
+        let user = args.nats_user.as_deref().or(default_user).unwrap_or_default().to_owned();
+        let variable = format!("CANDLEWIRE_PASSWORD_{}", user.to_uppercase().replace('-', "_"));
+        let (epoch_sender, epoch) = watch::channel(0);
+        let denial = Arc::new(Mutex::new(None));
+        let mut options = ConnectOptions::new()
+            .name(if user.is_empty() { "candlewire" } else { &user })
+            .connection_timeout(ATTEMPT_MAX)
+            .request_timeout(Some(ANSWER_MAX))
+            .reconnect_delay_callback(|attempts| RECONNECT_MAX.min(Duration::from_millis(20 << attempts.min(10))))
+            .event_callback(on_event(epoch_sender, denial.clone()));
+        if !user.is_empty() {
+            let password = args.nats_password.clone().or_else(|| std::env::var(&variable).ok()).unwrap_or_default();
+            options = options.user_and_password(user.clone(), password).custom_inbox_prefix(format!("_INBOX_{user}"));
+        }
+        let client = options.connect(&url).await.map_err(|error| match error.kind() {
+            ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => {
+                Error::Authentication { url: url.clone(), user: user.clone(), variable }
+            }
+            _ => Error::NoServer { url: url.clone(), detail: root_cause(&error) },
+        })?;
+        check_version(&client.server_info().version, &url)?;
+        let jetstream = jetstream::new(client.clone());
+        Ok(Self { client, jetstream, watch: Watch { epoch, denial }, url, user })
+    }
+
+    /// The client, for plain publish and subscribe.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// The JetStream context, for what the client crate does well: single messages and object stores.
+    pub fn jetstream(&self) -> &jetstream::Context {
+        &self.jetstream
+    }
+
+    /// Where it is connected to.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Changes whenever the connection goes or comes back. Mark it seen before asking, then race its change with the
+    /// answer.
+    pub fn epoch(&self) -> watch::Receiver<u64> {
+        let mut epoch = self.watch.epoch.clone();
+        epoch.mark_unchanged();
+        epoch
+    }
+
+    /// Waits until the server is connected.
+    pub async fn connected(&self) {
+        let mut epoch = self.epoch();
+        while self.client.connection_state() != State::Connected {
+            // The state changes just after the event: look again soon, whatever the events say.
+            drop(tokio::time::timeout(Duration::from_millis(20), epoch.changed()).await);
+        }
+    }
+
+    /// Sends a request and waits for its answer, no longer than the connection lives.
+    ///
+    /// # Errors
+    /// [`Error::Unanswered`] when nothing came in time, the connection went, or nobody listens.
+    pub async fn request(&self, subject: String, headers: Option<HeaderMap>, payload: Bytes) -> Result<Message, Error> {
+        let mut epoch = self.epoch();
+        let mut request = Request::new().payload(payload).timeout(Some(ANSWER_MAX));
+        request.headers = headers;
+        let answer = tokio::select! {
+            answer = self.client.send_request(subject.clone(), request) => answer,
+            () = disconnected(&self.client, &mut epoch) => return Err(Error::Unanswered { what: subject }),
+        };
+        answer.map_err(|error| match (self.denial_of(&subject), error.kind()) {
+            (Some(detail), _) => Error::Permission { user: self.user.clone(), detail },
+            (None, RequestErrorKind::MaxPayloadExceeded | RequestErrorKind::InvalidSubject) => {
+                Error::Unreadable { what: subject, detail: error.to_string() }
+            }
+            (None, _) => Error::Unanswered { what: subject },
+        })
+    }
+
+    /// Calls the JetStream API and reads its answer.
+    ///
+    /// # Errors
+    /// As [`Connection::request`]; [`Error::Api`] when the server refuses; [`Error::Unreadable`] for an answer of
+    /// another form.
+    pub async fn api<T: DeserializeOwned>(&self, call: &str, body: &Value) -> Result<T, Error> {
+        let payload = if body.is_null() { Bytes::new() } else { body.to_string().into() };
+        let message = self.request(format!("$JS.API.{call}"), None, payload).await?;
+        parse_answer(call, &message.payload)
+    }
+
+    /// The server's refusal that names this subject, if there was one.
+    fn denial_of(&self, subject: &str) -> Option<String> {
+        let denial = self.watch.denial.lock().unwrap_or_else(PoisonError::into_inner);
+        denial.clone().filter(|detail| detail.contains(subject))
+    }
+}
+
+/// Resolves when the connection is lost after `epoch` was marked.
+async fn disconnected(client: &Client, epoch: &mut watch::Receiver<u64>) {
+    loop {
+        if epoch.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        // A reconnect is as much of a loss for what was asked before it.
+        if client.connection_state() != State::Pending {
+            return;
+        }
+    }
+}
+
+/// Reads the answer of an API call, which is an object with either the result or `error`.
+pub(crate) fn parse_answer<T: DeserializeOwned>(call: &str, payload: &[u8]) -> Result<T, Error> {
+    let unreadable = |error: serde_json::Error| Error::Unreadable {
+        what: format!("the answer to {call}"),
+        detail: error.to_string(),
+    };
+    let answer: Value = serde_json::from_slice(payload).map_err(unreadable)?;
+    if let Some(error) = answer.get("error") {
+        let number = |name: &str| error.get(name).and_then(Value::as_u64).unwrap_or_default();
+        return Err(Error::Api {
+            what: call.to_owned(),
+            code: number("code") as u16,
+            err_code: number("err_code") as u32,
+            description: error.get("description").and_then(Value::as_str).unwrap_or("no description").to_owned(),
+        });
+    }
+    serde_json::from_value(answer).map_err(unreadable)
+}
+
+fn on_event(
+    epoch: watch::Sender<u64>,
+    denial: Arc<Mutex<Option<String>>>,
+) -> impl Fn(Event) -> std::future::Ready<()> + Send + Sync + 'static {
+    move |event| {
+        match &event {
+            Event::Connected => tracing::info!("connected to the NATS server"),
+            Event::Disconnected => tracing::warn!("lost the NATS server, reconnecting"),
+            Event::ServerError(ServerError::Other(detail))
+                if detail.to_lowercase().contains("permissions violation") =>
+            {
+                tracing::warn!(%detail, "the NATS server denied a request");
+                *denial.lock().unwrap_or_else(PoisonError::into_inner) = Some(detail.clone());
+            }
+            other => tracing::warn!(event = %other, "NATS connection"),
+        }
+        if matches!(event, Event::Connected | Event::Disconnected) {
+            epoch.send_modify(|epoch| *epoch += 1);
+        }
+        std::future::ready(())
+    }
+}
+
+fn check_version(found: &str, url: &str) -> Result<(), Error> {
+    let mut numbers = found.split(['.', '-']).map_while(|part| part.parse::<u64>().ok());
+    let version = (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default());
+    if version < SERVER_FLOOR {
+        let floor = format!("{}.{}", SERVER_FLOOR.0, SERVER_FLOOR.1);
+        return Err(Error::ServerTooOld { url: url.to_owned(), found: found.to_owned(), floor });
+    }
+    Ok(())
+}
+
+fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
+
+/// One warning at once, then one a minute, while something is being waited for.
+#[derive(Debug, Default)]
+pub struct Reminder {
+    warned: Option<Instant>,
+}
+
+impl Reminder {
+    /// Warns if it is time.
+    pub fn warn(&mut self, error: &Error) {
+        if self.warned.is_none_or(|at| at.elapsed() >= REMINDER) {
+            tracing::warn!("waiting: {error}");
+            self.warned = Some(Instant::now());
+        }
+    }
+}
+
+/// What an empty object asks for.
+pub(crate) fn nothing() -> Value {
+    json!({})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_before_the_floor_are_refused() {
+        for (version, accepted) in [
+            ("2.15.0", true),
+            ("2.15.1-beta", true),
+            ("3.0.0", true),
+            ("2.14.9", false),
+            ("2.9.10", false),
+            ("", false),
+        ] {
+            assert_eq!(check_version(version, "nats://x").is_ok(), accepted, "{version}");
+        }
+    }
+}

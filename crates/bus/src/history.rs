@@ -1,0 +1,146 @@
+//! What is stored, for tables, pages and whoever starts: last messages, newest revisions.
+
+use std::collections::BTreeMap;
+
+use async_nats::HeaderMap;
+use async_nats::jetstream::stream::{LastRawMessageErrorKind, RawMessageErrorKind};
+use bytes::Bytes;
+use market::profile::HourOfDayLine;
+use market::{Candle, EventTime, Instrument, Window};
+
+use crate::codec;
+use crate::connect::Connection;
+use crate::error::Error;
+use crate::reader::{Selection, read_to_end};
+use crate::subject::{self, Kind};
+use crate::topology::Stream;
+
+/// A stored message.
+#[derive(Debug, Clone)]
+pub struct Stored {
+    /// Its sequence in the stream.
+    pub seq: u64,
+    /// Its stored subject.
+    pub subject: String,
+    /// Its payload.
+    pub payload: Bytes,
+    /// Its headers.
+    pub headers: HeaderMap,
+}
+
+/// The last message on a stored subject, which may hold wildcards, as the stream's leader knows it.
+///
+/// # Errors
+/// No answer, or a missing permission.
+pub async fn last(connection: &Connection, stream: Stream, subject: &str) -> Result<Option<Stored>, Error> {
+    let what = || format!("the last message on {subject}");
+    let unanswered = || Error::Unanswered { what: what() };
+    let handle = connection.jetstream().get_stream_no_info(stream.name()).await.map_err(|_| unanswered())?;
+    match handle.get_last_raw_message_by_subject(subject).await {
+        Ok(message) => Ok(Some(Stored {
+            seq: message.sequence,
+            subject: message.subject.to_string(),
+            payload: message.payload,
+            headers: message.headers,
+        })),
+        Err(error) => match error.kind() {
+            LastRawMessageErrorKind::NoMessageFound => Ok(None),
+            LastRawMessageErrorKind::JetStream(error) => Err(Error::Api {
+                what: what(),
+                code: error.code() as u16,
+                err_code: u32::try_from(error.error_code().0).unwrap_or_default(),
+                description: error.to_string(),
+            }),
+            _ => Err(unanswered()),
+        },
+    }
+}
+
+/// The candles of a window in the newest revision of each, ordered by coin, quote and start.
+///
+/// # Errors
+/// Whatever reading can meet, and stored lines that are not candles.
+pub async fn newest_candles(
+    connection: &Connection,
+    window: Window,
+    instrument: Option<&Instrument>,
+) -> Result<Vec<Candle>, Error> {
+    let (stream, kind) = match window {
+        Window::Minute => (Stream::Market, Kind::Candle),
+        longer => (Stream::Stats, Kind::Stats(longer)),
+    };
+    let mut newest: BTreeMap<(String, String, EventTime), Candle> = BTreeMap::new();
+    each_line(connection, stream, kind, instrument, |line| {
+        let candle: Candle = serde_json::from_slice(line)?;
+        newest.insert((candle.coin.to_string(), candle.quote.to_string(), candle.start), candle);
+        Ok(())
+    })
+    .await?;
+    Ok(newest.into_values().collect())
+}
+
+/// The hour-of-day profile in the newest form of each row, ordered by coin, quote and hour.
+///
+/// # Errors
+/// Whatever reading can meet, and stored lines that are not profile rows.
+pub async fn newest_profile(
+    connection: &Connection,
+    instrument: Option<&Instrument>,
+) -> Result<Vec<HourOfDayLine<'static>>, Error> {
+    let mut newest: BTreeMap<(String, String, u8), HourOfDayLine<'static>> = BTreeMap::new();
+    each_line(connection, Stream::Stats, Kind::HourOfDay, instrument, |line| {
+        let row: HourOfDayLine<'_> = serde_json::from_slice(line)?;
+        let row = HourOfDayLine {
+            coin: row.coin.into_owned().into(),
+            quote: row.quote.into_owned().into(),
+            hour: row.hour,
+            average: row.average,
+            min: row.min,
+            max: row.max,
+            count: row.count,
+            first_seq: row.first_seq,
+            last_seq: row.last_seq,
+        };
+        newest.insert((row.coin.to_string(), row.quote.to_string(), row.hour), row);
+        Ok(())
+    })
+    .await?;
+    Ok(newest.into_values().collect())
+}
+
+/// Visits every stored line of a kind in stream order, so that later lines are newer.
+async fn each_line(
+    connection: &Connection,
+    stream: Stream,
+    kind: Kind,
+    instrument: Option<&Instrument>,
+    mut visit: impl FnMut(&[u8]) -> Result<(), serde_json::Error>,
+) -> Result<(), Error> {
+    let filters = vec![subject::of_kind(stream, kind, instrument)];
+    let selection = Selection { stream, filters, from: 1 };
+    let read = read_to_end(connection, selection, |delivery| {
+        codec::lines(&delivery.payload).try_for_each(|(line, bytes)| {
+            visit(bytes).map_err(|error| Error::Unreadable {
+                what: format!("line {line} of {stream} message {} on {}", delivery.seq, delivery.subject),
+                detail: error.to_string(),
+            })
+        })
+    });
+    read.await.map(drop)
+}
+
+/// A message by its sequence; `None` when it is gone.
+pub(crate) async fn next_on_subject(
+    connection: &Connection,
+    stream: Stream,
+    subject: &str,
+    from: u64,
+) -> Result<Option<u64>, Error> {
+    let unanswered = || Error::Unanswered { what: format!("messages on {subject} from {from}") };
+    let handle = connection.jetstream().get_stream_no_info(stream.name()).await.map_err(|_| unanswered())?;
+    match handle.get_first_raw_message_by_subject(subject, from).await {
+        Ok(message) => Ok(Some(message.sequence)),
+        Err(error) if matches!(error.kind(), RawMessageErrorKind::NoMessageFound) => Ok(None),
+        Err(_) => Err(unanswered()),
+    }
+}

@@ -1,0 +1,26 @@
+//! The NATS side of the house: every stream and subject, the NDJSON codec, ordered publishing, and the transaction that
+//! stores a step's outputs, state and position together or not at all.
+//!
+//! No stream, subject or consumer name is written outside [`topology`] and [`subject`]. Start reading at [`topology`]
+//! (what exists), then [`task`] (how a step runs) and [`transaction`] (how its results are stored).
+
+#![warn(missing_docs)]
+
+pub mod checkpoint;
+pub mod codec;
+pub mod connect;
+pub mod error;
+pub mod history;
+pub mod objects;
+pub mod outputs;
+pub mod publish;
+pub mod reader;
+pub mod subject;
+pub mod task;
+pub mod topology;
+pub mod transaction;
+
+pub use connect::{Connection, NatsArgs};
+pub use error::{Error, exit_code};
+pub use subject::Kind;
+pub use topology::Stream;

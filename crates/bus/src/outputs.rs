@@ -1,0 +1,149 @@
+//! What a step has to say since its last commit.
+
+use std::collections::HashMap;
+
+use serde::Serialize;
+
+use crate::codec::Pack;
+use crate::subject::{self, Kind};
+use crate::topology::Stream;
+use crate::transaction::{Outgoing, Role};
+
+/// The results of a draft: lines of instruments and kinds, packed into messages when it is sealed.
+#[derive(Debug, Default)]
+pub struct Outputs {
+    entries: Vec<Entry>,
+    index: HashMap<(usize, Kind), usize>,
+    /// The sequenced kind that each instrument wrote last.
+    sequenced: HashMap<usize, Kind>,
+    /// Whose results are being written.
+    instrument: usize,
+    bytes: usize,
+    messages_max: usize,
+}
+
+#[derive(Debug)]
+struct Entry {
+    instrument: usize,
+    kind: Kind,
+    pack: Pack,
+    /// Lines by key, where a newer one takes the place of an older one.
+    newest: HashMap<i64, usize>,
+}
+
+impl Outputs {
+    /// Adds a record.
+    pub fn append(&mut self, kind: Kind, record: &impl Serialize) {
+        self.change(kind, |entry| {
+            entry.pack.push(record);
+        });
+    }
+
+    /// Adds a record, or puts it in the place of an earlier one of the same key that was not committed yet: of several
+    /// revisions in one commit only the newest is stored.
+    pub fn append_newest(&mut self, kind: Kind, key: i64, record: &impl Serialize) {
+        self.change(kind, |entry| match entry.newest.get(&key) {
+            Some(&line) => entry.pack.replace(line, record),
+            None => {
+                let line = entry.pack.push(record);
+                entry.newest.insert(key, line);
+            }
+        });
+    }
+
+    /// Whose results come next.
+    pub(crate) fn select(&mut self, instrument: usize) {
+        self.instrument = instrument;
+    }
+
+    /// Payload bytes so far.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// At most this many messages so far.
+    pub(crate) fn messages_max(&self) -> usize {
+        self.messages_max
+    }
+
+    /// The messages, in the order in which their subjects were first written.
+    pub(crate) fn into_messages<'a>(
+        self,
+        stream: Stream,
+        partition: u32,
+        name_of: impl Fn(usize) -> (&'a str, &'a str),
+    ) -> Vec<Outgoing> {
+        let mut messages = Vec::with_capacity(self.messages_max);
+        for entry in self.entries {
+            let (coin, quote) = name_of(entry.instrument);
+            let subject = subject::stored(stream, partition, entry.kind, coin, quote);
+            let role = Role::Output(entry.kind.schema());
+            let payloads = entry.pack.into_payloads().into_iter();
+            messages.extend(payloads.map(|payload| Outgoing { subject: subject.clone(), payload, role }));
+        }
+        messages
+    }
+
+    fn change(&mut self, kind: Kind, change: impl FnOnce(&mut Entry)) {
+        let instrument = self.instrument;
+        // A heartbeat between two prices stays between them: the second price begins a new message.
+        if kind.is_sequenced() && self.sequenced.insert(instrument, kind).is_some_and(|last| last != kind) {
+            self.index.remove(&(instrument, kind));
+        }
+        let idx = *self.index.entry((instrument, kind)).or_insert_with(|| {
+            self.entries.push(Entry { instrument, kind, pack: Pack::default(), newest: HashMap::new() });
+            self.entries.len() - 1
+        });
+        let entry = &mut self.entries[idx];
+        let (bytes, messages) = (entry.pack.bytes(), entry.pack.messages_max());
+        change(entry);
+        self.bytes = self.bytes + entry.pack.bytes() - bytes;
+        self.messages_max = self.messages_max + entry.pack.messages_max() - messages;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn messages(outputs: Outputs) -> Vec<(String, String)> {
+        let messages = outputs.into_messages(Stream::Market, 3, |idx| [("bitcoin", "usd"), ("ethereum", "usd")][idx]);
+        let text = |message: Outgoing| (message.subject, String::from_utf8_lossy(&message.payload).into_owned());
+        messages.into_iter().map(text).collect()
+    }
+
+    #[test]
+    fn a_heartbeat_between_two_prices_stays_between_them() {
+        let mut outputs = Outputs::default();
+        outputs.append(Kind::Price, &1);
+        outputs.append(Kind::Candle, &10);
+        outputs.append(Kind::Price, &2);
+        outputs.append(Kind::Heartbeat, &3);
+        outputs.append(Kind::Price, &4);
+        outputs.append(Kind::Candle, &11);
+        let found = messages(outputs);
+        let found: Vec<_> = found.iter().map(|(subject, text)| (subject.as_str(), text.as_str())).collect();
+        assert_eq!(
+            found,
+            [
+                ("market.3.price.bitcoin.usd", "1\n2"),
+                ("market.3.candle-1m.bitcoin.usd", "10\n11"),
+                ("market.3.heartbeat.bitcoin.usd", "3"),
+                ("market.3.price.bitcoin.usd", "4"),
+            ]
+        );
+    }
+
+    #[test]
+    fn of_several_revisions_only_the_newest_is_stored() {
+        let mut outputs = Outputs::default();
+        outputs.append_newest(Kind::Candle, 0, &"first");
+        outputs.append_newest(Kind::Candle, 60, &"other");
+        outputs.append_newest(Kind::Candle, 0, &"second");
+        outputs.select(1);
+        outputs.append_newest(Kind::Candle, 0, &"of another instrument");
+        let found = messages(outputs);
+        assert_eq!(found[0].1, "\"second\"\n\"other\"");
+        assert_eq!(found[1].0, "market.3.candle-1m.ethereum.usd");
+    }
+}

@@ -1,0 +1,73 @@
+//! Into FEED: ordered, acknowledged, and never twice.
+
+use std::time::Duration;
+
+use async_nats::HeaderMap;
+use bytes::Bytes;
+use market::Instrument;
+use serde::Deserialize;
+
+use crate::codec::SCHEMA_HEADER;
+use crate::connect::{Connection, Reminder, parse_answer};
+use crate::error::{Disposition, Error};
+use crate::subject::{self, Kind};
+
+const RETRY_MIN: Duration = Duration::from_millis(20);
+const RETRY_MAX: Duration = Duration::from_millis(500);
+/// How long to wait before a full stream is tried again.
+const FULL_RETRY: Duration = Duration::from_secs(1);
+
+/// A message on its way into FEED.
+#[derive(Debug, Clone)]
+pub struct FeedMessage {
+    /// What it holds.
+    pub kind: Kind,
+    /// Of which instrument.
+    pub instrument: Instrument,
+    /// One or more lines.
+    pub payload: Bytes,
+    /// The same for the same content, so that a second copy is dropped: source, instrument, first and last event time,
+    /// count.
+    pub id: String,
+}
+
+/// FEED has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub struct Receipt {
+    /// Its sequence, or that of the first copy.
+    pub seq: u64,
+    /// FEED had it already.
+    #[serde(default)]
+    pub duplicate: bool,
+}
+
+/// Publishes one message and returns when FEED has stored it. After a time-out, a lost connection or a full stream the
+/// same bytes go again with the same id, so nothing is lost, doubled or overtaken: await one message of an instrument
+/// before publishing its next. Never gives up on an outage; cancel it to stop.
+///
+/// # Errors
+/// What sending again cannot mend: a message that is too large, a missing permission, a request that is wrong.
+pub async fn publish(connection: &Connection, message: &FeedMessage) -> Result<Receipt, Error> {
+    let subject = subject::feed(message.kind, &message.instrument);
+    let mut headers = HeaderMap::new();
+    headers.insert(async_nats::header::NATS_MESSAGE_ID, message.id.as_str());
+    headers.insert(async_nats::header::NATS_EXPECTED_STREAM, crate::topology::Stream::Feed.name());
+    headers.insert(SCHEMA_HEADER, message.kind.schema());
+    let mut delay = RETRY_MIN;
+    let mut reminder = Reminder::default();
+    loop {
+        let answer = connection.request(subject.clone(), Some(headers.clone()), message.payload.clone()).await;
+        let error = match answer.and_then(|answer| parse_answer::<Receipt>("a publish to FEED", &answer.payload)) {
+            Ok(receipt) => return Ok(receipt),
+            Err(error) => error,
+        };
+        match error.disposition() {
+            Disposition::Stop => return Err(error),
+            Disposition::RetrySlowly => delay = FULL_RETRY,
+            Disposition::Retry => delay = (delay * 2).min(RETRY_MAX),
+        }
+        reminder.warn(&error);
+        tokio::time::sleep(delay).await;
+        connection.connected().await;
+    }
+}

@@ -1,0 +1,388 @@
+//! Our own ordered reader of a stream.
+//!
+//! The client's ordered consumer can restart at sequence 1 and stay silent for half a minute. This one reads through a
+//! named pull consumer without acknowledgements, checks that every message follows the one before, and on any doubt (a
+//! jump, silence, an unexpected status, a lost connection) makes a new consumer where it stands.
+
+use std::time::Duration;
+
+use async_nats::{HeaderMap, Message, StatusCode, Subject, Subscriber};
+use bytes::Bytes;
+use futures::StreamExt;
+use rand::Rng;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::connect::{Connection, Reminder, nothing};
+use crate::error::{Disposition, Error};
+use crate::topology::{Stream, StreamInfo, stream_info};
+
+/// Messages asked for at once. 40 of the largest packed messages are 5 MiB.
+const PULL: usize = 40;
+/// Messages that wait decoded between the connection and whoever reads.
+const AHEAD: usize = 64;
+const HEARTBEAT: Duration = Duration::from_millis(500);
+/// Two missed heartbeats and some slack: longer silence is doubt.
+const SILENCE_MAX: Duration = Duration::from_millis(1_100);
+const PULL_EXPIRES: Duration = Duration::from_secs(5);
+/// The server forgets a consumer of ours this long after its process died.
+const INACTIVE: Duration = Duration::from_secs(5);
+const RETRY_MIN: Duration = Duration::from_millis(20);
+const RETRY_MAX: Duration = Duration::from_millis(500);
+
+/// What to read.
+#[derive(Debug, Clone)]
+pub struct Selection {
+    /// The stream.
+    pub stream: Stream,
+    /// Stored subjects, with wildcards; they must not overlap.
+    pub filters: Vec<String>,
+    /// First sequence of interest.
+    pub from: u64,
+}
+
+/// A stored message.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    /// Its sequence in the stream.
+    pub seq: u64,
+    /// Its stored subject.
+    pub subject: Subject,
+    /// Its headers.
+    pub headers: Option<HeaderMap>,
+    /// Its payload.
+    pub payload: Bytes,
+    /// Matching messages that were still to come when it was sent.
+    pub pending: u64,
+}
+
+/// What a reader reports, in order.
+#[derive(Debug)]
+pub enum Event {
+    /// Reading begins, or begins again after a doubt: what the stream was just before, and whether anything is waiting.
+    Attached {
+        /// The stream.
+        info: Box<StreamInfo>,
+        /// Matching messages from here on.
+        pending: u64,
+    },
+    /// The next message.
+    Message(Delivery),
+}
+
+/// Reads a stream in its own task; dropping it ends the task.
+#[derive(Debug)]
+pub struct Reader {
+    events: mpsc::Receiver<Result<Event, Error>>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Reader {
+    /// Starts reading.
+    pub fn start(connection: &Connection, selection: Selection) -> Self {
+        let (sender, events) = mpsc::channel(AHEAD);
+        let source = Source { connection: connection.clone(), next: selection.from, selection, events: sender };
+        Self { events, task: tokio::spawn(source.run()) }
+    }
+
+    /// The next event. Outages are waited for; only what waiting cannot mend is an error, and the last event.
+    /// Cancelling loses nothing.
+    ///
+    /// # Errors
+    /// Missing permission, a stream that is not there, a request that the server calls wrong.
+    pub async fn next(&mut self) -> Result<Event, Error> {
+        match self.events.recv().await {
+            Some(event) => event,
+            None => Err(Error::Unreadable { what: "the stream".to_owned(), detail: "its reader has ended".to_owned() }),
+        }
+    }
+
+    /// Whether nothing has arrived that was not taken yet.
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+}
+
+/// Reads what a stream holds now, message by message, and returns the last sequence that was looked at: everything up
+/// to it that matches has been seen.
+///
+/// # Errors
+/// As [`Reader::next`], and whatever `each` returns.
+pub async fn read_to_end<E: From<Error>>(
+    connection: &Connection,
+    selection: Selection,
+    mut each: impl FnMut(Delivery) -> Result<(), E>,
+) -> Result<u64, E> {
+    let info = stream_info(connection, selection.stream.name()).await?;
+    let end = info.state.last_seq;
+    let mut reader = Reader::start(connection, selection);
+    loop {
+        let pending = match reader.next().await? {
+            Event::Attached { pending, .. } => pending,
+            Event::Message(delivery) if delivery.seq > end => return Ok(end),
+            Event::Message(delivery) => {
+                let pending = delivery.pending;
+                each(delivery)?;
+                pending
+            }
+        };
+        if pending == 0 {
+            return Ok(end);
+        }
+    }
+}
+
+struct Source {
+    connection: Connection,
+    selection: Selection,
+    /// Next stream sequence of interest.
+    next: u64,
+    events: mpsc::Sender<Result<Event, Error>>,
+}
+
+/// Whoever reads is gone.
+struct Unwanted;
+
+enum Doubt {
+    Unwanted,
+    Lost(&'static str),
+    Failed(Error),
+}
+
+impl From<Unwanted> for Doubt {
+    fn from(_: Unwanted) -> Self {
+        Self::Unwanted
+    }
+}
+
+impl From<Error> for Doubt {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl Source {
+    async fn run(mut self) {
+        let mut delay = RETRY_MIN;
+        let mut reminder = Reminder::default();
+        loop {
+            let before = self.next;
+            let Err(doubt) = self.attach_and_follow().await;
+            if self.next > before {
+                delay = RETRY_MIN;
+            }
+            match doubt {
+                Doubt::Unwanted => return,
+                Doubt::Lost(why) => {
+                    tracing::debug!(stream = %self.selection.stream, next = self.next, why, "reading anew")
+                }
+                Doubt::Failed(error) if error.disposition() == Disposition::Stop => {
+                    // Nobody listens when this fails: then nobody needs to know.
+                    drop(self.events.send(Err(error)).await);
+                    return;
+                }
+                Doubt::Failed(error) => reminder.warn(&error),
+            }
+            tokio::time::sleep(delay).await;
+            self.connection.connected().await;
+            delay = (delay * 2).min(RETRY_MAX);
+        }
+    }
+
+    async fn attach_and_follow(&mut self) -> Result<std::convert::Infallible, Doubt> {
+        // The stream is looked at first: what shows nothing pending after it has everything up to its last sequence.
+        let info = stream_info(&self.connection, self.selection.stream.name()).await?;
+        let mut epoch = self.connection.epoch();
+        let inbox = self.connection.client().new_inbox();
+        let subscriber = self.connection.client().subscribe(inbox.clone()).await;
+        let mut subscriber = subscriber.map_err(|_| Doubt::Lost("no subscription"))?;
+        let name = consumer_name(self.selection.stream);
+        let pending = self.create_consumer(&name).await?;
+        self.emit(Ok(Event::Attached { info: Box::new(info), pending })).await?;
+        let mut pulls = Pulls {
+            connection: &self.connection.clone(),
+            stream: self.selection.stream,
+            name: &name,
+            inbox,
+            outstanding: 0,
+        };
+        let mut consumer_seq = 0;
+        loop {
+            pulls.top_up().await?;
+            let message = tokio::select! {
+                message = next_message(&mut subscriber) => message?,
+                _ = epoch.changed() => return Err(Doubt::Lost("connection changed")),
+            };
+            if let Some(status) = message.status {
+                pulls.settle(status, &message)?;
+                continue;
+            }
+            let place = Place::of(&message).ok_or(Doubt::Lost("no place in the reply subject"))?;
+            consumer_seq += 1;
+            pulls.outstanding = pulls.outstanding.saturating_sub(1);
+            if place.consumer_seq != consumer_seq || place.stream_seq < self.next {
+                return Err(Doubt::Lost("out of order"));
+            }
+            self.next = place.stream_seq + 1;
+            let Message { subject, headers, payload, .. } = message;
+            let delivery = Delivery { seq: place.stream_seq, subject, headers, payload, pending: place.pending };
+            self.emit(Ok(Event::Message(delivery))).await?;
+        }
+    }
+
+    async fn create_consumer(&self, name: &str) -> Result<u64, Error> {
+        let stream = self.selection.stream;
+        let config = json!({
+            "name": name,
+            "deliver_policy": "by_start_sequence",
+            "opt_start_seq": self.next.max(1),
+            "ack_policy": "none",
+            "replay_policy": "instant",
+            "mem_storage": true,
+            "num_replicas": 1,
+            "inactive_threshold": INACTIVE.as_nanos() as u64,
+        });
+        create_consumer(&self.connection, stream, name, &self.selection.filters, config).await
+    }
+
+    async fn emit(&self, event: Result<Event, Error>) -> Result<(), Unwanted> {
+        self.events.send(event).await.map_err(|_| Unwanted)
+    }
+}
+
+/// A fresh consumer name: never one that a server might still know.
+pub(crate) fn consumer_name(stream: Stream) -> String {
+    format!("{}-{:016x}", stream.root(), rand::rng().next_u64())
+}
+
+/// Creates a consumer on the given subjects and returns how many messages wait for it.
+pub(crate) async fn create_consumer(
+    connection: &Connection,
+    stream: Stream,
+    name: &str,
+    filters: &[String],
+    mut config: Value,
+) -> Result<u64, Error> {
+    #[derive(Deserialize)]
+    struct Created {
+        num_pending: u64,
+    }
+    let call = if let [filter] = filters {
+        config["filter_subject"] = json!(filter);
+        format!("CONSUMER.CREATE.{stream}.{name}.{filter}")
+    } else {
+        config["filter_subjects"] = json!(filters);
+        format!("CONSUMER.CREATE.{stream}.{name}")
+    };
+    let body = json!({ "stream_name": stream.name(), "config": config, "action": "create" });
+    let created: Created = connection.api(&call, &body).await?;
+    Ok(created.num_pending)
+}
+
+/// Deletes a consumer that is no longer needed; the server would forget it soon anyway.
+pub(crate) async fn delete_consumer(connection: &Connection, stream: Stream, name: &str) {
+    if let Err(error) = connection.api::<Value>(&format!("CONSUMER.DELETE.{stream}.{name}"), &nothing()).await {
+        tracing::debug!(%error, "consumer not deleted");
+    }
+}
+
+async fn next_message(subscriber: &mut Subscriber) -> Result<Message, Doubt> {
+    match tokio::time::timeout(SILENCE_MAX, subscriber.next()).await {
+        Ok(Some(message)) => Ok(message),
+        Ok(None) => Err(Doubt::Lost("subscription ended")),
+        Err(_) => Err(Doubt::Lost("silence")),
+    }
+}
+
+/// The requests for messages that are under way.
+struct Pulls<'a> {
+    connection: &'a Connection,
+    stream: Stream,
+    name: &'a str,
+    inbox: String,
+    /// Messages that the server may still send.
+    outstanding: usize,
+}
+
+impl Pulls<'_> {
+    /// Asks for more when half of what was asked for has come.
+    async fn top_up(&mut self) -> Result<(), Doubt> {
+        if self.outstanding > PULL / 2 {
+            return Ok(());
+        }
+        let body = json!({
+            "batch": PULL,
+            "expires": PULL_EXPIRES.as_nanos() as u64,
+            "idle_heartbeat": HEARTBEAT.as_nanos() as u64,
+        });
+        let subject = format!("$JS.API.CONSUMER.MSG.NEXT.{}.{}", self.stream, self.name);
+        let sent =
+            self.connection.client().publish_with_reply(subject, self.inbox.clone(), body.to_string().into()).await;
+        sent.map_err(|_| Doubt::Lost("pull not sent"))?;
+        self.outstanding += PULL;
+        Ok(())
+    }
+
+    /// Takes note of a status instead of a message: 100 is a heartbeat, 408 an expired pull, all else is doubt.
+    fn settle(&mut self, status: StatusCode, message: &Message) -> Result<(), Doubt> {
+        match status.as_u16() {
+            100 => Ok(()),
+            408 => {
+                let unsent = message.headers.as_ref().and_then(|headers| headers.get("Nats-Pending-Messages"));
+                let unsent = unsent.and_then(|value| value.as_str().parse().ok()).unwrap_or(self.outstanding);
+                self.outstanding = self.outstanding.saturating_sub(unsent);
+                Ok(())
+            }
+            _ => Err(Doubt::Lost("unexpected status")),
+        }
+    }
+}
+
+/// Where a delivered message stands, from its reply subject
+/// `$JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<time>.<pending>`, which newer servers may
+/// begin with `$JS.ACK.<domain>.<account>.`.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) stream_seq: u64,
+    consumer_seq: u64,
+    pending: u64,
+}
+
+impl Place {
+    fn of(message: &Message) -> Option<Self> {
+        Self::parse(message.reply.as_ref()?)
+    }
+
+    pub(crate) fn parse(reply: &str) -> Option<Self> {
+        let tokens: Vec<&str> = reply.split('.').collect();
+        let skipped = match tokens.len() {
+            9 => 4,
+            11 | 12 => 6,
+            _ => return None,
+        };
+        let number = |idx: usize| tokens.get(skipped + idx)?.parse::<u64>().ok();
+        Some(Self { stream_seq: number(1)?, consumer_seq: number(2)?, pending: number(4)? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_forms_of_reply_subjects_are_read() {
+        let place = Some(Place { stream_seq: 7, consumer_seq: 3, pending: 5 });
+        assert_eq!(Place::parse("$JS.ACK.FEED.feed-1.1.7.3.1700000000.5"), place);
+        assert_eq!(Place::parse("$JS.ACK._.hash.FEED.feed-1.1.7.3.1700000000.5"), place);
+        assert_eq!(Place::parse("$JS.ACK._.hash.FEED.feed-1.1.7.3.1700000000.5.rnd"), place);
+        assert_eq!(Place::parse("_INBOX.x"), None);
+    }
+}

@@ -1,0 +1,192 @@
+//! Every subject, as functions of what it names.
+
+use std::fmt;
+
+use market::{Instrument, Window};
+
+use crate::topology::Stream;
+
+/// What a message holds: the third token of a stored subject.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// FEED: observations.
+    Tick,
+    /// FEED and MARKET: a promise that nothing earlier follows.
+    Heartbeat,
+    /// FEED and MARKET: a span without data.
+    Gap,
+    /// MARKET: accepted ticks.
+    Price,
+    /// MARKET: final 1-minute candles.
+    Candle,
+    /// MARKET: ticks beyond the allowed lateness.
+    Late,
+    /// MARKET: refused records.
+    Rejected,
+    /// STATS: final candles of a longer window.
+    Stats(Window),
+    /// STATS: rows of the hour-of-day profile.
+    HourOfDay,
+}
+
+impl Kind {
+    /// The kind as a token.
+    pub fn token(self) -> &'static str {
+        match self {
+            Self::Tick => "tick",
+            Self::Heartbeat => "heartbeat",
+            Self::Gap => "gap",
+            Self::Price => "price",
+            Self::Candle => "candle-1m",
+            Self::Late => "late",
+            Self::Rejected => "rejected",
+            Self::Stats(window) => window.name(),
+            Self::HourOfDay => "hour-of-day",
+        }
+    }
+
+    /// Whether a reader must see messages of this kind in the order of their inputs among the others that are: what
+    /// counts as late depends on what came before.
+    pub(crate) fn is_sequenced(self) -> bool {
+        matches!(self, Self::Tick | Self::Heartbeat | Self::Gap | Self::Price)
+    }
+
+    /// The record that messages of this kind hold, as the schema header names it.
+    pub fn schema(self) -> &'static str {
+        match self {
+            Self::Tick => "tick/1",
+            Self::Heartbeat => "heartbeat/1",
+            Self::Gap => "gap/1",
+            Self::Price => "price/1",
+            Self::Candle | Self::Stats(_) => "candle/1",
+            Self::Late => "late/1",
+            Self::Rejected => "rejected/1",
+            Self::HourOfDay => "hour-of-day/1",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.token())
+    }
+}
+
+/// The partition of an instrument among `partitions`: what the server's `partition(P,2,3)` gives on ingest, the 32-bit
+/// FNV-1a hash of the two tokens, modulo P.
+pub fn partition(coin: &str, quote: &str, partitions: u32) -> u32 {
+    let bytes = coin.bytes().chain(quote.bytes());
+    let hash = bytes.fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    hash % partitions
+}
+
+/// Where a producer publishes: `feed.tick.bitcoin.usd`. The server adds the partition.
+pub fn feed(kind: Kind, instrument: &Instrument) -> String {
+    format!("feed.{kind}.{}.{}", instrument.coin(), instrument.quote())
+}
+
+/// Where a message is stored: `market.3.price.bitcoin.usd`.
+pub fn stored(stream: Stream, partition: u32, kind: Kind, coin: &str, quote: &str) -> String {
+    format!("{}.{partition}.{kind}.{coin}.{quote}", stream.root())
+}
+
+/// All stored messages of one kind in one partition: `market.3.price.>`.
+pub fn of_partition(stream: Stream, partition: u32, kind: Kind) -> String {
+    format!("{}.{partition}.{kind}.>", stream.root())
+}
+
+/// All stored messages of one partition: `market.3.>`.
+pub fn all_of_partition(stream: Stream, partition: u32) -> String {
+    format!("{}.{partition}.>", stream.root())
+}
+
+/// All stored messages of one kind, of one instrument or of all: `market.*.price.bitcoin.usd`, `market.*.price.>`.
+pub fn of_kind(stream: Stream, kind: Kind, instrument: Option<&Instrument>) -> String {
+    match instrument {
+        Some(instrument) => format!("{}.*.{kind}.{}.{}", stream.root(), instrument.coin(), instrument.quote()),
+        None => format!("{}.*.{kind}.>", stream.root()),
+    }
+}
+
+/// The position of a partition: `checkpoint.market.3.position`.
+pub fn position(output: Stream, partition: u32) -> String {
+    format!("checkpoint.{}.{partition}.position", output.root())
+}
+
+/// The positions of all partitions: `checkpoint.market.*.position`.
+pub fn positions(output: Stream) -> String {
+    format!("checkpoint.{}.*.position", output.root())
+}
+
+/// The state of an instrument: `checkpoint.market.3.state.bitcoin.usd`.
+pub fn state(output: Stream, partition: u32, coin: &str, quote: &str) -> String {
+    format!("checkpoint.{}.{partition}.state.{coin}.{quote}", output.root())
+}
+
+/// The whole checkpoint of a partition: `checkpoint.market.3.>`.
+pub fn checkpoint(output: Stream, partition: u32) -> String {
+    format!("checkpoint.{}.{partition}.>", output.root())
+}
+
+/// Where provisional candles go: `live.provisional.1m.bitcoin.usd`.
+pub fn provisional(window: Window, coin: &str, quote: &str) -> String {
+    format!("live.provisional.{window}.{coin}.{quote}")
+}
+
+/// A stored subject, taken apart: `<root>.<partition>.<kind>.<coin>.<quote>`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stored<'a> {
+    /// The partition.
+    pub partition: u32,
+    /// The kind, as it stands there.
+    pub kind: &'a str,
+    /// The coin.
+    pub coin: &'a str,
+    /// The quote currency.
+    pub quote: &'a str,
+}
+
+impl<'a> Stored<'a> {
+    /// Takes a stored subject apart; `None` when it has another form.
+    pub fn parse(subject: &'a str) -> Option<Self> {
+        let mut tokens = subject.split('.').skip(1);
+        let partition = tokens.next()?.parse().ok()?;
+        let (kind, coin, quote) = (tokens.next()?, tokens.next()?, tokens.next()?);
+        tokens.next().is_none().then_some(Self { partition, kind, coin, quote })
+    }
+}
+
+/// The instrument of a state subject `checkpoint.<root>.<partition>.state.<coin>.<quote>`.
+pub fn state_instrument(subject: &str) -> Option<(&str, &str)> {
+    let mut tokens = subject.split('.').skip(3);
+    if tokens.next()? != "state" {
+        return None;
+    }
+    let (coin, quote) = (tokens.next()?, tokens.next()?);
+    tokens.next().is_none().then_some((coin, quote))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn subjects_read_as_they_are_written() {
+        let subject = stored(Stream::Market, 3, Kind::Price, "bitcoin", "usd");
+        assert_eq!(subject, "market.3.price.bitcoin.usd");
+        let expected = Stored { partition: 3, kind: "price", coin: "bitcoin", quote: "usd" };
+        assert_eq!(Stored::parse(&subject), Some(expected));
+        assert_eq!(Stored::parse("market.x.price.bitcoin.usd"), None);
+        assert_eq!(Stored::parse("market.3.price.bitcoin"), None);
+        let state = state(Stream::Stats, 0, "bitcoin", "usd");
+        assert_eq!(state_instrument(&state), Some(("bitcoin", "usd")));
+        assert_eq!(state_instrument(&position(Stream::Stats, 0)), None);
+    }
+
+    #[test]
+    fn partitions_follow_fnv_1a() {
+        // The published FNV-1a test vectors "foobar" and "a", as two tokens.
+        assert_eq!(partition("foo", "bar", u32::MAX), 0xbf9c_f968);
+        assert_eq!(partition("a", "", u32::MAX), 0xe40c_292c);
+    }
+}

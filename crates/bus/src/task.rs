@@ -1,0 +1,189 @@
+//! How a step runs: recover, consume, apply, commit, for every partition that this process owns.
+//!
+//! A step is a pure [`Operator`]. Each partition has a worker that reads, applies and seals drafts; one committer per
+//! process stores what is sealed, several partitions in one batch when they wait together. While a draft is being
+//! committed the worker applies the next one, which is sent only when the one before it is confirmed.
+
+mod committer;
+mod worker;
+
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+use market::windowing::Settings;
+use market::{Candle, Instrument, Span};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use service::{Health, Shutdown};
+use sha2::{Digest, Sha256};
+use tokio::task::JoinSet;
+
+use crate::connect::{Connection, Reminder};
+use crate::error::{Disposition, Error};
+use crate::outputs::Outputs;
+use crate::topology::{self, Step, Stream, StreamInfo};
+use crate::transaction::Outgoing;
+
+/// A message of the input, of one instrument.
+#[derive(Debug, Clone, Copy)]
+pub struct Input<'a> {
+    /// Its sequence in the input stream.
+    pub seq: u64,
+    /// Its kind, as the subject says.
+    pub kind: &'a str,
+    /// Whose it is.
+    pub instrument: &'a Instrument,
+    /// Whether its header names a version of its record that this build knows.
+    pub is_known_schema: bool,
+    /// Its lines.
+    pub payload: &'a [u8],
+}
+
+/// A step: a pure function from inputs and states to outputs and states. It reads no clock and does no I/O, so the same
+/// log gives the same results at any speed, in any number of processes, after any crash.
+pub trait Operator: Send + Sync + 'static {
+    /// What it reads and writes.
+    const STEP: Step;
+    /// What it remembers of one instrument. Bounded.
+    type State: Serialize + DeserializeOwned + Default + Send + Sync + 'static;
+    /// What it counts over all instruments of a partition.
+    type Counts: Serialize + DeserializeOwned + Default + Clone + Debug + Send + Sync + 'static;
+
+    /// The settings that shape results, in words. Other settings are another result: they need a rebuild.
+    fn settings(&self) -> String;
+
+    /// Applies one message.
+    fn apply(&self, input: Input<'_>, state: &mut Self::State, counts: &mut Self::Counts, outputs: &mut Outputs);
+
+    /// The candles of windows that are still open, for whoever watches live.
+    fn provisional(&self, instrument: &Instrument, state: &Self::State) -> Vec<Candle>;
+}
+
+/// Flags of every step that say how event time is judged.
+#[derive(Debug, Clone, Copy, clap::Args)]
+#[command(next_help_heading = "Event time")]
+pub struct EventTimeArgs {
+    /// How far behind the newest event a tick may arrive without being late
+    #[arg(long, env = "CANDLEWIRE_DISORDER", default_value = "5s", value_parser = humantime::parse_duration)]
+    disorder: Duration,
+    /// How long after its end a window can still be revised
+    #[arg(long, env = "CANDLEWIRE_LATENESS", default_value = "10m", value_parser = humantime::parse_duration)]
+    lateness: Duration,
+}
+
+impl From<EventTimeArgs> for Settings {
+    fn from(args: EventTimeArgs) -> Self {
+        let span = |duration: Duration| Span(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX / 4));
+        Self { disorder: span(args.disorder), lateness: span(args.lateness) }
+    }
+}
+
+/// What is told about every batch once it is stored.
+pub type OnCommit = Arc<dyn Fn(&[Outgoing]) + Send + Sync>;
+
+/// Everything that the workers of a process share.
+#[derive(Clone)]
+pub struct Context {
+    /// The connection.
+    pub connection: Connection,
+    /// Asks everybody to drain and end.
+    pub shutdown: Shutdown,
+    /// What the process says of itself.
+    pub health: Health,
+    /// Told about every stored batch.
+    pub on_commit: Option<OnCommit>,
+}
+
+/// Runs a step over all partitions until shutdown: drains, commits what was applied, returns.
+///
+/// # Errors
+/// What waiting cannot mend: another topology, another log, missing permission. A partition whose input has a hole or
+/// whose checkpoint is lost stops alone, and the process stays up, not ready.
+pub async fn run<O: Operator>(context: Context, operator: O) -> Result<(), Error> {
+    let Some((input, _)) = wait_for_streams(&context, O::STEP).await? else { return Ok(()) };
+    let partitions = input.partitions().unwrap_or_default();
+    let operator = Arc::new(operator);
+    let fingerprint = fingerprint(&operator.settings());
+    tracing::info!(service = O::STEP.service, partitions, config = fingerprint, "starting");
+    let (committer, commits) = committer::channel();
+    let committer = tokio::spawn(committer::run(context.clone(), O::STEP.output, committer));
+    let attached = worker::Attached::new(partitions, context.health.clone());
+    let mut workers = JoinSet::new();
+    for partition in 0..partitions {
+        let worker = worker::Worker::new(
+            context.clone(),
+            operator.clone(),
+            worker::Place { partition, partitions, input_created: input.created.clone(), config: fingerprint.clone() },
+            commits.clone(),
+            attached.clone(),
+        );
+        workers.spawn(async move { (partition, worker.run().await) });
+    }
+    drop(commits);
+    let result = supervise(&context, &mut workers).await;
+    // With the last worker gone the committer's channel closes: it has stored all that was sealed.
+    drop(committer.await);
+    result
+}
+
+/// Waits for every worker; the first error that concerns the whole process ends them all.
+async fn supervise(context: &Context, workers: &mut JoinSet<(u32, Result<(), Error>)>) -> Result<(), Error> {
+    let mut first = Ok(());
+    while let Some(joined) = workers.join_next().await {
+        let (partition, result) = match joined {
+            Ok(ended) => ended,
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        };
+        match result {
+            Ok(()) => {}
+            Err(error @ (Error::Hole { .. } | Error::CheckpointLost { .. } | Error::Unreadable { .. })) => {
+                tracing::error!(partition, "partition stopped: {error}");
+                context.health.not_ready(format!("partition {partition} stopped: {error}"));
+                if workers.is_empty() && !context.shutdown.is_requested() {
+                    first = Err(error);
+                }
+            }
+            Err(error) => {
+                context.shutdown.request();
+                first = first.and(Err(error));
+            }
+        }
+    }
+    first
+}
+
+/// Waits until both streams of a step exist. `None` when shutdown came first.
+async fn wait_for_streams(context: &Context, step: Step) -> Result<Option<(StreamInfo, StreamInfo)>, Error> {
+    let Some(input) = wait_for_stream(context, step.input).await? else { return Ok(None) };
+    let Some(output) = wait_for_stream(context, step.output).await? else { return Ok(None) };
+    if input.partitions() != output.partitions() {
+        return Err(Error::StreamDiffers {
+            stream: step.output.name().to_owned(),
+            difference: format!("{:?} partitions, {} has {:?}", output.partitions(), step.input, input.partitions()),
+        });
+    }
+    Ok(Some((input, output)))
+}
+
+async fn wait_for_stream(context: &Context, stream: Stream) -> Result<Option<StreamInfo>, Error> {
+    let mut reminder = Reminder::default();
+    loop {
+        let error = match topology::require(&context.connection, stream).await {
+            Ok(info) => return Ok(Some(info)),
+            Err(error) if error.disposition() == Disposition::Stop => return Err(error),
+            Err(error) => error,
+        };
+        context.health.not_ready(error.to_string());
+        reminder.warn(&error);
+        tokio::select! {
+            () = context.shutdown.requested() => return Ok(None),
+            () = tokio::time::sleep(Duration::from_millis(200)) => {}
+        }
+    }
+}
+
+/// 16 hexadecimal digits that stand for the settings.
+fn fingerprint(settings: &str) -> String {
+    Sha256::digest(settings.as_bytes()).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}

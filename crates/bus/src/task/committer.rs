@@ -1,0 +1,111 @@
+//! Stores what the workers of a process have sealed, as few batches as possible.
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::error::Error;
+use crate::task::Context;
+use crate::topology::Stream;
+use crate::transaction::{BYTES_MAX, MESSAGES_MAX, Outcome, Part, Transactions};
+
+/// Sealed drafts that may wait: one for each partition is all there can be.
+const WAITING_MAX: usize = crate::topology::PARTITIONS_MAX as usize;
+
+/// A sealed draft and who waits for it.
+pub(super) struct Sealed {
+    pub(super) part: Part,
+    pub(super) done: oneshot::Sender<Result<Stored, Error>>,
+}
+
+/// How a draft ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stored {
+    /// Stored; the new fence.
+    At(u64),
+    /// Not stored: the partition has another owner.
+    Fenced,
+}
+
+pub(super) fn channel() -> (mpsc::Receiver<Sealed>, mpsc::Sender<Sealed>) {
+    let (sender, receiver) = mpsc::channel(WAITING_MAX);
+    (receiver, sender)
+}
+
+/// Commits until every worker is gone.
+pub(super) async fn run(context: Context, output: Stream, mut sealed: mpsc::Receiver<Sealed>) {
+    let transactions = Transactions::new(&context.connection, output);
+    let mut carried = None;
+    loop {
+        let first = match carried.take() {
+            Some(first) => first,
+            None => match sealed.recv().await {
+                Some(first) => first,
+                None => return,
+            },
+        };
+        let (group, left) = gather(first, &mut sealed);
+        carried = left;
+        commit(&context, &transactions, group).await;
+    }
+}
+
+/// All that waits and fits into one batch, and the first that does not.
+fn gather(first: Sealed, sealed: &mut mpsc::Receiver<Sealed>) -> (Vec<Sealed>, Option<Sealed>) {
+    let mut messages = first.part.messages.len() + 1;
+    let mut bytes = first.part.bytes();
+    let mut group = vec![first];
+    while let Ok(next) = sealed.try_recv() {
+        messages += next.part.messages.len() + 1;
+        bytes += next.part.bytes();
+        if messages > MESSAGES_MAX || bytes > BYTES_MAX {
+            return (group, Some(next));
+        }
+        group.push(next);
+    }
+    (group, None)
+}
+
+/// Commits a group; when another owner has one of its partitions, the rest goes again without it.
+async fn commit(context: &Context, transactions: &Transactions, group: Vec<Sealed>) {
+    let (mut parts, mut waiting): (Vec<Part>, Vec<_>) = group.into_iter().map(|one| (one.part, one.done)).unzip();
+    while !parts.is_empty() {
+        match transactions.commit(&parts).await {
+            Ok(Outcome::Stored(fences)) => {
+                if let Some(on_commit) = &context.on_commit {
+                    parts.iter().for_each(|part| on_commit(&part.messages));
+                }
+                waiting.into_iter().zip(fences).for_each(|(done, fence)| answer(done, Ok(Stored::At(fence))));
+                return;
+            }
+            Ok(Outcome::Fenced(foreign)) => {
+                tracing::warn!(partitions = ?foreign, "another owner has committed: dropping what was computed");
+                let (mut kept, mut kept_waiting) = (Vec::new(), Vec::new());
+                for (part, done) in parts.into_iter().zip(waiting) {
+                    if foreign.contains(&part.partition) {
+                        answer(done, Ok(Stored::Fenced));
+                    } else {
+                        kept.push(part);
+                        kept_waiting.push(done);
+                    }
+                }
+                (parts, waiting) = (kept, kept_waiting);
+            }
+            Err(error) => {
+                let text = error.to_string();
+                let mut error = Some(error);
+                for done in waiting {
+                    let error = error.take().unwrap_or_else(|| Error::Unreadable {
+                        what: "a commit of several partitions".to_owned(),
+                        detail: text.clone(),
+                    });
+                    answer(done, Err(error));
+                }
+                return;
+            }
+        }
+    }
+}
+
+/// A worker that has ended does not care.
+fn answer(done: oneshot::Sender<Result<Stored, Error>>, result: Result<Stored, Error>) {
+    drop(done.send(result));
+}

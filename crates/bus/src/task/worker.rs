@@ -1,0 +1,449 @@
+//! One partition of a step: recovers, reads, applies, seals.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use market::Instrument;
+use service::Health;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, MissedTickBehavior};
+
+use crate::checkpoint::{self, Checkpoint, Position, encode_state};
+use crate::codec;
+use crate::connect::Connection;
+use crate::error::Error;
+use crate::outputs::Outputs;
+use crate::reader::{Delivery, Event, Reader, Selection};
+use crate::subject::{self, Kind, Stored as StoredSubject};
+use crate::task::committer::{Sealed, Stored};
+use crate::task::{Context, Input, Operator};
+use crate::topology::{Step, StreamInfo, stream_info};
+use crate::transaction::{BYTES_MAX, MESSAGE_BYTES_MAX, MESSAGES_MAX, Outgoing, Part, Role};
+
+/// Messages that one input can add to a draft, at most: its lines are bounded, and so are the windows that it closes.
+const INPUT_MESSAGES_MAX: usize = 64;
+/// Bytes that one input can add to a draft, at most.
+const INPUT_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// How often a partition that is behind looks whether retention has overtaken it.
+const HOLE_CHECK: Duration = Duration::from_secs(5);
+/// A newer frontier alone is worth a commit when the stored one is this old.
+const FRONTIER_AGE_MAX: Duration = Duration::from_secs(3_600);
+/// Provisional candles of an instrument go out at most this often.
+const PROVISIONAL: Duration = Duration::from_secs(1);
+
+const _: () = assert!(INPUT_MESSAGES_MAX * 2 < MESSAGES_MAX && INPUT_BYTES_MAX * 2 < BYTES_MAX);
+
+/// Which partition of which log.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    pub(super) partition: u32,
+    pub(super) partitions: u32,
+    pub(super) input_created: String,
+    pub(super) config: String,
+}
+
+/// How many partitions have found their place: the process is ready when all have.
+#[derive(Debug, Clone)]
+pub(super) struct Attached {
+    missing: Arc<AtomicU32>,
+    health: Health,
+}
+
+impl Attached {
+    pub(super) fn new(partitions: u32, health: Health) -> Self {
+        Self { missing: Arc::new(AtomicU32::new(partitions)), health }
+    }
+
+    fn one(&self) {
+        if self.missing.fetch_sub(1, Ordering::Relaxed) == 1 {
+            tracing::info!("ready");
+            self.health.ready();
+        }
+    }
+}
+
+pub(super) struct Worker<O: Operator> {
+    context: Context,
+    operator: Arc<O>,
+    place: Place,
+    commits: mpsc::Sender<Sealed>,
+    attached: Attached,
+    is_attached: bool,
+}
+
+/// Why an ownership ended.
+enum Ended {
+    Shutdown,
+    Fenced,
+}
+
+impl<O: Operator> Worker<O> {
+    pub(super) fn new(
+        context: Context,
+        operator: Arc<O>,
+        place: Place,
+        commits: mpsc::Sender<Sealed>,
+        attached: Attached,
+    ) -> Self {
+        Self { context, operator, place, commits, attached, is_attached: false }
+    }
+
+    /// Owns the partition until shutdown; begins again from the checkpoint whenever another owner turns up.
+    pub(super) async fn run(mut self) -> Result<(), Error> {
+        let shutdown = self.context.shutdown.clone();
+        loop {
+            let recovery = checkpoint::recover(&self.context.connection, O::STEP, self.place.partition);
+            let checkpoint = tokio::select! {
+                checkpoint = recovery => checkpoint?,
+                () = shutdown.requested() => return Ok(()),
+            };
+            self.check_origin(&checkpoint)?;
+            let mut owned = Owned::<O>::from_checkpoint(self.operator.clone(), self.place.clone(), checkpoint);
+            match self.own(&mut owned).await? {
+                Ended::Shutdown => return Ok(()),
+                Ended::Fenced => {}
+            }
+        }
+    }
+
+    /// The checkpoint must have been made from this log with these settings.
+    fn check_origin(&self, checkpoint: &Checkpoint<O::State, O::Counts>) -> Result<(), Error> {
+        let Some(position) = &checkpoint.position else { return Ok(()) };
+        let place = &self.place;
+        if position.input_created != place.input_created {
+            let detail = format!("it was created at {}, not {}", place.input_created, position.input_created);
+            return Err(wrong_log(O::STEP, detail));
+        }
+        if position.partitions != place.partitions {
+            let detail = format!("it has {} partitions, not {}", place.partitions, position.partitions);
+            return Err(wrong_log(O::STEP, detail));
+        }
+        if position.config != place.config {
+            let detail = format!("the settings are {} now, they were {}", place.config, position.config);
+            return Err(wrong_log(O::STEP, detail));
+        }
+        Ok(())
+    }
+
+    async fn own(&mut self, owned: &mut Owned<O>) -> Result<Ended, Error> {
+        let context = self.context.clone();
+        let mut reader = start_reader(&context.connection, O::STEP, owned);
+        let mut outstanding: Option<oneshot::Receiver<Result<Stored, Error>>> = None;
+        let mut check = tokio::time::interval(HOLE_CHECK);
+        check.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        check.reset();
+        loop {
+            let stopping = context.shutdown.is_requested();
+            if outstanding.is_none() && owned.is_due(stopping || reader.is_empty()) {
+                outstanding = Some(self.send(owned.seal()).await);
+            }
+            if stopping && outstanding.is_none() {
+                return Ok(Ended::Shutdown);
+            }
+            tokio::select! {
+                biased;
+                result = confirmed(&mut outstanding), if outstanding.is_some() => {
+                    outstanding = None;
+                    match result? {
+                        Stored::At(fence) => owned.confirm(fence, &context.connection).await,
+                        Stored::Fenced => return Ok(Ended::Fenced),
+                    }
+                }
+                () = context.shutdown.requested(), if !stopping => {}
+                event = reader.next(), if !stopping && !owned.draft.is_full() => match event? {
+                    Event::Attached { info, pending } => self.attach(owned, &info, pending)?,
+                    Event::Message(delivery) => owned.apply(&delivery),
+                },
+                _ = check.tick(), if !stopping => {
+                    if owned.is_behind() {
+                        owned.check_hole(&stream_info(&context.connection, O::STEP.input.name()).await)?;
+                    } else if owned.is_frontier_stale() {
+                        // Only a new look at the stream tells how far nothing is missing.
+                        reader = start_reader(&context.connection, O::STEP, owned);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reading begins, or begins again: is the input still the one, and is all of it there?
+    fn attach(&mut self, owned: &mut Owned<O>, info: &StreamInfo, pending: u64) -> Result<(), Error> {
+        if info.created != self.place.input_created {
+            let detail = format!("it was created anew at {}", info.created);
+            return Err(wrong_log(O::STEP, detail));
+        }
+        owned.attach(info, pending)?;
+        if !self.is_attached {
+            self.is_attached = true;
+            self.attached.one();
+        }
+        Ok(())
+    }
+
+    async fn send(&self, part: Part) -> oneshot::Receiver<Result<Stored, Error>> {
+        let (done, receiver) = oneshot::channel();
+        // The committer outlives every worker; should it be gone, the receiver says so.
+        drop(self.commits.send(Sealed { part, done }).await);
+        receiver
+    }
+}
+
+async fn confirmed(outstanding: &mut Option<oneshot::Receiver<Result<Stored, Error>>>) -> Result<Stored, Error> {
+    match outstanding {
+        Some(receiver) => receiver.await.unwrap_or_else(|_| Err(Error::Unanswered { what: "a commit".to_owned() })),
+        None => std::future::pending().await,
+    }
+}
+
+fn start_reader<O: Operator>(connection: &Connection, step: Step, owned: &Owned<O>) -> Reader {
+    let partition = owned.place.partition;
+    let filters = step.kinds.iter().map(|&kind| subject::of_partition(step.input, partition, kind)).collect();
+    Reader::start(connection, Selection { stream: step.input, filters, from: owned.position + 1 })
+}
+
+fn wrong_log(step: Step, detail: String) -> Error {
+    Error::WrongLog { input: step.input.name().to_owned(), output: step.output.name().to_owned(), detail }
+}
+
+/// A partition while it is owned: everything that its next commit needs.
+struct Owned<O: Operator> {
+    operator: Arc<O>,
+    place: Place,
+    /// Stream sequence of our last position.
+    fence: u64,
+    /// Last input applied.
+    position: u64,
+    frontier: u64,
+    /// Frontier of the last commit.
+    committed_frontier: u64,
+    committed_at: Instant,
+    /// Half of the time that the input keeps messages would be too late.
+    frontier_age_max: Duration,
+    /// Inputs that still wait on the server.
+    pending: u64,
+    applied: u64,
+    counts: O::Counts,
+    instruments: Vec<Member<O::State>>,
+    /// By `coin.quote`, as subjects end.
+    index: HashMap<String, usize>,
+    draft: Draft,
+    /// Instruments whose ticks the outstanding commit holds.
+    sealed: Vec<usize>,
+}
+
+struct Member<S> {
+    coin: String,
+    quote: String,
+    instrument: Instrument,
+    applied: u64,
+    state: S,
+    provisional_at: Option<Instant>,
+}
+
+/// What was applied since the last seal.
+#[derive(Default)]
+struct Draft {
+    outputs: Outputs,
+    changed: HashSet<usize>,
+    /// In the order in which they changed.
+    order: Vec<usize>,
+    inputs: u64,
+}
+
+impl Draft {
+    /// Whether one more input might not fit. Checked before it is applied.
+    fn is_full(&self) -> bool {
+        let messages = self.outputs.messages_max() + self.order.len() + 1 + INPUT_MESSAGES_MAX;
+        // States are small; each may still be as large as a message.
+        messages > MESSAGES_MAX || self.outputs.bytes() + INPUT_BYTES_MAX > BYTES_MAX
+    }
+}
+
+impl<O: Operator> Owned<O> {
+    fn from_checkpoint(operator: Arc<O>, place: Place, checkpoint: Checkpoint<O::State, O::Counts>) -> Self {
+        let position = checkpoint.position.as_ref();
+        let mut owned = Self {
+            operator,
+            place,
+            fence: checkpoint.fence,
+            position: position.map_or(0, |position| position.position),
+            frontier: position.map_or(0, |position| position.frontier),
+            committed_frontier: position.map_or(0, |position| position.frontier),
+            committed_at: Instant::now(),
+            frontier_age_max: FRONTIER_AGE_MAX,
+            pending: 0,
+            applied: position.map_or(0, |position| position.applied),
+            counts: position.map(|position| position.counts.clone()).unwrap_or_default(),
+            instruments: Vec::with_capacity(checkpoint.states.len()),
+            index: HashMap::with_capacity(checkpoint.states.len()),
+            draft: Draft::default(),
+            sealed: Vec::new(),
+        };
+        for state in checkpoint.states {
+            owned.insert(&state.coin, &state.quote, state.applied, state.state);
+        }
+        owned
+    }
+
+    /// Names that no instrument can bear still get their refusals stored under their own subject; nothing validates
+    /// against the stand-in.
+    fn insert(&mut self, coin: &str, quote: &str, applied: u64, state: O::State) -> usize {
+        let stand_in = || Instrument::new("unnamed", "unnamed").expect("a valid name");
+        let instrument = Instrument::new(coin, quote).unwrap_or_else(|_| stand_in());
+        self.instruments.push(Member {
+            coin: coin.to_owned(),
+            quote: quote.to_owned(),
+            instrument,
+            applied,
+            state,
+            provisional_at: None,
+        });
+        let idx = self.instruments.len() - 1;
+        self.index.insert(format!("{coin}.{quote}"), idx);
+        idx
+    }
+
+    fn attach(&mut self, info: &StreamInfo, pending: u64) -> Result<(), Error> {
+        let StreamInfo { state, .. } = info;
+        if self.position > state.last_seq {
+            let detail = format!("it ends at sequence {}, the position is {}", state.last_seq, self.position);
+            return Err(wrong_log(O::STEP, detail));
+        }
+        let retention = Duration::from_nanos(info.max_age_ns());
+        if !retention.is_zero() {
+            self.frontier_age_max = FRONTIER_AGE_MAX.min(retention / 10);
+        }
+        self.check_hole(&Ok(info.clone()))?;
+        self.pending = pending;
+        if pending == 0 {
+            self.frontier = self.frontier.max(state.last_seq);
+        }
+        Ok(())
+    }
+
+    /// Whether input that this partition has not seen can be gone.
+    fn check_hole(&self, info: &Result<StreamInfo, Error>) -> Result<(), Error> {
+        // No answer now: the reader will notice and attach again.
+        let Ok(info) = info else { return Ok(()) };
+        let has_history = self.position > 0 || self.frontier > 0;
+        if has_history && info.state.first_seq > self.frontier.max(self.position) + 1 {
+            return Err(Error::Hole {
+                input: O::STEP.input.name().to_owned(),
+                partition: self.place.partition,
+                frontier: self.frontier.max(self.position),
+                first: info.state.first_seq,
+            });
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, delivery: &Delivery) {
+        self.pending = delivery.pending;
+        if delivery.seq <= self.position {
+            tracing::debug!(seq = delivery.seq, position = self.position, "delivered again, dropped");
+            return;
+        }
+        let Some(subject) = StoredSubject::parse(&delivery.subject) else { return };
+        let key = delivery.subject.splitn(4, '.').nth(3).unwrap_or_default();
+        let idx = match self.index.get(key) {
+            Some(&idx) => idx,
+            None => self.insert(subject.coin, subject.quote, 0, O::State::default()),
+        };
+        let member = &mut self.instruments[idx];
+        let kind = O::STEP.kinds.iter().find(|kind: &&Kind| kind.token() == subject.kind);
+        let is_known_schema = kind.is_some_and(|&kind| codec::is_known_schema(delivery.headers.as_ref(), kind));
+        self.draft.outputs.select(idx);
+        let input = Input {
+            seq: delivery.seq,
+            kind: subject.kind,
+            instrument: &member.instrument,
+            is_known_schema,
+            payload: &delivery.payload,
+        };
+        self.operator.apply(input, &mut member.state, &mut self.counts, &mut self.draft.outputs);
+        member.applied += 1;
+        self.applied += 1;
+        self.position = delivery.seq;
+        self.frontier = self.frontier.max(delivery.seq);
+        self.draft.inputs += 1;
+        if self.draft.changed.insert(idx) {
+            self.draft.order.push(idx);
+        }
+    }
+
+    fn is_behind(&self) -> bool {
+        self.pending > 0 || self.draft.is_full()
+    }
+
+    fn is_frontier_stale(&self) -> bool {
+        self.committed_at.elapsed() >= self.frontier_age_max
+    }
+
+    /// Whether the draft should be sealed now: it holds something and nothing more is at hand, or it is full; or the
+    /// frontier alone is worth it.
+    fn is_due(&self, nothing_more: bool) -> bool {
+        if self.draft.inputs > 0 {
+            nothing_more || self.draft.is_full()
+        } else {
+            self.fence > 0 && self.frontier > self.committed_frontier && self.is_frontier_stale()
+        }
+    }
+
+    fn seal(&mut self) -> Part {
+        let draft = std::mem::take(&mut self.draft);
+        let (output, partition) = (O::STEP.output, self.place.partition);
+        let instruments = &self.instruments;
+        let name_of = |idx: usize| (instruments[idx].coin.as_str(), instruments[idx].quote.as_str());
+        let mut messages = draft.outputs.into_messages(output, partition, name_of);
+        messages.extend(draft.order.iter().map(|&idx| {
+            let member = &instruments[idx];
+            let payload = encode_state(member.applied, &member.state);
+            debug_assert!(payload.len() < MESSAGE_BYTES_MAX);
+            Outgoing {
+                subject: subject::state(output, partition, &member.coin, &member.quote),
+                payload,
+                role: Role::State,
+            }
+        }));
+        self.sealed = draft.order;
+        self.committed_frontier = self.frontier;
+        let counts = serde_json::to_value(&self.counts).expect("counts are plain data");
+        let position = Position {
+            position: self.position,
+            frontier: self.frontier,
+            batch: String::new(),
+            input_created: self.place.input_created.clone(),
+            partitions: self.place.partitions,
+            config: self.place.config.clone(),
+            states: self.instruments.iter().filter(|member| member.applied > 0).count() as u64,
+            applied: self.applied,
+            counts,
+        };
+        Part { partition, fence: self.fence, messages, position }
+    }
+
+    /// A commit is stored. When nothing newer was applied since, its open windows are shown.
+    async fn confirm(&mut self, fence: u64, connection: &Connection) {
+        assert!(fence > self.fence, "a commit lowered the fence from {} to {fence}", self.fence);
+        self.fence = fence;
+        self.committed_at = Instant::now();
+        let sealed = std::mem::take(&mut self.sealed);
+        if self.pending > 0 || self.draft.inputs > 0 {
+            return;
+        }
+        for idx in sealed {
+            let member = &mut self.instruments[idx];
+            if member.provisional_at.is_some_and(|at| at.elapsed() < PROVISIONAL) {
+                continue;
+            }
+            member.provisional_at = Some(Instant::now());
+            for candle in self.operator.provisional(&member.instrument, &member.state) {
+                let subject = subject::provisional(candle.window, &member.coin, &member.quote);
+                // At most once by design: whoever watches gets the next one in a second.
+                drop(connection.client().publish(subject, codec::single(&candle)).await);
+            }
+        }
+    }
+}

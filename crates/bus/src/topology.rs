@@ -1,0 +1,391 @@
+//! THE page: every stream, its subjects, limits and retention, and which step turns which stream into which.
+
+use std::fmt;
+
+use market::Window;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use crate::connect::{Connection, nothing};
+use crate::error::Error;
+use crate::subject::Kind;
+
+/// A stream of records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Stream {
+    /// Everything that enters: ticks, heartbeats, gaps. Written by the producer.
+    Feed,
+    /// Prices, 1-minute candles, late and rejected records. Written by the stream-processor.
+    Market,
+    /// Candles of longer windows and profiles. Written by the aggregator.
+    Stats,
+}
+
+/// The object store of models, model cards and predictions.
+pub const ARTIFACTS: &str = "ARTIFACTS";
+
+impl Stream {
+    /// Every stream of records, upstream first.
+    pub const ALL: [Self; 3] = [Self::Feed, Self::Market, Self::Stats];
+
+    /// The stream's name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Feed => "FEED",
+            Self::Market => "MARKET",
+            Self::Stats => "STATS",
+        }
+    }
+
+    /// The first token of its stored subjects.
+    pub const fn root(self) -> &'static str {
+        match self {
+            Self::Feed => "feed",
+            Self::Market => "market",
+            Self::Stats => "stats",
+        }
+    }
+}
+
+impl fmt::Display for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A step: what it reads and where it stores results, states and positions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Step {
+    /// The binary that runs it.
+    pub service: &'static str,
+    /// What it reads.
+    pub input: Stream,
+    /// Which kinds of it.
+    pub kinds: &'static [Kind],
+    /// Where its results go, with its checkpoints.
+    pub output: Stream,
+}
+
+/// FEED → MARKET, by the stream-processor.
+pub const MARKET_STEP: Step = Step {
+    service: "stream-processor",
+    input: Stream::Feed,
+    kinds: &[Kind::Tick, Kind::Heartbeat, Kind::Gap],
+    output: Stream::Market,
+};
+
+/// MARKET → STATS, by the aggregator.
+pub const STATS_STEP: Step = Step {
+    service: "aggregator",
+    input: Stream::Market,
+    kinds: &[Kind::Price, Kind::Heartbeat],
+    output: Stream::Stats,
+};
+
+/// Every step, upstream first.
+pub const STEPS: [Step; 2] = [MARKET_STEP, STATS_STEP];
+
+/// The windows of the aggregator.
+pub const STATS_WINDOWS: [Window; 5] =
+    [Window::FiveMinutes, Window::QuarterHour, Window::Hour, Window::Day, Window::HourEveryHalf];
+
+/// What an operator chooses when the streams are created.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Partitions, fixed for the life of the streams.
+    pub partitions: u32,
+    /// Copies of each stream: 1, or 3 on a cluster.
+    pub replicas: u32,
+    /// How long FEED keeps what entered, in days of store time.
+    pub feed_days: u64,
+    /// Most bytes of FEED; the oldest go first.
+    pub feed_bytes: u64,
+    /// Most bytes of MARKET; full means that the stream-processor waits.
+    pub market_bytes: u64,
+    /// Most bytes of STATS; full means that the aggregator waits.
+    pub stats_bytes: u64,
+    /// Most bytes of the object store.
+    pub artifacts_bytes: u64,
+}
+
+/// One gibibyte.
+pub const GIB: u64 = 1 << 30;
+/// Most partitions: each is a reader and a position in every step.
+pub const PARTITIONS_MAX: u32 = 256;
+const SECOND_NS: u64 = 1_000_000_000;
+/// How long FEED remembers message ids. Longer than a publisher keeps sending the same message after an outage began.
+const DUPLICATE_WINDOW_NS: u64 = 600 * SECOND_NS;
+/// A single server stops at 1,000 consumers of a stream unless the stream says otherwise.
+const CONSUMERS_MAX: i64 = 5_000;
+/// Where a stream keeps the number of partitions.
+const PARTITIONS_KEY: &str = "candlewire.partitions";
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            partitions: 16,
+            replicas: 1,
+            feed_days: 90,
+            feed_bytes: 4 * GIB,
+            market_bytes: 8 * GIB,
+            stats_bytes: 2 * GIB,
+            artifacts_bytes: 2 * GIB,
+        }
+    }
+}
+
+/// The definitions of every JetStream stream, in the server's own form.
+pub fn definitions(limits: &Limits) -> Vec<Value> {
+    vec![feed(limits), checkpointed(Stream::Market, limits), checkpointed(Stream::Stats, limits), artifacts(limits)]
+}
+
+fn feed(limits: &Limits) -> Value {
+    let partition = format!("{{{{partition({},2,3)}}}}", limits.partitions);
+    json!({
+        "name": Stream::Feed.name(),
+        "subjects": ["feed.*.*.*"],
+        "subject_transform": {
+            "src": "feed.*.*.*",
+            "dest": format!("feed.{partition}.{{{{wildcard(1)}}}}.{{{{wildcard(2)}}}}.{{{{wildcard(3)}}}}"),
+        },
+        "storage": "file",
+        "retention": "limits",
+        "num_replicas": limits.replicas,
+        "discard": "old",
+        "max_age": limits.feed_days * 86_400 * SECOND_NS,
+        "max_bytes": limits.feed_bytes,
+        "max_consumers": CONSUMERS_MAX,
+        "duplicate_window": DUPLICATE_WINDOW_NS,
+        "allow_direct": true,
+        "allow_atomic": true,
+        "metadata": { PARTITIONS_KEY: limits.partitions.to_string() },
+    })
+}
+
+/// A stream that holds checkpoints beside its results: no age limit, and full means wait, because a limit that deletes a
+/// checkpoint has everything processed again.
+fn checkpointed(stream: Stream, limits: &Limits) -> Value {
+    let (root, live, max_bytes) = match stream {
+        Stream::Market => ("market", "live", limits.market_bytes),
+        Stream::Stats | Stream::Feed => ("stats", "live.stats", limits.stats_bytes),
+    };
+    json!({
+        "name": stream.name(),
+        "subjects": [format!("{root}.*.*.*.*"), format!("checkpoint.{root}.>")],
+        "republish": {
+            "src": format!("{root}.*.*.*.*"),
+            "dest": format!("{live}.{{{{wildcard(2)}}}}.{{{{wildcard(3)}}}}.{{{{wildcard(4)}}}}"),
+        },
+        "storage": "file",
+        "retention": "limits",
+        "num_replicas": limits.replicas,
+        "discard": "new",
+        "max_age": 0,
+        "max_bytes": max_bytes,
+        "max_consumers": CONSUMERS_MAX,
+        "allow_direct": true,
+        "allow_atomic": true,
+        "allow_rollup_hdrs": true,
+        "metadata": { PARTITIONS_KEY: limits.partitions.to_string() },
+    })
+}
+
+fn artifacts(limits: &Limits) -> Value {
+    json!({
+        "name": format!("OBJ_{ARTIFACTS}"),
+        "subjects": [format!("$O.{ARTIFACTS}.C.>"), format!("$O.{ARTIFACTS}.M.>")],
+        "storage": "file",
+        "retention": "limits",
+        "num_replicas": limits.replicas,
+        "discard": "new",
+        "max_age": 0,
+        "max_bytes": limits.artifacts_bytes,
+        "max_consumers": CONSUMERS_MAX,
+        "allow_direct": true,
+        "allow_rollup_hdrs": true,
+    })
+}
+
+/// What may change without losing anything, when it grows.
+const GROWING: [&str; 2] = ["max_bytes", "max_age"];
+
+/// What an existing stream has instead of what it should have.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Difference {
+    /// The setting.
+    pub key: String,
+    /// What the stream has.
+    pub actual: Value,
+    /// What it should have.
+    pub wanted: Value,
+    /// Whether changing it can lose nothing.
+    pub is_safe: bool,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is {} instead of {}", self.key, self.actual, self.wanted)
+    }
+}
+
+/// Compares a stream's configuration with its definition, setting by setting.
+pub fn differences(wanted: &Value, actual: &Value) -> Vec<Difference> {
+    let empty = Map::new();
+    let wanted = wanted.as_object().unwrap_or(&empty);
+    let differs = |(key, wanted): (&String, &Value)| {
+        let actual = actual.get(key).cloned().unwrap_or(Value::Null);
+        (!is_same(wanted, &actual)).then(|| Difference {
+            key: key.clone(),
+            is_safe: GROWING.contains(&key.as_str()) && grows(wanted, &actual),
+            actual,
+            wanted: wanted.clone(),
+        })
+    };
+    wanted.iter().filter_map(differs).collect()
+}
+
+/// The server leaves out what is false, zero or empty, and adds metadata of its own.
+fn is_same(wanted: &Value, actual: &Value) -> bool {
+    match (wanted, actual) {
+        (Value::Object(wanted), Value::Object(actual)) => {
+            wanted.iter().all(|(key, value)| is_same(value, actual.get(key).unwrap_or(&Value::Null)))
+        }
+        (Value::Bool(false), Value::Null) => true,
+        (Value::Number(number), Value::Null) => number.as_u64() == Some(0),
+        (wanted, actual) => wanted == actual,
+    }
+}
+
+fn grows(wanted: &Value, actual: &Value) -> bool {
+    match (wanted.as_u64(), actual.as_u64()) {
+        // No limit is -1 or 0 on the server's side: setting one could delete.
+        (Some(wanted), Some(actual)) => actual > 0 && wanted > actual,
+        _ => false,
+    }
+}
+
+/// What the server says of a stream.
+#[derive(Debug, Clone, Deserialize)]
+pub struct StreamInfo {
+    /// When it was created, as the server writes it: the identity of the log.
+    pub created: String,
+    /// Its configuration in the server's own form.
+    pub config: Value,
+    /// What it holds.
+    pub state: StreamState,
+}
+
+/// What a stream holds.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub struct StreamState {
+    /// Messages.
+    pub messages: u64,
+    /// Bytes on disk.
+    pub bytes: u64,
+    /// First sequence that exists; when empty, the next one.
+    pub first_seq: u64,
+    /// Last sequence given out.
+    pub last_seq: u64,
+}
+
+impl StreamInfo {
+    /// The number of partitions that the stream was created with.
+    pub fn partitions(&self) -> Option<u32> {
+        self.config.get("metadata")?.get(PARTITIONS_KEY)?.as_str()?.parse().ok()
+    }
+
+    /// Age limit in nanoseconds; 0 for none.
+    pub fn max_age_ns(&self) -> u64 {
+        self.config.get("max_age").and_then(Value::as_u64).unwrap_or_default()
+    }
+}
+
+/// Asks the server about a stream, by its JetStream name.
+///
+/// # Errors
+/// [`Error::StreamMissing`] when it does not exist; whatever a request can meet.
+pub async fn stream_info(connection: &Connection, name: &str) -> Result<StreamInfo, Error> {
+    const STREAM_NOT_FOUND: u32 = 10059;
+    match connection.api(&format!("STREAM.INFO.{name}"), &nothing()).await {
+        Err(Error::Api { err_code: STREAM_NOT_FOUND, .. }) => Err(Error::StreamMissing { stream: name.to_owned() }),
+        Err(Error::Unanswered { .. })
+            if connection.client().connection_state() == async_nats::connection::State::Connected =>
+        {
+            Err(Error::NoJetStream { url: connection.url().to_owned() })
+        }
+        result => result,
+    }
+}
+
+/// Checks that a stream exists in the form that this version needs, whatever its limits; returns what the server says.
+///
+/// # Errors
+/// [`Error::StreamMissing`], [`Error::StreamDiffers`], or whatever a request can meet.
+pub async fn require(connection: &Connection, stream: Stream) -> Result<StreamInfo, Error> {
+    let info = stream_info(connection, stream.name()).await?;
+    let refuse = |difference: String| Error::StreamDiffers { stream: stream.name().to_owned(), difference };
+    let partitions = info.partitions().ok_or_else(|| refuse("it names no number of partitions".to_owned()))?;
+    let limits = Limits { partitions, ..Limits::default() };
+    let wanted = match stream {
+        Stream::Feed => feed(&limits),
+        Stream::Market | Stream::Stats => checkpointed(stream, &limits),
+    };
+    let chosen = |difference: &Difference| {
+        let is_limit = matches!(difference.key.as_str(), "max_bytes" | "num_replicas");
+        is_limit || (stream == Stream::Feed && difference.key == "max_age")
+    };
+    match differences(&wanted, &info.config).iter().find(|difference| !chosen(difference)) {
+        Some(difference) => Err(refuse(difference.to_string())),
+        None => Ok(info),
+    }
+}
+
+/// Creates a stream from its definition.
+///
+/// # Errors
+/// Whatever the server refuses.
+pub async fn create(connection: &Connection, definition: &Value) -> Result<(), Error> {
+    let name = definition["name"].as_str().unwrap_or_default();
+    connection.api::<Value>(&format!("STREAM.CREATE.{name}"), definition).await.map(drop)
+}
+
+/// Changes the named settings of a stream and leaves all others as they are.
+///
+/// # Errors
+/// Whatever the server refuses.
+pub async fn update(connection: &Connection, info: &StreamInfo, changes: &[Difference]) -> Result<(), Error> {
+    let mut config = info.config.clone();
+    for change in changes {
+        config[&change.key] = change.wanted.clone();
+    }
+    let name = config["name"].as_str().unwrap_or_default().to_owned();
+    connection.api::<Value>(&format!("STREAM.UPDATE.{name}"), &config).await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn streams_with_checkpoints_never_delete_them() {
+        for definition in definitions(&Limits::default()).iter().filter(|d| d["allow_rollup_hdrs"] == true) {
+            assert_eq!((&definition["max_age"], &definition["discard"]), (&json!(0), &json!("new")), "{definition}");
+        }
+    }
+
+    #[test]
+    fn only_growing_limits_are_safe_to_change() {
+        let check = |wanted: Value, actual: Value, expected: &[(&str, bool)]| {
+            let found = differences(&wanted, &actual);
+            let found: Vec<_> = found.iter().map(|difference| (difference.key.as_str(), difference.is_safe)).collect();
+            assert_eq!(found, expected, "{wanted} {actual}");
+        };
+        check(json!({"max_bytes": 2}), json!({"max_bytes": 1}), &[("max_bytes", true)]);
+        check(json!({"max_bytes": 1}), json!({"max_bytes": 2}), &[("max_bytes", false)]);
+        check(json!({"max_bytes": 1}), json!({"max_bytes": -1}), &[("max_bytes", false)]);
+        check(json!({"max_age": 0, "deny": false}), json!({}), &[]);
+        check(json!({"allow_atomic": true}), json!({}), &[("allow_atomic", false)]);
+        check(json!({"metadata": {"a": "1"}}), json!({"metadata": {"a": "1", "_nats.level": "1"}}), &[]);
+        check(json!({"metadata": {"a": "1"}}), json!({"metadata": {"a": "2"}}), &[("metadata", false)]);
+    }
+}

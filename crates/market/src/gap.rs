@@ -1,0 +1,43 @@
+//! A span that the source could not give.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+use crate::instrument::Instrument;
+use crate::validate::Reason;
+
+/// A gap on FEED and MARKET: `{"coin":"bitcoin","quote":"usd","from_ms":1583313720000,"to_ms":1583321400000,
+/// "cause":"missing-in-recording"}`. It moves no watermark and closes nothing.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GapLine<'a> {
+    /// Coin.
+    #[serde(borrow)]
+    pub coin: Cow<'a, str>,
+    /// Quote currency.
+    #[serde(borrow)]
+    pub quote: Cow<'a, str>,
+    /// First instant without an observation, in milliseconds.
+    pub from_ms: i64,
+    /// First instant with an observation again, in milliseconds.
+    pub to_ms: i64,
+    /// Why, such as `missing-in-recording` or `rate-limited`.
+    #[serde(borrow)]
+    pub cause: Cow<'a, str>,
+}
+
+impl GapLine<'_> {
+    /// Checks a gap of the instrument that its subject names.
+    ///
+    /// # Errors
+    /// The named reason: another instrument, or a span that does not go forward.
+    pub fn validate(&self, instrument: &Instrument) -> Result<(), Reason> {
+        if self.coin != instrument.coin() || self.quote != instrument.quote() {
+            return Err(Reason::WrongInstrument);
+        }
+        if self.from_ms < 0 || self.to_ms <= self.from_ms {
+            return Err(Reason::OutOfRange);
+        }
+        Ok(())
+    }
+}

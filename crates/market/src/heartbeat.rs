@@ -1,0 +1,51 @@
+//! The source's promise that nothing with an earlier event time will follow.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+use crate::instrument::Instrument;
+use crate::time::EventTime;
+use crate::validate::{FUTURE_BOUND, Reason};
+
+/// A heartbeat on FEED and MARKET: `{"coin":"bitcoin","quote":"usd","event_ms":1747517880000,"ingest_ms":1747518000000}`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HeartbeatLine<'a> {
+    /// Coin.
+    #[serde(borrow)]
+    pub coin: Cow<'a, str>,
+    /// Quote currency.
+    #[serde(borrow)]
+    pub quote: Cow<'a, str>,
+    /// Nothing before this will follow, in milliseconds. With `flush`, the last tick's event time.
+    pub event_ms: i64,
+    /// When it was issued, by the producer's clock, in milliseconds.
+    pub ingest_ms: i64,
+    /// The recording ends here: close every window that holds a tick, without moving the watermark.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub flush: bool,
+}
+
+impl HeartbeatLine<'_> {
+    /// The event time that it vouches for.
+    pub fn event(&self) -> EventTime {
+        EventTime(self.event_ms)
+    }
+
+    /// Checks a heartbeat of the instrument that its subject names.
+    ///
+    /// # Errors
+    /// The named reason: another instrument, a time outside the calendar, or one ahead of its own ingest time.
+    pub fn validate(&self, instrument: &Instrument) -> Result<(), Reason> {
+        if self.coin != instrument.coin() || self.quote != instrument.quote() {
+            return Err(Reason::WrongInstrument);
+        }
+        if !(EventTime::EARLIEST..=EventTime::LATEST).contains(&self.event()) {
+            return Err(Reason::OutOfRange);
+        }
+        if self.event_ms > self.ingest_ms.saturating_add(FUTURE_BOUND.ms()) {
+            return Err(Reason::Future);
+        }
+        Ok(())
+    }
+}

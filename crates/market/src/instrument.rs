@@ -1,0 +1,90 @@
+//! What is priced, and in what: a coin and the currency that it is quoted in.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+/// Longest coin or quote, in bytes. Both become tokens of NATS subjects and parts of object keys.
+pub const TOKEN_BYTES_MAX: usize = 64;
+
+/// A coin and its quote currency, such as `bitcoin` in `usd`. Cheap to clone.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Instrument {
+    coin: Arc<str>,
+    quote: Arc<str>,
+}
+
+/// Why a coin or quote cannot name an instrument.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{role} {token:?} must be 1 to {TOKEN_BYTES_MAX} characters of a-z, 0-9, '-' and '_'")]
+pub struct InstrumentError {
+    role: &'static str,
+    token: String,
+}
+
+impl Instrument {
+    /// Names an instrument by its coin and quote currency.
+    ///
+    /// # Errors
+    /// When either is empty, longer than [`TOKEN_BYTES_MAX`], or holds anything but `a-z`, `0-9`, `-` and `_`.
+    pub fn new(coin: &str, quote: &str) -> Result<Self, InstrumentError> {
+        check_token("coin", coin)?;
+        check_token("quote", quote)?;
+        Ok(Self { coin: coin.into(), quote: quote.into() })
+    }
+
+    /// The coin, by its CoinGecko id where it has one, such as `bitcoin`.
+    pub fn coin(&self) -> &str {
+        &self.coin
+    }
+
+    /// The currency of every price, such as `usd`.
+    pub fn quote(&self) -> &str {
+        &self.quote
+    }
+}
+
+fn check_token(role: &'static str, token: &str) -> Result<(), InstrumentError> {
+    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
+    if token.is_empty() || token.len() > TOKEN_BYTES_MAX || !token.bytes().all(allowed) {
+        return Err(InstrumentError { role, token: token.chars().take(TOKEN_BYTES_MAX).collect() });
+    }
+    Ok(())
+}
+
+impl fmt::Display for Instrument {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.coin, self.quote)
+    }
+}
+
+impl fmt::Debug for Instrument {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for Instrument {
+    type Err = InstrumentError;
+
+    /// Parses `coin/quote`, as [`fmt::Display`] writes it.
+    fn from_str(text: &str) -> Result<Self, InstrumentError> {
+        let (coin, quote) = text.split_once('/').unwrap_or((text, ""));
+        Self::new(coin, quote)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_would_break_a_subject_are_refused() {
+        for bad in ["", "a.b", "a b", "a*", "a>", "A", "bitcoin\n", &"x".repeat(65)] {
+            assert!(Instrument::new(bad, "usd").is_err(), "{bad:?}");
+            assert!(Instrument::new("bitcoin", bad).is_err(), "{bad:?}");
+        }
+        let wrapped = Instrument::new("wrapped-steth_2", "usd").expect("valid");
+        assert_eq!(wrapped.to_string().parse::<Instrument>(), Ok(wrapped));
+    }
+}

@@ -1,0 +1,49 @@
+//! The rows of every table, for whoever prints or saves them: columns, order, and how values are written.
+
+use crate::candle::Candle;
+use crate::profile::HourOfDayLine;
+
+/// Columns of a candle table, in order.
+pub const CANDLE_COLUMNS: [&str; 16] = [
+    "coin", "quote", "window", "start", "end", "open", "high", "low", "close", "average", "volume", "count",
+    "coverage", "grain_ms", "revision", "final",
+];
+
+/// Columns of the hour-of-day table, in order.
+pub const HOUR_OF_DAY_COLUMNS: [&str; 7] = ["coin", "quote", "hour", "average", "min", "max", "count"];
+
+/// A candle's cells, by [`CANDLE_COLUMNS`]. Times are RFC 3339 in UTC; numbers take the shortest form that reads back
+/// the same; an unknown volume is an empty cell.
+pub fn candle_row(candle: &Candle) -> [String; 16] {
+    [
+        candle.coin.to_string(),
+        candle.quote.to_string(),
+        candle.window.to_string(),
+        candle.start.to_rfc3339(),
+        candle.end.to_rfc3339(),
+        candle.open.to_string(),
+        candle.high.to_string(),
+        candle.low.to_string(),
+        candle.close.to_string(),
+        candle.average.to_string(),
+        candle.volume.map(|volume| volume.to_string()).unwrap_or_default(),
+        candle.count.to_string(),
+        candle.coverage.to_string(),
+        candle.grain.ms().to_string(),
+        candle.revision.to_string(),
+        candle.is_final.to_string(),
+    ]
+}
+
+/// A profile row's cells, by [`HOUR_OF_DAY_COLUMNS`].
+pub fn hour_of_day_row(row: &HourOfDayLine<'_>) -> [String; 7] {
+    [
+        row.coin.to_string(),
+        row.quote.to_string(),
+        row.hour.to_string(),
+        row.average.to_string(),
+        row.min.to_string(),
+        row.max.to_string(),
+        row.count.to_string(),
+    ]
+}

@@ -1,0 +1,180 @@
+//! One observation of a price, as it travels and as it counts.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+use crate::time::{EventTime, Span};
+
+/// One validated observation of one instrument. It observes `[event, event + grain)`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Tick {
+    /// When the observed span begins, by the source's own clock.
+    pub event: EventTime,
+    /// The span that the tick stands for: the poll interval of a quote, the length of a recorded candle.
+    pub grain: Span,
+    /// The source's number for it, where several observations may share a millisecond.
+    pub id: Option<u64>,
+    /// First price of the span; equal to `close` for a quote.
+    pub open: f64,
+    /// Highest price of the span.
+    pub high: f64,
+    /// Lowest price of the span.
+    pub low: f64,
+    /// Last price of the span, in quote currency.
+    pub close: f64,
+    /// Volume traded in the span, in units of the coin; absent when unknown.
+    pub volume: Option<f64>,
+    /// Sequence of the FEED message that brought it.
+    pub feed_seq: u64,
+}
+
+/// What makes two ticks of one instrument the same tick.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Identity {
+    /// The tick's event time.
+    pub event: EventTime,
+    /// The source's number, ordered before the grain so that open and close follow (event time, id).
+    pub id: Option<u64>,
+    /// The tick's grain.
+    pub grain: Span,
+}
+
+impl Tick {
+    /// The tick's identity within its instrument.
+    pub fn identity(&self) -> Identity {
+        Identity { event: self.event, id: self.id, grain: self.grain }
+    }
+}
+
+/// A tick on FEED: `{"coin":"bitcoin","quote":"usd","event_ms":1747517892000,"grain_ms":60000,"close":103376.0,
+/// "ingest_ms":1747517893120,"source":"coingecko"}`. Not yet validated; see [`crate::validate`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TickLine<'a> {
+    /// Coin.
+    #[serde(borrow)]
+    pub coin: Cow<'a, str>,
+    /// Quote currency.
+    #[serde(borrow)]
+    pub quote: Cow<'a, str>,
+    /// Event time in milliseconds.
+    pub event_ms: i64,
+    /// Grain in milliseconds.
+    pub grain_ms: i64,
+    /// The source's number for the observation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<u64>,
+    /// Open, left out when equal to `close`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open: Option<f64>,
+    /// High, left out when equal to `close`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub high: Option<f64>,
+    /// Low, left out when equal to `close`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub low: Option<f64>,
+    /// Close, in quote currency.
+    pub close: f64,
+    /// Volume traded in the grain, in units of the coin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume: Option<f64>,
+    /// When we received it, by our clock, in milliseconds.
+    pub ingest_ms: i64,
+    /// Where it came from, such as `coingecko`.
+    #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Cow<'a, str>>,
+    /// Market capitalisation in quote currency.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub market_cap: Option<f64>,
+    /// Rolling 24-hour volume, in quote currency; never a candle's volume.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume_24h: Option<f64>,
+    /// Rolling 24-hour high; never a candle's high.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub high_24h: Option<f64>,
+    /// Rolling 24-hour low; never a candle's low.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub low_24h: Option<f64>,
+}
+
+/// An accepted tick on MARKET: `{"coin":"bitcoin","quote":"usd","event_ms":1747517892000,"grain_ms":60000,
+/// "close":103376.0,"feed_seq":812}`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PriceLine<'a> {
+    /// Coin.
+    #[serde(borrow)]
+    pub coin: Cow<'a, str>,
+    /// Quote currency.
+    #[serde(borrow)]
+    pub quote: Cow<'a, str>,
+    /// Event time in milliseconds.
+    pub event_ms: i64,
+    /// Grain in milliseconds.
+    pub grain_ms: i64,
+    /// The source's number for the observation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<u64>,
+    /// Open, left out when equal to `close`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open: Option<f64>,
+    /// High, left out when equal to `close`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub high: Option<f64>,
+    /// Low, left out when equal to `close`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub low: Option<f64>,
+    /// Close, in quote currency.
+    pub close: f64,
+    /// Volume traded in the grain, in units of the coin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume: Option<f64>,
+    /// Sequence of the FEED message that brought it.
+    pub feed_seq: u64,
+}
+
+/// A tick that came after its window's allowed lateness: a price with `late_ms` beside it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LateLine<'a> {
+    /// The tick as a price line.
+    #[serde(flatten, borrow)]
+    pub price: PriceLine<'a>,
+    /// Its line within the FEED message, counted from 0.
+    pub line: u32,
+    /// How far its event time stood behind the watermark, in milliseconds.
+    pub late_ms: i64,
+}
+
+impl<'a> PriceLine<'a> {
+    /// Writes a tick of the named instrument; what equals its default is left out.
+    pub fn new(coin: &'a str, quote: &'a str, tick: &Tick) -> Self {
+        let unless_close = |price: f64| (price != tick.close).then_some(price);
+        Self {
+            coin: Cow::Borrowed(coin),
+            quote: Cow::Borrowed(quote),
+            event_ms: tick.event.ms(),
+            grain_ms: tick.grain.ms(),
+            id: tick.id,
+            open: unless_close(tick.open),
+            high: unless_close(tick.high),
+            low: unless_close(tick.low),
+            close: tick.close,
+            volume: tick.volume,
+            feed_seq: tick.feed_seq,
+        }
+    }
+
+    /// The tick of this line. MARKET holds only validated ticks, so nothing is checked again.
+    pub fn tick(&self) -> Tick {
+        Tick {
+            event: EventTime(self.event_ms),
+            grain: Span(self.grain_ms),
+            id: self.id,
+            open: self.open.unwrap_or(self.close),
+            high: self.high.unwrap_or(self.close),
+            low: self.low.unwrap_or(self.close),
+            close: self.close,
+            volume: self.volume,
+            feed_seq: self.feed_seq,
+        }
+    }
+}

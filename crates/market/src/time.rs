@@ -1,0 +1,119 @@
+//! Event time and spans of it, in whole milliseconds, UTC.
+
+use std::fmt;
+use std::ops::{Add, Sub};
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::{Deserialize, Serialize};
+
+/// An instant of event time: milliseconds since 1970-01-01T00:00:00Z.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct EventTime(pub i64);
+
+/// A length of event time in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Span(pub i64);
+
+impl EventTime {
+    /// Before every observation: where a watermark stands that has seen nothing.
+    pub const MIN: Self = Self(i64::MIN);
+    /// Earliest event time that is accepted: 1970-01-01.
+    pub const EARLIEST: Self = Self(0);
+    /// Latest event time that is accepted: the last millisecond of the year 9999, where RFC 3339 ends.
+    pub const LATEST: Self = Self(253_402_300_799_999);
+
+    /// Milliseconds since the epoch.
+    pub fn ms(self) -> i64 {
+        self.0
+    }
+
+    /// The instant as a UTC calendar time; instants outside the calendar are held at 1970.
+    pub fn to_utc(self) -> DateTime<Utc> {
+        DateTime::from_timestamp_millis(self.0).unwrap_or_default()
+    }
+
+    /// The UTC hour of the day, 0 to 23.
+    pub fn hour_of_day(self) -> u8 {
+        (self.0.rem_euclid(Span::DAY.0) / Span::HOUR.0) as u8
+    }
+
+    /// The latest multiple of `span` since the epoch that is not after this instant.
+    pub fn floor(self, span: Span) -> Self {
+        Self(self.0 - self.0.rem_euclid(span.0))
+    }
+
+    /// This instant moved back, never below [`EventTime::MIN`].
+    pub fn saturating_sub(self, span: Span) -> Self {
+        Self(self.0.saturating_sub(span.0))
+    }
+
+    /// RFC 3339 in UTC with `Z`; milliseconds only where there are any.
+    pub fn to_rfc3339(self) -> String {
+        self.to_utc().to_rfc3339_opts(SecondsFormat::AutoSi, true)
+    }
+}
+
+impl Span {
+    /// One second.
+    pub const SECOND: Self = Self(1_000);
+    /// One minute.
+    pub const MINUTE: Self = Self(60_000);
+    /// One hour.
+    pub const HOUR: Self = Self(3_600_000);
+    /// One day of 24 hours; UTC has no others here.
+    pub const DAY: Self = Self(86_400_000);
+
+    /// Milliseconds.
+    pub fn ms(self) -> i64 {
+        self.0
+    }
+
+    /// A span of `count` minutes.
+    pub const fn minutes(count: i64) -> Self {
+        Self(count * Self::MINUTE.0)
+    }
+
+    /// A span of `count` seconds.
+    pub const fn seconds(count: i64) -> Self {
+        Self(count * Self::SECOND.0)
+    }
+}
+
+impl Add<Span> for EventTime {
+    type Output = Self;
+    fn add(self, span: Span) -> Self {
+        Self(self.0 + span.0)
+    }
+}
+
+impl Sub for EventTime {
+    type Output = Span;
+    fn sub(self, other: Self) -> Span {
+        Span(self.0 - other.0)
+    }
+}
+
+impl fmt::Display for EventTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.to_rfc3339())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_written_in_utc_with_a_z() {
+        assert_eq!(EventTime(1_583_020_800_000).to_rfc3339(), "2020-03-01T00:00:00Z");
+        assert_eq!(EventTime(1_583_020_800_250).to_rfc3339(), "2020-03-01T00:00:00.250Z");
+    }
+
+    #[test]
+    fn floor_goes_down_before_the_epoch_too() {
+        assert_eq!(EventTime(-1).floor(Span::MINUTE), EventTime(-60_000));
+        assert_eq!(EventTime(-1).hour_of_day(), 23);
+    }
+}

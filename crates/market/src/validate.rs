@@ -1,0 +1,212 @@
+//! From a line to a tick, or to a named reason why not.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::instrument::Instrument;
+use crate::tick::{Tick, TickLine};
+use crate::time::{EventTime, Span};
+
+/// A tick stamped further than this ahead of its own ingest time is refused and moves no watermark.
+pub const FUTURE_BOUND: Span = Span::minutes(2);
+/// Smallest price, in quote currency.
+pub const PRICE_MIN: f64 = 1e-12;
+/// Largest price, in quote currency.
+pub const PRICE_MAX: f64 = 1e15;
+/// Smallest volume other than zero: below it an f64 has bits finer than the unit of [`crate::exact::ExactSum`].
+pub const VOLUME_MIN: f64 = 1.0 / (1_u128 << 75) as f64;
+/// Largest volume of one tick, in units of the coin.
+pub const VOLUME_MAX: f64 = 1e21;
+/// Longest grain: a year with a day to spare.
+pub const GRAIN_MAX: Span = Span(366 * Span::DAY.0);
+
+/// Why a record was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reason {
+    /// Not a JSON object of the expected kind.
+    Unparsable,
+    /// The schema header names a version that this build does not know.
+    UnknownVersion,
+    /// Coin or quote differ from the subject's.
+    WrongInstrument,
+    /// A number that is not finite.
+    NonFinite,
+    /// A price below zero.
+    NegativePrice,
+    /// A price of zero.
+    ZeroPrice,
+    /// Open or close outside [low, high], or low above high.
+    HighLowOrder,
+    /// A price, volume, grain or time outside what can be represented exactly.
+    OutOfRange,
+    /// Stamped more than [`FUTURE_BOUND`] ahead of its own ingest time.
+    Future,
+    /// A message of too many lines or bytes.
+    TooLong,
+}
+
+impl Reason {
+    /// The reason as it is written in records, such as `negative-price`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unparsable => "unparsable",
+            Self::UnknownVersion => "unknown-version",
+            Self::WrongInstrument => "wrong-instrument",
+            Self::NonFinite => "non-finite",
+            Self::NegativePrice => "negative-price",
+            Self::ZeroPrice => "zero-price",
+            Self::HighLowOrder => "high-low-order",
+            Self::OutOfRange => "out-of-range",
+            Self::Future => "future",
+            Self::TooLong => "too-long",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A refused record on MARKET: `{"feed_seq":7,"line":0,"reason":"negative-price","head":"{\"coin\":…"}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RejectedLine {
+    /// Sequence of the FEED message that brought it.
+    pub feed_seq: u64,
+    /// Its line within the message, counted from 0.
+    pub line: u32,
+    /// Why it was refused.
+    pub reason: Reason,
+    /// Its first [`HEAD_BYTES_MAX`] bytes, as text.
+    pub head: String,
+}
+
+/// How much of a refused record is kept beside the reason; FEED still has all of it.
+pub const HEAD_BYTES_MAX: usize = 256;
+
+impl RejectedLine {
+    /// Records the refusal of `raw`.
+    pub fn new(feed_seq: u64, line: u32, reason: Reason, raw: &[u8]) -> Self {
+        let head = &raw[..raw.len().min(HEAD_BYTES_MAX)];
+        Self { feed_seq, line, reason, head: String::from_utf8_lossy(head).into_owned() }
+    }
+}
+
+/// Checks a line of the instrument that its subject names, and makes it a tick.
+///
+/// # Errors
+/// The named reason why the line cannot count as an observation.
+pub fn validate(line: &TickLine<'_>, instrument: &Instrument, feed_seq: u64) -> Result<Tick, Reason> {
+    if line.coin != instrument.coin() || line.quote != instrument.quote() {
+        return Err(Reason::WrongInstrument);
+    }
+    let close = line.close;
+    let [open, high, low] = [line.open, line.high, line.low].map(|price| price.unwrap_or(close));
+    for price in [close, open, high, low] {
+        check_price(price)?;
+    }
+    if !(low <= open && open <= high && low <= close && close <= high) {
+        return Err(Reason::HighLowOrder);
+    }
+    let volume = line.volume.map(check_volume).transpose()?;
+    let event = EventTime(line.event_ms);
+    let grain = Span(line.grain_ms);
+    if !(EventTime::EARLIEST..=EventTime::LATEST).contains(&event) || !(Span(1)..=GRAIN_MAX).contains(&grain) {
+        return Err(Reason::OutOfRange);
+    }
+    if line.event_ms > line.ingest_ms.saturating_add(FUTURE_BOUND.ms()) {
+        return Err(Reason::Future);
+    }
+    Ok(Tick { event, grain, id: line.id, open, high, low, close, volume, feed_seq })
+}
+
+fn check_price(price: f64) -> Result<(), Reason> {
+    if !price.is_finite() {
+        Err(Reason::NonFinite)
+    } else if price == 0.0 {
+        Err(Reason::ZeroPrice)
+    } else if price < 0.0 {
+        Err(Reason::NegativePrice)
+    } else if !(PRICE_MIN..=PRICE_MAX).contains(&price) {
+        Err(Reason::OutOfRange)
+    } else {
+        Ok(())
+    }
+}
+
+/// Accepts zero (also -0, as 0) and [`VOLUME_MIN`] to [`VOLUME_MAX`].
+fn check_volume(volume: f64) -> Result<f64, Reason> {
+    if !volume.is_finite() {
+        Err(Reason::NonFinite)
+    } else if volume == 0.0 {
+        Ok(0.0)
+    } else if (VOLUME_MIN..=VOLUME_MAX).contains(&volume) {
+        Ok(volume)
+    } else {
+        Err(Reason::OutOfRange)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use super::*;
+
+    fn line() -> TickLine<'static> {
+        TickLine {
+            coin: Cow::Borrowed("bitcoin"),
+            quote: Cow::Borrowed("usd"),
+            event_ms: 1_000_000,
+            grain_ms: 60_000,
+            id: None,
+            open: Some(10.0),
+            high: Some(12.0),
+            low: Some(9.0),
+            close: 11.0,
+            volume: Some(1.5),
+            ingest_ms: 1_000_000,
+            source: None,
+            market_cap: None,
+            volume_24h: None,
+            high_24h: None,
+            low_24h: None,
+        }
+    }
+
+    fn check(change: impl FnOnce(&mut TickLine<'static>), expected: Option<Reason>) {
+        let mut line = line();
+        change(&mut line);
+        let instrument = Instrument::new("bitcoin", "usd").expect("valid");
+        assert_eq!(validate(&line, &instrument, 7).err(), expected, "{line:?}");
+    }
+
+    #[test]
+    fn every_refusal_has_its_own_name() {
+        check(|_| (), None);
+        check(|l| l.coin = Cow::Borrowed("ethereum"), Some(Reason::WrongInstrument));
+        check(|l| l.close = f64::NAN, Some(Reason::NonFinite));
+        check(|l| l.high = Some(f64::INFINITY), Some(Reason::NonFinite));
+        check(|l| l.close = 0.0, Some(Reason::ZeroPrice));
+        check(|l| l.low = Some(-1.0), Some(Reason::NegativePrice));
+        check(|l| l.high = Some(10.5), Some(Reason::HighLowOrder));
+        check(|l| l.low = Some(11.5), Some(Reason::HighLowOrder));
+        check(|l| l.close = 1e16, Some(Reason::OutOfRange));
+        check(|l| l.volume = Some(1e-30), Some(Reason::OutOfRange));
+        check(|l| l.volume = Some(-1.0), Some(Reason::OutOfRange));
+        check(|l| l.volume = Some(0.0), None);
+        check(|l| l.grain_ms = 0, Some(Reason::OutOfRange));
+        check(|l| l.event_ms = -1, Some(Reason::OutOfRange));
+        check(|l| l.event_ms = 1_120_001, Some(Reason::Future));
+        check(|l| l.event_ms = 1_120_000, None);
+    }
+
+    #[test]
+    fn the_head_of_a_refused_record_is_bounded() {
+        let rejected = RejectedLine::new(1, 0, Reason::Unparsable, &vec![b'x'; 1 << 20]);
+        assert_eq!(rejected.head.len(), HEAD_BYTES_MAX);
+    }
+}

@@ -1,0 +1,92 @@
+//! The life of a process, in one order for all of them.
+
+use std::future::Future;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::exit::{Code, Coded, WithCode};
+use crate::shutdown::Shutdown;
+use crate::telemetry::TelemetryArgs;
+
+/// How long a process may take to end after the first signal.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// The command line of a binary.
+pub trait Program: clap::Parser {
+    /// How it logs.
+    fn telemetry(&self) -> &TelemetryArgs;
+}
+
+/// Runs a binary: reads `.env` and the command line, starts logging and the runtime, runs until done or told to stop by
+/// SIGTERM or SIGINT, drains within 5 seconds, prints an error as one line and chooses the exit code. A second signal
+/// ends at once. `code_of` knows the codes of errors that other crates of ours return.
+pub fn main<P: Program, R: Future<Output = anyhow::Result<()>>>(
+    run: impl FnOnce(P, Shutdown) -> R,
+    code_of: fn(&anyhow::Error) -> Option<Code>,
+) -> ExitCode {
+    match start(run) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            print_error(&error);
+            let code = error.downcast_ref::<Coded>().map(Coded::code).or_else(|| code_of(&error));
+            ExitCode::from(code.unwrap_or(Code::Failed) as u8)
+        }
+    }
+}
+
+fn start<P: Program, R: Future<Output = anyhow::Result<()>>>(run: impl FnOnce(P, Shutdown) -> R) -> anyhow::Result<()> {
+    read_env_file(Path::new(".env")).exit_code(Code::BadConfig)?;
+    let program = P::parse();
+    program.telemetry().start().exit_code(Code::BadConfig)?;
+    tracing::debug!(version = env!("CARGO_PKG_VERSION"), "starting");
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let result = runtime.block_on(until_told(|shutdown| run(program, shutdown)));
+    // Blocking work that is still under way (a fit, a file) must not hold the process beyond the drain.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    result
+}
+
+/// Variables of the file never replace those of the environment.
+fn read_env_file(path: &Path) -> anyhow::Result<()> {
+    match dotenvy::from_path(path) {
+        Ok(()) => Ok(()),
+        Err(error) if error.not_found() => Ok(()),
+        Err(error) => Err(anyhow::anyhow!("cannot read {}: {error}", path.display())),
+    }
+}
+
+async fn until_told<R: Future<Output = anyhow::Result<()>>>(run: impl FnOnce(Shutdown) -> R) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let shutdown = Shutdown::new();
+    let mut work = std::pin::pin!(run(shutdown.clone()));
+    tokio::select! {
+        done = &mut work => return done,
+        () = told(&mut terminate, &mut interrupt) => {}
+    }
+    tracing::info!("stopping");
+    shutdown.request();
+    tokio::select! {
+        done = &mut work => done,
+        () = tokio::time::sleep(DRAIN) => {
+            anyhow::bail!("did not stop within {} s; what was not committed is done again at the next start", DRAIN.as_secs())
+        }
+        () = told(&mut terminate, &mut interrupt) => anyhow::bail!("stopped at once by a second signal"),
+    }
+}
+
+async fn told(terminate: &mut Signal, interrupt: &mut Signal) {
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+/// The one place of a binary that writes an error for people: one line, the whole chain.
+#[allow(clippy::print_stderr)]
+fn print_error(error: &anyhow::Error) {
+    eprintln!("error: {}", format!("{error:#}").replace('\n', " "));
+}

@@ -1,0 +1,74 @@
+//! FEED → MARKET: validates and deduplicates ticks, publishes live prices and 1-minute candles, keeps what was late or
+//! refused. What a tick or a window is stands in `market`, how results are stored in `bus`; here is the step between.
+
+#![warn(missing_docs)]
+
+mod operator;
+mod output;
+
+use std::sync::Arc;
+
+use bus::task::{Context, EventTimeArgs};
+use bus::{Connection, task};
+use clap::{Parser, Subcommand};
+use service::{Health, HealthArgs, Program, Shutdown, TelemetryArgs};
+
+pub use operator::Processing;
+
+/// Clean live prices and 1-minute candles from whatever the producer sends.
+#[derive(Debug, Parser)]
+#[command(name = "stream-processor", version)]
+pub struct Args {
+    /// How it logs.
+    #[command(flatten)]
+    pub telemetry: TelemetryArgs,
+    /// Where NATS is.
+    #[command(flatten)]
+    pub nats: bus::NatsArgs,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What the stream-processor can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run until stopped: FEED to MARKET
+    Run(RunArgs),
+}
+
+/// Flags of `run`.
+#[derive(Debug, clap::Args)]
+pub struct RunArgs {
+    /// Print every committed batch as a table
+    #[arg(long)]
+    pub print: bool,
+    /// How event time is judged.
+    #[command(flatten)]
+    pub event_time: EventTimeArgs,
+    /// Where health is served.
+    #[command(flatten)]
+    pub health: HealthArgs,
+}
+
+impl Program for Args {
+    fn telemetry(&self) -> &TelemetryArgs {
+        &self.telemetry
+    }
+}
+
+/// Runs the stream-processor until shutdown.
+///
+/// # Errors
+/// What waiting cannot mend: see [`task::run`].
+pub async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
+    let Command::Run(run) = args.command;
+    let health = Health::new();
+    health.serve(&run.health, shutdown.clone()).await?;
+    let user = Processing::service();
+    let Some(connection) = Connection::wait(&args.nats, Some(user), &shutdown).await? else { return Ok(()) };
+    let on_commit = run.print.then(|| Arc::new(output::print_batch) as task::OnCommit);
+    let context = Context { connection, shutdown, health, on_commit };
+    task::run(context, Processing::new(run.event_time.into())).await?;
+    Ok(())
+}

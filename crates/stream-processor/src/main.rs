@@ -1,0 +1,3 @@
+fn main() -> std::process::ExitCode {
+    service::main(stream_processor::run, bus::exit_code)
+}

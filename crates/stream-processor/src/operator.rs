@@ -1,0 +1,182 @@
+//! The step: one message of FEED in, prices, candles, late and refused records out.
+
+use std::collections::BTreeMap;
+
+use bus::Kind;
+use bus::codec::{LINES_MAX, PAYLOAD_BYTES_MAX, lines};
+use bus::outputs::Outputs;
+use bus::task::{Input, Operator};
+use bus::topology::{MARKET_STEP, Step};
+use market::acceptance::{Acceptance, Verdict};
+use market::gap::GapLine;
+use market::heartbeat::HeartbeatLine;
+use market::tick::{LateLine, PriceLine, Tick, TickLine};
+use market::validate::{Reason, RejectedLine, validate};
+use market::windowing::{Issue, Settings, Windowing};
+use market::{Candle, Instrument, Window};
+use serde::{Deserialize, Serialize};
+
+/// FEED → MARKET.
+#[derive(Debug, Clone, Copy)]
+pub struct Processing {
+    settings: Settings,
+}
+
+impl Processing {
+    /// A step that judges event time as told.
+    pub fn new(settings: Settings) -> Self {
+        Self { settings }
+    }
+
+    /// The name of the service, which is its user's name too.
+    pub fn service() -> &'static str {
+        MARKET_STEP.service
+    }
+}
+
+/// What is remembered of an instrument.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct State {
+    acceptance: Acceptance,
+    minutes: Windowing,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self { acceptance: Acceptance::default(), minutes: Windowing::new(&[Window::Minute]) }
+    }
+}
+
+/// What was done with the records of a partition, exactly, whatever crashed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Ticks that count.
+    pub accepted: u64,
+    /// Ticks that were seen before.
+    pub duplicate: u64,
+    /// Ticks beyond the allowed lateness.
+    pub late: u64,
+    /// Refused records by reason.
+    pub rejected: BTreeMap<Reason, u64>,
+    /// 1-minute windows that became final.
+    pub candles: u64,
+}
+
+impl Operator for Processing {
+    const STEP: Step = MARKET_STEP;
+    type State = State;
+    type Counts = Counts;
+
+    fn settings(&self) -> String {
+        format!("1 disorder={} lateness={}", self.settings.disorder.ms(), self.settings.lateness.ms())
+    }
+
+    fn apply(&self, input: Input<'_>, state: &mut State, counts: &mut Counts, outputs: &mut Outputs) {
+        let mut application = Application { settings: self.settings, input, state, counts, outputs };
+        if !input.is_known_schema {
+            application.reject(0, Reason::UnknownVersion, input.payload);
+        } else if input.payload.len() > PAYLOAD_BYTES_MAX || lines(input.payload).nth(LINES_MAX).is_some() {
+            application.reject(0, Reason::TooLong, input.payload);
+        } else {
+            for (line, raw) in lines(input.payload) {
+                if let Err(reason) = application.record(line, raw) {
+                    application.reject(line, reason, raw);
+                }
+            }
+        }
+    }
+
+    fn provisional(&self, instrument: &Instrument, state: &State) -> Vec<Candle> {
+        state.minutes.provisional(instrument).collect()
+    }
+}
+
+/// One message being applied.
+struct Application<'a> {
+    settings: Settings,
+    input: Input<'a>,
+    state: &'a mut State,
+    counts: &'a mut Counts,
+    outputs: &'a mut Outputs,
+}
+
+impl Application<'_> {
+    fn record(&mut self, line: u32, raw: &[u8]) -> Result<(), Reason> {
+        match self.input.kind {
+            "tick" => {
+                let parsed: TickLine<'_> = parse(raw)?;
+                let tick = validate(&parsed, self.input.instrument, self.input.seq)?;
+                self.tick(line, &tick);
+            }
+            "heartbeat" => {
+                let heartbeat: HeartbeatLine<'_> = parse(raw)?;
+                heartbeat.validate(self.input.instrument)?;
+                self.heartbeat(&heartbeat);
+            }
+            _ => {
+                let gap: GapLine<'_> = parse(raw)?;
+                gap.validate(self.input.instrument)?;
+                self.outputs.append(Kind::Gap, &gap);
+            }
+        }
+        Ok(())
+    }
+
+    fn tick(&mut self, line: u32, tick: &Tick) {
+        let (coin, quote) = (self.input.instrument.coin(), self.input.instrument.quote());
+        let before = self.state.acceptance.watermark(self.settings);
+        match self.state.acceptance.judge(tick, self.settings) {
+            Verdict::Duplicate => self.counts.duplicate += 1,
+            Verdict::Late { late_ms } => {
+                self.counts.late += 1;
+                let price = PriceLine::new(coin, quote, tick);
+                self.outputs.append(Kind::Late, &LateLine { price, line, late_ms });
+            }
+            Verdict::Accepted => {
+                self.counts.accepted += 1;
+                self.outputs.append(Kind::Price, &PriceLine::new(coin, quote, tick));
+                let mut issue = issuer(self.input.instrument, self.counts, self.outputs);
+                self.state.minutes.push(tick, before, &mut issue);
+                let after = self.state.acceptance.watermark(self.settings);
+                self.state.minutes.advance(after, self.settings, &mut issue);
+            }
+        }
+    }
+
+    fn heartbeat(&mut self, heartbeat: &HeartbeatLine<'_>) {
+        self.outputs.append(Kind::Heartbeat, heartbeat);
+        let mut issue = issuer(self.input.instrument, self.counts, self.outputs);
+        if heartbeat.flush {
+            self.state.minutes.flush(&mut issue);
+        } else {
+            self.state.acceptance.observe(heartbeat.event(), self.settings);
+            let watermark = self.state.acceptance.watermark(self.settings);
+            self.state.minutes.advance(watermark, self.settings, &mut issue);
+        }
+    }
+
+    fn reject(&mut self, line: u32, reason: Reason, raw: &[u8]) {
+        *self.counts.rejected.entry(reason).or_default() += 1;
+        self.outputs.append(Kind::Rejected, &RejectedLine::new(self.input.seq, line, reason, raw));
+    }
+}
+
+/// Writes candles as their windows are issued.
+fn issuer<'a>(
+    instrument: &'a Instrument,
+    counts: &'a mut Counts,
+    outputs: &'a mut Outputs,
+) -> impl FnMut(Issue<'_>) + 'a {
+    move |issue| {
+        counts.candles += u64::from(issue.is_first);
+        outputs.append_newest(Kind::Candle, issue.start.ms(), &issue.candle(instrument));
+    }
+}
+
+/// Numbers beyond f64 are not finite; everything else that JSON or the record refuses is unparsable.
+fn parse<'a, T: Deserialize<'a>>(raw: &'a [u8]) -> Result<T, Reason> {
+    serde_json::from_slice(raw).map_err(|error| {
+        let is_overflow = error.to_string().starts_with("number out of range");
+        if is_overflow { Reason::NonFinite } else { Reason::Unparsable }
+    })
+}

@@ -1,0 +1,56 @@
+//! `--print`: every committed batch as a table on standard output.
+#![allow(clippy::print_stdout)]
+
+use bus::codec::lines;
+use bus::subject::Stored;
+use bus::transaction::{Outgoing, Role};
+use comfy_table::{Table, presets};
+use market::tick::PriceLine;
+use market::{Candle, EventTime};
+
+/// Most rows of a batch that are printed; the rest is counted.
+const ROWS_MAX: usize = 20;
+
+/// Prints the prices and candles of a stored batch.
+pub(crate) fn print_batch(messages: &[Outgoing]) {
+    let mut rows = Vec::new();
+    for message in messages {
+        let (Role::Output(_), Some(subject)) = (message.role, Stored::parse(&message.subject)) else { continue };
+        for (_, line) in lines(&message.payload) {
+            rows.extend(row(subject, line));
+        }
+    }
+    if rows.is_empty() {
+        return;
+    }
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+    table.set_header(["record", "instrument", "time", "open", "high", "low", "close", "average", "ticks", "revision"]);
+    let left = rows.len().saturating_sub(ROWS_MAX);
+    table.add_rows(rows.into_iter().take(ROWS_MAX));
+    println!("{table}");
+    if left > 0 {
+        println!("… and {left} more rows of this batch");
+    }
+}
+
+fn row(subject: Stored<'_>, line: &[u8]) -> Option<[String; 10]> {
+    let instrument = format!("{}/{}", subject.coin, subject.quote);
+    let record = subject.kind.to_owned();
+    if subject.kind == "price" {
+        let price: PriceLine<'_> = serde_json::from_slice(line).ok()?;
+        let tick = price.tick();
+        let [open, high, low, close] = [tick.open, tick.high, tick.low, tick.close].map(|price| price.to_string());
+        let time = EventTime(price.event_ms).to_rfc3339();
+        return Some([record, instrument, time, open, high, low, close, String::new(), String::new(), String::new()]);
+    }
+    if subject.kind == "candle-1m" {
+        let candle: Candle = serde_json::from_slice(line).ok()?;
+        let [open, high, low, close] =
+            [candle.open, candle.high, candle.low, candle.close].map(|price| price.to_string());
+        let (average, count) = (candle.average.to_string(), candle.count.to_string());
+        let (time, revision) = (candle.start.to_rfc3339(), candle.revision.to_string());
+        return Some([record, instrument, time, open, high, low, close, average, count, revision]);
+    }
+    None
+}
