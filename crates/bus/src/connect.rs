@@ -118,7 +118,7 @@ impl Connection {
         let url = args.nats_url.clone();
         let user = args.nats_user.as_deref().or(default_user).unwrap_or_default().to_owned();
         let variable = format!("CANDLEWIRE_PASSWORD_{}", user.to_uppercase().replace('-', "_"));
-        let (epoch_sender, epoch) = watch::channel(0);
+        let (epoch_sender, mut epoch) = watch::channel(0);
         let denial = Arc::new(Mutex::new(None));
         let mut options = ConnectOptions::new()
             .name(if user.is_empty() { "candlewire" } else { &user })
@@ -137,6 +137,8 @@ impl Connection {
             _ => Error::NoServer { url: url.clone(), detail: root_cause(&error) },
         })?;
         check_version(&client.server_info().version, &url)?;
+        // The first connect is an event too; a request must not take it for a loss.
+        drop(tokio::time::timeout(ATTEMPT_MAX, epoch.wait_for(|&epoch| epoch > 0)).await);
         let jetstream = jetstream::new(client.clone());
         Ok(Self { client, jetstream, watch: Watch { epoch, denial }, url, user })
     }

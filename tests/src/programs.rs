@@ -1,0 +1,112 @@
+//! The programs as processes, as their users start them.
+
+use std::io::{BufRead, BufReader, Lines};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::server::{Server, USERS, password, password_variable};
+
+/// A process that is killed when dropped.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+}
+
+impl Running {
+    /// Starts it.
+    pub fn start(command: &mut Command) -> Self {
+        Self { child: command.stdin(Stdio::null()).spawn().unwrap() }
+    }
+
+    /// Starts it and follows what it logs.
+    pub fn start_followed(command: &mut Command) -> (Self, Lines<BufReader<ChildStderr>>) {
+        let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        (Self { child }, lines)
+    }
+
+    /// kill -9.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// SIGTERM, as systemd and docker send it.
+    pub fn terminate(&self) {
+        let status = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// Waits for its end and returns the exit code.
+    pub fn wait(&mut self) -> Option<i32> {
+        self.child.wait().unwrap().code()
+    }
+
+    /// Whether it still runs.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// The folder of the programs that this build made.
+pub fn programs() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    test.parent().and_then(Path::parent).unwrap().to_owned()
+}
+
+/// A program of ours, with the users' secrets in its environment and nothing else of ours. It runs in `dir`, so that no
+/// file of the checkout is read or written by chance.
+pub fn program(name: &str, dir: &Path) -> Command {
+    let path = programs().join(name);
+    assert!(path.exists(), "{} is missing: run cargo build --workspace --bins", path.display());
+    let mut command = Command::new(path);
+    command.current_dir(dir).env_remove("NATS_URL").env_remove("NATS_USER").env_remove("NATS_PASSWORD");
+    command.envs(USERS.map(|user| (password_variable(user), password(user))));
+    command
+}
+
+/// A program of ours that talks to this server.
+pub fn program_at(name: &str, dir: &Path, server: &Server) -> Command {
+    let mut command = program(name, dir);
+    command.env("NATS_URL", server.url()).env("CANDLEWIRE_LOG", "warn");
+    command
+}
+
+/// Runs a command to its end and insists on success; returns what it printed.
+pub fn succeed(command: &mut Command) -> String {
+    let output = finish(command);
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Runs a command to its end; returns its exit code and the last line of its standard error.
+pub fn fail(command: &mut Command) -> (i32, String) {
+    let output = finish(command);
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    let line = errors.lines().rfind(|line| line.starts_with("error:")).unwrap_or(&errors).to_owned();
+    (output.status.code().unwrap(), line)
+}
+
+fn finish(command: &mut Command) -> Output {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).output().unwrap()
+}
+
+/// How long anything in a test may take before it counts as never.
+const NEVER: Duration = Duration::from_secs(60);
+
+/// Looks until it is so.
+pub fn eventually(what: &str, mut check: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !check() {
+        assert!(start.elapsed() < NEVER, "{what}: not within {} s", NEVER.as_secs());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}

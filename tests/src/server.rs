@@ -1,0 +1,134 @@
+//! A nats-server for one test: the shipped configuration, a free port, an own store.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use bus::topology::{Limits, create, definitions};
+use bus::{Connection, NatsArgs};
+use tempfile::TempDir;
+
+/// The users of nats.conf that have a password.
+pub const USERS: [&str; 7] = ["admin", "producer", "stream-processor", "aggregator", "trainer", "reporter", "reader"];
+/// How long a server may take to start.
+const START_MAX: Duration = Duration::from_secs(20);
+
+/// A running server. Killed and removed when dropped.
+#[derive(Debug)]
+pub struct Server {
+    child: Child,
+    port: u16,
+    dir: TempDir,
+}
+
+/// The root of the checkout.
+pub fn checkout() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// The password of a user in tests.
+pub fn password(user: &str) -> String {
+    format!("cw-test-{user}")
+}
+
+/// The variable that holds a user's password.
+pub fn password_variable(user: &str) -> String {
+    format!("CANDLEWIRE_PASSWORD_{}", user.to_uppercase().replace('-', "_"))
+}
+
+impl Server {
+    /// Starts a server without streams.
+    pub fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let (child, port) = spawn(dir.path(), -1);
+        Self { child, port, dir }
+    }
+
+    /// Starts a server with the streams of `topology apply`.
+    pub async fn with_streams() -> Self {
+        Self::with_limits(&Limits::default()).await
+    }
+
+    /// Starts a server with streams of chosen limits.
+    pub async fn with_limits(limits: &Limits) -> Self {
+        let server = Self::start();
+        let admin = server.connect("admin").await;
+        for definition in definitions(limits) {
+            create(&admin, &definition).await.unwrap();
+        }
+        server
+    }
+
+    /// Where it listens.
+    pub fn url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    /// The flags of a program that connects as `user`.
+    pub fn nats_args(&self, user: &str) -> NatsArgs {
+        NatsArgs {
+            nats_url: self.url(),
+            nats_user: Some(user.to_owned()),
+            nats_password: Some(password(user)),
+            connect_timeout: 5,
+        }
+    }
+
+    /// Connects as a user of nats.conf.
+    pub async fn connect(&self, user: &str) -> Connection {
+        Connection::open(&self.nats_args(user), None).await.unwrap()
+    }
+
+    /// Ends the server as a power failure of the process would: nothing is flushed, nothing is said.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Starts it again on the same store and port.
+    pub fn start_again(&mut self) {
+        (self.child, _) = spawn(self.dir.path(), i32::from(self.port));
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+fn spawn(dir: &Path, port: i32) -> (Child, u16) {
+    let program = checkout().join(".tools/nats-server");
+    assert!(program.exists(), "nats-server is missing: run scripts/setup");
+    for entry in std::fs::read_dir(dir).unwrap().flatten() {
+        if entry.path().extension().is_some_and(|extension| extension == "ports") {
+            std::fs::remove_file(entry.path()).unwrap();
+        }
+    }
+    let mut command = Command::new(program);
+    command.arg("-c").arg(checkout().join("nats.conf")).args(["-p", &port.to_string()]);
+    command.arg("-sd").arg(dir).arg("--ports_file_dir").arg(dir);
+    command.arg("-l").arg(dir.join("server.log"));
+    command.envs(USERS.map(|user| (password_variable(user), password(user)))).env("GOMEMLIMIT", "200MiB");
+    let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let port = wait_for_port(dir, child.id());
+    (child, port)
+}
+
+/// The server writes the port that it took into a file.
+fn wait_for_port(dir: &Path, id: u32) -> u16 {
+    let file = dir.join(format!("nats-server_{id}.ports"));
+    let start = Instant::now();
+    while start.elapsed() < START_MAX {
+        let text = std::fs::read_to_string(&file).unwrap_or_default();
+        let port =
+            text.split("nats://").nth(1).and_then(|rest| rest.split('"').next()?.rsplit(':').next()?.parse().ok());
+        if let Some(port) = port {
+            return port;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let log = std::fs::read_to_string(dir.join("server.log")).unwrap_or_default();
+    panic!("nats-server did not start: {log}");
+}

@@ -1,0 +1,78 @@
+//! A pipeline for one test: server, streams, a folder, and the commands that its user would type.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::programs::{Running, eventually, program_at, succeed};
+use crate::server::{Server, checkout};
+
+/// The tables that `aggregator show` prints.
+pub const TABLES: [&str; 5] = ["candles-1m", "hourly", "daily", "moving-average", "hour-of-day"];
+
+/// A server with streams and a folder to work in.
+#[derive(Debug)]
+pub struct World {
+    /// The server.
+    pub server: Server,
+    /// The folder.
+    pub dir: TempDir,
+}
+
+impl World {
+    /// Starts a server and creates the streams.
+    pub async fn new() -> Self {
+        Self { server: Server::with_streams().await, dir: tempfile::tempdir().unwrap() }
+    }
+
+    /// A program in this world.
+    pub fn program(&self, name: &str) -> Command {
+        program_at(name, self.dir.path(), &self.server)
+    }
+
+    /// Starts a service.
+    pub fn start(&self, name: &str) -> Running {
+        Running::start(self.program(name).arg("run"))
+    }
+
+    /// The replay of a recording as bitcoin/usdt.
+    pub fn replay(&self, file: &Path, grain: &str) -> Command {
+        let mut command = self.program("producer");
+        command.args(["run", "--source", "recording", "--file"]).arg(file);
+        command.args(["--coin", "bitcoin", "--quote", "usdt", "--grain", grain]);
+        command
+    }
+
+    /// Waits until every step has committed all of its input.
+    pub fn wait(&self) {
+        succeed(self.program("topology").arg("wait"));
+    }
+
+    /// Waits until the stream-processor has committed all of its input.
+    pub fn wait_for_market(&self) {
+        eventually("MARKET is up to date", || self.standing()["steps"]["stream-processor"]["done"] == true);
+    }
+
+    /// All tables as CSV, by name.
+    pub fn tables(&self) -> BTreeMap<&'static str, String> {
+        let csv = |table| succeed(self.program("aggregator").args(["show", table, "--all", "--format", "csv"]));
+        TABLES.into_iter().map(|table| (table, csv(table))).collect()
+    }
+
+    /// What `topology show` says, for machines.
+    pub fn standing(&self) -> serde_json::Value {
+        serde_json::from_str(&succeed(self.program("topology").args(["show", "--format", "json"]))).unwrap()
+    }
+
+    /// A count of the stream-processor over all partitions; 0 when it has none of that name.
+    pub fn count(&self, name: &str) -> u64 {
+        self.standing()["steps"]["stream-processor"]["counts"][name].as_u64().unwrap_or(0)
+    }
+}
+
+/// A sample of the checkout.
+pub fn sample(name: &str) -> PathBuf {
+    checkout().join("tests/data").join(name)
+}
