@@ -170,3 +170,194 @@ impl Live {
         issue(Issue { window, start: self.start, revision, is_first, partial: &self.partial });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::watermark::Watermark;
+
+    const SETTINGS: Settings = Settings { disorder: Span::seconds(5), lateness: Span::minutes(10) };
+
+    fn tick(event_ms: i64, close: f64, feed_seq: u64) -> Tick {
+        Tick {
+            event: EventTime(event_ms),
+            grain: Span::SECOND,
+            id: Some(feed_seq),
+            open: close,
+            high: close + 1.0,
+            low: close - 0.5,
+            close,
+            volume: Some(0.25),
+            feed_seq,
+        }
+    }
+
+    /// Windows as a step drives them, with the newest issue of each window.
+    struct Driver {
+        instrument: Instrument,
+        windowing: Windowing,
+        watermark: Watermark,
+        newest: BTreeMap<(Window, EventTime), Candle>,
+        issues: Vec<(Window, EventTime, u32)>,
+    }
+
+    impl Driver {
+        fn new(windows: &[Window]) -> Self {
+            Self {
+                instrument: Instrument::new("bitcoin", "usd").expect("valid"),
+                windowing: Windowing::new(windows),
+                watermark: Watermark::default(),
+                newest: BTreeMap::new(),
+                issues: Vec::new(),
+            }
+        }
+
+        fn drive(&mut self, step: impl FnOnce(&mut Windowing, &mut dyn FnMut(Issue<'_>))) {
+            let Self { instrument, windowing, newest, issues, .. } = self;
+            step(windowing, &mut |issue| {
+                issues.push((issue.window, issue.start, issue.revision));
+                let replaced = newest.insert((issue.window, issue.start), issue.candle(instrument));
+                assert_eq!(replaced.is_none(), issue.is_first);
+            });
+        }
+
+        fn push(&mut self, tick: &Tick) {
+            let before = self.watermark.value(SETTINGS.disorder);
+            self.watermark.observe(tick.event);
+            let after = self.watermark.value(SETTINGS.disorder);
+            self.drive(|windowing, issue| windowing.push(tick, before, issue));
+            self.drive(|windowing, issue| windowing.advance(after, SETTINGS, issue));
+        }
+
+        fn heartbeat(&mut self, event_ms: i64) {
+            self.watermark.observe(EventTime(event_ms));
+            let after = self.watermark.value(SETTINGS.disorder);
+            self.drive(|windowing, issue| windowing.advance(after, SETTINGS, issue));
+        }
+
+        fn flush(&mut self) {
+            self.drive(|windowing, issue| windowing.flush(issue));
+        }
+
+        fn issued(&mut self) -> Vec<(&'static str, i64, u32)> {
+            let issues = std::mem::take(&mut self.issues);
+            issues.into_iter().map(|(window, start, revision)| (window.name(), start.ms() / 60_000, revision)).collect()
+        }
+    }
+
+    #[test]
+    fn a_window_closes_when_the_watermark_reaches_its_end_and_not_before() {
+        let mut driver = Driver::new(&[Window::Minute]);
+        driver.push(&tick(59_999, 10.0, 1));
+        driver.push(&tick(64_999, 11.0, 2));
+        assert_eq!(driver.issued(), []);
+        driver.push(&tick(65_000, 12.0, 3));
+        assert_eq!(driver.issued(), [("1m", 0, 1)]);
+        driver.heartbeat(124_999);
+        assert_eq!(driver.issued(), []);
+        driver.heartbeat(125_000);
+        assert_eq!(driver.issued(), [("1m", 1, 1)]);
+    }
+
+    #[test]
+    fn a_late_tick_revises_exactly_the_windows_that_it_touches() {
+        let windows = [Window::Minute, Window::FiveMinutes, Window::Hour, Window::HourEveryHalf];
+        let mut driver = Driver::new(&windows);
+        driver.push(&tick(30_000, 10.0, 1));
+        driver.push(&tick(65 * 60_000, 11.0, 2));
+        let closed = driver.issued();
+        assert_eq!(closed, [("1m", 0, 1), ("5m", 0, 1), ("1h", 0, 1), ("1h-30m", -30, 1), ("1h-30m", 0, 1)]);
+        // 64 min 50 s of watermark: the minute [58, 59) closed empty, the hour [0, 60) closed with one tick.
+        driver.push(&tick(58 * 60_000, 9.0, 3));
+        assert_eq!(driver.issued(), [("1m", 58, 2), ("5m", 55, 2), ("1h", 0, 2), ("1h-30m", 0, 2)]);
+        driver.push(&tick(58 * 60_000 + 1, 8.0, 4));
+        assert_eq!(driver.issued(), [("1m", 58, 3), ("5m", 55, 3), ("1h", 0, 3), ("1h-30m", 0, 3)]);
+        assert_eq!(driver.newest[&(Window::Hour, EventTime(0))].count, 3);
+    }
+
+    #[test]
+    fn after_a_flush_a_window_is_open_again_only_for_more_data() {
+        let mut driver = Driver::new(&[Window::Minute]);
+        driver.push(&tick(10_000, 10.0, 1));
+        driver.flush();
+        assert_eq!(driver.issued(), [("1m", 0, 1)]);
+        driver.flush();
+        driver.heartbeat(50_000);
+        assert_eq!(driver.issued(), []);
+        driver.push(&tick(52_000, 11.0, 2));
+        assert_eq!(driver.issued(), []);
+        driver.heartbeat(70_000);
+        assert_eq!(driver.issued(), [("1m", 0, 2)]);
+        assert_eq!(driver.newest[&(Window::Minute, EventTime(0))].count, 2);
+    }
+
+    #[test]
+    fn state_is_bounded_by_the_allowed_lateness() {
+        let mut driver = Driver::new(&Window::ALL);
+        for minute in 0..10_000 {
+            driver.push(&tick(minute * 60_000, 10.0, minute as u64));
+            let live: usize = driver.windowing.kinds.iter().map(|kind| kind.live.len()).sum();
+            assert!(live <= 12 + 4 + 2 + 2 + 2 + 3, "{live} windows");
+        }
+    }
+
+    /// Ticks up to a minute apart in event time, with arrival delays below the disorder bound.
+    fn arrivals() -> impl Strategy<Value = (Vec<Tick>, Vec<Tick>)> {
+        prop::collection::vec((1_i64..60_000, 1.0..1e5_f64, 0_i64..5_000), 1..200).prop_map(|steps| {
+            let mut event_ms = 1_583_020_800_000;
+            let mut arriving = Vec::new();
+            for (seq, (step, close, delay)) in steps.into_iter().enumerate() {
+                event_ms += step;
+                arriving.push((event_ms + delay, tick(event_ms, close, seq as u64 + 1)));
+            }
+            let in_order: Vec<Tick> = arriving.iter().map(|(_, tick)| *tick).collect();
+            arriving.sort_by_key(|(arrival, tick)| (*arrival, tick.feed_seq));
+            (in_order, arriving.into_iter().map(|(_, tick)| tick).collect())
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn any_order_within_the_disorder_bound_gives_the_same_candles((in_order, arriving) in arrivals()) {
+            let mut expected: BTreeMap<(Window, EventTime), Partial> = BTreeMap::new();
+            for tick in &in_order {
+                for window in Window::ALL {
+                    for start in window.starts(tick.event) {
+                        let end = window.end(start);
+                        let partial = expected.entry((window, start));
+                        partial.and_modify(|partial| partial.add(tick, end)).or_insert_with(|| Partial::new(tick, end));
+                    }
+                }
+            }
+            let mut driver = Driver::new(&Window::ALL);
+            arriving.iter().for_each(|tick| driver.push(tick));
+            driver.flush();
+            let instrument = driver.instrument.clone();
+            let candle = |(&(window, start), partial): (&(Window, EventTime), &Partial)| {
+                ((window, start), partial.candle(&instrument, window, start, 1))
+            };
+            prop_assert_eq!(driver.newest, expected.iter().map(candle).collect::<BTreeMap<_, _>>());
+        }
+
+        #[test]
+        fn state_that_was_stored_and_read_goes_on_the_same((_, arriving) in arrivals(), cut in any::<prop::sample::Index>()) {
+            let mut driver = Driver::new(&Window::ALL);
+            let mut resumed = Driver::new(&Window::ALL);
+            let cut = cut.index(arriving.len());
+            for (idx, tick) in arriving.iter().enumerate() {
+                driver.push(tick);
+                resumed.push(tick);
+                if idx == cut {
+                    let stored = serde_json::to_string(&resumed.windowing).unwrap();
+                    resumed.windowing = serde_json::from_str(&stored).unwrap();
+                }
+            }
+            prop_assert_eq!(driver.newest, resumed.newest);
+            prop_assert_eq!(driver.windowing, resumed.windowing);
+        }
+    }
+}
