@@ -159,7 +159,7 @@ impl<O: Operator> Worker<O> {
                 _ = check.tick(), if !stopping => {
                     if owned.is_behind() {
                         owned.check_hole(&stream_info(&context.connection, O::STEP.input.name()).await)?;
-                    } else if owned.is_frontier_stale() {
+                    } else if owned.is_frontier_stale() && owned.looked_at.elapsed() >= owned.frontier_age_max {
                         // Only a new look at the stream tells how far nothing is missing.
                         reader = start_reader(&context.connection, O::STEP, owned);
                     }
@@ -219,7 +219,9 @@ struct Owned<O: Operator> {
     /// Frontier of the last commit.
     committed_frontier: u64,
     committed_at: Instant,
-    /// Half of the time that the input keeps messages would be too late.
+    /// When the stream was last looked at for what is missing.
+    looked_at: Instant,
+    /// How old a stored frontier may get: well within the time that the input keeps messages.
     frontier_age_max: Duration,
     /// Inputs that still wait on the server.
     pending: u64,
@@ -272,6 +274,7 @@ impl<O: Operator> Owned<O> {
             frontier: position.map_or(0, |position| position.frontier),
             committed_frontier: position.map_or(0, |position| position.frontier),
             committed_at: Instant::now(),
+            looked_at: Instant::now(),
             frontier_age_max: FRONTIER_AGE_MAX,
             pending: 0,
             applied: position.map_or(0, |position| position.applied),
@@ -317,6 +320,7 @@ impl<O: Operator> Owned<O> {
         }
         self.check_hole(&Ok(info.clone()))?;
         self.pending = pending;
+        self.looked_at = Instant::now();
         if pending == 0 {
             self.frontier = self.frontier.max(state.last_seq);
         }
