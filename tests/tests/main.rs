@@ -2,4 +2,6 @@
 #![allow(clippy::unwrap_used)]
 
 mod fence;
+mod kills;
 mod recovery;
+mod tables;
