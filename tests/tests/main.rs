@@ -2,6 +2,9 @@
 #![allow(clippy::unwrap_used)]
 
 mod fence;
+mod inputs;
 mod kills;
+mod producer;
 mod recovery;
+mod setup;
 mod tables;

@@ -1,0 +1,163 @@
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::window::Window;
+
+fn candle(idx: i64, close: f64) -> Candle {
+    let start = EventTime(idx * Span::HOUR.ms());
+    Candle {
+        coin: Arc::from("bitcoin"),
+        quote: Arc::from("usd"),
+        window: Window::Hour,
+        start,
+        end: Window::Hour.end(start),
+        open: close,
+        high: close * 1.01,
+        low: close * 0.99,
+        close,
+        average: close,
+        volume: Some(1.0 + (idx % 7) as f64),
+        count: 60,
+        coverage: 1.0,
+        grain: Span::MINUTE,
+        revision: 1,
+        is_final: true,
+        first_seq: 1,
+        last_seq: 1,
+    }
+}
+
+/// Candles of the given indices, with prices that go up and down.
+fn candles(idxs: impl IntoIterator<Item = i64>) -> Vec<Candle> {
+    idxs.into_iter().map(|idx| candle(idx, 100.0 * (1.0 + 0.1 * (idx as f64 * 0.7).sin()))).collect()
+}
+
+fn tick(event: i64, close: f64) -> Tick {
+    Tick {
+        event: EventTime(event),
+        grain: Span::MINUTE,
+        id: None,
+        open: close,
+        high: close,
+        low: close,
+        close,
+        volume: None,
+        feed_seq: 1,
+    }
+}
+
+#[test]
+fn a_row_pairs_what_was_known_with_the_candle_one_horizon_later() {
+    let candles = candles(0..30);
+    for horizon in [1, 3] {
+        let dataset = returns(&candles, horizon);
+        assert_eq!(dataset.rows.len(), 30 - (LOOKBACK - 1) - horizon);
+        assert_eq!(dataset.features.len(), dataset.rows.len() * dataset.width());
+        let (last, target) = (&candles[LOOKBACK - 1], &candles[LOOKBACK - 1 + horizon]);
+        let row = dataset.rows[0];
+        assert_eq!((row.known, row.target_end), (last.end, target.end));
+        assert_eq!((row.last, row.actual), (last.close, target.close));
+        let rebuilt = dataset.recipe.price(row.label, row.last);
+        assert!((rebuilt / row.actual - 1.0).abs() < 1e-6, "{rebuilt} {}", row.actual);
+        assert_eq!(dataset.horizon(), Span(horizon as i64 * Span::HOUR.ms()));
+    }
+}
+
+#[test]
+fn rows_that_would_cross_a_missing_candle_are_skipped_and_counted() {
+    // 40 candles, one missing, 40 more.
+    let candles = candles((0..40).chain(41..81));
+    let dataset = returns(&candles, 2);
+    assert_eq!(dataset.skipped, Skipped { trailing_window: 2 * (LOOKBACK - 1), horizon: 4, coarse: 0 });
+    assert_eq!(dataset.rows.len() + 2 * (LOOKBACK - 1) + 4, candles.len());
+    let hole = EventTime(40 * Span::HOUR.ms());
+    for row in &dataset.rows {
+        let first_seen = EventTime(row.known.ms() - LOOKBACK as i64 * Span::HOUR.ms());
+        assert!(row.target_end <= hole || first_seen > hole, "{row:?}");
+    }
+}
+
+#[test]
+fn coarse_candles_count_as_missing() {
+    let mut candles = candles(0..60);
+    candles[30].grain = Span::DAY;
+    let dataset = returns(&candles, 1);
+    assert_eq!(dataset.skipped.coarse, 1);
+    assert_eq!(dataset.rows.len(), (30 - LOOKBACK) + (29 - LOOKBACK));
+}
+
+#[test]
+fn a_calendar_row_predicts_its_own_tick_against_the_one_before() {
+    let dataset = calendar(&[tick(0, 10.0), tick(60_000, 11.0), tick(180_000, 12.0)]).expect("short enough");
+    assert_eq!(dataset.rows.len(), 2);
+    assert_eq!(dataset.rows[1].known, EventTime(180_000));
+    assert_eq!(dataset.rows[1].target_end, EventTime(240_000));
+    assert_eq!((dataset.rows[1].last, dataset.rows[1].actual, dataset.rows[1].label), (11.0, 12.0, 12.0));
+    assert_eq!(&dataset.features[3..], [3.0, 0.0, 5.0]);
+}
+
+#[test]
+fn minutes_of_thirty_years_stay_distinct_and_longer_is_refused() {
+    let years = |years: i64| years * 365 * Span::DAY.ms();
+    let start = 1_583_020_800_000;
+    let at = |ms: i64| tick(start + ms, 1.0);
+    let within = [at(0), at(years(30)), at(years(30) + 60_000), at(years(30) + 120_000)];
+    let dataset = calendar(&within).expect("thirty years are short enough");
+    let minutes: Vec<_> = dataset.features.iter().step_by(3).collect();
+    assert!(minutes.windows(2).all(|pair| pair[0] < pair[1]), "{minutes:?}");
+    let beyond = [at(0), at(years(70)), at(years(70) + 60_000), at(years(70) + 120_000)];
+    assert!(matches!(calendar(&beyond), Err(DatasetError::TimesCollapse { .. })));
+}
+
+#[test]
+fn features_do_not_change_when_the_future_is_taken_away() {
+    let candles = candles((0..60).chain(63..110));
+    assert_eq!(first_leak(&candles, 1, returns_features), None);
+}
+
+#[test]
+fn a_planted_leak_is_caught() {
+    let candles = candles(0..60);
+    let leaky = |candles: &[Candle]| {
+        let mut known = returns_features(candles);
+        for row in &mut known {
+            // The volatility of the candle after: what a careless shift by one would do.
+            if let Some(next) = candles.get(row.candle_idx + 1) {
+                row.features[10] = (next.close / candles[row.candle_idx].close).ln() as f32;
+            }
+        }
+        known
+    };
+    let leak = first_leak(&candles, 1, leaky).expect("the planted leak");
+    assert_eq!(leak.column, 10);
+    // A whole-sample scaling looks harmless and leaks all the same.
+    let scaled = |candles: &[Candle]| {
+        let mean = candles.iter().map(|candle| candle.close).sum::<f64>() / candles.len() as f64;
+        let mut known = returns_features(candles);
+        known.iter_mut().for_each(|row| row.features[0] /= mean as f32);
+        known
+    };
+    assert!(first_leak(&candles, 1, scaled).is_some());
+}
+
+#[test]
+fn adjacent_rows_are_lent_and_others_gathered() {
+    let dataset = returns(&candles(0..60), 1);
+    let width = dataset.width();
+    assert!(matches!(dataset.features_of(&[3, 4, 5]), Cow::Borrowed(lent) if lent.len() == 3 * width));
+    let gathered = dataset.features_of(&[5, 3]);
+    assert_eq!(gathered[..width].to_vec(), dataset.features[5 * width..6 * width].to_vec());
+    assert_eq!(gathered[width..].to_vec(), dataset.features[3 * width..4 * width].to_vec());
+}
+
+proptest! {
+    #[test]
+    fn a_rebuilt_price_is_always_a_price(output in prop::num::f32::NORMAL, last in 1e-12..1e15) {
+        for recipe in Recipe::ALL {
+            let price = recipe.price(output, last);
+            prop_assert!((PRICE_MIN..=PRICE_MAX).contains(&price), "{price}");
+        }
+    }
+}

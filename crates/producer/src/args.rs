@@ -1,0 +1,367 @@
+//! What the user types, and the configuration that it means.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use market::{Instrument, Span};
+use service::{HealthArgs, TelemetryArgs};
+
+use crate::coingecko::{self, ApiKey, Plan};
+use crate::recording::{self, Older, Speed};
+
+/// Brings prices into FEED, the stream that everything else is computed from
+#[derive(Debug, clap::Parser)]
+#[command(name = "producer", version)]
+pub struct Args {
+    /// How it logs.
+    #[command(flatten)]
+    pub telemetry: TelemetryArgs,
+    /// Where NATS is.
+    #[command(flatten)]
+    pub nats: bus::NatsArgs,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+impl service::Program for Args {
+    fn telemetry(&self) -> &TelemetryArgs {
+        &self.telemetry
+    }
+}
+
+/// What the producer can do.
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// Publish ticks of a source into FEED: a recording to its end, CoinGecko until stopped
+    Run(Box<RunArgs>),
+    /// Ask CoinGecko for one tick of one coin and print it as JSON; needs no NATS server
+    Fetch(FetchArgs),
+}
+
+/// Where ticks come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Source {
+    /// CSV files
+    Recording,
+    /// The public CoinGecko API
+    Coingecko,
+}
+
+/// Flags of `run`.
+#[derive(Debug, clap::Args)]
+pub struct RunArgs {
+    /// Where ticks come from
+    #[arg(long, env = "CANDLEWIRE_SOURCE", value_enum)]
+    pub source: Source,
+
+    /// Coin, by its CoinGecko id; several for --source coingecko (repeat it, or a,b)
+    #[arg(long = "coin", visible_alias = "coins", env = "CANDLEWIRE_COINS", value_delimiter = ',', value_name = "COIN")]
+    pub coins: Vec<String>,
+
+    /// Currency of the prices; usd by default for --source coingecko
+    #[arg(long, env = "CANDLEWIRE_QUOTE")]
+    pub quote: Option<String>,
+
+    /// Flags of --source recording.
+    #[command(flatten)]
+    pub recording: RecordingArgs,
+
+    /// Flags of --source coingecko.
+    #[command(flatten)]
+    pub polling: PollingArgs,
+
+    /// How CoinGecko is asked.
+    #[command(flatten)]
+    pub api: ApiArgs,
+
+    /// Where health is served.
+    #[command(flatten)]
+    pub health: HealthArgs,
+}
+
+/// On or off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Switch {
+    /// Yes
+    On,
+    /// No
+    Off,
+}
+
+/// A file, with the instrument that it holds if it was named as `coin/quote=PATH`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileArg {
+    instrument: Option<Instrument>,
+    path: PathBuf,
+}
+
+impl FromStr for FileArg {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let named = text.split_once('=').and_then(|(name, path)| Some((name.parse().ok()?, path)));
+        let (instrument, path) = named.map_or((None, text), |(instrument, path)| (Some(instrument), path));
+        Ok(Self { instrument, path: path.into() })
+    }
+}
+
+/// Flags of `run --source recording`.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Recording")]
+pub struct RecordingArgs {
+    /// CSV file, plain or gzip, with the header timestamp_ms,open,high,low,close,volume; repeat it for more files of the
+    /// instrument that --coin and --quote name, or write coin/quote=PATH for other instruments
+    #[arg(long = "file", env = "CANDLEWIRE_FILE", value_name = "[COIN/QUOTE=]PATH")]
+    pub files: Vec<FileArg>,
+
+    /// The span that each row stands for, from its timestamp on
+    #[arg(long, env = "CANDLEWIRE_GRAIN", default_value = "1m", value_parser = parse_span)]
+    pub grain: Span,
+
+    /// max, or how many times as fast as it happened: 1x, 600x
+    #[arg(long, env = "CANDLEWIRE_SPEED", default_value = "max")]
+    pub speed: Speed,
+
+    /// Rows of each file that are held back to put them in order; what comes later is rejected (out-of-order)
+    #[arg(long, env = "CANDLEWIRE_REORDER", default_value_t = 10_000, value_name = "ROWS", value_parser = clap::value_parser!(u32).range(..=1_000_000))]
+    pub reorder: u32,
+
+    /// A lone row further than this from its neighbours is rejected (jump); at least two grains
+    #[arg(long, env = "CANDLEWIRE_MAX_STEP", default_value = "30d", value_name = "SPAN", value_parser = parse_span)]
+    pub max_step: Span,
+
+    /// Publish a gap record where rows are further apart than two grains and a minute; off for trade data
+    #[arg(long, env = "CANDLEWIRE_GAPS", value_enum, default_value = "on")]
+    pub gaps: Switch,
+
+    /// End with a flush, which closes the windows that hold the last ticks
+    #[arg(long, env = "CANDLEWIRE_FLUSH", value_enum, default_value = "on", num_args = 0..=1, default_missing_value = "on")]
+    pub flush: Switch,
+
+    /// What happens to rows that are not newer than what FEED has of the instrument
+    #[arg(long, env = "CANDLEWIRE_OLDER", value_enum, default_value = "refuse")]
+    pub older: Older,
+
+    /// Where rejected rows are kept, one JSON object each; made when there is one
+    #[arg(long, env = "CANDLEWIRE_REJECTS", default_value = "rejects.jsonl", value_name = "FILE")]
+    pub rejects: PathBuf,
+
+    /// Also write the counts as JSON into this file at the end
+    #[arg(long, env = "CANDLEWIRE_SUMMARY", value_name = "FILE")]
+    pub summary: Option<PathBuf>,
+}
+
+/// Flags of `run --source coingecko`.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "CoinGecko")]
+pub struct PollingArgs {
+    /// How often CoinGecko is asked; it has nothing newer within a minute
+    #[arg(long, env = "CANDLEWIRE_INTERVAL", default_value = "60s", value_parser = parse_duration)]
+    pub interval: Duration,
+
+    /// How old an answer may be: heartbeats promise nothing newer than this
+    #[arg(long, env = "CANDLEWIRE_SOURCE_DELAY", default_value = "5m", value_parser = parse_span)]
+    pub source_delay: Span,
+}
+
+/// How CoinGecko is asked.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "CoinGecko")]
+pub struct ApiArgs {
+    /// Root of the API
+    #[arg(long, env = "COINGECKO_BASE_URL", default_value = coingecko::PUBLIC_URL, value_name = "URL")]
+    pub base_url: String,
+
+    /// keyless, or demo with the key in the environment variable COINGECKO_API_KEY
+    #[arg(long, env = "COINGECKO_PLAN", value_enum, default_value = "keyless")]
+    pub plan: Plan,
+
+    /// Key of the plan
+    #[arg(long, env = "COINGECKO_API_KEY", hide = true, hide_env_values = true)]
+    pub api_key: Option<ApiKey>,
+}
+
+/// Flags of `fetch`.
+#[derive(Debug, clap::Args)]
+pub struct FetchArgs {
+    /// Coin, by its CoinGecko id
+    #[arg(long, env = "CANDLEWIRE_COINS", default_value = "bitcoin")]
+    pub coin: String,
+
+    /// Currency of the price
+    #[arg(long, env = "CANDLEWIRE_QUOTE", default_value = "usd")]
+    pub quote: String,
+
+    /// How CoinGecko is asked.
+    #[command(flatten)]
+    pub api: ApiArgs,
+}
+
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if duration < Duration::from_millis(1) { Err("must be at least 1ms".to_owned()) } else { Ok(duration) }
+}
+
+fn parse_span(text: &str) -> Result<Span, String> {
+    i64::try_from(parse_duration(text)?.as_millis()).map(Span).map_err(|error| error.to_string())
+}
+
+impl RunArgs {
+    /// The replay that these flags ask for.
+    ///
+    /// # Errors
+    /// What is missing or contradicts itself.
+    pub(crate) fn to_recording(&self) -> anyhow::Result<recording::Config> {
+        let args = &self.recording;
+        ensure!(!args.files.is_empty(), "--source recording needs a file: --file PATH");
+        ensure!(args.grain <= market::validate::GRAIN_MAX, "--grain is longer than a year");
+        let mut files: Vec<(Instrument, Vec<PathBuf>)> = Vec::new();
+        for file in &args.files {
+            let instrument = match &file.instrument {
+                Some(instrument) => instrument.clone(),
+                None => self.named_instrument(&file.path)?,
+            };
+            match files.iter_mut().find(|(known, _)| *known == instrument) {
+                Some((_, paths)) => paths.push(file.path.clone()),
+                None => files.push((instrument, vec![file.path.clone()])),
+            }
+        }
+        Ok(recording::Config {
+            files,
+            grain: args.grain,
+            speed: args.speed,
+            reorder_rows: args.reorder as usize,
+            step_max: args.max_step,
+            gaps: args.gaps == Switch::On,
+            flush: args.flush == Switch::On,
+            older: args.older,
+            rejects: args.rejects.clone(),
+            summary: args.summary.clone(),
+        })
+    }
+
+    fn named_instrument(&self, path: &std::path::Path) -> anyhow::Result<Instrument> {
+        match (self.coins.as_slice(), &self.quote) {
+            ([coin], Some(quote)) => Ok(Instrument::new(coin, quote)?),
+            _ => bail!("what does {0} hold? Say one --coin and its --quote, or --file COIN/QUOTE={0}", path.display()),
+        }
+    }
+
+    /// The polling that these flags ask for.
+    ///
+    /// # Errors
+    /// What is missing or contradicts itself.
+    pub(crate) fn to_coingecko(&self) -> anyhow::Result<coingecko::Config> {
+        ensure!(!self.coins.is_empty(), "--source coingecko needs a coin: --coin bitcoin");
+        let quote = self.quote.as_deref().unwrap_or("usd");
+        let mut instruments: Vec<Instrument> = Vec::new();
+        for coin in &self.coins {
+            let instrument = Instrument::new(coin, quote)?;
+            if !instruments.contains(&instrument) {
+                instruments.push(instrument);
+            }
+        }
+        let interval = self.polling.interval;
+        let grain = i64::try_from(interval.as_millis()).map(Span).context("--interval is too long")?;
+        ensure!(grain <= market::validate::GRAIN_MAX, "--interval is longer than a year");
+        let source_delay = self.polling.source_delay;
+        Ok(coingecko::Config { instruments, interval, grain, source_delay, api: self.api.to_api()? })
+    }
+}
+
+impl ApiArgs {
+    /// How the API is asked.
+    ///
+    /// # Errors
+    /// A plan without its key, or a key without its plan.
+    pub(crate) fn to_api(&self) -> anyhow::Result<coingecko::Api> {
+        let key = self.api_key.clone().filter(|key| !key.is_empty());
+        let key = match (self.plan, key) {
+            (Plan::Keyless, None) => None,
+            (Plan::Keyless, Some(_)) => {
+                tracing::warn!("COINGECKO_API_KEY is not used: set COINGECKO_PLAN=demo to use it");
+                None
+            }
+            (Plan::Demo, Some(key)) => Some(key),
+            (Plan::Demo, None) => bail!("the plan demo needs a key: set COINGECKO_API_KEY, or COINGECKO_PLAN=keyless"),
+        };
+        Ok(coingecko::Api { base_url: self.base_url.trim_end_matches('/').to_owned(), key })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    fn run_args(flags: &str) -> RunArgs {
+        let words = ["producer", "run"].into_iter().chain(flags.split_whitespace());
+        match Args::try_parse_from(words).unwrap().command {
+            Command::Run(run) => *run,
+            Command::Fetch(_) => panic!("run was asked for"),
+        }
+    }
+
+    #[test]
+    fn files_belong_to_the_named_instrument_or_to_their_own() {
+        let run = run_args("--source recording --coin bitcoin --quote usdt --file a.csv --file eth/usd=b.csv --file ./x/y=z.csv");
+        let files = run.to_recording().unwrap().files;
+        let files: Vec<_> = files.iter().map(|(instrument, paths)| (instrument.to_string(), paths.clone())).collect();
+        let expected = [
+            ("bitcoin/usdt".to_owned(), vec![PathBuf::from("a.csv"), PathBuf::from("./x/y=z.csv")]),
+            ("eth/usd".to_owned(), vec![PathBuf::from("b.csv")]),
+        ];
+        assert_eq!(files, expected);
+    }
+
+    #[test]
+    fn what_is_missing_is_said_with_the_flag_that_mends_it() {
+        let check = |flags: &str, expected: &str| {
+            let run = run_args(flags);
+            let error = match run.source {
+                Source::Recording => run.to_recording().unwrap_err(),
+                Source::Coingecko => run.to_coingecko().unwrap_err(),
+            };
+            assert!(error.to_string().contains(expected), "{flags}: {error}");
+        };
+        check("--source recording", "--file PATH");
+        check("--source recording --file a.csv", "--file COIN/QUOTE=a.csv");
+        check("--source recording --file a.csv --coin Bitcoin --quote usd", "a-z");
+        check("--source coingecko", "--coin bitcoin");
+        check("--source coingecko --coin bitcoin --plan demo", "COINGECKO_API_KEY");
+    }
+
+    #[test]
+    fn a_recording_flushes_and_marks_gaps_unless_told_otherwise() {
+        let of = |flags: &str| {
+            let run = run_args(&format!("--source recording --file a/b=c.csv {flags}"));
+            let config = run.to_recording().unwrap();
+            (config.flush, config.gaps)
+        };
+        assert_eq!(of(""), (true, true));
+        assert_eq!(of("--flush --gaps off"), (true, false));
+        assert_eq!(of("--flush off"), (false, true));
+    }
+
+    #[test]
+    fn coins_are_repeated_or_listed_and_asked_once() {
+        let config = run_args("--source coingecko --coins bitcoin,ethereum --coin bitcoin").to_coingecko().unwrap();
+        let coins: Vec<_> = config.instruments.iter().map(ToString::to_string).collect();
+        assert_eq!(coins, ["bitcoin/usd", "ethereum/usd"]);
+        assert_eq!((config.interval, config.grain, config.source_delay), (Duration::from_secs(60), Span::MINUTE, Span::minutes(5)));
+    }
+
+    #[test]
+    fn a_key_is_never_shown() {
+        let run = run_args("--source coingecko --coin bitcoin --plan demo --api-key CG-secret");
+        let api = run.to_coingecko().unwrap().api;
+        assert!(api.key.is_some());
+        assert!(!format!("{run:?} {api:?}").contains("secret"));
+        let help = <Args as clap::CommandFactory>::command().find_subcommand_mut("run").unwrap().render_long_help().to_string();
+        assert!(help.contains("COINGECKO_API_KEY") && !help.contains("--api-key"), "{help}");
+    }
+}

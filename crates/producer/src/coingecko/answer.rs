@@ -1,0 +1,253 @@
+//! What CoinGecko's answers mean, whatever their form: a list of coins, or a refusal with its class.
+//!
+//! Errors come in four JSON shapes, as HTML with any status, as bare text, or not at all:
+//! `{"status":{"error_code":10002,"error_message":"…"}}`, `{"error":{"status":{…}}}`, `{"error":"coin not found"}`,
+//! `{"timestamp":"…","error_code":10011,"status":{"error_message":"…"}}`. The code decides where there is one, else the
+//! status.
+
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+use serde_json::Value;
+
+/// How much of an answer that cannot be used is shown.
+const HEAD_BYTES_MAX: usize = 160;
+
+/// An answer as it came.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) content_type: Option<String>,
+    pub(crate) retry_after: Option<String>,
+    pub(crate) body: Vec<u8>,
+}
+
+/// What to do about a refusal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// Too many requests: wait as told, then ask less often.
+    RateLimited,
+    /// Trouble at the source or before it: ask again later.
+    Upstream,
+    /// No connection, or no answer in time: ask again later.
+    Unreachable,
+    /// The network edge keeps us out: ask again much later.
+    Blocked,
+    /// The key is missing, wrong, or of the other host: only a new configuration helps.
+    Key,
+    /// The plan does not include what was asked: only another plan helps.
+    Plan,
+    /// The request itself is wrong, such as an unknown currency.
+    Request,
+}
+
+impl Class {
+    /// The cause of the gap that it leaves.
+    pub(crate) fn gap_cause(self) -> &'static str {
+        match self {
+            Self::RateLimited => "rate-limited",
+            Self::Upstream => "upstream-error",
+            Self::Unreachable => "unreachable",
+            Self::Blocked => "blocked",
+            Self::Key => "key-refused",
+            Self::Plan => "plan-refused",
+            Self::Request => "request-refused",
+        }
+    }
+}
+
+/// An answer that is not the one that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) class: Class,
+    pub(crate) status: Option<u16>,
+    pub(crate) code: Option<i64>,
+    /// The source's words, or ours.
+    pub(crate) detail: String,
+    /// How long the source asks us to wait.
+    pub(crate) retry_after: Option<Duration>,
+}
+
+impl std::error::Error for Refusal {}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.status, self.code) {
+            (Some(status), Some(code)) if i64::from(status) != code => write!(f, "CoinGecko answered {status} (code {code}): ")?,
+            (Some(status), _) => write!(f, "CoinGecko answered {status}: ")?,
+            (None, _) => write!(f, "CoinGecko did not answer: ")?,
+        }
+        write!(f, "{}", self.detail)?;
+        match self.class {
+            Class::Key => write!(f, "; check COINGECKO_API_KEY, COINGECKO_PLAN and --base-url"),
+            Class::Plan => write!(f, "; use another COINGECKO_PLAN"),
+            Class::Request => write!(f, "; check --coin and --quote"),
+            Class::Blocked => write!(f, "; this address may be blocked for a while"),
+            Class::RateLimited | Class::Upstream | Class::Unreachable => Ok(()),
+        }
+    }
+}
+
+impl Answer {
+    /// The list that the answer holds.
+    ///
+    /// # Errors
+    /// The refusal that it is instead. `now` turns a date of `Retry-After` into a time to wait.
+    pub(crate) fn list(&self, now: SystemTime) -> Result<Vec<Value>, Refusal> {
+        let is_html = self.is_html();
+        let json: Option<Value> = if is_html { None } else { serde_json::from_slice(&self.body).ok() };
+        if (200..300).contains(&self.status)
+            && let Some(Value::Array(list)) = json
+        {
+            return Ok(list);
+        }
+        let (code, words) = json.as_ref().map(code_and_words).unwrap_or_default();
+        let detail = match (words, &json) {
+            (Some(words), _) => head(words.as_bytes()),
+            (None, _) if is_html => format!("HTML instead of JSON: {}", head(&self.body)),
+            (None, Some(_)) => format!("not a list: {}", head(&self.body)),
+            (None, None) if self.body.is_empty() => "an empty body".to_owned(),
+            (None, None) => format!("not JSON: {}", head(&self.body)),
+        };
+        let class = match class_of_code(code).unwrap_or_else(|| class_of_status(self.status)) {
+            // The edge's own page for a blocked address comes with more than one status.
+            Class::Upstream if is_html && names_error_1020(&self.body) => Class::Blocked,
+            class => class,
+        };
+        let retry_after = self.retry_after.as_deref().and_then(|header| parse_retry_after(header, now));
+        Err(Refusal { class, status: Some(self.status), code, detail, retry_after })
+    }
+
+    fn is_html(&self) -> bool {
+        let is_declared = self.content_type.as_deref().is_some_and(|kind| kind.to_ascii_lowercase().contains("html"));
+        is_declared || self.body.trim_ascii_start().starts_with(b"<")
+    }
+}
+
+fn class_of_code(code: Option<i64>) -> Option<Class> {
+    match code? {
+        10002 | 10010 | 10011 => Some(Class::Key),
+        10005 => Some(Class::Plan),
+        // More history than the plan gives: comes with 401, but the key is good.
+        10012 => Some(Class::Request),
+        429 => Some(Class::RateLimited),
+        403 | 1020 => Some(Class::Blocked),
+        _ => None,
+    }
+}
+
+fn class_of_status(status: u16) -> Class {
+    match status {
+        429 => Class::RateLimited,
+        401 => Class::Key,
+        403 => Class::Blocked,
+        408 => Class::Upstream,
+        400..500 => Class::Request,
+        _ => Class::Upstream,
+    }
+}
+
+fn names_error_1020(body: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(body).to_lowercase();
+    text.contains("1020") && text.contains("denied") || text.contains("error code: 1020")
+}
+
+/// Code and words of an error object in any of its shapes.
+fn code_and_words(body: &Value) -> (Option<i64>, Option<&str>) {
+    let statuses = [body.pointer("/status"), body.pointer("/error/status"), Some(body), body.get("error")];
+    let find = |name: &str| statuses.into_iter().flatten().find_map(|status| status.get(name));
+    let code = find("error_code").and_then(|code| code.as_i64().or_else(|| code.as_str()?.parse().ok()));
+    let words = find("error_message").or_else(|| body.get("error")).and_then(Value::as_str);
+    (code, words)
+}
+
+/// Seconds, or a date.
+fn parse_retry_after(header: &str, now: SystemTime) -> Option<Duration> {
+    match header.trim().parse::<u64>() {
+        Ok(seconds) => Some(Duration::from_secs(seconds)),
+        Err(_) => Some(httpdate::parse_http_date(header.trim()).ok()?.duration_since(now).unwrap_or_default()),
+    }
+}
+
+/// The beginning of a text on one line.
+fn head(text: &[u8]) -> String {
+    let head = String::from_utf8_lossy(&text[..text.len().min(HEAD_BYTES_MAX)]);
+    head.split_whitespace().collect::<Vec<_>>().join(" ").replace(char::is_control, "?")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+
+    fn check(status: u16, body: &str, class: Class, code: Option<i64>, detail: &str) {
+        let answer = Answer { status, body: body.into(), ..Answer::default() };
+        let refusal = answer.list(UNIX_EPOCH).unwrap_err();
+        assert_eq!((refusal.class, refusal.code, refusal.detail.as_str()), (class, code, detail), "{status} {body}");
+    }
+
+    #[test]
+    fn all_shapes_of_errors_are_understood() {
+        use Class::{Blocked, Key, Plan, RateLimited, Request, Upstream};
+        check(401, r#"{"status":{"timestamp":"x","error_code":10002,"error_message":"API Key Missing."}}"#, Key, Some(10002), "API Key Missing.");
+        check(401, r#"{"error":{"status":{"error_code":10012,"error_message":"past 365 days"}}}"#, Request, Some(10012), "past 365 days");
+        check(404, r#"{"error":"coin not found"}"#, Request, None, "coin not found");
+        check(400, r#"{"timestamp":"x","error_code":10011,"status":{"error_message":"demo key"}}"#, Key, Some(10011), "demo key");
+        check(400, r#"{"status":{"error_code":"10010","error_message":"pro key"}}"#, Key, Some(10010), "pro key");
+        check(401, r#"{"status":{"error_code":10005,"error_message":"not in plan"}}"#, Plan, Some(10005), "not in plan");
+        check(401, "", Key, None, "an empty body");
+        check(400, r#"{"error":"invalid vs_currency"}"#, Request, None, "invalid vs_currency");
+        check(422, r#"{"error":"Missing parameter vs_currency"}"#, Request, None, "Missing parameter vs_currency");
+        check(403, r#"{"status":{"error_code":403,"error_message":"Please add a User-Agent"}}"#, Blocked, Some(403), "Please add a User-Agent");
+        check(429, r#"{"status":{"error_code":429,"error_message":"Rate Limit"}}"#, RateLimited, Some(429), "Rate Limit");
+        check(429, "Throttled", RateLimited, None, "not JSON: Throttled");
+        check(200, r#"{"status":{"error_code":429,"error_message":"Rate Limit"}}"#, RateLimited, Some(429), "Rate Limit");
+        check(500, "something went wrong", Upstream, None, "not JSON: something went wrong");
+        check(408, "", Upstream, None, "an empty body");
+        check(524, "", Upstream, None, "an empty body");
+        check(302, "", Upstream, None, "an empty body");
+        check(200, "", Upstream, None, "an empty body");
+        check(200, "{}", Upstream, None, "not a list: {}");
+        check(200, r#"[{"id":"bitc"#, Upstream, None, r#"not JSON: [{"id":"bitc"#);
+    }
+
+    #[test]
+    fn html_is_never_taken_for_an_answer() {
+        let page = "<!DOCTYPE html>\n<title>Access denied</title> Error 1020";
+        check(403, page, Class::Blocked, None, "HTML instead of JSON: <!DOCTYPE html> <title>Access denied</title> Error 1020");
+        check(503, page, Class::Blocked, None, "HTML instead of JSON: <!DOCTYPE html> <title>Access denied</title> Error 1020");
+        check(503, "<html>busy", Class::Upstream, None, "HTML instead of JSON: <html>busy");
+        check(200, "<html>sign in", Class::Upstream, None, "HTML instead of JSON: <html>sign in");
+        let declared = Answer { status: 200, content_type: Some("text/HTML".to_owned()), body: b"[]".to_vec(), ..Answer::default() };
+        assert_eq!(declared.list(UNIX_EPOCH).unwrap_err().class, Class::Upstream);
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let check = |header: &str, expected: Option<u64>| {
+            let retry_after = Some(header.to_owned());
+            let answer = Answer { status: 429, retry_after, ..Answer::default() };
+            let refusal = answer.list(UNIX_EPOCH + Duration::from_secs(784_111_770)).unwrap_err();
+            assert_eq!(refusal.retry_after, expected.map(Duration::from_secs), "{header}");
+        };
+        check("119", Some(119));
+        check(" 7 ", Some(7));
+        check("Sun, 06 Nov 1994 08:49:37 GMT", Some(7));
+        check("Sun, 06 Nov 1994 08:00:00 GMT", Some(0));
+        check("soon", None);
+    }
+
+    #[test]
+    fn an_empty_list_is_an_answer() {
+        let answer = Answer { status: 200, body: b" [] ".to_vec(), ..Answer::default() };
+        assert_eq!(answer.list(UNIX_EPOCH), Ok(vec![]));
+    }
+
+    #[test]
+    fn long_answers_are_shown_in_part_on_one_line() {
+        let answer = Answer { status: 500, body: "a\nb\u{7}".repeat(10_000).into(), ..Answer::default() };
+        let shown = answer.list(UNIX_EPOCH).unwrap_err().to_string();
+        assert!(shown.len() < 250 && !shown.contains(['\n', '\u{7}']), "{shown}");
+    }
+}

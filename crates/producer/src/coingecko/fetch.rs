@@ -1,0 +1,105 @@
+//! One tick, printed.
+
+use std::time::SystemTime;
+
+use anyhow::{Context, anyhow};
+use market::Instrument;
+use serde::Serialize;
+use service::{Code, Shutdown, WithCode};
+
+use super::answer::{Class, Refusal};
+use super::client::Client;
+use super::markets::quotes;
+use super::{Api, SOURCE};
+use crate::args::FetchArgs;
+use crate::clock::now_ms;
+use crate::output;
+
+/// A tick as `fetch` prints it: nothing that is known is left out.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Fetched {
+    /// Coin.
+    pub coin: String,
+    /// Quote currency.
+    pub quote: String,
+    /// When the source looked, in milliseconds.
+    pub event_ms: i64,
+    /// The same as `close`: a quote is one price.
+    pub open: f64,
+    /// The same as `close`.
+    pub high: f64,
+    /// The same as `close`.
+    pub low: f64,
+    /// The price, in quote currency.
+    pub close: f64,
+    /// Market capitalisation in quote currency.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub market_cap: Option<f64>,
+    /// Rolling 24-hour volume, in quote currency.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub volume_24h: Option<f64>,
+    /// Rolling 24-hour high.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub high_24h: Option<f64>,
+    /// Rolling 24-hour low.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub low_24h: Option<f64>,
+    /// When we asked, in milliseconds.
+    pub ingest_ms: i64,
+    /// Where it comes from.
+    pub source: &'static str,
+}
+
+/// Prints one tick as one JSON object.
+///
+/// # Errors
+/// Bad flags, a coin that CoinGecko does not know, or whatever CoinGecko answers instead.
+pub async fn fetch(args: &FetchArgs, shutdown: &Shutdown) -> anyhow::Result<()> {
+    let instrument = Instrument::new(&args.coin, &args.quote).exit_code(Code::BadConfig)?;
+    let api = args.api.to_api().exit_code(Code::BadConfig)?;
+    let tick = tokio::select! {
+        tick = tick(&api, &instrument) => tick?,
+        () = shutdown.requested() => return Ok(()),
+    };
+    let line = serde_json::to_string(&tick).context("a tick that is no JSON")?;
+    output::print(&(line + "\n"))?;
+    Ok(())
+}
+
+/// Asks for one tick.
+///
+/// # Errors
+/// A coin that CoinGecko does not know or has no price of, or whatever it answers instead.
+pub async fn tick(api: &Api, instrument: &Instrument) -> anyhow::Result<Fetched> {
+    let client = Client::new(api).exit_code(Code::BadConfig)?;
+    let (coin, quote) = (instrument.coin(), instrument.quote());
+    let list = client.markets(quote, &[coin]).await.map_err(coded)?;
+    let unknown = || anyhow!("CoinGecko knows no coin {coin:?}: look for its id on the coin's page there");
+    let found = quotes(&list.coins).remove(coin).ok_or_else(unknown).exit_code(Code::BadConfig)?;
+    let close = found.price.with_context(|| format!("CoinGecko has no price of {coin} in {quote} at the moment"))?;
+    let event = found.last_updated.with_context(|| format!("CoinGecko does not say when it saw {coin}"))?;
+    Ok(Fetched {
+        coin: coin.to_owned(),
+        quote: quote.to_owned(),
+        event_ms: event.ms(),
+        open: close,
+        high: close,
+        low: close,
+        close,
+        market_cap: found.market_cap,
+        volume_24h: found.volume_24h,
+        high_24h: found.high_24h,
+        low_24h: found.low_24h,
+        ingest_ms: now_ms(SystemTime::now()),
+        source: SOURCE,
+    })
+}
+
+/// What only other flags can mend is a bad configuration.
+fn coded(refusal: Refusal) -> anyhow::Error {
+    let code = match refusal.class {
+        Class::Key | Class::Plan | Class::Request => Code::BadConfig,
+        Class::RateLimited | Class::Upstream | Class::Unreachable | Class::Blocked => Code::Failed,
+    };
+    service::Coded::new(code, refusal).into()
+}

@@ -1,0 +1,61 @@
+//! CoinGecko, asked for all coins at once, every interval.
+//!
+//! `client` asks, `answer` understands, `markets` reads quotes, `observer` decides what is new, `outbox` holds what waits
+//! for NATS, `backoff` says when to ask again after a refusal, `poll` puts it together.
+
+mod answer;
+mod backoff;
+mod client;
+mod fetch;
+mod markets;
+mod observer;
+mod outbox;
+mod poll;
+
+use std::time::Duration;
+
+use market::{Instrument, Span};
+
+pub use self::client::ApiKey;
+pub use self::fetch::{fetch, tick};
+pub use self::poll::run;
+
+/// The API that everyone may ask.
+pub const PUBLIC_URL: &str = "https://api.coingecko.com/api/v3";
+/// The source of every tick.
+pub(crate) const SOURCE: &str = "coingecko";
+/// Coins of one request; the API gives no longer page.
+pub(crate) const COINS_MAX: usize = 250;
+
+/// Who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Plan {
+    /// Anybody, with few requests
+    Keyless,
+    /// The owner of a free key
+    Demo,
+}
+
+/// How CoinGecko is asked.
+#[derive(Debug, Clone)]
+pub struct Api {
+    /// Root of the API, without a slash at its end.
+    pub base_url: String,
+    /// The key of a demo plan.
+    pub key: Option<ApiKey>,
+}
+
+/// What to poll, and how often.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The coins, all in one currency.
+    pub instruments: Vec<Instrument>,
+    /// From one request to the next.
+    pub interval: Duration,
+    /// The same as the span that a tick stands for.
+    pub grain: Span,
+    /// How old an answer may be.
+    pub source_delay: Span,
+    /// How CoinGecko is asked.
+    pub api: Api,
+}

@@ -1,0 +1,283 @@
+//! What waits to be published, bounded: while NATS is away polling goes on.
+
+use std::borrow::Cow;
+use std::collections::VecDeque;
+
+use bus::codec::{Pack, single};
+use bus::publish::FeedMessage;
+use market::gap::GapLine;
+use market::heartbeat::HeartbeatLine;
+use market::tick::TickLine;
+use market::{EventTime, Instrument, Span};
+
+use super::SOURCE;
+use crate::message::{Origin, has_room};
+
+/// Ticks that wait at most. One coin a minute fills it in a week, 100 coins in 100 minutes; some 4 MB.
+pub(crate) const TICKS_MAX: usize = 10_000;
+/// The cause of the gap that dropped ticks leave.
+const OVERFLOW: &str = "buffer-overflow";
+
+/// A record that waits.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Record {
+    Tick(Box<TickLine<'static>>),
+    Gap(GapLine<'static>),
+    Heartbeat(HeartbeatLine<'static>),
+}
+
+/// One queue an instrument, all together bounded. When full, the oldest tick of the longest queue goes, and what went
+/// becomes a gap record.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    queues: Vec<Queue>,
+    ticks: usize,
+    ticks_max: usize,
+    /// Ticks that were dropped.
+    pub(crate) dropped: u64,
+}
+
+#[derive(Debug)]
+struct Queue {
+    instrument: Instrument,
+    records: VecDeque<Record>,
+    ticks: usize,
+    /// From here on ticks were dropped, up to the next tick that still waits.
+    lost_from_ms: Option<i64>,
+}
+
+impl Outbox {
+    /// Empty queues of these instruments.
+    pub(crate) fn new(instruments: &[Instrument], ticks_max: usize) -> Self {
+        let queue = |instrument: &Instrument| Queue {
+            instrument: instrument.clone(),
+            records: VecDeque::new(),
+            ticks: 0,
+            lost_from_ms: None,
+        };
+        Self { queues: instruments.iter().map(queue).collect(), ticks: 0, ticks_max, dropped: 0 }
+    }
+
+    /// Appends a record of an instrument, by its place.
+    pub(crate) fn push(&mut self, lane: usize, record: Record) {
+        let queue = &mut self.queues[lane];
+        match (&record, queue.records.back_mut()) {
+            // Of two heartbeats in a row the later says all that the earlier does.
+            (Record::Heartbeat(_), Some(last @ Record::Heartbeat(_))) => {
+                *last = record;
+                return;
+            }
+            (Record::Tick(_), _) => {
+                queue.ticks += 1;
+                self.ticks += 1;
+            }
+            _ => {}
+        }
+        queue.records.push_back(record);
+        if self.ticks > self.ticks_max {
+            self.drop_oldest();
+        }
+    }
+
+    /// Instruments for which something waits.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = usize> {
+        self.queues.iter().enumerate().filter(|(_, queue)| !queue.records.is_empty()).map(|(lane, _)| lane)
+    }
+
+    /// Ticks that wait.
+    pub(crate) fn ticks(&self) -> usize {
+        self.ticks
+    }
+
+    /// Takes the next message of an instrument: one gap, one heartbeat, or all ticks up to the next of those that one
+    /// payload takes.
+    pub(crate) fn take(&mut self, lane: usize) -> Option<FeedMessage> {
+        let queue = &mut self.queues[lane];
+        let before = queue.ticks;
+        let message = queue.take();
+        self.ticks -= before - queue.ticks;
+        message
+    }
+
+    fn drop_oldest(&mut self) {
+        let Some(queue) = self.queues.iter_mut().max_by_key(|queue| queue.ticks) else { return };
+        while let Some(record) = queue.records.pop_front() {
+            match record {
+                Record::Tick(tick) => {
+                    queue.lost_from_ms.get_or_insert(tick.event_ms);
+                    queue.ticks -= 1;
+                    self.ticks -= 1;
+                    self.dropped += 1;
+                    return;
+                }
+                // The hole grows backwards over one that was there before.
+                Record::Gap(gap) => {
+                    queue.lost_from_ms.get_or_insert(gap.from_ms);
+                }
+                Record::Heartbeat(_) => {}
+            }
+        }
+    }
+}
+
+impl Queue {
+    fn take(&mut self) -> Option<FeedMessage> {
+        if let Some(message) = self.take_lost() {
+            return Some(message);
+        }
+        let message = match self.records.pop_front()? {
+            Record::Tick(first) => self.take_ticks(*first),
+            Record::Gap(gap) => self.gap_message(&gap),
+            Record::Heartbeat(heartbeat) => self.origin().heartbeat(heartbeat.event(), single(&heartbeat)),
+        };
+        Some(message)
+    }
+
+    /// The gap that dropped ticks left, once the tick after it is here.
+    fn take_lost(&mut self) -> Option<FeedMessage> {
+        let from_ms = self.lost_from_ms?;
+        let to_ms = self.records.iter().find_map(|record| match record {
+            Record::Tick(tick) => Some(tick.event_ms),
+            Record::Gap(_) | Record::Heartbeat(_) => None,
+        })?;
+        self.lost_from_ms = None;
+        Some(self.gap_message(&GapLine {
+            coin: Cow::Borrowed(self.instrument.coin()),
+            quote: Cow::Borrowed(self.instrument.quote()),
+            from_ms,
+            to_ms,
+            cause: Cow::Borrowed(OVERFLOW),
+        }))
+    }
+
+    fn take_ticks(&mut self, first: TickLine<'static>) -> FeedMessage {
+        let (grain, first_ms) = (Span(first.grain_ms), first.event_ms);
+        let mut last_ms = first_ms;
+        let mut lines = Pack::default();
+        lines.push(&first);
+        while let (true, Some(Record::Tick(tick))) = (has_room(&lines), self.records.front()) {
+            last_ms = tick.event_ms;
+            lines.push(tick.as_ref());
+            self.records.pop_front();
+        }
+        self.ticks -= lines.len();
+        let count = lines.len();
+        self.origin().ticks(grain, EventTime(first_ms), EventTime(last_ms), count, lines.into_payloads().swap_remove(0))
+    }
+
+    fn gap_message(&self, gap: &GapLine<'_>) -> FeedMessage {
+        self.origin().gaps(EventTime(gap.from_ms), EventTime(gap.to_ms), 1, single(gap))
+    }
+
+    fn origin(&self) -> Origin<'_> {
+        Origin { source: SOURCE, instrument: &self.instrument }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bus::codec::LINES_MAX;
+
+    use super::*;
+
+    fn tick(coin: &'static str, minute: i64) -> Record {
+        Record::Tick(Box::new(TickLine {
+            coin: coin.into(),
+            quote: "usd".into(),
+            event_ms: minute * 60_000,
+            grain_ms: 60_000,
+            id: None,
+            open: None,
+            high: None,
+            low: None,
+            close: 1.0,
+            volume: None,
+            ingest_ms: 0,
+            source: None,
+            market_cap: None,
+            volume_24h: None,
+            high_24h: None,
+            low_24h: None,
+        }))
+    }
+
+    fn heartbeat(minute: i64) -> Record {
+        Record::Heartbeat(HeartbeatLine {
+            coin: "bitcoin".into(),
+            quote: "usd".into(),
+            event_ms: minute * 60_000,
+            ingest_ms: 0,
+            flush: false,
+        })
+    }
+
+    fn outbox(ticks_max: usize) -> Outbox {
+        let instrument = |coin| Instrument::new(coin, "usd").unwrap();
+        Outbox::new(&[instrument("bitcoin"), instrument("ethereum")], ticks_max)
+    }
+
+    /// What is taken: ids without their common beginning, in minutes.
+    fn check(outbox: &mut Outbox, lane: usize, expected: &[&str]) {
+        let messages: Vec<FeedMessage> = std::iter::from_fn(|| outbox.take(lane)).collect();
+        let found: Vec<String> = messages.iter().map(|message| message.id.replacen("coingecko/", "", 1)).collect();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn ticks_that_waited_go_together_and_order_is_kept() {
+        let mut outbox = outbox(TICKS_MAX);
+        for record in [tick("bitcoin", 1), tick("bitcoin", 2), heartbeat(3), heartbeat(4), tick("bitcoin", 5)] {
+            outbox.push(0, record);
+        }
+        assert_eq!((outbox.ticks(), outbox.waiting().collect::<Vec<_>>()), (3, vec![0]));
+        let expected = [
+            "tick/bitcoin/usd/60000/60000-120000/2",
+            "heartbeat/bitcoin/usd/240000",
+            "tick/bitcoin/usd/60000/300000-300000/1",
+        ];
+        check(&mut outbox, 0, &expected);
+        assert_eq!((outbox.ticks(), outbox.waiting().count()), (0, 0));
+    }
+
+    #[test]
+    fn a_message_takes_no_more_lines_than_a_payload() {
+        let mut outbox = outbox(TICKS_MAX);
+        (0..LINES_MAX as i64 + 1).for_each(|minute| outbox.push(0, tick("bitcoin", minute)));
+        let first = outbox.take(0).unwrap();
+        assert_eq!(bus::codec::lines(&first.payload).count(), LINES_MAX);
+        check(&mut outbox, 0, &["tick/bitcoin/usd/60000/30000000-30000000/1"]);
+    }
+
+    #[test]
+    fn overflow_drops_the_oldest_of_the_longest_queue_and_leaves_a_gap() {
+        let mut outbox = outbox(4);
+        outbox.push(1, tick("ethereum", 1));
+        for minute in 1..=5 {
+            outbox.push(0, tick("bitcoin", minute));
+            outbox.push(0, heartbeat(minute));
+        }
+        assert_eq!((outbox.ticks(), outbox.dropped), (4, 2));
+        let expected = [
+            "gap/bitcoin/usd/60000-180000/1",
+            "heartbeat/bitcoin/usd/120000",
+            "tick/bitcoin/usd/60000/180000-180000/1",
+            "heartbeat/bitcoin/usd/180000",
+            "tick/bitcoin/usd/60000/240000-240000/1",
+            "heartbeat/bitcoin/usd/240000",
+            "tick/bitcoin/usd/60000/300000-300000/1",
+            "heartbeat/bitcoin/usd/300000",
+        ];
+        check(&mut outbox, 0, &expected);
+        check(&mut outbox, 1, &["tick/ethereum/usd/60000/60000-60000/1"]);
+    }
+
+    #[test]
+    fn a_dropped_tick_takes_the_gap_before_it_along() {
+        let mut outbox = outbox(1);
+        let gap = GapLine { coin: "bitcoin".into(), quote: "usd".into(), from_ms: 7, to_ms: 60_000, cause: "blocked".into() };
+        for record in [Record::Gap(gap), tick("bitcoin", 1), tick("bitcoin", 2)] {
+            outbox.push(0, record);
+        }
+        check(&mut outbox, 0, &["gap/bitcoin/usd/7-120000/1", "tick/bitcoin/usd/60000/120000-120000/1"]);
+    }
+}

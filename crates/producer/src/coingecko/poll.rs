@@ -1,0 +1,212 @@
+//! The life of the live source: one task asks, the other publishes, and neither waits for the other.
+
+use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use bus::{Error, NatsArgs};
+use futures::{StreamExt, TryStreamExt};
+use market::Instrument;
+use rand::RngExt;
+use serde_json::Value;
+use service::{Code, Health, Shutdown, WithCode};
+use tokio::sync::Notify;
+use tokio::time::MissedTickBehavior;
+
+use super::answer::{Class, Refusal};
+use super::backoff;
+use super::client::Client;
+use super::markets::quotes;
+use super::observer::{Observer, Poll, Trouble, observe_all};
+use super::outbox::{Outbox, TICKS_MAX};
+use super::{COINS_MAX, Config};
+use crate::clock::now_ms;
+use crate::feed::{self, Feed};
+use crate::lanes::Lanes;
+
+/// Coins that FEED is asked about at the same time.
+const ASKED_MAX: usize = 64;
+/// How long a stopping producer waits for NATS to take what it has.
+const DRAIN: Duration = Duration::from_secs(3);
+
+/// Polls CoinGecko into FEED until shutdown. Outages of either side are waited for.
+///
+/// # Errors
+/// Bad flags, FEED of another form, missing permission.
+pub async fn run(config: Config, nats: &NatsArgs, health: &Health, shutdown: &Shutdown) -> anyhow::Result<()> {
+    let client = Client::new(&config.api).exit_code(Code::BadConfig)?;
+    health.not_ready("waiting for NATS");
+    let Some(connection) = feed::connect(nats, shutdown).await? else { return Ok(()) };
+    health.not_ready("waiting for the first answer of CoinGecko");
+    poll_into(&connection, config, client, health, shutdown).await?;
+    Ok(())
+}
+
+/// What the two tasks share.
+struct Waiting {
+    outbox: Mutex<Outbox>,
+    news: Notify,
+}
+
+impl Waiting {
+    fn with<T>(&self, act: impl FnOnce(&mut Outbox) -> T) -> T {
+        act(&mut self.outbox.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+async fn poll_into(
+    feed: &impl Feed,
+    config: Config,
+    client: Client,
+    health: &Health,
+    shutdown: &Shutdown,
+) -> Result<(), Error> {
+    let ask = async |instrument| Ok::<_, Error>((Clone::clone(instrument), feed.last_tick(instrument).await?));
+    let coins = futures::stream::iter(&config.instruments).map(ask).buffered(ASKED_MAX).try_collect();
+    let coins = tokio::select! {
+        coins = coins => coins?,
+        () = shutdown.requested() => return Ok(()),
+    };
+    let observer = Observer::new(coins, config.grain, config.source_delay, now_ms(SystemTime::now()));
+    let waiting = Waiting { outbox: Mutex::new(Outbox::new(&config.instruments, TICKS_MAX)), news: Notify::new() };
+    let (count, finish) = (config.instruments.len(), Shutdown::new());
+    let mut poller = Poller { config, client, observer, waiting: &waiting, health, dropped: 0 };
+    let polling = async {
+        poller.run(shutdown).await;
+        shutdown.requested().await;
+        finish.request();
+        tokio::time::sleep(DRAIN).await;
+    };
+    tokio::select! {
+        published = publish(feed, count, &waiting, &finish) => published,
+        () = polling => {
+            tracing::error!(ticks = waiting.with(|outbox| outbox.ticks()), "stopped before NATS took what was waiting");
+            Ok(())
+        }
+    }
+}
+
+/// Publishes what waits, until told to finish and nothing waits.
+async fn publish(feed: &impl Feed, coins: usize, waiting: &Waiting, finish: &Shutdown) -> Result<(), Error> {
+    let mut lanes = Lanes::new(feed, coins);
+    loop {
+        waiting.with(|outbox| {
+            let ready: Vec<usize> = outbox.waiting().collect();
+            for lane in ready {
+                if lanes.is_free(lane)
+                    && let Some(message) = outbox.take(lane)
+                {
+                    lanes.launch(lane, vec![message], ());
+                }
+            }
+        });
+        if finish.is_requested() && lanes.is_idle() {
+            return Ok(());
+        }
+        tokio::select! {
+            stored = lanes.next() => {
+                stored?;
+            }
+            () = waiting.news.notified() => {}
+            () = finish.requested(), if !finish.is_requested() => {}
+        }
+    }
+}
+
+struct Poller<'a> {
+    config: Config,
+    client: Client,
+    observer: Observer,
+    waiting: &'a Waiting,
+    health: &'a Health,
+    /// Dropped ticks that were reported.
+    dropped: u64,
+}
+
+impl Poller<'_> {
+    /// Polls until shutdown, or until asking again cannot help.
+    async fn run(&mut self, shutdown: &Shutdown) {
+        let mut interval = tokio::time::interval(self.config.interval);
+        // A slow answer delays the next poll: polls never pile up.
+        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut failures = 0;
+        loop {
+            let polled = tokio::select! {
+                polled = async { interval.tick().await; self.poll().await } => polled,
+                () = shutdown.requested() => return,
+            };
+            let Err(refusal) = polled else {
+                if failures > 0 {
+                    tracing::info!(failures, "CoinGecko answers again");
+                }
+                failures = 0;
+                self.health.ready();
+                continue;
+            };
+            failures += 1;
+            let Some(pause) = backoff::pause(&refusal, failures, rand::rng().random()) else {
+                tracing::error!("{refusal}; not asking again until restarted");
+                self.health.not_ready(refusal.to_string());
+                return;
+            };
+            if refusal.class == Class::Request {
+                self.health.not_ready(refusal.to_string());
+            }
+            tracing::warn!(failures, pause_s = pause.as_secs(), "{refusal}");
+            tokio::select! {
+                () = tokio::time::sleep(pause) => interval.reset_immediately(),
+                () = shutdown.requested() => return,
+            }
+        }
+    }
+
+    /// Asks once about every coin: one request, or one after the other for more coins than a request takes.
+    async fn poll(&mut self) -> Result<(), Refusal> {
+        let count = self.config.instruments.len();
+        for first in (0..count).step_by(COINS_MAX) {
+            let lanes = first..count.min(first + COINS_MAX);
+            let started_ms = now_ms(SystemTime::now());
+            let instruments = &self.config.instruments[lanes.clone()];
+            let coins: Vec<&str> = instruments.iter().map(|instrument| instrument.coin()).collect();
+            match self.client.markets(instruments[0].quote(), &coins).await {
+                Ok(list) => {
+                    let poll = Poll { started_ms, answered_ms: now_ms(SystemTime::now()), date: list.date };
+                    self.take(lanes, &list.coins, poll);
+                }
+                Err(refusal) => {
+                    let cause = refusal.class.gap_cause();
+                    (first..count).for_each(|lane| self.observer.failed(lane, cause));
+                    return Err(refusal);
+                }
+            }
+        }
+        tracing::debug!(counts = ?self.observer.counts, "polled");
+        Ok(())
+    }
+
+    fn take(&mut self, lanes: Range<usize>, coins: &[Value], poll: Poll) {
+        let observed = observe_all(&mut self.observer, lanes, &quotes(coins), poll);
+        for (lane, records, trouble) in observed {
+            if let Some(trouble) = trouble {
+                report(self.observer.instrument(lane), trouble);
+            }
+            self.waiting.with(|outbox| records.into_iter().for_each(|record| outbox.push(lane, record)));
+        }
+        self.waiting.news.notify_one();
+        let dropped = self.waiting.with(|outbox| outbox.dropped);
+        if dropped > self.dropped {
+            tracing::error!(ticks = dropped - self.dropped, "dropped the oldest ticks: NATS has been away too long");
+            self.dropped = dropped;
+        }
+    }
+}
+
+/// Once for each change, not with every poll.
+fn report(instrument: &Instrument, trouble: Trouble) {
+    match trouble {
+        Trouble::Missing => tracing::warn!(%instrument, "CoinGecko does not know this coin: check its id"),
+        Trouble::NoPrice => tracing::warn!(%instrument, "CoinGecko has no price of this coin in this currency"),
+        Trouble::NoTime => tracing::warn!(%instrument, "CoinGecko does not say when it saw this coin"),
+        Trouble::Future => tracing::warn!(%instrument, "the price is ahead of our time: check the clock of this machine"),
+    }
+}

@@ -1,0 +1,111 @@
+//! FEED as a source sees it: what it ends with, and a place to publish.
+
+use std::future::Future;
+use std::time::Duration;
+
+use bus::connect::Reminder;
+use bus::error::Disposition;
+use bus::publish::{FeedMessage, Receipt};
+use bus::subject;
+use bus::{Connection, Error, Kind, NatsArgs, Stream, codec, history, topology};
+use market::heartbeat::HeartbeatLine;
+use market::tick::TickLine;
+use market::{EventTime, Instrument, Span};
+use service::Shutdown;
+
+const RETRY: Duration = Duration::from_millis(500);
+
+/// The last tick that FEED has of an instrument.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LastTick {
+    pub(crate) event: EventTime,
+    pub(crate) grain: Span,
+    /// Sequence of its message.
+    pub(crate) seq: u64,
+}
+
+/// A flush in FEED.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Flush {
+    pub(crate) event: EventTime,
+    pub(crate) seq: u64,
+}
+
+/// FEED, or what stands for it in tests. Nothing here gives up on an outage: cancel to stop.
+pub(crate) trait Feed: Sync {
+    /// Publishes one message and returns when it is stored; see [`bus::publish::publish`].
+    fn publish(&self, message: &FeedMessage) -> impl Future<Output = Result<Receipt, Error>> + Send;
+    /// The last tick of an instrument.
+    fn last_tick(&self, instrument: &Instrument) -> impl Future<Output = Result<Option<LastTick>, Error>> + Send;
+    /// The event time of the first tick of an instrument that has a last one.
+    fn first_event(&self, instrument: &Instrument) -> impl Future<Output = Result<EventTime, Error>> + Send;
+    /// The last heartbeat of an instrument, if it is a flush.
+    fn last_flush(&self, instrument: &Instrument) -> impl Future<Output = Result<Option<Flush>, Error>> + Send;
+}
+
+impl Feed for Connection {
+    async fn publish(&self, message: &FeedMessage) -> Result<Receipt, Error> {
+        bus::publish::publish(self, message).await
+    }
+
+    async fn last_tick(&self, instrument: &Instrument) -> Result<Option<LastTick>, Error> {
+        let subject = subject::of_kind(Stream::Feed, Kind::Tick, Some(instrument));
+        let Some(stored) = patiently(|| history::last(self, Stream::Feed, &subject)).await? else { return Ok(None) };
+        let lines: Vec<_> = codec::lines(&stored.payload).collect();
+        let tick = lines.iter().rev().find_map(|(_, line)| serde_json::from_slice::<TickLine<'_>>(line).ok());
+        let tick = tick.ok_or_else(|| unreadable(stored.seq, "none of its lines is a tick"))?;
+        Ok(Some(LastTick { event: EventTime(tick.event_ms), grain: Span(tick.grain_ms), seq: stored.seq }))
+    }
+
+    async fn first_event(&self, instrument: &Instrument) -> Result<EventTime, Error> {
+        let subject = subject::of_kind(Stream::Feed, Kind::Tick, Some(instrument));
+        let what = || format!("the first message on {subject}");
+        let first = patiently(|| async {
+            let unanswered = |_| Error::Unanswered { what: what() };
+            let stream = self.jetstream().get_stream_no_info(Stream::Feed.name()).await.map_err(|_| unanswered(()))?;
+            stream.get_first_raw_message_by_subject(subject.as_str(), 1).await.map_err(|_| unanswered(()))
+        });
+        let first = first.await?;
+        let mut lines = codec::lines(&first.payload);
+        let tick = lines.find_map(|(_, line)| serde_json::from_slice::<TickLine<'_>>(line).ok());
+        let tick = tick.ok_or_else(|| unreadable(first.sequence, "none of its lines is a tick"))?;
+        Ok(EventTime(tick.event_ms))
+    }
+
+    async fn last_flush(&self, instrument: &Instrument) -> Result<Option<Flush>, Error> {
+        let subject = subject::of_kind(Stream::Feed, Kind::Heartbeat, Some(instrument));
+        let Some(stored) = patiently(|| history::last(self, Stream::Feed, &subject)).await? else { return Ok(None) };
+        let heartbeat = serde_json::from_slice::<HeartbeatLine<'_>>(&stored.payload).ok();
+        let flush = heartbeat.filter(|heartbeat| heartbeat.flush);
+        Ok(flush.map(|flush| Flush { event: flush.event(), seq: stored.seq }))
+    }
+}
+
+/// Asks until there is an answer, or an error that waiting cannot mend.
+async fn patiently<T, A: Future<Output = Result<T, Error>>>(ask: impl Fn() -> A) -> Result<T, Error> {
+    let mut reminder = Reminder::default();
+    loop {
+        match ask().await {
+            Err(error) if error.disposition() != Disposition::Stop => reminder.warn(&error),
+            result => return result,
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+fn unreadable(seq: u64, detail: &str) -> Error {
+    Error::Unreadable { what: format!("message {seq} of {}", Stream::Feed), detail: detail.to_owned() }
+}
+
+/// Connects and waits until FEED is there; `None` when shutdown came first.
+///
+/// # Errors
+/// What waiting cannot mend: wrong credentials, a server that is too old, a FEED of another form.
+pub(crate) async fn connect(args: &NatsArgs, shutdown: &Shutdown) -> Result<Option<Connection>, Error> {
+    let Some(connection) = Connection::wait(args, Some("producer"), shutdown).await? else { return Ok(None) };
+    tokio::select! {
+        info = patiently(|| topology::require(&connection, Stream::Feed)) => info?,
+        () = shutdown.requested() => return Ok(None),
+    };
+    Ok(Some(connection))
+}

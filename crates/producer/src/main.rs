@@ -1,0 +1,3 @@
+fn main() -> std::process::ExitCode {
+    service::main(producer::run, bus::exit_code)
+}

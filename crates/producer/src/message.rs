@@ -1,0 +1,52 @@
+//! Messages for FEED, each with an id that is the same for the same content: FEED drops the second of two.
+
+use bus::Kind;
+use bus::codec::{LINES_MAX, PAYLOAD_BYTES_MAX, Pack};
+use bus::publish::FeedMessage;
+use bytes::Bytes;
+use market::{EventTime, Instrument, Span};
+
+/// The longest line of a tick: two names of 64 bytes, five prices or figures of 24, and the keys.
+const TICK_BYTES_MAX: usize = 512;
+
+/// Whether one more tick surely fits into the same message.
+pub(crate) fn has_room(ticks: &Pack) -> bool {
+    ticks.len() < LINES_MAX && ticks.bytes() + TICK_BYTES_MAX <= PAYLOAD_BYTES_MAX
+}
+
+/// Where a message comes from and which instrument it is about.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Origin<'a> {
+    /// The source, such as `recording`.
+    pub(crate) source: &'static str,
+    /// The instrument.
+    pub(crate) instrument: &'a Instrument,
+}
+
+impl Origin<'_> {
+    /// Ticks of one grain from `first` to `last`.
+    pub(crate) fn ticks(self, grain: Span, first: EventTime, last: EventTime, count: usize, payload: Bytes) -> FeedMessage {
+        self.message(Kind::Tick, format!("{}/{}-{}/{count}", grain.ms(), first.ms(), last.ms()), payload)
+    }
+
+    /// Gaps from the beginning of the first to the end of the last.
+    pub(crate) fn gaps(self, from: EventTime, to: EventTime, count: usize, payload: Bytes) -> FeedMessage {
+        self.message(Kind::Gap, format!("{}-{}/{count}", from.ms(), to.ms()), payload)
+    }
+
+    /// A heartbeat.
+    pub(crate) fn heartbeat(self, event: EventTime, payload: Bytes) -> FeedMessage {
+        self.message(Kind::Heartbeat, event.ms().to_string(), payload)
+    }
+
+    /// The flush after the tick message with this sequence: ticks that come later need another one, even when they are
+    /// older than the last.
+    pub(crate) fn flush(self, event: EventTime, after_seq: u64, payload: Bytes) -> FeedMessage {
+        self.message(Kind::Heartbeat, format!("flush/{}/{after_seq}", event.ms()), payload)
+    }
+
+    fn message(self, kind: Kind, what: String, payload: Bytes) -> FeedMessage {
+        let Self { source, instrument } = self;
+        FeedMessage { kind, instrument: instrument.clone(), payload, id: format!("{source}/{kind}/{instrument}/{what}") }
+    }
+}

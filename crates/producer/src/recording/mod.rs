@@ -1,0 +1,171 @@
+//! Recordings: CSV files, plain or gzip, replayed into FEED in order, once, at any speed.
+//!
+//! `file` reads lines, `row` makes rows of them, `order` sorts within a bounded buffer, `sequence` judges, `track` does
+//! all that for the files of one instrument; `pack` makes messages, `pace` says when, `replay` publishes.
+
+mod file;
+mod older;
+mod order;
+mod pace;
+mod pack;
+mod replay;
+#[cfg(test)]
+mod replay_tests;
+mod row;
+mod sequence;
+mod summary;
+mod tally;
+mod track;
+
+use std::fs::File;
+use std::io::BufWriter;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context;
+use bus::NatsArgs;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use market::{EventTime, Instrument, Span};
+use service::{Code, Health, Shutdown, WithCode};
+
+use self::file::{Input, Unusable};
+pub use self::older::Older;
+pub use self::pace::Speed;
+use self::pack::Packing;
+use self::replay::{Ending, Plan};
+use self::summary::Summary;
+use self::tally::Rejects;
+use self::track::Rules;
+use crate::output;
+
+/// What to replay, and how.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The files of each instrument.
+    pub files: Vec<(Instrument, Vec<PathBuf>)>,
+    /// The span that each row stands for.
+    pub grain: Span,
+    /// How fast event time passes.
+    pub speed: Speed,
+    /// Rows that are held back to put them in order.
+    pub reorder_rows: usize,
+    /// A lone row further than this from its neighbours is refused. Never less than two grains.
+    pub step_max: Span,
+    /// Whether holes become gap records.
+    pub gaps: bool,
+    /// Whether each instrument ends with a flush.
+    pub flush: bool,
+    /// What happens to rows that are not newer than what FEED has.
+    pub older: Older,
+    /// Where refused rows are kept.
+    pub rejects: PathBuf,
+    /// Where the summary is written.
+    pub summary: Option<PathBuf>,
+}
+
+/// The files of one instrument, each with the time of its first row.
+pub(crate) struct Recording {
+    pub(crate) instrument: Instrument,
+    pub(crate) inputs: Vec<(Input, Option<EventTime>)>,
+}
+
+/// Replays recordings into FEED: checks all files, waits for FEED, publishes, reports.
+///
+/// # Errors
+/// Unusable files (before the first publish, or where one breaks off), nothing that counts in them, FEED of another
+/// form, paths that cannot be written.
+pub async fn run(config: Config, nats: &NatsArgs, health: &Health, shutdown: &Shutdown) -> anyhow::Result<()> {
+    for path in config.summary.iter().chain([&config.rejects]) {
+        check_folder(path).exit_code(Code::BadConfig)?;
+    }
+    let progress = ProgressBar::hidden();
+    let files = config.files.clone();
+    let bar = progress.clone();
+    let recordings = tokio::task::spawn_blocking(move || inspect(files, &bar)).await?.exit_code(Code::BadConfig)?;
+    let Some(connection) = crate::feed::connect(nats, shutdown).await? else { return Ok(()) };
+    health.ready();
+
+    let bytes = recordings.iter().flat_map(|recording| &recording.inputs).map(|(input, _)| input.bytes()).sum();
+    let show = || show(&progress, bytes);
+    let replayed = replay::replay(&connection, recordings, config.plan(), config.rejects(), show, shutdown).await;
+    progress.finish_and_clear();
+    let (summary, ending) = replayed?;
+    report(&config, &summary)?;
+    conclude(&config, &summary, ending)
+}
+
+impl Config {
+    fn plan(&self) -> Plan {
+        Plan {
+            packing: Packing { grain: self.grain, gaps: self.gaps },
+            // Months are longer than 30 days: rows that are one grain apart are never alone.
+            rules: Rules { reorder_rows: self.reorder_rows, step_max: self.step_max.max(Span(2 * self.grain.ms())) },
+            speed: self.speed,
+            older: self.older,
+            flush: self.flush,
+        }
+    }
+
+    fn rejects(&self) -> Rejects {
+        let path = self.rejects.clone();
+        Rejects::new(move || Ok(Box::new(BufWriter::new(File::create(path)?))))
+    }
+}
+
+fn inspect(files: Vec<(Instrument, Vec<PathBuf>)>, progress: &ProgressBar) -> Result<Vec<Recording>, Unusable> {
+    let look = |path: &PathBuf| {
+        let input = Input::at(path, progress.clone())?;
+        let start = input.inspect()?;
+        Ok((input, start.event))
+    };
+    files
+        .into_iter()
+        .map(|(instrument, paths)| Ok(Recording { instrument, inputs: paths.iter().map(look).collect::<Result<_, _>>()? }))
+        .collect()
+}
+
+/// The folder must be there before anything is published; the file is made only when there is something to write.
+fn check_folder(path: &Path) -> anyhow::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    anyhow::ensure!(folder.is_dir(), "cannot write {}: there is no folder {}", path.display(), folder.display());
+    Ok(())
+}
+
+/// Draws the bar on standard error if that is a terminal. What was read before, to check the files, does not count.
+fn show(progress: &ProgressBar, bytes: u64) {
+    let style = ProgressStyle::with_template("{wide_bar} {bytes}/{total_bytes} {eta}").unwrap_or(ProgressStyle::default_bar());
+    progress.set_style(style);
+    progress.set_length(bytes);
+    progress.reset();
+    progress.set_draw_target(ProgressDrawTarget::stderr());
+    progress.enable_steady_tick(Duration::from_millis(200));
+}
+
+fn report(config: &Config, summary: &Summary) -> anyhow::Result<()> {
+    output::print(&summary.to_text(&config.rejects))?;
+    if let Some(path) = &config.summary {
+        summary
+            .write(path)
+            .with_context(|| format!("cannot write the summary {}: name another file with --summary", path.display()))
+            .exit_code(Code::BadConfig)?;
+    }
+    Ok(())
+}
+
+fn conclude(config: &Config, summary: &Summary, ending: Ending) -> anyhow::Result<()> {
+    match ending {
+        Ending::Rejects(error) => Err(error)
+            .with_context(|| format!("cannot write the refused rows to {}: name another file with --rejects", config.rejects.display()))
+            .exit_code(Code::BadConfig),
+        Ending::Cut(cut) => Err(cut)
+            .context("what stands before was published, without a flush; mend the file and run it again, what FEED has is skipped")
+            .exit_code(Code::BadConfig),
+        Ending::Stopped => Ok(()),
+        Ending::Done if summary.total().tally.range.is_none() => {
+            let rows = summary.total().tally.rows;
+            Err(anyhow::anyhow!("none of the {rows} rows can be used: {} says why", config.rejects.display()))
+                .exit_code(Code::NotEnoughData)
+        }
+        Ending::Done => Ok(()),
+    }
+}

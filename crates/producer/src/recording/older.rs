@@ -1,0 +1,85 @@
+//! FEED only grows forward: what may become of rows that are not newer than what FEED has.
+
+use bus::Error;
+use futures::{StreamExt, TryStreamExt};
+use market::{EventTime, Instrument};
+
+use super::Recording;
+use super::file::Unusable;
+use crate::feed::{Feed, LastTick};
+
+/// Instruments that FEED is asked about at the same time.
+const ASKED_MAX: usize = 64;
+
+/// What happens to rows that are not newer than what FEED has of their instrument.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Older {
+    /// Left out; a file with more than 1 % of rows from before FEED begins is refused
+    Refuse,
+    /// Left out
+    Skip,
+    /// Published nevertheless; they end as duplicates, revisions or late ticks
+    Publish,
+}
+
+/// What FEED has of an instrument.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Standing {
+    pub(crate) last: LastTick,
+    /// Event time of the first tick; known only when it matters.
+    begin: Option<EventTime>,
+}
+
+/// Asks FEED what it has of each recording's instrument.
+///
+/// # Errors
+/// What FEED cannot say.
+pub(crate) async fn standings(
+    feed: &impl Feed,
+    recordings: &[Recording],
+    older: Older,
+) -> Result<Vec<Option<Standing>>, Error> {
+    let ask = async |recording: &Recording| {
+        let Some(last) = feed.last_tick(&recording.instrument).await? else { return Ok(None) };
+        let begin = match older {
+            Older::Refuse => Some(feed.first_event(&recording.instrument).await?),
+            Older::Skip | Older::Publish => None,
+        };
+        Ok(Some(Standing { last, begin }))
+    };
+    futures::stream::iter(recordings).map(ask).buffered(ASKED_MAX).try_collect().await
+}
+
+/// A file that would leave a hole before existing data, or that can no longer be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refused {
+    #[error(
+        "{file} holds {older} rows (of {all}) from before {begin}, where FEED begins for {instrument}, and FEED only grows \
+         forward: publish history first and live data second, into an empty FEED; or leave those rows out with --older \
+         skip, or send them as late ticks with --older publish"
+    )]
+    TooOld { file: String, older: u64, all: u64, begin: EventTime, instrument: Instrument },
+    #[error(transparent)]
+    Unusable(#[from] Unusable),
+}
+
+/// Checks that no file holds more than 1 % of rows from before FEED begins. Reads only files that start there.
+///
+/// # Errors
+/// The first file that does.
+pub(crate) fn check(recordings: &[Recording], standings: &[Option<Standing>]) -> Result<(), Refused> {
+    for (recording, standing) in recordings.iter().zip(standings) {
+        let Some(begin) = standing.and_then(|standing| standing.begin) else { continue };
+        for (input, start) in &recording.inputs {
+            if start.is_none_or(|start| start >= begin) {
+                continue;
+            }
+            let (all, older) = input.count_older(begin)?;
+            if older * 100 > all {
+                let (file, instrument) = (input.name().to_owned(), recording.instrument.clone());
+                return Err(Refused::TooOld { file, older, all, begin, instrument });
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,210 @@
+//! How fast a recording is replayed, and in which order its instruments take turns.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::str::FromStr;
+use std::time::Duration;
+
+use market::EventTime;
+
+use super::pack::{Packer, Parcel};
+use super::tally::Rejects;
+
+/// How fast event time passes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Speed {
+    /// As fast as FEED takes it.
+    Max,
+    /// So many times as fast as it happened.
+    Times(f64),
+}
+
+impl FromStr for Speed {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "max" {
+            return Ok(Self::Max);
+        }
+        let factor = text.strip_suffix('x').and_then(|factor| factor.parse().ok());
+        match factor.filter(|factor: &f64| factor.is_finite() && *factor > 0.0) {
+            Some(factor) => Ok(Self::Times(factor)),
+            None => Err("say max, or how many times as fast as it happened, such as 1x or 600x".to_owned()),
+        }
+    }
+}
+
+/// The clock of a replay, and the wish to end it.
+pub(crate) trait Time {
+    /// Now, in milliseconds since the epoch: the ingest time of what is packed now.
+    fn now_ms(&self) -> i64;
+    /// How long the replay has been running.
+    fn elapsed(&self) -> Duration;
+    /// Waits; returns whether the replay should go on.
+    fn wait(&self, duration: Duration) -> bool;
+}
+
+/// Takes parcels in order; `false` ends the replay.
+pub(crate) type Emit<'a> = &'a mut dyn FnMut(Parcel) -> bool;
+
+/// Reads all instruments to their ends, or until `emit` or the clock says to stop. Returns whether all was read.
+pub(crate) fn replay(packers: &mut [Packer], speed: Speed, rejects: &mut Rejects, time: &dyn Time, emit: Emit<'_>) -> bool {
+    match speed {
+        Speed::Max => in_turns(packers, rejects, time, emit),
+        Speed::Times(factor) => on_time(packers, factor, rejects, time, emit),
+    }
+}
+
+/// One payload of each instrument in turn, so that none runs ahead of the others.
+fn in_turns(packers: &mut [Packer], rejects: &mut Rejects, time: &dyn Time, emit: Emit<'_>) -> bool {
+    let mut live: Vec<usize> = (0..packers.len()).collect();
+    while !live.is_empty() {
+        for idx in std::mem::take(&mut live) {
+            if let Some(parcel) = packers[idx].next_parcel(EventTime::LATEST, time.now_ms(), rejects) {
+                if !emit(parcel) {
+                    return false;
+                }
+                live.push(idx);
+            }
+        }
+    }
+    true
+}
+
+/// Each row when its time has come, counted from the first row that is published.
+fn on_time(packers: &mut [Packer], factor: f64, rejects: &mut Rejects, time: &dyn Time, emit: Emit<'_>) -> bool {
+    let mut next: BinaryHeap<Reverse<(EventTime, usize)>> = BinaryHeap::new();
+    for (idx, packer) in packers.iter_mut().enumerate() {
+        next.extend(packer.peek(rejects).map(|event| Reverse((event, idx))));
+    }
+    let Some(&Reverse((first, _))) = next.peek() else { return true };
+    let course = Course { first, started: time.elapsed(), factor };
+    while let Some(Reverse((event, idx))) = next.pop() {
+        let early = course.due(event).saturating_sub(time.elapsed());
+        if !early.is_zero() && !time.wait(early) {
+            return false;
+        }
+        // The wait may end a moment early: what it was for is due nevertheless.
+        let until = course.reached(time.elapsed()).max(event);
+        if let Some(parcel) = packers[idx].next_parcel(until, time.now_ms(), rejects)
+            && !emit(parcel)
+        {
+            return false;
+        }
+        next.extend(packers[idx].peek(rejects).map(|event| Reverse((event, idx))));
+    }
+    true
+}
+
+/// Which event time belongs to which moment of the replay.
+#[derive(Debug, Clone, Copy)]
+struct Course {
+    first: EventTime,
+    started: Duration,
+    factor: f64,
+}
+
+impl Course {
+    /// When a row of this time is due.
+    fn due(&self, event: EventTime) -> Duration {
+        let ms = (event - self.first).ms() as f64 / self.factor;
+        // A replay that takes longer than a duration can say ends with the process.
+        self.started.saturating_add(Duration::try_from_secs_f64(ms / 1_000.0).unwrap_or(Duration::MAX))
+    }
+
+    /// The event time that has been reached.
+    fn reached(&self, elapsed: Duration) -> EventTime {
+        let ms = elapsed.saturating_sub(self.started).as_secs_f64() * 1_000.0 * self.factor;
+        // Casting saturates.
+        EventTime(self.first.ms().saturating_add(ms as i64))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use market::{Instrument, Span};
+
+    use super::super::file::Input;
+    use super::super::pack::Packing;
+    use super::super::track::{Rules, Track};
+    use super::*;
+
+    /// A clock that moves only when it is waited for.
+    #[derive(Default)]
+    struct Pretended(Cell<Duration>);
+
+    impl Time for Pretended {
+        fn now_ms(&self) -> i64 {
+            0
+        }
+
+        fn elapsed(&self) -> Duration {
+            self.0.get()
+        }
+
+        fn wait(&self, duration: Duration) -> bool {
+            self.0.set(self.0.get() + duration);
+            true
+        }
+    }
+
+    fn packer(lane: usize, coin: &str, seconds: &[i64]) -> Packer {
+        let rows: String = seconds.iter().map(|second| format!("{},1,1,1,1,1\n", second * 1_000)).collect();
+        let input = Input::of_bytes(coin, format!("timestamp_ms,open,high,low,close,volume\n{rows}").into_bytes());
+        let rules = Rules { reorder_rows: 10, step_max: Span::DAY };
+        let track = Track::new(vec![(input, None)], rules);
+        let packing = Packing { grain: Span::SECOND, gaps: false };
+        Packer::new(lane, Instrument::new(coin, "usd").unwrap(), track, packing, None)
+    }
+
+    #[test]
+    fn a_paced_replay_interleaves_by_event_time_and_waits_for_each_row() {
+        let mut packers = [packer(0, "bitcoin", &[100, 160, 220]), packer(1, "ethereum", &[130, 160])];
+        let time = Pretended::default();
+        let mut rejects = Rejects::new(|| Ok(Box::new(std::io::sink())));
+        let mut sent = Vec::new();
+        let mut emit = |parcel: Parcel| {
+            sent.push((time.elapsed().as_secs(), parcel.lane, parcel.ticks));
+            true
+        };
+        assert!(replay(&mut packers, Speed::Times(10.0), &mut rejects, &time, &mut emit));
+        assert_eq!(sent, [(0, 0, 1), (3, 1, 1), (6, 0, 1), (6, 1, 1), (12, 0, 1)]);
+    }
+
+    #[test]
+    fn rows_that_are_due_together_go_together() {
+        let mut packers = [packer(0, "bitcoin", &[0, 1, 2, 3, 4, 5])];
+        let time = Pretended::default();
+        let mut rejects = Rejects::new(|| Ok(Box::new(std::io::sink())));
+        let mut sent = Vec::new();
+        let mut emit = |parcel: Parcel| {
+            // Publishing is slow: three seconds pass at each parcel.
+            time.wait(Duration::from_secs(3));
+            sent.push(parcel.ticks);
+            true
+        };
+        assert!(replay(&mut packers, Speed::Times(1.0), &mut rejects, &time, &mut emit));
+        assert_eq!(sent, [1, 3, 2]);
+    }
+
+    #[test]
+    fn a_replay_ends_when_nobody_takes_its_parcels() {
+        for speed in [Speed::Max, Speed::Times(1.0)] {
+            let mut packers = [packer(0, "bitcoin", &[0, 1, 2]), packer(1, "ethereum", &[0, 1])];
+            let mut rejects = Rejects::new(|| Ok(Box::new(std::io::sink())));
+            assert!(!replay(&mut packers, speed, &mut rejects, &Pretended::default(), &mut |_| false));
+        }
+    }
+
+    #[test]
+    fn speeds_are_max_or_a_factor() {
+        assert_eq!("max".parse(), Ok(Speed::Max));
+        assert_eq!("600x".parse(), Ok(Speed::Times(600.0)));
+        assert_eq!("0.5x".parse(), Ok(Speed::Times(0.5)));
+        for bad in ["", "x", "0x", "-1x", "infx", "600", "fast"] {
+            assert!(bad.parse::<Speed>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Rows of one instrument into messages: what FEED has is skipped, holes become gap records, ticks are packed.
+
+use std::borrow::Cow;
+
+use bus::codec::Pack;
+use bus::publish::FeedMessage;
+use market::gap::GapLine;
+use market::tick::TickLine;
+use market::{EventTime, Instrument, Span};
+
+use super::row::Row;
+use super::tally::{Rejects, Tally};
+use super::track::Track;
+use crate::feed::LastTick;
+use crate::message::{Origin, has_room};
+
+/// The source of every tick of a recording.
+pub(crate) const SOURCE: &str = "recording";
+/// Why there is a gap.
+const GAP_CAUSE: &str = "missing-in-recording";
+/// Rows closer than this never have a gap between them, however fine the grain.
+const GAP_MIN: Span = Span::MINUTE;
+/// Gap lines before one message of ticks; so many fit into any payload.
+const GAPS_MAX: usize = 300;
+
+/// What all instruments of a replay have in common.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Packing {
+    pub(crate) grain: Span,
+    /// Whether holes become gap records.
+    pub(crate) gaps: bool,
+}
+
+/// Messages of one instrument that are published in order: gaps that end in these ticks, then the ticks.
+#[derive(Debug, Clone)]
+pub(crate) struct Parcel {
+    /// The instrument, by its place in the replay.
+    pub(crate) lane: usize,
+    pub(crate) messages: Vec<FeedMessage>,
+    pub(crate) ticks: u64,
+    pub(crate) gaps: u64,
+}
+
+/// One instrument of a replay.
+pub(crate) struct Packer {
+    lane: usize,
+    instrument: Instrument,
+    track: Track,
+    packing: Packing,
+    pub(crate) tally: Tally,
+    /// FEED has everything up to here.
+    skip_to: Option<EventTime>,
+    /// The row before the next one, or what FEED ends with.
+    before: Option<(EventTime, Span)>,
+    next: Option<Row>,
+}
+
+impl Packer {
+    /// Reads `track`; rows up to `have` are counted and left out.
+    pub(crate) fn new(lane: usize, instrument: Instrument, track: Track, packing: Packing, have: Option<LastTick>) -> Self {
+        Self {
+            lane,
+            instrument,
+            track,
+            packing,
+            tally: Tally::default(),
+            skip_to: have.map(|last| last.event),
+            before: have.map(|last| (last.event, last.grain)),
+            next: None,
+        }
+    }
+
+    /// The instrument.
+    pub(crate) fn instrument(&self) -> &Instrument {
+        &self.instrument
+    }
+
+    /// The rows that it reads.
+    pub(crate) fn track(&self) -> &Track {
+        &self.track
+    }
+
+    /// The time of the next row to publish.
+    pub(crate) fn peek(&mut self, rejects: &mut Rejects) -> Option<EventTime> {
+        while self.next.is_none() {
+            let row = self.track.next(&mut self.tally, rejects)?;
+            if self.skip_to.is_some_and(|last| row.event <= last) {
+                self.tally.count_skipped(row.event);
+            } else {
+                self.next = Some(row);
+            }
+        }
+        self.next.map(|row| row.event)
+    }
+
+    /// The next messages: as many rows as one payload takes, none after `until`. They depend on where it starts and on
+    /// nothing else, so that a message that was under way when the process died is recognised when it is sent again.
+    pub(crate) fn next_parcel(&mut self, until: EventTime, ingest_ms: i64, rejects: &mut Rejects) -> Option<Parcel> {
+        let first = self.peek(rejects).filter(|&event| event <= until)?;
+        let mut last = first;
+        let (mut ticks, mut gaps) = (Pack::default(), Vec::new());
+        while has_room(&ticks) && gaps.len() < GAPS_MAX {
+            if self.peek(rejects).is_none_or(|event| event > until) {
+                break;
+            }
+            let Some(row) = self.next.take() else { break };
+            gaps.extend(self.gap_before(row.event));
+            ticks.push(&self.tick(&row, ingest_ms));
+            self.before = Some((row.event, self.packing.grain));
+            last = row.event;
+        }
+        let origin = Origin { source: SOURCE, instrument: &self.instrument };
+        let mut messages: Vec<FeedMessage> = self.gap_message(&gaps).into_iter().collect();
+        let (count, gap_count) = (ticks.len(), gaps.len());
+        let payload = ticks.into_payloads().swap_remove(0);
+        messages.push(origin.ticks(self.packing.grain, first, last, count, payload));
+        Some(Parcel { lane: self.lane, messages, ticks: count as u64, gaps: gap_count as u64 })
+    }
+
+    /// The hole between the row before and this one, if it is one.
+    fn gap_before(&self, event: EventTime) -> Option<(EventTime, EventTime)> {
+        let (before, grain) = self.before.filter(|_| self.packing.gaps)?;
+        let is_gap = event - before > Span(2 * grain.ms()).max(GAP_MIN);
+        is_gap.then_some((before + grain, event))
+    }
+
+    fn gap_message(&self, gaps: &[(EventTime, EventTime)]) -> Option<FeedMessage> {
+        let (&(from, _), &(_, to)) = (gaps.first()?, gaps.last()?);
+        let mut lines = Pack::default();
+        for (from, to) in gaps {
+            lines.push(&GapLine {
+                coin: Cow::Borrowed(self.instrument.coin()),
+                quote: Cow::Borrowed(self.instrument.quote()),
+                from_ms: from.ms(),
+                to_ms: to.ms(),
+                cause: Cow::Borrowed(GAP_CAUSE),
+            });
+        }
+        let origin = Origin { source: SOURCE, instrument: &self.instrument };
+        Some(origin.gaps(from, to, gaps.len(), lines.into_payloads().swap_remove(0)))
+    }
+
+    fn tick(&self, row: &Row, ingest_ms: i64) -> TickLine<'_> {
+        let unless_close = |price: f64| (price != row.close).then_some(price);
+        TickLine {
+            coin: Cow::Borrowed(self.instrument.coin()),
+            quote: Cow::Borrowed(self.instrument.quote()),
+            event_ms: row.event.ms(),
+            grain_ms: self.packing.grain.ms(),
+            id: None,
+            open: unless_close(row.open),
+            high: unless_close(row.high),
+            low: unless_close(row.low),
+            close: row.close,
+            volume: row.volume,
+            ingest_ms,
+            source: Some(Cow::Borrowed(SOURCE)),
+            market_cap: None,
+            volume_24h: None,
+            high_24h: None,
+            low_24h: None,
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! A replay: a thread that reads and packs, and lanes that publish.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::Context;
+use bus::{Error, codec};
+use market::EventTime;
+use market::heartbeat::HeartbeatLine;
+use service::{Code, Shutdown, WithCode};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+
+use super::Recording;
+use super::file::Unusable;
+use super::older::{self, Older, Standing};
+use super::pace::{self, Speed, Time};
+use super::pack::{Packer, Packing, Parcel, SOURCE};
+use super::summary::{Counts, Summary};
+use super::tally::Rejects;
+use super::track::{Rules, Track};
+use crate::clock::now_ms;
+use crate::feed::Feed;
+use crate::lanes::{Lanes, Stored};
+use crate::message::Origin;
+
+/// Parcels that are packed ahead of publishing: 2 MiB.
+const AHEAD: usize = 16;
+/// How long a stopping replay waits for what is under way.
+const DRAIN: Duration = Duration::from_secs(3);
+
+/// How to replay.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Plan {
+    pub(crate) packing: Packing,
+    pub(crate) rules: Rules,
+    pub(crate) speed: Speed,
+    pub(crate) older: Older,
+    pub(crate) flush: bool,
+}
+
+/// How a replay ended.
+#[derive(Debug)]
+pub(crate) enum Ending {
+    /// Everything was read and published.
+    Done,
+    /// Shutdown came first.
+    Stopped,
+    /// A file broke off; everything before was published.
+    Cut(Unusable),
+    /// A refused row could not be kept.
+    Rejects(std::io::Error),
+}
+
+/// What the reading thread gives back.
+struct ReadingDone {
+    packers: Vec<Packer>,
+    rejects: Rejects,
+    is_complete: bool,
+}
+
+/// Replays recordings, all instruments side by side, and counts. `begin` is called when nothing stands against the
+/// first publish.
+///
+/// # Errors
+/// A file with too many rows from before FEED begins (exit code 2), and what publishing cannot mend.
+pub(crate) async fn replay(
+    feed: &impl Feed,
+    recordings: Vec<Recording>,
+    plan: Plan,
+    rejects: Rejects,
+    begin: impl FnOnce(),
+    shutdown: &Shutdown,
+) -> anyhow::Result<(Summary, Ending)> {
+    let standings = tokio::select! {
+        standings = older::standings(feed, &recordings, plan.older) => standings?,
+        () = shutdown.requested() => return Ok((Summary { instruments: Vec::new(), is_complete: false }, Ending::Stopped)),
+    };
+    let (recordings, standings) = check(recordings, standings).await?;
+    begin();
+
+    let packers = packers(recordings, &standings, plan);
+    let mut acked = vec![Acked::default(); packers.len()];
+    let stop = Shutdown::new();
+    let (sender, parcels) = mpsc::channel(AHEAD);
+    let time = RunningTime { started: Instant::now(), handle: Handle::current(), stop: stop.clone() };
+    let reading = tokio::task::spawn_blocking(move || read(packers, rejects, plan.speed, &time, &sender));
+    let published = publish(feed, parcels, &mut acked, shutdown).await;
+    stop.request();
+    let ReadingDone { packers, rejects, is_complete } = reading.await.context("the reading thread ended early")?;
+    let is_published = published?;
+
+    let cut = packers.iter().find_map(|packer| packer.track().cut().cloned());
+    let ending = match (rejects.finish(), is_complete && is_published, cut) {
+        (Err(error), _, _) => Ending::Rejects(error),
+        (Ok(()), false, _) => Ending::Stopped,
+        (Ok(()), true, Some(cut)) => Ending::Cut(cut),
+        (Ok(()), true, None) => Ending::Done,
+    };
+    if plan.flush && matches!(ending, Ending::Done | Ending::Cut(_)) {
+        let stopped = tokio::select! {
+            flushed = flush(feed, &packers, &standings, &mut acked) => { flushed?; false }
+            () = shutdown.requested() => true,
+        };
+        if stopped {
+            return Ok((summary(packers, acked, false), Ending::Stopped));
+        }
+    }
+    Ok((summary(packers, acked, matches!(ending, Ending::Done)), ending))
+}
+
+async fn check(
+    recordings: Vec<Recording>,
+    standings: Vec<Option<Standing>>,
+) -> anyhow::Result<(Vec<Recording>, Vec<Option<Standing>>)> {
+    tokio::task::spawn_blocking(move || {
+        older::check(&recordings, &standings)?;
+        anyhow::Ok((recordings, standings))
+    })
+    .await?
+    .exit_code(Code::BadConfig)
+}
+
+fn packers(recordings: Vec<Recording>, standings: &[Option<Standing>], plan: Plan) -> Vec<Packer> {
+    let packer = |(lane, (recording, standing)): (usize, (Recording, &Option<Standing>))| {
+        let have = standing.filter(|_| plan.older != Older::Publish).map(|standing| standing.last);
+        let track = Track::new(recording.inputs, plan.rules);
+        Packer::new(lane, recording.instrument, track, plan.packing, have)
+    };
+    recordings.into_iter().zip(standings).enumerate().map(packer).collect()
+}
+
+fn read(mut packers: Vec<Packer>, mut rejects: Rejects, speed: Speed, time: &RunningTime, sender: &mpsc::Sender<Parcel>) -> ReadingDone {
+    let mut emit = |parcel| !time.stop.is_requested() && sender.blocking_send(parcel).is_ok();
+    let is_complete = pace::replay(&mut packers, speed, &mut rejects, time, &mut emit);
+    ReadingDone { packers, rejects, is_complete }
+}
+
+struct RunningTime {
+    started: Instant,
+    handle: Handle,
+    stop: Shutdown,
+}
+
+impl Time for RunningTime {
+    fn now_ms(&self) -> i64 {
+        now_ms(SystemTime::now())
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    fn wait(&self, duration: Duration) -> bool {
+        self.handle.block_on(async { tokio::time::timeout(duration, self.stop.requested()).await.is_err() })
+    }
+}
+
+/// What FEED has confirmed of one instrument.
+#[derive(Debug, Clone, Copy, Default)]
+struct Acked {
+    ticks: u64,
+    gaps: u64,
+    known: u64,
+    flushes: u64,
+    last_seq: u64,
+}
+
+/// Ticks and gaps of a parcel on its way.
+#[derive(Debug, Clone, Copy)]
+struct Sizes {
+    ticks: u64,
+    gaps: u64,
+}
+
+impl Acked {
+    fn add(&mut self, stored: &Stored<Sizes>) {
+        self.ticks += stored.note.ticks;
+        self.gaps += stored.note.gaps;
+        self.known += stored.known;
+        self.last_seq = stored.last_seq;
+    }
+}
+
+/// Publishes parcels as they come. Returns whether all were stored before shutdown.
+async fn publish(
+    feed: &impl Feed,
+    mut parcels: mpsc::Receiver<Parcel>,
+    acked: &mut [Acked],
+    shutdown: &Shutdown,
+) -> Result<bool, Error> {
+    let mut lanes = Lanes::new(feed, acked.len());
+    let mut held: Option<Parcel> = None;
+    let mut is_open = true;
+    while is_open || held.is_some() || !lanes.is_idle() {
+        tokio::select! {
+            stored = lanes.next() => {
+                let stored = stored?;
+                acked[stored.lane].add(&stored);
+            }
+            parcel = parcels.recv(), if held.is_none() && is_open => {
+                is_open = parcel.is_some();
+                held = parcel;
+            }
+            () = shutdown.requested() => {
+                drain(&mut lanes, acked).await?;
+                return Ok(false);
+            }
+        }
+        if let Some(Parcel { lane, messages, ticks, gaps }) = held.take_if(|parcel| lanes.is_free(parcel.lane)) {
+            lanes.launch(lane, messages, Sizes { ticks, gaps });
+        }
+    }
+    Ok(true)
+}
+
+/// Waits a little for what is under way. What does not come back is found in FEED, or not, at the next start.
+async fn drain<F: Feed>(lanes: &mut Lanes<'_, F, Sizes>, acked: &mut [Acked]) -> Result<(), Error> {
+    let deadline = tokio::time::Instant::now() + DRAIN;
+    while !lanes.is_idle() {
+        let Ok(stored) = tokio::time::timeout_at(deadline, lanes.next()).await else { break };
+        let stored = stored?;
+        acked[stored.lane].add(&stored);
+    }
+    Ok(())
+}
+
+/// Ends each instrument whose recording FEED now ends with: closes the windows that hold its last ticks.
+async fn flush(feed: &impl Feed, packers: &[Packer], standings: &[Option<Standing>], acked: &mut [Acked]) -> Result<(), Error> {
+    let mut lanes = Lanes::new(feed, packers.len());
+    for (lane, packer) in packers.iter().enumerate().filter(|(_, packer)| packer.track().cut().is_none()) {
+        let standing = standings[lane].map(|standing| standing.last);
+        let Some((_, recorded)) = packer.tally.range else { continue };
+        // Where FEED goes on after the recording's end, the recording ends nothing.
+        let have = standing.filter(|last| last.event >= recorded);
+        let (event, after_seq) = match have {
+            Some(last) if acked[lane].ticks > 0 => (last.event, acked[lane].last_seq),
+            Some(last) if last.event > recorded => continue,
+            Some(last) => (last.event, last.seq),
+            None => (recorded, acked[lane].last_seq),
+        };
+        if acked[lane].ticks == 0 {
+            let flushed = feed.last_flush(packer.instrument()).await?;
+            if flushed.is_some_and(|flush| flush.event == event && flush.seq > after_seq) {
+                continue;
+            }
+        }
+        while !lanes.is_free(lane) {
+            let stored: Stored<()> = lanes.next().await?;
+            acked[stored.lane].flushes += 1;
+        }
+        lanes.launch(lane, vec![flush_message(packer, event, after_seq)], ());
+    }
+    while !lanes.is_idle() {
+        acked[lanes.next().await?.lane].flushes += 1;
+    }
+    Ok(())
+}
+
+fn flush_message(packer: &Packer, event: EventTime, after_seq: u64) -> bus::publish::FeedMessage {
+    let instrument = packer.instrument();
+    let line = HeartbeatLine {
+        coin: instrument.coin().into(),
+        quote: instrument.quote().into(),
+        event_ms: event.ms(),
+        ingest_ms: now_ms(SystemTime::now()),
+        flush: true,
+    };
+    Origin { source: SOURCE, instrument }.flush(event, after_seq, codec::single(&line))
+}
+
+fn summary(packers: Vec<Packer>, acked: Vec<Acked>, is_complete: bool) -> Summary {
+    let counts = |(packer, acked): (Packer, Acked)| {
+        let counts = Counts {
+            published: acked.ticks,
+            gaps: acked.gaps,
+            known_messages: acked.known,
+            flushes: acked.flushes,
+            tally: packer.tally.clone(),
+        };
+        (packer.instrument().clone(), counts)
+    };
+    Summary { instruments: packers.into_iter().zip(acked).map(counts).collect(), is_complete }
+}

@@ -1,0 +1,445 @@
+//! Replays into a FEED in memory: what a user would find there, undisturbed, after crashes, and with bad files.
+
+use std::collections::{HashMap, HashSet};
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex};
+
+use bus::publish::{FeedMessage, Receipt};
+use bus::{Error, Kind, codec};
+use market::gap::GapLine;
+use market::heartbeat::HeartbeatLine;
+use market::tick::TickLine;
+use market::{EventTime, Instrument, Span};
+use service::Shutdown;
+
+use super::file::Input;
+use super::older::Older;
+use super::pace::Speed;
+use super::pack::Packing;
+use super::replay::{Ending, Plan, replay};
+use super::summary::Summary;
+use super::tally::Rejects;
+use super::track::Rules;
+use super::Recording;
+use crate::feed::{Feed, Flush, LastTick};
+
+const HEADER: &str = "timestamp_ms,open,high,low,close,volume\n";
+const MINUTE: i64 = 60_000;
+
+/// FEED in memory. Breaks after so many messages, the last of which is stored although its sender never hears of it.
+#[derive(Default)]
+struct Memory {
+    messages: Mutex<Vec<FeedMessage>>,
+    running: Mutex<HashSet<String>>,
+    breaks_after: Option<usize>,
+}
+
+impl Memory {
+    fn lines<T>(&self, kind: Kind, read: impl Fn(&[u8]) -> T) -> Vec<T> {
+        let messages = self.messages.lock().unwrap();
+        let of_kind = messages.iter().filter(|message| message.kind == kind);
+        of_kind.flat_map(|message| codec::lines(&message.payload).map(|(_, line)| read(line))).collect()
+    }
+
+    /// All ticks in the order of FEED, without the time at which they came.
+    fn ticks(&self) -> Vec<TickLine<'static>> {
+        self.lines(Kind::Tick, |line| {
+            let tick: TickLine<'_> = serde_json::from_slice(line).unwrap();
+            let (coin, quote) = (tick.coin.into_owned().into(), tick.quote.into_owned().into());
+            TickLine { coin, quote, source: Some("recording".into()), ingest_ms: 0, ..tick }
+        })
+    }
+
+    fn minutes(&self) -> Vec<i64> {
+        self.ticks().iter().map(|tick| tick.event_ms / MINUTE).collect()
+    }
+
+    /// From and to of all gaps, in minutes.
+    fn gaps(&self) -> Vec<(i64, i64)> {
+        self.lines(Kind::Gap, |line| {
+            let gap: GapLine<'_> = serde_json::from_slice(line).unwrap();
+            assert_eq!(gap.cause, "missing-in-recording");
+            (gap.from_ms / MINUTE, gap.to_ms / MINUTE)
+        })
+    }
+
+    /// The minutes of all flushes.
+    fn flushes(&self) -> Vec<i64> {
+        self.lines(Kind::Heartbeat, |line| {
+            let heartbeat: HeartbeatLine<'_> = serde_json::from_slice(line).unwrap();
+            assert!(heartbeat.flush, "a recording sends no other heartbeats");
+            heartbeat.event_ms / MINUTE
+        })
+    }
+
+    fn last(&self, kind: Kind, instrument: &Instrument) -> Option<(u64, Vec<u8>)> {
+        let messages = self.messages.lock().unwrap();
+        let found = (1..).zip(messages.iter()).filter(|(_, message)| message.kind == kind && message.instrument == *instrument);
+        found.last().map(|(seq, message)| (seq, codec::lines(&message.payload).last().unwrap().1.to_vec()))
+    }
+}
+
+fn broken() -> Error {
+    Error::Unreadable { what: "FEED".to_owned(), detail: "broken by the test".to_owned() }
+}
+
+impl Feed for Memory {
+    async fn publish(&self, message: &FeedMessage) -> Result<Receipt, Error> {
+        let lane = message.instrument.to_string();
+        assert!(self.running.lock().unwrap().insert(lane.clone()), "two messages of {lane} under way");
+        tokio::task::yield_now().await;
+        self.running.lock().unwrap().remove(&lane);
+        let mut messages = self.messages.lock().unwrap();
+        if self.breaks_after.is_some_and(|count| messages.len() >= count) {
+            return Err(broken());
+        }
+        let known = messages.iter().position(|known| known.id == message.id);
+        if known.is_none() {
+            messages.push(message.clone());
+        }
+        if self.breaks_after == Some(messages.len()) {
+            return Err(broken());
+        }
+        let seq = known.map_or(messages.len(), |idx| idx + 1) as u64;
+        Ok(Receipt { seq, duplicate: known.is_some() })
+    }
+
+    async fn last_tick(&self, instrument: &Instrument) -> Result<Option<LastTick>, Error> {
+        Ok(self.last(Kind::Tick, instrument).map(|(seq, line)| {
+            let tick: TickLine<'_> = serde_json::from_slice(&line).unwrap();
+            LastTick { event: EventTime(tick.event_ms), grain: Span(tick.grain_ms), seq }
+        }))
+    }
+
+    async fn first_event(&self, instrument: &Instrument) -> Result<EventTime, Error> {
+        let of_instrument = |tick: &TickLine<'_>| tick.coin == instrument.coin() && tick.quote == instrument.quote();
+        Ok(EventTime(self.ticks().into_iter().find(of_instrument).unwrap().event_ms))
+    }
+
+    async fn last_flush(&self, instrument: &Instrument) -> Result<Option<Flush>, Error> {
+        Ok(self.last(Kind::Heartbeat, instrument).map(|(seq, line)| {
+            let heartbeat: HeartbeatLine<'_> = serde_json::from_slice(&line).unwrap();
+            Flush { event: heartbeat.event(), seq }
+        }))
+    }
+}
+
+#[derive(Clone, Default)]
+struct Kept(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Kept {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn plan() -> Plan {
+    Plan {
+        packing: Packing { grain: Span::MINUTE, gaps: true },
+        rules: Rules { reorder_rows: 100, step_max: Span(30 * Span::DAY.ms()) },
+        speed: Speed::Max,
+        older: Older::Refuse,
+        flush: true,
+    }
+}
+
+fn row(minute: i64) -> String {
+    format!("{},{minute}.5,{minute}.75,{minute}.25,{minute}.5,{minute}\n", minute * MINUTE)
+}
+
+fn rows(minutes: impl IntoIterator<Item = i64>) -> String {
+    minutes.into_iter().map(row).collect()
+}
+
+/// The recordings of these files: (coin, name, content without header).
+fn recordings(files: &[(&str, &str, String)]) -> Vec<Recording> {
+    let mut recordings: Vec<Recording> = Vec::new();
+    for (coin, name, text) in files {
+        let input = Input::of_bytes(name, format!("{HEADER}{text}").into_bytes());
+        let start = input.inspect().unwrap().event;
+        match recordings.iter_mut().find(|recording| recording.instrument.coin() == *coin) {
+            Some(recording) => recording.inputs.push((input, start)),
+            None => {
+                let instrument = Instrument::new(coin, "usdt").unwrap();
+                recordings.push(Recording { instrument, inputs: vec![(input, start)] });
+            }
+        }
+    }
+    recordings
+}
+
+async fn run_with(feed: &Memory, recordings: Vec<Recording>, plan: Plan) -> anyhow::Result<(Summary, Ending, String)> {
+    let kept = Kept::default();
+    let file = kept.clone();
+    let rejects = Rejects::new(move || Ok(Box::new(file)));
+    let (summary, ending) = replay(feed, recordings, plan, rejects, || (), &Shutdown::new()).await?;
+    let kept = String::from_utf8(kept.0.lock().unwrap().clone())?;
+    Ok((summary, ending, kept))
+}
+
+async fn run(feed: &Memory, text: String) -> Summary {
+    let (summary, ending, _) = run_with(feed, recordings(&[("bitcoin", "a.csv", text)]), plan()).await.unwrap();
+    assert!(matches!(ending, Ending::Done), "{ending:?}");
+    summary
+}
+
+#[tokio::test]
+async fn a_recording_is_published_in_order_in_packed_messages_and_flushed() {
+    let feed = Memory::default();
+    let total = run(&feed, rows(0..1_201)).await.total();
+    assert_eq!(feed.minutes(), (0..1_201).collect::<Vec<_>>());
+    assert_eq!((feed.gaps(), feed.flushes()), (vec![], vec![1_200]));
+    assert_eq!((total.tally.rows, total.published, total.tally.skipped, total.flushes), (1_201, 1_201, 0, 1));
+    let messages = feed.messages.lock().unwrap();
+    let ids: Vec<&str> = messages.iter().map(|message| message.id.as_str()).collect();
+    let expected = [
+        "recording/tick/bitcoin/usdt/60000/0-29940000/500",
+        "recording/tick/bitcoin/usdt/60000/30000000-59940000/500",
+        "recording/tick/bitcoin/usdt/60000/60000000-72000000/201",
+        "recording/heartbeat/bitcoin/usdt/flush/72000000/3",
+    ];
+    assert_eq!(ids, expected);
+    let line = codec::lines(&messages[0].payload).nth(1).unwrap().1;
+    let line = String::from_utf8(line.to_vec()).unwrap();
+    let (before, after) = line.split_once("\"ingest_ms\":").unwrap();
+    assert_eq!(before, r#"{"coin":"bitcoin","quote":"usdt","event_ms":60000,"grain_ms":60000,"high":1.75,"low":1.25,"close":1.5,"volume":1.0,"#);
+    assert!(after.ends_with(r#","source":"recording"}"#), "{after}");
+}
+
+#[tokio::test]
+async fn bad_rows_are_rejected_with_reason_and_kept_with_file_and_line() {
+    let text = [
+        row(1).as_str(),
+        "garbage\n",
+        "120000,1,NaN,1,1,1\n",
+        "120000,1,inf,1,1,1\n",
+        "120000,1,2,1,,1\n",
+        "120000,-1,2,-3,-1,1\n",
+        "180000,0,0,0,0,1\n",
+        "240000,1,0.5,2,1,1\n",
+        row(5).as_str(),
+        row(5).as_str(),
+        "300000,7,7,7,7,7\n",
+        row(6).as_str(),
+        &row(9_000_000),
+    ]
+    .concat();
+    let feed = Memory::default();
+    let (summary, ending, kept) = run_with(&feed, recordings(&[("bitcoin", "a.csv", text)]), plan()).await.unwrap();
+    assert!(matches!(ending, Ending::Done), "{ending:?}");
+    assert_eq!(feed.minutes(), [1, 2, 3, 4, 5, 6]);
+    let total = summary.total();
+    let rejected: Vec<_> = total.tally.rejected.iter().map(|(reason, count)| (*reason, *count)).collect();
+    assert_eq!(rejected, [("empty-price", 1), ("jump", 1), ("non-finite", 2), ("unparsable", 1)]);
+    assert_eq!((total.tally.duplicates, total.tally.conflicts), (2, 1));
+    let accounted = total.published + total.tally.duplicates + total.tally.rejected_count();
+    assert_eq!(total.tally.rows, accounted);
+    let kept: Vec<&str> = kept.lines().collect();
+    assert_eq!(kept[0], r#"{"file":"a.csv","line":3,"reason":"unparsable","text":"garbage"}"#);
+    assert_eq!(kept[3], r#"{"file":"a.csv","line":6,"reason":"empty-price","text":"120000,1,2,1,,1"}"#);
+    assert_eq!(
+        kept[4],
+        r#"{"file":"a.csv","line":14,"reason":"jump","text":"540000000000,9000000.5,9000000.75,9000000.25,9000000.5,9000000"}"#
+    );
+}
+
+#[tokio::test]
+async fn holes_become_gap_records_before_the_tick_that_ends_them() {
+    let feed = Memory::default();
+    let text = rows([0, 1, 3, 6, 100]);
+    run(&feed, text.clone()).await;
+    assert_eq!(feed.gaps(), [(4, 6), (7, 100)], "two grains apart is no gap, three are");
+    assert_eq!(feed.messages.lock().unwrap()[0].kind, Kind::Gap);
+
+    let feed = Memory::default();
+    let plan = Plan { packing: Packing { gaps: false, ..plan().packing }, flush: false, ..plan() };
+    run_with(&feed, recordings(&[("bitcoin", "a.csv", text)]), plan).await.unwrap();
+    assert_eq!((feed.gaps(), feed.flushes(), feed.minutes().len()), (vec![], vec![], 5));
+}
+
+#[tokio::test]
+async fn rows_are_put_in_order_within_the_buffer_and_rejected_beyond_it() {
+    let feed = Memory::default();
+    let shuffled = (0..300).map(|minute| (minute / 50) * 50 + (minute * 7) % 50);
+    run(&feed, rows(shuffled)).await;
+    assert_eq!(feed.minutes(), (0..300).collect::<Vec<_>>());
+
+    let feed = Memory::default();
+    let total = run(&feed, rows((10..200).chain([5]).chain(200..300))).await.total();
+    assert_eq!(feed.minutes(), (10..300).collect::<Vec<_>>());
+    assert_eq!(total.tally.rejected["out-of-order"], 1);
+}
+
+#[tokio::test]
+async fn files_of_one_instrument_are_one_recording_whatever_their_order() {
+    let feed = Memory::default();
+    let files = [("bitcoin", "c", 150..300), ("bitcoin", "a", 0..100), ("bitcoin", "b", 90..200)];
+    let files = files.map(|(coin, name, minutes)| (coin, name, rows(minutes)));
+    let (summary, ..) = run_with(&feed, recordings(&files), plan()).await.unwrap();
+    assert_eq!(feed.minutes(), (0..300).collect::<Vec<_>>());
+    let tally = &summary.instruments[0].1.tally;
+    assert_eq!((tally.duplicates, tally.conflicts, tally.rejected_count()), (60, 0, 0));
+}
+
+#[tokio::test]
+async fn after_a_crash_at_any_message_feed_is_what_it_would_have_been() {
+    let files = || {
+        let bitcoin = rows((0..700).chain(705..1_700));
+        recordings(&[("bitcoin", "a.csv", bitcoin), ("ethereum", "b.csv", rows(100..1_300))])
+    };
+    let whole = Memory::default();
+    run_with(&whole, files(), plan()).await.unwrap();
+    let of = |feed: &Memory, coin: &str| -> Vec<TickLine<'static>> {
+        feed.ticks().into_iter().filter(|tick| tick.coin == coin).collect()
+    };
+    let count = whole.messages.lock().unwrap().len();
+    for breaks_after in 0..=count {
+        let mut feed = Memory { breaks_after: Some(breaks_after), ..Memory::default() };
+        let broken = run_with(&feed, files(), plan()).await;
+        assert!(broken.is_err(), "{breaks_after}");
+        feed.breaks_after = None;
+        feed.running.lock().unwrap().clear();
+        run_with(&feed, files(), plan()).await.unwrap();
+        for coin in ["bitcoin", "ethereum"] {
+            assert_eq!(of(&feed, coin), of(&whole, coin), "{coin} after {breaks_after}");
+        }
+        assert_eq!(feed.gaps(), whole.gaps(), "{breaks_after}");
+        let sorted = |mut minutes: Vec<i64>| {
+            minutes.sort_unstable();
+            minutes
+        };
+        assert_eq!(sorted(feed.flushes()), sorted(whole.flushes()), "{breaks_after}");
+    }
+}
+
+#[tokio::test]
+async fn the_same_recording_again_adds_nothing() {
+    let feed = Memory::default();
+    run(&feed, rows(0..600)).await;
+    let before = feed.messages.lock().unwrap().len();
+    let total = run(&feed, rows(0..600)).await.total();
+    assert_eq!(feed.messages.lock().unwrap().len(), before);
+    assert_eq!((total.published, total.tally.skipped, total.flushes), (0, 600, 0));
+    let range = total.tally.skipped_range.map(|(first, last)| (first.ms() / MINUTE, last.ms() / MINUTE));
+    assert_eq!(range, Some((0, 599)));
+}
+
+#[tokio::test]
+async fn two_halves_give_what_the_whole_gives() {
+    let (halves, whole) = (Memory::default(), Memory::default());
+    run(&halves, rows(0..600)).await;
+    run(&halves, rows(610..1_000)).await;
+    run(&whole, rows((0..600).chain(610..1_000))).await;
+    assert_eq!(halves.ticks(), whole.ticks());
+    assert_eq!((halves.gaps(), halves.flushes()), (whole.gaps(), vec![599, 999]));
+}
+
+#[tokio::test]
+async fn a_recording_that_ends_before_feed_does_flushes_nothing() {
+    let feed = Memory::default();
+    run(&feed, rows(0..600)).await;
+    run(&feed, rows(0..300)).await;
+    assert_eq!(feed.flushes(), [599]);
+}
+
+#[tokio::test]
+async fn rows_from_before_feed_begins_are_refused_skipped_or_sent() {
+    let feed = Memory::default();
+    run(&feed, rows(1_000..1_100)).await;
+    let files = |first: i64| recordings(&[("bitcoin", "old.csv", rows(first..1_200))]);
+
+    let error = run_with(&feed, files(900), plan()).await.unwrap_err();
+    assert_eq!(service_code(&error), Some(service::Code::BadConfig));
+    let text = error.to_string();
+    assert!(text.starts_with("old.csv holds 100 rows (of 300) from before 1970-01-01T16:40:00Z"), "{text}");
+    assert_eq!(feed.minutes().len(), 100, "nothing is published before the check");
+
+    // Two of 202 rows are less than one in a hundred.
+    let total = run_with(&feed, files(998), plan()).await.unwrap().0.total();
+    assert_eq!((total.published, total.tally.skipped), (100, 102));
+
+    let skip = Plan { older: Older::Skip, ..plan() };
+    let total = run_with(&feed, files(900), skip).await.unwrap().0.total();
+    assert_eq!((total.published, total.tally.skipped), (0, 300));
+
+    let send = Plan { older: Older::Publish, ..plan() };
+    let total = run_with(&feed, files(900), send).await.unwrap().0.total();
+    assert_eq!((total.published, total.tally.skipped), (300, 0));
+}
+
+fn service_code(error: &anyhow::Error) -> Option<service::Code> {
+    error.downcast_ref::<service::Coded>().map(service::Coded::code)
+}
+
+#[tokio::test]
+async fn a_cut_file_is_published_up_to_the_cut_and_goes_on_once_mended() {
+    let text = format!("{HEADER}{}", rows((0..9_000).chain(9_100..20_000)));
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(text.as_bytes()).unwrap();
+    let mended = encoder.finish().unwrap();
+    let cut = mended[..mended.len() / 3].to_vec();
+    let file = |bytes: Vec<u8>| {
+        let input = Input::of_bytes("a.csv.gz", bytes);
+        let instrument = Instrument::new("bitcoin", "usdt").unwrap();
+        // A later file must not hide the hole that the cut one leaves.
+        let later = Input::of_bytes("b.csv", format!("{HEADER}{}", rows(20_000..20_010)).into_bytes());
+        let inputs = vec![(input, Some(EventTime(0))), (later, Some(EventTime(20_000 * MINUTE)))];
+        vec![Recording { instrument, inputs }]
+    };
+    let feed = Memory::default();
+    let (summary, ending, _) = run_with(&feed, file(cut), plan()).await.unwrap();
+    let Ending::Cut(unusable) = ending else { panic!("{ending:?}") };
+    let published = feed.minutes().len() as u64;
+    assert!(unusable.to_string().starts_with(&format!("a.csv.gz line {}: ", published + 2)), "{unusable} {published}");
+    assert_eq!((summary.total().published, feed.flushes()), (published, vec![]));
+
+    run_with(&feed, file(mended), plan()).await.unwrap();
+    assert_eq!(feed.minutes(), (0..9_000).chain(9_100..20_010).collect::<Vec<_>>());
+    assert_eq!((feed.gaps(), feed.flushes()), (vec![(9_000, 9_100)], vec![20_009]));
+}
+
+#[tokio::test]
+async fn instruments_advance_together_to_within_one_payload() {
+    let feed = Memory::default();
+    let files = ["bitcoin", "ethereum", "solana"].map(|coin| (coin, coin, rows(0..3_000)));
+    run_with(&feed, recordings(&files), plan()).await.unwrap();
+    let mut sent: HashMap<String, i64> = HashMap::new();
+    for message in feed.messages.lock().unwrap().iter().filter(|message| message.kind == Kind::Tick) {
+        *sent.entry(message.instrument.to_string()).or_default() += 1;
+        let most = *sent.values().max().unwrap();
+        let least = if sent.len() == 3 { *sent.values().min().unwrap() } else { 0 };
+        assert!(most - least <= 1, "{sent:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_recording_without_a_good_row_publishes_nothing() {
+    let feed = Memory::default();
+    let total = run(&feed, "garbage\nmore\n".to_owned()).await.total();
+    assert_eq!((feed.messages.lock().unwrap().len(), total.tally.rows, total.tally.range), (0, 2, None));
+}
+
+#[tokio::test]
+async fn shutdown_ends_a_slow_replay_without_a_flush() {
+    let feed = Memory::default();
+    let plan = Plan { speed: Speed::Times(1.0), ..plan() };
+    let shutdown = Shutdown::new();
+    let rejects = Rejects::new(|| Ok(Box::new(Kept::default())));
+    let files = recordings(&[("bitcoin", "a.csv", rows(0..100))]);
+    let replaying = replay(&feed, files, plan, rejects, || (), &shutdown);
+    let stop = async {
+        while feed.messages.lock().unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        shutdown.request();
+    };
+    let (replayed, ()) = tokio::join!(replaying, stop);
+    let (summary, ending) = replayed.unwrap();
+    assert!(matches!(ending, Ending::Stopped), "{ending:?}");
+    assert_eq!((summary.is_complete, feed.minutes(), feed.flushes()), (false, vec![0], vec![]));
+}

@@ -1,0 +1,164 @@
+//! What a replay did, for people and for programs.
+
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::Path;
+
+use market::{EventTime, Instrument};
+use serde::Serialize;
+
+use super::tally::Tally;
+
+/// With more instruments than this only their sum is printed.
+const PRINTED_MAX: usize = 20;
+
+/// What became of one instrument, or of all.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Counts {
+    #[serde(flatten)]
+    pub(crate) tally: Tally,
+    /// Ticks that FEED has stored.
+    pub(crate) published: u64,
+    /// Gap records that FEED has stored.
+    pub(crate) gaps: u64,
+    /// Messages that FEED said it had already.
+    pub(crate) known_messages: u64,
+    /// Flushes that FEED has stored.
+    pub(crate) flushes: u64,
+}
+
+impl Counts {
+    fn add(&mut self, other: &Self) {
+        self.tally.add(&other.tally);
+        self.published += other.published;
+        self.gaps += other.gaps;
+        self.known_messages += other.known_messages;
+        self.flushes += other.flushes;
+    }
+}
+
+/// The summary of a replay.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Summary {
+    /// Each instrument, in the order of the command line.
+    pub(crate) instruments: Vec<(Instrument, Counts)>,
+    /// Whether everything was read and published.
+    pub(crate) is_complete: bool,
+}
+
+/// The summary as JSON: the sums at the top, the instruments below.
+#[derive(Serialize)]
+struct Json<'a> {
+    #[serde(flatten)]
+    counts: &'a Counts,
+    #[serde(flatten)]
+    range: Range,
+    complete: bool,
+    instruments: Vec<JsonInstrument<'a>>,
+}
+
+#[derive(Serialize)]
+struct JsonInstrument<'a> {
+    coin: &'a str,
+    quote: &'a str,
+    #[serde(flatten)]
+    counts: &'a Counts,
+    #[serde(flatten)]
+    range: Range,
+}
+
+#[derive(Serialize)]
+struct Range {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_ms: Option<EventTime>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_ms: Option<EventTime>,
+}
+
+impl From<&Counts> for Range {
+    fn from(counts: &Counts) -> Self {
+        let (first_ms, last_ms) = counts.tally.range.unzip();
+        Self { first_ms, last_ms }
+    }
+}
+
+impl Summary {
+    /// The sums over all instruments.
+    pub(crate) fn total(&self) -> Counts {
+        let mut total = Counts::default();
+        self.instruments.iter().for_each(|(_, counts)| total.add(counts));
+        total
+    }
+
+    /// Writes it as JSON under a temporary name and renames it, so that no half summary is ever seen.
+    ///
+    /// # Errors
+    /// Whatever writing a file can meet.
+    pub(crate) fn write(&self, path: &Path) -> io::Result<()> {
+        let mut temporary = path.as_os_str().to_owned();
+        temporary.push(format!(".tmp-{}", std::process::id()));
+        let mut file = File::create(&temporary)?;
+        file.write_all(self.to_json().as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&temporary, path)
+    }
+
+    fn to_json(&self) -> String {
+        let total = self.total();
+        let instrument = |(instrument, counts): &'_ (Instrument, Counts)| (instrument.clone(), counts.clone());
+        let instruments: Vec<_> = self.instruments.iter().map(instrument).collect();
+        let json = Json {
+            counts: &total,
+            range: Range::from(&total),
+            complete: self.is_complete,
+            instruments: instruments
+                .iter()
+                .map(|(instrument, counts)| JsonInstrument {
+                    coin: instrument.coin(),
+                    quote: instrument.quote(),
+                    counts,
+                    range: Range::from(counts),
+                })
+                .collect(),
+        };
+        serde_json::to_string_pretty(&json).expect("counts and names are always JSON") + "\n"
+    }
+
+    /// The summary in lines for people; `rejects` is where refused rows are kept.
+    pub(crate) fn to_text(&self, rejects: &Path) -> String {
+        let mut text = String::new();
+        if self.instruments.len() <= PRINTED_MAX {
+            for (instrument, counts) in &self.instruments {
+                describe(&mut text, &instrument.to_string(), counts, rejects);
+            }
+        } else {
+            describe(&mut text, &format!("{} instruments", self.instruments.len()), &self.total(), rejects);
+        }
+        if !self.is_complete {
+            text.push_str("stopped before the end: run it again to go on, what FEED has is skipped\n");
+        }
+        text
+    }
+}
+
+fn describe(text: &mut String, name: &str, counts: &Counts, rejects: &Path) {
+    let Counts { tally, published, gaps, known_messages, .. } = counts;
+    let mut line = |what: String| writeln!(text, "{what}").expect("a string takes every byte");
+    let range = tally.range.map(|(first, last)| format!(", {first} to {last}")).unwrap_or_default();
+    line(format!("{name}: {} rows, {published} published, {gaps} gaps{range}", tally.rows));
+    if let Some((first, last)) = tally.skipped_range {
+        line(format!("  skipped {} rows from {first} to {last}: FEED has that time already", tally.skipped));
+    }
+    if tally.duplicates > 0 {
+        let conflicts = tally.conflicts;
+        line(format!("  {} duplicate rows left out, {conflicts} of them with other values: the first one counts", tally.duplicates));
+    }
+    if tally.rejected_count() > 0 {
+        let reasons: Vec<String> = tally.rejected.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+        line(format!("  rejected {} rows ({}), kept in {}", tally.rejected_count(), reasons.join(", "), rejects.display()));
+    }
+    if *known_messages > 0 {
+        line(format!("  {known_messages} messages were not stored again: FEED remembers having had them within the last 10 minutes"));
+    }
+}

@@ -1,0 +1,3 @@
+fn main() -> std::process::ExitCode {
+    service::main(reporter::run, bus::exit_code)
+}

@@ -1,0 +1,207 @@
+//! `reporter metrics`: the figures of a whole run in one small JSON file.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use bus::{Connection, NatsArgs, Stream, checkpoint};
+use serde::{Deserialize, Serialize};
+use service::{Code, WithCode};
+use store::atomic::atomic_write;
+use store::model_card::{ModelCard, ModelCardError};
+
+use crate::output;
+
+/// Writes the figures of a run as JSON: holdout scores and record counts.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// The model card; without the file there are no scores
+    #[arg(long, env = "CANDLEWIRE_MODEL_CARD", default_value = "out/model-card.json", value_name = "FILE")]
+    pub model_card: PathBuf,
+
+    /// What the producer counted (its --summary); without it only the stream-processor's counts are in the figures
+    #[arg(long, env = "CANDLEWIRE_PRODUCER_SUMMARY", value_name = "FILE")]
+    pub producer_summary: Option<PathBuf>,
+
+    /// Where the figures go
+    #[arg(long, env = "CANDLEWIRE_METRICS", default_value = "out/metrics.json", value_name = "FILE")]
+    pub out: PathBuf,
+}
+
+/// What the producer counted. Whatever else it says is its own affair.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+pub struct ProducerSummary {
+    /// Rows that it had seen before.
+    #[serde(default)]
+    pub duplicates: u64,
+    /// Rows that it refused, by reason.
+    #[serde(default)]
+    pub rejected: BTreeMap<String, u64>,
+}
+
+/// What the stream-processor counted, in one partition or in all.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MarketCounts {
+    /// Ticks that count.
+    #[serde(default)]
+    pub accepted: u64,
+    /// Ticks that were seen before.
+    #[serde(default)]
+    pub duplicate: u64,
+    /// Ticks beyond the allowed lateness.
+    #[serde(default)]
+    pub late: u64,
+    /// Refused records by reason.
+    #[serde(default)]
+    pub rejected: BTreeMap<String, u64>,
+    /// 1-minute windows that became final.
+    #[serde(default)]
+    pub candles: u64,
+}
+
+impl MarketCounts {
+    /// Adds those of another partition.
+    pub fn add(&mut self, other: &Self) {
+        self.accepted += other.accepted;
+        self.duplicate += other.duplicate;
+        self.late += other.late;
+        self.candles += other.candles;
+        for (reason, count) in &other.rejected {
+            *self.rejected.entry(reason.clone()).or_default() += count;
+        }
+    }
+
+    /// Those of all partitions, as the last commits left them.
+    ///
+    /// # Errors
+    /// Whatever reading can meet.
+    pub async fn read(connection: &Connection) -> Result<Self, bus::Error> {
+        let mut sum = Self::default();
+        for (_, position) in checkpoint::positions::<Self>(connection, Stream::Market).await? {
+            sum.add(&position.counts);
+        }
+        Ok(sum)
+    }
+
+    /// Refused records of all reasons.
+    pub fn rejected_total(&self) -> u64 {
+        self.rejected.values().sum()
+    }
+}
+
+/// The figures. Scores are of the holdout (of the test rows of a random split) and absent when nothing was trained;
+/// prices and errors are in quote currency.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+struct Metrics {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    coin: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quote: Option<String>,
+    rows: Option<usize>,
+    r2: Option<f64>,
+    r2_return: Option<f64>,
+    rmse: Option<f64>,
+    mae: Option<f64>,
+    baseline_rmse: Option<f64>,
+    skill: Option<f64>,
+    recipe: Option<String>,
+    interval: Option<String>,
+    split: Option<String>,
+    ticks: u64,
+    candles: u64,
+    late: u64,
+    duplicates: u64,
+    rejected: u64,
+    rejected_by: RejectedBy,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+struct RejectedBy {
+    producer: BTreeMap<String, u64>,
+    stream_processor: BTreeMap<String, u64>,
+}
+
+/// Writes the figures.
+///
+/// # Errors
+/// An unreadable card or summary and a place that cannot be written to end with exit code 2; a server that cannot be
+/// asked as the bus says.
+pub async fn run(args: &Args, nats: &NatsArgs) -> anyhow::Result<()> {
+    let card = read_card(&args.model_card).exit_code(Code::BadConfig)?;
+    let producer = match &args.producer_summary {
+        Some(path) => read_summary(path).exit_code(Code::BadConfig)?,
+        None => ProducerSummary::default(),
+    };
+    let connection = Connection::open(nats, Some(crate::USER)).await?;
+    let market = MarketCounts::read(&connection).await?;
+    let mut json = serde_json::to_vec_pretty(&metrics(card, producer, market)).context("cannot encode the figures")?;
+    json.push(b'\n');
+    atomic_write(&args.out, |file| file.write_all(&json))
+        .map_err(|error: io::Error| {
+            anyhow::anyhow!("cannot write {}: {error}; choose another place with --out", args.out.display())
+        })
+        .exit_code(Code::BadConfig)?;
+    output::line(&args.out.display().to_string())?;
+    Ok(())
+}
+
+/// A run with too few rows to train has no card, and figures nevertheless.
+fn read_card(path: &Path) -> anyhow::Result<Option<ModelCard>> {
+    match ModelCard::read(path) {
+        Ok(card) => Ok(Some(card)),
+        Err(ModelCardError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
+            tracing::info!(path = %path.display(), "there is no model card, so there are no scores");
+            Ok(None)
+        }
+        Err(error) => Err(error).with_context(|| format!("cannot read the model card {}", path.display())),
+    }
+}
+
+fn read_summary(path: &Path) -> anyhow::Result<ProducerSummary> {
+    let read = || anyhow::Ok(serde_json::from_slice(&std::fs::read(path)?)?);
+    read().with_context(|| format!("cannot read what the producer counted from {} (--producer-summary)", path.display()))
+}
+
+fn metrics(card: Option<ModelCard>, producer: ProducerSummary, market: MarketCounts) -> Metrics {
+    let card = card.as_ref();
+    let scores = card.map(|card| &card.holdout.scores);
+    Metrics {
+        coin: card.map(|card| card.coin.clone()),
+        quote: card.map(|card| card.quote.clone()),
+        rows: scores.map(|scores| scores.rows),
+        r2: scores.and_then(|scores| scores.r2),
+        r2_return: scores.and_then(|scores| scores.r2_return),
+        rmse: scores.map(|scores| scores.rmse),
+        mae: scores.map(|scores| scores.mae),
+        baseline_rmse: scores.map(|scores| scores.baseline_rmse),
+        skill: scores.and_then(|scores| scores.skill),
+        recipe: card.map(|card| card.recipe.to_string()),
+        interval: card.map(|card| card.interval.clone()),
+        split: card.map(|card| card.split.clone()),
+        ticks: market.accepted,
+        candles: market.candles,
+        late: market.late,
+        duplicates: producer.duplicates + market.duplicate,
+        rejected: producer.rejected.values().sum::<u64>() + market.rejected_total(),
+        rejected_by: RejectedBy { producer: producer.rejected, stream_processor: market.rejected },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_of_partitions_and_of_the_producer_are_added() {
+        let counts = |json: &str| serde_json::from_str::<MarketCounts>(json).expect("counts");
+        let mut market = counts(r#"{"accepted":5,"duplicate":1,"late":2,"rejected":{"future":3},"candles":4}"#);
+        market.add(&counts(r#"{"accepted":1,"rejected":{"future":1,"zero-price":2},"newer":7}"#));
+        let producer = serde_json::from_str(r#"{"published":9,"duplicates":2,"rejected":{"unparsable":6}}"#).expect("a summary");
+        let metrics = serde_json::to_value(metrics(None, producer, market)).expect("json");
+        let numbers = ["ticks", "candles", "late", "duplicates", "rejected"].map(|name| metrics[name].as_u64());
+        assert_eq!(numbers, [Some(6), Some(4), Some(2), Some(3), Some(12)]);
+        assert_eq!(metrics["rejected_by"]["stream_processor"]["future"], 4);
+        assert!(metrics["r2"].is_null() && metrics.get("coin").is_none());
+    }
+}

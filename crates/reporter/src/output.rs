@@ -1,0 +1,55 @@
+//! The one place that writes to standard output.
+
+#![allow(clippy::print_stdout)]
+use std::io::{self, BufWriter, Write};
+
+use comfy_table::{Cell, CellAlignment, LineStyle, Table, TableStyle};
+
+/// Whether somebody still reads what is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Heard {
+    /// As far as we know.
+    Yes,
+    /// The reading end of the pipe is closed (`| head`): no error of ours, and a reason to end.
+    NoMore,
+}
+
+/// Prints a line.
+///
+/// # Errors
+/// Whatever writing can meet, except a reader that left.
+pub(crate) fn line(text: &str) -> io::Result<Heard> {
+    lines([text])
+}
+
+/// Prints lines at once.
+///
+/// # Errors
+/// As [`line`].
+pub(crate) fn lines<T: AsRef<[u8]>>(texts: impl IntoIterator<Item = T>) -> io::Result<Heard> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    let written = texts.into_iter().try_for_each(|text| {
+        out.write_all(text.as_ref())?;
+        out.write_all(b"\n")
+    });
+    match written.and_then(|()| out.flush()) {
+        Ok(()) => Ok(Heard::Yes),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Heard::NoMore),
+        Err(error) => Err(error),
+    }
+}
+
+/// A table as text: the first column to the left, numbers to the right.
+pub(crate) fn table(columns: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+    let cell = |(idx, text): (usize, String)| {
+        let alignment = if idx == 0 { CellAlignment::Left } else { CellAlignment::Right };
+        Cell::new(text).set_alignment(alignment)
+    };
+    let mut table = Table::new();
+    table.load_style(TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─')));
+    table.set_header(columns.iter().map(|&name| name.to_owned()).enumerate().map(cell));
+    for row in rows {
+        table.add_row(row.into_iter().enumerate().map(cell));
+    }
+    table.to_string()
+}

@@ -1,0 +1,162 @@
+//! `output_plot.png`: predictions beside what happened, as a pure function from rows to pixels.
+//!
+//! A forecast of the next close looks right on any plot, because the last price does too. So the picture has three
+//! panels: everything on one axis, the last rows one by one with what was known before each, and what the model adds to
+//! the last price. Start reading at [`draw`].
+
+mod axis;
+mod canvas;
+mod frame;
+mod gain;
+mod heading;
+mod last_rows;
+mod overview;
+mod theme;
+
+use store::model_card::ModelCard;
+use store::predictions::{Fold, Prediction};
+
+use canvas::{Anchor, Canvas, TextStyle};
+use frame::Area;
+use theme::{BACKGROUND, INK, MUTED};
+
+pub(crate) use axis::{number, significant};
+pub use canvas::Image;
+
+/// Pixels in a row.
+pub const WIDTH: u32 = 1_600;
+/// Rows of pixels.
+pub const HEIGHT: u32 = 1_000;
+
+/// Space left and right of everything.
+const MARGIN: f64 = 36.0;
+/// Where the panels begin, below the heading.
+const OVERVIEW_TOP: f64 = 158.0;
+
+/// Draws predictions in any order; `card` is of the training that made them.
+pub fn draw(card: &ModelCard, predictions: &[Prediction]) -> Image {
+    let mut canvas = Canvas::new(WIDTH, HEIGHT, BACKGROUND);
+    let mut rows: Vec<&Prediction> = predictions.iter().collect();
+    rows.sort_by_key(|row| row.timestamp);
+    let unseen: Vec<&Prediction> = rows.iter().copied().filter(|row| is_unseen(row)).collect();
+    heading::draw(&mut canvas, card);
+    let right = f64::from(WIDTH) - MARGIN;
+    let bottom = f64::from(HEIGHT) - 70.0;
+    overview::draw(&mut canvas, Area { left: MARGIN, top: OVERVIEW_TOP, right, bottom: 560.0 }, card, &rows);
+    last_rows::draw(&mut canvas, Area { left: MARGIN, top: 614.0, right: 1_010.0, bottom }, card, &unseen);
+    gain::draw(&mut canvas, Area { left: 1_064.0, top: 614.0, right, bottom }, &unseen);
+    heading::footer(&mut canvas, card, rows.len(), unseen.len());
+    canvas.finish()
+}
+
+/// Whether a row is of the part that no fit and no choice has seen.
+fn is_unseen(row: &Prediction) -> bool {
+    matches!(row.fold, Fold::Holdout | Fold::Test)
+}
+
+/// The picture of no predictions at all.
+pub fn no_data() -> Image {
+    let mut canvas = Canvas::new(WIDTH, HEIGHT, BACKGROUND);
+    let middle = (f64::from(WIDTH) / 2.0, f64::from(HEIGHT) / 2.0);
+    canvas.text(middle, "no data", TextStyle::new(44.0, INK).bold().anchored(Anchor::Middle));
+    let style = TextStyle::new(20.0, MUTED).anchored(Anchor::Middle);
+    canvas.text((middle.0, middle.1 + 38.0), "the file of predictions holds no row", style);
+    canvas.finish()
+}
+
+
+#[cfg(test)]
+mod tests {
+    use market::EventTime;
+    use market::interval::Band;
+    use plotters::style::RGBColor;
+
+    use super::*;
+
+    /// A card as the trainer writes it, with the given split and rows of the holdout.
+    fn card(split: &str, rows: usize) -> ModelCard {
+        let scores = serde_json::json!({
+            "rows": rows, "r2": 0.5, "rmse": 1.0, "mae": 1.0, "baseline_rmse": 2.0, "baseline_mae": 2.0, "skill": 0.5,
+            "coverage": {"90": 0.91},
+        });
+        serde_json::from_value(serde_json::json!({
+            "model": "4be1c1f02b6f2a07", "coin": "bitcoin", "quote": "usdt", "recipe": "returns", "interval": "15m",
+            "horizon": 1, "split": split, "threads": 2, "seed": 42, "features": [], "verdict": "it does",
+            "parameters": {"rounds": 7, "rounds_max": 9, "depth": 3, "learning_rate": 0.05, "leaf_rows_min": 20,
+                "objective": "reg:squarederror", "tree_method": "hist", "holdout": 0.2},
+            "time": {"first_ms": 1, "last_ms": 2, "holdout_from_ms": 2},
+            "rows": {"ticks": 9, "candles": 9, "train": 5, "holdout": rows, "purged": 1,
+                "skipped": market::dataset::Skipped::default()},
+            "versions": {"candlewire": "0.1.0", "xgboost": "3.4.1", "card": 1},
+            "holdout": scores, "folds": [], "duration_ms": 1,
+        }))
+        .expect("a card")
+    }
+
+    fn row(minute: i64, close: f64, fold: Fold) -> Prediction {
+        let band = Some(Band { lower: close - 2.0, upper: close + 3.0 });
+        let timestamp = EventTime(1_583_020_800_000 + minute * 60_000);
+        Prediction { timestamp, close, prediction: close + 0.8, baseline: close - 1.0, bands: [band; 4], fold }
+    }
+
+    fn rows(count: i64, fold: Fold) -> Vec<Prediction> {
+        (0..count).map(|minute| row(minute, 100.0 + (minute % 7) as f64, fold)).collect()
+    }
+
+    fn count(image: &Image, color: RGBColor) -> usize {
+        image.pixels.chunks_exact(3).filter(|pixel| **pixel == [color.0, color.1, color.2]).count()
+    }
+
+    #[test]
+    fn a_picture_shows_prediction_actual_baseline_and_interval() {
+        let image = draw(&card("time", 40), &[rows(60, Fold::Validation(1)), rows(40, Fold::Holdout)].concat());
+        assert_eq!((image.width, image.height, image.pixels.len()), (WIDTH, HEIGHT, (WIDTH * HEIGHT * 3) as usize));
+        for color in [theme::MODEL, theme::INK, theme::BASELINE, theme::BAND, theme::HOLDOUT] {
+            assert!(count(&image, color) > 100, "{color:?}");
+        }
+        assert_eq!(count(&image, theme::WARNING), 0);
+    }
+
+    #[test]
+    fn a_random_split_is_called_what_it_is() {
+        let image = draw(&card("random: leaks the future", 40), &rows(40, Fold::Test));
+        assert!(count(&image, theme::WARNING) > 100);
+        assert_eq!(count(&image, theme::HOLDOUT), 0);
+    }
+
+    #[test]
+    fn order_of_rows_does_not_matter() {
+        let forward = rows(30, Fold::Holdout);
+        let backward: Vec<_> = forward.iter().rev().cloned().collect();
+        assert!(draw(&card("time", 30), &forward) == draw(&card("time", 30), &backward));
+    }
+
+    #[test]
+    fn odd_data_is_drawn_nevertheless() {
+        let still = |count| vec![Prediction { prediction: 5.0, baseline: 5.0, bands: [None; 4], ..row(0, 5.0, Fold::Holdout) }; count];
+        for rows in [still(1), still(2), rows(1, Fold::Validation(1)), rows(3, Fold::Test)] {
+            let image = draw(&card("time", 1), &rows);
+            assert!(count(&image, theme::INK) > 100, "{rows:?}");
+        }
+    }
+
+    #[test]
+    fn no_data_says_so_and_a_png_is_a_png() {
+        let image = no_data();
+        assert!(count(&image, theme::INK) > 100);
+        let png = image.to_png().expect("encoded");
+        let mut reader = png::Decoder::new(std::io::Cursor::new(png)).read_info().expect("a PNG");
+        let mut pixels = vec![0; reader.output_buffer_size().expect("a size")];
+        reader.next_frame(&mut pixels).expect("pixels");
+        assert!(pixels == image.pixels);
+    }
+
+    #[test]
+    fn the_saved_error_ends_at_one_minus_the_ratio() {
+        let rows = [row(0, 10.0, Fold::Holdout), row(1, 12.0, Fold::Holdout)];
+        let rows: Vec<&Prediction> = rows.iter().collect();
+        // Squared errors 0.64 each, squared moves 1 each: 18 % saved by each row.
+        let saved = gain::saved(&rows).expect("the price moved");
+        assert!((saved[0] - 18.0).abs() < 1e-9 && (saved[1] - 36.0).abs() < 1e-9, "{saved:?}");
+    }
+}

@@ -1,0 +1,78 @@
+//! The lower right panel: what the model adds to the last price, row after row.
+
+use market::EventTime;
+use store::predictions::Prediction;
+
+use super::axis::{number, significant, time_marks, value_marks};
+use super::canvas::{Anchor, Canvas, Point, TextStyle};
+use super::frame::{Area, Extent, Frame};
+use super::theme::{BAND, BASELINE, BEHIND, INK, MODEL, MUTED, SMALL};
+
+/// Squared error that the model has saved up to each row, in percent of the last price's whole squared error:
+/// 100 · Σ((actual − last)² − (actual − prediction)²) ÷ Σ(actual − last)², the numerator up to the row, the
+/// denominator over all rows. It ends at the out-of-sample R2 of Campbell and Thompson (2008); its slope tells when the
+/// model was worth something (Goyal and Welch, 2008). None when the price never moved.
+pub(super) fn saved(rows: &[&Prediction]) -> Option<Vec<f64>> {
+    let squared = |row: &Prediction, predicted: f64| (row.close - predicted).powi(2);
+    let total: f64 = rows.iter().map(|row| squared(row, row.baseline)).sum();
+    let mut saved = 0.0;
+    let percent = rows.iter().map(|row| {
+        saved += squared(row, row.baseline) - squared(row, row.prediction);
+        100.0 * saved / total
+    });
+    (total > 0.0).then(|| percent.collect())
+}
+
+/// Draws the panel for unseen rows in order of time.
+pub(super) fn draw(canvas: &mut Canvas, area: Area, rows: &[&Prediction]) {
+    let values = saved(rows).unwrap_or_default();
+    let up = Extent::of(values.iter().copied().chain([0.0])).padded(0.18);
+    let across = Extent::of(rows.iter().map(|row| row.timestamp.ms() as f64));
+    let frame = Frame::within(area, across, up);
+    frame.title(canvas, "Against the last price", "squared error saved, in %");
+    let (Some(first), Some(last), Some(&end)) = (rows.first(), rows.last(), values.last()) else {
+        let middle = ((frame.area.left + frame.area.right) / 2.0, (frame.area.top + frame.area.bottom) / 2.0);
+        let why = if rows.is_empty() { "no unseen rows" } else { "the price never moved" };
+        canvas.text(middle, why, TextStyle::new(SMALL, MUTED).anchored(Anchor::Middle));
+        return;
+    };
+    frame.grid(canvas, &value_marks(frame.up.low, frame.up.high, 4));
+    frame.foot(canvas, &time_marks(EventTime(first.timestamp.ms()), last.timestamp, 4));
+    let line: Vec<Point> = rows.iter().zip(&values).map(|(row, value)| frame.point(row.timestamp.ms() as f64, *value)).collect();
+    fill(canvas, &frame, &line);
+    let zero = frame.y(0.0);
+    canvas.line(&[(frame.area.left, zero), (frame.area.right, zero)], 1.6, BASELINE);
+    canvas.line(&line, 2.0, MODEL);
+    words(canvas, &frame, end, &line);
+}
+
+/// Ahead of the last price in the model's colour, behind it in the baseline's.
+fn fill(canvas: &mut Canvas, frame: &Frame, line: &[Point]) {
+    let zero = frame.y(0.0);
+    for (color, is_ahead) in [(BAND, true), (BEHIND, false)] {
+        let held = |y: f64| if is_ahead { y.min(zero) } else { y.max(zero) };
+        let mut outline: Vec<Point> = line.iter().map(|&(x, y)| (x, held(y))).collect();
+        if let (Some(&(left, _)), Some(&(right, _))) = (line.first(), line.last()) {
+            outline.extend([(right, zero), (left, zero)]);
+            canvas.polygon(&outline, color);
+        }
+    }
+}
+
+/// Size of the final figure.
+const END_SIZE: f64 = 20.0;
+
+/// Says what the sides of the zero line mean, and where the line ended.
+fn words(canvas: &mut Canvas, frame: &Frame, end: f64, line: &[Point]) {
+    let small = TextStyle::new(SMALL, MUTED);
+    canvas.text((frame.area.left + 8.0, frame.area.top + 16.0), "rising: better than the last price", small);
+    canvas.text((frame.area.left + 8.0, frame.area.bottom - 10.0), "falling: worse", small);
+    let Some(&(x, y)) = line.last() else { return };
+    canvas.dot((x, y), 4.5, MODEL);
+    let sign = if end > 0.0 { "+" } else { "" };
+    let text = if end.abs() < 100.0 { number(end, 2) } else { significant(end) };
+    let style = TextStyle::new(END_SIZE, INK).bold().anchored(Anchor::Right);
+    // Beside the end of the line, on the side away from zero.
+    let base = if end >= 0.0 { y - 12.0 } else { y + 24.0 };
+    canvas.text((x, base.min(frame.area.bottom - 8.0)), format!("{sign}{text} %"), style);
+}

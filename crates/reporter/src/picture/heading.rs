@@ -1,0 +1,138 @@
+//! What the picture is of, how good the model was, and what the marks mean.
+
+use market::split::RANDOM_LABEL;
+use plotters::style::RGBColor;
+use store::model_card::ModelCard;
+
+use super::axis::{number, significant};
+use super::canvas::{Anchor, Canvas, TextStyle};
+use super::theme::{BAND, BASELINE, INK, MODEL, MUTED, SMALL, WARNING};
+use super::{HEIGHT, MARGIN, OVERVIEW_TOP, WIDTH};
+
+/// Draws title, scores and legend.
+pub(super) fn draw(canvas: &mut Canvas, card: &ModelCard) {
+    let bold = TextStyle::new(34.0, INK).bold();
+    let instrument = format!("{}/{}", card.coin, card.quote);
+    canvas.text((MARGIN, 56.0), instrument.as_str(), bold);
+    let plain = TextStyle::new(24.0, MUTED);
+    let x = MARGIN + bold.width(&instrument) + 16.0;
+    let subject = subject(card);
+    canvas.text((x, 56.0), subject.as_str(), plain);
+    let x = x + plain.width(&subject) + plain.width(" ");
+    let split = TextStyle::new(24.0, if is_random(card) { WARNING } else { MUTED });
+    let split = if is_random(card) { split.bold() } else { split };
+    canvas.text((x, 56.0), format!("split {}", split_words(card)), split);
+    canvas.text((MARGIN, 96.0), scores(card), TextStyle::new(20.0, INK));
+    canvas.text((MARGIN, 124.0), card.verdict.as_str(), TextStyle::new(18.0, MUTED));
+    legend(canvas);
+}
+
+fn is_random(card: &ModelCard) -> bool {
+    card.split.starts_with("random")
+}
+
+fn split_words(card: &ModelCard) -> &str {
+    if is_random(card) { RANDOM_LABEL } else { "by time" }
+}
+
+/// `next 15m close · recipe returns · `
+fn subject(card: &ModelCard) -> String {
+    let what = match (card.interval.as_str(), card.horizon) {
+        ("tick", _) => "close of each tick".to_owned(),
+        (interval, 0 | 1) => format!("next {interval} close"),
+        (interval, horizon) => format!("{interval} close, {horizon} candles ahead"),
+    };
+    format!("{what} · recipe {} ·", card.recipe)
+}
+
+/// `R2 0.9981 · RMSE 23.11 usdt · …`: holdout figures, with what the rows are.
+fn scores(card: &ModelCard) -> String {
+    let scores = &card.holdout.scores;
+    let quote = &card.quote;
+    let mut parts = vec![format!("R2 {}", scores.r2.map_or("undefined".to_owned(), |r2| number(r2, 4)))];
+    parts.push(format!("RMSE {} {quote} (last price {})", significant(scores.rmse), significant(scores.baseline_rmse)));
+    if let Some(skill) = scores.skill {
+        let percent = 100.0 * skill;
+        let sign = if percent > 0.0 { "+" } else { "" };
+        let percent = if percent.abs() < 100.0 { number(percent, 2) } else { significant(percent) };
+        parts.push(format!("skill vs last price {sign}{percent} %"));
+    }
+    if let Some(coverage) = card.holdout.coverage.get("90") {
+        parts.push(format!("90 % interval held {} %", number(100.0 * coverage, 1)));
+    }
+    let rows = number(scores.rows as f64, 0);
+    parts.push(if is_random(card) { format!("{rows} test rows") } else { format!("{rows} holdout rows") });
+    parts.join("   ·   ")
+}
+
+/// One entry: how wide its mark is, how to draw it, what it means.
+struct Entry {
+    words: &'static str,
+    mark: fn(&mut Canvas, f64, f64),
+}
+
+const MARK_WIDTH: f64 = 26.0;
+
+const LEGEND: [Entry; 5] = [
+    Entry {
+        words: "actual",
+        mark: |canvas, x, y| {
+            canvas.line(&[(x, y), (x + MARK_WIDTH, y)], 2.2, INK);
+            canvas.dot((x + MARK_WIDTH / 2.0, y), 3.2, INK);
+        },
+    },
+    Entry {
+        words: "prediction",
+        mark: |canvas, x, y| {
+            canvas.line(&[(x, y), (x + MARK_WIDTH, y)], 1.6, MODEL);
+            canvas.dot((x + MARK_WIDTH / 2.0, y), 3.2, MODEL);
+        },
+    },
+    Entry {
+        words: "90 % interval",
+        mark: |canvas, x, y| canvas.rectangle((x, y - 7.0), (x + MARK_WIDTH, y + 7.0), BAND),
+    },
+    Entry {
+        words: "last price (baseline)",
+        mark: |canvas, x, y| canvas.line(&[(x, y), (x + MARK_WIDTH, y)], 1.8, BASELINE),
+    },
+    Entry {
+        words: "outside the interval",
+        mark: |canvas, x, y| {
+            let center = (x + MARK_WIDTH / 2.0, y);
+            let discs: [(f64, RGBColor); 3] = [(7.0, INK), (5.4, plotters::style::WHITE), (3.2, INK)];
+            discs.into_iter().for_each(|(radius, color)| canvas.dot(center, radius, color));
+        },
+    },
+];
+
+/// One line of marks at the right, above the panels.
+fn legend(canvas: &mut Canvas) {
+    let style = TextStyle::new(SMALL, INK);
+    let width = |entry: &Entry| MARK_WIDTH + 8.0 + style.width(entry.words) + 26.0;
+    let mut x = f64::from(WIDTH) - MARGIN + 26.0 - LEGEND.iter().map(width).sum::<f64>();
+    let base = OVERVIEW_TOP + 20.0;
+    for entry in &LEGEND {
+        (entry.mark)(canvas, x, base - 5.5);
+        canvas.text((x + MARK_WIDTH + 8.0, base), entry.words, style);
+        x += width(entry);
+    }
+}
+
+/// Says what the rows are and which model made them.
+pub(super) fn footer(canvas: &mut Canvas, card: &ModelCard, rows: usize, unseen: usize) {
+    let style = TextStyle::new(14.0, MUTED);
+    let base = f64::from(HEIGHT) - 16.0;
+    let (validation, unseen) = (number((rows - unseen) as f64, 0), number(unseen as f64, 0));
+    let what = if is_random(card) {
+        format!("{unseen} rows drawn at random; their neighbours in time were learned from, so nothing here says how the future is met")
+    } else {
+        format!(
+            "{validation} validation rows and {unseen} holdout rows, each predicted by a model fitted only to what was known before; \
+             scores are of the holdout"
+        )
+    };
+    canvas.text((MARGIN, base), what, style);
+    let made = format!("candlewire {} · model {}", card.versions.candlewire, card.model);
+    canvas.text((f64::from(WIDTH) - MARGIN, base), made, style.anchored(Anchor::Right));
+}

@@ -1,0 +1,77 @@
+//! The lower left panel: the last unseen rows one by one, with what was known before each.
+
+use market::EventTime;
+use store::model_card::ModelCard;
+use store::predictions::Prediction;
+
+use super::axis::{Mark, time_marks, value_marks};
+use super::canvas::{Canvas, Point};
+use super::frame::{Area, Extent, Frame};
+use super::overview::main_band;
+use super::theme::{BAND, BASELINE, INK, MODEL};
+
+/// As many as can be told apart.
+const ROWS_MAX: usize = 48;
+
+/// Draws the panel for unseen rows in order of time.
+pub(super) fn draw(canvas: &mut Canvas, area: Area, card: &ModelCard, unseen: &[&Prediction]) {
+    let rows = &unseen[unseen.len().saturating_sub(ROWS_MAX)..];
+    let values = Extent::of(rows.iter().flat_map(|row| [row.close, row.prediction, row.baseline]));
+    let bands = Extent::of(rows.iter().filter_map(|row| main_band(row)).flat_map(|band| [band.lower, band.upper]));
+    let across = Extent { low: -0.5, high: rows.len().max(1) as f64 - 0.5 };
+    let frame = Frame::within(area, across, values.stretched(bands, 0.6).padded(0.04));
+    let missed = rows.iter().filter(|row| is_missed(row)).count();
+    let beside = match rows.iter().filter(|row| main_band(row).is_some()).count() {
+        0 => format!("price ({})", card.quote),
+        banded => format!("price ({}); {missed} of {banded} outside the 90 % interval", card.quote),
+    };
+    frame.title(canvas, &format!("The last {} rows, one by one", rows.len()), &beside);
+    frame.grid(canvas, &value_marks(frame.up.low, frame.up.high, 4));
+    frame.foot(canvas, &marks(rows));
+    bars(canvas, &frame, rows);
+    let close: Vec<Point> = rows.iter().zip(0..).map(|(row, idx)| frame.point(f64::from(idx), row.close)).collect();
+    canvas.line(&close, 1.2, INK);
+    for (row, idx) in rows.iter().zip(0_i32..) {
+        let actual = frame.point(f64::from(idx), row.close);
+        if is_missed(row) {
+            canvas.dot(actual, 7.0, INK);
+            canvas.dot(actual, 5.4, plotters::style::WHITE);
+        }
+        canvas.dot(actual, 3.2, INK);
+        canvas.dot(frame.point(f64::from(idx), row.prediction), 2.9, MODEL);
+    }
+}
+
+/// The interval as a bar, and the last price as a stroke across it.
+fn bars(canvas: &mut Canvas, frame: &Frame, rows: &[&Prediction]) {
+    for (row, idx) in rows.iter().zip(0_i32..) {
+        let (left, right) = (frame.x(f64::from(idx) - 0.36), frame.x(f64::from(idx) + 0.36));
+        if let Some(band) = main_band(row) {
+            canvas.rectangle((left, frame.y(band.upper)), (right, frame.y(band.lower)), BAND);
+        }
+        let baseline = frame.y(row.baseline);
+        canvas.line(&[(left, baseline), (right, baseline)], 1.8, BASELINE);
+    }
+}
+
+fn is_missed(row: &Prediction) -> bool {
+    main_band(row).is_some_and(|band| !band.contains(row.close))
+}
+
+/// Marks of time, placed among rows that stand equally far apart whatever lies between them.
+fn marks(rows: &[&Prediction]) -> Vec<Mark> {
+    let ([first, .., last] | [first @ last]) = rows else { return Vec::new() };
+    let place = |mark: Mark| {
+        let after = rows.partition_point(|row| (row.timestamp.ms() as f64) < mark.at);
+        let at = match after.checked_sub(1).and_then(|before| Some((rows.get(before)?, rows.get(after)?))) {
+            Some((a, b)) => {
+                let (a, b) = (a.timestamp.ms() as f64, b.timestamp.ms() as f64);
+                after as f64 - (b - mark.at) / (b - a)
+            }
+            None => after as f64,
+        };
+        Mark { at, ..mark }
+    };
+    let times: (EventTime, EventTime) = (first.timestamp, last.timestamp);
+    time_marks(times.0, times.1, 6).into_iter().map(place).collect()
+}

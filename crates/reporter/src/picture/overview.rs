@@ -1,0 +1,145 @@
+//! The upper panel: every prediction on one axis of time, with the place where the unseen part begins.
+
+use market::EventTime;
+use market::interval::{Band, LEVEL_MAIN, LEVELS};
+use plotters::style::RGBColor;
+use store::model_card::ModelCard;
+use store::predictions::{Fold, Prediction};
+
+use super::axis::{time_marks, value_marks};
+use super::canvas::{Anchor, Canvas, Point, TextStyle};
+use super::frame::{Area, Extent, Frame};
+use super::is_unseen;
+use super::theme::{AXIS, BAND, BASELINE, HOLDOUT, INK, MODEL, MUTED, SMALL};
+
+/// A step this many times longer than the usual one breaks the lines.
+const BREAK_STEPS: i64 = 3;
+
+/// The 90 % interval of a row.
+pub(super) fn main_band(row: &Prediction) -> Option<Band> {
+    LEVELS.iter().position(|&level| level == LEVEL_MAIN).and_then(|idx| row.bands[idx])
+}
+
+fn at(row: &Prediction) -> f64 {
+    row.timestamp.ms() as f64
+}
+
+/// Draws the panel for rows in order of time.
+pub(super) fn draw(canvas: &mut Canvas, area: Area, card: &ModelCard, rows: &[&Prediction]) {
+    let prices = Extent::of(rows.iter().flat_map(|row| [row.close, row.prediction]));
+    let bands = Extent::of(rows.iter().filter_map(|row| main_band(row)).flat_map(|band| [band.lower, band.upper]));
+    let up = with_headroom(prices.stretched(bands, 0.15).padded(0.03));
+    let frame = Frame::within(area, Extent::of(rows.iter().map(|row| at(row))), up);
+    let is_random = rows.iter().any(|row| row.fold == Fold::Test);
+    let split = rows.iter().find(|row| is_unseen(row)).filter(|_| !is_random);
+    if let Some(first) = split {
+        frame.shade(canvas, at(first), frame.across.high, HOLDOUT);
+    }
+    frame.title(canvas, &format!("Price ({})", card.quote), "time in UTC");
+    frame.grid(canvas, &value_marks(frame.up.low, frame.up.high, 5));
+    let across = (EventTime(frame.across.low as i64), EventTime(frame.across.high as i64));
+    frame.foot(canvas, &time_marks(across.0, across.1, 14));
+    if is_random {
+        scattered(canvas, &frame, rows);
+    } else {
+        connected(canvas, &frame, rows);
+    }
+    if let Some(first) = split {
+        parts(canvas, &frame, rows, first);
+    }
+}
+
+/// Room above the highest price for the names of the parts.
+fn with_headroom(prices: Extent) -> Extent {
+    Extent { high: prices.high + (prices.high - prices.low) * 0.08, ..prices }
+}
+
+/// Rows of a random split have no neighbours to be joined with.
+fn scattered(canvas: &mut Canvas, frame: &Frame, rows: &[&Prediction]) {
+    for row in rows {
+        if let Some(band) = main_band(row) {
+            canvas.line(&[frame.point(at(row), band.lower), frame.point(at(row), band.upper)], 1.0, BAND);
+        }
+    }
+    for (value, radius, color) in MARKS {
+        for row in rows {
+            canvas.dot(frame.point(at(row), value(row)), radius, color);
+        }
+    }
+}
+
+/// What a row says.
+type Value = fn(&Prediction) -> f64;
+
+/// The baseline lies under the actual price, which is wide, so that the prediction can lie upon it and both be seen.
+const MARKS: [(Value, f64, RGBColor); 3] =
+    [(|row| row.baseline, 1.3, BASELINE), (|row| row.close, 2.2, INK), (|row| row.prediction, 1.1, MODEL)];
+
+fn connected(canvas: &mut Canvas, frame: &Frame, rows: &[&Prediction]) {
+    for piece in pieces(rows) {
+        // Each fold has a model of its own: what two of them said is not joined.
+        for fold in piece.chunk_by(|a, b| a.fold == b.fold) {
+            band(canvas, frame, fold);
+        }
+        let [baseline, actual, (prediction, width, color)] = MARKS;
+        for (value, width, color) in [baseline, actual] {
+            canvas.line(&condensed(frame, piece, value), width, color);
+        }
+        for fold in piece.chunk_by(|a, b| a.fold == b.fold) {
+            canvas.line(&condensed(frame, fold, prediction), width, color);
+        }
+    }
+}
+
+fn band(canvas: &mut Canvas, frame: &Frame, rows: &[&Prediction]) {
+    let with_band: Vec<_> = rows.iter().filter_map(|row| Some((at(row), main_band(row)?))).collect();
+    let mut outline: Vec<Point> = with_band.iter().map(|(at, band)| frame.point(*at, band.upper)).collect();
+    outline.extend(with_band.iter().rev().map(|(at, band)| frame.point(*at, band.lower)));
+    if outline.len() > 2 {
+        canvas.polygon(&outline, BAND);
+    }
+}
+
+/// Cuts rows where the data has a hole.
+fn pieces<'a, 'b>(rows: &'a [&'b Prediction]) -> impl Iterator<Item = &'a [&'b Prediction]> {
+    let mut steps: Vec<i64> = rows.windows(2).map(|pair| (pair[1].timestamp - pair[0].timestamp).ms()).collect();
+    let middle = steps.len() / 2;
+    let usual = if steps.is_empty() { 0 } else { *steps.select_nth_unstable(middle).1 };
+    rows.chunk_by(move |a, b| (b.timestamp - a.timestamp).ms() <= usual * BREAK_STEPS)
+}
+
+/// A line through all rows that is no heavier than the picture is wide: of the rows in one column of pixels the first,
+/// the smallest, the largest and the last.
+fn condensed(frame: &Frame, rows: &[&Prediction], value: Value) -> Vec<Point> {
+    let mut points = Vec::new();
+    for column in rows.chunk_by(|a, b| frame.x(at(a)).floor() == frame.x(at(b)).floor()) {
+        let by_value = |a: &&&Prediction, b: &&&Prediction| value(a).total_cmp(&value(b));
+        let mut chosen: Vec<&&Prediction> = [column.first(), column.iter().min_by(by_value), column.iter().max_by(by_value), column.last()]
+            .into_iter()
+            .flatten()
+            .collect();
+        chosen.sort_by_key(|row| row.timestamp);
+        points.extend(chosen.into_iter().map(|row| frame.point(at(row), value(row))));
+    }
+    points
+}
+
+/// Names the parts of the data at the top of the frame, and draws where one ends.
+fn parts(canvas: &mut Canvas, frame: &Frame, rows: &[&Prediction], first: &Prediction) {
+    let base = frame.area.top + 18.0;
+    for fold in rows.chunk_by(|a, b| a.fold == b.fold) {
+        let (Fold::Validation(number), [begin, .., end]) = (fold[0].fold, fold) else { continue };
+        let (left, right) = (frame.x(at(begin)), frame.x(at(end)));
+        if number > 1 {
+            canvas.line(&[(left, frame.area.top), (left, frame.area.top + 10.0)], 1.0, AXIS);
+        }
+        let style = TextStyle::new(SMALL, MUTED).anchored(Anchor::Middle);
+        let text = format!("validation fold {number}");
+        let text = if style.width(&text) + 16.0 < right - left { text } else { number.to_string() };
+        canvas.text(((left + right) / 2.0, base), text, style);
+    }
+    let x = frame.x(at(first));
+    canvas.dashed((x, frame.area.top), (x, frame.area.bottom), 1.6, INK);
+    let text = format!("holdout starts {}", first.timestamp.to_utc().format("%Y-%m-%d %H:%M"));
+    canvas.text((x + 10.0, base), text, TextStyle::new(SMALL, INK).bold());
+}

@@ -1,0 +1,207 @@
+//! `reporter tables`: the newest rows of everything, for people.
+
+use bus::reader::{Selection, read_to_end};
+use bus::{Connection, Kind, NatsArgs, Stream, history, subject};
+use market::{Candle, EventTime, Instrument, Window};
+use market::profile::HourOfDayLine;
+use market::table::{CANDLE_COLUMNS, HOUR_OF_DAY_COLUMNS, candle_row, hour_of_day_row};
+use service::{Code, WithCode};
+
+use crate::output;
+use crate::picture::{number, significant};
+use crate::view::{InstrumentView, Name, View, WINDOWS, kind_of};
+
+/// Prints the newest rows of every table, with the last price.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// Only this coin
+    #[arg(long, requires = "quote")]
+    pub coin: Option<String>,
+
+    /// Only this quote currency
+    #[arg(long, requires = "coin")]
+    pub quote: Option<String>,
+
+    /// Rows of each table
+    #[arg(long, default_value = "10", value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub last: u16,
+}
+
+/// The first guess of how many of MARKET's last messages hold the newest 1-minute candles.
+const TAIL: u64 = 2_048;
+
+/// Prints the tables.
+///
+/// # Errors
+/// No server, no streams, a missing permission; a name that cannot be an instrument's ends with exit code 2.
+pub async fn run(args: &Args, nats: &NatsArgs) -> anyhow::Result<()> {
+    let instrument = match (&args.coin, &args.quote) {
+        (Some(coin), Some(quote)) => Some(Instrument::new(coin, quote).exit_code(Code::BadConfig)?),
+        _ => None,
+    };
+    let connection = Connection::open(nats, Some(crate::USER)).await?;
+    let mut view = View::new(usize::from(args.last));
+    read_stats(&connection, instrument.as_ref(), &mut view).await?;
+    read_minutes(&connection, instrument.as_ref(), usize::from(args.last), &mut view).await?;
+    read_prices(&connection, instrument.as_ref(), &mut view).await?;
+    let mut texts: Vec<String> = view.instruments().map(|(name, rows)| text_of(name, rows)).collect();
+    if texts.is_empty() {
+        texts.push(match instrument {
+            Some(instrument) => format!("no data of {instrument} yet"),
+            None => "no data yet: start the producer, the stream-processor and the aggregator".to_owned(),
+        });
+    }
+    output::lines(texts)?;
+    Ok(())
+}
+
+async fn read_stats(connection: &Connection, instrument: Option<&Instrument>, view: &mut View) -> Result<(), bus::Error> {
+    let longer = WINDOWS.into_iter().filter(|&window| window != Window::Minute).map(kind_of);
+    let kinds = longer.chain([Kind::HourOfDay]);
+    let filters = kinds.map(|kind| subject::of_kind(Stream::Stats, kind, instrument)).collect();
+    let selection = Selection { stream: Stream::Stats, filters, from: 1 };
+    read_to_end(connection, selection, |delivery| view.apply(&delivery.subject, &delivery.payload)).await.map(drop)
+}
+
+/// MARKET is long and only its end is wanted: reads from ever farther back until every instrument has its rows.
+async fn read_minutes(
+    connection: &Connection,
+    instrument: Option<&Instrument>,
+    rows: usize,
+    view: &mut View,
+) -> Result<(), bus::Error> {
+    let filter = subject::of_kind(Stream::Market, Kind::Candle, instrument);
+    let Some(newest) = history::last(connection, Stream::Market, &filter).await? else { return Ok(()) };
+    let mut tail = TAIL;
+    loop {
+        let from = newest.seq.saturating_sub(tail).max(1);
+        let selection = Selection { stream: Stream::Market, filters: vec![filter.clone()], from };
+        read_to_end(connection, selection, |delivery| view.apply(&delivery.subject, &delivery.payload)).await?;
+        let is_full = |(_, of_one): (&Name, &InstrumentView)| of_one.candles(Window::Minute).count() >= rows;
+        if from == 1 || view.instruments().all(is_full) {
+            return Ok(());
+        }
+        tail = tail.saturating_mul(16);
+    }
+}
+
+async fn read_prices(connection: &Connection, instrument: Option<&Instrument>, view: &mut View) -> Result<(), bus::Error> {
+    let known = view.instruments().filter_map(|((coin, quote), _)| Instrument::new(coin, quote).ok());
+    let mut filters: Vec<String> = known.map(|known| subject::of_kind(Stream::Market, Kind::Price, Some(&known))).collect();
+    // An instrument that is only minutes old has prices and nothing else.
+    filters.push(subject::of_kind(Stream::Market, Kind::Price, instrument));
+    for filter in filters {
+        if let Some(message) = history::last(connection, Stream::Market, &filter).await? {
+            view.apply(&message.subject, &message.payload)?;
+        }
+    }
+    Ok(())
+}
+
+fn text_of((coin, quote): &Name, rows: &InstrumentView) -> String {
+    let mut text = format!("{coin}/{quote}");
+    match rows.price {
+        Some(price) => text += &format!("   last price {} at {}\n", significant_price(price.close), utc(price.event)),
+        None => text += "   no price yet\n",
+    }
+    for (title, window) in [
+        ("1-minute candles", Window::Minute),
+        ("hourly", Window::Hour),
+        ("daily", Window::Day),
+        ("moving average (1 hour every 30 minutes)", Window::HourEveryHalf),
+    ] {
+        let candles: Vec<&Candle> = rows.candles(window).collect();
+        text += &titled(title, candles.is_empty(), || candle_table(&candles));
+    }
+    let hours: Vec<_> = rows.hours().collect();
+    text += &titled("hour of day (UTC), over all days", hours.is_empty(), || hour_table(&hours));
+    text
+}
+
+fn titled(title: &str, is_empty: bool, table: impl FnOnce() -> String) -> String {
+    let body = if is_empty { "no rows yet".to_owned() } else { table() };
+    format!("\n{title}\n{body}\n")
+}
+
+/// What is left out of the columns that programs get: the same in every row, or of no use to people.
+const SHOWN: [&str; 10] = ["start", "open", "high", "low", "close", "average", "volume", "count", "coverage", "revision"];
+
+fn candle_table(candles: &[&Candle]) -> String {
+    let decimals = decimals(candles.iter().flat_map(|candle| [candle.open, candle.high, candle.low, candle.close]));
+    let rows = candles.iter().map(|candle| {
+        let row = candle_row(candle);
+        let cells = CANDLE_COLUMNS.iter().zip(row).filter(|(column, _)| SHOWN.contains(column));
+        let cells = cells.map(|(&column, cell)| match column {
+            "start" => utc(candle.start),
+            "open" | "high" | "low" | "close" | "average" => rounded(&cell, decimals),
+            "volume" => candle.volume.map(significant).unwrap_or_default(),
+            "coverage" => format!("{} %", number(candle.coverage * 100.0, 1)),
+            _ => cell,
+        });
+        cells.collect()
+    });
+    let headings: Vec<&str> = CANDLE_COLUMNS.into_iter().filter(|column| SHOWN.contains(column)).map(heading).collect();
+    output::table(&headings, rows)
+}
+
+fn heading(column: &str) -> &str {
+    match column {
+        "start" => "start (UTC)",
+        "count" => "ticks",
+        column => column,
+    }
+}
+
+fn hour_table(hours: &[&HourOfDayLine<'static>]) -> String {
+    let decimals = decimals(hours.iter().flat_map(|hour| [hour.min, hour.max]));
+    let rows = hours.iter().map(|hour| {
+        let cells = HOUR_OF_DAY_COLUMNS.iter().zip(hour_of_day_row(hour)).skip(2);
+        let cells = cells.map(|(&column, cell)| match column {
+            "average" | "min" | "max" => rounded(&cell, decimals),
+            "hour" => format!("{:02}:00", hour.hour),
+            _ => cell,
+        });
+        cells.collect()
+    });
+    let headings: Vec<&str> = HOUR_OF_DAY_COLUMNS.into_iter().skip(2).map(heading).collect();
+    output::table(&headings, rows)
+}
+
+/// The decimals that the given prices really have, so that a column is even and nothing is lost.
+fn decimals(prices: impl Iterator<Item = f64>) -> usize {
+    prices.map(|price| price.to_string().split_once('.').map_or(0, |(_, fraction)| fraction.len())).max().unwrap_or(0).min(12)
+}
+
+fn rounded(cell: &str, decimals: usize) -> String {
+    cell.parse().map_or_else(|_| cell.to_owned(), |value| number(value, decimals))
+}
+
+fn significant_price(price: f64) -> String {
+    number(price, decimals(std::iter::once(price)))
+}
+
+fn utc(time: EventTime) -> String {
+    time.to_utc().format("%Y-%m-%d %H:%M").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_name_the_instrument_its_price_and_what_is_missing() {
+        let mut view = View::new(3);
+        let price = r#"{"coin":"bitcoin","quote":"usdt","event_ms":1583020800000,"grain_ms":60000,"close":8552.76,"feed_seq":1}"#;
+        view.apply("market.1.price.bitcoin.usdt", price.as_bytes()).expect("a price");
+        let candle = r#"{"coin":"bitcoin","quote":"usdt","window":"1h","start_ms":1583020800000,"end_ms":1583024400000,
+            "open":8523.61,"close":8531.9,"average":8540.123456789,"count":60,"coverage":0.995,"grain_ms":60000,"revision":1,
+            "final":true,"first_seq":1,"last_seq":1}"#;
+        view.apply("stats.1.1h.bitcoin.usdt", candle.replace('\n', " ").as_bytes()).expect("a candle");
+        let texts: Vec<_> = view.instruments().map(|(name, rows)| text_of(name, rows)).collect();
+        let text = texts.concat();
+        assert!(text.starts_with("bitcoin/usdt   last price 8,552.76 at 2020-03-01 00:00\n"), "{text}");
+        for part in ["hourly\n", "8,523.61", "8,531.90", "8,540.12", "2020-03-01 00:00", "99.5 %", "daily\nno rows yet"] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! The newest of everything, in memory: what tables and pages show. Bounded, whatever the streams hold.
+
+use std::collections::BTreeMap;
+
+use bus::codec::lines;
+use bus::subject::Stored;
+use bus::{Error, Kind};
+use market::profile::HourOfDayLine;
+use market::tick::PriceLine;
+use market::{Candle, EventTime, Span, Window};
+
+/// The windows that are shown, of all that there are.
+pub(crate) const WINDOWS: [Window; 4] = [Window::Minute, Window::Hour, Window::Day, Window::HourEveryHalf];
+
+/// Coin and quote currency.
+pub(crate) type Name = (String, String);
+
+/// The newest rows of every instrument.
+#[derive(Debug)]
+pub(crate) struct View {
+    /// Most windows of a kind that are kept for an instrument.
+    windows_max: usize,
+    instruments: BTreeMap<Name, InstrumentView>,
+}
+
+/// The newest rows of one instrument.
+#[derive(Debug, Default)]
+pub(crate) struct InstrumentView {
+    /// The newest price by event time.
+    pub(crate) price: Option<Price>,
+    candles: BTreeMap<Window, BTreeMap<EventTime, Candle>>,
+    hours: BTreeMap<u8, HourOfDayLine<'static>>,
+}
+
+/// A price and the span that it stands for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Price {
+    /// First instant of the span.
+    pub(crate) event: EventTime,
+    /// Length of the span; a recorded candle's close is known only at its end.
+    pub(crate) grain: Span,
+    /// In quote currency.
+    pub(crate) close: f64,
+}
+
+impl InstrumentView {
+    /// The newest revisions of a window's candles, oldest first.
+    pub(crate) fn candles(&self, window: Window) -> impl DoubleEndedIterator<Item = &Candle> {
+        self.candles.get(&window).into_iter().flat_map(BTreeMap::values)
+    }
+
+    /// The profile, by hour.
+    pub(crate) fn hours(&self) -> impl Iterator<Item = &HourOfDayLine<'static>> {
+        self.hours.values()
+    }
+}
+
+impl View {
+    /// A view that keeps so many windows of a kind.
+    pub(crate) fn new(windows_max: usize) -> Self {
+        Self { windows_max, instruments: BTreeMap::new() }
+    }
+
+    /// Every instrument that has a row, by name.
+    pub(crate) fn instruments(&self) -> impl Iterator<Item = (&Name, &InstrumentView)> {
+        self.instruments.iter()
+    }
+
+    /// Takes in a stored message of any kind that is shown; others are ignored. Later messages are newer.
+    ///
+    /// # Errors
+    /// [`Error::Unreadable`] when a line is not what its subject says.
+    pub(crate) fn apply(&mut self, subject: &str, payload: &[u8]) -> Result<(), Error> {
+        let Some(stored) = Stored::parse(subject) else { return Ok(()) };
+        let window = |kind: Kind| WINDOWS.into_iter().find(|&window| kind_of(window) == kind);
+        let kind = shown_kinds().find(|kind| kind.token() == stored.kind);
+        let Some(kind) = kind else { return Ok(()) };
+        for (line, bytes) in lines(payload) {
+            let taken = match window(kind) {
+                Some(_) => self.candle(bytes),
+                None if kind == Kind::HourOfDay => self.hour(bytes),
+                None => self.price(bytes),
+            };
+            taken.map_err(|error| Error::Unreadable {
+                what: format!("line {line} of a message on {subject}"),
+                detail: error.to_string(),
+            })?;
+        }
+        Ok(())
+    }
+
+    fn price(&mut self, line: &[u8]) -> Result<(), serde_json::Error> {
+        let line: PriceLine<'_> = serde_json::from_slice(line)?;
+        let price = Price { event: EventTime(line.event_ms), grain: Span(line.grain_ms), close: line.close };
+        let newest = &mut self.instrument(&line.coin, &line.quote).price;
+        // A tick that came late within its allowance is accepted, but it is not the price of now.
+        if newest.is_none_or(|newest| newest.event <= price.event) {
+            *newest = Some(price);
+        }
+        Ok(())
+    }
+
+    fn candle(&mut self, line: &[u8]) -> Result<(), serde_json::Error> {
+        let candle: Candle = serde_json::from_slice(line)?;
+        let windows_max = self.windows_max;
+        let windows = self.instrument(&candle.coin, &candle.quote).candles.entry(candle.window).or_default();
+        windows.insert(candle.start, candle);
+        if windows.len() > windows_max {
+            windows.pop_first();
+        }
+        Ok(())
+    }
+
+    fn hour(&mut self, line: &[u8]) -> Result<(), serde_json::Error> {
+        let row: HourOfDayLine<'_> = serde_json::from_slice(line)?;
+        let (coin, quote) = (row.coin.into_owned(), row.quote.into_owned());
+        let hours = &mut self.instrument(&coin, &quote).hours;
+        hours.insert(row.hour, HourOfDayLine { coin: coin.into(), quote: quote.into(), ..row });
+        Ok(())
+    }
+
+    fn instrument(&mut self, coin: &str, quote: &str) -> &mut InstrumentView {
+        self.instruments.entry((coin.to_owned(), quote.to_owned())).or_default()
+    }
+}
+
+/// The kind of message that holds a window's candles.
+pub(crate) fn kind_of(window: Window) -> Kind {
+    if window == Window::Minute { Kind::Candle } else { Kind::Stats(window) }
+}
+
+fn shown_kinds() -> impl Iterator<Item = Kind> {
+    WINDOWS.into_iter().map(kind_of).chain([Kind::HourOfDay, Kind::Price])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn price(event: i64, close: f64) -> String {
+        format!(r#"{{"coin":"bitcoin","quote":"usd","event_ms":{event},"grain_ms":60000,"close":{close},"feed_seq":1}}"#)
+    }
+
+    fn hourly(start: i64, close: f64, revision: u32) -> String {
+        let end = start + 3_600_000;
+        format!(
+            r#"{{"coin":"bitcoin","quote":"usd","window":"1h","start_ms":{start},"end_ms":{end},"close":{close},"average":1.0,
+            "count":1,"coverage":1.0,"grain_ms":60000,"revision":{revision},"final":true,"first_seq":1,"last_seq":1}}"#
+        )
+        .replace('\n', " ")
+    }
+
+    #[test]
+    fn newest_revision_counts_and_old_windows_go() {
+        let mut view = View::new(2);
+        let rows = [hourly(0, 1.0, 1), hourly(3_600_000, 2.0, 1), hourly(7_200_000, 3.0, 1), hourly(3_600_000, 2.5, 2)];
+        view.apply("stats.3.1h.bitcoin.usd", rows.join("\n").as_bytes()).expect("candles");
+        let (_, instrument) = view.instruments().next().expect("an instrument");
+        let closes: Vec<_> = instrument.candles(Window::Hour).map(|candle| candle.close).collect();
+        assert_eq!(closes, [2.5, 3.0]);
+    }
+
+    #[test]
+    fn a_tick_that_came_late_is_not_the_price_of_now() {
+        let mut view = View::new(2);
+        view.apply("market.3.price.bitcoin.usd", [price(120_000, 9.0), price(60_000, 8.0)].join("\n").as_bytes()).expect("prices");
+        view.apply("market.3.late.bitcoin.usd", price(180_000, 7.0).as_bytes()).expect("ignored");
+        let (name, instrument) = view.instruments().next().expect("an instrument");
+        assert_eq!(name, &("bitcoin".to_owned(), "usd".to_owned()));
+        assert_eq!(instrument.price.map(|price| price.close), Some(9.0));
+    }
+
+    #[test]
+    fn a_line_that_is_not_what_its_subject_says_names_the_place() {
+        let error = View::new(2).apply("market.3.price.bitcoin.usd", b"{}").expect_err("no price");
+        assert!(error.to_string().contains("line 0 of a message on market.3.price.bitcoin.usd"), "{error}");
+    }
+}

@@ -1,0 +1,210 @@
+//! `reporter watch`: live messages as they are committed, one line each.
+
+mod gaps;
+mod text;
+
+use std::time::Duration;
+
+use async_nats::{HeaderMap, Message};
+use bus::{Connection, Kind, NatsArgs, Stream, subject, topology};
+use bytes::Bytes;
+use futures::StreamExt;
+use market::Window;
+use service::{Code, Shutdown, WithCode};
+
+use crate::output::{self, Heard};
+use gaps::Gaps;
+
+/// Prints live messages, one line each; needs no password.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// What to watch, such as live.price.bitcoin.usdt or live.stats.1h.>
+    #[arg(default_value = "live.price.>", env = "CANDLEWIRE_WATCH")]
+    pub subject: String,
+
+    /// How to print it
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: Format,
+
+    /// Partitions of the streams, as `topology apply` made them: where the last known value is found
+    #[arg(long, env = "CANDLEWIRE_PARTITIONS", default_value_t = topology::Limits::default().partitions, value_name = "P",
+        value_parser = clap::value_parser!(u32).range(1..=i64::from(topology::PARTITIONS_MAX)))]
+    pub partitions: u32,
+}
+
+/// How messages are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// For people
+    Text,
+    /// One JSON object a line, as it is stored
+    Json,
+}
+
+/// After so much silence the watcher is told why nothing may come.
+const SILENCE: Duration = Duration::from_secs(2);
+
+/// Every live subject begins like this.
+const LIVE: &str = "live.";
+
+/// Watches until shutdown, or until nobody reads what is printed.
+///
+/// # Errors
+/// A subject that cannot be watched ends with exit code 2; a server that refuses as the bus says. A server that is away
+/// is waited for.
+pub async fn run(args: &Args, nats: &NatsArgs, shutdown: &Shutdown) -> anyhow::Result<()> {
+    check_subject(&args.subject).exit_code(Code::BadConfig)?;
+    let Some(connection) = Connection::wait(nats, None, shutdown).await? else { return Ok(()) };
+    // Subscribed before the last value is read, so that nothing falls between the two.
+    let mut messages = connection.client().subscribe(args.subject.clone()).await?;
+    connection.client().flush().await?;
+    let mut watcher = Watcher { format: args.format, gaps: Gaps::default() };
+    if watcher.last_known(&connection, args).await? == Heard::NoMore {
+        return Ok(());
+    }
+    let mut is_first = true;
+    loop {
+        let message = tokio::select! {
+            message = messages.next() => message,
+            () = shutdown.requested() => return Ok(()),
+            () = tokio::time::sleep(SILENCE), if is_first => {
+                is_first = false;
+                tracing::info!(
+                    "connected and waiting for {}; only what is committed from now on comes here: a recording that has been \
+                     processed sends nothing more (`./scripts/run --live`, or a paced replay such as `--speed 60x`, does)",
+                    args.subject
+                );
+                continue;
+            }
+        };
+        is_first = false;
+        let Some(message) = message else { anyhow::bail!("the subscription to {} has ended", args.subject) };
+        if watcher.live(&message)? == Heard::NoMore {
+            return Ok(());
+        }
+    }
+}
+
+/// All users may subscribe to `live.>` and nothing else; the server would refuse silently.
+fn check_subject(subject: &str) -> anyhow::Result<()> {
+    let tokens: Vec<&str> = subject.split('.').collect();
+    let is_token = |token: &&str| !token.is_empty() && !token.contains(char::is_whitespace) && !token.contains(char::is_control);
+    let tail = tokens.iter().position(|&token| token == ">");
+    if !tokens.iter().all(is_token) || tail.is_some_and(|idx| idx + 1 != tokens.len()) {
+        anyhow::bail!("{subject:?} is not a subject: tokens between dots, * for any one, > at the end for all that follow");
+    }
+    if !subject.starts_with(LIVE) {
+        anyhow::bail!("{subject:?} cannot be watched: live messages begin with {LIVE}, such as live.price.>");
+    }
+    Ok(())
+}
+
+struct Watcher {
+    format: Format,
+    gaps: Gaps,
+}
+
+impl Watcher {
+    /// Prints the last value of a subject that names one, marked as such.
+    async fn last_known(&mut self, connection: &Connection, args: &Args) -> anyhow::Result<Heard> {
+        let Some((stream, stored)) = stored_subject(&args.subject, args.partitions) else { return Ok(Heard::Yes) };
+        let answer = connection.request(format!("$JS.API.DIRECT.GET.{stream}.{stored}"), None, Bytes::new()).await;
+        let message = match answer {
+            Ok(message) if message.payload.is_empty() => return Ok(Heard::Yes),
+            Ok(message) => message,
+            Err(error) => {
+                tracing::warn!(%error, "the last known value cannot be read");
+                return Ok(Heard::Yes);
+            }
+        };
+        if let Some(seq) = number(message.headers.as_ref(), "Nats-Sequence") {
+            self.gaps.begin(&args.subject, seq);
+        }
+        let lines: Vec<&[u8]> = bus::codec::lines(&message.payload).map(|(_, line)| line).collect();
+        // A message may hold hundreds of lines, of which the last is the newest; rows of a profile are all values of now.
+        let is_profile = stored.split('.').nth(2) == Some(Kind::HourOfDay.token());
+        let newest = if is_profile { &lines[..] } else { &lines[lines.len().saturating_sub(1)..] };
+        match self.format {
+            Format::Text => {
+                let marked = |line: &&[u8]| format!("last known: {}", text::line(&args.subject, line));
+                Ok(output::lines(newest.iter().map(marked))?)
+            }
+            Format::Json => {
+                tracing::info!(lines = newest.len(), "first comes what was last known");
+                Ok(output::lines(newest)?)
+            }
+        }
+    }
+
+    /// Prints a live message, after a note when something before it is missing.
+    fn live(&mut self, message: &Message) -> anyhow::Result<Heard> {
+        let headers = message.headers.as_ref();
+        let subject = message.subject.as_str();
+        if let Some(seq) = number(headers, "Nats-Sequence") {
+            let previous = number(headers, "Nats-Last-Sequence").unwrap_or_default();
+            match self.gaps.see(subject, seq, previous) {
+                gaps::Seen::Again => return Ok(Heard::Yes),
+                gaps::Seen::InOrder => {}
+                gaps::Seen::Missed { after } => tracing::warn!(
+                    "missed messages on {subject} after sequence {after} up to {previous}: this reader was too slow or was \
+                     disconnected; nothing is lost in the stream"
+                ),
+            }
+        }
+        let lines = bus::codec::lines(&message.payload).map(|(_, line)| line);
+        Ok(match self.format {
+            Format::Text => output::lines(lines.map(|line| text::line(subject, line)))?,
+            Format::Json => output::lines(lines)?,
+        })
+    }
+}
+
+fn number(headers: Option<&HeaderMap>, name: &str) -> Option<u64> {
+    headers?.get(name)?.as_str().parse().ok()
+}
+
+/// Where the messages of an exact live subject are stored; none for patterns and for what is never stored.
+fn stored_subject(live: &str, partitions: u32) -> Option<(Stream, String)> {
+    let tokens: Vec<&str> = live.split('.').collect();
+    if tokens.iter().any(|&token| token == "*" || token == ">") {
+        return None;
+    }
+    let (stream, kind, coin, quote) = match tokens[..] {
+        [_, kind, coin, quote] => (Stream::Market, kind, coin, quote),
+        [_, "stats", kind, coin, quote] => (Stream::Stats, kind, coin, quote),
+        _ => return None,
+    };
+    let market = [Kind::Price, Kind::Candle, Kind::Heartbeat, Kind::Gap, Kind::Late, Kind::Rejected];
+    let kinds: Vec<Kind> = match stream {
+        Stream::Stats => Window::ALL.into_iter().map(Kind::Stats).chain([Kind::HourOfDay]).collect(),
+        Stream::Market | Stream::Feed => market.to_vec(),
+    };
+    let kind = kinds.into_iter().find(|known| known.token() == kind)?;
+    let partition = subject::partition(coin, quote, partitions);
+    Some((stream, subject::stored(stream, partition, kind, coin, quote)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_live_subjects_can_be_watched() {
+        for good in ["live.>", "live.price.>", "live.price.*.usdt", "live.stats.1h.bitcoin.usdt"] {
+            assert!(check_subject(good).is_ok(), "{good}");
+        }
+        for bad in ["", "live", "live.", "live..x", "live.>.x", "live.a b", "market.>", ">", "*.price.>"] {
+            assert!(check_subject(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_exact_subject_has_a_place_where_its_last_value_is() {
+        let stored = |live| stored_subject(live, 1).map(|(_, stored)| stored);
+        assert_eq!(stored("live.price.bitcoin.usdt").as_deref(), Some("market.0.price.bitcoin.usdt"));
+        assert_eq!(stored("live.stats.1h-30m.bitcoin.usdt").as_deref(), Some("stats.0.1h-30m.bitcoin.usdt"));
+        for none in ["live.price.>", "live.price.*.usdt", "live.provisional.1m.bitcoin.usdt", "live.nonsense.bitcoin.usdt"] {
+            assert_eq!(stored(none), None, "{none}");
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Whether a subscriber has seen everything: each live message names the sequence of the one before it on its subject.
+
+use std::collections::HashMap;
+
+/// Most subjects that are remembered: 8 kinds of 10,000 instruments. Beyond, all are forgotten and begin anew.
+const SUBJECTS_MAX: usize = 80_000;
+
+/// The last sequence seen on each subject.
+#[derive(Debug, Default)]
+pub(super) struct Gaps {
+    last: HashMap<String, u64>,
+}
+
+/// What a message is to those before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// The next one, or the first of its subject.
+    InOrder,
+    /// Printed before, as the last known value.
+    Again,
+    /// Something between is missing.
+    Missed {
+        /// The last sequence that was seen.
+        after: u64,
+    },
+}
+
+impl Gaps {
+    /// Takes note of a stored message that was read before the first live one.
+    pub(super) fn begin(&mut self, subject: &str, seq: u64) {
+        self.last.insert(subject.to_owned(), seq);
+    }
+
+    /// Takes note of a live message with its sequence and that of its predecessor (0 for none).
+    pub(super) fn see(&mut self, subject: &str, seq: u64, previous: u64) -> Seen {
+        let Some(last) = self.last.get_mut(subject) else {
+            if self.last.len() >= SUBJECTS_MAX {
+                self.last.clear();
+            }
+            self.last.insert(subject.to_owned(), seq);
+            return Seen::InOrder;
+        };
+        let after = *last;
+        if seq == after {
+            return Seen::Again;
+        }
+        *last = seq;
+        // A smaller predecessor than what was seen: the stream was emptied and is filled again.
+        if previous > after { Seen::Missed { after } } else { Seen::InOrder }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_noticed_per_subject() {
+        let mut gaps = Gaps::default();
+        gaps.begin("live.price.bitcoin.usd", 10);
+        let seen = [
+            ("live.price.bitcoin.usd", 10, 7),
+            ("live.price.bitcoin.usd", 14, 10),
+            ("live.price.ethereum.usd", 15, 3),
+            ("live.price.bitcoin.usd", 20, 17),
+            ("live.price.bitcoin.usd", 2, 0),
+            ("live.price.bitcoin.usd", 4, 2),
+        ]
+        .map(|(subject, seq, previous)| gaps.see(subject, seq, previous));
+        let expected = [Seen::Again, Seen::InOrder, Seen::InOrder, Seen::Missed { after: 14 }, Seen::InOrder, Seen::InOrder];
+        assert_eq!(seen, expected);
+    }
+}

@@ -1,0 +1,291 @@
+// Keeps the page live. Everything that comes from the server is written as text, never as markup.
+"use strict";
+
+const LIVE_MS = 1000;
+const TABLES_MS_MIN = 2000;
+const ANSWER_MS_MAX = 5000;
+const HOUR_MS = 3600000;
+
+const byId = (id) => document.getElementById(id);
+const shown = { instrument: "", version: -1, table: "hourly", tables: null, tablesAt: 0, plot: null, names: "" };
+
+// ---- numbers and times -------------------------------------------------------------------------------------------
+
+const decimalsOf = (value) => {
+  const text = String(value);
+  if (text.includes("e-")) return Math.min(12, Number(text.split("e-")[1]) + 3);
+  return Math.min(12, (text.split(".")[1] || "").length);
+};
+const fixed = (value, decimals) =>
+  value.toLocaleString("en-US", { minimumFractionDigits: decimals, maximumFractionDigits: decimals });
+const whole = (value) => value.toLocaleString("en-US");
+const rough = (value) => value.toLocaleString("en-US", { maximumSignificantDigits: value >= 10000 ? 21 : 4, maximumFractionDigits: 8 });
+const two = (value) => String(value).padStart(2, "0");
+const day = (ms) => new Date(ms).toISOString().slice(0, 10);
+const minute = (ms) => new Date(ms).toISOString().slice(0, 16).replace("T", " ");
+
+function age(ms) {
+  const s = Math.floor(ms / 1000);
+  if (s < 120) return `${s} s`;
+  if (s < 7200) return `${Math.floor(s / 60)} min`;
+  if (s < 172800) return `${Math.floor(s / 3600)} h`;
+  if (s < 63072000) return `${Math.floor(s / 86400)} days`;
+  return `${Math.floor(s / 31536000)} years`;
+}
+
+// ---- the chosen instrument ---------------------------------------------------------------------------------------
+
+const chosen = () => decodeURIComponent(location.hash.slice(1));
+
+function query() {
+  const [coin, quote] = chosen().split("/");
+  return coin && quote ? `?coin=${encodeURIComponent(coin)}&quote=${encodeURIComponent(quote)}` : "";
+}
+
+async function ask(path) {
+  const answer = await fetch(path, { signal: AbortSignal.timeout(ANSWER_MS_MAX), cache: "no-store" });
+  if (!answer.ok) throw new Error(`${path}: ${answer.status}`);
+  return answer.json();
+}
+
+// ---- price, state, pipeline --------------------------------------------------------------------------------------
+
+function showState(state, words) {
+  byId("state").dataset.state = state;
+  if (byId("state").textContent !== words) byId("state").textContent = words;
+}
+
+function showLive(live) {
+  showInstruments(live);
+  const quote = (live.instrument || "").split("/")[1] || "";
+  byId("instrument").textContent = live.instrument || (chosen() ? `No data of ${chosen()} yet` : "No instrument yet");
+  byId("unit").textContent = live.price ? quote : "";
+  byId("price").textContent = live.price ? fixed(live.price.close, decimalsOf(live.price.close)) : "–";
+  if (live.price) {
+    byId("priced").textContent = `${minute(live.price.event_ms)} UTC, ${age(live.price.age_ms)} ago`;
+    document.title = `${byId("price").textContent} ${live.instrument} · candlewire`;
+  }
+  showPlot(live.plot);
+  showFacts(live);
+  showPipelineState(live);
+}
+
+function showPipelineState(live) {
+  const health = live.health;
+  const behind = Math.max(0, ...health.steps.map((step) => step.behind));
+  if (!health.connected) showState("bad", live.instruments.length ? "NATS is away: showing what was last known" : "waiting for NATS");
+  else if (!live.price) showState("wait", "connected, no data yet");
+  else if (behind > 0) showState("warn", `catching up: ${whole(behind)} messages`);
+  else if (live.price.age_ms > HOUR_MS) showState("good", "up to date; no live source");
+  else showState("good", "live");
+}
+
+function showInstruments(live) {
+  const names = live.instruments.join(" ");
+  if (names === shown.names) return;
+  shown.names = names;
+  const options = live.instruments.map((name) => new Option(name, name, false, name === live.instrument));
+  byId("instruments").replaceChildren(...options);
+  byId("pick").hidden = options.length < 2;
+}
+
+function showFacts(live) {
+  const health = live.health;
+  const facts = [["NATS", health.connected ? "connected" : "away", health.connected ? "" : "bad"]];
+  for (const step of health.steps) {
+    const words = step.behind === 0 ? "up to date" : `${whole(step.behind)} messages behind`;
+    facts.push([step.service, step.has_begun || step.behind === 0 ? words : "has not begun", step.behind ? "warn" : ""]);
+  }
+  // Before the steps were first read nothing is known, which is not the same as nothing counted.
+  if (health.steps.length) {
+    facts.push(["ticks accepted", whole(health.accepted), ""], ["1-minute candles", whole(health.candles), ""]);
+    facts.push(["late", whole(health.late), health.late ? "warn" : ""]);
+    facts.push(["rejected", whole(health.rejected), health.rejected ? "warn" : ""]);
+    facts.push(["duplicates", whole(health.duplicate), ""]);
+  }
+  byId("facts").replaceChildren(...facts.map(([name, value, state]) => {
+    const pair = document.createElement("div");
+    const dt = document.createElement("dt");
+    const dd = document.createElement("dd");
+    dt.textContent = name;
+    dd.textContent = value;
+    dd.dataset.state = state;
+    pair.append(dt, dd);
+    return pair;
+  }));
+  byId("follow").hidden = !live.subject;
+  byId("command").textContent = live.subject ? `reporter watch ${live.subject}` : "";
+}
+
+function showPlot(version) {
+  if (version === shown.plot) return;
+  shown.plot = version;
+  byId("no-plot").hidden = version !== null;
+  byId("plot-link").hidden = version === null;
+  if (version !== null) byId("plot").src = `/plot.png?v=${version}`;
+}
+
+// ---- tables ------------------------------------------------------------------------------------------------------
+
+const EXPLAIN = {
+  hourly: "Calendar hours.",
+  daily: "UTC days.",
+  moving_average: "One hour, every 30 minutes.",
+  hour_of_day: "Closes at each UTC hour, over all days.",
+};
+
+const CANDLE_HEADINGS = ["open", "high", "low", "close", "average", "volume", "ticks", "coverage"];
+
+function showTables() {
+  const tables = shown.tables;
+  for (const tab of document.querySelectorAll("[role=tab]")) {
+    const is = tab.dataset.table === shown.table;
+    tab.setAttribute("aria-selected", String(is));
+    tab.tabIndex = is ? 0 : -1;
+    if (is) byId("panel").setAttribute("aria-labelledby", tab.id);
+  }
+  byId("explain").textContent = EXPLAIN[shown.table];
+  if (!tables) return fill(["start"], [], "No rows yet: the first window has not closed.");
+  if (shown.table === "hour_of_day") return showHours(tables.hour_of_day);
+  showCandles(tables[shown.table], shown.table === "daily" ? day : minute);
+}
+
+function showCandles(table, time) {
+  const decimals = Math.max(0, ...table.rows.flatMap((row) => [row.open, row.high, row.low, row.close].map(decimalsOf)));
+  const rows = table.rows.map((row) => [
+    time(row.start_ms) + (row.revision > 1 ? ` (revision ${row.revision})` : ""),
+    ...[row.open, row.high, row.low, row.close, row.average].map((price) => fixed(price, decimals)),
+    row.volume === null ? "" : rough(row.volume),
+    whole(row.count),
+    `${fixed(row.coverage * 100, row.coverage === 1 ? 0 : 1)} %`,
+  ]);
+  const why = table.coarse
+    ? "The ticks stand for longer spans than this window: such rows are not shown here."
+    : "No rows yet: the first window has not closed.";
+  fill(["start", ...CANDLE_HEADINGS], rows, why, (row, column) => column === 8 && table.rows[row].coverage < 1);
+}
+
+function showHours(hours) {
+  const decimals = Math.max(0, ...hours.flatMap((hour) => [decimalsOf(hour.min), decimalsOf(hour.max)]));
+  const rows = hours.map((hour) => [
+    `${two(hour.hour)}:00`,
+    ...[hour.average, hour.min, hour.max].map((price) => fixed(price, decimals)),
+    whole(hour.count),
+  ]);
+  fill(["hour", "average", "min", "max", "ticks"], rows, "No rows yet: the first hour has not closed.");
+}
+
+function fill(headings, rows, why, isPart = () => false) {
+  const cell = (kind, text) => {
+    const element = document.createElement(kind);
+    element.textContent = text;
+    return element;
+  };
+  const head = document.createElement("tr");
+  head.append(...headings.map((heading) => Object.assign(cell("th", heading), { scope: "col" })));
+  byId("columns").replaceChildren(head);
+  const body = rows.map((row, index) => {
+    const tr = document.createElement("tr");
+    tr.append(...row.map((text, column) => {
+      const td = cell("td", text);
+      if (isPart(index, column)) td.className = "part";
+      return td;
+    }));
+    return tr;
+  });
+  if (!body.length) {
+    const none = Object.assign(cell("td", why), { className: "none", colSpan: headings.length });
+    const tr = document.createElement("tr");
+    tr.append(none);
+    body.push(tr);
+    byId("columns").replaceChildren();
+  }
+  byId("rows").replaceChildren(...body);
+}
+
+// ---- the little chart --------------------------------------------------------------------------------------------
+
+function showChart(points) {
+  byId("chart").hidden = points.length < 2;
+  byId("change").hidden = points.length < 2;
+  if (points.length < 2) return;
+  const closes = points.map((point) => point.close);
+  const [low, high] = [Math.min(...closes), Math.max(...closes)];
+  const [first, last] = [points[0].end_ms, points[points.length - 1].end_ms];
+  const x = (point) => ((point.end_ms - first) / (last - first || 1)) * 600;
+  const y = (point) => 132 - ((point.close - low) / (high - low || 1)) * 124;
+  const line = points.map((point, index) => `${index ? "L" : "M"}${x(point).toFixed(1)} ${y(point).toFixed(1)}`).join("");
+  const path = (shape, name) => {
+    const element = document.createElementNS("http://www.w3.org/2000/svg", "path");
+    element.setAttribute("d", shape);
+    if (name) element.setAttribute("class", name);
+    return element;
+  };
+  byId("line").replaceChildren(path(`${line}L600 140L0 140Z`, "area"), path(line));
+  const decimals = Math.max(...closes.map(decimalsOf));
+  byId("from").textContent = minute(first);
+  byId("range").textContent = `hourly closes, ${fixed(low, decimals)} to ${fixed(high, decimals)}`;
+  byId("to").textContent = minute(last);
+  showChange(points, last);
+}
+
+function showChange(points, last) {
+  const before = points.find((point) => point.end_ms === last - 24 * HOUR_MS);
+  byId("change").hidden = !before;
+  if (!before) return;
+  const percent = (points[points.length - 1].close / before.close - 1) * 100;
+  const bold = document.createElement("b");
+  bold.textContent = `${percent < 0 ? "▼" : "▲"} ${fixed(Math.abs(percent), 2)} %`;
+  byId("change").replaceChildren(bold, " in 24 hours");
+}
+
+// ---- the loop ----------------------------------------------------------------------------------------------------
+
+async function refreshTables(live) {
+  const isOther = live.instrument !== shown.instrument;
+  const isNewer = live.version !== shown.version && Date.now() - shown.tablesAt >= TABLES_MS_MIN;
+  if (!isOther && !isNewer) return;
+  shown.tables = live.instrument ? await ask(`/tables.json${query()}`) : null;
+  shown.instrument = live.instrument;
+  shown.version = shown.tables ? shown.tables.version : live.version;
+  shown.tablesAt = Date.now();
+  showTables();
+  showChart(shown.tables ? shown.tables.chart : []);
+}
+
+async function refresh() {
+  try {
+    const live = await ask(`/live.json${query()}`);
+    showLive(live);
+    await refreshTables(live);
+  } catch {
+    showState("bad", "the reporter does not answer: showing what was last known");
+  }
+}
+
+async function run() {
+  await refresh();
+  setTimeout(run, LIVE_MS);
+}
+
+byId("instruments").addEventListener("change", (event) => { location.hash = event.target.value; });
+addEventListener("hashchange", refresh);
+
+const tabs = [...document.querySelectorAll("[role=tab]")];
+function choose(tab) {
+  shown.table = tab.dataset.table;
+  showTables();
+}
+tabs.forEach((tab, index) => {
+  tab.addEventListener("click", () => choose(tab));
+  tab.addEventListener("keydown", (event) => {
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (!step) return;
+    const next = tabs[(index + step + tabs.length) % tabs.length];
+    choose(next);
+    next.focus();
+  });
+});
+
+showTables();
+run();

@@ -1,0 +1,121 @@
+//! Fills the page's view: reads what the streams hold, then follows them.
+
+use std::time::Duration;
+
+use async_nats::connection::State;
+use bus::connect::Reminder;
+use bus::error::Disposition;
+use bus::reader::{Event, Reader, Selection};
+use bus::{Connection, Error, Kind, NatsArgs, Stream, history, subject, topology};
+use market::{Instrument, Window};
+use service::Shutdown;
+
+use super::Shared;
+use super::standing::Standing;
+use crate::view::{WINDOWS, kind_of};
+
+/// MARKET is long: of its prices only those among so many last messages are read. A replayed message holds up to 128 KiB.
+const MARKET_TAIL: u64 = 512;
+/// How often the steps' positions are read.
+const LOOK: Duration = Duration::from_secs(2);
+const RETRY: Duration = Duration::from_millis(500);
+/// Instruments whose last price is fetched in one look.
+const FETCHES_MAX: usize = 64;
+
+/// Follows until shutdown, through every outage.
+///
+/// # Errors
+/// What waiting cannot mend: credentials, permissions, another topology.
+pub(super) async fn follow(shared: &Shared, nats: &NatsArgs, shutdown: &Shutdown) -> Result<(), Error> {
+    shared.health.not_ready("waiting for the NATS server");
+    let Some(connection) = Connection::wait(nats, Some(crate::USER), shutdown).await? else { return Ok(()) };
+    shared.standing().is_connected = true;
+    shared.health.not_ready("waiting for the streams");
+    let market = required(&connection, Stream::Market).await?;
+    required(&connection, Stream::Stats).await?;
+    shared.health.not_ready("reading what is stored");
+    let prices = Selection {
+        stream: Stream::Market,
+        filters: vec![subject::of_kind(Stream::Market, Kind::Price, None)],
+        from: market.state.last_seq.saturating_sub(MARKET_TAIL).max(1),
+    };
+    let longer = WINDOWS.into_iter().filter(|&window| window != Window::Minute).map(kind_of);
+    let kinds = longer.chain([Kind::HourOfDay]);
+    let filters = kinds.map(|kind| subject::of_kind(Stream::Stats, kind, None)).collect();
+    let statistics = Selection { stream: Stream::Stats, filters, from: 1 };
+    tokio::select! {
+        never = read(shared, &connection, prices, false) => never,
+        never = read(shared, &connection, statistics, true) => never,
+        never = watch_standing(shared, &connection) => never,
+        () = shutdown.requested() => Ok(()),
+    }
+}
+
+/// Waits until a stream exists.
+async fn required(connection: &Connection, stream: Stream) -> Result<topology::StreamInfo, Error> {
+    let mut reminder = Reminder::default();
+    loop {
+        match topology::require(connection, stream).await {
+            Err(error) if error.disposition() != Disposition::Stop => reminder.warn(&error),
+            result => return result,
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+/// Reads a selection into the view, for ever. `is_tables` tells whether it changes tables; its end makes the page ready.
+async fn read(shared: &Shared, connection: &Connection, selection: Selection, is_tables: bool) -> Result<(), Error> {
+    let mut reader = Reader::start(connection, selection);
+    loop {
+        let pending = match reader.next().await? {
+            Event::Attached { pending, .. } => pending,
+            Event::Message(delivery) => {
+                // A line that cannot be shown is no reason to show nothing.
+                if let Err(error) = shared.view().apply(&delivery.subject, &delivery.payload) {
+                    tracing::warn!(%error, "a stored record is not shown");
+                }
+                if is_tables {
+                    shared.changed();
+                }
+                delivery.pending
+            }
+        };
+        if is_tables && pending == 0 {
+            shared.health.ready();
+        }
+    }
+}
+
+/// Looks again and again how the steps stand.
+async fn watch_standing(shared: &Shared, connection: &Connection) -> Result<(), Error> {
+    loop {
+        if connection.client().connection_state() == State::Connected {
+            match Standing::read(connection).await {
+                Ok(standing) => *shared.standing() = standing,
+                Err(error) => tracing::debug!(%error, "the standing of the steps is not known"),
+            }
+            if let Err(error) = fetch_prices(shared, connection).await {
+                tracing::debug!(%error, "last prices are not known");
+            }
+        } else {
+            shared.standing().is_connected = false;
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Fetches the last price of instruments that have tables but no price among MARKET's last messages.
+async fn fetch_prices(shared: &Shared, connection: &Connection) -> Result<(), Error> {
+    let unpriced = |view: &crate::view::View| -> Vec<Instrument> {
+        let without = view.instruments().filter(|(_, rows)| rows.price.is_none());
+        without.filter_map(|((coin, quote), _)| Instrument::new(coin, quote).ok()).take(FETCHES_MAX).collect()
+    };
+    let unpriced = unpriced(&shared.view());
+    for instrument in unpriced {
+        let subject = subject::of_kind(Stream::Market, Kind::Price, Some(&instrument));
+        if let Some(message) = history::last(connection, Stream::Market, &subject).await? {
+            shared.view().apply(&message.subject, &message.payload)?;
+        }
+    }
+    Ok(())
+}

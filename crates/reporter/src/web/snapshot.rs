@@ -1,0 +1,283 @@
+//! What the page is told, as JSON.
+
+use bus::Kind;
+use market::profile::HourOfDayLine;
+use market::{Candle, EventTime, Window};
+use serde::{Deserialize, Serialize};
+
+use super::standing::{Standing, StepStanding};
+use crate::picture::number;
+use crate::view::{InstrumentView, Name, View};
+
+/// Rows of a table on the page.
+const ROWS: usize = 24;
+/// Hours of the little chart.
+const CHART_HOURS: usize = 48;
+/// Most instruments to choose from; more are found by their address (`#coin/quote`).
+const INSTRUMENTS_MAX: usize = 500;
+
+/// Which instrument the page shows; the first one unless both are given.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub(super) struct Choice {
+    coin: Option<String>,
+    quote: Option<String>,
+}
+
+/// What changes all the time.
+#[derive(Debug, Serialize)]
+pub(super) struct Live {
+    /// Every instrument that has data.
+    instruments: Vec<String>,
+    /// Where its live price is published.
+    subject: Option<String>,
+    instrument: Option<String>,
+    price: Option<LivePrice>,
+    pub(super) health: HealthReport,
+    /// Changes when a table does.
+    version: u64,
+    /// Changes when the plot does; absent without a plot.
+    plot: Option<u64>,
+}
+
+#[derive(Debug, Serialize)]
+struct LivePrice {
+    close: f64,
+    event_ms: i64,
+    /// How long its span is over; never below 0.
+    age_ms: i64,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct HealthReport {
+    /// All of it as one line for people.
+    pub(super) line: String,
+    connected: bool,
+    steps: Vec<StepStanding>,
+    accepted: u64,
+    duplicate: u64,
+    late: u64,
+    rejected: u64,
+    candles: u64,
+}
+
+/// The tables of one instrument, newest rows first.
+#[derive(Debug, Serialize)]
+pub(super) struct Tables {
+    version: u64,
+    instrument: String,
+    hourly: CandleTable,
+    daily: CandleTable,
+    moving_average: CandleTable,
+    hour_of_day: Vec<Hour>,
+    /// Closes of the last hours, oldest first.
+    chart: Vec<ChartPoint>,
+}
+
+#[derive(Debug, Serialize)]
+struct CandleTable {
+    rows: Vec<CandleRow>,
+    /// Rows that are left out because their ticks stand for longer spans than the window's hop.
+    coarse: usize,
+}
+
+#[derive(Debug, Serialize)]
+struct CandleRow {
+    start_ms: i64,
+    open: f64,
+    high: f64,
+    low: f64,
+    close: f64,
+    average: f64,
+    volume: Option<f64>,
+    count: u64,
+    coverage: f64,
+    revision: u32,
+}
+
+#[derive(Debug, Serialize)]
+struct Hour {
+    hour: u8,
+    average: f64,
+    min: f64,
+    max: f64,
+    count: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct ChartPoint {
+    end_ms: i64,
+    close: f64,
+}
+
+fn chosen<'a>(view: &'a View, choice: &Choice) -> Option<(&'a Name, &'a InstrumentView)> {
+    match (&choice.coin, &choice.quote) {
+        (Some(coin), Some(quote)) => view.instruments().find(|((c, q), _)| c == coin && q == quote),
+        _ => view.instruments().next(),
+    }
+}
+
+fn name_of((coin, quote): &Name) -> String {
+    format!("{coin}/{quote}")
+}
+
+/// What changes all the time, at `now_ms`.
+pub(super) fn live(view: &View, standing: &Standing, choice: &Choice, now_ms: i64, version: u64, plot: Option<u64>) -> Live {
+    let chosen = chosen(view, choice);
+    let price = chosen.and_then(|(_, rows)| rows.price);
+    let price = price.map(|price| {
+        let known = price.event + price.grain;
+        LivePrice { close: price.close, event_ms: price.event.ms(), age_ms: (now_ms - known.ms()).max(0) }
+    });
+    let newest = view.instruments().filter_map(|(_, rows)| rows.price).max_by_key(|price| price.event);
+    let counts = &standing.counts;
+    let health = HealthReport {
+        line: health_line(standing, newest.map(|price| (price.event, now_ms - (price.event + price.grain).ms()))),
+        connected: standing.is_connected,
+        steps: standing.steps.clone(),
+        accepted: counts.accepted,
+        duplicate: counts.duplicate,
+        late: counts.late,
+        rejected: counts.rejected_total(),
+        candles: counts.candles,
+    };
+    Live {
+        instruments: view.instruments().take(INSTRUMENTS_MAX).map(|(name, _)| name_of(name)).collect(),
+        subject: chosen.map(|((coin, quote), _)| format!("live.{}.{coin}.{quote}", Kind::Price)),
+        instrument: chosen.map(|(name, _)| name_of(name)),
+        price,
+        health,
+        version,
+        plot,
+    }
+}
+
+fn health_line(standing: &Standing, newest: Option<(EventTime, i64)>) -> String {
+    let mut parts = vec![if standing.is_connected { "nats connected".to_owned() } else { "nats away".to_owned() }];
+    parts.push(match newest {
+        Some((event, age_ms)) => format!("last price {event}, {} ago", age(age_ms)),
+        None => "no price yet".to_owned(),
+    });
+    parts.extend(standing.steps.iter().map(|step| match (step.has_begun, step.behind) {
+        (_, 0) => format!("{} up to date", step.service),
+        (true, behind) => format!("{} {} messages behind", step.service, number(behind as f64, 0)),
+        (false, behind) => format!("{} has not begun, {} messages wait", step.service, number(behind as f64, 0)),
+    }));
+    if standing.steps.is_empty() {
+        parts.push("steps not known yet".to_owned());
+        return parts.join(" · ");
+    }
+    let counts = &standing.counts;
+    let counted = [("accepted", counts.accepted), ("late", counts.late), ("rejected", counts.rejected_total())];
+    parts.extend(counted.iter().map(|(name, count)| format!("{name} {}", number(*count as f64, 0))));
+    parts.join(" · ")
+}
+
+/// A length of time in its largest unit: `7 s`, `3 min`, `5 h`, `12 days`, `6 years`.
+fn age(ms: i64) -> String {
+    let seconds = ms.max(0) / 1_000;
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min", seconds / 60),
+        7_200..172_800 => format!("{} h", seconds / 3_600),
+        172_800..63_072_000 => format!("{} days", seconds / 86_400),
+        _ => format!("{} years", seconds / 31_536_000),
+    }
+}
+
+/// The tables of the chosen instrument; none when it has no data.
+pub(super) fn tables(view: &View, choice: &Choice, version: u64) -> Option<Tables> {
+    let (name, rows) = chosen(view, choice)?;
+    let mut chart: Vec<ChartPoint> = rows
+        .candles(Window::Hour)
+        .rev()
+        .filter(|candle| !candle.is_coarse())
+        .take(CHART_HOURS)
+        .map(|candle| ChartPoint { end_ms: candle.end.ms(), close: candle.close })
+        .collect();
+    chart.reverse();
+    Some(Tables {
+        version,
+        instrument: name_of(name),
+        hourly: candle_table(rows, Window::Hour),
+        daily: candle_table(rows, Window::Day),
+        moving_average: candle_table(rows, Window::HourEveryHalf),
+        hour_of_day: rows.hours().map(hour).collect(),
+        chart,
+    })
+}
+
+fn candle_table(rows: &InstrumentView, window: Window) -> CandleTable {
+    let coarse = rows.candles(window).filter(|candle| candle.is_coarse()).count();
+    let rows = rows.candles(window).rev().filter(|candle| !candle.is_coarse()).take(ROWS).map(candle_row).collect();
+    CandleTable { rows, coarse }
+}
+
+fn candle_row(candle: &Candle) -> CandleRow {
+    CandleRow {
+        start_ms: candle.start.ms(),
+        open: candle.open,
+        high: candle.high,
+        low: candle.low,
+        close: candle.close,
+        average: candle.average,
+        volume: candle.volume,
+        count: candle.count,
+        coverage: candle.coverage,
+        revision: candle.revision,
+    }
+}
+
+fn hour(row: &HourOfDayLine<'static>) -> Hour {
+    Hour { hour: row.hour, average: row.average, min: row.min, max: row.max, count: row.count }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn view() -> View {
+        let mut view = View::new(50);
+        let price = r#"{"coin":"bitcoin","quote":"usdt","event_ms":60000,"grain_ms":60000,"close":2.5,"feed_seq":1}"#;
+        view.apply("market.1.price.bitcoin.usdt", price.as_bytes()).expect("a price");
+        for (start, grain) in [(0, 60_000), (3_600_000, 60_000), (7_200_000, 86_400_000)] {
+            let candle = format!(
+                r#"{{"coin":"bitcoin","quote":"usdt","window":"1h","start_ms":{start},"end_ms":{},"close":1.0,"average":1.0,"count":1,"coverage":1.0,"grain_ms":{grain},"revision":1,"final":true,"first_seq":1,"last_seq":1}}"#,
+                start + 3_600_000
+            );
+            view.apply("stats.1.1h.bitcoin.usdt", candle.as_bytes()).expect("a candle");
+        }
+        view
+    }
+
+    #[test]
+    fn newest_rows_come_first_and_coarse_ones_are_only_counted() {
+        let tables = tables(&view(), &Choice::default(), 7).expect("an instrument");
+        let starts: Vec<_> = tables.hourly.rows.iter().map(|row| row.start_ms).collect();
+        assert_eq!((starts, tables.hourly.coarse, tables.version), (vec![3_600_000, 0], 1, 7));
+        let other = Choice { coin: Some("dogecoin".to_owned()), quote: Some("usdt".to_owned()) };
+        assert!(super::tables(&view(), &other, 7).is_none());
+    }
+
+    #[test]
+    fn a_price_ages_from_the_end_of_its_span() {
+        let live = live(&view(), &Standing::default(), &Choice::default(), 123_000, 0, None);
+        assert_eq!(live.price.map(|price| price.age_ms), Some(3_000));
+        assert_eq!(live.health.line, "nats away · last price 1970-01-01T00:01:00Z, 3 s ago · steps not known yet");
+    }
+
+    #[test]
+    fn without_data_the_page_is_told_so() {
+        let live = live(&View::new(1), &Standing::default(), &Choice::default(), 0, 0, None);
+        assert!(live.instruments.is_empty() && live.price.is_none());
+        assert!(live.health.line.contains("no price yet"));
+    }
+
+    #[test]
+    fn ages_are_told_in_their_largest_unit() {
+        let cases = [(-5, "0 s"), (119_999, "119 s"), (120_000, "2 min"), (7_200_000, "2 h"), (172_800_000, "2 days")];
+        for (ms, expected) in cases {
+            assert_eq!(age(ms), expected);
+        }
+        assert_eq!(age(5 * 31_536_000_000), "5 years");
+    }
+}

@@ -1,0 +1,127 @@
+use market::Span;
+
+use super::*;
+
+fn bitcoin() -> Instrument {
+    Instrument::new("bitcoin", "usdt").expect("valid")
+}
+
+fn tick(event: i64, close: f64) -> Tick {
+    Tick {
+        event: EventTime(event),
+        grain: Span::MINUTE,
+        id: None,
+        open: close,
+        high: close + 1.0,
+        low: close,
+        close,
+        volume: Some(2.0),
+        feed_seq: 1,
+    }
+}
+
+/// One row for each of the given (MARKET sequence, event time).
+fn rows(of: &[(u64, i64)]) -> TickRows {
+    let mut rows = TickRows::default();
+    for &(seq, event) in of {
+        rows.push(&bitcoin(), &tick(event, event as f64), seq);
+    }
+    rows
+}
+
+fn range(first: u64, last: u64) -> SeqRange {
+    SeqRange { first, last }
+}
+
+fn events(archive: &Archive, through: u64) -> Vec<i64> {
+    archive.series(&bitcoin(), through).expect("readable").ticks.iter().map(|tick| tick.event.ms()).collect()
+}
+
+#[test]
+fn ticks_come_back_in_order_of_event_time_and_none_is_lost() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut writer = ArchiveWriter::open(folder.path(), "MARKET").expect("writable");
+    assert_eq!(writer.last_seq(), None);
+    writer.append(range(3, 10), rows(&[(4, 100), (9, 300)])).expect("written");
+    // Nothing accepted in 11 to 20; a late tick afterwards, and one identity twice (after a rebuild of MARKET).
+    writer.append(range(11, 20), TickRows::default()).expect("written");
+    writer.append(range(21, 30), rows(&[(22, 200), (23, 300)])).expect("written");
+    let archive = Archive::new(folder.path());
+    assert_eq!(events(&archive, u64::MAX), [100, 200, 300, 300]);
+    assert_eq!(events(&archive, 22), [100, 200, 300]);
+    assert_eq!(archive.series(&bitcoin(), 22).expect("readable").range, Some(range(3, 22)));
+    assert_eq!(archive.last_seq().expect("readable"), Some(30));
+    assert_eq!(archive.source().expect("readable").as_deref(), Some("MARKET"));
+    let holding = Holding { ticks: 4, first: EventTime(100), last: EventTime(300) };
+    assert_eq!(archive.holdings().expect("readable"), BTreeMap::from([(bitcoin(), holding)]));
+    let nobody = archive.series(&Instrument::new("dogecoin", "usdt").expect("valid"), u64::MAX).expect("readable");
+    assert_eq!(nobody.ticks, []);
+}
+
+#[test]
+fn joining_changes_no_row_and_leaves_few_files() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut writer = ArchiveWriter::open(folder.path(), "MARKET").expect("writable");
+    let mut joined = 0;
+    for seq in 1..=40 {
+        writer.append(range(seq, seq), rows(&[(seq, seq as i64 * 10)])).expect("written");
+        joined += writer.join().expect("joined");
+    }
+    assert!(joined > 0);
+    let listing = writer.archive().list().expect("readable");
+    assert!(listing.files.len() < 10, "{listing:?}");
+    assert_eq!(listing.superseded, []);
+    assert_eq!(events(writer.archive(), u64::MAX), (1..=40).map(|seq| seq * 10).collect::<Vec<_>>());
+    assert_eq!(writer.archive().source().expect("readable").as_deref(), Some("MARKET"));
+}
+
+#[test]
+fn a_join_that_was_cut_short_is_read_once_and_cleared_away() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut writer = ArchiveWriter::open(folder.path(), "MARKET").expect("writable");
+    writer.append(range(1, 5), rows(&[(1, 100)])).expect("written");
+    writer.append(range(6, 9), rows(&[(7, 200)])).expect("written");
+    // As if killed after the joined file appeared, and again while writing the next one.
+    let whole = rows(&[(1, 100), (7, 200)]).into_batch();
+    writer.write(range(1, 9), |file| file.write(&whole)).expect("written");
+    let unfinished = folder.path().join(".ticks-10-12.parquet.tmp-1");
+    fs::write(&unfinished, b"PAR1").expect("written");
+    drop(writer);
+    assert_eq!(events(&Archive::new(folder.path()), u64::MAX), [100, 200]);
+    let writer = ArchiveWriter::open(folder.path(), "MARKET").expect("writable");
+    assert_eq!(writer.archive().list().expect("readable"), Listing { files: vec![range(1, 9)], superseded: vec![] });
+    assert_eq!(writer.last_seq(), Some(9));
+    assert!(!unfinished.exists());
+}
+
+#[test]
+fn two_writers_and_another_stream_are_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut writer = ArchiveWriter::open(folder.path(), "MARKET of May").expect("writable");
+    writer.append(range(1, 1), rows(&[(1, 1)])).expect("written");
+    let second = ArchiveWriter::open(folder.path(), "MARKET of May").expect_err("locked");
+    assert!(matches!(second, ArchiveError::Locked { .. }), "{second}");
+    assert_eq!(events(&Archive::new(folder.path()), u64::MAX), [1], "reading needs no lock");
+    drop(writer);
+    let other = ArchiveWriter::open(folder.path(), "MARKET of June").expect_err("another log");
+    assert!(matches!(other, ArchiveError::OtherSource { .. }), "{other}");
+}
+
+#[test]
+fn a_damaged_file_is_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut writer = ArchiveWriter::open(folder.path(), "MARKET").expect("writable");
+    writer.append(range(1, 9), rows(&[(1, 1), (2, 2)])).expect("written");
+    let path = folder.path().join("ticks-1-9.parquet");
+    let bytes = fs::read(&path).expect("readable");
+    fs::write(&path, &bytes[..bytes.len() / 2]).expect("written");
+    let error = writer.archive().series(&bitcoin(), u64::MAX).expect_err("cut short");
+    assert!(error.to_string().contains("ticks-1-9.parquet is damaged"), "{error}");
+}
+
+#[test]
+fn an_archive_that_was_never_written_is_empty() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let archive = Archive::new(folder.path().join("none"));
+    assert_eq!(archive.series(&bitcoin(), u64::MAX).expect("readable"), Series { ticks: vec![], range: None });
+}

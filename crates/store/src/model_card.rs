@@ -1,0 +1,253 @@
+//! `model-card.json`: what a model is, what it learned from, and how good it is beside doing nothing.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+
+use market::dataset::{Recipe, Skipped};
+use market::evaluation::Scores;
+use serde::{Deserialize, Serialize};
+
+/// What is known of a model. Two trainings on the same archive differ in `duration_ms` only.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ModelCard {
+    /// The model's id: the first 16 hexadecimal digits of the SHA-256 of its file and of this card without `model` and
+    /// `duration_ms`.
+    pub model: String,
+    /// Coin.
+    pub coin: String,
+    /// Quote currency.
+    pub quote: String,
+    /// What it predicts, and from what.
+    pub recipe: Recipe,
+    /// Length of the candles that it learned from, such as `15m`; `tick` for a recipe that works on ticks.
+    pub interval: String,
+    /// How many intervals ahead it predicts.
+    pub horizon: usize,
+    /// How rows were held out: `time`, or `random: leaks the future`.
+    pub split: String,
+    /// Threads that it was trained with: another number may round sums otherwise.
+    pub threads: usize,
+    /// Seed of the split and of the learner.
+    pub seed: u64,
+    /// How it was fitted.
+    pub parameters: Parameters,
+    /// Columns of its features, in order.
+    pub features: Vec<String>,
+    /// MARKET sequences of which its ticks were taken; absent when they are not of a stream.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sequence: Option<SequenceRange>,
+    /// Event times of its ticks.
+    pub time: TimeRange,
+    /// How many of what.
+    pub rows: Rows,
+    /// What made it.
+    pub versions: Versions,
+    /// Scores on rows that no fit and no choice has seen. Errors are in quote currency.
+    pub holdout: PartScores,
+    /// Scores of rolling-origin folds inside the training part, in order of time.
+    pub folds: Vec<FoldScores>,
+    /// Whether it beats doing nothing, in one sentence.
+    pub verdict: String,
+    /// How long the training took.
+    pub duration_ms: u64,
+}
+
+/// How a model was fitted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Parameters {
+    /// Boosting rounds of the model: as asked for, or fewer where more stopped helping inside the training part.
+    pub rounds: u32,
+    /// Boosting rounds that it might have had.
+    pub rounds_max: u32,
+    /// Most levels of a tree.
+    pub depth: u32,
+    /// How much of each tree's correction is taken over, 0 to 1.
+    pub learning_rate: f64,
+    /// Fewest rows on either side of a cut.
+    pub leaf_rows_min: u32,
+    /// The objective, in XGBoost's words.
+    pub objective: String,
+    /// How cuts are found, in XGBoost's words.
+    pub tree_method: String,
+    /// Share of the rows held out.
+    pub holdout: f64,
+    /// For recipes that count time from a beginning: the beginning.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin_ms: Option<i64>,
+}
+
+/// Stream sequences, both included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SequenceRange {
+    /// First one.
+    pub first: u64,
+    /// Last one.
+    pub last: u64,
+}
+
+/// Event times, in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimeRange {
+    /// Event time of the first tick.
+    pub first_ms: i64,
+    /// Event time of the last tick.
+    pub last_ms: i64,
+    /// When the first prediction of the holdout is made.
+    pub holdout_from_ms: i64,
+}
+
+/// How many of what a training had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rows {
+    /// Ticks of the instrument.
+    pub ticks: usize,
+    /// Candles made of them; equal to the ticks for a recipe that works on ticks.
+    pub candles: usize,
+    /// Rows that the model was fitted to.
+    pub train: usize,
+    /// Rows held out.
+    pub holdout: usize,
+    /// Rows left out between the two, so that no training row's truth reaches into the holdout.
+    pub purged: usize,
+    /// Candles that gave no row, by cause.
+    pub skipped: Skipped,
+}
+
+/// What made a model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Versions {
+    /// This project's.
+    pub candlewire: String,
+    /// The learner's library.
+    pub xgboost: String,
+    /// The layout of this card.
+    pub card: u32,
+}
+
+/// Scores of one part, with the coverage of its intervals.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PartScores {
+    /// Scores of the model and of the last price.
+    #[serde(flatten)]
+    pub scores: Scores,
+    /// Share of the truths inside the interval, by its level in percent: `{"50":…,"80":…,"90":…,"95":…}`.
+    pub coverage: BTreeMap<String, f64>,
+}
+
+/// Scores of one fold.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FoldScores {
+    /// The fold's number, from 1.
+    pub fold: usize,
+    /// Rows that its model was fitted to.
+    pub train_rows: usize,
+    /// Boosting rounds of its model.
+    pub rounds: u32,
+    /// When its first prediction is made.
+    pub from_ms: i64,
+    /// When the truth of its last prediction is known.
+    pub to_ms: i64,
+    /// How good its model was.
+    #[serde(flatten)]
+    pub part: PartScores,
+}
+
+/// Why a model card cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelCardError {
+    /// The file system refused.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// Not a model card.
+    #[error("not a model card: {0}")]
+    Json(#[from] serde_json::Error),
+}
+
+impl ModelCard {
+    /// The card as JSON, for people and programs, with a line end.
+    ///
+    /// # Panics
+    /// Never: every key of the card is text.
+    pub fn to_json(&self) -> Vec<u8> {
+        let mut json = serde_json::to_vec_pretty(self).expect("a card has only keys of text");
+        json.push(b'\n');
+        json
+    }
+
+    /// Reads a card.
+    ///
+    /// # Errors
+    /// When the file is missing or holds something else.
+    pub fn read(path: &Path) -> Result<Self, ModelCardError> {
+        Ok(serde_json::from_slice(&std::fs::read(path)?)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn part() -> PartScores {
+        let scores = Scores {
+            rows: 2,
+            r2: Some(0.5),
+            r2_return: None,
+            rmse: 1.0,
+            mae: 1.0,
+            baseline_r2: Some(0.25),
+            baseline_rmse: 2.0,
+            baseline_mae: 2.0,
+            skill: Some(0.5),
+            direction_hit_rate: Some(1.0),
+        };
+        PartScores { scores, coverage: BTreeMap::from([("90".to_owned(), 0.91)]) }
+    }
+
+    fn card() -> ModelCard {
+        ModelCard {
+            model: "4be1c1f02b6f2a07".to_owned(),
+            coin: "bitcoin".to_owned(),
+            quote: "usdt".to_owned(),
+            recipe: Recipe::Returns,
+            interval: "15m".to_owned(),
+            horizon: 1,
+            split: "time".to_owned(),
+            threads: 2,
+            seed: 42,
+            parameters: Parameters {
+                rounds: 7,
+                rounds_max: 300,
+                depth: 3,
+                learning_rate: 0.05,
+                leaf_rows_min: 20,
+                objective: "reg:squarederror".to_owned(),
+                tree_method: "hist".to_owned(),
+                holdout: 0.2,
+                origin_ms: None,
+            },
+            features: vec!["return_1".to_owned()],
+            sequence: Some(SequenceRange { first: 1, last: 90 }),
+            time: TimeRange { first_ms: 1, last_ms: 2, holdout_from_ms: 2 },
+            rows: Rows { ticks: 9, candles: 9, train: 5, holdout: 2, purged: 1, skipped: Skipped::default() },
+            versions: Versions { candlewire: "0.1.0".to_owned(), xgboost: "3.4.1".to_owned(), card: 1 },
+            holdout: part(),
+            folds: vec![FoldScores { fold: 1, train_rows: 3, rounds: 7, from_ms: 1, to_ms: 2, part: part() }],
+            verdict: "it does".to_owned(),
+            duration_ms: 12,
+        }
+    }
+
+    #[test]
+    fn a_card_comes_back_as_it_was_with_scores_where_readers_look() {
+        let json = card().to_json();
+        assert_eq!(serde_json::from_slice::<ModelCard>(&json).expect("a card"), card());
+        let value: serde_json::Value = serde_json::from_slice(&json).expect("json");
+        assert_eq!(value["recipe"], "returns");
+        assert_eq!(value["holdout"]["rmse"], 1.0);
+        assert_eq!(value["holdout"]["coverage"]["90"], 0.91);
+        assert_eq!(value["folds"][0]["baseline_rmse"], 2.0);
+        // What is undefined is absent, not null.
+        assert!(!value["holdout"].as_object().expect("scores").contains_key("r2_return"));
+    }
+}

@@ -1,0 +1,274 @@
+//! Ticks as columns of an archive file, and back.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, Float64Builder, Int64Builder, PrimitiveArray, RecordBatch,
+    StringArray, StringDictionaryBuilder, TimestampMillisecondBuilder, UInt64Builder,
+};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Float64Type, Int32Type, Int64Type, TimestampMillisecondType, UInt64Type};
+use arrow::error::ArrowError;
+use market::{EventTime, Instrument, Span, Tick};
+
+use crate::schema;
+
+/// Rows of an archive file to be, in columns.
+pub struct TickRows {
+    coin: StringDictionaryBuilder<Int32Type>,
+    quote: StringDictionaryBuilder<Int32Type>,
+    event: TimestampMillisecondBuilder,
+    grain: Int64Builder,
+    id: UInt64Builder,
+    open: Float64Builder,
+    high: Float64Builder,
+    low: Float64Builder,
+    close: Float64Builder,
+    volume: Float64Builder,
+    feed_seq: Int64Builder,
+    market_seq: Int64Builder,
+    len: usize,
+}
+
+impl Default for TickRows {
+    fn default() -> Self {
+        Self {
+            coin: StringDictionaryBuilder::new(),
+            quote: StringDictionaryBuilder::new(),
+            event: TimestampMillisecondBuilder::new().with_data_type(schema::timestamp_type()),
+            grain: Int64Builder::new(),
+            id: UInt64Builder::new(),
+            open: Float64Builder::new(),
+            high: Float64Builder::new(),
+            low: Float64Builder::new(),
+            close: Float64Builder::new(),
+            volume: Float64Builder::new(),
+            feed_seq: Int64Builder::new(),
+            market_seq: Int64Builder::new(),
+            len: 0,
+        }
+    }
+}
+
+impl TickRows {
+    /// Adds a tick that the MARKET message `market_seq` accepted.
+    ///
+    /// # Panics
+    /// When a sequence is above 2^63, which no stream reaches.
+    pub fn push(&mut self, instrument: &Instrument, tick: &Tick, market_seq: u64) {
+        const SEQUENCE: &str = "a stream's sequences fit 63 bits";
+        self.coin.append_value(instrument.coin());
+        self.quote.append_value(instrument.quote());
+        self.event.append_value(tick.event.ms());
+        self.grain.append_value(tick.grain.ms());
+        self.id.append_option(tick.id);
+        // A quote has one price. Three more copies of it would take more room than all the rest of the row.
+        let unless_quote = |price: f64| (!is_quote(tick)).then_some(price);
+        self.open.append_option(unless_quote(tick.open));
+        self.high.append_option(unless_quote(tick.high));
+        self.low.append_option(unless_quote(tick.low));
+        self.close.append_value(tick.close);
+        self.volume.append_option(tick.volume);
+        self.feed_seq.append_value(i64::try_from(tick.feed_seq).expect(SEQUENCE));
+        self.market_seq.append_value(i64::try_from(market_seq).expect(SEQUENCE));
+        self.len += 1;
+    }
+
+    /// Rows so far.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are no rows.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The rows as a batch of [`schema::ticks`].
+    ///
+    /// # Panics
+    /// Never: every row has a value in every column.
+    pub fn into_batch(mut self) -> RecordBatch {
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(self.coin.finish()),
+            Arc::new(self.quote.finish()),
+            Arc::new(self.event.finish()),
+            Arc::new(self.grain.finish()),
+            Arc::new(self.id.finish()),
+            Arc::new(self.open.finish()),
+            Arc::new(self.high.finish()),
+            Arc::new(self.low.finish()),
+            Arc::new(self.close.finish()),
+            Arc::new(self.volume.finish()),
+            Arc::new(self.feed_seq.finish()),
+            Arc::new(self.market_seq.finish()),
+        ];
+        RecordBatch::try_new(schema::ticks(), columns).expect("columns are built by the schema")
+    }
+}
+
+/// Whether a tick is a quote: one price, and no volume. A recorded candle in which the price stood still has a volume,
+/// if only 0, and keeps all its columns.
+fn is_quote(tick: &Tick) -> bool {
+    tick.volume.is_none() && tick.open == tick.close && tick.high == tick.close && tick.low == tick.close
+}
+
+/// Calls `each` for every row of a batch of archived ticks, with its instrument and MARKET sequence.
+///
+/// # Errors
+/// When a column is missing, of another kind, or holds what no archived tick can.
+pub fn for_each_tick(batch: &RecordBatch, mut each: impl FnMut(&Instrument, Tick, u64)) -> Result<(), ArrowError> {
+    let names =
+        [required(batch, schema::COIN, &schema::name_type())?, required(batch, schema::QUOTE, &schema::name_type())?];
+    let event = required(batch, schema::EVENT, &schema::timestamp_type())?;
+    let grain = required(batch, schema::GRAIN, &DataType::Int64)?;
+    let id = column(batch, schema::ID, &DataType::UInt64)?;
+    let open = column(batch, schema::OPEN, &DataType::Float64)?;
+    let high = column(batch, schema::HIGH, &DataType::Float64)?;
+    let low = column(batch, schema::LOW, &DataType::Float64)?;
+    let close = required(batch, schema::CLOSE, &DataType::Float64)?;
+    let volume = column(batch, schema::VOLUME, &DataType::Float64)?;
+    let feed_seq = required(batch, schema::FEED_SEQ, &DataType::Int64)?;
+    let market_seq = required(batch, schema::MARKET_SEQ, &DataType::Int64)?;
+
+    let event = event.as_primitive::<TimestampMillisecondType>().values();
+    let [grain, feed_seq, market_seq] =
+        [&grain, &feed_seq, &market_seq].map(|column| column.as_primitive::<Int64Type>().values());
+    let close = close.as_primitive::<Float64Type>().values();
+    let [open, high, low, volume] = [&open, &high, &low, &volume].map(|column| column.as_primitive::<Float64Type>());
+    let id = id.as_primitive::<UInt64Type>();
+    let mut instruments = Instruments::new(&names);
+    for row in 0..batch.num_rows() {
+        let close = close[row];
+        let tick = Tick {
+            event: EventTime(event[row]),
+            grain: Span(grain[row]),
+            id: value(id, row),
+            open: value(open, row).unwrap_or(close),
+            high: value(high, row).unwrap_or(close),
+            low: value(low, row).unwrap_or(close),
+            close,
+            volume: value(volume, row),
+            feed_seq: feed_seq[row] as u64,
+        };
+        each(instruments.of(row)?, tick, market_seq[row] as u64);
+    }
+    Ok(())
+}
+
+/// A column as the type that we write. Another program may have rewritten the file with plain text or other integers:
+/// still the same ticks.
+fn column(batch: &RecordBatch, name: &str, data_type: &DataType) -> Result<ArrayRef, ArrowError> {
+    let column = batch.column_by_name(name).ok_or_else(|| ArrowError::SchemaError(format!("no column {name}")))?;
+    if column.data_type() == data_type { Ok(Arc::clone(column)) } else { cast(column, data_type) }
+}
+
+fn required(batch: &RecordBatch, name: &str, data_type: &DataType) -> Result<ArrayRef, ArrowError> {
+    let column = column(batch, name, data_type)?;
+    if column.null_count() > 0 {
+        return Err(ArrowError::SchemaError(format!("a null in column {name}, where no archived tick has one")));
+    }
+    Ok(column)
+}
+
+fn value<T: ArrowPrimitiveType>(column: &PrimitiveArray<T>, row: usize) -> Option<T::Native> {
+    column.is_valid(row).then(|| column.value(row))
+}
+
+/// The instruments of a batch's rows. Rows of one instrument mostly follow each other.
+struct Instruments<'a> {
+    coin_keys: &'a [i32],
+    quote_keys: &'a [i32],
+    coins: &'a StringArray,
+    quotes: &'a StringArray,
+    last: Option<(i32, i32, Instrument)>,
+}
+
+impl<'a> Instruments<'a> {
+    fn new(names: &'a [ArrayRef; 2]) -> Self {
+        let [coin, quote] = names.each_ref().map(|names| names.as_dictionary::<Int32Type>());
+        Self {
+            coin_keys: coin.keys().values(),
+            quote_keys: quote.keys().values(),
+            coins: coin.values().as_string(),
+            quotes: quote.values().as_string(),
+            last: None,
+        }
+    }
+
+    fn of(&mut self, row: usize) -> Result<&Instrument, ArrowError> {
+        let (coin, quote) = (self.coin_keys[row], self.quote_keys[row]);
+        let same = self.last.take().filter(|last| (last.0, last.1) == (coin, quote));
+        let (coin_name, quote_name) = (self.coins.value(coin as usize), self.quotes.value(quote as usize));
+        let last = match same {
+            Some(last) => last,
+            None => {
+                let instrument = Instrument::new(coin_name, quote_name);
+                (coin, quote, instrument.map_err(|error| ArrowError::ExternalError(error.into()))?)
+            }
+        };
+        Ok(&self.last.insert(last).2)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn any_tick() -> impl Strategy<Value = Tick> {
+        let prices = prop::array::uniform4(1e-12..1e15_f64);
+        let volume = prop::option::of(prop_oneof![Just(0.0), 1e-9..1e21_f64]);
+        let quote = prop::bool::ANY;
+        (0_i64..4_000_000_000_000, 1_i64..100_000_000, prop::option::of(any::<u64>()), prices, volume, quote).prop_map(
+            |(event, grain, id, [open, high, low, close], volume, quote)| {
+                let [open, high, low] = [open, high, low].map(|price| if quote { close } else { price });
+                let (event, grain) = (EventTime(event), Span(grain));
+                Tick { event, grain, id, open, high, low, close, volume, feed_seq: 7 }
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn every_tick_comes_back_as_it_was(ticks in prop::collection::vec((any_tick(), 0_usize..3, 1_u64..1 << 62), 0..40)) {
+            let instruments = [("bitcoin", "usd"), ("ethereum", "usd"), ("bitcoin", "eur")]
+                .map(|(coin, quote)| Instrument::new(coin, quote).expect("valid"));
+            let mut rows = TickRows::default();
+            for (tick, instrument, market_seq) in &ticks {
+                rows.push(&instruments[*instrument], tick, *market_seq);
+            }
+            prop_assert_eq!(rows.len(), ticks.len());
+            let mut back = Vec::new();
+            for_each_tick(&rows.into_batch(), |instrument, tick, market_seq| back.push((instrument.clone(), tick, market_seq)))
+                .expect("our own columns");
+            let expected: Vec<_> = ticks.into_iter().map(|(tick, idx, seq)| (instruments[idx].clone(), tick, seq)).collect();
+            prop_assert_eq!(back, expected);
+        }
+    }
+
+    #[test]
+    fn a_quote_stores_one_price_and_a_still_candle_four() {
+        let instrument = Instrument::new("bitcoin", "usd").expect("valid");
+        let quote = Tick {
+            event: EventTime(0),
+            grain: Span::MINUTE,
+            id: None,
+            open: 5.0,
+            high: 5.0,
+            low: 5.0,
+            close: 5.0,
+            volume: None,
+            feed_seq: 1,
+        };
+        let mut rows = TickRows::default();
+        rows.push(&instrument, &quote, 1);
+        rows.push(&instrument, &Tick { volume: Some(0.0), ..quote }, 2);
+        let batch = rows.into_batch();
+        for column in [schema::OPEN, schema::HIGH, schema::LOW] {
+            let column = batch.column_by_name(column).expect("a column");
+            assert_eq!((column.is_null(0), column.is_null(1)), (true, false));
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! MARKET → archive: every accepted tick as Parquet, exactly once.
+//!
+//! The archive's own last sequence is the position: reading goes on behind it, and a file appears whole or not at all.
+
+use std::path::Path;
+
+use anyhow::{Context, anyhow};
+use bus::Connection;
+use bus::reader::{Delivery, Event, Reader, Selection};
+use bus::subject::{self, Kind};
+use bus::topology::{Stream, StreamInfo};
+use market::tick::PriceLine;
+use market::{EventTime, Instrument};
+use service::{Code, WithCode};
+use store::archive::{Archive, ArchiveError, ArchiveWriter};
+use store::listing::SeqRange;
+use store::ticks::TickRows;
+
+/// Rows that are kept in memory before they become a file, whatever the time: about 60 MB.
+pub const FILE_ROWS_MAX: usize = 500_000;
+
+/// What bringing an archive up to date came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Archived {
+    /// Ticks that were new.
+    pub ticks: u64,
+    /// MARKET sequence that the archive reaches; None when MARKET never held anything.
+    pub last_seq: Option<u64>,
+}
+
+/// A tick's whereabouts in event time, for whoever waits for event time to pass.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Seen {
+    /// Whose tick.
+    pub instrument: Instrument,
+    /// Its event time.
+    pub event: EventTime,
+}
+
+/// Turns messages of MARKET into archive files.
+pub struct Archiver {
+    /// Lent to a blocking thread while a file is written.
+    writer: Option<ArchiveWriter>,
+    rows: TickRows,
+    /// When the MARKET stream was created: which one it is.
+    source: String,
+    /// First sequence that no file has looked at.
+    next: u64,
+    /// Ticks that came since the start.
+    ticks: u64,
+}
+
+impl Archiver {
+    /// Takes the archive in `folder` for writing what the MARKET stream holds.
+    ///
+    /// # Errors
+    /// When the archive is another process's, damaged, or of another stream, or MARKET no longer holds what would have
+    /// to come next.
+    pub fn open(folder: &Path, market: &StreamInfo) -> anyhow::Result<Self> {
+        let writer = ArchiveWriter::open(folder, &market.created)?;
+        let next = writer.last_seq().map_or(market.state.first_seq.max(1), |last| last + 1);
+        let source = market.created.clone();
+        let archiver = Self { writer: Some(writer), rows: TickRows::default(), source, next, ticks: 0 };
+        archiver.check(market).with_context(|| format!("the archive {}", folder.display()))?;
+        Ok(archiver)
+    }
+
+    /// Checks that MARKET is the stream that is being archived, and still holds what comes next.
+    ///
+    /// # Errors
+    /// When it is another one (exit code 3), or began anew behind where the archive ends.
+    pub fn check(&self, market: &StreamInfo) -> anyhow::Result<()> {
+        let archived = self.next - 1;
+        let (first, last) = (market.state.first_seq, market.state.last_seq);
+        if market.created != self.source || archived > last {
+            let error = anyhow!(
+                "it reaches sequence {archived} of the MARKET stream of {}, but there is one of {} that ends at {last}: \
+                 restore MARKET, or archive into another folder with --archive",
+                self.source,
+                market.created
+            );
+            return Err(error).exit_code(Code::Server);
+        }
+        anyhow::ensure!(
+            first <= self.next,
+            "it ends at MARKET sequence {archived}, but MARKET now begins at {first}: what lies between is gone; archive \
+             into another folder with --archive and keep this one as it is"
+        );
+        Ok(())
+    }
+
+    /// What to read: all accepted ticks that are not archived yet.
+    pub fn selection(&self) -> Selection {
+        Selection {
+            stream: Stream::Market,
+            filters: vec![subject::of_kind(Stream::Market, Kind::Price, None)],
+            from: self.next,
+        }
+    }
+
+    /// Rows that are in no file yet.
+    pub fn waiting(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Takes the ticks of a message, and tells of each in order.
+    ///
+    /// # Errors
+    /// When a line is not a price: MARKET holds only what was validated.
+    pub fn absorb(&mut self, delivery: &Delivery, mut seen: impl FnMut(Seen)) -> anyhow::Result<()> {
+        for (line, bytes) in bus::codec::lines(&delivery.payload) {
+            let place = || format!("cannot read line {line} of MARKET message {}", delivery.seq);
+            let price: PriceLine<'_> = serde_json::from_slice(bytes).with_context(place)?;
+            let instrument = Instrument::new(&price.coin, &price.quote).with_context(place)?;
+            let tick = price.tick();
+            self.rows.push(&instrument, &tick, delivery.seq);
+            self.ticks += 1;
+            seen(Seen { instrument, event: tick.event });
+        }
+        Ok(())
+    }
+
+    /// Makes a file of all that was taken, as everything that MARKET accepted up to sequence `through`. Synced when this
+    /// returns. Nothing happens when a file already reaches as far.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub async fn write(&mut self, through: u64) -> anyhow::Result<()> {
+        if through < self.next {
+            return Ok(());
+        }
+        let mut writer = self.writer.take().context("the archive is being written already")?;
+        let rows = std::mem::take(&mut self.rows);
+        let range = SeqRange { first: self.next, last: through };
+        let written = tokio::task::spawn_blocking(move || {
+            let ticks = rows.len();
+            writer.append(range, rows)?;
+            tracing::debug!(ticks, first = range.first, last = range.last, "archive file written");
+            writer.join()?;
+            Ok::<_, ArchiveError>(writer)
+        });
+        self.writer = Some(written.await??);
+        self.next = through + 1;
+        Ok(())
+    }
+
+    /// MARKET sequence that the archive's files reach; None before the first one.
+    pub fn last_seq(&self) -> Option<u64> {
+        self.writer.as_ref().and_then(ArchiveWriter::last_seq)
+    }
+}
+
+/// Archives what MARKET holds now.
+///
+/// # Errors
+/// As [`Archiver::open`], and whatever reading and writing can meet.
+pub async fn bring_up_to_date(connection: &Connection, folder: &Path) -> anyhow::Result<Archived> {
+    let market = bus::topology::require(connection, Stream::Market).await?;
+    let mut archiver = Archiver::open(folder, &market)?;
+    let end = market.state.last_seq;
+    let mut reader = Reader::start(connection, archiver.selection());
+    loop {
+        let pending = match reader.next().await? {
+            Event::Attached { pending, .. } => pending,
+            Event::Message(delivery) if delivery.seq > end => break,
+            Event::Message(delivery) => {
+                archiver.absorb(&delivery, drop)?;
+                if archiver.waiting() >= FILE_ROWS_MAX {
+                    archiver.write(delivery.seq).await?;
+                }
+                delivery.pending
+            }
+        };
+        if pending == 0 {
+            break;
+        }
+    }
+    archiver.write(end).await?;
+    tracing::info!(ticks = archiver.ticks, last_seq = end, archive = %folder.display(), "archive is up to date");
+    Ok(Archived { ticks: archiver.ticks, last_seq: archiver.last_seq() })
+}
+
+/// The instrument that was named, or the archive's only one.
+///
+/// # Errors
+/// When the archive holds several, none, or cannot be read.
+pub fn choose_instrument(archive: &Archive, named: Option<Instrument>) -> anyhow::Result<Instrument> {
+    if let Some(named) = named {
+        return Ok(named);
+    }
+    let held = archive.holdings()?;
+    let names: Vec<_> = held.keys().map(ToString::to_string).collect();
+    match held.into_keys().next() {
+        None => {
+            Err(anyhow!("the archive {} holds no ticks", archive.folder().display())).exit_code(Code::NotEnoughData)
+        }
+        Some(only) if names.len() == 1 => Ok(only),
+        Some(_) => {
+            let error = anyhow!("the archive holds {}: choose one with --coin and --quote", names.join(", "));
+            Err(error).exit_code(Code::BadConfig)
+        }
+    }
+}

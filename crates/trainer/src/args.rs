@@ -1,0 +1,290 @@
+//! What can be asked for on the command line, and what it comes to.
+
+use std::path::PathBuf;
+
+use anyhow::bail;
+use market::dataset::Recipe;
+use market::{Instrument, Span};
+
+use crate::booster::{Boosting, Start};
+use crate::candles::Interval;
+use crate::fit::Split;
+use crate::learn::LearnConfig;
+
+/// Keeps accepted ticks as Parquet, trains on them, and says how good the model is beside doing nothing.
+#[derive(Debug, clap::Parser)]
+#[command(name = "trainer", version)]
+pub struct Args {
+    /// How it logs.
+    #[command(flatten)]
+    pub telemetry: service::TelemetryArgs,
+
+    /// Where NATS is.
+    #[command(flatten)]
+    pub nats: bus::NatsArgs,
+
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+impl service::Program for Args {
+    fn telemetry(&self) -> &service::TelemetryArgs {
+        &self.telemetry
+    }
+}
+
+/// What the trainer can do.
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// Bring the Parquet archive of accepted ticks up to date with MARKET, then stop
+    Archive(ArchiveArgs),
+    /// Bring the archive up to date if a server answers, then train one model on it and print how good it is
+    Train(TrainArgs),
+    /// Run as a service: archive continuously, and train whenever event time says so
+    Run(RunArgs),
+}
+
+/// Flags of `archive`, and of everything that reads the archive.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ArchiveArgs {
+    /// Folder of the archive, made if need be
+    #[arg(long, env = "CANDLEWIRE_ARCHIVE", default_value = "out/archive", value_name = "DIR")]
+    pub archive: PathBuf,
+}
+
+/// Flags of `train`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct TrainArgs {
+    /// Where the ticks are.
+    #[command(flatten)]
+    pub archive: ArchiveArgs,
+
+    /// Use the archive as it stands, without asking a server
+    #[arg(long)]
+    pub offline: bool,
+
+    /// Folder for predictions.parquet, its zip, model.ubj and model-card.json, made if need be
+    #[arg(long, env = "CANDLEWIRE_OUT", default_value = "out", value_name = "DIR")]
+    pub out: PathBuf,
+
+    /// Whose ticks.
+    #[command(flatten)]
+    pub instrument: InstrumentArgs,
+
+    /// What to learn.
+    #[command(flatten)]
+    pub learn: LearnArgs,
+}
+
+/// Flags of `run`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct RunArgs {
+    /// Where the ticks go.
+    #[command(flatten)]
+    pub archive: ArchiveArgs,
+
+    /// Where its health can be asked.
+    #[command(flatten)]
+    pub health: service::HealthArgs,
+
+    /// Train when event time passes a multiple of this, such as 24h
+    #[arg(long, env = "CANDLEWIRE_EVERY", default_value = "24h", value_name = "SPAN", value_parser = parse_span)]
+    pub every: Span,
+
+    /// Write an archive file after at most this much time, such as 60s
+    #[arg(long, env = "CANDLEWIRE_ARCHIVE_EVERY", default_value = "60s", value_name = "SPAN", value_parser = parse_span)]
+    pub archive_every: Span,
+
+    /// Also write the newest model's files to this folder
+    #[arg(long, env = "CANDLEWIRE_OUT", value_name = "DIR")]
+    pub out: Option<PathBuf>,
+
+    /// Whose ticks.
+    #[command(flatten)]
+    pub instrument: InstrumentArgs,
+
+    /// What to learn.
+    #[command(flatten)]
+    pub learn: LearnArgs,
+}
+
+/// Flags that name an instrument.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct InstrumentArgs {
+    /// Coin, such as bitcoin; with --quote. By default what there is: `train` wants exactly one, `run` trains each
+    #[arg(long, env = "CANDLEWIRE_COIN", requires = "quote")]
+    pub coin: Option<String>,
+
+    /// Quote currency, such as usdt
+    #[arg(long, env = "CANDLEWIRE_QUOTE", requires = "coin")]
+    pub quote: Option<String>,
+}
+
+impl InstrumentArgs {
+    /// The instrument that was named, if one was.
+    ///
+    /// # Errors
+    /// When the name cannot be one.
+    pub fn instrument(&self) -> anyhow::Result<Option<Instrument>> {
+        let named = self.coin.as_deref().zip(self.quote.as_deref());
+        Ok(named.map(|(coin, quote)| Instrument::new(coin, quote)).transpose()?)
+    }
+}
+
+/// Flags that say what is learned, and how.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Learning")]
+pub struct LearnArgs {
+    /// What is predicted from what: `returns` (the next log return from trailing returns, volatility, range, volume and
+    /// time) or `calendar` (each tick's price from its time alone, as the original program did)
+    #[arg(long, env = "CANDLEWIRE_RECIPE", default_value = "returns")]
+    pub recipe: Recipe,
+
+    /// Length of the candles: 1m, 5m, 15m, 1h, 1d, or auto for the longest that gives 2,000 candles
+    #[arg(long, env = "CANDLEWIRE_INTERVAL", default_value = "auto")]
+    pub interval: Interval,
+
+    /// How many intervals ahead to predict
+    #[arg(long, env = "CANDLEWIRE_HORIZON", default_value = "1", value_parser = clap::value_parser!(u16).range(1..))]
+    pub horizon: u16,
+
+    /// How rows are held out
+    #[arg(long, env = "CANDLEWIRE_SPLIT", value_enum, default_value = "time")]
+    pub split: Split,
+
+    /// Seed of the random split and of the learner
+    #[arg(long, env = "CANDLEWIRE_SEED", default_value = "42", value_parser = clap::value_parser!(u32))]
+    pub seed: u32,
+
+    /// Share of the rows that is held out, such as 0.2
+    #[arg(long, env = "CANDLEWIRE_HOLDOUT", default_value = "0.2", value_parser = parse_share)]
+    pub holdout: f64,
+
+    /// Rolling-origin folds inside the training part (split by time)
+    #[arg(long, env = "CANDLEWIRE_FOLDS", default_value = "5", value_parser = clap::value_parser!(u16).range(..=100))]
+    pub folds: u16,
+
+    /// Most boosting rounds [default: 100 for calendar, 300 for returns, which stops earlier when more do not help]
+    #[arg(long, env = "CANDLEWIRE_ROUNDS", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub rounds: Option<u32>,
+
+    /// Most levels of a tree [default: 5 for calendar, 3 for returns]
+    #[arg(long, env = "CANDLEWIRE_DEPTH", value_parser = clap::value_parser!(u32).range(1..=20))]
+    pub depth: Option<u32>,
+
+    /// How much of each tree's correction is taken over [default: 0.1 for calendar, 0.05 for returns]
+    #[arg(long, env = "CANDLEWIRE_LEARNING_RATE", value_parser = parse_rate)]
+    pub learning_rate: Option<f64>,
+
+    /// Threads of the learner; part of a model's identity, because sums over other threads may round otherwise
+    #[arg(long, env = "CANDLEWIRE_THREADS", default_value = "2", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub threads: u16,
+}
+
+impl LearnArgs {
+    /// What these flags come to for an instrument.
+    ///
+    /// # Errors
+    /// When they contradict each other.
+    pub fn config(&self, instrument: Instrument) -> anyhow::Result<LearnConfig> {
+        let defaults = match self.recipe {
+            // The original's protocol.
+            Recipe::Calendar => Defaults { rounds: 100, depth: 5, rate: 0.1, leaf_rows_min: 1, start: Start::Mean },
+            // Returns are nearly all noise: small trees, small steps, and leaves of many rows.
+            Recipe::Returns => Defaults { rounds: 300, depth: 3, rate: 0.05, leaf_rows_min: 20, start: Start::Zero },
+        };
+        if self.recipe == Recipe::Calendar && (self.horizon != 1 || self.interval != Interval::Auto) {
+            bail!("--recipe calendar predicts tick by tick: it has no --horizon and no --interval");
+        }
+        Ok(LearnConfig {
+            instrument,
+            recipe: self.recipe,
+            interval: self.interval,
+            horizon: usize::from(self.horizon),
+            split: self.split,
+            holdout: self.holdout,
+            folds: usize::from(self.folds),
+            boosting: Boosting {
+                rounds_max: self.rounds.unwrap_or(defaults.rounds),
+                depth: self.depth.unwrap_or(defaults.depth),
+                learning_rate: self.learning_rate.unwrap_or(defaults.rate),
+                leaf_rows_min: defaults.leaf_rows_min,
+                start: defaults.start,
+                seed: u64::from(self.seed),
+                threads: usize::from(self.threads),
+            },
+        })
+    }
+}
+
+/// How a recipe is fitted unless flags say otherwise.
+struct Defaults {
+    rounds: u32,
+    depth: u32,
+    rate: f64,
+    leaf_rows_min: u32,
+    start: Start,
+}
+
+fn parse_span(text: &str) -> Result<Span, String> {
+    let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    match i64::try_from(duration.as_millis()) {
+        Ok(ms) if ms >= 1_000 => Ok(Span(ms)),
+        _ => Err("at least one second".to_owned()),
+    }
+}
+
+fn parse_share(text: &str) -> Result<f64, String> {
+    let within = |share: &f64| (0.01..=0.9).contains(share);
+    text.parse().ok().filter(within).ok_or_else(|| "a share from 0.01 to 0.9".to_owned())
+}
+
+fn parse_rate(text: &str) -> Result<f64, String> {
+    let within = |rate: &f64| *rate > 0.0 && *rate <= 1.0;
+    text.parse().ok().filter(within).ok_or_else(|| "above 0, at most 1".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, Parser};
+
+    use super::*;
+
+    fn learn(flags: &[&str]) -> anyhow::Result<LearnConfig> {
+        let args =
+            Args::try_parse_from([&["trainer", "train", "--coin", "bitcoin", "--quote", "usd"], flags].concat())?;
+        let Command::Train(train) = args.command else { panic!("train was asked for") };
+        train.learn.config(train.instrument.instrument()?.expect("it was named"))
+    }
+
+    #[test]
+    fn flags_are_well_formed() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn each_recipe_has_its_own_defaults_and_flags_go_before_them() {
+        let returns = learn(&[]).expect("valid");
+        assert_eq!((returns.recipe, returns.split, returns.folds), (Recipe::Returns, Split::Time, 5));
+        let calendar = learn(&["--recipe", "calendar", "--split", "random", "--depth", "7"]).expect("valid");
+        let boosting = calendar.boosting;
+        assert_eq!((boosting.rounds_max, boosting.depth, boosting.learning_rate, boosting.seed), (100, 7, 0.1, 42));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        for bad in [
+            vec!["--holdout", "1.5"],
+            vec!["--holdout", "NaN"],
+            vec!["--learning-rate", "0"],
+            vec!["--horizon", "0"],
+            vec!["--interval", "2m"],
+            vec!["--interval", "1h-30m"],
+            vec!["--recipe", "calendar", "--horizon", "2"],
+            vec!["--threads", "0"],
+        ] {
+            assert!(learn(&bad).is_err(), "{bad:?}");
+        }
+    }
+}

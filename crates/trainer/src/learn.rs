@@ -1,0 +1,315 @@
+//! The learning core: ticks in; a model, its predictions and its card out. No NATS, no files, no clock.
+
+use std::collections::BTreeMap;
+
+use market::dataset::{self, Dataset, DatasetError, Recipe};
+use market::evaluation::{Outcome, evaluate};
+use market::interval::{LEVELS, coverage};
+use market::split::{self, Part};
+use market::{Instrument, Tick, Window};
+use sha2::{Digest, Sha256};
+use store::listing::SeqRange;
+use store::model_card::{FoldScores, ModelCard, Parameters, PartScores, Rows, SequenceRange, TimeRange, Versions};
+use store::predictions::{Fold, Prediction};
+
+use crate::booster::{BoosterError, Boosting, OBJECTIVE, TREE_METHOD};
+use crate::candles::{INTERVALS, Interval, fold};
+use crate::fit::{Fitted, Split, fit};
+use crate::verdict::verdict;
+
+/// Fewest rows that a model is made of. With fewer even a lucky score means nothing.
+pub const ROWS_MIN: usize = 100;
+/// Fewest rows of a fold. With fewer rows there are fewer folds than asked for.
+const FOLD_ROWS_MIN: usize = 30;
+/// The layout of the model card.
+const CARD_VERSION: u32 = 1;
+/// What stands in place of an interval for a recipe that works on ticks.
+const TICK_INTERVAL: &str = "tick";
+
+/// What to learn, and how.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LearnConfig {
+    /// Whose ticks.
+    pub instrument: Instrument,
+    /// What is predicted, and from what.
+    pub recipe: Recipe,
+    /// Length of the candles; recipes that work on ticks have none.
+    pub interval: Interval,
+    /// How many intervals ahead. At least 1.
+    pub horizon: usize,
+    /// How rows are held out.
+    pub split: Split,
+    /// Share of the rows held out, between 0 and 1.
+    pub holdout: f64,
+    /// Rolling-origin folds inside the training part; a random split has none.
+    pub folds: usize,
+    /// How trees are grown. Its seed is also the split's.
+    pub boosting: Boosting,
+}
+
+/// What was learned.
+pub struct Learned {
+    /// What the model is and how good. Without the time it took.
+    pub card: ModelCard,
+    /// Predictions of all folds and of the holdout, in order of time within each.
+    pub predictions: Vec<Prediction>,
+    /// The model's file.
+    pub model: Vec<u8>,
+}
+
+/// Why nothing was learned.
+#[derive(Debug, thiserror::Error)]
+pub enum LearnError {
+    /// Too few rows.
+    #[error("not enough data to train on {instrument}: {rows} rows of {interval}, at least {ROWS_MIN} are needed")]
+    TooFewRows {
+        /// Whose ticks.
+        instrument: Instrument,
+        /// Rows that there are.
+        rows: usize,
+        /// Length of the candles.
+        interval: String,
+    },
+    /// The price never moved.
+    #[error("not enough data to train on {instrument}: its price does not move in {rows} rows of {interval}")]
+    Constant {
+        /// Whose ticks.
+        instrument: Instrument,
+        /// Rows that there are.
+        rows: usize,
+        /// Length of the candles.
+        interval: String,
+    },
+    /// The ticks are too coarse.
+    #[error("{requested} is shorter than the grain of the ticks of {instrument}: choose a longer --interval, or auto")]
+    TooCoarse {
+        /// Whose ticks.
+        instrument: Instrument,
+        /// The length asked for, in words.
+        requested: String,
+    },
+    /// The ticks make no dataset.
+    #[error(transparent)]
+    Dataset(#[from] DatasetError),
+    /// The learner refused.
+    #[error(transparent)]
+    Booster(#[from] BoosterError),
+}
+
+impl LearnError {
+    /// Whether more data would help.
+    pub fn is_not_enough_data(&self) -> bool {
+        matches!(self, Self::TooFewRows { .. } | Self::Constant { .. })
+    }
+}
+
+/// What was fitted and scored.
+struct Trained {
+    outer: Part,
+    fitted: Fitted,
+    holdout: PartScores,
+    folds: Vec<FoldScores>,
+}
+
+/// Rows to learn from, and what they were made of.
+struct Prepared {
+    dataset: Dataset,
+    interval: String,
+    candles: usize,
+}
+
+/// Learns from the ticks of an instrument, ascending by (event time, id), which were taken from the MARKET sequences
+/// `range`. The same ticks, settings and library give the same result, byte for byte.
+///
+/// # Errors
+/// Too few rows, a price that never moves, ticks coarser than the interval, or what the learner refuses.
+///
+/// # Panics
+/// When ticks are out of order.
+pub fn learn(ticks: &[Tick], range: Option<SeqRange>, config: &LearnConfig) -> Result<Learned, LearnError> {
+    let prepared = prepare(ticks, config)?;
+    let dataset = &prepared.dataset;
+    let outer = config.split.part(&dataset.rows, config.holdout, dataset.horizon(), config.boosting.seed);
+    if dataset.rows.len() < ROWS_MIN || outer.train.is_empty() || outer.validation.is_empty() {
+        let (rows, interval) = (dataset.rows.len(), prepared.interval);
+        return Err(LearnError::TooFewRows { instrument: config.instrument.clone(), rows, interval });
+    }
+    if dataset.rows.iter().all(|row| row.actual == row.last) {
+        let (rows, interval) = (dataset.rows.len(), prepared.interval);
+        return Err(LearnError::Constant { instrument: config.instrument.clone(), rows, interval });
+    }
+
+    let mut predictions = Vec::new();
+    let mut folds = Vec::new();
+    for (idx, part) in folds_inside(dataset, &outer, config).iter().enumerate() {
+        let fold = Fold::Validation(idx + 1);
+        let fitted = fit(dataset, &part.train, config.split, &config.boosting)?;
+        let predicted = predict(dataset, &fitted, &part.validation, fold)?;
+        folds.push(fold_scores(dataset, part, idx + 1, fitted.rounds, &predicted));
+        predictions.extend(predicted);
+    }
+    let held_out = match config.split {
+        Split::Time => Fold::Holdout,
+        Split::Random => Fold::Test,
+    };
+    let fitted = fit(dataset, &outer.train, config.split, &config.boosting)?;
+    let predicted = predict(dataset, &fitted, &outer.validation, held_out)?;
+    let holdout = part_scores(&predicted);
+    predictions.extend(predicted);
+
+    let model = fitted.model.to_bytes()?;
+    let mut card = card(ticks, range, config, &prepared, Trained { outer, fitted, holdout, folds });
+    card.model = model_id(&card, &model);
+    Ok(Learned { card, predictions, model })
+}
+
+fn prepare(ticks: &[Tick], config: &LearnConfig) -> Result<Prepared, LearnError> {
+    let prepared = match config.recipe {
+        Recipe::Calendar => {
+            let dataset = dataset::calendar(ticks)?;
+            Prepared { dataset, interval: TICK_INTERVAL.to_owned(), candles: ticks.len() }
+        }
+        Recipe::Returns => {
+            let window = window(ticks, config)?;
+            let candles = fold(ticks, &config.instrument, window);
+            let dataset = dataset::returns(&candles, config.horizon);
+            Prepared { dataset, interval: window.to_string(), candles: candles.len() }
+        }
+    };
+    Ok(prepared)
+}
+
+fn window(ticks: &[Tick], config: &LearnConfig) -> Result<Window, LearnError> {
+    let instrument = config.instrument.clone();
+    let asked_for = match config.interval {
+        Interval::Fixed(window) => window.to_string(),
+        Interval::Auto => format!("every interval up to {}", INTERVALS[0]),
+    };
+    if ticks.is_empty() {
+        return Err(LearnError::TooFewRows { instrument, rows: 0, interval: "candles".to_owned() });
+    }
+    config.interval.window(ticks).ok_or(LearnError::TooCoarse { instrument, requested: asked_for })
+}
+
+/// The rolling-origin folds inside the training part of a split by time: as many as asked for, fewer when they would
+/// be of too few rows. A random split has none: its rows have no order that folds could respect.
+fn folds_inside(dataset: &Dataset, outer: &Part, config: &LearnConfig) -> Vec<Part> {
+    if config.split == Split::Random {
+        return Vec::new();
+    }
+    let inside: Vec<_> = outer.train.iter().map(|&row| dataset.rows[row]).collect();
+    let folds = config.folds.min((inside.len() / FOLD_ROWS_MIN).saturating_sub(1));
+    let of_dataset = |rows: Vec<usize>| rows.into_iter().map(|row| outer.train[row]).collect();
+    let parts = split::rolling(&inside, folds, dataset.horizon()).into_iter();
+    parts.map(|part| Part { train: of_dataset(part.train), validation: of_dataset(part.validation) }).collect()
+}
+
+fn predict(dataset: &Dataset, fitted: &Fitted, rows: &[usize], fold: Fold) -> Result<Vec<Prediction>, BoosterError> {
+    let outputs = fitted.model.predict(&dataset.features_of(rows), rows.len())?;
+    let prediction_of = |(&row, output): (&usize, f32)| {
+        let row = &dataset.rows[row];
+        let prediction = dataset.recipe.price(output, row.last);
+        Prediction {
+            timestamp: row.target_end,
+            close: row.actual,
+            prediction,
+            baseline: row.last,
+            bands: fitted.conformal.bands(row, prediction),
+            fold,
+        }
+    };
+    Ok(rows.iter().zip(outputs).map(prediction_of).collect())
+}
+
+fn part_scores(predictions: &[Prediction]) -> PartScores {
+    let outcome = |row: &Prediction| Outcome { last: row.baseline, actual: row.close, predicted: row.prediction };
+    let outcomes: Vec<_> = predictions.iter().map(outcome).collect();
+    let scores = evaluate(&outcomes).expect("a part has rows");
+    let of_level = |(idx, level): (usize, u8)| {
+        let covered = coverage(predictions.iter().map(|row| (row.close, row.bands[idx])))?;
+        Some((level.to_string(), covered))
+    };
+    let coverage: BTreeMap<_, _> = LEVELS.into_iter().enumerate().filter_map(of_level).collect();
+    PartScores { scores, coverage }
+}
+
+fn fold_scores(dataset: &Dataset, part: &Part, fold: usize, rounds: u32, predicted: &[Prediction]) -> FoldScores {
+    let (first, last) = (part.validation[0], part.validation[part.validation.len() - 1]);
+    FoldScores {
+        fold,
+        train_rows: part.train.len(),
+        rounds,
+        from_ms: dataset.rows[first].known.ms(),
+        to_ms: dataset.rows[last].target_end.ms(),
+        part: part_scores(predicted),
+    }
+}
+
+fn card(
+    ticks: &[Tick],
+    range: Option<SeqRange>,
+    config: &LearnConfig,
+    prepared: &Prepared,
+    trained: Trained,
+) -> ModelCard {
+    let Trained { outer, fitted, holdout, folds } = trained;
+    let (first, last) = (&ticks[0], &ticks[ticks.len() - 1]);
+    let dataset = &prepared.dataset;
+    let boosting = &config.boosting;
+    ModelCard {
+        model: String::new(),
+        coin: config.instrument.coin().to_owned(),
+        quote: config.instrument.quote().to_owned(),
+        recipe: config.recipe,
+        interval: prepared.interval.clone(),
+        horizon: config.horizon,
+        split: config.split.label().to_owned(),
+        threads: boosting.threads,
+        seed: boosting.seed,
+        parameters: Parameters {
+            rounds: fitted.rounds,
+            rounds_max: boosting.rounds_max,
+            depth: boosting.depth,
+            learning_rate: boosting.learning_rate,
+            leaf_rows_min: boosting.leaf_rows_min,
+            objective: OBJECTIVE.to_owned(),
+            tree_method: TREE_METHOD.to_owned(),
+            holdout: config.holdout,
+            origin_ms: (config.recipe == Recipe::Calendar).then_some(first.event.ms()),
+        },
+        features: config.recipe.columns().iter().map(|name| (*name).to_owned()).collect(),
+        sequence: range.map(|range| SequenceRange { first: range.first, last: range.last }),
+        time: TimeRange {
+            first_ms: first.event.ms(),
+            last_ms: last.event.ms(),
+            holdout_from_ms: dataset.rows[outer.validation[0]].known.ms(),
+        },
+        rows: Rows {
+            ticks: ticks.len(),
+            candles: prepared.candles,
+            train: outer.train.len(),
+            holdout: outer.validation.len(),
+            purged: dataset.rows.len() - outer.train.len() - outer.validation.len(),
+            skipped: dataset.skipped,
+        },
+        versions: Versions {
+            candlewire: env!("CARGO_PKG_VERSION").to_owned(),
+            xgboost: fitted.model.library_version(),
+            card: CARD_VERSION,
+        },
+        verdict: verdict(&holdout.scores, config.split),
+        holdout,
+        folds,
+        duration_ms: 0,
+    }
+}
+
+/// 16 hexadecimal digits that stand for the model, its data and its scores.
+fn model_id(card: &ModelCard, model: &[u8]) -> String {
+    let digest = Sha256::new().chain_update(card.to_json()).chain_update(model).finalize();
+    digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+#[path = "learn_tests.rs"]
+mod tests;

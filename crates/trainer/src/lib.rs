@@ -1,0 +1,68 @@
+//! The trainer: keeps every accepted tick as Parquet, learns from them, and says honestly how good the model is.
+//!
+//! Start reading at [`learn`], the pure core; [`booster`] is the only file that knows XGBoost. [`train`] is the one-shot
+//! command, [`service`](mod@service) the long-running one; both read the archive that [`archive`] brings up to date.
+
+#![warn(missing_docs)]
+
+use ::service::{Code, Shutdown, WithCode};
+use bus::Connection;
+use store::archive::ArchiveError;
+
+pub mod archive;
+pub mod args;
+pub mod artifacts;
+pub mod booster;
+pub mod candles;
+pub mod fit;
+pub mod learn;
+mod output;
+mod schedule;
+pub mod service;
+pub mod train;
+mod verdict;
+
+pub use args::Args;
+use args::Command;
+use learn::LearnError;
+
+/// The exit code of the first error of ours in a chain, for [`::service::main`].
+pub fn exit_code(error: &anyhow::Error) -> Option<Code> {
+    let of_cause = |cause: &(dyn std::error::Error + 'static)| {
+        let of_archive = cause.downcast_ref::<ArchiveError>().map(|error| match error {
+            ArchiveError::OtherSource { .. } => Code::Server,
+            ArchiveError::Listing { .. }
+            | ArchiveError::Io { .. }
+            | ArchiveError::Damaged { .. }
+            | ArchiveError::Locked { .. } => Code::BadConfig,
+        });
+        let of_learning = cause.downcast_ref::<LearnError>().map(|error| match error {
+            LearnError::TooFewRows { .. } | LearnError::Constant { .. } => Code::NotEnoughData,
+            LearnError::TooCoarse { .. } | LearnError::Dataset(_) => Code::BadConfig,
+            LearnError::Booster(_) => Code::Failed,
+        });
+        of_archive.or(of_learning)
+    };
+    error.chain().find_map(of_cause).or_else(|| bus::exit_code(error))
+}
+
+/// Runs a command of the trainer.
+///
+/// # Errors
+/// What ends it before it is done, with its exit code.
+pub async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
+    match args.command {
+        Command::Archive(archive) => {
+            let connection = Connection::open(&args.nats, Some("trainer")).await?;
+            let archived = archive::bring_up_to_date(&connection, &archive.archive).await?;
+            output::print_archived(&archived, &archive.archive);
+            Ok(())
+        }
+        Command::Train(train) => tokio::select! {
+            done = train::train(train, &args.nats) => done,
+            // A fit cannot be interrupted, but nobody has to wait for it.
+            () = shutdown.requested() => Err(anyhow::anyhow!("stopped before the training was done")).exit_code(Code::Failed),
+        },
+        Command::Run(run) => service::run(run, &args.nats, shutdown).await,
+    }
+}

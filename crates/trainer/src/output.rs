@@ -1,0 +1,114 @@
+//! What the trainer's commands print on standard output.
+#![allow(clippy::print_stdout)]
+
+use std::path::Path;
+
+use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use comfy_table::{CellAlignment, ContentArrangement, Table};
+use store::layout::MODEL_FILES;
+use store::model_card::{ModelCard, PartScores};
+
+use crate::archive::Archived;
+use crate::fit::Split;
+
+/// Prints what was archived.
+pub(crate) fn print_archived(archived: &Archived, folder: &Path) {
+    let folder = folder.display();
+    match archived.last_seq {
+        None => println!("MARKET is empty: nothing to archive in {folder}"),
+        Some(last) if archived.ticks == 0 => println!("{folder} is up to date: MARKET sequence {last}, no new ticks"),
+        Some(last) => println!("archived {} ticks in {folder}, up to MARKET sequence {last}", archived.ticks),
+    }
+}
+
+/// Prints a model's scores, part by part beside the last price, and what to make of them.
+pub(crate) fn print_card(card: &ModelCard, out: &Path) {
+    println!(
+        "{}/{} · recipe {} · interval {} · horizon {} · split {}",
+        card.coin, card.quote, card.recipe, card.interval, card.horizon, card.split
+    );
+    println!(
+        "{} ticks, {} candles: {} rows to train on, {} held out, {} purged between, {} skipped",
+        card.rows.ticks,
+        card.rows.candles,
+        card.rows.train,
+        card.rows.holdout,
+        card.rows.purged,
+        card.rows.skipped.trailing_window + card.rows.skipped.horizon + card.rows.skipped.coarse,
+    );
+    println!("{}", score_table(card));
+    println!("{}", card.verdict);
+    println!("model {} in {} ms; in {}: {}", card.model, card.duration_ms, out.display(), MODEL_FILES.join(", "));
+}
+
+fn score_table(card: &ModelCard) -> Table {
+    let mut table = Table::new();
+    table.load_style(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header([
+        "part",
+        "rows",
+        "R2",
+        "of last price",
+        "RMSE",
+        "of last price",
+        "MAE",
+        "of last price",
+        "skill",
+        "R2 of returns",
+        "direction",
+        "90 % covers",
+    ]);
+    for fold in &card.folds {
+        table.add_row(row(format!("fold {}", fold.fold), &fold.part));
+    }
+    let held_out = match card.split == Split::Time.label() {
+        true => "holdout".to_owned(),
+        false => format!("test ({})", card.split),
+    };
+    table.add_row(row(held_out, &card.holdout));
+    table.column_iter_mut().skip(1).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
+    table
+}
+
+fn row(name: String, part: &PartScores) -> [String; 12] {
+    let scores = &part.scores;
+    let ratio = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |value| format!("{value:.4}"));
+    let percent = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |value| format!("{:.1} %", value * 100.0));
+    [
+        name,
+        scores.rows.to_string(),
+        ratio(scores.r2),
+        ratio(scores.baseline_r2),
+        price(scores.rmse),
+        price(scores.baseline_rmse),
+        price(scores.mae),
+        price(scores.baseline_mae),
+        ratio(scores.skill),
+        ratio(scores.r2_return),
+        percent(scores.direction_hit_rate),
+        percent(part.coverage.get("90").copied()),
+    ]
+}
+
+/// Five significant digits: coins cost from millionths to hundred thousands.
+fn price(value: f64) -> String {
+    if value == 0.0 || !value.is_finite() {
+        return value.to_string();
+    }
+    let decimals = (4 - value.abs().log10().floor() as i32).clamp(0, 16);
+    format!("{value:.*}", decimals as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prices_of_every_size_show_five_digits() {
+        for (value, expected) in
+            [(12_345.678, "12346"), (1.234_567, "1.2346"), (0.000_012_345_67, "0.000012346"), (0.0, "0")]
+        {
+            assert_eq!(price(value), expected);
+        }
+    }
+}

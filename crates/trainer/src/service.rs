@@ -1,0 +1,274 @@
+//! `trainer run`: archives continuously, and trains whenever event time says so.
+//!
+//! One task reads MARKET and writes files; a training runs beside it, one at a time, on the archive up to the message
+//! that made it due. While there is a backlog nothing is trained: of several that fall due meanwhile only the last counts.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bus::connect::Reminder;
+use bus::error::Disposition;
+use bus::reader::{Delivery, Event, Reader};
+use bus::topology::{Stream, StreamInfo};
+use bus::{Connection, NatsArgs};
+use market::dataset::Recipe;
+use market::{EventTime, Instrument};
+use service::{Code, Health, Shutdown, WithCode};
+use store::archive::{Archive, Holding};
+use store::layout;
+use store::model_card::ModelCard;
+use tokio::task::JoinHandle;
+use tokio::time::{Interval, MissedTickBehavior, interval_at};
+
+use crate::archive::{Archiver, FILE_ROWS_MAX};
+use crate::args::{LearnArgs, RunArgs};
+use crate::artifacts::{Artifacts, prepare_folder};
+use crate::schedule::{Due, Schedule};
+use crate::train::learn_from;
+
+/// How long to wait before a stream or the object store is asked again.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// Runs until shutdown; then what was read and not yet written becomes a last archive file.
+///
+/// # Errors
+/// What waiting cannot mend: bad flags, an archive of another stream, an unwritable folder, missing permission.
+pub async fn run(args: RunArgs, nats: &NatsArgs, shutdown: Shutdown) -> anyhow::Result<()> {
+    let only = args.instrument.instrument().exit_code(Code::BadConfig)?;
+    args.learn.config(Instrument::new("any", "any")?).exit_code(Code::BadConfig)?;
+    args.out.as_deref().map(prepare_folder).transpose()?;
+    let health = Health::new();
+    health.serve(&args.health, shutdown.clone()).await?;
+    let Some(connection) = Connection::wait(nats, Some("trainer"), &shutdown).await? else { return Ok(()) };
+    let Some(market) = wait_for_market(&connection, &health, &shutdown).await? else { return Ok(()) };
+    let archiver = Archiver::open(&args.archive.archive, &market)?;
+    let archive = Archive::new(&args.archive.archive);
+    let training = Training { connection, archive, learn: args.learn.clone(), out: args.out.clone(), shutdown };
+    let schedule = recall(&training, &args, archiver.last_seq()).await?;
+    let service = Service {
+        only,
+        health,
+        looked_at: archiver.last_seq().unwrap_or_default(),
+        archiver,
+        schedule,
+        training: Arc::new(training),
+        under_way: None,
+        is_behind: true,
+    };
+    service.run(args.archive_every.ms().unsigned_abs()).await
+}
+
+/// Waits until MARKET exists. None when shutdown came first.
+async fn wait_for_market(
+    connection: &Connection,
+    health: &Health,
+    shutdown: &Shutdown,
+) -> Result<Option<StreamInfo>, bus::Error> {
+    let mut reminder = Reminder::default();
+    loop {
+        let error = match bus::topology::require(connection, Stream::Market).await {
+            Ok(info) => return Ok(Some(info)),
+            Err(error) if error.disposition() == Disposition::Stop => return Err(error),
+            Err(error) => error,
+        };
+        health.not_ready(error.to_string());
+        reminder.warn(&error);
+        tokio::select! {
+            () = shutdown.requested() => return Ok(None),
+            () = tokio::time::sleep(RETRY) => {}
+        }
+    }
+}
+
+/// What event time had come to when the service was last here, and what was trained by then.
+async fn recall(training: &Training, args: &RunArgs, last_seq: Option<u64>) -> anyhow::Result<Schedule> {
+    let mut schedule = Schedule::new(args.every);
+    let archive = training.archive.clone();
+    let holdings: BTreeMap<Instrument, Holding> = tokio::task::spawn_blocking(move || archive.holdings()).await??;
+    let only = args.instrument.instrument()?;
+    for (instrument, holding) in holdings {
+        if only.as_ref().is_some_and(|only| *only != instrument) {
+            continue;
+        }
+        let through = last_seq.unwrap_or_default();
+        schedule.observe(&instrument, holding.first, through);
+        schedule.observe(&instrument, holding.last, through);
+        match newest_card(&training.connection, &instrument, args.learn.recipe).await {
+            Ok(Some(card)) => schedule.trained(&instrument, EventTime(card.time.last_ms)),
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%instrument, %error, "newest model unknown, training anew"),
+        }
+    }
+    Ok(schedule)
+}
+
+/// The card of an instrument's newest model in the object store.
+async fn newest_card(
+    connection: &Connection,
+    instrument: &Instrument,
+    recipe: Recipe,
+) -> anyhow::Result<Option<ModelCard>> {
+    let Some(model) = bus::objects::get(connection, &layout::latest_key(instrument, recipe)).await? else {
+        return Ok(None);
+    };
+    let key = layout::model_key(instrument, recipe, &String::from_utf8(model)?, layout::MODEL_CARD);
+    let card = bus::objects::get(connection, &key).await?;
+    Ok(card.map(|card| serde_json::from_slice(&card)).transpose()?)
+}
+
+/// The service at work.
+struct Service {
+    /// Trains no other instrument.
+    only: Option<Instrument>,
+    health: Health,
+    archiver: Archiver,
+    schedule: Schedule,
+    training: Arc<Training>,
+    under_way: Option<(Due, JoinHandle<anyhow::Result<()>>)>,
+    /// All accepted ticks up to this MARKET sequence were taken.
+    looked_at: u64,
+    /// Messages are waiting.
+    is_behind: bool,
+}
+
+impl Service {
+    async fn run(mut self, file_every_ms: u64) -> anyhow::Result<()> {
+        let shutdown = self.training.shutdown.clone();
+        let mut reader = Reader::start(&self.training.connection, self.archiver.selection());
+        let mut file_due = file_timer(Duration::from_millis(file_every_ms));
+        loop {
+            tokio::select! {
+                () = shutdown.requested() => break,
+                event = reader.next() => match event? {
+                    Event::Attached { info, pending } => self.attached(&info, pending)?,
+                    Event::Message(delivery) => self.take(&delivery).await?,
+                },
+                _ = file_due.tick(), if self.archiver.waiting() > 0 => self.archiver.write(self.looked_at).await?,
+                due = finished(&mut self.under_way) => self.schedule.trained(&due.instrument, due.boundary),
+            }
+            self.train_if_due().await?;
+        }
+        if self.archiver.waiting() > 0 {
+            self.archiver.write(self.looked_at).await?;
+        }
+        tracing::info!(looked_at = self.looked_at, "archive is written");
+        Ok(())
+    }
+
+    fn attached(&mut self, market: &StreamInfo, pending: u64) -> anyhow::Result<()> {
+        self.archiver.check(market)?;
+        if pending == 0 {
+            self.looked_at = self.looked_at.max(market.state.last_seq);
+        }
+        self.note_backlog(pending);
+        Ok(())
+    }
+
+    async fn take(&mut self, delivery: &Delivery) -> anyhow::Result<()> {
+        let (schedule, only) = (&mut self.schedule, &self.only);
+        self.archiver.absorb(delivery, |seen| {
+            if only.as_ref().is_none_or(|only| *only == seen.instrument) {
+                schedule.observe(&seen.instrument, seen.event, delivery.seq);
+            }
+        })?;
+        self.looked_at = delivery.seq;
+        self.note_backlog(delivery.pending);
+        if self.archiver.waiting() >= FILE_ROWS_MAX {
+            self.archiver.write(self.looked_at).await?;
+        }
+        Ok(())
+    }
+
+    fn note_backlog(&mut self, pending: u64) {
+        self.is_behind = pending > 0;
+        if self.is_behind {
+            self.health.not_ready(format!("{pending} messages behind"));
+        } else {
+            self.health.ready();
+        }
+    }
+
+    /// Starts the next training, when one is due, none is under way and there is no backlog.
+    async fn train_if_due(&mut self) -> anyhow::Result<()> {
+        if self.is_behind || self.under_way.is_some() {
+            return Ok(());
+        }
+        let Some(due) = self.schedule.due() else { return Ok(()) };
+        self.archiver.write(self.looked_at).await?;
+        tracing::info!(instrument = %due.instrument, boundary = %due.boundary, through = due.through, "training");
+        let (training, of) = (Arc::clone(&self.training), due.clone());
+        self.under_way = Some((due, tokio::spawn(async move { training.train(&of).await })));
+        Ok(())
+    }
+}
+
+fn file_timer(every: Duration) -> Interval {
+    let mut timer = interval_at(tokio::time::Instant::now() + every, every);
+    timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    timer
+}
+
+/// Waits for the training under way; for ever when there is none. Safe to cancel.
+async fn finished(under_way: &mut Option<(Due, JoinHandle<anyhow::Result<()>>)>) -> Due {
+    let Some((due, task)) = under_way else { return std::future::pending().await };
+    let result = task.await;
+    let due = due.clone();
+    *under_way = None;
+    // The archive goes on whatever becomes of a model; the next boundary is the next attempt.
+    match result.map_err(anyhow::Error::from).and_then(|result| result) {
+        Ok(()) => {}
+        Err(error) if crate::exit_code(&error) == Some(Code::NotEnoughData) => {
+            tracing::info!(instrument = %due.instrument, "{error:#}");
+        }
+        Err(error) => tracing::error!(instrument = %due.instrument, "training failed: {error:#}"),
+    }
+    due
+}
+
+/// What a training needs.
+struct Training {
+    connection: Connection,
+    archive: Archive,
+    learn: LearnArgs,
+    out: Option<PathBuf>,
+    shutdown: Shutdown,
+}
+
+impl Training {
+    async fn train(&self, due: &Due) -> anyhow::Result<()> {
+        let (archive, learn, out, of) = (self.archive.clone(), self.learn.clone(), self.out.clone(), due.clone());
+        let trained = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
+            let learned = learn_from(&archive, &of.instrument, of.through, &learn)?;
+            let artifacts = Artifacts::new(&learned)?;
+            out.map(|out| artifacts.write(&out)).transpose()?;
+            Ok((learned.card, artifacts))
+        });
+        let (card, artifacts) = trained.await??;
+        tracing::info!(
+            instrument = %due.instrument,
+            model = card.model,
+            skill = card.holdout.scores.skill,
+            duration_ms = card.duration_ms,
+            "{}", card.verdict
+        );
+        self.publish(&due.instrument, &artifacts, &card).await
+    }
+
+    /// Stores the files, as often as it takes: storing them again is harmless.
+    async fn publish(&self, instrument: &Instrument, artifacts: &Artifacts, card: &ModelCard) -> anyhow::Result<()> {
+        let mut reminder = Reminder::default();
+        loop {
+            match artifacts.publish(&self.connection, instrument, card).await {
+                Ok(()) => return Ok(()),
+                Err(error) if error.disposition() == Disposition::Stop => return Err(error.into()),
+                Err(error) => reminder.warn(&error),
+            }
+            tokio::select! {
+                () = self.shutdown.requested() => return Ok(()),
+                () = tokio::time::sleep(RETRY) => {}
+            }
+        }
+    }
+}

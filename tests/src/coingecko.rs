@@ -1,0 +1,250 @@
+//! A replica of the CoinGecko API on a free local port, which answers as the real one was seen to, and misbehaves when
+//! told to.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io::Write;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant, SystemTime};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, Response, header};
+use axum::routing::get;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use market::EventTime;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+/// Currencies that it knows.
+const CURRENCIES: [&str; 3] = ["usd", "eur", "btc"];
+
+/// A running replica; it ends when dropped.
+#[derive(Debug)]
+pub struct CoinGecko {
+    url: String,
+    state: Arc<Mutex<World>>,
+    server: JoinHandle<()>,
+}
+
+/// A request as it came.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    /// When.
+    pub at: Instant,
+    /// The coins asked for.
+    pub ids: Vec<String>,
+    /// All parameters.
+    pub parameters: BTreeMap<String, String>,
+    /// Who asked.
+    pub user_agent: Option<String>,
+}
+
+/// An answer other than the usual one.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    status: u16,
+    headers: Vec<(&'static str, String)>,
+    body: Vec<u8>,
+    delay: Duration,
+}
+
+impl Answer {
+    /// This status with this body.
+    pub fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
+        let headers = vec![("content-type", "application/json; charset=utf-8".to_owned())];
+        Self { status, headers, body: body.into(), delay: Duration::ZERO }
+    }
+
+    /// The rate limit, with the real body.
+    pub fn rate_limited(retry_after: &str) -> Self {
+        let words = "You've exceeded the Rate Limit. Please visit https://www.coingecko.com/en/api/pricing to subscribe.";
+        let body = json!({"status": {"error_code": 429, "error_message": words}});
+        Self::new(429, body.to_string()).with_header("retry-after", retry_after)
+    }
+
+    /// A page of the network edge.
+    pub fn html(status: u16, page: &str) -> Self {
+        Self::new(status, page).with_header("content-type", "text/html; charset=UTF-8")
+    }
+
+    /// With one header more, or another one.
+    pub fn with_header(mut self, name: &'static str, value: &str) -> Self {
+        self.headers.retain(|(known, _)| *known != name);
+        self.headers.push((name, value.to_owned()));
+        self
+    }
+
+    /// Given only after a while.
+    pub fn after(mut self, delay: Duration) -> Self {
+        self.delay = delay;
+        self
+    }
+}
+
+#[derive(Debug, Default)]
+struct World {
+    /// By currency and coin.
+    coins: BTreeMap<(String, String), Value>,
+    /// Answers that come before the usual ones.
+    script: VecDeque<Answer>,
+    /// The answer from now on, instead of the usual one.
+    stuck: Option<Answer>,
+    key: Option<String>,
+    /// What the Date header says; the clock's time by default.
+    date: Option<SystemTime>,
+    seen: Vec<Seen>,
+}
+
+impl CoinGecko {
+    /// Starts a replica that knows no coin.
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/api/v3", listener.local_addr().unwrap());
+        let state = Arc::new(Mutex::new(World::default()));
+        let routes = Router::new().route("/api/v3/coins/markets", get(markets)).with_state(state.clone());
+        let server = tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
+        Self { url, state, server }
+    }
+
+    /// The value for `--base-url`.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Sets what is known of a coin in usd; `updated_ms` is its time of observation.
+    pub fn set(&self, coin: &str, price: f64, updated_ms: i64) {
+        let updated = EventTime(updated_ms).to_utc().to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
+        let quote = json!({
+            "id": coin, "symbol": &coin[..3], "name": coin, "current_price": price, "market_cap": price * 1e7,
+            "market_cap_rank": 1, "total_volume": price * 1e5, "high_24h": price * 1.01, "low_24h": price * 0.99,
+            "price_change_24h": -747.3360347281705, "circulating_supply": 20030493.0, "max_supply": 21000000.0,
+            "ath_date": "2025-10-06T18:57:42.558Z", "roi": null, "last_updated": updated,
+        });
+        self.set_raw(coin, quote);
+    }
+
+    /// Sets the element of a coin in usd as it stands in the answer.
+    pub fn set_raw(&self, coin: &str, quote: Value) {
+        self.world().coins.insert(("usd".to_owned(), coin.to_owned()), quote);
+    }
+
+    /// Forgets a coin, as if it were renamed.
+    pub fn remove(&self, coin: &str) {
+        self.world().coins.remove(&("usd".to_owned(), coin.to_owned()));
+    }
+
+    /// Answers once in this way before anything else.
+    pub fn say(&self, answer: Answer) {
+        self.world().script.push_back(answer);
+    }
+
+    /// Answers always in this way from now on; `None` for the usual answers.
+    pub fn always_say(&self, answer: Option<Answer>) {
+        self.world().stuck = answer;
+    }
+
+    /// Answers 401 to whoever does not send this demo key.
+    pub fn require_key(&self, key: &str) {
+        self.world().key = Some(key.to_owned());
+    }
+
+    /// Sets the clock of the Date header.
+    pub fn set_date(&self, date: SystemTime) {
+        self.world().date = Some(date);
+    }
+
+    /// All requests so far.
+    pub fn seen(&self) -> Vec<Seen> {
+        self.world().seen.clone()
+    }
+
+    fn world(&self) -> MutexGuard<'_, World> {
+        self.state.lock().unwrap()
+    }
+}
+
+impl Drop for CoinGecko {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+async fn markets(
+    State(state): State<Arc<Mutex<World>>>,
+    Query(parameters): Query<BTreeMap<String, String>>,
+    headers: HeaderMap,
+) -> Response<Body> {
+    let accepts_gzip = text(&headers, "accept-encoding").is_some_and(|accepted| accepted.contains("gzip"));
+    let (answer, date) = {
+        let mut world = state.lock().unwrap();
+        let ids = parameters.get("ids").map(|ids| ids.split(',').map(str::to_owned).collect()).unwrap_or_default();
+        let user_agent = text(&headers, "user-agent");
+        world.seen.push(Seen { at: Instant::now(), ids, parameters: parameters.clone(), user_agent });
+        (world.answer(&parameters, &headers), world.date)
+    };
+    tokio::time::sleep(answer.delay).await;
+    let mut response = Response::builder().status(answer.status);
+    for (name, value) in &answer.headers {
+        response = response.header(*name, value);
+    }
+    if let Some(date) = date {
+        response = response.header(header::DATE, httpdate::fmt_http_date(date));
+    }
+    if accepts_gzip {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(&answer.body).unwrap();
+        let body = encoder.finish().unwrap();
+        response.header(header::CONTENT_ENCODING, "gzip").body(Body::from(body)).unwrap()
+    } else {
+        response.body(Body::from(answer.body)).unwrap()
+    }
+}
+
+fn text(headers: &HeaderMap, name: &str) -> Option<String> {
+    Some(headers.get(name)?.to_str().unwrap().to_owned())
+}
+
+impl World {
+    fn answer(&mut self, parameters: &BTreeMap<String, String>, headers: &HeaderMap) -> Answer {
+        if let Some(answer) = self.script.pop_front().or_else(|| self.stuck.clone()) {
+            return answer;
+        }
+        if text(headers, "user-agent").is_none() {
+            let words = "Please add a descriptive User-Agent to your request";
+            return Answer::new(403, json!({"status": {"error_code": 403, "error_message": words}}).to_string());
+        }
+        if self.key.is_some() && text(headers, "x-cg-demo-api-key") != self.key {
+            let status = json!({"error_code": 10002, "error_message": "API Key Missing. Please make sure you're using the right authentication method."});
+            return Answer::new(401, json!({ "status": status }).to_string());
+        }
+        match parameters.get("vs_currency") {
+            None => Answer::new(422, json!({"error": "Missing parameter vs_currency"}).to_string()),
+            Some(currency) if !CURRENCIES.contains(&currency.as_str()) => {
+                Answer::new(400, json!({"error": "invalid vs_currency"}).to_string())
+            }
+            Some(currency) => Answer::new(200, Value::Array(self.page(currency, parameters)).to_string()),
+        }
+    }
+
+    /// The coins asked for that are known, in an order of its own, on the page asked for.
+    fn page(&self, currency: &str, parameters: &BTreeMap<String, String>) -> Vec<Value> {
+        let number = |name: &str, default: usize| parameters.get(name).map_or(default, |text| text.parse().unwrap());
+        let per_page = number("per_page", 100).clamp(1, 250);
+        let ids: Vec<&str> = parameters.get("ids").map(|ids| ids.split(',').collect()).unwrap_or_default();
+        let is_full = parameters.get("precision").is_some_and(|precision| precision == "full");
+        let known = self.coins.iter().rev().filter(|((known, coin), _)| known == currency && ids.contains(&coin.as_str()));
+        let page = known.skip((number("page", 1) - 1) * per_page).take(per_page);
+        page.map(|(_, quote)| if is_full { quote.clone() } else { rounded(quote.clone()) }).collect()
+    }
+}
+
+/// Without `precision=full` large prices come as integers.
+fn rounded(mut quote: Value) -> Value {
+    if let Some(price) = quote["current_price"].as_f64().filter(|price| *price > 1_000.0) {
+        quote["current_price"] = json!(price.round() as i64);
+    }
+    quote
+}
