@@ -60,7 +60,8 @@ impl Answer {
 
     /// The rate limit, with the real body.
     pub fn rate_limited(retry_after: &str) -> Self {
-        let words = "You've exceeded the Rate Limit. Please visit https://www.coingecko.com/en/api/pricing to subscribe.";
+        let words =
+            "You've exceeded the Rate Limit. Please visit https://www.coingecko.com/en/api/pricing to subscribe.";
         let body = json!({"status": {"error_code": 429, "error_message": words}});
         Self::new(429, body.to_string()).with_header("retry-after", retry_after)
     }
@@ -235,7 +236,8 @@ impl World {
         let per_page = number("per_page", 100).clamp(1, 250);
         let ids: Vec<&str> = parameters.get("ids").map(|ids| ids.split(',').collect()).unwrap_or_default();
         let is_full = parameters.get("precision").is_some_and(|precision| precision == "full");
-        let known = self.coins.iter().rev().filter(|((known, coin), _)| known == currency && ids.contains(&coin.as_str()));
+        let known =
+            self.coins.iter().rev().filter(|((known, coin), _)| known == currency && ids.contains(&coin.as_str()));
         let page = known.skip((number("page", 1) - 1) * per_page).take(per_page);
         page.map(|(_, quote)| if is_full { quote.clone() } else { rounded(quote.clone()) }).collect()
     }

@@ -1,1 +1,302 @@
 //! The producer against a replica of CoinGecko: what comes into FEED, and what happens when either side fails.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::Command;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bus::reader::{Selection, read_to_end};
+use bus::{Kind, Stream, codec, subject};
+use pipeline_tests::coingecko::{Answer, CoinGecko};
+use pipeline_tests::programs::{Running, eventually, fail, program, succeed};
+use pipeline_tests::world::World;
+use serde_json::{Value, json};
+
+/// Shorter than anybody should poll the real one.
+const INTERVAL: &str = "100ms";
+
+fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64
+}
+
+/// All records of a kind in FEED, in order.
+async fn feed(world: &World, kind: Kind) -> Vec<Value> {
+    let connection = world.server.connect("stream-processor").await;
+    let selection =
+        Selection { stream: Stream::Feed, filters: vec![subject::of_kind(Stream::Feed, kind, None)], from: 1 };
+    let mut records = Vec::new();
+    read_to_end(&connection, selection, |delivery| {
+        records.extend(codec::lines(&delivery.payload).map(|(_, line)| serde_json::from_slice(line).unwrap()));
+        Ok::<_, bus::Error>(())
+    })
+    .await
+    .unwrap();
+    records
+}
+
+/// The event times of a coin's ticks in FEED.
+async fn events(world: &World, coin: &str) -> Vec<i64> {
+    let ticks = feed(world, Kind::Tick).await;
+    ticks.iter().filter(|tick| tick["coin"] == coin).map(|tick| tick["event_ms"].as_i64().unwrap()).collect()
+}
+
+fn polling(world: &World, source: &CoinGecko, coins: &str) -> Command {
+    let mut command = world.program("producer");
+    command.args([
+        "run",
+        "--source",
+        "coingecko",
+        "--coins",
+        coins,
+        "--interval",
+        INTERVAL,
+        "--base-url",
+        source.url(),
+    ]);
+    command
+}
+
+/// Waits until so many requests more have been answered.
+fn wait_for_polls(source: &CoinGecko, more: usize) {
+    let before = source.seen().len();
+    eventually("the producer asks", || source.seen().len() >= before + more);
+}
+
+async fn wait_for_events(world: &World, coin: &str, expected: &[i64]) {
+    let mut found = Vec::new();
+    for _ in 0..600 {
+        found = events(world, coin).await;
+        if found == expected {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("ticks of {coin} are {found:?} instead of {expected:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fetch_prints_one_tick_with_all_that_is_known() {
+    let source = CoinGecko::start().await;
+    source.set("bitcoin", 103_376.25, 1_747_517_892_000);
+    let dir = tempfile::tempdir().unwrap();
+    let printed = succeed(program("producer", dir.path()).args(["fetch", "--base-url", source.url()]));
+    let tick: Value = serde_json::from_str(&printed).unwrap();
+    assert_eq!((printed.lines().count(), &tick["coin"], &tick["quote"]), (1, &json!("bitcoin"), &json!("usd")));
+    assert_eq!(tick["event_ms"], 1_747_517_892_000_i64);
+    for price in ["open", "high", "low", "close"] {
+        assert_eq!(tick[price], 103_376.25, "{price}");
+    }
+    assert_eq!((&tick["high_24h"], &tick["volume_24h"]), (&json!(103_376.25 * 1.01), &json!(103_376.25 * 1e5)));
+    let seen = source.seen().remove(0);
+    assert!(seen.user_agent.unwrap().starts_with("candlewire/"));
+    assert_eq!((seen.parameters["precision"].as_str(), seen.parameters["vs_currency"].as_str()), ("full", "usd"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fetch_says_in_one_line_what_is_wrong_and_never_the_key() {
+    let source = CoinGecko::start().await;
+    source.set("bitcoin", 1.0, 0);
+    source.set_raw("dormant", json!({"id": "dormant", "current_price": null, "last_updated": "2025-01-01T00:00:00Z"}));
+    let dir = tempfile::tempdir().unwrap();
+    let check = |answer: Option<Answer>, coin: &str, expected: (i32, &str)| {
+        answer.into_iter().for_each(|answer| source.say(answer));
+        let mut command = program("producer", dir.path());
+        command.args(["fetch", "--coin", coin, "--base-url", source.url(), "--plan", "demo"]);
+        let (code, error) = fail(command.env("COINGECKO_API_KEY", "CG-topsecret"));
+        assert!(code == expected.0 && error.contains(expected.1), "{code} {error}");
+        assert!(!error.contains("topsecret"), "{error}");
+    };
+    let demo_on_pro =
+        json!({"timestamp": "x", "error_code": 10011, "status": {"error_message": "demo key CG-topsecret"}});
+    check(Some(Answer::rate_limited("119")), "bitcoin", (1, "Rate Limit"));
+    check(Some(Answer::new(429, "Throttled")), "bitcoin", (1, "Throttled"));
+    check(Some(Answer::html(403, "<html>Access denied, error 1020")), "bitcoin", (1, "403"));
+    check(Some(Answer::html(200, "<html>please sign in")), "bitcoin", (1, "HTML instead of JSON"));
+    check(Some(Answer::new(200, "[{\"id\":\"bitcoin\",\"curr")), "bitcoin", (1, "not JSON"));
+    check(Some(Answer::new(200, "{}")), "bitcoin", (1, "not a list"));
+    check(Some(Answer::new(400, demo_on_pro.to_string())), "bitcoin", (2, "COINGECKO_API_KEY"));
+    check(None, "bitcorn", (2, "no coin \"bitcorn\""));
+    check(None, "dormant", (1, "no price"));
+    source.require_key("CG-topsecret");
+    succeed(
+        program("producer", dir.path())
+            .args(["fetch", "--base-url", source.url(), "--plan", "demo"])
+            .env("COINGECKO_API_KEY", "CG-topsecret"),
+    );
+    source.require_key("CG-other");
+    check(None, "bitcoin", (2, "10002"));
+    let nobody = "http://127.0.0.1:9";
+    let (code, error) = fail(program("producer", dir.path()).args(["fetch", "--base-url", nobody]));
+    assert!(code == 1 && error.contains("did not answer"), "{code} {error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_new_observation_of_each_coin_is_one_tick() {
+    let (world, source) = (World::new().await, CoinGecko::start().await);
+    let start = now_ms();
+    source.set("bitcoin", 103_376.25, start);
+    source.set("ethereum", 2_491.11, start + 1);
+    source.set_raw("dormant", json!({"id": "dormant", "current_price": null, "last_updated": "2025-01-01T00:00:00Z"}));
+    let _producer = Running::start(&mut polling(&world, &source, "bitcoin,ethereum,renamed,dormant"));
+    wait_for_events(&world, "bitcoin", &[start]).await;
+    source.set("bitcoin", 103_400.0, start + 60_000);
+    wait_for_events(&world, "bitcoin", &[start, start + 60_000]).await;
+    // An edge with an older answer, then the same as before.
+    source.set("bitcoin", 103_376.25, start);
+    wait_for_polls(&source, 2);
+    source.set("bitcoin", 103_400.0, start + 60_000);
+    wait_for_polls(&source, 2);
+    source.set("ethereum", 2_500.0, start + 60_001);
+    wait_for_events(&world, "ethereum", &[start + 1, start + 60_001]).await;
+    assert_eq!(events(&world, "bitcoin").await, [start, start + 60_000]);
+    let ticks = feed(&world, Kind::Tick).await;
+    assert_eq!(ticks.len(), 4);
+    assert_eq!((&ticks[0]["close"], &ticks[0]["source"]), (&json!(103_376.25), &json!("coingecko")));
+    assert_eq!((&ticks[0]["high_24h"], &ticks[0].get("high")), (&json!(103_376.25 * 1.01), &None));
+    assert_eq!(source.seen()[0].ids, ["bitcoin", "ethereum", "renamed", "dormant"], "one request for all");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_coins_than_a_page_are_asked_for_one_page_after_the_other() {
+    let (world, source) = (World::new().await, CoinGecko::start().await);
+    let start = now_ms();
+    let coins: Vec<String> = (0..251).map(|number| format!("coin-{number}")).collect();
+    coins.iter().for_each(|coin| source.set(coin, 5.0, start));
+    let _producer = Running::start(&mut polling(&world, &source, &coins.join(",")));
+    wait_for_events(&world, "coin-250", &[start]).await;
+    assert_eq!(feed(&world, Kind::Tick).await.len(), 251);
+    let pages: Vec<usize> = source.seen().iter().take(2).map(|seen| seen.ids.len()).collect();
+    assert_eq!(pages, [250, 1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_publishes_nothing_twice() {
+    let (world, source) = (World::new().await, CoinGecko::start().await);
+    let start = now_ms();
+    source.set("bitcoin", 1.0, start);
+    let mut producer = Running::start(&mut polling(&world, &source, "bitcoin"));
+    wait_for_events(&world, "bitcoin", &[start]).await;
+    producer.kill();
+    let _producer = Running::start(&mut polling(&world, &source, "bitcoin"));
+    wait_for_polls(&source, 3);
+    source.set("bitcoin", 2.0, start + 1_000);
+    wait_for_events(&world, "bitcoin", &[start, start + 1_000]).await;
+    assert_eq!(feed(&world, Kind::Gap).await, Vec::<Value>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_coin_sends_heartbeats_behind_the_source_delay() {
+    let (world, source) = (World::new().await, CoinGecko::start().await);
+    let start = now_ms() / 1_000 * 1_000;
+    source.set("bitcoin", 1.0, start - 600_000);
+    source.set_date(UNIX_EPOCH + Duration::from_millis(start as u64));
+    let _producer = Running::start(&mut polling(&world, &source, "bitcoin"));
+    wait_for_polls(&source, 5);
+    let feed_of = async || feed(&world, Kind::Heartbeat).await;
+    let mut heartbeats = feed_of().await;
+    for _ in 0..100 {
+        if heartbeats.is_empty() {
+            wait_for_polls(&source, 1);
+            heartbeats = feed_of().await;
+        }
+    }
+    wait_for_polls(&source, 3);
+    assert_eq!(feed_of().await.len(), 1, "at most one a minute");
+    assert_eq!(heartbeats[0]["event_ms"], start - 300_000);
+    assert_eq!(events(&world, "bitcoin").await, [start - 600_000]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn retry_after_is_obeyed_and_the_outage_becomes_a_gap() {
+    let (world, source) = (World::new().await, CoinGecko::start().await);
+    let start = now_ms() - 600_000;
+    source.set("bitcoin", 1.0, start);
+    let _producer = Running::start(&mut polling(&world, &source, "bitcoin"));
+    wait_for_events(&world, "bitcoin", &[start]).await;
+    source.set("bitcoin", 2.0, start + 600_000);
+    source.say(Answer::rate_limited("2"));
+    wait_for_events(&world, "bitcoin", &[start, start + 600_000]).await;
+    let gaps = feed(&world, Kind::Gap).await;
+    let expected = json!({"coin": "bitcoin", "quote": "usd", "from_ms": start + 100, "to_ms": start + 600_000, "cause": "rate-limited"});
+    assert_eq!(gaps, [expected]);
+    let longest = source.seen().windows(2).map(|pair| pair[1].at - pair[0].at).max().unwrap();
+    assert!((2_000..5_000).contains(&longest.as_millis()), "{longest:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_answer_is_waited_for_and_polls_do_not_pile_up() {
+    let (world, source) = (World::new().await, CoinGecko::start().await);
+    let start = now_ms();
+    source.set("bitcoin", 1.0, start);
+    let page = json!([{"id": "bitcoin", "current_price": 3.0, "last_updated": "2020-01-01T00:00:00Z"}]).to_string();
+    source.say(Answer::new(200, page).after(Duration::from_secs(1)));
+    let _producer = Running::start(&mut polling(&world, &source, "bitcoin"));
+    wait_for_events(&world, "bitcoin", &[1_577_836_800_000, start]).await;
+    let seen = source.seen();
+    assert!(seen[1].at - seen[0].at >= Duration::from_secs(1), "the second request came before the first answer");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_nats_is_away_ticks_wait_and_come_in_order() {
+    let (mut world, source) = (World::new().await, CoinGecko::start().await);
+    let start = now_ms();
+    source.set("bitcoin", 1.0, start);
+    let _producer = Running::start(&mut polling(&world, &source, "bitcoin"));
+    wait_for_events(&world, "bitcoin", &[start]).await;
+    world.server.kill();
+    let mut expected = vec![start];
+    for second in 1..=5 {
+        expected.push(start + second * 1_000);
+        source.set("bitcoin", second as f64, start + second * 1_000);
+        wait_for_polls(&source, 2);
+    }
+    world.server.start_again();
+    wait_for_events(&world, "bitcoin", &expected).await;
+}
+
+/// The status and body of a health page.
+fn ask(addr: &str, page: &str) -> String {
+    let Ok(mut stream) = TcpStream::connect(addr) else { return String::new() };
+    write!(stream, "GET {page} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// Starts polling with health; returns where it is served.
+fn polling_with_health(world: &World, source: &CoinGecko, flags: &[&str]) -> (Running, String) {
+    let mut command = polling(world, source, "bitcoin");
+    command
+        .args(["--http", "127.0.0.1:0"])
+        .args(flags)
+        .env("CANDLEWIRE_LOG", "info")
+        .env("COINGECKO_API_KEY", "CG-topsecret");
+    let (running, mut lines) = Running::start_followed(&mut command);
+    let addr =
+        lines.find_map(|line| line.unwrap().split_once("addr=").map(|(_, addr)| addr.trim().to_owned())).unwrap();
+    std::thread::spawn(move || lines.for_each(|line| assert!(!line.unwrap_or_default().contains("topsecret"))));
+    (running, addr)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_key_stops_polling_but_not_the_process() {
+    let (world, source) = (World::new().await, CoinGecko::start().await);
+    source.require_key("CG-other");
+    let (mut producer, addr) = polling_with_health(&world, &source, &["--plan", "demo"]);
+    eventually("the refused key is reported", || ask(&addr, "/readyz").contains("10002"));
+    assert!(ask(&addr, "/healthz").starts_with("HTTP/1.1 200") && producer.is_running());
+    assert_eq!(source.seen().len(), 1);
+    producer.terminate();
+    assert_eq!(producer.wait(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_is_ready_when_both_sides_have_answered() {
+    let (world, source) = (World::new().await, CoinGecko::start().await);
+    source.set("bitcoin", 1.0, now_ms());
+    source.say(Answer::rate_limited("1"));
+    let (producer, addr) = polling_with_health(&world, &source, &[]);
+    assert!(ask(&addr, "/readyz").starts_with("HTTP/1.1 503"));
+    eventually("readiness", || ask(&addr, "/readyz").starts_with("HTTP/1.1 200"));
+    drop(producer);
+}

@@ -62,17 +62,24 @@ impl Operator for Aggregation {
     type Counts = Counts;
 
     fn settings(&self) -> String {
-        format!("1 disorder={} lateness={}", self.settings.disorder.ms(), self.settings.lateness.ms())
+        let Settings { disorder, lateness } = self.settings;
+        let windows = STATS_WINDOWS.map(Window::name).join(",");
+        format!("1 disorder={} lateness={} windows={windows}", disorder.ms(), lateness.ms())
     }
 
     fn apply(&self, input: Input<'_>, state: &mut State, counts: &mut Counts, outputs: &mut Outputs) {
+        // MARKET holds only what the stream-processor accepted, which is never of another name or version.
+        let Some(instrument) = input.instrument.filter(|_| input.is_known_schema) else {
+            counts.unreadable += 1;
+            return;
+        };
         for (_, raw) in lines(input.payload) {
             let is_read = if input.kind == Kind::Price.token() {
                 let price = serde_json::from_slice::<PriceLine<'_>>(raw);
-                price.map(|price| self.price(&price.tick(), input.instrument, state, counts, outputs)).is_ok()
+                price.map(|price| self.price(&price.tick(), instrument, state, counts, outputs)).is_ok()
             } else {
                 let heartbeat = serde_json::from_slice::<HeartbeatLine<'_>>(raw);
-                heartbeat.map(|heartbeat| self.heartbeat(&heartbeat, input.instrument, state, counts, outputs)).is_ok()
+                heartbeat.map(|heartbeat| self.heartbeat(&heartbeat, instrument, state, counts, outputs)).is_ok()
             };
             counts.unreadable += u64::from(!is_read);
         }

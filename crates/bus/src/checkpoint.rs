@@ -137,13 +137,15 @@ pub async fn recover<S: DeserializeOwned, C: DeserializeOwned>(
 ) -> Result<Checkpoint<S, C>, Error> {
     let mut reminder = Reminder::default();
     let mut delay = RETRY_MIN;
-    let mut torn_reads = 0;
+    let (mut torn_reads, mut torn_at) = (0, 0);
     loop {
         match attempt(connection, step, partition).await {
             Ok(Attempt::Whole(checkpoint)) => return Ok(checkpoint),
             Ok(Attempt::Moving) => tokio::time::sleep(AGAIN).await,
-            Ok(Attempt::Torn(detail)) => {
-                torn_reads += 1;
+            Ok(Attempt::Torn { fence, detail }) => {
+                // Under another owner's commits a pass over many states may be torn again and again, each time elsewhere.
+                torn_reads = if fence == torn_at { torn_reads + 1 } else { 1 };
+                torn_at = fence;
                 if torn_reads == TORN_READS_MAX {
                     return Err(lost(step.output, partition, detail));
                 }
@@ -164,7 +166,10 @@ enum Attempt<S, C> {
     /// Another owner committed while we read.
     Moving,
     /// Position and states do not agree although the position stood still.
-    Torn(String),
+    Torn {
+        fence: u64,
+        detail: String,
+    },
 }
 
 async fn attempt<S: DeserializeOwned, C: DeserializeOwned>(
@@ -189,10 +194,9 @@ async fn attempt<S: DeserializeOwned, C: DeserializeOwned>(
     let applied: u64 = states.iter().map(|state| state.applied).sum();
     if states.len() as u64 != position.states || applied != position.applied {
         let (count, expected) = (states.len(), position.states);
-        return Ok(Attempt::Torn(format!(
-            "{count} states with {applied} inputs, the position says {expected} with {}",
-            position.applied
-        )));
+        let detail =
+            format!("{count} states with {applied} inputs, the position says {expected} with {}", position.applied);
+        return Ok(Attempt::Torn { fence, detail });
     }
     if !remove_orphans(connection, output, partition, fence).await? {
         return Ok(Attempt::Moving);
@@ -271,6 +275,7 @@ async fn read_checkpoint(
 async fn multi_last(connection: &Connection, stream: Stream, subject: &str) -> Result<Vec<Stored>, Error> {
     const NOT_FOUND: u16 = 404;
     const END: u16 = 204;
+    const TOO_MANY: u16 = 413;
     let what = || format!("the last messages on {subject}");
     let unanswered = || Error::Unanswered { what: what() };
     let client = connection.client();
@@ -288,10 +293,12 @@ async fn multi_last(connection: &Connection, stream: Stream, subject: &str) -> R
         };
         match message.status.map(|status: StatusCode| status.as_u16()) {
             Some(NOT_FOUND | END) => return Ok(found),
-            Some(_) => {
+            Some(TOO_MANY) => {
                 let detail = message.description.unwrap_or_default();
                 return Err(Error::Unreadable { what: what(), detail });
             }
+            // No leader, nobody there: an outage.
+            Some(_) => return Err(unanswered()),
             None => found.extend(direct_answer(message)),
         }
     }

@@ -1,5 +1,6 @@
 //! One connection of one user to the server, and requests whose answer may never come.
 
+use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -180,13 +181,9 @@ impl Connection {
     /// # Errors
     /// [`Error::Unanswered`] when nothing came in time, the connection went, or nobody listens.
     pub async fn request(&self, subject: String, headers: Option<HeaderMap>, payload: Bytes) -> Result<Message, Error> {
-        let mut epoch = self.epoch();
         let mut request = Request::new().payload(payload).timeout(Some(ANSWER_MAX));
         request.headers = headers;
-        let answer = tokio::select! {
-            answer = self.client.send_request(subject.clone(), request) => answer,
-            () = disconnected(&self.client, &mut epoch) => return Err(Error::Unanswered { what: subject }),
-        };
+        let answer = self.answered(&subject, self.client.send_request(subject.clone(), request)).await?;
         answer.map_err(|error| match (self.denial_of(&subject), error.kind()) {
             (Some(detail), _) => Error::Permission { user: self.user.clone(), detail },
             (None, RequestErrorKind::MaxPayloadExceeded | RequestErrorKind::InvalidSubject) => {
@@ -207,7 +204,23 @@ impl Connection {
         parse_answer(call, &message.payload)
     }
 
-    /// The server's refusal that names this subject, if there was one.
+    /// Waits for an answer no longer than the connection lives.
+    ///
+    /// # Errors
+    /// [`Error::Unanswered`] when the connection went.
+    pub(crate) async fn answered<T>(&self, what: &str, answer: impl Future<Output = T>) -> Result<T, Error> {
+        let mut epoch = self.epoch();
+        tokio::select! {
+            answer = answer => Ok(answer),
+            () = disconnected(&self.client, &mut epoch) => Err(Error::Unanswered { what: what.to_owned() }),
+        }
+    }
+
+    /// The missing permission that the server named together with `subject`, if it did.
+    pub(crate) fn denied(&self, subject: &str) -> Option<Error> {
+        self.denial_of(subject).map(|detail| Error::Permission { user: self.user.clone(), detail })
+    }
+
     fn denial_of(&self, subject: &str) -> Option<String> {
         let denial = self.watch.denial.lock().unwrap_or_else(PoisonError::into_inner);
         denial.clone().filter(|detail| detail.contains(subject))
@@ -260,7 +273,8 @@ fn on_event(
                 tracing::warn!(%detail, "the NATS server denied a request");
                 *denial.lock().unwrap_or_else(PoisonError::into_inner) = Some(detail.clone());
             }
-            other => tracing::warn!(event = %other, "NATS connection"),
+            // One warning says that the server is away; each attempt to reach it again is no news.
+            other => tracing::debug!(event = %other, "NATS connection"),
         }
         if matches!(event, Event::Connected | Event::Disconnected) {
             epoch.send_modify(|epoch| *epoch += 1);

@@ -66,7 +66,7 @@ pub enum Error {
     },
     /// The input is not the one that the state was made from.
     #[error(
-        "{input} is not the log that the state of {output} was made from ({detail}): restore {input}, or empty {output} and replay"
+        "{input} is not the log that the state of {output} was made from ({detail}): restore {input}, or delete {output} and the streams made from it, run `topology apply` and replay"
     )]
     WrongLog {
         /// The input stream.
@@ -92,7 +92,9 @@ pub enum Error {
         first: u64,
     },
     /// The checkpoint and the outputs of a partition contradict each other.
-    #[error("the checkpoint of {output} partition {partition} is torn or lost ({detail}): empty {output} and replay")]
+    #[error(
+        "the checkpoint of {output} partition {partition} is torn or lost ({detail}): delete {output} and the streams made from it, run `topology apply` and replay"
+    )]
     CheckpointLost {
         /// The output stream.
         output: String,

@@ -34,9 +34,9 @@ pub struct Stored {
 /// No answer, or a missing permission.
 pub async fn last(connection: &Connection, stream: Stream, subject: &str) -> Result<Option<Stored>, Error> {
     let what = || format!("the last message on {subject}");
-    let unanswered = || Error::Unanswered { what: what() };
+    let unanswered = || unanswered(connection, stream, what());
     let handle = connection.jetstream().get_stream_no_info(stream.name()).await.map_err(|_| unanswered())?;
-    match handle.get_last_raw_message_by_subject(subject).await {
+    match connection.answered(subject, handle.get_last_raw_message_by_subject(subject)).await? {
         Ok(message) => Ok(Some(Stored {
             seq: message.sequence,
             subject: message.subject.to_string(),
@@ -129,18 +129,24 @@ async fn each_line(
     read.await.map(drop)
 }
 
-/// A message by its sequence; `None` when it is gone.
+/// The sequence of the first message on a subject, which may hold wildcards, at or after `from`.
 pub(crate) async fn next_on_subject(
     connection: &Connection,
     stream: Stream,
     subject: &str,
     from: u64,
 ) -> Result<Option<u64>, Error> {
-    let unanswered = || Error::Unanswered { what: format!("messages on {subject} from {from}") };
+    let unanswered = || unanswered(connection, stream, format!("messages on {subject} from {from}"));
     let handle = connection.jetstream().get_stream_no_info(stream.name()).await.map_err(|_| unanswered())?;
-    match handle.get_first_raw_message_by_subject(subject, from).await {
+    match connection.answered(subject, handle.get_first_raw_message_by_subject(subject, from)).await? {
         Ok(message) => Ok(Some(message.sequence)),
         Err(error) if matches!(error.kind(), RawMessageErrorKind::NoMessageFound) => Ok(None),
         Err(_) => Err(unanswered()),
     }
+}
+
+/// No answer: because the server denied the question, or for no reason known.
+fn unanswered(connection: &Connection, stream: Stream, what: String) -> Error {
+    let denied = connection.denied(&format!("$JS.API.STREAM.MSG.GET.{stream}"));
+    denied.unwrap_or(Error::Unanswered { what })
 }

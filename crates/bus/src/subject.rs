@@ -48,7 +48,7 @@ impl Kind {
     /// Whether a reader must see messages of this kind in the order of their inputs among the others that are: what
     /// counts as late depends on what came before.
     pub(crate) fn is_sequenced(self) -> bool {
-        matches!(self, Self::Tick | Self::Heartbeat | Self::Gap | Self::Price)
+        matches!(self, Self::Heartbeat | Self::Gap | Self::Price)
     }
 
     /// The record that messages of this kind hold, as the schema header names it.

@@ -5,6 +5,7 @@
 //! committed the worker applies the next one, which is sent only when the one before it is confirmed.
 
 mod committer;
+mod readiness;
 mod worker;
 
 use std::fmt::Debug;
@@ -32,8 +33,8 @@ pub struct Input<'a> {
     pub seq: u64,
     /// Its kind, as the subject says.
     pub kind: &'a str,
-    /// Whose it is.
-    pub instrument: &'a Instrument,
+    /// Whose it is; `None` when the subject names what no instrument can be called.
+    pub instrument: Option<&'a Instrument>,
     /// Whether its header names a version of its record that this build knows.
     pub is_known_schema: bool,
     /// Its lines.
@@ -60,15 +61,28 @@ pub trait Operator: Send + Sync + 'static {
     fn provisional(&self, instrument: &Instrument, state: &Self::State) -> Vec<Candle>;
 }
 
+/// Longest disorder bound: what one message can close must fit into a batch.
+const DISORDER_MAX: Duration = Duration::from_secs(3_600);
+/// Longest allowed lateness: the minutes that can still be revised must fit into a state.
+const LATENESS_MAX: Duration = Duration::from_secs(24 * 3_600);
+
+fn at_most(bound: Duration) -> impl Fn(&str) -> Result<Duration, String> + Clone {
+    move |text| {
+        let span = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+        let within = span <= bound;
+        within.then_some(span).ok_or_else(|| format!("at most {}", humantime::format_duration(bound)))
+    }
+}
+
 /// Flags of every step that say how event time is judged.
 #[derive(Debug, Clone, Copy, clap::Args)]
 #[command(next_help_heading = "Event time")]
 pub struct EventTimeArgs {
     /// How far behind the newest event a tick may arrive without being late
-    #[arg(long, env = "CANDLEWIRE_DISORDER", default_value = "5s", value_parser = humantime::parse_duration)]
+    #[arg(long, env = "CANDLEWIRE_DISORDER", default_value = "5s", value_parser = at_most(DISORDER_MAX))]
     disorder: Duration,
     /// How long after its end a window can still be revised
-    #[arg(long, env = "CANDLEWIRE_LATENESS", default_value = "10m", value_parser = humantime::parse_duration)]
+    #[arg(long, env = "CANDLEWIRE_LATENESS", default_value = "10m", value_parser = at_most(LATENESS_MAX))]
     lateness: Duration,
 }
 
@@ -108,7 +122,8 @@ pub async fn run<O: Operator>(context: Context, operator: O) -> Result<(), Error
     tracing::info!(service = O::STEP.service, partitions, config = fingerprint, "starting");
     let (committer, commits) = committer::channel();
     let committer = tokio::spawn(committer::run(context.clone(), O::STEP.output, committer));
-    let attached = worker::Attached::new(partitions, context.health.clone());
+    let readiness = readiness::Readiness::new(partitions, context.health.clone());
+    let following = tokio::spawn(readiness.clone().follow(context.connection.clone()));
     let mut workers = JoinSet::new();
     for partition in 0..partitions {
         let worker = worker::Worker::new(
@@ -116,19 +131,27 @@ pub async fn run<O: Operator>(context: Context, operator: O) -> Result<(), Error
             operator.clone(),
             worker::Place { partition, partitions, input_created: input.created.clone(), config: fingerprint.clone() },
             commits.clone(),
-            attached.clone(),
+            readiness.clone(),
         );
         workers.spawn(async move { (partition, worker.run().await) });
     }
     drop(commits);
-    let result = supervise(&context, &mut workers).await;
-    // With the last worker gone the committer's channel closes: it has stored all that was sealed.
-    drop(committer.await);
-    result
+    let result = supervise(&context, &readiness, &mut workers).await;
+    following.abort();
+    // Every worker has seen its last commit confirmed, or given it up.
+    committer.abort();
+    match committer.await {
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        _ => result,
+    }
 }
 
 /// Waits for every worker; the first error that concerns the whole process ends them all.
-async fn supervise(context: &Context, workers: &mut JoinSet<(u32, Result<(), Error>)>) -> Result<(), Error> {
+async fn supervise(
+    context: &Context,
+    readiness: &readiness::Readiness,
+    workers: &mut JoinSet<(u32, Result<(), Error>)>,
+) -> Result<(), Error> {
     let mut first = Ok(());
     while let Some(joined) = workers.join_next().await {
         let (partition, result) = match joined {
@@ -139,7 +162,7 @@ async fn supervise(context: &Context, workers: &mut JoinSet<(u32, Result<(), Err
             Ok(()) => {}
             Err(error @ (Error::Hole { .. } | Error::CheckpointLost { .. } | Error::Unreadable { .. })) => {
                 tracing::error!(partition, "partition stopped: {error}");
-                context.health.not_ready(format!("partition {partition} stopped: {error}"));
+                readiness.stopped(format!("partition {partition} stopped: {error}"));
                 if workers.is_empty() && !context.shutdown.is_requested() {
                     first = Err(error);
                 }

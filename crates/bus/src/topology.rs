@@ -154,6 +154,9 @@ fn feed(limits: &Limits) -> Value {
         "discard": "old",
         "max_age": limits.feed_days * 86_400 * SECOND_NS,
         "max_bytes": limits.feed_bytes,
+        "max_msgs": -1,
+        "max_msgs_per_subject": -1,
+        "max_msg_size": -1,
         "max_consumers": CONSUMERS_MAX,
         "duplicate_window": DUPLICATE_WINDOW_NS,
         "allow_direct": true,
@@ -182,6 +185,11 @@ fn checkpointed(stream: Stream, limits: &Limits) -> Value {
         "discard": "new",
         "max_age": 0,
         "max_bytes": max_bytes,
+        "max_msgs": -1,
+        "max_msgs_per_subject": -1,
+        "max_msg_size": -1,
+        "deny_purge": false,
+        "deny_delete": false,
         "max_consumers": CONSUMERS_MAX,
         "allow_direct": true,
         "allow_atomic": true,
@@ -251,7 +259,7 @@ fn is_same(wanted: &Value, actual: &Value) -> bool {
             wanted.iter().all(|(key, value)| is_same(value, actual.get(key).unwrap_or(&Value::Null)))
         }
         (Value::Bool(false), Value::Null) => true,
-        (Value::Number(number), Value::Null) => number.as_u64() == Some(0),
+        (Value::Number(number), Value::Null) => matches!(number.as_i64(), Some(0 | -1)),
         (wanted, actual) => wanted == actual,
     }
 }

@@ -158,6 +158,10 @@ impl Transactions {
             if !refused {
                 reminder.warn(&error);
             }
+            // A denied message of the batch leaves the rest of it incomplete, every time.
+            if let Some(denied) = self.connection.denied(&format!("\"{}.", self.output.root())) {
+                return Err(denied);
+            }
             match self.find_out(parts, &tried).await? {
                 Finding::Stored(fences) => return Ok(Outcome::Stored(fences)),
                 Finding::Foreign(partitions) => return Ok(Outcome::Fenced(partitions)),

@@ -224,11 +224,6 @@ impl Partial {
         self.last_seq = self.last_seq.max(tick.feed_seq);
     }
 
-    /// Ticks so far.
-    pub fn count(&self) -> u64 {
-        self.count
-    }
-
     /// The candle of the window of this kind that begins at `start`; provisional when `revision` is 0.
     pub fn candle(&self, instrument: &Instrument, window: Window, start: EventTime, revision: u32) -> Candle {
         let coverage = self.covered.ms() as f64 / window.size().ms() as f64;

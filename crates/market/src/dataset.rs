@@ -294,5 +294,4 @@ pub fn first_leak(candles: &[Candle], every: usize, features: impl Fn(&[Candle])
 }
 
 #[cfg(test)]
-#[path = "dataset_tests.rs"]
 mod tests;

@@ -26,9 +26,4 @@ impl Watermark {
     pub fn value(&self, disorder: Span) -> EventTime {
         self.max_event.saturating_sub(disorder)
     }
-
-    /// Whether anything was observed yet.
-    pub fn is_set(&self) -> bool {
-        self.max_event != EventTime::MIN
-    }
 }

@@ -58,7 +58,13 @@ pub struct RunArgs {
     pub source: Source,
 
     /// Coin, by its CoinGecko id; several for --source coingecko (repeat it, or a,b)
-    #[arg(long = "coin", visible_alias = "coins", env = "CANDLEWIRE_COINS", value_delimiter = ',', value_name = "COIN")]
+    #[arg(
+        long = "coin",
+        visible_alias = "coins",
+        env = "CANDLEWIRE_COINS",
+        value_delimiter = ',',
+        value_name = "COIN"
+    )]
     pub coins: Vec<String>,
 
     /// Currency of the prices; usd by default for --source coingecko
@@ -159,11 +165,11 @@ pub struct RecordingArgs {
 #[command(next_help_heading = "CoinGecko")]
 pub struct PollingArgs {
     /// How often CoinGecko is asked; it has nothing newer within a minute
-    #[arg(long, env = "CANDLEWIRE_INTERVAL", default_value = "60s", value_parser = parse_duration)]
+    #[arg(long, env = "COINGECKO_INTERVAL", default_value = "60s", value_parser = parse_duration)]
     pub interval: Duration,
 
     /// How old an answer may be: heartbeats promise nothing newer than this
-    #[arg(long, env = "CANDLEWIRE_SOURCE_DELAY", default_value = "5m", value_parser = parse_span)]
+    #[arg(long, env = "COINGECKO_SOURCE_DELAY", default_value = "5m", value_parser = parse_span)]
     pub source_delay: Span,
 }
 
@@ -188,7 +194,7 @@ pub struct ApiArgs {
 #[derive(Debug, clap::Args)]
 pub struct FetchArgs {
     /// Coin, by its CoinGecko id
-    #[arg(long, env = "CANDLEWIRE_COINS", default_value = "bitcoin")]
+    #[arg(long, env = "CANDLEWIRE_COIN", default_value = "bitcoin")]
     pub coin: String,
 
     /// Currency of the price
@@ -308,7 +314,9 @@ mod tests {
 
     #[test]
     fn files_belong_to_the_named_instrument_or_to_their_own() {
-        let run = run_args("--source recording --coin bitcoin --quote usdt --file a.csv --file eth/usd=b.csv --file ./x/y=z.csv");
+        let run = run_args(
+            "--source recording --coin bitcoin --quote usdt --file a.csv --file eth/usd=b.csv --file ./x/y=z.csv",
+        );
         let files = run.to_recording().unwrap().files;
         let files: Vec<_> = files.iter().map(|(instrument, paths)| (instrument.to_string(), paths.clone())).collect();
         let expected = [
@@ -352,7 +360,10 @@ mod tests {
         let config = run_args("--source coingecko --coins bitcoin,ethereum --coin bitcoin").to_coingecko().unwrap();
         let coins: Vec<_> = config.instruments.iter().map(ToString::to_string).collect();
         assert_eq!(coins, ["bitcoin/usd", "ethereum/usd"]);
-        assert_eq!((config.interval, config.grain, config.source_delay), (Duration::from_secs(60), Span::MINUTE, Span::minutes(5)));
+        assert_eq!(
+            (config.interval, config.grain, config.source_delay),
+            (Duration::from_secs(60), Span::MINUTE, Span::minutes(5))
+        );
     }
 
     #[test]
@@ -361,7 +372,11 @@ mod tests {
         let api = run.to_coingecko().unwrap().api;
         assert!(api.key.is_some());
         assert!(!format!("{run:?} {api:?}").contains("secret"));
-        let help = <Args as clap::CommandFactory>::command().find_subcommand_mut("run").unwrap().render_long_help().to_string();
+        let help = <Args as clap::CommandFactory>::command()
+            .find_subcommand_mut("run")
+            .unwrap()
+            .render_long_help()
+            .to_string();
         assert!(help.contains("COINGECKO_API_KEY") && !help.contains("--api-key"), "{help}");
     }
 }

@@ -13,6 +13,8 @@ use market::tick::TickLine;
 use market::{EventTime, Instrument, Span};
 use service::Shutdown;
 
+/// Instruments that FEED is asked about at the same time.
+pub(crate) const ASKED_MAX: usize = 64;
 const RETRY: Duration = Duration::from_millis(500);
 
 /// The last tick that FEED has of an instrument.

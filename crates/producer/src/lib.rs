@@ -9,6 +9,8 @@ mod clock;
 pub mod coingecko;
 mod feed;
 mod lanes;
+#[cfg(test)]
+mod memory;
 mod message;
 mod output;
 pub mod recording;

@@ -25,7 +25,14 @@ pub(crate) struct Origin<'a> {
 
 impl Origin<'_> {
     /// Ticks of one grain from `first` to `last`.
-    pub(crate) fn ticks(self, grain: Span, first: EventTime, last: EventTime, count: usize, payload: Bytes) -> FeedMessage {
+    pub(crate) fn ticks(
+        self,
+        grain: Span,
+        first: EventTime,
+        last: EventTime,
+        count: usize,
+        payload: Bytes,
+    ) -> FeedMessage {
         self.message(Kind::Tick, format!("{}/{}-{}/{count}", grain.ms(), first.ms(), last.ms()), payload)
     }
 
@@ -47,6 +54,11 @@ impl Origin<'_> {
 
     fn message(self, kind: Kind, what: String, payload: Bytes) -> FeedMessage {
         let Self { source, instrument } = self;
-        FeedMessage { kind, instrument: instrument.clone(), payload, id: format!("{source}/{kind}/{instrument}/{what}") }
+        FeedMessage {
+            kind,
+            instrument: instrument.clone(),
+            payload,
+            id: format!("{source}/{kind}/{instrument}/{what}"),
+        }
     }
 }

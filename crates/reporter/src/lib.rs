@@ -1,7 +1,7 @@
 //! Shows what the pipeline has made: a plot, tables, figures, live messages, a web page.
 //!
 //! This crate writes nothing to NATS and computes no candle, feature or score: it reads and shows. Start reading at
-//! [`run`]; [`picture`] is a pure function from predictions to pixels, [`view`] what tables and page have in common.
+//! [`run`]; [`picture`] is a pure function from predictions to pixels, `view` what tables and page have in common.
 
 pub mod metrics;
 pub mod picture;

@@ -160,7 +160,8 @@ fn read_card(path: &Path) -> anyhow::Result<Option<ModelCard>> {
 
 fn read_summary(path: &Path) -> anyhow::Result<ProducerSummary> {
     let read = || anyhow::Ok(serde_json::from_slice(&std::fs::read(path)?)?);
-    read().with_context(|| format!("cannot read what the producer counted from {} (--producer-summary)", path.display()))
+    read()
+        .with_context(|| format!("cannot read what the producer counted from {} (--producer-summary)", path.display()))
 }
 
 fn metrics(card: Option<ModelCard>, producer: ProducerSummary, market: MarketCounts) -> Metrics {
@@ -197,7 +198,8 @@ mod tests {
         let counts = |json: &str| serde_json::from_str::<MarketCounts>(json).expect("counts");
         let mut market = counts(r#"{"accepted":5,"duplicate":1,"late":2,"rejected":{"future":3},"candles":4}"#);
         market.add(&counts(r#"{"accepted":1,"rejected":{"future":1,"zero-price":2},"newer":7}"#));
-        let producer = serde_json::from_str(r#"{"published":9,"duplicates":2,"rejected":{"unparsable":6}}"#).expect("a summary");
+        let producer =
+            serde_json::from_str(r#"{"published":9,"duplicates":2,"rejected":{"unparsable":6}}"#).expect("a summary");
         let metrics = serde_json::to_value(metrics(None, producer, market)).expect("json");
         let numbers = ["ticks", "candles", "late", "duplicates", "rejected"].map(|name| metrics[name].as_u64());
         assert_eq!(numbers, [Some(6), Some(4), Some(2), Some(3), Some(12)]);

@@ -35,7 +35,11 @@ const OVERVIEW_TOP: f64 = 158.0;
 
 /// Draws predictions in any order; `card` is of the training that made them.
 pub fn draw(card: &ModelCard, predictions: &[Prediction]) -> Image {
-    let mut canvas = Canvas::new(WIDTH, HEIGHT, BACKGROUND);
+    draw_at(canvas::SCALE, card, predictions)
+}
+
+fn draw_at(scale: u32, card: &ModelCard, predictions: &[Prediction]) -> Image {
+    let mut canvas = Canvas::new((WIDTH, HEIGHT), scale, BACKGROUND);
     let mut rows: Vec<&Prediction> = predictions.iter().collect();
     rows.sort_by_key(|row| row.timestamp);
     let unseen: Vec<&Prediction> = rows.iter().copied().filter(|row| is_unseen(row)).collect();
@@ -56,14 +60,13 @@ fn is_unseen(row: &Prediction) -> bool {
 
 /// The picture of no predictions at all.
 pub fn no_data() -> Image {
-    let mut canvas = Canvas::new(WIDTH, HEIGHT, BACKGROUND);
+    let mut canvas = Canvas::new((WIDTH, HEIGHT), 1, BACKGROUND);
     let middle = (f64::from(WIDTH) / 2.0, f64::from(HEIGHT) / 2.0);
     canvas.text(middle, "no data", TextStyle::new(44.0, INK).bold().anchored(Anchor::Middle));
     let style = TextStyle::new(20.0, MUTED).anchored(Anchor::Middle);
     canvas.text((middle.0, middle.1 + 38.0), "the file of predictions holds no row", style);
     canvas.finish()
 }
-
 
 #[cfg(test)]
 mod tests {
@@ -103,6 +106,11 @@ mod tests {
         (0..count).map(|minute| row(minute, 100.0 + (minute % 7) as f64, fold)).collect()
     }
 
+    /// Smoothing takes most of the time and nothing but looks depends on it.
+    fn unsmoothed(card: &ModelCard, predictions: &[Prediction]) -> Image {
+        draw_at(1, card, predictions)
+    }
+
     fn count(image: &Image, color: RGBColor) -> usize {
         image.pixels.chunks_exact(3).filter(|pixel| **pixel == [color.0, color.1, color.2]).count()
     }
@@ -119,7 +127,7 @@ mod tests {
 
     #[test]
     fn a_random_split_is_called_what_it_is() {
-        let image = draw(&card("random: leaks the future", 40), &rows(40, Fold::Test));
+        let image = unsmoothed(&card("random: leaks the future", 40), &rows(40, Fold::Test));
         assert!(count(&image, theme::WARNING) > 100);
         assert_eq!(count(&image, theme::HOLDOUT), 0);
     }
@@ -128,14 +136,16 @@ mod tests {
     fn order_of_rows_does_not_matter() {
         let forward = rows(30, Fold::Holdout);
         let backward: Vec<_> = forward.iter().rev().cloned().collect();
-        assert!(draw(&card("time", 30), &forward) == draw(&card("time", 30), &backward));
+        assert!(unsmoothed(&card("time", 30), &forward) == unsmoothed(&card("time", 30), &backward));
     }
 
     #[test]
     fn odd_data_is_drawn_nevertheless() {
-        let still = |count| vec![Prediction { prediction: 5.0, baseline: 5.0, bands: [None; 4], ..row(0, 5.0, Fold::Holdout) }; count];
+        let still = |count| {
+            vec![Prediction { prediction: 5.0, baseline: 5.0, bands: [None; 4], ..row(0, 5.0, Fold::Holdout) }; count]
+        };
         for rows in [still(1), still(2), rows(1, Fold::Validation(1)), rows(3, Fold::Test)] {
-            let image = draw(&card("time", 1), &rows);
+            let image = unsmoothed(&card("time", 1), &rows);
             assert!(count(&image, theme::INK) > 100, "{rows:?}");
         }
     }

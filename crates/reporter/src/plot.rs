@@ -37,7 +37,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let rows = read_predictions(&args.predictions).exit_code(Code::BadConfig)?;
     if rows.is_empty() {
         write(&args.out, &picture::no_data())?;
-        let error = anyhow::anyhow!("{} holds no row: {} says \"no data\"", args.predictions.display(), args.out.display());
+        let error =
+            anyhow::anyhow!("{} holds no row: {} says \"no data\"", args.predictions.display(), args.out.display());
         return Err(error).exit_code(Code::NotEnoughData);
     }
     let card = read_card(&args.model_card).exit_code(Code::BadConfig)?;
@@ -48,13 +49,21 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 fn read_predictions(path: &Path) -> anyhow::Result<Vec<Prediction>> {
-    predictions::read(path)
-        .with_context(|| format!("cannot read predictions from {}; `trainer train` makes them, --predictions names others", path.display()))
+    predictions::read(path).with_context(|| {
+        format!(
+            "cannot read predictions from {}; `trainer train` makes them, --predictions names others",
+            path.display()
+        )
+    })
 }
 
 fn read_card(path: &Path) -> anyhow::Result<ModelCard> {
-    ModelCard::read(path)
-        .with_context(|| format!("cannot read a model card from {}; `trainer train` makes it, --model-card names another", path.display()))
+    ModelCard::read(path).with_context(|| {
+        format!(
+            "cannot read a model card from {}; `trainer train` makes it, --model-card names another",
+            path.display()
+        )
+    })
 }
 
 /// Scores printed over the predictions of another model would be a lie that nobody can see.
@@ -74,6 +83,8 @@ fn check_same_training(card: &ModelCard, rows: &[Prediction], args: &Args) -> an
 fn write(path: &Path, image: &picture::Image) -> anyhow::Result<()> {
     let png = image.to_png().context("cannot encode the picture")?;
     atomic_write(path, |file| file.write_all(&png))
-        .map_err(|error: io::Error| anyhow::anyhow!("cannot write {}: {error}; choose another place with --out", path.display()))
+        .map_err(|error: io::Error| {
+            anyhow::anyhow!("cannot write {}: {error}; choose another place with --out", path.display())
+        })
         .exit_code(Code::BadConfig)
 }

@@ -2,9 +2,9 @@
 
 use bus::reader::{Selection, read_to_end};
 use bus::{Connection, Kind, NatsArgs, Stream, history, subject};
-use market::{Candle, EventTime, Instrument, Window};
 use market::profile::HourOfDayLine;
 use market::table::{CANDLE_COLUMNS, HOUR_OF_DAY_COLUMNS, candle_row, hour_of_day_row};
+use market::{Candle, EventTime, Instrument, Window};
 use service::{Code, WithCode};
 
 use crate::output;
@@ -55,7 +55,11 @@ pub async fn run(args: &Args, nats: &NatsArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn read_stats(connection: &Connection, instrument: Option<&Instrument>, view: &mut View) -> Result<(), bus::Error> {
+async fn read_stats(
+    connection: &Connection,
+    instrument: Option<&Instrument>,
+    view: &mut View,
+) -> Result<(), bus::Error> {
     let longer = WINDOWS.into_iter().filter(|&window| window != Window::Minute).map(kind_of);
     let kinds = longer.chain([Kind::HourOfDay]);
     let filters = kinds.map(|kind| subject::of_kind(Stream::Stats, kind, instrument)).collect();
@@ -85,9 +89,14 @@ async fn read_minutes(
     }
 }
 
-async fn read_prices(connection: &Connection, instrument: Option<&Instrument>, view: &mut View) -> Result<(), bus::Error> {
+async fn read_prices(
+    connection: &Connection,
+    instrument: Option<&Instrument>,
+    view: &mut View,
+) -> Result<(), bus::Error> {
     let known = view.instruments().filter_map(|((coin, quote), _)| Instrument::new(coin, quote).ok());
-    let mut filters: Vec<String> = known.map(|known| subject::of_kind(Stream::Market, Kind::Price, Some(&known))).collect();
+    let mut filters: Vec<String> =
+        known.map(|known| subject::of_kind(Stream::Market, Kind::Price, Some(&known))).collect();
     // An instrument that is only minutes old has prices and nothing else.
     filters.push(subject::of_kind(Stream::Market, Kind::Price, instrument));
     for filter in filters {
@@ -124,7 +133,8 @@ fn titled(title: &str, is_empty: bool, table: impl FnOnce() -> String) -> String
 }
 
 /// What is left out of the columns that programs get: the same in every row, or of no use to people.
-const SHOWN: [&str; 10] = ["start", "open", "high", "low", "close", "average", "volume", "count", "coverage", "revision"];
+const SHOWN: [&str; 10] =
+    ["start", "open", "high", "low", "close", "average", "volume", "count", "coverage", "revision"];
 
 fn candle_table(candles: &[&Candle]) -> String {
     let decimals = decimals(candles.iter().flat_map(|candle| [candle.open, candle.high, candle.low, candle.close]));
@@ -169,7 +179,11 @@ fn hour_table(hours: &[&HourOfDayLine<'static>]) -> String {
 
 /// The decimals that the given prices really have, so that a column is even and nothing is lost.
 fn decimals(prices: impl Iterator<Item = f64>) -> usize {
-    prices.map(|price| price.to_string().split_once('.').map_or(0, |(_, fraction)| fraction.len())).max().unwrap_or(0).min(12)
+    prices
+        .map(|price| price.to_string().split_once('.').map_or(0, |(_, fraction)| fraction.len()))
+        .max()
+        .unwrap_or(0)
+        .min(12)
 }
 
 fn rounded(cell: &str, decimals: usize) -> String {
@@ -200,7 +214,8 @@ mod tests {
         let texts: Vec<_> = view.instruments().map(|(name, rows)| text_of(name, rows)).collect();
         let text = texts.concat();
         assert!(text.starts_with("bitcoin/usdt   last price 8,552.76 at 2020-03-01 00:00\n"), "{text}");
-        for part in ["hourly\n", "8,523.61", "8,531.90", "8,540.12", "2020-03-01 00:00", "99.5 %", "daily\nno rows yet"] {
+        for part in ["hourly\n", "8,523.61", "8,531.90", "8,540.12", "2020-03-01 00:00", "99.5 %", "daily\nno rows yet"]
+        {
             assert!(text.contains(part), "{part}: {text}");
         }
     }

@@ -138,7 +138,9 @@ mod tests {
     use super::*;
 
     fn price(event: i64, close: f64) -> String {
-        format!(r#"{{"coin":"bitcoin","quote":"usd","event_ms":{event},"grain_ms":60000,"close":{close},"feed_seq":1}}"#)
+        format!(
+            r#"{{"coin":"bitcoin","quote":"usd","event_ms":{event},"grain_ms":60000,"close":{close},"feed_seq":1}}"#
+        )
     }
 
     fn hourly(start: i64, close: f64, revision: u32) -> String {
@@ -163,7 +165,8 @@ mod tests {
     #[test]
     fn a_tick_that_came_late_is_not_the_price_of_now() {
         let mut view = View::new(2);
-        view.apply("market.3.price.bitcoin.usd", [price(120_000, 9.0), price(60_000, 8.0)].join("\n").as_bytes()).expect("prices");
+        view.apply("market.3.price.bitcoin.usd", [price(120_000, 9.0), price(60_000, 8.0)].join("\n").as_bytes())
+            .expect("prices");
         view.apply("market.3.late.bitcoin.usd", price(180_000, 7.0).as_bytes()).expect("ignored");
         let (name, instrument) = view.instruments().next().expect("an instrument");
         assert_eq!(name, &("bitcoin".to_owned(), "usd".to_owned()));

@@ -88,10 +88,13 @@ pub async fn run(args: &Args, nats: &NatsArgs, shutdown: &Shutdown) -> anyhow::R
 /// All users may subscribe to `live.>` and nothing else; the server would refuse silently.
 fn check_subject(subject: &str) -> anyhow::Result<()> {
     let tokens: Vec<&str> = subject.split('.').collect();
-    let is_token = |token: &&str| !token.is_empty() && !token.contains(char::is_whitespace) && !token.contains(char::is_control);
+    let is_token =
+        |token: &&str| !token.is_empty() && !token.contains(char::is_whitespace) && !token.contains(char::is_control);
     let tail = tokens.iter().position(|&token| token == ">");
     if !tokens.iter().all(is_token) || tail.is_some_and(|idx| idx + 1 != tokens.len()) {
-        anyhow::bail!("{subject:?} is not a subject: tokens between dots, * for any one, > at the end for all that follow");
+        anyhow::bail!(
+            "{subject:?} is not a subject: tokens between dots, * for any one, > at the end for all that follow"
+        );
     }
     if !subject.starts_with(LIVE) {
         anyhow::bail!("{subject:?} cannot be watched: live messages begin with {LIVE}, such as live.price.>");
@@ -203,7 +206,9 @@ mod tests {
         let stored = |live| stored_subject(live, 1).map(|(_, stored)| stored);
         assert_eq!(stored("live.price.bitcoin.usdt").as_deref(), Some("market.0.price.bitcoin.usdt"));
         assert_eq!(stored("live.stats.1h-30m.bitcoin.usdt").as_deref(), Some("stats.0.1h-30m.bitcoin.usdt"));
-        for none in ["live.price.>", "live.price.*.usdt", "live.provisional.1m.bitcoin.usdt", "live.nonsense.bitcoin.usdt"] {
+        for none in
+            ["live.price.>", "live.price.*.usdt", "live.provisional.1m.bitcoin.usdt", "live.nonsense.bitcoin.usdt"]
+        {
             assert_eq!(stored(none), None, "{none}");
         }
     }

@@ -6,20 +6,23 @@ mod standing;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 use axum::Router;
 use axum::extract::{Query, Request, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+};
 use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
 use bus::NatsArgs;
 use service::{Code, Health, Shutdown, WithCode};
+use store::layout;
 use tokio::net::TcpListener;
 
 use crate::view::View;
@@ -33,9 +36,9 @@ pub struct Args {
     #[arg(long, env = "CANDLEWIRE_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDR")]
     pub listen: SocketAddr,
 
-    /// The plot to show, as `reporter plot` makes it; a new one appears by itself
-    #[arg(long, env = "CANDLEWIRE_PLOT", default_value = "out/output_plot.png", value_name = "FILE")]
-    pub plot: PathBuf,
+    /// Folder of output_plot.png, which the page shows; a new one appears by itself
+    #[arg(long, env = "CANDLEWIRE_OUT", default_value = "out", value_name = "DIR")]
+    pub out: PathBuf,
 }
 
 /// Windows of a kind that are kept for an instrument: two days of hours for the little chart, more than a table shows.
@@ -56,6 +59,8 @@ struct Shared {
     standing: Mutex<Standing>,
     /// Changes whenever a table does.
     version: AtomicU64,
+    /// When the last price was committed while we looked, by our clock; 0 for never.
+    moved_ms: AtomicI64,
     health: Health,
     plot: PathBuf,
 }
@@ -73,10 +78,15 @@ impl Shared {
         self.version.fetch_add(1, Ordering::Relaxed);
     }
 
+    fn moved(&self) {
+        self.moved_ms.store(now_ms(), Ordering::Relaxed);
+    }
+
     fn live(&self, choice: &Choice) -> Live {
+        let clock = snapshot::Clock { now_ms: now_ms(), moved_ms: self.moved_ms.load(Ordering::Relaxed) };
         let version = self.version.load(Ordering::Relaxed);
         let plot = plot_version(&self.plot);
-        snapshot::live(&self.view(), &self.standing(), choice, now_ms(), version, plot)
+        snapshot::live(&self.view(), &self.standing(), choice, clock, snapshot::Versions { version, plot })
     }
 }
 
@@ -93,12 +103,14 @@ pub async fn run(args: &Args, nats: &NatsArgs, shutdown: &Shutdown) -> anyhow::R
         view: Mutex::new(View::new(WINDOWS_MAX)),
         standing: Mutex::new(Standing::default()),
         version: AtomicU64::new(0),
+        moved_ms: AtomicI64::new(0),
         health: Health::new(),
-        plot: args.plot.clone(),
+        plot: args.out.join(layout::PLOT),
     });
     tracing::info!("the page is at http://{}/", listener.local_addr()?);
     let stopped = shutdown.clone();
-    let served = axum::serve(listener, routes(shared.clone())).with_graceful_shutdown(async move { stopped.requested().await });
+    let served =
+        axum::serve(listener, routes(shared.clone())).with_graceful_shutdown(async move { stopped.requested().await });
     let mut served = std::pin::pin!(served.into_future());
     tokio::select! {
         served = &mut served => return served.context("the page is no longer served"),
@@ -142,9 +154,14 @@ async fn live(State(shared): State<Arc<Shared>>, Query(choice): Query<Choice>) -
     Json(shared.live(&choice))
 }
 
-async fn tables(State(shared): State<Arc<Shared>>, Query(choice): Query<Choice>) -> Result<Json<Tables>, (StatusCode, &'static str)> {
+async fn tables(
+    State(shared): State<Arc<Shared>>,
+    Query(choice): Query<Choice>,
+) -> Result<Json<Tables>, (StatusCode, &'static str)> {
     let version = shared.version.load(Ordering::Relaxed);
-    snapshot::tables(&shared.view(), &choice, version).map(Json).ok_or((StatusCode::NOT_FOUND, "no such instrument yet\n"))
+    snapshot::tables(&shared.view(), &choice, version)
+        .map(Json)
+        .ok_or((StatusCode::NOT_FOUND, "no such instrument yet\n"))
 }
 
 async fn health_line(State(shared): State<Arc<Shared>>) -> String {

@@ -22,7 +22,7 @@ pub struct TelemetryArgs {
     pub log_format: LogFormat,
 
     /// Which log lines are written: error, warn, info, debug, trace, or per crate as in "info,bus=debug"
-    #[arg(long, env = "CANDLEWIRE_LOG", default_value = "info", global = true, value_name = "FILTER")]
+    #[arg(long, env = "CANDLEWIRE_LOG", default_value = "info,async_nats=warn", global = true, value_name = "FILTER")]
     pub log: String,
 }
 

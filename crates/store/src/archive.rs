@@ -3,27 +3,21 @@
 //! Ranges join, so a hole is an error and no manifest is needed. One process writes (it holds a lock), any number read
 //! at the same time: a file appears whole, and when files are joined the joined one appears before its parts go.
 
+mod writer;
+
 use std::collections::BTreeMap;
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use arrow::datatypes::Schema;
-use arrow::error::ArrowError;
 use market::{EventTime, Instrument, Tick};
-use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
-use parquet::errors::ParquetError;
-use parquet::file::metadata::KeyValue;
 
-use crate::atomic::{atomic_write, remove_unfinished, sync_folder};
-use crate::layout;
-use crate::listing::{Listing, ListingError, SeqRange, list, to_join};
+use crate::listing::{Listing, ListingError, SeqRange, list};
 use crate::schema;
-use crate::ticks::{TickRows, for_each_tick};
+use crate::ticks::for_each_tick;
 
-/// Files are joined up to this size.
-pub const JOINED_BYTES_MAX: u64 = 128 << 20;
+pub use writer::{ArchiveWriter, JOINED_BYTES_MAX};
 
 /// How often a reader lists again because a file that it was about to open has just been joined.
 const LISTINGS_MAX: usize = 10;
@@ -116,16 +110,6 @@ impl Holding {
 #[derive(Debug, Clone)]
 pub struct Archive {
     folder: PathBuf,
-}
-
-/// An archive to write to: the only writer of its folder until it is dropped.
-#[derive(Debug)]
-pub struct ArchiveWriter {
-    archive: Archive,
-    source: String,
-    last_seq: Option<u64>,
-    /// Locked for as long as it is open.
-    _lock: File,
 }
 
 impl Archive {
@@ -272,157 +256,9 @@ impl OpenFile {
     }
 }
 
-impl ArchiveWriter {
-    /// Takes the archive in `folder` (made if need be) for writing what the MARKET stream `source` holds, and clears away
-    /// what a killed writer left.
-    ///
-    /// # Errors
-    /// When another process holds it, its files do not join, it was made from another stream, or the folder is not
-    /// writable.
-    pub fn open(folder: &Path, source: &str) -> Result<Self, ArchiveError> {
-        let archive = Archive::new(folder);
-        let lock = lock(folder)?;
-        remove_unfinished(folder).map_err(|error| io_error(folder, error))?;
-        let listing = archive.list()?;
-        if let Some(theirs) = archive.source()?
-            && theirs != source
-        {
-            return Err(ArchiveError::OtherSource { folder: folder.to_owned(), theirs, ours: source.to_owned() });
-        }
-        let last_seq = listing.files.last().map(|range| range.last);
-        let writer = Self { archive, source: source.to_owned(), last_seq, _lock: lock };
-        writer.remove(&listing.superseded)?;
-        Ok(writer)
-    }
-
-    /// The archive, for reading.
-    pub fn archive(&self) -> &Archive {
-        &self.archive
-    }
-
-    /// The last MARKET sequence that was looked at; None for an archive without files.
-    pub fn last_seq(&self) -> Option<u64> {
-        self.last_seq
-    }
-
-    /// Writes the rows that were found in `range`, which begins where the archive ends. Synced when this returns.
-    ///
-    /// # Errors
-    /// When the file cannot be written. Then the archive is as it was.
-    ///
-    /// # Panics
-    /// When the range does not join the archive.
-    pub fn append(&mut self, range: SeqRange, rows: TickRows) -> Result<(), ArchiveError> {
-        assert!(0 < range.first && range.first <= range.last, "a file looks at some sequence: {range:?}");
-        assert!(
-            self.last_seq.is_none_or(|last| range.first == last + 1),
-            "{range:?} does not join {:?}",
-            self.last_seq
-        );
-        let batch = rows.into_batch();
-        self.write(range, |writer| writer.write(&batch))?;
-        self.last_seq = Some(range.last);
-        Ok(())
-    }
-
-    /// Joins the newest files, where [`to_join`] says so, up to [`JOINED_BYTES_MAX`]. Returns how many were joined.
-    ///
-    /// # Errors
-    /// When a file cannot be read or written. Then the archive is whole still.
-    pub fn join(&mut self) -> Result<usize, ArchiveError> {
-        let files = self.archive.list()?.files;
-        let mut sizes = Vec::with_capacity(files.len());
-        for range in &files {
-            let path = self.archive.folder.join(range.file_name());
-            sizes.push(fs::metadata(&path).map_err(|error| io_error(&path, error))?.len());
-        }
-        let parts = &files[files.len() - to_join(&sizes, JOINED_BYTES_MAX)..];
-        let (Some(first), Some(last)) = (parts.first(), parts.last()) else { return Ok(0) };
-        let opened: Result<Vec<_>, _> =
-            parts.iter().map(|&range| OpenFile::open(&self.archive.folder, range)).collect();
-        let opened = opened?;
-        let joined = SeqRange { first: first.first, last: last.last };
-        self.write(joined, |writer| {
-            for file in &opened {
-                for batch in file.batches().map_err(|error| ParquetError::External(error.into()))? {
-                    writer.write(&batch?)?;
-                }
-            }
-            Ok(())
-        })?;
-        self.remove(parts)?;
-        Ok(parts.len())
-    }
-
-    fn write(
-        &self,
-        range: SeqRange,
-        fill: impl FnOnce(&mut ArrowWriter<&mut io::BufWriter<File>>) -> Result<(), ParquetError>,
-    ) -> Result<(), ArchiveError> {
-        let path = self.archive.folder.join(range.file_name());
-        let columns = schema::ticks();
-        let properties = self.writer_properties(&columns);
-        let written = atomic_write(&path, |file| -> Result<(), WriteError> {
-            let mut writer = ArrowWriter::try_new(file, columns, Some(properties))?;
-            fill(&mut writer)?;
-            writer.close()?;
-            Ok(())
-        });
-        written.map_err(|WriteError(error)| io_error(&path, error))
-    }
-
-    fn writer_properties(&self, columns: &Schema) -> parquet::file::properties::WriterProperties {
-        schema::writer_properties(columns, vec![KeyValue::new(schema::SOURCE_KEY.to_owned(), self.source.clone())])
-    }
-
-    fn remove(&self, ranges: &[SeqRange]) -> Result<(), ArchiveError> {
-        for range in ranges {
-            let path = self.archive.folder.join(range.file_name());
-            fs::remove_file(&path).map_err(|error| io_error(&path, error))?;
-        }
-        let any = self.archive.folder.join(layout::ARCHIVE_LOCK);
-        sync_folder(&any).map_err(|error| io_error(&self.archive.folder, error))
-    }
-}
-
-/// Makes the folder and locks it; the lock goes with the process, however it ends.
-fn lock(folder: &Path) -> Result<File, ArchiveError> {
-    fs::create_dir_all(folder).map_err(|error| io_error(folder, error))?;
-    let path = folder.join(layout::ARCHIVE_LOCK);
-    let file = File::options().create(true).truncate(false).write(true).open(&path);
-    let file = file.map_err(|error| io_error(&path, error))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(ArchiveError::Locked { folder: folder.to_owned() }),
-        Err(TryLockError::Error(error)) => Err(io_error(&path, error)),
-    }
-}
-
 fn io_error(path: &Path, error: io::Error) -> ArchiveError {
     ArchiveError::Io { path: path.to_owned(), error }
 }
 
-/// Whatever can go wrong while a file is written, as an I/O error.
-struct WriteError(io::Error);
-
-impl From<io::Error> for WriteError {
-    fn from(error: io::Error) -> Self {
-        Self(error)
-    }
-}
-
-impl From<ParquetError> for WriteError {
-    fn from(error: ParquetError) -> Self {
-        Self(io::Error::other(error))
-    }
-}
-
-impl From<ArrowError> for WriteError {
-    fn from(error: ArrowError) -> Self {
-        Self(io::Error::other(error))
-    }
-}
-
 #[cfg(test)]
-#[path = "archive_tests.rs"]
 mod tests;

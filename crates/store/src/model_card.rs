@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 /// What is known of a model. Two trainings on the same archive differ in `duration_ms` only.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ModelCard {
-    /// The model's id: the first 16 hexadecimal digits of the SHA-256 of its file and of this card without `model` and
-    /// `duration_ms`.
+    /// The model's id: the first 16 hexadecimal digits of the SHA-256 of this card without `model`, `sequence` and
+    /// `duration_ms`, and of its file. Equal ticks, settings and libraries give an equal id.
     pub model: String,
     /// Coin.
     pub coin: String,

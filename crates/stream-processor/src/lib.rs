@@ -67,7 +67,10 @@ pub async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
     health.serve(&run.health, shutdown.clone()).await?;
     let user = Processing::service();
     let Some(connection) = Connection::wait(&args.nats, Some(user), &shutdown).await? else { return Ok(()) };
-    let on_commit = run.print.then(|| Arc::new(output::print_batch) as task::OnCommit);
+    let on_commit = run.print.then(|| {
+        let printer = output::printer();
+        Arc::new(move |batch: &[_]| output::offer(&printer, batch)) as task::OnCommit
+    });
     let context = Context { connection, shutdown, health, on_commit };
     task::run(context, Processing::new(run.event_time.into())).await?;
     Ok(())

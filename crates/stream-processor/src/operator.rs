@@ -68,11 +68,15 @@ impl Operator for Processing {
     type Counts = Counts;
 
     fn settings(&self) -> String {
-        format!("1 disorder={} lateness={}", self.settings.disorder.ms(), self.settings.lateness.ms())
+        let Settings { disorder, lateness } = self.settings;
+        format!("1 disorder={} lateness={} windows=1m", disorder.ms(), lateness.ms())
     }
 
     fn apply(&self, input: Input<'_>, state: &mut State, counts: &mut Counts, outputs: &mut Outputs) {
-        let mut application = Application { settings: self.settings, input, state, counts, outputs };
+        let Some(instrument) = input.instrument else {
+            return reject(input, 0, Reason::WrongInstrument, input.payload, counts, outputs);
+        };
+        let mut application = Application { settings: self.settings, instrument, input, state, counts, outputs };
         if !input.is_known_schema {
             application.reject(0, Reason::UnknownVersion, input.payload);
         } else if input.payload.len() > PAYLOAD_BYTES_MAX || lines(input.payload).nth(LINES_MAX).is_some() {
@@ -94,6 +98,7 @@ impl Operator for Processing {
 /// One message being applied.
 struct Application<'a> {
     settings: Settings,
+    instrument: &'a Instrument,
     input: Input<'a>,
     state: &'a mut State,
     counts: &'a mut Counts,
@@ -105,17 +110,17 @@ impl Application<'_> {
         match self.input.kind {
             "tick" => {
                 let parsed: TickLine<'_> = parse(raw)?;
-                let tick = validate(&parsed, self.input.instrument, self.input.seq)?;
+                let tick = validate(&parsed, self.instrument, self.input.seq)?;
                 self.tick(line, &tick);
             }
             "heartbeat" => {
                 let heartbeat: HeartbeatLine<'_> = parse(raw)?;
-                heartbeat.validate(self.input.instrument)?;
+                heartbeat.validate(self.instrument)?;
                 self.heartbeat(&heartbeat);
             }
             _ => {
                 let gap: GapLine<'_> = parse(raw)?;
-                gap.validate(self.input.instrument)?;
+                gap.validate(self.instrument)?;
                 self.outputs.append(Kind::Gap, &gap);
             }
         }
@@ -123,7 +128,7 @@ impl Application<'_> {
     }
 
     fn tick(&mut self, line: u32, tick: &Tick) {
-        let (coin, quote) = (self.input.instrument.coin(), self.input.instrument.quote());
+        let (coin, quote) = (self.instrument.coin(), self.instrument.quote());
         let before = self.state.acceptance.watermark(self.settings);
         match self.state.acceptance.judge(tick, self.settings) {
             Verdict::Duplicate => self.counts.duplicate += 1,
@@ -135,7 +140,7 @@ impl Application<'_> {
             Verdict::Accepted => {
                 self.counts.accepted += 1;
                 self.outputs.append(Kind::Price, &PriceLine::new(coin, quote, tick));
-                let mut issue = issuer(self.input.instrument, self.counts, self.outputs);
+                let mut issue = issuer(self.instrument, self.counts, self.outputs);
                 self.state.minutes.push(tick, before, &mut issue);
                 let after = self.state.acceptance.watermark(self.settings);
                 self.state.minutes.advance(after, self.settings, &mut issue);
@@ -145,7 +150,7 @@ impl Application<'_> {
 
     fn heartbeat(&mut self, heartbeat: &HeartbeatLine<'_>) {
         self.outputs.append(Kind::Heartbeat, heartbeat);
-        let mut issue = issuer(self.input.instrument, self.counts, self.outputs);
+        let mut issue = issuer(self.instrument, self.counts, self.outputs);
         if heartbeat.flush {
             self.state.minutes.flush(&mut issue);
         } else {
@@ -156,9 +161,14 @@ impl Application<'_> {
     }
 
     fn reject(&mut self, line: u32, reason: Reason, raw: &[u8]) {
-        *self.counts.rejected.entry(reason).or_default() += 1;
-        self.outputs.append(Kind::Rejected, &RejectedLine::new(self.input.seq, line, reason, raw));
+        reject(self.input, line, reason, raw, self.counts, self.outputs);
     }
+}
+
+/// Keeps and counts what was refused.
+fn reject(input: Input<'_>, line: u32, reason: Reason, raw: &[u8], counts: &mut Counts, outputs: &mut Outputs) {
+    *counts.rejected.entry(reason).or_default() += 1;
+    outputs.append(Kind::Rejected, &RejectedLine::new(input.seq, line, reason, raw));
 }
 
 /// Writes candles as their windows are issued.

@@ -1,5 +1,7 @@
 //! `--print`: every committed batch as a table on standard output.
-#![allow(clippy::print_stdout)]
+
+use std::io::{Write, stdout};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 
 use bus::codec::lines;
 use bus::subject::Stored;
@@ -11,8 +13,32 @@ use market::{Candle, EventTime};
 /// Most rows of a batch that are printed; the rest is counted.
 const ROWS_MAX: usize = 20;
 
-/// Prints the prices and candles of a stored batch.
-pub(crate) fn print_batch(messages: &[Outgoing]) {
+/// Batches that may wait to be printed. A terminal that is slower than the pipeline sees fewer of them: printing must
+/// never hold up a commit.
+const WAITING_MAX: usize = 16;
+
+/// Prints batches in a thread of its own, until nobody reads what is printed.
+pub(crate) fn printer() -> SyncSender<Vec<Outgoing>> {
+    let (sender, batches) = sync_channel::<Vec<Outgoing>>(WAITING_MAX);
+    std::thread::spawn(move || {
+        for batch in batches {
+            if stdout().write_all(table(&batch).as_bytes()).is_err() {
+                return;
+            }
+        }
+    });
+    sender
+}
+
+/// Hands a batch to the printer, or lets it go when the printer is busy or nobody reads any more.
+pub(crate) fn offer(printer: &SyncSender<Vec<Outgoing>>, batch: &[Outgoing]) {
+    if let Err(TrySendError::Full(_)) = printer.try_send(batch.to_vec()) {
+        tracing::debug!("a batch was not printed");
+    }
+}
+
+/// The prices and candles of a stored batch.
+fn table(messages: &[Outgoing]) -> String {
     let mut rows = Vec::new();
     for message in messages {
         let (Role::Output(_), Some(subject)) = (message.role, Stored::parse(&message.subject)) else { continue };
@@ -21,16 +47,16 @@ pub(crate) fn print_batch(messages: &[Outgoing]) {
         }
     }
     if rows.is_empty() {
-        return;
+        return String::new();
     }
     let mut table = Table::new();
     table.load_style(presets::UTF8_HORIZONTAL_ONLY);
     table.set_header(["record", "instrument", "time", "open", "high", "low", "close", "average", "ticks", "revision"]);
     let left = rows.len().saturating_sub(ROWS_MAX);
     table.add_rows(rows.into_iter().take(ROWS_MAX));
-    println!("{table}");
-    if left > 0 {
-        println!("… and {left} more rows of this batch");
+    match left {
+        0 => format!("{table}\n"),
+        _ => format!("{table}\n… and {left} more rows of this batch\n"),
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! The archive's own last sequence is the position: reading goes on behind it, and a file appears whole or not at all.
 
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use anyhow::{Context, anyhow};
@@ -28,13 +29,13 @@ pub struct Archived {
     pub last_seq: Option<u64>,
 }
 
-/// A tick's whereabouts in event time, for whoever waits for event time to pass.
+/// What a message brought, for whoever waits for event time to pass.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Seen {
-    /// Whose tick.
+pub struct Brought {
+    /// Whose ticks.
     pub instrument: Instrument,
-    /// Its event time.
-    pub event: EventTime,
+    /// Event times from the earliest to the latest.
+    pub events: RangeInclusive<EventTime>,
 }
 
 /// Turns messages of MARKET into archive files.
@@ -103,21 +104,25 @@ impl Archiver {
         self.rows.len()
     }
 
-    /// Takes the ticks of a message, and tells of each in order.
+    /// Takes the ticks of a message, and tells what they were; None for a message without any.
     ///
     /// # Errors
-    /// When a line is not a price: MARKET holds only what was validated.
-    pub fn absorb(&mut self, delivery: &Delivery, mut seen: impl FnMut(Seen)) -> anyhow::Result<()> {
+    /// When the subject or a line is not what MARKET holds.
+    pub fn absorb(&mut self, delivery: &Delivery) -> anyhow::Result<Option<Brought>> {
+        let subject = subject::Stored::parse(&delivery.subject);
+        let subject = subject.with_context(|| format!("{} is not a subject of MARKET", delivery.subject))?;
+        let instrument = Instrument::new(subject.coin, subject.quote)?;
+        let mut events: Option<RangeInclusive<EventTime>> = None;
         for (line, bytes) in bus::codec::lines(&delivery.payload) {
-            let place = || format!("cannot read line {line} of MARKET message {}", delivery.seq);
-            let price: PriceLine<'_> = serde_json::from_slice(bytes).with_context(place)?;
-            let instrument = Instrument::new(&price.coin, &price.quote).with_context(place)?;
+            let price: PriceLine<'_> = serde_json::from_slice(bytes)
+                .with_context(|| format!("cannot read line {line} of MARKET message {}", delivery.seq))?;
             let tick = price.tick();
             self.rows.push(&instrument, &tick, delivery.seq);
             self.ticks += 1;
-            seen(Seen { instrument, event: tick.event });
+            let (first, last) = events.map_or((tick.event, tick.event), RangeInclusive::into_inner);
+            events = Some(first.min(tick.event)..=last.max(tick.event));
         }
-        Ok(())
+        Ok(events.map(|events| Brought { instrument, events }))
     }
 
     /// Makes a file of all that was taken, as everything that MARKET accepted up to sequence `through`. Synced when this
@@ -161,10 +166,13 @@ pub async fn bring_up_to_date(connection: &Connection, folder: &Path) -> anyhow:
     let mut reader = Reader::start(connection, archiver.selection());
     loop {
         let pending = match reader.next().await? {
-            Event::Attached { pending, .. } => pending,
+            Event::Attached { info, pending } => {
+                archiver.check(&info)?;
+                pending
+            }
             Event::Message(delivery) if delivery.seq > end => break,
             Event::Message(delivery) => {
-                archiver.absorb(&delivery, drop)?;
+                archiver.absorb(&delivery)?;
                 if archiver.waiting() >= FILE_ROWS_MAX {
                     archiver.write(delivery.seq).await?;
                 }

@@ -17,6 +17,7 @@ pub mod candles;
 pub mod fit;
 pub mod learn;
 mod output;
+mod patience;
 mod schedule;
 pub mod service;
 pub mod train;
@@ -25,6 +26,7 @@ mod verdict;
 pub use args::Args;
 use args::Command;
 use learn::LearnError;
+pub use patience::be_patient;
 
 /// The exit code of the first error of ours in a chain, for [`::service::main`].
 pub fn exit_code(error: &anyhow::Error) -> Option<Code> {

@@ -1,3 +1,4 @@
 fn main() -> std::process::ExitCode {
+    trainer::be_patient();
     service::main(trainer::run, trainer::exit_code)
 }

@@ -48,23 +48,21 @@ fn score_table(card: &ModelCard) -> Table {
         "part",
         "rows",
         "R2",
-        "of last price",
         "RMSE",
-        "of last price",
         "MAE",
-        "of last price",
+        "R2 of\nlast price",
+        "RMSE of\nlast price",
+        "MAE of\nlast price",
         "skill",
-        "R2 of returns",
-        "direction",
-        "90 % covers",
+        "R2 of\nreturns",
+        "direction\nright",
+        "90 %\ncovers",
     ]);
     for fold in &card.folds {
         table.add_row(row(format!("fold {}", fold.fold), &fold.part));
     }
-    let held_out = match card.split == Split::Time.label() {
-        true => "holdout".to_owned(),
-        false => format!("test ({})", card.split),
-    };
+    let is_fair = card.split == Split::Time.label();
+    let held_out = if is_fair { "holdout".to_owned() } else { format!("test\n{}", card.split.replace(": ", ":\n")) };
     table.add_row(row(held_out, &card.holdout));
     table.column_iter_mut().skip(1).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
     table
@@ -72,16 +70,18 @@ fn score_table(card: &ModelCard) -> Table {
 
 fn row(name: String, part: &PartScores) -> [String; 12] {
     let scores = &part.scores;
-    let ratio = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |value| format!("{value:.4}"));
+    // Adding zero turns -0 into 0.
+    let rounded = |value: f64| (value * 1e4).round() / 1e4 + 0.0;
+    let ratio = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |value| format!("{:.4}", rounded(value)));
     let percent = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |value| format!("{:.1} %", value * 100.0));
     [
         name,
         scores.rows.to_string(),
         ratio(scores.r2),
-        ratio(scores.baseline_r2),
         price(scores.rmse),
-        price(scores.baseline_rmse),
         price(scores.mae),
+        ratio(scores.baseline_r2),
+        price(scores.baseline_rmse),
         price(scores.baseline_mae),
         ratio(scores.skill),
         ratio(scores.r2_return),

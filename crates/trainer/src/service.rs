@@ -22,7 +22,7 @@ use store::model_card::ModelCard;
 use tokio::task::JoinHandle;
 use tokio::time::{Interval, MissedTickBehavior, interval_at};
 
-use crate::archive::{Archiver, FILE_ROWS_MAX};
+use crate::archive::{Archiver, Brought, FILE_ROWS_MAX};
 use crate::args::{LearnArgs, RunArgs};
 use crate::artifacts::{Artifacts, prepare_folder};
 use crate::schedule::{Due, Schedule};
@@ -167,12 +167,12 @@ impl Service {
     }
 
     async fn take(&mut self, delivery: &Delivery) -> anyhow::Result<()> {
-        let (schedule, only) = (&mut self.schedule, &self.only);
-        self.archiver.absorb(delivery, |seen| {
-            if only.as_ref().is_none_or(|only| *only == seen.instrument) {
-                schedule.observe(&seen.instrument, seen.event, delivery.seq);
-            }
-        })?;
+        if let Some(Brought { instrument, events }) = self.archiver.absorb(delivery)?
+            && self.only.as_ref().is_none_or(|only| *only == instrument)
+        {
+            self.schedule.observe(&instrument, *events.start(), delivery.seq);
+            self.schedule.observe(&instrument, *events.end(), delivery.seq);
+        }
         self.looked_at = delivery.seq;
         self.note_backlog(delivery.pending);
         if self.archiver.waiting() >= FILE_ROWS_MAX {

@@ -25,10 +25,7 @@ pub async fn train(args: TrainArgs, nats: &NatsArgs) -> anyhow::Result<()> {
     // Before anything long: contradictions in the flags, and a place for the result.
     args.learn.config(Instrument::new("any", "any")?).exit_code(Code::BadConfig)?;
     prepare_folder(&args.out)?;
-    let connection = match args.offline {
-        true => None,
-        false => update(&args.archive.archive, nats).await?,
-    };
+    let connection = if args.offline { None } else { update(&args.archive.archive, nats).await? };
     let archive = Archive::new(&args.archive.archive);
     let (learn_args, out) = (args.learn, args.out.clone());
     let trained = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
@@ -101,4 +98,79 @@ async fn update(folder: &Path, nats: &NatsArgs) -> anyhow::Result<Option<Connect
 /// Whether the archive is being written by a running service.
 fn is_locked(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| matches!(cause.downcast_ref(), Some(ArchiveError::Locked { .. })))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use market::{EventTime, Span, Tick};
+    use store::archive::ArchiveWriter;
+    use store::layout::MODEL_FILES;
+    use store::listing::SeqRange;
+    use store::ticks::TickRows;
+
+    use super::*;
+    use crate::Args;
+
+    /// An archive of minutes, of as many instruments as prices are given.
+    fn archive(folder: &Path, minutes: i64, coins: &[&str]) {
+        let mut rows = TickRows::default();
+        for (coin, idx) in coins.iter().flat_map(|coin| (0..minutes).map(move |idx| (coin, idx))) {
+            let close = 100.0 + (idx as f64 / 9.0).sin() + (idx as f64 / 2.3).cos();
+            let (event, grain) = (EventTime(idx * Span::MINUTE.ms()), Span::MINUTE);
+            let (high, low) = (close + 0.1, close - 0.1);
+            let tick = Tick { event, grain, id: None, open: close, high, low, close, volume: None, feed_seq: 1 };
+            rows.push(&Instrument::new(coin, "usd").expect("valid"), &tick, 7);
+        }
+        let mut writer = ArchiveWriter::open(folder, "MARKET").expect("writable");
+        writer.append(SeqRange { first: 1, last: 9 }, rows).expect("written");
+    }
+
+    /// Trains from the archive with the given flags; the exit code when it fails.
+    fn run(folder: &Path, flags: &[&str]) -> Result<(), Option<Code>> {
+        let place = |name: &str| folder.join(name).display().to_string();
+        let fixed =
+            ["trainer", "train", "--offline", "--threads", "1", "--archive", &place("archive"), "--out", &place("out")];
+        let args = Args::try_parse_from([&fixed, flags].concat()).expect("valid flags");
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        let done = runtime.block_on(crate::run(args, service::Shutdown::new()));
+        done.map_err(|error| {
+            error.downcast_ref::<service::Coded>().map(service::Coded::code).or_else(|| crate::exit_code(&error))
+        })
+    }
+
+    #[test]
+    fn a_training_leaves_its_files_and_the_next_one_the_same() {
+        let folder = tempfile::tempdir().expect("a folder");
+        archive(&folder.path().join("archive"), 400, &["bitcoin"]);
+        run(folder.path(), &[]).expect("trained");
+        let read = |file: &str| std::fs::read(folder.path().join("out").join(file)).expect("a file");
+        let before = MODEL_FILES.map(read);
+        assert_eq!(std::fs::read_dir(folder.path().join("out")).expect("a folder").count(), MODEL_FILES.len());
+        run(folder.path(), &[]).expect("trained");
+        let card = MODEL_FILES.len() - 1;
+        assert_eq!(MODEL_FILES.map(read)[..card], before[..card]);
+    }
+
+    #[test]
+    fn what_ends_without_a_model_leaves_no_file_and_says_why_by_its_code() {
+        type Case = (&'static str, i64, &'static [&'static str], &'static [&'static str], Code);
+        let cases: [Case; 6] = [
+            ("no archive", 0, &[], &[], Code::NotEnoughData),
+            ("too few rows", 60, &["bitcoin"], &[], Code::NotEnoughData),
+            ("another coin", 400, &["bitcoin"], &["--coin", "dogecoin", "--quote", "usd"], Code::NotEnoughData),
+            ("which of two", 400, &["bitcoin", "ethereum"], &[], Code::BadConfig),
+            ("no coin's name", 400, &["bitcoin"], &["--coin", "a.b", "--quote", "usd"], Code::BadConfig),
+            ("contradiction", 400, &["bitcoin"], &["--recipe", "calendar", "--interval", "1h"], Code::BadConfig),
+        ];
+        for (name, minutes, coins, flags, code) in cases {
+            let folder = tempfile::tempdir().expect("a folder");
+            if minutes > 0 {
+                archive(&folder.path().join("archive"), minutes, coins);
+            }
+            assert_eq!(run(folder.path(), flags), Err(Some(code)), "{name}");
+            let files = std::fs::read_dir(folder.path().join("out")).map_or(0, Iterator::count);
+            assert_eq!(files, 0, "{name}");
+        }
+    }
 }

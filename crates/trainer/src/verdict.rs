@@ -21,10 +21,10 @@ fn compare(scores: &Scores) -> String {
     };
     let percent = (skill.abs() * 100.0 * 100.0).round() / 100.0;
     let figures = format!("on {rows} unseen rows its RMSE is {rmse:.4}, the last price's {baseline_rmse:.4}");
-    if skill > 0.0 {
+    if percent == 0.0 {
+        format!("The model does not beat doing nothing, it is as good: {figures}.")
+    } else if skill > 0.0 {
         format!("The model beats doing nothing by {percent} %: {figures}.")
-    } else if percent == 0.0 {
-        format!("The model does not beat doing nothing: {figures}.")
     } else {
         format!("The model does not beat doing nothing, it is {percent} % worse: {figures}.")
     }
@@ -50,7 +50,12 @@ mod tests {
             Split::Time,
             "The model beats doing nothing by 50 %: on 1 unseen rows its RMSE is 1.0000",
         );
-        check(&[(10.0, 12.0, 10.0)], Split::Time, "The model does not beat doing nothing: ");
+        check(&[(10.0, 12.0, 10.0)], Split::Time, "The model does not beat doing nothing, it is as good: ");
+        check(
+            &[(10_000.0, 12_000.0, 10_000.01)],
+            Split::Time,
+            "The model does not beat doing nothing, it is as good: ",
+        );
         check(&[(10.0, 12.0, 9.0)], Split::Time, "The model does not beat doing nothing, it is 50 % worse: ");
         check(&[(10.0, 10.0, 9.0)], Split::Time, "On 1 unseen rows the price did not move");
         check(&[(10.0, 12.0, 11.0)], Split::Random, "random: leaks the future");

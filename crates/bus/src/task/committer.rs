@@ -89,14 +89,15 @@ async fn commit(context: &Context, transactions: &Transactions, group: Vec<Seale
                 }
                 (parts, waiting) = (kept, kept_waiting);
             }
+            // Whose part is wrong shows when each goes alone; the others are none the worse for it.
+            Err(_) if parts.len() > 1 => {
+                for (part, done) in parts.into_iter().zip(waiting) {
+                    Box::pin(commit(context, transactions, vec![Sealed { part, done }])).await;
+                }
+                return;
+            }
             Err(error) => {
-                let text = error.to_string();
-                let mut error = Some(error);
-                for done in waiting {
-                    let error = error.take().unwrap_or_else(|| Error::Unreadable {
-                        what: "a commit of several partitions".to_owned(),
-                        detail: text.clone(),
-                    });
+                if let Some(done) = waiting.pop() {
                     answer(done, Err(error));
                 }
                 return;

@@ -2,12 +2,11 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use market::Instrument;
-use service::Health;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::checkpoint::{self, Checkpoint, Position, encode_state};
@@ -18,18 +17,23 @@ use crate::outputs::Outputs;
 use crate::reader::{Delivery, Event, Reader, Selection};
 use crate::subject::{self, Kind, Stored as StoredSubject};
 use crate::task::committer::{Sealed, Stored};
+use crate::task::readiness::Readiness;
 use crate::task::{Context, Input, Operator};
 use crate::topology::{Step, StreamInfo, stream_info};
-use crate::transaction::{BYTES_MAX, MESSAGE_BYTES_MAX, MESSAGES_MAX, Outgoing, Part, Role};
+use crate::transaction::{BYTES_MAX, MESSAGES_MAX, Outgoing, Part, Role};
 
 /// Messages that one input can add to a draft, at most: its lines are bounded, and so are the windows that it closes.
 const INPUT_MESSAGES_MAX: usize = 64;
 /// Bytes that one input can add to a draft, at most.
 const INPUT_BYTES_MAX: usize = 2 * 1024 * 1024;
-/// How often a partition that is behind looks whether retention has overtaken it.
+/// How often a partition that reads looks whether what it jumped over was deleted.
 const HOLE_CHECK: Duration = Duration::from_secs(5);
+/// How often an idle partition learns how far nothing is missing. Far less than any retention takes to turn over.
+const IDLE_LOOK: Duration = Duration::from_secs(60);
 /// A newer frontier alone is worth a commit when the stored one is this old.
 const FRONTIER_AGE_MAX: Duration = Duration::from_secs(3_600);
+/// How long a stop waits for the commit that is under way; the whole process has 5 seconds.
+const DRAIN_MAX: Duration = Duration::from_secs(3);
 /// Provisional candles of an instrument go out at most this often.
 const PROVISIONAL: Duration = Duration::from_secs(1);
 
@@ -44,32 +48,12 @@ pub(super) struct Place {
     pub(super) config: String,
 }
 
-/// How many partitions have found their place: the process is ready when all have.
-#[derive(Debug, Clone)]
-pub(super) struct Attached {
-    missing: Arc<AtomicU32>,
-    health: Health,
-}
-
-impl Attached {
-    pub(super) fn new(partitions: u32, health: Health) -> Self {
-        Self { missing: Arc::new(AtomicU32::new(partitions)), health }
-    }
-
-    fn one(&self) {
-        if self.missing.fetch_sub(1, Ordering::Relaxed) == 1 {
-            tracing::info!("ready");
-            self.health.ready();
-        }
-    }
-}
-
 pub(super) struct Worker<O: Operator> {
     context: Context,
     operator: Arc<O>,
     place: Place,
     commits: mpsc::Sender<Sealed>,
-    attached: Attached,
+    readiness: Readiness,
     is_attached: bool,
 }
 
@@ -85,9 +69,9 @@ impl<O: Operator> Worker<O> {
         operator: Arc<O>,
         place: Place,
         commits: mpsc::Sender<Sealed>,
-        attached: Attached,
+        readiness: Readiness,
     ) -> Self {
-        Self { context, operator, place, commits, attached, is_attached: false }
+        Self { context, operator, place, commits, readiness, is_attached: false }
     }
 
     /// Owns the partition until shutdown; begins again from the checkpoint whenever another owner turns up.
@@ -134,8 +118,15 @@ impl<O: Operator> Worker<O> {
         let mut check = tokio::time::interval(HOLE_CHECK);
         check.set_missed_tick_behavior(MissedTickBehavior::Delay);
         check.reset();
+        // Looks at the input run beside the work: no answer must not hold up a commit or a drain.
+        let mut looks = JoinSet::new();
+        let look = async |connection: Connection, seen| (seen, stream_info(&connection, O::STEP.input.name()).await);
+        let mut stopping_since = None;
         loop {
             let stopping = context.shutdown.is_requested();
+            if stopping {
+                stopping_since.get_or_insert_with(Instant::now);
+            }
             if outstanding.is_none() && owned.is_due(stopping || reader.is_empty()) {
                 outstanding = Some(self.send(owned.seal()).await);
             }
@@ -152,18 +143,23 @@ impl<O: Operator> Worker<O> {
                     }
                 }
                 () = context.shutdown.requested(), if !stopping => {}
-                event = reader.next(), if !stopping && !owned.draft.is_full() => match event? {
-                    Event::Attached { info, pending } => self.attach(owned, &info, pending)?,
-                    Event::Message(delivery) => owned.apply(&delivery),
-                },
-                _ = check.tick(), if !stopping => {
-                    if owned.is_behind() {
-                        owned.check_hole(&stream_info(&context.connection, O::STEP.input.name()).await)?;
-                    } else if owned.is_frontier_stale() && owned.looked_at.elapsed() >= owned.frontier_age_max {
+                () = drained_for(stopping_since) => {
+                    tracing::warn!(partition = self.place.partition, "stopping with a commit unconfirmed: the next start finds out");
+                    return Ok(Ended::Shutdown);
+                }
+                _ = check.tick(), if !stopping && looks.is_empty() => {
+                    if owned.position > owned.verified {
+                        looks.spawn(look(context.connection.clone(), owned.position));
+                    } else if owned.looked_at.elapsed() >= IDLE_LOOK {
                         // Only a new look at the stream tells how far nothing is missing.
                         reader = start_reader(&context.connection, O::STEP, owned);
                     }
                 }
+                Some(Ok((seen, Ok(info)))) = looks.join_next(), if !stopping => owned.check_hole(&info, seen)?,
+                event = reader.next(), if !stopping && !owned.draft.is_full() => match event? {
+                    Event::Attached { info, pending } => self.attach(owned, &info, pending)?,
+                    Event::Message(delivery) => owned.apply(&delivery),
+                },
             }
         }
     }
@@ -177,7 +173,7 @@ impl<O: Operator> Worker<O> {
         owned.attach(info, pending)?;
         if !self.is_attached {
             self.is_attached = true;
-            self.attached.one();
+            self.readiness.attached();
         }
         Ok(())
     }
@@ -193,6 +189,14 @@ impl<O: Operator> Worker<O> {
 async fn confirmed(outstanding: &mut Option<oneshot::Receiver<Result<Stored, Error>>>) -> Result<Stored, Error> {
     match outstanding {
         Some(receiver) => receiver.await.unwrap_or_else(|_| Err(Error::Unanswered { what: "a commit".to_owned() })),
+        None => std::future::pending().await,
+    }
+}
+
+/// Resolves when a commit has been waited for long enough after a stop was asked for.
+async fn drained_for(since: Option<Instant>) {
+    match since {
+        Some(since) => tokio::time::sleep_until(since + DRAIN_MAX).await,
         None => std::future::pending().await,
     }
 }
@@ -219,6 +223,8 @@ struct Owned<O: Operator> {
     /// Frontier of the last commit.
     committed_frontier: u64,
     committed_at: Instant,
+    /// Position or frontier at the last look that found nothing missing.
+    verified: u64,
     /// When the stream was last looked at for what is missing.
     looked_at: Instant,
     /// How old a stored frontier may get: well within the time that the input keeps messages.
@@ -238,9 +244,12 @@ struct Owned<O: Operator> {
 struct Member<S> {
     coin: String,
     quote: String,
-    instrument: Instrument,
+    /// `None` for names that no instrument can bear.
+    instrument: Option<Instrument>,
     applied: u64,
     state: S,
+    /// Bytes of the state when it was last encoded.
+    state_bytes: usize,
     provisional_at: Option<Instant>,
 }
 
@@ -252,14 +261,16 @@ struct Draft {
     /// In the order in which they changed.
     order: Vec<usize>,
     inputs: u64,
+    /// Bytes of the changed states, as they were when they were last encoded.
+    state_bytes: usize,
 }
 
 impl Draft {
     /// Whether one more input might not fit. Checked before it is applied.
     fn is_full(&self) -> bool {
         let messages = self.outputs.messages_max() + self.order.len() + 1 + INPUT_MESSAGES_MAX;
-        // States are small; each may still be as large as a message.
-        messages > MESSAGES_MAX || self.outputs.bytes() + INPUT_BYTES_MAX > BYTES_MAX
+        let bytes = self.outputs.bytes() + self.state_bytes + INPUT_BYTES_MAX;
+        messages > MESSAGES_MAX || bytes > BYTES_MAX
     }
 }
 
@@ -274,6 +285,7 @@ impl<O: Operator> Owned<O> {
             frontier: position.map_or(0, |position| position.frontier),
             committed_frontier: position.map_or(0, |position| position.frontier),
             committed_at: Instant::now(),
+            verified: position.map_or(0, |position| position.frontier.max(position.position)),
             looked_at: Instant::now(),
             frontier_age_max: FRONTIER_AGE_MAX,
             pending: 0,
@@ -290,17 +302,16 @@ impl<O: Operator> Owned<O> {
         owned
     }
 
-    /// Names that no instrument can bear still get their refusals stored under their own subject; nothing validates
-    /// against the stand-in.
+    /// Names that no instrument can bear still get their refusals stored under their own subject.
     fn insert(&mut self, coin: &str, quote: &str, applied: u64, state: O::State) -> usize {
-        let stand_in = || Instrument::new("unnamed", "unnamed").expect("a valid name");
-        let instrument = Instrument::new(coin, quote).unwrap_or_else(|_| stand_in());
+        let instrument = Instrument::new(coin, quote).ok();
         self.instruments.push(Member {
             coin: coin.to_owned(),
             quote: quote.to_owned(),
             instrument,
             applied,
             state,
+            state_bytes: 0,
             provisional_at: None,
         });
         let idx = self.instruments.len() - 1;
@@ -318,28 +329,30 @@ impl<O: Operator> Owned<O> {
         if !retention.is_zero() {
             self.frontier_age_max = FRONTIER_AGE_MAX.min(retention / 10);
         }
-        self.check_hole(&Ok(info.clone()))?;
+        self.check_hole(info, self.position)?;
         self.pending = pending;
         self.looked_at = Instant::now();
         if pending == 0 {
             self.frontier = self.frontier.max(state.last_seq);
+            self.verified = self.verified.max(self.frontier);
         }
         Ok(())
     }
 
-    /// Whether input that this partition has not seen can be gone.
-    fn check_hole(&self, info: &Result<StreamInfo, Error>) -> Result<(), Error> {
-        // No answer now: the reader will notice and attach again.
-        let Ok(info) = info else { return Ok(()) };
+    /// Whether input that this partition has not seen can be gone: everything up to what the last look verified was
+    /// seen, and whatever was applied since may have jumped over what was deleted meanwhile. `seen` is the position when
+    /// the look began.
+    fn check_hole(&mut self, info: &StreamInfo, seen: u64) -> Result<(), Error> {
         let has_history = self.position > 0 || self.frontier > 0;
-        if has_history && info.state.first_seq > self.frontier.max(self.position) + 1 {
+        if has_history && info.state.first_seq > self.verified + 1 {
             return Err(Error::Hole {
                 input: O::STEP.input.name().to_owned(),
                 partition: self.place.partition,
-                frontier: self.frontier.max(self.position),
+                frontier: self.verified,
                 first: info.state.first_seq,
             });
         }
+        self.verified = self.verified.max(seen);
         Ok(())
     }
 
@@ -362,7 +375,7 @@ impl<O: Operator> Owned<O> {
         let input = Input {
             seq: delivery.seq,
             kind: subject.kind,
-            instrument: &member.instrument,
+            instrument: member.instrument.as_ref(),
             is_known_schema,
             payload: &delivery.payload,
         };
@@ -374,11 +387,8 @@ impl<O: Operator> Owned<O> {
         self.draft.inputs += 1;
         if self.draft.changed.insert(idx) {
             self.draft.order.push(idx);
+            self.draft.state_bytes += member.state_bytes;
         }
-    }
-
-    fn is_behind(&self) -> bool {
-        self.pending > 0 || self.draft.is_full()
     }
 
     fn is_frontier_stale(&self) -> bool {
@@ -401,16 +411,13 @@ impl<O: Operator> Owned<O> {
         let instruments = &self.instruments;
         let name_of = |idx: usize| (instruments[idx].coin.as_str(), instruments[idx].quote.as_str());
         let mut messages = draft.outputs.into_messages(output, partition, name_of);
-        messages.extend(draft.order.iter().map(|&idx| {
-            let member = &instruments[idx];
+        for &idx in &draft.order {
+            let member = &mut self.instruments[idx];
             let payload = encode_state(member.applied, &member.state);
-            debug_assert!(payload.len() < MESSAGE_BYTES_MAX);
-            Outgoing {
-                subject: subject::state(output, partition, &member.coin, &member.quote),
-                payload,
-                role: Role::State,
-            }
-        }));
+            member.state_bytes = payload.len();
+            let subject = subject::state(output, partition, &member.coin, &member.quote);
+            messages.push(Outgoing { subject, payload, role: Role::State });
+        }
         self.sealed = draft.order;
         self.committed_frontier = self.frontier;
         let counts = serde_json::to_value(&self.counts).expect("counts are plain data");
@@ -443,7 +450,8 @@ impl<O: Operator> Owned<O> {
                 continue;
             }
             member.provisional_at = Some(Instant::now());
-            for candle in self.operator.provisional(&member.instrument, &member.state) {
+            let Some(instrument) = &member.instrument else { continue };
+            for candle in self.operator.provisional(instrument, &member.state) {
                 let subject = subject::provisional(candle.window, &member.coin, &member.quote);
                 // At most once by design: whoever watches gets the next one in a second.
                 drop(connection.client().publish(subject, codec::single(&candle)).await);

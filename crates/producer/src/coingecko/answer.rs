@@ -73,7 +73,9 @@ impl std::error::Error for Refusal {}
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.status, self.code) {
-            (Some(status), Some(code)) if i64::from(status) != code => write!(f, "CoinGecko answered {status} (code {code}): ")?,
+            (Some(status), Some(code)) if i64::from(status) != code => {
+                write!(f, "CoinGecko answered {status} (code {code}): ")?
+            }
             (Some(status), _) => write!(f, "CoinGecko answered {status}: ")?,
             (None, _) => write!(f, "CoinGecko did not answer: ")?,
         }
@@ -190,19 +192,61 @@ mod tests {
     #[test]
     fn all_shapes_of_errors_are_understood() {
         use Class::{Blocked, Key, Plan, RateLimited, Request, Upstream};
-        check(401, r#"{"status":{"timestamp":"x","error_code":10002,"error_message":"API Key Missing."}}"#, Key, Some(10002), "API Key Missing.");
-        check(401, r#"{"error":{"status":{"error_code":10012,"error_message":"past 365 days"}}}"#, Request, Some(10012), "past 365 days");
+        check(
+            401,
+            r#"{"status":{"timestamp":"x","error_code":10002,"error_message":"API Key Missing."}}"#,
+            Key,
+            Some(10002),
+            "API Key Missing.",
+        );
+        check(
+            401,
+            r#"{"error":{"status":{"error_code":10012,"error_message":"past 365 days"}}}"#,
+            Request,
+            Some(10012),
+            "past 365 days",
+        );
         check(404, r#"{"error":"coin not found"}"#, Request, None, "coin not found");
-        check(400, r#"{"timestamp":"x","error_code":10011,"status":{"error_message":"demo key"}}"#, Key, Some(10011), "demo key");
+        check(
+            400,
+            r#"{"timestamp":"x","error_code":10011,"status":{"error_message":"demo key"}}"#,
+            Key,
+            Some(10011),
+            "demo key",
+        );
         check(400, r#"{"status":{"error_code":"10010","error_message":"pro key"}}"#, Key, Some(10010), "pro key");
-        check(401, r#"{"status":{"error_code":10005,"error_message":"not in plan"}}"#, Plan, Some(10005), "not in plan");
+        check(
+            401,
+            r#"{"status":{"error_code":10005,"error_message":"not in plan"}}"#,
+            Plan,
+            Some(10005),
+            "not in plan",
+        );
         check(401, "", Key, None, "an empty body");
         check(400, r#"{"error":"invalid vs_currency"}"#, Request, None, "invalid vs_currency");
         check(422, r#"{"error":"Missing parameter vs_currency"}"#, Request, None, "Missing parameter vs_currency");
-        check(403, r#"{"status":{"error_code":403,"error_message":"Please add a User-Agent"}}"#, Blocked, Some(403), "Please add a User-Agent");
-        check(429, r#"{"status":{"error_code":429,"error_message":"Rate Limit"}}"#, RateLimited, Some(429), "Rate Limit");
+        check(
+            403,
+            r#"{"status":{"error_code":403,"error_message":"Please add a User-Agent"}}"#,
+            Blocked,
+            Some(403),
+            "Please add a User-Agent",
+        );
+        check(
+            429,
+            r#"{"status":{"error_code":429,"error_message":"Rate Limit"}}"#,
+            RateLimited,
+            Some(429),
+            "Rate Limit",
+        );
         check(429, "Throttled", RateLimited, None, "not JSON: Throttled");
-        check(200, r#"{"status":{"error_code":429,"error_message":"Rate Limit"}}"#, RateLimited, Some(429), "Rate Limit");
+        check(
+            200,
+            r#"{"status":{"error_code":429,"error_message":"Rate Limit"}}"#,
+            RateLimited,
+            Some(429),
+            "Rate Limit",
+        );
         check(500, "something went wrong", Upstream, None, "not JSON: something went wrong");
         check(408, "", Upstream, None, "an empty body");
         check(524, "", Upstream, None, "an empty body");
@@ -215,11 +259,28 @@ mod tests {
     #[test]
     fn html_is_never_taken_for_an_answer() {
         let page = "<!DOCTYPE html>\n<title>Access denied</title> Error 1020";
-        check(403, page, Class::Blocked, None, "HTML instead of JSON: <!DOCTYPE html> <title>Access denied</title> Error 1020");
-        check(503, page, Class::Blocked, None, "HTML instead of JSON: <!DOCTYPE html> <title>Access denied</title> Error 1020");
+        check(
+            403,
+            page,
+            Class::Blocked,
+            None,
+            "HTML instead of JSON: <!DOCTYPE html> <title>Access denied</title> Error 1020",
+        );
+        check(
+            503,
+            page,
+            Class::Blocked,
+            None,
+            "HTML instead of JSON: <!DOCTYPE html> <title>Access denied</title> Error 1020",
+        );
         check(503, "<html>busy", Class::Upstream, None, "HTML instead of JSON: <html>busy");
         check(200, "<html>sign in", Class::Upstream, None, "HTML instead of JSON: <html>sign in");
-        let declared = Answer { status: 200, content_type: Some("text/HTML".to_owned()), body: b"[]".to_vec(), ..Answer::default() };
+        let declared = Answer {
+            status: 200,
+            content_type: Some("text/HTML".to_owned()),
+            body: b"[]".to_vec(),
+            ..Answer::default()
+        };
         assert_eq!(declared.list(UNIX_EPOCH).unwrap_err().class, Class::Upstream);
     }
 

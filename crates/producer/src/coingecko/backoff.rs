@@ -46,12 +46,20 @@ mod tests {
     use super::*;
 
     fn refusal(class: Class, retry_after: Option<u64>) -> Refusal {
-        Refusal { class, status: None, code: None, detail: String::new(), retry_after: retry_after.map(Duration::from_secs) }
+        Refusal {
+            class,
+            status: None,
+            code: None,
+            detail: String::new(),
+            retry_after: retry_after.map(Duration::from_secs),
+        }
     }
 
     /// Shortest and longest pause in seconds.
     fn check(class: Class, retry_after: Option<u64>, failures: u32, expected: Option<(u64, u64)>) {
-        let at = |random: f64| pause(&refusal(class, retry_after), failures, random).map(|pause| pause.as_secs_f64().round() as u64);
+        let at = |random: f64| {
+            pause(&refusal(class, retry_after), failures, random).map(|pause| pause.as_secs_f64().round() as u64)
+        };
         assert_eq!(at(0.0).zip(at(1.0)), expected, "{class:?} {retry_after:?} {failures}");
     }
 

@@ -77,10 +77,15 @@ impl Client {
         }
         let markets = format!("{}/coins/markets", api.base_url);
         let markets = Url::parse(&markets).with_context(|| format!("--base-url {:?} is not a URL", api.base_url))?;
-        anyhow::ensure!(matches!(markets.scheme(), "http" | "https"), "--base-url {:?} is neither http nor https", api.base_url);
+        anyhow::ensure!(
+            matches!(markets.scheme(), "http" | "https"),
+            "--base-url {:?} is neither http nor https",
+            api.base_url
+        );
         let mut headers = HeaderMap::new();
         if let Some(key) = &api.key {
-            let mut value = HeaderValue::from_str(&key.0).ok().context("COINGECKO_API_KEY holds characters that no key has")?;
+            let mut value =
+                HeaderValue::from_str(&key.0).ok().context("COINGECKO_API_KEY holds characters that no key has")?;
             value.set_sensitive(true);
             headers.insert(DEMO_KEY_HEADER, value);
         }
@@ -130,7 +135,13 @@ async fn read(mut response: Response) -> Result<Answer, Refusal> {
     while let Some(chunk) = response.chunk().await.map_err(|error| failed(&error))? {
         if body.len() + chunk.len() > BODY_BYTES_MAX {
             let detail = format!("more than {BODY_BYTES_MAX} bytes");
-            return Err(Refusal { class: Class::Upstream, status: Some(status), code: None, detail, retry_after: None });
+            return Err(Refusal {
+                class: Class::Upstream,
+                status: Some(status),
+                code: None,
+                detail,
+                retry_after: None,
+            });
         }
         body.extend_from_slice(&chunk);
     }
@@ -148,6 +159,7 @@ fn failed(error: &reqwest::Error) -> Refusal {
     while let Some(source) = cause.source() {
         cause = source;
     }
-    let detail = if error.is_timeout() { format!("nothing within {} s", ANSWER_MAX.as_secs()) } else { cause.to_string() };
+    let detail =
+        if error.is_timeout() { format!("nothing within {} s", ANSWER_MAX.as_secs()) } else { cause.to_string() };
     Refusal { class, status: error.status().map(|status| status.as_u16()), code: None, detail, retry_after: None }
 }

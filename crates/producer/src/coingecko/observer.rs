@@ -82,7 +82,12 @@ struct Coin {
 
 impl Observer {
     /// Goes on where FEED ends. A last tick ahead of the clock is one that was rejected: it does not count.
-    pub(crate) fn new(coins: Vec<(Instrument, Option<LastTick>)>, grain: Span, source_delay: Span, now_ms: i64) -> Self {
+    pub(crate) fn new(
+        coins: Vec<(Instrument, Option<LastTick>)>,
+        grain: Span,
+        source_delay: Span,
+        now_ms: i64,
+    ) -> Self {
         let coin = |(instrument, last): (Instrument, Option<LastTick>)| {
             let last = last.filter(|last| last.event <= EventTime(now_ms) + FUTURE_BOUND);
             let last = last.map(|last| (last.event, last.grain));
@@ -93,7 +98,12 @@ impl Observer {
 
     /// Takes an answer about one coin, by its place; `quote` is what the answer says of it. Returns records in order, and
     /// the coin's trouble if that is news.
-    pub(crate) fn answered(&mut self, lane: usize, quote: Option<&Quote>, poll: Poll) -> (Vec<Record>, Option<Trouble>) {
+    pub(crate) fn answered(
+        &mut self,
+        lane: usize,
+        quote: Option<&Quote>,
+        poll: Poll,
+    ) -> (Vec<Record>, Option<Trouble>) {
         let coin = &mut self.coins[lane];
         let (event, price) = match observation(quote, poll) {
             Ok(observation) => observation,
@@ -186,9 +196,9 @@ impl Coin {
     fn heartbeat(&mut self, source_delay: Span, poll: Poll) -> Option<Record> {
         let event = poll.date?.saturating_sub(source_delay);
         let (last, _) = self.last?;
-        let is_due = self.promised.is_none_or(|(promised, sent_ms)| {
-            event > promised && poll.started_ms - sent_ms >= HEARTBEAT_EVERY.ms()
-        });
+        let is_due = self
+            .promised
+            .is_none_or(|(promised, sent_ms)| event > promised && poll.started_ms - sent_ms >= HEARTBEAT_EVERY.ms());
         if event <= last || !is_due {
             return None;
         }
@@ -233,7 +243,11 @@ mod tests {
 
     fn observer(last_second: Option<i64>) -> Observer {
         let instrument = Instrument::new("bitcoin", "usd").unwrap();
-        let last = last_second.map(|second| LastTick { event: EventTime(START + second * 1_000), grain: Span::MINUTE, seq: 1 });
+        let last = last_second.map(|second| LastTick {
+            event: EventTime(START + second * 1_000),
+            grain: Span::MINUTE,
+            seq: 1,
+        });
         Observer::new(vec![(instrument, last)], Span::MINUTE, Span::minutes(5), START)
     }
 

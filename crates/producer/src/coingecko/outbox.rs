@@ -274,7 +274,8 @@ mod tests {
     #[test]
     fn a_dropped_tick_takes_the_gap_before_it_along() {
         let mut outbox = outbox(1);
-        let gap = GapLine { coin: "bitcoin".into(), quote: "usd".into(), from_ms: 7, to_ms: 60_000, cause: "blocked".into() };
+        let gap =
+            GapLine { coin: "bitcoin".into(), quote: "usd".into(), from_ms: 7, to_ms: 60_000, cause: "blocked".into() };
         for record in [Record::Gap(gap), tick("bitcoin", 1), tick("bitcoin", 2)] {
             outbox.push(0, record);
         }

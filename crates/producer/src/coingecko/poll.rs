@@ -21,11 +21,9 @@ use super::observer::{Observer, Poll, Trouble, observe_all};
 use super::outbox::{Outbox, TICKS_MAX};
 use super::{COINS_MAX, Config};
 use crate::clock::now_ms;
-use crate::feed::{self, Feed};
+use crate::feed::{self, ASKED_MAX, Feed};
 use crate::lanes::Lanes;
 
-/// Coins that FEED is asked about at the same time.
-const ASKED_MAX: usize = 64;
 /// How long a stopping producer waits for NATS to take what it has.
 const DRAIN: Duration = Duration::from_secs(3);
 
@@ -207,6 +205,8 @@ fn report(instrument: &Instrument, trouble: Trouble) {
         Trouble::Missing => tracing::warn!(%instrument, "CoinGecko does not know this coin: check its id"),
         Trouble::NoPrice => tracing::warn!(%instrument, "CoinGecko has no price of this coin in this currency"),
         Trouble::NoTime => tracing::warn!(%instrument, "CoinGecko does not say when it saw this coin"),
-        Trouble::Future => tracing::warn!(%instrument, "the price is ahead of our time: check the clock of this machine"),
+        Trouble::Future => {
+            tracing::warn!(%instrument, "the price is ahead of our time: check the clock of this machine")
+        }
     }
 }

@@ -36,10 +36,10 @@ impl fmt::Debug for Input {
 
 /// Why a file cannot be read at all, or not to its end.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("{file} line {line}: {problem}")]
+#[error("{place}: {problem}")]
 pub(crate) struct Unusable {
-    file: String,
-    line: u64,
+    /// The file, with the line if it came to that.
+    place: String,
     problem: String,
 }
 
@@ -54,8 +54,8 @@ impl Input {
     /// A file of the machine; what is read of it moves the progress bar.
     pub(crate) fn at(path: &Path, progress: ProgressBar) -> Result<Self, Unusable> {
         let name = path.display().to_string();
-        let unusable = |problem: String| Unusable { file: name.clone(), line: 1, problem };
-        let metadata = std::fs::metadata(path).map_err(|error| unusable(format!("cannot open the file: {error}")))?;
+        let unusable = |problem: String| Unusable { place: name.clone(), problem };
+        let metadata = std::fs::metadata(path).map_err(|error| unusable(format!("cannot open it: {error}")))?;
         if !metadata.is_file() {
             // It is read twice: once to check it before anything is published, once for its rows.
             return Err(unusable("not a regular file".to_owned()));
@@ -121,7 +121,7 @@ impl Input {
     /// # Errors
     /// When it cannot be opened or does not begin as a recording.
     pub(crate) fn rows(&self) -> Result<Rows, Unusable> {
-        let file = (self.open)().map_err(|error| self.unusable(1, format!("cannot open the file: {error}")))?;
+        let file = (self.open)().map_err(|error| self.unopened(&error))?;
         let text = self.text_of(file)?;
         let mut lines = Lines { name: self.name.clone(), text, buffer: Vec::new(), number: 0 };
         if lines.next()?.is_none() {
@@ -136,7 +136,7 @@ impl Input {
     /// Gzip is recognised by its content, whatever the name.
     fn text_of(&self, file: Box<dyn Read + Send>) -> Result<Box<dyn BufRead + Send>, Unusable> {
         let mut file = BufReader::with_capacity(READ_BYTES, file);
-        let head = file.fill_buf().map_err(|error| self.unusable(1, format!("cannot read the file: {error}")))?;
+        let head = file.fill_buf().map_err(|error| self.unopened(&error))?;
         if head.starts_with(&GZIP_MAGIC) {
             Ok(Box::new(BufReader::with_capacity(READ_BYTES, MultiGzDecoder::new(file))))
         } else if !head.is_empty() && self.name.to_ascii_lowercase().ends_with(".gz") {
@@ -146,8 +146,12 @@ impl Input {
         }
     }
 
+    fn unopened(&self, error: &io::Error) -> Unusable {
+        Unusable { place: self.name.clone(), problem: format!("cannot open it: {error}") }
+    }
+
     fn unusable(&self, line: u64, problem: String) -> Unusable {
-        Unusable { file: self.name.clone(), line, problem }
+        Unusable { place: format!("{} line {line}", self.name), problem }
     }
 }
 
@@ -244,7 +248,8 @@ impl Lines {
 
     /// The file ends where it should not: after the line that was read last.
     fn broken(&self, error: &dyn fmt::Display) -> Unusable {
-        Unusable { file: self.name.clone(), line: self.number + 1, problem: format!("the file breaks off here ({error})") }
+        let place = format!("{} line {}", self.name, self.number + 1);
+        Unusable { place, problem: format!("the file breaks off here ({error})") }
     }
 }
 
@@ -289,7 +294,8 @@ mod tests {
 
     #[test]
     fn a_cut_file_gives_its_whole_lines_and_then_says_where_it_ends() {
-        let text: String = (0..20_000).map(|n| format!("{},{}.25,{n}.5,{n}.125,{n}.375,{}\n", n * 60_000, n, n * 7 % 13)).collect();
+        let text: String =
+            (0..20_000).map(|n| format!("{},{}.25,{n}.5,{n}.125,{n}.375,{}\n", n * 60_000, n, n * 7 % 13)).collect();
         let mut bytes = gzip(&(HEADER.to_owned() + &text));
         bytes.truncate(bytes.len() / 2);
         let mut rows = Input::of_bytes("a.csv.gz", bytes).rows().unwrap();

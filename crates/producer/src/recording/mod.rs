@@ -1,9 +1,11 @@
 //! Recordings: CSV files, plain or gzip, replayed into FEED in order, once, at any speed.
 //!
 //! `file` reads lines, `row` makes rows of them, `order` sorts within a bounded buffer, `sequence` judges, `track` does
-//! all that for the files of one instrument; `pack` makes messages, `pace` says when, `replay` publishes.
+//! all that for the files of one instrument; `pack` makes messages, `pace` says when, `replay` publishes, and
+//! `flush` ends it.
 
 mod file;
+mod flush;
 mod older;
 mod order;
 mod pace;
@@ -120,7 +122,9 @@ fn inspect(files: Vec<(Instrument, Vec<PathBuf>)>, progress: &ProgressBar) -> Re
     };
     files
         .into_iter()
-        .map(|(instrument, paths)| Ok(Recording { instrument, inputs: paths.iter().map(look).collect::<Result<_, _>>()? }))
+        .map(|(instrument, paths)| {
+            Ok(Recording { instrument, inputs: paths.iter().map(look).collect::<Result<_, _>>()? })
+        })
         .collect()
 }
 
@@ -133,7 +137,8 @@ fn check_folder(path: &Path) -> anyhow::Result<()> {
 
 /// Draws the bar on standard error if that is a terminal. What was read before, to check the files, does not count.
 fn show(progress: &ProgressBar, bytes: u64) {
-    let style = ProgressStyle::with_template("{wide_bar} {bytes}/{total_bytes} {eta}").unwrap_or(ProgressStyle::default_bar());
+    let style =
+        ProgressStyle::with_template("{wide_bar} {bytes}/{total_bytes} {eta}").unwrap_or(ProgressStyle::default_bar());
     progress.set_style(style);
     progress.set_length(bytes);
     progress.reset();
@@ -157,13 +162,17 @@ fn conclude(config: &Config, summary: &Summary, ending: Ending) -> anyhow::Resul
         Ending::Rejects(error) => Err(error)
             .with_context(|| format!("cannot write the refused rows to {}: name another file with --rejects", config.rejects.display()))
             .exit_code(Code::BadConfig),
-        Ending::Cut(cut) => Err(cut)
-            .context("what stands before was published, without a flush; mend the file and run it again, what FEED has is skipped")
-            .exit_code(Code::BadConfig),
-        Ending::Stopped => Ok(()),
+        Ending::Cut(cut) => Err(anyhow::anyhow!(
+            "{cut}: the rows before were published, without a flush; mend the file and run it again, what FEED has is skipped"
+        ))
+        .exit_code(Code::BadConfig),
+        Ending::Stopped => {
+            tracing::info!("stopped before the end: run it again to go on, what FEED has is skipped");
+            Ok(())
+        }
         Ending::Done if summary.total().tally.range.is_none() => {
             let rows = summary.total().tally.rows;
-            Err(anyhow::anyhow!("none of the {rows} rows can be used: {} says why", config.rejects.display()))
+            Err(anyhow::anyhow!("no row can be used, of {rows} in all: {} says why", config.rejects.display()))
                 .exit_code(Code::NotEnoughData)
         }
         Ending::Done => Ok(()),

@@ -6,10 +6,7 @@ use market::{EventTime, Instrument};
 
 use super::Recording;
 use super::file::Unusable;
-use crate::feed::{Feed, LastTick};
-
-/// Instruments that FEED is asked about at the same time.
-const ASKED_MAX: usize = 64;
+use crate::feed::{ASKED_MAX, Feed, LastTick};
 
 /// What happens to rows that are not newer than what FEED has of their instrument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]

@@ -48,7 +48,13 @@ pub(crate) trait Time {
 pub(crate) type Emit<'a> = &'a mut dyn FnMut(Parcel) -> bool;
 
 /// Reads all instruments to their ends, or until `emit` or the clock says to stop. Returns whether all was read.
-pub(crate) fn replay(packers: &mut [Packer], speed: Speed, rejects: &mut Rejects, time: &dyn Time, emit: Emit<'_>) -> bool {
+pub(crate) fn replay(
+    packers: &mut [Packer],
+    speed: Speed,
+    rejects: &mut Rejects,
+    time: &dyn Time,
+    emit: Emit<'_>,
+) -> bool {
     match speed {
         Speed::Max => in_turns(packers, rejects, time, emit),
         Speed::Times(factor) => on_time(packers, factor, rejects, time, emit),

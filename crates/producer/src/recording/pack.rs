@@ -57,7 +57,13 @@ pub(crate) struct Packer {
 
 impl Packer {
     /// Reads `track`; rows up to `have` are counted and left out.
-    pub(crate) fn new(lane: usize, instrument: Instrument, track: Track, packing: Packing, have: Option<LastTick>) -> Self {
+    pub(crate) fn new(
+        lane: usize,
+        instrument: Instrument,
+        track: Track,
+        packing: Packing,
+        have: Option<LastTick>,
+    ) -> Self {
         Self {
             lane,
             instrument,

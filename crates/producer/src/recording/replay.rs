@@ -3,25 +3,23 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
-use bus::{Error, codec};
-use market::EventTime;
-use market::heartbeat::HeartbeatLine;
+use bus::Error;
 use service::{Code, Shutdown, WithCode};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use super::Recording;
 use super::file::Unusable;
+use super::flush::flush;
 use super::older::{self, Older, Standing};
 use super::pace::{self, Speed, Time};
-use super::pack::{Packer, Packing, Parcel, SOURCE};
+use super::pack::{Packer, Packing, Parcel};
 use super::summary::{Counts, Summary};
 use super::tally::Rejects;
 use super::track::{Rules, Track};
 use crate::clock::now_ms;
 use crate::feed::Feed;
 use crate::lanes::{Lanes, Stored};
-use crate::message::Origin;
 
 /// Parcels that are packed ahead of publishing: 2 MiB.
 const AHEAD: usize = 16;
@@ -129,7 +127,13 @@ fn packers(recordings: Vec<Recording>, standings: &[Option<Standing>], plan: Pla
     recordings.into_iter().zip(standings).enumerate().map(packer).collect()
 }
 
-fn read(mut packers: Vec<Packer>, mut rejects: Rejects, speed: Speed, time: &RunningTime, sender: &mpsc::Sender<Parcel>) -> ReadingDone {
+fn read(
+    mut packers: Vec<Packer>,
+    mut rejects: Rejects,
+    speed: Speed,
+    time: &RunningTime,
+    sender: &mpsc::Sender<Parcel>,
+) -> ReadingDone {
     let mut emit = |parcel| !time.stop.is_requested() && sender.blocking_send(parcel).is_ok();
     let is_complete = pace::replay(&mut packers, speed, &mut rejects, time, &mut emit);
     ReadingDone { packers, rejects, is_complete }
@@ -157,12 +161,13 @@ impl Time for RunningTime {
 
 /// What FEED has confirmed of one instrument.
 #[derive(Debug, Clone, Copy, Default)]
-struct Acked {
-    ticks: u64,
+pub(crate) struct Acked {
+    pub(crate) ticks: u64,
     gaps: u64,
     known: u64,
-    flushes: u64,
-    last_seq: u64,
+    pub(crate) flushes: u64,
+    /// Sequence of the newest message.
+    pub(crate) last_seq: u64,
 }
 
 /// Ticks and gaps of a parcel on its way.
@@ -222,50 +227,6 @@ async fn drain<F: Feed>(lanes: &mut Lanes<'_, F, Sizes>, acked: &mut [Acked]) ->
         acked[stored.lane].add(&stored);
     }
     Ok(())
-}
-
-/// Ends each instrument whose recording FEED now ends with: closes the windows that hold its last ticks.
-async fn flush(feed: &impl Feed, packers: &[Packer], standings: &[Option<Standing>], acked: &mut [Acked]) -> Result<(), Error> {
-    let mut lanes = Lanes::new(feed, packers.len());
-    for (lane, packer) in packers.iter().enumerate().filter(|(_, packer)| packer.track().cut().is_none()) {
-        let standing = standings[lane].map(|standing| standing.last);
-        let Some((_, recorded)) = packer.tally.range else { continue };
-        // Where FEED goes on after the recording's end, the recording ends nothing.
-        let have = standing.filter(|last| last.event >= recorded);
-        let (event, after_seq) = match have {
-            Some(last) if acked[lane].ticks > 0 => (last.event, acked[lane].last_seq),
-            Some(last) if last.event > recorded => continue,
-            Some(last) => (last.event, last.seq),
-            None => (recorded, acked[lane].last_seq),
-        };
-        if acked[lane].ticks == 0 {
-            let flushed = feed.last_flush(packer.instrument()).await?;
-            if flushed.is_some_and(|flush| flush.event == event && flush.seq > after_seq) {
-                continue;
-            }
-        }
-        while !lanes.is_free(lane) {
-            let stored: Stored<()> = lanes.next().await?;
-            acked[stored.lane].flushes += 1;
-        }
-        lanes.launch(lane, vec![flush_message(packer, event, after_seq)], ());
-    }
-    while !lanes.is_idle() {
-        acked[lanes.next().await?.lane].flushes += 1;
-    }
-    Ok(())
-}
-
-fn flush_message(packer: &Packer, event: EventTime, after_seq: u64) -> bus::publish::FeedMessage {
-    let instrument = packer.instrument();
-    let line = HeartbeatLine {
-        coin: instrument.coin().into(),
-        quote: instrument.quote().into(),
-        event_ms: event.ms(),
-        ingest_ms: now_ms(SystemTime::now()),
-        flush: true,
-    };
-    Origin { source: SOURCE, instrument }.flush(event, after_seq, codec::single(&line))
 }
 
 fn summary(packers: Vec<Packer>, acked: Vec<Acked>, is_complete: bool) -> Summary {

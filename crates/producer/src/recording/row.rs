@@ -1,7 +1,5 @@
 //! One row of a recording, and how a line of text becomes one.
 
-use std::borrow::Cow;
-
 use market::EventTime;
 
 /// The columns that a recording must have, in the order in which they are documented.
@@ -105,7 +103,10 @@ impl Columns {
         let [time, open, high, low, close, volume] = self.pick(text)?;
         let event = parse_time(time)?;
         let volume = if volume.is_empty() { None } else { Some(parse_number(volume)?) };
-        let [open, high, low, close] = [parse_price(open)?, parse_price(high)?, parse_price(low)?, parse_price(close)?];
+        let last = parse_price(close)?;
+        // In a recording of single prices all four are the same text.
+        let price = |field: &[u8]| if field == close { Ok(last) } else { parse_price(field) };
+        let (open, high, low, close) = (price(open)?, price(high)?, price(low)?, last);
         Ok(Row { event, open, high, low, close, volume, line, file })
     }
 
@@ -153,7 +154,7 @@ fn parse_number(field: &[u8]) -> Result<f64, Refusal> {
 
 /// Whole milliseconds, also as programs write them that know only floats (`1583020800000.0`).
 fn parse_time(field: &[u8]) -> Result<EventTime, Refusal> {
-    let text: Cow<'_, str> = String::from_utf8_lossy(field);
+    let text = str::from_utf8(field).map_err(|_| Refusal::Unparsable)?;
     let whole = |number: f64| (number.fract() == 0.0 && number.abs() < 9e15).then_some(number as i64);
     let parsed = text.parse::<i64>().ok().or_else(|| text.parse::<f64>().ok().and_then(whole));
     let event = EventTime(parsed.ok_or(Refusal::Unparsable)?);

@@ -54,7 +54,9 @@ impl Sequence {
     /// Takes the next row in the order in which the reorder buffer gave it.
     pub(crate) fn push(&mut self, row: Row) {
         match self.newest {
-            Some(newest) if row.event < newest.event => self.verdicts.push_back(Verdict::Refused(row, Refusal::OutOfOrder)),
+            Some(newest) if row.event < newest.event => {
+                self.verdicts.push_back(Verdict::Refused(row, Refusal::OutOfOrder))
+            }
             Some(newest) if row.event == newest.event => {
                 self.verdicts.push_back(Verdict::Duplicate { conflict: !row.agrees_with(&newest) });
             }

@@ -106,13 +106,12 @@ impl Summary {
 
     fn to_json(&self) -> String {
         let total = self.total();
-        let instrument = |(instrument, counts): &'_ (Instrument, Counts)| (instrument.clone(), counts.clone());
-        let instruments: Vec<_> = self.instruments.iter().map(instrument).collect();
         let json = Json {
             counts: &total,
             range: Range::from(&total),
             complete: self.is_complete,
-            instruments: instruments
+            instruments: self
+                .instruments
                 .iter()
                 .map(|(instrument, counts)| JsonInstrument {
                     coin: instrument.coin(),
@@ -135,9 +134,6 @@ impl Summary {
         } else {
             describe(&mut text, &format!("{} instruments", self.instruments.len()), &self.total(), rejects);
         }
-        if !self.is_complete {
-            text.push_str("stopped before the end: run it again to go on, what FEED has is skipped\n");
-        }
         text
     }
 }
@@ -146,19 +142,72 @@ fn describe(text: &mut String, name: &str, counts: &Counts, rejects: &Path) {
     let Counts { tally, published, gaps, known_messages, .. } = counts;
     let mut line = |what: String| writeln!(text, "{what}").expect("a string takes every byte");
     let range = tally.range.map(|(first, last)| format!(", {first} to {last}")).unwrap_or_default();
-    line(format!("{name}: {} rows, {published} published, {gaps} gaps{range}", tally.rows));
+    line(format!("{name}: {}, {published} published, {}{range}", some(tally.rows, "row"), some(*gaps, "gap")));
     if let Some((first, last)) = tally.skipped_range {
-        line(format!("  skipped {} rows from {first} to {last}: FEED has that time already", tally.skipped));
+        line(format!("  skipped {} from {first} to {last}: FEED has that time already", some(tally.skipped, "row")));
     }
     if tally.duplicates > 0 {
-        let conflicts = tally.conflicts;
-        line(format!("  {} duplicate rows left out, {conflicts} of them with other values: the first one counts", tally.duplicates));
+        let duplicates = some(tally.duplicates, "duplicate row");
+        line(format!("  left out {duplicates}, {} with other values: the first one counts", tally.conflicts));
     }
     if tally.rejected_count() > 0 {
         let reasons: Vec<String> = tally.rejected.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
-        line(format!("  rejected {} rows ({}), kept in {}", tally.rejected_count(), reasons.join(", "), rejects.display()));
+        let rejected = some(tally.rejected_count(), "row");
+        line(format!("  rejected {rejected} ({}), kept in {}", reasons.join(", "), rejects.display()));
     }
     if *known_messages > 0 {
-        line(format!("  {known_messages} messages were not stored again: FEED remembers having had them within the last 10 minutes"));
+        let known = some(*known_messages, "message");
+        line(format!("  FEED did not store {known} again: it has had the same within the last 10 minutes"));
+    }
+}
+
+/// `1 row`, `2 rows`.
+fn some(count: u64, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recording::row::Refusal;
+
+    fn summary() -> Summary {
+        let mut tally = Tally { rows: 9, duplicates: 1, ..Tally::default() };
+        tally.count_rejected(Refusal::Jump);
+        tally.count_rejected(Refusal::Unparsable);
+        tally.count_rejected(Refusal::Jump);
+        [0, 60_000].into_iter().for_each(|ms| tally.count_skipped(EventTime(ms)));
+        [0, 180_000].into_iter().for_each(|ms| tally.count_accepted(EventTime(ms)));
+        let counts = Counts { tally, published: 4, gaps: 1, ..Counts::default() };
+        let instrument = |coin| Instrument::new(coin, "usd").unwrap();
+        Summary {
+            instruments: vec![(instrument("bitcoin"), counts.clone()), (instrument("ethereum"), counts)],
+            is_complete: true,
+        }
+    }
+
+    #[test]
+    fn people_read_what_became_of_every_row() {
+        let text = summary().to_text(Path::new("rejects.jsonl"));
+        let expected = "\
+bitcoin/usd: 9 rows, 4 published, 1 gap, 1970-01-01T00:00:00Z to 1970-01-01T00:03:00Z
+  skipped 2 rows from 1970-01-01T00:00:00Z to 1970-01-01T00:01:00Z: FEED has that time already
+  left out 1 duplicate row, 0 with other values: the first one counts
+  rejected 3 rows (2 jump, 1 unparsable), kept in rejects.jsonl
+";
+        assert_eq!(text, expected.to_owned() + &expected.replace("bitcoin", "ethereum"));
+    }
+
+    #[test]
+    fn programs_read_the_sums_and_each_instrument() {
+        let json: serde_json::Value = serde_json::from_str(&summary().to_json()).unwrap();
+        let pick = |value: &serde_json::Value| {
+            ["rows", "published", "skipped", "duplicates", "gaps", "first_ms", "last_ms"]
+                .map(|key| value[key].as_i64().unwrap())
+        };
+        assert_eq!(pick(&json), [18, 8, 4, 2, 2, 0, 180_000]);
+        assert_eq!(pick(&json["instruments"][1]), [9, 4, 2, 1, 1, 0, 180_000]);
+        assert_eq!(json["rejected"], serde_json::json!({"jump": 4, "unparsable": 2}));
+        assert_eq!((&json["complete"], &json["instruments"][1]["coin"]), (&true.into(), &"ethereum".into()));
     }
 }

@@ -49,7 +49,8 @@ impl Track {
     /// A recording of these files, each with the time of its first row.
     pub(crate) fn new(inputs: Vec<(Input, Option<EventTime>)>, rules: Rules) -> Self {
         let (inputs, starts): (Vec<_>, Vec<_>) = inputs.into_iter().unzip();
-        let start_of = |(file, start): (usize, Option<EventTime>)| Waiting { file, start: start.unwrap_or(EventTime::MIN) };
+        let start_of =
+            |(file, start): (usize, Option<EventTime>)| Waiting { file, start: start.unwrap_or(EventTime::MIN) };
         let mut waiting: Vec<Waiting> = starts.into_iter().enumerate().map(start_of).collect();
         waiting.sort_by_key(|waiting| (waiting.start, waiting.file));
         let sequence = Sequence::new(rules.step_max);

@@ -57,6 +57,14 @@ pub(crate) fn significant(value: f64) -> String {
     number(value, (3.0 - value.abs().log10().floor()).clamp(0.0, 12.0) as usize)
 }
 
+/// A share in percent with its sign: +5.72 % · −4,485 % · 0.00 %.
+pub(super) fn signed_percent(percent: f64) -> String {
+    let text = if percent.abs() < 100.0 { number(percent, 2) } else { significant(percent) };
+    // What is rounded to nothing has no sign either.
+    let sign = if percent > 0.0 && text != number(0.0, 2) { "+" } else { "" };
+    format!("{sign}{text} %")
+}
+
 /// From one mark of a time axis to the next.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Step {
@@ -196,6 +204,10 @@ mod tests {
     fn numbers_are_grouped_and_zero_has_no_sign() {
         assert_eq!(number(1_234_567.891, 2), "1,234,567.89");
         assert_eq!(number(-0.001, 2), "0.00");
+        assert_eq!(
+            [0.0004, -0.0004, 5.724, -4_485.2].map(signed_percent),
+            ["0.00 %", "0.00 %", "+5.72 %", "\u{2212}4,485 %"]
+        );
         assert_eq!(significant(71.234_5), "71.23");
         assert_eq!(significant(123_456.7), "123,457");
         assert_eq!(significant(0.000_712_34), "0.0007123");

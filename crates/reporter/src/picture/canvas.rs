@@ -6,7 +6,7 @@ use plotters::backend::{BitMapBackend, DrawingBackend};
 use plotters::style::{RGBColor, ShapeStyle};
 
 /// Shapes are drawn this many times larger: each pixel is the mean of its square, 10 shades of an edge.
-const SCALE: u32 = 3;
+pub(super) const SCALE: u32 = 3;
 
 const REGULAR: &[u8] = include_bytes!("../../assets/IBMPlexSans-Regular.ttf");
 const SEMI_BOLD: &[u8] = include_bytes!("../../assets/IBMPlexSans-SemiBold.ttf");
@@ -18,6 +18,7 @@ pub(super) type Point = (f64, f64);
 pub(super) struct Canvas {
     width: u32,
     height: u32,
+    scale: u32,
     pixels: Vec<u8>,
     labels: Vec<Label>,
 }
@@ -94,6 +95,11 @@ impl TextStyle {
         (glyphs, x)
     }
 
+    /// The same style, smaller where a text would be wider than so many pixels.
+    pub(super) fn fitting(self, text: &str, width_max: f64) -> Self {
+        Self { size: self.size * (width_max / self.width(text)).min(1.0), ..self }
+    }
+
     /// The width of a text in pixels.
     pub(super) fn width(self, text: &str) -> f64 {
         f64::from(self.layout(&self.font(), text).1)
@@ -107,17 +113,18 @@ struct Label {
 }
 
 impl Canvas {
-    pub(super) fn new(width: u32, height: u32, background: RGBColor) -> Self {
-        let count = (width * SCALE) as usize * (height * SCALE) as usize;
+    /// A surface that is `scale` times as wide and as high until it is finished.
+    pub(super) fn new((width, height): (u32, u32), scale: u32, background: RGBColor) -> Self {
+        let count = (width * scale) as usize * (height * scale) as usize;
         let pixels = [background.0, background.1, background.2].repeat(count);
-        Self { width, height, pixels, labels: Vec::new() }
+        Self { width, height, scale, pixels, labels: Vec::new() }
     }
 
     /// Joins points by straight lines of a width in pixels.
     pub(super) fn line(&mut self, points: &[Point], width: f64, color: RGBColor) {
-        let stroke = (width * f64::from(SCALE)).round().max(1.0) as u32;
+        let stroke = (width * f64::from(self.scale)).round().max(1.0) as u32;
         let style = ShapeStyle { color: color.into(), filled: true, stroke_width: stroke };
-        let points: Vec<_> = points.iter().map(|&point| enlarge(point)).collect();
+        let points: Vec<_> = points.iter().map(|&point| self.enlarge(point)).collect();
         self.shapes(|backend| {
             // Piece by piece with round joints: plotters' outline of a whole zigzag crosses itself and leaves holes.
             for pair in points.windows(2).filter(|pair| pair[0] != pair[1]) {
@@ -145,7 +152,7 @@ impl Canvas {
 
     /// Fills the inside of a closed outline.
     pub(super) fn polygon(&mut self, outline: &[Point], color: RGBColor) {
-        let outline: Vec<_> = outline.iter().map(|&point| enlarge(point)).collect();
+        let outline: Vec<_> = outline.iter().map(|&point| self.enlarge(point)).collect();
         let style = ShapeStyle { color: color.into(), filled: true, stroke_width: 1 };
         self.shapes(|backend| backend.fill_polygon(outline, &style));
     }
@@ -153,16 +160,19 @@ impl Canvas {
     /// Fills a rectangle between two corners.
     pub(super) fn rectangle(&mut self, from: Point, to: Point, color: RGBColor) {
         let style = ShapeStyle { color: color.into(), filled: true, stroke_width: 1 };
-        let (from, (right, bottom)) = (enlarge(from), enlarge(to));
+        let (from, (right, bottom)) = (self.enlarge(from), self.enlarge(to));
         // The far edges belong to the neighbour, so that touching rectangles do not overlap.
-        self.shapes(|backend| backend.draw_rect(from, ((right - 1).max(from.0), (bottom - 1).max(from.1)), &style, true));
+        self.shapes(|backend| {
+            backend.draw_rect(from, ((right - 1).max(from.0), (bottom - 1).max(from.1)), &style, true)
+        });
     }
 
     /// A filled disc.
     pub(super) fn dot(&mut self, center: Point, radius: f64, color: RGBColor) {
         let style = ShapeStyle { color: color.into(), filled: true, stroke_width: 1 };
-        let radius = (radius * f64::from(SCALE)).round() as u32;
-        self.shapes(|backend| backend.draw_circle(enlarge(center), radius, &style, true));
+        let radius = (radius * f64::from(self.scale)).round() as u32;
+        let center = self.enlarge(center);
+        self.shapes(|backend| backend.draw_circle(center, radius, &style, true));
     }
 
     /// Writes a text whose base line is at the given height.
@@ -173,15 +183,20 @@ impl Canvas {
     /// Averages the shapes down and writes the texts over them.
     pub(super) fn finish(self) -> Image {
         let mut image = Image { width: self.width, height: self.height, pixels: Vec::new() };
-        image.pixels = averaged(&self.pixels, self.width as usize, self.height as usize);
+        image.pixels = averaged(&self.pixels, self.width as usize, self.height as usize, self.scale as usize);
         for label in &self.labels {
             image.write(label);
         }
         image
     }
 
+    fn enlarge(&self, (x, y): Point) -> (i32, i32) {
+        let scale = f64::from(self.scale);
+        ((x * scale).round() as i32, (y * scale).round() as i32)
+    }
+
     fn shapes<E>(&mut self, draw: impl FnOnce(&mut BitMapBackend<'_>) -> Result<(), E>) {
-        let size = (self.width * SCALE, self.height * SCALE);
+        let size = (self.width * self.scale, self.height * self.scale);
         let mut backend = BitMapBackend::with_buffer(&mut self.pixels, size);
         assert!(draw(&mut backend).is_ok(), "drawing into memory does not fail");
     }
@@ -201,7 +216,9 @@ impl Image {
             glyph.position.y += label.at.1 as f32;
             let Some(outline) = font.outline_glyph(glyph) else { continue };
             let corner = outline.px_bounds().min;
-            outline.draw(|x, y, share| self.blend(corner.x as i64 + i64::from(x), corner.y as i64 + i64::from(y), label.style.color, share));
+            outline.draw(|x, y, share| {
+                self.blend(corner.x as i64 + i64::from(x), corner.y as i64 + i64::from(y), label.style.color, share)
+            });
         }
     }
 
@@ -233,13 +250,8 @@ impl Image {
     }
 }
 
-fn enlarge((x, y): Point) -> (i32, i32) {
-    let scale = f64::from(SCALE);
-    ((x * scale).round() as i32, (y * scale).round() as i32)
-}
-
-fn averaged(large: &[u8], width: usize, height: usize) -> Vec<u8> {
-    let scale = SCALE as usize;
+/// The mean of each square of `scale` × `scale` pixels.
+fn averaged(large: &[u8], width: usize, height: usize, scale: usize) -> Vec<u8> {
     let row_bytes = width * scale * 3;
     let mut sums = vec![0_u16; width * 3];
     let mut small = Vec::with_capacity(width * height * 3);

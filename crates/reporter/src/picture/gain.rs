@@ -3,10 +3,13 @@
 use market::EventTime;
 use store::predictions::Prediction;
 
-use super::axis::{number, significant, time_marks, value_marks};
+use super::axis::{signed_percent, time_marks, value_marks};
 use super::canvas::{Anchor, Canvas, Point, TextStyle};
 use super::frame::{Area, Extent, Frame};
 use super::theme::{BAND, BASELINE, BEHIND, INK, MODEL, MUTED, SMALL};
+
+/// The axis reaches at least so far to either side of zero, in percent.
+const SCALE_MIN: f64 = 1.0;
 
 /// Squared error that the model has saved up to each row, in percent of the last price's whole squared error:
 /// 100 · Σ((actual − last)² − (actual − prediction)²) ÷ Σ(actual − last)², the numerator up to the row, the
@@ -26,7 +29,8 @@ pub(super) fn saved(rows: &[&Prediction]) -> Option<Vec<f64>> {
 /// Draws the panel for unseen rows in order of time.
 pub(super) fn draw(canvas: &mut Canvas, area: Area, rows: &[&Prediction]) {
     let values = saved(rows).unwrap_or_default();
-    let up = Extent::of(values.iter().copied().chain([0.0])).padded(0.18);
+    // Less than a percent is noise, and looks like it.
+    let up = Extent::of(values.iter().copied().chain([-SCALE_MIN, SCALE_MIN])).padded(0.18);
     let across = Extent::of(rows.iter().map(|row| row.timestamp.ms() as f64));
     let frame = Frame::within(area, across, up);
     frame.title(canvas, "Against the last price", "squared error saved, in %");
@@ -36,9 +40,10 @@ pub(super) fn draw(canvas: &mut Canvas, area: Area, rows: &[&Prediction]) {
         canvas.text(middle, why, TextStyle::new(SMALL, MUTED).anchored(Anchor::Middle));
         return;
     };
-    frame.grid(canvas, &value_marks(frame.up.low, frame.up.high, 4));
+    frame.grid(canvas, &value_marks(frame.up.low, frame.up.high, 5));
     frame.foot(canvas, &time_marks(EventTime(first.timestamp.ms()), last.timestamp, 4));
-    let line: Vec<Point> = rows.iter().zip(&values).map(|(row, value)| frame.point(row.timestamp.ms() as f64, *value)).collect();
+    let line: Vec<Point> =
+        rows.iter().zip(&values).map(|(row, value)| frame.point(row.timestamp.ms() as f64, *value)).collect();
     fill(canvas, &frame, &line);
     let zero = frame.y(0.0);
     canvas.line(&[(frame.area.left, zero), (frame.area.right, zero)], 1.6, BASELINE);
@@ -69,10 +74,8 @@ fn words(canvas: &mut Canvas, frame: &Frame, end: f64, line: &[Point]) {
     canvas.text((frame.area.left + 8.0, frame.area.bottom - 10.0), "falling: worse", small);
     let Some(&(x, y)) = line.last() else { return };
     canvas.dot((x, y), 4.5, MODEL);
-    let sign = if end > 0.0 { "+" } else { "" };
-    let text = if end.abs() < 100.0 { number(end, 2) } else { significant(end) };
     let style = TextStyle::new(END_SIZE, INK).bold().anchored(Anchor::Right);
     // Beside the end of the line, on the side away from zero.
     let base = if end >= 0.0 { y - 12.0 } else { y + 24.0 };
-    canvas.text((x, base.min(frame.area.bottom - 8.0)), format!("{sign}{text} %"), style);
+    canvas.text((x, base.min(frame.area.bottom - 8.0)), signed_percent(end), style);
 }

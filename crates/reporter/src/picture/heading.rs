@@ -4,7 +4,7 @@ use market::split::RANDOM_LABEL;
 use plotters::style::RGBColor;
 use store::model_card::ModelCard;
 
-use super::axis::{number, significant};
+use super::axis::{number, signed_percent, significant};
 use super::canvas::{Anchor, Canvas, TextStyle};
 use super::theme::{BAND, BASELINE, INK, MODEL, MUTED, SMALL, WARNING};
 use super::{HEIGHT, MARGIN, OVERVIEW_TOP, WIDTH};
@@ -23,7 +23,8 @@ pub(super) fn draw(canvas: &mut Canvas, card: &ModelCard) {
     let split = if is_random(card) { split.bold() } else { split };
     canvas.text((x, 56.0), format!("split {}", split_words(card)), split);
     canvas.text((MARGIN, 96.0), scores(card), TextStyle::new(20.0, INK));
-    canvas.text((MARGIN, 124.0), card.verdict.as_str(), TextStyle::new(18.0, MUTED));
+    let verdict = TextStyle::new(18.0, MUTED).fitting(&card.verdict, f64::from(WIDTH) - 2.0 * MARGIN);
+    canvas.text((MARGIN, 124.0), card.verdict.as_str(), verdict);
     legend(canvas);
 }
 
@@ -52,10 +53,7 @@ fn scores(card: &ModelCard) -> String {
     let mut parts = vec![format!("R2 {}", scores.r2.map_or("undefined".to_owned(), |r2| number(r2, 4)))];
     parts.push(format!("RMSE {} {quote} (last price {})", significant(scores.rmse), significant(scores.baseline_rmse)));
     if let Some(skill) = scores.skill {
-        let percent = 100.0 * skill;
-        let sign = if percent > 0.0 { "+" } else { "" };
-        let percent = if percent.abs() < 100.0 { number(percent, 2) } else { significant(percent) };
-        parts.push(format!("skill vs last price {sign}{percent} %"));
+        parts.push(format!("skill vs last price {}", signed_percent(100.0 * skill)));
     }
     if let Some(coverage) = card.holdout.coverage.get("90") {
         parts.push(format!("90 % interval held {} %", number(100.0 * coverage, 1)));
@@ -125,7 +123,9 @@ pub(super) fn footer(canvas: &mut Canvas, card: &ModelCard, rows: usize, unseen:
     let base = f64::from(HEIGHT) - 16.0;
     let (validation, unseen) = (number((rows - unseen) as f64, 0), number(unseen as f64, 0));
     let what = if is_random(card) {
-        format!("{unseen} rows drawn at random; their neighbours in time were learned from, so nothing here says how the future is met")
+        format!(
+            "{unseen} rows drawn at random; their neighbours in time were learned from, so nothing here says how the future is met"
+        )
     } else {
         format!(
             "{validation} validation rows and {unseen} holdout rows, each predicted by a model fitted only to what was known before; \

@@ -26,7 +26,7 @@ pub(super) fn draw(canvas: &mut Canvas, area: Area, card: &ModelCard, unseen: &[
         banded => format!("price ({}); {missed} of {banded} outside the 90 % interval", card.quote),
     };
     frame.title(canvas, &format!("The last {} rows, one by one", rows.len()), &beside);
-    frame.grid(canvas, &value_marks(frame.up.low, frame.up.high, 4));
+    frame.grid(canvas, &value_marks(frame.up.low, frame.up.high, 5));
     frame.foot(canvas, &marks(rows));
     bars(canvas, &frame, rows);
     let close: Vec<Point> = rows.iter().zip(0..).map(|(row, idx)| frame.point(f64::from(idx), row.close)).collect();

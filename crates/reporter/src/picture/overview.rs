@@ -36,7 +36,7 @@ pub(super) fn draw(canvas: &mut Canvas, area: Area, card: &ModelCard, rows: &[&P
         frame.shade(canvas, at(first), frame.across.high, HOLDOUT);
     }
     frame.title(canvas, &format!("Price ({})", card.quote), "time in UTC");
-    frame.grid(canvas, &value_marks(frame.up.low, frame.up.high, 5));
+    frame.grid(canvas, &value_marks(frame.up.low, frame.up.high, 6));
     let across = (EventTime(frame.across.low as i64), EventTime(frame.across.high as i64));
     frame.foot(canvas, &time_marks(across.0, across.1, 14));
     if is_random {
@@ -114,10 +114,11 @@ fn condensed(frame: &Frame, rows: &[&Prediction], value: Value) -> Vec<Point> {
     let mut points = Vec::new();
     for column in rows.chunk_by(|a, b| frame.x(at(a)).floor() == frame.x(at(b)).floor()) {
         let by_value = |a: &&&Prediction, b: &&&Prediction| value(a).total_cmp(&value(b));
-        let mut chosen: Vec<&&Prediction> = [column.first(), column.iter().min_by(by_value), column.iter().max_by(by_value), column.last()]
-            .into_iter()
-            .flatten()
-            .collect();
+        let mut chosen: Vec<&&Prediction> =
+            [column.first(), column.iter().min_by(by_value), column.iter().max_by(by_value), column.last()]
+                .into_iter()
+                .flatten()
+                .collect();
         chosen.sort_by_key(|row| row.timestamp);
         points.extend(chosen.into_iter().map(|row| frame.point(at(row), value(row))));
     }

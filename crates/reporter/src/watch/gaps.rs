@@ -67,7 +67,8 @@ mod tests {
             ("live.price.bitcoin.usd", 4, 2),
         ]
         .map(|(subject, seq, previous)| gaps.see(subject, seq, previous));
-        let expected = [Seen::Again, Seen::InOrder, Seen::InOrder, Seen::Missed { after: 14 }, Seen::InOrder, Seen::InOrder];
+        let expected =
+            [Seen::Again, Seen::InOrder, Seen::InOrder, Seen::Missed { after: 14 }, Seen::InOrder, Seen::InOrder];
         assert_eq!(seen, expected);
     }
 }

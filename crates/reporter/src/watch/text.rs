@@ -102,7 +102,8 @@ mod tests {
 
     #[test]
     fn a_hostile_record_cannot_drive_the_terminal() {
-        let text = line("live.rejected.bitcoin.usdt", br#"{"feed_seq":1,"head":"\u001b[2Jx","line":0,"reason":"unparsable"}"#);
+        let text =
+            line("live.rejected.bitcoin.usdt", br#"{"feed_seq":1,"head":"\u001b[2Jx","line":0,"reason":"unparsable"}"#);
         assert_eq!(text, "bitcoin/usdt rejected feed_seq=1 head=\u{fffd}[2Jx line=0 reason=unparsable");
         assert_eq!(line("live.price.bitcoin.usdt", b"not\x07 json"), "not\u{fffd} json");
     }

@@ -76,8 +76,8 @@ function showPipelineState(live) {
   if (!health.connected) showState("bad", live.instruments.length ? "NATS is away: showing what was last known" : "waiting for NATS");
   else if (!live.price) showState("wait", "connected, no data yet");
   else if (behind > 0) showState("warn", `catching up: ${whole(behind)} messages`);
-  else if (live.price.age_ms > HOUR_MS) showState("good", "up to date; no live source");
-  else showState("good", "live");
+  else if (!live.is_moving) showState("good", "up to date; no live source");
+  else showState("good", live.price.age_ms > HOUR_MS ? "replaying a recording" : "live");
 }
 
 function showInstruments(live) {

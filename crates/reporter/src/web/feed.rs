@@ -44,8 +44,8 @@ pub(super) async fn follow(shared: &Shared, nats: &NatsArgs, shutdown: &Shutdown
     let filters = kinds.map(|kind| subject::of_kind(Stream::Stats, kind, None)).collect();
     let statistics = Selection { stream: Stream::Stats, filters, from: 1 };
     tokio::select! {
-        never = read(shared, &connection, prices, false) => never,
-        never = read(shared, &connection, statistics, true) => never,
+        never = read(shared, &connection, prices, Part::Prices) => never,
+        never = read(shared, &connection, statistics, Part::Tables) => never,
         never = watch_standing(shared, &connection) => never,
         () = shutdown.requested() => Ok(()),
     }
@@ -63,9 +63,19 @@ async fn required(connection: &Connection, stream: Stream) -> Result<topology::S
     }
 }
 
-/// Reads a selection into the view, for ever. `is_tables` tells whether it changes tables; its end makes the page ready.
-async fn read(shared: &Shared, connection: &Connection, selection: Selection, is_tables: bool) -> Result<(), Error> {
+/// What a selection is read for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// Its messages are prices: they tell whether something is alive upstream.
+    Prices,
+    /// Its messages change tables; when what is stored was read, the page is ready.
+    Tables,
+}
+
+/// Reads a selection into the view, for ever.
+async fn read(shared: &Shared, connection: &Connection, selection: Selection, part: Part) -> Result<(), Error> {
     let mut reader = Reader::start(connection, selection);
+    let mut has_read_all = false;
     loop {
         let pending = match reader.next().await? {
             Event::Attached { pending, .. } => pending,
@@ -74,14 +84,19 @@ async fn read(shared: &Shared, connection: &Connection, selection: Selection, is
                 if let Err(error) = shared.view().apply(&delivery.subject, &delivery.payload) {
                     tracing::warn!(%error, "a stored record is not shown");
                 }
-                if is_tables {
-                    shared.changed();
+                match part {
+                    Part::Tables => shared.changed(),
+                    Part::Prices if has_read_all => shared.moved(),
+                    Part::Prices => {}
                 }
                 delivery.pending
             }
         };
-        if is_tables && pending == 0 {
-            shared.health.ready();
+        if pending == 0 {
+            has_read_all = true;
+            if part == Part::Tables {
+                shared.health.ready();
+            }
         }
     }
 }
@@ -99,6 +114,8 @@ async fn watch_standing(shared: &Shared, connection: &Connection) -> Result<(), 
             }
         } else {
             shared.standing().is_connected = false;
+            // The reader says when all is read again.
+            shared.health.not_ready("the NATS server is away");
         }
         tokio::time::sleep(LOOK).await;
     }

@@ -33,11 +33,32 @@ pub(super) struct Live {
     instrument: Option<String>,
     price: Option<LivePrice>,
     pub(super) health: HealthReport,
-    /// Changes when a table does.
-    version: u64,
-    /// Changes when the plot does; absent without a plot.
-    plot: Option<u64>,
+    /// Whether prices are being committed at the moment, of now or of a recording.
+    is_moving: bool,
+    #[serde(flatten)]
+    versions: Versions,
 }
+
+/// By our clock: only to say how old things are.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Clock {
+    /// Now.
+    pub(super) now_ms: i64,
+    /// When the last price was committed while we looked; 0 for never.
+    pub(super) moved_ms: i64,
+}
+
+/// What tells a browser that something else than the price has changed.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(super) struct Versions {
+    /// Changes when a table does.
+    pub(super) version: u64,
+    /// Changes when the plot does; null without a plot.
+    pub(super) plot: Option<u64>,
+}
+
+/// So long after the last price something is still taken to be alive upstream: a few polls of a slow source.
+const MOVING_MS_MAX: i64 = 300_000;
 
 #[derive(Debug, Serialize)]
 struct LivePrice {
@@ -120,8 +141,9 @@ fn name_of((coin, quote): &Name) -> String {
     format!("{coin}/{quote}")
 }
 
-/// What changes all the time, at `now_ms`.
-pub(super) fn live(view: &View, standing: &Standing, choice: &Choice, now_ms: i64, version: u64, plot: Option<u64>) -> Live {
+/// What changes all the time.
+pub(super) fn live(view: &View, standing: &Standing, choice: &Choice, clock: Clock, versions: Versions) -> Live {
+    let now_ms = clock.now_ms;
     let chosen = chosen(view, choice);
     let price = chosen.and_then(|(_, rows)| rows.price);
     let price = price.map(|price| {
@@ -146,13 +168,17 @@ pub(super) fn live(view: &View, standing: &Standing, choice: &Choice, now_ms: i6
         instrument: chosen.map(|(name, _)| name_of(name)),
         price,
         health,
-        version,
-        plot,
+        is_moving: now_ms - clock.moved_ms <= MOVING_MS_MAX,
+        versions,
     }
 }
 
 fn health_line(standing: &Standing, newest: Option<(EventTime, i64)>) -> String {
-    let mut parts = vec![if standing.is_connected { "nats connected".to_owned() } else { "nats away".to_owned() }];
+    let mut parts = vec![match (standing.is_connected, standing.steps.is_empty()) {
+        (true, _) => "nats connected".to_owned(),
+        (false, true) => "nats away".to_owned(),
+        (false, false) => "nats away, what follows was last known".to_owned(),
+    }];
     parts.push(match newest {
         Some((event, age_ms)) => format!("last price {event}, {} ago", age(age_ms)),
         None => "no price yet".to_owned(),
@@ -249,6 +275,12 @@ mod tests {
         view
     }
 
+    const NONE: Versions = Versions { version: 0, plot: None };
+
+    fn at(now_ms: i64) -> Clock {
+        Clock { now_ms, moved_ms: 0 }
+    }
+
     #[test]
     fn newest_rows_come_first_and_coarse_ones_are_only_counted() {
         let tables = tables(&view(), &Choice::default(), 7).expect("an instrument");
@@ -260,14 +292,14 @@ mod tests {
 
     #[test]
     fn a_price_ages_from_the_end_of_its_span() {
-        let live = live(&view(), &Standing::default(), &Choice::default(), 123_000, 0, None);
+        let live = live(&view(), &Standing::default(), &Choice::default(), at(123_000), NONE);
         assert_eq!(live.price.map(|price| price.age_ms), Some(3_000));
         assert_eq!(live.health.line, "nats away · last price 1970-01-01T00:01:00Z, 3 s ago · steps not known yet");
     }
 
     #[test]
     fn without_data_the_page_is_told_so() {
-        let live = live(&View::new(1), &Standing::default(), &Choice::default(), 0, 0, None);
+        let live = live(&View::new(1), &Standing::default(), &Choice::default(), at(0), NONE);
         assert!(live.instruments.is_empty() && live.price.is_none());
         assert!(live.health.line.contains("no price yet"));
     }

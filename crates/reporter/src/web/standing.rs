@@ -38,7 +38,10 @@ impl Standing {
         // Inputs first: what a position covers is then at least what was seen.
         let feed_last = stream_info(connection, Stream::Feed.name()).await?.state.last_seq;
         let market_last = last_input(connection, STATS_STEP).await?;
-        let steps = vec![standing(connection, MARKET_STEP, feed_last).await?, standing(connection, STATS_STEP, market_last).await?];
+        let steps = vec![
+            standing(connection, MARKET_STEP, feed_last).await?,
+            standing(connection, STATS_STEP, market_last).await?,
+        ];
         Ok(Self { is_connected: true, steps, counts: MarketCounts::read(connection).await? })
     }
 }

@@ -1,11 +1,12 @@
 //! What is printed on standard output.
-#![allow(clippy::print_stdout)]
+
+use std::io::{Write, stdout};
 
 use comfy_table::{Cell, CellAlignment, Table, presets};
 
 /// Prints a line.
 pub(crate) fn line(text: &str) {
-    println!("{text}");
+    print(format_args!("{text}"));
 }
 
 /// Prints rows under headings; all but the first `texts` columns are numbers.
@@ -18,5 +19,10 @@ pub(crate) fn table(headings: &[&str], texts: usize, rows: impl IntoIterator<Ite
             Cell::new(text).set_alignment(alignment)
         }));
     }
-    println!("{table}");
+    print(format_args!("{table}"));
+}
+
+/// A reader that has seen enough (`| head`) is no error.
+fn print(text: std::fmt::Arguments<'_>) {
+    drop(writeln!(stdout(), "{text}"));
 }

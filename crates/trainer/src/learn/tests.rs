@@ -19,7 +19,7 @@ fn config(recipe: Recipe, split: Split) -> LearnConfig {
             leaf_rows_min: 10,
             start: if recipe == Recipe::Calendar { Start::Mean } else { Start::Zero },
             seed: 42,
-            threads: 2,
+            threads: 1,
         },
     }
 }

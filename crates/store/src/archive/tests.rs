@@ -1,6 +1,7 @@
 use market::Span;
 
 use super::*;
+use crate::ticks::TickRows;
 
 fn bitcoin() -> Instrument {
     Instrument::new("bitcoin", "usdt").expect("valid")

@@ -1,0 +1,115 @@
+//! FEED in memory, for tests: what a user would find there.
+
+use std::collections::HashSet;
+use std::sync::Mutex;
+
+use bus::publish::{FeedMessage, Receipt};
+use bus::{Error, Kind, codec};
+use market::gap::GapLine;
+use market::heartbeat::HeartbeatLine;
+use market::tick::TickLine;
+use market::{EventTime, Instrument, Span};
+
+use crate::feed::{Feed, Flush, LastTick};
+
+/// A minute in milliseconds.
+pub(crate) const MINUTE: i64 = 60_000;
+
+/// FEED in memory. Breaks after so many messages, the last of which is stored although its sender never hears of it.
+#[derive(Default)]
+pub(crate) struct Memory {
+    pub(crate) messages: Mutex<Vec<FeedMessage>>,
+    pub(crate) running: Mutex<HashSet<String>>,
+    pub(crate) breaks_after: Option<usize>,
+}
+
+impl Memory {
+    fn lines<T>(&self, kind: Kind, read: impl Fn(&[u8]) -> T) -> Vec<T> {
+        let messages = self.messages.lock().unwrap();
+        let of_kind = messages.iter().filter(|message| message.kind == kind);
+        of_kind.flat_map(|message| codec::lines(&message.payload).map(|(_, line)| read(line))).collect()
+    }
+
+    /// All ticks in the order of FEED, without the time at which they came.
+    pub(crate) fn ticks(&self) -> Vec<TickLine<'static>> {
+        self.lines(Kind::Tick, |line| {
+            let tick: TickLine<'_> = serde_json::from_slice(line).unwrap();
+            let (coin, quote) = (tick.coin.into_owned().into(), tick.quote.into_owned().into());
+            TickLine { coin, quote, source: Some("recording".into()), ingest_ms: 0, ..tick }
+        })
+    }
+
+    pub(crate) fn minutes(&self) -> Vec<i64> {
+        self.ticks().iter().map(|tick| tick.event_ms / MINUTE).collect()
+    }
+
+    /// From and to of all gaps, in minutes.
+    pub(crate) fn gaps(&self) -> Vec<(i64, i64)> {
+        self.lines(Kind::Gap, |line| {
+            let gap: GapLine<'_> = serde_json::from_slice(line).unwrap();
+            assert_eq!(gap.cause, "missing-in-recording");
+            (gap.from_ms / MINUTE, gap.to_ms / MINUTE)
+        })
+    }
+
+    /// The minutes of all flushes.
+    pub(crate) fn flushes(&self) -> Vec<i64> {
+        self.lines(Kind::Heartbeat, |line| {
+            let heartbeat: HeartbeatLine<'_> = serde_json::from_slice(line).unwrap();
+            assert!(heartbeat.flush, "a recording sends no other heartbeats");
+            heartbeat.event_ms / MINUTE
+        })
+    }
+
+    fn last(&self, kind: Kind, instrument: &Instrument) -> Option<(u64, Vec<u8>)> {
+        let messages = self.messages.lock().unwrap();
+        let found =
+            (1..).zip(messages.iter()).filter(|(_, message)| message.kind == kind && message.instrument == *instrument);
+        found.last().map(|(seq, message)| (seq, codec::lines(&message.payload).last().unwrap().1.to_vec()))
+    }
+}
+
+fn broken() -> Error {
+    Error::Unreadable { what: "FEED".to_owned(), detail: "broken by the test".to_owned() }
+}
+
+impl Feed for Memory {
+    async fn publish(&self, message: &FeedMessage) -> Result<Receipt, Error> {
+        let lane = message.instrument.to_string();
+        assert!(self.running.lock().unwrap().insert(lane.clone()), "two messages of {lane} under way");
+        tokio::task::yield_now().await;
+        self.running.lock().unwrap().remove(&lane);
+        let mut messages = self.messages.lock().unwrap();
+        if self.breaks_after.is_some_and(|count| messages.len() >= count) {
+            return Err(broken());
+        }
+        let known = messages.iter().position(|known| known.id == message.id);
+        if known.is_none() {
+            messages.push(message.clone());
+        }
+        if self.breaks_after == Some(messages.len()) {
+            return Err(broken());
+        }
+        let seq = known.map_or(messages.len(), |idx| idx + 1) as u64;
+        Ok(Receipt { seq, duplicate: known.is_some() })
+    }
+
+    async fn last_tick(&self, instrument: &Instrument) -> Result<Option<LastTick>, Error> {
+        Ok(self.last(Kind::Tick, instrument).map(|(seq, line)| {
+            let tick: TickLine<'_> = serde_json::from_slice(&line).unwrap();
+            LastTick { event: EventTime(tick.event_ms), grain: Span(tick.grain_ms), seq }
+        }))
+    }
+
+    async fn first_event(&self, instrument: &Instrument) -> Result<EventTime, Error> {
+        let of_instrument = |tick: &TickLine<'_>| tick.coin == instrument.coin() && tick.quote == instrument.quote();
+        Ok(EventTime(self.ticks().into_iter().find(of_instrument).unwrap().event_ms))
+    }
+
+    async fn last_flush(&self, instrument: &Instrument) -> Result<Option<Flush>, Error> {
+        Ok(self.last(Kind::Heartbeat, instrument).map(|(seq, line)| {
+            let heartbeat: HeartbeatLine<'_> = serde_json::from_slice(&line).unwrap();
+            Flush { event: heartbeat.event(), seq }
+        }))
+    }
+}
