@@ -54,6 +54,10 @@ impl Program for Args {
     fn telemetry(&self) -> &TelemetryArgs {
         &self.telemetry
     }
+
+    fn is_service(&self) -> bool {
+        matches!(self.command, Command::Run(_))
+    }
 }
 
 /// Runs the aggregator until shutdown, or prints a table.

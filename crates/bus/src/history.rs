@@ -56,6 +56,21 @@ pub async fn last(connection: &Connection, stream: Stream, subject: &str) -> Res
     }
 }
 
+/// The newest message on an exact stored subject, as any replica knows it: what a user without credentials may ask.
+///
+/// # Errors
+/// No answer, or a missing permission.
+pub async fn newest(connection: &Connection, stream: Stream, subject: &str) -> Result<Option<Stored>, Error> {
+    let message = connection.request(format!("$JS.API.DIRECT.GET.{stream}.{subject}"), None, Bytes::new()).await?;
+    // Without a message the answer is a status.
+    if message.status.is_some() {
+        return Ok(None);
+    }
+    let headers = message.headers.unwrap_or_default();
+    let seq = headers.get("Nats-Sequence").and_then(|seq| seq.as_str().parse().ok()).unwrap_or_default();
+    Ok(Some(Stored { seq, subject: subject.to_owned(), payload: message.payload, headers }))
+}
+
 /// The candles of a window in the newest revision of each, ordered by coin, quote and start.
 ///
 /// # Errors

@@ -128,6 +128,37 @@ pub fn checkpoint(output: Stream, partition: u32) -> String {
     format!("checkpoint.{}.{partition}.>", output.root())
 }
 
+/// Every live subject begins like this.
+pub const LIVE: &str = "live.";
+
+/// Where the server republishes what is committed: `live.price.bitcoin.usd`, `live.stats.1h.bitcoin.usd`.
+pub fn live(stream: Stream, kind: Kind, coin: &str, quote: &str) -> String {
+    match stream {
+        Stream::Stats => format!("{LIVE}stats.{kind}.{coin}.{quote}"),
+        Stream::Feed | Stream::Market => format!("{LIVE}{kind}.{coin}.{quote}"),
+    }
+}
+
+/// Where the messages of an exact live subject are stored; `None` for patterns and for what is never stored.
+pub fn stored_of_live(live: &str, partitions: u32) -> Option<(Stream, String)> {
+    let tokens: Vec<&str> = live.split('.').collect();
+    let (stream, kind, coin, quote) = match tokens[..] {
+        [_, kind, coin, quote] => (Stream::Market, kind, coin, quote),
+        [_, "stats", kind, coin, quote] => (Stream::Stats, kind, coin, quote),
+        _ => return None,
+    };
+    let kinds: Vec<Kind> = match stream {
+        Stream::Stats => Window::ALL.into_iter().map(Kind::Stats).chain([Kind::HourOfDay]).collect(),
+        Stream::Feed | Stream::Market => {
+            vec![Kind::Price, Kind::Candle, Kind::Heartbeat, Kind::Gap, Kind::Late, Kind::Rejected]
+        }
+    };
+    let kind = kinds.into_iter().find(|known| known.token() == kind)?;
+    let instrument = Instrument::new(coin, quote).ok()?;
+    let (coin, quote) = (instrument.coin(), instrument.quote());
+    Some((stream, stored(stream, partition(coin, quote, partitions), kind, coin, quote)))
+}
+
 /// Where provisional candles go: `live.provisional.1m.bitcoin.usd`.
 pub fn provisional(window: Window, coin: &str, quote: &str) -> String {
     format!("live.provisional.{window}.{coin}.{quote}")
@@ -181,6 +212,19 @@ mod tests {
         let state = state(Stream::Stats, 0, "bitcoin", "usd");
         assert_eq!(state_instrument(&state), Some(("bitcoin", "usd")));
         assert_eq!(state_instrument(&position(Stream::Stats, 0)), None);
+    }
+
+    #[test]
+    fn an_exact_live_subject_has_a_place_where_its_messages_are() {
+        let stored = |live: &str| stored_of_live(live, 1).map(|(_, stored)| stored);
+        assert_eq!(stored("live.price.bitcoin.usd").as_deref(), Some("market.0.price.bitcoin.usd"));
+        assert_eq!(stored("live.stats.1h-30m.bitcoin.usd").as_deref(), Some("stats.0.1h-30m.bitcoin.usd"));
+        let hourly = live(Stream::Stats, Kind::Stats(Window::Hour), "bitcoin", "usd");
+        assert_eq!(stored(&hourly).as_deref(), Some("stats.0.1h.bitcoin.usd"));
+        for none in ["live.price.>", "live.price.*.usd", "live.provisional.1m.bitcoin.usd", "live.nonsense.bitcoin.usd"]
+        {
+            assert_eq!(stored(none), None, "{none}");
+        }
     }
 
     #[test]

@@ -30,6 +30,10 @@ impl service::Program for Args {
     fn telemetry(&self) -> &TelemetryArgs {
         &self.telemetry
     }
+
+    fn is_service(&self) -> bool {
+        matches!(&self.command, Command::Run(run) if run.source == Source::Coingecko)
+    }
 }
 
 /// What the producer can do.

@@ -54,6 +54,10 @@ impl Program for Args {
     fn telemetry(&self) -> &TelemetryArgs {
         &self.telemetry
     }
+
+    fn is_service(&self) -> bool {
+        matches!(self.command, Command::Run(_) | Command::Watch(_))
+    }
 }
 
 /// Runs a command until it is done or told to stop.

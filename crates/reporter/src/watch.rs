@@ -6,10 +6,8 @@ mod text;
 use std::time::Duration;
 
 use async_nats::{HeaderMap, Message};
-use bus::{Connection, Kind, NatsArgs, Stream, subject, topology};
-use bytes::Bytes;
+use bus::{Connection, Kind, NatsArgs, history, subject, topology};
 use futures::StreamExt;
-use market::Window;
 use service::{Code, Shutdown, WithCode};
 
 use crate::output::{self, Heard};
@@ -43,9 +41,6 @@ pub enum Format {
 
 /// After so much silence the watcher is told why nothing may come.
 const SILENCE: Duration = Duration::from_secs(2);
-
-/// Every live subject begins like this.
-const LIVE: &str = "live.";
 
 /// Watches until shutdown, or until nobody reads what is printed.
 ///
@@ -86,18 +81,21 @@ pub async fn run(args: &Args, nats: &NatsArgs, shutdown: &Shutdown) -> anyhow::R
 }
 
 /// All users may subscribe to `live.>` and nothing else; the server would refuse silently.
-fn check_subject(subject: &str) -> anyhow::Result<()> {
-    let tokens: Vec<&str> = subject.split('.').collect();
+fn check_subject(watched: &str) -> anyhow::Result<()> {
+    let tokens: Vec<&str> = watched.split('.').collect();
     let is_token =
         |token: &&str| !token.is_empty() && !token.contains(char::is_whitespace) && !token.contains(char::is_control);
     let tail = tokens.iter().position(|&token| token == ">");
     if !tokens.iter().all(is_token) || tail.is_some_and(|idx| idx + 1 != tokens.len()) {
         anyhow::bail!(
-            "{subject:?} is not a subject: tokens between dots, * for any one, > at the end for all that follow"
+            "{watched:?} is not a subject: tokens between dots, * for any one, > at the end for all that follow"
         );
     }
-    if !subject.starts_with(LIVE) {
-        anyhow::bail!("{subject:?} cannot be watched: live messages begin with {LIVE}, such as live.price.>");
+    if !watched.starts_with(subject::LIVE) {
+        anyhow::bail!(
+            "{watched:?} cannot be watched: live messages begin with {}, such as live.price.>",
+            subject::LIVE
+        );
     }
     Ok(())
 }
@@ -110,19 +108,18 @@ struct Watcher {
 impl Watcher {
     /// Prints the last value of a subject that names one, marked as such.
     async fn last_known(&mut self, connection: &Connection, args: &Args) -> anyhow::Result<Heard> {
-        let Some((stream, stored)) = stored_subject(&args.subject, args.partitions) else { return Ok(Heard::Yes) };
-        let answer = connection.request(format!("$JS.API.DIRECT.GET.{stream}.{stored}"), None, Bytes::new()).await;
-        let message = match answer {
-            Ok(message) if message.payload.is_empty() => return Ok(Heard::Yes),
-            Ok(message) => message,
+        let Some((stream, stored)) = subject::stored_of_live(&args.subject, args.partitions) else {
+            return Ok(Heard::Yes);
+        };
+        let message = match history::newest(connection, stream, &stored).await {
+            Ok(Some(message)) => message,
+            Ok(None) => return Ok(Heard::Yes),
             Err(error) => {
                 tracing::warn!(%error, "the last known value cannot be read");
                 return Ok(Heard::Yes);
             }
         };
-        if let Some(seq) = number(message.headers.as_ref(), "Nats-Sequence") {
-            self.gaps.begin(&args.subject, seq);
-        }
+        self.gaps.begin(&args.subject, message.seq);
         let lines: Vec<&[u8]> = bus::codec::lines(&message.payload).map(|(_, line)| line).collect();
         // A message may hold hundreds of lines, of which the last is the newest; rows of a profile are all values of now.
         let is_profile = stored.split('.').nth(2) == Some(Kind::HourOfDay.token());
@@ -166,27 +163,6 @@ fn number(headers: Option<&HeaderMap>, name: &str) -> Option<u64> {
     headers?.get(name)?.as_str().parse().ok()
 }
 
-/// Where the messages of an exact live subject are stored; none for patterns and for what is never stored.
-fn stored_subject(live: &str, partitions: u32) -> Option<(Stream, String)> {
-    let tokens: Vec<&str> = live.split('.').collect();
-    if tokens.iter().any(|&token| token == "*" || token == ">") {
-        return None;
-    }
-    let (stream, kind, coin, quote) = match tokens[..] {
-        [_, kind, coin, quote] => (Stream::Market, kind, coin, quote),
-        [_, "stats", kind, coin, quote] => (Stream::Stats, kind, coin, quote),
-        _ => return None,
-    };
-    let market = [Kind::Price, Kind::Candle, Kind::Heartbeat, Kind::Gap, Kind::Late, Kind::Rejected];
-    let kinds: Vec<Kind> = match stream {
-        Stream::Stats => Window::ALL.into_iter().map(Kind::Stats).chain([Kind::HourOfDay]).collect(),
-        Stream::Market | Stream::Feed => market.to_vec(),
-    };
-    let kind = kinds.into_iter().find(|known| known.token() == kind)?;
-    let partition = subject::partition(coin, quote, partitions);
-    Some((stream, subject::stored(stream, partition, kind, coin, quote)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -198,18 +174,6 @@ mod tests {
         }
         for bad in ["", "live", "live.", "live..x", "live.>.x", "live.a b", "market.>", ">", "*.price.>"] {
             assert!(check_subject(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn an_exact_subject_has_a_place_where_its_last_value_is() {
-        let stored = |live| stored_subject(live, 1).map(|(_, stored)| stored);
-        assert_eq!(stored("live.price.bitcoin.usdt").as_deref(), Some("market.0.price.bitcoin.usdt"));
-        assert_eq!(stored("live.stats.1h-30m.bitcoin.usdt").as_deref(), Some("stats.0.1h-30m.bitcoin.usdt"));
-        for none in
-            ["live.price.>", "live.price.*.usdt", "live.provisional.1m.bitcoin.usdt", "live.nonsense.bitcoin.usdt"]
-        {
-            assert_eq!(stored(none), None, "{none}");
         }
     }
 }

@@ -18,6 +18,9 @@ const DRAIN: Duration = Duration::from_secs(5);
 pub trait Program: clap::Parser {
     /// How it logs.
     fn telemetry(&self) -> &TelemetryArgs;
+
+    /// Whether it was told to run until stopped. Services log the events of their life; commands only warn.
+    fn is_service(&self) -> bool;
 }
 
 /// Runs a binary: reads `.env` and the command line, starts logging and the runtime, runs until done or told to stop by
@@ -40,7 +43,7 @@ pub fn main<P: Program, R: Future<Output = anyhow::Result<()>>>(
 fn start<P: Program, R: Future<Output = anyhow::Result<()>>>(run: impl FnOnce(P, Shutdown) -> R) -> anyhow::Result<()> {
     read_env_file(Path::new(".env")).exit_code(Code::BadConfig)?;
     let program = P::parse();
-    program.telemetry().start().exit_code(Code::BadConfig)?;
+    program.telemetry().start(program.is_service()).exit_code(Code::BadConfig)?;
     tracing::debug!(version = env!("CARGO_PKG_VERSION"), "starting");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = runtime.block_on(until_told(|shutdown| run(program, shutdown)));

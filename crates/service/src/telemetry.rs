@@ -21,16 +21,20 @@ pub struct TelemetryArgs {
     #[arg(long, env = "CANDLEWIRE_LOG_FORMAT", value_enum, default_value = "text", global = true)]
     pub log_format: LogFormat,
 
-    /// Which log lines are written: error, warn, info, debug, trace, or per crate as in "info,bus=debug"
-    #[arg(long, env = "CANDLEWIRE_LOG", default_value = "info,async_nats=warn", global = true, value_name = "FILTER")]
-    pub log: String,
+    /// Which log lines are written: error, warn, info, debug, trace, or per crate as in "info,bus=debug" [default: info
+    /// for services, warn for commands]
+    #[arg(long, env = "CANDLEWIRE_LOG", global = true, value_name = "FILTER")]
+    pub log: Option<String>,
 }
 
 impl TelemetryArgs {
     /// Starts logging for this process.
-    pub(crate) fn start(&self) -> anyhow::Result<()> {
-        let filter = EnvFilter::try_new(&self.log)
-            .map_err(|error| anyhow::anyhow!("--log {:?} is not a log filter: {error}", self.log))?;
+    pub(crate) fn start(&self, is_service: bool) -> anyhow::Result<()> {
+        // The client's own lines repeat ours.
+        let default = if is_service { "info,async_nats=warn" } else { "warn,async_nats=error" };
+        let filter = self.log.as_deref().unwrap_or(default);
+        let filter = EnvFilter::try_new(filter)
+            .map_err(|error| anyhow::anyhow!("--log {filter:?} is not a log filter: {error}"))?;
         let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
         match self.log_format {
             LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).init(),

@@ -55,6 +55,10 @@ impl Program for Args {
     fn telemetry(&self) -> &TelemetryArgs {
         &self.telemetry
     }
+
+    fn is_service(&self) -> bool {
+        matches!(self.command, Command::Run(_))
+    }
 }
 
 /// Runs the stream-processor until shutdown.

@@ -32,6 +32,10 @@ impl service::Program for Args {
     fn telemetry(&self) -> &service::TelemetryArgs {
         &self.telemetry
     }
+
+    fn is_service(&self) -> bool {
+        matches!(self.command, Command::Run(_))
+    }
 }
 
 /// What the trainer can do.

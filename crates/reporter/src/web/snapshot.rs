@@ -1,6 +1,6 @@
 //! What the page is told, as JSON.
 
-use bus::Kind;
+use bus::{Kind, Stream, subject};
 use market::profile::HourOfDayLine;
 use market::{Candle, EventTime, Window};
 use serde::{Deserialize, Serialize};
@@ -164,7 +164,7 @@ pub(super) fn live(view: &View, standing: &Standing, choice: &Choice, clock: Clo
     };
     Live {
         instruments: view.instruments().take(INSTRUMENTS_MAX).map(|(name, _)| name_of(name)).collect(),
-        subject: chosen.map(|((coin, quote), _)| format!("live.{}.{coin}.{quote}", Kind::Price)),
+        subject: chosen.map(|((coin, quote), _)| subject::live(Stream::Market, Kind::Price, coin, quote)),
         instrument: chosen.map(|(name, _)| name_of(name)),
         price,
         health,

@@ -39,6 +39,10 @@ impl Program for Args {
     fn telemetry(&self) -> &TelemetryArgs {
         &self.telemetry
     }
+
+    fn is_service(&self) -> bool {
+        false
+    }
 }
 
 fn main() -> ExitCode {
