@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use bus::topology::Limits;
 use tempfile::TempDir;
 
 use crate::programs::{Running, eventually, program_at, succeed};
@@ -24,7 +25,12 @@ pub struct World {
 impl World {
     /// Starts a server and creates the streams.
     pub async fn new() -> Self {
-        Self { server: Server::with_streams().await, dir: tempfile::tempdir().unwrap() }
+        Self::with_limits(&Limits::default()).await
+    }
+
+    /// Starts a server with streams of chosen limits.
+    pub async fn with_limits(limits: &Limits) -> Self {
+        Self { server: Server::with_limits(limits).await, dir: tempfile::tempdir().unwrap() }
     }
 
     /// A program in this world.
