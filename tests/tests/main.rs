@@ -6,5 +6,6 @@ mod inputs;
 mod kills;
 mod producer;
 mod recovery;
+mod run;
 mod setup;
 mod tables;
