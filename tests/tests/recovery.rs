@@ -42,6 +42,16 @@ async fn publish_tick(connection: &Connection, event_ms: i64) {
     publish(connection, &message).await.unwrap();
 }
 
+/// A world whose stream-processor has committed one tick, and runs no more; with a connection of the producer.
+async fn with_one_tick_processed() -> (World, Connection) {
+    let world = World::new().await;
+    let producer = world.server.connect("producer").await;
+    publish_tick(&producer, 1_000_000).await;
+    let _processor = world.start("stream-processor");
+    world.wait_for_market();
+    (world, producer)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_idle_step_goes_on_where_it_was_after_the_server_was_killed() {
     let mut world = World::new().await;
@@ -61,13 +71,7 @@ async fn an_idle_step_goes_on_where_it_was_after_the_server_was_killed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_step_that_never_read_anything_starts_right_after_the_server_was_killed() {
-    let mut world = World::new().await;
-    let producer = world.server.connect("producer").await;
-    publish_tick(&producer, 1_000_000).await;
-    {
-        let _processor = world.start("stream-processor");
-        world.wait_for_market();
-    }
+    let (mut world, producer) = with_one_tick_processed().await;
     // Started exactly at the end of its input, it has nothing delivered when the server goes.
     let _processor = world.start("stream-processor");
     let _aggregator = world.start("aggregator");
@@ -81,12 +85,7 @@ async fn a_step_that_never_read_anything_starts_right_after_the_server_was_kille
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_position_beside_outputs_is_refused_not_started_over() {
-    let world = World::new().await;
-    let producer = world.server.connect("producer").await;
-    publish_tick(&producer, 1_000_000).await;
-    let processor = world.start("stream-processor");
-    world.wait_for_market();
-    drop(processor);
+    let (world, producer) = with_one_tick_processed().await;
     let admin = world.server.connect("admin").await;
     let purge = serde_json::json!({ "filter": "checkpoint.market.>" });
     admin.api::<Value>("STREAM.PURGE.MARKET", &purge).await.unwrap();
@@ -104,48 +103,26 @@ async fn a_lost_position_beside_outputs_is_refused_not_started_over() {
     assert_eq!(before, after, "nothing is processed twice");
 }
 
-/// Ends the stream-processor and returns its exit code and last error, after `change` was done to the world.
-async fn refused_after(change: impl AsyncFnOnce(&World, &Connection)) -> (i32, String) {
-    let world = World::new().await;
-    let producer = world.server.connect("producer").await;
-    publish_tick(&producer, 1_000_000).await;
-    let processor = world.start("stream-processor");
-    world.wait_for_market();
-    drop(processor);
-    let admin = world.server.connect("admin").await;
-    change(&world, &admin).await;
-    fail(world.program("stream-processor").args(["run", "--lateness", "10m"]))
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn an_input_that_was_created_anew_is_not_the_log_of_the_state() {
-    let (code, error) = refused_after(async |_: &World, admin: &Connection| {
-        admin.api::<Value>("STREAM.DELETE.FEED", &Value::Null).await.unwrap();
-        create(admin, &definitions(&Limits::default())[0]).await.unwrap();
-    })
-    .await;
+    let (world, _) = with_one_tick_processed().await;
+    let admin = world.server.connect("admin").await;
+    admin.api::<Value>("STREAM.DELETE.FEED", &Value::Null).await.unwrap();
+    create(&admin, &definitions(&Limits::default())[0]).await.unwrap();
+    let (code, error) = fail(world.program("stream-processor").arg("run"));
     assert!(code == 3 && error.contains("FEED is not the log"), "{code} {error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn other_settings_than_those_of_the_state_are_refused() {
-    let world = World::new().await;
-    publish_tick(&world.server.connect("producer").await, 1_000_000).await;
-    let processor = world.start("stream-processor");
-    world.wait_for_market();
-    drop(processor);
+    let (world, _) = with_one_tick_processed().await;
     let (code, error) = fail(world.program("stream-processor").args(["run", "--lateness", "11m"]));
     assert!(code == 3 && error.contains("settings"), "{code} {error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn input_that_was_deleted_unread_stops_the_partition_with_both_numbers() {
-    let world = World::new().await;
-    let producer = world.server.connect("producer").await;
-    publish_tick(&producer, 1_000_000).await;
-    let processor = world.start("stream-processor");
-    world.wait_for_market();
-    drop(processor);
+    let (world, producer) = with_one_tick_processed().await;
     for second in 1..10 {
         publish_tick(&producer, 1_000_000 + second * 1_000).await;
     }
@@ -181,12 +158,7 @@ async fn a_running_reader_that_is_overtaken_stops_with_both_numbers() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_remains_of_a_torn_batch_are_removed() {
-    let world = World::new().await;
-    let producer = world.server.connect("producer").await;
-    publish_tick(&producer, 1_000_000).await;
-    let processor = world.start("stream-processor");
-    world.wait_for_market();
-    drop(processor);
+    let (world, producer) = with_one_tick_processed().await;
     let partition = bus::subject::partition("bitcoin", "usd", 16);
     let processor = world.server.connect("stream-processor").await;
     let before = stream_info(&processor, "MARKET").await.unwrap().state.messages;

@@ -117,11 +117,11 @@ pub struct RunArgs {
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct InstrumentArgs {
     /// Coin, such as bitcoin; with --quote. By default what there is: `train` wants exactly one, `run` trains each
-    #[arg(long, env = "CANDLEWIRE_COIN", requires = "quote")]
+    #[arg(long, requires = "quote")]
     pub coin: Option<String>,
 
     /// Quote currency, such as usdt
-    #[arg(long, env = "CANDLEWIRE_QUOTE", requires = "coin")]
+    #[arg(long, requires = "coin")]
     pub quote: Option<String>,
 }
 
