@@ -41,7 +41,7 @@ pub struct NatsArgs {
     #[arg(long, env = "NATS_USER", global = true)]
     pub nats_user: Option<String>,
 
-    /// Password; by default CANDLEWIRE_PASSWORD_<USER> from the environment or .env
+    /// Password; by default `CANDLEWIRE_PASSWORD_<USER>` from the environment or .env
     #[arg(long, env = "NATS_PASSWORD", hide_env_values = true, global = true)]
     pub nats_password: Option<String>,
 

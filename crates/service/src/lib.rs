@@ -1,6 +1,6 @@
 //! How a process of ours lives: `.env` and flags, logs, health, signals, the drain, the exit code.
 //!
-//! This crate knows nothing of NATS, prices or models. Start reading at [`main`](process::main).
+//! This crate knows nothing of NATS, prices or models. Start reading at [`main`].
 
 #![warn(missing_docs)]
 
