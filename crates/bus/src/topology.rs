@@ -24,6 +24,9 @@ pub enum Stream {
 /// The object store of models, model cards and predictions.
 pub const ARTIFACTS: &str = "ARTIFACTS";
 
+/// The key-value bucket that says who runs which partition of which step.
+pub const LEASES: &str = "LEASES";
+
 impl Stream {
     /// Every stream of records, upstream first.
     pub const ALL: [Self; 3] = [Self::Feed, Self::Market, Self::Stats];
@@ -117,6 +120,8 @@ const SECOND_NS: u64 = 1_000_000_000;
 const DUPLICATE_WINDOW_NS: u64 = 600 * SECOND_NS;
 /// A single server stops at 1,000 consumers of a stream unless the stream says otherwise.
 const CONSUMERS_MAX: i64 = 5_000;
+/// Room for the leases of every partition of every step, many times over.
+const LEASES_BYTES_MAX: u64 = 16 << 20;
 /// Where a stream keeps the number of partitions.
 const PARTITIONS_KEY: &str = "candlewire.partitions";
 
@@ -136,7 +141,13 @@ impl Default for Limits {
 
 /// The definitions of every JetStream stream, in the server's own form.
 pub fn definitions(limits: &Limits) -> Vec<Value> {
-    vec![feed(limits), checkpointed(Stream::Market, limits), checkpointed(Stream::Stats, limits), artifacts(limits)]
+    vec![
+        feed(limits),
+        checkpointed(Stream::Market, limits),
+        checkpointed(Stream::Stats, limits),
+        artifacts(limits),
+        leases(limits),
+    ]
 }
 
 fn feed(limits: &Limits) -> Value {
@@ -211,6 +222,25 @@ fn artifacts(limits: &Limits) -> Value {
         "max_consumers": CONSUMERS_MAX,
         "allow_direct": true,
         "allow_rollup_hdrs": true,
+    })
+}
+
+/// Leases do not expire here: who waits for one sees for itself that nobody renews it, by its own clock and only while
+/// the server answers. So a server that was away takes no lease from a living owner.
+fn leases(limits: &Limits) -> Value {
+    json!({
+        "name": format!("KV_{LEASES}"),
+        "subjects": [format!("$KV.{LEASES}.>")],
+        "storage": "file",
+        "retention": "limits",
+        "num_replicas": limits.replicas,
+        "discard": "new",
+        "max_age": 0,
+        "max_bytes": LEASES_BYTES_MAX,
+        "max_msgs_per_subject": 1,
+        "allow_direct": true,
+        "allow_rollup_hdrs": true,
+        "deny_delete": true,
     })
 }
 
