@@ -111,7 +111,7 @@ pub async fn positions<C: DeserializeOwned>(
     connection: &Connection,
     output: Stream,
 ) -> Result<Vec<(u32, Position<C>)>, Error> {
-    let stored = multi_last(connection, output, &subject::positions(output)).await?;
+    let stored = multi_last(connection, output.name(), &subject::positions(output)).await?;
     let mut positions = Vec::with_capacity(stored.len());
     for message in &stored {
         let partition = message.subject.split('.').nth(2).and_then(|token| token.parse().ok());
@@ -265,14 +265,14 @@ async fn read_checkpoint(
 ) -> Result<Vec<Stored>, Error> {
     let subject = subject::checkpoint(output, partition);
     if states < ISOLATED_MAX {
-        multi_last(connection, output, &subject).await
+        multi_last(connection, output.name(), &subject).await
     } else {
         last_per_subject(connection, output, &subject).await
     }
 }
 
 /// The last message of each subject that matches, as one consistent picture of at most 1,024 subjects.
-async fn multi_last(connection: &Connection, stream: Stream, subject: &str) -> Result<Vec<Stored>, Error> {
+pub(crate) async fn multi_last(connection: &Connection, stream: &str, subject: &str) -> Result<Vec<Stored>, Error> {
     const NOT_FOUND: u16 = 404;
     const END: u16 = 204;
     const TOO_MANY: u16 = 413;

@@ -11,6 +11,7 @@ pub mod codec;
 pub mod connect;
 pub mod error;
 pub mod history;
+pub mod lease;
 pub mod objects;
 pub mod outputs;
 pub mod publish;

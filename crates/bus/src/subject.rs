@@ -4,7 +4,7 @@ use std::fmt;
 
 use market::{Instrument, Window};
 
-use crate::topology::Stream;
+use crate::topology::{LEASES, Stream};
 
 /// What a message holds: the third token of a stored subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -126,6 +126,31 @@ pub fn state(output: Stream, partition: u32, coin: &str, quote: &str) -> String 
 /// The whole checkpoint of a partition: `checkpoint.market.3.>`.
 pub fn checkpoint(output: Stream, partition: u32) -> String {
     format!("checkpoint.{}.{partition}.>", output.root())
+}
+
+/// All keys of a group in the bucket of leases: `$KV.LEASES.aggregator.>`.
+pub(crate) fn leases(group: &str) -> String {
+    format!("$KV.{LEASES}.{group}.>")
+}
+
+/// The key of an instance: `$KV.LEASES.aggregator.member.1f3a55c0`.
+pub(crate) fn member(group: &str, id: &str) -> String {
+    format!("$KV.{LEASES}.{group}.member.{id}")
+}
+
+/// The key of a slot: `$KV.LEASES.aggregator.slot.3`.
+pub(crate) fn slot(group: &str, slot: u32) -> String {
+    format!("$KV.{LEASES}.{group}.slot.{slot}")
+}
+
+/// The instance whose key this is.
+pub(crate) fn member_of<'a>(group: &str, subject: &'a str) -> Option<&'a str> {
+    subject.strip_prefix(&member(group, ""))
+}
+
+/// The slot whose key this is.
+pub(crate) fn slot_of(group: &str, subject: &str) -> Option<u32> {
+    subject.strip_prefix(&format!("$KV.{LEASES}.{group}.slot."))?.parse().ok()
 }
 
 /// Every live subject begins like this.

@@ -26,6 +26,8 @@ pub const ARTIFACTS: &str = "ARTIFACTS";
 
 /// The key-value bucket that says who runs which partition of which step.
 pub const LEASES: &str = "LEASES";
+/// The stream behind it.
+pub(crate) const LEASES_STREAM: &str = "KV_LEASES";
 
 impl Stream {
     /// Every stream of records, upstream first.
@@ -229,7 +231,7 @@ fn artifacts(limits: &Limits) -> Value {
 /// the server answers. So a server that was away takes no lease from a living owner.
 fn leases(limits: &Limits) -> Value {
     json!({
-        "name": format!("KV_{LEASES}"),
+        "name": LEASES_STREAM,
         "subjects": [format!("$KV.{LEASES}.>")],
         "storage": "file",
         "retention": "limits",

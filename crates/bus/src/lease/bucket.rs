@@ -1,0 +1,123 @@
+//! The keys of a group in the bucket.
+
+use async_nats::HeaderMap;
+use async_nats::header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE;
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::checkpoint::multi_last;
+use crate::connect::{Connection, parse_answer};
+use crate::error::Error;
+use crate::history::Stored;
+use crate::lease::table::{Claim, Entry, Member, Table};
+use crate::subject;
+use crate::topology::LEASES_STREAM;
+
+/// How the bucket marks a deleted key.
+const OPERATION_HEADER: &str = "KV-Operation";
+const DELETED: &str = "DEL";
+/// Somebody else has written the key since.
+const WRONG_LAST_SEQUENCE: [u32; 2] = [10071, 10164];
+
+/// A group's part of the bucket.
+#[derive(Debug, Clone)]
+pub(crate) struct Bucket {
+    connection: Connection,
+    group: String,
+}
+
+#[derive(Deserialize)]
+struct Written {
+    seq: u64,
+}
+
+impl Bucket {
+    pub(crate) fn new(connection: &Connection, group: &str) -> Self {
+        Self { connection: connection.clone(), group: group.to_owned() }
+    }
+
+    /// Every subject of the group.
+    pub(crate) fn subjects(&self) -> String {
+        subject::leases(&self.group)
+    }
+
+    /// What stands there now. A replica that is behind may answer: whoever writes is told.
+    pub(crate) async fn look(&self) -> Result<Table, Error> {
+        let mut table = Table::default();
+        for stored in multi_last(&self.connection, LEASES_STREAM, &self.subjects()).await? {
+            if let Some(id) = subject::member_of(&self.group, &stored.subject) {
+                table.members.insert(id.to_owned(), entry(&stored)?);
+            } else if let Some(slot) = subject::slot_of(&self.group, &stored.subject) {
+                table.slots.insert(slot, entry(&stored)?);
+            }
+        }
+        Ok(table)
+    }
+
+    /// Says that a member is alive.
+    pub(crate) async fn renew(&self, id: &str, member: &Member) -> Result<u64, Error> {
+        self.write(subject::member(&self.group, id), HeaderMap::new(), encode(member)).await
+    }
+
+    /// Removes a member, if `revision` is still the newest.
+    pub(crate) async fn remove_member(&self, id: &str, revision: u64) -> Result<Option<u64>, Error> {
+        self.compare_and_delete(subject::member(&self.group, id), revision).await
+    }
+
+    /// Takes a slot, if `revision` is still the newest. `None` when another instance was faster.
+    pub(crate) async fn take(&self, slot: u32, owner: &str, revision: u64) -> Result<Option<u64>, Error> {
+        let claim = encode(&Claim { owner: owner.to_owned() });
+        let written = self.write(subject::slot(&self.group, slot), expecting(revision), claim).await;
+        unless_overtaken(written)
+    }
+
+    /// Gives a slot back, if `revision` is still the newest.
+    pub(crate) async fn release(&self, slot: u32, revision: u64) -> Result<Option<u64>, Error> {
+        self.compare_and_delete(subject::slot(&self.group, slot), revision).await
+    }
+
+    async fn compare_and_delete(&self, subject: String, revision: u64) -> Result<Option<u64>, Error> {
+        let mut headers = expecting(revision);
+        headers.insert(OPERATION_HEADER, DELETED);
+        unless_overtaken(self.write(subject, headers, Bytes::new()).await)
+    }
+
+    async fn write(&self, subject: String, headers: HeaderMap, payload: Bytes) -> Result<u64, Error> {
+        let answer = self.connection.request(subject, Some(headers), payload).await?;
+        let written: Written = parse_answer("a lease", &answer.payload)?;
+        Ok(written.seq)
+    }
+}
+
+/// Whether a message of the bucket says that its key is deleted.
+pub(crate) fn is_deletion(headers: Option<&HeaderMap>) -> bool {
+    headers.and_then(|headers| headers.get(OPERATION_HEADER)).is_some()
+}
+
+fn expecting(revision: u64) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, revision.to_string());
+    headers
+}
+
+fn encode(record: &impl Serialize) -> Bytes {
+    serde_json::to_vec(record).expect("a lease is plain data").into()
+}
+
+fn unless_overtaken(written: Result<u64, Error>) -> Result<Option<u64>, Error> {
+    match written {
+        Ok(revision) => Ok(Some(revision)),
+        Err(Error::Api { err_code, .. }) if WRONG_LAST_SEQUENCE.contains(&err_code) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn entry<T: DeserializeOwned>(stored: &Stored) -> Result<Entry<T>, Error> {
+    if is_deletion(Some(&stored.headers)) {
+        return Ok(Entry { revision: stored.seq, value: None });
+    }
+    let value = serde_json::from_slice(&stored.payload)
+        .map_err(|error| Error::Unreadable { what: format!("lease {}", stored.subject), detail: error.to_string() })?;
+    Ok(Entry { revision: stored.seq, value: Some(value) })
+}

@@ -1,0 +1,324 @@
+//! The task that looks, renews, takes and gives back.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::future::Future;
+use std::time::Duration;
+
+use async_nats::Message;
+use futures::StreamExt;
+use futures::future::join_all;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use crate::connect::{Connection, Reminder};
+use crate::error::{Disposition, Error};
+use crate::lease::Change;
+use crate::lease::bucket::{Bucket, is_deletion};
+use crate::lease::process::Process;
+use crate::lease::table::{Member, Silences, Table, share};
+
+/// Looks in a time to live. Two of them, and the time until the first sight, are what a crash may cost beyond it.
+const LOOKS: u32 = 8;
+const LOOK_MAX: Duration = Duration::from_millis(400);
+/// Renewals in a time to live.
+const RENEWALS: u32 = 3;
+/// An answer that takes longer than this is not waited for: the next round asks again.
+const ANSWER_MAX: Duration = Duration::from_secs(1);
+
+/// What the work asks of the keeper.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Nobody works on this slot any more.
+    Release(u32),
+    /// Give back what was released, then leave.
+    Leave(oneshot::Sender<()>),
+}
+
+/// How far a slot of this instance is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Held,
+    /// Its work was asked to end.
+    Draining,
+    /// Its work has ended; the key is still ours.
+    Released,
+}
+
+pub(crate) struct Keeper {
+    bucket: Bucket,
+    connection: Connection,
+    id: String,
+    member: Member,
+    total: u32,
+    look_every: Duration,
+    renew_every: Duration,
+    changes: mpsc::UnboundedSender<Result<Change, Error>>,
+    slots: BTreeMap<u32, Stage>,
+    /// Newest revision that we know of each slot's key: what an older look says is not news.
+    revisions: HashMap<u32, u64>,
+    silences: Silences,
+    looked_at: Instant,
+    renewed_at: Option<Instant>,
+    /// Members at the last look: a sign of a new one is a reason to look at once.
+    known: BTreeSet<String>,
+    is_settled: bool,
+    leaving: Option<oneshot::Sender<()>>,
+}
+
+impl Keeper {
+    pub(crate) fn new(
+        bucket: Bucket,
+        connection: Connection,
+        id: String,
+        total: u32,
+        ttl: Duration,
+        changes: mpsc::UnboundedSender<Result<Change, Error>>,
+    ) -> Self {
+        let ttl_ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
+        Self {
+            bucket,
+            connection,
+            id,
+            member: Member { process: Process::current(), ttl_ms },
+            total,
+            look_every: (ttl / LOOKS).min(LOOK_MAX),
+            renew_every: ttl / RENEWALS,
+            changes,
+            slots: BTreeMap::new(),
+            revisions: HashMap::new(),
+            silences: Silences::default(),
+            looked_at: Instant::now(),
+            renewed_at: None,
+            known: BTreeSet::new(),
+            is_settled: false,
+            leaving: None,
+        }
+    }
+
+    pub(crate) async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
+        let mut reminder = Reminder::default();
+        let Ok(mut signs) = self.connection.client().subscribe(self.bucket.subjects()).await else { return };
+        loop {
+            self.connection.connected().await;
+            match self.round().await {
+                Ok(()) => {}
+                Err(error) if error.disposition() == Disposition::Stop => {
+                    // Nobody listens when this fails: then nobody needs to know.
+                    drop(self.changes.send(Err(error)));
+                    return;
+                }
+                Err(error) => reminder.warn(&error),
+            }
+            if self.has_left().await {
+                return;
+            }
+            let next = tokio::time::sleep(self.look_every);
+            tokio::pin!(next);
+            loop {
+                tokio::select! {
+                    () = &mut next => break,
+                    Some(message) = signs.next() => if self.is_news(&message) { break },
+                    Some(command) = commands.recv() => {
+                        self.take_note(command);
+                        while let Ok(command) = commands.try_recv() {
+                            self.take_note(command);
+                        }
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    fn take_note(&mut self, command: Command) {
+        match command {
+            Command::Release(slot) => {
+                if let Some(stage) = self.slots.get_mut(&slot) {
+                    *stage = Stage::Released;
+                }
+            }
+            Command::Leave(done) => {
+                self.leaving = Some(done);
+                self.slots.values_mut().for_each(|stage| *stage = Stage::Released);
+            }
+        }
+    }
+
+    /// Whether a message of the bucket may change what this instance should do: a key was given back, or somebody joins.
+    fn is_news(&self, message: &Message) -> bool {
+        let is_known = || self.known.iter().any(|id| message.subject.ends_with(id.as_str()));
+        is_deletion(message.headers.as_ref()) || (message.subject.contains(".member.") && !is_known())
+    }
+
+    /// One look, and what follows from it.
+    async fn round(&mut self) -> Result<(), Error> {
+        self.give_back().await?;
+        if self.leaving.is_some() {
+            return Ok(());
+        }
+        self.renew().await?;
+        let table = within(self.bucket.look()).await?;
+        // More than looks are apart when all is well was an outage, in which nobody could give a sign.
+        let since_last = self.looked_at.elapsed().min(self.look_every * 2);
+        self.looked_at = Instant::now();
+        self.silences.observe(&table, since_last);
+        let mut living = self.silences.living(&table, &self.member.process);
+        living.insert(self.id.clone());
+        self.known = table.members.keys().cloned().collect();
+        self.reconcile(&table);
+        self.reclaim(&table).await?;
+        let held: BTreeSet<u32> = self.at_stage(|stage| stage == Stage::Held);
+        let busy: BTreeSet<u32> = self.at_stage(|stage| stage != Stage::Held);
+        let shares = share(&self.id, &living, &table, &held, &busy, self.total);
+        for slot in shares.leave {
+            self.slots.insert(slot, Stage::Draining);
+            self.tell(Change::Wanted(slot));
+        }
+        self.take(&table, shares.take).await?;
+        self.bury(&table, &living).await
+    }
+
+    fn at_stage(&self, is_wanted: impl Fn(Stage) -> bool) -> BTreeSet<u32> {
+        self.slots.iter().filter(|(_, stage)| is_wanted(**stage)).map(|(slot, _)| *slot).collect()
+    }
+
+    async fn renew(&mut self) -> Result<(), Error> {
+        if self.renewed_at.is_some_and(|at| at.elapsed() < self.renew_every) {
+            return Ok(());
+        }
+        // From before the question: a late answer must not make the next sign late.
+        let now = Instant::now();
+        within(self.bucket.renew(&self.id, &self.member)).await?;
+        self.renewed_at = Some(now);
+        Ok(())
+    }
+
+    /// Deletes the keys of slots whose work has ended here.
+    async fn give_back(&mut self) -> Result<(), Error> {
+        let released: Vec<u32> = self.at_stage(|stage| stage == Stage::Released).into_iter().collect();
+        let bucket = &self.bucket;
+        let revisions = &self.revisions;
+        let given = released.into_iter().map(|slot| async move {
+            let revision = revisions.get(&slot).copied().unwrap_or_default();
+            (slot, within(bucket.release(slot, revision)).await)
+        });
+        let given: Vec<_> = join_all(given).await;
+        for (slot, result) in given {
+            // Overtaken: another instance has it already, which is as good.
+            if let Some(revision) = result? {
+                self.revisions.insert(slot, revision);
+            }
+            self.slots.remove(&slot);
+            self.is_settled = false;
+        }
+        Ok(())
+    }
+
+    /// Compares what we hold with what a look found, and says what another instance has taken.
+    fn reconcile(&mut self, table: &Table) {
+        for (&slot, entry) in &table.slots {
+            let known = self.revisions.entry(slot).or_default();
+            if entry.revision <= *known {
+                continue;
+            }
+            *known = entry.revision;
+            match &entry.value {
+                Some(claim) if claim.owner == self.id => {
+                    // Ours by a request whose answer never came.
+                    if self.slots.insert(slot, Stage::Held).is_none() {
+                        self.tell(Change::Taken(slot));
+                    }
+                }
+                Some(_) => {
+                    if self.slots.remove(&slot).is_some_and(|stage| stage != Stage::Released) {
+                        self.tell(Change::Lost(slot));
+                    }
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// Writes our name again where it is gone although nobody else has taken the slot: the work just goes on.
+    async fn reclaim(&mut self, table: &Table) -> Result<(), Error> {
+        for slot in self.at_stage(|stage| stage == Stage::Held) {
+            if table.owner(slot).is_none()
+                && let Some(revision) = within(self.bucket.take(slot, &self.id, table.slot_revision(slot))).await?
+            {
+                self.revisions.insert(slot, revision);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes free slots, and says so.
+    async fn take(&mut self, table: &Table, free: Vec<u32>) -> Result<(), Error> {
+        let wanted = free.len();
+        let (bucket, id, revisions) = (&self.bucket, self.id.as_str(), &self.revisions);
+        let taken = free.into_iter().map(|slot| async move {
+            let known = revisions.get(&slot).copied().unwrap_or_default();
+            (slot, within(bucket.take(slot, id, known.max(table.slot_revision(slot)))).await)
+        });
+        let results: Vec<_> = join_all(taken).await;
+        let mut failure = None;
+        let mut count = 0;
+        for (slot, result) in results {
+            match result {
+                Ok(Some(revision)) => {
+                    count += 1;
+                    self.revisions.insert(slot, revision);
+                    self.slots.insert(slot, Stage::Held);
+                    self.tell(Change::Taken(slot));
+                }
+                // Another instance was faster, or we knew a revision of a bucket that is no more.
+                Ok(None) => drop(self.revisions.remove(&slot)),
+                Err(error) => failure = Some(error),
+            }
+        }
+        if count == wanted && !self.is_settled {
+            self.is_settled = true;
+            self.tell(Change::Settled);
+        }
+        failure.map_or(Ok(()), Err)
+    }
+
+    /// Removes the keys of members that are dead.
+    async fn bury(&self, table: &Table, living: &BTreeSet<String>) -> Result<(), Error> {
+        for (id, entry) in &table.members {
+            if entry.value.is_some() && !living.contains(id) {
+                tracing::info!(id, "an instance shows no sign of life: its share is free");
+                within(self.bucket.remove_member(id, entry.revision)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether this instance was asked to leave and everything is given back; then its member key goes too.
+    async fn has_left(&mut self) -> bool {
+        if !self.slots.is_empty() {
+            return false;
+        }
+        let Some(done) = self.leaving.take() else { return false };
+        let removed = async {
+            let table = self.bucket.look().await?;
+            let revision = table.members.get(&self.id).map_or(0, |entry| entry.revision);
+            self.bucket.remove_member(&self.id, revision).await
+        };
+        if let Err(error) = within(removed).await {
+            tracing::debug!(%error, "left without saying so");
+        }
+        // Whoever waited may have given up.
+        done.send(()).ok();
+        true
+    }
+
+    fn tell(&self, change: Change) {
+        // Nobody listens when this fails: then this task is about to end too.
+        drop(self.changes.send(Ok(change)));
+    }
+}
+
+async fn within<T>(answer: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let answered = tokio::time::timeout(ANSWER_MAX, answer).await;
+    answered.unwrap_or_else(|_| Err(Error::Unanswered { what: "a lease".to_owned() }))
+}

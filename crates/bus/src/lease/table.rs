@@ -1,0 +1,195 @@
+//! What stands in the bucket for one group, who of it is alive, and what follows for this instance. No I/O.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::lease::process::Process;
+
+/// What an instance says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Member {
+    /// Where it runs.
+    pub(crate) process: Process,
+    /// After this long without a sign it counts as dead.
+    pub(crate) ttl_ms: u64,
+}
+
+/// Who owns a slot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Claim {
+    pub(crate) owner: String,
+}
+
+/// A key's newest revision; `None` when it was deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Entry<T> {
+    pub(crate) revision: u64,
+    pub(crate) value: Option<T>,
+}
+
+/// All keys of a group as one look found them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Table {
+    pub(crate) members: BTreeMap<String, Entry<Member>>,
+    pub(crate) slots: BTreeMap<u32, Entry<Claim>>,
+}
+
+impl Table {
+    /// The owner of a slot, if its key names one.
+    pub(crate) fn owner(&self, slot: u32) -> Option<&str> {
+        self.slots.get(&slot).and_then(|entry| entry.value.as_ref()).map(|claim| claim.owner.as_str())
+    }
+
+    /// Revision to expect when the slot's key is written next; 0 when it was never written.
+    pub(crate) fn slot_revision(&self, slot: u32) -> u64 {
+        self.slots.get(&slot).map_or(0, |entry| entry.revision)
+    }
+}
+
+/// For how long each member has shown no sign. Only time between two looks counts, and no more of it than looks are
+/// apart when all is well: while nobody can look, nobody dies.
+#[derive(Debug, Default)]
+pub(crate) struct Silences(HashMap<String, (u64, Duration)>);
+
+impl Silences {
+    /// Takes note of a look, `since_last` after the one before.
+    pub(crate) fn observe(&mut self, table: &Table, since_last: Duration) {
+        self.0.retain(|id, _| table.members.contains_key(id));
+        for (id, entry) in &table.members {
+            let known = self.0.entry(id.clone()).or_insert((entry.revision, Duration::ZERO));
+            *known = if known.0 == entry.revision {
+                (known.0, known.1 + since_last)
+            } else {
+                (entry.revision, Duration::ZERO)
+            };
+        }
+    }
+
+    /// The members that are alive, seen from the process `here`.
+    pub(crate) fn living(&self, table: &Table, here: &Process) -> BTreeSet<String> {
+        let is_alive = |id: &String, member: &Member| {
+            let silence = self.0.get(id).map_or(Duration::ZERO, |(_, silence)| *silence);
+            silence < Duration::from_millis(member.ttl_ms) && !member.process.is_gone(here)
+        };
+        let members = table.members.iter().filter_map(|(id, entry)| Some((id, entry.value.as_ref()?)));
+        members.filter(|(id, member)| is_alive(id, member)).map(|(id, _)| id.clone()).collect()
+    }
+}
+
+/// What an instance should do to have its share.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Shares {
+    /// Free slots to take.
+    pub(crate) take: Vec<u32>,
+    /// Own slots to hand over.
+    pub(crate) leave: Vec<u32>,
+}
+
+/// Shares `total` slots among the living. Nobody needs more than an equal share, rounded up: who has more hands over,
+/// who has less takes what is free. `held` are the slots that this instance works on, without those that it is already
+/// handing over; `busy` are slots that must not be taken now.
+pub(crate) fn share(
+    me: &str,
+    living: &BTreeSet<String>,
+    table: &Table,
+    held: &BTreeSet<u32>,
+    busy: &BTreeSet<u32>,
+    total: u32,
+) -> Shares {
+    let members = living.len().max(1);
+    let target = (total as usize).div_ceil(members);
+    if held.len() > target {
+        let leave = held.iter().rev().take(held.len() - target).copied().collect();
+        return Shares { take: Vec::new(), leave };
+    }
+    let is_free = |slot: &u32| {
+        let is_owned = table.owner(*slot).is_some_and(|owner| living.contains(owner));
+        !is_owned && !held.contains(slot) && !busy.contains(slot)
+    };
+    let free: Vec<u32> = (0..total).filter(is_free).collect();
+    // Several instances that find the same slots free begin at different ones.
+    let rank = living.iter().position(|id| id == me).unwrap_or_default();
+    let start = (rank * target) % free.len().max(1);
+    let take = free.iter().cycle().skip(start).take(free.len()).take(target - held.len()).copied().collect();
+    Shares { take, leave: Vec::new() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(owners: &[(u32, &str)]) -> Table {
+        let claim = |owner: &str| Entry { revision: 1, value: Some(Claim { owner: owner.to_owned() }) };
+        let slots = owners.iter().map(|(slot, owner)| (*slot, claim(owner))).collect();
+        Table { members: BTreeMap::new(), slots }
+    }
+
+    fn living(ids: &[&str]) -> BTreeSet<String> {
+        ids.iter().map(|&id| id.to_owned()).collect()
+    }
+
+    fn owned(owners: &[(u32, &str)], me: &str) -> BTreeSet<u32> {
+        owners.iter().filter(|(_, owner)| *owner == me).map(|(slot, _)| *slot).collect()
+    }
+
+    fn shares(me: &str, ids: &[&str], owners: &[(u32, &str)], total: u32) -> Shares {
+        share(me, &living(ids), &table(owners), &owned(owners, me), &BTreeSet::new(), total)
+    }
+
+    #[test]
+    fn one_instance_takes_all() {
+        assert_eq!(shares("a", &["a"], &[], 4).take, [0, 1, 2, 3]);
+        assert_eq!(shares("a", &["a"], &[(0, "a"), (1, "a")], 4).take, [2, 3]);
+    }
+
+    #[test]
+    fn whoever_has_more_than_a_share_hands_over_and_nobody_takes_what_a_living_one_owns() {
+        let owners: Vec<_> = (0..5).map(|slot| (slot, "a")).collect();
+        assert_eq!(shares("a", &["a", "b"], &owners, 5), Shares { take: vec![], leave: vec![4, 3] });
+        assert_eq!(shares("b", &["a", "b"], &owners, 5), Shares::default());
+    }
+
+    #[test]
+    fn what_the_dead_owned_is_free() {
+        let owners = [(0, "dead"), (1, "a"), (2, "dead"), (3, "b")];
+        let mut taken = shares("a", &["a", "b"], &owners, 4).take;
+        taken.extend(shares("b", &["a", "b"], &owners, 4).take);
+        taken.sort_unstable();
+        assert_eq!(taken, [0, 2], "each takes another one");
+    }
+
+    #[test]
+    fn more_instances_than_slots_leave_some_standing_by() {
+        assert_eq!(shares("c", &["a", "b", "c"], &[(0, "a"), (1, "b")], 2), Shares::default());
+    }
+
+    #[test]
+    fn a_slot_that_is_being_handed_over_is_not_taken_back() {
+        let owners = [(0, "a")];
+        let taken = share("a", &living(&["a"]), &table(&owners), &BTreeSet::new(), &BTreeSet::from([0]), 1);
+        assert_eq!(taken, Shares::default());
+    }
+
+    #[test]
+    fn only_silence_between_looks_makes_a_member_dead() {
+        let look = |revision| {
+            let member = Member { process: Process::default(), ttl_ms: 1_000 };
+            let members = BTreeMap::from([("a".to_owned(), Entry { revision, value: Some(member) })]);
+            Table { members, slots: BTreeMap::new() }
+        };
+        let mut silences = Silences::default();
+        let mut is_alive = |revision, since_last: u64| {
+            let table = look(revision);
+            silences.observe(&table, Duration::from_millis(since_last));
+            !silences.living(&table, &Process::default()).is_empty()
+        };
+        assert!(is_alive(7, 60_000), "seen for the first time");
+        assert!(is_alive(7, 600));
+        assert!(is_alive(8, 600), "it was renewed");
+        assert!(is_alive(8, 600));
+        assert!(!is_alive(8, 600));
+        assert!(is_alive(9, 600), "it is back");
+    }
+}
