@@ -58,12 +58,9 @@ impl Silences {
     pub(crate) fn observe(&mut self, table: &Table, since_last: Duration) {
         self.0.retain(|id, _| table.members.contains_key(id));
         for (id, entry) in &table.members {
-            let known = self.0.entry(id.clone()).or_insert((entry.revision, Duration::ZERO));
-            *known = if known.0 == entry.revision {
-                (known.0, known.1 + since_last)
-            } else {
-                (entry.revision, Duration::ZERO)
-            };
+            let known = self.0.get(id).filter(|(revision, _)| *revision == entry.revision);
+            let silence = known.map_or(Duration::ZERO, |(_, silence)| *silence + since_last);
+            self.0.insert(id.clone(), (entry.revision, silence));
         }
     }
 
@@ -111,7 +108,7 @@ pub(crate) fn share(
     let free: Vec<u32> = (0..total).filter(is_free).collect();
     // Several instances that find the same slots free begin at different ones.
     let rank = living.iter().position(|id| id == me).unwrap_or_default();
-    let start = (rank * target) % free.len().max(1);
+    let start = rank * free.len() / members;
     let take = free.iter().cycle().skip(start).take(free.len()).take(target - held.len()).copied().collect();
     Shares { take, leave: Vec::new() }
 }
