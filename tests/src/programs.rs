@@ -81,7 +81,7 @@ pub fn program(name: &str, dir: &Path) -> Command {
 /// A program of ours that talks to this server.
 pub fn program_at(name: &str, dir: &Path, server: &Server) -> Command {
     let mut command = program(name, dir);
-    command.env("NATS_URL", server.url()).env("CANDLEWIRE_LOG", "warn");
+    command.env("NATS_URL", server.url()).env("CANDLEWIRE_LOG", "warn").env("CANDLEWIRE_LEASE_TTL", "500ms");
     command
 }
 

@@ -26,6 +26,8 @@ fn part(partition: u32, fence: u64, messages: Vec<Outgoing>) -> Part {
         config: "settings".to_owned(),
         states: 0,
         applied: 0,
+        lost: 0,
+        lost_to: 0,
         counts: json!({}),
     };
     Part { partition, fence, messages, position }

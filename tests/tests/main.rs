@@ -4,6 +4,7 @@
 mod fence;
 mod inputs;
 mod kills;
+mod leases;
 mod producer;
 mod recovery;
 mod run;

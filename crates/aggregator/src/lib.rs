@@ -7,7 +7,7 @@ mod operator;
 mod output;
 mod show;
 
-use bus::task::{Context, EventTimeArgs};
+use bus::task::{Context, EventTimeArgs, InstanceArgs};
 use bus::{Connection, task};
 use clap::{Parser, Subcommand};
 use service::{Health, HealthArgs, Program, Shutdown, TelemetryArgs};
@@ -45,6 +45,9 @@ pub struct RunArgs {
     /// How event time is judged.
     #[command(flatten)]
     pub event_time: EventTimeArgs,
+    /// Which partitions it works on.
+    #[command(flatten)]
+    pub instance: InstanceArgs,
     /// Where health is served.
     #[command(flatten)]
     pub health: HealthArgs,
@@ -71,7 +74,7 @@ pub async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
             health.serve(&run.health, shutdown.clone()).await?;
             let user = Aggregation::service();
             let Some(connection) = Connection::wait(&args.nats, Some(user), &shutdown).await? else { return Ok(()) };
-            let context = Context { connection, shutdown, health, on_commit: None };
+            let context = Context { connection, shutdown, health, on_commit: None, instance: run.instance };
             task::run(context, Aggregation::new(run.event_time.into())).await?;
             Ok(())
         }

@@ -61,10 +61,12 @@ impl Operator for Aggregation {
     type State = State;
     type Counts = Counts;
 
-    fn settings(&self) -> String {
-        let Settings { disorder, lateness } = self.settings;
-        let windows = STATS_WINDOWS.map(Window::name).join(",");
-        format!("1 disorder={} lateness={} windows={windows}", disorder.ms(), lateness.ms())
+    fn event_time(&self) -> Settings {
+        self.settings
+    }
+
+    fn shape(&self) -> String {
+        format!("windows={}", STATS_WINDOWS.map(Window::name).join(","))
     }
 
     fn apply(&self, input: Input<'_>, state: &mut State, counts: &mut Counts, outputs: &mut Outputs) {

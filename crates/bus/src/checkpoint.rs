@@ -30,7 +30,7 @@ const RETRY_MAX: Duration = Duration::from_millis(500);
 /// How long a pass over more states than one read returns may take.
 const PASS_MAX: Duration = Duration::from_secs(5);
 /// Version of the encoding of states.
-const STATE_VERSION: u8 = 1;
+const STATE_VERSION: u8 = 2;
 
 /// The position of a partition, the last message of every commit.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -45,14 +45,24 @@ pub struct Position<C> {
     pub input_created: String,
     /// Partitions of the topology.
     pub partitions: u32,
-    /// Hash of the settings that shape results.
+    /// The settings that shape results, in words.
     pub config: String,
     /// How many instruments have a state.
     pub states: u64,
     /// How many inputs were applied to these states, all together.
     pub applied: u64,
+    /// Input sequences that were lost and accepted as such.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub lost: u64,
+    /// The last of them.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub lost_to: u64,
     /// The step's own counts.
     pub counts: C,
+}
+
+fn is_none(number: &u64) -> bool {
+    *number == 0
 }
 
 /// What was recovered.
@@ -75,13 +85,15 @@ pub struct InstrumentState<S> {
     pub quote: String,
     /// Inputs applied to it.
     pub applied: u64,
+    /// The last input of it.
+    pub last_seq: u64,
     /// The step's state.
     pub state: S,
 }
 
-/// Encodes a state with the number of inputs applied to it.
-pub(crate) fn encode_state<S: Serialize>(applied: u64, state: &S) -> Bytes {
-    let bytes = postcard::to_allocvec(&(STATE_VERSION, applied, state));
+/// Encodes a state with the number of inputs applied to it and the last of them.
+pub(crate) fn encode_state<S: Serialize>(applied: u64, last_seq: u64, state: &S) -> Bytes {
+    let bytes = postcard::to_allocvec(&(STATE_VERSION, applied, last_seq, state));
     bytes.expect("states are plain data and memory takes every byte").into()
 }
 
@@ -93,14 +105,28 @@ fn decode_state<S: DeserializeOwned>(stored: &Stored) -> Result<InstrumentState<
         Some(&STATE_VERSION) => {}
         version => return Err(unreadable(format!("version {version:?}"))),
     }
-    let (_, applied, state): (u8, u64, S) =
+    let (_, applied, last_seq, state): (u8, u64, u64, S) =
         postcard::from_bytes(&stored.payload).map_err(|error| unreadable(error.to_string()))?;
-    Ok(InstrumentState { coin: coin.to_owned(), quote: quote.to_owned(), applied, state })
+    Ok(InstrumentState { coin: coin.to_owned(), quote: quote.to_owned(), applied, last_seq, state })
 }
 
 fn decode_position<C: DeserializeOwned>(stored: &Stored) -> Result<Position<C>, Error> {
     serde_json::from_slice(&stored.payload)
         .map_err(|error| Error::Unreadable { what: format!("position {}", stored.subject), detail: error.to_string() })
+}
+
+/// The settings that the results of a partition were made with; `None` while it has no position.
+///
+/// # Errors
+/// Whatever reading can meet.
+pub(crate) async fn settings_of(
+    connection: &Connection,
+    output: Stream,
+    partition: u32,
+) -> Result<Option<String>, Error> {
+    let stored = history::last(connection, output, &subject::position(output, partition)).await?;
+    let position = stored.as_ref().map(decode_position::<serde_json::Value>).transpose()?;
+    Ok(position.map(|position| position.config))
 }
 
 /// The newest position of every partition, in order of partition, with the step's counts in the form asked for.

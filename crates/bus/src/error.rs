@@ -76,10 +76,34 @@ pub enum Error {
         /// What does not fit.
         detail: String,
     },
+    /// The results so far were made with other settings.
+    #[error(
+        "{output} was made with \"{made}\", not with \"{asked}\": give the settings that it was made with, or rebuild it"
+    )]
+    OtherSettings {
+        /// The output stream.
+        output: String,
+        /// What it was made with.
+        made: String,
+        /// What was asked for now.
+        asked: String,
+    },
+    /// Two steps that follow each other judge event time differently.
+    #[error(
+        "the {service} was told \"{made}\", this service \"{asked}\" (milliseconds): give both the same --disorder and --lateness"
+    )]
+    OutOfStep {
+        /// The step before.
+        service: String,
+        /// What it was told.
+        made: String,
+        /// What this one was told.
+        asked: String,
+    },
     /// Input that this partition has not read is gone.
     #[error(
         "partition {partition} has read {input} up to sequence {frontier}, but the stream now begins at {first}: what \
-         lies between is lost; restore it from a backup"
+         lies between is lost; restore it from a backup, or go on without it with --accept-loss"
     )]
     Hole {
         /// The input stream.
@@ -155,10 +179,17 @@ impl Error {
             | Self::ServerTooOld { .. }
             | Self::StreamDiffers { .. }
             | Self::WrongLog { .. }
+            | Self::OtherSettings { .. }
+            | Self::OutOfStep { .. }
             | Self::Hole { .. }
             | Self::CheckpointLost { .. }
             | Self::Unreadable { .. } => Disposition::Stop,
         }
+    }
+
+    /// Whether only one partition must stop for it, while the others go on.
+    pub(crate) fn concerns_partition(&self) -> bool {
+        matches!(self, Self::Hole { .. } | Self::CheckpointLost { .. } | Self::Unreadable { .. })
     }
 
     fn exit_code(&self) -> Code {
@@ -167,7 +198,9 @@ impl Error {
             | Self::Permission { .. }
             | Self::ServerTooOld { .. }
             | Self::StreamDiffers { .. }
-            | Self::WrongLog { .. } => Code::Server,
+            | Self::WrongLog { .. }
+            | Self::OtherSettings { .. }
+            | Self::OutOfStep { .. } => Code::Server,
             Self::NoServer { .. }
             | Self::NoJetStream { .. }
             | Self::StreamMissing { .. }

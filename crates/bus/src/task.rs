@@ -1,13 +1,16 @@
 //! How a step runs: recover, consume, apply, commit, for every partition that this process owns.
 //!
-//! A step is a pure [`Operator`]. Each partition has a worker that reads, applies and seals drafts; one committer per
-//! process stores what is sealed, several partitions in one batch when they wait together. While a draft is being
-//! committed the worker applies the next one, which is sent only when the one before it is confirmed.
+//! A step is a pure [`Operator`]. Equal instances of it share the partitions by leases. Each partition that a process
+//! owns has a worker that reads, applies and seals drafts; one committer per process stores what is sealed, several
+//! partitions in one batch when they wait together. While a draft is being committed the worker applies the next one,
+//! which is sent only when the one before it is confirmed.
 
 mod committer;
+mod crew;
 mod readiness;
 mod worker;
 
+use std::collections::HashMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,11 +20,11 @@ use market::{Candle, Instrument, Span};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use service::{Health, Shutdown};
-use sha2::{Digest, Sha256};
 use tokio::task::JoinSet;
 
 use crate::connect::{Connection, Reminder};
 use crate::error::{Disposition, Error};
+use crate::lease::{LeaseArgs, Leases, wait_for_bucket};
 use crate::outputs::Outputs;
 use crate::topology::{self, Step, Stream, StreamInfo};
 use crate::transaction::Outgoing;
@@ -37,6 +40,8 @@ pub struct Input<'a> {
     pub instrument: Option<&'a Instrument>,
     /// Whether its header names a version of its record that this build knows.
     pub is_known_schema: bool,
+    /// Whether input of this instrument between the last message and this one may be lost, as `--accept-loss` accepted.
+    pub is_after_loss: bool,
     /// Its lines.
     pub payload: &'a [u8],
 }
@@ -51,8 +56,11 @@ pub trait Operator: Send + Sync + 'static {
     /// What it counts over all instruments of a partition.
     type Counts: Serialize + DeserializeOwned + Default + Clone + Debug + Send + Sync + 'static;
 
-    /// The settings that shape results, in words. Other settings are another result: they need a rebuild.
-    fn settings(&self) -> String;
+    /// How event time is judged. A step must judge it as the step before it does.
+    fn event_time(&self) -> Settings;
+
+    /// Everything else that shapes results, in words. Other settings are another result: they need a rebuild.
+    fn shape(&self) -> String;
 
     /// Applies one message.
     fn apply(&self, input: Input<'_>, state: &mut Self::State, counts: &mut Self::Counts, outputs: &mut Outputs);
@@ -93,6 +101,18 @@ impl From<EventTimeArgs> for Settings {
     }
 }
 
+/// Flags of every step that say which partitions it works on.
+#[derive(Debug, Clone, Copy, clap::Args)]
+#[command(next_help_heading = "Instances")]
+pub struct InstanceArgs {
+    /// How long this instance may be silent.
+    #[command(flatten)]
+    pub lease: LeaseArgs,
+    /// Go on where input is lost for ever, and record a gap; without it such a partition stops
+    #[arg(long)]
+    pub accept_loss: bool,
+}
+
 /// What is told about every batch once it is stored.
 pub type OnCommit = Arc<dyn Fn(&[Outgoing]) + Send + Sync>;
 
@@ -107,36 +127,40 @@ pub struct Context {
     pub health: Health,
     /// Told about every stored batch.
     pub on_commit: Option<OnCommit>,
+    /// How it shares the partitions with other instances.
+    pub instance: InstanceArgs,
 }
 
-/// Runs a step over all partitions until shutdown: drains, commits what was applied, returns.
+/// Runs a step over this instance's share of the partitions until shutdown: drains, commits what was applied, gives its
+/// partitions back, returns.
 ///
 /// # Errors
 /// What waiting cannot mend: another topology, another log, missing permission. A partition whose input has a hole or
 /// whose checkpoint is lost stops alone, and the process stays up, not ready.
 pub async fn run<O: Operator>(context: Context, operator: O) -> Result<(), Error> {
     let Some((input, _)) = wait_for_streams(&context, O::STEP).await? else { return Ok(()) };
+    if !wait_for_bucket(&context.connection, &context.shutdown).await? {
+        return Ok(());
+    }
     let partitions = input.partitions().unwrap_or_default();
-    let operator = Arc::new(operator);
-    let fingerprint = fingerprint(&operator.settings());
-    tracing::info!(service = O::STEP.service, partitions, config = fingerprint, "starting");
+    let settings = settings(&operator);
+    tracing::info!(service = O::STEP.service, partitions, settings, "starting");
     let (committer, commits) = committer::channel();
     let committer = tokio::spawn(committer::run(context.clone(), O::STEP.output, committer));
-    let readiness = readiness::Readiness::new(partitions, context.health.clone());
+    let readiness = readiness::Readiness::new(context.health.clone());
     let following = tokio::spawn(readiness.clone().follow(context.connection.clone()));
-    let mut workers = JoinSet::new();
-    for partition in 0..partitions {
-        let worker = worker::Worker::new(
-            context.clone(),
-            operator.clone(),
-            worker::Place { partition, partitions, input_created: input.created.clone(), config: fingerprint.clone() },
-            commits.clone(),
-            readiness.clone(),
-        );
-        workers.spawn(async move { (partition, worker.run().await) });
-    }
-    drop(commits);
-    let result = supervise(&context, &readiness, &mut workers).await;
+    let ttl = context.instance.lease.lease_ttl;
+    let crew = crew::Crew {
+        leases: Leases::join(&context.connection, O::STEP.service, partitions, ttl),
+        context,
+        operator: Arc::new(operator),
+        log: worker::Log { partitions, input_created: input.created, settings },
+        commits,
+        readiness,
+        workers: JoinSet::new(),
+        hands: HashMap::new(),
+    };
+    let result = crew.run().await;
     following.abort();
     // Every worker has seen its last commit confirmed, or given it up.
     committer.abort();
@@ -144,36 +168,6 @@ pub async fn run<O: Operator>(context: Context, operator: O) -> Result<(), Error
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
         _ => result,
     }
-}
-
-/// Waits for every worker; the first error that concerns the whole process ends them all.
-async fn supervise(
-    context: &Context,
-    readiness: &readiness::Readiness,
-    workers: &mut JoinSet<(u32, Result<(), Error>)>,
-) -> Result<(), Error> {
-    let mut first = Ok(());
-    while let Some(joined) = workers.join_next().await {
-        let (partition, result) = match joined {
-            Ok(ended) => ended,
-            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-        };
-        match result {
-            Ok(()) => {}
-            Err(error @ (Error::Hole { .. } | Error::CheckpointLost { .. } | Error::Unreadable { .. })) => {
-                tracing::error!(partition, "partition stopped: {error}");
-                readiness.stopped(format!("partition {partition} stopped: {error}"));
-                if workers.is_empty() && !context.shutdown.is_requested() {
-                    first = Err(error);
-                }
-            }
-            Err(error) => {
-                context.shutdown.request();
-                first = first.and(Err(error));
-            }
-        }
-    }
-    first
 }
 
 /// Waits until both streams of a step exist. `None` when shutdown came first.
@@ -206,7 +200,12 @@ async fn wait_for_stream(context: &Context, stream: Stream) -> Result<Option<Str
     }
 }
 
-/// 16 hexadecimal digits that stand for the settings.
-fn fingerprint(settings: &str) -> String {
-    Sha256::digest(settings.as_bytes()).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+/// All settings that shape the results of a step, in words: `disorder=5000 lateness=600000 windows=1m`.
+fn settings<O: Operator>(operator: &O) -> String {
+    format!("{} {}", event_time_words(operator.event_time()), operator.shape())
+}
+
+/// How event time is judged, in words, in milliseconds.
+fn event_time_words(Settings { disorder, lateness }: Settings) -> String {
+    format!("disorder={} lateness={}", disorder.ms(), lateness.ms())
 }

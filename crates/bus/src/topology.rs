@@ -242,6 +242,7 @@ fn leases(limits: &Limits) -> Value {
         "max_msgs_per_subject": 1,
         "allow_direct": true,
         "allow_rollup_hdrs": true,
+        "allow_msg_ttl": true,
         "deny_delete": true,
     })
 }

@@ -8,7 +8,7 @@ mod output;
 
 use std::sync::Arc;
 
-use bus::task::{Context, EventTimeArgs};
+use bus::task::{Context, EventTimeArgs, InstanceArgs};
 use bus::{Connection, task};
 use clap::{Parser, Subcommand};
 use service::{Health, HealthArgs, Program, Shutdown, TelemetryArgs};
@@ -46,6 +46,9 @@ pub struct RunArgs {
     /// How event time is judged.
     #[command(flatten)]
     pub event_time: EventTimeArgs,
+    /// Which partitions it works on.
+    #[command(flatten)]
+    pub instance: InstanceArgs,
     /// Where health is served.
     #[command(flatten)]
     pub health: HealthArgs,
@@ -75,7 +78,7 @@ pub async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
         let printer = output::printer();
         Arc::new(move |batch: &[_]| output::offer(&printer, batch)) as task::OnCommit
     });
-    let context = Context { connection, shutdown, health, on_commit };
+    let context = Context { connection, shutdown, health, on_commit, instance: run.instance };
     task::run(context, Processing::new(run.event_time.into())).await?;
     Ok(())
 }

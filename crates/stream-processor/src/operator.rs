@@ -13,7 +13,7 @@ use market::heartbeat::HeartbeatLine;
 use market::tick::{LateLine, PriceLine, Tick, TickLine};
 use market::validate::{Reason, RejectedLine, validate};
 use market::windowing::{Issue, Settings, Windowing};
-use market::{Candle, Instrument, Window};
+use market::{Candle, EventTime, Instrument, Span, Window};
 use serde::{Deserialize, Serialize};
 
 /// FEED → MARKET.
@@ -67,16 +67,21 @@ impl Operator for Processing {
     type State = State;
     type Counts = Counts;
 
-    fn settings(&self) -> String {
-        let Settings { disorder, lateness } = self.settings;
-        format!("1 disorder={} lateness={} windows=1m", disorder.ms(), lateness.ms())
+    fn event_time(&self) -> Settings {
+        self.settings
+    }
+
+    fn shape(&self) -> String {
+        "windows=1m".to_owned()
     }
 
     fn apply(&self, input: Input<'_>, state: &mut State, counts: &mut Counts, outputs: &mut Outputs) {
         let Some(instrument) = input.instrument else {
             return reject(input, 0, Reason::WrongInstrument, input.payload, counts, outputs);
         };
-        let mut application = Application { settings: self.settings, instrument, input, state, counts, outputs };
+        let settings = self.settings;
+        let is_after_loss = input.is_after_loss;
+        let mut application = Application { settings, instrument, input, is_after_loss, state, counts, outputs };
         if !input.is_known_schema {
             application.reject(0, Reason::UnknownVersion, input.payload);
         } else if input.payload.len() > PAYLOAD_BYTES_MAX || lines(input.payload).nth(LINES_MAX).is_some() {
@@ -100,6 +105,8 @@ struct Application<'a> {
     settings: Settings,
     instrument: &'a Instrument,
     input: Input<'a>,
+    /// Whether the next record must say that input before it is lost.
+    is_after_loss: bool,
     state: &'a mut State,
     counts: &'a mut Counts,
     outputs: &'a mut Outputs,
@@ -111,20 +118,33 @@ impl Application<'_> {
             "tick" => {
                 let parsed: TickLine<'_> = parse(raw)?;
                 let tick = validate(&parsed, self.instrument, self.input.seq)?;
+                self.note_loss(tick.event);
                 self.tick(line, &tick);
             }
             "heartbeat" => {
                 let heartbeat: HeartbeatLine<'_> = parse(raw)?;
                 heartbeat.validate(self.instrument)?;
+                self.note_loss(heartbeat.event());
                 self.heartbeat(&heartbeat);
             }
             _ => {
                 let gap: GapLine<'_> = parse(raw)?;
                 gap.validate(self.instrument)?;
+                self.note_loss(EventTime(gap.from_ms));
                 self.outputs.append(Kind::Gap, &gap);
             }
         }
         Ok(())
+    }
+
+    /// Says once, before the first record after it, that input was lost: between the newest event known and this one.
+    fn note_loss(&mut self, to: EventTime) {
+        let newest = self.state.acceptance.watermark(Settings { disorder: Span(0), ..self.settings });
+        if std::mem::take(&mut self.is_after_loss) && newest < to && newest > EventTime::MIN {
+            let (coin, quote) = (self.instrument.coin().into(), self.instrument.quote().into());
+            let gap = GapLine { coin, quote, from_ms: newest.ms(), to_ms: to.ms(), cause: "input-lost".into() };
+            self.outputs.append(Kind::Gap, &gap);
+        }
     }
 
     fn tick(&mut self, line: u32, tick: &Tick) {

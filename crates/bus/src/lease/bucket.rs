@@ -1,7 +1,7 @@
 //! The keys of a group in the bucket.
 
 use async_nats::HeaderMap;
-use async_nats::header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE;
+use async_nats::header::{NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, NATS_MESSAGE_TTL};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -17,6 +17,8 @@ use crate::topology::LEASES_STREAM;
 /// How the bucket marks a deleted key.
 const OPERATION_HEADER: &str = "KV-Operation";
 const DELETED: &str = "DEL";
+/// How long the mark of a member that is gone stays: without an end they would add up with every restart.
+const MARK_TTL: &str = "60s";
 /// Somebody else has written the key since.
 const WRONG_LAST_SEQUENCE: [u32; 2] = [10071, 10164];
 
@@ -62,7 +64,9 @@ impl Bucket {
 
     /// Removes a member, if `revision` is still the newest.
     pub(crate) async fn remove_member(&self, id: &str, revision: u64) -> Result<Option<u64>, Error> {
-        self.compare_and_delete(subject::member(&self.group, id), revision).await
+        let mut headers = deletion(revision);
+        headers.insert(NATS_MESSAGE_TTL, MARK_TTL);
+        unless_overtaken(self.write(subject::member(&self.group, id), headers, Bytes::new()).await)
     }
 
     /// Takes a slot, if `revision` is still the newest. `None` when another instance was faster.
@@ -74,13 +78,7 @@ impl Bucket {
 
     /// Gives a slot back, if `revision` is still the newest.
     pub(crate) async fn release(&self, slot: u32, revision: u64) -> Result<Option<u64>, Error> {
-        self.compare_and_delete(subject::slot(&self.group, slot), revision).await
-    }
-
-    async fn compare_and_delete(&self, subject: String, revision: u64) -> Result<Option<u64>, Error> {
-        let mut headers = expecting(revision);
-        headers.insert(OPERATION_HEADER, DELETED);
-        unless_overtaken(self.write(subject, headers, Bytes::new()).await)
+        unless_overtaken(self.write(subject::slot(&self.group, slot), deletion(revision), Bytes::new()).await)
     }
 
     async fn write(&self, subject: String, headers: HeaderMap, payload: Bytes) -> Result<u64, Error> {
@@ -98,6 +96,12 @@ pub(crate) fn is_deletion(headers: Option<&HeaderMap>) -> bool {
 fn expecting(revision: u64) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, revision.to_string());
+    headers
+}
+
+fn deletion(revision: u64) -> HeaderMap {
+    let mut headers = expecting(revision);
+    headers.insert(OPERATION_HEADER, DELETED);
     headers
 }
 

@@ -56,7 +56,9 @@ fn gather(first: Sealed, sealed: &mut mpsc::Receiver<Sealed>) -> (Vec<Sealed>, O
     while let Ok(next) = sealed.try_recv() {
         messages += next.part.messages.len() + 1;
         bytes += next.part.bytes();
-        if messages > MESSAGES_MAX || bytes > BYTES_MAX {
+        // A partition that was lost and taken again may have two owners here for a moment: they go one after the other.
+        let is_twice = group.iter().any(|one| one.part.partition == next.part.partition);
+        if is_twice || messages > MESSAGES_MAX || bytes > BYTES_MAX {
             return (group, Some(next));
         }
         group.push(next);

@@ -1,59 +1,156 @@
-//! Whether a step is useful: connected, every partition at its place, none stopped.
+//! Whether a step is useful: connected, its share taken, every partition of it at its place, none stopped.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_nats::connection::State;
 use service::Health;
 
 use crate::connect::Connection;
+use crate::error::Error;
 
 /// What the workers of a process know together. Clones share it.
 #[derive(Debug, Clone)]
-pub(super) struct Readiness(Arc<Shared>);
+pub(super) struct Readiness(Arc<Mutex<Standing>>);
 
 #[derive(Debug)]
-struct Shared {
+struct Standing {
     health: Health,
-    /// Partitions that have not found their place yet.
-    missing: AtomicU32,
-    has_stopped: AtomicBool,
+    is_connected: bool,
+    /// Whether this instance has had its share once.
+    is_settled: bool,
+    /// Whether it has been ready once.
+    was_ready: bool,
+    /// Partitions that are owned.
+    owned: BTreeSet<u32>,
+    /// Those of them that have not found their place yet.
+    seeking: BTreeSet<u32>,
+    /// Partitions that have stopped, and why.
+    stopped: BTreeMap<u32, String>,
 }
 
 impl Readiness {
-    pub(super) fn new(partitions: u32, health: Health) -> Self {
-        Self(Arc::new(Shared { health, missing: AtomicU32::new(partitions), has_stopped: AtomicBool::new(false) }))
+    pub(super) fn new(health: Health) -> Self {
+        Self(Arc::new(Mutex::new(Standing {
+            health,
+            is_connected: true,
+            is_settled: false,
+            was_ready: false,
+            owned: BTreeSet::new(),
+            seeking: BTreeSet::new(),
+            stopped: BTreeMap::new(),
+        })))
     }
 
-    /// A partition has found its place for the first time.
-    pub(super) fn attached(&self) {
-        if self.0.missing.fetch_sub(1, Ordering::Relaxed) == 1 {
-            tracing::info!("ready");
-            self.refresh();
-        }
+    /// A partition is owned from now on.
+    pub(super) fn taken(&self, partition: u32) {
+        self.change(|standing| {
+            standing.owned.insert(partition);
+            standing.seeking.insert(partition);
+        });
+    }
+
+    /// A partition has found its place.
+    pub(super) fn attached(&self, partition: u32) {
+        self.change(|standing| {
+            standing.seeking.remove(&partition);
+        });
+    }
+
+    /// A partition is no longer owned.
+    pub(super) fn gone(&self, partition: u32) {
+        self.change(|standing| {
+            standing.owned.remove(&partition);
+            standing.seeking.remove(&partition);
+            standing.stopped.remove(&partition);
+        });
     }
 
     /// A partition has stopped for good; the process stays up for the others, but it is not ready any more.
-    pub(super) fn stopped(&self, reason: String) {
-        self.0.has_stopped.store(true, Ordering::Relaxed);
-        self.0.health.not_ready(reason);
+    pub(super) fn stopped(&self, partition: u32, error: &Error) {
+        self.change(|standing| drop(standing.stopped.insert(partition, error.to_string())));
+    }
+
+    /// This instance has the share that it can have.
+    pub(super) fn settled(&self) {
+        self.change(|standing| standing.is_settled = true);
     }
 
     /// Follows the connection for as long as the process lives.
     pub(super) async fn follow(self, connection: Connection) {
         let mut epoch = connection.epoch();
         while epoch.changed().await.is_ok() {
-            if connection.client().connection_state() == State::Connected {
-                self.refresh();
-            } else if !self.0.has_stopped.load(Ordering::Relaxed) {
-                self.0.health.not_ready("the NATS server is away");
+            let is_connected = connection.client().connection_state() == State::Connected;
+            self.change(|standing| standing.is_connected = is_connected);
+        }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Standing)) {
+        let mut standing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut standing);
+        standing.tell();
+    }
+}
+
+impl Standing {
+    fn tell(&mut self) {
+        match self.obstacle() {
+            Some(reason) => self.health.not_ready(reason),
+            None => {
+                if !self.was_ready {
+                    tracing::info!(partitions = self.owned.len(), "ready");
+                    self.was_ready = true;
+                }
+                self.health.ready();
             }
         }
     }
 
-    fn refresh(&self) {
-        if self.0.missing.load(Ordering::Relaxed) == 0 && !self.0.has_stopped.load(Ordering::Relaxed) {
-            self.0.health.ready();
+    fn obstacle(&self) -> Option<String> {
+        if let Some((partition, reason)) = self.stopped.first_key_value() {
+            return Some(format!("partition {partition} stopped: {reason}"));
         }
+        if !self.is_connected {
+            return Some("the NATS server is away".to_owned());
+        }
+        if !self.is_settled {
+            return Some("waiting for partitions".to_owned());
+        }
+        let seeking = self.seeking.len();
+        (seeking > 0).then(|| format!("{seeking} partitions are finding their place"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ready_is_a_settled_share_at_its_place() {
+        let health = Health::new();
+        let readiness = Readiness::new(health.clone());
+        readiness.taken(3);
+        assert_eq!(health.check(), Err("waiting for partitions".to_owned()));
+        readiness.settled();
+        assert_eq!(health.check(), Err("1 partitions are finding their place".to_owned()));
+        readiness.attached(3);
+        assert_eq!(health.check(), Ok(()));
+        readiness.taken(4);
+        assert!(health.check().is_err());
+        readiness.gone(4);
+        assert_eq!(health.check(), Ok(()));
+    }
+
+    #[test]
+    fn a_stopped_partition_is_not_ready_until_another_instance_has_it() {
+        let health = Health::new();
+        let readiness = Readiness::new(health.clone());
+        readiness.taken(3);
+        readiness.settled();
+        readiness.attached(3);
+        readiness.stopped(3, &Error::NoJetStream { url: "here".to_owned() });
+        assert!(health.check().is_err_and(|reason| reason.starts_with("partition 3 stopped")));
+        readiness.gone(3);
+        assert_eq!(health.check(), Ok(()));
     }
 }

@@ -5,21 +5,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use market::Instrument;
+use service::Shutdown;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use crate::checkpoint::{self, Checkpoint, Position, encode_state};
+use crate::checkpoint::{self, Checkpoint, InstrumentState, Position, encode_state};
 use crate::codec;
 use crate::connect::Connection;
-use crate::error::Error;
+use crate::error::{Disposition, Error};
 use crate::outputs::Outputs;
 use crate::reader::{Delivery, Event, Reader, Selection};
 use crate::subject::{self, Kind, Stored as StoredSubject};
 use crate::task::committer::{Sealed, Stored};
 use crate::task::readiness::Readiness;
-use crate::task::{Context, Input, Operator};
-use crate::topology::{Step, StreamInfo, stream_info};
+use crate::task::{Context, Input, Operator, event_time_words};
+use crate::topology::{STEPS, Step, StreamInfo, stream_info};
 use crate::transaction::{BYTES_MAX, MESSAGES_MAX, Outgoing, Part, Role};
 
 /// Messages that one input can add to a draft, at most: its lines are bounded, and so are the windows that it closes.
@@ -39,27 +40,33 @@ const PROVISIONAL: Duration = Duration::from_secs(1);
 
 const _: () = assert!(INPUT_MESSAGES_MAX * 2 < MESSAGES_MAX && INPUT_BYTES_MAX * 2 < BYTES_MAX);
 
-/// Which partition of which log.
+/// Which log is read, with which settings.
 #[derive(Debug, Clone)]
-pub(super) struct Place {
-    pub(super) partition: u32,
+pub(super) struct Log {
     pub(super) partitions: u32,
     pub(super) input_created: String,
-    pub(super) config: String,
+    pub(super) settings: String,
 }
 
 pub(super) struct Worker<O: Operator> {
     context: Context,
     operator: Arc<O>,
-    place: Place,
+    log: Log,
+    partition: u32,
+    /// Asks this worker alone to drain and end.
+    stop: Shutdown,
     commits: mpsc::Sender<Sealed>,
     readiness: Readiness,
-    is_attached: bool,
+    /// Whether the step before this one is known to judge event time as this one does.
+    is_in_step: bool,
 }
 
-/// Why an ownership ended.
-enum Ended {
-    Shutdown,
+/// How a worker ended without an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// Told to, with everything committed that was applied.
+    Drained,
+    /// Another owner has committed.
     Fenced,
 }
 
@@ -67,48 +74,70 @@ impl<O: Operator> Worker<O> {
     pub(super) fn new(
         context: Context,
         operator: Arc<O>,
-        place: Place,
+        log: Log,
+        partition: u32,
+        stop: Shutdown,
         commits: mpsc::Sender<Sealed>,
         readiness: Readiness,
     ) -> Self {
-        Self { context, operator, place, commits, readiness, is_attached: false }
+        Self { context, operator, log, partition, stop, commits, readiness, is_in_step: false }
     }
 
-    /// Owns the partition until shutdown; begins again from the checkpoint whenever another owner turns up.
-    pub(super) async fn run(mut self) -> Result<(), Error> {
-        let shutdown = self.context.shutdown.clone();
-        loop {
-            let recovery = checkpoint::recover(&self.context.connection, O::STEP, self.place.partition);
-            let checkpoint = tokio::select! {
-                checkpoint = recovery => checkpoint?,
-                () = shutdown.requested() => return Ok(()),
-            };
-            self.check_origin(&checkpoint)?;
-            let mut owned = Owned::<O>::from_checkpoint(self.operator.clone(), self.place.clone(), checkpoint);
-            match self.own(&mut owned).await? {
-                Ended::Shutdown => return Ok(()),
-                Ended::Fenced => {}
-            }
+    /// Works on the partition until told to stop or another owner turns up.
+    pub(super) async fn run(mut self) -> Result<Ended, Error> {
+        let stop = self.stop.clone();
+        let recovery = checkpoint::recover(&self.context.connection, O::STEP, self.partition);
+        let checkpoint = tokio::select! {
+            checkpoint = recovery => checkpoint?,
+            () = stop.requested() => return Ok(Ended::Drained),
+        };
+        self.check_origin(&checkpoint)?;
+        let mut owned = Owned::<O>::from_checkpoint(self.operator.clone(), self.partition, &self.log, checkpoint);
+        let ended = self.own(&mut owned).await;
+        if owned.dropped > 0 {
+            tracing::warn!(partition = self.partition, count = owned.dropped, "input was delivered again, and dropped");
         }
+        ended
     }
 
     /// The checkpoint must have been made from this log with these settings.
     fn check_origin(&self, checkpoint: &Checkpoint<O::State, O::Counts>) -> Result<(), Error> {
         let Some(position) = &checkpoint.position else { return Ok(()) };
-        let place = &self.place;
-        if position.input_created != place.input_created {
-            let detail = format!("it was created at {}, not {}", place.input_created, position.input_created);
+        let log = &self.log;
+        if position.input_created != log.input_created {
+            let detail = format!("it was created at {}, not {}", log.input_created, position.input_created);
             return Err(wrong_log(O::STEP, detail));
         }
-        if position.partitions != place.partitions {
-            let detail = format!("it has {} partitions, not {}", place.partitions, position.partitions);
+        if position.partitions != log.partitions {
+            let detail = format!("it has {} partitions, not {}", log.partitions, position.partitions);
             return Err(wrong_log(O::STEP, detail));
         }
-        if position.config != place.config {
-            let detail = format!("the settings are {} now, they were {}", place.config, position.config);
-            return Err(wrong_log(O::STEP, detail));
+        if position.config != log.settings {
+            return Err(Error::OtherSettings {
+                output: O::STEP.output.name().to_owned(),
+                made: position.config.clone(),
+                asked: log.settings.clone(),
+            });
         }
         Ok(())
+    }
+
+    /// What the step before this one accepted must not be judged otherwise here. It has committed before there is any
+    /// input to apply.
+    async fn check_step_before(&mut self) -> Result<(), Error> {
+        let Some(before) = STEPS.into_iter().find(|step| step.output == O::STEP.input).filter(|_| !self.is_in_step)
+        else {
+            return Ok(());
+        };
+        let Some(made) = checkpoint::settings_of(&self.context.connection, before.output, self.partition).await? else {
+            return Ok(());
+        };
+        self.is_in_step = true;
+        let words = event_time_words(self.operator.event_time());
+        if made.starts_with(&format!("{words} ")) {
+            return Ok(());
+        }
+        Err(Error::OutOfStep { service: before.service.to_owned(), made, asked: words })
     }
 
     async fn own(&mut self, owned: &mut Owned<O>) -> Result<Ended, Error> {
@@ -120,18 +149,24 @@ impl<O: Operator> Worker<O> {
         check.reset();
         // Looks at the input run beside the work: no answer must not hold up a commit or a drain.
         let mut looks = JoinSet::new();
+        let stop = self.stop.clone();
         let look = async |connection: Connection, seen| (seen, stream_info(&connection, O::STEP.input.name()).await);
         let mut stopping_since = None;
         loop {
-            let stopping = context.shutdown.is_requested();
+            let stopping = stop.is_requested();
             if stopping {
                 stopping_since.get_or_insert_with(Instant::now);
             }
             if outstanding.is_none() && owned.is_due(stopping || reader.is_empty()) {
+                if let Err(error) = self.check_step_before().await
+                    && error.disposition() == Disposition::Stop
+                {
+                    return Err(error);
+                }
                 outstanding = Some(self.send(owned.seal()).await);
             }
             if stopping && outstanding.is_none() {
-                return Ok(Ended::Shutdown);
+                return Ok(Ended::Drained);
             }
             tokio::select! {
                 biased;
@@ -142,10 +177,10 @@ impl<O: Operator> Worker<O> {
                         Stored::Fenced => return Ok(Ended::Fenced),
                     }
                 }
-                () = context.shutdown.requested(), if !stopping => {}
+                () = stop.requested(), if !stopping => {}
                 () = drained_for(stopping_since) => {
-                    tracing::warn!(partition = self.place.partition, "stopping with a commit unconfirmed: the next start finds out");
-                    return Ok(Ended::Shutdown);
+                    tracing::warn!(partition = self.partition, "stopping with a commit unconfirmed: the next owner finds out");
+                    return Ok(Ended::Drained);
                 }
                 _ = check.tick(), if !stopping && looks.is_empty() => {
                     if owned.position > owned.verified {
@@ -155,7 +190,9 @@ impl<O: Operator> Worker<O> {
                         reader = start_reader(&context.connection, O::STEP, owned);
                     }
                 }
-                Some(Ok((seen, Ok(info)))) = looks.join_next(), if !stopping => owned.check_hole(&info, seen)?,
+                Some(Ok((seen, Ok(info)))) = looks.join_next(), if !stopping => {
+                    owned.check_hole(&info, seen, context.instance.accept_loss)?;
+                }
                 event = reader.next(), if !stopping && !owned.draft.is_full() => match event? {
                     Event::Attached { info, pending } => self.attach(owned, &info, pending)?,
                     Event::Message(delivery) => owned.apply(&delivery),
@@ -166,15 +203,12 @@ impl<O: Operator> Worker<O> {
 
     /// Reading begins, or begins again: is the input still the one, and is all of it there?
     fn attach(&mut self, owned: &mut Owned<O>, info: &StreamInfo, pending: u64) -> Result<(), Error> {
-        if info.created != self.place.input_created {
+        if info.created != self.log.input_created {
             let detail = format!("it was created anew at {}", info.created);
             return Err(wrong_log(O::STEP, detail));
         }
-        owned.attach(info, pending)?;
-        if !self.is_attached {
-            self.is_attached = true;
-            self.readiness.attached();
-        }
+        owned.attach(info, pending, self.context.instance.accept_loss)?;
+        self.readiness.attached(self.partition);
         Ok(())
     }
 
@@ -202,7 +236,7 @@ async fn drained_for(since: Option<Instant>) {
 }
 
 fn start_reader<O: Operator>(connection: &Connection, step: Step, owned: &Owned<O>) -> Reader {
-    let partition = owned.place.partition;
+    let partition = owned.partition;
     let filters = step.kinds.iter().map(|&kind| subject::of_partition(step.input, partition, kind)).collect();
     Reader::start(connection, Selection { stream: step.input, filters, from: owned.position + 1 })
 }
@@ -214,7 +248,8 @@ fn wrong_log(step: Step, detail: String) -> Error {
 /// A partition while it is owned: everything that its next commit needs.
 struct Owned<O: Operator> {
     operator: Arc<O>,
-    place: Place,
+    partition: u32,
+    log: Log,
     /// Stream sequence of our last position.
     fence: u64,
     /// Last input applied.
@@ -232,6 +267,14 @@ struct Owned<O: Operator> {
     /// Inputs that still wait on the server.
     pending: u64,
     applied: u64,
+    /// Input sequences that were lost and accepted as such.
+    lost: u64,
+    /// The last of them.
+    lost_to: u64,
+    /// Messages that were delivered again.
+    dropped: u64,
+    /// Whether the position alone is worth a commit.
+    is_position_due: bool,
     counts: O::Counts,
     instruments: Vec<Member<O::State>>,
     /// By `coin.quote`, as subjects end.
@@ -247,6 +290,8 @@ struct Member<S> {
     /// `None` for names that no instrument can bear.
     instrument: Option<Instrument>,
     applied: u64,
+    /// The last input of it.
+    last_seq: u64,
     state: S,
     /// Bytes of the state when it was last encoded.
     state_bytes: usize,
@@ -275,11 +320,17 @@ impl Draft {
 }
 
 impl<O: Operator> Owned<O> {
-    fn from_checkpoint(operator: Arc<O>, place: Place, checkpoint: Checkpoint<O::State, O::Counts>) -> Self {
+    fn from_checkpoint(
+        operator: Arc<O>,
+        partition: u32,
+        log: &Log,
+        checkpoint: Checkpoint<O::State, O::Counts>,
+    ) -> Self {
         let position = checkpoint.position.as_ref();
         let mut owned = Self {
             operator,
-            place,
+            partition,
+            log: log.clone(),
             fence: checkpoint.fence,
             position: position.map_or(0, |position| position.position),
             frontier: position.map_or(0, |position| position.frontier),
@@ -290,26 +341,32 @@ impl<O: Operator> Owned<O> {
             frontier_age_max: FRONTIER_AGE_MAX,
             pending: 0,
             applied: position.map_or(0, |position| position.applied),
+            lost: position.map_or(0, |position| position.lost),
+            lost_to: position.map_or(0, |position| position.lost_to),
+            dropped: 0,
+            is_position_due: false,
             counts: position.map(|position| position.counts.clone()).unwrap_or_default(),
             instruments: Vec::with_capacity(checkpoint.states.len()),
             index: HashMap::with_capacity(checkpoint.states.len()),
             draft: Draft::default(),
             sealed: Vec::new(),
         };
-        for state in checkpoint.states {
-            owned.insert(&state.coin, &state.quote, state.applied, state.state);
+        for InstrumentState { coin, quote, applied, last_seq, state } in checkpoint.states {
+            let idx = owned.insert(&coin, &quote, state);
+            (owned.instruments[idx].applied, owned.instruments[idx].last_seq) = (applied, last_seq);
         }
         owned
     }
 
     /// Names that no instrument can bear still get their refusals stored under their own subject.
-    fn insert(&mut self, coin: &str, quote: &str, applied: u64, state: O::State) -> usize {
+    fn insert(&mut self, coin: &str, quote: &str, state: O::State) -> usize {
         let instrument = Instrument::new(coin, quote).ok();
         self.instruments.push(Member {
             coin: coin.to_owned(),
             quote: quote.to_owned(),
             instrument,
-            applied,
+            applied: 0,
+            last_seq: 0,
             state,
             state_bytes: 0,
             provisional_at: None,
@@ -319,7 +376,7 @@ impl<O: Operator> Owned<O> {
         idx
     }
 
-    fn attach(&mut self, info: &StreamInfo, pending: u64) -> Result<(), Error> {
+    fn attach(&mut self, info: &StreamInfo, pending: u64, accept_loss: bool) -> Result<(), Error> {
         let StreamInfo { state, .. } = info;
         if self.position > state.last_seq {
             let detail = format!("it ends at sequence {}, the position is {}", state.last_seq, self.position);
@@ -329,7 +386,7 @@ impl<O: Operator> Owned<O> {
         if !retention.is_zero() {
             self.frontier_age_max = FRONTIER_AGE_MAX.min(retention / 10);
         }
-        self.check_hole(info, self.position)?;
+        self.check_hole(info, self.position, accept_loss)?;
         self.pending = pending;
         self.looked_at = Instant::now();
         if pending == 0 {
@@ -342,31 +399,46 @@ impl<O: Operator> Owned<O> {
     /// Whether input that this partition has not seen can be gone: everything up to what the last look verified was
     /// seen, and whatever was applied since may have jumped over what was deleted meanwhile. `seen` is the position when
     /// the look began.
-    fn check_hole(&mut self, info: &StreamInfo, seen: u64) -> Result<(), Error> {
+    fn check_hole(&mut self, info: &StreamInfo, seen: u64, accept_loss: bool) -> Result<(), Error> {
         let has_history = self.position > 0 || self.frontier > 0;
         if has_history && info.state.first_seq > self.verified + 1 {
-            return Err(Error::Hole {
-                input: O::STEP.input.name().to_owned(),
-                partition: self.place.partition,
-                frontier: self.verified,
-                first: info.state.first_seq,
-            });
+            if !accept_loss {
+                return Err(Error::Hole {
+                    input: O::STEP.input.name().to_owned(),
+                    partition: self.partition,
+                    frontier: self.verified,
+                    first: info.state.first_seq,
+                });
+            }
+            self.accept_loss(info.state.first_seq - 1);
         }
         self.verified = self.verified.max(seen);
         Ok(())
     }
 
+    /// Goes on behind input that is gone. Each instrument learns of it with its next message.
+    fn accept_loss(&mut self, to: u64) {
+        let (from, partition) = (self.verified + 1, self.partition);
+        tracing::warn!(input = %O::STEP.input, partition, from, to, "input is lost, going on behind it");
+        self.lost += to + 1 - from;
+        self.lost_to = to;
+        self.position = self.position.max(to);
+        self.frontier = self.frontier.max(to);
+        self.verified = self.verified.max(to);
+        self.is_position_due = true;
+    }
+
     fn apply(&mut self, delivery: &Delivery) {
         self.pending = delivery.pending;
         if delivery.seq <= self.position {
-            tracing::debug!(seq = delivery.seq, position = self.position, "delivered again, dropped");
+            self.dropped += 1;
             return;
         }
         let Some(subject) = StoredSubject::parse(&delivery.subject) else { return };
         let key = delivery.subject.splitn(4, '.').nth(3).unwrap_or_default();
         let idx = match self.index.get(key) {
             Some(&idx) => idx,
-            None => self.insert(subject.coin, subject.quote, 0, O::State::default()),
+            None => self.insert(subject.coin, subject.quote, O::State::default()),
         };
         let member = &mut self.instruments[idx];
         let kind = O::STEP.kinds.iter().find(|kind: &&Kind| kind.token() == subject.kind);
@@ -377,10 +449,12 @@ impl<O: Operator> Owned<O> {
             kind: subject.kind,
             instrument: member.instrument.as_ref(),
             is_known_schema,
+            is_after_loss: member.applied > 0 && member.last_seq < self.lost_to,
             payload: &delivery.payload,
         };
         self.operator.apply(input, &mut member.state, &mut self.counts, &mut self.draft.outputs);
         member.applied += 1;
+        member.last_seq = delivery.seq;
         self.applied += 1;
         self.position = delivery.seq;
         self.frontier = self.frontier.max(delivery.seq);
@@ -401,35 +475,39 @@ impl<O: Operator> Owned<O> {
         if self.draft.inputs > 0 {
             nothing_more || self.draft.is_full()
         } else {
-            self.fence > 0 && self.frontier > self.committed_frontier && self.is_frontier_stale()
+            let is_frontier_due = self.fence > 0 && self.frontier > self.committed_frontier && self.is_frontier_stale();
+            is_frontier_due || self.is_position_due
         }
     }
 
     fn seal(&mut self) -> Part {
         let draft = std::mem::take(&mut self.draft);
-        let (output, partition) = (O::STEP.output, self.place.partition);
+        let (output, partition) = (O::STEP.output, self.partition);
         let instruments = &self.instruments;
         let name_of = |idx: usize| (instruments[idx].coin.as_str(), instruments[idx].quote.as_str());
         let mut messages = draft.outputs.into_messages(output, partition, name_of);
         for &idx in &draft.order {
             let member = &mut self.instruments[idx];
-            let payload = encode_state(member.applied, &member.state);
+            let payload = encode_state(member.applied, member.last_seq, &member.state);
             member.state_bytes = payload.len();
             let subject = subject::state(output, partition, &member.coin, &member.quote);
             messages.push(Outgoing { subject, payload, role: Role::State });
         }
         self.sealed = draft.order;
+        self.is_position_due = false;
         self.committed_frontier = self.frontier;
         let counts = serde_json::to_value(&self.counts).expect("counts are plain data");
         let position = Position {
             position: self.position,
             frontier: self.frontier,
             batch: String::new(),
-            input_created: self.place.input_created.clone(),
-            partitions: self.place.partitions,
-            config: self.place.config.clone(),
+            input_created: self.log.input_created.clone(),
+            partitions: self.log.partitions,
+            config: self.log.settings.clone(),
             states: self.instruments.iter().filter(|member| member.applied > 0).count() as u64,
             applied: self.applied,
+            lost: self.lost,
+            lost_to: self.lost_to,
             counts,
         };
         Part { partition, fence: self.fence, messages, position }

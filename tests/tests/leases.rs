@@ -1,0 +1,212 @@
+//! Instances of a step share its partitions, whatever joins, leaves, dies or freezes.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bus::Connection;
+use bus::lease::{Change, Leases, Seat, living, owners};
+use bus::publish::{FeedMessage, publish};
+use bus::topology::Limits;
+use bus::{Kind, codec};
+use market::Instrument;
+use pipeline_tests::programs::{Running, eventually, fail};
+use pipeline_tests::world::World;
+use serde_json::json;
+use service::Shutdown;
+
+const TTL: Duration = Duration::from_millis(500);
+/// Instruments of the tests, enough for most partitions to have one.
+const COINS: u32 = 40;
+
+fn coin(idx: u32) -> Instrument {
+    Instrument::new(&format!("coin-{idx}"), "usd").unwrap()
+}
+
+/// Publishes one tick of every instrument.
+async fn publish_round(producer: &Connection, event_ms: i64) {
+    let each = (0..COINS).map(async |idx| {
+        let instrument = coin(idx);
+        let line = json!({"coin": instrument.coin(), "quote": "usd", "event_ms": event_ms, "grain_ms": 1_000, "close": 1.5, "ingest_ms": event_ms});
+        let id = format!("test/{idx}/{event_ms}");
+        publish(producer, &FeedMessage { kind: Kind::Tick, payload: codec::single(&line), instrument, id }).await.unwrap();
+    });
+    futures::future::join_all(each).await;
+}
+
+/// How many partitions each instance of the stream-processor owns, in ascending order.
+async fn shares(connection: &Connection) -> Vec<usize> {
+    let mut shares: BTreeMap<String, usize> = BTreeMap::new();
+    for (_, owner) in owners(connection, "stream-processor").await.unwrap() {
+        *shares.entry(owner.id).or_default() += 1;
+    }
+    let mut shares: Vec<usize> = shares.into_values().collect();
+    shares.sort_unstable();
+    shares
+}
+
+async fn eventually_shares(connection: &Connection, expected: &[usize]) {
+    let wait = async {
+        while shares(connection).await != expected {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let found = tokio::time::timeout(Duration::from_secs(30), wait).await;
+    assert!(found.is_ok(), "{expected:?}, not {:?}", shares(connection).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn instances_share_partitions_as_they_come_and_go() {
+    let world = World::new().await;
+    let producer = world.server.connect("producer").await;
+    let admin = world.server.connect("admin").await;
+    let mut rounds = 0;
+    let mut round = async || {
+        rounds += 1;
+        publish_round(&producer, 1_000_000 + rounds * 1_000).await;
+        rounds as u64 * u64::from(COINS)
+    };
+    let first = world.start("stream-processor");
+    eventually_shares(&admin, &[16]).await;
+    let mut second = world.start("stream-processor");
+    round().await;
+    eventually_shares(&admin, &[8, 8]).await;
+    round().await;
+    let mut third = world.start("stream-processor");
+    round().await;
+    eventually_shares(&admin, &[4, 6, 6]).await;
+    // One leaves in order, one dies, while ticks keep coming.
+    third.terminate();
+    round().await;
+    assert_eq!(third.wait(), Some(0));
+    eventually_shares(&admin, &[8, 8]).await;
+    second.kill();
+    round().await;
+    eventually_shares(&admin, &[16]).await;
+    let expected = round().await;
+    eventually("every tick is accepted", || world.count("accepted") == expected);
+    assert_eq!((world.count("duplicate"), world.count("late")), (0, 0));
+    drop(first);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frozen_owner_is_replaced_and_does_no_harm_when_it_wakes() {
+    let world = World::new().await;
+    let producer = world.server.connect("producer").await;
+    let admin = world.server.connect("admin").await;
+    let frozen = world.start("stream-processor");
+    eventually_shares(&admin, &[16]).await;
+    publish_round(&producer, 1_000_000).await;
+    frozen.signal("STOP");
+    publish_round(&producer, 1_001_000).await;
+    let other = world.start("stream-processor");
+    eventually("the other one works", || world.count("accepted") == 2 * u64::from(COINS));
+    frozen.signal("CONT");
+    publish_round(&producer, 1_002_000).await;
+    eventually_shares(&admin, &[8, 8]).await;
+    publish_round(&producer, 1_003_000).await;
+    eventually("both work", || world.count("accepted") == 4 * u64::from(COINS));
+    assert_eq!((world.count("duplicate"), world.count("late")), (0, 0));
+    drop(other);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_was_away_takes_no_partition_from_a_living_owner() {
+    let mut world = World::new().await;
+    let producer = world.server.connect("producer").await;
+    let admin = world.server.connect("admin").await;
+    let _first = world.start("stream-processor");
+    eventually_shares(&admin, &[16]).await;
+    let _second = world.start("stream-processor");
+    eventually_shares(&admin, &[8, 8]).await;
+    let before = owners(&admin, "stream-processor").await.unwrap();
+    world.server.kill();
+    // Longer than the time to live.
+    tokio::time::sleep(TTL * 3).await;
+    world.server.start_again();
+    publish_round(&producer, 1_000_000).await;
+    eventually("the work goes on", || world.count("accepted") == u64::from(COINS));
+    assert_eq!(owners(&admin, "stream-processor").await.unwrap(), before, "nobody lost anything");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_that_vanishes_is_written_again_and_the_work_goes_on() {
+    let world = World::new().await;
+    let admin = world.server.connect("admin").await;
+    let mut leases = Leases::join(&admin, "stream-processor", 2, TTL);
+    let mut taken = Vec::new();
+    while taken.len() < 2 {
+        match leases.next().await.unwrap() {
+            Change::Taken(slot) => taken.push(slot),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(leases.next().await.unwrap(), Change::Settled);
+    admin.api::<serde_json::Value>("STREAM.PURGE.KV_LEASES", &serde_json::Value::Null).await.unwrap();
+    while owners(&admin, "stream-processor").await.unwrap().len() < 2 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let quiet = tokio::time::timeout(TTL * 3, leases.next()).await;
+    assert!(quiet.is_err(), "the work noticed: {quiet:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_instance_is_active_and_the_other_takes_over_when_it_leaves_or_falls_silent() {
+    let world = World::new().await;
+    let (first, second) = (world.server.connect("admin").await, world.server.connect("admin").await);
+    let shutdown = Shutdown::new();
+    let active = Seat::take(&first, "trainer", TTL, &shutdown).await.unwrap().unwrap();
+    let waiting = {
+        let (connection, shutdown) = (second.clone(), shutdown.clone());
+        tokio::spawn(async move { Seat::take(&connection, "trainer", TTL, &shutdown).await })
+    };
+    // Alive, it keeps its seat for as long as it likes.
+    tokio::time::sleep(TTL * 3).await;
+    assert!(!waiting.is_finished());
+    active.leave().await;
+    let second_seat = waiting.await.unwrap().unwrap().unwrap();
+    // Dropped, it gives no more signs.
+    drop(second_seat);
+    let third = Seat::take(&first, "trainer", TTL, &shutdown).await.unwrap().unwrap();
+    assert_eq!(living(&first, "trainer").await.unwrap().len(), 1);
+    third.leave().await;
+    assert!(living(&first, "trainer").await.unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_aggregator_that_judges_event_time_otherwise_is_refused() {
+    let world = World::new().await;
+    let producer = world.server.connect("producer").await;
+    let _processor = world.start("stream-processor");
+    publish_round(&producer, 1_000_000).await;
+    let (code, error) = fail(world.program("aggregator").args(["run", "--disorder", "10s"]));
+    assert!(code == 3 && error.contains("give both the same --disorder and --lateness"), "{code} {error}");
+    assert!(error.contains("disorder=5000") && error.contains("disorder=10000"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn accepted_loss_goes_on_and_leaves_a_gap() {
+    let world = World::with_limits(&Limits { partitions: 1, ..Limits::default() }).await;
+    let producer = world.server.connect("producer").await;
+    let admin = world.server.connect("admin").await;
+    publish_round(&producer, 1_000_000).await;
+    let first = world.start("stream-processor");
+    world.wait_for_market();
+    drop(first);
+    publish_round(&producer, 1_010_000).await;
+    let purge = json!({ "seq": 2 * COINS + 1 });
+    admin.api::<serde_json::Value>("STREAM.PURGE.FEED", &purge).await.unwrap();
+    publish_round(&producer, 1_020_000).await;
+    let (_stopped, mut log) = Running::start_followed(world.program("stream-processor").arg("run"));
+    let stopped = log.find(|line| line.as_ref().is_ok_and(|line| line.contains("partition stopped"))).unwrap().unwrap();
+    assert!(stopped.contains("--accept-loss"), "{stopped}");
+    drop(_stopped);
+    let _accepting = Running::start(world.program("stream-processor").args(["run", "--accept-loss"]));
+    world.wait_for_market();
+    assert_eq!(world.count("accepted"), 2 * u64::from(COINS));
+    let gap = bus::history::last(&admin, bus::Stream::Market, "market.0.gap.coin-7.usd").await.unwrap().unwrap();
+    let gap: serde_json::Value = serde_json::from_slice(&gap.payload).unwrap();
+    assert_eq!(
+        gap,
+        json!({"coin": "coin-7", "quote": "usd", "from_ms": 1_000_000, "to_ms": 1_020_000, "cause": "input-lost"})
+    );
+}
