@@ -12,7 +12,7 @@ use market::Instrument;
 use pipeline_tests::programs::{Running, eventually, fail};
 use pipeline_tests::world::World;
 use serde_json::json;
-use service::Shutdown;
+use service::{Health, Shutdown};
 
 const TTL: Duration = Duration::from_millis(500);
 /// Instruments of the tests, enough for most partitions to have one.
@@ -153,11 +153,11 @@ async fn a_claim_that_vanishes_is_written_again_and_the_work_goes_on() {
 async fn one_instance_is_active_and_the_other_takes_over_when_it_leaves_or_falls_silent() {
     let world = World::new().await;
     let (first, second) = (world.server.connect("admin").await, world.server.connect("admin").await);
-    let shutdown = Shutdown::new();
-    let active = Seat::take(&first, "trainer", TTL, &shutdown).await.unwrap().unwrap();
+    let (health, shutdown) = (Health::new(), Shutdown::new());
+    let active = Seat::take(&first, "trainer", TTL, &health, &shutdown).await.unwrap().unwrap();
     let waiting = {
-        let (connection, shutdown) = (second.clone(), shutdown.clone());
-        tokio::spawn(async move { Seat::take(&connection, "trainer", TTL, &shutdown).await })
+        let (connection, health, shutdown) = (second.clone(), Health::new(), shutdown.clone());
+        tokio::spawn(async move { Seat::take(&connection, "trainer", TTL, &health, &shutdown).await })
     };
     // Alive, it keeps its seat for as long as it likes.
     tokio::time::sleep(TTL * 3).await;
@@ -166,7 +166,7 @@ async fn one_instance_is_active_and_the_other_takes_over_when_it_leaves_or_falls
     let second_seat = waiting.await.unwrap().unwrap().unwrap();
     // Dropped, it gives no more signs.
     drop(second_seat);
-    let third = Seat::take(&first, "trainer", TTL, &shutdown).await.unwrap().unwrap();
+    let third = Seat::take(&first, "trainer", TTL, &health, &shutdown).await.unwrap().unwrap();
     assert_eq!(living(&first, "trainer").await.unwrap().len(), 1);
     third.leave().await;
     assert!(living(&first, "trainer").await.unwrap().is_empty());

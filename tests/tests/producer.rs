@@ -300,3 +300,32 @@ async fn it_is_ready_when_both_sides_have_answered() {
     eventually("readiness", || ask(&addr, "/readyz").starts_with("HTTP/1.1 200"));
     drop(producer);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_several_live_producers_one_asks_and_another_goes_on_when_it_dies_or_freezes() {
+    let world = World::new().await;
+    // Each asks a source of its own, so that it is seen who asks.
+    let sources = [CoinGecko::start().await, CoinGecko::start().await, CoinGecko::start().await];
+    let observe = |price: f64, event_ms: i64| sources.iter().for_each(|source| source.set("bitcoin", price, event_ms));
+    let (before, after) = (now_ms() - 60_000, now_ms() - 50_000);
+    observe(1.0, before);
+    let mut first = Running::start(&mut polling(&world, &sources[0], "bitcoin"));
+    wait_for_polls(&sources[0], 1);
+    let (second, mut log) =
+        Running::start_followed(polling(&world, &sources[1], "bitcoin").env("CANDLEWIRE_LOG", "info"));
+    wait_for_polls(&sources[0], 5);
+    assert!(sources[1].seen().is_empty(), "two ask at once");
+    first.kill();
+    wait_for_polls(&sources[1], 5);
+    let _third = Running::start(&mut polling(&world, &sources[2], "bitcoin"));
+    second.signal("STOP");
+    wait_for_polls(&sources[2], 1);
+    observe(2.0, after);
+    wait_for_events(&world, "bitcoin", &[before, after]).await;
+    second.signal("CONT");
+    let _stands_by = log.find(|line| line.as_ref().is_ok_and(|line| line.contains("another producer has taken over")));
+    let asked = sources[1].seen().len();
+    wait_for_polls(&sources[2], 5);
+    assert_eq!(sources[1].seen().len(), asked, "two ask at once");
+    assert_eq!(events(&world, "bitcoin").await, [before, after], "nothing is in FEED twice");
+}

@@ -23,7 +23,7 @@ use crate::lease::keeper::{Command, Keeper};
 use crate::lease::process::Process;
 use crate::lease::table::Silences;
 use crate::topology::{LEASES_STREAM, stream_info};
-use service::Shutdown;
+use service::{Health, Shutdown};
 
 /// Shortest time to live: a few answers of a busy server must fit into it.
 const TTL_MIN: Duration = Duration::from_millis(300);
@@ -118,7 +118,7 @@ impl Leases {
 pub struct Seat(Leases);
 
 impl Seat {
-    /// Waits until this instance is the active one. `None` when shutdown came first.
+    /// Waits until this instance is the active one; standing by is being ready. `None` when shutdown came first.
     ///
     /// # Errors
     /// What waiting cannot mend, such as a missing permission.
@@ -126,6 +126,7 @@ impl Seat {
         connection: &Connection,
         group: &str,
         ttl: Duration,
+        health: &Health,
         shutdown: &Shutdown,
     ) -> Result<Option<Self>, Error> {
         if !wait_for_bucket(connection, shutdown).await? {
@@ -142,7 +143,10 @@ impl Seat {
             };
             match change {
                 Change::Taken(_) => return Ok(Some(Self(leases))),
-                Change::Settled => tracing::info!(group, "another instance is active, standing by"),
+                Change::Settled => {
+                    tracing::info!(group, "another instance is active, standing by");
+                    health.ready();
+                }
                 Change::Wanted(_) | Change::Lost(_) => {}
             }
         }

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
+use bus::lease::LeaseArgs;
 use market::{Instrument, Span};
 use service::{HealthArgs, TelemetryArgs};
 
@@ -86,6 +87,10 @@ pub struct RunArgs {
     /// How CoinGecko is asked.
     #[command(flatten)]
     pub api: ApiArgs,
+
+    /// How long this instance may be silent.
+    #[command(flatten)]
+    pub lease: LeaseArgs,
 
     /// Where health is served.
     #[command(flatten)]
@@ -278,7 +283,8 @@ impl RunArgs {
         let grain = i64::try_from(interval.as_millis()).map(Span).context("--interval is too long")?;
         ensure!(grain <= market::validate::GRAIN_MAX, "--interval is longer than a year");
         let source_delay = self.polling.source_delay;
-        Ok(coingecko::Config { instruments, interval, grain, source_delay, api: self.api.to_api()? })
+        let (api, lease_ttl) = (self.api.to_api()?, self.lease.lease_ttl);
+        Ok(coingecko::Config { instruments, interval, grain, source_delay, api, lease_ttl })
     }
 }
 

@@ -88,6 +88,10 @@ pub struct RunArgs {
     #[command(flatten)]
     pub archive: ArchiveArgs,
 
+    /// How long this instance may be silent.
+    #[command(flatten)]
+    pub lease: bus::lease::LeaseArgs,
+
     /// Where its health can be asked.
     #[command(flatten)]
     pub health: service::HealthArgs,

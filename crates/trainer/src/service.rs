@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bus::connect::Reminder;
 use bus::error::Disposition;
+use bus::lease::Seat;
 use bus::reader::{Delivery, Event, Reader};
 use bus::topology::{Stream, StreamInfo};
 use bus::{Connection, NatsArgs};
@@ -19,8 +20,8 @@ use service::{Code, Health, Shutdown, WithCode};
 use store::archive::{Archive, Holding};
 use store::layout;
 use store::model_card::ModelCard;
-use tokio::task::JoinHandle;
 use tokio::time::{Interval, MissedTickBehavior, interval_at};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::archive::{Archiver, Brought, FILE_ROWS_MAX};
 use crate::args::{LearnArgs, RunArgs};
@@ -28,6 +29,8 @@ use crate::artifacts::{Artifacts, prepare_folder};
 use crate::schedule::{Due, Schedule};
 use crate::train::learn_from;
 
+/// Trainers take turns: one archives, trains and publishes models.
+const GROUP: &str = "trainer";
 /// How long to wait before a stream or the object store is asked again.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -42,14 +45,38 @@ pub async fn run(args: RunArgs, nats: &NatsArgs, shutdown: Shutdown) -> anyhow::
     let health = Health::new();
     health.serve(&args.health, shutdown.clone()).await?;
     let Some(connection) = Connection::wait(nats, Some("trainer"), &shutdown).await? else { return Ok(()) };
-    let Some(market) = wait_for_market(&connection, &health, &shutdown).await? else { return Ok(()) };
+    let ttl = args.lease.lease_ttl;
+    while let Some(mut seat) = Seat::take(&connection, GROUP, ttl, &health, &shutdown).await? {
+        tokio::select! {
+            served = serve(&args, only.as_ref(), &connection, &health, &shutdown) => {
+                seat.leave().await;
+                return served;
+            }
+            // What was read and not written yet is read again by whoever writes this archive next.
+            lost = seat.lost() => lost?,
+        }
+        tracing::warn!("another trainer has taken over, standing by");
+    }
+    Ok(())
+}
+
+/// Works as the active instance until shutdown.
+async fn serve(
+    args: &RunArgs,
+    only: Option<&Instrument>,
+    connection: &Connection,
+    health: &Health,
+    shutdown: &Shutdown,
+) -> anyhow::Result<()> {
+    let Some(market) = wait_for_market(connection, health, shutdown).await? else { return Ok(()) };
     let archiver = Archiver::open(&args.archive.archive, &market)?;
     let archive = Archive::new(&args.archive.archive);
+    let (connection, shutdown) = (connection.clone(), shutdown.clone());
     let training = Training { connection, archive, learn: args.learn.clone(), out: args.out.clone(), shutdown };
-    let schedule = recall(&training, &args, archiver.last_seq()).await?;
+    let schedule = recall(&training, args, archiver.last_seq()).await?;
     let service = Service {
-        only,
-        health,
+        only: only.cloned(),
+        health: health.clone(),
         looked_at: archiver.last_seq().unwrap_or_default(),
         archiver,
         schedule,
@@ -126,7 +153,7 @@ struct Service {
     archiver: Archiver,
     schedule: Schedule,
     training: Arc<Training>,
-    under_way: Option<(Due, JoinHandle<anyhow::Result<()>>)>,
+    under_way: Option<(Due, AbortOnDropHandle<anyhow::Result<()>>)>,
     /// All accepted ticks up to this MARKET sequence were taken.
     looked_at: u64,
     /// Messages are waiting.
@@ -199,7 +226,8 @@ impl Service {
         self.archiver.write(self.looked_at).await?;
         tracing::info!(instrument = %due.instrument, boundary = %due.boundary, through = due.through, "training");
         let (training, of) = (Arc::clone(&self.training), due.clone());
-        self.under_way = Some((due, tokio::spawn(async move { training.train(&of).await })));
+        let task = tokio::spawn(async move { training.train(&of).await });
+        self.under_way = Some((due, AbortOnDropHandle::new(task)));
         Ok(())
     }
 }
@@ -211,7 +239,7 @@ fn file_timer(every: Duration) -> Interval {
 }
 
 /// Waits for the training under way; for ever when there is none. Safe to cancel.
-async fn finished(under_way: &mut Option<(Due, JoinHandle<anyhow::Result<()>>)>) -> Due {
+async fn finished(under_way: &mut Option<(Due, AbortOnDropHandle<anyhow::Result<()>>)>) -> Due {
     let Some((due, task)) = under_way else { return std::future::pending().await };
     let result = task.await;
     let due = due.clone();

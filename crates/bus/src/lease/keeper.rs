@@ -222,19 +222,14 @@ impl Keeper {
                 continue;
             }
             *known = entry.revision;
-            match &entry.value {
-                Some(claim) if claim.owner == self.id => {
-                    // Ours by a request whose answer never came.
-                    if self.slots.insert(slot, Stage::Held).is_none() {
-                        self.tell(Change::Taken(slot));
-                    }
-                }
-                Some(_) => {
-                    if self.slots.remove(&slot).is_some_and(|stage| stage != Stage::Released) {
-                        self.tell(Change::Lost(slot));
-                    }
-                }
-                None => {}
+            let is_claimed = entry.value.is_some();
+            let is_ours = entry.value.as_ref().is_some_and(|claim| claim.owner == self.id);
+            if is_ours && !self.slots.contains_key(&slot) {
+                // By a request whose answer never came.
+                self.slots.insert(slot, Stage::Held);
+                self.tell(Change::Taken(slot));
+            } else if is_claimed && !is_ours && self.slots.remove(&slot).is_some_and(|stage| stage != Stage::Released) {
+                self.tell(Change::Lost(slot));
             }
         }
     }

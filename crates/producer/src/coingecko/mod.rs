@@ -58,4 +58,6 @@ pub struct Config {
     pub source_delay: Span,
     /// How CoinGecko is asked.
     pub api: Api,
+    /// After this long without a sign of life another producer takes over.
+    pub lease_ttl: Duration,
 }

@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use bus::lease::Seat;
 use bus::{Error, NatsArgs};
 use futures::{StreamExt, TryStreamExt};
 use market::Instrument;
@@ -19,7 +20,7 @@ use super::client::Client;
 use super::markets::quotes;
 use super::observer::{Observer, Poll, Trouble, observe_all};
 use super::outbox::{Outbox, TICKS_MAX};
-use super::{COINS_MAX, Config};
+use super::{COINS_MAX, Config, SOURCE};
 use crate::clock::now_ms;
 use crate::feed::{self, ASKED_MAX, Feed};
 use crate::lanes::Lanes;
@@ -27,7 +28,7 @@ use crate::lanes::Lanes;
 /// How long a stopping producer waits for NATS to take what it has.
 const DRAIN: Duration = Duration::from_secs(3);
 
-/// Polls CoinGecko into FEED until shutdown. Outages of either side are waited for.
+/// Polls CoinGecko into FEED until shutdown, while no other producer does. Outages of either side are waited for.
 ///
 /// # Errors
 /// Bad flags, FEED of another form, missing permission.
@@ -35,9 +36,25 @@ pub async fn run(config: Config, nats: &NatsArgs, health: &Health, shutdown: &Sh
     let client = Client::new(&config.api).exit_code(Code::BadConfig)?;
     health.not_ready("waiting for NATS");
     let Some(connection) = feed::connect(nats, shutdown).await? else { return Ok(()) };
-    health.not_ready("waiting for the first answer of CoinGecko");
-    poll_into(&connection, config, client, health, shutdown).await?;
+    let ttl = config.lease_ttl;
+    while let Some(mut seat) = Seat::take(&connection, &group(), ttl, health, shutdown).await? {
+        health.not_ready("waiting for the first answer of CoinGecko");
+        tokio::select! {
+            polled = poll_into(&connection, &config, &client, health, shutdown) => {
+                seat.leave().await;
+                return Ok(polled?);
+            }
+            // What was polled and not published yet, the other one has asked for itself.
+            lost = seat.lost() => lost?,
+        }
+        tracing::warn!("another producer has taken over, standing by");
+    }
     Ok(())
+}
+
+/// Producers of one source take turns: together they would ask twice as often as the source allows.
+fn group() -> String {
+    format!("producer.{SOURCE}")
 }
 
 /// What the two tasks share.
@@ -54,8 +71,8 @@ impl Waiting {
 
 async fn poll_into(
     feed: &impl Feed,
-    config: Config,
-    client: Client,
+    config: &Config,
+    client: &Client,
     health: &Health,
     shutdown: &Shutdown,
 ) -> Result<(), Error> {
@@ -112,8 +129,8 @@ async fn publish(feed: &impl Feed, coins: usize, waiting: &Waiting, finish: &Shu
 }
 
 struct Poller<'a> {
-    config: Config,
-    client: Client,
+    config: &'a Config,
+    client: &'a Client,
     observer: Observer,
     waiting: &'a Waiting,
     health: &'a Health,
