@@ -8,5 +8,6 @@ mod kills;
 mod producer;
 mod recovery;
 mod run;
+mod same_candles;
 mod setup;
 mod tables;
