@@ -1,6 +1,7 @@
 //! Integration tests: a real nats-server each, the programs as their users start them.
 #![allow(clippy::unwrap_used)]
 
+mod event_time;
 mod fence;
 mod inputs;
 mod kills;
@@ -8,5 +9,6 @@ mod leases;
 mod producer;
 mod recovery;
 mod run;
+mod same_candles;
 mod setup;
 mod tables;

@@ -51,23 +51,24 @@ impl Outputs {
         });
     }
 
-    /// Whose results come next.
-    pub(crate) fn select(&mut self, instrument: usize) {
+    /// Whose results come next, by any number that the caller gives instruments. The first one is 0.
+    pub fn select(&mut self, instrument: usize) {
         self.instrument = instrument;
     }
 
     /// Payload bytes so far.
-    pub(crate) fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         self.bytes
     }
 
     /// At most this many messages so far.
-    pub(crate) fn messages_max(&self) -> usize {
+    pub fn messages_max(&self) -> usize {
         self.messages_max
     }
 
-    /// The messages, in the order in which their subjects were first written.
-    pub(crate) fn into_messages<'a>(
+    /// The messages, in the order in which their subjects were first written; `name_of` gives an instrument's coin and
+    /// quote.
+    pub fn into_messages<'a>(
         self,
         stream: Stream,
         partition: u32,

@@ -29,6 +29,8 @@ use crate::outputs::Outputs;
 use crate::topology::{self, Step, Stream, StreamInfo};
 use crate::transaction::Outgoing;
 
+pub use worker::{INPUT_BYTES_MAX, INPUT_MESSAGES_MAX};
+
 /// A message of the input, of one instrument.
 #[derive(Debug, Clone, Copy)]
 pub struct Input<'a> {

@@ -1,5 +1,7 @@
 //! Which valid ticks count: not seen before, and not later than allowed.
 
+use std::collections::VecDeque;
+
 use serde::{Deserialize, Serialize};
 
 use crate::tick::{Identity, Tick};
@@ -18,8 +20,8 @@ pub struct Acceptance {
     watermark: Watermark,
     /// Ticks before this are late whatever their window says. Rises only when memory is full.
     horizon: Option<EventTime>,
-    /// Ascending. Of every tick whose 1-minute window can still be revised.
-    identities: Vec<Identity>,
+    /// Ascending. Of every tick whose 1-minute window can still be revised. The oldest go first.
+    identities: VecDeque<Identity>,
 }
 
 /// The judgement of a valid tick.
@@ -29,9 +31,10 @@ pub enum Verdict {
     Accepted,
     /// It was seen before; the first one counts.
     Duplicate,
-    /// It came after the allowed lateness of its 1-minute window, this far behind the watermark (milliseconds).
+    /// It came after the allowed lateness of its 1-minute window, or from before what is remembered.
     Late {
-        /// Watermark − event time.
+        /// How far its event time stands behind the watermark, or behind the horizon where that is further, in
+        /// milliseconds. Above zero.
         late_ms: i64,
     },
 }
@@ -45,9 +48,9 @@ impl Acceptance {
     /// Judges a tick by its 1-minute window and, when it is accepted, moves the watermark and remembers it.
     pub fn judge(&mut self, tick: &Tick, settings: Settings) -> Verdict {
         let watermark = self.watermark(settings);
-        let below_horizon = self.horizon.is_some_and(|horizon| tick.event < horizon);
-        if below_horizon || expired(tick.event, watermark, settings) {
-            return Verdict::Late { late_ms: watermark.ms().saturating_sub(tick.event.ms()) };
+        let horizon = self.horizon.unwrap_or(EventTime::MIN);
+        if tick.event < horizon || expired(tick.event, watermark, settings) {
+            return Verdict::Late { late_ms: watermark.max(horizon).ms().saturating_sub(tick.event.ms()) };
         }
         let identity = tick.identity();
         match self.identities.binary_search(&identity) {
@@ -134,9 +137,25 @@ mod tests {
             assert_eq!(acceptance.judge(&tick(1_000 + id as i64 / 2, id), settings), Verdict::Accepted);
         }
         assert!(acceptance.identities.len() <= IDENTITIES_MAX);
-        assert!(matches!(acceptance.judge(&tick(1_000, 0), settings), Verdict::Late { .. }));
-        assert!(matches!(acceptance.judge(&tick(1_000, 1), settings), Verdict::Late { .. }));
+        // The watermark stands far before these ticks: how late they are is measured from the horizon.
+        assert_eq!(acceptance.judge(&tick(1_000, 0), settings), Verdict::Late { late_ms: 1 });
+        assert_eq!(acceptance.judge(&tick(990, 1), settings), Verdict::Late { late_ms: 11 });
         assert_eq!(acceptance.judge(&tick(1_001, 2), settings), Verdict::Duplicate);
+        // Once the watermark has passed the horizon, it is what counts again.
+        acceptance.observe(EventTime(665_000), settings);
+        assert_eq!(acceptance.judge(&tick(1_000, 3), settings), Verdict::Late { late_ms: 659_000 });
+    }
+
+    #[test]
+    fn more_ticks_of_one_instant_than_can_be_remembered_end_that_instant() {
+        let mut acceptance = Acceptance::default();
+        let settings = Settings::default();
+        for id in 0..=IDENTITIES_MAX as u64 {
+            assert_eq!(acceptance.judge(&tick(1_000, id), settings), Verdict::Accepted);
+        }
+        assert_eq!(acceptance.judge(&tick(1_000, 0), settings), Verdict::Late { late_ms: 1 });
+        assert_eq!(acceptance.judge(&tick(1_000, u64::MAX), settings), Verdict::Late { late_ms: 1 });
+        assert_eq!(acceptance.judge(&tick(1_001, 0), settings), Verdict::Accepted);
     }
 
     #[test]

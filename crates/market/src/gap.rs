@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use crate::instrument::Instrument;
+use crate::time::EventTime;
 use crate::validate::Reason;
 
 /// A gap on FEED and MARKET: `{"coin":"bitcoin","quote":"usd","from_ms":1583313720000,"to_ms":1583321400000,
@@ -30,14 +31,36 @@ impl GapLine<'_> {
     /// Checks a gap of the instrument that its subject names.
     ///
     /// # Errors
-    /// The named reason: another instrument, or a span that does not go forward.
+    /// The named reason: another instrument, or a span that does not go forward within the calendar.
     pub fn validate(&self, instrument: &Instrument) -> Result<(), Reason> {
         if self.coin != instrument.coin() || self.quote != instrument.quote() {
             return Err(Reason::WrongInstrument);
         }
-        if self.from_ms < 0 || self.to_ms <= self.from_ms {
+        let is_in_calendar = self.from_ms >= EventTime::EARLIEST.ms() && self.to_ms <= EventTime::LATEST.ms();
+        if !is_in_calendar || self.to_ms <= self.from_ms {
             return Err(Reason::OutOfRange);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gap_goes_forward_within_the_calendar() {
+        let instrument = Instrument::new("bitcoin", "usd").expect("valid");
+        let check = |from_ms: i64, to_ms: i64, expected: Option<Reason>| {
+            let gap = GapLine { coin: "bitcoin".into(), quote: "usd".into(), from_ms, to_ms, cause: "test".into() };
+            assert_eq!(gap.validate(&instrument).err(), expected, "{gap:?}");
+        };
+        check(0, EventTime::LATEST.ms(), None);
+        check(-1, 5, Some(Reason::OutOfRange));
+        check(5, 5, Some(Reason::OutOfRange));
+        check(5, i64::MAX, Some(Reason::OutOfRange));
+        let other = Instrument::new("ethereum", "usd").expect("valid");
+        let gap = GapLine { coin: "bitcoin".into(), quote: "usd".into(), from_ms: 0, to_ms: 5, cause: "test".into() };
+        assert_eq!(gap.validate(&other), Err(Reason::WrongInstrument));
     }
 }

@@ -50,3 +50,24 @@ impl HeartbeatLine<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_flush_may_name_a_time_that_has_not_come() {
+        let instrument = Instrument::new("bitcoin", "usd").expect("valid");
+        let check = |event_ms: i64, flush: bool, expected: Option<Reason>| {
+            let (coin, quote) = ("bitcoin".into(), "usd".into());
+            let heartbeat = HeartbeatLine { coin, quote, event_ms, ingest_ms: 1_000, flush };
+            assert_eq!(heartbeat.validate(&instrument).err(), expected, "{heartbeat:?}");
+        };
+        check(121_000, false, None);
+        check(121_001, false, Some(Reason::Future));
+        check(121_001, true, None);
+        check(0, false, None);
+        check(-1, false, Some(Reason::OutOfRange));
+        check(EventTime::LATEST.ms() + 1, true, Some(Reason::OutOfRange));
+    }
+}

@@ -140,7 +140,8 @@ pub struct LateLine<'a> {
     pub price: PriceLine<'a>,
     /// Its line within the FEED message, counted from 0.
     pub line: u32,
-    /// How far its event time stood behind the watermark, in milliseconds.
+    /// How far its event time stood behind the watermark, or behind the horizon of what is remembered where that is
+    /// further, in milliseconds. Above zero.
     pub late_ms: i64,
 }
 

@@ -202,6 +202,18 @@ mod tests {
         check(|l| l.event_ms = -1, Some(Reason::OutOfRange));
         check(|l| l.event_ms = 1_120_001, Some(Reason::Future));
         check(|l| l.event_ms = 1_120_000, None);
+        check(|l| l.event_ms = 0, None);
+        check(|l| l.event_ms = i64::MIN, Some(Reason::OutOfRange));
+        check(|l| l.event_ms = i64::MAX, Some(Reason::OutOfRange));
+        check(|l| l.grain_ms = i64::MAX, Some(Reason::OutOfRange));
+    }
+
+    #[test]
+    fn an_ingest_clock_that_jumps_hurts_only_when_it_goes_back() {
+        check(|l| l.ingest_ms = i64::MAX, None);
+        check(|l| l.ingest_ms = 880_000, None);
+        check(|l| l.ingest_ms = 879_999, Some(Reason::Future));
+        check(|l| l.ingest_ms = i64::MIN, Some(Reason::Future));
     }
 
     #[test]

@@ -24,9 +24,9 @@ use crate::topology::{STEPS, Step, StreamInfo, stream_info};
 use crate::transaction::{BYTES_MAX, MESSAGES_MAX, Outgoing, Part, Role};
 
 /// Messages that one input can add to a draft, at most: its lines are bounded, and so are the windows that it closes.
-const INPUT_MESSAGES_MAX: usize = 64;
+pub const INPUT_MESSAGES_MAX: usize = 64;
 /// Bytes that one input can add to a draft, at most.
-const INPUT_BYTES_MAX: usize = 2 * 1024 * 1024;
+pub const INPUT_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// How often a partition that reads looks whether what it jumped over was deleted.
 const HOLE_CHECK: Duration = Duration::from_secs(5);
 /// How often an idle partition learns how far nothing is missing. Far less than any retention takes to turn over.

@@ -14,19 +14,18 @@ use super::markets::Quote;
 use super::outbox::Record;
 use crate::feed::LastTick;
 
-/// At most one heartbeat a minute, less what a timer may come early.
+/// At most one heartbeat a minute of the source's clock, less what a timer may come early. No clock of ours that is set
+/// back silences them.
 const HEARTBEAT_EVERY: Span = Span::seconds(59);
 /// Ticks closer than this never have a gap between them, however short the interval.
 const GAP_MIN: Span = Span::MINUTE;
 /// The cause of a gap that began before this process.
 const STOPPED: &str = "producer-stopped";
 
-/// Times of one poll, by our clock unless said otherwise.
+/// Times of one poll.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Poll {
-    /// When it began.
-    pub(crate) started_ms: i64,
-    /// When its answer was there: the ingest time of what it brings.
+    /// When its answer was there, by our clock: the ingest time of what it brings.
     pub(crate) answered_ms: i64,
     /// When the source sent the answer, by the source's clock.
     pub(crate) date: Option<EventTime>,
@@ -73,8 +72,8 @@ struct Coin {
     instrument: Instrument,
     /// The newest tick: its time and the span that it stands for.
     last: Option<(EventTime, Span)>,
-    /// The newest heartbeat, and when it was sent.
-    promised: Option<(EventTime, i64)>,
+    /// The newest heartbeat.
+    promised: Option<EventTime>,
     /// Why nothing was seen since the last tick, if polls failed.
     outage: Option<&'static str>,
     trouble: Option<Trouble>,
@@ -196,13 +195,11 @@ impl Coin {
     fn heartbeat(&mut self, source_delay: Span, poll: Poll) -> Option<Record> {
         let event = poll.date?.saturating_sub(source_delay);
         let (last, _) = self.last?;
-        let is_due = self
-            .promised
-            .is_none_or(|(promised, sent_ms)| event > promised && poll.started_ms - sent_ms >= HEARTBEAT_EVERY.ms());
+        let is_due = self.promised.is_none_or(|promised| event - promised >= HEARTBEAT_EVERY);
         if event <= last || !is_due {
             return None;
         }
-        self.promised = Some((event, poll.started_ms));
+        self.promised = Some(event);
         Some(Record::Heartbeat(HeartbeatLine {
             coin: Cow::Owned(self.instrument.coin().to_owned()),
             quote: Cow::Owned(self.instrument.quote().to_owned()),
@@ -235,10 +232,10 @@ mod tests {
 
     const START: i64 = 1_747_517_880_000;
 
-    /// A poll so many seconds after the start, answered half a second later.
+    /// A poll that the source answered so many seconds after the start; the answer took half a second.
     fn poll(second: i64) -> Poll {
-        let started_ms = START + second * 1_000;
-        Poll { started_ms, answered_ms: started_ms + 500, date: Some(EventTime(started_ms)) }
+        let date_ms = START + second * 1_000;
+        Poll { answered_ms: date_ms + 500, date: Some(EventTime(date_ms)) }
     }
 
     fn observer(last_second: Option<i64>) -> Observer {
@@ -312,6 +309,14 @@ mod tests {
         check(&mut observer, 428, 400, &["tick 400"]);
         check(&mut observer, 700, 400, &[]);
         check(&mut observer, 760, 400, &["heartbeat 460"]);
+    }
+
+    #[test]
+    fn a_clock_of_ours_that_is_set_back_silences_no_heartbeat() {
+        let mut observer = observer(Some(0));
+        check(&mut observer, 400, 0, &["heartbeat 100"]);
+        let (records, _) = observer.answered(0, Some(&quote(0)), Poll { answered_ms: START, ..poll(460) });
+        assert_eq!(words(&records), ["heartbeat 160"]);
     }
 
     #[test]

@@ -180,12 +180,11 @@ impl Poller<'_> {
         let count = self.config.instruments.len();
         for first in (0..count).step_by(COINS_MAX) {
             let lanes = first..count.min(first + COINS_MAX);
-            let started_ms = now_ms(SystemTime::now());
             let instruments = &self.config.instruments[lanes.clone()];
             let coins: Vec<&str> = instruments.iter().map(|instrument| instrument.coin()).collect();
             match self.client.markets(instruments[0].quote(), &coins).await {
                 Ok(list) => {
-                    let poll = Poll { started_ms, answered_ms: now_ms(SystemTime::now()), date: list.date };
+                    let poll = Poll { answered_ms: now_ms(SystemTime::now()), date: list.date };
                     self.take(lanes, &list.coins, poll);
                 }
                 Err(refusal) => {

@@ -1,0 +1,426 @@
+//! What becomes of a record by its event time, through both steps: which windows it touches, what it moves, where it is
+//! kept.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bus::Kind;
+use market::acceptance::IDENTITIES_MAX;
+use market::tick::TickLine;
+use market::windowing::Settings;
+use market::{EventTime, Instrument, Span};
+use pipeline_tests::harness::{KINDS, Message, Record, Store, feed, gap, heartbeat, lines, newest, run_both, tick};
+use serde_json::{Value, json};
+
+const SECOND: i64 = 1_000;
+const MINUTE: i64 = 60 * SECOND;
+const HOUR: i64 = 60 * MINUTE;
+/// 2020-03-01T00:00:00Z.
+const DAY_1: i64 = 1_583_020_800_000;
+const DAY_2: i64 = DAY_1 + 24 * HOUR;
+
+fn bitcoin() -> Instrument {
+    Instrument::new("bitcoin", "usd").unwrap()
+}
+
+fn price(event_ms: i64) -> Record {
+    Record::Tick(tick(&bitcoin(), event_ms, 100.0 + (event_ms / SECOND % 97) as f64))
+}
+
+fn promise(event_ms: i64) -> Record {
+    Record::Heartbeat(heartbeat(&bitcoin(), event_ms, false))
+}
+
+fn flush() -> Record {
+    Record::Heartbeat(heartbeat(&bitcoin(), DAY_2, true))
+}
+
+/// A tick every minute, from and up to.
+fn every_minute(from_ms: i64, to_ms: i64) -> Vec<Record> {
+    (from_ms..to_ms).step_by(MINUTE as usize).map(price).collect()
+}
+
+/// What a user finds after these records came, each in a message of its own.
+struct Found {
+    market: Store,
+    stats: Store,
+}
+
+/// A window, by its kind and start; an hour of the day by its number.
+type Key = (&'static str, i64);
+
+impl Found {
+    fn of(settings: Settings, records: &[Record]) -> Self {
+        Self::of_feed(settings, &feed(records, |_| true))
+    }
+
+    fn of_feed(settings: Settings, feed: &[Message]) -> Self {
+        let [market, stats] = run_both(settings, feed, [&[], &[]]);
+        Self { market, stats }
+    }
+
+    fn lines(&self, kind: Kind) -> Vec<Value> {
+        lines(&self.market.output, kind, &bitcoin())
+    }
+
+    /// The newest row of every window and every hour of the day.
+    fn rows(&self) -> BTreeMap<Key, Value> {
+        let windows = KINDS.into_iter().filter(|kind| matches!(kind, Kind::Candle | Kind::Stats(_)));
+        let rows = windows.chain([Kind::HourOfDay]).flat_map(|kind| {
+            let log = if kind == Kind::Candle { &self.market.output } else { &self.stats.output };
+            newest(log, kind, &bitcoin()).into_iter().map(move |(key, row)| ((kind.token(), key), row))
+        });
+        rows.collect()
+    }
+
+    fn count(&self, name: &str) -> u64 {
+        self.market.counts[name].as_u64().unwrap()
+    }
+}
+
+/// The rows that one more record changes or adds, with their revisions.
+fn changes(settings: Settings, before: &[Record], more: Record) -> BTreeMap<Key, Option<u64>> {
+    let after: Vec<Record> = before.iter().cloned().chain([more]).collect();
+    let (before, after) = (Found::of(settings, before).rows(), Found::of(settings, &after).rows());
+    let missing: Vec<_> = before.keys().filter(|key| !after.contains_key(*key)).collect();
+    assert_eq!(missing, [] as [&Key; 0]);
+    let changed = after.into_iter().filter(|(key, row)| before.get(key) != Some(row));
+    changed.map(|(key, row)| (key, row["revision"].as_u64())).collect()
+}
+
+fn check_changes(settings: Settings, before: &[Record], more: Record, expected: &[(Key, Option<u64>)]) {
+    let expected: BTreeMap<Key, Option<u64>> = expected.iter().copied().collect();
+    assert_eq!(changes(settings, before, more), expected);
+}
+
+/// The evening of a day and the beginning of the next, the watermark at 00:05.
+fn past_midnight() -> Vec<Record> {
+    let mut records = every_minute(DAY_2 - 3 * HOUR, DAY_2 + 5 * MINUTE);
+    records.push(promise(DAY_2 + 5 * MINUTE + 5 * SECOND));
+    records
+}
+
+/// A tick between two of [`past_midnight`], late for all that ended at midnight.
+const LATE: i64 = DAY_2 - 30 * SECOND;
+
+#[test]
+fn a_late_tick_revises_exactly_the_closed_windows_that_it_touches() {
+    let expected = [
+        (("candle-1m", DAY_2 - MINUTE), Some(2)),
+        (("5m", DAY_2 - 5 * MINUTE), Some(2)),
+        (("15m", DAY_2 - 15 * MINUTE), Some(2)),
+        (("1h", DAY_2 - HOUR), Some(2)),
+        (("1d", DAY_1), Some(2)),
+        (("1h-30m", DAY_2 - HOUR), Some(2)),
+        (("hour-of-day", 23), None),
+    ];
+    check_changes(Settings::default(), &past_midnight(), price(LATE), &expected);
+}
+
+#[test]
+fn when_all_windows_of_a_late_tick_have_closed_all_are_revised() {
+    let settings = Settings { lateness: Span(2 * HOUR), ..Settings::default() };
+    let mut records = past_midnight();
+    records.push(promise(DAY_2 + HOUR));
+    let expected = [
+        (("candle-1m", DAY_2 - MINUTE), Some(2)),
+        (("5m", DAY_2 - 5 * MINUTE), Some(2)),
+        (("15m", DAY_2 - 15 * MINUTE), Some(2)),
+        (("1h", DAY_2 - HOUR), Some(2)),
+        (("1d", DAY_1), Some(2)),
+        (("1h-30m", DAY_2 - HOUR), Some(2)),
+        (("1h-30m", DAY_2 - HOUR / 2), Some(2)),
+        (("hour-of-day", 23), None),
+    ];
+    check_changes(settings, &records, price(LATE), &expected);
+}
+
+#[test]
+fn a_late_tick_is_counted_in_the_windows_that_are_still_open_without_a_revision() {
+    let mut records = every_minute(DAY_1 + 10 * HOUR, DAY_1 + 10 * HOUR + 9 * MINUTE);
+    records.push(promise(DAY_1 + 10 * HOUR + 9 * MINUTE));
+    let late = DAY_1 + 10 * HOUR + 7 * MINUTE + 30 * SECOND;
+    let minute = DAY_1 + 10 * HOUR + 7 * MINUTE;
+    check_changes(Settings::default(), &records, price(late), &[(("candle-1m", minute), Some(2))]);
+    records.extend([price(late), promise(DAY_2 + HOUR)]);
+    let rows = Found::of(Settings::default(), &records).rows();
+    let row = |key: Key| (rows[&key]["revision"].as_u64().unwrap(), rows[&key]["count"].as_u64().unwrap());
+    let hour = DAY_1 + 10 * HOUR;
+    assert_eq!(row(("candle-1m", minute)), (2, 2));
+    assert_eq!([row(("5m", hour)), row(("5m", hour + 5 * MINUTE))], [(1, 5), (1, 5)]);
+    let longer = [("15m", hour), ("1h", hour), ("1d", DAY_1), ("1h-30m", hour), ("1h-30m", hour - HOUR / 2)];
+    assert_eq!(longer.map(row), [(1, 10); 5]);
+    assert_eq!(rows[&("hour-of-day", 10)]["count"], 10);
+}
+
+#[test]
+fn the_allowed_lateness_ends_with_the_millisecond() {
+    let settings = Settings::default();
+    let mut records = past_midnight();
+    // The minute before midnight can be revised until the watermark stands at 00:10:00.000.
+    let end = DAY_2 + 10 * MINUTE + 5 * SECOND;
+    records.push(promise(end - 1));
+    let changed = changes(settings, &records, price(LATE));
+    assert!(changed.len() == 7 && changed.contains_key(&("candle-1m", DAY_2 - MINUTE)), "{changed:?}");
+
+    records.push(promise(end));
+    check_changes(settings, &records, price(LATE), &[]);
+    records.push(price(LATE));
+    let found = Found::of(settings, &records);
+    assert_eq!(found.count("late"), 1);
+    let [late] = found.lines(Kind::Late).try_into().unwrap();
+    let seq = records.len();
+    let expected = json!({"coin": "bitcoin", "quote": "usd", "event_ms": LATE, "grain_ms": MINUTE,
+        "close": late["close"], "feed_seq": seq, "line": 0, "late_ms": 10 * MINUTE + 30 * SECOND});
+    assert_eq!(late, expected);
+    assert!(found.lines(Kind::Price).iter().all(|price| price["feed_seq"] != seq));
+    // The next minute can still be revised.
+    assert!(!changes(settings, &records, price(DAY_2 + 30 * SECOND)).is_empty());
+}
+
+#[test]
+fn a_window_that_closed_empty_gets_revision_2_from_its_first_tick() {
+    let records = [price(DAY_1), price(DAY_1 + 6 * MINUTE)];
+    let late = price(DAY_1 + 5 * MINUTE - 1);
+    let expected = [(("candle-1m", DAY_1 + 4 * MINUTE), Some(2)), (("5m", DAY_1), Some(2))];
+    check_changes(Settings::default(), &records, late, &expected);
+}
+
+#[test]
+fn of_two_revisions_in_one_commit_only_the_newer_is_stored() {
+    let mut records = past_midnight();
+    records.extend([price(LATE), price(LATE + 1)]);
+    let found = Found::of(Settings::default(), &records);
+    for kind in KINDS.into_iter().filter(|kind| matches!(kind, Kind::Candle | Kind::Stats(_))) {
+        let log = if kind == Kind::Candle { &found.market.output } else { &found.stats.output };
+        let starts: Vec<i64> =
+            lines(log, kind, &bitcoin()).iter().map(|row| row["start_ms"].as_i64().unwrap()).collect();
+        assert_eq!(starts.len(), starts.iter().collect::<BTreeSet<_>>().len(), "{kind}");
+    }
+    let rows = found.rows();
+    assert_eq!((&rows[&("1d", DAY_1)]["revision"], &rows[&("1d", DAY_1)]["count"]), (&json!(3), &json!(182)));
+}
+
+#[test]
+fn windows_of_every_length_close_with_the_millisecond() {
+    let records = every_minute(DAY_2 - HOUR, DAY_2);
+    let settings = Settings::default();
+    let early: Vec<Record> = records.iter().cloned().chain([promise(DAY_2 + 5 * SECOND - 1)]).collect();
+    let ends_at_midnight = [
+        (("candle-1m", DAY_2 - MINUTE), Some(1)),
+        (("5m", DAY_2 - 5 * MINUTE), Some(1)),
+        (("15m", DAY_2 - 15 * MINUTE), Some(1)),
+        (("1h", DAY_2 - HOUR), Some(1)),
+        (("1d", DAY_1), Some(1)),
+        (("1h-30m", DAY_2 - HOUR), Some(1)),
+        (("hour-of-day", 23), None),
+    ];
+    check_changes(settings, &early, promise(DAY_2 + 5 * SECOND), &ends_at_midnight);
+    // A tick at midnight belongs to the new day alone.
+    check_changes(settings, &early, price(DAY_2 + 5 * SECOND), &ends_at_midnight);
+    let found = Found::of(settings, &[price(DAY_2 - 1), price(DAY_2), flush()]).rows();
+    let days = [&found[&("1d", DAY_1)]["count"], &found[&("1d", DAY_2)]["count"]];
+    assert_eq!(days, [&json!(1), &json!(1)]);
+}
+
+#[test]
+fn a_flush_closes_what_holds_a_tick_once_and_moves_no_watermark() {
+    let settings = Settings::default();
+    let hour = DAY_1 + HOUR;
+    let records = [price(DAY_1), price(hour + 10 * SECOND)];
+    let open = [
+        ("candle-1m", hour),
+        ("5m", hour),
+        ("15m", hour),
+        ("1h", hour),
+        ("1d", DAY_1),
+        ("1h-30m", hour),
+        ("1h-30m", hour - HOUR / 2),
+    ];
+    let mut expected = open.map(|key| (key, Some(1))).to_vec();
+    expected.push((("hour-of-day", 1), None));
+    check_changes(settings, &records, flush(), &expected);
+    let mut records = records.to_vec();
+    records.push(flush());
+    check_changes(settings, &records, flush(), &[]);
+    // A watermark that had moved would make this tick late: no row changes before the next close.
+    check_changes(settings, &records, price(hour + 1), &[]);
+    records.push(price(hour + 1));
+    let mut expected = open.map(|key| (key, Some(2))).to_vec();
+    expected.push((("hour-of-day", 1), None));
+    check_changes(settings, &records, flush(), &expected);
+}
+
+#[test]
+fn a_day_in_two_flushed_parts_is_the_day() {
+    let settings = Settings::default();
+    let (morning, evening) = (every_minute(DAY_1, DAY_1 + 725 * MINUTE), every_minute(DAY_1 + 725 * MINUTE, DAY_2));
+    let whole: Vec<Record> = morning.iter().chain(&evening).cloned().chain([flush()]).collect();
+    let parts: Vec<Record> = [morning, vec![flush()], evening, vec![flush()]].concat();
+    let [whole, parts] = [whole, parts].map(|records| Found::of(settings, &records));
+    assert_eq!((parts.count("late"), parts.count("duplicate")), (0, 0));
+    let plain = |found: &Found| -> BTreeMap<Key, Value> {
+        let strip = |(key, mut row): (Key, Value)| {
+            row.as_object_mut()
+                .unwrap()
+                .retain(|field, _| !["revision", "first_seq", "last_seq"].contains(&field.as_str()));
+            (key, row)
+        };
+        found.rows().into_iter().map(strip).collect()
+    };
+    assert_eq!(plain(&parts), plain(&whole));
+}
+
+#[test]
+fn gaps_pass_through_and_move_nothing() {
+    let records = past_midnight();
+    for (from, to) in [(0, 1), (DAY_1, DAY_2), (DAY_2 + 100 * HOUR, DAY_2 + 200 * HOUR)] {
+        let gap = gap(&bitcoin(), from, to);
+        check_changes(Settings::default(), &records, Record::Gap(gap.clone()), &[]);
+        let with_gap: Vec<Record> = records.iter().cloned().chain([Record::Gap(gap.clone()), price(LATE)]).collect();
+        let found = Found::of(Settings::default(), &with_gap);
+        assert_eq!(found.lines(Kind::Gap), [serde_json::to_value(&gap).unwrap()]);
+        assert_eq!((found.count("late"), found.count("accepted")), (0, 186), "the watermark stands where it stood");
+    }
+}
+
+/// Where a record ends up, and what it moves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// On `price`, and time goes on.
+    Counts,
+    /// On `price`, out of order or late: time stands where it stood.
+    CountsBehind,
+    /// Nowhere but in a count.
+    Duplicate,
+    /// On `late`.
+    Late,
+    /// On `rejected`, with a reason.
+    Rejected(&'static str),
+}
+
+/// Adds a message to the ticks around midnight and one in the open minute 00:05; that minute closes when time moves on.
+fn check_fate(line: &str, is_known_schema: bool, expected: Fate) {
+    let mut records = past_midnight();
+    records.push(price(DAY_2 + 5 * MINUTE));
+    let mut messages = feed(&records, |_| true);
+    let subject = messages[0].subject.clone();
+    let before = Found::of_feed(Settings::default(), &messages);
+    messages.push(Message { subject, payload: line.to_owned().into(), is_known_schema });
+    let after = Found::of_feed(Settings::default(), &messages);
+    let more = |kind: Kind| after.lines(kind).len() - before.lines(kind).len();
+    let counted = |name: &str| after.count(name) - before.count(name);
+    let found = match (more(Kind::Price), more(Kind::Late), more(Kind::Rejected)) {
+        (1, 0, 0) if after.rows().contains_key(&("candle-1m", DAY_2 + 5 * MINUTE)) => Fate::Counts,
+        (1, 0, 0) => Fate::CountsBehind,
+        (0, 1, 0) => Fate::Late,
+        (0, 0, 1) => {
+            let reason = after.lines(Kind::Rejected)[0]["reason"].as_str().unwrap().to_owned();
+            assert_eq!(after.market.counts["rejected"], json!({ reason.as_str(): 1 }));
+            match expected {
+                Fate::Rejected(word) if word == reason => expected,
+                _ => panic!("rejected as {reason}: {line}"),
+            }
+        }
+        _ => Fate::Duplicate,
+    };
+    assert_eq!(found, expected, "{line}");
+    let counts = [counted("accepted"), counted("late"), counted("duplicate")];
+    let expected_counts = match found {
+        Fate::Counts | Fate::CountsBehind => [1, 0, 0],
+        Fate::Late => [0, 1, 0],
+        Fate::Duplicate => [0, 0, 1],
+        Fate::Rejected(_) => [0, 0, 0],
+    };
+    assert_eq!(counts, expected_counts, "{line}");
+    if matches!(found, Fate::Late | Fate::Duplicate | Fate::Rejected(_)) {
+        assert_eq!(after.rows(), before.rows(), "{line}");
+    }
+}
+
+#[test]
+fn every_kind_of_tick_ends_where_the_table_says() {
+    let open = DAY_2 + 5 * MINUTE;
+    // The watermark of this tick closes the minute 00:05.
+    let now = open + MINUTE + 5 * SECOND;
+    let base = tick(&bitcoin(), now, 100.0);
+    let check = |change: &dyn Fn(&mut TickLine<'static>), expected: Fate| {
+        let mut line = base.clone();
+        change(&mut line);
+        check_fate(&serde_json::to_string(&line).unwrap(), true, expected);
+    };
+    check(&|_| (), Fate::Counts);
+    check(&|tick| tick.ingest_ms = now - 2 * MINUTE, Fate::Counts);
+    check(&|tick| tick.ingest_ms = i64::MAX, Fate::Counts);
+    check(&|tick| tick.event_ms = LATE, Fate::CountsBehind);
+    check(&|tick| tick.event_ms = open + 1, Fate::CountsBehind);
+    check(&|tick| tick.event_ms = DAY_2 - 10 * MINUTE, Fate::Late);
+    check(&|tick| tick.event_ms = 0, Fate::Late);
+    check(&|tick| tick.event_ms = DAY_2, Fate::Duplicate);
+    check(&|tick| (tick.event_ms, tick.close) = (DAY_2, 77.0), Fate::Duplicate);
+    check(&|tick| (tick.event_ms, tick.id) = (DAY_2, Some(1)), Fate::CountsBehind);
+    check(&|tick| (tick.event_ms, tick.grain_ms) = (DAY_2, 1), Fate::CountsBehind);
+    check(&|tick| tick.event_ms = -1, Fate::Rejected("out-of-range"));
+    check(&|tick| tick.event_ms = i64::MIN, Fate::Rejected("out-of-range"));
+    check(&|tick| (tick.event_ms, tick.ingest_ms) = (i64::MAX, i64::MAX), Fate::Rejected("out-of-range"));
+    check(&|tick| tick.ingest_ms = now - 2 * MINUTE - 1, Fate::Rejected("future"));
+    check(&|tick| tick.ingest_ms = i64::MIN, Fate::Rejected("future"));
+    check(&|tick| tick.coin = "ethereum".into(), Fate::Rejected("wrong-instrument"));
+    check(&|tick| tick.close = 0.0, Fate::Rejected("zero-price"));
+    check(&|tick| tick.close = -1.0, Fate::Rejected("negative-price"));
+    check(&|tick| tick.high = Some(99.0), Fate::Rejected("high-low-order"));
+    check(&|tick| tick.close = 1e16, Fate::Rejected("out-of-range"));
+    check(&|tick| tick.grain_ms = 0, Fate::Rejected("out-of-range"));
+    let line = serde_json::to_string(&base).unwrap();
+    check_fate(&line.replace("100.0", "1e999"), true, Fate::Rejected("non-finite"));
+    check_fate(&line.replace("100.0", "NaN"), true, Fate::Rejected("unparsable"));
+    check_fate(&line.replace("event_ms", "event"), true, Fate::Rejected("unparsable"));
+    check_fate("garbage", true, Fate::Rejected("unparsable"));
+    check_fate(&line, false, Fate::Rejected("unknown-version"));
+    check_fate(&vec![line.as_str(); 501].join("\n"), true, Fate::Rejected("too-long"));
+    check_fate(&format!("{line}{}", " ".repeat(1 << 20)), true, Fate::Rejected("too-long"));
+    check_fate(&line.replace("\"grain_ms\"", "\"unknown_field\":[1,2],\"grain_ms\""), true, Fate::Counts);
+}
+
+#[test]
+fn a_heartbeat_or_a_tick_from_the_future_moves_nothing() {
+    let records = past_midnight();
+    let mut ahead = heartbeat(&bitcoin(), DAY_2 + HOUR, false);
+    ahead.ingest_ms = DAY_2 + HOUR - 2 * MINUTE - 1;
+    check_changes(Settings::default(), &records, Record::Heartbeat(ahead.clone()), &[]);
+    ahead.ingest_ms += 1;
+    assert!(!changes(Settings::default(), &records, Record::Heartbeat(ahead)).is_empty());
+    let mut early = tick(&bitcoin(), DAY_2 + HOUR, 5.0);
+    early.ingest_ms = DAY_2 + HOUR - 2 * MINUTE - 1;
+    check_changes(Settings::default(), &records, Record::Tick(early), &[]);
+}
+
+#[test]
+fn the_ends_of_the_calendar_have_windows_too() {
+    let (first, last) = (EventTime::EARLIEST.ms(), EventTime::LATEST.ms());
+    let records = [price(first), price(MINUTE), price(last), promise(last), flush(), price(last - MINUTE)];
+    let found = Found::of(Settings::default(), &records);
+    assert_eq!(found.count("accepted"), 4);
+    let rows = found.rows();
+    assert_eq!(rows[&("1h-30m", -HOUR / 2)]["count"], 2);
+    assert_eq!(rows[&("1d", last + 1 - 24 * HOUR)]["end_ms"], last + 1);
+    assert_eq!(rows[&("candle-1m", last + 1 - 2 * MINUTE)]["revision"], 2);
+}
+
+#[test]
+fn more_ticks_than_can_be_remembered_are_late_when_they_come_again_and_never_counted_twice() {
+    let many = 2 * IDENTITIES_MAX as i64;
+    let numbered = |id: i64| {
+        let mut tick = tick(&bitcoin(), DAY_1 + id / 100, 100.0);
+        tick.id = Some(id as u64);
+        Record::Tick(tick)
+    };
+    let twice: Vec<Record> = (0..many).chain(0..many).map(numbered).chain([flush()]).collect();
+    let messages = feed(&twice, |idx| idx % 500 == 0);
+    let found = Found::of_feed(Settings::default(), &messages);
+    assert_eq!(found.count("accepted") as i64, many);
+    assert_eq!((found.count("late") + found.count("duplicate")) as i64, many);
+    let late = found.lines(Kind::Late);
+    assert!(late.len() >= IDENTITIES_MAX && late.iter().all(|late| late["late_ms"].as_i64() > Some(0)));
+    let day = &found.rows()[&("1d", DAY_1)];
+    assert_eq!(day["count"], many);
+}

@@ -1,0 +1,452 @@
+//! The same records give the same candles: in any order within the disorder bound, packed in any way, committed, crashed
+//! and handed over at any point, by any number of instances; and they are the candles that a plain computation gives.
+
+use std::collections::{BTreeMap, HashSet};
+
+use bus::Kind;
+use market::windowing::Settings;
+use market::{Instrument, Window};
+use pipeline_tests::harness::{
+    End, KINDS, Message, Record, Store, Turn, feed, gap, heartbeat, lines, newest, run_both, tick,
+};
+use pipeline_tests::oracle::close_enough;
+use proptest::prelude::*;
+use serde_json::Value;
+
+const SECOND: i64 = 1_000;
+const MINUTE: i64 = 60 * SECOND;
+/// Twenty minutes before the end of a day: windows of every length close.
+const START: i64 = 1_583_020_800_000 + 1_420 * MINUTE;
+/// The shipped settings.
+const DISORDER: i64 = 5 * SECOND;
+const LATENESS: i64 = 10 * MINUTE;
+
+fn instruments() -> [Instrument; 2] {
+    [Instrument::new("bitcoin", "usd").unwrap(), Instrument::new("ethereum", "eur").unwrap()]
+}
+
+/// What comes next in the life of a source.
+#[derive(Debug, Clone)]
+enum Step {
+    /// An observation so far behind the newest one.
+    Tick {
+        behind_ms: i64,
+        close: f64,
+        volume: Option<f64>,
+        grain_ms: i64,
+    },
+    /// A tick that was sent before, by its place, with what it says now.
+    Again {
+        which: prop::sample::Index,
+        close: Option<f64>,
+    },
+    Heartbeat {
+        behind_ms: i64,
+    },
+    Flush,
+    Gap {
+        length_ms: i64,
+    },
+    /// Stamped ahead of its ingest time.
+    Future {
+        heartbeat: bool,
+    },
+    Garbage,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let close = || (-3.0..6.0_f64).prop_map(|exponent| 10_f64.powf(exponent));
+    let grain = prop_oneof![Just(1_000_i64), Just(60_000), Just(3_600_000)];
+    let tick = |behind: std::ops::RangeInclusive<i64>| {
+        (behind, close(), prop::option::of(0.0..1e3_f64), grain.clone())
+            .prop_map(|(behind_ms, close, volume, grain_ms)| Step::Tick { behind_ms, close, volume, grain_ms })
+    };
+    prop_oneof![
+        12 => tick(0..=0),
+        4 => tick(0..=DISORDER),
+        4 => tick(DISORDER..=LATENESS + 2 * MINUTE),
+        1 => tick(LATENESS..=30 * LATENESS),
+        2 => (any::<prop::sample::Index>(), prop::option::of(close())).prop_map(|(which, close)| Step::Again { which, close }),
+        2 => (-MINUTE..=DISORDER).prop_map(|behind_ms| Step::Heartbeat { behind_ms }),
+        1 => Just(Step::Flush),
+        1 => (1..100 * MINUTE).prop_map(|length_ms| Step::Gap { length_ms }),
+        1 => any::<bool>().prop_map(|heartbeat| Step::Future { heartbeat }),
+        1 => Just(Step::Garbage),
+    ]
+}
+
+/// How far time goes on before a step: mostly seconds, now and then not at all, or hours. Often in whole seconds, so that
+/// ticks stand on boundaries.
+fn pace() -> impl Strategy<Value = i64> {
+    prop_oneof![
+        2 => Just(0),
+        6 => 0..90 * SECOND,
+        3 => (0_i64..90).prop_map(|seconds| seconds * SECOND),
+        1 => 0..20 * MINUTE,
+        1 => (0_i64..120).prop_map(|minutes| minutes * MINUTE),
+    ]
+}
+
+/// The records of two instruments, in the order in which they enter.
+fn records() -> impl Strategy<Value = Vec<Record>> {
+    let steps = prop::collection::vec((0_usize..2, pace(), step()), 1..100);
+    steps.prop_map(|steps| {
+        let mut sources = instruments().map(|instrument| Source { instrument, now_ms: START, ticks: Vec::new() });
+        steps.into_iter().map(|(idx, pace_ms, step)| sources[idx].record(pace_ms, step)).collect()
+    })
+}
+
+struct Source {
+    instrument: Instrument,
+    now_ms: i64,
+    ticks: Vec<Record>,
+}
+
+impl Source {
+    fn record(&mut self, pace_ms: i64, step: Step) -> Record {
+        self.now_ms += pace_ms;
+        let Self { instrument, now_ms, ticks } = self;
+        match step {
+            Step::Tick { behind_ms, close, volume, grain_ms } => {
+                let mut tick = tick(instrument, *now_ms - behind_ms, close);
+                // Of one instant the tick that comes last is the first by its number.
+                (tick.volume, tick.grain_ms, tick.id) = (volume, grain_ms, Some(u64::MAX - ticks.len() as u64));
+                (tick.high, tick.low) = (Some(close * 1.5), Some(close / 1.5));
+                ticks.push(Record::Tick(tick));
+                ticks[ticks.len() - 1].clone()
+            }
+            Step::Again { which, close } if !ticks.is_empty() => {
+                let mut again = ticks[which.index(ticks.len())].clone();
+                if let (Record::Tick(tick), Some(close)) = (&mut again, close) {
+                    (tick.close, tick.high, tick.low) = (close, None, None);
+                }
+                again
+            }
+            Step::Heartbeat { behind_ms } => Record::Heartbeat(heartbeat(instrument, *now_ms - behind_ms, false)),
+            Step::Flush => Record::Heartbeat(heartbeat(instrument, *now_ms, true)),
+            Step::Gap { length_ms } => Record::Gap(gap(instrument, *now_ms, *now_ms + length_ms)),
+            Step::Future { heartbeat: true } => {
+                let mut ahead = heartbeat(instrument, *now_ms + 10 * MINUTE, false);
+                ahead.ingest_ms = *now_ms;
+                Record::Heartbeat(ahead)
+            }
+            Step::Future { heartbeat: false } => {
+                let mut ahead = tick(instrument, *now_ms + 10 * MINUTE, 1.0);
+                ahead.ingest_ms = *now_ms;
+                Record::Tick(ahead)
+            }
+            Step::Garbage | Step::Again { .. } => Record::Garbage(instrument.clone()),
+        }
+    }
+}
+
+/// What three instances do, in any order.
+fn turns() -> impl Strategy<Value = Vec<Turn>> {
+    let end = prop_oneof![3 => Just(End::Commit), 1 => Just(End::Crash), 1 => Just(End::Freeze)];
+    let turn = (0_usize..3, 0_usize..12, end).prop_map(|(instance, inputs, end)| Turn { instance, inputs, end });
+    prop::collection::vec(turn, 0..40)
+}
+
+/// Each input in a commit of its own, by one instance.
+fn one_by_one(feed: &[Message]) -> [Store; 2] {
+    let turn = Turn { instance: 0, inputs: 1, end: End::Commit };
+    run_both(Settings::default(), feed, [&vec![turn; feed.len()], &vec![turn; 16 * feed.len()]])
+}
+
+type Rows = BTreeMap<(&'static str, String, i64), Value>;
+
+/// The newest row of every window and hour, of every instrument.
+fn rows([market, stats]: &[Store; 2]) -> Rows {
+    let mut rows = Rows::new();
+    for instrument in instruments() {
+        for kind in KINDS.into_iter().chain([Kind::HourOfDay]) {
+            let log = match kind {
+                Kind::Candle => &market.output,
+                Kind::Stats(_) | Kind::HourOfDay => &stats.output,
+                _ => continue,
+            };
+            let newest = newest(log, kind, &instrument).into_iter();
+            rows.extend(newest.map(|(key, row)| ((kind.token(), instrument.to_string(), key), row)));
+        }
+    }
+    rows
+}
+
+/// The lines that are neither candles nor profile rows, of every instrument, in order.
+fn others([market, _]: &[Store; 2]) -> Vec<Vec<Value>> {
+    let kinds = [Kind::Price, Kind::Heartbeat, Kind::Gap, Kind::Late, Kind::Rejected];
+    instruments().iter().flat_map(|instrument| kinds.map(|kind| lines(&market.output, kind, instrument))).collect()
+}
+
+/// Without the fields that say where in FEED something stood.
+fn without_place(mut row: Value) -> Value {
+    const PLACE: [&str; 4] = ["first_seq", "last_seq", "feed_seq", "line"];
+    row.as_object_mut().unwrap().retain(|field, _| !PLACE.contains(&field.as_str()));
+    row
+}
+
+fn placeless_rows(stores: &[Store; 2]) -> Rows {
+    rows(stores).into_iter().map(|(key, row)| (key, without_place(row))).collect()
+}
+
+fn placeless_others(stores: &[Store; 2]) -> Vec<Vec<Value>> {
+    others(stores).into_iter().map(|lines| lines.into_iter().map(without_place).collect()).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn one_feed_gives_the_same_bytes_whoever_commits_crashes_or_is_overtaken(
+        records in records(), cuts in prop::collection::vec(any::<bool>(), 120), market in turns(), stats in turns(),
+    ) {
+        let feed = feed(&records, |idx| cuts[idx]);
+        let plain = one_by_one(&feed);
+        let disturbed = run_both(Settings::default(), &feed, [&market, &stats]);
+        prop_assert_eq!(rows(&disturbed), rows(&plain));
+        prop_assert_eq!(others(&disturbed), others(&plain));
+        for (disturbed, plain) in disturbed.iter().zip(&plain) {
+            prop_assert_eq!(&disturbed.counts, &plain.counts);
+            prop_assert_eq!(&disturbed.states, &plain.states);
+        }
+    }
+
+    #[test]
+    fn the_candles_are_those_of_a_plain_computation(
+        records in records(), cuts in prop::collection::vec(any::<bool>(), 120), market in turns(), stats in turns(),
+    ) {
+        let feed = feed(&records, |idx| cuts[idx]);
+        let stores = run_both(Settings::default(), &feed, [&market, &stats]);
+        let mut duplicates = 0;
+        for instrument in instruments() {
+            let plain = Plain::of(&instrument, &records);
+            plain.check(&instrument, &stores);
+            duplicates += plain.duplicates;
+        }
+        prop_assert_eq!(&stores[0].counts["duplicate"], &Value::from(duplicates));
+    }
+
+    #[test]
+    fn records_packed_otherwise_give_the_same_candles(
+        records in records(), cuts in prop::collection::vec(any::<bool>(), 120), market in turns(), stats in turns(),
+    ) {
+        let plain = one_by_one(&feed(&records, |_| true));
+        let packed = run_both(Settings::default(), &feed(&records, |idx| cuts[idx]), [&market, &stats]);
+        prop_assert_eq!(placeless_rows(&packed), placeless_rows(&plain));
+        prop_assert_eq!(placeless_others(&packed), placeless_others(&plain));
+        for (packed, plain) in packed.iter().zip(&plain) {
+            prop_assert_eq!(&packed.counts, &plain.counts);
+        }
+    }
+
+    #[test]
+    fn any_order_within_the_disorder_bound_gives_the_same_candles(
+        arrivals in prop::collection::vec((0_usize..2, pace(), 0..=DISORDER, 0_u8..10, 1.0..1e5_f64), 1..120),
+        cuts in prop::collection::vec(any::<bool>(), 122), market in turns(), stats in turns(),
+    ) {
+        let (ordered, arriving) = disordered(arrivals);
+        let plain = one_by_one(&feed(&ordered, |_| true));
+        let disturbed = run_both(Settings::default(), &feed(&arriving, |idx| cuts[idx]), [&market, &stats]);
+        prop_assert_eq!(placeless_rows(&disturbed), placeless_rows(&plain));
+        prop_assert_eq!(&disturbed[0].counts, &plain[0].counts);
+        prop_assert_eq!(&disturbed[0].counts["late"], &Value::from(0));
+    }
+}
+
+/// Ticks and heartbeats in order of event time, and in an order of arrival with delays up to the disorder bound; a flush
+/// of each instrument at the end.
+fn disordered(arrivals: Vec<(usize, i64, i64, u8, f64)>) -> (Vec<Record>, Vec<Record>) {
+    let instruments = instruments();
+    let mut now_ms = START;
+    let mut ordered = Vec::new();
+    for (id, (idx, pace_ms, delay_ms, kind, close)) in arrivals.into_iter().enumerate() {
+        now_ms += pace_ms;
+        let record = if kind == 0 {
+            Record::Heartbeat(heartbeat(&instruments[idx], now_ms, false))
+        } else {
+            let mut tick = tick(&instruments[idx], now_ms, close);
+            tick.id = Some(id as u64);
+            Record::Tick(tick)
+        };
+        ordered.push((now_ms + delay_ms, record));
+    }
+    let mut arriving = ordered.clone();
+    arriving.sort_by_key(|(arrival_ms, _)| *arrival_ms);
+    let flushes = instruments.map(|instrument| Record::Heartbeat(heartbeat(&instrument, now_ms, true)));
+    let flushed =
+        |records: Vec<(i64, Record)>| records.into_iter().map(|(_, record)| record).chain(flushes.clone()).collect();
+    (flushed(ordered), flushed(arriving))
+}
+
+/// The records of one instrument, judged plainly.
+#[derive(Default)]
+struct Plain {
+    accepted: Vec<Accepted>,
+    /// Event times of late ticks, with how late they were.
+    late: Vec<(i64, i64)>,
+    duplicates: u64,
+    /// After each record that moves or ends something: its place, the watermark, whether it is a flush.
+    moments: Vec<(usize, i64, bool)>,
+}
+
+struct Accepted {
+    place: usize,
+    event_ms: i64,
+    id: Option<u64>,
+    grain_ms: i64,
+    open: f64,
+    high: f64,
+    low: f64,
+    close: f64,
+    volume: Option<f64>,
+    /// When it came.
+    watermark_ms: i64,
+}
+
+impl Plain {
+    fn of(instrument: &Instrument, records: &[Record]) -> Self {
+        let mut plain = Self::default();
+        let mut seen = HashSet::new();
+        let mut newest_ms = i64::MIN / 2;
+        for (place, record) in records.iter().enumerate() {
+            let watermark_ms = newest_ms - DISORDER;
+            let mut is_flush = false;
+            match record {
+                Record::Tick(tick)
+                    if tick.coin == instrument.coin() && tick.event_ms <= tick.ingest_ms + 2 * MINUTE =>
+                {
+                    let minute_end = tick.event_ms.div_euclid(MINUTE) * MINUTE + MINUTE;
+                    if watermark_ms >= minute_end + LATENESS {
+                        plain.late.push((tick.event_ms, watermark_ms - tick.event_ms));
+                    } else if !seen.insert((tick.event_ms, tick.id, tick.grain_ms)) {
+                        plain.duplicates += 1;
+                    } else {
+                        newest_ms = newest_ms.max(tick.event_ms);
+                        let [open, high, low] =
+                            [tick.open, tick.high, tick.low].map(|price| price.unwrap_or(tick.close));
+                        plain.accepted.push(Accepted {
+                            place,
+                            event_ms: tick.event_ms,
+                            id: tick.id,
+                            grain_ms: tick.grain_ms,
+                            open,
+                            high,
+                            low,
+                            close: tick.close,
+                            volume: tick.volume,
+                            watermark_ms,
+                        });
+                    }
+                }
+                Record::Heartbeat(heartbeat) if heartbeat.coin == instrument.coin() => {
+                    is_flush = heartbeat.flush;
+                    if !is_flush && heartbeat.event_ms <= heartbeat.ingest_ms + 2 * MINUTE {
+                        newest_ms = newest_ms.max(heartbeat.event_ms);
+                    }
+                }
+                _ => {}
+            }
+            plain.moments.push((place, newest_ms - DISORDER, is_flush));
+        }
+        plain
+    }
+
+    /// The place of the first record after `place` that closes a window with this end.
+    fn closed_at(&self, place: usize, end_ms: i64) -> Option<usize> {
+        let closes = |&&(at, watermark_ms, is_flush): &&(usize, i64, bool)| {
+            at >= place && (watermark_ms >= end_ms || is_flush && at > place)
+        };
+        self.moments.iter().find(closes).map(|(at, ..)| *at)
+    }
+
+    /// The windows that were issued, by start: their ticks that an issue holds, and the newest revision.
+    fn windows(&self, window: Window) -> BTreeMap<i64, (Vec<&Accepted>, u64)> {
+        let (size, hop) = (window.size().ms(), window.hop().ms());
+        let mut members: BTreeMap<i64, Vec<&Accepted>> = BTreeMap::new();
+        for tick in &self.accepted {
+            let newest = tick.event_ms.div_euclid(hop) * hop;
+            (0..size / hop).for_each(|back| members.entry(newest - back * hop).or_default().push(tick));
+        }
+        let issued = members.into_iter().filter_map(|(start, ticks)| {
+            let end = start + size;
+            let (late, on_time): (Vec<&Accepted>, _) = ticks.iter().partition(|tick| tick.watermark_ms >= end);
+            let mut closes: Vec<usize> = on_time.iter().filter_map(|tick| self.closed_at(tick.place, end)).collect();
+            closes.dedup();
+            // A window that closed empty has had its first revision in silence.
+            let closed = if late.is_empty() { closes.len() } else { closes.len().max(1) };
+            let held = ticks.into_iter().filter(|tick| self.closed_at(tick.place, end).is_some()).collect();
+            (closed > 0).then_some((start, (held, (closed + late.len()) as u64)))
+        });
+        issued.collect()
+    }
+
+    fn check(&self, instrument: &Instrument, [market, stats]: &[Store; 2]) {
+        let prices = lines(&market.output, Kind::Price, instrument);
+        let events = |ticks: &[Value]| ticks.iter().map(|tick| tick["event_ms"].as_i64().unwrap()).collect::<Vec<_>>();
+        assert_eq!(events(&prices), self.accepted.iter().map(|tick| tick.event_ms).collect::<Vec<_>>());
+        let late = lines(&market.output, Kind::Late, instrument);
+        let late = late.iter().map(|late| (late["event_ms"].as_i64().unwrap(), late["late_ms"].as_i64().unwrap()));
+        assert_eq!(late.collect::<Vec<_>>(), self.late);
+        for window in Window::ALL {
+            let (log, kind) = match window {
+                Window::Minute => (&market.output, Kind::Candle),
+                _ => (&stats.output, Kind::Stats(window)),
+            };
+            let (found, expected) = (newest(log, kind, instrument), self.windows(window));
+            assert_eq!(found.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>(), "{window}");
+            for (row, (ticks, revision)) in found.values().zip(expected.values()) {
+                check_candle(row, ticks, *revision, window);
+            }
+        }
+        self.check_hours(&newest(&stats.output, Kind::HourOfDay, instrument));
+    }
+
+    /// Each hour's row says what was known when its newest 1-hour window was issued.
+    fn check_hours(&self, found: &BTreeMap<i64, Value>) {
+        let hour_of = |ms: i64| ms.div_euclid(60 * MINUTE).rem_euclid(24);
+        let mut issued: BTreeMap<i64, usize> = BTreeMap::new();
+        for tick in &self.accepted {
+            let end = (tick.event_ms.div_euclid(60 * MINUTE) + 1) * 60 * MINUTE;
+            if let Some(at) = self.closed_at(tick.place, end) {
+                let newest = issued.entry(hour_of(tick.event_ms)).or_default();
+                *newest = at.max(*newest);
+            }
+        }
+        assert_eq!(found.keys().collect::<Vec<_>>(), issued.keys().collect::<Vec<_>>());
+        for (row, (hour, at)) in found.values().zip(issued) {
+            let known = self.accepted.iter().filter(|tick| hour_of(tick.event_ms) == hour && tick.place <= at);
+            let closes: Vec<f64> = known.map(|tick| tick.close).collect();
+            assert_eq!(row["count"], closes.len() as u64, "{row}");
+            assert!(close_enough(row["average"].as_f64().unwrap(), mean(&closes)), "{row}");
+            assert_eq!(row["min"].as_f64(), closes.iter().copied().reduce(f64::min), "{row}");
+            assert_eq!(row["max"].as_f64(), closes.iter().copied().reduce(f64::max), "{row}");
+        }
+    }
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
+fn check_candle(row: &Value, ticks: &[&Accepted], revision: u64, window: Window) {
+    let order = |tick: &&&Accepted| (tick.event_ms, tick.id, tick.grain_ms);
+    let (first, last) = (ticks.iter().min_by_key(order).unwrap(), ticks.iter().max_by_key(order).unwrap());
+    let price = |name: &str| row.get(name).unwrap_or(&row["close"]).as_f64().unwrap();
+    let highs = ticks.iter().map(|tick| tick.high).reduce(f64::max).unwrap();
+    let lows = ticks.iter().map(|tick| tick.low).reduce(f64::min).unwrap();
+    let found = [price("open"), price("high"), price("low"), price("close")];
+    assert_eq!(found, [first.open, highs, lows, last.close], "{row}");
+    assert_eq!((&row["count"], &row["revision"]), (&ticks.len().into(), &revision.into()), "{row}");
+    assert!(close_enough(price("average"), mean(&ticks.iter().map(|tick| tick.close).collect::<Vec<_>>())), "{row}");
+    let volumes: Vec<f64> = ticks.iter().filter_map(|tick| tick.volume).collect();
+    let volume = (!volumes.is_empty()).then(|| volumes.iter().sum::<f64>());
+    match (row.get("volume").and_then(Value::as_f64), volume) {
+        (Some(found), Some(expected)) => assert!(close_enough(found, expected), "{row}"),
+        (found, expected) => assert_eq!(found, expected, "{row}"),
+    }
+    let end = row["end_ms"].as_i64().unwrap();
+    let covered: i64 = ticks.iter().map(|tick| tick.grain_ms.min(end - tick.event_ms)).sum();
+    let coverage = (covered as f64 / window.size().ms() as f64).min(1.0);
+    assert_eq!(row["coverage"].as_f64(), Some(coverage), "{row}");
+    assert_eq!(row["grain_ms"].as_i64(), ticks.iter().map(|tick| tick.grain_ms).max(), "{row}");
+}
