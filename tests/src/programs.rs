@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::server::{Server, USERS, password, password_variable};
+use crate::server::{Host, USERS, password, password_variable};
 
 /// A process that is killed when dropped.
 #[derive(Debug)]
@@ -39,8 +39,7 @@ impl Running {
 
     /// Sends a signal by its name.
     pub fn signal(&self, name: &str) {
-        let status = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
-        assert!(status.success());
+        crate::server::signal(&self.child, name);
     }
 
     /// Waits for its end and returns the exit code.
@@ -78,8 +77,8 @@ pub fn program(name: &str, dir: &Path) -> Command {
     command
 }
 
-/// A program of ours that talks to this server.
-pub fn program_at(name: &str, dir: &Path, server: &Server) -> Command {
+/// A program of ours that talks to this server, or these.
+pub fn program_at(name: &str, dir: &Path, server: &impl Host) -> Command {
     let mut command = program(name, dir);
     command.env("NATS_URL", server.url()).env("CANDLEWIRE_LOG", "warn").env("CANDLEWIRE_LEASE_TTL", "500ms");
     command

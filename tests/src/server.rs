@@ -21,6 +21,12 @@ pub struct Server {
     dir: TempDir,
 }
 
+/// Where programs connect to: one server or several.
+pub trait Host {
+    /// The address as `--nats-url` takes it.
+    fn url(&self) -> String;
+}
+
 /// The root of the checkout.
 pub fn checkout() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
@@ -34,6 +40,28 @@ pub fn password(user: &str) -> String {
 /// The variable that holds a user's password.
 pub fn password_variable(user: &str) -> String {
     format!("CANDLEWIRE_PASSWORD_{}", user.to_uppercase().replace('-', "_"))
+}
+
+/// The flags of a program that connects to `url` as a user of nats.conf.
+pub fn nats_args(url: String, user: &str) -> NatsArgs {
+    NatsArgs {
+        nats_url: url,
+        nats_user: Some(user.to_owned()),
+        nats_password: Some(password(user)),
+        connect_timeout: 5,
+    }
+}
+
+/// Sends a signal by its name.
+pub fn signal(child: &Child, name: &str) {
+    let status = Command::new("kill").args(["-s", name, &child.id().to_string()]).status().unwrap();
+    assert!(status.success());
+}
+
+impl Host for Server {
+    fn url(&self) -> String {
+        self.url()
+    }
 }
 
 impl Server {
@@ -66,12 +94,7 @@ impl Server {
 
     /// The flags of a program that connects as `user`.
     pub fn nats_args(&self, user: &str) -> NatsArgs {
-        NatsArgs {
-            nats_url: self.url(),
-            nats_user: Some(user.to_owned()),
-            nats_password: Some(password(user)),
-            connect_timeout: 5,
-        }
+        nats_args(self.url(), user)
     }
 
     /// Connects as a user of nats.conf.

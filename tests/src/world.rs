@@ -7,17 +7,18 @@ use std::process::Command;
 use bus::topology::Limits;
 use tempfile::TempDir;
 
+use crate::cluster::Cluster;
 use crate::programs::{Running, eventually, program_at, succeed};
-use crate::server::{Server, checkout};
+use crate::server::{Host, Server, checkout};
 
 /// The tables that `aggregator show` prints.
 pub const TABLES: [&str; 5] = ["candles-1m", "hourly", "daily", "moving-average", "hour-of-day"];
 
-/// A server with streams and a folder to work in.
+/// A server with streams, or a cluster, and a folder to work in.
 #[derive(Debug)]
-pub struct World {
-    /// The server.
-    pub server: Server,
+pub struct World<S = Server> {
+    /// The server, or the servers.
+    pub server: S,
     /// The folder.
     pub dir: TempDir,
 }
@@ -32,7 +33,16 @@ impl World {
     pub async fn with_limits(limits: &Limits) -> Self {
         Self { server: Server::with_limits(limits).await, dir: tempfile::tempdir().unwrap() }
     }
+}
 
+impl World<Cluster> {
+    /// Starts three servers and creates the streams, a copy on each.
+    pub async fn clustered() -> Self {
+        Self { server: Cluster::with_streams().await, dir: tempfile::tempdir().unwrap() }
+    }
+}
+
+impl<S: Host> World<S> {
     /// A program in this world.
     pub fn program(&self, name: &str) -> Command {
         program_at(name, self.dir.path(), &self.server)

@@ -6,14 +6,16 @@ use pipeline_tests::programs::{Running, eventually, succeed};
 use pipeline_tests::world::{World, sample};
 use tokio::sync::OnceCell;
 
-const SAMPLE: &str = "btcusdt_1m_2020-03.csv.gz";
+pub(crate) const SAMPLE: &str = "btcusdt_1m_2020-03.csv.gz";
 /// A month in about five seconds: long enough to be killed in the middle, in hundreds of commits.
 const SPEED: &str = "600000x";
-/// Ticks after which a replay is in its middle. The sample has 44,512.
-const MIDDLE: u64 = 8_000;
+/// Ticks of the sample.
+pub(crate) const TICKS: u64 = 44_512;
+/// Ticks after which a replay is in its middle.
+pub(crate) const MIDDLE: u64 = 8_000;
 
 /// The tables of a replay that nobody disturbs.
-async fn undisturbed() -> &'static BTreeMap<&'static str, String> {
+pub(crate) async fn undisturbed() -> &'static BTreeMap<&'static str, String> {
     static TABLES: OnceCell<BTreeMap<&'static str, String>> = OnceCell::const_new();
     TABLES
         .get_or_init(async || {
@@ -51,7 +53,7 @@ impl Replay {
         self.world.wait();
         assert_eq!(&self.world.tables(), undisturbed().await);
         let counts = ["accepted", "late", "duplicate"].map(|name| self.world.count(name));
-        assert_eq!(counts, [44_512, 0, 0]);
+        assert_eq!(counts, [TICKS, 0, 0]);
         drop((self.processor, self.aggregator));
     }
 }

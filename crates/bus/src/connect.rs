@@ -26,6 +26,9 @@ pub const ANSWER_MAX: Duration = Duration::from_secs(5);
 const ATTEMPT_MAX: Duration = Duration::from_secs(2);
 /// While a service waits for its server, one line is logged this often.
 const REMINDER: Duration = Duration::from_secs(60);
+/// How often the server is asked whether it is still there. One that hangs with its connections open is left after three
+/// of these, for another one if there is one.
+const PING: Duration = Duration::from_secs(5);
 /// Reconnects are tried at least this often.
 const RECONNECT_MAX: Duration = Duration::from_millis(500);
 
@@ -33,7 +36,7 @@ const RECONNECT_MAX: Duration = Duration::from_millis(500);
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "NATS")]
 pub struct NatsArgs {
-    /// Address of the NATS server
+    /// Address of the NATS server; of a cluster, all of them with commas between
     #[arg(long, env = "NATS_URL", default_value = "nats://127.0.0.1:4222", global = true)]
     pub nats_url: String,
 
@@ -125,13 +128,14 @@ impl Connection {
             .name(if user.is_empty() { "candlewire" } else { &user })
             .connection_timeout(ATTEMPT_MAX)
             .request_timeout(Some(ANSWER_MAX))
+            .ping_interval(PING)
             .reconnect_delay_callback(|attempts| RECONNECT_MAX.min(Duration::from_millis(20 << attempts.min(10))))
             .event_callback(on_event(epoch_sender, denial.clone()));
         if !user.is_empty() {
             let password = args.nats_password.clone().or_else(|| std::env::var(&variable).ok()).unwrap_or_default();
             options = options.user_and_password(user.clone(), password).custom_inbox_prefix(format!("_INBOX_{user}"));
         }
-        let client = options.connect(&url).await.map_err(|error| match error.kind() {
+        let client = options.connect(addresses(&url)).await.map_err(|error| match error.kind() {
             ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => {
                 Error::Authentication { url: url.clone(), user: user.clone(), variable }
             }
@@ -281,6 +285,11 @@ fn on_event(
         }
         std::future::ready(())
     }
+}
+
+/// Every server of a cluster: any of them will do.
+fn addresses(url: &str) -> Vec<&str> {
+    url.split(',').map(str::trim).filter(|address| !address.is_empty()).collect()
 }
 
 fn check_version(found: &str, url: &str) -> Result<(), Error> {

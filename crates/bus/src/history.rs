@@ -1,6 +1,7 @@
 //! What is stored, for tables, pages and whoever starts: last messages, newest revisions.
 
 use std::collections::BTreeMap;
+use std::time::SystemTime;
 
 use async_nats::HeaderMap;
 use async_nats::jetstream::stream::{LastRawMessageErrorKind, RawMessageErrorKind};
@@ -144,6 +145,15 @@ async fn each_line(
     read.await.map(drop)
 }
 
+/// Where a message stands, and since when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// Its sequence.
+    pub(crate) seq: u64,
+    /// When it was stored, by the server's clock.
+    pub(crate) stored_at: SystemTime,
+}
+
 /// The sequence of the first message on a subject, which may hold wildcards, at or after `from`.
 pub(crate) async fn next_on_subject(
     connection: &Connection,
@@ -151,10 +161,20 @@ pub(crate) async fn next_on_subject(
     subject: &str,
     from: u64,
 ) -> Result<Option<u64>, Error> {
+    Ok(next(connection, stream, subject, from).await?.map(|found| found.seq))
+}
+
+/// The first message on a subject, which may hold wildcards, at or after `from`.
+pub(crate) async fn next(
+    connection: &Connection,
+    stream: Stream,
+    subject: &str,
+    from: u64,
+) -> Result<Option<Found>, Error> {
     let unanswered = || unanswered(connection, stream, format!("messages on {subject} from {from}"));
     let handle = connection.jetstream().get_stream_no_info(stream.name()).await.map_err(|_| unanswered())?;
     match connection.answered(subject, handle.get_first_raw_message_by_subject(subject, from)).await? {
-        Ok(message) => Ok(Some(message.sequence)),
+        Ok(message) => Ok(Some(Found { seq: message.sequence, stored_at: message.time.into() })),
         Err(error) if matches!(error.kind(), RawMessageErrorKind::NoMessageFound) => Ok(None),
         Err(_) => Err(unanswered()),
     }

@@ -16,6 +16,7 @@ pub mod objects;
 pub mod outputs;
 pub mod publish;
 pub mod reader;
+pub mod standing;
 pub mod subject;
 pub mod task;
 pub mod topology;

@@ -240,16 +240,7 @@ impl Source {
 
     async fn create_consumer(&self, name: &str) -> Result<u64, Error> {
         let stream = self.selection.stream;
-        let config = json!({
-            "name": name,
-            "deliver_policy": "by_start_sequence",
-            "opt_start_seq": self.next.max(1),
-            "ack_policy": "none",
-            "replay_policy": "instant",
-            "mem_storage": true,
-            "num_replicas": 1,
-            "inactive_threshold": INACTIVE.as_nanos() as u64,
-        });
+        let config = reading_from(name, self.next);
         create_consumer(&self.connection, stream, name, &self.selection.filters, config).await
     }
 
@@ -285,6 +276,36 @@ pub(crate) async fn create_consumer(
     let body = json!({ "stream_name": stream.name(), "config": config, "action": "create" });
     let created: Created = connection.api(&call, &body).await?;
     Ok(created.num_pending)
+}
+
+/// How many messages on the given subjects stand at or after `from`.
+///
+/// # Errors
+/// Whatever a request can meet.
+pub(crate) async fn count_from(
+    connection: &Connection,
+    stream: Stream,
+    subjects: &[String],
+    from: u64,
+) -> Result<u64, Error> {
+    let name = consumer_name(stream);
+    let count = create_consumer(connection, stream, &name, subjects, reading_from(&name, from)).await?;
+    delete_consumer(connection, stream, &name).await;
+    Ok(count)
+}
+
+/// A consumer that reads on from a sequence and is forgotten soon after its process.
+fn reading_from(name: &str, from: u64) -> Value {
+    json!({
+        "name": name,
+        "deliver_policy": "by_start_sequence",
+        "opt_start_seq": from.max(1),
+        "ack_policy": "none",
+        "replay_policy": "instant",
+        "mem_storage": true,
+        "num_replicas": 1,
+        "inactive_threshold": INACTIVE.as_nanos() as u64,
+    })
 }
 
 /// Deletes a consumer that is no longer needed; the server would forget it soon anyway.

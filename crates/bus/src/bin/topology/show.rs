@@ -1,14 +1,20 @@
 //! Where every step stands.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant, SystemTime};
 
-use bus::checkpoint::{Position, positions};
-use bus::topology::{STEPS, Step, Stream, stream_info};
-use bus::{Connection, Error, history, subject};
-use futures::future::try_join_all;
+use bus::error::Disposition;
+use bus::lease::{self, Owner};
+use bus::standing::{Backlog, Standing, backlog, standings};
+use bus::topology::{LEASES, STEPS, Step, Stream, StreamInfo, stream_info};
+use bus::{Connection, Error};
 use serde_json::{Map, Value, json};
 
 use crate::output;
+
+/// Longer than three servers take to choose a leader.
+const PATIENCE: Duration = Duration::from_secs(10);
+const AGAIN: Duration = Duration::from_millis(200);
 
 /// Flags of `topology show`.
 #[derive(Debug, Clone, clap::Args)]
@@ -26,113 +32,151 @@ enum Format {
     Json,
 }
 
-/// A partition of a step.
-pub(crate) struct Standing {
-    pub(crate) partition: u32,
-    /// Last sequence of the input that concerns it; 0 for none.
-    pub(crate) input_last: u64,
-    pub(crate) position: Option<Position<Value>>,
+/// Everything that is shown.
+struct Picture {
+    streams: Vec<(Stream, StreamInfo)>,
+    steps: Vec<(Step, Vec<Row>)>,
+    taken_at: SystemTime,
 }
 
-impl Standing {
-    /// Whether all of its input is committed.
-    pub(crate) fn is_done(&self) -> bool {
-        self.input_last <= self.position.as_ref().map_or(0, |position| position.position)
-    }
+/// A partition of a step that has input, or had some.
+struct Row {
+    standing: Standing,
+    owner: Option<Owner>,
+    backlog: Option<Backlog>,
 }
 
-/// Every partition of a step.
-pub(crate) async fn standings(connection: &Connection, step: Step) -> Result<Vec<Standing>, Error> {
-    let partitions = stream_info(connection, step.input.name()).await?.partitions().unwrap_or_default();
-    // Inputs first: what a position covers is then at least what was seen.
-    let input_last = try_join_all((0..partitions).map(|partition| last_input(connection, step, partition))).await?;
-    let mut positions: BTreeMap<u32, Position<Value>> = positions(connection, step.output).await?.into_iter().collect();
-    let standings = (0..partitions).zip(input_last);
-    Ok(standings
-        .map(|(partition, input_last)| Standing { partition, input_last, position: positions.remove(&partition) })
-        .collect())
-}
-
-async fn last_input(connection: &Connection, step: Step, partition: u32) -> Result<u64, Error> {
-    let subjects = step.kinds.iter().map(|&kind| subject::of_partition(step.input, partition, kind));
-    let subjects: Vec<String> = subjects.collect();
-    let last = try_join_all(subjects.iter().map(|subject| history::last(connection, step.input, subject))).await?;
-    Ok(last.into_iter().flatten().map(|message| message.seq).max().unwrap_or(0))
-}
-
-/// Prints streams, positions and counts.
+/// Prints streams, owners, positions and counts.
 pub(crate) async fn show(connection: &Connection, args: &ShowArgs) -> anyhow::Result<()> {
-    let mut streams = Vec::new();
-    for stream in Stream::ALL {
-        streams.push((stream, stream_info(connection, stream.name()).await?));
-    }
-    let mut steps = Vec::new();
-    for step in STEPS {
-        steps.push((step, standings(connection, step).await?));
-    }
-    if args.format == Format::Json {
-        let streams: Map<String, Value> = streams
-            .iter()
-            .map(|(stream, info)| {
-                let state = info.state;
-                let value = json!({"messages": state.messages, "bytes": state.bytes, "first_seq": state.first_seq, "last_seq": state.last_seq});
-                (stream.name().to_owned(), value)
-            })
-            .collect();
-        let steps: Map<String, Value> =
-            steps.iter().map(|(step, standings)| (step.service.to_owned(), step_json(standings))).collect();
-        output::line(&json!({ "streams": streams, "steps": steps }).to_string());
-        return Ok(());
-    }
-    let rows = streams.iter().map(|(stream, info)| {
-        let state = info.state;
-        vec![
-            stream.to_string(),
-            state.messages.to_string(),
-            state.bytes.to_string(),
-            state.first_seq.to_string(),
-            state.last_seq.to_string(),
-        ]
-    });
-    output::table(&["stream", "messages", "bytes", "first", "last"], 1, rows);
-    let standings = steps.iter().flat_map(|(step, standings)| standings.iter().map(move |standing| (step, standing)));
-    let busy = standings.filter(|(_, standing)| standing.input_last > 0 || standing.position.is_some());
-    let rows = busy.map(|(step, standing)| {
-        let position = standing.position.as_ref().map_or(0, |position| position.position);
-        let states = standing.position.as_ref().map_or(0, |position| position.states);
-        let behind =
-            if standing.is_done() { "none".to_owned() } else { format!("{position} of {}", standing.input_last) };
-        vec![step.service.to_owned(), standing.partition.to_string(), position.to_string(), states.to_string(), behind]
-    });
-    output::table(&["step", "partition", "position", "instruments", "lag"], 1, rows);
-    for (step, standings) in &steps {
-        output::line(&format!("{}: {}", step.service, total_counts(standings)));
+    let picture = patiently(connection).await?;
+    match args.format {
+        Format::Json => output::line(&picture.to_json().to_string()),
+        Format::Table => picture.print(),
     }
     Ok(())
 }
 
-fn step_json(standings: &[Standing]) -> Value {
-    let partitions: Vec<Value> = standings
-        .iter()
-        .filter(|standing| standing.input_last > 0 || standing.position.is_some())
-        .map(|standing| {
-            let position = standing.position.as_ref();
-            json!({
-                "partition": standing.partition,
-                "input_last": standing.input_last,
-                "position": position.map_or(0, |position| position.position),
-                "states": position.map_or(0, |position| position.states),
-                "done": standing.is_done(),
-            })
+/// Asks again while three servers choose a leader, or one of them hangs.
+async fn patiently(connection: &Connection) -> Result<Picture, Error> {
+    let start = Instant::now();
+    loop {
+        match Picture::take(connection).await {
+            Err(error) if error.disposition() == Disposition::Retry && start.elapsed() < PATIENCE => {
+                tokio::time::sleep(AGAIN).await;
+            }
+            result => return result,
+        }
+    }
+}
+
+impl Picture {
+    async fn take(connection: &Connection) -> Result<Self, Error> {
+        let mut streams = Vec::new();
+        for stream in Stream::ALL {
+            streams.push((stream, stream_info(connection, stream.name()).await?));
+        }
+        stream_info(connection, &format!("KV_{LEASES}")).await?;
+        let mut steps = Vec::new();
+        for step in STEPS {
+            steps.push((step, rows(connection, step).await?));
+        }
+        Ok(Self { streams, steps, taken_at: SystemTime::now() })
+    }
+
+    fn print(&self) {
+        let streams = self.streams.iter().map(|(stream, info)| {
+            let state = info.state;
+            let numbers = [state.messages, state.bytes, state.first_seq, state.last_seq];
+            std::iter::once(stream.to_string()).chain(numbers.map(|number| number.to_string())).collect()
+        });
+        output::table(&["stream", "messages", "bytes", "first", "last"], 1, streams);
+        let rows = self.steps.iter().flat_map(|(step, rows)| rows.iter().map(move |row| (step, row)));
+        let rows = rows.map(|(step, row)| {
+            let position = row.standing.position.as_ref();
+            vec![
+                step.service.to_owned(),
+                row.standing.partition.to_string(),
+                row.owner.as_ref().map_or("nobody", |owner| &owner.place).to_owned(),
+                row.standing.committed().to_string(),
+                row.standing.input_last.to_string(),
+                position.map_or(0, |position| position.states).to_string(),
+                self.lag(row),
+            ]
+        });
+        output::table(&["step", "partition", "owner", "position", "input", "instruments", "lag"], 3, rows);
+        output::line(
+            "position: last input that is committed · input: last one there is · lag: what waits, and since when",
+        );
+        for (step, rows) in &self.steps {
+            output::line(&format!("{}: {}", step.service, total_counts(rows)));
+        }
+    }
+
+    fn lag(&self, row: &Row) -> String {
+        row.backlog.map_or("none".to_owned(), |backlog| {
+            let age = Duration::from_secs(self.age(backlog).as_secs());
+            format!("{} messages, {}", backlog.messages, humantime::format_duration(age))
         })
-        .collect();
-    json!({ "done": standings.iter().all(Standing::is_done), "counts": total_counts(standings), "partitions": partitions })
+    }
+
+    /// For how long the oldest message has waited. Clocks of two machines may differ: never below nothing.
+    fn age(&self, backlog: Backlog) -> Duration {
+        self.taken_at.duration_since(backlog.since).unwrap_or_default()
+    }
+
+    fn to_json(&self) -> Value {
+        let streams: Map<String, Value> = self.streams.iter().map(|(stream, info)| {
+            let state = info.state;
+            let value = json!({"messages": state.messages, "bytes": state.bytes, "first_seq": state.first_seq, "last_seq": state.last_seq});
+            (stream.name().to_owned(), value)
+        }).collect();
+        let steps: Map<String, Value> = self
+            .steps
+            .iter()
+            .map(|(step, rows)| {
+                let partitions: Vec<Value> = rows.iter().map(|row| self.row_json(row)).collect();
+                let is_done = rows.iter().all(|row| row.standing.is_done());
+                let value = json!({ "done": is_done, "counts": total_counts(rows), "partitions": partitions });
+                (step.service.to_owned(), value)
+            })
+            .collect();
+        json!({ "streams": streams, "steps": steps })
+    }
+
+    fn row_json(&self, row: &Row) -> Value {
+        let backlog = row.backlog;
+        json!({
+            "partition": row.standing.partition,
+            "owner": row.owner.as_ref().map(|owner| json!({ "id": owner.id, "place": owner.place })),
+            "input_last": row.standing.input_last,
+            "position": row.standing.committed(),
+            "states": row.standing.position.as_ref().map_or(0, |position| position.states),
+            "done": row.standing.is_done(),
+            "lag": {
+                "messages": backlog.map_or(0, |backlog| backlog.messages),
+                "age_ms": backlog.map_or(0, |backlog| self.age(backlog).as_millis() as u64),
+            },
+        })
+    }
+}
+
+async fn rows(connection: &Connection, step: Step) -> Result<Vec<Row>, Error> {
+    let mut owners: BTreeMap<u32, Owner> = lease::owners(connection, step.service).await?.into_iter().collect();
+    let mut rows = Vec::new();
+    for standing in standings(connection, step).await?.into_iter().filter(Standing::is_used) {
+        let backlog = match standing.is_done() {
+            true => None,
+            false => backlog(connection, step, standing.partition, standing.committed()).await?,
+        };
+        rows.push(Row { owner: owners.remove(&standing.partition), standing, backlog });
+    }
+    Ok(rows)
 }
 
 /// The counts of all partitions together.
-fn total_counts(standings: &[Standing]) -> Value {
+fn total_counts(rows: &[Row]) -> Value {
     let mut total = Value::Null;
-    for position in standings.iter().filter_map(|standing| standing.position.as_ref()) {
+    for position in rows.iter().filter_map(|row| row.standing.position.as_ref()) {
         add(&mut total, &position.counts);
     }
     if total.is_null() { json!({}) } else { total }

@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use anyhow::bail;
-use bus::Connection;
-use bus::topology::STEPS;
+use bus::connect::Reminder;
+use bus::error::Disposition;
+use bus::standing::{Standing, standings};
+use bus::topology::{STEPS, Step};
+use bus::{Connection, Error};
 use service::Shutdown;
 use tokio::time::Instant;
 
 use crate::output;
-use crate::show::{Standing, standings};
 
 /// How often the positions are read.
 const LOOK: Duration = Duration::from_millis(50);
@@ -26,13 +28,18 @@ pub(crate) struct WaitArgs {
 pub(crate) async fn wait(connection: &Connection, args: &WaitArgs, shutdown: &Shutdown) -> anyhow::Result<()> {
     for step in STEPS {
         let mut progress = (0, Instant::now());
+        let mut reminder = Reminder::default();
         loop {
-            let standings = standings(connection, step).await?;
-            if standings.iter().all(Standing::is_done) {
-                break;
-            }
-            let sum =
-                standings.iter().filter_map(|one| one.position.as_ref()).map(|position| position.position).sum::<u64>();
+            let sum = match look(connection, step).await {
+                Ok(None) => break,
+                Ok(Some(sum)) => sum,
+                Err(error) if error.disposition() == Disposition::Stop => return Err(error.into()),
+                // A server that is away, or three that choose a leader, are no progress, and nothing worse.
+                Err(error) => {
+                    reminder.warn(&error);
+                    progress.0
+                }
+            };
             if sum != progress.0 {
                 progress = (sum, Instant::now());
             }
@@ -47,4 +54,11 @@ pub(crate) async fn wait(connection: &Connection, args: &WaitArgs, shutdown: &Sh
     }
     output::line("every step has committed all of its input");
     Ok(())
+}
+
+/// The sum of a step's positions, which grows as long as there is progress; `None` when it is done.
+async fn look(connection: &Connection, step: Step) -> Result<Option<u64>, Error> {
+    let standings = standings(connection, step).await?;
+    let is_done = standings.iter().all(Standing::is_done);
+    Ok((!is_done).then(|| standings.iter().map(Standing::committed).sum()))
 }

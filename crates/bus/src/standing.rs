@@ -1,0 +1,105 @@
+//! Where a step stands: what each partition has committed, and what still waits for it.
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use futures::future::try_join_all;
+use serde_json::Value;
+
+use crate::checkpoint::{Position, positions};
+use crate::connect::Connection;
+use crate::error::Error;
+use crate::history::{self, Found};
+use crate::reader::count_from;
+use crate::subject;
+use crate::topology::{Step, stream_info};
+
+/// A partition of a step.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Standing {
+    /// Which one.
+    pub partition: u32,
+    /// Last sequence of the input that concerns it; 0 for none.
+    pub input_last: u64,
+    /// What it has committed; `None` before its first commit.
+    pub position: Option<Position<Value>>,
+}
+
+impl Standing {
+    /// The last input sequence that it has committed; 0 before the first commit.
+    pub fn committed(&self) -> u64 {
+        self.position.as_ref().map_or(0, |position| position.position)
+    }
+
+    /// Whether all of its input is committed.
+    pub fn is_done(&self) -> bool {
+        self.input_last <= self.committed()
+    }
+
+    /// Whether there is anything to tell: input, or a commit.
+    pub fn is_used(&self) -> bool {
+        self.input_last > 0 || self.position.is_some()
+    }
+}
+
+/// Every partition of a step, in order.
+///
+/// # Errors
+/// Whatever reading can meet.
+pub async fn standings(connection: &Connection, step: Step) -> Result<Vec<Standing>, Error> {
+    let partitions = stream_info(connection, step.input.name()).await?.partitions().unwrap_or_default();
+    // Inputs first: what a position covers is then at least what was seen.
+    let input_last = try_join_all((0..partitions).map(|partition| last_input(connection, step, partition))).await?;
+    let mut positions: BTreeMap<u32, Position<Value>> = positions(connection, step.output).await?.into_iter().collect();
+    let standings = (0..partitions).zip(input_last);
+    Ok(standings
+        .map(|(partition, input_last)| Standing { partition, input_last, position: positions.remove(&partition) })
+        .collect())
+}
+
+async fn last_input(connection: &Connection, step: Step, partition: u32) -> Result<u64, Error> {
+    let subjects = inputs(step, partition);
+    let last = try_join_all(subjects.iter().map(|subject| history::last(connection, step.input, subject))).await?;
+    Ok(last.into_iter().flatten().map(|message| message.seq).max().unwrap_or(0))
+}
+
+/// Input that is stored and not yet committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backlog {
+    /// Messages.
+    pub messages: u64,
+    /// When the oldest of them was stored, by the server's clock.
+    pub since: SystemTime,
+}
+
+/// What waits for a partition that has committed all input up to `committed`; `None` when nothing does.
+///
+/// # Errors
+/// Whatever reading can meet.
+pub async fn backlog(
+    connection: &Connection,
+    step: Step,
+    partition: u32,
+    committed: u64,
+) -> Result<Option<Backlog>, Error> {
+    let Some(oldest) = next_input(connection, step, partition, committed + 1).await? else { return Ok(None) };
+    let messages = count_from(connection, step.input, &inputs(step, partition), oldest.seq).await?;
+    Ok(Some(Backlog { messages, since: oldest.stored_at }))
+}
+
+/// The first input of a partition at or after `from`.
+pub(crate) async fn next_input(
+    connection: &Connection,
+    step: Step,
+    partition: u32,
+    from: u64,
+) -> Result<Option<Found>, Error> {
+    let subjects = inputs(step, partition);
+    let next =
+        try_join_all(subjects.iter().map(|subject| history::next(connection, step.input, subject, from))).await?;
+    Ok(next.into_iter().flatten().min_by_key(|found| found.seq))
+}
+
+fn inputs(step: Step, partition: u32) -> Vec<String> {
+    step.kinds.iter().map(|&kind| subject::of_partition(step.input, partition, kind)).collect()
+}

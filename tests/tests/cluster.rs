@@ -1,0 +1,64 @@
+//! Three servers, each stream on all of them: one dies in the middle of commits, and nothing shows.
+
+use bus::Stream;
+use pipeline_tests::cluster::Cluster;
+use pipeline_tests::programs::{Running, eventually, fail};
+use pipeline_tests::server::USERS;
+use pipeline_tests::world::{World, sample};
+
+use crate::kills::{MIDDLE, SAMPLE, TICKS, undisturbed};
+
+/// A month in about nine seconds: not over before the servers have found a new leader.
+const SPEED: &str = "300000x";
+
+/// A replay through two processes of each step, in its middle, with one server that leads every stream.
+struct Replay {
+    world: World<Cluster>,
+    producer: Running,
+    _services: [Running; 4],
+}
+
+impl Replay {
+    async fn in_the_middle(leader: usize) -> Self {
+        let world = World::clustered().await;
+        world.server.lead_all(leader).await;
+        let services =
+            ["stream-processor", "stream-processor", "aggregator", "aggregator"].map(|name| world.start(name));
+        let producer = Running::start(world.replay(&sample(SAMPLE), "1m").args(["--speed", SPEED]));
+        let mut replay = Self { world, producer, _services: services };
+        eventually("the middle of the replay", || replay.world.count("accepted") > MIDDLE);
+        assert!(replay.producer.is_running(), "the replay was over before anything happened");
+        replay
+    }
+
+    /// Lets everything finish; nothing may be missing, doubled or late, on any of the servers.
+    async fn check(mut self) {
+        assert_eq!(self.producer.wait(), Some(0));
+        self.world.wait();
+        assert_eq!(&self.world.tables(), undisturbed().await);
+        assert_eq!(["accepted", "late", "duplicate"].map(|name| self.world.count(name)), [TICKS, 0, 0]);
+        self.world.server.wait_until_whole();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_leader_of_every_stream_leaves_no_trace() {
+    let leader = 1;
+    let mut replay = Replay::in_the_middle(leader).await;
+    replay.world.server.kill(leader);
+    for stream in Stream::ALL {
+        assert_ne!(replay.world.server.wait_for_leader(stream), leader);
+    }
+    replay.world.server.start_again(leader);
+    check_permissions(&replay.world).await;
+    replay.check().await;
+}
+
+/// The users are those of one server, with what they may do.
+async fn check_permissions(world: &World<Cluster>) {
+    for user in USERS {
+        world.server.connect(user).await;
+    }
+    let (code, error) = fail(world.program("topology").args(["--nats-user", "reporter", "apply", "--replicas", "3"]));
+    assert!(code == 3 && error.contains("denies user \"reporter\""), "{code} {error}");
+}
