@@ -85,6 +85,12 @@ impl Server {
         self.child.wait().unwrap();
     }
 
+    /// Leaves store and log behind when the server is dropped.
+    pub fn keep(&mut self) -> &Path {
+        self.dir.disable_cleanup(true);
+        self.dir.path()
+    }
+
     /// Starts it again on the same store and port.
     pub fn start_again(&mut self) {
         (self.child, _) = spawn(self.dir.path(), i32::from(self.port));
