@@ -4,7 +4,6 @@
 //! [`plan`] says what happens to whom, [`stage`] does it, [`verdict`] judges the outcome. The processes are those that
 //! users start, nats-server has the shipped configuration.
 
-mod instance;
 mod outcome;
 pub mod plan;
 mod recording;
@@ -19,6 +18,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use bus::topology::Limits;
 
+pub use self::outcome::program;
 use self::outcome::{Audit, Outcome};
 use self::plan::Scale;
 use self::recording::Recording;
@@ -108,7 +108,7 @@ async fn undisturbed(recording: &Recording) -> anyhow::Result<Outcome> {
     while producer.is_running() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    outcome::output(outcome::program(&world, "topology", &["wait"])).await?;
+    outcome::output(program(&world, "topology", &["wait"])).await?;
     Outcome::read(&world).await
 }
 

@@ -4,10 +4,13 @@
 // A test may stop where it stands: what is unwrapped here is an environment that is not as the tests need it.
 #![allow(clippy::unwrap_used)]
 
+pub mod bench;
 pub mod chaos;
 pub mod coingecko;
+pub mod instance;
 pub mod interrupt;
 pub mod oracle;
 pub mod programs;
 pub mod server;
+pub mod ticks;
 pub mod world;

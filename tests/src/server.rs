@@ -64,6 +64,11 @@ impl Server {
         format!("nats://127.0.0.1:{}", self.port)
     }
 
+    /// The id of its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The flags of a program that connects as `user`.
     pub fn nats_args(&self, user: &str) -> NatsArgs {
         NatsArgs {

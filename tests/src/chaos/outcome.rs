@@ -85,7 +85,7 @@ impl Audit {
 }
 
 /// A command of ours with its arguments.
-pub(super) fn program(world: &World, name: &str, args: &[&str]) -> Command {
+pub fn program(world: &World, name: &str, args: &[&str]) -> Command {
     let mut command = world.program(name);
     command.args(args);
     command

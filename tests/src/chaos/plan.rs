@@ -1,5 +1,6 @@
 //! What happens to whom: a function of the seed and nothing else.
 
+use std::fmt;
 use std::time::Duration;
 
 use rand::rngs::StdRng;
@@ -26,6 +27,16 @@ pub enum Target {
     Processor(usize),
     /// One of the aggregators, from 0.
     Aggregator(usize),
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Producer => f.write_str("producer"),
+            Self::Processor(idx) => write!(f, "stream-processor.{idx}"),
+            Self::Aggregator(idx) => write!(f, "aggregator.{idx}"),
+        }
+    }
 }
 
 /// What is done.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use flate2::read::GzDecoder;
 
+use crate::ticks::coin_in;
 use crate::world::sample;
 
 const SAMPLE: &str = "btcusdt_1m_2020-03.csv.gz";
@@ -34,7 +35,7 @@ pub(super) fn write(dir: &Path, partitions: u32, rows_each: usize) -> anyhow::Re
     let rows = sample_rows()?;
     let mut files = Vec::new();
     for partition in 0..partitions {
-        let coin = coin_of(partition, partitions);
+        let coin = coin_in(partition, QUOTE, partitions);
         let path = dir.join(format!("{coin}.csv"));
         let offset_ms = i64::from(partition) * MINUTE_MS / i64::from(partitions);
         write_file(&path, &rows, rows_each, offset_ms).with_context(|| format!("cannot write {}", path.display()))?;
@@ -64,13 +65,6 @@ fn write_file(path: &Path, rows: &[(i64, String)], count: usize, offset_ms: i64)
         writeln!(file, "{},{rest}", time_ms + cycle_ms + offset_ms)?;
     }
     Ok(file.flush()?)
-}
-
-/// The first of the coins `coin-0`, `coin-1`, … that falls into a partition.
-fn coin_of(partition: u32, partitions: u32) -> String {
-    let mut names = (0..).map(|number| format!("coin-{number}"));
-    let found = names.find(|coin| bus::subject::partition(coin, QUOTE, partitions) == partition);
-    found.expect("a hash reaches every partition")
 }
 
 #[cfg(test)]

@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use anyhow::bail;
 use bus::Connection;
 
-use super::instance::{Condition, Instance};
 use super::outcome::{output, program};
 use super::plan::{Act, Disturbance, Target};
 use super::verdict::Tally;
 use super::watch::{Look, pending, step_of};
 use super::{LEASE_TTL_VARIABLE, Options, dir_of, replay, speed};
+use crate::instance::{Condition, Instance};
 use crate::world::World;
 
 /// How often the processes are looked at.
@@ -24,6 +24,17 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long the rest of the recording may take once nothing is disturbed any more.
 const FINISH_MAX: Duration = Duration::from_secs(300);
 
+/// An instance and what was seen of it.
+#[derive(Debug)]
+struct Actor {
+    target: Target,
+    instance: Instance,
+    /// When it was first seen to have committed since its start.
+    committed: Option<Instant>,
+    /// Last sequence of FEED when it was first looked at after the start: what the producer adds to.
+    feed_base: Option<u64>,
+}
+
 /// Everything that runs.
 #[derive(Debug)]
 pub(super) struct Stage {
@@ -31,7 +42,7 @@ pub(super) struct Stage {
     pub(super) world: World,
     pub(super) tally: Tally,
     files: Vec<String>,
-    instances: Vec<Instance>,
+    actors: Vec<Actor>,
     admin: Connection,
     looked_at: Instant,
     broker_back: Option<Instant>,
@@ -53,7 +64,7 @@ impl Stage {
             world,
             tally: Tally::default(),
             files: files.to_owned(),
-            instances: Vec::new(),
+            actors: Vec::new(),
             admin,
             looked_at: now,
             broker_back: None,
@@ -63,7 +74,8 @@ impl Stage {
         let each = (0..stage.options.instances).flat_map(|idx| [Target::Processor(idx), Target::Aggregator(idx)]);
         for target in each.chain([Target::Producer]) {
             let mut command = stage.command(target);
-            stage.instances.push(Instance::start(target, dir_of(&stage.world), &mut command)?);
+            let instance = Instance::start(&target.to_string(), dir_of(&stage.world), &mut command)?;
+            stage.actors.push(Actor { target, instance, committed: None, feed_base: None });
         }
         Ok(stage)
     }
@@ -111,14 +123,14 @@ impl Stage {
     pub(super) async fn finish(&mut self) -> anyhow::Result<()> {
         self.say("nothing is disturbed any more");
         let deadline = Instant::now() + FINISH_MAX;
-        let is_settled = |one: &Instance| matches!(one.condition, Condition::Up | Condition::Done);
-        while self.broker_back.is_some() || !self.instances.iter().all(is_settled) {
+        let is_settled = |one: &Actor| matches!(one.instance.condition(), Condition::Up | Condition::Done);
+        while self.broker_back.is_some() || !self.actors.iter().all(is_settled) {
             self.tend().await?;
             tokio::time::sleep(STEP).await;
         }
         self.hurry = true;
         if !self.is_done(Target::Producer) {
-            self.instance(Target::Producer).terminate(Duration::ZERO);
+            self.actor(Target::Producer).instance.terminate(Duration::ZERO);
         }
         while !self.is_done(Target::Producer) {
             if Instant::now() > deadline {
@@ -135,11 +147,11 @@ impl Stage {
 
     /// Lines of all logs with this text, each with whose it is.
     pub(super) fn lines_with(&self, text: &str) -> Vec<String> {
-        let of = |one: &Instance| {
+        let of = |one: &Actor| {
             let target = one.target;
-            one.lines_with(text).into_iter().map(move |line| format!("{target}: {line}"))
+            one.instance.lines_with(text).into_iter().map(move |line| format!("{target}: {line}"))
         };
-        self.instances.iter().flat_map(of).collect()
+        self.actors.iter().flat_map(of).collect()
     }
 
     /// Keeps the folder of logs and data beyond the end.
@@ -153,13 +165,13 @@ impl Stage {
         (self.options.say)(&format!("{:7.1} s  {text}", self.started.elapsed().as_secs_f64()));
     }
 
-    fn instance(&mut self, target: Target) -> &mut Instance {
-        let found = self.instances.iter_mut().find(|one| one.target == target);
+    fn actor(&mut self, target: Target) -> &mut Actor {
+        let found = self.actors.iter_mut().find(|one| one.target == target);
         found.expect("the plan is made for these instances")
     }
 
     fn is_done(&self, target: Target) -> bool {
-        self.instances.iter().any(|one| one.target == target && one.condition == Condition::Done)
+        self.actors.iter().any(|one| one.target == target && one.instance.condition() == Condition::Done)
     }
 
     /// Whether the target is at work and has been for a moment, or has had its time to be.
@@ -171,9 +183,9 @@ impl Stage {
         if one.act == Act::Broker {
             return true;
         }
-        let target = self.instance(one.target);
+        let target = self.actor(one.target);
         let at_work = target.committed.is_some_and(|since| since.elapsed() >= one.settle);
-        target.condition == Condition::Up && (at_work || due.elapsed() > patience)
+        target.instance.condition() == Condition::Up && (at_work || due.elapsed() > patience)
     }
 
     /// Undoes what is due, and looks at what is committed.
@@ -182,10 +194,15 @@ impl Stage {
             self.world.server.start_again();
             self.broker_back = None;
         }
-        for idx in 0..self.instances.len() {
-            if self.instances[idx].tend()? {
-                let mut command = self.command(self.instances[idx].target);
-                self.instances[idx].start_again(&mut command)?;
+        for idx in 0..self.actors.len() {
+            if self.actors[idx].instance.tend()? {
+                let mut command = self.command(self.actors[idx].target);
+                let actor = &mut self.actors[idx];
+                actor.instance.start_again(&mut command)?;
+                (actor.committed, actor.feed_base) = (None, None);
+            }
+            if self.actors[idx].instance.condition() == Condition::Done && self.actors[idx].target != Target::Producer {
+                bail!("{} ended by itself", self.actors[idx].target);
             }
         }
         if self.broker_back.is_none() && self.looked_at.elapsed() >= LOOK {
@@ -199,9 +216,9 @@ impl Stage {
 
     /// Notes who has committed since its start.
     fn notice(&mut self, look: &Look) {
-        for one in &mut self.instances {
+        for one in &mut self.actors {
             let has_committed = match step_of(one.target) {
-                Some(step) => one.prefix().is_some_and(|prefix| look.has_batch_of(step, prefix)),
+                Some(step) => one.instance.prefix().is_some_and(|prefix| look.has_batch_of(step, prefix)),
                 None => look.feed_last > *one.feed_base.get_or_insert(look.feed_last),
             };
             if has_committed {
@@ -216,15 +233,15 @@ impl Stage {
             Act::Freeze => {
                 self.tally.freezes += 1;
                 self.say(&format!("freeze    {} for {:.1} s", one.target, one.away.as_secs_f64()));
-                self.instance(one.target).freeze(one.away);
+                self.actor(one.target).instance.freeze(one.away);
             }
             Act::Terminate => {
                 self.count_kill("SIGTERM", one.target).await;
-                self.instance(one.target).terminate(one.away);
+                self.actor(one.target).instance.terminate(one.away);
             }
             Act::Kill { with_broker } => {
                 self.count_kill("kill -9", one.target).await;
-                self.instance(one.target).kill(one.away);
+                self.actor(one.target).instance.kill(one.away);
                 if with_broker {
                     self.kill_broker(one.broker_away);
                 }
@@ -241,7 +258,7 @@ impl Stage {
 
     /// Counts a kill, as effective if the target has committed since its start and has records pending now.
     async fn count_kill(&mut self, what: &str, target: Target) {
-        let has_committed = self.instance(target).committed.is_some();
+        let has_committed = self.actor(target).committed.is_some();
         let note = match step_of(target) {
             _ if !has_committed => Err("it has not committed yet"),
             None => Ok("with rows to publish".to_owned()),
