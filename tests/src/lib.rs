@@ -1,15 +1,18 @@
-//! What the tests share: a real nats-server each, the programs as processes, the steps without either, and an independent
-//! computation of every table.
-//! What the tests share: a real nats-server each, or three, the programs as processes, and an independent computation of every
-//! table.
+//! What the tests share: real nats-servers, one or three, the programs as processes, the steps without either, faults, and an
+//! independent computation of every table.
 
 // A test may stop where it stands: what is unwrapped here is an environment that is not as the tests need it.
 #![allow(clippy::unwrap_used)]
 
+pub mod bench;
+pub mod chaos;
 pub mod cluster;
 pub mod coingecko;
 pub mod harness;
+pub mod instance;
+pub mod interrupt;
 pub mod oracle;
 pub mod programs;
 pub mod server;
+pub mod ticks;
 pub mod world;

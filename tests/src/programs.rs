@@ -42,6 +42,11 @@ impl Running {
         crate::server::signal(&self.child, name);
     }
 
+    /// The id of the process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Waits for its end and returns the exit code.
     pub fn wait(&mut self) -> Option<i32> {
         self.child.wait().unwrap().code()
@@ -62,8 +67,10 @@ impl Drop for Running {
 
 /// The folder of the programs that this build made.
 pub fn programs() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    test.parent().and_then(Path::parent).unwrap().to_owned()
+    let own = std::env::current_exe().unwrap();
+    let folder = own.parent().unwrap();
+    // Tests are in deps/ beside the programs, tools are among them.
+    if folder.ends_with("deps") { folder.parent().unwrap().to_owned() } else { folder.to_owned() }
 }
 
 /// A program of ours, with the users' secrets in its environment and nothing else of ours. It runs in `dir`, so that no

@@ -92,6 +92,11 @@ impl Server {
         format!("nats://127.0.0.1:{}", self.port)
     }
 
+    /// The id of its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The flags of a program that connects as `user`.
     pub fn nats_args(&self, user: &str) -> NatsArgs {
         nats_args(self.url(), user)
@@ -106,6 +111,12 @@ impl Server {
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// Leaves store and log behind when the server is dropped.
+    pub fn keep(&mut self) -> &Path {
+        self.dir.disable_cleanup(true);
+        self.dir.path()
     }
 
     /// Starts it again on the same store and port.

@@ -120,10 +120,13 @@ impl Transactions {
     pub fn new(connection: &Connection, output: Stream) -> Self {
         let mut random = [0; 16];
         rand::rng().fill_bytes(&mut random);
+        let prefix = format!("{:032x}", u128::from_be_bytes(random));
+        // Stored positions name their batch: this line says which of them are ours.
+        tracing::info!(stream = %output, batches = %prefix, "ready to commit");
         Self {
             connection: connection.clone(),
             output,
-            prefix: format!("{:032x}", u128::from_be_bytes(random)),
+            prefix,
             counter: AtomicU64::new(0),
             open: Semaphore::new(OPEN_MAX),
         }

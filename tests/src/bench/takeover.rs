@@ -1,0 +1,263 @@
+//! How long a partition stands still when its owner goes: from the signal to the first commit of the other instance.
+//!
+//! Two stream-processors share the partitions while ticks come steadily, one more for each partition of the victim in
+//! the instant of the signal. What is republished on `live.price.>` is committed, and its batch id says by whom.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use async_nats::Subscriber;
+use bus::topology::Limits;
+use bus::{Connection, subject};
+use futures::StreamExt;
+use futures::future::join_all;
+use market::Instrument;
+use serde_json::{Value, json};
+
+use super::figures::{Figures, ms};
+use crate::chaos::LEASE_TTL_VARIABLE;
+use crate::instance::{Condition, Instance};
+use crate::ticks;
+use crate::world::World;
+
+const PARTITIONS: u32 = 8;
+/// Pause between two ticks of an instrument.
+const TICK: Duration = Duration::from_millis(40);
+/// How long both must have been committing their share before one of them is hit.
+const STEADY: Duration = Duration::from_millis(300);
+/// How long anything may take beyond a lease's life before it counts as never.
+const NEVER: Duration = Duration::from_secs(30);
+
+/// How the owner goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    /// SIGTERM: it gives its partitions back.
+    Graceful,
+    /// kill -9: on the same machine others see that its process is gone.
+    Crash,
+    /// SIGSTOP: it is silent, as a machine that lost its power or its network.
+    Silent,
+}
+
+impl How {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Graceful => "SIGTERM",
+            Self::Crash => "kill -9",
+            Self::Silent => "silence",
+        }
+    }
+
+    /// The promise.
+    fn bound(self, lease_ttl: Duration) -> Duration {
+        match self {
+            Self::Graceful => Duration::from_secs(1),
+            Self::Crash | Self::Silent => lease_ttl + Duration::from_secs(1),
+        }
+    }
+}
+
+/// Takeovers of one kind.
+#[derive(Debug)]
+pub struct Takeovers {
+    how: How,
+    lease_ttl: Duration,
+    figures: Figures,
+}
+
+impl Takeovers {
+    /// Whether each was within its bound.
+    pub fn is_good(&self) -> bool {
+        self.figures.max() <= self.how.bound(self.lease_ttl)
+    }
+
+    /// A row of the printed table, under [`Takeovers::HEADING`].
+    pub fn row(&self) -> String {
+        let Self { how, lease_ttl, figures } = self;
+        let time = |time: Duration| format!("{:.0} ms", ms(time));
+        let (p50, p99, max) = (time(figures.percentile(50)), time(figures.percentile(99)), time(figures.max()));
+        let (ttl, bound) = (time(*lease_ttl), time(how.bound(*lease_ttl)));
+        format!("{:<8} {:>9} {:>9} {p50:>9} {p99:>9} {max:>9} {bound:>9}", how.name(), ttl, figures.count())
+    }
+
+    /// The heading of the rows.
+    pub const HEADING: &str = "owner       lease takeovers       p50       p99       max   promise";
+
+    /// The same for machines.
+    pub fn json(&self) -> Value {
+        let Self { how, lease_ttl, figures } = self;
+        json!({
+            "owner": how.name(),
+            "lease_ttl_ms": ms(*lease_ttl),
+            "takeovers": figures.count(),
+            "p50_ms": ms(figures.percentile(50)),
+            "p99_ms": ms(figures.percentile(99)),
+            "max_ms": ms(figures.max()),
+            "promise_ms": ms(how.bound(*lease_ttl)),
+        })
+    }
+}
+
+/// Measures takeovers, each kind so often, with one time to live.
+///
+/// # Errors
+/// Something ended by itself, or a takeover never happened.
+pub async fn measure(lease_ttl: Duration, kinds: &[(How, usize)], say: fn(&str)) -> anyhow::Result<Vec<Takeovers>> {
+    let mut rig = Rig::new(lease_ttl).await?;
+    let mut measured = Vec::new();
+    for &(how, count) in kinds {
+        let mut figures = Figures::default();
+        for round in 0..count {
+            rig.settle().await?;
+            figures.add(rig.take_over(round % 2, how).await?);
+        }
+        say(&format!("{count} times {} with a lease of {:.1} s", how.name(), lease_ttl.as_secs_f64()));
+        measured.push(Takeovers { how, lease_ttl, figures });
+    }
+    Ok(measured)
+}
+
+/// Two instances, a source of ticks, and a subscriber that sees who commits.
+struct Rig {
+    world: World,
+    lease_ttl: Duration,
+    instances: Vec<Instance>,
+    producer: Connection,
+    instruments: Vec<Instrument>,
+    live: Subscriber,
+    /// By partition: what the newest commit's batch id begins with.
+    owners: BTreeMap<u32, String>,
+    /// Event time of the next ticks, in milliseconds.
+    event_ms: i64,
+    ticked: Instant,
+}
+
+impl Rig {
+    async fn new(lease_ttl: Duration) -> anyhow::Result<Self> {
+        let world = World::with_limits(&Limits { partitions: PARTITIONS, ..Limits::default() }).await;
+        let producer = world.server.connect("producer").await;
+        let live = world.server.connect("admin").await.client().subscribe("live.price.>").await?;
+        let mut rig = Self {
+            world,
+            lease_ttl,
+            instances: Vec::new(),
+            producer,
+            instruments: ticks::instruments(PARTITIONS),
+            live,
+            owners: BTreeMap::new(),
+            event_ms: 1_000_000,
+            ticked: Instant::now(),
+        };
+        for number in 0..2 {
+            let instance =
+                Instance::start(&format!("stream-processor.{number}"), rig.world.dir.path(), &mut rig.command())?;
+            rig.instances.push(instance);
+        }
+        Ok(rig)
+    }
+
+    fn command(&self) -> std::process::Command {
+        let mut command = self.world.program("stream-processor");
+        let lease_ttl = format!("{}ms", self.lease_ttl.as_millis());
+        command.arg("run").env(LEASE_TTL_VARIABLE, lease_ttl).env("CANDLEWIRE_LOG", "info");
+        command
+    }
+
+    /// Waits until both instances have been committing half of the partitions for a while.
+    async fn settle(&mut self) -> anyhow::Result<()> {
+        let deadline = Instant::now() + self.lease_ttl + NEVER;
+        let mut since = None;
+        while since.is_none_or(|since: Instant| since.elapsed() < STEADY) {
+            if Instant::now() > deadline {
+                bail!("the instances did not come to share the partitions: {:?}", self.owners);
+            }
+            self.step().await?;
+            let shares = [self.owned(0).len(), self.owned(1).len()];
+            if shares == [PARTITIONS as usize / 2; 2] {
+                since.get_or_insert_with(Instant::now);
+            } else {
+                since = None;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends or silences an instance; returns how long it took until the other had committed all of its partitions.
+    async fn take_over(&mut self, victim: usize, how: How) -> anyhow::Result<Duration> {
+        let orphans = self.owned(victim);
+        let other = self.instances[1 - victim].prefix().context("it has committed")?.to_owned();
+        let start = Instant::now();
+        match how {
+            How::Graceful => self.instances[victim].terminate(Duration::ZERO),
+            How::Crash => self.instances[victim].kill(Duration::ZERO),
+            How::Silent => self.instances[victim].freeze(self.lease_ttl + NEVER),
+        }
+        self.tick(&orphans).await?;
+        let is_taken = |owners: &BTreeMap<u32, String>| {
+            orphans.iter().all(|partition| owners.get(partition).is_some_and(|owner| *owner == other))
+        };
+        while !is_taken(&self.owners) {
+            if start.elapsed() > self.lease_ttl + NEVER {
+                bail!("after {}, {orphans:?} were not taken over: {:?}", how.name(), self.owners);
+            }
+            self.observe().await?;
+        }
+        let time = start.elapsed();
+        if how == How::Silent {
+            self.instances[victim].wake();
+        }
+        Ok(time)
+    }
+
+    /// One turn of ordinary life: who is down is started again, ticks come, commits are seen.
+    async fn step(&mut self) -> anyhow::Result<()> {
+        for idx in 0..self.instances.len() {
+            if self.instances[idx].tend()? {
+                let mut command = self.command();
+                self.instances[idx].start_again(&mut command)?;
+            }
+            if self.instances[idx].condition() == Condition::Done {
+                bail!("stream-processor.{idx} ended by itself");
+            }
+        }
+        self.observe().await
+    }
+
+    /// Publishes ticks when it is time, and notes who commits until then.
+    async fn observe(&mut self) -> anyhow::Result<()> {
+        if self.ticked.elapsed() >= TICK {
+            let all: Vec<u32> = (0..PARTITIONS).collect();
+            self.tick(&all).await?;
+        }
+        let next = tokio::time::timeout(TICK.saturating_sub(self.ticked.elapsed()), self.live.next());
+        if let Ok(message) = next.await {
+            let message = message.context("the subscription ended")?;
+            let batch = message.headers.as_ref().and_then(|headers| headers.get(async_nats::header::NATS_BATCH_ID));
+            let batch = batch.context("a live price without the id of its batch")?.as_str();
+            let prefix = batch.split_once('-').map_or(batch, |(prefix, _)| prefix);
+            let mut tokens = message.subject.split('.').skip(2);
+            let (coin, quote) = (tokens.next().unwrap_or_default(), tokens.next().unwrap_or_default());
+            self.owners.insert(subject::partition(coin, quote, PARTITIONS), prefix.to_owned());
+        }
+        Ok(())
+    }
+
+    /// One tick in each of these partitions.
+    async fn tick(&mut self, partitions: &[u32]) -> anyhow::Result<()> {
+        self.event_ms += 1_000;
+        let messages =
+            partitions.iter().map(|&partition| ticks::tick(&self.instruments[partition as usize], self.event_ms));
+        let messages: Vec<_> = messages.collect();
+        let published = join_all(messages.iter().map(|message| bus::publish::publish(&self.producer, message))).await;
+        published.into_iter().collect::<Result<Vec<_>, _>>()?;
+        self.ticked = Instant::now();
+        Ok(())
+    }
+
+    /// The partitions whose newest commit is of an instance as it runs now.
+    fn owned(&mut self, idx: usize) -> Vec<u32> {
+        let Some(prefix) = self.instances[idx].prefix() else { return Vec::new() };
+        self.owners.iter().filter(|(_, owner)| *owner == prefix).map(|(&partition, _)| partition).collect()
+    }
+}

@@ -1,0 +1,97 @@
+//! `scripts/bench`: see its `--help`.
+
+use std::io::{Write, stdout};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::{Parser, ValueEnum};
+use pipeline_tests::bench::idle;
+use pipeline_tests::bench::takeover::{self, How, Takeovers};
+use pipeline_tests::chaos::LEASE_TTL;
+use pipeline_tests::interrupt;
+use serde_json::{Map, Value};
+
+/// Measures what ARCHITECTURE.md states
+#[derive(Debug, Parser)]
+#[command(name = "bench")]
+struct Args {
+    /// Only this part; all by default
+    #[arg(long, value_enum)]
+    only: Option<Part>,
+    /// Minutes of heartbeats of the part `idle`
+    #[arg(long, default_value = "10", value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_440))]
+    minutes: u64,
+    /// Takeovers of each kind
+    #[arg(long, default_value = "50", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    takeovers: u32,
+    /// Also write the figures as JSON into this file
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// How long a partition stands still when its owner goes
+    Takeover,
+    /// What idle services cost
+    Idle,
+}
+
+/// A lease that is short enough to wait for 50 times.
+const LEASE_TTL_SHORT: Duration = Duration::from_millis(500);
+/// Takeovers with the usual time to live, which take their time.
+const SLOW_TAKEOVERS: usize = 5;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let args = Args::parse();
+    match interrupt::or(run(args)).await {
+        Some(Ok(true)) => ExitCode::SUCCESS,
+        Some(Ok(false)) => ExitCode::FAILURE,
+        Some(Err(error)) => {
+            line(&format!("failed: {error:#}"));
+            ExitCode::FAILURE
+        }
+        None => ExitCode::from(130),
+    }
+}
+
+/// Returns whether every figure keeps its promise.
+async fn run(args: Args) -> anyhow::Result<bool> {
+    let mut figures = Map::new();
+    let mut is_good = true;
+    if args.only.is_none_or(|part| part == Part::Takeover) {
+        let takeovers = takeovers(args.takeovers as usize).await?;
+        is_good &= takeovers.iter().all(Takeovers::is_good);
+        line(Takeovers::HEADING);
+        takeovers.iter().for_each(|one| line(&one.row()));
+        figures.insert("takeover".to_owned(), takeovers.iter().map(Takeovers::json).collect());
+    }
+    if args.only.is_none_or(|part| part == Part::Idle) {
+        let idleness = idle::measure(args.minutes, line).await?;
+        is_good &= idleness.is_good();
+        idleness.rows().iter().for_each(|row| line(row));
+        figures.insert("idle".to_owned(), idleness.json());
+    }
+    if let Some(path) = args.json {
+        let text = format!("{:#}\n", Value::Object(figures));
+        std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(is_good)
+}
+
+async fn takeovers(count: usize) -> anyhow::Result<Vec<Takeovers>> {
+    let kinds = [(How::Graceful, count), (How::Crash, count), (How::Silent, count)];
+    let mut measured = takeover::measure(LEASE_TTL_SHORT, &kinds, line).await?;
+    let slow = SLOW_TAKEOVERS.min(count);
+    let kinds = [(How::Graceful, slow), (How::Crash, slow), (How::Silent, slow)];
+    measured.extend(takeover::measure(LEASE_TTL, &kinds, line).await?);
+    Ok(measured)
+}
+
+/// A reader that has seen enough (`| head`) is no error.
+fn line(text: &str) {
+    drop(writeln!(stdout(), "{text}"));
+}

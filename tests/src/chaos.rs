@@ -1,0 +1,135 @@
+//! Kills, freezes and restarts everything at random instants while a recording is replayed, and compares what came of it
+//! with an undisturbed run and with an audit.
+//!
+//! [`plan`] says what happens to whom, [`stage`] does it, [`verdict`] judges the outcome. The processes are those that
+//! users start, nats-server has the shipped configuration.
+
+mod outcome;
+pub mod plan;
+mod recording;
+mod stage;
+mod verdict;
+mod watch;
+
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use bus::topology::Limits;
+
+pub use self::outcome::program;
+use self::outcome::{Audit, Outcome};
+use self::plan::Scale;
+use self::recording::Recording;
+use self::stage::Stage;
+pub use self::verdict::Verdict;
+use crate::programs::Running;
+use crate::world::World;
+
+/// Partitions, each with one instrument: a share for each of several instances.
+const PARTITIONS: u32 = 8;
+/// Rows a second of each instrument while it is disturbed. All together 2,000 messages a second: there is
+/// always something on its way.
+const ROWS_A_SECOND: u32 = 250;
+/// Span of a row.
+const GRAIN: Duration = Duration::from_secs(60);
+/// How long a lease lives unless told otherwise.
+pub const LEASE_TTL: Duration = Duration::from_secs(5);
+/// The environment variable of the services' flag `--lease-ttl`.
+pub const LEASE_TTL_VARIABLE: &str = "CANDLEWIRE_LEASE_TTL";
+
+/// What to do.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Kills and terminations, all together.
+    pub kills: usize,
+    /// What the plan is made of.
+    pub seed: u64,
+    /// Instances of each service.
+    pub instances: usize,
+    /// How long the disturbed part may take.
+    pub limit: Duration,
+    /// How long a lease lives without its owner.
+    pub lease_ttl: Duration,
+    /// Told what happens, one line each.
+    pub say: fn(&str),
+}
+
+impl Options {
+    /// The usual limit of so many kills: far more than they take.
+    pub fn usual_limit(kills: usize) -> Duration {
+        Duration::from_secs(30 + 4 * kills as u64)
+    }
+}
+
+/// Runs it all.
+///
+/// # Errors
+/// Something ended by itself, or could not be started, or never finished.
+pub async fn run(options: &Options) -> anyhow::Result<Verdict> {
+    let (started, say) = (Instant::now(), options.say);
+    let files = tempfile::tempdir()?;
+    let rows_each = options.limit.as_secs() as usize * ROWS_A_SECOND as usize;
+    let recording = recording::write(files.path(), PARTITIONS, rows_each)?;
+    say(&format!("seed {}: {} kills, {} instances of each service", options.seed, options.kills, options.instances));
+    let undisturbed = undisturbed(&recording).await.context("the undisturbed run failed")?;
+    say(&format!("an undisturbed run of {} ticks took {:.1} s", recording.rows, started.elapsed().as_secs_f64()));
+
+    let mut stage = Stage::open(new_world().await, options.clone(), &recording.files).await?;
+    let verdict = disturbed(&mut stage, &undisturbed).await;
+    if !verdict.as_ref().is_ok_and(Verdict::is_good) {
+        say(&format!("logs and data are kept in {}", stage.keep().display()));
+    }
+    say(&format!("everything took {:.0} s", started.elapsed().as_secs_f64()));
+    verdict
+}
+
+async fn disturbed(stage: &mut Stage, undisturbed: &Outcome) -> anyhow::Result<Verdict> {
+    let Options { seed, kills, instances, lease_ttl, .. } = stage.options;
+    stage.disturb(&plan::plan(seed, Scale { kills, instances, lease_ttl })).await?;
+    stage.finish().await?;
+    let outcome = Outcome::read(&stage.world).await?;
+    let mut findings = outcome.differences(undisturbed);
+    // Without an audit the tables still say something.
+    let audit = Audit::take(&stage.world).await.unwrap_or_else(|error| {
+        findings.push(format!("{error:#}"));
+        Audit::default()
+    });
+    findings.extend(stage.lines_with(" ERROR "));
+    let fenced = stage.lines_with("another owner has committed").len();
+    Ok(Verdict { tally: stage.tally, audit, fenced, findings })
+}
+
+async fn undisturbed(recording: &Recording) -> anyhow::Result<Outcome> {
+    let world = new_world().await;
+    let _services = ["stream-processor", "aggregator"].map(|name| world.start(name));
+    let mut producer = Running::start(replay(&world, &recording.files).stdout(std::process::Stdio::null()));
+    while producer.is_running() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    outcome::output(program(&world, "topology", &["wait"])).await?;
+    Outcome::read(&world).await
+}
+
+async fn new_world() -> World {
+    World::with_limits(&Limits { partitions: PARTITIONS, ..Limits::default() }).await
+}
+
+/// The replay of the files, as fast as FEED takes it.
+fn replay(world: &World, files: &[String]) -> Command {
+    let mut command = world.program("producer");
+    command.args(["run", "--source", "recording", "--grain", "1m"]);
+    command.args(files.iter().flat_map(|file| ["--file", file]));
+    command
+}
+
+/// The speed at which each instrument has [`ROWS_A_SECOND`].
+fn speed() -> String {
+    format!("{}x", u64::from(ROWS_A_SECOND) * GRAIN.as_secs())
+}
+
+/// The folder of a world.
+fn dir_of(world: &World) -> &Path {
+    world.dir.path()
+}

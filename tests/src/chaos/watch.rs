@@ -1,0 +1,84 @@
+//! What is committed, by whom, and what still waits: read from the streams themselves.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::time::Duration;
+
+use bus::checkpoint::{Position, positions};
+use bus::topology::{MARKET_STEP, STATS_STEP, Step, stream_info};
+use bus::{Connection, Stream, history, subject};
+use futures::future::join_all;
+use serde_json::Value;
+
+use super::PARTITIONS;
+use super::plan::Target;
+
+/// How long one look may take: nats-server may be gone.
+const LOOK_MAX: Duration = Duration::from_secs(1);
+
+/// The step that a service runs; `None` for the producer.
+pub(super) fn step_of(target: Target) -> Option<Step> {
+    match target {
+        Target::Producer => None,
+        Target::Processor(_) => Some(MARKET_STEP),
+        Target::Aggregator(_) => Some(STATS_STEP),
+    }
+}
+
+type Positions = BTreeMap<u32, Position<Value>>;
+
+/// A look at the positions of both steps and at the end of FEED.
+#[derive(Debug, Default)]
+pub(super) struct Look {
+    market: Positions,
+    stats: Positions,
+    pub(super) feed_last: u64,
+}
+
+impl Look {
+    /// Looks; `None` when there is no answer.
+    pub(super) async fn take(admin: &Connection) -> Option<Self> {
+        let look = async {
+            let (market, stats, feed) = tokio::join!(
+                positions::<Value>(admin, Stream::Market),
+                positions::<Value>(admin, Stream::Stats),
+                stream_info(admin, Stream::Feed.name()),
+            );
+            Some(Self {
+                market: market.ok()?.into_iter().collect(),
+                stats: stats.ok()?.into_iter().collect(),
+                feed_last: feed.ok()?.state.last_seq,
+            })
+        };
+        answered(look).await
+    }
+
+    /// Whether the newest position of some partition is of the process whose batches begin so.
+    pub(super) fn has_batch_of(&self, step: Step, prefix: &str) -> bool {
+        self.positions(step).values().any(|position| position.batch.starts_with(prefix))
+    }
+
+    fn positions(&self, step: Step) -> &Positions {
+        if step.output == Stream::Market { &self.market } else { &self.stats }
+    }
+}
+
+/// How many partitions of a step have input that is not committed. Inputs are read before positions, so that what
+/// arrives meanwhile does not count.
+pub(super) async fn pending(admin: &Connection, step: Step) -> Option<usize> {
+    let ends = (0..PARTITIONS).map(async |partition| Some((partition, last_input(admin, step, partition).await?)));
+    let ends = answered(async { join_all(ends).await.into_iter().collect::<Option<Vec<_>>>() }).await?;
+    let look = Look::take(admin).await?;
+    let position = |partition| look.positions(step).get(partition).map_or(0, |position| position.position);
+    Some(ends.iter().filter(|(partition, last)| *last > position(partition)).count())
+}
+
+async fn last_input(admin: &Connection, step: Step, partition: u32) -> Option<u64> {
+    let subjects = step.kinds.iter().map(|&kind| subject::of_partition(step.input, partition, kind));
+    let last = join_all(subjects.map(async |subject| history::last(admin, step.input, &subject).await)).await;
+    last.into_iter().try_fold(0, |newest, last| Some(newest.max(last.ok()?.map_or(0, |message| message.seq))))
+}
+
+async fn answered<T>(look: impl Future<Output = Option<T>>) -> Option<T> {
+    tokio::time::timeout(LOOK_MAX, look).await.ok().flatten()
+}
