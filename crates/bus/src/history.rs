@@ -7,6 +7,8 @@ use async_nats::jetstream::stream::{LastRawMessageErrorKind, RawMessageErrorKind
 use bytes::Bytes;
 use market::profile::HourOfDayLine;
 use market::{Candle, EventTime, Instrument, Window};
+use serde::Deserialize;
+use serde_json::json;
 
 use crate::codec;
 use crate::connect::Connection;
@@ -144,6 +146,14 @@ async fn each_line(
     read.await.map(drop)
 }
 
+/// The first message on a stored subject, which may hold wildcards, that there still is.
+///
+/// # Errors
+/// No answer, or a missing permission.
+pub async fn first(connection: &Connection, stream: Stream, subject: &str) -> Result<Option<Stored>, Error> {
+    first_from(connection, stream, subject, 1).await
+}
+
 /// The sequence of the first message on a subject, which may hold wildcards, at or after `from`.
 pub(crate) async fn next_on_subject(
     connection: &Connection,
@@ -151,12 +161,56 @@ pub(crate) async fn next_on_subject(
     subject: &str,
     from: u64,
 ) -> Result<Option<u64>, Error> {
+    Ok(first_from(connection, stream, subject, from).await?.map(|message| message.seq))
+}
+
+async fn first_from(
+    connection: &Connection,
+    stream: Stream,
+    subject: &str,
+    from: u64,
+) -> Result<Option<Stored>, Error> {
     let unanswered = || unanswered(connection, stream, format!("messages on {subject} from {from}"));
     let handle = connection.jetstream().get_stream_no_info(stream.name()).await.map_err(|_| unanswered())?;
     match connection.answered(subject, handle.get_first_raw_message_by_subject(subject, from)).await? {
-        Ok(message) => Ok(Some(message.sequence)),
+        Ok(message) => Ok(Some(Stored {
+            seq: message.sequence,
+            subject: message.subject.to_string(),
+            payload: message.payload,
+            headers: message.headers,
+        })),
         Err(error) if matches!(error.kind(), RawMessageErrorKind::NoMessageFound) => Ok(None),
         Err(_) => Err(unanswered()),
+    }
+}
+
+/// Every subject on which a stream has stored messages, without checkpoints.
+///
+/// # Errors
+/// Whatever a request can meet.
+pub async fn subjects(connection: &Connection, stream: Stream) -> Result<Vec<String>, Error> {
+    #[derive(Deserialize)]
+    struct Page {
+        state: State,
+        #[serde(default)]
+        total: usize,
+    }
+    #[derive(Deserialize)]
+    struct State {
+        #[serde(default)]
+        subjects: BTreeMap<String, u64>,
+    }
+    let mut subjects: BTreeMap<String, u64> = BTreeMap::new();
+    let mut offset = 0;
+    loop {
+        let body = json!({ "subjects_filter": subject::all(stream), "offset": offset });
+        let page: Page = connection.api(&format!("STREAM.INFO.{stream}"), &body).await?;
+        offset += page.state.subjects.len();
+        let is_last = page.state.subjects.is_empty() || offset >= page.total;
+        subjects.extend(page.state.subjects);
+        if is_last {
+            return Ok(subjects.into_keys().collect());
+        }
     }
 }
 
