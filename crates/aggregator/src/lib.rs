@@ -1,8 +1,9 @@
 //! MARKET → STATS: candles of 5 minutes to a day, the 1-hour moving average every 30 minutes, the hour-of-day profile;
-//! and the tables of all of them.
+//! the tables of all of them, and an audit that computes them again.
 
 #![warn(missing_docs)]
 
+pub mod audit;
 mod operator;
 mod output;
 mod show;
@@ -12,6 +13,7 @@ use bus::{Connection, task};
 use clap::{Parser, Subcommand};
 use service::{Health, HealthArgs, Program, Shutdown, TelemetryArgs};
 
+use audit::AuditArgs;
 pub use operator::Aggregation;
 pub use show::{Format, ShowArgs, TableName};
 
@@ -37,6 +39,9 @@ pub enum Command {
     Run(RunArgs),
     /// Print a table: one row a window, in its newest revision, ordered by coin, quote and start
     Show(ShowArgs),
+    /// Compute everything again from FEED in another way and compare; exit code 1 when anything differs
+    #[command(long_about = audit::LONG_ABOUT)]
+    Audit(AuditArgs),
 }
 
 /// Flags of `run`.
@@ -63,10 +68,11 @@ impl Program for Args {
     }
 }
 
-/// Runs the aggregator until shutdown, or prints a table.
+/// Runs the aggregator until shutdown, prints a table, or audits.
 ///
 /// # Errors
-/// What waiting cannot mend: see [`task::run`]; for a table also a server that does not answer.
+/// What waiting cannot mend: see [`task::run`]; for a table or an audit also a server that does not answer; for an audit
+/// whatever is not as FEED says.
 pub async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
     match args.command {
         Command::Run(run) => {
@@ -81,6 +87,10 @@ pub async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
         Command::Show(show) => {
             let connection = Connection::open(&args.nats, Some("reader")).await?;
             show::show(&connection, &show).await
+        }
+        Command::Audit(audit) => {
+            let connection = Connection::open(&args.nats, Some(Aggregation::service())).await?;
+            audit::audit(&connection, &audit).await
         }
     }
 }

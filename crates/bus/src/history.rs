@@ -8,6 +8,8 @@ use async_nats::jetstream::stream::{LastRawMessageErrorKind, RawMessageErrorKind
 use bytes::Bytes;
 use market::profile::HourOfDayLine;
 use market::{Candle, EventTime, Instrument, Window};
+use serde::Deserialize;
+use serde_json::json;
 
 use crate::codec;
 use crate::connect::Connection;
@@ -145,13 +147,21 @@ async fn each_line(
     read.await.map(drop)
 }
 
-/// Where a message stands, and since when.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A message and when it was stored, by the server's clock.
+#[derive(Debug, Clone)]
 pub(crate) struct Found {
-    /// Its sequence.
-    pub(crate) seq: u64,
-    /// When it was stored, by the server's clock.
+    /// The message.
+    pub(crate) message: Stored,
+    /// When it was stored.
     pub(crate) stored_at: SystemTime,
+}
+
+/// The first message on a stored subject, which may hold wildcards, that there still is.
+///
+/// # Errors
+/// No answer, or a missing permission.
+pub async fn first(connection: &Connection, stream: Stream, subject: &str) -> Result<Option<Stored>, Error> {
+    Ok(next(connection, stream, subject, 1).await?.map(|found| found.message))
 }
 
 /// The sequence of the first message on a subject, which may hold wildcards, at or after `from`.
@@ -161,7 +171,7 @@ pub(crate) async fn next_on_subject(
     subject: &str,
     from: u64,
 ) -> Result<Option<u64>, Error> {
-    Ok(next(connection, stream, subject, from).await?.map(|found| found.seq))
+    Ok(next(connection, stream, subject, from).await?.map(|found| found.message.seq))
 }
 
 /// The first message on a subject, which may hold wildcards, at or after `from`.
@@ -174,9 +184,47 @@ pub(crate) async fn next(
     let unanswered = || unanswered(connection, stream, format!("messages on {subject} from {from}"));
     let handle = connection.jetstream().get_stream_no_info(stream.name()).await.map_err(|_| unanswered())?;
     match connection.answered(subject, handle.get_first_raw_message_by_subject(subject, from)).await? {
-        Ok(message) => Ok(Some(Found { seq: message.sequence, stored_at: message.time.into() })),
+        Ok(message) => Ok(Some(Found {
+            stored_at: message.time.into(),
+            message: Stored {
+                seq: message.sequence,
+                subject: message.subject.to_string(),
+                payload: message.payload,
+                headers: message.headers,
+            },
+        })),
         Err(error) if matches!(error.kind(), RawMessageErrorKind::NoMessageFound) => Ok(None),
         Err(_) => Err(unanswered()),
+    }
+}
+
+/// Every subject on which a stream has stored messages, without checkpoints.
+///
+/// # Errors
+/// Whatever a request can meet.
+pub async fn subjects(connection: &Connection, stream: Stream) -> Result<Vec<String>, Error> {
+    #[derive(Deserialize)]
+    struct Page {
+        state: State,
+        #[serde(default)]
+        total: usize,
+    }
+    #[derive(Deserialize)]
+    struct State {
+        #[serde(default)]
+        subjects: BTreeMap<String, u64>,
+    }
+    let mut subjects: BTreeMap<String, u64> = BTreeMap::new();
+    let mut offset = 0;
+    loop {
+        let body = json!({ "subjects_filter": subject::all(stream), "offset": offset });
+        let page: Page = connection.api(&format!("STREAM.INFO.{stream}"), &body).await?;
+        offset += page.state.subjects.len();
+        let is_last = page.state.subjects.is_empty() || offset >= page.total;
+        subjects.extend(page.state.subjects);
+        if is_last {
+            return Ok(subjects.into_keys().collect());
+        }
     }
 }
 

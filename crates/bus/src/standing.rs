@@ -83,7 +83,7 @@ pub async fn backlog(
     committed: u64,
 ) -> Result<Option<Backlog>, Error> {
     let Some(oldest) = next_input(connection, step, partition, committed + 1).await? else { return Ok(None) };
-    let messages = count_from(connection, step.input, &inputs(step, partition), oldest.seq).await?;
+    let messages = count_from(connection, step.input, &inputs(step, partition), oldest.message.seq).await?;
     Ok(Some(Backlog { messages, since: oldest.stored_at }))
 }
 
@@ -97,7 +97,7 @@ pub(crate) async fn next_input(
     let subjects = inputs(step, partition);
     let next =
         try_join_all(subjects.iter().map(|subject| history::next(connection, step.input, subject, from))).await?;
-    Ok(next.into_iter().flatten().min_by_key(|found| found.seq))
+    Ok(next.into_iter().flatten().min_by_key(|found| found.message.seq))
 }
 
 fn inputs(step: Step, partition: u32) -> Vec<String> {

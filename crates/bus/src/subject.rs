@@ -95,6 +95,11 @@ pub fn of_partition(stream: Stream, partition: u32, kind: Kind) -> String {
     format!("{}.{partition}.{kind}.>", stream.root())
 }
 
+/// All stored messages of a stream, without checkpoints: `market.>`.
+pub fn all(stream: Stream) -> String {
+    format!("{}.>", stream.root())
+}
+
 /// All stored messages of one partition: `market.3.>`.
 pub fn all_of_partition(stream: Stream, partition: u32) -> String {
     format!("{}.{partition}.>", stream.root())

@@ -1,0 +1,113 @@
+//! Which lines of FEED count: judged one after the other, by time and identity.
+
+use std::collections::BTreeSet;
+
+use super::feed::{self, Message, Said};
+use super::rows::{Gap, Heartbeat, Late, Price, Rejected};
+use super::{Bounds, Names};
+
+/// Most ticks of an instrument that are remembered; what is older than all of them is late.
+const REMEMBERED_MAX: usize = 4_096;
+const REFUSED_HEAD_BYTES: usize = 256;
+const MINUTE_MS: i64 = 60_000;
+
+/// A row of MARKET that must be there, with the number of the line that made it. Lines of FEED are counted from 0, those
+/// of one instrument, all kinds together.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Made<R> {
+    pub(super) at: usize,
+    pub(super) row: R,
+}
+
+/// What FEED comes to for one instrument, line by line.
+#[derive(Debug, Default)]
+pub(super) struct Judged {
+    pub(super) prices: Vec<Made<Price>>,
+    pub(super) late: Vec<Made<Late>>,
+    pub(super) rejected: Vec<Made<Rejected>>,
+    pub(super) heartbeats: Vec<Made<Heartbeat>>,
+    pub(super) gaps: Vec<Made<Gap>>,
+    /// The watermark after each line.
+    pub(super) watermarks: Vec<i64>,
+}
+
+/// Judges the messages of one instrument, in order.
+pub(super) fn judge(messages: &[Message], names: Names<'_>, bounds: Bounds) -> Judged {
+    let mut judged = Judged::default();
+    let mut memory = Memory { newest_ms: i64::MIN, floor_ms: i64::MIN, seen: BTreeSet::new(), bounds };
+    for message in messages {
+        for line in feed::lines(message, names) {
+            let at = judged.watermarks.len();
+            match line.said {
+                Ok(Said::Tick(price)) => match memory.judge(&price) {
+                    Verdict::Counts => judged.prices.push(Made { at, row: price }),
+                    Verdict::Late { late_ms } => {
+                        judged.late.push(Made { at, row: Late { price, line: line.number, late_ms } });
+                    }
+                    Verdict::Seen => {}
+                },
+                Ok(Said::Heartbeat(heartbeat)) => {
+                    if !heartbeat.flush {
+                        memory.newest_ms = memory.newest_ms.max(heartbeat.event_ms);
+                    }
+                    judged.heartbeats.push(Made { at, row: heartbeat });
+                }
+                Ok(Said::Gap(gap)) => judged.gaps.push(Made { at, row: gap }),
+                Err(reason) => {
+                    let head = String::from_utf8_lossy(&line.raw[..line.raw.len().min(REFUSED_HEAD_BYTES)]);
+                    let (line, reason, head) = (line.number, reason.to_owned(), head.into_owned());
+                    judged.rejected.push(Made { at, row: Rejected { feed_seq: message.seq, line, reason, head } });
+                }
+            }
+            judged.watermarks.push(memory.watermark_ms());
+        }
+    }
+    judged
+}
+
+enum Verdict {
+    Counts,
+    Seen,
+    Late { late_ms: i64 },
+}
+
+struct Memory {
+    newest_ms: i64,
+    /// Ticks before this are late whatever their minute says.
+    floor_ms: i64,
+    seen: BTreeSet<(i64, Option<u64>, i64)>,
+    bounds: Bounds,
+}
+
+impl Memory {
+    fn watermark_ms(&self) -> i64 {
+        self.newest_ms.saturating_sub(self.bounds.disorder_ms)
+    }
+
+    fn judge(&mut self, price: &Price) -> Verdict {
+        if price.event_ms < self.floor_ms || self.is_past(price.event_ms) {
+            return Verdict::Late { late_ms: self.watermark_ms().max(self.floor_ms) - price.event_ms };
+        }
+        if !self.seen.insert(price.identity()) {
+            return Verdict::Seen;
+        }
+        self.newest_ms = self.newest_ms.max(price.event_ms);
+        while self.seen.first().is_some_and(|oldest| self.is_past(oldest.0)) {
+            self.seen.pop_first();
+        }
+        // All ticks of one millisecond are forgotten together, or one of them could come twice.
+        while let Some(&oldest) = self.seen.first()
+            && (self.seen.len() > REMEMBERED_MAX || oldest.0 < self.floor_ms)
+        {
+            self.floor_ms = oldest.0 + 1;
+            self.seen.pop_first();
+        }
+        Verdict::Counts
+    }
+
+    /// Whether the minute of an event time can no longer be revised.
+    fn is_past(&self, event_ms: i64) -> bool {
+        let minute_end_ms = (event_ms.div_euclid(MINUTE_MS) + 1) * MINUTE_MS;
+        self.watermark_ms() >= minute_end_ms + self.bounds.lateness_ms
+    }
+}

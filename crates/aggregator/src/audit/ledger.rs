@@ -1,0 +1,226 @@
+//! One instrument: what FEED says, what MARKET and STATS hold, and how far they agree.
+
+use std::collections::BTreeSet;
+
+use bus::Kind;
+use bus::codec::SCHEMA_HEADER;
+use bus::reader::Delivery;
+use bus::topology::STATS_WINDOWS;
+use market::Window;
+
+use super::compare::{Compared, Table};
+use super::feed;
+use super::horizon::Horizon;
+use super::judge::{Judged, judge};
+use super::report::Report;
+use super::rows::{Price, Row};
+use super::stored::{self, Market, Stats};
+use super::windows::{Shape, Timeline};
+use super::{Bounds, Names};
+
+/// What the streams hold of one instrument up to the cut. Messages are added in stream order.
+#[derive(Debug)]
+pub struct Ledger<'a> {
+    names: Names<'a>,
+    /// Last message of MARKET that STATS contains.
+    stats_position: u64,
+    feed: Vec<feed::Message>,
+    market: Market,
+    stats: Stats,
+    /// What MARKET holds beyond that, in order.
+    unread: Vec<Unread>,
+}
+
+/// What is left of the streams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Left {
+    /// First sequence of FEED.
+    pub feed_first: u64,
+    /// Whether the oldest results of MARKET were trimmed away.
+    pub is_market_trimmed: bool,
+    /// Whether the oldest results of STATS were trimmed away.
+    pub is_stats_trimmed: bool,
+}
+
+/// A record of MARKET that the aggregator had not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unread {
+    Price(PriceKey),
+    Heartbeat,
+}
+
+type PriceKey = (u64, (i64, Option<u64>, i64));
+
+fn key_of(price: &Price) -> PriceKey {
+    (price.feed_seq, price.identity())
+}
+
+impl<'a> Ledger<'a> {
+    /// Starts with nothing, for the instrument that subjects name so. STATS contains what MARKET holds up to
+    /// `stats_position`.
+    pub fn new(coin: &'a str, quote: &'a str, stats_position: u64) -> Self {
+        Self {
+            names: Names { coin, quote },
+            stats_position,
+            feed: Vec::new(),
+            market: Market::default(),
+            stats: Stats::default(),
+            unread: Vec::new(),
+        }
+    }
+
+    /// Adds a message of FEED.
+    pub fn add_feed(&mut self, kind: Kind, delivery: &Delivery) {
+        let schema = delivery.headers.as_ref().and_then(|headers| headers.get(SCHEMA_HEADER));
+        let schema = schema.map(|schema| schema.as_str().to_owned());
+        self.feed.push(feed::Message { seq: delivery.seq, kind, schema, payload: delivery.payload.clone() });
+    }
+
+    /// Adds a message of MARKET; `is_whole` when MARKET still has all that was committed with it.
+    pub fn add_market(&mut self, kind: Kind, delivery: &Delivery, is_whole: bool) {
+        let message = stored::Message { seq: delivery.seq, payload: &delivery.payload, is_whole };
+        let before = (self.market.prices.found.len(), self.market.heartbeats.found.len());
+        self.market.read(kind, message, self.names);
+        if delivery.seq > self.stats_position {
+            let prices = self.market.prices.found[before.0..].iter().map(|found| Unread::Price(key_of(&found.row)));
+            self.unread.extend(prices);
+            let heartbeats = self.market.heartbeats.found.len() - before.1;
+            self.unread.extend(std::iter::repeat_n(Unread::Heartbeat, heartbeats));
+        }
+    }
+
+    /// Adds a message of STATS; `is_whole` when STATS still has all that was committed with it.
+    pub fn add_stats(&mut self, kind: Kind, delivery: &Delivery, is_whole: bool) {
+        let message = stored::Message { seq: delivery.seq, payload: &delivery.payload, is_whole };
+        self.stats.read(kind, message, self.names);
+    }
+
+    /// Computes everything again from FEED and adds to the report how MARKET and STATS compare with it.
+    pub fn check(mut self, left: Left, bounds: Bounds, report: &mut Report) {
+        self.feed.retain(|message| message.seq >= left.feed_first);
+        let judged = judge(&std::mem::take(&mut self.feed), self.names, bounds);
+        let horizon = Horizon::new(left.feed_first, self.first_event_ms(&judged, left.feed_first), bounds);
+        let read = self.read_by_stats(&judged);
+        let stats = Timeline::new(&judged, read);
+        let mut comparison = Comparison { instrument: self.names.to_string(), horizon, report };
+        for window in STATS_WINDOWS {
+            self.stats.candles.entry(window.name()).or_default().made = stats.candles(shape(window));
+        }
+        self.stats.hours_of_day.made = stats.hours_of_day(&stats.candles(shape(Window::Hour)));
+        comparison.stats(self.stats, left.is_stats_trimmed);
+        self.market.candles.made = Timeline::new(&judged, judged.watermarks.len()).candles(shape(Window::Minute));
+        self.market.prices.made = judged.prices;
+        self.market.late.made = judged.late;
+        self.market.rejected.made = judged.rejected;
+        self.market.heartbeats.made = judged.heartbeats;
+        self.market.gaps.made = judged.gaps;
+        comparison.market(self.market, left.is_market_trimmed);
+    }
+
+    /// The event time of the first tick in what is left of FEED that MARKET accepted.
+    fn first_event_ms(&self, judged: &Judged, feed_first: u64) -> Option<i64> {
+        if feed_first <= 1 {
+            return None;
+        }
+        let accepted: BTreeSet<PriceKey> = self.market.prices.found.iter().map(|found| key_of(&found.row)).collect();
+        let mut prices = judged.prices.iter().map(|price| &price.row);
+        let first = prices.clone().find(|price| accepted.contains(&key_of(price))).or_else(|| prices.next());
+        first.map(|price| price.event_ms)
+    }
+
+    /// How many lines of FEED had come to the aggregator, through MARKET, when it stored STATS as it is.
+    fn read_by_stats(&self, judged: &Judged) -> usize {
+        let mut passed: Vec<usize> = judged.prices.iter().map(|price| price.at).collect();
+        passed.extend(judged.heartbeats.iter().map(|heartbeat| heartbeat.at));
+        passed.sort_unstable();
+        // Prices say by themselves which line they are; heartbeats are counted back from the next price.
+        let mut heartbeats = 0;
+        for unread in &self.unread {
+            match unread {
+                Unread::Heartbeat => heartbeats += 1,
+                Unread::Price(key) => {
+                    if let Some(price) = judged.prices.iter().find(|price| key_of(&price.row) == *key) {
+                        let place = passed.partition_point(|&at| at < price.at);
+                        return passed[place.saturating_sub(heartbeats)];
+                    }
+                }
+            }
+        }
+        match passed.len().checked_sub(heartbeats).and_then(|place| passed.get(place)) {
+            Some(&at) if heartbeats > 0 => at,
+            _ => judged.watermarks.len(),
+        }
+    }
+}
+
+/// What is compared with what, and where it is counted.
+struct Comparison<'a> {
+    instrument: String,
+    horizon: Horizon,
+    report: &'a mut Report,
+}
+
+impl Comparison<'_> {
+    fn market(&mut self, market: Market, is_trimmed: bool) {
+        let Market { prices, late, rejected, heartbeats, gaps, candles } = market;
+        let mut prices = prices.compare(&self.horizon);
+        let mut late = late.compare(&self.horizon);
+        let mut rejected = rejected.compare(&self.horizon);
+        let mut heartbeats = heartbeats.compare(&self.horizon);
+        let mut gaps = gaps.compare(&self.horizon);
+        let mut candles = candles.compare(&self.horizon);
+        if is_trimmed {
+            let whole = [prices.whole_since, candles.whole_since, heartbeats.whole_since, late.whole_since];
+            let since = whole.into_iter().chain([rejected.whole_since, gaps.whole_since]).flatten().min();
+            let since = since.unwrap_or(usize::MAX);
+            prices.forgive_before(since);
+            late.forgive_before(since);
+            rejected.forgive_before(since);
+            heartbeats.forgive_before(since);
+            gaps.forgive_before(since);
+            candles.forgive_before(since);
+        }
+        self.add(Kind::Price, &prices);
+        self.add(Kind::Late, &late);
+        self.add(Kind::Rejected, &rejected);
+        self.add(Kind::Heartbeat, &heartbeats);
+        self.add(Kind::Gap, &gaps);
+        self.add(Kind::Candle, &candles);
+    }
+
+    fn stats(&mut self, stats: Stats, is_trimmed: bool) {
+        let mut hours_of_day = stats.hours_of_day.compare(&self.horizon);
+        let compare =
+            |window: Window, table: Option<Table<_>>| (window, table.unwrap_or_default().compare(&self.horizon));
+        let mut tables = stats.candles;
+        let mut windows = STATS_WINDOWS.map(|window| compare(window, tables.remove(window.name())));
+        if is_trimmed {
+            let whole = windows.iter().map(|(_, candles)| candles.whole_since);
+            let since = whole.chain([hours_of_day.whole_since]).flatten().min().unwrap_or(usize::MAX);
+            windows.iter_mut().for_each(|(_, candles)| candles.forgive_before(since));
+            hours_of_day.forgive_before(since);
+        }
+        for (window, candles) in &windows {
+            self.add(Kind::Stats(*window), candles);
+        }
+        self.add(Kind::HourOfDay, &hours_of_day);
+    }
+
+    fn add<R: Row>(&mut self, kind: Kind, compared: &Compared<R>) {
+        self.report.add(kind, &self.instrument, compared);
+    }
+}
+
+/// What a window's name says.
+fn shape(window: Window) -> Shape {
+    const MINUTE_MS: i64 = 60_000;
+    let (minutes, every) = match window {
+        Window::Minute => (1, 1),
+        Window::FiveMinutes => (5, 5),
+        Window::QuarterHour => (15, 15),
+        Window::Hour => (60, 60),
+        Window::Day => (1_440, 1_440),
+        Window::HourEveryHalf => (60, 30),
+    };
+    Shape { size_ms: minutes * MINUTE_MS, hop_ms: every * MINUTE_MS }
+}

@@ -1,0 +1,228 @@
+//! The rows that are compared: what MARKET and STATS hold, line by line, in a form of the audit's own.
+
+use std::cmp::Ordering;
+
+use serde::{Deserialize, Serialize};
+
+use super::horizon::Horizon;
+
+/// A row of a table, which is stored once, or anew with every revision.
+pub(super) trait Row: PartialEq + Serialize {
+    /// Orders rows by what makes two of them the same row.
+    fn by_key(&self, other: &Self) -> Ordering;
+
+    /// For rows that are stored anew when they change: what rises each time. `None` for rows that are stored once.
+    fn generation(&self) -> Option<u64> {
+        None
+    }
+
+    /// Whether what is left of FEED says what this row must be.
+    fn is_checkable(&self, horizon: &Horizon) -> bool;
+
+    /// The row as a person would name it within its table and instrument.
+    fn name(&self) -> String;
+}
+
+/// An accepted tick.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub(super) struct Price {
+    pub(super) feed_seq: u64,
+    pub(super) event_ms: i64,
+    pub(super) grain_ms: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) id: Option<u64>,
+    pub(super) open: f64,
+    pub(super) high: f64,
+    pub(super) low: f64,
+    pub(super) close: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) volume: Option<f64>,
+}
+
+impl Price {
+    /// What makes two ticks of an instrument the same tick; open and close follow this order.
+    pub(super) fn identity(&self) -> (i64, Option<u64>, i64) {
+        (self.event_ms, self.id, self.grain_ms)
+    }
+}
+
+/// A tick that came too late.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct Late {
+    #[serde(flatten)]
+    pub(super) price: Price,
+    pub(super) line: u32,
+    pub(super) late_ms: i64,
+}
+
+/// A record that was refused.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Rejected {
+    pub(super) feed_seq: u64,
+    pub(super) line: u32,
+    pub(super) reason: String,
+    pub(super) head: String,
+}
+
+/// A heartbeat that was passed on.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct Heartbeat {
+    pub(super) event_ms: i64,
+    pub(super) ingest_ms: i64,
+    pub(super) flush: bool,
+}
+
+/// A gap that was passed on.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct Gap {
+    pub(super) from_ms: i64,
+    pub(super) to_ms: i64,
+    pub(super) cause: String,
+}
+
+/// A final candle.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct Candle {
+    pub(super) start_ms: i64,
+    pub(super) end_ms: i64,
+    pub(super) open: f64,
+    pub(super) high: f64,
+    pub(super) low: f64,
+    pub(super) close: f64,
+    pub(super) average: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) volume: Option<f64>,
+    pub(super) count: u64,
+    pub(super) coverage: f64,
+    pub(super) grain_ms: i64,
+    pub(super) revision: u64,
+    #[serde(rename = "final")]
+    pub(super) is_final: bool,
+    pub(super) first_seq: u64,
+    pub(super) last_seq: u64,
+}
+
+/// A row of the hour-of-day profile.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct HourOfDay {
+    pub(super) hour: u8,
+    pub(super) average: f64,
+    pub(super) min: f64,
+    pub(super) max: f64,
+    pub(super) count: u64,
+    pub(super) first_seq: u64,
+    pub(super) last_seq: u64,
+}
+
+impl Row for Price {
+    fn by_key(&self, other: &Self) -> Ordering {
+        (self.feed_seq, self.identity()).cmp(&(other.feed_seq, other.identity()))
+    }
+
+    fn is_checkable(&self, horizon: &Horizon) -> bool {
+        horizon.is_certain(self.event_ms)
+    }
+
+    fn name(&self) -> String {
+        format!("{} of FEED message {}", time(self.event_ms), self.feed_seq)
+    }
+}
+
+impl Row for Late {
+    fn by_key(&self, other: &Self) -> Ordering {
+        (self.price.feed_seq, self.line).cmp(&(other.price.feed_seq, other.line))
+    }
+
+    fn is_checkable(&self, horizon: &Horizon) -> bool {
+        self.price.is_checkable(horizon)
+    }
+
+    fn name(&self) -> String {
+        format!("line {} of FEED message {}", self.line, self.price.feed_seq)
+    }
+}
+
+impl Row for Rejected {
+    fn by_key(&self, other: &Self) -> Ordering {
+        (self.feed_seq, self.line).cmp(&(other.feed_seq, other.line))
+    }
+
+    fn is_checkable(&self, horizon: &Horizon) -> bool {
+        self.feed_seq >= horizon.first_seq
+    }
+
+    fn name(&self) -> String {
+        format!("line {} of FEED message {}", self.line, self.feed_seq)
+    }
+}
+
+impl Row for Heartbeat {
+    fn by_key(&self, other: &Self) -> Ordering {
+        let key = |row: &Self| (row.event_ms, row.ingest_ms, row.flush);
+        key(self).cmp(&key(other))
+    }
+
+    fn is_checkable(&self, horizon: &Horizon) -> bool {
+        horizon.is_certain(self.event_ms)
+    }
+
+    fn name(&self) -> String {
+        time(self.event_ms)
+    }
+}
+
+impl Row for Gap {
+    fn by_key(&self, other: &Self) -> Ordering {
+        let times = (self.from_ms, self.to_ms).cmp(&(other.from_ms, other.to_ms));
+        times.then_with(|| self.cause.cmp(&other.cause))
+    }
+
+    fn is_checkable(&self, horizon: &Horizon) -> bool {
+        horizon.is_certain(self.from_ms)
+    }
+
+    fn name(&self) -> String {
+        format!("{} to {}", time(self.from_ms), time(self.to_ms))
+    }
+}
+
+impl Row for Candle {
+    fn by_key(&self, other: &Self) -> Ordering {
+        self.start_ms.cmp(&other.start_ms)
+    }
+
+    fn generation(&self) -> Option<u64> {
+        Some(self.revision)
+    }
+
+    fn is_checkable(&self, horizon: &Horizon) -> bool {
+        horizon.is_certain(self.start_ms)
+    }
+
+    fn name(&self) -> String {
+        time(self.start_ms)
+    }
+}
+
+impl Row for HourOfDay {
+    fn by_key(&self, other: &Self) -> Ordering {
+        self.hour.cmp(&other.hour)
+    }
+
+    /// Every new row of an hour holds more ticks.
+    fn generation(&self) -> Option<u64> {
+        Some(self.count)
+    }
+
+    fn is_checkable(&self, horizon: &Horizon) -> bool {
+        horizon.is_whole()
+    }
+
+    fn name(&self) -> String {
+        format!("hour {}", self.hour)
+    }
+}
+
+fn time(ms: i64) -> String {
+    market::EventTime(ms).to_rfc3339()
+}
