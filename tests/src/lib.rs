@@ -5,7 +5,10 @@
 #![allow(clippy::unwrap_used)]
 
 pub mod coingecko;
+pub mod counting;
 pub mod oracle;
 pub mod programs;
+pub mod proxy;
 pub mod server;
+pub mod ticks;
 pub mod world;
