@@ -6,6 +6,7 @@
 
 pub mod coingecko;
 pub mod counting;
+pub mod disk;
 pub mod oracle;
 pub mod programs;
 pub mod proxy;

@@ -137,8 +137,7 @@ pub async fn positions<C: DeserializeOwned>(
     connection: &Connection,
     output: Stream,
 ) -> Result<Vec<(u32, Position<C>)>, Error> {
-    // One for each partition, which are far fewer than one read returns.
-    let stored = multi_last(connection, output.name(), &subject::positions(output)).await?.unwrap_or_default();
+    let stored = all_last(connection, output.name(), &subject::positions(output)).await?;
     let mut positions = Vec::with_capacity(stored.len());
     for message in &stored {
         let partition = message.subject.split('.').nth(2).and_then(|token| token.parse().ok());
@@ -299,12 +298,17 @@ async fn read_checkpoint(
     last_per_subject(connection, output, &subject).await
 }
 
-/// The last message of each subject that matches, as one consistent picture; `None` when there are too many for that.
-pub(crate) async fn multi_last(
-    connection: &Connection,
-    stream: &str,
-    subject: &str,
-) -> Result<Option<Vec<Stored>>, Error> {
+/// The last message of each subject that matches, of which there are at most 1,024, as one consistent picture.
+pub(crate) async fn all_last(connection: &Connection, stream: &str, subject: &str) -> Result<Vec<Stored>, Error> {
+    let found = multi_last(connection, stream, subject).await?;
+    found.ok_or_else(|| Error::Unreadable {
+        what: format!("the last messages on {subject}"),
+        detail: "they are too many".to_owned(),
+    })
+}
+
+/// The last message of each subject that matches, as one consistent picture; `None` when they are too many for that.
+async fn multi_last(connection: &Connection, stream: &str, subject: &str) -> Result<Option<Vec<Stored>>, Error> {
     const NOT_FOUND: u16 = 404;
     const END: u16 = 204;
     const TOO_MANY: u16 = 413;

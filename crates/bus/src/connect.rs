@@ -192,8 +192,8 @@ impl Connection {
     /// Sends a request and waits for its answer, no longer than the connection lives.
     ///
     /// # Errors
-    /// [`Error::Unanswered`] when nothing came in time, the connection went, or nobody listens; [`Error::TooLarge`] for
-    /// what the server does not take.
+    /// [`Error::Silent`] when nothing came in time; [`Error::Unanswered`] when the connection went or nobody listens;
+    /// [`Error::TooLarge`] for what the server does not take.
     pub async fn request(&self, subject: String, headers: Option<HeaderMap>, payload: Bytes) -> Result<Message, Error> {
         self.check_size(&subject, headers.as_ref(), &payload)?;
         let mut request = Request::new().payload(payload).timeout(Some(ANSWER_MAX));
@@ -204,6 +204,7 @@ impl Connection {
             (None, RequestErrorKind::MaxPayloadExceeded | RequestErrorKind::InvalidSubject) => {
                 Error::Unreadable { what: subject, detail: error.to_string() }
             }
+            (None, RequestErrorKind::TimedOut) => Error::Silent { what: subject },
             (None, _) => Error::Unanswered { what: subject },
         })
     }

@@ -167,7 +167,16 @@ pub enum Error {
         /// The server's limit.
         limit: usize,
     },
-    /// No answer in time, or the connection went. It may or may not have happened.
+    /// The server is connected and says nothing. It may or may not have happened.
+    #[error(
+        "the NATS server does not answer {what}: when that goes on, its log says why; after a full disk it must be \
+         started again"
+    )]
+    Silent {
+        /// What was asked.
+        what: String,
+    },
+    /// The connection went, or nobody listens. It may or may not have happened.
     #[error("no answer from the NATS server to {what}")]
     Unanswered {
         /// What was asked.
@@ -183,6 +192,9 @@ pub enum Error {
     },
 }
 
+/// A message of a batch did not arrive, or could not be stored.
+const INCOMPLETE: u32 = 10176;
+
 /// What a caller can do about an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Disposition {
@@ -196,7 +208,11 @@ pub enum Disposition {
 
 impl Error {
     /// What the server said instead of an answer.
-    pub(crate) fn refusal(what: String, code: u16, err_code: u32, description: String) -> Self {
+    pub(crate) fn refusal(what: String, code: u16, err_code: u32, mut description: String) -> Self {
+        if err_code == INCOMPLETE {
+            // It says no more than this when it could not write the batch down either.
+            description.push_str("; when that goes on, its disk may be full: its log says so");
+        }
         match disposition_of(err_code) {
             Disposition::RetrySlowly => Self::Full { what, code, err_code, description },
             Disposition::Retry | Disposition::Stop => Self::Api { what, code, err_code, description },
@@ -206,9 +222,11 @@ impl Error {
     /// What a caller can do.
     pub fn disposition(&self) -> Disposition {
         match self {
-            Self::NoServer { .. } | Self::NoJetStream { .. } | Self::StreamMissing { .. } | Self::Unanswered { .. } => {
-                Disposition::Retry
-            }
+            Self::NoServer { .. }
+            | Self::NoJetStream { .. }
+            | Self::StreamMissing { .. }
+            | Self::Silent { .. }
+            | Self::Unanswered { .. } => Disposition::Retry,
             Self::Full { .. } => Disposition::RetrySlowly,
             Self::Api { err_code, .. } => disposition_of(*err_code),
             Self::Authentication { .. }
@@ -250,6 +268,7 @@ impl Error {
             | Self::Full { .. }
             | Self::TooLarge { .. }
             | Self::Api { .. }
+            | Self::Silent { .. }
             | Self::Unanswered { .. }
             | Self::Unreadable { .. } => Code::Failed,
         }
