@@ -239,6 +239,7 @@ impl<O: Operator> Instance<O> {
                 kind: subject.kind,
                 instrument: member.instrument.as_ref(),
                 is_known_schema: message.is_known_schema,
+                is_after_loss: false,
                 payload: &message.payload,
             };
             operator.apply(input, &mut member.state, &mut self.counts, &mut self.outputs);

@@ -111,7 +111,7 @@ fn finish(command: &mut Command) -> Output {
 }
 
 /// How long anything in a test may take before it counts as never.
-const NEVER: Duration = Duration::from_secs(60);
+pub const NEVER: Duration = Duration::from_secs(60);
 
 /// Looks until it is so.
 pub fn eventually(what: &str, mut check: impl FnMut() -> bool) {

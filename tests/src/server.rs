@@ -8,6 +8,8 @@ use bus::topology::{Limits, create, definitions};
 use bus::{Connection, NatsArgs};
 use tempfile::TempDir;
 
+use crate::disk::SmallDisk;
+
 /// The users of nats.conf that have a password.
 pub const USERS: [&str; 7] = ["admin", "producer", "stream-processor", "aggregator", "trainer", "reporter", "reader"];
 /// How long a server may take to start.
@@ -18,7 +20,16 @@ const START_MAX: Duration = Duration::from_secs(20);
 pub struct Server {
     child: Child,
     port: u16,
+    place: Place,
+}
+
+/// Where a server lives.
+#[derive(Debug)]
+struct Place {
+    /// Its log, its port, its configuration when that is not the shipped one, and its store.
     dir: TempDir,
+    /// Where its store is instead, and what starts a program that sees it.
+    disk: Option<(PathBuf, [String; 4])>,
 }
 
 /// Where programs connect to: one server or several.
@@ -67,9 +78,24 @@ impl Host for Server {
 impl Server {
     /// Starts a server without streams.
     pub fn start() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let (child, port) = spawn(dir.path(), -1);
-        Self { child, port, dir }
+        Self::start_with(|conf| conf)
+    }
+
+    /// Starts a server without streams, with a changed configuration.
+    pub fn start_with(change: impl FnOnce(String) -> String) -> Self {
+        Self::start_at(Place { dir: tempfile::tempdir().unwrap(), disk: None }, change)
+    }
+
+    /// Starts a server without streams, which stores on a small disk.
+    pub fn start_on(disk: &SmallDisk) -> Self {
+        let disk = Some((disk.path().to_owned(), disk.prefix()));
+        Self::start_at(Place { dir: tempfile::tempdir().unwrap(), disk }, |conf| conf)
+    }
+
+    fn start_at(place: Place, change: impl FnOnce(String) -> String) -> Self {
+        place.configure(change);
+        let (child, port) = place.spawn(-1);
+        Self { child, port, place }
     }
 
     /// Starts a server with the streams of `topology apply`.
@@ -80,11 +106,31 @@ impl Server {
     /// Starts a server with streams of chosen limits.
     pub async fn with_limits(limits: &Limits) -> Self {
         let server = Self::start();
-        let admin = server.connect("admin").await;
+        server.create_streams(limits).await;
+        server
+    }
+
+    /// Creates the streams of `topology apply`.
+    pub async fn create_streams(&self, limits: &Limits) {
+        let admin = self.connect("admin").await;
         for definition in definitions(limits) {
             create(&admin, &definition).await.unwrap();
         }
-        server
+    }
+
+    /// Where a stream is stored.
+    pub fn store_of(&self, stream: &str) -> PathBuf {
+        self.place.store().join("jetstream/$G/streams").join(stream)
+    }
+
+    /// What the server logged.
+    pub fn log(&self) -> String {
+        self.place.log()
+    }
+
+    /// Changes the configuration that counts from the next start on.
+    pub fn configure(&self, change: impl FnOnce(String) -> String) {
+        self.place.configure(change);
     }
 
     /// Where it listens.
@@ -115,13 +161,13 @@ impl Server {
 
     /// Leaves store and log behind when the server is dropped.
     pub fn keep(&mut self) -> &Path {
-        self.dir.disable_cleanup(true);
-        self.dir.path()
+        self.place.dir.disable_cleanup(true);
+        self.place.dir.path()
     }
 
     /// Starts it again on the same store and port.
     pub fn start_again(&mut self) {
-        (self.child, _) = spawn(self.dir.path(), i32::from(self.port));
+        (self.child, _) = self.place.spawn(i32::from(self.port));
     }
 }
 
@@ -132,37 +178,62 @@ impl Drop for Server {
     }
 }
 
-fn spawn(dir: &Path, port: i32) -> (Child, u16) {
-    let program = checkout().join(".tools/nats-server");
-    assert!(program.exists(), "nats-server is missing: run scripts/setup");
-    for entry in std::fs::read_dir(dir).unwrap().flatten() {
-        if entry.path().extension().is_some_and(|extension| extension == "ports") {
-            std::fs::remove_file(entry.path()).unwrap();
-        }
+impl Place {
+    fn store(&self) -> &Path {
+        self.disk.as_ref().map_or(self.dir.path(), |(path, _)| path)
     }
-    let mut command = Command::new(program);
-    command.arg("-c").arg(checkout().join("nats.conf")).args(["-p", &port.to_string()]);
-    command.arg("-sd").arg(dir).arg("--ports_file_dir").arg(dir);
-    command.arg("-l").arg(dir.join("server.log"));
-    command.envs(USERS.map(|user| (password_variable(user), password(user)))).env("GOMEMLIMIT", "200MiB");
-    let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let port = wait_for_port(dir, child.id());
-    (child, port)
-}
 
-/// The server writes the port that it took into a file.
-fn wait_for_port(dir: &Path, id: u32) -> u16 {
-    let file = dir.join(format!("nats-server_{id}.ports"));
-    let start = Instant::now();
-    while start.elapsed() < START_MAX {
-        let text = std::fs::read_to_string(&file).unwrap_or_default();
-        let port =
-            text.split("nats://").nth(1).and_then(|rest| rest.split('"').next()?.rsplit(':').next()?.parse().ok());
-        if let Some(port) = port {
-            return port;
-        }
-        std::thread::sleep(Duration::from_millis(5));
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("server.log")).unwrap_or_default()
     }
-    let log = std::fs::read_to_string(dir.join("server.log")).unwrap_or_default();
-    panic!("nats-server did not start: {log}");
+
+    /// Writes the configuration, changed from the one of before.
+    fn configure(&self, change: impl FnOnce(String) -> String) {
+        let path = self.dir.path().join("nats.conf");
+        let shipped = || std::fs::read_to_string(checkout().join("nats.conf")).unwrap();
+        let conf = std::fs::read_to_string(&path).unwrap_or_else(|_| shipped());
+        std::fs::write(path, change(conf)).unwrap();
+    }
+
+    fn spawn(&self, port: i32) -> (Child, u16) {
+        let program = checkout().join(".tools/nats-server");
+        assert!(program.exists(), "nats-server is missing: run scripts/setup");
+        let dir = self.dir.path();
+        for entry in std::fs::read_dir(dir).unwrap().flatten() {
+            if entry.path().extension().is_some_and(|extension| extension == "ports") {
+                std::fs::remove_file(entry.path()).unwrap();
+            }
+        }
+        let mut command = match &self.disk {
+            Some((_, [prefix, arguments @ ..])) => {
+                let mut command = Command::new(prefix);
+                command.args(arguments).arg(program);
+                command
+            }
+            None => Command::new(program),
+        };
+        command.arg("-c").arg(dir.join("nats.conf")).args(["-p", &port.to_string()]);
+        command.arg("-sd").arg(self.store()).arg("--ports_file_dir").arg(dir);
+        command.arg("-l").arg(dir.join("server.log"));
+        command.envs(USERS.map(|user| (password_variable(user), password(user)))).env("GOMEMLIMIT", "200MiB");
+        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let port = self.wait_for_port(child.id());
+        (child, port)
+    }
+
+    /// The server writes the port that it took into a file.
+    fn wait_for_port(&self, id: u32) -> u16 {
+        let file = self.dir.path().join(format!("nats-server_{id}.ports"));
+        let start = Instant::now();
+        while start.elapsed() < START_MAX {
+            let text = std::fs::read_to_string(&file).unwrap_or_default();
+            let port =
+                text.split("nats://").nth(1).and_then(|rest| rest.split('"').next()?.rsplit(':').next()?.parse().ok());
+            if let Some(port) = port {
+                return port;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        panic!("nats-server did not start: {}", self.log());
+    }
 }

@@ -1,13 +1,19 @@
-//! Made-up ticks and heartbeats for FEED, one instrument a partition.
+//! Made-up ticks and heartbeats for FEED.
 
-use bus::publish::FeedMessage;
-use bus::{Kind, codec, subject};
+use bus::publish::{FeedMessage, Receipt, publish};
+use bus::{Connection, Kind, codec, subject};
+use bytes::Bytes;
 use market::Instrument;
 use market::heartbeat::HeartbeatLine;
 use market::tick::TickLine;
 
 /// Grain of every tick.
 const GRAIN_MS: i64 = 1_000;
+
+/// The instrument of most tests.
+pub fn bitcoin() -> Instrument {
+    Instrument::new("bitcoin", "usd").unwrap()
+}
 
 /// The first of the coins `coin-0`, `coin-1`, … that falls into a partition.
 ///
@@ -21,20 +27,16 @@ pub fn coin_in(partition: u32, quote: &str, partitions: u32) -> String {
 }
 
 /// One instrument in each partition, in their order.
-///
-/// # Panics
-/// Never: these names are instruments.
 pub fn instruments(partitions: u32) -> Vec<Instrument> {
     let instrument = |partition| Instrument::new(&coin_in(partition, "usd", partitions), "usd");
-    (0..partitions).map(|partition| instrument(partition).expect("a coin's name")).collect()
+    (0..partitions).map(|partition| instrument(partition).unwrap()).collect()
 }
 
-/// A tick; its id is that of its instrument and time.
-pub fn tick(instrument: &Instrument, event_ms: i64) -> FeedMessage {
-    let (coin, quote) = (instrument.coin(), instrument.quote());
-    let line = TickLine {
-        coin: coin.into(),
-        quote: quote.into(),
+/// A second of an instrument, whose close tells its time.
+pub fn tick_line(instrument: &Instrument, event_ms: i64) -> TickLine<'static> {
+    TickLine {
+        coin: instrument.coin().to_owned().into(),
+        quote: instrument.quote().to_owned().into(),
         event_ms,
         grain_ms: GRAIN_MS,
         id: None,
@@ -49,8 +51,12 @@ pub fn tick(instrument: &Instrument, event_ms: i64) -> FeedMessage {
         volume_24h: None,
         high_24h: None,
         low_24h: None,
-    };
-    message(Kind::Tick, instrument, event_ms, codec::single(&line))
+    }
+}
+
+/// A message of one tick; its id is that of its instrument and time.
+pub fn tick(instrument: &Instrument, event_ms: i64) -> FeedMessage {
+    message(Kind::Tick, instrument, event_ms, codec::single(&tick_line(instrument, event_ms)))
 }
 
 /// A heartbeat: nothing before this time will follow.
@@ -60,7 +66,17 @@ pub fn heartbeat(instrument: &Instrument, event_ms: i64) -> FeedMessage {
     message(Kind::Heartbeat, instrument, event_ms, codec::single(&line))
 }
 
-fn message(kind: Kind, instrument: &Instrument, event_ms: i64, payload: bytes::Bytes) -> FeedMessage {
+/// Publishes one tick of an instrument.
+pub async fn publish_tick_of(connection: &Connection, instrument: &Instrument, event_ms: i64) -> Receipt {
+    publish(connection, &tick(instrument, event_ms)).await.unwrap()
+}
+
+/// Publishes one tick of bitcoin.
+pub async fn publish_tick(connection: &Connection, event_ms: i64) -> Receipt {
+    publish_tick_of(connection, &bitcoin(), event_ms).await
+}
+
+fn message(kind: Kind, instrument: &Instrument, event_ms: i64, payload: Bytes) -> FeedMessage {
     let id = format!("made-up/{kind}/{}/{event_ms}", instrument.coin());
     FeedMessage { kind, instrument: instrument.clone(), payload, id }
 }

@@ -38,13 +38,13 @@ async fn only_the_expected_position_is_replaced_and_a_refusal_stores_nothing() {
     let server = Server::with_streams().await;
     let connection = server.connect("stream-processor").await;
     let transactions = Transactions::new(&connection, Stream::Market);
-    let commit = async |fence| transactions.commit(&[part(3, fence, vec![output(3, "{}")])]).await.unwrap();
+    let commit = async |fence| transactions.commit(&[part(3, fence, vec![output(3, "{}")])]).await.unwrap()[0];
 
     let Outcome::Stored(first) = commit(0).await else { panic!("the first commit expects nothing") };
-    let Outcome::Stored(second) = commit(first[0]).await else { panic!("the second follows the first") };
+    let Outcome::Stored(second) = commit(first).await else { panic!("the second follows the first") };
     let before = stream_info(&connection, "MARKET").await.unwrap().state;
-    for stale in [0, first[0], second[0] + 7] {
-        assert_eq!(commit(stale).await, Outcome::Fenced(vec![3]), "fence {stale}");
+    for stale in [0, first, second + 7] {
+        assert_eq!(commit(stale).await, Outcome::Fenced, "fence {stale}");
     }
     let after = stream_info(&connection, "MARKET").await.unwrap().state;
     assert_eq!((before.last_seq, before.messages), (after.last_seq, after.messages));
@@ -59,17 +59,18 @@ async fn several_partitions_commit_together_and_each_learns_its_own_fence() {
         let counts = [2, 0, 5];
         (0..3).map(|idx| part(idx as u32, fences[idx], vec![output(idx as u32, "{}"); counts[idx]])).collect()
     };
-    let Outcome::Stored(fences) = transactions.commit(&parts([0; 3])).await.unwrap() else {
-        panic!("nobody else is here")
-    };
-    for (partition, &fence) in fences.iter().enumerate() {
+    let outcomes = transactions.commit(&parts([0; 3])).await.unwrap();
+    let mut fences = [0; 3];
+    for (partition, &outcome) in outcomes.iter().enumerate() {
         let found = recover::<Value, Value>(&connection, MARKET_STEP, partition as u32).await.unwrap();
-        assert_eq!(found.fence, fence, "partition {partition}");
+        assert_eq!(outcome, Outcome::Stored(found.fence), "partition {partition}");
+        fences[partition] = found.fence;
     }
-    // Another owner takes partition 1: the whole batch is refused, and only partition 1 is named.
+    // Another owner takes partition 1: the batch is refused, and the others are stored without it.
     transactions.commit(&[part(1, fences[1], vec![])]).await.unwrap();
-    let refused = transactions.commit(&parts([fences[0], fences[1], fences[2]])).await.unwrap();
-    assert_eq!(refused, Outcome::Fenced(vec![1]));
+    let outcomes = transactions.commit(&parts(fences)).await.unwrap();
+    let last_seq = stream_info(&connection, "MARKET").await.unwrap().state.last_seq;
+    assert_eq!(outcomes, [Outcome::Stored(last_seq - 6), Outcome::Fenced, Outcome::Stored(last_seq)]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -78,5 +79,5 @@ async fn the_largest_batch_is_accepted() {
     let connection = server.connect("stream-processor").await;
     let transactions = Transactions::new(&connection, Stream::Market);
     let outcome = transactions.commit(&[part(3, 0, vec![output(3, "{}"); MESSAGES_MAX - 1])]).await.unwrap();
-    assert_eq!(outcome, Outcome::Stored(vec![MESSAGES_MAX as u64]));
+    assert_eq!(outcome, [Outcome::Stored(MESSAGES_MAX as u64)]);
 }

@@ -8,6 +8,7 @@ mod fence;
 mod inputs;
 mod kills;
 mod leases;
+mod network;
 mod producer;
 mod recovery;
 mod run;

@@ -1,46 +1,13 @@
 //! What a step does when the world around it is not as it was.
 
-use bus::publish::{FeedMessage, publish};
 use bus::topology::{Limits, MARKET_STEP, create, definitions, stream_info};
-use bus::{Connection, Error, Kind, checkpoint, codec};
+use bus::{Connection, Error, checkpoint};
 use futures::StreamExt;
 use market::Instrument;
-use market::tick::TickLine;
 use pipeline_tests::programs::{Running, fail};
+use pipeline_tests::ticks::{publish_tick, publish_tick_of};
 use pipeline_tests::world::World;
 use serde_json::Value;
-
-fn bitcoin() -> Instrument {
-    Instrument::new("bitcoin", "usd").unwrap()
-}
-
-fn tick_line(event_ms: i64) -> TickLine<'static> {
-    TickLine {
-        coin: "bitcoin".into(),
-        quote: "usd".into(),
-        event_ms,
-        grain_ms: 1_000,
-        id: None,
-        open: None,
-        high: None,
-        low: None,
-        close: 100.0 + event_ms as f64 / 1e6,
-        volume: None,
-        ingest_ms: event_ms,
-        source: None,
-        market_cap: None,
-        volume_24h: None,
-        high_24h: None,
-        low_24h: None,
-    }
-}
-
-async fn publish_tick(connection: &Connection, event_ms: i64) {
-    let line = tick_line(event_ms);
-    let id = format!("test/{event_ms}");
-    let message = FeedMessage { kind: Kind::Tick, instrument: bitcoin(), payload: codec::single(&line), id };
-    publish(connection, &message).await.unwrap();
-}
 
 /// A world whose stream-processor has committed one tick, and runs no more; with a connection of the producer.
 async fn with_one_tick_processed() -> (World, Connection) {
@@ -200,11 +167,8 @@ async fn more_instruments_than_one_read_returns_are_recovered() {
     let publish_round = async |event_ms: i64| {
         let each = (0..INSTRUMENTS).map(|idx| {
             let instrument = Instrument::new(&format!("coin-{idx}"), "usd").unwrap();
-            let line = TickLine { coin: instrument.coin().to_owned().into(), ..tick_line(event_ms) };
-            let id = format!("test/{idx}/{event_ms}");
-            let message = FeedMessage { kind: Kind::Tick, payload: codec::single(&line), instrument, id };
             let producer = &producer;
-            async move { publish(producer, &message).await.unwrap() }
+            async move { publish_tick_of(producer, &instrument, event_ms).await }
         });
         futures::stream::iter(each).buffer_unordered(64).count().await
     };

@@ -1,5 +1,7 @@
 //! The step: accepted prices and heartbeats in, candles of longer windows and profile rows out.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use bus::Kind;
 use bus::codec::lines;
 use bus::outputs::Outputs;
@@ -8,21 +10,24 @@ use bus::topology::{STATS_STEP, STATS_WINDOWS, Step};
 use market::heartbeat::HeartbeatLine;
 use market::profile::Profile;
 use market::tick::{PriceLine, Tick};
+use market::validate::revalidate;
 use market::watermark::Watermark;
 use market::windowing::{Issue, Settings, Windowing};
 use market::{Candle, Instrument, Window};
 use serde::{Deserialize, Serialize};
 
 /// MARKET → STATS.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub struct Aggregation {
     settings: Settings,
+    /// Whether something unreadable was mentioned in the log; from then on it is only counted.
+    has_warned: AtomicBool,
 }
 
 impl Aggregation {
     /// A step that judges event time as told. It must be told what the stream-processor is told.
     pub fn new(settings: Settings) -> Self {
-        Self { settings }
+        Self { settings, has_warned: AtomicBool::new(false) }
     }
 
     /// The name of the service, which is its user's name too.
@@ -70,20 +75,23 @@ impl Operator for Aggregation {
     }
 
     fn apply(&self, input: Input<'_>, state: &mut State, counts: &mut Counts, outputs: &mut Outputs) {
-        // MARKET holds only what the stream-processor accepted, which is never of another name or version.
+        // MARKET holds only what the stream-processor accepted. Anything else is left out, and must not stop the rest.
         let Some(instrument) = input.instrument.filter(|_| input.is_known_schema) else {
-            counts.unreadable += 1;
-            return;
+            return self.leave_out(&input, 0, counts);
         };
-        for (_, raw) in lines(input.payload) {
+        for (line, raw) in lines(input.payload) {
             let is_read = if input.kind == Kind::Price.token() {
-                let price = serde_json::from_slice::<PriceLine<'_>>(raw);
-                price.map(|price| self.price(&price.tick(), instrument, state, counts, outputs)).is_ok()
+                let price = serde_json::from_slice::<PriceLine<'_>>(raw).ok();
+                let tick = price.and_then(|price| revalidate(&price, instrument).ok());
+                tick.map(|tick| self.price(&tick, instrument, state, counts, outputs)).is_some()
             } else {
-                let heartbeat = serde_json::from_slice::<HeartbeatLine<'_>>(raw);
-                heartbeat.map(|heartbeat| self.heartbeat(&heartbeat, instrument, state, counts, outputs)).is_ok()
+                let heartbeat = serde_json::from_slice::<HeartbeatLine<'_>>(raw).ok();
+                let heartbeat = heartbeat.filter(|heartbeat| heartbeat.validate(instrument).is_ok());
+                heartbeat.map(|heartbeat| self.heartbeat(&heartbeat, instrument, state, counts, outputs)).is_some()
             };
-            counts.unreadable += u64::from(!is_read);
+            if !is_read {
+                self.leave_out(&input, line, counts);
+            }
         }
     }
 
@@ -93,6 +101,19 @@ impl Operator for Aggregation {
 }
 
 impl Aggregation {
+    /// Counts what cannot be read, and says so once.
+    fn leave_out(&self, input: &Input<'_>, line: u32, counts: &mut Counts) {
+        counts.unreadable += 1;
+        if !self.has_warned.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                seq = input.seq,
+                line,
+                kind = input.kind,
+                "a line of MARKET cannot be read and is left out; further ones are only counted (`topology show`)"
+            );
+        }
+    }
+
     fn price(
         &self,
         tick: &Tick,

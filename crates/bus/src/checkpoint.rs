@@ -137,7 +137,7 @@ pub async fn positions<C: DeserializeOwned>(
     connection: &Connection,
     output: Stream,
 ) -> Result<Vec<(u32, Position<C>)>, Error> {
-    let stored = multi_last(connection, output.name(), &subject::positions(output)).await?;
+    let stored = all_last(connection, output.name(), &subject::positions(output)).await?;
     let mut positions = Vec::with_capacity(stored.len());
     for message in &stored {
         let partition = message.subject.split('.').nth(2).and_then(|token| token.parse().ok());
@@ -290,20 +290,29 @@ async fn read_checkpoint(
     states: u64,
 ) -> Result<Vec<Stored>, Error> {
     let subject = subject::checkpoint(output, partition);
-    if states < ISOLATED_MAX {
-        multi_last(connection, output.name(), &subject).await
-    } else {
-        last_per_subject(connection, output, &subject).await
+    if states < ISOLATED_MAX
+        && let Some(messages) = multi_last(connection, output.name(), &subject).await?
+    {
+        return Ok(messages);
     }
+    last_per_subject(connection, output, &subject).await
 }
 
-/// The last message of each subject that matches, as one consistent picture of at most 1,024 subjects.
-pub(crate) async fn multi_last(connection: &Connection, stream: &str, subject: &str) -> Result<Vec<Stored>, Error> {
+/// The last message of each subject that matches, of which there are at most 1,024, as one consistent picture.
+pub(crate) async fn all_last(connection: &Connection, stream: &str, subject: &str) -> Result<Vec<Stored>, Error> {
+    let found = multi_last(connection, stream, subject).await?;
+    found.ok_or_else(|| Error::Unreadable {
+        what: format!("the last messages on {subject}"),
+        detail: "they are too many".to_owned(),
+    })
+}
+
+/// The last message of each subject that matches, as one consistent picture; `None` when they are too many for that.
+async fn multi_last(connection: &Connection, stream: &str, subject: &str) -> Result<Option<Vec<Stored>>, Error> {
     const NOT_FOUND: u16 = 404;
     const END: u16 = 204;
     const TOO_MANY: u16 = 413;
-    let what = || format!("the last messages on {subject}");
-    let unanswered = || Error::Unanswered { what: what() };
+    let unanswered = || Error::Unanswered { what: format!("the last messages on {subject}") };
     let client = connection.client();
     let mut epoch = connection.epoch();
     let inbox = client.new_inbox();
@@ -318,11 +327,8 @@ pub(crate) async fn multi_last(connection: &Connection, stream: &str, subject: &
             _ = epoch.changed() => return Err(unanswered()),
         };
         match message.status.map(|status: StatusCode| status.as_u16()) {
-            Some(NOT_FOUND | END) => return Ok(found),
-            Some(TOO_MANY) => {
-                let detail = message.description.unwrap_or_default();
-                return Err(Error::Unreadable { what: what(), detail });
-            }
+            Some(NOT_FOUND | END) => return Ok(Some(found)),
+            Some(TOO_MANY) => return Ok(None),
             // No leader, nobody there: an outage.
             Some(_) => return Err(unanswered()),
             None => found.extend(direct_answer(message)),

@@ -180,11 +180,26 @@ impl Connection {
         }
     }
 
+    /// Whether the server takes a message of this size; to be asked before it is sent, because the server drops the
+    /// connection of whoever sends more.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`].
+    pub(crate) fn check_size(&self, subject: &str, headers: Option<&HeaderMap>, payload: &Bytes) -> Result<(), Error> {
+        let (bytes, limit) = (headers.map_or(0, header_bytes) + payload.len(), self.client.max_payload());
+        if bytes > limit {
+            return Err(Error::TooLarge { subject: subject.to_owned(), bytes, limit });
+        }
+        Ok(())
+    }
+
     /// Sends a request and waits for its answer, no longer than the connection lives.
     ///
     /// # Errors
-    /// [`Error::Unanswered`] when nothing came in time, the connection went, or nobody listens.
+    /// [`Error::Silent`] when nothing came in time; [`Error::Unanswered`] when the connection went or nobody listens;
+    /// [`Error::TooLarge`] for what the server does not take.
     pub async fn request(&self, subject: String, headers: Option<HeaderMap>, payload: Bytes) -> Result<Message, Error> {
+        self.check_size(&subject, headers.as_ref(), &payload)?;
         let mut request = Request::new().payload(payload).timeout(Some(ANSWER_MAX));
         request.headers = headers;
         let answer = self.answered(&subject, self.client.send_request(subject.clone(), request)).await?;
@@ -193,6 +208,7 @@ impl Connection {
             (None, RequestErrorKind::MaxPayloadExceeded | RequestErrorKind::InvalidSubject) => {
                 Error::Unreadable { what: subject, detail: error.to_string() }
             }
+            (None, RequestErrorKind::TimedOut) => Error::Silent { what: subject },
             (None, _) => Error::Unanswered { what: subject },
         })
     }
@@ -231,6 +247,14 @@ impl Connection {
     }
 }
 
+/// Bytes of headers as the protocol writes them: a first line, a line for each value, an empty line.
+fn header_bytes(headers: &HeaderMap) -> usize {
+    let line = |name: &str, value: &str| name.len() + ": ".len() + value.len() + "\r\n".len();
+    let lines = headers.iter().flat_map(|(name, values)| values.iter().map(move |value| (name, value)));
+    let lines: usize = lines.map(|(name, value)| line(name.as_ref(), value.as_str())).sum();
+    "NATS/1.0\r\n".len() + lines + "\r\n".len()
+}
+
 /// Resolves when the connection is lost after `epoch` was marked.
 async fn disconnected(client: &Client, epoch: &mut watch::Receiver<u64>) {
     loop {
@@ -253,12 +277,8 @@ pub(crate) fn parse_answer<T: DeserializeOwned>(call: &str, payload: &[u8]) -> R
     let answer: Value = serde_json::from_slice(payload).map_err(unreadable)?;
     if let Some(error) = answer.get("error") {
         let number = |name: &str| error.get(name).and_then(Value::as_u64).unwrap_or_default();
-        return Err(Error::Api {
-            what: call.to_owned(),
-            code: number("code") as u16,
-            err_code: number("err_code") as u32,
-            description: error.get("description").and_then(Value::as_str).unwrap_or("no description").to_owned(),
-        });
+        let description = error.get("description").and_then(Value::as_str).unwrap_or("no description").to_owned();
+        return Err(Error::refusal(call.to_owned(), number("code") as u16, number("err_code") as u32, description));
     }
     serde_json::from_value(answer).map_err(unreadable)
 }
@@ -322,6 +342,13 @@ impl Reminder {
         if self.warned.is_none_or(|at| at.elapsed() >= REMINDER) {
             tracing::warn!("waiting: {error}");
             self.warned = Some(Instant::now());
+        }
+    }
+
+    /// Says that the waiting is over, if it was ever mentioned.
+    pub fn settle(&mut self, what: &str) {
+        if self.warned.take().is_some() {
+            tracing::info!("goes on: {what}");
         }
     }
 }

@@ -139,7 +139,44 @@ pub enum Error {
         /// The server's words.
         description: String,
     },
-    /// No answer in time, or the connection went. It may or may not have happened.
+    /// There is no room for what should be stored. Nothing of it is; waiting helps once somebody makes room.
+    #[error(
+        "storage is full: the NATS server refused {what} ({description}, {code}/{err_code}); raise the stream's limit \
+         with `topology apply`, or give the server more room: what waits is kept and goes on by itself"
+    )]
+    Full {
+        /// What was asked.
+        what: String,
+        /// HTTP-like class.
+        code: u16,
+        /// JetStream's own code.
+        err_code: u32,
+        /// The server's words.
+        description: String,
+    },
+    /// A message is larger than the server takes. It was not sent.
+    #[error(
+        "a message on {subject} has {bytes} bytes with its headers, and the NATS server takes {limit}: raise max_payload \
+         in nats.conf"
+    )]
+    TooLarge {
+        /// Where it should go.
+        subject: String,
+        /// Its bytes, headers included.
+        bytes: usize,
+        /// The server's limit.
+        limit: usize,
+    },
+    /// The server is connected and says nothing. It may or may not have happened.
+    #[error(
+        "the NATS server does not answer {what}: when that goes on, its log says why; after a full disk it must be \
+         started again"
+    )]
+    Silent {
+        /// What was asked.
+        what: String,
+    },
+    /// The connection went, or nobody listens. It may or may not have happened.
     #[error("no answer from the NATS server to {what}")]
     Unanswered {
         /// What was asked.
@@ -155,6 +192,9 @@ pub enum Error {
     },
 }
 
+/// A message of a batch did not arrive, or could not be stored.
+const INCOMPLETE: u32 = 10176;
+
 /// What a caller can do about an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Disposition {
@@ -167,12 +207,27 @@ pub enum Disposition {
 }
 
 impl Error {
+    /// What the server said instead of an answer.
+    pub(crate) fn refusal(what: String, code: u16, err_code: u32, mut description: String) -> Self {
+        if err_code == INCOMPLETE {
+            // It says no more than this when it could not write the batch down either.
+            description.push_str("; when that goes on, its disk may be full: its log says so");
+        }
+        match disposition_of(err_code) {
+            Disposition::RetrySlowly => Self::Full { what, code, err_code, description },
+            Disposition::Retry | Disposition::Stop => Self::Api { what, code, err_code, description },
+        }
+    }
+
     /// What a caller can do.
     pub fn disposition(&self) -> Disposition {
         match self {
-            Self::NoServer { .. } | Self::NoJetStream { .. } | Self::StreamMissing { .. } | Self::Unanswered { .. } => {
-                Disposition::Retry
-            }
+            Self::NoServer { .. }
+            | Self::NoJetStream { .. }
+            | Self::StreamMissing { .. }
+            | Self::Silent { .. }
+            | Self::Unanswered { .. } => Disposition::Retry,
+            Self::Full { .. } => Disposition::RetrySlowly,
             Self::Api { err_code, .. } => disposition_of(*err_code),
             Self::Authentication { .. }
             | Self::Permission { .. }
@@ -183,13 +238,17 @@ impl Error {
             | Self::OutOfStep { .. }
             | Self::Hole { .. }
             | Self::CheckpointLost { .. }
+            | Self::TooLarge { .. }
             | Self::Unreadable { .. } => Disposition::Stop,
         }
     }
 
     /// Whether only one partition must stop for it, while the others go on.
     pub(crate) fn concerns_partition(&self) -> bool {
-        matches!(self, Self::Hole { .. } | Self::CheckpointLost { .. } | Self::Unreadable { .. })
+        matches!(
+            self,
+            Self::Hole { .. } | Self::CheckpointLost { .. } | Self::TooLarge { .. } | Self::Unreadable { .. }
+        )
     }
 
     fn exit_code(&self) -> Code {
@@ -206,7 +265,10 @@ impl Error {
             | Self::StreamMissing { .. }
             | Self::Hole { .. }
             | Self::CheckpointLost { .. }
+            | Self::Full { .. }
+            | Self::TooLarge { .. }
             | Self::Api { .. }
+            | Self::Silent { .. }
             | Self::Unanswered { .. }
             | Self::Unreadable { .. } => Code::Failed,
         }
@@ -217,12 +279,16 @@ impl Error {
 /// a success and is treated as an outage: what really happened is read from the stream.
 pub fn disposition_of(err_code: u32) -> Disposition {
     match err_code {
-        // Maximum bytes or messages exceeded, insufficient resources.
-        10047 | 10077 | 10023 => Disposition::RetrySlowly,
-        // Requests that are wrong in themselves.
-        10111 | 10166 | 10174 | 10175 | 10177 | 10179 | 10199 | 10200 | 10201 | 10060 | 10052 | 10054 => {
+        // Full: insufficient resources, no storage left, the stream's limits exceeded or its disk full.
+        10023 | 10047 | 10077 => Disposition::RetrySlowly,
+        // Wrong in itself: invalid configuration, message larger than the stream takes, another stream expected, two
+        // roll-ups of a subject, age without permission; batches not allowed, not numbered, with an expected message id,
+        // with a bad id, too many messages, a bad commit, a message id.
+        10052 | 10054 | 10060 | 10111 | 10166 | 10174 | 10175 | 10177 | 10179 | 10199 | 10200 | 10201 => {
             Disposition::Stop
         }
+        // Among the rest: 10008 and 10009 no leader, 10071 and 10164 another last sequence, 10163 a sequence that is not
+        // known yet, 10167 too many requests, 10176 an incomplete batch, 10210 too many open batches.
         _ => Disposition::Retry,
     }
 }
@@ -230,4 +296,34 @@ pub fn disposition_of(err_code: u32) -> Disposition {
 /// The exit code of the first bus error in a chain, for [`service::main`].
 pub fn exit_code(error: &anyhow::Error) -> Option<Code> {
     error.chain().find_map(|cause| cause.downcast_ref::<Error>()).map(Error::exit_code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_answer_of_the_server_has_its_class() {
+        let check = |expected: Disposition, codes: &[u32]| {
+            for &err_code in codes {
+                let error = Error::refusal("a commit".to_owned(), 400, err_code, "words".to_owned());
+                assert_eq!(error.disposition(), expected, "{err_code}");
+                assert_eq!(matches!(error, Error::Full { .. }), expected == Disposition::RetrySlowly, "{err_code}");
+            }
+        };
+        // Not stored, may go again; also what asks to read the position first.
+        check(Disposition::Retry, &[10176, 10210, 10167, 10163, 10008, 10009, 10071, 10164]);
+        check(Disposition::RetrySlowly, &[10077, 10023, 10047]);
+        check(Disposition::Stop, &[10111, 10166, 10174, 10175, 10177, 10179, 10199, 10200, 10201, 10060]);
+        // Unknown is no success and no reason to stop: the position tells.
+        check(Disposition::Retry, &[0, 1, 10999, u32::MAX]);
+    }
+
+    #[test]
+    fn a_full_store_is_said_with_what_to_do() {
+        let error = Error::refusal("a commit to MARKET".to_owned(), 503, 10077, "maximum bytes exceeded".to_owned());
+        let text = error.to_string();
+        assert!(text.starts_with("storage is full: the NATS server refused a commit to MARKET"), "{text}");
+        assert!(text.contains("maximum bytes exceeded") && text.contains("topology apply"), "{text}");
+    }
 }

@@ -48,12 +48,10 @@ pub async fn last(connection: &Connection, stream: Stream, subject: &str) -> Res
         })),
         Err(error) => match error.kind() {
             LastRawMessageErrorKind::NoMessageFound => Ok(None),
-            LastRawMessageErrorKind::JetStream(error) => Err(Error::Api {
-                what: what(),
-                code: error.code() as u16,
-                err_code: u32::try_from(error.error_code().0).unwrap_or_default(),
-                description: error.to_string(),
-            }),
+            LastRawMessageErrorKind::JetStream(error) => {
+                let err_code = u32::try_from(error.error_code().0).unwrap_or_default();
+                Err(Error::refusal(what(), error.code() as u16, err_code, error.to_string()))
+            }
             _ => Err(unanswered()),
         },
     }

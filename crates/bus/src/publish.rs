@@ -58,7 +58,10 @@ pub async fn publish(connection: &Connection, message: &FeedMessage) -> Result<R
     loop {
         let answer = connection.request(subject.clone(), Some(headers.clone()), message.payload.clone()).await;
         let error = match answer.and_then(|answer| parse_answer::<Receipt>("a publish to FEED", &answer.payload)) {
-            Ok(receipt) => return Ok(receipt),
+            Ok(receipt) => {
+                reminder.settle("FEED takes messages");
+                return Ok(receipt);
+            }
             Err(error) => error,
         };
         match error.disposition() {

@@ -4,6 +4,8 @@
 //! named pull consumer without acknowledgements, checks that every message follows the one before, and on any doubt (a
 //! jump, silence, an unexpected status, a lost connection) makes a new consumer where it stands.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_nats::{HeaderMap, Message, StatusCode, Subject, Subscriber};
@@ -14,6 +16,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until};
 
 use crate::connect::{Connection, Reminder, nothing};
 use crate::error::{Disposition, Error};
@@ -29,6 +32,9 @@ const SILENCE_MAX: Duration = Duration::from_millis(1_100);
 const PULL_EXPIRES: Duration = Duration::from_secs(5);
 /// The server forgets a consumer of ours this long after its process died.
 const INACTIVE: Duration = Duration::from_secs(5);
+/// How often a reader that has nothing to read looks how far nothing is missing. Far less than any retention takes to
+/// turn over.
+const IDLE_LOOK: Duration = Duration::from_secs(5);
 const RETRY_MIN: Duration = Duration::from_millis(20);
 const RETRY_MAX: Duration = Duration::from_millis(500);
 
@@ -61,7 +67,8 @@ pub struct Delivery {
 /// What a reader reports, in order.
 #[derive(Debug)]
 pub enum Event {
-    /// Reading begins, or begins again after a doubt: what the stream was just before, and whether anything is waiting.
+    /// Reading begins, or begins again after a doubt, or has nothing to read for a while: what the stream was just before,
+    /// and whether anything is waiting.
     Attached {
         /// The stream.
         info: Box<StreamInfo>,
@@ -76,6 +83,7 @@ pub enum Event {
 #[derive(Debug)]
 pub struct Reader {
     events: mpsc::Receiver<Result<Event, Error>>,
+    repeated: Arc<AtomicU64>,
     task: JoinHandle<()>,
 }
 
@@ -89,8 +97,15 @@ impl Reader {
     /// Starts reading.
     pub fn start(connection: &Connection, selection: Selection) -> Self {
         let (sender, events) = mpsc::channel(AHEAD);
-        let source = Source { connection: connection.clone(), next: selection.from, selection, events: sender };
-        Self { events, task: tokio::spawn(source.run()) }
+        let repeated = Arc::new(AtomicU64::new(0));
+        let source = Source {
+            connection: connection.clone(),
+            next: selection.from,
+            selection,
+            events: sender,
+            repeated: repeated.clone(),
+        };
+        Self { events, repeated, task: tokio::spawn(source.run()) }
     }
 
     /// The next event. Outages are waited for; only what waiting cannot mend is an error, and the last event.
@@ -103,6 +118,11 @@ impl Reader {
             Some(event) => event,
             None => Err(Error::Unreadable { what: "the stream".to_owned(), detail: "its reader has ended".to_owned() }),
         }
+    }
+
+    /// How many messages came that were read before. They were dropped.
+    pub fn repeated(&self) -> u64 {
+        self.repeated.load(Ordering::Relaxed)
     }
 
     /// Whether nothing has arrived that was not taken yet.
@@ -140,12 +160,26 @@ pub async fn read_to_end<E: From<Error>>(
     }
 }
 
+/// What the server says of a consumer.
+#[derive(Debug, Deserialize)]
+struct ConsumerInfo {
+    num_pending: u64,
+    delivered: Delivered,
+}
+
+#[derive(Debug, Deserialize)]
+struct Delivered {
+    consumer_seq: u64,
+}
+
 struct Source {
     connection: Connection,
     selection: Selection,
     /// Next stream sequence of interest.
     next: u64,
     events: mpsc::Sender<Result<Event, Error>>,
+    /// Messages that came again.
+    repeated: Arc<AtomicU64>,
 }
 
 /// Whoever reads is gone.
@@ -207,6 +241,7 @@ impl Source {
         let name = consumer_name(self.selection.stream);
         let pending = self.create_consumer(&name).await?;
         self.emit(Ok(Event::Attached { info: Box::new(info), pending })).await?;
+        let mut look_at = Instant::now() + IDLE_LOOK;
         let mut pulls = Pulls {
             connection: &self.connection.clone(),
             stream: self.selection.stream,
@@ -219,6 +254,11 @@ impl Source {
             pulls.top_up().await?;
             let message = tokio::select! {
                 message = next_message(&mut subscriber) => message?,
+                () = sleep_until(look_at) => {
+                    self.look(&name, consumer_seq).await?;
+                    look_at = Instant::now() + IDLE_LOOK;
+                    continue;
+                }
                 _ = epoch.changed() => return Err(Doubt::Lost("connection changed")),
             };
             if let Some(status) = message.status {
@@ -228,14 +268,36 @@ impl Source {
             let place = Place::of(&message).ok_or(Doubt::Lost("no place in the reply subject"))?;
             consumer_seq += 1;
             pulls.outstanding = pulls.outstanding.saturating_sub(1);
-            if place.consumer_seq != consumer_seq || place.stream_seq < self.next {
+            if place.stream_seq < self.next {
+                return Err(self.repetition(place.stream_seq));
+            }
+            if place.consumer_seq != consumer_seq {
                 return Err(Doubt::Lost("out of order"));
             }
             self.next = place.stream_seq + 1;
+            look_at = Instant::now() + IDLE_LOOK;
             let Message { subject, headers, payload, .. } = message;
             let delivery = Delivery { seq: place.stream_seq, subject, headers, payload, pending: place.pending };
             self.emit(Ok(Event::Message(delivery))).await?;
         }
+    }
+
+    /// Says how far nothing is missing, if everything that matches was delivered and read. The stream is looked at first.
+    async fn look(&self, name: &str, consumer_seq: u64) -> Result<(), Doubt> {
+        let stream = self.selection.stream;
+        let info = stream_info(&self.connection, stream.name()).await?;
+        let consumer: ConsumerInfo = self.connection.api(&format!("CONSUMER.INFO.{stream}.{name}"), &nothing()).await?;
+        if consumer.num_pending == 0 && consumer.delivered.consumer_seq == consumer_seq {
+            self.emit(Ok(Event::Attached { info: Box::new(info), pending: 0 })).await?;
+        }
+        Ok(())
+    }
+
+    /// Drops and counts a message that was read before.
+    fn repetition(&self, seq: u64) -> Doubt {
+        let count = self.repeated.fetch_add(1, Ordering::Relaxed) + 1;
+        tracing::warn!(stream = %self.selection.stream, seq, next = self.next, count, "a message came again, dropped");
+        Doubt::Lost("a message came again")
     }
 
     async fn create_consumer(&self, name: &str) -> Result<u64, Error> {

@@ -335,6 +335,11 @@ impl StreamInfo {
         self.config.get("metadata")?.get(PARTITIONS_KEY)?.as_str()?.parse().ok()
     }
 
+    /// Limit of its bytes, if it has one.
+    pub fn max_bytes(&self) -> Option<u64> {
+        self.config.get("max_bytes").and_then(Value::as_u64).filter(|&bytes| bytes > 0)
+    }
+
     /// Age limit in nanoseconds; 0 for none.
     pub fn max_age_ns(&self) -> u64 {
         self.config.get("max_age").and_then(Value::as_u64).unwrap_or_default()

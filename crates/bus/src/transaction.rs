@@ -10,6 +10,7 @@ use std::time::Duration;
 use async_nats::HeaderMap;
 use async_nats::header::{NATS_BATCH_COMMIT, NATS_BATCH_ID, NATS_BATCH_SEQUENCE, NATS_EXPECTED_LAST_SUBJECT_SEQUENCE};
 use bytes::Bytes;
+use futures::future::try_join_all;
 use rand::Rng;
 use serde::Deserialize;
 use serde_json::Value;
@@ -29,8 +30,6 @@ pub const MESSAGES_MAX: usize = 1_000;
 pub const BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Most commits of one process that are open at once on a stream; the server allows 50 unless told otherwise.
 pub const OPEN_MAX: usize = 40;
-/// Most bytes in one message: the server's default.
-pub const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
 
 const ROLLUP_HEADER: &str = "Nats-Rollup";
 const ROLLUP_SUBJECT: &str = "sub";
@@ -81,13 +80,14 @@ impl Part {
     }
 }
 
-/// How a commit ended.
-#[derive(Debug, PartialEq, Eq)]
+/// How the commit of a part ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// Everything is stored; the new fence of each part, in order.
-    Stored(Vec<u64>),
-    /// Nothing is stored: these partitions have another owner.
-    Fenced(Vec<u32>),
+    /// Stored; the new fence.
+    Stored(u64),
+    /// The partition has another owner. What was computed is void: where it was stored after all, the other owner began
+    /// from it.
+    Fenced,
 }
 
 /// The commits of this process to one stream.
@@ -107,13 +107,8 @@ struct CommitAnswer {
     count: u64,
 }
 
-/// What reading the positions says about a commit whose answer is unknown.
-enum Finding {
-    Stored(Vec<u64>),
-    /// All positions are still where they were.
-    Unmoved,
-    Foreign(Vec<u32>),
-}
+/// A message of a batch as it is sent.
+type Numbered = (String, HeaderMap, Bytes);
 
 impl Transactions {
     /// Prepares commits to a stream.
@@ -132,85 +127,110 @@ impl Transactions {
         }
     }
 
-    /// Stores all parts together or none, and returns only when it is known which. Outages and full storage are waited
-    /// for; cancelling leaves the outcome unknown, which the next recovery finds out.
+    /// Stores all parts in one batch and returns only when it is known how each ended, in order. A part whose partition
+    /// has another owner keeps the others out of that batch: they go again without it. Outages and full storage are
+    /// waited for; cancelling leaves the outcome unknown, which the next recovery finds out.
     ///
     /// # Errors
-    /// A request that the server calls wrong in itself.
-    pub async fn commit(&self, parts: &[Part]) -> Result<Outcome, Error> {
+    /// A message that the server does not take, a missing permission, a request that the server calls wrong in itself.
+    pub async fn commit(&self, parts: &[Part]) -> Result<Vec<Outcome>, Error> {
         let messages: usize = parts.iter().map(|part| part.messages.len() + 1).sum();
         assert!(messages <= MESSAGES_MAX, "a batch of {messages} messages was not split before it was applied");
         let _permit = self.open.acquire().await.expect("the semaphore is never closed");
+        let mut outcomes = vec![None; parts.len()];
         let mut tried = Vec::new();
         let mut delay = RETRY_MIN;
         let mut reminder = Reminder::default();
         loop {
+            let open: Vec<&Part> =
+                parts.iter().zip(&outcomes).filter(|(_, outcome)| outcome.is_none()).map(|(part, _)| part).collect();
             let id = format!("{}-{:x}", self.prefix, self.counter.fetch_add(1, Ordering::Relaxed));
             tried.push(id.clone());
-            let error = match self.attempt(parts, &id).await {
-                Ok(fences) => return Ok(Outcome::Stored(fences)),
-                Err(error) => error,
+            let found = match self.attempt(&open, &id).await {
+                Ok(fences) => fences.into_iter().map(|fence| Some(Outcome::Stored(fence))).collect(),
+                Err(error) => {
+                    tracing::debug!(stream = %self.output, %error, attempts = tried.len(), "commit not confirmed");
+                    delay = self.may_repeat(error, delay, &mut reminder)?;
+                    self.find_out(&open, &tried).await?
+                }
             };
-            let refused = matches!(&error, Error::Api { err_code, .. } if REFUSED.contains(err_code));
-            match error.disposition() {
-                Disposition::Stop => return Err(error),
-                Disposition::RetrySlowly => delay = FULL_RETRY,
-                Disposition::Retry => {}
+            let mut found = found.into_iter();
+            outcomes.iter_mut().filter(|outcome| outcome.is_none()).for_each(|open| *open = found.next().flatten());
+            if let Some(outcomes) = outcomes.iter().copied().collect() {
+                reminder.settle("the commit is settled");
+                return Ok(outcomes);
             }
-            tracing::debug!(stream = %self.output, %error, attempts = tried.len(), "commit not confirmed");
-            if !refused {
-                reminder.warn(&error);
-            }
-            // A denied message of the batch leaves the rest of it incomplete, every time.
-            if let Some(denied) = self.connection.denied(&format!("\"{}.", self.output.root())) {
-                return Err(denied);
-            }
-            match self.find_out(parts, &tried).await? {
-                Finding::Stored(fences) => return Ok(Outcome::Stored(fences)),
-                Finding::Foreign(partitions) => return Ok(Outcome::Fenced(partitions)),
-                // Refused although nobody moved: an attempt of ours is still on its way. Either is safe to repeat.
-                Finding::Unmoved => tokio::time::sleep(delay).await,
-            }
+            // Nobody moved: the batch is not stored, or an attempt of ours is still on its way. Either is safe to repeat.
+            tokio::time::sleep(delay).await;
             delay = (delay * 2).min(RETRY_MAX.max(delay));
         }
     }
 
-    /// Sends the batch once; returns the fence of each part.
-    async fn attempt(&self, parts: &[Part], id: &str) -> Result<Vec<u64>, Error> {
-        let mut numbered = 0_u64;
-        let mut offsets = Vec::with_capacity(parts.len());
-        let mut epoch = self.connection.epoch();
-        for (idx, part) in parts.iter().enumerate() {
-            for message in &part.messages {
-                numbered += 1;
-                let headers = headers_of(id, numbered, message.role);
-                self.send(message.subject.clone(), headers, message.payload.clone()).await?;
-            }
-            numbered += 1;
-            offsets.push(numbered);
-            let (subject, headers, payload) = self.position_of(part, id, numbered);
-            if idx + 1 < parts.len() {
-                self.send(subject, headers, payload).await?;
-                continue;
-            }
-            if epoch.has_changed().unwrap_or(true) {
-                return Err(Error::Unanswered { what: "a commit".to_owned() });
-            }
-            let mut headers = headers;
-            headers.insert(NATS_BATCH_COMMIT, "1");
-            let request = self.connection.request(subject, Some(headers), payload);
-            let answer = tokio::select! {
-                answer = request => answer?,
-                _ = epoch.changed() => return Err(Error::Unanswered { what: "a commit".to_owned() }),
-            };
-            let answer: CommitAnswer = parse_answer("a commit", &answer.payload)?;
-            if answer.count != numbered {
-                let detail = format!("{} of {numbered} messages", answer.count);
-                return Err(Error::Unreadable { what: "the answer to a commit".to_owned(), detail });
-            }
-            return Ok(offsets.iter().map(|offset| answer.seq + offset - numbered).collect());
+    /// How long to wait before an attempt that failed like this is repeated, if it is not found to be stored.
+    fn may_repeat(&self, error: Error, delay: Duration, reminder: &mut Reminder) -> Result<Duration, Error> {
+        let delay = match error.disposition() {
+            Disposition::Stop => return Err(error),
+            Disposition::RetrySlowly => FULL_RETRY,
+            Disposition::Retry => delay.min(RETRY_MAX),
+        };
+        if !matches!(&error, Error::Api { err_code, .. } if REFUSED.contains(err_code)) {
+            reminder.warn(&error);
         }
-        Ok(Vec::new())
+        // A denied message of the batch leaves the rest of it incomplete, every time.
+        match self.connection.denied(&format!("\"{}.", self.output.root())) {
+            Some(denied) => Err(denied),
+            None => Ok(delay),
+        }
+    }
+
+    /// Sends the batch once; returns the fence of each part.
+    async fn attempt(&self, parts: &[&Part], id: &str) -> Result<Vec<u64>, Error> {
+        let what = || format!("a commit to {}", self.output);
+        let unanswered = || Error::Unanswered { what: what() };
+        let (mut batch, offsets) = self.batch_of(parts, id)?;
+        let Some((subject, mut headers, payload)) = batch.pop() else { return Ok(Vec::new()) };
+        let numbered = batch.len() as u64 + 1;
+        self.connection.connected().await;
+        let mut epoch = self.connection.epoch();
+        for (subject, headers, payload) in batch {
+            self.send(subject, headers, payload).await?;
+        }
+        if epoch.has_changed().unwrap_or(true) {
+            return Err(unanswered());
+        }
+        headers.insert(NATS_BATCH_COMMIT, "1");
+        let answer = tokio::select! {
+            answer = self.connection.request(subject, Some(headers), payload) => answer?,
+            _ = epoch.changed() => return Err(unanswered()),
+        };
+        let answer: CommitAnswer = parse_answer(&what(), &answer.payload).map_err(|error| match error {
+            // What cannot be read may be anything: the position tells.
+            Error::Unreadable { .. } => unanswered(),
+            error => error,
+        })?;
+        if answer.count != numbered {
+            let detail = format!("{} of {numbered} messages", answer.count);
+            return Err(Error::Unreadable { what: format!("the answer to {}", what()), detail });
+        }
+        Ok(offsets.iter().map(|offset| answer.seq + offset - numbered).collect())
+    }
+
+    /// All messages of a batch, and the number of each part's position among them. None is larger than the server takes.
+    fn batch_of(&self, parts: &[&Part], id: &str) -> Result<(Vec<Numbered>, Vec<u64>), Error> {
+        let mut batch: Vec<Numbered> = Vec::new();
+        let mut offsets = Vec::with_capacity(parts.len());
+        for part in parts {
+            for message in &part.messages {
+                let headers = headers_of(id, batch.len() as u64 + 1, message.role);
+                batch.push((message.subject.clone(), headers, message.payload.clone()));
+            }
+            offsets.push(batch.len() as u64 + 1);
+            batch.push(self.position_of(part, id, batch.len() as u64 + 1));
+        }
+        for (subject, headers, payload) in &batch {
+            self.connection.check_size(subject, Some(headers), payload)?;
+        }
+        Ok((batch, offsets))
     }
 
     async fn send(&self, subject: String, headers: HeaderMap, payload: Bytes) -> Result<(), Error> {
@@ -221,7 +241,7 @@ impl Transactions {
         })
     }
 
-    fn position_of(&self, part: &Part, id: &str, number: u64) -> (String, HeaderMap, Bytes) {
+    fn position_of(&self, part: &Part, id: &str, number: u64) -> Numbered {
         let position = Position { batch: id.to_owned(), ..part.position.clone() };
         let payload = serde_json::to_vec(&position).expect("a position is plain data");
         let mut headers = headers_of(id, number, Role::State);
@@ -229,47 +249,35 @@ impl Transactions {
         (subject::position(self.output, part.partition), headers, payload.into())
     }
 
-    /// Reads the positions until they are known, however long the outage.
-    async fn find_out(&self, parts: &[Part], tried: &[String]) -> Result<Finding, Error> {
+    /// Reads the positions until they are known, however long the outage; `None` for a part that is not stored, whose
+    /// partition nobody else has taken.
+    async fn find_out(&self, parts: &[&Part], tried: &[String]) -> Result<Vec<Option<Outcome>>, Error> {
         let mut delay = RETRY_MIN;
         let mut reminder = Reminder::default();
         loop {
             self.connection.connected().await;
-            match self.read_positions(parts, tried).await {
+            match try_join_all(parts.iter().map(|part| self.read_position(part, tried))).await {
                 Err(error) if error.disposition() == Disposition::Stop => return Err(error),
                 Err(error) => reminder.warn(&error),
-                Ok(finding) => return Ok(finding),
+                Ok(found) => return Ok(found),
             }
             tokio::time::sleep(delay).await;
             delay = (delay * 2).min(RETRY_MAX);
         }
     }
 
-    async fn read_positions(&self, parts: &[Part], tried: &[String]) -> Result<Finding, Error> {
-        let mut fences = Vec::with_capacity(parts.len());
-        let mut foreign = Vec::new();
-        for part in parts {
-            let stored =
-                history::last(&self.connection, self.output, &subject::position(self.output, part.partition)).await?;
-            let Some(stored) = stored else {
-                if part.fence != 0 {
-                    foreign.push(part.partition);
-                }
-                continue;
-            };
-            let id = stored.headers.get(NATS_BATCH_ID).map(|id| id.as_str().to_owned()).unwrap_or_default();
-            if tried.contains(&id) {
-                fences.push(stored.seq);
-            } else if stored.seq != part.fence {
-                foreign.push(part.partition);
-            }
-        }
-        Ok(if !foreign.is_empty() {
-            Finding::Foreign(foreign)
-        } else if fences.len() == parts.len() {
-            Finding::Stored(fences)
+    async fn read_position(&self, part: &Part, tried: &[String]) -> Result<Option<Outcome>, Error> {
+        let subject = subject::position(self.output, part.partition);
+        let stored = history::last(&self.connection, self.output, &subject).await?;
+        let fence = stored.as_ref().map_or(0, |stored| stored.seq);
+        let id = stored.as_ref().and_then(|stored| stored.headers.get(NATS_BATCH_ID));
+        let is_ours = id.is_some_and(|id| tried.iter().any(|tried| tried == id.as_str()));
+        Ok(if is_ours {
+            Some(Outcome::Stored(fence))
+        } else if fence != part.fence {
+            Some(Outcome::Fenced)
         } else {
-            Finding::Unmoved
+            None
         })
     }
 }

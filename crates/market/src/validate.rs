@@ -1,11 +1,12 @@
 //! From a line to a tick, or to a named reason why not.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use crate::instrument::Instrument;
-use crate::tick::{Tick, TickLine};
+use crate::tick::{PriceLine, Tick, TickLine};
 use crate::time::{EventTime, Span};
 
 /// A tick stamped further than this ahead of its own ingest time is refused and moves no watermark.
@@ -123,6 +124,33 @@ pub fn validate(line: &TickLine<'_>, instrument: &Instrument, feed_seq: u64) -> 
     Ok(Tick { event, grain, id: line.id, open, high, low, close, volume, feed_seq })
 }
 
+/// Checks a price of MARKET as the tick that it was: whoever sums up must not meet what nobody accepted.
+///
+/// # Errors
+/// The named reason why it cannot have been accepted.
+pub fn revalidate(line: &PriceLine<'_>, instrument: &Instrument) -> Result<Tick, Reason> {
+    let tick = TickLine {
+        coin: Cow::Borrowed(&line.coin),
+        quote: Cow::Borrowed(&line.quote),
+        event_ms: line.event_ms,
+        grain_ms: line.grain_ms,
+        id: line.id,
+        open: line.open,
+        high: line.high,
+        low: line.low,
+        close: line.close,
+        volume: line.volume,
+        // When it came is not kept; it was judged then.
+        ingest_ms: line.event_ms,
+        source: None,
+        market_cap: None,
+        volume_24h: None,
+        high_24h: None,
+        low_24h: None,
+    };
+    validate(&tick, instrument, line.feed_seq)
+}
+
 fn check_price(price: f64) -> Result<(), Reason> {
     if !price.is_finite() {
         Err(Reason::NonFinite)
@@ -152,8 +180,6 @@ fn check_volume(volume: f64) -> Result<f64, Reason> {
 
 #[cfg(test)]
 mod tests {
-    use std::borrow::Cow;
-
     use super::*;
 
     fn line() -> TickLine<'static> {
@@ -214,6 +240,22 @@ mod tests {
         check(|l| l.ingest_ms = 880_000, None);
         check(|l| l.ingest_ms = 879_999, Some(Reason::Future));
         check(|l| l.ingest_ms = i64::MIN, Some(Reason::Future));
+    }
+
+    #[test]
+    fn a_price_is_checked_like_its_tick() {
+        let instrument = Instrument::new("bitcoin", "usd").expect("valid");
+        let tick = validate(&line(), &instrument, 7).expect("valid");
+        let good = PriceLine::new("bitcoin", "usd", &tick);
+        assert_eq!(revalidate(&good, &instrument), Ok(tick));
+        let bad = [
+            (PriceLine { close: 1e300, ..good.clone() }, Reason::OutOfRange),
+            (PriceLine { event_ms: i64::MAX, ..good.clone() }, Reason::OutOfRange),
+            (PriceLine { coin: "ethereum".into(), ..good.clone() }, Reason::WrongInstrument),
+        ];
+        for (price, reason) in bad {
+            assert_eq!(revalidate(&price, &instrument), Err(reason), "{price:?}");
+        }
     }
 
     #[test]

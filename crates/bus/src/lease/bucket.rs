@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::checkpoint::multi_last;
+use crate::checkpoint::all_last;
 use crate::connect::{Connection, parse_answer};
 use crate::error::Error;
 use crate::history::Stored;
@@ -47,7 +47,7 @@ impl Bucket {
     /// What stands there now. A replica that is behind may answer: whoever writes is told.
     pub(crate) async fn look(&self) -> Result<Table, Error> {
         let mut table = Table::default();
-        for stored in multi_last(&self.connection, LEASES_STREAM, &self.subjects()).await? {
+        for stored in all_last(&self.connection, LEASES_STREAM, &self.subjects()).await? {
             if let Some(id) = subject::member_of(&self.group, &stored.subject) {
                 table.members.insert(id.to_owned(), entry(&stored)?);
             } else if let Some(slot) = subject::slot_of(&self.group, &stored.subject) {

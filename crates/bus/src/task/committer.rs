@@ -66,43 +66,39 @@ fn gather(first: Sealed, sealed: &mut mpsc::Receiver<Sealed>) -> (Vec<Sealed>, O
     (group, None)
 }
 
-/// Commits a group; when another owner has one of its partitions, the rest goes again without it.
+/// Commits a group and tells each who waits how it ended.
 async fn commit(context: &Context, transactions: &Transactions, group: Vec<Sealed>) {
-    let (mut parts, mut waiting): (Vec<Part>, Vec<_>) = group.into_iter().map(|one| (one.part, one.done)).unzip();
-    while !parts.is_empty() {
-        match transactions.commit(&parts).await {
-            Ok(Outcome::Stored(fences)) => {
-                if let Some(on_commit) = &context.on_commit {
-                    parts.iter().for_each(|part| on_commit(&part.messages));
-                }
-                waiting.into_iter().zip(fences).for_each(|(done, fence)| answer(done, Ok(Stored::At(fence))));
-                return;
-            }
-            Ok(Outcome::Fenced(foreign)) => {
-                tracing::warn!(partitions = ?foreign, "another owner has committed: dropping what was computed");
-                let (mut kept, mut kept_waiting) = (Vec::new(), Vec::new());
-                for (part, done) in parts.into_iter().zip(waiting) {
-                    if foreign.contains(&part.partition) {
+    let (parts, mut waiting): (Vec<Part>, Vec<_>) = group.into_iter().map(|one| (one.part, one.done)).unzip();
+    match transactions.commit(&parts).await {
+        Ok(outcomes) => {
+            let mut foreign = Vec::new();
+            for ((part, done), outcome) in parts.iter().zip(waiting).zip(outcomes) {
+                match outcome {
+                    Outcome::Stored(fence) => {
+                        if let Some(on_commit) = &context.on_commit {
+                            on_commit(&part.messages);
+                        }
+                        answer(done, Ok(Stored::At(fence)));
+                    }
+                    Outcome::Fenced => {
+                        foreign.push(part.partition);
                         answer(done, Ok(Stored::Fenced));
-                    } else {
-                        kept.push(part);
-                        kept_waiting.push(done);
                     }
                 }
-                (parts, waiting) = (kept, kept_waiting);
             }
-            // Whose part is wrong shows when each goes alone; the others are none the worse for it.
-            Err(_) if parts.len() > 1 => {
-                for (part, done) in parts.into_iter().zip(waiting) {
-                    Box::pin(commit(context, transactions, vec![Sealed { part, done }])).await;
-                }
-                return;
+            if !foreign.is_empty() {
+                tracing::warn!(partitions = ?foreign, "another owner has committed: dropping what was computed");
             }
-            Err(error) => {
-                if let Some(done) = waiting.pop() {
-                    answer(done, Err(error));
-                }
-                return;
+        }
+        // Whose part is wrong shows when each goes alone; the others are none the worse for it.
+        Err(_) if parts.len() > 1 => {
+            for (part, done) in parts.into_iter().zip(waiting) {
+                Box::pin(commit(context, transactions, vec![Sealed { part, done }])).await;
+            }
+        }
+        Err(error) => {
+            if let Some(done) = waiting.pop() {
+                answer(done, Err(error));
             }
         }
     }

@@ -20,7 +20,7 @@ use crate::subject::{self, Kind, Stored as StoredSubject};
 use crate::task::committer::{Sealed, Stored};
 use crate::task::readiness::Readiness;
 use crate::task::{Context, Input, Operator, event_time_words};
-use crate::topology::{STEPS, Step, StreamInfo, stream_info};
+use crate::topology::{STEPS, Step, StreamInfo, StreamState, stream_info};
 use crate::transaction::{BYTES_MAX, MESSAGES_MAX, Outgoing, Part, Role};
 
 /// Messages that one input can add to a draft, at most: its lines are bounded, and so are the windows that it closes.
@@ -245,6 +245,14 @@ fn wrong_log(step: Step, detail: String) -> Error {
     Error::WrongLog { input: step.input.name().to_owned(), output: step.output.name().to_owned(), detail }
 }
 
+/// Whether a stored frontier lies in the older half of an input that deletes, or soon will because it is half full: a
+/// quiet partition that starts from it could not tell what it has not seen from what is gone.
+fn is_endangered(frontier: u64, info: &StreamInfo) -> bool {
+    let StreamState { first_seq, last_seq, bytes, .. } = info.state;
+    let deletes = first_seq > 1 || info.max_bytes().is_some_and(|limit| bytes > limit / 2);
+    deletes && frontier < first_seq + last_seq.saturating_sub(first_seq) / 2
+}
+
 /// A partition while it is owned: everything that its next commit needs.
 struct Owned<O: Operator> {
     operator: Arc<O>,
@@ -264,6 +272,8 @@ struct Owned<O: Operator> {
     looked_at: Instant,
     /// How old a stored frontier may get: well within the time that the input keeps messages.
     frontier_age_max: Duration,
+    /// The stored frontier stands where the input will soon delete.
+    is_frontier_endangered: bool,
     /// Inputs that still wait on the server.
     pending: u64,
     applied: u64,
@@ -339,6 +349,7 @@ impl<O: Operator> Owned<O> {
             verified: position.map_or(0, |position| position.frontier.max(position.position)),
             looked_at: Instant::now(),
             frontier_age_max: FRONTIER_AGE_MAX,
+            is_frontier_endangered: false,
             pending: 0,
             applied: position.map_or(0, |position| position.applied),
             lost: position.map_or(0, |position| position.lost),
@@ -393,6 +404,7 @@ impl<O: Operator> Owned<O> {
             self.frontier = self.frontier.max(state.last_seq);
             self.verified = self.verified.max(self.frontier);
         }
+        self.is_frontier_endangered = is_endangered(self.committed_frontier, info);
         Ok(())
     }
 
@@ -466,7 +478,7 @@ impl<O: Operator> Owned<O> {
     }
 
     fn is_frontier_stale(&self) -> bool {
-        self.committed_at.elapsed() >= self.frontier_age_max
+        self.is_frontier_endangered || self.committed_at.elapsed() >= self.frontier_age_max
     }
 
     /// Whether the draft should be sealed now: it holds something and nothing more is at hand, or it is full; or the
@@ -496,6 +508,7 @@ impl<O: Operator> Owned<O> {
         self.sealed = draft.order;
         self.is_position_due = false;
         self.committed_frontier = self.frontier;
+        self.is_frontier_endangered = false;
         let counts = serde_json::to_value(&self.counts).expect("counts are plain data");
         let position = Position {
             position: self.position,

@@ -1,0 +1,122 @@
+//! A step by hand: it owns one partition of MARKET and counts. Every output bears the count so far, so that a single one
+//! tells whether all before it were stored once.
+
+use bus::checkpoint::{self, Position};
+use bus::reader::{Selection, read_to_end};
+use bus::topology::MARKET_STEP;
+use bus::transaction::{Outcome, Outgoing, Part, Role, Transactions};
+use bus::{Connection, Error, Stream};
+use serde_json::{Value, json};
+
+/// Instruments that take turns.
+const INSTRUMENTS: u64 = 20;
+
+/// An owner of a partition.
+#[derive(Debug)]
+pub struct Counting {
+    connection: Connection,
+    partition: u32,
+    fence: u64,
+    /// Inputs applied so far, of which each makes one output.
+    pub count: u64,
+}
+
+impl Counting {
+    /// Recovers the partition.
+    pub async fn recover(connection: &Connection, partition: u32) -> Self {
+        let mut owner = Self { connection: connection.clone(), partition, fence: 0, count: 0 };
+        owner.recover_again().await;
+        owner
+    }
+
+    /// Forgets everything and recovers. What it finds must be of one commit: each instrument has had its turns.
+    pub async fn recover_again(&mut self) {
+        let found = checkpoint::recover::<(), Value>(&self.connection, MARKET_STEP, self.partition).await.unwrap();
+        (self.fence, self.count) = (found.fence, found.position.map_or(0, |position| position.position));
+        assert_eq!(found.states.len() as u64, self.count.min(INSTRUMENTS));
+        for state in found.states {
+            let instrument: u64 = state.coin.trim_start_matches("coin-").parse().unwrap();
+            assert_eq!(state.applied, turns(instrument, self.count), "{} of {}", state.coin, self.count);
+        }
+    }
+
+    /// What it has to store after some more inputs.
+    pub fn part(&self, inputs: u64) -> Part {
+        let partition = self.partition;
+        let after = self.count + inputs;
+        let outputs = (self.count + 1..=after).map(|count| Outgoing {
+            subject: format!("market.{partition}.price.coin-{}.usd", count % INSTRUMENTS),
+            payload: json!({ "count": count }).to_string().into(),
+            role: Role::Output("price/1"),
+        });
+        let states = (self.count + 1..=after).rev().take(INSTRUMENTS as usize).map(|count| Outgoing {
+            subject: format!("checkpoint.market.{partition}.state.coin-{}.usd", count % INSTRUMENTS),
+            payload: state(turns(count % INSTRUMENTS, after)).into(),
+            role: Role::State,
+        });
+        let position = Position {
+            position: after,
+            frontier: after,
+            batch: String::new(),
+            input_created: "then".to_owned(),
+            partitions: 16,
+            config: "counting".to_owned(),
+            states: after.min(INSTRUMENTS),
+            applied: after,
+            lost: 0,
+            lost_to: 0,
+            counts: json!({}),
+        };
+        Part { partition, fence: self.fence, messages: outputs.chain(states).collect(), position }
+    }
+
+    /// Takes note of how a part ended.
+    pub fn settle(&mut self, part: &Part, outcome: Outcome) {
+        if let Outcome::Stored(fence) = outcome {
+            assert!(fence > self.fence, "a commit lowered the fence");
+            (self.fence, self.count) = (fence, part.position.position);
+        }
+    }
+
+    /// Applies and commits some more inputs.
+    pub async fn commit(&mut self, transactions: &Transactions, inputs: u64) -> Result<Outcome, Error> {
+        let parts = [self.part(inputs)];
+        let outcome = transactions.commit(&parts).await?[0];
+        self.settle(&parts[0], outcome);
+        Ok(outcome)
+    }
+
+    /// Insists that the partition holds every output once, in order, and nothing else; returns how many there are.
+    pub async fn check(connection: &Connection, partition: u32) -> u64 {
+        let owner = Self::recover(connection, partition).await;
+        let filters = vec![format!("market.{partition}.>")];
+        let mut counts = Vec::new();
+        let selection = Selection { stream: Stream::Market, filters, from: 1 };
+        let read = read_to_end(connection, selection, |delivery| {
+            let line: Value = serde_json::from_slice(&delivery.payload).unwrap();
+            counts.push(line["count"].as_u64().unwrap());
+            Ok::<_, Error>(())
+        });
+        read.await.unwrap();
+        assert_eq!(counts, (1..=owner.count).collect::<Vec<_>>());
+        owner.count
+    }
+}
+
+/// How often an instrument was among the first inputs.
+fn turns(instrument: u64, inputs: u64) -> u64 {
+    let first = if instrument == 0 { INSTRUMENTS } else { instrument };
+    if inputs < first { 0 } else { (inputs - first) / INSTRUMENTS + 1 }
+}
+
+/// A state as a step stores it: version 2, the inputs applied to it as a variable-length number, no last input, and
+/// nothing more.
+fn state(mut applied: u64) -> Vec<u8> {
+    let mut bytes = vec![2];
+    while applied >= 0x80 {
+        bytes.push(applied as u8 | 0x80);
+        applied >>= 7;
+    }
+    bytes.extend([applied as u8, 0]);
+    bytes
+}

@@ -1,0 +1,59 @@
+//! A disk that is too small, which only the processes see that a test starts on it.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use tempfile::TempDir;
+
+use crate::programs::eventually;
+
+/// A file system in memory, in a mount namespace of its own. Gone when dropped.
+#[derive(Debug)]
+pub struct SmallDisk {
+    /// Keeps the namespace.
+    holder: Child,
+    dir: TempDir,
+}
+
+impl SmallDisk {
+    /// Makes one of so many bytes; `None` where this user may not.
+    pub fn new(bytes: u64) -> Option<Self> {
+        let dir = tempfile::tempdir().unwrap();
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", "mount -t tmpfs -o size=$1 tmpfs \"$2\" && exec sleep infinity", "sh"]);
+        command.arg(bytes.to_string()).arg(dir.path()).stdin(Stdio::null()).stderr(Stdio::null());
+        let mut disk = Self { holder: command.spawn().ok()?, dir };
+        let mut is_mounted = false;
+        eventually("the disk is there, or not permitted", || {
+            let mounts = std::fs::read_to_string(format!("/proc/{}/mounts", disk.holder.id())).unwrap_or_default();
+            is_mounted = mounts.contains(&*disk.path().to_string_lossy());
+            is_mounted || disk.holder.try_wait().unwrap().is_some()
+        });
+        is_mounted.then_some(disk)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// What starts a program that sees it.
+    pub fn prefix(&self) -> [String; 4] {
+        ["nsenter", "--mount", "--target", &self.holder.id().to_string()].map(str::to_owned)
+    }
+
+    /// Makes it larger.
+    pub fn grow(&self, bytes: u64) {
+        let [nsenter, arguments @ ..] = self.prefix();
+        let mut command = Command::new(nsenter);
+        command.args(arguments).args(["mount", "-o", &format!("remount,size={bytes}")]).arg(self.path());
+        assert!(command.status().unwrap().success());
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        drop(self.holder.kill());
+        drop(self.holder.wait());
+    }
+}

@@ -1,0 +1,207 @@
+//! The transaction over a network that breaks: whatever happens to a commit or its answer, it is stored once, and nobody
+//! is taken for another owner who is not.
+
+use std::time::Duration;
+
+use bus::checkpoint::recover;
+use bus::topology::{Limits, MARKET_STEP, stream_info};
+use bus::transaction::{Outcome, Part, Transactions};
+use bus::{Connection, Stream};
+use futures::{FutureExt, StreamExt};
+use pipeline_tests::counting::Counting;
+use pipeline_tests::programs::Running;
+use pipeline_tests::proxy::{Fate, Frame, Proxy};
+use pipeline_tests::server::Server;
+use pipeline_tests::ticks::publish_tick;
+use pipeline_tests::world::World;
+use serde_json::Value;
+
+/// Wrong last sequence.
+const REFUSED: u32 = 10_071;
+const PARTITION: u32 = 3;
+
+/// An owner behind a proxy, which has committed once.
+struct Case {
+    server: Server,
+    proxy: Proxy,
+    owner: Counting,
+    transactions: Transactions,
+}
+
+impl Case {
+    async fn new() -> Self {
+        let server = Server::with_streams().await;
+        let proxy = Proxy::start(&server).await;
+        let connection = proxy.connect(&server, "stream-processor").await;
+        let transactions = Transactions::new(&connection, Stream::Market);
+        let mut owner = Counting::recover(&connection, PARTITION).await;
+        assert!(matches!(owner.commit(&transactions, 5).await, Ok(Outcome::Stored(_))));
+        Self { server, proxy, owner, transactions }
+    }
+
+    /// Commits until something happens to a commit, and twice more; all must be stored, once.
+    async fn check(mut self) {
+        for _ in 0..3 {
+            let outcome = self.owner.commit(&self.transactions, 50).await.unwrap();
+            assert!(matches!(outcome, Outcome::Stored(_)), "nobody else is here");
+        }
+        let direct = self.server.connect("stream-processor").await;
+        assert_eq!(Counting::check(&direct, PARTITION).await, 155);
+    }
+}
+
+/// Does this to the next message that is meant; the owner must come through.
+async fn survives(is_meant: impl FnMut(&Frame) -> bool + Send + 'static, fate: Fate) {
+    let case = Case::new().await;
+    case.proxy.once(is_meant, fate);
+    case.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_whose_answer_is_cut_off_is_stored_once() {
+    survives(Frame::is_commit, Fate::CutAfter).await;
+    survives(Frame::is_stored_answer, Fate::CutBefore).await;
+    survives(Frame::is_stored_answer, Fate::CutInside).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_is_cut_off_is_stored_once() {
+    survives(Frame::is_commit, Fate::CutBefore).await;
+    survives(Frame::is_commit, Fate::CutInside).await;
+    survives(Frame::begins_batch, Fate::CutInside).await;
+    survives(Frame::begins_batch, Fate::CutAfter).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_loses_a_message_is_sent_again() {
+    let is_tenth = |frame: &Frame| frame.to_server && frame.headers.contains("\r\nNats-Batch-Sequence: 10\r\n");
+    survives(is_tenth, Fate::Drop).await;
+    survives(Frame::begins_batch, Fate::Drop).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_whose_answer_never_comes_is_stored_once() {
+    survives(Frame::is_stored_answer, Fate::Drop).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_whose_answer_comes_after_the_time_out_is_stored_once() {
+    survives(Frame::is_stored_answer, Fate::Late(Duration::from_millis(5_500))).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_arrives_after_its_repetition_is_refused() {
+    let mut case = Case::new().await;
+    case.proxy.once(Frame::is_commit, Fate::Strand);
+    let outcome = case.owner.commit(&case.transactions, 50).await.unwrap();
+    let direct = case.server.connect("stream-processor").await;
+    assert_eq!(outcome, Outcome::Stored(last_seq(&direct).await), "the first is still on its way");
+    case.proxy.release();
+    for inputs in [55, 45] {
+        assert!(matches!(case.owner.commit(&case.transactions, inputs).await, Ok(Outcome::Stored(_))));
+    }
+    assert_eq!(Counting::check(&direct, PARTITION).await, 155);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_arrives_before_its_repetition_is_the_one() {
+    let mut case = Case::new().await;
+    let mut commits = 0;
+    case.proxy.rule(move |frame| {
+        commits += usize::from(frame.is_commit());
+        match commits {
+            1 if frame.is_commit() => Fate::Strand,
+            2 if frame.is_commit() => Fate::Hold,
+            _ => Fate::Pass,
+        }
+    });
+    let direct = case.server.connect("stream-processor").await;
+    let before = last_seq(&direct).await;
+    let both_arrive = async {
+        case.proxy.held(2).await;
+        case.proxy.release();
+        while last_seq(&direct).await == before {}
+        case.proxy.release();
+    };
+    let (outcome, ()) = tokio::join!(case.owner.commit(&case.transactions, 50), both_arrive);
+    assert_eq!(outcome.unwrap(), Outcome::Stored(last_seq(&direct).await));
+    assert_eq!(case.proxy.refusals(REFUSED), 1, "the repetition is refused, and that is no other owner");
+    assert_eq!(Counting::check(&direct, PARTITION).await, 55);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_stored_counts_although_one_partition_of_it_has_another_owner_now() {
+    let case = Case::new().await;
+    let direct = case.server.connect("stream-processor").await;
+    let behind = case.proxy.connect(&case.server, "stream-processor").await;
+    let mut others = Counting::recover(&behind, PARTITION + 1).await;
+    // The answer is lost, and before the positions can be read another owner has committed to one of them.
+    let mut is_cut = false;
+    case.proxy.rule(move |frame| {
+        let fate = match frame {
+            commit if commit.is_commit() && !is_cut => Fate::CutAfter,
+            question if is_cut && question.subject.starts_with("$JS.API.STREAM.MSG.GET.") => Fate::Hold,
+            _ => Fate::Pass,
+        };
+        is_cut |= fate == Fate::CutAfter;
+        fate
+    });
+    let parts = [case.owner.part(7), others.part(7)];
+    let takeover = async {
+        case.proxy.held(1).await;
+        let mut other = Counting::recover(&direct, PARTITION).await;
+        let outcome = other.commit(&Transactions::new(&direct, Stream::Market), 3).await.unwrap();
+        case.proxy.rule(|_| Fate::Pass);
+        case.proxy.release();
+        outcome
+    };
+    let (outcomes, taken) = tokio::join!(case.transactions.commit(&parts), takeover);
+    let outcomes = outcomes.unwrap();
+    assert!(matches!(taken, Outcome::Stored(_)) && outcomes[0] == Outcome::Fenced, "{taken:?} {outcomes:?}");
+    others.settle(&parts[1], outcomes[1]);
+    assert!(matches!(others.commit(&case.transactions, 1).await, Ok(Outcome::Stored(_))));
+    let found = [PARTITION, PARTITION + 1].map(async |partition| Counting::check(&direct, partition).await);
+    assert_eq!(futures::future::join_all(found).await, [5 + 7 + 3, 7 + 1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_owner_that_was_stopped_between_apply_and_send_stores_and_shows_nothing() {
+    let world = World::with_limits(&Limits { partitions: 1, ..Limits::default() }).await;
+    let proxy = Proxy::start(&world.server).await;
+    let (producer, direct) = tokio::join!(world.server.connect("producer"), world.server.connect("stream-processor"));
+    let _processor = Running::start(world.program("stream-processor").arg("run").env("NATS_URL", proxy.url()));
+    publish_tick(&producer, 1_000_000).await;
+    world.wait_for_market();
+    let mut provisional =
+        world.server.connect("reporter").await.client().subscribe("live.provisional.>").await.unwrap();
+
+    // It has applied the next tick and is stopped before the first byte of its batch; another owner commits.
+    proxy.rule(|frame| if frame.begins_batch() { Fate::Hold } else { Fate::Pass });
+    publish_tick(&producer, 1_001_000).await;
+    proxy.held(1).await;
+    let found = recover::<(), Value>(&direct, MARKET_STEP, 0).await.unwrap();
+    let part = Part { partition: 0, fence: found.fence, messages: Vec::new(), position: found.position.unwrap() };
+    let outcomes = Transactions::new(&direct, Stream::Market).commit(&[part]).await.unwrap();
+    let taken = stream_info(&direct, "MARKET").await.unwrap().state;
+    assert_eq!(outcomes, [Outcome::Stored(taken.last_seq)]);
+
+    // It goes on: refused once, it recovers, applies the tick again, and is stopped again before it sends.
+    proxy.release();
+    proxy.held(1).await;
+    let after = stream_info(&direct, "MARKET").await.unwrap().state;
+    assert_eq!((after.last_seq, after.messages), (taken.last_seq, taken.messages), "nothing of it is stored");
+    assert_eq!(proxy.refusals(REFUSED), 1);
+    assert!(provisional.next().now_or_never().is_none(), "nothing of it is shown");
+
+    // And it goes on right.
+    proxy.rule(|_| Fate::Pass);
+    proxy.release();
+    world.wait_for_market();
+    assert_eq!((world.count("accepted"), world.count("duplicate")), (2, 0));
+    assert_eq!(proxy.refusals(REFUSED), 1);
+    assert!(provisional.next().await.is_some(), "what is committed is shown");
+}
+
+async fn last_seq(connection: &Connection) -> u64 {
+    stream_info(connection, "MARKET").await.unwrap().state.last_seq
+}
