@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use bus::reader::{Selection, read_to_end};
 use bus::topology::Limits;
+use bus::{Kind, Stream, codec, subject};
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::cluster::Cluster;
@@ -66,6 +69,22 @@ impl<S: Host> World<S> {
         command
     }
 
+    /// All records of a kind in FEED, in order.
+    pub async fn feed(&self, kind: Kind) -> Vec<Value> {
+        let connection = self.server.connect("stream-processor").await;
+        let filters = vec![subject::of_kind(Stream::Feed, kind, None)];
+        let mut records = Vec::new();
+        read_to_end(&connection, Selection { stream: Stream::Feed, filters, from: 1 }, |delivery| {
+            records.extend(
+                codec::lines(&delivery.payload).map(|(_, line)| serde_json::from_slice::<Value>(line).unwrap()),
+            );
+            Ok::<_, bus::Error>(())
+        })
+        .await
+        .unwrap();
+        records
+    }
+
     /// Waits until every step has committed all of its input.
     pub fn wait(&self) {
         succeed(self.program("topology").arg("wait"));
@@ -83,7 +102,7 @@ impl<S: Host> World<S> {
     }
 
     /// What `topology show` says, for machines.
-    pub fn standing(&self) -> serde_json::Value {
+    pub fn standing(&self) -> Value {
         serde_json::from_str(&succeed(self.program("topology").args(["show", "--format", "json"]))).unwrap()
     }
 

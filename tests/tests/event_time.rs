@@ -3,12 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bus::Kind;
+use bus::publish::{FeedMessage, publish};
+use bus::{Kind, codec};
 use market::acceptance::IDENTITIES_MAX;
 use market::tick::TickLine;
 use market::windowing::Settings;
 use market::{EventTime, Instrument, Span};
 use pipeline_tests::harness::{KINDS, Message, Record, Store, feed, gap, heartbeat, lines, newest, run_both, tick};
+use pipeline_tests::world::World;
 use serde_json::{Value, json};
 
 const SECOND: i64 = 1_000;
@@ -423,4 +425,46 @@ fn more_ticks_than_can_be_remembered_are_late_when_they_come_again_and_never_cou
     assert!(late.len() >= IDENTITIES_MAX && late.iter().all(|late| late["late_ms"].as_i64() > Some(0)));
     let day = &found.rows()[&("1d", DAY_1)];
     assert_eq!(day["count"], many);
+}
+
+/// The revision and the count of a table's newest rows, by start.
+fn revisions(csv: &str) -> BTreeMap<String, (u32, u32)> {
+    let mut reader = csv::Reader::from_reader(csv.as_bytes());
+    let row = |record: csv::StringRecord| {
+        let number = |idx: usize| record[idx].parse().unwrap();
+        (record[3].to_owned(), (number(14), number(11)))
+    };
+    reader.records().map(|record| row(record.unwrap())).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_show_the_revisions_of_late_ticks() {
+    let world = World::new().await;
+    let _services = [world.start("stream-processor"), world.start("aggregator")];
+    let producer = world.server.connect("producer").await;
+    let send = async |number: usize, record: &Record| {
+        let (kind, payload) = match record {
+            Record::Tick(tick) => (Kind::Tick, codec::single(tick)),
+            Record::Heartbeat(heartbeat) => (Kind::Heartbeat, codec::single(heartbeat)),
+            _ => unreachable!("nothing else is sent here"),
+        };
+        let message = FeedMessage { kind, instrument: bitcoin(), payload, id: format!("test/{number}") };
+        publish(&producer, &message).await.unwrap();
+    };
+    let mut records = past_midnight();
+    records.extend([price(LATE), promise(DAY_2 + 10 * MINUTE + 5 * SECOND), price(LATE + 1)]);
+    for (number, record) in records.iter().enumerate() {
+        send(number, record).await;
+    }
+    world.wait();
+    let counts = ["accepted", "late", "duplicate"].map(|name| world.count(name));
+    assert_eq!(counts, [186, 1, 0]);
+    let tables = world.tables();
+    let row = |table: &str, start_ms: i64| revisions(&tables[table])[&EventTime(start_ms).to_rfc3339()];
+    assert_eq!(row("candles-1m", DAY_2 - MINUTE), (2, 2));
+    assert_eq!(row("candles-1m", DAY_2 - 2 * MINUTE), (1, 1));
+    assert_eq!(row("hourly", DAY_2 - HOUR), (2, 61));
+    assert_eq!(row("daily", DAY_1), (2, 181));
+    assert_eq!(row("moving-average", DAY_2 - HOUR), (2, 61));
+    assert!(tables["hour-of-day"].lines().any(|line| line.starts_with("bitcoin,usd,23,") && line.ends_with(",61")));
 }

@@ -1,7 +1,9 @@
 //! kill -9 in the middle of a replay, of each process in turn: the same tables, byte for byte.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 
+use bus::Kind;
 use pipeline_tests::programs::{Running, eventually, succeed};
 use pipeline_tests::world::{World, sample};
 use tokio::sync::OnceCell;
@@ -99,4 +101,36 @@ async fn a_stop_signal_drains_within_its_deadline() {
     replay.processor = replay.world.start("stream-processor");
     replay.aggregator = replay.world.start("aggregator");
     replay.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_producer_that_is_killed_again_and_again_tells_every_tick_every_gap_and_the_end_once() {
+    const MINUTE: i64 = 60_000;
+    const START: i64 = 1_583_020_800_000;
+    let world = World::new().await;
+    // Two minutes, then three that are missing.
+    let times: Vec<i64> = (0..800).map(|row| START + (row / 2 * 5 + row % 2) * MINUTE).collect();
+    let mut text = "timestamp_ms,open,high,low,close,volume\n".to_owned();
+    times.iter().for_each(|ms| writeln!(text, "{ms},1,2,0.5,1.5,1").unwrap());
+    let file = world.dir.path().join("gaps.csv");
+    std::fs::write(&file, text).unwrap();
+    // Twelve seconds, had it the time.
+    let start = |speed| Running::start(world.replay(&file, "1m").args(["--speed", speed]));
+    let stored = || world.standing()["streams"]["FEED"]["messages"].as_u64().unwrap();
+    for _ in 0..5 {
+        let mut producer = start("10000x");
+        let before = stored();
+        eventually("the replay goes on", || stored() > before + 20);
+        producer.kill();
+    }
+    assert_eq!(start("max").wait(), Some(0));
+    // The end is told already.
+    assert_eq!(start("max").wait(), Some(0));
+    let numbers = |records: Vec<serde_json::Value>, field: &str| -> Vec<i64> {
+        records.iter().map(|record| record[field].as_i64().unwrap()).collect()
+    };
+    assert_eq!(numbers(world.feed(Kind::Tick).await, "event_ms"), times);
+    let gaps: Vec<i64> = (0..399).map(|pair| START + (pair * 5 + 2) * MINUTE).collect();
+    assert_eq!(numbers(world.feed(Kind::Gap).await, "from_ms"), gaps);
+    assert_eq!(numbers(world.feed(Kind::Heartbeat).await, "event_ms"), times[times.len() - 1..]);
 }

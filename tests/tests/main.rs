@@ -1,10 +1,12 @@
 //! Integration tests: a real nats-server each, the programs as their users start them.
 #![allow(clippy::unwrap_used)]
 
+mod bounds;
 mod chaos;
 mod cluster;
 mod event_time;
 mod fence;
+mod idle;
 mod inputs;
 mod kills;
 mod leases;

@@ -5,8 +5,7 @@ use std::net::TcpStream;
 use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use bus::reader::{Selection, read_to_end};
-use bus::{Kind, Stream, codec, subject};
+use bus::Kind;
 use pipeline_tests::coingecko::{Answer, CoinGecko};
 use pipeline_tests::programs::{Running, eventually, fail, program, succeed};
 use pipeline_tests::world::World;
@@ -19,24 +18,9 @@ fn now_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64
 }
 
-/// All records of a kind in FEED, in order.
-async fn feed(world: &World, kind: Kind) -> Vec<Value> {
-    let connection = world.server.connect("stream-processor").await;
-    let selection =
-        Selection { stream: Stream::Feed, filters: vec![subject::of_kind(Stream::Feed, kind, None)], from: 1 };
-    let mut records = Vec::new();
-    read_to_end(&connection, selection, |delivery| {
-        records.extend(codec::lines(&delivery.payload).map(|(_, line)| serde_json::from_slice(line).unwrap()));
-        Ok::<_, bus::Error>(())
-    })
-    .await
-    .unwrap();
-    records
-}
-
 /// The event times of a coin's ticks in FEED.
 async fn events(world: &World, coin: &str) -> Vec<i64> {
-    let ticks = feed(world, Kind::Tick).await;
+    let ticks = world.feed(Kind::Tick).await;
     ticks.iter().filter(|tick| tick["coin"] == coin).map(|tick| tick["event_ms"].as_i64().unwrap()).collect()
 }
 
@@ -149,7 +133,7 @@ async fn each_new_observation_of_each_coin_is_one_tick() {
     source.set("ethereum", 2_500.0, start + 60_001);
     wait_for_events(&world, "ethereum", &[start + 1, start + 60_001]).await;
     assert_eq!(events(&world, "bitcoin").await, [start, start + 60_000]);
-    let ticks = feed(&world, Kind::Tick).await;
+    let ticks = world.feed(Kind::Tick).await;
     assert_eq!(ticks.len(), 4);
     assert_eq!((&ticks[0]["close"], &ticks[0]["source"]), (&json!(103_376.25), &json!("coingecko")));
     assert_eq!((&ticks[0]["high_24h"], &ticks[0].get("high")), (&json!(103_376.25 * 1.01), &None));
@@ -164,7 +148,7 @@ async fn more_coins_than_a_page_are_asked_for_one_page_after_the_other() {
     coins.iter().for_each(|coin| source.set(coin, 5.0, start));
     let _producer = Running::start(&mut polling(&world, &source, &coins.join(",")));
     wait_for_events(&world, "coin-250", &[start]).await;
-    assert_eq!(feed(&world, Kind::Tick).await.len(), 251);
+    assert_eq!(world.feed(Kind::Tick).await.len(), 251);
     let pages: Vec<usize> = source.seen().iter().take(2).map(|seen| seen.ids.len()).collect();
     assert_eq!(pages, [250, 1]);
 }
@@ -181,7 +165,7 @@ async fn a_restart_publishes_nothing_twice() {
     wait_for_polls(&source, 3);
     source.set("bitcoin", 2.0, start + 1_000);
     wait_for_events(&world, "bitcoin", &[start, start + 1_000]).await;
-    assert_eq!(feed(&world, Kind::Gap).await, Vec::<Value>::new());
+    assert_eq!(world.feed(Kind::Gap).await, Vec::<Value>::new());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -192,7 +176,7 @@ async fn an_idle_coin_sends_heartbeats_behind_the_source_delay() {
     source.set_date(UNIX_EPOCH + Duration::from_millis(start as u64));
     let _producer = Running::start(&mut polling(&world, &source, "bitcoin"));
     wait_for_polls(&source, 5);
-    let feed_of = async || feed(&world, Kind::Heartbeat).await;
+    let feed_of = async || world.feed(Kind::Heartbeat).await;
     let mut heartbeats = feed_of().await;
     for _ in 0..100 {
         if heartbeats.is_empty() {
@@ -216,7 +200,7 @@ async fn retry_after_is_obeyed_and_the_outage_becomes_a_gap() {
     source.set("bitcoin", 2.0, start + 600_000);
     source.say(Answer::rate_limited("2"));
     wait_for_events(&world, "bitcoin", &[start, start + 600_000]).await;
-    let gaps = feed(&world, Kind::Gap).await;
+    let gaps = world.feed(Kind::Gap).await;
     let expected = json!({"coin": "bitcoin", "quote": "usd", "from_ms": start + 100, "to_ms": start + 600_000, "cause": "rate-limited"});
     assert_eq!(gaps, [expected]);
     let longest = source.seen().windows(2).map(|pair| pair[1].at - pair[0].at).max().unwrap();

@@ -89,6 +89,8 @@ pub struct InstrumentState<S> {
     pub last_seq: u64,
     /// The step's state.
     pub state: S,
+    /// Bytes of its message.
+    pub bytes: usize,
 }
 
 /// Encodes a state with the number of inputs applied to it and the last of them.
@@ -107,7 +109,8 @@ fn decode_state<S: DeserializeOwned>(stored: &Stored) -> Result<InstrumentState<
     }
     let (_, applied, last_seq, state): (u8, u64, u64, S) =
         postcard::from_bytes(&stored.payload).map_err(|error| unreadable(error.to_string()))?;
-    Ok(InstrumentState { coin: coin.to_owned(), quote: quote.to_owned(), applied, last_seq, state })
+    let bytes = stored.payload.len();
+    Ok(InstrumentState { coin: coin.to_owned(), quote: quote.to_owned(), applied, last_seq, state, bytes })
 }
 
 fn decode_position<C: DeserializeOwned>(stored: &Stored) -> Result<Position<C>, Error> {

@@ -8,6 +8,7 @@ use bus::error::Disposition;
 use bus::publish::{FeedMessage, Receipt};
 use bus::subject;
 use bus::{Connection, Error, Kind, NatsArgs, Stream, codec, history, topology};
+use market::gap::GapLine;
 use market::heartbeat::HeartbeatLine;
 use market::tick::TickLine;
 use market::{EventTime, Instrument, Span};
@@ -26,6 +27,15 @@ pub(crate) struct LastTick {
     pub(crate) seq: u64,
 }
 
+/// The last gap that FEED has of an instrument.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LastGap {
+    /// Where it ends.
+    pub(crate) to: EventTime,
+    /// Sequence of its message.
+    pub(crate) seq: u64,
+}
+
 /// A flush in FEED.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Flush {
@@ -39,6 +49,8 @@ pub(crate) trait Feed: Sync {
     fn publish(&self, message: &FeedMessage) -> impl Future<Output = Result<Receipt, Error>> + Send;
     /// The last tick of an instrument.
     fn last_tick(&self, instrument: &Instrument) -> impl Future<Output = Result<Option<LastTick>, Error>> + Send;
+    /// The last gap of an instrument.
+    fn last_gap(&self, instrument: &Instrument) -> impl Future<Output = Result<Option<LastGap>, Error>> + Send;
     /// The event time of the first tick of an instrument that has a last one.
     fn first_event(&self, instrument: &Instrument) -> impl Future<Output = Result<EventTime, Error>> + Send;
     /// The last heartbeat of an instrument, if it is a flush.
@@ -57,6 +69,14 @@ impl Feed for Connection {
         let tick = lines.iter().rev().find_map(|(_, line)| serde_json::from_slice::<TickLine<'_>>(line).ok());
         let tick = tick.ok_or_else(|| unreadable(stored.seq, "none of its lines is a tick"))?;
         Ok(Some(LastTick { event: EventTime(tick.event_ms), grain: Span(tick.grain_ms), seq: stored.seq }))
+    }
+
+    async fn last_gap(&self, instrument: &Instrument) -> Result<Option<LastGap>, Error> {
+        let subject = subject::of_kind(Stream::Feed, Kind::Gap, Some(instrument));
+        let Some(stored) = patiently(|| history::last(self, Stream::Feed, &subject)).await? else { return Ok(None) };
+        let lines: Vec<_> = codec::lines(&stored.payload).collect();
+        let gap = lines.iter().rev().find_map(|(_, line)| serde_json::from_slice::<GapLine<'_>>(line).ok());
+        Ok(gap.map(|gap| LastGap { to: EventTime(gap.to_ms), seq: stored.seq }))
     }
 
     async fn first_event(&self, instrument: &Instrument) -> Result<EventTime, Error> {

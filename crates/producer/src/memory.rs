@@ -10,7 +10,7 @@ use market::heartbeat::HeartbeatLine;
 use market::tick::TickLine;
 use market::{EventTime, Instrument, Span};
 
-use crate::feed::{Feed, Flush, LastTick};
+use crate::feed::{Feed, Flush, LastGap, LastTick};
 
 /// A minute in milliseconds.
 pub(crate) const MINUTE: i64 = 60_000;
@@ -98,6 +98,13 @@ impl Feed for Memory {
         Ok(self.last(Kind::Tick, instrument).map(|(seq, line)| {
             let tick: TickLine<'_> = serde_json::from_slice(&line).unwrap();
             LastTick { event: EventTime(tick.event_ms), grain: Span(tick.grain_ms), seq }
+        }))
+    }
+
+    async fn last_gap(&self, instrument: &Instrument) -> Result<Option<LastGap>, Error> {
+        Ok(self.last(Kind::Gap, instrument).map(|(seq, line)| {
+            let gap: GapLine<'_> = serde_json::from_slice(&line).unwrap();
+            LastGap { to: EventTime(gap.to_ms), seq }
         }))
     }
 

@@ -362,9 +362,10 @@ impl<O: Operator> Owned<O> {
             draft: Draft::default(),
             sealed: Vec::new(),
         };
-        for InstrumentState { coin, quote, applied, last_seq, state } in checkpoint.states {
+        for InstrumentState { coin, quote, applied, last_seq, state, bytes } in checkpoint.states {
             let idx = owned.insert(&coin, &quote, state);
-            (owned.instruments[idx].applied, owned.instruments[idx].last_seq) = (applied, last_seq);
+            let member = &mut owned.instruments[idx];
+            (member.applied, member.last_seq, member.state_bytes) = (applied, last_seq, bytes);
         }
         owned
     }

@@ -23,6 +23,8 @@ pub enum Older {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Standing {
     pub(crate) last: LastTick,
+    /// Gaps that end up to here are told: a replay died between them and the tick that ends them.
+    pub(crate) told_to: Option<EventTime>,
     /// Event time of the first tick; known only when it matters.
     begin: Option<EventTime>,
 }
@@ -42,7 +44,9 @@ pub(crate) async fn standings(
             Older::Refuse => Some(feed.first_event(&recording.instrument).await?),
             Older::Skip | Older::Publish => None,
         };
-        Ok(Some(Standing { last, begin }))
+        let gap = feed.last_gap(&recording.instrument).await?;
+        let told_to = gap.filter(|gap| gap.seq > last.seq).map(|gap| gap.to);
+        Ok(Some(Standing { last, told_to, begin }))
     };
     futures::stream::iter(recordings).map(ask).buffered(ASKED_MAX).try_collect().await
 }

@@ -8,10 +8,10 @@ use market::gap::GapLine;
 use market::tick::TickLine;
 use market::{EventTime, Instrument, Span};
 
+use super::older::Standing;
 use super::row::Row;
 use super::tally::{Rejects, Tally};
 use super::track::Track;
-use crate::feed::LastTick;
 use crate::message::{Origin, has_room};
 
 /// The source of every tick of a recording.
@@ -52,17 +52,19 @@ pub(crate) struct Packer {
     skip_to: Option<EventTime>,
     /// The row before the next one, or what FEED ends with.
     before: Option<(EventTime, Span)>,
+    /// FEED has the gaps that end up to here.
+    told_to: Option<EventTime>,
     next: Option<Row>,
 }
 
 impl Packer {
-    /// Reads `track`; rows up to `have` are counted and left out.
+    /// Reads `track`; rows up to what `have` ends with are counted and left out.
     pub(crate) fn new(
         lane: usize,
         instrument: Instrument,
         track: Track,
         packing: Packing,
-        have: Option<LastTick>,
+        have: Option<Standing>,
     ) -> Self {
         Self {
             lane,
@@ -70,8 +72,9 @@ impl Packer {
             track,
             packing,
             tally: Tally::default(),
-            skip_to: have.map(|last| last.event),
-            before: have.map(|last| (last.event, last.grain)),
+            skip_to: have.map(|have| have.last.event),
+            before: have.map(|have| (have.last.event, have.last.grain)),
+            told_to: have.and_then(|have| have.told_to),
             next: None,
         }
     }
@@ -127,7 +130,8 @@ impl Packer {
     fn gap_before(&self, event: EventTime) -> Option<(EventTime, EventTime)> {
         let (before, grain) = self.before.filter(|_| self.packing.gaps)?;
         let is_gap = event - before > Span(2 * grain.ms()).max(GAP_MIN);
-        is_gap.then_some((before + grain, event))
+        let is_told = self.told_to.is_some_and(|told_to| event <= told_to);
+        (is_gap && !is_told).then_some((before + grain, event))
     }
 
     fn gap_message(&self, gaps: &[(EventTime, EventTime)]) -> Option<FeedMessage> {

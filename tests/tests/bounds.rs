@@ -1,0 +1,134 @@
+//! What a step remembers and writes is bounded, with every flag at its largest and every name at its longest.
+
+use bus::codec::{LINES_MAX, PAYLOAD_BYTES_MAX};
+use bus::outputs::Outputs;
+use bus::task::{INPUT_BYTES_MAX, INPUT_MESSAGES_MAX, Input, Operator};
+use bus::transaction::MESSAGE_BYTES_MAX;
+use market::acceptance::IDENTITIES_MAX;
+use market::instrument::TOKEN_BYTES_MAX;
+use market::tick::{PriceLine, TickLine};
+use market::validate::{HEAD_BYTES_MAX, validate};
+use market::windowing::Settings;
+use market::{EventTime, Instrument, Span};
+use pipeline_tests::harness::{Message, Record, feed, heartbeat, run_both, tick};
+use stream_processor::Processing;
+
+const MINUTE: i64 = 60_000;
+const HOUR: i64 = 60 * MINUTE;
+const DAY: i64 = 24 * HOUR;
+/// A late day of the calendar: large numbers take more bytes.
+const START: i64 = 250_000_000_000 * 1_000;
+
+/// The largest that the flags take.
+fn largest() -> Settings {
+    Settings { disorder: Span(HOUR), lateness: Span(DAY) }
+}
+
+fn longest() -> Instrument {
+    let name = "x".repeat(TOKEN_BYTES_MAX);
+    Instrument::new(&name, &name).unwrap()
+}
+
+/// A tick whose figures are as long as they get.
+fn long_tick(event_ms: i64, id: u64) -> TickLine<'static> {
+    let mut tick = tick(&longest(), event_ms, 123_456.789_012_345_67);
+    (tick.open, tick.high, tick.low) =
+        (Some(123_456.789_012_345_68), Some(123_456.789_012_345_7), Some(1.234_567_890_123_456_7e-12));
+    (tick.volume, tick.id, tick.grain_ms) = (Some(1.234_567_890_123_456_7e-20), Some(u64::MAX - id), 366 * DAY);
+    tick
+}
+
+/// Fills every memory: one tick in each minute that can still be revised, then as many as are remembered.
+fn fill(settings: Settings, identities: usize) -> [usize; 2] {
+    let span_ms = settings.lateness.ms() + settings.disorder.ms();
+    let minutes = (0..span_ms).step_by(MINUTE as usize);
+    let mut records: Vec<Record> = Vec::new();
+    records.extend(minutes.map(|ms| Record::Tick(long_tick(START + ms, 0))));
+    let rest = identities.saturating_sub(records.len()) as u64;
+    records.extend((0..rest).map(|id| Record::Tick(long_tick(START + span_ms, id))));
+    // Nothing is closed and forgotten before it must be.
+    records.push(Record::Heartbeat(heartbeat(&longest(), START + span_ms, true)));
+    let stores = run_both(settings, &feed(&records, |idx| idx % 50 == 0), [&[], &[]]);
+    stores.map(|store| store.states.values().map(Vec::len).max().unwrap())
+}
+
+#[test]
+fn a_state_fits_into_a_message_whatever_the_flags_and_the_source() {
+    let sizes =
+        [("default", fill(Settings::default(), IDENTITIES_MAX)), ("largest flags", fill(largest(), IDENTITIES_MAX))];
+    for (name, [market, stats]) in sizes {
+        assert!(market < MESSAGE_BYTES_MAX / 2 && stats < MESSAGE_BYTES_MAX / 2, "{name}: {market} {stats}");
+    }
+}
+
+/// What one more message adds to a draft, at most: (messages, bytes).
+fn added<O: Operator>(operator: &O, before: &[Message], message: &[u8], kind: &str) -> (usize, usize) {
+    let (instrument, mut state) = (longest(), O::State::default());
+    let (mut counts, mut outputs) = (O::Counts::default(), Outputs::default());
+    let mut apply = |seq: u64, payload: &[u8], kind, outputs: &mut Outputs| {
+        let input = Input { seq, kind, instrument: Some(&instrument), is_known_schema: true, payload };
+        operator.apply(input, &mut state, &mut counts, outputs);
+    };
+    for message in before {
+        apply(u64::MAX - 1, &message.payload, kind, &mut outputs);
+    }
+    let mut outputs = Outputs::default();
+    apply(u64::MAX, message, kind, &mut outputs);
+    (outputs.messages_max(), outputs.bytes())
+}
+
+fn check_bounds((messages, bytes): (usize, usize), what: &str) {
+    assert!(messages <= INPUT_MESSAGES_MAX && bytes <= INPUT_BYTES_MAX, "{what}: {messages} messages, {bytes} bytes");
+}
+
+/// As many lines as a message takes.
+fn packed(lines: impl IntoIterator<Item = Vec<u8>>) -> Vec<u8> {
+    let mut payload = Vec::new();
+    for line in lines.into_iter().take(LINES_MAX) {
+        if payload.len() + line.len() + 1 > PAYLOAD_BYTES_MAX {
+            break;
+        }
+        payload.extend(line);
+        payload.push(b'\n');
+    }
+    payload.truncate(payload.len().saturating_sub(1));
+    payload
+}
+
+/// Ticks without anything that can be left out: the most lines in a message, each in windows of its own.
+fn short_tick(event_ms: i64) -> TickLine<'static> {
+    let mut tick = tick(&longest(), event_ms, 0.1);
+    tick.grain_ms = 1;
+    tick
+}
+
+#[test]
+fn what_one_message_adds_to_a_commit_is_bounded() {
+    let settings = largest();
+    let (processing, aggregation) = (Processing::new(settings), aggregator::Aggregation::new(settings));
+    let price = |tick: &TickLine<'static>, idx: u64| {
+        let validated = validate(tick, &longest(), u64::MAX - idx).unwrap();
+        serde_json::to_vec(&PriceLine::new(longest().coin(), longest().quote(), &validated)).unwrap()
+    };
+    let line = |tick: &TickLine<'static>| serde_json::to_vec(tick).unwrap();
+    // All minutes of the disorder bound wait for their close.
+    let waiting: Vec<Record> = (0..60).map(|minute| Record::Tick(long_tick(START + minute * MINUTE, 0))).collect();
+    let waiting = feed(&waiting, |_| true);
+    for (name, make) in [("long", long_tick as fn(i64, u64) -> TickLine<'static>), ("short", |ms, _| short_tick(ms))] {
+        let days: Vec<TickLine<'static>> = (0..LINES_MAX as i64).map(|day| make(START + (day + 1) * DAY, 0)).collect();
+        check_bounds(added(&processing, &waiting, &packed(days.iter().map(line)), "tick"), &format!("{name} ticks"));
+        let prices = packed(days.iter().zip(0..).map(|(tick, idx)| price(tick, idx)));
+        check_bounds(added(&aggregation, &[], &prices, "price"), &format!("{name} prices"));
+        let late = [days[LINES_MAX - 1].clone()].map(|mut tick| {
+            tick.event_ms = EventTime::LATEST.ms();
+            tick.ingest_ms = tick.event_ms;
+            Message { subject: String::new(), payload: line(&tick).into(), is_known_schema: true }
+        });
+        check_bounds(added(&processing, &late, &packed(days.iter().map(line)), "tick"), &format!("{name} late ticks"));
+    }
+    // Everything of these lines is kept beside the reason, each byte written as six.
+    let refused = packed(std::iter::repeat_n(vec![1; HEAD_BYTES_MAX], LINES_MAX));
+    check_bounds(added(&processing, &[], &refused, "tick"), "refused lines");
+    check_bounds(added(&processing, &[], &vec![b'\n'; 1 << 20], "tick"), "blank lines");
+    check_bounds(added(&processing, &[], &vec![1; 1 << 20], "tick"), "a long line");
+}
