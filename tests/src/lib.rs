@@ -14,5 +14,6 @@ pub mod interrupt;
 pub mod oracle;
 pub mod programs;
 pub mod server;
+pub mod slow;
 pub mod ticks;
 pub mod world;

@@ -18,7 +18,10 @@ const START_MAX: Duration = Duration::from_secs(20);
 pub struct Server {
     child: Child,
     port: u16,
+    /// Its log, its port and its configuration.
     dir: TempDir,
+    /// Its store: there too, unless told otherwise.
+    store: PathBuf,
 }
 
 /// Where programs connect to: one server or several.
@@ -67,9 +70,26 @@ impl Host for Server {
 impl Server {
     /// Starts a server without streams.
     pub fn start() -> Self {
+        Self::start_with(|conf| conf)
+    }
+
+    /// Starts a server without streams, with a changed configuration.
+    pub fn start_with(change: impl FnOnce(String) -> String) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let (child, port) = spawn(dir.path(), -1);
-        Self { child, port, dir }
+        let store = dir.path().to_owned();
+        Self::start_at(dir, store, change)
+    }
+
+    /// Starts a server without streams, with its store in a folder and a changed configuration.
+    pub fn start_in(store: &Path, change: impl FnOnce(String) -> String) -> Self {
+        Self::start_at(tempfile::tempdir().unwrap(), store.to_owned(), change)
+    }
+
+    fn start_at(dir: TempDir, store: PathBuf, change: impl FnOnce(String) -> String) -> Self {
+        let conf = std::fs::read_to_string(checkout().join("nats.conf")).unwrap();
+        std::fs::write(dir.path().join("nats.conf"), change(conf)).unwrap();
+        let (child, port) = spawn(dir.path(), &store, -1);
+        Self { child, port, dir, store }
     }
 
     /// Starts a server with the streams of `topology apply`.
@@ -80,11 +100,21 @@ impl Server {
     /// Starts a server with streams of chosen limits.
     pub async fn with_limits(limits: &Limits) -> Self {
         let server = Self::start();
-        let admin = server.connect("admin").await;
+        server.create_streams(limits).await;
+        server
+    }
+
+    /// Creates the streams of `topology apply`.
+    pub async fn create_streams(&self, limits: &Limits) {
+        let admin = self.connect("admin").await;
         for definition in definitions(limits) {
             create(&admin, &definition).await.unwrap();
         }
-        server
+    }
+
+    /// What the server logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("server.log")).unwrap_or_default()
     }
 
     /// Where it listens.
@@ -121,7 +151,7 @@ impl Server {
 
     /// Starts it again on the same store and port.
     pub fn start_again(&mut self) {
-        (self.child, _) = spawn(self.dir.path(), i32::from(self.port));
+        (self.child, _) = spawn(self.dir.path(), &self.store, i32::from(self.port));
     }
 }
 
@@ -132,7 +162,7 @@ impl Drop for Server {
     }
 }
 
-fn spawn(dir: &Path, port: i32) -> (Child, u16) {
+fn spawn(dir: &Path, store: &Path, port: i32) -> (Child, u16) {
     let program = checkout().join(".tools/nats-server");
     assert!(program.exists(), "nats-server is missing: run scripts/setup");
     for entry in std::fs::read_dir(dir).unwrap().flatten() {
@@ -141,8 +171,8 @@ fn spawn(dir: &Path, port: i32) -> (Child, u16) {
         }
     }
     let mut command = Command::new(program);
-    command.arg("-c").arg(checkout().join("nats.conf")).args(["-p", &port.to_string()]);
-    command.arg("-sd").arg(dir).arg("--ports_file_dir").arg(dir);
+    command.arg("-c").arg(dir.join("nats.conf")).args(["-p", &port.to_string()]);
+    command.arg("-sd").arg(store).arg("--ports_file_dir").arg(dir);
     command.arg("-l").arg(dir.join("server.log"));
     command.envs(USERS.map(|user| (password_variable(user), password(user)))).env("GOMEMLIMIT", "200MiB");
     let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();

@@ -31,7 +31,12 @@ impl World {
 
     /// Starts a server with streams of chosen limits.
     pub async fn with_limits(limits: &Limits) -> Self {
-        Self { server: Server::with_limits(limits).await, dir: tempfile::tempdir().unwrap() }
+        Self::at(Server::with_limits(limits).await)
+    }
+
+    /// A world around a server.
+    pub fn at(server: Server) -> Self {
+        Self { server, dir: tempfile::tempdir().unwrap() }
     }
 }
 
