@@ -6,7 +6,7 @@
 
 mod outcome;
 pub mod plan;
-mod recording;
+pub(crate) mod recording;
 mod stage;
 mod verdict;
 mod watch;
@@ -18,8 +18,8 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use bus::topology::Limits;
 
-pub use self::outcome::program;
-use self::outcome::{Audit, Outcome};
+use self::outcome::Outcome;
+pub use self::outcome::{Audit, output, program};
 use self::plan::Scale;
 use self::recording::Recording;
 use self::stage::Stage;

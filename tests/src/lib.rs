@@ -17,5 +17,6 @@ pub mod oracle;
 pub mod programs;
 pub mod proxy;
 pub mod server;
+pub mod slow;
 pub mod ticks;
 pub mod world;

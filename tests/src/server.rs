@@ -20,6 +20,7 @@ const START_MAX: Duration = Duration::from_secs(20);
 pub struct Server {
     child: Child,
     port: u16,
+<<<<<<< HEAD
     place: Place,
 }
 
@@ -30,6 +31,12 @@ struct Place {
     dir: TempDir,
     /// Where its store is instead, and what starts a program that sees it.
     disk: Option<(PathBuf, [String; 4])>,
+=======
+    /// Its log, its port and its configuration.
+    dir: TempDir,
+    /// Its store: there too, unless told otherwise.
+    store: PathBuf,
+>>>>>>> h-chaos
 }
 
 /// Where programs connect to: one server or several.
@@ -83,6 +90,7 @@ impl Server {
 
     /// Starts a server without streams, with a changed configuration.
     pub fn start_with(change: impl FnOnce(String) -> String) -> Self {
+<<<<<<< HEAD
         Self::start_at(Place { dir: tempfile::tempdir().unwrap(), disk: None }, change)
     }
 
@@ -96,6 +104,23 @@ impl Server {
         place.configure(change);
         let (child, port) = place.spawn(-1);
         Self { child, port, place }
+=======
+        let dir = tempfile::tempdir().unwrap();
+        let store = dir.path().to_owned();
+        Self::start_at(dir, store, change)
+    }
+
+    /// Starts a server without streams, with its store in a folder and a changed configuration.
+    pub fn start_in(store: &Path, change: impl FnOnce(String) -> String) -> Self {
+        Self::start_at(tempfile::tempdir().unwrap(), store.to_owned(), change)
+    }
+
+    fn start_at(dir: TempDir, store: PathBuf, change: impl FnOnce(String) -> String) -> Self {
+        let conf = std::fs::read_to_string(checkout().join("nats.conf")).unwrap();
+        std::fs::write(dir.path().join("nats.conf"), change(conf)).unwrap();
+        let (child, port) = spawn(dir.path(), &store, -1);
+        Self { child, port, dir, store }
+>>>>>>> h-chaos
     }
 
     /// Starts a server with the streams of `topology apply`.
@@ -118,6 +143,7 @@ impl Server {
         }
     }
 
+<<<<<<< HEAD
     /// Where a stream is stored.
     pub fn store_of(&self, stream: &str) -> PathBuf {
         self.place.store().join("jetstream/$G/streams").join(stream)
@@ -131,6 +157,11 @@ impl Server {
     /// Changes the configuration that counts from the next start on.
     pub fn configure(&self, change: impl FnOnce(String) -> String) {
         self.place.configure(change);
+=======
+    /// What the server logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("server.log")).unwrap_or_default()
+>>>>>>> h-chaos
     }
 
     /// Where it listens.
@@ -167,7 +198,11 @@ impl Server {
 
     /// Starts it again on the same store and port.
     pub fn start_again(&mut self) {
+<<<<<<< HEAD
         (self.child, _) = self.place.spawn(i32::from(self.port));
+=======
+        (self.child, _) = spawn(self.dir.path(), &self.store, i32::from(self.port));
+>>>>>>> h-chaos
     }
 }
 
@@ -178,10 +213,30 @@ impl Drop for Server {
     }
 }
 
+<<<<<<< HEAD
 impl Place {
     fn store(&self) -> &Path {
         self.disk.as_ref().map_or(self.dir.path(), |(path, _)| path)
     }
+=======
+fn spawn(dir: &Path, store: &Path, port: i32) -> (Child, u16) {
+    let program = checkout().join(".tools/nats-server");
+    assert!(program.exists(), "nats-server is missing: run scripts/setup");
+    for entry in std::fs::read_dir(dir).unwrap().flatten() {
+        if entry.path().extension().is_some_and(|extension| extension == "ports") {
+            std::fs::remove_file(entry.path()).unwrap();
+        }
+    }
+    let mut command = Command::new(program);
+    command.arg("-c").arg(dir.join("nats.conf")).args(["-p", &port.to_string()]);
+    command.arg("-sd").arg(store).arg("--ports_file_dir").arg(dir);
+    command.arg("-l").arg(dir.join("server.log"));
+    command.envs(USERS.map(|user| (password_variable(user), password(user)))).env("GOMEMLIMIT", "200MiB");
+    let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let port = wait_for_port(dir, child.id());
+    (child, port)
+}
+>>>>>>> h-chaos
 
     fn log(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("server.log")).unwrap_or_default()

@@ -37,7 +37,11 @@ impl World {
         Self::at(Server::with_limits(limits).await)
     }
 
+<<<<<<< HEAD
     /// A world around a server that has its streams.
+=======
+    /// A world around a server.
+>>>>>>> h-chaos
     pub fn at(server: Server) -> Self {
         Self { server, dir: tempfile::tempdir().unwrap() }
     }

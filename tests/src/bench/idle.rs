@@ -9,7 +9,7 @@ use bus::topology::{Limits, stream_info};
 use futures::future::join_all;
 use serde_json::{Value, json};
 
-use crate::chaos::program;
+use crate::chaos::{LEASE_TTL, LEASE_TTL_VARIABLE, program};
 use crate::instance::{Condition, Instance};
 use crate::ticks;
 use crate::world::World;
@@ -156,7 +156,9 @@ impl Rig {
         for service in ["stream-processor", "aggregator"] {
             for number in 0..2 {
                 let name = format!("{service}.{number}");
-                let instance = Instance::start(&name, world.dir.path(), &mut program(&world, service, &["run"]))?;
+                let mut command = program(&world, service, &["run"]);
+                command.env(LEASE_TTL_VARIABLE, format!("{}s", LEASE_TTL.as_secs()));
+                let instance = Instance::start(&name, world.dir.path(), &mut command)?;
                 instances.insert(name, instance);
             }
         }

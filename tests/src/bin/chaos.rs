@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use clap::Parser;
 use pipeline_tests::chaos::{self, LEASE_TTL, Options};
 use pipeline_tests::interrupt;
+use pipeline_tests::slow::{self, Stage};
 
 /// Kills, freezes and restarts everything at random while a recording is replayed, then audits
 #[derive(Debug, Parser)]
@@ -27,11 +28,21 @@ struct Args {
     /// How long a lease lives without its owner
     #[arg(long, value_name = "SPAN", default_value_t = LEASE_TTL.into())]
     lease_ttl: humantime::Duration,
+    /// Runs the slow cases instead: all of them, or those named
+    #[arg(long, value_enum, value_name = "CASE", num_args = 0.., value_delimiter = ',')]
+    slow: Option<Vec<Stage>>,
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let args = Args::parse();
+    if let Some(cases) = args.slow {
+        return match interrupt::or(async move { slow::run(&cases, line).await }).await {
+            Some(true) => ExitCode::SUCCESS,
+            Some(false) => ExitCode::FAILURE,
+            None => ExitCode::from(130),
+        };
+    }
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let kills = args.kills as usize;
     let options = Options {

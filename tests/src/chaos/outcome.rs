@@ -73,11 +73,16 @@ pub struct Audit {
 }
 
 impl Audit {
+    /// Whether it found windows, and nothing wrong with them.
+    pub fn is_clean(&self) -> bool {
+        self.windows > 0 && self.different + self.missing + self.extra == 0
+    }
+
     /// Audits a pipeline.
     ///
     /// # Errors
     /// The audit did not come to an end.
-    pub(super) async fn take(world: &World) -> anyhow::Result<Self> {
+    pub async fn take(world: &World) -> anyhow::Result<Self> {
         let output = finish(program(world, "aggregator", &["audit", "--format", "json"])).await?;
         let read = serde_json::from_slice(&output.stdout);
         read.with_context(|| format!("the audit failed: {}", String::from_utf8_lossy(&output.stderr).trim()))
@@ -95,7 +100,7 @@ pub fn program(world: &World, name: &str, args: &[&str]) -> Command {
 ///
 /// # Errors
 /// It failed.
-pub(super) async fn output(command: Command) -> anyhow::Result<String> {
+pub async fn output(command: Command) -> anyhow::Result<String> {
     let name = format!("{command:?}");
     let output = finish(command).await?;
     ensure!(output.status.success(), "{name} failed: {}", String::from_utf8_lossy(&output.stderr).trim());

@@ -12,7 +12,7 @@ const KILLS_A_FREEZE: usize = 5;
 /// Kills for each time that nats-server is killed alone.
 const KILLS_A_BROKER: usize = 8;
 /// Pause between two disturbances, in milliseconds.
-const GAP_MS: std::ops::Range<u64> = 300..1_500;
+const GAP_MS: std::ops::Range<u64> = 200..1_000;
 /// How long whoever was killed stays away, in milliseconds.
 const SHORT_MS: std::ops::Range<u64> = 0..800;
 /// How long nats-server stays away, in milliseconds.

@@ -18,11 +18,11 @@ const CYCLE_MS: i64 = 31 * 24 * 60 * MINUTE_MS;
 
 /// Files of one minute a row, one for each instrument.
 #[derive(Debug)]
-pub(super) struct Recording {
+pub(crate) struct Recording {
     /// Values of the producer's `--file`.
-    pub(super) files: Vec<String>,
+    pub(crate) files: Vec<String>,
     /// Rows of all files together.
-    pub(super) rows: usize,
+    pub(crate) rows: usize,
 }
 
 /// Writes a recording into `dir`: one instrument for each partition, so that every instance has work whatever it owns,
@@ -31,7 +31,7 @@ pub(super) struct Recording {
 ///
 /// # Errors
 /// The sample cannot be read, or a file not be written.
-pub(super) fn write(dir: &Path, partitions: u32, rows_each: usize) -> anyhow::Result<Recording> {
+pub(crate) fn write(dir: &Path, partitions: u32, rows_each: usize) -> anyhow::Result<Recording> {
     let rows = sample_rows()?;
     let mut files = Vec::new();
     for partition in 0..partitions {

@@ -36,8 +36,7 @@ pub struct Verdict {
 impl Verdict {
     /// Whether nothing was lost, doubled or changed, and the kills were worth something.
     pub fn is_good(&self) -> bool {
-        let Audit { different, missing, extra, .. } = self.audit;
-        different + missing + extra == 0 && self.findings.is_empty() && self.is_effective()
+        self.audit.is_clean() && self.findings.is_empty() && self.is_effective()
     }
 
     /// Whether enough kills hit somebody at work.

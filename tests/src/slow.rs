@@ -1,0 +1,79 @@
+//! The cases of the transaction that take too long for every run: hundreds of kills, power cuts, full disks, clusters.
+//!
+//! Each [`Stage`] says what it found in one line.
+
+mod chain;
+mod disk;
+mod full;
+mod ledger;
+mod power;
+mod servers;
+
+use std::future::Future;
+use std::time::Instant;
+
+use clap::ValueEnum;
+
+/// A case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Stage {
+    /// Workers of both steps killed 300 times, in commits of 1 to 1,000 messages; then an audit
+    Workers,
+    /// nats-server killed 60 times in commits of 900 messages, with `sync_interval: always` and with its default
+    Servers,
+    /// The power of the store cut 20 times; and a control that must lose something
+    Power,
+    /// MARKET full, then the disk of nats-server full; then an audit
+    Full,
+}
+
+/// How a stage ended.
+#[derive(Debug)]
+enum Ending {
+    Good(String),
+    Bad(String),
+    /// The machine or the user does not allow it.
+    NotPossible(String),
+}
+
+/// Runs stages, all when none is named; returns whether none of them found anything wrong.
+pub async fn run(only: &[Stage], say: fn(&str)) -> bool {
+    let stages = Stage::value_variants().iter().filter(|stage| only.is_empty() || only.contains(stage));
+    let (mut good, mut bad, mut not_possible) = (0, 0, 0);
+    for &stage in stages {
+        let start = Instant::now();
+        let (word, count, detail) = match stage.run(say).await {
+            Ending::Good(detail) => ("ok", &mut good, detail),
+            Ending::Bad(detail) => ("FAILED", &mut bad, detail),
+            Ending::NotPossible(detail) => ("NOT POSSIBLE HERE", &mut not_possible, detail),
+        };
+        *count += 1;
+        say(&format!("{}: {word}: {detail} ({:.0} s)", stage.name(), start.elapsed().as_secs_f64()));
+    }
+    say(&format!("stages={} good={good} bad={bad} not_possible={not_possible}", good + bad + not_possible));
+    bad == 0
+}
+
+impl Stage {
+    fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+
+    async fn run(self, say: fn(&str)) -> Ending {
+        match self {
+            Self::Workers => ended(chain::workers(say)).await,
+            Self::Servers => ended(servers::servers(say)).await,
+            Self::Power => power::power(say).await,
+            Self::Full => full::full(say).await,
+        }
+    }
+}
+
+/// What was found is the ending; what stood in the way is a bad one.
+async fn ended(stage: impl Future<Output = anyhow::Result<Result<String, String>>>) -> Ending {
+    match stage.await {
+        Ok(Ok(detail)) => Ending::Good(detail),
+        Ok(Err(detail)) => Ending::Bad(detail),
+        Err(error) => Ending::Bad(format!("{error:#}")),
+    }
+}
