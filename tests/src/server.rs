@@ -20,7 +20,6 @@ const START_MAX: Duration = Duration::from_secs(20);
 pub struct Server {
     child: Child,
     port: u16,
-<<<<<<< HEAD
     place: Place,
 }
 
@@ -29,14 +28,10 @@ pub struct Server {
 struct Place {
     /// Its log, its port, its configuration when that is not the shipped one, and its store.
     dir: TempDir,
-    /// Where its store is instead, and what starts a program that sees it.
-    disk: Option<(PathBuf, [String; 4])>,
-=======
-    /// Its log, its port and its configuration.
-    dir: TempDir,
-    /// Its store: there too, unless told otherwise.
+    /// Its store: in the same folder, unless told otherwise.
     store: PathBuf,
->>>>>>> h-chaos
+    /// What starts a program that sees the store, if not every program does.
+    prefix: Vec<String>,
 }
 
 /// Where programs connect to: one server or several.
@@ -90,37 +85,27 @@ impl Server {
 
     /// Starts a server without streams, with a changed configuration.
     pub fn start_with(change: impl FnOnce(String) -> String) -> Self {
-<<<<<<< HEAD
-        Self::start_at(Place { dir: tempfile::tempdir().unwrap(), disk: None }, change)
+        let dir = tempfile::tempdir().unwrap();
+        let store = dir.path().to_owned();
+        Self::start_at(Place { dir, store, prefix: Vec::new() }, change)
+    }
+
+    /// Starts a server without streams, with its store in a folder and a changed configuration.
+    pub fn start_in(store: &Path, change: impl FnOnce(String) -> String) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        Self::start_at(Place { dir, store: store.to_owned(), prefix: Vec::new() }, change)
     }
 
     /// Starts a server without streams, which stores on a small disk.
     pub fn start_on(disk: &SmallDisk) -> Self {
-        let disk = Some((disk.path().to_owned(), disk.prefix()));
-        Self::start_at(Place { dir: tempfile::tempdir().unwrap(), disk }, |conf| conf)
+        let dir = tempfile::tempdir().unwrap();
+        Self::start_at(Place { dir, store: disk.path().to_owned(), prefix: disk.prefix().into() }, |conf| conf)
     }
 
     fn start_at(place: Place, change: impl FnOnce(String) -> String) -> Self {
         place.configure(change);
         let (child, port) = place.spawn(-1);
         Self { child, port, place }
-=======
-        let dir = tempfile::tempdir().unwrap();
-        let store = dir.path().to_owned();
-        Self::start_at(dir, store, change)
-    }
-
-    /// Starts a server without streams, with its store in a folder and a changed configuration.
-    pub fn start_in(store: &Path, change: impl FnOnce(String) -> String) -> Self {
-        Self::start_at(tempfile::tempdir().unwrap(), store.to_owned(), change)
-    }
-
-    fn start_at(dir: TempDir, store: PathBuf, change: impl FnOnce(String) -> String) -> Self {
-        let conf = std::fs::read_to_string(checkout().join("nats.conf")).unwrap();
-        std::fs::write(dir.path().join("nats.conf"), change(conf)).unwrap();
-        let (child, port) = spawn(dir.path(), &store, -1);
-        Self { child, port, dir, store }
->>>>>>> h-chaos
     }
 
     /// Starts a server with the streams of `topology apply`.
@@ -143,10 +128,9 @@ impl Server {
         }
     }
 
-<<<<<<< HEAD
     /// Where a stream is stored.
     pub fn store_of(&self, stream: &str) -> PathBuf {
-        self.place.store().join("jetstream/$G/streams").join(stream)
+        self.place.store.join("jetstream/$G/streams").join(stream)
     }
 
     /// What the server logged.
@@ -157,11 +141,6 @@ impl Server {
     /// Changes the configuration that counts from the next start on.
     pub fn configure(&self, change: impl FnOnce(String) -> String) {
         self.place.configure(change);
-=======
-    /// What the server logged.
-    pub fn log(&self) -> String {
-        std::fs::read_to_string(self.dir.path().join("server.log")).unwrap_or_default()
->>>>>>> h-chaos
     }
 
     /// Where it listens.
@@ -198,11 +177,7 @@ impl Server {
 
     /// Starts it again on the same store and port.
     pub fn start_again(&mut self) {
-<<<<<<< HEAD
         (self.child, _) = self.place.spawn(i32::from(self.port));
-=======
-        (self.child, _) = spawn(self.dir.path(), &self.store, i32::from(self.port));
->>>>>>> h-chaos
     }
 }
 
@@ -213,31 +188,7 @@ impl Drop for Server {
     }
 }
 
-<<<<<<< HEAD
 impl Place {
-    fn store(&self) -> &Path {
-        self.disk.as_ref().map_or(self.dir.path(), |(path, _)| path)
-    }
-=======
-fn spawn(dir: &Path, store: &Path, port: i32) -> (Child, u16) {
-    let program = checkout().join(".tools/nats-server");
-    assert!(program.exists(), "nats-server is missing: run scripts/setup");
-    for entry in std::fs::read_dir(dir).unwrap().flatten() {
-        if entry.path().extension().is_some_and(|extension| extension == "ports") {
-            std::fs::remove_file(entry.path()).unwrap();
-        }
-    }
-    let mut command = Command::new(program);
-    command.arg("-c").arg(dir.join("nats.conf")).args(["-p", &port.to_string()]);
-    command.arg("-sd").arg(store).arg("--ports_file_dir").arg(dir);
-    command.arg("-l").arg(dir.join("server.log"));
-    command.envs(USERS.map(|user| (password_variable(user), password(user)))).env("GOMEMLIMIT", "200MiB");
-    let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let port = wait_for_port(dir, child.id());
-    (child, port)
-}
->>>>>>> h-chaos
-
     fn log(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("server.log")).unwrap_or_default()
     }
@@ -259,16 +210,16 @@ fn spawn(dir: &Path, store: &Path, port: i32) -> (Child, u16) {
                 std::fs::remove_file(entry.path()).unwrap();
             }
         }
-        let mut command = match &self.disk {
-            Some((_, [prefix, arguments @ ..])) => {
+        let mut command = match &self.prefix[..] {
+            [prefix, arguments @ ..] => {
                 let mut command = Command::new(prefix);
                 command.args(arguments).arg(program);
                 command
             }
-            None => Command::new(program),
+            [] => Command::new(program),
         };
         command.arg("-c").arg(dir.join("nats.conf")).args(["-p", &port.to_string()]);
-        command.arg("-sd").arg(self.store()).arg("--ports_file_dir").arg(dir);
+        command.arg("-sd").arg(&self.store).arg("--ports_file_dir").arg(dir);
         command.arg("-l").arg(dir.join("server.log"));
         command.envs(USERS.map(|user| (password_variable(user), password(user)))).env("GOMEMLIMIT", "200MiB");
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();

@@ -6,13 +6,13 @@ use std::process::Command;
 
 use bus::reader::{Selection, read_to_end};
 use bus::topology::Limits;
-use bus::{Kind, Stream, codec, subject};
+use bus::{Connection, Kind, Stream, codec, subject};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::cluster::Cluster;
 use crate::programs::{Running, eventually, program_at, succeed};
-use crate::server::{Host, Server, checkout};
+use crate::server::{Host, Server, checkout, nats_args};
 
 /// The tables that `aggregator show` prints.
 pub const TABLES: [&str; 5] = ["candles-1m", "hourly", "daily", "moving-average", "hour-of-day"];
@@ -37,11 +37,7 @@ impl World {
         Self::at(Server::with_limits(limits).await)
     }
 
-<<<<<<< HEAD
     /// A world around a server that has its streams.
-=======
-    /// A world around a server.
->>>>>>> h-chaos
     pub fn at(server: Server) -> Self {
         Self { server, dir: tempfile::tempdir().unwrap() }
     }
@@ -75,7 +71,7 @@ impl<S: Host> World<S> {
 
     /// All records of a kind in FEED, in order.
     pub async fn feed(&self, kind: Kind) -> Vec<Value> {
-        let connection = self.server.connect("stream-processor").await;
+        let connection = Connection::open(&nats_args(self.server.url(), "stream-processor"), None).await.unwrap();
         let filters = vec![subject::of_kind(Stream::Feed, kind, None)];
         let mut records = Vec::new();
         read_to_end(&connection, Selection { stream: Stream::Feed, filters, from: 1 }, |delivery| {

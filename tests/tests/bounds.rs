@@ -3,7 +3,6 @@
 use bus::codec::{LINES_MAX, PAYLOAD_BYTES_MAX};
 use bus::outputs::Outputs;
 use bus::task::{INPUT_BYTES_MAX, INPUT_MESSAGES_MAX, Input, Operator};
-use bus::transaction::MESSAGE_BYTES_MAX;
 use market::acceptance::IDENTITIES_MAX;
 use market::instrument::TOKEN_BYTES_MAX;
 use market::tick::{PriceLine, TickLine};
@@ -16,6 +15,8 @@ use stream_processor::Processing;
 const MINUTE: i64 = 60_000;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
+/// Most bytes of a message that the server takes: max_payload in nats.conf.
+const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
 /// A late day of the calendar: large numbers take more bytes.
 const START: i64 = 250_000_000_000 * 1_000;
 
@@ -66,7 +67,8 @@ fn added<O: Operator>(operator: &O, before: &[Message], message: &[u8], kind: &s
     let (instrument, mut state) = (longest(), O::State::default());
     let (mut counts, mut outputs) = (O::Counts::default(), Outputs::default());
     let mut apply = |seq: u64, payload: &[u8], kind, outputs: &mut Outputs| {
-        let input = Input { seq, kind, instrument: Some(&instrument), is_known_schema: true, payload };
+        let input =
+            Input { seq, kind, instrument: Some(&instrument), is_known_schema: true, is_after_loss: false, payload };
         operator.apply(input, &mut state, &mut counts, outputs);
     };
     for message in before {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bus::checkpoint::Position;
 use bus::reader::{Selection, read_to_end};
-use bus::transaction::{Outgoing, Part, Role, Transactions};
+use bus::transaction::{Outcome, Outgoing, Part, Role, Transactions};
 use bus::{Connection, Kind, Stream, history, subject};
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -43,7 +43,7 @@ impl Ledger {
         let transactions = Transactions::new(&connection, Stream::Market);
         let mut fence = 0;
         for number in 1.. {
-            fence = stored(transactions.commit(&[part(number, fence)]).await?)?;
+            fence = stored(&transactions.commit(&[part(number, fence)]).await?)?;
             self.acknowledged.store(number, Ordering::SeqCst);
         }
         Ok(())
@@ -64,10 +64,10 @@ impl Ledger {
     }
 }
 
-fn stored(outcome: bus::transaction::Outcome) -> anyhow::Result<u64> {
-    match outcome {
-        bus::transaction::Outcome::Stored(fences) => Ok(fences[0]),
-        bus::transaction::Outcome::Fenced(_) => anyhow::bail!("a batch was refused although nobody else commits"),
+fn stored(outcomes: &[Outcome]) -> anyhow::Result<u64> {
+    match outcomes {
+        [Outcome::Stored(fence)] => Ok(*fence),
+        _ => anyhow::bail!("a batch was refused although nobody else commits"),
     }
 }
 
