@@ -21,7 +21,7 @@ const START: i64 = 1_583_020_800_000 + 1_420 * MINUTE;
 const DISORDER: i64 = 5 * SECOND;
 const LATENESS: i64 = 10 * MINUTE;
 
-fn instruments() -> [Instrument; 2] {
+pub(crate) fn instruments() -> [Instrument; 2] {
     [Instrument::new("bitcoin", "usd").unwrap(), Instrument::new("ethereum", "eur").unwrap()]
 }
 
@@ -88,7 +88,7 @@ fn pace() -> impl Strategy<Value = i64> {
 }
 
 /// The records of two instruments, in the order in which they enter.
-fn records() -> impl Strategy<Value = Vec<Record>> {
+pub(crate) fn records() -> impl Strategy<Value = Vec<Record>> {
     let steps = prop::collection::vec((0_usize..2, pace(), step()), 1..100);
     steps.prop_map(|steps| {
         let mut sources = instruments().map(|instrument| Source { instrument, now_ms: START, ticks: Vec::new() });
@@ -141,7 +141,7 @@ impl Source {
 }
 
 /// What three instances do, in any order.
-fn turns() -> impl Strategy<Value = Vec<Turn>> {
+pub(crate) fn turns() -> impl Strategy<Value = Vec<Turn>> {
     let end = prop_oneof![3 => Just(End::Commit), 1 => Just(End::Crash), 1 => Just(End::Freeze)];
     let turn = (0_usize..3, 0_usize..12, end).prop_map(|(instance, inputs, end)| Turn { instance, inputs, end });
     prop::collection::vec(turn, 0..40)

@@ -31,7 +31,7 @@ use service::{Code, Coded};
 use crate::output;
 use cut::Cut;
 
-pub use ledger::{Ledger, Left};
+pub use ledger::{Contained, Ledger, Left};
 pub use report::{Counts, Difference, KindCounts, Outcome, Report};
 
 /// What `aggregator audit --help` says.
@@ -46,7 +46,9 @@ What the streams no longer tell is counted as not checkable. When FEED has lost 
 stamped no later than the first tick that is left + 1 minute + allowed lateness + disorder bound, and the hour-of-day \
 profile. When the oldest results of MARKET or STATS were trimmed away: those that are gone.
 
-Exit code 1 when a row is different, missing or extra. Settings must be those that the steps run with.";
+What was lost and accepted with --accept-loss: likewise.
+
+Exit code 1 when a row is different, missing or extra. --disorder and --lateness must be those that the steps run with.";
 
 /// Flags of `audit`.
 #[derive(Debug, Clone, clap::Args)]
@@ -105,7 +107,7 @@ pub(crate) async fn audit(connection: &Connection, args: &AuditArgs) -> anyhow::
 }
 
 async fn audited(connection: &Connection, bounds: Bounds) -> anyhow::Result<Report> {
-    let cut = Cut::take(connection).await?;
+    let cut = Cut::take(connection, bounds).await?;
     let mut report = Report { feed_last: cut.feed_last(), ..Report::default() };
     let mut beginnings = Beginnings::now(connection).await?;
     for (partition, coin, quote) in &cut.instruments {
@@ -129,7 +131,7 @@ async fn read<'a>(
     let stats = cut.stats.get(&partition).copied().unwrap_or_default();
     let reading = Reading { connection, partition, names };
     loop {
-        let mut ledger = Ledger::new(names.coin, names.quote, stats.input);
+        let mut ledger = Ledger::new(names.coin, names.quote, Contained { to: stats.input, lost_to: stats.lost_to });
         reading.each(Stream::Feed, &FEED_KINDS, market.input, |kind, message| ledger.add_feed(kind, message)).await?;
         let whole = |beginning: &Beginning, message: &Delivery| !beginning.is_batch_of(message);
         let market_kinds =

@@ -97,7 +97,7 @@ impl<R: Row> Compared<R> {
     }
 
     fn extra(&mut self, row: R, horizon: &Horizon) {
-        if row.is_checkable(horizon) {
+        if row.is_checkable(horizon) && !row.may_be_of_lost(horizon) {
             self.extra.push(row);
         } else {
             self.not_checkable += 1;

@@ -10,9 +10,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Context;
 use bus::subject::{self, Stored};
 use bus::topology::{Stream, stream_info};
-use bus::{Connection, history};
+use bus::{Connection, Error, history};
 use futures::future::try_join_all;
 use serde::Deserialize;
+
+use super::Bounds;
 
 /// What the audit looks at.
 #[derive(Debug)]
@@ -22,8 +24,10 @@ pub(super) struct Cut {
     /// By partition.
     pub(super) stats: BTreeMap<u32, Place>,
     /// Everything of which something is stored: partition, coin, quote.
-    pub(super) instruments: BTreeSet<(u32, String, String)>,
+    pub(super) instruments: Instruments,
 }
+
+type Instruments = BTreeSet<(u32, String, String)>;
 
 /// Where a partition of a step stands.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -32,22 +36,27 @@ pub(super) struct Place {
     pub(super) end: u64,
     /// The last input that these results contain.
     pub(super) input: u64,
+    /// The last input that was lost and accepted as such. 0 when none was.
+    pub(super) lost_to: u64,
 }
 
 #[derive(Deserialize)]
 struct Position {
     position: u64,
+    #[serde(default)]
+    lost_to: u64,
+    config: String,
 }
 
 impl Cut {
-    /// Takes a cut through what is stored now.
-    pub(super) async fn take(connection: &Connection) -> anyhow::Result<Self> {
-        let mut instruments = BTreeSet::new();
-        for stream in [Stream::Stats, Stream::Market] {
-            instruments.extend(instruments_of(connection, stream).await?);
-        }
-        let stats = places(connection, Stream::Stats).await?;
-        let market = places(connection, Stream::Market).await?;
+    /// Takes a cut through what is stored now, by steps that judge event time within these bounds.
+    pub(super) async fn take(connection: &Connection, bounds: Bounds) -> anyhow::Result<Self> {
+        let mut instruments = instruments_of(connection, Stream::Stats).await?;
+        let mut of_market = instruments_of(connection, Stream::Market).await?;
+        let stats = places(connection, Stream::Stats, bounds).await?;
+        check_positions(Stream::Stats, &instruments, &stats)?;
+        let market = places(connection, Stream::Market, bounds).await?;
+        check_positions(Stream::Market, &of_market, &market)?;
         for (partition, place) in &stats {
             let end = market.get(partition).copied().unwrap_or_default().end;
             anyhow::ensure!(
@@ -57,7 +66,8 @@ impl Cut {
                 place.input
             );
         }
-        instruments.extend(instruments_of(connection, Stream::Feed).await?);
+        instruments.append(&mut of_market);
+        instruments.append(&mut instruments_of(connection, Stream::Feed).await?);
         Ok(Self { market, stats, instruments })
     }
 
@@ -67,14 +77,14 @@ impl Cut {
     }
 }
 
-async fn instruments_of(connection: &Connection, stream: Stream) -> anyhow::Result<Vec<(u32, String, String)>> {
+async fn instruments_of(connection: &Connection, stream: Stream) -> Result<Instruments, Error> {
     let subjects = history::subjects(connection, stream).await?;
     let stored = subjects.iter().filter_map(|subject| Stored::parse(subject));
     Ok(stored.map(|stored| (stored.partition, stored.coin.to_owned(), stored.quote.to_owned())).collect())
 }
 
 /// The positions of a step as the stream's leader knows them.
-async fn places(connection: &Connection, stream: Stream) -> anyhow::Result<BTreeMap<u32, Place>> {
+async fn places(connection: &Connection, stream: Stream, bounds: Bounds) -> anyhow::Result<BTreeMap<u32, Place>> {
     let info = stream_info(connection, stream.name()).await?;
     let partitions = info.partitions().with_context(|| format!("{stream} names no number of partitions"))?;
     let places = (0..partitions).map(async |partition| {
@@ -83,7 +93,33 @@ async fn places(connection: &Connection, stream: Stream) -> anyhow::Result<BTree
         };
         let position: Position = serde_json::from_slice(&stored.payload)
             .with_context(|| format!("cannot read the position of {stream} in partition {partition}"))?;
-        anyhow::Ok((partition, Place { end: stored.seq, input: position.position }))
+        check_settings(stream, &position.config, bounds)?;
+        let Position { position, lost_to, .. } = position;
+        anyhow::Ok((partition, Place { end: stored.seq, input: position, lost_to }))
     });
     Ok(try_join_all(places).await?.into_iter().collect())
+}
+
+/// What was stored came with a position, which was stored with it.
+fn check_positions(stream: Stream, instruments: &Instruments, places: &BTreeMap<u32, Place>) -> Result<(), Error> {
+    let end = |partition: &u32| places.get(partition).map_or(0, |place| place.end);
+    match instruments.iter().find(|(partition, ..)| end(partition) == 0) {
+        Some(&(partition, ref coin, ref quote)) => Err(Error::CheckpointLost {
+            output: stream.name().to_owned(),
+            partition,
+            detail: format!("no position, but results of {coin}/{quote}"),
+        }),
+        None => Ok(()),
+    }
+}
+
+/// Nothing can be said of results that were made with other settings.
+fn check_settings(stream: Stream, made: &str, bounds: Bounds) -> Result<(), Error> {
+    let asked = format!("disorder={} lateness={}", bounds.disorder_ms, bounds.lateness_ms);
+    let is_same = asked.split(' ').all(|setting| made.split(' ').any(|word| word == setting));
+    is_same.then_some(()).ok_or_else(|| Error::OtherSettings {
+        output: stream.name().to_owned(),
+        made: made.to_owned(),
+        asked,
+    })
 }

@@ -8,7 +8,8 @@ use super::Bounds;
 /// of FEED is gone, that is unknown but bounded. The first tick still there that MARKET accepted was not too late:
 /// whatever came before it, the watermark stood below the end of its minute + allowed lateness, so no earlier record lies
 /// beyond that end + allowed lateness + disorder bound. What has a later event time is decided by what is left of FEED
-/// alone; what has not is not checked. The hour-of-day profile begins with the log, so it is not checked at all.
+/// alone; what has not is not checked. The hour-of-day profile begins with the log, so it is not checked at all. The same
+/// holds for STATS where the aggregator went on behind a part of MARKET that was lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Horizon {
     /// First sequence that FEED still has.
@@ -18,15 +19,19 @@ pub(super) struct Horizon {
 }
 
 impl Horizon {
-    /// The horizon of an instrument whose first accepted tick in what is left of FEED is at `first_event_ms`.
-    pub(super) fn new(first_seq: u64, first_event_ms: Option<i64>, bounds: Bounds) -> Self {
-        let memory_ms = 60_000 + bounds.lateness_ms + bounds.disorder_ms;
-        // Without a tick nothing is certain.
-        let until_ms = first_event_ms.map_or(i64::MAX, |first| first.saturating_add(memory_ms));
-        Self { first_seq, uncertain_until_ms: (first_seq > 1).then_some(until_ms) }
+    /// Everything is certain.
+    pub(super) fn whole(first_seq: u64) -> Self {
+        Self { first_seq, uncertain_until_ms: None }
     }
 
-    /// Whether FEED has everything since its beginning.
+    /// Records before a tick that was accepted at `first_ms` are lost; `None` when no tick came after them.
+    pub(super) fn after_loss(self, first_ms: Option<i64>, bounds: Bounds) -> Self {
+        let memory_ms = 60_000 + bounds.lateness_ms + bounds.disorder_ms;
+        let until_ms = first_ms.map_or(i64::MAX, |first| first.saturating_add(memory_ms));
+        Self { uncertain_until_ms: self.uncertain_until_ms.max(Some(until_ms)), ..self }
+    }
+
+    /// Whether nothing is lost.
     pub(super) fn is_whole(&self) -> bool {
         self.uncertain_until_ms.is_none()
     }

@@ -8,7 +8,7 @@ use bus::reader::Delivery;
 use bus::topology::STATS_WINDOWS;
 use market::Window;
 
-use super::compare::{Compared, Table};
+use super::compare::Compared;
 use super::feed;
 use super::horizon::Horizon;
 use super::judge::{Judged, judge};
@@ -22,13 +22,23 @@ use super::{Bounds, Names};
 #[derive(Debug)]
 pub struct Ledger<'a> {
     names: Names<'a>,
-    /// Last message of MARKET that STATS contains.
-    stats_position: u64,
+    contained: Contained,
     feed: Vec<feed::Message>,
     market: Market,
     stats: Stats,
-    /// What MARKET holds beyond that, in order.
+    /// What MARKET holds beyond what STATS contains, in order.
     unread: Vec<Unread>,
+    /// Event time of the first price of MARKET that the aggregator cannot have lost.
+    first_kept_ms: Option<i64>,
+}
+
+/// How much of MARKET is contained in STATS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Contained {
+    /// Its last message.
+    pub to: u64,
+    /// Up to this message some may be missing, as was accepted; 0 when none was lost.
+    pub lost_to: u64,
 }
 
 /// What is left of the streams.
@@ -56,16 +66,16 @@ fn key_of(price: &Price) -> PriceKey {
 }
 
 impl<'a> Ledger<'a> {
-    /// Starts with nothing, for the instrument that subjects name so. STATS contains what MARKET holds up to
-    /// `stats_position`.
-    pub fn new(coin: &'a str, quote: &'a str, stats_position: u64) -> Self {
+    /// Starts with nothing, for the instrument that subjects name so.
+    pub fn new(coin: &'a str, quote: &'a str, contained: Contained) -> Self {
         Self {
             names: Names { coin, quote },
-            stats_position,
+            contained,
             feed: Vec::new(),
             market: Market::default(),
             stats: Stats::default(),
             unread: Vec::new(),
+            first_kept_ms: None,
         }
     }
 
@@ -81,9 +91,12 @@ impl<'a> Ledger<'a> {
         let message = stored::Message { seq: delivery.seq, payload: &delivery.payload, is_whole };
         let before = (self.market.prices.found.len(), self.market.heartbeats.found.len());
         self.market.read(kind, message, self.names);
-        if delivery.seq > self.stats_position {
-            let prices = self.market.prices.found[before.0..].iter().map(|found| Unread::Price(key_of(&found.row)));
-            self.unread.extend(prices);
+        let prices = &self.market.prices.found[before.0..];
+        if delivery.seq > self.contained.lost_to {
+            self.first_kept_ms = self.first_kept_ms.or(prices.first().map(|found| found.row.event_ms));
+        }
+        if delivery.seq > self.contained.to {
+            self.unread.extend(prices.iter().map(|found| Unread::Price(key_of(&found.row))));
             let heartbeats = self.market.heartbeats.found.len() - before.1;
             self.unread.extend(std::iter::repeat_n(Unread::Heartbeat, heartbeats));
         }
@@ -99,33 +112,28 @@ impl<'a> Ledger<'a> {
     pub fn check(mut self, left: Left, bounds: Bounds, report: &mut Report) {
         self.feed.retain(|message| message.seq >= left.feed_first);
         let judged = judge(&std::mem::take(&mut self.feed), self.names, bounds);
-        let horizon = Horizon::new(left.feed_first, self.first_event_ms(&judged, left.feed_first), bounds);
-        let read = self.read_by_stats(&judged);
-        let stats = Timeline::new(&judged, read);
-        let mut comparison = Comparison { instrument: self.names.to_string(), horizon, report };
-        for window in STATS_WINDOWS {
-            self.stats.candles.entry(window.name()).or_default().made = stats.candles(shape(window));
+        let mut market_horizon = Horizon::whole(left.feed_first);
+        if left.feed_first > 1 {
+            market_horizon = market_horizon.after_loss(self.first_accepted_ms(&judged), bounds);
         }
-        self.stats.hours_of_day.made = stats.hours_of_day(&stats.candles(shape(Window::Hour)));
-        comparison.stats(self.stats, left.is_stats_trimmed);
-        self.market.candles.made = Timeline::new(&judged, judged.watermarks.len()).candles(shape(Window::Minute));
-        self.market.prices.made = judged.prices;
-        self.market.late.made = judged.late;
-        self.market.rejected.made = judged.rejected;
-        self.market.heartbeats.made = judged.heartbeats;
-        self.market.gaps.made = judged.gaps;
-        comparison.market(self.market, left.is_market_trimmed);
+        let mut stats_horizon = market_horizon;
+        if self.contained.lost_to > 0 {
+            stats_horizon = stats_horizon.after_loss(self.first_kept_ms, bounds);
+        }
+        let read = self.read_by_stats(&judged);
+        let Self { names, mut market, mut stats, .. } = self;
+        make_stats(&mut stats, &Timeline::new(&judged, read));
+        make_market(&mut market, judged);
+        let mut comparison = Comparison { instrument: names.to_string(), report };
+        comparison.market(market, &market_horizon, left.is_market_trimmed);
+        comparison.stats(stats, &stats_horizon, left.is_stats_trimmed);
     }
 
     /// The event time of the first tick in what is left of FEED that MARKET accepted.
-    fn first_event_ms(&self, judged: &Judged, feed_first: u64) -> Option<i64> {
-        if feed_first <= 1 {
-            return None;
-        }
+    fn first_accepted_ms(&self, judged: &Judged) -> Option<i64> {
         let accepted: BTreeSet<PriceKey> = self.market.prices.found.iter().map(|found| key_of(&found.row)).collect();
         let mut prices = judged.prices.iter().map(|price| &price.row);
-        let first = prices.clone().find(|price| accepted.contains(&key_of(price))).or_else(|| prices.next());
-        first.map(|price| price.event_ms)
+        prices.find(|price| accepted.contains(&key_of(price))).map(|price| price.event_ms)
     }
 
     /// How many lines of FEED had come to the aggregator, through MARKET, when it stored STATS as it is.
@@ -153,22 +161,39 @@ impl<'a> Ledger<'a> {
     }
 }
 
-/// What is compared with what, and where it is counted.
+/// Enters what MARKET must hold.
+fn make_market(market: &mut Market, judged: Judged) {
+    market.candles.made = Timeline::new(&judged, judged.watermarks.len()).candles(shape(Window::Minute));
+    market.prices.made = judged.prices;
+    market.late.made = judged.late;
+    market.rejected.made = judged.rejected;
+    market.heartbeats.made = judged.heartbeats;
+    market.gaps.made = judged.gaps;
+}
+
+/// Enters what STATS must hold.
+fn make_stats(stats: &mut Stats, timeline: &Timeline<'_>) {
+    for window in STATS_WINDOWS {
+        stats.candles.entry(window.name()).or_default().made = timeline.candles(shape(window));
+    }
+    stats.hours_of_day.made = timeline.hours_of_day(&timeline.candles(shape(Window::Hour)));
+}
+
+/// Where comparisons are counted.
 struct Comparison<'a> {
     instrument: String,
-    horizon: Horizon,
     report: &'a mut Report,
 }
 
 impl Comparison<'_> {
-    fn market(&mut self, market: Market, is_trimmed: bool) {
+    fn market(&mut self, market: Market, horizon: &Horizon, is_trimmed: bool) {
         let Market { prices, late, rejected, heartbeats, gaps, candles } = market;
-        let mut prices = prices.compare(&self.horizon);
-        let mut late = late.compare(&self.horizon);
-        let mut rejected = rejected.compare(&self.horizon);
-        let mut heartbeats = heartbeats.compare(&self.horizon);
-        let mut gaps = gaps.compare(&self.horizon);
-        let mut candles = candles.compare(&self.horizon);
+        let mut prices = prices.compare(horizon);
+        let mut late = late.compare(horizon);
+        let mut rejected = rejected.compare(horizon);
+        let mut heartbeats = heartbeats.compare(horizon);
+        let mut gaps = gaps.compare(horizon);
+        let mut candles = candles.compare(horizon);
         if is_trimmed {
             let whole = [prices.whole_since, candles.whole_since, heartbeats.whole_since, late.whole_since];
             let since = whole.into_iter().chain([rejected.whole_since, gaps.whole_since]).flatten().min();
@@ -188,12 +213,11 @@ impl Comparison<'_> {
         self.add(Kind::Candle, &candles);
     }
 
-    fn stats(&mut self, stats: Stats, is_trimmed: bool) {
-        let mut hours_of_day = stats.hours_of_day.compare(&self.horizon);
-        let compare =
-            |window: Window, table: Option<Table<_>>| (window, table.unwrap_or_default().compare(&self.horizon));
+    fn stats(&mut self, stats: Stats, horizon: &Horizon, is_trimmed: bool) {
+        let mut hours_of_day = stats.hours_of_day.compare(horizon);
         let mut tables = stats.candles;
-        let mut windows = STATS_WINDOWS.map(|window| compare(window, tables.remove(window.name())));
+        let mut of = |window: Window| tables.remove(window.name()).unwrap_or_default();
+        let mut windows = STATS_WINDOWS.map(|window| (window, of(window).compare(horizon)));
         if is_trimmed {
             let whole = windows.iter().map(|(_, candles)| candles.whole_since);
             let since = whole.chain([hours_of_day.whole_since]).flatten().min().unwrap_or(usize::MAX);

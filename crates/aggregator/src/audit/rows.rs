@@ -19,6 +19,12 @@ pub(super) trait Row: PartialEq + Serialize {
     /// Whether what is left of FEED says what this row must be.
     fn is_checkable(&self, horizon: &Horizon) -> bool;
 
+    /// Whether the row, when nothing left of FEED explains it, may come from what is lost. Rows that name their FEED
+    /// message or stand at a certain time may not.
+    fn may_be_of_lost(&self, _: &Horizon) -> bool {
+        false
+    }
+
     /// The row as a person would name it within its table and instrument.
     fn name(&self) -> String;
 }
@@ -162,8 +168,13 @@ impl Row for Heartbeat {
         key(self).cmp(&key(other))
     }
 
-    fn is_checkable(&self, horizon: &Horizon) -> bool {
-        horizon.is_certain(self.event_ms)
+    /// It is passed on whatever came before.
+    fn is_checkable(&self, _: &Horizon) -> bool {
+        true
+    }
+
+    fn may_be_of_lost(&self, horizon: &Horizon) -> bool {
+        !horizon.is_whole()
     }
 
     fn name(&self) -> String {
@@ -177,8 +188,13 @@ impl Row for Gap {
         times.then_with(|| self.cause.cmp(&other.cause))
     }
 
-    fn is_checkable(&self, horizon: &Horizon) -> bool {
-        horizon.is_certain(self.from_ms)
+    /// It is passed on whatever came before.
+    fn is_checkable(&self, _: &Horizon) -> bool {
+        true
+    }
+
+    fn may_be_of_lost(&self, horizon: &Horizon) -> bool {
+        !horizon.is_whole()
     }
 
     fn name(&self) -> String {

@@ -130,3 +130,111 @@ fn hour_of_day(hour: u8, ticks: &[&Price]) -> Option<HourOfDay> {
 fn hour_of(ms: i64) -> u8 {
     (ms.div_euclid(HOUR_MS).rem_euclid(24)) as u8
 }
+
+#[cfg(test)]
+mod tests {
+    use bus::Kind;
+    use serde_json::json;
+
+    use super::*;
+    use crate::audit::feed::Message;
+    use crate::audit::judge::judge;
+    use crate::audit::{Bounds, Names};
+
+    const MINUTE: Shape = Shape { size_ms: 60_000, hop_ms: 60_000 };
+    const HOUR: Shape = Shape { size_ms: 3_600_000, hop_ms: 3_600_000 };
+    const HOUR_EVERY_HALF: Shape = Shape { size_ms: 3_600_000, hop_ms: 1_800_000 };
+
+    /// What comes in, in seconds.
+    enum In {
+        Tick(i64, f64),
+        Heartbeat(i64),
+        Flush,
+    }
+    use In::{Flush, Heartbeat, Tick};
+
+    fn judged(records: &[In]) -> Judged {
+        let message = |(record, seq): (&In, u64)| {
+            let heartbeat = |second: i64, flush: bool| {
+                let ms = second * 1_000;
+                (Kind::Heartbeat, json!({"coin": "c", "quote": "q", "event_ms": ms, "ingest_ms": ms, "flush": flush}))
+            };
+            let (kind, line) = match *record {
+                Tick(second, close) => {
+                    let ms = second * 1_000;
+                    let names = json!({"coin": "c", "quote": "q", "event_ms": ms, "ingest_ms": ms, "grain_ms": 30_000,
+                        "close": close, "volume": 0.1});
+                    (Kind::Tick, names)
+                }
+                Heartbeat(second) => heartbeat(second, false),
+                Flush => heartbeat(0, true),
+            };
+            Message { seq, kind, schema: None, payload: line.to_string().into() }
+        };
+        let messages: Vec<Message> = records.iter().zip(1..).map(message).collect();
+        judge(&messages, Names { coin: "c", quote: "q" }, Bounds { disorder_ms: 5_000, lateness_ms: 600_000 })
+    }
+
+    /// (start in minutes, revision, count) of every window that was issued.
+    fn issued(judged: &Judged, shape: Shape) -> Vec<(i64, u64, u64)> {
+        let candles = Timeline::new(judged, judged.watermarks.len()).candles(shape);
+        candles.iter().map(|candle| (candle.row.start_ms / 60_000, candle.row.revision, candle.row.count)).collect()
+    }
+
+    #[test]
+    fn a_window_is_issued_at_its_close_and_again_for_each_late_tick() {
+        let records = [Tick(10, 1.0), Tick(20, 2.0), Tick(64, 3.0)];
+        assert_eq!(issued(&judged(&records), MINUTE), []);
+        let judged = judged(&[Tick(10, 1.0), Tick(20, 2.0), Tick(64, 3.0), Tick(65, 4.0), Tick(5, 9.0), Tick(59, 8.0)]);
+        assert_eq!(issued(&judged, MINUTE), [(0, 3, 4)]);
+        let candle = Timeline::new(&judged, judged.watermarks.len()).candles(MINUTE).remove(0).row;
+        assert_eq!((candle.open, candle.high, candle.low, candle.close), (9.0, 9.0, 1.0, 8.0));
+        assert_eq!((candle.average, candle.volume, candle.coverage), (5.0, Some(0.4), 1.0));
+        assert_eq!((candle.first_seq, candle.last_seq, candle.grain_ms), (1, 6, 30_000));
+        // At the line before, the last tick had not come.
+        let before = Timeline::new(&judged, 5).candles(MINUTE).remove(0).row;
+        assert_eq!((before.revision, before.count), (2, 3));
+    }
+
+    #[test]
+    fn a_window_that_closed_empty_begins_with_its_second_revision() {
+        let judged = judged(&[Tick(10, 1.0), Tick(130, 2.0), Tick(70, 3.0), Tick(70, 3.0)]);
+        assert_eq!(issued(&judged, MINUTE), [(0, 1, 1), (1, 2, 1)]);
+        assert_eq!(judged.prices.len(), 3, "the same tick twice counts once");
+    }
+
+    #[test]
+    fn a_flush_issues_what_is_open_and_more_data_opens_it_again() {
+        let flushed = [Tick(10, 1.0), Flush, Flush, Heartbeat(30)];
+        assert_eq!(issued(&judged(&flushed), MINUTE), [(0, 1, 1)]);
+        let more = [Tick(10, 1.0), Flush, Tick(20, 1.0), Tick(21, 1.0)];
+        assert_eq!(issued(&judged(&more), MINUTE), [(0, 1, 1)], "what came after the flush is not issued yet");
+        let closed = [Tick(10, 1.0), Flush, Tick(20, 1.0), Tick(21, 1.0), Heartbeat(65), Tick(30, 1.0)];
+        assert_eq!(issued(&judged(&closed), MINUTE), [(0, 3, 4)]);
+    }
+
+    #[test]
+    fn each_tick_lies_in_two_hopping_windows() {
+        let judged = judged(&[Tick(600, 1.0), Tick(2_400, 3.0), Heartbeat(9_005)]);
+        assert_eq!(issued(&judged, HOUR_EVERY_HALF), [(-30, 1, 1), (0, 1, 2), (30, 1, 1)]);
+    }
+
+    #[test]
+    fn an_hour_of_the_day_holds_what_had_come_when_its_row_was_issued() {
+        const DAY: i64 = 86_400;
+        let records =
+            [Tick(10, 1.0), Tick(3_700, 5.0), Tick(DAY + 10, 3.0), Tick(DAY + 3_700, 5.0), Tick(2 * DAY, 9.0)];
+        let judged = judged(&records);
+        let timeline = Timeline::new(&judged, judged.watermarks.len());
+        let rows = timeline.hours_of_day(&timeline.candles(HOUR));
+        let rows: Vec<_> = rows.iter().map(|row| (row.row.hour, row.row.count, row.row.average)).collect();
+        assert_eq!(rows, [(0, 2, 2.0), (1, 2, 5.0)]);
+    }
+
+    #[test]
+    fn late_is_what_comes_after_the_allowed_lateness_of_its_minute() {
+        let judged = judged(&[Tick(664, 1.0), Tick(59, 1.0), Heartbeat(665), Tick(58, 1.0), Tick(60, 1.0)]);
+        let late: Vec<_> = judged.late.iter().map(|late| (late.row.price.feed_seq, late.row.late_ms)).collect();
+        assert_eq!((judged.prices.len(), late), (3, vec![(4, 602_000)]));
+    }
+}
