@@ -51,7 +51,7 @@ impl Counting {
         });
         let states = (self.count + 1..=after).rev().take(INSTRUMENTS as usize).map(|count| Outgoing {
             subject: format!("checkpoint.market.{partition}.state.coin-{}.usd", count % INSTRUMENTS),
-            payload: state(turns(count % INSTRUMENTS, after)).into(),
+            payload: state(turns(count % INSTRUMENTS, after), count).into(),
             role: Role::State,
         });
         let position = Position {
@@ -109,14 +109,15 @@ fn turns(instrument: u64, inputs: u64) -> u64 {
     if inputs < first { 0 } else { (inputs - first) / INSTRUMENTS + 1 }
 }
 
-/// A state as a step stores it: version 2, the inputs applied to it as a variable-length number, no last input, and
-/// nothing more.
-fn state(mut applied: u64) -> Vec<u8> {
+/// A state as a step stores it: version 2, the inputs applied to it and the last of them, and nothing more.
+fn state(applied: u64, last: u64) -> Vec<u8> {
     let mut bytes = vec![2];
-    while applied >= 0x80 {
-        bytes.push(applied as u8 | 0x80);
-        applied >>= 7;
+    for mut number in [applied, last] {
+        while number >= 0x80 {
+            bytes.push(number as u8 | 0x80);
+            number >>= 7;
+        }
+        bytes.push(number as u8);
     }
-    bytes.extend([applied as u8, 0]);
     bytes
 }

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -86,6 +87,8 @@ struct Shared {
     held: watch::Sender<VecDeque<oneshot::Sender<()>>>,
     /// How often each JetStream error code was answered.
     refusals: Mutex<BTreeMap<u32, usize>>,
+    /// How many batches were begun.
+    batches: AtomicUsize,
 }
 
 /// The proxy; nothing passes any more once it is dropped.
@@ -111,6 +114,7 @@ impl Proxy {
             rule: Mutex::new(Box::new(|_| Fate::Pass)),
             held: watch::Sender::default(),
             refusals: Mutex::default(),
+            batches: AtomicUsize::new(0),
         });
         let task = tokio::spawn(accept(listener, upstream, shared.clone()));
         Self { address, shared, task }
@@ -156,6 +160,11 @@ impl Proxy {
         let mut oldest = None;
         self.shared.held.send_modify(|held| oldest = held.pop_front());
         oldest.expect("a message is held").send(()).unwrap();
+    }
+
+    /// How many batches were begun.
+    pub fn batches(&self) -> usize {
+        self.shared.batches.load(Ordering::Relaxed)
     }
 
     /// How often this JetStream error code was answered.
@@ -212,7 +221,7 @@ impl Way {
                 frame = read_frame(from, self.to_server) => frame?,
                 _ = cut.wait_for(|&cut| cut) => return Ok(()),
             };
-            self.note_refusal(&frame);
+            self.count(&frame);
             let fate = (self.shared.rule.lock().unwrap())(&frame);
             match fate {
                 Fate::Pass => to.write_all(&frame.bytes).await?,
@@ -245,8 +254,9 @@ impl Way {
         drop(released.await);
     }
 
-    fn note_refusal(&self, frame: &Frame) {
+    fn count(&self, frame: &Frame) {
         if self.to_server {
+            self.shared.batches.fetch_add(usize::from(frame.begins_batch()), Ordering::Relaxed);
             return;
         }
         let code = frame.payload.split("\"err_code\":").nth(1);

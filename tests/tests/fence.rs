@@ -1,10 +1,18 @@
 //! The transaction against the real server: all or nothing, and one owner.
 
-use bus::Stream;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use async_nats::HeaderMap;
 use bus::checkpoint::{Position, recover};
+use bus::error::{Disposition, disposition_of};
 use bus::topology::{MARKET_STEP, stream_info};
 use bus::transaction::{MESSAGES_MAX, Outcome, Outgoing, Part, Role, Transactions};
+use bus::{Connection, Stream};
 use bytes::Bytes;
+use pipeline_tests::counting::Counting;
+use pipeline_tests::proxy::Proxy;
 use pipeline_tests::server::Server;
 use serde_json::{Value, json};
 
@@ -80,4 +88,174 @@ async fn the_largest_batch_is_accepted() {
     let transactions = Transactions::new(&connection, Stream::Market);
     let outcome = transactions.commit(&[part(3, 0, vec![output(3, "{}"); MESSAGES_MAX - 1])]).await.unwrap();
     assert_eq!(outcome, [Outcome::Stored(MESSAGES_MAX as u64)]);
+}
+
+/// Sends a batch by hand, message by message with its own headers, and returns the error code of the last answer.
+async fn refusal(connection: &Connection, messages: &[(String, HeaderMap)]) -> u32 {
+    let (last, others) = messages.split_last().unwrap();
+    for (subject, headers) in others {
+        connection.client().publish_with_headers(subject.clone(), headers.clone(), "{}".into()).await.unwrap();
+    }
+    let answer = connection.request(last.0.clone(), Some(last.1.clone()), "{}".into()).await.unwrap();
+    let answer: Value = serde_json::from_slice(&answer.payload).unwrap();
+    answer["error"]["err_code"].as_u64().unwrap_or_default() as u32
+}
+
+/// Headers of a message of a batch, in which later ones replace earlier ones; an empty value leaves a header out.
+fn headers(id: &str, number: usize, more: &[(&str, &str)]) -> HeaderMap {
+    let number = number.to_string();
+    let mut all = BTreeMap::from([("Nats-Batch-Id", id), ("Nats-Batch-Sequence", &number)]);
+    all.extend(more.iter().copied());
+    let mut headers = HeaderMap::new();
+    all.into_iter().filter(|(_, value)| !value.is_empty()).for_each(|(name, value)| headers.insert(name, value));
+    headers
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_with_a_batch_is_answered_as_it_is_classed_and_stores_nothing() {
+    const OUTPUT: &str = "market.3.price.bitcoin.usd";
+    const POSITION: &str = "checkpoint.market.3.position";
+    const COMMIT: (&str, &str) = ("Nats-Batch-Commit", "1");
+    const ROLLUP: (&str, &str) = ("Nats-Rollup", "sub");
+    const EXPECT: &str = "Nats-Expected-Last-Subject-Sequence";
+    type Message<'a> = (&'a str, &'a [(&'a str, &'a str)]);
+    let server = Server::with_streams().await;
+    let connection = server.connect("stream-processor").await;
+    let transactions = Transactions::new(&connection, Stream::Market);
+    transactions.commit(&[part(3, 0, vec![output(3, "{}")])]).await.unwrap();
+    let before = stream_info(&connection, "MARKET").await.unwrap().state.last_seq;
+    let long = "x".repeat(65);
+    let too_many: [Message<'_>; MESSAGES_MAX + 1] = [(OUTPUT, &[]); MESSAGES_MAX + 1];
+    let cases: &[(u32, Disposition, &[Message<'_>])] = &[
+        (10071, Disposition::Retry, &[(POSITION, &[ROLLUP, (EXPECT, "0"), COMMIT])]),
+        (10164, Disposition::Retry, &[(POSITION, &[]), (POSITION, &[(EXPECT, "2"), COMMIT])]),
+        (10176, Disposition::Retry, &[(OUTPUT, &[]), (OUTPUT, &[("Nats-Batch-Sequence", "3"), COMMIT])]),
+        (10176, Disposition::Retry, &[(OUTPUT, &[("Nats-Batch-Sequence", "2"), COMMIT])]),
+        (10111, Disposition::Stop, &[(OUTPUT, &[ROLLUP]), (OUTPUT, &[ROLLUP, COMMIT])]),
+        (10175, Disposition::Stop, &[(OUTPUT, &[("Nats-Batch-Sequence", ""), COMMIT])]),
+        (10179, Disposition::Stop, &[(OUTPUT, &[("Nats-Batch-Id", &long), COMMIT])]),
+        (10200, Disposition::Stop, &[(OUTPUT, &[("Nats-Batch-Commit", "perhaps")])]),
+        (10201, Disposition::Stop, &[(OUTPUT, &[("Nats-Msg-Id", "a")]), (OUTPUT, &[("Nats-Msg-Id", "a"), COMMIT])]),
+        (10177, Disposition::Stop, &[(OUTPUT, &[("Nats-Expected-Last-Msg-Id", "a"), COMMIT])]),
+        (10166, Disposition::Stop, &[(OUTPUT, &[("Nats-TTL", "1h"), COMMIT])]),
+        (10060, Disposition::Stop, &[(OUTPUT, &[("Nats-Expected-Stream", "STATS"), COMMIT])]),
+        (10199, Disposition::Stop, &too_many),
+    ];
+    for (idx, (code, class, messages)) in cases.iter().enumerate() {
+        let id = format!("case-{idx}");
+        let numbered = messages.iter().enumerate().map(|(number, (subject, more))| {
+            let is_last = number == messages.len() - 1;
+            let mut headers = headers(&id, number + 1, more);
+            if is_last && headers.get("Nats-Batch-Commit").is_none() {
+                headers.insert("Nats-Batch-Commit", "1");
+            }
+            ((*subject).to_owned(), headers)
+        });
+        let answered = refusal(&connection, &numbered.collect::<Vec<_>>()).await;
+        assert_eq!((answered, disposition_of(answered)), (*code, *class), "{messages:?}");
+    }
+    assert_eq!(stream_info(&connection, "MARKET").await.unwrap().state.last_seq, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_the_server_does_not_take_is_named_and_nothing_of_its_batch_is_sent() {
+    let server = Server::with_streams().await;
+    let proxy = Proxy::start(&server).await;
+    let connection = proxy.connect(&server, "stream-processor").await;
+    let transactions = Transactions::new(&connection, Stream::Market);
+    // The payload alone would fit, with its headers it does not.
+    let large = output(3, &"x".repeat((1 << 20) - 20));
+    let refused = transactions.commit(&[part(3, 0, vec![output(3, "{}"), large])]).await;
+    let text = refused.unwrap_err().to_string();
+    let parts = ["market.3.price.bitcoin.usd has 1048", "takes 1048576", "max_payload"];
+    assert!(parts.iter().all(|part| text.contains(part)), "{text}");
+    assert_eq!(proxy.batches(), 0);
+    let next = transactions.commit(&[part(3, 0, vec![output(3, "{}")])]).await.unwrap();
+    assert_eq!(next, [Outcome::Stored(2)], "the connection is none the worse for it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_owners_that_fight_store_everything_once() {
+    const FIGHT: Duration = Duration::from_secs(3);
+    let server = Server::with_streams().await;
+    let fight = async |seed: u64| {
+        let connection = server.connect("stream-processor").await;
+        let transactions = Transactions::new(&connection, Stream::Market);
+        let mut owner = Counting::recover(&connection, 3).await;
+        let (start, mut stored, mut fenced) = (Instant::now(), 0, 0);
+        while start.elapsed() < FIGHT {
+            let part = owner.part(1 + (stored + seed) % 30);
+            if (stored + fenced) % 40 == 39 {
+                // Frozen between apply and send, like a process that is stopped, and awake again when all has changed.
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+            let outcome = transactions.commit(std::slice::from_ref(&part)).await.unwrap()[0];
+            owner.settle(&part, outcome);
+            if outcome == Outcome::Fenced {
+                fenced += 1;
+                owner.recover_again().await;
+            } else {
+                stored += 1;
+            }
+        }
+        (stored, fenced)
+    };
+    let ((stored, fenced), (other_stored, other_fenced)) = tokio::join!(fight(0), fight(7));
+    assert!(stored > 10 && other_stored > 10 && fenced + other_fenced > 10, "{stored} {other_stored} {fenced}");
+    Counting::check(&server.connect("stream-processor").await, 3).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_recovered_beside_a_busy_owner_is_always_of_one_commit() {
+    const PASSES: usize = 500;
+    const AT_ONCE: usize = 4;
+    let server = Server::with_streams().await;
+    let connection = server.connect("stream-processor").await;
+    let done = AtomicBool::new(false);
+    let busy = async {
+        let transactions = Transactions::new(&connection, Stream::Market);
+        let mut owner = Counting::recover(&connection, 3).await;
+        while !done.load(Ordering::Relaxed) {
+            let inputs = 1 + owner.count % 29;
+            assert!(matches!(owner.commit(&transactions, inputs).await, Ok(Outcome::Stored(_))));
+        }
+        owner.count
+    };
+    let recoveries = async {
+        let pass = async || {
+            let connection = server.connect("stream-processor").await;
+            let mut last = 0;
+            for _ in 0..PASSES / AT_ONCE {
+                // Recovery checks every sum against what each instrument must have had at that count.
+                let found = Counting::recover(&connection, 3).await;
+                assert!(found.count >= last, "the position went back");
+                last = found.count;
+            }
+        };
+        tokio::join!(pass(), pass(), pass(), pass());
+        done.store(true, Ordering::Relaxed);
+    };
+    let (count, ()) = tokio::join!(busy, recoveries);
+    assert!(count > 1_000, "the owner was busy: {count}");
+    assert_eq!(Counting::check(&connection, 3).await, count);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn batches_that_a_dead_client_left_open_hold_up_nobody_for_long() {
+    let server = Server::with_streams().await;
+    // More than the server has room for, each with its first message only.
+    let dead = server.connect("stream-processor").await;
+    for idx in 0..70 {
+        let first = headers(&format!("dead-{idx}"), 1, &[]);
+        dead.client().publish_with_headers("market.3.price.bitcoin.usd", first, "{}".into()).await.unwrap();
+    }
+    dead.client().flush().await.unwrap();
+    drop(dead);
+    let proxy = Proxy::start(&server).await;
+    let connection = proxy.connect(&server, "stream-processor").await;
+    let mut owner = Counting::recover(&connection, 3).await;
+    let outcome = owner.commit(&Transactions::new(&connection, Stream::Market), 10).await.unwrap();
+    assert!(matches!(outcome, Outcome::Stored(_)));
+    assert!(proxy.refusals(10_176) > 0, "there was no room at first");
+    assert_eq!(Counting::check(&connection, 3).await, 10);
 }

@@ -3,6 +3,7 @@
 
 mod audit;
 mod bounds;
+mod broker;
 mod chaos;
 mod cluster;
 mod event_time;
@@ -12,9 +13,12 @@ mod inputs;
 mod kills;
 mod leases;
 mod network;
+mod poison;
 mod producer;
+mod reader;
 mod recovery;
 mod run;
 mod same_candles;
 mod setup;
+mod storage;
 mod tables;

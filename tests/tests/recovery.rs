@@ -1,13 +1,22 @@
 //! What a step does when the world around it is not as it was.
 
+use std::collections::HashSet;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use bus::publish::{FeedMessage, publish};
+use bus::reader::{Selection, read_to_end};
 use bus::topology::{Limits, MARKET_STEP, create, definitions, stream_info};
-use bus::{Connection, Error, checkpoint};
+use bus::transaction::{MESSAGES_MAX, Outcome, Outgoing, Part, Role, Transactions};
+use bus::{Connection, Error, Kind, Stream, checkpoint, codec};
 use futures::StreamExt;
 use market::Instrument;
 use pipeline_tests::programs::{Running, fail};
-use pipeline_tests::ticks::{publish_tick, publish_tick_of};
+use pipeline_tests::server::Server;
+use pipeline_tests::ticks::{publish_tick, publish_tick_of, tick_line};
 use pipeline_tests::world::World;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A world whose stream-processor has committed one tick, and runs no more; with a connection of the producer.
 async fn with_one_tick_processed() -> (World, Connection) {
@@ -78,6 +87,93 @@ async fn an_input_that_was_created_anew_is_not_the_log_of_the_state() {
     create(&admin, &definitions(&Limits::default())[0]).await.unwrap();
     let (code, error) = fail(world.program("stream-processor").arg("run"));
     assert!(code == 3 && error.contains("FEED is not the log"), "{code} {error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_input_that_is_created_anew_under_a_running_step_ends_it() {
+    let world = World::new().await;
+    let producer = world.server.connect("producer").await;
+    publish_tick(&producer, 1_000_000).await;
+    let (mut processor, log) = Running::start_followed(world.program("stream-processor").arg("run"));
+    world.wait_for_market();
+    let admin = world.server.connect("admin").await;
+    admin.api::<Value>("STREAM.DELETE.FEED", &Value::Null).await.unwrap();
+    create(&admin, &definitions(&Limits::default())[0]).await.unwrap();
+    assert_eq!(processor.wait(), Some(3));
+    let error = log.map_while(Result::ok).find(|line| line.starts_with("error:")).unwrap();
+    assert!(error.contains("FEED is not the log"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_input_that_is_older_than_the_position_is_refused() {
+    let (mut world, producer) = with_one_tick_processed().await;
+    // FEED comes back from a backup that was made before the second tick.
+    world.server.kill();
+    let (feed, backup) = (world.server.store_of("FEED"), world.dir.path().join("backup"));
+    copy(&feed, &backup);
+    world.server.start_again();
+    publish_tick(&producer, 1_001_000).await;
+    let processor = world.start("stream-processor");
+    world.wait_for_market();
+    drop(processor);
+    world.server.kill();
+    std::fs::remove_dir_all(&feed).unwrap();
+    copy(&backup, &feed);
+    world.server.start_again();
+    let (code, error) = fail(world.program("stream-processor").arg("run"));
+    assert!(code == 3 && error.contains("ends at sequence 1, the position is 2"), "{code} {error}");
+}
+
+fn copy(from: &Path, to: &Path) {
+    assert!(Command::new("cp").arg("-r").args([from, to]).status().unwrap().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quiet_partition_beside_a_busy_one_raises_no_alarm_when_the_input_turns_over() {
+    /// A few times what FEED may hold here.
+    const WAVES: i64 = 3;
+    /// Of some 10 kB, so that a wave fills more than half of FEED.
+    const WAVE_MESSAGES: i64 = 12;
+    /// Longer than an idle partition goes without a look.
+    const PAUSE: Duration = Duration::from_millis(5_500);
+    let limits = Limits { partitions: 2, feed_bytes: 192 << 10, ..Limits::default() };
+    let world = World::with_limits(&limits).await;
+    let producer = world.server.connect("producer").await;
+    let [quiet, busy] = [0, 1].map(|partition| {
+        let mut names = (0..).map(|idx| format!("coin-{idx}"));
+        let coin = names.find(|coin| bus::subject::partition(coin, "usd", 2) == partition).unwrap();
+        Instrument::new(&coin, "usd").unwrap()
+    });
+    let (mut processor, log) = Running::start_followed(world.program("stream-processor").arg("run"));
+    publish_tick_of(&producer, &quiet, 1_000_000).await;
+    let admin = world.server.connect("admin").await;
+    for wave in 0..WAVES {
+        if wave > 0 {
+            tokio::time::sleep(PAUSE).await;
+        }
+        for message in 0..WAVE_MESSAGES {
+            let mut pack = codec::Pack::default();
+            for line in 0..80 {
+                pack.push(&tick_line(&busy, ((wave * WAVE_MESSAGES + message) * 80 + line) * 1_000));
+            }
+            let payload = pack.into_payloads().swap_remove(0);
+            let id = format!("busy/{wave}/{message}");
+            let message = FeedMessage { kind: Kind::Tick, instrument: busy.clone(), payload, id };
+            publish(&producer, &message).await.unwrap();
+        }
+    }
+    let first_seq = stream_info(&admin, "FEED").await.unwrap().state.first_seq;
+    assert!(first_seq > WAVE_MESSAGES as u64, "FEED has turned over: it begins at {first_seq}");
+    // Neither running nor after a restart is anything taken for lost.
+    publish_tick_of(&producer, &quiet, 1_001_000).await;
+    world.wait_for_market();
+    processor.terminate();
+    assert_eq!(processor.wait(), Some(0));
+    assert!(!log.map_while(Result::ok).any(|line| line.contains("partition stopped")));
+    let _processor = world.start("stream-processor");
+    publish_tick_of(&producer, &quiet, 1_002_000).await;
+    world.wait_for_market();
+    assert_eq!(world.count("accepted") as i64, 3 + WAVES * WAVE_MESSAGES * 80);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -176,8 +272,54 @@ async fn more_instruments_than_one_read_returns_are_recovered() {
     let processor = world.start("stream-processor");
     world.wait_for_market();
     drop(processor);
+    check_batches(&world.server.connect("stream-processor").await).await;
     let _processor = world.start("stream-processor");
     publish_round(1_001_000).await;
     world.wait_for_market();
     assert_eq!((world.count("accepted"), world.count("duplicate")), (2 * u64::from(INSTRUMENTS), 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn states_of_more_bytes_than_one_read_returns_are_recovered() {
+    const STATES: usize = 90;
+    const BYTES: usize = 250_000;
+    let server = Server::with_streams().await;
+    let connection = server.connect("stream-processor").await;
+    let transactions = Transactions::new(&connection, Stream::Market);
+    let state = |idx: usize| Outgoing {
+        subject: format!("checkpoint.market.3.state.coin-{idx}.usd"),
+        // Version 2, one input, which was the first.
+        payload: [&[2, 1, 1], &vec![0; BYTES][..]].concat().into(),
+        role: Role::State,
+    };
+    let mut fence = 0;
+    for states in (0..STATES).collect::<Vec<_>>().chunks(30) {
+        let count = states.last().unwrap() + 1;
+        let position = json!({
+            "position": count, "frontier": count, "batch": "", "input_created": "then", "partitions": 16,
+            "config": "test", "states": count, "applied": count, "counts": {},
+        });
+        let position = serde_json::from_value(position).unwrap();
+        let messages = states.iter().map(|&idx| state(idx)).collect();
+        let outcomes = transactions.commit(&[Part { partition: 3, fence, messages, position }]).await.unwrap();
+        let Outcome::Stored(stored) = outcomes[0] else { panic!("nobody else is here") };
+        fence = stored;
+    }
+    let found = checkpoint::recover::<(), Value>(&connection, MARKET_STEP, 3).await.unwrap();
+    assert_eq!((found.fence, found.states.len()), (fence, STATES));
+}
+
+/// What waited together was split into batches of which the server takes each.
+async fn check_batches(connection: &Connection) {
+    let (mut batches, mut largest) = (HashSet::new(), 0);
+    let selection = Selection { stream: Stream::Market, filters: vec!["market.>".to_owned()], from: 1 };
+    let read = read_to_end(connection, selection, |delivery| {
+        let headers = delivery.headers.unwrap();
+        let value = |name: &str| headers.get(name).unwrap().as_str().to_owned();
+        batches.insert(value("Nats-Batch-Id"));
+        largest = value("Nats-Batch-Sequence").parse::<usize>().unwrap().max(largest);
+        Ok::<_, Error>(())
+    });
+    read.await.unwrap();
+    assert!(batches.len() > 1 && largest <= MESSAGES_MAX, "{} {largest}", batches.len());
 }

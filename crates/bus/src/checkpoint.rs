@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use crate::connect::{ANSWER_MAX, Connection, Reminder};
 use crate::error::{Disposition, Error};
 use crate::history::{self, Stored, next_on_subject};
-use crate::reader::{consumer_name, create_consumer, delete_consumer};
+use crate::reader::{Place, consumer_name, create_consumer, delete_consumer};
 use crate::subject;
 use crate::topology::{Step, Stream};
 
@@ -27,7 +27,11 @@ const ORPHANS_MAX: usize = 1_000;
 const AGAIN: Duration = Duration::from_millis(10);
 const RETRY_MIN: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_millis(500);
-/// How long a pass over more states than one read returns may take.
+/// Most bytes that one isolated read returns: the server gives up whoever lets 64 MiB wait.
+const ISOLATED_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// How many states a pass asks for at once. Of the largest, 32 MiB.
+const PASS_PULL: usize = 32;
+/// How long these may take.
 const PASS_MAX: Duration = Duration::from_secs(5);
 /// Version of the encoding of states.
 const STATE_VERSION: u8 = 2;
@@ -320,7 +324,7 @@ async fn multi_last(connection: &Connection, stream: &str, subject: &str) -> Res
     let mut epoch = connection.epoch();
     let inbox = client.new_inbox();
     let mut subscriber = client.subscribe(inbox.clone()).await.map_err(|_| unanswered())?;
-    let body = json!({ "multi_last": [subject] }).to_string();
+    let body = json!({ "multi_last": [subject], "max_bytes": ISOLATED_BYTES_MAX }).to_string();
     let sent = client.publish_with_reply(format!("$JS.API.DIRECT.GET.{stream}"), inbox, body.into()).await;
     sent.map_err(|_| unanswered())?;
     let mut found = Vec::new();
@@ -330,6 +334,7 @@ async fn multi_last(connection: &Connection, stream: &str, subject: &str) -> Res
             _ = epoch.changed() => return Err(unanswered()),
         };
         match message.status.map(|status: StatusCode| status.as_u16()) {
+            Some(END) if left_over(&message) > 0 => return Ok(None),
             Some(NOT_FOUND | END) => return Ok(Some(found)),
             Some(TOO_MANY) => return Ok(None),
             // No leader, nobody there: an outage.
@@ -337,6 +342,12 @@ async fn multi_last(connection: &Connection, stream: &str, subject: &str) -> Res
             None => found.extend(direct_answer(message)),
         }
     }
+}
+
+/// How many messages an answer leaves out, as its end says.
+fn left_over(end: &Message) -> u64 {
+    let left = end.headers.as_ref().and_then(|headers| headers.get("Nats-Num-Pending"));
+    left.and_then(|left| left.as_str().parse().ok()).unwrap_or(0)
 }
 
 /// A message as direct get returns it: subject and sequence in headers. The end of the answer has none.
@@ -359,10 +370,9 @@ async fn last_per_subject(connection: &Connection, stream: Stream, subject: &str
         "inactive_threshold": PASS_MAX.as_nanos() as u64,
     });
     let pending = create_consumer(connection, stream, &name, &[subject.to_owned()], config).await?;
-    let pass = pull_all(connection, stream, &name, pending);
-    let messages = tokio::time::timeout(PASS_MAX, pass).await;
+    let messages = pull_all(connection, stream, &name, pending as usize).await;
     delete_consumer(connection, stream, &name).await;
-    let messages = messages.unwrap_or_else(|_| Err(Error::Unanswered { what: format!("a pass over {subject}") }))?;
+    let messages = messages?;
     // A state that was replaced during the pass appears twice: the newer one counts.
     let mut seen = HashSet::new();
     let mut newest: Vec<Stored> =
@@ -371,29 +381,29 @@ async fn last_per_subject(connection: &Connection, stream: Stream, subject: &str
     Ok(newest)
 }
 
-async fn pull_all(connection: &Connection, stream: Stream, name: &str, pending: u64) -> Result<Vec<Stored>, Error> {
+async fn pull_all(connection: &Connection, stream: Stream, name: &str, pending: usize) -> Result<Vec<Stored>, Error> {
     let unanswered = || Error::Unanswered { what: format!("messages of {stream}") };
     let client = connection.client();
     let inbox = client.new_inbox();
     let mut subscriber = client.subscribe(inbox.clone()).await.map_err(|_| unanswered())?;
-    let body = json!({ "batch": pending, "expires": PASS_MAX.as_nanos() as u64 }).to_string();
-    let subject = format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{name}");
-    client.publish_with_reply(subject, inbox, body.into()).await.map_err(|_| unanswered())?;
-    let mut messages = Vec::with_capacity(usize::try_from(pending).unwrap_or_default());
-    let deadline = Instant::now() + PASS_MAX;
-    while (messages.len() as u64) < pending {
-        let message =
-            tokio::time::timeout_at(deadline, subscriber.next()).await.ok().flatten().ok_or_else(unanswered)?;
-        if message.status.is_some() {
-            return Err(unanswered());
+    let mut messages = Vec::with_capacity(pending);
+    while messages.len() < pending {
+        let batch = PASS_PULL.min(pending - messages.len());
+        let body = json!({ "batch": batch, "expires": PASS_MAX.as_nanos() as u64 }).to_string();
+        let subject = format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{name}");
+        client.publish_with_reply(subject, inbox.clone(), body.into()).await.map_err(|_| unanswered())?;
+        let deadline = Instant::now() + PASS_MAX;
+        for _ in 0..batch {
+            let message = tokio::time::timeout_at(deadline, subscriber.next()).await;
+            messages.push(consumed(message.ok().flatten().ok_or_else(unanswered)?).ok_or_else(unanswered)?);
         }
-        let seq = message.reply.as_ref().and_then(|reply| stream_sequence(reply)).ok_or_else(unanswered)?;
-        let headers = message.headers.unwrap_or_default();
-        messages.push(Stored { seq, subject: message.subject.to_string(), payload: message.payload, headers });
     }
     Ok(messages)
 }
 
-fn stream_sequence(reply: &str) -> Option<u64> {
-    crate::reader::Place::parse(reply).map(|place| place.stream_seq)
+/// A message as a consumer delivers it; `None` for a status.
+fn consumed(message: Message) -> Option<Stored> {
+    let seq = Place::parse(message.reply.as_ref().filter(|_| message.status.is_none())?)?.stream_seq;
+    let headers = message.headers.unwrap_or_default();
+    Some(Stored { seq, subject: message.subject.to_string(), payload: message.payload, headers })
 }

@@ -1,0 +1,153 @@
+//! A broker that is small, slow, or was away.
+
+use std::time::Duration;
+
+use bus::publish::{FeedMessage, publish};
+use bus::topology::Limits;
+use bus::{Kind, codec, subject};
+use futures::StreamExt;
+use market::Instrument;
+use pipeline_tests::programs::{Running, eventually};
+use pipeline_tests::proxy::Proxy;
+use pipeline_tests::server::Server;
+use pipeline_tests::ticks::{bitcoin, publish_tick, publish_tick_of, tick, tick_line};
+use pipeline_tests::world::World;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_publisher_names_a_message_that_the_server_does_not_take() {
+    let server = Server::with_streams().await;
+    let producer = server.connect("producer").await;
+    let good = tick(&bitcoin(), 1_000_000);
+    let large = FeedMessage { payload: vec![b'x'; 1 << 20].into(), ..good.clone() };
+    let refused = publish(&producer, &large).await.unwrap_err().to_string();
+    let parts = ["feed.tick.bitcoin.usd has 1048", "takes 1048576", "max_payload"];
+    assert!(parts.iter().all(|part| refused.contains(part)), "{refused}");
+    assert_eq!(publish(&producer, &good).await.unwrap().seq, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partition_whose_results_the_server_does_not_take_stops_and_the_others_go_on() {
+    let server = Server::start_with(|conf| conf.replace("max_payload: 1MB", "max_payload: 8KB"));
+    server.create_streams(&Limits::default()).await;
+    let world = World::at(server);
+    let producer = world.server.connect("producer").await;
+    let (processor, mut log) = Running::start_followed(world.program("stream-processor").arg("run"));
+    // Asleep meanwhile, it has more to say at once than fits into a message here.
+    publish_tick(&producer, 1_000_000).await;
+    world.wait_for_market();
+    processor.signal("STOP");
+    for second in 1..150 {
+        publish_tick(&producer, 1_000_000 + second * 1_000).await;
+    }
+    processor.signal("CONT");
+    let stopped = log.find(|line| line.as_ref().is_ok_and(|line| line.contains("partition stopped"))).unwrap().unwrap();
+    let parts = ["market.", ".price.bitcoin.usd has ", "takes 8192", "raise max_payload"];
+    assert!(parts.iter().all(|part| stopped.contains(part)), "{stopped}");
+    let accepted = world.count("accepted");
+    let other = Instrument::new("ethereum", "usd").unwrap();
+    assert_ne!(subject::partition("ethereum", "usd", 16), subject::partition("bitcoin", "usd", 16));
+    publish_tick_of(&producer, &other, 1_000_000).await;
+    eventually("the other partition goes on", || world.count("accepted") == accepted + 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sixty_four_partitions_of_one_process_commit_without_a_refusal() {
+    const INSTRUMENTS: usize = 200;
+    const ROUNDS: i64 = 5;
+    let world = World::with_limits(&Limits { partitions: 64, ..Limits::default() }).await;
+    let proxy = Proxy::start(&world.server).await;
+    let start = |name| Running::start(world.program(name).arg("run").env("NATS_URL", proxy.url()));
+    let _services = [start("stream-processor"), start("aggregator")];
+    let producer = world.server.connect("producer").await;
+    for round in 0..ROUNDS {
+        let each = (0..INSTRUMENTS).map(|idx| {
+            let instrument = Instrument::new(&format!("coin-{idx}"), "usd").unwrap();
+            let producer = &producer;
+            async move { publish_tick_of(producer, &instrument, 1_000_000 + round * 1_000).await }
+        });
+        futures::stream::iter(each).buffer_unordered(64).count().await;
+    }
+    world.wait();
+    assert_eq!(world.count("accepted"), INSTRUMENTS as u64 * ROUNDS as u64);
+    let refusals = [10_176, 10_210, 10_071].map(|code| proxy.refusals(code));
+    assert_eq!((refusals, proxy.batches() > 10), ([0, 0, 0], true));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_the_server_gave_up_as_too_slow_goes_on_where_it_was() {
+    const INSTRUMENTS: i64 = 16;
+    const MESSAGES: i64 = 24;
+    const LINES: i64 = 480;
+    let server = Server::start_with(|conf| {
+        conf.replace("max_payload: 1MB", "max_payload: 1MB\nmax_pending: 2MB\nwrite_deadline: \"1s\"")
+    });
+    server.create_streams(&Limits::default()).await;
+    let world = World::at(server);
+    let producer = world.server.connect("producer").await;
+    let (processor, mut log) = Running::start_followed(world.program("stream-processor").arg("run"));
+    publish_tick(&producer, 1_000).await;
+    world.wait_for_market();
+    // Frozen, it reads nothing, and what it has asked for is more than the server keeps for anybody.
+    processor.signal("STOP");
+    let each = (0..INSTRUMENTS).map(|idx| {
+        let producer = &producer;
+        let instrument = Instrument::new(&format!("coin-{idx}"), "usd").unwrap();
+        async move {
+            for message in 0..MESSAGES {
+                let mut pack = codec::Pack::default();
+                for line in 0..LINES {
+                    pack.push(&tick_line(&instrument, (1 + message * LINES + line) * 1_000));
+                }
+                let payload = pack.into_payloads().swap_remove(0);
+                let id = format!("test/{idx}/{message}");
+                let message = FeedMessage { kind: Kind::Tick, instrument: instrument.clone(), payload, id };
+                publish(producer, &message).await.unwrap();
+            }
+        }
+    });
+    futures::future::join_all(each).await;
+    eventually("the server gives it up", || world.server.log().contains("Slow Consumer"));
+    processor.signal("CONT");
+    log.find(|line| line.as_ref().is_ok_and(|line| line.contains("lost the NATS server"))).unwrap().unwrap();
+    world.wait_for_market();
+    let counts = ["accepted", "late", "duplicate"].map(|name| world.count(name));
+    assert_eq!(counts, [(1 + INSTRUMENTS * MESSAGES * LINES) as u64, 0, 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watcher_is_told_what_it_missed_while_the_server_was_away() {
+    let mut world = World::new().await;
+    let _processor = world.start("stream-processor");
+    let producer = world.server.connect("producer").await;
+    let mut watch = world.program("reporter");
+    watch.args(["watch", "live.price.bitcoin.usd", "--format", "json"]).stdout(std::process::Stdio::null());
+    watch.env("CANDLEWIRE_LOG", "info");
+    let (watcher, mut log) = Running::start_followed(&mut watch);
+    log.find(|line| line.as_ref().is_ok_and(|line| line.contains("connected and waiting"))).unwrap().unwrap();
+    publish_tick(&producer, 1_000_000).await;
+    world.wait_for_market();
+    // While it cannot hear, the server is killed and comes back, and two prices are committed.
+    watcher.signal("STOP");
+    world.server.kill();
+    world.server.start_again();
+    for second in 1..=2 {
+        publish_tick(&producer, 1_000_000 + second * 1_000).await;
+    }
+    world.wait_for_market();
+    watcher.signal("CONT");
+    // It hears again once it is back, which nobody sees from outside: ticks come until it says what it missed.
+    let (told, mut is_told) = tokio::sync::oneshot::channel();
+    let listener = std::thread::spawn(move || {
+        let missed = log.find(|line| line.as_ref().is_ok_and(|line| line.contains("missed messages")));
+        told.send(()).unwrap();
+        missed.unwrap().unwrap()
+    });
+    let mut second = 3;
+    while is_told.try_recv().is_err() {
+        publish_tick(&producer, 1_000_000 + second * 1_000).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        second += 1;
+    }
+    let missed = listener.join().unwrap();
+    assert!(missed.contains("live.price.bitcoin.usd after sequence 1 "), "{missed}");
+}

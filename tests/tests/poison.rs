@@ -1,0 +1,132 @@
+//! What no step can use: it is kept with its reason, counted, and the partition goes on.
+
+use async_nats::HeaderMap;
+use bus::reader::{Selection, read_to_end};
+use bus::topology::stream_info;
+use bus::{Connection, Error, Stream, subject};
+use pipeline_tests::programs::{Running, succeed};
+use pipeline_tests::ticks::{bitcoin, publish_tick, tick_line};
+use pipeline_tests::world::World;
+use serde_json::{Value, json};
+
+/// Stores a message as it is; returns its sequence.
+async fn store(connection: &Connection, subject: &str, schema: &str, payload: impl Into<Vec<u8>>) -> u64 {
+    let mut headers = HeaderMap::new();
+    headers.insert("Candlewire-Schema", schema);
+    let sent = connection.jetstream().publish_with_headers(subject.to_owned(), headers, payload.into().into()).await;
+    sent.unwrap().await.unwrap().sequence
+}
+
+fn line(event_ms: i64) -> String {
+    serde_json::to_string(&tick_line(&bitcoin(), event_ms)).unwrap()
+}
+
+/// What MARKET keeps of refused records: (subject's coin, sequence in FEED, line, reason), in order.
+async fn rejected(connection: &Connection) -> Vec<(String, u64, u64, String)> {
+    let mut found = Vec::new();
+    let filters = vec!["market.*.rejected.*.*".to_owned()];
+    let read = read_to_end(connection, Selection { stream: Stream::Market, filters, from: 1 }, |delivery| {
+        let coin = delivery.subject.split('.').nth(3).unwrap().to_owned();
+        for (_, line) in bus::codec::lines(&delivery.payload) {
+            let record: Value = serde_json::from_slice(line).unwrap();
+            let number = |name: &str| record[name].as_u64().unwrap();
+            assert!(record["head"].as_str().unwrap().len() <= 1_024, "{record}");
+            let reason = record["reason"].as_str().unwrap().to_owned();
+            found.push((coin.clone(), number("feed_seq"), number("line"), reason));
+        }
+        Ok::<_, Error>(())
+    });
+    read.await.unwrap();
+    found.sort_by_key(|(_, seq, line, _)| (*seq, *line));
+    found
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_that_nobody_can_use_are_kept_with_their_reason_and_the_partition_goes_on() {
+    const TICKS: &str = "feed.tick.bitcoin.usd";
+    let world = World::new().await;
+    let _services = [world.start("stream-processor"), world.start("aggregator")];
+    let producer = world.server.connect("producer").await;
+    publish_tick(&producer, 1_000_000).await;
+    let of_another = line(1_001_000).replace("bitcoin", "ethereum");
+    let poison: [(&str, &str, Vec<u8>, u64, &str); 12] = [
+        (TICKS, "tick/1", b"garbage".to_vec(), 0, "unparsable"),
+        (TICKS, "tick/1", b"\xff\xfe\x00".to_vec(), 0, "unparsable"),
+        (TICKS, "tick/1", "[".repeat(100_000).into_bytes(), 0, "unparsable"),
+        (TICKS, "tick/1", b"{}".to_vec(), 0, "unparsable"),
+        (TICKS, "tick/2", line(1_002_000).into_bytes(), 0, "unknown-version"),
+        (TICKS, "nonsense", line(1_003_000).into_bytes(), 0, "unknown-version"),
+        (TICKS, "tick/1", of_another.into_bytes(), 0, "wrong-instrument"),
+        ("feed.tick.BitCoin.usd", "tick/1", line(1_004_000).into_bytes(), 0, "wrong-instrument"),
+        (TICKS, "tick/1", vec![b'x'; (1 << 20) - 200], 0, "too-long"),
+        (TICKS, "tick/1", vec![line(1_005_000); 501].join("\n").into_bytes(), 0, "too-long"),
+        ("feed.heartbeat.bitcoin.usd", "heartbeat/1", b"garbage".to_vec(), 0, "unparsable"),
+        ("feed.gap.bitcoin.usd", "gap/1", b"{\"coin\":7}".to_vec(), 0, "unparsable"),
+    ];
+    let mut expected = Vec::new();
+    for (subject, schema, payload, line, reason) in poison {
+        let seq = store(&producer, subject, schema, payload).await;
+        let coin = subject.split('.').nth(2).unwrap().to_owned();
+        expected.push((coin, seq, line, reason.to_owned()));
+    }
+    // A bad line among good ones is refused alone.
+    let mixed = [line(1_010_000), "garbage".to_owned(), String::new(), line(1_011_000), line(-5)].join("\n");
+    let seq = store(&producer, TICKS, "tick/1", mixed).await;
+    expected.push(("bitcoin".to_owned(), seq, 1, "unparsable".to_owned()));
+    expected.push(("bitcoin".to_owned(), seq, 4, "out-of-range".to_owned()));
+    publish_tick(&producer, 1_120_000).await;
+    world.wait();
+    let market = world.server.connect("stream-processor").await;
+    assert_eq!(rejected(&market).await, expected);
+    let counts = &world.standing()["steps"]["stream-processor"]["counts"];
+    let refused = json!({
+        "unparsable": 7, "unknown-version": 2, "wrong-instrument": 2, "too-long": 2, "out-of-range": 1,
+    });
+    assert_eq!((&counts["accepted"], &counts["rejected"]), (&json!(4), &refused));
+    assert_eq!(world.standing()["steps"]["aggregator"]["counts"]["prices"], 4);
+    let candles = succeed(world.program("aggregator").args(["show", "candles-1m", "--all", "--format", "csv"]));
+    assert_eq!(candles.lines().count(), 2, "{candles}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_aggregator_cannot_read_is_counted_said_once_and_left_out() {
+    let world = World::new().await;
+    let processor = world.start("stream-processor");
+    let producer = world.server.connect("producer").await;
+    publish_tick(&producer, 1_000_000).await;
+    world.wait_for_market();
+    drop(processor);
+    // Nobody but the stream-processor may write MARKET; here it has gone mad.
+    let mad = world.server.connect("stream-processor").await;
+    let price = |change: &str, to: &str| {
+        let good = r#"{"coin":"bitcoin","quote":"usd","event_ms":1001000,"grain_ms":1000,"close":100.0,"feed_seq":1}"#;
+        assert!(good.contains(change));
+        good.replace(change, to)
+    };
+    let partition = subject::partition("bitcoin", "usd", 16);
+    let prices = format!("market.{partition}.price.bitcoin.usd");
+    let heartbeats = format!("market.{partition}.heartbeat.bitcoin.usd");
+    let poison = [
+        (&prices, "price/1", "garbage".to_owned()),
+        (&prices, "price/2", price("100.0", "100.0")),
+        (&prices, "price/1", price("100.0", "1e300")),
+        (&prices, "price/1", price("100.0", "-1")),
+        (&prices, "price/1", price("1001000", "9223372036854775807")),
+        (&prices, "price/1", price("1000,", "9223372036854775807,")),
+        (&prices, "price/1", price("bitcoin", "ethereum")),
+        (&heartbeats, "heartbeat/1", "[]".to_owned()),
+        (&heartbeats, "heartbeat/1", price("1001000", "9223372036854775807")),
+    ];
+    for (subject, schema, payload) in &poison {
+        store(&mad, subject, schema, payload.as_str()).await;
+    }
+    store(&mad, &prices, "price/1", price("100.0", "101.0")).await;
+    let (mut aggregator, log) = Running::start_followed(world.program("aggregator").arg("run"));
+    world.wait();
+    let counts = world.standing()["steps"]["aggregator"]["counts"].clone();
+    assert_eq!((&counts["unreadable"], &counts["prices"]), (&json!(poison.len()), &json!(2)));
+    aggregator.terminate();
+    let said = log.map_while(Result::ok).filter(|line| line.contains("cannot be read")).count();
+    assert_eq!((said, aggregator.wait()), (1, Some(0)));
+    assert!(stream_info(&mad, "MARKET").await.unwrap().state.messages > 10);
+}

@@ -1,0 +1,138 @@
+//! Our own reader against the real server: every message once and in order, whatever happens to it.
+
+use std::time::Duration;
+
+use bus::reader::{Delivery, Event, Reader, Selection};
+use bus::topology::MARKET_STEP;
+use bus::{Connection, Stream, subject};
+use market::Instrument;
+use pipeline_tests::programs::NEVER;
+use pipeline_tests::proxy::{Fate, Frame, Proxy};
+use pipeline_tests::server::Server;
+use pipeline_tests::ticks::{bitcoin, publish_tick, publish_tick_of};
+use pipeline_tests::world::World;
+use serde_json::Value;
+
+/// The client's own ordered consumer would be silent for longer.
+const SOON: Duration = Duration::from_secs(8);
+
+/// Reads all ticks of FEED.
+fn reader(connection: &Connection) -> Reader {
+    let filters = vec!["feed.*.tick.>".to_owned()];
+    Reader::start(connection, Selection { stream: Stream::Feed, filters, from: 1 })
+}
+
+async fn next(reader: &mut Reader) -> Delivery {
+    let next = async {
+        loop {
+            if let Event::Message(delivery) = reader.next().await.unwrap() {
+                return delivery;
+            }
+        }
+    };
+    tokio::time::timeout(SOON, next).await.expect("a message soon")
+}
+
+/// The next messages are these, each once.
+async fn read(reader: &mut Reader, sequences: std::ops::RangeInclusive<u64>) {
+    for seq in sequences {
+        assert_eq!(next(reader).await.seq, seq);
+    }
+}
+
+async fn publish(producer: &Connection, seconds: std::ops::Range<i64>) {
+    for second in seconds {
+        publish_tick(producer, 1_000_000 + second * 1_000).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_goes_on_soon_after_the_server_was_killed() {
+    let mut server = Server::with_streams().await;
+    let (producer, connection) = tokio::join!(server.connect("producer"), server.connect("stream-processor"));
+    let mut reader = reader(&connection);
+    publish(&producer, 0..3).await;
+    read(&mut reader, 1..=3).await;
+    server.kill();
+    server.start_again();
+    publish(&producer, 3..5).await;
+    read(&mut reader, 4..=5).await;
+    assert_eq!(reader.repeated(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_goes_on_soon_after_its_consumer_was_deleted() {
+    let server = Server::with_streams().await;
+    let (producer, connection) = tokio::join!(server.connect("producer"), server.connect("stream-processor"));
+    let mut reader = reader(&connection);
+    publish(&producer, 0..3).await;
+    read(&mut reader, 1..=3).await;
+    let admin = server.connect("admin").await;
+    let consumers: Value = admin.api("CONSUMER.NAMES.FEED", &Value::Null).await.unwrap();
+    let name = consumers["consumers"][0].as_str().unwrap();
+    admin.api::<Value>(&format!("CONSUMER.DELETE.FEED.{name}"), &Value::Null).await.unwrap();
+    publish(&producer, 3..5).await;
+    read(&mut reader, 4..=5).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_lost_on_its_way_is_read_again_and_what_comes_again_is_dropped_and_counted() {
+    let server = Server::with_streams().await;
+    let proxy = Proxy::start(&server).await;
+    let (producer, connection) = tokio::join!(server.connect("producer"), proxy.connect(&server, "stream-processor"));
+    publish(&producer, 0..100).await;
+    let mut deliveries = 0;
+    let is_tenth = move |frame: &Frame| {
+        deliveries += u32::from(frame.is_delivery());
+        frame.is_delivery() && deliveries == 10
+    };
+    proxy.once(is_tenth, Fate::Drop);
+    let mut reader = reader(&connection);
+    read(&mut reader, 1..=100).await;
+    proxy.once(Frame::is_delivery, Fate::Twice);
+    publish(&producer, 100..102).await;
+    read(&mut reader, 101..=102).await;
+    assert_eq!(reader.repeated(), 1);
+    proxy.once(Frame::is_delivery, Fate::CutInside);
+    publish(&producer, 102..105).await;
+    read(&mut reader, 103..=105).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_nothing_is_to_be_read_it_says_how_far_nothing_is_missing() {
+    let server = Server::with_streams().await;
+    let (producer, connection) = tokio::join!(server.connect("producer"), server.connect("stream-processor"));
+    let quiet = Instrument::new("quiet", "usd").unwrap();
+    let partition = |instrument: &Instrument| subject::partition(instrument.coin(), instrument.quote(), 16);
+    assert_ne!(partition(&quiet), partition(&bitcoin()));
+    publish_tick_of(&producer, &quiet, 1_000_000).await;
+    let filters = vec![format!("feed.{}.tick.>", partition(&quiet))];
+    let mut reader = Reader::start(&connection, Selection { stream: Stream::Feed, filters, from: 1 });
+    assert_eq!(next(&mut reader).await.seq, 1);
+    publish(&producer, 0..10).await;
+    let look = tokio::time::timeout(NEVER, reader.next()).await.expect("a look").unwrap();
+    let Event::Attached { info, pending } = look else { panic!("{look:?}") };
+    assert_eq!((info.state.last_seq, pending), (11, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_hundred_crashed_starts_leave_room_for_another() {
+    const STARTS: usize = 200;
+    let world = World::new().await;
+    let (producer, connection) =
+        tokio::join!(world.server.connect("producer"), world.server.connect("stream-processor"));
+    // A reader that is dropped leaves its consumer behind, as a process does that is killed.
+    let crash = async |partition: u32| {
+        let filters = MARKET_STEP.kinds.iter().map(|&kind| subject::of_partition(Stream::Feed, partition, kind));
+        let selection = Selection { stream: Stream::Feed, filters: filters.collect(), from: 1 };
+        let mut reader = Reader::start(&connection, selection);
+        assert!(matches!(reader.next().await, Ok(Event::Attached { .. })));
+    };
+    for _ in 0..STARTS {
+        futures::future::join_all((0..16).map(&crash)).await;
+    }
+    let _processor = world.start("stream-processor");
+    publish(&producer, 0..5).await;
+    world.wait_for_market();
+    assert_eq!(world.count("accepted"), 5);
+}

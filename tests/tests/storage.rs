@@ -1,0 +1,82 @@
+//! Full storage: the services say so, wait, and go on by themselves when there is room. Nothing is lost.
+
+use std::io::{BufReader, Lines, Write};
+use std::process::ChildStderr;
+
+use bus::topology::Limits;
+use pipeline_tests::disk::SmallDisk;
+use pipeline_tests::programs::{Running, succeed};
+use pipeline_tests::server::Server;
+use pipeline_tests::world::{World, sample};
+
+const SAMPLE: &str = "btcusdt_1m_2020-03.csv.gz";
+/// Rows of the sample.
+const ROWS: u64 = 44_512;
+
+type Log = Lines<BufReader<ChildStderr>>;
+
+/// Waits for a line of a log that says all of this.
+fn said(log: &mut Log, parts: &[&str]) -> String {
+    let says = |line: &String| parts.iter().all(|part| line.contains(part));
+    log.map_while(Result::ok).find(says).unwrap_or_else(|| panic!("nobody said {parts:?}"))
+}
+
+fn start(world: &World) -> (Running, Log) {
+    Running::start_followed(world.program("stream-processor").arg("run").env("CANDLEWIRE_LOG", "info"))
+}
+
+/// Everything is there, once.
+fn check(world: &World) {
+    world.wait_for_market();
+    let counts = ["accepted", "late", "duplicate"].map(|name| world.count(name));
+    assert_eq!(counts, [ROWS, 0, 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_stream_is_said_and_waited_for() {
+    let world = World::with_limits(&Limits { market_bytes: 1 << 20, ..Limits::default() }).await;
+    let (_processor, mut log) = start(&world);
+    succeed(&mut world.replay(&sample(SAMPLE), "1m"));
+    said(&mut log, &["WARN", "storage is full", "a commit to MARKET", "maximum bytes exceeded", "topology apply"]);
+    succeed(world.program("topology").args(["apply", "--market-bytes", "64MiB"]));
+    said(&mut log, &["INFO", "goes on"]);
+    check(&world);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_may_store_no_more_is_said_and_waited_for() {
+    let mut world = World::new().await;
+    world.server.kill();
+    world.server.configure(|conf| conf.replace("max_file_store: 20GB", "max_file_store: 8MB"));
+    world.server.start_again();
+    let (_processor, mut log) = start(&world);
+    let mut producer = Running::start(world.replay(&sample(SAMPLE), "1m").stdout(std::process::Stdio::null()));
+    said(&mut log, &["WARN", "storage is full", "insufficient", "more room"]);
+    world.server.kill();
+    world.server.configure(|conf| conf.replace("max_file_store: 8MB", "max_file_store: 20GB"));
+    world.server.start_again();
+    assert_eq!(producer.wait(), Some(0));
+    check(&world);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_is_hinted_at_and_nothing_is_lost() {
+    let Some(disk) = SmallDisk::new(6 << 20) else {
+        // Said past the test's own output, which is shown only for failures.
+        writeln!(std::io::stderr(), "a full disk is not tested: this user may not mount one").unwrap();
+        return;
+    };
+    let server = Server::start_on(&disk);
+    server.create_streams(&Limits::default()).await;
+    let mut world = World::at(server);
+    let (_processor, mut log) = start(&world);
+    let mut producer = Running::start(world.replay(&sample(SAMPLE), "1m").stdout(std::process::Stdio::null()));
+    said(&mut log, &["WARN", "disk may be full"]);
+    assert!(world.server.log().contains("no space left on device"));
+    // The server does not trust a disk again that was full: it wants to be started anew.
+    world.server.kill();
+    disk.grow(200 << 20);
+    world.server.start_again();
+    assert_eq!(producer.wait(), Some(0));
+    check(&world);
+}
