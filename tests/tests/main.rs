@@ -18,3 +18,4 @@ mod run;
 mod same_candles;
 mod setup;
 mod tables;
+mod topology;
