@@ -22,3 +22,4 @@ mod same_candles;
 mod setup;
 mod storage;
 mod tables;
+mod topology;

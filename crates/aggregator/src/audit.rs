@@ -192,10 +192,12 @@ struct Beginnings {
 }
 
 /// The first result that a stream still has: its sequence, and the batch that it was committed in.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 struct Beginning {
     seq: u64,
     batch: Option<String>,
+    /// The very first commit began with a result at this sequence.
+    origin: u64,
 }
 
 impl Beginnings {
@@ -208,13 +210,15 @@ impl Beginnings {
 
 impl Beginning {
     async fn of(connection: &Connection, stream: Stream) -> Result<Self, Error> {
+        let info = stream_info(connection, stream.name()).await?;
         let first = history::first(connection, stream, &subject::all(stream)).await?;
-        Ok(first.map_or_else(Self::default, |first| Self { seq: first.seq, batch: batch_of(Some(&first.headers)) }))
+        let seq = first.as_ref().map_or(info.begins(), |first| first.seq);
+        let batch = first.and_then(|first| batch_of(Some(&first.headers)));
+        Ok(Self { seq, batch, origin: info.origin() })
     }
 
-    /// The very first commit begins with a result at sequence 1.
     fn is_trimmed(&self) -> bool {
-        self.seq > 1
+        self.seq > self.origin
     }
 
     /// Whether a message was committed together with the first one that is left, and maybe with others that are not.

@@ -45,7 +45,9 @@ pub enum Error {
         floor: String,
     },
     /// The server runs without JetStream, or JetStream is not up yet.
-    #[error("JetStream does not answer at {url}: start nats-server with the nats.conf of this project")]
+    #[error(
+        "JetStream does not answer at {url}: three servers may be choosing a leader; a single one needs the nats.conf of this project"
+    )]
     NoJetStream {
         /// The address.
         url: String,
@@ -66,7 +68,8 @@ pub enum Error {
     },
     /// The input is not the one that the state was made from.
     #[error(
-        "{input} is not the log that the state of {output} was made from ({detail}): restore {input}, or delete {output} and the streams made from it, run `topology apply` and replay"
+        "{input} is not the log that the state of {output} was made from ({detail}): restore {input}, or run `topology rebuild {}`",
+        .output.to_lowercase()
     )]
     WrongLog {
         /// The input stream.
@@ -117,7 +120,8 @@ pub enum Error {
     },
     /// The checkpoint and the outputs of a partition contradict each other.
     #[error(
-        "the checkpoint of {output} partition {partition} is torn or lost ({detail}): delete {output} and the streams made from it, run `topology apply` and replay"
+        "the checkpoint of {output} partition {partition} is torn or lost ({detail}): run `topology rebuild {}`",
+        .output.to_lowercase()
     )]
     CheckpointLost {
         /// The output stream.

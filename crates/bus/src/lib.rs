@@ -16,11 +16,14 @@ pub mod objects;
 pub mod outputs;
 pub mod publish;
 pub mod reader;
+pub mod readers;
+pub mod rebuild;
 pub mod standing;
 pub mod subject;
 pub mod task;
 pub mod topology;
 pub mod transaction;
+pub mod trim;
 
 pub use connect::{Connection, NatsArgs};
 pub use error::{Error, exit_code};

@@ -4,7 +4,7 @@ use std::fmt;
 
 use market::{Instrument, Window};
 
-use crate::topology::{LEASES, Stream};
+use crate::topology::{LEASES, READERS, Stream};
 
 /// What a message holds: the third token of a stored subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -111,6 +111,11 @@ pub fn of_kind(stream: Stream, kind: Kind, instrument: Option<&Instrument>) -> S
         Some(instrument) => format!("{}.*.{kind}.{}.{}", stream.root(), instrument.coin(), instrument.quote()),
         None => format!("{}.*.{kind}.>", stream.root()),
     }
+}
+
+/// Where a reader that keeps its place elsewhere says how far it is: `$KV.READERS.market.9f3c`.
+pub fn reader(stream: Stream, id: &str) -> String {
+    format!("$KV.{READERS}.{}.{id}", stream.root())
 }
 
 /// The position of a partition: `checkpoint.market.3.position`.

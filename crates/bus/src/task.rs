@@ -156,7 +156,7 @@ pub async fn run<O: Operator>(context: Context, operator: O) -> Result<(), Error
         leases: Leases::join(&context.connection, O::STEP.service, partitions, ttl),
         context,
         operator: Arc::new(operator),
-        log: worker::Log { partitions, input_created: input.created, settings },
+        log: worker::Log { partitions, input_created: input.log(), settings },
         commits,
         readiness,
         workers: JoinSet::new(),

@@ -1,6 +1,7 @@
 //! THE page: every stream, its subjects, limits and retention, and which step turns which stream into which.
 
 use std::fmt;
+use std::str::FromStr;
 
 use market::Window;
 use serde::Deserialize;
@@ -28,6 +29,15 @@ pub const ARTIFACTS: &str = "ARTIFACTS";
 pub const LEASES: &str = "LEASES";
 /// The stream behind it.
 pub(crate) const LEASES_STREAM: &str = "KV_LEASES";
+
+/// The key-value bucket in which readers that keep their place elsewhere say how far they are.
+pub const READERS: &str = "READERS";
+
+/// The stream of that bucket.
+pub(crate) const READERS_STREAM: &str = "KV_READERS";
+
+/// The group of the services that archive MARKET, train and publish models: they take turns.
+pub const ARCHIVER: &str = "trainer";
 
 impl Stream {
     /// Every stream of records, upstream first.
@@ -122,10 +132,16 @@ const SECOND_NS: u64 = 1_000_000_000;
 const DUPLICATE_WINDOW_NS: u64 = 600 * SECOND_NS;
 /// A single server stops at 1,000 consumers of a stream unless the stream says otherwise.
 const CONSUMERS_MAX: i64 = 5_000;
+/// Room for thousands of readers.
+const READERS_BYTES_MAX: u64 = 1 << 20;
 /// Room for the leases of every partition of every step, many times over.
 const LEASES_BYTES_MAX: u64 = 16 << 20;
 /// Where a stream keeps the number of partitions.
 const PARTITIONS_KEY: &str = "candlewire.partitions";
+/// Where a stream keeps up to which sequence its results were trimmed.
+const TRIMMED_KEY: &str = "candlewire.trimmed";
+/// Where a stream keeps after which sequence it was made anew.
+const REBUILT_KEY: &str = "candlewire.rebuilt";
 
 impl Default for Limits {
     fn default() -> Self {
@@ -149,6 +165,7 @@ pub fn definitions(limits: &Limits) -> Vec<Value> {
         checkpointed(Stream::Stats, limits),
         artifacts(limits),
         leases(limits),
+        readers(limits),
     ]
 }
 
@@ -247,6 +264,23 @@ fn leases(limits: &Limits) -> Value {
     })
 }
 
+fn readers(limits: &Limits) -> Value {
+    json!({
+        "name": READERS_STREAM,
+        "subjects": [format!("$KV.{READERS}.>")],
+        "storage": "file",
+        "retention": "limits",
+        "num_replicas": limits.replicas,
+        "discard": "new",
+        "max_age": 0,
+        "max_bytes": READERS_BYTES_MAX,
+        "max_msgs_per_subject": 1,
+        "allow_direct": true,
+        "allow_rollup_hdrs": true,
+        "deny_delete": true,
+    })
+}
+
 /// What may change without losing anything, when it grows.
 const GROWING: [&str; 2] = ["max_bytes", "max_age"];
 
@@ -261,11 +295,29 @@ pub struct Difference {
     pub wanted: Value,
     /// Whether changing it can lose nothing.
     pub is_safe: bool,
+    /// What it does to a stream that holds checkpoints.
+    pub harm: Option<&'static str>,
 }
 
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} is {} instead of {}", self.key, self.actual, self.wanted)
+        write!(f, "{} is {} instead of {}", self.key, self.actual, self.wanted)?;
+        self.harm.map_or(Ok(()), |harm| write!(f, ", which {harm}"))
+    }
+}
+
+/// What another value of a setting does to a stream that holds checkpoints.
+fn harm(key: &str) -> Option<&'static str> {
+    match key {
+        "max_age" | "discard" | "max_msgs" | "max_msgs_per_subject" | "retention" => {
+            Some("deletes checkpoints, and then everything is processed again")
+        }
+        "storage" => Some("loses checkpoints with the server"),
+        "allow_rollup_hdrs" | "deny_purge" => Some("keeps a checkpoint from taking the place of the one before it"),
+        "deny_delete" => Some("keeps the remains of a torn batch from being removed"),
+        "allow_atomic" => Some("lets results be stored without their position"),
+        "allow_direct" => Some("keeps checkpoints from being read in one piece"),
+        _ => None,
     }
 }
 
@@ -273,10 +325,13 @@ impl fmt::Display for Difference {
 pub fn differences(wanted: &Value, actual: &Value) -> Vec<Difference> {
     let empty = Map::new();
     let wanted = wanted.as_object().unwrap_or(&empty);
+    let is_allowed = |key: &str| wanted.get(key) == Some(&Value::Bool(true));
+    let has_checkpoints = is_allowed("allow_atomic") && is_allowed("allow_rollup_hdrs");
     let differs = |(key, wanted): (&String, &Value)| {
         let actual = actual.get(key).cloned().unwrap_or(Value::Null);
         (!is_same(wanted, &actual)).then(|| Difference {
             key: key.clone(),
+            harm: harm(key).filter(|_| has_checkpoints),
             is_safe: GROWING.contains(&key.as_str()) && grows(wanted, &actual),
             actual,
             wanted: wanted.clone(),
@@ -332,7 +387,36 @@ pub struct StreamState {
 impl StreamInfo {
     /// The number of partitions that the stream was created with.
     pub fn partitions(&self) -> Option<u32> {
-        self.config.get("metadata")?.get(PARTITIONS_KEY)?.as_str()?.parse().ok()
+        self.noted(PARTITIONS_KEY)
+    }
+
+    /// Which log it is: when it was created and, when it was made anew since, after which sequence.
+    pub fn log(&self) -> String {
+        match self.noted::<u64>(REBUILT_KEY) {
+            Some(seq) => format!("{}, rebuilt after sequence {seq}", self.created),
+            None => self.created.clone(),
+        }
+    }
+
+    /// The first sequence from which on no result was removed. Once a stream was trimmed the server's own figure does not
+    /// tell: checkpoints before it stay, and those behind it are replaced.
+    pub fn begins(&self) -> u64 {
+        let trimmed: Option<u64> = self.noted(TRIMMED_KEY);
+        trimmed.map_or(self.state.first_seq, |trimmed| self.origin().max(trimmed + 1))
+    }
+
+    /// Whether results were trimmed: by us, and so none that a reader had not committed.
+    pub fn is_trimmed(&self) -> bool {
+        self.noted::<u64>(TRIMMED_KEY).is_some()
+    }
+
+    /// The sequence that its very first result had, since it was made anew if it was.
+    pub fn origin(&self) -> u64 {
+        self.noted(REBUILT_KEY).map_or(1, |rebuilt: u64| rebuilt + 1)
+    }
+
+    fn noted<T: FromStr>(&self, key: &str) -> Option<T> {
+        self.config.get("metadata")?.get(key)?.as_str()?.parse().ok()
     }
 
     /// Limit of its bytes, if it has one.
@@ -406,6 +490,29 @@ pub async fn update(connection: &Connection, info: &StreamInfo, changes: &[Diffe
     }
     let name = config["name"].as_str().unwrap_or_default().to_owned();
     connection.api::<Value>(&format!("STREAM.UPDATE.{name}"), &config).await.map(drop)
+}
+
+/// What a stream notes of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mark {
+    /// Results up to a sequence are gone.
+    Trimmed,
+    /// Everything up to a sequence is gone, and made anew.
+    Rebuilt,
+}
+
+/// Notes a sequence in a stream, unless it has noted as much before.
+pub(crate) async fn mark(connection: &Connection, stream: Stream, mark: Mark, seq: u64) -> Result<(), Error> {
+    let mut info = stream_info(connection, stream.name()).await?;
+    let key = match mark {
+        Mark::Trimmed => TRIMMED_KEY,
+        Mark::Rebuilt => REBUILT_KEY,
+    };
+    if info.noted(key).is_some_and(|noted: u64| noted >= seq) {
+        return Ok(());
+    }
+    info.config["metadata"][key] = json!(seq.to_string());
+    connection.api::<Value>(&format!("STREAM.UPDATE.{stream}"), &info.config).await.map(drop)
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ pub const METRICS: &str = "metrics.json";
 /// What one training makes, in the order in which it is written: the card last, because it speaks for the others.
 pub const MODEL_FILES: [&str; 4] = [PREDICTIONS, PREDICTIONS_ZIP, MODEL, MODEL_CARD];
 
-/// The file that the one writer of an archive holds locked.
+/// The file that the one writer of an archive holds locked. It holds the archive's id.
 pub const ARCHIVE_LOCK: &str = ".lock";
 
 const TICKS_PREFIX: &str = "ticks-";

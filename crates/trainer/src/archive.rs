@@ -8,6 +8,7 @@ use std::path::Path;
 use anyhow::{Context, anyhow};
 use bus::Connection;
 use bus::reader::{Delivery, Event, Reader, Selection};
+use bus::readers::{self, Registration};
 use bus::subject::{self, Kind};
 use bus::topology::{Stream, StreamInfo};
 use market::tick::PriceLine;
@@ -40,10 +41,15 @@ pub struct Brought {
 
 /// Turns messages of MARKET into archive files.
 pub struct Archiver {
+    connection: Connection,
     /// Lent to a blocking thread while a file is written.
     writer: Option<ArchiveWriter>,
+    /// What the archive is called where readers say how far they are.
+    name: String,
+    /// And its id there.
+    id: String,
     rows: TickRows,
-    /// When the MARKET stream was created: which one it is.
+    /// Which log MARKET is.
     source: String,
     /// First sequence that no file has looked at.
     next: u64,
@@ -52,18 +58,39 @@ pub struct Archiver {
 }
 
 impl Archiver {
-    /// Takes the archive in `folder` for writing what the MARKET stream holds.
+    /// Takes the archive in `folder` for writing what the MARKET stream holds, and has nothing trimmed from now on that is
+    /// not archived.
     ///
     /// # Errors
     /// When the archive is another process's, damaged, or of another stream, or MARKET no longer holds what would have
     /// to come next.
-    pub fn open(folder: &Path, market: &StreamInfo) -> anyhow::Result<Self> {
-        let writer = ArchiveWriter::open(folder, &market.created)?;
-        let next = writer.last_seq().map_or(market.state.first_seq.max(1), |last| last + 1);
-        let source = market.created.clone();
-        let archiver = Self { writer: Some(writer), rows: TickRows::default(), source, next, ticks: 0 };
-        archiver.check(market).with_context(|| format!("the archive {}", folder.display()))?;
+    pub async fn open(connection: &Connection, folder: &Path, market: &StreamInfo) -> anyhow::Result<Self> {
+        let source = market.log();
+        let writer = ArchiveWriter::open(folder, &source)?;
+        let next = writer.last_seq().map_or(market.begins().max(1), |last| last + 1);
+        let name = format!("the archive {}", folder.canonicalize().unwrap_or_else(|_| folder.to_owned()).display());
+        let archiver = Self {
+            connection: connection.clone(),
+            id: writer.id().to_owned(),
+            writer: Some(writer),
+            name,
+            rows: TickRows::default(),
+            source,
+            next,
+            ticks: 0,
+        };
+        archiver.check(market).with_context(|| archiver.name.clone())?;
+        archiver.register().await;
         Ok(archiver)
+    }
+
+    /// Says how far the archive is. An outage is no reason not to archive: the next file says it again.
+    async fn register(&self) {
+        let (name, log, through) = (self.name.clone(), self.source.clone(), self.next - 1);
+        let registration = Registration { name, log, through };
+        if let Err(error) = readers::register(&self.connection, Stream::Market, &self.id, &registration).await {
+            tracing::warn!(%error, "trimming does not know how far the archive is");
+        }
     }
 
     /// Checks that MARKET is the stream that is being archived, and still holds what comes next.
@@ -72,13 +99,13 @@ impl Archiver {
     /// When it is another one (exit code 3), or began anew behind where the archive ends.
     pub fn check(&self, market: &StreamInfo) -> anyhow::Result<()> {
         let archived = self.next - 1;
-        let (first, last) = (market.state.first_seq, market.state.last_seq);
-        if market.created != self.source || archived > last {
+        let (first, last) = (market.begins(), market.state.last_seq);
+        if market.log() != self.source || archived > last {
             let error = anyhow!(
                 "it reaches sequence {archived} of the MARKET stream of {}, but there is one of {} that ends at {last}: \
                  restore MARKET, or archive into another folder with --archive",
                 self.source,
-                market.created
+                market.log()
             );
             return Err(error).exit_code(Code::Server);
         }
@@ -146,6 +173,7 @@ impl Archiver {
         });
         self.writer = Some(written.await??);
         self.next = through + 1;
+        self.register().await;
         Ok(())
     }
 
@@ -161,7 +189,7 @@ impl Archiver {
 /// As [`Archiver::open`], and whatever reading and writing can meet.
 pub async fn bring_up_to_date(connection: &Connection, folder: &Path) -> anyhow::Result<Archived> {
     let market = bus::topology::require(connection, Stream::Market).await?;
-    let mut archiver = Archiver::open(folder, &market)?;
+    let mut archiver = Archiver::open(connection, folder, &market).await?;
     let end = market.state.last_seq;
     let mut reader = Reader::start(connection, archiver.selection());
     loop {

@@ -12,7 +12,7 @@ use bus::connect::Reminder;
 use bus::error::Disposition;
 use bus::lease::Seat;
 use bus::reader::{Delivery, Event, Reader};
-use bus::topology::{Stream, StreamInfo};
+use bus::topology::{ARCHIVER, Stream, StreamInfo};
 use bus::{Connection, NatsArgs};
 use market::dataset::Recipe;
 use market::{EventTime, Instrument};
@@ -29,8 +29,6 @@ use crate::artifacts::{Artifacts, prepare_folder};
 use crate::schedule::{Due, Schedule};
 use crate::train::learn_from;
 
-/// Trainers take turns: one archives, trains and publishes models.
-const GROUP: &str = "trainer";
 /// How long to wait before a stream or the object store is asked again.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -46,7 +44,7 @@ pub async fn run(args: RunArgs, nats: &NatsArgs, shutdown: Shutdown) -> anyhow::
     health.serve(&args.health, shutdown.clone()).await?;
     let Some(connection) = Connection::wait(nats, Some("trainer"), &shutdown).await? else { return Ok(()) };
     let ttl = args.lease.lease_ttl;
-    while let Some(mut seat) = Seat::take(&connection, GROUP, ttl, &health, &shutdown).await? {
+    while let Some(mut seat) = Seat::take(&connection, ARCHIVER, ttl, &health, &shutdown).await? {
         tokio::select! {
             served = serve(&args, only.as_ref(), &connection, &health, &shutdown) => {
                 seat.leave().await;
@@ -69,7 +67,7 @@ async fn serve(
     shutdown: &Shutdown,
 ) -> anyhow::Result<()> {
     let Some(market) = wait_for_market(connection, health, shutdown).await? else { return Ok(()) };
-    let archiver = Archiver::open(&args.archive.archive, &market)?;
+    let archiver = Archiver::open(connection, &args.archive.archive, &market).await?;
     let archive = Archive::new(&args.archive.archive);
     let (connection, shutdown) = (connection.clone(), shutdown.clone());
     let training = Training { connection, archive, learn: args.learn.clone(), out: args.out.clone(), shutdown };

@@ -203,8 +203,8 @@ impl<O: Operator> Worker<O> {
 
     /// Reading begins, or begins again: is the input still the one, and is all of it there?
     fn attach(&mut self, owned: &mut Owned<O>, info: &StreamInfo, pending: u64) -> Result<(), Error> {
-        if info.created != self.log.input_created {
-            let detail = format!("it was created anew at {}", info.created);
+        if info.log() != self.log.input_created {
+            let detail = format!("it was created anew at {}", info.log());
             return Err(wrong_log(O::STEP, detail));
         }
         owned.attach(info, pending, self.context.instance.accept_loss)?;
@@ -414,16 +414,18 @@ impl<O: Operator> Owned<O> {
     /// the look began.
     fn check_hole(&mut self, info: &StreamInfo, seen: u64, accept_loss: bool) -> Result<(), Error> {
         let has_history = self.position > 0 || self.frontier > 0;
-        if has_history && info.state.first_seq > self.verified + 1 {
+        // Trimming follows the commits closely, and goes no further. Limits of the server know no reader.
+        let seen_to = if info.is_trimmed() { self.verified.max(self.frontier).max(seen) } else { self.verified };
+        if has_history && info.begins() > seen_to + 1 {
             if !accept_loss {
                 return Err(Error::Hole {
                     input: O::STEP.input.name().to_owned(),
                     partition: self.partition,
                     frontier: self.verified,
-                    first: info.state.first_seq,
+                    first: info.begins(),
                 });
             }
-            self.accept_loss(info.state.first_seq - 1);
+            self.accept_loss(info.begins() - 1);
         }
         self.verified = self.verified.max(seen);
         Ok(())

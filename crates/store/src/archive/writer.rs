@@ -1,7 +1,7 @@
 //! Writing an archive: one writer, files that appear whole, and small ones joined to larger ones.
 
 use std::fs::{self, File, TryLockError};
-use std::io;
+use std::io::{self, Read, Seek, Write};
 use std::path::Path;
 
 use parquet::arrow::ArrowWriter;
@@ -15,6 +15,9 @@ use crate::listing::{SeqRange, to_join};
 use crate::schema;
 use crate::ticks::TickRows;
 
+/// Length of an archive's id.
+const ID_DIGITS: usize = 16;
+
 /// Files are joined up to this size.
 pub const JOINED_BYTES_MAX: u64 = 128 << 20;
 
@@ -23,6 +26,7 @@ pub const JOINED_BYTES_MAX: u64 = 128 << 20;
 pub struct ArchiveWriter {
     archive: Archive,
     source: String,
+    id: String,
     last_seq: Option<u64>,
     /// Locked for as long as it is open.
     _lock: File,
@@ -37,7 +41,7 @@ impl ArchiveWriter {
     /// writable.
     pub fn open(folder: &Path, source: &str) -> Result<Self, ArchiveError> {
         let archive = Archive::new(folder);
-        let lock = lock(folder)?;
+        let (lock, id) = lock(folder)?;
         remove_unfinished(folder).map_err(|error| io_error(folder, error))?;
         let listing = archive.list()?;
         if let Some(theirs) = archive.source()?
@@ -46,7 +50,7 @@ impl ArchiveWriter {
             return Err(ArchiveError::OtherSource { folder: folder.to_owned(), theirs, ours: source.to_owned() });
         }
         let last_seq = listing.files.last().map(|range| range.last);
-        let writer = Self { archive, source: source.to_owned(), last_seq, _lock: lock };
+        let writer = Self { archive, source: source.to_owned(), id, last_seq, _lock: lock };
         writer.remove(&listing.superseded)?;
         Ok(writer)
     }
@@ -54,6 +58,11 @@ impl ArchiveWriter {
     /// The archive, for reading.
     pub fn archive(&self) -> &Archive {
         &self.archive
+    }
+
+    /// Which archive it is, wherever its folder is moved: 16 hexadecimal digits.
+    pub fn id(&self) -> &str {
+        &self.id
     }
 
     /// The last MARKET sequence that was looked at; None for an archive without files.
@@ -138,17 +147,35 @@ impl ArchiveWriter {
     }
 }
 
-/// Makes the folder and locks it; the lock goes with the process, however it ends.
-fn lock(folder: &Path) -> Result<File, ArchiveError> {
+/// Makes the folder and locks it; the lock goes with the process, however it ends. Returns the archive's id too, which the
+/// first writer makes up.
+fn lock(folder: &Path) -> Result<(File, String), ArchiveError> {
     fs::create_dir_all(folder).map_err(|error| io_error(folder, error))?;
     let path = folder.join(layout::ARCHIVE_LOCK);
-    let file = File::options().create(true).truncate(false).write(true).open(&path);
-    let file = file.map_err(|error| io_error(&path, error))?;
+    let file = File::options().create(true).truncate(false).read(true).write(true).open(&path);
+    let mut file = file.map_err(|error| io_error(&path, error))?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(ArchiveError::Locked { folder: folder.to_owned() }),
-        Err(TryLockError::Error(error)) => Err(io_error(&path, error)),
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(ArchiveError::Locked { folder: folder.to_owned() }),
+        Err(TryLockError::Error(error)) => return Err(io_error(&path, error)),
     }
+    let id = known_id(&mut file).map_err(|error| io_error(&path, error))?;
+    Ok((file, id))
+}
+
+/// The id that the file holds; a new one when it holds none, or only a part of one.
+fn known_id(file: &mut File) -> io::Result<String> {
+    let mut known = String::new();
+    file.read_to_string(&mut known)?;
+    if known.len() == ID_DIGITS && known.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Ok(known);
+    }
+    let id = format!("{:0ID_DIGITS$x}", rand::random::<u64>());
+    file.set_len(0)?;
+    file.rewind()?;
+    file.write_all(id.as_bytes())?;
+    file.sync_all()?;
+    Ok(id)
 }
 
 /// Whatever can go wrong while a file is written, as an I/O error.

@@ -1,17 +1,21 @@
-//! `topology`: creates the streams, shows where every step stands, waits until all is committed.
+//! `topology`: creates the streams, shows where every step stands, waits until all is committed, trims and rebuilds.
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use bus::topology::Stream;
+use clap::{Parser, Subcommand, ValueEnum};
 use service::{Program, Shutdown, TelemetryArgs};
 
 mod limits;
 mod output;
 mod plan;
+mod rebuild;
 mod show;
+mod trim;
 mod wait;
 
-/// The streams of the pipeline: plan and apply them, show where every step stands, wait until all is committed.
+/// The streams of the pipeline: plan and apply them, show where every step stands, wait until all is committed,
+/// trim what is old, have results made again.
 #[derive(Debug, Parser)]
 #[command(name = "topology", version)]
 struct Args {
@@ -33,6 +37,32 @@ enum Command {
     Show(show::ShowArgs),
     /// Wait until every step has committed all of its input
     Wait(wait::WaitArgs),
+    /// Remove history that is old enough and that every reader has behind it
+    Trim(trim::TrimArgs),
+    /// Empty a stream and all that derives from it, to be made again from its input
+    Rebuild(rebuild::RebuildArgs),
+}
+
+/// A stream that holds checkpoints beside its results.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Checkpointed {
+    /// Prices and 1-minute candles
+    Market,
+    /// Candles of longer windows
+    Stats,
+}
+
+impl Checkpointed {
+    const ALL: [Self; 2] = [Self::Market, Self::Stats];
+}
+
+impl From<Checkpointed> for Stream {
+    fn from(stream: Checkpointed) -> Self {
+        match stream {
+            Checkpointed::Market => Self::Market,
+            Checkpointed::Stats => Self::Stats,
+        }
+    }
 }
 
 impl Program for Args {
@@ -56,5 +86,7 @@ async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
         Command::Apply(limits) => plan::apply(&connection, &limits.into()).await,
         Command::Show(args) => show::show(&connection, &args).await,
         Command::Wait(args) => wait::wait(&connection, &args, &shutdown).await,
+        Command::Trim(args) => trim::trim(&connection, &args).await,
+        Command::Rebuild(args) => rebuild::rebuild(&connection, &args).await,
     }
 }

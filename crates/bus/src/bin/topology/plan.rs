@@ -35,12 +35,9 @@ pub(crate) async fn apply(connection: &Connection, limits: &Limits) -> anyhow::R
     for definition in definitions(limits) {
         let change = change_of(connection, &definition).await?;
         if let Change::Refuse(differences) = &change {
-            let difference = differences.iter().find(|difference| !difference.is_safe);
-            return Err(Error::StreamDiffers {
-                stream: name(&definition).to_owned(),
-                difference: difference.map(ToString::to_string).unwrap_or_default(),
-            }
-            .into());
+            let refused = differences.iter().filter(|difference| !difference.is_safe).map(ToString::to_string);
+            let difference = refused.collect::<Vec<_>>().join("; ");
+            return Err(Error::StreamDiffers { stream: name(&definition).to_owned(), difference }.into());
         }
         changes.push((definition, change));
     }

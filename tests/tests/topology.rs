@@ -1,0 +1,216 @@
+//! The `topology` command against the real server: what it refuses, trims and rebuilds.
+
+use bus::checkpoint::{Position, positions};
+use bus::publish::{FeedMessage, publish};
+use bus::topology::{Limits, definitions, stream_info};
+use bus::{Connection, Kind, Stream, codec};
+use market::Instrument;
+use market::tick::TickLine;
+use pipeline_tests::programs::{Running, eventually, fail, succeed};
+use pipeline_tests::server::Server;
+use pipeline_tests::world::{World, sample};
+use serde_json::{Value, json};
+
+use crate::kills::{SAMPLE, TICKS, undisturbed};
+
+/// A pipeline that has processed the sample and runs no more.
+async fn processed() -> World {
+    let world = World::new().await;
+    let services = ["stream-processor", "aggregator"].map(|name| world.start(name));
+    succeed(&mut world.replay(&sample(SAMPLE), "1m"));
+    world.wait();
+    stop(services);
+    world
+}
+
+fn stop<const N: usize>(mut services: [Running; N]) {
+    services.iter().for_each(Running::terminate);
+    assert!(services.iter_mut().all(|service| service.wait() == Some(0)));
+}
+
+async fn checkpoints(connection: &Connection) -> Vec<(u32, Position<Value>)> {
+    let mut all = Vec::new();
+    for stream in [Stream::Market, Stream::Stats] {
+        all.extend(positions::<Value>(connection, stream).await.unwrap());
+    }
+    all
+}
+
+/// Messages of a stream that are results, not checkpoints.
+async fn results(connection: &Connection, stream: Stream) -> u64 {
+    let held =
+        connection.api::<Value>(&format!("STREAM.INFO.{stream}"), &json!({ "subjects_filter": ">" })).await.unwrap();
+    let subjects = held["state"]["subjects"].as_object().unwrap();
+    let of_results = subjects.iter().filter(|(subject, _)| !subject.starts_with("checkpoint."));
+    of_results.map(|(_, count)| count.as_u64().unwrap()).sum()
+}
+
+async fn publish_tick(connection: &Connection, coin: &str, event_ms: i64) {
+    let line = TickLine {
+        coin: coin.to_owned().into(),
+        quote: "usd".into(),
+        event_ms,
+        grain_ms: 1_000,
+        id: None,
+        open: None,
+        high: None,
+        low: None,
+        close: 100.0,
+        volume: None,
+        ingest_ms: event_ms,
+        source: None,
+        market_cap: None,
+        volume_24h: None,
+        high_24h: None,
+        low_24h: None,
+    };
+    let instrument = Instrument::new(coin, "usd").unwrap();
+    let id = format!("test/{coin}/{event_ms}");
+    let message = FeedMessage { kind: Kind::Tick, instrument, payload: codec::single(&line), id };
+    publish(connection, &message).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_could_delete_a_checkpoint_is_refused_with_its_reason() {
+    let deletes = "deletes checkpoints";
+    let spoilt = [
+        (json!({ "max_age": 3_600_000_000_000_u64 }), "max_age", deletes),
+        (json!({ "discard": "old" }), "discard", deletes),
+        (json!({ "max_msgs": 1_000_000 }), "max_msgs", deletes),
+        (json!({ "max_msgs_per_subject": 100 }), "max_msgs_per_subject", deletes),
+        (json!({ "allow_atomic": false }), "allow_atomic", "without their position"),
+        (json!({ "allow_rollup_hdrs": false }), "allow_rollup_hdrs", "taking the place"),
+        // The server refuses roll-ups where purging is denied.
+        (json!({ "deny_purge": true, "allow_rollup_hdrs": false }), "deny_purge", "taking the place"),
+    ];
+    let server = Server::start();
+    let admin = server.connect("admin").await;
+    let world = World { server, dir: tempfile::tempdir().unwrap() };
+    succeed(world.program("topology").arg("apply"));
+    for (change, key, reason) in spoilt {
+        let mut definition = definitions(&Limits::default())[1].clone();
+        definition.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        admin.api::<Value>("STREAM.DELETE.MARKET", &json!({})).await.unwrap();
+        admin.api::<Value>("STREAM.CREATE.MARKET", &definition).await.unwrap();
+        for command in ["plan", "apply"] {
+            let output = world.program("topology").arg(command).output().unwrap();
+            let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+            let line = said.lines().find(|line| line.contains(&format!("{key} is ")) && line.contains(reason));
+            assert!(line.is_some_and(|line| line.contains("MARKET")), "{command} {key}: {said}");
+            assert_eq!(output.status.code(), Some(if command == "plan" { 1 } else { 3 }), "{command} {key}: {said}");
+        }
+        for service in ["stream-processor", "aggregator"] {
+            let (code, error) = fail(world.program(service).arg("run"));
+            assert!(code == 3 && error.contains("stream MARKET differs"), "{service} {key}: {code} {error}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rebuild_makes_the_same_tables_again_and_ends_the_archive_of_before() {
+    let world = processed().await;
+    let archive = || {
+        let mut command = world.program("trainer");
+        command.args(["archive", "--archive", "archive"]);
+        command
+    };
+    succeed(&mut archive());
+    let (code, error) = fail(world.program("topology").args(["rebuild", "market"]));
+    assert!(code == 2 && error.contains("--yes"), "{code} {error}");
+    assert_eq!(&world.tables(), undisturbed().await, "without --yes nothing happens");
+    succeed(world.program("topology").args(["rebuild", "market", "--yes"]));
+    assert_eq!(world.count("accepted"), 0);
+    let services = ["stream-processor", "aggregator"].map(|name| world.start(name));
+    world.wait();
+    assert_eq!(&world.tables(), undisturbed().await);
+    assert_eq!(["accepted", "late", "duplicate"].map(|name| world.count(name)), [TICKS, 0, 0]);
+    let (code, error) = fail(&mut archive());
+    assert!(code == 3 && error.contains("another MARKET stream"), "{code} {error}");
+    stop(services);
+    succeed(world.program("topology").args(["rebuild", "stats", "--yes"]));
+    assert_eq!(world.count("accepted"), TICKS, "MARKET stays");
+    let _aggregator = world.start("aggregator");
+    world.wait();
+    assert_eq!(&world.tables(), undisturbed().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_rebuilt_under_a_living_instance() {
+    let world = World::new().await;
+    let mut aggregator = world.start("aggregator");
+    let rebuild = |flags: &[&str]| fail(world.program("topology").arg("rebuild").args(flags));
+    eventually("the aggregator has joined", || rebuild(&["stats"]).0 == 1);
+    let place = format!("aggregator ({}:{})", hostname(), aggregator.id());
+    for stream in ["market", "stats"] {
+        let (code, error) = rebuild(&[stream, "--yes"]);
+        assert!(code == 1 && error.contains("still running") && error.contains(&place), "{stream}: {code} {error}");
+    }
+    aggregator.kill();
+    succeed(world.program("topology").args(["rebuild", "stats", "--yes"]));
+}
+
+fn hostname() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap().trim().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn trimming_keeps_checkpoints_and_stops_where_the_slowest_reader_is() {
+    let world = processed().await;
+    let admin = world.server.connect("admin").await;
+    let trim = |flags: &[&str]| succeed(world.program("topology").args(["trim", "market"]).args(flags));
+    let (before, held) = (checkpoints(&admin).await, results(&admin, Stream::Market).await);
+    assert!(trim(&[]).contains("MARKET: 0 messages are gone"), "nothing is 90 days old");
+
+    // An archive that has seen nothing needs everything.
+    let first = trim(&["--older-than", "0s", "--dry-run"]);
+    assert!(first.contains(&format!("MARKET: {held} messages would go")), "{first}");
+    succeed(world.program("trainer").args(["archive", "--archive", "archive"]));
+    let aggregator = world.start("aggregator");
+    aggregator.signal("STOP");
+    let producer = world.server.connect("producer").await;
+    let services = [world.start("stream-processor")];
+    publish_tick(&producer, "ripple", 1_000_000).await;
+    world.wait_for_market();
+    let said = trim(&["--older-than", "0s"]);
+    assert!(said.contains("stay, because aggregator partition "), "{said}");
+    aggregator.signal("CONT");
+    world.wait();
+    let said = trim(&["--older-than", "0s"]);
+    assert!(said.contains("stay, because the archive "), "{said}");
+    assert_eq!(results(&admin, Stream::Market).await, 1, "the price that is not archived yet");
+    let after = checkpoints(&admin).await;
+    let is_kept = |(partition, position): &(u32, Position<Value>)| {
+        after
+            .iter()
+            .any(|(p, now)| p == partition && now.states >= position.states && now.position >= position.position)
+    };
+    assert!(!before.is_empty() && before.iter().all(is_kept), "{before:?} {after:?}");
+    drop((services, aggregator));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn services_go_on_after_trimming_as_if_nothing_had_been() {
+    let world = World::new().await;
+    let start = || ["stream-processor", "aggregator"].map(|name| world.start(name));
+    let services = start();
+    let producer = world.server.connect("producer").await;
+    publish_tick(&producer, "quiet", 1_000_000).await;
+    world.wait();
+    // Beside the work, again and again.
+    let mut replay = Running::start(world.replay(&sample(SAMPLE), "1m").args(["--speed", "1200000x"]));
+    while replay.is_running() {
+        succeed(world.program("topology").args(["trim", "--older-than", "0s"]));
+    }
+    assert_eq!(replay.wait(), Some(0));
+    world.wait();
+    succeed(world.program("topology").args(["trim", "--older-than", "0s"]));
+    let admin = world.server.connect("admin").await;
+    let begins = stream_info(&admin, "MARKET").await.unwrap().begins();
+    assert!(begins > 1 && results(&admin, Stream::Stats).await == 0);
+    stop(services);
+    let services = start();
+    publish_tick(&producer, "quiet", 1_001_000).await;
+    world.wait();
+    assert_eq!(["accepted", "late", "duplicate"].map(|name| world.count(name)), [TICKS + 2, 0, 0]);
+    stop(services);
+}
