@@ -25,10 +25,15 @@ const KILLS: usize = 300;
 /// How long a worker lives after its start, in milliseconds: mostly as long as it takes to begin, sometimes long enough
 /// to catch up.
 const LIFE_MS: std::ops::Range<u64> = 10..500;
+/// How long a worker stays away, in milliseconds.
+const SHORT_AWAY_MS: std::ops::Range<u64> = 0..40;
+const LONG_AWAY_MS: u64 = 1_500;
+/// The largest batch must have at least so many messages, of the 1,000 that there can be.
+const LARGE: usize = 900;
 /// Enough to fill a batch: each may add a price, a candle and a state.
 const INSTRUMENTS: usize = 600;
 /// Publishes that are under way at the same time.
-const ASKED_MAX: usize = 128;
+const ASKED_MAX: usize = 512;
 /// Pause between two bursts, in milliseconds.
 const PAUSE_MS: std::ops::Range<u64> = 0..60;
 const STEP: Duration = Duration::from_millis(5);
@@ -38,7 +43,9 @@ pub(super) async fn workers(say: fn(&str)) -> anyhow::Result<Result<String, Stri
     let mut chain = Chain::start().await?;
     let mut rng = StdRng::seed_from_u64(14);
     for number in 1..=KILLS {
-        let (life, away) = (rng.random_range(LIFE_MS), rng.random_range(0..40));
+        // Now and then long enough away that what waits fills a batch.
+        let away = if rng.random_ratio(1, 15) { LONG_AWAY_MS } else { rng.random_range(SHORT_AWAY_MS) };
+        let life = rng.random_range(LIFE_MS);
         chain.pass(Duration::from_millis(life)).await?;
         chain.steps[number % 2].kill(Duration::from_millis(away));
         if number % 50 == 0 {
@@ -54,7 +61,7 @@ pub(super) async fn workers(say: fn(&str)) -> anyhow::Result<Result<String, Stri
          different, {} missing, {} extra",
         sizes.count, sizes.min, sizes.max, audit.windows, audit.different, audit.missing, audit.extra
     );
-    let is_good = audit.is_clean() && accepted == published;
+    let is_good = audit.is_clean() && accepted == published && sizes.max >= LARGE;
     Ok(if is_good { Ok(detail) } else { Err(detail) })
 }
 

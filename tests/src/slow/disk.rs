@@ -77,6 +77,14 @@ impl Disk {
         self.mount()
     }
 
+    /// Checks that something can be written.
+    ///
+    /// # Errors
+    /// It cannot.
+    pub(super) fn check(&self) -> anyhow::Result<()> {
+        std::fs::write(self.path().join("probe"), "probe").context("the disk cannot be written to")
+    }
+
     /// Gives a file system in memory another size.
     ///
     /// # Errors

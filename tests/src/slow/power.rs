@@ -80,6 +80,7 @@ async fn cut(sync: &str, life_ms: u64) -> anyhow::Result<(Confirmed, Vec<String>
     publishes.abort();
     drop((commits.await, publishes.await));
     disk.mount_again()?;
+    disk.check()?;
     server.start_again();
     let admin = server.connect("admin").await;
     // What never reached the disk may be the streams themselves.
