@@ -61,7 +61,8 @@ pub(crate) fn report(report: &Report) -> anyhow::Result<()> {
         names.into_iter().chain(numbers.map(|number| number.to_string())).collect()
     });
     table(&COLUMNS, 2, rows)?;
-    line(&format!("computed again from FEED, sequence {} to {}", report.feed_first, report.feed_last))?;
+    let Report { feed_first, feed_last, feed_end, .. } = report;
+    line(&format!("computed again from FEED, sequence {feed_first} to {feed_last} of {feed_end}"))?;
     report.differences.iter().try_for_each(|difference| line(&in_words(difference)))?;
     let more = (report.different + report.missing + report.extra).saturating_sub(report.differences.len() as u64);
     if more > 0 { line(&format!("and {more} more")) } else { Ok(()) }

@@ -13,6 +13,7 @@ use bus::topology::{Stream, stream_info};
 use bus::{Connection, Error, history};
 use futures::future::try_join_all;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::Bounds;
 
@@ -25,6 +26,10 @@ pub(super) struct Cut {
     pub(super) stats: BTreeMap<u32, Place>,
     /// Everything of which something is stored: partition, coin, quote.
     pub(super) instruments: Instruments,
+    /// Where FEED ends.
+    pub(super) feed_end: u64,
+    /// Whether what is read may come from a replica that has not got everything yet.
+    pub(super) is_replicated: bool,
 }
 
 type Instruments = BTreeSet<(u32, String, String)>;
@@ -68,7 +73,10 @@ impl Cut {
         }
         instruments.append(&mut of_market);
         instruments.append(&mut instruments_of(connection, Stream::Feed).await?);
-        Ok(Self { market, stats, instruments })
+        let feed = stream_info(connection, Stream::Feed.name()).await?;
+        let replicas = feed.config.get("num_replicas").and_then(Value::as_u64);
+        let is_replicated = replicas.is_some_and(|replicas| replicas > 1);
+        Ok(Self { market, stats, instruments, feed_end: feed.state.last_seq, is_replicated })
     }
 
     /// The last sequence of FEED that MARKET contains, of all partitions.

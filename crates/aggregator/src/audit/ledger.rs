@@ -108,8 +108,8 @@ impl<'a> Ledger<'a> {
         self.stats.read(kind, message, self.names);
     }
 
-    /// Computes everything again from FEED and adds to the report how MARKET and STATS compare with it.
-    pub fn check(mut self, left: Left, bounds: Bounds, report: &mut Report) {
+    /// Computes everything again from FEED, and tells how MARKET and STATS compare with it.
+    pub fn check(mut self, left: Left, bounds: Bounds) -> Report {
         self.feed.retain(|message| message.seq >= left.feed_first);
         let judged = judge(&std::mem::take(&mut self.feed), self.names, bounds);
         let mut market_horizon = Horizon::whole(left.feed_first);
@@ -124,9 +124,10 @@ impl<'a> Ledger<'a> {
         let Self { names, mut market, mut stats, .. } = self;
         make_stats(&mut stats, &Timeline::new(&judged, read));
         make_market(&mut market, judged);
-        let mut comparison = Comparison { instrument: names.to_string(), report };
+        let mut comparison = Comparison { instrument: names.to_string(), report: Report::default() };
         comparison.market(market, &market_horizon, left.is_market_trimmed);
         comparison.stats(stats, &stats_horizon, left.is_stats_trimmed);
+        comparison.report
     }
 
     /// The event time of the first tick in what is left of FEED that MARKET accepted.
@@ -180,12 +181,12 @@ fn make_stats(stats: &mut Stats, timeline: &Timeline<'_>) {
 }
 
 /// Where comparisons are counted.
-struct Comparison<'a> {
+struct Comparison {
     instrument: String,
-    report: &'a mut Report,
+    report: Report,
 }
 
-impl Comparison<'_> {
+impl Comparison {
     fn market(&mut self, market: Market, horizon: &Horizon, is_trimmed: bool) {
         let Market { prices, late, rejected, heartbeats, gaps, candles } = market;
         let mut prices = prices.compare(horizon);
@@ -231,7 +232,7 @@ impl Comparison<'_> {
     }
 
     fn add<R: Row>(&mut self, kind: Kind, compared: &Compared<R>) {
-        self.report.add(kind, &self.instrument, compared);
+        self.report.compared(kind, &self.instrument, compared);
     }
 }
 

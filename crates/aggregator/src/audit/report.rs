@@ -1,5 +1,7 @@
 //! What an audit found.
 
+use std::ops::AddAssign;
+
 use bus::Kind;
 use bus::topology::{STATS_WINDOWS, Stream};
 use serde::Serialize;
@@ -26,6 +28,17 @@ pub struct Counts {
     pub extra: u64,
     /// Rows of which what is left of the streams cannot say what they must be.
     pub not_checkable: u64,
+}
+
+impl AddAssign for Counts {
+    fn add_assign(&mut self, more: Self) {
+        self.checked += more.checked;
+        self.equal += more.equal;
+        self.different += more.different;
+        self.missing += more.missing;
+        self.extra += more.extra;
+        self.not_checkable += more.not_checkable;
+    }
 }
 
 /// The counts of a kind of row.
@@ -75,7 +88,7 @@ pub enum Outcome {
 }
 
 /// What an audit found: `{"windows":…,"equal":…,"different":…,"missing":…,"extra":…,"not_checkable":…,"records":…,
-/// "records_equal":…,"feed_first":…,"feed_last":…,"kinds":[…],"differences":[…]}`.
+/// "records_equal":…,"feed_first":…,"feed_last":…,"feed_end":…,"kinds":[…],"differences":[…]}`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Report {
     /// Windows and rows of the profile that were computed again.
@@ -96,8 +109,10 @@ pub struct Report {
     pub records_equal: u64,
     /// First sequence of FEED that was used.
     pub feed_first: u64,
-    /// Last sequence of FEED that was used.
+    /// Last sequence of FEED that was used: what MARKET contains.
     pub feed_last: u64,
+    /// Last sequence of FEED.
+    pub feed_end: u64,
     /// Each kind by itself.
     pub kinds: Vec<KindCounts>,
     /// The first differences.
@@ -122,6 +137,7 @@ impl Default for Report {
             records_equal: 0,
             feed_first: 0,
             feed_last: 0,
+            feed_end: 0,
             kinds: kinds.map(empty).collect(),
             differences: Vec::new(),
         }
@@ -134,8 +150,15 @@ impl Report {
         self.different + self.missing + self.extra == 0
     }
 
+    /// Adds what was found of another instrument.
+    pub(super) fn add(&mut self, other: Self) {
+        other.kinds.iter().for_each(|kind| self.count(kind.kind, &kind.counts));
+        let room = SHOWN_MAX - self.differences.len();
+        self.differences.extend(other.differences.into_iter().take(room));
+    }
+
     /// Adds what the comparison of an instrument's rows of a kind came to.
-    pub(super) fn add<R: Row>(&mut self, kind: Kind, instrument: &str, compared: &Compared<R>) {
+    pub(super) fn compared<R: Row>(&mut self, kind: Kind, instrument: &str, compared: &Compared<R>) {
         let Compared { equal, different, missing, extra, unreadable, not_checkable, .. } = compared;
         let counts = Counts {
             checked: equal + (different.len() + missing.len()) as u64,
@@ -171,12 +194,7 @@ impl Report {
         self.extra += counts.extra;
         self.not_checkable += counts.not_checkable;
         if let Some(known) = self.kinds.iter_mut().find(|known| known.kind == kind) {
-            known.counts.checked += counts.checked;
-            known.counts.equal += counts.equal;
-            known.counts.different += counts.different;
-            known.counts.missing += counts.missing;
-            known.counts.extra += counts.extra;
-            known.counts.not_checkable += counts.not_checkable;
+            known.counts += *counts;
         }
     }
 }
