@@ -12,9 +12,9 @@ use bus::transaction::{MESSAGES_MAX, Outcome, Outgoing, Part, Role, Transactions
 use bus::{Connection, Error, Kind, Stream, checkpoint, codec};
 use futures::StreamExt;
 use market::Instrument;
-use pipeline_tests::programs::{Running, fail};
+use pipeline_tests::programs::{NEVER, Running, eventually, fail};
 use pipeline_tests::server::Server;
-use pipeline_tests::ticks::{publish_tick, publish_tick_of, tick_line};
+use pipeline_tests::ticks::{instruments, publish_tick, publish_tick_of, tick_line};
 use pipeline_tests::world::World;
 use serde_json::{Value, json};
 
@@ -130,50 +130,47 @@ fn copy(from: &Path, to: &Path) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_quiet_partition_beside_a_busy_one_raises_no_alarm_when_the_input_turns_over() {
-    /// A few times what FEED may hold here.
-    const WAVES: i64 = 3;
-    /// Of some 10 kB, so that a wave fills more than half of FEED.
-    const WAVE_MESSAGES: i64 = 12;
-    /// Longer than an idle partition goes without a look.
-    const PAUSE: Duration = Duration::from_millis(5_500);
-    let limits = Limits { partitions: 2, feed_bytes: 192 << 10, ..Limits::default() };
-    let world = World::with_limits(&limits).await;
+    /// Longer than a partition without input goes without a look at the stream.
+    const LOOK: Duration = Duration::from_millis(5_500);
+    const LINES: i64 = 80;
+    let world = World::with_limits(&Limits { partitions: 2, feed_bytes: 160 << 10, ..Limits::default() }).await;
     let producer = world.server.connect("producer").await;
-    let [quiet, busy] = [0, 1].map(|partition| {
-        let mut names = (0..).map(|idx| format!("coin-{idx}"));
-        let coin = names.find(|coin| bus::subject::partition(coin, "usd", 2) == partition).unwrap();
-        Instrument::new(&coin, "usd").unwrap()
-    });
-    let (mut processor, log) = Running::start_followed(world.program("stream-processor").arg("run"));
-    publish_tick_of(&producer, &quiet, 1_000_000).await;
-    let admin = world.server.connect("admin").await;
-    for wave in 0..WAVES {
-        if wave > 0 {
-            tokio::time::sleep(PAUSE).await;
-        }
-        for message in 0..WAVE_MESSAGES {
+    let [quiet, busy] = <[Instrument; 2]>::try_from(instruments(2)).unwrap();
+    // 12 messages of 8 kB: more than half of what FEED may hold.
+    let wave = async |wave: i64| {
+        for number in wave * 12..(wave + 1) * 12 {
             let mut pack = codec::Pack::default();
-            for line in 0..80 {
-                pack.push(&tick_line(&busy, ((wave * WAVE_MESSAGES + message) * 80 + line) * 1_000));
+            for line in 0..LINES {
+                pack.push(&tick_line(&busy, (number * LINES + line) * 1_000));
             }
             let payload = pack.into_payloads().swap_remove(0);
-            let id = format!("busy/{wave}/{message}");
+            let id = format!("busy/{number}");
             let message = FeedMessage { kind: Kind::Tick, instrument: busy.clone(), payload, id };
             publish(&producer, &message).await.unwrap();
         }
-    }
-    let first_seq = stream_info(&admin, "FEED").await.unwrap().state.first_seq;
-    assert!(first_seq > WAVE_MESSAGES as u64, "FEED has turned over: it begins at {first_seq}");
-    // Neither running nor after a restart is anything taken for lost.
-    publish_tick_of(&producer, &quiet, 1_001_000).await;
+    };
+    let mut processor = world.start("stream-processor");
+    publish_tick_of(&producer, &quiet, 1_000_000).await;
+    wave(0).await;
     world.wait_for_market();
+    tokio::time::sleep(LOOK).await;
+    wave(1).await;
+    world.wait_for_market();
+    let admin = world.server.connect("admin").await;
+    let first_seq = stream_info(&admin, "FEED").await.unwrap().state.first_seq;
+    assert!(first_seq > 2, "what comes after the quiet tick is gone");
+    // A start knows only what is stored: that the quiet partition has missed nothing of it.
     processor.terminate();
     assert_eq!(processor.wait(), Some(0));
+    let (mut processor, log) = Running::start_followed(world.program("stream-processor").arg("run"));
+    let accepted = world.count("accepted");
+    publish_tick_of(&producer, &quiet, 1_001_000).await;
+    eventually("the tick is processed, or its partition has stopped", || {
+        world.count("accepted") > accepted || !processor.is_running()
+    });
+    processor.terminate();
     assert!(!log.map_while(Result::ok).any(|line| line.contains("partition stopped")));
-    let _processor = world.start("stream-processor");
-    publish_tick_of(&producer, &quiet, 1_002_000).await;
-    world.wait_for_market();
-    assert_eq!(world.count("accepted") as i64, 3 + WAVES * WAVE_MESSAGES * 80);
+    assert_eq!(world.count("accepted") as i64, 2 + 24 * LINES);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -305,7 +302,8 @@ async fn states_of_more_bytes_than_one_read_returns_are_recovered() {
         let Outcome::Stored(stored) = outcomes[0] else { panic!("nobody else is here") };
         fence = stored;
     }
-    let found = checkpoint::recover::<(), Value>(&connection, MARKET_STEP, 3).await.unwrap();
+    let recovery = checkpoint::recover::<(), Value>(&connection, MARKET_STEP, 3);
+    let found = tokio::time::timeout(NEVER, recovery).await.expect("recovery ends").unwrap();
     assert_eq!((found.fence, found.states.len()), (fence, STATES));
 }
 
