@@ -112,6 +112,11 @@ impl Cluster {
         nats_args(self.url(), user)
     }
 
+    /// The flags of a program that connects to one server only.
+    pub fn nats_args_of(&self, node: usize, user: &str) -> NatsArgs {
+        nats_args(format!("nats://127.0.0.1:{}", self.nodes[node].ports.client), user)
+    }
+
     /// Connects to any of them as a user of nats.conf.
     pub async fn connect(&self, user: &str) -> Connection {
         Connection::open(&self.nats_args(user), None).await.unwrap()
