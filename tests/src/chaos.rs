@@ -123,7 +123,8 @@ async fn disturbed(stage: &mut Stage<impl Broker>, undisturbed: &Outcome) -> any
 
 async fn undisturbed(recording: &Recording) -> anyhow::Result<Outcome> {
     let world = Server::world().await;
-    let _services = ["stream-processor", "aggregator"].map(|name| world.start(name));
+    let quiet = |name| Running::start(program(&world, name, &["run"]).stderr(Stdio::null()));
+    let _services = ["stream-processor", "aggregator"].map(quiet);
     let mut producer = Running::start(replay(&world, &recording.files).stdout(Stdio::null()));
     while producer.is_running() {
         tokio::time::sleep(Duration::from_millis(20)).await;
