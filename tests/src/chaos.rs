@@ -4,6 +4,7 @@
 //! [`plan`] says what happens to whom, [`stage`] does it, [`verdict`] judges the outcome. The processes are those that
 //! users start, nats-server has the shipped configuration.
 
+mod broker;
 mod outcome;
 pub mod plan;
 pub(crate) mod recording;
@@ -12,19 +13,21 @@ mod verdict;
 mod watch;
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
-use bus::topology::Limits;
+use anyhow::{Context, ensure};
 
+use self::broker::Broker;
 use self::outcome::Outcome;
 pub use self::outcome::{Audit, output, program};
 use self::plan::Scale;
 use self::recording::Recording;
 use self::stage::Stage;
 pub use self::verdict::Verdict;
+use crate::cluster::Cluster;
 use crate::programs::Running;
+use crate::server::{Host, Server};
 use crate::world::World;
 
 /// Partitions, each with one instrument: a share for each of several instances.
@@ -36,6 +39,8 @@ const ROWS_A_SECOND: u32 = 250;
 const GRAIN: Duration = Duration::from_secs(60);
 /// How long a lease lives unless told otherwise.
 pub const LEASE_TTL: Duration = Duration::from_secs(5);
+/// The same with three nats-servers, where a change of leader takes some seconds.
+pub const LEASE_TTL_CLUSTER: Duration = Duration::from_secs(15);
 /// The environment variable of the services' flag `--lease-ttl`.
 pub const LEASE_TTL_VARIABLE: &str = "CANDLEWIRE_LEASE_TTL";
 
@@ -52,14 +57,16 @@ pub struct Options {
     pub limit: Duration,
     /// How long a lease lives without its owner.
     pub lease_ttl: Duration,
+    /// Three nats-servers instead of one.
+    pub cluster: bool,
     /// Told what happens, one line each.
     pub say: fn(&str),
 }
 
 impl Options {
     /// The usual limit of so many kills: far more than they take.
-    pub fn usual_limit(kills: usize) -> Duration {
-        Duration::from_secs(30 + 4 * kills as u64)
+    pub fn usual_limit(kills: usize, cluster: bool) -> Duration {
+        Duration::from_secs(30 + if cluster { 10 } else { 4 } * kills as u64)
     }
 }
 
@@ -76,16 +83,29 @@ pub async fn run(options: &Options) -> anyhow::Result<Verdict> {
     let undisturbed = undisturbed(&recording).await.context("the undisturbed run failed")?;
     say(&format!("an undisturbed run of {} ticks took {:.1} s", recording.rows, started.elapsed().as_secs_f64()));
 
-    let mut stage = Stage::open(new_world().await, options.clone(), &recording.files).await?;
-    let verdict = disturbed(&mut stage, &undisturbed).await;
-    if !verdict.as_ref().is_ok_and(Verdict::is_good) {
-        say(&format!("logs and data are kept in {}", stage.keep().display()));
-    }
+    let verdict = if options.cluster {
+        disturbed_on::<Cluster>(options, &recording, &undisturbed).await
+    } else {
+        disturbed_on::<Server>(options, &recording, &undisturbed).await
+    };
     say(&format!("everything took {:.0} s", started.elapsed().as_secs_f64()));
     verdict
 }
 
-async fn disturbed(stage: &mut Stage, undisturbed: &Outcome) -> anyhow::Result<Verdict> {
+async fn disturbed_on<B: Broker>(
+    options: &Options,
+    recording: &Recording,
+    undisturbed: &Outcome,
+) -> anyhow::Result<Verdict> {
+    let mut stage = Stage::open(B::world().await, options.clone(), &recording.files).await?;
+    let verdict = disturbed(&mut stage, undisturbed).await;
+    if !verdict.as_ref().is_ok_and(Verdict::is_good) {
+        (options.say)(&format!("logs and data are kept in {}", stage.keep().display()));
+    }
+    verdict
+}
+
+async fn disturbed(stage: &mut Stage<impl Broker>, undisturbed: &Outcome) -> anyhow::Result<Verdict> {
     let Options { seed, kills, instances, lease_ttl, .. } = stage.options;
     stage.disturb(&plan::plan(seed, Scale { kills, instances, lease_ttl })).await?;
     stage.finish().await?;
@@ -102,22 +122,20 @@ async fn disturbed(stage: &mut Stage, undisturbed: &Outcome) -> anyhow::Result<V
 }
 
 async fn undisturbed(recording: &Recording) -> anyhow::Result<Outcome> {
-    let world = new_world().await;
-    let _services = ["stream-processor", "aggregator"].map(|name| world.start(name));
-    let mut producer = Running::start(replay(&world, &recording.files).stdout(std::process::Stdio::null()));
+    let world = Server::world().await;
+    let quiet = |name| Running::start(program(&world, name, &["run"]).stderr(Stdio::null()));
+    let _services = ["stream-processor", "aggregator"].map(quiet);
+    let mut producer = Running::start(replay(&world, &recording.files).stdout(Stdio::null()));
     while producer.is_running() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    outcome::output(program(&world, "topology", &["wait"])).await?;
+    ensure!(producer.wait() == Some(0), "the producer failed");
+    output(program(&world, "topology", &["wait"])).await?;
     Outcome::read(&world).await
 }
 
-async fn new_world() -> World {
-    World::with_limits(&Limits { partitions: PARTITIONS, ..Limits::default() }).await
-}
-
 /// The replay of the files, as fast as FEED takes it.
-fn replay(world: &World, files: &[String]) -> Command {
+fn replay(world: &World<impl Host>, files: &[String]) -> Command {
     let mut command = world.program("producer");
     command.args(["run", "--source", "recording", "--grain", "1m"]);
     command.args(files.iter().flat_map(|file| ["--file", file]));
@@ -130,6 +148,6 @@ fn speed() -> String {
 }
 
 /// The folder of a world.
-fn dir_of(world: &World) -> &Path {
+fn dir_of<S>(world: &World<S>) -> &Path {
     world.dir.path()
 }

@@ -112,6 +112,11 @@ impl Cluster {
         nats_args(self.url(), user)
     }
 
+    /// The flags of a program that connects to one server only.
+    pub fn nats_args_of(&self, node: usize, user: &str) -> NatsArgs {
+        nats_args(format!("nats://127.0.0.1:{}", self.nodes[node].ports.client), user)
+    }
+
     /// Connects to any of them as a user of nats.conf.
     pub async fn connect(&self, user: &str) -> Connection {
         Connection::open(&self.nats_args(user), None).await.unwrap()
@@ -198,7 +203,18 @@ impl Cluster {
 
     /// Waits until every server says that it is up to date: another one may be killed then.
     pub fn wait_until_healthy(&self) {
-        eventually("three healthy servers", || (0..NODES).all(|node| self.is_healthy(node)));
+        eventually("three healthy servers", || self.is_all_healthy());
+    }
+
+    /// Whether every server runs and says that it is up to date.
+    pub fn is_all_healthy(&self) -> bool {
+        (0..NODES).all(|node| self.is_healthy(node))
+    }
+
+    /// Leaves stores and logs behind when the servers are dropped.
+    pub fn keep(&mut self) -> &Path {
+        self.dir.disable_cleanup(true);
+        self.dir.path()
     }
 
     /// Waits until every server holds the same of every stream. Nobody must be writing.

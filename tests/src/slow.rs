@@ -3,6 +3,7 @@
 //! Each [`Stage`] says what it found in one line.
 
 mod chain;
+mod cluster;
 mod disk;
 mod full;
 mod ledger;
@@ -10,9 +11,11 @@ mod power;
 mod servers;
 
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 
 use clap::ValueEnum;
+use futures::FutureExt;
 
 /// A case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -25,6 +28,10 @@ pub enum Stage {
     Power,
     /// MARKET full, then the disk of nats-server full; then an audit
     Full,
+    /// Three servers: leaders and followers killed, frozen and told to step down, quorum lost
+    Cluster,
+    /// Three servers: recovery through a follower that lags
+    Follower,
 }
 
 /// How a stage ended.
@@ -42,7 +49,9 @@ pub async fn run(only: &[Stage], say: fn(&str)) -> bool {
     let (mut good, mut bad, mut not_possible) = (0, 0, 0);
     for &stage in stages {
         let start = Instant::now();
-        let (word, count, detail) = match stage.run(say).await {
+        // What a case cannot go on with is a panic of its own, not of the others.
+        let ending = AssertUnwindSafe(stage.run(say)).catch_unwind().await;
+        let (word, count, detail) = match ending.unwrap_or_else(|_| Ending::Bad("it panicked, see above".to_owned())) {
             Ending::Good(detail) => ("ok", &mut good, detail),
             Ending::Bad(detail) => ("FAILED", &mut bad, detail),
             Ending::NotPossible(detail) => ("NOT POSSIBLE HERE", &mut not_possible, detail),
@@ -65,6 +74,8 @@ impl Stage {
             Self::Servers => ended(servers::servers(say)).await,
             Self::Power => power::power(say).await,
             Self::Full => full::full(say).await,
+            Self::Cluster => ended(cluster::cluster(say)).await,
+            Self::Follower => ended(cluster::follower(say)).await,
         }
     }
 }

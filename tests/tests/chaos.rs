@@ -10,8 +10,9 @@ async fn ten_kills_of_anybody_at_any_instant_change_nothing() {
         kills: 10,
         seed: 1,
         instances: 2,
-        limit: Duration::from_secs(20),
+        limit: Duration::from_secs(15),
         lease_ttl: Duration::from_millis(500),
+        cluster: false,
         // Shown when it fails.
         say: |text| println!("{text}"),
     };

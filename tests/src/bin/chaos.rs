@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Parser;
-use pipeline_tests::chaos::{self, LEASE_TTL, Options};
+use pipeline_tests::chaos::{self, LEASE_TTL, LEASE_TTL_CLUSTER, Options};
 use pipeline_tests::interrupt;
 use pipeline_tests::slow::{self, Stage};
 
@@ -25,9 +25,12 @@ struct Args {
     /// Ends the disturbed part after this many seconds, whatever is left of the plan
     #[arg(long, value_name = "S", value_parser = clap::value_parser!(u64).range(1..))]
     seconds: Option<u64>,
-    /// How long a lease lives without its owner
-    #[arg(long, value_name = "SPAN", default_value_t = LEASE_TTL.into())]
-    lease_ttl: humantime::Duration,
+    /// How long a lease lives without its owner; 5s by default, 15s with --cluster
+    #[arg(long, value_name = "SPAN")]
+    lease_ttl: Option<humantime::Duration>,
+    /// Three nats-servers, of which the leader of a stream is killed
+    #[arg(long)]
+    cluster: bool,
     /// Runs the slow cases instead: all of them, or those named
     #[arg(long, value_enum, value_name = "CASE", num_args = 0.., value_delimiter = ',')]
     slow: Option<Vec<Stage>>,
@@ -45,12 +48,14 @@ async fn main() -> ExitCode {
     }
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let kills = args.kills as usize;
+    let usual_ttl = if args.cluster { LEASE_TTL_CLUSTER } else { LEASE_TTL };
     let options = Options {
         kills,
         seed: args.seed.unwrap_or(now.as_secs()),
         instances: args.instances as usize,
-        limit: args.seconds.map_or_else(|| Options::usual_limit(kills), Duration::from_secs),
-        lease_ttl: args.lease_ttl.into(),
+        limit: args.seconds.map_or_else(|| Options::usual_limit(kills, args.cluster), Duration::from_secs),
+        lease_ttl: args.lease_ttl.map_or(usual_ttl, Into::into),
+        cluster: args.cluster,
         say: line,
     };
     let Some(verdict) = interrupt::or(async move { chaos::run(&options).await }).await else {

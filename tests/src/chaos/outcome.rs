@@ -7,6 +7,7 @@ use anyhow::{Context, ensure};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::server::Host;
 use crate::world::{TABLES, World};
 
 /// Counts of the stream-processor that must be what they are without disturbance.
@@ -24,7 +25,7 @@ impl Outcome {
     ///
     /// # Errors
     /// A command failed.
-    pub(super) async fn read(world: &World) -> anyhow::Result<Self> {
+    pub(super) async fn read(world: &World<impl Host>) -> anyhow::Result<Self> {
         let mut tables = BTreeMap::new();
         for table in TABLES {
             let csv = output(program(world, "aggregator", &["show", table, "--all", "--format", "csv"])).await?;
@@ -82,7 +83,7 @@ impl Audit {
     ///
     /// # Errors
     /// The audit did not come to an end.
-    pub async fn take(world: &World) -> anyhow::Result<Self> {
+    pub async fn take(world: &World<impl Host>) -> anyhow::Result<Self> {
         let output = finish(program(world, "aggregator", &["audit", "--format", "json"])).await?;
         let read = serde_json::from_slice(&output.stdout);
         read.with_context(|| format!("the audit failed: {}", String::from_utf8_lossy(&output.stderr).trim()))
@@ -90,7 +91,7 @@ impl Audit {
 }
 
 /// A command of ours with its arguments.
-pub fn program(world: &World, name: &str, args: &[&str]) -> Command {
+pub fn program(world: &World<impl Host>, name: &str, args: &[&str]) -> Command {
     let mut command = world.program(name);
     command.args(args);
     command

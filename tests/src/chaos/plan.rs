@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use bus::Stream;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
@@ -70,6 +71,15 @@ pub struct Disturbance {
     pub away: Duration,
     /// How long nats-server stays away, when it is killed.
     pub broker_away: Duration,
+    /// Of several nats-servers the leader of this stream is killed.
+    pub stream: Stream,
+}
+
+impl Disturbance {
+    /// Whether nats-server is killed.
+    pub fn hits_broker(&self) -> bool {
+        matches!(self.act, Act::Broker | Act::Kill { with_broker: true })
+    }
 }
 
 /// What a plan is made for.
@@ -113,6 +123,7 @@ fn disturbance(act: Act, lease_ttl: Duration, deck: &mut Deck, rng: &mut StdRng)
         target,
         away: if is_long { beyond } else { ms(rng, SHORT_MS) },
         broker_away: ms(rng, BROKER_MS),
+        stream: Stream::ALL[rng.random_range(0..Stream::ALL.len())],
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::bail;
 use bus::Connection;
 
+use super::broker::Broker;
 use super::outcome::{output, program};
 use super::plan::{Act, Disturbance, Target};
 use super::verdict::Tally;
@@ -17,6 +18,8 @@ use crate::world::World;
 
 /// How often the processes are looked at.
 const STEP: Duration = Duration::from_millis(5);
+/// How often servers are asked whether they are whole.
+const ASK: Duration = Duration::from_millis(250);
 /// How often the streams are looked at.
 const LOOK: Duration = Duration::from_millis(30);
 /// How long a target may take to commit again before it is hit nevertheless, beyond what a lease lives.
@@ -37,27 +40,30 @@ struct Actor {
 
 /// Everything that runs.
 #[derive(Debug)]
-pub(super) struct Stage {
+pub(super) struct Stage<B: Broker> {
     pub(super) options: Options,
-    pub(super) world: World,
+    pub(super) world: World<B>,
     pub(super) tally: Tally,
     files: Vec<String>,
     actors: Vec<Actor>,
     admin: Connection,
     looked_at: Instant,
-    broker_back: Option<Instant>,
+    /// The server that is away, and until when.
+    struck: Option<(usize, Instant)>,
+    /// When it was last asked whether the servers are whole.
+    asked_at: Instant,
     /// Whether the rest of the recording is replayed as fast as it goes.
     hurry: bool,
     started: Instant,
 }
 
-impl Stage {
+impl<B: Broker> Stage<B> {
     /// Starts the services and the replay.
     ///
     /// # Errors
     /// A log cannot be written.
-    pub(super) async fn open(world: World, options: Options, files: &[String]) -> anyhow::Result<Self> {
-        let admin = world.server.connect("admin").await;
+    pub(super) async fn open(world: World<B>, options: Options, files: &[String]) -> anyhow::Result<Self> {
+        let admin = world.server.admin().await;
         let now = Instant::now();
         let mut stage = Self {
             options,
@@ -67,7 +73,8 @@ impl Stage {
             actors: Vec::new(),
             admin,
             looked_at: now,
-            broker_back: None,
+            struck: None,
+            asked_at: now,
             hurry: false,
             started: now,
         };
@@ -124,7 +131,7 @@ impl Stage {
         self.say("nothing is disturbed any more");
         let deadline = Instant::now() + FINISH_MAX;
         let is_settled = |one: &Actor| matches!(one.instance.condition(), Condition::Up | Condition::Done);
-        while self.broker_back.is_some() || !self.actors.iter().all(is_settled) {
+        while self.struck.is_some() || !self.actors.iter().all(is_settled) {
             self.tend().await?;
             tokio::time::sleep(STEP).await;
         }
@@ -141,6 +148,7 @@ impl Stage {
         }
         output(program(&self.world, "topology", &["wait"])).await?;
         self.tend().await?;
+        self.world.server.settle();
         self.say("every step has committed all of its input");
         Ok(())
     }
@@ -177,7 +185,8 @@ impl Stage {
     /// Whether the target is at work and has been for a moment, or has had its time to be.
     fn is_time_for(&mut self, one: &Disturbance, due: Instant) -> bool {
         let patience = PATIENCE + self.options.lease_ttl;
-        if Instant::now() < due || self.broker_back.is_some() {
+        let is_reachable = B::SURVIVES || self.struck.is_none();
+        if Instant::now() < due || !is_reachable || (one.hits_broker() && !self.is_broker_whole()) {
             return false;
         }
         if one.act == Act::Broker {
@@ -188,11 +197,19 @@ impl Stage {
         target.instance.condition() == Condition::Up && (at_work || due.elapsed() > patience)
     }
 
+    /// Whether a server may be killed: all are there. Asked only now and then.
+    fn is_broker_whole(&mut self) -> bool {
+        if self.struck.is_some() || self.asked_at.elapsed() < ASK {
+            return false;
+        }
+        self.asked_at = Instant::now();
+        self.world.server.is_whole()
+    }
+
     /// Undoes what is due, and looks at what is committed.
     async fn tend(&mut self) -> anyhow::Result<()> {
-        if self.broker_back.is_some_and(|back| Instant::now() >= back) {
-            self.world.server.start_again();
-            self.broker_back = None;
+        if let Some((node, _)) = self.struck.take_if(|(_, until)| Instant::now() >= *until) {
+            self.world.server.mend(node);
         }
         for idx in 0..self.actors.len() {
             if self.actors[idx].instance.tend()? {
@@ -205,7 +222,7 @@ impl Stage {
                 bail!("{} ended by itself", self.actors[idx].target);
             }
         }
-        if self.broker_back.is_none() && self.looked_at.elapsed() >= LOOK {
+        if (B::SURVIVES || self.struck.is_none()) && self.looked_at.elapsed() >= LOOK {
             if let Some(look) = Look::take(&self.admin).await {
                 self.notice(&look);
             }
@@ -229,7 +246,7 @@ impl Stage {
 
     async fn hit(&mut self, one: &Disturbance) {
         match one.act {
-            Act::Broker => self.kill_broker(one.broker_away),
+            Act::Broker => self.kill_broker(one),
             Act::Freeze => {
                 self.tally.freezes += 1;
                 self.say(&format!("freeze    {} for {:.1} s", one.target, one.away.as_secs_f64()));
@@ -243,17 +260,22 @@ impl Stage {
                 self.count_kill("kill -9", one.target).await;
                 self.actor(one.target).instance.kill(one.away);
                 if with_broker {
-                    self.kill_broker(one.broker_away);
+                    self.kill_broker(one);
                 }
             }
         }
     }
 
-    fn kill_broker(&mut self, away: Duration) {
+    fn kill_broker(&mut self, one: &Disturbance) {
         self.tally.broker_restarts += 1;
-        self.say(&format!("kill -9   nats-server for {:.1} s", away.as_secs_f64()));
-        self.world.server.kill();
-        self.broker_back = Some(Instant::now() + away);
+        let node = self.world.server.strike(one.stream);
+        let who = if B::SURVIVES {
+            format!("nats-server {node}, leader of {},", one.stream)
+        } else {
+            "nats-server".to_owned()
+        };
+        self.say(&format!("kill -9   {who} for {:.1} s", one.broker_away.as_secs_f64()));
+        self.struck = Some((node, Instant::now() + one.broker_away));
     }
 
     /// Counts a kill, as effective if the target has committed since its start and has records pending now.

@@ -134,7 +134,7 @@ pub(super) async fn check(admin: &Connection, confirmed: Confirmed) -> anyhow::R
             wrong.push(format!("batch {number} has {found} outputs instead of {expected}, the position is {last}"));
         }
     }
-    let mut states = read_counts(admin, &&subject::checkpoint(Stream::Market, PARTITION)).await?;
+    let mut states = read_counts(admin, &subject::checkpoint(Stream::Market, PARTITION)).await?;
     // The position is of no number here.
     states.remove(&0);
     if last > 0 && states != BTreeMap::from([(last, STATES)]) {
