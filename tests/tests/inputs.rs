@@ -4,8 +4,11 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use bus::Kind;
+use bus::publish::{FeedMessage, publish};
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use market::Instrument;
 use pipeline_tests::programs::{Running, fail, succeed};
 use pipeline_tests::world::{World, sample};
 use serde_json::Value;
@@ -110,15 +113,23 @@ async fn of_two_rows_of_one_time_the_first_counts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_row_from_the_future_is_refused_and_closes_nothing() {
+async fn rows_from_the_future_are_refused_close_nothing_and_hide_nothing() {
     let case = Case::new().await;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64;
     let ahead = (now - START) / 60_000 + 60;
+    succeed(&mut case.world.replay(&case.rows(&[row(0), row(1)]), "1m"));
     // Beyond the largest step a row is believed only when the next one follows it.
-    let rows = [row(0), row(1), row(ahead), row(ahead + 1)];
-    succeed(&mut case.world.replay(&case.rows(&rows), "1m"));
+    succeed(&mut case.world.replay(&case.rows(&[row(0), row(1), row(ahead), row(ahead + 1)]), "1m"));
+    let producer = case.world.server.connect("producer").await;
+    let instrument = Instrument::new("bitcoin", "usdt").unwrap();
+    let garbage = FeedMessage { kind: Kind::Tick, instrument, payload: "garbage".into(), id: "garbage".to_owned() };
+    publish(&producer, &garbage).await.unwrap();
     case.world.wait();
-    assert_eq!((case.rejected(), case.world.count("accepted")), (serde_json::json!({"future": 2}), 2));
+    let rejected = serde_json::json!({"future": 2, "unparsable": 1});
+    assert_eq!((case.rejected(), case.world.count("accepted")), (rejected.clone(), 2));
+    succeed(&mut case.world.replay(&case.rows(&[row(0), row(1), row(2)]), "1m"));
+    case.world.wait();
+    assert_eq!((case.rejected(), case.world.count("accepted")), (rejected, 3));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -62,14 +62,36 @@ pub async fn last(connection: &Connection, stream: Stream, subject: &str) -> Res
 /// # Errors
 /// No answer, or a missing permission.
 pub async fn newest(connection: &Connection, stream: Stream, subject: &str) -> Result<Option<Stored>, Error> {
-    let message = connection.request(format!("$JS.API.DIRECT.GET.{stream}.{subject}"), None, Bytes::new()).await?;
+    direct(connection, format!("$JS.API.DIRECT.GET.{stream}.{subject}"), Bytes::new()).await
+}
+
+/// The last message before a sequence on a stored subject, which may hold wildcards, as any replica knows it.
+///
+/// # Errors
+/// No answer, or a missing permission.
+pub async fn last_before(
+    connection: &Connection,
+    stream: Stream,
+    subject: &str,
+    seq: u64,
+) -> Result<Option<Stored>, Error> {
+    // For the server 0 is no bound at all.
+    let Some(up_to) = seq.checked_sub(1).filter(|&up_to| up_to > 0) else { return Ok(None) };
+    let body = json!({ "multi_last": [subject], "up_to_seq": up_to }).to_string();
+    direct(connection, format!("$JS.API.DIRECT.GET.{stream}"), body.into()).await
+}
+
+/// The first message of a direct answer, which has its place in headers.
+async fn direct(connection: &Connection, request: String, body: Bytes) -> Result<Option<Stored>, Error> {
+    let message = connection.request(request, None, body).await?;
     // Without a message the answer is a status.
     if message.status.is_some() {
         return Ok(None);
     }
     let headers = message.headers.unwrap_or_default();
-    let seq = headers.get("Nats-Sequence").and_then(|seq| seq.as_str().parse().ok()).unwrap_or_default();
-    Ok(Some(Stored { seq, subject: subject.to_owned(), payload: message.payload, headers }))
+    let header = |name: &str| headers.get(name).map(|value| value.as_str().to_owned()).unwrap_or_default();
+    let (seq, subject) = (header("Nats-Sequence").parse().unwrap_or_default(), header("Nats-Subject"));
+    Ok(Some(Stored { seq, subject, payload: message.payload, headers }))
 }
 
 /// The candles of a window in the newest revision of each, ordered by coin, quote and start.

@@ -11,6 +11,7 @@ use bus::{Connection, Error, Kind, NatsArgs, Stream, codec, history, topology};
 use market::gap::GapLine;
 use market::heartbeat::HeartbeatLine;
 use market::tick::TickLine;
+use market::validate::FUTURE_BOUND;
 use market::{EventTime, Instrument, Span};
 use service::Shutdown;
 
@@ -27,15 +28,6 @@ pub(crate) struct LastTick {
     pub(crate) seq: u64,
 }
 
-/// The last gap that FEED has of an instrument.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct LastGap {
-    /// Where it ends.
-    pub(crate) to: EventTime,
-    /// Sequence of its message.
-    pub(crate) seq: u64,
-}
-
 /// A flush in FEED.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Flush {
@@ -47,10 +39,15 @@ pub(crate) struct Flush {
 pub(crate) trait Feed: Sync {
     /// Publishes one message and returns when it is stored; see [`bus::publish::publish`].
     fn publish(&self, message: &FeedMessage) -> impl Future<Output = Result<Receipt, Error>> + Send;
-    /// The last tick of an instrument.
+    /// The last tick of an instrument, but for those that were refused because they came from the future: their time may
+    /// still come.
     fn last_tick(&self, instrument: &Instrument) -> impl Future<Output = Result<Option<LastTick>, Error>> + Send;
-    /// The last gap of an instrument.
-    fn last_gap(&self, instrument: &Instrument) -> impl Future<Output = Result<Option<LastGap>, Error>> + Send;
+    /// The gaps (from, to) of an instrument that stand last in FEED, and behind this sequence.
+    fn gaps_after(
+        &self,
+        instrument: &Instrument,
+        seq: u64,
+    ) -> impl Future<Output = Result<Vec<(EventTime, EventTime)>, Error>> + Send;
     /// The event time of the first tick of an instrument that has a last one.
     fn first_event(&self, instrument: &Instrument) -> impl Future<Output = Result<EventTime, Error>> + Send;
     /// The last heartbeat of an instrument, if it is a flush.
@@ -64,34 +61,44 @@ impl Feed for Connection {
 
     async fn last_tick(&self, instrument: &Instrument) -> Result<Option<LastTick>, Error> {
         let subject = subject::of_kind(Stream::Feed, Kind::Tick, Some(instrument));
-        let Some(stored) = patiently(|| history::last(self, Stream::Feed, &subject)).await? else { return Ok(None) };
-        let lines: Vec<_> = codec::lines(&stored.payload).collect();
-        let tick = lines.iter().rev().find_map(|(_, line)| serde_json::from_slice::<TickLine<'_>>(line).ok());
-        let tick = tick.ok_or_else(|| unreadable(stored.seq, "none of its lines is a tick"))?;
-        Ok(Some(LastTick { event: EventTime(tick.event_ms), grain: Span(tick.grain_ms), seq: stored.seq }))
+        let mut stored = patiently(|| history::last(self, Stream::Feed, &subject)).await?;
+        while let Some(message) = stored {
+            if let Some(tick) = last_in_time(&message.payload) {
+                return Ok(Some(LastTick {
+                    event: EventTime(tick.event_ms),
+                    grain: Span(tick.grain_ms),
+                    seq: message.seq,
+                }));
+            }
+            stored = patiently(|| history::last_before(self, Stream::Feed, &subject, message.seq)).await?;
+        }
+        Ok(None)
     }
 
-    async fn last_gap(&self, instrument: &Instrument) -> Result<Option<LastGap>, Error> {
+    async fn gaps_after(&self, instrument: &Instrument, seq: u64) -> Result<Vec<(EventTime, EventTime)>, Error> {
         let subject = subject::of_kind(Stream::Feed, Kind::Gap, Some(instrument));
-        let Some(stored) = patiently(|| history::last(self, Stream::Feed, &subject)).await? else { return Ok(None) };
-        let lines: Vec<_> = codec::lines(&stored.payload).collect();
-        let gap = lines.iter().rev().find_map(|(_, line)| serde_json::from_slice::<GapLine<'_>>(line).ok());
-        Ok(gap.map(|gap| LastGap { to: EventTime(gap.to_ms), seq: stored.seq }))
+        let stored = patiently(|| history::last(self, Stream::Feed, &subject)).await?;
+        Ok(stored.filter(|stored| stored.seq > seq).map(|stored| gaps(&stored.payload)).unwrap_or_default())
     }
 
     async fn first_event(&self, instrument: &Instrument) -> Result<EventTime, Error> {
         let subject = subject::of_kind(Stream::Feed, Kind::Tick, Some(instrument));
-        let what = || format!("the first message on {subject}");
-        let first = patiently(|| async {
-            let unanswered = |_| Error::Unanswered { what: what() };
-            let stream = self.jetstream().get_stream_no_info(Stream::Feed.name()).await.map_err(|_| unanswered(()))?;
-            stream.get_first_raw_message_by_subject(subject.as_str(), 1).await.map_err(|_| unanswered(()))
-        });
-        let first = first.await?;
-        let mut lines = codec::lines(&first.payload);
-        let tick = lines.find_map(|(_, line)| serde_json::from_slice::<TickLine<'_>>(line).ok());
-        let tick = tick.ok_or_else(|| unreadable(first.sequence, "none of its lines is a tick"))?;
-        Ok(EventTime(tick.event_ms))
+        let mut from = 1;
+        loop {
+            let first = patiently(|| async {
+                let unanswered = |_| Error::Unanswered { what: format!("the first message on {subject}") };
+                let stream =
+                    self.jetstream().get_stream_no_info(Stream::Feed.name()).await.map_err(|_| unanswered(()))?;
+                stream.get_first_raw_message_by_subject(subject.as_str(), from).await.map_err(|_| unanswered(()))
+            });
+            let first = first.await?;
+            let mut lines = codec::lines(&first.payload);
+            let tick = lines.find_map(|(_, line)| serde_json::from_slice::<TickLine<'_>>(line).ok());
+            if let Some(tick) = tick {
+                return Ok(EventTime(tick.event_ms));
+            }
+            from = first.sequence + 1;
+        }
     }
 
     async fn last_flush(&self, instrument: &Instrument) -> Result<Option<Flush>, Error> {
@@ -101,6 +108,18 @@ impl Feed for Connection {
         let flush = heartbeat.filter(|heartbeat| heartbeat.flush);
         Ok(flush.map(|flush| Flush { event: flush.event(), seq: stored.seq }))
     }
+}
+
+/// The last of a message's ticks that was not ahead of its own ingest time.
+pub(crate) fn last_in_time(payload: &[u8]) -> Option<TickLine<'_>> {
+    let ticks = codec::lines(payload).filter_map(|(_, line)| serde_json::from_slice::<TickLine<'_>>(line).ok());
+    ticks.filter(|tick| tick.event_ms <= tick.ingest_ms.saturating_add(FUTURE_BOUND.ms())).last()
+}
+
+/// A message's gaps (from, to).
+pub(crate) fn gaps(payload: &[u8]) -> Vec<(EventTime, EventTime)> {
+    let gaps = codec::lines(payload).filter_map(|(_, line)| serde_json::from_slice::<GapLine<'_>>(line).ok());
+    gaps.map(|gap| (EventTime(gap.from_ms), EventTime(gap.to_ms))).collect()
 }
 
 /// Asks until there is an answer, or an error that waiting cannot mend.
@@ -113,10 +132,6 @@ async fn patiently<T, A: Future<Output = Result<T, Error>>>(ask: impl Fn() -> A)
         }
         tokio::time::sleep(RETRY).await;
     }
-}
-
-fn unreadable(seq: u64, detail: &str) -> Error {
-    Error::Unreadable { what: format!("message {seq} of {}", Stream::Feed), detail: detail.to_owned() }
 }
 
 /// Connects and waits until FEED is there; `None` when shutdown came first.

@@ -5,12 +5,13 @@ use std::sync::Mutex;
 
 use bus::publish::{FeedMessage, Receipt};
 use bus::{Error, Kind, codec};
+use bytes::Bytes;
 use market::gap::GapLine;
 use market::heartbeat::HeartbeatLine;
 use market::tick::TickLine;
 use market::{EventTime, Instrument, Span};
 
-use crate::feed::{Feed, Flush, LastGap, LastTick};
+use crate::feed::{Feed, Flush, LastTick, gaps, last_in_time};
 
 /// A minute in milliseconds.
 pub(crate) const MINUTE: i64 = 60_000;
@@ -61,11 +62,14 @@ impl Memory {
         })
     }
 
-    fn last(&self, kind: Kind, instrument: &Instrument) -> Option<(u64, Vec<u8>)> {
+    /// Sequence and payload of an instrument's messages of a kind, the newest first.
+    fn newest(&self, kind: Kind, instrument: &Instrument) -> Vec<(u64, Bytes)> {
         let messages = self.messages.lock().unwrap();
-        let found =
-            (1..).zip(messages.iter()).filter(|(_, message)| message.kind == kind && message.instrument == *instrument);
-        found.last().map(|(seq, message)| (seq, codec::lines(&message.payload).last().unwrap().1.to_vec()))
+        let numbered = (1..).zip(messages.iter());
+        let found = numbered.filter(|(_, message)| message.kind == kind && message.instrument == *instrument);
+        let mut found: Vec<_> = found.map(|(seq, message)| (seq, message.payload.clone())).collect();
+        found.reverse();
+        found
     }
 }
 
@@ -95,17 +99,16 @@ impl Feed for Memory {
     }
 
     async fn last_tick(&self, instrument: &Instrument) -> Result<Option<LastTick>, Error> {
-        Ok(self.last(Kind::Tick, instrument).map(|(seq, line)| {
-            let tick: TickLine<'_> = serde_json::from_slice(&line).unwrap();
-            LastTick { event: EventTime(tick.event_ms), grain: Span(tick.grain_ms), seq }
-        }))
+        let last = |(seq, payload): &(u64, Bytes)| {
+            let tick = last_in_time(payload)?;
+            Some(LastTick { event: EventTime(tick.event_ms), grain: Span(tick.grain_ms), seq: *seq })
+        };
+        Ok(self.newest(Kind::Tick, instrument).iter().find_map(last))
     }
 
-    async fn last_gap(&self, instrument: &Instrument) -> Result<Option<LastGap>, Error> {
-        Ok(self.last(Kind::Gap, instrument).map(|(seq, line)| {
-            let gap: GapLine<'_> = serde_json::from_slice(&line).unwrap();
-            LastGap { to: EventTime(gap.to_ms), seq }
-        }))
+    async fn gaps_after(&self, instrument: &Instrument, seq: u64) -> Result<Vec<(EventTime, EventTime)>, Error> {
+        let newest = self.newest(Kind::Gap, instrument);
+        Ok(newest.first().filter(|(at, _)| *at > seq).map(|(_, payload)| gaps(payload)).unwrap_or_default())
     }
 
     async fn first_event(&self, instrument: &Instrument) -> Result<EventTime, Error> {
@@ -114,9 +117,9 @@ impl Feed for Memory {
     }
 
     async fn last_flush(&self, instrument: &Instrument) -> Result<Option<Flush>, Error> {
-        Ok(self.last(Kind::Heartbeat, instrument).map(|(seq, line)| {
-            let heartbeat: HeartbeatLine<'_> = serde_json::from_slice(&line).unwrap();
-            Flush { event: heartbeat.event(), seq }
+        Ok(self.newest(Kind::Heartbeat, instrument).first().map(|(seq, payload)| {
+            let heartbeat: HeartbeatLine<'_> = serde_json::from_slice(payload).unwrap();
+            Flush { event: heartbeat.event(), seq: *seq }
         }))
     }
 }

@@ -14,9 +14,9 @@ use super::markets::Quote;
 use super::outbox::Record;
 use crate::feed::LastTick;
 
-/// At most one heartbeat a minute of the source's clock, less what a timer may come early. No clock of ours that is set
-/// back silences them.
-const HEARTBEAT_EVERY: Span = Span::seconds(59);
+/// At most one heartbeat a minute, less what one answer may take longer than the next. By the source's clock: none of ours
+/// that is set back silences them.
+const HEARTBEAT_EVERY: Span = Span::seconds(55);
 /// Ticks closer than this never have a gap between them, however short the interval.
 const GAP_MIN: Span = Span::MINUTE;
 /// The cause of a gap that began before this process.

@@ -23,8 +23,9 @@ pub(crate) async fn flush(
     standings: &[Option<Standing>],
     acked: &mut [Acked],
 ) -> Result<(), Error> {
-    let ends: Vec<End> =
-        (0..packers.len()).filter_map(|lane| end(lane, &packers[lane], standings[lane], acked[lane])).collect();
+    let ends: Vec<End> = (0..packers.len())
+        .filter_map(|lane| end(lane, &packers[lane], standings[lane].as_ref(), acked[lane]))
+        .collect();
     let is_wanted = async |end: &End| {
         if !end.may_be_flushed {
             return Ok(true);
@@ -59,7 +60,7 @@ struct End {
 
 /// The end of an instrument, unless its recording ends nothing: without a row that counts, cut, or with FEED going on
 /// after it.
-fn end(lane: usize, packer: &Packer, standing: Option<Standing>, acked: Acked) -> Option<End> {
+fn end(lane: usize, packer: &Packer, standing: Option<&Standing>, acked: Acked) -> Option<End> {
     let (_, recorded) = packer.tally.range.filter(|_| packer.track().cut().is_none())?;
     let last = standing.map(|standing| standing.last);
     if acked.ticks > 0 {

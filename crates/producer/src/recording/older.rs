@@ -20,11 +20,11 @@ pub enum Older {
 }
 
 /// What FEED has of an instrument.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Standing {
     pub(crate) last: LastTick,
-    /// Gaps that end up to here are told: a replay died between them and the tick that ends them.
-    pub(crate) told_to: Option<EventTime>,
+    /// Gaps (from, to) that are told although no tick follows them: a replay died in between.
+    pub(crate) told: Vec<(EventTime, EventTime)>,
     /// Event time of the first tick; known only when it matters.
     begin: Option<EventTime>,
 }
@@ -44,9 +44,8 @@ pub(crate) async fn standings(
             Older::Refuse => Some(feed.first_event(&recording.instrument).await?),
             Older::Skip | Older::Publish => None,
         };
-        let gap = feed.last_gap(&recording.instrument).await?;
-        let told_to = gap.filter(|gap| gap.seq > last.seq).map(|gap| gap.to);
-        Ok(Some(Standing { last, told_to, begin }))
+        let told = feed.gaps_after(&recording.instrument, last.seq).await?;
+        Ok(Some(Standing { last, told, begin }))
     };
     futures::stream::iter(recordings).map(ask).buffered(ASKED_MAX).try_collect().await
 }
@@ -70,7 +69,7 @@ pub(crate) enum Refused {
 /// The first file that does.
 pub(crate) fn check(recordings: &[Recording], standings: &[Option<Standing>]) -> Result<(), Refused> {
     for (recording, standing) in recordings.iter().zip(standings) {
-        let Some(begin) = standing.and_then(|standing| standing.begin) else { continue };
+        let Some(begin) = standing.as_ref().and_then(|standing| standing.begin) else { continue };
         for (input, start) in &recording.inputs {
             if start.is_none_or(|start| start >= begin) {
                 continue;

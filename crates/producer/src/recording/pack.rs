@@ -52,8 +52,8 @@ pub(crate) struct Packer {
     skip_to: Option<EventTime>,
     /// The row before the next one, or what FEED ends with.
     before: Option<(EventTime, Span)>,
-    /// FEED has the gaps that end up to here.
-    told_to: Option<EventTime>,
+    /// Gaps (from, to) that FEED has without the tick that ends them.
+    told: Vec<(EventTime, EventTime)>,
     next: Option<Row>,
 }
 
@@ -64,7 +64,7 @@ impl Packer {
         instrument: Instrument,
         track: Track,
         packing: Packing,
-        have: Option<Standing>,
+        have: Option<&Standing>,
     ) -> Self {
         Self {
             lane,
@@ -74,7 +74,7 @@ impl Packer {
             tally: Tally::default(),
             skip_to: have.map(|have| have.last.event),
             before: have.map(|have| (have.last.event, have.last.grain)),
-            told_to: have.and_then(|have| have.told_to),
+            told: have.map(|have| have.told.clone()).unwrap_or_default(),
             next: None,
         }
     }
@@ -130,8 +130,8 @@ impl Packer {
     fn gap_before(&self, event: EventTime) -> Option<(EventTime, EventTime)> {
         let (before, grain) = self.before.filter(|_| self.packing.gaps)?;
         let is_gap = event - before > Span(2 * grain.ms()).max(GAP_MIN);
-        let is_told = self.told_to.is_some_and(|told_to| event <= told_to);
-        (is_gap && !is_told).then_some((before + grain, event))
+        let gap = (before + grain, event);
+        (is_gap && !self.told.contains(&gap)).then_some(gap)
     }
 
     fn gap_message(&self, gaps: &[(EventTime, EventTime)]) -> Option<FeedMessage> {

@@ -120,7 +120,7 @@ async fn check(
 
 fn packers(recordings: Vec<Recording>, standings: &[Option<Standing>], plan: Plan) -> Vec<Packer> {
     let packer = |(lane, (recording, standing)): (usize, (Recording, &Option<Standing>))| {
-        let have = standing.filter(|_| plan.older != Older::Publish);
+        let have = standing.as_ref().filter(|_| plan.older != Older::Publish);
         let track = Track::new(recording.inputs, plan.rules);
         Packer::new(lane, recording.instrument, track, plan.packing, have)
     };

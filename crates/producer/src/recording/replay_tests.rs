@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
 
 use bus::{Kind, codec};
 use market::gap::GapLine;
@@ -19,6 +20,7 @@ use super::replay::{Ending, Plan, replay};
 use super::summary::Summary;
 use super::tally::Rejects;
 use super::track::Rules;
+use crate::clock::now_ms;
 use crate::feed::Feed;
 use crate::memory::{MINUTE, Memory};
 use crate::message::Origin;
@@ -234,6 +236,18 @@ async fn a_gap_whose_tick_was_never_published_is_told_once() {
     feed.publish(&origin.gaps(EventTime(from_ms), EventTime(to_ms), 1, codec::single(&gap))).await.unwrap();
     run(&feed, rows([0, 1, 6, 100])).await;
     assert_eq!((feed.gaps(), feed.minutes()), (vec![(2, 6), (7, 100)], vec![0, 1, 6, 100]));
+}
+
+#[tokio::test]
+async fn rows_from_the_future_hide_nothing_that_comes_in_time() {
+    let feed = Memory::default();
+    let ahead = (now_ms(SystemTime::now()) / MINUTE) + 60;
+    // Hours away from UTC, a recording may end tomorrow. The stream-processor refuses what has not been yet.
+    run(&feed, rows([0, 1].into_iter().chain(ahead..ahead + 600))).await;
+    run(&feed, rows([0, 1, 2, 7, 8])).await;
+    let in_time: Vec<i64> = feed.minutes().into_iter().filter(|&minute| minute < ahead).collect();
+    assert_eq!(in_time, [0, 1, 2, 7, 8]);
+    assert_eq!(feed.gaps(), [(2, ahead), (3, 7)]);
 }
 
 #[tokio::test]
