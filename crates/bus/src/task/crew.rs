@@ -65,7 +65,10 @@ impl<O: Operator> Crew<O> {
                 match self.hands.get(&partition) {
                     Some(hand) => hand.stop.request(),
                     // It has stopped by itself, for a reason that the next owner will find too.
-                    None => self.leases.release(partition),
+                    None => {
+                        self.readiness.gone(partition);
+                        self.leases.release(partition);
+                    }
                 }
             }
             Change::Lost(partition) => {
