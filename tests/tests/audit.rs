@@ -112,13 +112,21 @@ async fn a_running_pipeline_gives_no_false_alarm() {
     assert!(windows.is_sorted() && windows.first() < windows.last(), "audited while it ran: {windows:?}");
 }
 
+/// Publishes a quote of bitcoin/usd; `nth` tells apart those of one event time.
+async fn tick(producer: &Connection, event_ms: i64, close: f64, nth: u32) {
+    let instrument = Instrument::new("bitcoin", "usd").unwrap();
+    let line = TickLine { volume: Some(0.1), ..harness::tick(&instrument, event_ms, close) };
+    let id = format!("test/{event_ms}/{nth}");
+    let message = FeedMessage { kind: Kind::Tick, instrument, payload: codec::single(&line), id };
+    publish(producer, &message).await.unwrap();
+}
+
 /// A pipeline with ticks of all sorts in it.
 struct Case {
     world: World,
     producer: Connection,
-    instrument: Instrument,
     partition: u32,
-    _services: [Running; 2],
+    services: [Running; 2],
 }
 
 impl Case {
@@ -127,8 +135,7 @@ impl Case {
         let services = [world.start("stream-processor"), world.start("aggregator")];
         let producer = world.server.connect("producer").await;
         let partition = bus::subject::partition("bitcoin", "usd", 16);
-        let instrument = Instrument::new("bitcoin", "usd").unwrap();
-        let case = Self { world, producer, instrument, partition, _services: services };
+        let case = Self { world, producer, partition, services };
         for minutes in [0..1, 1..90, 90..180] {
             for minute in minutes {
                 case.tick(minute * 60_000, minute as f64 + 100.1, 0).await;
@@ -147,27 +154,7 @@ impl Case {
     }
 
     async fn tick(&self, event_ms: i64, close: f64, nth: u32) {
-        let line = TickLine {
-            coin: "bitcoin".into(),
-            quote: "usd".into(),
-            event_ms,
-            grain_ms: 60_000,
-            id: None,
-            open: None,
-            high: None,
-            low: None,
-            close,
-            volume: Some(0.1),
-            ingest_ms: event_ms,
-            source: None,
-            market_cap: None,
-            volume_24h: None,
-            high_24h: None,
-            low_24h: None,
-        };
-        let (instrument, id) = (self.instrument.clone(), format!("test/{event_ms}/{nth}"));
-        let message = FeedMessage { kind: Kind::Tick, instrument, payload: codec::single(&line), id };
-        publish(&self.producer, &message).await.unwrap();
+        tick(&self.producer, event_ms, close, nth).await;
     }
 
     /// The stored messages of a kind: sequence and lines.
@@ -274,6 +261,42 @@ async fn whatever_is_gone_is_missed() {
         (code, different + missing, extra),
         (1, gone.iter().sum::<u64>() + days.last().unwrap().1.len() as u64, 0)
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_lost_and_accepted_is_not_checked() {
+    let mut case = Case::new().await;
+    let admin = case.world.server.connect("admin").await;
+    let [processor, aggregator] = &mut case.services;
+    let lose = async |service: &mut Running, name: &str, stream: Stream, minutes: std::ops::Range<i64>| {
+        service.terminate();
+        assert_eq!(service.wait(), Some(0));
+        for minute in minutes {
+            tick(&case.producer, minute * 60_000, 150.0, 0).await;
+        }
+        if stream == Stream::Market {
+            case.world.wait_for_market();
+        }
+        let end = bus::topology::stream_info(&admin, stream.name()).await.unwrap().state.last_seq;
+        purge(&admin, stream, json!({ "filter": bus::subject::all(stream), "seq": end - 3 })).await;
+        *service = Running::start(case.world.program(name).args(["run", "--accept-loss"]));
+        case.world.wait();
+    };
+    lose(processor, "stream-processor", Stream::Feed, 200..260).await;
+    let report = clean(&case.world);
+    assert_eq!(
+        (kind(&report, "gap")["checked"].as_u64(), report["not_checkable"].as_u64() > Some(180)),
+        (Some(0), true)
+    );
+    lose(aggregator, "aggregator", Stream::Market, 260..320).await;
+    clean(&case.world);
+    for minute in 320..500 {
+        tick(&case.producer, minute * 60_000, 150.0, 0).await;
+    }
+    case.world.wait();
+    let report = clean(&case.world);
+    let hours = ["checked", "not_checkable"].map(|count| kind(&report, "1h")[count].as_u64().unwrap());
+    assert!(hours[0] > 1 && hours[1] > 1, "{report}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

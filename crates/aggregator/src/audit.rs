@@ -10,6 +10,7 @@ mod feed;
 mod horizon;
 mod judge;
 mod ledger;
+mod reading;
 mod report;
 mod rows;
 mod stored;
@@ -19,18 +20,14 @@ mod windows;
 use std::fmt;
 use std::time::Duration;
 
-use async_nats::HeaderMap;
-use async_nats::header::NATS_BATCH_ID;
-use bus::reader::{Delivery, Selection, read_to_end};
-use bus::subject;
+use bus::Connection;
 use bus::task::EventTimeArgs;
-use bus::topology::{STATS_WINDOWS, Stream, stream_info};
-use bus::{Connection, Error, Kind, history};
 use market::windowing::Settings;
 use service::{Code, Coded};
 
 use crate::output;
 use cut::Cut;
+use reading::{Beginnings, read};
 
 pub use ledger::{Contained, Ledger, Left};
 pub use report::{Counts, Difference, KindCounts, Outcome, Report};
@@ -45,9 +42,8 @@ what that position says was read. Windows that were still open then are not expe
 
 What the streams no longer tell is counted as not checkable. When FEED has lost its beginning to its limits: every row \
 stamped no later than the first tick that is left + 1 minute + allowed lateness + disorder bound, and the hour-of-day \
-profile. When the oldest results of MARKET or STATS were trimmed away: those that are gone.
-
-What was lost and accepted with --accept-loss: likewise.
+profile; likewise for STATS when a part of MARKET was lost and accepted. When the oldest results of MARKET or STATS were \
+trimmed away: those that are gone.
 
 Exit code 1 when a row is different, missing or extra. --disorder and --lateness must be those that the steps run with.";
 
@@ -86,9 +82,6 @@ struct Names<'a> {
     coin: &'a str,
     quote: &'a str,
 }
-
-const FEED_KINDS: [Kind; 3] = [Kind::Tick, Kind::Heartbeat, Kind::Gap];
-const MARKET_KINDS: [Kind; 6] = [Kind::Price, Kind::Late, Kind::Rejected, Kind::Heartbeat, Kind::Gap, Kind::Candle];
 
 /// How often an instrument that does not look right is read on a cluster. A replica may lag behind its leader, and what
 /// it lacks looks as if it were missing.
@@ -132,119 +125,6 @@ async fn audited(connection: &Connection, bounds: Bounds) -> anyhow::Result<Repo
         report.add(found);
     }
     Ok(report)
-}
-
-/// Reads all of an instrument that belongs to the cut. Once more when a stream lost its beginning meanwhile: only then is
-/// what was read all that there is.
-async fn read<'a>(
-    connection: &Connection,
-    cut: &Cut,
-    partition: u32,
-    names: Names<'a>,
-    beginnings: &mut Beginnings,
-) -> anyhow::Result<(Ledger<'a>, Left)> {
-    let market = cut.market.get(&partition).copied().unwrap_or_default();
-    let stats = cut.stats.get(&partition).copied().unwrap_or_default();
-    let reading = Reading { connection, partition, names };
-    loop {
-        let mut ledger = Ledger::new(names.coin, names.quote, Contained { to: stats.input, lost_to: stats.lost_to });
-        reading.each(Stream::Feed, &FEED_KINDS, market.input, |kind, message| ledger.add_feed(kind, message)).await?;
-        let whole = |beginning: &Beginning, message: &Delivery| !beginning.is_batch_of(message);
-        let market_kinds =
-            |kind, message: &Delivery| ledger.add_market(kind, message, whole(&beginnings.market, message));
-        reading.each(Stream::Market, &MARKET_KINDS, market.end, market_kinds).await?;
-        let stats_kinds: Vec<Kind> = STATS_WINDOWS.map(Kind::Stats).into_iter().chain([Kind::HourOfDay]).collect();
-        let add = |kind, message: &Delivery| ledger.add_stats(kind, message, whole(&beginnings.stats, message));
-        reading.each(Stream::Stats, &stats_kinds, stats.end, add).await?;
-        let before = std::mem::replace(beginnings, Beginnings::now(connection).await?);
-        if (&before.market, &before.stats) == (&beginnings.market, &beginnings.stats) {
-            let left = Left {
-                feed_first: beginnings.feed_first,
-                is_market_trimmed: before.market.is_trimmed(),
-                is_stats_trimmed: before.stats.is_trimmed(),
-            };
-            return Ok((ledger, left));
-        }
-    }
-}
-
-/// The messages of one instrument.
-struct Reading<'a> {
-    connection: &'a Connection,
-    partition: u32,
-    names: Names<'a>,
-}
-
-impl Reading<'_> {
-    /// Visits the messages of these kinds up to a sequence, in stream order.
-    async fn each(
-        &self,
-        stream: Stream,
-        kinds: &[Kind],
-        last: u64,
-        mut visit: impl FnMut(Kind, &Delivery),
-    ) -> Result<(), Error> {
-        let Self { connection, partition, names } = self;
-        let subject = |kind| subject::stored(stream, *partition, kind, names.coin, names.quote);
-        let subjects: Vec<String> = kinds.iter().map(|&kind| subject(kind)).collect();
-        let selection = Selection { stream, filters: subjects.clone(), from: 1 };
-        let reading = read_to_end(connection, selection, |delivery| {
-            let kind = subjects.iter().position(|subject| *subject == *delivery.subject);
-            if let Some(kind) = kind.filter(|_| delivery.seq <= last) {
-                visit(kinds[kind], &delivery);
-            }
-            Ok::<_, Error>(())
-        });
-        reading.await.map(drop)
-    }
-}
-
-/// Where the streams begin.
-#[derive(Debug)]
-struct Beginnings {
-    feed_first: u64,
-    market: Beginning,
-    stats: Beginning,
-}
-
-/// The first result that a stream still has: its sequence, and the batch that it was committed in.
-#[derive(Debug, PartialEq, Eq)]
-struct Beginning {
-    seq: u64,
-    batch: Option<String>,
-    /// The very first commit began with a result at this sequence.
-    origin: u64,
-}
-
-impl Beginnings {
-    async fn now(connection: &Connection) -> Result<Self, Error> {
-        let market = Beginning::of(connection, Stream::Market).await?;
-        let stats = Beginning::of(connection, Stream::Stats).await?;
-        Ok(Self { feed_first: stream_info(connection, Stream::Feed.name()).await?.state.first_seq, market, stats })
-    }
-}
-
-impl Beginning {
-    async fn of(connection: &Connection, stream: Stream) -> Result<Self, Error> {
-        let info = stream_info(connection, stream.name()).await?;
-        let first = history::first(connection, stream, &subject::all(stream)).await?;
-        let seq = first.as_ref().map_or(info.begins(), |first| first.seq);
-        let batch = first.and_then(|first| batch_of(Some(&first.headers)));
-        Ok(Self { seq, batch, origin: info.origin() })
-    }
-
-    fn is_trimmed(&self) -> bool {
-        self.seq > self.origin
-    }
-
-    /// Whether a message was committed together with the first one that is left, and maybe with others that are not.
-    fn is_batch_of(&self, message: &Delivery) -> bool {
-        self.is_trimmed() && self.batch == batch_of(message.headers.as_ref())
-    }
-}
-
-fn batch_of(headers: Option<&HeaderMap>) -> Option<String> {
-    Some(headers?.get(NATS_BATCH_ID)?.as_str().to_owned())
 }
 
 impl Names<'_> {
