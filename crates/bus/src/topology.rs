@@ -527,6 +527,23 @@ mod tests {
     }
 
     #[test]
+    fn a_stream_tells_where_it_begins_and_which_log_it_is() {
+        let info = |metadata: Value, first_seq: u64| {
+            let state = json!({ "messages": 0, "bytes": 0, "first_seq": first_seq, "last_seq": 99 });
+            let info = json!({ "created": "then", "config": { "metadata": metadata }, "state": state });
+            serde_json::from_value::<StreamInfo>(info).unwrap()
+        };
+        let told = |info: StreamInfo| (info.begins(), info.origin(), info.log());
+        assert_eq!(told(info(json!({}), 7)), (7, 1, "then".to_owned()));
+        // A checkpoint before what was trimmed stays; those behind it were replaced.
+        for first_seq in [3, 60] {
+            assert_eq!(told(info(json!({ TRIMMED_KEY: "41" }), first_seq)), (42, 1, "then".to_owned()));
+        }
+        let rebuilt = json!({ TRIMMED_KEY: "41", REBUILT_KEY: "50" });
+        assert_eq!(told(info(rebuilt, 51)), (51, 51, "then, rebuilt after sequence 50".to_owned()));
+    }
+
+    #[test]
     fn only_growing_limits_are_safe_to_change() {
         let check = |wanted: Value, actual: Value, expected: &[(&str, bool)]| {
             let found = differences(&wanted, &actual);
