@@ -66,7 +66,7 @@ pub struct Options {
 impl Options {
     /// The usual limit of so many kills: far more than they take.
     pub fn usual_limit(kills: usize, cluster: bool) -> Duration {
-        Duration::from_secs(30 + if cluster { 10 } else { 4 } * kills as u64)
+        Duration::from_secs(20 + if cluster { 8 } else { 3 } * kills as u64)
     }
 }
 

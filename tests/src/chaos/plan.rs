@@ -76,6 +76,11 @@ pub struct Disturbance {
 }
 
 impl Disturbance {
+    /// Whether it counts as a kill.
+    pub fn is_kill(&self) -> bool {
+        matches!(self.act, Act::Kill { .. } | Act::Terminate)
+    }
+
     /// Whether nats-server is killed.
     pub fn hits_broker(&self) -> bool {
         matches!(self.act, Act::Broker | Act::Kill { with_broker: true })

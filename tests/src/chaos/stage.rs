@@ -27,6 +27,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long the rest of the recording may take once nothing is disturbed any more.
 const FINISH_MAX: Duration = Duration::from_secs(300);
 
+/// What a kill hits: somebody who has committed since his start while records are pending, or why it is not effective.
+type Sight = Result<String, &'static str>;
+
 /// An instance and what was seen of it.
 #[derive(Debug)]
 struct Actor {
@@ -97,7 +100,7 @@ impl<B: Broker> Stage<B> {
             command.args(["--speed", &speed()]);
         }
         let lease_ttl = format!("{}ms", self.options.lease_ttl.as_millis());
-        command.env(LEASE_TTL_VARIABLE, lease_ttl).env("CANDLEWIRE_LOG", "info");
+        command.env(LEASE_TTL_VARIABLE, lease_ttl).env("CANDLEWIRE_LOG", "info,async_nats=off");
         command
     }
 
@@ -109,15 +112,20 @@ impl<B: Broker> Stage<B> {
         let mut due = Instant::now();
         for one in plan {
             due += one.gap;
-            while !self.is_time_for(one, due) {
+            let sight = loop {
+                if self.is_time_for(one, due)
+                    && let Some(sight) = self.look_at(one, due).await
+                {
+                    break sight;
+                }
                 if self.started.elapsed() > self.options.limit || self.is_done(Target::Producer) {
                     self.say("time is over before everything in the plan was done");
                     return Ok(());
                 }
                 self.tend().await?;
                 tokio::time::sleep(STEP).await;
-            }
-            self.hit(one).await;
+            };
+            self.hit(one, sight);
             due = Instant::now();
         }
         Ok(())
@@ -184,7 +192,6 @@ impl<B: Broker> Stage<B> {
 
     /// Whether the target is at work and has been for a moment, or has had its time to be.
     fn is_time_for(&mut self, one: &Disturbance, due: Instant) -> bool {
-        let patience = PATIENCE + self.options.lease_ttl;
         let is_reachable = B::SURVIVES || self.struck.is_none();
         if Instant::now() < due || !is_reachable || (one.hits_broker() && !self.is_broker_whole()) {
             return false;
@@ -192,9 +199,33 @@ impl<B: Broker> Stage<B> {
         if one.act == Act::Broker {
             return true;
         }
+        let is_impatient = self.is_impatient(due);
+        // While no ticks come, a kill hits nobody at work.
+        let is_flowing = self.actor(Target::Producer).committed.is_some();
         let target = self.actor(one.target);
-        let at_work = target.committed.is_some_and(|since| since.elapsed() >= one.settle);
-        target.instance.condition() == Condition::Up && (at_work || due.elapsed() > patience)
+        let is_at_work = is_flowing && target.committed.is_some_and(|since| since.elapsed() >= one.settle);
+        target.instance.condition() == Condition::Up && (is_at_work || is_impatient)
+    }
+
+    fn is_impatient(&self, due: Instant) -> bool {
+        due.elapsed() > PATIENCE + self.options.lease_ttl
+    }
+
+    /// What a kill would hit now; `None` when that cannot be seen, for a while.
+    async fn look_at(&mut self, one: &Disturbance, due: Instant) -> Option<Sight> {
+        if !one.is_kill() {
+            return Some(Ok(String::new()));
+        }
+        if self.actor(one.target).committed.is_none() {
+            return Some(Err("it has not committed yet"));
+        }
+        let Some(step) = step_of(one.target) else { return Some(Ok("with rows to publish".to_owned())) };
+        match pending(&self.admin, step).await {
+            Some(0) => Some(Err("nothing was pending")),
+            Some(partitions) => Some(Ok(format!("with input pending in {partitions} partitions"))),
+            None if self.is_impatient(due) => Some(Err("the streams did not answer")),
+            None => None,
+        }
     }
 
     /// Whether a server may be killed: all are there. Asked only now and then.
@@ -244,7 +275,7 @@ impl<B: Broker> Stage<B> {
         }
     }
 
-    async fn hit(&mut self, one: &Disturbance) {
+    fn hit(&mut self, one: &Disturbance, sight: Sight) {
         match one.act {
             Act::Broker => self.kill_broker(one),
             Act::Freeze => {
@@ -253,11 +284,11 @@ impl<B: Broker> Stage<B> {
                 self.actor(one.target).instance.freeze(one.away);
             }
             Act::Terminate => {
-                self.count_kill("SIGTERM", one.target).await;
+                self.count_kill("SIGTERM", one.target, sight);
                 self.actor(one.target).instance.terminate(one.away);
             }
             Act::Kill { with_broker } => {
-                self.count_kill("kill -9", one.target).await;
+                self.count_kill("kill -9", one.target, sight);
                 self.actor(one.target).instance.kill(one.away);
                 if with_broker {
                     self.kill_broker(one);
@@ -278,20 +309,10 @@ impl<B: Broker> Stage<B> {
         self.struck = Some((node, Instant::now() + one.broker_away));
     }
 
-    /// Counts a kill, as effective if the target has committed since its start and has records pending now.
-    async fn count_kill(&mut self, what: &str, target: Target) {
-        let has_committed = self.actor(target).committed.is_some();
-        let note = match step_of(target) {
-            _ if !has_committed => Err("it has not committed yet"),
-            None => Ok("with rows to publish".to_owned()),
-            Some(step) => match pending(&self.admin, step).await {
-                Some(partitions @ 1..) => Ok(format!("with input pending in {partitions} partitions")),
-                _ => Err("nothing was pending"),
-            },
-        };
+    fn count_kill(&mut self, what: &str, target: Target, sight: Sight) {
         self.tally.kills += 1;
-        self.tally.effective += usize::from(note.is_ok());
-        let note = note.unwrap_or_else(|why| format!("not effective: {why}"));
+        self.tally.effective += usize::from(sight.is_ok());
+        let note = sight.unwrap_or_else(|why| format!("not effective: {why}"));
         self.say(&format!("{what:<9} {target}, {note}"));
     }
 }
