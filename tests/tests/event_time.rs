@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bus::publish::{FeedMessage, publish};
-use bus::{Kind, codec};
+use bus::task::{Input, Operator};
+use bus::{Kind, Stream, codec};
 use market::acceptance::IDENTITIES_MAX;
 use market::tick::TickLine;
 use market::windowing::Settings;
@@ -12,6 +13,7 @@ use market::{EventTime, Instrument, Span};
 use pipeline_tests::harness::{KINDS, Message, Record, Store, feed, gap, heartbeat, lines, newest, run_both, tick};
 use pipeline_tests::world::World;
 use serde_json::{Value, json};
+use stream_processor::Processing;
 
 const SECOND: i64 = 1_000;
 const MINUTE: i64 = 60 * SECOND;
@@ -283,6 +285,31 @@ fn gaps_pass_through_and_move_nothing() {
         assert_eq!(found.lines(Kind::Gap), [serde_json::to_value(&gap).unwrap()]);
         assert_eq!((found.count("late"), found.count("accepted")), (0, 186), "the watermark stands where it stood");
     }
+}
+
+#[test]
+fn input_that_was_lost_is_a_gap_before_the_first_newer_record() {
+    let operator = Processing::new(Settings::default());
+    let (mut state, mut counts, mut outputs) = Default::default();
+    let old = [price(DAY_1), price(DAY_1 + MINUTE)];
+    let new = [price(DAY_1), price(DAY_1 + 5 * MINUTE), price(DAY_1 + 6 * MINUTE)];
+    for (seq, records, is_after_loss) in [(1, &old[..], false), (9, &new[..], true)] {
+        let payload = &feed(records, |_| false)[0].payload;
+        let instrument = bitcoin();
+        let input =
+            Input { seq, kind: "tick", instrument: Some(&instrument), is_known_schema: true, is_after_loss, payload };
+        operator.apply(input, &mut state, &mut counts, &mut outputs);
+    }
+    let messages = outputs.into_messages(Stream::Market, 0, |_| ("bitcoin", "usd"));
+    let gaps: Vec<Value> = messages
+        .iter()
+        .filter(|message| message.subject.contains(".gap."))
+        .map(|message| serde_json::from_slice(&message.payload).unwrap())
+        .collect();
+    let (from_ms, to_ms) = (DAY_1 + MINUTE, DAY_1 + 5 * MINUTE);
+    let expected =
+        json!({"coin": "bitcoin", "quote": "usd", "from_ms": from_ms, "to_ms": to_ms, "cause": "input-lost"});
+    assert_eq!(gaps, [expected]);
 }
 
 /// Where a record ends up, and what it moves.

@@ -137,10 +137,11 @@ impl Application<'_> {
         Ok(())
     }
 
-    /// Says once, before the first record after it, that input was lost: between the newest event known and this one.
+    /// Says once, before the first newer record after it, that input was lost: between the newest event known and this one.
     fn note_loss(&mut self, to: EventTime) {
         let newest = self.state.acceptance.watermark(Settings { disorder: Span(0), ..self.settings });
-        if std::mem::take(&mut self.is_after_loss) && newest < to && newest > EventTime::MIN {
+        if self.is_after_loss && newest < to && newest > EventTime::MIN {
+            self.is_after_loss = false;
             let (coin, quote) = (self.instrument.coin().into(), self.instrument.quote().into());
             let gap = GapLine { coin, quote, from_ms: newest.ms(), to_ms: to.ms(), cause: "input-lost".into() };
             self.outputs.append(Kind::Gap, &gap);
