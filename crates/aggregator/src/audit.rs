@@ -1,8 +1,8 @@
 //! Everything computed again from FEED, and compared with what MARKET and STATS hold.
 //!
-//! The second computation shares no code with the steps: it has its own rules of what is valid, in time and new
-//! ([`feed`], [`judge`]), computes each window at once from all of its ticks ([`windows`]) with its own exact sums
-//! ([`sum`]), and knows from the whole record when a window was issued. It reads one instrument after the other.
+//! The second computation shares no code with the steps: it has its own rules of what is valid, in time and new (`feed`,
+//! `judge`), computes each window at once from all of its ticks (`windows`) with its own exact sums (`sum`), and knows
+//! from the whole record when a window was issued. It reads one instrument after the other.
 
 mod compare;
 mod cut;
