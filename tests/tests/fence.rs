@@ -1,8 +1,8 @@
 //! The transaction against the real server: all or nothing, and one owner.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use async_nats::HeaderMap;
 use bus::checkpoint::{Position, recover};
@@ -12,6 +12,7 @@ use bus::transaction::{MESSAGES_MAX, Outcome, Outgoing, Part, Role, Transactions
 use bus::{Connection, Stream};
 use bytes::Bytes;
 use pipeline_tests::counting::Counting;
+use pipeline_tests::programs::NEVER;
 use pipeline_tests::proxy::Proxy;
 use pipeline_tests::server::Server;
 use serde_json::{Value, json};
@@ -176,39 +177,43 @@ async fn a_message_that_the_server_does_not_take_is_named_and_nothing_of_its_bat
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_owners_that_fight_store_everything_once() {
-    const FIGHT: Duration = Duration::from_secs(3);
+    /// So often each of them must have won, and lost.
+    const ROUNDS: u64 = 15;
     let server = Server::with_streams().await;
+    let lasting = AtomicUsize::new(2);
     let fight = async |seed: u64| {
         let connection = server.connect("stream-processor").await;
         let transactions = Transactions::new(&connection, Stream::Market);
         let mut owner = Counting::recover(&connection, 3).await;
-        let (start, mut stored, mut fenced) = (Instant::now(), 0, 0);
-        while start.elapsed() < FIGHT {
+        let (mut stored, mut fenced) = (0, 0);
+        while lasting.load(Ordering::Relaxed) > 0 {
             let part = owner.part(1 + (stored + seed) % 30);
-            if (stored + fenced) % 40 == 39 {
+            if stored % 10 == seed {
                 // Frozen between apply and send, like a process that is stopped, and awake again when all has changed.
-                tokio::time::sleep(Duration::from_millis(200)).await;
+                tokio::time::sleep(Duration::from_millis(30)).await;
             }
             let outcome = transactions.commit(std::slice::from_ref(&part)).await.unwrap()[0];
             owner.settle(&part, outcome);
+            let had_enough = stored >= ROUNDS && fenced >= ROUNDS;
             if outcome == Outcome::Fenced {
                 fenced += 1;
                 owner.recover_again().await;
             } else {
                 stored += 1;
             }
+            let has_enough = stored >= ROUNDS && fenced >= ROUNDS;
+            lasting.fetch_sub(usize::from(has_enough && !had_enough), Ordering::Relaxed);
         }
-        (stored, fenced)
     };
-    let ((stored, fenced), (other_stored, other_fenced)) = tokio::join!(fight(0), fight(7));
-    assert!(stored > 10 && other_stored > 10 && fenced + other_fenced > 10, "{stored} {other_stored} {fenced}");
+    let fights = async { tokio::join!(fight(0), fight(7)) };
+    tokio::time::timeout(NEVER, fights).await.expect("each wins and loses now and then");
     Counting::check(&server.connect("stream-processor").await, 3).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_recovered_beside_a_busy_owner_is_always_of_one_commit() {
     const PASSES: usize = 500;
-    const AT_ONCE: usize = 4;
+    const AT_ONCE: usize = 10;
     let server = Server::with_streams().await;
     let connection = server.connect("stream-processor").await;
     let done = AtomicBool::new(false);
@@ -216,7 +221,7 @@ async fn what_is_recovered_beside_a_busy_owner_is_always_of_one_commit() {
         let transactions = Transactions::new(&connection, Stream::Market);
         let mut owner = Counting::recover(&connection, 3).await;
         while !done.load(Ordering::Relaxed) {
-            let inputs = 1 + owner.count % 29;
+            let inputs = 1 + owner.count % 3;
             assert!(matches!(owner.commit(&transactions, inputs).await, Ok(Outcome::Stored(_))));
         }
         owner.count
@@ -232,11 +237,11 @@ async fn what_is_recovered_beside_a_busy_owner_is_always_of_one_commit() {
                 last = found.count;
             }
         };
-        tokio::join!(pass(), pass(), pass(), pass());
+        futures::future::join_all((0..AT_ONCE).map(|_| pass())).await;
         done.store(true, Ordering::Relaxed);
     };
     let (count, ()) = tokio::join!(busy, recoveries);
-    assert!(count > 1_000, "the owner was busy: {count}");
+    assert!(count > 200, "the owner was busy: {count}");
     assert_eq!(Counting::check(&connection, 3).await, count);
 }
 
