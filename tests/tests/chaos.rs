@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use pipeline_tests::chaos::{Options, run};
 
+// What happened is shown when it fails.
+#[allow(clippy::print_stdout)]
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_kills_of_anybody_at_any_instant_change_nothing() {
     let options = Options {
@@ -13,7 +15,6 @@ async fn ten_kills_of_anybody_at_any_instant_change_nothing() {
         limit: Duration::from_secs(15),
         lease_ttl: Duration::from_millis(500),
         cluster: false,
-        // Shown when it fails.
         say: |text| println!("{text}"),
     };
     let verdict = run(&options).await.unwrap();
