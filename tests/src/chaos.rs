@@ -1,7 +1,7 @@
 //! Kills, freezes and restarts everything at random instants while a recording is replayed, and compares what came of it
 //! with an undisturbed run and with an audit.
 //!
-//! [`plan`] says what happens to whom, [`stage`] does it, [`verdict`] judges the outcome. The processes are those that
+//! [`plan`] says what happens to whom, `stage` does it, `verdict` judges the outcome. The processes are those that
 //! users start, nats-server has the shipped configuration.
 
 mod broker;
