@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pipeline_tests::chaos::{Options, run};
 
-// What happened when is shown when the test fails.
+// What happened is shown when it fails.
 #[allow(clippy::print_stdout)]
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_kills_of_anybody_at_any_instant_change_nothing() {
