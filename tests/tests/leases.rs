@@ -136,7 +136,7 @@ async fn a_claim_that_vanishes_is_written_again_and_the_work_goes_on() {
     let mut taken = Vec::new();
     while taken.len() < 2 {
         match leases.next().await.unwrap() {
-            Change::Taken(slot) => taken.push(slot),
+            Change::Taken(lease) => taken.push(lease),
             other => panic!("{other:?}"),
         }
     }
@@ -147,6 +147,25 @@ async fn a_claim_that_vanishes_is_written_again_and_the_work_goes_on() {
     }
     let quiet = tokio::time::timeout(TTL * 3, leases.next()).await;
     assert!(quiet.is_err(), "the work noticed: {quiet:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_that_was_lost_gives_nothing_back_when_its_slot_was_taken_again() {
+    let world = World::new().await;
+    let admin = world.server.connect("admin").await;
+    let mut leases = Leases::join(&admin, "trainer", 1, TTL);
+    let Change::Taken(first) = leases.next().await.unwrap() else { panic!("the slot is free") };
+    assert_eq!(leases.next().await.unwrap(), Change::Settled);
+    // Somebody who never was a member writes its name: the slot is lost, and free again at once.
+    let claim = json!({ "owner": "nobody" }).to_string();
+    admin.jetstream().publish("$KV.LEASES.trainer.slot.0", claim.into()).await.unwrap().await.unwrap();
+    assert_eq!(leases.next().await.unwrap(), Change::Lost(0));
+    let Change::Taken(second) = leases.next().await.unwrap() else { panic!("the slot is free again") };
+    leases.release(first);
+    let quiet = tokio::time::timeout(TTL, leases.next()).await;
+    assert!(quiet.is_err(), "the old lease gave the new one back: {quiet:?}");
+    leases.release(second);
+    assert!(matches!(leases.next().await.unwrap(), Change::Taken(third) if third != second));
 }
 
 #[tokio::test(flavor = "multi_thread")]

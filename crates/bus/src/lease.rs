@@ -47,11 +47,20 @@ fn time_to_live(text: &str) -> Result<Duration, String> {
     (TTL_MIN..=TTL_MAX).contains(&ttl).then_some(ttl).ok_or_else(|| format!("between {min} and {max}"))
 }
 
+/// A slot that was taken. The same slot taken again is another lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lease {
+    /// The slot.
+    pub slot: u32,
+    /// Which of the times that this instance took it.
+    term: u64,
+}
+
 /// What happens to the slots of this instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
-    /// It owns this slot from now on.
-    Taken(u32),
+    /// It owns a slot from now on.
+    Taken(Lease),
     /// Another instance should have this slot: end its work in order, then [`Leases::release`] it.
     Wanted(u32),
     /// Another instance has this slot already: drop its work.
@@ -98,10 +107,11 @@ impl Leases {
         }
     }
 
-    /// Gives a slot back: nobody works on it here any more.
-    pub fn release(&self, slot: u32) {
+    /// Gives a slot back: nobody works on it here any more. Of a lease that was lost meanwhile this is no news, even when
+    /// its slot was taken again.
+    pub fn release(&self, lease: Lease) {
         // A keeper that has ended has nothing to give back.
-        drop(self.commands.send(Command::Release(slot)));
+        drop(self.commands.send(Command::Release(lease)));
     }
 
     /// Leaves the group, as soon as what was released is given back.
@@ -115,7 +125,10 @@ impl Leases {
 
 /// The one seat of a group in which a single instance is active and the others stand by.
 #[derive(Debug)]
-pub struct Seat(Leases);
+pub struct Seat {
+    leases: Leases,
+    lease: Lease,
+}
 
 impl Seat {
     /// Waits until this instance is the active one; standing by is being ready. `None` when shutdown came first.
@@ -142,7 +155,7 @@ impl Seat {
                 }
             };
             match change {
-                Change::Taken(_) => return Ok(Some(Self(leases))),
+                Change::Taken(lease) => return Ok(Some(Self { leases, lease })),
                 Change::Settled => {
                     tracing::info!(group, "another instance is active, standing by");
                     health.ready();
@@ -157,14 +170,14 @@ impl Seat {
     /// # Errors
     /// As [`Seat::take`].
     pub async fn lost(&mut self) -> Result<(), Error> {
-        while self.0.next().await? != Change::Lost(0) {}
+        while self.leases.next().await? != Change::Lost(self.lease.slot) {}
         Ok(())
     }
 
     /// Gives the seat up, for another instance to take at once.
     pub async fn leave(self) {
-        self.0.release(0);
-        self.0.leave().await;
+        self.leases.release(self.lease);
+        self.leases.leave().await;
     }
 }
 

@@ -12,10 +12,10 @@ use tokio::time::Instant;
 
 use crate::connect::{Connection, Reminder};
 use crate::error::{Disposition, Error};
-use crate::lease::Change;
 use crate::lease::bucket::{Bucket, is_deletion};
 use crate::lease::process::Process;
 use crate::lease::table::{Member, Silences, Table, share};
+use crate::lease::{Change, Lease};
 
 /// Looks in a time to live. Two of them, and the time until the first sight, are what a crash may cost beyond it.
 const LOOKS: u32 = 8;
@@ -28,8 +28,8 @@ const ANSWER_MAX: Duration = Duration::from_secs(1);
 /// What the work asks of the keeper.
 #[derive(Debug)]
 pub(crate) enum Command {
-    /// Nobody works on this slot any more.
-    Release(u32),
+    /// Nobody works on this slot any more, if it is still this lease.
+    Release(Lease),
     /// Give back what was released, then leave.
     Leave(oneshot::Sender<()>),
 }
@@ -44,6 +44,13 @@ enum Stage {
     Released,
 }
 
+/// A slot of this instance.
+#[derive(Debug, Clone, Copy)]
+struct Hold {
+    stage: Stage,
+    term: u64,
+}
+
 pub(crate) struct Keeper {
     bucket: Bucket,
     connection: Connection,
@@ -53,7 +60,9 @@ pub(crate) struct Keeper {
     look_every: Duration,
     renew_every: Duration,
     changes: mpsc::UnboundedSender<Result<Change, Error>>,
-    slots: BTreeMap<u32, Stage>,
+    slots: BTreeMap<u32, Hold>,
+    /// Slots taken so far.
+    terms: u64,
     /// Newest revision that we know of each slot's key: what an older look says is not news.
     revisions: HashMap<u32, u64>,
     silences: Silences,
@@ -85,6 +94,7 @@ impl Keeper {
             renew_every: ttl / RENEWALS,
             changes,
             slots: BTreeMap::new(),
+            terms: 0,
             revisions: HashMap::new(),
             silences: Silences::default(),
             looked_at: Instant::now(),
@@ -132,14 +142,14 @@ impl Keeper {
 
     fn take_note(&mut self, command: Command) {
         match command {
-            Command::Release(slot) => {
-                if let Some(stage) = self.slots.get_mut(&slot) {
-                    *stage = Stage::Released;
+            Command::Release(Lease { slot, term }) => {
+                if let Some(hold) = self.slots.get_mut(&slot).filter(|hold| hold.term == term) {
+                    hold.stage = Stage::Released;
                 }
             }
             Command::Leave(done) => {
                 self.leaving = Some(done);
-                self.slots.values_mut().for_each(|stage| *stage = Stage::Released);
+                self.slots.values_mut().for_each(|hold| hold.stage = Stage::Released);
             }
         }
     }
@@ -171,7 +181,9 @@ impl Keeper {
         let busy: BTreeSet<u32> = self.at_stage(|stage| stage != Stage::Held);
         let shares = share(&self.id, &living, &table, &held, &busy, self.total);
         for slot in shares.leave {
-            self.slots.insert(slot, Stage::Draining);
+            if let Some(hold) = self.slots.get_mut(&slot) {
+                hold.stage = Stage::Draining;
+            }
             self.tell(Change::Wanted(slot));
         }
         self.take(&table, shares.take).await?;
@@ -179,7 +191,7 @@ impl Keeper {
     }
 
     fn at_stage(&self, is_wanted: impl Fn(Stage) -> bool) -> BTreeSet<u32> {
-        self.slots.iter().filter(|(_, stage)| is_wanted(**stage)).map(|(slot, _)| *slot).collect()
+        self.slots.iter().filter(|(_, hold)| is_wanted(hold.stage)).map(|(slot, _)| *slot).collect()
     }
 
     async fn renew(&mut self) -> Result<(), Error> {
@@ -226,12 +238,22 @@ impl Keeper {
             let is_ours = entry.value.as_ref().is_some_and(|claim| claim.owner == self.id);
             if is_ours && !self.slots.contains_key(&slot) {
                 // By a request whose answer never came.
-                self.slots.insert(slot, Stage::Held);
-                self.tell(Change::Taken(slot));
-            } else if is_claimed && !is_ours && self.slots.remove(&slot).is_some_and(|stage| stage != Stage::Released) {
+                self.hold(slot);
+            } else if is_claimed
+                && !is_ours
+                && self.slots.remove(&slot).is_some_and(|hold| hold.stage != Stage::Released)
+            {
                 self.tell(Change::Lost(slot));
             }
         }
+    }
+
+    /// A slot is ours from now on.
+    fn hold(&mut self, slot: u32) {
+        self.terms += 1;
+        let term = self.terms;
+        self.slots.insert(slot, Hold { stage: Stage::Held, term });
+        self.tell(Change::Taken(Lease { slot, term }));
     }
 
     /// Writes our name again where it is gone although nobody else has taken the slot: the work just goes on.
@@ -262,8 +284,7 @@ impl Keeper {
                 Ok(Some(revision)) => {
                     count += 1;
                     self.revisions.insert(slot, revision);
-                    self.slots.insert(slot, Stage::Held);
-                    self.tell(Change::Taken(slot));
+                    self.hold(slot);
                 }
                 // Another instance was faster, or we knew a revision of a bucket that is no more.
                 Ok(None) => drop(self.revisions.remove(&slot)),

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 
 use crate::error::Error;
-use crate::lease::{Change, Leases};
+use crate::lease::{Change, Lease, Leases};
 use crate::task::committer::Sealed;
 use crate::task::readiness::Readiness;
 use crate::task::worker::{Ended, Log, Worker};
@@ -25,8 +25,9 @@ pub(super) struct Crew<O: Operator> {
     pub(super) hands: HashMap<u32, Hand>,
 }
 
-/// How a worker is told to end.
+/// A partition that is owned, and how its worker is told to end.
 pub(super) struct Hand {
+    lease: Lease,
     /// In order: what was applied is committed first.
     stop: Shutdown,
     /// At once.
@@ -59,16 +60,14 @@ impl<O: Operator> Crew<O> {
 
     fn follow(&mut self, change: Change) {
         match change {
-            Change::Taken(partition) => self.start(partition),
+            Change::Taken(lease) => self.start(lease),
             Change::Wanted(partition) => {
                 tracing::info!(partition, "handing over");
-                match self.hands.get(&partition) {
-                    Some(hand) => hand.stop.request(),
+                let Some(hand) = self.hands.get(&partition) else { return };
+                hand.stop.request();
+                if hand.abort.is_finished() {
                     // It has stopped by itself, for a reason that the next owner will find too.
-                    None => {
-                        self.readiness.gone(partition);
-                        self.leases.release(partition);
-                    }
+                    self.give_back(partition);
                 }
             }
             Change::Lost(partition) => {
@@ -82,7 +81,15 @@ impl<O: Operator> Crew<O> {
         }
     }
 
-    fn start(&mut self, partition: u32) {
+    fn give_back(&mut self, partition: u32) {
+        if let Some(hand) = self.hands.remove(&partition) {
+            self.leases.release(hand.lease);
+        }
+        self.readiness.gone(partition);
+    }
+
+    fn start(&mut self, lease: Lease) {
+        let partition = lease.slot;
         tracing::debug!(partition, "taken");
         self.readiness.taken(partition);
         let stop = Shutdown::new();
@@ -96,7 +103,7 @@ impl<O: Operator> Crew<O> {
             self.readiness.clone(),
         );
         let abort = self.workers.spawn(async move { (partition, worker.run().await) });
-        self.hands.insert(partition, Hand { stop, abort });
+        self.hands.insert(partition, Hand { lease, stop, abort });
     }
 
     /// A worker has ended: gives its partition back, keeps it when it stopped for a reason that the next owner would find
@@ -108,23 +115,17 @@ impl<O: Operator> Crew<O> {
             // Told to end at once.
             Err(_) => return Ok(()),
         };
-        // Another worker may have the partition by now.
-        if self.hands.get(&partition).is_none_or(|hand| hand.abort.id() != id) {
-            return Ok(());
-        }
-        self.hands.remove(&partition);
+        let is_current = self.hands.get(&partition).is_some_and(|hand| hand.abort.id() == id);
         match result {
-            Ok(Ended::Drained | Ended::Fenced) => {
-                self.readiness.gone(partition);
-                self.leases.release(partition);
-                Ok(())
-            }
-            Err(error) if error.concerns_partition() => {
+            Err(error) if !error.concerns_partition() => return Err(error),
+            // Another worker has the partition by now, or another instance.
+            _ if !is_current => {}
+            Ok(Ended::Drained | Ended::Fenced) => self.give_back(partition),
+            Err(error) => {
                 tracing::error!(partition, "partition stopped: {error}");
                 self.readiness.stopped(partition, &error);
-                Ok(())
             }
-            Err(error) => Err(error),
         }
+        Ok(())
     }
 }
