@@ -96,7 +96,10 @@ impl<O: Operator> Crew<O> {
             self.readiness.clone(),
         );
         let abort = self.workers.spawn(async move { (partition, worker.run().await) });
-        self.hands.insert(partition, Hand { stop, abort });
+        // Given back and taken again before we noticed: nobody would tell the worker of before to end.
+        if let Some(before) = self.hands.insert(partition, Hand { stop, abort }) {
+            before.abort.abort();
+        }
     }
 
     /// A worker has ended: gives its partition back, keeps it when it stopped for a reason that the next owner would find
