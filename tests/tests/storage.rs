@@ -71,7 +71,7 @@ async fn a_full_disk_is_hinted_at_and_nothing_is_lost() {
     let mut world = World::at(server);
     let (_processor, mut log) = start(&world);
     let mut producer = Running::start(world.replay(&sample(SAMPLE), "1m").stdout(std::process::Stdio::null()));
-    said(&mut log, &["WARN", "disk may be full"]);
+    said(&mut log, &["WARN", "full"]);
     assert!(world.server.log().contains("no space left on device"));
     // The server does not trust a disk again that was full: it wants to be started anew.
     world.server.kill();
