@@ -5,11 +5,9 @@ use std::time::Duration;
 use bus::reader::{Delivery, Event, Reader, Selection};
 use bus::topology::MARKET_STEP;
 use bus::{Connection, Stream, subject};
-use market::Instrument;
-use pipeline_tests::programs::NEVER;
 use pipeline_tests::proxy::{Fate, Frame, Proxy};
 use pipeline_tests::server::Server;
-use pipeline_tests::ticks::{bitcoin, publish_tick, publish_tick_of};
+use pipeline_tests::ticks::publish_tick;
 use pipeline_tests::world::World;
 use serde_json::Value;
 
@@ -96,23 +94,6 @@ async fn what_is_lost_on_its_way_is_read_again_and_what_comes_again_is_dropped_a
     proxy.once(Frame::is_delivery, Fate::CutInside);
     publish(&producer, 102..105).await;
     read(&mut reader, 103..=105).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn while_nothing_is_to_be_read_it_says_how_far_nothing_is_missing() {
-    let server = Server::with_streams().await;
-    let (producer, connection) = tokio::join!(server.connect("producer"), server.connect("stream-processor"));
-    let quiet = Instrument::new("quiet", "usd").unwrap();
-    let partition = |instrument: &Instrument| subject::partition(instrument.coin(), instrument.quote(), 16);
-    assert_ne!(partition(&quiet), partition(&bitcoin()));
-    publish_tick_of(&producer, &quiet, 1_000_000).await;
-    let filters = vec![format!("feed.{}.tick.>", partition(&quiet))];
-    let mut reader = Reader::start(&connection, Selection { stream: Stream::Feed, filters, from: 1 });
-    assert_eq!(next(&mut reader).await.seq, 1);
-    publish(&producer, 0..10).await;
-    let look = tokio::time::timeout(NEVER, reader.next()).await.expect("a look").unwrap();
-    let Event::Attached { info, pending } = look else { panic!("{look:?}") };
-    assert_eq!((info.state.last_seq, pending), (11, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
