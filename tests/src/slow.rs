@@ -20,7 +20,7 @@ use futures::FutureExt;
 /// A case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Stage {
-    /// Workers of both steps killed 300 times, in commits of 1 to 1,000 messages; then an audit
+    /// Workers of both steps killed 300 times, in commits of a few to hundreds of messages; then an audit
     Workers,
     /// nats-server killed 60 times in commits of 900 messages, with `sync_interval: always` and with its default
     Servers,

@@ -28,8 +28,9 @@ const LIFE_MS: std::ops::Range<u64> = 10..500;
 /// How long a worker stays away, in milliseconds.
 const SHORT_AWAY_MS: std::ops::Range<u64> = 0..40;
 const LONG_AWAY_MS: u64 = 1_500;
-/// The largest batch must have at least so many messages, of the 1,000 that there can be.
-const LARGE: usize = 900;
+/// The largest batch must have at least so many messages, or there was no backlog to speak of. Full batches of a step are
+/// tried elsewhere: what one reader has at hand at once is less.
+const LARGE: usize = 400;
 /// Enough to fill a batch: each may add a price, a candle and a state.
 const INSTRUMENTS: usize = 600;
 /// Publishes that are under way at the same time.
@@ -145,7 +146,8 @@ async fn feed(
         .collect::<Result<Vec<_>, _>>()?;
     let mut event_ms = 1_583_020_800_000;
     while !stop.is_requested() {
-        event_ms += rng.random_range(1_000..20_000);
+        // Mostly in another minute than before: a tick then has a candle beside its price.
+        event_ms += rng.random_range(30_000..120_000);
         instruments.shuffle(&mut rng);
         // Small bursts as often as large ones: 1, 2, 4, … with what lies between.
         let most = 1 << rng.random_range(0..10);
