@@ -19,6 +19,8 @@ use market::{Instrument, Window};
 use serde_json::Value;
 use stream_processor::Processing;
 
+use crate::ticks::tick_line;
+
 /// A message of a log. Its sequence is its place, counted from 1.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Message {
@@ -67,24 +69,7 @@ impl Record {
 
 /// A quote of one minute's grain, received when it was observed.
 pub fn tick(instrument: &Instrument, event_ms: i64, close: f64) -> TickLine<'static> {
-    TickLine {
-        coin: instrument.coin().to_owned().into(),
-        quote: instrument.quote().to_owned().into(),
-        event_ms,
-        grain_ms: 60_000,
-        id: None,
-        open: None,
-        high: None,
-        low: None,
-        close,
-        volume: None,
-        ingest_ms: event_ms,
-        source: None,
-        market_cap: None,
-        volume_24h: None,
-        high_24h: None,
-        low_24h: None,
-    }
+    TickLine { grain_ms: 60_000, close, ..tick_line(instrument, event_ms) }
 }
 
 /// A heartbeat, or a flush.

@@ -5,14 +5,13 @@ use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 
 use bus::checkpoint::{Position, positions};
-use bus::publish::{FeedMessage, publish};
 use bus::topology::{Limits, definitions, stream_info};
-use bus::{Connection, Kind, Stream, codec};
+use bus::{Connection, Stream};
 use flate2::read::GzDecoder;
 use market::Instrument;
-use market::tick::TickLine;
 use pipeline_tests::programs::{Running, eventually, fail, succeed};
 use pipeline_tests::server::Server;
+use pipeline_tests::ticks::publish_tick_of;
 use pipeline_tests::world::{World, sample};
 use serde_json::{Value, json};
 
@@ -63,28 +62,7 @@ async fn results(connection: &Connection, stream: Stream) -> u64 {
 }
 
 async fn publish_tick(connection: &Connection, coin: &str, event_ms: i64) {
-    let line = TickLine {
-        coin: coin.to_owned().into(),
-        quote: "usd".into(),
-        event_ms,
-        grain_ms: 1_000,
-        id: None,
-        open: None,
-        high: None,
-        low: None,
-        close: 100.0,
-        volume: None,
-        ingest_ms: event_ms,
-        source: None,
-        market_cap: None,
-        volume_24h: None,
-        high_24h: None,
-        low_24h: None,
-    };
-    let instrument = Instrument::new(coin, "usd").unwrap();
-    let id = format!("test/{coin}/{event_ms}");
-    let message = FeedMessage { kind: Kind::Tick, instrument, payload: codec::single(&line), id };
-    publish(connection, &message).await.unwrap();
+    publish_tick_of(connection, &Instrument::new(coin, "usd").unwrap(), event_ms).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
