@@ -57,6 +57,7 @@ impl Counting {
         let position = Position {
             position: after,
             frontier: after,
+            verified: after,
             batch: String::new(),
             input_created: "then".to_owned(),
             partitions: 16,

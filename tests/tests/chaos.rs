@@ -12,14 +12,15 @@ async fn ten_kills_of_anybody_at_any_instant_change_nothing() {
         kills: 10,
         seed: 1,
         instances: 2,
-        limit: Duration::from_secs(15),
+        limit: Duration::from_secs(30),
         lease_ttl: Duration::from_millis(500),
         cluster: false,
         say: |text| println!("{text}"),
     };
     let verdict = run(&options).await.unwrap();
-    // How many of the kills hit somebody at work depends on what else this machine does: scripts/chaos insists on it.
+    // A replay that is over early ends the plan. How many of the kills hit somebody at work depends on what else this
+    // machine does: scripts/chaos insists on it.
     let audit = verdict.audit;
     assert_eq!((audit.different, audit.missing, audit.extra), (0, 0, 0), "{verdict}");
-    assert!(verdict.findings.is_empty() && verdict.tally.kills > 0, "{verdict}: {:?}", verdict.findings);
+    assert!(verdict.findings.is_empty() && verdict.tally.kills >= 8, "{verdict}: {:?}", verdict.findings);
 }

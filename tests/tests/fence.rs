@@ -29,6 +29,7 @@ fn part(partition: u32, fence: u64, messages: Vec<Outgoing>) -> Part {
     let position = Position {
         position: 1,
         frontier: 1,
+        verified: 1,
         batch: String::new(),
         input_created: "then".to_owned(),
         partitions: 16,

@@ -43,6 +43,9 @@ pub struct Position<C> {
     pub position: u64,
     /// Highest input sequence up to which nothing for this partition can be missing.
     pub frontier: u64,
+    /// Up to here a look at the input found nothing missing. Input that was read since may have jumped over what was
+    /// deleted: the next owner looks again from here.
+    pub verified: u64,
     /// Id of the batch that stored it.
     pub batch: String,
     /// When the input stream was created: the identity of the log.
@@ -58,7 +61,7 @@ pub struct Position<C> {
     /// Input sequences that were lost and accepted as such.
     #[serde(default, skip_serializing_if = "is_none")]
     pub lost: u64,
-    /// The last of them.
+    /// Whoever was read no further than this when the loss was accepted has a gap before its next message.
     #[serde(default, skip_serializing_if = "is_none")]
     pub lost_to: u64,
     /// The step's own counts.

@@ -27,7 +27,7 @@ use crate::archive::{Archiver, Brought, FILE_ROWS_MAX};
 use crate::args::{LearnArgs, RunArgs};
 use crate::artifacts::{Artifacts, prepare_folder};
 use crate::schedule::{Due, Schedule};
-use crate::train::learn_from;
+use crate::train::{is_locked, learn_from};
 
 /// How long to wait before a stream or the object store is asked again.
 const RETRY: Duration = Duration::from_millis(500);
@@ -67,7 +67,7 @@ async fn serve(
     shutdown: &Shutdown,
 ) -> anyhow::Result<()> {
     let Some(market) = wait_for_market(connection, health, shutdown).await? else { return Ok(()) };
-    let archiver = Archiver::open(connection, &args.archive.archive, &market).await?;
+    let Some(archiver) = open_archive(args, connection, &market, health, shutdown).await? else { return Ok(()) };
     let archive = Archive::new(&args.archive.archive);
     let (connection, shutdown) = (connection.clone(), shutdown.clone());
     let training = Training { connection, archive, learn: args.learn.clone(), out: args.out.clone(), shutdown };
@@ -83,6 +83,32 @@ async fn serve(
         is_behind: true,
     };
     service.run(args.archive_every.ms().unsigned_abs()).await
+}
+
+/// Opens the archive, and waits while the instance that was active before still holds it: frozen, or with a file half
+/// written. None when shutdown came first.
+async fn open_archive(
+    args: &RunArgs,
+    connection: &Connection,
+    market: &StreamInfo,
+    health: &Health,
+    shutdown: &Shutdown,
+) -> anyhow::Result<Option<Archiver>> {
+    let mut has_warned = false;
+    loop {
+        let error = match Archiver::open(connection, &args.archive.archive, market).await {
+            Err(error) if is_locked(&error) => error,
+            opened => return opened.map(Some),
+        };
+        health.not_ready(format!("{error:#}"));
+        if !std::mem::replace(&mut has_warned, true) {
+            tracing::warn!("waiting: {error:#}");
+        }
+        tokio::select! {
+            () = shutdown.requested() => return Ok(None),
+            () = tokio::time::sleep(RETRY) => {}
+        }
+    }
 }
 
 /// Waits until MARKET exists. None when shutdown came first.

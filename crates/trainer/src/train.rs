@@ -96,7 +96,7 @@ async fn update(folder: &Path, nats: &NatsArgs) -> anyhow::Result<Option<Connect
 }
 
 /// Whether the archive is being written by a running service.
-fn is_locked(error: &anyhow::Error) -> bool {
+pub(crate) fn is_locked(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| matches!(cause.downcast_ref(), Some(ArchiveError::Locked { .. })))
 }
 

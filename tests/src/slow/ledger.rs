@@ -86,6 +86,7 @@ fn part(number: u64, fence: u64) -> Part {
     let position = Position {
         position: number,
         frontier: number,
+        verified: number,
         batch: String::new(),
         input_created: "then".to_owned(),
         partitions: 16,

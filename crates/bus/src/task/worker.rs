@@ -185,7 +185,7 @@ impl<O: Operator> Worker<O> {
                 _ = check.tick(), if !stopping && looks.is_empty() => {
                     if owned.position > owned.verified {
                         looks.spawn(look(context.connection.clone(), owned.position));
-                    } else if owned.looked_at.elapsed() >= IDLE_LOOK {
+                    } else if owned.looked_at.elapsed() >= IDLE_LOOK && !owned.draft.is_full() {
                         // Only a new look at the stream tells how far nothing is missing.
                         reader = start_reader(&context.connection, O::STEP, owned);
                     }
@@ -279,7 +279,7 @@ struct Owned<O: Operator> {
     applied: u64,
     /// Input sequences that were lost and accepted as such.
     lost: u64,
-    /// The last of them.
+    /// Whoever was read no further than this has a gap before its next message.
     lost_to: u64,
     /// Messages that were delivered again.
     dropped: u64,
@@ -346,7 +346,7 @@ impl<O: Operator> Owned<O> {
             frontier: position.map_or(0, |position| position.frontier),
             committed_frontier: position.map_or(0, |position| position.frontier),
             committed_at: Instant::now(),
-            verified: position.map_or(0, |position| position.frontier.max(position.position)),
+            verified: position.map_or(0, |position| position.verified),
             looked_at: Instant::now(),
             frontier_age_max: FRONTIER_AGE_MAX,
             is_frontier_endangered: false,
@@ -427,17 +427,19 @@ impl<O: Operator> Owned<O> {
             }
             self.accept_loss(info.begins() - 1);
         }
-        self.verified = self.verified.max(seen);
+        // What went before this partition existed is nobody's loss.
+        let before = if has_history { 0 } else { info.begins().saturating_sub(1) };
+        self.verified = self.verified.max(seen).max(before);
         Ok(())
     }
 
-    /// Goes on behind input that is gone. Each instrument learns of it with its next message.
+    /// Goes on behind input that is gone. Each instrument learns of it with its next message, also one that was read
+    /// beyond the hole before it was noticed.
     fn accept_loss(&mut self, to: u64) {
         let (from, partition) = (self.verified + 1, self.partition);
         tracing::warn!(input = %O::STEP.input, partition, from, to, "input is lost, going on behind it");
         self.lost += to + 1 - from;
-        self.lost_to = to;
-        self.position = self.position.max(to);
+        self.lost_to = to.max(self.position);
         self.frontier = self.frontier.max(to);
         self.verified = self.verified.max(to);
         self.is_position_due = true;
@@ -464,7 +466,7 @@ impl<O: Operator> Owned<O> {
             kind: subject.kind,
             instrument: member.instrument.as_ref(),
             is_known_schema,
-            is_after_loss: member.applied > 0 && member.last_seq < self.lost_to,
+            is_after_loss: member.applied > 0 && member.last_seq <= self.lost_to,
             payload: &delivery.payload,
         };
         self.operator.apply(input, &mut member.state, &mut self.counts, &mut self.draft.outputs);
@@ -473,6 +475,10 @@ impl<O: Operator> Owned<O> {
         self.applied += 1;
         self.position = delivery.seq;
         self.frontier = self.frontier.max(delivery.seq);
+        if delivery.seq == self.verified + 1 {
+            // Nothing fits between.
+            self.verified = delivery.seq;
+        }
         self.draft.inputs += 1;
         if self.draft.changed.insert(idx) {
             self.draft.order.push(idx);
@@ -516,6 +522,7 @@ impl<O: Operator> Owned<O> {
         let position = Position {
             position: self.position,
             frontier: self.frontier,
+            verified: self.verified,
             batch: String::new(),
             input_created: self.log.input_created.clone(),
             partitions: self.log.partitions,

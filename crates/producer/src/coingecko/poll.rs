@@ -42,7 +42,10 @@ pub async fn run(config: Config, nats: &NatsArgs, health: &Health, shutdown: &Sh
         tokio::select! {
             polled = poll_into(&connection, &config, &client, health, shutdown) => {
                 seat.leave().await;
-                return Ok(polled?);
+                polled?;
+                // Refused for good: another one may have a better key. This one says why it is not ready, until stopped.
+                shutdown.requested().await;
+                return Ok(());
             }
             // What was polled and not published yet, the other one has asked for itself.
             lost = seat.lost() => lost?,
@@ -88,7 +91,6 @@ async fn poll_into(
     let mut poller = Poller { config, client, observer, waiting: &waiting, health, dropped: 0 };
     let polling = async {
         poller.run(shutdown).await;
-        shutdown.requested().await;
         finish.request();
         tokio::time::sleep(DRAIN).await;
     };

@@ -19,14 +19,14 @@ const AGAIN: Duration = Duration::from_millis(200);
 /// Flags of `topology show`.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct ShowArgs {
-    /// How to print it
+    /// How to print it; partitions without input and position are left out
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Format {
-    /// For people; partitions without input are left out
+    /// For people
     Table,
     /// One JSON object, for machines
     Json,
