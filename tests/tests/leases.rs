@@ -192,6 +192,38 @@ async fn one_instance_is_active_and_the_other_takes_over_when_it_leaves_or_falls
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_two_trainers_one_archives_and_the_other_goes_on_when_it_freezes() {
+    let world = World::new().await;
+    let producer = world.server.connect("producer").await;
+    let _processor = world.start("stream-processor");
+    let train = |folder: &str| {
+        let mut command = world.program("trainer");
+        command.args(["run", "--archive-every", "1s", "--archive"]).arg(world.dir.path().join(folder));
+        command
+    };
+    // Small files are joined: what the archive reaches stands in the names, ticks-<first>-<last>.parquet.
+    let reaches = |folder: &str| {
+        let entries = std::fs::read_dir(world.dir.path().join(folder)).into_iter().flatten().flatten();
+        let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+        let last = |name: String| name.strip_suffix(".parquet")?.rsplit('-').next()?.parse::<u64>().ok();
+        names.filter_map(last).max().unwrap_or(0)
+    };
+    let first = Running::start(&mut train("shared"));
+    publish_round(&producer, 1_000_000).await;
+    eventually("the first one archives", || reaches("shared") > 0);
+    let (_second, mut log) = Running::start_followed(train("shared").env("CANDLEWIRE_LOG", "info"));
+    let mut said = |words: &str| log.find(|line| line.as_ref().is_ok_and(|line| line.contains(words))).is_some();
+    assert!(said("another instance is active, standing by"));
+    first.signal("STOP");
+    // It holds the archive still: the second one waits, and does not give up.
+    assert!(said("waiting: "));
+    let before = reaches("shared");
+    first.signal("CONT");
+    publish_round(&producer, 1_001_000).await;
+    eventually("the second one archives", || reaches("shared") > before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_aggregator_that_judges_event_time_otherwise_is_refused() {
     let world = World::new().await;
     let producer = world.server.connect("producer").await;
