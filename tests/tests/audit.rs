@@ -9,7 +9,7 @@ use bus::{Connection, Error, Kind, Stream, codec};
 use market::tick::TickLine;
 use market::windowing::Settings;
 use market::{Instrument, Window};
-use pipeline_tests::harness::{self, Message, Record, Store, feed};
+use pipeline_tests::harness::{self, KINDS, Message, Record, Store, feed};
 use pipeline_tests::programs::{Running, fail, succeed};
 use pipeline_tests::world::{World, sample};
 use proptest::prelude::*;
@@ -316,27 +316,17 @@ fn report_of(
     stats_read: usize,
     feed_first: u64,
 ) -> Report {
-    const KINDS: [Kind; 12] = [
-        Kind::Tick,
-        Kind::Heartbeat,
-        Kind::Gap,
-        Kind::Price,
-        Kind::Late,
-        Kind::Rejected,
-        Kind::Candle,
-        Kind::Stats(Window::FiveMinutes),
-        Kind::Stats(Window::QuarterHour),
-        Kind::Stats(Window::Hour),
-        Kind::Stats(Window::Day),
-        Kind::Stats(Window::HourEveryHalf),
-    ];
     let (coin, quote) = (instrument.coin(), instrument.quote());
     let contained = Contained { to: stats_read as u64, lost_to: 0 };
     let mut ledger = Ledger::new(coin, quote, contained);
     let deliveries = |log: &[Message]| -> Vec<(Kind, Delivery)> {
         let delivery = |(idx, message): (usize, &Message)| {
             let subject = StoredSubject::parse(&message.subject).unwrap();
-            let kind = KINDS.into_iter().chain([Kind::HourOfDay]).find(|kind| kind.token() == subject.kind).unwrap();
+            let kind = KINDS
+                .into_iter()
+                .chain([Kind::Tick, Kind::HourOfDay])
+                .find(|kind| kind.token() == subject.kind)
+                .unwrap();
             let payload = message.payload.clone();
             let subject_text = message.subject.clone().into();
             let delivery = Delivery { seq: idx as u64 + 1, subject: subject_text, headers: None, payload, pending: 0 };

@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use bus::Connection;
 use bus::lease::{Change, Leases, Seat, living, owners};
-use bus::publish::{FeedMessage, publish};
 use bus::topology::Limits;
-use bus::{Kind, codec};
 use market::Instrument;
 use pipeline_tests::programs::{Running, eventually, fail};
+use pipeline_tests::ticks::publish_tick_of;
 use pipeline_tests::world::World;
 use serde_json::json;
 use service::{Health, Shutdown};
@@ -24,12 +23,7 @@ fn coin(idx: u32) -> Instrument {
 
 /// Publishes one tick of every instrument.
 async fn publish_round(producer: &Connection, event_ms: i64) {
-    let each = (0..COINS).map(async |idx| {
-        let instrument = coin(idx);
-        let line = json!({"coin": instrument.coin(), "quote": "usd", "event_ms": event_ms, "grain_ms": 1_000, "close": 1.5, "ingest_ms": event_ms});
-        let id = format!("test/{idx}/{event_ms}");
-        publish(producer, &FeedMessage { kind: Kind::Tick, payload: codec::single(&line), instrument, id }).await.unwrap();
-    });
+    let each = (0..COINS).map(async |idx| publish_tick_of(producer, &coin(idx), event_ms).await);
     futures::future::join_all(each).await;
 }
 

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::connect::{ANSWER_MAX, Connection, Reminder};
 use crate::error::{Disposition, Error};
-use crate::history::{self, Stored, next_on_subject};
+use crate::history::{self, Stored};
 use crate::reader::{Place, consumer_name, create_consumer, delete_consumer};
 use crate::subject;
 use crate::topology::{Step, Stream};
@@ -263,7 +263,8 @@ async fn remove_orphans(connection: &Connection, output: Stream, partition: u32,
     let outputs = subject::all_of_partition(output, partition);
     let mut orphans = Vec::new();
     let mut from = fence + 1;
-    while let Some(seq) = next_on_subject(connection, output, &outputs, from).await? {
+    while let Some(found) = history::next(connection, output, &outputs, from).await? {
+        let seq = found.message.seq;
         orphans.push(seq);
         if orphans.len() > ORPHANS_MAX {
             break;

@@ -12,11 +12,11 @@ use async_nats::{
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use service::Shutdown;
+use service::{Health, Shutdown};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::error::Error;
+use crate::error::{Disposition, Error};
 
 /// Oldest server whose atomic publish was tried and holds.
 pub const SERVER_FLOOR: (u64, u64) = (2, 15);
@@ -349,6 +349,34 @@ impl Reminder {
     pub fn settle(&mut self, what: &str) {
         if self.warned.take().is_some() {
             tracing::info!("goes on: {what}");
+        }
+    }
+}
+
+/// How long to wait before what is not there yet is asked for again.
+const AGAIN: Duration = Duration::from_millis(200);
+
+/// Asks until there is an answer, not ready meanwhile for the reason that is given. `None` when shutdown came first.
+///
+/// # Errors
+/// What waiting cannot mend.
+pub async fn wait_for<T, A: Future<Output = Result<T, Error>>>(
+    ask: impl Fn() -> A,
+    health: &Health,
+    shutdown: &Shutdown,
+) -> Result<Option<T>, Error> {
+    let mut reminder = Reminder::default();
+    loop {
+        let error = match ask().await {
+            Ok(answer) => return Ok(Some(answer)),
+            Err(error) if error.disposition() == Disposition::Stop => return Err(error),
+            Err(error) => error,
+        };
+        health.not_ready(error.to_string());
+        reminder.warn(&error);
+        tokio::select! {
+            () = shutdown.requested() => return Ok(None),
+            () = tokio::time::sleep(AGAIN) => {}
         }
     }
 }

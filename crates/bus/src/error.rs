@@ -247,6 +247,12 @@ impl Error {
         }
     }
 
+    /// Whether what was expected to be the last message of a subject is not: somebody has written it since, or another
+    /// attempt of ours is in flight.
+    pub(crate) fn is_overtaken(&self) -> bool {
+        matches!(self, Self::Api { err_code: 10071 | 10164, .. })
+    }
+
     /// Whether only one partition must stop for it, while the others go on.
     pub(crate) fn concerns_partition(&self) -> bool {
         matches!(

@@ -184,16 +184,6 @@ pub async fn first(connection: &Connection, stream: Stream, subject: &str) -> Re
     Ok(next(connection, stream, subject, 1).await?.map(|found| found.message))
 }
 
-/// The sequence of the first message on a subject, which may hold wildcards, at or after `from`.
-pub(crate) async fn next_on_subject(
-    connection: &Connection,
-    stream: Stream,
-    subject: &str,
-    from: u64,
-) -> Result<Option<u64>, Error> {
-    Ok(next(connection, stream, subject, from).await?.map(|found| found.message.seq))
-}
-
 /// The first message on a subject, which may hold wildcards, at or after `from`.
 pub(crate) async fn next(
     connection: &Connection,

@@ -16,8 +16,8 @@ use rand::Rng;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use crate::connect::{Connection, Reminder};
-use crate::error::{Disposition, Error};
+use crate::connect::{Connection, wait_for};
+use crate::error::Error;
 use crate::lease::bucket::Bucket;
 use crate::lease::keeper::{Command, Keeper};
 use crate::lease::process::Process;
@@ -142,7 +142,7 @@ impl Seat {
         health: &Health,
         shutdown: &Shutdown,
     ) -> Result<Option<Self>, Error> {
-        if !wait_for_bucket(connection, shutdown).await? {
+        if !wait_for_bucket(connection, health, shutdown).await? {
             return Ok(None);
         }
         let mut leases = Leases::join(connection, group, 1, ttl);
@@ -185,20 +185,12 @@ impl Seat {
 ///
 /// # Errors
 /// What waiting cannot mend, such as a missing permission.
-pub(crate) async fn wait_for_bucket(connection: &Connection, shutdown: &Shutdown) -> Result<bool, Error> {
-    const LOOK: Duration = Duration::from_millis(200);
-    let mut reminder = Reminder::default();
-    loop {
-        match stream_info(connection, LEASES_STREAM).await {
-            Ok(_) => return Ok(true),
-            Err(error) if error.disposition() == Disposition::Stop => return Err(error),
-            Err(error) => reminder.warn(&error),
-        }
-        tokio::select! {
-            () = shutdown.requested() => return Ok(false),
-            () = tokio::time::sleep(LOOK) => {}
-        }
-    }
+pub(crate) async fn wait_for_bucket(
+    connection: &Connection,
+    health: &Health,
+    shutdown: &Shutdown,
+) -> Result<bool, Error> {
+    Ok(wait_for(|| stream_info(connection, LEASES_STREAM), health, shutdown).await?.is_some())
 }
 
 /// An instance, as others see it.

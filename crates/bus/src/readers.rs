@@ -8,7 +8,7 @@ use crate::checkpoint::all_last;
 use crate::connect::{Connection, parse_answer};
 use crate::error::Error;
 use crate::subject;
-use crate::topology::{READERS_STREAM, Stream, stream_info};
+use crate::topology::{READERS_STREAM, Stream, purge, stream_info};
 
 /// How far a reader is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,11 +60,6 @@ pub async fn registered(connection: &Connection, stream: Stream) -> Result<Vec<(
 /// # Errors
 /// As [`register`].
 pub async fn forget(connection: &Connection, stream: Stream, id: &str) -> Result<bool, Error> {
-    #[derive(Deserialize)]
-    struct Purged {
-        purged: u64,
-    }
     let body = json!({ "filter": subject::reader(stream, id) });
-    let Purged { purged } = connection.api(&format!("STREAM.PURGE.{READERS_STREAM}"), &body).await?;
-    Ok(purged > 0)
+    Ok(purge(connection, READERS_STREAM, &body).await? > 0)
 }

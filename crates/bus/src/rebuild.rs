@@ -1,11 +1,9 @@
 //! Rebuilding: a stream is emptied with its checkpoints and all that derives from it; its steps make it again.
 
-use serde_json::Value;
-
 use crate::connect::{Connection, nothing};
 use crate::error::Error;
 use crate::lease::{self, Owner};
-use crate::topology::{ARCHIVER, Mark, STEPS, Step, Stream, mark, stream_info};
+use crate::topology::{ARCHIVER, Mark, STEPS, Step, Stream, mark, purge, stream_info};
 
 /// The step that makes a stream, and those that make theirs of it, upstream first.
 pub fn affected(stream: Stream) -> Vec<Step> {
@@ -54,7 +52,7 @@ pub async fn rebuild(connection: &Connection, steps: &[Step]) -> Result<(), Erro
     }
     // What derives goes first: it must never stand beside a source that is not its own.
     for stream in steps.iter().rev().map(|step| step.output) {
-        connection.api::<Value>(&format!("STREAM.PURGE.{stream}"), &nothing()).await?;
+        purge(connection, stream.name(), &nothing()).await?;
     }
     Ok(())
 }

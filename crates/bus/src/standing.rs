@@ -58,7 +58,7 @@ pub async fn standings(connection: &Connection, step: Step) -> Result<Vec<Standi
 }
 
 async fn last_input(connection: &Connection, step: Step, partition: u32) -> Result<u64, Error> {
-    let subjects = inputs(step, partition);
+    let subjects = subject::inputs(step, partition);
     let last = try_join_all(subjects.iter().map(|subject| history::last(connection, step.input, subject))).await?;
     Ok(last.into_iter().flatten().map(|message| message.seq).max().unwrap_or(0))
 }
@@ -83,7 +83,7 @@ pub async fn backlog(
     committed: u64,
 ) -> Result<Option<Backlog>, Error> {
     let Some(oldest) = next_input(connection, step, partition, committed + 1).await? else { return Ok(None) };
-    let messages = count_from(connection, step.input, &inputs(step, partition), oldest.message.seq).await?;
+    let messages = count_from(connection, step.input, &subject::inputs(step, partition), oldest.message.seq).await?;
     Ok(Some(Backlog { messages, since: oldest.stored_at }))
 }
 
@@ -94,12 +94,8 @@ pub(crate) async fn next_input(
     partition: u32,
     from: u64,
 ) -> Result<Option<Found>, Error> {
-    let subjects = inputs(step, partition);
+    let subjects = subject::inputs(step, partition);
     let next =
         try_join_all(subjects.iter().map(|subject| history::next(connection, step.input, subject, from))).await?;
     Ok(next.into_iter().flatten().min_by_key(|found| found.message.seq))
-}
-
-fn inputs(step: Step, partition: u32) -> Vec<String> {
-    step.kinds.iter().map(|&kind| subject::of_partition(step.input, partition, kind)).collect()
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use market::{Instrument, Window};
 
-use crate::topology::{LEASES, READERS, Stream};
+use crate::topology::{LEASES, READERS, Step, Stream};
 
 /// What a message holds: the third token of a stored subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -98,6 +98,11 @@ pub fn of_partition(stream: Stream, partition: u32, kind: Kind) -> String {
 /// All stored messages of a stream, without checkpoints: `market.>`.
 pub fn all(stream: Stream) -> String {
     format!("{}.>", stream.root())
+}
+
+/// All that a step reads of one partition: `market.3.price.>`, `market.3.heartbeat.>`.
+pub(crate) fn inputs(step: Step, partition: u32) -> Vec<String> {
+    step.kinds.iter().map(|&kind| of_partition(step.input, partition, kind)).collect()
 }
 
 /// All stored messages of one partition: `market.3.>`.

@@ -22,11 +22,11 @@ use serde::de::DeserializeOwned;
 use service::{Health, Shutdown};
 use tokio::task::JoinSet;
 
-use crate::connect::{Connection, Reminder};
-use crate::error::{Disposition, Error};
+use crate::connect::{Connection, wait_for};
+use crate::error::Error;
 use crate::lease::{LeaseArgs, Leases, wait_for_bucket};
 use crate::outputs::Outputs;
-use crate::topology::{self, Step, Stream, StreamInfo};
+use crate::topology::{self, Step, StreamInfo};
 use crate::transaction::Outgoing;
 
 pub use worker::{INPUT_BYTES_MAX, INPUT_MESSAGES_MAX};
@@ -141,7 +141,7 @@ pub struct Context {
 /// whose checkpoint is lost stops alone, and the process stays up, not ready.
 pub async fn run<O: Operator>(context: Context, operator: O) -> Result<(), Error> {
     let Some((input, _)) = wait_for_streams(&context, O::STEP).await? else { return Ok(()) };
-    if !wait_for_bucket(&context.connection, &context.shutdown).await? {
+    if !wait_for_bucket(&context.connection, &context.health, &context.shutdown).await? {
         return Ok(());
     }
     let partitions = input.partitions().unwrap_or_default();
@@ -174,8 +174,10 @@ pub async fn run<O: Operator>(context: Context, operator: O) -> Result<(), Error
 
 /// Waits until both streams of a step exist. `None` when shutdown came first.
 async fn wait_for_streams(context: &Context, step: Step) -> Result<Option<(StreamInfo, StreamInfo)>, Error> {
-    let Some(input) = wait_for_stream(context, step.input).await? else { return Ok(None) };
-    let Some(output) = wait_for_stream(context, step.output).await? else { return Ok(None) };
+    let Context { connection, health, shutdown, .. } = context;
+    let wait = async |stream| wait_for(|| topology::require(connection, stream), health, shutdown).await;
+    let Some(input) = wait(step.input).await? else { return Ok(None) };
+    let Some(output) = wait(step.output).await? else { return Ok(None) };
     if input.partitions() != output.partitions() {
         return Err(Error::StreamDiffers {
             stream: step.output.name().to_owned(),
@@ -183,23 +185,6 @@ async fn wait_for_streams(context: &Context, step: Step) -> Result<Option<(Strea
         });
     }
     Ok(Some((input, output)))
-}
-
-async fn wait_for_stream(context: &Context, stream: Stream) -> Result<Option<StreamInfo>, Error> {
-    let mut reminder = Reminder::default();
-    loop {
-        let error = match topology::require(&context.connection, stream).await {
-            Ok(info) => return Ok(Some(info)),
-            Err(error) if error.disposition() == Disposition::Stop => return Err(error),
-            Err(error) => error,
-        };
-        context.health.not_ready(error.to_string());
-        reminder.warn(&error);
-        tokio::select! {
-            () = context.shutdown.requested() => return Ok(None),
-            () = tokio::time::sleep(Duration::from_millis(200)) => {}
-        }
-    }
 }
 
 /// All settings that shape the results of a step, in words: `disorder=5000 lateness=600000 windows=1m`.

@@ -515,6 +515,16 @@ pub(crate) async fn mark(connection: &Connection, stream: Stream, mark: Mark, se
     connection.api::<Value>(&format!("STREAM.UPDATE.{stream}"), &info.config).await.map(drop)
 }
 
+/// Deletes what a purge request names of a stream, and returns how many messages went.
+pub(crate) async fn purge(connection: &Connection, stream: &str, request: &Value) -> Result<u64, Error> {
+    #[derive(Deserialize)]
+    struct Purged {
+        purged: u64,
+    }
+    let Purged { purged } = connection.api(&format!("STREAM.PURGE.{stream}"), request).await?;
+    Ok(purged)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -37,8 +37,6 @@ const RETRY_MIN: Duration = Duration::from_millis(20);
 const RETRY_MAX: Duration = Duration::from_millis(500);
 /// How long to wait before full storage is tried again.
 const FULL_RETRY: Duration = Duration::from_secs(1);
-/// Wrong last sequence: the position moved, or another attempt is in flight.
-const REFUSED: [u32; 2] = [10071, 10164];
 
 /// A message of a batch.
 #[derive(Debug, Clone)]
@@ -173,7 +171,7 @@ impl Transactions {
             Disposition::RetrySlowly => FULL_RETRY,
             Disposition::Retry => delay.min(RETRY_MAX),
         };
-        if !matches!(&error, Error::Api { err_code, .. } if REFUSED.contains(err_code)) {
+        if !error.is_overtaken() {
             reminder.warn(&error);
         }
         // A denied message of the batch leaves the rest of it incomplete, every time.

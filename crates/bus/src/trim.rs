@@ -4,7 +4,6 @@
 
 use std::time::{Duration, SystemTime};
 
-use serde::Deserialize;
 use serde_json::json;
 
 use crate::connect::Connection;
@@ -14,7 +13,7 @@ use crate::reader::count_from;
 use crate::readers::registered;
 use crate::standing::{next_input, standings};
 use crate::subject;
-use crate::topology::{Mark, STEPS, Stream, StreamInfo, mark, stream_info};
+use crate::topology::{Mark, STEPS, Stream, StreamInfo, mark, purge, stream_info};
 
 /// Messages that go at once. Nobody waits longer than for a large commit.
 const SLICE: u64 = 100_000;
@@ -73,10 +72,6 @@ pub async fn plan(connection: &Connection, stream: Stream, age: Duration) -> Res
 /// # Errors
 /// Whatever a request can meet. What went is gone; the rest goes the next time.
 pub async fn trim(connection: &Connection, trimming: &Trimming) -> Result<u64, Error> {
-    #[derive(Deserialize)]
-    struct Purged {
-        purged: u64,
-    }
     let (stream, results) = (trimming.stream, subject::all(trimming.stream));
     let mut gone = 0;
     while let Some(first) = history::next(connection, stream, &results, 1).await?.map(|first| first.message.seq)
@@ -85,8 +80,7 @@ pub async fn trim(connection: &Connection, trimming: &Trimming) -> Result<u64, E
         // Noted before anything goes: whoever looks meanwhile must not take what is left for all.
         mark(connection, stream, Mark::Trimmed, trimming.to - 1).await?;
         let body = json!({ "filter": results, "seq": trimming.to.min(first + SLICE) });
-        let Purged { purged } = connection.api(&format!("STREAM.PURGE.{stream}"), &body).await?;
-        gone += purged;
+        gone += purge(connection, stream.name(), &body).await?;
     }
     Ok(gone)
 }

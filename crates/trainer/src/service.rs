@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bus::connect::Reminder;
+use bus::connect::{Reminder, wait_for};
 use bus::error::Disposition;
 use bus::lease::Seat;
 use bus::reader::{Delivery, Event, Reader};
@@ -66,7 +66,8 @@ async fn serve(
     health: &Health,
     shutdown: &Shutdown,
 ) -> anyhow::Result<()> {
-    let Some(market) = wait_for_market(connection, health, shutdown).await? else { return Ok(()) };
+    let require = || bus::topology::require(connection, Stream::Market);
+    let Some(market) = wait_for(require, health, shutdown).await? else { return Ok(()) };
     let Some(archiver) = open_archive(args, connection, &market, health, shutdown).await? else { return Ok(()) };
     let archive = Archive::new(&args.archive.archive);
     let (connection, shutdown) = (connection.clone(), shutdown.clone());
@@ -104,28 +105,6 @@ async fn open_archive(
         if !std::mem::replace(&mut has_warned, true) {
             tracing::warn!("waiting: {error:#}");
         }
-        tokio::select! {
-            () = shutdown.requested() => return Ok(None),
-            () = tokio::time::sleep(RETRY) => {}
-        }
-    }
-}
-
-/// Waits until MARKET exists. None when shutdown came first.
-async fn wait_for_market(
-    connection: &Connection,
-    health: &Health,
-    shutdown: &Shutdown,
-) -> Result<Option<StreamInfo>, bus::Error> {
-    let mut reminder = Reminder::default();
-    loop {
-        let error = match bus::topology::require(connection, Stream::Market).await {
-            Ok(info) => return Ok(Some(info)),
-            Err(error) if error.disposition() == Disposition::Stop => return Err(error),
-            Err(error) => error,
-        };
-        health.not_ready(error.to_string());
-        reminder.warn(&error);
         tokio::select! {
             () = shutdown.requested() => return Ok(None),
             () = tokio::time::sleep(RETRY) => {}

@@ -19,8 +19,6 @@ const OPERATION_HEADER: &str = "KV-Operation";
 const DELETED: &str = "DEL";
 /// How long the mark of a member that is gone stays: without an end they would add up with every restart.
 const MARK_TTL: &str = "60s";
-/// Somebody else has written the key since.
-const WRONG_LAST_SEQUENCE: [u32; 2] = [10071, 10164];
 
 /// A group's part of the bucket.
 #[derive(Debug, Clone)]
@@ -112,7 +110,7 @@ fn encode(record: &impl Serialize) -> Bytes {
 fn unless_overtaken(written: Result<u64, Error>) -> Result<Option<u64>, Error> {
     match written {
         Ok(revision) => Ok(Some(revision)),
-        Err(Error::Api { err_code, .. }) if WRONG_LAST_SEQUENCE.contains(&err_code) => Ok(None),
+        Err(error) if error.is_overtaken() => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -29,8 +29,6 @@ pub const INPUT_MESSAGES_MAX: usize = 64;
 pub const INPUT_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// How often a partition that reads looks whether what it jumped over was deleted.
 const HOLE_CHECK: Duration = Duration::from_secs(5);
-/// How often an idle partition learns how far nothing is missing. Far less than any retention takes to turn over.
-const IDLE_LOOK: Duration = Duration::from_secs(60);
 /// A newer frontier alone is worth a commit when the stored one is this old.
 const FRONTIER_AGE_MAX: Duration = Duration::from_secs(3_600);
 /// How long a stop waits for the commit that is under way; the whole process has 5 seconds.
@@ -142,7 +140,9 @@ impl<O: Operator> Worker<O> {
 
     async fn own(&mut self, owned: &mut Owned<O>) -> Result<Ended, Error> {
         let context = self.context.clone();
-        let mut reader = start_reader(&context.connection, O::STEP, owned);
+        let filters = subject::inputs(O::STEP, self.partition);
+        let selection = Selection { stream: O::STEP.input, filters, from: owned.position + 1 };
+        let mut reader = Reader::start(&context.connection, selection);
         let mut outstanding: Option<oneshot::Receiver<Result<Stored, Error>>> = None;
         let mut check = tokio::time::interval(HOLE_CHECK);
         check.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -183,11 +183,9 @@ impl<O: Operator> Worker<O> {
                     return Ok(Ended::Drained);
                 }
                 _ = check.tick(), if !stopping && looks.is_empty() => {
+                    // A reader without input looks by itself.
                     if owned.position > owned.verified {
                         looks.spawn(look(context.connection.clone(), owned.position));
-                    } else if owned.looked_at.elapsed() >= IDLE_LOOK && !owned.draft.is_full() {
-                        // Only a new look at the stream tells how far nothing is missing.
-                        reader = start_reader(&context.connection, O::STEP, owned);
                     }
                 }
                 Some(Ok((seen, Ok(info)))) = looks.join_next(), if !stopping => {
@@ -235,12 +233,6 @@ async fn drained_for(since: Option<Instant>) {
     }
 }
 
-fn start_reader<O: Operator>(connection: &Connection, step: Step, owned: &Owned<O>) -> Reader {
-    let partition = owned.partition;
-    let filters = step.kinds.iter().map(|&kind| subject::of_partition(step.input, partition, kind)).collect();
-    Reader::start(connection, Selection { stream: step.input, filters, from: owned.position + 1 })
-}
-
 fn wrong_log(step: Step, detail: String) -> Error {
     Error::WrongLog { input: step.input.name().to_owned(), output: step.output.name().to_owned(), detail }
 }
@@ -268,8 +260,6 @@ struct Owned<O: Operator> {
     committed_at: Instant,
     /// Position or frontier at the last look that found nothing missing.
     verified: u64,
-    /// When the stream was last looked at for what is missing.
-    looked_at: Instant,
     /// How old a stored frontier may get: well within the time that the input keeps messages.
     frontier_age_max: Duration,
     /// The stored frontier stands where the input will soon delete.
@@ -347,7 +337,6 @@ impl<O: Operator> Owned<O> {
             committed_frontier: position.map_or(0, |position| position.frontier),
             committed_at: Instant::now(),
             verified: position.map_or(0, |position| position.verified),
-            looked_at: Instant::now(),
             frontier_age_max: FRONTIER_AGE_MAX,
             is_frontier_endangered: false,
             pending: 0,
@@ -400,7 +389,6 @@ impl<O: Operator> Owned<O> {
         }
         self.check_hole(info, self.position, accept_loss)?;
         self.pending = pending;
-        self.looked_at = Instant::now();
         if pending == 0 {
             self.frontier = self.frontier.max(state.last_seq);
             self.verified = self.verified.max(self.frontier);
