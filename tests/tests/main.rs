@@ -18,6 +18,7 @@ mod producer;
 mod reader;
 mod recovery;
 mod run;
+mod s3;
 mod same_candles;
 mod setup;
 mod storage;

@@ -8,6 +8,7 @@
 
 pub mod archive;
 pub mod atomic;
+pub mod bucket;
 pub mod layout;
 pub mod listing;
 pub mod model_card;
