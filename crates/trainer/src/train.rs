@@ -7,7 +7,7 @@ use anyhow::anyhow;
 use bus::{Connection, NatsArgs};
 use market::Instrument;
 use service::{Code, WithCode};
-use store::archive::{Archive, ArchiveError};
+use store::archive::{Archive, ArchiveError, Through};
 
 use crate::archive::{bring_up_to_date, choose_instrument};
 use crate::args::{LearnArgs, TrainArgs};
@@ -30,7 +30,7 @@ pub async fn train(args: TrainArgs, nats: &NatsArgs) -> anyhow::Result<()> {
     let (learn_args, out) = (args.learn, args.out.clone());
     let trained = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
         let instrument = choose_instrument(&archive, named)?;
-        let learned = learn_from(&archive, &instrument, u64::MAX, &learn_args)?;
+        let learned = learn_from(&archive, &instrument, Through::ALL, &learn_args)?;
         let artifacts = Artifacts::new(&learned)?;
         artifacts.write(&out)?;
         Ok((instrument, learned, artifacts))
@@ -48,14 +48,14 @@ pub async fn train(args: TrainArgs, nats: &NatsArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Learns from what the archive holds of an instrument up to a MARKET sequence, and says how long it took.
+/// Learns from what the archive holds of an instrument up to a place in MARKET, and says how long it took.
 ///
 /// # Errors
 /// With exit code 4 when there is too little; whatever reading the archive and learning can meet.
 pub fn learn_from(
     archive: &Archive,
     instrument: &Instrument,
-    through: u64,
+    through: Through,
     args: &LearnArgs,
 ) -> anyhow::Result<Learned> {
     let config = args.config(instrument.clone()).exit_code(Code::BadConfig)?;
