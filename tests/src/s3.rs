@@ -20,8 +20,8 @@ pub const READER: Key = Key { id: "reader", secret: "secret-of-reader" };
 const STARTS_MAX: usize = 5;
 /// How long the server may take to start.
 const START_MAX: Duration = Duration::from_secs(20);
-/// How long a request of a test is tried.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How many seconds a request of a test is tried.
+const PATIENCE_S: u64 = 3;
 /// What the server's parts listen on; the first is what S3's clients use.
 const LISTENERS: [&str; 10] = [
     "s3.port",
@@ -79,25 +79,26 @@ impl S3 {
     }
 
     /// The variables that a program finds it by.
-    pub fn variables(&self, key: Key) -> [(&'static str, String); 4] {
+    pub fn variables(&self, key: Key) -> [(&'static str, String); 5] {
         [
             ("AWS_ENDPOINT_URL", self.url()),
             ("AWS_ACCESS_KEY_ID", key.id.to_owned()),
             ("AWS_SECRET_ACCESS_KEY", key.secret.to_owned()),
             ("AWS_DEFAULT_REGION", "us-east-1".to_owned()),
+            ("CANDLEWIRE_S3_TIMEOUT", PATIENCE_S.to_string()),
         ]
     }
 
-    /// How a key reaches it, with a limit to how long a request is tried.
-    pub fn access(&self, key: Key, patience: Duration) -> Access {
+    /// A bucket, as a key reaches it.
+    pub fn bucket_of(&self, name: &str, key: Key) -> Bucket {
         let variables = self.variables(key);
         let value = |name: &str| variables.iter().find(|(of, _)| *of == name).map(|(_, value)| value.clone());
-        Access::from_variables(value, patience).unwrap()
+        Bucket::new(name, &Access::from_variables(value).unwrap())
     }
 
     /// The bucket that there is, for the key that may do everything.
     pub fn bucket(&self) -> Bucket {
-        Bucket::new(BUCKET, &self.access(WRITER, PATIENCE))
+        self.bucket_of(BUCKET, WRITER)
     }
 
     /// Ends the server as a power failure would.

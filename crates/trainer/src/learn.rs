@@ -300,6 +300,7 @@ fn card(
         verdict: verdict(&holdout.scores, config.split),
         holdout,
         folds,
+        files: BTreeMap::new(),
         duration_ms: 0,
     }
 }

@@ -21,6 +21,7 @@ mod patience;
 mod schedule;
 pub mod service;
 pub mod train;
+pub mod upload;
 mod verdict;
 
 pub use args::Args;

@@ -22,6 +22,8 @@ const ENDPOINT: &str = "AWS_ENDPOINT_URL";
 /// Amazon's first region, which other servers take for any.
 const REGION: &str = "us-east-1";
 
+/// How long a request is tried before it is given up, retries included.
+const PATIENCE: (&str, Duration) = ("CANDLEWIRE_S3_TIMEOUT", Duration::from_secs(60));
 /// How long a connection may take.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
 /// The first pause before a request is sent again, at most; each later one may be twice as long, up to the longest.
@@ -61,15 +63,25 @@ pub enum AccessError {
     /// The address cannot be one.
     #[error("AWS_ENDPOINT_URL is {0:?}, which is no address: write http://HOST:PORT or https://HOST")]
     Endpoint(String),
+    /// The time cannot be one.
+    #[error("CANDLEWIRE_S3_TIMEOUT is {0:?}, which is no time: write a number of seconds, such as 60")]
+    Patience(String),
 }
 
 impl Access {
-    /// Takes the key, the region and the address from variables; an empty one counts as not set. `patience` is how long a
-    /// request is tried before it is given up.
+    /// Takes it from the environment of this process.
     ///
     /// # Errors
-    /// When the key is not there, or the address cannot be one.
-    pub fn from_variables(variable: impl Fn(&str) -> Option<String>, patience: Duration) -> Result<Self, AccessError> {
+    /// As [`Self::from_variables`].
+    pub fn from_environment() -> Result<Self, AccessError> {
+        Self::from_variables(|name| std::env::var(name).ok())
+    }
+
+    /// Takes the key, the region, the address and the time from variables; an empty one counts as not set.
+    ///
+    /// # Errors
+    /// When the key is not there, or the address or the time cannot be one.
+    pub fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Self, AccessError> {
         let value = |name: &str| variable(name).filter(|value| !value.is_empty());
         let (Some(id), Some(secret)) = (value(KEY_ID), value(SECRET)) else {
             let names = [KEY_ID, SECRET].into_iter().filter(|name| value(name).is_none()).collect();
@@ -83,7 +95,7 @@ impl Access {
             credentials: Credentials::new(id, secret, value(TOKEN), None, "environment"),
             region: REGIONS.into_iter().find_map(value).unwrap_or_else(|| REGION.to_owned()),
             endpoint,
-            patience,
+            patience: value(PATIENCE.0).map_or(Ok(PATIENCE.1), |text| parse_patience(&text))?,
         })
     }
 
@@ -115,6 +127,11 @@ impl Access {
     }
 }
 
+fn parse_patience(text: &str) -> Result<Duration, AccessError> {
+    let seconds = text.parse().ok().filter(|seconds| (1..=86_400).contains(seconds));
+    seconds.map(Duration::from_secs).ok_or_else(|| AccessError::Patience(text.to_owned()))
+}
+
 fn is_address(text: &str) -> bool {
     let host = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
     host.is_some_and(|host| !host.is_empty() && !host.starts_with('/') && !host.contains(char::is_whitespace))
@@ -126,7 +143,7 @@ mod tests {
 
     fn access(variables: &[(&str, &str)]) -> Result<Access, AccessError> {
         let value = |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
-        Access::from_variables(value, Duration::from_secs(1))
+        Access::from_variables(value)
     }
 
     #[test]
@@ -150,6 +167,10 @@ mod tests {
         let one = access(&[&key[..], &[("AWS_REGION", "eu-west-1"), (ENDPOINT, "http://127.0.0.1:8333")]].concat());
         let one = one.expect("a key");
         assert_eq!((one.region.as_str(), one.endpoint()), ("eu-west-1", "http://127.0.0.1:8333"));
+        assert_eq!(one.patience, Duration::from_secs(60));
+        let patience = |seconds| access(&[&key[..], &[("CANDLEWIRE_S3_TIMEOUT", seconds)]].concat());
+        assert_eq!(patience("5").expect("a key").patience, Duration::from_secs(5));
+        assert_eq!(patience("0").expect_err("no time"), AccessError::Patience("0".to_owned()));
         let printed = format!("{one:?} {:?}", super::super::Bucket::new("prices", &one));
         assert!(!printed.contains("of-key"), "{printed}");
         for bad in ["127.0.0.1:8333", "http://", "ftp://host", "https:///path", "http://a b"] {
