@@ -7,11 +7,9 @@ use bus::publish::FeedMessage;
 use market::gap::GapLine;
 use market::tick::TickLine;
 use market::{EventTime, Instrument, Span};
+use store::recording::{Rejects, Row, Tally, Track};
 
 use super::older::Standing;
-use super::row::Row;
-use super::tally::{Rejects, Tally};
-use super::track::Track;
 use crate::message::{Origin, has_room};
 
 /// The source of every tick of a recording.
