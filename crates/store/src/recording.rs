@@ -17,6 +17,6 @@ mod tally;
 mod track;
 
 pub use file::{Input, Line, OnRead, Rows, Start, Unusable};
-pub use row::{COLUMNS, Refusal, Row};
+pub use row::{COLUMNS, Refusal, Row, SOURCE};
 pub use tally::{Rejects, Tally};
 pub use track::{Rules, Track};

@@ -1,9 +1,15 @@
 //! One row of a recording, and how a line of text becomes one.
 
-use market::EventTime;
+use std::borrow::Cow;
+
+use market::tick::TickLine;
+use market::{EventTime, Instrument, Span};
 
 /// The columns that a recording must have, in the order in which they are documented.
 pub const COLUMNS: [&str; 6] = ["timestamp_ms", "open", "high", "low", "close", "volume"];
+
+/// The source of every tick of a recording.
+pub const SOURCE: &str = "recording";
 
 /// A row: what was observed from its event time on, and where it stands.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -31,6 +37,30 @@ impl Row {
     pub fn agrees_with(&self, other: &Self) -> bool {
         let values = |row: &Self| (row.open, row.high, row.low, row.close, row.volume);
         values(self) == values(other)
+    }
+
+    /// The row as a tick that is not yet validated: it observed `grain` from its event time on, and was received at
+    /// `ingest_ms`. What equals the close is left out.
+    pub fn to_line<'a>(&self, instrument: &'a Instrument, grain: Span, ingest_ms: i64) -> TickLine<'a> {
+        let unless_close = |price: f64| (price != self.close).then_some(price);
+        TickLine {
+            coin: Cow::Borrowed(instrument.coin()),
+            quote: Cow::Borrowed(instrument.quote()),
+            event_ms: self.event.ms(),
+            grain_ms: grain.ms(),
+            id: None,
+            open: unless_close(self.open),
+            high: unless_close(self.high),
+            low: unless_close(self.low),
+            close: self.close,
+            volume: self.volume,
+            ingest_ms,
+            source: Some(Cow::Borrowed(SOURCE)),
+            market_cap: None,
+            volume_24h: None,
+            high_24h: None,
+            low_24h: None,
+        }
     }
 
     /// The row as text in the documented column order, for rows that are refused after their line is gone.
