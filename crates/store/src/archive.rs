@@ -83,6 +83,25 @@ pub struct Series {
     pub range: Option<SeqRange>,
 }
 
+/// Where in MARKET reading ends: a message may hold many rows, and a model may know only the first of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Through {
+    /// The last MARKET sequence of which anything is read.
+    pub seq: u64,
+    /// How many rows of that message are read, in the order of its lines; all rows of the messages before it are.
+    pub lines: usize,
+}
+
+impl Through {
+    /// Everything that there is.
+    pub const ALL: Self = Self::seq(u64::MAX);
+
+    /// All rows up to a MARKET sequence, included.
+    pub const fn seq(seq: u64) -> Self {
+        Self { seq, lines: usize::MAX }
+    }
+}
+
 /// What an archive holds of one instrument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Holding {
@@ -157,16 +176,21 @@ impl Archive {
         self.over_files(|files| files.last().map(|file| file.source()).transpose().map(Option::flatten))
     }
 
-    /// The ticks of an instrument that MARKET accepted up to sequence `through`, late ones in their place.
+    /// The ticks of an instrument that MARKET accepted up to `through`, late ones in their place.
     ///
     /// # Errors
     /// When the files do not join, or one cannot be read.
-    pub fn series(&self, instrument: &Instrument, through: u64) -> Result<Series, ArchiveError> {
+    pub fn series(&self, instrument: &Instrument, through: Through) -> Result<Series, ArchiveError> {
         self.over_files(|files| {
             let mut ticks = Vec::new();
+            let mut last_lines = 0;
             for file in files {
                 file.for_each(|of, tick, market_seq| {
-                    if of == instrument && market_seq <= through {
+                    if of != instrument || market_seq > through.seq {
+                        return;
+                    }
+                    last_lines += usize::from(market_seq == through.seq);
+                    if last_lines <= through.lines {
                         ticks.push(tick);
                     }
                 })?;
@@ -176,7 +200,7 @@ impl Archive {
             let range = files
                 .first()
                 .zip(files.last())
-                .map(|(first, last)| SeqRange { first: first.range.first, last: last.range.last.min(through) });
+                .map(|(first, last)| SeqRange { first: first.range.first, last: last.range.last.min(through.seq) });
             Ok(Series { ticks, range })
         })
     }

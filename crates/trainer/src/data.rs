@@ -10,7 +10,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Command, FromArgMatches};
 use market::{EventTime, Instrument, Span, Tick};
 use service::{Code, WithCode};
-use store::archive::Archive;
+use store::archive::{Archive, Through};
 use store::listing::SeqRange;
 
 use crate::archive::choose_instrument;
@@ -137,7 +137,7 @@ impl DataArgs {
             Source::Archive { archive, .. } => {
                 progress.step("reading the archive");
                 let archive = Archive::new(&archive.archive);
-                read_archive(&archive, &choose_instrument(&archive, named)?, u64::MAX)
+                read_archive(&archive, &choose_instrument(&archive, named)?, Through::ALL)
             }
             Source::Recording { files, grain } => {
                 let instrument =
@@ -154,11 +154,11 @@ impl DataArgs {
     }
 }
 
-/// Reads what an archive holds of an instrument up to a MARKET sequence.
+/// Reads what an archive holds of an instrument up to a place in MARKET.
 ///
 /// # Errors
 /// With exit code 4 when it holds nothing; whatever reading it can meet.
-pub fn read_archive(archive: &Archive, instrument: &Instrument, through: u64) -> anyhow::Result<Data> {
+pub fn read_archive(archive: &Archive, instrument: &Instrument, through: Through) -> anyhow::Result<Data> {
     let series = archive.series(instrument, through)?;
     if series.ticks.is_empty() {
         let held: Vec<_> = archive.holdings()?.keys().map(ToString::to_string).collect();

@@ -17,7 +17,7 @@ use bus::{Connection, NatsArgs};
 use market::dataset::Recipe;
 use market::{EventTime, Instrument};
 use service::{Code, Health, Shutdown, WithCode};
-use store::archive::{Archive, Holding};
+use store::archive::{Archive, Holding, Through};
 use store::layout;
 use store::model_card::ModelCard;
 use tokio::time::{Interval, MissedTickBehavior, interval_at};
@@ -271,7 +271,7 @@ impl Training {
     async fn train(&self, due: &Due) -> anyhow::Result<()> {
         let (archive, learn, out, of) = (self.archive.clone(), self.learn.clone(), self.out.clone(), due.clone());
         let trained = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
-            let learned = learn_from(&archive, &of.instrument, of.through, &learn)?;
+            let learned = learn_from(&archive, &of.instrument, Through::seq(of.through), &learn)?;
             let artifacts = Artifacts::new(&learned)?;
             out.map(|out| artifacts.write(&out)).transpose()?;
             Ok((learned.card, artifacts))

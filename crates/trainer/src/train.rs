@@ -7,7 +7,7 @@ use anyhow::anyhow;
 use bus::{Connection, NatsArgs};
 use market::Instrument;
 use service::{Code, WithCode};
-use store::archive::{Archive, ArchiveError};
+use store::archive::{Archive, ArchiveError, Through};
 
 use crate::archive::bring_up_to_date;
 use crate::args::{LearnArgs, TrainArgs};
@@ -56,14 +56,14 @@ pub async fn train(args: TrainArgs, nats: &NatsArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Learns from what the archive holds of an instrument up to a MARKET sequence, and says how long it took.
+/// Learns from what the archive holds of an instrument up to a place in MARKET, and says how long it took.
 ///
 /// # Errors
 /// With exit code 4 when there is too little; whatever reading the archive and learning can meet.
 pub fn learn_from(
     archive: &Archive,
     instrument: &Instrument,
-    through: u64,
+    through: Through,
     args: &LearnArgs,
 ) -> anyhow::Result<Learned> {
     let started = Instant::now();
