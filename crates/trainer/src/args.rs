@@ -8,6 +8,7 @@ use market::{Instrument, Span};
 
 use crate::booster::{Boosting, Start};
 use crate::candles::Interval;
+use crate::data::DataArgs;
 use crate::fit::Split;
 use crate::learn::LearnConfig;
 
@@ -43,7 +44,7 @@ impl service::Program for Args {
 pub enum Command {
     /// Bring the Parquet archive of accepted ticks up to date with MARKET, then stop
     Archive(ArchiveArgs),
-    /// Bring the archive up to date if a server answers, then train one model on it and print how good it is
+    /// Train one model on the archive (brought up to date if a server answers) or on a recording, print how good it is
     Train(TrainArgs),
     /// Run as a service: archive continuously, and train whenever event time says so
     Run(RunArgs),
@@ -60,21 +61,13 @@ pub struct ArchiveArgs {
 /// Flags of `train`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct TrainArgs {
-    /// Where the ticks are.
+    /// Where the ticks are, and whose.
     #[command(flatten)]
-    pub archive: ArchiveArgs,
-
-    /// Use the archive as it stands, without asking a server
-    #[arg(long)]
-    pub offline: bool,
+    pub data: DataArgs,
 
     /// Folder for predictions.parquet, its zip, model.ubj and model-card.json, made if need be
     #[arg(long, env = "CANDLEWIRE_OUT", default_value = "out", value_name = "DIR")]
     pub out: PathBuf,
-
-    /// Whose ticks.
-    #[command(flatten)]
-    pub instrument: InstrumentArgs,
 
     /// What to learn.
     #[command(flatten)]
@@ -235,7 +228,8 @@ struct Defaults {
     start: Start,
 }
 
-fn parse_span(text: &str) -> Result<Span, String> {
+/// Reads a span such as 24h: at least a second.
+pub(crate) fn parse_span(text: &str) -> Result<Span, String> {
     let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
     match i64::try_from(duration.as_millis()) {
         Ok(ms) if ms >= 1_000 => Ok(Span(ms)),
@@ -263,7 +257,7 @@ mod tests {
         let args =
             Args::try_parse_from([&["trainer", "train", "--coin", "bitcoin", "--quote", "usd"], flags].concat())?;
         let Command::Train(train) = args.command else { panic!("train was asked for") };
-        train.learn.config(train.instrument.instrument()?.expect("it was named"))
+        train.learn.config(train.data.instrument.instrument()?.expect("it was named"))
     }
 
     #[test]

@@ -21,6 +21,13 @@ pub(crate) fn print_archived(archived: &Archived, folder: &Path) {
     }
 }
 
+/// Prints what was found in a recording, if one was read.
+pub(crate) fn print_note(note: Option<&str>) {
+    if let Some(note) = note {
+        println!("{note}");
+    }
+}
+
 /// Prints a model's scores, part by part beside the last price, and what to make of them.
 pub(crate) fn print_card(card: &ModelCard, out: &Path) {
     println!(

@@ -1,4 +1,4 @@
-//! `trainer train`: one model, from the archive as it stands.
+//! `trainer train`: one model, from the archive or from a recording.
 
 use std::path::Path;
 use std::time::Instant;
@@ -9,11 +9,13 @@ use market::Instrument;
 use service::{Code, WithCode};
 use store::archive::{Archive, ArchiveError, Through};
 
-use crate::archive::{bring_up_to_date, choose_instrument};
+use crate::archive::bring_up_to_date;
 use crate::args::{LearnArgs, TrainArgs};
 use crate::artifacts::{Artifacts, prepare_folder};
+use crate::data::{Data, read_archive};
 use crate::learn::{Learned, learn};
 use crate::output;
+use crate::progress::Progress;
 
 /// Brings the archive up to date, trains, prints the scores and writes the files.
 ///
@@ -21,27 +23,33 @@ use crate::output;
 /// With exit code 4 when there is too little to train on (then no file is written), 5 when the files stand but the
 /// object store refused them, 2 and 3 for what the user or the operator must mend.
 pub async fn train(args: TrainArgs, nats: &NatsArgs) -> anyhow::Result<()> {
-    let named = args.instrument.instrument().exit_code(Code::BadConfig)?;
     // Before anything long: contradictions in the flags, and a place for the result.
+    args.data.instrument.instrument().exit_code(Code::BadConfig)?;
     args.learn.config(Instrument::new("any", "any")?).exit_code(Code::BadConfig)?;
     prepare_folder(&args.out)?;
-    let connection = if args.offline { None } else { update(&args.archive.archive, nats).await? };
-    let archive = Archive::new(&args.archive.archive);
-    let (learn_args, out) = (args.learn, args.out.clone());
+    let connection = match args.data.archive_to_update() {
+        Some(archive) => update(&archive.archive, nats).await?,
+        None => None,
+    };
+    let out = args.out.clone();
     let trained = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
-        let instrument = choose_instrument(&archive, named)?;
-        let learned = learn_from(&archive, &instrument, Through::ALL, &learn_args)?;
+        let progress = Progress::start();
+        let started = Instant::now();
+        let data = args.data.read(&progress)?;
+        let learned = learn_timed(&data, &args.learn, started)?;
+        progress.step("writing the files");
         let artifacts = Artifacts::new(&learned)?;
-        artifacts.write(&out)?;
-        Ok((instrument, learned, artifacts))
+        artifacts.write(&args.out)?;
+        Ok((data.instrument, data.note, learned, artifacts))
     });
-    let (instrument, learned, artifacts) = trained.await??;
-    output::print_card(&learned.card, &args.out);
+    let (instrument, note, learned, artifacts) = trained.await??;
+    output::print_note(note.as_deref());
+    output::print_card(&learned.card, &out);
     if let Some(connection) = connection {
         let published = artifacts.publish(&connection, &instrument, &learned.card).await;
         published
             .map_err(|error| {
-                anyhow!("the files stand in {}, but the object store did not take them: {error}", args.out.display())
+                anyhow!("the files stand in {}, but the object store did not take them: {error}", out.display())
             })
             .exit_code(Code::UploadFailed)?;
     }
@@ -58,17 +66,14 @@ pub fn learn_from(
     through: Through,
     args: &LearnArgs,
 ) -> anyhow::Result<Learned> {
-    let config = args.config(instrument.clone()).exit_code(Code::BadConfig)?;
     let started = Instant::now();
-    let series = archive.series(instrument, through)?;
-    if series.ticks.is_empty() {
-        let held: Vec<_> = archive.holdings()?.keys().map(ToString::to_string).collect();
-        let held = if held.is_empty() { "nothing".to_owned() } else { held.join(", ") };
-        let folder = archive.folder().display();
-        let error = anyhow!("not enough data to train on {instrument}: the archive {folder} holds {held}");
-        return Err(error).exit_code(Code::NotEnoughData);
-    }
-    let mut learned = learn(&series.ticks, series.range, &config)?;
+    learn_timed(&read_archive(archive, instrument, through)?, args, started)
+}
+
+/// Learns, and puts on the card how long it took since `started`.
+fn learn_timed(data: &Data, args: &LearnArgs, started: Instant) -> anyhow::Result<Learned> {
+    let config = args.config(data.instrument.clone()).exit_code(Code::BadConfig)?;
+    let mut learned = learn(&data.ticks, data.range, &config)?;
     learned.card.duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     Ok(learned)
 }
