@@ -1,5 +1,7 @@
 //! An S3 server for one test: SeaweedFS on free ports, with an own store and one bucket.
 
+mod cut;
+
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -9,6 +11,8 @@ use store::bucket::{Access, Bucket};
 use tempfile::TempDir;
 
 use crate::server::checkout;
+
+pub use cut::Cut;
 
 /// The bucket that there is.
 pub const BUCKET: &str = "prices";
@@ -21,7 +25,7 @@ const STARTS_MAX: usize = 5;
 /// How long the server may take to start.
 const START_MAX: Duration = Duration::from_secs(20);
 /// How many seconds a request of a test is tried.
-const PATIENCE_S: u64 = 3;
+const PATIENCE_S: u64 = 2;
 /// What the server's parts listen on; the first is what S3's clients use.
 const LISTENERS: [&str; 10] = [
     "s3.port",
@@ -80,20 +84,12 @@ impl S3 {
 
     /// The variables that a program finds it by.
     pub fn variables(&self, key: Key) -> [(&'static str, String); 5] {
-        [
-            ("AWS_ENDPOINT_URL", self.url()),
-            ("AWS_ACCESS_KEY_ID", key.id.to_owned()),
-            ("AWS_SECRET_ACCESS_KEY", key.secret.to_owned()),
-            ("AWS_DEFAULT_REGION", "us-east-1".to_owned()),
-            ("CANDLEWIRE_S3_TIMEOUT", PATIENCE_S.to_string()),
-        ]
+        variables_at(self.url(), key)
     }
 
     /// A bucket, as a key reaches it.
     pub fn bucket_of(&self, name: &str, key: Key) -> Bucket {
-        let variables = self.variables(key);
-        let value = |name: &str| variables.iter().find(|(of, _)| *of == name).map(|(_, value)| value.clone());
-        Bucket::new(name, &Access::from_variables(value).unwrap())
+        bucket_at(self.url(), name, key)
     }
 
     /// The bucket that there is, for the key that may do everything.
@@ -157,4 +153,22 @@ fn spawn(dir: &Path, ports: &[u16; LISTENERS.len()]) -> Child {
 fn free_ports() -> [u16; LISTENERS.len()] {
     let listeners = LISTENERS.map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
     listeners.map(|listener| listener.local_addr().unwrap().port())
+}
+
+/// The variables that a program finds a server at `url` by.
+pub fn variables_at(url: String, key: Key) -> [(&'static str, String); 5] {
+    [
+        ("AWS_ENDPOINT_URL", url),
+        ("AWS_ACCESS_KEY_ID", key.id.to_owned()),
+        ("AWS_SECRET_ACCESS_KEY", key.secret.to_owned()),
+        ("AWS_DEFAULT_REGION", "us-east-1".to_owned()),
+        ("CANDLEWIRE_S3_TIMEOUT", PATIENCE_S.to_string()),
+    ]
+}
+
+/// A bucket of a server at `url`, as a key reaches it.
+pub fn bucket_at(url: String, name: &str, key: Key) -> Bucket {
+    let variables = variables_at(url, key);
+    let value = |name: &str| variables.iter().find(|(of, _)| *of == name).map(|(_, value)| value.clone());
+    Bucket::new(name, &Access::from_variables(value).unwrap())
 }

@@ -127,21 +127,23 @@ impl Bucket {
     }
 
     /// Gives up what killed processes began to upload under keys that begin with `prefix` and never finished: no reader
-    /// sees it, but it takes room. Only where nobody else is uploading.
+    /// sees it, but it takes room. Only where nobody else is uploading. Returns how many there were.
     ///
     /// # Errors
     /// When the server refuses.
-    pub async fn remove_unfinished(&self, prefix: &str) -> Result<(), BucketError> {
+    pub async fn remove_unfinished(&self, prefix: &str) -> Result<usize, BucketError> {
+        let mut removed = 0;
         loop {
             let page = self.client.list_multipart_uploads().bucket(&self.name).prefix(prefix).send().await;
             let page = page.map_err(|error| self.error(prefix, &error))?;
             let uploads = page.uploads.unwrap_or_default();
             for (key, id) in uploads.iter().filter_map(|upload| upload.key().zip(upload.upload_id())) {
                 self.abort(key, id).await?;
+                removed += 1;
             }
             // What was given up is not listed again: the next page is the first one.
             if uploads.is_empty() || page.is_truncated != Some(true) {
-                return Ok(());
+                return Ok(removed);
             }
         }
     }

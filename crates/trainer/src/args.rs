@@ -11,6 +11,7 @@ use crate::candles::Interval;
 use crate::data::DataArgs;
 use crate::fit::Split;
 use crate::learn::LearnConfig;
+use crate::upload::UploadArgs;
 
 /// Keeps accepted ticks as Parquet, trains on them, and says how good the model is beside doing nothing.
 #[derive(Debug, clap::Parser)]
@@ -72,6 +73,10 @@ pub struct TrainArgs {
     /// What to learn.
     #[command(flatten)]
     pub learn: LearnArgs,
+
+    /// Where the model also goes.
+    #[command(flatten)]
+    pub upload: UploadArgs,
 }
 
 /// Flags of `run`.
@@ -108,6 +113,10 @@ pub struct RunArgs {
     /// What to learn.
     #[command(flatten)]
     pub learn: LearnArgs,
+
+    /// Where the model also goes.
+    #[command(flatten)]
+    pub upload: UploadArgs,
 }
 
 /// Flags that name an instrument.

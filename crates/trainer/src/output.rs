@@ -5,7 +5,9 @@ use std::path::Path;
 
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{CellAlignment, ContentArrangement, Table};
-use store::layout::MODEL_FILES;
+use market::Instrument;
+use store::bucket::Bucket;
+use store::layout::{self, MODEL_FILES};
 use store::model_card::{ModelCard, PartScores};
 
 use crate::archive::Archived;
@@ -46,6 +48,17 @@ pub(crate) fn print_card(card: &ModelCard, out: &Path) {
     println!("{}", score_table(card));
     println!("{}", card.verdict);
     println!("model {} in {} ms; in {}: {}", card.model, card.duration_ms, out.display(), MODEL_FILES.join(", "));
+}
+
+/// Prints that no bucket is named, so that nobody looks for the files there.
+pub(crate) fn print_upload_skipped() {
+    println!("upload skipped: S3_BUCKET_NAME not set");
+}
+
+/// Prints where the files are in a bucket.
+pub(crate) fn print_uploaded(bucket: &Bucket, instrument: &Instrument, card: &ModelCard) {
+    let key = layout::model_key(instrument, card.recipe, &card.model, "");
+    println!("uploaded to s3://{}/{key}", bucket.name());
 }
 
 fn score_table(card: &ModelCard) -> Table {

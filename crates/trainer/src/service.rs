@@ -28,6 +28,7 @@ use crate::args::{LearnArgs, RunArgs};
 use crate::artifacts::{Artifacts, prepare_folder};
 use crate::schedule::{Due, Schedule};
 use crate::train::{is_locked, learn_from};
+use crate::upload::Uploader;
 
 /// How long to wait before a stream or the object store is asked again.
 const RETRY: Duration = Duration::from_millis(500);
@@ -40,13 +41,31 @@ pub async fn run(args: RunArgs, nats: &NatsArgs, shutdown: Shutdown) -> anyhow::
     let only = args.instrument.instrument().exit_code(Code::BadConfig)?;
     args.learn.config(Instrument::new("any", "any")?).exit_code(Code::BadConfig)?;
     args.out.as_deref().map(prepare_folder).transpose()?;
+    let bucket = args.upload.bucket()?;
     let health = Health::new();
     health.serve(&args.health, shutdown.clone()).await?;
     let Some(connection) = Connection::wait(nats, Some("trainer"), &shutdown).await? else { return Ok(()) };
+    let (uploader, uploading) = bucket.map(|bucket| Uploader::start(bucket, shutdown.clone())).unzip();
+    let active = take_turns(&args, only.as_ref(), &connection, uploader, &health, &shutdown).await;
+    if let Some(uploading) = uploading.filter(|_| active.is_ok()) {
+        uploading.finish().await;
+    }
+    active
+}
+
+/// Stands by until this instance is the active one, and works as that until shutdown.
+async fn take_turns(
+    args: &RunArgs,
+    only: Option<&Instrument>,
+    connection: &Connection,
+    uploader: Option<Uploader>,
+    health: &Health,
+    shutdown: &Shutdown,
+) -> anyhow::Result<()> {
     let ttl = args.lease.lease_ttl;
-    while let Some(mut seat) = Seat::take(&connection, ARCHIVER, ttl, &health, &shutdown).await? {
+    while let Some(mut seat) = Seat::take(connection, ARCHIVER, ttl, health, shutdown).await? {
         tokio::select! {
-            served = serve(&args, only.as_ref(), &connection, &health, &shutdown) => {
+            served = serve(args, only, connection, uploader.clone(), health, shutdown) => {
                 seat.leave().await;
                 return served;
             }
@@ -63,6 +82,7 @@ async fn serve(
     args: &RunArgs,
     only: Option<&Instrument>,
     connection: &Connection,
+    uploader: Option<Uploader>,
     health: &Health,
     shutdown: &Shutdown,
 ) -> anyhow::Result<()> {
@@ -71,7 +91,8 @@ async fn serve(
     let Some(archiver) = open_archive(args, connection, &market, health, shutdown).await? else { return Ok(()) };
     let archive = Archive::new(&args.archive.archive);
     let (connection, shutdown) = (connection.clone(), shutdown.clone());
-    let training = Training { connection, archive, learn: args.learn.clone(), out: args.out.clone(), shutdown };
+    let (learn, out) = (args.learn.clone(), args.out.clone());
+    let training = Training { connection, archive, learn, out, uploader, shutdown };
     let schedule = recall(&training, args, archiver.last_seq()).await?;
     let service = Service {
         only: only.cloned(),
@@ -264,6 +285,7 @@ struct Training {
     archive: Archive,
     learn: LearnArgs,
     out: Option<PathBuf>,
+    uploader: Option<Uploader>,
     shutdown: Shutdown,
 }
 
@@ -284,7 +306,11 @@ impl Training {
             duration_ms = card.duration_ms,
             "{}", card.verdict
         );
-        self.publish(&due.instrument, &artifacts, &card).await
+        self.publish(&due.instrument, &artifacts, &card).await?;
+        if let Some(uploader) = &self.uploader {
+            uploader.offer(&due.instrument, &card, artifacts);
+        }
+        Ok(())
     }
 
     /// Stores the files, as often as it takes: storing them again is harmless.

@@ -21,12 +21,13 @@ use crate::progress::Progress;
 ///
 /// # Errors
 /// With exit code 4 when there is too little to train on (then no file is written), 5 when the files stand but the
-/// object store refused them, 2 and 3 for what the user or the operator must mend.
+/// object store or the bucket refused them, 2 and 3 for what the user or the operator must mend.
 pub async fn train(args: TrainArgs, nats: &NatsArgs) -> anyhow::Result<()> {
-    // Before anything long: contradictions in the flags, and a place for the result.
+    // Before anything long: contradictions in the flags, and places for the result.
     args.data.instrument.instrument().exit_code(Code::BadConfig)?;
     args.learn.config(Instrument::new("any", "any")?).exit_code(Code::BadConfig)?;
     prepare_folder(&args.out)?;
+    let bucket = args.upload.bucket()?;
     let connection = match args.data.archive_to_update() {
         Some(archive) => update(&archive.archive, nats).await?,
         None => None,
@@ -45,15 +46,24 @@ pub async fn train(args: TrainArgs, nats: &NatsArgs) -> anyhow::Result<()> {
     let (instrument, note, learned, artifacts) = trained.await??;
     output::print_note(note.as_deref());
     output::print_card(&learned.card, &out);
-    if let Some(connection) = connection {
-        let published = artifacts.publish(&connection, &instrument, &learned.card).await;
-        published
-            .map_err(|error| {
-                anyhow!("the files stand in {}, but the object store did not take them: {error}", out.display())
-            })
-            .exit_code(Code::UploadFailed)?;
+    let mut refusals = Vec::new();
+    if let Some(connection) = connection
+        && let Err(error) = artifacts.publish(&connection, &instrument, &learned.card).await
+    {
+        refusals.push(format!("the object store did not take them: {error}"));
     }
-    Ok(())
+    match bucket {
+        None => output::print_upload_skipped(),
+        Some(bucket) => match artifacts.upload(&bucket, &instrument, &learned.card).await {
+            Ok(()) => output::print_uploaded(&bucket, &instrument, &learned.card),
+            Err(error) => refusals.push(format!("the bucket {} did not take them: {error}", bucket.name())),
+        },
+    }
+    if refusals.is_empty() {
+        return Ok(());
+    }
+    let error = anyhow!("the files stand in {}, but {}", out.display(), refusals.join("; and "));
+    Err(error).exit_code(Code::UploadFailed)
 }
 
 /// Learns from what the archive holds of an instrument up to a place in MARKET, and says how long it took.

@@ -88,26 +88,17 @@ impl Upload {
 
     async fn try_send_part(&mut self) -> Result<(), BucketError> {
         let (bucket, key) = (&self.bucket, self.key.as_str());
-        let (client, name) = (&bucket.client, &bucket.name);
         let multipart = match &mut self.multipart {
             Some(multipart) => multipart,
-            None => {
-                let created = client.create_multipart_upload().bucket(name).key(key).send().await;
-                let created = created.map_err(|error| bucket.error(key, &error))?;
-                let Some(id) = created.upload_id else {
-                    return Err(bucket.trouble(BucketErrorKind::Other, key, "an upload without an id"));
-                };
-                self.multipart.insert(Multipart { id, parts: Vec::new() })
-            }
+            None => self.multipart.insert(Multipart { id: bucket.begin(key).await?, parts: Vec::new() }),
         };
         let number = i32::try_from(multipart.parts.len()).unwrap_or(PARTS_MAX) + 1;
         if number > PARTS_MAX {
             return Err(bucket.trouble(BucketErrorKind::Other, key, format!("more than {PARTS_MAX} parts")));
         }
         let body = ByteStream::from(std::mem::take(&mut self.buffer));
-        let request =
-            client.upload_part().bucket(name).key(key).upload_id(&multipart.id).part_number(number).body(body);
-        let part = request.send().await.map_err(|error| bucket.error(key, &error))?;
+        let request = bucket.client.upload_part().bucket(&bucket.name).key(key).upload_id(&multipart.id);
+        let part = request.part_number(number).body(body).send().await.map_err(|error| bucket.error(key, &error))?;
         let part = CompletedPart::builder()
             .part_number(number)
             .set_e_tag(part.e_tag)
@@ -139,5 +130,18 @@ impl Upload {
     async fn is_there(&self) -> bool {
         let head = self.bucket.client.head_object().bucket(&self.bucket.name).key(&self.key).send().await;
         head.is_ok_and(|head| head.content_length.and_then(|bytes| u64::try_from(bytes).ok()) == Some(self.bytes))
+    }
+}
+
+impl Bucket {
+    /// Begins an object of several parts, and returns the id of its upload.
+    async fn begin(&self, key: &str) -> Result<String, BucketError> {
+        // An object has one writer: what was begun before was cut short.
+        if let Err(error) = self.remove_unfinished(key).await {
+            tracing::debug!(key, %error, "an earlier upload may lie unfinished");
+        }
+        let begun = self.client.create_multipart_upload().bucket(&self.name).key(key).send().await;
+        let begun = begun.map_err(|error| self.error(key, &error))?;
+        begun.upload_id.ok_or_else(|| self.trouble(BucketErrorKind::Other, key, "an upload without an id"))
     }
 }
