@@ -125,10 +125,13 @@ async fn a_server_that_dies_in_mid_upload_leaves_nothing_half() {
     let (cut, far_cut) = (Cut::after(10_000, &s3.url()).await, Cut::after(12 << 20, &s3.url()).await);
     let large: Vec<u8> = (0..3 * PART_BYTES).map(|idx| (idx % 251) as u8).collect();
     let variables = variables_at(cut.url(), WRITER);
-    let mut training = Running::start(train(dir.path()).env("S3_BUCKET_NAME", BUCKET).envs(variables));
-    let content = large.clone();
-    let putting = tokio::spawn(async move { bucket_at(far_cut.url(), BUCKET, WRITER).put("large", &content).await });
-    cut.happened().await;
+    let mut training = train(dir.path());
+    training.env("S3_BUCKET_NAME", BUCKET).envs(variables).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut training = Running::start(&mut training);
+    let (far, content) = (bucket_at(far_cut.url(), BUCKET, WRITER), large.clone());
+    let putting = tokio::spawn(async move { far.put("large", &content).await });
+    tokio::join!(cut.happened(), far_cut.happened());
+    s3.kill();
     assert_eq!(training.wait(), Some(5));
     let error = putting.await.unwrap().unwrap_err();
     assert_eq!(error.kind(), BucketErrorKind::Unreachable, "{error}");
