@@ -109,17 +109,19 @@ impl S3 {
         assert!(self.is_up().await, "SeaweedFS did not start again: {}", self.log());
     }
 
-    /// Waits until it answers; false when it ended.
+    /// Waits until it takes an object, which is later than it begins to answer; false when it ended.
     async fn is_up(&mut self) -> bool {
+        const PROBE: &str = "probe";
         let bucket = self.bucket();
         let start = Instant::now();
-        while let Err(error) = bucket.list("").await {
+        while let Err(error) = bucket.put(PROBE, b"x").await {
             if self.child.try_wait().unwrap().is_some() {
                 return false;
             }
             assert!(start.elapsed() < START_MAX, "SeaweedFS did not start ({error}): {}", self.log());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+        bucket.delete(PROBE).await.unwrap();
         true
     }
 
@@ -142,7 +144,13 @@ fn spawn(dir: &Path, ports: &[u16; LISTENERS.len()]) -> Child {
     let of_dir = |flag: &str, name: &str| format!("-{flag}={}", dir.join(name).display());
     let mut command = Command::new(program);
     command.args(["mini", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-admin.ui=false", "-webdav=false"]);
-    command.args(["-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.autoCreateBucket=false", "-master.telemetry=false"]);
+    command.args([
+        "-s3.port.iceberg=0",
+        "-s3.port.lance=0",
+        "-s3.autoCreateBucket=false",
+        "-master.telemetry=false",
+        "-master.electionTimeout=500ms",
+    ]);
     command.args(LISTENERS.iter().zip(ports).map(|(flag, port)| format!("-{flag}={port}")));
     command.args([of_dir("dir", "."), of_dir("s3.config", "keys.json"), format!("-bucket={BUCKET}")]);
     command.args([of_dir("filer.localSocket", "filer.sock"), of_dir("s3.localSocket", "s3.sock")]);

@@ -307,7 +307,8 @@ async fn a_bucket_takes_the_archive_and_gives_it_back() {
     let in_bucket = |prefix| Archive::at(Prefix::new(bucket.clone(), prefix, runtime.clone()));
     assert_eq!(in_folder.ticks.len(), 600);
     assert_eq!(in_bucket("archive/").series(&bitcoin(), Through::ALL).unwrap(), in_folder);
-    succeed(&mut trainer(&["train", "--offline", "--interval", "1m", "--archive", "s3://prices/archive"]));
+    let train = ["train", "--offline", "--interval", "1m", "--folds", "1", "--rounds", "5"];
+    succeed(trainer(&train).args(["--archive", "s3://prices/archive"]));
 
     // A service says that it waits for the bucket, and then goes on.
     let mut service = trainer(&["run", "--archive", "s3://prices/live", "--archive-every", "1s"]);
