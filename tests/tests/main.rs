@@ -24,3 +24,4 @@ mod setup;
 mod storage;
 mod tables;
 mod topology;
+mod training;
