@@ -15,6 +15,7 @@ pub mod artifacts;
 pub mod booster;
 pub mod candles;
 pub mod fit;
+pub mod forecaster;
 pub mod learn;
 mod output;
 mod patience;
