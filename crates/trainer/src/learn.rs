@@ -56,6 +56,8 @@ pub struct Learned {
     pub predictions: Vec<Prediction>,
     /// The model's file.
     pub model: Vec<u8>,
+    /// RMSE of the rival on the holdout, if there was one.
+    pub rival_rmse: Option<f64>,
 }
 
 /// Why nothing was learned.
@@ -137,6 +139,23 @@ impl Prepared {
 /// # Panics
 /// When ticks are out of order.
 pub fn learn(ticks: &[Tick], range: Option<SeqRange>, config: &LearnConfig) -> Result<Learned, LearnError> {
+    learn_against(ticks, range, config, None)
+}
+
+/// The same, and scores a rival on the holdout too: a model of earlier ticks of the same instrument, learned in the same
+/// way, which has not learned from these rows either.
+///
+/// # Errors
+/// As [`learn`].
+///
+/// # Panics
+/// As [`learn`], and when the rival is of another recipe.
+pub fn learn_against(
+    ticks: &[Tick],
+    range: Option<SeqRange>,
+    config: &LearnConfig,
+    rival: Option<&Forecaster>,
+) -> Result<Learned, LearnError> {
     let prepared = prepare(ticks, config)?;
     let dataset = &prepared.dataset;
     let outer = config.split.part(&dataset.rows, config.holdout, dataset.horizon(), config.boosting.seed);
@@ -171,12 +190,13 @@ pub fn learn(ticks: &[Tick], range: Option<SeqRange>, config: &LearnConfig) -> R
     let fitted = fit(dataset, &outer.train, &task)?;
     let scored = score(dataset, &fitted, &outer.validation, held_out, config.split)?;
     predictions.extend(scored.predictions);
+    let rival = rival.map(|rival| rival.evaluate(dataset, &outer.validation)).transpose()?;
 
     let model = fitted.forecaster.to_bytes()?;
     let trained = Trained { outer, task, fitted, holdout: scored.scores, folds };
     let mut card = card(ticks, range, config, &prepared, trained);
     card.model = model_id(&card, &model);
-    Ok(Learned { card, predictions, model })
+    Ok(Learned { card, predictions, model, rival_rmse: rival.flatten().map(|scores| scores.rmse) })
 }
 
 fn prepare(ticks: &[Tick], config: &LearnConfig) -> Result<Prepared, LearnError> {
