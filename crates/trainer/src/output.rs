@@ -15,6 +15,11 @@ use crate::archive::Archived;
 use crate::fit::Split;
 use crate::verdict::five_digits;
 
+/// Prints a text and a line end.
+pub(crate) fn print_text(text: &str) {
+    println!("{text}");
+}
+
 /// Prints what was archived.
 pub(crate) fn print_archived(archived: &Archived, place: &ArchivePlace) {
     match archived.last_seq {
