@@ -5,6 +5,7 @@ use std::path::Path;
 
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{CellAlignment, ContentArrangement, Table};
+use market::interval::LEVELS;
 use store::layout::MODEL_FILES;
 use store::model_card::{ModelCard, PartScores};
 
@@ -22,7 +23,7 @@ pub(crate) fn print_archived(archived: &Archived, folder: &Path) {
     }
 }
 
-/// Prints a model's scores, part by part beside the last price, and what to make of them.
+/// Prints a model's scores, part by part beside the baseline, and what to make of them.
 pub(crate) fn print_card(card: &ModelCard, out: &Path) {
     println!(
         "{}/{} · recipe {} · interval {} · horizon {} · split {}",
@@ -38,55 +39,100 @@ pub(crate) fn print_card(card: &ModelCard, out: &Path) {
         card.rows.skipped.trailing_window + card.rows.skipped.horizon + card.rows.skipped.coarse,
     );
     println!("{}", score_table(card));
+    println!("{}", interval_table(card));
+    println!("{}", units(card));
     println!("{}", card.verdict);
     println!("model {} in {} ms; in {}: {}", card.model, card.duration_ms, out.display(), MODEL_FILES.join(", "));
 }
 
-fn score_table(card: &ModelCard) -> Table {
+/// Says what the columns are measured in, and what is called doing nothing.
+fn units(card: &ModelCard) -> String {
+    let unit = if card.recipe.predicts_prices() { card.quote.as_str() } else { "log(high/low)" };
+    let baseline = card.baseline.words(card.recipe);
+    format!(
+        "RMSE, MAE and widths in {unit}; the baseline is the {baseline}; p is how often luck alone would look as good"
+    )
+}
+
+fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header([
+    table.set_header(header);
+    table
+}
+
+/// The parts of a training by their names. A score of a random split never stands without its label.
+fn parts(card: &ModelCard) -> impl Iterator<Item = (String, &PartScores)> {
+    let is_fair = card.split == Split::Time.label();
+    let held_out = if is_fair { "holdout".to_owned() } else { format!("test\n{}", card.split.replace(": ", ":\n")) };
+    let folds = card.folds.iter().map(|fold| (format!("fold {}", fold.fold), &fold.part));
+    folds.chain(std::iter::once((held_out, &card.holdout)))
+}
+
+fn align(mut table: Table) -> Table {
+    table.column_iter_mut().skip(1).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
+    table
+}
+
+fn score_table(card: &ModelCard) -> Table {
+    let mut table = table(&[
         "part",
         "rows",
         "R2",
         "RMSE",
         "MAE",
-        "R2 of\nlast price",
-        "RMSE of\nlast price",
-        "MAE of\nlast price",
+        "R2 of\nbaseline",
+        "RMSE of\nbaseline",
+        "MAE of\nbaseline",
         "skill",
-        "R2 of\nreturns",
+        "p",
         "direction\nright",
-        "90 %\ncovers",
     ]);
-    for fold in &card.folds {
-        table.add_row(row(format!("fold {}", fold.fold), &fold.part));
+    for (name, part) in parts(card) {
+        let scores = &part.scores;
+        table.add_row([
+            name,
+            scores.rows.to_string(),
+            ratio(scores.r2),
+            five_digits(scores.rmse),
+            five_digits(scores.mae),
+            ratio(scores.baseline_r2),
+            five_digits(scores.baseline_rmse),
+            five_digits(scores.baseline_mae),
+            ratio(scores.skill),
+            scores.diebold_mariano.map_or_else(|| "–".to_owned(), |test| probability(test.p)),
+            percent(scores.direction_hit_rate),
+        ]);
     }
-    let is_fair = card.split == Split::Time.label();
-    let held_out = if is_fair { "holdout".to_owned() } else { format!("test\n{}", card.split.replace(": ", ":\n")) };
-    table.add_row(row(held_out, &card.holdout));
-    table.column_iter_mut().skip(1).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
-    table
+    align(table)
 }
 
-fn row(name: String, part: &PartScores) -> [String; 12] {
-    let scores = &part.scores;
+/// How often the intervals held the truth, beside how often they say they do, and how wide they are.
+fn interval_table(card: &ModelCard) -> Table {
+    let levels = LEVELS.map(|level| level.to_string());
+    let header = levels
+        .iter()
+        .map(|level| format!("{level} %\nholds"))
+        .chain(levels.iter().map(|level| format!("{level} %\nwidth")));
+    let header: Vec<String> = std::iter::once("part".to_owned()).chain(header).collect();
+    let mut table = table(&header.iter().map(String::as_str).collect::<Vec<_>>());
+    for (name, part) in parts(card) {
+        let held = levels.iter().map(|level| percent(part.coverage.get(level).copied()));
+        let width = |level| part.width.get(level).map_or_else(|| "–".to_owned(), |width| five_digits(*width));
+        table.add_row(std::iter::once(name).chain(held).chain(levels.iter().map(width)));
+    }
+    align(table)
+}
+
+fn ratio(value: Option<f64>) -> String {
     // Adding zero turns -0 into 0.
-    let rounded = |value: f64| (value * 1e4).round() / 1e4 + 0.0;
-    let ratio = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |value| format!("{:.4}", rounded(value)));
-    let percent = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |value| format!("{:.1} %", value * 100.0));
-    [
-        name,
-        scores.rows.to_string(),
-        ratio(scores.r2),
-        five_digits(scores.rmse),
-        five_digits(scores.mae),
-        ratio(scores.baseline_r2),
-        five_digits(scores.baseline_rmse),
-        five_digits(scores.baseline_mae),
-        ratio(scores.skill),
-        ratio(scores.r2_return),
-        percent(scores.direction_hit_rate),
-        percent(part.coverage.get("90").copied()),
-    ]
+    value.map_or_else(|| "–".to_owned(), |value| format!("{:.4}", (value * 1e4).round() / 1e4 + 0.0))
+}
+
+fn percent(value: Option<f64>) -> String {
+    value.map_or_else(|| "–".to_owned(), |value| format!("{:.1} %", value * 100.0))
+}
+
+fn probability(p: f64) -> String {
+    if p < 0.001 { "< 0.001".to_owned() } else { format!("{p:.3}") }
 }
