@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use aggregator::Aggregation;
 use bus::outputs::Outputs;
 use bus::subject::{self, Stored as StoredSubject};
-use bus::task::{Input, Operator};
+use bus::task::{Applied, Input, Operator};
 use bus::{Kind, Stream, codec};
 use bytes::Bytes;
 use market::gap::GapLine;
@@ -226,8 +226,10 @@ impl<O: Operator> Instance<O> {
                 is_known_schema: message.is_known_schema,
                 is_after_loss: false,
                 payload: &message.payload,
+                lines_done: 0,
             };
-            operator.apply(input, &mut member.state, &mut self.counts, &mut self.outputs);
+            let applied = operator.apply(input, &mut member.state, &mut self.counts, &mut self.outputs);
+            assert!(matches!(applied, Applied::All), "these steps need nothing but their input");
         }
     }
 

@@ -16,6 +16,7 @@ pub mod interrupt;
 pub mod oracle;
 pub mod programs;
 pub mod proxy;
+pub mod s3;
 pub mod server;
 pub mod slow;
 pub mod ticks;

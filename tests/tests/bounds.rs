@@ -67,8 +67,15 @@ fn added<O: Operator>(operator: &O, before: &[Message], message: &[u8], kind: &s
     let (instrument, mut state) = (longest(), O::State::default());
     let (mut counts, mut outputs) = (O::Counts::default(), Outputs::default());
     let mut apply = |seq: u64, payload: &[u8], kind, outputs: &mut Outputs| {
-        let input =
-            Input { seq, kind, instrument: Some(&instrument), is_known_schema: true, is_after_loss: false, payload };
+        let input = Input {
+            seq,
+            kind,
+            instrument: Some(&instrument),
+            is_known_schema: true,
+            is_after_loss: false,
+            payload,
+            lines_done: 0,
+        };
         operator.apply(input, &mut state, &mut counts, outputs);
     };
     for message in before {

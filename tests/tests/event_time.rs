@@ -296,8 +296,15 @@ fn input_that_was_lost_is_a_gap_before_the_first_newer_record() {
     for (seq, records, is_after_loss) in [(1, &old[..], false), (9, &new[..], true)] {
         let payload = &feed(records, |_| false)[0].payload;
         let instrument = bitcoin();
-        let input =
-            Input { seq, kind: "tick", instrument: Some(&instrument), is_known_schema: true, is_after_loss, payload };
+        let input = Input {
+            seq,
+            kind: "tick",
+            instrument: Some(&instrument),
+            is_known_schema: true,
+            is_after_loss,
+            payload,
+            lines_done: 0,
+        };
         operator.apply(input, &mut state, &mut counts, &mut outputs);
     }
     let messages = outputs.into_messages(Stream::Market, 0, |_| ("bitcoin", "usd"));

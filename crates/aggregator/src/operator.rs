@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bus::Kind;
 use bus::codec::lines;
 use bus::outputs::Outputs;
-use bus::task::{Input, Operator};
+use bus::task::{Applied, Input, Operator};
 use bus::topology::{STATS_STEP, STATS_WINDOWS, Step};
 use market::heartbeat::HeartbeatLine;
 use market::profile::Profile;
@@ -74,10 +74,11 @@ impl Operator for Aggregation {
         format!("windows={}", STATS_WINDOWS.map(Window::name).join(","))
     }
 
-    fn apply(&self, input: Input<'_>, state: &mut State, counts: &mut Counts, outputs: &mut Outputs) {
+    fn apply(&self, input: Input<'_>, state: &mut State, counts: &mut Counts, outputs: &mut Outputs) -> Applied {
         // MARKET holds only what the stream-processor accepted. Anything else is left out, and must not stop the rest.
         let Some(instrument) = input.instrument.filter(|_| input.is_known_schema) else {
-            return self.leave_out(&input, 0, counts);
+            self.leave_out(&input, 0, counts);
+            return Applied::All;
         };
         for (line, raw) in lines(input.payload) {
             let is_read = if input.kind == Kind::Price.token() {
@@ -93,6 +94,7 @@ impl Operator for Aggregation {
                 self.leave_out(&input, line, counts);
             }
         }
+        Applied::All
     }
 
     fn provisional(&self, instrument: &Instrument, state: &State) -> Vec<Candle> {

@@ -3,7 +3,7 @@
 use crate::connect::{Connection, nothing};
 use crate::error::Error;
 use crate::lease::{self, Owner};
-use crate::topology::{ARCHIVER, Mark, STEPS, Step, Stream, mark, purge, stream_info};
+use crate::topology::{ARCHIVER, FORECAST_STEP, Mark, STEPS, Step, Stream, mark, purge, stream_info};
 
 /// The step that makes a stream, and those that make theirs of it, upstream first.
 pub fn affected(stream: Stream) -> Vec<Step> {
@@ -25,16 +25,17 @@ pub struct Running {
     pub instance: Owner,
 }
 
-/// The living instances of these steps and of whoever else reads what they make. Takes as long as a time to live when
+/// The living instances of these steps. Takes as long as a time to live when
 /// one of them has died on another machine.
 ///
 /// # Errors
 /// Whatever reading the leases can meet.
 pub async fn running(connection: &Connection, steps: &[Step]) -> Result<Vec<Running>, Error> {
-    let archiver = steps.iter().any(|step| step.output == Stream::Market).then_some(ARCHIVER);
     let mut running = Vec::new();
-    for service in steps.iter().map(|step| step.service).chain(archiver) {
-        let living = lease::living(connection, service).await?;
+    for service in steps.iter().map(|step| step.service) {
+        // A trainer reads MARKET for its archive too, and one that stands by may be at work any moment.
+        let group = if service == FORECAST_STEP.service { ARCHIVER } else { service };
+        let living = lease::living(connection, group).await?;
         running.extend(living.into_iter().map(|instance| Running { service, instance }));
     }
     Ok(running)
@@ -64,8 +65,9 @@ mod tests {
     #[test]
     fn what_derives_from_a_stream_is_rebuilt_with_it() {
         let services = |stream| affected(stream).iter().map(|step| step.service).collect::<Vec<_>>();
-        assert_eq!(services(Stream::Market), ["stream-processor", "aggregator"]);
+        assert_eq!(services(Stream::Market), ["stream-processor", "aggregator", "trainer"]);
         assert_eq!(services(Stream::Stats), ["aggregator"]);
+        assert_eq!(services(Stream::Forecast), ["trainer"]);
         assert!(affected(Stream::Feed).is_empty());
     }
 }

@@ -42,6 +42,11 @@ impl Standing {
     }
 }
 
+/// Whether a step counts: each does, but one that a pipeline can do without only from its first commit on.
+pub fn is_in_use(step: Step, standings: &[Standing]) -> bool {
+    !step.is_optional || standings.iter().any(|standing| standing.position.is_some())
+}
+
 /// Every partition of a step, in order.
 ///
 /// # Errors

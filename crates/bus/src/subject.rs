@@ -27,6 +27,12 @@ pub enum Kind {
     Stats(Window),
     /// STATS: rows of the hour-of-day profile.
     HourOfDay,
+    /// FORECAST: what a model says of a candle to come.
+    Next,
+    /// FORECAST: a forecast that has met its truth.
+    Score,
+    /// FORECAST: a model that was trained, and what became of it.
+    Model,
 }
 
 impl Kind {
@@ -42,6 +48,9 @@ impl Kind {
             Self::Rejected => "rejected",
             Self::Stats(window) => window.name(),
             Self::HourOfDay => "hour-of-day",
+            Self::Next => "next",
+            Self::Score => "score",
+            Self::Model => "model",
         }
     }
 
@@ -62,6 +71,9 @@ impl Kind {
             Self::Late => "late/1",
             Self::Rejected => "rejected/1",
             Self::HourOfDay => "hour-of-day/1",
+            Self::Next => "next/1",
+            Self::Score => "score/1",
+            Self::Model => "model/1",
         }
     }
 }
@@ -171,10 +183,11 @@ pub(crate) fn slot_of(group: &str, subject: &str) -> Option<u32> {
 /// Every live subject begins like this.
 pub const LIVE: &str = "live.";
 
-/// Where the server republishes what is committed: `live.price.bitcoin.usd`, `live.stats.1h.bitcoin.usd`.
+/// Where the server republishes what is committed: `live.price.bitcoin.usd`, `live.stats.1h.bitcoin.usd`,
+/// `live.forecast.next.bitcoin.usd`.
 pub fn live(stream: Stream, kind: Kind, coin: &str, quote: &str) -> String {
     match stream {
-        Stream::Stats => format!("{LIVE}stats.{kind}.{coin}.{quote}"),
+        Stream::Stats | Stream::Forecast => format!("{LIVE}{}.{kind}.{coin}.{quote}", stream.root()),
         Stream::Feed | Stream::Market => format!("{LIVE}{kind}.{coin}.{quote}"),
     }
 }
@@ -185,10 +198,12 @@ pub fn stored_of_live(live: &str, partitions: u32) -> Option<(Stream, String)> {
     let (stream, kind, coin, quote) = match tokens[..] {
         [_, kind, coin, quote] => (Stream::Market, kind, coin, quote),
         [_, "stats", kind, coin, quote] => (Stream::Stats, kind, coin, quote),
+        [_, "forecast", kind, coin, quote] => (Stream::Forecast, kind, coin, quote),
         _ => return None,
     };
     let kinds: Vec<Kind> = match stream {
         Stream::Stats => Window::ALL.into_iter().map(Kind::Stats).chain([Kind::HourOfDay]).collect(),
+        Stream::Forecast => vec![Kind::Next, Kind::Score, Kind::Model],
         Stream::Feed | Stream::Market => {
             vec![Kind::Price, Kind::Candle, Kind::Heartbeat, Kind::Gap, Kind::Late, Kind::Rejected]
         }
@@ -259,6 +274,7 @@ mod tests {
         let stored = |live: &str| stored_of_live(live, 1).map(|(_, stored)| stored);
         assert_eq!(stored("live.price.bitcoin.usd").as_deref(), Some("market.0.price.bitcoin.usd"));
         assert_eq!(stored("live.stats.1h-30m.bitcoin.usd").as_deref(), Some("stats.0.1h-30m.bitcoin.usd"));
+        assert_eq!(stored("live.forecast.next.bitcoin.usd").as_deref(), Some("forecast.0.next.bitcoin.usd"));
         let hourly = live(Stream::Stats, Kind::Stats(Window::Hour), "bitcoin", "usd");
         assert_eq!(stored(&hourly).as_deref(), Some("stats.0.1h.bitcoin.usd"));
         for none in ["live.price.>", "live.price.*.usd", "live.provisional.1m.bitcoin.usd", "live.nonsense.bitcoin.usd"]

@@ -15,12 +15,14 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use market::windowing::Settings;
 use market::{Candle, Instrument, Span};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use service::{Health, Shutdown};
 use tokio::task::JoinSet;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::connect::{Connection, wait_for};
 use crate::error::Error;
@@ -46,6 +48,21 @@ pub struct Input<'a> {
     pub is_after_loss: bool,
     /// Its lines.
     pub payload: &'a [u8],
+    /// So many of its lines are applied already.
+    pub lines_done: u32,
+}
+
+/// How far a message was applied.
+pub enum Applied {
+    /// All of it.
+    All,
+    /// Up to a line that needs what is not at hand yet: applied again from there once `ready` resolves.
+    UpTo {
+        /// Lines that are applied.
+        lines_done: u32,
+        /// Resolves when it is worth trying again.
+        ready: BoxFuture<'static, ()>,
+    },
 }
 
 /// A step: a pure function from inputs and states to outputs and states. It reads no clock and does no I/O, so the same
@@ -64,8 +81,14 @@ pub trait Operator: Send + Sync + 'static {
     /// Everything else that shapes results, in words. Other settings are another result: they need a rebuild.
     fn shape(&self) -> String;
 
-    /// Applies one message.
-    fn apply(&self, input: Input<'_>, state: &mut Self::State, counts: &mut Self::Counts, outputs: &mut Outputs);
+    /// Applies one message, or as much of it as can be applied by now. Where it stops and how often changes no result.
+    fn apply(
+        &self,
+        input: Input<'_>,
+        state: &mut Self::State,
+        counts: &mut Self::Counts,
+        outputs: &mut Outputs,
+    ) -> Applied;
 
     /// The candles of windows that are still open, for whoever watches live.
     fn provisional(&self, instrument: &Instrument, state: &Self::State) -> Vec<Candle>;
@@ -150,7 +173,9 @@ pub async fn run<O: Operator>(context: Context, operator: O) -> Result<(), Error
     let (committer, commits) = committer::channel();
     let committer = tokio::spawn(committer::run(context.clone(), O::STEP.output, committer));
     let readiness = readiness::Readiness::new(context.health.clone());
-    let following = tokio::spawn(readiness.clone().follow(context.connection.clone()));
+    let following = readiness.clone().follow(context.connection.clone());
+    // Ends with this step, also when it is dropped at once.
+    let _following = AbortOnDropHandle::new(tokio::spawn(following));
     let ttl = context.instance.lease.lease_ttl;
     let crew = crew::Crew {
         leases: Leases::join(&context.connection, O::STEP.service, partitions, ttl),
@@ -163,7 +188,6 @@ pub async fn run<O: Operator>(context: Context, operator: O) -> Result<(), Error
         hands: HashMap::new(),
     };
     let result = crew.run().await;
-    following.abort();
     // Every worker has seen its last commit confirmed, or given it up.
     committer.abort();
     match committer.await {

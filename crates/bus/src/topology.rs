@@ -20,6 +20,8 @@ pub enum Stream {
     Market,
     /// Candles of longer windows and profiles. Written by the aggregator.
     Stats,
+    /// Forecasts, their scores and the models that made them. Written by the trainer.
+    Forecast,
 }
 
 /// The object store of models, model cards and predictions.
@@ -36,12 +38,15 @@ pub const READERS: &str = "READERS";
 /// The stream of that bucket.
 pub(crate) const READERS_STREAM: &str = "KV_READERS";
 
-/// The group of the services that archive MARKET, train and publish models: they take turns.
-pub const ARCHIVER: &str = "trainer";
+/// The group of the services that archive MARKET, train and forecast: they take turns.
+pub const ARCHIVER: &str = "trainer.archive";
 
 impl Stream {
     /// Every stream of records, upstream first.
-    pub const ALL: [Self; 3] = [Self::Feed, Self::Market, Self::Stats];
+    pub const ALL: [Self; 4] = [Self::Feed, Self::Market, Self::Stats, Self::Forecast];
+
+    /// Those that hold checkpoints beside their results.
+    pub const CHECKPOINTED: [Self; 3] = [Self::Market, Self::Stats, Self::Forecast];
 
     /// The stream's name.
     pub const fn name(self) -> &'static str {
@@ -49,6 +54,7 @@ impl Stream {
             Self::Feed => "FEED",
             Self::Market => "MARKET",
             Self::Stats => "STATS",
+            Self::Forecast => "FORECAST",
         }
     }
 
@@ -58,6 +64,7 @@ impl Stream {
             Self::Feed => "feed",
             Self::Market => "market",
             Self::Stats => "stats",
+            Self::Forecast => "forecast",
         }
     }
 }
@@ -79,6 +86,9 @@ pub struct Step {
     pub kinds: &'static [Kind],
     /// Where its results go, with its checkpoints.
     pub output: Stream,
+    /// Whether a pipeline can do without it. Until it has run for the first time nobody waits for it, and nothing is kept
+    /// for it.
+    pub is_optional: bool,
 }
 
 /// FEED → MARKET, by the stream-processor.
@@ -87,6 +97,7 @@ pub const MARKET_STEP: Step = Step {
     input: Stream::Feed,
     kinds: &[Kind::Tick, Kind::Heartbeat, Kind::Gap],
     output: Stream::Market,
+    is_optional: false,
 };
 
 /// MARKET → STATS, by the aggregator.
@@ -95,10 +106,20 @@ pub const STATS_STEP: Step = Step {
     input: Stream::Market,
     kinds: &[Kind::Price, Kind::Heartbeat],
     output: Stream::Stats,
+    is_optional: false,
+};
+
+/// MARKET → FORECAST, by the trainer.
+pub const FORECAST_STEP: Step = Step {
+    service: "trainer",
+    input: Stream::Market,
+    kinds: &[Kind::Price, Kind::Heartbeat],
+    output: Stream::Forecast,
+    is_optional: true,
 };
 
 /// Every step, upstream first.
-pub const STEPS: [Step; 2] = [MARKET_STEP, STATS_STEP];
+pub const STEPS: [Step; 3] = [MARKET_STEP, STATS_STEP, FORECAST_STEP];
 
 /// The windows of the aggregator.
 pub const STATS_WINDOWS: [Window; 5] =
@@ -119,6 +140,8 @@ pub struct Limits {
     pub market_bytes: u64,
     /// Most bytes of STATS; full means that the aggregator waits.
     pub stats_bytes: u64,
+    /// Most bytes of FORECAST; full means that the trainer waits.
+    pub forecast_bytes: u64,
     /// Most bytes of the object store.
     pub artifacts_bytes: u64,
 }
@@ -152,6 +175,7 @@ impl Default for Limits {
             feed_bytes: 4 * GIB,
             market_bytes: 8 * GIB,
             stats_bytes: 2 * GIB,
+            forecast_bytes: GIB,
             artifacts_bytes: 2 * GIB,
         }
     }
@@ -163,6 +187,7 @@ pub fn definitions(limits: &Limits) -> Vec<Value> {
         feed(limits),
         checkpointed(Stream::Market, limits),
         checkpointed(Stream::Stats, limits),
+        checkpointed(Stream::Forecast, limits),
         artifacts(limits),
         leases(limits),
         readers(limits),
@@ -198,10 +223,12 @@ fn feed(limits: &Limits) -> Value {
 /// A stream that holds checkpoints beside its results: no age limit, and full means wait, because a limit that deletes a
 /// checkpoint has everything processed again.
 fn checkpointed(stream: Stream, limits: &Limits) -> Value {
-    let (root, live, max_bytes) = match stream {
-        Stream::Market => ("market", "live", limits.market_bytes),
-        Stream::Stats | Stream::Feed => ("stats", "live.stats", limits.stats_bytes),
+    let (live, max_bytes) = match stream {
+        Stream::Market => ("live", limits.market_bytes),
+        Stream::Stats | Stream::Feed => ("live.stats", limits.stats_bytes),
+        Stream::Forecast => ("live.forecast", limits.forecast_bytes),
     };
+    let root = stream.root();
     json!({
         "name": stream.name(),
         "subjects": [format!("{root}.*.*.*.*"), format!("checkpoint.{root}.>")],
@@ -458,7 +485,7 @@ pub async fn require(connection: &Connection, stream: Stream) -> Result<StreamIn
     let limits = Limits { partitions, ..Limits::default() };
     let wanted = match stream {
         Stream::Feed => feed(&limits),
-        Stream::Market | Stream::Stats => checkpointed(stream, &limits),
+        Stream::Market | Stream::Stats | Stream::Forecast => checkpointed(stream, &limits),
     };
     let chosen = |difference: &Difference| {
         let is_limit = matches!(difference.key.as_str(), "max_bytes" | "num_replicas");

@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::history;
 use crate::reader::count_from;
 use crate::readers::registered;
-use crate::standing::{next_input, standings};
+use crate::standing::{is_in_use, next_input, standings};
 use crate::subject;
 use crate::topology::{Mark, STEPS, Stream, StreamInfo, mark, purge, stream_info};
 
@@ -109,7 +109,11 @@ async fn first_younger(
 async fn holds(connection: &Connection, stream: Stream, info: &StreamInfo) -> Result<Vec<Hold>, Error> {
     let mut holds = Vec::new();
     for step in STEPS.into_iter().filter(|step| step.input == stream) {
-        for standing in standings(connection, step).await? {
+        let standings = standings(connection, step).await?;
+        if !is_in_use(step, &standings) {
+            continue;
+        }
+        for standing in standings {
             let partition = standing.partition;
             let through = match &standing.position {
                 Some(position) => Some(position.position.max(position.frontier)),

@@ -1,5 +1,6 @@
 //! `/healthz` (the process lives) and `/readyz` (it is useful) for supervisors.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -21,13 +22,18 @@ pub struct HealthArgs {
     pub http: Option<SocketAddr>,
 }
 
-/// What a service says of itself. Clones share it.
+/// What a service says of itself, or one of its parts. Clones share it.
 #[derive(Debug, Clone)]
-pub struct Health(Arc<Mutex<Result<(), String>>>);
+pub struct Health {
+    /// Why each part is not useful, if it is not.
+    parts: Arc<Mutex<BTreeMap<&'static str, Option<String>>>>,
+    /// Which part speaks; nameless for the service itself.
+    part: &'static str,
+}
 
 impl Default for Health {
     fn default() -> Self {
-        Self(Arc::new(Mutex::new(Err("starting".to_owned()))))
+        Self { parts: Arc::default(), part: "" }.because("starting")
     }
 }
 
@@ -37,22 +43,47 @@ impl Health {
         Self::default()
     }
 
-    /// Says that the service is useful from now on.
+    /// A part of the service, not ready yet. The service is ready when all its parts are.
+    pub fn part(&self, part: &'static str) -> Self {
+        Self { parts: Arc::clone(&self.parts), part }.because("starting")
+    }
+
+    /// Says that it is useful from now on.
     pub fn ready(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Ok(());
+        self.say(None);
     }
 
-    /// Says why the service is not useful at the moment.
+    /// Says why it is not useful at the moment.
     pub fn not_ready(&self, reason: impl Into<String>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Err(reason.into());
+        self.say(Some(reason.into()));
     }
 
-    /// Ready, or the reason why not.
+    /// Takes a part back: what it said no longer counts.
+    pub fn retire(&self) {
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner).remove(self.part);
+    }
+
+    /// Ready with all parts, or the reason why not.
     ///
     /// # Errors
-    /// The reason.
+    /// The reason, with the part that gives it.
     pub fn check(&self) -> Result<(), String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        let reason = parts.iter().find_map(|(part, reason)| reason.as_ref().map(|reason| (part, reason)));
+        match reason {
+            None => Ok(()),
+            Some((&"", reason)) => Err(reason.clone()),
+            Some((part, reason)) => Err(format!("{part}: {reason}")),
+        }
+    }
+
+    fn say(&self, reason: Option<String>) {
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner).insert(self.part, reason);
+    }
+
+    fn because(self, reason: &str) -> Self {
+        self.not_ready(reason);
+        self
     }
 
     /// Answers at the address given, if any, until shutdown. Returns once the port is held.
@@ -85,5 +116,26 @@ async fn readyz(State(health): State<Health>) -> (StatusCode, String) {
     match health.check() {
         Ok(()) => (StatusCode::OK, "ready\n".to_owned()),
         Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_is_ready_when_all_its_parts_are() {
+        let health = Health::new();
+        let archive = health.part("archive");
+        health.ready();
+        assert_eq!(health.check(), Err("archive: starting".to_owned()));
+        archive.ready();
+        assert_eq!(health.check(), Ok(()));
+        archive.not_ready("12 messages behind");
+        assert_eq!(health.check(), Err("archive: 12 messages behind".to_owned()));
+        archive.retire();
+        assert_eq!(health.check(), Ok(()));
+        health.not_ready("connection lost");
+        assert_eq!(health.check(), Err("connection lost".to_owned()));
     }
 }

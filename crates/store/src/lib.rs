@@ -1,4 +1,4 @@
-//! What is kept in files: the Parquet archive of ticks, predictions, model cards, and the names of all of them.
+//! What is kept in files: recordings, the Parquet archive of ticks, predictions, model cards, and the names of them.
 //!
 //! This crate never talks to NATS and never computes a feature or a score. Column names are written in [`schema`] only,
 //! file names and object keys in [`layout`] only, and every file appears whole or not at all ([`atomic`]). Start reading
@@ -8,10 +8,13 @@
 
 pub mod archive;
 pub mod atomic;
+pub mod bucket;
 pub mod layout;
 pub mod listing;
 pub mod model_card;
 pub mod package;
+pub mod place;
 pub mod predictions;
+pub mod recording;
 pub mod schema;
 pub mod ticks;

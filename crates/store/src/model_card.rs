@@ -8,11 +8,12 @@ use market::baseline::Baseline;
 use market::dataset::{Recipe, Skipped};
 use market::evaluation::Scores;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 /// What is known of a model. Two trainings on the same archive differ in `duration_ms` only.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ModelCard {
-    /// The model's id: the first 16 hexadecimal digits of the SHA-256 of this card without `model`, `sequence` and
+    /// The model's id: the first 16 hexadecimal digits of the SHA-256 of this card without `model`, `sequence`, `files` and
     /// `duration_ms`, and of its file. Equal ticks, settings and libraries give an equal id.
     pub model: String,
     /// Coin.
@@ -53,8 +54,28 @@ pub struct ModelCard {
     pub folds: Vec<FoldScores>,
     /// Whether it beats doing nothing, in one sentence.
     pub verdict: String,
+    /// The model's other files, by name, so that a copy of them can be checked. Not a part of the id.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub files: BTreeMap<String, FileDigest>,
     /// How long the training took.
     pub duration_ms: u64,
+}
+
+/// What a file's content is known by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileDigest {
+    /// Its size.
+    pub bytes: u64,
+    /// Its SHA-256, as 64 hexadecimal digits.
+    pub sha256: String,
+}
+
+impl FileDigest {
+    /// The digest of a content.
+    pub fn of(content: &[u8]) -> Self {
+        let sha256 = Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect();
+        Self { bytes: content.len() as u64, sha256 }
+    }
 }
 
 /// How a model was fitted.
@@ -264,6 +285,7 @@ mod tests {
                 part: part(),
             }],
             verdict: "it does".to_owned(),
+            files: BTreeMap::from([("model.ubj".to_owned(), FileDigest::of(b"abc"))]),
             duration_ms: 12,
         }
     }
@@ -277,6 +299,9 @@ mod tests {
         assert_eq!(value["holdout"]["rmse"], 1.0);
         assert_eq!(value["holdout"]["coverage"]["90"], 0.91);
         assert_eq!(value["folds"][0]["baseline_rmse"], 2.0);
+        assert_eq!(value["files"]["model.ubj"]["bytes"], 3);
+        let sha256_of_abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(value["files"]["model.ubj"]["sha256"], sha256_of_abc);
         // What is undefined is absent, not null.
         assert!(!value["holdout"].as_object().expect("scores").contains_key("r2_return"));
     }

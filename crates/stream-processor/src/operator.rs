@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bus::Kind;
 use bus::codec::{LINES_MAX, PAYLOAD_BYTES_MAX, lines};
 use bus::outputs::Outputs;
-use bus::task::{Input, Operator};
+use bus::task::{Applied, Input, Operator};
 use bus::topology::{MARKET_STEP, Step};
 use market::acceptance::{Acceptance, Verdict};
 use market::gap::GapLine;
@@ -75,9 +75,10 @@ impl Operator for Processing {
         "windows=1m".to_owned()
     }
 
-    fn apply(&self, input: Input<'_>, state: &mut State, counts: &mut Counts, outputs: &mut Outputs) {
+    fn apply(&self, input: Input<'_>, state: &mut State, counts: &mut Counts, outputs: &mut Outputs) -> Applied {
         let Some(instrument) = input.instrument else {
-            return reject(input, 0, Reason::WrongInstrument, input.payload, counts, outputs);
+            reject(input, 0, Reason::WrongInstrument, input.payload, counts, outputs);
+            return Applied::All;
         };
         let settings = self.settings;
         let is_after_loss = input.is_after_loss;
@@ -93,6 +94,7 @@ impl Operator for Processing {
                 }
             }
         }
+        Applied::All
     }
 
     fn provisional(&self, instrument: &Instrument, state: &State) -> Vec<Candle> {

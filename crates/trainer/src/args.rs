@@ -7,10 +7,16 @@ use market::dataset::Recipe;
 use market::trail::HORIZON_MAX;
 use market::{Instrument, Span};
 
+use service::{Code, WithCode};
+use store::archive::Archive;
+use store::place::ArchivePlace;
+
 use crate::booster::{Boosting, Start};
 use crate::candles::Interval;
+use crate::data::DataArgs;
 use crate::fit::Split;
 use crate::learn::LearnConfig;
+use crate::upload::UploadArgs;
 
 /// Keeps accepted ticks as Parquet, trains on them, and says how good the model is beside doing nothing.
 #[derive(Debug, clap::Parser)]
@@ -44,7 +50,7 @@ impl service::Program for Args {
 pub enum Command {
     /// Bring the Parquet archive of accepted ticks up to date with MARKET, then stop
     Archive(ArchiveArgs),
-    /// Bring the archive up to date if a server answers, then train one model on it and print how good it is
+    /// Train one model on the archive (brought up to date if a server answers) or on a recording, print how good it is
     Train(TrainArgs),
     /// Run as a service: archive continuously, and train whenever event time says so
     Run(RunArgs),
@@ -53,33 +59,40 @@ pub enum Command {
 /// Flags of `archive`, and of everything that reads the archive.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ArchiveArgs {
-    /// Folder of the archive, made if need be
-    #[arg(long, env = "CANDLEWIRE_ARCHIVE", default_value = "out/archive", value_name = "DIR")]
-    pub archive: PathBuf,
+    /// Where the archive is: a folder, made if need be, or s3://BUCKET/PREFIX with the key in AWS_ACCESS_KEY_ID and
+    /// AWS_SECRET_ACCESS_KEY
+    #[arg(long, env = "CANDLEWIRE_ARCHIVE", default_value = "out/archive", value_name = "PLACE")]
+    pub archive: ArchivePlace,
+}
+
+impl ArchiveArgs {
+    /// The archive that is there, or will be.
+    ///
+    /// # Errors
+    /// When it is in a bucket for which there is no key; the exit code is that of a bad configuration.
+    pub fn open(&self) -> anyhow::Result<Archive> {
+        self.archive.archive().exit_code(Code::BadConfig)
+    }
 }
 
 /// Flags of `train`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct TrainArgs {
-    /// Where the ticks are.
+    /// Where the ticks are, and whose.
     #[command(flatten)]
-    pub archive: ArchiveArgs,
-
-    /// Use the archive as it stands, without asking a server
-    #[arg(long)]
-    pub offline: bool,
+    pub data: DataArgs,
 
     /// Folder for predictions.parquet, its zip, model.ubj and model-card.json, made if need be
     #[arg(long, env = "CANDLEWIRE_OUT", default_value = "out", value_name = "DIR")]
     pub out: PathBuf,
 
-    /// Whose ticks.
-    #[command(flatten)]
-    pub instrument: InstrumentArgs,
-
     /// What to learn.
     #[command(flatten)]
     pub learn: LearnArgs,
+
+    /// Where the model also goes.
+    #[command(flatten)]
+    pub upload: UploadArgs,
 }
 
 /// Flags of `run`.
@@ -116,6 +129,10 @@ pub struct RunArgs {
     /// What to learn.
     #[command(flatten)]
     pub learn: LearnArgs,
+
+    /// Where the model also goes.
+    #[command(flatten)]
+    pub upload: UploadArgs,
 }
 
 /// Flags that name an instrument.
@@ -247,7 +264,8 @@ impl Defaults {
     }
 }
 
-fn parse_span(text: &str) -> Result<Span, String> {
+/// Reads a span such as 24h: at least a second.
+pub(crate) fn parse_span(text: &str) -> Result<Span, String> {
     let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
     match i64::try_from(duration.as_millis()) {
         Ok(ms) if ms >= 1_000 => Ok(Span(ms)),
@@ -275,7 +293,7 @@ mod tests {
         let args =
             Args::try_parse_from([&["trainer", "train", "--coin", "bitcoin", "--quote", "usd"], flags].concat())?;
         let Command::Train(train) = args.command else { panic!("train was asked for") };
-        train.learn.config(train.instrument.instrument()?.expect("it was named"))
+        train.learn.config(train.data.instrument.instrument()?.expect("it was named"))
     }
 
     #[test]

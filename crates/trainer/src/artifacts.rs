@@ -1,15 +1,16 @@
-//! The files of one training: in a folder, and in the object store.
+//! The files of one training: in a folder, in the object store, and in a bucket.
 
-use std::io::{self, Cursor, Write};
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use bus::Connection;
 use market::Instrument;
 use service::{Code, WithCode};
-use store::atomic::atomic_write;
+use store::atomic::atomic_write_all;
+use store::bucket::{Bucket, BucketError};
 use store::layout::{self, MODEL, MODEL_CARD, MODEL_FILES, PREDICTIONS, PREDICTIONS_ZIP};
-use store::model_card::ModelCard;
+use store::model_card::{FileDigest, ModelCard};
 use store::schema::LOG_RANGE;
 use store::{package, predictions};
 
@@ -47,24 +48,30 @@ impl Artifacts {
             PREDICTIONS => parquet.clone(),
             PREDICTIONS_ZIP => zip.clone(),
             MODEL => learned.model.clone(),
-            MODEL_CARD => card.to_json(),
+            MODEL_CARD => Vec::new(),
             other => unreachable!("{other} is no file of a model"),
         };
-        Ok(Self { contents: MODEL_FILES.map(content_of) })
+        let mut contents = MODEL_FILES.map(content_of);
+        // The card is the last one, because it knows the others.
+        let [others @ .., of_card] = &mut contents;
+        let digest = |(file, content): (&&str, &Vec<u8>)| ((*file).to_owned(), FileDigest::of(content));
+        let files = MODEL_FILES.iter().zip(others.iter()).map(digest).collect();
+        *of_card = ModelCard { files, ..card.clone() }.to_json();
+        Ok(Self { contents })
     }
 
-    /// Writes the files to a folder, each whole or not at all, the card last.
+    /// Writes the files to a folder: all of them or none, the card with the digests of the others last.
     ///
     /// # Errors
-    /// When the folder cannot be written to; the exit code is that of a bad configuration.
+    /// When the folder cannot be written to; the exit code is that of a bad configuration. The files of an earlier model
+    /// are then as they were.
     pub fn write(&self, folder: &Path) -> anyhow::Result<()> {
-        for (file, content) in MODEL_FILES.iter().zip(&self.contents) {
-            let path = folder.join(file);
-            atomic_write(&path, |to| -> io::Result<()> { to.write_all(content) })
-                .with_context(|| format!("cannot write {}", path.display()))
-                .exit_code(Code::BadConfig)?;
-        }
-        Ok(())
+        let files: Vec<_> = MODEL_FILES.into_iter().zip(self.contents.iter().map(Vec::as_slice)).collect();
+        atomic_write_all(folder, &files)
+            .map_err(|(path, error)| {
+                anyhow!("cannot write {}: {error}; what was there before still stands", path.display())
+            })
+            .exit_code(Code::BadConfig)
     }
 
     /// Puts the files into the object store, and then the note which model is an instrument's newest.
@@ -77,11 +84,34 @@ impl Artifacts {
         instrument: &Instrument,
         card: &ModelCard,
     ) -> Result<(), bus::Error> {
-        for (file, content) in MODEL_FILES.iter().zip(&self.contents) {
-            let key = layout::model_key(instrument, card.recipe, &card.model, file);
+        for (key, content) in self.objects(instrument, card) {
             bus::objects::put(connection, &key, content).await?;
         }
-        bus::objects::put(connection, &layout::latest_key(instrument, card.recipe), card.model.as_bytes()).await
+        Ok(())
+    }
+
+    /// Puts the files into a bucket, and then the note which model is an instrument's newest.
+    ///
+    /// # Errors
+    /// When the bucket does not take them. Doing it again is harmless.
+    pub async fn upload(&self, bucket: &Bucket, instrument: &Instrument, card: &ModelCard) -> Result<(), BucketError> {
+        for (key, content) in self.objects(instrument, card) {
+            bucket.put(&key, content).await?;
+        }
+        Ok(())
+    }
+
+    /// What stands under which key, in the order in which it is put: whoever finds a card finds its files, and whoever
+    /// finds the newest model's id finds its card.
+    fn objects<'a>(
+        &'a self,
+        instrument: &Instrument,
+        card: &'a ModelCard,
+    ) -> impl Iterator<Item = (String, &'a [u8])> + use<'a> {
+        let key_of = |file: &&str| layout::model_key(instrument, card.recipe, &card.model, file);
+        let keys = MODEL_FILES.each_ref().map(key_of);
+        let files = keys.into_iter().zip(self.contents.iter().map(Vec::as_slice));
+        files.chain([(layout::latest_key(instrument, card.recipe), card.model.as_bytes())])
     }
 }
 

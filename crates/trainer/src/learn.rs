@@ -345,6 +345,7 @@ fn card(
         verdict: verdict(&holdout.scores, subject),
         holdout,
         folds,
+        files: BTreeMap::new(),
         duration_ms: 0,
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{Parser, ValueEnum};
 use pipeline_tests::bench::idle;
+use pipeline_tests::bench::learning::{self, fit};
 use pipeline_tests::bench::takeover::{self, How, Takeovers};
 use pipeline_tests::chaos::LEASE_TTL;
 use pipeline_tests::interrupt;
@@ -29,6 +30,9 @@ struct Args {
     /// Also write the figures as JSON into this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Fit the matrix in this folder, print what it took, and do nothing else: a process of its own for that
+    #[arg(long, value_name = "DIR", hide = true)]
+    fit: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -37,6 +41,8 @@ enum Part {
     Takeover,
     /// What idle services cost
     Idle,
+    /// What learning costs
+    Learning,
 }
 
 /// A lease that is short enough to wait for 50 times.
@@ -60,6 +66,10 @@ async fn main() -> ExitCode {
 
 /// Returns whether every figure keeps its promise.
 async fn run(args: Args) -> anyhow::Result<bool> {
+    if let Some(folder) = args.fit {
+        line(&serde_json::to_string(&fit::fit(&folder)?)?);
+        return Ok(true);
+    }
     let mut figures = Map::new();
     let mut is_good = true;
     if args.only.is_none_or(|part| part == Part::Takeover) {
@@ -74,6 +84,12 @@ async fn run(args: Args) -> anyhow::Result<bool> {
         is_good &= idleness.is_good();
         idleness.rows().iter().for_each(|row| line(row));
         figures.insert("idle".to_owned(), idleness.json());
+    }
+    if args.only.is_none_or(|part| part == Part::Learning) {
+        let learning = tokio::task::spawn_blocking(|| learning::measure(line)).await??;
+        is_good &= learning.is_good();
+        learning.rows().iter().for_each(|row| line(row));
+        figures.insert("learning".to_owned(), learning.json());
     }
     if let Some(path) = args.json {
         let text = format!("{:#}\n", Value::Object(figures));

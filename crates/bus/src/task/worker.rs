@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use market::Instrument;
 use service::Shutdown;
 use tokio::sync::{mpsc, oneshot};
@@ -19,7 +20,7 @@ use crate::reader::{Delivery, Event, Reader, Selection};
 use crate::subject::{self, Kind, Stored as StoredSubject};
 use crate::task::committer::{Sealed, Stored};
 use crate::task::readiness::Readiness;
-use crate::task::{Context, Input, Operator, event_time_words};
+use crate::task::{Applied, Context, Input, Operator, event_time_words};
 use crate::topology::{STEPS, Step, StreamInfo, StreamState, stream_info};
 use crate::transaction::{BYTES_MAX, MESSAGES_MAX, Outgoing, Part, Role};
 
@@ -62,7 +63,7 @@ pub(super) struct Worker<O: Operator> {
 /// How a worker ended without an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ended {
-    /// Told to, with everything committed that was applied.
+    /// Told to, with everything committed that was applied; but for a message that was applied in part and waited.
     Drained,
     /// Another owner has committed.
     Fenced,
@@ -157,7 +158,8 @@ impl<O: Operator> Worker<O> {
             if stopping {
                 stopping_since.get_or_insert_with(Instant::now);
             }
-            if outstanding.is_none() && owned.is_due(stopping || reader.is_empty()) {
+            let nothing_more = stopping || owned.held.is_some() || reader.is_empty();
+            if outstanding.is_none() && owned.is_due(nothing_more) {
                 if let Err(error) = self.check_step_before().await
                     && error.disposition() == Disposition::Stop
                 {
@@ -191,9 +193,10 @@ impl<O: Operator> Worker<O> {
                 Some(Ok((seen, Ok(info)))) = looks.join_next(), if !stopping => {
                     owned.check_hole(&info, seen, context.instance.accept_loss)?;
                 }
-                event = reader.next(), if !stopping && !owned.draft.is_full() => match event? {
+                () = ready(&mut owned.held), if !stopping && owned.held.is_some() => owned.apply_held(),
+                event = reader.next(), if !stopping && owned.held.is_none() && !owned.draft.is_full() => match event? {
                     Event::Attached { info, pending } => self.attach(owned, &info, pending)?,
-                    Event::Message(delivery) => owned.apply(&delivery),
+                    Event::Message(delivery) => owned.apply(delivery),
                 },
             }
         }
@@ -221,6 +224,14 @@ impl<O: Operator> Worker<O> {
 async fn confirmed(outstanding: &mut Option<oneshot::Receiver<Result<Stored, Error>>>) -> Result<Stored, Error> {
     match outstanding {
         Some(receiver) => receiver.await.unwrap_or_else(|_| Err(Error::Unanswered { what: "a commit".to_owned() })),
+        None => std::future::pending().await,
+    }
+}
+
+/// Resolves when a message that waits can be applied further.
+async fn ready(held: &mut Option<Held>) {
+    match held {
+        Some(held) => (&mut held.ready).await,
         None => std::future::pending().await,
     }
 }
@@ -275,6 +286,8 @@ struct Owned<O: Operator> {
     dropped: u64,
     /// Whether the position alone is worth a commit.
     is_position_due: bool,
+    /// A message that cannot be applied to its end yet.
+    held: Option<Held>,
     counts: O::Counts,
     instruments: Vec<Member<O::State>>,
     /// By `coin.quote`, as subjects end.
@@ -282,6 +295,13 @@ struct Owned<O: Operator> {
     draft: Draft,
     /// Instruments whose ticks the outstanding commit holds.
     sealed: Vec<usize>,
+}
+
+/// A message that waits for what its next line needs.
+struct Held {
+    delivery: Delivery,
+    lines_done: u32,
+    ready: BoxFuture<'static, ()>,
 }
 
 struct Member<S> {
@@ -345,6 +365,7 @@ impl<O: Operator> Owned<O> {
             lost_to: position.map_or(0, |position| position.lost_to),
             dropped: 0,
             is_position_due: false,
+            held: None,
             counts: position.map(|position| position.counts.clone()).unwrap_or_default(),
             instruments: Vec::with_capacity(checkpoint.states.len()),
             index: HashMap::with_capacity(checkpoint.states.len()),
@@ -433,12 +454,25 @@ impl<O: Operator> Owned<O> {
         self.is_position_due = true;
     }
 
-    fn apply(&mut self, delivery: &Delivery) {
+    fn apply(&mut self, delivery: Delivery) {
         self.pending = delivery.pending;
         if delivery.seq <= self.position {
             self.dropped += 1;
             return;
         }
+        self.apply_from(delivery, 0);
+    }
+
+    /// Goes on with the message that waits.
+    fn apply_held(&mut self) {
+        if let Some(Held { delivery, lines_done, .. }) = self.held.take() {
+            self.apply_from(delivery, lines_done);
+        }
+    }
+
+    /// Applies a message of which so many lines are done. It counts, and its instrument's state with it, only when all of
+    /// it is applied.
+    fn apply_from(&mut self, delivery: Delivery, lines_done: u32) {
         let Some(subject) = StoredSubject::parse(&delivery.subject) else { return };
         let key = delivery.subject.splitn(4, '.').nth(3).unwrap_or_default();
         let idx = match self.index.get(key) {
@@ -456,8 +490,13 @@ impl<O: Operator> Owned<O> {
             is_known_schema,
             is_after_loss: member.applied > 0 && member.last_seq <= self.lost_to,
             payload: &delivery.payload,
+            lines_done,
         };
-        self.operator.apply(input, &mut member.state, &mut self.counts, &mut self.draft.outputs);
+        let applied = self.operator.apply(input, &mut member.state, &mut self.counts, &mut self.draft.outputs);
+        if let Applied::UpTo { lines_done, ready } = applied {
+            self.held = Some(Held { delivery, lines_done, ready });
+            return;
+        }
         member.applied += 1;
         member.last_seq = delivery.seq;
         self.applied += 1;
@@ -481,7 +520,10 @@ impl<O: Operator> Owned<O> {
     /// Whether the draft should be sealed now: it holds something and nothing more is at hand, or it is full; or the
     /// frontier alone is worth it.
     fn is_due(&self, nothing_more: bool) -> bool {
-        if self.draft.inputs > 0 {
+        if self.held.as_ref().is_some_and(|held| held.lines_done > 0) {
+            // Half a message has no position.
+            false
+        } else if self.draft.inputs > 0 {
             nothing_more || self.draft.is_full()
         } else {
             let is_frontier_due = self.fence > 0 && self.frontier > self.committed_frontier && self.is_frontier_stale();

@@ -7,9 +7,10 @@ use bus::{Error, codec};
 use futures::{StreamExt, TryStreamExt};
 use market::heartbeat::HeartbeatLine;
 use market::{EventTime, Instrument};
+use store::recording::SOURCE;
 
 use super::older::Standing;
-use super::pack::{Packer, SOURCE};
+use super::pack::Packer;
 use super::replay::Acked;
 use crate::clock::now_ms;
 use crate::feed::{ASKED_MAX, Feed};

@@ -1,27 +1,21 @@
 //! Recordings: CSV files, plain or gzip, replayed into FEED in order, once, at any speed.
 //!
-//! `file` reads lines, `row` makes rows of them, `order` sorts within a bounded buffer, `sequence` judges, `track` does
-//! all that for the files of one instrument; `pack` makes messages, `pace` says when, `replay` publishes, and
+//! [`store::recording`] reads and judges rows; `pack` makes messages of them, `pace` says when, `replay` publishes, and
 //! `flush` ends it.
 
-mod file;
 mod flush;
 mod older;
-mod order;
 mod pace;
 mod pack;
 mod replay;
 #[cfg(test)]
 mod replay_tests;
-mod row;
-mod sequence;
 mod summary;
-mod tally;
-mod track;
 
 use std::fs::File;
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -29,15 +23,13 @@ use bus::NatsArgs;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use market::{EventTime, Instrument, Span};
 use service::{Code, Health, Shutdown, WithCode};
+use store::recording::{Input, OnRead, Rejects, Rules, Unusable};
 
-use self::file::{Input, Unusable};
 pub use self::older::Older;
 pub use self::pace::Speed;
 use self::pack::Packing;
 use self::replay::{Ending, Plan};
 use self::summary::Summary;
-use self::tally::Rejects;
-use self::track::Rules;
 use crate::output;
 
 /// What to replay, and how.
@@ -115,8 +107,10 @@ impl Config {
 }
 
 fn inspect(files: Vec<(Instrument, Vec<PathBuf>)>, progress: &ProgressBar) -> Result<Vec<Recording>, Unusable> {
+    let bar = progress.clone();
+    let on_read: OnRead = Arc::new(move |bytes| bar.inc(bytes));
     let look = |path: &PathBuf| {
-        let input = Input::at(path, progress.clone())?;
+        let input = Input::at(path, Arc::clone(&on_read))?;
         let start = input.inspect()?;
         Ok((input, start.event))
     };

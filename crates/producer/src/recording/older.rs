@@ -3,9 +3,9 @@
 use bus::Error;
 use futures::{StreamExt, TryStreamExt};
 use market::{EventTime, Instrument};
+use store::recording::Unusable;
 
 use super::Recording;
-use super::file::Unusable;
 use crate::feed::{ASKED_MAX, Feed, LastTick};
 
 /// What happens to rows that are not newer than what FEED has of their instrument.

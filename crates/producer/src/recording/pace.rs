@@ -6,9 +6,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use market::EventTime;
+use store::recording::Rejects;
 
 use super::pack::{Packer, Parcel};
-use super::tally::Rejects;
 
 /// How fast event time passes.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -131,10 +131,9 @@ mod tests {
     use std::cell::Cell;
 
     use market::{Instrument, Span};
+    use store::recording::{Input, Rules, Track};
 
-    use super::super::file::Input;
     use super::super::pack::Packing;
-    use super::super::track::{Rules, Track};
     use super::*;
 
     /// A clock that moves only when it is waited for.

@@ -5,17 +5,12 @@ use std::borrow::Cow;
 use bus::codec::Pack;
 use bus::publish::FeedMessage;
 use market::gap::GapLine;
-use market::tick::TickLine;
 use market::{EventTime, Instrument, Span};
+use store::recording::{Rejects, Row, SOURCE, Tally, Track};
 
 use super::older::Standing;
-use super::row::Row;
-use super::tally::{Rejects, Tally};
-use super::track::Track;
 use crate::message::{Origin, has_room};
 
-/// The source of every tick of a recording.
-pub(crate) const SOURCE: &str = "recording";
 /// Why there is a gap.
 const GAP_CAUSE: &str = "missing-in-recording";
 /// Rows closer than this never have a gap between them, however fine the grain.
@@ -114,7 +109,7 @@ impl Packer {
             }
             let Some(row) = self.next.take() else { break };
             gaps.extend(self.gap_before(row.event));
-            ticks.push(&self.tick(&row, ingest_ms));
+            ticks.push(&row.to_line(&self.instrument, self.packing.grain, ingest_ms));
             self.before = Some((row.event, self.packing.grain));
             last = row.event;
         }
@@ -148,27 +143,5 @@ impl Packer {
         }
         let origin = Origin { source: SOURCE, instrument: &self.instrument };
         Some(origin.gaps(from, to, gaps.len(), lines.into_payloads().swap_remove(0)))
-    }
-
-    fn tick(&self, row: &Row, ingest_ms: i64) -> TickLine<'_> {
-        let unless_close = |price: f64| (price != row.close).then_some(price);
-        TickLine {
-            coin: Cow::Borrowed(self.instrument.coin()),
-            quote: Cow::Borrowed(self.instrument.quote()),
-            event_ms: row.event.ms(),
-            grain_ms: self.packing.grain.ms(),
-            id: None,
-            open: unless_close(row.open),
-            high: unless_close(row.high),
-            low: unless_close(row.low),
-            close: row.close,
-            volume: row.volume,
-            ingest_ms,
-            source: Some(Cow::Borrowed(SOURCE)),
-            market_cap: None,
-            volume_24h: None,
-            high_24h: None,
-            low_24h: None,
-        }
     }
 }

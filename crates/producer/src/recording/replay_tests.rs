@@ -10,16 +10,14 @@ use market::gap::GapLine;
 use market::tick::TickLine;
 use market::{EventTime, Instrument, Span};
 use service::Shutdown;
+use store::recording::{Input, Rejects, Rules};
 
 use super::Recording;
-use super::file::Input;
 use super::older::Older;
 use super::pace::Speed;
 use super::pack::Packing;
 use super::replay::{Ending, Plan, replay};
 use super::summary::Summary;
-use super::tally::Rejects;
-use super::track::Rules;
 use crate::clock::now_ms;
 use crate::feed::Feed;
 use crate::memory::{MINUTE, Memory};

@@ -7,8 +7,7 @@ use std::path::Path;
 
 use market::{EventTime, Instrument};
 use serde::Serialize;
-
-use super::tally::Tally;
+use store::recording::Tally;
 
 /// With more instruments than this only their sum is printed.
 const PRINTED_MAX: usize = 20;
@@ -168,8 +167,9 @@ fn some(count: u64, noun: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use store::recording::Refusal;
+
     use super::*;
-    use crate::recording::row::Refusal;
 
     fn summary() -> Summary {
         let mut tally = Tally { rows: 9, duplicates: 1, ..Tally::default() };

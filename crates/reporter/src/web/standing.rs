@@ -1,6 +1,6 @@
 //! How far the steps are and what they have counted.
 
-use bus::standing::standings;
+use bus::standing::{is_in_use, standings};
 use bus::topology::{STEPS, Step};
 use bus::{Connection, Error};
 use serde::Serialize;
@@ -38,18 +38,22 @@ impl Standing {
     pub(super) async fn read(connection: &Connection) -> Result<Self, Error> {
         let mut steps = Vec::with_capacity(STEPS.len());
         for step in STEPS {
-            steps.push(standing(connection, step).await?);
+            steps.extend(standing(connection, step).await?);
         }
         Ok(Self { is_connected: true, steps, counts: MarketCounts::read(connection).await? })
     }
 }
 
-async fn standing(connection: &Connection, step: Step) -> Result<StepStanding, Error> {
+/// `None` for a step that this pipeline does without.
+async fn standing(connection: &Connection, step: Step) -> Result<Option<StepStanding>, Error> {
     let partitions = standings(connection, step).await?;
+    if !is_in_use(step, &partitions) {
+        return Ok(None);
+    }
     let behind = partitions.iter().map(|partition| partition.input_last.saturating_sub(partition.committed()));
-    Ok(StepStanding {
+    Ok(Some(StepStanding {
         service: step.service,
         behind: behind.max().unwrap_or_default(),
         has_begun: partitions.iter().any(|partition| partition.position.is_some()),
-    })
+    }))
 }

@@ -26,6 +26,9 @@ pub(crate) struct LimitArgs {
     /// Most bytes of STATS; when it is full the aggregator waits
     #[arg(long, env = "CANDLEWIRE_STATS_BYTES", default_value = "2GiB", value_parser = bytes)]
     stats_bytes: u64,
+    /// Most bytes of FORECAST; when it is full the trainer waits
+    #[arg(long, env = "CANDLEWIRE_FORECAST_BYTES", default_value = "1GiB", value_parser = bytes)]
+    forecast_bytes: u64,
     /// Most bytes of models and predictions
     #[arg(long, env = "CANDLEWIRE_ARTIFACTS_BYTES", default_value = "2GiB", value_parser = bytes)]
     artifacts_bytes: u64,
@@ -40,6 +43,7 @@ impl From<LimitArgs> for Limits {
             feed_bytes: args.feed_bytes,
             market_bytes: args.market_bytes,
             stats_bytes: args.stats_bytes,
+            forecast_bytes: args.forecast_bytes,
             artifacts_bytes: args.artifacts_bytes,
         }
     }

@@ -35,7 +35,7 @@ enum Command {
     Apply(limits::LimitArgs),
     /// Show positions, lag and counts of every step
     Show(show::ShowArgs),
-    /// Wait until every step has committed all of its input
+    /// Wait until the steps have committed all of their input
     Wait(wait::WaitArgs),
     /// Remove history that is old enough and that every reader has behind it
     Trim(trim::TrimArgs),
@@ -50,10 +50,12 @@ enum Checkpointed {
     Market,
     /// Candles of longer windows
     Stats,
+    /// Forecasts and their scores
+    Forecast,
 }
 
 impl Checkpointed {
-    const ALL: [Self; 2] = [Self::Market, Self::Stats];
+    const ALL: [Self; 3] = [Self::Market, Self::Stats, Self::Forecast];
 }
 
 impl From<Checkpointed> for Stream {
@@ -61,6 +63,7 @@ impl From<Checkpointed> for Stream {
         match stream {
             Checkpointed::Market => Self::Market,
             Checkpointed::Stats => Self::Stats,
+            Checkpointed::Forecast => Self::Forecast,
         }
     }
 }

@@ -48,6 +48,11 @@ pub(crate) async fn rebuild(connection: &Connection, args: &RebuildArgs) -> anyh
     carry_out(connection, &steps).await?;
     // Whoever came in between has read what is gone.
     refuse_while_running(connection, &steps).await?;
+    if stream == Stream::Forecast {
+        output::line(
+            "models stay in ARTIFACTS; the trainer learns them again, and the same ticks give the same models",
+        );
+    }
     let services: Vec<_> = steps.iter().map(|step| step.service).collect();
     output::line(&format!("done: start {} again", services.join(" and ")));
     Ok(())

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bus::error::Disposition;
 use bus::lease::{self, Owner};
-use bus::standing::{Backlog, Standing, backlog, standings};
+use bus::standing::{Backlog, Standing, backlog, is_in_use, standings};
 use bus::topology::{LEASES, STEPS, Step, Stream, StreamInfo, stream_info};
 use bus::{Connection, Error};
 use serde_json::{Map, Value, json};
@@ -163,7 +163,11 @@ impl Picture {
 async fn rows(connection: &Connection, step: Step) -> Result<Vec<Row>, Error> {
     let mut owners: BTreeMap<u32, Owner> = lease::owners(connection, step.service).await?.into_iter().collect();
     let mut rows = Vec::new();
-    for standing in standings(connection, step).await?.into_iter().filter(Standing::is_used) {
+    let standings = standings(connection, step).await?;
+    if owners.is_empty() && !is_in_use(step, &standings) {
+        return Ok(rows);
+    }
+    for standing in standings.into_iter().filter(Standing::is_used) {
         let backlog = match standing.is_done() {
             true => None,
             false => backlog(connection, step, standing.partition, standing.committed()).await?,

@@ -6,12 +6,12 @@ use anyhow::bail;
 use bus::connect::Reminder;
 use bus::error::Disposition;
 use bus::standing::{Standing, standings};
-use bus::topology::{STEPS, Step};
+use bus::topology::{STEPS, Step, Stream};
 use bus::{Connection, Error};
 use service::Shutdown;
 use tokio::time::Instant;
 
-use crate::output;
+use crate::{Checkpointed, output};
 
 /// How often the positions are read.
 const LOOK: Duration = Duration::from_millis(50);
@@ -19,14 +19,18 @@ const LOOK: Duration = Duration::from_millis(50);
 /// Flags of `topology wait`.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct WaitArgs {
+    /// What must be up to date; by default what every pipeline makes, MARKET and STATS
+    streams: Vec<Checkpointed>,
     /// Give up after this many seconds without any progress; 0 waits for ever
     #[arg(long, default_value = "60", value_name = "SECONDS")]
     stalled: u64,
 }
 
-/// Returns when every step has committed all input that its stream holds.
+/// Returns when every step that makes one of the streams has committed all of its input.
 pub(crate) async fn wait(connection: &Connection, args: &WaitArgs, shutdown: &Shutdown) -> anyhow::Result<()> {
-    for step in STEPS {
+    let named: Vec<Stream> = args.streams.iter().copied().map(Stream::from).collect();
+    let is_meant = |step: &Step| if named.is_empty() { !step.is_optional } else { named.contains(&step.output) };
+    for step in STEPS.into_iter().filter(is_meant) {
         let mut progress = (0, Instant::now());
         let mut reminder = Reminder::default();
         loop {
@@ -52,7 +56,12 @@ pub(crate) async fn wait(connection: &Connection, args: &WaitArgs, shutdown: &Sh
             }
         }
     }
-    output::line("every step has committed all of its input");
+    if named.is_empty() {
+        output::line("every step has committed all of its input");
+    } else {
+        let names: Vec<_> = named.iter().map(Stream::to_string).collect();
+        output::line(&format!("all input of {} is committed", names.join(" and ")));
+    }
     Ok(())
 }
 

@@ -1,44 +1,80 @@
 //! One row of a recording, and how a line of text becomes one.
 
-use market::EventTime;
+use std::borrow::Cow;
+
+use market::tick::TickLine;
+use market::{EventTime, Instrument, Span};
 
 /// The columns that a recording must have, in the order in which they are documented.
-pub(crate) const COLUMNS: [&str; 6] = ["timestamp_ms", "open", "high", "low", "close", "volume"];
+pub const COLUMNS: [&str; 6] = ["timestamp_ms", "open", "high", "low", "close", "volume"];
+
+/// The source of every tick of a recording.
+pub const SOURCE: &str = "recording";
 
 /// A row: what was observed from its event time on, and where it stands.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Row {
-    pub(crate) event: EventTime,
-    pub(crate) open: f64,
-    pub(crate) high: f64,
-    pub(crate) low: f64,
-    pub(crate) close: f64,
-    pub(crate) volume: Option<f64>,
+pub struct Row {
+    /// When what it observed begins.
+    pub event: EventTime,
+    /// First price, in quote currency. Like the other prices finite, and nothing else is known of it.
+    pub open: f64,
+    /// Highest price.
+    pub high: f64,
+    /// Lowest price.
+    pub low: f64,
+    /// Last price.
+    pub close: f64,
+    /// Volume traded, in units of the coin; absent when the field is empty.
+    pub volume: Option<f64>,
     /// Its line in its file, counted from 1.
-    pub(crate) line: u32,
+    pub line: u32,
     /// The file, by its place on the command line.
-    pub(crate) file: u32,
+    pub file: u32,
 }
 
 impl Row {
     /// Whether another row of the same instant says the same.
-    pub(crate) fn agrees_with(&self, other: &Self) -> bool {
+    pub fn agrees_with(&self, other: &Self) -> bool {
         let values = |row: &Self| (row.open, row.high, row.low, row.close, row.volume);
         values(self) == values(other)
     }
 
+    /// The row as a tick that is not yet validated: it observed `grain` from its event time on, and was received at
+    /// `ingest_ms`. What equals the close is left out.
+    pub fn to_line<'a>(&self, instrument: &'a Instrument, grain: Span, ingest_ms: i64) -> TickLine<'a> {
+        let unless_close = |price: f64| (price != self.close).then_some(price);
+        TickLine {
+            coin: Cow::Borrowed(instrument.coin()),
+            quote: Cow::Borrowed(instrument.quote()),
+            event_ms: self.event.ms(),
+            grain_ms: grain.ms(),
+            id: None,
+            open: unless_close(self.open),
+            high: unless_close(self.high),
+            low: unless_close(self.low),
+            close: self.close,
+            volume: self.volume,
+            ingest_ms,
+            source: Some(Cow::Borrowed(SOURCE)),
+            market_cap: None,
+            volume_24h: None,
+            high_24h: None,
+            low_24h: None,
+        }
+    }
+
     /// The row as text in the documented column order, for rows that are refused after their line is gone.
-    pub(crate) fn text(&self) -> String {
+    pub fn text(&self) -> String {
         let Self { event, open, high, low, close, volume, .. } = self;
         let volume = volume.map(|volume| volume.to_string()).unwrap_or_default();
         format!("{},{open},{high},{low},{close},{volume}", event.ms())
     }
 }
 
-/// Why the producer refuses a row. What can travel as a record (a negative price, high below low) is not refused here:
-/// it goes to FEED, and the stream-processor rejects it by name.
+/// Why a row is refused while a recording is read. A price that cannot be (negative, high below low) is not refused here:
+/// that is judged by name where ticks are validated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Refusal {
+pub enum Refusal {
     /// Not a row of the header's columns.
     Unparsable,
     /// A price field without a price.
@@ -57,7 +93,7 @@ pub(crate) enum Refusal {
 
 impl Refusal {
     /// The reason as it is written into summaries and rejects.
-    pub(crate) fn as_str(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Unparsable => "unparsable",
             Self::EmptyPrice => "empty-price",

@@ -4,9 +4,9 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
+use std::sync::Arc;
 
 use flate2::read::MultiGzDecoder;
-use indicatif::ProgressBar;
 use market::EventTime;
 
 use super::row::{COLUMNS, Columns, Refusal, Row};
@@ -18,11 +18,14 @@ const START_ROWS_MAX: usize = 100;
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 const READ_BYTES: usize = 64 * 1024;
 
+/// Is told how many bytes of the file were read, each time some were: for a progress bar.
+pub type OnRead = Arc<dyn Fn(u64) + Send + Sync>;
+
 /// Opens the bytes of a file from the beginning, as often as needed.
 type Open = Box<dyn Fn() -> io::Result<Box<dyn Read + Send>> + Send>;
 
 /// A file that may hold a recording. It is open only while it is read: thousands may wait.
-pub(crate) struct Input {
+pub struct Input {
     name: String,
     bytes: u64,
     open: Open,
@@ -37,22 +40,39 @@ impl fmt::Debug for Input {
 /// Why a file cannot be read at all, or not to its end.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{place}: {problem}")]
-pub(crate) struct Unusable {
+pub struct Unusable {
     /// The file, with the line if it came to that.
     place: String,
     problem: String,
 }
 
+/// A file that tells how much of it was read.
+struct Watched {
+    file: File,
+    on_read: OnRead,
+}
+
+impl Read for Watched {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read(buffer)?;
+        (self.on_read)(count as u64);
+        Ok(count)
+    }
+}
+
 /// What a look at the first lines says.
 #[derive(Debug)]
-pub(crate) struct Start {
+pub struct Start {
     /// The time of the first row that has one.
-    pub(crate) event: Option<EventTime>,
+    pub event: Option<EventTime>,
 }
 
 impl Input {
-    /// A file of the machine; what is read of it moves the progress bar.
-    pub(crate) fn at(path: &Path, progress: ProgressBar) -> Result<Self, Unusable> {
+    /// A file of the machine.
+    ///
+    /// # Errors
+    /// When there is none, or it is no regular file.
+    pub fn at(path: &Path, on_read: OnRead) -> Result<Self, Unusable> {
         let name = path.display().to_string();
         let unusable = |problem: String| Unusable { place: name.clone(), problem };
         let metadata = std::fs::metadata(path).map_err(|error| unusable(format!("cannot open it: {error}")))?;
@@ -61,24 +81,25 @@ impl Input {
             return Err(unusable("not a regular file".to_owned()));
         }
         let path = path.to_owned();
-        let open: Open = Box::new(move || Ok(Box::new(progress.wrap_read(File::open(&path)?))));
+        let open: Open =
+            Box::new(move || Ok(Box::new(Watched { file: File::open(&path)?, on_read: Arc::clone(&on_read) })));
         Ok(Self { name, bytes: metadata.len(), open })
     }
 
-    #[cfg(test)]
-    pub(crate) fn of_bytes(name: &str, bytes: Vec<u8>) -> Self {
+    /// A file that is in memory, under the name that errors give it.
+    pub fn of_bytes(name: &str, bytes: Vec<u8>) -> Self {
         let length = bytes.len() as u64;
         let open: Open = Box::new(move || Ok(Box::new(io::Cursor::new(bytes.clone()))));
         Self { name: name.to_owned(), bytes: length, open }
     }
 
     /// The file as it was named.
-    pub(crate) fn name(&self) -> &str {
+    pub fn name(&self) -> &str {
         &self.name
     }
 
     /// Its length on disk.
-    pub(crate) fn bytes(&self) -> u64 {
+    pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
@@ -86,11 +107,11 @@ impl Input {
     ///
     /// # Errors
     /// Empty, no gzip in spite of its name, a header without a needed column, no row.
-    pub(crate) fn inspect(&self) -> Result<Start, Unusable> {
+    pub fn inspect(&self) -> Result<Start, Unusable> {
         let mut rows = self.rows()?;
         let mut event = None;
         let mut seen = 0;
-        while let Some(line) = rows.next()? {
+        while let Some(line) = rows.next_line()? {
             seen += 1;
             event = line.event();
             if event.is_some() || seen == START_ROWS_MAX {
@@ -104,10 +125,10 @@ impl Input {
     ///
     /// # Errors
     /// As [`Input::rows`]. A file that breaks off counts as far as it goes.
-    pub(crate) fn count_older(&self, bound: EventTime) -> Result<(u64, u64), Unusable> {
+    pub fn count_older(&self, bound: EventTime) -> Result<(u64, u64), Unusable> {
         let mut rows = self.rows()?;
         let (mut all, mut older) = (0, 0);
-        while let Ok(Some(line)) = rows.next() {
+        while let Ok(Some(line)) = rows.next_line() {
             if let Some(event) = line.event() {
                 all += 1;
                 older += u64::from(event < bound);
@@ -120,7 +141,7 @@ impl Input {
     ///
     /// # Errors
     /// When it cannot be opened or does not begin as a recording.
-    pub(crate) fn rows(&self) -> Result<Rows, Unusable> {
+    pub fn rows(&self) -> Result<Rows, Unusable> {
         let file = (self.open)().map_err(|error| self.unopened(&error))?;
         let text = self.text_of(file)?;
         let mut lines = Lines { name: self.name.clone(), text, buffer: Vec::new(), number: 0 };
@@ -156,17 +177,17 @@ impl Input {
 }
 
 /// The rows of an open file.
-pub(crate) struct Rows {
+pub struct Rows {
     lines: Lines,
     columns: Columns,
 }
 
 /// A line that is not blank.
-pub(crate) struct Line<'a> {
+pub struct Line<'a> {
     /// Counted from 1.
-    pub(crate) number: u32,
+    pub number: u32,
     /// Without its line break; of a line that is too long for a row only the beginning.
-    pub(crate) text: &'a [u8],
+    pub text: &'a [u8],
     is_whole: bool,
     columns: &'a Columns,
 }
@@ -176,7 +197,7 @@ impl Rows {
     ///
     /// # Errors
     /// The file breaks off: a cut or damaged gzip file, a failing disk.
-    pub(crate) fn next(&mut self) -> Result<Option<Line<'_>>, Unusable> {
+    pub fn next_line(&mut self) -> Result<Option<Line<'_>>, Unusable> {
         let Some((number, is_whole)) = self.lines.next()? else { return Ok(None) };
         Ok(Some(Line { number, text: self.lines.buffer.trim_ascii_end(), is_whole, columns: &self.columns }))
     }
@@ -187,7 +208,7 @@ impl Line<'_> {
     ///
     /// # Errors
     /// The named reason why it is none.
-    pub(crate) fn row(&self, file: u32) -> Result<Row, Refusal> {
+    pub fn row(&self, file: u32) -> Result<Row, Refusal> {
         if self.is_whole { self.columns.row(self.text, file, self.number) } else { Err(Refusal::TooLong) }
     }
 
@@ -302,7 +323,7 @@ mod tests {
         let lines: Vec<&str> = text.lines().collect();
         let mut reached = 1;
         let error = loop {
-            match rows.next() {
+            match rows.next_line() {
                 Ok(Some(line)) => {
                     reached = line.number;
                     let expected = lines.get(reached as usize - 2).unwrap();
@@ -320,10 +341,10 @@ mod tests {
     fn a_line_without_end_is_one_bad_line() {
         let text = format!("{HEADER}{}\n60000,1,1,1,1,1\n", "x".repeat(3 * LINE_BYTES_MAX));
         let mut rows = Input::of_bytes("a.csv", text.into_bytes()).rows().unwrap();
-        let long = rows.next().unwrap().unwrap();
+        let long = rows.next_line().unwrap().unwrap();
         assert_eq!((long.number, long.text.len(), long.row(0)), (2, LINE_BYTES_MAX, Err(Refusal::TooLong)));
-        let good = rows.next().unwrap().unwrap();
+        let good = rows.next_line().unwrap().unwrap();
         assert_eq!((good.number, good.text), (3, b"60000,1,1,1,1,1".as_slice()));
-        assert!(rows.next().unwrap().is_none());
+        assert!(rows.next_line().unwrap().is_none());
     }
 }

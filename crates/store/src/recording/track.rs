@@ -12,15 +12,15 @@ use super::tally::{Rejects, Tally};
 
 /// How rows are put in order and judged.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Rules {
+pub struct Rules {
     /// Rows that each open file may hold back to put them in order.
-    pub(crate) reorder_rows: usize,
+    pub reorder_rows: usize,
     /// A lone row further than this from its neighbours is refused.
-    pub(crate) step_max: Span,
+    pub step_max: Span,
 }
 
 /// Reads the files of one instrument as one recording.
-pub(crate) struct Track {
+pub struct Track {
     rules: Rules,
     inputs: Vec<Input>,
     /// Files that are not open yet, the one that starts first at the front.
@@ -47,7 +47,7 @@ struct OpenFile {
 
 impl Track {
     /// A recording of these files, each with the time of its first row.
-    pub(crate) fn new(inputs: Vec<(Input, Option<EventTime>)>, rules: Rules) -> Self {
+    pub fn new(inputs: Vec<(Input, Option<EventTime>)>, rules: Rules) -> Self {
         let (inputs, starts): (Vec<_>, Vec<_>) = inputs.into_iter().unzip();
         let start_of =
             |(file, start): (usize, Option<EventTime>)| Waiting { file, start: start.unwrap_or(EventTime::MIN) };
@@ -58,7 +58,7 @@ impl Track {
     }
 
     /// The next row that counts. All others are counted and kept.
-    pub(crate) fn next(&mut self, tally: &mut Tally, rejects: &mut Rejects) -> Option<Row> {
+    pub fn next(&mut self, tally: &mut Tally, rejects: &mut Rejects) -> Option<Row> {
         loop {
             match self.sequence.next() {
                 Some(Verdict::Accepted(row)) => {
@@ -80,7 +80,7 @@ impl Track {
     }
 
     /// Where it broke off, once [`Track::next`] has returned `None`.
-    pub(crate) fn cut(&self) -> Option<&Unusable> {
+    pub fn cut(&self) -> Option<&Unusable> {
         self.cut.as_ref()
     }
 
@@ -135,7 +135,7 @@ impl OpenFile {
     /// Reads until the reorder buffer is full or the file ends.
     fn fill(&mut self, input: &Input, rows_max: usize, tally: &mut Tally, rejects: &mut Rejects) {
         while let Some(rows) = self.rows.as_mut().filter(|_| self.reorder.len() <= rows_max) {
-            let line = match rows.next() {
+            let line = match rows.next_line() {
                 Ok(Some(line)) => line,
                 end => {
                     self.cut = end.err();

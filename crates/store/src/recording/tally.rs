@@ -13,41 +13,44 @@ const TEXT_BYTES_MAX: usize = 256;
 
 /// What the reading of one instrument counted.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub(crate) struct Tally {
+pub struct Tally {
     /// Lines that were not blank.
-    pub(crate) rows: u64,
-    /// Rows that FEED has already.
-    pub(crate) skipped: u64,
+    pub rows: u64,
+    /// Rows that the reader left out because it has their time already.
+    pub skipped: u64,
     /// First and last of them.
     #[serde(skip)]
-    pub(crate) skipped_range: Option<(EventTime, EventTime)>,
+    pub skipped_range: Option<(EventTime, EventTime)>,
     /// Rows of an instant that had a row already.
-    pub(crate) duplicates: u64,
+    pub duplicates: u64,
     /// Those of them that said something else.
-    pub(crate) conflicts: u64,
+    pub conflicts: u64,
     /// Refused rows by reason.
-    pub(crate) rejected: BTreeMap<&'static str, u64>,
+    pub rejected: BTreeMap<&'static str, u64>,
     /// First and last row that counts, published or skipped.
     #[serde(skip)]
-    pub(crate) range: Option<(EventTime, EventTime)>,
+    pub range: Option<(EventTime, EventTime)>,
 }
 
 impl Tally {
-    pub(crate) fn count_rejected(&mut self, reason: Refusal) {
+    /// Counts a refused row.
+    pub fn count_rejected(&mut self, reason: Refusal) {
         *self.rejected.entry(reason.as_str()).or_default() += 1;
     }
 
-    pub(crate) fn count_skipped(&mut self, event: EventTime) {
+    /// Counts a row that was left out.
+    pub fn count_skipped(&mut self, event: EventTime) {
         self.skipped += 1;
         extend(&mut self.skipped_range, event);
     }
 
-    pub(crate) fn count_accepted(&mut self, event: EventTime) {
+    /// Takes note of a row that counts.
+    pub fn count_accepted(&mut self, event: EventTime) {
         extend(&mut self.range, event);
     }
 
     /// Adds what another instrument counted.
-    pub(crate) fn add(&mut self, other: &Self) {
+    pub fn add(&mut self, other: &Self) {
         self.rows += other.rows;
         self.skipped += other.skipped;
         self.duplicates += other.duplicates;
@@ -64,7 +67,7 @@ impl Tally {
     }
 
     /// Refused rows of all reasons.
-    pub(crate) fn rejected_count(&self) -> u64 {
+    pub fn rejected_count(&self) -> u64 {
         self.rejected.values().sum()
     }
 }
@@ -78,7 +81,7 @@ fn extend(range: &mut Option<(EventTime, EventTime)>, event: EventTime) {
 type Create = Box<dyn FnOnce() -> io::Result<Box<dyn Write + Send>> + Send>;
 
 /// The refused rows, one JSON object a line: `{"file":"a.csv","line":7,"reason":"unparsable","text":"…"}`.
-pub(crate) struct Rejects {
+pub struct Rejects {
     create: Option<Create>,
     file: Option<Box<dyn Write + Send>>,
     error: Option<io::Error>,
@@ -93,12 +96,13 @@ struct Reject<'a> {
 }
 
 impl Rejects {
-    pub(crate) fn new(create: impl FnOnce() -> io::Result<Box<dyn Write + Send>> + Send + 'static) -> Self {
+    /// Keeps them in the file that `create` makes when the first one comes.
+    pub fn new(create: impl FnOnce() -> io::Result<Box<dyn Write + Send>> + Send + 'static) -> Self {
         Self { create: Some(Box::new(create)), file: None, error: None }
     }
 
     /// Keeps a refused row. After an error nothing more is written; see [`Rejects::finish`].
-    pub(crate) fn keep(&mut self, file: &str, line: u32, reason: Refusal, text: &[u8]) {
+    pub fn keep(&mut self, file: &str, line: u32, reason: Refusal, text: &[u8]) {
         let text = String::from_utf8_lossy(&text[..text.len().min(TEXT_BYTES_MAX)]);
         let reject = Reject { file, line, reason: reason.as_str(), text: &text };
         if self.error.is_none() {
@@ -107,7 +111,7 @@ impl Rejects {
     }
 
     /// Whether a refused row could not be kept.
-    pub(crate) fn has_failed(&self) -> bool {
+    pub fn has_failed(&self) -> bool {
         self.error.is_some()
     }
 
@@ -115,7 +119,7 @@ impl Rejects {
     ///
     /// # Errors
     /// The first error of all writing.
-    pub(crate) fn finish(mut self) -> io::Result<()> {
+    pub fn finish(mut self) -> io::Result<()> {
         match (self.error.take(), &mut self.file) {
             (Some(error), _) => Err(error),
             (None, Some(file)) => file.flush(),

@@ -1,0 +1,147 @@
+//! An object that is put piece by piece, and appears when it is finished.
+
+use aws_sdk_s3::error::ProvideErrorMetadata;
+use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
+
+use super::{ABORT_MAX, Bucket, BucketError, BucketErrorKind};
+
+/// An object up to this size is put with one request; a larger one in parts of this size, of which one is in memory.
+pub const PART_BYTES: usize = 8 << 20;
+/// S3 takes no more parts of an object.
+const PARTS_MAX: i32 = 10_000;
+
+/// An object on its way. Dropped before it is finished it never appears.
+#[derive(Debug)]
+pub struct Upload {
+    bucket: Bucket,
+    key: String,
+    /// Bytes that were not sent yet, at most a part.
+    buffer: Vec<u8>,
+    multipart: Option<Multipart>,
+    bytes: u64,
+}
+
+/// An object that takes more than one part.
+#[derive(Debug)]
+struct Multipart {
+    id: String,
+    parts: Vec<CompletedPart>,
+}
+
+impl Upload {
+    pub(super) fn new(bucket: Bucket, key: String) -> Self {
+        Self { bucket, key, buffer: Vec::new(), multipart: None, bytes: 0 }
+    }
+
+    /// Adds bytes to the object.
+    ///
+    /// # Errors
+    /// When the server does not take them. Then the upload is given up.
+    pub async fn write(&mut self, mut bytes: &[u8]) -> Result<(), BucketError> {
+        while !bytes.is_empty() {
+            // A full part is sent when more follows: what fits into one needs no multipart.
+            if self.buffer.len() == PART_BYTES {
+                self.send_part().await?;
+            }
+            let (now, later) = bytes.split_at(bytes.len().min(PART_BYTES - self.buffer.len()));
+            self.buffer.extend_from_slice(now);
+            self.bytes += now.len() as u64;
+            bytes = later;
+        }
+        Ok(())
+    }
+
+    /// Makes the object appear.
+    ///
+    /// # Errors
+    /// When the server does not take it. Then nothing is left of it, as far as the server can be reached.
+    pub async fn finish(mut self) -> Result<(), BucketError> {
+        if self.multipart.is_none() {
+            return self.bucket.put_whole(&self.key, self.buffer).await;
+        }
+        self.send_part().await?;
+        let completed = self.complete().await;
+        if completed.is_err() {
+            self.give_up().await;
+        }
+        completed
+    }
+
+    /// Forgets the object. What a server that cannot be reached keeps of it, [`Bucket::remove_unfinished`] removes.
+    pub async fn give_up(&mut self) {
+        let Some(Multipart { id, .. }) = self.multipart.take() else { return };
+        match tokio::time::timeout(ABORT_MAX, self.bucket.abort(&self.key, &id)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(key = self.key, %error, "an upload was not given up in order"),
+            Err(_) => tracing::debug!(key = self.key, "an upload was not given up in time"),
+        }
+    }
+
+    async fn send_part(&mut self) -> Result<(), BucketError> {
+        let sent = self.try_send_part().await;
+        if sent.is_err() {
+            self.give_up().await;
+        }
+        sent
+    }
+
+    async fn try_send_part(&mut self) -> Result<(), BucketError> {
+        let (bucket, key) = (&self.bucket, self.key.as_str());
+        let multipart = match &mut self.multipart {
+            Some(multipart) => multipart,
+            None => self.multipart.insert(Multipart { id: bucket.begin(key).await?, parts: Vec::new() }),
+        };
+        let number = i32::try_from(multipart.parts.len()).unwrap_or(PARTS_MAX) + 1;
+        if number > PARTS_MAX {
+            return Err(bucket.trouble(BucketErrorKind::Other, key, format!("more than {PARTS_MAX} parts")));
+        }
+        let body = ByteStream::from(std::mem::take(&mut self.buffer));
+        let request = bucket.client.upload_part().bucket(&bucket.name).key(key).upload_id(&multipart.id);
+        let part = request.part_number(number).body(body).send().await.map_err(|error| bucket.error(key, &error))?;
+        let part = CompletedPart::builder()
+            .part_number(number)
+            .set_e_tag(part.e_tag)
+            .set_checksum_crc32(part.checksum_crc32)
+            .build();
+        multipart.parts.push(part);
+        Ok(())
+    }
+
+    async fn complete(&mut self) -> Result<(), BucketError> {
+        let Some(Multipart { id, parts }) = &self.multipart else { return Ok(()) };
+        let parts = CompletedMultipartUpload::builder().set_parts(Some(parts.clone())).build();
+        let (client, name, key) = (&self.bucket.client, &self.bucket.name, &self.key);
+        let request = client.complete_multipart_upload().bucket(name).key(key).upload_id(id).multipart_upload(parts);
+        match request.send().await {
+            Ok(_) => Ok(()),
+            // Done, and the answer was lost: there is nothing to complete any more.
+            Err(error)
+                if error.as_service_error().and_then(ProvideErrorMetadata::code) == Some("NoSuchUpload")
+                    && self.is_there().await =>
+            {
+                Ok(())
+            }
+            Err(error) => Err(self.bucket.error(key, &error)),
+        }
+    }
+
+    /// Whether under the key there is an object of this size.
+    async fn is_there(&self) -> bool {
+        let head = self.bucket.client.head_object().bucket(&self.bucket.name).key(&self.key).send().await;
+        head.is_ok_and(|head| head.content_length.and_then(|bytes| u64::try_from(bytes).ok()) == Some(self.bytes))
+    }
+}
+
+impl Bucket {
+    /// Begins an object of several parts, and returns the id of its upload.
+    async fn begin(&self, key: &str) -> Result<String, BucketError> {
+        // An object has one writer: what was begun before was cut short.
+        if let Err(error) = self.remove_unfinished(key).await {
+            tracing::debug!(key, %error, "an earlier upload may lie unfinished");
+        }
+        let begun = self.client.create_multipart_upload().bucket(&self.name).key(key).send().await;
+        let begun = begun.map_err(|error| self.error(key, &error))?;
+        begun.upload_id.ok_or_else(|| self.trouble(BucketErrorKind::Other, key, "an upload without an id"))
+    }
+}

@@ -1,0 +1,58 @@
+//! How far a command has come, drawn on standard error when that is a terminal.
+
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// How often the bar moves while nothing is reported.
+const TICK: Duration = Duration::from_millis(100);
+
+/// A bar that is gone when it is dropped.
+pub struct Progress {
+    bar: ProgressBar,
+}
+
+impl Progress {
+    /// Draws the bar.
+    pub fn start() -> Self {
+        let bar = ProgressBar::new_spinner();
+        bar.enable_steady_tick(TICK);
+        Self { bar }
+    }
+
+    /// Draws nothing.
+    pub fn hidden() -> Self {
+        Self { bar: ProgressBar::hidden() }
+    }
+
+    /// Begins a step whose length is not known.
+    pub fn step(&self, name: impl Into<String>) {
+        self.style("{spinner} {msg} {elapsed}");
+        self.bar.set_message(name.into());
+    }
+
+    /// Begins the reading of so many bytes. What is returned is told of those that were read.
+    pub fn reading(&self, bytes: u64) -> ProgressBar {
+        self.style("reading {wide_bar} {bytes}/{total_bytes} {eta}");
+        self.bar.set_length(bytes);
+        self.bar.clone()
+    }
+
+    /// Step `done` of `all` begins.
+    pub fn of(&self, name: impl Into<String>, done: usize, all: usize) {
+        self.style("{msg} {wide_bar} {elapsed}");
+        self.bar.set_length(all as u64);
+        self.bar.set_position(done as u64);
+        self.bar.set_message(name.into());
+    }
+
+    fn style(&self, template: &str) {
+        self.bar.set_style(ProgressStyle::with_template(template).unwrap_or(ProgressStyle::default_spinner()));
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
