@@ -103,6 +103,23 @@ impl LearnError {
     }
 }
 
+/// What learning is about to do, for whoever waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Fit and score a fold.
+    Fold {
+        /// The fold's number, from 1.
+        number: usize,
+        /// How many folds there are.
+        of: usize,
+    },
+    /// Fit the model itself, after all of the folds.
+    Model {
+        /// How many folds there were.
+        folds: usize,
+    },
+}
+
 /// What was fitted and scored.
 struct Trained {
     outer: Part,
@@ -127,6 +144,22 @@ struct Prepared {
 /// # Panics
 /// When ticks are out of order.
 pub fn learn(ticks: &[Tick], range: Option<SeqRange>, config: &LearnConfig) -> Result<Learned, LearnError> {
+    learn_and_tell(ticks, range, config, |_| ())
+}
+
+/// [`learn`], telling each step before it is done.
+///
+/// # Errors
+/// As [`learn`].
+///
+/// # Panics
+/// As [`learn`].
+pub fn learn_and_tell(
+    ticks: &[Tick],
+    range: Option<SeqRange>,
+    config: &LearnConfig,
+    mut tell: impl FnMut(Step),
+) -> Result<Learned, LearnError> {
     let prepared = prepare(ticks, config)?;
     let dataset = &prepared.dataset;
     let outer = config.split.part(&dataset.rows, config.holdout, dataset.horizon(), config.boosting.seed);
@@ -141,13 +174,16 @@ pub fn learn(ticks: &[Tick], range: Option<SeqRange>, config: &LearnConfig) -> R
 
     let mut predictions = Vec::new();
     let mut folds = Vec::new();
-    for (idx, part) in folds_inside(dataset, &outer, config).iter().enumerate() {
+    let parts = folds_inside(dataset, &outer, config);
+    for (idx, part) in parts.iter().enumerate() {
+        tell(Step::Fold { number: idx + 1, of: parts.len() });
         let fold = Fold::Validation(idx + 1);
         let fitted = fit(dataset, &part.train, config.split, &config.boosting)?;
         let predicted = predict(dataset, &fitted, &part.validation, fold)?;
         folds.push(fold_scores(dataset, part, idx + 1, fitted.rounds, &predicted));
         predictions.extend(predicted);
     }
+    tell(Step::Model { folds: parts.len() });
     let held_out = match config.split {
         Split::Time => Fold::Holdout,
         Split::Random => Fold::Test,

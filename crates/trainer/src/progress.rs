@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::learn::Step;
+
 /// How often the bar moves while nothing is reported.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -38,12 +40,16 @@ impl Progress {
         self.bar.clone()
     }
 
-    /// Step `done` of `all` begins.
-    pub fn of(&self, name: impl Into<String>, done: usize, all: usize) {
+    /// Begins a step of learning.
+    pub fn learning(&self, step: Step) {
+        let (name, done, folds) = match step {
+            Step::Fold { number, of } => (format!("fold {number} of {of}"), number - 1, of),
+            Step::Model { folds } => ("fitting the model".to_owned(), folds, folds),
+        };
         self.style("{msg} {wide_bar} {elapsed}");
-        self.bar.set_length(all as u64);
+        self.bar.set_length(folds as u64 + 1);
         self.bar.set_position(done as u64);
-        self.bar.set_message(name.into());
+        self.bar.set_message(name);
     }
 
     fn style(&self, template: &str) {
