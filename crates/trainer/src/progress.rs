@@ -29,14 +29,14 @@ impl Progress {
 
     /// Begins a step whose length is not known.
     pub fn step(&self, name: impl Into<String>) {
-        self.style("{spinner} {msg} {elapsed}");
         self.bar.set_message(name.into());
+        self.style("{spinner} {msg} {elapsed}");
     }
 
     /// Begins the reading of so many bytes. What is returned is told of those that were read.
     pub fn reading(&self, bytes: u64) -> ProgressBar {
-        self.style("reading {wide_bar} {bytes}/{total_bytes} {eta}");
         self.bar.set_length(bytes);
+        self.style("reading {wide_bar} {bytes}/{total_bytes} {eta}");
         self.bar.clone()
     }
 
@@ -46,10 +46,10 @@ impl Progress {
             Step::Fold { number, of } => (format!("fold {number} of {of}"), number - 1, of),
             Step::Model { folds } => ("fitting the model".to_owned(), folds, folds),
         };
-        self.style("{msg} {wide_bar} {elapsed}");
         self.bar.set_length(folds as u64 + 1);
         self.bar.set_position(done as u64);
         self.bar.set_message(name);
+        self.style("{msg} {wide_bar} {elapsed}");
     }
 
     fn style(&self, template: &str) {
