@@ -1,19 +1,22 @@
 //! The archive: every accepted tick as Parquet, in files named by the MARKET sequences that were looked at.
 //!
-//! Ranges join, so a hole is an error and no manifest is needed. One process writes (it holds a lock), any number read
-//! at the same time: a file appears whole, and when files are joined the joined one appears before its parts go.
+//! Ranges join, so a hole is an error and no manifest is needed. One process writes, any number read at the same time: a
+//! file appears whole, and when files are joined the joined one appears before its parts go. Where the files lie is the
+//! business of a [`Place`].
 
 mod writer;
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io;
+use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use market::{EventTime, Instrument, Tick};
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 
+use crate::bucket::BucketErrorKind;
 use crate::listing::{Listing, ListingError, SeqRange, list};
+use crate::place::{Content, Entry, Folder, Place, PlaceError};
 use crate::schema;
 use crate::ticks::for_each_tick;
 
@@ -28,50 +31,68 @@ const BATCH_ROWS: usize = 8_192;
 /// Why an archive cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
+    /// The place does not do what it was asked.
+    #[error(transparent)]
+    Place(#[from] PlaceError),
     /// The files do not make one archive.
-    #[error("{}: {error}", folder.display())]
+    #[error("{place}: {error}")]
     Listing {
-        /// The archive's folder.
-        folder: PathBuf,
+        /// Where the archive is.
+        place: String,
         /// What is wrong with it.
         error: ListingError,
     },
-    /// The file system refused.
-    #[error("{}: {error}", path.display())]
-    Io {
-        /// File or folder.
-        path: PathBuf,
-        /// Why.
-        error: io::Error,
-    },
     /// A file is not what its name says.
-    #[error("{} is damaged ({reason}): put a copy back, or move all files away and archive anew", path.display())]
+    #[error("{file} is damaged ({reason}): put a copy back, or move all files away and archive anew")]
     Damaged {
         /// The file.
-        path: PathBuf,
+        file: String,
         /// What was found.
         reason: String,
     },
-    /// Another process writes to this archive.
-    #[error("another process is writing the archive {}", folder.display())]
-    Locked {
-        /// The archive's folder.
-        folder: PathBuf,
+    /// A file went between listing and opening, again and again.
+    #[error("{file} disappeared: put it back, or move all files away and archive anew")]
+    Gone {
+        /// The file.
+        file: String,
+    },
+    /// Another process has written to the archive, which was ours.
+    #[error(
+        "another process writes to the archive {place}: it reaches MARKET sequence {theirs}, not {ours} as we left it"
+    )]
+    Overtaken {
+        /// Where the archive is.
+        place: String,
+        /// Where it ends.
+        theirs: u64,
+        /// Where we ended it.
+        ours: u64,
     },
     /// The archive was made from another MARKET stream.
     #[error(
-        "the archive {} was made from another MARKET stream ({theirs}, not {ours}): use another folder, or move its files \
-         away and archive anew",
-        folder.display()
+        "the archive {place} was made from another MARKET stream ({theirs}, not {ours}): archive into another place with \
+         --archive, or move its files away and archive anew"
     )]
     OtherSource {
-        /// The archive's folder.
-        folder: PathBuf,
+        /// Where the archive is.
+        place: String,
         /// The stream that it was made from.
         theirs: String,
         /// The stream that is to be archived.
         ours: String,
     },
+}
+
+impl ArchiveError {
+    /// Whether another process is writing to the archive.
+    pub fn is_locked(&self) -> bool {
+        matches!(self, Self::Place(PlaceError::Locked(_)))
+    }
+
+    /// Whether waiting may help, and nothing else is wrong.
+    pub fn is_outage(&self) -> bool {
+        matches!(self, Self::Place(PlaceError::Bucket(error)) if error.kind() == BucketErrorKind::Unreachable)
+    }
 }
 
 /// The ticks of one instrument, and how far the archive reached when they were read.
@@ -128,36 +149,54 @@ impl Holding {
 /// An archive to read from.
 #[derive(Debug, Clone)]
 pub struct Archive {
-    folder: PathBuf,
+    place: Arc<dyn Place>,
+}
+
+impl From<&Path> for Archive {
+    fn from(folder: &Path) -> Self {
+        Self::new(folder)
+    }
+}
+
+impl From<&Archive> for Archive {
+    fn from(archive: &Archive) -> Self {
+        archive.clone()
+    }
+}
+
+impl fmt::Display for Archive {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.place.fmt(f)
+    }
 }
 
 impl Archive {
     /// An archive in a folder, which need not exist yet.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
-        Self { folder: folder.into() }
+        Self::at(Folder::new(folder))
     }
 
-    /// Where it is.
-    pub fn folder(&self) -> &Path {
-        &self.folder
+    /// An archive somewhere.
+    pub fn at(place: impl Place + 'static) -> Self {
+        Self { place: Arc::new(place) }
+    }
+
+    /// What others know it by, wherever they stand.
+    pub fn full_name(&self) -> String {
+        self.place.full_name()
     }
 
     /// Sorts out the files that count.
     ///
     /// # Errors
-    /// When the folder cannot be read, or the files leave a hole or overlap.
+    /// When the place cannot be read, or the files leave a hole or overlap.
     pub fn list(&self) -> Result<Listing, ArchiveError> {
-        let mut names = Vec::new();
-        let entries = match fs::read_dir(&self.folder) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Listing::default()),
-            entries => entries.map_err(|error| io_error(&self.folder, error))?,
-        };
-        for entry in entries {
-            let name = entry.map_err(|error| io_error(&self.folder, error))?.file_name();
-            names.extend(name.into_string());
-        }
-        list(names.iter().map(String::as_str))
-            .map_err(|error| ArchiveError::Listing { folder: self.folder.clone(), error })
+        self.sort(&self.place.list()?)
+    }
+
+    fn sort(&self, entries: &[Entry]) -> Result<Listing, ArchiveError> {
+        list(entries.iter().map(|entry| entry.name.as_str()))
+            .map_err(|error| ArchiveError::Listing { place: self.to_string(), error })
     }
 
     /// The last MARKET sequence that was looked at; None for an archive without files.
@@ -173,7 +212,13 @@ impl Archive {
     /// # Errors
     /// When the newest file cannot be read.
     pub fn source(&self) -> Result<Option<String>, ArchiveError> {
-        self.over_files(|files| files.last().map(|file| file.source()).transpose().map(Option::flatten))
+        for _ in 0..LISTINGS_MAX {
+            let Some(newest) = self.list()?.files.pop() else { return Ok(None) };
+            if let Some(file) = OpenFile::open(self, newest)? {
+                return file.source();
+            }
+        }
+        Err(ArchiveError::Gone { file: format!("the newest file of the archive {self}") })
     }
 
     /// The ticks of an instrument that MARKET accepted up to `through`, late ones in their place.
@@ -181,28 +226,21 @@ impl Archive {
     /// # Errors
     /// When the files do not join, or one cannot be read.
     pub fn series(&self, instrument: &Instrument, through: Through) -> Result<Series, ArchiveError> {
-        self.over_files(|files| {
-            let mut ticks = Vec::new();
-            let mut last_lines = 0;
-            for file in files {
-                file.for_each(|of, tick, market_seq| {
-                    if of != instrument || market_seq > through.seq {
-                        return;
-                    }
-                    last_lines += usize::from(market_seq == through.seq);
-                    if last_lines <= through.lines {
-                        ticks.push(tick);
-                    }
-                })?;
+        let mut ticks = Vec::new();
+        let mut last_lines = 0;
+        let range = self.for_each(|of, tick, market_seq| {
+            if of != instrument || market_seq > through.seq {
+                return;
             }
-            // Stable: files follow each other by sequence.
-            ticks.sort_by_key(Tick::identity);
-            let range = files
-                .first()
-                .zip(files.last())
-                .map(|(first, last)| SeqRange { first: first.range.first, last: last.range.last.min(through.seq) });
-            Ok(Series { ticks, range })
-        })
+            last_lines += usize::from(market_seq == through.seq);
+            if last_lines <= through.lines {
+                ticks.push(tick);
+            }
+        })?;
+        // Stable: rows come by sequence.
+        ticks.sort_by_key(Tick::identity);
+        let range = range.map(|range| SeqRange { last: range.last.min(through.seq), ..range });
+        Ok(Series { ticks, range })
     }
 
     /// Every instrument of the archive, with what there is of it.
@@ -210,78 +248,94 @@ impl Archive {
     /// # Errors
     /// As [`Self::series`].
     pub fn holdings(&self) -> Result<BTreeMap<Instrument, Holding>, ArchiveError> {
-        self.over_files(|files| {
-            let mut holdings: BTreeMap<Instrument, Holding> = BTreeMap::new();
-            for file in files {
-                file.for_each(|of, tick, _| match holdings.get_mut(of) {
-                    Some(holding) => holding.add(&tick),
-                    None => drop(holdings.insert(of.clone(), Holding::new(&tick))),
-                })?;
-            }
-            Ok(holdings)
-        })
+        let mut holdings: BTreeMap<Instrument, Holding> = BTreeMap::new();
+        self.for_each(|of, tick, _| match holdings.get_mut(of) {
+            Some(holding) => holding.add(&tick),
+            None => drop(holdings.insert(of.clone(), Holding::new(&tick))),
+        })?;
+        Ok(holdings)
     }
 
-    /// Opens all files that count and reads them. A file that was joined away between listing and opening makes it list
-    /// again; once open, a file can be read even when it is removed.
-    fn over_files<T>(&self, read: impl FnOnce(&[OpenFile]) -> Result<T, ArchiveError>) -> Result<T, ArchiveError> {
-        for attempt in 1.. {
-            let opened: Result<Vec<_>, _> =
-                self.list()?.files.into_iter().map(|range| OpenFile::open(&self.folder, range)).collect();
-            match opened {
-                Err(ArchiveError::Io { error, .. })
-                    if error.kind() == io::ErrorKind::NotFound && attempt < LISTINGS_MAX => {}
-                opened => return read(&opened?),
+    /// Calls `each` with every row, by MARKET sequence, and returns which sequences the files looked at. A file that was
+    /// joined away between listing and opening makes it list again, and go on behind what it has read.
+    fn for_each(&self, mut each: impl FnMut(&Instrument, Tick, u64)) -> Result<Option<SeqRange>, ArchiveError> {
+        let mut read: Option<SeqRange> = None;
+        let mut listings = 0;
+        'listing: loop {
+            listings += 1;
+            for range in self.list()?.files {
+                let from = read.map_or(0, |read| read.last + 1);
+                if range.last < from {
+                    continue;
+                }
+                let Some(file) = OpenFile::open(self, range)? else {
+                    if listings < LISTINGS_MAX {
+                        continue 'listing;
+                    }
+                    return Err(ArchiveError::Gone { file: self.name_of(range) });
+                };
+                file.for_each(|of, tick, market_seq| {
+                    if market_seq >= from {
+                        each(of, tick, market_seq);
+                    }
+                })?;
+                read = Some(SeqRange { first: read.map_or(range.first, |read| read.first), last: range.last });
             }
+            return Ok(read);
         }
-        unreachable!("the last attempt returns")
+    }
+
+    /// A file, for people.
+    fn name_of(&self, range: SeqRange) -> String {
+        format!("{} of the archive {self}", range.file_name())
     }
 }
 
 /// A file that counts, open.
 struct OpenFile {
-    range: SeqRange,
-    path: PathBuf,
-    file: File,
+    name: String,
+    content: Content,
 }
 
 impl OpenFile {
-    fn open(folder: &Path, range: SeqRange) -> Result<Self, ArchiveError> {
-        let path = folder.join(range.file_name());
-        let file = File::open(&path).map_err(|error| io_error(&path, error))?;
-        Ok(Self { range, path, file })
+    /// None when there is no such file any more.
+    fn open(archive: &Archive, range: SeqRange) -> Result<Option<Self>, ArchiveError> {
+        let content = archive.place.open(&range.file_name())?;
+        Ok(content.map(|content| Self { name: archive.name_of(range), content }))
     }
 
-    fn reader(&self) -> Result<ParquetRecordBatchReaderBuilder<File>, ArchiveError> {
-        let file = self.file.try_clone().map_err(|error| io_error(&self.path, error))?;
-        ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| self.damaged(error))
-    }
-
-    fn batches(&self) -> Result<ParquetRecordBatchReader, ArchiveError> {
-        self.reader()?.with_batch_size(BATCH_ROWS).build().map_err(|error| self.damaged(error))
-    }
-
-    fn for_each(&self, mut each: impl FnMut(&Instrument, Tick, u64)) -> Result<(), ArchiveError> {
-        for batch in self.batches()? {
-            batch.and_then(|batch| for_each_tick(&batch, &mut each)).map_err(|error| self.damaged(error))?;
+    fn for_each(self, mut each: impl FnMut(&Instrument, Tick, u64)) -> Result<(), ArchiveError> {
+        let (name, batches) = self.batches()?;
+        for batch in batches {
+            let read = batch.and_then(|batch| for_each_tick(&batch, &mut each));
+            read.map_err(|error| damaged(&name, error))?;
         }
         Ok(())
     }
 
-    fn source(&self) -> Result<Option<String>, ArchiveError> {
-        let reader = self.reader()?;
+    fn source(self) -> Result<Option<String>, ArchiveError> {
+        let (_, reader) = self.reader()?;
         let metadata = reader.metadata().file_metadata().key_value_metadata();
         let source = metadata.and_then(|pairs| pairs.iter().find(|pair| pair.key == schema::SOURCE_KEY));
         Ok(source.and_then(|pair| pair.value.clone()))
     }
 
-    fn damaged(&self, reason: impl ToString) -> ArchiveError {
-        ArchiveError::Damaged { path: self.path.clone(), reason: reason.to_string() }
+    /// Its rows, and its name for errors.
+    fn batches(self) -> Result<(String, ParquetRecordBatchReader), ArchiveError> {
+        let (name, reader) = self.reader()?;
+        let batches = reader.with_batch_size(BATCH_ROWS).build().map_err(|error| damaged(&name, error))?;
+        Ok((name, batches))
+    }
+
+    fn reader(self) -> Result<(String, ParquetRecordBatchReaderBuilder<Content>), ArchiveError> {
+        let Self { name, content } = self;
+        let reader = ParquetRecordBatchReaderBuilder::try_new(content).map_err(|error| damaged(&name, error))?;
+        Ok((name, reader))
     }
 }
 
-fn io_error(path: &Path, error: io::Error) -> ArchiveError {
-    ArchiveError::Io { path: path.to_owned(), error }
+fn damaged(file: &str, reason: impl ToString) -> ArchiveError {
+    ArchiveError::Damaged { file: file.to_owned(), reason: reason.to_string() }
 }
 
 #[cfg(test)]

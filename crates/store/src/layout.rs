@@ -21,6 +21,8 @@ pub const MODEL_FILES: [&str; 4] = [PREDICTIONS, PREDICTIONS_ZIP, MODEL, MODEL_C
 
 /// The file that the one writer of an archive holds locked. It holds the archive's id.
 pub const ARCHIVE_LOCK: &str = ".lock";
+/// The object that holds the id of an archive in a bucket.
+pub const ARCHIVE_ID: &str = ".archive-id";
 
 const TICKS_PREFIX: &str = "ticks-";
 const TICKS_SUFFIX: &str = ".parquet";

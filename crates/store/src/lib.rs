@@ -13,6 +13,7 @@ pub mod layout;
 pub mod listing;
 pub mod model_card;
 pub mod package;
+pub mod place;
 pub mod predictions;
 pub mod recording;
 pub mod schema;

@@ -3,7 +3,7 @@
 //! The archive's own last sequence is the position: reading goes on behind it, and a file appears whole or not at all.
 
 use std::ops::RangeInclusive;
-use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use bus::Connection;
@@ -20,6 +20,9 @@ use store::ticks::TickRows;
 
 /// Rows that are kept in memory before they become a file, whatever the time: about 60 MB.
 pub const FILE_ROWS_MAX: usize = 500_000;
+
+/// How long to wait before a bucket that could not be reached is tried again.
+const RETRY: Duration = Duration::from_millis(500);
 
 /// What bringing an archive up to date came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,17 +61,17 @@ pub struct Archiver {
 }
 
 impl Archiver {
-    /// Takes the archive in `folder` for writing what the MARKET stream holds, and has nothing trimmed from now on that is
-    /// not archived.
+    /// Takes the archive for writing what the MARKET stream holds, and has nothing trimmed from now on that is not archived.
     ///
     /// # Errors
     /// When the archive is another process's, damaged, or of another stream, or MARKET no longer holds what would have
     /// to come next.
-    pub async fn open(connection: &Connection, folder: &Path, market: &StreamInfo) -> anyhow::Result<Self> {
+    pub async fn open(connection: &Connection, archive: &Archive, market: &StreamInfo) -> anyhow::Result<Self> {
         let source = market.log();
-        let writer = ArchiveWriter::open(folder, &source)?;
+        let (of_thread, of_market) = (archive.clone(), source.clone());
+        let writer = tokio::task::spawn_blocking(move || ArchiveWriter::open(&of_thread, &of_market)).await??;
         let next = writer.last_seq().map_or(market.begins().max(1), |last| last + 1);
-        let name = format!("the archive {}", folder.canonicalize().unwrap_or_else(|_| folder.to_owned()).display());
+        let name = format!("the archive {}", archive.full_name());
         let archiver = Self {
             connection: connection.clone(),
             id: writer.id().to_owned(),
@@ -103,7 +106,7 @@ impl Archiver {
         if market.log() != self.source || archived > last {
             let error = anyhow!(
                 "it reaches sequence {archived} of the MARKET stream of {}, but there is one of {} that ends at {last}: \
-                 restore MARKET, or archive into another folder with --archive",
+                 restore MARKET, or archive into another place with --archive",
                 self.source,
                 market.log()
             );
@@ -112,7 +115,7 @@ impl Archiver {
         anyhow::ensure!(
             first <= self.next,
             "it ends at MARKET sequence {archived}, but MARKET now begins at {first}: what lies between is gone; archive \
-             into another folder with --archive and keep this one as it is"
+             into another place with --archive and keep this one as it is"
         );
         Ok(())
     }
@@ -152,8 +155,8 @@ impl Archiver {
         Ok(events.map(|events| Brought { instrument, events }))
     }
 
-    /// Makes a file of all that was taken, as everything that MARKET accepted up to sequence `through`. Synced when this
-    /// returns. Nothing happens when a file already reaches as far.
+    /// Makes a file of all that was taken, as everything that MARKET accepted up to sequence `through`. It lasts when this
+    /// returns; a bucket that cannot be reached is waited for. Nothing happens when a file already reaches as far.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -161,20 +164,36 @@ impl Archiver {
         if through < self.next {
             return Ok(());
         }
-        let mut writer = self.writer.take().context("the archive is being written already")?;
-        let rows = std::mem::take(&mut self.rows);
         let range = SeqRange { first: self.next, last: through };
-        let written = tokio::task::spawn_blocking(move || {
-            let ticks = rows.len();
-            writer.append(range, rows)?;
-            tracing::debug!(ticks, first = range.first, last = range.last, "archive file written");
-            writer.join()?;
-            Ok::<_, ArchiveError>(writer)
-        });
-        self.writer = Some(written.await??);
+        let rows = std::mem::take(&mut self.rows).into_batch();
+        self.with_writer(move |writer| writer.append(range, &rows)).await?;
+        tracing::debug!(first = range.first, last = range.last, "archive file written");
         self.next = through + 1;
+        self.with_writer(|writer| writer.join().map(drop)).await?;
         self.register().await;
         Ok(())
+    }
+
+    /// Has a blocking thread do something with the writer, again and again while the archive's bucket cannot be reached.
+    async fn with_writer(
+        &mut self,
+        job: impl Fn(&mut ArchiveWriter) -> Result<(), ArchiveError> + Clone + Send + 'static,
+    ) -> anyhow::Result<()> {
+        loop {
+            let mut writer = self.writer.take().context("the archive is being written already")?;
+            let job = job.clone();
+            let done = tokio::task::spawn_blocking(move || {
+                let done = job(&mut writer);
+                (writer, done)
+            });
+            let (writer, done) = done.await?;
+            self.writer = Some(writer);
+            match done {
+                Err(error) if error.is_outage() => tracing::warn!("waiting: {error}"),
+                done => return Ok(done?),
+            }
+            tokio::time::sleep(RETRY).await;
+        }
     }
 
     /// MARKET sequence that the archive's files reach; None before the first one.
@@ -187,9 +206,9 @@ impl Archiver {
 ///
 /// # Errors
 /// As [`Archiver::open`], and whatever reading and writing can meet.
-pub async fn bring_up_to_date(connection: &Connection, folder: &Path) -> anyhow::Result<Archived> {
+pub async fn bring_up_to_date(connection: &Connection, archive: &Archive) -> anyhow::Result<Archived> {
     let market = bus::topology::require(connection, Stream::Market).await?;
-    let mut archiver = Archiver::open(connection, folder, &market).await?;
+    let mut archiver = Archiver::open(connection, archive, &market).await?;
     let end = market.state.last_seq;
     let mut reader = Reader::start(connection, archiver.selection());
     loop {
@@ -212,7 +231,7 @@ pub async fn bring_up_to_date(connection: &Connection, folder: &Path) -> anyhow:
         }
     }
     archiver.write(end).await?;
-    tracing::info!(ticks = archiver.ticks, last_seq = end, archive = %folder.display(), "archive is up to date");
+    tracing::info!(ticks = archiver.ticks, last_seq = end, %archive, "archive is up to date");
     Ok(Archived { ticks: archiver.ticks, last_seq: archiver.last_seq() })
 }
 
@@ -227,9 +246,7 @@ pub fn choose_instrument(archive: &Archive, named: Option<Instrument>) -> anyhow
     let held = archive.holdings()?;
     let names: Vec<_> = held.keys().map(ToString::to_string).collect();
     match held.into_keys().next() {
-        None => {
-            Err(anyhow!("the archive {} holds no ticks", archive.folder().display())).exit_code(Code::NotEnoughData)
-        }
+        None => Err(anyhow!("the archive {archive} holds no ticks")).exit_code(Code::NotEnoughData),
         Some(only) if names.len() == 1 => Ok(only),
         Some(_) => {
             let error = anyhow!("the archive holds {}: choose one with --coin and --quote", names.join(", "));

@@ -6,6 +6,10 @@ use anyhow::bail;
 use market::dataset::Recipe;
 use market::{Instrument, Span};
 
+use service::{Code, WithCode};
+use store::archive::Archive;
+use store::place::ArchivePlace;
+
 use crate::booster::{Boosting, Start};
 use crate::candles::Interval;
 use crate::data::DataArgs;
@@ -54,9 +58,20 @@ pub enum Command {
 /// Flags of `archive`, and of everything that reads the archive.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ArchiveArgs {
-    /// Folder of the archive, made if need be
-    #[arg(long, env = "CANDLEWIRE_ARCHIVE", default_value = "out/archive", value_name = "DIR")]
-    pub archive: PathBuf,
+    /// Where the archive is: a folder, made if need be, or s3://BUCKET/PREFIX with the key in AWS_ACCESS_KEY_ID and
+    /// AWS_SECRET_ACCESS_KEY
+    #[arg(long, env = "CANDLEWIRE_ARCHIVE", default_value = "out/archive", value_name = "PLACE")]
+    pub archive: ArchivePlace,
+}
+
+impl ArchiveArgs {
+    /// The archive that is there, or will be.
+    ///
+    /// # Errors
+    /// When it is in a bucket for which there is no key; the exit code is that of a bad configuration.
+    pub fn open(&self) -> anyhow::Result<Archive> {
+        self.archive.archive().exit_code(Code::BadConfig)
+    }
 }
 
 /// Flags of `train`.

@@ -136,7 +136,7 @@ impl DataArgs {
         match &self.source {
             Source::Archive { archive, .. } => {
                 progress.step("reading the archive");
-                let archive = Archive::new(&archive.archive);
+                let archive = archive.open()?;
                 read_archive(&archive, &choose_instrument(&archive, named)?, Through::ALL)
             }
             Source::Recording { files, grain } => {
@@ -163,8 +163,7 @@ pub fn read_archive(archive: &Archive, instrument: &Instrument, through: Through
     if series.ticks.is_empty() {
         let held: Vec<_> = archive.holdings()?.keys().map(ToString::to_string).collect();
         let held = if held.is_empty() { "nothing".to_owned() } else { held.join(", ") };
-        let folder = archive.folder().display();
-        let error = anyhow!("not enough data to train on {instrument}: the archive {folder} holds {held}");
+        let error = anyhow!("not enough data to train on {instrument}: the archive {archive} holds {held}");
         return Err(error).exit_code(Code::NotEnoughData);
     }
     Ok(Data { instrument: instrument.clone(), ticks: series.ticks, range: series.range, note: None })

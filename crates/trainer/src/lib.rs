@@ -8,6 +8,8 @@
 use ::service::{Code, Shutdown, WithCode};
 use bus::Connection;
 use store::archive::ArchiveError;
+use store::bucket::BucketErrorKind;
+use store::place::PlaceError;
 
 pub mod archive;
 pub mod args;
@@ -35,13 +37,7 @@ pub use patience::be_patient;
 /// The exit code of the first error of ours in a chain, for [`::service::main`].
 pub fn exit_code(error: &anyhow::Error) -> Option<Code> {
     let of_cause = |cause: &(dyn std::error::Error + 'static)| {
-        let of_archive = cause.downcast_ref::<ArchiveError>().map(|error| match error {
-            ArchiveError::OtherSource { .. } => Code::Server,
-            ArchiveError::Listing { .. }
-            | ArchiveError::Io { .. }
-            | ArchiveError::Damaged { .. }
-            | ArchiveError::Locked { .. } => Code::BadConfig,
-        });
+        let of_archive = cause.downcast_ref::<ArchiveError>().map(code_of_archive);
         let of_learning = cause.downcast_ref::<LearnError>().map(|error| match error {
             LearnError::TooFewRows { .. } | LearnError::Constant { .. } => Code::NotEnoughData,
             LearnError::TooCoarse { .. } | LearnError::Dataset(_) => Code::BadConfig,
@@ -52,6 +48,22 @@ pub fn exit_code(error: &anyhow::Error) -> Option<Code> {
     error.chain().find_map(of_cause).or_else(|| bus::exit_code(error))
 }
 
+fn code_of_archive(error: &ArchiveError) -> Code {
+    match error {
+        ArchiveError::OtherSource { .. } => Code::Server,
+        ArchiveError::Place(PlaceError::Bucket(error)) => match error.kind() {
+            BucketErrorKind::WrongKey | BucketErrorKind::Denied => Code::Server,
+            BucketErrorKind::NoBucket | BucketErrorKind::WrongRegion => Code::BadConfig,
+            BucketErrorKind::Unreachable | BucketErrorKind::Other => Code::Failed,
+        },
+        ArchiveError::Overtaken { .. } => Code::Failed,
+        ArchiveError::Place(PlaceError::Io { .. } | PlaceError::Locked(_))
+        | ArchiveError::Listing { .. }
+        | ArchiveError::Damaged { .. }
+        | ArchiveError::Gone { .. } => Code::BadConfig,
+    }
+}
+
 /// Runs a command of the trainer.
 ///
 /// # Errors
@@ -60,7 +72,7 @@ pub async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
     match args.command {
         Command::Archive(archive) => {
             let connection = Connection::open(&args.nats, Some("trainer")).await?;
-            let archived = archive::bring_up_to_date(&connection, &archive.archive).await?;
+            let archived = archive::bring_up_to_date(&connection, &archive.open()?).await?;
             output::print_archived(&archived, &archive.archive);
             Ok(())
         }

@@ -9,17 +9,17 @@ use market::Instrument;
 use store::bucket::Bucket;
 use store::layout::{self, MODEL_FILES};
 use store::model_card::{ModelCard, PartScores};
+use store::place::ArchivePlace;
 
 use crate::archive::Archived;
 use crate::fit::Split;
 
 /// Prints what was archived.
-pub(crate) fn print_archived(archived: &Archived, folder: &Path) {
-    let folder = folder.display();
+pub(crate) fn print_archived(archived: &Archived, place: &ArchivePlace) {
     match archived.last_seq {
-        None => println!("MARKET is empty: nothing to archive in {folder}"),
-        Some(last) if archived.ticks == 0 => println!("{folder} is up to date: MARKET sequence {last}, no new ticks"),
-        Some(last) => println!("archived {} ticks in {folder}, up to MARKET sequence {last}", archived.ticks),
+        None => println!("MARKET is empty: nothing to archive in {place}"),
+        Some(last) if archived.ticks == 0 => println!("{place} is up to date: MARKET sequence {last}, no new ticks"),
+        Some(last) => println!("archived {} ticks in {place}, up to MARKET sequence {last}", archived.ticks),
     }
 }
 

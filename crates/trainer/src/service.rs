@@ -27,7 +27,7 @@ use crate::archive::{Archiver, Brought, FILE_ROWS_MAX};
 use crate::args::{LearnArgs, RunArgs};
 use crate::artifacts::{Artifacts, prepare_folder};
 use crate::schedule::{Due, Schedule};
-use crate::train::{is_locked, learn_from};
+use crate::train::{is_locked, is_outage, learn_from};
 use crate::upload::Uploader;
 
 /// How long to wait before a stream or the object store is asked again.
@@ -41,12 +41,12 @@ pub async fn run(args: RunArgs, nats: &NatsArgs, shutdown: Shutdown) -> anyhow::
     let only = args.instrument.instrument().exit_code(Code::BadConfig)?;
     args.learn.config(Instrument::new("any", "any")?).exit_code(Code::BadConfig)?;
     args.out.as_deref().map(prepare_folder).transpose()?;
-    let bucket = args.upload.bucket()?;
+    let (archive, bucket) = (args.archive.open()?, args.upload.bucket()?);
     let health = Health::new();
     health.serve(&args.health, shutdown.clone()).await?;
     let Some(connection) = Connection::wait(nats, Some("trainer"), &shutdown).await? else { return Ok(()) };
     let (uploader, uploading) = bucket.map(|bucket| Uploader::start(bucket, shutdown.clone())).unzip();
-    let active = take_turns(&args, only.as_ref(), &connection, uploader, &health, &shutdown).await;
+    let active = take_turns(&args, only.as_ref(), &connection, &archive, uploader, &health, &shutdown).await;
     if let Some(uploading) = uploading.filter(|_| active.is_ok()) {
         uploading.finish().await;
     }
@@ -58,6 +58,7 @@ async fn take_turns(
     args: &RunArgs,
     only: Option<&Instrument>,
     connection: &Connection,
+    archive: &Archive,
     uploader: Option<Uploader>,
     health: &Health,
     shutdown: &Shutdown,
@@ -65,7 +66,7 @@ async fn take_turns(
     let ttl = args.lease.lease_ttl;
     while let Some(mut seat) = Seat::take(connection, ARCHIVER, ttl, health, shutdown).await? {
         tokio::select! {
-            served = serve(args, only, connection, uploader.clone(), health, shutdown) => {
+            served = serve(args, only, connection, archive, uploader.clone(), health, shutdown) => {
                 seat.leave().await;
                 return served;
             }
@@ -82,17 +83,17 @@ async fn serve(
     args: &RunArgs,
     only: Option<&Instrument>,
     connection: &Connection,
+    archive: &Archive,
     uploader: Option<Uploader>,
     health: &Health,
     shutdown: &Shutdown,
 ) -> anyhow::Result<()> {
     let require = || bus::topology::require(connection, Stream::Market);
     let Some(market) = wait_for(require, health, shutdown).await? else { return Ok(()) };
-    let Some(archiver) = open_archive(args, connection, &market, health, shutdown).await? else { return Ok(()) };
-    let archive = Archive::new(&args.archive.archive);
+    let Some(archiver) = open_archive(archive, connection, &market, health, shutdown).await? else { return Ok(()) };
     let (connection, shutdown) = (connection.clone(), shutdown.clone());
     let (learn, out) = (args.learn.clone(), args.out.clone());
-    let training = Training { connection, archive, learn, out, uploader, shutdown };
+    let training = Training { connection, archive: archive.clone(), learn, out, uploader, shutdown };
     let schedule = recall(&training, args, archiver.last_seq()).await?;
     let service = Service {
         only: only.cloned(),
@@ -107,10 +108,10 @@ async fn serve(
     service.run(args.archive_every.ms().unsigned_abs()).await
 }
 
-/// Opens the archive, and waits while the instance that was active before still holds it: frozen, or with a file half
-/// written. None when shutdown came first.
+/// Opens the archive, and waits while the instance that was active before still holds it (frozen, or with a file half
+/// written), or its bucket cannot be reached. None when shutdown came first.
 async fn open_archive(
-    args: &RunArgs,
+    archive: &Archive,
     connection: &Connection,
     market: &StreamInfo,
     health: &Health,
@@ -118,8 +119,8 @@ async fn open_archive(
 ) -> anyhow::Result<Option<Archiver>> {
     let mut has_warned = false;
     loop {
-        let error = match Archiver::open(connection, &args.archive.archive, market).await {
-            Err(error) if is_locked(&error) => error,
+        let error = match Archiver::open(connection, archive, market).await {
+            Err(error) if is_locked(&error) || is_outage(&error) => error,
             opened => return opened.map(Some),
         };
         health.not_ready(format!("{error:#}"));

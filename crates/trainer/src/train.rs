@@ -1,6 +1,5 @@
 //! `trainer train`: one model, from the archive or from a recording.
 
-use std::path::Path;
 use std::time::Instant;
 
 use anyhow::anyhow;
@@ -29,7 +28,7 @@ pub async fn train(args: TrainArgs, nats: &NatsArgs) -> anyhow::Result<()> {
     prepare_folder(&args.out)?;
     let bucket = args.upload.bucket()?;
     let connection = match args.data.archive_to_update() {
-        Some(archive) => update(&archive.archive, nats).await?,
+        Some(archive) => update(&archive.open()?, nats).await?,
         None => None,
     };
     let out = args.out.clone();
@@ -89,18 +88,18 @@ fn learn_timed(data: &Data, args: &LearnArgs, started: Instant, progress: &Progr
 }
 
 /// Brings the archive up to date. None without a server, which is no error: the archive may be all there is.
-async fn update(folder: &Path, nats: &NatsArgs) -> anyhow::Result<Option<Connection>> {
+async fn update(archive: &Archive, nats: &NatsArgs) -> anyhow::Result<Option<Connection>> {
     let at_once = NatsArgs { connect_timeout: 0, ..nats.clone() };
     let connection = match Connection::open(&at_once, Some("trainer")).await {
         Ok(connection) => connection,
-        Err(error @ bus::Error::NoServer { .. }) if Archive::new(folder).last_seq()?.is_some() => {
+        Err(error @ bus::Error::NoServer { .. }) if archive.last_seq()?.is_some() => {
             tracing::warn!("{error}; training on the archive as it stands");
             return Ok(None);
         }
         Err(bus::Error::NoServer { .. }) => Connection::open(nats, Some("trainer")).await?,
         Err(error) => return Err(error.into()),
     };
-    match bring_up_to_date(&connection, folder).await {
+    match bring_up_to_date(&connection, archive).await {
         Ok(_) => Ok(Some(connection)),
         Err(error) if is_locked(&error) => {
             tracing::warn!("{error}; training on it as it stands");
@@ -112,7 +111,12 @@ async fn update(folder: &Path, nats: &NatsArgs) -> anyhow::Result<Option<Connect
 
 /// Whether the archive is being written by a running service.
 pub(crate) fn is_locked(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| matches!(cause.downcast_ref(), Some(ArchiveError::Locked { .. })))
+    error.chain().any(|cause| cause.downcast_ref().is_some_and(ArchiveError::is_locked))
+}
+
+/// Whether the archive is in a bucket that cannot be reached now.
+pub(crate) fn is_outage(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| cause.downcast_ref().is_some_and(ArchiveError::is_outage))
 }
 
 #[cfg(test)]

@@ -1,56 +1,50 @@
 //! Writing an archive: one writer, files that appear whole, and small ones joined to larger ones.
 
-use std::fs::{self, File, TryLockError};
-use std::io::{self, Read, Seek, Write};
-use std::path::Path;
+use std::io::{self, Write};
 
+use arrow::array::RecordBatch;
 use parquet::arrow::ArrowWriter;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 
-use super::{Archive, ArchiveError, OpenFile, io_error};
-use crate::atomic::{atomic_write, remove_unfinished, sync_folder};
-use crate::layout;
-use crate::listing::{SeqRange, to_join};
+use super::{Archive, ArchiveError, OpenFile, damaged};
+use crate::listing::{Listing, SeqRange, to_join};
+use crate::place::{Claim, Entry};
 use crate::schema;
-use crate::ticks::TickRows;
-
-/// Length of an archive's id.
-const ID_DIGITS: usize = 16;
 
 /// Files are joined up to this size.
 pub const JOINED_BYTES_MAX: u64 = 128 << 20;
 
-/// An archive to write to: the only writer of its folder until it is dropped.
+/// What Parquet is written to.
+type To<'a> = &'a mut (dyn Write + Send);
+
+/// An archive to write to: the only writer of its place until it is dropped.
 #[derive(Debug)]
 pub struct ArchiveWriter {
     archive: Archive,
     source: String,
-    id: String,
     last_seq: Option<u64>,
-    /// Locked for as long as it is open.
-    _lock: File,
+    claim: Claim,
 }
 
 impl ArchiveWriter {
-    /// Takes the archive in `folder` (made if need be) for writing what the MARKET stream `source` holds, and clears away
-    /// what a killed writer left.
+    /// Takes an archive (made if need be) for writing what the MARKET stream `source` holds, and clears away what a killed
+    /// writer left.
     ///
     /// # Errors
-    /// When another process holds it, its files do not join, it was made from another stream, or the folder is not
+    /// When another process holds it, its files do not join, it was made from another stream, or its place is not
     /// writable.
-    pub fn open(folder: &Path, source: &str) -> Result<Self, ArchiveError> {
-        let archive = Archive::new(folder);
-        let (lock, id) = lock(folder)?;
-        remove_unfinished(folder).map_err(|error| io_error(folder, error))?;
+    pub fn open(archive: impl Into<Archive>, source: &str) -> Result<Self, ArchiveError> {
+        let archive = archive.into();
+        let claim = archive.place.claim()?;
         let listing = archive.list()?;
         if let Some(theirs) = archive.source()?
             && theirs != source
         {
-            return Err(ArchiveError::OtherSource { folder: folder.to_owned(), theirs, ours: source.to_owned() });
+            return Err(ArchiveError::OtherSource { place: archive.to_string(), theirs, ours: source.to_owned() });
         }
         let last_seq = listing.files.last().map(|range| range.last);
-        let writer = Self { archive, source: source.to_owned(), id, last_seq, _lock: lock };
+        let writer = Self { archive, source: source.to_owned(), last_seq, claim };
         writer.remove(&listing.superseded)?;
         Ok(writer)
     }
@@ -60,9 +54,9 @@ impl ArchiveWriter {
         &self.archive
     }
 
-    /// Which archive it is, wherever its folder is moved: 16 hexadecimal digits.
+    /// Which archive it is, wherever its files are moved: 16 hexadecimal digits.
     pub fn id(&self) -> &str {
-        &self.id
+        &self.claim.id
     }
 
     /// The last MARKET sequence that was looked at; None for an archive without files.
@@ -70,22 +64,27 @@ impl ArchiveWriter {
         self.last_seq
     }
 
-    /// Writes the rows that were found in `range`, which begins where the archive ends. Synced when this returns.
+    /// Writes the rows that were found in `range`, which begins where the archive ends: a batch of [`schema::ticks`]. The
+    /// file lasts when this returns.
     ///
     /// # Errors
-    /// When the file cannot be written. Then the archive is as it was.
+    /// When the file cannot be written, or somebody else has written one. Then the archive is as it was.
     ///
     /// # Panics
     /// When the range does not join the archive.
-    pub fn append(&mut self, range: SeqRange, rows: TickRows) -> Result<(), ArchiveError> {
+    pub fn append(&mut self, range: SeqRange, rows: &RecordBatch) -> Result<(), ArchiveError> {
         assert!(0 < range.first && range.first <= range.last, "a file looks at some sequence: {range:?}");
         assert!(
             self.last_seq.is_none_or(|last| range.first == last + 1),
             "{range:?} does not join {:?}",
             self.last_seq
         );
-        let batch = rows.into_batch();
-        self.write(range, |writer| writer.write(&batch))?;
+        let newest = self.archive.list()?.files.pop();
+        // A file of this name is this one: it appeared, and the answer that said so was lost.
+        if newest != Some(range) {
+            self.check_end(newest.map(|newest| newest.last))?;
+            self.write(range, |writer| Ok(writer.write(rows)?))?;
+        }
         self.last_seq = Some(range.last);
         Ok(())
     }
@@ -95,100 +94,105 @@ impl ArchiveWriter {
     /// # Errors
     /// When a file cannot be read or written. Then the archive is whole still.
     pub fn join(&mut self) -> Result<usize, ArchiveError> {
-        let files = self.archive.list()?.files;
-        let mut sizes = Vec::with_capacity(files.len());
-        for range in &files {
-            let path = self.archive.folder.join(range.file_name());
-            sizes.push(fs::metadata(&path).map_err(|error| io_error(&path, error))?.len());
-        }
-        let parts = &files[files.len() - to_join(&sizes, JOINED_BYTES_MAX)..];
+        let entries = self.archive.place.list()?;
+        let Listing { files, superseded } = self.archive.sort(&entries)?;
+        // Of a join that did not come to its end.
+        self.remove(&superseded)?;
+        self.check_end(files.last().map(|range| range.last))?;
+        let parts = &files[files.len() - to_join(&sizes(&files, &entries), JOINED_BYTES_MAX)..];
         let (Some(first), Some(last)) = (parts.first(), parts.last()) else { return Ok(0) };
-        let opened: Result<Vec<_>, _> =
-            parts.iter().map(|&range| OpenFile::open(&self.archive.folder, range)).collect();
-        let opened = opened?;
         let joined = SeqRange { first: first.first, last: last.last };
-        self.write(joined, |writer| {
-            for file in &opened {
-                for batch in file.batches().map_err(|error| ParquetError::External(error.into()))? {
-                    writer.write(&batch?)?;
-                }
-            }
-            Ok(())
-        })?;
+        self.write(joined, |writer| parts.iter().try_for_each(|&part| self.copy(part, writer)))?;
         self.remove(parts)?;
         Ok(parts.len())
+    }
+
+    /// Refuses to go on when the archive does not end where this writer left it. In a folder the lock sees to that; in a
+    /// bucket two writers would make files that overlap.
+    fn check_end(&self, end: Option<u64>) -> Result<(), ArchiveError> {
+        if end == self.last_seq {
+            return Ok(());
+        }
+        let (theirs, ours) = (end.unwrap_or_default(), self.last_seq.unwrap_or_default());
+        Err(ArchiveError::Overtaken { place: self.archive.to_string(), theirs, ours })
+    }
+
+    /// Copies the rows of a file.
+    fn copy(&self, part: SeqRange, writer: &mut ArrowWriter<To<'_>>) -> Result<(), Failure> {
+        let gone = || ArchiveError::Gone { file: self.archive.name_of(part) };
+        let (name, batches) = OpenFile::open(&self.archive, part)?.ok_or_else(gone)?.batches()?;
+        for batch in batches {
+            writer.write(&batch.map_err(|error| damaged(&name, error))?)?;
+        }
+        Ok(())
     }
 
     pub(super) fn write(
         &self,
         range: SeqRange,
-        fill: impl FnOnce(&mut ArrowWriter<&mut io::BufWriter<File>>) -> Result<(), ParquetError>,
+        rows: impl FnOnce(&mut ArrowWriter<To<'_>>) -> Result<(), Failure>,
     ) -> Result<(), ArchiveError> {
-        let path = self.archive.folder.join(range.file_name());
+        let mut rows = Some(rows);
+        let mut unread = None;
+        let put = self.archive.place.put(&range.file_name(), &mut |to| {
+            let rows = rows.take().ok_or_else(|| io::Error::other("a file is filled once"))?;
+            self.encode(to, rows).map_err(|failure| match failure {
+                Failure::Write(error) => io::Error::other(error),
+                Failure::Read(error) => io::Error::other(unread.insert(error).to_string()),
+            })
+        });
+        match unread {
+            Some(error) => Err(error),
+            None => Ok(put?),
+        }
+    }
+
+    fn encode(
+        &self,
+        to: To<'_>,
+        rows: impl FnOnce(&mut ArrowWriter<To<'_>>) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
         let columns = schema::ticks();
         let source = KeyValue::new(schema::SOURCE_KEY.to_owned(), self.source.clone());
         let properties = schema::writer_properties(&columns, vec![source]);
-        let written = atomic_write(&path, |file| -> Result<(), WriteError> {
-            let mut writer = ArrowWriter::try_new(file, columns, Some(properties))?;
-            fill(&mut writer)?;
-            writer.close()?;
-            Ok(())
-        });
-        written.map_err(|WriteError(error)| io_error(&path, error))
+        let mut writer = ArrowWriter::try_new(to, columns, Some(properties))?;
+        rows(&mut writer)?;
+        writer.close()?;
+        Ok(())
     }
 
     fn remove(&self, ranges: &[SeqRange]) -> Result<(), ArchiveError> {
-        for range in ranges {
-            let path = self.archive.folder.join(range.file_name());
-            fs::remove_file(&path).map_err(|error| io_error(&path, error))?;
+        let names: Vec<_> = ranges.iter().map(|range| range.file_name()).collect();
+        if !names.is_empty() {
+            self.archive.place.remove(&names)?;
         }
-        let any = self.archive.folder.join(layout::ARCHIVE_LOCK);
-        sync_folder(&any).map_err(|error| io_error(&self.archive.folder, error))
+        Ok(())
     }
 }
 
-/// Makes the folder and locks it; the lock goes with the process, however it ends. Returns the archive's id too, which the
-/// first writer makes up.
-fn lock(folder: &Path) -> Result<(File, String), ArchiveError> {
-    fs::create_dir_all(folder).map_err(|error| io_error(folder, error))?;
-    let path = folder.join(layout::ARCHIVE_LOCK);
-    let file = File::options().create(true).truncate(false).read(true).write(true).open(&path);
-    let mut file = file.map_err(|error| io_error(&path, error))?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Err(ArchiveError::Locked { folder: folder.to_owned() }),
-        Err(TryLockError::Error(error)) => return Err(io_error(&path, error)),
-    }
-    let id = known_id(&mut file).map_err(|error| io_error(&path, error))?;
-    Ok((file, id))
+/// The size of each file.
+fn sizes(files: &[SeqRange], entries: &[Entry]) -> Vec<u64> {
+    let size = |range: &SeqRange| {
+        let name = range.file_name();
+        entries.iter().find(|entry| entry.name == name).map_or(0, |entry| entry.bytes)
+    };
+    files.iter().map(size).collect()
 }
 
-/// The id that the file holds; a new one when it holds none, or only a part of one.
-fn known_id(file: &mut File) -> io::Result<String> {
-    let mut known = String::new();
-    file.read_to_string(&mut known)?;
-    if known.len() == ID_DIGITS && known.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return Ok(known);
-    }
-    let id = format!("{:0ID_DIGITS$x}", rand::random::<u64>());
-    file.set_len(0)?;
-    file.rewind()?;
-    file.write_all(id.as_bytes())?;
-    file.sync_all()?;
-    Ok(id)
+/// Why a file could not be written: the new one, or one that it is made of.
+pub(super) enum Failure {
+    Write(ParquetError),
+    Read(ArchiveError),
 }
 
-/// Whatever can go wrong while a file is written, as an I/O error.
-struct WriteError(io::Error);
-
-impl From<io::Error> for WriteError {
-    fn from(error: io::Error) -> Self {
-        Self(error)
-    }
-}
-
-impl From<ParquetError> for WriteError {
+impl From<ParquetError> for Failure {
     fn from(error: ParquetError) -> Self {
-        Self(io::Error::other(error))
+        Self::Write(error)
+    }
+}
+
+impl From<ArchiveError> for Failure {
+    fn from(error: ArchiveError) -> Self {
+        Self::Read(error)
     }
 }

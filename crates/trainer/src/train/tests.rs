@@ -1,5 +1,7 @@
 use std::io::Write;
 
+use std::path::Path;
+
 use clap::Parser;
 use market::{EventTime, Span, Tick};
 use store::archive::ArchiveWriter;
@@ -24,7 +26,7 @@ fn archive(folder: &Path, minutes: i64, coins: &[&str]) {
         rows.push(&Instrument::new(coin, "usd").expect("valid"), &tick, 7);
     }
     let mut writer = ArchiveWriter::open(folder, "MARKET").expect("writable");
-    writer.append(SeqRange { first: 1, last: 9 }, rows).expect("written");
+    writer.append(SeqRange { first: 1, last: 9 }, &rows.into_batch()).expect("written");
 }
 
 /// Trains with the given flags into the folder `out`; the exit code and the message when it fails.

@@ -1,0 +1,131 @@
+//! An archive's files in a bucket, under a prefix.
+
+use std::fmt;
+use std::future::Future;
+use std::io::{self, BufWriter, Write};
+
+use tokio::runtime::Handle;
+
+use super::{Claim, Content, Entry, Fill, Place, PlaceError, SCHEME, is_id, new_id};
+use crate::bucket::{Bucket, BucketError, Upload};
+use crate::layout;
+
+/// Bytes that are collected before they are handed to an upload: Parquet comes in small pieces.
+const PIECE_BYTES: usize = 1 << 18;
+
+/// The objects of a bucket whose keys begin with a prefix.
+///
+/// A bucket has no lock: that only one process writes is seen to by whoever starts it (in a service by its lease). Two
+/// writers would make files that overlap, which every reader refuses.
+#[derive(Debug, Clone)]
+pub struct Prefix {
+    bucket: Bucket,
+    prefix: String,
+    /// Where requests run while a thread waits for them.
+    runtime: Handle,
+}
+
+impl Prefix {
+    /// A prefix is empty or ends with a slash.
+    pub fn new(bucket: Bucket, prefix: impl Into<String>, runtime: Handle) -> Self {
+        Self { bucket, prefix: prefix.into(), runtime }
+    }
+
+    fn key(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
+    /// Waits for a request. A thread of the runtime hands its other work to another thread meanwhile.
+    fn wait<T>(&self, request: impl Future<Output = T>) -> T {
+        tokio::task::block_in_place(|| self.runtime.block_on(request))
+    }
+}
+
+impl fmt::Display for Prefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{SCHEME}{}/{}", self.bucket.name(), self.prefix)
+    }
+}
+
+impl Place for Prefix {
+    fn claim(&self) -> Result<Claim, PlaceError> {
+        let key = self.key(layout::ARCHIVE_ID);
+        let known = self.wait(self.bucket.get(&key))?;
+        let known = known.and_then(|known| String::from_utf8(known.into()).ok()).filter(|known| is_id(known));
+        let id = match known {
+            Some(known) => known,
+            None => {
+                let id = new_id();
+                self.wait(self.bucket.put(&key, id.as_bytes()))?;
+                id
+            }
+        };
+        self.wait(self.bucket.remove_unfinished(&self.prefix))?;
+        Ok(Claim { id, _lock: None })
+    }
+
+    fn list(&self) -> Result<Vec<Entry>, PlaceError> {
+        let objects = self.wait(self.bucket.list(&self.prefix))?.into_iter();
+        let of_prefix = objects.filter_map(|object| {
+            let name = object.key.strip_prefix(&self.prefix)?;
+            (!name.contains('/')).then(|| Entry { name: name.to_owned(), bytes: object.bytes })
+        });
+        Ok(of_prefix.collect())
+    }
+
+    fn open(&self, name: &str) -> Result<Option<Content>, PlaceError> {
+        Ok(self.wait(self.bucket.get(&self.key(name)))?.map(Content::Bytes))
+    }
+
+    fn put(&self, name: &str, fill: &mut Fill<'_>) -> Result<(), PlaceError> {
+        let key = self.key(name);
+        let sink = Sink { place: self, upload: self.bucket.upload(&key), error: None };
+        let mut sink = BufWriter::with_capacity(PIECE_BYTES, sink);
+        let filled = fill(&mut sink).and_then(|()| sink.flush());
+        // What is in the buffer after an error is of no use.
+        let (Sink { mut upload, error, .. }, _) = sink.into_parts();
+        match (filled, error) {
+            (Ok(()), None) => Ok(self.wait(upload.finish())?),
+            (_, Some(error)) => Err(error.into()),
+            (Err(error), None) => {
+                self.wait(upload.give_up());
+                Err(PlaceError::Io { path: format!("{self}{name}").into(), error })
+            }
+        }
+    }
+
+    fn remove(&self, names: &[String]) -> Result<(), PlaceError> {
+        for name in names {
+            self.wait(self.bucket.delete(&self.key(name)))?;
+        }
+        Ok(())
+    }
+
+    fn full_name(&self) -> String {
+        self.to_string()
+    }
+}
+
+/// Hands what is written to an upload, and keeps the reason when that refuses.
+struct Sink<'a> {
+    place: &'a Prefix,
+    upload: Upload,
+    error: Option<BucketError>,
+}
+
+impl Write for Sink<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.place.wait(self.upload.write(bytes)) {
+            Ok(()) => Ok(bytes.len()),
+            Err(error) => {
+                let told = io::Error::other(error.to_string());
+                self.error = Some(error);
+                Err(told)
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
