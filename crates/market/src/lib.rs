@@ -7,6 +7,7 @@
 #![warn(missing_docs)]
 
 pub mod acceptance;
+pub mod baseline;
 pub mod candle;
 pub mod dataset;
 pub mod evaluation;
@@ -22,6 +23,7 @@ pub mod split;
 pub mod table;
 pub mod tick;
 pub mod time;
+pub mod trail;
 pub mod validate;
 pub mod watermark;
 pub mod window;

@@ -80,11 +80,11 @@ mod tests {
     fn card(split: &str, rows: usize) -> ModelCard {
         let scores = serde_json::json!({
             "rows": rows, "r2": 0.5, "rmse": 1.0, "mae": 1.0, "baseline_rmse": 2.0, "baseline_mae": 2.0, "skill": 0.5,
-            "coverage": {"90": 0.91},
+            "coverage": {"90": 0.91}, "width": {"90": 5.0}, "width_relative": {"90": 0.05}, "unlike_training": 0,
         });
         serde_json::from_value(serde_json::json!({
             "model": "4be1c1f02b6f2a07", "coin": "bitcoin", "quote": "usdt", "recipe": "returns", "interval": "15m",
-            "horizon": 1, "split": split, "threads": 2, "seed": 42, "features": [], "verdict": "it does",
+            "horizon": 1, "baseline": "last", "split": split, "threads": 2, "seed": 42, "features": [], "verdict": "it does",
             "parameters": {"rounds": 7, "rounds_max": 9, "depth": 3, "learning_rate": 0.05, "leaf_rows_min": 20,
                 "objective": "reg:squarederror", "tree_method": "hist", "holdout": 0.2},
             "time": {"first_ms": 1, "last_ms": 2, "holdout_from_ms": 2},

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::bail;
 use market::dataset::Recipe;
+use market::trail::HORIZON_MAX;
 use market::{Instrument, Span};
 
 use service::{Code, WithCode};
@@ -162,7 +163,8 @@ impl InstrumentArgs {
 #[command(next_help_heading = "Learning")]
 pub struct LearnArgs {
     /// What is predicted from what: `returns` (the next log return from trailing returns, volatility, range, volume and
-    /// time) or `calendar` (each tick's price from its time alone, as the original program did)
+    /// time), `volatility` (the next log(high/low) from what trailing ranges, returns and volume did, and time) or
+    /// `calendar` (each tick's price from its time alone, as the original program did)
     #[arg(long, env = "CANDLEWIRE_RECIPE", default_value = "returns")]
     pub recipe: Recipe,
 
@@ -170,8 +172,8 @@ pub struct LearnArgs {
     #[arg(long, env = "CANDLEWIRE_INTERVAL", default_value = "auto")]
     pub interval: Interval,
 
-    /// How many intervals ahead to predict
-    #[arg(long, env = "CANDLEWIRE_HORIZON", default_value = "1", value_parser = clap::value_parser!(u16).range(1..))]
+    /// How many intervals ahead to predict, 1 to 100
+    #[arg(long, env = "CANDLEWIRE_HORIZON", default_value = "1", value_parser = clap::value_parser!(u16).range(1..=HORIZON_MAX as i64))]
     pub horizon: u16,
 
     /// How rows are held out
@@ -190,15 +192,16 @@ pub struct LearnArgs {
     #[arg(long, env = "CANDLEWIRE_FOLDS", default_value = "5", value_parser = clap::value_parser!(u16).range(..=100))]
     pub folds: u16,
 
-    /// Most boosting rounds [default: 100 for calendar, 300 for returns, which stops earlier when more do not help]
+    /// Most boosting rounds [default: 100 for calendar; 300 for returns and 500 for volatility, which stop earlier when
+    /// more do not help]
     #[arg(long, env = "CANDLEWIRE_ROUNDS", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub rounds: Option<u32>,
 
-    /// Most levels of a tree [default: 5 for calendar, 3 for returns]
+    /// Most levels of a tree [default: 5 for calendar, 3 for returns, 4 for volatility]
     #[arg(long, env = "CANDLEWIRE_DEPTH", value_parser = clap::value_parser!(u32).range(1..=20))]
     pub depth: Option<u32>,
 
-    /// How much of each tree's correction is taken over [default: 0.1 for calendar, 0.05 for returns]
+    /// How much of each tree's correction is taken over [default: 0.1 for calendar, else 0.05]
     #[arg(long, env = "CANDLEWIRE_LEARNING_RATE", value_parser = parse_rate)]
     pub learning_rate: Option<f64>,
 
@@ -213,12 +216,7 @@ impl LearnArgs {
     /// # Errors
     /// When they contradict each other.
     pub fn config(&self, instrument: Instrument) -> anyhow::Result<LearnConfig> {
-        let defaults = match self.recipe {
-            // The original's protocol.
-            Recipe::Calendar => Defaults { rounds: 100, depth: 5, rate: 0.1, leaf_rows_min: 1, start: Start::Mean },
-            // Returns are nearly all noise: small trees, small steps, and leaves of many rows.
-            Recipe::Returns => Defaults { rounds: 300, depth: 3, rate: 0.05, leaf_rows_min: 20, start: Start::Zero },
-        };
+        let defaults = Defaults::of(self.recipe);
         if self.recipe == Recipe::Calendar && (self.horizon != 1 || self.interval != Interval::Auto) {
             bail!("--recipe calendar predicts tick by tick: it has no --horizon and no --interval");
         }
@@ -250,6 +248,20 @@ struct Defaults {
     rate: f64,
     leaf_rows_min: u32,
     start: Start,
+}
+
+impl Defaults {
+    /// Found on folds inside the training parts of several recordings, and the same for all of them.
+    fn of(recipe: Recipe) -> Self {
+        match recipe {
+            // The original's protocol.
+            Recipe::Calendar => Self { rounds: 100, depth: 5, rate: 0.1, leaf_rows_min: 1, start: Start::Mean },
+            // Returns are nearly all noise: small trees, small steps, and leaves of many rows.
+            Recipe::Returns => Self { rounds: 300, depth: 3, rate: 0.05, leaf_rows_min: 20, start: Start::Zero },
+            // Ranges can be foretold, and they average about the level, not at it.
+            Recipe::Volatility => Self { rounds: 500, depth: 4, rate: 0.05, leaf_rows_min: 50, start: Start::Mean },
+        }
+    }
 }
 
 /// Reads a span such as 24h: at least a second.

@@ -18,6 +18,7 @@ pub mod booster;
 pub mod candles;
 pub mod data;
 pub mod fit;
+pub mod forecaster;
 pub mod input;
 pub mod learn;
 mod output;

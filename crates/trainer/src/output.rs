@@ -13,6 +13,7 @@ use store::place::ArchivePlace;
 
 use crate::archive::Archived;
 use crate::fit::Split;
+use crate::verdict::five_digits;
 
 /// Prints what was archived.
 pub(crate) fn print_archived(archived: &Archived, place: &ArchivePlace) {
@@ -98,37 +99,14 @@ fn row(name: String, part: &PartScores) -> [String; 12] {
         name,
         scores.rows.to_string(),
         ratio(scores.r2),
-        price(scores.rmse),
-        price(scores.mae),
+        five_digits(scores.rmse),
+        five_digits(scores.mae),
         ratio(scores.baseline_r2),
-        price(scores.baseline_rmse),
-        price(scores.baseline_mae),
+        five_digits(scores.baseline_rmse),
+        five_digits(scores.baseline_mae),
         ratio(scores.skill),
         ratio(scores.r2_return),
         percent(scores.direction_hit_rate),
         percent(part.coverage.get("90").copied()),
     ]
-}
-
-/// Five significant digits: coins cost from millionths to hundred thousands.
-fn price(value: f64) -> String {
-    if value == 0.0 || !value.is_finite() {
-        return value.to_string();
-    }
-    let decimals = (4 - value.abs().log10().floor() as i32).clamp(0, 16);
-    format!("{value:.*}", decimals as usize)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn prices_of_every_size_show_five_digits() {
-        for (value, expected) in
-            [(12_345.678, "12346"), (1.234_567, "1.2346"), (0.000_012_345_67, "0.000012346"), (0.0, "0")]
-        {
-            assert_eq!(price(value), expected);
-        }
-    }
 }

@@ -49,7 +49,9 @@ fn wandering(count: i64) -> Vec<Tick> {
 
 #[test]
 fn the_same_ticks_give_the_same_bytes() {
-    for (recipe, split) in [(Recipe::Returns, Split::Time), (Recipe::Calendar, Split::Random)] {
+    for (recipe, split) in
+        [(Recipe::Returns, Split::Time), (Recipe::Volatility, Split::Time), (Recipe::Calendar, Split::Random)]
+    {
         let range = Some(SeqRange { first: 1, last: 900 });
         let [a, b] = [(); 2].map(|()| learn(&wandering(600), range, &config(recipe, split)).expect("learned"));
         assert_eq!(a.model, b.model);
