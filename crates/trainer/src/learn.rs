@@ -131,8 +131,8 @@ struct Trained {
 }
 
 /// Rows to learn from, and what they were made of.
-struct Prepared {
-    dataset: Dataset,
+pub(crate) struct Prepared {
+    pub(crate) dataset: Dataset,
     /// Length of the candles; none for a recipe that works on ticks.
     window: Option<Window>,
     candles: usize,
@@ -142,6 +142,17 @@ impl Prepared {
     /// The length of the candles, in words.
     fn interval(&self) -> String {
         self.window.map_or_else(|| TICK_INTERVAL.to_owned(), |window| window.to_string())
+    }
+
+    /// What is fitted to the rows, and how. `ticks` are those that they were made of.
+    pub(crate) fn task(&self, ticks: &[Tick], config: &LearnConfig) -> Task {
+        Task {
+            interval: self.window,
+            horizon: config.horizon,
+            origin: (config.recipe == Recipe::Calendar).then_some(ticks[0].event),
+            split: config.split,
+            boosting: config.boosting,
+        }
     }
 }
 
@@ -170,25 +181,9 @@ pub fn learn_and_tell(
     config: &LearnConfig,
     mut tell: impl FnMut(Step),
 ) -> Result<Learned, LearnError> {
-    let prepared = prepare(ticks, config)?;
+    let (prepared, outer) = prepare_and_split(ticks, config)?;
     let dataset = &prepared.dataset;
-    let outer = config.split.part(&dataset.rows, config.holdout, dataset.horizon(), config.boosting.seed);
-    if dataset.rows.len() < ROWS_MIN || outer.train.is_empty() || outer.validation.is_empty() {
-        let (rows, interval) = (dataset.rows.len(), prepared.interval());
-        return Err(LearnError::TooFewRows { instrument: config.instrument.clone(), rows, interval });
-    }
-    if dataset.rows.iter().all(|row| row.actual == row.last) {
-        let (rows, interval) = (dataset.rows.len(), prepared.interval());
-        return Err(LearnError::Constant { instrument: config.instrument.clone(), rows, interval });
-    }
-
-    let task = Task {
-        interval: prepared.window,
-        horizon: config.horizon,
-        origin: (config.recipe == Recipe::Calendar).then_some(ticks[0].event),
-        split: config.split,
-        boosting: config.boosting,
-    };
+    let task = prepared.task(ticks, config);
     let mut predictions = Vec::new();
     let mut folds = Vec::new();
     let parts = folds_inside(dataset, &outer, config);
@@ -215,6 +210,22 @@ pub fn learn_and_tell(
     Ok(Learned { card, predictions, model })
 }
 
+/// Makes the rows and holds some out, if there is something to learn.
+pub(crate) fn prepare_and_split(ticks: &[Tick], config: &LearnConfig) -> Result<(Prepared, Part), LearnError> {
+    let prepared = prepare(ticks, config)?;
+    let dataset = &prepared.dataset;
+    let outer = config.split.part(&dataset.rows, config.holdout, dataset.horizon(), config.boosting.seed);
+    if dataset.rows.len() < ROWS_MIN || outer.train.is_empty() || outer.validation.is_empty() {
+        let (rows, interval) = (dataset.rows.len(), prepared.interval());
+        return Err(LearnError::TooFewRows { instrument: config.instrument.clone(), rows, interval });
+    }
+    if dataset.rows.iter().all(|row| row.actual == row.last) {
+        let (rows, interval) = (dataset.rows.len(), prepared.interval());
+        return Err(LearnError::Constant { instrument: config.instrument.clone(), rows, interval });
+    }
+    Ok((prepared, outer))
+}
+
 fn prepare(ticks: &[Tick], config: &LearnConfig) -> Result<Prepared, LearnError> {
     if !config.recipe.is_of_candles() {
         return Ok(Prepared { dataset: dataset::calendar(ticks)?, window: None, candles: ticks.len() });
@@ -225,7 +236,8 @@ fn prepare(ticks: &[Tick], config: &LearnConfig) -> Result<Prepared, LearnError>
     Ok(Prepared { dataset, window: Some(window), candles: candles.len() })
 }
 
-fn window(ticks: &[Tick], config: &LearnConfig) -> Result<Window, LearnError> {
+/// The window that a recipe of candles works on.
+pub(crate) fn window(ticks: &[Tick], config: &LearnConfig) -> Result<Window, LearnError> {
     let instrument = config.instrument.clone();
     let asked_for = match config.interval {
         Interval::Fixed(window) => window.to_string(),
@@ -239,7 +251,7 @@ fn window(ticks: &[Tick], config: &LearnConfig) -> Result<Window, LearnError> {
 
 /// The rolling-origin folds inside the training part of a split by time: as many as asked for, fewer when they would
 /// be of too few rows. A random split has none: its rows have no order that folds could respect.
-fn folds_inside(dataset: &Dataset, outer: &Part, config: &LearnConfig) -> Vec<Part> {
+pub(crate) fn folds_inside(dataset: &Dataset, outer: &Part, config: &LearnConfig) -> Vec<Part> {
     if config.split == Split::Random {
         return Vec::new();
     }

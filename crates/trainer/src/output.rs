@@ -12,6 +12,7 @@ use store::model_card::{ModelCard, PartScores};
 use store::place::ArchivePlace;
 
 use crate::archive::Archived;
+use crate::check::Finding;
 use crate::fit::Split;
 use crate::verdict::five_digits;
 
@@ -29,6 +30,23 @@ pub(crate) fn print_note(note: Option<&str>) {
     if let Some(note) = note {
         println!("{note}");
     }
+}
+
+/// Prints what guards against leaks found, for people.
+pub(crate) fn print_findings(findings: &[Finding]) {
+    let mut table = Table::new();
+    table.load_style(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header(["check", "", "found"]);
+    for finding in findings {
+        table.add_row([finding.check.as_str(), if finding.ok { "ok" } else { "FAILED" }, finding.detail.as_str()]);
+    }
+    println!("{table}");
+}
+
+/// The same for machines.
+pub(crate) fn print_findings_json(findings: &[Finding]) {
+    let ok = findings.iter().all(|finding| finding.ok);
+    println!("{:#}", serde_json::json!({ "ok": ok, "checks": findings }));
 }
 
 /// Prints a model's scores, part by part beside the last price, and what to make of them.

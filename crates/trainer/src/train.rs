@@ -88,7 +88,7 @@ fn learn_timed(data: &Data, args: &LearnArgs, started: Instant, progress: &Progr
 }
 
 /// Brings the archive up to date. None without a server, which is no error: the archive may be all there is.
-async fn update(archive: &Archive, nats: &NatsArgs) -> anyhow::Result<Option<Connection>> {
+pub(crate) async fn update(archive: &Archive, nats: &NatsArgs) -> anyhow::Result<Option<Connection>> {
     let at_once = NatsArgs { connect_timeout: 0, ..nats.clone() };
     let connection = match Connection::open(&at_once, Some("trainer")).await {
         Ok(connection) => connection,
