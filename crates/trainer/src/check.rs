@@ -24,6 +24,7 @@ use crate::learn::{LearnConfig, LearnError, folds_inside, prepare_and_split, win
 use crate::output;
 use crate::progress::Progress;
 use crate::train::update;
+use crate::verdict::five_digits;
 
 /// Largest skill that shuffled labels may have: luck, no more.
 pub const LUCK_MAX: f64 = 0.02;
@@ -171,7 +172,8 @@ fn known_with_leak(recipe: Recipe, horizon: usize, candles: &[Candle]) -> Vec<Kn
     known
 }
 
-/// A feature that knows the next candle must be found, and the score of a model that was told the answer must show it.
+/// A feature that knows the next candle must be found, and the error of a model that was told the answer must show it,
+/// beside a model without features: even with the answer, trees cannot say a price higher than all that they learned from.
 fn planted_finding(dataset: &Dataset, outer: &Part, task: &Task, candles: &[Candle]) -> Result<Finding, BoosterError> {
     let recipe = if dataset.recipe.is_of_candles() { dataset.recipe } else { Recipe::Returns };
     let known = |candles: &[Candle]| known_with_leak(recipe, task.horizon, candles);
@@ -179,25 +181,25 @@ fn planted_finding(dataset: &Dataset, outer: &Part, task: &Task, candles: &[Cand
     let leak = dataset::first_leak(candles, every, known);
     let mut planted = dataset.clone();
     plant_answer(&mut planted);
-    let skill = errors(&planted, outer, task)?.skill();
-    Ok(judge_planted(leak.map(|leak| column(recipe, leak.column)), skill))
+    let gain = errors(&planted, outer, task)?.gain();
+    Ok(judge_planted(leak.map(|leak| column(recipe, leak.column)), gain))
 }
 
-fn judge_planted(found: Option<&str>, skill: Option<f64>) -> Finding {
+fn judge_planted(found: Option<&str>, gain: Option<f64>) -> Finding {
     let found_words = found.map_or_else(|| "not found".to_owned(), |column| format!("found in {column}"));
-    let detail = format!("{found_words}; a model that is told the answer has skill {}", words(skill));
-    let is_seen = skill.is_some_and(|skill| skill > LUCK_MAX);
+    let detail = format!("{found_words}; being told the answer takes {} of the error away", words(gain));
+    let is_seen = gain.is_some_and(|gain| gain > LUCK_MAX);
     Finding { check: "a planted leak is caught".to_owned(), ok: found.is_some() && is_seen, detail }
 }
 
 fn shuffled_finding(recipe: Recipe, errors: &Errors) -> Finding {
     let skill = errors.skill();
     let detail = format!(
-        "skill {} on the held-out rows, at most {LUCK_MAX} (RMSE {:.5}; doing nothing {:.5}, a constant {:.5})",
+        "skill {}, at most {LUCK_MAX}: RMSE {}, of doing nothing {}, of a constant {}",
         words(skill),
-        errors.model,
-        errors.baseline,
-        errors.constant
+        five_digits(errors.model),
+        five_digits(errors.baseline),
+        five_digits(errors.constant)
     );
     let is_luck = skill.is_none_or(|skill| skill <= LUCK_MAX);
     Finding { check: format!("{recipe} learns nothing from shuffled labels"), ok: is_luck, detail }
@@ -208,11 +210,11 @@ fn parts_finding(dataset: &Dataset, outer: &Part, config: &LearnConfig) -> Findi
     let folds = folds_inside(dataset, outer, config);
     let fault = std::iter::once(outer).chain(&folds).find_map(|part| part_fault(&dataset.rows, part, purge));
     let kept = match purge {
-        Some(_) => "each learns only from truths that were known before its first prediction",
-        None => "at random, so nothing is purged",
+        Some(_) => "all learn from truths known in time",
+        None => "at random, nothing is purged",
     };
     let detail = match fault {
-        None => format!("the holdout and {} folds: no row is learned from and scored, {kept}", folds.len()),
+        None => format!("holdout and {} folds: no row is learned from and scored, {kept}", folds.len()),
         Some(fault) => fault.to_string(),
     };
     Finding { check: "no row is in two parts".to_owned(), ok: fault.is_none(), detail }
@@ -245,6 +247,11 @@ impl Errors {
     fn skill(&self) -> Option<f64> {
         let ignorant = self.baseline.min(self.constant);
         (ignorant > 0.0).then(|| 1.0 - self.model / ignorant)
+    }
+
+    /// 1 − the model's error ÷ that of a model without features; None when that one makes no error.
+    fn gain(&self) -> Option<f64> {
+        (self.constant > 0.0).then(|| 1.0 - self.model / self.constant)
     }
 }
 

@@ -16,6 +16,9 @@ use crate::check::Finding;
 use crate::fit::Split;
 use crate::verdict::five_digits;
 
+/// Columns of a table that is written elsewhere than on a terminal.
+const WIDTH: u16 = 120;
+
 /// Prints what was archived.
 pub(crate) fn print_archived(archived: &Archived, place: &ArchivePlace) {
     match archived.last_seq {
@@ -36,6 +39,10 @@ pub(crate) fn print_note(note: Option<&str>) {
 pub(crate) fn print_findings(findings: &[Finding]) {
     let mut table = Table::new();
     table.load_style(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+    if table.width().is_none() {
+        // No terminal: a width that most have.
+        table.set_width(WIDTH);
+    }
     table.set_header(["check", "", "found"]);
     for finding in findings {
         table.add_row([finding.check.as_str(), if finding.ok { "ok" } else { "FAILED" }, finding.detail.as_str()]);
