@@ -18,6 +18,7 @@ pub mod gap;
 pub mod heartbeat;
 pub mod instrument;
 pub mod interval;
+pub mod leak;
 pub mod profile;
 pub mod split;
 pub mod table;

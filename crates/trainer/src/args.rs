@@ -13,6 +13,7 @@ use store::place::ArchivePlace;
 
 use crate::booster::{Boosting, Start};
 use crate::candles::Interval;
+use crate::check::CheckArgs;
 use crate::data::DataArgs;
 use crate::fit::Split;
 use crate::learn::LearnConfig;
@@ -53,6 +54,8 @@ pub enum Command {
     Archive(ArchiveArgs),
     /// Train one model on the archive (brought up to date if a server answers) or on a recording, print how good it is
     Train(TrainArgs),
+    /// Look for whatever could leak the future into such a model or flatter its score; exit code 1 when something does
+    Check(CheckArgs),
     /// Run as a service: archive continuously, train whenever event time says so, forecast each candle and score it
     Run(RunArgs),
     /// How good the live forecasts were so far, model by model

@@ -16,6 +16,7 @@ pub mod args;
 pub mod artifacts;
 pub mod booster;
 pub mod candles;
+pub mod check;
 pub mod data;
 pub mod evaluate;
 pub mod fit;
@@ -88,6 +89,10 @@ pub async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
             done = train::train(train, &args.nats) => done,
             // A fit cannot be interrupted, but nobody has to wait for it.
             () = shutdown.requested() => Err(anyhow::anyhow!("stopped before the training was done")).exit_code(Code::Failed),
+        },
+        Command::Check(check) => tokio::select! {
+            done = check::check(check, &args.nats) => done,
+            () = shutdown.requested() => Err(anyhow::anyhow!("stopped before the checks were done")).exit_code(Code::Failed),
         },
         Command::Run(run) => service::run(run, &args.nats, shutdown).await,
         Command::Evaluate(evaluate) => {
