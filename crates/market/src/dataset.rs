@@ -1,7 +1,8 @@
 //! Features and labels, row by row: what a model learns from and is scored on.
 //!
-//! Two recipes. `calendar` is the original program's: one row a tick, its time in, its close out. `returns` is one row a
+//! Three recipes. `calendar` is the original program's: one row a tick, its time in, its close out. `returns` is one row a
 //! candle: what prices did up to its end in, the log return over the horizon out, and the price rebuilt from it.
+//! `volatility` is one row a candle too: what ranges did up to its end in, log(high ÷ low) over the horizon out.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,10 +10,13 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::baseline::Baseline;
 use crate::candle::Candle;
-use crate::feature::{self, CALENDAR_COLUMNS, LOOKBACK, Observed, RETURNS_COLUMNS};
+use crate::feature::volatility::{self, HALF_LIVES, RANGE_MIN};
+use crate::feature::{self, CALENDAR_COLUMNS, Observed, returns};
 use crate::tick::Tick;
 use crate::time::{EventTime, Span};
+use crate::trail::{self, Known, Trail};
 use crate::validate::{PRICE_MAX, PRICE_MIN};
 
 /// What is predicted, and from what.
@@ -23,17 +27,21 @@ pub enum Recipe {
     Calendar,
     /// Trailing returns, volatility, range, volume and calendar → the next log return, per candle.
     Returns,
+    /// Trailing ranges, returns, volume and calendar, in units of a running average → the next log(high ÷ low), per
+    /// candle.
+    Volatility,
 }
 
 impl Recipe {
     /// Every recipe.
-    pub const ALL: [Self; 2] = [Self::Calendar, Self::Returns];
+    pub const ALL: [Self; 3] = [Self::Calendar, Self::Returns, Self::Volatility];
 
     /// The name in flags, records and object keys.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Calendar => "calendar",
             Self::Returns => "returns",
+            Self::Volatility => "volatility",
         }
     }
 
@@ -41,18 +49,54 @@ impl Recipe {
     pub const fn columns(self) -> &'static [&'static str] {
         match self {
             Self::Calendar => &CALENDAR_COLUMNS,
-            Self::Returns => &RETURNS_COLUMNS,
+            Self::Returns => &returns::COLUMNS,
+            Self::Volatility => &volatility::COLUMNS,
         }
     }
 
-    /// The price that a model's raw output stands for, given the last close known when predicting: the output itself
-    /// (`calendar`), or last × e^output (`returns`). Held within the range of prices, so that it is always positive.
-    pub fn price(self, output: f32, last: f64) -> f64 {
-        let price = match self {
-            Self::Calendar => f64::from(output),
-            Self::Returns => last * f64::from(output).exp(),
+    /// Whether it works on candles; otherwise on ticks.
+    pub const fn is_of_candles(self) -> bool {
+        matches!(self, Self::Returns | Self::Volatility)
+    }
+
+    /// Whether it predicts prices; otherwise log(high ÷ low).
+    pub const fn predicts_prices(self) -> bool {
+        matches!(self, Self::Calendar | Self::Returns)
+    }
+
+    /// What a model's output is relative to, given the newest value and the running averages: the last close
+    /// (`returns`), the level of the range (`volatility`), nothing but 1 (`calendar`). Positive.
+    ///
+    /// # Panics
+    /// When `volatility` is given no averages.
+    pub fn anchor(self, last: f64, averages: Option<&[f64; HALF_LIVES.len()]>) -> f64 {
+        match self {
+            Self::Calendar => 1.0,
+            Self::Returns => last,
+            Self::Volatility => volatility::level(averages.expect("volatility has averages")),
+        }
+    }
+
+    /// What a model is fitted to: the truth itself (`calendar`), log(actual ÷ anchor) (`returns`), or that held within
+    /// bounds (`volatility`, see [`volatility::log_ratio`]).
+    pub fn label(self, actual: f64, anchor: f64) -> f32 {
+        let label = match self {
+            Self::Calendar => actual,
+            Self::Returns => (actual / anchor).ln(),
+            Self::Volatility => volatility::log_ratio(actual, anchor),
         };
-        price.clamp(PRICE_MIN, PRICE_MAX)
+        label as f32
+    }
+
+    /// The price or range that a model's output stands for: the output itself (`calendar`), or anchor × e^output. Held
+    /// within the range of prices, or from [`RANGE_MIN`] to the range between the lowest price and the highest, so that
+    /// it is always positive.
+    pub fn value(self, output: f32, anchor: f64) -> f64 {
+        match self {
+            Self::Calendar => f64::from(output).clamp(PRICE_MIN, PRICE_MAX),
+            Self::Returns => (anchor * f64::from(output).exp()).clamp(PRICE_MIN, PRICE_MAX),
+            Self::Volatility => (anchor * f64::from(output).exp()).clamp(RANGE_MIN, (PRICE_MAX / PRICE_MIN).ln()),
+        }
     }
 }
 
@@ -64,7 +108,7 @@ impl fmt::Display for Recipe {
 
 /// A name that is none of the recipes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown recipe {0:?}: one of calendar, returns")]
+#[error("unknown recipe {0:?}: one of calendar, returns, volatility")]
 pub struct UnknownRecipe(String);
 
 impl FromStr for Recipe {
@@ -82,14 +126,14 @@ pub struct Row {
     pub known: EventTime,
     /// When its truth is known: the end of the predicted candle (or tick).
     pub target_end: EventTime,
-    /// The last close known when predicting: the baseline.
+    /// The newest value known when predicting: the last close, or the last log(high ÷ low).
     pub last: f64,
-    /// The close at `target_end`: the truth.
+    /// The truth: the close at `target_end`, or log(high ÷ low) from `known` to `target_end`.
     pub actual: f64,
-    /// What the model is fitted to: `actual` (`calendar`) or log(actual ÷ last) (`returns`).
+    /// What the model is fitted to. See [`Recipe::label`].
     pub label: f32,
-    /// Errors in log price are measured in units of this: the trailing volatility over the horizon (`returns`), 1
-    /// (`calendar`). Positive.
+    /// Errors in log are measured in units of this: the trailing volatility over the horizon (`returns`), or 1.
+    /// Positive.
     pub scale: f64,
 }
 
@@ -113,13 +157,16 @@ pub struct Dataset {
     pub rows: Vec<Row>,
     /// Row-major: [`Recipe::columns`] numbers a row.
     pub features: Vec<f32>,
+    /// Running averages of what is predicted, one set a row, for `volatility`; empty otherwise.
+    pub averages: Vec<[f64; HALF_LIVES.len()]>,
     /// What gave no row.
     pub skipped: Skipped,
 }
 
 impl Dataset {
     fn new(recipe: Recipe) -> Self {
-        Self { recipe, rows: Vec::new(), features: Vec::new(), skipped: Skipped::default() }
+        let (rows, features, averages) = (Vec::new(), Vec::new(), Vec::new());
+        Self { recipe, rows, features, averages, skipped: Skipped::default() }
     }
 
     /// Numbers in a row of features.
@@ -143,9 +190,36 @@ impl Dataset {
         rows.iter().map(|&row| self.rows[row].label).collect()
     }
 
+    /// What a model's output for a row is relative to. See [`Recipe::anchor`].
+    pub fn anchor(&self, row: usize) -> f64 {
+        self.recipe.anchor(self.rows[row].last, self.averages.get(row))
+    }
+
+    /// What a baseline predicts for a row.
+    ///
+    /// # Panics
+    /// When the recipe cannot be compared with it.
+    pub fn baseline(&self, row: usize, baseline: Baseline) -> f64 {
+        baseline.predict(self.rows[row].last, self.averages.get(row))
+    }
+
     /// The longest time from a prediction to its truth: what a purge must span.
     pub fn horizon(&self) -> Span {
         self.rows.iter().map(|row| row.target_end - row.known).max().unwrap_or(Span(0))
+    }
+
+    fn push_known(&mut self, known: Known, target: &[Candle]) {
+        let Known { at, features, last, averages, scale } = known;
+        let end = &target[target.len() - 1];
+        let actual = if self.recipe.predicts_prices() {
+            end.close
+        } else {
+            let observed: Vec<_> = target.iter().map(Observed::new).collect();
+            trail::range(observed.iter())
+        };
+        let label = self.recipe.label(actual, self.recipe.anchor(last, averages.as_ref()));
+        self.averages.extend(averages);
+        self.push(Row { known: at, target_end: end.end, last, actual, label, scale }, &features);
     }
 
     fn push(&mut self, row: Row, features: &[f32]) {
@@ -194,7 +268,7 @@ pub fn calendar(ticks: &[Tick]) -> Result<Dataset, DatasetError> {
             target_end: tick.event + tick.grain,
             last: last.close,
             actual: tick.close,
-            label: tick.close as f32,
+            label: Recipe::Calendar.label(tick.close, 1.0),
             scale: 1.0,
         };
         dataset.push(row, &features);
@@ -202,71 +276,55 @@ pub fn calendar(ticks: &[Tick]) -> Result<Dataset, DatasetError> {
     Ok(dataset)
 }
 
-/// What a candle tells a model at its end.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Known {
-    /// Position of the candle among those given.
-    pub candle_idx: usize,
-    /// The candle's end.
-    pub at: EventTime,
-    /// By [`RETURNS_COLUMNS`].
-    pub features: [f32; RETURNS_COLUMNS.len()],
-    /// See [`feature::volatility`].
-    pub volatility: f64,
-}
-
-/// The features at the end of every candle whose trailing window of [`LOOKBACK`] adjacent candles is complete.
-/// `candles` are of one instrument and one tumbling window, ascending, final and not coarse.
-pub fn returns_features(candles: &[Candle]) -> Vec<Known> {
-    let observed: Vec<_> = candles.iter().map(Observed::new).collect();
-    let mut adjacent = 0;
-    let mut features = Vec::with_capacity(candles.len());
-    for (candle_idx, candle) in candles.iter().enumerate() {
-        let follows = candle_idx > 0 && candles[candle_idx - 1].end == candle.start;
-        adjacent = if follows { adjacent + 1 } else { 1 };
-        if adjacent >= LOOKBACK {
-            let trailing = &observed[candle_idx + 1 - LOOKBACK..=candle_idx];
-            let row = feature::returns_row(trailing, candle.end);
-            let volatility = feature::volatility(trailing);
-            features.push(Known { candle_idx, at: candle.end, features: row, volatility });
-        }
-    }
-    features
-}
-
-/// Makes the `returns` rows of final candles of one instrument and one tumbling window, ascending: one a candle, where
-/// neither the trailing window nor the `horizon` (in candles) crosses a missing one. Coarse candles count as missing.
+/// What is known at the end of every candle whose trailing window is complete, by pushing all of them through a
+/// [`Trail`]. `candles` are of one instrument and one tumbling window, ascending and final.
 ///
 /// # Panics
-/// When candles are out of order, provisional, or the horizon is 0.
-pub fn returns(candles: &[Candle], horizon: usize) -> Dataset {
-    assert!(horizon > 0, "a prediction is about a later candle");
-    assert!(candles.windows(2).all(|pair| pair[0].end <= pair[1].start), "candles are sorted and do not overlap");
-    assert!(candles.iter().all(|candle| candle.is_final), "provisional candles are no truth");
-    let fine: Vec<Candle> = candles.iter().filter(|candle| !candle.is_coarse()).cloned().collect();
-    let mut dataset = Dataset::new(Recipe::Returns);
-    let known = returns_features(&fine);
-    dataset.skipped.coarse = candles.len() - fine.len();
-    dataset.skipped.trailing_window = fine.len() - known.len();
-    for Known { candle_idx, at, features, volatility } in known {
-        let last = &fine[candle_idx];
-        let span = Span(last.window.size().ms() * horizon as i64);
-        // Candles do not overlap, so the one this far on ends this much later only if none is missing between.
-        let Some(target) = fine.get(candle_idx + horizon).filter(|target| target.end == at + span) else {
+/// As [`Trail::new`] and [`Trail::push`].
+pub fn known(recipe: Recipe, horizon: usize, candles: &[Candle]) -> Vec<Known> {
+    let mut trail = Trail::new(recipe, horizon);
+    let push = |candle: &Candle| {
+        trail.push(candle);
+        trail.known()
+    };
+    candles.iter().filter_map(push).collect()
+}
+
+/// Makes the rows of a recipe that works on candles: final ones of one instrument and one tumbling window, ascending.
+/// One row a candle, where neither the trailing window nor the `horizon` (in candles) crosses a missing one. Coarse
+/// candles count as missing.
+///
+/// # Panics
+/// When candles are out of order or provisional, the recipe works on ticks, or the horizon is not within its bounds.
+pub fn of_candles(recipe: Recipe, horizon: usize, candles: &[Candle]) -> Dataset {
+    let mut dataset = Dataset::new(recipe);
+    let mut trail = Trail::new(recipe, horizon);
+    for (idx, candle) in candles.iter().enumerate() {
+        trail.push(candle);
+        if candle.is_coarse() {
+            dataset.skipped.coarse += 1;
+            continue;
+        }
+        let Some(known) = trail.known() else {
+            dataset.skipped.trailing_window += 1;
+            continue;
+        };
+        let Some(target) = target(candles, idx, horizon) else {
             dataset.skipped.horizon += 1;
             continue;
         };
-        let row = Row {
-            known: at,
-            target_end: target.end,
-            last: last.close,
-            actual: target.close,
-            label: (target.close / last.close).ln() as f32,
-            scale: volatility * (horizon as f64).sqrt(),
-        };
-        dataset.push(row, &features);
+        dataset.push_known(known, target);
     }
     dataset
+}
+
+/// The candles of the horizon after a candle; None when one is missing or coarse.
+fn target(candles: &[Candle], idx: usize, horizon: usize) -> Option<&[Candle]> {
+    let target = candles.get(idx + 1..=idx + horizon)?;
+    let span = Span(candles[idx].window.size().ms() * horizon as i64);
+    // Candles do not overlap, so the last one ends this much later only if none is missing between.
+    let is_whole = target[horizon - 1].end == candles[idx].end + span && !target.iter().any(Candle::is_coarse);
+    is_whole.then_some(target)
 }
 
 /// A feature that changes when later data is taken away: it looked ahead.
@@ -275,22 +333,31 @@ pub fn returns(candles: &[Candle], horizon: usize) -> Dataset {
 pub struct Leak {
     /// When the row was known.
     pub at: EventTime,
-    /// Position of the column.
+    /// Position of the column; beyond the last one stand the newest value, the scale and the running averages.
     pub column: usize,
 }
 
-/// Recomputes the features of candle after candle on the history that ends there, and returns the first that differs
-/// from the one computed on all of it. `every` candles one is checked: 1 checks all, at quadratic cost.
-pub fn first_leak(candles: &[Candle], every: usize, features: impl Fn(&[Candle]) -> Vec<Known>) -> Option<Leak> {
-    let whole = features(candles);
+/// Recomputes what is known at the end of candle after candle from the history that ends there, and returns the first
+/// number that differs from the one computed on all of it. One in `every` rows is checked: 1 checks all, at quadratic
+/// cost. `of` is [`known`] of a recipe.
+pub fn first_leak(candles: &[Candle], every: usize, of: impl Fn(&[Candle]) -> Vec<Known>) -> Option<Leak> {
+    let whole = of(candles);
     whole.iter().step_by(every.max(1)).find_map(|known| {
-        let truncated = features(&candles[..=known.candle_idx]);
-        let same_row = truncated.last().filter(|last| last.candle_idx == known.candle_idx);
-        let Some(again) = same_row else { return Some(Leak { at: known.at, column: 0 }) };
-        let column = (0..known.features.len())
-            .find(|&column| known.features[column].to_bits() != again.features[column].to_bits())?;
+        let end = candles.partition_point(|candle| candle.end <= known.at);
+        let truncated = of(&candles[..end]);
+        let Some(again) = truncated.last().filter(|last| last.at == known.at) else {
+            return Some(Leak { at: known.at, column: 0 });
+        };
+        let column = bits(known).into_iter().zip(bits(again)).position(|(whole, truncated)| whole != truncated)?;
         Some(Leak { at: known.at, column })
     })
+}
+
+/// All numbers that are known, bit for bit.
+fn bits(known: &Known) -> Vec<u64> {
+    let others = [known.last, known.scale].into_iter().chain(known.averages.into_iter().flatten());
+    let features = known.features.iter().map(|feature| u64::from(feature.to_bits()));
+    features.chain(others.map(f64::to_bits)).collect()
 }
 
 #[cfg(test)]

@@ -1,72 +1,85 @@
-//! How good predictions were, beside a baseline that does nothing: the last price.
+//! How good predictions were, beside a baseline that does nothing: the last price, or a running average.
+
+pub mod comparison;
 
 use serde::{Deserialize, Serialize};
+
+use crate::dataset::Recipe;
+use comparison::{Comparison, compare};
 
 /// One prediction that has met its truth.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Outcome {
-    /// The last close known when predicting: the baseline's prediction. Positive.
-    pub last: f64,
-    /// The true close. Positive.
+    /// What the baseline predicted.
+    pub baseline: f64,
+    /// The truth: a close, or log(high ÷ low).
     pub actual: f64,
-    /// The predicted close. Positive.
+    /// What the model predicted.
     pub predicted: f64,
 }
 
-/// Scores of a model and of the last price on the same rows. Prices and errors are in quote currency.
+/// Scores of a model and of the baseline on the same rows. Prices and their errors are in quote currency, ranges and
+/// theirs in log(high ÷ low).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Scores {
     /// Rows that were scored.
     pub rows: usize,
-    /// 1 − Σ(actual − predicted)² ÷ Σ(actual − mean actual)² on prices. Near 1 for anything that knows the last price.
-    /// Absent when all actual prices are equal.
+    /// 1 − Σ(actual − predicted)² ÷ Σ(actual − mean actual)². On prices near 1 for anything that knows the last price.
+    /// Absent when all truths are equal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub r2: Option<f64>,
     /// The same on log returns, log(price ÷ last): above 0 only for a model that knows something.
-    /// Absent when all actual returns are equal.
+    /// Absent when all actual returns are equal, and for a recipe that predicts no price.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub r2_return: Option<f64>,
     /// Root of the mean squared error.
     pub rmse: f64,
     /// Mean absolute error.
     pub mae: f64,
-    /// R2 of the last price, on prices.
+    /// R2 of the baseline.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baseline_r2: Option<f64>,
-    /// RMSE of the last price.
+    /// RMSE of the baseline.
     pub baseline_rmse: f64,
-    /// Mean absolute error of the last price.
+    /// Mean absolute error of the baseline.
     pub baseline_mae: f64,
-    /// 1 − RMSE ÷ RMSE of the last price: above 0 when the model beats doing nothing. Absent when the price never moved.
+    /// 1 − RMSE ÷ RMSE of the baseline: above 0 when the model beats doing nothing. Absent when the baseline is perfect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skill: Option<f64>,
-    /// Of the rows whose price moved, the share whose direction was predicted; predicting no move is a miss.
+    /// Of the rows whose truth differs from the baseline, the share for which the model was on the right side of it;
+    /// predicting the baseline itself is a miss.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub direction_hit_rate: Option<f64>,
+    /// Whether the model's errors are smaller than the baseline's by more than chance: the test of Diebold and Mariano.
+    /// Absent when the two do not differ, or there are too few rows for the horizon.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub diebold_mariano: Option<Comparison>,
 }
 
-/// Scores predictions; nothing to score gives no scores.
-pub fn evaluate(outcomes: &[Outcome]) -> Option<Scores> {
+/// Scores predictions of a recipe in order of time, `horizon` rows ahead; nothing to score gives no scores.
+pub fn evaluate(recipe: Recipe, horizon: usize, outcomes: &[Outcome]) -> Option<Scores> {
     if outcomes.is_empty() {
         return None;
     }
     let errors = || outcomes.iter().map(|outcome| outcome.actual - outcome.predicted);
-    let moves = || outcomes.iter().map(|outcome| outcome.actual - outcome.last);
+    let baseline_errors = || outcomes.iter().map(|outcome| outcome.actual - outcome.baseline);
     let rmse = root_mean_square(errors());
-    let baseline_rmse = root_mean_square(moves());
-    let actual_return = |outcome: &Outcome| (outcome.actual / outcome.last).ln();
-    let predicted_return = |outcome: &Outcome| (outcome.predicted / outcome.last).ln();
+    let baseline_rmse = root_mean_square(baseline_errors());
+    let actual_return = |outcome: &Outcome| (outcome.actual / outcome.baseline).ln();
+    let predicted_return = |outcome: &Outcome| (outcome.predicted / outcome.baseline).ln();
+    let r2_return = || r2(outcomes, actual_return, predicted_return);
     Some(Scores {
         rows: outcomes.len(),
         r2: r2(outcomes, |outcome| outcome.actual, |outcome| outcome.predicted),
-        r2_return: r2(outcomes, actual_return, predicted_return),
+        r2_return: if recipe.predicts_prices() { r2_return() } else { None },
         rmse,
         mae: mean_absolute(errors()),
-        baseline_r2: r2(outcomes, |outcome| outcome.actual, |outcome| outcome.last),
+        baseline_r2: r2(outcomes, |outcome| outcome.actual, |outcome| outcome.baseline),
         baseline_rmse,
-        baseline_mae: mean_absolute(moves()),
+        baseline_mae: mean_absolute(baseline_errors()),
         skill: (baseline_rmse > 0.0).then(|| 1.0 - rmse / baseline_rmse),
         direction_hit_rate: direction_hit_rate(outcomes),
+        diebold_mariano: compare(baseline_errors(), errors(), horizon),
     })
 }
 
@@ -84,9 +97,10 @@ fn r2(outcomes: &[Outcome], actual: impl Fn(&Outcome) -> f64, predicted: impl Fn
 }
 
 fn direction_hit_rate(outcomes: &[Outcome]) -> Option<f64> {
-    let moved: Vec<_> = outcomes.iter().filter(|outcome| outcome.actual != outcome.last).collect();
-    let hits =
-        moved.iter().filter(|outcome| (outcome.actual - outcome.last) * (outcome.predicted - outcome.last) > 0.0);
+    let moved: Vec<_> = outcomes.iter().filter(|outcome| outcome.actual != outcome.baseline).collect();
+    let hits = moved
+        .iter()
+        .filter(|outcome| (outcome.actual - outcome.baseline) * (outcome.predicted - outcome.baseline) > 0.0);
     (!moved.is_empty()).then(|| hits.count() as f64 / moved.len() as f64)
 }
 
@@ -105,11 +119,11 @@ mod tests {
     use super::*;
 
     fn outcomes(rows: &[(f64, f64, f64)]) -> Vec<Outcome> {
-        rows.iter().map(|&(last, actual, predicted)| Outcome { last, actual, predicted }).collect()
+        rows.iter().map(|&(baseline, actual, predicted)| Outcome { baseline, actual, predicted }).collect()
     }
 
     fn scores(rows: &[(f64, f64, f64)]) -> Scores {
-        evaluate(&outcomes(rows)).expect("there are rows")
+        evaluate(Recipe::Returns, 1, &outcomes(rows)).expect("there are rows")
     }
 
     #[test]
@@ -138,6 +152,14 @@ mod tests {
         assert_eq!((still.r2, still.r2_return, still.skill, still.direction_hit_rate), (None, None, None, None));
         assert_eq!(still.baseline_rmse, 0.0);
         assert!((still.rmse - 0.1).abs() < 1e-12);
-        assert_eq!(evaluate(&[]), None);
+        assert_eq!(evaluate(Recipe::Returns, 1, &[]), None);
+    }
+
+    #[test]
+    fn a_recipe_without_prices_has_no_returns() {
+        let rows = outcomes(&[(0.01, 0.02, 0.015), (0.02, 0.0, 0.01), (0.01, 0.03, 0.02)]);
+        let scores = evaluate(Recipe::Volatility, 1, &rows).expect("there are rows");
+        assert_eq!(scores.r2_return, None);
+        assert!(scores.skill > Some(0.0) && scores.r2.is_some(), "{scores:?}");
     }
 }

@@ -1,68 +1,57 @@
 //! What a model is told: columns of numbers, each from data up to one instant and never later.
 //!
 //! A row of features is made by a function that is *given* only the past, so it cannot look ahead;
-//! [`crate::dataset::first_leak`] proves it of the whole table.
+//! [`crate::dataset::first_leak`] proves it of the whole table. For recipes that work on candles the past is a
+//! [`crate::trail::Trail`], the same one in training and when live.
 
-use std::f64::consts::TAU;
+pub mod returns;
+pub mod volatility;
+
+use serde::{Deserialize, Serialize};
 
 use crate::candle::Candle;
 use crate::time::{EventTime, Span};
 
-/// Candles behind one row of [`RETURNS_COLUMNS`]: the newest one and 24 before it, all adjacent.
+/// Candles behind one row of features: the newest one and 24 before it, all adjacent.
 pub const LOOKBACK: usize = 25;
 
 /// Columns of the `calendar` recipe, in order. See [`calendar_row`].
 pub const CALENDAR_COLUMNS: [&str; 3] = ["timestamp", "hour", "day_of_week"];
 
-/// Columns of the `returns` recipe, in order. See [`returns_row`].
-pub const RETURNS_COLUMNS: [&str; 23] = [
-    "return_1",
-    "return_2",
-    "return_3",
-    "return_4",
-    "return_6",
-    "return_12",
-    "return_24",
-    "above_mean_6",
-    "above_mean_12",
-    "above_mean_24",
-    "volatility_6",
-    "volatility_12",
-    "volatility_24",
-    "volatility_ratio",
-    "range_1",
-    "range_mean_6",
-    "range_mean_24",
-    "volume_ratio_1",
-    "volume_ratio_6",
-    "hour_sin",
-    "hour_cos",
-    "weekday_sin",
-    "weekday_cos",
-];
-
-/// Smallest [`volatility`]: a millionth. Below it prices did not move, and nothing can be measured in units of it.
-pub const VOLATILITY_MIN: f64 = 1e-6;
+/// Whether a column tells the time alone. A weekday that has not come yet is nothing that the market has done.
+pub fn is_of_time(column: &str) -> bool {
+    let of_returns = ["hour_sin", "hour_cos", "weekday_sin", "weekday_cos"];
+    let of_volatility = ["minute_of_day", "minute_of_hour", "day_of_week"];
+    CALENDAR_COLUMNS.contains(&column) || of_returns.contains(&column) || of_volatility.contains(&column)
+}
 
 /// What features need of a candle.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Observed {
+    /// Natural logarithm of the high.
+    pub log_high: f64,
+    /// Natural logarithm of the low.
+    pub log_low: f64,
     /// Natural logarithm of the close.
     pub log_close: f64,
-    /// log(high ÷ low), 0 and above.
-    pub range: f64,
-    /// Volume in units of the coin; NaN when unknown.
-    pub volume: f64,
+    /// Volume in units of the coin; absent when unknown.
+    pub volume: Option<f64>,
 }
 
 impl Observed {
     /// Takes what features need of a candle.
     pub fn new(candle: &Candle) -> Self {
         Self {
+            log_high: candle.high.ln(),
+            log_low: candle.low.ln(),
             log_close: candle.close.ln(),
-            range: (candle.high / candle.low).ln(),
-            volume: candle.volume.unwrap_or(f64::NAN),
+            volume: candle.volume,
         }
+    }
+
+    /// log(high ÷ low), 0 and above.
+    pub fn range(&self) -> f64 {
+        self.log_high - self.log_low
     }
 }
 
@@ -80,90 +69,25 @@ pub fn day_of_week(event: EventTime) -> u8 {
     ((event.ms().div_euclid(Span::DAY.ms()) + 4).rem_euclid(7) + 1) as u8
 }
 
-/// The features of the `returns` recipe when the last of [`LOOKBACK`] adjacent candles has closed, at `known`:
-///
-/// - `return_k` = log(close ÷ close k candles before);
-/// - `above_mean_k` = log close − mean of the last k log closes;
-/// - `volatility_k` = root of the mean squared one-candle return over the last k, and `volatility_ratio` = that of 6 ÷
-///   that of 24;
-/// - `range_1` = log(high ÷ low), and its mean over the last k;
-/// - `volume_ratio_k` = mean volume of the last k ÷ mean volume of the last 24;
-/// - hour and weekday at `known`, where the next candle begins, as sine and cosine.
-///
-/// What cannot be computed (unknown volume, 0 ÷ 0) is NaN, which tree models take as missing.
-///
-/// # Panics
-/// When not given exactly [`LOOKBACK`] candles.
-pub fn returns_row(trailing: &[Observed], known: EventTime) -> [f32; RETURNS_COLUMNS.len()] {
-    assert_eq!(trailing.len(), LOOKBACK, "a row needs its whole trailing window");
-    let last = trailing[LOOKBACK - 1];
-    let return_over = |k: usize| last.log_close - trailing[LOOKBACK - 1 - k].log_close;
-    let above_mean = |k: usize| last.log_close - mean(trailing, k, |candle| candle.log_close);
-    let range_mean = |k: usize| mean(trailing, k, |candle| candle.range);
-    let volume_mean = |k: usize| mean(trailing, k, |candle| candle.volume);
-    let volume_24 = volume_mean(24);
-    let (volatility_6, volatility_24) = (root_mean_square_return(trailing, 6), root_mean_square_return(trailing, 24));
-    let day_turn = known.ms().rem_euclid(Span::DAY.ms()) as f64 / Span::DAY.ms() as f64 * TAU;
-    let week_turn = (f64::from(day_of_week(known)) - 1.0) / 7.0 * TAU;
-    [
-        return_over(1),
-        return_over(2),
-        return_over(3),
-        return_over(4),
-        return_over(6),
-        return_over(12),
-        return_over(24),
-        above_mean(6),
-        above_mean(12),
-        above_mean(24),
-        volatility_6,
-        root_mean_square_return(trailing, 12),
-        volatility_24,
-        volatility_6 / volatility_24,
-        last.range,
-        range_mean(6),
-        range_mean(24),
-        last.volume / volume_24,
-        volume_mean(6) / volume_24,
-        day_turn.sin(),
-        day_turn.cos(),
-        week_turn.sin(),
-        week_turn.cos(),
-    ]
-    .map(|value| if value.is_finite() { value as f32 } else { f32::NAN })
-}
-
-/// How far a log price wandered in one candle, over the trailing window: the root of the mean squared return, at least
-/// [`VOLATILITY_MIN`]. Errors measured in units of it are comparable between calm and wild times.
-///
-/// # Panics
-/// When not given exactly [`LOOKBACK`] candles.
-pub fn volatility(trailing: &[Observed]) -> f64 {
-    assert_eq!(trailing.len(), LOOKBACK, "volatility needs its whole trailing window");
-    root_mean_square_return(trailing, LOOKBACK - 1).max(VOLATILITY_MIN)
-}
-
+/// The mean of something over the last `k` candles.
 fn mean(trailing: &[Observed], k: usize, of: impl Fn(&Observed) -> f64) -> f64 {
-    trailing[LOOKBACK - k..].iter().map(of).sum::<f64>() / k as f64
+    trailing[trailing.len() - k..].iter().map(of).sum::<f64>() / k as f64
 }
 
-fn root_mean_square_return(trailing: &[Observed], k: usize) -> f64 {
-    let squares = trailing[LOOKBACK - 1 - k..].windows(2).map(|pair| (pair[1].log_close - pair[0].log_close).powi(2));
-    (squares.sum::<f64>() / k as f64).sqrt()
+/// Mean volume of the last `k` candles ÷ mean volume of the last 24; NaN when one is unknown or all are 0.
+fn volume_ratio(trailing: &[Observed], k: usize) -> f64 {
+    let volume = |candle: &Observed| candle.volume.unwrap_or(f64::NAN);
+    mean(trailing, k, volume) / mean(trailing, LOOKBACK - 1, volume)
+}
+
+/// A number as a feature: what is not finite is missing, which tree models take as such.
+fn or_missing(value: f64) -> f32 {
+    if value.is_finite() { value as f32 } else { f32::NAN }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn observed(close: f64, volume: f64) -> Observed {
-        Observed { log_close: close.ln(), range: 0.01, volume }
-    }
-
-    fn value(row: &[f32], column: &str) -> f32 {
-        let idx = RETURNS_COLUMNS.iter().position(|name| *name == column).expect("a column of the recipe");
-        row[idx]
-    }
 
     #[test]
     fn calendar_counts_days_from_sunday() {
@@ -176,36 +100,5 @@ mod tests {
             assert_eq!(row, [(days * 1_440) as f32, hour, day_of_week as f32], "{event}");
         }
         assert_eq!(calendar_row(EventTime(sunday.ms() + 23 * 3_600_000 + 30_000), sunday), [1_380.5, 23.0, 1.0]);
-    }
-
-    #[test]
-    fn a_steady_rise_has_the_same_return_at_every_lag() {
-        let trailing: Vec<_> = (0..LOOKBACK).map(|i| observed(100.0 * 1.01_f64.powi(i as i32), 5.0)).collect();
-        let row = returns_row(&trailing, EventTime(1_583_020_800_000));
-        let step = 1.01_f64.ln() as f32;
-        for (column, expected) in [
-            ("return_1", step),
-            ("return_24", 24.0 * step),
-            ("above_mean_6", 2.5 * step),
-            ("volatility_12", step),
-            ("volatility_ratio", 1.0),
-            ("range_mean_24", 0.01),
-            ("volume_ratio_1", 1.0),
-            ("hour_cos", 1.0),
-            ("weekday_sin", 0.0),
-        ] {
-            assert!((value(&row, column) - expected).abs() < 1e-6, "{column}: {} {expected}", value(&row, column));
-        }
-    }
-
-    #[test]
-    fn what_cannot_be_computed_is_missing() {
-        let still: Vec<_> = (0..LOOKBACK).map(|_| observed(100.0, f64::NAN)).collect();
-        let row = returns_row(&still, EventTime(0));
-        for column in ["volatility_ratio", "volume_ratio_1", "volume_ratio_6"] {
-            assert!(value(&row, column).is_nan(), "{column}");
-        }
-        assert_eq!(value(&row, "return_1"), 0.0);
-        assert_eq!(volatility(&still), VOLATILITY_MIN);
     }
 }

@@ -7,20 +7,24 @@
 #![warn(missing_docs)]
 
 pub mod acceptance;
+pub mod baseline;
 pub mod candle;
 pub mod dataset;
 pub mod evaluation;
 pub mod exact;
 pub mod feature;
+pub mod forecast;
 pub mod gap;
 pub mod heartbeat;
 pub mod instrument;
 pub mod interval;
+pub mod leak;
 pub mod profile;
 pub mod split;
 pub mod table;
 pub mod tick;
 pub mod time;
+pub mod trail;
 pub mod validate;
 pub mod watermark;
 pub mod window;

@@ -2,7 +2,7 @@
 //!
 //! A forecast of the next close looks right on any plot, because the last price does too. So the picture has three
 //! panels: everything on one axis, the last rows one by one with what was known before each, and what the model adds to
-//! the last price. Start reading at [`draw`].
+//! doing nothing. Start reading at [`draw`].
 
 mod axis;
 mod canvas;
@@ -12,6 +12,7 @@ mod heading;
 mod last_rows;
 mod overview;
 mod theme;
+mod words;
 
 use store::model_card::ModelCard;
 use store::predictions::{Fold, Prediction};
@@ -48,7 +49,7 @@ fn draw_at(scale: u32, card: &ModelCard, predictions: &[Prediction]) -> Image {
     let bottom = f64::from(HEIGHT) - 70.0;
     overview::draw(&mut canvas, Area { left: MARGIN, top: OVERVIEW_TOP, right, bottom: 560.0 }, card, &rows);
     last_rows::draw(&mut canvas, Area { left: MARGIN, top: 614.0, right: 1_010.0, bottom }, card, &unseen);
-    gain::draw(&mut canvas, Area { left: 1_064.0, top: 614.0, right, bottom }, &unseen);
+    gain::draw(&mut canvas, Area { left: 1_064.0, top: 614.0, right, bottom }, card, &unseen);
     heading::footer(&mut canvas, card, rows.len(), unseen.len());
     canvas.finish()
 }
@@ -80,11 +81,11 @@ mod tests {
     fn card(split: &str, rows: usize) -> ModelCard {
         let scores = serde_json::json!({
             "rows": rows, "r2": 0.5, "rmse": 1.0, "mae": 1.0, "baseline_rmse": 2.0, "baseline_mae": 2.0, "skill": 0.5,
-            "coverage": {"90": 0.91},
+            "coverage": {"90": 0.91}, "width": {"90": 5.0}, "width_relative": {"90": 0.05}, "unlike_training": 0,
         });
         serde_json::from_value(serde_json::json!({
             "model": "4be1c1f02b6f2a07", "coin": "bitcoin", "quote": "usdt", "recipe": "returns", "interval": "15m",
-            "horizon": 1, "split": split, "threads": 2, "seed": 42, "features": [], "verdict": "it does",
+            "horizon": 1, "baseline": "last", "split": split, "threads": 2, "seed": 42, "features": [], "verdict": "it does",
             "parameters": {"rounds": 7, "rounds_max": 9, "depth": 3, "learning_rate": 0.05, "leaf_rows_min": 20,
                 "objective": "reg:squarederror", "tree_method": "hist", "holdout": 0.2},
             "time": {"first_ms": 1, "last_ms": 2, "holdout_from_ms": 2},

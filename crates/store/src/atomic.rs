@@ -17,28 +17,60 @@ pub fn atomic_write<E: From<io::Error>>(
     path: &Path,
     write: impl FnOnce(&mut BufWriter<File>) -> Result<(), E>,
 ) -> Result<(), E> {
-    let temporary = temporary_path(path)?;
-    let written = write_and_rename(path, &temporary, write);
-    if written.is_err() {
-        // It may not exist, and the error that matters is the first one.
-        drop(fs::remove_file(&temporary));
-    }
-    written
-}
-
-fn write_and_rename<E: From<io::Error>>(
-    path: &Path,
-    temporary: &Path,
-    write: impl FnOnce(&mut BufWriter<File>) -> Result<(), E>,
-) -> Result<(), E> {
-    let mut file = BufWriter::new(File::create(temporary)?);
-    write(&mut file)?;
-    file.flush()?;
-    file.get_ref().sync_all()?;
-    drop(file);
-    fs::rename(temporary, path)?;
+    Unnamed::write(path, write)?.name()?;
     sync_folder(path)?;
     Ok(())
+}
+
+/// Writes files that belong together: none gets its name before all are on the disk, so that what can go wrong (a full
+/// disk) goes wrong while the old files still stand. They get their names in the given order; a process that is killed
+/// between two of them leaves both old and new files, so the last one should tell the others' digests.
+///
+/// # Errors
+/// Why a file could not be created, written, synced or renamed, with its path.
+pub fn atomic_write_all(folder: &Path, files: &[(&str, &[u8])]) -> Result<(), (PathBuf, io::Error)> {
+    let mut written = Vec::with_capacity(files.len());
+    for (name, content) in files {
+        let path = folder.join(name);
+        let file = Unnamed::write(&path, |to| to.write_all(content));
+        written.push(file.map_err(|error: io::Error| (path, error))?);
+    }
+    for file in written {
+        let path = file.path.clone();
+        file.name().map_err(|error| (path, error))?;
+    }
+    sync(folder).map_err(|error| (folder.to_owned(), error))
+}
+
+/// A file that is complete and synced but for its name. Removed when dropped without one.
+struct Unnamed {
+    path: PathBuf,
+    temporary: PathBuf,
+}
+
+impl Unnamed {
+    fn write<E: From<io::Error>>(
+        path: &Path,
+        write: impl FnOnce(&mut BufWriter<File>) -> Result<(), E>,
+    ) -> Result<Self, E> {
+        let unnamed = Self { path: path.to_owned(), temporary: temporary_path(path)? };
+        let mut file = BufWriter::new(File::create(&unnamed.temporary)?);
+        write(&mut file)?;
+        file.flush()?;
+        file.get_ref().sync_all()?;
+        Ok(unnamed)
+    }
+
+    fn name(self) -> io::Result<()> {
+        fs::rename(&self.temporary, &self.path)
+    }
+}
+
+impl Drop for Unnamed {
+    fn drop(&mut self) {
+        // It may have its name by now, or never have been made; and the error that matters is the first one.
+        drop(fs::remove_file(&self.temporary));
+    }
 }
 
 /// Makes the names in the folder of `path` last: a rename or removal survives a power cut only after this.
@@ -46,7 +78,11 @@ fn write_and_rename<E: From<io::Error>>(
 /// # Errors
 /// When the folder cannot be opened or synced.
 pub fn sync_folder(path: &Path) -> io::Result<()> {
-    File::open(folder_of(path))?.sync_all()
+    sync(folder_of(path))
+}
+
+fn sync(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
 }
 
 /// Removes what killed processes left behind of files that were never finished. Only for a folder that nobody else is
@@ -96,6 +132,21 @@ mod tests {
         write(b"new").expect("written");
         assert_eq!(fs::read(&path).expect("readable"), b"new");
         assert_eq!(fs::read_dir(folder.path()).expect("readable").count(), 1);
+    }
+
+    #[test]
+    fn files_that_belong_together_change_together_or_not_at_all() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let read = |name: &str| fs::read(folder.path().join(name)).expect("readable");
+        atomic_write_all(folder.path(), &[("model", b"1"), ("card", b"1")]).expect("written");
+        // The last one cannot be written: its name belongs to a folder that is not there.
+        let failed = atomic_write_all(folder.path(), &[("model", b"2"), ("card", b"2"), ("none/extra", b"2")]);
+        assert_eq!(failed.expect_err("it failed").0, folder.path().join("none/extra"));
+        assert_eq!((read("model"), read("card")), (b"1".to_vec(), b"1".to_vec()));
+        assert_eq!(fs::read_dir(folder.path()).expect("readable").count(), 2);
+        atomic_write_all(folder.path(), &[("model", b"2"), ("card", b"2")]).expect("written");
+        assert_eq!((read("model"), read("card")), (b"2".to_vec(), b"2".to_vec()));
+        assert_eq!(fs::read_dir(folder.path()).expect("readable").count(), 2);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
+use market::baseline::Baseline;
 use market::dataset::{Recipe, Skipped};
 use market::evaluation::Scores;
 use serde::{Deserialize, Serialize};
@@ -25,6 +26,9 @@ pub struct ModelCard {
     pub interval: String,
     /// How many intervals ahead it predicts.
     pub horizon: usize,
+    /// What it is compared with: `last`, or for `volatility` the best of that and running averages (`ewma-12`: with a
+    /// half-life of 12 candles) on the training rows.
+    pub baseline: Baseline,
     /// How rows were held out: `time`, or `random: leaks the future`.
     pub split: String,
     /// Threads that it was trained with: another number may round sums otherwise.
@@ -44,7 +48,7 @@ pub struct ModelCard {
     pub rows: Rows,
     /// What made it.
     pub versions: Versions,
-    /// Scores on rows that no fit and no choice has seen. Errors are in quote currency.
+    /// Scores on rows that no fit and no choice has seen. Errors are in quote currency, or in log(high ÷ low).
     pub holdout: PartScores,
     /// Scores of rolling-origin folds inside the training part, in order of time.
     pub folds: Vec<FoldScores>,
@@ -96,6 +100,9 @@ pub struct Parameters {
     /// For recipes that count time from a beginning: the beginning.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin_ms: Option<i64>,
+    /// For recipes that are fitted to logs and scored on what they are logs of: the factor between the two.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub smearing: Option<f64>,
 }
 
 /// Stream sequences, both included.
@@ -146,14 +153,20 @@ pub struct Versions {
     pub card: u32,
 }
 
-/// Scores of one part, with the coverage of its intervals.
+/// Scores of one part, with the coverage and the width of its intervals.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PartScores {
-    /// Scores of the model and of the last price.
+    /// Scores of the model and of the baseline.
     #[serde(flatten)]
     pub scores: Scores,
     /// Share of the truths inside the interval, by its level in percent: `{"50":…,"80":…,"90":…,"95":…}`.
     pub coverage: BTreeMap<String, f64>,
+    /// Mean width of the interval in units of what is predicted, by its level in percent.
+    pub width: BTreeMap<String, f64>,
+    /// Mean of the interval's width ÷ the baseline, by its level in percent: for prices, relative to the last price.
+    pub width_relative: BTreeMap<String, f64>,
+    /// Rows with a feature beyond what the model has learned from.
+    pub unlike_training: usize,
 }
 
 /// Scores of one fold.
@@ -165,6 +178,8 @@ pub struct FoldScores {
     pub train_rows: usize,
     /// Boosting rounds of its model.
     pub rounds: u32,
+    /// What it is compared with, chosen on the rows that its model was fitted to.
+    pub baseline: Baseline,
     /// When its first prediction is made.
     pub from_ms: i64,
     /// When the truth of its last prediction is known.
@@ -207,6 +222,8 @@ impl ModelCard {
 
 #[cfg(test)]
 mod tests {
+    use market::evaluation::comparison::Comparison;
+
     use super::*;
 
     fn part() -> PartScores {
@@ -221,8 +238,11 @@ mod tests {
             baseline_mae: 2.0,
             skill: Some(0.5),
             direction_hit_rate: Some(1.0),
+            diebold_mariano: Some(Comparison { statistic: 2.0, p: 0.02 }),
         };
-        PartScores { scores, coverage: BTreeMap::from([("90".to_owned(), 0.91)]) }
+        let of_level = |figure| BTreeMap::from([("90".to_owned(), figure)]);
+        let (coverage, width, width_relative) = (of_level(0.91), of_level(3.0), of_level(0.03));
+        PartScores { scores, coverage, width, width_relative, unlike_training: 0 }
     }
 
     fn card() -> ModelCard {
@@ -233,6 +253,7 @@ mod tests {
             recipe: Recipe::Returns,
             interval: "15m".to_owned(),
             horizon: 1,
+            baseline: Baseline::Last,
             split: "time".to_owned(),
             threads: 2,
             seed: 42,
@@ -246,14 +267,23 @@ mod tests {
                 tree_method: "hist".to_owned(),
                 holdout: 0.2,
                 origin_ms: None,
+                smearing: None,
             },
             features: vec!["return_1".to_owned()],
             sequence: Some(SequenceRange { first: 1, last: 90 }),
             time: TimeRange { first_ms: 1, last_ms: 2, holdout_from_ms: 2 },
             rows: Rows { ticks: 9, candles: 9, train: 5, holdout: 2, purged: 1, skipped: Skipped::default() },
-            versions: Versions { candlewire: "0.1.0".to_owned(), xgboost: "3.4.1".to_owned(), card: 1 },
+            versions: Versions { candlewire: "0.1.0".to_owned(), xgboost: "3.4.1".to_owned(), card: 2 },
             holdout: part(),
-            folds: vec![FoldScores { fold: 1, train_rows: 3, rounds: 7, from_ms: 1, to_ms: 2, part: part() }],
+            folds: vec![FoldScores {
+                fold: 1,
+                train_rows: 3,
+                rounds: 7,
+                baseline: Baseline::Last,
+                from_ms: 1,
+                to_ms: 2,
+                part: part(),
+            }],
             verdict: "it does".to_owned(),
             files: BTreeMap::from([("model.ubj".to_owned(), FileDigest::of(b"abc"))]),
             duration_ms: 12,

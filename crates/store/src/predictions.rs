@@ -12,7 +12,7 @@ use arrow::array::{
 use arrow::datatypes::{ArrowPrimitiveType, Float64Type, TimestampMillisecondType};
 use arrow::error::ArrowError;
 use market::EventTime;
-use market::interval::{Band, LEVEL_MAIN, LEVELS};
+use market::interval::{Band, Bands, LEVEL_MAIN, LEVELS};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::errors::ParquetError;
@@ -25,14 +25,14 @@ use crate::schema;
 pub struct Prediction {
     /// End of the predicted candle.
     pub timestamp: EventTime,
-    /// Its true close.
+    /// The truth: its close, or log(high ÷ low) of the candles of the horizon.
     pub close: f64,
-    /// The predicted close.
+    /// What the model predicted.
     pub prediction: f64,
-    /// The last close known when predicting.
+    /// What doing nothing predicted: the last close known when predicting, or a running average of the range.
     pub baseline: f64,
-    /// Where the close should be, by [`LEVELS`]; none where there were too few rows to calibrate on.
-    pub bands: [Option<Band>; LEVELS.len()],
+    /// Where the truth should be, by [`LEVELS`]; none where there were too few rows to calibrate on.
+    pub bands: Bands,
     /// Which part of the data it is of.
     pub fold: Fold,
 }

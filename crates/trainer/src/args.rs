@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::bail;
 use market::dataset::Recipe;
-use market::{Instrument, Span};
+use market::trail::HORIZON_MAX;
+use market::{Instrument, Span, Window};
 
 use service::{Code, WithCode};
 use store::archive::Archive;
@@ -12,9 +13,11 @@ use store::place::ArchivePlace;
 
 use crate::booster::{Boosting, Start};
 use crate::candles::Interval;
+use crate::check::CheckArgs;
 use crate::data::DataArgs;
 use crate::fit::Split;
 use crate::learn::LearnConfig;
+use crate::live::rules::{Rules, learning_words};
 use crate::upload::UploadArgs;
 
 /// Keeps accepted ticks as Parquet, trains on them, and says how good the model is beside doing nothing.
@@ -51,8 +54,12 @@ pub enum Command {
     Archive(ArchiveArgs),
     /// Train one model on the archive (brought up to date if a server answers) or on a recording, print how good it is
     Train(TrainArgs),
-    /// Run as a service: archive continuously, and train whenever event time says so
+    /// Look for whatever could leak the future into such a model or flatter its score; exit code 1 when something does
+    Check(CheckArgs),
+    /// Run as a service: archive continuously, train whenever event time says so, forecast each candle and score it
     Run(RunArgs),
+    /// How good the live forecasts were so far, model by model
+    Evaluate(EvaluateArgs),
 }
 
 /// Flags of `archive`, and of everything that reads the archive.
@@ -101,9 +108,13 @@ pub struct RunArgs {
     #[command(flatten)]
     pub archive: ArchiveArgs,
 
-    /// How long this instance may be silent.
+    /// How event time is judged.
     #[command(flatten)]
-    pub lease: bus::lease::LeaseArgs,
+    pub event_time: bus::task::EventTimeArgs,
+
+    /// How long this instance may be silent, and what it does where input is lost.
+    #[command(flatten)]
+    pub instance: bus::task::InstanceArgs,
 
     /// Where its health can be asked.
     #[command(flatten)]
@@ -112,6 +123,15 @@ pub struct RunArgs {
     /// Train when event time passes a multiple of this, such as 24h
     #[arg(long, env = "CANDLEWIRE_EVERY", default_value = "24h", value_name = "SPAN", value_parser = parse_span)]
     pub every: Span,
+
+    /// A new model counts from so many candles after its training was due; there the forecasts wait for it
+    #[arg(long, env = "CANDLEWIRE_ACTIVATION", default_value = "1", value_name = "CANDLES",
+        value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    pub activation: u16,
+
+    /// A model makes no more forecasts when its training is so long ago, in event time
+    #[arg(long, env = "CANDLEWIRE_EXPIRE", default_value = "72h", value_name = "SPAN", value_parser = parse_span)]
+    pub expire: Span,
 
     /// Write an archive file after at most this much time, such as 60s
     #[arg(long, env = "CANDLEWIRE_ARCHIVE_EVERY", default_value = "60s", value_name = "SPAN", value_parser = parse_span)]
@@ -134,10 +154,85 @@ pub struct RunArgs {
     pub upload: UploadArgs,
 }
 
+impl RunArgs {
+    /// How models are learned; the instrument is each in its turn.
+    ///
+    /// # Errors
+    /// When the flags contradict each other, or ask for what cannot be forecast.
+    pub fn config(&self) -> anyhow::Result<LearnConfig> {
+        let config = self.learn.config(Instrument::new("any", "any")?)?;
+        if config.recipe == Recipe::Calendar {
+            bail!("--recipe calendar cannot forecast, it knows nothing but the time: choose returns or volatility");
+        }
+        if config.split == Split::Random {
+            bail!("--split random leaks the future, and a model is chosen by its scores: leave it to `trainer train`");
+        }
+        Ok(LearnConfig { interval: Interval::Fixed(self.window()), ..config })
+    }
+
+    /// What shapes the forecasts.
+    ///
+    /// # Errors
+    /// As [`Self::config`], and spans that make no sense together.
+    pub fn rules(&self) -> anyhow::Result<Rules> {
+        let config = self.config()?;
+        let interval = self.window();
+        if self.every < interval.size() {
+            bail!("--every is shorter than a candle of {interval}");
+        }
+        if self.expire <= Span(interval.size().ms() * i64::from(self.activation)) {
+            bail!("--expire ends before a model counts, --activation {} candles after its training", self.activation);
+        }
+        Ok(Rules {
+            settings: self.event_time.into(),
+            recipe: config.recipe,
+            interval,
+            horizon: config.horizon,
+            every: self.every,
+            activation: self.activation,
+            expire: self.expire,
+            only: self.instrument.instrument()?,
+            learning: learning_words(&config),
+        })
+    }
+
+    fn window(&self) -> Window {
+        match self.learn.interval {
+            Interval::Fixed(window) => window,
+            Interval::Auto => Window::QuarterHour,
+        }
+    }
+}
+
+/// Flags of `evaluate`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct EvaluateArgs {
+    /// Whose forecasts; all by default.
+    #[command(flatten)]
+    pub instrument: InstrumentArgs,
+
+    /// Length of the spans whose scores are shown one by one, such as 24h
+    #[arg(long, default_value = "24h", value_name = "SPAN", value_parser = parse_span)]
+    pub by: Span,
+
+    /// How to print it
+    #[arg(long, value_enum, default_value = "table")]
+    pub format: Format,
+}
+
+/// How figures are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// For people
+    Table,
+    /// One JSON object, for machines
+    Json,
+}
+
 /// Flags that name an instrument.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct InstrumentArgs {
-    /// Coin, such as bitcoin; with --quote. By default what there is: `train` wants exactly one, `run` trains each
+    /// Coin, such as bitcoin; with --quote. By default what there is: `train` wants exactly one, `run` forecasts each
     #[arg(long, requires = "quote")]
     pub coin: Option<String>,
 
@@ -162,16 +257,17 @@ impl InstrumentArgs {
 #[command(next_help_heading = "Learning")]
 pub struct LearnArgs {
     /// What is predicted from what: `returns` (the next log return from trailing returns, volatility, range, volume and
-    /// time) or `calendar` (each tick's price from its time alone, as the original program did)
+    /// time), `volatility` (the next log(high/low) from what trailing ranges, returns and volume did, and time) or
+    /// `calendar` (each tick's price from its time alone, as the original program did)
     #[arg(long, env = "CANDLEWIRE_RECIPE", default_value = "returns")]
     pub recipe: Recipe,
 
-    /// Length of the candles: 1m, 5m, 15m, 1h, 1d, or auto for the longest that gives 2,000 candles
+    /// Length of the candles: 1m, 5m, 15m, 1h, 1d, or auto: for `train` the longest that gives 2,000 candles, for `run` 15m
     #[arg(long, env = "CANDLEWIRE_INTERVAL", default_value = "auto")]
     pub interval: Interval,
 
-    /// How many intervals ahead to predict
-    #[arg(long, env = "CANDLEWIRE_HORIZON", default_value = "1", value_parser = clap::value_parser!(u16).range(1..))]
+    /// How many intervals ahead to predict, 1 to 100
+    #[arg(long, env = "CANDLEWIRE_HORIZON", default_value = "1", value_parser = clap::value_parser!(u16).range(1..=HORIZON_MAX as i64))]
     pub horizon: u16,
 
     /// How rows are held out
@@ -190,15 +286,16 @@ pub struct LearnArgs {
     #[arg(long, env = "CANDLEWIRE_FOLDS", default_value = "5", value_parser = clap::value_parser!(u16).range(..=100))]
     pub folds: u16,
 
-    /// Most boosting rounds [default: 100 for calendar, 300 for returns, which stops earlier when more do not help]
+    /// Most boosting rounds [default: 100 for calendar; 300 for returns and 500 for volatility, which stop earlier when
+    /// more do not help]
     #[arg(long, env = "CANDLEWIRE_ROUNDS", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub rounds: Option<u32>,
 
-    /// Most levels of a tree [default: 5 for calendar, 3 for returns]
+    /// Most levels of a tree [default: 5 for calendar, 3 for returns, 4 for volatility]
     #[arg(long, env = "CANDLEWIRE_DEPTH", value_parser = clap::value_parser!(u32).range(1..=20))]
     pub depth: Option<u32>,
 
-    /// How much of each tree's correction is taken over [default: 0.1 for calendar, 0.05 for returns]
+    /// How much of each tree's correction is taken over [default: 0.1 for calendar, else 0.05]
     #[arg(long, env = "CANDLEWIRE_LEARNING_RATE", value_parser = parse_rate)]
     pub learning_rate: Option<f64>,
 
@@ -213,12 +310,7 @@ impl LearnArgs {
     /// # Errors
     /// When they contradict each other.
     pub fn config(&self, instrument: Instrument) -> anyhow::Result<LearnConfig> {
-        let defaults = match self.recipe {
-            // The original's protocol.
-            Recipe::Calendar => Defaults { rounds: 100, depth: 5, rate: 0.1, leaf_rows_min: 1, start: Start::Mean },
-            // Returns are nearly all noise: small trees, small steps, and leaves of many rows.
-            Recipe::Returns => Defaults { rounds: 300, depth: 3, rate: 0.05, leaf_rows_min: 20, start: Start::Zero },
-        };
+        let defaults = Defaults::of(self.recipe);
         if self.recipe == Recipe::Calendar && (self.horizon != 1 || self.interval != Interval::Auto) {
             bail!("--recipe calendar predicts tick by tick: it has no --horizon and no --interval");
         }
@@ -250,6 +342,20 @@ struct Defaults {
     rate: f64,
     leaf_rows_min: u32,
     start: Start,
+}
+
+impl Defaults {
+    /// Found on folds inside the training parts of several recordings, and the same for all of them.
+    fn of(recipe: Recipe) -> Self {
+        match recipe {
+            // The original's protocol.
+            Recipe::Calendar => Self { rounds: 100, depth: 5, rate: 0.1, leaf_rows_min: 1, start: Start::Mean },
+            // Returns are nearly all noise: small trees, small steps, and leaves of many rows.
+            Recipe::Returns => Self { rounds: 300, depth: 3, rate: 0.05, leaf_rows_min: 20, start: Start::Zero },
+            // Ranges can be foretold, and they average about the level, not at it.
+            Recipe::Volatility => Self { rounds: 500, depth: 4, rate: 0.05, leaf_rows_min: 50, start: Start::Mean },
+        }
+    }
 }
 
 /// Reads a span such as 24h: at least a second.

@@ -1,16 +1,17 @@
 //! The files of one training: in a folder, in the object store, and in a bucket.
 
-use std::io::{self, Cursor, Write};
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use bus::Connection;
 use market::Instrument;
 use service::{Code, WithCode};
-use store::atomic::atomic_write;
+use store::atomic::atomic_write_all;
 use store::bucket::{Bucket, BucketError};
 use store::layout::{self, MODEL, MODEL_CARD, MODEL_FILES, PREDICTIONS, PREDICTIONS_ZIP};
 use store::model_card::{FileDigest, ModelCard};
+use store::schema::LOG_RANGE;
 use store::{package, predictions};
 
 use crate::learn::Learned;
@@ -35,6 +36,8 @@ impl Artifacts {
             ("interval", card.interval.clone()),
             ("horizon", card.horizon.to_string()),
             ("split", card.split.clone()),
+            ("baseline", card.baseline.to_string()),
+            ("unit", if card.recipe.predicts_prices() { card.quote.clone() } else { LOG_RANGE.to_owned() }),
         ];
         let mut parquet = Vec::new();
         predictions::write(&mut parquet, &learned.predictions, &notes)?;
@@ -57,18 +60,18 @@ impl Artifacts {
         Ok(Self { contents })
     }
 
-    /// Writes the files to a folder, each whole or not at all, the card last.
+    /// Writes the files to a folder: all of them or none, the card with the digests of the others last.
     ///
     /// # Errors
-    /// When the folder cannot be written to; the exit code is that of a bad configuration.
+    /// When the folder cannot be written to; the exit code is that of a bad configuration. The files of an earlier model
+    /// are then as they were.
     pub fn write(&self, folder: &Path) -> anyhow::Result<()> {
-        for (file, content) in MODEL_FILES.iter().zip(&self.contents) {
-            let path = folder.join(file);
-            atomic_write(&path, |to| -> io::Result<()> { to.write_all(content) })
-                .with_context(|| format!("cannot write {}", path.display()))
-                .exit_code(Code::BadConfig)?;
-        }
-        Ok(())
+        let files: Vec<_> = MODEL_FILES.into_iter().zip(self.contents.iter().map(Vec::as_slice)).collect();
+        atomic_write_all(folder, &files)
+            .map_err(|(path, error)| {
+                anyhow!("cannot write {}: {error}; what was there before still stands", path.display())
+            })
+            .exit_code(Code::BadConfig)
     }
 
     /// Puts the files into the object store, and then the note which model is an instrument's newest.

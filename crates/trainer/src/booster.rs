@@ -132,6 +132,23 @@ impl Model {
         Ok(self.booster.predict(&DMatrix::from_dense(features, rows)?)?)
     }
 
+    /// Writes a note into the model, which stays in its file, and names its features.
+    ///
+    /// # Errors
+    /// When XGBoost refuses.
+    pub fn inscribe(&mut self, key: &str, note: &str, features: &[&str]) -> Result<(), BoosterError> {
+        self.booster.set_attribute(key, note)?;
+        Ok(self.booster.set_feature_names(&features.to_vec())?)
+    }
+
+    /// A note that was written into the model.
+    ///
+    /// # Errors
+    /// When XGBoost refuses.
+    pub fn note(&self, key: &str) -> Result<Option<String>, BoosterError> {
+        Ok(self.booster.get_attribute(key)?)
+    }
+
     /// The model as a file's content, in XGBoost's binary JSON (`.ubj`).
     ///
     /// # Errors

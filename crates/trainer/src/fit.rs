@@ -1,14 +1,18 @@
 //! One way to fit, used alike for every fold and for the model itself, from training rows alone.
 //!
 //! The training rows are split once more in the manner of the outer split. On the inner part the number of rounds is
-//! found, if the recipe lets it be found, and the interval is calibrated; then all training rows are fitted with it. So
-//! what a fold scores is the whole procedure, and no choice ever sees the rows that are scored.
+//! found, if the recipe lets it be found, and the interval is calibrated; then all training rows are fitted with it. The
+//! baseline is chosen on the training rows too. So what a fold scores is the whole procedure, and no choice ever sees
+//! the rows that are scored.
 
+use market::baseline::Baseline;
 use market::dataset::{Dataset, Recipe, Row};
-use market::interval::{Conformal, nonconformity};
+use market::interval::{Calibration, error};
 use market::split::{self, Part};
+use market::{EventTime, Window};
 
 use crate::booster::{BoosterError, Boosting, Model, Table};
+use crate::forecaster::{Forecaster, Imprint, Learned};
 
 /// Share of the training rows on which rounds are chosen and intervals calibrated.
 const CALIBRATION_SHARE: f64 = 0.2;
@@ -40,34 +44,69 @@ impl Split {
     }
 }
 
-/// A model with its intervals.
+/// What is fitted, and how.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Task {
+    /// Length of the candles; none for a recipe that works on ticks.
+    pub interval: Option<Window>,
+    /// How many candles ahead. At least 1.
+    pub horizon: usize,
+    /// Where time begins, for a recipe that counts it.
+    pub origin: Option<EventTime>,
+    /// How rows are held out.
+    pub split: Split,
+    /// How trees are grown.
+    pub boosting: Boosting,
+}
+
+/// A model that was fitted to all training rows.
 pub struct Fitted {
-    /// The model, fitted to all training rows.
-    pub model: Model,
+    /// The model.
+    pub forecaster: Forecaster,
     /// Its trees.
     pub rounds: u32,
-    /// Its intervals.
-    pub conformal: Conformal,
 }
 
 /// Fits the given rows of a dataset.
 ///
 /// # Errors
 /// When XGBoost refuses.
-pub fn fit(dataset: &Dataset, train: &[usize], split: Split, boosting: &Boosting) -> Result<Fitted, BoosterError> {
+pub fn fit(dataset: &Dataset, train: &[usize], task: &Task) -> Result<Fitted, BoosterError> {
+    let boosting = &task.boosting;
     let rows: Vec<Row> = train.iter().map(|&row| dataset.rows[row]).collect();
-    let inner = split.part(&rows, CALIBRATION_SHARE, dataset.horizon(), boosting.seed);
+    let inner = task.split.part(&rows, CALIBRATION_SHARE, dataset.horizon(), boosting.seed);
     let of_dataset = |rows: &[usize]| -> Vec<usize> { rows.iter().map(|&row| train[row]).collect() };
     let (head, tail) = (of_dataset(&inner.train), of_dataset(&inner.validation));
     let (rounds, outputs) = calibrate(dataset, &head, &tail, boosting)?;
-    let scores = tail.iter().zip(outputs).map(|(&row, output)| {
-        let row = &dataset.rows[row];
-        nonconformity(row, dataset.recipe.price(output, row.last))
+    let smearing = smearing(dataset, &tail, &outputs);
+    let errors = tail.iter().zip(outputs).map(|(&row, output)| {
+        let predicted = dataset.recipe.value(output, dataset.anchor(row)) * smearing;
+        error(dataset.rows[row].actual, predicted, dataset.rows[row].scale)
     });
-    let conformal = Conformal::calibrate(scores.collect());
+    let calibration = Calibration::new(errors.collect());
     let (features, labels) = (dataset.features_of(train), dataset.labels_of(train));
     let model = Model::fit(Table { features: &features, labels: &labels }, boosting, rounds)?;
-    Ok(Fitted { model, rounds, conformal })
+    let imprint = Imprint {
+        recipe: dataset.recipe,
+        interval: task.interval,
+        horizon: task.horizon,
+        origin: task.origin,
+        baseline: Baseline::choose(dataset, train),
+        smearing,
+        calibration,
+        learned: Learned::of(&features, dataset.width()),
+    };
+    Ok(Fitted { forecaster: Forecaster::new(model, imprint)?, rounds })
+}
+
+/// The mean of e^residual over rows that the model was not fitted to, for a recipe that is fitted to logs and scored on
+/// what they are logs of. Prices need none: their returns are so small that it is 1.
+fn smearing(dataset: &Dataset, rows: &[usize], outputs: &[f32]) -> f64 {
+    if dataset.recipe != Recipe::Volatility || outputs.is_empty() {
+        return 1.0;
+    }
+    let residuals = rows.iter().zip(outputs).map(|(&row, output)| f64::from(dataset.rows[row].label - output));
+    residuals.map(f64::exp).sum::<f64>() / outputs.len() as f64
 }
 
 /// The number of rounds, and what a model of the rows `head` alone says of the rows `tail`.
@@ -89,7 +128,7 @@ fn calibrate(
             let model = Model::fit(head_table, boosting, boosting.rounds_max)?;
             Ok((boosting.rounds_max, model.predict(&tail_features, tail.len())?))
         }
-        Recipe::Returns => {
+        Recipe::Returns | Recipe::Volatility => {
             let tail_table = Table { features: &tail_features, labels: &tail_labels };
             let stopped = Model::stop_early(head_table, tail_table, boosting)?;
             Ok((stopped.rounds, stopped.predictions))

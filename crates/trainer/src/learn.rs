@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use market::dataset::{self, Dataset, DatasetError, Recipe};
 use market::evaluation::{Outcome, evaluate};
-use market::interval::{LEVELS, coverage};
+use market::interval::{Adaptive, Band, Dated, LEVELS, adaptive_bands, coverage};
 use market::split::{self, Part};
-use market::{Instrument, Tick, Window};
+use market::{EventTime, Instrument, Tick, Window};
 use sha2::{Digest, Sha256};
 use store::listing::SeqRange;
 use store::model_card::{FoldScores, ModelCard, Parameters, PartScores, Rows, SequenceRange, TimeRange, Versions};
@@ -14,15 +14,16 @@ use store::predictions::{Fold, Prediction};
 
 use crate::booster::{BoosterError, Boosting, OBJECTIVE, TREE_METHOD};
 use crate::candles::{INTERVALS, Interval, fold};
-use crate::fit::{Fitted, Split, fit};
-use crate::verdict::verdict;
+use crate::fit::{Fitted, Split, Task, fit};
+use crate::forecaster::{Forecaster, Predicted, dated};
+use crate::verdict::{Subject, verdict};
 
 /// Fewest rows that a model is made of. With fewer even a lucky score means nothing.
 pub const ROWS_MIN: usize = 100;
 /// Fewest rows of a fold. With fewer rows there are fewer folds than asked for.
 const FOLD_ROWS_MIN: usize = 30;
 /// The layout of the model card.
-const CARD_VERSION: u32 = 1;
+const CARD_VERSION: u32 = 2;
 /// What stands in place of an interval for a recipe that works on ticks.
 const TICK_INTERVAL: &str = "tick";
 
@@ -55,6 +56,8 @@ pub struct Learned {
     pub predictions: Vec<Prediction>,
     /// The model's file.
     pub model: Vec<u8>,
+    /// RMSE of the rival on the holdout, if there was one.
+    pub rival_rmse: Option<f64>,
 }
 
 /// Why nothing was learned.
@@ -103,19 +106,56 @@ impl LearnError {
     }
 }
 
+/// What learning is about to do, for whoever waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Fit and score a fold.
+    Fold {
+        /// The fold's number, from 1.
+        number: usize,
+        /// How many folds there are.
+        of: usize,
+    },
+    /// Fit the model itself, after all of the folds.
+    Model {
+        /// How many folds there were.
+        folds: usize,
+    },
+}
+
 /// What was fitted and scored.
 struct Trained {
     outer: Part,
+    task: Task,
     fitted: Fitted,
     holdout: PartScores,
     folds: Vec<FoldScores>,
 }
 
 /// Rows to learn from, and what they were made of.
-struct Prepared {
-    dataset: Dataset,
-    interval: String,
+pub(crate) struct Prepared {
+    pub(crate) dataset: Dataset,
+    /// Length of the candles; none for a recipe that works on ticks.
+    window: Option<Window>,
     candles: usize,
+}
+
+impl Prepared {
+    /// The length of the candles, in words.
+    fn interval(&self) -> String {
+        self.window.map_or_else(|| TICK_INTERVAL.to_owned(), |window| window.to_string())
+    }
+
+    /// What is fitted to the rows, and how. `ticks` are those that they were made of.
+    pub(crate) fn task(&self, ticks: &[Tick], config: &LearnConfig) -> Task {
+        Task {
+            interval: self.window,
+            horizon: config.horizon,
+            origin: (config.recipe == Recipe::Calendar).then_some(ticks[0].event),
+            split: config.split,
+            boosting: config.boosting,
+        }
+    }
 }
 
 /// Learns from the ticks of an instrument, ascending by (event time, id), which were taken from the MARKET sequences
@@ -127,59 +167,107 @@ struct Prepared {
 /// # Panics
 /// When ticks are out of order.
 pub fn learn(ticks: &[Tick], range: Option<SeqRange>, config: &LearnConfig) -> Result<Learned, LearnError> {
-    let prepared = prepare(ticks, config)?;
-    let dataset = &prepared.dataset;
-    let outer = config.split.part(&dataset.rows, config.holdout, dataset.horizon(), config.boosting.seed);
-    if dataset.rows.len() < ROWS_MIN || outer.train.is_empty() || outer.validation.is_empty() {
-        let (rows, interval) = (dataset.rows.len(), prepared.interval);
-        return Err(LearnError::TooFewRows { instrument: config.instrument.clone(), rows, interval });
-    }
-    if dataset.rows.iter().all(|row| row.actual == row.last) {
-        let (rows, interval) = (dataset.rows.len(), prepared.interval);
-        return Err(LearnError::Constant { instrument: config.instrument.clone(), rows, interval });
-    }
+    learn_with(ticks, range, config, None, |_| ())
+}
 
+/// [`learn`], telling each step before it is done.
+///
+/// # Errors
+/// As [`learn`].
+///
+/// # Panics
+/// As [`learn`].
+pub fn learn_and_tell(
+    ticks: &[Tick],
+    range: Option<SeqRange>,
+    config: &LearnConfig,
+    tell: impl FnMut(Step),
+) -> Result<Learned, LearnError> {
+    learn_with(ticks, range, config, None, tell)
+}
+
+/// [`learn`], and scores a rival on the holdout too: a model of earlier ticks of the same instrument, learned in the same
+/// way, which has not learned from these rows either.
+///
+/// # Errors
+/// As [`learn`].
+///
+/// # Panics
+/// As [`learn`], and when the rival is of another recipe.
+pub fn learn_against(
+    ticks: &[Tick],
+    range: Option<SeqRange>,
+    config: &LearnConfig,
+    rival: Option<&Forecaster>,
+) -> Result<Learned, LearnError> {
+    learn_with(ticks, range, config, rival, |_| ())
+}
+
+fn learn_with(
+    ticks: &[Tick],
+    range: Option<SeqRange>,
+    config: &LearnConfig,
+    rival: Option<&Forecaster>,
+    mut tell: impl FnMut(Step),
+) -> Result<Learned, LearnError> {
+    let (prepared, outer) = prepare_and_split(ticks, config)?;
+    let dataset = &prepared.dataset;
+    let task = prepared.task(ticks, config);
     let mut predictions = Vec::new();
     let mut folds = Vec::new();
-    for (idx, part) in folds_inside(dataset, &outer, config).iter().enumerate() {
-        let fold = Fold::Validation(idx + 1);
-        let fitted = fit(dataset, &part.train, config.split, &config.boosting)?;
-        let predicted = predict(dataset, &fitted, &part.validation, fold)?;
-        folds.push(fold_scores(dataset, part, idx + 1, fitted.rounds, &predicted));
-        predictions.extend(predicted);
+    let parts = folds_inside(dataset, &outer, config);
+    for (idx, part) in parts.iter().enumerate() {
+        tell(Step::Fold { number: idx + 1, of: parts.len() });
+        let fitted = fit(dataset, &part.train, &task)?;
+        let scored = score(dataset, &fitted, &part.validation, Fold::Validation(idx + 1), config.split)?;
+        folds.push(fold_scores(dataset, part, idx + 1, &fitted, scored.scores));
+        predictions.extend(scored.predictions);
     }
+    tell(Step::Model { folds: parts.len() });
     let held_out = match config.split {
         Split::Time => Fold::Holdout,
         Split::Random => Fold::Test,
     };
-    let fitted = fit(dataset, &outer.train, config.split, &config.boosting)?;
-    let predicted = predict(dataset, &fitted, &outer.validation, held_out)?;
-    let holdout = part_scores(&predicted);
-    predictions.extend(predicted);
+    let fitted = fit(dataset, &outer.train, &task)?;
+    let scored = score(dataset, &fitted, &outer.validation, held_out, config.split)?;
+    predictions.extend(scored.predictions);
+    let rival = rival.map(|rival| rival.evaluate(dataset, &outer.validation)).transpose()?;
 
-    let model = fitted.model.to_bytes()?;
-    let mut card = card(ticks, range, config, &prepared, Trained { outer, fitted, holdout, folds });
+    let model = fitted.forecaster.to_bytes()?;
+    let trained = Trained { outer, task, fitted, holdout: scored.scores, folds };
+    let mut card = card(ticks, range, config, &prepared, trained);
     card.model = model_id(&card, &model);
-    Ok(Learned { card, predictions, model })
+    Ok(Learned { card, predictions, model, rival_rmse: rival.flatten().map(|scores| scores.rmse) })
+}
+
+/// Makes the rows and holds some out, if there is something to learn.
+pub(crate) fn prepare_and_split(ticks: &[Tick], config: &LearnConfig) -> Result<(Prepared, Part), LearnError> {
+    let prepared = prepare(ticks, config)?;
+    let dataset = &prepared.dataset;
+    let outer = config.split.part(&dataset.rows, config.holdout, dataset.horizon(), config.boosting.seed);
+    if dataset.rows.len() < ROWS_MIN || outer.train.is_empty() || outer.validation.is_empty() {
+        let (rows, interval) = (dataset.rows.len(), prepared.interval());
+        return Err(LearnError::TooFewRows { instrument: config.instrument.clone(), rows, interval });
+    }
+    if dataset.rows.iter().all(|row| row.actual == row.last) {
+        let (rows, interval) = (dataset.rows.len(), prepared.interval());
+        return Err(LearnError::Constant { instrument: config.instrument.clone(), rows, interval });
+    }
+    Ok((prepared, outer))
 }
 
 fn prepare(ticks: &[Tick], config: &LearnConfig) -> Result<Prepared, LearnError> {
-    let prepared = match config.recipe {
-        Recipe::Calendar => {
-            let dataset = dataset::calendar(ticks)?;
-            Prepared { dataset, interval: TICK_INTERVAL.to_owned(), candles: ticks.len() }
-        }
-        Recipe::Returns => {
-            let window = window(ticks, config)?;
-            let candles = fold(ticks, &config.instrument, window);
-            let dataset = dataset::returns(&candles, config.horizon);
-            Prepared { dataset, interval: window.to_string(), candles: candles.len() }
-        }
-    };
-    Ok(prepared)
+    if !config.recipe.is_of_candles() {
+        return Ok(Prepared { dataset: dataset::calendar(ticks)?, window: None, candles: ticks.len() });
+    }
+    let window = window(ticks, config)?;
+    let candles = fold(ticks, &config.instrument, window);
+    let dataset = dataset::of_candles(config.recipe, config.horizon, &candles);
+    Ok(Prepared { dataset, window: Some(window), candles: candles.len() })
 }
 
-fn window(ticks: &[Tick], config: &LearnConfig) -> Result<Window, LearnError> {
+/// The window that a recipe of candles works on.
+pub(crate) fn window(ticks: &[Tick], config: &LearnConfig) -> Result<Window, LearnError> {
     let instrument = config.instrument.clone();
     let asked_for = match config.interval {
         Interval::Fixed(window) => window.to_string(),
@@ -193,7 +281,7 @@ fn window(ticks: &[Tick], config: &LearnConfig) -> Result<Window, LearnError> {
 
 /// The rolling-origin folds inside the training part of a split by time: as many as asked for, fewer when they would
 /// be of too few rows. A random split has none: its rows have no order that folds could respect.
-fn folds_inside(dataset: &Dataset, outer: &Part, config: &LearnConfig) -> Vec<Part> {
+pub(crate) fn folds_inside(dataset: &Dataset, outer: &Part, config: &LearnConfig) -> Vec<Part> {
     if config.split == Split::Random {
         return Vec::new();
     }
@@ -204,44 +292,75 @@ fn folds_inside(dataset: &Dataset, outer: &Part, config: &LearnConfig) -> Vec<Pa
     parts.map(|part| Part { train: of_dataset(part.train), validation: of_dataset(part.validation) }).collect()
 }
 
-fn predict(dataset: &Dataset, fitted: &Fitted, rows: &[usize], fold: Fold) -> Result<Vec<Prediction>, BoosterError> {
-    let outputs = fitted.model.predict(&dataset.features_of(rows), rows.len())?;
-    let prediction_of = |(&row, output): (&usize, f32)| {
-        let row = &dataset.rows[row];
-        let prediction = dataset.recipe.price(output, row.last);
-        Prediction {
-            timestamp: row.target_end,
-            close: row.actual,
-            prediction,
-            baseline: row.last,
-            bands: fitted.conformal.bands(row, prediction),
-            fold,
+/// A part that was predicted, and how good that was.
+struct Scored {
+    predictions: Vec<Prediction>,
+    scores: PartScores,
+}
+
+/// Predicts rows in order of time. Where they follow one another, intervals adapt from row to row as they do live; rows
+/// of a random split do not.
+fn score(dataset: &Dataset, fitted: &Fitted, rows: &[usize], fold: Fold, split: Split) -> Result<Scored, BoosterError> {
+    let forecaster = &fitted.forecaster;
+    let predicted = forecaster.predict_rows(dataset, rows)?;
+    let dated = dated(dataset, rows, &predicted);
+    let calibration = forecaster.calibration();
+    let bands = match split {
+        Split::Time => adaptive_bands(calibration, &dated),
+        Split::Random => {
+            let adaptive = Adaptive::default();
+            dated.iter().map(|row| adaptive.bands(calibration, row.predicted, row.scale)).collect()
         }
     };
-    Ok(rows.iter().zip(outputs).map(prediction_of).collect())
-}
-
-fn part_scores(predictions: &[Prediction]) -> PartScores {
-    let outcome = |row: &Prediction| Outcome { last: row.baseline, actual: row.close, predicted: row.prediction };
-    let outcomes: Vec<_> = predictions.iter().map(outcome).collect();
-    let scores = evaluate(&outcomes).expect("a part has rows");
-    let of_level = |(idx, level): (usize, u8)| {
-        let covered = coverage(predictions.iter().map(|row| (row.close, row.bands[idx])))?;
-        Some((level.to_string(), covered))
+    let prediction_of = |((dated, predicted), bands): ((&Dated, &Predicted), _)| Prediction {
+        timestamp: dated.target_end,
+        close: dated.actual,
+        prediction: predicted.prediction,
+        baseline: predicted.baseline,
+        bands,
+        fold,
     };
-    let coverage: BTreeMap<_, _> = LEVELS.into_iter().enumerate().filter_map(of_level).collect();
-    PartScores { scores, coverage }
+    let predictions: Vec<_> = dated.iter().zip(&predicted).zip(bands).map(prediction_of).collect();
+    let unlike = predicted.iter().filter(|row| row.is_unlike).count();
+    let scores = part_scores(forecaster, &predictions, unlike);
+    Ok(Scored { predictions, scores })
 }
 
-fn fold_scores(dataset: &Dataset, part: &Part, fold: usize, rounds: u32, predicted: &[Prediction]) -> FoldScores {
+fn part_scores(forecaster: &Forecaster, predictions: &[Prediction], unlike: usize) -> PartScores {
+    let outcome = |row: &Prediction| Outcome { baseline: row.baseline, actual: row.close, predicted: row.prediction };
+    let outcomes: Vec<_> = predictions.iter().map(outcome).collect();
+    let scores = evaluate(forecaster.recipe(), forecaster.horizon(), &outcomes).expect("a part has rows");
+    let by_level = |of: &dyn Fn(usize) -> Option<f64>| -> BTreeMap<String, f64> {
+        let figures = LEVELS.into_iter().enumerate().filter_map(|(idx, level)| Some((level.to_string(), of(idx)?)));
+        figures.collect()
+    };
+    let width = |idx: usize, of: fn(&Prediction, Band) -> f64| {
+        mean(predictions.iter().filter_map(|row| Some(of(row, row.bands[idx]?))).filter(|width| width.is_finite()))
+    };
+    PartScores {
+        scores,
+        coverage: by_level(&|idx| coverage(predictions.iter().map(|row| (row.close, row.bands[idx])))),
+        width: by_level(&|idx| width(idx, |_, band| band.width())),
+        width_relative: by_level(&|idx| width(idx, |row, band| band.width() / row.baseline)),
+        unlike_training: unlike,
+    }
+}
+
+fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let (sum, count) = values.fold((0.0, 0_usize), |(sum, count), value| (sum + value, count + 1));
+    (count > 0).then(|| sum / count as f64)
+}
+
+fn fold_scores(dataset: &Dataset, part: &Part, fold: usize, fitted: &Fitted, scores: PartScores) -> FoldScores {
     let (first, last) = (part.validation[0], part.validation[part.validation.len() - 1]);
     FoldScores {
         fold,
         train_rows: part.train.len(),
-        rounds,
+        rounds: fitted.rounds,
+        baseline: fitted.forecaster.baseline(),
         from_ms: dataset.rows[first].known.ms(),
         to_ms: dataset.rows[last].target_end.ms(),
-        part: part_scores(predicted),
+        part: scores,
     }
 }
 
@@ -252,17 +371,20 @@ fn card(
     prepared: &Prepared,
     trained: Trained,
 ) -> ModelCard {
-    let Trained { outer, fitted, holdout, folds } = trained;
+    let Trained { outer, task, fitted, holdout, folds } = trained;
     let (first, last) = (&ticks[0], &ticks[ticks.len() - 1]);
     let dataset = &prepared.dataset;
     let boosting = &config.boosting;
+    let baseline = fitted.forecaster.baseline();
+    let subject = Subject { recipe: config.recipe, baseline, split: config.split };
     ModelCard {
         model: String::new(),
         coin: config.instrument.coin().to_owned(),
         quote: config.instrument.quote().to_owned(),
         recipe: config.recipe,
-        interval: prepared.interval.clone(),
+        interval: prepared.interval(),
         horizon: config.horizon,
+        baseline,
         split: config.split.label().to_owned(),
         threads: boosting.threads,
         seed: boosting.seed,
@@ -275,7 +397,8 @@ fn card(
             objective: OBJECTIVE.to_owned(),
             tree_method: TREE_METHOD.to_owned(),
             holdout: config.holdout,
-            origin_ms: (config.recipe == Recipe::Calendar).then_some(first.event.ms()),
+            origin_ms: task.origin.map(EventTime::ms),
+            smearing: fitted.forecaster.smearing(),
         },
         features: config.recipe.columns().iter().map(|name| (*name).to_owned()).collect(),
         sequence: range.map(|range| SequenceRange { first: range.first, last: range.last }),
@@ -294,10 +417,10 @@ fn card(
         },
         versions: Versions {
             candlewire: env!("CARGO_PKG_VERSION").to_owned(),
-            xgboost: fitted.model.library_version(),
+            xgboost: fitted.forecaster.library_version(),
             card: CARD_VERSION,
         },
-        verdict: verdict(&holdout.scores, config.split),
+        verdict: verdict(&holdout.scores, subject),
         holdout,
         folds,
         files: BTreeMap::new(),

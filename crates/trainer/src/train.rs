@@ -12,7 +12,7 @@ use crate::archive::bring_up_to_date;
 use crate::args::{LearnArgs, TrainArgs};
 use crate::artifacts::{Artifacts, prepare_folder};
 use crate::data::{Data, read_archive};
-use crate::learn::{Learned, learn};
+use crate::learn::{Learned, learn_and_tell};
 use crate::output;
 use crate::progress::Progress;
 
@@ -36,7 +36,7 @@ pub async fn train(args: TrainArgs, nats: &NatsArgs) -> anyhow::Result<()> {
         let progress = Progress::start();
         let started = Instant::now();
         let data = args.data.read(&progress)?;
-        let learned = learn_timed(&data, &args.learn, started)?;
+        let learned = learn_timed(&data, &args.learn, started, &progress)?;
         progress.step("writing the files");
         let artifacts = Artifacts::new(&learned)?;
         artifacts.write(&args.out)?;
@@ -76,19 +76,19 @@ pub fn learn_from(
     args: &LearnArgs,
 ) -> anyhow::Result<Learned> {
     let started = Instant::now();
-    learn_timed(&read_archive(archive, instrument, through)?, args, started)
+    learn_timed(&read_archive(archive, instrument, through)?, args, started, &Progress::hidden())
 }
 
 /// Learns, and puts on the card how long it took since `started`.
-fn learn_timed(data: &Data, args: &LearnArgs, started: Instant) -> anyhow::Result<Learned> {
+fn learn_timed(data: &Data, args: &LearnArgs, started: Instant, progress: &Progress) -> anyhow::Result<Learned> {
     let config = args.config(data.instrument.clone()).exit_code(Code::BadConfig)?;
-    let mut learned = learn(&data.ticks, data.range, &config)?;
+    let mut learned = learn_and_tell(&data.ticks, data.range, &config, |step| progress.learning(step))?;
     learned.card.duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     Ok(learned)
 }
 
 /// Brings the archive up to date. None without a server, which is no error: the archive may be all there is.
-async fn update(archive: &Archive, nats: &NatsArgs) -> anyhow::Result<Option<Connection>> {
+pub(crate) async fn update(archive: &Archive, nats: &NatsArgs) -> anyhow::Result<Option<Connection>> {
     let at_once = NatsArgs { connect_timeout: 0, ..nats.clone() };
     let connection = match Connection::open(&at_once, Some("trainer")).await {
         Ok(connection) => connection,
@@ -120,78 +120,4 @@ pub(crate) fn is_outage(error: &anyhow::Error) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use clap::Parser;
-    use market::{EventTime, Span, Tick};
-    use store::archive::ArchiveWriter;
-    use store::layout::MODEL_FILES;
-    use store::listing::SeqRange;
-    use store::ticks::TickRows;
-
-    use super::*;
-    use crate::Args;
-
-    /// An archive of minutes, of as many instruments as prices are given.
-    fn archive(folder: &Path, minutes: i64, coins: &[&str]) {
-        let mut rows = TickRows::default();
-        for (coin, idx) in coins.iter().flat_map(|coin| (0..minutes).map(move |idx| (coin, idx))) {
-            let close = 100.0 + (idx as f64 / 9.0).sin() + (idx as f64 / 2.3).cos();
-            let (event, grain) = (EventTime(idx * Span::MINUTE.ms()), Span::MINUTE);
-            let (high, low) = (close + 0.1, close - 0.1);
-            let tick = Tick { event, grain, id: None, open: close, high, low, close, volume: None, feed_seq: 1 };
-            rows.push(&Instrument::new(coin, "usd").expect("valid"), &tick, 7);
-        }
-        let mut writer = ArchiveWriter::open(folder, "MARKET").expect("writable");
-        writer.append(SeqRange { first: 1, last: 9 }, &rows.into_batch()).expect("written");
-    }
-
-    /// Trains from the archive with the given flags; the exit code when it fails.
-    fn run(folder: &Path, flags: &[&str]) -> Result<(), Option<Code>> {
-        let place = |name: &str| folder.join(name).display().to_string();
-        let fixed =
-            ["trainer", "train", "--offline", "--threads", "1", "--archive", &place("archive"), "--out", &place("out")];
-        let args = Args::try_parse_from([&fixed, flags].concat()).expect("valid flags");
-        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-        let done = runtime.block_on(crate::run(args, service::Shutdown::new()));
-        done.map_err(|error| {
-            error.downcast_ref::<service::Coded>().map(service::Coded::code).or_else(|| crate::exit_code(&error))
-        })
-    }
-
-    #[test]
-    fn a_training_leaves_its_files_and_the_next_one_the_same() {
-        let folder = tempfile::tempdir().expect("a folder");
-        archive(&folder.path().join("archive"), 400, &["bitcoin"]);
-        run(folder.path(), &[]).expect("trained");
-        let read = |file: &str| std::fs::read(folder.path().join("out").join(file)).expect("a file");
-        let before = MODEL_FILES.map(read);
-        assert_eq!(std::fs::read_dir(folder.path().join("out")).expect("a folder").count(), MODEL_FILES.len());
-        run(folder.path(), &[]).expect("trained");
-        let card = MODEL_FILES.len() - 1;
-        assert_eq!(MODEL_FILES.map(read)[..card], before[..card]);
-    }
-
-    #[test]
-    fn what_ends_without_a_model_leaves_no_file_and_says_why_by_its_code() {
-        type Case = (&'static str, i64, &'static [&'static str], &'static [&'static str], Code);
-        let cases: [Case; 6] = [
-            ("no archive", 0, &[], &[], Code::NotEnoughData),
-            ("too few rows", 60, &["bitcoin"], &[], Code::NotEnoughData),
-            ("another coin", 400, &["bitcoin"], &["--coin", "dogecoin", "--quote", "usd"], Code::NotEnoughData),
-            ("which of two", 400, &["bitcoin", "ethereum"], &[], Code::BadConfig),
-            ("no coin's name", 400, &["bitcoin"], &["--coin", "a.b", "--quote", "usd"], Code::BadConfig),
-            ("contradiction", 400, &["bitcoin"], &["--recipe", "calendar", "--interval", "1h"], Code::BadConfig),
-        ];
-        for (name, minutes, coins, flags, code) in cases {
-            let folder = tempfile::tempdir().expect("a folder");
-            if minutes > 0 {
-                archive(&folder.path().join("archive"), minutes, coins);
-            }
-            assert_eq!(run(folder.path(), flags), Err(Some(code)), "{name}");
-            let files = std::fs::read_dir(folder.path().join("out")).map_or(0, Iterator::count);
-            assert_eq!(files, 0, "{name}");
-        }
-    }
-}
+mod tests;

@@ -1,33 +1,80 @@
 //! Whether a model beats doing nothing, in plain words.
 
+use market::baseline::Baseline;
+use market::dataset::Recipe;
 use market::evaluation::Scores;
+use market::evaluation::comparison::EVIDENCE;
 use market::split::RANDOM_LABEL;
 
 use crate::fit::Split;
 
+/// What was scored.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Subject {
+    /// What was predicted.
+    pub(crate) recipe: Recipe,
+    /// What doing nothing means.
+    pub(crate) baseline: Baseline,
+    /// How rows were held out.
+    pub(crate) split: Split,
+}
+
 /// One sentence on held-out scores. A score of a random split is never given without its label.
-pub(crate) fn verdict(scores: &Scores, split: Split) -> String {
-    let comparison = compare(scores);
-    match split {
+pub(crate) fn verdict(scores: &Scores, subject: Subject) -> String {
+    let comparison = compare(scores, subject);
+    match subject.split {
         Split::Time => comparison,
         Split::Random => format!("{RANDOM_LABEL}, so this says nothing about forecasts. {comparison}"),
     }
 }
 
-fn compare(scores: &Scores) -> String {
+fn compare(scores: &Scores, subject: Subject) -> String {
     let Scores { rows, rmse, baseline_rmse, .. } = *scores;
-    let Some(skill) = scores.skill else {
-        return format!("On {rows} unseen rows the price did not move, so nothing can be said about the model.");
+    let (Some(skill), Some(test)) = (scores.skill, scores.diebold_mariano) else {
+        return format!("On {rows} unseen rows nothing can be said about the model: {}.", why_nothing(scores, subject));
     };
-    let percent = (skill.abs() * 100.0 * 100.0).round() / 100.0;
-    let figures = format!("on {rows} unseen rows its RMSE is {rmse:.4}, the last price's {baseline_rmse:.4}");
-    if percent == 0.0 {
-        format!("The model does not beat doing nothing, it is as good: {figures}.")
-    } else if skill > 0.0 {
-        format!("The model beats doing nothing by {percent} %: {figures}.")
+    let doing_nothing = subject.baseline.words(subject.recipe);
+    let figures = format!(
+        "on {rows} unseen rows its RMSE is {}, that of the {doing_nothing} {}",
+        five_digits(rmse),
+        five_digits(baseline_rmse)
+    );
+    let (percent, p) = (percent(skill), chance(test.p));
+    if skill > 0.0 && test.p < EVIDENCE {
+        format!("The model beats doing nothing by {percent} ({p}): {figures}.")
+    } else if skill < 0.0 && test.p > 1.0 - EVIDENCE {
+        format!("The model does not beat doing nothing, it is {percent} worse ({p}): {figures}.")
     } else {
-        format!("The model does not beat doing nothing, it is {percent} % worse: {figures}.")
+        let side = if skill < 0.0 { "worse" } else { "better" };
+        format!("There is no evidence that the model beats doing nothing, it is {percent} {side} ({p}): {figures}.")
     }
+}
+
+fn why_nothing(scores: &Scores, subject: Subject) -> String {
+    match (scores.skill, subject.recipe.predicts_prices()) {
+        (None, true) => "the price did not move".to_owned(),
+        (None, false) => "the range did not change".to_owned(),
+        (Some(_), _) => "it never differs from doing nothing, or they are too few".to_owned(),
+    }
+}
+
+/// A share of one in percent, without its sign.
+fn percent(share: f64) -> String {
+    format!("{:.2} %", share.abs() * 100.0)
+}
+
+/// A probability as people write it.
+pub(crate) fn chance(p: f64) -> String {
+    if p < 0.001 { "p < 0.001".to_owned() } else { format!("p = {p:.3}") }
+}
+
+/// Five significant digits: coins cost from millionths to hundred thousands, and ranges are small.
+pub(crate) fn five_digits(value: f64) -> String {
+    if value == 0.0 || !value.is_finite() {
+        return value.to_string();
+    }
+    let decimals = (4 - value.abs().log10().floor() as i32).clamp(0, 16);
+    format!("{value:.*}", decimals as usize)
 }
 
 #[cfg(test)]
@@ -36,28 +83,51 @@ mod tests {
 
     use super::*;
 
-    fn check(rows: &[(f64, f64, f64)], split: Split, expected: &str) {
-        let outcomes: Vec<_> =
-            rows.iter().map(|&(last, actual, predicted)| Outcome { last, actual, predicted }).collect();
-        let verdict = verdict(&evaluate(&outcomes).expect("there are rows"), split);
-        assert!(verdict.starts_with(expected), "{verdict}");
+    const PRICES: Subject = Subject { recipe: Recipe::Returns, baseline: Baseline::Last, split: Split::Time };
+
+    /// The verdict on a model that is off by `model` where the baseline is off by `baseline`, turn by turn.
+    fn verdict_of(baseline: [f64; 2], model: [f64; 2], subject: Subject) -> String {
+        let outcome = |idx: usize| Outcome {
+            baseline: 100.0 - baseline[idx % 2],
+            actual: 100.0 + (idx % 3) as f64,
+            predicted: 100.0 + (idx % 3) as f64 - model[idx % 2],
+        };
+        let outcomes: Vec<_> = (0..120).map(outcome).collect();
+        verdict(&evaluate(subject.recipe, 1, &outcomes).expect("there are rows"), subject)
     }
 
     #[test]
-    fn better_equal_worse_and_undefined_each_have_their_words() {
-        check(
-            &[(10.0, 12.0, 11.0)],
-            Split::Time,
-            "The model beats doing nothing by 50 %: on 1 unseen rows its RMSE is 1.0000",
+    fn better_no_better_worse_and_undefined_each_have_their_words() {
+        let check = |baseline, model, subject, expected: &str| {
+            let verdict = verdict_of(baseline, model, subject);
+            assert!(verdict.starts_with(expected), "{verdict}");
+        };
+        check([2.0, 2.0], [1.0, 1.5], PRICES, "The model beats doing nothing by 57.");
+        check([2.0, 2.0], [9.0, 8.0], PRICES, "The model does not beat doing nothing, it is 176.");
+        check([0.0, 8.0], [8.8, 0.0], PRICES, "There is no evidence that the model beats doing nothing, it is ");
+        check([2.0, 2.0], [1.0, 1.5], Subject { split: Split::Random, ..PRICES }, "random: leaks the future");
+        let still = Outcome { baseline: 10.0, actual: 10.0, predicted: 9.0 };
+        let scores = evaluate(Recipe::Returns, 1, &[still; 3]).expect("there are rows");
+        assert!(verdict(&scores, PRICES).ends_with("the price did not move."), "{}", verdict(&scores, PRICES));
+    }
+
+    #[test]
+    fn the_baseline_is_called_by_its_name() {
+        let ranges = Subject { recipe: Recipe::Volatility, baseline: Baseline::Average(2), ..PRICES };
+        let verdict = verdict_of([2.0, 2.0], [1.0, 1.5], ranges);
+        assert!(
+            verdict.contains("p < 0.001") && verdict.contains("that of the running average of half-life 12 "),
+            "{verdict}"
         );
-        check(&[(10.0, 12.0, 10.0)], Split::Time, "The model does not beat doing nothing, it is as good: ");
-        check(
-            &[(10_000.0, 12_000.0, 10_000.01)],
-            Split::Time,
-            "The model does not beat doing nothing, it is as good: ",
-        );
-        check(&[(10.0, 12.0, 9.0)], Split::Time, "The model does not beat doing nothing, it is 50 % worse: ");
-        check(&[(10.0, 10.0, 9.0)], Split::Time, "On 1 unseen rows the price did not move");
-        check(&[(10.0, 12.0, 11.0)], Split::Random, "random: leaks the future");
+        assert!(verdict_of([2.0, 2.0], [1.0, 1.5], PRICES).contains("that of the last price "));
+    }
+
+    #[test]
+    fn figures_of_every_size_show_five_digits() {
+        for (value, expected) in
+            [(12_345.678, "12346"), (1.234_567, "1.2346"), (0.000_012_345_67, "0.000012346"), (0.0, "0")]
+        {
+            assert_eq!(five_digits(value), expected);
+        }
     }
 }

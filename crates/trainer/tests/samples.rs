@@ -3,14 +3,16 @@
 use std::fs::File;
 use std::path::Path;
 
+use clap::{Parser, ValueEnum};
 use flate2::read::MultiGzDecoder;
-use market::dataset::{Recipe, first_leak, returns_features};
+use market::dataset::{Recipe, first_leak, known};
 use market::{EventTime, Instrument, Span, Tick, Window};
 use store::model_card::ModelCard;
-use trainer::booster::{Boosting, Start};
-use trainer::candles::{Interval, fold};
+use trainer::Args;
+use trainer::args::Command;
+use trainer::candles::fold;
 use trainer::fit::Split;
-use trainer::learn::{LearnConfig, learn};
+use trainer::learn::learn;
 
 const MINUTES: &str = "btcusdt_1m_2020-03.csv.gz";
 const HOURS: &str = "btcusdt_1h_2019-2023.csv.gz";
@@ -32,19 +34,11 @@ fn ticks(sample: &str, grain: Span, limit: usize) -> Vec<Tick> {
 }
 
 fn card(ticks: &[Tick], recipe: Recipe, split: Split) -> ModelCard {
-    let calendar = recipe == Recipe::Calendar;
-    let boosting = Boosting {
-        rounds_max: if calendar { 100 } else { 300 },
-        depth: if calendar { 5 } else { 3 },
-        learning_rate: if calendar { 0.1 } else { 0.05 },
-        leaf_rows_min: if calendar { 1 } else { 20 },
-        start: if calendar { Start::Mean } else { Start::Zero },
-        seed: 42,
-        threads: 1,
-    };
-    let interval = Interval::Auto;
-    let config =
-        LearnConfig { instrument: instrument(), recipe, interval, horizon: 1, split, holdout: 0.2, folds: 5, boosting };
+    let split = split.to_possible_value().expect("a value of the flag");
+    let flags = ["trainer", "train", "--recipe", recipe.name(), "--split", split.get_name(), "--threads", "1"];
+    let args = Args::try_parse_from(flags).expect("valid flags");
+    let Command::Train(train) = args.command else { panic!("train was asked for") };
+    let config = train.learn.config(instrument()).expect("no contradiction");
     learn(ticks, None, &config).expect("there is enough to learn from").card
 }
 
@@ -77,7 +71,21 @@ fn returns_are_about_as_good_as_the_last_price_and_intervals_keep_their_word() {
 }
 
 #[test]
+fn volatility_beats_the_best_running_average() {
+    let hours = card(&ticks(HOURS, Span::HOUR, usize::MAX), Recipe::Volatility, Split::Time);
+    let (skill, test) = (hours.holdout.scores.skill, hours.holdout.scores.diebold_mariano.expect("they differ"));
+    assert!(skill >= Some(0.055) && test.p < 0.01, "{}", hours.verdict);
+    assert!(hours.verdict.starts_with("The model beats doing nothing"), "{}", hours.verdict);
+    for (level, covered) in &hours.holdout.coverage {
+        let nominal: f64 = level.parse::<f64>().expect("a number") / 100.0;
+        assert!((covered - nominal).abs() < 0.02, "{:?}", hours.holdout.coverage);
+    }
+}
+
+#[test]
 fn features_of_real_candles_do_not_know_the_future() {
     let candles = fold(&ticks(MINUTES, Span::MINUTE, usize::MAX), &instrument(), Window::QuarterHour);
-    assert_eq!(first_leak(&candles, 101, returns_features), None);
+    for recipe in [Recipe::Returns, Recipe::Volatility] {
+        assert_eq!(first_leak(&candles, 301, |candles| known(recipe, 1, candles)), None, "{recipe}");
+    }
 }

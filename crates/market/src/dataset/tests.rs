@@ -3,6 +3,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
+use crate::feature::LOOKBACK;
 use crate::window::Window;
 
 fn candle(idx: i64, close: f64) -> Candle {
@@ -52,14 +53,14 @@ fn tick(event: i64, close: f64) -> Tick {
 fn a_row_pairs_what_was_known_with_the_candle_one_horizon_later() {
     let candles = candles(0..30);
     for horizon in [1, 3] {
-        let dataset = returns(&candles, horizon);
+        let dataset = of_candles(Recipe::Returns, horizon, &candles);
         assert_eq!(dataset.rows.len(), 30 - (LOOKBACK - 1) - horizon);
         assert_eq!(dataset.features.len(), dataset.rows.len() * dataset.width());
         let (last, target) = (&candles[LOOKBACK - 1], &candles[LOOKBACK - 1 + horizon]);
         let row = dataset.rows[0];
         assert_eq!((row.known, row.target_end), (last.end, target.end));
         assert_eq!((row.last, row.actual), (last.close, target.close));
-        let rebuilt = dataset.recipe.price(row.label, row.last);
+        let rebuilt = dataset.recipe.value(row.label, row.last);
         assert!((rebuilt / row.actual - 1.0).abs() < 1e-6, "{rebuilt} {}", row.actual);
         assert_eq!(dataset.horizon(), Span(horizon as i64 * Span::HOUR.ms()));
     }
@@ -69,7 +70,7 @@ fn a_row_pairs_what_was_known_with_the_candle_one_horizon_later() {
 fn rows_that_would_cross_a_missing_candle_are_skipped_and_counted() {
     // 40 candles, one missing, 40 more.
     let candles = candles((0..40).chain(41..81));
-    let dataset = returns(&candles, 2);
+    let dataset = of_candles(Recipe::Returns, 2, &candles);
     assert_eq!(dataset.skipped, Skipped { trailing_window: 2 * (LOOKBACK - 1), horizon: 4, coarse: 0 });
     assert_eq!(dataset.rows.len() + 2 * (LOOKBACK - 1) + 4, candles.len());
     let hole = EventTime(40 * Span::HOUR.ms());
@@ -83,7 +84,7 @@ fn rows_that_would_cross_a_missing_candle_are_skipped_and_counted() {
 fn coarse_candles_count_as_missing() {
     let mut candles = candles(0..60);
     candles[30].grain = Span::DAY;
-    let dataset = returns(&candles, 1);
+    let dataset = of_candles(Recipe::Returns, 1, &candles);
     assert_eq!(dataset.skipped.coarse, 1);
     assert_eq!(dataset.rows.len(), (30 - LOOKBACK) + (29 - LOOKBACK));
 }
@@ -114,18 +115,20 @@ fn minutes_of_thirty_years_stay_distinct_and_longer_is_refused() {
 #[test]
 fn features_do_not_change_when_the_future_is_taken_away() {
     let candles = candles((0..60).chain(63..110));
-    assert_eq!(first_leak(&candles, 1, returns_features), None);
+    for (recipe, horizon) in [(Recipe::Returns, 1), (Recipe::Volatility, 1), (Recipe::Volatility, 30)] {
+        assert_eq!(first_leak(&candles, 1, |candles| known(recipe, horizon, candles)), None, "{recipe} {horizon}");
+    }
 }
 
 #[test]
 fn a_planted_leak_is_caught() {
     let candles = candles(0..60);
     let leaky = |candles: &[Candle]| {
-        let mut known = returns_features(candles);
+        let mut known = known(Recipe::Returns, 1, candles);
         for row in &mut known {
-            // The volatility of the candle after: what a careless shift by one would do.
-            if let Some(next) = candles.get(row.candle_idx + 1) {
-                row.features[10] = (next.close / candles[row.candle_idx].close).ln() as f32;
+            // The return of the candle after: what a careless shift by one would do.
+            if let Some(next) = candles.iter().find(|candle| candle.start == row.at) {
+                row.features[10] = (next.close / row.last).ln() as f32;
             }
         }
         known
@@ -135,16 +138,17 @@ fn a_planted_leak_is_caught() {
     // A whole-sample scaling looks harmless and leaks all the same.
     let scaled = |candles: &[Candle]| {
         let mean = candles.iter().map(|candle| candle.close).sum::<f64>() / candles.len() as f64;
-        let mut known = returns_features(candles);
-        known.iter_mut().for_each(|row| row.features[0] /= mean as f32);
+        let mut known = known(Recipe::Volatility, 1, candles);
+        known.iter_mut().for_each(|row| row.scale /= mean);
         known
     };
-    assert!(first_leak(&candles, 1, scaled).is_some());
+    let leak = first_leak(&candles, 1, scaled).expect("the planted leak");
+    assert_eq!(leak.column, Recipe::Volatility.columns().len() + 1);
 }
 
 #[test]
 fn adjacent_rows_are_lent_and_others_gathered() {
-    let dataset = returns(&candles(0..60), 1);
+    let dataset = of_candles(Recipe::Returns, 1, &candles(0..60));
     let width = dataset.width();
     assert!(matches!(dataset.features_of(&[3, 4, 5]), Cow::Borrowed(lent) if lent.len() == 3 * width));
     let gathered = dataset.features_of(&[5, 3]);
@@ -152,12 +156,68 @@ fn adjacent_rows_are_lent_and_others_gathered() {
     assert_eq!(gathered[width..].to_vec(), dataset.features[3 * width..4 * width].to_vec());
 }
 
+#[test]
+fn the_label_of_volatility_is_the_range_of_all_candles_of_the_horizon() {
+    let candles = candles(0..40);
+    for horizon in [1, 3] {
+        let dataset = of_candles(Recipe::Volatility, horizon, &candles);
+        let row = dataset.rows[0];
+        let target = &candles[LOOKBACK..LOOKBACK + horizon];
+        let high = target.iter().map(|candle| candle.high).fold(0.0, f64::max);
+        let low = target.iter().map(|candle| candle.low).fold(f64::INFINITY, f64::min);
+        assert!((row.actual - (high / low).ln()).abs() < 1e-12, "{row:?}");
+        assert_eq!(row.target_end, target[horizon - 1].end);
+        assert!((dataset.recipe.value(row.label, dataset.anchor(0)) / row.actual - 1.0).abs() < 1e-5);
+        // The newest value is that of the same number of candles, and the averages are of such values.
+        let next = of_candles(Recipe::Volatility, horizon, &candles[horizon..]);
+        assert_eq!(next.rows[0].last.to_bits(), row.actual.to_bits());
+        assert_eq!(dataset.averages.len(), dataset.rows.len());
+    }
+}
+
+#[test]
+fn candles_without_movement_have_finite_labels() {
+    let mut candles = candles(0..60);
+    for still in &mut candles[30..33] {
+        (still.open, still.high, still.low) = (still.close, still.close, still.close);
+    }
+    let dataset = of_candles(Recipe::Volatility, 1, &candles);
+    let lowest = -(volatility::RATIO_MAX.ln() as f32);
+    let still: Vec<_> = dataset.rows.iter().filter(|row| row.actual == 0.0).map(|row| row.label).collect();
+    assert_eq!(still, [lowest; 3]);
+    assert!(dataset.rows.iter().all(|row| row.label.is_finite()));
+    // A market that never moves at all.
+    for candle in &mut candles {
+        (candle.open, candle.high, candle.low, candle.close) = (5.0, 5.0, 5.0, 5.0);
+    }
+    let dataset = of_candles(Recipe::Volatility, 1, &candles);
+    assert!(dataset.rows.iter().all(|row| row.actual == row.last && row.label.is_finite()));
+}
+
+#[test]
+fn the_baseline_is_the_best_of_the_rows_that_it_may_see() {
+    // Ranges that jump up and down: a slow average is right, the last value always wrong.
+    let mut candles = candles(0..200);
+    for (idx, candle) in candles.iter_mut().enumerate() {
+        candle.high = candle.close * if idx % 2 == 0 { 1.01 } else { 1.05 };
+    }
+    let dataset = of_candles(Recipe::Volatility, 1, &candles);
+    let all: Vec<usize> = (0..dataset.rows.len()).collect();
+    let chosen = Baseline::choose(&dataset, &all);
+    assert!(matches!(chosen, Baseline::Average(idx) if idx >= 3), "{chosen}");
+    let error = |baseline| -> f64 {
+        all.iter().map(|&row| (dataset.rows[row].actual - dataset.baseline(row, baseline)).powi(2)).sum()
+    };
+    assert!(Baseline::all(Recipe::Volatility).into_iter().all(|other| error(chosen) <= error(other)));
+}
+
 proptest! {
     #[test]
-    fn a_rebuilt_price_is_always_a_price(output in prop::num::f32::NORMAL, last in 1e-12..1e15) {
+    fn a_rebuilt_value_is_always_possible(output in prop::num::f32::NORMAL, anchor in 1e-12..1e15) {
         for recipe in Recipe::ALL {
-            let price = recipe.price(output, last);
-            prop_assert!((PRICE_MIN..=PRICE_MAX).contains(&price), "{price}");
+            let value = recipe.value(output, anchor);
+            let possible = if recipe.predicts_prices() { PRICE_MIN..=PRICE_MAX } else { RANGE_MIN..=63.0 };
+            prop_assert!(possible.contains(&value), "{recipe}: {value}");
         }
     }
 }

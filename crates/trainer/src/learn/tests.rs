@@ -49,7 +49,9 @@ fn wandering(count: i64) -> Vec<Tick> {
 
 #[test]
 fn the_same_ticks_give_the_same_bytes() {
-    for (recipe, split) in [(Recipe::Returns, Split::Time), (Recipe::Calendar, Split::Random)] {
+    for (recipe, split) in
+        [(Recipe::Returns, Split::Time), (Recipe::Volatility, Split::Time), (Recipe::Calendar, Split::Random)]
+    {
         let range = Some(SeqRange { first: 1, last: 900 });
         let [a, b] = [(); 2].map(|()| learn(&wandering(600), range, &config(recipe, split)).expect("learned"));
         assert_eq!(a.model, b.model);
@@ -138,4 +140,13 @@ fn few_rows_have_few_folds_and_all_of_them_are_scored() {
     let learned = learn(&wandering(130), None, &config(Recipe::Returns, Split::Time)).expect("learned");
     assert!(learned.card.folds.len() < 3);
     assert!(learned.card.folds.iter().all(|fold| fold.part.scores.rows >= FOLD_ROWS_MIN));
+}
+
+#[test]
+fn whoever_waits_is_told_of_each_fold_and_then_of_the_model() {
+    let mut told = Vec::new();
+    let config = config(Recipe::Returns, Split::Time);
+    learn_and_tell(&wandering(400), None, &config, |step| told.push(step)).expect("learned");
+    let folds = (1..=3).map(|number| Step::Fold { number, of: 3 });
+    assert_eq!(told, folds.chain([Step::Model { folds: 3 }]).collect::<Vec<_>>());
 }

@@ -1,0 +1,111 @@
+//! What doing nothing predicts: what every model must be better than.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::dataset::{Dataset, Recipe};
+use crate::feature::volatility::HALF_LIVES;
+
+/// A prediction that nobody has to learn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Baseline {
+    /// The newest value stays: the last price, or the range of the last candles.
+    Last,
+    /// The running average with the half-life at this position of [`HALF_LIVES`]; only for `volatility`.
+    Average(usize),
+}
+
+/// A name that is no baseline.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown baseline {0:?}: last, or ewma- and a half-life of {HALF_LIVES:?} candles")]
+pub struct UnknownBaseline(String);
+
+impl Baseline {
+    /// What a recipe can be compared with.
+    pub fn all(recipe: Recipe) -> Vec<Self> {
+        let averages = match recipe {
+            Recipe::Calendar | Recipe::Returns => 0,
+            Recipe::Volatility => HALF_LIVES.len(),
+        };
+        std::iter::once(Self::Last).chain((0..averages).map(Self::Average)).collect()
+    }
+
+    /// What it predicts, given the newest value and the running averages, where there are any.
+    ///
+    /// # Panics
+    /// When an average is asked for of a recipe that has none.
+    pub fn predict(self, last: f64, averages: Option<&[f64; HALF_LIVES.len()]>) -> f64 {
+        match self {
+            Self::Last => last,
+            Self::Average(idx) => averages.expect("only a recipe with averages is compared with one")[idx],
+        }
+    }
+
+    /// What it is called beside scores of a recipe.
+    pub fn words(self, recipe: Recipe) -> String {
+        match self {
+            Self::Last if recipe.predicts_prices() => "last price".to_owned(),
+            Self::Last => "last range".to_owned(),
+            Self::Average(idx) => format!("running average of half-life {}", HALF_LIVES[idx]),
+        }
+    }
+
+    /// The one with the smallest squared error on the given rows, which should be training rows: the comparison is with
+    /// what could have been chosen at the time. Of equals the first.
+    pub fn choose(dataset: &Dataset, rows: &[usize]) -> Self {
+        let squared_error = |baseline: &Self| -> f64 {
+            rows.iter().map(|&row| (dataset.rows[row].actual - dataset.baseline(row, *baseline)).powi(2)).sum()
+        };
+        let candidates = Self::all(dataset.recipe).into_iter();
+        let errors = candidates.map(|baseline| (squared_error(&baseline), baseline));
+        errors.min_by(|a, b| a.0.total_cmp(&b.0)).map_or(Self::Last, |(_, baseline)| baseline)
+    }
+}
+
+impl fmt::Display for Baseline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Last => f.write_str("last"),
+            Self::Average(idx) => write!(f, "ewma-{}", HALF_LIVES[*idx]),
+        }
+    }
+}
+
+impl FromStr for Baseline {
+    type Err = UnknownBaseline;
+
+    fn from_str(name: &str) -> Result<Self, UnknownBaseline> {
+        let known = Self::all(Recipe::Volatility).into_iter().find(|baseline| baseline.to_string() == name);
+        known.ok_or_else(|| UnknownBaseline(name.to_owned()))
+    }
+}
+
+impl Serialize for Baseline {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Baseline {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_come_back_and_others_are_refused() {
+        let names: Vec<_> = Baseline::all(Recipe::Volatility).iter().map(ToString::to_string).collect();
+        assert_eq!(names, ["last", "ewma-3", "ewma-6", "ewma-12", "ewma-24", "ewma-48", "ewma-96"]);
+        for name in names {
+            assert_eq!(name.parse::<Baseline>().expect("known").to_string(), name);
+        }
+        assert!("ewma-7".parse::<Baseline>().is_err());
+        assert_eq!(Baseline::all(Recipe::Returns), [Baseline::Last]);
+    }
+}

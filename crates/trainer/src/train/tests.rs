@@ -1,0 +1,211 @@
+use std::io::Write;
+
+use std::path::Path;
+
+use clap::Parser;
+use market::{EventTime, Span, Tick};
+use store::archive::ArchiveWriter;
+use store::layout::{MODEL_CARD, MODEL_FILES};
+use store::listing::SeqRange;
+use store::model_card::{FileDigest, ModelCard};
+use store::ticks::TickRows;
+
+use super::*;
+use crate::Args;
+
+const HEADER: &str = "timestamp_ms,open,high,low,close,volume\n";
+
+/// An archive of minutes, of as many instruments as prices are given.
+fn archive(folder: &Path, minutes: i64, coins: &[&str]) {
+    let mut rows = TickRows::default();
+    for (coin, idx) in coins.iter().flat_map(|coin| (0..minutes).map(move |idx| (coin, idx))) {
+        let close = 100.0 + (idx as f64 / 9.0).sin() + (idx as f64 / 2.3).cos();
+        let (event, grain) = (EventTime(idx * Span::MINUTE.ms()), Span::MINUTE);
+        let (high, low) = (close + 0.1, close - 0.1);
+        let tick = Tick { event, grain, id: None, open: close, high, low, close, volume: None, feed_seq: 1 };
+        rows.push(&Instrument::new(coin, "usd").expect("valid"), &tick, 7);
+    }
+    let mut writer = ArchiveWriter::open(folder, "MARKET").expect("writable");
+    writer.append(SeqRange { first: 1, last: 9 }, &rows.into_batch()).expect("written");
+}
+
+/// Trains with the given flags into the folder `out`; the exit code and the message when it fails.
+fn train_with(folder: &Path, flags: &[&str]) -> Result<(), (Option<Code>, String)> {
+    let out = folder.join("out").display().to_string();
+    let fixed = ["trainer", "train", "--threads", "1", "--out", &out];
+    let args = Args::try_parse_from([&fixed, flags].concat()).expect("valid flags");
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let done = runtime.block_on(crate::run(args, service::Shutdown::new()));
+    done.map_err(|error| {
+        let code = error.downcast_ref::<service::Coded>().map(service::Coded::code);
+        (code.or_else(|| crate::exit_code(&error)), format!("{error:#}"))
+    })
+}
+
+/// Trains from the archive with the given flags; the exit code when it fails.
+fn run(folder: &Path, flags: &[&str]) -> Result<(), Option<Code>> {
+    let archive = folder.join("archive").display().to_string();
+    let flags = [&["--offline", "--archive", &archive], flags].concat();
+    train_with(folder, &flags).map_err(|(code, _)| code)
+}
+
+/// Trains from a recording with these bytes and the given flags.
+fn run_input(folder: &Path, file: &str, bytes: &[u8], flags: &[&str]) -> Result<(), (Option<Code>, String)> {
+    let file = folder.join(file);
+    std::fs::write(&file, bytes).expect("written");
+    let input = file.display().to_string();
+    train_with(folder, &[&["--input", &input, "--coin", "bitcoin", "--quote", "usd"], flags].concat())
+}
+
+/// A recording of these minutes.
+fn minutes(minutes: impl IntoIterator<Item = i64>) -> String {
+    let row = |minute: i64| {
+        let close = 100.0 + (minute as f64 / 9.0).sin() + (minute as f64 / 2.3).cos();
+        format!("{},{close},{},{},{close},1.5\n", minute * 60_000, close + 0.1, close - 0.1)
+    };
+    [HEADER.to_owned()].into_iter().chain(minutes.into_iter().map(row)).collect()
+}
+
+fn read_out(folder: &Path) -> [Vec<u8>; MODEL_FILES.len()] {
+    MODEL_FILES.map(|file| std::fs::read(folder.join("out").join(file)).expect("a file"))
+}
+
+fn card(folder: &Path) -> ModelCard {
+    ModelCard::read(&folder.join("out").join(MODEL_CARD)).expect("a card")
+}
+
+#[test]
+fn a_training_leaves_its_files_and_the_next_one_the_same() {
+    let folder = tempfile::tempdir().expect("a folder");
+    archive(&folder.path().join("archive"), 400, &["bitcoin"]);
+    run(folder.path(), &[]).expect("trained");
+    let before = read_out(folder.path());
+    assert_eq!(std::fs::read_dir(folder.path().join("out")).expect("a folder").count(), MODEL_FILES.len());
+    run(folder.path(), &[]).expect("trained");
+    let card = MODEL_FILES.len() - 1;
+    assert_eq!(read_out(folder.path())[..card], before[..card]);
+}
+
+#[test]
+fn what_ends_without_a_model_leaves_no_file_and_says_why_by_its_code() {
+    type Case = (&'static str, i64, &'static [&'static str], &'static [&'static str], Code);
+    let cases: [Case; 6] = [
+        ("no archive", 0, &[], &[], Code::NotEnoughData),
+        ("too few rows", 60, &["bitcoin"], &[], Code::NotEnoughData),
+        ("another coin", 400, &["bitcoin"], &["--coin", "dogecoin", "--quote", "usd"], Code::NotEnoughData),
+        ("which of two", 400, &["bitcoin", "ethereum"], &[], Code::BadConfig),
+        ("no coin's name", 400, &["bitcoin"], &["--coin", "a.b", "--quote", "usd"], Code::BadConfig),
+        ("contradiction", 400, &["bitcoin"], &["--recipe", "calendar", "--interval", "1h"], Code::BadConfig),
+    ];
+    for (name, minutes, coins, flags, code) in cases {
+        let folder = tempfile::tempdir().expect("a folder");
+        if minutes > 0 {
+            archive(&folder.path().join("archive"), minutes, coins);
+        }
+        assert_eq!(run(folder.path(), flags), Err(Some(code)), "{name}");
+        let files = std::fs::read_dir(folder.path().join("out")).map_or(0, Iterator::count);
+        assert_eq!(files, 0, "{name}");
+    }
+}
+
+#[test]
+fn an_archive_and_its_recording_teach_the_same() {
+    let folder = tempfile::tempdir().expect("a folder");
+    archive(&folder.path().join("archive"), 400, &["bitcoin"]);
+    run(folder.path(), &[]).expect("trained");
+    let of_archive = read_out(folder.path());
+    // The archive of these tests knows no volume.
+    let recording = minutes(0..400).replace(",1.5\n", ",\n");
+    run_input(folder.path(), "minutes.csv", recording.as_bytes(), &[]).expect("trained");
+    let of_recording = read_out(folder.path());
+    let card = MODEL_FILES.len() - 1;
+    assert_eq!(of_archive[..card], of_recording[..card]);
+}
+
+#[test]
+fn the_card_tells_the_digests_of_the_files_beside_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    run_input(folder.path(), "minutes.csv", minutes(0..400).as_bytes(), &[]).expect("trained");
+    let expected = MODEL_FILES.into_iter().zip(read_out(folder.path())).filter(|(file, _)| *file != MODEL_CARD);
+    let expected = expected.map(|(file, content)| (file.to_owned(), FileDigest::of(&content))).collect();
+    assert_eq!(card(folder.path()).files, expected);
+}
+
+#[test]
+fn data_that_cannot_teach_is_refused_by_name_and_leaves_no_file() {
+    let still = |row: i64| format!("{},5,5,5,5,1\n", row * 60_000);
+    let torn = (0..2_000).filter(|minute| minute % 25 != 0);
+    let cases: [(&str, String, &[&str], Code, &str); 9] = [
+        ("ten rows", minutes(0..10), &[], Code::NotEnoughData, "not enough data to train on bitcoin/usd: 0 rows of 1m"),
+        ("one row", minutes(0..1), &["--grain", "1m"], Code::NotEnoughData, "not enough data"),
+        ("one candle", minutes(0..60), &["--interval", "1h"], Code::NotEnoughData, "0 rows of 1h"),
+        (
+            "constant",
+            HEADER.to_owned() + &(0..500).map(still).collect::<String>(),
+            &[],
+            Code::NotEnoughData,
+            "does not move",
+        ),
+        ("a hole every 25 minutes", minutes(torn), &[], Code::NotEnoughData, "0 rows of 1m, at least 100"),
+        (
+            "only junk",
+            format!("{HEADER}junk\n60000,NaN,1,1,1,1\n"),
+            &[],
+            Code::NotEnoughData,
+            "1 non-finite, 1 unparsable",
+        ),
+        ("no header", minutes(0..500).replace(HEADER, ""), &[], Code::BadConfig, "no column \"timestamp_ms\""),
+        ("nothing", String::new(), &[], Code::BadConfig, "the file is empty"),
+        ("too coarse", minutes(0..500), &["--grain", "1h", "--interval", "1m"], Code::BadConfig, "--interval"),
+    ];
+    for (name, text, flags, code, message) in cases {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (found, said) = run_input(folder.path(), "rows.csv", text.as_bytes(), flags).expect_err(name);
+        assert_eq!(found, Some(code), "{name}: {said}");
+        assert!(said.contains(message), "{name}: {said}");
+        let files = std::fs::read_dir(folder.path().join("out")).map_or(0, Iterator::count);
+        assert_eq!(files, 0, "{name}");
+    }
+}
+
+#[test]
+fn a_file_that_is_not_there_or_breaks_off_is_bad_input() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    packed.write_all(minutes(0..20_000).as_bytes()).expect("packed");
+    let mut packed = packed.finish().expect("packed");
+    packed.truncate(packed.len() / 2);
+    let (code, said) = run_input(folder.path(), "rows.csv.gz", &packed, &[]).expect_err("it is cut short");
+    assert!(said.contains("the file breaks off here"), "{said}");
+    assert_eq!(code, Some(Code::BadConfig));
+    let missing = ["--input", "nowhere.csv", "--coin", "bitcoin", "--quote", "usd"];
+    let (code, said) = train_with(folder.path(), &missing).expect_err("it is not there");
+    assert_eq!((code, said.contains("nowhere.csv: cannot open it")), (Some(Code::BadConfig), true), "{said}");
+}
+
+#[test]
+fn junk_holes_and_repeats_cost_only_their_own_rows() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let clean = minutes((0..600).filter(|minute| !(300..310).contains(minute)));
+    run_input(folder.path(), "clean.csv", clean.as_bytes(), &[]).expect("trained");
+    let of_clean = read_out(folder.path());
+    let skipped = card(folder.path()).rows.skipped;
+    assert_eq!((skipped.trailing_window, skipped.horizon), (2 * 24, 2), "both sides of the hole begin anew");
+    let mut lines: Vec<&str> = clean.lines().collect();
+    lines.splice(50..50, ["junk", "1,2,3", "18060000,5,5,5,-5,5", "18120000,5,NaN,5,5,5", "18180000,5,4,6,5,5"]);
+    lines.push(lines[20]);
+    let dirty = lines.join("\n");
+    run_input(folder.path(), "dirty.csv", dirty.as_bytes(), &[]).expect("trained");
+    let model_files = MODEL_FILES.len() - 1;
+    assert_eq!(read_out(folder.path())[..model_files], of_clean[..model_files]);
+}
+
+#[test]
+fn a_training_that_fails_leaves_the_last_model_alone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    run_input(folder.path(), "good.csv", minutes(0..400).as_bytes(), &[]).expect("trained");
+    let before = read_out(folder.path());
+    run_input(folder.path(), "bad.csv", minutes(0..10).as_bytes(), &[]).expect_err("too few rows");
+    assert_eq!(read_out(folder.path()), before);
+    assert_eq!(std::fs::read_dir(folder.path().join("out")).expect("a folder").count(), MODEL_FILES.len());
+}

@@ -1,0 +1,86 @@
+//! Training as a process: without a server as with one, and where the machine does not give what it needs.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::Path;
+use std::process::Command;
+
+use flate2::read::GzDecoder;
+
+use pipeline_tests::disk::SmallDisk;
+use pipeline_tests::programs::{fail, programs, succeed};
+use pipeline_tests::world::{World, sample};
+
+const SAMPLE: &str = "btcusdt_1m_2020-03.csv.gz";
+
+/// The first minutes of the sample as a file that a careless program wrote: a hole, rows out of order, some twice, and some
+/// that are none.
+fn write_careless_recording(path: &Path) {
+    let mut text = String::new();
+    GzDecoder::new(File::open(sample(SAMPLE)).unwrap()).read_to_string(&mut text).unwrap();
+    let mut lines: Vec<&str> = text.lines().take(1 + 2_000).collect();
+    lines.drain(900..920);
+    lines.swap(100, 110);
+    lines.push(lines[50]);
+    lines.insert(500, "1583050000000,1,1,1,-1,1");
+    lines.insert(300, "junk");
+    std::fs::write(path, lines.join("\n")).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recording_teaches_what_its_replay_teaches() {
+    let world = World::new().await;
+    let recording = world.dir.path().join("minutes.csv");
+    write_careless_recording(&recording);
+    let _processor = world.start("stream-processor");
+    succeed(&mut world.replay(&recording, "1m"));
+    world.wait_for_market();
+    let train = |out: &str| {
+        let mut command = world.program("trainer");
+        command.args(["train", "--coin", "bitcoin", "--quote", "usdt", "--out", out]);
+        command
+    };
+    succeed(&mut train("replayed"));
+    let said = succeed(train("read").arg("--input").arg(&recording));
+    let left = "1980 ticks of 1m each; left out of 1983 rows: 1 duplicate, 1 negative-price, 1 unparsable";
+    assert!(said.starts_with(left), "{said}");
+    for file in ["predictions.parquet", "model.ubj"] {
+        let read = |out: &str| std::fs::read(world.dir.path().join(out).join(file)).unwrap();
+        assert!(read("replayed") == read("read"), "{file} differs");
+    }
+}
+
+/// A program that sees the small disk.
+fn on_disk(disk: &SmallDisk, program: &str) -> Command {
+    let [nsenter, arguments @ ..] = disk.prefix();
+    let mut command = Command::new(nsenter);
+    command.args(arguments).arg(program);
+    command
+}
+
+#[test]
+fn a_full_disk_leaves_the_model_before_as_it_was() {
+    let Some(disk) = SmallDisk::new(8 << 20) else {
+        // Said past the test's own output, which is shown only for failures.
+        writeln!(std::io::stderr(), "a full disk is not tested: this user may not mount one").unwrap();
+        return;
+    };
+    let train = |seed: &str| {
+        let trainer = programs().join("trainer");
+        let mut command = on_disk(&disk, &trainer.display().to_string());
+        command.args(["train", "--coin", "bitcoin", "--quote", "usdt", "--interval", "1h", "--folds", "2"]);
+        command.args(["--seed", seed, "--input"]).arg(sample(SAMPLE)).arg("--out").arg(disk.path());
+        command
+    };
+    let sums =
+        || succeed(on_disk(&disk, "sh").args(["-c", "cd \"$1\" && ls -A && sha256sum *"]).arg("sh").arg(disk.path()));
+    succeed(&mut train("1"));
+    // What is left takes the first file of a second model, but not all of them.
+    let fill = "cd \"$1\" && head -c 64K /dev/zero >room; cat /dev/zero >fill 2>/dev/null; test -s fill && rm room";
+    succeed(on_disk(&disk, "sh").args(["-c", fill]).arg("sh").arg(disk.path()));
+    let before = sums();
+    let (code, said) = fail(&mut train("2"));
+    assert_eq!(code, 2, "{said}");
+    assert!(said.contains("No space left on device") && said.contains("what was there before still stands"), "{said}");
+    assert_eq!(sums(), before);
+}
