@@ -20,12 +20,12 @@ pub const BUCKET: &str = "prices";
 pub const WRITER: Key = Key { id: "writer", secret: "secret-of-writer" };
 /// The key that may only read.
 pub const READER: Key = Key { id: "reader", secret: "secret-of-reader" };
-/// Another one, in which it is tried whether the server takes objects: an attempt that was given up may arrive late.
-const PROBES: &str = "probes";
+/// The object that says that the server takes objects. It stays: an attempt that was given up may arrive late.
+const PROBE: &str = "probe";
 /// How often ports are chosen anew because somebody else took one of them meanwhile.
 const STARTS_MAX: usize = 5;
-/// How long the server may take to start.
-const START_MAX: Duration = Duration::from_secs(20);
+/// How long the server may take to start: once killed, it looks through its volumes first.
+const START_MAX: Duration = Duration::from_secs(60);
 /// How many seconds a request of a test is tried.
 const PATIENCE_S: u64 = 2;
 /// What the server's parts listen on; the first is what S3's clients use.
@@ -65,7 +65,7 @@ pub struct S3 {
 }
 
 impl S3 {
-    /// Starts a server with an empty bucket.
+    /// Starts a server with a bucket, empty but for a probe.
     pub async fn start() -> Self {
         for _ in 0..STARTS_MAX {
             let dir = tempfile::tempdir().unwrap();
@@ -111,11 +111,12 @@ impl S3 {
         assert!(self.is_up().await, "SeaweedFS did not start again: {}", self.log());
     }
 
-    /// Waits until it takes an object, which is later than it begins to answer; false when it ended.
+    /// Waits until it takes an object, which may be long after it begins to answer when it was killed before; false when it
+    /// ended.
     async fn is_up(&mut self) -> bool {
-        let bucket = self.bucket_of(PROBES, WRITER);
+        let bucket = self.bucket();
         let start = Instant::now();
-        while let Err(error) = bucket.put("probe", b"").await {
+        while let Err(error) = bucket.put(PROBE, b"x").await {
             if self.child.try_wait().unwrap().is_some() {
                 return false;
             }
@@ -152,7 +153,7 @@ fn spawn(dir: &Path, ports: &[u16; LISTENERS.len()]) -> Child {
         "-master.electionTimeout=500ms",
     ]);
     command.args(LISTENERS.iter().zip(ports).map(|(flag, port)| format!("-{flag}={port}")));
-    command.args([of_dir("dir", "."), of_dir("s3.config", "keys.json"), format!("-bucket={BUCKET},{PROBES}")]);
+    command.args([of_dir("dir", "."), of_dir("s3.config", "keys.json"), format!("-bucket={BUCKET}")]);
     command.args([of_dir("filer.localSocket", "filer.sock"), of_dir("s3.localSocket", "s3.sock")]);
     command.current_dir(dir).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap()
 }

@@ -76,7 +76,7 @@ async fn a_model_goes_to_the_bucket_and_what_prevents_it_costs_no_result() {
     let out = dir.path().join("out");
     let told = succeed(&mut train(dir.path()));
     assert!(told.contains("upload skipped: S3_BUCKET_NAME not set"), "{told}");
-    assert_eq!(s3.bucket().list("").await.unwrap(), []);
+    assert_eq!(s3.bucket().list("bitcoin/").await.unwrap(), []);
 
     std::fs::remove_dir_all(&out).unwrap();
     let (code, error) = fail(train(dir.path()).env("S3_BUCKET_NAME", BUCKET).env("AWS_ACCESS_KEY_ID", "writer"));
@@ -96,7 +96,7 @@ async fn a_model_goes_to_the_bucket_and_what_prevents_it_costs_no_result() {
         ModelCard::read(&out.join(MODEL_CARD)).unwrap();
         std::fs::remove_dir_all(&out).unwrap();
     }
-    assert_eq!(s3.bucket().list("").await.unwrap(), []);
+    assert_eq!(s3.bucket().list("bitcoin/").await.unwrap(), []);
 
     let told = succeed(train(dir.path()).env("S3_BUCKET_NAME", BUCKET).envs(s3.variables(WRITER)));
     assert!(told.contains("uploaded to s3://prices/bitcoin/usdt/returns/"), "{told}");
@@ -123,7 +123,8 @@ async fn a_server_that_dies_in_mid_upload_leaves_nothing_half() {
     assert_eq!(error.kind(), BucketErrorKind::Unreachable, "{error}");
     s3.start_again().await;
     let bucket = s3.bucket();
-    assert_eq!(bucket.list("").await.unwrap(), []);
+    assert_eq!(bucket.list("bitcoin/").await.unwrap(), []);
+    assert_eq!(bucket.list("large").await.unwrap(), []);
 
     succeed(train(dir.path()).env("S3_BUCKET_NAME", BUCKET).envs(s3.variables(WRITER)));
     check_model(&bucket, &dir.path().join("out")).await;
@@ -141,13 +142,13 @@ async fn two_hundred_megabytes_pass_with_one_part_in_memory() {
     for _ in 0..200 {
         upload.write(&megabyte).await.unwrap();
     }
-    assert_eq!(bucket.list("").await.unwrap(), [], "it appears when it is finished");
+    assert_eq!(bucket.list("large").await.unwrap(), [], "it appears when it is finished");
     let mut forgotten = bucket.upload("forgotten");
     forgotten.write(&vec![0; PART_BYTES + 1]).await.unwrap();
     drop(forgotten);
     assert_eq!(bucket.remove_unfinished("forgotten").await.unwrap(), 1);
     upload.finish().await.unwrap();
-    assert_eq!(bucket.list("").await.unwrap(), [Object { key: "large".to_owned(), bytes: 200_000_000 }]);
+    assert_eq!(bucket.list("large").await.unwrap(), [Object { key: "large".to_owned(), bytes: 200_000_000 }]);
     let content = bucket.get("large").await.unwrap().unwrap();
     assert!(content.chunks(megabyte.len()).all(|chunk| chunk == megabyte));
 }
