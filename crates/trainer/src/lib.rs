@@ -28,6 +28,7 @@ mod schedule;
 mod score_tables;
 pub mod service;
 pub mod train;
+mod ubjson;
 pub mod upload;
 mod verdict;
 
