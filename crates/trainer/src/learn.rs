@@ -71,11 +71,13 @@ pub enum LearnError {
         /// Length of the candles.
         interval: String,
     },
-    /// The price never moved.
-    #[error("not enough data to train on {instrument}: its price does not move in {rows} rows of {interval}")]
+    /// The price never moved, or its range never changed.
+    #[error("not enough data to train on {instrument}: its {what} in {rows} rows of {interval}")]
     Constant {
         /// Whose ticks.
         instrument: Instrument,
+        /// What never happens, in words.
+        what: &'static str,
         /// Rows that there are.
         rows: usize,
         /// Length of the candles.
@@ -144,9 +146,11 @@ pub fn learn(ticks: &[Tick], range: Option<SeqRange>, config: &LearnConfig) -> R
         let (rows, interval) = (dataset.rows.len(), prepared.interval());
         return Err(LearnError::TooFewRows { instrument: config.instrument.clone(), rows, interval });
     }
-    if dataset.rows.iter().all(|row| row.actual == row.last) {
+    if dataset.is_constant() {
         let (rows, interval) = (dataset.rows.len(), prepared.interval());
-        return Err(LearnError::Constant { instrument: config.instrument.clone(), rows, interval });
+        let is_price = config.recipe.predicts_prices();
+        let what = if is_price { "price does not move" } else { "range does not change" };
+        return Err(LearnError::Constant { instrument: config.instrument.clone(), what, rows, interval });
     }
 
     let task = Task {
