@@ -1,13 +1,54 @@
-//! Training as a process, where the machine does not give what it needs.
+//! Training as a process: without a server as with one, and where the machine does not give what it needs.
 
-use std::io::Write;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::Path;
 use std::process::Command;
+
+use flate2::read::GzDecoder;
 
 use pipeline_tests::disk::SmallDisk;
 use pipeline_tests::programs::{fail, programs, succeed};
-use pipeline_tests::world::sample;
+use pipeline_tests::world::{World, sample};
 
 const SAMPLE: &str = "btcusdt_1m_2020-03.csv.gz";
+
+/// The first minutes of the sample as a file that a careless program wrote: a hole, rows out of order, some twice, and some
+/// that are none.
+fn write_careless_recording(path: &Path) {
+    let mut text = String::new();
+    GzDecoder::new(File::open(sample(SAMPLE)).unwrap()).read_to_string(&mut text).unwrap();
+    let mut lines: Vec<&str> = text.lines().take(1 + 2_000).collect();
+    lines.drain(900..920);
+    lines.swap(100, 110);
+    lines.push(lines[50]);
+    lines.insert(500, "1583050000000,1,1,1,-1,1");
+    lines.insert(300, "junk");
+    std::fs::write(path, lines.join("\n")).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recording_teaches_what_its_replay_teaches() {
+    let world = World::new().await;
+    let recording = world.dir.path().join("minutes.csv");
+    write_careless_recording(&recording);
+    let _processor = world.start("stream-processor");
+    succeed(&mut world.replay(&recording, "1m"));
+    world.wait_for_market();
+    let train = |out: &str| {
+        let mut command = world.program("trainer");
+        command.args(["train", "--coin", "bitcoin", "--quote", "usdt", "--out", out]);
+        command
+    };
+    succeed(&mut train("replayed"));
+    let said = succeed(train("read").arg("--input").arg(&recording));
+    let left = "1980 ticks of 1m each; left out of 1983 rows: 1 duplicate, 1 negative-price, 1 unparsable";
+    assert!(said.starts_with(left), "{said}");
+    for file in ["predictions.parquet", "model.ubj"] {
+        let read = |out: &str| std::fs::read(world.dir.path().join(out).join(file)).unwrap();
+        assert!(read("replayed") == read("read"), "{file} differs");
+    }
+}
 
 /// A program that sees the small disk.
 fn on_disk(disk: &SmallDisk, program: &str) -> Command {

@@ -46,16 +46,21 @@ pub fn rolling(rows: &[Row], folds: usize, purge: Span) -> Vec<Part> {
 /// # Panics
 /// When `share` is outside 0 to 1.
 pub fn random(count: usize, share: f64, seed: u64) -> Part {
+    let mut train = shuffled(count, seed);
+    let mut validation = train.split_off(count - held_out(count, share));
+    validation.sort_unstable();
+    train.sort_unstable();
+    Part { train, validation }
+}
+
+/// The numbers below `count` in an order that only the seed decides: Fisher and Yates, from the end.
+pub(crate) fn shuffled(count: usize, seed: u64) -> Vec<usize> {
     let mut shuffled: Vec<usize> = (0..count).collect();
     let mut generator = SplitMix64(seed);
-    // Fisher and Yates, from the end.
     for last in (1..count).rev() {
         shuffled.swap(last, generator.below(last as u64 + 1) as usize);
     }
-    let mut validation = shuffled.split_off(count - held_out(count, share));
-    validation.sort_unstable();
-    shuffled.sort_unstable();
-    Part { train: shuffled, validation }
+    shuffled
 }
 
 /// `share` of `count`, rounded to the nearest row.

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 use market::validate::{GRAIN_MAX, validate};
@@ -66,10 +67,11 @@ pub fn read(
 }
 
 fn read_rows(files: &[PathBuf], on_read: &OnRead) -> anyhow::Result<(Vec<Row>, Tally)> {
+    // What is read to look at the beginning is read again, and counts once.
+    let unseen: OnRead = Arc::new(|_| ());
     let look = |path: &PathBuf| {
-        let input = Input::at(path, OnRead::clone(on_read))?;
-        let start = input.inspect()?;
-        Ok((input, start.event))
+        let start = Input::at(path, OnRead::clone(&unseen))?.inspect()?;
+        Ok((Input::at(path, OnRead::clone(on_read))?, start.event))
     };
     let inputs: Result<Vec<_>, store::recording::Unusable> = files.iter().map(look).collect();
     // All rows come into memory anyway: none is too late to be put in its place.
@@ -120,8 +122,6 @@ impl fmt::Display for Left<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
 
     const NOW: EventTime = EventTime(1_700_000_000_000);

@@ -56,6 +56,8 @@ pub struct Learned {
     pub predictions: Vec<Prediction>,
     /// The model's file.
     pub model: Vec<u8>,
+    /// RMSE of the rival on the holdout, if there was one.
+    pub rival_rmse: Option<f64>,
 }
 
 /// Why nothing was learned.
@@ -106,6 +108,23 @@ impl LearnError {
     }
 }
 
+/// What learning is about to do, for whoever waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Fit and score a fold.
+    Fold {
+        /// The fold's number, from 1.
+        number: usize,
+        /// How many folds there are.
+        of: usize,
+    },
+    /// Fit the model itself, after all of the folds.
+    Model {
+        /// How many folds there were.
+        folds: usize,
+    },
+}
+
 /// What was fitted and scored.
 struct Trained {
     outer: Part,
@@ -116,8 +135,8 @@ struct Trained {
 }
 
 /// Rows to learn from, and what they were made of.
-struct Prepared {
-    dataset: Dataset,
+pub(crate) struct Prepared {
+    pub(crate) dataset: Dataset,
     /// Length of the candles; none for a recipe that works on ticks.
     window: Option<Window>,
     candles: usize,
@@ -127,6 +146,17 @@ impl Prepared {
     /// The length of the candles, in words.
     fn interval(&self) -> String {
         self.window.map_or_else(|| TICK_INTERVAL.to_owned(), |window| window.to_string())
+    }
+
+    /// What is fitted to the rows, and how. `ticks` are those that they were made of.
+    pub(crate) fn task(&self, ticks: &[Tick], config: &LearnConfig) -> Task {
+        Task {
+            interval: self.window,
+            horizon: config.horizon,
+            origin: (config.recipe == Recipe::Calendar).then_some(ticks[0].event),
+            split: config.split,
+            boosting: config.boosting,
+        }
     }
 }
 
@@ -139,6 +169,81 @@ impl Prepared {
 /// # Panics
 /// When ticks are out of order.
 pub fn learn(ticks: &[Tick], range: Option<SeqRange>, config: &LearnConfig) -> Result<Learned, LearnError> {
+    learn_with(ticks, range, config, None, |_| ())
+}
+
+/// [`learn`], telling each step before it is done.
+///
+/// # Errors
+/// As [`learn`].
+///
+/// # Panics
+/// As [`learn`].
+pub fn learn_and_tell(
+    ticks: &[Tick],
+    range: Option<SeqRange>,
+    config: &LearnConfig,
+    tell: impl FnMut(Step),
+) -> Result<Learned, LearnError> {
+    learn_with(ticks, range, config, None, tell)
+}
+
+/// [`learn`], and scores a rival on the holdout too: a model of earlier ticks of the same instrument, learned in the same
+/// way, which has not learned from these rows either.
+///
+/// # Errors
+/// As [`learn`].
+///
+/// # Panics
+/// As [`learn`], and when the rival is of another recipe.
+pub fn learn_against(
+    ticks: &[Tick],
+    range: Option<SeqRange>,
+    config: &LearnConfig,
+    rival: Option<&Forecaster>,
+) -> Result<Learned, LearnError> {
+    learn_with(ticks, range, config, rival, |_| ())
+}
+
+fn learn_with(
+    ticks: &[Tick],
+    range: Option<SeqRange>,
+    config: &LearnConfig,
+    rival: Option<&Forecaster>,
+    mut tell: impl FnMut(Step),
+) -> Result<Learned, LearnError> {
+    let (prepared, outer) = prepare_and_split(ticks, config)?;
+    let dataset = &prepared.dataset;
+    let task = prepared.task(ticks, config);
+    let mut predictions = Vec::new();
+    let mut folds = Vec::new();
+    let parts = folds_inside(dataset, &outer, config);
+    for (idx, part) in parts.iter().enumerate() {
+        tell(Step::Fold { number: idx + 1, of: parts.len() });
+        let fitted = fit(dataset, &part.train, &task)?;
+        let scored = score(dataset, &fitted, &part.validation, Fold::Validation(idx + 1), config.split)?;
+        folds.push(fold_scores(dataset, part, idx + 1, &fitted, scored.scores));
+        predictions.extend(scored.predictions);
+    }
+    tell(Step::Model { folds: parts.len() });
+    let held_out = match config.split {
+        Split::Time => Fold::Holdout,
+        Split::Random => Fold::Test,
+    };
+    let fitted = fit(dataset, &outer.train, &task)?;
+    let scored = score(dataset, &fitted, &outer.validation, held_out, config.split)?;
+    predictions.extend(scored.predictions);
+    let rival = rival.map(|rival| rival.evaluate(dataset, &outer.validation)).transpose()?;
+
+    let model = fitted.forecaster.to_bytes()?;
+    let trained = Trained { outer, task, fitted, holdout: scored.scores, folds };
+    let mut card = card(ticks, range, config, &prepared, trained);
+    card.model = model_id(&card, &model);
+    Ok(Learned { card, predictions, model, rival_rmse: rival.flatten().map(|scores| scores.rmse) })
+}
+
+/// Makes the rows and holds some out, if there is something to learn.
+pub(crate) fn prepare_and_split(ticks: &[Tick], config: &LearnConfig) -> Result<(Prepared, Part), LearnError> {
     let prepared = prepare(ticks, config)?;
     let dataset = &prepared.dataset;
     let outer = config.split.part(&dataset.rows, config.holdout, dataset.horizon(), config.boosting.seed);
@@ -152,35 +257,7 @@ pub fn learn(ticks: &[Tick], range: Option<SeqRange>, config: &LearnConfig) -> R
         let what = if is_price { "price does not move" } else { "range does not change" };
         return Err(LearnError::Constant { instrument: config.instrument.clone(), what, rows, interval });
     }
-
-    let task = Task {
-        interval: prepared.window,
-        horizon: config.horizon,
-        origin: (config.recipe == Recipe::Calendar).then_some(ticks[0].event),
-        split: config.split,
-        boosting: config.boosting,
-    };
-    let mut predictions = Vec::new();
-    let mut folds = Vec::new();
-    for (idx, part) in folds_inside(dataset, &outer, config).iter().enumerate() {
-        let fitted = fit(dataset, &part.train, &task)?;
-        let scored = score(dataset, &fitted, &part.validation, Fold::Validation(idx + 1), config.split)?;
-        folds.push(fold_scores(dataset, part, idx + 1, &fitted, scored.scores));
-        predictions.extend(scored.predictions);
-    }
-    let held_out = match config.split {
-        Split::Time => Fold::Holdout,
-        Split::Random => Fold::Test,
-    };
-    let fitted = fit(dataset, &outer.train, &task)?;
-    let scored = score(dataset, &fitted, &outer.validation, held_out, config.split)?;
-    predictions.extend(scored.predictions);
-
-    let model = fitted.forecaster.to_bytes()?;
-    let trained = Trained { outer, task, fitted, holdout: scored.scores, folds };
-    let mut card = card(ticks, range, config, &prepared, trained);
-    card.model = model_id(&card, &model);
-    Ok(Learned { card, predictions, model })
+    Ok((prepared, outer))
 }
 
 fn prepare(ticks: &[Tick], config: &LearnConfig) -> Result<Prepared, LearnError> {
@@ -193,7 +270,8 @@ fn prepare(ticks: &[Tick], config: &LearnConfig) -> Result<Prepared, LearnError>
     Ok(Prepared { dataset, window: Some(window), candles: candles.len() })
 }
 
-fn window(ticks: &[Tick], config: &LearnConfig) -> Result<Window, LearnError> {
+/// The window that a recipe of candles works on.
+pub(crate) fn window(ticks: &[Tick], config: &LearnConfig) -> Result<Window, LearnError> {
     let instrument = config.instrument.clone();
     let asked_for = match config.interval {
         Interval::Fixed(window) => window.to_string(),
@@ -207,7 +285,7 @@ fn window(ticks: &[Tick], config: &LearnConfig) -> Result<Window, LearnError> {
 
 /// The rolling-origin folds inside the training part of a split by time: as many as asked for, fewer when they would
 /// be of too few rows. A random split has none: its rows have no order that folds could respect.
-fn folds_inside(dataset: &Dataset, outer: &Part, config: &LearnConfig) -> Vec<Part> {
+pub(crate) fn folds_inside(dataset: &Dataset, outer: &Part, config: &LearnConfig) -> Vec<Part> {
     if config.split == Split::Random {
         return Vec::new();
     }

@@ -16,15 +16,17 @@ pub mod args;
 pub mod artifacts;
 pub mod booster;
 pub mod candles;
+pub mod check;
 pub mod data;
+pub mod evaluate;
 pub mod fit;
 pub mod forecaster;
 pub mod input;
 pub mod learn;
+pub mod live;
 mod output;
 mod patience;
 pub mod progress;
-mod schedule;
 mod score_tables;
 pub mod service;
 pub mod train;
@@ -67,6 +69,11 @@ fn code_of_archive(error: &ArchiveError) -> Code {
     }
 }
 
+/// The exit code that an error of ours ends the program with.
+pub(crate) fn code_of(error: &anyhow::Error) -> Option<Code> {
+    error.downcast_ref::<::service::Coded>().map(::service::Coded::code).or_else(|| exit_code(error))
+}
+
 /// Runs a command of the trainer.
 ///
 /// # Errors
@@ -84,6 +91,14 @@ pub async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
             // A fit cannot be interrupted, but nobody has to wait for it.
             () = shutdown.requested() => Err(anyhow::anyhow!("stopped before the training was done")).exit_code(Code::Failed),
         },
+        Command::Check(check) => tokio::select! {
+            done = check::check(check, &args.nats) => done,
+            () = shutdown.requested() => Err(anyhow::anyhow!("stopped before the checks were done")).exit_code(Code::Failed),
+        },
         Command::Run(run) => service::run(run, &args.nats, shutdown).await,
+        Command::Evaluate(evaluate) => {
+            let connection = Connection::open(&args.nats, Some("reader")).await?;
+            evaluate::evaluate(&connection, &evaluate).await
+        }
     }
 }

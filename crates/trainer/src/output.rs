@@ -3,6 +3,8 @@
 
 use std::path::Path;
 
+use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use comfy_table::{ContentArrangement, Table};
 use market::Instrument;
 use store::bucket::Bucket;
 use store::layout::{self, MODEL_FILES};
@@ -10,7 +12,16 @@ use store::model_card::ModelCard;
 use store::place::ArchivePlace;
 
 use crate::archive::Archived;
+use crate::check::Finding;
 use crate::score_tables::{interval_table, score_table, units};
+
+/// Prints a text and a line end.
+pub(crate) fn print_text(text: &str) {
+    println!("{text}");
+}
+
+/// Columns of a table that is written elsewhere than on a terminal.
+const WIDTH: u16 = 120;
 
 /// Prints what was archived.
 pub(crate) fn print_archived(archived: &Archived, place: &ArchivePlace) {
@@ -26,6 +37,27 @@ pub(crate) fn print_note(note: Option<&str>) {
     if let Some(note) = note {
         println!("{note}");
     }
+}
+
+/// Prints what guards against leaks found, for people.
+pub(crate) fn print_findings(findings: &[Finding]) {
+    let mut table = Table::new();
+    table.load_style(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+    if table.width().is_none() {
+        // No terminal: a width that most have.
+        table.set_width(WIDTH);
+    }
+    table.set_header(["check", "", "found"]);
+    for finding in findings {
+        table.add_row([finding.check.as_str(), if finding.ok { "ok" } else { "FAILED" }, finding.detail.as_str()]);
+    }
+    println!("{table}");
+}
+
+/// The same for machines.
+pub(crate) fn print_findings_json(findings: &[Finding]) {
+    let ok = findings.iter().all(|finding| finding.ok);
+    println!("{:#}", serde_json::json!({ "ok": ok, "checks": findings }));
 }
 
 /// Prints a model's scores, part by part beside the baseline, and what to make of them.

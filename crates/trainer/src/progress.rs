@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::learn::Step;
+
 /// How often the bar moves while nothing is reported.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -27,23 +29,27 @@ impl Progress {
 
     /// Begins a step whose length is not known.
     pub fn step(&self, name: impl Into<String>) {
-        self.style("{spinner} {msg} {elapsed}");
         self.bar.set_message(name.into());
+        self.style("{spinner} {msg} {elapsed}");
     }
 
     /// Begins the reading of so many bytes. What is returned is told of those that were read.
     pub fn reading(&self, bytes: u64) -> ProgressBar {
-        self.style("reading {wide_bar} {bytes}/{total_bytes} {eta}");
         self.bar.set_length(bytes);
+        self.style("reading {wide_bar} {bytes}/{total_bytes} {eta}");
         self.bar.clone()
     }
 
-    /// Step `done` of `all` begins.
-    pub fn of(&self, name: impl Into<String>, done: usize, all: usize) {
-        self.style("{msg} {wide_bar} {elapsed}");
-        self.bar.set_length(all as u64);
+    /// Begins a step of learning.
+    pub fn learning(&self, step: Step) {
+        let (name, done, folds) = match step {
+            Step::Fold { number, of } => (format!("fold {number} of {of}"), number - 1, of),
+            Step::Model { folds } => ("fitting the model".to_owned(), folds, folds),
+        };
+        self.bar.set_length(folds as u64 + 1);
         self.bar.set_position(done as u64);
-        self.bar.set_message(name.into());
+        self.bar.set_message(name);
+        self.style("{msg} {wide_bar} {elapsed}");
     }
 
     fn style(&self, template: &str) {

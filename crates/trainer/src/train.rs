@@ -12,7 +12,7 @@ use crate::archive::bring_up_to_date;
 use crate::args::{LearnArgs, TrainArgs};
 use crate::artifacts::{Artifacts, prepare_folder};
 use crate::data::{Data, read_archive};
-use crate::learn::{Learned, learn};
+use crate::learn::{Learned, learn_and_tell};
 use crate::output;
 use crate::progress::Progress;
 
@@ -36,7 +36,7 @@ pub async fn train(args: TrainArgs, nats: &NatsArgs) -> anyhow::Result<()> {
         let progress = Progress::start();
         let started = Instant::now();
         let data = args.data.read(&progress)?;
-        let learned = learn_timed(&data, &args.learn, started)?;
+        let learned = learn_timed(&data, &args.learn, started, &progress)?;
         progress.step("writing the files");
         let artifacts = Artifacts::new(&learned)?;
         artifacts.write(&args.out)?;
@@ -76,19 +76,19 @@ pub fn learn_from(
     args: &LearnArgs,
 ) -> anyhow::Result<Learned> {
     let started = Instant::now();
-    learn_timed(&read_archive(archive, instrument, through)?, args, started)
+    learn_timed(&read_archive(archive, instrument, through)?, args, started, &Progress::hidden())
 }
 
 /// Learns, and puts on the card how long it took since `started`.
-fn learn_timed(data: &Data, args: &LearnArgs, started: Instant) -> anyhow::Result<Learned> {
+fn learn_timed(data: &Data, args: &LearnArgs, started: Instant, progress: &Progress) -> anyhow::Result<Learned> {
     let config = args.config(data.instrument.clone()).exit_code(Code::BadConfig)?;
-    let mut learned = learn(&data.ticks, data.range, &config)?;
+    let mut learned = learn_and_tell(&data.ticks, data.range, &config, |step| progress.learning(step))?;
     learned.card.duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     Ok(learned)
 }
 
 /// Brings the archive up to date. None without a server, which is no error: the archive may be all there is.
-async fn update(archive: &Archive, nats: &NatsArgs) -> anyhow::Result<Option<Connection>> {
+pub(crate) async fn update(archive: &Archive, nats: &NatsArgs) -> anyhow::Result<Option<Connection>> {
     let at_once = NatsArgs { connect_timeout: 0, ..nats.clone() };
     let connection = match Connection::open(&at_once, Some("trainer")).await {
         Ok(connection) => connection,
