@@ -8,6 +8,7 @@ mod chaos;
 mod cluster;
 mod event_time;
 mod fence;
+mod forecast;
 mod idle;
 mod inputs;
 mod kills;

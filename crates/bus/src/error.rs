@@ -81,7 +81,7 @@ pub enum Error {
     },
     /// The results so far were made with other settings.
     #[error(
-        "{output} was made with \"{made}\", not with \"{asked}\": give the settings that it was made with, or rebuild it"
+        "{output} was made with \"{made}\", not with \"{asked}\": give the settings that it was made with, or run `topology rebuild {}`", .output.to_lowercase()
     )]
     OtherSettings {
         /// The output stream.

@@ -1,6 +1,9 @@
 //! The ARTIFACTS object store: models, model cards, predictions. No shared file system is needed to read them.
 
-use async_nats::jetstream::object_store::{GetErrorKind, ObjectStore};
+use std::time::SystemTime;
+
+use async_nats::jetstream::object_store::{DeleteErrorKind, GetErrorKind, ObjectStore};
+use futures::StreamExt;
 use tokio::io::AsyncReadExt;
 
 use crate::connect::Connection;
@@ -36,4 +39,43 @@ pub async fn get(connection: &Connection, key: &str) -> Result<Option<Vec<u8>>, 
 async fn store(connection: &Connection) -> Result<ObjectStore, Error> {
     let store = connection.jetstream().get_object_store(ARTIFACTS).await;
     store.map_err(|_| Error::StreamMissing { stream: format!("OBJ_{ARTIFACTS}") })
+}
+
+/// An object as the list of them tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Its key.
+    pub key: String,
+    /// When it was stored, by the server's clock.
+    pub stored_at: SystemTime,
+}
+
+/// The objects whose keys begin with `prefix`.
+///
+/// # Errors
+/// As [`put`].
+pub async fn list(connection: &Connection, prefix: &str) -> Result<Vec<Listed>, Error> {
+    let unanswered = || Error::Unanswered { what: format!("the list of objects under {prefix}") };
+    let mut objects = store(connection).await?.list().await.map_err(|_| unanswered())?;
+    let mut listed = Vec::new();
+    while let Some(object) = objects.next().await {
+        let object = object.map_err(|_| unanswered())?;
+        if object.name.starts_with(prefix) && !object.deleted {
+            let stored_at = object.modified.map_or(SystemTime::UNIX_EPOCH, SystemTime::from);
+            listed.push(Listed { key: object.name, stored_at });
+        }
+    }
+    Ok(listed)
+}
+
+/// Removes an object. One that is gone already is no error.
+///
+/// # Errors
+/// As [`put`].
+pub async fn delete(connection: &Connection, key: &str) -> Result<(), Error> {
+    match store(connection).await?.delete(key).await {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == DeleteErrorKind::NotFound => Ok(()),
+        Err(_) => Err(Error::Unanswered { what: format!("removing object {key}") }),
+    }
 }

@@ -18,6 +18,13 @@ pub const LOOKBACK: usize = 25;
 /// Columns of the `calendar` recipe, in order. See [`calendar_row`].
 pub const CALENDAR_COLUMNS: [&str; 3] = ["timestamp", "hour", "day_of_week"];
 
+/// Whether a column tells the time alone. A weekday that has not come yet is nothing that the market has done.
+pub fn is_of_time(column: &str) -> bool {
+    let of_returns = ["hour_sin", "hour_cos", "weekday_sin", "weekday_cos"];
+    let of_volatility = ["minute_of_day", "minute_of_hour", "day_of_week"];
+    CALENDAR_COLUMNS.contains(&column) || of_returns.contains(&column) || of_volatility.contains(&column)
+}
+
 /// What features need of a candle.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Observed {

@@ -34,7 +34,7 @@ pub enum Status {
 }
 
 /// Which forecast of which model: enough to tell it from all others.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ForecastKey<'a> {
     /// Coin.
     #[serde(borrow)]

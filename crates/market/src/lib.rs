@@ -13,6 +13,7 @@ pub mod dataset;
 pub mod evaluation;
 pub mod exact;
 pub mod feature;
+pub mod forecast;
 pub mod gap;
 pub mod heartbeat;
 pub mod instrument;

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use market::{EventTime, Instrument, Tick};
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use serde::{Deserialize, Serialize};
 
 use crate::bucket::BucketErrorKind;
 use crate::listing::{Listing, ListingError, SeqRange, list};
@@ -105,7 +106,7 @@ pub struct Series {
 }
 
 /// Where in MARKET reading ends: a message may hold many rows, and a model may know only the first of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Through {
     /// The last MARKET sequence of which anything is read.
     pub seq: u64,

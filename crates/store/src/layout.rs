@@ -29,13 +29,18 @@ const TICKS_SUFFIX: &str = ".parquet";
 
 /// The object key of a file of one model: `bitcoin/usdt/returns/4be1c1f02b6f2a07/model.ubj`.
 pub fn model_key(instrument: &Instrument, recipe: Recipe, model: &str, file: &str) -> String {
-    format!("{}/{}/{recipe}/{model}/{file}", instrument.coin(), instrument.quote())
+    format!("{}{model}/{file}", models_prefix(instrument, recipe))
+}
+
+/// How the object keys of all models of an instrument and recipe begin: `bitcoin/usdt/returns/`.
+pub fn models_prefix(instrument: &Instrument, recipe: Recipe) -> String {
+    format!("{}/{}/{recipe}/", instrument.coin(), instrument.quote())
 }
 
 /// The object key under which the id of an instrument's newest model stands, written after all of its files:
 /// `bitcoin/usdt/returns/latest`.
 pub fn latest_key(instrument: &Instrument, recipe: Recipe) -> String {
-    format!("{}/{}/{recipe}/latest", instrument.coin(), instrument.quote())
+    format!("{}latest", models_prefix(instrument, recipe))
 }
 
 /// The name of an archive file that looked at MARKET sequences `first` to `last`, both included.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::bail;
 use market::dataset::Recipe;
 use market::trail::HORIZON_MAX;
-use market::{Instrument, Span};
+use market::{Instrument, Span, Window};
 
 use service::{Code, WithCode};
 use store::archive::Archive;
@@ -17,6 +17,7 @@ use crate::check::CheckArgs;
 use crate::data::DataArgs;
 use crate::fit::Split;
 use crate::learn::LearnConfig;
+use crate::live::rules::{Rules, learning_words};
 use crate::upload::UploadArgs;
 
 /// Keeps accepted ticks as Parquet, trains on them, and says how good the model is beside doing nothing.
@@ -55,8 +56,10 @@ pub enum Command {
     Train(TrainArgs),
     /// Look for whatever could leak the future into such a model or flatter its score; exit code 1 when something does
     Check(CheckArgs),
-    /// Run as a service: archive continuously, and train whenever event time says so
+    /// Run as a service: archive continuously, train whenever event time says so, forecast each candle and score it
     Run(RunArgs),
+    /// How good the live forecasts were so far, model by model
+    Evaluate(EvaluateArgs),
 }
 
 /// Flags of `archive`, and of everything that reads the archive.
@@ -105,9 +108,13 @@ pub struct RunArgs {
     #[command(flatten)]
     pub archive: ArchiveArgs,
 
-    /// How long this instance may be silent.
+    /// How event time is judged.
     #[command(flatten)]
-    pub lease: bus::lease::LeaseArgs,
+    pub event_time: bus::task::EventTimeArgs,
+
+    /// How long this instance may be silent, and what it does where input is lost.
+    #[command(flatten)]
+    pub instance: bus::task::InstanceArgs,
 
     /// Where its health can be asked.
     #[command(flatten)]
@@ -116,6 +123,15 @@ pub struct RunArgs {
     /// Train when event time passes a multiple of this, such as 24h
     #[arg(long, env = "CANDLEWIRE_EVERY", default_value = "24h", value_name = "SPAN", value_parser = parse_span)]
     pub every: Span,
+
+    /// A new model counts from so many candles after its training was due; there the forecasts wait for it
+    #[arg(long, env = "CANDLEWIRE_ACTIVATION", default_value = "1", value_name = "CANDLES",
+        value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    pub activation: u16,
+
+    /// A model makes no more forecasts when its training is so long ago, in event time
+    #[arg(long, env = "CANDLEWIRE_EXPIRE", default_value = "72h", value_name = "SPAN", value_parser = parse_span)]
+    pub expire: Span,
 
     /// Write an archive file after at most this much time, such as 60s
     #[arg(long, env = "CANDLEWIRE_ARCHIVE_EVERY", default_value = "60s", value_name = "SPAN", value_parser = parse_span)]
@@ -138,10 +154,85 @@ pub struct RunArgs {
     pub upload: UploadArgs,
 }
 
+impl RunArgs {
+    /// How models are learned; the instrument is each in its turn.
+    ///
+    /// # Errors
+    /// When the flags contradict each other, or ask for what cannot be forecast.
+    pub fn config(&self) -> anyhow::Result<LearnConfig> {
+        let config = self.learn.config(Instrument::new("any", "any")?)?;
+        if config.recipe == Recipe::Calendar {
+            bail!("--recipe calendar cannot forecast, it knows nothing but the time: choose returns or volatility");
+        }
+        if config.split == Split::Random {
+            bail!("--split random leaks the future, and a model is chosen by its scores: leave it to `trainer train`");
+        }
+        Ok(LearnConfig { interval: Interval::Fixed(self.window()), ..config })
+    }
+
+    /// What shapes the forecasts.
+    ///
+    /// # Errors
+    /// As [`Self::config`], and spans that make no sense together.
+    pub fn rules(&self) -> anyhow::Result<Rules> {
+        let config = self.config()?;
+        let interval = self.window();
+        if self.every < interval.size() {
+            bail!("--every is shorter than a candle of {interval}");
+        }
+        if self.expire <= Span(interval.size().ms() * i64::from(self.activation)) {
+            bail!("--expire ends before a model counts, --activation {} candles after its training", self.activation);
+        }
+        Ok(Rules {
+            settings: self.event_time.into(),
+            recipe: config.recipe,
+            interval,
+            horizon: config.horizon,
+            every: self.every,
+            activation: self.activation,
+            expire: self.expire,
+            only: self.instrument.instrument()?,
+            learning: learning_words(&config),
+        })
+    }
+
+    fn window(&self) -> Window {
+        match self.learn.interval {
+            Interval::Fixed(window) => window,
+            Interval::Auto => Window::QuarterHour,
+        }
+    }
+}
+
+/// Flags of `evaluate`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct EvaluateArgs {
+    /// Whose forecasts; all by default.
+    #[command(flatten)]
+    pub instrument: InstrumentArgs,
+
+    /// Length of the spans whose scores are shown one by one, such as 24h
+    #[arg(long, default_value = "24h", value_name = "SPAN", value_parser = parse_span)]
+    pub by: Span,
+
+    /// How to print it
+    #[arg(long, value_enum, default_value = "table")]
+    pub format: Format,
+}
+
+/// How figures are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// For people
+    Table,
+    /// One JSON object, for machines
+    Json,
+}
+
 /// Flags that name an instrument.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct InstrumentArgs {
-    /// Coin, such as bitcoin; with --quote. By default what there is: `train` wants exactly one, `run` trains each
+    /// Coin, such as bitcoin; with --quote. By default what there is: `train` wants exactly one, `run` forecasts each
     #[arg(long, requires = "quote")]
     pub coin: Option<String>,
 
@@ -171,7 +262,7 @@ pub struct LearnArgs {
     #[arg(long, env = "CANDLEWIRE_RECIPE", default_value = "returns")]
     pub recipe: Recipe,
 
-    /// Length of the candles: 1m, 5m, 15m, 1h, 1d, or auto for the longest that gives 2,000 candles
+    /// Length of the candles: 1m, 5m, 15m, 1h, 1d, or auto: for `train` the longest that gives 2,000 candles, for `run` 15m
     #[arg(long, env = "CANDLEWIRE_INTERVAL", default_value = "auto")]
     pub interval: Interval,
 

@@ -4,9 +4,12 @@
 //! wrong it was, and what it has learned from. So a model and what is said of it cannot be parted, and a service needs
 //! nothing else.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use market::baseline::Baseline;
 use market::dataset::{Dataset, Recipe};
 use market::evaluation::{Outcome, Scores, evaluate};
+use market::feature::is_of_time;
 use market::interval::{Calibration, Dated};
 use market::trail::Known;
 use market::{EventTime, Window};
@@ -17,7 +20,7 @@ use crate::booster::{BoosterError, Model};
 /// Under which name the imprint stands in the file.
 const IMPRINT: &str = "candlewire";
 /// The layout of the imprint and the meaning of the features: another number is another model.
-const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 1;
 
 /// What a model file says of itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -127,13 +130,15 @@ pub struct Predicted {
     pub baseline: f64,
     /// Errors in log are measured in units of this. See [`market::dataset::Row::scale`].
     pub scale: f64,
-    /// Whether a feature is beyond what the model has learned from, or missing and never was.
+    /// Whether a feature is beyond what the model has learned from, or missing and never was; but for the time, which
+    /// always goes on.
     pub is_unlike: bool,
 }
 
 /// A model, with all that is needed to use it.
 pub struct Forecaster {
-    model: Model,
+    /// XGBoost predicts for one thread at a time.
+    model: Mutex<Model>,
     imprint: Imprint,
 }
 
@@ -145,7 +150,7 @@ impl Forecaster {
         let stored = Stored { format: FORMAT, features, rest: &imprint };
         let json = serde_json::to_string(&stored).expect("an imprint has only keys of text");
         model.inscribe(IMPRINT, &json, columns)?;
-        Ok(Self { model, imprint })
+        Ok(Self { model: Mutex::new(model), imprint })
     }
 
     /// Reads a model file, for use on so many threads.
@@ -166,7 +171,7 @@ impl Forecaster {
         if features != imprint.recipe.columns() || imprint.learned.len() != features.len() {
             return Err(other(&features));
         }
-        Ok(Self { model, imprint })
+        Ok(Self { model: Mutex::new(model), imprint })
     }
 
     /// The model's file. The same model gives the same bytes.
@@ -174,7 +179,7 @@ impl Forecaster {
     /// # Errors
     /// When XGBoost refuses.
     pub fn to_bytes(&self) -> Result<Vec<u8>, BoosterError> {
-        self.model.to_bytes()
+        self.model().to_bytes()
     }
 
     /// What it predicts, and from what.
@@ -209,7 +214,7 @@ impl Forecaster {
 
     /// The version of libxgboost that made it.
     pub fn library_version(&self) -> String {
-        self.model.library_version()
+        self.model().library_version()
     }
 
     /// Predicts from what is known.
@@ -221,7 +226,7 @@ impl Forecaster {
     /// When what is known is of another recipe.
     pub fn predict(&self, known: &Known) -> Result<Predicted, BoosterError> {
         assert_eq!(known.features.len(), self.imprint.learned.len(), "features of the model's own recipe");
-        let output = self.model.predict(&known.features, 1)?[0];
+        let output = self.model().predict(&known.features, 1)?[0];
         let (last, averages) = (known.last, known.averages.as_ref());
         let anchor = self.recipe().anchor(last, averages);
         let baseline = self.baseline().predict(last, averages);
@@ -234,7 +239,7 @@ impl Forecaster {
     /// When XGBoost refuses.
     pub fn predict_rows(&self, dataset: &Dataset, rows: &[usize]) -> Result<Vec<Predicted>, BoosterError> {
         let features = dataset.features_of(rows);
-        let outputs = self.model.predict(&features, rows.len())?;
+        let outputs = self.model().predict(&features, rows.len())?;
         let told = features.chunks_exact(dataset.width());
         let predicted_of = |((&row, output), features): ((&usize, f32), &[f32])| {
             let baseline = dataset.baseline(row, self.baseline());
@@ -259,8 +264,13 @@ impl Forecaster {
         Ok(evaluate(self.recipe(), self.horizon(), &outcomes))
     }
 
+    fn model(&self) -> MutexGuard<'_, Model> {
+        self.model.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn predicted(&self, output: f32, anchor: f64, baseline: f64, scale: f64, features: &[f32]) -> Predicted {
-        let is_unlike = features.iter().zip(&self.imprint.learned).any(|(value, learned)| !learned.knows(*value));
+        let columns = self.recipe().columns().iter().zip(features).zip(&self.imprint.learned);
+        let is_unlike = columns.into_iter().any(|((name, value), learned)| !is_of_time(name) && !learned.knows(*value));
         let prediction = self.recipe().value(output, anchor) * self.imprint.smearing;
         Predicted { prediction, baseline, scale, is_unlike }
     }

@@ -56,6 +56,8 @@ pub struct Learned {
     pub predictions: Vec<Prediction>,
     /// The model's file.
     pub model: Vec<u8>,
+    /// RMSE of the rival on the holdout, if there was one.
+    pub rival_rmse: Option<f64>,
 }
 
 /// Why nothing was learned.
@@ -165,20 +167,22 @@ impl Prepared {
 /// # Panics
 /// When ticks are out of order.
 pub fn learn(ticks: &[Tick], range: Option<SeqRange>, config: &LearnConfig) -> Result<Learned, LearnError> {
-    learn_and_tell(ticks, range, config, |_| ())
+    learn_against(ticks, range, config, None, |_| ())
 }
 
-/// [`learn`], telling each step before it is done.
+/// The same, telling each step before it is done, and scoring a rival on the holdout too: a model of earlier ticks of the
+/// same instrument, learned in the same way, which has not learned from these rows either.
 ///
 /// # Errors
 /// As [`learn`].
 ///
 /// # Panics
-/// As [`learn`].
-pub fn learn_and_tell(
+/// As [`learn`], and when the rival is of another recipe.
+pub fn learn_against(
     ticks: &[Tick],
     range: Option<SeqRange>,
     config: &LearnConfig,
+    rival: Option<&Forecaster>,
     mut tell: impl FnMut(Step),
 ) -> Result<Learned, LearnError> {
     let (prepared, outer) = prepare_and_split(ticks, config)?;
@@ -202,12 +206,13 @@ pub fn learn_and_tell(
     let fitted = fit(dataset, &outer.train, &task)?;
     let scored = score(dataset, &fitted, &outer.validation, held_out, config.split)?;
     predictions.extend(scored.predictions);
+    let rival = rival.map(|rival| rival.evaluate(dataset, &outer.validation)).transpose()?;
 
     let model = fitted.forecaster.to_bytes()?;
     let trained = Trained { outer, task, fitted, holdout: scored.scores, folds };
     let mut card = card(ticks, range, config, &prepared, trained);
     card.model = model_id(&card, &model);
-    Ok(Learned { card, predictions, model })
+    Ok(Learned { card, predictions, model, rival_rmse: rival.flatten().map(|scores| scores.rmse) })
 }
 
 /// Makes the rows and holds some out, if there is something to learn.

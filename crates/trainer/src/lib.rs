@@ -18,14 +18,15 @@ pub mod booster;
 pub mod candles;
 pub mod check;
 pub mod data;
+pub mod evaluate;
 pub mod fit;
 pub mod forecaster;
 pub mod input;
 pub mod learn;
+pub mod live;
 mod output;
 mod patience;
 pub mod progress;
-mod schedule;
 pub mod service;
 pub mod train;
 pub mod upload;
@@ -66,6 +67,11 @@ fn code_of_archive(error: &ArchiveError) -> Code {
     }
 }
 
+/// The exit code that an error of ours ends the program with.
+pub(crate) fn code_of(error: &anyhow::Error) -> Option<Code> {
+    error.downcast_ref::<::service::Coded>().map(::service::Coded::code).or_else(|| exit_code(error))
+}
+
 /// Runs a command of the trainer.
 ///
 /// # Errors
@@ -88,5 +94,9 @@ pub async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
             () = shutdown.requested() => Err(anyhow::anyhow!("stopped before the checks were done")).exit_code(Code::Failed),
         },
         Command::Run(run) => service::run(run, &args.nats, shutdown).await,
+        Command::Evaluate(evaluate) => {
+            let connection = Connection::open(&args.nats, Some("reader")).await?;
+            evaluate::evaluate(&connection, &evaluate).await
+        }
     }
 }

@@ -19,6 +19,11 @@ use crate::verdict::five_digits;
 /// Columns of a table that is written elsewhere than on a terminal.
 const WIDTH: u16 = 120;
 
+/// Prints a text and a line end.
+pub(crate) fn print_text(text: &str) {
+    println!("{text}");
+}
+
 /// Prints what was archived.
 pub(crate) fn print_archived(archived: &Archived, place: &ArchivePlace) {
     match archived.last_seq {

@@ -1,0 +1,191 @@
+//! MARKET → FORECAST: one forecast a candle, scored when its truth comes, by a model that is trained as event time passes.
+//!
+//! A step like the others: it reads MARKET alone, makes its candles with the same window code, and stores forecasts,
+//! scores, models and its position as one transaction. It asks for a training and goes on; where the model begins to
+//! count it waits. So any speed, any crash and any packing give the same FORECAST.
+
+mod drift;
+mod lines;
+pub mod rules;
+mod shelf;
+mod state;
+pub mod trainings;
+pub mod workshop;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bus::Kind;
+use bus::codec::lines;
+use bus::outputs::Outputs;
+use bus::task::{Applied, Input, Operator};
+use bus::topology::{FORECAST_STEP, Step};
+use futures::future::BoxFuture;
+use market::forecast::{ModelLine, ScoreLine};
+use market::heartbeat::HeartbeatLine;
+use market::tick::PriceLine;
+use market::validate::revalidate;
+use market::windowing::Settings;
+use market::{Candle, EventTime, Instrument, Tick};
+use serde::{Deserialize, Serialize};
+use store::archive::Through;
+
+use self::lines::Forecast;
+use self::rules::Rules;
+pub use self::state::Counts;
+use self::state::{Desk, Emit, Live};
+use self::trainings::Trainings;
+
+/// The step.
+pub struct Forecasting {
+    rules: Rules,
+    trainings: Trainings,
+    /// Whether something unreadable was mentioned in the log; from then on it is only counted.
+    has_warned: AtomicBool,
+}
+
+impl Forecasting {
+    /// A step by these rules, whose models come from these trainings.
+    pub fn new(rules: Rules, trainings: Trainings) -> Self {
+        Self { rules, trainings, has_warned: AtomicBool::new(false) }
+    }
+}
+
+/// What is remembered of an instrument; nothing before its first record.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct State(Option<Box<Live>>);
+
+/// A line of MARKET.
+enum Record<'a> {
+    Price(Tick),
+    Heartbeat(HeartbeatLine<'a>),
+}
+
+impl Record<'_> {
+    fn event(&self) -> EventTime {
+        match self {
+            Self::Price(tick) => tick.event,
+            Self::Heartbeat(heartbeat) => heartbeat.event(),
+        }
+    }
+
+    fn is_flush(&self) -> bool {
+        matches!(self, Self::Heartbeat(heartbeat) if heartbeat.flush)
+    }
+}
+
+impl Operator for Forecasting {
+    const STEP: Step = FORECAST_STEP;
+    type State = State;
+    type Counts = Counts;
+
+    fn event_time(&self) -> Settings {
+        self.rules.settings
+    }
+
+    fn shape(&self) -> String {
+        self.rules.words()
+    }
+
+    fn apply(&self, input: Input<'_>, state: &mut State, counts: &mut Counts, outputs: &mut Outputs) -> Applied {
+        let is_meant = |instrument: &&Instrument| self.rules.only.as_ref().is_none_or(|only| only == *instrument);
+        let Some(instrument) = input.instrument.filter(|_| input.is_known_schema) else {
+            self.leave_out(&input, 0, counts);
+            return Applied::All;
+        };
+        if !is_meant(&instrument) {
+            return Applied::All;
+        }
+        let live = state.0.get_or_insert_with(|| Box::new(Live::new(&self.rules)));
+        for (line, raw) in lines(input.payload).filter(|(line, _)| *line >= input.lines_done) {
+            let Some(record) = read(input.kind, raw, instrument) else {
+                self.leave_out(&input, line, counts);
+                continue;
+            };
+            if let Some(ready) = self.missing(live, &record, instrument) {
+                return Applied::UpTo { lines_done: line, ready };
+            }
+            let lines = if matches!(record, Record::Price(_)) { line as usize + 1 } else { 0 };
+            let mut desk = Desk {
+                rules: &self.rules,
+                instrument,
+                trainings: &self.trainings,
+                through: Through { seq: input.seq, lines },
+                counts,
+                emit: &mut Writer { rules: &self.rules, instrument, outputs },
+            };
+            match record {
+                Record::Price(tick) => live.price(&tick, &mut desk),
+                Record::Heartbeat(heartbeat) => live.heartbeat(&heartbeat, &mut desk),
+            }
+        }
+        Applied::All
+    }
+
+    /// Candles that are still open are the stream-processor's and the aggregator's to show.
+    fn provisional(&self, _: &Instrument, _: &State) -> Vec<Candle> {
+        Vec::new()
+    }
+}
+
+impl Forecasting {
+    /// What must be at hand before a record is applied, when it is not.
+    fn missing(&self, live: &Live, record: &Record<'_>, instrument: &Instrument) -> Option<BoxFuture<'static, ()>> {
+        if let Some(model) = live.model_in_use()
+            && self.trainings.forecaster(instrument, model).is_none()
+        {
+            return Some(self.trainings.loaded(instrument, model));
+        }
+        let job = live.job(instrument)?;
+        // After a crash it is not under way any more.
+        self.trainings.start(&job);
+        let is_needed = live.needs_model(record.event(), record.is_flush(), &self.rules);
+        (is_needed && self.trainings.outcome(&job).is_none()).then(|| self.trainings.done(&job))
+    }
+
+    /// Counts what cannot be read, and says so once.
+    fn leave_out(&self, input: &Input<'_>, line: u32, counts: &mut Counts) {
+        counts.unreadable += 1;
+        if !self.has_warned.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                seq = input.seq,
+                line,
+                kind = input.kind,
+                "a line of MARKET cannot be read and is left out; further ones are only counted (`topology show`)"
+            );
+        }
+    }
+}
+
+fn read<'a>(kind: &str, raw: &'a [u8], instrument: &Instrument) -> Option<Record<'a>> {
+    if kind == Kind::Price.token() {
+        let price = serde_json::from_slice::<PriceLine<'_>>(raw).ok()?;
+        revalidate(&price, instrument).ok().map(Record::Price)
+    } else {
+        let heartbeat = serde_json::from_slice::<HeartbeatLine<'_>>(raw).ok()?;
+        heartbeat.validate(instrument).is_ok().then_some(Record::Heartbeat(heartbeat))
+    }
+}
+
+/// Writes what there is to say into the draft.
+struct Writer<'a> {
+    rules: &'a Rules,
+    instrument: &'a Instrument,
+    outputs: &'a mut Outputs,
+}
+
+impl Emit for Writer<'_> {
+    fn next(&mut self, forecast: &Forecast) {
+        self.outputs.append(Kind::Next, &forecast.line(self.rules, self.instrument));
+    }
+
+    fn score(&mut self, line: &ScoreLine<'_>) {
+        self.outputs.append(Kind::Score, line);
+    }
+
+    fn model(&mut self, line: &ModelLine<'_>) {
+        self.outputs.append(Kind::Model, line);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,347 @@
+//! What is remembered of an instrument to forecast it, and what each closed candle does to it: a pure function of the
+//! records, one by one, however they are packed.
+
+use market::candle::Candle;
+use market::forecast::{Cause, ModelLine, ScoreLine, Standing, Status};
+use market::heartbeat::HeartbeatLine;
+use market::interval::Adaptive;
+use market::trail::Trail;
+use market::watermark::Watermark;
+use market::windowing::{Issue, Windowing};
+use market::{EventTime, Instrument, Tick};
+use serde::{Deserialize, Serialize};
+use store::archive::Through;
+
+use super::drift::Drift;
+use super::lines::{Forecast, Scored, model_line};
+use super::rules::Rules;
+use super::trainings::{Job, Outcome, Trained, Trainings};
+
+/// An instrument under forecast.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Live {
+    watermark: Watermark,
+    windows: Windowing,
+    trail: Trail,
+    /// End of the newest candle.
+    newest: EventTime,
+    /// Forecasts whose truth has not come yet, oldest first; at most one for each candle of the horizon.
+    open: Vec<Open>,
+    in_use: Option<InUse>,
+    under_way: Option<UnderWay>,
+    /// The newest multiple of the span between trainings that event time has passed; at first that of the first candle.
+    passed: Option<EventTime>,
+}
+
+/// A forecast that waits for its truth.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Open {
+    forecast: Forecast,
+    /// Candles of its target so far.
+    seen: u16,
+}
+
+/// The model that makes the forecasts.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct InUse {
+    model: String,
+    is_champion: bool,
+    expires: EventTime,
+    adaptive: Adaptive,
+    drift: Drift,
+}
+
+/// A training that is due, and when its model begins to count.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct UnderWay {
+    through: Through,
+    cause: Cause,
+    /// End of the candle that made it due.
+    asked: EventTime,
+    /// The model counts from the first candle that ends here or later, by a later record than the one that made it due.
+    activates: EventTime,
+    /// Whether a later record has come.
+    is_armed: bool,
+}
+
+/// What was done, over all instruments of a partition.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Candles that closed.
+    pub candles: u64,
+    /// Forecasts made.
+    pub forecasts: u64,
+    /// Of them, made from what is unlike everything in training.
+    pub unlike_training: u64,
+    /// Forecasts that met their truth.
+    pub scored: u64,
+    /// Forecasts whose truth never came: a candle of the target was missing or coarse.
+    pub unscored: u64,
+    /// Candles at whose end the model was too old to be asked.
+    pub expired: u64,
+    /// Models trained.
+    pub models: u64,
+    /// Of them, those that were taken into use.
+    pub switches: u64,
+    /// Trainings for which there was not enough data.
+    pub untrained: u64,
+    /// Trainings that drift has asked for.
+    pub drifts: u64,
+    /// Lines of MARKET that could not be read; none is expected.
+    pub unreadable: u64,
+}
+
+/// Everything that a record is applied with.
+pub(crate) struct Desk<'a> {
+    pub(crate) rules: &'a Rules,
+    pub(crate) instrument: &'a Instrument,
+    pub(crate) trainings: &'a Trainings,
+    /// Up to where MARKET is known, this record included.
+    pub(crate) through: Through,
+    pub(crate) counts: &'a mut Counts,
+    pub(crate) emit: &'a mut dyn Emit,
+}
+
+/// Takes what there is to say.
+pub(crate) trait Emit {
+    /// A forecast.
+    fn next(&mut self, forecast: &Forecast);
+    /// A forecast that has met its truth.
+    fn score(&mut self, line: &ScoreLine<'_>);
+    /// A model, and what became of it.
+    fn model(&mut self, line: &ModelLine<'_>);
+}
+
+impl Live {
+    /// Nothing known yet.
+    pub(crate) fn new(rules: &Rules) -> Self {
+        Self {
+            watermark: Watermark::default(),
+            windows: Windowing::new(&[rules.interval]),
+            trail: Trail::new(rules.recipe, rules.horizon),
+            newest: EventTime::MIN,
+            open: Vec::new(),
+            in_use: None,
+            under_way: None,
+            passed: None,
+        }
+    }
+
+    /// The model whose files must be at hand before anything is applied.
+    pub(crate) fn model_in_use(&self) -> Option<&str> {
+        self.in_use.as_ref().map(|in_use| in_use.model.as_str())
+    }
+
+    /// The training that is under way, if any.
+    pub(crate) fn job(&self, instrument: &Instrument) -> Option<Job> {
+        let under_way = self.under_way.as_ref()?;
+        let rival = self.in_use.as_ref().map(|in_use| in_use.model.clone());
+        Some(Job { instrument: instrument.clone(), through: under_way.through, rival })
+    }
+
+    /// Whether the model under way must be at hand before a record of this event time is applied: a candle may close from
+    /// which on it counts. A flush closes whatever is open.
+    pub(crate) fn needs_model(&self, event: EventTime, is_flush: bool, rules: &Rules) -> bool {
+        let Some(under_way) = &self.under_way else { return false };
+        let mut watermark = self.watermark;
+        watermark.observe(event);
+        is_flush || watermark.value(rules.settings.disorder) >= under_way.activates
+    }
+
+    /// Applies an accepted tick.
+    pub(crate) fn price(&mut self, tick: &Tick, desk: &mut Desk<'_>) {
+        self.arm();
+        let settings = desk.rules.settings;
+        let before = self.watermark.value(settings.disorder);
+        self.watermark.observe(tick.event);
+        let after = self.watermark.value(settings.disorder);
+        self.follow(desk, |windows, issue| {
+            windows.push(tick, before, &mut *issue);
+            windows.advance(after, settings, issue);
+        });
+    }
+
+    /// Applies a heartbeat or a flush.
+    pub(crate) fn heartbeat(&mut self, heartbeat: &HeartbeatLine<'_>, desk: &mut Desk<'_>) {
+        self.arm();
+        let settings = desk.rules.settings;
+        if !heartbeat.flush {
+            self.watermark.observe(heartbeat.event());
+        }
+        let watermark = self.watermark.value(settings.disorder);
+        self.follow(desk, |windows, issue| {
+            if heartbeat.flush {
+                windows.flush(issue);
+            } else {
+                windows.advance(watermark, settings, issue);
+            }
+        });
+    }
+
+    fn arm(&mut self) {
+        if let Some(under_way) = &mut self.under_way {
+            under_way.is_armed = true;
+        }
+    }
+
+    /// Moves the windows, and follows each candle that closes for the first time: revisions change no forecast.
+    fn follow(&mut self, desk: &mut Desk<'_>, step: impl FnOnce(&mut Windowing, &mut dyn FnMut(Issue<'_>))) {
+        let mut closed = Vec::new();
+        step(&mut self.windows, &mut |issue| {
+            if issue.is_first {
+                closed.push(issue.candle(desk.instrument));
+            }
+        });
+        for candle in &closed {
+            // One that closed empty and was filled late, when a newer one had closed already, is too late for everything.
+            if candle.end > self.newest {
+                self.newest = candle.end;
+                self.close(candle, desk);
+            }
+        }
+    }
+
+    fn close(&mut self, candle: &Candle, desk: &mut Desk<'_>) {
+        desk.counts.candles += 1;
+        self.trail.push(candle);
+        self.settle(candle, desk);
+        self.activate(candle, desk);
+        self.ask_for_training(candle, desk);
+        self.forecast(candle, desk);
+    }
+
+    /// Scores the forecasts whose target ends here, and drops those whose truth cannot come any more.
+    fn settle(&mut self, candle: &Candle, desk: &mut Desk<'_>) {
+        let mut still_open = Vec::new();
+        for mut open in std::mem::take(&mut self.open) {
+            open.seen += u16::from(!candle.is_coarse());
+            let is_complete = candle.end == open.forecast.target_end && usize::from(open.seen) == desk.rules.horizon;
+            if candle.end < open.forecast.target_end {
+                still_open.push(open);
+            } else if let Some(actual) = self.trail.actual().filter(|_| is_complete) {
+                self.score(&Scored { forecast: &open.forecast, actual }, desk);
+            } else {
+                desk.counts.unscored += 1;
+            }
+        }
+        self.open = still_open;
+    }
+
+    fn score(&mut self, scored: &Scored<'_>, desk: &mut Desk<'_>) {
+        desk.counts.scored += 1;
+        desk.emit.score(&scored.line(desk.rules, desk.instrument));
+        // What another model has missed says nothing of this one.
+        if let Some(in_use) = self.in_use.as_mut().filter(|in_use| in_use.model == scored.forecast.model) {
+            in_use.adaptive.observe(scored.inside());
+            in_use.drift.observe(scored);
+        }
+    }
+
+    /// Decides what becomes of the model under way, if this is the candle from which on it counts.
+    fn activate(&mut self, candle: &Candle, desk: &mut Desk<'_>) {
+        let is_due = |under_way: &mut UnderWay| under_way.is_armed && candle.end >= under_way.activates;
+        let job = self.job(desk.instrument);
+        let Some((under_way, job)) = self.under_way.take_if(is_due).zip(job) else { return };
+        let outcome = desk.trainings.outcome(&job);
+        let outcome = outcome.expect("a record that a model counts from is applied when the model is at hand");
+        let Outcome::Trained(trained) = &*outcome else {
+            desk.counts.untrained += 1;
+            return;
+        };
+        desk.counts.models += 1;
+        let standing = self.stand(trained, candle);
+        let expires = under_way.asked + desk.rules.expire;
+        desk.emit.model(&ModelLine {
+            cause: under_way.cause,
+            standing,
+            valid_from_ms: candle.end.ms(),
+            expires_ms: expires.ms(),
+            rival: trained.rival.clone(),
+            ..model_line(trained, desk.rules, desk.instrument)
+        });
+        if standing == Standing::Lost {
+            // On the newest rows it may have stopped beating the baseline, or begun to.
+            let beats = trained.rival.as_ref().is_some_and(|rival| rival.rmse < trained.scores.baseline_rmse);
+            self.in_use.iter_mut().for_each(|in_use| in_use.is_champion = beats);
+        } else {
+            desk.counts.switches += 1;
+            self.in_use = Some(InUse {
+                model: trained.model.clone(),
+                is_champion: standing == Standing::Champion,
+                expires,
+                adaptive: Adaptive::default(),
+                drift: Drift::default(),
+            });
+        }
+        desk.trainings.settled(&job, self.model_in_use());
+    }
+
+    /// A challenger replaces the model in use only when it wins on rows that neither has learned from; one that has
+    /// expired cannot stay.
+    fn stand(&self, trained: &Trained, candle: &Candle) -> Standing {
+        let rival = trained.rival.as_ref().filter(|_| self.in_use.as_ref().is_some_and(|old| candle.end < old.expires));
+        if rival.is_some_and(|rival| rival.rmse <= trained.scores.rmse) {
+            Standing::Lost
+        } else if trained.scores.rmse < trained.scores.baseline_rmse {
+            Standing::Champion
+        } else {
+            Standing::Candidate
+        }
+    }
+
+    /// Asks for a training when event time has passed the next multiple of the span between trainings, or the model in use
+    /// has drifted away; one at a time.
+    fn ask_for_training(&mut self, candle: &Candle, desk: &mut Desk<'_>) {
+        let multiple = candle.end.floor(desk.rules.every);
+        let passed = *self.passed.get_or_insert(multiple);
+        if self.under_way.is_some() {
+            return;
+        }
+        let has_drifted = self.in_use.as_ref().is_some_and(|in_use| in_use.drift.is_far(desk.rules.horizon));
+        let cause = if multiple > passed {
+            Cause::Schedule
+        } else if has_drifted {
+            desk.counts.drifts += 1;
+            Cause::Drift
+        } else {
+            return;
+        };
+        self.passed = Some(multiple);
+        self.in_use.iter_mut().for_each(|in_use| in_use.drift = Drift::default());
+        let activates = candle.end + desk.rules.until_active();
+        let through = desk.through;
+        self.under_way = Some(UnderWay { through, cause, asked: candle.end, activates, is_armed: false });
+        self.job(desk.instrument).iter().for_each(|job| desk.trainings.start(job));
+    }
+
+    fn forecast(&mut self, candle: &Candle, desk: &mut Desk<'_>) {
+        let Some(in_use) = &self.in_use else { return };
+        if candle.end >= in_use.expires {
+            desk.counts.expired += 1;
+            return;
+        }
+        let Some(known) = self.trail.known().filter(|_| !candle.is_coarse()) else { return };
+        let forecaster = desk.trainings.forecaster(desk.instrument, &in_use.model);
+        let forecaster = forecaster.expect("a record is applied when the model in use is at hand");
+        let Some(predicted) = desk.trainings.predict(&forecaster, &known) else { return };
+        let status = match (predicted.is_unlike, in_use.is_champion) {
+            (true, _) => Status::UnlikeTraining,
+            (false, true) => Status::Champion,
+            (false, false) => Status::Candidate,
+        };
+        let bands = in_use.adaptive.bands(forecaster.calibration(), predicted.prediction, predicted.scale);
+        let forecast = Forecast {
+            model: in_use.model.clone(),
+            made: candle.end,
+            target_end: candle.end + desk.rules.target(),
+            status,
+            prediction: predicted.prediction,
+            baseline: predicted.baseline,
+            bands,
+        };
+        desk.counts.forecasts += 1;
+        desk.counts.unlike_training += u64::from(status == Status::UnlikeTraining);
+        desk.emit.next(&forecast);
+        self.open.push(Open { forecast, seen: 0 });
+    }
+}

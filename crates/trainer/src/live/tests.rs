@@ -1,0 +1,322 @@
+//! The step over a log in memory: real models, cut, crashed and handed over wherever a test wants.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use bus::Stream;
+use bus::codec;
+use bus::outputs::Outputs;
+use futures::FutureExt;
+use market::Span;
+use proptest::prelude::*;
+use serde_json::Value;
+use tokio::runtime::Runtime;
+
+use super::rules::learning_words;
+use super::trainings::{Job, Outcome, Workshop, trained};
+use super::*;
+use crate::args::{Args, Command};
+use crate::forecaster::Forecaster;
+use crate::learn::{LearnConfig, learn_against};
+use clap::Parser;
+
+const MINUTE: i64 = 60_000;
+
+/// Ticks with their place in MARKET, and the models that were made of them.
+struct Shop {
+    ticks: Vec<(Through, Tick)>,
+    config: LearnConfig,
+    models: Mutex<BTreeMap<String, Vec<u8>>>,
+}
+
+impl Shop {
+    fn make(&self, job: &Job) -> anyhow::Result<Outcome> {
+        let known = self.ticks.iter().filter(|(at, _)| *at <= job.through).map(|(_, tick)| *tick);
+        let ticks: Vec<Tick> = known.collect();
+        let rival = job.rival.as_ref().map(|model| self.read(model)).transpose()?;
+        let config = LearnConfig { instrument: job.instrument.clone(), ..self.config.clone() };
+        match learn_against(&ticks, None, &config, rival.as_ref(), |_| ()) {
+            Ok(learned) => {
+                self.models.lock().expect("no panic").insert(learned.card.model.clone(), learned.model.clone());
+                Ok(Outcome::Trained(trained(job, &learned, config.boosting.threads)?))
+            }
+            Err(error) if error.is_not_enough_data() => Ok(Outcome::Nothing),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn read(&self, model: &str) -> anyhow::Result<Forecaster> {
+        Ok(Forecaster::load(&self.models.lock().expect("no panic")[model], self.config.boosting.threads)?)
+    }
+}
+
+struct Shared(std::sync::Arc<Shop>);
+
+impl Workshop for Shared {
+    fn train(&self, job: Job) -> BoxFuture<'static, anyhow::Result<Outcome>> {
+        let shop = std::sync::Arc::clone(&self.0);
+        async move { shop.make(&job) }.boxed()
+    }
+
+    fn load(&self, _: Instrument, model: String) -> BoxFuture<'static, anyhow::Result<Forecaster>> {
+        let shop = std::sync::Arc::clone(&self.0);
+        async move { shop.read(&model) }.boxed()
+    }
+}
+
+/// A line of MARKET.
+#[derive(Debug, Clone)]
+enum Entry {
+    Price(Tick),
+    Heartbeat(i64),
+    Flush(i64),
+}
+
+impl Entry {
+    fn kind(&self) -> Kind {
+        if matches!(self, Self::Price(_)) { Kind::Price } else { Kind::Heartbeat }
+    }
+
+    fn line(&self, instrument: &Instrument) -> Vec<u8> {
+        let (coin, quote) = (instrument.coin().into(), instrument.quote().into());
+        let heartbeat = |event_ms, flush| HeartbeatLine { coin, quote, event_ms, ingest_ms: event_ms, flush };
+        let line = match self {
+            Self::Price(tick) => serde_json::to_vec(&PriceLine::new(instrument.coin(), instrument.quote(), tick)),
+            Self::Heartbeat(event) => serde_json::to_vec(&heartbeat(*event, false)),
+            Self::Flush(event) => serde_json::to_vec(&heartbeat(*event, true)),
+        };
+        line.expect("a line")
+    }
+}
+
+fn bitcoin() -> Instrument {
+    Instrument::new("bitcoin", "usd").expect("valid")
+}
+
+fn quote(event: i64, close: f64) -> Entry {
+    let (event, grain) = (EventTime(event), Span::MINUTE);
+    let (high, low) = (close * 1.001, close * 0.999);
+    Entry::Price(Tick { event, grain, id: None, open: close, high, low, close, volume: Some(1.0), feed_seq: 1 })
+}
+
+/// Minutes of a price that swings, so that there is something to learn.
+fn minutes(from: i64, count: i64) -> Vec<Entry> {
+    let close = |idx: i64| 100.0 * (0.02 * (idx as f64 / 31.0).sin() + 0.01 * (idx as f64 / 7.3).cos()).exp();
+    (from..from + count).map(|idx| quote(idx * MINUTE, close(idx))).collect()
+}
+
+/// Packs neighbours of one kind into messages; `cut` says where a new one begins.
+fn pack(entries: &[Entry], mut cut: impl FnMut(usize) -> bool) -> Vec<(Kind, Vec<Entry>)> {
+    let mut messages: Vec<(Kind, Vec<Entry>)> = Vec::new();
+    for (idx, entry) in entries.iter().enumerate() {
+        match messages.last_mut().filter(|(kind, _)| *kind == entry.kind() && !cut(idx)) {
+            Some((_, of_message)) => of_message.push(entry.clone()),
+            None => messages.push((entry.kind(), vec![entry.clone()])),
+        }
+    }
+    messages
+}
+
+/// What a run stores: the lines of FORECAST in order, and the counts.
+#[derive(Debug, Default, PartialEq)]
+struct Stored {
+    lines: Vec<(&'static str, String)>,
+    counts: Counts,
+}
+
+impl Stored {
+    fn of(&self, kind: Kind) -> Vec<Value> {
+        let of_kind = self.lines.iter().filter(|(token, _)| *token == kind.token());
+        of_kind.map(|(_, line)| serde_json::from_str(line).expect("a record")).collect()
+    }
+}
+
+fn rules(flags: &[&str]) -> (Rules, LearnConfig) {
+    let every = if flags.contains(&"--every") { &[][..] } else { &["--every", "12h"] };
+    let fixed = ["trainer", "run", "--interval", "5m", "--rounds", "20", "--folds", "1", "--threads", "1"];
+    let flags = [&fixed[..], every, flags].concat();
+    let Command::Run(run) = Args::try_parse_from(flags).expect("valid flags").command else {
+        panic!("run was asked for")
+    };
+    let rules = run.rules().expect("valid rules");
+    assert_eq!(rules.learning, learning_words(&run.config().expect("valid")));
+    (rules, run.config().expect("valid"))
+}
+
+/// Applies messages; after those that `crash` names everything that is in memory is gone, and what was not committed with
+/// it. A commit comes after every `commit` messages.
+fn run(messages: &[(Kind, Vec<Entry>)], commit: usize, crash: &[usize], flags: &[&str]) -> Stored {
+    let runtime = Runtime::new().expect("a runtime");
+    let _inside = runtime.enter();
+    let instrument = bitcoin();
+    let mut ticks = Vec::new();
+    for (idx, (_, entries)) in messages.iter().enumerate() {
+        for (line, entry) in entries.iter().enumerate() {
+            if let Entry::Price(tick) = entry {
+                ticks.push((Through { seq: idx as u64 + 1, lines: line + 1 }, *tick));
+            }
+        }
+    }
+    let (rules, config) = rules(flags);
+    let shop = std::sync::Arc::new(Shop { ticks, config, models: Mutex::default() });
+    let fresh = || {
+        let (trainings, _) = Trainings::new(std::sync::Arc::new(Shared(shop.clone())), service::Shutdown::new());
+        Forecasting::new(rules.clone(), trainings)
+    };
+    let mut stored = Stored::default();
+    let mut checkpoint = (0, postcard::to_allocvec(&State::default()).expect("a state"), Counts::default());
+    let mut crashes = crash.iter().copied().collect::<std::collections::VecDeque<_>>();
+    'process: loop {
+        let step = fresh();
+        let (mut place, mut state, mut counts): (usize, State, Counts) =
+            (checkpoint.0, postcard::from_bytes(&checkpoint.1).expect("a state"), checkpoint.2.clone());
+        let mut outputs = Outputs::default();
+        while place < messages.len() {
+            if crashes.front().is_some_and(|&at| at <= place) {
+                crashes.pop_front();
+                continue 'process;
+            }
+            let (kind, entries) = &messages[place];
+            place += 1;
+            let lines: Vec<Vec<u8>> = entries.iter().map(|entry| entry.line(&instrument)).collect();
+            let payload = lines.join(&b'\n');
+            let mut lines_done = 0;
+            loop {
+                let input = Input {
+                    seq: place as u64,
+                    kind: kind.token(),
+                    instrument: Some(&instrument),
+                    is_known_schema: true,
+                    is_after_loss: false,
+                    payload: &payload,
+                    lines_done,
+                };
+                match step.apply(input, &mut state, &mut counts, &mut outputs) {
+                    Applied::All => break,
+                    Applied::UpTo { lines_done: done, ready } => {
+                        lines_done = done;
+                        runtime.block_on(ready);
+                    }
+                }
+            }
+            if place % commit == 0 || place == messages.len() {
+                let messages = std::mem::take(&mut outputs).into_messages(Stream::Forecast, 0, |_| ("bitcoin", "usd"));
+                for message in &messages {
+                    let kind = [Kind::Next, Kind::Score, Kind::Model]
+                        .into_iter()
+                        .find(|kind| message.subject.contains(&format!(".{kind}.")))
+                        .expect("a kind of FORECAST");
+                    let lines = codec::lines(&message.payload);
+                    stored
+                        .lines
+                        .extend(lines.map(|(_, line)| (kind.token(), String::from_utf8(line.to_vec()).expect("text"))));
+                }
+                let bytes = postcard::to_allocvec(&state).expect("a state");
+                assert!(bytes.len() < 16 * 1024, "{} bytes", bytes.len());
+                checkpoint = (place, bytes, counts.clone());
+            }
+        }
+        // Kinds are packed apart: their order among each other is that of commits.
+        stored.lines.sort_by_key(|(token, _)| *token);
+        stored.counts = counts;
+        return stored;
+    }
+}
+
+#[test]
+fn any_packing_and_any_crash_give_the_same_forecasts() {
+    let entries = minutes(0, 4 * 1_440);
+    let whole = run(&pack(&entries, |idx| idx % 500 == 0), 4, &[], &[]);
+    assert!(whole.of(Kind::Model).len() > 3 && whole.of(Kind::Next).len() > 500, "{:?}", whole.counts);
+    assert_eq!(whole.counts.forecasts, whole.counts.scored + 1);
+    // One by one; and in odd packets, with crashes before, in and after every training.
+    assert_eq!(run(&pack(&entries, |_| true), 100, &[], &[]), whole);
+    let packets = pack(&entries, |idx| idx % 37 == 0);
+    let crashes: Vec<usize> = (1..packets.len()).step_by(5).collect();
+    assert_eq!(run(&packets, 3, &crashes, &[]), whole);
+}
+
+#[test]
+fn heartbeats_and_a_flush_close_candles_as_prices_do() {
+    let mut entries = minutes(0, 2_000);
+    entries.insert(1_444, Entry::Heartbeat(1_444 * MINUTE + 10_000));
+    entries.push(Entry::Flush(1_999 * MINUTE));
+    let stored = run(&pack(&entries, |idx| idx % 100 == 0), 2, &[], &[]);
+    let next = stored.of(Kind::Next);
+    assert_eq!(next.last().expect("forecasts")["made_ms"], 2_000 * MINUTE, "the flush closes the last candle");
+    assert_eq!(run(&pack(&entries, |_| true), 7, &[500, 1_446, 1_999], &[]), stored);
+}
+
+#[test]
+fn a_model_that_is_too_old_is_not_asked_and_one_without_truth_is_not_scored() {
+    // Two days, then three days of nothing, then half an hour.
+    let mut entries = minutes(0, 2_880);
+    entries.extend(minutes(5 * 1_440, 30));
+    let stored = run(&pack(&entries, |_| true), 50, &[], &["--expire", "24h", "--horizon", "2"]);
+    let models = stored.of(Kind::Model);
+    let expires = models.last().expect("a model")["expires_ms"].as_i64().expect("a time");
+    let made = stored.of(Kind::Next);
+    assert!(made.iter().all(|next| next["made_ms"].as_i64() < Some(expires)), "{expires}");
+    assert!(stored.counts.expired > 0, "{:?}", stored.counts);
+    assert_eq!(stored.counts.unscored, 2, "the candles after the last ones before the hole never came");
+    assert_eq!(stored.counts.forecasts, stored.counts.scored + stored.counts.unscored);
+}
+
+#[test]
+fn too_little_to_learn_from_makes_no_model_and_stops_nothing() {
+    let still: Vec<Entry> = (0..3_000).map(|idx| quote(idx * MINUTE, 100.0)).collect();
+    let stored = run(&pack(&still, |idx| idx % 60 == 0), 5, &[7], &[]);
+    assert_eq!((stored.counts.models, stored.counts.forecasts), (0, 0));
+    assert!(stored.counts.untrained >= 3, "{:?}", stored.counts);
+}
+
+#[test]
+fn what_lies_beyond_all_training_is_marked() {
+    // The price leaps by half within a candle: no return in training was ever like it.
+    let mut entries = minutes(0, 2_000);
+    let leap = 1_900;
+    for entry in &mut entries[leap..] {
+        if let Entry::Price(tick) = entry {
+            (tick.open, tick.high, tick.low, tick.close) =
+                (tick.open * 1.5, tick.high * 1.5, tick.low * 1.5, tick.close * 1.5);
+        }
+    }
+    let stored = run(&pack(&entries, |idx| idx % 50 == 0), 5, &[], &[]);
+    let after = (leap as i64 + 5) * MINUTE;
+    let next = stored.of(Kind::Next);
+    let at_leap = next.iter().find(|next| next["made_ms"] == after).expect("a forecast after the leap");
+    assert_eq!(at_leap["status"], "unlike-training");
+    assert!(next.iter().any(|next| next["status"] != "unlike-training"));
+    assert!(stored.counts.unlike_training > 0);
+}
+
+#[test]
+fn a_world_that_changes_asks_for_a_new_model_before_its_time() {
+    // The price swings for two days; then it goes up and down every few minutes, ten times as far.
+    let mut entries = minutes(0, 2_880);
+    entries.extend((2_880..4_200).map(|idx| {
+        let sign = if (idx / 5) % 2 == 0 { 1.0 } else { -1.0 };
+        quote(idx * MINUTE, 100.0 * (0.1 * sign + 0.03 * (idx as f64 * 0.37).sin()).exp())
+    }));
+    let stored = run(&pack(&entries, |idx| idx % 20 == 0), 5, &[], &["--every", "24h"]);
+    assert!(stored.counts.drifts > 0, "{:?}", stored.counts);
+    assert!(stored.of(Kind::Model).iter().any(|model| model["cause"] == "drift"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(8))]
+
+    #[test]
+    fn random_packings_and_crashes_change_nothing(
+        sizes in prop::collection::vec(1_usize..200, 20..40),
+        commit in 1_usize..9,
+        crashes in prop::collection::btree_set(0_usize..60, 0..6),
+    ) {
+        let entries = minutes(0, 1_700);
+        let mut ends = std::collections::BTreeSet::new();
+        sizes.iter().fold(0, |at, size| { ends.insert(at + size); at + size });
+        let crashes: Vec<usize> = crashes.into_iter().collect();
+        let found = run(&pack(&entries, |idx| ends.contains(&idx)), commit, &crashes, &[]);
+        prop_assert_eq!(found, run(&pack(&entries, |idx| idx % 500 == 0), 1, &[], &[]));
+    }
+}

@@ -1,0 +1,240 @@
+//! Live forecasts: the same at any speed and after any crash, each scored by its truth, from models that were chosen
+//! fairly.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::Read;
+use std::path::PathBuf;
+use std::process::Command;
+
+use bus::reader::{Selection, read_to_end};
+use bus::{Connection, Kind, Stream, codec, subject};
+use flate2::read::MultiGzDecoder;
+use market::{Candle, Window};
+use pipeline_tests::programs::{Running, fail, succeed};
+use pipeline_tests::server::nats_args;
+use pipeline_tests::world::{World, sample};
+use serde_json::Value;
+
+const QUARTER_MS: i64 = 15 * 60_000;
+const DAY_MS: i64 = 86_400_000;
+
+/// The first minutes of the bundled month, as a recording in the world's folder.
+fn minutes(world: &World, count: usize) -> PathBuf {
+    let mut text = String::new();
+    let file = std::fs::File::open(sample("btcusdt_1m_2020-03.csv.gz")).unwrap();
+    MultiGzDecoder::new(file).read_to_string(&mut text).unwrap();
+    let path = world.dir.path().join("minutes.csv");
+    std::fs::write(
+        &path,
+        text.lines().take(count + 1).fold(String::new(), |mut all, line| {
+            writeln!(all, "{line}").unwrap();
+            all
+        }),
+    )
+    .unwrap();
+    path
+}
+
+/// A trainer with small models: what is tested is when they are made and what becomes of them.
+fn trainer(world: &World) -> Command {
+    let mut command = world.program("trainer");
+    command.args(["run", "--archive", "archive", "--threads", "1", "--folds", "1", "--rounds", "40"]);
+    command
+}
+
+/// Replays and waits until all of it is forecast.
+fn forecast_all(world: &World, replay: &mut Command) {
+    succeed(replay);
+    succeed(world.program("topology").args(["wait", "market", "forecast"]));
+}
+
+/// All lines of FORECAST by kind, in order, however they are packed.
+async fn forecasts(world: &World) -> BTreeMap<&'static str, Vec<String>> {
+    let connection = Connection::open(&nats_args(world.server.url(), "reader"), None).await.unwrap();
+    let mut all = BTreeMap::new();
+    for kind in [Kind::Next, Kind::Score, Kind::Model] {
+        let filters = vec![subject::of_kind(Stream::Forecast, kind, None)];
+        let mut lines = Vec::new();
+        read_to_end(&connection, Selection { stream: Stream::Forecast, filters, from: 1 }, |delivery| {
+            lines.extend(codec::lines(&delivery.payload).map(|(_, line)| String::from_utf8(line.to_vec()).unwrap()));
+            Ok::<_, bus::Error>(())
+        })
+        .await
+        .unwrap();
+        all.insert(kind.token(), lines);
+    }
+    all
+}
+
+/// The close of each quarter of an hour, by its end, as the aggregator issued it first.
+async fn closes(world: &World) -> BTreeMap<i64, f64> {
+    let connection = Connection::open(&nats_args(world.server.url(), "reader"), None).await.unwrap();
+    let filters = vec![subject::of_kind(Stream::Stats, Kind::Stats(Window::QuarterHour), None)];
+    let mut closes = BTreeMap::new();
+    read_to_end(&connection, Selection { stream: Stream::Stats, filters, from: 1 }, |delivery| {
+        for (_, line) in codec::lines(&delivery.payload) {
+            let candle: Candle = serde_json::from_slice(line).unwrap();
+            closes.entry(candle.end.ms()).or_insert(candle.close);
+        }
+        Ok::<_, bus::Error>(())
+    })
+    .await
+    .unwrap();
+    closes
+}
+
+fn parsed(lines: &[String]) -> Vec<Value> {
+    lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_speed_and_kills_in_mid_fit_give_the_same_forecasts() {
+    let at_once = World::new().await;
+    let file = minutes(&at_once, 7_300);
+    let _processor = at_once.start("stream-processor");
+    let _trainer = Running::start(&mut trainer(&at_once));
+    forecast_all(&at_once, &mut at_once.replay(&file, "1m"));
+    let expected = forecasts(&at_once).await;
+    assert_eq!(expected["model"].len(), 4, "the first day is too short, then one a day: {:?}", expected["model"]);
+    assert!(expected["next"].len() > 150, "{}", expected["next"].len());
+
+    // A tick at a time, and a trainer that dies whenever it begins to fit.
+    let slowly = World::new().await;
+    let _processor = slowly.start("stream-processor");
+    let mut replay = slowly.replay(&file, "1m");
+    let replaying = std::thread::spawn(move || succeed(replay.args(["--speed", "60000x"])));
+    for _ in 0..3 {
+        let mut command = trainer(&slowly);
+        command.env("CANDLEWIRE_LOG", "info");
+        let (mut dying, lines) = Running::start_followed(&mut command);
+        let fits = lines.map_while(Result::ok).find(|line| line.contains("fitting a model"));
+        assert!(fits.is_some(), "the trainer ended before it fitted a model");
+        dying.kill();
+    }
+    let _trainer = Running::start(&mut trainer(&slowly));
+    replaying.join().unwrap();
+    succeed(slowly.program("topology").args(["wait", "market", "forecast"]));
+    assert_eq!(forecasts(&slowly).await, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_candle_has_one_forecast_that_its_truth_scores() {
+    let world = World::new().await;
+    let file = minutes(&world, 4_800);
+    let _services = [world.start("stream-processor"), world.start("aggregator")];
+    let _trainer = Running::start(&mut trainer(&world));
+    forecast_all(&world, &mut world.replay(&file, "1m"));
+    world.wait();
+    let all = forecasts(&world).await;
+    let (next, scores, models) = (parsed(&all["next"]), parsed(&all["score"]), parsed(&all["model"]));
+
+    // Due at midnight, counting one candle later; from there on one forecast a candle, about the candle that follows.
+    let first = models[0]["valid_from_ms"].as_i64().unwrap();
+    assert_eq!(first % DAY_MS, QUARTER_MS);
+    let made: Vec<i64> = next.iter().map(|next| next["made_ms"].as_i64().unwrap()).collect();
+    assert_eq!(made[0], first);
+    assert!(made.windows(2).all(|pair| pair[1] - pair[0] == QUARTER_MS), "{made:?}");
+    for next in &next {
+        assert_eq!(next["target_start_ms"], next["made_ms"]);
+        assert_eq!(next["target_end_ms"].as_i64().unwrap() - next["made_ms"].as_i64().unwrap(), QUARTER_MS);
+        let ends = ["lower_95", "lower", "lower_50", "upper_50", "upper", "upper_95"];
+        let ends: Vec<f64> = ends.iter().filter_map(|end| next[*end].as_f64()).collect();
+        assert!(ends.is_sorted() && ends.len() >= 4, "{next}");
+    }
+
+    // Scored by the close of the target as the aggregator has it.
+    let candles = closes(&world).await;
+    assert_eq!(scores.len() + 1, next.len(), "only the last one has no truth yet");
+    for (score, next) in scores.iter().zip(&next) {
+        assert_eq!((&score["model"], &score["prediction"]), (&next["model"], &next["prediction"]));
+        let actual = candles[&score["target_end_ms"].as_i64().unwrap()];
+        assert_eq!(score["actual"].as_f64(), Some(actual));
+        assert_eq!(score["error"].as_f64(), Some(actual - score["prediction"].as_f64().unwrap()));
+        let inside = (next["lower"].as_f64().unwrap()..=next["upper"].as_f64().unwrap()).contains(&actual);
+        assert_eq!(score["inside"], inside);
+    }
+
+    // A model is used from its own record on, and says how it did against the one before.
+    let used: Vec<&Value> = models.iter().filter(|model| model["standing"] != "lost").collect();
+    for next in &next {
+        let made = next["made_ms"].as_i64().unwrap();
+        let newest = used.iter().rfind(|model| model["valid_from_ms"].as_i64().unwrap() <= made).unwrap();
+        assert_eq!(next["model"], newest["model"]);
+    }
+    assert!(models[0].get("rival").is_none() && models[1]["rival"]["rmse"].is_f64());
+    let lost = |model: &Value| model["rival"]["rmse"].as_f64() <= model["scores"]["rmse"].as_f64();
+    assert!(models[1..].iter().all(|model| (model["standing"] == "lost") == lost(model)), "{models:?}");
+
+    // What the scores come to, for people and machines.
+    let table = succeed(world.program("trainer").arg("evaluate"));
+    assert!(table.contains("bitcoin/usdt · recipe returns · interval 15m"), "{table}");
+    let json: Value =
+        serde_json::from_str(&succeed(world.program("trainer").args(["evaluate", "--format", "json"]))).unwrap();
+    let rows: u64 = json.as_array().unwrap().iter().map(|model| model["rows"].as_u64().unwrap()).sum();
+    assert_eq!(rows as usize, scores.len());
+    let inside = scores.iter().filter(|score| score["inside"] == true).count() as f64;
+    let covered = |model: &Value| model["coverage"]["90"].as_f64().unwrap() * model["rows"].as_f64().unwrap();
+    let covered: f64 = json.as_array().unwrap().iter().map(covered).sum();
+    assert!((covered - inside).abs() < 1e-6, "{covered} {inside}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_rules_need_a_rebuild_which_gives_the_same_forecasts_again() {
+    let world = World::new().await;
+    let file = minutes(&world, 3_200);
+    let _processor = world.start("stream-processor");
+    let (code, error) = fail(world.program("trainer").args(["evaluate"]));
+    assert_eq!(code, 4, "{error}");
+    assert!(error.contains("no forecast has met its truth yet"), "{error}");
+    let mut first = Running::start(&mut trainer(&world));
+    forecast_all(&world, &mut world.replay(&file, "1m"));
+    let expected = forecasts(&world).await;
+    assert!(expected["next"].len() > 10);
+    first.terminate();
+    assert_eq!(first.wait(), Some(0));
+
+    let (code, error) = fail(trainer(&world).args(["--horizon", "2"]));
+    assert_eq!(code, 3, "{error}");
+    assert!(error.contains("horizon=1") && error.contains("topology rebuild forecast"), "{error}");
+    succeed(world.program("topology").args(["rebuild", "forecast", "--yes"]));
+    let _trainer = Running::start(&mut trainer(&world));
+    succeed(world.program("topology").args(["wait", "forecast"]));
+    assert_eq!(forecasts(&world).await, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_instrument_has_its_own_model() {
+    let world = World::new().await;
+    let file = minutes(&world, 3_050);
+    let _processor = world.start("stream-processor");
+    let _trainer = Running::start(&mut trainer(&world));
+    let mut both = world.program("producer");
+    both.args(["run", "--source", "recording", "--grain", "1m"]);
+    for coin in ["bitcoin", "ethereum"] {
+        both.arg("--file").arg(format!("{coin}/usdt={}", file.display()));
+    }
+    forecast_all(&world, &mut both);
+    let all = forecasts(&world).await;
+    for coin in ["bitcoin", "ethereum"] {
+        let of_coin = |kind| parsed(&all[kind]).into_iter().filter(|line| line["coin"] == coin).collect::<Vec<_>>();
+        let (models, next) = (of_coin("model"), of_coin("next"));
+        assert_eq!(models.len(), 1, "{coin}");
+        assert!(!next.is_empty() && next.iter().all(|next| next["model"] == models[0]["model"]), "{coin}");
+    }
+}
+
+#[test]
+fn what_cannot_be_forecast_is_refused_before_anything_starts() {
+    let dir = tempfile::tempdir().unwrap();
+    for (flags, advice) in [
+        (vec!["--recipe", "calendar"], "choose returns or volatility"),
+        (vec!["--split", "random"], "leave it to `trainer train`"),
+        (vec!["--every", "5m"], "shorter than a candle of 15m"),
+        (vec!["--expire", "10m"], "--expire ends before a model counts"),
+    ] {
+        let (code, error) = fail(pipeline_tests::programs::program("trainer", dir.path()).arg("run").args(&flags));
+        assert_eq!(code, 2, "{flags:?}: {error}");
+        assert!(error.contains(advice), "{flags:?}: {error}");
+    }
+}
