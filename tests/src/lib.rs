@@ -10,6 +10,7 @@ pub mod cluster;
 pub mod coingecko;
 pub mod counting;
 pub mod disk;
+pub mod faulty;
 pub mod harness;
 pub mod instance;
 pub mod interrupt;

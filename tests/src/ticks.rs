@@ -1,4 +1,6 @@
-//! Made-up ticks and heartbeats for FEED.
+//! Made-up ticks and heartbeats, for FEED or as a recording.
+
+use std::path::{Path, PathBuf};
 
 use bus::publish::{FeedMessage, Receipt, publish};
 use bus::{Connection, Kind, codec, subject};
@@ -79,4 +81,16 @@ pub async fn publish_tick(connection: &Connection, event_ms: i64) -> Receipt {
 fn message(kind: Kind, instrument: &Instrument, event_ms: i64, payload: Bytes) -> FeedMessage {
     let id = format!("made-up/{kind}/{}/{event_ms}", instrument.coin());
     FeedMessage { kind, instrument: instrument.clone(), payload, id }
+}
+
+/// A recording of so many minutes from 2020-03-01 on, whose prices swing so that a model can be made of them.
+pub fn minutes(dir: &Path, count: u32) -> PathBuf {
+    let row = |minute: u32| {
+        let close = 100.0 + (f64::from(minute) / 9.0).sin() + (f64::from(minute) / 2.3).cos();
+        format!("{},{close},{close},{close},{close},1\n", 1_583_020_800_000 + i64::from(minute) * 60_000)
+    };
+    let rows: String = (0..count).map(row).collect();
+    let path = dir.join("recording.csv");
+    std::fs::write(&path, format!("timestamp_ms,open,high,low,close,volume\n{rows}")).unwrap();
+    path
 }

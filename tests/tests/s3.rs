@@ -1,11 +1,12 @@
 //! Object storage, on a real S3 server.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use market::Instrument;
 use pipeline_tests::programs::{Running, fail, program, succeed};
 use pipeline_tests::s3::{BUCKET, Cut, Key, READER, S3, WRITER, bucket_at, variables_at};
+use pipeline_tests::ticks::minutes;
 use store::bucket::{Bucket, BucketErrorKind, Object, PART_BYTES};
 use store::layout::{MODEL_CARD, MODEL_FILES, latest_key, model_key};
 use store::model_card::{FileDigest, ModelCard};
@@ -47,23 +48,11 @@ async fn objects_come_back_as_they_were_and_what_is_wrong_is_said_with_what_to_d
     assert_eq!(s3.bucket().list("other/").await.unwrap(), []);
 }
 
-/// A recording of minutes that a model can be made of.
-fn recording(dir: &Path) -> PathBuf {
-    let row = |minute: i64| {
-        let close = 100.0 + (minute as f64 / 9.0).sin() + (minute as f64 / 2.3).cos();
-        format!("{},{close},{close},{close},{close},1\n", 1_583_020_800_000 + minute * 60_000)
-    };
-    let rows: String = (0..600).map(row).collect();
-    let path = dir.join("recording.csv");
-    std::fs::write(&path, format!("timestamp_ms,open,high,low,close,volume\n{rows}")).unwrap();
-    path
-}
-
 /// A training on the recording. No S3 unless the test adds it.
 fn train(dir: &Path) -> Command {
     let mut command = program("trainer", dir);
     command.args(["train", "--coin", "bitcoin", "--quote", "usdt", "--interval", "1m", "--rounds", "20", "--input"]);
-    command.arg(recording(dir)).args(["--out", "out"]);
+    command.arg(minutes(dir, 600)).args(["--out", "out"]);
     for name in ["S3_BUCKET_NAME", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"] {
         command.env_remove(name);
     }

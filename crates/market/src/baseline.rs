@@ -43,6 +43,15 @@ impl Baseline {
         }
     }
 
+    /// What it is called beside scores of a recipe.
+    pub fn words(self, recipe: Recipe) -> String {
+        match self {
+            Self::Last if recipe.predicts_prices() => "last price".to_owned(),
+            Self::Last => "last range".to_owned(),
+            Self::Average(idx) => format!("running average of half-life {}", HALF_LIVES[idx]),
+        }
+    }
+
     /// The one with the smallest squared error on the given rows, which should be training rows: the comparison is with
     /// what could have been chosen at the time. Of equals the first.
     pub fn choose(dataset: &Dataset, rows: &[usize]) -> Self {

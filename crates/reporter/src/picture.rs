@@ -2,7 +2,7 @@
 //!
 //! A forecast of the next close looks right on any plot, because the last price does too. So the picture has three
 //! panels: everything on one axis, the last rows one by one with what was known before each, and what the model adds to
-//! the last price. Start reading at [`draw`].
+//! doing nothing. Start reading at [`draw`].
 
 mod axis;
 mod canvas;
@@ -12,6 +12,7 @@ mod heading;
 mod last_rows;
 mod overview;
 mod theme;
+mod words;
 
 use store::model_card::ModelCard;
 use store::predictions::{Fold, Prediction};
@@ -48,7 +49,7 @@ fn draw_at(scale: u32, card: &ModelCard, predictions: &[Prediction]) -> Image {
     let bottom = f64::from(HEIGHT) - 70.0;
     overview::draw(&mut canvas, Area { left: MARGIN, top: OVERVIEW_TOP, right, bottom: 560.0 }, card, &rows);
     last_rows::draw(&mut canvas, Area { left: MARGIN, top: 614.0, right: 1_010.0, bottom }, card, &unseen);
-    gain::draw(&mut canvas, Area { left: 1_064.0, top: 614.0, right, bottom }, &unseen);
+    gain::draw(&mut canvas, Area { left: 1_064.0, top: 614.0, right, bottom }, card, &unseen);
     heading::footer(&mut canvas, card, rows.len(), unseen.len());
     canvas.finish()
 }

@@ -24,7 +24,7 @@ pub const OPEN: &str = "open";
 pub const HIGH: &str = "high";
 /// Low; null for a quote.
 pub const LOW: &str = "low";
-/// Close, in quote currency; in predictions the true close.
+/// Close, in quote currency; in predictions the truth: the close, or log(high ÷ low) for the recipe `volatility`.
 pub const CLOSE: &str = "close";
 /// Volume in units of the coin; null when unknown.
 pub const VOLUME: &str = "volume";
@@ -35,9 +35,9 @@ pub const MARKET_SEQ: &str = "market_seq";
 
 /// End of the predicted candle.
 pub const TIMESTAMP: &str = "timestamp";
-/// The predicted close.
+/// The prediction, in the unit that the file's metadata names (`candlewire.unit`).
 pub const PREDICTION: &str = "prediction";
-/// The last close known when predicting.
+/// What doing nothing predicts: the last close known when predicting, or what `candlewire.baseline` names.
 pub const BASELINE: &str = "baseline";
 /// Lower end of the 90 % interval; of the others `lower_50` and so on.
 pub const LOWER: &str = "lower";
@@ -45,6 +45,9 @@ pub const LOWER: &str = "lower";
 pub const UPPER: &str = "upper";
 /// Which part of the data a prediction is of: `1`…`n`, `holdout`, or `test` of a random split.
 pub const FOLD: &str = "fold";
+
+/// The unit of predictions that are of no price.
+pub const LOG_RANGE: &str = "log(high/low)";
 
 /// File metadata: which MARKET stream an archive was made from.
 pub const SOURCE_KEY: &str = "candlewire.source";

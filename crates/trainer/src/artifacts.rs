@@ -11,6 +11,7 @@ use store::atomic::atomic_write_all;
 use store::bucket::{Bucket, BucketError};
 use store::layout::{self, MODEL, MODEL_CARD, MODEL_FILES, PREDICTIONS, PREDICTIONS_ZIP};
 use store::model_card::{FileDigest, ModelCard};
+use store::schema::LOG_RANGE;
 use store::{package, predictions};
 
 use crate::learn::Learned;
@@ -35,6 +36,8 @@ impl Artifacts {
             ("interval", card.interval.clone()),
             ("horizon", card.horizon.to_string()),
             ("split", card.split.clone()),
+            ("baseline", card.baseline.to_string()),
+            ("unit", if card.recipe.predicts_prices() { card.quote.clone() } else { LOG_RANGE.to_owned() }),
         ];
         let mut parquet = Vec::new();
         predictions::write(&mut parquet, &learned.predictions, &notes)?;

@@ -14,7 +14,7 @@ use market::{Instrument, Tick};
 use serde::Serialize;
 use service::{Code, WithCode};
 
-use crate::args::LearnArgs;
+use crate::args::{Format, LearnArgs};
 use crate::booster::BoosterError;
 use crate::candles::fold;
 use crate::data::DataArgs;
@@ -49,15 +49,6 @@ pub struct CheckArgs {
     /// What is learned.
     #[command(flatten)]
     pub learn: LearnArgs,
-}
-
-/// How findings are printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Format {
-    /// For people
-    Table,
-    /// One JSON object, for machines
-    Json,
 }
 
 /// What a guard found.

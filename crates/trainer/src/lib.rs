@@ -27,6 +27,7 @@ pub mod live;
 mod output;
 mod patience;
 pub mod progress;
+mod score_tables;
 pub mod service;
 pub mod train;
 pub mod upload;

@@ -4,17 +4,16 @@
 use std::path::Path;
 
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
-use comfy_table::{CellAlignment, ContentArrangement, Table};
+use comfy_table::{ContentArrangement, Table};
 use market::Instrument;
 use store::bucket::Bucket;
 use store::layout::{self, MODEL_FILES};
-use store::model_card::{ModelCard, PartScores};
+use store::model_card::ModelCard;
 use store::place::ArchivePlace;
 
 use crate::archive::Archived;
 use crate::check::Finding;
-use crate::fit::Split;
-use crate::verdict::five_digits;
+use crate::score_tables::{interval_table, score_table, units};
 
 /// Columns of a table that is written elsewhere than on a terminal.
 const WIDTH: u16 = 120;
@@ -61,7 +60,7 @@ pub(crate) fn print_findings_json(findings: &[Finding]) {
     println!("{:#}", serde_json::json!({ "ok": ok, "checks": findings }));
 }
 
-/// Prints a model's scores, part by part beside the last price, and what to make of them.
+/// Prints a model's scores, part by part beside the baseline, and what to make of them.
 pub(crate) fn print_card(card: &ModelCard, out: &Path) {
     println!(
         "{}/{} · recipe {} · interval {} · horizon {} · split {}",
@@ -77,6 +76,8 @@ pub(crate) fn print_card(card: &ModelCard, out: &Path) {
         card.rows.skipped.trailing_window + card.rows.skipped.horizon + card.rows.skipped.coarse,
     );
     println!("{}", score_table(card));
+    println!("{}", interval_table(card));
+    println!("{}", units(card));
     println!("{}", card.verdict);
     println!("model {} in {} ms; in {}: {}", card.model, card.duration_ms, out.display(), MODEL_FILES.join(", "));
 }
@@ -90,53 +91,4 @@ pub(crate) fn print_upload_skipped() {
 pub(crate) fn print_uploaded(bucket: &Bucket, instrument: &Instrument, card: &ModelCard) {
     let key = layout::model_key(instrument, card.recipe, &card.model, "");
     println!("uploaded to s3://{}/{key}", bucket.name());
-}
-
-fn score_table(card: &ModelCard) -> Table {
-    let mut table = Table::new();
-    table.load_style(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header([
-        "part",
-        "rows",
-        "R2",
-        "RMSE",
-        "MAE",
-        "R2 of\nlast price",
-        "RMSE of\nlast price",
-        "MAE of\nlast price",
-        "skill",
-        "R2 of\nreturns",
-        "direction\nright",
-        "90 %\ncovers",
-    ]);
-    for fold in &card.folds {
-        table.add_row(row(format!("fold {}", fold.fold), &fold.part));
-    }
-    let is_fair = card.split == Split::Time.label();
-    let held_out = if is_fair { "holdout".to_owned() } else { format!("test\n{}", card.split.replace(": ", ":\n")) };
-    table.add_row(row(held_out, &card.holdout));
-    table.column_iter_mut().skip(1).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
-    table
-}
-
-fn row(name: String, part: &PartScores) -> [String; 12] {
-    let scores = &part.scores;
-    // Adding zero turns -0 into 0.
-    let rounded = |value: f64| (value * 1e4).round() / 1e4 + 0.0;
-    let ratio = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |value| format!("{:.4}", rounded(value)));
-    let percent = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |value| format!("{:.1} %", value * 100.0));
-    [
-        name,
-        scores.rows.to_string(),
-        ratio(scores.r2),
-        five_digits(scores.rmse),
-        five_digits(scores.mae),
-        ratio(scores.baseline_r2),
-        five_digits(scores.baseline_rmse),
-        five_digits(scores.baseline_mae),
-        ratio(scores.skill),
-        ratio(scores.r2_return),
-        percent(scores.direction_hit_rate),
-        percent(part.coverage.get("90").copied()),
-    ]
 }

@@ -33,9 +33,9 @@ fn compare(scores: &Scores, subject: Subject) -> String {
     let (Some(skill), Some(test)) = (scores.skill, scores.diebold_mariano) else {
         return format!("On {rows} unseen rows nothing can be said about the model: {}.", why_nothing(scores, subject));
     };
-    let doing_nothing = doing_nothing(subject);
+    let doing_nothing = subject.baseline.words(subject.recipe);
     let figures = format!(
-        "on {rows} unseen rows its RMSE is {}, {doing_nothing}'s {}",
+        "on {rows} unseen rows its RMSE is {}, that of the {doing_nothing} {}",
         five_digits(rmse),
         five_digits(baseline_rmse)
     );
@@ -54,16 +54,7 @@ fn why_nothing(scores: &Scores, subject: Subject) -> String {
     match (scores.skill, subject.recipe.predicts_prices()) {
         (None, true) => "the price did not move".to_owned(),
         (None, false) => "the range did not change".to_owned(),
-        (Some(_), _) => format!("it says what {} says, or they are too few", doing_nothing(subject)),
-    }
-}
-
-/// What doing nothing is called.
-pub(crate) fn doing_nothing(subject: Subject) -> String {
-    match (subject.recipe.predicts_prices(), subject.baseline) {
-        (true, _) => "the last price".to_owned(),
-        (false, Baseline::Last) => "the last range".to_owned(),
-        (false, average) => format!("the best running average ({average})"),
+        (Some(_), _) => "it never differs from doing nothing, or they are too few".to_owned(),
     }
 }
 
@@ -125,10 +116,10 @@ mod tests {
         let ranges = Subject { recipe: Recipe::Volatility, baseline: Baseline::Average(2), ..PRICES };
         let verdict = verdict_of([2.0, 2.0], [1.0, 1.5], ranges);
         assert!(
-            verdict.contains("p < 0.001") && verdict.contains("the best running average (ewma-12)'s "),
+            verdict.contains("p < 0.001") && verdict.contains("that of the running average of half-life 12 "),
             "{verdict}"
         );
-        assert!(verdict_of([2.0, 2.0], [1.0, 1.5], PRICES).contains("the last price's "));
+        assert!(verdict_of([2.0, 2.0], [1.0, 1.5], PRICES).contains("that of the last price "));
     }
 
     #[test]

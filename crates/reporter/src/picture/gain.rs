@@ -1,20 +1,22 @@
-//! The lower right panel: what the model adds to the last price, row after row.
+//! The lower right panel: what the model adds to the baseline, row after row.
 
 use market::EventTime;
+use store::model_card::ModelCard;
 use store::predictions::Prediction;
 
 use super::axis::{signed_percent, time_marks, value_marks};
 use super::canvas::{Anchor, Canvas, Point, TextStyle};
 use super::frame::{Area, Extent, Frame};
 use super::theme::{BAND, BASELINE, BEHIND, INK, MODEL, MUTED, SMALL};
+use super::words;
 
 /// The axis reaches at least so far to either side of zero, in percent.
 const SCALE_MIN: f64 = 1.0;
 
-/// Squared error that the model has saved up to each row, in percent of the last price's whole squared error:
-/// 100 · Σ((actual − last)² − (actual − prediction)²) ÷ Σ(actual − last)², the numerator up to the row, the
+/// Squared error that the model has saved up to each row, in percent of the baseline's whole squared error:
+/// 100 · Σ((actual − baseline)² − (actual − prediction)²) ÷ Σ(actual − baseline)², the numerator up to the row, the
 /// denominator over all rows. It ends at the out-of-sample R2 of Campbell and Thompson (2008); its slope tells when the
-/// model was worth something (Goyal and Welch, 2008). None when the price never moved.
+/// model was worth something (Goyal and Welch, 2008). None when the baseline is always right.
 pub(super) fn saved(rows: &[&Prediction]) -> Option<Vec<f64>> {
     let squared = |row: &Prediction, predicted: f64| (row.close - predicted).powi(2);
     let total: f64 = rows.iter().map(|row| squared(row, row.baseline)).sum();
@@ -27,16 +29,17 @@ pub(super) fn saved(rows: &[&Prediction]) -> Option<Vec<f64>> {
 }
 
 /// Draws the panel for unseen rows in order of time.
-pub(super) fn draw(canvas: &mut Canvas, area: Area, rows: &[&Prediction]) {
+pub(super) fn draw(canvas: &mut Canvas, area: Area, card: &ModelCard, rows: &[&Prediction]) {
     let values = saved(rows).unwrap_or_default();
     // Less than a percent is noise, and looks like it.
     let up = Extent::of(values.iter().copied().chain([-SCALE_MIN, SCALE_MIN])).padded(0.18);
     let across = Extent::of(rows.iter().map(|row| row.timestamp.ms() as f64));
     let frame = Frame::within(area, across, up);
-    frame.title(canvas, "Against the last price", "squared error saved, in %");
+    let baseline = words::baseline(card);
+    frame.title(canvas, &format!("Against the {baseline}"), "squared error saved, in %");
     let (Some(first), Some(last), Some(&end)) = (rows.first(), rows.last(), values.last()) else {
         let middle = ((frame.area.left + frame.area.right) / 2.0, (frame.area.top + frame.area.bottom) / 2.0);
-        let why = if rows.is_empty() { "no unseen rows" } else { "the price never moved" };
+        let why = if rows.is_empty() { "no unseen rows" } else { "nothing ever moved" };
         canvas.text(middle, why, TextStyle::new(SMALL, MUTED).anchored(Anchor::Middle));
         return;
     };
@@ -48,10 +51,10 @@ pub(super) fn draw(canvas: &mut Canvas, area: Area, rows: &[&Prediction]) {
     let zero = frame.y(0.0);
     canvas.line(&[(frame.area.left, zero), (frame.area.right, zero)], 1.6, BASELINE);
     canvas.line(&line, 2.0, MODEL);
-    words(canvas, &frame, end, &line);
+    name_sides(canvas, &frame, end, &line);
 }
 
-/// Ahead of the last price in the model's colour, behind it in the baseline's.
+/// Ahead of the baseline in the model's colour, behind it in the baseline's.
 fn fill(canvas: &mut Canvas, frame: &Frame, line: &[Point]) {
     let zero = frame.y(0.0);
     for (color, is_ahead) in [(BAND, true), (BEHIND, false)] {
@@ -68,9 +71,9 @@ fn fill(canvas: &mut Canvas, frame: &Frame, line: &[Point]) {
 const END_SIZE: f64 = 20.0;
 
 /// Says what the sides of the zero line mean, and where the line ended.
-fn words(canvas: &mut Canvas, frame: &Frame, end: f64, line: &[Point]) {
+fn name_sides(canvas: &mut Canvas, frame: &Frame, end: f64, line: &[Point]) {
     let small = TextStyle::new(SMALL, MUTED);
-    canvas.text((frame.area.left + 8.0, frame.area.top + 16.0), "rising: better than the last price", small);
+    canvas.text((frame.area.left + 8.0, frame.area.top + 16.0), "rising: better than the baseline", small);
     canvas.text((frame.area.left + 8.0, frame.area.bottom - 10.0), "falling: worse", small);
     let Some(&(x, y)) = line.last() else { return };
     canvas.dot((x, y), 4.5, MODEL);

@@ -1,5 +1,7 @@
 //! What the picture is of, how good the model was, and what the marks mean.
 
+use std::borrow::Cow;
+
 use market::split::RANDOM_LABEL;
 use plotters::style::RGBColor;
 use store::model_card::ModelCard;
@@ -7,7 +9,7 @@ use store::model_card::ModelCard;
 use super::axis::{number, signed_percent, significant};
 use super::canvas::{Anchor, Canvas, TextStyle};
 use super::theme::{BAND, BASELINE, INK, MODEL, MUTED, SMALL, WARNING};
-use super::{HEIGHT, MARGIN, OVERVIEW_TOP, WIDTH};
+use super::{HEIGHT, MARGIN, OVERVIEW_TOP, WIDTH, words};
 
 /// Draws title, scores and legend.
 pub(super) fn draw(canvas: &mut Canvas, card: &ModelCard) {
@@ -25,7 +27,7 @@ pub(super) fn draw(canvas: &mut Canvas, card: &ModelCard) {
     canvas.text((MARGIN, 96.0), scores(card), TextStyle::new(20.0, INK));
     let verdict = TextStyle::new(18.0, MUTED).fitting(&card.verdict, f64::from(WIDTH) - 2.0 * MARGIN);
     canvas.text((MARGIN, 124.0), card.verdict.as_str(), verdict);
-    legend(canvas);
+    legend(canvas, card);
 }
 
 fn is_random(card: &ModelCard) -> bool {
@@ -38,22 +40,17 @@ fn split_words(card: &ModelCard) -> &str {
 
 /// `next 15m close · recipe returns · `
 fn subject(card: &ModelCard) -> String {
-    let what = match (card.interval.as_str(), card.horizon) {
-        ("tick", _) => "close of each tick".to_owned(),
-        (interval, 0 | 1) => format!("next {interval} close"),
-        (interval, horizon) => format!("{interval} close, {horizon} candles ahead"),
-    };
-    format!("{what} · recipe {} ·", card.recipe)
+    format!("{} · recipe {} ·", words::predicted(card), card.recipe)
 }
 
 /// `R2 0.9981 · RMSE 23.11 usdt · …`: holdout figures, with what the rows are.
 fn scores(card: &ModelCard) -> String {
     let scores = &card.holdout.scores;
-    let quote = &card.quote;
+    let (unit, baseline) = (words::unit(card), words::baseline(card));
     let mut parts = vec![format!("R2 {}", scores.r2.map_or("undefined".to_owned(), |r2| number(r2, 4)))];
-    parts.push(format!("RMSE {} {quote} (last price {})", significant(scores.rmse), significant(scores.baseline_rmse)));
+    parts.push(format!("RMSE {}{unit} ({baseline} {})", significant(scores.rmse), significant(scores.baseline_rmse)));
     if let Some(skill) = scores.skill {
-        parts.push(format!("skill vs last price {}", signed_percent(100.0 * skill)));
+        parts.push(format!("skill {}", signed_percent(100.0 * skill)));
     }
     if let Some(coverage) = card.holdout.coverage.get("90") {
         parts.push(format!("90 % interval held {} %", number(100.0 * coverage, 1)));
@@ -65,54 +62,57 @@ fn scores(card: &ModelCard) -> String {
 
 /// One entry: how wide its mark is, how to draw it, what it means.
 struct Entry {
-    words: &'static str,
+    words: Cow<'static, str>,
     mark: fn(&mut Canvas, f64, f64),
 }
 
 const MARK_WIDTH: f64 = 26.0;
 
-const LEGEND: [Entry; 5] = [
-    Entry {
-        words: "actual",
-        mark: |canvas, x, y| {
-            canvas.line(&[(x, y), (x + MARK_WIDTH, y)], 2.2, INK);
-            canvas.dot((x + MARK_WIDTH / 2.0, y), 3.2, INK);
+fn entries(card: &ModelCard) -> [Entry; 5] {
+    [
+        Entry {
+            words: "actual".into(),
+            mark: |canvas, x, y| {
+                canvas.line(&[(x, y), (x + MARK_WIDTH, y)], 2.2, INK);
+                canvas.dot((x + MARK_WIDTH / 2.0, y), 3.2, INK);
+            },
         },
-    },
-    Entry {
-        words: "prediction",
-        mark: |canvas, x, y| {
-            canvas.line(&[(x, y), (x + MARK_WIDTH, y)], 1.6, MODEL);
-            canvas.dot((x + MARK_WIDTH / 2.0, y), 3.2, MODEL);
+        Entry {
+            words: "prediction".into(),
+            mark: |canvas, x, y| {
+                canvas.line(&[(x, y), (x + MARK_WIDTH, y)], 1.6, MODEL);
+                canvas.dot((x + MARK_WIDTH / 2.0, y), 3.2, MODEL);
+            },
         },
-    },
-    Entry {
-        words: "90 % interval",
-        mark: |canvas, x, y| canvas.rectangle((x, y - 7.0), (x + MARK_WIDTH, y + 7.0), BAND),
-    },
-    Entry {
-        words: "last price (baseline)",
-        mark: |canvas, x, y| canvas.line(&[(x, y), (x + MARK_WIDTH, y)], 1.8, BASELINE),
-    },
-    Entry {
-        words: "outside the interval",
-        mark: |canvas, x, y| {
-            let center = (x + MARK_WIDTH / 2.0, y);
-            let discs: [(f64, RGBColor); 3] = [(7.0, INK), (5.4, plotters::style::WHITE), (3.2, INK)];
-            discs.into_iter().for_each(|(radius, color)| canvas.dot(center, radius, color));
+        Entry {
+            words: "90 % interval".into(),
+            mark: |canvas, x, y| canvas.rectangle((x, y - 7.0), (x + MARK_WIDTH, y + 7.0), BAND),
         },
-    },
-];
+        Entry {
+            words: format!("{} (baseline)", words::baseline(card)).into(),
+            mark: |canvas, x, y| canvas.line(&[(x, y), (x + MARK_WIDTH, y)], 1.8, BASELINE),
+        },
+        Entry {
+            words: "outside the interval".into(),
+            mark: |canvas, x, y| {
+                let center = (x + MARK_WIDTH / 2.0, y);
+                let discs: [(f64, RGBColor); 3] = [(7.0, INK), (5.4, plotters::style::WHITE), (3.2, INK)];
+                discs.into_iter().for_each(|(radius, color)| canvas.dot(center, radius, color));
+            },
+        },
+    ]
+}
 
 /// One line of marks at the right, above the panels.
-fn legend(canvas: &mut Canvas) {
+fn legend(canvas: &mut Canvas, card: &ModelCard) {
     let style = TextStyle::new(SMALL, INK);
-    let width = |entry: &Entry| MARK_WIDTH + 8.0 + style.width(entry.words) + 26.0;
-    let mut x = f64::from(WIDTH) - MARGIN + 26.0 - LEGEND.iter().map(width).sum::<f64>();
+    let entries = entries(card);
+    let width = |entry: &Entry| MARK_WIDTH + 8.0 + style.width(&entry.words) + 26.0;
+    let mut x = f64::from(WIDTH) - MARGIN + 26.0 - entries.iter().map(width).sum::<f64>();
     let base = OVERVIEW_TOP + 20.0;
-    for entry in &LEGEND {
+    for entry in &entries {
         (entry.mark)(canvas, x, base - 5.5);
-        canvas.text((x + MARK_WIDTH + 8.0, base), entry.words, style);
+        canvas.text((x + MARK_WIDTH + 8.0, base), entry.words.as_ref(), style);
         x += width(entry);
     }
 }

@@ -9,6 +9,7 @@ use super::canvas::{Canvas, Point};
 use super::frame::{Area, Extent, Frame};
 use super::overview::main_band;
 use super::theme::{BAND, BASELINE, INK, MODEL};
+use super::words;
 
 /// As many as can be told apart.
 const ROWS_MAX: usize = 48;
@@ -22,8 +23,8 @@ pub(super) fn draw(canvas: &mut Canvas, area: Area, card: &ModelCard, unseen: &[
     let frame = Frame::within(area, across, values.stretched(bands, 0.6).padded(0.04));
     let missed = rows.iter().filter(|row| is_missed(row)).count();
     let beside = match rows.iter().filter(|row| main_band(row).is_some()).count() {
-        0 => format!("price ({})", card.quote),
-        banded => format!("price ({}); {missed} of {banded} outside the 90 % interval", card.quote),
+        0 => words::axis(card),
+        banded => format!("{}; {missed} of {banded} outside the 90 % interval", words::axis(card)),
     };
     frame.title(canvas, &format!("The last {} rows, one by one", rows.len()), &beside);
     frame.grid(canvas, &value_marks(frame.up.low, frame.up.high, 5));
@@ -42,7 +43,7 @@ pub(super) fn draw(canvas: &mut Canvas, area: Area, card: &ModelCard, unseen: &[
     }
 }
 
-/// The interval as a bar, and the last price as a stroke across it.
+/// The interval as a bar, and the baseline as a stroke across it.
 fn bars(canvas: &mut Canvas, frame: &Frame, rows: &[&Prediction]) {
     for (row, idx) in rows.iter().zip(0_i32..) {
         let (left, right) = (frame.x(f64::from(idx) - 0.36), frame.x(f64::from(idx) + 0.36));

@@ -9,8 +9,8 @@ use store::predictions::{Fold, Prediction};
 use super::axis::{time_marks, value_marks};
 use super::canvas::{Anchor, Canvas, Point, TextStyle};
 use super::frame::{Area, Extent, Frame};
-use super::is_unseen;
 use super::theme::{AXIS, BAND, BASELINE, HOLDOUT, INK, MODEL, MUTED, SMALL};
+use super::{is_unseen, words};
 
 /// A step this many times longer than the usual one breaks the lines.
 const BREAK_STEPS: i64 = 3;
@@ -35,7 +35,7 @@ pub(super) fn draw(canvas: &mut Canvas, area: Area, card: &ModelCard, rows: &[&P
     if let Some(first) = split {
         frame.shade(canvas, at(first), frame.across.high, HOLDOUT);
     }
-    frame.title(canvas, &format!("Price ({})", card.quote), "time in UTC");
+    frame.title(canvas, &words::capitalized(&words::axis(card)), "time in UTC");
     frame.grid(canvas, &value_marks(frame.up.low, frame.up.high, 6));
     let across = (EventTime(frame.across.low as i64), EventTime(frame.across.high as i64));
     frame.foot(canvas, &time_marks(across.0, across.1, 14));

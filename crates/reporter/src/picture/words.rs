@@ -1,0 +1,35 @@
+//! What things are called, which depends on what was predicted.
+
+use store::model_card::ModelCard;
+
+/// What was predicted, such as `15m close` or `log(high/low) of 1h`.
+pub(super) fn predicted(card: &ModelCard) -> String {
+    match (card.recipe.predicts_prices(), card.interval.as_str(), card.horizon) {
+        (_, "tick", _) => "close of each tick".to_owned(),
+        (true, interval, 0 | 1) => format!("next {interval} close"),
+        (true, interval, horizon) => format!("{interval} close, {horizon} candles ahead"),
+        (false, interval, 0 | 1) => format!("range of the next {interval}"),
+        (false, interval, horizon) => format!("range of the next {horizon} candles of {interval}"),
+    }
+}
+
+/// What is on the axis, with its unit: `price (usdt)` or `range, log(high/low)`.
+pub(super) fn axis(card: &ModelCard) -> String {
+    if card.recipe.predicts_prices() { format!("price ({})", card.quote) } else { "range, log(high/low)".to_owned() }
+}
+
+/// The unit behind a figure, with a space before it: ` usdt`, or nothing for logs.
+pub(super) fn unit(card: &ModelCard) -> String {
+    if card.recipe.predicts_prices() { format!(" {}", card.quote) } else { String::new() }
+}
+
+/// What doing nothing is called.
+pub(super) fn baseline(card: &ModelCard) -> String {
+    card.baseline.words(card.recipe)
+}
+
+/// A text with a capital at its beginning.
+pub(super) fn capitalized(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}

@@ -1,0 +1,80 @@
+//! A place for an archive whose writer dies at a chosen step.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use store::place::{Claim, Content, Entry, Fill, Place, PlaceError};
+
+/// What a writer leaves that dies while it writes a file of this name.
+pub type LeaveHalf = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// A place that does so many steps for its writer and then nothing any more. Each step is one at which a process can be
+/// killed: before a file appears, in its middle, after it appeared, between two removals.
+pub struct Faulty<P> {
+    inner: P,
+    steps: AtomicUsize,
+    leave_half: LeaveHalf,
+}
+
+impl<P> Faulty<P> {
+    /// A place whose writer dies after so many steps.
+    pub fn new(inner: P, steps: usize, leave_half: LeaveHalf) -> Self {
+        Self { inner, steps: AtomicUsize::new(steps), leave_half }
+    }
+
+    /// Does a step, if the writer lives.
+    fn step(&self) -> Result<(), PlaceError> {
+        let left = self.steps.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |steps| steps.checked_sub(1));
+        left.map(drop).map_err(|_| PlaceError::Io { path: "writer".into(), error: io::Error::other("dead") })
+    }
+}
+
+impl<P: fmt::Debug> fmt::Debug for Faulty<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt(f)
+    }
+}
+
+impl<P: fmt::Display> fmt::Display for Faulty<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt(f)
+    }
+}
+
+impl<P: Place> Place for Faulty<P> {
+    fn claim(&self) -> Result<Claim, PlaceError> {
+        self.step()?;
+        let claim = self.inner.claim()?;
+        self.step()?;
+        Ok(claim)
+    }
+
+    fn list(&self) -> Result<Vec<Entry>, PlaceError> {
+        self.inner.list()
+    }
+
+    fn open(&self, name: &str) -> Result<Option<Content>, PlaceError> {
+        self.inner.open(name)
+    }
+
+    fn put(&self, name: &str, fill: &mut Fill<'_>) -> Result<(), PlaceError> {
+        self.step()?;
+        self.step().inspect_err(|_| (self.leave_half)(name))?;
+        self.inner.put(name, fill)?;
+        self.step()
+    }
+
+    fn remove(&self, names: &[String]) -> Result<(), PlaceError> {
+        for name in names {
+            self.step()?;
+            self.inner.remove(std::slice::from_ref(name))?;
+        }
+        self.step()
+    }
+
+    fn full_name(&self) -> String {
+        self.inner.full_name()
+    }
+}

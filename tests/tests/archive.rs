@@ -1,0 +1,323 @@
+//! The archive: whole whenever its writer dies, the same in a folder and in a bucket, and readable by others.
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+use market::interval::Band;
+use market::{EventTime, Instrument, Span, Tick};
+use pipeline_tests::faulty::{Faulty, LeaveHalf};
+use pipeline_tests::programs::{Running, eventually, fail, succeed};
+use pipeline_tests::s3::{BUCKET, S3, WRITER};
+use pipeline_tests::server::checkout;
+use pipeline_tests::ticks::minutes;
+use pipeline_tests::world::World;
+use serde_json::{Value, json};
+use store::archive::{Archive, ArchiveError, ArchiveWriter, Through};
+use store::bucket::PART_BYTES;
+use store::listing::SeqRange;
+use store::place::{Folder, Place, Prefix};
+use store::predictions::{self, Fold, Prediction};
+use store::ticks::TickRows;
+use tokio::runtime::Handle;
+
+/// Files that are written in the crash tests: enough for two joins, the second of a joined file.
+const FILES: u64 = 4;
+/// Places where their writer may die.
+const STEPS_MIN: usize = 25;
+
+fn bitcoin() -> Instrument {
+    Instrument::new("bitcoin", "usdt").unwrap()
+}
+
+fn tick(event: i64) -> Tick {
+    let close = event as f64 / 7.0;
+    let (event, grain) = (EventTime(event), Span::MINUTE);
+    Tick { event, grain, id: None, open: close, high: close, low: close, close, volume: None, feed_seq: 1 }
+}
+
+/// Goes on with an archive up to [`FILES`] files of one row each, joining them on the way; counts those that are surely
+/// there.
+fn write(archive: &Archive, sure: &mut u64) -> Result<(), ArchiveError> {
+    let mut writer = ArchiveWriter::open(archive, "MARKET")?;
+    for seq in writer.last_seq().unwrap_or_default() + 1..=FILES {
+        let mut rows = TickRows::default();
+        rows.push(&bitcoin(), &tick(seq as i64), seq);
+        writer.append(SeqRange { first: seq, last: seq }, &rows.into_batch())?;
+        *sure = seq;
+        writer.join()?;
+    }
+    Ok(())
+}
+
+fn events(archive: &Archive) -> Vec<i64> {
+    archive.series(&bitcoin(), Through::ALL).unwrap().ticks.iter().map(|tick| tick.event.ms()).collect()
+}
+
+/// Has a writer die at every step, each time in a new place, and looks what there is then and after it was started again.
+/// Returns how many steps there are.
+fn die_at_every_step<P: Place + Clone + 'static>(
+    mut new_place: impl FnMut(usize) -> P,
+    leave_half: impl Fn(&P) -> LeaveHalf,
+    check_clean: impl Fn(&P),
+) -> usize {
+    for steps in 0.. {
+        let place = new_place(steps);
+        let archive = Archive::at(place.clone());
+        let mut sure = 0;
+        let written = write(&Archive::at(Faulty::new(place.clone(), steps, leave_half(&place))), &mut sure);
+        let there = events(&archive);
+        assert_eq!(there, (1..=there.len() as i64).collect::<Vec<_>>(), "killed after {steps} steps");
+        assert!((sure..=sure + 1).contains(&(there.len() as u64)), "killed after {steps} steps: {sure} are sure");
+        if written.is_ok() {
+            return steps;
+        }
+        write(&archive, &mut sure).unwrap();
+        assert_eq!(events(&archive), (1..=FILES as i64).collect::<Vec<_>>(), "killed after {steps} steps");
+        let listing = archive.list().unwrap();
+        assert!(listing.superseded.is_empty() && listing.files.len() < FILES as usize, "{steps}: {listing:?}");
+        check_clean(&place);
+    }
+    unreachable!("a writer that lives long enough comes to its end");
+}
+
+#[test]
+fn a_writer_may_die_at_every_step_in_a_folder() {
+    let dir = tempfile::tempdir().unwrap();
+    let path_of = |place: &Folder| Path::new(&place.full_name()).to_owned();
+    let steps = die_at_every_step(
+        |steps| Folder::new(dir.path().join(steps.to_string())),
+        |place| {
+            let folder = path_of(place);
+            Arc::new(move |name| std::fs::write(folder.join(format!(".{name}.tmp-4711")), "PAR1").unwrap())
+        },
+        |place| {
+            let names: Vec<_> = place.list().unwrap().into_iter().map(|entry| entry.name).collect();
+            assert!(names.iter().all(|name| name == ".lock" || name.starts_with("ticks-")), "{names:?}");
+        },
+    );
+    assert!(steps >= STEPS_MIN, "{steps} steps");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_writer_may_die_at_every_step_in_a_bucket() {
+    let s3 = S3::start().await;
+    let bucket = s3.bucket();
+    let runtime = Handle::current();
+    let half = vec![0; PART_BYTES + 1];
+    let steps = die_at_every_step(
+        |steps| Prefix::new(bucket.clone(), format!("{steps}/"), runtime.clone()),
+        |place| {
+            let (place, bucket, runtime, half) = (place.to_string(), bucket.clone(), runtime.clone(), half.clone());
+            let prefix = place.trim_start_matches(&format!("s3://{BUCKET}/")).to_owned();
+            Arc::new(move |name| {
+                let mut upload = bucket.upload(&format!("{prefix}{name}"));
+                tokio::task::block_in_place(|| runtime.block_on(upload.write(&half))).unwrap();
+            })
+        },
+        |place| {
+            let prefix = place.to_string().trim_start_matches(&format!("s3://{BUCKET}/")).to_owned();
+            let left = tokio::task::block_in_place(|| runtime.block_on(bucket.remove_unfinished(&prefix)));
+            assert_eq!(left.unwrap(), 0, "{prefix}");
+        },
+    );
+    assert!(steps >= STEPS_MIN, "{steps} steps");
+
+    // Nothing but the second writer's care stands between two writers of a bucket.
+    let archive = Archive::at(Prefix::new(bucket.clone(), "two/", runtime));
+    let batch = |seq| {
+        let mut rows = TickRows::default();
+        rows.push(&bitcoin(), &tick(seq as i64), seq);
+        rows.into_batch()
+    };
+    let range = |first, last| SeqRange { first, last };
+    let mut one = ArchiveWriter::open(&archive, "MARKET").unwrap();
+    let mut two = ArchiveWriter::open(&archive, "MARKET").unwrap();
+    assert_eq!(one.id(), two.id());
+    one.append(range(1, 4), &batch(2)).unwrap();
+    let error = two.append(range(1, 9), &batch(2)).unwrap_err();
+    assert!(matches!(error, ArchiveError::Overtaken { theirs: 4, ours: 0, .. }), "{error}");
+    assert_eq!(events(&archive), [2]);
+    // Should both write at one instant nevertheless, nobody takes the sum of them for the truth.
+    bucket.put("two/ticks-3-9.parquet", b"PAR1").await.unwrap();
+    let error = archive.series(&bitcoin(), Through::ALL).unwrap_err().to_string();
+    assert!(
+        error.contains("ticks-1-4.parquet and ticks-3-9.parquet overlap") && error.contains("move it away"),
+        "{error}"
+    );
+    bucket.delete("two/ticks-3-9.parquet").await.unwrap();
+    bucket.put("two/ticks-6-9.parquet", b"PAR1").await.unwrap();
+    let error = archive.series(&bitcoin(), Through::ALL).unwrap_err().to_string();
+    assert!(error.contains("hole") && error.contains("put the missing file back"), "{error}");
+}
+
+/// The start of what others read.
+const BEGIN_MS: i64 = 1_583_020_800_000;
+/// Asks DuckDB what it makes of the files.
+const DUCKDB: &str = "
+    select column_name, column_type from (describe select * from 'ticks-*.parquet');
+    select coin, quote, count(*) as rows, epoch_ms(min(event_ms)) as first, epoch_ms(max(event_ms)) as last,
+        count(id) as ids, max(id)::varchar as id, count(open) as opens, max(high) as high, min(low) as low, sum(close) as close,
+        max(volume) as volume, sum(market_seq)::bigint as market_seq
+        from 'ticks-*.parquet' group by all order by coin;
+    select fold, count(*) as rows, epoch_ms(min(timestamp)) as first, sum(prediction) as prediction, min(lower) as lower,
+        count(lower_80) as bands_80 from 'predictions.parquet' group by all order by fold;";
+/// Asks Polars the same.
+const POLARS: &str = "
+import json, polars as pl
+c = pl.col
+ticks, rows = pl.read_parquet('ticks-*.parquet'), pl.read_parquet('predictions.parquet')
+print(json.dumps([{'column_name': name, 'column_type': str(kind)} for name, kind in ticks.schema.items()]))
+print(json.dumps(ticks.group_by('coin', 'quote').agg(rows=pl.len(), first=c('event_ms').min().dt.epoch('ms'),
+    last=c('event_ms').max().dt.epoch('ms'), ids=c('id').count(), id=c('id').max().cast(pl.String), opens=c('open').count(),
+    high=c('high').max(), low=c('low').min(), close=c('close').sum(), volume=c('volume').max(),
+    market_seq=c('market_seq').sum()).sort('coin').to_dicts()))
+print(json.dumps(rows.group_by('fold').agg(rows=pl.len(), first=c('timestamp').min().dt.epoch('ms'),
+    prediction=c('prediction').sum(), lower=c('lower').min(), bands_80=c('lower_80').count()).sort('fold').to_dicts()))";
+
+/// What a program read: an array for each question.
+fn read_by(command: &mut Command) -> Vec<Value> {
+    let output = command.output().unwrap_or_else(|error| panic!("{error}: run scripts/setup --test"));
+    assert!(output.status.success(), "{} (run scripts/setup --test)", String::from_utf8_lossy(&output.stderr));
+    serde_json::Deserializer::from_slice(&output.stdout).into_iter().map(Result::unwrap).collect()
+}
+
+/// Three files of two instruments, one with candles and one with trades. Whole numbers: sums are the same in any order.
+fn write_ticks(dir: &Path) {
+    let mut writer = ArchiveWriter::open(dir, "MARKET").unwrap();
+    let ethereum = Instrument::new("ethereum", "usd").unwrap();
+    for first in [1, 1_001, 2_001] {
+        let mut rows = TickRows::default();
+        for seq in first..first + 1_000 {
+            let event = EventTime(BEGIN_MS + seq * 60_000);
+            let close = 8_000.0 + seq as f64;
+            let (high, low) = (close + 4.0, close - 8.0);
+            let candle = Tick { event, open: close - 2.0, high, low, close, volume: Some(seq as f64), ..tick(0) };
+            rows.push(&bitcoin(), &candle, seq as u64);
+            let trade = Tick { event, id: Some(u64::MAX), open: 2.0, high: 2.0, low: 2.0, close: 2.0, ..tick(0) };
+            rows.push(&ethereum, &trade, seq as u64);
+        }
+        let range = SeqRange { first: first as u64, last: first as u64 + 999 };
+        writer.append(range, &rows.into_batch()).unwrap();
+    }
+}
+
+fn write_predictions(dir: &Path) {
+    let band = Some(Band { lower: 1.5, upper: 5.0 });
+    let prediction = |idx: i64| Prediction {
+        timestamp: EventTime(BEGIN_MS + idx),
+        close: 3.0,
+        prediction: 4.0,
+        baseline: 2.0,
+        // At 80 % for folds alone.
+        bands: [band, band.filter(|_| idx < 4), band, band],
+        fold: if idx < 4 { Fold::Validation(1) } else { Fold::Holdout },
+    };
+    let rows: Vec<_> = (0..10).map(prediction).collect();
+    let file = std::fs::File::create(dir.join("predictions.parquet")).unwrap();
+    predictions::write(file, &rows, &[]).unwrap();
+}
+
+#[test]
+fn duckdb_and_polars_read_what_is_written_without_help() {
+    let dir = tempfile::tempdir().unwrap();
+    write_ticks(dir.path());
+    write_predictions(dir.path());
+    let of_both =
+        json!({"rows": 3_000, "first": BEGIN_MS + 60_000, "last": BEGIN_MS + 180_000_000, "market_seq": 4_501_500});
+    let with = |more: Value| {
+        let more = more.as_object().unwrap().clone();
+        of_both.as_object().unwrap().clone().into_iter().chain(more).collect::<Value>()
+    };
+    let ticks = json!([
+        with(
+            json!({"coin": "bitcoin", "quote": "usdt", "ids": 0, "id": null, "opens": 3_000, "high": 11_004.0, "low": 7_993.0,
+            "close": 28_501_500.0, "volume": 3_000.0})
+        ),
+        with(
+            json!({"coin": "ethereum", "quote": "usd", "ids": 3_000, "id": u64::MAX.to_string(), "opens": 0, "high": null, "low": null,
+            "close": 6_000.0, "volume": null})
+        ),
+    ]);
+    let predictions = json!([
+        {"fold": "1", "rows": 4, "first": BEGIN_MS, "prediction": 16.0, "lower": 1.5, "bands_80": 4},
+        {"fold": "holdout", "rows": 6, "first": BEGIN_MS + 4, "prediction": 24.0, "lower": 1.5, "bands_80": 0},
+    ]);
+    let types = |of: [&str; 5]| {
+        let [name, time, number, id, price] = of;
+        let names = [
+            "coin",
+            "quote",
+            "event_ms",
+            "grain_ms",
+            "id",
+            "open",
+            "high",
+            "low",
+            "close",
+            "volume",
+            "feed_seq",
+            "market_seq",
+        ];
+        let types = [name, name, time, number, id, price, price, price, price, price, number, number];
+        let columns: Vec<_> =
+            names.iter().zip(types).map(|(name, of)| json!({"column_name": name, "column_type": of})).collect();
+        Value::from(columns)
+    };
+
+    let mut duckdb = Command::new(checkout().join(".tools/duckdb"));
+    let read = read_by(duckdb.current_dir(dir.path()).args(["-json", "-c", DUCKDB]));
+    let of_duckdb = types(["VARCHAR", "TIMESTAMP WITH TIME ZONE", "BIGINT", "UBIGINT", "DOUBLE"]);
+    assert_eq!(read, [of_duckdb, ticks.clone(), predictions.clone()], "DuckDB");
+
+    let mut polars = Command::new("python3");
+    polars.current_dir(dir.path()).env("PYTHONPATH", checkout().join(".tools/python"));
+    let read = read_by(polars.args(["-c", POLARS]));
+    let of_polars = types(["Categorical", "Datetime(time_unit='ms', time_zone='UTC')", "Int64", "UInt64", "Float64"]);
+    assert_eq!(read, [of_polars, ticks, predictions], "Polars");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_takes_the_archive_and_gives_it_back() {
+    let (world, mut s3) = (World::new().await, S3::start().await);
+    let trainer = |arguments: &[&str]| {
+        let mut command = world.program("trainer");
+        command.args(arguments).env_remove("S3_BUCKET_NAME").envs(s3.variables(WRITER));
+        command
+    };
+    let _processor = world.start("stream-processor");
+    succeed(&mut world.replay(&minutes(world.dir.path(), 600), "1m"));
+    world.wait_for_market();
+
+    let archive = ["archive", "--archive", "s3://prices/archive"];
+    let (code, error) = fail(trainer(&archive).env("AWS_ACCESS_KEY_ID", ""));
+    assert!(code == 2 && error.contains("AWS_ACCESS_KEY_ID not set"), "{code} {error}");
+    let (code, error) = fail(trainer(&archive).env("AWS_SECRET_ACCESS_KEY", "guessed"));
+    assert!(code == 3 && error.contains("AWS_SECRET_ACCESS_KEY"), "{code} {error}");
+    let (code, error) = fail(&mut trainer(&["archive", "--archive", "s3:///archive"]));
+    assert!(code == 2 && error.contains("s3://BUCKET/PREFIX"), "{code} {error}");
+
+    let told = succeed(&mut trainer(&archive));
+    assert!(told.contains("archived 600 ticks in s3://prices/archive/"), "{told}");
+    let told = succeed(&mut trainer(&archive));
+    assert!(told.contains("no new ticks"), "{told}");
+    succeed(&mut trainer(&["archive", "--archive", "folder"]));
+    let in_folder = Archive::new(world.dir.path().join("folder")).series(&bitcoin(), Through::ALL).unwrap();
+    let (bucket, runtime) = (s3.bucket(), Handle::current());
+    let in_bucket = |prefix| Archive::at(Prefix::new(bucket.clone(), prefix, runtime.clone()));
+    assert_eq!(in_folder.ticks.len(), 600);
+    assert_eq!(in_bucket("archive/").series(&bitcoin(), Through::ALL).unwrap(), in_folder);
+    succeed(&mut trainer(&["train", "--offline", "--interval", "1m", "--archive", "s3://prices/archive"]));
+
+    // A service says that it waits for the bucket, and then goes on.
+    let mut service = trainer(&["run", "--archive", "s3://prices/live", "--archive-every", "1s"]);
+    s3.kill();
+    let (service, mut log) = Running::start_followed(&mut service);
+    let waits = |line: &String| line.contains("WARN") && line.contains("cannot be reached");
+    assert!(log.by_ref().map_while(Result::ok).any(|line| waits(&line)));
+    s3.start_again().await;
+    eventually("the ticks are archived", || {
+        in_bucket("live/").series(&bitcoin(), Through::ALL).unwrap().ticks == in_folder.ticks
+    });
+    service.terminate();
+}
