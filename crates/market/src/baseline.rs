@@ -46,9 +46,17 @@ impl Baseline {
     /// What it is called beside scores of a recipe.
     pub fn words(self, recipe: Recipe) -> String {
         match self {
-            Self::Last if recipe.predicts_prices() => "last price".to_owned(),
-            Self::Last => "last range".to_owned(),
-            Self::Average(idx) => format!("running average of half-life {}", HALF_LIVES[idx]),
+            Self::Last => self.short_words(recipe).to_owned(),
+            Self::Average(idx) => format!("{} of half-life {}", self.short_words(recipe), HALF_LIVES[idx]),
+        }
+    }
+
+    /// What it is called where there is little room.
+    pub fn short_words(self, recipe: Recipe) -> &'static str {
+        match self {
+            Self::Last if recipe.predicts_prices() => "last price",
+            Self::Last => "last range",
+            Self::Average(_) => "running average",
         }
     }
 

@@ -19,6 +19,9 @@ use crate::time::{EventTime, Span};
 use crate::trail::{self, Known, Trail};
 use crate::validate::{PRICE_MAX, PRICE_MIN};
 
+/// Ranges that differ by less are equal.
+const RANGE_NOISE: f64 = 1e-12;
+
 /// What is predicted, and from what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -201,6 +204,13 @@ impl Dataset {
     /// When the recipe cannot be compared with it.
     pub fn baseline(&self, row: usize, baseline: Baseline) -> f64 {
         baseline.predict(self.rows[row].last, self.averages.get(row))
+    }
+
+    /// Whether what is predicted never changes: then there is nothing to learn. Ranges are differences of logs, whose
+    /// last bits are noise.
+    pub fn is_constant(&self) -> bool {
+        let noise = if self.recipe.predicts_prices() { 0.0 } else { RANGE_NOISE };
+        self.rows.iter().all(|row| (row.actual - row.last).abs() <= noise)
     }
 
     /// The longest time from a prediction to its truth: what a purge must span.

@@ -285,3 +285,6 @@ pub(crate) fn dated(dataset: &Dataset, rows: &[usize], predicted: &[Predicted]) 
     };
     rows.iter().zip(predicted).map(dated).collect()
 }
+
+#[cfg(test)]
+mod tests;

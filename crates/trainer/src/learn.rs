@@ -73,11 +73,13 @@ pub enum LearnError {
         /// Length of the candles.
         interval: String,
     },
-    /// The price never moved.
-    #[error("not enough data to train on {instrument}: its price does not move in {rows} rows of {interval}")]
+    /// The price never moved, or its range never changed.
+    #[error("not enough data to train on {instrument}: its {what} in {rows} rows of {interval}")]
     Constant {
         /// Whose ticks.
         instrument: Instrument,
+        /// What never happens, in words.
+        what: &'static str,
         /// Rows that there are.
         rows: usize,
         /// Length of the candles.
@@ -167,27 +169,11 @@ impl Prepared {
 /// # Panics
 /// When ticks are out of order.
 pub fn learn(ticks: &[Tick], range: Option<SeqRange>, config: &LearnConfig) -> Result<Learned, LearnError> {
-    learn_with(ticks, range, config, None, |_| ())
+    learn_against(ticks, range, config, None, |_| ())
 }
 
-/// [`learn`], telling each step before it is done.
-///
-/// # Errors
-/// As [`learn`].
-///
-/// # Panics
-/// As [`learn`].
-pub fn learn_and_tell(
-    ticks: &[Tick],
-    range: Option<SeqRange>,
-    config: &LearnConfig,
-    tell: impl FnMut(Step),
-) -> Result<Learned, LearnError> {
-    learn_with(ticks, range, config, None, tell)
-}
-
-/// [`learn`], and scores a rival on the holdout too: a model of earlier ticks of the same instrument, learned in the same
-/// way, which has not learned from these rows either.
+/// The same, telling each step before it is done, and scoring a rival on the holdout too: a model of earlier ticks of the
+/// same instrument, learned in the same way, which has not learned from these rows either.
 ///
 /// # Errors
 /// As [`learn`].
@@ -195,15 +181,6 @@ pub fn learn_and_tell(
 /// # Panics
 /// As [`learn`], and when the rival is of another recipe.
 pub fn learn_against(
-    ticks: &[Tick],
-    range: Option<SeqRange>,
-    config: &LearnConfig,
-    rival: Option<&Forecaster>,
-) -> Result<Learned, LearnError> {
-    learn_with(ticks, range, config, rival, |_| ())
-}
-
-fn learn_with(
     ticks: &[Tick],
     range: Option<SeqRange>,
     config: &LearnConfig,
@@ -249,9 +226,11 @@ pub(crate) fn prepare_and_split(ticks: &[Tick], config: &LearnConfig) -> Result<
         let (rows, interval) = (dataset.rows.len(), prepared.interval());
         return Err(LearnError::TooFewRows { instrument: config.instrument.clone(), rows, interval });
     }
-    if dataset.rows.iter().all(|row| row.actual == row.last) {
+    if dataset.is_constant() {
         let (rows, interval) = (dataset.rows.len(), prepared.interval());
-        return Err(LearnError::Constant { instrument: config.instrument.clone(), rows, interval });
+        let is_price = config.recipe.predicts_prices();
+        let what = if is_price { "price does not move" } else { "range does not change" };
+        return Err(LearnError::Constant { instrument: config.instrument.clone(), what, rows, interval });
     }
     Ok((prepared, outer))
 }

@@ -30,6 +30,7 @@ pub mod progress;
 mod score_tables;
 pub mod service;
 pub mod train;
+mod ubjson;
 pub mod upload;
 mod verdict;
 

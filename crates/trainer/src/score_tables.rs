@@ -1,7 +1,6 @@
 //! Scores as tables: part by part, beside the baseline.
 
-use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
-use comfy_table::{CellAlignment, ContentArrangement, Table};
+use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
 use market::interval::LEVELS;
 use store::model_card::{ModelCard, PartScores};
 use store::schema::LOG_RANGE;
@@ -84,7 +83,8 @@ fn align(mut table: Table) -> Table {
 
 fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_style(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Disabled);
+    let style = TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
+    table.load_style(style).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(header);
     table
 }

@@ -35,7 +35,7 @@ fn compare(scores: &Scores, subject: Subject) -> String {
     };
     let doing_nothing = subject.baseline.words(subject.recipe);
     let figures = format!(
-        "on {rows} unseen rows its RMSE is {}, that of the {doing_nothing} {}",
+        "on {rows} unseen rows its RMSE is {} against {} of the {doing_nothing}",
         five_digits(rmse),
         five_digits(baseline_rmse)
     );
@@ -116,10 +116,10 @@ mod tests {
         let ranges = Subject { recipe: Recipe::Volatility, baseline: Baseline::Average(2), ..PRICES };
         let verdict = verdict_of([2.0, 2.0], [1.0, 1.5], ranges);
         assert!(
-            verdict.contains("p < 0.001") && verdict.contains("that of the running average of half-life 12 "),
+            verdict.contains("p < 0.001") && verdict.contains(" of the running average of half-life 12."),
             "{verdict}"
         );
-        assert!(verdict_of([2.0, 2.0], [1.0, 1.5], PRICES).contains("that of the last price "));
+        assert!(verdict_of([2.0, 2.0], [1.0, 1.5], PRICES).contains(" of the last price."));
     }
 
     #[test]

@@ -45,8 +45,8 @@ fn what_is_known_live_is_what_was_learned_from() {
         for candle in &candles {
             trail.push(candle);
             // A service that is killed and started again after every candle.
-            let state = serde_json::to_vec(&trail).expect("serialized");
-            trail = serde_json::from_slice(&state).expect("a trail");
+            let state = postcard::to_stdvec(&trail).expect("serialized");
+            trail = postcard::from_bytes(&state).expect("a trail");
             let Some(known) = trail.known() else { continue };
             if dataset.rows.get(row).is_none_or(|row| row.known != known.at) {
                 continue;
@@ -98,12 +98,14 @@ fn a_missing_or_coarse_candle_starts_the_trailing_window_anew() {
 }
 
 #[test]
-fn a_trail_does_not_grow() {
-    let mut trail = Trail::new(Recipe::Volatility, 1);
-    let mut sizes = Vec::new();
-    for idx in 0..400 {
-        trail.push(&candle(idx));
-        sizes.push(trail.observed.len());
+fn a_trail_stays_small_enough_for_a_checkpoint_a_candle() {
+    for (recipe, horizon) in RECIPES {
+        let mut trail = Trail::new(recipe, horizon);
+        let size = |trail: &Trail| postcard::to_stdvec(trail).expect("serialized").len();
+        (0..200).for_each(|idx| trail.push(&candle(idx)));
+        let full = size(&trail);
+        (200..1_000).for_each(|idx| trail.push(&candle(idx)));
+        assert_eq!(size(&trail), full, "{recipe}");
+        assert!(full < 2_048, "{recipe} {horizon}: {full} bytes");
     }
-    assert_eq!(sizes.iter().max(), Some(&LOOKBACK));
 }

@@ -46,7 +46,7 @@ fn subject(card: &ModelCard) -> String {
 /// `R2 0.9981 · RMSE 23.11 usdt · …`: holdout figures, with what the rows are.
 fn scores(card: &ModelCard) -> String {
     let scores = &card.holdout.scores;
-    let (unit, baseline) = (words::unit(card), words::baseline(card));
+    let (unit, baseline) = (words::unit(card), words::short_baseline(card));
     let mut parts = vec![format!("R2 {}", scores.r2.map_or("undefined".to_owned(), |r2| number(r2, 4)))];
     parts.push(format!("RMSE {}{unit} ({baseline} {})", significant(scores.rmse), significant(scores.baseline_rmse)));
     if let Some(skill) = scores.skill {

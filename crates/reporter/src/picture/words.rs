@@ -2,7 +2,7 @@
 
 use store::model_card::ModelCard;
 
-/// What was predicted, such as `15m close` or `log(high/low) of 1h`.
+/// What was predicted, such as `next 15m close` or `range of the next 1h`.
 pub(super) fn predicted(card: &ModelCard) -> String {
     match (card.recipe.predicts_prices(), card.interval.as_str(), card.horizon) {
         (_, "tick", _) => "close of each tick".to_owned(),
@@ -26,6 +26,11 @@ pub(super) fn unit(card: &ModelCard) -> String {
 /// What doing nothing is called.
 pub(super) fn baseline(card: &ModelCard) -> String {
     card.baseline.words(card.recipe)
+}
+
+/// The same where there is little room.
+pub(super) fn short_baseline(card: &ModelCard) -> &'static str {
+    card.baseline.short_words(card.recipe)
 }
 
 /// A text with a capital at its beginning.

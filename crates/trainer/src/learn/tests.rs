@@ -47,13 +47,24 @@ fn wandering(count: i64) -> Vec<Tick> {
     hourly(count, |idx| 1_000.0 * (0.2 * (idx * 0.13).sin() + 0.1 * (idx * 1.7).sin() + 0.0005 * idx).exp())
 }
 
+/// The same with ranges that differ: three times as wild in the afternoon, and never quite alike.
+fn stirred(count: i64) -> Vec<Tick> {
+    let mut ticks = wandering(count);
+    for (idx, tick) in ticks.iter_mut().enumerate() {
+        let is_afternoon = (12..18).contains(&tick.event.hour_of_day());
+        let reach = 0.002 * (0.5 * hashed(idx as u64)).exp() * if is_afternoon { 3.0 } else { 1.0 };
+        (tick.high, tick.low) = (tick.close * (1.0 + reach), tick.close * (1.0 - reach));
+    }
+    ticks
+}
+
 #[test]
 fn the_same_ticks_give_the_same_bytes() {
     for (recipe, split) in
         [(Recipe::Returns, Split::Time), (Recipe::Volatility, Split::Time), (Recipe::Calendar, Split::Random)]
     {
         let range = Some(SeqRange { first: 1, last: 900 });
-        let [a, b] = [(); 2].map(|()| learn(&wandering(600), range, &config(recipe, split)).expect("learned"));
+        let [a, b] = [(); 2].map(|()| learn(&stirred(600), range, &config(recipe, split)).expect("learned"));
         assert_eq!(a.model, b.model);
         assert_eq!(a.card.to_json(), b.card.to_json());
         assert_eq!(a.predictions, b.predictions);
@@ -136,6 +147,44 @@ fn too_little_to_learn_from_is_said_by_name() {
 }
 
 #[test]
+fn ranges_that_follow_the_clock_are_learned_and_still_ones_refused() {
+    let volatility = config(Recipe::Volatility, Split::Time);
+    let still = learn(&wandering(1_200), None, &volatility).err().expect("every candle is as wide as the others");
+    assert!(matches!(still, LearnError::Constant { what: "range does not change", .. }), "{still}");
+    let mut ticks = stirred(1_200);
+    // A candle without any movement breaks nothing.
+    (ticks[700].high, ticks[700].low) = (ticks[700].close, ticks[700].close);
+    let learned = learn(&ticks, None, &volatility).expect("learned");
+    let card = learned.card;
+    assert!(card.holdout.scores.skill > Some(0.3), "{}", card.verdict);
+    assert!(card.verdict.contains(&format!("of the {}", card.baseline.words(Recipe::Volatility))), "{}", card.verdict);
+    assert_eq!(card.holdout.scores.r2_return, None);
+    assert!(learned.predictions.iter().all(|row| row.close < 0.1 && row.baseline < 0.1 && row.prediction > 0.0));
+    assert!(card.holdout.width["50"] < card.holdout.width["95"]);
+}
+
+#[test]
+fn the_baseline_is_chosen_without_the_rows_that_are_scored() {
+    // Ranges that jump up and down, until the last third, where they change slowly: what is best there is worst before.
+    let mut ticks = wandering(900);
+    for (idx, tick) in ticks.iter_mut().enumerate() {
+        let jumps = if idx % 2 == 0 { 0.002 } else { 0.02 };
+        let reach = if idx < 700 { jumps } else { 0.01 * (1.5 + (idx as f64 * 0.05).sin()) };
+        (tick.high, tick.low) = (tick.close * (1.0 + reach), tick.close * (1.0 - reach));
+    }
+    let volatility = LearnConfig { holdout: 0.15, ..config(Recipe::Volatility, Split::Time) };
+    let learned = learn(&ticks, None, &volatility).expect("learned");
+    let scores = learned.card.holdout.scores;
+    let held_out: Vec<_> = learned.predictions.iter().filter(|row| row.fold == Fold::Holdout).collect();
+    let last_rmse = {
+        let squares = held_out.windows(2).map(|pair| (pair[1].close - pair[0].close).powi(2));
+        (squares.sum::<f64>() / (held_out.len() - 1) as f64).sqrt()
+    };
+    assert!(last_rmse < scores.baseline_rmse, "the last value would be better: {last_rmse} {scores:?}");
+    assert_ne!(learned.card.baseline.to_string(), "last");
+}
+
+#[test]
 fn few_rows_have_few_folds_and_all_of_them_are_scored() {
     let learned = learn(&wandering(130), None, &config(Recipe::Returns, Split::Time)).expect("learned");
     assert!(learned.card.folds.len() < 3);
@@ -146,7 +195,7 @@ fn few_rows_have_few_folds_and_all_of_them_are_scored() {
 fn whoever_waits_is_told_of_each_fold_and_then_of_the_model() {
     let mut told = Vec::new();
     let config = config(Recipe::Returns, Split::Time);
-    learn_and_tell(&wandering(400), None, &config, |step| told.push(step)).expect("learned");
+    learn_against(&wandering(400), None, &config, None, |step| told.push(step)).expect("learned");
     let folds = (1..=3).map(|number| Step::Fold { number, of: 3 });
     assert_eq!(told, folds.chain([Step::Model { folds: 3 }]).collect::<Vec<_>>());
 }
