@@ -1,5 +1,6 @@
-//! What `scripts/bench` measures: how long a takeover takes, and what idleness and learning cost.
+//! What `scripts/bench` measures: how long a takeover takes, and what idleness, archiving and learning cost.
 
+pub mod archive;
 pub mod figures;
 pub mod idle;
 pub mod learning;

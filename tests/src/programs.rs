@@ -73,6 +73,10 @@ pub fn programs() -> PathBuf {
     if folder.ends_with("deps") { folder.parent().unwrap().to_owned() } else { folder.to_owned() }
 }
 
+/// What would have a program upload to the bucket of whoever runs the tests.
+const S3_VARIABLES: [&str; 5] =
+    ["S3_BUCKET_NAME", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL"];
+
 /// A program of ours, with the users' secrets in its environment and nothing else of ours. It runs in `dir`, so that no
 /// file of the checkout is read or written by chance.
 pub fn program(name: &str, dir: &Path) -> Command {
@@ -80,6 +84,9 @@ pub fn program(name: &str, dir: &Path) -> Command {
     assert!(path.exists(), "{} is missing: run cargo build --workspace --bins", path.display());
     let mut command = Command::new(path);
     command.current_dir(dir).env_remove("NATS_URL").env_remove("NATS_USER").env_remove("NATS_PASSWORD");
+    for name in S3_VARIABLES {
+        command.env_remove(name);
+    }
     command.envs(USERS.map(|user| (password_variable(user), password(user))));
     command
 }

@@ -20,6 +20,8 @@ pub const BUCKET: &str = "prices";
 pub const WRITER: Key = Key { id: "writer", secret: "secret-of-writer" };
 /// The key that may only read.
 pub const READER: Key = Key { id: "reader", secret: "secret-of-reader" };
+/// Another one, in which it is tried whether the server takes objects: an attempt that was given up may arrive late.
+const PROBES: &str = "probes";
 /// How often ports are chosen anew because somebody else took one of them meanwhile.
 const STARTS_MAX: usize = 5;
 /// How long the server may take to start.
@@ -109,11 +111,11 @@ impl S3 {
         assert!(self.is_up().await, "SeaweedFS did not start again: {}", self.log());
     }
 
-    /// Waits until it answers; false when it ended.
+    /// Waits until it takes an object, which is later than it begins to answer; false when it ended.
     async fn is_up(&mut self) -> bool {
-        let bucket = self.bucket();
+        let bucket = self.bucket_of(PROBES, WRITER);
         let start = Instant::now();
-        while let Err(error) = bucket.list("").await {
+        while let Err(error) = bucket.put("probe", b"").await {
             if self.child.try_wait().unwrap().is_some() {
                 return false;
             }
@@ -142,9 +144,15 @@ fn spawn(dir: &Path, ports: &[u16; LISTENERS.len()]) -> Child {
     let of_dir = |flag: &str, name: &str| format!("-{flag}={}", dir.join(name).display());
     let mut command = Command::new(program);
     command.args(["mini", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-admin.ui=false", "-webdav=false"]);
-    command.args(["-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.autoCreateBucket=false", "-master.telemetry=false"]);
+    command.args([
+        "-s3.port.iceberg=0",
+        "-s3.port.lance=0",
+        "-s3.autoCreateBucket=false",
+        "-master.telemetry=false",
+        "-master.electionTimeout=500ms",
+    ]);
     command.args(LISTENERS.iter().zip(ports).map(|(flag, port)| format!("-{flag}={port}")));
-    command.args([of_dir("dir", "."), of_dir("s3.config", "keys.json"), format!("-bucket={BUCKET}")]);
+    command.args([of_dir("dir", "."), of_dir("s3.config", "keys.json"), format!("-bucket={BUCKET},{PROBES}")]);
     command.args([of_dir("filer.localSocket", "filer.sock"), of_dir("s3.localSocket", "s3.sock")]);
     command.current_dir(dir).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap()
 }

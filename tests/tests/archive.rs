@@ -1,9 +1,12 @@
 //! The archive: whole whenever its writer dies, the same in a folder and in a bucket, and readable by others.
 
+use std::io::{BufReader, Lines};
 use std::path::Path;
-use std::process::Command;
+use std::process::{ChildStderr, Command};
 use std::sync::Arc;
+use std::time::Duration;
 
+use market::dataset::Recipe;
 use market::interval::Band;
 use market::{EventTime, Instrument, Span, Tick};
 use pipeline_tests::faulty::{Faulty, LeaveHalf};
@@ -15,6 +18,7 @@ use pipeline_tests::world::World;
 use serde_json::{Value, json};
 use store::archive::{Archive, ArchiveError, ArchiveWriter, Through};
 use store::bucket::PART_BYTES;
+use store::layout::latest_key;
 use store::listing::SeqRange;
 use store::place::{Folder, Place, Prefix};
 use store::predictions::{self, Fold, Prediction};
@@ -282,7 +286,7 @@ async fn a_bucket_takes_the_archive_and_gives_it_back() {
     let (world, mut s3) = (World::new().await, S3::start().await);
     let trainer = |arguments: &[&str]| {
         let mut command = world.program("trainer");
-        command.args(arguments).env_remove("S3_BUCKET_NAME").envs(s3.variables(WRITER));
+        command.args(arguments).envs(s3.variables(WRITER));
         command
     };
     let _processor = world.start("stream-processor");
@@ -307,17 +311,31 @@ async fn a_bucket_takes_the_archive_and_gives_it_back() {
     let in_bucket = |prefix| Archive::at(Prefix::new(bucket.clone(), prefix, runtime.clone()));
     assert_eq!(in_folder.ticks.len(), 600);
     assert_eq!(in_bucket("archive/").series(&bitcoin(), Through::ALL).unwrap(), in_folder);
-    succeed(&mut trainer(&["train", "--offline", "--interval", "1m", "--archive", "s3://prices/archive"]));
+    let train = ["train", "--offline", "--interval", "1m", "--folds", "1", "--rounds", "5"];
+    succeed(trainer(&train).args(["--archive", "s3://prices/archive"]));
 
-    // A service says that it waits for the bucket, and then goes on.
+    // A service says that it waits for the bucket, and then goes on: it archives, trains and uploads.
+    let learn = ["--interval", "1m", "--folds", "1", "--rounds", "5", "--every", "1h"];
     let mut service = trainer(&["run", "--archive", "s3://prices/live", "--archive-every", "1s"]);
+    service.args(learn).env("S3_BUCKET_NAME", BUCKET);
     s3.kill();
-    let (service, mut log) = Running::start_followed(&mut service);
-    let waits = |line: &String| line.contains("WARN") && line.contains("cannot be reached");
-    assert!(log.by_ref().map_while(Result::ok).any(|line| waits(&line)));
+    let (mut service, mut log) = Running::start_followed(&mut service);
+    warned(&mut log, "cannot be reached");
     s3.start_again().await;
     eventually("the ticks are archived", || {
         in_bucket("live/").series(&bitcoin(), Through::ALL).unwrap().ticks == in_folder.ticks
     });
+    let latest = latest_key(&bitcoin(), Recipe::Returns);
+    while bucket.get(&latest).await.unwrap().is_none() {
+        assert!(service.is_running());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     service.terminate();
+    assert_eq!(service.wait(), Some(0));
+}
+
+/// Waits for a warning that says so.
+fn warned(log: &mut Lines<BufReader<ChildStderr>>, what: &str) {
+    let warns = |line: &String| line.contains("WARN") && line.contains(what);
+    assert!(log.by_ref().map_while(Result::ok).any(|line| warns(&line)), "nobody warned that {what}");
 }

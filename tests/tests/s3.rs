@@ -53,9 +53,6 @@ fn train(dir: &Path) -> Command {
     let mut command = program("trainer", dir);
     command.args(["train", "--coin", "bitcoin", "--quote", "usdt", "--interval", "1m", "--rounds", "20", "--input"]);
     command.arg(minutes(dir, 600)).args(["--out", "out"]);
-    for name in ["S3_BUCKET_NAME", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"] {
-        command.env_remove(name);
-    }
     command
 }
 

@@ -169,27 +169,11 @@ impl Prepared {
 /// # Panics
 /// When ticks are out of order.
 pub fn learn(ticks: &[Tick], range: Option<SeqRange>, config: &LearnConfig) -> Result<Learned, LearnError> {
-    learn_with(ticks, range, config, None, |_| ())
+    learn_against(ticks, range, config, None, |_| ())
 }
 
-/// [`learn`], telling each step before it is done.
-///
-/// # Errors
-/// As [`learn`].
-///
-/// # Panics
-/// As [`learn`].
-pub fn learn_and_tell(
-    ticks: &[Tick],
-    range: Option<SeqRange>,
-    config: &LearnConfig,
-    tell: impl FnMut(Step),
-) -> Result<Learned, LearnError> {
-    learn_with(ticks, range, config, None, tell)
-}
-
-/// [`learn`], and scores a rival on the holdout too: a model of earlier ticks of the same instrument, learned in the same
-/// way, which has not learned from these rows either.
+/// The same, telling each step before it is done, and scoring a rival on the holdout too: a model of earlier ticks of the
+/// same instrument, learned in the same way, which has not learned from these rows either.
 ///
 /// # Errors
 /// As [`learn`].
@@ -197,15 +181,6 @@ pub fn learn_and_tell(
 /// # Panics
 /// As [`learn`], and when the rival is of another recipe.
 pub fn learn_against(
-    ticks: &[Tick],
-    range: Option<SeqRange>,
-    config: &LearnConfig,
-    rival: Option<&Forecaster>,
-) -> Result<Learned, LearnError> {
-    learn_with(ticks, range, config, rival, |_| ())
-}
-
-fn learn_with(
     ticks: &[Tick],
     range: Option<SeqRange>,
     config: &LearnConfig,

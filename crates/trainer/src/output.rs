@@ -15,13 +15,13 @@ use crate::archive::Archived;
 use crate::check::Finding;
 use crate::score_tables::{interval_table, score_table, units};
 
+/// Columns of a table that is written elsewhere than on a terminal.
+const WIDTH: u16 = 120;
+
 /// Prints a text and a line end.
 pub(crate) fn print_text(text: &str) {
     println!("{text}");
 }
-
-/// Columns of a table that is written elsewhere than on a terminal.
-const WIDTH: u16 = 120;
 
 /// Prints what was archived.
 pub(crate) fn print_archived(archived: &Archived, place: &ArchivePlace) {

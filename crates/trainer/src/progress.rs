@@ -22,11 +22,6 @@ impl Progress {
         Self { bar }
     }
 
-    /// Draws nothing.
-    pub fn hidden() -> Self {
-        Self { bar: ProgressBar::hidden() }
-    }
-
     /// Begins a step whose length is not known.
     pub fn step(&self, name: impl Into<String>) {
         self.bar.set_message(name.into());

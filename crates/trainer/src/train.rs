@@ -6,13 +6,13 @@ use anyhow::anyhow;
 use bus::{Connection, NatsArgs};
 use market::Instrument;
 use service::{Code, WithCode};
-use store::archive::{Archive, ArchiveError, Through};
+use store::archive::{Archive, ArchiveError};
 
 use crate::archive::bring_up_to_date;
 use crate::args::{LearnArgs, TrainArgs};
 use crate::artifacts::{Artifacts, prepare_folder};
-use crate::data::{Data, read_archive};
-use crate::learn::{Learned, learn_and_tell};
+use crate::data::Data;
+use crate::learn::{Learned, learn_against};
 use crate::output;
 use crate::progress::Progress;
 
@@ -65,24 +65,10 @@ pub async fn train(args: TrainArgs, nats: &NatsArgs) -> anyhow::Result<()> {
     Err(error).exit_code(Code::UploadFailed)
 }
 
-/// Learns from what the archive holds of an instrument up to a place in MARKET, and says how long it took.
-///
-/// # Errors
-/// With exit code 4 when there is too little; whatever reading the archive and learning can meet.
-pub fn learn_from(
-    archive: &Archive,
-    instrument: &Instrument,
-    through: Through,
-    args: &LearnArgs,
-) -> anyhow::Result<Learned> {
-    let started = Instant::now();
-    learn_timed(&read_archive(archive, instrument, through)?, args, started, &Progress::hidden())
-}
-
 /// Learns, and puts on the card how long it took since `started`.
 fn learn_timed(data: &Data, args: &LearnArgs, started: Instant, progress: &Progress) -> anyhow::Result<Learned> {
     let config = args.config(data.instrument.clone()).exit_code(Code::BadConfig)?;
-    let mut learned = learn_and_tell(&data.ticks, data.range, &config, |step| progress.learning(step))?;
+    let mut learned = learn_against(&data.ticks, data.range, &config, None, |step| progress.learning(step))?;
     learned.card.duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     Ok(learned)
 }

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Parser, ValueEnum};
-use pipeline_tests::bench::idle;
 use pipeline_tests::bench::learning::{self, fit};
 use pipeline_tests::bench::takeover::{self, How, Takeovers};
+use pipeline_tests::bench::{archive, idle};
 use pipeline_tests::chaos::LEASE_TTL;
 use pipeline_tests::interrupt;
 use serde_json::{Map, Value};
@@ -41,6 +41,8 @@ enum Part {
     Takeover,
     /// What idle services cost
     Idle,
+    /// What archiving costs
+    Archive,
     /// What learning costs
     Learning,
 }
@@ -84,6 +86,12 @@ async fn run(args: Args) -> anyhow::Result<bool> {
         is_good &= idleness.is_good();
         idleness.rows().iter().for_each(|row| line(row));
         figures.insert("idle".to_owned(), idleness.json());
+    }
+    if args.only.is_none_or(|part| part == Part::Archive) {
+        let archiving = tokio::task::spawn_blocking(|| archive::measure(line)).await??;
+        is_good &= archiving.is_good();
+        archiving.rows().iter().for_each(|row| line(row));
+        figures.insert("archive".to_owned(), archiving.json());
     }
     if args.only.is_none_or(|part| part == Part::Learning) {
         let learning = tokio::task::spawn_blocking(|| learning::measure(line)).await??;

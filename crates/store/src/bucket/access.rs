@@ -6,7 +6,7 @@ use std::time::Duration;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
-use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
+use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region, StalledStreamProtectionConfig};
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 
 /// Half of a key: who asks.
@@ -26,6 +26,8 @@ const REGION: &str = "us-east-1";
 const PATIENCE: (&str, Duration) = ("CANDLEWIRE_S3_TIMEOUT", Duration::from_secs(60));
 /// How long a connection may take.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
+/// How long a body may stand still, either way, before its request is sent again.
+const STALL_MAX: Duration = Duration::from_secs(5);
 /// The first pause before a request is sent again, at most; each later one may be twice as long, up to the longest.
 const PAUSE_FIRST: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
@@ -118,6 +120,7 @@ impl Access {
             .region(Region::new(self.region.clone()))
             .retry_config(retries)
             .timeout_config(timeouts)
+            .stalled_stream_protection(StalledStreamProtectionConfig::enabled().grace_period(STALL_MAX).build())
             .http_client(http.build_https());
         if let Some(endpoint) = &self.endpoint {
             // Servers other than Amazon's rarely have a host name for each bucket.

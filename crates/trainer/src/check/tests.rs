@@ -3,21 +3,14 @@ use market::{EventTime, Instrument, Span};
 
 use super::*;
 use crate::Args;
-use crate::booster::{Boosting, Start};
-use crate::candles::Interval;
 
-fn config(recipe: Recipe, split: Split) -> LearnConfig {
-    let boosting = Boosting {
-        rounds_max: 30,
-        depth: 3,
-        learning_rate: 0.1,
-        leaf_rows_min: 10,
-        start: if recipe == Recipe::Calendar { Start::Mean } else { Start::Zero },
-        seed: 42,
-        threads: 1,
-    };
-    let instrument = Instrument::new("bitcoin", "usd").expect("valid");
-    LearnConfig { instrument, recipe, interval: Interval::Auto, horizon: 1, split, holdout: 0.2, folds: 3, boosting }
+/// What these flags mean, with few and small trees.
+fn config(recipe: Recipe, split: &str) -> LearnConfig {
+    let fixed = ["trainer", "check", "--rounds", "30", "--depth", "3", "--folds", "3", "--threads", "1"];
+    let flags = ["--recipe", recipe.name(), "--split", split];
+    let args = Args::try_parse_from([&fixed[..], &flags].concat()).expect("valid flags");
+    let crate::Command::Check(check) = args.command else { panic!("check was asked for") };
+    check.learn.config(Instrument::new("bitcoin", "usd").expect("valid")).expect("valid flags")
 }
 
 /// Hours of a price that swings, so that there is something to learn.
@@ -35,14 +28,14 @@ fn hours(count: i64) -> Vec<Tick> {
 #[test]
 fn an_honest_training_passes_every_check() {
     for (recipe, split) in [
-        (Recipe::Returns, Split::Time),
-        (Recipe::Volatility, Split::Time),
-        (Recipe::Calendar, Split::Time),
-        (Recipe::Calendar, Split::Random),
+        (Recipe::Returns, "time"),
+        (Recipe::Volatility, "time"),
+        (Recipe::Calendar, "time"),
+        (Recipe::Calendar, "random"),
     ] {
         let findings = look(&hours(600), &config(recipe, split), |_| ()).expect("enough data");
         assert_eq!(findings.len(), 6);
-        assert!(findings.iter().all(|finding| finding.ok), "{recipe} {split:?}: {findings:#?}");
+        assert!(findings.iter().all(|finding| finding.ok), "{recipe} {split}: {findings:#?}");
         conclude(&findings).expect("all is well");
     }
 }
@@ -72,7 +65,7 @@ fn skill_from_shuffled_labels_fails_unless_it_is_luck_or_mere_correction() {
 
 #[test]
 fn a_split_that_shares_rows_fails() {
-    let config = config(Recipe::Returns, Split::Time);
+    let config = config(Recipe::Returns, "time");
     let (prepared, outer) = prepare_and_split(&hours(600), &config).expect("enough data");
     assert!(parts_finding(&prepared.dataset, &outer, &config).ok);
     let mut unpurged = outer.clone();
@@ -107,9 +100,7 @@ fn run(hours: i64) -> Result<(), Option<Code>> {
     let args = Args::try_parse_from(args).expect("valid flags");
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let done = runtime.block_on(crate::run(args, service::Shutdown::new()));
-    done.map_err(|error| {
-        error.downcast_ref::<service::Coded>().map(service::Coded::code).or_else(|| crate::exit_code(&error))
-    })
+    done.map_err(|error| crate::code_of(&error))
 }
 
 #[test]

@@ -195,7 +195,7 @@ fn few_rows_have_few_folds_and_all_of_them_are_scored() {
 fn whoever_waits_is_told_of_each_fold_and_then_of_the_model() {
     let mut told = Vec::new();
     let config = config(Recipe::Returns, Split::Time);
-    learn_and_tell(&wandering(400), None, &config, |step| told.push(step)).expect("learned");
+    learn_against(&wandering(400), None, &config, None, |step| told.push(step)).expect("learned");
     let folds = (1..=3).map(|number| Step::Fold { number, of: 3 });
     assert_eq!(told, folds.chain([Step::Model { folds: 3 }]).collect::<Vec<_>>());
 }

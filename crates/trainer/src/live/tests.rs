@@ -35,7 +35,7 @@ impl Shop {
         let ticks: Vec<Tick> = known.collect();
         let rival = job.rival.as_ref().map(|model| self.read(model)).transpose()?;
         let config = LearnConfig { instrument: job.instrument.clone(), ..self.config.clone() };
-        match learn_against(&ticks, None, &config, rival.as_ref()) {
+        match learn_against(&ticks, None, &config, rival.as_ref(), |_| ()) {
             Ok(learned) => {
                 self.models.lock().expect("no panic").insert(learned.card.model.clone(), learned.model.clone());
                 Ok(Outcome::Trained(trained(job, &learned, config.boosting.threads)?))

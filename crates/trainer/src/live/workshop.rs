@@ -159,7 +159,7 @@ impl Workshop for Forge {
 fn fit(archive: &Archive, job: &Job, config: &LearnConfig, rival: Option<&Forecaster>) -> anyhow::Result<Learned> {
     let started = Instant::now();
     let data = read_archive(archive, &job.instrument, job.through)?;
-    let mut learned = learn_against(&data.ticks, data.range, config, rival)?;
+    let mut learned = learn_against(&data.ticks, data.range, config, rival, |_| ())?;
     learned.card.duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     Ok(learned)
 }

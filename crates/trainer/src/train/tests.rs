@@ -36,10 +36,7 @@ fn train_with(folder: &Path, flags: &[&str]) -> Result<(), (Option<Code>, String
     let args = Args::try_parse_from([&fixed, flags].concat()).expect("valid flags");
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let done = runtime.block_on(crate::run(args, service::Shutdown::new()));
-    done.map_err(|error| {
-        let code = error.downcast_ref::<service::Coded>().map(service::Coded::code);
-        (code.or_else(|| crate::exit_code(&error)), format!("{error:#}"))
-    })
+    done.map_err(|error| (crate::code_of(&error), format!("{error:#}")))
 }
 
 /// Trains from the archive with the given flags; the exit code when it fails.
