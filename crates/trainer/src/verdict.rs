@@ -45,8 +45,12 @@ fn compare(scores: &Scores, subject: Subject) -> String {
     } else if skill < 0.0 && test.p > 1.0 - EVIDENCE {
         format!("The model does not beat doing nothing, it is {percent} worse ({p}): {figures}.")
     } else {
-        let side = if skill < 0.0 { "worse" } else { "better" };
-        format!("There is no evidence that the model beats doing nothing, it is {percent} {side} ({p}): {figures}.")
+        let difference = match skill {
+            _ if percent == self::percent(0.0) => "as good".to_owned(),
+            ..0.0 => format!("{percent} worse"),
+            _ => format!("{percent} better"),
+        };
+        format!("There is no evidence that the model beats doing nothing, it is {difference} ({p}): {figures}.")
     }
 }
 
@@ -114,6 +118,8 @@ mod tests {
             "The model does not beat doing nothing, it is 325.73 % worse (p = 1.000): ",
         );
         check([0.0, 8.0], [8.8, 0.0], PRICES, "There is no evidence that the model beats doing nothing, it is ");
+        let none = "There is no evidence that the model beats doing nothing, it is as good (p = ";
+        check([2.0, 2.0], [2.000_01, 1.999_99], PRICES, none);
         check([2.0, 2.0], [1.0, 1.5], Subject { split: Split::Random, ..PRICES }, "random: leaks the future");
         let still = Outcome { baseline: 10.0, actual: 10.0, predicted: 9.0 };
         let scores = evaluate(Recipe::Returns, 1, &[still; 3]).expect("there are rows");
