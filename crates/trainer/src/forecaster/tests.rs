@@ -94,7 +94,7 @@ fn what_is_unlike_the_training_is_told() {
 /// The error of loading a model whose imprint was changed.
 fn load_changed(change: impl Fn(&mut serde_json::Value)) -> ForecasterError {
     let dataset = of_candles(Recipe::Returns, 1, &candles(200));
-    let mut model = trained(Recipe::Returns, 1, &dataset).model;
+    let mut model = trained(Recipe::Returns, 1, &dataset).model.into_inner().expect("nobody has panicked");
     let mut imprint = serde_json::from_str(&model.note(IMPRINT).expect("a note").expect("a note")).expect("json");
     change(&mut imprint);
     model.inscribe(IMPRINT, &imprint.to_string(), Recipe::Returns.columns()).expect("written");
