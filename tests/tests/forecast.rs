@@ -163,6 +163,8 @@ async fn each_candle_has_one_forecast_that_its_truth_scores() {
         assert_eq!(next["model"], newest["model"]);
     }
     assert!(models[0].get("rival").is_none() && models[1]["rival"]["rmse"].is_f64());
+    // All rows of the newer holdout are unknown to the older model too, so the scores are of the same rows.
+    assert!(models[1..].iter().all(|model| model["rival"]["rows"] == model["scores"]["rows"]));
     let lost = |model: &Value| model["rival"]["rmse"].as_f64() <= model["scores"]["rmse"].as_f64();
     assert!(models[1..].iter().all(|model| (model["standing"] == "lost") == lost(model)), "{models:?}");
 
@@ -171,12 +173,61 @@ async fn each_candle_has_one_forecast_that_its_truth_scores() {
     assert!(table.contains("bitcoin/usdt · recipe returns · interval 15m"), "{table}");
     let json: Value =
         serde_json::from_str(&succeed(world.program("trainer").args(["evaluate", "--format", "json"]))).unwrap();
-    let rows: u64 = json.as_array().unwrap().iter().map(|model| model["rows"].as_u64().unwrap()).sum();
-    assert_eq!(rows as usize, scores.len());
+    let (all, spans) = (&json[0]["all"], json[0]["spans"].as_array().unwrap());
     let inside = scores.iter().filter(|score| score["inside"] == true).count() as f64;
-    let covered = |model: &Value| model["coverage"]["90"].as_f64().unwrap() * model["rows"].as_f64().unwrap();
-    let covered: f64 = json.as_array().unwrap().iter().map(covered).sum();
-    assert!((covered - inside).abs() < 1e-6, "{covered} {inside}");
+    for parts in [json[0]["models"].as_array().unwrap(), spans] {
+        let sum = |of: &dyn Fn(&Value) -> f64| parts.iter().map(of).sum::<f64>();
+        let rows = |part: &Value| part["rows"].as_f64().unwrap();
+        assert_eq!(sum(&rows) as usize, scores.len());
+        let covered = sum(&|part| part["coverage"]["90"].as_f64().unwrap() * rows(part));
+        assert!((covered - inside).abs() < 1e-6, "{covered} {inside}");
+    }
+    let squares = scores.iter().map(|score| score["error"].as_f64().unwrap().powi(2)).sum::<f64>();
+    let rmse = (squares / scores.len() as f64).sqrt();
+    assert!((all["rmse"].as_f64().unwrap() / rmse - 1.0).abs() < 1e-9, "{all}");
+}
+
+/// Models that were replaced go from the object store; whatever a killed trainer goes on with must still be there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trainer_that_catches_up_may_be_stopped_anywhere() {
+    let straight = World::new().await;
+    let file = minutes(&straight, 26_000);
+    let _processor = straight.start("stream-processor");
+    let every = ["--every", "12h", "--expire", "30h"];
+    let _trainer = Running::start(trainer(&straight).args(every));
+    forecast_all(&straight, &mut straight.replay(&file, "1m"));
+    let expected = forecasts(&straight).await;
+    assert!(expected["model"].len() > 25, "{}", expected["model"].len());
+    // A model that wins again is as good as new: there is a forecast for each candle, though none lives for two days.
+    assert!(parsed(&expected["model"]).iter().any(|model| model["standing"] == "lost"));
+    let made: Vec<i64> = parsed(&expected["next"]).iter().map(|next| next["made_ms"].as_i64().unwrap()).collect();
+    let missing: Vec<&[i64]> = made.windows(2).filter(|pair| pair[1] - pair[0] != QUARTER_MS).collect();
+    assert_eq!(missing.len(), 1, "but in and after the hole of the recording: {missing:?}");
+
+    let stopped = World::new().await;
+    let _processor = stopped.start("stream-processor");
+    succeed(&mut stopped.replay(&file, "1m"));
+    stopped.wait_for_market();
+    for idx in 0..6 {
+        let mut command = trainer(&stopped);
+        command.args(every).env("CANDLEWIRE_LOG", "info");
+        let (mut running, mut lines) = Running::start_followed(&mut command);
+        let mut said = Vec::new();
+        let is_fit = |line: &String| line.contains("fitting a model");
+        let fits =
+            lines.by_ref().map_while(Result::ok).inspect(|line| said.push(line.clone())).filter(is_fit).take(4).count();
+        assert_eq!(fits, 4, "the trainer ended by itself: {said:#?}");
+        if idx % 2 == 0 {
+            running.kill();
+        } else {
+            running.terminate();
+            let last: Vec<String> = lines.map_while(Result::ok).collect();
+            assert_eq!(running.wait(), Some(0), "{last:#?}");
+        }
+    }
+    let _trainer = Running::start(trainer(&stopped).args(every));
+    succeed(stopped.program("topology").args(["wait", "forecast"]));
+    assert_eq!(forecasts(&stopped).await, expected);
 }
 
 #[tokio::test(flavor = "multi_thread")]

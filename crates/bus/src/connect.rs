@@ -1,5 +1,6 @@
 //! One connection of one user to the server, and requests whose answer may never come.
 
+use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -338,7 +339,7 @@ pub struct Reminder {
 
 impl Reminder {
     /// Warns if it is time.
-    pub fn warn(&mut self, error: &Error) {
+    pub fn warn(&mut self, error: &(impl fmt::Display + ?Sized)) {
         if self.warned.is_none_or(|at| at.elapsed() >= REMINDER) {
             tracing::warn!("waiting: {error}");
             self.warned = Some(Instant::now());

@@ -5,7 +5,7 @@ pub mod comparison;
 use serde::{Deserialize, Serialize};
 
 use crate::dataset::Recipe;
-use comparison::{Comparison, compare};
+use comparison::{Comparison, EVIDENCE, compare};
 
 /// One prediction that has met its truth.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -54,6 +54,13 @@ pub struct Scores {
     /// Absent when the two do not differ, or there are too few rows for the horizon.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub diebold_mariano: Option<Comparison>,
+}
+
+impl Scores {
+    /// Whether the model beats doing nothing by more than chance: [`EVIDENCE`].
+    pub fn is_evident(&self) -> bool {
+        self.skill.is_some_and(|skill| skill > 0.0) && self.diebold_mariano.is_some_and(|test| test.p < EVIDENCE)
+    }
 }
 
 /// Scores predictions of a recipe in order of time, `horizon` rows ahead; nothing to score gives no scores.

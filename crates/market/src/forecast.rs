@@ -7,15 +7,16 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use crate::dataset::Recipe;
+use crate::evaluation::Scores;
 use crate::window::Window;
 
 /// What a model in use is worth by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Standing {
-    /// On the newest holdout it beats the baseline.
+    /// On the newest holdout it beats the baseline by more than chance (p < 0.05).
     Champion,
-    /// It does not: used because there is nothing better, and it says so.
+    /// There is no evidence of that: used because there is nothing better, and it says so.
     Candidate,
     /// On rows that neither has learned from it lost to the model in use, which stays.
     Lost,
@@ -25,9 +26,9 @@ pub enum Standing {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Status {
-    /// Of a model that beats the baseline.
+    /// Of a model that beats the baseline by more than chance.
     Champion,
-    /// Of a model that does not.
+    /// Of a model for which there is no evidence of that.
     Candidate,
     /// What it was made from lies beyond all that the model has learned from: trees cannot reach further.
     UnlikeTraining,
@@ -139,7 +140,7 @@ pub enum Cause {
 /// A model that was trained and what became of it, on `forecast.<p>.model.<coin>.<quote>`:
 /// `{"coin":"bitcoin","quote":"usd","recipe":"returns","interval":"15m","model":"4be1c1f02b6f2a07","cause":"schedule",
 /// "standing":"champion","valid_from_ms":…,"expires_ms":…,"trained_first_ms":…,"trained_last_ms":…,"trained_ticks":…,
-/// "scores":{"rows":584,"rmse":27.23,"baseline_rmse":27.24,"skill":0.0004},"in_use":"4be1c1f02b6f2a07"}`.
+/// "scores":{"rows":584,"rmse":27.23,"baseline_rmse":27.24,"skill":0.0004,"p":0.364},"rival":{"model":…,"rows":584,…}}`.
 ///
 /// It names its ticks by event time and number; the stream sequences, which depend on how ticks were packed, stand on the
 /// model card.
@@ -179,7 +180,7 @@ pub struct ModelLine<'a> {
     pub rival: Option<Rival>,
 }
 
-/// Scores of a new model on rows that it has not learned from.
+/// Scores of a model on the holdout of a new one.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct HoldoutScores {
     /// Rows.
@@ -191,6 +192,21 @@ pub struct HoldoutScores {
     /// 1 − RMSE ÷ the baseline's; absent when nothing moved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skill: Option<f64>,
+    /// How probable so good scores would be by chance; absent when that cannot be said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p: Option<f64>,
+}
+
+impl From<&Scores> for HoldoutScores {
+    fn from(scores: &Scores) -> Self {
+        Self {
+            rows: scores.rows as u64,
+            rmse: scores.rmse,
+            baseline_rmse: scores.baseline_rmse,
+            skill: scores.skill,
+            p: scores.diebold_mariano.map(|test| test.p),
+        }
+    }
 }
 
 /// The model that was in use, on the holdout of a new one.
@@ -198,6 +214,7 @@ pub struct HoldoutScores {
 pub struct Rival {
     /// Its id.
     pub model: String,
-    /// Its RMSE there.
-    pub rmse: f64,
+    /// Its scores there.
+    #[serde(flatten)]
+    pub scores: HoldoutScores,
 }

@@ -1,7 +1,8 @@
 //! What is remembered of an instrument's past candles: enough to make the next row of features, and no more.
 //!
 //! Training pushes a whole archive through a [`Trail`], live use one candle after the other: there is one code path, so
-//! what a model is told when live is what it was told when it learned, bit for bit.
+//! the same candles give the same features, bit for bit. The candles themselves may differ by late ticks: training knows
+//! the newest revision of each, a forecast is made from its first issue.
 
 use std::collections::VecDeque;
 

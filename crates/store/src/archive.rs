@@ -8,6 +8,7 @@ mod writer;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -93,6 +94,12 @@ impl ArchiveError {
     /// Whether waiting may help, and nothing else is wrong.
     pub fn is_outage(&self) -> bool {
         matches!(self, Self::Place(PlaceError::Bucket(error)) if error.kind() == BucketErrorKind::Unreachable)
+    }
+
+    /// Whether there is no room, and nothing else is wrong.
+    pub fn is_full(&self) -> bool {
+        let is_room = |kind| matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+        matches!(self, Self::Place(PlaceError::Io { error, .. }) if is_room(error.kind()))
     }
 }
 

@@ -13,6 +13,9 @@ use market::{EventTime, Instrument, Span, Tick};
 
 use crate::schema;
 
+/// Rows in columns, as an archive file takes them.
+pub type Batch = RecordBatch;
+
 /// Rows of an archive file to be, in columns.
 pub struct TickRows {
     coin: StringDictionaryBuilder<Int32Type>,
@@ -88,7 +91,7 @@ impl TickRows {
     ///
     /// # Panics
     /// Never: every row has a value in every column.
-    pub fn into_batch(mut self) -> RecordBatch {
+    pub fn into_batch(mut self) -> Batch {
         let columns: Vec<ArrayRef> = vec![
             Arc::new(self.coin.finish()),
             Arc::new(self.quote.finish()),

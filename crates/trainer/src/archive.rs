@@ -2,27 +2,23 @@
 //!
 //! The archive's own last sequence is the position: reading goes on behind it, and a file appears whole or not at all.
 
-use std::ops::RangeInclusive;
-use std::time::Duration;
-
 use anyhow::{Context, anyhow};
-use bus::Connection;
 use bus::reader::{Delivery, Event, Reader, Selection};
 use bus::readers::{self, Registration};
 use bus::subject::{self, Kind};
 use bus::topology::{Stream, StreamInfo};
-use market::tick::PriceLine;
-use market::{EventTime, Instrument};
+use bus::{Connection, codec};
+use market::Instrument;
 use service::{Code, WithCode};
 use store::archive::{Archive, ArchiveError, ArchiveWriter};
 use store::listing::SeqRange;
-use store::ticks::TickRows;
+use store::ticks::{Batch, TickRows};
+
+use crate::prices::tick_of;
+use crate::train::can_wait;
 
 /// Rows that are kept in memory before they become a file, whatever the time: about 60 MB.
 pub const FILE_ROWS_MAX: usize = 500_000;
-
-/// How long to wait before a bucket that could not be reached is tried again.
-const RETRY: Duration = Duration::from_millis(500);
 
 /// What bringing an archive up to date came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,15 +27,6 @@ pub struct Archived {
     pub ticks: u64,
     /// MARKET sequence that the archive reaches; None when MARKET never held anything.
     pub last_seq: Option<u64>,
-}
-
-/// What a message brought, for whoever waits for event time to pass.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Brought {
-    /// Whose ticks.
-    pub instrument: Instrument,
-    /// Event times from the earliest to the latest.
-    pub events: RangeInclusive<EventTime>,
 }
 
 /// Turns messages of MARKET into archive files.
@@ -52,6 +39,10 @@ pub struct Archiver {
     /// And its id there.
     id: String,
     rows: TickRows,
+    /// Rows that make the next file, until it is written.
+    sealed: Option<(SeqRange, Batch)>,
+    /// Lines that were none.
+    left_out: u64,
     /// Which log MARKET is.
     source: String,
     /// First sequence that no file has looked at.
@@ -78,6 +69,8 @@ impl Archiver {
             writer: Some(writer),
             name,
             rows: TickRows::default(),
+            sealed: None,
+            left_out: 0,
             source,
             next,
             ticks: 0,
@@ -134,66 +127,91 @@ impl Archiver {
         self.rows.len()
     }
 
-    /// Takes the ticks of a message, and tells what they were; None for a message without any.
+    /// Takes the ticks of a message. What is none is counted and left out, as the forecasts leave it out.
     ///
     /// # Errors
-    /// When the subject or a line is not what MARKET holds.
-    pub fn absorb(&mut self, delivery: &Delivery) -> anyhow::Result<Option<Brought>> {
+    /// When the subject is not one of MARKET.
+    pub fn absorb(&mut self, delivery: &Delivery) -> anyhow::Result<()> {
         let subject = subject::Stored::parse(&delivery.subject);
         let subject = subject.with_context(|| format!("{} is not a subject of MARKET", delivery.subject))?;
         let instrument = Instrument::new(subject.coin, subject.quote)?;
-        let mut events: Option<RangeInclusive<EventTime>> = None;
-        for (line, bytes) in bus::codec::lines(&delivery.payload) {
-            let price: PriceLine<'_> = serde_json::from_slice(bytes)
-                .with_context(|| format!("cannot read line {line} of MARKET message {}", delivery.seq))?;
-            let tick = price.tick();
-            self.rows.push(&instrument, &tick, delivery.seq);
-            self.ticks += 1;
-            let (first, last) = events.map_or((tick.event, tick.event), RangeInclusive::into_inner);
-            events = Some(first.min(tick.event)..=last.max(tick.event));
+        let is_known = codec::is_known_schema(delivery.headers.as_ref(), Kind::Price);
+        for (line, bytes) in codec::lines(&delivery.payload) {
+            match tick_of(bytes, &instrument).filter(|_| is_known) {
+                Some(tick) => {
+                    self.rows.push(&instrument, &tick, delivery.seq);
+                    self.ticks += 1;
+                }
+                None => self.leave_out(delivery.seq, line),
+            }
         }
-        Ok(events.map(|events| Brought { instrument, events }))
+        Ok(())
+    }
+
+    /// Says once that something is no tick.
+    fn leave_out(&mut self, seq: u64, line: u32) {
+        self.left_out += 1;
+        if self.left_out == 1 {
+            tracing::warn!(
+                seq,
+                line,
+                "a line of MARKET cannot be read and is not archived; further ones are only counted"
+            );
+        }
     }
 
     /// Makes a file of all that was taken, as everything that MARKET accepted up to sequence `through`. It lasts when this
-    /// returns; a bucket that cannot be reached is waited for. Nothing happens when a file already reaches as far.
+    /// returns. Nothing happens when a file already reaches as far.
     ///
     /// # Errors
-    /// When the file cannot be written.
+    /// When the file cannot be written. Then nothing is lost: the next call writes it.
     pub async fn write(&mut self, through: u64) -> anyhow::Result<()> {
-        if through < self.next {
-            return Ok(());
+        self.write_sealed().await?;
+        if through >= self.next {
+            let range = SeqRange { first: self.next, last: through };
+            self.sealed = Some((range, std::mem::take(&mut self.rows).into_batch()));
+            self.next = through + 1;
+            self.write_sealed().await?;
         }
-        let range = SeqRange { first: self.next, last: through };
-        let rows = std::mem::take(&mut self.rows).into_batch();
-        self.with_writer(move |writer| writer.append(range, &rows)).await?;
+        Ok(())
+    }
+
+    async fn write_sealed(&mut self) -> anyhow::Result<()> {
+        let Some((range, batch)) = self.sealed.clone() else { return Ok(()) };
+        self.with_writer(move |writer| writer.append(range, &batch)).await?;
+        self.sealed = None;
         tracing::debug!(first = range.first, last = range.last, "archive file written");
-        self.next = through + 1;
-        self.with_writer(|writer| writer.join().map(drop)).await?;
         self.register().await;
         Ok(())
     }
 
-    /// Has a blocking thread do something with the writer, again and again while the archive's bucket cannot be reached.
+    /// Joins the newest files where that pays. The archive is whole whatever becomes of it.
+    ///
+    /// # Errors
+    /// What waiting cannot mend; the next call makes up for the rest.
+    pub async fn join(&mut self) -> anyhow::Result<()> {
+        match self.with_writer(|writer| writer.join().map(drop)).await {
+            Err(error) if can_wait(&error) => {
+                tracing::debug!("files are joined later: {error:#}");
+                Ok(())
+            }
+            joined => joined,
+        }
+    }
+
+    /// Has a blocking thread do something with the writer.
     async fn with_writer(
         &mut self,
-        job: impl Fn(&mut ArchiveWriter) -> Result<(), ArchiveError> + Clone + Send + 'static,
+        job: impl FnOnce(&mut ArchiveWriter) -> Result<(), ArchiveError> + Send + 'static,
     ) -> anyhow::Result<()> {
-        loop {
-            let mut writer = self.writer.take().context("the archive is being written already")?;
-            let job = job.clone();
-            let done = tokio::task::spawn_blocking(move || {
-                let done = job(&mut writer);
-                (writer, done)
-            });
-            let (writer, done) = done.await?;
-            self.writer = Some(writer);
-            match done {
-                Err(error) if error.is_outage() => tracing::warn!("waiting: {error}"),
-                done => return Ok(done?),
-            }
-            tokio::time::sleep(RETRY).await;
-        }
+        let mut writer = self.writer.take().context("the archive is being written already")?;
+        let done = tokio::task::spawn_blocking(move || {
+            let done = job(&mut writer);
+            (writer, done)
+        });
+        let (writer, done) = done.await?;
+        self.writer = Some(writer);
+        Ok(done?)
     }
 
     /// MARKET sequence that the archive's files reach; None before the first one.
@@ -222,6 +240,7 @@ pub async fn bring_up_to_date(connection: &Connection, archive: &Archive) -> any
                 archiver.absorb(&delivery)?;
                 if archiver.waiting() >= FILE_ROWS_MAX {
                     archiver.write(delivery.seq).await?;
+                    archiver.join().await?;
                 }
                 delivery.pending
             }
@@ -231,6 +250,7 @@ pub async fn bring_up_to_date(connection: &Connection, archive: &Archive) -> any
         }
     }
     archiver.write(end).await?;
+    archiver.join().await?;
     tracing::info!(ticks = archiver.ticks, last_seq = end, %archive, "archive is up to date");
     Ok(Archived { ticks: archiver.ticks, last_seq: archiver.last_seq() })
 }

@@ -1,4 +1,4 @@
-//! `trainer evaluate`: how good the live forecasts were, model by model and span by span.
+//! `trainer evaluate`: how good the live forecasts were, model by model and as time went on.
 
 mod table;
 
@@ -19,47 +19,56 @@ use crate::output;
 /// The levels of the intervals, as they are named.
 const LEVELS: [&str; 4] = ["50", "80", "90", "95"];
 
-/// Which forecasts belong together: of one model, instrument and recipe.
+/// Which forecasts belong together.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub(crate) struct Series {
-    pub(crate) coin: String,
-    pub(crate) quote: String,
-    pub(crate) recipe: Recipe,
-    pub(crate) interval: Window,
-    pub(crate) model: String,
+struct Series {
+    coin: String,
+    quote: String,
+    recipe: Recipe,
+    interval: Window,
 }
 
-/// How good forecasts were.
+/// How good some forecasts were.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct Standing {
+struct Standing {
     /// When the first of them was made.
-    pub(crate) from_ms: i64,
+    from_ms: i64,
     /// When the truth of the last one came.
-    pub(crate) to_ms: i64,
-    /// As champion, as candidate, from inputs unlike the training data.
-    pub(crate) champion: usize,
-    pub(crate) candidate: usize,
-    pub(crate) unlike_training: usize,
+    to_ms: i64,
+    /// How many were of a champion, of a candidate, and from inputs unlike the training data.
+    champion: usize,
+    candidate: usize,
+    unlike_training: usize,
     #[serde(flatten)]
-    pub(crate) scores: Scores,
+    scores: Scores,
     /// Share of the truths inside the interval, by its level in percent; absent where there was no interval.
-    pub(crate) coverage: BTreeMap<&'static str, f64>,
+    coverage: BTreeMap<&'static str, f64>,
 }
 
-/// All forecasts of a model so far, and span by span.
+/// How good the forecasts of one model were.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct Evaluation {
+struct OfModel {
+    model: String,
     #[serde(flatten)]
-    pub(crate) series: Series,
+    standing: Standing,
+}
+
+/// All forecasts of an instrument: together, by model in order of time, and span by span.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+struct Evaluation {
     #[serde(flatten)]
-    pub(crate) all: Standing,
-    pub(crate) spans: Vec<Standing>,
+    series: Series,
+    all: Standing,
+    models: Vec<OfModel>,
+    spans: Vec<Standing>,
 }
 
 /// A forecast that has met its truth.
+#[derive(Debug, Clone)]
 struct Met {
-    made: i64,
-    known: i64,
+    made: EventTime,
+    known: EventTime,
+    model: String,
     status: Status,
     outcome: Outcome,
     inside: [Option<bool>; LEVELS.len()],
@@ -71,15 +80,15 @@ struct Met {
 /// Whatever reading can meet; with exit code 4 when no forecast has met its truth yet.
 pub async fn evaluate(connection: &Connection, args: &EvaluateArgs) -> anyhow::Result<()> {
     let named = args.instrument.instrument().exit_code(Code::BadConfig)?;
-    let series = read(connection, named.as_ref()).await?;
-    if series.is_empty() {
+    let met = read(connection, named.as_ref()).await?;
+    let evaluations: Vec<Evaluation> =
+        met.into_iter().filter_map(|(series, met)| Evaluation::new(series, &met, args)).collect();
+    if evaluations.is_empty() {
         let of = named.map_or_else(String::new, |named| format!(" of {named}"));
         let error =
             anyhow::anyhow!("no forecast{of} has met its truth yet: `trainer run` makes them, candle by candle");
         return Err(error).exit_code(Code::NotEnoughData);
     }
-    let evaluations: Vec<Evaluation> =
-        series.into_iter().filter_map(|(series, met)| evaluation(series, &met, args)).collect();
     match args.format {
         Format::Json => output::print_text(&serde_json::to_string(&evaluations)?),
         Format::Table => output::print_text(&table::text(&evaluations)),
@@ -87,35 +96,32 @@ pub async fn evaluate(connection: &Connection, args: &EvaluateArgs) -> anyhow::R
     Ok(())
 }
 
+/// All scores, in the order in which their truths came.
 async fn read(connection: &Connection, named: Option<&Instrument>) -> anyhow::Result<BTreeMap<Series, Vec<Met>>> {
     bus::topology::require(connection, Stream::Forecast).await?;
     let filters = vec![subject::of_kind(Stream::Forecast, Kind::Score, named)];
     let selection = Selection { stream: Stream::Forecast, filters, from: 1 };
-    let mut series: BTreeMap<Series, Vec<Met>> = BTreeMap::new();
+    let mut all: BTreeMap<Series, Vec<Met>> = BTreeMap::new();
     read_to_end(connection, selection, |delivery| -> anyhow::Result<()> {
         for (_, line) in codec::lines(&delivery.payload) {
             let line: ScoreLine<'_> = serde_json::from_slice(line)?;
-            let (of, met) = take(&line);
-            series.entry(of).or_default().push(met);
+            let (series, met) = take(&line);
+            all.entry(series).or_default().push(met);
         }
         Ok(())
     })
     .await?;
-    Ok(series)
+    Ok(all)
 }
 
 fn take(line: &ScoreLine<'_>) -> (Series, Met) {
     let key = &line.key;
-    let series = Series {
-        coin: key.coin.to_string(),
-        quote: key.quote.to_string(),
-        recipe: key.recipe,
-        interval: key.interval,
-        model: key.model.to_string(),
-    };
+    let (coin, quote) = (key.coin.to_string(), key.quote.to_string());
+    let series = Series { coin, quote, recipe: key.recipe, interval: key.interval };
     let met = Met {
-        made: key.made_ms,
-        known: key.target_end_ms,
+        made: EventTime(key.made_ms),
+        known: EventTime(key.target_end_ms),
+        model: key.model.to_string(),
         status: key.status,
         outcome: Outcome { baseline: key.baseline, actual: line.actual, predicted: key.prediction },
         inside: [line.inside_50, line.inside_80, line.inside, line.inside_95],
@@ -123,29 +129,45 @@ fn take(line: &ScoreLine<'_>) -> (Series, Met) {
     (series, met)
 }
 
-fn evaluation(series: Series, met: &[Met], args: &EvaluateArgs) -> Option<Evaluation> {
-    let span_of = |met: &Met| EventTime(met.made).floor(args.by);
-    let spans = met.chunk_by(|a, b| span_of(a) == span_of(b)).filter_map(|met| standing(&series, met)).collect();
-    Some(Evaluation { all: standing(&series, met)?, series, spans })
+impl Evaluation {
+    /// None without forecasts.
+    fn new(series: Series, met: &[Met], args: &EvaluateArgs) -> Option<Self> {
+        let mut by_model: Vec<(String, Vec<Met>)> = Vec::new();
+        for met in met {
+            match by_model.iter_mut().find(|(model, _)| *model == met.model) {
+                Some((_, of_model)) => of_model.push(met.clone()),
+                None => by_model.push((met.model.clone(), vec![met.clone()])),
+            }
+        }
+        let standing = |met: &[Met]| Standing::of(&series, met);
+        let of_model = |(model, met): (String, Vec<Met>)| Some(OfModel { model, standing: standing(&met)? });
+        let span_of = |met: &Met| met.made.floor(args.by);
+        let models = by_model.into_iter().filter_map(of_model).collect();
+        let spans = met.chunk_by(|a, b| span_of(a) == span_of(b)).filter_map(standing).collect();
+        Some(Self { all: standing(met)?, models, spans, series })
+    }
 }
 
-fn standing(series: &Series, met: &[Met]) -> Option<Standing> {
-    let (first, last) = met.first().zip(met.last())?;
-    let horizon = (first.known - first.made) / series.interval.size().ms();
-    let outcomes: Vec<Outcome> = met.iter().map(|met| met.outcome).collect();
-    let with = |status| met.iter().filter(|met| met.status == status).count();
-    let coverage = LEVELS.into_iter().enumerate().filter_map(|(idx, level)| {
-        let inside: Vec<bool> = met.iter().filter_map(|met| met.inside[idx]).collect();
-        let share = inside.iter().filter(|&&inside| inside).count() as f64 / inside.len() as f64;
-        (!inside.is_empty()).then_some((level, share))
-    });
-    Some(Standing {
-        from_ms: first.made,
-        to_ms: last.known,
-        champion: with(Status::Champion),
-        candidate: with(Status::Candidate),
-        unlike_training: with(Status::UnlikeTraining),
-        scores: score(series.recipe, usize::try_from(horizon).ok()?, &outcomes)?,
-        coverage: coverage.collect(),
-    })
+impl Standing {
+    /// None without forecasts.
+    fn of(series: &Series, met: &[Met]) -> Option<Self> {
+        let (first, last) = met.first().zip(met.last())?;
+        let horizon = (first.known - first.made).ms() / series.interval.size().ms();
+        let outcomes: Vec<Outcome> = met.iter().map(|met| met.outcome).collect();
+        let with = |status| met.iter().filter(|met| met.status == status).count();
+        let coverage = LEVELS.into_iter().enumerate().filter_map(|(idx, level)| {
+            let inside: Vec<bool> = met.iter().filter_map(|met| met.inside[idx]).collect();
+            let share = inside.iter().filter(|&&inside| inside).count() as f64 / inside.len() as f64;
+            (!inside.is_empty()).then_some((level, share))
+        });
+        Some(Self {
+            from_ms: first.made.ms(),
+            to_ms: last.known.ms(),
+            champion: with(Status::Champion),
+            candidate: with(Status::Candidate),
+            unlike_training: with(Status::UnlikeTraining),
+            scores: score(series.recipe, usize::try_from(horizon).ok()?, &outcomes)?,
+            coverage: coverage.collect(),
+        })
+    }
 }

@@ -67,7 +67,8 @@ pub struct Fitted {
     pub rounds: u32,
 }
 
-/// Fits the given rows of a dataset.
+/// Fits the given rows of a dataset. Intervals are calibrated on the rows on which the number of rounds was found: they
+/// begin a little too narrow, by as much as that choice fits, and adapt from there.
 ///
 /// # Errors
 /// When XGBoost refuses.
@@ -91,6 +92,7 @@ pub fn fit(dataset: &Dataset, train: &[usize], task: &Task) -> Result<Fitted, Bo
         interval: task.interval,
         horizon: task.horizon,
         origin: task.origin,
+        learned_until: rows.iter().map(|row| row.target_end).max().unwrap_or(EventTime::MIN),
         baseline: Baseline::choose(dataset, train),
         smearing,
         calibration,

@@ -33,6 +33,8 @@ pub(crate) struct Imprint {
     pub(crate) horizon: usize,
     /// Where time begins, for a recipe that counts it.
     pub(crate) origin: Option<EventTime>,
+    /// When the last truth was known that it was fitted to.
+    pub(crate) learned_until: EventTime,
     /// What it is compared with.
     pub(crate) baseline: Baseline,
     /// Factor on what the trees say. A model of logs predicts the middle; the mean, which squared errors ask for, lies
@@ -195,6 +197,11 @@ impl Forecaster {
     /// How many candles ahead it predicts.
     pub fn horizon(&self) -> usize {
         self.imprint.horizon
+    }
+
+    /// When the last truth was known that it was fitted to: only what is predicted from here on is fair to it.
+    pub fn learned_until(&self) -> EventTime {
+        self.imprint.learned_until
     }
 
     /// What it is compared with: the best that was known when it was trained.

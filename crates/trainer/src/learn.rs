@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use market::dataset::{self, Dataset, DatasetError, Recipe};
-use market::evaluation::{Outcome, evaluate};
+use market::evaluation::{Outcome, Scores, evaluate};
 use market::interval::{Adaptive, Band, Dated, LEVELS, adaptive_bands, coverage};
 use market::split::{self, Part};
 use market::{EventTime, Instrument, Tick, Window};
@@ -56,8 +56,17 @@ pub struct Learned {
     pub predictions: Vec<Prediction>,
     /// The model's file.
     pub model: Vec<u8>,
-    /// RMSE of the rival on the holdout, if there was one.
-    pub rival_rmse: Option<f64>,
+    /// How it did beside the rival, if there was one and rows that neither has learned from.
+    pub duel: Option<Duel>,
+}
+
+/// Two models on the same rows, which neither has learned from.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Duel {
+    /// The new one.
+    pub challenger: Scores,
+    /// The one before.
+    pub rival: Scores,
 }
 
 /// Why nothing was learned.
@@ -208,13 +217,30 @@ pub fn learn_against(
     let fitted = fit(dataset, &outer.train, &task)?;
     let scored = score(dataset, &fitted, &outer.validation, held_out, config.split)?;
     predictions.extend(scored.predictions);
-    let rival = rival.map(|rival| rival.evaluate(dataset, &outer.validation)).transpose()?;
+    let duel = match rival {
+        Some(rival) => duel(dataset, &outer.validation, &fitted.forecaster, rival)?,
+        None => None,
+    };
 
     let model = fitted.forecaster.to_bytes()?;
     let trained = Trained { outer, task, fitted, holdout: scored.scores, folds };
     let mut card = card(ticks, range, config, &prepared, trained);
     card.model = model_id(&card, &model);
-    Ok(Learned { card, predictions, model, rival_rmse: rival.flatten().map(|scores| scores.rmse) })
+    Ok(Learned { card, predictions, model, duel })
+}
+
+/// Scores both models on the held-out rows that the rival cannot know either. It has mostly learned from earlier rows; but
+/// its archive may have begun later, and its last fifth is then another one.
+fn duel(
+    dataset: &Dataset,
+    held_out: &[usize],
+    challenger: &Forecaster,
+    rival: &Forecaster,
+) -> Result<Option<Duel>, BoosterError> {
+    let is_fair = |row: &&usize| dataset.rows[**row].known >= rival.learned_until();
+    let rows: Vec<usize> = held_out.iter().filter(is_fair).copied().collect();
+    let scores = challenger.evaluate(dataset, &rows)?.zip(rival.evaluate(dataset, &rows)?);
+    Ok(scores.map(|(challenger, rival)| Duel { challenger, rival }))
 }
 
 /// Makes the rows and holds some out, if there is something to learn.

@@ -12,6 +12,7 @@ use store::bucket::BucketErrorKind;
 use store::place::PlaceError;
 
 pub mod archive;
+mod archiving;
 pub mod args;
 pub mod artifacts;
 pub mod booster;
@@ -26,6 +27,7 @@ pub mod learn;
 pub mod live;
 mod output;
 mod patience;
+mod prices;
 pub mod progress;
 mod score_tables;
 pub mod service;

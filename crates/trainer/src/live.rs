@@ -12,6 +12,7 @@ mod state;
 pub mod trainings;
 pub mod workshop;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bus::Kind;
@@ -22,8 +23,6 @@ use bus::topology::{FORECAST_STEP, Step};
 use futures::future::BoxFuture;
 use market::forecast::{ModelLine, ScoreLine};
 use market::heartbeat::HeartbeatLine;
-use market::tick::PriceLine;
-use market::validate::revalidate;
 use market::windowing::Settings;
 use market::{Candle, EventTime, Instrument, Tick};
 use serde::{Deserialize, Serialize};
@@ -33,7 +32,9 @@ use self::lines::Forecast;
 use self::rules::Rules;
 pub use self::state::Counts;
 use self::state::{Desk, Emit, Live};
-use self::trainings::Trainings;
+use self::trainings::{Outcome, Trainings};
+use crate::forecaster::Forecaster;
+use crate::prices::tick_of;
 
 /// The step.
 pub struct Forecasting {
@@ -96,20 +97,29 @@ impl Operator for Forecasting {
             return Applied::All;
         }
         let live = state.0.get_or_insert_with(|| Box::new(Live::new(&self.rules)));
-        for (line, raw) in lines(input.payload).filter(|(line, _)| *line >= input.lines_done) {
-            let Some(record) = read(input.kind, raw, instrument) else {
+        // Rows of this message in the archive, so far.
+        let mut rows = 0;
+        for (line, raw) in lines(input.payload) {
+            let record = read(input.kind, raw, instrument);
+            rows += usize::from(matches!(record, Some(Record::Price(_))));
+            if line < input.lines_done {
+                continue;
+            }
+            let Some(record) = record else {
                 self.leave_out(&input, line, counts);
                 continue;
             };
-            if let Some(ready) = self.missing(live, &record, instrument) {
-                return Applied::UpTo { lines_done: line, ready };
-            }
-            let lines = if matches!(record, Record::Price(_)) { line as usize + 1 } else { 0 };
+            let at_hand = match self.at_hand(live, &record, instrument) {
+                Ok(at_hand) => at_hand,
+                Err(ready) => return Applied::UpTo { lines_done: line, ready },
+            };
             let mut desk = Desk {
                 rules: &self.rules,
                 instrument,
                 trainings: &self.trainings,
-                through: Through { seq: input.seq, lines },
+                outcome: at_hand.outcome,
+                forecaster: at_hand.forecaster,
+                through: Through { seq: input.seq, lines: rows },
                 counts,
                 emit: &mut Writer { rules: &self.rules, instrument, outputs },
             };
@@ -128,18 +138,29 @@ impl Operator for Forecasting {
 }
 
 impl Forecasting {
-    /// What must be at hand before a record is applied, when it is not.
-    fn missing(&self, live: &Live, record: &Record<'_>, instrument: &Instrument) -> Option<BoxFuture<'static, ()>> {
-        if let Some(model) = live.model_in_use()
-            && self.trainings.forecaster(instrument, model).is_none()
-        {
-            return Some(self.trainings.loaded(instrument, model));
+    /// What a record is applied with; or, when something of it is missing, what is to be waited for.
+    fn at_hand(
+        &self,
+        live: &Live,
+        record: &Record<'_>,
+        instrument: &Instrument,
+    ) -> Result<AtHand, BoxFuture<'static, ()>> {
+        let mut at_hand = AtHand::default();
+        if let Some(model) = live.model_in_use() {
+            at_hand.forecaster = self.trainings.forecaster(instrument, model);
+            if at_hand.forecaster.is_none() {
+                return Err(self.trainings.loaded(instrument, model));
+            }
         }
-        let job = live.job(instrument)?;
+        let Some(job) = live.job(instrument) else { return Ok(at_hand) };
         // After a crash it is not under way any more.
         self.trainings.start(&job);
-        let is_needed = live.needs_model(record.event(), record.is_flush(), &self.rules);
-        (is_needed && self.trainings.outcome(&job).is_none()).then(|| self.trainings.done(&job))
+        at_hand.outcome = self.trainings.outcome(&job);
+        if at_hand.outcome.is_none() && live.needs_model(record.event(), record.is_flush(), &self.rules) {
+            tracing::info!(%instrument, "forecasts wait for a model that is being fitted");
+            return Err(self.trainings.done(&job));
+        }
+        Ok(at_hand)
     }
 
     /// Counts what cannot be read, and says so once.
@@ -156,10 +177,16 @@ impl Forecasting {
     }
 }
 
+/// Models that a record may ask for.
+#[derive(Default)]
+struct AtHand {
+    outcome: Option<Arc<Outcome>>,
+    forecaster: Option<Arc<Forecaster>>,
+}
+
 fn read<'a>(kind: &str, raw: &'a [u8], instrument: &Instrument) -> Option<Record<'a>> {
     if kind == Kind::Price.token() {
-        let price = serde_json::from_slice::<PriceLine<'_>>(raw).ok()?;
-        revalidate(&price, instrument).ok().map(Record::Price)
+        tick_of(raw, instrument).map(Record::Price)
     } else {
         let heartbeat = serde_json::from_slice::<HeartbeatLine<'_>>(raw).ok()?;
         heartbeat.validate(instrument).is_ok().then_some(Record::Heartbeat(heartbeat))

@@ -105,5 +105,12 @@ pub(crate) fn is_outage(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| cause.downcast_ref().is_some_and(ArchiveError::is_outage))
 }
 
+/// Whether writing to the archive can go on later, with nothing changed but room or a way to its bucket.
+pub(crate) fn can_wait(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .any(|cause| cause.downcast_ref().is_some_and(|error: &ArchiveError| error.is_outage() || error.is_full()))
+}
+
 #[cfg(test)]
 mod tests;

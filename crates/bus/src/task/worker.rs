@@ -63,7 +63,8 @@ pub(super) struct Worker<O: Operator> {
 /// How a worker ended without an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ended {
-    /// Told to, with everything committed that was applied; but for a message that was applied in part and waited.
+    /// Told to, with everything committed that was applied. When a message was applied in part and waits, what was applied
+    /// since the last commit is given up with it: the next owner applies it again.
     Drained,
     /// Another owner has committed.
     Fenced,
@@ -288,6 +289,8 @@ struct Owned<O: Operator> {
     is_position_due: bool,
     /// A message that cannot be applied to its end yet.
     held: Option<Held>,
+    /// What was waited for should not be waited for again: commit, however much more is at hand.
+    has_waited: bool,
     counts: O::Counts,
     instruments: Vec<Member<O::State>>,
     /// By `coin.quote`, as subjects end.
@@ -366,6 +369,7 @@ impl<O: Operator> Owned<O> {
             dropped: 0,
             is_position_due: false,
             held: None,
+            has_waited: false,
             counts: position.map(|position| position.counts.clone()).unwrap_or_default(),
             instruments: Vec::with_capacity(checkpoint.states.len()),
             index: HashMap::with_capacity(checkpoint.states.len()),
@@ -495,6 +499,7 @@ impl<O: Operator> Owned<O> {
         let applied = self.operator.apply(input, &mut member.state, &mut self.counts, &mut self.draft.outputs);
         if let Applied::UpTo { lines_done, ready } = applied {
             self.held = Some(Held { delivery, lines_done, ready });
+            self.has_waited = true;
             return;
         }
         member.applied += 1;
@@ -524,7 +529,7 @@ impl<O: Operator> Owned<O> {
             // Half a message has no position.
             false
         } else if self.draft.inputs > 0 {
-            nothing_more || self.draft.is_full()
+            nothing_more || self.has_waited || self.draft.is_full()
         } else {
             let is_frontier_due = self.fence > 0 && self.frontier > self.committed_frontier && self.is_frontier_stale();
             is_frontier_due || self.is_position_due
@@ -533,6 +538,7 @@ impl<O: Operator> Owned<O> {
 
     fn seal(&mut self) -> Part {
         let draft = std::mem::take(&mut self.draft);
+        self.has_waited = false;
         let (output, partition) = (O::STEP.output, self.partition);
         let instruments = &self.instruments;
         let name_of = |idx: usize| (instruments[idx].coin.as_str(), instruments[idx].quote.as_str());

@@ -5,40 +5,42 @@ use comfy_table::{CellAlignment, ContentArrangement, Table};
 use market::EventTime;
 
 use super::{Evaluation, LEVELS, Series, Standing};
-use crate::verdict::five_digits;
+use crate::verdict::{chance, five_digits};
 
-/// Spans of a model that are shown; the newest. JSON has all.
-const SPANS_SHOWN: usize = 14;
+/// Rows of a table that are shown: the newest. JSON has all.
+const SHOWN: usize = 14;
 
-/// A table for each model: all of its forecasts in the first row, then span by span, and what to make of it.
+/// Two tables for each instrument, by model and by span, and what to make of them.
 pub(super) fn text(evaluations: &[Evaluation]) -> String {
     let texts: Vec<String> = evaluations.iter().map(text_of).collect();
     texts.join("\n\n")
 }
 
 fn text_of(evaluation: &Evaluation) -> String {
-    let Series { coin, quote, recipe, interval, model } = &evaluation.series;
-    let left_out = evaluation.spans.len().saturating_sub(SPANS_SHOWN);
-    let note = match left_out {
-        0 => String::new(),
-        spans => format!("{spans} earlier spans are left out; --format json has them\n"),
-    };
+    let Evaluation { series, all, models, spans } = evaluation;
+    let Series { coin, quote, recipe, interval } = series;
+    let by_model = models.iter().map(|of| (of.model.clone(), &of.standing));
+    let by_span = spans.iter().map(|span| (EventTime(span.from_ms).to_string(), span));
     format!(
-        "{coin}/{quote} · recipe {recipe} · interval {interval} · model {model}\n{}\n{note}{}",
-        table(evaluation, left_out),
-        sentence(&evaluation.all)
+        "{coin}/{quote} · recipe {recipe} · interval {interval}\n{}\n{}\n{}",
+        table("model", by_model.collect(), all),
+        table("forecasts from", by_span.collect(), all),
+        sentence(all)
     )
 }
 
-fn table(evaluation: &Evaluation, left_out: usize) -> Table {
+fn table(name: &str, mut rows: Vec<(String, &Standing)>, all: &Standing) -> Table {
     let mut table = Table::new();
     table.load_style(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Disabled);
-    let covers = LEVELS.map(|level| format!("{level} %\ncovers"));
-    let fixed = ["forecasts from", "rows", "RMSE", "RMSE of\nbaseline", "skill", "direction\nright"];
+    let covers = LEVELS.map(|level| format!("{level} %\nholds"));
+    let fixed = [name, "rows", "RMSE", "RMSE of\nbaseline", "skill", "p", "direction\nright"];
     table.set_header(fixed.into_iter().map(str::to_owned).chain(covers));
-    table.add_row(row("all".to_owned(), &evaluation.all));
-    for span in &evaluation.spans[left_out..] {
-        table.add_row(row(EventTime(span.from_ms).to_string(), span));
+    let earlier = rows.len().saturating_sub(SHOWN);
+    if earlier > 0 {
+        table.add_row([format!("({earlier} earlier)")]);
+    }
+    for (name, standing) in rows.drain(earlier..).chain([("all".to_owned(), all)]) {
+        table.add_row(row(name, standing));
     }
     table.column_iter_mut().skip(1).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
     table
@@ -46,31 +48,33 @@ fn table(evaluation: &Evaluation, left_out: usize) -> Table {
 
 fn row(name: String, standing: &Standing) -> Vec<String> {
     let scores = &standing.scores;
-    let percent = |share: Option<f64>| share.map_or_else(|| "–".to_owned(), |share| format!("{:.1} %", share * 100.0));
-    let skill = scores.skill.map_or_else(|| "–".to_owned(), |skill| format!("{skill:.4}"));
+    let or_dash = |text: Option<String>| text.unwrap_or_else(|| "–".to_owned());
+    let percent = |share: f64| format!("{:.1} %", share * 100.0);
     let mut row = vec![
         name,
         scores.rows.to_string(),
         five_digits(scores.rmse),
         five_digits(scores.baseline_rmse),
-        skill,
-        percent(scores.direction_hit_rate),
+        or_dash(scores.skill.map(|skill| format!("{skill:.4}"))),
+        or_dash(scores.diebold_mariano.map(|test| chance(test.p).trim_start_matches("p = ").to_owned())),
+        or_dash(scores.direction_hit_rate.map(percent)),
     ];
-    row.extend(LEVELS.map(|level| percent(standing.coverage.get(level).copied())));
+    row.extend(LEVELS.map(|level| or_dash(standing.coverage.get(level).copied().map(percent))));
     row
 }
 
 /// What the figures say, in words.
 fn sentence(all: &Standing) -> String {
     let Standing { champion, candidate, unlike_training, scores, .. } = all;
-    let skill = match scores.skill {
-        Some(skill) if skill > 0.0 => format!("live it beats doing nothing by {:.2} %", skill * 100.0),
-        Some(skill) => format!("live it does not beat doing nothing ({:.2} %)", skill * 100.0),
-        None => "nothing moved, so nothing can be said of it".to_owned(),
+    let p = scores.diebold_mariano.map_or_else(String::new, |test| format!(" ({})", chance(test.p)));
+    let skill = match (scores.skill, scores.is_evident()) {
+        (None, _) => "nothing moved, so nothing can be said of the models".to_owned(),
+        (Some(skill), true) => format!("the models beat doing nothing by {:.2} %{p}", skill * 100.0),
+        (Some(skill), false) => format!("there is no evidence that the models beat doing nothing, skill {skill:.4}{p}"),
     };
     format!(
-        "On {} forecasts {skill}; {champion} as champion, {candidate} as candidate, {unlike_training} from inputs unlike its \
-         training.",
+        "Live, on {} forecasts, {skill}: {champion} were of a champion, {candidate} of a candidate, {unlike_training} from \
+         inputs unlike the training data.",
         scores.rows
     )
 }

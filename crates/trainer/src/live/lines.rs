@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use market::forecast::{Cause, ForecastKey, ModelLine, NextLine, ScoreLine, Standing, Status};
+use market::forecast::{Cause, ForecastKey, HoldoutScores, ModelLine, NextLine, ScoreLine, Standing, Status};
 use market::interval::{self, Band, Bands, LEVEL_MAIN, LEVELS};
 use market::{EventTime, Instrument};
 use serde::{Deserialize, Serialize};
@@ -81,8 +81,8 @@ impl<'a> Scored<'a> {
         self.forecast.band(level).map(|band| band.contains(self.actual))
     }
 
-    /// The same of the 90 % interval.
-    pub(crate) fn is_inside_main(&self) -> Option<bool> {
+    /// The same of the 90 % interval alone.
+    pub(crate) fn is_inside(&self) -> Option<bool> {
         self.inside_of(LEVEL_MAIN)
     }
 
@@ -92,7 +92,7 @@ impl<'a> Scored<'a> {
             key: self.forecast.key(rules, instrument),
             actual: self.actual,
             error: self.actual - self.forecast.prediction,
-            inside: self.is_inside_main(),
+            inside: self.is_inside(),
             inside_50: self.inside_of(50),
             inside_80: self.inside_of(80),
             inside_95: self.inside_of(95),
@@ -115,7 +115,7 @@ pub(crate) fn model_line<'a>(trained: &'a Trained, rules: &Rules, instrument: &'
         trained_first_ms: trained.first.ms(),
         trained_last_ms: trained.last.ms(),
         trained_ticks: trained.ticks,
-        scores: trained.scores,
+        scores: HoldoutScores::from(&trained.scores),
         rival: None,
     }
 }

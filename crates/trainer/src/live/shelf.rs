@@ -1,64 +1,73 @@
 //! Which models stay in the object store: it has a limit, and a training a day would fill it.
 
-use std::collections::BTreeMap;
-use std::time::SystemTime;
+use std::collections::BTreeSet;
 
-use bus::Connection;
+use bus::reader::{Selection, read_to_end};
+use bus::{Connection, Kind, Stream, codec, subject};
 use market::Instrument;
 use market::dataset::Recipe;
-use store::layout;
+use market::forecast::{ModelLine, Standing};
+use store::layout::{self, MODEL_FILES};
 
-/// The newest models of an instrument and recipe that stay. The step may have committed less than it has trained, by one
-/// commit, so a model that was replaced a moment ago may still be asked for.
+/// The newest models of an instrument that stay.
 const NEWEST: usize = 10;
+/// Models before them that are looked after: those that went earlier need not be removed again.
+const LOOKED_AT: usize = 20;
 
-/// Removes the files of old models of an instrument and recipe: all but the newest and those to keep.
+/// Removes the files of an instrument's old models: all but the newest and the one in use, by what FORECAST has committed.
+/// So a model that the step would ask for after a crash stays, and so does one that it knows nothing of.
 ///
 /// # Errors
-/// When the object store does not answer. What is left goes the next time.
-pub(super) async fn prune(
-    connection: &Connection,
-    instrument: &Instrument,
-    recipe: Recipe,
-    keep: &[&str],
-) -> Result<(), bus::Error> {
-    let prefix = layout::models_prefix(instrument, recipe);
-    let mut models: BTreeMap<String, (SystemTime, Vec<String>)> = BTreeMap::new();
-    for object in bus::objects::list(connection, &prefix).await? {
-        // `latest` is not a model's.
-        let Some((model, _)) = object.key[prefix.len()..].split_once('/') else { continue };
-        let entry = models.entry(model.to_owned()).or_insert((object.stored_at, Vec::new()));
-        entry.0 = entry.0.max(object.stored_at);
-        entry.1.push(object.key);
-    }
-    for key in old(models, keep) {
-        bus::objects::delete(connection, &key).await?;
+/// Whatever reading and removing can meet. What is left goes the next time.
+pub(super) async fn prune(connection: &Connection, instrument: &Instrument, recipe: Recipe) -> Result<(), bus::Error> {
+    let filters = vec![subject::of_kind(Stream::Forecast, Kind::Model, Some(instrument))];
+    let mut models: Vec<(String, Standing)> = Vec::new();
+    read_to_end(connection, Selection { stream: Stream::Forecast, filters, from: 1 }, |delivery| {
+        for (_, line) in codec::lines(&delivery.payload) {
+            // What another version has written is not ours to remove.
+            if let Ok(line) = serde_json::from_slice::<ModelLine<'_>>(line)
+                && line.recipe == recipe
+            {
+                models.push((line.model.into_owned(), line.standing));
+            }
+        }
+        Ok::<_, bus::Error>(())
+    })
+    .await?;
+    for model in old(&models) {
+        for file in MODEL_FILES {
+            bus::objects::delete(connection, &layout::model_key(instrument, recipe, model, file)).await?;
+        }
     }
     Ok(())
 }
 
-/// The files of models that can go.
-fn old(mut models: BTreeMap<String, (SystemTime, Vec<String>)>, keep: &[&str]) -> Vec<String> {
-    models.retain(|model, _| !keep.contains(&model.as_str()));
-    let mut by_age: Vec<_> = models.into_values().collect();
-    by_age.sort();
-    by_age.truncate(by_age.len().saturating_sub(NEWEST));
-    by_age.into_iter().flat_map(|(_, keys)| keys).collect()
+/// Those of the models, oldest first, whose files can go.
+fn old(models: &[(String, Standing)]) -> BTreeSet<&str> {
+    let in_use = models.iter().rposition(|(_, standing)| *standing != Standing::Lost);
+    let newest = models.len().saturating_sub(NEWEST);
+    let kept: BTreeSet<&str> =
+        models[newest..].iter().chain(in_use.map(|idx| &models[idx])).map(|(model, _)| model.as_str()).collect();
+    let candidates = models[newest.saturating_sub(LOOKED_AT)..newest].iter().map(|(model, _)| model.as_str());
+    candidates.filter(|model| !kept.contains(model)).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
     fn the_newest_stay_and_so_does_what_is_in_use() {
-        let at = |age: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(age);
-        let model =
-            |age: u64| (format!("m{age:02}"), (at(age), vec![format!("a/m{age:02}/card"), format!("a/m{age:02}/ubj")]));
-        let models: BTreeMap<_, _> = (0..13).map(model).collect();
-        assert_eq!(old(models.clone(), &["m00"]), ["a/m01/card", "a/m01/ubj", "a/m02/card", "a/m02/ubj"]);
-        assert_eq!(old(models.into_iter().take(10).collect(), &[]), Vec::<String>::new());
+        let model = |idx: usize, standing| (format!("m{idx:02}"), standing);
+        let mut models: Vec<_> = (0..13).map(|idx| model(idx, Standing::Lost)).collect();
+        assert_eq!(old(&models).into_iter().collect::<Vec<_>>(), ["m00", "m01", "m02"]);
+        models[1].1 = Standing::Candidate;
+        assert_eq!(old(&models).into_iter().collect::<Vec<_>>(), ["m00", "m02"], "nothing has replaced m01");
+        models[5].1 = Standing::Champion;
+        assert_eq!(old(&models).into_iter().collect::<Vec<_>>(), ["m00", "m01", "m02"]);
+        // The same ticks gave the same model again.
+        models.push(model(2, Standing::Lost));
+        assert_eq!(old(&models).into_iter().collect::<Vec<_>>(), ["m00", "m01", "m03"]);
+        assert!(old(&models[..10]).is_empty());
     }
 }

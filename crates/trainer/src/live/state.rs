@@ -1,8 +1,10 @@
 //! What is remembered of an instrument to forecast it, and what each closed candle does to it: a pure function of the
 //! records, one by one, however they are packed.
 
+use std::sync::Arc;
+
 use market::candle::Candle;
-use market::forecast::{Cause, ModelLine, ScoreLine, Standing, Status};
+use market::forecast::{Cause, ModelLine, Rival, ScoreLine, Standing, Status};
 use market::heartbeat::HeartbeatLine;
 use market::interval::Adaptive;
 use market::trail::Trail;
@@ -16,6 +18,7 @@ use super::drift::Drift;
 use super::lines::{Forecast, Scored, model_line};
 use super::rules::Rules;
 use super::trainings::{Job, Outcome, Trained, Trainings};
+use crate::forecaster::Forecaster;
 
 /// An instrument under forecast.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -96,6 +99,10 @@ pub(crate) struct Desk<'a> {
     pub(crate) rules: &'a Rules,
     pub(crate) instrument: &'a Instrument,
     pub(crate) trainings: &'a Trainings,
+    /// What the training under way came to, if it is done.
+    pub(crate) outcome: Option<Arc<Outcome>>,
+    /// The model in use.
+    pub(crate) forecaster: Option<Arc<Forecaster>>,
     /// Up to where MARKET is known, this record included.
     pub(crate) through: Through,
     pub(crate) counts: &'a mut Counts,
@@ -233,36 +240,42 @@ impl Live {
         // What another model has missed says nothing of this one.
         if let Some(in_use) = self.in_use.as_mut().filter(|in_use| in_use.model == scored.forecast.model) {
             in_use.adaptive.observe(scored.inside());
-            in_use.drift.observe(scored);
+            in_use.drift.observe(scored, desk.rules.horizon);
         }
     }
 
     /// Decides what becomes of the model under way, if this is the candle from which on it counts.
     fn activate(&mut self, candle: &Candle, desk: &mut Desk<'_>) {
         let is_due = |under_way: &mut UnderWay| under_way.is_armed && candle.end >= under_way.activates;
-        let job = self.job(desk.instrument);
-        let Some((under_way, job)) = self.under_way.take_if(is_due).zip(job) else { return };
-        let outcome = desk.trainings.outcome(&job);
+        let Some(under_way) = self.under_way.take_if(is_due) else { return };
+        let outcome = desk.outcome.take();
         let outcome = outcome.expect("a record that a model counts from is applied when the model is at hand");
         let Outcome::Trained(trained) = &*outcome else {
             desk.counts.untrained += 1;
-            return;
+            return desk.trainings.settle(desk.instrument, None);
         };
         desk.counts.models += 1;
-        let standing = self.stand(trained, candle);
+        let standing = stand(trained);
         let expires = under_way.asked + desk.rules.expire;
         desk.emit.model(&ModelLine {
             cause: under_way.cause,
             standing,
             valid_from_ms: candle.end.ms(),
             expires_ms: expires.ms(),
-            rival: trained.rival.clone(),
+            rival: self
+                .in_use
+                .as_ref()
+                .zip(trained.duel)
+                .map(|(in_use, duel)| Rival { model: in_use.model.clone(), scores: (&duel.rival).into() }),
             ..model_line(trained, desk.rules, desk.instrument)
         });
         if standing == Standing::Lost {
-            // On the newest rows it may have stopped beating the baseline, or begun to.
-            let beats = trained.rival.as_ref().is_some_and(|rival| rival.rmse < trained.scores.baseline_rmse);
-            self.in_use.iter_mut().for_each(|in_use| in_use.is_champion = beats);
+            // It has just been tried on the newest rows, where it may have stopped beating the baseline, or begun to.
+            if let Some(in_use) = &mut self.in_use {
+                in_use.is_champion = trained.duel.is_some_and(|duel| duel.rival.is_evident());
+                in_use.expires = expires;
+            }
+            desk.trainings.settle(desk.instrument, None);
         } else {
             desk.counts.switches += 1;
             self.in_use = Some(InUse {
@@ -272,20 +285,8 @@ impl Live {
                 adaptive: Adaptive::default(),
                 drift: Drift::default(),
             });
-        }
-        desk.trainings.settled(&job, self.model_in_use());
-    }
-
-    /// A challenger replaces the model in use only when it wins on rows that neither has learned from; one that has
-    /// expired cannot stay.
-    fn stand(&self, trained: &Trained, candle: &Candle) -> Standing {
-        let rival = trained.rival.as_ref().filter(|_| self.in_use.as_ref().is_some_and(|old| candle.end < old.expires));
-        if rival.is_some_and(|rival| rival.rmse <= trained.scores.rmse) {
-            Standing::Lost
-        } else if trained.scores.rmse < trained.scores.baseline_rmse {
-            Standing::Champion
-        } else {
-            Standing::Candidate
+            desk.forecaster = Some(Arc::clone(&trained.forecaster));
+            desk.trainings.settle(desk.instrument, Some(trained));
         }
     }
 
@@ -297,7 +298,7 @@ impl Live {
         if self.under_way.is_some() {
             return;
         }
-        let has_drifted = self.in_use.as_ref().is_some_and(|in_use| in_use.drift.is_far(desk.rules.horizon));
+        let has_drifted = self.in_use.as_ref().is_some_and(|in_use| in_use.drift.is_far());
         let cause = if multiple > passed {
             Cause::Schedule
         } else if has_drifted {
@@ -321,9 +322,8 @@ impl Live {
             return;
         }
         let Some(known) = self.trail.known().filter(|_| !candle.is_coarse()) else { return };
-        let forecaster = desk.trainings.forecaster(desk.instrument, &in_use.model);
-        let forecaster = forecaster.expect("a record is applied when the model in use is at hand");
-        let Some(predicted) = desk.trainings.predict(&forecaster, &known) else { return };
+        let forecaster = desk.forecaster.as_ref().expect("a record is applied when the model in use is at hand");
+        let predicted = forecaster.predict(&known).expect("a model predicts a row of its own features");
         let status = match (predicted.is_unlike, in_use.is_champion) {
             (true, _) => Status::UnlikeTraining,
             (false, true) => Status::Champion,
@@ -343,5 +343,16 @@ impl Live {
         desk.counts.unlike_training += u64::from(status == Status::UnlikeTraining);
         desk.emit.next(&forecast);
         self.open.push(Open { forecast, seen: 0 });
+    }
+}
+
+/// A challenger replaces the model in use only when it wins on rows that neither has learned from.
+fn stand(trained: &Trained) -> Standing {
+    if trained.duel.is_some_and(|duel| duel.rival.rmse <= duel.challenger.rmse) {
+        Standing::Lost
+    } else if trained.scores.is_evident() {
+        Standing::Champion
+    } else {
+        Standing::Candidate
     }
 }

@@ -8,6 +8,7 @@ use bus::codec;
 use bus::outputs::Outputs;
 use futures::FutureExt;
 use market::Span;
+use market::tick::PriceLine;
 use proptest::prelude::*;
 use serde_json::Value;
 use tokio::runtime::Runtime;
@@ -32,13 +33,14 @@ struct Shop {
 impl Shop {
     fn make(&self, job: &Job) -> anyhow::Result<Outcome> {
         let known = self.ticks.iter().filter(|(at, _)| *at <= job.through).map(|(_, tick)| *tick);
-        let ticks: Vec<Tick> = known.collect();
+        let mut ticks: Vec<Tick> = known.collect();
+        ticks.sort_by_key(Tick::identity);
         let rival = job.rival.as_ref().map(|model| self.read(model)).transpose()?;
         let config = LearnConfig { instrument: job.instrument.clone(), ..self.config.clone() };
         match learn_against(&ticks, None, &config, rival.as_ref(), |_| ()) {
             Ok(learned) => {
                 self.models.lock().expect("no panic").insert(learned.card.model.clone(), learned.model.clone());
-                Ok(Outcome::Trained(trained(job, &learned, config.boosting.threads)?))
+                Ok(Outcome::Trained(trained(&learned)?))
             }
             Err(error) if error.is_not_enough_data() => Ok(Outcome::Nothing),
             Err(error) => Err(error.into()),
@@ -312,11 +314,17 @@ proptest! {
         commit in 1_usize..9,
         crashes in prop::collection::btree_set(0_usize..60, 0..6),
     ) {
-        let entries = minutes(0, 1_700);
+        // Ticks that come late, a hole, and two candles ahead.
+        let mut entries = minutes(0, 1_700);
+        entries.swap(300, 303);
+        let late = entries.remove(1_440);
+        entries.insert(1_446, late);
+        entries.drain(1_500..1_520);
+        let flags = ["--horizon", "2"];
         let mut ends = std::collections::BTreeSet::new();
         sizes.iter().fold(0, |at, size| { ends.insert(at + size); at + size });
         let crashes: Vec<usize> = crashes.into_iter().collect();
-        let found = run(&pack(&entries, |idx| ends.contains(&idx)), commit, &crashes, &[]);
-        prop_assert_eq!(found, run(&pack(&entries, |idx| idx % 500 == 0), 1, &[], &[]));
+        let found = run(&pack(&entries, |idx| ends.contains(&idx)), commit, &crashes, &flags);
+        prop_assert_eq!(found, run(&pack(&entries, |idx| idx % 500 == 0), 1, &[], &flags));
     }
 }

@@ -4,27 +4,31 @@
 //! due, goes on, and waits for it only where its model counts; after a crash it asks again.
 
 use std::collections::HashMap;
-use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bus::connect::Reminder;
+use bus::error::Disposition;
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
-use market::forecast::{HoldoutScores, Rival};
-use market::trail::Known;
+use market::evaluation::Scores;
 use market::{EventTime, Instrument};
 use service::{Code, Shutdown};
 use store::archive::Through;
 use tokio::sync::mpsc;
+use tokio::task::JoinError;
 
-use crate::forecaster::{Forecaster, Predicted};
-use crate::learn::Learned;
+use crate::booster::BoosterError;
+use crate::forecaster::Forecaster;
+use crate::learn::{Duel, LearnError, Learned};
 
 /// How long to wait before something that failed is tried again.
-const RETRY: Duration = Duration::from_millis(500);
+pub(super) const RETRY: Duration = Duration::from_millis(500);
+/// Threads for one row: more would cost more than they save.
+pub(super) const LIVE_THREADS: usize = 1;
 
 /// A training: whose ticks, up to where, and the model that it must beat.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Job {
     /// Whose model.
     pub instrument: Instrument,
@@ -55,31 +59,25 @@ pub struct Trained {
     /// Its ticks.
     pub ticks: u64,
     /// How it did on its holdout.
-    pub scores: HoldoutScores,
-    /// How the model in use did there.
-    pub rival: Option<Rival>,
+    pub scores: Scores,
+    /// How both did, this one and the model in use, on rows that neither has learned from.
+    pub duel: Option<Duel>,
 }
 
 /// What was learned, as the step needs it.
 ///
 /// # Errors
 /// When the model cannot be read back from its own bytes.
-pub fn trained(job: &Job, learned: &Learned, threads: usize) -> anyhow::Result<Trained> {
+pub fn trained(learned: &Learned) -> anyhow::Result<Trained> {
     let card = &learned.card;
-    let scores = &card.holdout.scores;
     Ok(Trained {
         model: card.model.clone(),
-        forecaster: Arc::new(Forecaster::load(&learned.model, threads)?),
+        forecaster: Arc::new(Forecaster::load(&learned.model, LIVE_THREADS)?),
         first: EventTime(card.time.first_ms),
         last: EventTime(card.time.last_ms),
         ticks: card.rows.ticks as u64,
-        scores: HoldoutScores {
-            rows: scores.rows as u64,
-            rmse: scores.rmse,
-            baseline_rmse: scores.baseline_rmse,
-            skill: scores.skill,
-        },
-        rival: job.rival.clone().zip(learned.rival_rmse).map(|(model, rmse)| Rival { model, rmse }),
+        scores: card.holdout.scores,
+        duel: learned.duel,
     })
 }
 
@@ -92,17 +90,17 @@ pub trait Workshop: Send + Sync + 'static {
     fn load(&self, instrument: Instrument, model: String) -> BoxFuture<'static, anyhow::Result<Forecaster>>;
 }
 
-/// A result that many may wait for.
-type Under<T> = Shared<BoxFuture<'static, Arc<T>>>;
+/// A result that many may wait for; none when everything was stopped first.
+type Under<T> = Shared<BoxFuture<'static, Option<Arc<T>>>>;
 
-/// Trainings under way and models at hand. Clones share them.
+/// Trainings under way and models at hand, one of each for an instrument. Clones share them.
 #[derive(Clone)]
 pub struct Trainings(Arc<Inner>);
 
 struct Inner {
     workshop: Arc<dyn Workshop>,
-    jobs: Mutex<HashMap<Job, Under<Outcome>>>,
-    models: Mutex<HashMap<(Instrument, String), Under<Forecaster>>>,
+    trainings: Mutex<HashMap<Instrument, (Job, Under<Outcome>)>>,
+    models: Mutex<HashMap<Instrument, (String, Under<Forecaster>)>>,
     stop: Shutdown,
     fatal: mpsc::UnboundedSender<anyhow::Error>,
 }
@@ -114,125 +112,133 @@ impl Trainings {
     /// Nothing under way. Work goes on until `stop`; what cannot be mended comes out of the second value.
     pub fn new(workshop: Arc<dyn Workshop>, stop: Shutdown) -> (Self, Fatal) {
         let (fatal, errors) = mpsc::unbounded_channel();
-        let (jobs, models) = (Mutex::default(), Mutex::default());
-        (Self(Arc::new(Inner { workshop, jobs, models, stop, fatal })), errors)
+        let (trainings, models) = (Mutex::default(), Mutex::default());
+        (Self(Arc::new(Inner { workshop, trainings, models, stop, fatal })), errors)
     }
 
-    /// Begins a training, if it is not under way or done.
+    /// Begins a training, if it is not under way or done, in place of an earlier one of its instrument.
     pub fn start(&self, job: &Job) {
-        drop(self.under_way(job));
+        drop(self.training(job));
     }
 
     /// Resolves when a training is done, which is begun if need be.
     pub fn done(&self, job: &Job) -> BoxFuture<'static, ()> {
-        self.under_way(job).map(drop).boxed()
+        done(self.training(job))
     }
 
     /// What a training came to; `None` while it is under way.
     pub fn outcome(&self, job: &Job) -> Option<Arc<Outcome>> {
-        lock(&self.0.jobs).get(job)?.peek().cloned()
+        let trainings = lock(&self.0.trainings);
+        let (_, under_way) = trainings.get(&job.instrument).filter(|(of, _)| of == job)?;
+        under_way.peek().cloned().flatten()
     }
 
     /// A model that is at hand.
     pub fn forecaster(&self, instrument: &Instrument, model: &str) -> Option<Arc<Forecaster>> {
-        let of_job = |outcome: &Arc<Outcome>| match &**outcome {
-            Outcome::Trained(trained) if trained.model == model => Some(Arc::clone(&trained.forecaster)),
-            _ => None,
-        };
-        let loaded = lock(&self.0.models).get(&(instrument.clone(), model.to_owned())).and_then(Shared::peek).cloned();
-        loaded.or_else(|| {
-            let jobs = lock(&self.0.jobs);
-            let mut of_instrument = jobs.iter().filter(|(job, _)| job.instrument == *instrument);
-            of_instrument.find_map(|(_, under_way)| under_way.peek().and_then(of_job))
-        })
+        let models = lock(&self.0.models);
+        let (_, loaded) = models.get(instrument).filter(|(of, _)| of == model)?;
+        loaded.peek().cloned().flatten()
     }
 
-    /// Resolves when a model is at hand.
+    /// Resolves when a model is at hand, which is read if need be.
     pub fn loaded(&self, instrument: &Instrument, model: &str) -> BoxFuture<'static, ()> {
-        let workshop = Arc::clone(&self.0.workshop);
-        let (instrument, model) = (instrument.clone(), model.to_owned());
-        let key = (instrument.clone(), model.clone());
-        let load = move || workshop.load(instrument.clone(), model.clone());
-        self.begin(&self.0.models, key, "reading a model", load).map(drop).boxed()
+        let key = model.to_owned();
+        let load = |workshop: &dyn Workshop, (instrument, model): &(Instrument, String)| {
+            workshop.load(instrument.clone(), model.clone())
+        };
+        let of = (instrument.clone(), key.clone());
+        done(self.begin(&self.0.models, instrument, key, move |workshop| load(workshop, &of)))
     }
 
-    /// A prediction; `None` when the model refuses, which is said in the log.
-    pub fn predict(&self, forecaster: &Forecaster, known: &Known) -> Option<Predicted> {
-        forecaster.predict(known).inspect_err(|error| tracing::error!(%error, "no forecast")).ok()
-    }
-
-    /// A training is settled: of the instrument's models only the one in use is still needed.
-    pub fn settled(&self, job: &Job, in_use: Option<&str>) {
-        let kept = in_use.and_then(|model| self.forecaster(&job.instrument, model).map(|known| (model, known)));
-        lock(&self.0.jobs).retain(|known, _| known.instrument != job.instrument);
-        let mut models = lock(&self.0.models);
-        models.retain(|(instrument, _), _| *instrument != job.instrument);
-        if let Some((model, forecaster)) = kept {
-            let at_hand = std::future::ready(forecaster).boxed().shared();
+    /// A training is settled, and its model taken into use if it comes with one.
+    pub fn settle(&self, instrument: &Instrument, taken: Option<&Trained>) {
+        lock(&self.0.trainings).remove(instrument);
+        if let Some(trained) = taken {
+            let at_hand = std::future::ready(Some(Arc::clone(&trained.forecaster))).boxed().shared();
             // Peeking sees only what was polled once.
             drop(at_hand.clone().now_or_never());
-            models.insert((job.instrument.clone(), model.to_owned()), at_hand);
+            lock(&self.0.models).insert(instrument.clone(), (trained.model.clone(), at_hand));
         }
     }
 
-    fn under_way(&self, job: &Job) -> Under<Outcome> {
-        let workshop = Arc::clone(&self.0.workshop);
+    fn training(&self, job: &Job) -> Under<Outcome> {
         let of = job.clone();
-        self.begin(&self.0.jobs, job.clone(), "a training", move || workshop.train(of.clone()))
+        self.begin(&self.0.trainings, &job.instrument, job.clone(), move |workshop| workshop.train(of.clone()))
     }
 
     /// Does something until it succeeds, once for everybody who waits for it.
-    fn begin<K: Eq + Hash, T: Send + Sync + 'static>(
+    fn begin<K: PartialEq, T: Send + Sync + 'static>(
         &self,
-        all: &Mutex<HashMap<K, Under<T>>>,
+        all: &Mutex<HashMap<Instrument, (K, Under<T>)>>,
+        instrument: &Instrument,
         key: K,
-        what: &'static str,
-        work: impl Fn() -> BoxFuture<'static, anyhow::Result<T>> + Send + 'static,
+        work: impl Fn(&dyn Workshop) -> BoxFuture<'static, anyhow::Result<T>> + Send + Sync + 'static,
     ) -> Under<T> {
-        let (stop, fatal) = (self.0.stop.clone(), self.0.fatal.clone());
-        let begin = || {
-            let shared = async move { Arc::new(until_done(work, what, &stop, &fatal).await) }.boxed().shared();
-            // Goes on whoever waits for it.
-            drop(tokio::spawn(shared.clone()));
-            shared
+        let mut all = lock(all);
+        if let Some((_, under_way)) = all.get(instrument).filter(|(of, _)| *of == key) {
+            return under_way.clone();
+        }
+        let (workshop, stop, fatal) = (Arc::clone(&self.0.workshop), self.0.stop.clone(), self.0.fatal.clone());
+        let broken = fatal.clone();
+        let work = tokio::spawn(async move {
+            tokio::select! {
+                done = until_done(|| work(&*workshop), &fatal) => Some(Arc::new(done)),
+                () = stop.requested() => None,
+            }
+        });
+        let done = async move {
+            match work.await {
+                Ok(done) => done,
+                Err(panicked) => {
+                    drop(broken.send(panicked.into()));
+                    std::future::pending().await
+                }
+            }
         };
-        lock(all).entry(key).or_insert_with(begin).clone()
+        let under_way = done.boxed().shared();
+        // Goes on whoever waits for it.
+        drop(tokio::spawn(under_way.clone()));
+        all.insert(instrument.clone(), (key, under_way.clone()));
+        under_way
     }
 }
 
-/// Tries until it works. Whatever waiting cannot mend is reported; then, and after a stop, this never returns.
+/// Resolves with a result; never, when everything was stopped.
+fn done<T: Send + Sync + 'static>(under_way: Under<T>) -> BoxFuture<'static, ()> {
+    let done = async move {
+        if under_way.await.is_none() {
+            std::future::pending::<()>().await;
+        }
+    };
+    done.boxed()
+}
+
+/// Tries until it works. Whatever waiting cannot mend is reported; then this never returns.
 async fn until_done<T>(
     work: impl Fn() -> BoxFuture<'static, anyhow::Result<T>>,
-    what: &str,
-    stop: &Shutdown,
     fatal: &mpsc::UnboundedSender<anyhow::Error>,
 ) -> T {
-    let mut has_warned = false;
+    let mut reminder = Reminder::default();
     loop {
-        let error = tokio::select! {
-            result = work() => match result {
-                Ok(done) => return done,
-                Err(error) => error,
-            },
-            () = stop.requested() => return std::future::pending().await,
+        let error = match work().await {
+            Ok(done) => return done,
+            Err(error) => error,
         };
         if is_fatal(&error) {
             // Nobody listens any more when the service has ended already.
-            drop(fatal.send(error.context(format!("{what} failed"))));
+            drop(fatal.send(error));
             return std::future::pending().await;
         }
-        if !std::mem::replace(&mut has_warned, true) {
-            tracing::warn!("{what} failed, trying again: {error:#}");
-        }
-        tokio::select! {
-            () = tokio::time::sleep(RETRY) => {}
-            () = stop.requested() => return std::future::pending().await,
-        }
+        reminder.warn(&format!("{error:#}"));
+        tokio::time::sleep(RETRY).await;
     }
 }
 
+/// Whether neither time nor another try can mend it: a setting, a permission, a damaged model, a broken fit.
 fn is_fatal(error: &anyhow::Error) -> bool {
-    matches!(crate::code_of(error), Some(Code::Server | Code::BadConfig))
+    let of_bus = error.downcast_ref::<bus::Error>().is_some_and(|error| error.disposition() == Disposition::Stop);
+    let is_broken = error.is::<JoinError>() || error.is::<LearnError>() || error.is::<BoosterError>();
+    of_bus || is_broken || matches!(crate::code_of(error), Some(Code::Server | Code::BadConfig))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -6,6 +6,8 @@ use std::time::Instant;
 
 use anyhow::{Context, anyhow};
 use bus::Connection;
+use bus::connect::Reminder;
+use bus::error::Disposition;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use market::Instrument;
@@ -14,47 +16,16 @@ use service::{Code, WithCode};
 use store::archive::Archive;
 use store::layout;
 use store::model_card::ModelCard;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::Semaphore;
 
 use super::shelf;
-use super::trainings::{Job, Outcome, Workshop, trained};
+use super::trainings::{Job, LIVE_THREADS, Outcome, RETRY, Trained, Workshop, trained};
+use crate::archiving::Reach;
 use crate::artifacts::Artifacts;
 use crate::data::read_archive;
 use crate::forecaster::Forecaster;
-use crate::learn::{LearnConfig, LearnError, Learned, learn_against};
+use crate::learn::{LearnConfig, LearnError, learn_against};
 use crate::upload::Uploader;
-
-/// Asks the archiver to write as far as a training needs, and waits for it.
-#[derive(Debug, Clone)]
-pub struct Reach {
-    wanted: mpsc::UnboundedSender<u64>,
-    written: watch::Receiver<u64>,
-}
-
-/// The archiver's end of [`Reach`].
-#[derive(Debug)]
-pub struct Reached {
-    /// MARKET sequences that a training needs.
-    pub wanted: mpsc::UnboundedReceiver<u64>,
-    /// The MARKET sequence that the archive's files reach.
-    pub written: watch::Sender<u64>,
-}
-
-/// Both ends, with the archive reaching as far as `written`.
-pub fn reach(written: u64) -> (Reach, Reached) {
-    let (wanted, receiver) = mpsc::unbounded_channel();
-    let (sender, written) = watch::channel(written);
-    (Reach { wanted, written }, Reached { wanted: receiver, written: sender })
-}
-
-impl Reach {
-    async fn through(&self, seq: u64) -> anyhow::Result<()> {
-        self.wanted.send(seq).context("the archiver has ended")?;
-        let mut written = self.written.clone();
-        written.wait_for(|&written| written >= seq).await.context("the archiver has ended")?;
-        Ok(())
-    }
-}
 
 /// Where models are kept.
 #[derive(Clone)]
@@ -75,14 +46,27 @@ pub struct Forge {
     /// How models are learned; the instrument is each in its turn.
     config: LearnConfig,
     shelves: Shelves,
-    /// One fit at a time: each uses the threads given.
+    /// One fit at a time in a process: each uses the threads given.
     turn: Arc<Semaphore>,
 }
 
+/// What a fit leaves behind.
+struct Made {
+    card: ModelCard,
+    artifacts: Artifacts,
+    trained: Trained,
+}
+
 impl Forge {
-    /// A workshop that learns from the archive.
-    pub fn new(archive: Archive, reach: Reach, config: LearnConfig, shelves: Shelves) -> Self {
-        Self { archive, reach, config, shelves, turn: Arc::new(Semaphore::new(1)) }
+    /// A workshop that learns from the archive, when it is its `turn`.
+    pub(crate) fn new(
+        archive: Archive,
+        reach: Reach,
+        config: LearnConfig,
+        shelves: Shelves,
+        turn: Arc<Semaphore>,
+    ) -> Self {
+        Self { archive, reach, config, shelves, turn }
     }
 
     async fn make(self, job: Job) -> anyhow::Result<Outcome> {
@@ -95,13 +79,13 @@ impl Forge {
         tracing::info!(instrument = %job.instrument, through = job.through.seq, "fitting a model");
         let (archive, of) = (self.archive.clone(), job.clone());
         let config = LearnConfig { instrument: job.instrument.clone(), ..self.config.clone() };
-        let fitted = tokio::task::spawn_blocking(move || {
-            let fitted = fit(&archive, &of, &config, rival.as_ref());
+        let made = tokio::task::spawn_blocking(move || {
+            let made = fit(&archive, &of, &config, rival.as_ref());
             drop(turn);
-            fitted
+            made
         });
-        let learned = match fitted.await? {
-            Ok(learned) => learned,
+        let made = match made.await? {
+            Ok(made) => made,
             // Asked again, the same ticks would give the same answer.
             Err(error) if is_of_the_data(&error) => {
                 tracing::info!(instrument = %job.instrument, "no model: {error:#}");
@@ -109,28 +93,33 @@ impl Forge {
             }
             Err(error) => return Err(error),
         };
-        self.keep(&job, &learned).await?;
-        Ok(Outcome::Trained(trained(&job, &learned, self.config.boosting.threads)?))
-    }
-
-    /// Stores the files of a model: in the object store, or there is no model; elsewhere if it can be done.
-    async fn keep(&self, job: &Job, learned: &Learned) -> anyhow::Result<()> {
-        let Shelves { connection, out, uploader } = &self.shelves;
-        let (card, instrument) = (&learned.card, &job.instrument);
-        let artifacts = Artifacts::new(learned)?;
-        if let Some(Err(error)) = out.as_ref().map(|out| artifacts.write(out)) {
+        // What was fitted is not fitted again because it cannot be stored yet.
+        let mut reminder = Reminder::default();
+        while let Err(error) = self.publish(&job, &made).await {
+            if error.disposition() == Disposition::Stop {
+                return Err(error.into());
+            }
+            reminder.warn(&error);
+            tokio::time::sleep(RETRY).await;
+        }
+        let Made { card, artifacts, trained } = made;
+        say(&job.instrument, &card);
+        if let Some(Err(error)) = self.shelves.out.as_ref().map(|out| artifacts.write(out)) {
             tracing::warn!(model = card.model, "the newest model is not in the folder: {error:#}");
         }
-        artifacts.publish(connection, instrument, card).await?;
-        let keep: Vec<&str> = job.rival.iter().chain([&card.model]).map(String::as_str).collect();
-        if let Err(error) = shelf::prune(connection, instrument, card.recipe, &keep).await {
+        if let Some(uploader) = &self.shelves.uploader {
+            uploader.offer(&job.instrument, &card, artifacts);
+        }
+        Ok(Outcome::Trained(trained))
+    }
+
+    /// Stores the files of a model in the object store, and makes room for them first.
+    async fn publish(&self, job: &Job, made: &Made) -> Result<(), bus::Error> {
+        let connection = &self.shelves.connection;
+        if let Err(error) = shelf::prune(connection, &job.instrument, made.card.recipe).await {
             tracing::warn!(%error, "old models stay in the object store");
         }
-        say(instrument, card);
-        if let Some(uploader) = uploader {
-            uploader.offer(instrument, card, artifacts);
-        }
-        Ok(())
+        made.artifacts.publish(connection, &job.instrument, &made.card).await
     }
 
     async fn read(&self, instrument: &Instrument, model: &str) -> anyhow::Result<Forecaster> {
@@ -139,7 +128,7 @@ impl Forge {
         let advice = "run `topology rebuild forecast`, and the trainer learns anew";
         let bytes = bus::objects::get(&self.shelves.connection, &key).await?;
         let bytes = bytes.ok_or_else(|| anyhow!("the model in use, {key}, is not in the object store: {advice}"));
-        let forecaster = Forecaster::load(&bytes.exit_code(Code::Server)?, self.config.boosting.threads);
+        let forecaster = Forecaster::load(&bytes.exit_code(Code::Server)?, LIVE_THREADS);
         let forecaster = forecaster.with_context(|| format!("the model in use, {key}, cannot be used: {advice}"));
         forecaster.exit_code(Code::Server)
     }
@@ -156,12 +145,13 @@ impl Workshop for Forge {
     }
 }
 
-fn fit(archive: &Archive, job: &Job, config: &LearnConfig, rival: Option<&Forecaster>) -> anyhow::Result<Learned> {
+fn fit(archive: &Archive, job: &Job, config: &LearnConfig, rival: Option<&Forecaster>) -> anyhow::Result<Made> {
     let started = Instant::now();
     let data = read_archive(archive, &job.instrument, job.through)?;
     let mut learned = learn_against(&data.ticks, data.range, config, rival, |_| ())?;
     learned.card.duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-    Ok(learned)
+    let (artifacts, trained) = (Artifacts::new(&learned)?, trained(&learned)?);
+    Ok(Made { card: learned.card, artifacts, trained })
 }
 
 /// Whether only other data, or other flags, would give a model.
