@@ -41,7 +41,7 @@ pub struct Job {
 /// What a training came to.
 pub enum Outcome {
     /// A model.
-    Trained(Trained),
+    Trained(Box<Trained>),
     /// No model: there is not enough to learn from.
     Nothing,
 }

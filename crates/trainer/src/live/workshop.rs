@@ -110,7 +110,7 @@ impl Forge {
         if let Some(uploader) = &self.shelves.uploader {
             uploader.offer(&job.instrument, &card, artifacts);
         }
-        Ok(Outcome::Trained(trained))
+        Ok(Outcome::Trained(Box::new(trained)))
     }
 
     /// Stores the files of a model in the object store, and makes room for them first.
