@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use bus::reader::{Selection, read_to_end};
+use bus::topology::Limits;
 use bus::{Connection, Kind, Stream, codec, subject};
 use flate2::read::MultiGzDecoder;
 use market::{Candle, Window};
@@ -225,9 +226,40 @@ async fn a_trainer_that_catches_up_may_be_stopped_anywhere() {
             assert_eq!(running.wait(), Some(0), "{last:#?}");
         }
     }
-    let _trainer = Running::start(trainer(&stopped).args(every));
+    // One that stands by goes on where the active one dies.
+    let mut command = trainer(&stopped);
+    command.args(every).env("CANDLEWIRE_LOG", "info");
+    let (mut active, lines) = Running::start_followed(&mut command);
+    assert!(lines.map_while(Result::ok).any(|line| line.contains("fitting a model")), "the trainer ended by itself");
+    let _stands_by = Running::start(trainer(&stopped).args(every));
+    active.kill();
     succeed(stopped.program("topology").args(["wait", "forecast"]));
     assert_eq!(forecasts(&stopped).await, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_object_store_is_waited_for_and_nothing_is_fitted_again() {
+    let world = World::with_limits(&Limits { artifacts_bytes: 20_000, ..Limits::default() }).await;
+    let file = minutes(&world, 3_050);
+    let _processor = world.start("stream-processor");
+    succeed(&mut world.replay(&file, "1m"));
+    let mut command = trainer(&world);
+    command.env("CANDLEWIRE_LOG", "info");
+    let (_trainer, lines) = Running::start_followed(&mut command);
+    let (sender, said) = std::sync::mpsc::channel();
+    std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| sender.send(line)));
+    let mut fits = 0;
+    let warning = said.iter().inspect(|line| fits += usize::from(line.contains("fitting a model")));
+    let mut warning = warning.skip_while(|line| !line.contains("storing object"));
+    assert!(warning.next().is_some_and(|line| line.contains("waiting: ")));
+    drop(warning);
+    assert_eq!(fits, 1 + 1, "the first day was too short, then one model");
+    assert!(forecasts(&world).await["next"].is_empty());
+
+    succeed(world.program("topology").args(["apply", "--artifacts-bytes", "1GiB"]));
+    succeed(world.program("topology").args(["wait", "forecast"]));
+    assert_eq!(forecasts(&world).await["model"].len(), 1);
+    assert_eq!(said.try_iter().filter(|line| line.contains("fitting a model")).count(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

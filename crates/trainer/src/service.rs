@@ -1,6 +1,6 @@
 //! `trainer run`: archives continuously, trains as event time passes, forecasts and scores.
 //!
-//! Two things run side by side: [`crate::archiving`] reads MARKET and writes archive files, and the step [`crate::live`]
+//! Two things run side by side: `archiving` reads MARKET and writes archive files, and the step [`crate::live`]
 //! forecasts. The step asks for trainings, a training asks the archiver to write as far as it needs.
 
 use std::sync::Arc;
