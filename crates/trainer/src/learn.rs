@@ -1,29 +1,27 @@
 //! The learning core: ticks in; a model, its predictions and its card out. No NATS, no files, no clock.
 
-use std::collections::BTreeMap;
+mod card;
+mod scoring;
 
 use market::dataset::{self, Dataset, DatasetError, Recipe};
-use market::evaluation::{Outcome, Scores, evaluate};
-use market::interval::{Adaptive, Band, Dated, LEVELS, adaptive_bands, coverage};
+use market::evaluation::Scores;
 use market::split::{self, Part};
-use market::{EventTime, Instrument, Tick, Window};
-use sha2::{Digest, Sha256};
+use market::{Instrument, Tick, Window};
 use store::listing::SeqRange;
-use store::model_card::{FoldScores, ModelCard, Parameters, PartScores, Rows, SequenceRange, TimeRange, Versions};
+use store::model_card::{FoldScores, ModelCard, PartScores};
 use store::predictions::{Fold, Prediction};
 
-use crate::booster::{BoosterError, Boosting, OBJECTIVE, TREE_METHOD};
+use self::card::{card, model_id};
+use self::scoring::{fold_scores, score};
+use crate::booster::{BoosterError, Boosting};
 use crate::candles::{INTERVALS, Interval, fold};
 use crate::fit::{Fitted, Split, Task, fit};
-use crate::forecaster::{Forecaster, Predicted, dated};
-use crate::verdict::{Subject, verdict};
+use crate::forecaster::Forecaster;
 
 /// Fewest rows that a model is made of. With fewer even a lucky score means nothing.
 pub const ROWS_MIN: usize = 100;
 /// Fewest rows of a fold. With fewer rows there are fewer folds than asked for.
 const FOLD_ROWS_MIN: usize = 30;
-/// The layout of the model card.
-const CARD_VERSION: u32 = 2;
 /// What stands in place of an interval for a recipe that works on ticks.
 const TICK_INTERVAL: &str = "tick";
 
@@ -295,149 +293,6 @@ pub(crate) fn folds_inside(dataset: &Dataset, outer: &Part, config: &LearnConfig
     let of_dataset = |rows: Vec<usize>| rows.into_iter().map(|row| outer.train[row]).collect();
     let parts = split::rolling(&inside, folds, dataset.horizon()).into_iter();
     parts.map(|part| Part { train: of_dataset(part.train), validation: of_dataset(part.validation) }).collect()
-}
-
-/// A part that was predicted, and how good that was.
-struct Scored {
-    predictions: Vec<Prediction>,
-    scores: PartScores,
-}
-
-/// Predicts rows in order of time. Where they follow one another, intervals adapt from row to row as they do live; rows
-/// of a random split do not.
-fn score(dataset: &Dataset, fitted: &Fitted, rows: &[usize], fold: Fold, split: Split) -> Result<Scored, BoosterError> {
-    let forecaster = &fitted.forecaster;
-    let predicted = forecaster.predict_rows(dataset, rows)?;
-    let dated = dated(dataset, rows, &predicted);
-    let calibration = forecaster.calibration();
-    let bands = match split {
-        Split::Time => adaptive_bands(calibration, &dated),
-        Split::Random => {
-            let adaptive = Adaptive::default();
-            dated.iter().map(|row| adaptive.bands(calibration, row.predicted, row.scale)).collect()
-        }
-    };
-    let prediction_of = |((dated, predicted), bands): ((&Dated, &Predicted), _)| Prediction {
-        timestamp: dated.target_end,
-        close: dated.actual,
-        prediction: predicted.prediction,
-        baseline: predicted.baseline,
-        bands,
-        fold,
-    };
-    let predictions: Vec<_> = dated.iter().zip(&predicted).zip(bands).map(prediction_of).collect();
-    let unlike = predicted.iter().filter(|row| row.is_unlike).count();
-    let scores = part_scores(forecaster, &predictions, unlike);
-    Ok(Scored { predictions, scores })
-}
-
-fn part_scores(forecaster: &Forecaster, predictions: &[Prediction], unlike: usize) -> PartScores {
-    let outcome = |row: &Prediction| Outcome { baseline: row.baseline, actual: row.close, predicted: row.prediction };
-    let outcomes: Vec<_> = predictions.iter().map(outcome).collect();
-    let scores = evaluate(forecaster.recipe(), forecaster.horizon(), &outcomes).expect("a part has rows");
-    let by_level = |of: &dyn Fn(usize) -> Option<f64>| -> BTreeMap<String, f64> {
-        let figures = LEVELS.into_iter().enumerate().filter_map(|(idx, level)| Some((level.to_string(), of(idx)?)));
-        figures.collect()
-    };
-    let width = |idx: usize, of: fn(&Prediction, Band) -> f64| {
-        mean(predictions.iter().filter_map(|row| Some(of(row, row.bands[idx]?))).filter(|width| width.is_finite()))
-    };
-    PartScores {
-        scores,
-        coverage: by_level(&|idx| coverage(predictions.iter().map(|row| (row.close, row.bands[idx])))),
-        width: by_level(&|idx| width(idx, |_, band| band.width())),
-        width_relative: by_level(&|idx| width(idx, |row, band| band.width() / row.baseline)),
-        unlike_training: unlike,
-    }
-}
-
-fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
-    let (sum, count) = values.fold((0.0, 0_usize), |(sum, count), value| (sum + value, count + 1));
-    (count > 0).then(|| sum / count as f64)
-}
-
-fn fold_scores(dataset: &Dataset, part: &Part, fold: usize, fitted: &Fitted, scores: PartScores) -> FoldScores {
-    let (first, last) = (part.validation[0], part.validation[part.validation.len() - 1]);
-    FoldScores {
-        fold,
-        train_rows: part.train.len(),
-        rounds: fitted.rounds,
-        baseline: fitted.forecaster.baseline(),
-        from_ms: dataset.rows[first].known.ms(),
-        to_ms: dataset.rows[last].target_end.ms(),
-        part: scores,
-    }
-}
-
-fn card(
-    ticks: &[Tick],
-    range: Option<SeqRange>,
-    config: &LearnConfig,
-    prepared: &Prepared,
-    trained: Trained,
-) -> ModelCard {
-    let Trained { outer, task, fitted, holdout, folds } = trained;
-    let (first, last) = (&ticks[0], &ticks[ticks.len() - 1]);
-    let dataset = &prepared.dataset;
-    let boosting = &config.boosting;
-    let baseline = fitted.forecaster.baseline();
-    let subject = Subject { recipe: config.recipe, baseline, split: config.split };
-    ModelCard {
-        model: String::new(),
-        coin: config.instrument.coin().to_owned(),
-        quote: config.instrument.quote().to_owned(),
-        recipe: config.recipe,
-        interval: prepared.interval(),
-        horizon: config.horizon,
-        baseline,
-        split: config.split.label().to_owned(),
-        threads: boosting.threads,
-        seed: boosting.seed,
-        parameters: Parameters {
-            rounds: fitted.rounds,
-            rounds_max: boosting.rounds_max,
-            depth: boosting.depth,
-            learning_rate: boosting.learning_rate,
-            leaf_rows_min: boosting.leaf_rows_min,
-            objective: OBJECTIVE.to_owned(),
-            tree_method: TREE_METHOD.to_owned(),
-            holdout: config.holdout,
-            origin_ms: task.origin.map(EventTime::ms),
-            smearing: fitted.forecaster.smearing(),
-        },
-        features: config.recipe.columns().iter().map(|name| (*name).to_owned()).collect(),
-        sequence: range.map(|range| SequenceRange { first: range.first, last: range.last }),
-        time: TimeRange {
-            first_ms: first.event.ms(),
-            last_ms: last.event.ms(),
-            holdout_from_ms: dataset.rows[outer.validation[0]].known.ms(),
-        },
-        rows: Rows {
-            ticks: ticks.len(),
-            candles: prepared.candles,
-            train: outer.train.len(),
-            holdout: outer.validation.len(),
-            purged: dataset.rows.len() - outer.train.len() - outer.validation.len(),
-            skipped: dataset.skipped,
-        },
-        versions: Versions {
-            candlewire: env!("CARGO_PKG_VERSION").to_owned(),
-            xgboost: fitted.forecaster.library_version(),
-            card: CARD_VERSION,
-        },
-        verdict: verdict(&holdout.scores, subject),
-        holdout,
-        folds,
-        files: BTreeMap::new(),
-        duration_ms: 0,
-    }
-}
-
-/// 16 hexadecimal digits that stand for the model, its data and its scores, wherever in a stream its ticks stood.
-fn model_id(card: &ModelCard, model: &[u8]) -> String {
-    let anywhere = ModelCard { sequence: None, ..card.clone() };
-    let digest = Sha256::new().chain_update(anywhere.to_json()).chain_update(model).finalize();
-    digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
