@@ -1,11 +1,9 @@
 //! The step: accepted prices and heartbeats in, candles of longer windows and profile rows out.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use bus::Kind;
 use bus::codec::lines;
 use bus::outputs::Outputs;
-use bus::task::{Applied, Input, Operator};
+use bus::task::{Applied, Input, LeftOut, Operator};
 use bus::topology::{STATS_STEP, STATS_WINDOWS, Step};
 use market::heartbeat::HeartbeatLine;
 use market::profile::Profile;
@@ -20,14 +18,13 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug)]
 pub struct Aggregation {
     settings: Settings,
-    /// Whether something unreadable was mentioned in the log; from then on it is only counted.
-    has_warned: AtomicBool,
+    left_out: LeftOut,
 }
 
 impl Aggregation {
     /// A step that judges event time as told. It must be told what the stream-processor is told.
     pub fn new(settings: Settings) -> Self {
-        Self { settings, has_warned: AtomicBool::new(false) }
+        Self { settings, left_out: LeftOut::default() }
     }
 
     /// The name of the service, which is its user's name too.
@@ -77,7 +74,8 @@ impl Operator for Aggregation {
     fn apply(&self, input: Input<'_>, state: &mut State, counts: &mut Counts, outputs: &mut Outputs) -> Applied {
         // MARKET holds only what the stream-processor accepted. Anything else is left out, and must not stop the rest.
         let Some(instrument) = input.instrument.filter(|_| input.is_known_schema) else {
-            self.leave_out(&input, 0, counts);
+            counts.unreadable += 1;
+            self.left_out.note(&input, 0);
             return Applied::All;
         };
         for (line, raw) in lines(input.payload) {
@@ -91,7 +89,8 @@ impl Operator for Aggregation {
                 heartbeat.map(|heartbeat| self.heartbeat(&heartbeat, instrument, state, counts, outputs)).is_some()
             };
             if !is_read {
-                self.leave_out(&input, line, counts);
+                counts.unreadable += 1;
+                self.left_out.note(&input, line);
             }
         }
         Applied::All
@@ -103,19 +102,6 @@ impl Operator for Aggregation {
 }
 
 impl Aggregation {
-    /// Counts what cannot be read, and says so once.
-    fn leave_out(&self, input: &Input<'_>, line: u32, counts: &mut Counts) {
-        counts.unreadable += 1;
-        if !self.has_warned.swap(true, Ordering::Relaxed) {
-            tracing::warn!(
-                seq = input.seq,
-                line,
-                kind = input.kind,
-                "a line of MARKET cannot be read and is left out; further ones are only counted (`topology show`)"
-            );
-        }
-    }
-
     fn price(
         &self,
         tick: &Tick,

@@ -7,6 +7,7 @@
 
 mod committer;
 mod crew;
+mod left_out;
 mod readiness;
 mod worker;
 
@@ -31,6 +32,7 @@ use crate::outputs::Outputs;
 use crate::topology::{self, Step, StreamInfo};
 use crate::transaction::Outgoing;
 
+pub use left_out::LeftOut;
 pub use worker::{INPUT_BYTES_MAX, INPUT_MESSAGES_MAX};
 
 /// A message of the input, of one instrument.

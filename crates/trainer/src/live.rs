@@ -13,12 +13,11 @@ pub mod trainings;
 pub mod workshop;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use bus::Kind;
 use bus::codec::lines;
 use bus::outputs::Outputs;
-use bus::task::{Applied, Input, Operator};
+use bus::task::{Applied, Input, LeftOut, Operator};
 use bus::topology::{FORECAST_STEP, Step};
 use futures::future::BoxFuture;
 use market::forecast::{ModelLine, ScoreLine};
@@ -40,14 +39,13 @@ use crate::prices::tick_of;
 pub struct Forecasting {
     rules: Rules,
     trainings: Trainings,
-    /// Whether something unreadable was mentioned in the log; from then on it is only counted.
-    has_warned: AtomicBool,
+    left_out: LeftOut,
 }
 
 impl Forecasting {
     /// A step by these rules, whose models come from these trainings.
     pub fn new(rules: Rules, trainings: Trainings) -> Self {
-        Self { rules, trainings, has_warned: AtomicBool::new(false) }
+        Self { rules, trainings, left_out: LeftOut::default() }
     }
 }
 
@@ -90,7 +88,8 @@ impl Operator for Forecasting {
     fn apply(&self, input: Input<'_>, state: &mut State, counts: &mut Counts, outputs: &mut Outputs) -> Applied {
         let is_meant = |instrument: &&Instrument| self.rules.only.as_ref().is_none_or(|only| only == *instrument);
         let Some(instrument) = input.instrument.filter(|_| input.is_known_schema) else {
-            self.leave_out(&input, 0, counts);
+            counts.unreadable += 1;
+            self.left_out.note(&input, 0);
             return Applied::All;
         };
         if !is_meant(&instrument) {
@@ -106,7 +105,8 @@ impl Operator for Forecasting {
                 continue;
             }
             let Some(record) = record else {
-                self.leave_out(&input, line, counts);
+                counts.unreadable += 1;
+                self.left_out.note(&input, line);
                 continue;
             };
             let at_hand = match self.at_hand(live, &record, instrument) {
@@ -161,19 +161,6 @@ impl Forecasting {
             return Err(self.trainings.done(&job));
         }
         Ok(at_hand)
-    }
-
-    /// Counts what cannot be read, and says so once.
-    fn leave_out(&self, input: &Input<'_>, line: u32, counts: &mut Counts) {
-        counts.unreadable += 1;
-        if !self.has_warned.swap(true, Ordering::Relaxed) {
-            tracing::warn!(
-                seq = input.seq,
-                line,
-                kind = input.kind,
-                "a line of MARKET cannot be read and is left out; further ones are only counted (`topology show`)"
-            );
-        }
     }
 }
 
