@@ -37,6 +37,20 @@ impl SmallDisk {
         self.dir.path()
     }
 
+    /// The same command, seeing it.
+    pub fn seen_by(&self, command: &Command) -> Command {
+        let [nsenter, arguments @ ..] = self.prefix();
+        let mut seeing = Command::new(nsenter);
+        seeing.args(arguments).arg("--").arg(command.get_program()).args(command.get_args());
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => seeing.env(name, value),
+                None => seeing.env_remove(name),
+            };
+        }
+        seeing
+    }
+
     /// What starts a program that sees it.
     pub fn prefix(&self) -> [String; 4] {
         ["nsenter", "--mount", "--target", &self.holder.id().to_string()].map(str::to_owned)

@@ -60,6 +60,35 @@ async fn a_server_that_may_store_no_more_is_said_and_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_under_the_archive_is_waited_for() {
+    let Some(disk) = SmallDisk::new(64 << 10) else {
+        // Said past the test's own output, which is shown only for failures.
+        writeln!(std::io::stderr(), "a full disk is not tested: this user may not mount one").unwrap();
+        return;
+    };
+    let world = World::new().await;
+    let _processor = world.start("stream-processor");
+    succeed(&mut world.replay(&sample(SAMPLE), "1m"));
+    check(&world);
+    let mut command = world.program("trainer");
+    command.env("CANDLEWIRE_LOG", "info").args(["run", "--threads", "1", "--folds", "1", "--rounds", "20"]);
+    command.args(["--every", "240h", "--archive"]).arg(disk.path().join("archive"));
+    let (mut trainer, mut log) = Running::start_followed(&mut disk.seen_by(&command));
+    said(&mut log, &["WARN", "waiting: ", "No space left on device"]);
+    disk.grow(64 << 20);
+    said(&mut log, &["INFO", "goes on: the archive is written"]);
+    succeed(world.program("topology").args(["wait", "forecast"]));
+    trainer.terminate();
+    said(&mut log, &["archive is written"]);
+    assert_eq!(trainer.wait(), Some(0));
+    let train = ["train", "--offline", "--folds", "0", "--rounds", "1", "--out"];
+    let mut command = world.program("trainer");
+    command.args(train).arg(disk.path().join("out")).arg("--archive").arg(disk.path().join("archive"));
+    let table = succeed(&mut disk.seen_by(&command));
+    assert!(table.contains(&format!("{ROWS} ticks")), "{table}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_is_hinted_at_and_nothing_is_lost() {
     let Some(disk) = SmallDisk::new(6 << 20) else {
         // Said past the test's own output, which is shown only for failures.

@@ -137,7 +137,7 @@ impl ArchiveWriter {
         let put = self.archive.place.put(&range.file_name(), &mut |to| {
             let rows = rows.take().ok_or_else(|| io::Error::other("a file is filled once"))?;
             self.encode(to, rows).map_err(|failure| match failure {
-                Failure::Write(error) => io::Error::other(error),
+                Failure::Write(error) => refusal(error),
                 Failure::Read(error) => io::Error::other(unread.insert(error).to_string()),
             })
         });
@@ -177,6 +177,14 @@ fn sizes(files: &[SeqRange], entries: &[Entry]) -> Vec<u64> {
         entries.iter().find(|entry| entry.name == name).map_or(0, |entry| entry.bytes)
     };
     files.iter().map(size).collect()
+}
+
+/// What the place said, where Parquet only passes it on: whoever waits for room must see that there is none.
+fn refusal(error: ParquetError) -> io::Error {
+    match error {
+        ParquetError::External(error) => error.downcast().map_or_else(io::Error::other, |error: Box<io::Error>| *error),
+        error => io::Error::other(error),
+    }
 }
 
 /// Why a file could not be written: the new one, or one that it is made of.
