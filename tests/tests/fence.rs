@@ -189,8 +189,9 @@ async fn two_owners_that_fight_store_everything_once() {
         let (mut stored, mut fenced) = (0, 0);
         while lasting.load(Ordering::Relaxed) > 0 {
             let part = owner.part(1 + (stored + seed) % 30);
-            if stored % 10 == seed {
-                // Frozen between apply and send, like a process that is stopped, and awake again when all has changed.
+            if (stored + fenced) % 10 == seed {
+                // Frozen between apply and send, like a process that is stopped, and awake again when all has changed. Not
+                // again before it has tried nine times awake, or one of the two would never win on a busy machine.
                 tokio::time::sleep(Duration::from_millis(30)).await;
             }
             let outcome = transactions.commit(std::slice::from_ref(&part)).await.unwrap()[0];
