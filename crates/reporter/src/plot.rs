@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use service::{Code, WithCode};
 use store::atomic::atomic_write;
-use store::model_card::ModelCard;
+use store::layout;
+use store::model_card::{FileDigest, ModelCard};
 use store::predictions::{self, Fold, Prediction};
 
 use crate::{output, picture};
@@ -76,6 +77,17 @@ fn check_same_training(card: &ModelCard, rows: &[Prediction], args: &Args) -> an
             card.holdout.scores.rows,
             args.predictions.display()
         );
+    }
+    // Cards of earlier versions hold no digests.
+    if let Some(digest) = card.files.get(layout::PREDICTIONS) {
+        let content = std::fs::read(&args.predictions)?;
+        if FileDigest::of(&content) != *digest {
+            bail!(
+                "{} is the card of other predictions than {}: name files of one training",
+                args.model_card.display(),
+                args.predictions.display()
+            );
+        }
     }
     Ok(())
 }

@@ -266,7 +266,9 @@ pub fn choose_instrument(archive: &Archive, named: Option<Instrument>) -> anyhow
     let held = archive.holdings()?;
     let names: Vec<_> = held.keys().map(ToString::to_string).collect();
     match held.into_keys().next() {
-        None => Err(anyhow!("the archive {archive} holds no ticks")).exit_code(Code::NotEnoughData),
+        None => Err(anyhow!(
+            "there are no ticks in the archive {archive}: name another one with --archive, or fill it with `trainer archive`"
+        )).exit_code(Code::NotEnoughData),
         Some(only) if names.len() == 1 => Ok(only),
         Some(_) => {
             let error = anyhow!("the archive holds {}: choose one with --coin and --quote", names.join(", "));

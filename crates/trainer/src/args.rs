@@ -225,7 +225,7 @@ pub struct EvaluateArgs {
 pub enum Format {
     /// For people
     Table,
-    /// One JSON object, for machines
+    /// JSON, for machines
     Json,
 }
 

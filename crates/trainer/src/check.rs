@@ -8,7 +8,7 @@ use bus::NatsArgs;
 use market::candle::Candle;
 use market::dataset::{self, Dataset, Recipe};
 use market::leak::{distinct_times, part_fault, plant_answer, shuffle_labels};
-use market::split::Part;
+use market::split::{Part, RANDOM_LABEL};
 use market::trail::Known;
 use market::{Instrument, Tick};
 use serde::Serialize;
@@ -200,15 +200,14 @@ fn parts_finding(dataset: &Dataset, outer: &Part, config: &LearnConfig) -> Findi
     let purge = (config.split == Split::Time).then(|| dataset.horizon());
     let folds = folds_inside(dataset, outer, config);
     let fault = std::iter::once(outer).chain(&folds).find_map(|part| part_fault(&dataset.rows, part, purge));
-    let kept = match purge {
-        Some(_) => "all learn from truths known in time",
-        None => "at random, nothing is purged",
-    };
+    let kept = "all learn from truths known in time";
     let detail = match fault {
+        None if config.split == Split::Random => RANDOM_LABEL.to_owned(),
         None => format!("holdout and {} folds: no row is learned from and scored, {kept}", folds.len()),
         Some(fault) => fault.to_string(),
     };
-    Finding { check: "no row is in two parts".to_owned(), ok: fault.is_none(), detail }
+    let ok = fault.is_none() && config.split == Split::Time;
+    Finding { check: "no row is in two parts, and none knows the future of another".to_owned(), ok, detail }
 }
 
 fn times_finding(ticks: &[Tick]) -> Finding {

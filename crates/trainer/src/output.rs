@@ -1,6 +1,6 @@
 //! What the trainer's commands print on standard output.
-#![allow(clippy::print_stdout)]
 
+use std::io::{Write, stdout};
 use std::path::Path;
 
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
@@ -18,24 +18,31 @@ use crate::score_tables::{interval_table, score_table, units};
 /// Columns of a table that is written elsewhere than on a terminal.
 const WIDTH: u16 = 120;
 
+/// Prints a line. A reader that has seen enough (`| head`) is no error.
+macro_rules! line {
+    ($($text:tt)*) => {
+        drop(writeln!(stdout(), $($text)*))
+    };
+}
+
 /// Prints a text and a line end.
 pub(crate) fn print_text(text: &str) {
-    println!("{text}");
+    line!("{text}");
 }
 
 /// Prints what was archived.
 pub(crate) fn print_archived(archived: &Archived, place: &ArchivePlace) {
     match archived.last_seq {
-        None => println!("MARKET is empty: nothing to archive in {place}"),
-        Some(last) if archived.ticks == 0 => println!("{place} is up to date: MARKET sequence {last}, no new ticks"),
-        Some(last) => println!("archived {} ticks in {place}, up to MARKET sequence {last}", archived.ticks),
+        None => line!("MARKET is empty: nothing to archive in {place}"),
+        Some(last) if archived.ticks == 0 => line!("{place} is up to date: MARKET sequence {last}, no new ticks"),
+        Some(last) => line!("archived {} ticks in {place}, up to MARKET sequence {last}", archived.ticks),
     }
 }
 
 /// Prints what was found in a recording, if one was read.
 pub(crate) fn print_note(note: Option<&str>) {
     if let Some(note) = note {
-        println!("{note}");
+        line!("{note}");
     }
 }
 
@@ -51,22 +58,27 @@ pub(crate) fn print_findings(findings: &[Finding]) {
     for finding in findings {
         table.add_row([finding.check.as_str(), if finding.ok { "ok" } else { "FAILED" }, finding.detail.as_str()]);
     }
-    println!("{table}");
+    line!("{table}");
 }
 
 /// The same for machines.
 pub(crate) fn print_findings_json(findings: &[Finding]) {
     let ok = findings.iter().all(|finding| finding.ok);
-    println!("{:#}", serde_json::json!({ "ok": ok, "checks": findings }));
+    line!("{:#}", serde_json::json!({ "ok": ok, "checks": findings }));
 }
 
 /// Prints a model's scores, part by part beside the baseline, and what to make of them.
 pub(crate) fn print_card(card: &ModelCard, out: &Path) {
-    println!(
+    line!(
         "{}/{} · recipe {} · interval {} · horizon {} · split {}",
-        card.coin, card.quote, card.recipe, card.interval, card.horizon, card.split
+        card.coin,
+        card.quote,
+        card.recipe,
+        card.interval,
+        card.horizon,
+        card.split
     );
-    println!(
+    line!(
         "{} ticks, {} candles: {} rows to train on, {} held out, {} purged between, {} skipped",
         card.rows.ticks,
         card.rows.candles,
@@ -75,20 +87,20 @@ pub(crate) fn print_card(card: &ModelCard, out: &Path) {
         card.rows.purged,
         card.rows.skipped.trailing_window + card.rows.skipped.horizon + card.rows.skipped.coarse,
     );
-    println!("{}", score_table(card));
-    println!("{}", interval_table(card));
-    println!("{}", units(card));
-    println!("{}", card.verdict);
-    println!("model {} in {} ms; in {}: {}", card.model, card.duration_ms, out.display(), MODEL_FILES.join(", "));
+    line!("{}", score_table(card));
+    line!("{}", interval_table(card));
+    line!("{}", units(card));
+    line!("{}", card.verdict);
+    line!("model {} in {} ms; in {}: {}", card.model, card.duration_ms, out.display(), MODEL_FILES.join(", "));
 }
 
 /// Prints that no bucket is named, so that nobody looks for the files there.
 pub(crate) fn print_upload_skipped() {
-    println!("upload skipped: S3_BUCKET_NAME not set");
+    line!("upload skipped: S3_BUCKET_NAME not set");
 }
 
 /// Prints where the files are in a bucket.
 pub(crate) fn print_uploaded(bucket: &Bucket, instrument: &Instrument, card: &ModelCard) {
     let key = layout::model_key(instrument, card.recipe, &card.model, "");
-    println!("uploaded to s3://{}/{key}", bucket.name());
+    line!("uploaded to s3://{}/{key}", bucket.name());
 }
