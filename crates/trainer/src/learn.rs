@@ -3,6 +3,8 @@
 mod card;
 mod scoring;
 
+use std::time::Duration;
+
 use market::dataset::{self, Dataset, DatasetError, Recipe};
 use market::evaluation::Scores;
 use market::split::{self, Part};
@@ -56,6 +58,14 @@ pub struct Learned {
     pub model: Vec<u8>,
     /// How it did beside the rival, if there was one and rows that neither has learned from.
     pub duel: Option<Duel>,
+}
+
+impl Learned {
+    /// Says on the card how long it took.
+    pub(crate) fn timed(mut self, took: Duration) -> Self {
+        self.card.duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        self
+    }
 }
 
 /// Two models on the same rows, which neither has learned from.

@@ -20,17 +20,15 @@ use bus::outputs::Outputs;
 use bus::task::{Applied, Input, LeftOut, Operator};
 use bus::topology::{FORECAST_STEP, Step};
 use futures::future::BoxFuture;
-use market::forecast::{ModelLine, ScoreLine};
 use market::heartbeat::HeartbeatLine;
 use market::windowing::Settings;
 use market::{Candle, EventTime, Instrument, Tick};
 use serde::{Deserialize, Serialize};
 use store::archive::Through;
 
-use self::lines::Forecast;
 use self::rules::Rules;
 pub use self::state::Counts;
-use self::state::{Desk, Emit, Live};
+use self::state::{Desk, Live};
 use self::trainings::{Outcome, Trainings};
 use crate::forecaster::Forecaster;
 use crate::prices::tick_of;
@@ -121,7 +119,7 @@ impl Operator for Forecasting {
                 forecaster: at_hand.forecaster,
                 through: Through { seq: input.seq, lines: rows },
                 counts,
-                emit: &mut Writer { rules: &self.rules, instrument, outputs },
+                outputs,
             };
             match record {
                 Record::Price(tick) => live.price(&tick, &mut desk),
@@ -177,27 +175,6 @@ fn read<'a>(kind: &str, raw: &'a [u8], instrument: &Instrument) -> Option<Record
     } else {
         let heartbeat = serde_json::from_slice::<HeartbeatLine<'_>>(raw).ok()?;
         heartbeat.validate(instrument).is_ok().then_some(Record::Heartbeat(heartbeat))
-    }
-}
-
-/// Writes what there is to say into the draft.
-struct Writer<'a> {
-    rules: &'a Rules,
-    instrument: &'a Instrument,
-    outputs: &'a mut Outputs,
-}
-
-impl Emit for Writer<'_> {
-    fn next(&mut self, forecast: &Forecast) {
-        self.outputs.append(Kind::Next, &forecast.line(self.rules, self.instrument));
-    }
-
-    fn score(&mut self, line: &ScoreLine<'_>) {
-        self.outputs.append(Kind::Score, line);
-    }
-
-    fn model(&mut self, line: &ModelLine<'_>) {
-        self.outputs.append(Kind::Model, line);
     }
 }
 

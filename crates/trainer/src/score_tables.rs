@@ -1,6 +1,7 @@
 //! Scores as tables: part by part, beside the baseline.
 
 use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
+use market::evaluation::comparison::Comparison;
 use market::interval::LEVELS;
 use store::model_card::{ModelCard, PartScores};
 use store::schema::LOG_RANGE;
@@ -35,7 +36,7 @@ pub(crate) fn score_table(card: &ModelCard) -> Table {
             five_digits(scores.baseline_rmse),
             five_digits(scores.baseline_mae),
             ratio(scores.skill),
-            scores.diebold_mariano.map_or_else(|| "–".to_owned(), |test| probability(test.p)),
+            probability(scores.diebold_mariano),
             percent(scores.direction_hit_rate),
         ]);
     }
@@ -76,12 +77,12 @@ fn parts(card: &ModelCard) -> impl Iterator<Item = (String, &PartScores)> {
     folds.chain(std::iter::once((held_out, &card.holdout)))
 }
 
-fn align(mut table: Table) -> Table {
+pub(crate) fn align(mut table: Table) -> Table {
     table.column_iter_mut().skip(1).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
     table
 }
 
-fn table(header: &[&str]) -> Table {
+pub(crate) fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     let style = TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
     table.load_style(style).set_content_arrangement(ContentArrangement::Disabled);
@@ -89,15 +90,16 @@ fn table(header: &[&str]) -> Table {
     table
 }
 
-fn ratio(value: Option<f64>) -> String {
+pub(crate) fn ratio(value: Option<f64>) -> String {
     // Adding zero turns -0 into 0.
     value.map_or_else(|| "–".to_owned(), |value| format!("{:.4}", (value * 1e4).round() / 1e4 + 0.0))
 }
 
-fn percent(value: Option<f64>) -> String {
+pub(crate) fn percent(value: Option<f64>) -> String {
     value.map_or_else(|| "–".to_owned(), |value| format!("{:.1} %", value * 100.0))
 }
 
-fn probability(p: f64) -> String {
-    if p < 0.001 { "< 0.001".to_owned() } else { format!("{p:.3}") }
+pub(crate) fn probability(test: Option<Comparison>) -> String {
+    let text = |p: f64| if p < 0.001 { "< 0.001".to_owned() } else { format!("{p:.3}") };
+    test.map_or_else(|| "–".to_owned(), |test| text(test.p))
 }

@@ -68,9 +68,8 @@ pub async fn train(args: TrainArgs, nats: &NatsArgs) -> anyhow::Result<()> {
 /// Learns, and puts on the card how long it took since `started`.
 fn learn_timed(data: &Data, args: &LearnArgs, started: Instant, progress: &Progress) -> anyhow::Result<Learned> {
     let config = args.config(data.instrument.clone()).exit_code(Code::BadConfig)?;
-    let mut learned = learn_against(&data.ticks, data.range, &config, None, |step| progress.learning(step))?;
-    learned.card.duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-    Ok(learned)
+    let learned = learn_against(&data.ticks, data.range, &config, None, |step| progress.learning(step))?;
+    Ok(learned.timed(started.elapsed()))
 }
 
 /// Brings the archive up to date. None without a server, which is no error: the archive may be all there is.
@@ -97,19 +96,21 @@ pub(crate) async fn update(archive: &Archive, nats: &NatsArgs) -> anyhow::Result
 
 /// Whether the archive is being written by a running service.
 pub(crate) fn is_locked(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| cause.downcast_ref().is_some_and(ArchiveError::is_locked))
+    is_of_archive(error, ArchiveError::is_locked)
 }
 
 /// Whether the archive is in a bucket that cannot be reached now.
 pub(crate) fn is_outage(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| cause.downcast_ref().is_some_and(ArchiveError::is_outage))
+    is_of_archive(error, ArchiveError::is_outage)
 }
 
 /// Whether writing to the archive can go on later, with nothing changed but room or a way to its bucket.
 pub(crate) fn can_wait(error: &anyhow::Error) -> bool {
-    error
-        .chain()
-        .any(|cause| cause.downcast_ref().is_some_and(|error: &ArchiveError| error.is_outage() || error.is_full()))
+    is_of_archive(error, |error| error.is_outage() || error.is_full())
+}
+
+fn is_of_archive(error: &anyhow::Error, is: fn(&ArchiveError) -> bool) -> bool {
+    error.chain().any(|cause| cause.downcast_ref().is_some_and(is))
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
 //! Evaluations for people.
 
-use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
-use comfy_table::{CellAlignment, ContentArrangement, Table};
+use comfy_table::Table;
 use market::EventTime;
 
 use super::{Evaluation, LEVELS, Series, Standing};
+use crate::score_tables::{align, percent, probability, ratio, table};
 use crate::verdict::{chance, five_digits};
 
 /// Rows of a table that are shown: the newest. JSON has all.
@@ -23,18 +23,16 @@ fn text_of(evaluation: &Evaluation) -> String {
     let by_span = spans.iter().map(|span| (EventTime(span.from_ms).to_string(), span));
     format!(
         "{coin}/{quote} · recipe {recipe} · interval {interval}\n{}\n{}\n{}",
-        table("model", by_model.collect(), all),
-        table("forecasts from", by_span.collect(), all),
+        scores("model", by_model.collect(), all),
+        scores("forecasts from", by_span.collect(), all),
         sentence(all)
     )
 }
 
-fn table(name: &str, mut rows: Vec<(String, &Standing)>, all: &Standing) -> Table {
-    let mut table = Table::new();
-    table.load_style(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Disabled);
+fn scores(name: &str, mut rows: Vec<(String, &Standing)>, all: &Standing) -> Table {
     let covers = LEVELS.map(|level| format!("{level} %\nholds"));
     let fixed = [name, "rows", "RMSE", "RMSE of\nbaseline", "skill", "p", "direction\nright"];
-    table.set_header(fixed.into_iter().map(str::to_owned).chain(covers));
+    let mut table = table(&[&fixed[..], &covers.each_ref().map(String::as_str)].concat());
     let earlier = rows.len().saturating_sub(SHOWN);
     if earlier > 0 {
         table.add_row([format!("({earlier} earlier)")]);
@@ -42,24 +40,21 @@ fn table(name: &str, mut rows: Vec<(String, &Standing)>, all: &Standing) -> Tabl
     for (name, standing) in rows.drain(earlier..).chain([("all".to_owned(), all)]) {
         table.add_row(row(name, standing));
     }
-    table.column_iter_mut().skip(1).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
-    table
+    align(table)
 }
 
 fn row(name: String, standing: &Standing) -> Vec<String> {
     let scores = &standing.scores;
-    let or_dash = |text: Option<String>| text.unwrap_or_else(|| "–".to_owned());
-    let percent = |share: f64| format!("{:.1} %", share * 100.0);
     let mut row = vec![
         name,
         scores.rows.to_string(),
         five_digits(scores.rmse),
         five_digits(scores.baseline_rmse),
-        or_dash(scores.skill.map(|skill| format!("{skill:.4}"))),
-        or_dash(scores.diebold_mariano.map(|test| chance(test.p).trim_start_matches("p = ").to_owned())),
-        or_dash(scores.direction_hit_rate.map(percent)),
+        ratio(scores.skill),
+        probability(scores.diebold_mariano),
+        percent(scores.direction_hit_rate),
     ];
-    row.extend(LEVELS.map(|level| or_dash(standing.coverage.get(level).copied().map(percent))));
+    row.extend(LEVELS.map(|level| percent(standing.coverage.get(level).copied())));
     row
 }
 

@@ -41,11 +41,12 @@ impl Drift {
             return;
         }
         self.skipped = 0;
+        let [_, _, inside, _] = scored.inside();
         let log_of = |predicted: f64| (scored.actual / predicted).ln() as f32;
         let row = Row {
             error: log_of(scored.forecast.prediction),
             baseline_error: log_of(scored.forecast.baseline),
-            is_inside: scored.is_inside().unwrap_or(true),
+            is_inside: inside.unwrap_or(true),
         };
         // A truth of 0 has no logarithm, and says nothing of drift.
         if row.error.is_finite() && row.baseline_error.is_finite() {

@@ -2,13 +2,16 @@
 
 use std::borrow::Cow;
 
-use market::forecast::{Cause, ForecastKey, HoldoutScores, ModelLine, NextLine, ScoreLine, Standing, Status};
+use market::forecast::{Cause, ForecastKey, HoldoutScores, ModelLine, NextLine, Rival, ScoreLine, Standing, Status};
 use market::interval::{self, Band, Bands, LEVEL_MAIN, LEVELS};
 use market::{EventTime, Instrument};
 use serde::{Deserialize, Serialize};
 
 use super::rules::Rules;
 use super::trainings::Trained;
+
+// The records name each level, in this order.
+const _: () = assert!(matches!(LEVELS, [50, 80, LEVEL_MAIN, 95]) && LEVEL_MAIN == 90);
 
 /// What a model says of candles to come.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -47,26 +50,22 @@ impl Forecast {
         }
     }
 
-    fn band(&self, level: u8) -> Option<Band> {
-        let idx = LEVELS.iter().position(|&known| known == level)?;
-        self.bands[idx]
-    }
-
     /// The record.
     pub(crate) fn line<'a>(&'a self, rules: &Rules, instrument: &'a Instrument) -> NextLine<'a> {
-        let lower = |level| self.band(level).map(|band| band.lower);
-        let upper = |level| self.band(level).map(|band| band.upper);
+        let [band_50, band_80, band_90, band_95] = self.bands;
+        let lower = |band: Option<Band>| band.map(|band| band.lower);
+        let upper = |band: Option<Band>| band.map(|band| band.upper);
         NextLine {
             key: self.key(rules, instrument),
             level: f64::from(LEVEL_MAIN) / 100.0,
-            lower: lower(LEVEL_MAIN),
-            upper: upper(LEVEL_MAIN),
-            lower_50: lower(50),
-            upper_50: upper(50),
-            lower_80: lower(80),
-            upper_80: upper(80),
-            lower_95: lower(95),
-            upper_95: upper(95),
+            lower: lower(band_90),
+            upper: upper(band_90),
+            lower_50: lower(band_50),
+            upper_50: upper(band_50),
+            lower_80: lower(band_80),
+            upper_80: upper(band_80),
+            lower_95: lower(band_95),
+            upper_95: upper(band_95),
         }
     }
 }
@@ -77,45 +76,49 @@ impl<'a> Scored<'a> {
         interval::inside(&self.forecast.bands, self.actual)
     }
 
-    fn inside_of(&self, level: u8) -> Option<bool> {
-        self.forecast.band(level).map(|band| band.contains(self.actual))
-    }
-
-    /// The same of the 90 % interval alone.
-    pub(crate) fn is_inside(&self) -> Option<bool> {
-        self.inside_of(LEVEL_MAIN)
-    }
-
     /// The record.
     pub(crate) fn line(&self, rules: &Rules, instrument: &'a Instrument) -> ScoreLine<'a> {
+        let [inside_50, inside_80, inside, inside_95] = self.inside();
         ScoreLine {
             key: self.forecast.key(rules, instrument),
             actual: self.actual,
             error: self.actual - self.forecast.prediction,
-            inside: self.is_inside(),
-            inside_50: self.inside_of(50),
-            inside_80: self.inside_of(80),
-            inside_95: self.inside_of(95),
+            inside,
+            inside_50,
+            inside_80,
+            inside_95,
         }
     }
 }
 
-/// What is known of a model by itself: what became of it stands elsewhere.
-pub(crate) fn model_line<'a>(trained: &'a Trained, rules: &Rules, instrument: &'a Instrument) -> ModelLine<'a> {
-    ModelLine {
-        coin: Cow::Borrowed(instrument.coin()),
-        quote: Cow::Borrowed(instrument.quote()),
-        recipe: rules.recipe,
-        interval: rules.interval,
-        model: Cow::Borrowed(&trained.model),
-        cause: Cause::Schedule,
-        standing: Standing::Candidate,
-        valid_from_ms: 0,
-        expires_ms: 0,
-        trained_first_ms: trained.first.ms(),
-        trained_last_ms: trained.last.ms(),
-        trained_ticks: trained.ticks,
-        scores: HoldoutScores::from(&trained.scores),
-        rival: None,
+/// What becomes of a model that was trained.
+#[derive(Debug, Clone)]
+pub(crate) struct Fate {
+    pub(crate) cause: Cause,
+    pub(crate) standing: Standing,
+    pub(crate) valid_from: EventTime,
+    pub(crate) expires: EventTime,
+    pub(crate) rival: Option<Rival>,
+}
+
+impl Fate {
+    /// The record.
+    pub(crate) fn line<'a>(self, trained: &'a Trained, rules: &Rules, instrument: &'a Instrument) -> ModelLine<'a> {
+        ModelLine {
+            coin: Cow::Borrowed(instrument.coin()),
+            quote: Cow::Borrowed(instrument.quote()),
+            recipe: rules.recipe,
+            interval: rules.interval,
+            model: Cow::Borrowed(&trained.model),
+            cause: self.cause,
+            standing: self.standing,
+            valid_from_ms: self.valid_from.ms(),
+            expires_ms: self.expires.ms(),
+            trained_first_ms: trained.first.ms(),
+            trained_last_ms: trained.last.ms(),
+            trained_ticks: trained.ticks,
+            scores: HoldoutScores::from(&trained.scores),
+            rival: self.rival,
+        }
     }
 }

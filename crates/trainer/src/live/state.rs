@@ -3,8 +3,10 @@
 
 use std::sync::Arc;
 
+use bus::Kind;
+use bus::outputs::Outputs;
 use market::candle::Candle;
-use market::forecast::{Cause, ModelLine, Rival, ScoreLine, Standing, Status};
+use market::forecast::{Cause, Rival, Standing, Status};
 use market::heartbeat::HeartbeatLine;
 use market::interval::Adaptive;
 use market::trail::Trail;
@@ -15,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use store::archive::Through;
 
 use super::drift::Drift;
-use super::lines::{Forecast, Scored, model_line};
+use super::lines::{Fate, Forecast, Scored};
 use super::rules::Rules;
 use super::trainings::{Job, Outcome, Trained, Trainings};
 use crate::forecaster::Forecaster;
@@ -106,17 +108,7 @@ pub(crate) struct Desk<'a> {
     /// Up to where MARKET is known, this record included.
     pub(crate) through: Through,
     pub(crate) counts: &'a mut Counts,
-    pub(crate) emit: &'a mut dyn Emit,
-}
-
-/// Takes what there is to say.
-pub(crate) trait Emit {
-    /// A forecast.
-    fn next(&mut self, forecast: &Forecast);
-    /// A forecast that has met its truth.
-    fn score(&mut self, line: &ScoreLine<'_>);
-    /// A model, and what became of it.
-    fn model(&mut self, line: &ModelLine<'_>);
+    pub(crate) outputs: &'a mut Outputs,
 }
 
 impl Live {
@@ -236,7 +228,7 @@ impl Live {
 
     fn score(&mut self, scored: &Scored<'_>, desk: &mut Desk<'_>) {
         desk.counts.scored += 1;
-        desk.emit.score(&scored.line(desk.rules, desk.instrument));
+        desk.outputs.append(Kind::Score, &scored.line(desk.rules, desk.instrument));
         // What another model has missed says nothing of this one.
         if let Some(in_use) = self.in_use.as_mut().filter(|in_use| in_use.model == scored.forecast.model) {
             in_use.adaptive.observe(scored.inside());
@@ -257,18 +249,15 @@ impl Live {
         desk.counts.models += 1;
         let standing = stand(trained);
         let expires = under_way.asked + desk.rules.expire;
-        desk.emit.model(&ModelLine {
+        let rival = self.in_use.as_ref().zip(trained.duel);
+        let fate = Fate {
             cause: under_way.cause,
             standing,
-            valid_from_ms: candle.end.ms(),
-            expires_ms: expires.ms(),
-            rival: self
-                .in_use
-                .as_ref()
-                .zip(trained.duel)
-                .map(|(in_use, duel)| Rival { model: in_use.model.clone(), scores: (&duel.rival).into() }),
-            ..model_line(trained, desk.rules, desk.instrument)
-        });
+            valid_from: candle.end,
+            expires,
+            rival: rival.map(|(rival, duel)| Rival { model: rival.model.clone(), scores: (&duel.rival).into() }),
+        };
+        desk.outputs.append(Kind::Model, &fate.line(trained, desk.rules, desk.instrument));
         if standing == Standing::Lost {
             // It has just been tried on the newest rows, where it may have stopped beating the baseline, or begun to.
             if let Some(in_use) = &mut self.in_use {
@@ -341,7 +330,7 @@ impl Live {
         };
         desk.counts.forecasts += 1;
         desk.counts.unlike_training += u64::from(status == Status::UnlikeTraining);
-        desk.emit.next(&forecast);
+        desk.outputs.append(Kind::Next, &forecast.line(desk.rules, desk.instrument));
         self.open.push(Open { forecast, seen: 0 });
     }
 }

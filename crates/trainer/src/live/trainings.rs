@@ -142,12 +142,9 @@ impl Trainings {
 
     /// Resolves when a model is at hand, which is read if need be.
     pub fn loaded(&self, instrument: &Instrument, model: &str) -> BoxFuture<'static, ()> {
-        let key = model.to_owned();
-        let load = |workshop: &dyn Workshop, (instrument, model): &(Instrument, String)| {
-            workshop.load(instrument.clone(), model.clone())
-        };
-        let of = (instrument.clone(), key.clone());
-        done(self.begin(&self.0.models, instrument, key, move |workshop| load(workshop, &of)))
+        let (of, key) = (instrument.clone(), model.to_owned());
+        let load = move |workshop: &dyn Workshop| workshop.load(of.clone(), key.clone());
+        done(self.begin(&self.0.models, instrument, model.to_owned(), load))
     }
 
     /// A training is settled, and its model taken into use if it comes with one.

@@ -148,8 +148,7 @@ impl Workshop for Forge {
 fn fit(archive: &Archive, job: &Job, config: &LearnConfig, rival: Option<&Forecaster>) -> anyhow::Result<Made> {
     let started = Instant::now();
     let data = read_archive(archive, &job.instrument, job.through)?;
-    let mut learned = learn_against(&data.ticks, data.range, config, rival, |_| ())?;
-    learned.card.duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let learned = learn_against(&data.ticks, data.range, config, rival, |_| ())?.timed(started.elapsed());
     let (artifacts, trained) = (Artifacts::new(&learned)?, trained(&learned)?);
     Ok(Made { card: learned.card, artifacts, trained })
 }
