@@ -371,4 +371,4 @@ fn bits(known: &Known) -> Vec<u64> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -6,7 +6,8 @@ use super::*;
 use crate::feature::LOOKBACK;
 use crate::window::Window;
 
-fn candle(idx: i64, close: f64) -> Candle {
+/// An hour that closes at `close`.
+pub(crate) fn candle(idx: i64, close: f64) -> Candle {
     let start = EventTime(idx * Span::HOUR.ms());
     Candle {
         coin: Arc::from("bitcoin"),

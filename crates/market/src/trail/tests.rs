@@ -1,35 +1,12 @@
-use std::sync::Arc;
-
 use super::*;
 use crate::dataset;
 use crate::time::Span;
-use crate::window::Window;
 
 /// An hour whose price wanders and whose range changes.
 fn candle(idx: i64) -> Candle {
-    let start = EventTime(idx * Span::HOUR.ms());
     let close = 100.0 * (0.1 * (idx as f64 * 0.7).sin()).exp();
     let wide = 0.01 + 0.004 * (idx as f64 * 1.9).cos();
-    Candle {
-        coin: Arc::from("bitcoin"),
-        quote: Arc::from("usd"),
-        window: Window::Hour,
-        start,
-        end: Window::Hour.end(start),
-        open: close,
-        high: close * (1.0 + wide),
-        low: close * (1.0 - wide),
-        close,
-        average: close,
-        volume: Some(1.0 + (idx % 7) as f64),
-        count: 60,
-        coverage: 1.0,
-        grain: Span::MINUTE,
-        revision: 1,
-        is_final: true,
-        first_seq: 1,
-        last_seq: 1,
-    }
+    Candle { high: close * (1.0 + wide), low: close * (1.0 - wide), ..dataset::tests::candle(idx, close) }
 }
 
 const RECIPES: [(Recipe, usize); 4] =
