@@ -57,18 +57,23 @@ pub fn password_variable(user: &str) -> String {
 
 /// The flags of a program that connects to `url` as a user of nats.conf.
 pub fn nats_args(url: String, user: &str) -> NatsArgs {
-    NatsArgs {
-        nats_url: url,
-        nats_user: Some(user.to_owned()),
-        nats_password: Some(password(user)),
-        connect_timeout: 5,
-    }
+    NatsArgs { nats_user: Some(user.to_owned()), nats_password: Some(password(user).into()), ..NatsArgs::at(url) }
 }
 
 /// Sends a signal by its name.
 pub fn signal(child: &Child, name: &str) {
     let status = Command::new("kill").args(["-s", name, &child.id().to_string()]).status().unwrap();
     assert!(status.success());
+}
+
+/// A configuration of nats-server with what it includes in its place, so that a test can change any line of it.
+pub fn with_includes(path: &Path) -> String {
+    let text = std::fs::read_to_string(path).unwrap();
+    let expand = |line: &str| match line.trim().strip_prefix("include ") {
+        Some(file) => with_includes(&path.parent().unwrap().join(file)),
+        None => format!("{line}\n"),
+    };
+    text.lines().map(expand).collect()
 }
 
 impl Host for Server {
@@ -130,7 +135,7 @@ impl Server {
 
     /// Where a stream is stored.
     pub fn store_of(&self, stream: &str) -> PathBuf {
-        self.place.store.join("jetstream/$G/streams").join(stream)
+        self.place.store.join("jetstream/CANDLEWIRE/streams").join(stream)
     }
 
     /// What the server logged.
@@ -196,8 +201,7 @@ impl Place {
     /// Writes the configuration, changed from the one of before.
     fn configure(&self, change: impl FnOnce(String) -> String) {
         let path = self.dir.path().join("nats.conf");
-        let shipped = || std::fs::read_to_string(checkout().join("nats.conf")).unwrap();
-        let conf = std::fs::read_to_string(&path).unwrap_or_else(|_| shipped());
+        let conf = std::fs::read_to_string(&path).unwrap_or_else(|_| with_includes(&checkout().join("nats.conf")));
         std::fs::write(path, change(conf)).unwrap();
     }
 

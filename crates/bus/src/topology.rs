@@ -463,8 +463,12 @@ impl StreamInfo {
 /// [`Error::StreamMissing`] when it does not exist; whatever a request can meet.
 pub async fn stream_info(connection: &Connection, name: &str) -> Result<StreamInfo, Error> {
     const STREAM_NOT_FOUND: u32 = 10059;
+    const NOT_FOR_THIS_ACCOUNT: u32 = 10039;
     match connection.api(&format!("STREAM.INFO.{name}"), &nothing()).await {
         Err(Error::Api { err_code: STREAM_NOT_FOUND, .. }) => Err(Error::StreamMissing { stream: name.to_owned() }),
+        Err(Error::Api { err_code: NOT_FOR_THIS_ACCOUNT, .. }) => {
+            Err(Error::OtherAccount { url: connection.url().to_owned(), user: connection.user().to_owned() })
+        }
         Err(Error::Unanswered { .. })
             if connection.client().connection_state() == async_nats::connection::State::Connected =>
         {

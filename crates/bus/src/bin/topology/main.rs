@@ -6,6 +6,7 @@ use bus::topology::Stream;
 use clap::{Parser, Subcommand, ValueEnum};
 use service::{ProcessArgs, Program, Shutdown};
 
+mod credentials;
 mod limits;
 mod output;
 mod plan;
@@ -41,6 +42,8 @@ enum Command {
     Trim(trim::TrimArgs),
     /// Empty a stream and all that derives from it, to be made again from its input
     Rebuild(rebuild::RebuildArgs),
+    /// Make credentials files for all users, and what nats-server needs to know them, without asking a server
+    Credentials(credentials::CredentialsArgs),
 }
 
 /// A stream that holds checkpoints beside its results.
@@ -83,6 +86,9 @@ fn main() -> ExitCode {
 }
 
 async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
+    if let Command::Credentials(args) = &args.command {
+        return credentials::credentials(args);
+    }
     let connection = bus::Connection::open(&args.nats, Some("admin")).await?;
     match args.command {
         Command::Plan(limits) => plan::plan(&connection, &limits.into()).await,
@@ -91,5 +97,6 @@ async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
         Command::Wait(args) => wait::wait(&connection, &args, &shutdown).await,
         Command::Trim(args) => trim::trim(&connection, &args).await,
         Command::Rebuild(args) => rebuild::rebuild(&connection, &args).await,
+        Command::Credentials(args) => credentials::credentials(&args),
     }
 }
