@@ -21,4 +21,5 @@ pub mod s3;
 pub mod server;
 pub mod slow;
 pub mod ticks;
+pub mod units;
 pub mod world;
