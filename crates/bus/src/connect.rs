@@ -9,7 +9,7 @@ use async_nats::{Client, HeaderMap, Message, Request, RequestErrorKind};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use service::Shutdown;
+use service::{Health, Shutdown};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
