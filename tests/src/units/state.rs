@@ -121,15 +121,23 @@ impl Desk {
     /// The state; inactive when there is none. One whose supervisor is gone has failed, whatever it says.
     pub(super) fn read(&self) -> State {
         let mut state = self.written();
-        let is_up = matches!(state.active, Active::Activating | Active::Active | Active::Deactivating);
-        if is_up && !self.is_supervised() {
+        let is_orphan = |state: &State| {
+            let is_up = matches!(state.active, Active::Activating | Active::Active | Active::Deactivating);
+            is_up && !self.is_target() && !self.is_supervised()
+        };
+        if is_orphan(&state) {
             // It may have ended between the two looks, with a last word.
             state = self.written();
-            if matches!(state.active, Active::Activating | Active::Active | Active::Deactivating) {
+            if is_orphan(&state) {
                 state = State { active: Active::Failed, job: Job::Failed, main_pid: 0, ..state };
             }
         }
         state
+    }
+
+    /// A target has no process, and nobody who looks after it.
+    fn is_target(&self) -> bool {
+        self.0.extension().is_some_and(|extension| extension == "target")
     }
 
     fn written(&self) -> State {
