@@ -65,26 +65,34 @@ fn await_start(root: &Root, started: &[String], names: &[String]) -> anyhow::Res
     Ok(())
 }
 
-/// Stops units, and those that are part of them. Returns when they have ended.
+/// Stops units, and those that are part of them: each when those that are ordered after it have ended. Returns when all have.
 ///
 /// # Errors
 /// When one does not end.
 pub fn stop(root: &Root, names: &[String]) -> anyhow::Result<()> {
-    let stopped = with_parts(root, &matching(root, names)?)?;
-    for name in &stopped {
-        let desk = Desk::of(root, name);
+    let mut waiting = Vec::new();
+    for name in with_parts(root, &matching(root, names)?)? {
+        let desk = Desk::of(root, &name);
         if name.ends_with(".target") {
             desk.open()?;
             desk.write(&State::default())?;
+        } else if desk.is_supervised() {
+            let after = Unit::load(root, &name).map(|unit| unit.names("Unit", "After")).unwrap_or_default();
+            waiting.push((name, after, false));
         }
-        ask_to_stop(&desk)?;
     }
     let start = Instant::now();
-    for name in &stopped {
-        while Desk::of(root, name).is_supervised() {
-            ensure!(start.elapsed() < STOP_MAX, "{name} does not end");
-            std::thread::sleep(LOOK);
+    while !waiting.is_empty() {
+        let afters: Vec<Vec<String>> = waiting.iter().map(|(_, after, _)| after.clone()).collect();
+        for (name, _, is_asked) in &mut waiting {
+            if !*is_asked && !afters.iter().any(|after| after.contains(name)) {
+                ask_to_stop(&Desk::of(root, name))?;
+                *is_asked = true;
+            }
         }
+        ensure!(start.elapsed() < STOP_MAX, "{} does not end", waiting[0].0);
+        std::thread::sleep(LOOK);
+        waiting.retain(|(name, ..)| Desk::of(root, name).is_supervised());
     }
     Ok(())
 }

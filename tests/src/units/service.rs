@@ -106,6 +106,7 @@ const DONE: &[&str] = &[
     "TimeoutStartSec",
     "TimeoutStopSec",
     "Type",
+    "UnsetEnvironment",
     "WatchdogSec",
 ];
 
@@ -195,6 +196,9 @@ fn environment(unit: &Unit, root: &Root) -> anyhow::Result<BTreeMap<String, Stri
             let value = if value.starts_with(['"', '\'']) { words(value)?.concat() } else { value.to_owned() };
             environment.insert(name.trim().to_owned(), root.map(&value));
         }
+    }
+    for name in unit.names("Service", "UnsetEnvironment") {
+        environment.remove(&name);
     }
     Ok(environment)
 }
