@@ -13,6 +13,7 @@ pub mod disk;
 pub mod faulty;
 pub mod harness;
 pub mod installed;
+pub mod health;
 pub mod instance;
 pub mod interrupt;
 pub mod oracle;

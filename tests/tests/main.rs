@@ -10,6 +10,7 @@ mod cluster;
 mod event_time;
 mod fence;
 mod forecast;
+mod health;
 mod idle;
 mod inputs;
 mod install;
