@@ -9,7 +9,7 @@ use async_nats::{Client, HeaderMap, Message, Request, RequestErrorKind};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use service::Shutdown;
+use service::{Health, Shutdown};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -69,12 +69,17 @@ impl Connection {
         }
     }
 
-    /// Connects as [`Connection::open`], but waits for the server until shutdown, with one warning at once and then one
-    /// a minute. `None` when shutdown came first.
+    /// Connects as [`Connection::open`], but waits for the server until shutdown, not ready, with one warning at once and
+    /// then one a minute. `None` when shutdown came first.
     ///
     /// # Errors
     /// What waiting cannot mend: settings that make no sense, refusal, no trust, a server that is too old.
-    pub async fn wait(args: &NatsArgs, user: Option<&str>, shutdown: &Shutdown) -> Result<Option<Self>, Error> {
+    pub async fn wait(
+        args: &NatsArgs,
+        user: Option<&str>,
+        health: &Health,
+        shutdown: &Shutdown,
+    ) -> Result<Option<Self>, Error> {
         let identity = Identity::new(args, user)?;
         let mut patience = Reminder::default();
         loop {
@@ -83,6 +88,7 @@ impl Connection {
                 Err(error @ Error::NoServer { .. }) => error,
                 Err(error) => return Err(error),
             };
+            health.not_ready(error.to_string());
             patience.warn(&error);
             tokio::select! {
                 () = shutdown.requested() => return Ok(None),
