@@ -5,13 +5,14 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::image::{Image, Images};
 use super::{below, run};
-use crate::programs::{Running, eventually, succeed};
+use crate::programs::{NEVER, Running, eventually, succeed};
 use crate::server::checkout;
 
 /// Where programs are looked for in a container of Debian.
@@ -122,7 +123,8 @@ impl Project {
         self.address_of(service, 1, network)
     }
 
-    fn start_with(&self, service: &str, number: usize, words: &[String]) -> Container {
+    /// Starts a container of that number with another command.
+    pub fn start_with(&self, service: &str, number: usize, words: &[String]) -> Container {
         let config = self.service(service);
         let image = self.image(service);
         let name = format!("{service}-{number}");
@@ -143,6 +145,9 @@ impl Project {
         for secret in config["secrets"].as_array().into_iter().flatten() {
             let file = self.config["secrets"][secret["source"].as_str().unwrap()]["file"].as_str().unwrap();
             command.args(["--mount", &format!("{file}:{}:ro", secret["target"].as_str().unwrap())]);
+        }
+        for place in config["tmpfs"].as_array().into_iter().flatten() {
+            command.args(["--tmpfs", place.as_str().unwrap()]);
         }
         for volume in config["volumes"].as_array().into_iter().flatten() {
             assert_eq!(volume["type"], "volume", "{volume}");
@@ -248,11 +253,12 @@ impl Container {
 
     /// Waits until its health check says so.
     pub fn wait_until_healthy(&mut self) {
-        let what = format!("{} is healthy", self.name);
-        eventually(&what, || {
-            assert!(self.process.is_running(), "{} has ended: {}", self.name, self.log());
-            self.is_healthy()
-        });
+        let start = Instant::now();
+        while !self.is_healthy() {
+            let is_running = self.process.is_running();
+            assert!(is_running && start.elapsed() < NEVER, "{} is not healthy: {}", self.name, self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// Waits for its end and returns the exit code.
