@@ -268,20 +268,32 @@ impl Container {
 
     /// `docker compose stop`: the image's signal to process 1.
     pub fn stop(&mut self) -> Option<i32> {
-        let signal = self.image.stop_signal.trim_start_matches("SIG");
-        let id = self.id().unwrap_or_else(|| panic!("{} has ended: {}", self.name, self.log())).to_string();
-        succeed(Command::new("kill").args(["-s", signal, &id]));
+        self.signal(self.image.stop_signal.trim_start_matches("SIG"));
         self.wait()
     }
 
     /// `docker compose kill`.
     pub fn kill(&mut self) {
-        self.process.kill();
+        self.signal("KILL");
+        self.wait();
+    }
+
+    /// Sends a signal to its process 1. Only this reaches it: it outlives whoever started it.
+    fn signal(&self, name: &str) {
+        if let Some(id) = self.id() {
+            succeed(Command::new("kill").args(["-s", name, &id.to_string()]));
+        }
     }
 
     /// What it printed.
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap()
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        self.signal("KILL");
     }
 }
 
