@@ -12,14 +12,24 @@ use serde_json::Value;
 /// The services that run until they are stopped.
 const SERVICES: [&str; 5] = ["producer", "stream-processor", "aggregator", "trainer", "reporter"];
 
+/// A container in which an operator types commands.
+fn operator(project: &Project) -> Container {
+    let container = project.start_with("topology", 9, &["sleep", "infinity"].map(str::to_owned));
+    let hello = ["topology", "--version"].map(str::to_owned);
+    eventually("the operator is there", || container.exec(&hello).is_some_and(|output| output.status.success()));
+    container
+}
+
 /// What `topology show` says.
-fn standing(project: &Project) -> Value {
-    serde_json::from_str(&project.run("topology", &["show", "--format", "json"])).unwrap()
+fn standing(operator: &Container) -> Value {
+    let output = operator.exec(&["topology", "show", "--format", "json"].map(str::to_owned)).unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
 }
 
 /// How many partitions of a step each of its owners has, most first.
-fn shares(project: &Project, step: &str) -> Vec<usize> {
-    let standing = standing(project);
+fn shares(operator: &Container, step: &str) -> Vec<usize> {
+    let standing = standing(operator);
     let mut owners: BTreeMap<String, usize> = BTreeMap::new();
     for partition in standing["steps"][step]["partitions"].as_array().unwrap() {
         if let Some(owner) = partition["owner"]["id"].as_str() {
@@ -63,19 +73,20 @@ fn everything_starts_from_the_compose_file_scales_to_four_and_stops() {
     let mut nats = project.start("nats", 1);
     nats.wait_until_healthy();
     assert_eq!(project.start("topology", 1).wait(), Some(0));
+    let operator = operator(&project);
     services.iter_mut().for_each(Container::wait_until_healthy);
 
     services.extend((2..=4).map(|number| project.start("stream-processor", number)));
     services.iter_mut().for_each(Container::wait_until_healthy);
-    eventually("four share the partitions", || shares(&project, "stream-processor") == [4, 4, 4, 4]);
+    eventually("four share the partitions", || shares(&operator, "stream-processor") == [4, 4, 4, 4]);
     // One dies without a word. Each is process 1 of its own: the others wait for its silence, and take over then.
     services.pop().unwrap().kill();
     eventually("three share the partitions", || {
-        let shares = shares(&project, "stream-processor");
+        let shares = shares(&operator, "stream-processor");
         shares.len() == 3 && shares[0] <= 6 && shares.iter().sum::<usize>() == 16
     });
     eventually("prices go all the way", || {
-        let standing = standing(&project);
+        let standing = standing(&operator);
         standing["steps"]["aggregator"]["partitions"].as_array().unwrap().iter().any(|row| row["position"] != 0)
     });
     let page = format!("http://{}:8080/health", project.address("reporter", "published"));
