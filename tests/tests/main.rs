@@ -12,6 +12,7 @@ mod docker;
 mod event_time;
 mod fence;
 mod forecast;
+mod health;
 mod idle;
 mod inputs;
 mod kills;
