@@ -58,6 +58,20 @@ pub enum Error {
         /// Its name.
         stream: String,
     },
+    /// A stream is being restored. Waiting may help.
+    #[error(
+        "stream {stream} is being restored: wait until `topology restore` is done, or run it again if it was interrupted"
+    )]
+    Restoring {
+        /// Its name.
+        stream: String,
+    },
+    /// A stream was restored while it was being read. What is known of it may be of what is gone.
+    #[error("{input} was restored from a backup meanwhile: start this service again, it goes on where the backup ends")]
+    Restored {
+        /// The stream.
+        input: String,
+    },
     /// A stream exists but is not what this version needs.
     #[error("stream {stream} differs from what is needed ({difference}): see `topology plan`")]
     StreamDiffers {
@@ -229,6 +243,7 @@ impl Error {
             Self::NoServer { .. }
             | Self::NoJetStream { .. }
             | Self::StreamMissing { .. }
+            | Self::Restoring { .. }
             | Self::Silent { .. }
             | Self::Unanswered { .. } => Disposition::Retry,
             Self::Full { .. } => Disposition::RetrySlowly,
@@ -238,6 +253,7 @@ impl Error {
             | Self::ServerTooOld { .. }
             | Self::StreamDiffers { .. }
             | Self::WrongLog { .. }
+            | Self::Restored { .. }
             | Self::OtherSettings { .. }
             | Self::OutOfStep { .. }
             | Self::Hole { .. }
@@ -273,6 +289,8 @@ impl Error {
             Self::NoServer { .. }
             | Self::NoJetStream { .. }
             | Self::StreamMissing { .. }
+            | Self::Restoring { .. }
+            | Self::Restored { .. }
             | Self::Hole { .. }
             | Self::CheckpointLost { .. }
             | Self::Full { .. }

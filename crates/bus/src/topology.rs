@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::connect::{Connection, nothing};
 use crate::error::Error;
+use crate::lineage;
 use crate::subject::Kind;
 
 /// A stream of records.
@@ -26,6 +27,8 @@ pub enum Stream {
 
 /// The object store of models, model cards and predictions.
 pub const ARTIFACTS: &str = "ARTIFACTS";
+/// The stream behind it.
+pub(crate) const ARTIFACTS_STREAM: &str = "OBJ_ARTIFACTS";
 
 /// The key-value bucket that says who runs which partition of which step.
 pub const LEASES: &str = "LEASES";
@@ -165,6 +168,12 @@ const PARTITIONS_KEY: &str = "candlewire.partitions";
 const TRIMMED_KEY: &str = "candlewire.trimmed";
 /// Where a stream keeps after which sequence it was made anew.
 const REBUILT_KEY: &str = "candlewire.rebuilt";
+/// Where a restored stream keeps which log it was, and that it was restored.
+const LOG_KEY: &str = "candlewire.log";
+/// What a stream carries while it is being restored.
+pub(crate) const RESTORING_KEY: &str = "candlewire.restoring";
+/// What the server's own notes in a stream's metadata begin with.
+const SERVERS_OWN: &str = "_nats.";
 
 impl Default for Limits {
     fn default() -> Self {
@@ -257,7 +266,7 @@ fn checkpointed(stream: Stream, limits: &Limits) -> Value {
 
 fn artifacts(limits: &Limits) -> Value {
     json!({
-        "name": format!("OBJ_{ARTIFACTS}"),
+        "name": ARTIFACTS_STREAM,
         "subjects": [format!("$O.{ARTIFACTS}.C.>"), format!("$O.{ARTIFACTS}.M.>")],
         "storage": "file",
         "retention": "limits",
@@ -387,6 +396,11 @@ fn grows(wanted: &Value, actual: &Value) -> bool {
     }
 }
 
+/// The number of partitions of a definition.
+pub(crate) fn partitions_of(definition: &Value) -> Option<u32> {
+    definition.get("metadata")?.get(PARTITIONS_KEY)?.as_str()?.parse().ok()
+}
+
 /// What the server says of a stream.
 #[derive(Debug, Clone, Deserialize)]
 pub struct StreamInfo {
@@ -417,12 +431,28 @@ impl StreamInfo {
         self.noted(PARTITIONS_KEY)
     }
 
-    /// Which log it is: when it was created and, when it was made anew since, after which sequence.
+    /// Which log it is, in the words of [`crate::lineage`]: when it was created and, when it was made anew since, after
+    /// which sequence.
     pub fn log(&self) -> String {
-        match self.noted::<u64>(REBUILT_KEY) {
-            Some(seq) => format!("{}, rebuilt after sequence {seq}", self.created),
-            None => self.created.clone(),
+        let base = self.noted(LOG_KEY).unwrap_or_else(|| self.created.clone());
+        match self.noted(REBUILT_KEY) {
+            Some(seq) => lineage::rebuilt(&base, seq),
+            None => base,
         }
+    }
+
+    /// Whether a restore fills it, or did not come to its end.
+    pub(crate) fn is_being_restored(&self) -> bool {
+        self.noted::<String>(RESTORING_KEY).is_some()
+    }
+
+    /// Its definition, from which it can be made again: without what the server noted itself.
+    pub fn definition(&self) -> Value {
+        let mut definition = self.config.clone();
+        if let Some(metadata) = definition["metadata"].as_object_mut() {
+            metadata.retain(|key, _| !key.starts_with(SERVERS_OWN));
+        }
+        definition
     }
 
     /// The first sequence from which on no result was removed. Once a stream was trimmed the server's own figure does not
@@ -460,8 +490,14 @@ impl StreamInfo {
 /// Asks the server about a stream, by its JetStream name.
 ///
 /// # Errors
-/// [`Error::StreamMissing`] when it does not exist; whatever a request can meet.
+/// [`Error::StreamMissing`] when it does not exist; [`Error::Restoring`]; whatever a request can meet.
 pub async fn stream_info(connection: &Connection, name: &str) -> Result<StreamInfo, Error> {
+    let info = any_stream_info(connection, name).await?;
+    if info.is_being_restored() { Err(Error::Restoring { stream: name.to_owned() }) } else { Ok(info) }
+}
+
+/// Asks about a stream that may be in the middle of a restore.
+pub(crate) async fn any_stream_info(connection: &Connection, name: &str) -> Result<StreamInfo, Error> {
     const STREAM_NOT_FOUND: u32 = 10059;
     match connection.api(&format!("STREAM.INFO.{name}"), &nothing()).await {
         Err(Error::Api { err_code: STREAM_NOT_FOUND, .. }) => Err(Error::StreamMissing { stream: name.to_owned() }),
@@ -517,6 +553,13 @@ pub async fn update(connection: &Connection, info: &StreamInfo, changes: &[Diffe
     }
     let name = config["name"].as_str().unwrap_or_default().to_owned();
     connection.api::<Value>(&format!("STREAM.UPDATE.{name}"), &config).await.map(drop)
+}
+
+/// Makes a restored stream what it was, under the words that it is known by from now on.
+pub(crate) async fn reveal(connection: &Connection, mut definition: Value, log: &str) -> Result<(), Error> {
+    definition["metadata"][LOG_KEY] = json!(log);
+    let name = definition["name"].as_str().unwrap_or_default().to_owned();
+    connection.api::<Value>(&format!("STREAM.UPDATE.{name}"), &definition).await.map(drop)
 }
 
 /// What a stream notes of itself.
