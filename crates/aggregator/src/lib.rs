@@ -11,7 +11,7 @@ mod show;
 use bus::task::{Context, EventTimeArgs, InstanceArgs};
 use bus::{Connection, task};
 use clap::{Parser, Subcommand};
-use service::{Health, HealthArgs, Program, Shutdown, TelemetryArgs};
+use service::{AskArgs, Health, HealthArgs, ProcessArgs, Program, Shutdown};
 
 use audit::AuditArgs;
 pub use operator::Aggregation;
@@ -21,9 +21,9 @@ pub use show::{Format, ShowArgs, TableName};
 #[derive(Debug, Parser)]
 #[command(name = "aggregator", version)]
 pub struct Args {
-    /// How it logs.
+    /// What every program of ours is told.
     #[command(flatten)]
-    pub telemetry: TelemetryArgs,
+    pub process: ProcessArgs,
     /// Where NATS is.
     #[command(flatten)]
     pub nats: bus::NatsArgs,
@@ -42,6 +42,8 @@ pub enum Command {
     /// Compute everything again from FEED in another way and compare; exit code 1 when anything differs
     #[command(long_about = audit::LONG_ABOUT)]
     Audit(AuditArgs),
+    /// Ask a running one whether it is ready; exit code 1 when it is not
+    Health(AskArgs),
 }
 
 /// Flags of `run`.
@@ -59,8 +61,8 @@ pub struct RunArgs {
 }
 
 impl Program for Args {
-    fn telemetry(&self) -> &TelemetryArgs {
-        &self.telemetry
+    fn process(&self) -> &ProcessArgs {
+        &self.process
     }
 
     fn is_service(&self) -> bool {
@@ -68,7 +70,7 @@ impl Program for Args {
     }
 }
 
-/// Runs the aggregator until shutdown, prints a table, or audits.
+/// Runs the aggregator until shutdown, prints a table, audits, or asks one how it is.
 ///
 /// # Errors
 /// What waiting cannot mend: see [`task::run`]; for a table or an audit also a server that does not answer; for an audit
@@ -79,7 +81,9 @@ pub async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
             let health = Health::new();
             health.serve(&run.health, shutdown.clone()).await?;
             let user = Aggregation::service();
-            let Some(connection) = Connection::wait(&args.nats, Some(user), &shutdown).await? else { return Ok(()) };
+            let Some(connection) = Connection::wait(&args.nats, Some(user), &health, &shutdown).await? else {
+                return Ok(());
+            };
             let context = Context { connection, shutdown, health, on_commit: None, instance: run.instance };
             task::run(context, Aggregation::new(run.event_time.into())).await?;
             Ok(())
@@ -92,5 +96,6 @@ pub async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
             let connection = Connection::open(&args.nats, Some(Aggregation::service())).await?;
             audit::audit(&connection, &audit).await
         }
+        Command::Health(ask) => ask.ask().await,
     }
 }

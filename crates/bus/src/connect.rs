@@ -98,12 +98,17 @@ impl Connection {
         }
     }
 
-    /// Connects as [`Connection::open`], but waits for the server until shutdown, with one warning at once and then one
-    /// a minute. `None` when shutdown came first.
+    /// Connects as [`Connection::open`], but waits for the server until shutdown, not ready, with one warning at once and
+    /// then one a minute. `None` when shutdown came first.
     ///
     /// # Errors
     /// What waiting cannot mend: wrong credentials, a server that is too old.
-    pub async fn wait(args: &NatsArgs, user: Option<&str>, shutdown: &Shutdown) -> Result<Option<Self>, Error> {
+    pub async fn wait(
+        args: &NatsArgs,
+        user: Option<&str>,
+        health: &Health,
+        shutdown: &Shutdown,
+    ) -> Result<Option<Self>, Error> {
         let mut patience = Reminder::default();
         loop {
             let error = match Self::attempt(args, user).await {
@@ -111,6 +116,7 @@ impl Connection {
                 Err(error @ Error::NoServer { .. }) => error,
                 Err(error) => return Err(error),
             };
+            health.not_ready(error.to_string());
             patience.warn(&error);
             tokio::select! {
                 () = shutdown.requested() => return Ok(None),

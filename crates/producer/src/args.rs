@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, bail, ensure};
 use bus::lease::LeaseArgs;
 use market::{Instrument, Span};
-use service::{HealthArgs, TelemetryArgs};
+use service::{AskArgs, HealthArgs, ProcessArgs};
 
 use crate::coingecko::{self, ApiKey, Plan};
 use crate::recording::{self, Older, Speed};
@@ -16,9 +16,9 @@ use crate::recording::{self, Older, Speed};
 #[derive(Debug, clap::Parser)]
 #[command(name = "producer", version)]
 pub struct Args {
-    /// How it logs.
+    /// What every program of ours is told.
     #[command(flatten)]
-    pub telemetry: TelemetryArgs,
+    pub process: ProcessArgs,
     /// Where NATS is.
     #[command(flatten)]
     pub nats: bus::NatsArgs,
@@ -28,8 +28,8 @@ pub struct Args {
 }
 
 impl service::Program for Args {
-    fn telemetry(&self) -> &TelemetryArgs {
-        &self.telemetry
+    fn process(&self) -> &ProcessArgs {
+        &self.process
     }
 
     fn is_service(&self) -> bool {
@@ -44,6 +44,8 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// Ask CoinGecko for one tick of one coin and print it as JSON; needs no NATS server
     Fetch(FetchArgs),
+    /// Ask a running one whether it is ready; exit code 1 when it is not
+    Health(AskArgs),
 }
 
 /// Where ticks come from.
@@ -318,7 +320,7 @@ mod tests {
         let words = ["producer", "run"].into_iter().chain(flags.split_whitespace());
         match Args::try_parse_from(words).unwrap().command {
             Command::Run(run) => *run,
-            Command::Fetch(_) => panic!("run was asked for"),
+            _ => panic!("run was asked for"),
         }
     }
 

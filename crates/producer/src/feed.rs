@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use bus::connect::Reminder;
+use bus::connect::{Reminder, wait_for};
 use bus::error::Disposition;
 use bus::publish::{FeedMessage, Receipt};
 use bus::subject;
@@ -13,7 +13,7 @@ use market::heartbeat::HeartbeatLine;
 use market::tick::TickLine;
 use market::validate::FUTURE_BOUND;
 use market::{EventTime, Instrument, Span};
-use service::Shutdown;
+use service::{Health, Shutdown};
 
 /// Instruments that FEED is asked about at the same time.
 pub(crate) const ASKED_MAX: usize = 64;
@@ -138,11 +138,12 @@ async fn patiently<T, A: Future<Output = Result<T, Error>>>(ask: impl Fn() -> A)
 ///
 /// # Errors
 /// What waiting cannot mend: wrong credentials, a server that is too old, a FEED of another form.
-pub(crate) async fn connect(args: &NatsArgs, shutdown: &Shutdown) -> Result<Option<Connection>, Error> {
-    let Some(connection) = Connection::wait(args, Some("producer"), shutdown).await? else { return Ok(None) };
-    tokio::select! {
-        info = patiently(|| topology::require(&connection, Stream::Feed)) => info?,
-        () = shutdown.requested() => return Ok(None),
-    };
-    Ok(Some(connection))
+pub(crate) async fn connect(
+    args: &NatsArgs,
+    health: &Health,
+    shutdown: &Shutdown,
+) -> Result<Option<Connection>, Error> {
+    let Some(connection) = Connection::wait(args, Some("producer"), health, shutdown).await? else { return Ok(None) };
+    let feed = wait_for(|| topology::require(&connection, Stream::Feed), health, shutdown).await?;
+    Ok(feed.map(|_| connection))
 }

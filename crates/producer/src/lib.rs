@@ -41,5 +41,6 @@ pub async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
             }
         }
         Command::Fetch(fetch) => coingecko::fetch(&fetch, &shutdown).await,
+        Command::Health(ask) => ask.ask().await,
     }
 }

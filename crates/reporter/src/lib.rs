@@ -13,7 +13,7 @@ pub mod web;
 mod output;
 mod view;
 
-use service::{Program, Shutdown, TelemetryArgs};
+use service::{AskArgs, ProcessArgs, Program, Shutdown};
 
 /// The name by which the server knows this service.
 const USER: &str = "reporter";
@@ -22,9 +22,9 @@ const USER: &str = "reporter";
 #[derive(Debug, clap::Parser)]
 #[command(version)]
 pub struct Args {
-    /// How it logs.
+    /// What every program of ours is told.
     #[command(flatten)]
-    pub telemetry: TelemetryArgs,
+    pub process: ProcessArgs,
 
     /// Where NATS is.
     #[command(flatten)]
@@ -48,11 +48,13 @@ pub enum Command {
     Watch(watch::Args),
     /// Serve a web page: live price, tables, the plot, health
     Run(web::Args),
+    /// Ask a running one whether it is ready; exit code 1 when it is not
+    Health(AskArgs),
 }
 
 impl Program for Args {
-    fn telemetry(&self) -> &TelemetryArgs {
-        &self.telemetry
+    fn process(&self) -> &ProcessArgs {
+        &self.process
     }
 
     fn is_service(&self) -> bool {
@@ -71,6 +73,7 @@ pub async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
         Command::Metrics(metrics) => unless_told(&shutdown, metrics::run(&metrics, &args.nats)).await,
         Command::Watch(watch) => watch::run(&watch, &args.nats, &shutdown).await,
         Command::Run(web) => web::run(&web, &args.nats, &shutdown).await,
+        Command::Health(ask) => ask.ask().await,
     }
 }
 

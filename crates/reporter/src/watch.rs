@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_nats::{HeaderMap, Message};
 use bus::{Connection, Kind, NatsArgs, history, subject, topology};
 use futures::StreamExt;
-use service::{Code, Shutdown, WithCode};
+use service::{Code, Health, Shutdown, WithCode};
 
 use crate::output::{self, Heard};
 use gaps::Gaps;
@@ -49,7 +49,7 @@ const SILENCE: Duration = Duration::from_secs(2);
 /// is waited for.
 pub async fn run(args: &Args, nats: &NatsArgs, shutdown: &Shutdown) -> anyhow::Result<()> {
     check_subject(&args.subject).exit_code(Code::BadConfig)?;
-    let Some(connection) = Connection::wait(nats, None, shutdown).await? else { return Ok(()) };
+    let Some(connection) = Connection::wait(nats, None, &Health::new(), shutdown).await? else { return Ok(()) };
     // Subscribed before the last value is read, so that nothing falls between the two.
     let mut messages = connection.client().subscribe(args.subject.clone()).await?;
     connection.client().flush().await?;

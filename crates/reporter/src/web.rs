@@ -21,7 +21,7 @@ use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
 use bus::NatsArgs;
-use service::{Code, Health, Shutdown, WithCode};
+use service::{Code, Health, HealthArgs, Shutdown, WithCode};
 use store::layout;
 use tokio::net::TcpListener;
 
@@ -39,6 +39,10 @@ pub struct Args {
     /// Folder of output_plot.png, which the page shows; a new one appears by itself
     #[arg(long, env = "CANDLEWIRE_OUT", default_value = "out", value_name = "DIR")]
     pub out: PathBuf,
+
+    /// Where health is served.
+    #[command(flatten)]
+    pub health: HealthArgs,
 }
 
 /// Windows of a kind that are kept for an instrument: two days of hours for the little chart, more than a table shows.
@@ -107,6 +111,7 @@ pub async fn run(args: &Args, nats: &NatsArgs, shutdown: &Shutdown) -> anyhow::R
         health: Health::new(),
         plot: args.out.join(layout::PLOT),
     });
+    shared.health.serve(&args.health, shutdown.clone()).await?;
     tracing::info!("the page is at http://{}/", listener.local_addr()?);
     let stopped = shutdown.clone();
     let served =
@@ -134,8 +139,6 @@ fn routes(shared: Arc<Shared>) -> Router {
         .route("/tables.json", get(tables))
         .route("/plot.png", get(plot))
         .route("/health", get(health_line))
-        .route("/healthz", get(async || "ok\n"))
-        .route("/readyz", get(readyz))
         .layer(from_fn(with_headers))
         .with_state(shared)
 }
@@ -166,13 +169,6 @@ async fn tables(
 
 async fn health_line(State(shared): State<Arc<Shared>>) -> String {
     format!("{}\n", shared.live(&Choice::default()).health.line)
-}
-
-async fn readyz(State(shared): State<Arc<Shared>>) -> (StatusCode, String) {
-    match shared.health.check() {
-        Ok(()) => (StatusCode::OK, "ready\n".to_owned()),
-        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
-    }
 }
 
 async fn plot(State(shared): State<Arc<Shared>>) -> Response {

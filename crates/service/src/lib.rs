@@ -1,4 +1,4 @@
-//! How a process of ours lives: `.env` and flags, logs, health, signals, the drain, the exit code.
+//! How a process of ours lives: `.env` and flags, logs, health, metrics, systemd, signals, the drain, the exit code.
 //!
 //! This crate knows nothing of NATS, prices or models. Start reading at [`main`].
 
@@ -6,12 +6,15 @@
 
 mod exit;
 mod health;
+mod metrics;
 mod process;
+mod settings;
 mod shutdown;
 mod telemetry;
 
 pub use exit::{Code, Coded, WithCode};
-pub use health::{Health, HealthArgs};
+pub use health::{AskArgs, BEAT, Data, Health, HealthArgs, Pulse};
+pub use metrics::Metrics;
 pub use process::{Program, main};
 pub use shutdown::Shutdown;
-pub use telemetry::{LogFormat, TelemetryArgs};
+pub use telemetry::{LogFormat, ProcessArgs};

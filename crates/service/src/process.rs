@@ -8,22 +8,23 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::exit::{Code, Coded, WithCode};
+use crate::settings::{self, EnvFile};
 use crate::shutdown::Shutdown;
-use crate::telemetry::TelemetryArgs;
+use crate::telemetry::ProcessArgs;
 
 /// How long a process may take to end after the first signal.
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// The command line of a binary.
 pub trait Program: clap::Parser {
-    /// How it logs.
-    fn telemetry(&self) -> &TelemetryArgs;
+    /// The flags that every binary has.
+    fn process(&self) -> &ProcessArgs;
 
     /// Whether it was told to run until stopped. Services log the events of their life; commands only warn.
     fn is_service(&self) -> bool;
 }
 
-/// Runs a binary: reads `.env` and the command line, starts logging and the runtime, runs until done or told to stop by
+/// Runs a binary: reads `.env` and the command line, refuses settings that it does not know, starts logging and the runtime, runs until done or told to stop by
 /// SIGTERM or SIGINT, drains within 5 seconds, prints an error as one line and chooses the exit code. A second signal
 /// ends at once. `code_of` knows the codes of errors that other crates of ours return.
 pub fn main<P: Program, R: Future<Output = anyhow::Result<()>>>(
@@ -41,24 +42,23 @@ pub fn main<P: Program, R: Future<Output = anyhow::Result<()>>>(
 }
 
 fn start<P: Program, R: Future<Output = anyhow::Result<()>>>(run: impl FnOnce(P, Shutdown) -> R) -> anyhow::Result<()> {
-    read_env_file(Path::new(".env")).exit_code(Code::BadConfig)?;
-    let program = P::parse();
-    program.telemetry().start(program.is_service()).exit_code(Code::BadConfig)?;
+    let file = EnvFile::read(Path::new(".env")).exit_code(Code::BadConfig)?;
+    let mut command = P::command();
+    let matches = command.get_matches_mut();
+    settings::check_names(std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()))
+        .exit_code(Code::BadConfig)?;
+    let program = P::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit());
+    if program.process().print_config {
+        settings::print(&command, &matches, &file);
+        return Ok(());
+    }
+    program.process().start(program.is_service()).exit_code(Code::BadConfig)?;
     tracing::debug!(version = env!("CARGO_PKG_VERSION"), "starting");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = runtime.block_on(until_told(|shutdown| run(program, shutdown)));
     // Blocking work that is still under way (a fit, a file) must not hold the process beyond the drain.
     runtime.shutdown_timeout(Duration::from_millis(100));
     result
-}
-
-/// Variables of the file never replace those of the environment.
-fn read_env_file(path: &Path) -> anyhow::Result<()> {
-    match dotenvy::from_path(path) {
-        Ok(()) => Ok(()),
-        Err(error) if error.not_found() => Ok(()),
-        Err(error) => Err(anyhow::anyhow!("cannot read {}: {error}", path.display())),
-    }
 }
 
 async fn until_told<R: Future<Output = anyhow::Result<()>>>(run: impl FnOnce(Shutdown) -> R) -> anyhow::Result<()> {

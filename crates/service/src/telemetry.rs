@@ -13,10 +13,10 @@ pub enum LogFormat {
     Json,
 }
 
-/// Flags of every binary that say how it logs.
+/// Flags of every binary that say how it tells what it does, and what it is told.
 #[derive(Debug, Clone, clap::Args)]
-#[command(next_help_heading = "Logs")]
-pub struct TelemetryArgs {
+#[command(next_help_heading = "Process")]
+pub struct ProcessArgs {
     /// How log lines are written to standard error
     #[arg(long, env = "CANDLEWIRE_LOG_FORMAT", value_enum, default_value = "text", global = true)]
     pub log_format: LogFormat,
@@ -25,9 +25,13 @@ pub struct TelemetryArgs {
     /// for services, warn for commands]
     #[arg(long, env = "CANDLEWIRE_LOG", global = true, value_name = "FILTER")]
     pub log: Option<String>,
+
+    /// Print every setting of this command with its value and where it comes from, without secrets, and do nothing else
+    #[arg(long, global = true)]
+    pub print_config: bool,
 }
 
-impl TelemetryArgs {
+impl ProcessArgs {
     /// Starts logging for this process.
     pub(crate) fn start(&self, is_service: bool) -> anyhow::Result<()> {
         // The client's own lines repeat ours.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use bus::task::{Context, EventTimeArgs, InstanceArgs};
 use bus::{Connection, task};
 use clap::{Parser, Subcommand};
-use service::{Health, HealthArgs, Program, Shutdown, TelemetryArgs};
+use service::{AskArgs, Health, HealthArgs, ProcessArgs, Program, Shutdown};
 
 pub use operator::Processing;
 
@@ -19,9 +19,9 @@ pub use operator::Processing;
 #[derive(Debug, Parser)]
 #[command(name = "stream-processor", version)]
 pub struct Args {
-    /// How it logs.
+    /// What every program of ours is told.
     #[command(flatten)]
-    pub telemetry: TelemetryArgs,
+    pub process: ProcessArgs,
     /// Where NATS is.
     #[command(flatten)]
     pub nats: bus::NatsArgs,
@@ -35,6 +35,8 @@ pub struct Args {
 pub enum Command {
     /// Run until stopped: FEED to MARKET
     Run(RunArgs),
+    /// Ask a running one whether it is ready; exit code 1 when it is not
+    Health(AskArgs),
 }
 
 /// Flags of `run`.
@@ -55,8 +57,8 @@ pub struct RunArgs {
 }
 
 impl Program for Args {
-    fn telemetry(&self) -> &TelemetryArgs {
-        &self.telemetry
+    fn process(&self) -> &ProcessArgs {
+        &self.process
     }
 
     fn is_service(&self) -> bool {
@@ -64,16 +66,19 @@ impl Program for Args {
     }
 }
 
-/// Runs the stream-processor until shutdown.
+/// Runs the stream-processor until shutdown, or asks one how it is.
 ///
 /// # Errors
 /// What waiting cannot mend: see [`task::run`].
 pub async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
-    let Command::Run(run) = args.command;
+    let run = match args.command {
+        Command::Run(run) => run,
+        Command::Health(ask) => return ask.ask().await,
+    };
     let health = Health::new();
     health.serve(&run.health, shutdown.clone()).await?;
     let user = Processing::service();
-    let Some(connection) = Connection::wait(&args.nats, Some(user), &shutdown).await? else { return Ok(()) };
+    let Some(connection) = Connection::wait(&args.nats, Some(user), &health, &shutdown).await? else { return Ok(()) };
     let on_commit = run.print.then(|| {
         let printer = output::printer();
         Arc::new(move |batch: &[_]| output::offer(&printer, batch)) as task::OnCommit

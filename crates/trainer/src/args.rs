@@ -24,9 +24,9 @@ use crate::upload::UploadArgs;
 #[derive(Debug, clap::Parser)]
 #[command(name = "trainer", version)]
 pub struct Args {
-    /// How it logs.
+    /// What every program of ours is told.
     #[command(flatten)]
-    pub telemetry: service::TelemetryArgs,
+    pub process: service::ProcessArgs,
 
     /// Where NATS is.
     #[command(flatten)]
@@ -38,8 +38,8 @@ pub struct Args {
 }
 
 impl service::Program for Args {
-    fn telemetry(&self) -> &service::TelemetryArgs {
-        &self.telemetry
+    fn process(&self) -> &service::ProcessArgs {
+        &self.process
     }
 
     fn is_service(&self) -> bool {
@@ -60,6 +60,8 @@ pub enum Command {
     Run(RunArgs),
     /// How good the live forecasts were so far, model by model
     Evaluate(EvaluateArgs),
+    /// Ask a running one whether it is ready; exit code 1 when it is not
+    Health(service::AskArgs),
 }
 
 /// Flags of `archive`, and of everything that reads the archive.

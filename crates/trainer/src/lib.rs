@@ -102,5 +102,6 @@ pub async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
             let connection = Connection::open(&args.nats, Some("reader")).await?;
             evaluate::evaluate(&connection, &evaluate).await
         }
+        Command::Health(ask) => ask.ask().await,
     }
 }

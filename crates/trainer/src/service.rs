@@ -40,7 +40,7 @@ pub async fn run(args: RunArgs, nats: &NatsArgs, shutdown: Shutdown) -> anyhow::
     let archive = args.archive.open()?;
     let health = Health::new();
     health.serve(&args.health, shutdown.clone()).await?;
-    let Some(connection) = Connection::wait(nats, Some("trainer"), &shutdown).await? else { return Ok(()) };
+    let Some(connection) = Connection::wait(nats, Some("trainer"), &health, &shutdown).await? else { return Ok(()) };
     let (uploader, uploading) = bucket.map(|bucket| Uploader::start(bucket, shutdown.clone())).unzip();
     let turn = Arc::new(Semaphore::new(1));
     let service = Service { args, rules, archive, connection, uploader, turn, health, shutdown };

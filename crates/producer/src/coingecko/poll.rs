@@ -34,8 +34,7 @@ const DRAIN: Duration = Duration::from_secs(3);
 /// Bad flags, FEED of another form, missing permission.
 pub async fn run(config: Config, nats: &NatsArgs, health: &Health, shutdown: &Shutdown) -> anyhow::Result<()> {
     let client = Client::new(&config.api).exit_code(Code::BadConfig)?;
-    health.not_ready("waiting for NATS");
-    let Some(connection) = feed::connect(nats, shutdown).await? else { return Ok(()) };
+    let Some(connection) = feed::connect(nats, health, shutdown).await? else { return Ok(()) };
     let ttl = config.lease_ttl;
     while let Some(mut seat) = Seat::take(&connection, &group(), ttl, health, shutdown).await? {
         health.not_ready("waiting for the first answer of CoinGecko");

@@ -76,7 +76,7 @@ pub async fn run(config: Config, nats: &NatsArgs, health: &Health, shutdown: &Sh
     let files = config.files.clone();
     let bar = progress.clone();
     let recordings = tokio::task::spawn_blocking(move || inspect(files, &bar)).await?.exit_code(Code::BadConfig)?;
-    let Some(connection) = crate::feed::connect(nats, shutdown).await? else { return Ok(()) };
+    let Some(connection) = crate::feed::connect(nats, health, shutdown).await? else { return Ok(()) };
     health.ready();
 
     let bytes = recordings.iter().flat_map(|recording| &recording.inputs).map(|(input, _)| input.bytes()).sum();

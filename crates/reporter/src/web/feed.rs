@@ -27,8 +27,9 @@ const FETCHES_MAX: usize = 64;
 /// # Errors
 /// What waiting cannot mend: credentials, permissions, another topology.
 pub(super) async fn follow(shared: &Shared, nats: &NatsArgs, shutdown: &Shutdown) -> Result<(), Error> {
-    shared.health.not_ready("waiting for the NATS server");
-    let Some(connection) = Connection::wait(nats, Some(crate::USER), shutdown).await? else { return Ok(()) };
+    let Some(connection) = Connection::wait(nats, Some(crate::USER), &shared.health, shutdown).await? else {
+        return Ok(());
+    };
     shared.standing().is_connected = true;
     shared.health.not_ready("waiting for the streams");
     let market = required(&connection, Stream::Market).await?;

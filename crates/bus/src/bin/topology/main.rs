@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use bus::topology::Stream;
 use clap::{Parser, Subcommand, ValueEnum};
-use service::{Program, Shutdown, TelemetryArgs};
+use service::{ProcessArgs, Program, Shutdown};
 
 mod backup;
 mod export;
@@ -23,7 +23,7 @@ mod wait;
 #[command(name = "topology", version)]
 struct Args {
     #[command(flatten)]
-    telemetry: TelemetryArgs,
+    process: ProcessArgs,
     #[command(flatten)]
     nats: bus::NatsArgs,
     #[command(subcommand)]
@@ -78,8 +78,8 @@ impl From<Checkpointed> for Stream {
 }
 
 impl Program for Args {
-    fn telemetry(&self) -> &TelemetryArgs {
-        &self.telemetry
+    fn process(&self) -> &ProcessArgs {
+        &self.process
     }
 
     fn is_service(&self) -> bool {

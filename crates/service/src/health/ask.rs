@@ -1,0 +1,57 @@
+//! Asking a running service how it is: for container health checks, whose images hold no HTTP client.
+
+use std::io::{Write, stdout};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// How long an answer may take.
+const ANSWER_MAX: Duration = Duration::from_secs(2);
+/// Answers are a line.
+const ANSWER_BYTES_MAX: u64 = 64 * 1024;
+
+/// Flags of `health`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct AskArgs {
+    /// Where the service serves its health
+    #[arg(long, env = "CANDLEWIRE_HTTP", value_name = "ADDR")]
+    http: SocketAddr,
+
+    /// Only whether it lives, not whether it is useful
+    #[arg(long)]
+    alive: bool,
+}
+
+impl AskArgs {
+    /// Asks, and prints what the service says.
+    ///
+    /// # Errors
+    /// It does not answer, or says no.
+    pub async fn ask(&self) -> anyhow::Result<()> {
+        let path = if self.alive { "/healthz" } else { "/readyz" };
+        let asked = tokio::time::timeout(ANSWER_MAX, get(self.http, path)).await;
+        let answer = asked
+            .unwrap_or_else(|_| bail!("no answer within {} s", ANSWER_MAX.as_secs()))
+            .with_context(|| format!("cannot ask {}{path}", self.http))?;
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+        let body = body.trim_end();
+        if head.split_whitespace().nth(1) != Some("200") {
+            bail!("{body}");
+        }
+        // Who does not listen to the end has the exit code.
+        drop(writeln!(stdout(), "{body}"));
+        Ok(())
+    }
+}
+
+/// HTTP/1.0: the answer ends with the connection.
+async fn get(addr: SocketAddr, path: &str) -> anyhow::Result<String> {
+    let mut stream = TcpStream::connect(addr).await?;
+    stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: {addr}\r\n\r\n").as_bytes()).await?;
+    let mut answer = String::new();
+    stream.take(ANSWER_BYTES_MAX).read_to_string(&mut answer).await?;
+    Ok(answer)
+}
