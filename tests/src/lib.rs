@@ -12,6 +12,7 @@ pub mod counting;
 pub mod disk;
 pub mod faulty;
 pub mod harness;
+pub mod health;
 pub mod instance;
 pub mod interrupt;
 pub mod oracle;

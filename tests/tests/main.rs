@@ -11,6 +11,7 @@ mod cluster;
 mod event_time;
 mod fence;
 mod forecast;
+mod health;
 mod idle;
 mod inputs;
 mod kills;

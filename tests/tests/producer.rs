@@ -1,12 +1,11 @@
 //! The producer against a replica of CoinGecko: what comes into FEED, and what happens when either side fails.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bus::Kind;
 use pipeline_tests::coingecko::{Answer, CoinGecko};
+use pipeline_tests::health::Watched;
 use pipeline_tests::programs::{Running, eventually, fail, program, succeed};
 use pipeline_tests::world::World;
 use serde_json::{Value, json};
@@ -238,40 +237,24 @@ async fn while_nats_is_away_ticks_wait_and_come_in_order() {
     wait_for_events(&world, "bitcoin", &expected).await;
 }
 
-/// The status and body of a health page.
-fn ask(addr: &str, page: &str) -> String {
-    let Ok(mut stream) = TcpStream::connect(addr) else { return String::new() };
-    write!(stream, "GET {page} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
-}
-
-/// Starts polling with health; returns where it is served.
-fn polling_with_health(world: &World, source: &CoinGecko, flags: &[&str]) -> (Running, String) {
+/// Starts polling with health.
+fn polling_with_health(world: &World, source: &CoinGecko, flags: &[&str]) -> Watched {
     let mut command = polling(world, source, "bitcoin");
-    command
-        .args(["--http", "127.0.0.1:0"])
-        .args(flags)
-        .env("CANDLEWIRE_LOG", "info")
-        .env("COINGECKO_API_KEY", "CG-topsecret");
-    let (running, mut lines) = Running::start_followed(&mut command);
-    let addr =
-        lines.find_map(|line| line.unwrap().split_once("addr=").map(|(_, addr)| addr.trim().to_owned())).unwrap();
-    std::thread::spawn(move || lines.for_each(|line| assert!(!line.unwrap_or_default().contains("topsecret"))));
-    (running, addr)
+    command.args(flags).env("COINGECKO_API_KEY", "CG-topsecret");
+    Watched::start(&mut command, |line| assert!(!line.contains("topsecret")))
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_key_stops_polling_but_not_the_process() {
     let (world, source) = (World::new().await, CoinGecko::start().await);
     source.require_key("CG-other");
-    let (mut producer, addr) = polling_with_health(&world, &source, &["--plan", "demo"]);
-    eventually("the refused key is reported", || ask(&addr, "/readyz").contains("10002"));
-    assert!(ask(&addr, "/healthz").starts_with("HTTP/1.1 200") && producer.is_running());
+    let mut producer = polling_with_health(&world, &source, &["--plan", "demo"]);
+    eventually("the refused key is reported", || producer.page("/readyz").1.contains("10002"));
+    assert!(producer.page("/healthz").0 == 200 && producer.process.is_running());
+    assert_eq!(producer.metric("upstream_errors_total{class=\"key-refused\"}"), Some(1.0));
     assert_eq!(source.seen().len(), 1);
-    producer.terminate();
-    assert_eq!(producer.wait(), Some(0));
+    producer.process.terminate();
+    assert_eq!(producer.process.wait(), Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -279,10 +262,14 @@ async fn it_is_ready_when_both_sides_have_answered() {
     let (world, source) = (World::new().await, CoinGecko::start().await);
     source.set("bitcoin", 1.0, now_ms());
     source.say(Answer::rate_limited("1"));
-    let (producer, addr) = polling_with_health(&world, &source, &[]);
-    assert!(ask(&addr, "/readyz").starts_with("HTTP/1.1 503"));
-    eventually("readiness", || ask(&addr, "/readyz").starts_with("HTTP/1.1 200"));
-    drop(producer);
+    let producer = polling_with_health(&world, &source, &[]);
+    assert_eq!(producer.page("/readyz").0, 503);
+    assert_eq!(producer.page("/fresh"), (503, "no data yet\n".to_owned()));
+    eventually("readiness", || producer.is_ready());
+    eventually("a tick is published", || producer.metric("published_total{kind=\"tick\"}") == Some(1.0));
+    assert_eq!(producer.page("/fresh").0, 200);
+    assert_eq!(producer.metric("upstream_errors_total{class=\"rate-limited\"}"), Some(1.0));
+    assert_eq!(producer.metric("upstream_request_duration_seconds_count"), Some(source.seen().len() as f64));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,7 +3,7 @@
 use bus::Kind;
 use bus::codec::lines;
 use bus::outputs::Outputs;
-use bus::task::{Applied, Input, LeftOut, Operator};
+use bus::task::{Applied, Figure, Input, LeftOut, Operator};
 use bus::topology::{STATS_STEP, STATS_WINDOWS, Step};
 use market::heartbeat::HeartbeatLine;
 use market::profile::Profile;
@@ -11,7 +11,7 @@ use market::tick::{PriceLine, Tick};
 use market::validate::revalidate;
 use market::watermark::Watermark;
 use market::windowing::{Issue, Settings, Windowing};
-use market::{Candle, Instrument, Window};
+use market::{Candle, EventTime, Instrument, Window};
 use serde::{Deserialize, Serialize};
 
 /// MARKET → STATS.
@@ -98,6 +98,24 @@ impl Operator for Aggregation {
 
     fn provisional(&self, instrument: &Instrument, state: &State) -> Vec<Candle> {
         state.windows.provisional(instrument).collect()
+    }
+
+    fn watermark(&self, state: &State) -> EventTime {
+        state.watermark.value(self.settings.disorder)
+    }
+
+    fn figures(counts: &Counts) -> Vec<Figure> {
+        let ticks = |outcome, count| Figure {
+            metric: "ticks",
+            help: "Prices by what became of them",
+            labels: vec![("outcome", outcome)],
+            count,
+        };
+        vec![
+            ticks("aggregated", counts.prices),
+            ticks("unreadable", counts.unreadable),
+            Figure::candles(counts.candles),
+        ]
     }
 }
 

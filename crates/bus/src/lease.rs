@@ -23,7 +23,7 @@ use crate::lease::keeper::{Command, Keeper};
 use crate::lease::process::Process;
 use crate::lease::table::Silences;
 use crate::topology::{LEASES_STREAM, stream_info};
-use service::{Health, Shutdown};
+use service::{Data, Health, Shutdown};
 
 /// Shortest time to live: a few answers of a busy server must fit into it.
 const TTL_MIN: Duration = Duration::from_millis(300);
@@ -158,6 +158,7 @@ impl Seat {
                 Change::Taken(lease) => return Ok(Some(Self { leases, lease })),
                 Change::Settled => {
                     tracing::info!(group, "another instance is active, standing by");
+                    health.data(Data::NoneHere);
                     health.ready();
                 }
                 Change::Wanted(_) | Change::Lost(_) => {}

@@ -8,6 +8,7 @@
 mod committer;
 mod crew;
 mod left_out;
+mod metrics;
 mod readiness;
 mod worker;
 
@@ -18,7 +19,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use market::windowing::Settings;
-use market::{Candle, Instrument, Span};
+use market::{Candle, EventTime, Instrument, Span};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use service::{Health, Shutdown};
@@ -94,6 +95,37 @@ pub trait Operator: Send + Sync + 'static {
 
     /// The candles of windows that are still open, for whoever watches live.
     fn provisional(&self, instrument: &Instrument, state: &Self::State) -> Vec<Candle>;
+
+    /// How far event time has certainly come for an instrument; [`EventTime::MIN`] before its first event.
+    fn watermark(&self, state: &Self::State) -> EventTime;
+
+    /// What the counts come to as metrics.
+    fn figures(counts: &Self::Counts) -> Vec<Figure>;
+}
+
+/// A count as a metric.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Figure {
+    /// Name of the counter, without prefix and `_total`.
+    pub metric: &'static str,
+    /// What the counter counts, in one sentence.
+    pub help: &'static str,
+    /// Labels and their values, such as `outcome` and `accepted`.
+    pub labels: Vec<(&'static str, &'static str)>,
+    /// How many, since the partition began.
+    pub count: u64,
+}
+
+impl Figure {
+    /// Windows that became final: `candles_final`.
+    pub fn candles(count: u64) -> Self {
+        Self { metric: "candles_final", help: "Windows that became final, of all kinds", labels: Vec::new(), count }
+    }
+
+    /// Whether both count the same.
+    fn is_same(&self, other: &Self) -> bool {
+        self.metric == other.metric && self.labels == other.labels
+    }
 }
 
 /// Longest disorder bound: what one message can close must fit into a batch.
@@ -172,9 +204,10 @@ pub async fn run<O: Operator>(context: Context, operator: O) -> Result<(), Error
     let partitions = input.partitions().unwrap_or_default();
     let settings = settings(&operator);
     tracing::info!(service = O::STEP.service, partitions, settings, "starting");
+    let metrics = metrics::StepMetrics::new(context.health.metrics());
     let (committer, commits) = committer::channel();
-    let committer = tokio::spawn(committer::run(context.clone(), O::STEP.output, committer));
-    let readiness = readiness::Readiness::new(context.health.clone());
+    let committer = tokio::spawn(committer::run(context.clone(), O::STEP.output, metrics.clone(), committer));
+    let readiness = readiness::Readiness::new(context.health.clone(), metrics.clone());
     let following = readiness.clone().follow(context.connection.clone());
     // Ends with this step, also when it is dropped at once.
     let _following = AbortOnDropHandle::new(tokio::spawn(following));
@@ -186,6 +219,7 @@ pub async fn run<O: Operator>(context: Context, operator: O) -> Result<(), Error
         log: worker::Log { partitions, input_created: input.log(), settings },
         commits,
         readiness,
+        metrics,
         workers: JoinSet::new(),
         hands: HashMap::new(),
     };

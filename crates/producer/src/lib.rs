@@ -12,6 +12,7 @@ mod lanes;
 #[cfg(test)]
 mod memory;
 mod message;
+mod metrics;
 mod output;
 pub mod recording;
 

@@ -89,6 +89,11 @@ impl View {
         Ok(())
     }
 
+    /// Event time of the newest price of all.
+    pub(crate) fn newest(&self) -> Option<EventTime> {
+        self.instruments().filter_map(|(_, rows)| rows.price.as_ref()).map(|price| price.event).max()
+    }
+
     fn price(&mut self, line: &[u8]) -> Result<(), serde_json::Error> {
         let line: PriceLine<'_> = serde_json::from_slice(line)?;
         let price = Price { event: EventTime(line.event_ms), grain: Span(line.grain_ms), close: line.close };

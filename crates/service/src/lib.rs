@@ -16,5 +16,6 @@ pub use exit::{Code, Coded, WithCode};
 pub use health::{AskArgs, BEAT, Data, Health, HealthArgs, Pulse};
 pub use metrics::Metrics;
 pub use process::{Program, main};
+pub use settings::is_setting;
 pub use shutdown::Shutdown;
 pub use telemetry::{LogFormat, ProcessArgs};

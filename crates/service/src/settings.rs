@@ -45,14 +45,22 @@ impl EnvFile {
     }
 }
 
+/// Whether a variable is a setting of one of our programs, or of the server's configuration.
+pub fn is_setting(name: &str) -> bool {
+    known().any(|known| known == name)
+}
+
+fn known() -> impl Iterator<Item = &'static str> {
+    NAMES.iter().chain(&SECRETS).copied()
+}
+
 /// Refuses what looks like a setting of ours and is none: it would be ignored, and somebody meant something by it.
 ///
 /// # Errors
 /// The first such name, with the one that was probably meant.
 pub(crate) fn check_names(set: impl IntoIterator<Item = String>) -> anyhow::Result<()> {
     let own = |name: &str| PREFIXES.iter().find_map(|prefix| Some((*prefix, name.strip_prefix(prefix)?.to_owned())));
-    let known = || NAMES.iter().chain(&SECRETS).copied();
-    let is_unknown = |name: &String| own(name).is_some() && !known().any(|known| known == name);
+    let is_unknown = |name: &String| own(name).is_some() && !is_setting(name);
     let Some(name) = set.into_iter().find(is_unknown) else { return Ok(()) };
     let (prefix, rest) = own(&name).unwrap_or_default();
     let likeness = |known: &str| strsim::jaro_winkler(&rest, known.strip_prefix(prefix).unwrap_or_default());

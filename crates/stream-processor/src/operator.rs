@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bus::Kind;
 use bus::codec::{LINES_MAX, PAYLOAD_BYTES_MAX, lines};
 use bus::outputs::Outputs;
-use bus::task::{Applied, Input, Operator};
+use bus::task::{Applied, Figure, Input, Operator};
 use bus::topology::{MARKET_STEP, Step};
 use market::acceptance::{Acceptance, Verdict};
 use market::gap::GapLine;
@@ -99,6 +99,26 @@ impl Operator for Processing {
 
     fn provisional(&self, instrument: &Instrument, state: &State) -> Vec<Candle> {
         state.minutes.provisional(instrument).collect()
+    }
+
+    fn watermark(&self, state: &State) -> EventTime {
+        state.acceptance.watermark(self.settings)
+    }
+
+    fn figures(counts: &Counts) -> Vec<Figure> {
+        let ticks = |labels, count| Figure {
+            metric: "ticks",
+            help: "Ticks by what became of them; refused heartbeats and gaps are among the rejected",
+            labels,
+            count,
+        };
+        let outcomes = [("accepted", counts.accepted), ("duplicate", counts.duplicate), ("late", counts.late)];
+        let outcomes = outcomes.map(|(outcome, count)| ticks(vec![("outcome", outcome)], count));
+        let rejected = counts.rejected.iter();
+        let rejected =
+            rejected.map(|(reason, &count)| ticks(vec![("outcome", "rejected"), ("reason", reason.as_str())], count));
+        let candles = Figure::candles(counts.candles);
+        outcomes.into_iter().chain(rejected).chain([candles]).collect()
     }
 }
 

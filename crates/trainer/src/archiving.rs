@@ -7,9 +7,12 @@ use bus::Connection;
 use bus::connect::Reminder;
 use bus::reader::{Delivery, Event, Reader};
 use bus::topology::StreamInfo;
-use service::{Health, Shutdown};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use service::{BEAT, Health, Metrics, Shutdown};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Interval, MissedTickBehavior, interval_at};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use crate::archive::{Archiver, FILE_ROWS_MAX};
 use crate::train::can_wait;
@@ -48,6 +51,27 @@ impl Reach {
     }
 }
 
+/// What is counted and measured of an archive.
+struct ArchiveMetrics {
+    lag: Gauge,
+    waiting: Gauge,
+    rows: Counter,
+    seconds: Histogram,
+}
+
+impl ArchiveMetrics {
+    fn new(all: &Metrics) -> Self {
+        // From 10 ms to 40 s.
+        let histogram = || Histogram::new(exponential_buckets(0.01, 2.0, 13));
+        Self {
+            lag: all.register("archive_lag_messages", "Messages of MARKET that the archive has not read yet"),
+            waiting: all.register("archive_waiting_rows", "Ticks that were read and are in no file yet"),
+            rows: all.register("archive_rows", "Ticks that were written into files"),
+            seconds: all.register_with("archive_write_duration_seconds", "Writing and syncing a file", histogram),
+        }
+    }
+}
+
 /// An archive being written.
 pub(crate) struct Archiving {
     archiver: Archiver,
@@ -57,6 +81,7 @@ pub(crate) struct Archiving {
     /// The MARKET sequence that a training waits for.
     wanted: u64,
     health: Health,
+    metrics: ArchiveMetrics,
     shutdown: Shutdown,
 }
 
@@ -64,7 +89,8 @@ impl Archiving {
     /// Goes on where the archive ends.
     pub(crate) fn new(archiver: Archiver, reached: Reached, health: Health, shutdown: Shutdown) -> Self {
         let looked_at = archiver.last_seq().unwrap_or_default();
-        Self { archiver, looked_at, reached, wanted: 0, health, shutdown }
+        let metrics = ArchiveMetrics::new(health.metrics());
+        Self { archiver, looked_at, reached, wanted: 0, health, metrics, shutdown }
     }
 
     /// Reads and writes until shutdown, a file at least after every `file_every` in which something came.
@@ -75,7 +101,11 @@ impl Archiving {
         let shutdown = self.shutdown.clone();
         let mut reader = Reader::start(connection, self.archiver.selection());
         let mut file_due = file_timer(file_every);
+        let pulse = self.health.pulse("the archive");
+        let mut beat = tokio::time::interval(BEAT);
         loop {
+            pulse.beat();
+            self.metrics.waiting.set(self.archiver.waiting() as i64);
             tokio::select! {
                 () = shutdown.requested() => break,
                 event = reader.next() => match event? {
@@ -83,10 +113,11 @@ impl Archiving {
                     Event::Message(delivery) => self.take(&delivery)?,
                 },
                 Some(wanted) = self.reached.wanted.recv() => self.wanted = self.wanted.max(wanted),
-                _ = file_due.tick(), if self.archiver.waiting() > 0 => self.write().await?,
+                _ = file_due.tick(), if self.archiver.waiting() > 0 => pulse.during(self.write()).await?,
+                _ = beat.tick() => {}
             }
             if self.is_wanted() || self.archiver.waiting() >= FILE_ROWS_MAX {
-                self.write().await?;
+                pulse.during(self.write()).await?;
             }
         }
         match self.archiver.write(self.looked_at).await {
@@ -106,6 +137,7 @@ impl Archiving {
     /// Writes what was read. While there is no room for it, or no way to the bucket, nothing more is read and nothing lost.
     async fn write(&mut self) -> anyhow::Result<()> {
         let mut reminder = Reminder::default();
+        let (rows, start) = (self.archiver.waiting() as u64, Instant::now());
         while let Err(error) = self.archiver.write(self.looked_at).await {
             if !can_wait(&error) {
                 return Err(error);
@@ -118,6 +150,8 @@ impl Archiving {
             }
         }
         reminder.settle("the archive is written");
+        self.metrics.rows.inc_by(rows);
+        self.metrics.seconds.observe(start.elapsed().as_secs_f64());
         self.reached.written.send_replace(self.looked_at);
         self.archiver.join().await
     }
@@ -139,6 +173,7 @@ impl Archiving {
     }
 
     fn note_backlog(&mut self, pending: u64) {
+        self.metrics.lag.set(i64::try_from(pending).unwrap_or(i64::MAX));
         if pending > 0 {
             self.health.not_ready(format!("{pending} messages behind"));
         } else {
@@ -148,7 +183,7 @@ impl Archiving {
 }
 
 fn file_timer(every: Duration) -> Interval {
-    let mut timer = interval_at(tokio::time::Instant::now() + every, every);
+    let mut timer = interval_at(Instant::now() + every, every);
     timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
     timer
 }

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use bus::Kind;
 use bus::codec::lines;
 use bus::outputs::Outputs;
-use bus::task::{Applied, Input, LeftOut, Operator};
+use bus::task::{Applied, Figure, Input, LeftOut, Operator};
 use bus::topology::{FORECAST_STEP, Step};
 use futures::future::BoxFuture;
 use market::heartbeat::HeartbeatLine;
@@ -132,6 +132,14 @@ impl Operator for Forecasting {
     /// Candles that are still open are the stream-processor's and the aggregator's to show.
     fn provisional(&self, _: &Instrument, _: &State) -> Vec<Candle> {
         Vec::new()
+    }
+
+    fn watermark(&self, state: &State) -> EventTime {
+        state.0.as_ref().map_or(EventTime::MIN, |live| live.watermark(&self.rules))
+    }
+
+    fn figures(counts: &Counts) -> Vec<Figure> {
+        counts.figures()
     }
 }
 

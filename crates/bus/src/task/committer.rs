@@ -1,9 +1,11 @@
 //! Stores what the workers of a process have sealed, as few batches as possible.
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 use crate::error::Error;
 use crate::task::Context;
+use crate::task::metrics::StepMetrics;
 use crate::topology::Stream;
 use crate::transaction::{BYTES_MAX, MESSAGES_MAX, Outcome, Part, Transactions};
 
@@ -31,7 +33,7 @@ pub(super) fn channel() -> (mpsc::Receiver<Sealed>, mpsc::Sender<Sealed>) {
 }
 
 /// Commits until every worker is gone.
-pub(super) async fn run(context: Context, output: Stream, mut sealed: mpsc::Receiver<Sealed>) {
+pub(super) async fn run(context: Context, output: Stream, metrics: StepMetrics, mut sealed: mpsc::Receiver<Sealed>) {
     let transactions = Transactions::new(&context.connection, output);
     let mut carried = None;
     loop {
@@ -44,7 +46,7 @@ pub(super) async fn run(context: Context, output: Stream, mut sealed: mpsc::Rece
         };
         let (group, left) = gather(first, &mut sealed);
         carried = left;
-        commit(&context, &transactions, group).await;
+        commit(&context, &transactions, &metrics, group).await;
     }
 }
 
@@ -67,10 +69,12 @@ fn gather(first: Sealed, sealed: &mut mpsc::Receiver<Sealed>) -> (Vec<Sealed>, O
 }
 
 /// Commits a group and tells each who waits how it ended.
-async fn commit(context: &Context, transactions: &Transactions, group: Vec<Sealed>) {
+async fn commit(context: &Context, transactions: &Transactions, metrics: &StepMetrics, group: Vec<Sealed>) {
     let (parts, mut waiting): (Vec<Part>, Vec<_>) = group.into_iter().map(|one| (one.part, one.done)).unzip();
+    let start = Instant::now();
     match transactions.commit(&parts).await {
         Ok(outcomes) => {
+            metrics.committed(&parts, &outcomes, start.elapsed());
             let mut foreign = Vec::new();
             for ((part, done), outcome) in parts.iter().zip(waiting).zip(outcomes) {
                 match outcome {
@@ -93,7 +97,7 @@ async fn commit(context: &Context, transactions: &Transactions, group: Vec<Seale
         // Whose part is wrong shows when each goes alone; the others are none the worse for it.
         Err(_) if parts.len() > 1 => {
             for (part, done) in parts.into_iter().zip(waiting) {
-                Box::pin(commit(context, transactions, vec![Sealed { part, done }])).await;
+                Box::pin(commit(context, transactions, metrics, vec![Sealed { part, done }])).await;
             }
         }
         Err(error) => {

@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use service::Shutdown;
+use service::{BEAT, Shutdown};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 
 use crate::error::Error;
 use crate::lease::{Change, Lease, Leases};
 use crate::task::committer::Sealed;
+use crate::task::metrics::StepMetrics;
 use crate::task::readiness::Readiness;
 use crate::task::worker::{Ended, Log, Worker};
 use crate::task::{Context, Operator};
@@ -20,6 +21,7 @@ pub(super) struct Crew<O: Operator> {
     pub(super) log: Log,
     pub(super) commits: mpsc::Sender<Sealed>,
     pub(super) readiness: Readiness,
+    pub(super) metrics: StepMetrics,
     pub(super) leases: Leases,
     pub(super) workers: JoinSet<(u32, Result<Ended, Error>)>,
     pub(super) hands: HashMap<u32, Hand>,
@@ -40,9 +42,13 @@ impl<O: Operator> Crew<O> {
     /// Works until shutdown or the first error that concerns the whole process; then every worker drains.
     pub(super) async fn run(mut self) -> Result<(), Error> {
         let shutdown = self.context.shutdown.clone();
+        let pulse = self.context.health.pulse(format!("the {}", O::STEP.service));
+        let mut beat = tokio::time::interval(BEAT);
         let mut result = loop {
+            pulse.beat();
             let step = tokio::select! {
                 () = shutdown.requested() => break Ok(()),
+                _ = beat.tick() => Ok(()),
                 change = self.leases.next() => change.map(|change| self.follow(change)),
                 Some(joined) = self.workers.join_next_with_id() => self.conclude(joined),
             };
@@ -63,6 +69,7 @@ impl<O: Operator> Crew<O> {
             Change::Taken(lease) => self.start(lease),
             Change::Wanted(partition) => {
                 tracing::info!(partition, "handing over");
+                self.metrics.lease("handed-over");
                 let Some(hand) = self.hands.get(&partition) else { return };
                 hand.stop.request();
                 if hand.abort.is_finished() {
@@ -72,6 +79,7 @@ impl<O: Operator> Crew<O> {
             }
             Change::Lost(partition) => {
                 tracing::warn!(partition, "another instance owns the partition now");
+                self.metrics.lease("lost");
                 if let Some(hand) = self.hands.remove(&partition) {
                     hand.abort.abort();
                 }
@@ -91,17 +99,20 @@ impl<O: Operator> Crew<O> {
     fn start(&mut self, lease: Lease) {
         let partition = lease.slot;
         tracing::debug!(partition, "taken");
+        self.metrics.lease("taken");
         self.readiness.taken(partition);
         let stop = Shutdown::new();
-        let worker = Worker::new(
-            self.context.clone(),
-            self.operator.clone(),
-            self.log.clone(),
+        let worker = Worker {
+            context: self.context.clone(),
+            operator: self.operator.clone(),
+            log: self.log.clone(),
             partition,
-            stop.clone(),
-            self.commits.clone(),
-            self.readiness.clone(),
-        );
+            stop: stop.clone(),
+            commits: self.commits.clone(),
+            readiness: self.readiness.clone(),
+            metrics: self.metrics.clone(),
+            is_in_step: false,
+        };
         let abort = self.workers.spawn(async move { (partition, worker.run().await) });
         self.hands.insert(partition, Hand { lease, stop, abort });
     }

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_nats::connection::State;
-use service::Health;
+use service::{Data, Health};
 
 use crate::connect::Connection;
 use crate::error::Error;
+use crate::task::metrics::StepMetrics;
 
 /// What the workers of a process know together. Clones share it.
 #[derive(Debug, Clone)]
@@ -16,6 +17,7 @@ pub(super) struct Readiness(Arc<Mutex<Standing>>);
 #[derive(Debug)]
 struct Standing {
     health: Health,
+    metrics: StepMetrics,
     is_connected: bool,
     /// Whether this instance has had its share once.
     is_settled: bool,
@@ -27,18 +29,22 @@ struct Standing {
     seeking: BTreeSet<u32>,
     /// Partitions that have stopped, and why.
     stopped: BTreeMap<u32, String>,
+    /// The newest event time of each partition that has any, in milliseconds since the epoch.
+    newest: BTreeMap<u32, i64>,
 }
 
 impl Readiness {
-    pub(super) fn new(health: Health) -> Self {
+    pub(super) fn new(health: Health, metrics: StepMetrics) -> Self {
         Self(Arc::new(Mutex::new(Standing {
             health,
+            metrics,
             is_connected: true,
             is_settled: false,
             was_ready: false,
             owned: BTreeSet::new(),
             seeking: BTreeSet::new(),
             stopped: BTreeMap::new(),
+            newest: BTreeMap::new(),
         })))
     }
 
@@ -63,6 +69,16 @@ impl Readiness {
             standing.owned.remove(&partition);
             standing.seeking.remove(&partition);
             standing.stopped.remove(&partition);
+            standing.newest.remove(&partition);
+        });
+    }
+
+    /// The newest event time of a partition.
+    pub(super) fn newest(&self, partition: u32, ms: i64) {
+        self.change(|standing| {
+            if standing.owned.contains(&partition) {
+                standing.newest.insert(partition, ms);
+            }
         });
     }
 
@@ -94,6 +110,9 @@ impl Readiness {
 
 impl Standing {
     fn tell(&mut self) {
+        self.metrics.connected.set(i64::from(self.is_connected));
+        self.metrics.partitions.set(self.owned.len() as i64);
+        self.metrics.stopped.set(self.stopped.len() as i64);
         match self.obstacle() {
             Some(reason) => self.health.not_ready(reason),
             None => {
@@ -104,6 +123,11 @@ impl Standing {
                 self.health.ready();
             }
         }
+        self.health.data(match self.newest.values().max() {
+            Some(&ms) => Data::Newest(ms),
+            None if self.was_ready => Data::NoneHere,
+            None => Data::Awaited,
+        });
     }
 
     fn obstacle(&self) -> Option<String> {
@@ -123,12 +147,37 @@ impl Standing {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, SystemTime};
+
     use super::*;
+
+    fn unready() -> (Health, Readiness) {
+        let health = Health::new();
+        let metrics = StepMetrics::new(health.metrics());
+        (health.clone(), Readiness::new(health, metrics))
+    }
+
+    #[test]
+    fn data_is_as_new_as_the_newest_of_the_partitions_that_are_owned() {
+        let (health, readiness) = unready();
+        let fresh = || health.check_fresh(SystemTime::UNIX_EPOCH + Duration::from_secs(90), Duration::from_secs(60));
+        assert_eq!(fresh(), Err("no data yet".to_owned()));
+        readiness.taken(3);
+        readiness.taken(4);
+        readiness.newest(3, 20_000);
+        readiness.newest(4, 50_000);
+        assert_eq!(fresh(), Ok("newest data is 40s old, 1m is the bound".to_owned()));
+        readiness.gone(4);
+        assert!(fresh().is_err_and(|words| words.starts_with("newest data is 1m 10s old")));
+        readiness.settled();
+        readiness.attached(3);
+        readiness.gone(3);
+        assert_eq!(fresh(), Ok("no instrument here".to_owned()));
+    }
 
     #[test]
     fn ready_is_a_settled_share_at_its_place() {
-        let health = Health::new();
-        let readiness = Readiness::new(health.clone());
+        let (health, readiness) = unready();
         readiness.taken(3);
         assert_eq!(health.check(), Err("waiting for partitions".to_owned()));
         readiness.settled();
@@ -143,8 +192,7 @@ mod tests {
 
     #[test]
     fn a_stopped_partition_is_not_ready_until_another_instance_has_it() {
-        let health = Health::new();
-        let readiness = Readiness::new(health.clone());
+        let (health, readiness) = unready();
         readiness.taken(3);
         readiness.settled();
         readiness.attached(3);

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use market::Instrument;
-use service::Shutdown;
+use market::{EventTime, Instrument};
+use service::{BEAT, Shutdown};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -20,8 +20,9 @@ use crate::outputs::Outputs;
 use crate::reader::{Delivery, Event, Reader, Selection};
 use crate::subject::{self, Kind, Stored as StoredSubject};
 use crate::task::committer::{Sealed, Stored};
+use crate::task::metrics::{PartitionMetrics, StepMetrics};
 use crate::task::readiness::Readiness;
-use crate::task::{Applied, Context, Input, Operator, event_time_words};
+use crate::task::{Applied, Context, Figure, Input, Operator, event_time_words};
 use crate::topology::{STEPS, Step, StreamInfo, StreamState, stream_info};
 use crate::transaction::{BYTES_MAX, MESSAGES_MAX, Outgoing, Part, Role};
 
@@ -35,6 +36,8 @@ const HOLE_CHECK: Duration = Duration::from_secs(5);
 const FRONTIER_AGE_MAX: Duration = Duration::from_secs(3_600);
 /// How long a stop waits for the commit that is under way; the whole process has 5 seconds.
 const DRAIN_MAX: Duration = Duration::from_secs(3);
+/// Gauges are brought up to date at most this often.
+const MEASURE: Duration = Duration::from_secs(1);
 /// Provisional candles of an instrument go out at most this often.
 const PROVISIONAL: Duration = Duration::from_secs(1);
 
@@ -49,16 +52,17 @@ pub(super) struct Log {
 }
 
 pub(super) struct Worker<O: Operator> {
-    context: Context,
-    operator: Arc<O>,
-    log: Log,
-    partition: u32,
+    pub(super) context: Context,
+    pub(super) operator: Arc<O>,
+    pub(super) log: Log,
+    pub(super) partition: u32,
     /// Asks this worker alone to drain and end.
-    stop: Shutdown,
-    commits: mpsc::Sender<Sealed>,
-    readiness: Readiness,
+    pub(super) stop: Shutdown,
+    pub(super) commits: mpsc::Sender<Sealed>,
+    pub(super) readiness: Readiness,
+    pub(super) metrics: StepMetrics,
     /// Whether the step before this one is known to judge event time as this one does.
-    is_in_step: bool,
+    pub(super) is_in_step: bool,
 }
 
 /// How a worker ended without an error.
@@ -72,18 +76,6 @@ pub(super) enum Ended {
 }
 
 impl<O: Operator> Worker<O> {
-    pub(super) fn new(
-        context: Context,
-        operator: Arc<O>,
-        log: Log,
-        partition: u32,
-        stop: Shutdown,
-        commits: mpsc::Sender<Sealed>,
-        readiness: Readiness,
-    ) -> Self {
-        Self { context, operator, log, partition, stop, commits, readiness, is_in_step: false }
-    }
-
     /// Works on the partition until told to stop or another owner turns up.
     pub(super) async fn run(mut self) -> Result<Ended, Error> {
         let stop = self.stop.clone();
@@ -93,7 +85,10 @@ impl<O: Operator> Worker<O> {
             () = stop.requested() => return Ok(Ended::Drained),
         };
         self.check_origin(&checkpoint)?;
-        let mut owned = Owned::<O>::from_checkpoint(self.operator.clone(), self.partition, &self.log, checkpoint);
+        let counts = checkpoint.position.as_ref().map(|position| O::figures(&position.counts));
+        let metrics = self.metrics.partition(self.partition, counts.unwrap_or_default());
+        let mut owned =
+            Owned::<O>::from_checkpoint(self.operator.clone(), self.partition, &self.log, checkpoint, metrics);
         let ended = self.own(&mut owned).await;
         if owned.dropped > 0 {
             tracing::warn!(partition = self.partition, count = owned.dropped, "input was delivered again, and dropped");
@@ -153,9 +148,13 @@ impl<O: Operator> Worker<O> {
         // Looks at the input run beside the work: no answer must not hold up a commit or a drain.
         let mut looks = JoinSet::new();
         let stop = self.stop.clone();
+        let pulse = context.health.pulse(format!("partition {} of the {}", self.partition, O::STEP.service));
+        let mut beat = tokio::time::interval(BEAT);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let look = async |connection: Connection, seen| (seen, stream_info(&connection, O::STEP.input.name()).await);
         let mut stopping_since = None;
         loop {
+            pulse.beat();
             let stopping = stop.is_requested();
             if stopping {
                 stopping_since.get_or_insert_with(Instant::now);
@@ -177,11 +176,15 @@ impl<O: Operator> Worker<O> {
                 result = confirmed(&mut outstanding), if outstanding.is_some() => {
                     outstanding = None;
                     match result? {
-                        Stored::At(fence) => owned.confirm(fence, &context.connection).await,
+                        Stored::At(fence) => {
+                            owned.confirm(fence, &context.connection).await;
+                            self.measure(owned);
+                        }
                         Stored::Fenced => return Ok(Ended::Fenced),
                     }
                 }
                 () = stop.requested(), if !stopping => {}
+                _ = beat.tick() => self.measure(owned),
                 () = drained_for(stopping_since) => {
                     tracing::warn!(partition = self.partition, "stopping with a commit unconfirmed: the next owner finds out");
                     return Ok(Ended::Drained);
@@ -201,6 +204,13 @@ impl<O: Operator> Worker<O> {
                     Event::Message(delivery) => owned.apply(delivery),
                 },
             }
+        }
+    }
+
+    /// Brings the gauges up to date, unless they were a moment ago.
+    fn measure(&self, owned: &mut Owned<O>) {
+        if let Some(newest_ms) = owned.measure() {
+            self.readiness.newest(self.partition, newest_ms);
         }
     }
 
@@ -302,6 +312,10 @@ struct Owned<O: Operator> {
     draft: Draft,
     /// Instruments whose ticks the outstanding commit holds.
     sealed: Vec<usize>,
+    /// The counts and the position of the outstanding commit.
+    sealed_figures: (u64, Vec<Figure>),
+    metrics: PartitionMetrics,
+    measured_at: Option<Instant>,
 }
 
 /// A message that waits for what its next line needs.
@@ -352,6 +366,7 @@ impl<O: Operator> Owned<O> {
         partition: u32,
         log: &Log,
         checkpoint: Checkpoint<O::State, O::Counts>,
+        metrics: PartitionMetrics,
     ) -> Self {
         let position = checkpoint.position.as_ref();
         let mut owned = Self {
@@ -379,6 +394,9 @@ impl<O: Operator> Owned<O> {
             index: HashMap::with_capacity(checkpoint.states.len()),
             draft: Draft::default(),
             sealed: Vec::new(),
+            sealed_figures: (0, Vec::new()),
+            metrics,
+            measured_at: None,
         };
         for InstrumentState { coin, quote, applied, last_seq, state, bytes } in checkpoint.states {
             let idx = owned.insert(&coin, &quote, state);
@@ -522,6 +540,25 @@ impl<O: Operator> Owned<O> {
         }
     }
 
+    /// Measures how far the instruments are and how much waits; returns the newest event time, in milliseconds since the
+    /// epoch. `None` when there is none, or when it was asked a moment ago: it looks at every instrument.
+    fn measure(&mut self) -> Option<i64> {
+        if self.measured_at.is_some_and(|at| at.elapsed() < MEASURE) {
+            return None;
+        }
+        self.measured_at = Some(Instant::now());
+        self.metrics.lag(self.pending + self.draft.inputs);
+        let watermarks = self.instruments.iter().map(|member| self.operator.watermark(&member.state));
+        let watermarks = watermarks.filter(|&watermark| watermark > EventTime::MIN);
+        let range = watermarks.map(|watermark| watermark.ms()).fold(None, |range, ms| match range {
+            None => Some((ms, ms)),
+            Some((oldest, newest)) => Some((ms.min(oldest), ms.max(newest))),
+        });
+        let (oldest, newest) = range?;
+        self.metrics.watermarks(oldest, newest);
+        Some(newest + self.operator.event_time().disorder.ms())
+    }
+
     fn is_frontier_stale(&self) -> bool {
         self.is_frontier_endangered || self.committed_at.elapsed() >= self.frontier_age_max
     }
@@ -555,6 +592,7 @@ impl<O: Operator> Owned<O> {
             messages.push(Outgoing { subject, payload, role: Role::State });
         }
         self.sealed = draft.order;
+        self.sealed_figures = (self.position, O::figures(&self.counts));
         self.is_position_due = false;
         self.committed_frontier = self.frontier;
         self.is_frontier_endangered = false;
@@ -581,6 +619,8 @@ impl<O: Operator> Owned<O> {
         assert!(fence > self.fence, "a commit lowered the fence from {} to {fence}", self.fence);
         self.fence = fence;
         self.committed_at = Instant::now();
+        let (position, figures) = std::mem::take(&mut self.sealed_figures);
+        self.metrics.stored(position, figures);
         let sealed = std::mem::take(&mut self.sealed);
         if self.pending > 0 || self.draft.inputs > 0 {
             return;

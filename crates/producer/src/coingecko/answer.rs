@@ -42,8 +42,8 @@ pub(crate) enum Class {
 }
 
 impl Class {
-    /// The cause of the gap that it leaves.
-    pub(crate) fn gap_cause(self) -> &'static str {
+    /// The class in a word: the cause of the gap that it leaves, and a label of metrics.
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::RateLimited => "rate-limited",
             Self::Upstream => "upstream-error",

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use market::{Instrument, Span};
 
+pub(crate) use self::answer::Class;
 pub use self::client::ApiKey;
 pub use self::fetch::{fetch, tick};
 pub use self::poll::run;

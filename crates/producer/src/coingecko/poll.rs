@@ -2,15 +2,16 @@
 
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use bus::lease::Seat;
-use bus::{Error, NatsArgs};
+use bus::publish::FeedMessage;
+use bus::{Error, Kind, NatsArgs, codec};
 use futures::{StreamExt, TryStreamExt};
-use market::Instrument;
+use market::{EventTime, Instrument};
 use rand::RngExt;
 use serde_json::Value;
-use service::{Code, Health, Shutdown, WithCode};
+use service::{BEAT, Code, Data, Health, Shutdown, WithCode};
 use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
 
@@ -22,8 +23,9 @@ use super::observer::{Observer, Poll, Trouble, observe_all};
 use super::outbox::{Outbox, TICKS_MAX};
 use super::{COINS_MAX, Config, SOURCE};
 use crate::clock::now_ms;
-use crate::feed::{self, ASKED_MAX, Feed};
+use crate::feed::{self, ASKED_MAX, Feed, LastTick};
 use crate::lanes::Lanes;
+use crate::metrics::ProducerMetrics;
 
 /// How long a stopping producer waits for NATS to take what it has.
 const DRAIN: Duration = Duration::from_secs(3);
@@ -80,21 +82,25 @@ async fn poll_into(
 ) -> Result<(), Error> {
     let ask = async |instrument| Ok::<_, Error>((Clone::clone(instrument), feed.last_tick(instrument).await?));
     let coins = futures::stream::iter(&config.instruments).map(ask).buffered(ASKED_MAX).try_collect();
-    let coins = tokio::select! {
+    let coins: Vec<(Instrument, Option<LastTick>)> = tokio::select! {
         coins = coins => coins?,
         () = shutdown.requested() => return Ok(()),
     };
+    let newest = coins.iter().filter_map(|(_, last)| Some(last.as_ref()?.event)).max();
+    health.data(newest.map_or(Data::Awaited, |event| Data::Newest(event.ms())));
     let observer = Observer::new(coins, config.grain, config.source_delay, now_ms(SystemTime::now()));
     let waiting = Waiting { outbox: Mutex::new(Outbox::new(&config.instruments, TICKS_MAX)), news: Notify::new() };
     let (count, finish) = (config.instruments.len(), Shutdown::new());
-    let mut poller = Poller { config, client, observer, waiting: &waiting, health, dropped: 0 };
+    let metrics = ProducerMetrics::new(health.metrics());
+    let mut poller =
+        Poller { config, client, observer, waiting: &waiting, health, metrics: metrics.clone(), dropped: 0 };
     let polling = async {
         poller.run(shutdown).await;
         finish.request();
         tokio::time::sleep(DRAIN).await;
     };
     tokio::select! {
-        published = publish(feed, count, &waiting, &finish) => published,
+        published = publish(feed, count, &waiting, health, &metrics, &finish) => published,
         () = polling => {
             tracing::error!(ticks = waiting.with(|outbox| outbox.ticks()), "stopped before NATS took what was waiting");
             Ok(())
@@ -103,29 +109,66 @@ async fn poll_into(
 }
 
 /// Publishes what waits, until told to finish and nothing waits.
-async fn publish(feed: &impl Feed, coins: usize, waiting: &Waiting, finish: &Shutdown) -> Result<(), Error> {
+async fn publish(
+    feed: &impl Feed,
+    coins: usize,
+    waiting: &Waiting,
+    health: &Health,
+    metrics: &ProducerMetrics,
+    finish: &Shutdown,
+) -> Result<(), Error> {
     let mut lanes = Lanes::new(feed, coins);
+    let pulse = health.pulse("publishing");
+    let mut beat = tokio::time::interval(BEAT);
+    let mut newest = None;
     loop {
+        pulse.beat();
         waiting.with(|outbox| {
             let ready: Vec<usize> = outbox.waiting().collect();
             for lane in ready {
                 if lanes.is_free(lane)
                     && let Some(message) = outbox.take(lane)
                 {
-                    lanes.launch(lane, vec![message], ());
+                    let sent = Sent::of(&message);
+                    lanes.launch(lane, vec![message], sent);
                 }
             }
+            metrics.waiting.set(outbox.ticks() as i64);
         });
         if finish.is_requested() && lanes.is_idle() {
             return Ok(());
         }
         tokio::select! {
             stored = lanes.next() => {
-                stored?;
+                let sent = stored?.note;
+                metrics.published(sent.kind, sent.records);
+                if sent.newest > newest {
+                    newest = sent.newest;
+                    health.data(newest.map_or(Data::Awaited, |event| Data::Newest(event.ms())));
+                }
             }
+            _ = beat.tick() => {}
             () = waiting.news.notified() => {}
             () = finish.requested(), if !finish.is_requested() => {}
         }
+    }
+}
+
+/// What a message brings into FEED.
+struct Sent {
+    kind: Kind,
+    records: u64,
+    /// Event time of its newest tick.
+    newest: Option<EventTime>,
+}
+
+impl Sent {
+    fn of(message: &FeedMessage) -> Self {
+        let newest = match message.kind {
+            Kind::Tick => feed::last_in_time(&message.payload).map(|tick| EventTime(tick.event_ms)),
+            _ => None,
+        };
+        Self { kind: message.kind, records: codec::lines(&message.payload).count() as u64, newest }
     }
 }
 
@@ -135,6 +178,7 @@ struct Poller<'a> {
     observer: Observer,
     waiting: &'a Waiting,
     health: &'a Health,
+    metrics: ProducerMetrics,
     /// Dropped ticks that were reported.
     dropped: u64,
 }
@@ -146,9 +190,10 @@ impl Poller<'_> {
         // A slow answer delays the next poll: polls never pile up.
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut failures = 0;
+        let pulse = self.health.pulse("polling");
         loop {
             let polled = tokio::select! {
-                polled = async { interval.tick().await; self.poll().await } => polled,
+                polled = pulse.during(async { interval.tick().await; self.poll().await }) => polled,
                 () = shutdown.requested() => return,
             };
             let Err(refusal) = polled else {
@@ -160,6 +205,7 @@ impl Poller<'_> {
                 continue;
             };
             failures += 1;
+            self.metrics.refused(refusal.class);
             let Some(pause) = backoff::pause(&refusal, failures, rand::rng().random()) else {
                 tracing::error!("{refusal}; not asking again until restarted");
                 self.health.not_ready(refusal.to_string());
@@ -170,7 +216,7 @@ impl Poller<'_> {
             }
             tracing::warn!(failures, pause_s = pause.as_secs(), "{refusal}");
             tokio::select! {
-                () = tokio::time::sleep(pause) => interval.reset_immediately(),
+                () = pulse.during(tokio::time::sleep(pause)) => interval.reset_immediately(),
                 () = shutdown.requested() => return,
             }
         }
@@ -183,13 +229,16 @@ impl Poller<'_> {
             let lanes = first..count.min(first + COINS_MAX);
             let instruments = &self.config.instruments[lanes.clone()];
             let coins: Vec<&str> = instruments.iter().map(|instrument| instrument.coin()).collect();
-            match self.client.markets(instruments[0].quote(), &coins).await {
+            let asked = Instant::now();
+            let answer = self.client.markets(instruments[0].quote(), &coins).await;
+            self.metrics.seconds.observe(asked.elapsed().as_secs_f64());
+            match answer {
                 Ok(list) => {
                     let poll = Poll { answered_ms: now_ms(SystemTime::now()), date: list.date };
                     self.take(lanes, &list.coins, poll);
                 }
                 Err(refusal) => {
-                    let cause = refusal.class.gap_cause();
+                    let cause = refusal.class.as_str();
                     (first..count).for_each(|lane| self.observer.failed(lane, cause));
                     return Err(refusal);
                 }
@@ -210,6 +259,7 @@ impl Poller<'_> {
         self.waiting.news.notify_one();
         let dropped = self.waiting.with(|outbox| outbox.dropped);
         if dropped > self.dropped {
+            self.metrics.dropped.inc_by(dropped - self.dropped);
             tracing::error!(ticks = dropped - self.dropped, "dropped the oldest ticks: NATS has been away too long");
             self.dropped = dropped;
         }

@@ -8,7 +8,7 @@ use bus::error::Disposition;
 use bus::reader::{Event, Reader, Selection};
 use bus::{Connection, Error, Kind, NatsArgs, Stream, history, subject, topology};
 use market::{Instrument, Window};
-use service::Shutdown;
+use service::{Data, Shutdown};
 
 use super::Shared;
 use super::standing::Standing;
@@ -104,22 +104,28 @@ async fn read(shared: &Shared, connection: &Connection, selection: Selection, pa
 
 /// Looks again and again how the steps stand.
 async fn watch_standing(shared: &Shared, connection: &Connection) -> Result<(), Error> {
+    let pulse = shared.health.pulse("looking at the steps");
     loop {
-        if connection.client().connection_state() == State::Connected {
-            match Standing::read(connection).await {
-                Ok(standing) => *shared.standing() = standing,
-                Err(error) => tracing::debug!(%error, "the standing of the steps is not known"),
-            }
-            if let Err(error) = fetch_prices(shared, connection).await {
-                tracing::debug!(%error, "last prices are not known");
-            }
-        } else {
-            shared.standing().is_connected = false;
-            // The reader says when all is read again.
-            shared.health.not_ready("the NATS server is away");
-        }
+        pulse.during(look(shared, connection)).await;
         tokio::time::sleep(LOOK).await;
     }
+}
+
+async fn look(shared: &Shared, connection: &Connection) {
+    if connection.client().connection_state() == State::Connected {
+        match Standing::read(connection).await {
+            Ok(standing) => *shared.standing() = standing,
+            Err(error) => tracing::debug!(%error, "the standing of the steps is not known"),
+        }
+        if let Err(error) = fetch_prices(shared, connection).await {
+            tracing::debug!(%error, "last prices are not known");
+        }
+    } else {
+        shared.standing().is_connected = false;
+        // The reader says when all is read again.
+        shared.health.not_ready("the NATS server is away");
+    }
+    shared.health.data(shared.view().newest().map_or(Data::Awaited, |event| Data::Newest(event.ms())));
 }
 
 /// Fetches the last price of instruments that have tables but no price among MARKET's last messages.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bus::Kind;
 use bus::outputs::Outputs;
+use bus::task::Figure;
 use market::candle::Candle;
 use market::forecast::{Cause, Rival, Standing, Status};
 use market::heartbeat::HeartbeatLine;
@@ -96,6 +97,33 @@ pub struct Counts {
     pub unreadable: u64,
 }
 
+impl Counts {
+    /// The counts as metrics.
+    pub(crate) fn figures(&self) -> Vec<Figure> {
+        let of = |metric, help, outcome, count| Figure { metric, help, labels: vec![("outcome", outcome)], count };
+        let forecasts = "Forecasts by what became of them: made, of them unlike-training, scored, unscored; expired ones were not made";
+        let models = "Trainings by what they came to: trained, of them taken into use; none for lack of data";
+        vec![
+            of("forecasts", forecasts, "made", self.forecasts),
+            of("forecasts", forecasts, "unlike-training", self.unlike_training),
+            of("forecasts", forecasts, "scored", self.scored),
+            of("forecasts", forecasts, "unscored", self.unscored),
+            of("forecasts", forecasts, "expired", self.expired),
+            of("models", models, "trained", self.models),
+            of("models", models, "taken", self.switches),
+            of("models", models, "none", self.untrained),
+            Figure {
+                metric: "drifts",
+                help: "Trainings that drift has asked for",
+                labels: Vec::new(),
+                count: self.drifts,
+            },
+            Figure::candles(self.candles),
+            of("ticks", "Lines of MARKET by what became of them", "unreadable", self.unreadable),
+        ]
+    }
+}
+
 /// Everything that a record is applied with.
 pub(crate) struct Desk<'a> {
     pub(crate) rules: &'a Rules,
@@ -124,6 +152,11 @@ impl Live {
             under_way: None,
             passed: None,
         }
+    }
+
+    /// How far event time has certainly come.
+    pub(crate) fn watermark(&self, rules: &Rules) -> EventTime {
+        self.watermark.value(rules.settings.disorder)
     }
 
     /// The model whose files must be at hand before anything is applied.

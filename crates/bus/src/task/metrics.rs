@@ -1,0 +1,181 @@
+//! What a step counts and measures. `ARCHITECTURE.md` lists every metric with its meaning and unit.
+
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use service::Metrics;
+
+use crate::task::Figure;
+use crate::transaction::{Outcome, Part};
+
+/// From half a millisecond to 16 seconds.
+const SECONDS: (f64, f64, u16) = (0.000_5, 2.0, 16);
+/// From one message to a full batch.
+const MESSAGES: (f64, f64, u16) = (1.0, 2.0, 11);
+/// From 256 bytes to beyond a full batch.
+const BYTES: (f64, f64, u16) = (256.0, 4.0, 9);
+
+type ByPartition<M> = Family<[(&'static str, String); 1], M>;
+type Seconds = Gauge<f64, AtomicU64>;
+
+/// The metrics of a step. Clones share them.
+#[derive(Debug, Clone)]
+pub(super) struct StepMetrics {
+    all: Metrics,
+    pub(super) connected: Gauge,
+    pub(super) partitions: Gauge,
+    pub(super) stopped: Gauge,
+    lease_changes: Family<[(&'static str, &'static str); 1], Counter>,
+    lag: ByPartition<Gauge>,
+    position: ByPartition<Gauge>,
+    watermark_newest: ByPartition<Seconds>,
+    watermark_oldest: ByPartition<Seconds>,
+    commits: Counter,
+    fenced: Counter,
+    seconds: Histogram,
+    messages: Histogram,
+    bytes: Histogram,
+}
+
+impl StepMetrics {
+    pub(super) fn new(all: &Metrics) -> Self {
+        let histogram = |name, help: &str, (start, factor, length)| {
+            all.register_with(name, help, || Histogram::new(exponential_buckets(start, factor, length)))
+        };
+        Self {
+            connected: all.register("nats_connected", "Whether the NATS server is connected: 1 or 0"),
+            partitions: all.register("leases", "Partitions that this instance owns"),
+            stopped: all.register("partitions_stopped", "Partitions that have stopped until somebody mends them"),
+            lease_changes: all.register("lease_changes", "Partitions taken, handed over in order, or lost"),
+            lag: all.register("lag_messages", "Messages of the input that are not applied yet"),
+            position: all.register("position", "Stream sequence of the last committed input"),
+            watermark_newest: all
+                .register("watermark_newest_timestamp_seconds", "Watermark of the instrument that is furthest"),
+            watermark_oldest: all
+                .register("watermark_oldest_timestamp_seconds", "Watermark of the instrument that is least far"),
+            commits: all.register("commits", "Commits of a partition that are stored"),
+            fenced: all.register("commits_fenced", "Commits refused because the partition has another owner"),
+            seconds: histogram(
+                "commit_duration_seconds",
+                "From sending a batch until it is known to be stored",
+                SECONDS,
+            ),
+            messages: histogram("commit_messages", "Messages of a batch, positions included", MESSAGES),
+            bytes: histogram("commit_bytes", "Payload bytes of a batch, without positions", BYTES),
+            all: all.clone(),
+        }
+    }
+
+    /// A batch was stored or refused.
+    pub(super) fn committed(&self, parts: &[Part], outcomes: &[Outcome], took: Duration) {
+        self.seconds.observe(took.as_secs_f64());
+        self.messages.observe(parts.iter().map(|part| part.messages.len() + 1).sum::<usize>() as f64);
+        self.bytes.observe(parts.iter().map(Part::bytes).sum::<usize>() as f64);
+        for outcome in outcomes {
+            match outcome {
+                Outcome::Stored(_) => self.commits.inc(),
+                Outcome::Fenced => self.fenced.inc(),
+            };
+        }
+    }
+
+    fn count(&self, figure: &Figure, more: u64) {
+        if figure.labels.is_empty() {
+            self.all.register::<Counter>(figure.metric, figure.help).inc_by(more);
+        } else {
+            let family: Family<Vec<(&'static str, &'static str)>, Counter> =
+                self.all.register(figure.metric, figure.help);
+            family.get_or_create(&figure.labels).inc_by(more);
+        }
+    }
+
+    /// A partition changed hands.
+    pub(super) fn lease(&self, change: &'static str) {
+        self.lease_changes.get_or_create(&[("change", change)]).inc();
+    }
+
+    /// The gauges of a partition, until they are dropped.
+    pub(super) fn partition(&self, partition: u32, counted: Vec<Figure>) -> PartitionMetrics {
+        PartitionMetrics { step: self.clone(), labels: [("partition", partition.to_string())], counted }
+    }
+}
+
+/// What is measured of a partition while it is owned.
+#[derive(Debug)]
+pub(super) struct PartitionMetrics {
+    step: StepMetrics,
+    labels: [(&'static str, String); 1],
+    /// What was counted up to the last commit: what this process did is what comes on top.
+    counted: Vec<Figure>,
+}
+
+impl PartitionMetrics {
+    /// How much of the input waits.
+    pub(super) fn lag(&self, messages: u64) {
+        self.step.lag.get_or_create(&self.labels).set(gauged(messages));
+    }
+
+    /// The range of the instruments' watermarks, in milliseconds since the epoch.
+    pub(super) fn watermarks(&self, oldest_ms: i64, newest_ms: i64) {
+        self.step.watermark_oldest.get_or_create(&self.labels).set(oldest_ms as f64 / 1e3);
+        self.step.watermark_newest.get_or_create(&self.labels).set(newest_ms as f64 / 1e3);
+    }
+
+    /// A commit is stored that ends here, with these counts since the partition began.
+    pub(super) fn stored(&mut self, position: u64, figures: Vec<Figure>) {
+        self.step.position.get_or_create(&self.labels).set(gauged(position));
+        for figure in &figures {
+            let before = self.counted.iter().find(|before| before.is_same(figure)).map_or(0, |before| before.count);
+            self.step.count(figure, figure.count.saturating_sub(before));
+        }
+        self.counted = figures;
+    }
+}
+
+impl Drop for PartitionMetrics {
+    fn drop(&mut self) {
+        self.step.lag.remove(&self.labels);
+        self.step.position.remove(&self.labels);
+        self.step.watermark_oldest.remove(&self.labels);
+        self.step.watermark_newest.remove(&self.labels);
+    }
+}
+
+fn gauged(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ticks(outcome: &'static str, count: u64) -> Figure {
+        Figure { metric: "ticks", help: "Ticks", labels: vec![("outcome", outcome)], count }
+    }
+
+    #[test]
+    fn counts_are_those_of_this_process_and_gauges_go_with_the_partition() {
+        let all = Metrics::default();
+        let step = StepMetrics::new(&all);
+        let mut partition = step.partition(3, vec![ticks("accepted", 100)]);
+        partition.lag(7);
+        partition.stored(41, vec![ticks("accepted", 104), ticks("late", 1)]);
+        partition.stored(42, vec![ticks("accepted", 105), ticks("late", 1)]);
+        let text = all.to_text();
+        for line in [
+            "candlewire_ticks_total{outcome=\"accepted\"} 5",
+            "candlewire_ticks_total{outcome=\"late\"} 1",
+            "candlewire_lag_messages{partition=\"3\"} 7",
+            "candlewire_position{partition=\"3\"} 42",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}: {text}");
+        }
+        drop(partition);
+        let text = all.to_text();
+        assert!(!text.contains("partition=\"3\"") && text.contains("accepted\"} 5"), "{text}");
+    }
+}

@@ -1,0 +1,53 @@
+//! What the producer counts and measures.
+
+use bus::Kind;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use service::Metrics;
+
+use crate::coingecko::Class;
+
+type By<T> = Family<[(&'static str, T); 1], Counter>;
+
+/// The metrics of the producer. Clones share them.
+#[derive(Debug, Clone)]
+pub(crate) struct ProducerMetrics {
+    published: By<String>,
+    /// From asking the source until its answer was read, or was given up.
+    pub(crate) seconds: Histogram,
+    errors: By<&'static str>,
+    /// Ticks that wait for NATS.
+    pub(crate) waiting: Gauge,
+    /// Ticks that waited too long and are now a gap.
+    pub(crate) dropped: Counter,
+}
+
+impl ProducerMetrics {
+    pub(crate) fn new(all: &Metrics) -> Self {
+        // From 10 ms to 20 s.
+        let histogram = || Histogram::new(exponential_buckets(0.01, 2.0, 12));
+        Self {
+            published: all.register("published", "Records that FEED has stored, by kind"),
+            seconds: all.register_with(
+                "upstream_request_duration_seconds",
+                "From asking the source until its answer was read, or was given up",
+                histogram,
+            ),
+            errors: all.register("upstream_errors", "Requests that the source refused or did not answer, by class"),
+            waiting: all.register("outbox_ticks", "Ticks that wait for NATS"),
+            dropped: all.register("outbox_dropped", "Ticks that waited too long for NATS and became a gap"),
+        }
+    }
+
+    /// FEED has stored records.
+    pub(crate) fn published(&self, kind: Kind, records: u64) {
+        self.published.get_or_create(&[("kind", kind.to_string())]).inc_by(records);
+    }
+
+    /// The source refused, or did not answer.
+    pub(crate) fn refused(&self, class: Class) {
+        self.errors.get_or_create(&[("class", class.as_str())]).inc();
+    }
+}

@@ -1,0 +1,148 @@
+//! What services say of themselves: whether they live, are useful, have fresh data, and what they count; and what they
+//! were told.
+
+use std::collections::BTreeSet;
+
+use bus::topology::Limits;
+use clap::CommandFactory;
+use pipeline_tests::health::Watched;
+use pipeline_tests::programs::{eventually, fail, program, succeed};
+use pipeline_tests::ticks::publish_tick;
+use pipeline_tests::world::{World, sample};
+
+use crate::kills::{SAMPLE, TICKS};
+
+fn start(world: &World, name: &str) -> Watched {
+    Watched::start(world.program(name).arg("run"), |_| {})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_counts_what_topology_counts_and_tells_how_far_it_is() {
+    // One partition: each gauge has one line.
+    let world = World::with_limits(&Limits { partitions: 1, ..Limits::default() }).await;
+    let [processor, aggregator] = ["stream-processor", "aggregator"].map(|name| start(&world, name));
+    eventually("both are ready", || processor.is_ready() && aggregator.is_ready());
+    assert_eq!(processor.page("/fresh"), (200, "no instrument here\n".to_owned()));
+    succeed(&mut world.replay(&sample(SAMPLE), "1m"));
+    let producer = world.server.connect("producer").await;
+    publish_tick(&producer, 1_000_000).await;
+    world.wait();
+
+    let counted = |name: &str| processor.metric(&format!("ticks_total{{outcome=\"{name}\"}}"));
+    eventually("every tick is counted", || counted("accepted") == Some(TICKS as f64 + 1.0));
+    assert_eq!((counted("late"), counted("duplicate")), (Some(0.0), Some(0.0)));
+    assert_eq!(processor.metric("candles_final_total"), Some(world.count("candles") as f64));
+    assert_eq!(aggregator.metric("ticks_total{outcome=\"aggregated\"}"), Some(TICKS as f64 + 1.0));
+    for step in [&processor, &aggregator] {
+        let gauge = |name: &str| step.metric(&format!("{name}{{partition=\"0\"}}")).unwrap();
+        eventually("nothing waits", || gauge("lag_messages") == 0.0);
+        let standing = world.standing();
+        let service = if step.addr == processor.addr { "stream-processor" } else { "aggregator" };
+        assert_eq!(gauge("position"), standing["steps"][service]["partitions"][0]["position"].as_f64().unwrap());
+        // March 2020 ends where it does; the tick of 1970 is of the other instrument.
+        eventually("the watermarks are told", || gauge("watermark_newest_timestamp_seconds") > 1_585_000_000.0);
+        assert_eq!(gauge("watermark_oldest_timestamp_seconds"), 1_000.0 - 5.0);
+        assert_eq!([step.metric("leases"), step.metric("nats_connected")], [Some(1.0), Some(1.0)]);
+        let commits = step.metric("commits_total").unwrap();
+        assert!(commits >= 1.0 && step.metric("commit_duration_seconds_count").unwrap() >= 1.0);
+        assert!(
+            step.metric("commit_bytes_sum").unwrap() > 100_000.0 && step.metric("commits_fenced_total") == Some(0.0)
+        );
+        let (status, words) = step.page("/fresh");
+        assert!(status == 503 && words.contains("10m is the bound"), "{status} {words}");
+    }
+    let fresh = Watched::start(world.program("stream-processor").args(["run", "--fresh-within", "100years"]), |_| {});
+    processor.process.terminate();
+    eventually("its data is fresh enough", || fresh.page("/fresh").0 == 200 && fresh.page("/fresh").1.contains("old"));
+    assert_eq!(
+        fresh.metric("ticks_total{outcome=\"accepted\"}"),
+        None,
+        "what another process did is not counted again"
+    );
+}
+
+#[test]
+fn a_container_asks_with_the_program_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut service = program("stream-processor", dir.path());
+    let waiting = Watched::start(service.args(["run", "--nats-url", "nats://127.0.0.1:1"]), |_| {});
+    let ask = |flags: &[&str]| {
+        let mut command = program("stream-processor", dir.path());
+        command.arg("health").args(flags).env("CANDLEWIRE_HTTP", &waiting.addr);
+        command
+    };
+    assert_eq!(succeed(&mut ask(&["--alive"])), "ok\n");
+    eventually("it says what it waits for", || {
+        let (code, error) = fail(&mut ask(&[]));
+        code == 1 && error.contains("no NATS server answers")
+    });
+    let (code, error) = fail(program("aggregator", dir.path()).args(["health", "--http", "127.0.0.1:1"]));
+    assert!(code == 1 && error.contains("127.0.0.1:1/readyz"), "{code} {error}");
+}
+
+#[test]
+fn settings_are_shown_with_their_origin_and_secrets_are_not() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join(".env"), "CANDLEWIRE_LEASE_TTL=7s\nCANDLEWIRE_HTTP=127.0.0.1:1\n").unwrap();
+    let mut command = program("stream-processor", dir.path());
+    command.args(["run", "--print-config", "--lateness", "20m", "--nats-password", "hush-1"]);
+    let shown = succeed(command.env("CANDLEWIRE_HTTP", "127.0.0.1:2").env("NATS_URL", "nats://me:hush-2@here:4222"));
+    let line = |name: &str| {
+        let line = shown.lines().find(|line| line.split_whitespace().next() == Some(name));
+        line.unwrap_or_else(|| panic!("{name}: {shown}")).split_whitespace().skip(1).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(line("--lease-ttl"), "7s CANDLEWIRE_LEASE_TTL in .env");
+    assert_eq!(line("--http"), "127.0.0.1:2 CANDLEWIRE_HTTP");
+    assert_eq!(line("--lateness"), "20m command line");
+    assert_eq!(line("--disorder"), "5s default");
+    assert_eq!(line("--nats-url"), "nats://(hidden)@here:4222 NATS_URL");
+    assert_eq!(line("--nats-password"), "(hidden) command line");
+    assert_eq!(line("CANDLEWIRE_PASSWORD_AGGREGATOR"), "(hidden) CANDLEWIRE_PASSWORD_AGGREGATOR");
+    assert!(!shown.contains("hush") && !shown.contains("cw-test"), "{shown}");
+}
+
+#[test]
+fn a_setting_that_is_none_ends_every_program_before_it_does_anything() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join(".env"), "CANDLEWIRE_LEASE_TLL=7s\n").unwrap();
+    for words in [
+        &["topology", "plan"][..],
+        &["producer", "run", "--source", "coingecko", "--coin", "bitcoin"],
+        &["stream-processor", "run"],
+        &["aggregator", "run"],
+        &["trainer", "run"],
+        &["reporter", "run"],
+    ] {
+        let (code, error) = fail(program(words[0], dir.path()).args(&words[1..]));
+        assert!(code == 2 && error.contains("was CANDLEWIRE_LEASE_TTL meant?"), "{words:?}: {code} {error}");
+    }
+}
+
+#[test]
+fn every_variable_that_a_program_reads_is_known_to_all() {
+    fn variables(command: &clap::Command, found: &mut BTreeSet<String>) {
+        found.extend(command.get_arguments().filter_map(|arg| Some(arg.get_env()?.to_string_lossy().into_owned())));
+        command.get_subcommands().for_each(|subcommand| variables(subcommand, found));
+    }
+    let mut found = BTreeSet::new();
+    for command in [
+        producer::Args::command(),
+        stream_processor::Args::command(),
+        aggregator::Args::command(),
+        trainer::Args::command(),
+        reporter::Args::command(),
+    ] {
+        variables(&command, &mut found);
+    }
+    let dir = tempfile::tempdir().unwrap();
+    for subcommand in ["apply", "trim", "rebuild", "show", "wait"] {
+        let help = succeed(program("topology", dir.path()).args([subcommand, "--help"]));
+        let named = help.split("[env: ").skip(1).filter_map(|rest| rest.split(['=', ']']).next());
+        found.extend(named.map(str::to_owned));
+    }
+    assert!(found.len() > 60 && found.contains("CANDLEWIRE_FEED_BYTES"), "{found:?}");
+    for name in found {
+        let is_ours = name.starts_with("CANDLEWIRE_") || name.starts_with("COINGECKO_");
+        assert!(!is_ours || service::is_setting(&name), "{name} is missing in service/src/settings/names.rs");
+    }
+}
