@@ -72,6 +72,28 @@ pub enum Error {
         /// The stream.
         input: String,
     },
+    /// The server cannot set aside what the streams may grow to.
+    #[error(
+        "the NATS server has no room for {bytes} bytes more ({description}): nothing was changed; raise max_file_store in \
+         nats.conf, or ask for lower limits"
+    )]
+    NoRoom {
+        /// The bytes.
+        bytes: u64,
+        /// The server's words.
+        description: String,
+    },
+    /// The server has no partners for so many copies.
+    #[error(
+        "the NATS server cannot keep {replicas} copies ({description}): nothing was changed; start three servers with \
+         deploy/nats/cluster.conf, or ask for --replicas 1"
+    )]
+    NoCluster {
+        /// The copies.
+        replicas: u32,
+        /// The server's words.
+        description: String,
+    },
     /// A stream exists but is not what this version needs.
     #[error("stream {stream} differs from what is needed ({difference}): see `topology plan`")]
     StreamDiffers {
@@ -251,6 +273,8 @@ impl Error {
             Self::Authentication { .. }
             | Self::Permission { .. }
             | Self::ServerTooOld { .. }
+            | Self::NoRoom { .. }
+            | Self::NoCluster { .. }
             | Self::StreamDiffers { .. }
             | Self::WrongLog { .. }
             | Self::Restored { .. }
@@ -282,6 +306,8 @@ impl Error {
             Self::Authentication { .. }
             | Self::Permission { .. }
             | Self::ServerTooOld { .. }
+            | Self::NoRoom { .. }
+            | Self::NoCluster { .. }
             | Self::StreamDiffers { .. }
             | Self::WrongLog { .. }
             | Self::OtherSettings { .. }

@@ -3,8 +3,8 @@
 //! The archive's own last sequence is the position: reading goes on behind it, and a file appears whole or not at all.
 
 use anyhow::{Context, anyhow};
-use bus::reader::{Delivery, Event, Reader, Selection};
 use bus::lineage::continues;
+use bus::reader::{Delivery, Event, Reader, Selection};
 use bus::readers::{self, Registration};
 use bus::subject::{self, Kind};
 use bus::topology::{Stream, StreamInfo};

@@ -6,9 +6,7 @@
 use std::time::Duration;
 
 use async_nats::HeaderMap;
-use async_nats::header::{
-    NATS_BATCH_COMMIT, NATS_BATCH_ID, NATS_BATCH_SEQUENCE, NATS_EXPECTED_LAST_SEQUENCE,
-};
+use async_nats::header::{NATS_BATCH_COMMIT, NATS_BATCH_ID, NATS_BATCH_SEQUENCE, NATS_EXPECTED_LAST_SEQUENCE};
 use bytes::Bytes;
 use rand::Rng;
 use serde::Deserialize;
@@ -20,7 +18,7 @@ use super::file::Record;
 use crate::connect::{Connection, parse_answer};
 use crate::error::{Disposition, Error};
 use crate::subject::{restored, restored_all};
-use crate::topology::{RESTORING_KEY, StreamInfo, create, purge, any_stream_info};
+use crate::topology::{RESTORING_KEY, StreamInfo, any_stream_info, create, purge};
 use crate::transaction::{BYTES_MAX, MESSAGES_MAX};
 
 /// Where a sequence is taken that nobody needs.

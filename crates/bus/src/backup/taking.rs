@@ -20,7 +20,11 @@ const UNFINISHED: &str = ".backup-";
 ///
 /// # Errors
 /// When the folder exists or cannot be written; whatever reading can meet.
-pub async fn take(connection: &Connection, folder: &Path, mut done: impl FnMut(&Entry)) -> Result<Manifest, BackupError> {
+pub async fn take(
+    connection: &Connection,
+    folder: &Path,
+    mut done: impl FnMut(&Entry),
+) -> Result<Manifest, BackupError> {
     if folder.exists() {
         return Err(BackupError::Exists(folder.to_owned()));
     }

@@ -32,7 +32,9 @@ pub(crate) fn export(args: &ExportArgs) -> anyhow::Result<()> {
     for definition in &definitions {
         let path = folder.join(format!("{}.json", name(definition)));
         let text = serde_json::to_string_pretty(definition)? + "\n";
-        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display())).exit_code(Code::BadConfig)?;
+        fs::write(&path, text)
+            .with_context(|| format!("cannot write {}", path.display()))
+            .exit_code(Code::BadConfig)?;
         output::line(&path.display().to_string());
     }
     Ok(())

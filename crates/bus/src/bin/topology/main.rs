@@ -7,6 +7,7 @@ use bus::topology::Stream;
 use clap::{Parser, Subcommand, ValueEnum};
 use service::{ProcessArgs, Program, Shutdown};
 
+mod advice;
 mod backup;
 mod export;
 mod limits;
