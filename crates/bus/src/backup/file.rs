@@ -167,7 +167,7 @@ mod tests {
         let record = |seq: u64| Record {
             seq,
             subject: format!("feed.{seq}"),
-            replaces: seq % 2 == 0,
+            replaces: seq.is_multiple_of(2),
             headers: vec![("Candlewire-Schema".to_owned(), "tick/1".to_owned())],
             payload: vec![b'x'; seq as usize * 100],
         };
