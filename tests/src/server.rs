@@ -57,12 +57,7 @@ pub fn password_variable(user: &str) -> String {
 
 /// The flags of a program that connects to `url` as a user of nats.conf.
 pub fn nats_args(url: String, user: &str) -> NatsArgs {
-    NatsArgs {
-        nats_url: url,
-        nats_user: Some(user.to_owned()),
-        nats_password: Some(password(user)),
-        connect_timeout: 5,
-    }
+    NatsArgs { nats_user: Some(user.to_owned()), nats_password: Some(password(user).into()), ..NatsArgs::at(url) }
 }
 
 /// Sends a signal by its name.

@@ -1,15 +1,11 @@
 //! One connection of one user to the server, and requests whose answer may never come.
 
-use std::fmt;
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_nats::connection::State;
 use async_nats::jetstream;
-use async_nats::{
-    Client, ConnectErrorKind, ConnectOptions, Event, HeaderMap, Message, Request, RequestErrorKind, ServerError,
-};
+use async_nats::{Client, HeaderMap, Message, Request, RequestErrorKind};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -17,7 +13,19 @@ use service::{Health, Shutdown};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::error::{Disposition, Error};
+use crate::error::Error;
+
+mod args;
+mod events;
+mod identity;
+mod refused;
+mod wait;
+
+pub use args::{NatsArgs, Password};
+pub use wait::{Reminder, wait_for};
+
+use events::Watch;
+use identity::Identity;
 
 /// Oldest server whose atomic publish was tried and holds.
 pub const SERVER_FLOOR: (u64, u64) = (2, 15);
@@ -25,41 +33,11 @@ pub const SERVER_FLOOR: (u64, u64) = (2, 15);
 pub const ANSWER_MAX: Duration = Duration::from_secs(5);
 /// How long one attempt to connect may take.
 const ATTEMPT_MAX: Duration = Duration::from_secs(2);
-/// While a service waits for its server, one line is logged this often.
-const REMINDER: Duration = Duration::from_secs(60);
 /// How often the server is asked whether it is still there. One that hangs with its connections open is left after three
 /// of these, for another one if there is one.
 const PING: Duration = Duration::from_secs(5);
 /// Reconnects are tried at least this often.
 const RECONNECT_MAX: Duration = Duration::from_millis(500);
-
-/// Flags of every binary that say where NATS is and who asks.
-#[derive(Debug, Clone, clap::Args)]
-#[command(next_help_heading = "NATS")]
-pub struct NatsArgs {
-    /// Address of the NATS server; of a cluster, all of them with commas between
-    #[arg(long, env = "NATS_URL", default_value = "nats://127.0.0.1:4222", global = true)]
-    pub nats_url: String,
-
-    /// User name; the service's own by default
-    #[arg(long, env = "NATS_USER", global = true)]
-    pub nats_user: Option<String>,
-
-    /// Password; by default `CANDLEWIRE_PASSWORD_<USER>` from the environment or .env
-    #[arg(long, env = "NATS_PASSWORD", hide_env_values = true, global = true)]
-    pub nats_password: Option<String>,
-
-    /// How many seconds a command waits for the server and its streams; services wait for ever
-    #[arg(long, env = "NATS_CONNECT_TIMEOUT", default_value = "5", value_name = "SECONDS", global = true)]
-    pub connect_timeout: u64,
-}
-
-impl NatsArgs {
-    /// How long a one-shot command waits for the server.
-    pub fn patience(&self) -> Duration {
-        Duration::from_secs(self.connect_timeout)
-    }
-}
 
 /// A connection to the server as one user. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -71,25 +49,18 @@ pub struct Connection {
     user: String,
 }
 
-/// What the server said beside its answers.
-#[derive(Debug, Clone)]
-struct Watch {
-    /// Counts connects and disconnects: an answer to what was asked before a change may never come.
-    epoch: watch::Receiver<u64>,
-    /// The newest refusal for lack of permission.
-    denial: Arc<Mutex<Option<String>>>,
-}
-
 impl Connection {
     /// Connects as `user` (unless the flags name another one) within the flags' time limit. `None` connects without
     /// credentials.
     ///
     /// # Errors
-    /// No server within the limit; wrong credentials; a server that is too old.
+    /// Settings that make no sense; no server within the limit; a server that refuses us, that we do not trust, or that is
+    /// too old.
     pub async fn open(args: &NatsArgs, user: Option<&str>) -> Result<Self, Error> {
+        let identity = Identity::new(args, user)?;
         let deadline = Instant::now() + args.patience();
         loop {
-            match Self::attempt(args, user).await {
+            match Self::attempt(args, &identity).await {
                 Err(Error::NoServer { .. }) if Instant::now() < deadline => {
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
@@ -102,16 +73,17 @@ impl Connection {
     /// then one a minute. `None` when shutdown came first.
     ///
     /// # Errors
-    /// What waiting cannot mend: wrong credentials, a server that is too old.
+    /// What waiting cannot mend: settings that make no sense, refusal, no trust, a server that is too old.
     pub async fn wait(
         args: &NatsArgs,
         user: Option<&str>,
         health: &Health,
         shutdown: &Shutdown,
     ) -> Result<Option<Self>, Error> {
+        let identity = Identity::new(args, user)?;
         let mut patience = Reminder::default();
         loop {
-            let error = match Self::attempt(args, user).await {
+            let error = match Self::attempt(args, &identity).await {
                 Ok(connection) => return Ok(Some(connection)),
                 Err(error @ Error::NoServer { .. }) => error,
                 Err(error) => return Err(error),
@@ -125,34 +97,23 @@ impl Connection {
         }
     }
 
-    async fn attempt(args: &NatsArgs, default_user: Option<&str>) -> Result<Self, Error> {
+    async fn attempt(args: &NatsArgs, identity: &Identity) -> Result<Self, Error> {
         let url = args.nats_url.clone();
-        let user = args.nats_user.as_deref().or(default_user).unwrap_or_default().to_owned();
-        let variable = format!("CANDLEWIRE_PASSWORD_{}", user.to_uppercase().replace('-', "_"));
-        let (epoch_sender, mut epoch) = watch::channel(0);
-        let denial = Arc::new(Mutex::new(None));
-        let mut options = ConnectOptions::new()
-            .name(if user.is_empty() { "candlewire" } else { &user })
+        let (mut watch, listen) = Watch::new();
+        let options = identity
+            .options()?
             .connection_timeout(ATTEMPT_MAX)
             .request_timeout(Some(ANSWER_MAX))
             .ping_interval(PING)
             .reconnect_delay_callback(|attempts| RECONNECT_MAX.min(Duration::from_millis(20 << attempts.min(10))))
-            .event_callback(on_event(epoch_sender, denial.clone()));
-        if !user.is_empty() {
-            let password = args.nats_password.clone().or_else(|| std::env::var(&variable).ok()).unwrap_or_default();
-            options = options.user_and_password(user.clone(), password).custom_inbox_prefix(format!("_INBOX_{user}"));
-        }
-        let client = options.connect(addresses(&url)).await.map_err(|error| match error.kind() {
-            ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => {
-                Error::Authentication { url: url.clone(), user: user.clone(), variable }
-            }
-            _ => Error::NoServer { url: url.clone(), detail: root_cause(&error) },
-        })?;
+            .event_callback(listen);
+        let connected = options.connect(&identity.addresses[..]).await;
+        let client = connected.map_err(|error| refused::error_of(&error, &url, identity))?;
         check_version(&client.server_info().version, &url)?;
         // The first connect is an event too; a request must not take it for a loss.
-        drop(tokio::time::timeout(ATTEMPT_MAX, epoch.wait_for(|&epoch| epoch > 0)).await);
+        watch.begun(ATTEMPT_MAX).await;
         let jetstream = jetstream::new(client.clone());
-        Ok(Self { client, jetstream, watch: Watch { epoch, denial }, url, user })
+        Ok(Self { client, jetstream, watch, url, user: identity.user.clone() })
     }
 
     /// The client, for plain publish and subscribe.
@@ -173,9 +134,7 @@ impl Connection {
     /// Changes whenever the connection goes or comes back. Mark it seen before asking, then race its change with the
     /// answer.
     pub fn epoch(&self) -> watch::Receiver<u64> {
-        let mut epoch = self.watch.epoch.clone();
-        epoch.mark_unchanged();
-        epoch
+        self.watch.epoch()
     }
 
     /// Waits until the server is connected.
@@ -210,7 +169,7 @@ impl Connection {
         let mut request = Request::new().payload(payload).timeout(Some(ANSWER_MAX));
         request.headers = headers;
         let answer = self.answered(&subject, self.client.send_request(subject.clone(), request)).await?;
-        answer.map_err(|error| match (self.denial_of(&subject), error.kind()) {
+        answer.map_err(|error| match (self.watch.denial_of(&subject), error.kind()) {
             (Some(detail), _) => Error::Permission { user: self.user.clone(), detail },
             (None, RequestErrorKind::MaxPayloadExceeded | RequestErrorKind::InvalidSubject) => {
                 Error::Unreadable { what: subject, detail: error.to_string() }
@@ -245,12 +204,7 @@ impl Connection {
 
     /// The missing permission that the server named together with `subject`, if it did.
     pub(crate) fn denied(&self, subject: &str) -> Option<Error> {
-        self.denial_of(subject).map(|detail| Error::Permission { user: self.user.clone(), detail })
-    }
-
-    fn denial_of(&self, subject: &str) -> Option<String> {
-        let denial = self.watch.denial.lock().unwrap_or_else(PoisonError::into_inner);
-        denial.clone().filter(|detail| detail.contains(subject))
+        self.watch.denial_of(subject).map(|detail| Error::Permission { user: self.user.clone(), detail })
     }
 }
 
@@ -290,35 +244,6 @@ pub(crate) fn parse_answer<T: DeserializeOwned>(call: &str, payload: &[u8]) -> R
     serde_json::from_value(answer).map_err(unreadable)
 }
 
-fn on_event(
-    epoch: watch::Sender<u64>,
-    denial: Arc<Mutex<Option<String>>>,
-) -> impl Fn(Event) -> std::future::Ready<()> + Send + Sync + 'static {
-    move |event| {
-        match &event {
-            Event::Connected => tracing::info!("connected to the NATS server"),
-            Event::Disconnected => tracing::warn!("lost the NATS server, reconnecting"),
-            Event::ServerError(ServerError::Other(detail))
-                if detail.to_lowercase().contains("permissions violation") =>
-            {
-                tracing::warn!(%detail, "the NATS server denied a request");
-                *denial.lock().unwrap_or_else(PoisonError::into_inner) = Some(detail.clone());
-            }
-            // One warning says that the server is away; each attempt to reach it again is no news.
-            other => tracing::debug!(event = %other, "NATS connection"),
-        }
-        if matches!(event, Event::Connected | Event::Disconnected) {
-            epoch.send_modify(|epoch| *epoch += 1);
-        }
-        std::future::ready(())
-    }
-}
-
-/// Every server of a cluster: any of them will do.
-fn addresses(url: &str) -> Vec<&str> {
-    url.split(',').map(str::trim).filter(|address| !address.is_empty()).collect()
-}
-
 fn check_version(found: &str, url: &str) -> Result<(), Error> {
     let mut numbers = found.split(['.', '-']).map_while(|part| part.parse::<u64>().ok());
     let version = (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default());
@@ -327,65 +252,6 @@ fn check_version(found: &str, url: &str) -> Result<(), Error> {
         return Err(Error::ServerTooOld { url: url.to_owned(), found: found.to_owned(), floor });
     }
     Ok(())
-}
-
-fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut cause = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
-}
-
-/// One warning at once, then one a minute, while something is being waited for.
-#[derive(Debug, Default)]
-pub struct Reminder {
-    warned: Option<Instant>,
-}
-
-impl Reminder {
-    /// Warns if it is time.
-    pub fn warn(&mut self, error: &(impl fmt::Display + ?Sized)) {
-        if self.warned.is_none_or(|at| at.elapsed() >= REMINDER) {
-            tracing::warn!("waiting: {error}");
-            self.warned = Some(Instant::now());
-        }
-    }
-
-    /// Says that the waiting is over, if it was ever mentioned.
-    pub fn settle(&mut self, what: &str) {
-        if self.warned.take().is_some() {
-            tracing::info!("goes on: {what}");
-        }
-    }
-}
-
-/// How long to wait before what is not there yet is asked for again.
-const AGAIN: Duration = Duration::from_millis(200);
-
-/// Asks until there is an answer, not ready meanwhile for the reason that is given. `None` when shutdown came first.
-///
-/// # Errors
-/// What waiting cannot mend.
-pub async fn wait_for<T, A: Future<Output = Result<T, Error>>>(
-    ask: impl Fn() -> A,
-    health: &Health,
-    shutdown: &Shutdown,
-) -> Result<Option<T>, Error> {
-    let mut reminder = Reminder::default();
-    loop {
-        let error = match ask().await {
-            Ok(answer) => return Ok(Some(answer)),
-            Err(error) if error.disposition() == Disposition::Stop => return Err(error),
-            Err(error) => error,
-        };
-        health.not_ready(error.to_string());
-        reminder.warn(&error);
-        tokio::select! {
-            () = shutdown.requested() => return Ok(None),
-            () = tokio::time::sleep(AGAIN) => {}
-        }
-    }
 }
 
 /// What an empty object asks for.

@@ -13,18 +13,29 @@ pub enum Error {
         /// What the network said.
         detail: String,
     },
-    /// The server knows the user or password not.
-    #[error(
-        "the NATS server at {url} refuses user {user:?}: set NATS_PASSWORD or {variable} to the password that the \
-         server was started with (scripts/setup writes it to .env)"
-    )]
+    /// The flags about NATS contradict each other, or name a file that cannot be used.
+    #[error("{detail}")]
+    Settings {
+        /// What is wrong and what to change.
+        detail: String,
+    },
+    /// The server refuses the user, or how it proves who it is.
+    #[error("the NATS server at {url} refuses {who}: {advice}")]
     Authentication {
         /// The address tried.
         url: String,
-        /// The user tried.
-        user: String,
-        /// The environment variable that would be read.
-        variable: String,
+        /// Who was refused.
+        who: String,
+        /// What to do about it.
+        advice: String,
+    },
+    /// No TLS connection: one side does not trust the other, or does not speak it.
+    #[error("no TLS connection to the NATS server at {url}: {detail}")]
+    Tls {
+        /// The address tried.
+        url: String,
+        /// Why not, and what to do about it.
+        detail: String,
     },
     /// The user may not do what this command needs.
     #[error("the NATS server denies user {user:?}: {detail}; use another --nats-user or mend nats.conf")]
@@ -270,7 +281,9 @@ impl Error {
             | Self::Unanswered { .. } => Disposition::Retry,
             Self::Full { .. } => Disposition::RetrySlowly,
             Self::Api { err_code, .. } => disposition_of(*err_code),
-            Self::Authentication { .. }
+            Self::Settings { .. }
+            | Self::Authentication { .. }
+            | Self::Tls { .. }
             | Self::Permission { .. }
             | Self::ServerTooOld { .. }
             | Self::NoRoom { .. }
@@ -303,7 +316,9 @@ impl Error {
 
     fn exit_code(&self) -> Code {
         match self {
+            Self::Settings { .. } => Code::BadConfig,
             Self::Authentication { .. }
+            | Self::Tls { .. }
             | Self::Permission { .. }
             | Self::ServerTooOld { .. }
             | Self::NoRoom { .. }

@@ -22,7 +22,8 @@ pub struct ProcessArgs {
     pub log_format: LogFormat,
 
     /// Which log lines are written: error, warn, info, debug, trace, or per crate as in "info,bus=debug" [default: info
-    /// for services, warn for commands]
+    /// for services, warn for commands]. The NATS client's own repeat ours and are left out unless named, as in
+    /// "info,async_nats=debug"
     #[arg(long, env = "CANDLEWIRE_LOG", global = true, value_name = "FILTER")]
     pub log: Option<String>,
 
@@ -34,11 +35,11 @@ pub struct ProcessArgs {
 impl ProcessArgs {
     /// Starts logging for this process.
     pub(crate) fn start(&self, is_service: bool) -> anyhow::Result<()> {
-        // The client's own lines repeat ours.
-        let default = if is_service { "info,async_nats=warn" } else { "warn,async_nats=error" };
-        let filter = self.log.as_deref().unwrap_or(default);
-        let filter = EnvFilter::try_new(filter)
-            .map_err(|error| anyhow::anyhow!("--log {filter:?} is not a log filter: {error}"))?;
+        let default = if is_service { "info" } else { "warn" };
+        let asked = self.log.as_deref().unwrap_or(default);
+        let own = if asked.contains("async_nats") { "" } else { ",async_nats=off" };
+        let filter = EnvFilter::try_new(format!("{asked}{own}"))
+            .map_err(|error| anyhow::anyhow!("--log {asked:?} is not a log filter: {error}"))?;
         let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
         match self.log_format {
             LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).init(),

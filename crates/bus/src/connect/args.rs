@@ -1,0 +1,103 @@
+//! The flags that say where NATS is, who asks, and how both prove it.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::identity::Identity;
+use crate::error::Error;
+
+/// Flags of every binary that say where NATS is and who asks.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "NATS")]
+pub struct NatsArgs {
+    /// Address of the NATS server; of a cluster, all of them with commas between. tls:// insists on TLS
+    #[arg(long, env = "NATS_URL", default_value = "nats://127.0.0.1:4222", global = true)]
+    pub nats_url: String,
+
+    /// User name; the service's own by default
+    #[arg(long, env = "NATS_USER", global = true)]
+    pub nats_user: Option<String>,
+
+    /// Password; by default `CANDLEWIRE_PASSWORD_<USER>` from the environment or .env
+    #[arg(long, env = "NATS_PASSWORD", hide_env_values = true, global = true)]
+    pub nats_password: Option<Password>,
+
+    /// File that holds the password and nothing else
+    #[arg(long, env = "NATS_PASSWORD_FILE", value_name = "PATH", global = true)]
+    pub nats_password_file: Option<PathBuf>,
+
+    /// Credentials file of a user, in place of a password: its JWT and its key
+    #[arg(long, env = "NATS_CREDS", value_name = "PATH", global = true)]
+    pub creds: Option<PathBuf>,
+
+    /// Certificates of who may vouch for the server (PEM); insists on TLS. By default those of this machine
+    #[arg(long, env = "NATS_TLS_CA", value_name = "PATH", global = true)]
+    pub tls_ca: Option<PathBuf>,
+
+    /// Our own certificate (PEM), for a server that asks for one; insists on TLS
+    #[arg(long, env = "NATS_TLS_CERT", value_name = "PATH", global = true)]
+    pub tls_cert: Option<PathBuf>,
+
+    /// Private key of our own certificate (PEM)
+    #[arg(long, env = "NATS_TLS_KEY", value_name = "PATH", global = true)]
+    pub tls_key: Option<PathBuf>,
+
+    /// How many seconds a command waits for the server and its streams; services wait for ever
+    #[arg(long, env = "NATS_CONNECT_TIMEOUT", default_value = "5", value_name = "SECONDS", global = true)]
+    pub connect_timeout: u64,
+}
+
+impl NatsArgs {
+    /// Flags that say no more than where the server is.
+    pub fn at(url: impl Into<String>) -> Self {
+        Self {
+            nats_url: url.into(),
+            nats_user: None,
+            nats_password: None,
+            nats_password_file: None,
+            creds: None,
+            tls_ca: None,
+            tls_cert: None,
+            tls_key: None,
+            connect_timeout: 5,
+        }
+    }
+
+    /// How long a one-shot command waits for the server.
+    pub fn patience(&self) -> Duration {
+        Duration::from_secs(self.connect_timeout)
+    }
+
+    /// Reads every file that the flags name and sees that they make sense together, without connecting; `user` is the
+    /// service's own.
+    ///
+    /// # Errors
+    /// [`Error::Settings`], which says what to change.
+    pub fn check(&self, user: Option<&str>) -> Result<(), Error> {
+        Identity::new(self, user).map(drop)
+    }
+}
+
+/// A password, which is never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Password(String);
+
+impl Password {
+    /// The password itself.
+    pub(super) fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for Password {
+    fn from(password: String) -> Self {
+        Self(password)
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Password(hidden)")
+    }
+}
