@@ -1,5 +1,5 @@
-//! The file of one stream: its messages in order, each with its length before it, compressed. It is known by the SHA-256 of
-//! what is on the disk.
+//! The file of one stream: its messages in order, compressed. Each is two lengths, what it is, and its payload. The file is
+//! known by the SHA-256 of what is on the disk.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -7,6 +7,7 @@ use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::Path;
 
 use async_nats::HeaderMap;
+use bytes::Bytes;
 use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
@@ -15,8 +16,8 @@ use sha2::{Digest, Sha256};
 
 use crate::reader::Delivery;
 
-/// Larger than any message with its headers: a length beyond it is damage, not a reason to take memory.
-const RECORD_BYTES_MAX: u32 = 64 << 20;
+/// More than any message has: a length beyond it is damage, not a reason to take memory.
+const PART_BYTES_MAX: u32 = 64 << 20;
 /// Headers that belong to how a message was sent, not to what it is.
 const OF_SENDING: &str = "Nats-";
 const ROLLUP_HEADER: &str = "Nats-Rollup";
@@ -33,7 +34,8 @@ pub(super) struct Record {
     /// Its headers, without those that only said how to store it.
     pub(super) headers: Vec<(String, String)>,
     /// Its payload.
-    pub(super) payload: Vec<u8>,
+    #[serde(skip)]
+    pub(super) payload: Bytes,
 }
 
 impl Record {
@@ -44,7 +46,7 @@ impl Record {
             subject: delivery.subject.to_string(),
             replaces,
             headers: Vec::new(),
-            payload: delivery.payload.to_vec(),
+            payload: delivery.payload.clone(),
         };
         let headers = delivery.headers.iter().flat_map(HeaderMap::iter);
         for (name, value) in headers.flat_map(|(name, values)| values.iter().map(move |value| (name, value))) {
@@ -69,10 +71,13 @@ impl Writer {
     }
 
     pub(super) fn write(&mut self, record: &Record) -> io::Result<()> {
-        let bytes = postcard::to_stdvec(record).map_err(io::Error::other)?;
-        let length = u32::try_from(bytes.len()).map_err(io::Error::other)?;
-        self.0.write_all(&length.to_le_bytes())?;
-        self.0.write_all(&bytes)
+        let head = postcard::to_stdvec(record).map_err(io::Error::other)?;
+        for part in [&head[..], &record.payload] {
+            let length = u32::try_from(part.len()).map_err(io::Error::other)?;
+            self.0.write_all(&length.to_le_bytes())?;
+        }
+        self.0.write_all(&head)?;
+        self.0.write_all(&record.payload)
     }
 
     /// Makes it last; returns its digest and its bytes on the disk.
@@ -100,13 +105,21 @@ impl Records {
             return Ok(None);
         }
         self.0.read_exact(&mut length[1..])?;
-        let length = u32::from_le_bytes(length);
-        if length > RECORD_BYTES_MAX {
+        let head = u32::from_le_bytes(length);
+        self.0.read_exact(&mut length)?;
+        let payload = u32::from_le_bytes(length);
+        let head = self.part(head)?;
+        let record: Record = postcard::from_bytes(&head).map_err(io::Error::other)?;
+        Ok(Some(Record { payload: self.part(payload)?.into(), ..record }))
+    }
+
+    fn part(&mut self, length: u32) -> io::Result<Vec<u8>> {
+        if length > PART_BYTES_MAX {
             return Err(io::Error::other("a message of impossible length"));
         }
         let mut bytes = vec![0; length as usize];
         self.0.read_exact(&mut bytes)?;
-        postcard::from_bytes(&bytes).map(Some).map_err(io::Error::other)
+        Ok(bytes)
     }
 
     /// The digest of the whole file.
@@ -169,7 +182,7 @@ mod tests {
             subject: format!("feed.{seq}"),
             replaces: seq.is_multiple_of(2),
             headers: vec![("Candlewire-Schema".to_owned(), "tick/1".to_owned())],
-            payload: vec![b'x'; seq as usize * 100],
+            payload: vec![b'x'; seq as usize * 100].into(),
         };
         let mut writer = Writer::create(&path).unwrap();
         (1..50).for_each(|seq| writer.write(&record(seq)).unwrap());

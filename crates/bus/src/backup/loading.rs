@@ -76,7 +76,7 @@ impl<'a> Loader<'a> {
         for (name, value) in &record.headers {
             headers.append(name.as_str(), value.as_str());
         }
-        self.push(restored(self.stream, &record.subject), headers, record.payload.into()).await
+        self.push(restored(self.stream, &record.subject), headers, record.payload).await
     }
 
     /// Takes all sequences up to this one.
