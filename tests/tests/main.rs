@@ -3,6 +3,7 @@
 
 mod archive;
 mod audit;
+mod backup;
 mod bounds;
 mod broker;
 mod chaos;
