@@ -8,6 +8,8 @@ mod bounds;
 mod broker;
 mod chaos;
 mod cluster;
+mod compose;
+mod docker;
 mod event_time;
 mod fence;
 mod forecast;

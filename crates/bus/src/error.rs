@@ -38,7 +38,9 @@ pub enum Error {
         detail: String,
     },
     /// The user may not do what this command needs.
-    #[error("the NATS server denies user {user:?}: {detail}; use another --nats-user or mend nats.conf")]
+    #[error(
+        "the NATS server denies user {user:?}: {detail}; use another --nats-user, or allow it in deploy/nats/users.conf"
+    )]
     Permission {
         /// The user.
         user: String,
@@ -62,6 +64,16 @@ pub enum Error {
     NoJetStream {
         /// The address.
         url: String,
+    },
+    /// The user's account has no streams: it is another account's user, or JetStream is not up yet.
+    #[error(
+        "the account of user {user:?} has no JetStream at {url}: use a user of the account CANDLEWIRE, such as those of deploy/nats/users.conf"
+    )]
+    OtherAccount {
+        /// The address.
+        url: String,
+        /// The user.
+        user: String,
     },
     /// A stream has not been created yet. Waiting may help.
     #[error("stream {stream} does not exist: run `topology apply`")]
@@ -275,6 +287,7 @@ impl Error {
         match self {
             Self::NoServer { .. }
             | Self::NoJetStream { .. }
+            | Self::OtherAccount { .. }
             | Self::StreamMissing { .. }
             | Self::Restoring { .. }
             | Self::Silent { .. }
@@ -320,6 +333,7 @@ impl Error {
             Self::Authentication { .. }
             | Self::Tls { .. }
             | Self::Permission { .. }
+            | Self::OtherAccount { .. }
             | Self::ServerTooOld { .. }
             | Self::NoRoom { .. }
             | Self::NoCluster { .. }

@@ -428,8 +428,12 @@ pub async fn stream_info(connection: &Connection, name: &str) -> Result<StreamIn
 
 /// Asks about a stream that may be in the middle of a restore.
 pub(crate) async fn any_stream_info(connection: &Connection, name: &str) -> Result<StreamInfo, Error> {
+    const NOT_FOR_THIS_ACCOUNT: u32 = 10039;
     match connection.api(&format!("STREAM.INFO.{name}"), &nothing()).await {
         Err(Error::Api { err_code: STREAM_NOT_FOUND, .. }) => Err(Error::StreamMissing { stream: name.to_owned() }),
+        Err(Error::Api { err_code: NOT_FOR_THIS_ACCOUNT, .. }) => {
+            Err(Error::OtherAccount { url: connection.url().to_owned(), user: connection.user().to_owned() })
+        }
         Err(Error::Unanswered { .. })
             if connection.client().connection_state() == async_nats::connection::State::Connected =>
         {

@@ -9,6 +9,7 @@ use service::{ProcessArgs, Program, Shutdown};
 
 mod advice;
 mod backup;
+mod credentials;
 mod export;
 mod limits;
 mod output;
@@ -51,6 +52,8 @@ enum Command {
     Backup(backup::BackupArgs),
     /// Make all streams and buckets of a backup, on a server that has none of them
     Restore(backup::RestoreArgs),
+    /// Make credentials files for all users, and what nats-server needs to know them, without asking a server
+    Credentials(credentials::CredentialsArgs),
 }
 
 /// A stream that holds checkpoints beside its results.
@@ -94,6 +97,7 @@ fn main() -> ExitCode {
 
 async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
     match &args.command {
+        Command::Credentials(args) => return credentials::credentials(args),
         Command::Export(args) => return export::export(args),
         Command::Restore(args) if !args.needs_server() => return backup::check(args),
         _ => {}
@@ -109,5 +113,6 @@ async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
         Command::Backup(args) => backup::backup(&connection, &args, &shutdown).await,
         Command::Restore(args) => backup::restore(&connection, &args, &shutdown).await,
         Command::Export(args) => export::export(&args),
+        Command::Credentials(args) => credentials::credentials(&args),
     }
 }
