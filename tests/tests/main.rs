@@ -20,6 +20,7 @@ mod install;
 mod kills;
 mod leases;
 mod network;
+mod operator;
 mod poison;
 mod producer;
 mod reader;
