@@ -22,4 +22,5 @@ pub mod s3;
 pub mod server;
 pub mod slow;
 pub mod ticks;
+pub mod variant;
 pub mod world;

@@ -11,6 +11,7 @@ mod event_time;
 mod fence;
 mod forecast;
 mod health;
+mod identity;
 mod idle;
 mod inputs;
 mod kills;
