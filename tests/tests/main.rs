@@ -17,6 +17,7 @@ mod inputs;
 mod kills;
 mod leases;
 mod network;
+mod permissions;
 mod poison;
 mod producer;
 mod reader;
