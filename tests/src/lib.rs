@@ -8,6 +8,7 @@ pub mod bench;
 pub mod chaos;
 pub mod cluster;
 pub mod coingecko;
+pub mod container;
 pub mod counting;
 pub mod disk;
 pub mod faulty;

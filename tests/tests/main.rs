@@ -3,10 +3,13 @@
 
 mod archive;
 mod audit;
+mod backup;
 mod bounds;
 mod broker;
 mod chaos;
 mod cluster;
+mod compose;
+mod docker;
 mod event_time;
 mod fence;
 mod forecast;

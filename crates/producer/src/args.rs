@@ -273,6 +273,8 @@ impl RunArgs {
     /// What is missing or contradicts itself.
     pub(crate) fn to_coingecko(&self) -> anyhow::Result<coingecko::Config> {
         ensure!(!self.coins.is_empty(), "--source coingecko needs a coin: --coin bitcoin");
+        let has_file = !self.recording.files.is_empty();
+        ensure!(!has_file, "--file (CANDLEWIRE_FILE) is of --source recording: leave it out, or the source coingecko");
         let quote = self.quote.as_deref().unwrap_or("usd");
         let mut instruments: Vec<Instrument> = Vec::new();
         for coin in &self.coins {
@@ -352,6 +354,7 @@ mod tests {
         check("--source recording --file a.csv", "--file COIN/QUOTE=a.csv");
         check("--source recording --file a.csv --coin Bitcoin --quote usd", "a-z");
         check("--source coingecko", "--coin bitcoin");
+        check("--source coingecko --coin bitcoin --file a.csv", "--source recording");
         check("--source coingecko --coin bitcoin --plan demo", "COINGECKO_API_KEY");
     }
 

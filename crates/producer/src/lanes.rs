@@ -1,12 +1,13 @@
 //! Publishing side by side: within a lane one message after the other, lanes among themselves at the same time.
 
-use bus::Error;
 use bus::publish::FeedMessage;
+use bus::{Error, codec};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 
 use crate::feed::Feed;
+use crate::metrics::ProducerMetrics;
 
 /// Lanes that publish at the same time. Each keeps one request under way: some 100 hide the server's answer times, more
 /// would only queue there.
@@ -16,6 +17,7 @@ const RUNNING_MAX: usize = 128;
 /// it had are stored.
 pub(crate) struct Lanes<'f, F, T> {
     feed: &'f F,
+    metrics: &'f ProducerMetrics,
     is_busy: Vec<bool>,
     running: FuturesUnordered<BoxFuture<'f, Result<Stored<T>, Error>>>,
 }
@@ -35,8 +37,8 @@ pub(crate) struct Stored<T> {
 
 impl<'f, F: Feed, T: Send + 'f> Lanes<'f, F, T> {
     /// Idle lanes.
-    pub(crate) fn new(feed: &'f F, count: usize) -> Self {
-        Self { feed, is_busy: vec![false; count], running: FuturesUnordered::new() }
+    pub(crate) fn new(feed: &'f F, count: usize, metrics: &'f ProducerMetrics) -> Self {
+        Self { feed, metrics, is_busy: vec![false; count], running: FuturesUnordered::new() }
     }
 
     /// Whether a lane can take messages now.
@@ -53,13 +55,16 @@ impl<'f, F: Feed, T: Send + 'f> Lanes<'f, F, T> {
     pub(crate) fn launch(&mut self, lane: usize, messages: Vec<FeedMessage>, note: T) {
         assert!(!self.is_busy[lane], "a lane keeps its messages in order");
         self.is_busy[lane] = true;
-        let feed = self.feed;
+        let (feed, metrics) = (self.feed, self.metrics);
         self.running.push(Box::pin(async move {
             let (mut last_seq, mut known) = (0, 0);
             for message in &messages {
                 let receipt = feed.publish(message).await?;
                 last_seq = receipt.seq;
                 known += u64::from(receipt.duplicate);
+                if !receipt.duplicate {
+                    metrics.published(message.kind, codec::lines(&message.payload).count() as u64);
+                }
             }
             Ok(Stored { lane, note, last_seq, known })
         }));

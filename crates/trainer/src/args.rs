@@ -110,18 +110,6 @@ pub struct RunArgs {
     #[command(flatten)]
     pub archive: ArchiveArgs,
 
-    /// How event time is judged.
-    #[command(flatten)]
-    pub event_time: bus::task::EventTimeArgs,
-
-    /// How long this instance may be silent, and what it does where input is lost.
-    #[command(flatten)]
-    pub instance: bus::task::InstanceArgs,
-
-    /// Where its health can be asked.
-    #[command(flatten)]
-    pub health: service::HealthArgs,
-
     /// Train when event time passes a multiple of this, such as 24h
     #[arg(long, env = "CANDLEWIRE_EVERY", default_value = "24h", value_name = "SPAN", value_parser = parse_span)]
     pub every: Span,
@@ -146,6 +134,18 @@ pub struct RunArgs {
     /// Whose ticks.
     #[command(flatten)]
     pub instrument: InstrumentArgs,
+
+    /// How event time is judged.
+    #[command(flatten)]
+    pub event_time: bus::task::EventTimeArgs,
+
+    /// How long this instance may be silent, and what it does where input is lost.
+    #[command(flatten)]
+    pub instance: bus::task::InstanceArgs,
+
+    /// Where its health can be asked.
+    #[command(flatten)]
+    pub health: service::HealthArgs,
 
     /// What to learn.
     #[command(flatten)]

@@ -29,6 +29,8 @@ struct Standing {
     seeking: BTreeSet<u32>,
     /// Partitions that have stopped, and why.
     stopped: BTreeMap<u32, String>,
+    /// Partitions that cannot go on by themselves at the moment, and what they wait for.
+    waiting: BTreeMap<u32, &'static str>,
     /// The newest event time of each partition that has any, in milliseconds since the epoch.
     newest: BTreeMap<u32, i64>,
 }
@@ -44,6 +46,7 @@ impl Readiness {
             owned: BTreeSet::new(),
             seeking: BTreeSet::new(),
             stopped: BTreeMap::new(),
+            waiting: BTreeMap::new(),
             newest: BTreeMap::new(),
         })))
     }
@@ -69,7 +72,18 @@ impl Readiness {
             standing.owned.remove(&partition);
             standing.seeking.remove(&partition);
             standing.stopped.remove(&partition);
+            standing.waiting.remove(&partition);
             standing.newest.remove(&partition);
+        });
+    }
+
+    /// What a partition has been waiting for, longer than it should; `None` once it goes on.
+    pub(super) fn waiting(&self, partition: u32, what: Option<&'static str>) {
+        self.change(|standing| {
+            match what.filter(|_| standing.owned.contains(&partition)) {
+                Some(what) => standing.waiting.insert(partition, what),
+                None => standing.waiting.remove(&partition),
+            };
         });
     }
 
@@ -140,6 +154,9 @@ impl Standing {
         if !self.is_settled {
             return Some("waiting for partitions".to_owned());
         }
+        if let Some((partition, what)) = self.waiting.first_key_value() {
+            return Some(format!("partition {partition} waits for {what}, the log says why"));
+        }
         let seeking = self.seeking.len();
         (seeking > 0).then(|| format!("{seeking} partitions are finding their place"))
     }
@@ -188,6 +205,20 @@ mod tests {
         assert!(health.check().is_err());
         readiness.gone(4);
         assert_eq!(health.check(), Ok(()));
+    }
+
+    #[test]
+    fn a_partition_that_waits_for_long_is_not_ready_until_it_goes_on() {
+        let (health, readiness) = unready();
+        readiness.taken(3);
+        readiness.settled();
+        readiness.attached(3);
+        readiness.waiting(3, Some("a commit"));
+        assert_eq!(health.check(), Err("partition 3 waits for a commit, the log says why".to_owned()));
+        readiness.waiting(3, None);
+        assert_eq!(health.check(), Ok(()));
+        readiness.waiting(4, Some("a commit"));
+        assert_eq!(health.check(), Ok(()), "it is not ours");
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::checkpoint::{self, Checkpoint, InstrumentState, Position, encode_stat
 use crate::codec;
 use crate::connect::Connection;
 use crate::error::{Disposition, Error};
+use crate::lineage;
 use crate::outputs::Outputs;
 use crate::reader::{Delivery, Event, Reader, Selection};
 use crate::subject::{self, Kind, Stored as StoredSubject};
@@ -35,6 +36,8 @@ const HOLE_CHECK: Duration = Duration::from_secs(5);
 const FRONTIER_AGE_MAX: Duration = Duration::from_secs(3_600);
 /// How long a stop waits for the commit that is under way; the whole process has 5 seconds.
 const DRAIN_MAX: Duration = Duration::from_secs(3);
+/// Whoever waits longer than this is not useful, until it goes on.
+const WAITING_MAX: Duration = Duration::from_secs(10);
 /// Gauges are brought up to date at most this often.
 const MEASURE: Duration = Duration::from_secs(1);
 /// Provisional candles of an instrument go out at most this often.
@@ -99,7 +102,7 @@ impl<O: Operator> Worker<O> {
     fn check_origin(&self, checkpoint: &Checkpoint<O::State, O::Counts>) -> Result<(), Error> {
         let Some(position) = &checkpoint.position else { return Ok(()) };
         let log = &self.log;
-        if position.input_created != log.input_created {
+        if !lineage::continues(&log.input_created, &position.input_created, position.position) {
             let detail = format!("it was created at {}, not {}", log.input_created, position.input_created);
             return Err(wrong_log(O::STEP, detail));
         }
@@ -152,6 +155,8 @@ impl<O: Operator> Worker<O> {
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let look = async |connection: Connection, seen| (seen, stream_info(&connection, O::STEP.input.name()).await);
         let mut stopping_since = None;
+        // When a commit was confirmed last, or there was none to wait for.
+        let mut moved_at = Instant::now();
         loop {
             pulse.beat();
             let stopping = stop.is_requested();
@@ -166,6 +171,7 @@ impl<O: Operator> Worker<O> {
                     return Err(error);
                 }
                 outstanding = Some(self.send(owned.seal()).await);
+                moved_at = Instant::now();
             }
             if stopping && outstanding.is_none() {
                 return Ok(Ended::Drained);
@@ -178,12 +184,16 @@ impl<O: Operator> Worker<O> {
                         Stored::At(fence) => {
                             owned.confirm(fence, &context.connection).await;
                             self.measure(owned);
+                            moved_at = Instant::now();
                         }
                         Stored::Fenced => return Ok(Ended::Fenced),
                     }
                 }
                 () = stop.requested(), if !stopping => {}
-                _ = beat.tick() => self.measure(owned),
+                _ = beat.tick() => {
+                    self.measure(owned);
+                    self.tell_waiting(owned, outstanding.is_some(), moved_at);
+                }
                 () = drained_for(stopping_since) => {
                     tracing::warn!(partition = self.partition, "stopping with a commit unconfirmed: the next owner finds out");
                     return Ok(Ended::Drained);
@@ -213,9 +223,23 @@ impl<O: Operator> Worker<O> {
         }
     }
 
+    /// Says what this partition has been waiting for, if that is for long.
+    fn tell_waiting(&self, owned: &Owned<O>, for_commit: bool, since: Instant) {
+        let what = match (for_commit, &owned.held) {
+            (true, _) => Some((since, "a commit")),
+            (false, Some(held)) => Some((held.since, "what its next record needs")),
+            (false, None) => None,
+        };
+        let what = what.filter(|(since, _)| since.elapsed() >= WAITING_MAX).map(|(_, what)| what);
+        self.readiness.waiting(self.partition, what);
+    }
+
     /// Reading begins, or begins again: is the input still the one, and is all of it there?
     fn attach(&mut self, owned: &mut Owned<O>, info: &StreamInfo, pending: u64) -> Result<(), Error> {
         if info.log() != self.log.input_created {
+            if lineage::continues(&info.log(), &self.log.input_created, 0) {
+                return Err(Error::Restored { input: O::STEP.input.name().to_owned() });
+            }
             let detail = format!("it was created anew at {}", info.log());
             return Err(wrong_log(O::STEP, detail));
         }
@@ -316,6 +340,8 @@ struct Owned<O: Operator> {
 
 /// A message that waits for what its next line needs.
 struct Held {
+    /// From when on.
+    since: Instant,
     delivery: Delivery,
     lines_done: u32,
     ready: BoxFuture<'static, ()>,
@@ -516,7 +542,7 @@ impl<O: Operator> Owned<O> {
         };
         let applied = self.operator.apply(input, &mut member.state, &mut self.counts, &mut self.draft.outputs);
         if let Applied::UpTo { lines_done, ready } = applied {
-            self.held = Some(Held { delivery, lines_done, ready });
+            self.held = Some(Held { since: Instant::now(), delivery, lines_done, ready });
             self.has_waited = true;
             return;
         }

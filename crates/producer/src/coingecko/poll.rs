@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bus::lease::Seat;
 use bus::publish::FeedMessage;
-use bus::{Error, Kind, NatsArgs, codec};
+use bus::{Error, Kind, NatsArgs};
 use futures::{StreamExt, TryStreamExt};
 use market::{EventTime, Instrument};
 use rand::RngExt;
@@ -117,7 +117,7 @@ async fn publish(
     metrics: &ProducerMetrics,
     finish: &Shutdown,
 ) -> Result<(), Error> {
-    let mut lanes = Lanes::new(feed, coins);
+    let mut lanes = Lanes::new(feed, coins, metrics);
     let pulse = health.pulse("publishing");
     let mut beat = tokio::time::interval(BEAT);
     let mut newest = None;
@@ -129,8 +129,8 @@ async fn publish(
                 if lanes.is_free(lane)
                     && let Some(message) = outbox.take(lane)
                 {
-                    let sent = Sent::of(&message);
-                    lanes.launch(lane, vec![message], sent);
+                    let newest = newest_tick(&message);
+                    lanes.launch(lane, vec![message], newest);
                 }
             }
             metrics.waiting.set(outbox.ticks() as i64);
@@ -140,10 +140,9 @@ async fn publish(
         }
         tokio::select! {
             stored = lanes.next() => {
-                let sent = stored?.note;
-                metrics.published(sent.kind, sent.records);
-                if sent.newest > newest {
-                    newest = sent.newest;
+                let stored = stored?.note;
+                if stored > newest {
+                    newest = stored;
                     health.data(newest.map_or(Data::Awaited, |event| Data::Newest(event.ms())));
                 }
             }
@@ -154,22 +153,11 @@ async fn publish(
     }
 }
 
-/// What a message brings into FEED.
-struct Sent {
-    kind: Kind,
-    records: u64,
-    /// Event time of its newest tick.
-    newest: Option<EventTime>,
-}
-
-impl Sent {
-    fn of(message: &FeedMessage) -> Self {
-        let newest = match message.kind {
-            Kind::Tick => feed::last_in_time(&message.payload).map(|tick| EventTime(tick.event_ms)),
-            _ => None,
-        };
-        Self { kind: message.kind, records: codec::lines(&message.payload).count() as u64, newest }
-    }
+/// Event time of the newest tick of a message, if it holds any.
+fn newest_tick(message: &FeedMessage) -> Option<EventTime> {
+    let is_ticks = message.kind == Kind::Tick;
+    let tick = is_ticks.then(|| feed::last_in_time(&message.payload)).flatten()?;
+    Some(EventTime(tick.event_ms))
 }
 
 struct Poller<'a> {

@@ -16,6 +16,7 @@ use crate::clock::now_ms;
 use crate::feed::{ASKED_MAX, Feed};
 use crate::lanes::{Lanes, Stored};
 use crate::message::Origin;
+use crate::metrics::ProducerMetrics;
 
 /// Ends each instrument whose recording FEED now ends with: closes the windows that hold its last ticks.
 pub(crate) async fn flush(
@@ -23,6 +24,7 @@ pub(crate) async fn flush(
     packers: &[Packer],
     standings: &[Option<Standing>],
     acked: &mut [Acked],
+    metrics: &ProducerMetrics,
 ) -> Result<(), Error> {
     let ends: Vec<End> = (0..packers.len())
         .filter_map(|lane| end(lane, &packers[lane], standings[lane].as_ref(), acked[lane]))
@@ -35,7 +37,7 @@ pub(crate) async fn flush(
         Ok::<_, Error>(flushed.is_none_or(|flush| flush.event != end.event || flush.seq < end.after_seq))
     };
     let wanted: Vec<bool> = futures::stream::iter(&ends).map(is_wanted).buffered(ASKED_MAX).try_collect().await?;
-    let mut lanes = Lanes::new(feed, packers.len());
+    let mut lanes = Lanes::new(feed, packers.len(), metrics);
     for (end, _) in ends.iter().zip(wanted).filter(|(_, wanted)| *wanted) {
         while !lanes.is_free(end.lane) {
             let stored: Stored<()> = lanes.next().await?;

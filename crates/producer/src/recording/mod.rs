@@ -30,6 +30,7 @@ pub use self::pace::Speed;
 use self::pack::Packing;
 use self::replay::{Ending, Plan};
 use self::summary::Summary;
+use crate::metrics::ProducerMetrics;
 use crate::output;
 
 /// What to replay, and how.
@@ -78,10 +79,12 @@ pub async fn run(config: Config, nats: &NatsArgs, health: &Health, shutdown: &Sh
     let recordings = tokio::task::spawn_blocking(move || inspect(files, &bar)).await?.exit_code(Code::BadConfig)?;
     let Some(connection) = crate::feed::connect(nats, health, shutdown).await? else { return Ok(()) };
     health.ready();
+    let metrics = ProducerMetrics::new(health.metrics());
 
     let bytes = recordings.iter().flat_map(|recording| &recording.inputs).map(|(input, _)| input.bytes()).sum();
     let show = || show(&progress, bytes);
-    let replayed = replay::replay(&connection, recordings, config.plan(), config.rejects(), show, shutdown).await;
+    let replayed =
+        replay::replay(&connection, recordings, config.plan(), config.rejects(), show, &metrics, shutdown).await;
     progress.finish_and_clear();
     let (summary, ending) = replayed?;
     report(&config, &summary)?;

@@ -18,6 +18,7 @@ use super::summary::{Counts, Summary};
 use crate::clock::now_ms;
 use crate::feed::Feed;
 use crate::lanes::{Lanes, Stored};
+use crate::metrics::ProducerMetrics;
 
 /// Parcels that are packed ahead of publishing: 2 MiB.
 const AHEAD: usize = 16;
@@ -65,6 +66,7 @@ pub(crate) async fn replay(
     plan: Plan,
     rejects: Rejects,
     begin: impl FnOnce(),
+    metrics: &ProducerMetrics,
     shutdown: &Shutdown,
 ) -> anyhow::Result<(Summary, Ending)> {
     let standings = tokio::select! {
@@ -80,7 +82,7 @@ pub(crate) async fn replay(
     let (sender, parcels) = mpsc::channel(AHEAD);
     let time = RunningTime { started: Instant::now(), handle: Handle::current(), stop: stop.clone() };
     let reading = tokio::task::spawn_blocking(move || read(packers, rejects, plan.speed, &time, &sender));
-    let published = publish(feed, parcels, &mut acked, shutdown).await;
+    let published = publish(feed, parcels, &mut acked, metrics, shutdown).await;
     stop.request();
     let ReadingDone { packers, rejects, is_complete } = reading.await.context("the reading thread ended early")?;
     let is_published = published?;
@@ -94,7 +96,7 @@ pub(crate) async fn replay(
     };
     if plan.flush && matches!(ending, Ending::Done | Ending::Cut(_)) {
         let stopped = tokio::select! {
-            flushed = flush(feed, &packers, &standings, &mut acked) => { flushed?; false }
+            flushed = flush(feed, &packers, &standings, &mut acked, metrics) => { flushed?; false }
             () = shutdown.requested() => true,
         };
         if stopped {
@@ -189,9 +191,10 @@ async fn publish(
     feed: &impl Feed,
     mut parcels: mpsc::Receiver<Parcel>,
     acked: &mut [Acked],
+    metrics: &ProducerMetrics,
     shutdown: &Shutdown,
 ) -> Result<bool, Error> {
-    let mut lanes = Lanes::new(feed, acked.len());
+    let mut lanes = Lanes::new(feed, acked.len(), metrics);
     let mut held: Option<Parcel> = None;
     let mut is_open = true;
     while is_open || held.is_some() || !lanes.is_idle() {

@@ -22,6 +22,7 @@ use crate::clock::now_ms;
 use crate::feed::Feed;
 use crate::memory::{MINUTE, Memory};
 use crate::message::Origin;
+use crate::metrics::ProducerMetrics;
 
 const HEADER: &str = "timestamp_ms,open,high,low,close,volume\n";
 
@@ -74,11 +75,15 @@ fn recordings(files: &[(&str, &str, String)]) -> Vec<Recording> {
     recordings
 }
 
+fn metrics() -> ProducerMetrics {
+    ProducerMetrics::new(&service::Metrics::default())
+}
+
 async fn run_with(feed: &Memory, recordings: Vec<Recording>, plan: Plan) -> anyhow::Result<(Summary, Ending, String)> {
     let kept = Kept::default();
     let file = kept.clone();
     let rejects = Rejects::new(move || Ok(Box::new(file)));
-    let (summary, ending) = replay(feed, recordings, plan, rejects, || (), &Shutdown::new()).await?;
+    let (summary, ending) = replay(feed, recordings, plan, rejects, || (), &metrics(), &Shutdown::new()).await?;
     let kept = String::from_utf8(kept.0.lock().unwrap().clone())?;
     Ok((summary, ending, kept))
 }
@@ -363,7 +368,8 @@ async fn shutdown_ends_a_slow_replay_without_a_flush() {
     let shutdown = Shutdown::new();
     let rejects = Rejects::new(|| Ok(Box::new(Kept::default())));
     let files = recordings(&[("bitcoin", "a.csv", rows(0..100))]);
-    let replaying = replay(&feed, files, plan, rejects, || (), &shutdown);
+    let metrics = metrics();
+    let replaying = replay(&feed, files, plan, rejects, || (), &metrics, &shutdown);
     let stop = async {
         while feed.messages.lock().unwrap().is_empty() {
             tokio::task::yield_now().await;
