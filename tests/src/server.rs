@@ -66,6 +66,16 @@ pub fn signal(child: &Child, name: &str) {
     assert!(status.success());
 }
 
+/// A configuration of nats-server with what it includes in its place, so that a test can change any line of it.
+pub fn with_includes(path: &Path) -> String {
+    let text = std::fs::read_to_string(path).unwrap();
+    let expand = |line: &str| match line.trim().strip_prefix("include ") {
+        Some(file) => with_includes(&path.parent().unwrap().join(file)),
+        None => format!("{line}\n"),
+    };
+    text.lines().map(expand).collect()
+}
+
 impl Host for Server {
     fn url(&self) -> String {
         self.url()
@@ -125,7 +135,7 @@ impl Server {
 
     /// Where a stream is stored.
     pub fn store_of(&self, stream: &str) -> PathBuf {
-        self.place.store.join("jetstream/$G/streams").join(stream)
+        self.place.store.join("jetstream/CANDLEWIRE/streams").join(stream)
     }
 
     /// What the server logged.
@@ -191,8 +201,7 @@ impl Place {
     /// Writes the configuration, changed from the one of before.
     fn configure(&self, change: impl FnOnce(String) -> String) {
         let path = self.dir.path().join("nats.conf");
-        let shipped = || std::fs::read_to_string(checkout().join("nats.conf")).unwrap();
-        let conf = std::fs::read_to_string(&path).unwrap_or_else(|_| shipped());
+        let conf = std::fs::read_to_string(&path).unwrap_or_else(|_| with_includes(&checkout().join("nats.conf")));
         std::fs::write(path, change(conf)).unwrap();
     }
 

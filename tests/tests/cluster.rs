@@ -1,8 +1,8 @@
 //! Three servers, each stream on all of them: one dies in the middle of commits, and nothing shows.
 
-use bus::Stream;
-use pipeline_tests::cluster::Cluster;
-use pipeline_tests::programs::{Running, eventually, fail};
+use bus::{Connection, Stream, history};
+use pipeline_tests::cluster::{Cluster, NODES};
+use pipeline_tests::programs::{Running, eventually, fail, succeed};
 use pipeline_tests::server::USERS;
 use pipeline_tests::world::{World, sample};
 
@@ -61,4 +61,20 @@ async fn check_permissions(world: &World<Cluster>) {
     }
     let (code, error) = fail(world.program("topology").args(["--nats-user", "reporter", "apply", "--replicas", "3"]));
     assert!(code == 3 && error.contains("denies user \"reporter\""), "{code} {error}");
+    // Guests ask through their own accounts, whichever server they and the stream's leader are on.
+    for node in 0..NODES {
+        let reader = Connection::open(&world.server.nats_args_of(node, "reader"), None).await.unwrap();
+        assert!(history::subjects(&reader, Stream::Stats).await.unwrap().len() > 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_of_one_copy_get_three() {
+    let world = World { server: Cluster::start(), dir: tempfile::tempdir().unwrap() };
+    let apply = |flags: &[&str]| succeed(world.program("topology").arg("apply").args(flags));
+    apply(&[]);
+    assert!(apply(&["--replicas", "3"]).contains("raised: num_replicas 1 -> 3"));
+    world.server.wait_until_whole();
+    let (code, error) = fail(world.program("topology").arg("apply"));
+    assert!(code == 3 && error.contains("ask for --replicas 3"), "{code} {error}");
 }

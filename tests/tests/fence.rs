@@ -209,7 +209,7 @@ async fn two_owners_that_fight_store_everything_once() {
     };
     let fights = async { tokio::join!(fight(0), fight(7)) };
     tokio::time::timeout(NEVER, fights).await.expect("each wins and loses now and then");
-    Counting::check(&server.connect("stream-processor").await, 3).await;
+    Counting::check(&server.connect("admin").await, 3).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -244,7 +244,7 @@ async fn what_is_recovered_beside_a_busy_owner_is_always_of_one_commit() {
     };
     let (count, ()) = tokio::join!(busy, recoveries);
     assert!(count > 200, "the owner was busy: {count}");
-    assert_eq!(Counting::check(&connection, 3).await, count);
+    assert_eq!(Counting::check(&server.connect("admin").await, 3).await, count);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -264,5 +264,5 @@ async fn batches_that_a_dead_client_left_open_hold_up_nobody_for_long() {
     let outcome = owner.commit(&Transactions::new(&connection, Stream::Market), 10).await.unwrap();
     assert!(matches!(outcome, Outcome::Stored(_)));
     assert!(proxy.refusals(10_176) > 0, "there was no room at first");
-    assert_eq!(Counting::check(&connection, 3).await, 10);
+    assert_eq!(Counting::check(&server.connect("admin").await, 3).await, 10);
 }

@@ -3,6 +3,7 @@
 
 mod archive;
 mod audit;
+mod backup;
 mod bounds;
 mod broker;
 mod chaos;
@@ -16,6 +17,7 @@ mod forecast;
 mod health;
 mod idle;
 mod inputs;
+mod install;
 mod kills;
 mod leases;
 mod network;
@@ -31,3 +33,4 @@ mod storage;
 mod tables;
 mod topology;
 mod training;
+mod units;

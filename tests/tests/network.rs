@@ -45,7 +45,7 @@ impl Case {
             let outcome = self.owner.commit(&self.transactions, 50).await.unwrap();
             assert!(matches!(outcome, Outcome::Stored(_)), "nobody else is here");
         }
-        let direct = self.server.connect("stream-processor").await;
+        let direct = self.server.connect("admin").await;
         assert_eq!(Counting::check(&direct, PARTITION).await, 155);
     }
 }
@@ -91,7 +91,7 @@ async fn a_commit_that_arrives_after_its_repetition_is_refused() {
     let mut case = Case::new().await;
     case.proxy.once(Frame::is_commit, Fate::Strand);
     let outcome = case.owner.commit(&case.transactions, 50).await.unwrap();
-    let direct = case.server.connect("stream-processor").await;
+    let direct = case.server.connect("admin").await;
     assert_eq!(outcome, Outcome::Stored(last_seq(&direct).await), "the first is still on its way");
     case.proxy.release();
     for inputs in [55, 45] {
@@ -112,7 +112,7 @@ async fn a_commit_that_arrives_before_its_repetition_is_the_one() {
             _ => Fate::Pass,
         }
     });
-    let direct = case.server.connect("stream-processor").await;
+    let direct = case.server.connect("admin").await;
     let before = last_seq(&direct).await;
     let both_arrive = async {
         case.proxy.held(2).await;
@@ -157,7 +157,8 @@ async fn what_was_stored_counts_although_one_partition_of_it_has_another_owner_n
     assert!(matches!(taken, Outcome::Stored(_)) && outcomes[0] == Outcome::Fenced, "{taken:?} {outcomes:?}");
     others.settle(&parts[1], outcomes[1]);
     assert!(matches!(others.commit(&case.transactions, 1).await, Ok(Outcome::Stored(_))));
-    let found = [PARTITION, PARTITION + 1].map(async |partition| Counting::check(&direct, partition).await);
+    let admin = case.server.connect("admin").await;
+    let found = [PARTITION, PARTITION + 1].map(async |partition| Counting::check(&admin, partition).await);
     assert_eq!(futures::future::join_all(found).await, [5 + 7 + 3, 7 + 1]);
 }
 

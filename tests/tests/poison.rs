@@ -76,7 +76,7 @@ async fn records_that_nobody_can_use_are_kept_with_their_reason_and_the_partitio
     expected.push(("bitcoin".to_owned(), seq, 4, "out-of-range".to_owned()));
     publish_tick(&producer, 1_120_000).await;
     world.wait();
-    let market = world.server.connect("stream-processor").await;
+    let market = world.server.connect("reader").await;
     assert_eq!(rejected(&market).await, expected);
     let counts = &world.standing()["steps"]["stream-processor"]["counts"];
     let refused = json!({

@@ -276,7 +276,7 @@ async fn more_instruments_than_one_read_returns_are_recovered() {
     let processor = world.start("stream-processor");
     world.wait_for_market();
     drop(processor);
-    check_batches(&world.server.connect("stream-processor").await).await;
+    check_batches(&world.server.connect("reader").await).await;
     let _processor = world.start("stream-processor");
     publish_round(1_001_000).await;
     world.wait_for_market();

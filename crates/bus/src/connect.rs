@@ -131,6 +131,11 @@ impl Connection {
         &self.url
     }
 
+    /// Who is connected; empty for whoever came without a name.
+    pub fn user(&self) -> &str {
+        &self.user
+    }
+
     /// Changes whenever the connection goes or comes back. Mark it seen before asking, then race its change with the
     /// answer.
     pub fn epoch(&self) -> watch::Receiver<u64> {

@@ -140,6 +140,10 @@ impl Watcher {
     fn live(&mut self, message: &Message) -> anyhow::Result<Heard> {
         let headers = message.headers.as_ref();
         let subject = message.subject.as_str();
+        if is_answer(message) {
+            tracing::warn!("somebody had an answer of the server sent to {subject}; it is not shown");
+            return Ok(Heard::Yes);
+        }
         if let Some(seq) = number(headers, "Nats-Sequence") {
             let previous = number(headers, "Nats-Last-Sequence").unwrap_or_default();
             match self.gaps.see(subject, seq, previous) {
@@ -157,6 +161,14 @@ impl Watcher {
             Format::Json => output::lines(lines)?,
         })
     }
+}
+
+/// Whether a message is the server's answer to somebody who asked for a stored one and had the answer sent here. What is
+/// committed also says what came before it on its subject.
+fn is_answer(message: &Message) -> bool {
+    let headers = message.headers.as_ref();
+    message.status.is_some()
+        || number(headers, "Nats-Sequence").is_some() && number(headers, "Nats-Last-Sequence").is_none()
 }
 
 fn number(headers: Option<&HeaderMap>, name: &str) -> Option<u64> {

@@ -76,6 +76,9 @@ pub(super) const NAMES: &[&str] = &[
     "CANDLEWIRE_ROUTES",
     "CANDLEWIRE_ROUTE_HOST",
     "CANDLEWIRE_ROUTE_PORT",
+    "CANDLEWIRE_TLS_CERT",
+    "CANDLEWIRE_TLS_KEY",
+    "CANDLEWIRE_TLS_CA",
 ];
 
 /// What is never shown.
