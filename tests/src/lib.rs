@@ -12,6 +12,7 @@ pub mod coingecko;
 pub mod container;
 pub mod counting;
 pub mod disk;
+pub mod docs;
 pub mod faulty;
 pub mod harness;
 pub mod health;

@@ -10,6 +10,7 @@ mod chaos;
 mod cluster;
 mod compose;
 mod docker;
+mod docs;
 mod event_time;
 mod fence;
 mod forecast;
