@@ -2,7 +2,7 @@
 
 use bus::{Connection, Stream, history};
 use pipeline_tests::cluster::{Cluster, NODES};
-use pipeline_tests::programs::{Running, eventually, fail};
+use pipeline_tests::programs::{Running, eventually, fail, succeed};
 use pipeline_tests::server::USERS;
 use pipeline_tests::world::{World, sample};
 
@@ -66,4 +66,15 @@ async fn check_permissions(world: &World<Cluster>) {
         let reader = Connection::open(&world.server.nats_args_of(node, "reader"), None).await.unwrap();
         assert!(history::subjects(&reader, Stream::Stats).await.unwrap().len() > 1);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_of_one_copy_get_three() {
+    let world = World { server: Cluster::start(), dir: tempfile::tempdir().unwrap() };
+    let apply = |flags: &[&str]| succeed(world.program("topology").arg("apply").args(flags));
+    apply(&[]);
+    assert!(apply(&["--replicas", "3"]).contains("raised: num_replicas 1 -> 3"));
+    world.server.wait_until_whole();
+    let (code, error) = fail(world.program("topology").arg("apply"));
+    assert!(code == 3 && error.contains("ask for --replicas 3"), "{code} {error}");
 }

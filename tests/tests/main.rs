@@ -3,10 +3,13 @@
 
 mod archive;
 mod audit;
+mod backup;
 mod bounds;
 mod broker;
 mod chaos;
 mod cluster;
+mod compose;
+mod docker;
 mod event_time;
 mod fence;
 mod forecast;
@@ -14,6 +17,7 @@ mod health;
 mod identity;
 mod idle;
 mod inputs;
+mod install;
 mod kills;
 mod leases;
 mod network;
@@ -30,3 +34,4 @@ mod storage;
 mod tables;
 mod topology;
 mod training;
+mod units;

@@ -1,11 +1,14 @@
 //! What a user hears when something around the programs is not as it should be: one line, and the right exit code.
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 
-use pipeline_tests::programs::{Running, fail, program};
+use bus::topology::{Limits, create, definitions};
+use pipeline_tests::programs::{Running, fail, program, succeed};
 use pipeline_tests::server::Server;
-use pipeline_tests::world::World;
+use pipeline_tests::world::{World, sample};
+use serde_json::{Value, json};
 
 #[test]
 fn without_a_server_a_command_says_so_and_a_service_waits() {
@@ -39,15 +42,67 @@ fn a_service_waits_for_its_streams() {
     running.terminate();
 }
 
+/// Every service as it is started, with what it cannot do without.
+fn services() -> [(&'static str, Vec<String>); 5] {
+    let own = |arguments: &[&str]| arguments.iter().map(|&argument| argument.to_owned()).collect::<Vec<_>>();
+    let file = sample("btcusdt_1m_2020-03.csv.gz").to_string_lossy().into_owned();
+    let replay = ["run", "--source", "recording", "--file", &file, "--coin", "a", "--quote", "b", "--grain", "1m"];
+    [
+        ("producer", own(&replay)),
+        ("stream-processor", own(&["run"])),
+        ("aggregator", own(&["run"])),
+        ("trainer", own(&["run", "--archive", "archive"])),
+        ("reporter", own(&["run", "--listen", "127.0.0.1:0"])),
+    ]
+}
+
+/// Starts every service and `topology show`; each must end with code 3 and say all of this.
+fn all_refuse(dir: &Path, flags: &[&str], said: &[&str]) {
+    let mut commands: Vec<_> = services().into();
+    commands.push(("topology", vec!["show".to_owned()]));
+    // At once: a server says nothing to who may not ask, and each waits for its answer.
+    std::thread::scope(|scope| {
+        for (name, arguments) in &commands {
+            scope.spawn(move || {
+                let (code, error) = fail(program(name, dir).args(arguments).args(flags));
+                assert!(code == 3 && said.iter().all(|said| error.contains(said)), "{name}: {code} {error}");
+            });
+        }
+    });
+}
+
 #[test]
 fn a_wrong_password_is_refused_with_the_variable_that_holds_it() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start();
-    for arguments in [["stream-processor", "run"], ["topology", "show"]] {
-        let mut command = program(arguments[0], dir.path());
-        command.args([arguments[1], "--nats-url", &server.url(), "--nats-password", "wrong"]);
-        let (code, error) = fail(&mut command);
-        assert!(code == 3 && error.contains("CANDLEWIRE_PASSWORD_") && !error.contains("wrong\""), "{code} {error}");
+    let flags = ["--nats-url", &server.url(), "--nats-password", "wr0ng"];
+    all_refuse(dir.path(), &flags, &["CANDLEWIRE_PASSWORD_"]);
+    let (_, error) = fail(program("topology", dir.path()).arg("show").args(flags));
+    assert!(!error.contains("wr0ng"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_who_may_not_is_refused_with_what_is_missing() {
+    let world = World::new().await;
+    // May read what was published last, and nothing else of the streams.
+    let flags = ["--nats-url", &world.server.url(), "--nats-user", "reader"];
+    all_refuse(world.dir.path(), &flags, &["user \"reader\"", "--nats-user"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_streams_are_refused_with_the_command_that_shows_them() {
+    let server = Server::start();
+    let admin = server.connect("admin").await;
+    for mut definition in definitions(&Limits::default()) {
+        if definition["allow_atomic"] == true {
+            definition["allow_atomic"] = json!(false);
+        }
+        create(&admin, &definition).await.unwrap();
+    }
+    let dir = tempfile::tempdir().unwrap();
+    for (name, arguments) in services() {
+        let (code, error) = fail(program(name, dir.path()).args(arguments).args(["--nats-url", &server.url()]));
+        assert!(code == 3 && error.contains("topology plan"), "{name}: {code} {error}");
     }
 }
 
@@ -58,20 +113,37 @@ fn a_server_that_is_too_old_is_refused_with_what_is_needed() {
     // The greeting of the nats-server that Debian ships; no such server can run beside the one that is needed here.
     std::thread::spawn(move || {
         for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            let greeting = r#"INFO {"server_id":"x","server_name":"x","version":"2.9.10","go":"","host":"","port":0,"headers":true,"max_payload":1048576,"proto":1}"#;
-            write!(stream, "{greeting}\r\n").unwrap();
-            let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
-            while let Some(Ok(line)) = lines.next() {
-                if line.starts_with("PING") {
-                    write!(stream, "PONG\r\n").unwrap();
-                }
-            }
+            let stream = stream.unwrap();
+            std::thread::spawn(move || greet(stream));
         }
     });
     let dir = tempfile::tempdir().unwrap();
-    let (code, error) = fail(program("topology", dir.path()).args(["show", "--nats-url", &url]));
-    assert!(code == 3 && error.contains("2.9.10") && error.contains("2.15"), "{code} {error}");
+    all_refuse(dir.path(), &["--nats-url", &url], &["2.9.10", "2.15", "scripts/setup"]);
+}
+
+/// Says of itself what an old server says, and answers pings.
+fn greet(mut stream: TcpStream) {
+    let greeting = r#"INFO {"server_id":"x","server_name":"x","version":"2.9.10","go":"","host":"","port":0,"headers":true,"max_payload":1048576,"proto":1}"#;
+    write!(stream, "{greeting}\r\n").unwrap();
+    let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+    while let Some(Ok(line)) = lines.next() {
+        if line.starts_with("PING") && write!(stream, "PONG\r\n").is_err() {
+            return;
+        }
+    }
+}
+
+#[test]
+fn a_missing_server_is_waited_for_by_every_service() {
+    let dir = tempfile::tempdir().unwrap();
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let url = format!("nats://{closed}");
+    for (name, arguments) in services() {
+        let mut command = program(name, dir.path());
+        let (mut running, mut log) = Running::start_followed(command.args(arguments).args(["--nats-url", &url]));
+        let warned = log.find(|line| line.as_ref().is_ok_and(|line| line.contains("waiting"))).unwrap().unwrap();
+        assert!(warned.contains("start it") && running.is_running(), "{name}: {warned}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -90,13 +162,43 @@ async fn a_taken_port_and_a_folder_that_cannot_be_are_bad_configuration() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn streams_that_differ_are_named_with_what_differs() {
+async fn what_could_lose_something_is_refused_with_what_to_do_instead() {
     let world = World::new().await;
-    let mut apply = world.program("topology");
-    let (code, error) = fail(apply.args(["apply", "--partitions", "8"]));
-    assert!(code == 3 && error.contains("FEED"), "{code} {error}");
-    let (code, _) = fail(world.program("topology").args(["apply", "--market-bytes", "1GiB"]));
-    assert_eq!(code, 3, "a smaller limit could make a full stream");
-    assert!(world.program("topology").args(["apply", "--stats-bytes", "3GiB"]).status().unwrap().success());
-    assert!(world.program("topology").args(["plan", "--stats-bytes", "3GiB"]).status().unwrap().success());
+    for (flags, said) in [
+        (["--partitions", "8"], "partitions are fixed"),
+        (["--market-bytes", "1GiB"], "--market-bytes 8589934592"),
+        (["--feed-days", "7"], "--feed-days 90"),
+        (["--replicas", "3"], "deploy/nats/cluster.conf"),
+        (["--market-bytes", "30GiB"], "max_file_store"),
+    ] {
+        let (code, error) = fail(world.program("topology").arg("apply").args(flags));
+        assert!(code == 3 && error.contains(said), "{flags:?}: {code} {error}");
+        succeed(world.program("topology").arg("plan"));
+    }
+    let output =
+        world.program("topology").args(["plan", "--feed-days", "7", "--stats-bytes", "3GiB"]).output().unwrap();
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        told.contains("FEED           refused: max_age") && told.contains("STATS          raise: max_bytes"),
+        "{told}"
+    );
+    assert!(succeed(world.program("topology").args(["apply", "--stats-bytes", "3GiB"])).contains("raised: max_bytes"));
+    succeed(world.program("topology").args(["plan", "--stats-bytes", "3GiB"]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn exported_definitions_make_the_same_streams() {
+    let server = Server::start();
+    let world = World::at(server);
+    let flags = ["--partitions", "4", "--feed-days", "7"];
+    let printed: Value = serde_json::from_str(&succeed(world.program("topology").arg("export").args(flags))).unwrap();
+    let files = succeed(world.program("topology").args(["export", "definitions"]).args(flags));
+    let admin = world.server.connect("admin").await;
+    for (file, printed) in files.lines().zip(printed.as_array().unwrap()) {
+        let definition: Value = serde_json::from_slice(&std::fs::read(world.dir.path().join(file)).unwrap()).unwrap();
+        assert_eq!(&definition, printed);
+        create(&admin, &definition).await.unwrap();
+    }
+    succeed(world.program("topology").arg("plan").args(flags));
 }

@@ -81,6 +81,42 @@ pub enum Error {
         /// Its name.
         stream: String,
     },
+    /// A stream is being restored. Waiting may help.
+    #[error(
+        "stream {stream} is being restored: wait until `topology restore` is done, or run it again if it was interrupted"
+    )]
+    Restoring {
+        /// Its name.
+        stream: String,
+    },
+    /// A stream was restored while it was being read. What is known of it may be of what is gone.
+    #[error("{input} was restored from a backup meanwhile: start this service again, it goes on where the backup ends")]
+    Restored {
+        /// The stream.
+        input: String,
+    },
+    /// The server cannot set aside what the streams may grow to.
+    #[error(
+        "the NATS server has no room for {bytes} bytes more ({description}): nothing was changed; raise max_file_store in \
+         nats.conf, or ask for lower limits"
+    )]
+    NoRoom {
+        /// The bytes.
+        bytes: u64,
+        /// The server's words.
+        description: String,
+    },
+    /// The server has no partners for so many copies.
+    #[error(
+        "the NATS server cannot keep {replicas} copies ({description}): nothing was changed; start three servers with \
+         deploy/nats/cluster.conf, or ask for --replicas 1"
+    )]
+    NoCluster {
+        /// The copies.
+        replicas: u32,
+        /// The server's words.
+        description: String,
+    },
     /// A stream exists but is not what this version needs.
     #[error("stream {stream} differs from what is needed ({difference}): see `topology plan`")]
     StreamDiffers {
@@ -253,6 +289,7 @@ impl Error {
             | Self::NoJetStream { .. }
             | Self::OtherAccount { .. }
             | Self::StreamMissing { .. }
+            | Self::Restoring { .. }
             | Self::Silent { .. }
             | Self::Unanswered { .. } => Disposition::Retry,
             Self::Full { .. } => Disposition::RetrySlowly,
@@ -262,8 +299,11 @@ impl Error {
             | Self::Tls { .. }
             | Self::Permission { .. }
             | Self::ServerTooOld { .. }
+            | Self::NoRoom { .. }
+            | Self::NoCluster { .. }
             | Self::StreamDiffers { .. }
             | Self::WrongLog { .. }
+            | Self::Restored { .. }
             | Self::OtherSettings { .. }
             | Self::OutOfStep { .. }
             | Self::Hole { .. }
@@ -295,6 +335,8 @@ impl Error {
             | Self::Permission { .. }
             | Self::OtherAccount { .. }
             | Self::ServerTooOld { .. }
+            | Self::NoRoom { .. }
+            | Self::NoCluster { .. }
             | Self::StreamDiffers { .. }
             | Self::WrongLog { .. }
             | Self::OtherSettings { .. }
@@ -302,6 +344,8 @@ impl Error {
             Self::NoServer { .. }
             | Self::NoJetStream { .. }
             | Self::StreamMissing { .. }
+            | Self::Restoring { .. }
+            | Self::Restored { .. }
             | Self::Hole { .. }
             | Self::CheckpointLost { .. }
             | Self::Full { .. }

@@ -37,7 +37,7 @@ pub struct Stored {
 /// No answer, or a missing permission.
 pub async fn last(connection: &Connection, stream: Stream, subject: &str) -> Result<Option<Stored>, Error> {
     let what = || format!("the last message on {subject}");
-    let unanswered = || unanswered(connection, stream, what());
+    let unanswered = || unanswered(connection, stream.name(), what());
     let handle = connection.jetstream().get_stream_no_info(stream.name()).await.map_err(|_| unanswered())?;
     match connection.answered(subject, handle.get_last_raw_message_by_subject(subject)).await? {
         Ok(message) => Ok(Some(Stored {
@@ -191,8 +191,18 @@ pub(crate) async fn next(
     subject: &str,
     from: u64,
 ) -> Result<Option<Found>, Error> {
+    next_in(connection, stream.name(), subject, from).await
+}
+
+/// As [`next`], of a stream that is not one of records.
+pub(crate) async fn next_in(
+    connection: &Connection,
+    stream: &str,
+    subject: &str,
+    from: u64,
+) -> Result<Option<Found>, Error> {
     let unanswered = || unanswered(connection, stream, format!("messages on {subject} from {from}"));
-    let handle = connection.jetstream().get_stream_no_info(stream.name()).await.map_err(|_| unanswered())?;
+    let handle = connection.jetstream().get_stream_no_info(stream).await.map_err(|_| unanswered())?;
     match connection.answered(subject, handle.get_first_raw_message_by_subject(subject, from)).await? {
         Ok(message) => Ok(Some(Found {
             stored_at: message.time.into(),
@@ -239,7 +249,7 @@ pub async fn subjects(connection: &Connection, stream: Stream) -> Result<Vec<Str
 }
 
 /// No answer: because the server denied the question, or for no reason known.
-fn unanswered(connection: &Connection, stream: Stream, what: String) -> Error {
+fn unanswered(connection: &Connection, stream: &str, what: String) -> Error {
     let denied = connection.denied(&format!("$JS.API.STREAM.MSG.GET.{stream}"));
     denied.unwrap_or(Error::Unanswered { what })
 }

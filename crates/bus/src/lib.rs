@@ -6,12 +6,14 @@
 
 #![warn(missing_docs)]
 
+pub mod backup;
 pub mod checkpoint;
 pub mod codec;
 pub mod connect;
 pub mod error;
 pub mod history;
 pub mod lease;
+pub mod lineage;
 pub mod objects;
 pub mod outputs;
 pub mod publish;

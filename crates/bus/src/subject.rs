@@ -6,6 +6,16 @@ use market::{Instrument, Window};
 
 use crate::topology::{LEASES, READERS, Step, Stream};
 
+/// Where a message of a stream is published while it is restored: nobody else publishes there.
+pub(crate) fn restored(stream: &str, subject: &str) -> String {
+    format!("candlewire.restore.{stream}.{subject}")
+}
+
+/// All of these of a stream.
+pub(crate) fn restored_all(stream: &str) -> String {
+    restored(stream, ">")
+}
+
 /// What a message holds: the third token of a stored subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {

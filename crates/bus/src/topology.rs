@@ -5,11 +5,16 @@ use std::str::FromStr;
 
 use market::Window;
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::connect::{Connection, nothing};
 use crate::error::Error;
+use crate::lineage;
 use crate::subject::Kind;
+
+mod difference;
+
+pub use difference::{Difference, differences};
 
 /// A stream of records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -26,6 +31,8 @@ pub enum Stream {
 
 /// The object store of models, model cards and predictions.
 pub const ARTIFACTS: &str = "ARTIFACTS";
+/// The stream behind it.
+pub(crate) const ARTIFACTS_STREAM: &str = "OBJ_ARTIFACTS";
 
 /// The key-value bucket that says who runs which partition of which step.
 pub const LEASES: &str = "LEASES";
@@ -159,12 +166,23 @@ const CONSUMERS_MAX: i64 = 5_000;
 const READERS_BYTES_MAX: u64 = 1 << 20;
 /// Room for the leases of every partition of every step, many times over.
 const LEASES_BYTES_MAX: u64 = 16 << 20;
+/// A stream that exists for a moment, to learn whether there is room.
+const PROBE: &str = "CANDLEWIRE_PROBE";
+const PROBE_SUBJECT: &str = "candlewire.probe";
+/// The server's word for a stream that does not exist.
+const STREAM_NOT_FOUND: u32 = 10059;
 /// Where a stream keeps the number of partitions.
 const PARTITIONS_KEY: &str = "candlewire.partitions";
 /// Where a stream keeps up to which sequence its results were trimmed.
 const TRIMMED_KEY: &str = "candlewire.trimmed";
 /// Where a stream keeps after which sequence it was made anew.
 const REBUILT_KEY: &str = "candlewire.rebuilt";
+/// Where a restored stream keeps which log it was, and that it was restored.
+const LOG_KEY: &str = "candlewire.log";
+/// What a stream carries while it is being restored.
+pub(crate) const RESTORING_KEY: &str = "candlewire.restoring";
+/// What the server's own notes in a stream's metadata begin with.
+const SERVERS_OWN: &str = "_nats.";
 
 impl Default for Limits {
     fn default() -> Self {
@@ -257,7 +275,7 @@ fn checkpointed(stream: Stream, limits: &Limits) -> Value {
 
 fn artifacts(limits: &Limits) -> Value {
     json!({
-        "name": format!("OBJ_{ARTIFACTS}"),
+        "name": ARTIFACTS_STREAM,
         "subjects": [format!("$O.{ARTIFACTS}.C.>"), format!("$O.{ARTIFACTS}.M.>")],
         "storage": "file",
         "retention": "limits",
@@ -308,83 +326,9 @@ fn readers(limits: &Limits) -> Value {
     })
 }
 
-/// What may change without losing anything, when it grows.
-const GROWING: [&str; 2] = ["max_bytes", "max_age"];
-
-/// What an existing stream has instead of what it should have.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Difference {
-    /// The setting.
-    pub key: String,
-    /// What the stream has.
-    pub actual: Value,
-    /// What it should have.
-    pub wanted: Value,
-    /// Whether changing it can lose nothing.
-    pub is_safe: bool,
-    /// What it does to a stream that holds checkpoints.
-    pub harm: Option<&'static str>,
-}
-
-impl fmt::Display for Difference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} is {} instead of {}", self.key, self.actual, self.wanted)?;
-        self.harm.map_or(Ok(()), |harm| write!(f, ", which {harm}"))
-    }
-}
-
-/// What another value of a setting does to a stream that holds checkpoints.
-fn harm(key: &str) -> Option<&'static str> {
-    match key {
-        "max_age" | "discard" | "max_msgs" | "max_msgs_per_subject" | "retention" => {
-            Some("deletes checkpoints, and then everything is processed again")
-        }
-        "storage" => Some("loses checkpoints with the server"),
-        "allow_rollup_hdrs" | "deny_purge" => Some("keeps a checkpoint from taking the place of the one before it"),
-        "deny_delete" => Some("keeps the remains of a torn batch from being removed"),
-        "allow_atomic" => Some("lets results be stored without their position"),
-        "allow_direct" => Some("keeps checkpoints from being read in one piece"),
-        _ => None,
-    }
-}
-
-/// Compares a stream's configuration with its definition, setting by setting.
-pub fn differences(wanted: &Value, actual: &Value) -> Vec<Difference> {
-    let empty = Map::new();
-    let wanted = wanted.as_object().unwrap_or(&empty);
-    let is_allowed = |key: &str| wanted.get(key) == Some(&Value::Bool(true));
-    let has_checkpoints = is_allowed("allow_atomic") && is_allowed("allow_rollup_hdrs");
-    let differs = |(key, wanted): (&String, &Value)| {
-        let actual = actual.get(key).cloned().unwrap_or(Value::Null);
-        (!is_same(wanted, &actual)).then(|| Difference {
-            key: key.clone(),
-            harm: harm(key).filter(|_| has_checkpoints),
-            is_safe: GROWING.contains(&key.as_str()) && grows(wanted, &actual),
-            actual,
-            wanted: wanted.clone(),
-        })
-    };
-    wanted.iter().filter_map(differs).collect()
-}
-
-/// The server leaves out what is false, zero or empty, and adds metadata of its own.
-fn is_same(wanted: &Value, actual: &Value) -> bool {
-    match (wanted, actual) {
-        (Value::Object(wanted), Value::Object(actual)) => {
-            wanted.iter().all(|(key, value)| is_same(value, actual.get(key).unwrap_or(&Value::Null)))
-        }
-        (Value::Bool(false), Value::Null) => true,
-        (Value::Number(number), Value::Null) => matches!(number.as_i64(), Some(0 | -1)),
-        (wanted, actual) => wanted == actual,
-    }
-}
-
-fn grows(wanted: &Value, actual: &Value) -> bool {
-    match (wanted.as_u64(), actual.as_u64()) {
-        // No limit is -1 or 0 on the server's side: setting one could delete.
-        (Some(wanted), Some(actual)) => actual > 0 && wanted > actual,
-        _ => false,
-    }
+/// The number of partitions of a definition.
+pub(crate) fn partitions_of(definition: &Value) -> Option<u32> {
+    definition.get("metadata")?.get(PARTITIONS_KEY)?.as_str()?.parse().ok()
 }
 
 /// What the server says of a stream.
@@ -417,12 +361,28 @@ impl StreamInfo {
         self.noted(PARTITIONS_KEY)
     }
 
-    /// Which log it is: when it was created and, when it was made anew since, after which sequence.
+    /// Which log it is, in the words of [`crate::lineage`]: when it was created and, when it was made anew since, after
+    /// which sequence.
     pub fn log(&self) -> String {
-        match self.noted::<u64>(REBUILT_KEY) {
-            Some(seq) => format!("{}, rebuilt after sequence {seq}", self.created),
-            None => self.created.clone(),
+        let base = self.noted(LOG_KEY).unwrap_or_else(|| self.created.clone());
+        match self.noted(REBUILT_KEY) {
+            Some(seq) => lineage::rebuilt(&base, seq),
+            None => base,
         }
+    }
+
+    /// Whether a restore fills it, or did not come to its end.
+    pub(crate) fn is_being_restored(&self) -> bool {
+        self.noted::<String>(RESTORING_KEY).is_some()
+    }
+
+    /// Its definition, from which it can be made again: without what the server noted itself.
+    pub fn definition(&self) -> Value {
+        let mut definition = self.config.clone();
+        if let Some(metadata) = definition["metadata"].as_object_mut() {
+            metadata.retain(|key, _| !key.starts_with(SERVERS_OWN));
+        }
+        definition
     }
 
     /// The first sequence from which on no result was removed. Once a stream was trimmed the server's own figure does not
@@ -460,9 +420,14 @@ impl StreamInfo {
 /// Asks the server about a stream, by its JetStream name.
 ///
 /// # Errors
-/// [`Error::StreamMissing`] when it does not exist; whatever a request can meet.
+/// [`Error::StreamMissing`] when it does not exist; [`Error::Restoring`]; whatever a request can meet.
 pub async fn stream_info(connection: &Connection, name: &str) -> Result<StreamInfo, Error> {
-    const STREAM_NOT_FOUND: u32 = 10059;
+    let info = any_stream_info(connection, name).await?;
+    if info.is_being_restored() { Err(Error::Restoring { stream: name.to_owned() }) } else { Ok(info) }
+}
+
+/// Asks about a stream that may be in the middle of a restore.
+pub(crate) async fn any_stream_info(connection: &Connection, name: &str) -> Result<StreamInfo, Error> {
     const NOT_FOR_THIS_ACCOUNT: u32 = 10039;
     match connection.api(&format!("STREAM.INFO.{name}"), &nothing()).await {
         Err(Error::Api { err_code: STREAM_NOT_FOUND, .. }) => Err(Error::StreamMissing { stream: name.to_owned() }),
@@ -510,6 +475,40 @@ pub async fn create(connection: &Connection, definition: &Value) -> Result<(), E
     connection.api::<Value>(&format!("STREAM.CREATE.{name}"), definition).await.map(drop)
 }
 
+/// Asks the server whether it can set aside so many bytes more for streams of so many copies. It can when it takes a
+/// stream of that size, which is removed again at once.
+///
+/// # Errors
+/// [`Error::NoRoom`]; [`Error::NoCluster`]; whatever a request can meet.
+pub async fn make_room(connection: &Connection, bytes: u64, replicas: u32) -> Result<(), Error> {
+    const NO_CLUSTER: u32 = 10074;
+    const NO_PEERS: u32 = 10005;
+    // One that was left behind holds room of its own.
+    remove_probe(connection).await?;
+    let probe = json!({
+        "name": PROBE,
+        "subjects": [PROBE_SUBJECT],
+        "storage": "file",
+        "num_replicas": replicas,
+        "max_bytes": bytes.max(1),
+    });
+    match create(connection, &probe).await {
+        Err(Error::Api { err_code: NO_CLUSTER | NO_PEERS, description, .. }) if replicas > 1 => {
+            Err(Error::NoCluster { replicas, description })
+        }
+        Err(Error::Full { description, .. }) => Err(Error::NoRoom { bytes, description }),
+        Err(error) => Err(error),
+        Ok(()) => remove_probe(connection).await,
+    }
+}
+
+async fn remove_probe(connection: &Connection) -> Result<(), Error> {
+    match connection.api::<Value>(&format!("STREAM.DELETE.{PROBE}"), &nothing()).await {
+        Err(Error::Api { err_code: STREAM_NOT_FOUND, .. }) => Ok(()),
+        result => result.map(drop),
+    }
+}
+
 /// Changes the named settings of a stream and leaves all others as they are.
 ///
 /// # Errors
@@ -521,6 +520,13 @@ pub async fn update(connection: &Connection, info: &StreamInfo, changes: &[Diffe
     }
     let name = config["name"].as_str().unwrap_or_default().to_owned();
     connection.api::<Value>(&format!("STREAM.UPDATE.{name}"), &config).await.map(drop)
+}
+
+/// Makes a restored stream what it was, under the words that it is known by from now on.
+pub(crate) async fn reveal(connection: &Connection, mut definition: Value, log: &str) -> Result<(), Error> {
+    definition["metadata"][LOG_KEY] = json!(log);
+    let name = definition["name"].as_str().unwrap_or_default().to_owned();
+    connection.api::<Value>(&format!("STREAM.UPDATE.{name}"), &definition).await.map(drop)
 }
 
 /// What a stream notes of itself.
@@ -582,21 +588,5 @@ mod tests {
         }
         let rebuilt = json!({ TRIMMED_KEY: "41", REBUILT_KEY: "50" });
         assert_eq!(told(info(rebuilt, 51)), (51, 51, "then, rebuilt after sequence 50".to_owned()));
-    }
-
-    #[test]
-    fn only_growing_limits_are_safe_to_change() {
-        let check = |wanted: Value, actual: Value, expected: &[(&str, bool)]| {
-            let found = differences(&wanted, &actual);
-            let found: Vec<_> = found.iter().map(|difference| (difference.key.as_str(), difference.is_safe)).collect();
-            assert_eq!(found, expected, "{wanted} {actual}");
-        };
-        check(json!({"max_bytes": 2}), json!({"max_bytes": 1}), &[("max_bytes", true)]);
-        check(json!({"max_bytes": 1}), json!({"max_bytes": 2}), &[("max_bytes", false)]);
-        check(json!({"max_bytes": 1}), json!({"max_bytes": -1}), &[("max_bytes", false)]);
-        check(json!({"max_age": 0, "deny": false}), json!({}), &[]);
-        check(json!({"allow_atomic": true}), json!({}), &[("allow_atomic", false)]);
-        check(json!({"metadata": {"a": "1"}}), json!({"metadata": {"a": "1", "_nats.level": "1"}}), &[]);
-        check(json!({"metadata": {"a": "1"}}), json!({"metadata": {"a": "2"}}), &[("metadata", false)]);
     }
 }

@@ -3,6 +3,7 @@
 //! The archive's own last sequence is the position: reading goes on behind it, and a file appears whole or not at all.
 
 use anyhow::{Context, anyhow};
+use bus::lineage::continues;
 use bus::reader::{Delivery, Event, Reader, Selection};
 use bus::readers::{self, Registration};
 use bus::subject::{self, Kind};
@@ -60,7 +61,7 @@ impl Archiver {
     pub async fn open(connection: &Connection, archive: &Archive, market: &StreamInfo) -> anyhow::Result<Self> {
         let source = market.log();
         let (of_thread, of_market) = (archive.clone(), source.clone());
-        let writer = tokio::task::spawn_blocking(move || ArchiveWriter::open(&of_thread, &of_market)).await??;
+        let writer = tokio::task::spawn_blocking(move || open(&of_thread, &of_market)).await??;
         let next = writer.last_seq().map_or(market.begins().max(1), |last| last + 1);
         let name = format!("the archive {}", archive.full_name());
         let archiver = Self {
@@ -96,6 +97,9 @@ impl Archiver {
     pub fn check(&self, market: &StreamInfo) -> anyhow::Result<()> {
         let archived = self.next - 1;
         let (first, last) = (market.begins(), market.state.last_seq);
+        if market.log() != self.source && continues(&market.log(), &self.source, 0) {
+            return Err(bus::Error::Restored { input: Stream::Market.name().to_owned() }.into());
+        }
         if market.log() != self.source || archived > last {
             let error = anyhow!(
                 "it reaches sequence {archived} of the MARKET stream of {}, but there is one of {} that ends at {last}: \
@@ -217,6 +221,18 @@ impl Archiver {
     /// MARKET sequence that the archive's files reach; None before the first one.
     pub fn last_seq(&self) -> Option<u64> {
         self.writer.as_ref().and_then(ArchiveWriter::last_seq)
+    }
+}
+
+/// Opens an archive for what the log `market` holds, also when that was restored since, if it reaches as far.
+fn open(archive: &Archive, market: &str) -> Result<ArchiveWriter, ArchiveError> {
+    match (archive.source()?, archive.last_seq()?) {
+        (Some(theirs), Some(last)) if continues(market, &theirs, last) => {
+            let mut writer = ArchiveWriter::open(archive.clone(), &theirs)?;
+            writer.goes_on_as(market);
+            Ok(writer)
+        }
+        _ => ArchiveWriter::open(archive.clone(), market),
     }
 }
 

@@ -15,6 +15,7 @@ use crate::checkpoint::{self, Checkpoint, InstrumentState, Position, encode_stat
 use crate::codec;
 use crate::connect::Connection;
 use crate::error::{Disposition, Error};
+use crate::lineage;
 use crate::outputs::Outputs;
 use crate::reader::{Delivery, Event, Reader, Selection};
 use crate::subject::{self, Kind, Stored as StoredSubject};
@@ -101,7 +102,7 @@ impl<O: Operator> Worker<O> {
     fn check_origin(&self, checkpoint: &Checkpoint<O::State, O::Counts>) -> Result<(), Error> {
         let Some(position) = &checkpoint.position else { return Ok(()) };
         let log = &self.log;
-        if position.input_created != log.input_created {
+        if !lineage::continues(&log.input_created, &position.input_created, position.position) {
             let detail = format!("it was created at {}, not {}", log.input_created, position.input_created);
             return Err(wrong_log(O::STEP, detail));
         }
@@ -236,6 +237,9 @@ impl<O: Operator> Worker<O> {
     /// Reading begins, or begins again: is the input still the one, and is all of it there?
     fn attach(&mut self, owned: &mut Owned<O>, info: &StreamInfo, pending: u64) -> Result<(), Error> {
         if info.log() != self.log.input_created {
+            if lineage::continues(&info.log(), &self.log.input_created, 0) {
+                return Err(Error::Restored { input: O::STEP.input.name().to_owned() });
+            }
             let detail = format!("it was created anew at {}", info.log());
             return Err(wrong_log(O::STEP, detail));
         }

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use async_nats::connection::State;
-use bus::connect::Reminder;
-use bus::error::Disposition;
+use bus::connect::wait_for;
 use bus::reader::{Event, Reader, Selection};
 use bus::{Connection, Error, Kind, NatsArgs, Stream, history, subject, topology};
 use market::{Instrument, Window};
@@ -18,7 +17,6 @@ use crate::view::{WINDOWS, kind_of};
 const MARKET_TAIL: u64 = 512;
 /// How often the steps' positions are read.
 const LOOK: Duration = Duration::from_secs(2);
-const RETRY: Duration = Duration::from_millis(500);
 /// Instruments whose last price is fetched in one look.
 const FETCHES_MAX: usize = 64;
 
@@ -31,9 +29,9 @@ pub(super) async fn follow(shared: &Shared, nats: &NatsArgs, shutdown: &Shutdown
         return Ok(());
     };
     shared.standing().is_connected = true;
-    shared.health.not_ready("waiting for the streams");
-    let market = required(&connection, Stream::Market).await?;
-    required(&connection, Stream::Stats).await?;
+    let required = async |stream| wait_for(|| topology::require(&connection, stream), &shared.health, shutdown).await;
+    let Some(market) = required(Stream::Market).await? else { return Ok(()) };
+    let Some(_) = required(Stream::Stats).await? else { return Ok(()) };
     shared.health.not_ready("reading what is stored");
     let prices = Selection {
         stream: Stream::Market,
@@ -49,18 +47,6 @@ pub(super) async fn follow(shared: &Shared, nats: &NatsArgs, shutdown: &Shutdown
         never = read(shared, &connection, statistics, Part::Tables) => never,
         never = watch_standing(shared, &connection) => never,
         () = shutdown.requested() => Ok(()),
-    }
-}
-
-/// Waits until a stream exists.
-async fn required(connection: &Connection, stream: Stream) -> Result<topology::StreamInfo, Error> {
-    let mut reminder = Reminder::default();
-    loop {
-        match topology::require(connection, stream).await {
-            Err(error) if error.disposition() != Disposition::Stop => reminder.warn(&error),
-            result => return result,
-        }
-        tokio::time::sleep(RETRY).await;
     }
 }
 

@@ -49,6 +49,11 @@ impl ArchiveWriter {
         Ok(writer)
     }
 
+    /// Says what the MARKET stream is called from now on: the files to come are of `source`.
+    pub fn goes_on_as(&mut self, source: &str) {
+        source.clone_into(&mut self.source);
+    }
+
     /// The archive, for reading.
     pub fn archive(&self) -> &Archive {
         &self.archive

@@ -1,4 +1,5 @@
-//! `topology`: creates the streams, shows where every step stands, waits until all is committed, trims and rebuilds.
+//! `topology`: creates the streams, shows where every step stands, waits until all is committed, trims, rebuilds, keeps
+//! and restores.
 
 use std::process::ExitCode;
 
@@ -6,7 +7,10 @@ use bus::topology::Stream;
 use clap::{Parser, Subcommand, ValueEnum};
 use service::{ProcessArgs, Program, Shutdown};
 
+mod advice;
+mod backup;
 mod credentials;
+mod export;
 mod limits;
 mod output;
 mod plan;
@@ -16,7 +20,7 @@ mod trim;
 mod wait;
 
 /// The streams of the pipeline: plan and apply them, show where every step stands, wait until all is committed,
-/// trim what is old, have results made again.
+/// trim what is old, have results made again, back up and restore.
 #[derive(Debug, Parser)]
 #[command(name = "topology", version)]
 struct Args {
@@ -34,6 +38,8 @@ enum Command {
     Plan(limits::LimitArgs),
     /// Create what is missing and raise limits; refuses whatever could lose data
     Apply(limits::LimitArgs),
+    /// Write the definitions of the streams as JSON, in the server's form, as `plan` and `apply` mean them
+    Export(export::ExportArgs),
     /// Show positions, lag and counts of every step
     Show(show::ShowArgs),
     /// Wait until the steps have committed all of their input
@@ -42,6 +48,10 @@ enum Command {
     Trim(trim::TrimArgs),
     /// Empty a stream and all that derives from it, to be made again from its input
     Rebuild(rebuild::RebuildArgs),
+    /// Copy all streams and buckets into a new folder, while the pipeline runs
+    Backup(backup::BackupArgs),
+    /// Make all streams and buckets of a backup, on a server that has none of them
+    Restore(backup::RestoreArgs),
     /// Make credentials files for all users, and what nats-server needs to know them, without asking a server
     Credentials(credentials::CredentialsArgs),
 }
@@ -86,8 +96,11 @@ fn main() -> ExitCode {
 }
 
 async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
-    if let Command::Credentials(args) = &args.command {
-        return credentials::credentials(args);
+    match &args.command {
+        Command::Export(args) => return export::export(args),
+        Command::Credentials(args) => return credentials::credentials(args),
+        Command::Restore(args) if !args.needs_server() => return backup::check(args),
+        _ => {}
     }
     let connection = bus::Connection::open(&args.nats, Some("admin")).await?;
     match args.command {
@@ -97,6 +110,9 @@ async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
         Command::Wait(args) => wait::wait(&connection, &args, &shutdown).await,
         Command::Trim(args) => trim::trim(&connection, &args).await,
         Command::Rebuild(args) => rebuild::rebuild(&connection, &args).await,
+        Command::Backup(args) => backup::backup(&connection, &args, &shutdown).await,
+        Command::Restore(args) => backup::restore(&connection, &args, &shutdown).await,
+        Command::Export(args) => export::export(&args),
         Command::Credentials(args) => credentials::credentials(&args),
     }
 }

@@ -1,10 +1,11 @@
 //! What the streams should be, against what they are.
 
 use anyhow::bail;
-use bus::topology::{Difference, Limits, StreamInfo, create, definitions, differences, stream_info, update};
+use bus::topology::{Difference, Limits, StreamInfo, create, definitions, differences, make_room, stream_info, update};
 use bus::{Connection, Error};
 use serde_json::Value;
 
+use crate::advice::advice;
 use crate::output;
 
 /// What has to be done to one stream.
@@ -17,29 +18,37 @@ enum Change {
 
 /// Shows what `apply` would do.
 pub(crate) async fn plan(connection: &Connection, limits: &Limits) -> anyhow::Result<()> {
-    let mut open = 0;
+    let (mut open, mut refused) = (0, 0);
     for definition in definitions(limits) {
         let change = change_of(connection, &definition).await?;
         open += usize::from(!matches!(change, Change::Nothing));
+        refused += usize::from(matches!(change, Change::Refuse(_)));
         print(&definition, &change, false);
     }
-    if open > 0 {
-        bail!("{open} streams are not as planned: `topology apply` does what loses nothing");
+    match (open, refused) {
+        (0, _) => Ok(()),
+        (_, 0) => bail!("{open} streams are not as planned: `topology apply` does what loses nothing"),
+        _ => bail!("{refused} streams cannot be changed as planned, and `topology apply` will change none: see above"),
     }
-    Ok(())
 }
 
-/// Creates what is missing and raises limits. Nothing is changed when anything must be refused.
+/// Creates what is missing and raises limits. Nothing is changed when anything must be refused, or does not fit.
 pub(crate) async fn apply(connection: &Connection, limits: &Limits) -> anyhow::Result<()> {
     let mut changes = Vec::new();
     for definition in definitions(limits) {
         let change = change_of(connection, &definition).await?;
         if let Change::Refuse(differences) = &change {
-            let refused = differences.iter().filter(|difference| !difference.is_safe).map(ToString::to_string);
+            let stream = name(&definition);
+            let refused = differences.iter().filter(|difference| !difference.is_safe);
+            let refused = refused.map(|difference| format!("{difference}: {}", advice(stream, difference)));
             let difference = refused.collect::<Vec<_>>().join("; ");
-            return Err(Error::StreamDiffers { stream: name(&definition).to_owned(), difference }.into());
+            return Err(Error::StreamDiffers { stream: stream.to_owned(), difference }.into());
         }
         changes.push((definition, change));
+    }
+    let wanted: u64 = changes.iter().map(|(definition, change)| more_bytes(definition, change)).sum();
+    if changes.iter().any(|(_, change)| !matches!(change, Change::Nothing)) {
+        make_room(connection, wanted, limits.replicas).await?;
     }
     for (definition, change) in changes {
         match &change {
@@ -68,6 +77,16 @@ async fn change_of(connection: &Connection, definition: &Value) -> anyhow::Resul
     })
 }
 
+/// Bytes that the server must set aside for a change.
+fn more_bytes(definition: &Value, change: &Change) -> u64 {
+    let wanted = definition["max_bytes"].as_u64().unwrap_or_default();
+    match change {
+        Change::Create => wanted,
+        Change::Raise(info, _) => wanted.saturating_sub(info.max_bytes().unwrap_or_default()),
+        Change::Nothing | Change::Refuse(_) => 0,
+    }
+}
+
 fn name(definition: &Value) -> &str {
     definition["name"].as_str().unwrap_or_default()
 }
@@ -78,8 +97,17 @@ fn print(definition: &Value, change: &Change, done: bool) {
         Change::Create if done => vec!["created".to_owned()],
         Change::Create => vec!["create".to_owned()],
         Change::Nothing => vec!["as it should be".to_owned()],
-        Change::Raise(_, differences) => differences.iter().map(|d| format!("raise: {d}")).collect(),
-        Change::Refuse(differences) => differences.iter().map(|d| format!("refused: {d}")).collect(),
+        Change::Raise(_, differences) => {
+            let verb = if done { "raised" } else { "raise" };
+            differences
+                .iter()
+                .map(|Difference { key, actual, wanted, .. }| format!("{verb}: {key} {actual} -> {wanted}"))
+                .collect()
+        }
+        Change::Refuse(differences) => {
+            let refused = differences.iter().filter(|difference| !difference.is_safe);
+            refused.map(|difference| format!("refused: {difference}: {}", advice(name, difference))).collect()
+        }
     };
     for line in lines {
         output::line(&format!("{name:<14} {line}"));

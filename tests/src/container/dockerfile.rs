@@ -1,0 +1,125 @@
+//! The Dockerfile as data: its stages and their steps, in order.
+
+use std::collections::BTreeMap;
+
+/// What stands between one FROM and the next.
+#[derive(Debug, Clone)]
+pub struct Stage {
+    /// Its name, which COPY and other stages know it by.
+    pub name: String,
+    /// The stage or the image that it begins with.
+    pub base: String,
+    /// What is done there.
+    pub steps: Vec<Step>,
+}
+
+/// An instruction.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// Which, in capitals.
+    pub word: String,
+    /// Its flags, without the dashes.
+    pub flags: Vec<(String, String)>,
+    /// What follows.
+    pub rest: String,
+}
+
+impl Step {
+    /// The value of a flag.
+    pub fn flag(&self, name: &str) -> Option<&str> {
+        self.flags.iter().find(|(of, _)| of == name).map(|(_, value)| value.as_str())
+    }
+
+    /// What follows, as words: of a JSON array, or between blanks.
+    pub fn words(&self) -> Vec<String> {
+        words(&self.rest)
+    }
+
+    /// The names and values that ENV and LABEL set.
+    pub fn pairs(&self) -> BTreeMap<String, String> {
+        let pair = |word: String| word.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let mut words = Vec::new();
+        let mut is_quoted = false;
+        for part in self.rest.split('"') {
+            match (is_quoted, words.last_mut()) {
+                (true, Some(word)) => *word += part,
+                _ => words.extend(part.split_whitespace().map(str::to_owned)),
+            }
+            is_quoted = !is_quoted;
+        }
+        words.into_iter().map(|word| pair(word).unwrap_or_else(|| panic!("NAME=VALUE: {}", self.rest))).collect()
+    }
+}
+
+/// The words of an instruction: those of a JSON array, or those between blanks.
+pub(super) fn words(text: &str) -> Vec<String> {
+    if text.starts_with('[') {
+        return serde_json::from_str(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+    }
+    text.split_whitespace().map(str::to_owned).collect()
+}
+
+/// Reads a Dockerfile.
+///
+/// # Panics
+/// At what it does not understand: a test is to fail there.
+pub fn parse(text: &str) -> Vec<Stage> {
+    let mut stages: Vec<Stage> = Vec::new();
+    for instruction in instructions(text) {
+        let step = step(&instruction);
+        if step.word == "FROM" {
+            let words = step.words();
+            let [base, how, name] = &words[..] else { panic!("FROM image AS name: {instruction}") };
+            assert!(how.eq_ignore_ascii_case("as"), "{instruction}");
+            stages.push(Stage { name: name.clone(), base: base.clone(), steps: Vec::new() });
+        } else {
+            stages.last_mut().expect("FROM comes first").steps.push(step);
+        }
+    }
+    stages
+}
+
+/// Each instruction on one line, without comments.
+fn instructions(text: &str) -> Vec<String> {
+    let mut instructions = Vec::new();
+    let mut open = String::new();
+    for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        match line.strip_suffix('\\') {
+            Some(part) => open += part,
+            None => instructions.push(std::mem::take(&mut open) + line),
+        }
+    }
+    assert!(open.is_empty(), "the last instruction does not end: {open}");
+    instructions
+}
+
+fn step(instruction: &str) -> Step {
+    let (word, mut rest) = instruction.split_once(' ').unwrap_or((instruction, ""));
+    let mut flags = Vec::new();
+    while let Some(after) = rest.trim_start().strip_prefix("--") {
+        let (flag, after) = after.split_once(' ').unwrap_or((after, ""));
+        let (name, value) = flag.split_once('=').unwrap_or((flag, ""));
+        flags.push((name.to_owned(), value.to_owned()));
+        rest = after;
+    }
+    Step { word: word.to_uppercase(), flags, rest: rest.trim().to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stages_and_their_steps_are_read_in_order() {
+        let text = "# a comment\nFROM a:1 AS build\nRUN --mount=type=cache,target=/x one \\\n    # why\n    && two\n\n\
+                    FROM build AS last\nENV A=1 B=\"two words\"\nCMD [\"run\", \"a b\"]\n";
+        let stages = parse(text);
+        let [build, last] = &stages[..] else { panic!("{stages:?}") };
+        assert_eq!((build.name.as_str(), build.base.as_str()), ("build", "a:1"));
+        assert_eq!(build.steps[0].flag("mount"), Some("type=cache,target=/x"));
+        assert_eq!(build.steps[0].words(), ["one", "&&", "two"]);
+        assert_eq!(last.base, "build");
+        assert_eq!(last.steps[0].pairs()["B"], "two words");
+        assert_eq!(last.steps[1].words(), ["run", "a b"]);
+    }
+}

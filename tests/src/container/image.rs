@@ -1,0 +1,362 @@
+//! Images: what the Dockerfile makes, made in folders.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use tempfile::TempDir;
+
+use super::dockerfile::{Stage, Step, words};
+use super::{below, run};
+use crate::programs::{programs, succeed};
+use crate::server::checkout;
+
+/// What an image of Debian has of all that the images use, as far as tests need it: its packages are looked up.
+const BASE_PROGRAMS: [&str; 4] = ["/usr/bin/bash", "/usr/bin/env", "/usr/bin/install", "/usr/bin/sleep"];
+/// The packages that the libraries below are of: in every image of Debian, as apt needs them.
+pub const BASE_PACKAGES: [&str; 3] = ["libc6", "libgcc-s1", "libstdc++6"];
+/// What these packages hold that a program may be linked to.
+const BASE_LIBRARIES: [&str; 10] = [
+    "ld-linux-x86-64.so.2",
+    "ld-linux-aarch64.so.1",
+    "libc.so.6",
+    "libm.so.6",
+    "libdl.so.2",
+    "librt.so.1",
+    "libpthread.so.0",
+    "libresolv.so.2",
+    "libgcc_s.so.1",
+    "libstdc++.so.6",
+];
+/// Where the host's Debian appears while a step runs.
+const HOST: [&str; 6] = ["/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc"];
+
+/// What one target makes.
+#[derive(Debug, Clone, Default)]
+pub struct Image {
+    /// Its files.
+    pub root: PathBuf,
+    /// Its environment.
+    pub env: BTreeMap<String, String>,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Whom it runs as.
+    pub user: String,
+    /// Where it starts.
+    pub workdir: String,
+    /// The program.
+    pub entrypoint: Vec<String>,
+    /// Its arguments, unless others are given.
+    pub command: Vec<String>,
+    /// What says whether it is well.
+    pub healthcheck: Vec<String>,
+    /// What tells it to end.
+    pub stop_signal: String,
+    /// Packages that it asked for.
+    pub packages: BTreeSet<String>,
+}
+
+/// All targets of the Dockerfile.
+#[derive(Debug)]
+pub struct Images {
+    images: BTreeMap<String, Image>,
+    dir: TempDir,
+}
+
+impl Images {
+    /// Performs the Dockerfile, once for all tests that want it at the same time.
+    pub fn shared() -> Arc<Self> {
+        static SHARED: Mutex<Weak<Images>> = Mutex::new(Weak::new());
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.upgrade().unwrap_or_else(|| {
+            let images = Arc::new(Self::perform(&super::dockerfile()));
+            *shared = Arc::downgrade(&images);
+            images
+        })
+    }
+
+    /// One of them.
+    pub fn get(&self, target: &str) -> &Image {
+        self.images.get(target).unwrap_or_else(|| panic!("the Dockerfile has no target {target}"))
+    }
+
+    /// All that are started, by name: those with a program.
+    pub fn programs(&self) -> impl Iterator<Item = (&str, &Image)> {
+        self.images.iter().filter(|(_, image)| !image.entrypoint.is_empty()).map(|(name, image)| (name.as_str(), image))
+    }
+
+    /// The files of an image that its base does not have, sorted.
+    pub fn added(&self, target: &str) -> Vec<String> {
+        let base: BTreeSet<String> = files(&self.dir.path().join("debian")).into_iter().collect();
+        files(&self.get(target).root).into_iter().filter(|file| !base.contains(file)).collect()
+    }
+
+    fn perform(stages: &[Stage]) -> Self {
+        let mut images = Self { images: BTreeMap::new(), dir: tempfile::tempdir().unwrap() };
+        // Whoever a container runs as has to come by here.
+        std::fs::set_permissions(images.dir.path(), PermissionsExt::from_mode(0o755)).unwrap();
+        images.make_base();
+        for stage in stages {
+            let image = images.stage(stage);
+            images.images.insert(stage.name.clone(), image);
+        }
+        images
+    }
+
+    fn stage(&self, stage: &Stage) -> Image {
+        let mut image = match self.images.get(&stage.base) {
+            Some(base) => base.clone(),
+            None => Image { user: "0:0".to_owned(), workdir: "/".to_owned(), ..Image::default() },
+        };
+        let before = std::mem::replace(&mut image.root, self.dir.path().join(&stage.name));
+        match &stage.base {
+            base if self.images.contains_key(base) => copy(&before, &image.root, true),
+            base if base.starts_with("debian:") => copy(&self.dir.path().join("debian"), &image.root, true),
+            base => {
+                assert!(base.starts_with("rust:"), "a base that has no stand-in: {base}");
+                std::fs::create_dir(&image.root).unwrap();
+                let certificates = below(&image.root, "/etc/ssl/certs");
+                std::fs::create_dir_all(&certificates).unwrap();
+                copy(Path::new("/etc/ssl/certs/ca-certificates.crt"), &certificates.join("ca-certificates.crt"), false);
+                // What scripts/setup would fetch, it finds in place.
+                let tools = below(&image.root, "/src/.tools");
+                std::fs::create_dir_all(&tools).unwrap();
+                for tool in ["nats-server", "xgboost", "xgboost_cpu.libs", "stamps"] {
+                    let mut command = Command::new("cp");
+                    succeed(command.arg("--archive").arg(checkout().join(".tools").join(tool)).arg(&tools));
+                }
+            }
+        }
+        for step in &stage.steps {
+            self.step(&mut image, step);
+        }
+        image
+    }
+
+    fn step(&self, image: &mut Image, step: &Step) {
+        match step.word.as_str() {
+            "COPY" => self.copy_step(image, step),
+            "RUN" => self.run_step(image, step),
+            "ENV" => image.env.extend(step.pairs()),
+            "LABEL" => image.labels.extend(step.pairs()),
+            "USER" => image.user.clone_from(&step.rest),
+            "STOPSIGNAL" => image.stop_signal.clone_from(&step.rest),
+            "ENTRYPOINT" => (image.entrypoint, image.command) = (step.words(), Vec::new()),
+            "CMD" => image.command = step.words(),
+            "HEALTHCHECK" => {
+                let command = step.rest.strip_prefix("CMD ").unwrap_or_else(|| panic!("{step:?}"));
+                image.healthcheck = words(command);
+            }
+            "WORKDIR" => {
+                image.workdir.clone_from(&step.rest);
+                std::fs::create_dir_all(below(&image.root, &image.workdir)).unwrap();
+            }
+            "EXPOSE" => {}
+            _ => panic!("not understood: {step:?}"),
+        }
+    }
+
+    fn copy_step(&self, image: &Image, step: &Step) {
+        assert!(step.flags.iter().all(|(name, _)| name == "from"), "not understood: {step:?}");
+        let words = step.words();
+        let (to, sources) = words.split_last().unwrap();
+        let target = Path::new(&image.workdir).join(to);
+        let target = below(&image.root, target.to_str().unwrap());
+        for source in sources {
+            let from = match step.flag("from") {
+                None => context(source),
+                Some(stage) => match self.images.get(stage) {
+                    Some(stage) => below(&stage.root, source),
+                    None => stand_in(stage, source),
+                },
+            };
+            let name = from.file_name().unwrap();
+            // As Docker does it: a folder's content, and a file under the name that is there or its own.
+            let target = if from.is_file() && to.ends_with('/') { target.join(name) } else { target.clone() };
+            copy(&from, &target, step.flag("from").is_some());
+        }
+    }
+
+    /// Runs a step literally, on the host's Debian, where cargo has built already and apt-get only takes down what it is
+    /// asked for.
+    fn run_step(&self, image: &mut Image, step: &Step) {
+        let scratch = tempfile::tempdir_in(self.dir.path()).unwrap();
+        let stand_ins = scratch.path().join("stand-ins");
+        std::fs::create_dir(&stand_ins).unwrap();
+        for (name, text) in [("cargo", CARGO), ("apt-get", APT_GET)] {
+            let path = stand_ins.join(name);
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+        }
+        let mut command = run();
+        command.arg("--keep").args(["--user", &image.user, "--workdir", &image.workdir]);
+        for folder in HOST.iter().filter(|folder| Path::new(folder).exists()) {
+            // Links such as /bin are the host's own.
+            let path = below(&image.root, folder);
+            if std::fs::symlink_metadata(folder).unwrap().is_symlink() && !path.exists() {
+                command.args(["--mount", &format!("{folder}/:{folder}:ro")]);
+            } else {
+                command.args(["--mount", &format!("{folder}:{folder}:ro")]);
+            }
+        }
+        command.args(["--mount", &format!("{}:/programs:ro", programs().display())]);
+        command.args(["--mount", &format!("{}:/stand-ins", stand_ins.display()), "--tmpfs", "/tmp"]);
+        for (number, (_, mount)) in step.flags.iter().filter(|(name, _)| name == "mount").enumerate() {
+            let target = mount.split(',').find_map(|part| part.strip_prefix("target="));
+            let (true, Some(target)) = (mount.contains("type=cache"), target) else {
+                panic!("not understood: {mount}")
+            };
+            // The host's own folders stay as they are; nobody writes there where cargo only stands in.
+            if HOST.iter().any(|folder| Path::new(target).starts_with(folder)) {
+                continue;
+            }
+            let cache = scratch.path().join(format!("cache-{number}"));
+            std::fs::create_dir(&cache).unwrap();
+            command.args(["--mount", &format!("{}:{target}", cache.display())]);
+        }
+        command.arg(&image.root).args(["sh", "-c", &step.rest]);
+        command.env_clear().envs(&image.env).env("PATH", "/stand-ins:/usr/sbin:/usr/bin:/sbin:/bin");
+        succeed(&mut command);
+        let packages = std::fs::read_to_string(stand_ins.join("packages")).unwrap_or_default();
+        image.packages.extend(packages.lines().map(str::to_owned));
+    }
+
+    /// The stand-in of Debian's image: some programs and the libraries of its C and C++ compilers, where the host has them.
+    fn make_base(&self) {
+        let root = self.dir.path().join("debian");
+        for link in ["bin", "sbin", "lib", "lib64"] {
+            std::fs::create_dir_all(root.join("usr").join(link)).unwrap();
+            std::os::unix::fs::symlink(format!("usr/{link}"), root.join(link)).unwrap();
+        }
+        for folder in ["etc", "dev", "proc", "run", "tmp", "var/lib"] {
+            std::fs::create_dir_all(root.join(folder)).unwrap();
+        }
+        for device in ["null", "zero", "full", "random", "urandom"] {
+            std::fs::write(root.join("dev").join(device), "").unwrap();
+        }
+        std::fs::write(root.join("etc/hosts"), "").unwrap();
+        std::fs::write(root.join("etc/nsswitch.conf"), "hosts: files dns\n").unwrap();
+        let xgboost = checkout().join(".tools/xgboost/lib/libxgboost.so");
+        let mut libraries = BTreeSet::new();
+        for program in BASE_PROGRAMS {
+            copy(Path::new(program), &below(&root, program), false);
+            libraries.extend(linked(Path::new(program)));
+        }
+        libraries.extend(linked(&xgboost).into_iter().filter(|library| {
+            library.file_name().and_then(OsStr::to_str).is_some_and(|name| BASE_LIBRARIES.contains(&name))
+        }));
+        for library in libraries {
+            let place = below(&root, library.to_str().unwrap());
+            std::fs::create_dir_all(place.parent().unwrap()).unwrap();
+            copy(&library.canonicalize().unwrap(), &place, false);
+        }
+    }
+}
+
+/// Stands in for cargo: it has built already, as this test's own build, and gives what it is asked for.
+const CARGO: &str = r#"#!/bin/bash
+set -eu
+case $1 in
+--version) echo "cargo (stand-in)" ;;
+build)
+    shift
+    while [ $# -gt 0 ]; do
+        case $1 in
+        --release | --locked) ;;
+        --bin)
+            shift
+            mkdir -p target/release
+            strip --strip-debug -o "target/release/$1" "/programs/$1"
+            ;;
+        *) echo "cargo: not understood: $1" >&2; exit 1 ;;
+        esac
+        shift
+    done
+    ;;
+*) echo "cargo: not understood: $*" >&2; exit 1 ;;
+esac
+"#;
+
+/// Stands in for apt-get: takes down the packages, to be looked up.
+const APT_GET: &str = r#"#!/bin/bash
+set -eu
+case $* in
+update) ;;
+"install -y --no-install-recommends "*) printf '%s\n' "${@:4}" >>/stand-ins/packages ;;
+*) echo "apt-get: not understood: $*" >&2; exit 1 ;;
+esac
+"#;
+
+/// A file or folder of the build context: of the checkout, if the ignore file lets it in.
+fn context(source: &str) -> PathBuf {
+    assert!(is_in_context(source), "{source} is not in the build context: see Dockerfile.dockerignore");
+    let path = checkout().join(source);
+    assert!(path.exists(), "{source} is not in the checkout");
+    path
+}
+
+/// Whether the ignore file lets it in: the last line that fits decides.
+pub fn is_in_context(path: &str) -> bool {
+    let ignore = std::fs::read_to_string(checkout().join("deploy/docker/Dockerfile.dockerignore")).unwrap();
+    let lines = ignore.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let mut is_in = true;
+    for line in lines {
+        let (lets_in, pattern) = line.strip_prefix('!').map_or((false, line), |pattern| (true, pattern));
+        assert!(pattern == "*" || !pattern.contains('*'), "not understood: {line}");
+        if pattern == "*" || Path::new(path).starts_with(pattern) {
+            is_in = lets_in;
+        }
+    }
+    is_in
+}
+
+/// What a test takes in place of a file of somebody else's image: the same version, from scripts/setup.
+fn stand_in(image: &str, path: &str) -> PathBuf {
+    assert!(
+        image.starts_with("chrislusf/seaweedfs:4.48@") && path == "/usr/bin/weed",
+        "{image} has no stand-in: {path}"
+    );
+    checkout().join(".tools/weed")
+}
+
+/// Copies a file, or the content of a folder, with everything that belongs to it. What is in an image already is linked.
+fn copy(from: &Path, to: &Path, is_image: bool) {
+    let mut command = Command::new("cp");
+    command.args(["--archive", if is_image { "--link" } else { "--reflink=auto" }]);
+    if from.is_dir() {
+        std::fs::create_dir_all(to).unwrap();
+        command.arg(from.join(".")).arg(to);
+    } else {
+        std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+        command.args(["--dereference", "--force"]).arg(from).arg(to);
+    }
+    succeed(&mut command);
+}
+
+/// The libraries that a program finds on this machine.
+fn linked(program: &Path) -> Vec<PathBuf> {
+    let text = succeed(Command::new("ldd").arg(program));
+    let path = |line: &str| line.split_whitespace().find(|word| word.starts_with('/')).map(PathBuf::from);
+    text.lines().filter_map(path).collect()
+}
+
+/// All files and links below a folder, sorted, with a leading slash.
+fn files(root: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut open = vec![root.to_owned()];
+    while let Some(folder) = open.pop() {
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let entry = entry.unwrap();
+            if entry.file_type().unwrap().is_dir() {
+                open.push(entry.path());
+            } else {
+                found.push(format!("/{}", entry.path().strip_prefix(root).unwrap().display()));
+            }
+        }
+    }
+    found.sort();
+    found
+}

@@ -1,0 +1,266 @@
+//! What a service unit asks for.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+
+use super::file::{Unit, words};
+use super::root::Root;
+
+/// When a unit counts as started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Type {
+    /// When its program runs.
+    Exec,
+    /// When it says so.
+    Notify,
+    /// When it has ended well.
+    Oneshot,
+}
+
+/// After which ends a service is started again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Restart {
+    No,
+    OnFailure,
+    Always,
+}
+
+/// A service, ready to be started: every path is real.
+#[derive(Debug, Clone)]
+pub(super) struct Service {
+    pub(super) kind: Type,
+    pub(super) exec: Vec<String>,
+    pub(super) reload: Option<Vec<String>>,
+    pub(super) environment: BTreeMap<String, String>,
+    /// Name and file of each credential.
+    pub(super) credentials: Vec<(String, PathBuf)>,
+    pub(super) state_directories: Vec<PathBuf>,
+    pub(super) remains: bool,
+    pub(super) restart: Restart,
+    pub(super) restart_after: Duration,
+    /// Exit codes after which it stays down.
+    pub(super) final_codes: Vec<i32>,
+    /// `None` waits for ever.
+    pub(super) start_max: Option<Duration>,
+    pub(super) stop_max: Duration,
+    pub(super) kill_signal: String,
+    pub(super) watchdog: Option<Duration>,
+}
+
+/// Settings that lock a service down or bound it. Nothing of that is done here; that they are right is for
+/// `systemd-analyze` to say.
+const NOT_DONE: &[&str] = &[
+    "AmbientCapabilities",
+    "CapabilityBoundingSet",
+    "DynamicUser",
+    "IPAddressAllow",
+    "IPAddressDeny",
+    "KeyringMode",
+    "LimitNOFILE",
+    "LockPersonality",
+    "MemoryDenyWriteExecute",
+    "MemoryHigh",
+    "MemoryMax",
+    "NoNewPrivileges",
+    "NotifyAccess",
+    "PrivateDevices",
+    "PrivateMounts",
+    "PrivateTmp",
+    "PrivateUsers",
+    "ProcSubset",
+    "ProtectClock",
+    "ProtectControlGroups",
+    "ProtectHome",
+    "ProtectHostname",
+    "ProtectKernelLogs",
+    "ProtectKernelModules",
+    "ProtectKernelTunables",
+    "ProtectProc",
+    "ProtectSystem",
+    "RemoveIPC",
+    "RestrictAddressFamilies",
+    "RestrictNamespaces",
+    "RestrictRealtime",
+    "RestrictSUIDSGID",
+    "StateDirectoryMode",
+    "SystemCallArchitectures",
+    "SystemCallErrorNumber",
+    "SystemCallFilter",
+    "UMask",
+];
+const DONE: &[&str] = &[
+    "Environment",
+    "EnvironmentFile",
+    "ExecReload",
+    "ExecStart",
+    "KillSignal",
+    "LoadCredential",
+    "RemainAfterExit",
+    "Restart",
+    "RestartPreventExitStatus",
+    "RestartSec",
+    "StateDirectory",
+    "TimeoutStartSec",
+    "TimeoutStopSec",
+    "Type",
+    "UnsetEnvironment",
+    "WatchdogSec",
+];
+
+const RESTART_AFTER: Duration = Duration::from_millis(100);
+const TIMEOUT: Duration = Duration::from_secs(90);
+
+impl Service {
+    /// Reads it from its unit. Makes the folders that it may store in, because paths into them are real then.
+    ///
+    /// # Errors
+    /// When a setting is not known or makes no sense, or a file that it needs is missing.
+    pub(super) fn of(unit: &Unit, root: &Root) -> anyhow::Result<Self> {
+        for (_, key) in unit.keys().filter(|(section, _)| *section == "Service") {
+            ensure!(DONE.contains(&key) || NOT_DONE.contains(&key), "{}: {key}= is not known here", unit.name);
+        }
+        let never_gives_up = unit.last("Unit", "StartLimitIntervalSec") == Some("0");
+        let text = |key| unit.last("Service", key);
+        let span = |key, default| text(key).map_or(Ok(Some(default)), |value| parse_span(value).context(key));
+        let kind = match text("Type") {
+            Some("exec") => Type::Exec,
+            Some("notify") => Type::Notify,
+            Some("oneshot") => Type::Oneshot,
+            other => bail!("{}: Type={} is not known here", unit.name, other.unwrap_or_default()),
+        };
+        let restart = match text("Restart") {
+            None | Some("no") => Restart::No,
+            Some("on-failure") => Restart::OnFailure,
+            Some("always") => Restart::Always,
+            Some(other) => bail!("{}: Restart={other} is not known here", unit.name),
+        };
+        ensure!(restart == Restart::No || never_gives_up, "{}: StartLimitIntervalSec= must be 0 here", unit.name);
+        let state_directories = unit.names("Service", "StateDirectory");
+        let state_directories: Vec<_> = state_directories.iter().map(|name| root.join("var/lib").join(name)).collect();
+        for folder in &state_directories {
+            std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        }
+        std::fs::create_dir_all(root.join("run/credentials").join(&unit.name))?;
+        let command = |line: &str| -> anyhow::Result<Vec<String>> {
+            Ok(words(line)?.iter().map(|word| root.map(word)).collect())
+        };
+        let exec = unit.all("Service", "ExecStart");
+        let [exec] = exec[..] else { bail!("{}: one ExecStart= is expected here", unit.name) };
+        Ok(Self {
+            kind,
+            exec: command(exec)?,
+            reload: text("ExecReload").map(command).transpose()?,
+            environment: environment(unit, root)?,
+            credentials: credentials(unit, root)?,
+            state_directories,
+            remains: unit.is_on("Service", "RemainAfterExit", false),
+            restart,
+            restart_after: span("RestartSec", RESTART_AFTER)?.unwrap_or(RESTART_AFTER),
+            final_codes: unit
+                .names("Service", "RestartPreventExitStatus")
+                .iter()
+                .map(|code| code.parse().with_context(|| format!("RestartPreventExitStatus={code}")))
+                .collect::<Result<_, _>>()?,
+            start_max: if kind == Type::Notify { span("TimeoutStartSec", TIMEOUT)? } else { None },
+            stop_max: span("TimeoutStopSec", TIMEOUT)?.unwrap_or(TIMEOUT),
+            kill_signal: text("KillSignal").unwrap_or("SIGTERM").trim_start_matches("SIG").to_owned(),
+            watchdog: text("WatchdogSec").map_or(Ok(None), parse_span)?.filter(|span| !span.is_zero()),
+        })
+    }
+}
+
+/// Those of the unit, then those of its files, which count more.
+fn environment(unit: &Unit, root: &Root) -> anyhow::Result<BTreeMap<String, String>> {
+    let mut environment = BTreeMap::new();
+    for line in unit.all("Service", "Environment") {
+        for word in words(line)? {
+            let (name, value) = word.split_once('=').with_context(|| format!("{}: Environment={word}", unit.name))?;
+            environment.insert(name.to_owned(), root.map(value));
+        }
+    }
+    for file in unit.all("Service", "EnvironmentFile") {
+        let (path, is_optional) = file.strip_prefix('-').map_or((file, false), |path| (path, true));
+        let path = root.join(path);
+        if is_optional && !path.exists() {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        for line in text.replace("\\\n", "").lines().map(str::trim) {
+            if line.is_empty() || line.starts_with(['#', ';']) {
+                continue;
+            }
+            let (name, value) = line.split_once('=').with_context(|| format!("{}: {line}", path.display()))?;
+            let value = if value.starts_with(['"', '\'']) { words(value)?.concat() } else { value.to_owned() };
+            environment.insert(name.trim().to_owned(), root.map(&value));
+        }
+    }
+    for name in unit.names("Service", "UnsetEnvironment") {
+        environment.remove(&name);
+    }
+    Ok(environment)
+}
+
+fn credentials(unit: &Unit, root: &Root) -> anyhow::Result<Vec<(String, PathBuf)>> {
+    let mut credentials = Vec::new();
+    for line in unit.all("Service", "LoadCredential") {
+        let (name, path) = line.split_once(':').with_context(|| format!("{}: LoadCredential={line}", unit.name))?;
+        credentials.push((name.to_owned(), root.join(path)));
+    }
+    Ok(credentials)
+}
+
+/// A span as units write it: `30`, `500ms`, `1min 30s`; `None` for `infinity`.
+fn parse_span(text: &str) -> anyhow::Result<Option<Duration>> {
+    if text == "infinity" {
+        return Ok(None);
+    }
+    if let Ok(seconds) = text.parse() {
+        return Ok(Some(Duration::from_secs_f64(seconds)));
+    }
+    Ok(Some(humantime::parse_duration(text).with_context(|| format!("not a span: {text}"))?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn service(text: &str) -> anyhow::Result<Service> {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("etc/systemd/system");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(dir.path().join("etc/settings.env"), "# a comment\nB=file\nC=\"two words\"\n").unwrap();
+        std::fs::write(folder.join("a.service"), format!("[Service]\nType=exec\nExecStart=/bin/a\n{text}")).unwrap();
+        let root = Root::at(dir.path()).unwrap();
+        Service::of(&Unit::load(&root, "a").unwrap(), &root)
+    }
+
+    #[test]
+    fn a_file_of_settings_counts_more_than_the_unit() {
+        let service =
+            service("Environment=A=1 B=unit\nEnvironmentFile=/etc/settings.env\nEnvironmentFile=-/etc/none").unwrap();
+        let expected = [("A", "1"), ("B", "file"), ("C", "two words")];
+        assert_eq!(service.environment, expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
+    }
+
+    #[test]
+    fn what_is_not_known_is_refused() {
+        let refused = |text: &str, word: &str| assert!(service(text).unwrap_err().to_string().contains(word), "{text}");
+        refused("RootDirectory=/x", "RootDirectory");
+        refused("Type=forking", "forking");
+        refused("Restart=always", "StartLimitIntervalSec");
+        refused("EnvironmentFile=/etc/none", "/etc/none");
+        refused("RestartPreventExitStatus=two", "two");
+    }
+
+    #[test]
+    fn spans_are_those_of_units() {
+        let service = service("TimeoutStopSec=1min 30s\nRestartSec=0.5\nWatchdogSec=0").unwrap();
+        assert_eq!(service.stop_max, Duration::from_secs(90));
+        assert_eq!(service.restart_after, Duration::from_millis(500));
+        assert_eq!(service.watchdog, None);
+        assert_eq!(parse_span("infinity").unwrap(), None);
+    }
+}

@@ -1,0 +1,296 @@
+//! Backup and restore of the streams: while the pipeline runs, beside running services, interrupted, damaged, into a cluster.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+
+use bus::objects;
+use bus::topology::stream_info;
+use bus::{Connection, Stream};
+use flate2::read::GzDecoder;
+use pipeline_tests::cluster::Cluster;
+use pipeline_tests::programs::{Running, eventually, fail, program, succeed};
+use pipeline_tests::server::{Host, Server};
+use pipeline_tests::ticks::publish_tick_of;
+use pipeline_tests::world::{World, sample};
+use serde_json::{Value, json};
+
+use crate::kills::{MIDDLE, SAMPLE, TICKS, undisturbed};
+
+/// A month in about fifteen seconds: it is not over before it is ended.
+const SPEED: &str = "180000x";
+/// Rows of the excerpt.
+const ROWS: usize = 2_000;
+
+/// The first rows of the sample.
+fn excerpt<S: Host>(world: &World<S>, rows: usize) -> PathBuf {
+    let path = world.dir.path().join(format!("excerpt-{rows}.csv"));
+    let lines = BufReader::new(GzDecoder::new(File::open(sample(SAMPLE)).unwrap())).lines();
+    let lines: Vec<String> = lines.take(rows + 1).map(Result::unwrap).collect();
+    fs::write(&path, lines.join("\n")).unwrap();
+    path
+}
+
+/// A server without streams.
+fn empty() -> World {
+    World::at(Server::start())
+}
+
+fn backup<S: Host>(world: &World<S>, folder: &Path) -> String {
+    succeed(world.program("topology").arg("backup").arg(folder))
+}
+
+fn restore<S: Host>(world: &World<S>, folder: &Path) -> String {
+    succeed(world.program("topology").arg("restore").arg(folder))
+}
+
+fn audit<S: Host>(world: &World<S>) {
+    succeed(world.program("aggregator").arg("audit"));
+}
+
+fn counts<S: Host>(world: &World<S>) -> [u64; 3] {
+    ["accepted", "late", "duplicate"].map(|name| world.count(name))
+}
+
+fn stop<const N: usize>(mut services: [Running; N]) {
+    services.iter().for_each(Running::terminate);
+    assert!(services.iter_mut().all(|service| service.wait() == Some(0)));
+}
+
+/// Messages, first and last sequence of every stream of records.
+fn contents<S: Host>(world: &World<S>) -> Vec<[u64; 3]> {
+    let standing = world.standing();
+    let of = |stream: Stream| {
+        let number = |key: &str| standing["streams"][stream.name()][key].as_u64().unwrap();
+        // The server says of a new stream that it begins at 0, later at 1.
+        [number("messages"), number("first_seq").max(1), number("last_seq")]
+    };
+    Stream::ALL.map(of).into()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_of_a_pipeline_at_work_is_whole() {
+    let world = World::new().await;
+    let services = ["stream-processor", "aggregator"].map(|name| world.start(name));
+    let mut replay = Running::start(world.replay(&sample(SAMPLE), "1m").args(["--speed", SPEED]));
+    eventually("the middle of the replay", || world.count("accepted") > MIDDLE);
+    let folder = world.dir.path().join("backup");
+    backup(&world, &folder);
+    assert!(replay.is_running(), "the replay was over before the backup was taken");
+    replay.kill();
+    stop(services);
+    let other = empty();
+    restore(&other, &folder);
+    let _services = ["stream-processor", "aggregator"].map(|name| other.start(name));
+    succeed(&mut other.replay(&sample(SAMPLE), "1m"));
+    other.wait();
+    assert_eq!(&other.tables(), undisturbed().await);
+    assert_eq!(counts(&other), [TICKS, 0, 0]);
+    audit(&other);
+}
+
+/// A pipeline that has processed the excerpt, with an archive, a model and its backup, and runs no more.
+async fn kept() -> (World, PathBuf) {
+    let world = World::new().await;
+    let services = ["stream-processor", "aggregator"].map(|name| world.start(name));
+    // In a second: hundreds of commits, each of which replaces checkpoints.
+    succeed(world.replay(&excerpt(&world, ROWS), "1m").args(["--speed", "120000x"]));
+    world.wait();
+    stop(services);
+    succeed(world.program("trainer").args(["archive", "--archive", "archive"]));
+    let trainer = world.server.connect("trainer").await;
+    for content in [&b"first"[..], &vec![7; 500_000]] {
+        objects::put(&trainer, "model", content).await.unwrap();
+    }
+    let folder = world.dir.path().join("backup");
+    backup(&world, &folder);
+    (world, folder)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_restored_is_what_was_there_and_goes_on() {
+    let (world, folder) = kept().await;
+    let other = empty();
+    restore(&other, &folder);
+    assert_eq!(contents(&other), contents(&world));
+    assert_eq!(other.tables(), world.tables());
+    audit(&other);
+    let admin = other.server.connect("admin").await;
+    assert_eq!(objects::get(&admin, "model").await.unwrap(), Some(vec![7; 500_000]));
+    assert!(stream_info(&admin, "KV_LEASES").await.is_ok());
+    for stream in Stream::ALL {
+        let before = stream_info(&world.server.connect("admin").await, stream.name()).await.unwrap();
+        let after = stream_info(&admin, stream.name()).await.unwrap();
+        assert_eq!(before.config["subjects"], after.config["subjects"]);
+        assert!(after.log().starts_with(&before.log()), "{} {}", before.log(), after.log());
+    }
+    succeed(other.program("topology").arg("plan"));
+    // A second backup of what was restored is as good as the first, and the archive goes on behind both.
+    let again = other.dir.path().join("again");
+    backup(&other, &again);
+    let third = empty();
+    restore(&third, &again);
+    assert_eq!(contents(&third), contents(&world));
+    copy_archive(&world, &third);
+    let _services = ["stream-processor", "aggregator"].map(|name| third.start(name));
+    succeed(&mut third.replay(&excerpt(&third, ROWS + 500), "1m"));
+    third.wait();
+    audit(&third);
+    assert_eq!(counts(&third), [ROWS as u64 + 500, 0, 0]);
+    for _ in 0..2 {
+        succeed(third.program("trainer").args(["archive", "--archive", "archive"]));
+    }
+}
+
+fn copy_archive(from: &World, to: &World) {
+    let status =
+        std::process::Command::new("cp").arg("-r").arg(from.dir.path().join("archive")).arg(to.dir.path()).status();
+    assert!(status.unwrap().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_has_read_further_than_the_backup_reaches_is_told_so() {
+    let (world, folder) = kept().await;
+    let services = ["stream-processor", "aggregator"].map(|name| world.start(name));
+    succeed(&mut world.replay(&excerpt(&world, ROWS + 500), "1m"));
+    world.wait();
+    stop(services);
+    succeed(world.program("trainer").args(["archive", "--archive", "archive"]));
+    let other = empty();
+    restore(&other, &folder);
+    copy_archive(&world, &other);
+    let _services = ["stream-processor", "aggregator"].map(|name| other.start(name));
+    // Other ticks take the sequences that the archive has seen.
+    let producer = other.server.connect("producer").await;
+    for minute in 0..3_000 {
+        publish(&producer, minute).await;
+    }
+    other.wait();
+    let (code, error) = fail(other.program("trainer").args(["archive", "--archive", "archive"]));
+    assert!(code != 0 && error.contains("another MARKET stream") && error.contains("--archive"), "{code} {error}");
+}
+
+async fn publish(producer: &Connection, minute: i64) {
+    let instrument = market::Instrument::new("other", "usd").unwrap();
+    publish_tick_of(producer, &instrument, 1_600_000_000_000 + minute * 60_000).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn services_that_lose_their_streams_wait_for_the_restore() {
+    let (world, folder) = kept().await;
+    let mut services = ["stream-processor", "aggregator"].map(|name| world.start(name));
+    // Beyond the backup.
+    succeed(&mut world.replay(&excerpt(&world, ROWS + 500), "1m"));
+    world.wait();
+    let admin = world.server.connect("admin").await;
+    for name in ["FEED", "MARKET", "STATS", "FORECAST", "OBJ_ARTIFACTS", "KV_READERS", "KV_LEASES"] {
+        admin.api::<Value>(&format!("STREAM.DELETE.{name}"), &json!({})).await.unwrap();
+    }
+    restore(&world, &folder);
+    // What a supervisor does.
+    let again = |services: &mut [Running; 2]| {
+        for (service, name) in services.iter_mut().zip(["stream-processor", "aggregator"]) {
+            if !service.is_running() {
+                assert_eq!(service.wait(), Some(1), "{name} may start again");
+                *service = world.start(name);
+            }
+        }
+    };
+    succeed(&mut world.replay(&excerpt(&world, ROWS + 700), "1m"));
+    eventually("all is processed again", || {
+        again(&mut services);
+        world.count("accepted") == ROWS as u64 + 700 && world.standing()["steps"]["aggregator"]["done"] == true
+    });
+    audit(&world);
+    assert_eq!(counts(&world), [ROWS as u64 + 700, 0, 0]);
+    stop(services);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_whole_backup_is_refused_and_changes_nothing() {
+    let (world, folder) = kept().await;
+    let other = empty();
+    let admin = other.server.connect("admin").await;
+    let spoil = |what: &str, change: &dyn Fn(&Path)| {
+        let copy = other.dir.path().join(what);
+        assert!(std::process::Command::new("cp").arg("-r").arg(&folder).arg(&copy).status().unwrap().success());
+        change(&copy);
+        let (code, error) = fail(other.program("topology").arg("restore").arg(&copy));
+        assert!(code == 2 && error.contains(what), "{what}: {code} {error}");
+        let (code, _) = fail(program("topology", other.dir.path()).args(["restore", "--check"]).arg(&copy));
+        assert_eq!(code, 2, "{what}");
+    };
+    let edited = |copy: &Path, file: &str, change: &dyn Fn(Vec<u8>) -> Vec<u8>| {
+        let path = copy.join(file);
+        fs::write(&path, change(fs::read(&path).unwrap())).unwrap();
+    };
+    let said = |copy: &Path, old: &str, new: &str| {
+        let change = |bytes| String::from_utf8(bytes).unwrap().replacen(old, new, 1).into_bytes();
+        edited(copy, "manifest.json", &change);
+    };
+    spoil("MARKET.messages", &|copy| edited(copy, "MARKET.messages.gz", &|bytes| bytes[..bytes.len() - 1].to_vec()));
+    spoil("SHA-256", &|copy| edited(copy, "FEED.messages.gz", &|bytes| [&bytes[..], b"x"].concat()));
+    spoil("was changed", &|copy| said(copy, "\"max_age\": 0", "\"max_age\": 1"));
+    spoil("format", &|copy| said(copy, "\"format\": 1", "\"format\": 2"));
+    spoil("manifest.json", &|copy| fs::remove_file(copy.join("manifest.json")).unwrap());
+    spoil("STATS", &|copy| fs::remove_file(copy.join("STATS.messages.gz")).unwrap());
+    assert!(stream_info(&admin, "FEED").await.is_err(), "nothing was created");
+    let (code, error) = fail(world.program("topology").arg("restore").arg(&folder));
+    assert!(code == 2 && error.contains("FEED, MARKET") && error.contains("move its store"), "{code} {error}");
+    let (code, error) = fail(world.program("topology").arg("backup").arg(&folder));
+    assert!(code == 2 && error.contains("exists already"), "{code} {error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupted_restore_shows_nothing_and_is_done_again() {
+    let (world, folder) = kept().await;
+    let other = empty();
+    let mut restoring = Running::start(other.program("topology").arg("restore").arg(&folder));
+    let admin = other.server.connect("admin").await;
+    let state = async || admin.api::<Value>("STREAM.INFO.MARKET", &json!({})).await;
+    while state().await.is_err() {}
+    restoring.kill();
+    let info = state().await.unwrap();
+    if info["config"]["metadata"]["candlewire.restoring"].is_string() {
+        let (code, error) = fail(other.program("topology").arg("plan"));
+        assert!(code == 1 && error.contains("being restored"), "{code} {error}");
+        let (code, error) = fail(other.program("topology").arg("apply"));
+        assert!(code == 1 && error.contains("topology restore"), "{code} {error}");
+        restore(&other, &folder);
+    }
+    assert_eq!(contents(&other), contents(&world));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_that_does_not_come_to_its_end_leaves_nothing() {
+    let (world, _) = kept().await;
+    let names = || fs::read_dir(world.dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>();
+    let before = names();
+    let folder = world.dir.path().join("late");
+    for signal in ["TERM", "KILL"] {
+        let mut running = Running::start(world.program("topology").arg("backup").arg(&folder));
+        eventually("it has begun", || names().len() > before.len() || !running.is_running());
+        running.signal(signal);
+        running.wait();
+        assert!(signal == "KILL" || folder.exists() || names().len() == before.len(), "{:?}", names());
+    }
+    drop(fs::remove_dir_all(&folder));
+    backup(&world, &folder);
+    assert_eq!(names().len(), before.len() + 1, "what the killed one left is gone: {:?}", names());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_server_becomes_three() {
+    let (world, folder) = kept().await;
+    let cluster = World { server: Cluster::start(), dir: tempfile::tempdir().unwrap() };
+    succeed(cluster.program("topology").arg("restore").arg(&folder).args(["--replicas", "3"]));
+    cluster.server.wait_until_whole();
+    assert_eq!(contents(&cluster), contents(&world));
+    assert_eq!(cluster.tables(), world.tables());
+    succeed(cluster.program("topology").args(["plan", "--replicas", "3"]));
+    let _services = ["stream-processor", "aggregator"].map(|name| cluster.start(name));
+    succeed(&mut cluster.replay(&excerpt(&cluster, ROWS + 500), "1m"));
+    cluster.wait();
+    audit(&cluster);
+    assert_eq!(counts(&cluster), [ROWS as u64 + 500, 0, 0]);
+}

@@ -1,0 +1,82 @@
+//! deploy/docker/Dockerfile and deploy/compose.yaml, performed without an engine.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+
+use pipeline_tests::container::{self, Images};
+use pipeline_tests::programs::succeed;
+use pipeline_tests::server::checkout;
+
+/// What each image has beside Debian.
+const CONTENT: [(&str, &[&str]); 8] = [
+    ("aggregator", &["/usr/local/bin/aggregator"]),
+    ("nats", &["/etc/candlewire/nats.conf", "/usr/local/bin/nats-server"]),
+    ("producer", &["/usr/local/bin/producer"]),
+    ("reporter", &["/usr/local/bin/reporter"]),
+    ("s3", &["/usr/local/bin/weed"]),
+    ("stream-processor", &["/usr/local/bin/stream-processor"]),
+    ("topology", &["/usr/local/bin/topology"]),
+    ("trainer", &["/usr/local/bin/trainer", "/usr/local/lib/libxgboost.so", "/usr/local/lib/libxgboost.so.3"]),
+];
+
+#[test]
+fn an_image_has_its_program_and_nothing_that_it_does_not_need() {
+    let images = Images::shared();
+    for (target, content) in CONTENT {
+        let has = |path: &str| {
+            // The name of libgomp is the wheel's own; other files of deploy/nats are configurations too.
+            content.contains(&path)
+                || path == "/etc/ssl/certs/ca-certificates.crt"
+                || (target == "trainer" && path.starts_with("/usr/local/lib/libgomp-"))
+                || (target == "nats" && path.starts_with("/etc/candlewire/deploy/nats/"))
+        };
+        let added = images.added(target);
+        assert!(added.iter().all(|path| has(path)), "{target} has more: {added:?}");
+        assert!(content.iter().all(|path| added.iter().any(|of| of == path)), "{target} has less: {added:?}");
+    }
+    let targets: BTreeSet<&str> = images.programs().map(|(name, _)| name).collect();
+    assert_eq!(targets, CONTENT.map(|(target, _)| target).into(), "every target is looked at");
+}
+
+#[test]
+fn images_are_pinned_and_run_as_nobody() {
+    let stages = container::dockerfile();
+    let own: BTreeSet<&str> = stages.iter().map(|stage| stage.name.as_str()).collect();
+    let copied = stages.iter().flat_map(|stage| &stage.steps).filter(|step| step.word == "COPY");
+    let foreign = stages.iter().map(|stage| stage.base.as_str()).chain(copied.filter_map(|step| step.flag("from")));
+    for image in foreign.filter(|image| !own.contains(image)) {
+        let (name, digest) = image.split_once("@sha256:").unwrap_or_else(|| panic!("{image} has no digest"));
+        assert!(digest.len() == 64 && name.contains(|c: char| c.is_ascii_digit()), "{image} has no version or digest");
+    }
+    let version = env!("CARGO_PKG_VERSION");
+    for (target, image) in Images::shared().programs() {
+        assert_eq!((image.user.as_str(), image.stop_signal.as_str()), ("65532:65532", "SIGTERM"), "{target}");
+        assert_eq!(image.labels["org.opencontainers.image.version"], version, "{target}");
+        assert!(image.packages.is_empty(), "{target} installs packages");
+        assert!(target == "topology" || !image.healthcheck.is_empty(), "{target} has no health check");
+    }
+}
+
+#[test]
+fn packages_of_the_build_and_of_the_base_are_in_debians_index() {
+    let images = Images::shared();
+    let packages = &images.get("build").packages;
+    assert!(packages.contains("libclang-dev"), "the build asks for {packages:?}");
+    for package in packages {
+        succeed(Command::new("apt-cache").args(["show", "--no-all-versions", package]));
+    }
+    let of_apt = succeed(Command::new("apt-cache").args(["depends", "--recurse", "--important", "apt"]));
+    for package in container::BASE_PACKAGES {
+        assert!(of_apt.lines().any(|line| line == package), "an image of Debian may be without {package}");
+    }
+}
+
+#[test]
+fn secrets_and_builds_stay_out_of_the_build_context() {
+    for path in ["Cargo.lock", "crates/bus/src/lib.rs", "deploy/nats/cluster.conf", "nats.conf", "scripts/setup"] {
+        assert!(container::is_in_context(path) && checkout().join(path).exists(), "{path} is missing");
+    }
+    for path in [".env", ".git", ".tools/nats-server", "target", "out", "deploy/docker/secrets/admin", "tests/data"] {
+        assert!(!container::is_in_context(path), "{path} is let in");
+    }
+}

@@ -1,0 +1,277 @@
+//! The shipped units, started from an installed tree by their own lines: ready in any order, stopped and killed as systemd
+//! would, scaled by one number.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use bus::lease::owners;
+use bus::{Connection, NatsArgs};
+use flate2::read::GzDecoder;
+use pipeline_tests::coingecko::CoinGecko;
+use pipeline_tests::installed::{Installed, install};
+use pipeline_tests::programs::{eventually, succeed};
+use pipeline_tests::ticks::coin_in;
+use pipeline_tests::units::Active;
+use pipeline_tests::world::sample;
+use serde_json::{Value, json};
+
+/// Minutes of the bundled recording that are replayed.
+const TICKS: u64 = 6_000;
+/// What the units promise of SIGTERM.
+const STOP_MAX: Duration = Duration::from_secs(5);
+/// What is promised of four instances that share the partitions.
+const SHARE_MAX: Duration = Duration::from_secs(2);
+
+/// Every service but the producer, whose source a test chooses.
+const READERS: [&str; 4] =
+    ["candlewire-stream-processor@1", "candlewire-aggregator@1", "candlewire-trainer", "candlewire-reporter"];
+
+/// From the last to the first.
+const REVERSED: [&str; 4] = [READERS[3], READERS[2], READERS[1], READERS[0]];
+
+fn standing(installed: &Installed) -> Value {
+    serde_json::from_str(&succeed(installed.program("topology", "admin").args(["show", "--format", "json"]))).unwrap()
+}
+
+fn accepted(installed: &Installed) -> u64 {
+    standing(installed)["steps"]["stream-processor"]["counts"]["accepted"].as_u64().unwrap_or(0)
+}
+
+/// Waits until all is committed, and insists that everything is as computed anew; returns how many prices were checked.
+fn audited(installed: &Installed) -> u64 {
+    succeed(installed.program("topology", "admin").arg("wait"));
+    let report = succeed(installed.program("aggregator", "aggregator").args(["audit", "--format", "json"]));
+    let report: Value = serde_json::from_str(&report).unwrap();
+    let found = ["different", "missing", "extra"].map(|name| report[name].as_u64().unwrap());
+    assert_eq!(found, [0, 0, 0], "{report}");
+    let prices = report["kinds"].as_array().unwrap().iter().find(|kind| kind["kind"] == "price").unwrap();
+    prices["equal"].as_u64().unwrap()
+}
+
+/// The first minutes of the bundled recording.
+fn excerpt(installed: &Installed) -> PathBuf {
+    let path = installed.path().join("excerpt.csv");
+    let file = std::fs::File::open(sample("btcusdt_1m_2020-03.csv.gz")).unwrap();
+    let lines = BufReader::new(GzDecoder::new(file)).lines().map(Result::unwrap);
+    std::fs::write(&path, lines.take(1 + TICKS as usize).collect::<Vec<_>>().join("\n")).unwrap();
+    path
+}
+
+/// Has the producer replay the excerpt as bitcoin/usdt.
+fn replay_the_excerpt(installed: &Installed, speed: &str) {
+    installed.set("CANDLEWIRE_SOURCE", "recording");
+    installed.set("CANDLEWIRE_FILE", excerpt(installed).to_str().unwrap());
+    installed.set("CANDLEWIRE_COINS", "bitcoin");
+    installed.set("CANDLEWIRE_QUOTE", "usdt");
+    installed.set("CANDLEWIRE_SPEED", speed);
+}
+
+/// Waits until a started unit is useful, in its own words and to whoever asks. Partitions that move make it less so for a
+/// moment.
+fn eventually_ready(installed: &Installed, unit: &str) {
+    eventually(&format!("{unit} is ready"), || {
+        let state = installed.state(unit);
+        let says_so = (state.active, state.status.as_str()) == (Active::Active, "ready");
+        says_so && installed.ask(unit, "/readyz") == Some((200, "ready".to_owned()))
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_installed_tree_starts_from_its_own_units_and_stops_in_order() {
+    let source = CoinGecko::start().await;
+    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64;
+    source.set("bitcoin", 103_376.0, now_ms);
+    source.set("ethereum", 3_376.0, now_ms);
+    let installed = Installed::fresh();
+    installed.set("COINGECKO_BASE_URL", source.url());
+    installed.start(&["candlewire.target"]);
+    let services = READERS.into_iter().chain(["candlewire-producer"]);
+    for unit in services.clone() {
+        eventually_ready(&installed, unit);
+    }
+    for unit in ["candlewire-nats", "candlewire-topology"] {
+        assert_eq!(installed.state(unit).active, Active::Active, "{unit}");
+    }
+    eventually("prices of CoinGecko are committed", || accepted(&installed) >= 2);
+
+    for unit in services.chain(["candlewire-nats", "candlewire-topology"]) {
+        let start = Instant::now();
+        installed.stop(&[unit]);
+        assert!(start.elapsed() < STOP_MAX, "{unit} took {:?}", start.elapsed());
+        let state = installed.state(unit);
+        let ended = (state.active, state.result.as_str(), state.exit_code, state.restarts);
+        assert_eq!(ended, (Active::Inactive, "success", Some(0), 0), "{unit}: {}", installed.journal(unit));
+    }
+
+    // What was stored outlives the programs.
+    succeed(install(installed.path()).arg("--uninstall"));
+    assert!(!installed.path().join("usr/local/lib/candlewire").exists());
+    for kept in ["var/lib/candlewire/archive", "var/lib/candlewire-nats/jetstream", "etc/candlewire/secrets/admin"] {
+        assert!(installed.path().join(kept).exists(), "{kept}");
+    }
+    succeed(&mut install(installed.path()));
+    installed.start(&["candlewire.target"]);
+    eventually("the stream-processor is back", || {
+        installed.state("candlewire-stream-processor@1").active == Active::Active
+    });
+    assert!(accepted(&installed) >= 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn four_instances_from_the_template_share_the_partitions_and_the_work() {
+    let installed = Installed::shared();
+    installed.start(&["candlewire-nats", "candlewire-topology", READERS[0], READERS[1]]);
+    let admin = NatsArgs {
+        nats_user: Some("admin".to_owned()),
+        nats_password_file: Some(installed.secret("admin")),
+        ..NatsArgs::at(installed.url())
+    };
+    let admin = Connection::open(&admin, None).await.unwrap();
+    let instances: Vec<String> = (1..=4).map(|number| format!("candlewire-stream-processor@{number}")).collect();
+    installed.start(&instances.iter().map(String::as_str).collect::<Vec<_>>());
+    let start = Instant::now();
+    loop {
+        let mut shares: BTreeMap<String, usize> = BTreeMap::new();
+        for (_, owner) in owners(&admin, "stream-processor").await.unwrap() {
+            *shares.entry(owner.id).or_default() += 1;
+        }
+        let shares: Vec<usize> = shares.into_values().collect();
+        if shares == [4, 4, 4, 4] {
+            break;
+        }
+        assert!(start.elapsed() < SHARE_MAX, "{shares:?} after {:?}", start.elapsed());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    for unit in &instances {
+        eventually_ready(&installed, unit);
+    }
+    // An instrument in every fourth partition: each instance has one.
+    let mut replay = installed.program("producer", "producer");
+    replay.args(["run", "--source", "recording", "--grain", "1m"]);
+    let recording = excerpt(&installed);
+    for partition in [0, 5, 10, 15] {
+        let file = format!("{}/usdt={}", coin_in(partition, "usdt", 16), recording.display());
+        replay.args(["--file", &file]);
+    }
+    succeed(&mut replay);
+    assert_eq!(audited(&installed), 4 * TICKS);
+}
+
+#[test]
+fn a_replay_that_is_stopped_in_the_middle_goes_on_where_it_was() {
+    let installed = Installed::shared();
+    // About three seconds for its four days.
+    replay_the_excerpt(&installed, "120000x");
+    installed.start(&["candlewire.target"]);
+    let all = ["candlewire-nats", "candlewire-producer"].into_iter().chain(READERS);
+    eventually("the streams are there", || installed.state("candlewire-topology").active == Active::Active);
+    eventually("the replay is in its middle", || accepted(&installed) > TICKS / 6);
+    let start = Instant::now();
+    installed.stop(&["candlewire.target"]);
+    assert!(start.elapsed() < STOP_MAX, "{:?}", start.elapsed());
+    for unit in all {
+        let state = installed.state(unit);
+        assert_eq!((state.active, state.exit_code), (Active::Inactive, Some(0)), "{}", installed.journal(unit));
+    }
+    installed.start(&["candlewire.target"]);
+    eventually("the recording has come to its end", || {
+        installed.state("candlewire-producer").active == Active::Inactive
+    });
+    let log = installed.journal("candlewire-producer");
+    assert!(log.contains("skipped"), "it was stopped before its end: {log}");
+    assert_eq!(audited(&installed), TICKS);
+}
+
+#[test]
+fn every_order_of_start_up_ends_ready() {
+    let installed = Installed::shared();
+    replay_the_excerpt(&installed, "max");
+    let orders: [&[&[&str]]; 6] = [
+        &[&READERS, &["candlewire-topology"], &["candlewire-nats"]],
+        &[&READERS, &["candlewire-nats"], &["candlewire-topology"]],
+        &[&["candlewire-topology"], &READERS, &["candlewire-nats"]],
+        &[&["candlewire-topology"], &["candlewire-nats"], &READERS],
+        &[&["candlewire-nats"], &READERS, &["candlewire-topology"]],
+        &[&["candlewire-nats"], &["candlewire-topology"], &REVERSED],
+    ];
+    for order in orders {
+        let mut has = (false, false);
+        for units in order {
+            installed.begin(units);
+            has = (has.0 || units.contains(&"candlewire-nats"), has.1 || units.contains(&"candlewire-topology"));
+            // Whoever came too early has noticed, and says what it waits for.
+            if *units == READERS && has != (true, true) {
+                for unit in READERS {
+                    eventually(unit, || {
+                        installed.state(unit).status.contains(if has.0 { "topology apply" } else { "NATS" })
+                    });
+                    assert_eq!(installed.state(unit).active, Active::Activating, "{unit}");
+                }
+            }
+        }
+        for unit in READERS {
+            eventually_ready(&installed, unit);
+            assert_eq!(installed.state(unit).restarts, 0, "{unit} waited by itself");
+        }
+        if order != orders[5] {
+            installed.stop(&["--all"]);
+            std::fs::remove_dir_all(installed.path().join("var")).unwrap();
+        }
+    }
+    // The first data comes last of all.
+    installed.start(&["candlewire-producer"]);
+    eventually("the recording has come to its end", || {
+        installed.state("candlewire-producer").active == Active::Inactive
+    });
+    assert_eq!(audited(&installed), TICKS);
+}
+
+#[test]
+fn whatever_dies_or_hangs_is_started_again_and_what_somebody_must_mend_is_not() {
+    let installed = Installed::shared();
+    let [processor, aggregator, ..] = READERS;
+    installed.drop_in("candlewire-aggregator@.service", "watchdog", "WatchdogSec=1");
+    installed.start(&["candlewire-nats", "candlewire-topology", processor, aggregator]);
+
+    // kill -9.
+    let first = installed.state(processor).main_pid;
+    succeed(&mut installed.systemctl(&["kill", "-s", "KILL", processor]));
+    eventually("the killed one is back", || {
+        let state = installed.state(processor);
+        state.active == Active::Active && state.main_pid != first && state.restarts == 1
+    });
+    assert_eq!(installed.state(processor).result, "signal");
+
+    // A process that no longer moves.
+    let first = installed.state(aggregator).main_pid;
+    succeed(&mut installed.systemctl(&["kill", "-s", "STOP", aggregator]));
+    eventually("the frozen one is back", || {
+        let state = installed.state(aggregator);
+        state.active == Active::Active && state.main_pid != first && state.restarts == 1
+    });
+    assert_eq!(installed.state(aggregator).result, "watchdog");
+
+    // The server, under those that use it.
+    succeed(&mut installed.systemctl(&["kill", "-s", "KILL", "candlewire-nats"]));
+    eventually("the server is back", || installed.state("candlewire-nats").restarts == 1);
+    for unit in [processor, aggregator] {
+        eventually(unit, || installed.ask(unit, "/readyz").is_some_and(|(code, _)| code == 200));
+        assert_eq!(installed.state(unit).restarts, 1, "{unit} waited by itself");
+    }
+
+    // Exit codes 3 and 2.
+    let stays_down = |unit: &str, code: i32| {
+        let output = installed.systemctl(&["start", unit]).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let state = installed.state(unit);
+        let ended = (state.active, state.result.as_str(), state.exit_code, state.restarts);
+        assert_eq!(ended, (Active::Failed, "exit-code", Some(code), 0), "{}", installed.journal(unit));
+    };
+    std::fs::write(installed.secret("trainer"), "wrong").unwrap();
+    stays_down("candlewire-trainer", 3);
+    installed.drop_in("candlewire-reporter.service", "lease", "Environment=CANDLEWIRE_FRESH_WITHIN=soon");
+    stays_down("candlewire-reporter", 2);
+    assert_eq!(json!(installed.state("candlewire-reporter").main_pid), json!(0));
+}
