@@ -1,7 +1,7 @@
 //! Backup and restore of the streams: while the pipeline runs, beside running services, interrupted, damaged, into a cluster.
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 
 use bus::objects;
@@ -9,6 +9,7 @@ use bus::topology::stream_info;
 use bus::{Connection, Stream};
 use flate2::read::GzDecoder;
 use pipeline_tests::cluster::Cluster;
+use pipeline_tests::disk::SmallDisk;
 use pipeline_tests::programs::{Running, eventually, fail, program, succeed};
 use pipeline_tests::server::{Host, Server};
 use pipeline_tests::ticks::publish_tick_of;
@@ -162,7 +163,7 @@ async fn whoever_has_read_further_than_the_backup_reaches_is_told_so() {
     let _services = ["stream-processor", "aggregator"].map(|name| other.start(name));
     // Other ticks take the sequences that the archive has seen.
     let producer = other.server.connect("producer").await;
-    for minute in 0..3_000 {
+    for minute in 0..400 {
         publish(&producer, minute).await;
     }
     other.wait();
@@ -277,6 +278,23 @@ async fn a_backup_that_does_not_come_to_its_end_leaves_nothing() {
     drop(fs::remove_dir_all(&folder));
     backup(&world, &folder);
     assert_eq!(names().len(), before.len() + 1, "what the killed one left is gone: {:?}", names());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_under_a_backup_is_said_and_leaves_nothing() {
+    let Some(disk) = SmallDisk::new(16 << 10) else {
+        // Said past the test's own output, which is shown only for failures.
+        writeln!(std::io::stderr(), "a full disk is not tested: this user may not mount one").unwrap();
+        return;
+    };
+    let (world, _) = kept().await;
+    let mut command = world.program("topology");
+    command.arg("backup").arg(disk.path().join("backup"));
+    let (code, error) = fail(&mut disk.seen_by(&command));
+    assert!(code == 1 && error.contains("No space left on device"), "{code} {error}");
+    let mut list = std::process::Command::new("ls");
+    list.arg("-A").arg(disk.path());
+    assert_eq!(succeed(&mut disk.seen_by(&list)), "");
 }
 
 #[tokio::test(flavor = "multi_thread")]
