@@ -4,6 +4,7 @@
 // A test may stop where it stands: what is unwrapped here is an environment that is not as the tests need it.
 #![allow(clippy::unwrap_used)]
 
+pub mod attacker;
 pub mod bench;
 pub mod chaos;
 pub mod cluster;
@@ -11,6 +12,7 @@ pub mod coingecko;
 pub mod container;
 pub mod counting;
 pub mod disk;
+pub mod docs;
 pub mod faulty;
 pub mod harness;
 pub mod health;
@@ -25,4 +27,5 @@ pub mod server;
 pub mod slow;
 pub mod ticks;
 pub mod units;
+pub mod variant;
 pub mod world;

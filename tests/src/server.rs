@@ -32,6 +32,10 @@ struct Place {
     store: PathBuf,
     /// What starts a program that sees the store, if not every program does.
     prefix: Vec<String>,
+    /// The configuration, when it is a file that is taken as it stands.
+    conf: Option<PathBuf>,
+    /// What that file wants in its environment.
+    variables: Vec<(String, String)>,
 }
 
 /// Where programs connect to: one server or several.
@@ -92,19 +96,28 @@ impl Server {
     pub fn start_with(change: impl FnOnce(String) -> String) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = dir.path().to_owned();
-        Self::start_at(Place { dir, store, prefix: Vec::new() }, change)
+        Self::start_at(Place::new(dir, store), change)
     }
 
     /// Starts a server without streams, with its store in a folder and a changed configuration.
     pub fn start_in(store: &Path, change: impl FnOnce(String) -> String) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        Self::start_at(Place { dir, store: store.to_owned(), prefix: Vec::new() }, change)
+        Self::start_at(Place::new(dir, store.to_owned()), change)
     }
 
     /// Starts a server without streams, which stores on a small disk.
     pub fn start_on(disk: &SmallDisk) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        Self::start_at(Place { dir, store: disk.path().to_owned(), prefix: disk.prefix().into() }, |conf| conf)
+        Self::start_at(Place { prefix: disk.prefix().into(), ..Place::new(dir, disk.path().to_owned()) }, |conf| conf)
+    }
+
+    /// Starts a server without streams from a configuration file as it stands, with what that wants in its environment.
+    pub fn start_from(conf: &Path, variables: &[(String, String)]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = dir.path().to_owned();
+        let place = Place { conf: Some(conf.to_owned()), variables: variables.to_vec(), ..Place::new(dir, store) };
+        let (child, port) = place.spawn(-1);
+        Self { child, port, place }
     }
 
     fn start_at(place: Place, change: impl FnOnce(String) -> String) -> Self {
@@ -146,6 +159,11 @@ impl Server {
     /// Changes the configuration that counts from the next start on.
     pub fn configure(&self, change: impl FnOnce(String) -> String) {
         self.place.configure(change);
+    }
+
+    /// The port that it took.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// Where it listens.
@@ -194,6 +212,10 @@ impl Drop for Server {
 }
 
 impl Place {
+    fn new(dir: TempDir, store: PathBuf) -> Self {
+        Self { dir, store, prefix: Vec::new(), conf: None, variables: Vec::new() }
+    }
+
     fn log(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("server.log")).unwrap_or_default()
     }
@@ -222,10 +244,14 @@ impl Place {
             }
             [] => Command::new(program),
         };
-        command.arg("-c").arg(dir.join("nats.conf")).args(["-p", &port.to_string()]);
+        command
+            .arg("-c")
+            .arg(self.conf.clone().unwrap_or_else(|| dir.join("nats.conf")))
+            .args(["-p", &port.to_string()]);
         command.arg("-sd").arg(&self.store).arg("--ports_file_dir").arg(dir);
         command.arg("-l").arg(dir.join("server.log"));
         command.envs(USERS.map(|user| (password_variable(user), password(user)))).env("GOMEMLIMIT", "200MiB");
+        command.envs(self.variables.iter().cloned());
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let port = self.wait_for_port(child.id());
         (child, port)
@@ -237,8 +263,9 @@ impl Place {
         let start = Instant::now();
         while start.elapsed() < START_MAX {
             let text = std::fs::read_to_string(&file).unwrap_or_default();
+            // With TLS it says tls:// instead of nats://.
             let port =
-                text.split("nats://").nth(1).and_then(|rest| rest.split('"').next()?.rsplit(':').next()?.parse().ok());
+                text.split("://").nth(1).and_then(|rest| rest.split('"').next()?.rsplit(':').next()?.parse().ok());
             if let Some(port) = port {
                 return port;
             }

@@ -7,6 +7,7 @@ use std::time::Instant;
 use pipeline_tests::container::{Container, Project};
 use pipeline_tests::programs::{Running, eventually, program, succeed};
 use pipeline_tests::server::USERS;
+use pipeline_tests::ticks::coin_in;
 use serde_json::Value;
 
 /// The services that run until they are stopped.
@@ -58,8 +59,8 @@ class Replica(http.server.BaseHTTPRequestHandler):
 http.server.HTTPServer((sys.argv[1], 8000), Replica).serve_forever()";
     project.set("producer", "COINGECKO_BASE_URL", &format!("http://{outside}:8000/api/v3"));
     project.set("producer", "COINGECKO_INTERVAL", "500ms");
-    // Enough of them that every partition has one.
-    let coins: Vec<String> = (0..100).map(|number| format!("coin-{number}")).collect();
+    // One in each partition.
+    let coins: Vec<String> = (0..16).map(|partition| coin_in(partition, "usd", 16)).collect();
     project.set("producer", "CANDLEWIRE_COINS", &coins.join(","));
     Running::start(project.host("python3").args(["-c", replica, &outside]).stderr(Stdio::null()))
 }

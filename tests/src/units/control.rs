@@ -11,7 +11,7 @@ use anyhow::{Context, bail, ensure};
 
 use super::file::{Unit, full_name};
 use super::root::Root;
-use super::service::Service;
+use super::service::{MAIN_PID, Service};
 use super::state::{Active, Desk, Job, State};
 use super::supervisor::send;
 
@@ -131,7 +131,7 @@ pub fn reload(root: &Root, names: &[String]) -> anyhow::Result<()> {
         let unit = Unit::load(root, &name)?;
         let command = Service::of(&unit, root)?.reload.with_context(|| format!("{name} cannot reload"))?;
         let id = main_pid(root, &name)?.to_string();
-        let words: Vec<String> = command.iter().map(|word| word.replace("$MAINPID", &id)).collect();
+        let words: Vec<String> = command.iter().map(|word| word.replace(MAIN_PID, &id)).collect();
         let [program, arguments @ ..] = &words[..] else { bail!("{name}: ExecReload= is empty") };
         ensure!(Command::new(program).args(arguments).status()?.success(), "{name} did not reload");
     }

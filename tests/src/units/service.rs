@@ -110,6 +110,8 @@ const DONE: &[&str] = &[
     "WatchdogSec",
 ];
 
+/// What stands for the id of the main process.
+pub(super) const MAIN_PID: &str = "${MAINPID}";
 const RESTART_AFTER: Duration = Duration::from_millis(100);
 const TIMEOUT: Duration = Duration::from_secs(90);
 
@@ -145,7 +147,11 @@ impl Service {
         }
         std::fs::create_dir_all(root.join("run/credentials").join(&unit.name))?;
         let command = |line: &str| -> anyhow::Result<Vec<String>> {
-            Ok(words(line)?.iter().map(|word| root.map(word)).collect())
+            let words = words(line)?;
+            // Inside a word only `${NAME}` means a variable.
+            let strange = words.iter().find(|word| word.replace(MAIN_PID, "").contains('$'));
+            ensure!(strange.is_none(), "{}: only {MAIN_PID} is known here, in {line}", unit.name);
+            Ok(words.iter().map(|word| root.map(word)).collect())
         };
         let exec = unit.all("Service", "ExecStart");
         let [exec] = exec[..] else { bail!("{}: one ExecStart= is expected here", unit.name) };
@@ -253,6 +259,7 @@ mod tests {
         refused("Restart=always", "StartLimitIntervalSec");
         refused("EnvironmentFile=/etc/none", "/etc/none");
         refused("RestartPreventExitStatus=two", "two");
+        refused("ExecReload=/bin/kill -HUP=$MAINPID", "MAINPID");
     }
 
     #[test]

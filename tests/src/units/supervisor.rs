@@ -141,6 +141,7 @@ impl Supervisor {
         let mut child = self.spawn(service)?;
         self.change(|state| {
             (state.main_pid, state.exit_code) = (child.id().unwrap_or_default(), None);
+            "success".clone_into(&mut state.result);
             state.status.clear();
             if service.kind == Type::Exec {
                 (state.active, state.job) = (Active::Active, Job::Done);

@@ -36,7 +36,8 @@ fn is_login_refused(error: &ServerError) -> bool {
 
 fn explain(error: &rustls::Error, has_certificate: bool) -> String {
     match error {
-        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
+        // A bad signature: of somebody with the name of one whom we trust.
+        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
             "its certificate is signed by nobody whom we trust: name who vouches for it with --tls-ca (NATS_TLS_CA)"
                 .to_owned()
         }

@@ -1,0 +1,355 @@
+//! The commands that stand in the documentation: which there are, and whether they could be typed as they stand.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::programs::{program, succeed};
+use crate::server::checkout;
+
+/// Our programs.
+pub const PROGRAMS: [&str; 6] = ["producer", "stream-processor", "aggregator", "trainer", "reporter", "topology"];
+/// Programs of others that a page may name.
+const FOREIGN: &[&str] = &[
+    ".",
+    "apt-get",
+    "cargo",
+    "cat",
+    "cd",
+    "chmod",
+    "chown",
+    "cp",
+    "curl",
+    "duckdb",
+    "echo",
+    "export",
+    "git",
+    "grep",
+    "install",
+    "journalctl",
+    "ls",
+    "mkdir",
+    "mv",
+    "nats",
+    "nats-server",
+    "openssl",
+    "printf",
+    "rm",
+    "rsync",
+    "set",
+    "sudoedit",
+    "systemd-analyze",
+    "tar",
+    "tee",
+    "useradd",
+];
+/// Folders of the checkout: what is named in one of them must be there.
+const FOLDERS: [&str; 5] = ["scripts", "deploy", "tests", "docs", "crates"];
+/// What commands of the documentation make there.
+const MADE: [&str; 1] = ["deploy/docker/secrets"];
+
+/// A command of a page: a line of a block, with the lines that continue it.
+#[derive(Debug, Clone)]
+pub struct Documented {
+    /// Which page and line, for people.
+    pub place: String,
+    /// Which block of the page, from 0 on.
+    pub block: usize,
+    /// As it is typed, without its comment.
+    pub text: String,
+}
+
+/// All pages of the checkout that show commands.
+pub fn pages() -> Vec<String> {
+    let mut pages: Vec<String> =
+        ["README.md", "ARCHITECTURE.md", "OPERATIONS.md"].into_iter().map(str::to_owned).collect();
+    let deploy = std::fs::read_dir(checkout().join("deploy")).unwrap().map(|entry| entry.unwrap().path());
+    let folders = deploy.filter(|path| path.is_dir()).chain([checkout().join("deploy")]);
+    pages.extend(
+        folders.map(|folder| folder.join("README.md").strip_prefix(checkout()).unwrap().to_string_lossy().into_owned()),
+    );
+    pages.retain(|page| checkout().join(page).exists());
+    pages.sort();
+    pages
+}
+
+/// The commands of a page, from its blocks that begin with ```sh.
+pub fn commands(page: &str) -> Vec<Documented> {
+    let text = std::fs::read_to_string(checkout().join(page)).unwrap();
+    let mut commands: Vec<Documented> = Vec::new();
+    let mut fence: Option<bool> = None;
+    let mut block = 0;
+    let mut open: Option<Documented> = None;
+    for (number, line) in text.lines().enumerate() {
+        if let Some(language) = line.trim_start().strip_prefix("```") {
+            fence = match fence {
+                Some(_) => None,
+                None => Some(language == "sh"),
+            };
+            block += 1;
+        } else if fence == Some(true) {
+            let part = without_comment(line);
+            let mut command = open.take().unwrap_or(Documented {
+                place: format!("{page}:{}", number + 1),
+                block,
+                text: String::new(),
+            });
+            match part.trim_end().strip_suffix('\\') {
+                Some(part) => {
+                    command.text += part;
+                    open = Some(command);
+                }
+                None => {
+                    command.text += part.trim();
+                    commands.extend(Some(command).filter(|command| !command.text.is_empty()));
+                }
+            }
+        }
+    }
+    commands
+}
+
+/// Looks whether everything that a command names exists: programs, subcommands, flags, values, files of the checkout, units
+/// and services.
+///
+/// # Errors
+/// What does not.
+pub fn check(command: &Documented) -> Result<(), String> {
+    for words in simple_commands(&command.text) {
+        check_files(&words)?;
+        let mut words: &[String] = &words;
+        while let [first, rest @ ..] = words {
+            let is_variable = first.split_once('=').is_some_and(|(name, _)| !name.is_empty() && !name.contains('/'));
+            if !is_variable && !["sudo", "env", "exec", "!"].contains(&first.as_str()) {
+                break;
+            }
+            words = rest;
+        }
+        let [first, rest @ ..] = words else { continue };
+        let name = Path::new(first).file_name().map_or(first.as_str(), |name| name.to_str().unwrap());
+        match name {
+            _ if PROGRAMS.contains(&name) => check_program(name, rest)?,
+            _ if is_of_checkout(first) => check_script(first, rest)?,
+            "docker" => check_docker(rest)?,
+            "systemctl" => check_units(rest)?,
+            _ if FOREIGN.contains(&name) => {}
+            _ => return Err(format!("{name} is no program that is known to be there")),
+        }
+    }
+    Ok(())
+}
+
+/// The program reads the whole command line itself, and says what it comes to instead of doing it.
+fn check_program(name: &str, arguments: &[String]) -> Result<(), String> {
+    let dir = tempfile::tempdir().unwrap();
+    let output = program(name, dir.path()).args(arguments).arg("--print-config").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    if output.status.success() { Ok(()) } else { Err(format!("{name} {}: {said}", arguments.join(" "))) }
+}
+
+fn check_script(script: &str, arguments: &[String]) -> Result<(), String> {
+    let path = checkout().join(script);
+    let help = Command::new(&path).arg("--help").output().map_err(|error| format!("{script}: {error}"))?;
+    check_flags(script, arguments, &String::from_utf8_lossy(&help.stdout))
+}
+
+fn check_flags(whose: &str, arguments: &[String], help: &str) -> Result<(), String> {
+    let known: BTreeSet<&str> = help.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').collect();
+    let flags = arguments.iter().filter(|argument| argument.starts_with('-'));
+    for flag in flags.map(|argument| argument.split('=').next().unwrap_or(argument)) {
+        if !known.contains(flag) {
+            return Err(format!("{whose} --help knows no {flag}"));
+        }
+    }
+    Ok(())
+}
+
+/// `docker compose` is looked at by Compose itself, as far as it can without an engine.
+fn check_docker(arguments: &[String]) -> Result<(), String> {
+    let [what, rest @ ..] = arguments else { return Err("docker what?".to_owned()) };
+    if what != "compose" {
+        return if what == "build" { Ok(()) } else { Err(format!("docker {what} is not known here")) };
+    }
+    let takes_value = |word: &str| ["-f", "--file", "--env-file", "--profile", "--project-name", "-p"].contains(&word);
+    let mut globals: Vec<&str> = Vec::new();
+    let mut words = rest.iter().map(String::as_str);
+    let subcommand = loop {
+        match words.next() {
+            Some(word) if takes_value(word) => globals.extend([word, words.next().unwrap_or_default()]),
+            Some(word) if word.starts_with('-') => return Err(format!("docker compose {word} is not known here")),
+            Some(word) => break word,
+            None => return Err("docker compose what?".to_owned()),
+        }
+    };
+    let compose = |arguments: &[&str]| {
+        let mut command = Command::new(checkout().join(".tools/docker-compose"));
+        let output = command.current_dir(checkout()).args(arguments).output().unwrap();
+        if output.status.success() {
+            Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        } else {
+            Err(format!("docker compose {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr)))
+        }
+    };
+    // An unknown subcommand prints the help of all of them.
+    let help = compose(&[subcommand, "--help"])?;
+    if !help.contains(&format!("docker compose {subcommand}")) {
+        return Err(format!("docker compose has no {subcommand}"));
+    }
+    let rest: Vec<String> = words.map(str::to_owned).collect();
+    let services = compose(&[&globals[..], &["config", "--no-env-resolution", "--services"]].concat())?;
+    let position = rest.iter().position(|word| services.lines().any(|service| service == word));
+    let (own, inside) = rest.split_at(position.unwrap_or(rest.len()));
+    check_flags(&format!("docker compose {subcommand}"), own, &help)?;
+    match (subcommand, inside) {
+        ("run" | "exec", []) => Err(format!("docker compose {subcommand} names no service")),
+        ("run", [service, arguments @ ..]) if PROGRAMS.contains(&service.as_str()) => check_program(service, arguments),
+        ("exec", [_, program, arguments @ ..]) if PROGRAMS.contains(&program.as_str()) => {
+            check_program(program, arguments)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Every unit that is named is one of ours.
+fn check_units(arguments: &[String]) -> Result<(), String> {
+    for unit in arguments.iter().filter(|argument| argument.starts_with("candlewire")) {
+        // Of `name@{1..4}.service` the file is `name@.service`.
+        let (stem, rest) = unit.split_once('@').map_or((unit.as_str(), None), |(stem, rest)| (stem, Some(rest)));
+        let after = rest.map(|rest| rest.rsplit_once('}').map_or(rest, |(_, after)| after));
+        let suffix = after.unwrap_or(stem).rsplit_once('.').map_or("service", |(_, suffix)| suffix);
+        let stem =
+            if rest.is_some() { format!("{stem}@") } else { stem.trim_end_matches(&format!(".{suffix}")).to_owned() };
+        let file = format!("{stem}.{suffix}");
+        if !checkout().join("deploy/systemd").join(&file).exists() {
+            return Err(format!("there is no unit {file}"));
+        }
+    }
+    Ok(())
+}
+
+fn check_files(words: &[String]) -> Result<(), String> {
+    for word in words {
+        let path = word.trim_start_matches("./").split(['*', '$', '{']).next().unwrap_or_default();
+        let is_made = MADE.iter().any(|made| path.starts_with(made));
+        if is_of_checkout(path) && !is_made && !checkout().join(path).exists() {
+            return Err(format!("{path} is not in the checkout"));
+        }
+    }
+    Ok(())
+}
+
+fn is_of_checkout(word: &str) -> bool {
+    let path = PathBuf::from(word.trim_start_matches("./"));
+    path.components().count() > 1 && FOLDERS.iter().any(|folder| path.starts_with(folder))
+}
+
+/// The commands between `&&`, `|` and `;`, as words, without redirections.
+fn simple_commands(text: &str) -> Vec<Vec<String>> {
+    let mut commands = vec![Vec::new()];
+    let mut is_redirected = false;
+    for word in words(text) {
+        match word.as_str() {
+            "&&" | "||" | "|" | ";" | "&" => commands.push(Vec::new()),
+            ">" | ">>" | "<" | "2>" | "2>&1" => is_redirected = word != "2>&1",
+            _ if is_redirected => is_redirected = false,
+            _ => commands.last_mut().unwrap().push(word),
+        }
+    }
+    commands.retain(|words| !words.is_empty());
+    commands
+}
+
+/// The words of a line, as a shell takes quotes off; a `;` at the end of a word stands alone.
+fn words(text: &str) -> Vec<String> {
+    let mut words: Vec<String> = Vec::new();
+    let mut word: Option<String> = None;
+    let mut quote = None;
+    for c in text.chars() {
+        match (quote, c) {
+            (Some(open), _) if c == open => quote = None,
+            (None, '\'' | '"') => {
+                quote = Some(c);
+                word.get_or_insert_default();
+            }
+            (None, ' ' | '\t' | '\n') => words.extend(word.take()),
+            (None, ';') => {
+                words.extend(word.take());
+                words.push(";".to_owned());
+            }
+            _ => word.get_or_insert_default().push(c),
+        }
+    }
+    words.extend(word);
+    words
+}
+
+/// A line without what begins with a `#` that stands alone.
+fn without_comment(line: &str) -> &str {
+    let mut quote = None;
+    let mut before = ' ';
+    for (at, c) in line.char_indices() {
+        match (quote, c) {
+            (Some(open), _) if c == open => quote = None,
+            (None, '\'' | '"') => quote = Some(c),
+            (None, '#') if before.is_whitespace() => return &line[..at],
+            _ => {}
+        }
+        before = c;
+    }
+    line
+}
+
+/// The names of the subcommands of a program of ours.
+pub fn subcommands(name: &str) -> BTreeSet<String> {
+    let dir = tempfile::tempdir().unwrap();
+    let help = succeed(program(name, dir.path()).arg("--help"));
+    let lines = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    lines
+        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
+        .filter_map(|line| line.split_whitespace().next())
+        .map(str::to_owned)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_taken_apart_as_a_shell_does() {
+        let text = without_comment("A=1 sudo x --y 'z #1' | b > out; c && d   # why");
+        let expected: [&[&str]; 4] = [&["A=1", "sudo", "x", "--y", "z #1"], &["b"], &["c"], &["d"]];
+        assert_eq!(
+            simple_commands(text),
+            expected.map(|words| words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>())
+        );
+    }
+
+    #[test]
+    fn what_does_not_exist_is_found() {
+        let check = |text: &str| check(&Documented { place: String::new(), block: 0, text: text.to_owned() });
+        for good in [
+            "target/release/topology show --format json",
+            "scripts/setup --test",
+            "ls tests/data",
+            "systemctl stop candlewire.target",
+        ] {
+            assert_eq!(check(good), Ok(()), "{good}");
+        }
+        for bad in [
+            "target/release/topology shwo",
+            "target/release/topology show --fromat json",
+            "target/release/topology show --format yaml",
+            "scripts/setup --tset",
+            "scripts/stepup",
+            "ls tests/dada/x.csv",
+            "nets sub live.price.>",
+            "systemctl start candlewire-nothing",
+            "systemctl start candlewire-nothing@{1..4}",
+            "docker compose -f deploy/compose.yaml up --scael x=1",
+            "docker compose -f deploy/compose.yaml run --rm topology shwo",
+        ] {
+            assert!(check(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! The variants of the configuration in deploy/nats, each with a server, and programs dressed as their users would.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::programs::{Running, program, succeed};
+use crate::server::{Server, USERS, checkout, password_variable};
+use crate::ticks::minutes;
+use crate::world::World;
+
+/// The user of the other account in accounts.conf, and its password.
+pub const OTHER: &str = "other";
+const OTHER_PASSWORD: &str = "cw-test-other";
+
+/// A way to prove who one is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The server shows a certificate.
+    Tls,
+    /// Both show a certificate.
+    MutualTls,
+    /// The pipeline has an account beside others.
+    Accounts,
+    /// Users have credentials in place of passwords.
+    Credentials,
+}
+
+/// A server that runs a variant.
+#[derive(Debug)]
+pub struct Variant {
+    kind: Kind,
+    /// The server, and a folder with what its head told to make.
+    pub world: World,
+}
+
+impl Variant {
+    /// Makes what the head of the configuration file says, and starts the server with that file.
+    pub fn start(kind: Kind) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let conf = match kind {
+            Kind::Tls | Kind::MutualTls => {
+                run_openssl("tls.conf", dir.path());
+                run_openssl("mtls.conf", dir.path());
+                shipped(if kind == Kind::Tls { "tls.conf" } else { "mtls.conf" })
+            }
+            Kind::Accounts => shipped("accounts.conf"),
+            Kind::Credentials => {
+                let conf = copy_of_shipped(dir.path());
+                make_credentials(&conf.with_file_name("credentials"), &[]);
+                conf
+            }
+        };
+        let path = |name: &str| dir.path().join(name).display().to_string();
+        let variables = [
+            ("CANDLEWIRE_HOST", "127.0.0.1".to_owned()),
+            ("CANDLEWIRE_TLS_CERT", path("nats.pem")),
+            ("CANDLEWIRE_TLS_KEY", path("nats.key")),
+            ("CANDLEWIRE_TLS_CA", path("ca.pem")),
+            ("OTHER_PASSWORD", OTHER_PASSWORD.to_owned()),
+        ];
+        let variables = variables.map(|(name, value)| (name.to_owned(), value));
+        let server = Server::start_from(&conf, &variables);
+        Self { kind, world: World { server, dir } }
+    }
+
+    /// A file in the folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.world.dir.path().join(name)
+    }
+
+    /// The credentials of a user.
+    pub fn credentials(&self, user: &str) -> PathBuf {
+        self.path("deploy/nats/credentials").join(format!("{user}.creds"))
+    }
+
+    /// A program that says nothing of who it is but what the variant needs of everybody.
+    pub fn stranger(&self, name: &str) -> Command {
+        let mut command = program(name, self.world.dir.path());
+        command.env("CANDLEWIRE_LOG", "warn").env("CANDLEWIRE_LEASE_TTL", "500ms");
+        let scheme = if matches!(self.kind, Kind::Tls | Kind::MutualTls) { "tls" } else { "nats" };
+        command.env("NATS_URL", format!("{scheme}://localhost:{}", self.world.server.port()));
+        command
+    }
+
+    /// A program as one of the users.
+    pub fn program(&self, name: &str, user: &str) -> Command {
+        let mut command = self.stranger(name);
+        if matches!(self.kind, Kind::Tls | Kind::MutualTls) {
+            command.env("NATS_TLS_CA", self.path("ca.pem"));
+        }
+        if self.kind == Kind::MutualTls {
+            command.env("NATS_TLS_CERT", self.path("producer.pem")).env("NATS_TLS_KEY", self.path("producer.key"));
+        }
+        if self.kind == Kind::Credentials {
+            for user in USERS {
+                command.env_remove(password_variable(user));
+            }
+            command.env("NATS_CREDS", self.credentials(user));
+        }
+        command
+    }
+
+    /// The whole pipeline over some minutes, each program as its user: streams, a replay, every step, the audit, the
+    /// archive, tables and what a viewer sees. Returns what the reader reads.
+    pub fn run_pipeline(&self, count: u32) -> String {
+        succeed(self.program("topology", "admin").arg("apply"));
+        let service = |name: &str| Running::start(self.program(name, name).arg("run"));
+        let _services = [service("stream-processor"), service("aggregator")];
+        let file = minutes(self.world.dir.path(), count);
+        let mut replay = self.program("producer", "producer");
+        replay.args(["run", "--source", "recording", "--file"]).arg(file);
+        succeed(replay.args(["--coin", "bitcoin", "--quote", "usdt", "--grain", "1m"]));
+        succeed(self.program("topology", "admin").arg("wait"));
+        succeed(self.program("aggregator", "aggregator").arg("audit"));
+        let archive = self.path("archive");
+        succeed(self.program("trainer", "trainer").arg("archive").arg("--archive").arg(&archive));
+        assert!(std::fs::read_dir(&archive).unwrap().count() > 0, "an archive");
+        succeed(self.program("reporter", "reporter").arg("tables"));
+        self.see_last_price();
+        let table = ["show", "candles-1m", "--all", "--format", "csv"];
+        succeed(self.program("aggregator", "reader").args(table))
+    }
+
+    /// A viewer is shown the last known price at once.
+    fn see_last_price(&self) {
+        let mut watch = self.program("reporter", "viewer");
+        watch.args(["watch", "live.price.bitcoin.usdt"]).stdout(Stdio::piped());
+        let mut watch = watch.stdin(Stdio::null()).spawn().unwrap();
+        let mut line = String::new();
+        let read = std::io::BufRead::read_line(&mut std::io::BufReader::new(watch.stdout.take().unwrap()), &mut line);
+        watch.kill().unwrap();
+        watch.wait().unwrap();
+        assert!(read.unwrap() > 0 && line.starts_with("last known: "), "{line}");
+    }
+
+    /// A command as the user of the other account.
+    pub fn as_other(&self, name: &str) -> Command {
+        let mut command = self.stranger(name);
+        command.env("NATS_USER", OTHER).env("NATS_PASSWORD", OTHER_PASSWORD);
+        command
+    }
+}
+
+/// Has `topology credentials` make credentials in a folder.
+pub fn make_credentials(folder: &Path, flags: &[&str]) {
+    std::fs::create_dir_all(folder).unwrap();
+    succeed(program("topology", folder).arg("credentials").arg("--out").arg(folder).args(flags));
+}
+
+fn shipped(name: &str) -> PathBuf {
+    checkout().join("deploy/nats").join(name)
+}
+
+/// A copy of the configuration, since credentials are made beside it.
+fn copy_of_shipped(dir: &Path) -> PathBuf {
+    let nats = dir.join("deploy/nats");
+    std::fs::create_dir_all(&nats).unwrap();
+    std::fs::copy(checkout().join("nats.conf"), dir.join("nats.conf")).unwrap();
+    for name in ["users.conf", "guests.conf", "credentials.conf"] {
+        std::fs::copy(shipped(name), nats.join(name)).unwrap();
+    }
+    nats.join("credentials.conf")
+}
+
+/// Runs the openssl commands in the head of a configuration file, as its reader would copy them.
+pub fn run_openssl(name: &str, dir: &Path) {
+    let text = std::fs::read_to_string(shipped(name)).unwrap();
+    let comments = text.lines().map_while(|line| line.strip_prefix('#'));
+    let script: String = comments.filter(|line| line.starts_with("   ")).map(|line| format!("{line}\n")).collect();
+    let commands = script.replace("\\\n", " ");
+    let commands: Vec<_> = commands.lines().map(str::trim).filter(|line| line.starts_with("openssl ")).collect();
+    assert!(!commands.is_empty(), "{name} names commands");
+    for command in commands {
+        let output = Command::new("sh").args(["-c", command]).current_dir(dir).output().unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{command}: {errors}\nwithout openssl: apt-get install openssl");
+    }
+}

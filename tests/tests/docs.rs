@@ -1,0 +1,149 @@
+//! The commands of the documentation, run as they stand, or at least known to exist.
+
+use std::cell::Cell;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use flate2::Compression;
+use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
+use pipeline_tests::docs::{self, Documented, PROGRAMS};
+use pipeline_tests::programs::{Running, eventually, programs, succeed};
+use pipeline_tests::server::checkout;
+use pipeline_tests::world::{World, sample};
+
+/// What is not run, by how it begins, and why. What it names is looked at nevertheless.
+const NOT_RUN: [(&str, &str); 6] = [
+    ("./scripts/run --live", "asks CoinGecko"),
+    ("./scripts/run", "builds with --release; the tests in run.rs call it as it stands but for --profile dev"),
+    ("./scripts/chaos", "takes minutes; the test in chaos.rs does ten of its kills"),
+    ("nats ", "the NATS command line is not in our hands"),
+    ("sudo", "changes the machine; the tests of the units install into a folder and start from there"),
+    ("docker ", "needs an engine; the tests in compose.rs start the same without one"),
+];
+/// What runs until it is stopped, by what it contains.
+const ENDLESS: [&str; 2] = ["reporter watch", "stream-processor run"];
+/// Pages whose commands others run in order.
+const ELSEWHERE: [(&str, &str); 2] =
+    [("OPERATIONS.md", "tests/operator types its commands"), ("deploy/README.md", "needs systemd, or three machines")];
+
+#[test]
+fn every_command_of_the_documentation_exists() {
+    let mut wrong = Vec::new();
+    for page in docs::pages() {
+        for command in docs::commands(&page) {
+            wrong.extend(
+                docs::check(&command).err().map(|why| format!("{}: {}\n    {why}", command.place, command.text)),
+            );
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// In running text a command is a program's name and what follows it in the same code span.
+#[test]
+fn every_command_that_is_mentioned_has_a_subcommand_of_that_name() {
+    let known = PROGRAMS.map(|program| (program, docs::subcommands(program)));
+    for page in docs::pages() {
+        let text = fs::read_to_string(checkout().join(&page)).unwrap();
+        for span in text.lines().flat_map(|line| line.split('`').skip(1).step_by(2)) {
+            let mut words = span.split_whitespace();
+            let (Some(name), Some(word)) = (words.next(), words.next()) else { continue };
+            let name = Path::new(name).file_name().and_then(|name| name.to_str()).unwrap_or(name);
+            let Some((_, subcommands)) = known.iter().find(|(program, _)| *program == name) else { continue };
+            let word = word.trim_end_matches(',');
+            assert!(word.starts_with("--") || subcommands.contains(word), "{page}: `{span}`: {name} has no {word}");
+        }
+    }
+}
+
+/// A folder that looks like the checkout after scripts/run, beside a pipeline that has a recording behind it.
+async fn reader_of_the_readme() -> (World, Vec<Running>) {
+    let world = World::new().await;
+    let dir = world.dir.path();
+    // Copies: what is typed may write there.
+    for name in ["scripts", "deploy", "nats.conf"] {
+        succeed(Command::new("cp").arg("--archive").arg(checkout().join(name)).arg(dir));
+    }
+    symlink(checkout().join(".tools"), dir.join(".tools")).unwrap();
+    fs::create_dir_all(dir.join("target")).unwrap();
+    symlink(programs(), dir.join("target/release")).unwrap();
+    fs::create_dir_all(dir.join("tests/data")).unwrap();
+    // The beginning of the sample: what is learned from it is not what this is about.
+    let name = "btcusdt_1h_2019-2023.csv.gz";
+    let rows = BufReader::new(GzDecoder::new(fs::File::open(sample(name)).unwrap())).lines().take(4_001);
+    let mut excerpt = GzEncoder::new(fs::File::create(dir.join("tests/data").join(name)).unwrap(), Compression::fast());
+    rows.for_each(|row| writeln!(excerpt, "{}", row.unwrap()).unwrap());
+    excerpt.finish().unwrap();
+    let services = ["stream-processor", "aggregator"].map(|service| world.start(service));
+    succeed(&mut world.replay(&dir.join("tests/data").join(name), "1h"));
+    world.wait();
+    (world, services.into())
+}
+
+/// The command as it is typed, in that folder.
+fn typed(world: &World, command: &Documented) -> Command {
+    let model = world.program("topology");
+    let mut shell = Command::new("bash");
+    shell.args(["-euo", "pipefail", "-c", &command.text]).current_dir(world.dir.path());
+    for (name, value) in model.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    shell
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_commands_of_the_readme_do_what_they_say() {
+    let (world, _services) = reader_of_the_readme().await;
+    let excuses = NOT_RUN.map(|(begins, _)| (begins, Cell::new(0)));
+    let mut run = 0;
+    for command in docs::pages().iter().filter(|page| !is_elsewhere(page)).flat_map(|page| docs::commands(page)) {
+        if let Some((_, used)) = excuses.iter().find(|(begins, _)| command.text.starts_with(begins)) {
+            used.set(used.get() + 1);
+        } else if ENDLESS.iter().any(|endless| command.text.contains(endless)) {
+            run_for_a_while(&world, &command);
+            run += 1;
+        } else {
+            run_to_its_end(&world, &command);
+            run += 1;
+        }
+    }
+    assert!(run >= 5, "only {run} commands are run: where are they?");
+    let unused: Vec<&str> = excuses.iter().filter(|(_, used)| used.get() == 0).map(|(begins, _)| *begins).collect();
+    assert!(unused.is_empty(), "excuses for what nobody says any more: {unused:?}");
+}
+
+fn is_elsewhere(page: &str) -> bool {
+    ELSEWHERE.iter().any(|(elsewhere, _)| *elsewhere == page)
+}
+
+/// Runs what does something and ends.
+fn run_to_its_end(world: &World, command: &Documented) {
+    let [out, errors] = ["out", "errors"].map(|name| world.dir.path().join(format!("command.{name}")));
+    let mut shell = typed(world, command);
+    shell.stdout(fs::File::create(&out).unwrap()).stderr(fs::File::create(&errors).unwrap());
+    let mut running = Running::start(&mut shell);
+    eventually(&format!("{} ends", command.text), || !running.is_running());
+    let said = fs::read_to_string(&errors).unwrap();
+    assert_eq!(running.wait(), Some(0), "{}: {}: {said}", command.place, command.text);
+    assert!(fs::metadata(&out).unwrap().len() > 0, "{}: {} says nothing", command.place, command.text);
+}
+
+/// Starts what does not end by itself, sees that it finds the server, and stops it.
+fn run_for_a_while(world: &World, command: &Documented) {
+    let log = world.dir.path().join("endless.log");
+    let mut shell = typed(world, command);
+    // The shell makes way for the program, so that the signal reaches it.
+    shell.env("CANDLEWIRE_LOG", "info").stdout(Stdio::null()).stderr(fs::File::create(&log).unwrap());
+    let mut running = Running::start(&mut shell);
+    eventually(&format!("{} is connected", command.text), || fs::read_to_string(&log).unwrap().contains("connected"));
+    running.terminate();
+    let said = fs::read_to_string(&log).unwrap();
+    assert_eq!(running.wait(), Some(0), "{}: {}: {said}", command.place, command.text);
+}

@@ -1,0 +1,161 @@
+//! Who connects proves who it is, in each of the ways that deploy/nats ships, and is refused with one clear line.
+
+use std::process::Command;
+
+use pipeline_tests::programs::{Running, eventually, fail, program, program_at, succeed};
+use pipeline_tests::server::Server;
+use pipeline_tests::variant::{Kind, Variant, make_credentials, run_openssl};
+use pipeline_tests::world::World;
+
+/// Candles of each run: two windows of an hour, and a bit.
+const MINUTES: u32 = 130;
+
+/// A command ends with this code, and says this in one line and nothing else.
+fn check(command: &mut Command, code: i32, parts: &[&str]) {
+    let output = command.stdin(std::process::Stdio::null()).output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(code), "{command:?}: {errors}");
+    assert_eq!(errors.trim_end().lines().count(), 1, "{errors}");
+    assert!(parts.iter().all(|part| errors.contains(part)), "{parts:?}: {errors}");
+}
+
+/// What a reader sees of a pipeline of some minutes.
+fn check_table(table: &str) {
+    // The last minute is closed by the end of the recording.
+    assert_eq!(table.lines().count(), 1 + MINUTES as usize, "{table}");
+}
+
+#[test]
+fn the_pipeline_runs_over_tls_and_whoever_does_not_trust_the_server_is_told() {
+    let variant = Variant::start(Kind::Tls);
+    check_table(&variant.run_pipeline(MINUTES));
+    let untrusted = "signed by nobody whom we trust";
+    check(variant.stranger("topology").arg("plan"), 3, &[untrusted, "--tls-ca"]);
+    let foreign = tempfile::tempdir().unwrap();
+    run_openssl("tls.conf", foreign.path());
+    let ca = foreign.path().join("ca.pem");
+    check(variant.stranger("topology").arg("plan").arg("--tls-ca").arg(&ca), 3, &[untrusted]);
+    // A service does not wait for what waiting cannot mend.
+    let mut service = Running::start(variant.stranger("stream-processor").arg("run"));
+    assert_eq!(service.wait(), Some(3));
+    // The certificate is for localhost and 127.0.0.1 only, and a password counts as without TLS.
+    let mut wrong = variant.program("topology", "admin");
+    check(wrong.arg("plan").env("NATS_PASSWORD", "wrong"), 3, &["refuses user \"admin\"", "NATS_PASSWORD"]);
+}
+
+#[test]
+fn the_pipeline_runs_with_certificates_on_both_sides_and_nobody_comes_without() {
+    let variant = Variant::start(Kind::MutualTls);
+    check_table(&variant.run_pipeline(MINUTES));
+    let mut without = variant.stranger("topology");
+    without.arg("plan").env("NATS_TLS_CA", variant.path("ca.pem"));
+    check(&mut without, 3, &["asks for a certificate of ours", "--tls-cert"]);
+    let foreign = tempfile::tempdir().unwrap();
+    run_openssl("tls.conf", foreign.path());
+    run_openssl("mtls.conf", foreign.path());
+    without.env("NATS_TLS_CERT", foreign.path().join("producer.pem"));
+    without.env("NATS_TLS_KEY", foreign.path().join("producer.key"));
+    check(&mut without, 3, &["does not take our certificate"]);
+    // The viewer has no password, and needs a certificate all the same.
+    let mut viewer = variant.stranger("reporter");
+    viewer.arg("watch").env("NATS_TLS_CA", variant.path("ca.pem"));
+    check(&mut viewer, 3, &["asks for a certificate of ours"]);
+}
+
+#[test]
+fn the_pipeline_runs_beside_another_account_that_sees_nothing_of_it() {
+    let variant = Variant::start(Kind::Accounts);
+    check_table(&variant.run_pipeline(MINUTES));
+    let account = "use a user of the account CANDLEWIRE";
+    check(variant.as_other("topology").arg("show"), 3, &["user \"other\" has no JetStream", account]);
+    check(variant.as_other("topology").arg("apply"), 3, &["user \"other\" has no JetStream", account]);
+    check(variant.as_other("aggregator").args(["show", "hourly"]), 3, &[account]);
+}
+
+#[test]
+fn the_pipeline_runs_with_credentials_and_foreign_or_old_ones_are_refused() {
+    let variant = Variant::start(Kind::Credentials);
+    check_table(&variant.run_pipeline(MINUTES));
+    let nobody = ["refuses whoever comes without a name", "--creds"];
+    check(variant.stranger("reporter").arg("watch"), 3, &nobody);
+    check(variant.stranger("topology").arg("plan"), 3, &["refuses user \"admin\""]);
+    let foreign = tempfile::tempdir().unwrap();
+    make_credentials(foreign.path(), &[]);
+    let mut plan = variant.stranger("topology");
+    let refused = ["refuses the credentials in ", "topology credentials"];
+    check(plan.arg("plan").env("NATS_CREDS", foreign.path().join("admin.creds")), 3, &refused);
+    // The same keys, so the same server takes new credentials; these end at once.
+    let before = std::fs::read(variant.credentials("admin")).unwrap();
+    make_credentials(&variant.path("deploy/nats/credentials"), &["--valid", "0s"]);
+    assert_ne!(before, std::fs::read(variant.credentials("admin")).unwrap());
+    plan.env("NATS_CREDS", variant.credentials("admin"));
+    // The end of a second that is not over yet is noticed a moment later.
+    eventually("they have ended", || plan.output().unwrap().status.code() == Some(3));
+    check(&mut plan, 3, &refused);
+    make_credentials(&variant.path("deploy/nats/credentials"), &["--valid", "1day"]);
+    succeed(&mut plan);
+    // What one user may do stands in its credentials.
+    check(
+        variant.program("topology", "producer").arg("apply").env("CANDLEWIRE_LOG", "error"),
+        3,
+        &["denies user \"producer\""],
+    );
+}
+
+#[test]
+fn settings_that_contradict_each_other_are_refused_before_any_connection() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    run_openssl("tls.conf", dir.path());
+    std::fs::write(path("empty"), "\n").unwrap();
+    std::fs::write(path("password"), "cw-secret\n").unwrap();
+    let [empty, password, absent, ca, key, certificate] =
+        ["empty", "password", "absent", "ca.pem", "nats.key", "nats.pem"].map(path);
+    let cases: [(&[&str], &[&str]); 11] = [
+        (
+            &["--nats-password", "x", "--nats-password-file", &password],
+            &["--nats-password", "--nats-password-file", "keep one"],
+        ),
+        (&["--creds", &absent, "--nats-password", "x"], &["--creds", "--nats-password", "keep one"]),
+        (&["--creds", &absent], &["credentials file", &absent]),
+        (&["--creds", &password], &["credentials file", &password]),
+        (&["--nats-password-file", &empty], &["is empty"]),
+        (&["--tls-cert", &certificate], &["--tls-cert", "without --tls-key"]),
+        (&["--tls-cert", &ca, "--tls-key", &key], &[&ca, &key]),
+        (&["--tls-ca", &absent], &["certificate file", &absent]),
+        (&["--tls-ca", &password], &["holds no certificate"]),
+        (&["--nats-url", "nats://admin:cw-secret@127.0.0.1:1"], &["--nats-user", "--creds"]),
+        (&["--nats-url", "http://127.0.0.1:1"], &["NATS_URL", "nats://"]),
+    ];
+    for (flags, parts) in cases {
+        let mut command = program("topology", dir.path());
+        // Nobody listens there: an attempt would end with another code.
+        command.env("NATS_URL", "nats://127.0.0.1:1").arg("plan").args(flags);
+        check(&mut command, 2, parts);
+        let errors = String::from_utf8(command.output().unwrap().stderr).unwrap();
+        assert!(!errors.contains("cw-secret"), "{errors}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_may_stand_in_a_file_and_a_wrong_one_is_one_line() {
+    let world = World::new().await;
+    let file = world.dir.path().join("password");
+    std::fs::write(&file, "cw-test-admin\n").unwrap();
+    let mut plan = world.program("topology");
+    plan.args(["plan", "--nats-password-file"]).arg(&file).env_remove("CANDLEWIRE_PASSWORD_ADMIN");
+    succeed(&mut plan);
+    std::fs::write(&file, "wrong\n").unwrap();
+    check(&mut plan, 3, &["refuses user \"admin\""]);
+}
+
+#[test]
+fn a_server_without_tls_is_named_as_such_to_whoever_insists_on_it() {
+    let server = Server::start();
+    let dir = tempfile::tempdir().unwrap();
+    run_openssl("tls.conf", dir.path());
+    let mut plan = program_at("topology", dir.path(), &server);
+    plan.arg("plan").arg("--tls-ca").arg(dir.path().join("ca.pem"));
+    let (code, error) = fail(&mut plan);
+    assert!(code == 3 && error.contains("does not speak TLS"), "{code} {error}");
+}

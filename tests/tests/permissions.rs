@@ -1,0 +1,322 @@
+//! What each user must not do: all of it is tried while the pipeline runs, and again when it rests and every trace would
+//! show.
+
+use std::collections::BTreeMap;
+
+use bus::subject;
+use futures::FutureExt;
+use futures::StreamExt;
+use pipeline_tests::attacker::{Attacker, NAME};
+use pipeline_tests::programs::{Running, eventually, succeed};
+use pipeline_tests::server::Server;
+use pipeline_tests::ticks::minutes;
+use pipeline_tests::world::World;
+use serde_json::{Value, json};
+
+/// Everybody but admin.
+const USERS: [&str; 7] = ["viewer", "reader", "producer", "stream-processor", "aggregator", "trainer", "reporter"];
+/// Every stream, buckets too.
+const STREAMS: [&str; 7] = ["FEED", "MARKET", "STATS", "FORECAST", "KV_LEASES", "KV_READERS", "OBJ_ARTIFACTS"];
+/// What may be done to a stream as a whole, by admin only.
+const STREAM_CALLS: [&str; 10] = [
+    "STREAM.CREATE",
+    "STREAM.UPDATE",
+    "STREAM.DELETE",
+    "STREAM.PURGE",
+    "STREAM.SNAPSHOT",
+    "STREAM.RESTORE",
+    "STREAM.LEADER.STEPDOWN",
+    "STREAM.PEER.REMOVE",
+    "CONSUMER.NAMES",
+    "CONSUMER.LIST",
+];
+
+/// A subject to publish on, what is sent, and who may.
+type Publish = (&'static str, &'static str, &'static [&'static str]);
+
+/// Whatever changes something or asks for something.
+const PUBLISHES: &[Publish] = &[
+    // Records, and where the steps stand.
+    ("feed.tick.bitcoin.usdt", "{}", &["producer"]),
+    ("feed.0.tick.bitcoin.usdt", "{}", &["producer"]),
+    ("market.0.price.bitcoin.usdt", "{}", &["stream-processor"]),
+    ("checkpoint.market.0.position", "{}", &["stream-processor"]),
+    ("stats.0.1h.bitcoin.usdt", "{}", &["aggregator"]),
+    ("checkpoint.stats.0.position", "{}", &["aggregator"]),
+    ("forecast.0.next.bitcoin.usdt", "{}", &["trainer"]),
+    ("checkpoint.forecast.0.position", "{}", &["trainer"]),
+    // What everybody watches.
+    ("live.price.bitcoin.usdt", "{}", &[]),
+    ("live.candle-1m.bitcoin.usdt", "{}", &[]),
+    ("live.stats.1h.bitcoin.usdt", "{}", &[]),
+    ("live.forecast.next.bitcoin.usdt", "{}", &[]),
+    ("live.provisional.1m.bitcoin.usdt", "{}", &["stream-processor"]),
+    ("live.provisional.1h.bitcoin.usdt", "{}", &["aggregator"]),
+    // Who runs what, how far readers are, models.
+    ("$KV.LEASES.producer.x", "{}", &["producer"]),
+    ("$KV.LEASES.stream-processor.x", "{}", &["stream-processor"]),
+    ("$KV.LEASES.aggregator.x", "{}", &["aggregator"]),
+    ("$KV.LEASES.trainer.x", "{}", &["trainer"]),
+    ("$KV.READERS.market.x", "{}", &["trainer"]),
+    ("$O.ARTIFACTS.M.x", "{}", &["trainer"]),
+    // Single messages.
+    ("$JS.API.STREAM.MSG.DELETE.FEED", r#"{"seq":1}"#, &[]),
+    ("$JS.API.STREAM.MSG.DELETE.MARKET", r#"{"seq":1}"#, &["stream-processor"]),
+    ("$JS.API.STREAM.MSG.DELETE.STATS", r#"{"seq":1}"#, &["aggregator"]),
+    ("$JS.API.STREAM.MSG.DELETE.FORECAST", r#"{"seq":1}"#, &["trainer"]),
+    ("$JS.API.STREAM.MSG.GET.FEED", r#"{"seq":1}"#, &["producer", "stream-processor", "aggregator", "reporter"]),
+    ("$JS.API.STREAM.MSG.GET.MARKET", r#"{"seq":1}"#, &["stream-processor", "aggregator", "trainer", "reporter"]),
+    ("$JS.API.STREAM.MSG.GET.STATS", r#"{"seq":1}"#, &["aggregator", "reporter"]),
+    ("$JS.API.STREAM.MSG.GET.FORECAST", r#"{"seq":1}"#, &["trainer", "reporter"]),
+    ("$JS.API.STREAM.MSG.GET.KV_LEASES", r#"{"seq":1}"#, &[]),
+    ("$JS.API.STREAM.MSG.GET.KV_READERS", r#"{"seq":1}"#, &[]),
+    ("$JS.API.DIRECT.GET.FEED", r#"{"seq":1}"#, &["producer", "aggregator"]),
+    (
+        "$JS.API.DIRECT.GET.MARKET",
+        r#"{"multi_last":["checkpoint.>"]}"#,
+        &["stream-processor", "aggregator", "trainer", "reporter"],
+    ),
+    ("$JS.API.DIRECT.GET.STATS", r#"{"multi_last":["checkpoint.>"]}"#, &["aggregator", "reporter"]),
+    ("$JS.API.DIRECT.GET.FORECAST", r#"{"multi_last":["checkpoint.>"]}"#, &["trainer", "reporter"]),
+    (
+        "$JS.API.DIRECT.GET.KV_LEASES",
+        r#"{"multi_last":["$KV.>"]}"#,
+        &["producer", "stream-processor", "aggregator", "trainer"],
+    ),
+    ("$JS.API.DIRECT.GET.MARKET.checkpoint.market.0.position", "", &[]),
+    ("$JS.API.DIRECT.GET.STATS.checkpoint.stats.0.position", "", &[]),
+    ("$JS.API.DIRECT.GET.KV_LEASES.$KV.LEASES.producer.x", "", &[]),
+    // Consumers: of what one does not read, of checkpoints, without a filter that the server checks.
+    ("$JS.API.CONSUMER.CREATE.FEED.x", "{}", &["stream-processor", "aggregator"]),
+    ("$JS.API.CONSUMER.CREATE.FEED.x.feed.>", "{}", &["stream-processor", "aggregator"]),
+    ("$JS.API.CONSUMER.CREATE.MARKET.x", "{}", &["aggregator", "trainer", "reporter"]),
+    ("$JS.API.CONSUMER.CREATE.MARKET.x.market.>", "{}", &["reader", "aggregator", "trainer", "reporter"]),
+    (
+        "$JS.API.CONSUMER.CREATE.MARKET.x.checkpoint.market.>",
+        "{}",
+        &["stream-processor", "aggregator", "trainer", "reporter"],
+    ),
+    ("$JS.API.CONSUMER.CREATE.STATS.x", "{}", &["aggregator", "reporter"]),
+    ("$JS.API.CONSUMER.CREATE.STATS.x.checkpoint.stats.>", "{}", &["aggregator", "reporter"]),
+    ("$JS.API.CONSUMER.CREATE.FORECAST.x.checkpoint.forecast.>", "{}", &["trainer", "reporter"]),
+    ("$JS.API.CONSUMER.CREATE.KV_LEASES.x", "{}", &[]),
+    ("$JS.API.CONSUMER.CREATE.KV_LEASES.x.$KV.LEASES.>", "{}", &[]),
+    ("$JS.API.CONSUMER.CREATE.OBJ_ARTIFACTS.x", "{}", &["trainer"]),
+    ("$JS.API.CONSUMER.DURABLE.CREATE.MARKET.x", "{}", &[]),
+    ("$JS.API.CONSUMER.CREATE.MARKET", "{}", &[]),
+    // Consumers of others.
+    ("$JS.API.CONSUMER.DELETE.FEED.x", "", &[]),
+    ("$JS.API.CONSUMER.DELETE.MARKET.x", "", &["stream-processor"]),
+    ("$JS.API.CONSUMER.DELETE.STATS.x", "", &["aggregator"]),
+    ("$JS.API.CONSUMER.PAUSE.MARKET.x", "{}", &[]),
+    ("$JS.API.CONSUMER.LEADER.STEPDOWN.MARKET.x", "", &[]),
+    ("$JS.API.CONSUMER.MSG.NEXT.KV_LEASES.x", "", &[]),
+    ("$JS.ACK.FEED.x.1.1.1.1.0", "+ACK", &[]),
+    ("$JS.ACK.MARKET.x.1.1.1.1.0", "-NAK", &[]),
+    ("$JS.ACK.STATS.x.1.1.1.1.0", "+TERM", &[]),
+    ("$JS.FC.MARKET.x.1", "", &[]),
+    // Everything at once, and the server itself.
+    ("$JS.API.STREAM.NAMES", "", &[]),
+    ("$JS.API.STREAM.LIST", "", &[]),
+    ("$JS.API.ACCOUNT.PURGE.CANDLEWIRE", "", &[]),
+    ("$JS.API.META.LEADER.STEPDOWN", "", &[]),
+    ("$JS.API.SERVER.REMOVE", "{}", &[]),
+    ("$JS.SNAPSHOT.RESTORE.MARKET.x", "x", &[]),
+    ("$SYS.REQ.SERVER.PING.VARZ", "", &[]),
+    ("$SYS.REQ.ACCOUNT.CANDLEWIRE.CONNZ", "", &[]),
+    // Forged answers.
+    ("_INBOX.x", "{}", &[]),
+    ("_INBOX_admin.x", "{}", &[]),
+    ("_INBOX_stream-processor.x", "{}", &[]),
+    ("_INBOX_reporter.x", "{}", &[]),
+];
+
+/// A subject to listen to, and who may.
+const SUBSCRIPTIONS: &[(&str, &[&str])] = &[
+    ("live.>", &["viewer", "reader", "reporter"]),
+    (">", &[]),
+    ("feed.>", &[]),
+    ("market.>", &[]),
+    ("checkpoint.>", &[]),
+    ("stats.>", &[]),
+    ("$KV.>", &[]),
+    ("$KV.LEASES.producer.>", &["producer"]),
+    ("$KV.LEASES.aggregator.>", &["aggregator"]),
+    ("$O.>", &[]),
+    ("$JS.>", &[]),
+    ("$JS.API.>", &[]),
+    ("$JS.ACK.>", &[]),
+    ("$JS.EVENT.ADVISORY.>", &[]),
+    ("$SYS.>", &[]),
+    ("_R_.>", &[]),
+    ("_INBOX.>", &["viewer"]),
+    ("_INBOX_admin.>", &[]),
+    ("_INBOX_producer.>", &["producer"]),
+    ("_INBOX_stream-processor.>", &["stream-processor"]),
+    ("_INBOX_aggregator.>", &["aggregator"]),
+    ("_INBOX_trainer.>", &["trainer"]),
+    ("_INBOX_reporter.>", &["reporter"]),
+    ("_INBOX_reader.>", &["reader"]),
+];
+
+/// Tries what the tables forbid to a user; one by one, so that each refusal is known to be its own.
+async fn check_denials(attacker: &mut Attacker, user: &str) {
+    for (subject, body, allowed) in PUBLISHES {
+        if !allowed.contains(&user) {
+            assert!(attacker.is_publish_denied(subject, None, body).await, "{user} may publish {subject}");
+        }
+    }
+    for stream in STREAMS {
+        for call in STREAM_CALLS {
+            // Chunks of an object that was replaced are purged by the one who replaced it.
+            if (user, call, stream) != ("trainer", "STREAM.PURGE", "OBJ_ARTIFACTS") {
+                let subject = format!("$JS.API.{call}.{stream}");
+                assert!(attacker.is_publish_denied(&subject, None, "{}").await, "{user} may call {subject}");
+            }
+        }
+    }
+    for (subject, allowed) in SUBSCRIPTIONS {
+        let is_denied = attacker.is_subscribe_denied(subject).await;
+        assert_eq!(is_denied, !allowed.contains(&user), "{user} listens to {subject}");
+    }
+}
+
+/// Tries every user at once.
+async fn check_all_denials(server: &Server) {
+    let each = USERS.map(async |user| check_denials(&mut Attacker::connect(server, user).await, user).await);
+    futures::future::join_all(each).await;
+}
+
+/// Requests that are allowed, with more asked for in their body than the subject says.
+async fn check_bodies(server: &Server) {
+    let viewer = Attacker::connect(server, "viewer").await;
+    let price = format!("$JS.API.DIRECT.GET.MARKET.market.{}.price.bitcoin.usdt", partition());
+    let last = viewer.ask(&price, "").await;
+    assert!(
+        last.status.is_none() && last.payload.starts_with(b"{\"coin\":\"bitcoin\""),
+        "a viewer reads the last price"
+    );
+    for body in
+        [r#"{"last_by_subj":"checkpoint.market.0.position"}"#, r#"{"multi_last":["checkpoint.>"]}"#, r#"{"seq":1}"#]
+    {
+        assert!(viewer.is_refused(&price, body).await, "{body}");
+    }
+    let reader = Attacker::connect(server, "reader").await;
+    let create = "$JS.API.CONSUMER.CREATE.MARKET.x.market.>";
+    let config = |filter: Value| {
+        let mut config =
+            json!({ "name": "x", "ack_policy": "none", "mem_storage": true, "inactive_threshold": 1_000_000_000 });
+        config.as_object_mut().unwrap().extend(filter.as_object().unwrap().clone());
+        json!({ "stream_name": "MARKET", "config": config }).to_string()
+    };
+    for filter in [
+        json!({}),
+        json!({ "filter_subject": "checkpoint.>" }),
+        json!({ "filter_subject": ">" }),
+        json!({ "filter_subjects": ["market.>", "checkpoint.>"] }),
+        json!({ "filter_subject": "market.>", "filter_subjects": ["checkpoint.>"] }),
+    ] {
+        assert!(reader.is_refused(create, &config(filter.clone())).await, "{filter}");
+    }
+    assert!(
+        !reader.is_refused(create, &config(json!({ "filter_subject": "market.>" }))).await,
+        "a reader reads history"
+    );
+}
+
+/// Where an answer would do harm.
+fn harmful() -> [String; 6] {
+    let partition = partition();
+    [
+        "feed.tick.bitcoin.usdt".to_owned(),
+        format!("checkpoint.market.{partition}.position"),
+        format!("market.{partition}.price.bitcoin.usdt"),
+        "$KV.LEASES.stream-processor.x".to_owned(),
+        "$JS.API.STREAM.DELETE.STATS".to_owned(),
+        "live.price.bitcoin.usdt".to_owned(),
+    ]
+}
+
+/// Has answers sent where they would be stored, or taken for live prices.
+async fn check_stray_answers(server: &Server) {
+    let mut admin = Attacker::connect(server, "admin").await;
+    let mut live = admin.listen("live.>").await;
+    let last_price = format!("$JS.API.DIRECT.GET.MARKET.market.{}.price.bitcoin.usdt", partition());
+    let create = "$JS.API.CONSUMER.CREATE.MARKET.stray.market.>";
+    let next = "$JS.API.CONSUMER.MSG.NEXT.MARKET.stray";
+    let config = json!({ "name": "stray", "ack_policy": "none", "mem_storage": true, "filter_subject": "market.>",
+        "inactive_threshold": 60_000_000_000_u64 });
+    let config = json!({ "stream_name": "MARKET", "config": config }).to_string();
+    let pull = r#"{"batch":1}"#;
+    let of_seq = r#"{"seq":1}"#;
+    let asks: [(&str, &[(&str, &str)]); 3] = [
+        ("viewer", &[(&last_price, "")]),
+        ("reader", &[(&last_price, ""), ("$JS.API.STREAM.INFO.MARKET", ""), (create, &config), (next, pull)]),
+        ("reporter", &[("$JS.API.STREAM.MSG.GET.FEED", of_seq), ("$JS.API.DIRECT.GET.MARKET", of_seq), (next, pull)]),
+    ];
+    for (user, requests) in asks {
+        let mut attacker = Attacker::connect(server, user).await;
+        for (request, body) in requests {
+            for reply in harmful() {
+                let is_denied = attacker.is_publish_denied(request, Some(&reply), body).await;
+                assert!(!is_denied, "{user} may ask {request}: only the answer goes astray");
+            }
+            // What was asked before this has been answered when this is.
+            attacker.ask(request, body).await;
+        }
+    }
+    assert!(live.next().now_or_never().is_none(), "a stray answer was heard as live data");
+}
+
+/// Every stream as it stands, but for what changes by itself.
+async fn standing(server: &Server) -> BTreeMap<&'static str, Value> {
+    let admin = server.connect("admin").await;
+    let mut standing = BTreeMap::new();
+    for stream in STREAMS {
+        let body = json!({ "subjects_filter": ">" });
+        let mut info: Value = admin.api(&format!("STREAM.INFO.{stream}"), &body).await.unwrap();
+        let state = info["state"].take();
+        // Leases end by themselves: there, only what is new would be a trace.
+        let state = if stream == "KV_LEASES" { json!(state["last_seq"]) } else { without_consumers(state) };
+        standing.insert(stream, json!([info["config"], state]));
+    }
+    standing
+}
+
+fn without_consumers(mut state: Value) -> Value {
+    state.as_object_mut().unwrap().remove("consumer_count");
+    state
+}
+
+fn partition() -> u32 {
+    subject::partition("bitcoin", "usdt", 16)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_does_what_another_may_while_the_whole_pipeline_runs_under_the_same_users() {
+    let world = World::new().await;
+    let mut services: Vec<Running> = ["stream-processor", "aggregator"].map(|name| world.start(name)).into();
+    let archive = world.dir.path().join("archive");
+    let trainer = ["run", "--coin", "bitcoin", "--quote", "usdt", "--archive-every", "1s", "--archive"];
+    services.push(Running::start(world.program("trainer").args(trainer).arg(&archive)));
+    services.push(Running::start(world.program("reporter").args(["run", "--listen", "127.0.0.1:0"])));
+    let mut producer =
+        Running::start(world.replay(&minutes(world.dir.path(), 1_000), "1m").args(["--speed", "20000x"]));
+    eventually("prices are accepted", || world.count("accepted") > 0);
+    check_all_denials(&world.server).await;
+    check_bodies(&world.server).await;
+    assert_eq!(producer.wait(), Some(0));
+    world.wait();
+    let audit = succeed(world.program("aggregator").arg("audit"));
+    assert_eq!(world.count("accepted"), 1_000, "{audit}");
+    assert!(services.iter_mut().all(Running::is_running), "each service runs on");
+    drop(services);
+    let violations = world.server.log();
+    let violations = violations.lines().filter(|line| line.contains("Violation") && !line.contains(NAME));
+    assert_eq!(violations.collect::<Vec<_>>(), Vec::<&str>::new(), "the services do what they may");
+    let before = standing(&world.server).await;
+    check_all_denials(&world.server).await;
+    check_stray_answers(&world.server).await;
+    assert_eq!(standing(&world.server).await, before);
+    succeed(world.program("aggregator").arg("audit"));
+}
