@@ -76,7 +76,16 @@ fn secrets_and_builds_stay_out_of_the_build_context() {
     for path in ["Cargo.lock", "crates/bus/src/lib.rs", "deploy/nats/cluster.conf", "nats.conf", "scripts/setup"] {
         assert!(container::is_in_context(path) && checkout().join(path).exists(), "{path} is missing");
     }
-    for path in [".env", ".git", ".tools/nats-server", "target", "out", "deploy/docker/secrets/admin", "tests/data"] {
+    for path in [
+        ".env",
+        ".git",
+        ".tools/nats-server",
+        "target",
+        "out",
+        "deploy/docker/secrets/admin",
+        "deploy/nats/credentials/admin.creds",
+        "tests/data",
+    ] {
         assert!(!container::is_in_context(path), "{path} is let in");
     }
 }
