@@ -78,7 +78,10 @@ async fn reader_of_the_readme() -> (World, Vec<Running>) {
     let mut excerpt = GzEncoder::new(fs::File::create(dir.join("tests/data").join(name)).unwrap(), Compression::fast());
     rows.for_each(|row| writeln!(excerpt, "{}", row.unwrap()).unwrap());
     excerpt.finish().unwrap();
-    let services = ["stream-processor", "aggregator"].map(|service| world.start(service));
+    let mut trainer = world.program("trainer");
+    trainer.args(["run", "--archive", "archive", "--interval", "1h", "--every", "30d", "--expire", "90d"]);
+    trainer.args(["--threads", "1", "--folds", "1", "--rounds", "20"]);
+    let services = [world.start("stream-processor"), world.start("aggregator"), Running::start(&mut trainer)];
     succeed(&mut world.replay(&dir.join("tests/data").join(name), "1h"));
     world.wait();
     (world, services.into())
