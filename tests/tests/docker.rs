@@ -80,3 +80,16 @@ fn secrets_and_builds_stay_out_of_the_build_context() {
         assert!(!container::is_in_context(path), "{path} is let in");
     }
 }
+
+#[test]
+fn stages_and_their_steps_are_read_in_order() {
+    let text = "# a comment\nFROM a:1 AS build\nRUN --mount=type=cache,target=/x one \\\n    # why\n    && two\n\n\
+                FROM build AS last\nENV A=1 B=\"two words\"\nCMD [\"run\", \"a b\"]\n";
+    let stages = container::parse(text);
+    let [build, last] = &stages[..] else { panic!("{stages:?}") };
+    assert_eq!((build.name.as_str(), build.base.as_str(), last.base.as_str()), ("build", "a:1", "build"));
+    assert_eq!(build.steps[0].flag("mount"), Some("type=cache,target=/x"));
+    assert_eq!(build.steps[0].words(), ["one", "&&", "two"]);
+    assert_eq!(last.steps[0].pairs()["B"], "two words");
+    assert_eq!(last.steps[1].words(), ["run", "a b"]);
+}
