@@ -1,26 +1,37 @@
 //! `scripts/run`, as a newcomer calls it.
 
+use std::collections::HashSet;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
+use pipeline_tests::attacker::Attacker;
 use pipeline_tests::programs::{fail, programs};
-use pipeline_tests::server::checkout;
+use pipeline_tests::server::{checkout, signal};
+use pipeline_tests::ticks::minutes;
 use pipeline_tests::world::{TABLES, sample};
 use serde_json::Value;
 
-/// A run through a recording. It builds into the folder that these tests were built into: there is nothing to build.
-fn once(out: &Path, recording: &Path) -> Command {
+/// `scripts/run` over a recording. It builds into the folder that these tests were built into: there is nothing to build.
+fn run(out: &Path, recording: &Path) -> Command {
     let mut command = Command::new(checkout().join("scripts/run"));
     // What cargo tells its tests would have the same build done again, differently.
     let told = |name: &str| (name.starts_with("CARGO") && name != "CARGO_HOME") || name == "LD_LIBRARY_PATH";
     for (name, _) in std::env::vars().filter(|(name, _)| told(name)) {
         command.env_remove(name);
     }
-    command.args(["--once", "--profile", "dev", "--recording"]).arg(recording).arg("--out").arg(out);
+    command.args(["--profile", "dev", "--recording"]).arg(recording).arg("--out").arg(out);
     command.env("CARGO_TARGET_DIR", programs().parent().unwrap());
     for name in ["NATS_URL", "NATS_USER", "NATS_PASSWORD", "CANDLEWIRE_LOG"] {
         command.env_remove(name);
     }
+    command
+}
+
+/// A run that ends with its recording.
+fn once(out: &Path, recording: &Path) -> Command {
+    let mut command = run(out, recording);
+    command.arg("--once");
     command
 }
 
@@ -55,6 +66,86 @@ fn two_runs_side_by_side_do_not_disturb_each_other_and_give_the_same_tables() {
         assert!(std::fs::metadata(first.join(name)).unwrap().len() > 0, "{name}");
     }
     assert!(!first.join(".state").exists(), "a run through a recording leaves nothing but its results");
+}
+
+/// `scripts/run` while it runs. Told to stop when dropped: killed, it would leave what it started.
+struct Script(Child);
+
+impl Drop for Script {
+    fn drop(&mut self) {
+        if self.0.try_wait().unwrap().is_none() {
+            signal(&self.0, "TERM");
+            self.0.wait().unwrap();
+        }
+    }
+}
+
+/// The processes that a process started, and those that these started.
+fn descendants(id: u32) -> Vec<u32> {
+    let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
+    let children = children.split_whitespace().map(|child| child.parse().unwrap());
+    children.flat_map(|child: u32| [vec![child], descendants(child)].concat()).collect()
+}
+
+/// The addresses on which a process listens, as the kernel writes them: hexadecimal, address and port.
+fn listening(id: u32) -> Vec<String> {
+    const LISTEN: &str = "0A";
+    let sockets: HashSet<String> = std::fs::read_dir(format!("/proc/{id}/fd"))
+        .unwrap()
+        .filter_map(|file| Some(std::fs::read_link(file.ok()?.path()).ok()?.display().to_string()))
+        .collect();
+    let mut addresses = Vec::new();
+    for table in ["tcp", "tcp6", "udp", "udp6"] {
+        let text = std::fs::read_to_string(format!("/proc/{id}/net/{table}")).unwrap();
+        for line in text.lines().skip(1) {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            let is_open = table.starts_with("udp") || fields[3] == LISTEN;
+            if is_open && sockets.contains(&format!("socket:[{}]", fields[9])) {
+                addresses.push(fields[1].to_owned());
+            }
+        }
+    }
+    addresses
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_of_a_run_listens_on_loopback_and_nobody_without_a_name_changes_anything() {
+    let dir = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let mut command = run(&dir.path().join("out"), &minutes(dir.path(), 200));
+    command.args(["--port", &port.to_string(), "--nats-port", &free_port().to_string()]).stdout(Stdio::piped());
+    command.stdin(Stdio::null()).stderr(Stdio::piped());
+    let mut script = Script(command.spawn().unwrap());
+    let lines = BufReader::new(script.0.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let said: Vec<String> = lines.take_while(|line| !line.starts_with("running")).collect();
+    let nats = said.iter().find_map(|line| line.trim().strip_prefix("nats ")?.trim().split(',').next());
+    let nats = nats.unwrap_or_else(|| panic!("it says where NATS is: {said:?}"));
+    let processes = descendants(script.0.id());
+    let addresses: Vec<String> = processes.iter().flat_map(|&id| listening(id)).collect();
+    // Four services with health, the page, and one port of nats-server.
+    assert!(addresses.len() >= 5, "{addresses:?}");
+    let is_loopback =
+        |address: &String| address.starts_with("0100007F:") || address.starts_with("00000000000000000000000001000000:");
+    assert!(addresses.iter().all(is_loopback), "{addresses:?}");
+    let mut nobody = Attacker::connect_to(nats, "viewer", "").await;
+    for subject in [
+        "feed.tick.bitcoin.usdt",
+        "live.price.bitcoin.usdt",
+        "$JS.ACK.FEED.x.1.1.1.1.0",
+        "$JS.API.STREAM.DELETE.FEED",
+        "$JS.API.STREAM.UPDATE.FEED",
+        "$JS.API.STREAM.PURGE.MARKET",
+        "$JS.API.CONSUMER.CREATE.MARKET.x.market.>",
+    ] {
+        assert!(nobody.is_publish_denied(subject, None, "{}").await, "{subject}");
+    }
+    signal(&script.0, "TERM");
+    assert_eq!(script.0.wait().unwrap().code(), Some(143));
+    assert!(processes.iter().all(|id| !Path::new(&format!("/proc/{id}")).exists()), "nothing is left running");
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 #[test]

@@ -78,9 +78,10 @@ impl Program for Args {
 pub async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
     match args.command {
         Command::Run(run) => {
+            let user = Aggregation::service();
+            args.nats.check(Some(user))?;
             let health = Health::new();
             health.serve(&run.health, shutdown.clone()).await?;
-            let user = Aggregation::service();
             let Some(connection) = Connection::wait(&args.nats, Some(user), &health, &shutdown).await? else {
                 return Ok(());
             };

@@ -475,14 +475,17 @@ pub async fn create(connection: &Connection, definition: &Value) -> Result<(), E
     connection.api::<Value>(&format!("STREAM.CREATE.{name}"), definition).await.map(drop)
 }
 
-/// Asks the server whether it can set aside so many bytes more for streams of so many copies. It can when it takes a
-/// stream of that size, which is removed again at once.
+/// Asks a single server whether it can set aside so many bytes more for streams of so many copies. It can when it takes a
+/// stream of that size, which is removed again at once. Several servers know of each other's room with some delay: there
+/// the first stream that does not fit is refused.
 ///
 /// # Errors
 /// [`Error::NoRoom`]; [`Error::NoCluster`]; whatever a request can meet.
-pub async fn make_room(connection: &Connection, bytes: u64, replicas: u32) -> Result<(), Error> {
+pub async fn check_room(connection: &Connection, bytes: u64, replicas: u32) -> Result<(), Error> {
     const NO_CLUSTER: u32 = 10074;
-    const NO_PEERS: u32 = 10005;
+    if connection.client().server_info().cluster.is_some() {
+        return Ok(());
+    }
     // One that was left behind holds room of its own.
     remove_probe(connection).await?;
     let probe = json!({
@@ -493,9 +496,7 @@ pub async fn make_room(connection: &Connection, bytes: u64, replicas: u32) -> Re
         "max_bytes": bytes.max(1),
     });
     match create(connection, &probe).await {
-        Err(Error::Api { err_code: NO_CLUSTER | NO_PEERS, description, .. }) if replicas > 1 => {
-            Err(Error::NoCluster { replicas, description })
-        }
+        Err(Error::Api { err_code: NO_CLUSTER, description, .. }) => Err(Error::NoCluster { replicas, description }),
         Err(Error::Full { description, .. }) => Err(Error::NoRoom { bytes, description }),
         Err(error) => Err(error),
         Ok(()) => remove_probe(connection).await,

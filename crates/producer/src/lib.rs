@@ -27,6 +27,7 @@ pub use args::{ApiArgs, Args, Command, FetchArgs, FileArg, PollingArgs, Recordin
 pub async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
     match args.command {
         Command::Run(run) => {
+            args.nats.check(Some("producer"))?;
             let health = Health::new();
             match run.source {
                 Source::Recording => {

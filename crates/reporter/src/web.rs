@@ -99,6 +99,7 @@ impl Shared {
 /// # Errors
 /// A port that is taken ends with exit code 2; what waiting for the server cannot mend as the bus says.
 pub async fn run(args: &Args, nats: &NatsArgs, shutdown: &Shutdown) -> anyhow::Result<()> {
+    nats.check(Some(crate::USER))?;
     let listener = TcpListener::bind(args.listen)
         .await
         .with_context(|| format!("cannot listen on {}; choose another address with --listen", args.listen))

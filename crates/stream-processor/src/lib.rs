@@ -75,9 +75,10 @@ pub async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
         Command::Run(run) => run,
         Command::Health(ask) => return ask.ask().await,
     };
+    let user = Processing::service();
+    args.nats.check(Some(user))?;
     let health = Health::new();
     health.serve(&run.health, shutdown.clone()).await?;
-    let user = Processing::service();
     let Some(connection) = Connection::wait(&args.nats, Some(user), &health, &shutdown).await? else { return Ok(()) };
     let on_commit = run.print.then(|| {
         let printer = output::printer();

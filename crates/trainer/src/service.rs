@@ -38,6 +38,7 @@ pub async fn run(args: RunArgs, nats: &NatsArgs, shutdown: Shutdown) -> anyhow::
     args.out.as_deref().map(prepare_folder).transpose()?;
     let bucket = args.upload.bucket()?;
     let archive = args.archive.open()?;
+    nats.check(Some("trainer"))?;
     let health = Health::new();
     health.serve(&args.health, shutdown.clone()).await?;
     let Some(connection) = Connection::wait(nats, Some("trainer"), &health, &shutdown).await? else { return Ok(()) };

@@ -13,7 +13,7 @@ use crate::connect::{Connection, nothing};
 use crate::error::Error;
 use crate::lineage;
 use crate::topology::{
-    LEASES_STREAM, Limits, StreamInfo, any_stream_info, create, definitions, make_room, partitions_of, reveal,
+    LEASES_STREAM, Limits, StreamInfo, any_stream_info, check_room, create, definitions, partitions_of, reveal,
 };
 
 /// A backup that was looked through and can be restored.
@@ -79,7 +79,7 @@ impl Restoration {
         self.clear(connection).await?;
         let bytes = definitions.iter().filter_map(|definition| definition["max_bytes"].as_u64()).sum();
         let copies = definitions.iter().filter_map(|definition| definition["num_replicas"].as_u64()).max();
-        make_room(connection, bytes, copies.unwrap_or(1) as u32).await?;
+        check_room(connection, bytes, copies.unwrap_or(1) as u32).await?;
         let mut filled = Vec::new();
         for ((entry, survivors), definition) in self.manifest.streams.iter().zip(&self.survivors).zip(&definitions) {
             let info = self.fill(connection, entry, survivors, definition).await?;

@@ -97,7 +97,6 @@ fn main() -> ExitCode {
 
 async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
     match &args.command {
-        Command::Credentials(args) => return credentials::credentials(args),
         Command::Export(args) => return export::export(args),
         Command::Credentials(args) => return credentials::credentials(args),
         Command::Restore(args) if !args.needs_server() => return backup::check(args),

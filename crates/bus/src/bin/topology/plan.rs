@@ -1,7 +1,9 @@
 //! What the streams should be, against what they are.
 
 use anyhow::bail;
-use bus::topology::{Difference, Limits, StreamInfo, create, definitions, differences, make_room, stream_info, update};
+use bus::topology::{
+    Difference, Limits, StreamInfo, check_room, create, definitions, differences, stream_info, update,
+};
 use bus::{Connection, Error};
 use serde_json::Value;
 
@@ -48,7 +50,7 @@ pub(crate) async fn apply(connection: &Connection, limits: &Limits) -> anyhow::R
     }
     let wanted: u64 = changes.iter().map(|(definition, change)| more_bytes(definition, change)).sum();
     if changes.iter().any(|(_, change)| !matches!(change, Change::Nothing)) {
-        make_room(connection, wanted, limits.replicas).await?;
+        check_room(connection, wanted, limits.replicas).await?;
     }
     for (definition, change) in changes {
         match &change {
