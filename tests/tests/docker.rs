@@ -1,6 +1,7 @@
 //! deploy/docker/Dockerfile and deploy/compose.yaml, performed without an engine.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::process::Command;
 
 use pipeline_tests::container::{self, Images};
@@ -68,6 +69,26 @@ fn packages_of_the_build_and_of_the_base_are_in_debians_index() {
     let of_apt = succeed(Command::new("apt-cache").args(["depends", "--recurse", "--important", "apt"]));
     for package in container::BASE_PACKAGES {
         assert!(of_apt.lines().any(|line| line == package), "an image of Debian may be without {package}");
+    }
+}
+
+/// Where the compiler only stands in, cargo itself says whether it would find all that it is to build.
+#[test]
+fn the_build_context_is_a_whole_workspace_with_every_program_of_the_images() {
+    let images = Images::shared();
+    let source = images.get("build").root.join("src");
+    let mut cargo = Command::new("cargo");
+    cargo.args(["metadata", "--locked", "--offline", "--format-version", "1", "--no-deps"]).current_dir(&source);
+    let metadata: serde_json::Value = serde_json::from_str(&succeed(&mut cargo)).unwrap();
+    let targets =
+        metadata["packages"].as_array().unwrap().iter().flat_map(|package| package["targets"].as_array().unwrap());
+    let programs: BTreeSet<&str> = targets
+        .filter(|target| target["kind"][0] == "bin" && Path::new(target["src_path"].as_str().unwrap()).exists())
+        .map(|target| target["name"].as_str().unwrap())
+        .collect();
+    let ours = CONTENT.iter().map(|(target, _)| *target).filter(|target| !["nats", "s3"].contains(target));
+    for name in ours {
+        assert!(programs.contains(name), "cargo finds no program {name} among {programs:?}");
     }
 }
 
