@@ -41,6 +41,7 @@ const FOREIGN: &[&str] = &[
     "systemd-analyze",
     "tar",
     "tee",
+    "true",
     "useradd",
 ];
 /// Folders of the checkout: what is named in one of them must be there.
@@ -213,18 +214,35 @@ fn check_docker(arguments: &[String]) -> Result<(), String> {
 /// Every unit that is named is one of ours.
 fn check_units(arguments: &[String]) -> Result<(), String> {
     for unit in arguments.iter().filter(|argument| argument.starts_with("candlewire")) {
-        // Of `name@{1..4}.service` the file is `name@.service`.
-        let (stem, rest) = unit.split_once('@').map_or((unit.as_str(), None), |(stem, rest)| (stem, Some(rest)));
-        let after = rest.map(|rest| rest.rsplit_once('}').map_or(rest, |(_, after)| after));
-        let suffix = after.unwrap_or(stem).rsplit_once('.').map_or("service", |(_, suffix)| suffix);
-        let stem =
-            if rest.is_some() { format!("{stem}@") } else { stem.trim_end_matches(&format!(".{suffix}")).to_owned() };
-        let file = format!("{stem}.{suffix}");
-        if !checkout().join("deploy/systemd").join(&file).exists() {
-            return Err(format!("there is no unit {file}"));
+        for name in in_full(unit) {
+            let name = if name.ends_with(".target") || name.ends_with(".service") { name } else { name + ".service" };
+            let is_meant = match (name.split_once('*'), name.split_once('@')) {
+                (Some((prefix, suffix)), _) => {
+                    unit_files().any(|file| file.starts_with(prefix) && file.ends_with(suffix))
+                }
+                // Of `name@4.service` the file is `name@.service`.
+                (None, Some((stem, _))) => unit_files().any(|file| file == format!("{stem}@.service")),
+                (None, None) => unit_files().any(|file| file == name),
+            };
+            if !is_meant {
+                return Err(format!("there is no unit {name}"));
+            }
         }
     }
     Ok(())
+}
+
+fn unit_files() -> impl Iterator<Item = String> {
+    let listed = std::fs::read_dir(checkout().join("deploy/systemd")).unwrap().flatten();
+    listed.map(|entry| entry.file_name().into_string().unwrap())
+}
+
+/// The words that a shell makes of one with a list in braces; a range counts as its first number.
+fn in_full(word: &str) -> Vec<String> {
+    let parts = word.split_once('{').and_then(|(before, rest)| Some((before, rest.split_once('}')?)));
+    let Some((before, (list, after))) = parts else { return vec![word.to_owned()] };
+    let items = list.split(',').map(|item| item.split_once("..").map_or(item, |(first, _)| first));
+    items.map(|item| format!("{before}{item}{after}")).collect()
 }
 
 fn check_files(words: &[String]) -> Result<(), String> {
