@@ -8,6 +8,7 @@ use bus::objects;
 use bus::topology::stream_info;
 use bus::{Connection, Stream};
 use flate2::read::GzDecoder;
+use futures::{FutureExt, StreamExt};
 use pipeline_tests::cluster::Cluster;
 use pipeline_tests::disk::SmallDisk;
 use pipeline_tests::programs::{Running, eventually, fail, program, succeed};
@@ -112,9 +113,13 @@ async fn kept() -> (World, PathBuf) {
 async fn what_is_restored_is_what_was_there_and_goes_on() {
     let (world, folder) = kept().await;
     let other = empty();
+    let listener = other.server.connect("reporter").await;
+    let mut live = listener.client().subscribe("live.>").await.unwrap();
     restore(&other, &folder);
     assert_eq!(contents(&other), contents(&world));
     assert_eq!(other.tables(), world.tables());
+    listener.client().flush().await.unwrap();
+    assert!(live.next().now_or_never().is_none(), "old prices are no news");
     audit(&other);
     let admin = other.server.connect("admin").await;
     assert_eq!(objects::get(&admin, "model").await.unwrap(), Some(vec![7; 500_000]));

@@ -5,7 +5,7 @@
 //! after five seconds without progress. Here a stream is read like any reader reads it, up to its very end: what was
 //! replaced meanwhile came again later. It is restored in atomic batches, every message at the sequence that it had.
 //!
-//! [`take`](crate::backup::take) makes a folder, [`restore`](crate::backup::restore) makes streams of it.
+//! [`take`] makes a folder, [`prepare`] checks one, and [`Restoration::carry_out`] makes streams of it.
 
 use std::io;
 use std::path::PathBuf;
