@@ -5,9 +5,7 @@ use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
-
-use tempfile::TempDir;
+use std::sync::OnceLock;
 
 use super::dockerfile::{Stage, Step, words};
 use super::{below, run};
@@ -63,19 +61,15 @@ pub struct Image {
 #[derive(Debug)]
 pub struct Images {
     images: BTreeMap<String, Image>,
-    dir: TempDir,
+    dir: PathBuf,
 }
 
 impl Images {
-    /// Performs the Dockerfile, once for all tests that want it at the same time.
-    pub fn shared() -> Arc<Self> {
-        static SHARED: Mutex<Weak<Images>> = Mutex::new(Weak::new());
-        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
-        shared.upgrade().unwrap_or_else(|| {
-            let images = Arc::new(Self::perform(&super::dockerfile()));
-            *shared = Arc::downgrade(&images);
-            images
-        })
+    /// Performs the Dockerfile, once for all tests of this process. What it made stays until the next process of tests
+    /// comes: nobody here would see the last test end.
+    pub fn shared() -> &'static Self {
+        static SHARED: OnceLock<Images> = OnceLock::new();
+        SHARED.get_or_init(|| Self::perform(&super::dockerfile()))
     }
 
     /// One of them.
@@ -90,14 +84,12 @@ impl Images {
 
     /// The files of an image that its base does not have, sorted.
     pub fn added(&self, target: &str) -> Vec<String> {
-        let base: BTreeSet<String> = files(&self.dir.path().join("debian")).into_iter().collect();
+        let base: BTreeSet<String> = files(&self.dir.join("debian")).into_iter().collect();
         files(&self.get(target).root).into_iter().filter(|file| !base.contains(file)).collect()
     }
 
     fn perform(stages: &[Stage]) -> Self {
-        let mut images = Self { images: BTreeMap::new(), dir: tempfile::tempdir().unwrap() };
-        // Whoever a container runs as has to come by here.
-        std::fs::set_permissions(images.dir.path(), PermissionsExt::from_mode(0o755)).unwrap();
+        let mut images = Self { images: BTreeMap::new(), dir: folder() };
         images.make_base();
         for stage in stages {
             let image = images.stage(stage);
@@ -111,10 +103,10 @@ impl Images {
             Some(base) => base.clone(),
             None => Image { user: "0:0".to_owned(), workdir: "/".to_owned(), ..Image::default() },
         };
-        let before = std::mem::replace(&mut image.root, self.dir.path().join(&stage.name));
+        let before = std::mem::replace(&mut image.root, self.dir.join(&stage.name));
         match &stage.base {
             base if self.images.contains_key(base) => copy(&before, &image.root, true),
-            base if base.starts_with("debian:") => copy(&self.dir.path().join("debian"), &image.root, true),
+            base if base.starts_with("debian:") => copy(&self.dir.join("debian"), &image.root, true),
             base => {
                 assert!(base.starts_with("rust:"), "a base that has no stand-in: {base}");
                 std::fs::create_dir(&image.root).unwrap();
@@ -165,7 +157,11 @@ impl Images {
         let (to, sources) = words.split_last().unwrap();
         let target = Path::new(&image.workdir).join(to);
         let target = below(&image.root, target.to_str().unwrap());
-        for source in sources {
+        let expanded: Vec<String> = match step.flag("from") {
+            None => sources.iter().flat_map(|source| expand(source)).collect(),
+            Some(_) => sources.to_vec(),
+        };
+        for source in &expanded {
             let from = match step.flag("from") {
                 None => context(source),
                 Some(stage) => match self.images.get(stage) {
@@ -183,7 +179,7 @@ impl Images {
     /// Runs a step literally, on the host's Debian, where cargo has built already and apt-get only takes down what it is
     /// asked for.
     fn run_step(&self, image: &mut Image, step: &Step) {
-        let scratch = tempfile::tempdir_in(self.dir.path()).unwrap();
+        let scratch = tempfile::tempdir_in(&self.dir).unwrap();
         let stand_ins = scratch.path().join("stand-ins");
         std::fs::create_dir(&stand_ins).unwrap();
         for (name, text) in [("cargo", CARGO), ("apt-get", APT_GET)] {
@@ -226,7 +222,7 @@ impl Images {
 
     /// The stand-in of Debian's image: some programs and the libraries of its C and C++ compilers, where the host has them.
     fn make_base(&self) {
-        let root = self.dir.path().join("debian");
+        let root = self.dir.join("debian");
         for link in ["bin", "sbin", "lib", "lib64"] {
             std::fs::create_dir_all(root.join("usr").join(link)).unwrap();
             std::os::unix::fs::symlink(format!("usr/{link}"), root.join(link)).unwrap();
@@ -253,7 +249,24 @@ impl Images {
             std::fs::create_dir_all(place.parent().unwrap()).unwrap();
             copy(&library.canonicalize().unwrap(), &place, false);
         }
+        // Whatever umask the tests run with.
+        succeed(Command::new("chmod").args(["-R", "a+rX"]).arg(&self.dir));
     }
+}
+
+/// A folder for this process, beside the programs. Those of processes that are gone go.
+fn folder() -> PathBuf {
+    let all = programs().join("images");
+    std::fs::create_dir_all(&all).unwrap();
+    for entry in std::fs::read_dir(&all).unwrap().flatten() {
+        if !Path::new("/proc").join(entry.file_name()).exists() {
+            // Somebody else may be doing the same.
+            drop(std::fs::remove_dir_all(entry.path()));
+        }
+    }
+    let own = all.join(std::process::id().to_string());
+    std::fs::create_dir(&own).unwrap();
+    own
 }
 
 /// Stands in for cargo: it has built already, as this test's own build, and gives what it is asked for.
@@ -290,6 +303,15 @@ update) ;;
 esac
 "#;
 
+/// The files that a pattern such as `deploy/nats/*.conf` stands for.
+fn expand(source: &str) -> Vec<String> {
+    let Some((start, end)) = source.split_once('*') else { return vec![source.to_owned()] };
+    let folder = Path::new(start);
+    let names = std::fs::read_dir(checkout().join(folder)).unwrap().map(|entry| entry.unwrap().file_name());
+    let fitting = names.filter(|name| name.to_str().unwrap().ends_with(end));
+    fitting.map(|name| folder.join(name).to_str().unwrap().to_owned()).collect()
+}
+
 /// A file or folder of the build context: of the checkout, if the ignore file lets it in.
 fn context(source: &str) -> PathBuf {
     assert!(is_in_context(source), "{source} is not in the build context: see Dockerfile.dockerignore");
@@ -305,8 +327,15 @@ pub fn is_in_context(path: &str) -> bool {
     let mut is_in = true;
     for line in lines {
         let (lets_in, pattern) = line.strip_prefix('!').map_or((false, line), |pattern| (true, pattern));
-        assert!(pattern == "*" || !pattern.contains('*'), "not understood: {line}");
-        if pattern == "*" || Path::new(path).starts_with(pattern) {
+        let fits = match pattern.split_once('*') {
+            None => Path::new(path).starts_with(pattern),
+            Some(("", "")) => true,
+            Some((start, end)) => {
+                let middle = path.strip_prefix(start).and_then(|rest| rest.strip_suffix(end));
+                middle.is_some_and(|middle| !middle.contains('/'))
+            }
+        };
+        if fits {
             is_in = lets_in;
         }
     }
