@@ -41,6 +41,7 @@ const FOREIGN: &[&str] = &[
     "systemd-analyze",
     "tar",
     "tee",
+    "true",
     "useradd",
 ];
 /// Folders of the checkout: what is named in one of them must be there.
@@ -118,17 +119,19 @@ pub fn check(command: &Documented) -> Result<(), String> {
     for words in simple_commands(&command.text) {
         check_files(&words)?;
         let mut words: &[String] = &words;
+        let mut variables = Vec::new();
         while let [first, rest @ ..] = words {
-            let is_variable = first.split_once('=').is_some_and(|(name, _)| !name.is_empty() && !name.contains('/'));
-            if !is_variable && !["sudo", "env", "exec", "!"].contains(&first.as_str()) {
-                break;
+            match first.split_once('=') {
+                Some((name, value)) if !name.contains('/') => variables.push((name, value)),
+                _ if ["sudo", "env", "exec", "!"].contains(&first.as_str()) => {}
+                _ => break,
             }
             words = rest;
         }
         let [first, rest @ ..] = words else { continue };
         let name = Path::new(first).file_name().map_or(first.as_str(), |name| name.to_str().unwrap());
         match name {
-            _ if PROGRAMS.contains(&name) => check_program(name, rest)?,
+            _ if PROGRAMS.contains(&name) => check_program(name, rest, &variables)?,
             _ if is_of_checkout(first) => check_script(first, rest)?,
             "docker" => check_docker(rest)?,
             "systemctl" => check_units(rest)?,
@@ -140,9 +143,14 @@ pub fn check(command: &Documented) -> Result<(), String> {
 }
 
 /// The program reads the whole command line itself, and says what it comes to instead of doing it.
-fn check_program(name: &str, arguments: &[String]) -> Result<(), String> {
+fn check_program(name: &str, arguments: &[String], variables: &[(&str, &str)]) -> Result<(), String> {
     let dir = tempfile::tempdir().unwrap();
-    let output = program(name, dir.path()).args(arguments).arg("--print-config").output().unwrap();
+    let output = program(name, dir.path())
+        .args(arguments)
+        .arg("--print-config")
+        .envs(variables.iter().copied())
+        .output()
+        .unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     if output.status.success() { Ok(()) } else { Err(format!("{name} {}: {said}", arguments.join(" "))) }
 }
@@ -202,9 +210,11 @@ fn check_docker(arguments: &[String]) -> Result<(), String> {
     check_flags(&format!("docker compose {subcommand}"), own, &help)?;
     match (subcommand, inside) {
         ("run" | "exec", []) => Err(format!("docker compose {subcommand} names no service")),
-        ("run", [service, arguments @ ..]) if PROGRAMS.contains(&service.as_str()) => check_program(service, arguments),
+        ("run", [service, arguments @ ..]) if PROGRAMS.contains(&service.as_str()) => {
+            check_program(service, arguments, &[])
+        }
         ("exec", [_, program, arguments @ ..]) if PROGRAMS.contains(&program.as_str()) => {
-            check_program(program, arguments)
+            check_program(program, arguments, &[])
         }
         _ => Ok(()),
     }
@@ -212,16 +222,17 @@ fn check_docker(arguments: &[String]) -> Result<(), String> {
 
 /// Every unit that is named is one of ours.
 fn check_units(arguments: &[String]) -> Result<(), String> {
-    for unit in arguments.iter().filter(|argument| argument.starts_with("candlewire")) {
-        // Of `name@{1..4}.service` the file is `name@.service`.
-        let (stem, rest) = unit.split_once('@').map_or((unit.as_str(), None), |(stem, rest)| (stem, Some(rest)));
-        let after = rest.map(|rest| rest.rsplit_once('}').map_or(rest, |(_, after)| after));
-        let suffix = after.unwrap_or(stem).rsplit_once('.').map_or("service", |(_, suffix)| suffix);
-        let stem =
-            if rest.is_some() { format!("{stem}@") } else { stem.trim_end_matches(&format!(".{suffix}")).to_owned() };
-        let file = format!("{stem}.{suffix}");
-        if !checkout().join("deploy/systemd").join(&file).exists() {
-            return Err(format!("there is no unit {file}"));
+    for word in arguments.iter().filter(|argument| argument.starts_with("candlewire")) {
+        // A shell makes several units of `name-{a,b}@{1..4}`.
+        let units = succeed(Command::new("bash").args(["-c", &format!("printf '%s\\n' {word}")]));
+        for unit in units.lines() {
+            let (stem, instance) = unit.split_once('@').map_or((unit, None), |(stem, instance)| (stem, Some(instance)));
+            let (name, suffix) =
+                instance.unwrap_or(stem).rsplit_once('.').unwrap_or((instance.unwrap_or(stem), "service"));
+            let file = if instance.is_some() { format!("{stem}@.{suffix}") } else { format!("{name}.{suffix}") };
+            if !checkout().join("deploy/systemd").join(&file).exists() {
+                return Err(format!("there is no unit {file}"));
+            }
         }
     }
     Ok(())
@@ -309,47 +320,4 @@ pub fn subcommands(name: &str) -> BTreeSet<String> {
         .filter_map(|line| line.split_whitespace().next())
         .map(str::to_owned)
         .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_line_is_taken_apart_as_a_shell_does() {
-        let text = without_comment("A=1 sudo x --y 'z #1' | b > out; c && d   # why");
-        let expected: [&[&str]; 4] = [&["A=1", "sudo", "x", "--y", "z #1"], &["b"], &["c"], &["d"]];
-        assert_eq!(
-            simple_commands(text),
-            expected.map(|words| words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>())
-        );
-    }
-
-    #[test]
-    fn what_does_not_exist_is_found() {
-        let check = |text: &str| check(&Documented { place: String::new(), block: 0, text: text.to_owned() });
-        for good in [
-            "target/release/topology show --format json",
-            "scripts/setup --test",
-            "ls tests/data",
-            "systemctl stop candlewire.target",
-        ] {
-            assert_eq!(check(good), Ok(()), "{good}");
-        }
-        for bad in [
-            "target/release/topology shwo",
-            "target/release/topology show --fromat json",
-            "target/release/topology show --format yaml",
-            "scripts/setup --tset",
-            "scripts/stepup",
-            "ls tests/dada/x.csv",
-            "nets sub live.price.>",
-            "systemctl start candlewire-nothing",
-            "systemctl start candlewire-nothing@{1..4}",
-            "docker compose -f deploy/compose.yaml up --scael x=1",
-            "docker compose -f deploy/compose.yaml run --rm topology shwo",
-        ] {
-            assert!(check(bad).is_err(), "{bad}");
-        }
-    }
 }

@@ -1,6 +1,7 @@
 //! deploy/docker/Dockerfile and deploy/compose.yaml, performed without an engine.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::process::Command;
 
 use pipeline_tests::container::{self, Images};
@@ -71,12 +72,54 @@ fn packages_of_the_build_and_of_the_base_are_in_debians_index() {
     }
 }
 
+/// Where the compiler only stands in, cargo itself says whether it would find all that it is to build.
+#[test]
+fn the_build_context_is_a_whole_workspace_with_every_program_of_the_images() {
+    let images = Images::shared();
+    let source = images.get("build").root.join("src");
+    let mut cargo = Command::new("cargo");
+    cargo.args(["metadata", "--locked", "--offline", "--format-version", "1", "--no-deps"]).current_dir(&source);
+    let metadata: serde_json::Value = serde_json::from_str(&succeed(&mut cargo)).unwrap();
+    let targets =
+        metadata["packages"].as_array().unwrap().iter().flat_map(|package| package["targets"].as_array().unwrap());
+    let programs: BTreeSet<&str> = targets
+        .filter(|target| target["kind"][0] == "bin" && Path::new(target["src_path"].as_str().unwrap()).exists())
+        .map(|target| target["name"].as_str().unwrap())
+        .collect();
+    let ours = CONTENT.iter().map(|(target, _)| *target).filter(|target| !["nats", "s3"].contains(target));
+    for name in ours {
+        assert!(programs.contains(name), "cargo finds no program {name} among {programs:?}");
+    }
+}
+
 #[test]
 fn secrets_and_builds_stay_out_of_the_build_context() {
     for path in ["Cargo.lock", "crates/bus/src/lib.rs", "deploy/nats/cluster.conf", "nats.conf", "scripts/setup"] {
         assert!(container::is_in_context(path) && checkout().join(path).exists(), "{path} is missing");
     }
-    for path in [".env", ".git", ".tools/nats-server", "target", "out", "deploy/docker/secrets/admin", "tests/data"] {
+    for path in [
+        ".env",
+        ".git",
+        ".tools/nats-server",
+        "target",
+        "out",
+        "deploy/docker/secrets/admin",
+        "deploy/nats/credentials/admin.creds",
+        "tests/data",
+    ] {
         assert!(!container::is_in_context(path), "{path} is let in");
     }
+}
+
+#[test]
+fn stages_and_their_steps_are_read_in_order() {
+    let text = "# a comment\nFROM a:1 AS build\nRUN --mount=type=cache,target=/x one \\\n    # why\n    && two\n\n\
+                FROM build AS last\nENV A=1 B=\"two words\"\nCMD [\"run\", \"a b\"]\n";
+    let stages = container::parse(text);
+    let [build, last] = &stages[..] else { panic!("{stages:?}") };
+    assert_eq!((build.name.as_str(), build.base.as_str(), last.base.as_str()), ("build", "a:1", "build"));
+    assert_eq!(build.steps[0].flag("mount"), Some("type=cache,target=/x"));
+    assert_eq!(build.steps[0].words(), ["one", "&&", "two"]);
+    assert_eq!(last.steps[0].pairs()["B"], "two words");
+    assert_eq!(last.steps[1].words(), ["run", "a b"]);
 }

@@ -43,6 +43,37 @@ fn every_command_of_the_documentation_exists() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+#[test]
+fn a_command_that_does_not_exist_is_found() {
+    let check = |text: &str| docs::check(&Documented { place: String::new(), block: 0, text: text.to_owned() });
+    for good in [
+        "target/release/topology show --format json | grep 'a # b' > x.json; cd y && ls tests/data",
+        "CANDLEWIRE_REPLICAS=3 topology plan",
+        "scripts/setup --test",
+        "sudo systemctl start candlewire-{producer,stream-processor@{1..4}}",
+        "docker compose -f deploy/compose.yaml --env-file deploy/docker/s3.env run --rm topology show --format json",
+    ] {
+        assert_eq!(check(good), Ok(()), "{good}");
+    }
+    for bad in [
+        "target/release/topology shwo",
+        "topology show --fromat json",
+        "topology show --format yaml",
+        "CANDLEWIRE_REPLICAS=many topology plan",
+        "cd x && scripts/setup --tset",
+        "scripts/stepup",
+        "ls tests/dada/x.csv",
+        "nets sub live.price",
+        "systemctl start candlewire-nothing",
+        "systemctl start candlewire-{producer,nothing@{1..4}}",
+        "docker compose -f deploy/compose.yaml up --scael x=1",
+        "docker compose -f deploy/compose.yaml run --rm topology shwo",
+        "docker compose -f deploy/compose.yml up",
+    ] {
+        assert!(check(bad).is_err(), "{bad}");
+    }
+}
+
 /// In running text a command is a program's name and what follows it in the same code span.
 #[test]
 fn every_command_that_is_mentioned_has_a_subcommand_of_that_name() {

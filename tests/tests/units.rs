@@ -169,7 +169,7 @@ fn a_replay_that_is_stopped_in_the_middle_goes_on_where_it_was() {
     eventually("the streams are there", || installed.state("candlewire-topology").active == Active::Active);
     eventually("the replay is in its middle", || accepted(&installed) > TICKS / 6);
     let start = Instant::now();
-    installed.stop(&["candlewire.target"]);
+    installed.stop(&["candlewire.target", "candlewire-*"]);
     assert!(start.elapsed() < STOP_MAX, "{:?}", start.elapsed());
     for unit in all {
         let state = installed.state(unit);

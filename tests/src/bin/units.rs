@@ -29,7 +29,7 @@ enum Verb {
         #[arg(long)]
         no_block: bool,
     },
-    /// Stop units, and wait until they have ended
+    /// Stop units, and wait until they have ended; what is part of a target ends too, but is not waited for
     Stop {
         #[arg(required_unless_present = "all")]
         units: Vec<String>,
@@ -117,8 +117,8 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
     let own = std::env::current_exe()?;
     match args.command {
         Verb::Start { units, no_block } => control::start(&root, &own, &units, !no_block)?,
-        Verb::Stop { all: true, .. } => control::stop(&root, &control::known(&root)?)?,
-        Verb::Stop { units, .. } => control::stop(&root, &units)?,
+        Verb::Stop { all: true, .. } => control::stop(&root, &own, &control::known(&root)?)?,
+        Verb::Stop { units, .. } => control::stop(&root, &own, &units)?,
         Verb::Restart { units } => control::restart(&root, &own, &units)?,
         Verb::Reload { units } => control::reload(&root, &units)?,
         Verb::Enable { units, now } => {
@@ -130,7 +130,7 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
         Verb::Disable { units, now } => {
             control::enable(&root, &units, false)?;
             if now {
-                control::stop(&root, &units)?;
+                control::stop(&root, &own, &units)?;
             }
         }
         Verb::IsActive { units } => {

@@ -104,22 +104,3 @@ fn step(instruction: &str) -> Step {
     }
     Step { word: word.to_uppercase(), flags, rest: rest.trim().to_owned() }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn stages_and_their_steps_are_read_in_order() {
-        let text = "# a comment\nFROM a:1 AS build\nRUN --mount=type=cache,target=/x one \\\n    # why\n    && two\n\n\
-                    FROM build AS last\nENV A=1 B=\"two words\"\nCMD [\"run\", \"a b\"]\n";
-        let stages = parse(text);
-        let [build, last] = &stages[..] else { panic!("{stages:?}") };
-        assert_eq!((build.name.as_str(), build.base.as_str()), ("build", "a:1"));
-        assert_eq!(build.steps[0].flag("mount"), Some("type=cache,target=/x"));
-        assert_eq!(build.steps[0].words(), ["one", "&&", "two"]);
-        assert_eq!(last.base, "build");
-        assert_eq!(last.steps[0].pairs()["B"], "two words");
-        assert_eq!(last.steps[1].words(), ["run", "a b"]);
-    }
-}

@@ -65,19 +65,33 @@ fn await_start(root: &Root, started: &[String], names: &[String]) -> anyhow::Res
     Ok(())
 }
 
-/// Stops units, and those that are part of them: each when those that are ordered after it have ended. Returns when all have.
+/// Stops units, and returns when they have ended. What is part of them ends too, but is not waited for.
 ///
 /// # Errors
 /// When one does not end.
-pub fn stop(root: &Root, names: &[String]) -> anyhow::Result<()> {
+pub fn stop(root: &Root, program: &Path, names: &[String]) -> anyhow::Result<()> {
+    let named = matching(root, names)?;
+    let mut parts = with_parts(root, &named)?;
+    parts.retain(|name| !named.contains(name) && Desk::of(root, name).is_supervised());
+    if !parts.is_empty() {
+        let mut command = Command::new(program);
+        command.arg("--root").arg(root.path()).arg("stop").args(&parts);
+        command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().with_context(|| format!("cannot start {}", program.display()))?;
+    }
+    stop_in_order(root, &named)
+}
+
+/// Stops each of these units when those that are ordered after it have ended. Returns when all have.
+fn stop_in_order(root: &Root, names: &[String]) -> anyhow::Result<()> {
     let mut waiting = Vec::new();
-    for name in with_parts(root, &matching(root, names)?)? {
-        let desk = Desk::of(root, &name);
+    for name in names {
+        let desk = Desk::of(root, name);
         if name.ends_with(".target") {
             desk.open()?;
             desk.write(&State::default())?;
         } else if desk.is_supervised() {
-            let after = Unit::load(root, &name).map(|unit| unit.names("Unit", "After")).unwrap_or_default();
+            let after = Unit::load(root, name).map(|unit| unit.names("Unit", "After")).unwrap_or_default();
             waiting.push((name, after, false));
         }
     }
@@ -114,9 +128,9 @@ fn ask_to_stop(desk: &Desk) -> anyhow::Result<()> {
 /// As [`stop`] and [`start`].
 pub fn restart(root: &Root, program: &Path, names: &[String]) -> anyhow::Result<()> {
     let named = matching(root, names)?;
-    let parts = with_parts(root, &named)?;
-    let running: Vec<String> = parts.into_iter().filter(|name| Desk::of(root, name).is_supervised()).collect();
-    stop(root, names)?;
+    let all = with_parts(root, &named)?;
+    let running: Vec<String> = all.iter().filter(|name| Desk::of(root, name).is_supervised()).cloned().collect();
+    stop_in_order(root, &all)?;
     let others: Vec<String> = running.into_iter().filter(|name| !named.contains(name)).collect();
     start(root, program, &others, false)?;
     start(root, program, &named, true)

@@ -1,7 +1,7 @@
 //! What a service unit asks for.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
@@ -140,11 +140,10 @@ impl Service {
             Some(other) => bail!("{}: Restart={other} is not known here", unit.name),
         };
         ensure!(restart == Restart::No || never_gives_up, "{}: StartLimitIntervalSec= must be 0 here", unit.name);
+        let is_private = unit.is_on("Service", "DynamicUser", false);
         let state_directories = unit.names("Service", "StateDirectory");
-        let state_directories: Vec<_> = state_directories.iter().map(|name| root.join("var/lib").join(name)).collect();
-        for folder in &state_directories {
-            std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        }
+        let state_directories = state_directories.iter().map(|name| state_directory(root, name, is_private));
+        let state_directories = state_directories.collect::<Result<Vec<_>, _>>()?;
         std::fs::create_dir_all(root.join("run/credentials").join(&unit.name))?;
         let command = |line: &str| -> anyhow::Result<Vec<String>> {
             let words = words(line)?;
@@ -176,6 +175,28 @@ impl Service {
             watchdog: text("WatchdogSec").map_or(Ok(None), parse_span)?.filter(|span| !span.is_zero()),
         })
     }
+}
+
+/// Makes the folder in which a service stores. That of a user who comes and goes is behind a folder that only root enters, and
+/// what stands in `/var/lib` is a link to it.
+fn state_directory(root: &Root, name: &str, is_private: bool) -> anyhow::Result<PathBuf> {
+    let folder = root.join("var/lib").join(name);
+    let make =
+        |folder: &Path| std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()));
+    if !is_private {
+        make(&folder)?;
+        return Ok(folder);
+    }
+    let behind = root.join("var/lib/private").join(name);
+    if folder.is_dir() && !folder.is_symlink() {
+        make(&root.join("var/lib/private"))?;
+        std::fs::rename(&folder, &behind)?;
+    }
+    make(&behind)?;
+    if !folder.is_symlink() {
+        std::os::unix::fs::symlink(Path::new("private").join(name), &folder)?;
+    }
+    Ok(folder)
 }
 
 /// Those of the unit, then those of its files, which count more.
