@@ -224,18 +224,27 @@ fn check_docker(arguments: &[String]) -> Result<(), String> {
 fn check_units(arguments: &[String]) -> Result<(), String> {
     for word in arguments.iter().filter(|argument| argument.starts_with("candlewire")) {
         // A shell makes several units of `name-{a,b}@{1..4}`.
-        let units = succeed(Command::new("bash").args(["-c", &format!("printf '%s\\n' {word}")]));
+        let units = succeed(Command::new("bash").args(["-f", "-c", &format!("printf '%s\\n' {word}")]));
         for unit in units.lines() {
-            let (stem, instance) = unit.split_once('@').map_or((unit, None), |(stem, instance)| (stem, Some(instance)));
-            let (name, suffix) =
-                instance.unwrap_or(stem).rsplit_once('.').unwrap_or((instance.unwrap_or(stem), "service"));
-            let file = if instance.is_some() { format!("{stem}@.{suffix}") } else { format!("{name}.{suffix}") };
-            if !checkout().join("deploy/systemd").join(&file).exists() {
-                return Err(format!("there is no unit {file}"));
+            let has_suffix = unit.ends_with(".target") || unit.ends_with(".service");
+            let unit = if has_suffix { unit.to_owned() } else { format!("{unit}.service") };
+            let is_meant = |file: String| match (unit.split_once('*'), unit.split_once('@')) {
+                (Some((prefix, suffix)), _) => file.starts_with(prefix) && file.ends_with(suffix),
+                // Of `name@4.service` the file is `name@.service`.
+                (None, Some((stem, _))) => file == format!("{stem}@.service"),
+                (None, None) => file == unit,
+            };
+            if !unit_files().any(is_meant) {
+                return Err(format!("there is no unit {unit}"));
             }
         }
     }
     Ok(())
+}
+
+fn unit_files() -> impl Iterator<Item = String> {
+    let listed = std::fs::read_dir(checkout().join("deploy/systemd")).unwrap().flatten();
+    listed.map(|entry| entry.file_name().into_string().unwrap())
 }
 
 fn check_files(words: &[String]) -> Result<(), String> {

@@ -1,5 +1,6 @@
 //! Who connects proves who it is, in each of the ways that deploy/nats ships, and is refused with one clear line.
 
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use pipeline_tests::programs::{Running, eventually, fail, program, program_at, succeed};
@@ -76,6 +77,9 @@ fn the_pipeline_runs_beside_another_account_that_sees_nothing_of_it() {
 fn the_pipeline_runs_with_credentials_and_foreign_or_old_ones_are_refused() {
     let variant = Variant::start(Kind::Credentials);
     check_table(&variant.run_pipeline(MINUTES));
+    for secret in [variant.credentials("admin"), variant.credentials("admin").with_file_name("operator.nk")] {
+        assert_eq!(std::fs::metadata(&secret).unwrap().permissions().mode() & 0o777, 0o600, "{}", secret.display());
+    }
     let nobody = ["refuses whoever comes without a name", "--creds"];
     check(variant.stranger("reporter").arg("watch"), 3, &nobody);
     check(variant.stranger("topology").arg("plan"), 3, &["refuses user \"admin\""]);

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bus::lease::owners;
@@ -12,6 +13,7 @@ use flate2::read::GzDecoder;
 use pipeline_tests::coingecko::CoinGecko;
 use pipeline_tests::installed::{Installed, install};
 use pipeline_tests::programs::{eventually, succeed};
+use pipeline_tests::server::checkout;
 use pipeline_tests::ticks::coin_in;
 use pipeline_tests::units::Active;
 use pipeline_tests::world::sample;
@@ -281,4 +283,36 @@ fn whatever_dies_or_hangs_is_started_again_and_what_somebody_must_mend_is_not() 
     installed.drop_in("candlewire-reporter.service", "lease", "Environment=CANDLEWIRE_FRESH_WITHIN=soon");
     stays_down("candlewire-reporter", 2);
     assert_eq!(json!(installed.state("candlewire-reporter").main_pid), json!(0));
+}
+
+/// The indented box of deploy/README.md that holds this line, without its section.
+fn box_with(line: &str) -> String {
+    let page = std::fs::read_to_string(checkout().join("deploy/README.md")).unwrap();
+    let boxes = page.split("\n\n").filter(|part| part.trim_start().starts_with("[Service]"));
+    let found = boxes.into_iter().find(|part| part.contains(line)).expect("the page has such a box");
+    found.lines().skip(1).map(str::trim).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn a_server_speaks_tls_when_its_unit_is_edited_as_the_page_says() {
+    let installed = Installed::shared();
+    let tls = installed.path().join("etc/candlewire/tls");
+    std::fs::create_dir(&tls).unwrap();
+    let openssl = |arguments: &str| {
+        let new = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2";
+        let words = new.split(' ').chain(arguments.split(' '));
+        succeed(Command::new("openssl").current_dir(&tls).args(words).stderr(Stdio::null()))
+    };
+    openssl("-subj /CN=candlewire -keyout ca.key -out ca.pem");
+    openssl(
+        "-CA ca.pem -CAkey ca.key -subj /CN=nats -addext basicConstraints=critical,CA:FALSE \
+         -addext subjectAltName=DNS:localhost,IP:127.0.0.1 -keyout nats.key -out nats.pem",
+    );
+    installed.drop_in("candlewire-nats.service", "tls", &box_with("tls.conf").replace("10.0.0.1", "127.0.0.1"));
+    installed.set("NATS_URL", &installed.url().replace("nats://127.0.0.1", "tls://localhost"));
+    installed.set("NATS_TLS_CA", "/etc/candlewire/tls/ca.pem");
+    installed.start(&["candlewire-nats", "candlewire-topology", READERS[0]]);
+    eventually_ready(&installed, READERS[0]);
+    let output = installed.program("topology", "admin").arg("show").output().unwrap();
+    assert!(!output.status.success(), "without TLS nobody is let in");
 }
