@@ -2,10 +2,12 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use market::Window;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::connect::{Connection, nothing};
 use crate::error::Error;
@@ -166,6 +168,9 @@ const CONSUMERS_MAX: i64 = 5_000;
 const READERS_BYTES_MAX: u64 = 1 << 20;
 /// Room for the leases of every partition of every step, many times over.
 const LEASES_BYTES_MAX: u64 = 16 << 20;
+/// How long a stream that cannot be created for a passing reason is tried.
+const CREATE_MAX: Duration = Duration::from_secs(2);
+const CREATE_AGAIN: Duration = Duration::from_millis(50);
 /// A stream that exists for a moment, to learn whether there is room.
 const PROBE: &str = "CANDLEWIRE_PROBE";
 const PROBE_SUBJECT: &str = "candlewire.probe";
@@ -471,8 +476,18 @@ pub async fn require(connection: &Connection, stream: Stream) -> Result<StreamIn
 /// # Errors
 /// Whatever the server refuses.
 pub async fn create(connection: &Connection, definition: &Value) -> Result<(), Error> {
-    let name = definition["name"].as_str().unwrap_or_default();
-    connection.api::<Value>(&format!("STREAM.CREATE.{name}"), definition).await.map(drop)
+    /// The server has removed its last stream a moment ago, and clears away the folder in which the new one should be.
+    const NO_FOLDER: u32 = 10049;
+    let call = format!("STREAM.CREATE.{}", definition["name"].as_str().unwrap_or_default());
+    let start = Instant::now();
+    loop {
+        match connection.api::<Value>(&call, definition).await {
+            Err(Error::Api { err_code: NO_FOLDER, .. }) if start.elapsed() < CREATE_MAX => {
+                tokio::time::sleep(CREATE_AGAIN).await;
+            }
+            result => return result.map(drop),
+        }
+    }
 }
 
 /// Asks a single server whether it can set aside so many bytes more for streams of so many copies. It can when it takes a

@@ -9,6 +9,7 @@ use bus::topology::LEASES;
 use service::{Code, Shutdown, WithCode};
 
 use crate::output;
+use crate::patience::until_answered;
 
 /// Flags of `topology backup`.
 #[derive(Debug, Clone, clap::Args)]
@@ -66,6 +67,7 @@ pub(crate) fn check(args: &RestoreArgs) -> anyhow::Result<()> {
 /// Restores a backup.
 pub(crate) async fn restore(connection: &Connection, args: &RestoreArgs, shutdown: &Shutdown) -> anyhow::Result<()> {
     let restoration = with_code(prepare(&args.folder))?;
+    until_answered(connection).await?;
     tokio::select! {
         restored = restoration.carry_out(connection, args.replicas, print) => with_code(restored)?,
         () = shutdown.requested() => bail!("interrupted: nobody sees the streams before `topology restore` is run again"),

@@ -13,6 +13,7 @@ mod credentials;
 mod export;
 mod limits;
 mod output;
+mod patience;
 mod plan;
 mod rebuild;
 mod show;

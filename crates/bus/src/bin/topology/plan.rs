@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::advice::advice;
 use crate::output;
+use crate::patience::until_answered;
 
 /// What has to be done to one stream.
 enum Change {
@@ -20,6 +21,7 @@ enum Change {
 
 /// Shows what `apply` would do.
 pub(crate) async fn plan(connection: &Connection, limits: &Limits) -> anyhow::Result<()> {
+    until_answered(connection).await?;
     let (mut open, mut refused) = (0, 0);
     for definition in definitions(limits) {
         let change = change_of(connection, &definition).await?;
@@ -36,6 +38,7 @@ pub(crate) async fn plan(connection: &Connection, limits: &Limits) -> anyhow::Re
 
 /// Creates what is missing and raises limits. Nothing is changed when anything must be refused, or does not fit.
 pub(crate) async fn apply(connection: &Connection, limits: &Limits) -> anyhow::Result<()> {
+    until_answered(connection).await?;
     let mut changes = Vec::new();
     for definition in definitions(limits) {
         let change = change_of(connection, &definition).await?;

@@ -1,9 +1,8 @@
 //! Where every step stands.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
-use bus::error::Disposition;
 use bus::lease::{self, Owner};
 use bus::standing::{Backlog, Standing, backlog, is_in_use, standings};
 use bus::topology::{LEASES, STEPS, Step, Stream, StreamInfo, stream_info};
@@ -11,10 +10,7 @@ use bus::{Connection, Error};
 use serde_json::{Map, Value, json};
 
 use crate::output;
-
-/// Longer than three servers take to choose a leader.
-const PATIENCE: Duration = Duration::from_secs(10);
-const AGAIN: Duration = Duration::from_millis(200);
+use crate::patience::patiently;
 
 /// Flags of `topology show`.
 #[derive(Debug, Clone, clap::Args)]
@@ -48,25 +44,12 @@ struct Row {
 
 /// Prints streams, owners, positions and counts.
 pub(crate) async fn show(connection: &Connection, args: &ShowArgs) -> anyhow::Result<()> {
-    let picture = patiently(connection).await?;
+    let picture = patiently(async || Picture::take(connection).await).await?;
     match args.format {
         Format::Json => output::line(&picture.to_json().to_string()),
         Format::Table => picture.print(),
     }
     Ok(())
-}
-
-/// Asks again while three servers choose a leader, or one of them hangs.
-async fn patiently(connection: &Connection) -> Result<Picture, Error> {
-    let start = Instant::now();
-    loop {
-        match Picture::take(connection).await {
-            Err(error) if error.disposition() == Disposition::Retry && start.elapsed() < PATIENCE => {
-                tokio::time::sleep(AGAIN).await;
-            }
-            result => return result,
-        }
-    }
 }
 
 impl Picture {
