@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream::object_store::{DeleteErrorKind, GetErrorKind, ObjectStore};
-use tokio::io::AsyncReadExt;
+use async_nats::jetstream::object_store::{DeleteErrorKind, InfoErrorKind, ObjectInfo, ObjectStore};
+use data_encoding::BASE64URL;
+use sha2::{Digest, Sha256};
 use tokio::time::timeout;
 
 use crate::connect::Connection;
 use crate::error::Error;
-use crate::topology::{ARTIFACTS, stream_info};
+use crate::history;
+use crate::topology::{ARTIFACTS, ARTIFACTS_STREAM, stream_info};
 
 /// How long one object may take: some megabytes on a busy machine. The client itself would wait for ever for a chunk that
 /// is gone.
@@ -29,31 +31,47 @@ pub async fn put(connection: &Connection, key: &str, bytes: &[u8]) -> Result<(),
     }
 }
 
-/// The object under a key; `None` when there is none.
+/// The object under a key; `None` when there is none. Its chunks are asked for one by one: the client would have them
+/// delivered, which does not reach an account that holds no stream.
 ///
 /// # Errors
 /// As [`put`], and [`Error::Unreadable`] when what arrives does not match its digest.
 pub async fn get(connection: &Connection, key: &str) -> Result<Option<Vec<u8>>, Error> {
     let unanswered = || Error::Unanswered { what: format!("object {key}") };
-    let mut object = match store(connection).await?.get(key).await {
-        Ok(object) => object,
-        Err(error) if error.kind() == GetErrorKind::NotFound => return Ok(None),
+    let info = match store(connection).await?.info(key).await {
+        Ok(info) if info.deleted => return Ok(None),
+        Ok(info) => info,
+        Err(error) if error.kind() == InfoErrorKind::NotFound => return Ok(None),
         Err(_) => return Err(unanswered()),
     };
-    let mut bytes = Vec::with_capacity(object.info().size);
-    let read = timeout(OBJECT_MAX, object.read_to_end(&mut bytes)).await.map_err(|_| unanswered())?;
-    read.map_err(|error| Error::Unreadable { what: format!("object {key}"), detail: error.to_string() })?;
-    Ok(Some(bytes))
+    let bytes = timeout(OBJECT_MAX, chunks(connection, &info)).await.map_err(|_| unanswered())??;
+    if info.digest == Some(format!("SHA-256={}", BASE64URL.encode(&Sha256::digest(&bytes)))) {
+        Ok(Some(bytes))
+    } else {
+        Err(Error::Unreadable { what: format!("object {key}"), detail: "wrong digest".to_owned() })
+    }
+}
+
+/// What the chunks of an object hold, as far as there are any.
+async fn chunks(connection: &Connection, info: &ObjectInfo) -> Result<Vec<u8>, Error> {
+    let subject = format!("$O.{ARTIFACTS}.C.{}", info.nuid);
+    let mut bytes = Vec::new();
+    let mut from = 1;
+    for _ in 0..info.chunks {
+        let Some(chunk) = history::next_in(connection, ARTIFACTS_STREAM, &subject, from).await? else { break };
+        from = chunk.message.seq + 1;
+        bytes.extend_from_slice(&chunk.message.payload);
+    }
+    Ok(bytes)
 }
 
 async fn store(connection: &Connection) -> Result<ObjectStore, Error> {
     match connection.jetstream().get_object_store(ARTIFACTS).await {
         Ok(store) => Ok(store),
         Err(_) => {
-            let stream = format!("OBJ_{ARTIFACTS}");
             // Missing, forbidden or silent: its stream says which.
-            stream_info(connection, &stream).await?;
-            Err(Error::Unanswered { what: stream })
+            stream_info(connection, ARTIFACTS_STREAM).await?;
+            Err(Error::Unanswered { what: ARTIFACTS_STREAM.to_owned() })
         }
     }
 }
