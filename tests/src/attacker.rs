@@ -87,6 +87,11 @@ impl Attacker {
         answer.unwrap_or_else(|_| panic!("{} is not answered on {subject}", self.user)).unwrap()
     }
 
+    /// Waits until everything that the server sent before is here.
+    pub async fn barrier(&mut self) {
+        self.is_denied("").await;
+    }
+
     /// Whether the answer to a request is a refusal: a status, or an error.
     pub async fn is_refused(&self, subject: &str, body: &str) -> bool {
         let answer = self.ask(subject, body).await;

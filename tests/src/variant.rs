@@ -156,7 +156,7 @@ fn copy_of_shipped(dir: &Path) -> PathBuf {
     let nats = dir.join("deploy/nats");
     std::fs::create_dir_all(&nats).unwrap();
     std::fs::copy(checkout().join("nats.conf"), dir.join("nats.conf")).unwrap();
-    for name in ["users.conf", "guests.conf", "credentials.conf"] {
+    for name in ["users.conf", "services.conf", "guests.conf", "credentials.conf"] {
         std::fs::copy(shipped(name), nats.join(name)).unwrap();
     }
     nats.join("credentials.conf")

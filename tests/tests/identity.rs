@@ -67,7 +67,7 @@ fn the_pipeline_runs_with_certificates_on_both_sides_and_nobody_comes_without() 
 fn the_pipeline_runs_beside_another_account_that_sees_nothing_of_it() {
     let variant = Variant::start(Kind::Accounts);
     check_table(&variant.run_pipeline(MINUTES));
-    let account = "use a user of the account CANDLEWIRE";
+    let account = "use a user of the pipeline";
     check(variant.as_other("topology").arg("show"), 3, &["user \"other\" has no JetStream", account]);
     check(variant.as_other("topology").arg("apply"), 3, &["user \"other\" has no JetStream", account]);
     check(variant.as_other("aggregator").args(["show", "hourly"]), 3, &[account]);

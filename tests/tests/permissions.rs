@@ -70,6 +70,7 @@ const PUBLISHES: &[Publish] = &[
     ("$JS.API.STREAM.MSG.GET.FORECAST", r#"{"seq":1}"#, &["trainer", "reporter"]),
     ("$JS.API.STREAM.MSG.GET.KV_LEASES", r#"{"seq":1}"#, &[]),
     ("$JS.API.STREAM.MSG.GET.KV_READERS", r#"{"seq":1}"#, &[]),
+    ("$JS.API.STREAM.MSG.GET.OBJ_ARTIFACTS", r#"{"seq":1}"#, &["trainer"]),
     ("$JS.API.DIRECT.GET.FEED", r#"{"seq":1}"#, &["producer", "aggregator"]),
     (
         "$JS.API.DIRECT.GET.MARKET",
@@ -101,7 +102,7 @@ const PUBLISHES: &[Publish] = &[
     ("$JS.API.CONSUMER.CREATE.FORECAST.x.checkpoint.forecast.>", "{}", &["trainer", "reporter"]),
     ("$JS.API.CONSUMER.CREATE.KV_LEASES.x", "{}", &[]),
     ("$JS.API.CONSUMER.CREATE.KV_LEASES.x.$KV.LEASES.>", "{}", &[]),
-    ("$JS.API.CONSUMER.CREATE.OBJ_ARTIFACTS.x", "{}", &["trainer"]),
+    ("$JS.API.CONSUMER.CREATE.OBJ_ARTIFACTS.x", "{}", &[]),
     ("$JS.API.CONSUMER.DURABLE.CREATE.MARKET.x", "{}", &[]),
     ("$JS.API.CONSUMER.CREATE.MARKET", "{}", &[]),
     // Consumers of others.
@@ -224,48 +225,99 @@ async fn check_bodies(server: &Server) {
     );
 }
 
-/// Where an answer would do harm.
-fn harmful() -> [String; 6] {
+/// Inboxes on which somebody listens, by user.
+const INBOXES: [(&str, &str); 3] = [
+    ("admin", "_INBOX_admin.stray"),
+    ("stream-processor", "_INBOX_stream-processor.stray"),
+    ("reporter", "_INBOX_reporter.stray"),
+];
+
+/// Where the answer to a user would do harm: everywhere but where that user may write.
+fn harmful(user: &str) -> Vec<String> {
     let partition = partition();
-    [
-        "feed.tick.bitcoin.usdt".to_owned(),
-        format!("checkpoint.market.{partition}.position"),
-        format!("market.{partition}.price.bitcoin.usdt"),
-        "$KV.LEASES.stream-processor.x".to_owned(),
-        "$JS.API.STREAM.DELETE.STATS".to_owned(),
-        "live.price.bitcoin.usdt".to_owned(),
-    ]
+    let stored = [
+        ("producer", "feed.tick.bitcoin.usdt".to_owned()),
+        ("producer", "$KV.LEASES.producer.x".to_owned()),
+        ("stream-processor", format!("market.{partition}.price.bitcoin.usdt")),
+        ("stream-processor", format!("checkpoint.market.{partition}.position")),
+        ("stream-processor", "$KV.LEASES.stream-processor.x".to_owned()),
+        ("stream-processor", "live.provisional.1m.bitcoin.usdt".to_owned()),
+        ("aggregator", format!("stats.{partition}.1h.bitcoin.usdt")),
+        ("aggregator", format!("checkpoint.stats.{partition}.position")),
+        ("trainer", format!("forecast.{partition}.next.bitcoin.usdt")),
+        ("trainer", "$KV.READERS.market.x".to_owned()),
+        ("trainer", "$O.ARTIFACTS.M.x".to_owned()),
+        ("admin", "$JS.API.STREAM.DELETE.STATS".to_owned()),
+        ("admin", "live.price.bitcoin.usdt".to_owned()),
+    ];
+    let inboxes = INBOXES.map(|(owner, inbox)| (owner, inbox.to_owned()));
+    let others = stored.into_iter().chain(inboxes).filter(|(owner, _)| *owner != user);
+    others.map(|(_, subject)| subject).collect()
 }
 
-/// Has answers sent where they would be stored, or taken for live prices.
-async fn check_stray_answers(server: &Server) {
-    let mut admin = Attacker::connect(server, "admin").await;
-    let mut live = admin.listen("live.>").await;
+/// Who may ask for what that is not changed by asking.
+fn askable() -> Vec<(&'static str, Vec<(String, String)>)> {
+    let of_seq = r#"{"seq":1}"#;
+    let pull = r#"{"batch":1}"#;
+    let leases = ("$JS.API.DIRECT.GET.KV_LEASES", r#"{"multi_last":["$KV.>"]}"#);
     let last_price = format!("$JS.API.DIRECT.GET.MARKET.market.{}.price.bitcoin.usdt", partition());
     let create = "$JS.API.CONSUMER.CREATE.MARKET.stray.market.>";
-    let next = "$JS.API.CONSUMER.MSG.NEXT.MARKET.stray";
+    let next = ("$JS.API.CONSUMER.MSG.NEXT.MARKET.stray", pull);
     let config = json!({ "name": "stray", "ack_policy": "none", "mem_storage": true, "filter_subject": "market.>",
         "inactive_threshold": 60_000_000_000_u64 });
     let config = json!({ "stream_name": "MARKET", "config": config }).to_string();
-    let pull = r#"{"batch":1}"#;
-    let of_seq = r#"{"seq":1}"#;
-    let asks: [(&str, &[(&str, &str)]); 3] = [
+    let asks: [(&str, &[(&str, &str)]); 7] = [
         ("viewer", &[(&last_price, "")]),
-        ("reader", &[(&last_price, ""), ("$JS.API.STREAM.INFO.MARKET", ""), (create, &config), (next, pull)]),
-        ("reporter", &[("$JS.API.STREAM.MSG.GET.FEED", of_seq), ("$JS.API.DIRECT.GET.MARKET", of_seq), (next, pull)]),
+        ("reader", &[(&last_price, ""), ("$JS.API.STREAM.INFO.MARKET", ""), (create, &config), next]),
+        ("reporter", &[("$JS.API.STREAM.MSG.GET.FEED", of_seq), ("$JS.API.DIRECT.GET.MARKET", of_seq), next]),
+        ("producer", &[("$JS.API.STREAM.INFO.FEED", ""), ("$JS.API.DIRECT.GET.FEED", of_seq), leases]),
+        (
+            "stream-processor",
+            &[("$JS.API.STREAM.MSG.GET.FEED", of_seq), ("$JS.API.DIRECT.GET.MARKET", of_seq), next, leases],
+        ),
+        ("aggregator", &[(create, &config), ("$JS.API.STREAM.MSG.GET.STATS", of_seq), next, leases]),
+        ("trainer", &[(create, &config), ("$JS.API.STREAM.INFO.OBJ_ARTIFACTS", ""), next, leases]),
     ];
-    for (user, requests) in asks {
-        let mut attacker = Attacker::connect(server, user).await;
-        for (request, body) in requests {
-            for reply in harmful() {
-                let is_denied = attacker.is_publish_denied(request, Some(&reply), body).await;
-                assert!(!is_denied, "{user} may ask {request}: only the answer goes astray");
-            }
-            // What was asked before this has been answered when this is.
-            attacker.ask(request, body).await;
+    let owned = |requests: &[(&str, &str)]| requests.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
+    asks.map(|(user, requests)| (user, owned(requests))).into()
+}
+
+/// Has the answers to a user sent where they would do harm.
+async fn send_astray(server: &Server, user: &str, requests: &[(String, String)]) {
+    let mut attacker = Attacker::connect(server, user).await;
+    for (request, body) in requests {
+        for reply in harmful(user) {
+            let is_denied = attacker.is_publish_denied(request, Some(&reply), body).await;
+            assert!(!is_denied, "{user} may ask {request}: only the answer goes astray");
         }
+        // What was asked before this has been answered when this is.
+        attacker.ask(request, body).await;
     }
-    assert!(live.next().now_or_never().is_none(), "a stray answer was heard as live data");
+}
+
+/// Has answers sent where they would be stored, taken for live prices, or for somebody else's answers.
+async fn check_stray_answers(server: &Server) {
+    let mut heard = Vec::new();
+    for (owner, subject) in INBOXES.into_iter().chain([("admin", "live.>")]) {
+        let mut listener = Attacker::connect(server, owner).await;
+        heard.push((subject, listener.listen(subject).await, listener));
+    }
+    let (services, guests): (Vec<_>, Vec<_>) =
+        askable().into_iter().partition(|(user, _)| !["viewer", "reader", "reporter"].contains(user));
+    for (user, requests) in &guests {
+        send_astray(server, user, requests).await;
+    }
+    // Viewers share an account, in which they can forge live data for each other: nobody else can.
+    let mut viewer = Attacker::connect(server, "viewer").await;
+    heard.push(("live.>", viewer.listen("live.>").await, viewer));
+    for (user, requests) in &services {
+        send_astray(server, user, requests).await;
+    }
+    for (subject, subscriber, listener) in &mut heard {
+        // What was sent to the listener before this answer is there when it is.
+        listener.barrier().await;
+        assert!(subscriber.next().now_or_never().is_none(), "a stray answer was heard on {subject}");
+    }
 }
 
 /// Every stream as it stands, but for what changes by itself.

@@ -38,9 +38,7 @@ pub enum Error {
         detail: String,
     },
     /// The user may not do what this command needs.
-    #[error(
-        "the NATS server denies user {user:?}: {detail}; use another --nats-user, or allow it in deploy/nats/users.conf"
-    )]
+    #[error("the NATS server denies user {user:?}: {detail}; use another --nats-user, or allow it in deploy/nats/")]
     Permission {
         /// The user.
         user: String,
@@ -67,7 +65,7 @@ pub enum Error {
     },
     /// The user's account has no streams: it is another account's user, or JetStream is not up yet.
     #[error(
-        "the account of user {user:?} has no JetStream at {url}: use a user of the account CANDLEWIRE, such as those of deploy/nats/users.conf"
+        "the account of user {user:?} has no JetStream at {url}: use a user of the pipeline, such as those of deploy/nats/services.conf"
     )]
     OtherAccount {
         /// The address.

@@ -29,6 +29,7 @@ const SYSTEM: &str = "SYS";
 const SERVER_FILE: &str = "operator.conf";
 /// What this version knows of users, unless other files are named.
 const USERS: &str = include_str!("../../../../../deploy/nats/users.conf");
+const SERVICES: &str = include_str!("../../../../../deploy/nats/services.conf");
 const GUESTS: &str = include_str!("../../../../../deploy/nats/guests.conf");
 
 /// What to make.
@@ -43,11 +44,15 @@ pub(crate) struct CredentialsArgs {
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     valid: Option<Duration>,
 
-    /// Users of the pipeline's account, in place of the shipped deploy/nats/users.conf
+    /// The pipeline's account, in place of the shipped deploy/nats/users.conf
     #[arg(long, value_name = "PATH")]
     users: Option<PathBuf>,
 
-    /// The other accounts, in place of the shipped deploy/nats/guests.conf
+    /// The accounts of services, in place of the shipped deploy/nats/services.conf
+    #[arg(long, value_name = "PATH")]
+    services: Option<PathBuf>,
+
+    /// The accounts of whoever writes nothing, in place of the shipped deploy/nats/guests.conf
     #[arg(long, value_name = "PATH")]
     guests: Option<PathBuf>,
 }
@@ -90,12 +95,16 @@ fn read_accounts(args: &CredentialsArgs) -> anyhow::Result<BTreeMap<String, Acco
         None => Ok(shipped.to_owned()),
     };
     let pipeline = Account { has_jetstream: true, ..accounts::account(&text(&args.users, USERS)?).context("users")? };
-    let mut accounts = accounts::accounts(&text(&args.guests, GUESTS)?).context("guests")?;
-    anyhow::ensure!(
-        !accounts.contains_key(PIPELINE) && !accounts.contains_key(SYSTEM),
-        "{PIPELINE} and {SYSTEM} cannot be accounts of guests"
-    );
-    accounts.insert(PIPELINE.to_owned(), pipeline);
+    let services = accounts::accounts(&text(&args.services, SERVICES)?).context("services")?;
+    let guests = accounts::accounts(&text(&args.guests, GUESTS)?).context("guests")?;
+    let mut accounts = BTreeMap::from([(PIPELINE.to_owned(), pipeline)]);
+    for (name, account) in services.into_iter().chain(guests) {
+        let is_new = name != SYSTEM && accounts.insert(name.clone(), account).is_none();
+        anyhow::ensure!(
+            is_new,
+            "the account {name} stands twice: each has a name of its own, and {SYSTEM} is the server's"
+        );
+    }
     Ok(accounts)
 }
 
