@@ -22,6 +22,7 @@ mod install;
 mod kills;
 mod leases;
 mod network;
+mod objects;
 mod operator;
 mod permissions;
 mod poison;
