@@ -7,6 +7,7 @@ use async_nats::connection::State;
 use async_nats::jetstream;
 use async_nats::{Client, HeaderMap, Message, Request, RequestErrorKind};
 use bytes::Bytes;
+use prometheus_client::metrics::gauge::Gauge;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use service::{Health, Shutdown};
@@ -60,7 +61,7 @@ impl Connection {
         let identity = Identity::new(args, user)?;
         let deadline = Instant::now() + args.patience();
         loop {
-            match Self::attempt(args, &identity).await {
+            match Self::attempt(args, &identity, Gauge::default()).await {
                 Err(Error::NoServer { .. }) if Instant::now() < deadline => {
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
@@ -82,8 +83,10 @@ impl Connection {
     ) -> Result<Option<Self>, Error> {
         let identity = Identity::new(args, user)?;
         let mut patience = Reminder::default();
+        let connected: Gauge =
+            health.metrics().register("nats_connected", "Whether the NATS server is connected: 1 or 0");
         loop {
-            let error = match Self::attempt(args, &identity).await {
+            let error = match Self::attempt(args, &identity, connected.clone()).await {
                 Ok(connection) => return Ok(Some(connection)),
                 Err(error @ Error::NoServer { .. }) => error,
                 Err(error) => return Err(error),
@@ -97,9 +100,9 @@ impl Connection {
         }
     }
 
-    async fn attempt(args: &NatsArgs, identity: &Identity) -> Result<Self, Error> {
+    async fn attempt(args: &NatsArgs, identity: &Identity, connected: Gauge) -> Result<Self, Error> {
         let url = args.nats_url.clone();
-        let (mut watch, listen) = Watch::new();
+        let (mut watch, listen) = Watch::new(connected);
         let options = identity
             .options()?
             .connection_timeout(ATTEMPT_MAX)

@@ -9,6 +9,7 @@ mod committer;
 mod crew;
 mod left_out;
 mod metrics;
+mod owned;
 mod readiness;
 mod worker;
 
@@ -34,7 +35,7 @@ use crate::topology::{self, Step, StreamInfo};
 use crate::transaction::Outgoing;
 
 pub use left_out::LeftOut;
-pub use worker::{INPUT_BYTES_MAX, INPUT_MESSAGES_MAX};
+pub use owned::{INPUT_BYTES_MAX, INPUT_MESSAGES_MAX};
 
 /// A message of the input, of one instrument.
 #[derive(Debug, Clone, Copy)]

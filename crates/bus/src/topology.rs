@@ -34,7 +34,8 @@ pub enum Stream {
 /// The object store of models, model cards and predictions.
 pub const ARTIFACTS: &str = "ARTIFACTS";
 /// The stream behind it.
-pub(crate) const ARTIFACTS_STREAM: &str = "OBJ_ARTIFACTS";
+/// The stream of that object store.
+pub const ARTIFACTS_STREAM: &str = "OBJ_ARTIFACTS";
 
 /// The key-value bucket that says who runs which partition of which step.
 pub const LEASES: &str = "LEASES";

@@ -192,9 +192,9 @@ pub struct ApiArgs {
     #[arg(long, env = "COINGECKO_BASE_URL", default_value = coingecko::PUBLIC_URL, value_name = "URL")]
     pub base_url: String,
 
-    /// keyless, or demo with the key in the environment variable COINGECKO_API_KEY
-    #[arg(long, env = "COINGECKO_PLAN", value_enum, default_value = "keyless")]
-    pub plan: Plan,
+    /// Which plan of CoinGecko [default: demo when the environment variable COINGECKO_API_KEY holds a key, else keyless]
+    #[arg(long, env = "COINGECKO_PLAN", value_enum)]
+    pub plan: Option<Plan>,
 
     /// Key of the plan
     #[arg(long, env = "COINGECKO_API_KEY", hide = true, hide_env_values = true)]
@@ -299,11 +299,11 @@ impl ApiArgs {
     /// A plan without its key, or a key without its plan.
     pub(crate) fn to_api(&self) -> anyhow::Result<coingecko::Api> {
         let key = self.api_key.clone().filter(|key| !key.is_empty());
-        let key = match (self.plan, key) {
+        let plan = self.plan.unwrap_or(if key.is_some() { Plan::Demo } else { Plan::Keyless });
+        let key = match (plan, key) {
             (Plan::Keyless, None) => None,
             (Plan::Keyless, Some(_)) => {
-                tracing::warn!("COINGECKO_API_KEY is not used: set COINGECKO_PLAN=demo to use it");
-                None
+                bail!("COINGECKO_API_KEY is set and the plan is keyless: remove the key, or set COINGECKO_PLAN=demo")
             }
             (Plan::Demo, Some(key)) => Some(key),
             (Plan::Demo, None) => bail!("the plan demo needs a key: set COINGECKO_API_KEY, or COINGECKO_PLAN=keyless"),
@@ -356,6 +356,7 @@ mod tests {
         check("--source coingecko", "--coin bitcoin");
         check("--source coingecko --coin bitcoin --file a.csv", "--source recording");
         check("--source coingecko --coin bitcoin --plan demo", "COINGECKO_API_KEY");
+        check("--source coingecko --coin bitcoin --plan keyless --api-key CG-x", "COINGECKO_PLAN=demo");
     }
 
     #[test]
@@ -383,7 +384,7 @@ mod tests {
 
     #[test]
     fn a_key_is_never_shown() {
-        let run = run_args("--source coingecko --coin bitcoin --plan demo --api-key CG-secret");
+        let run = run_args("--source coingecko --coin bitcoin --api-key CG-secret");
         let api = run.to_coingecko().unwrap().api;
         assert!(api.key.is_some());
         assert!(!format!("{run:?} {api:?}").contains("secret"));

@@ -140,8 +140,8 @@ impl Watcher {
     fn live(&mut self, message: &Message) -> anyhow::Result<Heard> {
         let headers = message.headers.as_ref();
         let subject = message.subject.as_str();
-        if is_answer(message) {
-            tracing::warn!("somebody had an answer of the server sent to {subject}; it is not shown");
+        if is_stray(message) {
+            tracing::warn!("somebody had something stored sent to {subject}; it is not shown");
             return Ok(Heard::Yes);
         }
         if let Some(seq) = number(headers, "Nats-Sequence") {
@@ -163,11 +163,12 @@ impl Watcher {
     }
 }
 
-/// Whether a message is the server's answer to somebody who asked for a stored one and had the answer sent here. What is
-/// committed also says what came before it on its subject.
-fn is_answer(message: &Message) -> bool {
+/// Whether somebody had a stored message sent here: as the answer to a request, or by a consumer that delivers to live
+/// subjects, whose messages bear the subject that they are stored under. What is committed also says what came before it.
+fn is_stray(message: &Message) -> bool {
     let headers = message.headers.as_ref();
     message.status.is_some()
+        || !message.subject.starts_with(subject::LIVE)
         || number(headers, "Nats-Sequence").is_some() && number(headers, "Nats-Last-Sequence").is_none()
 }
 

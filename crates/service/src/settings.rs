@@ -28,7 +28,14 @@ impl EnvFile {
     /// # Errors
     /// A file that cannot be read.
     pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
-        let unreadable = |error| anyhow::anyhow!("cannot read {}: {error}", path.display());
+        let unreadable = |error| match error {
+            // The line may hold a secret: only its name is said.
+            dotenvy::Error::LineParse(line, _) => {
+                let name = line.split('=').next().unwrap_or_default().trim().chars().take(64).collect::<String>();
+                anyhow::anyhow!("cannot read {}: the value of {name:?} is not quoted as it must be", path.display())
+            }
+            error => anyhow::anyhow!("cannot read {}: {error}", path.display()),
+        };
         let entries = match dotenvy::from_path_iter(path) {
             Err(error) if error.not_found() => return Ok(Self::default()),
             entries => entries.map_err(unreadable)?,
@@ -150,6 +157,15 @@ mod tests {
         assert!(check("CANDLEWIRE_LEASE_TLL").is_err_and(|error| error.contains("was CANDLEWIRE_LEASE_TTL meant?")));
         assert!(check("COINGECKO_APIKEY").is_err_and(|error| error.contains("was COINGECKO_API_KEY meant?")));
         assert!(check("COINGECKO_ZZZZZZZZZZZZ").is_err_and(|error| error.contains("remove it")));
+    }
+
+    #[test]
+    fn a_line_that_cannot_be_read_is_named_without_its_value() {
+        let dir = std::env::temp_dir().join(format!("candlewire-settings-{}", std::process::id()));
+        std::fs::write(&dir, "CANDLEWIRE_PASSWORD_ADMIN=abc def hush\"1 '\n").unwrap();
+        let error = EnvFile::read(&dir).unwrap_err().to_string();
+        std::fs::remove_file(&dir).unwrap();
+        assert!(error.contains("CANDLEWIRE_PASSWORD_ADMIN") && !error.contains("hush"), "{error}");
     }
 
     #[test]

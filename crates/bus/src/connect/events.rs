@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_nats::{ClientError, Event, ServerError};
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::watch;
 
 use super::Reminder;
@@ -18,11 +19,11 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Something to ask, and what the client is to call with each event.
-    pub(super) fn new() -> (Self, impl Fn(Event) -> std::future::Ready<()> + Send + Sync + 'static) {
+    /// Something to ask, and what the client is to call with each event. The gauge is 1 while the server is connected.
+    pub(super) fn new(connected: Gauge) -> (Self, impl Fn(Event) -> std::future::Ready<()> + Send + Sync + 'static) {
         let (sender, epoch) = watch::channel(0);
         let denial = Arc::new(Mutex::new(None));
-        let listener = Listener { epoch: sender, denial: denial.clone(), reminder: Mutex::default() };
+        let listener = Listener { epoch: sender, denial: denial.clone(), reminder: Mutex::default(), connected };
         let listen = move |event| {
             listener.hear(event);
             std::future::ready(())
@@ -53,6 +54,7 @@ struct Listener {
     epoch: watch::Sender<u64>,
     denial: Arc<Mutex<Option<String>>>,
     reminder: Mutex<Reminder>,
+    connected: Gauge,
 }
 
 impl Listener {
@@ -78,6 +80,7 @@ impl Listener {
             other => tracing::debug!(event = %other, "NATS connection"),
         }
         if matches!(event, Event::Connected | Event::Disconnected) {
+            self.connected.set(i64::from(matches!(event, Event::Connected)));
             self.epoch.send_modify(|epoch| *epoch += 1);
         }
     }

@@ -29,7 +29,11 @@ pub(super) struct Identity {
 enum Login {
     /// Not at all.
     Nobody,
-    Password(Password),
+    Password {
+        password: Password,
+        /// The file that it stands in, if it does.
+        path: Option<PathBuf>,
+    },
     Credentials {
         path: PathBuf,
         text: Password,
@@ -51,7 +55,7 @@ impl Identity {
         let login = Login::new(args, default_user)?;
         let named = match &login {
             Login::Credentials { text, .. } => name_in(text.reveal()),
-            Login::Nobody | Login::Password(_) => None,
+            Login::Nobody | Login::Password { .. } => None,
         };
         let user = args.nats_user.clone().or(named).or(default_user.map(str::to_owned)).unwrap_or_default();
         let tls = Tls::new(args, addresses.iter().any(ServerAddr::tls_required))?;
@@ -69,7 +73,9 @@ impl Identity {
         }
         options = match &self.login {
             Login::Nobody => options,
-            Login::Password(password) => options.user_and_password(self.user.clone(), password.reveal().to_owned()),
+            Login::Password { password, .. } => {
+                options.user_and_password(self.user.clone(), password.reveal().to_owned())
+            }
             Login::Credentials { path, text } => {
                 options.credentials(text.reveal()).map_err(|error| unreadable("credentials", path, &error))?
             }
@@ -88,7 +94,15 @@ impl Identity {
                 "whoever comes without a name".to_owned(),
                 "name a user with --nats-user, or credentials with --creds".to_owned(),
             ),
-            Login::Password(_) => (
+            Login::Password { path: Some(path), .. } => (
+                format!("user {:?}", self.user),
+                format!(
+                    "{} must hold the password that the server was started with (scripts/install, or for containers \
+                     deploy/docker/make-secrets, brings both together; then start the server and this again)",
+                    path.display()
+                ),
+            ),
+            Login::Password { path: None, .. } => (
                 format!("user {:?}", self.user),
                 format!(
                     "set NATS_PASSWORD or {} to the password that the server was started with (scripts/setup writes \
@@ -136,10 +150,10 @@ impl Login {
                 let detail = format!("the password file {} is empty: write the password into it", path.display());
                 return Err(Error::Settings { detail });
             }
-            return Ok(Self::Password(password.to_owned().into()));
+            return Ok(Self::Password { password: password.to_owned().into(), path: Some(path.clone()) });
         }
         let from_environment = || std::env::var(password_variable(user)).unwrap_or_default().into();
-        Ok(Self::Password(password.cloned().unwrap_or_else(from_environment)))
+        Ok(Self::Password { password: password.cloned().unwrap_or_else(from_environment), path: None })
     }
 }
 

@@ -26,7 +26,6 @@ type Seconds = Gauge<f64, AtomicU64>;
 #[derive(Debug, Clone)]
 pub(super) struct StepMetrics {
     all: Metrics,
-    pub(super) connected: Gauge,
     pub(super) partitions: Gauge,
     pub(super) stopped: Gauge,
     lease_changes: Family<[(&'static str, &'static str); 1], Counter>,
@@ -47,7 +46,6 @@ impl StepMetrics {
             all.register_with(name, help, || Histogram::new(exponential_buckets(start, factor, length)))
         };
         Self {
-            connected: all.register("nats_connected", "Whether the NATS server is connected: 1 or 0"),
             partitions: all.register("leases", "Partitions that this instance owns"),
             stopped: all.register("partitions_stopped", "Partitions that have stopped until somebody mends them"),
             lease_changes: all.register("lease_changes", "Partitions taken, handed over in order, or lost"),

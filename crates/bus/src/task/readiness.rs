@@ -124,7 +124,6 @@ impl Readiness {
 
 impl Standing {
     fn tell(&mut self) {
-        self.metrics.connected.set(i64::from(self.is_connected));
         self.metrics.partitions.set(self.owned.len() as i64);
         self.metrics.stopped.set(self.stopped.len() as i64);
         match self.obstacle() {
@@ -158,7 +157,11 @@ impl Standing {
             return Some(format!("partition {partition} waits for {what}, the log says why"));
         }
         let seeking = self.seeking.len();
-        (seeking > 0).then(|| format!("{seeking} partitions are finding their place"))
+        match seeking {
+            0 => None,
+            1 => Some("1 partition is finding its place".to_owned()),
+            _ => Some(format!("{seeking} partitions are finding their place")),
+        }
     }
 }
 
@@ -198,7 +201,7 @@ mod tests {
         readiness.taken(3);
         assert_eq!(health.check(), Err("waiting for partitions".to_owned()));
         readiness.settled();
-        assert_eq!(health.check(), Err("1 partitions are finding their place".to_owned()));
+        assert_eq!(health.check(), Err("1 partition is finding its place".to_owned()));
         readiness.attached(3);
         assert_eq!(health.check(), Ok(()));
         readiness.taken(4);

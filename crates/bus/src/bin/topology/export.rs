@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::Context;
-use bus::topology::{Limits, definitions};
+use bus::topology::definitions;
 use serde_json::Value;
 use service::{Code, WithCode};
 
@@ -22,7 +22,7 @@ pub(crate) struct ExportArgs {
 
 /// Prints or writes what `topology apply` with these limits would create. Needs no server.
 pub(crate) fn export(args: &ExportArgs) -> anyhow::Result<()> {
-    let definitions = definitions(&Limits::from(args.limits));
+    let definitions = definitions(&args.limits.resolve(&[]));
     let Some(folder) = &args.folder else {
         output::line(&serde_json::to_string_pretty(&definitions)?);
         return Ok(());

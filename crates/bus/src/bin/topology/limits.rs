@@ -1,50 +1,61 @@
 //! The limits of the streams, as flags.
 
-use bus::topology::{Limits, PARTITIONS_MAX};
+use bus::topology::{ARTIFACTS_STREAM, Limits, PARTITIONS_MAX, Stream, StreamInfo};
 
-/// Limits of the streams, each a flag.
+const DAY_NS: u64 = 86_400 * 1_000_000_000;
+
+/// Limits of the streams, each a flag. What is left open stays as the streams have it, and begins with the default.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub(crate) struct LimitArgs {
-    /// Partitions; fixed once the streams exist
-    #[arg(long, env = "CANDLEWIRE_PARTITIONS", default_value_t = Limits::default().partitions,
-        value_parser = clap::value_parser!(u32).range(1..=i64::from(PARTITIONS_MAX)))]
-    partitions: u32,
-    /// Copies of each stream: 1, or 3 on a cluster
-    #[arg(long, env = "CANDLEWIRE_REPLICAS", default_value_t = Limits::default().replicas,
-        value_parser = clap::value_parser!(u32).range(1..=5))]
-    replicas: u32,
-    /// Days that FEED keeps what entered
-    #[arg(long, env = "CANDLEWIRE_FEED_DAYS", default_value_t = Limits::default().feed_days,
-        value_parser = clap::value_parser!(u64).range(1..=36_500))]
-    feed_days: u64,
-    /// Most bytes of FEED, such as 4GiB; the oldest go first
-    #[arg(long, env = "CANDLEWIRE_FEED_BYTES", default_value = "4GiB", value_parser = bytes)]
-    feed_bytes: u64,
-    /// Most bytes of MARKET; when it is full the stream-processor waits
-    #[arg(long, env = "CANDLEWIRE_MARKET_BYTES", default_value = "8GiB", value_parser = bytes)]
-    market_bytes: u64,
-    /// Most bytes of STATS; when it is full the aggregator waits
-    #[arg(long, env = "CANDLEWIRE_STATS_BYTES", default_value = "2GiB", value_parser = bytes)]
-    stats_bytes: u64,
-    /// Most bytes of FORECAST; when it is full the trainer waits
-    #[arg(long, env = "CANDLEWIRE_FORECAST_BYTES", default_value = "1GiB", value_parser = bytes)]
-    forecast_bytes: u64,
-    /// Most bytes of models and predictions
-    #[arg(long, env = "CANDLEWIRE_ARTIFACTS_BYTES", default_value = "2GiB", value_parser = bytes)]
-    artifacts_bytes: u64,
+    /// Partitions; fixed once the streams exist [default: 16]
+    #[arg(long, env = "CANDLEWIRE_PARTITIONS", value_parser = clap::value_parser!(u32).range(1..=i64::from(PARTITIONS_MAX)))]
+    partitions: Option<u32>,
+    /// Copies of each stream: 1, or 3 on a cluster [default: 1]
+    #[arg(long, env = "CANDLEWIRE_REPLICAS", value_parser = clap::value_parser!(u32).range(1..=5))]
+    replicas: Option<u32>,
+    /// Days that FEED keeps what entered [default: 90]
+    #[arg(long, env = "CANDLEWIRE_FEED_DAYS", value_parser = clap::value_parser!(u64).range(1..=36_500))]
+    feed_days: Option<u64>,
+    /// Most bytes of FEED; the oldest go first [default: 4GiB]
+    #[arg(long, env = "CANDLEWIRE_FEED_BYTES", value_parser = bytes)]
+    feed_bytes: Option<u64>,
+    /// Most bytes of MARKET; when it is full the stream-processor waits [default: 8GiB]
+    #[arg(long, env = "CANDLEWIRE_MARKET_BYTES", value_parser = bytes)]
+    market_bytes: Option<u64>,
+    /// Most bytes of STATS; when it is full the aggregator waits [default: 2GiB]
+    #[arg(long, env = "CANDLEWIRE_STATS_BYTES", value_parser = bytes)]
+    stats_bytes: Option<u64>,
+    /// Most bytes of FORECAST; when it is full the trainer waits [default: 1GiB]
+    #[arg(long, env = "CANDLEWIRE_FORECAST_BYTES", value_parser = bytes)]
+    forecast_bytes: Option<u64>,
+    /// Most bytes of models and predictions [default: 2GiB]
+    #[arg(long, env = "CANDLEWIRE_ARTIFACTS_BYTES", value_parser = bytes)]
+    artifacts_bytes: Option<u64>,
 }
 
-impl From<LimitArgs> for Limits {
-    fn from(args: LimitArgs) -> Self {
-        Self {
-            partitions: args.partitions,
-            replicas: args.replicas,
-            feed_days: args.feed_days,
-            feed_bytes: args.feed_bytes,
-            market_bytes: args.market_bytes,
-            stats_bytes: args.stats_bytes,
-            forecast_bytes: args.forecast_bytes,
-            artifacts_bytes: args.artifacts_bytes,
+impl LimitArgs {
+    /// What the flags say; what they leave open is as the streams that exist have it, and at least the default.
+    pub(crate) fn resolve(&self, streams: &[StreamInfo]) -> Limits {
+        let default = Limits::default();
+        let most = |figure: fn(&StreamInfo) -> Option<u64>| streams.iter().filter_map(figure).max();
+        let of = |name: &str| streams.iter().find(|info| info.config["name"] == name);
+        let bytes = |flag: Option<u64>, name: &str, default: u64| {
+            flag.unwrap_or_else(|| default.max(of(name).and_then(StreamInfo::max_bytes).unwrap_or_default()))
+        };
+        let replicas = most(|info| info.config["num_replicas"].as_u64()).and_then(|number| u32::try_from(number).ok());
+        let feed_days = of(Stream::Feed.name()).map_or(0, |info| info.max_age_ns() / DAY_NS);
+        Limits {
+            partitions: self
+                .partitions
+                .or_else(|| streams.iter().find_map(StreamInfo::partitions))
+                .unwrap_or(default.partitions),
+            replicas: self.replicas.unwrap_or_else(|| default.replicas.max(replicas.unwrap_or_default())),
+            feed_days: self.feed_days.unwrap_or_else(|| default.feed_days.max(feed_days)),
+            feed_bytes: bytes(self.feed_bytes, Stream::Feed.name(), default.feed_bytes),
+            market_bytes: bytes(self.market_bytes, Stream::Market.name(), default.market_bytes),
+            stats_bytes: bytes(self.stats_bytes, Stream::Stats.name(), default.stats_bytes),
+            forecast_bytes: bytes(self.forecast_bytes, Stream::Forecast.name(), default.forecast_bytes),
+            artifacts_bytes: bytes(self.artifacts_bytes, ARTIFACTS_STREAM, default.artifacts_bytes),
         }
     }
 }
@@ -66,7 +77,38 @@ fn bytes(text: &str) -> Result<u64, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::bytes;
+    use clap::Parser;
+    use serde_json::json;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Flags {
+        #[command(flatten)]
+        limits: LimitArgs,
+    }
+
+    #[test]
+    fn what_no_flag_says_stays_as_it_is_and_is_at_least_the_default() {
+        let stream = |name: &str, gib: u64| {
+            let config = json!({
+                "name": name, "max_bytes": gib << 30, "max_age": 100 * DAY_NS, "num_replicas": 3,
+                "metadata": { "candlewire.partitions": "8" },
+            });
+            let state = json!({ "messages": 0, "bytes": 0, "first_seq": 1, "last_seq": 0 });
+            serde_json::from_value(json!({ "created": "then", "config": config, "state": state })).unwrap()
+        };
+        let streams: [StreamInfo; 2] = [stream("FEED", 1), stream("STATS", 3)];
+        let resolve = |flags: &[&str], streams: &[StreamInfo]| {
+            Flags::try_parse_from([&["topology"], flags].concat()).unwrap().limits.resolve(streams)
+        };
+        assert_eq!(resolve(&[], &[]), Limits::default());
+        let kept = resolve(&[], &streams);
+        assert_eq!((kept.partitions, kept.replicas, kept.feed_days, kept.stats_bytes >> 30), (8, 3, 100, 3));
+        assert_eq!(kept.feed_bytes, Limits::default().feed_bytes);
+        let told = resolve(&["--stats-bytes", "2GiB", "--replicas", "1", "--feed-days", "90"], &streams);
+        assert_eq!((told.replicas, told.feed_days, told.stats_bytes >> 30), (1, 90, 2));
+    }
 
     #[test]
     fn sizes_are_read_with_their_units() {

@@ -105,8 +105,8 @@ async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
     }
     let connection = bus::Connection::open(&args.nats, Some("admin")).await?;
     match args.command {
-        Command::Plan(limits) => plan::plan(&connection, &limits.into()).await,
-        Command::Apply(limits) => plan::apply(&connection, &limits.into()).await,
+        Command::Plan(limits) => plan::plan(&connection, &limits).await,
+        Command::Apply(limits) => plan::apply(&connection, &limits).await,
         Command::Show(args) => show::show(&connection, &args).await,
         Command::Wait(args) => wait::wait(&connection, &args, &shutdown).await,
         Command::Trim(args) => trim::trim(&connection, &args).await,

@@ -8,6 +8,7 @@ use bus::{Connection, Error};
 use serde_json::Value;
 
 use crate::advice::advice;
+use crate::limits::LimitArgs;
 use crate::output;
 use crate::patience::until_answered;
 
@@ -19,15 +20,54 @@ enum Change {
     Refuse(Vec<Difference>),
 }
 
+/// What has to be done to every stream, and the limits that they then have.
+struct Plan {
+    limits: Limits,
+    changes: Vec<(Value, Change)>,
+}
+
+impl Plan {
+    async fn make(connection: &Connection, limits: &LimitArgs) -> anyhow::Result<Self> {
+        until_answered(connection).await?;
+        let mut streams = Vec::new();
+        for definition in definitions(&Limits::default()) {
+            match stream_info(connection, name(&definition)).await {
+                Ok(info) => streams.push(info),
+                Err(Error::StreamMissing { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let limits = limits.resolve(&streams);
+        let change = |definition: &Value| {
+            let info = streams.iter().find(|info| info.config["name"] == definition["name"]);
+            info.map_or(Change::Create, |info| change_of(info, definition))
+        };
+        let changes = definitions(&limits).into_iter().map(|definition| (change(&definition), definition));
+        Ok(Self { limits, changes: changes.map(|(change, definition)| (definition, change)).collect() })
+    }
+
+    /// Why the plan is refused: every stream that cannot be as it should, with the reason.
+    fn refusal(&self) -> Option<Error> {
+        let refused = self.changes.iter().filter_map(|(definition, change)| match change {
+            Change::Refuse(differences) => Some((name(definition), reasons(name(definition), differences))),
+            Change::Create | Change::Nothing | Change::Raise(..) => None,
+        });
+        let refused: Vec<_> = refused.collect();
+        let (first, _) = refused.first()?;
+        let others = refused[1..].iter().map(|(stream, reasons)| format!("{stream}: {}", reasons.join("; ")));
+        let difference = [refused[0].1.join("; ")].into_iter().chain(others).collect::<Vec<_>>().join("; ");
+        Some(Error::StreamDiffers { stream: (*first).to_owned(), difference })
+    }
+}
+
 /// Shows what `apply` would do.
-pub(crate) async fn plan(connection: &Connection, limits: &Limits) -> anyhow::Result<()> {
-    until_answered(connection).await?;
+pub(crate) async fn plan(connection: &Connection, limits: &LimitArgs) -> anyhow::Result<()> {
+    let plan = Plan::make(connection, limits).await?;
     let (mut open, mut refused) = (0, 0);
-    for definition in definitions(limits) {
-        let change = change_of(connection, &definition).await?;
+    for (definition, change) in &plan.changes {
         open += usize::from(!matches!(change, Change::Nothing));
         refused += usize::from(matches!(change, Change::Refuse(_)));
-        print(&definition, &change, false);
+        print(definition, change, false);
     }
     match (open, refused) {
         (0, _) => Ok(()),
@@ -36,50 +76,43 @@ pub(crate) async fn plan(connection: &Connection, limits: &Limits) -> anyhow::Re
     }
 }
 
-/// Creates what is missing and raises limits. Nothing is changed when anything must be refused, or does not fit.
-pub(crate) async fn apply(connection: &Connection, limits: &Limits) -> anyhow::Result<()> {
-    until_answered(connection).await?;
-    let mut changes = Vec::new();
-    for definition in definitions(limits) {
-        let change = change_of(connection, &definition).await?;
-        if let Change::Refuse(differences) = &change {
-            let stream = name(&definition);
-            let refused = differences.iter().filter(|difference| !difference.is_safe);
-            let refused = refused.map(|difference| format!("{difference}: {}", advice(stream, difference)));
-            let difference = refused.collect::<Vec<_>>().join("; ");
-            return Err(Error::StreamDiffers { stream: stream.to_owned(), difference }.into());
-        }
-        changes.push((definition, change));
+/// Creates what is missing and raises limits. Nothing is changed when anything must be refused, or does not fit: streams
+/// that are half of one plan and half of another would not work together.
+pub(crate) async fn apply(connection: &Connection, limits: &LimitArgs) -> anyhow::Result<()> {
+    let plan = Plan::make(connection, limits).await?;
+    if let Some(refusal) = plan.refusal() {
+        return Err(refusal.into());
     }
-    let wanted: u64 = changes.iter().map(|(definition, change)| more_bytes(definition, change)).sum();
-    if changes.iter().any(|(_, change)| !matches!(change, Change::Nothing)) {
-        check_room(connection, wanted, limits.replicas).await?;
+    let wanted: u64 = plan.changes.iter().map(|(definition, change)| more_bytes(definition, change)).sum();
+    if plan.changes.iter().any(|(_, change)| !matches!(change, Change::Nothing)) {
+        check_room(connection, wanted, plan.limits.replicas).await?;
     }
-    for (definition, change) in changes {
-        match &change {
-            Change::Create => create(connection, &definition).await?,
+    for (definition, change) in &plan.changes {
+        match change {
+            Change::Create => create(connection, definition).await?,
             Change::Raise(info, differences) => update(connection, info, differences).await?,
             Change::Nothing | Change::Refuse(_) => {}
         }
-        print(&definition, &change, true);
+        print(definition, change, true);
     }
     Ok(())
 }
 
-async fn change_of(connection: &Connection, definition: &Value) -> anyhow::Result<Change> {
-    let info = match stream_info(connection, name(definition)).await {
-        Ok(info) => info,
-        Err(Error::StreamMissing { .. }) => return Ok(Change::Create),
-        Err(error) => return Err(error.into()),
-    };
+fn change_of(info: &StreamInfo, definition: &Value) -> Change {
     let differences = differences(definition, &info.config);
-    Ok(if differences.is_empty() {
+    if differences.is_empty() {
         Change::Nothing
     } else if differences.iter().all(|difference| difference.is_safe) {
-        Change::Raise(info, differences)
+        Change::Raise(info.clone(), differences)
     } else {
         Change::Refuse(differences)
-    })
+    }
+}
+
+/// Why differences are refused, and what to do instead.
+fn reasons(stream: &str, differences: &[Difference]) -> Vec<String> {
+    let refused = differences.iter().filter(|difference| !difference.is_safe);
+    refused.map(|difference| format!("{difference}: {}", advice(stream, difference))).collect()
 }
 
 /// Bytes that the server must set aside for a change.
@@ -110,8 +143,7 @@ fn print(definition: &Value, change: &Change, done: bool) {
                 .collect()
         }
         Change::Refuse(differences) => {
-            let refused = differences.iter().filter(|difference| !difference.is_safe);
-            refused.map(|difference| format!("refused: {difference}: {}", advice(name, difference))).collect()
+            reasons(name, differences).iter().map(|reason| format!("refused: {reason}")).collect()
         }
     };
     for line in lines {

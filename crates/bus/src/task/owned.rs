@@ -1,0 +1,415 @@
+//! A partition while it is owned: its states, and what was applied and is not committed yet.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use market::{EventTime, Instrument};
+use tokio::time::Instant;
+
+use crate::checkpoint::{Checkpoint, InstrumentState, Position, encode_state};
+use crate::codec;
+use crate::connect::Connection;
+use crate::error::Error;
+use crate::outputs::Outputs;
+use crate::reader::Delivery;
+use crate::subject::{self, Kind, Stored as StoredSubject};
+use crate::task::metrics::PartitionMetrics;
+use crate::task::worker::{Log, wrong_log};
+use crate::task::{Applied, Figure, Input, Operator};
+use crate::topology::{StreamInfo, StreamState};
+use crate::transaction::{BYTES_MAX, MESSAGES_MAX, Outgoing, Part, Role};
+
+/// Messages that one input can add to a draft, at most: its lines are bounded, and so are the windows that it closes.
+pub const INPUT_MESSAGES_MAX: usize = 64;
+/// Bytes that one input can add to a draft, at most.
+pub const INPUT_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// A newer frontier alone is worth a commit when the stored one is this old.
+const FRONTIER_AGE_MAX: Duration = Duration::from_secs(3_600);
+/// Gauges are brought up to date at most this often.
+const MEASURE: Duration = Duration::from_secs(1);
+/// Provisional candles of an instrument go out at most this often.
+const PROVISIONAL: Duration = Duration::from_secs(1);
+
+const _: () = assert!(INPUT_MESSAGES_MAX * 2 < MESSAGES_MAX && INPUT_BYTES_MAX * 2 < BYTES_MAX);
+
+/// Whether a stored frontier lies in the older half of an input that deletes, or soon will because it is half full: a
+/// quiet partition that starts from it could not tell what it has not seen from what is gone.
+fn is_endangered(frontier: u64, info: &StreamInfo) -> bool {
+    let StreamState { first_seq, last_seq, bytes, .. } = info.state;
+    let deletes = first_seq > 1 || info.max_bytes().is_some_and(|limit| bytes > limit / 2);
+    deletes && frontier < first_seq + last_seq.saturating_sub(first_seq) / 2
+}
+
+/// A partition while it is owned: everything that its next commit needs.
+pub(super) struct Owned<O: Operator> {
+    operator: Arc<O>,
+    partition: u32,
+    log: Log,
+    /// Stream sequence of our last position.
+    fence: u64,
+    /// Last input applied.
+    pub(super) position: u64,
+    frontier: u64,
+    /// Frontier of the last commit.
+    committed_frontier: u64,
+    committed_at: Instant,
+    /// Position or frontier at the last look that found nothing missing.
+    pub(super) verified: u64,
+    /// How old a stored frontier may get: well within the time that the input keeps messages.
+    frontier_age_max: Duration,
+    /// The stored frontier stands where the input will soon delete.
+    is_frontier_endangered: bool,
+    /// Inputs that still wait on the server.
+    pub(super) pending: u64,
+    applied: u64,
+    /// Input sequences that were lost and accepted as such.
+    lost: u64,
+    /// Whoever was read no further than this has a gap before its next message.
+    lost_to: u64,
+    /// Messages that were delivered again.
+    pub(super) dropped: u64,
+    /// Whether the position alone is worth a commit.
+    is_position_due: bool,
+    /// A message that cannot be applied to its end yet.
+    pub(super) held: Option<Held>,
+    /// What was waited for should not be waited for again: commit, however much more is at hand.
+    has_waited: bool,
+    counts: O::Counts,
+    instruments: Vec<Member<O::State>>,
+    /// By `coin.quote`, as subjects end.
+    index: HashMap<String, usize>,
+    pub(super) draft: Draft,
+    /// Instruments whose ticks the outstanding commit holds.
+    sealed: Vec<usize>,
+    /// The counts and the position of the outstanding commit.
+    sealed_figures: (u64, Vec<Figure>),
+    metrics: PartitionMetrics,
+    measured_at: Option<Instant>,
+}
+
+/// A message that waits for what its next line needs.
+pub(super) struct Held {
+    /// From when on.
+    pub(super) since: Instant,
+    delivery: Delivery,
+    lines_done: u32,
+    pub(super) ready: BoxFuture<'static, ()>,
+}
+
+pub(super) struct Member<S> {
+    coin: String,
+    quote: String,
+    /// `None` for names that no instrument can bear.
+    instrument: Option<Instrument>,
+    applied: u64,
+    /// The last input of it.
+    last_seq: u64,
+    state: S,
+    /// Bytes of the state when it was last encoded.
+    state_bytes: usize,
+    provisional_at: Option<Instant>,
+}
+
+/// What was applied since the last seal.
+#[derive(Default)]
+pub(super) struct Draft {
+    outputs: Outputs,
+    changed: HashSet<usize>,
+    /// In the order in which they changed.
+    order: Vec<usize>,
+    inputs: u64,
+    /// Bytes of the changed states, as they were when they were last encoded.
+    state_bytes: usize,
+}
+
+impl Draft {
+    /// Whether one more input might not fit. Checked before it is applied.
+    pub(super) fn is_full(&self) -> bool {
+        let messages = self.outputs.messages_max() + self.order.len() + 1 + INPUT_MESSAGES_MAX;
+        let bytes = self.outputs.bytes() + self.state_bytes + INPUT_BYTES_MAX;
+        messages > MESSAGES_MAX || bytes > BYTES_MAX
+    }
+}
+
+impl<O: Operator> Owned<O> {
+    pub(super) fn from_checkpoint(
+        operator: Arc<O>,
+        partition: u32,
+        log: &Log,
+        checkpoint: Checkpoint<O::State, O::Counts>,
+        metrics: PartitionMetrics,
+    ) -> Self {
+        let position = checkpoint.position.as_ref();
+        let mut owned = Self {
+            operator,
+            partition,
+            log: log.clone(),
+            fence: checkpoint.fence,
+            position: position.map_or(0, |position| position.position),
+            frontier: position.map_or(0, |position| position.frontier),
+            committed_frontier: position.map_or(0, |position| position.frontier),
+            committed_at: Instant::now(),
+            verified: position.map_or(0, |position| position.verified),
+            frontier_age_max: FRONTIER_AGE_MAX,
+            is_frontier_endangered: false,
+            pending: 0,
+            applied: position.map_or(0, |position| position.applied),
+            lost: position.map_or(0, |position| position.lost),
+            lost_to: position.map_or(0, |position| position.lost_to),
+            dropped: 0,
+            is_position_due: false,
+            held: None,
+            has_waited: false,
+            counts: position.map(|position| position.counts.clone()).unwrap_or_default(),
+            instruments: Vec::with_capacity(checkpoint.states.len()),
+            index: HashMap::with_capacity(checkpoint.states.len()),
+            draft: Draft::default(),
+            sealed: Vec::new(),
+            sealed_figures: (0, Vec::new()),
+            metrics,
+            measured_at: None,
+        };
+        for InstrumentState { coin, quote, applied, last_seq, state, bytes } in checkpoint.states {
+            let idx = owned.insert(&coin, &quote, state);
+            let member = &mut owned.instruments[idx];
+            (member.applied, member.last_seq, member.state_bytes) = (applied, last_seq, bytes);
+        }
+        owned
+    }
+
+    /// Names that no instrument can bear still get their refusals stored under their own subject.
+    fn insert(&mut self, coin: &str, quote: &str, state: O::State) -> usize {
+        let instrument = Instrument::new(coin, quote).ok();
+        self.instruments.push(Member {
+            coin: coin.to_owned(),
+            quote: quote.to_owned(),
+            instrument,
+            applied: 0,
+            last_seq: 0,
+            state,
+            state_bytes: 0,
+            provisional_at: None,
+        });
+        let idx = self.instruments.len() - 1;
+        self.index.insert(format!("{coin}.{quote}"), idx);
+        idx
+    }
+
+    pub(super) fn attach(&mut self, info: &StreamInfo, pending: u64, accept_loss: bool) -> Result<(), Error> {
+        let StreamInfo { state, .. } = info;
+        if self.position > state.last_seq {
+            let detail = format!("it ends at sequence {}, the position is {}", state.last_seq, self.position);
+            return Err(wrong_log(O::STEP, detail));
+        }
+        let retention = Duration::from_nanos(info.max_age_ns());
+        if !retention.is_zero() {
+            self.frontier_age_max = FRONTIER_AGE_MAX.min(retention / 10);
+        }
+        self.check_hole(info, self.position, accept_loss)?;
+        self.pending = pending;
+        if pending == 0 {
+            self.frontier = self.frontier.max(state.last_seq);
+            self.verified = self.verified.max(self.frontier);
+        }
+        self.is_frontier_endangered = is_endangered(self.committed_frontier, info);
+        Ok(())
+    }
+
+    /// Whether input that this partition has not seen can be gone: everything up to what the last look verified was
+    /// seen, and whatever was applied since may have jumped over what was deleted meanwhile. `seen` is the position when
+    /// the look began.
+    pub(super) fn check_hole(&mut self, info: &StreamInfo, seen: u64, accept_loss: bool) -> Result<(), Error> {
+        let has_history = self.position > 0 || self.frontier > 0;
+        // Trimming follows the commits closely, and goes no further. Limits of the server know no reader.
+        let seen_to = if info.is_trimmed() { self.verified.max(self.frontier).max(seen) } else { self.verified };
+        if has_history && info.begins() > seen_to + 1 {
+            if !accept_loss {
+                return Err(Error::Hole {
+                    input: O::STEP.input.name().to_owned(),
+                    partition: self.partition,
+                    frontier: self.verified,
+                    first: info.begins(),
+                });
+            }
+            self.accept_loss(info.begins() - 1);
+        }
+        // What went before this partition existed is nobody's loss.
+        let before = if has_history { 0 } else { info.begins().saturating_sub(1) };
+        self.verified = self.verified.max(seen).max(before);
+        Ok(())
+    }
+
+    /// Goes on behind input that is gone. Each instrument learns of it with its next message, also one that was read
+    /// beyond the hole before it was noticed.
+    fn accept_loss(&mut self, to: u64) {
+        let (from, partition) = (self.verified + 1, self.partition);
+        tracing::warn!(input = %O::STEP.input, partition, from, to, "input is lost, going on behind it");
+        self.lost += to + 1 - from;
+        self.lost_to = to.max(self.position);
+        self.frontier = self.frontier.max(to);
+        self.verified = self.verified.max(to);
+        self.is_position_due = true;
+    }
+
+    pub(super) fn apply(&mut self, delivery: Delivery) {
+        self.pending = delivery.pending;
+        if delivery.seq <= self.position {
+            self.dropped += 1;
+            return;
+        }
+        self.apply_from(delivery, 0);
+    }
+
+    /// Goes on with the message that waits.
+    pub(super) fn apply_held(&mut self) {
+        if let Some(Held { delivery, lines_done, .. }) = self.held.take() {
+            self.apply_from(delivery, lines_done);
+        }
+    }
+
+    /// Applies a message of which so many lines are done. It counts, and its instrument's state with it, only when all of
+    /// it is applied.
+    fn apply_from(&mut self, delivery: Delivery, lines_done: u32) {
+        let Some(subject) = StoredSubject::parse(&delivery.subject) else { return };
+        let key = delivery.subject.splitn(4, '.').nth(3).unwrap_or_default();
+        let idx = match self.index.get(key) {
+            Some(&idx) => idx,
+            None => self.insert(subject.coin, subject.quote, O::State::default()),
+        };
+        let member = &mut self.instruments[idx];
+        let kind = O::STEP.kinds.iter().find(|kind: &&Kind| kind.token() == subject.kind);
+        let is_known_schema = kind.is_some_and(|&kind| codec::is_known_schema(delivery.headers.as_ref(), kind));
+        self.draft.outputs.select(idx);
+        let input = Input {
+            seq: delivery.seq,
+            kind: subject.kind,
+            instrument: member.instrument.as_ref(),
+            is_known_schema,
+            is_after_loss: member.applied > 0 && member.last_seq <= self.lost_to,
+            payload: &delivery.payload,
+            lines_done,
+        };
+        let applied = self.operator.apply(input, &mut member.state, &mut self.counts, &mut self.draft.outputs);
+        if let Applied::UpTo { lines_done, ready } = applied {
+            self.held = Some(Held { since: Instant::now(), delivery, lines_done, ready });
+            self.has_waited = true;
+            return;
+        }
+        member.applied += 1;
+        member.last_seq = delivery.seq;
+        self.applied += 1;
+        self.position = delivery.seq;
+        self.frontier = self.frontier.max(delivery.seq);
+        if delivery.seq == self.verified + 1 {
+            // Nothing fits between.
+            self.verified = delivery.seq;
+        }
+        self.draft.inputs += 1;
+        if self.draft.changed.insert(idx) {
+            self.draft.order.push(idx);
+            self.draft.state_bytes += member.state_bytes;
+        }
+    }
+
+    /// Measures how far the instruments are and how much waits; returns the newest event time, in milliseconds since the
+    /// epoch. `None` when there is none, or when it was asked a moment ago: it looks at every instrument.
+    pub(super) fn measure(&mut self) -> Option<i64> {
+        if self.measured_at.is_some_and(|at| at.elapsed() < MEASURE) {
+            return None;
+        }
+        self.measured_at = Some(Instant::now());
+        self.metrics.lag(self.pending + self.draft.inputs);
+        let watermarks = self.instruments.iter().map(|member| self.operator.watermark(&member.state));
+        let watermarks = watermarks.filter(|&watermark| watermark > EventTime::MIN);
+        let range = watermarks.map(|watermark| watermark.ms()).fold(None, |range, ms| match range {
+            None => Some((ms, ms)),
+            Some((oldest, newest)) => Some((ms.min(oldest), ms.max(newest))),
+        });
+        let (oldest, newest) = range?;
+        self.metrics.watermarks(oldest, newest);
+        Some(newest + self.operator.event_time().disorder.ms())
+    }
+
+    fn is_frontier_stale(&self) -> bool {
+        self.is_frontier_endangered || self.committed_at.elapsed() >= self.frontier_age_max
+    }
+
+    /// Whether the draft should be sealed now: it holds something and nothing more is at hand, or it is full; or the
+    /// frontier alone is worth it.
+    pub(super) fn is_due(&self, nothing_more: bool) -> bool {
+        if self.held.as_ref().is_some_and(|held| held.lines_done > 0) {
+            // Half a message has no position.
+            false
+        } else if self.draft.inputs > 0 {
+            nothing_more || self.has_waited || self.draft.is_full()
+        } else {
+            let is_frontier_due = self.fence > 0 && self.frontier > self.committed_frontier && self.is_frontier_stale();
+            is_frontier_due || self.is_position_due
+        }
+    }
+
+    pub(super) fn seal(&mut self) -> Part {
+        let draft = std::mem::take(&mut self.draft);
+        self.has_waited = false;
+        let (output, partition) = (O::STEP.output, self.partition);
+        let instruments = &self.instruments;
+        let name_of = |idx: usize| (instruments[idx].coin.as_str(), instruments[idx].quote.as_str());
+        let mut messages = draft.outputs.into_messages(output, partition, name_of);
+        for &idx in &draft.order {
+            let member = &mut self.instruments[idx];
+            let payload = encode_state(member.applied, member.last_seq, &member.state);
+            member.state_bytes = payload.len();
+            let subject = subject::state(output, partition, &member.coin, &member.quote);
+            messages.push(Outgoing { subject, payload, role: Role::State });
+        }
+        self.sealed = draft.order;
+        self.sealed_figures = (self.position, O::figures(&self.counts));
+        self.is_position_due = false;
+        self.committed_frontier = self.frontier;
+        self.is_frontier_endangered = false;
+        let counts = serde_json::to_value(&self.counts).expect("counts are plain data");
+        let position = Position {
+            position: self.position,
+            frontier: self.frontier,
+            verified: self.verified,
+            batch: String::new(),
+            input_created: self.log.input_created.clone(),
+            partitions: self.log.partitions,
+            config: self.log.settings.clone(),
+            states: self.instruments.iter().filter(|member| member.applied > 0).count() as u64,
+            applied: self.applied,
+            lost: self.lost,
+            lost_to: self.lost_to,
+            counts,
+        };
+        Part { partition, fence: self.fence, messages, position }
+    }
+
+    /// A commit is stored. When nothing newer was applied since, its open windows are shown.
+    pub(super) async fn confirm(&mut self, fence: u64, connection: &Connection) {
+        assert!(fence > self.fence, "a commit lowered the fence from {} to {fence}", self.fence);
+        self.fence = fence;
+        self.committed_at = Instant::now();
+        let (position, figures) = std::mem::take(&mut self.sealed_figures);
+        self.metrics.stored(position, figures);
+        let sealed = std::mem::take(&mut self.sealed);
+        if self.pending > 0 || self.draft.inputs > 0 {
+            return;
+        }
+        for idx in sealed {
+            let member = &mut self.instruments[idx];
+            if member.provisional_at.is_some_and(|at| at.elapsed() < PROVISIONAL) {
+                continue;
+            }
+            member.provisional_at = Some(Instant::now());
+            let Some(instrument) = &member.instrument else { continue };
+            for candle in self.operator.provisional(instrument, &member.state) {
+                let subject = subject::provisional(candle.window, &member.coin, &member.quote);
+                // At most once by design: whoever watches gets the next one in a second.
+                drop(connection.client().publish(subject, codec::single(&candle)).await);
+            }
+        }
+    }
+}
