@@ -185,7 +185,8 @@ fn a_replay_that_is_stopped_in_the_middle_goes_on_where_it_was() {
     assert!(start.elapsed() < STOP_MAX, "{:?}", start.elapsed());
     for unit in all {
         let state = installed.state(unit);
-        assert_eq!((state.active, state.exit_code), (Active::Inactive, Some(0)), "{}", installed.journal(unit));
+        let ended = (state.active, state.result.as_str(), state.exit_code);
+        assert_eq!(ended, (Active::Inactive, "success", Some(0)), "{unit}: {}", installed.journal(unit));
     }
     installed.start(&["candlewire.target"]);
     eventually("the recording has come to its end", || {
