@@ -16,20 +16,20 @@ pub struct SmallDisk {
 }
 
 impl SmallDisk {
-    /// Makes one of so many bytes; `None` where this user may not.
-    pub fn new(bytes: u64) -> Option<Self> {
+    /// Makes one of so many bytes.
+    pub fn new(bytes: u64) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut command = Command::new("unshare");
         command.args(["--mount", "sh", "-c", "mount -t tmpfs -o size=$1 tmpfs \"$2\" && exec sleep infinity", "sh"]);
-        command.arg(bytes.to_string()).arg(dir.path()).stdin(Stdio::null()).stderr(Stdio::null());
-        let mut disk = Self { holder: command.spawn().ok()?, dir };
-        let mut is_mounted = false;
-        eventually("the disk is there, or not permitted", || {
+        command.arg(bytes.to_string()).arg(dir.path()).stdin(Stdio::null());
+        let mut disk = Self { holder: command.spawn().expect("unshare is there: apt-get install util-linux"), dir };
+        eventually("the disk is there", || {
             let mounts = std::fs::read_to_string(format!("/proc/{}/mounts", disk.holder.id())).unwrap_or_default();
-            is_mounted = mounts.contains(&*disk.path().to_string_lossy());
-            is_mounted || disk.holder.try_wait().unwrap().is_some()
+            let is_permitted = disk.holder.try_wait().unwrap().is_none();
+            assert!(is_permitted, "this user may not mount a small disk: call scripts/test as root");
+            mounts.contains(&*disk.path().to_string_lossy())
         });
-        is_mounted.then_some(disk)
+        disk
     }
 
     /// Where it is.

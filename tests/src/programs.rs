@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use tempfile::TempDir;
+
 use crate::server::{Host, USERS, password, password_variable};
 
 /// A process that is killed when dropped.
@@ -111,6 +113,20 @@ pub fn fail(command: &mut Command) -> (i32, String) {
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
     let line = errors.lines().rfind(|line| line.starts_with("error:")).unwrap_or(&errors).to_owned();
     (output.status.code().unwrap(), line)
+}
+
+/// A folder for PATH with everything that is on it now, but for these programs.
+pub fn path_without(missing: &[&str]) -> TempDir {
+    let path = tempfile::tempdir().unwrap();
+    let own = std::env::var_os("PATH").unwrap();
+    for program in std::env::split_paths(&own).filter_map(|folder| folder.read_dir().ok()).flatten().flatten() {
+        let name = program.file_name();
+        let link = path.path().join(&name);
+        if !missing.iter().any(|missing| name == *missing) && !link.is_symlink() {
+            std::os::unix::fs::symlink(program.path(), link).unwrap();
+        }
+    }
+    path
 }
 
 fn finish(command: &mut Command) -> Output {

@@ -5,8 +5,8 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use pipeline_tests::container::{Container, Project};
-use pipeline_tests::programs::{Running, eventually, program, succeed};
-use pipeline_tests::server::USERS;
+use pipeline_tests::programs::{Running, eventually, fail, program, succeed};
+use pipeline_tests::server::{USERS, checkout};
 use pipeline_tests::ticks::coin_in;
 use serde_json::Value;
 
@@ -137,8 +137,8 @@ fn the_trainer_reaches_the_s3_server_with_its_own_key() {
 
 #[test]
 fn what_compose_starts_is_locked_down() {
-    for env_file in [None, Some("cluster.env"), Some("s3.env")] {
-        let project = Project::new(env_file);
+    for variant in [None, Some("cluster.env"), Some("s3.env")] {
+        let project = Project::new(variant);
         for name in project.services() {
             let service = project.service(name);
             assert_eq!(service["read_only"], true, "{name}");
@@ -190,8 +190,8 @@ fn each_service_has_its_own_secret_and_no_other() {
 fn every_variable_and_command_is_one_that_the_program_knows() {
     let dir = tempfile::tempdir().unwrap();
     let ours = SERVICES.into_iter().chain(["topology"]);
-    for env_file in [None, Some("cluster.env"), Some("s3.env")] {
-        let project = Project::new(env_file);
+    for variant in [None, Some("cluster.env"), Some("s3.env")] {
+        let project = Project::new(variant);
         for name in ours.clone() {
             let words = project.command(name);
             let help = succeed(program(&words[0], dir.path()).args(&words[1..]).arg("--help"));
@@ -206,9 +206,49 @@ fn every_variable_and_command_is_one_that_the_program_knows() {
 }
 
 #[test]
-fn a_key_is_made_once_and_kept() {
+fn variants_go_together_and_leave_the_settings_that_were_there() {
+    let project = Project::with("CANDLEWIRE_COINS=dogecoin\nCANDLEWIRE_PAGE_PORT=8081\n", &["cluster.env", "s3.env"]);
+    let of = |service: &str, variable: &str| project.environment(service)[variable].clone();
+    assert_eq!(of("producer", "CANDLEWIRE_COINS"), "dogecoin");
+    assert_eq!(project.service("reporter")["ports"][0]["published"], "8081");
+    assert_eq!(of("topology", "CANDLEWIRE_REPLICAS"), "3");
+    assert_eq!(of("trainer", "AWS_ENDPOINT_URL"), "http://s3:8333");
+    let services = project.services();
+    for service in ["nats-2", "nats-3", "s3"] {
+        assert!(services.contains(&service), "{service} is not among {services:?}");
+    }
+    let plain = Project::new(None);
+    assert!(!plain.services().contains(&"nats-2") && !plain.services().contains(&"s3"));
+}
+
+/// A folder with what deploy/docker/make-secrets needs of the checkout.
+fn checkout_for_secrets() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
-    succeed(Command::new("cp").arg("--archive").arg(pipeline_tests::server::checkout().join("deploy")).arg(dir.path()));
+    for folder in ["deploy", "scripts"] {
+        succeed(Command::new("cp").arg("--archive").arg(checkout().join(folder)).arg(dir.path()));
+    }
+    dir
+}
+
+#[test]
+fn a_secret_that_the_server_cannot_read_is_refused_before_anything_is_written() {
+    let dir = checkout_for_secrets();
+    let secrets = dir.path().join("deploy/docker/secrets");
+    std::fs::create_dir_all(&secrets).unwrap();
+    for (name, wrong) in [("trainer", "12345678901234567890"), ("routes", "a-slash/in-the-middle"), ("s3-key", "short")]
+    {
+        std::fs::write(secrets.join(name), wrong).unwrap();
+        let (code, error) = fail(&mut Command::new(dir.path().join("deploy/docker/make-secrets")));
+        let file = secrets.join(name);
+        assert!(code == 1 && error.contains(file.to_str().unwrap()) && error.contains("16 characters"), "{error}");
+        std::fs::remove_file(file).unwrap();
+        assert_eq!(std::fs::read_dir(&secrets).unwrap().count(), 0, "nothing is written");
+    }
+}
+
+#[test]
+fn a_key_is_made_once_and_kept() {
+    let dir = checkout_for_secrets();
     let docker = dir.path().join("deploy/docker");
     let make = || succeed(&mut Command::new(docker.join("make-secrets")));
     let read = || std::fs::read_to_string(docker.join("secrets/nats.env")).unwrap();

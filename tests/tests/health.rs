@@ -7,6 +7,7 @@ use bus::topology::Limits;
 use clap::CommandFactory;
 use pipeline_tests::health::Watched;
 use pipeline_tests::programs::{eventually, fail, program, succeed};
+use pipeline_tests::server::checkout;
 use pipeline_tests::ticks::publish_tick;
 use pipeline_tests::world::{World, sample};
 
@@ -140,7 +141,17 @@ fn every_variable_that_a_program_reads_is_known_to_all() {
         let named = help.split("[env: ").skip(1).filter_map(|rest| rest.split(['=', ']']).next());
         found.extend(named.map(str::to_owned));
     }
-    assert!(found.len() > 60 && found.contains("CANDLEWIRE_FEED_BYTES"), "{found:?}");
+    // What nats-server and Compose read: `$NAME`, `${NAME:-default}`.
+    let mut files = vec![checkout().join("nats.conf"), checkout().join("deploy/compose.yaml")];
+    files.extend(std::fs::read_dir(checkout().join("deploy/nats")).unwrap().map(|entry| entry.unwrap().path()));
+    for file in files.iter().filter(|file| file.is_file()) {
+        let text = std::fs::read_to_string(file).unwrap();
+        let names = text.split('$').skip(1).map(|rest| rest.trim_start_matches('{'));
+        found.extend(names.map(|rest| rest.chars().take_while(|c| *c == '_' || c.is_ascii_alphanumeric()).collect()));
+    }
+    for name in ["CANDLEWIRE_FEED_BYTES", "CANDLEWIRE_PAGE_PORT", "CANDLEWIRE_PASSWORD_ROUTES", "CANDLEWIRE_TLS_KEY"] {
+        assert!(found.contains(name), "{name} is not among {found:?}");
+    }
     for name in found {
         let is_ours = name.starts_with("CANDLEWIRE_") || name.starts_with("COINGECKO_");
         assert!(!is_ours || service::is_setting(&name), "{name} is missing in service/src/settings/names.rs");

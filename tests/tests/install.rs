@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use pipeline_tests::programs::succeed;
+use pipeline_tests::programs::{fail, path_without, succeed};
 use pipeline_tests::server::checkout;
 use tempfile::TempDir;
 
@@ -113,14 +113,107 @@ fn secrets_are_made_once_and_only_root_reads_them() {
     assert!(environment().contains(&format!("CANDLEWIRE_PASSWORD_STREAM_PROCESSOR={}\n", secret("stream-processor"))));
 
     // The operator's own line stays, and a secret that was changed reaches the server.
-    std::fs::write(site.path("etc/candlewire/nats.env"), environment() + "GOMEMLIMIT=1GiB\n").unwrap();
-    std::fs::write(site.path("etc/candlewire/secrets/trainer"), "cw-another").unwrap();
+    let own = "GOMEMLIMIT=1GiB\nCANDLEWIRE_PASSWORD_ROUTES=\"cw-between-the-servers\"\nCANDLEWIRE_PASSWORD_ADMIN_2=x\n";
+    std::fs::write(site.path("etc/candlewire/nats.env"), environment() + own).unwrap();
+    std::fs::write(site.path("etc/candlewire/secrets/trainer"), "cw-another-secret\n").unwrap();
     let admin = secret("admin");
     site.install(&[]);
-    assert_eq!((secret("admin"), secret("trainer")), (admin, "cw-another".to_owned()));
+    assert_eq!((secret("admin"), secret("trainer")), (admin, "cw-another-secret\n".to_owned()));
     let environment = environment();
-    assert!(environment.contains("GOMEMLIMIT=1GiB\n") && environment.contains("_TRAINER=cw-another\n"));
+    assert!(environment.contains(own) && environment.contains("_TRAINER=cw-another-secret\n"), "{environment}");
     assert_eq!(environment.matches("_TRAINER=").count(), 1);
+}
+
+#[test]
+fn a_secret_that_the_server_cannot_read_is_refused_before_anything_changes() {
+    let site = Site::new();
+    site.install(&[]);
+    site.build("target/release/trainer", "two");
+    let root = site.root.path().to_str().unwrap();
+    let refused = |file: &str, content: &str| {
+        let path = site.path(file);
+        let kept = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, content).unwrap();
+        let before = site.everything();
+        let (code, error) = fail(&mut site.command(&["--no-build", "--destdir", root]));
+        assert!(code == 1 && error.contains(path.to_str().unwrap()), "{content}: {code} {error}");
+        assert!(error.contains("write another one") && error.contains("16 characters"), "{content}: {error}");
+        assert_eq!(before, site.everything(), "{content}");
+        std::fs::write(path, kept).unwrap();
+    };
+    for wrong in
+        ["12345678901234567890", "cw-short", "cw with spaces and more", "cw$DOLLAR-and-more", "cw-two\ncw-lines-in-it"]
+    {
+        refused("etc/candlewire/secrets/trainer", wrong);
+    }
+    refused("etc/candlewire/nats.env", "CANDLEWIRE_PASSWORD_ROUTES=12345678901234567890\n");
+    // An empty one is made.
+    std::fs::write(site.path("etc/candlewire/secrets/trainer"), "").unwrap();
+    site.install(&[]);
+    assert!(site.read("etc/candlewire/secrets/trainer").len() >= 48);
+}
+
+/// `sudo scripts/install` in somebody's checkout: root's PATH has no cargo, and no file of that user becomes root's.
+#[test]
+fn root_has_the_owner_of_the_checkout_build_it() {
+    const OWNER: u32 = 4711;
+    let site = Site::new();
+    let own = site.checkout.path();
+    std::fs::remove_dir_all(own.join("target")).unwrap();
+    site.build("scripts/setup", "#!/bin/sh\ntouch .tools/made\necho \"$@\" >.tools/called\n");
+    let home = own.join("home");
+    site.build("home/.profile", "PATH=$HOME/.cargo/bin:$PATH\nexport RUSTFLAGS=--of-the-user\n");
+    let programs = PROGRAMS.join(" ");
+    site.build(
+        "home/.cargo/bin/cargo",
+        &format!(
+            "#!/bin/sh -e\n[ -z \"$RUSTFLAGS\" ]\nmkdir -p \"$CARGO_TARGET_DIR/release\"\n\
+             for program in {programs}; do echo built >\"$CARGO_TARGET_DIR/release/$program\"; done\n"
+        ),
+    );
+    succeed(Command::new("chown").args(["-R", &OWNER.to_string()]).arg(own));
+    // The machine knows that user, for the time of this call.
+    let users = std::fs::read_to_string("/etc/passwd").unwrap();
+    let known = site.path("passwd");
+    std::fs::write(&known, format!("{users}newcomer:x:{OWNER}:{OWNER}::{}:/bin/sh\n", home.display())).unwrap();
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-ec", "mount --bind \"$1\" /etc/passwd; shift; exec \"$@\"", "sh"]).arg(known);
+    command.arg(own.join("scripts/install")).arg("--destdir").arg(site.path("machine"));
+    succeed(command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"));
+
+    assert_eq!(site.read("machine/usr/local/bin/trainer"), "built\n");
+    assert_eq!(std::fs::read_to_string(own.join(".tools/called")).unwrap(), "--quiet --tools\n");
+    for made in ["target/release/trainer", ".tools/made"] {
+        assert_eq!(std::fs::metadata(own.join(made)).unwrap().uid(), OWNER, "{made}");
+    }
+    assert!(!own.join(".env").exists());
+}
+
+#[test]
+fn without_cargo_it_says_how_to_build() {
+    let site = Site::new();
+    let root = site.root.path().to_str().unwrap();
+    let path = path_without(&["cargo"]);
+    let (code, error) = fail(site.command(&["--destdir", root]).env("PATH", path.path()));
+    assert!(code == 1 && error.contains("cargo is not in the PATH of") && error.contains("--no-build"), "{error}");
+    assert!(site.everything().is_empty());
+}
+
+#[test]
+fn what_units_and_configuration_refer_to_is_installed() {
+    let site = Site::new();
+    site.install(&[]);
+    let mut referred = 0;
+    for (path, (_, _, content)) in site.everything() {
+        let text = String::from_utf8(content).unwrap();
+        let words = text.split(|c: char| c.is_whitespace() || "=()'\"`".contains(c));
+        for word in words.filter(|word| word.starts_with("/etc/candlewire/deploy/")) {
+            let target = site.path(word.trim_start_matches('/').trim_end_matches(['.', ',']));
+            assert!(target.exists(), "{} refers to {word}", path.display());
+            referred += usize::from(word.ends_with("README.md"));
+        }
+    }
+    assert!(referred >= 5, "the units say where it stands how they are changed");
 }
 
 #[test]

@@ -2,13 +2,36 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::process::Command;
 
 use bus::topology::{Limits, create, definitions};
-use pipeline_tests::programs::{Running, fail, program, succeed};
-use pipeline_tests::server::Server;
+use pipeline_tests::programs::{Running, fail, path_without, program, succeed};
+use pipeline_tests::server::{Server, checkout};
 use pipeline_tests::world::{World, sample};
 use serde_json::{Value, json};
+
+#[test]
+fn what_only_tests_need_is_asked_for_by_the_name_of_its_package() {
+    let dir = tempfile::tempdir().unwrap();
+    let [scripts, tools] = ["scripts", ".tools"].map(|name| dir.path().join(name));
+    std::fs::create_dir(&scripts).unwrap();
+    std::fs::copy(checkout().join("scripts/setup"), scripts.join("setup")).unwrap();
+    // What scripts/setup fetches for everybody is there.
+    std::fs::create_dir(&tools).unwrap();
+    for tool in ["nats-server", "xgboost", "xgboost_cpu.libs", "stamps"] {
+        symlink(checkout().join(".tools").join(tool), tools.join(tool)).unwrap();
+    }
+    for (program, package) in
+        [("shellcheck", "shellcheck"), ("systemd-analyze", "systemd"), ("ip", "iproute2"), ("openssl", "openssl")]
+    {
+        let path = path_without(&[program, "apt-get"]);
+        let mut setup = Command::new(scripts.join("setup"));
+        let (code, error) = fail(setup.args(["--quiet", "--test"]).env("PATH", path.path()));
+        assert!(code == 1 && error.contains(&format!("apt-get install {package}")), "{program}: {code} {error}");
+    }
+}
 
 #[test]
 fn without_a_server_a_command_says_so_and_a_service_waits() {

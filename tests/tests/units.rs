@@ -30,6 +30,9 @@ const SHARE_MAX: Duration = Duration::from_secs(2);
 const READERS: [&str; 4] =
     ["candlewire-stream-processor@1", "candlewire-aggregator@1", "candlewire-trainer", "candlewire-reporter"];
 
+/// All of them, with a producer that asks a source for live prices.
+const SERVICES: [&str; 5] = ["candlewire-producer", READERS[0], READERS[1], READERS[2], READERS[3]];
+
 /// From the last to the first.
 const REVERSED: [&str; 4] = [READERS[3], READERS[2], READERS[1], READERS[0]];
 
@@ -61,6 +64,15 @@ fn excerpt(installed: &Installed) -> PathBuf {
     path
 }
 
+/// A source with a price of now.
+async fn coingecko() -> CoinGecko {
+    let source = CoinGecko::start().await;
+    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64;
+    source.set("bitcoin", 103_376.0, now_ms);
+    source.set("ethereum", 3_376.0, now_ms);
+    source
+}
+
 /// Has the producer replay the excerpt as bitcoin/usdt.
 fn replay_the_excerpt(installed: &Installed, speed: &str) {
     installed.set("CANDLEWIRE_SOURCE", "recording");
@@ -82,15 +94,11 @@ fn eventually_ready(installed: &Installed, unit: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_installed_tree_starts_from_its_own_units_and_stops_in_order() {
-    let source = CoinGecko::start().await;
-    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64;
-    source.set("bitcoin", 103_376.0, now_ms);
-    source.set("ethereum", 3_376.0, now_ms);
+    let source = coingecko().await;
     let installed = Installed::fresh();
     installed.set("COINGECKO_BASE_URL", source.url());
     installed.start(&["candlewire.target"]);
-    let services = READERS.into_iter().chain(["candlewire-producer"]);
-    for unit in services.clone() {
+    for unit in SERVICES {
         eventually_ready(&installed, unit);
     }
     for unit in ["candlewire-nats", "candlewire-topology"] {
@@ -98,7 +106,7 @@ async fn an_installed_tree_starts_from_its_own_units_and_stops_in_order() {
     }
     eventually("prices of CoinGecko are committed", || accepted(&installed) >= 2);
 
-    for unit in services.chain(["candlewire-nats", "candlewire-topology"]) {
+    for unit in SERVICES.into_iter().chain(["candlewire-nats", "candlewire-topology"]) {
         let start = Instant::now();
         installed.stop(&[unit]);
         assert!(start.elapsed() < STOP_MAX, "{unit} took {:?}", start.elapsed());
@@ -132,8 +140,10 @@ async fn four_instances_from_the_template_share_the_partitions_and_the_work() {
     };
     let admin = Connection::open(&admin, None).await.unwrap();
     let instances: Vec<String> = (1..=4).map(|number| format!("candlewire-stream-processor@{number}")).collect();
-    installed.start(&instances.iter().map(String::as_str).collect::<Vec<_>>());
+    let [first @ .., fourth] = &instances[..] else { unreachable!() };
+    installed.start(&first.iter().map(String::as_str).collect::<Vec<_>>());
     let start = Instant::now();
+    installed.begin(&[fourth]);
     loop {
         let mut shares: BTreeMap<String, usize> = BTreeMap::new();
         for (_, owner) in owners(&admin, "stream-processor").await.unwrap() {
@@ -175,7 +185,8 @@ fn a_replay_that_is_stopped_in_the_middle_goes_on_where_it_was() {
     assert!(start.elapsed() < STOP_MAX, "{:?}", start.elapsed());
     for unit in all {
         let state = installed.state(unit);
-        assert_eq!((state.active, state.exit_code), (Active::Inactive, Some(0)), "{}", installed.journal(unit));
+        let ended = (state.active, state.result.as_str(), state.exit_code);
+        assert_eq!(ended, (Active::Inactive, "success", Some(0)), "{unit}: {}", installed.journal(unit));
     }
     installed.start(&["candlewire.target"]);
     eventually("the recording has come to its end", || {
@@ -186,12 +197,44 @@ fn a_replay_that_is_stopped_in_the_middle_goes_on_where_it_was() {
     assert_eq!(audited(&installed), TICKS);
 }
 
-#[test]
-fn every_order_of_start_up_ends_ready() {
+/// Starts units in groups, one after the other. Whoever came too early notices, and says what it waits for.
+fn start_in(installed: &Installed, order: &[&[&str]]) {
+    let mut has = (false, false);
+    for units in order {
+        installed.begin(units);
+        has = (has.0 || units.contains(&"candlewire-nats"), has.1 || units.contains(&"candlewire-topology"));
+        if units.len() > 1 && has != (true, true) {
+            for unit in *units {
+                eventually(unit, || {
+                    installed.state(unit).status.contains(if has.0 { "topology apply" } else { "NATS" })
+                });
+                assert_eq!(installed.state(unit).active, Active::Activating, "{unit}");
+            }
+        }
+    }
+    for unit in order.iter().filter(|units| units.len() > 1).copied().flatten() {
+        eventually_ready(installed, unit);
+        assert_eq!(installed.state(unit).restarts, 0, "{unit} waited by itself");
+    }
+}
+
+/// Stops everything and forgets what was stored.
+fn begin_again(installed: &Installed) {
+    installed.stop(&["--all"]);
+    std::fs::remove_dir_all(installed.path().join("var")).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_order_of_start_up_ends_ready() {
     let installed = Installed::shared();
+    // All five, with live prices, before the server and the streams.
+    let source = coingecko().await;
+    installed.set("COINGECKO_BASE_URL", source.url());
+    start_in(&installed, &[&SERVICES, &["candlewire-topology"], &["candlewire-nats"]]);
+    eventually("prices of CoinGecko are committed", || accepted(&installed) >= 2);
+
     replay_the_excerpt(&installed, "max");
-    let orders: [&[&[&str]]; 6] = [
-        &[&READERS, &["candlewire-topology"], &["candlewire-nats"]],
+    let orders: [&[&[&str]]; 5] = [
         &[&READERS, &["candlewire-nats"], &["candlewire-topology"]],
         &[&["candlewire-topology"], &READERS, &["candlewire-nats"]],
         &[&["candlewire-topology"], &["candlewire-nats"], &READERS],
@@ -199,28 +242,8 @@ fn every_order_of_start_up_ends_ready() {
         &[&["candlewire-nats"], &["candlewire-topology"], &REVERSED],
     ];
     for order in orders {
-        let mut has = (false, false);
-        for units in order {
-            installed.begin(units);
-            has = (has.0 || units.contains(&"candlewire-nats"), has.1 || units.contains(&"candlewire-topology"));
-            // Whoever came too early has noticed, and says what it waits for.
-            if *units == READERS && has != (true, true) {
-                for unit in READERS {
-                    eventually(unit, || {
-                        installed.state(unit).status.contains(if has.0 { "topology apply" } else { "NATS" })
-                    });
-                    assert_eq!(installed.state(unit).active, Active::Activating, "{unit}");
-                }
-            }
-        }
-        for unit in READERS {
-            eventually_ready(&installed, unit);
-            assert_eq!(installed.state(unit).restarts, 0, "{unit} waited by itself");
-        }
-        if order != orders[5] {
-            installed.stop(&["--all"]);
-            std::fs::remove_dir_all(installed.path().join("var")).unwrap();
-        }
+        begin_again(&installed);
+        start_in(&installed, order);
     }
     // The first data comes last of all.
     installed.start(&["candlewire-producer"]);

@@ -12,8 +12,10 @@ use crate::settings::{self, EnvFile};
 use crate::shutdown::Shutdown;
 use crate::telemetry::ProcessArgs;
 
-/// How long a process may take to end after the first signal.
-const DRAIN: Duration = Duration::from_secs(5);
+/// How long a process may drain after the first signal. With what blocks it ends within 5 seconds.
+const DRAIN: Duration = Duration::from_secs(4);
+/// How long blocking work may take to end after that: a fit ends with its round.
+const BLOCKING_MAX: Duration = Duration::from_secs(1);
 
 /// The command line of a binary.
 pub trait Program: clap::Parser {
@@ -56,8 +58,8 @@ fn start<P: Program, R: Future<Output = anyhow::Result<()>>>(run: impl FnOnce(P,
     tracing::debug!(version = env!("CARGO_PKG_VERSION"), "starting");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = runtime.block_on(until_told(|shutdown| run(program, shutdown)));
-    // Blocking work that is still under way (a fit, a file) must not hold the process beyond the drain.
-    runtime.shutdown_timeout(Duration::from_millis(100));
+    // Blocking work that is still under way (a fit, a file) must not hold the process for long beyond the drain.
+    runtime.shutdown_timeout(BLOCKING_MAX);
     result
 }
 

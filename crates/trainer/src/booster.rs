@@ -1,5 +1,7 @@
 //! Gradient-boosted trees. The only file that knows XGBoost.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use xgb::parameters::{BoosterParameters, BoosterParametersBuilder, BoosterType, learning, tree};
 use xgb::{Booster, DMatrix, XGBError};
 
@@ -62,6 +64,9 @@ pub enum BoosterError {
         /// How many there are.
         bytes: usize,
     },
+    /// The process ends: see [`interrupt`].
+    #[error("the fit was stopped before its end")]
+    Interrupted,
     /// A setting outside what XGBoost takes.
     #[error("XGBoost does not take these parameters: {0}")]
     Parameters(String),
@@ -74,6 +79,21 @@ impl From<XGBError> for BoosterError {
         let first = text.lines().next().unwrap_or_default();
         Self::Refused(first.trim_start_matches("XGBoost error: ").to_owned())
     }
+}
+
+static IS_INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// Has every fit of this process end with its present round, and no other one begin: a process that exits while a thread is
+/// inside XGBoost would take the library away from under it.
+pub fn interrupt() {
+    IS_INTERRUPTED.store(true, Ordering::Relaxed);
+}
+
+fn grow(booster: &mut Booster, matrix: &DMatrix, round: u32) -> Result<(), BoosterError> {
+    if IS_INTERRUPTED.load(Ordering::Relaxed) {
+        return Err(BoosterError::Interrupted);
+    }
+    Ok(booster.update(matrix, round as i32)?)
 }
 
 /// A model that was fitted or loaded.
@@ -99,7 +119,7 @@ impl Model {
         let matrix = to_matrix(train)?;
         let mut booster = new_booster(boosting, train.labels, &[&matrix])?;
         for round in 0..rounds {
-            booster.update(&matrix, round as i32)?;
+            grow(&mut booster, &matrix, round)?;
         }
         Ok(Self { booster })
     }
@@ -113,7 +133,7 @@ impl Model {
         let mut booster = new_booster(boosting, train.labels, &[&matrix, &unseen_matrix])?;
         let mut best: Option<(f64, Stopped)> = None;
         for rounds in 1..=boosting.rounds_max {
-            booster.update(&matrix, rounds as i32 - 1)?;
+            grow(&mut booster, &matrix, rounds - 1)?;
             let predictions = booster.predict(&unseen_matrix)?;
             let error = squared_error(&predictions, unseen.labels);
             match &best {

@@ -81,6 +81,11 @@ pub(crate) fn code_of(error: &anyhow::Error) -> Option<Code> {
 /// # Errors
 /// What ends it before it is done, with its exit code.
 pub async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
+    let told = shutdown.clone();
+    tokio::spawn(async move {
+        told.requested().await;
+        booster::interrupt();
+    });
     match args.command {
         Command::Archive(archive) => {
             let connection = Connection::open(&args.nats, Some("trainer")).await?;

@@ -57,7 +57,7 @@ enum Verb {
     },
     /// Exit code 0 when all units are active, else 3
     IsActive { units: Vec<String> },
-    /// Exit code 0 when a unit has failed, else 1
+    /// Exit code 0 when one of the units has failed, else 1
     IsFailed { units: Vec<String> },
     /// Exit code 0 when all units are enabled, else 1
     IsEnabled { units: Vec<String> },
@@ -138,8 +138,10 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
             return each(&root, &units, |state| println!("{}", state.active.word()), is, 3);
         }
         Verb::IsFailed { units } => {
-            let is = |state: State| state.active == Active::Failed;
-            return each(&root, &units, |state| println!("{}", state.active.word()), is, 1);
+            let states = control::matching(&root, &units)?.into_iter().map(|name| control::state(&root, &name).active);
+            let states: Vec<Active> = states.collect();
+            states.iter().for_each(|state| println!("{}", state.word()));
+            return Ok(ExitCode::from(u8::from(!states.contains(&Active::Failed))));
         }
         Verb::IsEnabled { units } => {
             let all = units.iter().all(|unit| control::is_enabled(&root, unit));

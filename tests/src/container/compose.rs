@@ -17,7 +17,7 @@ use crate::server::checkout;
 /// Where programs are looked for in a container of Debian.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// What one file for --env-file makes of the compose file, with networks for it. Gone when dropped.
+/// What settings make of the compose file, with networks for it. Gone when dropped.
 #[derive(Debug)]
 pub struct Project {
     config: Value,
@@ -38,13 +38,20 @@ pub struct Container {
 }
 
 impl Project {
-    /// Copies deploy/, makes secrets, has Compose read and check the compose file, and makes the networks.
-    pub fn new(env_file: Option<&str>) -> Self {
+    /// What runs with one of the variants that the head of the compose file names, or with none.
+    pub fn new(variant: Option<&str>) -> Self {
+        Self::with("", variant.as_slice())
+    }
+
+    /// Copies deploy/, makes secrets, writes settings to deploy/.env and adds variants to them, has Compose read and check
+    /// the compose file, and makes the networks.
+    pub fn with(settings: &str, variants: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        succeed(Command::new("cp").arg("--archive").arg(checkout().join("deploy")).arg(dir.path()));
-        let deploy = dir.path().join("deploy");
-        succeed(&mut Command::new(deploy.join("docker/make-secrets")));
-        let config = configure(&deploy, env_file);
+        for folder in ["deploy", "scripts"] {
+            succeed(Command::new("cp").arg("--archive").arg(checkout().join(folder)).arg(dir.path()));
+        }
+        succeed(&mut Command::new(dir.path().join("deploy/docker/make-secrets")));
+        let config = configure(dir.path(), settings, variants);
         let engine = Command::new("unshare").args(["--net", "sleep", "infinity"]).stdin(Stdio::null()).spawn().unwrap();
         let project = Self { config, images: Images::shared(), engine, dir };
         project.make_networks();
@@ -296,14 +303,21 @@ impl Drop for Container {
     }
 }
 
-/// Compose itself reads the compose file: against its schema, with the variables of a file and none of ours.
-fn configure(deploy: &Path, env_file: Option<&str>) -> Value {
+/// Compose itself reads the compose file of a checkout: against its schema, with these settings and none of ours.
+fn configure(checkout_copy: &Path, settings: &str, variants: &[&str]) -> Value {
     let program = checkout().join(".tools/docker-compose");
     assert!(program.exists(), "Docker Compose is missing: run scripts/setup --test");
-    let mut command = Command::new(program);
-    command.current_dir(deploy).env_clear().arg("-f").arg(deploy.join("compose.yaml"));
-    if let Some(name) = env_file {
-        command.arg("--env-file").arg(deploy.join("docker").join(name));
+    let file = checkout_copy.join("deploy/compose.yaml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(checkout_copy.join("deploy/.env"), settings).unwrap();
+    for variant in variants {
+        // The command that the head of the file gives.
+        let line = text.lines().take_while(|line| line.starts_with('#')).find(|line| line.contains(variant));
+        let line = line.unwrap_or_else(|| panic!("the head of the compose file does not name {variant}"));
+        let command = line.trim_start_matches(['#', ' ']).split("   ").next().unwrap();
+        succeed(Command::new("sh").args(["-ec", command]).current_dir(checkout_copy));
     }
-    serde_json::from_str(&succeed(command.args(["config", "--format", "json"]))).unwrap()
+    let mut command = Command::new(program);
+    command.current_dir(checkout_copy).env_clear().args(["-f", "deploy/compose.yaml", "config", "--format", "json"]);
+    serde_json::from_str(&succeed(&mut command)).unwrap()
 }

@@ -79,6 +79,12 @@ pub(super) const NAMES: &[&str] = &[
     "CANDLEWIRE_TLS_CERT",
     "CANDLEWIRE_TLS_KEY",
     "CANDLEWIRE_TLS_CA",
+    // Docker Compose, by deploy/compose.yaml
+    "CANDLEWIRE_SERVERS",
+    "CANDLEWIRE_NATS_CONF",
+    "CANDLEWIRE_NATS_PORT",
+    "CANDLEWIRE_PAGE_PORT",
+    "CANDLEWIRE_S3_KEY",
 ];
 
 /// What is never shown.

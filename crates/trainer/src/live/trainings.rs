@@ -221,6 +221,10 @@ async fn until_done<T>(
             Ok(done) => return done,
             Err(error) => error,
         };
+        if is_interrupted(&error) {
+            // The process ends, and with it whoever waits for this.
+            return std::future::pending().await;
+        }
         if is_fatal(&error) {
             // Nobody listens any more when the service has ended already.
             drop(fatal.send(error));
@@ -229,6 +233,14 @@ async fn until_done<T>(
         reminder.warn(&format!("{error:#}"));
         tokio::time::sleep(RETRY).await;
     }
+}
+
+fn is_interrupted(error: &anyhow::Error) -> bool {
+    let of_learning = error.downcast_ref().and_then(|error| match error {
+        LearnError::Booster(error) => Some(error),
+        _ => None,
+    });
+    matches!(of_learning.or_else(|| error.downcast_ref()), Some(BoosterError::Interrupted))
 }
 
 /// Whether neither time nor another try can mend it: a setting, a permission, a damaged model, a broken fit.

@@ -1,0 +1,34 @@
+# shellcheck shell=bash
+# The NATS users and their secrets: scripts/setup, scripts/install and deploy/docker/make-secrets read this with `.`.
+
+# Everybody with a password in deploy/nats/users.conf and guests.conf.
+# shellcheck disable=SC2034
+NATS_USERS=(admin producer stream-processor aggregator trainer reporter reader)
+
+# Prints the name of the variable that holds a user's password.
+password_variable() {
+    local name=${1^^}
+    printf 'CANDLEWIRE_PASSWORD_%s' "${name//-/_}"
+}
+
+# Prints a new secret.
+random_secret() { printf 'cw%s' "$(od -An -N 24 -tx1 /dev/urandom | tr -d ' \n')"; }
+
+# nats-server reads what a variable holds as a piece of its configuration: it takes 12345678 for a number, and ends.
+SECRET_FORM='a letter, then letters, digits, - or _, 16 characters or more'
+has_secret_form() {
+    local LC_ALL=C
+    [[ $1 =~ ^[A-Za-z][A-Za-z0-9_-]{15,}$ ]]
+}
+
+# Says which of these files hold no secret, and fails when there is one. Those that are missing or empty can still be made.
+check_secrets() {
+    local file code=0
+    for file in "$@"; do
+        if [ ! -s "$file" ] || has_secret_form "$(cat "$file")"; then continue; fi
+        printf '%s: %s holds what nats-server does not take for a secret: write another one into it (%s), or remove it, and a new one is made\n' \
+            "${0##*/}" "$file" "$SECRET_FORM" >&2
+        code=1
+    done
+    return "$code"
+}
