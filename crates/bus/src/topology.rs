@@ -171,6 +171,8 @@ const READERS_BYTES_MAX: u64 = 1 << 20;
 const LEASES_BYTES_MAX: u64 = 16 << 20;
 /// How long a stream that cannot be created for a passing reason is tried.
 const CREATE_MAX: Duration = Duration::from_secs(2);
+/// How long three servers may take to know of each other.
+const PEERS_MAX: Duration = Duration::from_secs(10);
 const CREATE_AGAIN: Duration = Duration::from_millis(50);
 /// A stream that exists for a moment, to learn whether there is room.
 const PROBE: &str = "CANDLEWIRE_PROBE";
@@ -479,15 +481,17 @@ pub async fn require(connection: &Connection, stream: Stream) -> Result<StreamIn
 pub async fn create(connection: &Connection, definition: &Value) -> Result<(), Error> {
     /// The server has removed its last stream a moment ago, and clears away the folder in which the new one should be.
     const NO_FOLDER: u32 = 10049;
+    /// Of three servers that have just started one does not know yet that another is there.
+    const NO_PEERS: u32 = 10005;
     let call = format!("STREAM.CREATE.{}", definition["name"].as_str().unwrap_or_default());
     let start = Instant::now();
     loop {
         match connection.api::<Value>(&call, definition).await {
-            Err(Error::Api { err_code: NO_FOLDER, .. }) if start.elapsed() < CREATE_MAX => {
-                tokio::time::sleep(CREATE_AGAIN).await;
-            }
+            Err(Error::Api { err_code: NO_FOLDER, .. }) if start.elapsed() < CREATE_MAX => {}
+            Err(Error::Api { err_code: NO_PEERS, .. }) if start.elapsed() < PEERS_MAX => {}
             result => return result.map(drop),
         }
+        tokio::time::sleep(CREATE_AGAIN).await;
     }
 }
 
