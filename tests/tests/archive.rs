@@ -20,7 +20,7 @@ use store::archive::{Archive, ArchiveError, ArchiveWriter, Through};
 use store::bucket::PART_BYTES;
 use store::layout::latest_key;
 use store::listing::SeqRange;
-use store::place::{Folder, Place, Prefix};
+use store::place::{Folder, Place, PlaceError, Prefix};
 use store::predictions::{self, Fold, Prediction};
 use store::ticks::TickRows;
 use tokio::runtime::Handle;
@@ -76,7 +76,14 @@ fn die_at_every_step<P: Place + Clone + 'static>(
         if written.is_ok() {
             return steps;
         }
-        write(&archive, &mut sure).unwrap();
+        // A test beside this one that starts a program holds a copy of every lock for a moment.
+        eventually("the lock is free", || match write(&archive, &mut sure) {
+            Err(ArchiveError::Place(PlaceError::Locked(_))) => false,
+            written => {
+                written.unwrap();
+                true
+            }
+        });
         assert_eq!(events(&archive), (1..=FILES as i64).collect::<Vec<_>>(), "killed after {steps} steps");
         let listing = archive.list().unwrap();
         assert!(listing.superseded.is_empty() && listing.files.len() < FILES as usize, "{steps}: {listing:?}");
