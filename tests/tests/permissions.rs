@@ -225,6 +225,37 @@ async fn check_bodies(server: &Server) {
     );
 }
 
+/// A consumer that sends old prices to a live subject: the viewer may not create one. Who may create consumers can, and then
+/// whoever listens hears it; `reporter watch` does not take it for a live price.
+async fn check_push_consumers(world: &World) {
+    let body = |subject: &str| {
+        let config = json!({
+            "name": "push", "deliver_subject": "live.price.bitcoin.usdt", "deliver_policy": "all", "ack_policy": "none",
+            "filter_subject": subject, "mem_storage": true, "inactive_threshold": 1_000_000_000,
+        });
+        json!({ "stream_name": "MARKET", "config": config }).to_string()
+    };
+    let prices = "market.*.price.bitcoin.usdt";
+    let create = format!("$JS.API.CONSUMER.CREATE.MARKET.push.{prices}");
+    for user in ["viewer", "producer", "stream-processor"] {
+        let mut attacker = Attacker::connect(&world.server, user).await;
+        for call in [&create, "$JS.API.CONSUMER.CREATE.MARKET", "$JS.API.CONSUMER.DURABLE.CREATE.MARKET.push"] {
+            assert!(attacker.is_publish_denied(call, None, &body(prices)).await, "{user} may call {call}");
+        }
+    }
+    let [shown, log] = ["watch.out", "watch.log"].map(|name| world.dir.path().join(name));
+    let mut watch = world.program("reporter");
+    watch.args(["watch", "live.price.bitcoin.usdt", "--format", "json"]).env("CANDLEWIRE_LOG", "info");
+    let [out, errors] = [&shown, &log].map(|path| std::fs::File::create(path).unwrap());
+    let _watch = Running::start(watch.stdout(out).stderr(errors));
+    let has_logged = |words: &str| std::fs::read_to_string(&log).unwrap().contains(words);
+    eventually("the last known price is shown", || has_logged("last known"));
+    let reader = Attacker::connect(&world.server, "reader").await;
+    assert!(!reader.is_refused(&create, &body(prices)).await);
+    eventually("what the consumer sends is noticed", || has_logged("it is not shown"));
+    assert_eq!(std::fs::read_to_string(&shown).unwrap().lines().count(), 1, "nothing old is shown as live");
+}
+
 /// Inboxes on which somebody listens, by user.
 const INBOXES: [(&str, &str); 3] = [
     ("admin", "_INBOX_admin.stray"),
@@ -359,6 +390,7 @@ async fn nobody_does_what_another_may_while_the_whole_pipeline_runs_under_the_sa
     check_bodies(&world.server).await;
     assert_eq!(producer.wait(), Some(0));
     world.wait();
+    check_push_consumers(&world).await;
     let audit = succeed(world.program("aggregator").arg("audit"));
     assert_eq!(world.count("accepted"), 1_000, "{audit}");
     assert!(services.iter_mut().all(Running::is_running), "each service runs on");
