@@ -10,7 +10,7 @@ use super::file::Record;
 use crate::connect::Connection;
 use crate::history;
 use crate::reader::{Delivery, Event, Reader, Selection};
-use crate::topology::{Stream, StreamInfo};
+use crate::topology::{Stream, StreamInfo, stream_info};
 
 /// Every stored subject.
 const ALL: &str = ">";
@@ -19,6 +19,8 @@ const CHASE_MAX: Duration = Duration::from_secs(60);
 
 /// Reads all that a stream of records holds. A message that was replaced before it was read comes again later, so what
 /// was read is whole when nothing more is there; and since a commit is one batch, only behind the last message of one.
+/// Whether more is there only the stream itself knows: what a delivery says of it may be a moment old, in which the next
+/// commit has replaced a state that was not read yet.
 ///
 /// # Errors
 /// Whatever reading can meet, and whatever `each` returns.
@@ -39,7 +41,13 @@ pub(super) async fn records(
         each(&Record::new(&delivery, false))?;
         let is_past = delivery.seq >= info.state.last_seq;
         // What enters FEED replaces nothing.
-        if is_past && stream == Stream::Feed || delivery.pending == 0 && ends_batch(&delivery) {
+        if is_past && stream == Stream::Feed {
+            return Ok(());
+        }
+        if delivery.pending == 0
+            && ends_batch(&delivery)
+            && stream_info(connection, stream.name()).await?.state.last_seq == delivery.seq
+        {
             return Ok(());
         }
         if is_past && chase.get_or_insert_with(Instant::now).elapsed() > CHASE_MAX {
