@@ -8,30 +8,27 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_nats::HeaderMap;
-use async_nats::header::{NATS_BATCH_COMMIT, NATS_BATCH_ID, NATS_BATCH_SEQUENCE, NATS_EXPECTED_LAST_SUBJECT_SEQUENCE};
+use async_nats::header::{NATS_BATCH_ID, NATS_EXPECTED_LAST_SUBJECT_SEQUENCE};
 use bytes::Bytes;
 use futures::future::try_join_all;
 use rand::Rng;
-use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
+use crate::batch::{self, Numbered, ROLLUP_HEADER};
 use crate::checkpoint::Position;
 use crate::codec::SCHEMA_HEADER;
-use crate::connect::{Connection, Reminder, parse_answer};
+use crate::connect::{Connection, Reminder};
 use crate::error::{Disposition, Error};
 use crate::history;
 use crate::subject;
 use crate::topology::Stream;
 
-/// Most messages in a batch, the position included: the server's limit.
-pub const MESSAGES_MAX: usize = 1_000;
-/// Most bytes of payload in a batch. A commit of this size takes about 60 ms.
-pub const BYTES_MAX: usize = 8 * 1024 * 1024;
+pub use crate::batch::{BYTES_MAX, MESSAGES_MAX};
+
 /// Most commits of one process that are open at once on a stream; the server allows 50 unless told otherwise.
 pub const OPEN_MAX: usize = 40;
 
-const ROLLUP_HEADER: &str = "Nats-Rollup";
 const ROLLUP_SUBJECT: &str = "sub";
 const RETRY_MIN: Duration = Duration::from_millis(20);
 const RETRY_MAX: Duration = Duration::from_millis(500);
@@ -98,15 +95,6 @@ pub struct Transactions {
     counter: AtomicU64,
     open: Semaphore,
 }
-
-#[derive(Debug, Deserialize)]
-struct CommitAnswer {
-    seq: u64,
-    count: u64,
-}
-
-/// A message of a batch as it is sent.
-type Numbered = (String, HeaderMap, Bytes);
 
 impl Transactions {
     /// Prepares commits to a stream.
@@ -183,32 +171,16 @@ impl Transactions {
 
     /// Sends the batch once; returns the fence of each part.
     async fn attempt(&self, parts: &[&Part], id: &str) -> Result<Vec<u64>, Error> {
-        let what = || format!("a commit to {}", self.output);
-        let unanswered = || Error::Unanswered { what: what() };
-        let (mut batch, offsets) = self.batch_of(parts, id)?;
-        let Some((subject, mut headers, payload)) = batch.pop() else { return Ok(Vec::new()) };
-        let numbered = batch.len() as u64 + 1;
-        self.connection.connected().await;
-        let mut epoch = self.connection.epoch();
-        for (subject, headers, payload) in batch {
-            self.send(subject, headers, payload).await?;
+        let what = format!("a commit to {}", self.output);
+        let (batch, offsets) = self.batch_of(parts, id)?;
+        if batch.is_empty() {
+            return Ok(Vec::new());
         }
-        if epoch.has_changed().unwrap_or(true) {
-            return Err(unanswered());
-        }
-        headers.insert(NATS_BATCH_COMMIT, "1");
-        let answer = tokio::select! {
-            answer = self.connection.request(subject, Some(headers), payload) => answer?,
-            _ = epoch.changed() => return Err(unanswered()),
-        };
-        let answer: CommitAnswer = parse_answer(&what(), &answer.payload).map_err(|error| match error {
-            // What cannot be read may be anything: the position tells.
-            Error::Unreadable { .. } => unanswered(),
-            error => error,
-        })?;
+        let numbered = batch.len() as u64;
+        let answer = batch::send(&self.connection, &what, batch).await?;
         if answer.count != numbered {
             let detail = format!("{} of {numbered} messages", answer.count);
-            return Err(Error::Unreadable { what: format!("the answer to {}", what()), detail });
+            return Err(Error::Unreadable { what: format!("the answer to {what}"), detail });
         }
         Ok(offsets.iter().map(|offset| answer.seq + offset - numbered).collect())
     }
@@ -229,14 +201,6 @@ impl Transactions {
             self.connection.check_size(subject, Some(headers), payload)?;
         }
         Ok((batch, offsets))
-    }
-
-    async fn send(&self, subject: String, headers: HeaderMap, payload: Bytes) -> Result<(), Error> {
-        let sent = self.connection.client().publish_with_headers(subject, headers, payload).await;
-        sent.map_err(|error| match error.kind() {
-            async_nats::PublishErrorKind::Send => Error::Unanswered { what: "a message of a batch".to_owned() },
-            _ => Error::Unreadable { what: "a message of a batch".to_owned(), detail: error.to_string() },
-        })
     }
 
     fn position_of(&self, part: &Part, id: &str, number: u64) -> Numbered {
@@ -282,8 +246,7 @@ impl Transactions {
 
 fn headers_of(id: &str, number: u64, role: Role) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    headers.insert(NATS_BATCH_ID, id);
-    headers.insert(NATS_BATCH_SEQUENCE, number.to_string());
+    batch::number(&mut headers, id, number);
     match role {
         Role::Output(schema) => headers.insert(SCHEMA_HEADER, schema),
         Role::State => headers.insert(ROLLUP_HEADER, ROLLUP_SUBJECT),

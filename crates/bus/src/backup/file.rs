@@ -1,26 +1,26 @@
 //! The file of one stream: its messages in order, compressed. Each is two lengths, what it is, and its payload. The file is
 //! known by the SHA-256 of what is on the disk.
 
-use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::Path;
 
 use async_nats::HeaderMap;
 use bytes::Bytes;
+use data_encoding::HEXLOWER;
 use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::batch::ROLLUP_HEADER;
 use crate::reader::Delivery;
 
 /// More than any message has: a length beyond it is damage, not a reason to take memory.
 const PART_BYTES_MAX: u32 = 64 << 20;
 /// Headers that belong to how a message was sent, not to what it is.
 const OF_SENDING: &str = "Nats-";
-const ROLLUP_HEADER: &str = "Nats-Rollup";
 
 /// A message as it is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -161,10 +161,7 @@ impl<R: Read> Read for Hashing<R> {
 
 /// A digest as text.
 pub(super) fn hex(sha: Sha256) -> String {
-    sha.finalize().iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("a string takes everything");
-        text
-    })
+    HEXLOWER.encode(&sha.finalize())
 }
 
 #[cfg(test)]

@@ -6,20 +6,19 @@
 use std::time::Duration;
 
 use async_nats::HeaderMap;
-use async_nats::header::{NATS_BATCH_COMMIT, NATS_BATCH_ID, NATS_BATCH_SEQUENCE, NATS_EXPECTED_LAST_SEQUENCE};
+use async_nats::header::NATS_EXPECTED_LAST_SEQUENCE;
 use bytes::Bytes;
 use rand::Rng;
-use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::BackupError;
 use super::file::Record;
-use crate::connect::{Connection, parse_answer};
+use crate::batch::{self, BYTES_MAX, MESSAGES_MAX};
+use crate::connect::Connection;
 use crate::error::{Disposition, Error};
 use crate::subject::{restored, restored_all};
 use crate::topology::{RESTORING_KEY, StreamInfo, any_stream_info, create, purge};
-use crate::transaction::{BYTES_MAX, MESSAGES_MAX};
 
 /// Where a sequence is taken that nobody needs.
 const FILLER: &str = "filler";
@@ -133,36 +132,20 @@ impl<'a> Loader<'a> {
     }
 
     async fn attempt(&mut self, batch: &[(String, HeaderMap, Bytes)]) -> Result<(), Error> {
-        #[derive(Deserialize)]
-        struct Answer {
-            seq: u64,
-        }
-        let what = || format!("a batch of {}", self.stream);
-        let unanswered = || Error::Unanswered { what: what() };
+        let what = format!("a batch of {}", self.stream);
         self.batches += 1;
         let id = format!("{}-{:x}", self.prefix, self.batches);
-        let mut epoch = self.connection.epoch();
-        for (number, (subject, headers, payload)) in (1..).zip(batch) {
+        let numbered = (1..).zip(batch).map(|(number, (subject, headers, payload))| {
             let mut headers = headers.clone();
-            headers.insert(NATS_BATCH_ID, id.as_str());
-            headers.insert(NATS_BATCH_SEQUENCE, number.to_string());
+            batch::number(&mut headers, &id, number);
             if number == 1 {
                 headers.insert(NATS_EXPECTED_LAST_SEQUENCE, self.stored.to_string());
             }
-            if number < batch.len() {
-                let sent = self.connection.client().publish_with_headers(subject.clone(), headers, payload.clone());
-                sent.await.map_err(|_| unanswered())?;
-                continue;
-            }
-            headers.insert(NATS_BATCH_COMMIT, "1");
-            let answer = tokio::select! {
-                answer = self.connection.request(subject.clone(), Some(headers), payload.clone()) => answer?,
-                _ = epoch.changed() => return Err(unanswered()),
-            };
-            let answer: Answer = parse_answer(&what(), &answer.payload)?;
-            if answer.seq != self.stored + batch.len() as u64 {
-                return Err(unanswered());
-            }
+            (subject.clone(), headers, payload.clone())
+        });
+        let answer = batch::send(self.connection, &what, numbered.collect()).await?;
+        if answer.seq != self.stored + batch.len() as u64 {
+            return Err(Error::Unanswered { what });
         }
         Ok(())
     }

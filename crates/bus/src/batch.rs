@@ -1,0 +1,70 @@
+//! The sending of one atomic batch: its messages in order, the last one as the request that has all of them stored.
+
+use async_nats::HeaderMap;
+use async_nats::header::{NATS_BATCH_COMMIT, NATS_BATCH_ID, NATS_BATCH_SEQUENCE};
+use bytes::Bytes;
+use serde::Deserialize;
+
+use crate::connect::{Connection, parse_answer};
+use crate::error::Error;
+
+/// Most messages in a batch: the server's limit.
+pub const MESSAGES_MAX: usize = 1_000;
+/// Most bytes of payload in a batch. One of this size takes about 60 ms.
+pub const BYTES_MAX: usize = 8 * 1024 * 1024;
+/// The header of a message that takes the place of those before it on its subject.
+pub(crate) const ROLLUP_HEADER: &str = "Nats-Rollup";
+
+/// A message of a batch as it is sent, with its place in its headers.
+pub(crate) type Numbered = (String, HeaderMap, Bytes);
+
+/// What the server says of a batch that it stored.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Committed {
+    /// Stream sequence of its last message.
+    pub(crate) seq: u64,
+    /// Its messages.
+    pub(crate) count: u64,
+}
+
+/// Says which batch a message belongs to and its place there, counted from 1.
+pub(crate) fn number(headers: &mut HeaderMap, id: &str, number: u64) {
+    headers.insert(NATS_BATCH_ID, id);
+    headers.insert(NATS_BATCH_SEQUENCE, number.to_string());
+}
+
+/// Sends numbered messages once, at least one; `what` they are stands in errors.
+///
+/// # Errors
+/// [`Error::Unanswered`], and whatever may be tried again, when it is not known whether they are stored; what the server
+/// refuses.
+pub(crate) async fn send(connection: &Connection, what: &str, mut batch: Vec<Numbered>) -> Result<Committed, Error> {
+    let unanswered = || Error::Unanswered { what: what.to_owned() };
+    let (subject, mut headers, payload) = batch.pop().expect("a batch holds a message");
+    connection.connected().await;
+    let mut epoch = connection.epoch();
+    for (subject, headers, payload) in batch {
+        publish(connection, subject, headers, payload).await?;
+    }
+    if epoch.has_changed().unwrap_or(true) {
+        return Err(unanswered());
+    }
+    headers.insert(NATS_BATCH_COMMIT, "1");
+    let answer = tokio::select! {
+        answer = connection.request(subject, Some(headers), payload) => answer?,
+        _ = epoch.changed() => return Err(unanswered()),
+    };
+    parse_answer(what, &answer.payload).map_err(|error| match error {
+        // What cannot be read may be anything: the stream tells.
+        Error::Unreadable { .. } => unanswered(),
+        error => error,
+    })
+}
+
+async fn publish(connection: &Connection, subject: String, headers: HeaderMap, payload: Bytes) -> Result<(), Error> {
+    let sent = connection.client().publish_with_headers(subject, headers, payload).await;
+    sent.map_err(|error| match error.kind() {
+        async_nats::PublishErrorKind::Send => Error::Unanswered { what: "a message of a batch".to_owned() },
+        _ => Error::Unreadable { what: "a message of a batch".to_owned(), detail: error.to_string() },
+    })
+}
