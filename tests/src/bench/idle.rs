@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use bus::Connection;
 use bus::topology::{Limits, stream_info};
 use futures::future::join_all;
 use serde_json::{Value, json};
 
+use super::process::{cpu_seconds, pss_bytes};
 use crate::chaos::{LEASE_TTL, LEASE_TTL_VARIABLE, program};
 use crate::instance::{Condition, Instance};
 use crate::ticks;
@@ -26,8 +27,6 @@ const STEP: Duration = Duration::from_millis(200);
 const CPU_MAX: f64 = 0.01;
 /// A service may grow so much, as a part of what it had and in bytes, before it counts as growing.
 const GROWTH_MAX: (f64, u64) = (0.05, 1 << 20);
-/// Clock ticks of Linux in a second, as user programs see them on every architecture.
-const CLOCK_TICKS: f64 = 100.0;
 /// The streams that services write, and the bucket of leases.
 const STREAMS: [&str; 4] = ["FEED", "MARKET", "STATS", "KV_LEASES"];
 const NATS: &str = "nats-server";
@@ -222,22 +221,4 @@ impl Rig {
         }
         Ok(last)
     }
-}
-
-/// User and system time, fields 14 and 15 of `/proc/ID/stat`. The name in field 2 may hold spaces, but ends with `)`.
-fn cpu_seconds(id: u32) -> anyhow::Result<f64> {
-    let path = format!("/proc/{id}/stat");
-    let stat = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks = |idx: usize| fields.get(idx).and_then(|field| field.parse::<f64>().ok());
-    let total = ticks(11).zip(ticks(12)).map(|(user, system)| user + system);
-    Ok(total.with_context(|| format!("{path} has another form"))? / CLOCK_TICKS)
-}
-
-fn pss_bytes(id: u32) -> anyhow::Result<u64> {
-    let path = format!("/proc/{id}/smaps_rollup");
-    let rollup = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
-    let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"));
-    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-    Ok(kib.with_context(|| format!("{path} has another form"))? * 1_024)
 }

@@ -8,8 +8,9 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{Parser, ValueEnum};
 use pipeline_tests::bench::learning::{self, fit};
+use pipeline_tests::bench::report::{self, Figure};
 use pipeline_tests::bench::takeover::{self, How, Takeovers};
-use pipeline_tests::bench::{archive, idle};
+use pipeline_tests::bench::{archive, idle, replay};
 use pipeline_tests::chaos::LEASE_TTL;
 use pipeline_tests::interrupt;
 use serde_json::{Map, Value};
@@ -27,6 +28,9 @@ struct Args {
     /// Takeovers of each kind
     #[arg(long, default_value = "50", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     takeovers: u32,
+    /// Repetitions of what has no number of its own; the median counts
+    #[arg(long, default_value = "5", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    runs: u32,
     /// Also write the figures as JSON into this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -37,6 +41,8 @@ struct Args {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Part {
+    /// A recording through the whole pipeline
+    Replay,
     /// How long a partition stands still when its owner goes
     Takeover,
     /// What idle services cost
@@ -72,8 +78,18 @@ async fn run(args: Args) -> anyhow::Result<bool> {
         line(&serde_json::to_string(&fit::fit(&folder)?)?);
         return Ok(true);
     }
-    let mut figures = Map::new();
-    let mut is_good = true;
+    let runs = args.runs as usize;
+    let mut measured: Vec<Figure> = Vec::new();
+    if args.only.is_none_or(|part| part == Part::Replay) {
+        let replays = replay::measure(runs, line).await?;
+        measured.extend(replays.iter().flat_map(replay::Replays::figures));
+    }
+    line(&report::table(&measured));
+    let mut figures = match report::json(&measured) {
+        Value::Object(figures) => figures,
+        _ => Map::new(),
+    };
+    let mut is_good = report::is_good(&measured);
     if args.only.is_none_or(|part| part == Part::Takeover) {
         let takeovers = takeovers(args.takeovers as usize).await?;
         is_good &= takeovers.iter().all(Takeovers::is_good);

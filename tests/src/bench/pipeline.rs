@@ -1,0 +1,194 @@
+//! A server on a fresh store and the services of one measurement, as their user starts them.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::ensure;
+use bus::checkpoint::positions;
+use bus::standing::standings;
+use bus::topology::{MARKET_STEP, STATS_STEP, Step, stream_info};
+use bus::{Connection, Stream};
+use serde_json::Value;
+
+use super::process::{cpu_seconds, has_ended};
+use super::workload::Workload;
+use crate::health::Watched;
+use crate::programs::{NEVER, Running};
+use crate::world::World;
+
+/// Pause between two looks at what is committed; each is one small request.
+const LOOK: Duration = Duration::from_millis(2);
+/// How long a replay may go without progress.
+const STALLED: Duration = Duration::from_secs(60);
+/// The name that the server goes by among the processes.
+pub const NATS: &str = "nats-server";
+const PRODUCER: &str = "producer";
+
+/// A running pipeline.
+#[derive(Debug)]
+pub struct Pipeline {
+    /// Server and folder.
+    pub world: World,
+    /// The services by name, such as `aggregator` or `aggregator.1`.
+    pub services: BTreeMap<String, Watched>,
+    admin: Connection,
+}
+
+/// How long a replay took, from the start of the producer's process.
+#[derive(Debug)]
+pub struct Replay {
+    /// Until FEED had everything and the producer had ended.
+    pub produced: Duration,
+    /// Until MARKET had committed all of FEED.
+    pub market: Duration,
+    /// Until STATS had committed all of MARKET: the whole.
+    pub stats: Duration,
+    /// Seconds of processor time, by process.
+    pub cpu: BTreeMap<String, f64>,
+}
+
+impl Pipeline {
+    /// Starts server and streams, and so many instances of either step; returns when all are ready.
+    ///
+    /// # Errors
+    /// One does not get ready.
+    pub async fn start(instances: usize) -> anyhow::Result<Self> {
+        let world = World::new().await;
+        let admin = world.server.connect("admin").await;
+        let mut pipeline = Self { world, services: BTreeMap::new(), admin };
+        for number in 0..instances {
+            for step in [MARKET_STEP, STATS_STEP] {
+                let name = if number == 0 { step.service.to_owned() } else { format!("{}.{number}", step.service) };
+                pipeline.add(&name, pipeline.program(step.service).arg("run"));
+            }
+        }
+        pipeline.until_ready().await?;
+        Ok(pipeline)
+    }
+
+    /// A program of ours as its user starts it, with nothing of what tests change.
+    pub fn program(&self, name: &str) -> Command {
+        let mut command = self.world.program(name);
+        command.env_remove(crate::chaos::LEASE_TTL_VARIABLE);
+        command
+    }
+
+    /// Starts a service of that name, with its health on a free port.
+    pub fn add(&mut self, name: &str, command: &mut Command) {
+        self.services.insert(name.to_owned(), Watched::start(command, |_| {}));
+    }
+
+    /// Returns when every service says that it is ready.
+    ///
+    /// # Errors
+    /// One does not.
+    pub async fn until_ready(&self) -> anyhow::Result<()> {
+        let start = Instant::now();
+        for (name, service) in &self.services {
+            while !service.is_ready() {
+                ensure!(start.elapsed() < NEVER, "{name} does not get ready: {}", service.page("/readyz").1);
+                tokio::time::sleep(LOOK).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// The ids of the server's process and the services'.
+    pub fn processes(&self) -> impl Iterator<Item = (&str, u32)> {
+        let services = self.services.iter().map(|(name, service)| (name.as_str(), service.process.id()));
+        services.chain([(NATS, self.world.server.id())])
+    }
+
+    /// The producer's command for a replay at full speed.
+    pub fn producer(&self, workload: &Workload) -> Command {
+        let mut command = self.program(PRODUCER);
+        command.args(["run", "--source", "recording", "--gaps", "off"]);
+        command.args(["--grain", &format!("{}s", workload.grain.ms() / 1_000)]);
+        for file in workload.files() {
+            command.args(["--file", &file]);
+        }
+        command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+        command
+    }
+
+    /// Replays at full speed and returns when everything is committed.
+    ///
+    /// # Errors
+    /// A program fails, or nothing moves.
+    pub async fn replay(&self, workload: &Workload) -> anyhow::Result<Replay> {
+        let before = self.cpu()?;
+        let start = Instant::now();
+        let mut producer = Running::start(&mut self.producer(workload));
+        while !has_ended(producer.id())? {
+            tokio::time::sleep(LOOK).await;
+        }
+        let produced = start.elapsed();
+        let producer_cpu = cpu_seconds(producer.id())?;
+        ensure!(producer.wait() == Some(0), "the producer failed");
+        self.until_committed(MARKET_STEP).await?;
+        let market = start.elapsed();
+        self.until_committed(STATS_STEP).await?;
+        let stats = start.elapsed();
+        let mut cpu = self.cpu()?;
+        cpu.iter_mut().for_each(|(name, seconds)| *seconds -= before.get(name).copied().unwrap_or_default());
+        cpu.insert(PRODUCER.to_owned(), producer_cpu);
+        Ok(Replay { produced, market, stats, cpu })
+    }
+
+    /// Seconds of processor time that each process has used.
+    ///
+    /// # Errors
+    /// One of them has ended.
+    pub fn cpu(&self) -> anyhow::Result<BTreeMap<String, f64>> {
+        self.processes().map(|(name, id)| Ok((name.to_owned(), cpu_seconds(id)?))).collect()
+    }
+
+    /// Bytes that a stream stores, and its messages.
+    ///
+    /// # Errors
+    /// The server does not answer.
+    pub async fn stored(&self, stream: Stream) -> anyhow::Result<(u64, u64)> {
+        let state = stream_info(&self.admin, stream.name()).await?.state;
+        Ok((state.bytes, state.messages))
+    }
+
+    /// Returns when a step has committed all input that is there now.
+    ///
+    /// # Errors
+    /// Nothing moves.
+    pub async fn until_committed(&self, step: Step) -> anyhow::Result<()> {
+        let wanted: BTreeMap<u32, u64> =
+            standings(&self.admin, step).await?.iter().map(|one| (one.partition, one.input_last)).collect();
+        let mut progress = (0, Instant::now());
+        loop {
+            let found: BTreeMap<u32, u64> = positions::<Value>(&self.admin, step.output)
+                .await?
+                .into_iter()
+                .map(|(partition, position)| (partition, position.position))
+                .collect();
+            let at = |partition: &u32| found.get(partition).copied().unwrap_or_default();
+            if wanted.iter().all(|(partition, last)| at(partition) >= *last) {
+                return Ok(());
+            }
+            let sum = found.values().sum();
+            if sum != progress.0 {
+                progress = (sum, Instant::now());
+            }
+            ensure!(progress.1.elapsed() < STALLED, "the {} has stalled", step.service);
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// A connection as `admin`.
+    pub fn admin(&self) -> &Connection {
+        &self.admin
+    }
+}
+
+impl Replay {
+    /// Ticks in a second over the whole.
+    pub fn rate(&self, workload: &Workload) -> f64 {
+        workload.ticks as f64 / self.stats.as_secs_f64()
+    }
+}

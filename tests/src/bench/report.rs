@@ -1,0 +1,190 @@
+//! What was measured, for people and for machines.
+
+use std::time::Duration;
+
+use comfy_table::{Cell, CellAlignment, Table, presets};
+use serde_json::{Map, Value, json};
+
+/// What a figure must keep to.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Promise {
+    /// No more than this.
+    AtMost(f64),
+    /// No less than this.
+    AtLeast(f64),
+}
+
+/// A figure: the median of several measurements of the same, or a single one.
+#[derive(Debug, Clone)]
+pub struct Figure {
+    /// Where it stands, such as `replay.w1.seconds`; the last part names its unit where it has one.
+    name: String,
+    unit: &'static str,
+    measured: Vec<f64>,
+    ratio: Option<(f64, String)>,
+    promise: Option<Promise>,
+}
+
+impl Figure {
+    /// A figure measured so often, at least once; the median counts.
+    ///
+    /// # Panics
+    /// Without a measurement.
+    pub fn new(name: impl Into<String>, unit: &'static str, mut measured: Vec<f64>) -> Self {
+        assert!(!measured.is_empty(), "a figure that was not measured");
+        measured.sort_unstable_by(f64::total_cmp);
+        Self { name: name.into(), unit, measured, ratio: None, promise: None }
+    }
+
+    /// Times in seconds.
+    pub fn seconds(name: impl Into<String>, times: &[Duration]) -> Self {
+        Self::new(name, "s", times.iter().map(Duration::as_secs_f64).collect())
+    }
+
+    /// Times in milliseconds.
+    pub fn ms(name: impl Into<String>, times: &[Duration]) -> Self {
+        Self::new(name, "ms", times.iter().map(|time| time.as_secs_f64() * 1e3).collect())
+    }
+
+    /// Compares it with something that was measured in the same run.
+    pub fn against(mut self, other: &Self) -> Self {
+        self.ratio = Some((self.median() / other.median(), other.name.clone()));
+        self
+    }
+
+    /// Says what it must keep to.
+    pub fn promise(mut self, promise: Promise) -> Self {
+        self.promise = Some(promise);
+        self
+    }
+
+    /// The middle measurement, the larger of two.
+    pub fn median(&self) -> f64 {
+        self.measured[self.measured.len() / 2]
+    }
+
+    /// Whether it keeps its promise, if it has one.
+    pub fn is_kept(&self) -> bool {
+        match self.promise {
+            None => true,
+            Some(Promise::AtMost(limit)) => self.median() <= limit,
+            Some(Promise::AtLeast(limit)) => self.median() >= limit,
+        }
+    }
+
+    fn range(&self) -> (f64, f64) {
+        (self.measured[0], self.measured[self.measured.len() - 1])
+    }
+
+    fn cells(&self) -> [String; 6] {
+        let number = |value: f64| significant(value);
+        let (min, max) = self.range();
+        let range = if self.measured.len() > 1 { format!("{} to {}", number(min), number(max)) } else { String::new() };
+        let ratio = self.ratio.as_ref().map(|(ratio, to)| format!("{} × {to}", number(*ratio)));
+        let promise = self.promise.map(|promise| {
+            let kept = if self.is_kept() { "kept" } else { "NOT KEPT" };
+            match promise {
+                Promise::AtMost(limit) => format!("≤ {} {kept}", number(limit)),
+                Promise::AtLeast(limit) => format!("≥ {} {kept}", number(limit)),
+            }
+        });
+        let [ratio, promise] = [ratio, promise].map(Option::unwrap_or_default);
+        [self.name.clone(), number(self.median()), self.unit.to_owned(), range, ratio, promise]
+    }
+
+    fn json(&self) -> Value {
+        let (min, max) = self.range();
+        let mut value = json!({
+            "name": self.name,
+            "unit": self.unit,
+            "median": self.median(),
+            "min": min,
+            "max": max,
+            "runs": self.measured.len(),
+        });
+        if let Some((ratio, to)) = &self.ratio {
+            value["ratio"] = json!(ratio);
+            value["ratio_to"] = json!(to);
+        }
+        match self.promise {
+            Some(Promise::AtMost(limit)) => value["at_most"] = json!(limit),
+            Some(Promise::AtLeast(limit)) => value["at_least"] = json!(limit),
+            None => {}
+        }
+        if self.promise.is_some() {
+            value["kept"] = json!(self.is_kept());
+        }
+        value
+    }
+}
+
+/// Whether every promise is kept.
+pub fn is_good(figures: &[Figure]) -> bool {
+    figures.iter().all(Figure::is_kept)
+}
+
+/// The table for a terminal.
+pub fn table(figures: &[Figure]) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+    table.set_header(["figure", "median", "", "range", "ratio", "promise"]);
+    for figure in figures {
+        let [name, median, unit, range, ratio, promise] = figure.cells();
+        let median = Cell::new(median).set_alignment(CellAlignment::Right);
+        table.add_row([
+            Cell::new(name),
+            median,
+            Cell::new(unit),
+            Cell::new(range),
+            Cell::new(ratio),
+            Cell::new(promise),
+        ]);
+    }
+    table.to_string()
+}
+
+/// For machines: each median at the place that its name says, and under `figures` all that is known of each.
+///
+/// # Panics
+/// When one name is the beginning of another.
+pub fn json(figures: &[Figure]) -> Value {
+    let mut all = Value::Object(Map::new());
+    for figure in figures {
+        let place = figure.name.split('.').fold(&mut all, |object, part| &mut object[part]);
+        *place = json!(figure.median());
+    }
+    all["figures"] = figures.iter().map(Figure::json).collect();
+    all
+}
+
+/// Three significant digits, and all digits of whole thousands.
+fn significant(value: f64) -> String {
+    let digits = if value == 0.0 { 0 } else { value.abs().log10().floor() as i32 };
+    let decimals = (2 - digits).clamp(0, 6) as usize;
+    format!("{value:.decimals$}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_finds_each_median_at_its_name() {
+        let raw = Figure::new("raw.seconds", "s", vec![0.5]);
+        let one = Figure::new("replay.w1.seconds", "s", vec![3.0, 1.0, 2.0]).against(&raw);
+        let figures = [raw, one.promise(Promise::AtMost(1.5))];
+        let found = json(&figures);
+        assert_eq!(found["replay"]["w1"]["seconds"], 2.0);
+        assert_eq!(found["raw"]["seconds"], 0.5);
+        let detail = &found["figures"][1];
+        assert_eq!((&detail["min"], &detail["max"], &detail["ratio"]), (&json!(1.0), &json!(3.0), &json!(4.0)));
+        assert_eq!(detail["kept"], false);
+        assert!(!is_good(&figures) && is_good(&figures[..1]));
+    }
+
+    #[test]
+    fn numbers_are_as_long_as_they_are_meant() {
+        let found = [1.23456, 12.3456, 0.00123456, 1_234_567.8, 0.0].map(significant);
+        assert_eq!(found, ["1.23", "12.3", "0.00123", "1234568", "0.00"]);
+    }
+}

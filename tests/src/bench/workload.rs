@@ -1,0 +1,111 @@
+//! Recordings to measure with, made by a fixed seed: the same bytes on every machine.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, ensure};
+use flate2::read::GzDecoder;
+use market::{Instrument, Span};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use crate::world::sample;
+
+/// Ticks of [`Workload::one`], [`Workload::dealt`] and [`Workload::minutes`] in DESIGN's sizes.
+pub const TICKS: usize = 1_000_000;
+const SEED: u64 = 1;
+/// 2023-01-01.
+const FIRST_MS: i64 = 1_672_531_200_000;
+const SAMPLE: &str = "btcusdt_1m_2020-03.csv.gz";
+/// What `producer` reads.
+const HEADER: &str = "timestamp_ms,open,high,low,close,volume";
+
+/// Recordings on a disk and how to replay them.
+#[derive(Debug)]
+pub struct Workload {
+    /// Instruments and their files.
+    pub recordings: Vec<(Instrument, PathBuf)>,
+    /// The span that each row stands for.
+    pub grain: Span,
+    /// Rows of all files together.
+    pub ticks: usize,
+}
+
+impl Workload {
+    /// W1: one instrument, spot ticks 5 to 55 s apart, the price a random walk.
+    ///
+    /// # Errors
+    /// The folder cannot be written; so with the others.
+    pub fn one(dir: &Path, ticks: usize) -> anyhow::Result<Self> {
+        Self::dealt(dir, ticks, 1)
+    }
+
+    /// W4 and beyond: the same rows dealt to so many instruments in turn.
+    pub fn dealt(dir: &Path, ticks: usize, instruments: usize) -> anyhow::Result<Self> {
+        let mut rows = walk().take(ticks);
+        let mut recordings = Vec::with_capacity(instruments);
+        // A file at a time: ten thousand of them are more than a process may keep open.
+        let mut dealt = vec![String::new(); instruments];
+        for idx in 0..ticks {
+            let row = rows.next().context("the walk never ends")?;
+            dealt[idx % instruments].push_str(&row);
+        }
+        for (idx, rows) in dealt.into_iter().enumerate() {
+            let coin = if instruments == 1 { "bitcoin".to_owned() } else { format!("coin-{idx}") };
+            let path = dir.join(format!("{coin}.csv"));
+            std::fs::write(&path, format!("{HEADER}\n{rows}"))
+                .with_context(|| format!("cannot write {}", path.display()))?;
+            recordings.push((Instrument::new(&coin, "usd")?, path));
+        }
+        Ok(Self { recordings, grain: Span::seconds(5), ticks })
+    }
+
+    /// Wm: the bundled month of minutes again and again, each time later: every tick makes a 1-minute candle too.
+    pub fn minutes(dir: &Path, ticks: usize) -> anyhow::Result<Self> {
+        let path = dir.join("minutes.csv");
+        let mut file = BufWriter::new(File::create(&path)?);
+        writeln!(file, "{HEADER}")?;
+        let month = month()?;
+        let (first, last) = (month[0].0, month[month.len() - 1].0);
+        let length = last - first + Span::MINUTE.ms();
+        for idx in 0..ticks {
+            let (time, values) = &month[idx % month.len()];
+            let shift = (idx / month.len()) as i64 * length;
+            writeln!(file, "{},{values}", time + shift)?;
+        }
+        file.flush()?;
+        Ok(Self { recordings: vec![(Instrument::new("bitcoin", "usdt")?, path)], grain: Span::MINUTE, ticks })
+    }
+
+    /// The `--file` values of the producer.
+    pub fn files(&self) -> impl Iterator<Item = String> {
+        self.recordings.iter().map(|(instrument, path)| format!("{instrument}={}", path.display()))
+    }
+}
+
+/// Rows of spot ticks, without end.
+fn walk() -> impl Iterator<Item = String> {
+    let mut rng = StdRng::seed_from_u64(SEED);
+    let (mut time_ms, mut price) = (FIRST_MS, 30_000.0_f64);
+    std::iter::repeat_with(move || {
+        time_ms += rng.random_range(5_000..55_000);
+        price *= 1.0 + rng.random_range(-0.0005..0.0005);
+        format!("{time_ms},{price:.2},{price:.2},{price:.2},{price:.2},\n")
+    })
+}
+
+/// The bundled month: times, and the other columns as they stand.
+fn month() -> anyhow::Result<Vec<(i64, String)>> {
+    let path = sample(SAMPLE);
+    let file = File::open(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let mut lines = BufReader::new(GzDecoder::new(file)).lines();
+    ensure!(lines.next().transpose()?.as_deref() == Some(HEADER), "{} has other columns", path.display());
+    let mut rows = Vec::new();
+    for line in lines {
+        let line = line?;
+        let (time, values) = line.split_once(',').with_context(|| format!("a row without columns: {line}"))?;
+        rows.push((time.parse()?, values.to_owned()));
+    }
+    Ok(rows)
+}
