@@ -1,18 +1,21 @@
 //! The transaction over a network that breaks: whatever happens to a commit or its answer, it is stored once, and nobody
-//! is taken for another owner who is not.
+//! is taken for another owner who is not. And batches of ticks on their way into FEED.
 
 use std::time::Duration;
 
 use bus::checkpoint::recover;
+use bus::publish::publish_all;
+use bus::reader::{Selection, read_to_end};
 use bus::topology::{Limits, MARKET_STEP, stream_info};
 use bus::transaction::{Outcome, Part, Transactions};
-use bus::{Connection, Stream};
+use bus::{Connection, Kind, Stream, subject};
 use futures::{FutureExt, StreamExt};
+use market::tick::TickLine;
 use pipeline_tests::counting::Counting;
 use pipeline_tests::programs::Running;
 use pipeline_tests::proxy::{Fate, Frame, Proxy};
 use pipeline_tests::server::Server;
-use pipeline_tests::ticks::publish_tick;
+use pipeline_tests::ticks::{bitcoin, publish_tick, tick};
 use pipeline_tests::world::World;
 use serde_json::Value;
 
@@ -202,4 +205,63 @@ async fn an_owner_that_was_stopped_between_apply_and_send_stores_and_shows_nothi
 
 async fn last_seq(connection: &Connection) -> u64 {
     stream_info(connection, "MARKET").await.unwrap().state.last_seq
+}
+
+/// Publishes ticks in batches while this happens to the next message that is meant: FEED must have each once, in order.
+async fn feed_survives(is_meant: impl FnMut(&Frame) -> bool + Send + 'static, fate: Fate) {
+    let server = Server::with_streams().await;
+    let proxy = Proxy::start(&server).await;
+    let connection = proxy.connect(&server, "producer").await;
+    let ticks = |from: i64| (from..from + 20).map(|event| tick(&bitcoin(), event)).collect::<Vec<_>>();
+    publish_all(&connection, &ticks(0)).await.unwrap();
+    proxy.once(is_meant, fate);
+    for from in [20, 40] {
+        let receipts = publish_all(&connection, &ticks(from)).await.unwrap();
+        let expected: Vec<u64> = (from as u64 + 1..=from as u64 + 20).collect();
+        assert_eq!(receipts.iter().map(|receipt| receipt.seq).collect::<Vec<_>>(), expected);
+    }
+    assert_eq!(events(&server).await, (0..60).collect::<Vec<_>>());
+}
+
+/// The event times of bitcoin's ticks, as they stand in FEED.
+async fn events(server: &Server) -> Vec<i64> {
+    let reader = server.connect("stream-processor").await;
+    let filters = vec![subject::of_kind(Stream::Feed, Kind::Tick, Some(&bitcoin()))];
+    let mut events = Vec::new();
+    read_to_end(&reader, Selection { stream: Stream::Feed, filters, from: 1 }, |delivery| {
+        let tick: TickLine<'_> = serde_json::from_slice(&delivery.payload).unwrap();
+        events.push(tick.event_ms);
+        Ok::<_, bus::Error>(())
+    })
+    .await
+    .unwrap();
+    events
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ticks_whose_batch_or_answer_is_cut_off_are_stored_once() {
+    feed_survives(Frame::is_commit, Fate::CutAfter).await;
+    feed_survives(Frame::is_commit, Fate::CutBefore).await;
+    feed_survives(Frame::begins_batch, Fate::CutInside).await;
+    feed_survives(Frame::is_stored_answer, Fate::CutBefore).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ticks_whose_batch_loses_a_message_or_whose_answer_comes_late_are_stored_once() {
+    let lost = feed_survives(Frame::begins_batch, Fate::Drop);
+    let never = feed_survives(Frame::is_stored_answer, Fate::Drop);
+    let late = feed_survives(Frame::is_stored_answer, Fate::Late(Duration::from_millis(5_500)));
+    tokio::join!(lost, never, late);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_batch_that_feed_has_in_part_only_the_rest_is_stored() {
+    let server = Server::with_streams().await;
+    let connection = server.connect("producer").await;
+    let ticks = |events: &[i64]| events.iter().map(|&event| tick(&bitcoin(), event)).collect::<Vec<_>>();
+    publish_all(&connection, &ticks(&[1, 2, 3])).await.unwrap();
+    let receipts = publish_all(&connection, &ticks(&[2, 3, 4, 5])).await.unwrap();
+    let found: Vec<_> = receipts.iter().map(|receipt| (receipt.seq, receipt.duplicate)).collect();
+    assert_eq!(found, [(2, true), (3, true), (4, false), (5, false)]);
+    assert_eq!(events(&server).await, [1, 2, 3, 4, 5]);
 }

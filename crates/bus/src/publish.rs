@@ -5,8 +5,10 @@ use std::time::Duration;
 use async_nats::HeaderMap;
 use bytes::Bytes;
 use market::Instrument;
+use rand::Rng;
 use serde::Deserialize;
 
+use crate::batch::{self, Numbered};
 use crate::codec::SCHEMA_HEADER;
 use crate::connect::{Connection, Reminder, parse_answer};
 use crate::error::{Disposition, Error};
@@ -49,10 +51,7 @@ pub struct Receipt {
 /// What sending again cannot mend: a message that is too large, a missing permission, a request that is wrong.
 pub async fn publish(connection: &Connection, message: &FeedMessage) -> Result<Receipt, Error> {
     let subject = subject::feed(message.kind, &message.instrument);
-    let mut headers = HeaderMap::new();
-    headers.insert(async_nats::header::NATS_MESSAGE_ID, message.id.as_str());
-    headers.insert(async_nats::header::NATS_EXPECTED_STREAM, crate::topology::Stream::Feed.name());
-    headers.insert(SCHEMA_HEADER, message.kind.schema());
+    let headers = headers_of(message);
     let mut delay = RETRY_MIN;
     let mut reminder = Reminder::default();
     loop {
@@ -73,4 +72,53 @@ pub async fn publish(connection: &Connection, message: &FeedMessage) -> Result<R
         tokio::time::sleep(delay).await;
         connection.connected().await;
     }
+}
+
+/// Publishes messages in order and returns when FEED has stored all of them: several as one atomic batch, which costs the
+/// server one sync of its disk instead of one for each. Whatever keeps the batch from being stored, such as a message
+/// that FEED has already, has them published one after the other, as [`publish`] does. At most
+/// [`MESSAGES_MAX`](crate::transaction::MESSAGES_MAX) messages and [`BYTES_MAX`](crate::transaction::BYTES_MAX) bytes.
+///
+/// # Errors
+/// As [`publish`]; messages before the one that failed are stored.
+pub async fn publish_all(connection: &Connection, messages: &[FeedMessage]) -> Result<Vec<Receipt>, Error> {
+    if messages.len() > 1 {
+        match publish_batch(connection, messages).await {
+            Ok(last) => {
+                let first = last + 1 - messages.len() as u64;
+                return Ok((first..=last).map(|seq| Receipt { seq, duplicate: false }).collect());
+            }
+            // It may be stored all the same: then each of them is found to be there.
+            Err(error) => tracing::debug!(%error, count = messages.len(), "publishing one by one"),
+        }
+    }
+    let mut receipts = Vec::with_capacity(messages.len());
+    for message in messages {
+        receipts.push(publish(connection, message).await?);
+    }
+    Ok(receipts)
+}
+
+/// Publishes messages as one batch, once; returns the sequence of the last one.
+async fn publish_batch(connection: &Connection, messages: &[FeedMessage]) -> Result<u64, Error> {
+    let mut random = [0; 16];
+    rand::rng().fill_bytes(&mut random);
+    let id = format!("{:032x}", u128::from_be_bytes(random));
+    let numbered = |(number, message): (u64, &FeedMessage)| -> Result<Numbered, Error> {
+        let subject = subject::feed(message.kind, &message.instrument);
+        let mut headers = headers_of(message);
+        batch::number(&mut headers, &id, number);
+        connection.check_size(&subject, Some(&headers), &message.payload)?;
+        Ok((subject, headers, message.payload.clone()))
+    };
+    let batch = (1..).zip(messages).map(numbered).collect::<Result<Vec<_>, _>>()?;
+    Ok(batch::send(connection, "a batch to FEED", batch).await?.seq)
+}
+
+fn headers_of(message: &FeedMessage) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(async_nats::header::NATS_MESSAGE_ID, message.id.as_str());
+    headers.insert(async_nats::header::NATS_EXPECTED_STREAM, crate::topology::Stream::Feed.name());
+    headers.insert(SCHEMA_HEADER, message.kind.schema());
+    headers
 }

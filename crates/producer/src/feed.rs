@@ -37,8 +37,8 @@ pub(crate) struct Flush {
 
 /// FEED, or what stands for it in tests. Nothing here gives up on an outage: cancel to stop.
 pub(crate) trait Feed: Sync {
-    /// Publishes one message and returns when it is stored; see [`bus::publish::publish`].
-    fn publish(&self, message: &FeedMessage) -> impl Future<Output = Result<Receipt, Error>> + Send;
+    /// Publishes messages in order and returns when all are stored; see [`bus::publish::publish_all`].
+    fn publish(&self, messages: &[FeedMessage]) -> impl Future<Output = Result<Vec<Receipt>, Error>> + Send;
     /// The last tick of an instrument, but for those that were refused because they came from the future: their time may
     /// still come.
     fn last_tick(&self, instrument: &Instrument) -> impl Future<Output = Result<Option<LastTick>, Error>> + Send;
@@ -55,8 +55,8 @@ pub(crate) trait Feed: Sync {
 }
 
 impl Feed for Connection {
-    async fn publish(&self, message: &FeedMessage) -> Result<Receipt, Error> {
-        bus::publish::publish(self, message).await
+    async fn publish(&self, messages: &[FeedMessage]) -> Result<Vec<Receipt>, Error> {
+        bus::publish::publish_all(self, messages).await
     }
 
     async fn last_tick(&self, instrument: &Instrument) -> Result<Option<LastTick>, Error> {

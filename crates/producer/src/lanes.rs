@@ -1,25 +1,32 @@
-//! Publishing side by side: within a lane one message after the other, lanes among themselves at the same time.
+//! Publishing in waves: while one is on its way, whatever is launched waits for the next, which takes all of it at once.
 
-use bus::publish::FeedMessage;
+use std::collections::VecDeque;
+
+use bus::publish::{FeedMessage, Receipt};
+use bus::transaction::MESSAGES_MAX;
 use bus::{Error, codec};
-use futures::StreamExt;
 use futures::future::BoxFuture;
-use futures::stream::FuturesUnordered;
 
 use crate::feed::Feed;
 use crate::metrics::ProducerMetrics;
 
-/// Lanes that publish at the same time. Each keeps one request under way: some 100 hide the server's answer times, more
-/// would only queue there.
-const RUNNING_MAX: usize = 128;
+/// Payload of a wave, but for the launch that makes it full. Larger ones are no faster, and take more of the server's
+/// memory.
+const WAVE_BYTES: usize = 3 * 1024 * 1024;
+/// Messages of one launch, at most.
+const LAUNCH_MESSAGES_MAX: usize = 2;
 
-/// One lane an instrument. Order within an instrument is part of correctness: a lane takes new messages only when all
-/// it had are stored.
+/// One lane an instrument. Order within an instrument is part of correctness: waves are stored one after the other, each in
+/// the order of its launches.
 pub(crate) struct Lanes<'f, F, T> {
     feed: &'f F,
     metrics: &'f ProducerMetrics,
-    is_busy: Vec<bool>,
-    running: FuturesUnordered<BoxFuture<'f, Result<Stored<T>, Error>>>,
+    /// Launches of each lane that are not stored.
+    under_way: Vec<usize>,
+    waiting: Wave<T>,
+    running: Option<BoxFuture<'f, Result<Vec<Stored<T>>, Error>>>,
+    /// What was stored and not asked for yet.
+    stored: VecDeque<Stored<T>>,
 }
 
 /// All messages of a launch are stored.
@@ -35,39 +42,61 @@ pub(crate) struct Stored<T> {
     pub(crate) known: u64,
 }
 
+/// Launches that are published together.
+struct Wave<T> {
+    messages: Vec<FeedMessage>,
+    bytes: usize,
+    launches: Vec<Launch<T>>,
+}
+
+struct Launch<T> {
+    lane: usize,
+    messages: usize,
+    note: T,
+}
+
+impl<T> Default for Wave<T> {
+    fn default() -> Self {
+        Self { messages: Vec::new(), bytes: 0, launches: Vec::new() }
+    }
+}
+
 impl<'f, F: Feed, T: Send + 'f> Lanes<'f, F, T> {
     /// Idle lanes.
     pub(crate) fn new(feed: &'f F, count: usize, metrics: &'f ProducerMetrics) -> Self {
-        Self { feed, metrics, is_busy: vec![false; count], running: FuturesUnordered::new() }
+        Self {
+            feed,
+            metrics,
+            under_way: vec![0; count],
+            waiting: Wave::default(),
+            running: None,
+            stored: VecDeque::new(),
+        }
     }
 
-    /// Whether a lane can take messages now.
+    /// Whether the next wave takes more.
+    pub(crate) fn has_room(&self) -> bool {
+        self.waiting.bytes < WAVE_BYTES && self.waiting.messages.len() + LAUNCH_MESSAGES_MAX <= MESSAGES_MAX
+    }
+
+    /// Whether a lane has nothing under way, and there is room.
     pub(crate) fn is_free(&self, lane: usize) -> bool {
-        !self.is_busy[lane] && self.running.len() < RUNNING_MAX
+        self.under_way[lane] == 0 && self.has_room()
     }
 
     /// Whether nothing is under way.
     pub(crate) fn is_idle(&self) -> bool {
-        self.running.is_empty()
+        self.running.is_none() && self.waiting.launches.is_empty() && self.stored.is_empty()
     }
 
-    /// Publishes messages one after the other in a free lane; `note` comes back with the result.
+    /// Publishes a lane's messages, one or two, behind all that was launched before; `note` comes back with the result.
     pub(crate) fn launch(&mut self, lane: usize, messages: Vec<FeedMessage>, note: T) {
-        assert!(!self.is_busy[lane], "a lane keeps its messages in order");
-        self.is_busy[lane] = true;
-        let (feed, metrics) = (self.feed, self.metrics);
-        self.running.push(Box::pin(async move {
-            let (mut last_seq, mut known) = (0, 0);
-            for message in &messages {
-                let receipt = feed.publish(message).await?;
-                last_seq = receipt.seq;
-                known += u64::from(receipt.duplicate);
-                if !receipt.duplicate {
-                    metrics.published(message.kind, codec::lines(&message.payload).count() as u64);
-                }
-            }
-            Ok(Stored { lane, note, last_seq, known })
-        }));
+        assert!(self.has_room() && messages.len() <= LAUNCH_MESSAGES_MAX, "a wave fits into a batch");
+        self.under_way[lane] += 1;
+        let Wave { messages: all, bytes, launches } = &mut self.waiting;
+        *bytes += messages.iter().map(|message| message.payload.len()).sum::<usize>();
+        launches.push(Launch { lane, messages: messages.len(), note });
+        all.extend(messages);
     }
 
     /// The next launch that is stored; waits for ever when nothing is under way. Safe to cancel.
@@ -75,13 +104,39 @@ impl<'f, F: Feed, T: Send + 'f> Lanes<'f, F, T> {
     /// # Errors
     /// What publishing cannot mend.
     pub(crate) async fn next(&mut self) -> Result<Stored<T>, Error> {
-        match self.running.next().await {
-            Some(result) => {
-                let stored = result?;
-                self.is_busy[stored.lane] = false;
-                Ok(stored)
+        loop {
+            if let Some(stored) = self.stored.pop_front() {
+                self.under_way[stored.lane] -= 1;
+                return Ok(stored);
             }
-            None => std::future::pending().await,
+            if self.running.is_none() && !self.waiting.launches.is_empty() {
+                let wave = std::mem::take(&mut self.waiting);
+                self.running = Some(Box::pin(publish(self.feed, self.metrics, wave)));
+            }
+            match &mut self.running {
+                Some(running) => {
+                    let result = running.await;
+                    self.running = None;
+                    self.stored.extend(result?);
+                }
+                None => std::future::pending().await,
+            }
         }
     }
+}
+
+async fn publish<T>(feed: &impl Feed, metrics: &ProducerMetrics, wave: Wave<T>) -> Result<Vec<Stored<T>>, Error> {
+    let receipts = feed.publish(&wave.messages).await?;
+    for (message, receipt) in wave.messages.iter().zip(&receipts) {
+        if !receipt.duplicate {
+            metrics.published(message.kind, codec::lines(&message.payload).count() as u64);
+        }
+    }
+    let mut receipts = receipts.iter();
+    let stored = |Launch { lane, messages, note }| {
+        let receipts: Vec<&Receipt> = receipts.by_ref().take(messages).collect();
+        let known = receipts.iter().filter(|receipt| receipt.duplicate).count() as u64;
+        Stored { lane, note, last_seq: receipts.last().map_or(0, |receipt| receipt.seq), known }
+    };
+    Ok(wave.launches.into_iter().map(stored).collect())
 }

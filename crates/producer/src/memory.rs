@@ -1,7 +1,7 @@
 //! FEED in memory, for tests: what a user would find there.
 
-use std::collections::HashSet;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bus::publish::{FeedMessage, Receipt};
 use bus::{Error, Kind, codec};
@@ -20,11 +20,27 @@ pub(crate) const MINUTE: i64 = 60_000;
 #[derive(Default)]
 pub(crate) struct Memory {
     pub(crate) messages: Mutex<Vec<FeedMessage>>,
-    pub(crate) running: Mutex<HashSet<String>>,
+    pub(crate) is_publishing: AtomicBool,
     pub(crate) breaks_after: Option<usize>,
 }
 
 impl Memory {
+    fn store(&self, message: &FeedMessage) -> Result<Receipt, Error> {
+        let mut messages = self.messages.lock().unwrap();
+        if self.breaks_after.is_some_and(|count| messages.len() >= count) {
+            return Err(broken());
+        }
+        let known = messages.iter().position(|known| known.id == message.id);
+        if known.is_none() {
+            messages.push(message.clone());
+        }
+        if self.breaks_after == Some(messages.len()) {
+            return Err(broken());
+        }
+        let seq = known.map_or(messages.len(), |idx| idx + 1) as u64;
+        Ok(Receipt { seq, duplicate: known.is_some() })
+    }
+
     fn lines<T>(&self, kind: Kind, read: impl Fn(&[u8]) -> T) -> Vec<T> {
         let messages = self.messages.lock().unwrap();
         let of_kind = messages.iter().filter(|message| message.kind == kind);
@@ -78,24 +94,11 @@ fn broken() -> Error {
 }
 
 impl Feed for Memory {
-    async fn publish(&self, message: &FeedMessage) -> Result<Receipt, Error> {
-        let lane = message.instrument.to_string();
-        assert!(self.running.lock().unwrap().insert(lane.clone()), "two messages of {lane} under way");
+    async fn publish(&self, messages: &[FeedMessage]) -> Result<Vec<Receipt>, Error> {
+        assert!(!self.is_publishing.swap(true, Ordering::SeqCst), "two publishes under way");
         tokio::task::yield_now().await;
-        self.running.lock().unwrap().remove(&lane);
-        let mut messages = self.messages.lock().unwrap();
-        if self.breaks_after.is_some_and(|count| messages.len() >= count) {
-            return Err(broken());
-        }
-        let known = messages.iter().position(|known| known.id == message.id);
-        if known.is_none() {
-            messages.push(message.clone());
-        }
-        if self.breaks_after == Some(messages.len()) {
-            return Err(broken());
-        }
-        let seq = known.map_or(messages.len(), |idx| idx + 1) as u64;
-        Ok(Receipt { seq, duplicate: known.is_some() })
+        self.is_publishing.store(false, Ordering::SeqCst);
+        messages.iter().map(|message| self.store(message)).collect()
     }
 
     async fn last_tick(&self, instrument: &Instrument) -> Result<Option<LastTick>, Error> {

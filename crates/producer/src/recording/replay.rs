@@ -212,7 +212,7 @@ async fn publish(
                 return Ok(false);
             }
         }
-        if let Some(Parcel { lane, messages, ticks, gaps }) = held.take_if(|parcel| lanes.is_free(parcel.lane)) {
+        if let Some(Parcel { lane, messages, ticks, gaps }) = held.take_if(|_| lanes.has_room()) {
             lanes.launch(lane, messages, Sizes { ticks, gaps });
         }
     }

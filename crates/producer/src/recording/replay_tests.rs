@@ -212,7 +212,6 @@ async fn after_a_crash_at_any_message_feed_is_what_it_would_have_been() {
         let broken = run_with(&feed, files(), plan()).await;
         assert!(broken.is_err(), "{breaks_after}");
         feed.breaks_after = None;
-        feed.running.lock().unwrap().clear();
         run_with(&feed, files(), plan()).await.unwrap();
         for coin in ["bitcoin", "ethereum"] {
             assert_eq!(of(&feed, coin), of(&whole, coin), "{coin} after {breaks_after}");
@@ -236,7 +235,7 @@ async fn a_gap_whose_tick_was_never_published_is_told_once() {
         GapLine { coin: "bitcoin".into(), quote: "usdt".into(), from_ms, to_ms, cause: "missing-in-recording".into() };
     let instrument = Instrument::new("bitcoin", "usdt").unwrap();
     let origin = Origin { source: "recording", instrument: &instrument };
-    feed.publish(&origin.gaps(EventTime(from_ms), EventTime(to_ms), 1, codec::single(&gap))).await.unwrap();
+    feed.publish(&[origin.gaps(EventTime(from_ms), EventTime(to_ms), 1, codec::single(&gap))]).await.unwrap();
     run(&feed, rows([0, 1, 6, 100])).await;
     assert_eq!((feed.gaps(), feed.minutes()), (vec![(2, 6), (7, 100)], vec![0, 1, 6, 100]));
 }
