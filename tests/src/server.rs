@@ -13,7 +13,7 @@ use crate::disk::SmallDisk;
 /// The users of nats.conf that have a password.
 pub const USERS: [&str; 7] = ["admin", "producer", "stream-processor", "aggregator", "trainer", "reporter", "reader"];
 /// What scripts/run and the systemd unit set for the server.
-const GOMEMLIMIT: &str = "100MiB";
+pub const GOMEMLIMIT: &str = "400MiB";
 /// How long a server may take to start.
 const START_MAX: Duration = Duration::from_secs(20);
 
@@ -252,7 +252,9 @@ impl Place {
             .args(["-p", &port.to_string()]);
         command.arg("-sd").arg(&self.store).arg("--ports_file_dir").arg(dir);
         command.arg("-l").arg(dir.join("server.log"));
-        command.envs(USERS.map(|user| (password_variable(user), password(user)))).env("GOMEMLIMIT", GOMEMLIMIT);
+        command
+            .envs(USERS.map(|user| (password_variable(user), password(user))))
+            .env("GOMEMLIMIT", std::env::var("GOMEMLIMIT").unwrap_or_else(|_| GOMEMLIMIT.to_owned()));
         command.envs(self.variables.iter().cloned());
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let port = self.wait_for_port(child.id());
