@@ -6,6 +6,7 @@ pub mod idle;
 pub mod learning;
 pub mod pipeline;
 pub mod process;
+pub mod raw;
 pub mod replay;
 pub mod report;
 pub mod takeover;
