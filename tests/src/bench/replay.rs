@@ -27,7 +27,8 @@ pub struct Replays {
 /// A program fails.
 pub async fn measure(runs: usize, say: fn(&str)) -> anyhow::Result<Vec<Replays>> {
     let dir = tempfile::tempdir()?;
-    let make: [(&str, fn(&std::path::Path) -> anyhow::Result<Workload>); 3] = [
+    type Make = fn(&std::path::Path) -> anyhow::Result<Workload>;
+    let make: [(&str, Make); 3] = [
         ("w1", |dir| Workload::one(dir, TICKS)),
         ("w4", |dir| Workload::dealt(dir, TICKS, 4)),
         ("wm", |dir| Workload::minutes(dir, TICKS)),
