@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use aggregator::Aggregation;
 use bus::checkpoint::{Position, encode_state};
-use bus::codec::{LINES_MAX, Pack, lines};
+use bus::codec::{LINES_MAX, Pack, lines, read_price, read_tick};
 use bus::outputs::Outputs;
 use bus::task::{Input, Operator};
 use bus::{Kind, Stream};
@@ -89,7 +89,7 @@ fn feed() -> Vec<Bytes> {
 /// The ticks of messages of FEED.
 fn ticks(feed: &[Bytes]) -> Vec<Tick> {
     let instrument = instrument();
-    let tick = |raw: &[u8], seq| validate(&serde_json::from_slice(raw).unwrap(), &instrument, seq).unwrap();
+    let tick = |raw: &[u8], seq| validate(&read_tick(raw).unwrap(), &instrument, seq).unwrap();
     let messages = feed.iter().zip(1..);
     messages
         .flat_map(|(payload, seq)| lines(payload).map(move |(_, raw)| (raw, seq)))
@@ -177,22 +177,13 @@ fn decode(c: &mut Criterion) {
     group.throughput(Throughput::Elements(LINES_MAX as u64));
     group.bench_function("lines", |b| b.iter(|| lines(black_box(&feed[0])).map(|(_, raw)| raw.len()).sum::<usize>()));
     group.bench_function("tick", |b| {
-        b.iter(|| {
-            lines(black_box(&feed[0]))
-                .for_each(|(_, raw)| drop(black_box(serde_json::from_slice::<TickLine<'_>>(raw).unwrap())))
-        });
+        b.iter(|| lines(black_box(&feed[0])).for_each(|(_, raw)| drop(black_box(read_tick(raw).unwrap()))));
     });
     group.bench_function("price", |b| {
-        b.iter(|| {
-            lines(black_box(&prices[0]))
-                .for_each(|(_, raw)| drop(black_box(serde_json::from_slice::<PriceLine<'_>>(raw).unwrap())))
-        });
+        b.iter(|| lines(black_box(&prices[0])).for_each(|(_, raw)| drop(black_box(read_price(raw).unwrap()))));
     });
     let (tick, price) = (lines(&feed[0]).next().unwrap().1, lines(&prices[0]).next().unwrap().1);
-    let (tick, price) = (
-        serde_json::from_slice::<TickLine<'_>>(tick).unwrap(),
-        serde_json::from_slice::<PriceLine<'_>>(price).unwrap(),
-    );
+    let (tick, price) = (read_tick(tick).unwrap(), read_price(price).unwrap());
     group.throughput(Throughput::Elements(1));
     group.bench_function("validate", |b| b.iter(|| validate(black_box(&tick), &instrument, 1)));
     group.bench_function("revalidate", |b| b.iter(|| revalidate(black_box(&price), &instrument)));
