@@ -1,13 +1,13 @@
 //! The step: accepted prices and heartbeats in, candles of longer windows and profile rows out.
 
 use bus::Kind;
-use bus::codec::lines;
+use bus::codec::{lines, read_price};
 use bus::outputs::Outputs;
 use bus::task::{Applied, Figure, Input, LeftOut, Operator};
 use bus::topology::{STATS_STEP, STATS_WINDOWS, Step};
 use market::heartbeat::HeartbeatLine;
 use market::profile::Profile;
-use market::tick::{PriceLine, Tick};
+use market::tick::Tick;
 use market::validate::revalidate;
 use market::watermark::Watermark;
 use market::windowing::{Issue, Settings, Windowing};
@@ -80,7 +80,7 @@ impl Operator for Aggregation {
         };
         for (line, raw) in lines(input.payload) {
             let is_read = if input.kind == Kind::Price.token() {
-                let price = serde_json::from_slice::<PriceLine<'_>>(raw).ok();
+                let price = read_price(raw).ok();
                 let tick = price.and_then(|price| revalidate(&price, instrument).ok());
                 tick.map(|tick| self.price(&tick, instrument, state, counts, outputs)).is_some()
             } else {

@@ -101,7 +101,10 @@ pub struct InstrumentState<S> {
 }
 
 /// Encodes a state with the number of inputs applied to it and the last of them.
-pub(crate) fn encode_state<S: Serialize>(applied: u64, last_seq: u64, state: &S) -> Bytes {
+///
+/// # Panics
+/// Never for states, which are plain data.
+pub fn encode_state<S: Serialize>(applied: u64, last_seq: u64, state: &S) -> Bytes {
     let bytes = postcard::to_allocvec(&(STATE_VERSION, applied, last_seq, state));
     bytes.expect("states are plain data and memory takes every byte").into()
 }

@@ -1,10 +1,18 @@
 //! Payloads: one JSON object a line, many lines a message.
 
+mod reading;
+mod writing;
+
+use std::iter;
+
 use async_nats::HeaderMap;
 use bytes::Bytes;
+use memchr::memchr_iter;
 use serde::Serialize;
 
 use crate::subject::Kind;
+
+pub use reading::{read_price, read_tick};
 
 /// Most lines in a message.
 pub const LINES_MAX: usize = 500;
@@ -15,11 +23,10 @@ pub const SCHEMA_HEADER: &str = "Candlewire-Schema";
 
 /// The lines of a payload, without line breaks; blank lines count but are skipped.
 pub fn lines(payload: &[u8]) -> impl Iterator<Item = (u32, &[u8])> {
-    payload
-        .split(|&byte| byte == b'\n')
-        .zip(0_u32..)
-        .filter(|(line, _)| !line.trim_ascii().is_empty())
-        .map(|(l, n)| (n, l))
+    let mut start = 0;
+    let ends = memchr_iter(b'\n', payload).chain(iter::once(payload.len()));
+    let lines = ends.map(move |end| &payload[std::mem::replace(&mut start, end + 1)..end]);
+    (0_u32..).zip(lines).filter(|(_, line)| !line.iter().all(u8::is_ascii_whitespace))
 }
 
 /// Whether a message's header names the version of `kind` that this build knows.
@@ -105,7 +112,7 @@ impl Pack {
 
     fn write(&mut self, record: &impl Serialize) -> (usize, usize) {
         let start = self.arena.len();
-        serde_json::to_writer(&mut self.arena, record).expect("records have string keys and memory takes every byte");
+        writing::write(record, &mut self.arena);
         let end = self.arena.len();
         self.arena.push(b'\n');
         self.bytes += end - start + 1;

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use bus::Kind;
-use bus::codec::{LINES_MAX, PAYLOAD_BYTES_MAX, lines};
+use bus::codec::{LINES_MAX, PAYLOAD_BYTES_MAX, lines, read_tick};
 use bus::outputs::Outputs;
 use bus::task::{Applied, Figure, Input, Operator};
 use bus::topology::{MARKET_STEP, Step};
 use market::acceptance::{Acceptance, Verdict};
 use market::gap::GapLine;
 use market::heartbeat::HeartbeatLine;
-use market::tick::{LateLine, PriceLine, Tick, TickLine};
+use market::tick::{LateLine, PriceLine, Tick};
 use market::validate::{Reason, RejectedLine, validate};
 use market::windowing::{Issue, Settings, Windowing};
 use market::{Candle, EventTime, Instrument, Span, Window};
@@ -138,19 +138,19 @@ impl Application<'_> {
     fn record(&mut self, line: u32, raw: &[u8]) -> Result<(), Reason> {
         match self.input.kind {
             "tick" => {
-                let parsed: TickLine<'_> = parse(raw)?;
+                let parsed = read_tick(raw).map_err(reason)?;
                 let tick = validate(&parsed, self.instrument, self.input.seq)?;
                 self.note_loss(tick.event);
                 self.tick(line, &tick);
             }
             "heartbeat" => {
-                let heartbeat: HeartbeatLine<'_> = parse(raw)?;
+                let heartbeat: HeartbeatLine<'_> = serde_json::from_slice(raw).map_err(reason)?;
                 heartbeat.validate(self.instrument)?;
                 self.note_loss(heartbeat.event());
                 self.heartbeat(&heartbeat);
             }
             _ => {
-                let gap: GapLine<'_> = parse(raw)?;
+                let gap: GapLine<'_> = serde_json::from_slice(raw).map_err(reason)?;
                 gap.validate(self.instrument)?;
                 self.note_loss(EventTime(gap.from_ms));
                 self.outputs.append(Kind::Gap, &gap);
@@ -227,9 +227,7 @@ fn issuer<'a>(
 }
 
 /// Numbers beyond f64 are not finite; everything else that JSON or the record refuses is unparsable.
-fn parse<'a, T: Deserialize<'a>>(raw: &'a [u8]) -> Result<T, Reason> {
-    serde_json::from_slice(raw).map_err(|error| {
-        let is_overflow = error.to_string().starts_with("number out of range");
-        if is_overflow { Reason::NonFinite } else { Reason::Unparsable }
-    })
+fn reason(error: serde_json::Error) -> Reason {
+    let is_overflow = error.to_string().starts_with("number out of range");
+    if is_overflow { Reason::NonFinite } else { Reason::Unparsable }
 }

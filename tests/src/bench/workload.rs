@@ -86,12 +86,17 @@ impl Workload {
 
 /// Rows of spot ticks, without end.
 fn walk() -> impl Iterator<Item = String> {
+    quotes().map(|(time_ms, price)| format!("{time_ms},{price},{price},{price},{price},\n"))
+}
+
+/// Times in milliseconds and prices of spot ticks, without end.
+pub fn quotes() -> impl Iterator<Item = (i64, String)> {
     let mut rng = StdRng::seed_from_u64(SEED);
     let (mut time_ms, mut price) = (FIRST_MS, 30_000.0_f64);
     std::iter::repeat_with(move || {
         time_ms += rng.random_range(5_000..55_000);
         price *= 1.0 + rng.random_range(-0.0005..0.0005);
-        format!("{time_ms},{price:.2},{price:.2},{price:.2},{price:.2},\n")
+        (time_ms, format!("{price:.2}"))
     })
 }
 

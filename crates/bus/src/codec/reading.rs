@@ -1,0 +1,314 @@
+//! Ticks and prices, read fast in the form in which our own programs write them.
+//!
+//! Almost every line that a step reads is of that form: no white space, keys in the order of the record, names without
+//! escapes, numbers without sign or exponent. It is read in one pass here. Every other line, good or bad, is left to
+//! serde_json, which alone decides what is refused.
+
+use std::borrow::Cow;
+
+use market::tick::{PriceLine, TickLine};
+
+/// Reads a tick of FEED.
+///
+/// # Errors
+/// When serde_json refuses it.
+pub fn read_tick(line: &[u8]) -> serde_json::Result<TickLine<'_>> {
+    match (Cursor { rest: line }).tick() {
+        Some(tick) => Ok(tick),
+        None => serde_json::from_slice(line),
+    }
+}
+
+/// Reads a price of MARKET.
+///
+/// # Errors
+/// When serde_json refuses it.
+pub fn read_price(line: &[u8]) -> serde_json::Result<PriceLine<'_>> {
+    match (Cursor { rest: line }).price() {
+        Some(price) => Ok(price),
+        None => serde_json::from_slice(line),
+    }
+}
+
+/// Most digits of an integer that surely fit 64 bits.
+const DIGITS_MAX: usize = 18;
+/// Integers up to here are f64 too.
+const MANTISSA_MAX: u64 = 1 << 53;
+/// The powers of ten that f64 holds exactly and that [`DIGITS_MAX`] can need.
+const POWERS_OF_TEN: [f64; DIGITS_MAX + 1] =
+    [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18];
+
+/// What is left of a line. `None` from any of its methods: the line is of another form.
+struct Cursor<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Cursor<'a> {
+    fn tick(mut self) -> Option<TickLine<'a>> {
+        let (coin, quote) = self.instrument()?;
+        let tick = TickLine {
+            coin,
+            quote,
+            event_ms: self.after(r#","event_ms":"#)?.integer()? as i64,
+            grain_ms: self.after(r#","grain_ms":"#)?.integer()? as i64,
+            id: self.optional(r#","id":"#, Self::integer)?,
+            open: self.optional(r#","open":"#, Self::number)?,
+            high: self.optional(r#","high":"#, Self::number)?,
+            low: self.optional(r#","low":"#, Self::number)?,
+            close: self.after(r#","close":"#)?.number()?,
+            volume: self.optional(r#","volume":"#, Self::number)?,
+            ingest_ms: self.after(r#","ingest_ms":"#)?.integer()? as i64,
+            source: self.optional(r#","source":"#, Self::name)?,
+            market_cap: self.optional(r#","market_cap":"#, Self::number)?,
+            volume_24h: self.optional(r#","volume_24h":"#, Self::number)?,
+            high_24h: self.optional(r#","high_24h":"#, Self::number)?,
+            low_24h: self.optional(r#","low_24h":"#, Self::number)?,
+        };
+        self.end(tick)
+    }
+
+    fn price(mut self) -> Option<PriceLine<'a>> {
+        let (coin, quote) = self.instrument()?;
+        let price = PriceLine {
+            coin,
+            quote,
+            event_ms: self.after(r#","event_ms":"#)?.integer()? as i64,
+            grain_ms: self.after(r#","grain_ms":"#)?.integer()? as i64,
+            id: self.optional(r#","id":"#, Self::integer)?,
+            open: self.optional(r#","open":"#, Self::number)?,
+            high: self.optional(r#","high":"#, Self::number)?,
+            low: self.optional(r#","low":"#, Self::number)?,
+            close: self.after(r#","close":"#)?.number()?,
+            volume: self.optional(r#","volume":"#, Self::number)?,
+            feed_seq: self.after(r#","feed_seq":"#)?.integer()?,
+        };
+        self.end(price)
+    }
+
+    fn instrument(&mut self) -> Option<(Cow<'a, str>, Cow<'a, str>)> {
+        let coin = self.after(r#"{"coin":"#)?.name()?;
+        let quote = self.after(r#","quote":"#)?.name()?;
+        Some((coin, quote))
+    }
+
+    fn end<T>(self, record: T) -> Option<T> {
+        (self.rest == b"}").then_some(record)
+    }
+
+    /// What stands behind `key`, which is next.
+    fn after(&mut self, key: &str) -> Option<&mut Self> {
+        self.rest = self.rest.strip_prefix(key.as_bytes())?;
+        Some(self)
+    }
+
+    /// The value of `key`, if that is next; the outer `None` is a value of another form.
+    fn optional<T>(&mut self, key: &str, value: impl FnOnce(&mut Self) -> Option<T>) -> Option<Option<T>> {
+        match self.after(key) {
+            Some(cursor) => value(cursor).map(Some),
+            None => Some(None),
+        }
+    }
+
+    /// Text of printable ASCII without escapes.
+    fn name(&mut self) -> Option<Cow<'a, str>> {
+        let text = self.rest.strip_prefix(b"\"")?;
+        let len = text.iter().position(|&byte| matches!(byte, b'"' | b'\\') || !(b' '..=b'~').contains(&byte))?;
+        self.rest = text[len..].strip_prefix(b"\"")?;
+        std::str::from_utf8(&text[..len]).ok().map(Cow::Borrowed)
+    }
+
+    /// An integer of at most [`DIGITS_MAX`] digits.
+    fn integer(&mut self) -> Option<u64> {
+        let (integer, len) = self.digits(0);
+        let has_leading_zero = len > 1 && self.rest[0] == b'0';
+        if len == 0 || len > DIGITS_MAX || has_leading_zero {
+            return None;
+        }
+        self.rest = &self.rest[len..];
+        Some(integer)
+    }
+
+    /// The number that the next digits make behind those of `before`, and how many they are. The number has a meaning up to
+    /// [`DIGITS_MAX`] digits.
+    fn digits(&self, before: u64) -> (u64, usize) {
+        let mut number = before;
+        let mut len = 0;
+        while let Some(digit) = self.rest.get(len).map(|byte| byte.wrapping_sub(b'0')).filter(|&digit| digit < 10) {
+            number = number.wrapping_mul(10).wrapping_add(u64::from(digit));
+            len += 1;
+        }
+        (number, len)
+    }
+
+    /// A decimal without sign and exponent, rounded to the nearest f64.
+    fn number(&mut self) -> Option<f64> {
+        let whole = self.rest;
+        let mut digits = self.integer()?;
+        let mut decimals = 0;
+        if let Some(rest) = self.rest.strip_prefix(b".") {
+            self.rest = rest;
+            (digits, decimals) = self.digits(digits);
+            self.rest = &rest[decimals..];
+            if decimals == 0 {
+                return None;
+            }
+        }
+        let text = &whole[..whole.len() - self.rest.len()];
+        if text.len() <= DIGITS_MAX && digits <= MANTISSA_MAX {
+            // Both are exact, so that the division rounds once.
+            return Some(digits as f64 / POWERS_OF_TEN[decimals]);
+        }
+        std::str::from_utf8(text).ok()?.parse().ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde::{Deserialize, Serialize};
+
+    use super::*;
+
+    const TICK: &str = r#"{"coin":"bitcoin","quote":"usd","event_ms":1747517892000,"grain_ms":60000,"id":7,"open":1.5,"high":2.25,"low":1.0,"close":103376.01,"volume":0.5,"ingest_ms":1747517893120,"source":"recording","market_cap":2.05e12,"volume_24h":18.4,"high_24h":103718.0,"low_24h":102771.0}"#;
+    const PRICE: &str = r#"{"coin":"bitcoin","quote":"usd","event_ms":1747517892000,"grain_ms":60000,"id":7,"open":1.5,"high":2.25,"low":1.0,"close":103376.01,"volume":0.5,"feed_seq":812}"#;
+
+    /// A record must be read, or refused with the same words, as serde_json does it. Bits count: -0 is not 0.
+    fn check<'a, T: Deserialize<'a> + Serialize>(line: &'a [u8], read: impl Fn(&'a [u8]) -> serde_json::Result<T>) {
+        let text = |record: serde_json::Result<T>| match record {
+            Ok(record) => serde_json::to_string(&record).unwrap(),
+            Err(error) => error.to_string(),
+        };
+        let (found, expected) = (text(read(line)), text(serde_json::from_slice(line)));
+        assert_eq!(found, expected, "{}", String::from_utf8_lossy(line));
+    }
+
+    fn check_both(line: &[u8]) {
+        check(line, read_tick);
+        check(line, read_price);
+    }
+
+    #[test]
+    fn what_our_programs_write_is_read_without_serde_json() {
+        let plain = TICK.replace("2.05e12", "2050000000000.0");
+        assert!(Cursor { rest: plain.as_bytes() }.tick().is_some());
+        assert!(Cursor { rest: PRICE.as_bytes() }.price().is_some());
+        let optional = r#""id":7,"open":1.5,"high":2.25,"low":1.0,"#;
+        assert!(Cursor { rest: PRICE.replace(optional, "").as_bytes() }.price().is_some());
+        check_both(plain.as_bytes());
+    }
+
+    #[test]
+    fn lines_of_every_other_form_are_read_as_by_serde_json() {
+        let numbers = [
+            "0",
+            "-0",
+            "-0.0",
+            "00",
+            "01",
+            "1.",
+            ".5",
+            "1.e5",
+            "1e400",
+            "-1e400",
+            "1E5",
+            "1e-400",
+            "+1",
+            "null",
+            "true",
+            "\"1\"",
+            "NaN",
+            "Infinity",
+            "9007199254740993",
+            "9007199254740992.5",
+            "18446744073709551615",
+            "18446744073709551616",
+            "9223372036854775807",
+            "9223372036854775808",
+            "-9223372036854775808",
+            "0.1000000000000000055511151231257827",
+            "123456789012345678",
+            "1234567890123456789",
+            "12345678901234567.8",
+            "0.000000000000000001",
+            "5e-324",
+            "1 ",
+            " 1",
+            "1.7976931348623157e308",
+            "1.7976931348623159e308",
+            "999999999999999999999999999999999999999999.5",
+            "1_0",
+            "0x1",
+        ];
+        for line in [TICK, PRICE] {
+            let place = |key: &str| line.find(key).map(|at| at + key.len());
+            for key in ["\"event_ms\":", "\"id\":", "\"close\":", "\"volume\":", "\"ingest_ms\":", "\"low_24h\":"] {
+                let Some(start) = place(key) else { continue };
+                let end = start + line[start..].find([',', '}']).unwrap();
+                for number in numbers {
+                    check_both(format!("{}{number}{}", &line[..start], &line[end..]).as_bytes());
+                }
+            }
+            for name in ["", "a b", "caf\u{e9}", "\\u0041", "a\\\"b", "\u{7f}", "\t", "\\ud800", "\\x"] {
+                check_both(line.replace("bitcoin", name).as_bytes());
+                check_both(line.replace("recording", name).as_bytes());
+            }
+            for (from, to) in [
+                ("{", "{ "),
+                ("}", "}}"),
+                ("}", "} "),
+                ("}", ",}"),
+                ("}", ""),
+                ("}", ",\"other\":[{}]}"),
+                ("}", ",\"close\":1}"),
+                ("\"quote\"", "\"qu\\u006fte\""),
+                ("\"id\":7,", "\"id\":7,\"id\":7,"),
+                ("\"coin\":\"bitcoin\",", ""),
+                ("\"close\":103376.01,", ""),
+                ("\"id\":7", "\"id\":null"),
+                ("\"usd\"", "7"),
+                ("\"usd\"", "null"),
+            ] {
+                check_both(line.replace(from, to).as_bytes());
+            }
+            check_both(&[line.as_bytes(), b"\r"].concat());
+            check_both(&line.replace("bitcoin", "bit\0coin").into_bytes());
+            check_both(&[&line.as_bytes()[..15], b"\xff", &line.as_bytes()[15..]].concat());
+        }
+        check_both(b"");
+        check_both(b"{}");
+    }
+
+    fn decimal() -> impl Strategy<Value = String> {
+        prop_oneof![
+            "(0|[1-9][0-9]{0,20})(\\.[0-9]{1,24})?",
+            any::<f64>().prop_map(|number| format!("{number}")),
+            (0_u64..1 << 60, 0_usize..12).prop_map(|(digits, decimals)| {
+                let digits = format!("{digits:013}");
+                let (whole, rest) = digits.split_at(digits.len() - decimals);
+                if rest.is_empty() { whole.to_owned() } else { format!("{whole}.{rest}") }
+            }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn every_number_has_the_bits_that_serde_json_gives_it(number in decimal()) {
+            let bits = |number: f64| number.to_bits();
+            let mut cursor = Cursor { rest: number.as_bytes() };
+            if let Some(found) = cursor.number().filter(|_| cursor.rest.is_empty()) {
+                prop_assert_eq!(Some(bits(found)), serde_json::from_str(&number).ok().map(bits), "{}", number);
+            }
+        }
+
+        #[test]
+        fn a_line_that_was_changed_anywhere_is_judged_as_by_serde_json(
+            at in any::<prop::sample::Index>(), byte in any::<u8>(), len in 0_usize..3, is_tick in any::<bool>(),
+        ) {
+            let mut line = if is_tick { TICK.replace("2.05e12", "2.05") } else { PRICE.to_owned() }.into_bytes();
+            let at = at.index(line.len());
+            let end = (at + len).min(line.len());
+            line.splice(at..end, [byte]);
+            check_both(&line);
+        }
+    }
+}
