@@ -101,6 +101,8 @@ impl Case {
     async fn replay(self, workload: &Workload) -> anyhow::Result<Outcome> {
         let pipeline = Pipeline::start(self.instances).await?;
         let replay = pipeline.replay(workload).await?;
+        let accepted = pipeline.accepted().await?;
+        ensure!(accepted == self.ticks as u64, "{accepted} of {} ticks were accepted", self.ticks);
         tokio::time::sleep(REST).await;
         let memory = pipeline.processes().map(|(name, id)| Ok((name.to_owned(), (pss_bytes(id)?, peak_bytes(id)?))));
         let memory = memory.collect::<anyhow::Result<_>>()?;
