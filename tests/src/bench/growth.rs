@@ -106,10 +106,8 @@ impl Case {
         tokio::time::sleep(REST).await;
         let memory = pipeline.processes().map(|(name, id)| Ok((name.to_owned(), (pss_bytes(id)?, peak_bytes(id)?))));
         let memory = memory.collect::<anyhow::Result<_>>()?;
-        let states = [
-            state_bytes::<Processing>(&pipeline, self).await?,
-            state_bytes::<Aggregation>(&pipeline, self).await?,
-        ];
+        let states =
+            [state_bytes::<Processing>(&pipeline, self).await?, state_bytes::<Aggregation>(&pipeline, self).await?];
         Ok(Outcome { ticks_per_s: replay.rate(workload), memory, states: states.into() })
     }
 }
@@ -180,7 +178,8 @@ fn promises(all: &[Series; 3], outcomes: &BTreeMap<Case, Vec<Outcome>>, are_held
     };
     let held = |figure: Figure, promise| if are_held { figure.promise(promise) } else { figure };
     let rate = |large: &Outcome, small: &Outcome| large.ticks_per_s / small.ticks_per_s;
-    let memory = |large: &Outcome, small: &Outcome| large.services(|memory| memory.0) / small.services(|memory| memory.0);
+    let memory =
+        |large: &Outcome, small: &Outcome| large.services(|memory| memory.0) / small.services(|memory| memory.0);
     let peak = |large: &Outcome, small: &Outcome| large.services(|memory| memory.1) / small.services(|memory| memory.1);
     let mut figures = vec![
         held(figure("rate_ratio.instruments", "", one, many, &rate), Promise::AtLeast(INSTRUMENTS_MIN)),

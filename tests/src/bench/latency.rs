@@ -196,7 +196,10 @@ impl Listener {
         let number = |line| {
             let seen: PriceSeen = serde_json::from_slice(line)?;
             let number = self.schedule.number_at(seen.event_ms);
-            ensure!(self.numbers.get(&seen.coin) == Some(&(number % self.schedule.rate)), "a tick of another: {number}");
+            ensure!(
+                self.numbers.get(&seen.coin) == Some(&(number % self.schedule.rate)),
+                "a tick of another: {number}"
+            );
             Ok(number)
         };
         codec::lines(&message.payload).map(|(_, line)| number(line)).collect()
@@ -276,12 +279,14 @@ impl Schedule {
 
     fn figures_of(self, what: &str, times: &[(u64, Duration)], beside: Option<&Figure>) -> Vec<Figure> {
         let by_run: Vec<Times> = (0..self.runs).map(|run| self.of_run(run, times.iter().copied())).collect();
-        let all: Times = times.iter().filter(|(number, _)| self.run_of(*number).is_some()).map(|(_, time)| *time).collect();
+        let all: Times =
+            times.iter().filter(|(number, _)| self.run_of(*number).is_some()).map(|(_, time)| *time).collect();
         let figure = |name: &str, thousandths: usize, times: &[Times]| {
             let times: Vec<_> = times.iter().map(|times| times.of_thousand(thousandths)).collect();
             let figure = Figure::ms(format!("latency.{}.{what}_{name}_ms", self.rate), &times);
             let figure = beside.map_or(figure.clone(), |beside| figure.against(beside));
-            let kept = PROMISES.into_iter().find(|&(rate, of, _)| what == "price" && (rate, of) == (self.rate, thousandths));
+            let kept =
+                PROMISES.into_iter().find(|&(rate, of, _)| what == "price" && (rate, of) == (self.rate, thousandths));
             kept.map_or(figure.clone(), |(.., limit)| figure.promise(Promise::AtMost(limit)))
         };
         let all = std::slice::from_ref(&all);
@@ -318,7 +323,10 @@ mod tests {
     fn a_tick_is_known_by_its_time_and_belongs_to_a_run_once_it_is_warm() {
         let schedule = Schedule { rate: 1_000, warm: 1_000, run: 500, runs: 2 };
         assert_eq!((schedule.ticks(), schedule.number_at(schedule.event_ms(1_234))), (2_000, 1_234));
-        assert_eq!([0, 999, 1_000, 1_499, 1_999].map(|number| schedule.run_of(number)), [None, None, Some(0), Some(0), Some(1)]);
+        assert_eq!(
+            [0, 999, 1_000, 1_499, 1_999].map(|number| schedule.run_of(number)),
+            [None, None, Some(0), Some(0), Some(1)]
+        );
         assert_eq!(schedule.due(1_500), Duration::from_millis(1_500));
     }
 }

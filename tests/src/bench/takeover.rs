@@ -78,7 +78,11 @@ pub async fn measure(
             times.push(rig.take_over(round % 2, how).await?);
         }
         say(&format!("{count} takeovers after {} with a lease of {:.1} s", how.name(), lease_ttl.as_secs_f64()));
-        measured.extend(figures(&format!("{group}.{}", how.name()), &times.into_iter().collect(), how.bound(lease_ttl)));
+        measured.extend(figures(
+            &format!("{group}.{}", how.name()),
+            &times.into_iter().collect(),
+            how.bound(lease_ttl),
+        ));
     }
     Ok(measured)
 }
