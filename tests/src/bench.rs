@@ -1,13 +1,19 @@
-//! What `scripts/bench` measures: how long a takeover takes, and what idleness, archiving and learning cost.
+//! What `scripts/bench` measures: how fast a replay is and a live tick, how that grows, what it takes of a machine, how long
+//! a takeover and a recovery take, and what idleness, archiving and learning cost.
 
 pub mod archive;
-pub mod figures;
+pub mod effort;
+pub mod footprint;
+pub mod growth;
 pub mod idle;
+pub mod latency;
 pub mod learning;
 pub mod pipeline;
 pub mod process;
 pub mod raw;
+pub mod recovery;
 pub mod replay;
 pub mod report;
 pub mod takeover;
+pub mod times;
 pub mod workload;

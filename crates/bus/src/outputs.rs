@@ -56,6 +56,11 @@ impl Outputs {
         self.instrument = instrument;
     }
 
+    /// Whether nothing was written.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     /// Payload bytes so far.
     pub fn bytes(&self) -> usize {
         self.bytes

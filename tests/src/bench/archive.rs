@@ -3,20 +3,20 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, ensure};
 use flate2::read::GzDecoder;
 use market::{EventTime, Instrument, Span, Tick};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use serde_json::{Value, json};
 use store::archive::{Archive, ArchiveWriter, Through};
 use store::listing::SeqRange;
 use store::ticks::TickRows;
 use trainer::archive::FILE_ROWS_MAX;
 
-use super::figures::{Figures, ms};
+use super::effort::Effort;
+use super::report::{Figure, Promise};
 use crate::world::sample;
 
 const SAMPLE: &str = "btcusdt_1m_2020-03.csv.gz";
@@ -26,101 +26,35 @@ const MESSAGE_ROWS: usize = 500;
 /// The promises: for each kind the bytes a row, and for all of it the time.
 const CANDLE_BYTES_MAX: f64 = 28.0;
 const QUOTE_BYTES_MAX: f64 = 8.0;
-const TIME_MAX: Duration = Duration::from_secs(1);
-/// Repetitions; the median counts.
-const RUNS: usize = 5;
+const TIME_MAX_MS: f64 = 1_000.0;
 /// Makes the times of quotes.
 const SEED: u64 = 7;
 
-/// What was measured.
-#[derive(Debug)]
-pub struct Archiving {
-    kinds: Vec<Kind>,
-}
-
-/// What ticks of one kind took.
-#[derive(Debug)]
-struct Kind {
-    name: &'static str,
-    /// From ticks in memory to files that last, those of the archiver's size and their joining included.
-    times: Figures,
-    bytes_a_row: f64,
-    bytes_max: f64,
-}
-
-/// Measures minutes with all their columns, and quotes.
+/// Measures minutes with all their columns, and quotes 5 to 55 s apart: from ticks in memory to files that last, those of
+/// the archiver's size and their joining included.
 ///
 /// # Errors
 /// The sample cannot be read, or the archive not written.
-pub fn measure(say: fn(&str)) -> anyhow::Result<Archiving> {
+pub fn measure(effort: Effort, say: fn(&str)) -> anyhow::Result<Vec<Figure>> {
     let minutes = minutes()?;
-    let kinds = [
-        ("minutes with OHLC and volume", CANDLE_BYTES_MAX, &minutes),
-        ("quotes 5 to 55 s apart", QUOTE_BYTES_MAX, &quotes(&minutes)),
-    ];
-    let mut measured = Vec::new();
-    for (name, bytes_max, ticks) in kinds {
-        let (mut times, mut bytes_a_row) = (Figures::default(), 0.0);
-        for _ in 0..RUNS {
+    let quotes = quotes(&minutes);
+    let mut figures = Vec::new();
+    for (name, bytes_max, ticks) in [("minutes", CANDLE_BYTES_MAX, &minutes), ("quotes", QUOTE_BYTES_MAX, &quotes)] {
+        let (mut times, mut bytes_a_row) = (Vec::new(), 0.0);
+        for _ in 0..effort.runs {
             let folder = tempfile::tempdir()?;
             let start = Instant::now();
             write(folder.path(), ticks)?;
-            times.add(start.elapsed());
+            times.push(start.elapsed());
             bytes_a_row = bytes_of(folder.path())? as f64 / ROWS as f64;
             check(folder.path(), ticks)?;
         }
-        say(&format!("{RUNS} times {ROWS} {name}"));
-        measured.push(Kind { name, times, bytes_a_row, bytes_max });
+        say(&format!("{} times {ROWS} {name} archived", effort.runs));
+        let time = Figure::ms(format!("archive.{name}.ms"), &times).promise(Promise::AtMost(TIME_MAX_MS));
+        let bytes = Figure::new(format!("archive.{name}.bytes_a_row"), "B", vec![bytes_a_row]);
+        figures.extend([time, bytes.promise(Promise::AtMost(bytes_max))]);
     }
-    Ok(Archiving { kinds: measured })
-}
-
-impl Kind {
-    fn is_good(&self) -> bool {
-        self.times.percentile(50) <= TIME_MAX && self.bytes_a_row <= self.bytes_max
-    }
-
-    fn row(&self) -> String {
-        let [median, min, max] = [self.times.percentile(50), self.times.percentile(0), self.times.max()].map(ms);
-        let rate = ROWS as f64 / self.times.percentile(50).as_secs_f64() / 1e6;
-        format!(
-            "{:<30} {median:>7.1} ms ({min:.1} to {max:.1}) {rate:>6.2} million rows/s {:>6.2} bytes a row (promise: {})",
-            self.name, self.bytes_a_row, self.bytes_max
-        )
-    }
-
-    fn json(&self) -> Value {
-        json!({
-            "name": self.name,
-            "p50_ms": ms(self.times.percentile(50)),
-            "min_ms": ms(self.times.percentile(0)),
-            "max_ms": ms(self.times.max()),
-            "bytes_a_row": self.bytes_a_row,
-            "promise_bytes_a_row": self.bytes_max,
-        })
-    }
-}
-
-impl Archiving {
-    /// Whether every promise is kept.
-    pub fn is_good(&self) -> bool {
-        self.kinds.iter().all(Kind::is_good)
-    }
-
-    /// The printed table.
-    pub fn rows(&self) -> Vec<String> {
-        let promise = format!("({ROWS} ticks each; promise: {} ms)", TIME_MAX.as_millis());
-        self.kinds.iter().map(Kind::row).chain([promise]).collect()
-    }
-
-    /// The same for machines.
-    pub fn json(&self) -> Value {
-        json!({
-            "rows": ROWS,
-            "promise_ms": ms(TIME_MAX),
-            "kinds": self.kinds.iter().map(Kind::json).collect::<Vec<_>>(),
-        })
-    }
+    Ok(figures)
 }
 
 /// The bundled month, repeated with shifted time.

@@ -7,9 +7,11 @@ use anyhow::bail;
 use bus::Connection;
 use bus::topology::{Limits, stream_info};
 use futures::future::join_all;
-use serde_json::{Value, json};
 
+use super::effort::Effort;
+use super::pipeline::NATS;
 use super::process::{cpu_seconds, pss_bytes};
+use super::report::{Figure, Promise};
 use crate::chaos::{LEASE_TTL, LEASE_TTL_VARIABLE, program};
 use crate::instance::{Condition, Instance};
 use crate::ticks;
@@ -17,122 +19,73 @@ use crate::world::World;
 
 /// How long the idle processes are watched.
 const IDLE: Duration = Duration::from_secs(60);
+/// For a look.
+const IDLE_QUICK: Duration = Duration::from_secs(10);
+const ROUNDS_QUICK: u64 = 20;
 /// How long they get after their start, before anything is measured.
 const SETTLE: Duration = Duration::from_secs(10);
 /// Pause between two rounds of heartbeats: a minute of a live source passes in each.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// How often the processes are looked after while time passes.
 const STEP: Duration = Duration::from_millis(200);
-/// A service may use so much of one core when idle.
-const CPU_MAX: f64 = 0.01;
-/// A service may grow so much, as a part of what it had and in bytes, before it counts as growing.
-const GROWTH_MAX: (f64, u64) = (0.05, 1 << 20);
+/// A service may use so much of one core when idle, in percent.
+const CPU_MAX: f64 = 1.0;
+/// A service may grow so much before it counts as growing: MiB, or a part of what it had if that is more.
+const GROWTH_MAX: (f64, f64) = (1.0, 0.05);
+const MIB: f64 = (1 << 20) as f64;
 /// The streams that services write, and the bucket of leases.
-const STREAMS: [&str; 4] = ["FEED", "MARKET", "STATS", "KV_LEASES"];
-const NATS: &str = "nats-server";
-
-/// What one process took.
-#[derive(Debug)]
-struct Cost {
-    name: String,
-    /// Share of one core while idle.
-    cpu: f64,
-    /// Bytes of its own (PSS) before and after the heartbeats.
-    memory: (u64, u64),
-}
-
-/// What was measured.
-#[derive(Debug)]
-pub struct Idleness {
-    partitions: u32,
-    costs: Vec<Cost>,
-    /// Messages written while idle, by stream.
-    written: BTreeMap<&'static str, u64>,
-    heartbeats: u64,
-}
+const STREAMS: [&str; 4] = ["FEED", "MARKET", "STATS", LEASES];
+/// The one of them that is written while idle.
+const LEASES: &str = "KV_LEASES";
 
 /// Watches two stream-processors and two aggregators doing nothing for a minute, then under `minutes` of heartbeats, one
 /// a second for each instrument.
 ///
 /// # Errors
 /// Something ended by itself.
-pub async fn measure(minutes: u64, say: fn(&str)) -> anyhow::Result<Idleness> {
+pub async fn measure(minutes: u64, effort: Effort, say: fn(&str)) -> anyhow::Result<Vec<Figure>> {
+    let idle = effort.pick(IDLE, IDLE_QUICK);
+    let rounds = effort.pick(minutes * 60, ROUNDS_QUICK);
     let mut rig = Rig::new().await?;
     rig.heartbeats(1).await?;
     rig.pass(SETTLE).await?;
-    say(&format!("idle for {} s", IDLE.as_secs()));
+    say(&format!("idle for {} s", idle.as_secs()));
     let (cpu, last) = (rig.cpu()?, rig.last_sequences().await?);
-    rig.pass(IDLE).await?;
+    rig.pass(idle).await?;
     let (cpu_after, last_after) = (rig.cpu()?, rig.last_sequences().await?);
     // What grows to its size in the first rounds is no growth.
-    let rounds = minutes * 60;
     let warm = rounds.div_ceil(5);
-    say(&format!("{rounds} rounds of heartbeats"));
+    say(&format!("{rounds} rounds of heartbeats for {} instruments", rig.partitions));
     rig.heartbeats(warm).await?;
     let memory = rig.memory()?;
     rig.heartbeats(rounds - warm).await?;
     let memory_after = rig.memory()?;
-    let cost = |(name, before): (&String, &f64)| Cost {
-        name: name.clone(),
-        cpu: (cpu_after[name] - before) / IDLE.as_secs_f64(),
-        memory: (memory[name], memory_after[name]),
-    };
-    Ok(Idleness {
-        partitions: rig.partitions,
-        costs: cpu.iter().map(cost).collect(),
-        written: STREAMS.into_iter().map(|name| (name, last_after[name] - last[name])).collect(),
-        heartbeats: rounds * u64::from(rig.partitions),
-    })
+    let mut figures = Vec::new();
+    for (name, before) in &cpu {
+        let percent = (cpu_after[name] - before) / idle.as_secs_f64() * 100.0;
+        figures.extend(cost(name, percent, (memory[name], memory_after[name])));
+    }
+    figures.extend(STREAMS.into_iter().map(|stream| written(stream, last_after[stream] - last[stream])));
+    Ok(figures)
 }
 
-impl Idleness {
-    /// Whether every service was cheap, wrote nothing but leases, and did not grow.
-    pub fn is_good(&self) -> bool {
-        let services = self.costs.iter().filter(|cost| cost.name != NATS);
-        let is_silent = self.written.iter().all(|(name, &count)| count == 0 || *name == "KV_LEASES");
-        is_silent && services.into_iter().all(|cost| cost.cpu < CPU_MAX && !cost.is_growing())
+/// What a process took: percent of a core while idle, and its bytes before and after the heartbeats.
+fn cost(name: &str, cpu: f64, memory: (u64, u64)) -> [Figure; 3] {
+    let (before, after) = (memory.0 as f64 / MIB, memory.1 as f64 / MIB);
+    let cpu = Figure::new(format!("idle.cpu_percent.{name}"), "%", vec![cpu]);
+    let held = Figure::new(format!("idle.memory_mib.{name}"), "MiB", vec![after]);
+    let growth = Figure::new(format!("idle.growth_mib.{name}"), "MiB", vec![after - before]).against(&held);
+    if name == NATS {
+        return [cpu, held, growth];
     }
-
-    /// The printed table.
-    pub fn rows(&self) -> Vec<String> {
-        let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
-        let cost = |cost: &Cost| {
-            let (before, after) = (mib(cost.memory.0), mib(cost.memory.1));
-            format!("{:<20} {:>7.2} % {before:>9.1} MiB {after:>9.1} MiB", cost.name, cost.cpu * 100.0)
-        };
-        let written = self.written.iter().map(|(name, count)| format!("{name:<20} {count:>7} messages while idle"));
-        let note =
-            format!("({} partitions, {} heartbeats between the memory figures)", self.partitions, self.heartbeats);
-        let heading = "process                 a core        memory    after beats".to_owned();
-        [heading].into_iter().chain(self.costs.iter().map(cost)).chain([note]).chain(written).collect()
-    }
-
-    /// The same for machines.
-    pub fn json(&self) -> Value {
-        let cost = |cost: &Cost| {
-            json!({
-                "name": cost.name,
-                "core": cost.cpu,
-                "memory_before": cost.memory.0,
-                "memory_after": cost.memory.1,
-            })
-        };
-        json!({
-            "partitions": self.partitions,
-            "idle_s": IDLE.as_secs(),
-            "heartbeats": self.heartbeats,
-            "processes": self.costs.iter().map(cost).collect::<Vec<_>>(),
-            "written": self.written,
-        })
-    }
+    let growth_max = GROWTH_MAX.0.max(before * GROWTH_MAX.1);
+    [cpu.promise(Promise::AtMost(CPU_MAX)), held, growth.promise(Promise::AtMost(growth_max))]
 }
 
-impl Cost {
-    fn is_growing(&self) -> bool {
-        let (before, after) = self.memory;
-        let growth = after.saturating_sub(before);
-        growth > GROWTH_MAX.1 && growth as f64 > before as f64 * GROWTH_MAX.0
-    }
+/// Messages written while idle: none but leases.
+fn written(stream: &str, messages: u64) -> Figure {
+    let figure = Figure::new(format!("idle.messages.{}", stream.to_lowercase()), "", vec![messages as f64]);
+    if stream == LEASES { figure } else { figure.promise(Promise::AtMost(0.0)) }
 }
 
 /// Two instances of each service, with an instrument in every partition.

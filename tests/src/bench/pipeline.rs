@@ -153,6 +153,15 @@ impl Pipeline {
         Ok((state.bytes, state.messages))
     }
 
+    /// Ticks that the stream-processor has accepted.
+    ///
+    /// # Errors
+    /// The server does not answer.
+    pub async fn accepted(&self) -> anyhow::Result<u64> {
+        let positions = positions::<Value>(&self.admin, MARKET_STEP.output).await?;
+        Ok(positions.iter().filter_map(|(_, position)| position.counts["accepted"].as_u64()).sum())
+    }
+
     /// Returns when a step has committed all input that is there now.
     ///
     /// # Errors

@@ -29,11 +29,15 @@ pub fn has_ended(id: u32) -> anyhow::Result<bool> {
 /// # Errors
 /// There is no such process.
 pub fn pss_bytes(id: u32) -> anyhow::Result<u64> {
-    let path = format!("/proc/{id}/smaps_rollup");
-    let rollup = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
-    let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"));
-    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-    Ok(kib.with_context(|| format!("{path} has another form"))? * 1_024)
+    kib_line(&format!("/proc/{id}/smaps_rollup"), "Pss:")
+}
+
+/// The most bytes of memory that a process ever held, shared pages counted whole.
+///
+/// # Errors
+/// There is no such process.
+pub fn peak_bytes(id: u32) -> anyhow::Result<u64> {
+    kib_line(&format!("/proc/{id}/status"), "VmHWM:")
 }
 
 /// The fields of `/proc/ID/stat` from the third on. The name in field 2 may hold spaces, but ends with `)`.
@@ -41,4 +45,12 @@ fn stat(id: u32) -> anyhow::Result<Vec<String>> {
     let path = format!("/proc/{id}/stat");
     let stat = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
     Ok(stat.rsplit(')').next().unwrap_or_default().split_whitespace().map(str::to_owned).collect())
+}
+
+/// Bytes of the line of a file that begins so and gives them in KiB.
+fn kib_line(path: &str, name: &str) -> anyhow::Result<u64> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    Ok(kib.with_context(|| format!("{path} has another form"))? * 1_024)
 }

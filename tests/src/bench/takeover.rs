@@ -13,9 +13,9 @@ use bus::{Connection, subject};
 use futures::StreamExt;
 use futures::future::join_all;
 use market::Instrument;
-use serde_json::{Value, json};
 
-use super::figures::{Figures, ms};
+use super::report::{Figure, Promise};
+use super::times::Times;
 use crate::chaos::LEASE_TTL_VARIABLE;
 use crate::instance::{Condition, Instance};
 use crate::ticks;
@@ -41,10 +41,11 @@ pub enum How {
 }
 
 impl How {
+    /// As figures and people call it.
     fn name(self) -> &'static str {
         match self {
-            Self::Graceful => "SIGTERM",
-            Self::Crash => "kill -9",
+            Self::Graceful => "sigterm",
+            Self::Crash => "kill",
             Self::Silent => "silence",
         }
     }
@@ -58,64 +59,42 @@ impl How {
     }
 }
 
-/// Takeovers of one kind.
-#[derive(Debug)]
-pub struct Takeovers {
-    how: How,
-    lease_ttl: Duration,
-    figures: Figures,
-}
-
-impl Takeovers {
-    /// Whether each was within its bound.
-    pub fn is_good(&self) -> bool {
-        self.figures.max() <= self.how.bound(self.lease_ttl)
-    }
-
-    /// A row of the printed table, under [`Takeovers::HEADING`].
-    pub fn row(&self) -> String {
-        let Self { how, lease_ttl, figures } = self;
-        let time = |time: Duration| format!("{:.0} ms", ms(time));
-        let (p50, p99, max) = (time(figures.percentile(50)), time(figures.percentile(99)), time(figures.max()));
-        let (ttl, bound) = (time(*lease_ttl), time(how.bound(*lease_ttl)));
-        format!("{:<8} {:>9} {:>9} {p50:>9} {p99:>9} {max:>9} {bound:>9}", how.name(), ttl, figures.count())
-    }
-
-    /// The heading of the rows.
-    pub const HEADING: &str = "owner       lease takeovers       p50       p99       max   promise";
-
-    /// The same for machines.
-    pub fn json(&self) -> Value {
-        let Self { how, lease_ttl, figures } = self;
-        json!({
-            "owner": how.name(),
-            "lease_ttl_ms": ms(*lease_ttl),
-            "takeovers": figures.count(),
-            "p50_ms": ms(figures.percentile(50)),
-            "p99_ms": ms(figures.percentile(99)),
-            "max_ms": ms(figures.max()),
-            "promise_ms": ms(how.bound(*lease_ttl)),
-        })
-    }
-}
-
-/// Measures takeovers, each kind so often, with one time to live.
+/// Measures takeovers, each kind so often, with one time to live. `group` is what the figures' names begin with.
 ///
 /// # Errors
 /// Something ended by itself, or a takeover never happened.
-pub async fn measure(lease_ttl: Duration, kinds: &[(How, usize)], say: fn(&str)) -> anyhow::Result<Vec<Takeovers>> {
+pub async fn measure(
+    group: &str,
+    lease_ttl: Duration,
+    kinds: &[(How, usize)],
+    say: fn(&str),
+) -> anyhow::Result<Vec<Figure>> {
     let mut rig = Rig::new(lease_ttl).await?;
     let mut measured = Vec::new();
     for &(how, count) in kinds {
-        let mut figures = Figures::default();
+        let mut times = Vec::new();
         for round in 0..count {
             rig.settle().await?;
-            figures.add(rig.take_over(round % 2, how).await?);
+            times.push(rig.take_over(round % 2, how).await?);
         }
-        say(&format!("{count} times {} with a lease of {:.1} s", how.name(), lease_ttl.as_secs_f64()));
-        measured.push(Takeovers { how, lease_ttl, figures });
+        say(&format!("{count} takeovers after {} with a lease of {:.1} s", how.name(), lease_ttl.as_secs_f64()));
+        measured.extend(figures(
+            &format!("{group}.{}", how.name()),
+            &times.into_iter().collect(),
+            how.bound(lease_ttl),
+        ));
     }
     Ok(measured)
+}
+
+/// The slowest carries the promise.
+fn figures(name: &str, times: &Times, bound: Duration) -> Vec<Figure> {
+    let ms = |what: &str, time: Duration| Figure::ms(format!("{name}.{what}_ms"), &[time]);
+    vec![
+        ms("p50", times.of_thousand(500)),
+        ms("p99", times.of_thousand(990)),
+        ms("max", times.max()).promise(Promise::AtMost(bound.as_secs_f64() * 1e3)),
+    ]
 }
 
 /// Two instances, a source of ticks, and a subscriber that sees who commits.

@@ -15,8 +15,8 @@ use crate::world::sample;
 /// Ticks of [`Workload::one`], [`Workload::dealt`] and [`Workload::minutes`] in DESIGN's sizes.
 pub const TICKS: usize = 1_000_000;
 const SEED: u64 = 1;
-/// 2023-01-01.
-const FIRST_MS: i64 = 1_672_531_200_000;
+/// 2013-01-01: ten million ticks end before today, beyond which they would be refused.
+const FIRST_MS: i64 = 1_356_998_400_000;
 const SAMPLE: &str = "btcusdt_1m_2020-03.csv.gz";
 /// What `producer` reads.
 const HEADER: &str = "timestamp_ms,open,high,low,close,volume";

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Parser, ValueEnum};
+use pipeline_tests::bench::effort::Effort;
 use pipeline_tests::bench::learning::{self, fit};
 use pipeline_tests::bench::report::{self, Figure};
-use pipeline_tests::bench::takeover::{self, How, Takeovers};
-use pipeline_tests::bench::{archive, idle, replay};
+use pipeline_tests::bench::takeover::{self, How};
+use pipeline_tests::bench::{archive, footprint, growth, idle, latency, recovery, replay};
 use pipeline_tests::chaos::LEASE_TTL;
 use pipeline_tests::interrupt;
-use serde_json::{Map, Value};
 
 /// Measures what ARCHITECTURE.md states
 #[derive(Debug, Parser)]
@@ -43,6 +43,14 @@ struct Args {
 enum Part {
     /// A recording through the whole pipeline
     Replay,
+    /// How long a live tick takes
+    Latency,
+    /// What grows with instruments, instances and ticks
+    Growth,
+    /// Memory, sizes, and how long each service takes to get ready
+    Footprint,
+    /// How long a step takes that starts on a large state
+    Recovery,
     /// How long a partition stands still when its owner goes
     Takeover,
     /// What idle services cost
@@ -78,56 +86,51 @@ async fn run(args: Args) -> anyhow::Result<bool> {
         line(&serde_json::to_string(&fit::fit(&folder)?)?);
         return Ok(true);
     }
-    let runs = args.runs as usize;
-    let mut measured: Vec<Figure> = Vec::new();
-    if args.only.is_none_or(|part| part == Part::Replay) {
-        let replays = replay::measure(runs, line).await?;
-        measured.extend(replays.iter().flat_map(replay::Replays::figures));
+    let is_asked = |part| args.only.is_none_or(|only| only == part);
+    let effort = Effort { runs: args.runs as usize, is_quick: false };
+    let mut figures: Vec<Figure> = Vec::new();
+    if is_asked(Part::Replay) {
+        let replays = replay::measure(effort.runs, line).await?;
+        figures.extend(replays.iter().flat_map(replay::Replays::figures));
     }
-    line(&report::table(&measured));
-    let mut figures = match report::json(&measured) {
-        Value::Object(figures) => figures,
-        _ => Map::new(),
-    };
-    let mut is_good = report::is_good(&measured);
-    if args.only.is_none_or(|part| part == Part::Takeover) {
-        let takeovers = takeovers(args.takeovers as usize).await?;
-        is_good &= takeovers.iter().all(Takeovers::is_good);
-        line(Takeovers::HEADING);
-        takeovers.iter().for_each(|one| line(&one.row()));
-        figures.insert("takeover".to_owned(), takeovers.iter().map(Takeovers::json).collect());
+    if is_asked(Part::Latency) {
+        figures.extend(latency::measure(effort, line).await?);
     }
-    if args.only.is_none_or(|part| part == Part::Idle) {
-        let idleness = idle::measure(args.minutes, line).await?;
-        is_good &= idleness.is_good();
-        idleness.rows().iter().for_each(|row| line(row));
-        figures.insert("idle".to_owned(), idleness.json());
+    if is_asked(Part::Growth) {
+        figures.extend(growth::measure(effort, line).await?);
     }
-    if args.only.is_none_or(|part| part == Part::Archive) {
-        let archiving = tokio::task::spawn_blocking(|| archive::measure(line)).await??;
-        is_good &= archiving.is_good();
-        archiving.rows().iter().for_each(|row| line(row));
-        figures.insert("archive".to_owned(), archiving.json());
+    if is_asked(Part::Footprint) {
+        figures.extend(footprint::measure(effort, line).await?);
     }
-    if args.only.is_none_or(|part| part == Part::Learning) {
-        let learning = tokio::task::spawn_blocking(|| learning::measure(line)).await??;
-        is_good &= learning.is_good();
-        learning.rows().iter().for_each(|row| line(row));
-        figures.insert("learning".to_owned(), learning.json());
+    if is_asked(Part::Recovery) {
+        figures.extend(recovery::measure(effort, line).await?);
     }
+    if is_asked(Part::Takeover) {
+        figures.extend(takeovers(args.takeovers as usize).await?);
+    }
+    if is_asked(Part::Idle) {
+        figures.extend(idle::measure(args.minutes, effort, line).await?);
+    }
+    if is_asked(Part::Archive) {
+        figures.extend(tokio::task::spawn_blocking(move || archive::measure(effort, line)).await??);
+    }
+    if is_asked(Part::Learning) {
+        figures.extend(tokio::task::spawn_blocking(move || learning::measure(effort, line)).await??);
+    }
+    line(&report::table(&figures));
     if let Some(path) = args.json {
-        let text = format!("{:#}\n", Value::Object(figures));
+        let text = format!("{:#}\n", report::json(&figures));
         std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
     }
-    Ok(is_good)
+    Ok(report::is_good(&figures))
 }
 
-async fn takeovers(count: usize) -> anyhow::Result<Vec<Takeovers>> {
-    let kinds = [(How::Graceful, count), (How::Crash, count), (How::Silent, count)];
-    let mut measured = takeover::measure(LEASE_TTL_SHORT, &kinds, line).await?;
-    let slow = SLOW_TAKEOVERS.min(count);
-    let kinds = [(How::Graceful, slow), (How::Crash, slow), (How::Silent, slow)];
-    measured.extend(takeover::measure(LEASE_TTL, &kinds, line).await?);
+/// With a short lease as often as asked for, and a few times with the usual one.
+async fn takeovers(count: usize) -> anyhow::Result<Vec<Figure>> {
+    let kinds = |count| [(How::Graceful, count), (How::Crash, count), (How::Silent, count)];
+    let mut measured = takeover::measure("takeover", LEASE_TTL_SHORT, &kinds(count), line).await?;
+    let slow = kinds(SLOW_TAKEOVERS.min(count));
+    measured.extend(takeover::measure("takeover.usual_lease", LEASE_TTL, &slow, line).await?);
     Ok(measured)
 }
 

@@ -146,6 +146,7 @@ impl<O: Operator> Worker<O> {
             let stopping = stop.is_requested();
             if stopping {
                 stopping_since.get_or_insert_with(Instant::now);
+                owned.draft.hurry();
             }
             let nothing_more = stopping || owned.held.is_some() || reader.is_empty();
             if outstanding.is_none() && owned.is_due(nothing_more) {
@@ -196,6 +197,7 @@ impl<O: Operator> Worker<O> {
                     Event::Attached { info, pending } => self.attach(owned, &info, pending)?,
                     Event::Message(delivery) => owned.apply(delivery),
                 },
+                () = until(owned.draft.waits_until()), if outstanding.is_none() => {}
             }
         }
     }
@@ -247,6 +249,14 @@ async fn confirmed(outstanding: &mut Option<oneshot::Receiver<Result<Stored, Err
     }
 }
 
+/// Resolves then, if ever.
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Resolves when a message that waits can be applied further.
 async fn ready(held: &mut Option<Held>) {
     match held {
@@ -257,10 +267,7 @@ async fn ready(held: &mut Option<Held>) {
 
 /// Resolves when a commit has been waited for long enough after a stop was asked for.
 async fn drained_for(since: Option<Instant>) {
-    match since {
-        Some(since) => tokio::time::sleep_until(since + DRAIN_MAX).await,
-        None => std::future::pending().await,
-    }
+    until(since.map(|since| since + DRAIN_MAX)).await
 }
 
 pub(super) fn wrong_log(step: Step, detail: String) -> Error {

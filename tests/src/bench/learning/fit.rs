@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-use crate::server::checkout;
 use anyhow::{Context, ensure};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde::{Deserialize, Serialize};
 use trainer::booster::{Boosting, Model, Start, Table};
+
+use crate::bench::process::peak_bytes;
+use crate::server::checkout;
 
 /// Rows of the matrix.
 pub const ROWS: usize = 1_000_000;
@@ -39,6 +41,13 @@ pub struct Fit {
     pub rmse: f64,
     /// Version of the library.
     pub xgboost: String,
+}
+
+impl Fit {
+    /// The peak in megabytes.
+    pub fn peak_mb(&self) -> f64 {
+        self.peak_bytes as f64 / 1e6
+    }
 }
 
 /// Writes a made-up regression into `folder`: a wave, a product, a step, and noise, by a fixed seed.
@@ -84,7 +93,7 @@ pub fn fit(folder: &Path) -> anyhow::Result<Fit> {
     let predictions = model.predict(&features[..scored * COLUMNS], scored)?;
     let squares = predictions.iter().zip(&labels).map(|(predicted, label)| f64::from(predicted - label).powi(2));
     let rmse = (squares.sum::<f64>() / scored as f64).sqrt();
-    Ok(Fit { seconds, peak_bytes: peak_bytes()?, rmse, xgboost: model.library_version() })
+    Ok(Fit { seconds, peak_bytes: peak_bytes(std::process::id())?, rmse, xgboost: model.library_version() })
 }
 
 /// Starts the program over to do [`fit`] alone.
@@ -126,12 +135,4 @@ fn read_numbers(path: &Path, count: usize) -> anyhow::Result<Vec<f32>> {
         numbers.push(f32::from_le_bytes(number));
     }
     Ok(numbers)
-}
-
-/// The high-water mark of this process's resident memory.
-fn peak_bytes() -> anyhow::Result<u64> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-    Ok(kib.context("/proc/self/status has another form")? * 1_024)
 }

@@ -1,0 +1,142 @@
+//! What the programs take of a machine: memory with everything running, bytes on disk, and how long each takes to get ready.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use bus::topology::{FORECAST_STEP, MARKET_STEP, STATS_STEP};
+
+use super::effort::Effort;
+use super::pipeline::{NATS, Pipeline};
+use super::process::pss_bytes;
+use super::report::{Figure, Promise};
+use super::workload::{TICKS, Workload};
+use crate::coingecko::CoinGecko;
+use crate::health::Watched;
+use crate::programs::{NEVER, programs};
+
+/// The programs that are services.
+const SERVICES: [&str; 5] = ["producer", "stream-processor", "aggregator", "trainer", "reporter"];
+/// All programs.
+const PROGRAMS: [&str; 6] = ["producer", "stream-processor", "aggregator", "trainer", "reporter", "topology"];
+/// When memory is looked at, after the replay.
+const REST: Duration = Duration::from_secs(30);
+const REST_QUICK: Duration = Duration::from_secs(3);
+/// The promises, in megabytes and milliseconds.
+const SERVICES_MAX: f64 = 60.0;
+const NATS_MAX: f64 = 120.0;
+const READY_MAX: f64 = 200.0;
+/// W1 passes one multiple of it: one training, as far into the data as may be.
+const TRAIN_EVERY: &str = "300d";
+/// Pause between two questions whether a service is ready.
+const LOOK: Duration = Duration::from_millis(1);
+/// What the producer polls meanwhile, as it does in ordinary life.
+const LIVE_COIN: &str = "ethereum";
+
+/// Measures memory after W1 with all five services, sizes, and starts.
+///
+/// # Errors
+/// A program fails.
+pub async fn measure(effort: Effort, say: fn(&str)) -> anyhow::Result<Vec<Figure>> {
+    let world = CoinGecko::start().await;
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
+    world.set(LIVE_COIN, 1_894.75, i64::try_from(now.as_millis())?);
+    let mut figures = memory(effort, &world, say).await?;
+    figures.extend(sizes()?);
+    figures.extend(starts(effort, &world, say).await?);
+    Ok(figures)
+}
+
+/// A service as its user starts it.
+fn service(pipeline: &Pipeline, name: &str, world: &CoinGecko) -> Command {
+    let mut command = pipeline.program(name);
+    command.arg("run");
+    match name {
+        "producer" => {
+            command.args(["--source", "coingecko", "--coin", LIVE_COIN, "--quote", "usd", "--base-url", world.url()]);
+        }
+        "trainer" => {
+            command.args(["--archive", "archive", "--coin", "bitcoin", "--quote", "usd", "--every", TRAIN_EVERY]);
+        }
+        "reporter" => {
+            command.args(["--listen", "127.0.0.1:0", "--out", "."]);
+        }
+        _ => {}
+    }
+    command
+}
+
+/// PSS of each process a while after W1, the trainer after one training.
+async fn memory(effort: Effort, world: &CoinGecko, say: fn(&str)) -> anyhow::Result<Vec<Figure>> {
+    let dir = tempfile::tempdir()?;
+    let workload = Workload::one(dir.path(), TICKS)?;
+    let mut runs: Vec<Vec<(String, f64)>> = Vec::new();
+    for run in 1..=effort.runs {
+        let mut pipeline = Pipeline::start(1).await?;
+        for name in SERVICES.into_iter().filter(|name| ![MARKET_STEP.service, STATS_STEP.service].contains(name)) {
+            let mut command = service(&pipeline, name, world);
+            pipeline.add(name, &mut command);
+        }
+        pipeline.until_ready().await?;
+        pipeline.replay(&workload).await?;
+        pipeline.until_committed(FORECAST_STEP).await?;
+        let trained = pipeline.services["trainer"].metric("models_total{outcome=\"trained\"}");
+        ensure!(trained == Some(1.0), "the trainer has trained {trained:?} times, not once");
+        tokio::time::sleep(effort.pick(REST, REST_QUICK)).await;
+        let memory = pipeline.processes().map(|(name, id)| Ok((name.to_owned(), pss_bytes(id)? as f64 / 1e6)));
+        runs.push(memory.collect::<anyhow::Result<_>>()?);
+        say(&format!("footprint: run {run} of {}", effort.runs));
+    }
+    let each = |wanted: &dyn Fn(&str) -> bool| -> Vec<f64> {
+        let sum = |run: &Vec<(String, f64)>| run.iter().filter(|(name, _)| wanted(name)).map(|(_, mb)| mb).sum();
+        runs.iter().map(sum).collect()
+    };
+    let services = Figure::new("footprint.services_mb", "MB", each(&|name| name != NATS));
+    let of_all = |name: &'static str| {
+        Figure::new(format!("footprint.mb.{name}"), "MB", each(&|found| found == name)).against(&services)
+    };
+    let parts: Vec<Figure> = SERVICES.into_iter().map(of_all).collect();
+    let nats = Figure::new("footprint.nats_mb", "MB", each(&|name| name == NATS)).promise(Promise::AtMost(NATS_MAX));
+    Ok([services.promise(Promise::AtMost(SERVICES_MAX)), nats].into_iter().chain(parts).collect())
+}
+
+/// Bytes of the programs as they are built.
+fn sizes() -> anyhow::Result<Vec<Figure>> {
+    let size = |name: &str| {
+        let path = programs().join(name);
+        let bytes = std::fs::metadata(&path).with_context(|| format!("cannot look at {}", path.display()))?.len();
+        Ok(Figure::new(format!("footprint.binary_mb.{name}"), "MB", vec![bytes as f64 / 1e6]))
+    };
+    PROGRAMS.into_iter().map(size).collect()
+}
+
+/// From the start of a process until it says that it is ready, on a server that runs already.
+async fn starts(effort: Effort, world: &CoinGecko, say: fn(&str)) -> anyhow::Result<Vec<Figure>> {
+    let pipeline = Pipeline::start(0).await?;
+    let mut figures = Vec::new();
+    for name in SERVICES {
+        let mut times = Vec::new();
+        for _ in 0..effort.runs {
+            let mut command = service(&pipeline, name, world);
+            let time = tokio::task::spawn_blocking(move || until_ready(&mut command)).await??;
+            times.push(time);
+        }
+        figures.push(Figure::ms(format!("footprint.ready_ms.{name}"), &times).promise(Promise::AtMost(READY_MAX)));
+    }
+    say(&format!("{} starts of each service", effort.runs));
+    Ok(figures)
+}
+
+/// Starts a service, stops it in order once it is ready, and returns how long it took to get there.
+fn until_ready(command: &mut Command) -> anyhow::Result<Duration> {
+    let start = Instant::now();
+    let mut service = Watched::start(command, |_| {});
+    while !service.is_ready() {
+        ensure!(start.elapsed() < NEVER, "{command:?} does not get ready: {}", service.page("/readyz").1);
+        std::thread::sleep(LOOK);
+    }
+    let time = start.elapsed();
+    service.process.terminate();
+    ensure!(service.process.wait() == Some(0), "{command:?} failed");
+    Ok(time)
+}
