@@ -4,6 +4,7 @@ pub mod archive;
 pub mod figures;
 pub mod idle;
 pub mod learning;
+pub mod peers;
 pub mod pipeline;
 pub mod process;
 pub mod replay;

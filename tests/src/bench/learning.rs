@@ -20,7 +20,7 @@ use crate::world::sample;
 
 const SAMPLE: &str = "btcusdt_1h_2019-2023.csv.gz";
 /// As many rows as the original program had.
-const CALENDAR_ROWS: usize = 9_200;
+pub(super) const CALENDAR_ROWS: usize = 9_200;
 /// The promises.
 const CALENDAR_TIME_MAX: Duration = Duration::from_millis(400);
 const CALENDAR_R2_MIN: f64 = 0.99;
@@ -190,7 +190,7 @@ impl Learning {
 }
 
 /// The first rows of the bundled hours.
-fn write_hours(path: &Path) -> anyhow::Result<()> {
+pub(super) fn write_hours(path: &Path) -> anyhow::Result<()> {
     let sample = sample(SAMPLE);
     let file = File::open(&sample).with_context(|| format!("cannot read {}", sample.display()))?;
     let mut rows = File::create(path).map(std::io::BufWriter::new)?;
@@ -201,7 +201,7 @@ fn write_hours(path: &Path) -> anyhow::Result<()> {
 }
 
 /// Trains as a user would; returns the card.
-fn train(folder: &Path, recording: &Path) -> anyhow::Result<Value> {
+pub(super) fn train(folder: &Path, recording: &Path) -> anyhow::Result<Value> {
     let mut command: Command = program("trainer", folder);
     command.args(["train", "--coin", "bitcoin", "--quote", "usdt", "--recipe", "calendar", "--split", "random"]);
     let output = command.args(["--out", "out", "--input"]).arg(recording).output()?;

@@ -10,7 +10,7 @@ use clap::{Parser, ValueEnum};
 use pipeline_tests::bench::learning::{self, fit};
 use pipeline_tests::bench::report::{self, Figure};
 use pipeline_tests::bench::takeover::{self, How, Takeovers};
-use pipeline_tests::bench::{archive, idle, replay};
+use pipeline_tests::bench::{archive, idle, peers, replay};
 use pipeline_tests::chaos::LEASE_TTL;
 use pipeline_tests::interrupt;
 use serde_json::{Map, Value};
@@ -22,6 +22,9 @@ struct Args {
     /// Only this part; all by default
     #[arg(long, value_enum)]
     only: Option<Part>,
+    /// Also the part `peers`, which needs large downloads
+    #[arg(long)]
+    peers: bool,
     /// Minutes of heartbeats of the part `idle`
     #[arg(long, default_value = "10", value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_440))]
     minutes: u64,
@@ -51,6 +54,8 @@ enum Part {
     Archive,
     /// What learning costs
     Learning,
+    /// Spark, Flink and Polars at the same work
+    Peers,
 }
 
 /// A lease that is short enough to wait for 50 times.
@@ -83,6 +88,9 @@ async fn run(args: Args) -> anyhow::Result<bool> {
     if args.only.is_none_or(|part| part == Part::Replay) {
         let replays = replay::measure(runs, line).await?;
         measured.extend(replays.iter().flat_map(replay::Replays::figures));
+    }
+    if args.only.map_or(args.peers, |part| part == Part::Peers) {
+        measured.extend(peers::measure(runs, line).await?);
     }
     line(&report::table(&measured));
     let mut figures = match report::json(&measured) {
