@@ -1,4 +1,4 @@
-"""The windows of all ticks in one batch: FOLDER RUNS. No stream and nothing kept: a floor."""
+"""The windows of all ticks in one batch: FOLDER. No stream and nothing kept: a floor."""
 
 import json
 import sys
@@ -9,7 +9,7 @@ import polars
 import windows
 from polars import col
 
-folder, runs = Path(sys.argv[1]), int(sys.argv[2])
+folder = Path(sys.argv[1])
 
 
 def replay() -> dict[str, polars.DataFrame]:
@@ -25,11 +25,9 @@ def replay() -> dict[str, polars.DataFrame]:
     return made
 
 
-seconds, made = [], {}
-for _ in range(runs):
-    begin = time.perf_counter()
-    made = replay()
-    seconds.append(time.perf_counter() - begin)
+begin = time.perf_counter()
+made = replay()
+seconds = time.perf_counter() - begin
 
 windows.write(
     folder,
