@@ -5,6 +5,7 @@
 //! doing nothing. Start reading at [`draw`].
 
 mod axis;
+mod bars;
 mod canvas;
 mod frame;
 mod gain;
@@ -22,6 +23,7 @@ use frame::Area;
 use theme::{BACKGROUND, INK, MUTED};
 
 pub(crate) use axis::{number, significant};
+pub use bars::{Bar, bars};
 pub use canvas::Image;
 
 /// Pixels in a row.

@@ -22,7 +22,7 @@ use crate::world::sample;
 
 const SAMPLE: &str = "btcusdt_1h_2019-2023.csv.gz";
 /// As many rows as the original program had.
-const CALENDAR_ROWS: usize = 9_200;
+pub(super) const CALENDAR_ROWS: usize = 9_200;
 /// The promises: seconds, the score of the random split, times of the package's time, megabytes.
 const ONCE_MAX: f64 = 2.0;
 const FIT_MAX: f64 = 0.4;
@@ -95,7 +95,7 @@ fn matrix(folder: &Path, effort: Effort) -> anyhow::Result<Vec<Figure>> {
 }
 
 /// The first rows of the bundled hours.
-fn write_hours(path: &Path) -> anyhow::Result<()> {
+pub(super) fn write_hours(path: &Path) -> anyhow::Result<()> {
     let sample = sample(SAMPLE);
     let file = File::open(&sample).with_context(|| format!("cannot read {}", sample.display()))?;
     let mut rows = File::create(path).map(std::io::BufWriter::new)?;
@@ -106,7 +106,7 @@ fn write_hours(path: &Path) -> anyhow::Result<()> {
 }
 
 /// Trains as a user would; returns the card.
-fn train(folder: &Path, recording: &Path) -> anyhow::Result<Value> {
+pub(super) fn train(folder: &Path, recording: &Path) -> anyhow::Result<Value> {
     let mut command: Command = program("trainer", folder);
     command.args(["train", "--coin", "bitcoin", "--quote", "usdt", "--recipe", "calendar", "--split", "random"]);
     let output = command.args(["--out", "out", "--input"]).arg(recording).output()?;

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use bus::Stream;
 
+use super::effort::Effort;
 use super::pipeline::{Pipeline, Replay};
+use super::raw::{self, Raw, Shape};
 use super::report::{Figure, Promise};
 use super::workload::{TICKS, Workload};
 
@@ -19,26 +21,31 @@ pub struct Replays {
     runs: Vec<Replay>,
     /// Bytes on disk, by stream.
     bytes: BTreeMap<&'static str, u64>,
+    /// What the last one stored, where nats-server alone is to store it again.
+    shape: Option<Shape>,
 }
 
-/// Replays W1, W4 and Wm so often each, every time into a fresh store.
+/// Replays W1, W4 and Wm, every time into a fresh store, and has nats-server alone store the bytes of W1 again.
 ///
 /// # Errors
 /// A program fails.
-pub async fn measure(runs: usize, say: fn(&str)) -> anyhow::Result<Vec<Replays>> {
-    let dir = tempfile::tempdir()?;
-    type Make = fn(&std::path::Path) -> anyhow::Result<Workload>;
-    let make: [(&str, Make); 3] = [
-        ("w1", |dir| Workload::one(dir, TICKS)),
-        ("w4", |dir| Workload::dealt(dir, TICKS, 4)),
-        ("wm", |dir| Workload::minutes(dir, TICKS)),
-    ];
-    let mut measured = Vec::new();
+pub async fn measure(effort: Effort, say: fn(&str)) -> anyhow::Result<Vec<Figure>> {
+    type Make = fn(&std::path::Path, usize) -> anyhow::Result<Workload>;
+    let ticks = effort.pick(TICKS, TICKS / 10);
+    let make: [(&str, Make); 3] =
+        [("w1", Workload::one), ("w4", |dir, ticks| Workload::dealt(dir, ticks, 4)), ("wm", Workload::minutes)];
+    let mut figures = Vec::new();
     for (name, make) in make {
-        measured.push(replays(name, &make(dir.path())?, runs).await?);
-        say(&format!("{runs} replays of {TICKS} ticks ({name})"));
+        let dir = tempfile::tempdir()?;
+        let replays = replays(name, &make(dir.path(), ticks)?, effort.runs).await?;
+        say(&format!("{} replays of {ticks} ticks ({name})", effort.runs));
+        let raw = match &replays.shape {
+            Some(shape) => Some(raw::measure(shape, effort.runs).await?),
+            None => None,
+        };
+        figures.extend(replays.figures(raw.as_ref()));
     }
-    Ok(measured)
+    Ok(figures)
 }
 
 /// Replays a workload so often.
@@ -46,21 +53,24 @@ pub async fn measure(runs: usize, say: fn(&str)) -> anyhow::Result<Vec<Replays>>
 /// # Errors
 /// A program fails.
 pub async fn replays(name: &'static str, workload: &Workload, runs: usize) -> anyhow::Result<Replays> {
-    let mut measured = Replays { name, ticks: workload.ticks, runs: Vec::new(), bytes: BTreeMap::new() };
-    for _ in 0..runs {
+    let mut measured = Replays { name, ticks: workload.ticks, runs: Vec::new(), bytes: BTreeMap::new(), shape: None };
+    for run in 1..=runs {
         let pipeline = Pipeline::start(1).await?;
         measured.runs.push(pipeline.replay(workload).await?);
         for stream in [Stream::Feed, Stream::Market, Stream::Stats] {
             measured.bytes.insert(stream.name(), pipeline.stored(stream).await?.0);
+        }
+        if name == "w1" && run == runs {
+            measured.shape = Some(Shape::of(&pipeline).await?);
         }
     }
     Ok(measured)
 }
 
 impl Replays {
-    /// The figures; those of W1 carry the promises.
-    pub fn figures(&self) -> Vec<Figure> {
-        let Self { name, ticks, runs, bytes } = self;
+    /// The figures; those of W1 carry the promises, and are compared with what nats-server alone takes.
+    pub fn figures(&self, raw: Option<&Raw>) -> Vec<Figure> {
+        let Self { name, ticks, runs, bytes, .. } = self;
         let each = |value: &dyn Fn(&Replay) -> f64| runs.iter().map(value).collect::<Vec<_>>();
         let figure = |what: &str, unit, value: &dyn Fn(&Replay) -> f64| {
             Figure::new(format!("replay.{name}.{what}"), unit, each(value))
@@ -69,6 +79,7 @@ impl Replays {
         if *name == "w1" {
             seconds = seconds.promise(Promise::AtMost(SECONDS_MAX));
         }
+        let raw = raw.map(|raw| raw.figures(&seconds)).unwrap_or_default();
         let of_whole = |figure: Figure| figure.against(&seconds);
         let mut figures = vec![
             figure("ticks_per_s", "/s", &|run| *ticks as f64 / run.stats.as_secs_f64()),
@@ -88,6 +99,7 @@ impl Replays {
             ));
         }
         figures.insert(0, seconds);
+        figures.extend(raw);
         figures
     }
 }

@@ -72,6 +72,30 @@ impl Figure {
         }
     }
 
+    /// Where it stands.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How much of its promise it takes: the best measurement, the median, the worst. Up to 1 it keeps it.
+    pub fn share(&self) -> Option<(f64, f64, f64)> {
+        let (min, max) = self.range();
+        match self.promise? {
+            Promise::AtMost(limit) => Some((min / limit, self.median() / limit, max / limit)),
+            Promise::AtLeast(limit) => Some((limit / max, limit / self.median(), limit / min)),
+        }
+    }
+
+    /// The figure beside its promise, such as `1.87 s, at most 2.00`.
+    pub fn words(&self) -> String {
+        let median = format!("{} {}", significant(self.median()), self.unit);
+        match self.promise {
+            None => median,
+            Some(Promise::AtMost(limit)) => format!("{}, at most {}", median.trim_end(), significant(limit)),
+            Some(Promise::AtLeast(limit)) => format!("{}, at least {}", median.trim_end(), significant(limit)),
+        }
+    }
+
     fn range(&self) -> (f64, f64) {
         (self.measured[0], self.measured[self.measured.len() - 1])
     }

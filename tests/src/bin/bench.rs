@@ -11,7 +11,7 @@ use pipeline_tests::bench::effort::Effort;
 use pipeline_tests::bench::learning::{self, fit};
 use pipeline_tests::bench::report::{self, Figure};
 use pipeline_tests::bench::takeover::{self, How};
-use pipeline_tests::bench::{archive, footprint, growth, idle, latency, recovery, replay};
+use pipeline_tests::bench::{archive, footprint, growth, idle, latency, machine, peers, picture, recovery, replay};
 use pipeline_tests::chaos::LEASE_TTL;
 use pipeline_tests::interrupt;
 
@@ -22,18 +22,27 @@ struct Args {
     /// Only this part; all by default
     #[arg(long, value_enum)]
     only: Option<Part>,
-    /// Minutes of heartbeats of the part `idle`
-    #[arg(long, default_value = "10", value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_440))]
-    minutes: u64,
-    /// Takeovers of each kind
-    #[arg(long, default_value = "50", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    takeovers: u32,
-    /// Repetitions of what has no number of its own; the median counts
-    #[arg(long, default_value = "5", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000))]
-    runs: u32,
+    /// Also the part `peers`, which needs large downloads
+    #[arg(long)]
+    peers: bool,
+    /// Every part once or nearly, with less to do
+    #[arg(long)]
+    quick: bool,
+    /// Minutes of heartbeats of the part `idle`: 10, or 1 with --quick
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_440))]
+    minutes: Option<u64>,
+    /// Takeovers of each kind: 50, or 5 with --quick
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    takeovers: Option<u32>,
+    /// Repetitions of what has no number of its own, the median counts: 5, or 1 with --quick
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    runs: Option<u32>,
     /// Also write the figures as JSON into this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Also draw them into this PNG file
+    #[arg(long, value_name = "FILE")]
+    plot: Option<PathBuf>,
     /// Fit the matrix in this folder, print what it took, and do nothing else: a process of its own for that
     #[arg(long, value_name = "DIR", hide = true)]
     fit: Option<PathBuf>,
@@ -41,7 +50,7 @@ struct Args {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Part {
-    /// A recording through the whole pipeline
+    /// A recording through the whole pipeline, and what nats-server alone takes for its bytes
     Replay,
     /// How long a live tick takes
     Latency,
@@ -59,6 +68,8 @@ enum Part {
     Archive,
     /// What learning costs
     Learning,
+    /// Spark, Flink and Polars at the same work
+    Peers,
 }
 
 /// A lease that is short enough to wait for 50 times.
@@ -86,12 +97,29 @@ async fn run(args: Args) -> anyhow::Result<bool> {
         line(&serde_json::to_string(&fit::fit(&folder)?)?);
         return Ok(true);
     }
+    let machine = machine::describe()?;
+    line(&machine.to_string());
+    let figures = measure(&args).await?;
+    line(&report::table(&figures));
+    if let Some(path) = args.json {
+        let mut found = report::json(&figures);
+        found["machine"] = machine.json();
+        let text = format!("{found:#}\n");
+        std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    if let Some(path) = args.plot {
+        picture::draw(&figures, &machine.to_string(), &path)?;
+    }
+    Ok(report::is_good(&figures))
+}
+
+async fn measure(args: &Args) -> anyhow::Result<Vec<Figure>> {
     let is_asked = |part| args.only.is_none_or(|only| only == part);
-    let effort = Effort { runs: args.runs as usize, is_quick: false };
+    let mut effort = Effort { runs: 0, is_quick: args.quick };
+    effort.runs = args.runs.map_or(effort.pick(5, 1), |runs| runs as usize);
     let mut figures: Vec<Figure> = Vec::new();
     if is_asked(Part::Replay) {
-        let replays = replay::measure(effort.runs, line).await?;
-        figures.extend(replays.iter().flat_map(replay::Replays::figures));
+        figures.extend(replay::measure(effort, line).await?);
     }
     if is_asked(Part::Latency) {
         figures.extend(latency::measure(effort, line).await?);
@@ -106,10 +134,11 @@ async fn run(args: Args) -> anyhow::Result<bool> {
         figures.extend(recovery::measure(effort, line).await?);
     }
     if is_asked(Part::Takeover) {
-        figures.extend(takeovers(args.takeovers as usize).await?);
+        figures.extend(takeovers(args.takeovers.map_or(effort.pick(50, 5), |count| count as usize)).await?);
     }
     if is_asked(Part::Idle) {
-        figures.extend(idle::measure(args.minutes, effort, line).await?);
+        let minutes = args.minutes.unwrap_or(effort.pick(10, 1));
+        figures.extend(idle::measure(minutes, effort, line).await?);
     }
     if is_asked(Part::Archive) {
         figures.extend(tokio::task::spawn_blocking(move || archive::measure(effort, line)).await??);
@@ -117,12 +146,10 @@ async fn run(args: Args) -> anyhow::Result<bool> {
     if is_asked(Part::Learning) {
         figures.extend(tokio::task::spawn_blocking(move || learning::measure(effort, line)).await??);
     }
-    line(&report::table(&figures));
-    if let Some(path) = args.json {
-        let text = format!("{:#}\n", report::json(&figures));
-        std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    if args.peers || args.only == Some(Part::Peers) {
+        figures.extend(peers::measure(effort.runs, line).await?);
     }
-    Ok(report::is_good(&figures))
+    Ok(figures)
 }
 
 /// With a short lease as often as asked for, and a few times with the usual one.
