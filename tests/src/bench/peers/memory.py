@@ -6,9 +6,12 @@ from pathlib import Path
 
 def pss_bytes(process: int | None = None) -> int:
     """The sum of memory of their own, shared pages counted in part."""
-    process = process or os.getpid()
-    folder = Path("/proc") / str(process)
-    rollup = (folder / "smaps_rollup").read_text().splitlines()
+    folder = Path("/proc") / str(process or os.getpid())
+    try:
+        rollup = (folder / "smaps_rollup").read_text().splitlines()
+        started = {int(child) for task in (folder / "task").iterdir() for child in (task / "children").read_text().split()}
+    except (FileNotFoundError, ProcessLookupError):
+        # It has ended meanwhile: the JVM starts others for a moment.
+        return 0
     own = next(int(line.split()[1]) for line in rollup if line.startswith("Pss:")) * 1024
-    started = {int(child) for task in (folder / "task").iterdir() for child in (task / "children").read_text().split()}
     return own + sum(pss_bytes(child) for child in started)
