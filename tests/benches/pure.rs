@@ -20,6 +20,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::hint::black_box;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use aggregator::Aggregation;
@@ -56,6 +57,11 @@ fn instrument() -> Instrument {
 }
 
 /// The ticks of W1, in messages of FEED: one price each, 5 to 55 s apart.
+static FEED: LazyLock<Vec<Bytes>> = LazyLock::new(feed);
+/// What the stream-processor makes of them: messages of MARKET.
+static PRICES: LazyLock<Vec<Bytes>> = LazyLock::new(|| processing().results(Kind::Price));
+static TICKS: LazyLock<Vec<Tick>> = LazyLock::new(ticks);
+
 fn feed() -> Vec<Bytes> {
     let instrument = instrument();
     let quotes: Vec<_> = workload::quotes().take(MESSAGES * LINES_MAX).collect();
@@ -86,11 +92,10 @@ fn feed() -> Vec<Bytes> {
     quotes.chunks(LINES_MAX).map(message).collect()
 }
 
-/// The ticks of messages of FEED.
-fn ticks(feed: &[Bytes]) -> Vec<Tick> {
+fn ticks() -> Vec<Tick> {
     let instrument = instrument();
     let tick = |raw: &[u8], seq| validate(&read_tick(raw).unwrap(), &instrument, seq).unwrap();
-    let messages = feed.iter().zip(1..);
+    let messages = FEED.iter().zip(1..);
     messages
         .flat_map(|(payload, seq)| lines(payload).map(move |(_, raw)| (raw, seq)))
         .map(|(raw, seq)| tick(raw, seq))
@@ -161,28 +166,26 @@ impl<'a, O: Operator> Step<'a, O> {
     }
 }
 
-fn processing(feed: &[Bytes]) -> Step<'_, Processing> {
-    Step::new(Processing::new(Settings::default()), Kind::Tick, feed)
+fn processing() -> Step<'static, Processing> {
+    Step::new(Processing::new(Settings::default()), Kind::Tick, &FEED)
 }
 
-fn aggregation(prices: &[Bytes]) -> Step<'_, Aggregation> {
-    Step::new(Aggregation::new(Settings::default()), Kind::Price, prices)
+fn aggregation() -> Step<'static, Aggregation> {
+    Step::new(Aggregation::new(Settings::default()), Kind::Price, &PRICES)
 }
 
 fn decode(c: &mut Criterion) {
-    let feed = feed();
-    let prices = processing(&feed).results(Kind::Price);
     let instrument = instrument();
     let mut group = c.benchmark_group("decode");
     group.throughput(Throughput::Elements(LINES_MAX as u64));
-    group.bench_function("lines", |b| b.iter(|| lines(black_box(&feed[0])).map(|(_, raw)| raw.len()).sum::<usize>()));
+    group.bench_function("lines", |b| b.iter(|| lines(black_box(&FEED[0])).map(|(_, raw)| raw.len()).sum::<usize>()));
     group.bench_function("tick", |b| {
-        b.iter(|| lines(black_box(&feed[0])).for_each(|(_, raw)| drop(black_box(read_tick(raw).unwrap()))));
+        b.iter(|| lines(black_box(&FEED[0])).for_each(|(_, raw)| drop(black_box(read_tick(raw).unwrap()))));
     });
     group.bench_function("price", |b| {
-        b.iter(|| lines(black_box(&prices[0])).for_each(|(_, raw)| drop(black_box(read_price(raw).unwrap()))));
+        b.iter(|| lines(black_box(&PRICES[0])).for_each(|(_, raw)| drop(black_box(read_price(raw).unwrap()))));
     });
-    let (tick, price) = (lines(&feed[0]).next().unwrap().1, lines(&prices[0]).next().unwrap().1);
+    let (tick, price) = (lines(&FEED[0]).next().unwrap().1, lines(&PRICES[0]).next().unwrap().1);
     let (tick, price) = (read_tick(tick).unwrap(), read_price(price).unwrap());
     group.throughput(Throughput::Elements(1));
     group.bench_function("validate", |b| b.iter(|| validate(black_box(&tick), &instrument, 1)));
@@ -191,13 +194,13 @@ fn decode(c: &mut Criterion) {
 }
 
 fn judge(c: &mut Criterion) {
-    let ticks = ticks(&feed());
+    let ticks = &*TICKS;
     let mut group = c.benchmark_group("judge");
     group.throughput(Throughput::Elements(ticks.len() as u64));
     group.bench_function("acceptance", |b| {
         b.iter(|| {
             let mut acceptance = Acceptance::default();
-            for tick in &ticks {
+            for tick in ticks {
                 black_box(acceptance.judge(tick, Settings::default()));
             }
         });
@@ -218,20 +221,20 @@ fn window(kinds: &[Window], ticks: &[Tick], instrument: &Instrument, mut each: i
 }
 
 fn windows(c: &mut Criterion) {
-    let (ticks, instrument) = (ticks(&feed()), instrument());
+    let (ticks, instrument) = (&*TICKS, instrument());
     let mut group = c.benchmark_group("windows");
     group.throughput(Throughput::Elements(ticks.len() as u64));
     let kinds = [("market", &[Window::Minute][..]), ("stats", &bus::topology::STATS_WINDOWS)];
     for (name, kinds) in kinds {
-        group.bench_function(name, |b| b.iter(|| window(kinds, &ticks, &instrument, |candle| drop(black_box(candle)))));
+        group.bench_function(name, |b| b.iter(|| window(kinds, ticks, &instrument, |candle| drop(black_box(candle)))));
     }
     group.finish();
 }
 
 fn encode(c: &mut Criterion) {
-    let (ticks, instrument) = (ticks(&feed()[..1]), instrument());
+    let (ticks, instrument) = (&TICKS[..LINES_MAX], instrument());
     let mut candles = Vec::new();
-    window(&[Window::Minute], &ticks, &instrument, |candle| candles.push(candle));
+    window(&[Window::Minute], ticks, &instrument, |candle| candles.push(candle));
     let mut group = c.benchmark_group("encode");
     group.throughput(Throughput::Elements(ticks.len() as u64));
     group.bench_function("price", |b| {
@@ -253,21 +256,17 @@ fn encode(c: &mut Criterion) {
 }
 
 fn apply(c: &mut Criterion) {
-    let feed = feed();
-    let prices = processing(&feed).results(Kind::Price);
     let mut group = c.benchmark_group("apply");
     group.throughput(Throughput::Elements(LINES_MAX as u64));
-    let mut step = processing(&feed);
+    let mut step = processing();
     group.bench_function("stream-processor", |b| b.iter(|| step.message()));
-    let mut step = aggregation(&prices);
+    let mut step = aggregation();
     group.bench_function("aggregator", |b| b.iter(|| step.message()));
     group.finish();
 }
 
 fn checkpoint(c: &mut Criterion) {
-    let feed = feed();
-    let prices = processing(&feed).results(Kind::Price);
-    let (market, stats) = (processing(&feed).state(), aggregation(&prices).state());
+    let (market, stats) = (processing().state(), aggregation().state());
     let mut group = c.benchmark_group("checkpoint");
     group.bench_function("stream-processor", |b| b.iter(|| encode_state(1, 1, black_box(&market))));
     group.bench_function("aggregator", |b| b.iter(|| encode_state(1, 1, black_box(&stats))));
@@ -290,7 +289,7 @@ fn checkpoint(c: &mut Criterion) {
 }
 
 fn parquet(c: &mut Criterion) {
-    let (ticks, instrument) = (ticks(&feed()), instrument());
+    let (ticks, instrument) = (&*TICKS, instrument());
     // In memory where there is such a file system: encoding is what counts here.
     let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
     let mut group = c.benchmark_group("parquet");

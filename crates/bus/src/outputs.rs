@@ -13,13 +13,23 @@ use crate::transaction::{Outgoing, Role};
 #[derive(Debug, Default)]
 pub struct Outputs {
     entries: Vec<Entry>,
-    index: HashMap<(usize, Kind), usize>,
-    /// The sequenced kind that each instrument wrote last.
-    sequenced: HashMap<usize, Kind>,
-    /// Whose results are being written.
+    /// Whose results were written, by the caller's number.
+    index: HashMap<usize, usize>,
+    writers: Vec<Writer>,
+    /// Whose results come next; they have no writer before the first.
     instrument: usize,
+    current: Option<usize>,
     bytes: usize,
     messages_max: usize,
+}
+
+/// One instrument's results.
+#[derive(Debug, Default)]
+struct Writer {
+    /// Where the next line of a kind goes. There are a handful of kinds: looking through them is faster than a hash.
+    open: Vec<(Kind, usize)>,
+    /// The sequenced kind that was written last.
+    sequenced: Option<Kind>,
 }
 
 #[derive(Debug)]
@@ -27,8 +37,8 @@ struct Entry {
     instrument: usize,
     kind: Kind,
     pack: Pack,
-    /// Lines by key, where a newer one takes the place of an older one.
-    newest: HashMap<i64, usize>,
+    /// Lines by key, ascending, where a newer one takes the place of an older one. Most keys are the largest so far.
+    newest: Vec<(i64, usize)>,
 }
 
 impl Outputs {
@@ -42,18 +52,25 @@ impl Outputs {
     /// Adds a record, or puts it in the place of an earlier one of the same key that was not committed yet: of several
     /// revisions in one commit only the newest is stored.
     pub fn append_newest(&mut self, kind: Kind, key: i64, record: &impl Serialize) {
-        self.change(kind, |entry| match entry.newest.get(&key) {
-            Some(&line) => entry.pack.replace(line, record),
-            None => {
-                let line = entry.pack.push(record);
-                entry.newest.insert(key, line);
+        self.change(kind, |entry| {
+            let newest = &mut entry.newest;
+            let place = match newest.last() {
+                Some(&(last, _)) if key <= last => newest.binary_search_by_key(&key, |&(key, _)| key),
+                _ => Err(newest.len()),
+            };
+            match place {
+                Ok(idx) => entry.pack.replace(newest[idx].1, record),
+                Err(idx) => newest.insert(idx, (key, entry.pack.push(record))),
             }
         });
     }
 
     /// Whose results come next, by any number that the caller gives instruments. The first one is 0.
     pub fn select(&mut self, instrument: usize) {
-        self.instrument = instrument;
+        if self.instrument != instrument {
+            self.instrument = instrument;
+            self.current = self.index.get(&instrument).copied();
+        }
     }
 
     /// Whether nothing was written.
@@ -91,20 +108,33 @@ impl Outputs {
     }
 
     fn change(&mut self, kind: Kind, change: impl FnOnce(&mut Entry)) {
-        let instrument = self.instrument;
-        // A heartbeat between two prices stays between them: the second price begins a new message.
-        if kind.is_sequenced() && self.sequenced.insert(instrument, kind).is_some_and(|last| last != kind) {
-            self.index.remove(&(instrument, kind));
-        }
-        let idx = *self.index.entry((instrument, kind)).or_insert_with(|| {
-            self.entries.push(Entry { instrument, kind, pack: Pack::default(), newest: HashMap::new() });
-            self.entries.len() - 1
-        });
+        let idx = self.entry(kind);
         let entry = &mut self.entries[idx];
         let (bytes, messages) = (entry.pack.bytes(), entry.pack.messages_max());
         change(entry);
         self.bytes = self.bytes + entry.pack.bytes() - bytes;
         self.messages_max = self.messages_max + entry.pack.messages_max() - messages;
+    }
+
+    /// Where the next line of a kind goes.
+    fn entry(&mut self, kind: Kind) -> usize {
+        let instrument = self.instrument;
+        let current = *self.current.get_or_insert_with(|| {
+            self.writers.push(Writer::default());
+            self.index.insert(instrument, self.writers.len() - 1);
+            self.writers.len() - 1
+        });
+        let Writer { open, sequenced } = &mut self.writers[current];
+        // A heartbeat between two prices stays between them: the second price begins a new message.
+        if kind.is_sequenced() && sequenced.replace(kind).is_some_and(|last| last != kind) {
+            open.retain(|(other, _)| *other != kind);
+        }
+        if let Some((_, idx)) = open.iter().find(|(other, _)| *other == kind) {
+            return *idx;
+        }
+        self.entries.push(Entry { instrument, kind, pack: Pack::default(), newest: Vec::new() });
+        open.push((kind, self.entries.len() - 1));
+        self.entries.len() - 1
     }
 }
 

@@ -53,9 +53,14 @@ impl Acceptance {
             return Verdict::Late { late_ms: watermark.max(horizon).ms().saturating_sub(tick.event.ms()) };
         }
         let identity = tick.identity();
-        match self.identities.binary_search(&identity) {
-            Ok(_) => return Verdict::Duplicate,
-            Err(idx) => self.identities.insert(idx, identity),
+        // Mostly it is the newest, which needs no search.
+        if self.identities.back().is_none_or(|newest| *newest < identity) {
+            self.identities.push_back(identity);
+        } else {
+            match self.identities.binary_search(&identity) {
+                Ok(_) => return Verdict::Duplicate,
+                Err(idx) => self.identities.insert(idx, identity),
+            }
         }
         self.watermark.observe(tick.event);
         self.forget(settings);
@@ -70,8 +75,9 @@ impl Acceptance {
 
     fn forget(&mut self, settings: Settings) {
         let watermark = self.watermark(settings);
-        let expired = self.identities.partition_point(|identity| expired(identity.event, watermark, settings));
-        self.identities.drain(..expired);
+        while self.identities.front().is_some_and(|oldest| expired(oldest.event, watermark, settings)) {
+            self.identities.pop_front();
+        }
         if self.identities.len() > IDENTITIES_MAX {
             // Whole milliseconds go, so that the horizon never stands between two ticks of one time.
             let newest_lost = self.identities[self.identities.len() - IDENTITIES_MAX - 1].event;

@@ -172,12 +172,34 @@ pub struct Partial {
     last_seq: u64,
 }
 
+/// A tick on its way into windows: what it adds to their sums is worked out once for all of them.
+#[derive(Debug, Clone, Copy)]
+pub struct Term<'a> {
+    tick: &'a Tick,
+    close: ExactSum,
+    volume: Option<ExactSum>,
+}
+
+const IN_RANGE: &str = "validated prices and volumes fit an exact sum";
+
+impl<'a> Term<'a> {
+    /// Works out what a tick adds.
+    ///
+    /// # Panics
+    /// When the tick was not validated: prices and volumes in range always fit an exact sum.
+    pub fn new(tick: &'a Tick) -> Self {
+        let exact = |value| ExactSum::from_f64(value).expect(IN_RANGE);
+        Self { tick, close: exact(tick.close), volume: tick.volume.map(exact) }
+    }
+}
+
 impl Partial {
     /// Starts a window that ends at `end` with its first tick.
     ///
     /// # Panics
-    /// When the tick was not validated: prices and volumes in range always fit an exact sum.
-    pub fn new(tick: &Tick, end: EventTime) -> Self {
+    /// Never in a stream's life: sums have room for 2^25 ticks and more.
+    pub fn new(term: &Term<'_>, end: EventTime) -> Self {
+        let tick = term.tick;
         let mut partial = Self {
             earliest: tick.identity(),
             latest: tick.identity(),
@@ -193,7 +215,7 @@ impl Partial {
             first_seq: tick.feed_seq,
             last_seq: tick.feed_seq,
         };
-        partial.add(tick, end);
+        partial.add(term, end);
         partial
     }
 
@@ -201,8 +223,8 @@ impl Partial {
     ///
     /// # Panics
     /// As [`Partial::new`].
-    pub fn add(&mut self, tick: &Tick, end: EventTime) {
-        const IN_RANGE: &str = "validated prices and volumes fit an exact sum";
+    pub fn add(&mut self, term: &Term<'_>, end: EventTime) {
+        let tick = term.tick;
         if tick.identity() < self.earliest {
             self.earliest = tick.identity();
             self.open = tick.open;
@@ -213,9 +235,9 @@ impl Partial {
         }
         self.high = self.high.max(tick.high);
         self.low = self.low.min(tick.low);
-        self.closes.add(tick.close).expect(IN_RANGE);
-        if let Some(volume) = tick.volume {
-            self.volumes.get_or_insert_default().add(volume).expect(IN_RANGE);
+        self.closes.merge(&term.close).expect(IN_RANGE);
+        if let Some(volume) = &term.volume {
+            self.volumes.get_or_insert_default().merge(volume).expect(IN_RANGE);
         }
         self.count += 1;
         self.covered = Span(self.covered.ms().saturating_add(tick.grain.min(end - tick.event).ms()));
@@ -227,9 +249,10 @@ impl Partial {
     /// The candle of the window of this kind that begins at `start`; provisional when `revision` is 0.
     pub fn candle(&self, instrument: &Instrument, window: Window, start: EventTime, revision: u32) -> Candle {
         let coverage = self.covered.ms() as f64 / window.size().ms() as f64;
+        let (coin, quote) = instrument.names();
         Candle {
-            coin: instrument.coin().into(),
-            quote: instrument.quote().into(),
+            coin,
+            quote,
             window,
             start,
             end: window.end(start),
@@ -271,10 +294,10 @@ mod tests {
     #[test]
     fn a_tick_covers_no_more_than_what_is_left_of_its_window() {
         let end = EventTime(60_000);
-        let mut partial = Partial::new(&tick(30_000, 45_000, 10.0), end);
+        let mut partial = Partial::new(&Term::new(&tick(30_000, 45_000, 10.0)), end);
         let instrument = Instrument::new("bitcoin", "usd").expect("valid");
         assert_eq!(partial.candle(&instrument, Window::Minute, EventTime(0), 1).coverage, 0.5);
-        partial.add(&tick(0, 60_000, 8.0), end);
+        partial.add(&Term::new(&tick(0, 60_000, 8.0)), end);
         let candle = partial.candle(&instrument, Window::Minute, EventTime(0), 1);
         assert_eq!((candle.coverage, candle.open, candle.close, candle.average), (1.0, 8.0, 10.0, 9.0));
         assert_eq!((candle.first_seq, candle.last_seq, candle.count), (0, 30_000, 2));

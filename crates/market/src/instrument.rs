@@ -42,6 +42,11 @@ impl Instrument {
     pub fn quote(&self) -> &str {
         &self.quote
     }
+
+    /// Coin and quote currency, for whoever keeps them.
+    pub(crate) fn names(&self) -> (Arc<str>, Arc<str>) {
+        (self.coin.clone(), self.quote.clone())
+    }
 }
 
 fn check_token(role: &'static str, token: &str) -> Result<(), InstrumentError> {

@@ -66,12 +66,24 @@ impl Window {
         }
     }
 
+    /// How many windows of this kind contain each instant.
+    const fn overlap(self) -> i64 {
+        match self {
+            Self::HourEveryHalf => 2,
+            _ => 1,
+        }
+    }
+
     /// The starts of all windows of this kind that contain `event`, newest first:
     /// `t − floor_mod(t, hop)`, then back by `hop` while the window still contains `t`.
     pub fn starts(self, event: EventTime) -> impl Iterator<Item = EventTime> {
-        let newest = event.floor(self.hop()).ms();
-        let (size, hop) = (self.size().ms(), self.hop().ms());
-        (0..size / hop).map(move |back| EventTime(newest - back * hop))
+        self.starts_from(event.floor(self.hop()))
+    }
+
+    /// The same, for whoever knows the newest of them.
+    pub(crate) fn starts_from(self, newest: EventTime) -> impl Iterator<Item = EventTime> {
+        let hop = self.hop().ms();
+        (0..self.overlap()).map(move |back| EventTime(newest.ms() - back * hop))
     }
 
     /// The end of the window that begins at `start`.
@@ -103,7 +115,7 @@ impl FromStr for Window {
 const _: () = {
     let mut idx = 0;
     while idx < Window::ALL.len() {
-        assert!(Window::ALL[idx].size().0 % Window::ALL[idx].hop().0 == 0);
+        assert!(Window::ALL[idx].size().0 == Window::ALL[idx].hop().0 * Window::ALL[idx].overlap());
         idx += 1;
     }
 };

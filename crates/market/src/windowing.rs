@@ -4,9 +4,11 @@
 //! late ticks until the watermark reaches its end plus the allowed lateness; each of them issues it again with the next
 //! revision. Windows without ticks are never issued.
 
+use std::collections::VecDeque;
+
 use serde::{Deserialize, Serialize};
 
-use crate::candle::{Candle, Partial};
+use crate::candle::{Candle, Partial, Term};
 use crate::instrument::Instrument;
 use crate::tick::Tick;
 use crate::time::{EventTime, Span};
@@ -40,7 +42,7 @@ pub struct Windowing {
 struct Kind {
     window: Window,
     /// Ascending by start.
-    live: Vec<Live>,
+    live: VecDeque<Live>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -77,18 +79,19 @@ impl Issue<'_> {
 impl Windowing {
     /// Starts with no ticks, for windows of the given kinds.
     pub fn new(windows: &[Window]) -> Self {
-        let kinds = windows.iter().map(|&window| Kind { window, live: Vec::new() }).collect();
+        let kinds = windows.iter().map(|&window| Kind { window, live: VecDeque::new() }).collect();
         Self { kinds, due: EventTime::MIN }
     }
 
     /// Adds an accepted tick to every window that contains it. `watermark` is the one before this tick; windows that
     /// have already closed are issued again at once.
     pub fn push(&mut self, tick: &Tick, watermark: EventTime, mut issue: impl FnMut(Issue<'_>)) {
+        let term = Term::new(tick);
         for kind in &mut self.kinds {
             let window = kind.window;
-            for start in window.starts(tick.event) {
+            for start in window.starts_from(kind.newest_start(tick.event)) {
                 let end = window.end(start);
-                let live = kind.live_at(start, tick, end);
+                let live = kind.live_at(start, &term, end);
                 if watermark >= end {
                     // A window that closed empty has had its first revision in silence.
                     live.issue(window, live.revision.max(1) + 1, &mut issue);
@@ -110,14 +113,19 @@ impl Windowing {
         for kind in &mut self.kinds {
             let window = kind.window;
             for live in &mut kind.live {
-                if live.dirty && watermark >= window.end(live.start) {
+                let end = window.end(live.start);
+                if live.dirty && watermark >= end {
                     live.issue(window, live.revision + 1, &mut issue);
+                } else if live.dirty {
+                    self.due = self.due.min(end);
                 }
             }
-            kind.live.retain(|live| watermark < window.end(live.start) + settings.lateness);
-            for live in &kind.live {
-                let end = window.end(live.start);
-                self.due = self.due.min(if live.dirty { end } else { end + settings.lateness });
+            while kind.live.front().is_some_and(|oldest| watermark >= window.end(oldest.start) + settings.lateness) {
+                kind.live.pop_front();
+            }
+            // The oldest is forgotten first.
+            if let Some(oldest) = kind.live.front() {
+                self.due = self.due.min(window.end(oldest.start) + settings.lateness);
             }
         }
     }
@@ -143,17 +151,26 @@ impl Windowing {
 }
 
 impl Kind {
+    /// The start of the newest window that contains `event`: mostly the newest window there is, which saves a division.
+    fn newest_start(&self, event: EventTime) -> EventTime {
+        let hop = self.window.hop();
+        match self.live.back() {
+            Some(newest) if newest.start <= event && event < newest.start + hop => newest.start,
+            _ => event.floor(hop),
+        }
+    }
+
     /// Adds the tick to the window at `start`, which is opened if need be. New ticks mostly belong to the newest window.
-    fn live_at(&mut self, start: EventTime, tick: &Tick, end: EventTime) -> &mut Live {
+    fn live_at(&mut self, start: EventTime, term: &Term<'_>, end: EventTime) -> &mut Live {
         let idx = self.live.iter().rposition(|live| live.start <= start);
         let idx = match idx {
             Some(idx) if self.live[idx].start == start => {
-                self.live[idx].partial.add(tick, end);
+                self.live[idx].partial.add(term, end);
                 idx
             }
             before => {
                 let idx = before.map_or(0, |idx| idx + 1);
-                let partial = Partial::new(tick, end);
+                let partial = Partial::new(term, end);
                 // Mostly one or two are alive: room for more would be most of what an instrument costs.
                 self.live.reserve_exact(1);
                 self.live.insert(idx, Live { start, partial, revision: 0, dirty: false });
@@ -331,7 +348,8 @@ mod tests {
                     for start in window.starts(tick.event) {
                         let end = window.end(start);
                         let partial = expected.entry((window, start));
-                        partial.and_modify(|partial| partial.add(tick, end)).or_insert_with(|| Partial::new(tick, end));
+                        let term = Term::new(tick);
+                        partial.and_modify(|partial| partial.add(&term, end)).or_insert_with(|| Partial::new(&term, end));
                     }
                 }
             }

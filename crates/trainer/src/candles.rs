@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use market::candle::Partial;
+use market::candle::{Partial, Term};
 use market::{Candle, EventTime, Instrument, Tick, Window};
 
 /// Lengths of candle that a model can learn from, longest first.
@@ -80,8 +80,8 @@ pub fn fold(ticks: &[Tick], instrument: &Instrument, window: Window) -> Vec<Cand
         let (first, others) = ticks.split_first()?;
         let start = first.event.floor(window.size());
         let end = window.end(start);
-        let mut partial = Partial::new(first, end);
-        others.iter().for_each(|tick| partial.add(tick, end));
+        let mut partial = Partial::new(&Term::new(first), end);
+        others.iter().for_each(|tick| partial.add(&Term::new(tick), end));
         (end <= observed_until).then(|| partial.candle(instrument, window, start, 1))
     };
     by_window(ticks, window).filter_map(candle_of).collect()
