@@ -133,7 +133,7 @@ fn divide(left: u64, limb: u64, divisor: u64) -> (u64, u64) {
         // In two halves: the processor divides 64 bits many times faster than code divides 128.
         let high = left << HALF | limb >> HALF;
         let low = (high % divisor) << HALF | limb & u64::from(u32::MAX);
-        ((high / divisor) << HALF | low / divisor, low % divisor)
+        (((high / divisor) << HALF) | (low / divisor), low % divisor)
     } else {
         let dividend = u128::from(left) << u64::BITS | u128::from(limb);
         let divisor = u128::from(divisor);
