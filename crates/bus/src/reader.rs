@@ -256,7 +256,11 @@ impl Source {
         let mut consumer_seq = 0;
         let mut distance = Distance::new(pending, Instant::now());
         loop {
-            let next = distance.next(pulls.outstanding, Instant::now());
+            let next = match self.selection.stream {
+                Stream::Feed => distance.next(pulls.outstanding, Instant::now()),
+                // Each commit looks at the position before it, which keeps their blocks anyway.
+                Stream::Market | Stream::Stats | Stream::Forecast => Next::Any,
+            };
             let behind_until = match next {
                 Next::Any => pulls.top_up(PULL).await.map(|()| None)?,
                 Next::Some(messages) => pulls.top_up(messages.min(PULL)).await.map(|()| None)?,

@@ -3,7 +3,8 @@
 //! nats-server keeps the block that it writes, 8 MiB, in memory for ten seconds once anybody has read from it. A reader that
 //! follows a replay at the end of the stream has all of the replay kept: hundreds of megabytes, and beyond GOMEMLIMIT a
 //! server that does little but collect garbage. A block that is read only when the next one has begun costs nothing. So a
-//! reader that reads much stays a block behind, until the writer pauses.
+//! reader that reads much of FEED stays a block behind, until the writer pauses. The blocks of streams with checkpoints are
+//! kept whoever reads: each commit looks at the position before it.
 
 use std::time::Duration;
 
