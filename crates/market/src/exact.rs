@@ -131,11 +131,11 @@ fn divide(left: u64, limb: u64, divisor: u64) -> (u64, u64) {
     const HALF: u32 = u64::BITS / 2;
     if divisor >> HALF == 0 {
         // In two halves: the processor divides 64 bits many times faster than code divides 128.
-        let high = left << HALF | limb >> HALF;
-        let low = (high % divisor) << HALF | limb & u64::from(u32::MAX);
+        let high = (left << HALF) | (limb >> HALF);
+        let low = ((high % divisor) << HALF) | (limb & u64::from(u32::MAX));
         (((high / divisor) << HALF) | (low / divisor), low % divisor)
     } else {
-        let dividend = u128::from(left) << u64::BITS | u128::from(limb);
+        let dividend = (u128::from(left) << u64::BITS) | u128::from(limb);
         let divisor = u128::from(divisor);
         ((dividend / divisor) as u64, (dividend % divisor) as u64)
     }
@@ -234,7 +234,7 @@ mod tests {
         fn halves_divide_as_the_whole_does(left in any::<u64>(), limb in any::<u64>(), divisor in 1_u64.., shift in 0_u32..64) {
             let divisor = (divisor >> shift).max(1);
             let left = left % divisor;
-            let dividend = u128::from(left) << 64 | u128::from(limb);
+            let dividend = (u128::from(left) << 64) | u128::from(limb);
             let expected = (dividend / u128::from(divisor), dividend % u128::from(divisor));
             let (quotient, remainder) = divide(left, limb, divisor);
             prop_assert_eq!((u128::from(quotient), u128::from(remainder)), expected);
