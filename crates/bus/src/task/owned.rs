@@ -28,6 +28,8 @@ pub const INPUT_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// How long what was applied without anything to show may wait for more of it: nobody misses a commit that shows nothing,
 /// and each costs the server as much as one that does.
 const SILENT_MAX: Duration = Duration::from_millis(100);
+/// How long results may wait for input that is there and not read yet: a replay goes in few large commits.
+const GATHERING_MAX: Duration = Duration::from_millis(200);
 /// A newer frontier alone is worth a commit when the stored one is this old.
 const FRONTIER_AGE_MAX: Duration = Duration::from_secs(3_600);
 /// Gauges are brought up to date at most this often.
@@ -92,13 +94,13 @@ pub(super) struct Owned<O: Operator> {
     measured_at: Option<Instant>,
 }
 
-/// When drafts without outputs go next: all partitions of a process together, because a commit costs the server the same
-/// for one as for all.
-fn next_turn() -> Instant {
-    static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
-    let began = *BEGAN;
-    let turns = began.elapsed().as_nanos() / SILENT_MAX.as_nanos() + 1;
-    began + SILENT_MAX * u32::try_from(turns).unwrap_or(u32::MAX)
+/// When drafts without outputs that began then go: all partitions of a process together, because a commit costs the server
+/// the same for one as for all.
+fn turn_after(began: Instant) -> Instant {
+    static FIRST: LazyLock<Instant> = LazyLock::new(Instant::now);
+    let first = *FIRST;
+    let turns = began.saturating_duration_since(first).as_nanos() / SILENT_MAX.as_nanos() + 1;
+    first + SILENT_MAX * u32::try_from(turns).unwrap_or(u32::MAX)
 }
 
 /// A message that waits for what its next line needs.
@@ -134,19 +136,16 @@ pub(super) struct Draft {
     inputs: u64,
     /// Bytes of the changed states, as they were when they were last encoded.
     state_bytes: usize,
-    /// Until when it may wait as long as it has no outputs; from the first input on.
-    patience: Option<Instant>,
+    /// When its first input was applied.
+    began: Option<Instant>,
+    /// Waits no longer.
+    is_hurried: bool,
 }
 
 impl Draft {
-    /// Until when it waits, if it still does.
-    pub(super) fn waits_until(&self) -> Option<Instant> {
-        self.patience.filter(|&until| self.outputs.is_empty() && Instant::now() < until)
-    }
-
     /// Lets it wait no longer.
     pub(super) fn hurry(&mut self) {
-        self.patience = None;
+        self.is_hurried = true;
     }
 
     /// Whether one more input might not fit. Checked before it is applied.
@@ -331,7 +330,7 @@ impl<O: Operator> Owned<O> {
             self.verified = delivery.seq;
         }
         self.draft.inputs += 1;
-        self.draft.patience.get_or_insert_with(next_turn);
+        self.draft.began.get_or_insert_with(Instant::now);
         if self.draft.changed.insert(idx) {
             self.draft.order.push(idx);
             self.draft.state_bytes += member.state_bytes;
@@ -361,6 +360,18 @@ impl<O: Operator> Owned<O> {
         self.is_frontier_endangered || self.committed_at.elapsed() >= self.frontier_age_max
     }
 
+    /// Until when the draft waits for more, if it does: with nothing to show for its turn, otherwise for input that is
+    /// there already.
+    pub(super) fn waits_until(&self) -> Option<Instant> {
+        let began = self.draft.began.filter(|_| !self.draft.is_hurried)?;
+        let until = match (self.draft.outputs.is_empty(), self.pending > 0) {
+            (true, _) => turn_after(began),
+            (false, true) => began + GATHERING_MAX,
+            (false, false) => return None,
+        };
+        (Instant::now() < until).then_some(until)
+    }
+
     /// Whether the draft should be sealed now: it holds something to show and nothing more is at hand, it has waited long
     /// enough for something to show, or it is full; or the frontier alone is worth it.
     pub(super) fn is_due(&self, nothing_more: bool) -> bool {
@@ -368,7 +379,7 @@ impl<O: Operator> Owned<O> {
             // Half a message has no position.
             false
         } else if self.draft.inputs > 0 {
-            nothing_more && self.draft.waits_until().is_none() || self.has_waited || self.draft.is_full()
+            nothing_more && self.waits_until().is_none() || self.has_waited || self.draft.is_full()
         } else {
             let is_frontier_due = self.fence > 0 && self.frontier > self.committed_frontier && self.is_frontier_stale();
             is_frontier_due || self.is_position_due

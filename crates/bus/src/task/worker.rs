@@ -161,6 +161,7 @@ impl<O: Operator> Worker<O> {
             if stopping && outstanding.is_none() {
                 return Ok(Ended::Drained);
             }
+            let waits_until = owned.waits_until();
             tokio::select! {
                 biased;
                 result = confirmed(&mut outstanding), if outstanding.is_some() => {
@@ -197,7 +198,7 @@ impl<O: Operator> Worker<O> {
                     Event::Attached { info, pending } => self.attach(owned, &info, pending)?,
                     Event::Message(delivery) => owned.apply(delivery),
                 },
-                () = until(owned.draft.waits_until()), if outstanding.is_none() => {}
+                () = until(waits_until), if outstanding.is_none() => {}
             }
         }
     }
