@@ -3,6 +3,7 @@
 use async_nats::HeaderMap;
 use async_nats::header::{NATS_BATCH_COMMIT, NATS_BATCH_ID, NATS_BATCH_SEQUENCE};
 use bytes::Bytes;
+use rand::Rng;
 use serde::Deserialize;
 
 use crate::connect::{Connection, parse_answer};
@@ -25,6 +26,13 @@ pub(crate) struct Committed {
     pub(crate) seq: u64,
     /// Its messages.
     pub(crate) count: u64,
+}
+
+/// 128 random bits as text: what the ids of batches begin with, because two senders of one id could mix.
+pub(crate) fn unguessable() -> String {
+    let mut random = [0; 16];
+    rand::rng().fill_bytes(&mut random);
+    format!("{:032x}", u128::from_be_bytes(random))
 }
 
 /// Says which batch a message belongs to and its place there, counted from 1.

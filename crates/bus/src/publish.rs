@@ -5,7 +5,6 @@ use std::time::Duration;
 use async_nats::HeaderMap;
 use bytes::Bytes;
 use market::Instrument;
-use rand::Rng;
 use serde::Deserialize;
 
 use crate::batch::{self, Numbered};
@@ -101,9 +100,7 @@ pub async fn publish_all(connection: &Connection, messages: &[FeedMessage]) -> R
 
 /// Publishes messages as one batch, once; returns the sequence of the last one.
 async fn publish_batch(connection: &Connection, messages: &[FeedMessage]) -> Result<u64, Error> {
-    let mut random = [0; 16];
-    rand::rng().fill_bytes(&mut random);
-    let id = format!("{:032x}", u128::from_be_bytes(random));
+    let id = batch::unguessable();
     let numbered = |(number, message): (u64, &FeedMessage)| -> Result<Numbered, Error> {
         let subject = subject::feed(message.kind, &message.instrument);
         let mut headers = headers_of(message);

@@ -11,7 +11,6 @@ use async_nats::HeaderMap;
 use async_nats::header::{NATS_BATCH_ID, NATS_EXPECTED_LAST_SUBJECT_SEQUENCE};
 use bytes::Bytes;
 use futures::future::try_join_all;
-use rand::Rng;
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
@@ -99,9 +98,7 @@ pub struct Transactions {
 impl Transactions {
     /// Prepares commits to a stream.
     pub fn new(connection: &Connection, output: Stream) -> Self {
-        let mut random = [0; 16];
-        rand::rng().fill_bytes(&mut random);
-        let prefix = format!("{:032x}", u128::from_be_bytes(random));
+        let prefix = batch::unguessable();
         // Stored positions name their batch: this line says which of them are ours.
         tracing::info!(stream = %output, batches = %prefix, "ready to commit");
         Self {
