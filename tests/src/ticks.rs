@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use bus::publish::{FeedMessage, Receipt, publish};
 use bus::{Connection, Kind, codec, subject};
 use bytes::Bytes;
+use futures::future::join_all;
 use market::Instrument;
 use market::heartbeat::HeartbeatLine;
 use market::tick::TickLine;
@@ -66,6 +67,15 @@ pub fn heartbeat(instrument: &Instrument, event_ms: i64) -> FeedMessage {
     let (coin, quote) = (instrument.coin().into(), instrument.quote().into());
     let line = HeartbeatLine { coin, quote, event_ms, ingest_ms: event_ms, flush: false };
     message(Kind::Heartbeat, instrument, event_ms, codec::single(&line))
+}
+
+/// Publishes messages of different instruments side by side, each by itself.
+///
+/// # Errors
+/// What publishing cannot mend.
+pub async fn publish_each(connection: &Connection, messages: &[FeedMessage]) -> Result<(), bus::Error> {
+    let published = join_all(messages.iter().map(|message| publish(connection, message))).await;
+    published.into_iter().collect::<Result<Vec<_>, _>>().map(drop)
 }
 
 /// Publishes one tick of an instrument.

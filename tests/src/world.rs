@@ -1,12 +1,16 @@
 //! A pipeline for one test: server, streams, a folder, and the commands that its user would type.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use anyhow::Context;
 use bus::reader::{Selection, read_to_end};
 use bus::topology::Limits;
 use bus::{Connection, Kind, Stream, codec, subject};
+use flate2::read::GzDecoder;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -110,6 +114,16 @@ impl<S: Host> World<S> {
     pub fn count(&self, name: &str) -> u64 {
         self.standing()["steps"]["stream-processor"]["counts"][name].as_u64().unwrap_or(0)
     }
+}
+
+/// The lines of a compressed sample of the checkout, its heading first.
+///
+/// # Errors
+/// It cannot be read.
+pub fn sample_lines(name: &str) -> anyhow::Result<impl Iterator<Item = std::io::Result<String>>> {
+    let path = sample(name);
+    let file = File::open(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(BufReader::new(GzDecoder::new(file)).lines())
 }
 
 /// A sample of the checkout.

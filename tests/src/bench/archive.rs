@@ -1,12 +1,9 @@
 //! What archiving costs: the time to write a million ticks, and their bytes on disk.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, ensure};
-use flate2::read::GzDecoder;
 use market::{EventTime, Instrument, Span, Tick};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -17,7 +14,7 @@ use trainer::archive::FILE_ROWS_MAX;
 
 use super::effort::Effort;
 use super::report::{Figure, Promise};
-use crate::world::sample;
+use crate::world::sample_lines;
 
 const SAMPLE: &str = "btcusdt_1m_2020-03.csv.gz";
 const ROWS: usize = 1_000_000;
@@ -59,10 +56,8 @@ pub fn measure(effort: Effort, say: fn(&str)) -> anyhow::Result<Vec<Figure>> {
 
 /// The bundled month, repeated with shifted time.
 fn minutes() -> anyhow::Result<Vec<Tick>> {
-    let sample = sample(SAMPLE);
-    let file = File::open(&sample).with_context(|| format!("cannot read {}", sample.display()))?;
     let mut month = Vec::new();
-    for line in BufReader::new(GzDecoder::new(file)).lines().skip(1) {
+    for line in sample_lines(SAMPLE)?.skip(1) {
         let line = line?;
         let fields: Vec<_> = line.split(',').map(str::parse::<f64>).collect::<Result<_, _>>()?;
         let &[event, open, high, low, close, volume] = &fields[..] else { anyhow::bail!("not a candle: {line}") };

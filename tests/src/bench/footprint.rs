@@ -17,8 +17,6 @@ use crate::programs::{NEVER, programs};
 
 /// The programs that are services.
 const SERVICES: [&str; 5] = ["producer", "stream-processor", "aggregator", "trainer", "reporter"];
-/// All programs.
-const PROGRAMS: [&str; 6] = ["producer", "stream-processor", "aggregator", "trainer", "reporter", "topology"];
 /// When memory is looked at, after the replay.
 const REST: Duration = Duration::from_secs(30);
 const REST_QUICK: Duration = Duration::from_secs(3);
@@ -107,7 +105,7 @@ fn sizes() -> anyhow::Result<Vec<Figure>> {
         let bytes = std::fs::metadata(&path).with_context(|| format!("cannot look at {}", path.display()))?.len();
         Ok(Figure::new(format!("footprint.binary_mb.{name}"), "MB", vec![bytes as f64 / 1e6]))
     };
-    PROGRAMS.into_iter().map(size).collect()
+    SERVICES.into_iter().chain(["topology"]).map(size).collect()
 }
 
 /// From the start of a process until it says that it is ready, on a server that runs already.

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use anyhow::bail;
 use bus::Connection;
 use bus::topology::{Limits, stream_info};
-use futures::future::join_all;
 
 use super::effort::Effort;
 use super::pipeline::NATS;
@@ -124,8 +123,7 @@ impl Rig {
         message: impl Fn(&market::Instrument) -> bus::publish::FeedMessage,
     ) -> Result<(), bus::Error> {
         let messages: Vec<_> = ticks::instruments(self.partitions).iter().map(message).collect();
-        let published = join_all(messages.iter().map(|message| bus::publish::publish(&self.producer, message))).await;
-        published.into_iter().collect::<Result<Vec<_>, _>>().map(drop)
+        ticks::publish_each(&self.producer, &messages).await
     }
 
     async fn heartbeats(&mut self, rounds: u64) -> anyhow::Result<()> {

@@ -5,20 +5,19 @@ pub mod fit;
 pub mod once;
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use flate2::read::GzDecoder;
 use serde_json::Value;
 
 use self::fit::Fit;
 use super::effort::Effort;
 use super::report::{Figure, Promise};
 use crate::programs::program;
-use crate::world::sample;
+use crate::world::sample_lines;
 
 const SAMPLE: &str = "btcusdt_1h_2019-2023.csv.gz";
 /// As many rows as the original program had.
@@ -96,10 +95,8 @@ fn matrix(folder: &Path, effort: Effort) -> anyhow::Result<Vec<Figure>> {
 
 /// The first rows of the bundled hours.
 pub(super) fn write_hours(path: &Path) -> anyhow::Result<()> {
-    let sample = sample(SAMPLE);
-    let file = File::open(&sample).with_context(|| format!("cannot read {}", sample.display()))?;
     let mut rows = File::create(path).map(std::io::BufWriter::new)?;
-    for line in BufReader::new(GzDecoder::new(file)).lines().take(1 + CALENDAR_ROWS) {
+    for line in sample_lines(SAMPLE)?.take(1 + CALENDAR_ROWS) {
         writeln!(rows, "{}", line?)?;
     }
     Ok(rows.flush()?)

@@ -144,13 +144,12 @@ impl Pipeline {
         self.processes().map(|(name, id)| Ok((name.to_owned(), cpu_seconds(id)?))).collect()
     }
 
-    /// Bytes that a stream stores, and its messages.
+    /// Bytes that a stream stores.
     ///
     /// # Errors
     /// The server does not answer.
-    pub async fn stored(&self, stream: Stream) -> anyhow::Result<(u64, u64)> {
-        let state = stream_info(&self.admin, stream.name()).await?.state;
-        Ok((state.bytes, state.messages))
+    pub async fn stored(&self, stream: Stream) -> anyhow::Result<u64> {
+        Ok(stream_info(&self.admin, stream.name()).await?.state.bytes)
     }
 
     /// Ticks that the stream-processor has accepted.

@@ -6,22 +6,20 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use async_nats::Subscriber;
 use bus::topology::{Limits, MARKET_STEP, STATS_STEP, Step};
-use bus::{Connection, publish, subject};
+use bus::{Connection, subject};
 use futures::StreamExt;
-use futures::future::join_all;
 use market::Instrument;
 
 use super::effort::Effort;
 use super::pipeline::Pipeline;
 use super::report::{Figure, Promise};
 use super::workload::{TICKS, Workload};
+use crate::programs::NEVER;
 use crate::ticks;
 
 const INSTRUMENTS: usize = 10_000;
 /// The promise, in seconds.
 const FIRST_COMMIT_MAX: f64 = 2.0;
-/// How long anything may take before it counts as never.
-const NEVER: Duration = Duration::from_secs(60);
 /// From one tick of an instrument to the next one that a round publishes: every window of the statistics closes.
 const ROUND_MS: i64 = 86_400_000;
 /// 2024-01-01, after everything that was replayed.
@@ -51,7 +49,7 @@ pub async fn measure(effort: Effort, say: fn(&str)) -> anyhow::Result<Vec<Figure
         for _ in 0..effort.runs {
             // The window of this round's tick closes with the next round's: two rounds, and the step finds work.
             event_ms += ROUND_MS;
-            publish_all(&producer, &touched, event_ms).await?;
+            publish_ticks(&producer, &touched, event_ms).await?;
             pipeline.until_committed(MARKET_STEP).await?;
             pipeline.until_committed(STATS_STEP).await?;
             event_ms += ROUND_MS;
@@ -85,7 +83,7 @@ async fn recover(
     killed.process.kill();
     let mut commits = pipeline.admin().client().subscribe(live.to_owned()).await?;
     pipeline.admin().client().flush().await?;
-    publish_all(producer, touched, event_ms).await?;
+    publish_ticks(producer, touched, event_ms).await?;
     if step.service != MARKET_STEP.service {
         pipeline.until_committed(MARKET_STEP).await?;
     }
@@ -111,10 +109,9 @@ async fn next_coin(commits: &mut Subscriber) -> anyhow::Result<String> {
     Ok(message.subject.rsplit('.').nth(1).unwrap_or_default().to_owned())
 }
 
-async fn publish_all(producer: &Connection, instruments: &[Instrument], event_ms: i64) -> Result<(), bus::Error> {
+async fn publish_ticks(producer: &Connection, instruments: &[Instrument], event_ms: i64) -> Result<(), bus::Error> {
     let messages: Vec<_> = instruments.iter().map(|instrument| ticks::tick(instrument, event_ms)).collect();
-    let published = join_all(messages.iter().map(|message| publish::publish(producer, message))).await;
-    published.into_iter().collect::<Result<Vec<_>, _>>().map(drop)
+    ticks::publish_each(producer, &messages).await
 }
 
 /// An instrument of the workload in each partition.

@@ -58,7 +58,7 @@ pub async fn replays(name: &'static str, workload: &Workload, runs: usize) -> an
         let pipeline = Pipeline::start(1).await?;
         measured.runs.push(pipeline.replay(workload).await?);
         for stream in [Stream::Feed, Stream::Market, Stream::Stats] {
-            measured.bytes.insert(stream.name(), pipeline.stored(stream).await?.0);
+            measured.bytes.insert(stream.name(), pipeline.stored(stream).await?);
         }
         if name == "w1" && run == runs {
             measured.shape = Some(Shape::of(&pipeline).await?);

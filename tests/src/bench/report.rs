@@ -101,19 +101,22 @@ impl Figure {
     }
 
     fn cells(&self) -> [String; 6] {
-        let number = |value: f64| significant(value);
         let (min, max) = self.range();
-        let range = if self.measured.len() > 1 { format!("{} to {}", number(min), number(max)) } else { String::new() };
-        let ratio = self.ratio.as_ref().map(|(ratio, to)| format!("{} × {to}", number(*ratio)));
+        let range = if self.measured.len() > 1 {
+            format!("{} to {}", significant(min), significant(max))
+        } else {
+            String::new()
+        };
+        let ratio = self.ratio.as_ref().map(|(ratio, to)| format!("{} × {to}", significant(*ratio)));
         let promise = self.promise.map(|promise| {
             let kept = if self.is_kept() { "kept" } else { "NOT KEPT" };
             match promise {
-                Promise::AtMost(limit) => format!("≤ {} {kept}", number(limit)),
-                Promise::AtLeast(limit) => format!("≥ {} {kept}", number(limit)),
+                Promise::AtMost(limit) => format!("≤ {} {kept}", significant(limit)),
+                Promise::AtLeast(limit) => format!("≥ {} {kept}", significant(limit)),
             }
         });
         let [ratio, promise] = [ratio, promise].map(Option::unwrap_or_default);
-        [self.name.clone(), number(self.median()), self.unit.to_owned(), range, ratio, promise]
+        [self.name.clone(), significant(self.median()), self.unit.to_owned(), range, ratio, promise]
     }
 
     fn json(&self) -> Value {

@@ -11,7 +11,6 @@ use async_nats::Subscriber;
 use bus::topology::Limits;
 use bus::{Connection, subject};
 use futures::StreamExt;
-use futures::future::join_all;
 use market::Instrument;
 
 use super::report::{Figure, Promise};
@@ -228,8 +227,7 @@ impl Rig {
         let messages =
             partitions.iter().map(|&partition| ticks::tick(&self.instruments[partition as usize], self.event_ms));
         let messages: Vec<_> = messages.collect();
-        let published = join_all(messages.iter().map(|message| bus::publish::publish(&self.producer, message))).await;
-        published.into_iter().collect::<Result<Vec<_>, _>>()?;
+        ticks::publish_each(&self.producer, &messages).await?;
         self.ticked = Instant::now();
         Ok(())
     }

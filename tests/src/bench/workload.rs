@@ -1,18 +1,17 @@
 //! Recordings to measure with, made by a fixed seed: the same bytes on every machine.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
-use flate2::read::GzDecoder;
 use market::{Instrument, Span};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use crate::world::sample;
+use crate::world::sample_lines;
 
-/// Ticks of [`Workload::one`], [`Workload::dealt`] and [`Workload::minutes`] in DESIGN's sizes.
+/// Ticks of a whole workload.
 pub const TICKS: usize = 1_000_000;
 const SEED: u64 = 1;
 /// 2013-01-01: ten million ticks end before today, beyond which they would be refused.
@@ -43,14 +42,12 @@ impl Workload {
 
     /// W4 and beyond: the same rows dealt to so many instruments in turn.
     pub fn dealt(dir: &Path, ticks: usize, instruments: usize) -> anyhow::Result<Self> {
-        let mut rows = walk().take(ticks);
         let mut recordings = Vec::with_capacity(instruments);
-        // A file at a time: ten thousand of them are more than a process may keep open.
         let mut dealt = vec![String::new(); instruments];
-        for idx in 0..ticks {
-            let row = rows.next().context("the walk never ends")?;
+        for (idx, row) in walk().take(ticks).enumerate() {
             dealt[idx % instruments].push_str(&row);
         }
+        // A file at a time: ten thousand of them are more than a process may keep open.
         for (idx, rows) in dealt.into_iter().enumerate() {
             let coin = if instruments == 1 { "bitcoin".to_owned() } else { format!("coin-{idx}") };
             let path = dir.join(format!("{coin}.csv"));
@@ -102,10 +99,8 @@ pub fn quotes() -> impl Iterator<Item = (i64, String)> {
 
 /// The bundled month: times, and the other columns as they stand.
 fn month() -> anyhow::Result<Vec<(i64, String)>> {
-    let path = sample(SAMPLE);
-    let file = File::open(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let mut lines = BufReader::new(GzDecoder::new(file)).lines();
-    ensure!(lines.next().transpose()?.as_deref() == Some(HEADER), "{} has other columns", path.display());
+    let mut lines = sample_lines(SAMPLE)?;
+    ensure!(lines.next().transpose()?.as_deref() == Some(HEADER), "{SAMPLE} has other columns");
     let mut rows = Vec::new();
     for line in lines {
         let line = line?;
