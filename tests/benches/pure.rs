@@ -64,7 +64,7 @@ static TICKS: LazyLock<Vec<Tick>> = LazyLock::new(ticks);
 
 fn feed() -> Vec<Bytes> {
     let instrument = instrument();
-    let quotes: Vec<_> = workload::quotes().take(MESSAGES * LINES_MAX).collect();
+    let quotes: Vec<_> = workload::quotes(workload::SEED).take(MESSAGES * LINES_MAX).collect();
     let message = |quotes: &[(i64, String)]| {
         let mut pack = Pack::default();
         for (event_ms, close) in quotes {

@@ -6,6 +6,7 @@
 
 mod exit;
 mod health;
+mod memory;
 mod metrics;
 mod process;
 mod settings;

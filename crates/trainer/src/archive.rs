@@ -18,8 +18,8 @@ use store::ticks::{Batch, TickRows};
 use crate::prices::tick_of;
 use crate::train::can_wait;
 
-/// Rows that are kept in memory before they become a file, whatever the time: about 60 MB.
-pub const FILE_ROWS_MAX: usize = 500_000;
+/// Rows that are kept in memory before they become a file, whatever the time: about 12 MB.
+pub const FILE_ROWS_MAX: usize = 100_000;
 
 /// What bringing an archive up to date came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -23,7 +23,7 @@ use super::workload::{TICKS, Workload};
 const SHARED: usize = 100;
 const MANY: usize = 10_000;
 /// A service's memory is looked at so long after a replay, when what was under way has gone.
-const REST: Duration = Duration::from_secs(1);
+const REST: Duration = Duration::from_secs(3);
 /// The promises: the rate of many instruments in parts of that of one, of ten million ticks in parts of that of one million,
 /// the memory of the services there likewise, and bytes of an instrument and step.
 const INSTRUMENTS_MIN: f64 = 0.8;
@@ -95,7 +95,7 @@ impl Case {
     fn workload(self, dir: &Path) -> anyhow::Result<Workload> {
         let dir = dir.join(format!("{}-{}-{}", self.ticks, self.instruments, self.instances));
         std::fs::create_dir(&dir)?;
-        Workload::dealt(&dir, self.ticks, self.instruments)
+        Workload::side_by_side(&dir, self.ticks, self.instruments)
     }
 
     async fn replay(self, workload: &Workload) -> anyhow::Result<Outcome> {

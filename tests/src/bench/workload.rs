@@ -13,7 +13,8 @@ use crate::world::sample_lines;
 
 /// Ticks of a whole workload.
 pub const TICKS: usize = 1_000_000;
-const SEED: u64 = 1;
+/// Of the walk of W1.
+pub const SEED: u64 = 1;
 /// 2013-01-01: ten million ticks end before today, beyond which they would be refused.
 const FIRST_MS: i64 = 1_356_998_400_000;
 const SAMPLE: &str = "btcusdt_1m_2020-03.csv.gz";
@@ -37,22 +38,36 @@ impl Workload {
     /// # Errors
     /// The folder cannot be written; so with the others.
     pub fn one(dir: &Path, ticks: usize) -> anyhow::Result<Self> {
-        Self::dealt(dir, ticks, 1)
+        Self::of_each(dir, [walk(SEED).take(ticks).collect()])
     }
 
-    /// W4 and beyond: the same rows dealt to so many instruments in turn.
+    /// W4: the same rows dealt to so many instruments in turn.
     pub fn dealt(dir: &Path, ticks: usize, instruments: usize) -> anyhow::Result<Self> {
-        let mut recordings = Vec::with_capacity(instruments);
         let mut dealt = vec![String::new(); instruments];
-        for (idx, row) in walk().take(ticks).enumerate() {
+        for (idx, row) in walk(SEED).take(ticks).enumerate() {
             dealt[idx % instruments].push_str(&row);
         }
+        Self::of_each(dir, dealt)
+    }
+
+    /// So many instruments, all at the same time, each with ticks as W1 has them and an equal share of their number: how
+    /// many ticks share a window is the same for any number of instruments.
+    pub fn side_by_side(dir: &Path, ticks: usize, instruments: usize) -> anyhow::Result<Self> {
+        let each = (0..instruments as u64).map(|idx| walk(SEED + idx).take(ticks / instruments).collect());
+        Self::of_each(dir, each)
+    }
+
+    /// A recording for each of these rows.
+    fn of_each(dir: &Path, rows: impl IntoIterator<Item = String>) -> anyhow::Result<Self> {
+        let mut recordings = Vec::new();
+        let mut ticks = 0;
         // A file at a time: ten thousand of them are more than a process may keep open.
-        for (idx, rows) in dealt.into_iter().enumerate() {
-            let coin = if instruments == 1 { "bitcoin".to_owned() } else { format!("coin-{idx}") };
+        for (idx, rows) in rows.into_iter().enumerate() {
+            let coin = if idx == 0 { "bitcoin".to_owned() } else { format!("coin-{idx}") };
             let path = dir.join(format!("{coin}.csv"));
             std::fs::write(&path, format!("{HEADER}\n{rows}"))
                 .with_context(|| format!("cannot write {}", path.display()))?;
+            ticks += rows.lines().count();
             recordings.push((Instrument::new(&coin, "usd")?, path));
         }
         Ok(Self { recordings, grain: Span::seconds(5), ticks })
@@ -82,13 +97,13 @@ impl Workload {
 }
 
 /// Rows of spot ticks, without end.
-fn walk() -> impl Iterator<Item = String> {
-    quotes().map(|(time_ms, price)| format!("{time_ms},{price},{price},{price},{price},\n"))
+fn walk(seed: u64) -> impl Iterator<Item = String> {
+    quotes(seed).map(|(time_ms, price)| format!("{time_ms},{price},{price},{price},{price},\n"))
 }
 
 /// Times in milliseconds and prices of spot ticks, without end.
-pub fn quotes() -> impl Iterator<Item = (i64, String)> {
-    let mut rng = StdRng::seed_from_u64(SEED);
+pub fn quotes(seed: u64) -> impl Iterator<Item = (i64, String)> {
+    let mut rng = StdRng::seed_from_u64(seed);
     let (mut time_ms, mut price) = (FIRST_MS, 30_000.0_f64);
     std::iter::repeat_with(move || {
         time_ms += rng.random_range(5_000..55_000);
