@@ -192,7 +192,6 @@ impl Application<'_> {
     }
 
     fn heartbeat(&mut self, heartbeat: &HeartbeatLine<'_>) {
-        self.outputs.append(Kind::Heartbeat, heartbeat);
         let mut issue = issuer(self.instrument, self.counts, self.outputs);
         if heartbeat.flush {
             self.state.minutes.flush(&mut issue);
@@ -201,6 +200,9 @@ impl Application<'_> {
             let watermark = self.state.acceptance.watermark(self.settings);
             self.state.minutes.advance(watermark, self.settings, &mut issue);
         }
+        drop(issue);
+        // Behind what it closes: whoever has read it has all of that behind it, and trimming may take it.
+        self.outputs.append(Kind::Heartbeat, heartbeat);
     }
 
     fn reject(&mut self, line: u32, reason: Reason, raw: &[u8]) {
