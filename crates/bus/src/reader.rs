@@ -258,7 +258,7 @@ impl Source {
         loop {
             let next = match self.selection.stream {
                 Stream::Feed => distance.next(pulls.outstanding, Instant::now()),
-                // Each commit looks at the position before it, which keeps their blocks anyway.
+                // Commits and republishing look up what was just written, which keeps their blocks anyway.
                 Stream::Market | Stream::Stats | Stream::Forecast => Next::Any,
             };
             let behind_until = match next {

@@ -37,7 +37,7 @@ struct Recovery {
 /// A program fails, or a commit never comes.
 pub async fn measure(effort: Effort, say: fn(&str)) -> anyhow::Result<Vec<Figure>> {
     let dir = tempfile::tempdir()?;
-    let workload = Workload::dealt(dir.path(), effort.pick(TICKS, TICKS / 10), INSTRUMENTS)?;
+    let workload = Workload::side_by_side(dir.path(), effort.pick(TICKS, TICKS / 10), INSTRUMENTS)?;
     let mut pipeline = Pipeline::start(1).await?;
     pipeline.replay(&workload).await?;
     let touched = one_in_each_partition(&workload);

@@ -4,7 +4,7 @@
 //! follows a replay at the end of the stream has all of the replay kept: hundreds of megabytes, and beyond GOMEMLIMIT a
 //! server that does little but collect garbage. A block that is read only when the next one has begun costs nothing. So a
 //! reader that reads much of FEED stays a block behind, until the writer pauses. The blocks of streams with checkpoints are
-//! kept whoever reads: each commit looks at the position before it.
+//! kept whoever reads: each commit looks up the position before it, and republishing the message before on its subject.
 
 use std::time::Duration;
 
