@@ -96,8 +96,8 @@ pub struct InstrumentState<S> {
     pub last_seq: u64,
     /// The step's state.
     pub state: S,
-    /// Bytes of its message.
-    pub bytes: usize,
+    /// All of it, as it is stored.
+    pub encoded: Bytes,
 }
 
 /// Encodes a state with the number of inputs applied to it and the last of them.
@@ -109,18 +109,26 @@ pub fn encode_state<S: Serialize>(applied: u64, last_seq: u64, state: &S) -> Byt
     bytes.expect("states are plain data and memory takes every byte").into()
 }
 
-fn decode_state<S: DeserializeOwned>(stored: &Stored) -> Result<InstrumentState<S>, Error> {
+/// A state as [`encode_state`] wrote it: the number of inputs applied to it, the last of them, and the state.
+///
+/// # Errors
+/// Why it cannot be read.
+pub(crate) fn decode_state<S: DeserializeOwned>(encoded: &[u8]) -> Result<(u64, u64, S), String> {
+    match encoded.first() {
+        Some(&STATE_VERSION) => {}
+        version => return Err(format!("version {version:?}")),
+    }
+    let decoded: postcard::Result<(u8, u64, u64, S)> = postcard::from_bytes(encoded);
+    decoded.map(|(_, applied, last_seq, state)| (applied, last_seq, state)).map_err(|error| error.to_string())
+}
+
+fn stored_state<S: DeserializeOwned>(stored: &Stored) -> Result<InstrumentState<S>, Error> {
     let unreadable = |detail: String| Error::Unreadable { what: format!("state {}", stored.subject), detail };
     let (coin, quote) =
         subject::state_instrument(&stored.subject).ok_or_else(|| unreadable("its subject".to_owned()))?;
-    match stored.payload.first() {
-        Some(&STATE_VERSION) => {}
-        version => return Err(unreadable(format!("version {version:?}"))),
-    }
-    let (_, applied, last_seq, state): (u8, u64, u64, S) =
-        postcard::from_bytes(&stored.payload).map_err(|error| unreadable(error.to_string()))?;
-    let bytes = stored.payload.len();
-    Ok(InstrumentState { coin: coin.to_owned(), quote: quote.to_owned(), applied, last_seq, state, bytes })
+    let (applied, last_seq, state) = decode_state(&stored.payload).map_err(unreadable)?;
+    let encoded = stored.payload.clone();
+    Ok(InstrumentState { coin: coin.to_owned(), quote: quote.to_owned(), applied, last_seq, state, encoded })
 }
 
 fn decode_position<C: DeserializeOwned>(stored: &Stored) -> Result<Position<C>, Error> {
@@ -229,7 +237,7 @@ async fn attempt<S: DeserializeOwned, C: DeserializeOwned>(
         return Ok(Attempt::Moving);
     }
     let states = messages.iter().filter(|message| message.subject != position_subject);
-    let states = states.map(decode_state).collect::<Result<Vec<InstrumentState<S>>, Error>>()?;
+    let states = states.map(stored_state).collect::<Result<Vec<InstrumentState<S>>, Error>>()?;
     let applied: u64 = states.iter().map(|state| state.applied).sum();
     if states.len() as u64 != position.states || applied != position.applied {
         let (count, expected) = (states.len(), position.states);

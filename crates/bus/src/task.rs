@@ -7,6 +7,7 @@
 
 mod committer;
 mod crew;
+mod kept;
 mod left_out;
 mod metrics;
 mod owned;

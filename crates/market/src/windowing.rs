@@ -171,8 +171,6 @@ impl Kind {
             before => {
                 let idx = before.map_or(0, |idx| idx + 1);
                 let partial = Partial::new(term, end);
-                // Mostly one or two are alive: room for more would be most of what an instrument costs.
-                self.live.reserve_exact(1);
                 self.live.insert(idx, Live { start, partial, revision: 0, dirty: false });
                 idx
             }

@@ -118,7 +118,7 @@ async fn state_bytes<O: Operator>(pipeline: &Pipeline, case: Case) -> anyhow::Re
     for partition in 0..Limits::default().partitions {
         let checkpoint = recover::<O::State, O::Counts>(pipeline.admin(), O::STEP, partition).await?;
         states += checkpoint.states.len();
-        bytes += checkpoint.states.iter().map(|state| state.bytes).sum::<usize>();
+        bytes += checkpoint.states.iter().map(|state| state.encoded.len()).sum::<usize>();
     }
     ensure!(states == case.instruments, "{} states of {} instruments", states, case.instruments);
     Ok((O::STEP.service, bytes))

@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::outputs::Outputs;
 use crate::reader::Delivery;
 use crate::subject::{self, Kind, Stored as StoredSubject};
+use crate::task::kept::Kept;
 use crate::task::metrics::PartitionMetrics;
 use crate::task::worker::{Log, wrong_log};
 use crate::task::{Applied, Figure, Input, Operator};
@@ -120,10 +121,21 @@ pub(super) struct Member<S> {
     applied: u64,
     /// The last input of it.
     last_seq: u64,
-    state: S,
-    /// Bytes of the state when it was last encoded.
+    state: Kept<S>,
+    /// How far event time had come when the state was last encoded.
+    watermark: EventTime,
+    /// Bytes of the state then.
     state_bytes: usize,
     provisional_at: Option<Instant>,
+}
+
+impl<S> Member<S> {
+    /// Keeps the state as it was encoded, until its next input.
+    fn rest(&mut self, watermark: EventTime, encoded: &[u8]) {
+        self.state = Kept::AtRest(encoded.into());
+        self.watermark = watermark;
+        self.state_bytes = encoded.len();
+    }
 }
 
 /// What was applied since the last seal.
@@ -194,16 +206,17 @@ impl<O: Operator> Owned<O> {
             metrics,
             measured_at: None,
         };
-        for InstrumentState { coin, quote, applied, last_seq, state, bytes } in checkpoint.states {
-            let idx = owned.insert(&coin, &quote, state);
+        for InstrumentState { coin, quote, applied, last_seq, state, encoded } in checkpoint.states {
+            let idx = owned.insert(&coin, &quote);
             let member = &mut owned.instruments[idx];
-            (member.applied, member.last_seq, member.state_bytes) = (applied, last_seq, bytes);
+            (member.applied, member.last_seq) = (applied, last_seq);
+            member.rest(owned.operator.watermark(&state), &encoded);
         }
         owned
     }
 
     /// Names that no instrument can bear still get their refusals stored under their own subject.
-    fn insert(&mut self, coin: &str, quote: &str, state: O::State) -> usize {
+    fn insert(&mut self, coin: &str, quote: &str) -> usize {
         let instrument = Instrument::new(coin, quote).ok();
         self.instruments.push(Member {
             coin: coin.to_owned(),
@@ -211,7 +224,8 @@ impl<O: Operator> Owned<O> {
             instrument,
             applied: 0,
             last_seq: 0,
-            state,
+            state: Kept::default(),
+            watermark: EventTime::MIN,
             state_bytes: 0,
             provisional_at: None,
         });
@@ -299,7 +313,7 @@ impl<O: Operator> Owned<O> {
         let key = delivery.subject.splitn(4, '.').nth(3).unwrap_or_default();
         let idx = match self.index.get(key) {
             Some(&idx) => idx,
-            None => self.insert(subject.coin, subject.quote, O::State::default()),
+            None => self.insert(subject.coin, subject.quote),
         };
         let member = &mut self.instruments[idx];
         let kind = O::STEP.kinds.iter().find(|kind: &&Kind| kind.token() == subject.kind);
@@ -314,7 +328,7 @@ impl<O: Operator> Owned<O> {
             payload: &delivery.payload,
             lines_done,
         };
-        let applied = self.operator.apply(input, &mut member.state, &mut self.counts, &mut self.draft.outputs);
+        let applied = self.operator.apply(input, member.state.at_hand(), &mut self.counts, &mut self.draft.outputs);
         if let Applied::UpTo { lines_done, ready } = applied {
             self.held = Some(Held { since: Instant::now(), delivery, lines_done, ready });
             self.has_waited = true;
@@ -345,7 +359,10 @@ impl<O: Operator> Owned<O> {
         }
         self.measured_at = Some(Instant::now());
         self.metrics.lag(self.pending + self.draft.inputs);
-        let watermarks = self.instruments.iter().map(|member| self.operator.watermark(&member.state));
+        let watermarks = self.instruments.iter().map(|member| match &member.state {
+            Kept::AtHand(state) => self.operator.watermark(state),
+            Kept::AtRest(_) => member.watermark,
+        });
         let watermarks = watermarks.filter(|&watermark| watermark > EventTime::MIN);
         let range = watermarks.map(|watermark| watermark.ms()).fold(None, |range, ms| match range {
             None => Some((ms, ms)),
@@ -395,8 +412,10 @@ impl<O: Operator> Owned<O> {
         let mut messages = draft.outputs.into_messages(output, partition, name_of);
         for &idx in &draft.order {
             let member = &mut self.instruments[idx];
-            let payload = encode_state(member.applied, member.last_seq, &member.state);
-            member.state_bytes = payload.len();
+            let state = member.state.at_hand();
+            let payload = encode_state(member.applied, member.last_seq, state);
+            let watermark = self.operator.watermark(state);
+            member.rest(watermark, &payload);
             let subject = subject::state(output, partition, &member.coin, &member.quote);
             messages.push(Outgoing { subject, payload, role: Role::State });
         }
@@ -441,7 +460,7 @@ impl<O: Operator> Owned<O> {
             }
             member.provisional_at = Some(Instant::now());
             let Some(instrument) = &member.instrument else { continue };
-            for candle in self.operator.provisional(instrument, &member.state) {
+            for candle in member.state.read(|state| self.operator.provisional(instrument, state)) {
                 let subject = subject::provisional(candle.window, &member.coin, &member.quote);
                 // At most once by design: whoever watches gets the next one in a second.
                 drop(connection.client().publish(subject, codec::single(&candle)).await);

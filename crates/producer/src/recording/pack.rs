@@ -34,6 +34,8 @@ pub(crate) struct Parcel {
     pub(crate) messages: Vec<FeedMessage>,
     pub(crate) ticks: u64,
     pub(crate) gaps: u64,
+    /// The end of the instrument's recording, when nothing of it follows and it did not break off.
+    pub(crate) end: Option<EventTime>,
 }
 
 /// One instrument of a replay.
@@ -118,7 +120,14 @@ impl Packer {
         let (count, gap_count) = (ticks.len(), gaps.len());
         let payload = ticks.into_payloads().swap_remove(0);
         messages.push(origin.ticks(self.packing.grain, first, last, count, payload));
-        Some(Parcel { lane: self.lane, messages, ticks: count as u64, gaps: gap_count as u64 })
+        let end = if self.peek(rejects).is_none() { self.end() } else { None };
+        Some(Parcel { lane: self.lane, messages, ticks: count as u64, gaps: gap_count as u64, end })
+    }
+
+    /// The newest of all rows that count, once all are read, unless the recording broke off.
+    pub(crate) fn end(&self) -> Option<EventTime> {
+        let (_, end) = self.tally.range.filter(|_| self.track.cut().is_none())?;
+        Some(end)
     }
 
     /// The hole between the row before and this one, if it is one.

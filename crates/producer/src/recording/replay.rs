@@ -1,16 +1,19 @@
 //! A replay: a thread that reads and packs, and lanes that publish.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
 use bus::Error;
+use bus::publish::FeedMessage;
+use market::{EventTime, Instrument};
 use service::{Code, Shutdown, WithCode};
 use store::recording::{Rejects, Rules, Track, Unusable};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use super::Recording;
-use super::flush::flush;
+use super::flush;
 use super::older::{self, Older, Standing};
 use super::pace::{self, Speed, Time};
 use super::pack::{Packer, Packing, Parcel};
@@ -77,12 +80,13 @@ pub(crate) async fn replay(
     begin();
 
     let packers = packers(recordings, &standings, plan);
+    let ends = plan.flush.then(|| Ends::new(&packers, &standings));
     let mut acked = vec![Acked::default(); packers.len()];
     let stop = Shutdown::new();
     let (sender, parcels) = mpsc::channel(AHEAD);
     let time = RunningTime { started: Instant::now(), handle: Handle::current(), stop: stop.clone() };
     let reading = tokio::task::spawn_blocking(move || read(packers, rejects, plan.speed, &time, &sender));
-    let published = publish(feed, parcels, &mut acked, metrics, shutdown).await;
+    let published = publish(feed, parcels, ends.as_ref(), &mut acked, metrics, shutdown).await;
     stop.request();
     let ReadingDone { packers, rejects, is_complete } = reading.await.context("the reading thread ended early")?;
     let is_published = published?;
@@ -96,7 +100,7 @@ pub(crate) async fn replay(
     };
     if plan.flush && matches!(ending, Ending::Done | Ending::Cut(_)) {
         let stopped = tokio::select! {
-            flushed = flush(feed, &packers, &standings, &mut acked, metrics) => { flushed?; false }
+            flushed = flush::flush_rest(feed, &packers, &standings, &mut acked, metrics) => { flushed?; false }
             () = shutdown.requested() => true,
         };
         if stopped {
@@ -166,42 +170,67 @@ pub(crate) struct Acked {
     gaps: u64,
     known: u64,
     pub(crate) flushes: u64,
-    /// Sequence of the newest message.
-    pub(crate) last_seq: u64,
 }
 
-/// Ticks and gaps of a parcel on its way.
+/// What is on its way.
 #[derive(Debug, Clone, Copy)]
-struct Sizes {
-    ticks: u64,
-    gaps: u64,
+enum Note {
+    Parcel { ticks: u64, gaps: u64, end: Option<EventTime> },
+    Flush,
 }
 
 impl Acked {
-    fn add(&mut self, stored: &Stored<Sizes>) {
-        self.ticks += stored.note.ticks;
-        self.gaps += stored.note.gaps;
-        self.known += stored.known;
-        self.last_seq = stored.last_seq;
+    fn add(&mut self, stored: &Stored<Note>) {
+        match stored.note {
+            Note::Parcel { ticks, gaps, .. } => {
+                self.ticks += ticks;
+                self.gaps += gaps;
+                self.known += stored.known;
+            }
+            Note::Flush => self.flushes += 1,
+        }
     }
 }
 
-/// Publishes parcels as they come. Returns whether all were stored before shutdown.
+/// The instruments of a replay that flushes, by lane.
+struct Ends<'s> {
+    instruments: Vec<Instrument>,
+    standings: &'s [Option<Standing>],
+}
+
+impl<'s> Ends<'s> {
+    fn new(packers: &[Packer], standings: &'s [Option<Standing>]) -> Self {
+        Self { instruments: packers.iter().map(|packer| packer.instrument().clone()).collect(), standings }
+    }
+
+    /// The flush that belongs behind what was just stored: its instrument's last messages.
+    fn flush_behind(&self, stored: &Stored<Note>) -> Option<FeedMessage> {
+        let Note::Parcel { end: Some(end), .. } = stored.note else { return None };
+        let lane = stored.lane;
+        Some(flush::behind(&self.instruments[lane], self.standings[lane].as_ref(), end, stored.last_seq))
+    }
+}
+
+/// Publishes parcels as they come, and flushes each instrument behind its last one: whatever closes its windows then meets
+/// them while they are at hand. Returns whether all were stored before shutdown.
 async fn publish(
     feed: &impl Feed,
     mut parcels: mpsc::Receiver<Parcel>,
+    ends: Option<&Ends<'_>>,
     acked: &mut [Acked],
     metrics: &ProducerMetrics,
     shutdown: &Shutdown,
 ) -> Result<bool, Error> {
     let mut lanes = Lanes::new(feed, acked.len(), metrics);
+    let mut flushes: VecDeque<(usize, FeedMessage)> = VecDeque::new();
     let mut held: Option<Parcel> = None;
     let mut is_open = true;
-    while is_open || held.is_some() || !lanes.is_idle() {
+    while is_open || held.is_some() || !flushes.is_empty() || !lanes.is_idle() {
         tokio::select! {
             stored = lanes.next() => {
                 let stored = stored?;
                 acked[stored.lane].add(&stored);
+                flushes.extend(ends.and_then(|ends| ends.flush_behind(&stored)).map(|flush| (stored.lane, flush)));
             }
             parcel = parcels.recv(), if held.is_none() && is_open => {
                 is_open = parcel.is_some();
@@ -212,15 +241,20 @@ async fn publish(
                 return Ok(false);
             }
         }
-        if let Some(Parcel { lane, messages, ticks, gaps }) = held.take_if(|_| lanes.has_room()) {
-            lanes.launch(lane, messages, Sizes { ticks, gaps });
+        while lanes.has_room()
+            && let Some((lane, flush)) = flushes.pop_front()
+        {
+            lanes.launch(lane, vec![flush], Note::Flush);
+        }
+        if let Some(Parcel { lane, messages, ticks, gaps, end }) = held.take_if(|_| lanes.has_room()) {
+            lanes.launch(lane, messages, Note::Parcel { ticks, gaps, end });
         }
     }
     Ok(true)
 }
 
 /// Waits a little for what is under way. What does not come back is found in FEED, or not, at the next start.
-async fn drain<F: Feed>(lanes: &mut Lanes<'_, F, Sizes>, acked: &mut [Acked]) -> Result<(), Error> {
+async fn drain<F: Feed>(lanes: &mut Lanes<'_, F, Note>, acked: &mut [Acked]) -> Result<(), Error> {
     let deadline = tokio::time::Instant::now() + DRAIN;
     while !lanes.is_idle() {
         let Ok(stored) = tokio::time::timeout_at(deadline, lanes.next()).await else { break };

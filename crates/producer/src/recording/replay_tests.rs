@@ -361,6 +361,29 @@ async fn a_recording_without_a_good_row_publishes_nothing() {
 }
 
 #[tokio::test]
+async fn an_instrument_is_flushed_when_it_ends_and_the_rest_goes_on() {
+    let feed = Memory::default();
+    // A minute for each row of the longer one: it does not end while anybody waits.
+    let plan = Plan { speed: Speed::Times(1.0), ..plan() };
+    let shutdown = Shutdown::new();
+    let rejects = Rejects::new(|| Ok(Box::new(Kept::default())));
+    let files = recordings(&[("bitcoin", "a.csv", rows(0..100)), ("ethereum", "b.csv", rows(0..1))]);
+    let metrics = metrics();
+    let replaying = replay(&feed, files, plan, rejects, || (), &metrics, &shutdown);
+    let stop = async {
+        while feed.flushes().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        shutdown.request();
+    };
+    let ((summary, ending), ()) = tokio::join!(async { replaying.await.unwrap() }, stop);
+    assert!(matches!(ending, Ending::Stopped), "{ending:?}");
+    let flushes = summary.instruments.iter().map(|(instrument, counts)| (instrument.coin(), counts.flushes));
+    assert_eq!(flushes.collect::<Vec<_>>(), [("bitcoin", 0), ("ethereum", 1)]);
+    assert_eq!((feed.minutes(), feed.flushes()), (vec![0, 0], vec![0]));
+}
+
+#[tokio::test]
 async fn shutdown_ends_a_slow_replay_without_a_flush() {
     let feed = Memory::default();
     let plan = Plan { speed: Speed::Times(1.0), ..plan() };
