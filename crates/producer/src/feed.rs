@@ -39,6 +39,8 @@ pub(crate) struct Flush {
 pub(crate) trait Feed: Sync {
     /// Publishes messages in order and returns when all are stored; see [`bus::publish::publish_all`].
     fn publish(&self, messages: &[FeedMessage]) -> impl Future<Output = Result<Vec<Receipt>, Error>> + Send;
+    /// Whether it holds nothing at all.
+    fn is_empty(&self) -> impl Future<Output = Result<bool, Error>> + Send;
     /// The last tick of an instrument, but for those that were refused because they came from the future: their time may
     /// still come.
     fn last_tick(&self, instrument: &Instrument) -> impl Future<Output = Result<Option<LastTick>, Error>> + Send;
@@ -57,6 +59,11 @@ pub(crate) trait Feed: Sync {
 impl Feed for Connection {
     async fn publish(&self, messages: &[FeedMessage]) -> Result<Vec<Receipt>, Error> {
         bus::publish::publish_all(self, messages).await
+    }
+
+    async fn is_empty(&self) -> Result<bool, Error> {
+        let info = patiently(|| topology::stream_info(self, Stream::Feed.name())).await?;
+        Ok(info.state.bytes == 0)
     }
 
     async fn last_tick(&self, instrument: &Instrument) -> Result<Option<LastTick>, Error> {

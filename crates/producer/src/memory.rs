@@ -101,6 +101,10 @@ impl Feed for Memory {
         messages.iter().map(|message| self.store(message)).collect()
     }
 
+    async fn is_empty(&self) -> Result<bool, Error> {
+        Ok(self.messages.lock().unwrap().is_empty())
+    }
+
     async fn last_tick(&self, instrument: &Instrument) -> Result<Option<LastTick>, Error> {
         let last = |(seq, payload): &(u64, Bytes)| {
             let tick = last_in_time(payload)?;
