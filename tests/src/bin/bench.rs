@@ -99,7 +99,9 @@ async fn run(args: Args) -> anyhow::Result<bool> {
     }
     let machine = machine::describe()?;
     line(&machine.to_string());
-    let figures = measure(&args).await?;
+    let mut figures = Vec::new();
+    // What was measured before a part failed is worth as much as ever.
+    let measured = measure(&args, &mut figures).await;
     line(&report::table(&figures));
     if let Some(path) = args.json {
         let mut found = report::json(&figures);
@@ -107,17 +109,17 @@ async fn run(args: Args) -> anyhow::Result<bool> {
         let text = format!("{found:#}\n");
         std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
     }
-    if let Some(path) = args.plot {
+    if let Some(path) = args.plot.filter(|_| !figures.is_empty()) {
         picture::draw(&figures, &machine.to_string(), &path)?;
     }
+    measured?;
     Ok(report::is_good(&figures))
 }
 
-async fn measure(args: &Args) -> anyhow::Result<Vec<Figure>> {
+async fn measure(args: &Args, figures: &mut Vec<Figure>) -> anyhow::Result<()> {
     let is_asked = |part| args.only.is_none_or(|only| only == part);
     let mut effort = Effort { runs: 0, is_quick: args.quick };
     effort.runs = args.runs.map_or(effort.pick(5, 1), |runs| runs as usize);
-    let mut figures: Vec<Figure> = Vec::new();
     if is_asked(Part::Replay) {
         figures.extend(replay::measure(effort, line).await?);
     }
@@ -149,7 +151,7 @@ async fn measure(args: &Args) -> anyhow::Result<Vec<Figure>> {
     if args.peers || args.only == Some(Part::Peers) {
         figures.extend(peers::measure(effort.runs, line).await?);
     }
-    Ok(figures)
+    Ok(())
 }
 
 /// With a short lease as often as asked for, and a few times with the usual one.

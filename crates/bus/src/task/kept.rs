@@ -1,47 +1,54 @@
 //! How the state of an instrument is kept between its inputs: as it is stored, which takes a fraction of the memory that it
-//! takes while it changes. It is decoded for its next input as a recovery decodes it, so that both always agree.
+//! takes while it changes. It is decoded for its next input as a recovery decodes it, so that both go on from the same.
 
 use serde::de::DeserializeOwned;
 
 use crate::checkpoint::decode_state;
 
-pub(super) enum Kept<S> {
-    /// It has changed, or may.
-    AtHand(Box<S>),
-    /// As the last commit stored it.
-    AtRest(Box<[u8]>),
+/// A state, at hand while it changes and at rest after that.
+pub(super) struct Kept<S> {
+    at_hand: Option<Box<S>>,
+    /// As it was last encoded; nothing before that.
+    encoded: Box<[u8]>,
 }
-
-const OWN: &str = "a state at rest was encoded or decoded by this process";
 
 impl<S: Default> Default for Kept<S> {
     fn default() -> Self {
-        Self::AtHand(Box::default())
+        Self { at_hand: Some(Box::default()), encoded: Box::default() }
     }
 }
 
 impl<S: DeserializeOwned> Kept<S> {
     /// The state, to be changed.
     pub(super) fn at_hand(&mut self) -> &mut S {
-        if let Self::AtRest(encoded) = self {
-            *self = Self::AtHand(Box::new(decoded(encoded)));
-        }
-        match self {
-            Self::AtHand(state) => state,
-            Self::AtRest(_) => unreachable!("it was decoded just now"),
-        }
+        self.at_hand.get_or_insert_with(|| decoded(&self.encoded))
+    }
+
+    /// Keeps it as it is encoded, until it is needed again.
+    pub(super) fn rest(&mut self, encoded: &[u8]) {
+        *self = Self { at_hand: None, encoded: encoded.into() };
     }
 
     /// A look at the state, which stays as it is kept.
     pub(super) fn read<T>(&self, look: impl FnOnce(&S) -> T) -> T {
-        match self {
-            Self::AtHand(state) => look(state),
-            Self::AtRest(encoded) => look(&decoded(encoded)),
+        match &self.at_hand {
+            Some(state) => look(state),
+            None => look(&decoded(&self.encoded)),
         }
+    }
+
+    /// The state, if it may have changed since it was last encoded.
+    pub(super) fn changing(&self) -> Option<&S> {
+        self.at_hand.as_deref()
+    }
+
+    /// Bytes of the state when it was last encoded.
+    pub(super) fn bytes(&self) -> usize {
+        self.encoded.len()
     }
 }
 
-fn decoded<S: DeserializeOwned>(encoded: &[u8]) -> S {
-    let (_, _, state) = decode_state(encoded).expect(OWN);
-    state
+fn decoded<S: DeserializeOwned>(encoded: &[u8]) -> Box<S> {
+    let (_, _, state) = decode_state(encoded).expect("a state at rest was encoded or decoded by this process");
+    Box::new(state)
 }

@@ -124,18 +124,7 @@ pub(super) struct Member<S> {
     state: Kept<S>,
     /// How far event time had come when the state was last encoded.
     watermark: EventTime,
-    /// Bytes of the state then.
-    state_bytes: usize,
     provisional_at: Option<Instant>,
-}
-
-impl<S> Member<S> {
-    /// Keeps the state as it was encoded, until its next input.
-    fn rest(&mut self, watermark: EventTime, encoded: &[u8]) {
-        self.state = Kept::AtRest(encoded.into());
-        self.watermark = watermark;
-        self.state_bytes = encoded.len();
-    }
 }
 
 /// What was applied since the last seal.
@@ -210,7 +199,8 @@ impl<O: Operator> Owned<O> {
             let idx = owned.insert(&coin, &quote);
             let member = &mut owned.instruments[idx];
             (member.applied, member.last_seq) = (applied, last_seq);
-            member.rest(owned.operator.watermark(&state), &encoded);
+            member.watermark = owned.operator.watermark(&state);
+            member.state.rest(&encoded);
         }
         owned
     }
@@ -226,7 +216,6 @@ impl<O: Operator> Owned<O> {
             last_seq: 0,
             state: Kept::default(),
             watermark: EventTime::MIN,
-            state_bytes: 0,
             provisional_at: None,
         });
         let idx = self.instruments.len() - 1;
@@ -347,7 +336,7 @@ impl<O: Operator> Owned<O> {
         self.draft.began.get_or_insert_with(Instant::now);
         if self.draft.changed.insert(idx) {
             self.draft.order.push(idx);
-            self.draft.state_bytes += member.state_bytes;
+            self.draft.state_bytes += member.state.bytes();
         }
     }
 
@@ -359,10 +348,10 @@ impl<O: Operator> Owned<O> {
         }
         self.measured_at = Some(Instant::now());
         self.metrics.lag(self.pending + self.draft.inputs);
-        let watermarks = self.instruments.iter().map(|member| match &member.state {
-            Kept::AtHand(state) => self.operator.watermark(state),
-            Kept::AtRest(_) => member.watermark,
-        });
+        let watermark_of = |member: &Member<O::State>| {
+            member.state.changing().map_or(member.watermark, |state| self.operator.watermark(state))
+        };
+        let watermarks = self.instruments.iter().map(watermark_of);
         let watermarks = watermarks.filter(|&watermark| watermark > EventTime::MIN);
         let range = watermarks.map(|watermark| watermark.ms()).fold(None, |range, ms| match range {
             None => Some((ms, ms)),
@@ -414,8 +403,8 @@ impl<O: Operator> Owned<O> {
             let member = &mut self.instruments[idx];
             let state = member.state.at_hand();
             let payload = encode_state(member.applied, member.last_seq, state);
-            let watermark = self.operator.watermark(state);
-            member.rest(watermark, &payload);
+            member.watermark = self.operator.watermark(state);
+            member.state.rest(&payload);
             let subject = subject::state(output, partition, &member.coin, &member.quote);
             messages.push(Outgoing { subject, payload, role: Role::State });
         }
