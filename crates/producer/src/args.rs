@@ -154,7 +154,7 @@ pub struct RecordingArgs {
     #[arg(long, env = "CANDLEWIRE_GAPS", value_enum, default_value = "on")]
     pub gaps: Switch,
 
-    /// End with a flush, which closes the windows that hold the last ticks
+    /// End each instrument with a flush, which closes the windows that hold its last ticks
     #[arg(long, env = "CANDLEWIRE_FLUSH", value_enum, default_value = "on", num_args = 0..=1, default_missing_value = "on")]
     pub flush: Switch,
 

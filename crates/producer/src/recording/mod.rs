@@ -1,7 +1,7 @@
 //! Recordings: CSV files, plain or gzip, replayed into FEED in order, once, at any speed.
 //!
 //! [`store::recording`] reads and judges rows; `pack` makes messages of them, `pace` says when, `replay` publishes, and
-//! `flush` ends it.
+//! `flush` ends each instrument.
 
 mod flush;
 mod older;

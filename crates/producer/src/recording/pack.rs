@@ -34,7 +34,7 @@ pub(crate) struct Parcel {
     pub(crate) messages: Vec<FeedMessage>,
     pub(crate) ticks: u64,
     pub(crate) gaps: u64,
-    /// The end of the instrument's recording, when nothing of it follows and it did not break off.
+    /// The end of the instrument's recording, when all of it was read, to its end, and nothing follows.
     pub(crate) end: Option<EventTime>,
 }
 
@@ -120,7 +120,9 @@ impl Packer {
         let (count, gap_count) = (ticks.len(), gaps.len());
         let payload = ticks.into_payloads().swap_remove(0);
         messages.push(origin.ticks(self.packing.grain, first, last, count, payload));
-        let end = if self.peek(rejects).is_none() { self.end() } else { None };
+        // Reading also ends where a refused row cannot be kept: then nobody knows what would have followed.
+        let is_last = self.peek(rejects).is_none() && !rejects.has_failed();
+        let end = self.end().filter(|_| is_last);
         Some(Parcel { lane: self.lane, messages, ticks: count as u64, gaps: gap_count as u64, end })
     }
 

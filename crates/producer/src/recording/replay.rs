@@ -222,6 +222,7 @@ async fn publish(
     shutdown: &Shutdown,
 ) -> Result<bool, Error> {
     let mut lanes = Lanes::new(feed, acked.len(), metrics);
+    // No more than instruments end in the parcels that are under way: flushes go before further ones.
     let mut flushes: VecDeque<(usize, FeedMessage)> = VecDeque::new();
     let mut held: Option<Parcel> = None;
     let mut is_open = true;

@@ -305,6 +305,9 @@ async fn rows_from_before_feed_begins_are_refused_skipped_or_sent() {
     let send = Plan { older: Older::Publish, ..plan() };
     let total = run_with(&feed, files(900), send).await.unwrap().0.total();
     assert_eq!((total.published, total.tally.skipped), (300, 0));
+    // Behind what FEED holds of it, whatever comes late.
+    run_with(&feed, recordings(&[("bitcoin", "older.csv", rows(0..10))]), send).await.unwrap();
+    assert_eq!(feed.flushes(), [1_099, 1_199, 1_199, 1_199]);
 }
 
 fn service_code(error: &anyhow::Error) -> Option<service::Code> {
@@ -381,6 +384,64 @@ async fn an_instrument_is_flushed_when_it_ends_and_the_rest_goes_on() {
     let flushes = summary.instruments.iter().map(|(instrument, counts)| (instrument.coin(), counts.flushes));
     assert_eq!(flushes.collect::<Vec<_>>(), [("bitcoin", 0), ("ethereum", 1)]);
     assert_eq!((feed.minutes(), feed.flushes()), (vec![0, 0], vec![0]));
+}
+
+#[tokio::test]
+async fn a_short_recording_is_flushed_amid_the_ticks_of_a_long_one() {
+    let feed = Memory::default();
+    let files = recordings(&[("bitcoin", "a.csv", rows(0..50_000)), ("ethereum", "b.csv", rows(0..1))]);
+    run_with(&feed, files, plan()).await.unwrap();
+    let messages = feed.messages.lock().unwrap();
+    let first_flush = messages.iter().position(|message| message.kind == Kind::Heartbeat).unwrap();
+    assert_eq!(messages[first_flush].instrument.coin(), "ethereum");
+    assert!(first_flush < messages.len() / 2, "{first_flush} of {}", messages.len());
+}
+
+#[tokio::test]
+async fn beside_a_file_that_broke_off_the_whole_ones_are_flushed() {
+    let feed = Memory::default();
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(format!("{HEADER}{}", rows(0..20_000)).as_bytes()).unwrap();
+    let mut cut = encoder.finish().unwrap();
+    cut.truncate(cut.len() / 2);
+    let mut files = recordings(&[("ethereum", "b.csv", rows(0..30_000))]);
+    let inputs = vec![(Input::of_bytes("a.csv.gz", cut), Some(EventTime(0)))];
+    files.push(Recording { instrument: Instrument::new("bitcoin", "usdt").unwrap(), inputs });
+    let (summary, ending, _) = run_with(&feed, files, plan()).await.unwrap();
+    assert!(matches!(ending, Ending::Cut(_)), "{ending:?}");
+    let flushes = summary.instruments.iter().map(|(instrument, counts)| (instrument.coin(), counts.flushes));
+    assert_eq!(flushes.collect::<Vec<_>>(), [("ethereum", 1), ("bitcoin", 0)]);
+    assert_eq!(feed.flushes(), [29_999]);
+}
+
+/// A disk without room.
+struct Full;
+
+impl Write for Full {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::StorageFull.into())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_replay_that_cannot_keep_what_it_refuses_flushes_nothing_until_it_is_done_again() {
+    let feed = Memory::default();
+    let text = format!("{}no row\n{}", rows(0..3_000), rows(3_000..6_000));
+    let files = || recordings(&[("bitcoin", "a.csv", text.clone()), ("ethereum", "b.csv", rows(0..6_000))]);
+    let rejects = Rejects::new(|| Ok(Box::new(Full)));
+    let (summary, ending) =
+        replay(&feed, files(), plan(), rejects, || (), &metrics(), &Shutdown::new()).await.unwrap();
+    assert!(matches!(ending, Ending::Rejects(_)), "{ending:?}");
+    let published = summary.total().published;
+    assert!((1..12_000).contains(&published), "{published}");
+    assert_eq!(feed.flushes(), Vec::<i64>::new());
+
+    run_with(&feed, files(), plan()).await.unwrap();
+    assert_eq!((feed.minutes().len(), feed.flushes()), (12_000, vec![5_999, 5_999]));
 }
 
 #[tokio::test]
