@@ -24,7 +24,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use aggregator::Aggregation;
-use bus::checkpoint::{Position, encode_state};
+use bus::checkpoint::{Position, decode_state, encode_state};
 use bus::codec::{LINES_MAX, Pack, lines, read_price, read_tick};
 use bus::outputs::Outputs;
 use bus::task::{Input, Operator};
@@ -265,11 +265,20 @@ fn apply(c: &mut Criterion) {
     group.finish();
 }
 
+/// A state at rest, as the next input needs it.
+fn decoded<O: Operator>(encoded: &[u8]) -> O::State {
+    let (_, _, state) = decode_state(encoded).unwrap();
+    state
+}
+
 fn checkpoint(c: &mut Criterion) {
     let (market, stats) = (processing().state(), aggregation().state());
     let mut group = c.benchmark_group("checkpoint");
     group.bench_function("stream-processor", |b| b.iter(|| encode_state(1, 1, black_box(&market))));
     group.bench_function("aggregator", |b| b.iter(|| encode_state(1, 1, black_box(&stats))));
+    let (market, stats) = (encode_state(1, 1, &market), encode_state(1, 1, &stats));
+    group.bench_function("stream-processor/decode", |b| b.iter(|| decoded::<Processing>(black_box(&market))));
+    group.bench_function("aggregator/decode", |b| b.iter(|| decoded::<Aggregation>(black_box(&stats))));
     let position = Position {
         position: 2_000,
         frontier: 2_000,

@@ -113,7 +113,7 @@ pub fn encode_state<S: Serialize>(applied: u64, last_seq: u64, state: &S) -> Byt
 ///
 /// # Errors
 /// Why it cannot be read.
-pub(crate) fn decode_state<S: DeserializeOwned>(encoded: &[u8]) -> Result<(u64, u64, S), String> {
+pub fn decode_state<S: DeserializeOwned>(encoded: &[u8]) -> Result<(u64, u64, S), String> {
     match encoded.first() {
         Some(&STATE_VERSION) => {}
         version => return Err(format!("version {version:?}")),

@@ -20,6 +20,8 @@ use crate::world::World;
 const IDLE: Duration = Duration::from_secs(60);
 /// For a look.
 const IDLE_QUICK: Duration = Duration::from_secs(10);
+/// Rounds of heartbeats, one a second, when nobody says how many minutes.
+const ROUNDS: u64 = 600;
 const ROUNDS_QUICK: u64 = 20;
 /// How long they get after their start, before anything is measured.
 const SETTLE: Duration = Duration::from_secs(10);
@@ -42,9 +44,9 @@ const LEASES: &str = "KV_LEASES";
 ///
 /// # Errors
 /// Something ended by itself.
-pub async fn measure(minutes: u64, effort: Effort, say: fn(&str)) -> anyhow::Result<Vec<Figure>> {
+pub async fn measure(minutes: Option<u64>, effort: Effort, say: fn(&str)) -> anyhow::Result<Vec<Figure>> {
     let idle = effort.pick(IDLE, IDLE_QUICK);
-    let rounds = effort.pick(minutes * 60, ROUNDS_QUICK);
+    let rounds = minutes.map_or(effort.pick(ROUNDS, ROUNDS_QUICK), |minutes| minutes * 60);
     let mut rig = Rig::new().await?;
     rig.heartbeats(1).await?;
     rig.pass(SETTLE).await?;

@@ -1,22 +1,26 @@
 //! `scripts/bench`: see its `--help`.
 
 use std::io::{Write, stdout};
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use clap::{Parser, ValueEnum};
+use futures::FutureExt;
 use pipeline_tests::bench::effort::Effort;
 use pipeline_tests::bench::learning::{self, fit};
+use pipeline_tests::bench::machine::{self, Machine};
 use pipeline_tests::bench::report::{self, Figure};
 use pipeline_tests::bench::takeover::{self, How};
-use pipeline_tests::bench::{archive, footprint, growth, idle, latency, machine, peers, picture, recovery, replay};
+use pipeline_tests::bench::{archive, footprint, growth, idle, latency, peers, picture, recovery, replay};
 use pipeline_tests::chaos::LEASE_TTL;
 use pipeline_tests::interrupt;
 
 /// Measures what ARCHITECTURE.md states
-#[derive(Debug, Parser)]
+#[derive(Debug, Clone, Parser)]
 #[command(name = "bench")]
 struct Args {
     /// Only this part; all by default
@@ -28,13 +32,13 @@ struct Args {
     /// Every part once or nearly, with less to do
     #[arg(long)]
     quick: bool,
-    /// Minutes of heartbeats of the part `idle`: 10, or 1 with --quick
+    /// Minutes of heartbeats of the part `idle`: 10, or a third of one with --quick
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_440))]
     minutes: Option<u64>,
     /// Takeovers of each kind: 50, or 5 with --quick
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     takeovers: Option<u32>,
-    /// Repetitions of what has no number of its own, the median counts: 5, or 1 with --quick
+    /// Repetitions of what has no number of its own, the median counts: 5, or 1 with --quick; at most 3 of peers
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000))]
     runs: Option<u32>,
     /// Also write the figures as JSON into this file
@@ -77,79 +81,99 @@ const LEASE_TTL_SHORT: Duration = Duration::from_millis(500);
 /// Takeovers with the usual time to live, which take their time.
 const SLOW_TAKEOVERS: usize = 5;
 
+/// What was measured so far: worth as much as ever when a later part fails.
+type Found = Arc<Mutex<Vec<Figure>>>;
+
 #[tokio::main]
 async fn main() -> ExitCode {
-    let args = Args::parse();
-    match interrupt::or(run(args)).await {
-        Some(Ok(true)) => ExitCode::SUCCESS,
-        Some(Ok(false)) => ExitCode::FAILURE,
-        Some(Err(error)) => {
+    match run(Args::parse()).await {
+        Ok(code) => code,
+        Err(error) => {
             line(&format!("failed: {error:#}"));
             ExitCode::FAILURE
         }
-        None => ExitCode::from(130),
     }
 }
 
-/// Returns whether every figure keeps its promise.
-async fn run(args: Args) -> anyhow::Result<bool> {
+/// Measures and shows what was found, also when something failed or whoever waits has had enough.
+async fn run(args: Args) -> anyhow::Result<ExitCode> {
     if let Some(folder) = args.fit {
         line(&serde_json::to_string(&fit::fit(&folder)?)?);
-        return Ok(true);
+        return Ok(ExitCode::SUCCESS);
     }
     let machine = machine::describe()?;
     line(&machine.to_string());
-    let mut figures = Vec::new();
-    // What was measured before a part failed is worth as much as ever.
-    let measured = measure(&args, &mut figures).await;
-    line(&report::table(&figures));
-    if let Some(path) = args.json {
-        let mut found = report::json(&figures);
-        found["machine"] = machine.json();
-        let text = format!("{found:#}\n");
-        std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    let found = Found::default();
+    let work = interrupt::or(measure(args.clone(), Arc::clone(&found)));
+    // What it panicked about is printed already.
+    let ended = AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| Some(Err(anyhow!("a part panicked"))));
+    let figures = std::mem::take(&mut *found.lock().unwrap_or_else(PoisonError::into_inner));
+    let missing = match &ended {
+        Some(Ok(())) => None,
+        Some(Err(error)) => Some(format!("{error:#}")),
+        None => Some("interrupted".to_owned()),
+    };
+    // Nothing takes the place of an earlier result.
+    let shown = if figures.is_empty() { Ok(()) } else { show(&args, &machine, &figures, missing.as_deref()) };
+    match ended {
+        Some(measured) => measured.and(shown)?,
+        None => return Ok(ExitCode::from(130)),
     }
-    if let Some(path) = args.plot.filter(|_| !figures.is_empty()) {
-        picture::draw(&figures, &machine.to_string(), &path)?;
-    }
-    measured?;
-    Ok(report::is_good(&figures))
+    Ok(if report::is_good(&figures) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn measure(args: &Args, figures: &mut Vec<Figure>) -> anyhow::Result<()> {
+/// Prints the figures, and writes and draws them as asked; `missing` is why they are not all that were asked for.
+fn show(args: &Args, machine: &Machine, figures: &[Figure], missing: Option<&str>) -> anyhow::Result<()> {
+    line(&report::table(figures));
+    if let Some(path) = &args.json {
+        let mut found = report::json(figures);
+        found["machine"] = machine.json();
+        if let Some(why) = missing {
+            found["failed"] = why.into();
+        }
+        std::fs::write(path, format!("{found:#}\n")).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    if let Some(path) = &args.plot {
+        let note = missing.map(|_| "; incomplete").unwrap_or_default();
+        picture::draw(figures, &format!("{machine}{note}"), path)?;
+    }
+    Ok(())
+}
+
+async fn measure(args: Args, found: Found) -> anyhow::Result<()> {
+    let add = |figures: Vec<Figure>| found.lock().unwrap_or_else(PoisonError::into_inner).extend(figures);
     let is_asked = |part| args.only.is_none_or(|only| only == part);
     let mut effort = Effort { runs: 0, is_quick: args.quick };
     effort.runs = args.runs.map_or(effort.pick(5, 1), |runs| runs as usize);
     if is_asked(Part::Replay) {
-        figures.extend(replay::measure(effort, line).await?);
+        add(replay::measure(effort, line).await?);
     }
     if is_asked(Part::Latency) {
-        figures.extend(latency::measure(effort, line).await?);
+        add(latency::measure(effort, line).await?);
     }
     if is_asked(Part::Growth) {
-        figures.extend(growth::measure(effort, line).await?);
+        add(growth::measure(effort, line).await?);
     }
     if is_asked(Part::Footprint) {
-        figures.extend(footprint::measure(effort, line).await?);
+        add(footprint::measure(effort, line).await?);
     }
     if is_asked(Part::Recovery) {
-        figures.extend(recovery::measure(effort, line).await?);
+        add(recovery::measure(effort, line).await?);
     }
     if is_asked(Part::Takeover) {
-        figures.extend(takeovers(args.takeovers.map_or(effort.pick(50, 5), |count| count as usize)).await?);
+        add(takeovers(args.takeovers.map_or(effort.pick(50, 5), |count| count as usize)).await?);
     }
     if is_asked(Part::Idle) {
-        let minutes = args.minutes.unwrap_or(effort.pick(10, 1));
-        figures.extend(idle::measure(minutes, effort, line).await?);
+        add(idle::measure(args.minutes, effort, line).await?);
     }
     if is_asked(Part::Archive) {
-        figures.extend(tokio::task::spawn_blocking(move || archive::measure(effort, line)).await??);
+        add(tokio::task::spawn_blocking(move || archive::measure(effort, line)).await??);
     }
     if is_asked(Part::Learning) {
-        figures.extend(tokio::task::spawn_blocking(move || learning::measure(effort, line)).await??);
+        add(tokio::task::spawn_blocking(move || learning::measure(effort, line)).await??);
     }
     if args.peers || args.only == Some(Part::Peers) {
-        figures.extend(peers::measure(effort.runs, line).await?);
+        add(peers::measure(effort.runs, line).await?);
     }
     Ok(())
 }

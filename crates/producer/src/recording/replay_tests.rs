@@ -433,8 +433,7 @@ async fn a_replay_that_cannot_keep_what_it_refuses_flushes_nothing_until_it_is_d
     let text = format!("{}no row\n{}", rows(0..3_000), rows(3_000..6_000));
     let files = || recordings(&[("bitcoin", "a.csv", text.clone()), ("ethereum", "b.csv", rows(0..6_000))]);
     let rejects = Rejects::new(|| Ok(Box::new(Full)));
-    let (summary, ending) =
-        replay(&feed, files(), plan(), rejects, || (), &metrics(), &Shutdown::new()).await.unwrap();
+    let (summary, ending) = replay(&feed, files(), plan(), rejects, || (), &metrics(), &Shutdown::new()).await.unwrap();
     assert!(matches!(ending, Ending::Rejects(_)), "{ending:?}");
     let published = summary.total().published;
     assert!((1..12_000).contains(&published), "{published}");
