@@ -9,6 +9,8 @@ use futures::future::join_all;
 use market::Instrument;
 use market::heartbeat::HeartbeatLine;
 use market::tick::TickLine;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 
 /// Grain of every tick.
 const GRAIN_MS: i64 = 1_000;
@@ -86,6 +88,13 @@ pub async fn publish_tick_of(connection: &Connection, instrument: &Instrument, e
 /// Publishes one tick of bitcoin.
 pub async fn publish_tick(connection: &Connection, event_ms: i64) -> Receipt {
     publish_tick_of(connection, &bitcoin(), event_ms).await
+}
+
+/// Bytes that compression makes no shorter, the same every time.
+pub fn noise(len: usize) -> Vec<u8> {
+    let mut bytes = vec![0; len];
+    StdRng::seed_from_u64(1).fill_bytes(&mut bytes);
+    bytes
 }
 
 fn message(kind: Kind, instrument: &Instrument, event_ms: i64, payload: Bytes) -> FeedMessage {

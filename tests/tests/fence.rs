@@ -15,6 +15,7 @@ use pipeline_tests::counting::Counting;
 use pipeline_tests::programs::NEVER;
 use pipeline_tests::proxy::Proxy;
 use pipeline_tests::server::Server;
+use pipeline_tests::ticks::noise;
 use serde_json::{Value, json};
 
 fn output(partition: u32, text: &str) -> Outgoing {
@@ -166,7 +167,7 @@ async fn a_message_that_the_server_does_not_take_is_named_and_nothing_of_its_bat
     let connection = proxy.connect(&server, "stream-processor").await;
     let transactions = Transactions::new(&connection, Stream::Market);
     // The payload alone would fit, with its headers it does not.
-    let large = output(3, &"x".repeat((1 << 20) - 20));
+    let large = Outgoing { payload: noise((1 << 20) - 20).into(), ..output(3, "") };
     let refused = transactions.commit(&[part(3, 0, vec![output(3, "{}"), large])]).await;
     let text = refused.unwrap_err().to_string();
     let parts = ["market.3.price.bitcoin.usd has 1048", "takes 1048576", "max_payload"];

@@ -11,6 +11,7 @@ mod cluster;
 mod compose;
 mod docker;
 mod docs;
+mod encoding;
 mod event_time;
 mod fence;
 mod forecast;

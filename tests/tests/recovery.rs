@@ -132,13 +132,15 @@ fn copy(from: &Path, to: &Path) {
 async fn a_quiet_partition_beside_a_busy_one_raises_no_alarm_when_the_input_turns_over() {
     /// Longer than a partition without input goes without a look at the stream.
     const LOOK: Duration = Duration::from_millis(5_500);
-    const LINES: i64 = 80;
+    /// Messages of 3 kB, short enough to be stored as they are.
+    const LINES: i64 = 30;
+    const MESSAGES: i64 = 32;
     let world = World::with_limits(&Limits { partitions: 2, feed_bytes: 160 << 10, ..Limits::default() }).await;
     let producer = world.server.connect("producer").await;
     let [quiet, busy] = <[Instrument; 2]>::try_from(instruments(2)).unwrap();
-    // 12 messages of 8 kB: more than half of what FEED may hold.
+    // More than half of what FEED may hold.
     let wave = async |wave: i64| {
-        for number in wave * 12..(wave + 1) * 12 {
+        for number in wave * MESSAGES..(wave + 1) * MESSAGES {
             let mut pack = codec::Pack::default();
             for line in 0..LINES {
                 pack.push(&tick_line(&busy, (number * LINES + line) * 1_000));
@@ -170,7 +172,7 @@ async fn a_quiet_partition_beside_a_busy_one_raises_no_alarm_when_the_input_turn
     });
     processor.terminate();
     assert!(!log.map_while(Result::ok).any(|line| line.contains("partition stopped")));
-    assert_eq!(world.count("accepted") as i64, 2 + 24 * LINES);
+    assert_eq!(world.count("accepted") as i64, 2 + 2 * MESSAGES * LINES);
 }
 
 #[tokio::test(flavor = "multi_thread")]

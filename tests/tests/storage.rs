@@ -47,13 +47,13 @@ async fn a_full_stream_is_said_and_waited_for() {
 async fn a_server_that_may_store_no_more_is_said_and_waited_for() {
     let mut world = World::new().await;
     world.server.kill();
-    world.server.configure(|conf| conf.replace("max_file_store: 20GB", "max_file_store: 8MB"));
+    world.server.configure(|conf| conf.replace("max_file_store: 20GB", "max_file_store: 2MB"));
     world.server.start_again();
     let (_processor, mut log) = start(&world);
     let mut producer = Running::start(world.replay(&sample(SAMPLE), "1m").stdout(std::process::Stdio::null()));
     said(&mut log, &["WARN", "storage is full", "insufficient", "more room"]);
     world.server.kill();
-    world.server.configure(|conf| conf.replace("max_file_store: 8MB", "max_file_store: 20GB"));
+    world.server.configure(|conf| conf.replace("max_file_store: 2MB", "max_file_store: 20GB"));
     world.server.start_again();
     assert_eq!(producer.wait(), Some(0));
     check(&world);
@@ -86,7 +86,7 @@ async fn a_full_disk_under_the_archive_is_waited_for() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_is_hinted_at_and_nothing_is_lost() {
-    let disk = SmallDisk::new(6 << 20);
+    let disk = SmallDisk::new(2_560 << 10);
     let server = Server::start_on(&disk);
     server.create_streams(&Limits::default()).await;
     let mut world = World::at(server);

@@ -14,29 +14,29 @@ pub const MESSAGES_MAX: usize = 1_000;
 /// Most bytes of payload in a batch. One of this size takes about 60 ms.
 pub const BYTES_MAX: usize = 8 * 1024 * 1024;
 /// The header of a message that takes the place of those before it on its subject.
-pub(crate) const ROLLUP_HEADER: &str = "Nats-Rollup";
+pub const ROLLUP_HEADER: &str = "Nats-Rollup";
 
 /// A message of a batch as it is sent, with its place in its headers.
-pub(crate) type Numbered = (String, HeaderMap, Bytes);
+pub type Numbered = (String, HeaderMap, Bytes);
 
 /// What the server says of a batch that it stored.
 #[derive(Debug, Deserialize)]
-pub(crate) struct Committed {
+pub struct Committed {
     /// Stream sequence of its last message.
-    pub(crate) seq: u64,
+    pub seq: u64,
     /// Its messages.
-    pub(crate) count: u64,
+    pub count: u64,
 }
 
 /// 128 random bits as text: what the ids of batches begin with, because two senders of one id could mix.
-pub(crate) fn unguessable() -> String {
+pub fn unguessable() -> String {
     let mut random = [0; 16];
     rand::rng().fill_bytes(&mut random);
     format!("{:032x}", u128::from_be_bytes(random))
 }
 
 /// Says which batch a message belongs to and its place there, counted from 1.
-pub(crate) fn number(headers: &mut HeaderMap, id: &str, number: u64) {
+pub fn number(headers: &mut HeaderMap, id: &str, number: u64) {
     headers.insert(NATS_BATCH_ID, id);
     headers.insert(NATS_BATCH_SEQUENCE, number.to_string());
 }
@@ -46,7 +46,7 @@ pub(crate) fn number(headers: &mut HeaderMap, id: &str, number: u64) {
 /// # Errors
 /// [`Error::Unanswered`], and whatever may be tried again, when it is not known whether they are stored; what the server
 /// refuses.
-pub(crate) async fn send(connection: &Connection, what: &str, mut batch: Vec<Numbered>) -> Result<Committed, Error> {
+pub async fn send(connection: &Connection, what: &str, mut batch: Vec<Numbered>) -> Result<Committed, Error> {
     let unanswered = || Error::Unanswered { what: what.to_owned() };
     let (subject, mut headers, payload) = batch.pop().expect("a batch holds a message");
     connection.connected().await;

@@ -1,5 +1,6 @@
 //! Payloads: one JSON object a line, many lines a message.
 
+mod encoding;
 mod reading;
 mod writing;
 
@@ -12,6 +13,8 @@ use serde::Serialize;
 
 use crate::subject::Kind;
 
+pub(crate) use encoding::Encoder;
+pub use encoding::{ENCODING_HEADER, PLAIN_BYTES_MAX, decode};
 pub use reading::{read_price, read_tick};
 
 /// Most lines in a message.
@@ -29,9 +32,13 @@ pub fn lines(payload: &[u8]) -> impl Iterator<Item = (u32, &[u8])> {
     (0_u32..).zip(lines).filter(|(_, line)| !line.iter().all(u8::is_ascii_whitespace))
 }
 
-/// Whether a message's header names the version of `kind` that this build knows.
+/// Whether the headers of a message that was decoded name the version of `kind` that this build knows, and no encoding that
+/// it does not.
 pub fn is_known_schema(headers: Option<&HeaderMap>, kind: Kind) -> bool {
-    headers.and_then(|headers| headers.get(SCHEMA_HEADER)).is_none_or(|schema| schema.as_str() == kind.schema())
+    headers.is_none_or(|headers| {
+        let schema = headers.get(SCHEMA_HEADER);
+        schema.is_none_or(|schema| schema.as_str() == kind.schema()) && headers.get(ENCODING_HEADER).is_none()
+    })
 }
 
 /// Lines on their way into messages: appended in order, or replaced by a newer line of the same key.

@@ -31,6 +31,14 @@ pub struct Stored {
     pub headers: HeaderMap,
 }
 
+impl Stored {
+    /// With its lines as they are.
+    fn decoded(self) -> Self {
+        let (headers, payload) = codec::decode(Some(self.headers), self.payload);
+        Self { payload, headers: headers.unwrap_or_default(), ..self }
+    }
+}
+
 /// The last message on a stored subject, which may hold wildcards, as the stream's leader knows it.
 ///
 /// # Errors
@@ -40,12 +48,15 @@ pub async fn last(connection: &Connection, stream: Stream, subject: &str) -> Res
     let unanswered = || unanswered(connection, stream.name(), what());
     let handle = connection.jetstream().get_stream_no_info(stream.name()).await.map_err(|_| unanswered())?;
     match connection.answered(subject, handle.get_last_raw_message_by_subject(subject)).await? {
-        Ok(message) => Ok(Some(Stored {
-            seq: message.sequence,
-            subject: message.subject.to_string(),
-            payload: message.payload,
-            headers: message.headers,
-        })),
+        Ok(message) => Ok(Some(
+            Stored {
+                seq: message.sequence,
+                subject: message.subject.to_string(),
+                payload: message.payload,
+                headers: message.headers,
+            }
+            .decoded(),
+        )),
         Err(error) => match error.kind() {
             LastRawMessageErrorKind::NoMessageFound => Ok(None),
             LastRawMessageErrorKind::JetStream(error) => {
@@ -91,7 +102,7 @@ async fn direct(connection: &Connection, request: String, body: Bytes) -> Result
     let headers = message.headers.unwrap_or_default();
     let header = |name: &str| headers.get(name).map(|value| value.as_str().to_owned()).unwrap_or_default();
     let (seq, subject) = (header("Nats-Sequence").parse().unwrap_or_default(), header("Nats-Subject"));
-    Ok(Some(Stored { seq, subject, payload: message.payload, headers }))
+    Ok(Some(Stored { seq, subject, payload: message.payload, headers }.decoded()))
 }
 
 /// The candles of a window in the newest revision of each, ordered by coin, quote and start.
@@ -181,7 +192,20 @@ pub(crate) struct Found {
 /// # Errors
 /// No answer, or a missing permission.
 pub async fn first(connection: &Connection, stream: Stream, subject: &str) -> Result<Option<Stored>, Error> {
-    Ok(next(connection, stream, subject, 1).await?.map(|found| found.message))
+    first_from(connection, stream, subject, 1).await
+}
+
+/// The first message on a stored subject, which may hold wildcards, at or after a sequence.
+///
+/// # Errors
+/// No answer, or a missing permission.
+pub async fn first_from(
+    connection: &Connection,
+    stream: Stream,
+    subject: &str,
+    from: u64,
+) -> Result<Option<Stored>, Error> {
+    Ok(next(connection, stream, subject, from).await?.map(|found| found.message.decoded()))
 }
 
 /// The first message on a subject, which may hold wildcards, at or after `from`.

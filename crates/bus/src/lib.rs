@@ -7,7 +7,7 @@
 #![warn(missing_docs)]
 
 pub mod backup;
-mod batch;
+pub mod batch;
 pub mod checkpoint;
 pub mod codec;
 pub mod connect;

@@ -8,7 +8,7 @@ use market::Instrument;
 use serde::Deserialize;
 
 use crate::batch::{self, Numbered};
-use crate::codec::SCHEMA_HEADER;
+use crate::codec::{Encoder, SCHEMA_HEADER};
 use crate::connect::{Connection, Reminder, parse_answer};
 use crate::error::{Disposition, Error};
 use crate::subject::{self, Kind};
@@ -50,11 +50,11 @@ pub struct Receipt {
 /// What sending again cannot mend: a message that is too large, a missing permission, a request that is wrong.
 pub async fn publish(connection: &Connection, message: &FeedMessage) -> Result<Receipt, Error> {
     let subject = subject::feed(message.kind, &message.instrument);
-    let headers = headers_of(message);
+    let (headers, payload) = sent(message, &mut Encoder::default());
     let mut delay = RETRY_MIN;
     let mut reminder = Reminder::default();
     loop {
-        let answer = connection.request(subject.clone(), Some(headers.clone()), message.payload.clone()).await;
+        let answer = connection.request(subject.clone(), Some(headers.clone()), payload.clone()).await;
         let error = match answer.and_then(|answer| parse_answer::<Receipt>("a publish to FEED", &answer.payload)) {
             Ok(receipt) => {
                 reminder.settle("FEED takes messages");
@@ -101,21 +101,24 @@ pub async fn publish_all(connection: &Connection, messages: &[FeedMessage]) -> R
 /// Publishes messages as one batch, once; returns the sequence of the last one.
 async fn publish_batch(connection: &Connection, messages: &[FeedMessage]) -> Result<u64, Error> {
     let id = batch::unguessable();
+    let mut encoder = Encoder::default();
     let numbered = |(number, message): (u64, &FeedMessage)| -> Result<Numbered, Error> {
         let subject = subject::feed(message.kind, &message.instrument);
-        let mut headers = headers_of(message);
+        let (mut headers, payload) = sent(message, &mut encoder);
         batch::number(&mut headers, &id, number);
-        connection.check_size(&subject, Some(&headers), &message.payload)?;
-        Ok((subject, headers, message.payload.clone()))
+        connection.check_size(&subject, Some(&headers), &payload)?;
+        Ok((subject, headers, payload))
     };
     let batch = (1..).zip(messages).map(numbered).collect::<Result<Vec<_>, _>>()?;
     Ok(batch::send(connection, "a batch to FEED", batch).await?.seq)
 }
 
-fn headers_of(message: &FeedMessage) -> HeaderMap {
+/// Headers and payload as they go to the server.
+fn sent(message: &FeedMessage, encoder: &mut Encoder) -> (HeaderMap, Bytes) {
     let mut headers = HeaderMap::new();
     headers.insert(async_nats::header::NATS_MESSAGE_ID, message.id.as_str());
     headers.insert(async_nats::header::NATS_EXPECTED_STREAM, crate::topology::Stream::Feed.name());
     headers.insert(SCHEMA_HEADER, message.kind.schema());
-    headers
+    let payload = encoder.encode(&mut headers, &message.payload);
+    (headers, payload)
 }

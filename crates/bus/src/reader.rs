@@ -4,8 +4,6 @@
 //! named pull consumer without acknowledgements, checks that every message follows the one before, and on any doubt (a
 //! jump, silence, an unexpected status, a lost connection) makes a new consumer where it stands.
 
-mod distance;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -20,11 +18,10 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
+use crate::codec;
 use crate::connect::{Connection, Reminder, nothing};
 use crate::error::{Disposition, Error};
 use crate::topology::{Stream, StreamInfo, stream_info};
-
-use distance::{Distance, Next};
 
 /// Messages asked for at once. 40 of the largest packed messages are 5 MiB.
 const PULL: usize = 40;
@@ -68,6 +65,15 @@ pub struct Delivery {
     pub pending: u64,
 }
 
+/// How messages are handed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// With their lines as they are.
+    Lines,
+    /// As they are stored.
+    Stored,
+}
+
 /// What a reader reports, in order.
 #[derive(Debug)]
 pub enum Event {
@@ -98,14 +104,24 @@ impl Drop for Reader {
 }
 
 impl Reader {
-    /// Starts reading.
+    /// Starts reading; payloads are decoded.
     pub fn start(connection: &Connection, selection: Selection) -> Self {
+        Self::spawn(connection, selection, Form::Lines)
+    }
+
+    /// Starts reading messages as they are stored, for whoever stores them again.
+    pub fn as_stored(connection: &Connection, selection: Selection) -> Self {
+        Self::spawn(connection, selection, Form::Stored)
+    }
+
+    fn spawn(connection: &Connection, selection: Selection, form: Form) -> Self {
         let (sender, events) = mpsc::channel(AHEAD);
         let repeated = Arc::new(AtomicU64::new(0));
         let source = Source {
             connection: connection.clone(),
             next: selection.from,
             selection,
+            form,
             events: sender,
             repeated: repeated.clone(),
         };
@@ -179,6 +195,7 @@ struct Delivered {
 struct Source {
     connection: Connection,
     selection: Selection,
+    form: Form,
     /// Next stream sequence of interest.
     next: u64,
     events: mpsc::Sender<Result<Event, Error>>,
@@ -254,26 +271,10 @@ impl Source {
             outstanding: 0,
         };
         let mut consumer_seq = 0;
-        let mut distance = Distance::new(pending, Instant::now());
         loop {
-            let next = match self.selection.stream {
-                Stream::Feed => distance.next(pulls.outstanding, Instant::now()),
-                // Commits and republishing look up what was just written, which keeps their blocks anyway.
-                Stream::Market | Stream::Stats | Stream::Forecast => Next::Any,
-            };
-            let behind_until = match next {
-                Next::Any => pulls.top_up(PULL).await.map(|()| None)?,
-                Next::Some(messages) => pulls.top_up(messages.min(PULL)).await.map(|()| None)?,
-                // What was asked for is on its way: it says more.
-                Next::Look(at) => (pulls.outstanding == 0).then_some(at),
-            };
+            pulls.top_up().await?;
             let message = tokio::select! {
                 message = next_message(&mut subscriber) => message?,
-                () = stay(behind_until) => {
-                    let consumer = self.consumer(&name).await?;
-                    distance.looked(consumer.delivered.consumer_seq, consumer.num_pending, Instant::now());
-                    continue;
-                }
                 () = sleep_until(look_at) => {
                     self.look(&name, consumer_seq).await?;
                     look_at = Instant::now() + IDLE_LOOK;
@@ -295,10 +296,12 @@ impl Source {
                 return Err(Doubt::Lost("out of order"));
             }
             self.next = place.stream_seq + 1;
-            let now = Instant::now();
-            look_at = now + IDLE_LOOK;
-            distance.delivered(message.payload.len(), consumer_seq, place.pending, now);
+            look_at = Instant::now() + IDLE_LOOK;
             let Message { subject, headers, payload, .. } = message;
+            let (headers, payload) = match self.form {
+                Form::Lines => codec::decode(headers, payload),
+                Form::Stored => (headers, payload),
+            };
             let delivery = Delivery { seq: place.stream_seq, subject, headers, payload, pending: place.pending };
             self.emit(Ok(Event::Message(delivery))).await?;
         }
@@ -308,15 +311,11 @@ impl Source {
     async fn look(&self, name: &str, consumer_seq: u64) -> Result<(), Doubt> {
         let stream = self.selection.stream;
         let info = stream_info(&self.connection, stream.name()).await?;
-        let consumer = self.consumer(name).await?;
+        let consumer: ConsumerInfo = self.connection.api(&format!("CONSUMER.INFO.{stream}.{name}"), &nothing()).await?;
         if consumer.num_pending == 0 && consumer.delivered.consumer_seq == consumer_seq {
             self.emit(Ok(Event::Attached { info: Box::new(info), pending: 0 })).await?;
         }
         Ok(())
-    }
-
-    async fn consumer(&self, name: &str) -> Result<ConsumerInfo, Error> {
-        self.connection.api(&format!("CONSUMER.INFO.{}.{name}", self.selection.stream), &nothing()).await
     }
 
     /// Drops and counts a message that was read before.
@@ -403,14 +402,6 @@ pub(crate) async fn delete_consumer(connection: &Connection, stream: Stream, nam
     }
 }
 
-/// Waits until then; for ever when there is nothing to wait for.
-async fn stay(until: Option<Instant>) {
-    match until {
-        Some(until) => sleep_until(until).await,
-        None => std::future::pending().await,
-    }
-}
-
 async fn next_message(subscriber: &mut Subscriber) -> Result<Message, Doubt> {
     match tokio::time::timeout(SILENCE_MAX, subscriber.next()).await {
         Ok(Some(message)) => Ok(message),
@@ -430,13 +421,13 @@ struct Pulls<'a> {
 }
 
 impl Pulls<'_> {
-    /// Asks for so many more when half of what was asked for has come.
-    async fn top_up(&mut self, messages: usize) -> Result<(), Doubt> {
+    /// Asks for more when half of what was asked for has come.
+    async fn top_up(&mut self) -> Result<(), Doubt> {
         if self.outstanding > PULL / 2 {
             return Ok(());
         }
         let body = json!({
-            "batch": messages,
+            "batch": PULL,
             "expires": PULL_EXPIRES.as_nanos() as u64,
             "idle_heartbeat": HEARTBEAT.as_nanos() as u64,
         });
@@ -444,7 +435,7 @@ impl Pulls<'_> {
         let sent =
             self.connection.client().publish_with_reply(subject, self.inbox.clone(), body.to_string().into()).await;
         sent.map_err(|_| Doubt::Lost("pull not sent"))?;
-        self.outstanding += messages;
+        self.outstanding += PULL;
         Ok(())
     }
 

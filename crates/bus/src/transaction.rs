@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 
 use crate::batch::{self, Numbered, ROLLUP_HEADER};
 use crate::checkpoint::Position;
-use crate::codec::SCHEMA_HEADER;
+use crate::codec::{Encoder, SCHEMA_HEADER};
 use crate::connect::{Connection, Reminder};
 use crate::error::{Disposition, Error};
 use crate::history;
@@ -186,10 +186,15 @@ impl Transactions {
     fn batch_of(&self, parts: &[&Part], id: &str) -> Result<(Vec<Numbered>, Vec<u64>), Error> {
         let mut batch: Vec<Numbered> = Vec::new();
         let mut offsets = Vec::with_capacity(parts.len());
+        let mut encoder = Encoder::default();
         for part in parts {
             for message in &part.messages {
-                let headers = headers_of(id, batch.len() as u64 + 1, message.role);
-                batch.push((message.subject.clone(), headers, message.payload.clone()));
+                let mut headers = headers_of(id, batch.len() as u64 + 1, message.role);
+                let payload = match message.role {
+                    Role::Output(_) => encoder.encode(&mut headers, &message.payload),
+                    Role::State => message.payload.clone(),
+                };
+                batch.push((message.subject.clone(), headers, payload));
             }
             offsets.push(batch.len() as u64 + 1);
             batch.push(self.position_of(part, id, batch.len() as u64 + 1));

@@ -93,10 +93,8 @@ impl Feed for Connection {
         let mut from = 1;
         loop {
             let first = patiently(|| async {
-                let unanswered = |_| Error::Unanswered { what: format!("the first message on {subject}") };
-                let stream =
-                    self.jetstream().get_stream_no_info(Stream::Feed.name()).await.map_err(|_| unanswered(()))?;
-                stream.get_first_raw_message_by_subject(subject.as_str(), from).await.map_err(|_| unanswered(()))
+                let first = history::first_from(self, Stream::Feed, &subject, from).await?;
+                first.ok_or_else(|| Error::Unanswered { what: format!("the first message on {subject}") })
             });
             let first = first.await?;
             let mut lines = codec::lines(&first.payload);
@@ -104,7 +102,7 @@ impl Feed for Connection {
             if let Some(tick) = tick {
                 return Ok(EventTime(tick.event_ms));
             }
-            from = first.sequence + 1;
+            from = first.seq + 1;
         }
     }
 

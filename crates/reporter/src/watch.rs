@@ -155,7 +155,8 @@ impl Watcher {
                 ),
             }
         }
-        let lines = bus::codec::lines(&message.payload).map(|(_, line)| line);
+        let (_, payload) = bus::codec::decode(message.headers.clone(), message.payload.clone());
+        let lines = bus::codec::lines(&payload).map(|(_, line)| line);
         Ok(match self.format {
             Format::Text => output::lines(lines.map(|line| text::line(subject, line)))?,
             Format::Json => output::lines(lines)?,

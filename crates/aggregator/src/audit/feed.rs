@@ -16,6 +16,8 @@ pub(super) struct Message {
     pub(super) kind: Kind,
     /// What its header says it holds, such as `tick/1`, when it says so.
     pub(super) schema: Option<String>,
+    /// Whether its lines are here as they are, not in an encoding that nobody knows.
+    pub(super) is_decoded: bool,
     /// Its lines.
     pub(super) payload: Bytes,
 }
@@ -94,7 +96,9 @@ pub(super) fn lines<'a>(message: &'a Message, names: Names<'_>) -> Vec<Line<'a>>
     let filled: Vec<(&[u8], u32)> = numbered.filter(|(raw, _)| !raw.trim_ascii().is_empty()).collect();
     if market::Instrument::new(names.coin, names.quote).is_err() {
         whole("wrong-instrument")
-    } else if message.schema.as_ref().is_some_and(|schema| *schema != format!("{}/1", message.kind)) {
+    } else if !message.is_decoded
+        || message.schema.as_ref().is_some_and(|schema| *schema != format!("{}/1", message.kind))
+    {
         whole("unknown-version")
     } else if filled.len() > LINES_MAX || message.payload.len() > MESSAGE_BYTES_MAX {
         whole("too-long")

@@ -83,7 +83,10 @@ impl<'a> Ledger<'a> {
     pub fn add_feed(&mut self, kind: Kind, delivery: &Delivery) {
         let schema = delivery.headers.as_ref().and_then(|headers| headers.get(SCHEMA_HEADER));
         let schema = schema.map(|schema| schema.as_str().to_owned());
-        self.feed.push(feed::Message { seq: delivery.seq, kind, schema, payload: delivery.payload.clone() });
+        // Whoever reads has decoded it, or could not.
+        let is_decoded = delivery.headers.as_ref().is_none_or(|headers| headers.get("Content-Encoding").is_none());
+        let payload = delivery.payload.clone();
+        self.feed.push(feed::Message { seq: delivery.seq, kind, schema, is_decoded, payload });
     }
 
     /// Adds a message of MARKET; `is_whole` when MARKET still has all that was committed with it.

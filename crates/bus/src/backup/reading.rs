@@ -30,7 +30,7 @@ pub(super) async fn records(
     info: &StreamInfo,
     mut each: impl FnMut(&Record) -> Result<(), BackupError>,
 ) -> Result<(), BackupError> {
-    let mut reader = Reader::start(connection, Selection { stream, filters: vec![ALL.to_owned()], from: 1 });
+    let mut reader = Reader::as_stored(connection, Selection { stream, filters: vec![ALL.to_owned()], from: 1 });
     let mut chase: Option<Instant> = None;
     loop {
         let delivery = match reader.next().await? {

@@ -1,0 +1,82 @@
+//! Payloads of many lines are compressed on their way and in the streams; whoever reads has their lines.
+
+use async_nats::HeaderMap;
+use bus::codec::{ENCODING_HEADER, PLAIN_BYTES_MAX};
+use bus::reader::{Event, Reader, Selection};
+use bus::{Connection, NatsArgs, Stream};
+use futures::StreamExt;
+use pipeline_tests::programs::succeed;
+use pipeline_tests::ticks::{bitcoin, minutes, publish_tick, tick_line};
+use pipeline_tests::world::World;
+
+/// Encoding and bytes of every message on a subject, as it is stored.
+async fn stored(connection: &Connection, stream: Stream, subject: &str) -> Vec<(Option<String>, usize)> {
+    let selection = Selection { stream, filters: vec![subject.to_owned()], from: 1 };
+    let mut reader = Reader::as_stored(connection, selection);
+    let mut found = Vec::new();
+    loop {
+        let pending = match reader.next().await.unwrap() {
+            Event::Attached { pending, .. } => pending,
+            Event::Message(delivery) => {
+                let encoding = delivery.headers.as_ref().and_then(|headers| headers.get(ENCODING_HEADER));
+                found.push((encoding.map(|encoding| encoding.as_str().to_owned()), delivery.payload.len()));
+                delivery.pending
+            }
+        };
+        if pending == 0 {
+            return found;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_is_stored_compressed_and_a_live_price_as_it_is() {
+    let world = World::new().await;
+    let admin = world.server.connect("admin").await;
+    let _services = [world.start("stream-processor"), world.start("aggregator")];
+    succeed(world.replay(&minutes(world.dir.path(), 5_000), "1m").args(["--speed", "max"]));
+    world.wait();
+    for (stream, subject) in [
+        (Stream::Feed, "feed.*.tick.>"),
+        (Stream::Market, "market.*.price.>"),
+        (Stream::Market, "market.*.candle-1m.>"),
+    ] {
+        let found = stored(&admin, stream, subject).await;
+        let bytes: usize = found.iter().map(|(_, bytes)| bytes).sum();
+        let is_plain = |(encoding, bytes): &&(Option<String>, usize)| encoding.is_none() && *bytes <= PLAIN_BYTES_MAX;
+        let plain = found.iter().filter(is_plain).count();
+        let encoded = found.iter().filter(|(encoding, _)| encoding.as_deref() == Some("zstd")).count();
+        assert!(encoded >= 9 && plain <= 1 && encoded + plain == found.len(), "{subject}: {found:?}");
+        assert!(bytes < 5_000 * 40, "{subject}: {bytes} bytes");
+    }
+    succeed(world.program("aggregator").arg("audit"));
+    let viewer = Connection::open(&NatsArgs::at(world.server.url()), None).await.unwrap();
+    let mut live = viewer.client().subscribe("live.price.>").await.unwrap();
+    viewer.client().flush().await.unwrap();
+    publish_tick(&world.server.connect("producer").await, 1_600_000_000_000).await;
+    let price = live.next().await.unwrap();
+    assert!(price.headers.unwrap().get(ENCODING_HEADER).is_none());
+    assert!(price.payload.starts_with(b"{\"coin\":\"bitcoin\",\"quote\":\"usd\",\"event_ms\":1600000000000,"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_decoded_is_refused_and_the_partition_goes_on() {
+    let world = World::new().await;
+    let producer = world.server.connect("producer").await;
+    let _services = [world.start("stream-processor"), world.start("aggregator")];
+    publish_tick(&producer, 1_000_000).await;
+    let line = serde_json::to_string(&tick_line(&bitcoin(), 1_001_000)).unwrap();
+    for (encoding, payload) in [("br", line.as_bytes()), ("zstd", line.as_bytes()), ("zstd", b"\x28\xb5\x2f\xfd\x24")] {
+        let mut headers = HeaderMap::new();
+        headers.insert("Candlewire-Schema", "tick/1");
+        headers.insert(ENCODING_HEADER, encoding);
+        let payload = payload.to_vec().into();
+        let sent = producer.jetstream().publish_with_headers("feed.tick.bitcoin.usd", headers, payload).await;
+        sent.unwrap().await.unwrap();
+    }
+    publish_tick(&producer, 1_002_000).await;
+    world.wait();
+    let counts = &world.standing()["steps"]["stream-processor"]["counts"];
+    assert_eq!((&counts["accepted"], &counts["rejected"]["unknown-version"]), (&2.into(), &3.into()), "{counts}");
+    succeed(world.program("aggregator").arg("audit"));
+}
