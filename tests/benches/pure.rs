@@ -291,6 +291,7 @@ fn checkpoint(c: &mut Criterion) {
         applied: 2_000,
         lost: 0,
         lost_to: 0,
+        ahead: 0,
         counts: Value::Null,
     };
     group.bench_function("position", |b| b.iter(|| serde_json::to_vec(black_box(&position)).unwrap()));

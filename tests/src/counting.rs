@@ -66,6 +66,7 @@ impl Counting {
             applied: after,
             lost: 0,
             lost_to: 0,
+            ahead: 0,
             counts: json!({}),
         };
         Part { partition, fence: self.fence, messages: outputs.chain(states).collect(), position }

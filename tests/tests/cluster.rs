@@ -1,10 +1,17 @@
 //! Three servers, each stream on all of them: one dies in the middle of commits, and nothing shows.
 
-use bus::{Connection, Stream, history};
+use std::collections::BTreeMap;
+
+use bus::ahead::Mark;
+use bus::reader::{Selection, read_to_end};
+use bus::{Connection, Stream, history, subject};
+use market::Instrument;
 use pipeline_tests::cluster::{Cluster, NODES};
 use pipeline_tests::programs::{Running, eventually, fail, succeed};
 use pipeline_tests::server::USERS;
+use pipeline_tests::ticks::{publish_each, tick};
 use pipeline_tests::world::{World, sample};
+use serde_json::Value;
 
 use crate::kills::{MIDDLE, SAMPLE, TICKS, undisturbed};
 
@@ -78,4 +85,44 @@ async fn streams_of_one_copy_get_three() {
     assert!(apply(&[]).contains("as it should be"), "what no flag says stays");
     let (code, error) = fail(world.program("topology").args(["apply", "--replicas", "1"]));
     assert!(code == 3 && error.contains("ask for --replicas 3"), "{code} {error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn live_prices_of_three_servers_come_at_once_and_no_owner_gives_up() {
+    const ROUNDS: i64 = 40;
+    const COINS: usize = 4;
+    let world = World::clustered().await;
+    let (mut processor, log) = Running::start_followed(world.program("stream-processor").arg("run"));
+    let _aggregator = world.start("aggregator");
+    let (producer, admin) = (world.server.connect("producer").await, world.server.connect("admin").await);
+    // All in one partition: what they give is stored one after the other.
+    let coins = (0..).map(|number| format!("coin-{number}"));
+    let coins: Vec<_> = coins.filter(|coin| subject::partition(coin, "usd", 16) == 5).take(COINS).collect();
+    let coins: Vec<_> = coins.iter().map(|coin| Instrument::new(coin, "usd").unwrap()).collect();
+    for round in 0..ROUNDS {
+        // Every fifth round closes a minute.
+        let ticks: Vec<_> = coins.iter().map(|coin| tick(coin, 1_000_000 + round * 13_000)).collect();
+        publish_each(&producer, &ticks).await.unwrap();
+    }
+    world.wait();
+    let mut times: BTreeMap<String, Vec<i64>> = BTreeMap::new();
+    let mut ahead = 0;
+    let selection = Selection { stream: Stream::Market, filters: vec!["market.5.price.>".to_owned()], from: 1 };
+    let read = read_to_end(&admin, selection, |delivery| {
+        ahead += usize::from(Mark::of(delivery.headers.as_ref()).is_some());
+        for (_, line) in bus::codec::lines(&delivery.payload) {
+            let price: Value = serde_json::from_slice(line).unwrap();
+            times.entry(delivery.subject.to_string()).or_default().push(price["event_ms"].as_i64().unwrap());
+        }
+        Ok::<_, bus::Error>(())
+    });
+    read.await.unwrap();
+    let expected: Vec<i64> = (0..ROUNDS).map(|round| 1_000_000 + round * 13_000).collect();
+    assert!(times.len() == COINS && times.values().all(|found| *found == expected), "{times:?}");
+    assert!(ahead > 0, "nothing was stored ahead of its commit");
+    succeed(world.program("aggregator").arg("audit"));
+    processor.terminate();
+    assert_eq!(processor.wait(), Some(0));
+    let log: Vec<String> = log.map_while(Result::ok).collect();
+    assert!(!log.iter().any(|line| line.contains("another")), "{log:?}");
 }

@@ -39,6 +39,7 @@ fn part(partition: u32, fence: u64, messages: Vec<Outgoing>) -> Part {
         applied: 0,
         lost: 0,
         lost_to: 0,
+        ahead: 0,
         counts: json!({}),
     };
     Part { partition, fence, messages, position }

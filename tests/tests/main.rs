@@ -1,6 +1,7 @@
 //! Integration tests: a real nats-server each, the programs as their users start them.
 #![allow(clippy::unwrap_used)]
 
+mod ahead;
 mod archive;
 mod audit;
 mod backup;

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::time::Instant;
 
+use crate::ahead::Mark;
 use crate::connect::{ANSWER_MAX, Connection, Reminder};
 use crate::error::{Disposition, Error};
 use crate::history::{self, Stored};
@@ -64,6 +65,10 @@ pub struct Position<C> {
     /// Whoever was read no further than this when the loss was accepted has a gap before its next message.
     #[serde(default, skip_serializing_if = "is_none")]
     pub lost_to: u64,
+    /// Behind this sequence of the output there may be results of inputs beyond the position, stored ahead of their
+    /// commit; 0 when there are none.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub ahead: u64,
     /// The step's own counts.
     pub counts: C,
 }
@@ -236,7 +241,7 @@ async fn attempt<S: DeserializeOwned, C: DeserializeOwned>(
     if seen != fence {
         return Ok(Attempt::Moving);
     }
-    let states = messages.iter().filter(|message| message.subject != position_subject);
+    let states = messages.iter().filter(|message| subject::state_instrument(&message.subject).is_some());
     let states = states.map(stored_state).collect::<Result<Vec<InstrumentState<S>>, Error>>()?;
     let applied: u64 = states.iter().map(|state| state.applied).sum();
     if states.len() as u64 != position.states || applied != position.applied {
@@ -268,15 +273,17 @@ async fn beginning<S, C>(connection: &Connection, output: Stream, partition: u32
     Ok(Attempt::Whole(Checkpoint { fence: 0, position: None, states: Vec::new() }))
 }
 
-/// Removes outputs behind the position. Commits put them before it, so they are the remains of a batch that a power cut
-/// tore. Returns false when the position moved meanwhile: then they belong to another owner's commit.
+/// Removes outputs behind the position, but for those that were stored ahead of their commit. Commits put them before it,
+/// so they are the remains of a batch that a power cut tore. Returns false when the position moved meanwhile: then they belong to another owner's commit.
 async fn remove_orphans(connection: &Connection, output: Stream, partition: u32, fence: u64) -> Result<bool, Error> {
     let outputs = subject::all_of_partition(output, partition);
     let mut orphans = Vec::new();
     let mut from = fence + 1;
     while let Some(found) = history::next(connection, output, &outputs, from).await? {
         let seq = found.message.seq;
-        orphans.push(seq);
+        if Mark::of(Some(&found.message.headers)).is_none() {
+            orphans.push(seq);
+        }
         if orphans.len() > ORPHANS_MAX {
             break;
         }

@@ -6,6 +6,7 @@
 
 #![warn(missing_docs)]
 
+pub mod ahead;
 pub mod backup;
 pub mod batch;
 pub mod checkpoint;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 
-use crate::codec::Pack;
+use crate::codec::{LINES_MAX, PLAIN_BYTES_MAX, Pack};
 use crate::subject::{self, Kind};
 use crate::topology::Stream;
 use crate::transaction::{Outgoing, Role};
@@ -76,6 +76,24 @@ impl Outputs {
     /// Whether nothing was written.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+
+    /// How many messages all that was written makes, if each of them is short enough to go as it is.
+    pub(crate) fn short_messages(&self) -> Option<usize> {
+        let is_short = |entry: &Entry| entry.pack.len() <= LINES_MAX && entry.pack.bytes() <= PLAIN_BYTES_MAX;
+        self.entries.iter().all(is_short).then_some(self.entries.len())
+    }
+
+    /// The messages of one input, those of sequenced kinds last: whoever has read one of these finds all else that the input
+    /// has given.
+    pub(crate) fn into_messages_of_input<'a>(
+        mut self,
+        stream: Stream,
+        partition: u32,
+        name_of: impl Fn(usize) -> (&'a str, &'a str),
+    ) -> Vec<Outgoing> {
+        self.entries.sort_by_key(|entry| entry.kind.is_sequenced());
+        self.into_messages(stream, partition, name_of)
     }
 
     /// Payload bytes so far.

@@ -12,6 +12,7 @@ mod left_out;
 mod metrics;
 mod owned;
 mod readiness;
+mod shown;
 mod worker;
 
 use std::collections::HashMap;

@@ -99,6 +99,8 @@ pub struct Step {
     /// Whether a pipeline can do without it. Until it has run for the first time nobody waits for it, and nothing is kept
     /// for it.
     pub is_optional: bool,
+    /// Whether what a live input gives is stored ahead of its commit.
+    pub is_ahead: bool,
 }
 
 /// FEED → MARKET, by the stream-processor.
@@ -108,6 +110,7 @@ pub const MARKET_STEP: Step = Step {
     kinds: &[Kind::Tick, Kind::Heartbeat, Kind::Gap],
     output: Stream::Market,
     is_optional: false,
+    is_ahead: true,
 };
 
 /// MARKET → STATS, by the aggregator.
@@ -117,6 +120,7 @@ pub const STATS_STEP: Step = Step {
     kinds: &[Kind::Price, Kind::Heartbeat],
     output: Stream::Stats,
     is_optional: false,
+    is_ahead: false,
 };
 
 /// MARKET → FORECAST, by the trainer.
@@ -126,6 +130,7 @@ pub const FORECAST_STEP: Step = Step {
     kinds: &[Kind::Price, Kind::Heartbeat],
     output: Stream::Forecast,
     is_optional: true,
+    is_ahead: false,
 };
 
 /// Every step, upstream first.

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use async_nats::Subscriber;
+use async_nats::header::NATS_BATCH_ID;
 use bus::topology::Limits;
-use bus::{Connection, subject};
+use bus::{Connection, Stream, history, subject};
 use futures::StreamExt;
 use market::Instrument;
 
@@ -102,6 +103,7 @@ struct Rig {
     lease_ttl: Duration,
     instances: Vec<Instance>,
     producer: Connection,
+    admin: Connection,
     instruments: Vec<Instrument>,
     live: Subscriber,
     /// By partition: what the newest commit's batch id begins with.
@@ -115,12 +117,14 @@ impl Rig {
     async fn new(lease_ttl: Duration) -> anyhow::Result<Self> {
         let world = World::with_limits(&Limits { partitions: PARTITIONS, ..Limits::default() }).await;
         let producer = world.server.connect("producer").await;
-        let live = world.server.connect("admin").await.client().subscribe("live.price.>").await?;
+        let admin = world.server.connect("admin").await;
+        let live = admin.client().subscribe("live.price.>").await?;
         let mut rig = Self {
             world,
             lease_ttl,
             instances: Vec::new(),
             producer,
+            admin,
             instruments: ticks::instruments(PARTITIONS),
             live,
             owners: BTreeMap::new(),
@@ -211,12 +215,22 @@ impl Rig {
         let next = tokio::time::timeout(TICK.saturating_sub(self.ticked.elapsed()), self.live.next());
         if let Ok(message) = next.await {
             let message = message.context("the subscription ended")?;
-            let batch = message.headers.as_ref().and_then(|headers| headers.get(async_nats::header::NATS_BATCH_ID));
-            let batch = batch.context("a live price without the id of its batch")?.as_str();
-            let prefix = batch.split_once('-').map_or(batch, |(prefix, _)| prefix);
             let mut tokens = message.subject.split('.').skip(2);
             let (coin, quote) = (tokens.next().unwrap_or_default(), tokens.next().unwrap_or_default());
-            self.owners.insert(subject::partition(coin, quote, PARTITIONS), prefix.to_owned());
+            let partition = subject::partition(coin, quote, PARTITIONS);
+            let batch = message.headers.as_ref().and_then(|headers| headers.get(NATS_BATCH_ID)).cloned();
+            let batch = match batch {
+                Some(batch) => Some(batch),
+                // Stored ahead of its commit: its owner was written down in one.
+                None => {
+                    let owner = subject::owner(Stream::Market, partition);
+                    let owner = history::last(&self.admin, Stream::Market, &owner).await?;
+                    owner.and_then(|owner| owner.headers.get(NATS_BATCH_ID).cloned())
+                }
+            };
+            let batch = batch.context("a live price of no owner")?;
+            let prefix = batch.as_str().split_once('-').map_or(batch.as_str(), |(prefix, _)| prefix);
+            self.owners.insert(partition, prefix.to_owned());
         }
         Ok(())
     }

@@ -95,6 +95,7 @@ fn part(number: u64, fence: u64) -> Part {
         applied: number * STATES,
         lost: 0,
         lost_to: 0,
+        ahead: 0,
         counts: json!({}),
     };
     Part {

@@ -2,6 +2,7 @@
 
 use async_nats::HeaderMap;
 use async_nats::header::NATS_BATCH_ID;
+use bus::ahead::Mark;
 use bus::reader::{Delivery, Selection, read_to_end};
 use bus::topology::{STATS_WINDOWS, Stream, stream_info};
 use bus::{Connection, Error, Kind, history, subject};
@@ -123,6 +124,8 @@ impl Beginning {
     }
 }
 
+/// What was stored with a message, by a name of its own: its batch, or the input that it was stored ahead for.
 fn batch_of(headers: Option<&HeaderMap>) -> Option<String> {
-    Some(headers?.get(NATS_BATCH_ID)?.as_str().to_owned())
+    let batch = headers?.get(NATS_BATCH_ID).map(|id| id.as_str().to_owned());
+    batch.or_else(|| Mark::of(headers).map(|mark| mark.input.to_string()))
 }

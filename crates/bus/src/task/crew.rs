@@ -131,7 +131,7 @@ impl<O: Operator> Crew<O> {
             Err(error) if !error.concerns_partition() => return Err(error),
             // Another worker has the partition by now, or another instance.
             _ if !is_current => {}
-            Ok(Ended::Drained | Ended::Fenced) => self.give_back(partition),
+            Ok(Ended::Drained | Ended::Fenced | Ended::Unsure) => self.give_back(partition),
             Err(error) => {
                 tracing::error!(partition, "partition stopped: {error}");
                 self.readiness.stopped(partition, &error);

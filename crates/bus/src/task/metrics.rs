@@ -35,6 +35,7 @@ pub(super) struct StepMetrics {
     watermark_oldest: ByPartition<Seconds>,
     commits: Counter,
     fenced: Counter,
+    shown: Counter,
     seconds: Histogram,
     messages: Histogram,
     bytes: Histogram,
@@ -57,6 +58,7 @@ impl StepMetrics {
                 .register("watermark_oldest_timestamp_seconds", "Watermark of the instrument that is least far"),
             commits: all.register("commits", "Commits of a partition that are stored"),
             fenced: all.register("commits_fenced", "Commits refused because the partition has another owner"),
+            shown: all.register("results_ahead", "Results stored by themselves, ahead of their commit"),
             seconds: histogram(
                 "commit_duration_seconds",
                 "From sending a batch until it is known to be stored",
@@ -79,6 +81,11 @@ impl StepMetrics {
                 Outcome::Fenced => self.fenced.inc(),
             };
         }
+    }
+
+    /// So many results were stored ahead of their commit.
+    pub(super) fn shown(&self, results: usize) {
+        self.shown.inc_by(results as u64);
     }
 
     fn count(&self, figure: &Figure, more: u64) {

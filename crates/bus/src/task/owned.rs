@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::future::BoxFuture;
 use market::{EventTime, Instrument};
 use tokio::time::Instant;
@@ -17,6 +18,7 @@ use crate::reader::Delivery;
 use crate::subject::{self, Kind, Stored as StoredSubject};
 use crate::task::kept::Kept;
 use crate::task::metrics::PartitionMetrics;
+use crate::task::shown::Shown;
 use crate::task::worker::{Log, wrong_log};
 use crate::task::{Applied, Figure, Input, Operator};
 use crate::topology::{StreamInfo, StreamState};
@@ -55,6 +57,8 @@ pub(super) struct Owned<O: Operator> {
     log: Log,
     /// Stream sequence of our last position.
     fence: u64,
+    /// Results that are ahead of their commit.
+    pub(super) shown: Shown,
     /// Last input applied.
     pub(super) position: u64,
     frontier: u64,
@@ -87,6 +91,8 @@ pub(super) struct Owned<O: Operator> {
     /// By `coin.quote`, as subjects end.
     index: HashMap<String, usize>,
     pub(super) draft: Draft,
+    /// Whether the outstanding commit holds no results.
+    pub(super) is_sealed_silent: bool,
     /// Instruments whose ticks the outstanding commit holds.
     sealed: Vec<usize>,
     /// The counts and the position of the outstanding commit.
@@ -166,11 +172,17 @@ impl<O: Operator> Owned<O> {
         metrics: PartitionMetrics,
     ) -> Self {
         let position = checkpoint.position.as_ref();
+        let shown_from = match position.filter(|_| O::STEP.is_ahead) {
+            Some(position) if position.ahead > 0 => position.ahead,
+            Some(_) => checkpoint.fence,
+            None => 0,
+        };
         let mut owned = Self {
             operator,
             partition,
             log: log.clone(),
             fence: checkpoint.fence,
+            shown: Shown::behind(shown_from),
             position: position.map_or(0, |position| position.position),
             frontier: position.map_or(0, |position| position.frontier),
             committed_frontier: position.map_or(0, |position| position.frontier),
@@ -190,6 +202,7 @@ impl<O: Operator> Owned<O> {
             instruments: Vec::with_capacity(checkpoint.states.len()),
             index: HashMap::with_capacity(checkpoint.states.len()),
             draft: Draft::default(),
+            is_sealed_silent: false,
             sealed: Vec::new(),
             sealed_figures: (0, Vec::new()),
             metrics,
@@ -307,7 +320,11 @@ impl<O: Operator> Owned<O> {
         let member = &mut self.instruments[idx];
         let kind = O::STEP.kinds.iter().find(|kind: &&Kind| kind.token() == subject.kind);
         let is_known_schema = kind.is_some_and(|&kind| codec::is_known_schema(delivery.headers.as_ref(), kind));
+        // What is ahead of its commit already is not what the draft shows.
+        let is_shown = self.shown.contains(delivery.seq);
+        let draft = is_shown.then(|| std::mem::take(&mut self.draft.outputs));
         self.draft.outputs.select(idx);
+        let is_first = self.draft.outputs.is_empty();
         let input = Input {
             seq: delivery.seq,
             kind: subject.kind,
@@ -321,16 +338,29 @@ impl<O: Operator> Owned<O> {
         if let Applied::UpTo { lines_done, ready } = applied {
             self.held = Some(Held { since: Instant::now(), delivery, lines_done, ready });
             self.has_waited = true;
+            self.draft.outputs = draft.unwrap_or_else(|| std::mem::take(&mut self.draft.outputs));
             return;
         }
+        self.note(idx, delivery.seq);
+        if is_shown || is_first && lines_done == 0 && self.may_show_ahead() {
+            self.show_ahead();
+        }
+        if let Some(outputs) = draft {
+            self.draft.outputs = outputs;
+        }
+    }
+
+    /// All of a message is applied to an instrument.
+    fn note(&mut self, idx: usize, seq: u64) {
+        let member = &mut self.instruments[idx];
         member.applied += 1;
-        member.last_seq = delivery.seq;
+        member.last_seq = seq;
         self.applied += 1;
-        self.position = delivery.seq;
-        self.frontier = self.frontier.max(delivery.seq);
-        if delivery.seq == self.verified + 1 {
+        self.position = seq;
+        self.frontier = self.frontier.max(seq);
+        if seq == self.verified + 1 {
             // Nothing fits between.
-            self.verified = delivery.seq;
+            self.verified = seq;
         }
         self.draft.inputs += 1;
         self.draft.began.get_or_insert_with(Instant::now);
@@ -338,6 +368,24 @@ impl<O: Operator> Owned<O> {
             self.draft.order.push(idx);
             self.draft.state_bytes += member.state.bytes();
         }
+    }
+
+    /// Whether what the last input has given, which is all that the draft shows, can be stored ahead of its commit: it is live
+    /// and short, there is room, and the draft's turn has not come, which waits for no more of them.
+    fn may_show_ahead(&self) -> bool {
+        let is_its_turn = self.draft.began.is_some_and(|began| turn_after(began) <= Instant::now());
+        let messages = self.draft.outputs.short_messages();
+        let has_room = messages.is_some_and(|messages| self.shown.has_room(messages, self.position));
+        O::STEP.is_ahead && self.pending == 0 && !is_its_turn && has_room
+    }
+
+    /// Takes what the last input has given out of the draft, to be stored ahead of its commit.
+    fn show_ahead(&mut self) {
+        let instruments = &self.instruments;
+        let name_of = |idx: usize| (instruments[idx].coin.as_str(), instruments[idx].quote.as_str());
+        let messages =
+            std::mem::take(&mut self.draft.outputs).into_messages_of_input(O::STEP.output, self.partition, name_of);
+        self.shown.push(self.position, messages);
     }
 
     /// Measures how far the instruments are and how much waits; returns the newest event time, in milliseconds since the
@@ -398,6 +446,7 @@ impl<O: Operator> Owned<O> {
         let (output, partition) = (O::STEP.output, self.partition);
         let instruments = &self.instruments;
         let name_of = |idx: usize| (instruments[idx].coin.as_str(), instruments[idx].quote.as_str());
+        let is_silent = draft.outputs.is_empty();
         let mut messages = draft.outputs.into_messages(output, partition, name_of);
         for &idx in &draft.order {
             let member = &mut self.instruments[idx];
@@ -406,6 +455,17 @@ impl<O: Operator> Owned<O> {
             member.watermark = self.operator.watermark(state);
             member.state.rest(&payload);
             let subject = subject::state(output, partition, &member.coin, &member.quote);
+            messages.push(Outgoing { subject, payload, role: Role::State });
+        }
+        self.is_sealed_silent = is_silent;
+        let ahead = match self.shown.from(self.position) {
+            Some(from) => from,
+            // While a commit without results is under way, results of later inputs may be stored before its position.
+            None if O::STEP.is_ahead && is_silent => self.fence,
+            None => 0,
+        };
+        if O::STEP.is_ahead && self.shown.owner().is_none() {
+            let (subject, payload) = (subject::owner(output, partition), Bytes::from_static(b"{}"));
             messages.push(Outgoing { subject, payload, role: Role::State });
         }
         self.sealed = draft.order;
@@ -426,6 +486,7 @@ impl<O: Operator> Owned<O> {
             applied: self.applied,
             lost: self.lost,
             lost_to: self.lost_to,
+            ahead,
             counts,
         };
         Part { partition, fence: self.fence, messages, position }
@@ -435,6 +496,10 @@ impl<O: Operator> Owned<O> {
     pub(super) async fn confirm(&mut self, fence: u64, connection: &Connection) {
         assert!(fence > self.fence, "a commit lowered the fence from {} to {fence}", self.fence);
         self.fence = fence;
+        if O::STEP.is_ahead && self.shown.owner().is_none() {
+            // It was written down just before the position.
+            self.shown.owned_at(fence - 1);
+        }
         self.committed_at = Instant::now();
         let (position, figures) = std::mem::take(&mut self.sealed_figures);
         self.metrics.stored(position, figures);

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use service::{BEAT, Shutdown};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 
+use crate::ahead::{self, Ahead};
 use crate::checkpoint::{self, Checkpoint};
-use crate::connect::Connection;
+use crate::connect::{Connection, Reminder};
 use crate::error::{Disposition, Error};
 use crate::lineage;
 use crate::reader::{Event, Reader, Selection};
@@ -18,6 +20,7 @@ use crate::task::committer::{Sealed, Stored};
 use crate::task::metrics::StepMetrics;
 use crate::task::owned::{Held, Owned};
 use crate::task::readiness::Readiness;
+use crate::task::shown::Shown;
 use crate::task::{Context, Operator, event_time_words};
 use crate::topology::{STEPS, Step, StreamInfo, stream_info};
 use crate::transaction::Part;
@@ -26,6 +29,8 @@ use crate::transaction::Part;
 const HOLE_CHECK: Duration = Duration::from_secs(5);
 /// How long a stop waits for the commit that is under way; the whole process has 5 seconds.
 const DRAIN_MAX: Duration = Duration::from_secs(3);
+/// How long to wait before what was not answered is asked again.
+const AGAIN: Duration = Duration::from_millis(100);
 /// Whoever waits longer than this is not useful, until it goes on.
 const WAITING_MAX: Duration = Duration::from_secs(10);
 
@@ -59,11 +64,30 @@ pub(super) enum Ended {
     Drained,
     /// Another owner has committed.
     Fenced,
+    /// It is not known whether a result ahead of its commit is stored.
+    Unsure,
 }
+
+/// Results on their way ahead of their commit: those that are stored, and what became of the one behind them.
+type Showing = BoxFuture<'static, (Vec<Ahead>, Result<(), Error>)>;
+/// A commit on its way.
+type Outstanding = oneshot::Receiver<Result<Stored, Error>>;
 
 impl<O: Operator> Worker<O> {
     /// Works on the partition until told to stop or another owner turns up.
     pub(super) async fn run(mut self) -> Result<Ended, Error> {
+        loop {
+            match self.recover_and_own().await? {
+                Ended::Unsure => {
+                    self.readiness.taken(self.partition);
+                    tokio::time::sleep(AGAIN).await;
+                }
+                ended => return Ok(ended),
+            }
+        }
+    }
+
+    async fn recover_and_own(&mut self) -> Result<Ended, Error> {
         let stop = self.stop.clone();
         let recovery = checkpoint::recover(&self.context.connection, O::STEP, self.partition);
         let checkpoint = tokio::select! {
@@ -75,11 +99,42 @@ impl<O: Operator> Worker<O> {
         let metrics = self.metrics.partition(self.partition, counts.unwrap_or_default());
         let mut owned =
             Owned::<O>::from_checkpoint(self.operator.clone(), self.partition, &self.log, checkpoint, metrics);
-        let ended = self.own(&mut owned).await;
+        let begun = tokio::select! {
+            begun = self.begin(&mut owned) => begun?,
+            () = drained(&stop) => Some(Ended::Drained),
+        };
+        let ended = match begun {
+            Some(ended) => Ok(ended),
+            None => self.own(&mut owned).await,
+        };
         if owned.dropped > 0 {
             tracing::warn!(partition = self.partition, count = owned.dropped, "input was delivered again, and dropped");
         }
         ended
+    }
+
+    /// Finds out which results stand ahead of the commit that is gone on from. The position is written anew first: whatever
+    /// another owner has under way is refused from then on. `Some` when that other one was faster.
+    async fn begin(&self, owned: &mut Owned<O>) -> Result<Option<Ended>, Error> {
+        let Some(from) = owned.shown.unknown_from() else { return Ok(None) };
+        let stored = self.send(owned.seal()).await.await;
+        let fence = match stored.unwrap_or_else(|_| Err(unconfirmed()))? {
+            Stored::At(fence) => fence,
+            Stored::Fenced => return Ok(Some(Ended::Fenced)),
+        };
+        owned.confirm(fence, &self.context.connection).await;
+        let mut reminder = Reminder::default();
+        loop {
+            match ahead::stored(&self.context.connection, O::STEP.output, self.partition, from, fence).await {
+                Ok(results) => {
+                    owned.shown.found(results);
+                    return Ok(None);
+                }
+                Err(error) if error.disposition() == Disposition::Stop => return Err(error),
+                Err(error) => reminder.warn(&error),
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
     }
 
     /// The checkpoint must have been made from this log with these settings.
@@ -127,7 +182,8 @@ impl<O: Operator> Worker<O> {
         let filters = subject::inputs(O::STEP, self.partition);
         let selection = Selection { stream: O::STEP.input, filters, from: owned.position + 1 };
         let mut reader = Reader::start(&context.connection, selection);
-        let mut outstanding: Option<oneshot::Receiver<Result<Stored, Error>>> = None;
+        let mut outstanding: Option<Outstanding> = None;
+        let mut showing: Option<Showing> = None;
         let mut check = tokio::time::interval(HOLE_CHECK);
         check.set_missed_tick_behavior(MissedTickBehavior::Delay);
         check.reset();
@@ -149,7 +205,12 @@ impl<O: Operator> Worker<O> {
                 owned.draft.hurry();
             }
             let nothing_more = stopping || owned.held.is_some() || reader.is_empty();
-            if outstanding.is_none() && owned.is_due(nothing_more) {
+            // Results of a commit go before those of later inputs.
+            if showing.is_none() && (outstanding.is_none() || owned.is_sealed_silent) {
+                showing = self.show(&mut owned.shown);
+            }
+            let is_settled = outstanding.is_none() && showing.is_none();
+            if is_settled && owned.is_due(nothing_more) {
                 if let Err(error) = self.check_step_before().await
                     && error.disposition() == Disposition::Stop
                 {
@@ -158,7 +219,7 @@ impl<O: Operator> Worker<O> {
                 outstanding = Some(self.send(owned.seal()).await);
                 moved_at = Instant::now();
             }
-            if stopping && outstanding.is_none() {
+            if stopping && outstanding.is_none() && showing.is_none() {
                 return Ok(Ended::Drained);
             }
             let waits_until = owned.waits_until();
@@ -173,6 +234,13 @@ impl<O: Operator> Worker<O> {
                             moved_at = Instant::now();
                         }
                         Stored::Fenced => return Ok(Ended::Fenced),
+                    }
+                }
+                (results, ended) = shown(&mut showing), if showing.is_some() => {
+                    showing = None;
+                    self.tell_shown(&results);
+                    if let Err(error) = ended {
+                        return self.recover_from(error, outstanding).await;
                     }
                 }
                 () = stop.requested(), if !stopping => {}
@@ -198,7 +266,7 @@ impl<O: Operator> Worker<O> {
                     Event::Attached { info, pending } => self.attach(owned, &info, pending)?,
                     Event::Message(delivery) => owned.apply(delivery),
                 },
-                () = until(waits_until), if outstanding.is_none() => {}
+                () = until(waits_until), if outstanding.is_none() && showing.is_none() => {}
             }
         }
     }
@@ -235,7 +303,47 @@ impl<O: Operator> Worker<O> {
         Ok(())
     }
 
-    async fn send(&self, part: Part) -> oneshot::Receiver<Result<Stored, Error>> {
+    /// A result was not stored ahead of its commit, or nobody knows.
+    async fn recover_from(&self, error: Error, outstanding: Option<Outstanding>) -> Result<Ended, Error> {
+        if error.is_overtaken() {
+            return Ok(Ended::Fenced);
+        }
+        if error.disposition() == Disposition::Stop {
+            return Err(error);
+        }
+        tracing::debug!(partition = self.partition, %error, "recovering what is stored");
+        if let Some(outstanding) = outstanding {
+            // Or its end would look like another owner's commit.
+            drop(tokio::time::timeout(DRAIN_MAX, outstanding).await);
+        }
+        Ok(Ended::Unsure)
+    }
+
+    /// Stores results ahead of their commit, if there are any.
+    fn show(&self, shown: &mut Shown) -> Option<Showing> {
+        let owner = shown.owner()?;
+        let results = shown.take();
+        if results.is_empty() {
+            return None;
+        }
+        let (connection, partition) = (self.context.connection.clone(), self.partition);
+        Some(Box::pin(async move {
+            let mut results = results;
+            let (stored, ended) = ahead::store(&connection, O::STEP.output, partition, owner, &results).await;
+            results.truncate(stored);
+            (results, ended)
+        }))
+    }
+
+    /// Results are stored ahead of their commit.
+    fn tell_shown(&self, results: &[Ahead]) {
+        self.metrics.shown(results.len());
+        if let Some(on_commit) = &self.context.on_commit {
+            results.iter().for_each(|result| on_commit(std::slice::from_ref(&result.message)));
+        }
+    }
+
+    async fn send(&self, part: Part) -> Outstanding {
         let (done, receiver) = oneshot::channel();
         // The committer outlives every worker; should it be gone, the receiver says so.
         drop(self.commits.send(Sealed { part, done }).await);
@@ -243,9 +351,28 @@ impl<O: Operator> Worker<O> {
     }
 }
 
-async fn confirmed(outstanding: &mut Option<oneshot::Receiver<Result<Stored, Error>>>) -> Result<Stored, Error> {
+async fn confirmed(outstanding: &mut Option<Outstanding>) -> Result<Stored, Error> {
     match outstanding {
-        Some(receiver) => receiver.await.unwrap_or_else(|_| Err(Error::Unanswered { what: "a commit".to_owned() })),
+        Some(receiver) => receiver.await.unwrap_or_else(|_| Err(unconfirmed())),
+        None => std::future::pending().await,
+    }
+}
+
+/// Resolves when what was begun has had its time after a stop was asked for.
+async fn drained(stop: &Shutdown) {
+    stop.requested().await;
+    tokio::time::sleep(DRAIN_MAX).await;
+}
+
+/// The committer is gone.
+fn unconfirmed() -> Error {
+    Error::Unanswered { what: "a commit".to_owned() }
+}
+
+/// Resolves when it is known how what is being shown ahead of its commit has ended.
+async fn shown(showing: &mut Option<Showing>) -> (Vec<Ahead>, Result<(), Error>) {
+    match showing {
+        Some(showing) => showing.await,
         None => std::future::pending().await,
     }
 }

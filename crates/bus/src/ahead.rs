@@ -1,0 +1,164 @@
+//! Results that are stored by themselves, ahead of the commit that stores the state and the position they belong to.
+//!
+//! A batch costs the server nine syncs of its disk whatever is in it, a message by itself one. So what a live input gives, a
+//! price and at times a candle, does not wait for a batch: each message is stored alone, names its input, and is refused
+//! unless the partition's owner is still the one that sends it. The commit that covers it follows within a tenth of a
+//! second, with whatever else has come.
+//!
+//! An owner's first commit writes down that it is the owner. When it ends before a commit has covered what it stored ahead,
+//! the next owner's first commit refuses whatever it might still send. What is stored ahead then is known for good: the
+//! inputs that it names are applied again, like all others behind the position, and of what they give is left out what is
+//! there. An owner that cannot tell whether a result was stored does the same.
+
+use std::time::Duration;
+
+use async_nats::HeaderMap;
+use async_nats::header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE;
+use tokio::time::Instant;
+
+use crate::codec::SCHEMA_HEADER;
+use crate::connect::{ANSWER_MAX, Connection, parse_answer};
+use crate::error::Error;
+use crate::history;
+use crate::publish::Receipt;
+use crate::subject;
+use crate::topology::Stream;
+use crate::transaction::{Outgoing, Role};
+
+/// Says of a message which result of which input it is, such as `812 1/2`.
+pub const AHEAD_HEADER: &str = "Candlewire-Ahead";
+/// So many messages of one input are stored ahead; more of them are cheaper in a batch.
+pub(crate) const MESSAGES_MAX: usize = 3;
+/// Several servers refuse a message while another one that expects the same is under way to all of them. It is not stored.
+const IN_PROCESS: u32 = 10164;
+const AGAIN: Duration = Duration::from_millis(2);
+const EXPECTED_SUBJECT_HEADER: &str = "Nats-Expected-Last-Subject-Sequence-Subject";
+
+/// Which result of which input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Mark {
+    /// Stream sequence of the input.
+    pub input: u64,
+    /// Which one of its results, from 1 on.
+    pub number: usize,
+    /// How many results it has.
+    pub of: usize,
+}
+
+/// A result to be stored ahead of its commit.
+#[derive(Debug)]
+pub(crate) struct Ahead {
+    /// What it is.
+    pub(crate) mark: Mark,
+    /// The result.
+    pub(crate) message: Outgoing,
+}
+
+impl Mark {
+    /// What the headers of a message say; `None` when it was not stored ahead of its commit.
+    pub fn of(headers: Option<&HeaderMap>) -> Option<Self> {
+        let (input, place) = headers?.get(AHEAD_HEADER)?.as_str().split_once(' ')?;
+        let (number, of) = place.split_once('/')?;
+        Some(Self { input: input.parse().ok()?, number: number.parse().ok()?, of: of.parse().ok()? })
+    }
+
+    /// Whether no other result of the input follows.
+    pub fn is_last(self) -> bool {
+        self.number == self.of
+    }
+
+    fn text(self) -> String {
+        format!("{} {}/{}", self.input, self.number, self.of)
+    }
+}
+
+/// Stores results, one after the other, each unless the partition has another owner than the one that was written down at
+/// `owner`; returns how many are stored for certain, and what came of the one behind them, if there is one. Nothing behind
+/// that one was sent.
+pub(crate) async fn store(
+    connection: &Connection,
+    output: Stream,
+    partition: u32,
+    owner: u64,
+    results: &[Ahead],
+) -> (usize, Result<(), Error>) {
+    for (number, result) in results.iter().enumerate() {
+        if let Err(error) = store_one(connection, output, partition, owner, result).await {
+            return (number, Err(error));
+        }
+    }
+    (results.len(), Ok(()))
+}
+
+async fn store_one(
+    connection: &Connection,
+    output: Stream,
+    partition: u32,
+    owner: u64,
+    Ahead { mark, message }: &Ahead,
+) -> Result<(), Error> {
+    let mut headers = HeaderMap::new();
+    if let Role::Output(schema) = message.role {
+        headers.insert(SCHEMA_HEADER, schema);
+    }
+    headers.insert(AHEAD_HEADER, mark.text());
+    headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, owner.to_string());
+    headers.insert(EXPECTED_SUBJECT_HEADER, subject::owner(output, partition));
+    let start = Instant::now();
+    loop {
+        let sent = connection.request(message.subject.clone(), Some(headers.clone()), message.payload.clone());
+        match parse_answer::<Receipt>("a result ahead of its commit", &sent.await?.payload) {
+            Err(Error::Api { err_code: IN_PROCESS, .. }) if start.elapsed() < ANSWER_MAX => {
+                tokio::time::sleep(AGAIN).await;
+            }
+            answer => return answer.map(drop),
+        }
+    }
+}
+
+/// What is stored ahead between two sequences of the output, both not included: which results of which inputs, and where.
+///
+/// # Errors
+/// Whatever reading can meet.
+pub(crate) async fn stored(
+    connection: &Connection,
+    output: Stream,
+    partition: u32,
+    after: u64,
+    before: u64,
+) -> Result<Vec<(Mark, String)>, Error> {
+    let results = subject::all_of_partition(output, partition);
+    let mut found = Vec::new();
+    let mut from = after + 1;
+    // By the stream's leader: a replica may lag.
+    while let Some(next) = history::next(connection, output, &results, from).await? {
+        let message = next.message;
+        if message.seq >= before {
+            break;
+        }
+        found.extend(Mark::of(Some(&message.headers)).map(|mark| (mark, message.subject)));
+        from = message.seq + 1;
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_is_read_as_it_is_written() {
+        let mark = Mark { input: 812, number: 1, of: 2 };
+        let read = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(AHEAD_HEADER, text);
+            Mark::of(Some(&headers))
+        };
+        assert_eq!(read(&mark.text()), Some(mark));
+        for text in ["", "812", "812 1", "x 1/2", "812 1/x"] {
+            assert_eq!(read(text), None, "{text}");
+        }
+        assert!(!mark.is_last() && Mark { number: 2, ..mark }.is_last());
+        assert_eq!(Mark::of(None), None);
+    }
+}
