@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::programs::eventually;
-use crate::server::{GOMEMLIMIT, Host, USERS, checkout, nats_args, password, password_variable, signal};
+use crate::server::{GO_SETTINGS, Host, USERS, checkout, nats_args, password, password_variable, signal};
 
 /// Servers of a cluster, and copies of each stream.
 pub const NODES: usize = 3;
@@ -277,7 +277,7 @@ impl Cluster {
         let mut command = Command::new(checkout().join(".tools/nats-server"));
         command.arg("-c").arg(checkout().join("deploy/nats/cluster.conf")).arg("-sd").arg(&dir);
         command.args(["-m", &ports.monitoring.to_string()]).arg("-l").arg(log_of(&dir));
-        command.envs(USERS.map(|user| (password_variable(user), password(user)))).env("GOMEMLIMIT", GOMEMLIMIT);
+        command.envs(USERS.map(|user| (password_variable(user), password(user)))).envs(GO_SETTINGS);
         command.env("CANDLEWIRE_SERVER", name_of(node)).env("CANDLEWIRE_ROUTES", format!("[{}]", routes.join(", ")));
         command.env("CANDLEWIRE_HOST", "127.0.0.1").env("CANDLEWIRE_PORT", ports.client.to_string());
         command.env("CANDLEWIRE_ROUTE_HOST", "127.0.0.1").env("CANDLEWIRE_ROUTE_PORT", ports.route.to_string());

@@ -12,8 +12,8 @@ use crate::disk::SmallDisk;
 
 /// The users of nats.conf that have a password.
 pub const USERS: [&str; 7] = ["admin", "producer", "stream-processor", "aggregator", "trainer", "reporter", "reader"];
-/// What scripts/run and the systemd unit set for the server.
-pub const GOMEMLIMIT: &str = "400MiB";
+/// How scripts/run and the units have the server collect garbage.
+pub const GO_SETTINGS: [(&str, &str); 2] = [("GOGC", "50"), ("GOMEMLIMIT", "400MiB")];
 /// How long a server may take to start.
 const START_MAX: Duration = Duration::from_secs(20);
 
@@ -44,6 +44,11 @@ struct Place {
 pub trait Host {
     /// The address as `--nats-url` takes it.
     fn url(&self) -> String;
+}
+
+/// The same, but for what the environment says.
+pub fn go_settings() -> [(&'static str, String); 2] {
+    GO_SETTINGS.map(|(name, shipped)| (name, std::env::var(name).unwrap_or_else(|_| shipped.to_owned())))
 }
 
 /// The root of the checkout.
@@ -252,9 +257,7 @@ impl Place {
             .args(["-p", &port.to_string()]);
         command.arg("-sd").arg(&self.store).arg("--ports_file_dir").arg(dir);
         command.arg("-l").arg(dir.join("server.log"));
-        command
-            .envs(USERS.map(|user| (password_variable(user), password(user))))
-            .env("GOMEMLIMIT", std::env::var("GOMEMLIMIT").unwrap_or_else(|_| GOMEMLIMIT.to_owned()));
+        command.envs(USERS.map(|user| (password_variable(user), password(user)))).envs(go_settings());
         command.envs(self.variables.iter().cloned());
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let port = self.wait_for_port(child.id());

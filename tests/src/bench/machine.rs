@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 
-use crate::server::{GOMEMLIMIT, checkout};
+use crate::server::{checkout, go_settings};
 
 /// What figures depend on.
 #[derive(Debug)]
@@ -17,7 +17,8 @@ pub struct Machine {
     kernel: String,
     file_system: String,
     nats_server: String,
-    gomemlimit: String,
+    /// Variables of the Go runtime that it runs with.
+    go_settings: String,
     revision: String,
 }
 
@@ -43,7 +44,7 @@ pub fn describe() -> anyhow::Result<Machine> {
         kernel: read("/proc/sys/kernel/osrelease")?.trim().to_owned(),
         file_system,
         nats_server: said(Command::new(checkout().join(".tools/nats-server")).arg("--version"))?,
-        gomemlimit: std::env::var("GOMEMLIMIT").unwrap_or_else(|_| GOMEMLIMIT.to_owned()),
+        go_settings: go_settings().map(|(name, value)| format!("{name}={value}")).join(" "),
         revision: revision.map_or("unknown".to_owned(), |output| one_line(&output.stdout)),
     })
 }
@@ -58,7 +59,7 @@ impl Machine {
             "kernel": self.kernel,
             "file_system": self.file_system,
             "nats_server": self.nats_server,
-            "gomemlimit": self.gomemlimit,
+            "go_settings": self.go_settings,
             "revision": self.revision,
         })
     }
@@ -66,9 +67,9 @@ impl Machine {
 
 impl fmt::Display for Machine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { processor, cores, memory_gib, kernel, file_system, nats_server, gomemlimit, revision } = self;
+        let Self { processor, cores, memory_gib, kernel, file_system, nats_server, go_settings, revision } = self;
         write!(f, "{cores} cores of {processor}, {memory_gib} GiB, Linux {kernel}, {file_system}; ")?;
-        write!(f, "{nats_server} with GOMEMLIMIT={gomemlimit}; candlewire at {revision}")
+        write!(f, "{nats_server} with {go_settings}; candlewire at {revision}")
     }
 }
 
