@@ -10,10 +10,12 @@
 //! inputs that it names are applied again, like all others behind the position, and of what they give is left out what is
 //! there. An owner that cannot tell whether a result was stored does the same.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use async_nats::HeaderMap;
 use async_nats::header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE;
+use futures::future::join_all;
 use tokio::time::Instant;
 
 use crate::codec::SCHEMA_HEADER;
@@ -72,9 +74,9 @@ impl Mark {
     }
 }
 
-/// Stores results, one after the other, each unless the partition has another owner than the one that was written down at
-/// `owner`; returns how many are stored for certain, and what came of the one behind them, if there is one. Nothing behind
-/// that one was sent.
+/// Stores results, each unless the partition has another owner than the one that was written down at `owner`; returns how
+/// many are stored for certain, and what came of the one behind them, if there is one. Results of one instrument go one
+/// after the other, so that none overtakes another; a single server gets those of several together.
 pub(crate) async fn store(
     connection: &Connection,
     output: Stream,
@@ -82,12 +84,27 @@ pub(crate) async fn store(
     owner: u64,
     results: &[Ahead],
 ) -> (usize, Result<(), Error>) {
-    for (number, result) in results.iter().enumerate() {
-        if let Err(error) = store_one(connection, output, partition, owner, result).await {
-            return (number, Err(error));
+    let is_alone = connection.client().server_info().cluster.is_none();
+    let mut stored = 0;
+    while stored < results.len() {
+        let left = &results[stored..];
+        let wave = &left[..if is_alone { wave(left) } else { 1 }];
+        for ended in join_all(wave.iter().map(|result| store_one(connection, output, partition, owner, result))).await {
+            match ended {
+                Ok(()) => stored += 1,
+                Err(error) => return (stored, Err(error)),
+            }
         }
     }
-    (results.len(), Ok(()))
+    (stored, Ok(()))
+}
+
+/// How many results, from the first on, are of different instruments.
+fn wave(results: &[Ahead]) -> usize {
+    // `market.3.price.bitcoin.usd`: what stands behind the kind is the instrument.
+    let instrument = |result: &Ahead| result.message.subject.splitn(4, '.').nth(3).map(str::to_owned);
+    let mut seen = HashSet::new();
+    results.iter().take_while(|result| seen.insert(instrument(result))).count()
 }
 
 async fn store_one(
@@ -160,5 +177,19 @@ mod tests {
         }
         assert!(!mark.is_last() && Mark { number: 2, ..mark }.is_last());
         assert_eq!(Mark::of(None), None);
+    }
+
+    #[test]
+    fn no_result_of_an_instrument_is_sent_before_the_one_before_it_is_stored() {
+        let ahead = |kind: &str, coin: &str| Ahead {
+            mark: Mark { input: 1, number: 1, of: 1 },
+            message: Outgoing {
+                subject: format!("market.3.{kind}.{coin}.usd"),
+                payload: "{}".into(),
+                role: Role::Output("price/1"),
+            },
+        };
+        let results = [ahead("price", "bitcoin"), ahead("candle-1m", "ethereum"), ahead("price", "ethereum")];
+        assert_eq!([0, 1, 2, 3].map(|from| wave(&results[from..])), [2, 1, 1, 0]);
     }
 }
