@@ -2,8 +2,8 @@
 
 use async_nats::HeaderMap;
 use bus::codec::{ENCODING_HEADER, PLAIN_BYTES_MAX};
-use bus::reader::{Event, Reader, Selection};
-use bus::{Connection, NatsArgs, Stream};
+use bus::reader::{Form, Selection, read_to_end_as};
+use bus::{Connection, Error, NatsArgs, Stream};
 use futures::StreamExt;
 use pipeline_tests::programs::succeed;
 use pipeline_tests::ticks::{bitcoin, minutes, publish_tick, tick_line};
@@ -12,21 +12,14 @@ use pipeline_tests::world::World;
 /// Encoding and bytes of every message on a subject, as it is stored.
 async fn stored(connection: &Connection, stream: Stream, subject: &str) -> Vec<(Option<String>, usize)> {
     let selection = Selection { stream, filters: vec![subject.to_owned()], from: 1 };
-    let mut reader = Reader::as_stored(connection, selection);
     let mut found = Vec::new();
-    loop {
-        let pending = match reader.next().await.unwrap() {
-            Event::Attached { pending, .. } => pending,
-            Event::Message(delivery) => {
-                let encoding = delivery.headers.as_ref().and_then(|headers| headers.get(ENCODING_HEADER));
-                found.push((encoding.map(|encoding| encoding.as_str().to_owned()), delivery.payload.len()));
-                delivery.pending
-            }
-        };
-        if pending == 0 {
-            return found;
-        }
-    }
+    let read = read_to_end_as(connection, selection, Form::Stored, |delivery| {
+        let encoding = delivery.headers.as_ref().and_then(|headers| headers.get(ENCODING_HEADER));
+        found.push((encoding.map(|encoding| encoding.as_str().to_owned()), delivery.payload.len()));
+        Ok::<_, Error>(())
+    });
+    read.await.unwrap();
+    found
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -37,7 +37,7 @@ const AGAIN: Duration = Duration::from_millis(2);
 const EXPECTED_SUBJECT_HEADER: &str = "Nats-Expected-Last-Subject-Sequence-Subject";
 
 /// Which result of which input.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mark {
     /// Stream sequence of the input.
     pub input: u64,

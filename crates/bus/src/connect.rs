@@ -23,7 +23,7 @@ mod refused;
 mod wait;
 
 pub use args::{NatsArgs, Password};
-pub use wait::{Reminder, wait_for};
+pub use wait::{Reminder, patiently, wait_for};
 
 use events::Watch;
 use identity::Identity;

@@ -67,10 +67,10 @@ pub struct Delivery {
 
 /// How messages are handed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
+pub enum Form {
     /// With their lines as they are.
     Lines,
-    /// As they are stored.
+    /// As they are stored, for whoever stores or measures them.
     Stored,
 }
 
@@ -106,15 +106,11 @@ impl Drop for Reader {
 impl Reader {
     /// Starts reading; payloads are decoded.
     pub fn start(connection: &Connection, selection: Selection) -> Self {
-        Self::spawn(connection, selection, Form::Lines)
+        Self::start_as(connection, selection, Form::Lines)
     }
 
-    /// Starts reading messages as they are stored, for whoever stores them again.
-    pub fn as_stored(connection: &Connection, selection: Selection) -> Self {
-        Self::spawn(connection, selection, Form::Stored)
-    }
-
-    fn spawn(connection: &Connection, selection: Selection, form: Form) -> Self {
+    /// Starts reading messages in a form.
+    pub fn start_as(connection: &Connection, selection: Selection, form: Form) -> Self {
         let (sender, events) = mpsc::channel(AHEAD);
         let repeated = Arc::new(AtomicU64::new(0));
         let source = Source {
@@ -159,11 +155,24 @@ impl Reader {
 pub async fn read_to_end<E: From<Error>>(
     connection: &Connection,
     selection: Selection,
+    each: impl FnMut(Delivery) -> Result<(), E>,
+) -> Result<u64, E> {
+    read_to_end_as(connection, selection, Form::Lines, each).await
+}
+
+/// The same for messages in a form.
+///
+/// # Errors
+/// As [`read_to_end`].
+pub async fn read_to_end_as<E: From<Error>>(
+    connection: &Connection,
+    selection: Selection,
+    form: Form,
     mut each: impl FnMut(Delivery) -> Result<(), E>,
 ) -> Result<u64, E> {
     let info = stream_info(connection, selection.stream.name()).await?;
     let end = info.state.last_seq;
-    let mut reader = Reader::start(connection, selection);
+    let mut reader = Reader::start_as(connection, selection, form);
     loop {
         let pending = match reader.next().await? {
             Event::Attached { pending, .. } => pending,

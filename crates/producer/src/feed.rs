@@ -3,8 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use bus::connect::{Reminder, wait_for};
-use bus::error::Disposition;
+use bus::connect::{patiently, wait_for};
 use bus::publish::{FeedMessage, Receipt};
 use bus::subject;
 use bus::{Connection, Error, Kind, NatsArgs, Stream, codec, history, topology};
@@ -62,13 +61,13 @@ impl Feed for Connection {
     }
 
     async fn is_empty(&self) -> Result<bool, Error> {
-        let info = patiently(|| topology::stream_info(self, Stream::Feed.name())).await?;
+        let info = patiently(RETRY, || topology::stream_info(self, Stream::Feed.name())).await?;
         Ok(info.state.bytes == 0)
     }
 
     async fn last_tick(&self, instrument: &Instrument) -> Result<Option<LastTick>, Error> {
         let subject = subject::of_kind(Stream::Feed, Kind::Tick, Some(instrument));
-        let mut stored = patiently(|| history::last(self, Stream::Feed, &subject)).await?;
+        let mut stored = patiently(RETRY, || history::last(self, Stream::Feed, &subject)).await?;
         while let Some(message) = stored {
             if let Some(tick) = last_in_time(&message.payload) {
                 return Ok(Some(LastTick {
@@ -77,14 +76,14 @@ impl Feed for Connection {
                     seq: message.seq,
                 }));
             }
-            stored = patiently(|| history::last_before(self, Stream::Feed, &subject, message.seq)).await?;
+            stored = patiently(RETRY, || history::last_before(self, Stream::Feed, &subject, message.seq)).await?;
         }
         Ok(None)
     }
 
     async fn gaps_after(&self, instrument: &Instrument, seq: u64) -> Result<Vec<(EventTime, EventTime)>, Error> {
         let subject = subject::of_kind(Stream::Feed, Kind::Gap, Some(instrument));
-        let stored = patiently(|| history::last(self, Stream::Feed, &subject)).await?;
+        let stored = patiently(RETRY, || history::last(self, Stream::Feed, &subject)).await?;
         Ok(stored.filter(|stored| stored.seq > seq).map(|stored| gaps(&stored.payload)).unwrap_or_default())
     }
 
@@ -92,7 +91,7 @@ impl Feed for Connection {
         let subject = subject::of_kind(Stream::Feed, Kind::Tick, Some(instrument));
         let mut from = 1;
         loop {
-            let first = patiently(|| async {
+            let first = patiently(RETRY, || async {
                 let first = history::first_from(self, Stream::Feed, &subject, from).await?;
                 first.ok_or_else(|| Error::Unanswered { what: format!("the first message on {subject}") })
             });
@@ -108,7 +107,9 @@ impl Feed for Connection {
 
     async fn last_flush(&self, instrument: &Instrument) -> Result<Option<Flush>, Error> {
         let subject = subject::of_kind(Stream::Feed, Kind::Heartbeat, Some(instrument));
-        let Some(stored) = patiently(|| history::last(self, Stream::Feed, &subject)).await? else { return Ok(None) };
+        let Some(stored) = patiently(RETRY, || history::last(self, Stream::Feed, &subject)).await? else {
+            return Ok(None);
+        };
         let heartbeat = serde_json::from_slice::<HeartbeatLine<'_>>(&stored.payload).ok();
         let flush = heartbeat.filter(|heartbeat| heartbeat.flush);
         Ok(flush.map(|flush| Flush { event: flush.event(), seq: stored.seq }))
@@ -125,18 +126,6 @@ pub(crate) fn last_in_time(payload: &[u8]) -> Option<TickLine<'_>> {
 pub(crate) fn gaps(payload: &[u8]) -> Vec<(EventTime, EventTime)> {
     let gaps = codec::lines(payload).filter_map(|(_, line)| serde_json::from_slice::<GapLine<'_>>(line).ok());
     gaps.map(|gap| (EventTime(gap.from_ms), EventTime(gap.to_ms))).collect()
-}
-
-/// Asks until there is an answer, or an error that waiting cannot mend.
-async fn patiently<T, A: Future<Output = Result<T, Error>>>(ask: impl Fn() -> A) -> Result<T, Error> {
-    let mut reminder = Reminder::default();
-    loop {
-        match ask().await {
-            Err(error) if error.disposition() != Disposition::Stop => reminder.warn(&error),
-            result => return result,
-        }
-        tokio::time::sleep(RETRY).await;
-    }
 }
 
 /// Connects and waits until FEED is there; `None` when shutdown came first.

@@ -9,9 +9,9 @@ use async_nats::HeaderMap;
 use async_nats::header::{NATS_BATCH_ID, NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, NATS_EXPECTED_STREAM, NATS_MESSAGE_ID};
 use bus::batch::{self, Numbered, ROLLUP_HEADER};
 use bus::codec::SCHEMA_HEADER;
-use bus::reader::{Event, Reader, Selection, read_to_end};
+use bus::reader::{Event, Form, Reader, Selection, read_to_end, read_to_end_as};
 use bus::subject;
-use bus::topology::{MARKET_STEP, STATS_STEP, Step, stream_info};
+use bus::topology::{MARKET_STEP, STATS_STEP, Step};
 use bus::{Connection, Kind, Stream};
 use bytes::Bytes;
 use market::Instrument;
@@ -72,13 +72,13 @@ impl Shape {
     /// The server does not answer.
     pub async fn of(pipeline: &Pipeline) -> anyhow::Result<Self> {
         let admin = pipeline.admin();
-        let lines = Sizes::read(admin, Reader::start).await?;
-        Ok(Self { lines, stored: Sizes::read(admin, Reader::as_stored).await? })
+        let lines = Sizes::read(admin, Form::Lines).await?;
+        Ok(Self { lines, stored: Sizes::read(admin, Form::Stored).await? })
     }
 }
 
 impl Sizes {
-    async fn read(admin: &Connection, start: fn(&Connection, Selection) -> Reader) -> anyhow::Result<Self> {
+    async fn read(admin: &Connection, form: Form) -> anyhow::Result<Self> {
         let mut states = BTreeMap::new();
         let mut partition = None;
         for stream in [Stream::Market, Stream::Stats] {
@@ -92,9 +92,9 @@ impl Sizes {
         }
         Ok(Self {
             partition: partition.context("nothing was stored")?,
-            feed: batches(admin, Stream::Feed, start).await?,
-            market: batches(admin, Stream::Market, start).await?,
-            stats: batches(admin, Stream::Stats, start).await?,
+            feed: batches(admin, Stream::Feed, form).await?,
+            market: batches(admin, Stream::Market, form).await?,
+            stats: batches(admin, Stream::Stats, form).await?,
             states,
         })
     }
@@ -106,34 +106,23 @@ impl Sizes {
     }
 }
 
-async fn batches(
-    connection: &Connection,
-    stream: Stream,
-    start: fn(&Connection, Selection) -> Reader,
-) -> anyhow::Result<Vec<Batch>> {
+async fn batches(connection: &Connection, stream: Stream, form: Form) -> anyhow::Result<Vec<Batch>> {
     let mut batches: Vec<Batch> = Vec::new();
     let mut last = None;
-    let end = stream_info(connection, stream.name()).await?.state.last_seq;
-    let mut reader = start(connection, Selection { stream, filters: vec![subject::all(stream)], from: 1 });
-    loop {
-        let pending = match reader.next().await? {
-            Event::Attached { pending, .. } => pending,
-            Event::Message(delivery) => {
-                let id = delivery.headers.as_ref().and_then(|headers| headers.get(NATS_BATCH_ID));
-                let id = id.map_or_else(|| delivery.seq.to_string(), ToString::to_string);
-                if last.as_ref() != Some(&id) {
-                    batches.push(Vec::new());
-                    last = Some(id);
-                }
-                let message = (delivery.subject.to_string(), delivery.payload.len());
-                batches.last_mut().expect("pushed above").push(message);
-                if delivery.seq < end { delivery.pending } else { 0 }
-            }
-        };
-        if pending == 0 {
-            return Ok(batches);
+    let selection = Selection { stream, filters: vec![subject::all(stream)], from: 1 };
+    read_to_end_as(connection, selection, form, |delivery| {
+        let id = delivery.headers.as_ref().and_then(|headers| headers.get(NATS_BATCH_ID));
+        let id = id.map_or_else(|| delivery.seq.to_string(), ToString::to_string);
+        if last.as_ref() != Some(&id) {
+            batches.push(Vec::new());
+            last = Some(id);
         }
-    }
+        let message = (delivery.subject.to_string(), delivery.payload.len());
+        batches.last_mut().expect("pushed above").push(message);
+        Ok::<_, bus::Error>(())
+    })
+    .await?;
+    Ok(batches)
 }
 
 /// Writes and reads both forms so often, in turns.

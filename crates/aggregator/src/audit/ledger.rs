@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use bus::Kind;
-use bus::codec::SCHEMA_HEADER;
+use bus::codec::{ENCODING_HEADER, SCHEMA_HEADER};
 use bus::reader::Delivery;
 use bus::topology::STATS_WINDOWS;
 use market::Window;
@@ -84,7 +84,7 @@ impl<'a> Ledger<'a> {
         let schema = delivery.headers.as_ref().and_then(|headers| headers.get(SCHEMA_HEADER));
         let schema = schema.map(|schema| schema.as_str().to_owned());
         // Whoever reads has decoded it, or could not.
-        let is_decoded = delivery.headers.as_ref().is_none_or(|headers| headers.get("Content-Encoding").is_none());
+        let is_decoded = delivery.headers.as_ref().is_none_or(|headers| headers.get(ENCODING_HEADER).is_none());
         let payload = delivery.payload.clone();
         self.feed.push(feed::Message { seq: delivery.seq, kind, schema, is_decoded, payload });
     }

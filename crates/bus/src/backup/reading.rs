@@ -9,7 +9,7 @@ use super::BackupError;
 use super::file::Record;
 use crate::connect::Connection;
 use crate::history;
-use crate::reader::{Delivery, Event, Reader, Selection};
+use crate::reader::{Delivery, Event, Form, Reader, Selection};
 use crate::topology::{Stream, StreamInfo, stream_info};
 
 /// Every stored subject.
@@ -30,7 +30,8 @@ pub(super) async fn records(
     info: &StreamInfo,
     mut each: impl FnMut(&Record) -> Result<(), BackupError>,
 ) -> Result<(), BackupError> {
-    let mut reader = Reader::as_stored(connection, Selection { stream, filters: vec![ALL.to_owned()], from: 1 });
+    let mut reader =
+        Reader::start_as(connection, Selection { stream, filters: vec![ALL.to_owned()], from: 1 }, Form::Stored);
     let mut chase: Option<Instant> = None;
     loop {
         let delivery = match reader.next().await? {

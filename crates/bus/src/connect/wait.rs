@@ -66,3 +66,21 @@ pub async fn wait_for<T, A: Future<Output = Result<T, Error>>>(
         }
     }
 }
+
+/// Asks again after each pause until there is an answer, or an error that waiting cannot mend.
+///
+/// # Errors
+/// What waiting cannot mend.
+pub async fn patiently<T, A: Future<Output = Result<T, Error>>>(
+    pause: Duration,
+    ask: impl Fn() -> A,
+) -> Result<T, Error> {
+    let mut reminder = Reminder::default();
+    loop {
+        match ask().await {
+            Err(error) if error.disposition() != Disposition::Stop => reminder.warn(&error),
+            result => return result,
+        }
+        tokio::time::sleep(pause).await;
+    }
+}

@@ -322,9 +322,10 @@ impl<O: Operator> Owned<O> {
         let is_known_schema = kind.is_some_and(|&kind| codec::is_known_schema(delivery.headers.as_ref(), kind));
         // What is ahead of its commit already is not what the draft shows.
         let is_shown = self.shown.contains(delivery.seq);
-        let draft = is_shown.then(|| std::mem::take(&mut self.draft.outputs));
-        self.draft.outputs.select(idx);
-        let is_first = self.draft.outputs.is_empty();
+        let mut known = Outputs::default();
+        let outputs = if is_shown { &mut known } else { &mut self.draft.outputs };
+        outputs.select(idx);
+        let is_first = outputs.is_empty();
         let input = Input {
             seq: delivery.seq,
             kind: subject.kind,
@@ -334,19 +335,18 @@ impl<O: Operator> Owned<O> {
             payload: &delivery.payload,
             lines_done,
         };
-        let applied = self.operator.apply(input, member.state.at_hand(), &mut self.counts, &mut self.draft.outputs);
+        let applied = self.operator.apply(input, member.state.at_hand(), &mut self.counts, outputs);
         if let Applied::UpTo { lines_done, ready } = applied {
             self.held = Some(Held { since: Instant::now(), delivery, lines_done, ready });
             self.has_waited = true;
-            self.draft.outputs = draft.unwrap_or_else(|| std::mem::take(&mut self.draft.outputs));
             return;
         }
         self.note(idx, delivery.seq);
-        if is_shown || is_first && lines_done == 0 && self.may_show_ahead() {
-            self.show_ahead();
-        }
-        if let Some(outputs) = draft {
-            self.draft.outputs = outputs;
+        if is_shown {
+            self.show_ahead(known);
+        } else if is_first && lines_done == 0 && self.may_show_ahead() {
+            let outputs = std::mem::take(&mut self.draft.outputs);
+            self.show_ahead(outputs);
         }
     }
 
@@ -379,12 +379,11 @@ impl<O: Operator> Owned<O> {
         O::STEP.is_ahead && self.pending == 0 && !is_its_turn && has_room
     }
 
-    /// Takes what the last input has given out of the draft, to be stored ahead of its commit.
-    fn show_ahead(&mut self) {
+    /// Has what the last input has given stored ahead of its commit.
+    fn show_ahead(&mut self, outputs: Outputs) {
         let instruments = &self.instruments;
         let name_of = |idx: usize| (instruments[idx].coin.as_str(), instruments[idx].quote.as_str());
-        let messages =
-            std::mem::take(&mut self.draft.outputs).into_messages_of_input(O::STEP.output, self.partition, name_of);
+        let messages = outputs.into_messages_of_input(O::STEP.output, self.partition, name_of);
         self.shown.push(self.position, messages);
     }
 

@@ -11,7 +11,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::ahead::{self, Ahead};
 use crate::checkpoint::{self, Checkpoint};
-use crate::connect::{Connection, Reminder};
+use crate::connect::{Connection, patiently};
 use crate::error::{Disposition, Error};
 use crate::lineage;
 use crate::reader::{Event, Reader, Selection};
@@ -101,7 +101,7 @@ impl<O: Operator> Worker<O> {
             Owned::<O>::from_checkpoint(self.operator.clone(), self.partition, &self.log, checkpoint, metrics);
         let begun = tokio::select! {
             begun = self.begin(&mut owned) => begun?,
-            () = drained(&stop) => Some(Ended::Drained),
+            () = async { stop.requested().await; drained_for(Some(Instant::now())).await } => Some(Ended::Drained),
         };
         let ended = match begun {
             Some(ended) => Ok(ended),
@@ -123,18 +123,10 @@ impl<O: Operator> Worker<O> {
             Stored::Fenced => return Ok(Some(Ended::Fenced)),
         };
         owned.confirm(fence, &self.context.connection).await;
-        let mut reminder = Reminder::default();
-        loop {
-            match ahead::stored(&self.context.connection, O::STEP.output, self.partition, from, fence).await {
-                Ok(results) => {
-                    owned.shown.found(results);
-                    return Ok(None);
-                }
-                Err(error) if error.disposition() == Disposition::Stop => return Err(error),
-                Err(error) => reminder.warn(&error),
-            }
-            tokio::time::sleep(AGAIN).await;
-        }
+        let (connection, output) = (&self.context.connection, O::STEP.output);
+        let ask = || ahead::stored(connection, output, self.partition, from, fence);
+        owned.shown.found(patiently(AGAIN, ask).await?);
+        Ok(None)
     }
 
     /// The checkpoint must have been made from this log with these settings.
@@ -356,12 +348,6 @@ async fn confirmed(outstanding: &mut Option<Outstanding>) -> Result<Stored, Erro
         Some(receiver) => receiver.await.unwrap_or_else(|_| Err(unconfirmed())),
         None => std::future::pending().await,
     }
-}
-
-/// Resolves when what was begun has had its time after a stop was asked for.
-async fn drained(stop: &Shutdown) {
-    stop.requested().await;
-    tokio::time::sleep(DRAIN_MAX).await;
 }
 
 /// The committer is gone.
