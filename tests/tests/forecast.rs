@@ -12,7 +12,7 @@ use bus::topology::Limits;
 use bus::{Connection, Kind, Stream, codec, subject};
 use flate2::read::MultiGzDecoder;
 use market::{Candle, Window};
-use pipeline_tests::programs::{Running, fail, succeed};
+use pipeline_tests::programs::{Running, children, eventually, fail, is_alive, kill, succeed};
 use pipeline_tests::server::nats_args;
 use pipeline_tests::world::{World, sample};
 use serde_json::Value;
@@ -117,6 +117,38 @@ async fn any_speed_and_kills_in_mid_fit_give_the_same_forecasts() {
     replaying.join().unwrap();
     succeed(slowly.program("topology").args(["wait", "market", "forecast"]));
     assert_eq!(forecasts(&slowly).await, expected);
+}
+
+/// The process in which a trainer fits a model, as soon as there is one that is not `other`.
+fn fit_of(trainer: u32, other: Option<u32>) -> u32 {
+    let mut found = None;
+    eventually("a process fits a model", || {
+        found = children(trainer).into_iter().find(|child| Some(*child) != other);
+        found.is_some()
+    });
+    found.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fit_that_dies_takes_nothing_with_it_and_none_outlives_its_trainer() {
+    let world = World::new().await;
+    let file = minutes(&world, 7_300);
+    let _processor = world.start("stream-processor");
+    succeed(&mut world.replay(&file, "1m"));
+    world.wait_for_market();
+    // Long enough to be met.
+    let mut command = world.program("trainer");
+    command.args(["run", "--archive", "archive", "--interval", "1m", "--folds", "100", "--depth", "9"]);
+    let (mut trainer, lines) = Running::start_followed(&mut command);
+    let first = fit_of(trainer.id(), None);
+    kill(first);
+    let mut warnings = lines.map_while(Result::ok).filter(|line| line.contains("WARN"));
+    let warning = warnings.next().unwrap();
+    assert!(warning.contains("ended before it was done (signal: 9 (SIGKILL))"), "{warning}");
+    let second = fit_of(trainer.id(), Some(first));
+    assert!(trainer.is_running());
+    trainer.kill();
+    eventually("the fit has ended too", || !is_alive(second));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -60,6 +60,22 @@ impl Artifacts {
         Ok(Self { contents })
     }
 
+    /// The files, as [`Self::into_contents`] has given them.
+    pub(crate) fn from_contents(contents: [Vec<u8>; MODEL_FILES.len()]) -> Self {
+        Self { contents }
+    }
+
+    /// The files, by the order of [`MODEL_FILES`].
+    pub(crate) fn into_contents(self) -> [Vec<u8>; MODEL_FILES.len()] {
+        self.contents
+    }
+
+    /// What is in a file; nothing, when a model has no such file.
+    pub(crate) fn content(&self, file: &str) -> &[u8] {
+        let found = MODEL_FILES.iter().position(|name| *name == file);
+        found.map(|idx| self.contents[idx].as_slice()).unwrap_or_default()
+    }
+
     /// Writes the files to a folder: all of them or none, the card with the digests of the others last.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use serde::{Deserialize, Serialize};
 use xgb::parameters::{BoosterParameters, BoosterParametersBuilder, BoosterType, learning, tree};
 use xgb::{Booster, DMatrix, XGBError};
 
@@ -16,7 +17,7 @@ pub const TREE_METHOD: &str = "hist";
 const PATIENCE: u32 = 30;
 
 /// How trees are grown. Equal settings and rows give equal models, bit for bit.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Boosting {
     /// Most boosting rounds: one tree each. At least 1.
     pub rounds_max: u32,
@@ -35,7 +36,7 @@ pub struct Boosting {
 }
 
 /// What a model without trees predicts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Start {
     /// The mean of the labels.
     Mean,

@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use market::candle::{Partial, Term};
 use market::{Candle, EventTime, Instrument, Tick, Window};
+use serde::{Deserialize, Serialize};
 
 /// Lengths of candle that a model can learn from, longest first.
 pub const INTERVALS: [Window; 5] =
@@ -13,7 +14,7 @@ pub const INTERVALS: [Window; 5] =
 pub const CANDLES_WANTED: usize = 2_000;
 
 /// How long the candles are that a model learns from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Interval {
     /// The longest of [`INTERVALS`] that gives [`CANDLES_WANTED`], else the one that gives most.
     Auto,

@@ -10,6 +10,7 @@ use market::dataset::{Dataset, Recipe, Row};
 use market::interval::{Calibration, error};
 use market::split::{self, Part};
 use market::{EventTime, Window};
+use serde::{Deserialize, Serialize};
 
 use crate::booster::{BoosterError, Boosting, Model, Table};
 use crate::forecaster::{Forecaster, Imprint, Learned};
@@ -18,7 +19,7 @@ use crate::forecaster::{Forecaster, Imprint, Learned};
 const CALIBRATION_SHARE: f64 = 0.2;
 
 /// How rows are held out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 pub enum Split {
     /// The last rows in time, after a purge of one horizon: a fair score
     Time,

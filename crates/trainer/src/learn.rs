@@ -9,6 +9,7 @@ use market::dataset::{self, Dataset, DatasetError, Recipe};
 use market::evaluation::Scores;
 use market::split::{self, Part};
 use market::{Instrument, Tick, Window};
+use serde::{Deserialize, Serialize};
 use store::listing::SeqRange;
 use store::model_card::{FoldScores, ModelCard, PartScores};
 use store::predictions::{Fold, Prediction};
@@ -28,7 +29,7 @@ const FOLD_ROWS_MIN: usize = 30;
 const TICK_INTERVAL: &str = "tick";
 
 /// What to learn, and how.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LearnConfig {
     /// Whose ticks.
     pub instrument: Instrument,
@@ -69,7 +70,7 @@ impl Learned {
 }
 
 /// Two models on the same rows, which neither has learned from.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Duel {
     /// The new one.
     pub challenger: Scores,

@@ -82,10 +82,13 @@ pub(crate) fn code_of(error: &anyhow::Error) -> Option<Code> {
 /// What ends it before it is done, with its exit code.
 pub async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
     let told = shutdown.clone();
-    tokio::spawn(async move {
-        told.requested().await;
-        booster::interrupt();
-    });
+    // A fit for the service ends with the service, not before.
+    if !matches!(args.command, Command::Fit(_)) {
+        tokio::spawn(async move {
+            told.requested().await;
+            booster::interrupt();
+        });
+    }
     match args.command {
         Command::Archive(archive) => {
             let connection = Connection::open(&args.nats, Some("trainer")).await?;
@@ -107,6 +110,7 @@ pub async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
             let connection = Connection::open(&args.nats, Some("reader")).await?;
             evaluate::evaluate(&connection, &evaluate).await
         }
+        Command::Fit(archive) => live::fitting::answer(archive.open()?).await,
         Command::Health(ask) => ask.ask().await,
     }
 }

@@ -5,6 +5,7 @@
 //! count it waits. So any speed, any crash and any packing give the same FORECAST.
 
 mod drift;
+pub(crate) mod fitting;
 mod lines;
 pub mod rules;
 mod shelf;

@@ -96,7 +96,7 @@ impl Service {
         let (reach, reached) = reach(archiver.last_seq().unwrap_or_default());
         let (out, uploader) = (args.out.clone(), self.uploader.clone());
         let shelves = Shelves { connection: connection.clone(), out, uploader };
-        let forge = Forge::new(self.archive.clone(), reach, args.config()?, shelves, Arc::clone(&self.turn));
+        let forge = Forge::new(args.archive.archive.clone(), reach, args.config()?, shelves, Arc::clone(&self.turn));
         let end = EndWithService(Shutdown::new());
         let (trainings, mut fatal) = Trainings::new(Arc::new(forge), end.0.clone());
         let context = Context {

@@ -8,7 +8,7 @@ use bus::topology::{FORECAST_STEP, MARKET_STEP, STATS_STEP};
 
 use super::effort::Effort;
 use super::pipeline::{NATS, Pipeline};
-use super::process::pss_bytes;
+use super::process::pss_bytes_of_all;
 use super::report::{Figure, Promise};
 use super::workload::{TICKS, Workload};
 use crate::coingecko::CoinGecko;
@@ -81,8 +81,9 @@ async fn memory(effort: Effort, world: &CoinGecko, say: fn(&str)) -> anyhow::Res
         let trained = pipeline.services["trainer"].metric("models_total{outcome=\"trained\"}");
         ensure!(trained == Some(1.0), "the trainer has trained {trained:?} times, not once");
         tokio::time::sleep(effort.pick(REST, REST_QUICK)).await;
-        let memory = pipeline.processes().map(|(name, id)| Ok((name.to_owned(), pss_bytes(id)? as f64 / 1e6)));
-        runs.push(memory.collect::<anyhow::Result<_>>()?);
+        let (names, ids): (Vec<_>, Vec<_>) = pipeline.processes().unzip();
+        let memory = names.into_iter().zip(pss_bytes_of_all(&ids)?);
+        runs.push(memory.map(|(name, bytes)| (name.to_owned(), bytes as f64 / 1e6)).collect());
         say(&format!("footprint: run {run} of {}", effort.runs));
     }
     let each = |wanted: &dyn Fn(&str) -> bool| -> Vec<f64> {
@@ -105,7 +106,7 @@ fn sizes() -> anyhow::Result<Vec<Figure>> {
         let bytes = std::fs::metadata(&path).with_context(|| format!("cannot look at {}", path.display()))?.len();
         Ok(Figure::new(format!("footprint.binary_mb.{name}"), "MB", vec![bytes as f64 / 1e6]))
     };
-    SERVICES.into_iter().chain(["topology"]).map(size).collect()
+    ["candlewire"].into_iter().chain(SERVICES).chain(["topology"]).map(size).collect()
 }
 
 /// From the start of a process until it says that it is ready, on a server that runs already.

@@ -1,5 +1,7 @@
 //! What a process took, as Linux tells it.
 
+use std::collections::BTreeMap;
+
 use anyhow::Context;
 
 /// Clock ticks of Linux in a second, as user programs see them on every architecture.
@@ -30,6 +32,48 @@ pub fn has_ended(id: u32) -> anyhow::Result<bool> {
 /// There is no such process.
 pub fn pss_bytes(id: u32) -> anyhow::Result<u64> {
     kib_line(&format!("/proc/{id}/smaps_rollup"), "Pss:")
+}
+
+/// Bytes of memory of each of these processes, as [`pss_bytes`], but as if this process were not there: it has libxgboost open
+/// too, and would take half of that off the only service that has it. What one of them alone has open counts whole.
+///
+/// # Errors
+/// One of them has ended.
+pub fn pss_bytes_of_all(ids: &[u32]) -> anyhow::Result<Vec<u64>> {
+    let all = ids.iter().map(|id| mapped(*id)).collect::<anyhow::Result<Vec<_>>>()?;
+    let is_shared = |path: &str| all.iter().filter(|maps| maps.contains_key(path)).count() > 1;
+    let counted = |(path, map): (&String, &Mapped)| {
+        if path.starts_with('/') && !is_shared(path) { map.rss } else { map.pss }
+    };
+    Ok(all.iter().map(|maps| maps.iter().map(counted).sum::<u64>() * 1_024).collect())
+}
+
+/// What a process has in memory of a file, or of what is none.
+#[derive(Default)]
+struct Mapped {
+    /// KiB, shared pages counted whole.
+    rss: u64,
+    /// KiB, shared pages counted in part.
+    pss: u64,
+}
+
+fn mapped(id: u32) -> anyhow::Result<BTreeMap<String, Mapped>> {
+    let path = format!("/proc/{id}/smaps");
+    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+    let mut all: BTreeMap<String, Mapped> = BTreeMap::new();
+    let mut file = String::new();
+    for line in text.lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let kib = words.get(1).and_then(|word| word.parse::<u64>().ok());
+        match (words.first(), kib) {
+            (Some(&"Rss:"), Some(kib)) => all.entry(file.clone()).or_default().rss += kib,
+            (Some(&"Pss:"), Some(kib)) => all.entry(file.clone()).or_default().pss += kib,
+            // `7f15-7f16 r-xp 00000000 08:01 42 /usr/lib/libc.so.6`; a value ends its name with a colon.
+            (Some(range), _) if !range.ends_with(':') => file = words.get(5).copied().unwrap_or_default().to_owned(),
+            _ => {}
+        }
+    }
+    Ok(all)
 }
 
 /// The most bytes of memory that a process ever held, shared pages counted whole.

@@ -66,6 +66,7 @@ const NOT_DONE: &[&str] = &[
     "MemoryMax",
     "NoNewPrivileges",
     "NotifyAccess",
+    "OOMPolicy",
     "PrivateDevices",
     "PrivateMounts",
     "PrivateTmp",

@@ -40,7 +40,7 @@ impl Shop {
         match learn_against(&ticks, None, &config, rival.as_ref(), |_| ()) {
             Ok(learned) => {
                 self.models.lock().expect("no panic").insert(learned.card.model.clone(), learned.model.clone());
-                Ok(Outcome::Trained(Box::new(trained(&learned)?)))
+                Ok(Outcome::Trained(Box::new(trained(&learned.card, &learned.model, learned.duel)?)))
             }
             Err(error) if error.is_not_enough_data() => Ok(Outcome::Nothing),
             Err(error) => Err(error.into()),

@@ -15,12 +15,13 @@ use market::evaluation::Scores;
 use market::{EventTime, Instrument};
 use service::{Code, Shutdown};
 use store::archive::Through;
+use store::model_card::ModelCard;
 use tokio::sync::mpsc;
-use tokio::task::JoinError;
 
+use super::fitting::Broken;
 use crate::booster::BoosterError;
 use crate::forecaster::Forecaster;
-use crate::learn::{Duel, LearnError, Learned};
+use crate::learn::{Duel, LearnError};
 
 /// How long to wait before something that failed is tried again.
 pub(super) const RETRY: Duration = Duration::from_millis(500);
@@ -68,16 +69,15 @@ pub struct Trained {
 ///
 /// # Errors
 /// When the model cannot be read back from its own bytes.
-pub fn trained(learned: &Learned) -> anyhow::Result<Trained> {
-    let card = &learned.card;
+pub fn trained(card: &ModelCard, model: &[u8], duel: Option<Duel>) -> anyhow::Result<Trained> {
     Ok(Trained {
         model: card.model.clone(),
-        forecaster: Arc::new(Forecaster::load(&learned.model, LIVE_THREADS)?),
+        forecaster: Arc::new(Forecaster::load(model, LIVE_THREADS)?),
         first: EventTime(card.time.first_ms),
         last: EventTime(card.time.last_ms),
         ticks: card.rows.ticks as u64,
         scores: card.holdout.scores,
-        duel: learned.duel,
+        duel,
     })
 }
 
@@ -221,10 +221,6 @@ async fn until_done<T>(
             Ok(done) => return done,
             Err(error) => error,
         };
-        if is_interrupted(&error) {
-            // The process ends, and with it whoever waits for this.
-            return std::future::pending().await;
-        }
         if is_fatal(&error) {
             // Nobody listens any more when the service has ended already.
             drop(fatal.send(error));
@@ -235,18 +231,10 @@ async fn until_done<T>(
     }
 }
 
-fn is_interrupted(error: &anyhow::Error) -> bool {
-    let of_learning = error.downcast_ref().and_then(|error| match error {
-        LearnError::Booster(error) => Some(error),
-        _ => None,
-    });
-    matches!(of_learning.or_else(|| error.downcast_ref()), Some(BoosterError::Interrupted))
-}
-
 /// Whether neither time nor another try can mend it: a setting, a permission, a damaged model, a broken fit.
-fn is_fatal(error: &anyhow::Error) -> bool {
+pub(super) fn is_fatal(error: &anyhow::Error) -> bool {
     let of_bus = error.downcast_ref::<bus::Error>().is_some_and(|error| error.disposition() == Disposition::Stop);
-    let is_broken = error.is::<JoinError>() || error.is::<LearnError>() || error.is::<BoosterError>();
+    let is_broken = error.is::<Broken>() || error.is::<LearnError>() || error.is::<BoosterError>();
     of_bus || is_broken || matches!(crate::code_of(error), Some(Code::Server | Code::BadConfig))
 }
 

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
 
 use anyhow::{Context, anyhow};
 use bus::Connection;
@@ -13,18 +12,17 @@ use futures::future::BoxFuture;
 use market::Instrument;
 use market::dataset::Recipe;
 use service::{Code, WithCode};
-use store::archive::Archive;
 use store::layout;
 use store::model_card::ModelCard;
+use store::place::ArchivePlace;
 use tokio::sync::Semaphore;
 
+use super::fitting::{Made, Order, REBUILD, fit_apart, load};
 use super::shelf;
-use super::trainings::{Job, LIVE_THREADS, Outcome, RETRY, Trained, Workshop, trained};
+use super::trainings::{Job, Outcome, RETRY, Workshop};
 use crate::archiving::Reach;
-use crate::artifacts::Artifacts;
-use crate::data::read_archive;
 use crate::forecaster::Forecaster;
-use crate::learn::{LearnConfig, LearnError, learn_against};
+use crate::learn::LearnConfig;
 use crate::upload::Uploader;
 
 /// Where models are kept.
@@ -41,32 +39,25 @@ pub struct Shelves {
 /// The workshop of the service. Clones share it.
 #[derive(Clone)]
 pub struct Forge {
-    archive: Archive,
+    place: ArchivePlace,
     reach: Reach,
     /// How models are learned; the instrument is each in its turn.
     config: LearnConfig,
     shelves: Shelves,
-    /// One fit at a time in a process: each uses the threads given.
+    /// One fit at a time: each uses the threads given.
     turn: Arc<Semaphore>,
-}
-
-/// What a fit leaves behind.
-struct Made {
-    card: ModelCard,
-    artifacts: Artifacts,
-    trained: Trained,
 }
 
 impl Forge {
     /// A workshop that learns from the archive, when it is its `turn`.
     pub(crate) fn new(
-        archive: Archive,
+        place: ArchivePlace,
         reach: Reach,
         config: LearnConfig,
         shelves: Shelves,
         turn: Arc<Semaphore>,
     ) -> Self {
-        Self { archive, reach, config, shelves, turn }
+        Self { place, reach, config, shelves, turn }
     }
 
     async fn make(self, job: Job) -> anyhow::Result<Outcome> {
@@ -75,24 +66,18 @@ impl Forge {
             Some(model) => Some(self.read(&job.instrument, model).await?),
             None => None,
         };
-        let turn = Arc::clone(&self.turn).acquire_owned().await.context("no more trainings")?;
+        let turn = self.turn.acquire().await.context("no more trainings")?;
         tracing::info!(instrument = %job.instrument, through = job.through.seq, "fitting a model");
-        let (archive, of) = (self.archive.clone(), job.clone());
         let config = LearnConfig { instrument: job.instrument.clone(), ..self.config.clone() };
-        let made = tokio::task::spawn_blocking(move || {
-            let made = fit(&archive, &of, &config, rival.as_ref());
-            drop(turn);
-            made
-        });
-        let made = match made.await? {
+        let order = Order { config, through: job.through };
+        let made = match fit_apart(&self.place, &order, rival).await? {
             Ok(made) => made,
-            // Asked again, the same ticks would give the same answer.
-            Err(error) if is_of_the_data(&error) => {
-                tracing::info!(instrument = %job.instrument, "no model: {error:#}");
+            Err(why) => {
+                tracing::info!(instrument = %job.instrument, "no model: {why}");
                 return Ok(Outcome::Nothing);
             }
-            Err(error) => return Err(error),
         };
+        drop(turn);
         // What was fitted is not fitted again because it cannot be stored yet.
         let mut reminder = Reminder::default();
         while let Err(error) = self.publish(&job, &made).await {
@@ -122,15 +107,13 @@ impl Forge {
         made.artifacts.publish(connection, &job.instrument, &made.card).await
     }
 
-    async fn read(&self, instrument: &Instrument, model: &str) -> anyhow::Result<Forecaster> {
+    /// Reads a model's file.
+    async fn read(&self, instrument: &Instrument, model: &str) -> anyhow::Result<Vec<u8>> {
         let recipe: Recipe = self.config.recipe;
         let key = layout::model_key(instrument, recipe, model, layout::MODEL);
-        let advice = "run `topology rebuild forecast`, and the trainer learns anew";
         let bytes = bus::objects::get(&self.shelves.connection, &key).await?;
-        let bytes = bytes.ok_or_else(|| anyhow!("the model in use, {key}, is not in the object store: {advice}"));
-        let forecaster = Forecaster::load(&bytes.exit_code(Code::Server)?, LIVE_THREADS);
-        let forecaster = forecaster.with_context(|| format!("the model in use, {key}, cannot be used: {advice}"));
-        forecaster.exit_code(Code::Server)
+        let missing = || anyhow!("the model in use, {key}, is not in the object store: {REBUILD}");
+        bytes.ok_or_else(missing).exit_code(Code::Server)
     }
 }
 
@@ -141,23 +124,12 @@ impl Workshop for Forge {
 
     fn load(&self, instrument: Instrument, model: String) -> BoxFuture<'static, anyhow::Result<Forecaster>> {
         let forge = self.clone();
-        async move { forge.read(&instrument, &model).await }.boxed()
+        async move {
+            let bytes = forge.read(&instrument, &model).await?;
+            load(&bytes, &instrument)
+        }
+        .boxed()
     }
-}
-
-fn fit(archive: &Archive, job: &Job, config: &LearnConfig, rival: Option<&Forecaster>) -> anyhow::Result<Made> {
-    let started = Instant::now();
-    let data = read_archive(archive, &job.instrument, job.through)?;
-    let learned = learn_against(&data.ticks, data.range, config, rival, |_| ())?.timed(started.elapsed());
-    let (artifacts, trained) = (Artifacts::new(&learned)?, trained(&learned)?);
-    Ok(Made { card: learned.card, artifacts, trained })
-}
-
-/// Whether only other data, or other flags, would give a model.
-fn is_of_the_data(error: &anyhow::Error) -> bool {
-    let of_learning = error.downcast_ref::<LearnError>();
-    crate::code_of(error) == Some(Code::NotEnoughData)
-        || of_learning.is_some_and(|error| !matches!(error, LearnError::Booster(_)))
 }
 
 fn say(instrument: &Instrument, card: &ModelCard) {

@@ -1,0 +1,5 @@
+//! See `candlewire::launch`.
+
+fn main() -> std::process::ExitCode {
+    candlewire::launch("aggregator")
+}

@@ -1,3 +1,0 @@
-fn main() -> std::process::ExitCode {
-    service::main(producer::run, bus::exit_code)
-}

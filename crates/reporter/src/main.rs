@@ -1,3 +1,0 @@
-fn main() -> std::process::ExitCode {
-    service::main(reporter::run, bus::exit_code)
-}

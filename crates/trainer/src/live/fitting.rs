@@ -1,0 +1,266 @@
+//! A fit in a process of its own, which is this program called as `trainer fit`.
+//!
+//! Its rows and XGBoost take many times what the service needs otherwise. An allocator gives back some of that, the end of a
+//! process all of it. And a fit that crashes, or for which there is not enough memory, takes nothing with it.
+//!
+//! The service writes an order to the process's standard input and keeps that open: when it ends, the process finds out and
+//! ends too. What became of the fit comes back by standard output.
+
+use std::io::{self, Read};
+use std::process::{ExitStatus, Stdio};
+
+use anyhow::{Context, anyhow};
+use market::Instrument;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use service::{Code, Coded, WithCode};
+use store::archive::{Archive, Through};
+use store::layout::{MODEL, MODEL_CARD, MODEL_FILES};
+use store::model_card::ModelCard;
+use store::place::ArchivePlace;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::process::{Child, Command};
+
+use super::trainings::{LIVE_THREADS, Trained, is_fatal, trained};
+use crate::artifacts::Artifacts;
+use crate::booster;
+use crate::data::read_archive;
+use crate::forecaster::Forecaster;
+use crate::learn::{Duel, LearnConfig, LearnError, learn_against};
+
+/// This program, also after a new version was installed over it.
+const OWN_PROGRAM: &str = "/proc/self/exe";
+const OWN_NAME: &str = "trainer";
+/// What helps when the model in use cannot be read.
+pub(super) const REBUILD: &str = "run `topology rebuild forecast`, and the trainer learns anew";
+
+/// What is to be fitted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Order {
+    /// What to learn, of whom, and how.
+    pub(super) config: LearnConfig,
+    /// Nothing later.
+    pub(super) through: Through,
+}
+
+/// What a fit leaves behind.
+pub(super) struct Made {
+    pub(super) card: ModelCard,
+    pub(super) artifacts: Artifacts,
+    pub(super) trained: Trained,
+}
+
+/// What became of a fit, beside the files of the model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+enum Answer {
+    /// A model.
+    Made { duel: Option<Box<Duel>> },
+    /// None, because of the data: the same data would give the same answer.
+    Nothing { why: String },
+    /// None, because something went wrong.
+    Failed { why: String, exit_code: u8, is_fatal: bool },
+}
+
+/// Neither time nor another try can mend a fit.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Broken(String);
+
+/// A text and files, as they go through a pipe.
+type Parcel = (String, Vec<Vec<u8>>);
+
+// ---- In the service ---------------------------------------------------------------------------------------------------
+
+/// Fits a model in a process of its own; `Err` within says why the data give none. The process ends with whoever waits.
+///
+/// # Errors
+/// The archive cannot be read, the learner refuses, or the process ends before it is done.
+pub(super) async fn fit_apart(
+    place: &ArchivePlace,
+    order: &Order,
+    rival: Option<Vec<u8>>,
+) -> anyhow::Result<Result<Made, String>> {
+    let order = pack(order, rival.into_iter().collect())?;
+    let mut process = Command::new(OWN_PROGRAM);
+    process.arg0(OWN_NAME).arg("fit").arg("--archive").arg(place.to_string());
+    process.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+    let mut process = process.spawn().context("cannot start a process to fit a model in")?;
+    let answer = exchange(&mut process, &order).await?;
+    let ended = process.wait().await?;
+    if !ended.success() || answer.is_empty() {
+        return Err(of_status(ended));
+    }
+    match unpack(&answer)? {
+        (Answer::Made { duel }, files) => made(duel.map(|duel| *duel), files).map(Ok),
+        (Answer::Nothing { why }, _) => Ok(Err(why)),
+        (Answer::Failed { why, exit_code, is_fatal }, _) => Err(failed(why, exit_code, is_fatal)),
+    }
+}
+
+/// Hands over the order, and takes the answer, which is empty when there is none.
+async fn exchange(process: &mut Child, order: &[u8]) -> anyhow::Result<Vec<u8>> {
+    let (mut input, output) = (process.stdin.take().context("no way in")?, process.stdout.take());
+    // One that has ended already says by its end why.
+    let handed_over = async {
+        input.write_u64(order.len() as u64).await?;
+        input.write_all(order).await
+    };
+    drop(handed_over.await);
+    let mut answer = Vec::new();
+    output.context("no way out")?.read_to_end(&mut answer).await?;
+    Ok(answer)
+}
+
+fn made(duel: Option<Duel>, files: Vec<Vec<u8>>) -> anyhow::Result<Made> {
+    let files = <[Vec<u8>; MODEL_FILES.len()]>::try_from(files).map_err(|_| anyhow!("a model has other files"))?;
+    let artifacts = Artifacts::from_contents(files);
+    let card: ModelCard = serde_json::from_slice(artifacts.content(MODEL_CARD))?;
+    let trained = trained(&card, artifacts.content(MODEL), duel)?;
+    Ok(Made { card, artifacts, trained })
+}
+
+fn failed(why: String, exit_code: u8, is_fatal: bool) -> anyhow::Error {
+    let error = if is_fatal { Broken(why).into() } else { anyhow!(why) };
+    coded(error, exit_code)
+}
+
+/// What the end of a process says that has not answered: it has written why to standard error, if it could.
+fn of_status(status: ExitStatus) -> anyhow::Error {
+    let error = anyhow!("the process that was to fit a model ended before it was done ({status})");
+    coded(error, status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or_default())
+}
+
+fn coded(error: anyhow::Error, exit_code: u8) -> anyhow::Error {
+    match [Code::BadConfig, Code::Server].into_iter().find(|code| *code as u8 == exit_code) {
+        Some(code) => Coded::new(code, error).into(),
+        None => error,
+    }
+}
+
+// ---- In the process of its own ----------------------------------------------------------------------------------------
+
+/// Takes an order from standard input, and answers to standard output.
+///
+/// # Errors
+/// There is no order, or nobody to take the answer.
+pub(crate) async fn answer(archive: Archive) -> anyhow::Result<()> {
+    let fitted = tokio::task::spawn_blocking(move || {
+        let (order, rival) = take_order().exit_code(Code::BadConfig)?;
+        // Whoever has ordered it has ended when nothing more can come.
+        std::thread::spawn(|| {
+            drop(io::copy(&mut io::stdin(), &mut io::sink()));
+            booster::interrupt();
+        });
+        let parcel = match fit(&archive, &order, rival.first()) {
+            Ok((duel, artifacts)) => pack(&Answer::Made { duel: duel.map(Box::new) }, artifacts.into_contents().into()),
+            Err(error) => pack(&refusal(&error), Vec::new()),
+        };
+        parcel.context("the answer cannot be written down")
+    });
+    let mut output = tokio::io::stdout();
+    output.write_all(&fitted.await??).await?;
+    output.flush().await.context("nobody takes the answer")
+}
+
+fn take_order() -> anyhow::Result<(Order, Vec<Vec<u8>>)> {
+    let mut input = io::stdin();
+    let wrong = "this is for the service alone, which says what to fit by standard input: see `trainer train --help`";
+    let mut len = [0; 8];
+    input.read_exact(&mut len).context(wrong)?;
+    let mut bytes = Vec::new();
+    io::Read::take(&mut input, u64::from_be_bytes(len)).read_to_end(&mut bytes).context(wrong)?;
+    unpack(&bytes).context(wrong)
+}
+
+fn fit(archive: &Archive, order: &Order, rival: Option<&Vec<u8>>) -> anyhow::Result<(Option<Duel>, Artifacts)> {
+    let started = std::time::Instant::now();
+    let rival = rival.map(|rival| load(rival, &order.config.instrument)).transpose()?;
+    let data = read_archive(archive, &order.config.instrument, order.through)?;
+    let learned =
+        learn_against(&data.ticks, data.range, &order.config, rival.as_ref(), |_| ())?.timed(started.elapsed());
+    Ok((learned.duel, Artifacts::new(&learned)?))
+}
+
+fn refusal(error: &anyhow::Error) -> Answer {
+    let why = format!("{error:#}");
+    if is_of_the_data(error) {
+        return Answer::Nothing { why };
+    }
+    let code = crate::code_of(error).unwrap_or(Code::Failed);
+    Answer::Failed { why, exit_code: code as u8, is_fatal: is_fatal(error) }
+}
+
+/// Whether only other data, or other flags, would give a model.
+fn is_of_the_data(error: &anyhow::Error) -> bool {
+    let of_learning = error.downcast_ref::<LearnError>();
+    crate::code_of(error) == Some(Code::NotEnoughData)
+        || of_learning.is_some_and(|error| !matches!(error, LearnError::Booster(_)))
+}
+
+// ---- In both ----------------------------------------------------------------------------------------------------------
+
+/// The model in use, from the bytes of its file.
+///
+/// # Errors
+/// When they are no model that can be used; the exit code is that of a server that somebody must mend.
+pub(super) fn load(bytes: &[u8], instrument: &Instrument) -> anyhow::Result<Forecaster> {
+    let useless = || format!("the model in use of {instrument} cannot be used: {REBUILD}");
+    Forecaster::load(bytes, LIVE_THREADS).with_context(useless).exit_code(Code::Server)
+}
+
+/// Numbers as JSON, which gives back each as it was, and files as they are.
+fn pack(what: &impl Serialize, files: Vec<Vec<u8>>) -> anyhow::Result<Vec<u8>> {
+    let parcel: Parcel = (serde_json::to_string(what)?, files);
+    Ok(postcard::to_stdvec(&parcel)?)
+}
+
+fn unpack<T: DeserializeOwned>(bytes: &[u8]) -> anyhow::Result<(T, Vec<Vec<u8>>)> {
+    let (what, files): Parcel = postcard::from_bytes(bytes)?;
+    Ok((serde_json::from_str(&what)?, files))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::args;
+    use crate::booster::BoosterError;
+
+    #[test]
+    fn an_order_arrives_as_it_was_given() {
+        let flags = ["trainer", "run", "--recipe", "volatility", "--holdout", "0.3", "--learning-rate", "0.1"];
+        let args::Command::Run(run) = args::Args::parse_from(flags).command else { panic!("run was asked for") };
+        let instrument = Instrument::new("bitcoin", "usd").expect("valid");
+        let config = LearnConfig { instrument, ..run.config().expect("valid") };
+        let order = Order { config, through: Through { seq: 812, ..Through::ALL } };
+        let parcel = pack(&order, vec![vec![7; 100]]).expect("packed");
+        assert_eq!(unpack::<Order>(&parcel).expect("whole"), (order, vec![vec![7; 100]]));
+        assert!(unpack::<Order>(&parcel[..parcel.len() - 1]).is_err());
+    }
+
+    #[test]
+    fn what_data_alone_can_mend_is_no_failure_and_a_learner_that_refuses_ends_the_service() {
+        let instrument = Instrument::new("bitcoin", "usd").expect("valid");
+        let few = LearnError::TooFewRows { instrument, rows: 3, interval: "1h".to_owned() };
+        assert!(matches!(refusal(&few.into()), Answer::Nothing { why } if why.contains("3 rows of 1h")));
+        let refused = LearnError::Booster(BoosterError::Refused("no".to_owned()));
+        let Answer::Failed { why, exit_code, is_fatal: true } = refusal(&refused.into()) else { panic!("fatal") };
+        assert!(is_fatal(&failed(why, exit_code, true)));
+        let Answer::Failed { why, exit_code, is_fatal: false } = refusal(&anyhow!("the bucket is away")) else {
+            panic!("not fatal")
+        };
+        assert!(!is_fatal(&failed(why, exit_code, false)));
+    }
+
+    #[test]
+    fn the_exit_code_of_a_process_that_says_nothing_is_kept() {
+        use std::os::unix::process::ExitStatusExt;
+
+        let ended = |raw: i32| of_status(ExitStatus::from_raw(raw));
+        assert_eq!(crate::code_of(&ended(2 << 8)), Some(Code::BadConfig));
+        assert!(is_fatal(&ended(3 << 8)));
+        // Killed: for want of memory, perhaps. Another time there may be more.
+        assert!(!is_fatal(&ended(9)) && ended(9).to_string().contains("signal: 9"));
+    }
+}
