@@ -142,9 +142,8 @@ async fn a_fit_that_dies_takes_nothing_with_it_and_none_outlives_its_trainer() {
     let (mut trainer, lines) = Running::start_followed(&mut command);
     let first = fit_of(trainer.id(), None);
     kill(first);
-    let mut warnings = lines.map_while(Result::ok).filter(|line| line.contains("WARN"));
-    let warning = warnings.next().unwrap();
-    assert!(warning.contains("ended before it was done (signal: 9 (SIGKILL))"), "{warning}");
+    let mut said = lines.map_while(Result::ok);
+    assert!(said.any(|line| line.contains("ended before it was done (signal: 9 (SIGKILL))")), "it tells nobody");
     let second = fit_of(trainer.id(), Some(first));
     assert!(trainer.is_running());
     trainer.kill();
