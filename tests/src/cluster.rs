@@ -267,7 +267,7 @@ impl Cluster {
     }
 
     fn signal(&self, node: usize, name: &str) {
-        signal(self.nodes[node].child.as_ref().expect("it runs"), name);
+        signal(self.nodes[node].child.as_ref().expect("it runs").id(), name);
     }
 
     fn spawn(&self, node: usize) -> Child {

@@ -41,7 +41,7 @@ impl Running {
 
     /// Sends a signal by its name.
     pub fn signal(&self, name: &str) {
-        crate::server::signal(&self.child, name);
+        crate::server::signal(self.id(), name);
     }
 
     /// The id of the process.
@@ -69,26 +69,17 @@ impl Drop for Running {
 
 /// The processes that a process has started and that have not ended.
 pub fn children(parent: u32) -> Vec<u32> {
-    let ids = std::fs::read_dir("/proc").unwrap().flatten();
-    let ids = ids.filter_map(|entry| entry.file_name().to_str().and_then(|name| name.parse().ok()));
-    let is_child = |id: &u32| {
-        let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
-        // Behind the name, which may hold anything: the state, and the parent.
-        let of = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1)?.parse().ok());
-        of == Some(parent) && is_alive(*id)
-    };
-    ids.filter(is_child).collect()
+    let threads = std::fs::read_dir(format!("/proc/{parent}/task")).into_iter().flatten().flatten();
+    let started =
+        |thread: std::fs::DirEntry| std::fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+    let ids = threads.map(started).collect::<Vec<_>>().concat();
+    ids.split_whitespace().map(|id| id.parse().unwrap()).filter(|id| is_alive(*id)).collect()
 }
 
 /// Whether a process that somebody else has started has not ended.
 pub fn is_alive(id: u32) -> bool {
     // One that nobody has taken leave of yet has no command line.
     std::fs::read(format!("/proc/{id}/cmdline")).is_ok_and(|line| !line.is_empty())
-}
-
-/// kill -9 of a process that somebody else has started.
-pub fn kill(id: u32) {
-    assert!(Command::new("kill").args(["-9", &id.to_string()]).status().unwrap().success());
 }
 
 /// The folder of the programs that this build made.

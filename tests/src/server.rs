@@ -71,9 +71,9 @@ pub fn nats_args(url: String, user: &str) -> NatsArgs {
     NatsArgs { nats_user: Some(user.to_owned()), nats_password: Some(password(user).into()), ..NatsArgs::at(url) }
 }
 
-/// Sends a signal by its name.
-pub fn signal(child: &Child, name: &str) {
-    let status = Command::new("kill").args(["-s", name, &child.id().to_string()]).status().unwrap();
+/// Sends a process a signal by its name.
+pub fn signal(id: u32, name: &str) {
+    let status = Command::new("kill").args(["-s", name, &id.to_string()]).status().unwrap();
     assert!(status.success());
 }
 

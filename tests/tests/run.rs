@@ -74,7 +74,7 @@ struct Script(Child);
 impl Drop for Script {
     fn drop(&mut self) {
         if self.0.try_wait().unwrap().is_none() {
-            signal(&self.0, "TERM");
+            signal(self.0.id(), "TERM");
             self.0.wait().unwrap();
         }
     }
@@ -139,7 +139,7 @@ async fn everything_of_a_run_listens_on_loopback_and_nobody_without_a_name_chang
     ] {
         assert!(nobody.is_publish_denied(subject, None, "{}").await, "{subject}");
     }
-    signal(&script.0, "TERM");
+    signal(script.0.id(), "TERM");
     assert_eq!(script.0.wait().unwrap().code(), Some(143));
     assert!(processes.iter().all(|id| !Path::new(&format!("/proc/{id}")).exists()), "nothing is left running");
 }

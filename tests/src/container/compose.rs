@@ -11,8 +11,8 @@ use tempfile::TempDir;
 
 use super::image::{Image, Images};
 use super::{below, run};
-use crate::programs::{NEVER, Running, eventually, succeed};
-use crate::server::checkout;
+use crate::programs::{NEVER, Running, children, eventually, succeed};
+use crate::server::{checkout, signal};
 
 /// Where programs are looked for in a container of Debian.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -234,8 +234,7 @@ impl Container {
     /// The id of its process 1, seen from here; `None` while it is being started, or when it has ended.
     pub fn id(&self) -> Option<u32> {
         let outer = self.process.id();
-        let children = std::fs::read_to_string(format!("/proc/{outer}/task/{outer}/children")).ok()?;
-        let child = children.split_whitespace().next()?.parse().ok()?;
+        let child = *children(outer).first()?;
         // Its root is its own: everything is in place.
         let namespace = |id: u32| std::fs::read_link(format!("/proc/{id}/ns/pid")).ok();
         (namespace(child)? != namespace(outer)?).then_some(child)
@@ -287,7 +286,7 @@ impl Container {
     /// Sends a signal to its process 1. Only this reaches it: it outlives whoever started it.
     fn signal(&self, name: &str) {
         if let Some(id) = self.id() {
-            succeed(Command::new("kill").args(["-s", name, &id.to_string()]));
+            signal(id, name);
         }
     }
 
