@@ -136,18 +136,45 @@ async fn a_fit_that_dies_takes_nothing_with_it_and_none_outlives_its_trainer() {
     let _processor = world.start("stream-processor");
     succeed(&mut world.replay(&file, "1m"));
     world.wait_for_market();
-    // Long enough to be met.
+    // It takes an hour to learn so slowly.
+    let slowly = ["--recipe", "volatility", "--interval", "1m", "--learning-rate", "0.00001", "--rounds", "100000"];
     let mut command = world.program("trainer");
-    command.args(["run", "--archive", "archive", "--interval", "1m", "--folds", "100", "--depth", "9"]);
+    command.args(["run", "--archive", "archive"]).args(slowly);
     let (mut trainer, lines) = Running::start_followed(&mut command);
     let first = fit_of(trainer.id(), None);
+    let name = || std::fs::read_to_string(format!("/proc/{first}/comm")).unwrap();
+    eventually("a list of processes shows what it is", || name() == "trainer-fit\n");
     signal(first, "KILL");
     let mut said = lines.map_while(Result::ok);
     assert!(said.any(|line| line.contains("ended before it was done (signal: 9 (SIGKILL))")), "it tells nobody");
     let second = fit_of(trainer.id(), Some(first));
     assert!(trainer.is_running());
+    // Nobody tells the fit.
     trainer.kill();
     eventually("the fit has ended too", || !is_alive(second));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fit_goes_by_what_its_trainer_was_told_whatever_has_become_of_the_settings() {
+    let world = World::new().await;
+    let file = minutes(&world, 7_300);
+    let _processor = world.start("stream-processor");
+    let mut command = trainer(&world);
+    command.env("CANDLEWIRE_LOG", "info");
+    let (mut trainer, lines) = Running::start_followed(&mut command);
+    let mut said = lines.map_while(Result::ok);
+    succeed(&mut world.replay(&file, "1m"));
+    assert!(said.any(|line| line.contains("fitting a model")), "the trainer ended by itself");
+    // Whatever starts in this folder from now on ends at once.
+    std::fs::write(world.dir.path().join(".env"), "CANDLEWIRE_LOG='info\n").unwrap();
+    assert_eq!(fail(&mut world.program("trainer")).0, 2);
+    let reading = std::thread::spawn(move || said.collect::<Vec<_>>());
+    succeed(world.program("topology").args(["wait", "market", "forecast"]).current_dir("/"));
+    assert_eq!(forecasts(&world).await["model"].len(), 4);
+    trainer.terminate();
+    assert_eq!(trainer.wait(), Some(0));
+    let said = reading.join().unwrap();
+    assert!(!said.iter().any(|line| line.contains("WARN")), "{said:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,9 +6,12 @@
 
 #![warn(missing_docs)]
 
+use std::io::ErrorKind;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitCode};
+
+use service::Code;
 
 /// The file name of the program.
 pub const PROGRAM: &str = "candlewire";
@@ -32,7 +35,8 @@ pub fn launch(name: &str) -> ExitCode {
         "error: {name} needs the program {}: {error}; build it with `cargo build --workspace --bins`, or install it again",
         program.display()
     );
-    ExitCode::FAILURE
+    let is_amiss = matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied);
+    ExitCode::from(if is_amiss { Code::BadConfig } else { Code::Failed } as u8)
 }
 
 /// The name that a program was called by, if it is one of ours: the last part of its first argument.

@@ -58,9 +58,6 @@ pub enum Command {
     Check(CheckArgs),
     /// Run as a service: archive continuously, train whenever event time says so, forecast each candle and score it
     Run(RunArgs),
-    /// Fit a model for the service that has started this, by what it says on standard input
-    #[command(hide = true)]
-    Fit(ArchiveArgs),
     /// How good the live forecasts were so far, model by model
     Evaluate(EvaluateArgs),
     /// Ask a running one whether it is ready; exit code 1 when it is not

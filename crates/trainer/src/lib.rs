@@ -39,6 +39,7 @@ mod verdict;
 pub use args::Args;
 use args::Command;
 use learn::LearnError;
+pub use live::fitting::{fit_as_told, is_told_to_fit};
 pub use patience::be_patient;
 
 /// The exit code of the first error of ours in a chain, for [`::service::main`].
@@ -82,13 +83,10 @@ pub(crate) fn code_of(error: &anyhow::Error) -> Option<Code> {
 /// What ends it before it is done, with its exit code.
 pub async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
     let told = shutdown.clone();
-    // A fit for the service ends with the service, not before.
-    if !matches!(args.command, Command::Fit(_)) {
-        tokio::spawn(async move {
-            told.requested().await;
-            booster::interrupt();
-        });
-    }
+    tokio::spawn(async move {
+        told.requested().await;
+        booster::interrupt();
+    });
     match args.command {
         Command::Archive(archive) => {
             let connection = Connection::open(&args.nats, Some("trainer")).await?;
@@ -110,7 +108,6 @@ pub async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
             let connection = Connection::open(&args.nats, Some("reader")).await?;
             evaluate::evaluate(&connection, &evaluate).await
         }
-        Command::Fit(archive) => live::fitting::answer(archive.open()?).await,
         Command::Health(ask) => ask.ask().await,
     }
 }

@@ -18,7 +18,7 @@ const SPINS: &str = "1000";
 /// of an idle core. Measured with two threads, 100 rounds on 9,200 rows with everything around them: on two busy cores up to
 /// 11 s spinning, 0.1–0.5 s sleeping, with or without a moment before; on two idle cores 0.04–0.06 s spinning, 0.37–0.41 s
 /// sleeping at once, 0.04–0.06 s with a moment before. The process keeps its id, so a supervisor notices nothing. When it
-/// cannot be started over, it goes on as it is: slower, not worse.
+/// cannot be started over, it goes on as it is: slower, not worse. A process that fits for the service inherits all of it.
 pub fn be_patient() {
     if std::env::var_os(WAIT_POLICY).is_some() {
         return;

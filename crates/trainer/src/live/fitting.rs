@@ -3,40 +3,48 @@
 //! Its rows and XGBoost take many times what the service needs otherwise. An allocator gives back some of that, the end of a
 //! process all of it. And a fit that crashes, or for which there is not enough memory, takes nothing with it.
 //!
-//! The service writes an order to the process's standard input and keeps that open: when it ends, the process finds out and
-//! ends too. What became of the fit comes back by standard output.
+//! The service writes an order to the process's standard input and keeps that open: when it ends, however it does, the
+//! process finds out and ends too. What became of the fit comes back by standard output. Only that can end the service:
+//! how the process itself ends says nothing that another try could not mend.
 
-use std::io::{self, Read};
-use std::process::{ExitStatus, Stdio};
+use std::any::Any;
+use std::io::{self, Read, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::{ExitCode, ExitStatus, Stdio};
 
 use anyhow::{Context, anyhow};
 use market::Instrument;
+use rustix::process::{Signal, getpid, kill_process};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use service::{Code, Coded, WithCode};
-use store::archive::{Archive, Through};
+use store::archive::Through;
 use store::layout::{MODEL, MODEL_CARD, MODEL_FILES};
 use store::model_card::ModelCard;
 use store::place::ArchivePlace;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
+use tokio::runtime;
 
 use super::trainings::{LIVE_THREADS, Trained, is_fatal, trained};
 use crate::artifacts::Artifacts;
-use crate::booster;
 use crate::data::read_archive;
 use crate::forecaster::Forecaster;
 use crate::learn::{Duel, LearnConfig, LearnError, learn_against};
 
-/// This program, also after a new version was installed over it.
+/// This very program, whatever has been installed in its place since it started.
 const OWN_PROGRAM: &str = "/proc/self/exe";
 const OWN_NAME: &str = "trainer";
+/// What the program is told to be such a process; no command for people.
+const ARGUMENT: &str = "fit";
 /// What helps when the model in use cannot be read.
 pub(super) const REBUILD: &str = "run `topology rebuild forecast`, and the trainer learns anew";
 
 /// What is to be fitted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Order {
+    /// The archive's place, as it is typed.
+    pub(super) place: String,
     /// What to learn, of whom, and how.
     pub(super) config: LearnConfig,
     /// Nothing later.
@@ -66,6 +74,11 @@ enum Answer {
 #[error("{0}")]
 pub(super) struct Broken(String);
 
+/// The process ended without an answer: killed, or out of memory, or the library is being replaced.
+#[derive(Debug, thiserror::Error)]
+#[error("the process that was to fit a model ended before it was done ({0})")]
+pub(super) struct Died(ExitStatus);
+
 /// A text and files, as they go through a pipe.
 type Parcel = (String, Vec<Vec<u8>>);
 
@@ -75,20 +88,17 @@ type Parcel = (String, Vec<Vec<u8>>);
 ///
 /// # Errors
 /// The archive cannot be read, the learner refuses, or the process ends before it is done.
-pub(super) async fn fit_apart(
-    place: &ArchivePlace,
-    order: &Order,
-    rival: Option<Vec<u8>>,
-) -> anyhow::Result<Result<Made, String>> {
+pub(super) async fn fit_apart(order: &Order, rival: Option<Vec<u8>>) -> anyhow::Result<Result<Made, String>> {
     let order = pack(order, rival.into_iter().collect())?;
     let mut process = Command::new(OWN_PROGRAM);
-    process.arg0(OWN_NAME).arg("fit").arg("--archive").arg(place.to_string());
-    process.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+    // What a terminal sends to the service is for the service.
+    process.arg0(OWN_NAME).arg(ARGUMENT).process_group(0).kill_on_drop(true);
+    process.stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut process = process.spawn().context("cannot start a process to fit a model in")?;
     let answer = exchange(&mut process, &order).await?;
     let ended = process.wait().await?;
     if !ended.success() || answer.is_empty() {
-        return Err(of_status(ended));
+        return Err(Died(ended).into());
     }
     match unpack(&answer)? {
         (Answer::Made { duel }, files) => made(duel.map(|duel| *duel), files).map(Ok),
@@ -121,16 +131,6 @@ fn made(duel: Option<Duel>, files: Vec<Vec<u8>>) -> anyhow::Result<Made> {
 
 fn failed(why: String, exit_code: u8, is_fatal: bool) -> anyhow::Error {
     let error = if is_fatal { Broken(why).into() } else { anyhow!(why) };
-    coded(error, exit_code)
-}
-
-/// What the end of a process says that has not answered: it has written why to standard error, if it could.
-fn of_status(status: ExitStatus) -> anyhow::Error {
-    let error = anyhow!("the process that was to fit a model ended before it was done ({status})");
-    coded(error, status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or_default())
-}
-
-fn coded(error: anyhow::Error, exit_code: u8) -> anyhow::Error {
     match [Code::BadConfig, Code::Server].into_iter().find(|code| *code as u8 == exit_code) {
         Some(code) => Coded::new(code, error).into(),
         None => error,
@@ -139,27 +139,61 @@ fn coded(error: anyhow::Error, exit_code: u8) -> anyhow::Error {
 
 // ---- In the process of its own ----------------------------------------------------------------------------------------
 
-/// Takes an order from standard input, and answers to standard output.
-///
-/// # Errors
-/// There is no order, or nobody to take the answer.
-pub(crate) async fn answer(archive: Archive) -> anyhow::Result<()> {
-    let fitted = tokio::task::spawn_blocking(move || {
-        let (order, rival) = take_order().exit_code(Code::BadConfig)?;
-        // Whoever has ordered it has ended when nothing more can come.
-        std::thread::spawn(|| {
-            drop(io::copy(&mut io::stdin(), &mut io::sink()));
-            booster::interrupt();
-        });
-        let parcel = match fit(&archive, &order, rival.first()) {
-            Ok((duel, artifacts)) => pack(&Answer::Made { duel: duel.map(Box::new) }, artifacts.into_contents().into()),
-            Err(error) => pack(&refusal(&error), Vec::new()),
-        };
-        parcel.context("the answer cannot be written down")
+/// Whether this is such a process, which has nothing to do but [`fit_as_told`].
+pub fn is_told_to_fit() -> bool {
+    std::env::args_os().nth(1).is_some_and(|argument| argument == ARGUMENT)
+}
+
+/// Takes an order from standard input, and answers to standard output. It reads no setting anew: what the service was told
+/// counts, and the environment has it.
+#[allow(clippy::print_stderr)]
+pub fn fit_as_told() -> ExitCode {
+    // In lists of processes it is told from the service; without that it works as well.
+    let _ = rustix::thread::set_name(c"trainer-fit");
+    match carry_out() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(Code::BadConfig as u8)
+        }
+    }
+}
+
+fn carry_out() -> anyhow::Result<()> {
+    let (order, rival) = take_order()?;
+    // Whoever has ordered it has ended when nothing more can come. No thread can be called out of XGBoost or a bucket.
+    std::thread::spawn(|| {
+        drop(io::copy(&mut io::stdin(), &mut io::sink()));
+        kill_process(getpid(), Signal::KILL)
     });
-    let mut output = tokio::io::stdout();
-    output.write_all(&fitted.await??).await?;
-    output.flush().await.context("nobody takes the answer")
+    // What a bucket is read with.
+    let runtime = runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let within = runtime.enter();
+    let answer = answer_of(|| fit(&order, rival.first()))?;
+    drop(within);
+    let mut output = io::stdout().lock();
+    output.write_all(&answer)?;
+    output.flush().context("nobody takes the answer")
+}
+
+/// A fit that panics would do so again.
+fn answer_of(fit: impl FnOnce() -> anyhow::Result<(Option<Duel>, Artifacts)>) -> anyhow::Result<Vec<u8>> {
+    let parcel = match catch_unwind(AssertUnwindSafe(fit)) {
+        Ok(Ok((duel, artifacts))) => {
+            pack(&Answer::Made { duel: duel.map(Box::new) }, artifacts.into_contents().into())
+        }
+        Ok(Err(error)) => pack(&refusal(&error), Vec::new()),
+        Err(panic) => {
+            let why = format!("the fit panicked: {}", words_of(&*panic));
+            pack(&Answer::Failed { why, exit_code: Code::Failed as u8, is_fatal: true }, Vec::new())
+        }
+    };
+    parcel.context("the answer cannot be written down")
+}
+
+fn words_of(panic: &(dyn Any + Send)) -> &str {
+    let of_literal = panic.downcast_ref::<&str>().copied();
+    of_literal.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("it says not why")
 }
 
 fn take_order() -> anyhow::Result<(Order, Vec<Vec<u8>>)> {
@@ -172,10 +206,11 @@ fn take_order() -> anyhow::Result<(Order, Vec<Vec<u8>>)> {
     unpack(&bytes).context(wrong)
 }
 
-fn fit(archive: &Archive, order: &Order, rival: Option<&Vec<u8>>) -> anyhow::Result<(Option<Duel>, Artifacts)> {
+fn fit(order: &Order, rival: Option<&Vec<u8>>) -> anyhow::Result<(Option<Duel>, Artifacts)> {
     let started = std::time::Instant::now();
+    let archive = order.place.parse::<ArchivePlace>()?.archive()?;
     let rival = rival.map(|rival| load(rival, &order.config.instrument)).transpose()?;
-    let data = read_archive(archive, &order.config.instrument, order.through)?;
+    let data = read_archive(&archive, &order.config.instrument, order.through)?;
     let learned =
         learn_against(&data.ticks, data.range, &order.config, rival.as_ref(), |_| ())?.timed(started.elapsed());
     Ok((learned.duel, Artifacts::new(&learned)?))
@@ -233,7 +268,7 @@ mod tests {
         let args::Command::Run(run) = args::Args::parse_from(flags).command else { panic!("run was asked for") };
         let instrument = Instrument::new("bitcoin", "usd").expect("valid");
         let config = LearnConfig { instrument, ..run.config().expect("valid") };
-        let order = Order { config, through: Through { seq: 812, ..Through::ALL } };
+        let order = Order { place: "-/archive".to_owned(), config, through: Through { seq: 812, ..Through::ALL } };
         let parcel = pack(&order, vec![vec![7; 100]]).expect("packed");
         assert_eq!(unpack::<Order>(&parcel).expect("whole"), (order, vec![vec![7; 100]]));
         assert!(unpack::<Order>(&parcel[..parcel.len() - 1]).is_err());
@@ -254,13 +289,21 @@ mod tests {
     }
 
     #[test]
-    fn the_exit_code_of_a_process_that_says_nothing_is_kept() {
+    fn a_fit_that_panics_would_do_so_again() {
+        let answer = answer_of(|| panic!("row {} is missing", 7)).expect("an answer");
+        let (Answer::Failed { why, exit_code, is_fatal: true }, _) = unpack(&answer).expect("whole") else {
+            panic!("fatal")
+        };
+        assert_eq!((why.as_str(), exit_code), ("the fit panicked: row 7 is missing", 1));
+    }
+
+    #[test]
+    fn however_a_process_ends_that_says_nothing_it_is_tried_again() {
         use std::os::unix::process::ExitStatusExt;
 
-        let ended = |raw: i32| of_status(ExitStatus::from_raw(raw));
-        assert_eq!(crate::code_of(&ended(2 << 8)), Some(Code::BadConfig));
-        assert!(is_fatal(&ended(3 << 8)));
-        // Killed: for want of memory, perhaps. Another time there may be more.
-        assert!(!is_fatal(&ended(9)) && ended(9).to_string().contains("signal: 9"));
+        // By its words, without its library, by a signal.
+        for raw in [2 << 8, 3 << 8, 127 << 8, 9] {
+            assert!(!is_fatal(&Died(ExitStatus::from_raw(raw)).into()), "{raw}");
+        }
     }
 }

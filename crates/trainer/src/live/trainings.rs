@@ -18,13 +18,15 @@ use store::archive::Through;
 use store::model_card::ModelCard;
 use tokio::sync::mpsc;
 
-use super::fitting::Broken;
+use super::fitting::{Broken, Died};
 use crate::booster::BoosterError;
 use crate::forecaster::Forecaster;
 use crate::learn::{Duel, LearnError};
 
 /// How long to wait before something that failed is tried again.
 pub(super) const RETRY: Duration = Duration::from_millis(500);
+/// The longest wait before a fit whose process died is started again: each such try may cost the machine all that a fit does.
+const RETRY_MAX: Duration = Duration::from_secs(60);
 /// Threads for one row: more would cost more than they save.
 pub(super) const LIVE_THREADS: usize = 1;
 
@@ -216,6 +218,7 @@ async fn until_done<T>(
     fatal: &mpsc::UnboundedSender<anyhow::Error>,
 ) -> T {
     let mut reminder = Reminder::default();
+    let mut pause = RETRY;
     loop {
         let error = match work().await {
             Ok(done) => return done,
@@ -227,7 +230,8 @@ async fn until_done<T>(
             return std::future::pending().await;
         }
         reminder.warn(&format!("{error:#}"));
-        tokio::time::sleep(RETRY).await;
+        tokio::time::sleep(pause).await;
+        pause = if error.is::<Died>() { (pause * 2).min(RETRY_MAX) } else { RETRY };
     }
 }
 

@@ -69,8 +69,8 @@ impl Forge {
         let turn = self.turn.acquire().await.context("no more trainings")?;
         tracing::info!(instrument = %job.instrument, through = job.through.seq, "fitting a model");
         let config = LearnConfig { instrument: job.instrument.clone(), ..self.config.clone() };
-        let order = Order { config, through: job.through };
-        let made = match fit_apart(&self.place, &order, rival).await? {
+        let order = Order { place: self.place.to_string(), config, through: job.through };
+        let made = match fit_apart(&order, rival).await? {
             Ok(made) => made,
             Err(why) => {
                 tracing::info!(instrument = %job.instrument, "no model: {why}");
