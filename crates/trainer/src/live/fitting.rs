@@ -149,7 +149,7 @@ pub fn is_told_to_fit() -> bool {
 #[allow(clippy::print_stderr)]
 pub fn fit_as_told() -> ExitCode {
     // In lists of processes it is told from the service; without that it works as well.
-    let _ = rustix::thread::set_name(c"trainer-fit");
+    rustix::thread::set_name(c"trainer-fit").ok();
     match carry_out() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -179,9 +179,7 @@ fn carry_out() -> anyhow::Result<()> {
 /// A fit that panics would do so again.
 fn answer_of(fit: impl FnOnce() -> anyhow::Result<(Option<Duel>, Artifacts)>) -> anyhow::Result<Vec<u8>> {
     let parcel = match catch_unwind(AssertUnwindSafe(fit)) {
-        Ok(Ok((duel, artifacts))) => {
-            pack(&Answer::Made { duel: duel.map(Box::new) }, artifacts.into_contents().into())
-        }
+        Ok(Ok((duel, artifacts))) => pack(&Answer::Made { duel: duel.map(Box::new) }, artifacts.into_contents().into()),
         Ok(Err(error)) => pack(&refusal(&error), Vec::new()),
         Err(panic) => {
             let why = format!("the fit panicked: {}", words_of(&*panic));
