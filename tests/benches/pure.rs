@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use aggregator::Aggregation;
 use bus::checkpoint::{Position, decode_state, encode_state};
-use bus::codec::{LINES_MAX, Pack, lines, read_price, read_tick};
+use bus::codec::{LINES_MAX, LineReader, Pack, lines};
 use bus::outputs::Outputs;
 use bus::task::{Input, Operator};
 use bus::{Kind, Stream};
@@ -94,7 +94,8 @@ fn feed() -> Vec<Bytes> {
 
 fn ticks() -> Vec<Tick> {
     let instrument = instrument();
-    let tick = |raw: &[u8], seq| validate(&read_tick(raw).unwrap(), &instrument, seq).unwrap();
+    let read = |raw: &'static [u8]| LineReader::default().tick(raw).unwrap().line;
+    let tick = |raw: &'static [u8], seq| validate(&read(raw), &instrument, seq).unwrap();
     let messages = FEED.iter().zip(1..);
     messages
         .flat_map(|(payload, seq)| lines(payload).map(move |(_, raw)| (raw, seq)))
@@ -180,13 +181,20 @@ fn decode(c: &mut Criterion) {
     group.throughput(Throughput::Elements(LINES_MAX as u64));
     group.bench_function("lines", |b| b.iter(|| lines(black_box(&FEED[0])).map(|(_, raw)| raw.len()).sum::<usize>()));
     group.bench_function("tick", |b| {
-        b.iter(|| lines(black_box(&FEED[0])).for_each(|(_, raw)| drop(black_box(read_tick(raw).unwrap()))));
+        b.iter(|| {
+            let mut reader = LineReader::default();
+            lines(black_box(&FEED[0])).for_each(|(_, raw)| drop(black_box(reader.tick(raw).unwrap())));
+        });
     });
     group.bench_function("price", |b| {
-        b.iter(|| lines(black_box(&PRICES[0])).for_each(|(_, raw)| drop(black_box(read_price(raw).unwrap()))));
+        b.iter(|| {
+            let mut reader = LineReader::default();
+            lines(black_box(&PRICES[0])).for_each(|(_, raw)| drop(black_box(reader.price(raw).unwrap())));
+        });
     });
     let (tick, price) = (lines(&FEED[0]).next().unwrap().1, lines(&PRICES[0]).next().unwrap().1);
-    let (tick, price) = (read_tick(tick).unwrap(), read_price(price).unwrap());
+    let mut reader = LineReader::default();
+    let (tick, price) = (reader.tick(tick).unwrap().line, reader.price(price).unwrap());
     group.throughput(Throughput::Elements(1));
     group.bench_function("validate", |b| b.iter(|| validate(black_box(&tick), &instrument, 1)));
     group.bench_function("revalidate", |b| b.iter(|| revalidate(black_box(&price), &instrument)));

@@ -1,7 +1,7 @@
 //! The step: accepted prices and heartbeats in, candles of longer windows and profile rows out.
 
 use bus::Kind;
-use bus::codec::{lines, read_price};
+use bus::codec::{LineReader, lines};
 use bus::outputs::Outputs;
 use bus::task::{Applied, Figure, Input, LeftOut, Operator};
 use bus::topology::{STATS_STEP, STATS_WINDOWS, Step};
@@ -78,9 +78,10 @@ impl Operator for Aggregation {
             self.left_out.note(&input, 0);
             return Applied::All;
         };
+        let mut reader = LineReader::default();
         for (line, raw) in lines(input.payload) {
             let is_read = if input.kind == Kind::Price.token() {
-                let price = read_price(raw).ok();
+                let price = reader.price(raw).ok();
                 let tick = price.and_then(|price| revalidate(&price, instrument).ok());
                 tick.map(|tick| self.price(&tick, instrument, state, counts, outputs)).is_some()
             } else {

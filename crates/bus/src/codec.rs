@@ -15,7 +15,7 @@ use crate::subject::Kind;
 
 pub(crate) use encoding::Encoder;
 pub use encoding::{ENCODING_HEADER, PLAIN_BYTES_MAX, decode};
-pub use reading::{read_price, read_tick};
+pub use reading::{LineReader, ReadTick, price_end};
 
 /// Most lines in a message.
 pub const LINES_MAX: usize = 500;
@@ -58,6 +58,14 @@ impl Pack {
         let range = self.write(record);
         self.lines.push(range);
         self.lines.len() - 1
+    }
+
+    /// Appends a line that is written already, in two parts.
+    pub fn push_written(&mut self, parts: [&[u8]; 2]) {
+        let start = self.arena.len();
+        parts.iter().for_each(|part| self.arena.extend_from_slice(part));
+        let range = self.end_line(start);
+        self.lines.push(range);
     }
 
     /// Puts a newer record in the place of an earlier line.
@@ -120,6 +128,10 @@ impl Pack {
     fn write(&mut self, record: &impl Serialize) -> (usize, usize) {
         let start = self.arena.len();
         writing::write(record, &mut self.arena);
+        self.end_line(start)
+    }
+
+    fn end_line(&mut self, start: usize) -> (usize, usize) {
         let end = self.arena.len();
         self.arena.push(b'\n');
         self.bytes += end - start + 1;

@@ -49,6 +49,11 @@ impl Outputs {
         });
     }
 
+    /// Adds a record whose line is written already, in two parts.
+    pub fn append_written(&mut self, kind: Kind, parts: [&[u8]; 2]) {
+        self.change(kind, |entry| entry.pack.push_written(parts));
+    }
+
     /// Adds a record, or puts it in the place of an earlier one of the same key that was not committed yet: of several
     /// revisions in one commit only the newest is stored.
     pub fn append_newest(&mut self, kind: Kind, key: i64, record: &impl Serialize) {

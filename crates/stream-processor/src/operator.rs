@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bus::Kind;
-use bus::codec::{LINES_MAX, PAYLOAD_BYTES_MAX, lines, read_tick};
+use bus::codec::{LINES_MAX, LineReader, PAYLOAD_BYTES_MAX, ReadTick, lines, price_end};
 use bus::outputs::Outputs;
 use bus::task::{Applied, Figure, Input, Operator};
 use bus::topology::{MARKET_STEP, Step};
@@ -82,7 +82,9 @@ impl Operator for Processing {
         };
         let settings = self.settings;
         let is_after_loss = input.is_after_loss;
-        let mut application = Application { settings, instrument, input, is_after_loss, state, counts, outputs };
+        let (reader, price_end) = (LineReader::default(), price_end(input.seq));
+        let mut application =
+            Application { settings, instrument, input, reader, price_end, is_after_loss, state, counts, outputs };
         if !input.is_known_schema {
             application.reject(0, Reason::UnknownVersion, input.payload);
         } else if input.payload.len() > PAYLOAD_BYTES_MAX || lines(input.payload).nth(LINES_MAX).is_some() {
@@ -127,6 +129,9 @@ struct Application<'a> {
     settings: Settings,
     instrument: &'a Instrument,
     input: Input<'a>,
+    reader: LineReader<'a>,
+    /// How its prices end.
+    price_end: String,
     /// Whether the next record must say that input before it is lost.
     is_after_loss: bool,
     state: &'a mut State,
@@ -134,14 +139,14 @@ struct Application<'a> {
     outputs: &'a mut Outputs,
 }
 
-impl Application<'_> {
-    fn record(&mut self, line: u32, raw: &[u8]) -> Result<(), Reason> {
+impl<'a> Application<'a> {
+    fn record(&mut self, line: u32, raw: &'a [u8]) -> Result<(), Reason> {
         match self.input.kind {
             "tick" => {
-                let parsed = read_tick(raw).map_err(reason)?;
+                let ReadTick { line: parsed, price_head } = self.reader.tick(raw).map_err(reason)?;
                 let tick = validate(&parsed, self.instrument, self.input.seq)?;
                 self.note_loss(tick.event);
-                self.tick(line, &tick);
+                self.tick(line, &tick, price_head);
             }
             "heartbeat" => {
                 let heartbeat: HeartbeatLine<'_> = serde_json::from_slice(raw).map_err(reason)?;
@@ -170,7 +175,8 @@ impl Application<'_> {
         }
     }
 
-    fn tick(&mut self, line: u32, tick: &Tick) {
+    /// Judges a tick; `price_head` is how its price begins, if that is written already.
+    fn tick(&mut self, line: u32, tick: &Tick, price_head: Option<&[u8]>) {
         let (coin, quote) = (self.instrument.coin(), self.instrument.quote());
         let before = self.state.acceptance.watermark(self.settings);
         match self.state.acceptance.judge(tick, self.settings) {
@@ -182,7 +188,10 @@ impl Application<'_> {
             }
             Verdict::Accepted => {
                 self.counts.accepted += 1;
-                self.outputs.append(Kind::Price, &PriceLine::new(coin, quote, tick));
+                match price_head {
+                    Some(head) => self.outputs.append_written(Kind::Price, [head, self.price_end.as_bytes()]),
+                    None => self.outputs.append(Kind::Price, &PriceLine::new(coin, quote, tick)),
+                }
                 let mut issue = issuer(self.instrument, self.counts, self.outputs);
                 self.state.minutes.push(tick, before, &mut issue);
                 let after = self.state.acceptance.watermark(self.settings);

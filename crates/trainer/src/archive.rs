@@ -140,8 +140,9 @@ impl Archiver {
         let subject = subject.with_context(|| format!("{} is not a subject of MARKET", delivery.subject))?;
         let instrument = Instrument::new(subject.coin, subject.quote)?;
         let is_known = codec::is_known_schema(delivery.headers.as_ref(), Kind::Price);
+        let mut reader = codec::LineReader::default();
         for (line, bytes) in codec::lines(&delivery.payload) {
-            match tick_of(bytes, &instrument).filter(|_| is_known) {
+            match tick_of(&mut reader, bytes, &instrument).filter(|_| is_known) {
                 Some(tick) => {
                     self.rows.push(&instrument, &tick, delivery.seq);
                     self.ticks += 1;

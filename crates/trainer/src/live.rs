@@ -16,7 +16,7 @@ pub mod workshop;
 use std::sync::Arc;
 
 use bus::Kind;
-use bus::codec::lines;
+use bus::codec::{LineReader, lines};
 use bus::outputs::Outputs;
 use bus::task::{Applied, Figure, Input, LeftOut, Operator};
 use bus::topology::{FORECAST_STEP, Step};
@@ -97,8 +97,9 @@ impl Operator for Forecasting {
         let live = state.0.get_or_insert_with(|| Box::new(Live::new(&self.rules)));
         // Rows of this message in the archive, so far.
         let mut rows = 0;
+        let mut reader = LineReader::default();
         for (line, raw) in lines(input.payload) {
-            let record = read(input.kind, raw, instrument);
+            let record = read(&mut reader, input.kind, raw, instrument);
             rows += usize::from(matches!(record, Some(Record::Price(_))));
             if line < input.lines_done {
                 continue;
@@ -178,9 +179,14 @@ struct AtHand {
     forecaster: Option<Arc<Forecaster>>,
 }
 
-fn read<'a>(kind: &str, raw: &'a [u8], instrument: &Instrument) -> Option<Record<'a>> {
+fn read<'a>(
+    reader: &mut LineReader<'a>,
+    kind: &str,
+    raw: &'a [u8],
+    instrument: &Instrument,
+) -> Option<Record<'a>> {
     if kind == Kind::Price.token() {
-        tick_of(raw, instrument).map(Record::Price)
+        tick_of(reader, raw, instrument).map(Record::Price)
     } else {
         let heartbeat = serde_json::from_slice::<HeartbeatLine<'_>>(raw).ok()?;
         heartbeat.validate(instrument).is_ok().then_some(Record::Heartbeat(heartbeat))

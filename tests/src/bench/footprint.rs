@@ -1,19 +1,21 @@
 //! What the programs take of a machine: memory with everything running, bytes on disk, and how long each takes to get ready.
 
 use std::process::Command;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use bus::topology::{FORECAST_STEP, MARKET_STEP, STATS_STEP};
+use service::Shutdown;
 
 use super::effort::Effort;
 use super::pipeline::{NATS, Pipeline};
-use super::process::pss_bytes_of_all;
+use super::process::{cpu_seconds_of_children, peak_bytes, pss_bytes_of_all};
 use super::report::{Figure, Promise};
 use super::workload::{TICKS, Workload};
 use crate::coingecko::CoinGecko;
 use crate::health::Watched;
-use crate::programs::{NEVER, programs};
+use crate::programs::{NEVER, children, programs};
 
 /// The programs that are services.
 const SERVICES: [&str; 5] = ["producer", "stream-processor", "aggregator", "trainer", "reporter"];
@@ -28,6 +30,8 @@ const READY_MAX: f64 = 200.0;
 const TRAIN_EVERY: &str = "300d";
 /// Pause between two questions whether a service is ready.
 const LOOK: Duration = Duration::from_millis(1);
+/// Pause between two looks at a fit, which takes a few hundred milliseconds.
+const LOOK_AT_FIT: Duration = Duration::from_millis(5);
 /// What the producer polls meanwhile, as it does in ordinary life.
 const LIVE_COIN: &str = "ethereum";
 
@@ -69,6 +73,7 @@ async fn memory(effort: Effort, world: &CoinGecko, say: fn(&str)) -> anyhow::Res
     let dir = tempfile::tempdir()?;
     let workload = Workload::one(dir.path(), TICKS)?;
     let mut runs: Vec<Vec<(String, f64)>> = Vec::new();
+    let mut fits: Vec<Fit> = Vec::new();
     for run in 1..=effort.runs {
         let mut pipeline = Pipeline::start(1).await?;
         for name in SERVICES.into_iter().filter(|name| ![MARKET_STEP.service, STATS_STEP.service].contains(name)) {
@@ -76,8 +81,11 @@ async fn memory(effort: Effort, world: &CoinGecko, say: fn(&str)) -> anyhow::Res
             pipeline.add(name, &mut command);
         }
         pipeline.until_ready().await?;
+        let trainer = pipeline.services["trainer"].process.id();
+        let fit = FitWatch::start(trainer);
         pipeline.replay(&workload).await?;
         pipeline.until_committed(FORECAST_STEP).await?;
+        fits.push(Fit { peak_mb: fit.peak_mb(), cpu_s: cpu_seconds_of_children(trainer)? });
         let trained = pipeline.services["trainer"].metric("models_total{outcome=\"trained\"}");
         ensure!(trained == Some(1.0), "the trainer has trained {trained:?} times, not once");
         tokio::time::sleep(effort.pick(REST, REST_QUICK)).await;
@@ -96,7 +104,47 @@ async fn memory(effort: Effort, world: &CoinGecko, say: fn(&str)) -> anyhow::Res
     };
     let parts: Vec<Figure> = SERVICES.into_iter().map(of_all).collect();
     let nats = Figure::new("footprint.nats_mb", "MB", each(&|name| name == NATS)).promise(Promise::AtMost(NATS_MAX));
-    Ok([services.promise(Promise::AtMost(SERVICES_MAX)), nats].into_iter().chain(parts).collect())
+    let of_fits = |name: &str, unit, value: fn(&Fit) -> f64| Figure::new(name, unit, fits.iter().map(value).collect());
+    let fits = [
+        of_fits("footprint.fit_peak_mb", "MB", |fit| fit.peak_mb),
+        of_fits("footprint.fit_cpu_s", "s", |fit| fit.cpu_s),
+    ];
+    Ok([services.promise(Promise::AtMost(SERVICES_MAX)), nats].into_iter().chain(parts).chain(fits).collect())
+}
+
+/// What the process took in which the trainer fitted its model, and which has ended when memory is looked at.
+struct Fit {
+    peak_mb: f64,
+    cpu_s: f64,
+}
+
+/// Looks at the fits of a trainer while they run.
+struct FitWatch {
+    stop: Shutdown,
+    watching: JoinHandle<u64>,
+}
+
+impl FitWatch {
+    fn start(trainer: u32) -> Self {
+        let stop = Shutdown::new();
+        let told = stop.clone();
+        let watching = std::thread::spawn(move || {
+            let mut peak = 0;
+            while !told.is_requested() {
+                // One that has just ended has nothing to show any more.
+                peak = children(trainer).into_iter().flat_map(peak_bytes).fold(peak, u64::max);
+                std::thread::sleep(LOOK_AT_FIT);
+            }
+            peak
+        });
+        Self { stop, watching }
+    }
+
+    /// The most memory that one of them ever held.
+    fn peak_mb(self) -> f64 {
+        self.stop.request();
+        self.watching.join().unwrap_or_default() as f64 / 1e6
+    }
 }
 
 /// Bytes of the programs as they are built.

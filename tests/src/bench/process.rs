@@ -12,9 +12,22 @@ const CLOCK_TICKS: f64 = 100.0;
 /// # Errors
 /// There is no such process.
 pub fn cpu_seconds(id: u32) -> anyhow::Result<f64> {
+    seconds(id, [11, 12])
+}
+
+/// Seconds of processor time that those have used which a process has started and waited for.
+///
+/// # Errors
+/// There is no such process.
+pub fn cpu_seconds_of_children(id: u32) -> anyhow::Result<f64> {
+    seconds(id, [13, 14])
+}
+
+/// The sum of times that stand at these places of [`stat`].
+fn seconds(id: u32, places: [usize; 2]) -> anyhow::Result<f64> {
     let fields = stat(id)?;
-    let ticks = |idx: usize| fields.get(idx).and_then(|field| field.parse::<f64>().ok());
-    let total = ticks(11).zip(ticks(12)).map(|(user, system)| user + system);
+    let ticks = |place: usize| fields.get(place).and_then(|field| field.parse::<f64>().ok());
+    let total = places.into_iter().map(ticks).sum::<Option<f64>>();
     Ok(total.with_context(|| format!("/proc/{id}/stat has another form"))? / CLOCK_TICKS)
 }
 

@@ -8,25 +8,49 @@ use std::borrow::Cow;
 
 use market::tick::{PriceLine, TickLine};
 
-/// Reads a tick of FEED.
-///
-/// # Errors
-/// When serde_json refuses it.
-pub fn read_tick(line: &[u8]) -> serde_json::Result<TickLine<'_>> {
-    match (Cursor { rest: line }).tick() {
-        Some(tick) => Ok(tick),
-        None => serde_json::from_slice(line),
-    }
+/// Reads the lines of one message. They begin alike, with the names of its instrument, which are read once.
+#[derive(Debug, Default)]
+pub struct LineReader<'a> {
+    names: Option<Names<'a>>,
 }
 
-/// Reads a price of MARKET.
-///
-/// # Errors
-/// When serde_json refuses it.
-pub fn read_price(line: &[u8]) -> serde_json::Result<PriceLine<'_>> {
-    match (Cursor { rest: line }).price() {
-        Some(price) => Ok(price),
-        None => serde_json::from_slice(line),
+/// A tick as it was read.
+#[derive(Debug)]
+pub struct ReadTick<'a> {
+    /// The record.
+    pub line: TickLine<'a>,
+    /// How the line begins, if the price of this tick is written with the same bytes up to its sequence, for [`price_end`].
+    pub price_head: Option<&'a [u8]>,
+}
+
+/// How the line of a price ends whose beginning is [`ReadTick::price_head`]: with the sequence of its message in FEED.
+pub fn price_end(feed_seq: u64) -> String {
+    format!(",\"feed_seq\":{feed_seq}}}")
+}
+
+impl<'a> LineReader<'a> {
+    /// Reads a tick of FEED.
+    ///
+    /// # Errors
+    /// When serde_json refuses it.
+    #[inline]
+    pub fn tick(&mut self, line: &'a [u8]) -> serde_json::Result<ReadTick<'a>> {
+        match Cursor::new(line).tick(&mut self.names) {
+            Some(tick) => Ok(tick),
+            None => Ok(ReadTick { line: serde_json::from_slice(line)?, price_head: None }),
+        }
+    }
+
+    /// Reads a price of MARKET.
+    ///
+    /// # Errors
+    /// When serde_json refuses it.
+    #[inline]
+    pub fn price(&mut self, line: &'a [u8]) -> serde_json::Result<PriceLine<'a>> {
+        match Cursor::new(line).price(&mut self.names) {
+            Some(price) => Ok(price),
+            None => serde_json::from_slice(line),
+        }
     }
 }
 
@@ -38,40 +62,111 @@ const MANTISSA_MAX: u64 = 1 << 53;
 const POWERS_OF_TEN: [f64; DIGITS_MAX + 1] =
     [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18];
 
+/// Most bytes of a number that has surely no shorter form: with its point 15 digits, which f64 tells from all others.
+const SHORTEST_BYTES_MAX: usize = 16;
+/// Numbers below have an exponent when they are written.
+const PLAIN_MIN: f64 = 1e-4;
+
+/// How a line begins that names an instrument.
+#[derive(Debug, Clone, Copy)]
+struct Names<'a> {
+    head: &'a [u8],
+    coin: &'a str,
+    quote: &'a str,
+}
+
+/// What ticks and prices have in common.
+struct Observation {
+    event_ms: i64,
+    grain_ms: i64,
+    id: Option<u64>,
+    open: Option<f64>,
+    high: Option<f64>,
+    low: Option<f64>,
+    close: f64,
+    volume: Option<f64>,
+}
+
 /// What is left of a line. `None` from any of its methods: the line is of another form.
 struct Cursor<'a> {
+    whole: &'a [u8],
     rest: &'a [u8],
+    /// Whether every decimal so far stands as it would be written.
+    is_as_written: bool,
 }
 
 impl<'a> Cursor<'a> {
-    fn tick(mut self) -> Option<TickLine<'a>> {
-        let (coin, quote) = self.instrument()?;
-        let tick = TickLine {
-            coin,
-            quote,
-            event_ms: self.after(r#","event_ms":"#)?.integer()? as i64,
-            grain_ms: self.after(r#","grain_ms":"#)?.integer()? as i64,
-            id: self.optional(r#","id":"#, Self::integer)?,
-            open: self.optional(r#","open":"#, Self::number)?,
-            high: self.optional(r#","high":"#, Self::number)?,
-            low: self.optional(r#","low":"#, Self::number)?,
-            close: self.after(r#","close":"#)?.number()?,
-            volume: self.optional(r#","volume":"#, Self::number)?,
+    #[inline]
+    fn new(line: &'a [u8]) -> Self {
+        Self { whole: line, rest: line, is_as_written: true }
+    }
+
+    #[inline]
+    fn tick(mut self, names: &mut Option<Names<'a>>) -> Option<ReadTick<'a>> {
+        let Names { coin, quote, .. } = self.names(names)?;
+        let Observation { event_ms, grain_ms, id, open, high, low, close, volume } = self.observation()?;
+        // What equals the close is left out of a price.
+        let is_as_price = self.is_as_written && [open, high, low].into_iter().flatten().all(|price| price != close);
+        let price_head = is_as_price.then(|| self.done());
+        let line = TickLine {
+            coin: Cow::Borrowed(coin),
+            quote: Cow::Borrowed(quote),
+            event_ms,
+            grain_ms,
+            id,
+            open,
+            high,
+            low,
+            close,
+            volume,
             ingest_ms: self.after(r#","ingest_ms":"#)?.integer()? as i64,
-            source: self.optional(r#","source":"#, Self::name)?,
+            source: self.optional(r#","source":"#, Self::name)?.map(Cow::Borrowed),
             market_cap: self.optional(r#","market_cap":"#, Self::number)?,
             volume_24h: self.optional(r#","volume_24h":"#, Self::number)?,
             high_24h: self.optional(r#","high_24h":"#, Self::number)?,
             low_24h: self.optional(r#","low_24h":"#, Self::number)?,
         };
-        self.end(tick)
+        self.end(ReadTick { line, price_head })
     }
 
-    fn price(mut self) -> Option<PriceLine<'a>> {
-        let (coin, quote) = self.instrument()?;
+    #[inline]
+    fn price(mut self, names: &mut Option<Names<'a>>) -> Option<PriceLine<'a>> {
+        let Names { coin, quote, .. } = self.names(names)?;
+        let Observation { event_ms, grain_ms, id, open, high, low, close, volume } = self.observation()?;
         let price = PriceLine {
-            coin,
-            quote,
+            coin: Cow::Borrowed(coin),
+            quote: Cow::Borrowed(quote),
+            event_ms,
+            grain_ms,
+            id,
+            open,
+            high,
+            low,
+            close,
+            volume,
+            feed_seq: self.after(r#","feed_seq":"#)?.integer()?,
+        };
+        self.end(price)
+    }
+
+    /// The names that the line before had, if this one has them too.
+    #[inline]
+    fn names(&mut self, names: &mut Option<Names<'a>>) -> Option<Names<'a>> {
+        if let Some(known) = names
+            && let Some(rest) = self.rest.strip_prefix(known.head)
+        {
+            self.rest = rest;
+            return Some(*known);
+        }
+        let coin = self.after(r#"{"coin":"#)?.name()?;
+        let quote = self.after(r#","quote":"#)?.name()?;
+        *names = Some(Names { head: self.done(), coin, quote });
+        *names
+    }
+
+    #[inline]
+    fn observation(&mut self) -> Option<Observation> {
+        Some(Observation {
             event_ms: self.after(r#","event_ms":"#)?.integer()? as i64,
             grain_ms: self.after(r#","grain_ms":"#)?.integer()? as i64,
             id: self.optional(r#","id":"#, Self::integer)?,
@@ -80,15 +175,12 @@ impl<'a> Cursor<'a> {
             low: self.optional(r#","low":"#, Self::number)?,
             close: self.after(r#","close":"#)?.number()?,
             volume: self.optional(r#","volume":"#, Self::number)?,
-            feed_seq: self.after(r#","feed_seq":"#)?.integer()?,
-        };
-        self.end(price)
+        })
     }
 
-    fn instrument(&mut self) -> Option<(Cow<'a, str>, Cow<'a, str>)> {
-        let coin = self.after(r#"{"coin":"#)?.name()?;
-        let quote = self.after(r#","quote":"#)?.name()?;
-        Some((coin, quote))
+    /// What was read so far.
+    fn done(&self) -> &'a [u8] {
+        &self.whole[..self.whole.len() - self.rest.len()]
     }
 
     fn end<T>(self, record: T) -> Option<T> {
@@ -96,12 +188,14 @@ impl<'a> Cursor<'a> {
     }
 
     /// What stands behind `key`, which is next.
+    #[inline(always)]
     fn after(&mut self, key: &str) -> Option<&mut Self> {
         self.rest = self.rest.strip_prefix(key.as_bytes())?;
         Some(self)
     }
 
     /// The value of `key`, if that is next; the outer `None` is a value of another form.
+    #[inline(always)]
     fn optional<T>(&mut self, key: &str, value: impl FnOnce(&mut Self) -> Option<T>) -> Option<Option<T>> {
         match self.after(key) {
             Some(cursor) => value(cursor).map(Some),
@@ -110,11 +204,11 @@ impl<'a> Cursor<'a> {
     }
 
     /// Text of printable ASCII without escapes.
-    fn name(&mut self) -> Option<Cow<'a, str>> {
+    fn name(&mut self) -> Option<&'a str> {
         let text = self.rest.strip_prefix(b"\"")?;
         let len = text.iter().position(|&byte| matches!(byte, b'"' | b'\\') || !(b' '..=b'~').contains(&byte))?;
         self.rest = text[len..].strip_prefix(b"\"")?;
-        std::str::from_utf8(&text[..len]).ok().map(Cow::Borrowed)
+        std::str::from_utf8(&text[..len]).ok()
     }
 
     /// An integer of at most [`DIGITS_MAX`] digits.
@@ -154,16 +248,22 @@ impl<'a> Cursor<'a> {
             }
         }
         let text = &whole[..whole.len() - self.rest.len()];
-        if text.len() <= DIGITS_MAX && digits <= MANTISSA_MAX {
-            // Both are exact, so that the division rounds once.
-            return Some(digits as f64 / POWERS_OF_TEN[decimals]);
-        }
-        std::str::from_utf8(text).ok()?.parse().ok()
+        // Both are exact then, so that the division rounds once.
+        let is_exact = text.len() <= DIGITS_MAX && digits <= MANTISSA_MAX;
+        let number = if is_exact {
+            digits as f64 / POWERS_OF_TEN[decimals]
+        } else {
+            std::str::from_utf8(text).ok()?.parse().ok()?
+        };
+        let is_shortest = text.len() <= SHORTEST_BYTES_MAX && (decimals == 1 || !text.ends_with(b"0"));
+        self.is_as_written &= decimals > 0 && is_shortest && (number >= PLAIN_MIN || digits == 0);
+        Some(number)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use market::{EventTime, Span, Tick};
     use proptest::prelude::*;
     use serde::{Deserialize, Serialize};
 
@@ -183,18 +283,58 @@ mod tests {
     }
 
     fn check_both(line: &[u8]) {
-        check(line, read_tick);
-        check(line, read_price);
+        check(line, |line| LineReader::default().tick(line).map(|tick| tick.line));
+        check(line, |line| LineReader::default().price(line));
+        check_price_head(line);
+    }
+
+    /// Where a tick says how its price begins, the price is written so.
+    fn check_price_head(line: &[u8]) -> bool {
+        let Ok(ReadTick { line, price_head: Some(head) }) = LineReader::default().tick(line) else { return false };
+        let (coin, quote) = (line.coin.clone(), line.quote.clone());
+        let price = |price: Option<f64>| price.unwrap_or(line.close);
+        let tick = Tick {
+            event: EventTime(line.event_ms),
+            grain: Span(line.grain_ms),
+            id: line.id,
+            open: price(line.open),
+            high: price(line.high),
+            low: price(line.low),
+            close: line.close,
+            volume: line.volume,
+            feed_seq: 812,
+        };
+        let expected = serde_json::to_string(&PriceLine::new(&coin, &quote, &tick)).unwrap();
+        assert_eq!(format!("{}{}", String::from_utf8_lossy(head), price_end(812)), expected);
+        true
     }
 
     #[test]
     fn what_our_programs_write_is_read_without_serde_json() {
         let plain = TICK.replace("2.05e12", "2050000000000.0");
-        assert!(Cursor { rest: plain.as_bytes() }.tick().is_some());
-        assert!(Cursor { rest: PRICE.as_bytes() }.price().is_some());
+        assert!(check_price_head(plain.as_bytes()));
+        assert!(Cursor::new(plain.as_bytes()).tick(&mut None).is_some());
+        assert!(Cursor::new(PRICE.as_bytes()).price(&mut None).is_some());
         let optional = r#""id":7,"open":1.5,"high":2.25,"low":1.0,"#;
-        assert!(Cursor { rest: PRICE.replace(optional, "").as_bytes() }.price().is_some());
+        assert!(Cursor::new(PRICE.replace(optional, "").as_bytes()).price(&mut None).is_some());
         check_both(plain.as_bytes());
+    }
+
+    #[test]
+    fn a_line_that_names_another_instrument_is_read_as_what_it_is() {
+        let lines = ["bitcoin", "bitcoin", "bit", "bitcoin-cash", "bitcoin"].map(|coin| TICK.replace("bitcoin", coin));
+        let mut reader = LineReader::default();
+        let coins = lines.each_ref().map(|line| reader.tick(line.as_bytes()).unwrap().line.coin);
+        assert_eq!(coins, ["bitcoin", "bitcoin", "bit", "bitcoin-cash", "bitcoin"]);
+    }
+
+    #[test]
+    fn what_is_written_otherwise_in_a_price_is_not_copied() {
+        for close in ["103376.010", "103376", "0.00001", "1234567890123456.5", "0.1000000000000000055", "1e5"] {
+            assert!(!check_price_head(TICK.replace("103376.01", close).as_bytes()), "{close}");
+        }
+        // An open that is the close is left out.
+        assert!(!check_price_head(TICK.replace("1.5", "103376.01").as_bytes()));
     }
 
     #[test]
@@ -294,8 +434,11 @@ mod tests {
         #[test]
         fn every_number_has_the_bits_that_serde_json_gives_it(number in decimal()) {
             let bits = |number: f64| number.to_bits();
-            let mut cursor = Cursor { rest: number.as_bytes() };
+            let mut cursor = Cursor::new(number.as_bytes());
             if let Some(found) = cursor.number().filter(|_| cursor.rest.is_empty()) {
+                if cursor.is_as_written {
+                    prop_assert_eq!(&serde_json::to_string(&found).unwrap(), &number);
+                }
                 prop_assert_eq!(Some(bits(found)), serde_json::from_str(&number).ok().map(bits), "{}", number);
             }
         }
