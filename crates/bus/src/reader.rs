@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
-use crate::codec;
+use crate::codec::Decoder;
 use crate::connect::{Connection, Reminder, nothing};
 use crate::error::{Disposition, Error};
 use crate::topology::{Stream, StreamInfo, stream_info};
@@ -280,6 +280,7 @@ impl Source {
             outstanding: 0,
         };
         let mut consumer_seq = 0;
+        let mut decoder = Decoder::default();
         loop {
             pulls.top_up().await?;
             let message = tokio::select! {
@@ -308,9 +309,12 @@ impl Source {
             look_at = Instant::now() + IDLE_LOOK;
             let Message { subject, headers, payload, .. } = message;
             let (headers, payload) = match self.form {
-                Form::Lines => codec::decode(headers, payload),
+                Form::Lines => decoder.decode(headers, payload),
                 Form::Stored => (headers, payload),
             };
+            if place.pending == 0 {
+                decoder.rest();
+            }
             let delivery = Delivery { seq: place.stream_seq, subject, headers, payload, pending: place.pending };
             self.emit(Ok(Event::Message(delivery))).await?;
         }

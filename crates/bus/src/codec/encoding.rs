@@ -44,24 +44,44 @@ impl Encoder {
     }
 }
 
-/// Headers and payload of a message as its lines are. One that cannot be decoded stays as it came, with the header that
-/// says so.
-pub fn decode(headers: Option<HeaderMap>, payload: Bytes) -> (Option<HeaderMap>, Bytes) {
-    let Some(encoding) = headers.as_ref().and_then(|headers| headers.get(ENCODING_HEADER)) else {
-        return (headers, payload);
-    };
-    match decompress(encoding.as_str(), &payload) {
-        Some(decoded) => (headers.as_ref().map(without_encoding), decoded),
-        None => (headers, payload),
+/// Decompresses payloads, one after another.
+#[derive(Default)]
+pub(crate) struct Decoder(Option<zstd::bulk::Decompressor<'static>>);
+
+impl Decoder {
+    /// Headers and payload of a message as its lines are. One that cannot be decoded stays as it came, with the header that
+    /// says so.
+    pub(crate) fn decode(&mut self, headers: Option<HeaderMap>, payload: Bytes) -> (Option<HeaderMap>, Bytes) {
+        let Some(encoding) = headers.as_ref().and_then(|headers| headers.get(ENCODING_HEADER)) else {
+            return (headers, payload);
+        };
+        match self.decompress(encoding.as_str(), &payload) {
+            Some(decoded) => (headers.as_ref().map(without_encoding), decoded),
+            None => (headers, payload),
+        }
+    }
+
+    /// Gives back the memory that the next payload would be decompressed with.
+    pub(crate) fn rest(&mut self) {
+        self.0 = None;
+    }
+
+    fn decompress(&mut self, encoding: &str, payload: &[u8]) -> Option<Bytes> {
+        let len = zstd::zstd_safe::get_frame_content_size(payload).ok()??;
+        if encoding != ZSTD || len > DECODED_BYTES_MAX {
+            return None;
+        }
+        if self.0.is_none() {
+            self.0 = zstd::bulk::Decompressor::new().ok();
+        }
+        self.0.as_mut()?.decompress(payload, len as usize).ok().map(Bytes::from)
     }
 }
 
-fn decompress(encoding: &str, payload: &[u8]) -> Option<Bytes> {
-    let len = zstd::zstd_safe::get_frame_content_size(payload).ok()??;
-    if encoding != ZSTD || len > DECODED_BYTES_MAX {
-        return None;
-    }
-    zstd::bulk::decompress(payload, len as usize).ok().map(Bytes::from)
+/// Headers and payload of a single message as its lines are: see [`ENCODING_HEADER`]. One that cannot be decoded stays as it
+/// came, with the header that says so.
+pub fn decode(headers: Option<HeaderMap>, payload: Bytes) -> (Option<HeaderMap>, Bytes) {
+    Decoder::default().decode(headers, payload)
 }
 
 fn without_encoding(headers: &HeaderMap) -> HeaderMap {
@@ -118,18 +138,21 @@ mod tests {
             encoder.finish().unwrap()
         };
         let broken = payload.slice(..payload.len() - 3);
+        let mut decoder = Decoder::default();
         for (headers, payload) in [
             (&headers, Bytes::from_static(b"{}")),
             (&headers, Bytes::new()),
             (&headers, broken),
             (&headers, huge.into()),
             (&headers, without_length.into()),
-            (&other, payload),
+            (&other, payload.clone()),
         ] {
-            let (left, same) = decode(Some(headers.clone()), payload.clone());
+            let (left, same) = decoder.decode(Some(headers.clone()), payload.clone());
             assert_eq!(same, payload);
             assert!(left.unwrap().get(ENCODING_HEADER).is_some());
         }
+        // None of them spoils the next one.
+        assert_eq!(decoder.decode(Some(headers), payload).1, vec![b'x'; 10_000]);
     }
 
     proptest! {
