@@ -24,8 +24,9 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use aggregator::Aggregation;
+use async_nats::HeaderMap;
 use bus::checkpoint::{Position, decode_state, encode_state};
-use bus::codec::{LINES_MAX, LineReader, Pack, lines};
+use bus::codec::{Decoder, Encoder, LINES_MAX, LineReader, Pack, lines};
 use bus::outputs::Outputs;
 use bus::task::{Input, Operator};
 use bus::{Kind, Stream};
@@ -192,6 +193,11 @@ fn decode(c: &mut Criterion) {
             lines(black_box(&PRICES[0])).for_each(|(_, raw)| drop(black_box(reader.price(raw).unwrap())));
         });
     });
+    let (headers, compressed) = compressed(&PRICES[0]);
+    let mut decoder = Decoder::default();
+    group.bench_function("decompress", |b| {
+        b.iter(|| decoder.decode(Some(black_box(&headers).clone()), compressed.clone()));
+    });
     let (tick, price) = (lines(&FEED[0]).next().unwrap().1, lines(&PRICES[0]).next().unwrap().1);
     let mut reader = LineReader::default();
     let (tick, price) = (reader.tick(tick).unwrap().line, reader.price(price).unwrap());
@@ -199,6 +205,12 @@ fn decode(c: &mut Criterion) {
     group.bench_function("validate", |b| b.iter(|| validate(black_box(&tick), &instrument, 1)));
     group.bench_function("revalidate", |b| b.iter(|| revalidate(black_box(&price), &instrument)));
     group.finish();
+}
+
+fn compressed(payload: &Bytes) -> (HeaderMap, Bytes) {
+    let mut headers = HeaderMap::new();
+    let payload = Encoder::default().encode(&mut headers, payload);
+    (headers, payload)
 }
 
 fn judge(c: &mut Criterion) {
@@ -251,6 +263,10 @@ fn encode(c: &mut Criterion) {
             ticks.iter().for_each(|tick| outputs.append(Kind::Price, &PriceLine::new("bitcoin", "usd", tick)));
             outputs.into_messages(Stream::Market, 0, |_| ("bitcoin", "usd"))
         });
+    });
+    let mut encoder = Encoder::default();
+    group.bench_function("compress", |b| {
+        b.iter(|| encoder.encode(&mut HeaderMap::new(), black_box(&PRICES[0])));
     });
     group.throughput(Throughput::Elements(candles.len() as u64));
     group.bench_function("candle", |b| {

@@ -13,8 +13,7 @@ use serde::Serialize;
 
 use crate::subject::Kind;
 
-pub(crate) use encoding::{Decoder, Encoder};
-pub use encoding::{ENCODING_HEADER, PLAIN_BYTES_MAX, decode};
+pub use encoding::{Decoder, ENCODING_HEADER, Encoder, PLAIN_BYTES_MAX, decode};
 pub use reading::{LineReader, ReadTick, price_end};
 
 /// Most lines in a message.

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use bus::publish::{FeedMessage, Receipt};
+use bus::publish::FeedMessage;
 use bus::transaction::MESSAGES_MAX;
 use bus::{Error, codec};
 use futures::future::BoxFuture;
@@ -13,8 +13,8 @@ use crate::metrics::ProducerMetrics;
 /// Payload of a wave, but for the launch that makes it full; well within a batch. A batch costs the server some 4 ms of a
 /// core before its first byte.
 const WAVE_BYTES: usize = 6 * 1024 * 1024;
-/// Messages of one launch, at most.
-const LAUNCH_MESSAGES_MAX: usize = 2;
+/// Messages of one launch, at most: gaps, ticks, a flush.
+const LAUNCH_MESSAGES_MAX: usize = 3;
 
 /// One lane an instrument. Order within an instrument is part of correctness: waves are stored one after the other, each in
 /// the order of its launches.
@@ -36,8 +36,6 @@ pub(crate) struct Stored<T> {
     pub(crate) lane: usize,
     /// What was launched with them.
     pub(crate) note: T,
-    /// Sequence of the last one.
-    pub(crate) last_seq: u64,
     /// How many of them FEED had already.
     pub(crate) known: u64,
 }
@@ -89,7 +87,7 @@ impl<'f, F: Feed, T: Send + 'f> Lanes<'f, F, T> {
         self.running.is_none() && self.waiting.launches.is_empty() && self.stored.is_empty()
     }
 
-    /// Publishes a lane's messages, one or two, behind all that was launched before; `note` comes back with the result.
+    /// Publishes a lane's messages, a few, behind all that was launched before; `note` comes back with the result.
     pub(crate) fn launch(&mut self, lane: usize, messages: Vec<FeedMessage>, note: T) {
         assert!(self.has_room() && messages.len() <= LAUNCH_MESSAGES_MAX, "a wave fits into a batch");
         self.under_way[lane] += 1;
@@ -134,9 +132,8 @@ async fn publish<T>(feed: &impl Feed, metrics: &ProducerMetrics, wave: Wave<T>) 
     }
     let mut receipts = receipts.iter();
     let stored = |Launch { lane, messages, note }| {
-        let receipts: Vec<&Receipt> = receipts.by_ref().take(messages).collect();
-        let known = receipts.iter().filter(|receipt| receipt.duplicate).count() as u64;
-        Stored { lane, note, last_seq: receipts.last().map_or(0, |receipt| receipt.seq), known }
+        let known = receipts.by_ref().take(messages).filter(|receipt| receipt.duplicate).count() as u64;
+        Stored { lane, note, known }
     };
     Ok(wave.launches.into_iter().map(stored).collect())
 }

@@ -46,10 +46,10 @@ impl Origin<'_> {
         self.message(Kind::Heartbeat, event.ms().to_string(), payload)
     }
 
-    /// The flush after the tick message with this sequence: ticks that come later need another one, even when they are
-    /// older than the last.
-    pub(crate) fn flush(self, event: EventTime, after_seq: u64, payload: Bytes) -> FeedMessage {
-        self.message(Kind::Heartbeat, format!("flush/{}/{after_seq}", event.ms()), payload)
+    /// The flush after these ticks, by the id of their message or its sequence: ticks that come later need another one, even
+    /// when they are older than the last.
+    pub(crate) fn flush(self, event: EventTime, after: &str, payload: Bytes) -> FeedMessage {
+        self.message(Kind::Heartbeat, format!("flush/{}/{after}", event.ms()), payload)
     }
 
     fn message(self, kind: Kind, what: String, payload: Bytes) -> FeedMessage {

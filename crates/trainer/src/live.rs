@@ -179,12 +179,7 @@ struct AtHand {
     forecaster: Option<Arc<Forecaster>>,
 }
 
-fn read<'a>(
-    reader: &mut LineReader<'a>,
-    kind: &str,
-    raw: &'a [u8],
-    instrument: &Instrument,
-) -> Option<Record<'a>> {
+fn read<'a>(reader: &mut LineReader<'a>, kind: &str, raw: &'a [u8], instrument: &Instrument) -> Option<Record<'a>> {
     if kind == Kind::Price.token() {
         tick_of(reader, raw, instrument).map(Record::Price)
     } else {

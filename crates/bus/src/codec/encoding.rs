@@ -19,11 +19,11 @@ const LEVEL: i32 = 1;
 
 /// Compresses payloads, one after another.
 #[derive(Default)]
-pub(crate) struct Encoder(Option<zstd::bulk::Compressor<'static>>);
+pub struct Encoder(Option<zstd::bulk::Compressor<'static>>);
 
 impl Encoder {
     /// The payload as it is to be sent, and what its headers must say of it.
-    pub(crate) fn encode(&mut self, headers: &mut HeaderMap, payload: &Bytes) -> Bytes {
+    pub fn encode(&mut self, headers: &mut HeaderMap, payload: &Bytes) -> Bytes {
         let encoded = if payload.len() > PLAIN_BYTES_MAX { self.compress(payload) } else { None };
         match encoded {
             Some(encoded) => {
@@ -46,12 +46,12 @@ impl Encoder {
 
 /// Decompresses payloads, one after another.
 #[derive(Default)]
-pub(crate) struct Decoder(Option<zstd::bulk::Decompressor<'static>>);
+pub struct Decoder(Option<zstd::bulk::Decompressor<'static>>);
 
 impl Decoder {
     /// Headers and payload of a message as its lines are. One that cannot be decoded stays as it came, with the header that
     /// says so.
-    pub(crate) fn decode(&mut self, headers: Option<HeaderMap>, payload: Bytes) -> (Option<HeaderMap>, Bytes) {
+    pub fn decode(&mut self, headers: Option<HeaderMap>, payload: Bytes) -> (Option<HeaderMap>, Bytes) {
         let Some(encoding) = headers.as_ref().and_then(|headers| headers.get(ENCODING_HEADER)) else {
             return (headers, payload);
         };
@@ -62,7 +62,7 @@ impl Decoder {
     }
 
     /// Gives back the memory that the next payload would be decompressed with.
-    pub(crate) fn rest(&mut self) {
+    pub fn rest(&mut self) {
         self.0 = None;
     }
 

@@ -18,16 +18,16 @@ use crate::lanes::{Lanes, Stored};
 use crate::message::Origin;
 use crate::metrics::ProducerMetrics;
 
-/// The flush behind the last tick of a recording, which FEED has just stored under this sequence.
+/// The flush behind the last ticks of a recording, which are the message of this id.
 pub(crate) fn behind(
     instrument: &Instrument,
     standing: Option<&Standing>,
     recorded: EventTime,
-    seq: u64,
+    ticks: &str,
 ) -> FeedMessage {
     // Rows that are older than what FEED has do not change what its last tick is.
     let event = standing.map_or(recorded, |standing| standing.last.event.max(recorded));
-    message(instrument, event, seq)
+    message(instrument, event, ticks)
 }
 
 /// Flushes the recordings that FEED has had to their last tick all along, unless it has their flushes too.
@@ -57,7 +57,7 @@ pub(crate) async fn flush_rest(
             let stored: Stored<()> = lanes.next().await?;
             acked[stored.lane].flushes += 1;
         }
-        lanes.launch(lane, vec![message(packers[lane].instrument(), last.event, last.seq)], ());
+        lanes.launch(lane, vec![message(packers[lane].instrument(), last.event, &last.seq.to_string())], ());
     }
     while !lanes.is_idle() {
         acked[lanes.next().await?.lane].flushes += 1;
@@ -65,7 +65,7 @@ pub(crate) async fn flush_rest(
     Ok(())
 }
 
-fn message(instrument: &Instrument, event: EventTime, after_seq: u64) -> FeedMessage {
+fn message(instrument: &Instrument, event: EventTime, after: &str) -> FeedMessage {
     let line = HeartbeatLine {
         coin: instrument.coin().into(),
         quote: instrument.quote().into(),
@@ -73,5 +73,5 @@ fn message(instrument: &Instrument, event: EventTime, after_seq: u64) -> FeedMes
         ingest_ms: now_ms(SystemTime::now()),
         flush: true,
     };
-    Origin { source: SOURCE, instrument }.flush(event, after_seq, codec::single(&line))
+    Origin { source: SOURCE, instrument }.flush(event, after, codec::single(&line))
 }

@@ -1,12 +1,11 @@
 //! A replay: a thread that reads and packs, and lanes that publish.
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
 use bus::Error;
 use bus::publish::FeedMessage;
-use market::{EventTime, Instrument};
+use market::Instrument;
 use service::{Code, Shutdown, WithCode};
 use store::recording::{Rejects, Rules, Track, Unusable};
 use tokio::runtime::Handle;
@@ -174,21 +173,18 @@ pub(crate) struct Acked {
 
 /// What is on its way.
 #[derive(Debug, Clone, Copy)]
-enum Note {
-    Parcel { ticks: u64, gaps: u64, end: Option<EventTime> },
-    Flush,
+struct Note {
+    ticks: u64,
+    gaps: u64,
+    flushes: u64,
 }
 
 impl Acked {
     fn add(&mut self, stored: &Stored<Note>) {
-        match stored.note {
-            Note::Parcel { ticks, gaps, .. } => {
-                self.ticks += ticks;
-                self.gaps += gaps;
-                self.known += stored.known;
-            }
-            Note::Flush => self.flushes += 1,
-        }
+        self.ticks += stored.note.ticks;
+        self.gaps += stored.note.gaps;
+        self.flushes += stored.note.flushes;
+        self.known += stored.known;
     }
 }
 
@@ -203,15 +199,14 @@ impl<'s> Ends<'s> {
         Self { instruments: packers.iter().map(|packer| packer.instrument().clone()).collect(), standings }
     }
 
-    /// The flush that belongs behind what was just stored: its instrument's last messages.
-    fn flush_behind(&self, stored: &Stored<Note>) -> Option<FeedMessage> {
-        let Note::Parcel { end: Some(end), .. } = stored.note else { return None };
-        let lane = stored.lane;
-        Some(flush::behind(&self.instruments[lane], self.standings[lane].as_ref(), end, stored.last_seq))
+    /// The flush that belongs behind its instrument's last messages.
+    fn flush_behind(&self, Parcel { lane, messages, end, .. }: &Parcel) -> Option<FeedMessage> {
+        let (end, last) = ((*end)?, messages.last()?);
+        Some(flush::behind(&self.instruments[*lane], self.standings[*lane].as_ref(), end, &last.id))
     }
 }
 
-/// Publishes parcels as they come, and flushes each instrument behind its last one: whatever closes its windows then meets
+/// Publishes parcels as they come, each instrument's last one together with its flush: whatever closes its windows then meets
 /// them while they are at hand. Returns whether all were stored before shutdown.
 async fn publish(
     feed: &impl Feed,
@@ -222,16 +217,13 @@ async fn publish(
     shutdown: &Shutdown,
 ) -> Result<bool, Error> {
     let mut lanes = Lanes::new(feed, acked.len(), metrics);
-    // No more than instruments end in the parcels that are under way: flushes go before further ones.
-    let mut flushes: VecDeque<(usize, FeedMessage)> = VecDeque::new();
     let mut held: Option<Parcel> = None;
     let mut is_open = true;
-    while is_open || held.is_some() || !flushes.is_empty() || !lanes.is_idle() {
+    while is_open || held.is_some() || !lanes.is_idle() {
         tokio::select! {
             stored = lanes.next() => {
                 let stored = stored?;
                 acked[stored.lane].add(&stored);
-                flushes.extend(ends.and_then(|ends| ends.flush_behind(&stored)).map(|flush| (stored.lane, flush)));
             }
             parcel = parcels.recv(), if held.is_none() && is_open => {
                 is_open = parcel.is_some();
@@ -242,13 +234,12 @@ async fn publish(
                 return Ok(false);
             }
         }
-        while lanes.has_room()
-            && let Some((lane, flush)) = flushes.pop_front()
-        {
-            lanes.launch(lane, vec![flush], Note::Flush);
-        }
-        if let Some(Parcel { lane, messages, ticks, gaps, end }) = held.take_if(|_| lanes.has_room()) {
-            lanes.launch(lane, messages, Note::Parcel { ticks, gaps, end });
+        if let Some(parcel) = held.take_if(|_| lanes.has_room()) {
+            let flush = ends.and_then(|ends| ends.flush_behind(&parcel));
+            let Parcel { lane, mut messages, ticks, gaps, .. } = parcel;
+            let flushes = u64::from(flush.is_some());
+            messages.extend(flush);
+            lanes.launch(lane, messages, Note { ticks, gaps, flushes });
         }
     }
     Ok(true)

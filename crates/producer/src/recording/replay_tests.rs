@@ -107,7 +107,7 @@ async fn a_recording_is_published_in_order_in_packed_messages_and_flushed() {
         "recording/tick/bitcoin/usdt/60000/0-29940000/500",
         "recording/tick/bitcoin/usdt/60000/30000000-59940000/500",
         "recording/tick/bitcoin/usdt/60000/60000000-72000000/201",
-        "recording/heartbeat/bitcoin/usdt/flush/72000000/3",
+        "recording/heartbeat/bitcoin/usdt/flush/72000000/recording/tick/bitcoin/usdt/60000/60000000-72000000/201",
     ];
     assert_eq!(ids, expected);
     let line = codec::lines(&messages[0].payload).nth(1).unwrap().1;
