@@ -167,13 +167,15 @@ async fn a_fit_goes_by_what_its_trainer_was_told_whatever_has_become_of_the_sett
     assert!(said.any(|line| line.contains("fitting a model")), "the trainer ended by itself");
     // Whatever starts in this folder from now on ends at once.
     std::fs::write(world.dir.path().join(".env"), "CANDLEWIRE_LOG='info\n").unwrap();
-    assert_eq!(fail(&mut world.program("trainer")).0, 2);
+    let (code, error) = fail(world.program("trainer").args(["health"]));
+    assert!(code == 2 && error.contains("cannot read .env"), "{code} {error}");
     let reading = std::thread::spawn(move || said.collect::<Vec<_>>());
     succeed(world.program("topology").args(["wait", "market", "forecast"]).current_dir("/"));
     assert_eq!(forecasts(&world).await["model"].len(), 4);
     trainer.terminate();
     assert_eq!(trainer.wait(), Some(0));
     let said = reading.join().unwrap();
+    assert!(said.iter().any(|line| line.contains("fitting a model")), "all fits had begun before: {said:#?}");
     assert!(!said.iter().any(|line| line.contains("WARN")), "{said:#?}");
 }
 

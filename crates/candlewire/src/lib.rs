@@ -19,7 +19,8 @@ pub const PROGRAM: &str = "candlewire";
 pub const NAMES: [&str; 4] = ["producer", "stream-processor", "aggregator", "reporter"];
 
 /// Becomes the program beside this one, called by `name`. The process keeps its id, so a supervisor notices nothing.
-/// Returns only when that failed, having said why.
+/// Returns only when that failed, having said why: with the code of a bad configuration when the program is missing or may not
+/// be run.
 #[allow(clippy::print_stderr)]
 pub fn launch(name: &str) -> ExitCode {
     let own = match std::env::current_exe() {

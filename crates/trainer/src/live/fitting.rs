@@ -1,18 +1,16 @@
 //! A fit in a process of its own, which is this program called as `trainer fit`.
 //!
 //! Its rows and XGBoost take many times what the service needs otherwise. An allocator gives back some of that, the end of a
-//! process all of it. And a fit that crashes, or for which there is not enough memory, takes nothing with it.
+//! process all of it. And a fit that crashes, or is killed for want of memory, takes nothing with it.
 //!
 //! The service writes an order to the process's standard input and keeps that open: when it ends, however it does, the
 //! process finds out and ends too. What became of the fit comes back by standard output. Only that can end the service:
-//! how the process itself ends says nothing that another try could not mend.
+//! a process that dies, by a signal or a panic, is tried again, after pauses that grow.
 
-use std::any::Any;
-use std::io::{self, Read, Write};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::io::{self, IsTerminal, Read, Write};
 use std::process::{ExitCode, ExitStatus, Stdio};
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, ensure};
 use market::Instrument;
 use rustix::process::{Signal, getpid, kill_process};
 use serde::de::DeserializeOwned;
@@ -25,6 +23,7 @@ use store::place::ArchivePlace;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 use tokio::runtime;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::trainings::{LIVE_THREADS, Trained, is_fatal, trained};
 use crate::artifacts::Artifacts;
@@ -74,10 +73,11 @@ enum Answer {
 #[error("{0}")]
 pub(super) struct Broken(String);
 
-/// The process ended without an answer: killed, or out of memory, or the library is being replaced.
+/// The process ended without an answer: it panicked or was killed, for want of memory perhaps, or its library was just being
+/// replaced.
 #[derive(Debug, thiserror::Error)]
 #[error("the process that was to fit a model ended before it was done ({0})")]
-pub(super) struct Died(ExitStatus);
+pub(super) struct Died(pub(super) ExitStatus);
 
 /// A text and files, as they go through a pipe.
 type Parcel = (String, Vec<Vec<u8>>);
@@ -154,49 +154,39 @@ pub fn fit_as_told() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::from(Code::BadConfig as u8)
+            ExitCode::from(crate::code_of(&error).unwrap_or(Code::Failed) as u8)
         }
     }
 }
 
 fn carry_out() -> anyhow::Result<()> {
-    let (order, rival) = take_order()?;
+    let (order, rival) = take_order().exit_code(Code::BadConfig)?;
     // Whoever has ordered it has ended when nothing more can come. No thread can be called out of XGBoost or a bucket.
     std::thread::spawn(|| {
         drop(io::copy(&mut io::stdin(), &mut io::sink()));
-        kill_process(getpid(), Signal::KILL)
+        kill_process(getpid(), Signal::KILL).unwrap_or_else(|_| std::process::abort())
     });
     // What a bucket is read with.
     let runtime = runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let within = runtime.enter();
-    let answer = answer_of(|| fit(&order, rival.first()))?;
-    drop(within);
-    let mut output = io::stdout().lock();
-    output.write_all(&answer)?;
-    output.flush().context("nobody takes the answer")
-}
-
-/// A fit that panics would do so again.
-fn answer_of(fit: impl FnOnce() -> anyhow::Result<(Option<Duel>, Artifacts)>) -> anyhow::Result<Vec<u8>> {
-    let parcel = match catch_unwind(AssertUnwindSafe(fit)) {
-        Ok(Ok((duel, artifacts))) => pack(&Answer::Made { duel: duel.map(Box::new) }, artifacts.into_contents().into()),
-        Ok(Err(error)) => pack(&refusal(&error), Vec::new()),
-        Err(panic) => {
-            let why = format!("the fit panicked: {}", words_of(&*panic));
-            pack(&Answer::Failed { why, exit_code: Code::Failed as u8, is_fatal: true }, Vec::new())
-        }
+    // Whoever tells all processes of a unit to end tells the service too, which says when this one is not needed any more.
+    let _unheard = signal(SignalKind::terminate())?;
+    let answer = match fit(&order, rival.first()) {
+        Ok((duel, artifacts)) => pack(&Answer::Made { duel: duel.map(Box::new) }, artifacts.into_contents().into()),
+        Err(error) => pack(&refusal(&error), Vec::new()),
     };
-    parcel.context("the answer cannot be written down")
-}
-
-fn words_of(panic: &(dyn Any + Send)) -> &str {
-    let of_literal = panic.downcast_ref::<&str>().copied();
-    of_literal.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("it says not why")
+    let mut output = io::stdout().lock();
+    output.write_all(&answer.context("the answer cannot be written down")?)?;
+    output.flush().context("nobody takes the answer")?;
+    drop(within);
+    runtime.shutdown_background();
+    Ok(())
 }
 
 fn take_order() -> anyhow::Result<(Order, Vec<Vec<u8>>)> {
     let mut input = io::stdin();
     let wrong = "this is for the service alone, which says what to fit by standard input: see `trainer train --help`";
+    ensure!(!input.is_terminal(), wrong);
     let mut len = [0; 8];
     input.read_exact(&mut len).context(wrong)?;
     let mut bytes = Vec::new();
@@ -287,20 +277,11 @@ mod tests {
     }
 
     #[test]
-    fn a_fit_that_panics_would_do_so_again() {
-        let answer = answer_of(|| panic!("row {} is missing", 7)).expect("an answer");
-        let (Answer::Failed { why, exit_code, is_fatal: true }, _) = unpack(&answer).expect("whole") else {
-            panic!("fatal")
-        };
-        assert_eq!((why.as_str(), exit_code), ("the fit panicked: row 7 is missing", 1));
-    }
-
-    #[test]
     fn however_a_process_ends_that_says_nothing_it_is_tried_again() {
         use std::os::unix::process::ExitStatusExt;
 
-        // By its words, without its library, by a signal.
-        for raw in [2 << 8, 3 << 8, 127 << 8, 9] {
+        // By its words, by a panic, without its library, by a signal.
+        for raw in [2 << 8, 3 << 8, 101 << 8, 127 << 8, 9] {
             assert!(!is_fatal(&Died(ExitStatus::from_raw(raw)).into()), "{raw}");
         }
     }

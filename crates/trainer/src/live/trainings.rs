@@ -218,7 +218,7 @@ async fn until_done<T>(
     fatal: &mpsc::UnboundedSender<anyhow::Error>,
 ) -> T {
     let mut reminder = Reminder::default();
-    let mut pause = RETRY;
+    let mut pause = Duration::ZERO;
     loop {
         let error = match work().await {
             Ok(done) => return done,
@@ -230,9 +230,14 @@ async fn until_done<T>(
             return std::future::pending().await;
         }
         reminder.warn(&format!("{error:#}"));
+        pause = pause_after(&error, pause);
         tokio::time::sleep(pause).await;
-        pause = if error.is::<Died>() { (pause * 2).min(RETRY_MAX) } else { RETRY };
     }
+}
+
+/// How long to wait after an error before the next try, when it was `last` before this one.
+fn pause_after(error: &anyhow::Error, last: Duration) -> Duration {
+    if error.is::<Died>() { (last * 2).clamp(RETRY, RETRY_MAX) } else { RETRY }
 }
 
 /// Whether neither time nor another try can mend it: a setting, a permission, a damaged model, a broken fit.
@@ -244,4 +249,29 @@ pub(super) fn is_fatal(error: &anyhow::Error) -> bool {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::ExitStatus;
+
+    use anyhow::anyhow;
+
+    use super::*;
+
+    #[test]
+    fn whatever_dies_again_and_again_is_tried_ever_more_rarely() {
+        let died = || Died(ExitStatus::from_raw(9)).into();
+        let away = || anyhow!("the bucket is away");
+        let mut pause = Duration::ZERO;
+        let mut after = |error: anyhow::Error| {
+            pause = pause_after(&error, pause);
+            pause.as_millis()
+        };
+        assert_eq!([after(away()), after(died()), after(died())], [500, 1_000, 2_000]);
+        let later: Vec<u128> = (0..6).map(|_| after(died())).collect();
+        assert_eq!(later, [4_000, 8_000, 16_000, 32_000, 60_000, 60_000]);
+        assert_eq!([after(away()), after(died())], [500, 1_000], "the bucket may be back soon");
+    }
 }
