@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use async_nats::HeaderMap;
+use async_nats::header::NATS_MESSAGE_ID;
 use async_nats::jetstream::stream::{LastRawMessageErrorKind, RawMessageErrorKind};
+use async_nats::{HeaderMap, HeaderValue};
 use bytes::Bytes;
 use market::profile::HourOfDayLine;
 use market::{Candle, EventTime, Instrument, Window};
@@ -32,6 +33,11 @@ pub struct Stored {
 }
 
 impl Stored {
+    /// The id that it was published with, if it was with one.
+    pub fn id(&self) -> Option<&str> {
+        self.headers.get(NATS_MESSAGE_ID).map(HeaderValue::as_str)
+    }
+
     /// With its lines as they are.
     fn decoded(self) -> Self {
         let (headers, payload) = codec::decode(Some(self.headers), self.payload);

@@ -28,7 +28,7 @@ pub struct FeedMessage {
     /// One or more lines.
     pub payload: Bytes,
     /// The same for the same content, so that a second copy is dropped: source, instrument, first and last event time,
-    /// count.
+    /// count; of a flush also the id of the ticks before it.
     pub id: String,
 }
 

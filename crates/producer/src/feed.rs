@@ -19,12 +19,14 @@ pub(crate) const ASKED_MAX: usize = 64;
 const RETRY: Duration = Duration::from_millis(500);
 
 /// The last tick that FEED has of an instrument.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LastTick {
     pub(crate) event: EventTime,
     pub(crate) grain: Span,
     /// Sequence of its message.
     pub(crate) seq: u64,
+    /// Id of its message, if whoever published it gave one.
+    pub(crate) id: Option<String>,
 }
 
 /// A flush in FEED.
@@ -74,6 +76,7 @@ impl Feed for Connection {
                     event: EventTime(tick.event_ms),
                     grain: Span(tick.grain_ms),
                     seq: message.seq,
+                    id: message.id().map(str::to_owned),
                 }));
             }
             stored = patiently(RETRY, || history::last_before(self, Stream::Feed, &subject, message.seq)).await?;

@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bus::publish::{FeedMessage, Receipt};
 use bus::{Error, Kind, codec};
-use bytes::Bytes;
 use market::gap::GapLine;
 use market::heartbeat::HeartbeatLine;
 use market::tick::TickLine;
@@ -20,6 +19,8 @@ pub(crate) const MINUTE: i64 = 60_000;
 #[derive(Default)]
 pub(crate) struct Memory {
     pub(crate) messages: Mutex<Vec<FeedMessage>>,
+    /// How many messages were published at a time.
+    pub(crate) publishes: Mutex<Vec<usize>>,
     pub(crate) is_publishing: AtomicBool,
     pub(crate) breaks_after: Option<usize>,
 }
@@ -78,12 +79,12 @@ impl Memory {
         })
     }
 
-    /// Sequence and payload of an instrument's messages of a kind, the newest first.
-    fn newest(&self, kind: Kind, instrument: &Instrument) -> Vec<(u64, Bytes)> {
+    /// An instrument's messages of a kind with their sequences, the newest first.
+    fn newest(&self, kind: Kind, instrument: &Instrument) -> Vec<(u64, FeedMessage)> {
         let messages = self.messages.lock().unwrap();
         let numbered = (1..).zip(messages.iter());
         let found = numbered.filter(|(_, message)| message.kind == kind && message.instrument == *instrument);
-        let mut found: Vec<_> = found.map(|(seq, message)| (seq, message.payload.clone())).collect();
+        let mut found: Vec<_> = found.map(|(seq, message)| (seq, message.clone())).collect();
         found.reverse();
         found
     }
@@ -98,6 +99,7 @@ impl Feed for Memory {
         assert!(!self.is_publishing.swap(true, Ordering::SeqCst), "two publishes under way");
         tokio::task::yield_now().await;
         self.is_publishing.store(false, Ordering::SeqCst);
+        self.publishes.lock().unwrap().push(messages.len());
         messages.iter().map(|message| self.store(message)).collect()
     }
 
@@ -106,16 +108,17 @@ impl Feed for Memory {
     }
 
     async fn last_tick(&self, instrument: &Instrument) -> Result<Option<LastTick>, Error> {
-        let last = |(seq, payload): &(u64, Bytes)| {
-            let tick = last_in_time(payload)?;
-            Some(LastTick { event: EventTime(tick.event_ms), grain: Span(tick.grain_ms), seq: *seq })
+        let last = |(seq, message): &(u64, FeedMessage)| {
+            let tick = last_in_time(&message.payload)?;
+            let (event, grain) = (EventTime(tick.event_ms), Span(tick.grain_ms));
+            Some(LastTick { event, grain, seq: *seq, id: Some(message.id.clone()) })
         };
         Ok(self.newest(Kind::Tick, instrument).iter().find_map(last))
     }
 
     async fn gaps_after(&self, instrument: &Instrument, seq: u64) -> Result<Vec<(EventTime, EventTime)>, Error> {
         let newest = self.newest(Kind::Gap, instrument);
-        Ok(newest.first().filter(|(at, _)| *at > seq).map(|(_, payload)| gaps(payload)).unwrap_or_default())
+        Ok(newest.first().filter(|(at, _)| *at > seq).map(|(_, message)| gaps(&message.payload)).unwrap_or_default())
     }
 
     async fn first_event(&self, instrument: &Instrument) -> Result<EventTime, Error> {
@@ -124,8 +127,8 @@ impl Feed for Memory {
     }
 
     async fn last_flush(&self, instrument: &Instrument) -> Result<Option<Flush>, Error> {
-        Ok(self.newest(Kind::Heartbeat, instrument).first().map(|(seq, payload)| {
-            let heartbeat: HeartbeatLine<'_> = serde_json::from_slice(payload).unwrap();
+        Ok(self.newest(Kind::Heartbeat, instrument).first().map(|(seq, message)| {
+            let heartbeat: HeartbeatLine<'_> = serde_json::from_slice(&message.payload).unwrap();
             Flush { event: heartbeat.event(), seq: *seq }
         }))
     }

@@ -46,7 +46,7 @@ impl Origin<'_> {
         self.message(Kind::Heartbeat, event.ms().to_string(), payload)
     }
 
-    /// The flush after these ticks, by the id of their message or its sequence: ticks that come later need another one, even
+    /// The flush after these ticks, by the id of their message, or its sequence if it has none: ticks that come later need another one, even
     /// when they are older than the last.
     pub(crate) fn flush(self, event: EventTime, after: &str, payload: Bytes) -> FeedMessage {
         self.message(Kind::Heartbeat, format!("flush/{}/{after}", event.ms()), payload)

@@ -244,6 +244,7 @@ mod tests {
             event: EventTime(START + second * 1_000),
             grain: Span::MINUTE,
             seq: 1,
+            id: None,
         });
         Observer::new(vec![(instrument, last)], Span::MINUTE, Span::minutes(5), START)
     }

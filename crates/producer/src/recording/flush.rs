@@ -39,14 +39,14 @@ pub(crate) async fn flush_rest(
     metrics: &ProducerMetrics,
 ) -> Result<(), Error> {
     let ends = packers.iter().zip(standings).zip(acked.iter()).enumerate();
-    let ends: Vec<(usize, LastTick)> = ends
+    let ends: Vec<(usize, &LastTick)> = ends
         .filter(|(_, (_, acked))| acked.ticks == 0)
         .filter_map(|(lane, ((packer, standing), _))| {
-            let last = standing.as_ref()?.last;
+            let last = &standing.as_ref()?.last;
             (packer.end() == Some(last.event)).then_some((lane, last))
         })
         .collect();
-    let is_wanted = async |&(lane, last): &(usize, LastTick)| {
+    let is_wanted = async |&(lane, last): &(usize, &LastTick)| {
         let flushed = feed.last_flush(packers[lane].instrument()).await?;
         Ok::<_, Error>(flushed.is_none_or(|flush| flush.event != last.event || flush.seq < last.seq))
     };
@@ -57,7 +57,8 @@ pub(crate) async fn flush_rest(
             let stored: Stored<()> = lanes.next().await?;
             acked[stored.lane].flushes += 1;
         }
-        lanes.launch(lane, vec![message(packers[lane].instrument(), last.event, &last.seq.to_string())], ());
+        let ticks = last.id.clone().unwrap_or_else(|| last.seq.to_string());
+        lanes.launch(lane, vec![message(packers[lane].instrument(), last.event, &ticks)], ());
     }
     while !lanes.is_idle() {
         acked[lanes.next().await?.lane].flushes += 1;

@@ -110,6 +110,8 @@ async fn a_recording_is_published_in_order_in_packed_messages_and_flushed() {
         "recording/heartbeat/bitcoin/usdt/flush/72000000/recording/tick/bitcoin/usdt/60000/60000000-72000000/201",
     ];
     assert_eq!(ids, expected);
+    // The steps meet the last ticks and their flush together.
+    assert!(feed.publishes.lock().unwrap().last().is_some_and(|&messages| messages >= 2));
     let line = codec::lines(&messages[0].payload).nth(1).unwrap().1;
     let line = String::from_utf8(line.to_vec()).unwrap();
     let (before, after) = line.split_once("\"ingest_ms\":").unwrap();
