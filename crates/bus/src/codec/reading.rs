@@ -64,7 +64,7 @@ const POWERS_OF_TEN: [f64; DIGITS_MAX + 1] =
 
 /// Most bytes of a number that has surely no shorter form: with its point 15 digits, which f64 tells from all others.
 const SHORTEST_BYTES_MAX: usize = 16;
-/// Numbers below have an exponent when they are written.
+/// Numbers from here on are surely written without an exponent.
 const PLAIN_MIN: f64 = 1e-4;
 
 /// How a line begins that names an instrument.
@@ -285,7 +285,16 @@ mod tests {
     fn check_both(line: &[u8]) {
         check(line, |line| LineReader::default().tick(line).map(|tick| tick.line));
         check(line, |line| LineReader::default().price(line));
+        // Behind a line that has told the names.
+        check(line, |line| behind_another().tick(line).map(|tick| tick.line));
+        check(line, |line| behind_another().price(line));
         check_price_head(line);
+    }
+
+    fn behind_another<'a>() -> LineReader<'a> {
+        let mut reader = LineReader::default();
+        reader.price(PRICE.as_bytes()).unwrap();
+        reader
     }
 
     /// Where a tick says how its price begins, the price is written so.
@@ -330,7 +339,7 @@ mod tests {
 
     #[test]
     fn what_is_written_otherwise_in_a_price_is_not_copied() {
-        for close in ["103376.010", "103376", "0.00001", "1234567890123456.5", "0.1000000000000000055", "1e5"] {
+        for close in ["103376.010", "103376", "0.000001", "1234567890123456.5", "0.1000000000000000055", "1e5"] {
             assert!(!check_price_head(TICK.replace("103376.01", close).as_bytes()), "{close}");
         }
         // An open that is the close is left out.
