@@ -16,10 +16,11 @@ use pipeline_tests::server::checkout;
 use pipeline_tests::world::{World, sample};
 
 /// What is not run, by how it begins, and why. What it names is looked at nevertheless.
-const NOT_RUN: [(&str, &str); 6] = [
+const NOT_RUN: [(&str, &str); 7] = [
     ("./scripts/run --live", "asks CoinGecko"),
     ("./scripts/run", "builds with --release; the tests in run.rs call it as it stands but for --profile dev"),
     ("./scripts/chaos", "takes minutes; the test in chaos.rs does ten of its kills"),
+    ("./scripts/bench", "takes minutes, and says what a busy machine is worth"),
     ("nats ", "the NATS command line is not in our hands"),
     ("sudo", "changes the machine; the tests of the units install into a folder and start from there"),
     ("docker ", "needs an engine; the tests in compose.rs start the same without one"),

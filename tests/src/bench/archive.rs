@@ -1,12 +1,14 @@
 //! What archiving costs: the time to write a million ticks, and their bytes on disk.
 
+use std::fs::File;
+use std::io::Write;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use market::{EventTime, Instrument, Span, Tick};
 use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
+use rand::{Rng, RngExt, SeedableRng};
 use store::archive::{Archive, ArchiveWriter, Through};
 use store::listing::SeqRange;
 use store::ticks::TickRows;
@@ -37,19 +39,24 @@ pub fn measure(effort: Effort, say: fn(&str)) -> anyhow::Result<Vec<Figure>> {
     let quotes = quotes(&minutes);
     let mut figures = Vec::new();
     for (name, bytes_max, ticks) in [("minutes", CANDLE_BYTES_MAX, &minutes), ("quotes", QUOTE_BYTES_MAX, &quotes)] {
-        let (mut times, mut bytes_a_row) = (Vec::new(), 0.0);
+        let (mut times, mut plain, mut bytes_a_row) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..effort.runs {
             let folder = tempfile::tempdir()?;
             let start = Instant::now();
             write(folder.path(), ticks)?;
             times.push(start.elapsed());
-            bytes_a_row = bytes_of(folder.path())? as f64 / ROWS as f64;
+            let bytes = bytes_of(folder.path())?;
+            bytes_a_row.push(bytes as f64 / ROWS as f64);
+            plain.push(write_plainly(bytes)?);
             check(folder.path(), ticks)?;
         }
         say(&format!("{} times {ROWS} {name} archived", effort.runs));
-        let time = Figure::ms(format!("archive.{name}.ms"), &times).promise(Promise::AtMost(TIME_MAX_MS));
-        let bytes = Figure::new(format!("archive.{name}.bytes_a_row"), "B", vec![bytes_a_row]);
-        figures.extend([time, bytes.promise(Promise::AtMost(bytes_max))]);
+        let plain = Figure::ms(format!("archive.{name}.plain_ms"), &plain);
+        let time = Figure::ms(format!("archive.{name}.ms"), &times).against(&plain);
+        let in_memory = Figure::new(format!("archive.{name}.memory_a_row"), "B", vec![size_of::<Tick>() as f64]);
+        let bytes = Figure::new(format!("archive.{name}.bytes_a_row"), "B", bytes_a_row).against(&in_memory);
+        let (time, bytes) = (time.promise(Promise::AtMost(TIME_MAX_MS)), bytes.promise(Promise::AtMost(bytes_max)));
+        figures.extend([time, plain, bytes, in_memory]);
     }
     Ok(figures)
 }
@@ -102,6 +109,18 @@ fn write(folder: &Path, ticks: &[Tick]) -> anyhow::Result<()> {
         writer.join()?;
     }
     Ok(())
+}
+
+/// How long as many bytes take to a disk that mean nothing.
+fn write_plainly(bytes: u64) -> anyhow::Result<Duration> {
+    let mut noise = vec![0; usize::try_from(bytes)?];
+    StdRng::seed_from_u64(SEED).fill_bytes(&mut noise);
+    let folder = tempfile::tempdir()?;
+    let start = Instant::now();
+    let mut file = File::create(folder.path().join("plain"))?;
+    file.write_all(&noise)?;
+    file.sync_all()?;
+    Ok(start.elapsed())
 }
 
 fn bytes_of(folder: &Path) -> anyhow::Result<u64> {

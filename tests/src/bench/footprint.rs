@@ -1,5 +1,6 @@
 //! What the programs take of a machine: memory with everything running, bytes on disk, and how long each takes to get ready.
 
+use std::path::Path;
 use std::process::Command;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -10,12 +11,13 @@ use service::Shutdown;
 
 use super::effort::Effort;
 use super::pipeline::{NATS, Pipeline};
-use super::process::{cpu_seconds_of_children, peak_bytes, pss_bytes_of_all};
+use super::process::{cpu_seconds_of_children, name_of, peak_bytes, pss_bytes_of_all};
 use super::report::{Figure, Promise};
 use super::workload::{TICKS, Workload};
 use crate::coingecko::CoinGecko;
 use crate::health::Watched;
 use crate::programs::{NEVER, children, programs};
+use crate::server::{Server, checkout};
 
 /// The programs that are services.
 const SERVICES: [&str; 5] = ["producer", "stream-processor", "aggregator", "trainer", "reporter"];
@@ -32,6 +34,8 @@ const TRAIN_EVERY: &str = "300d";
 const LOOK: Duration = Duration::from_millis(1);
 /// Pause between two looks at a fit, which takes a few hundred milliseconds.
 const LOOK_AT_FIT: Duration = Duration::from_millis(5);
+/// What a list of processes shows of a fit.
+const FIT: &str = "trainer-fit";
 /// What the producer polls meanwhile, as it does in ordinary life.
 const LIVE_COIN: &str = "ethereum";
 
@@ -73,7 +77,7 @@ async fn memory(effort: Effort, world: &CoinGecko, say: fn(&str)) -> anyhow::Res
     let dir = tempfile::tempdir()?;
     let workload = Workload::one(dir.path(), TICKS)?;
     let mut runs: Vec<Vec<(String, f64)>> = Vec::new();
-    let mut fits: Vec<Fit> = Vec::new();
+    let (mut fits, mut replays): (Vec<Fit>, Vec<Duration>) = (Vec::new(), Vec::new());
     for run in 1..=effort.runs {
         let mut pipeline = Pipeline::start(1).await?;
         for name in SERVICES.into_iter().filter(|name| ![MARKET_STEP.service, STATS_STEP.service].contains(name)) {
@@ -83,9 +87,9 @@ async fn memory(effort: Effort, world: &CoinGecko, say: fn(&str)) -> anyhow::Res
         pipeline.until_ready().await?;
         let trainer = pipeline.services["trainer"].process.id();
         let fit = FitWatch::start(trainer);
-        pipeline.replay(&workload).await?;
+        replays.push(pipeline.replay(&workload).await?.stats);
         pipeline.until_committed(FORECAST_STEP).await?;
-        fits.push(Fit { peak_mb: fit.peak_mb(), cpu_s: cpu_seconds_of_children(trainer)? });
+        fits.push(Fit { peak_mb: fit.peak_mb()?, cpu_s: cpu_seconds_of_children(trainer)? });
         let trained = pipeline.services["trainer"].metric("models_total{outcome=\"trained\"}");
         ensure!(trained == Some(1.0), "the trainer has trained {trained:?} times, not once");
         tokio::time::sleep(effort.pick(REST, REST_QUICK)).await;
@@ -98,18 +102,18 @@ async fn memory(effort: Effort, world: &CoinGecko, say: fn(&str)) -> anyhow::Res
         let sum = |run: &Vec<(String, f64)>| run.iter().filter(|(name, _)| wanted(name)).map(|(_, mb)| mb).sum();
         runs.iter().map(sum).collect()
     };
-    let services = Figure::new("footprint.services_mb", "MB", each(&|name| name != NATS));
+    let nats = Figure::new("footprint.nats_mb", "MB", each(&|name| name == NATS)).promise(Promise::AtMost(NATS_MAX));
+    let services = Figure::new("footprint.services_mb", "MB", each(&|name| name != NATS)).against(&nats);
     let of_all = |name: &'static str| {
         Figure::new(format!("footprint.mb.{name}"), "MB", each(&|found| found == name)).against(&services)
     };
     let parts: Vec<Figure> = SERVICES.into_iter().map(of_all).collect();
-    let nats = Figure::new("footprint.nats_mb", "MB", each(&|name| name == NATS)).promise(Promise::AtMost(NATS_MAX));
+    let replay = Figure::seconds("footprint.replay_s", &replays);
     let of_fits = |name: &str, unit, value: fn(&Fit) -> f64| Figure::new(name, unit, fits.iter().map(value).collect());
-    let fits = [
-        of_fits("footprint.fit_peak_mb", "MB", |fit| fit.peak_mb),
-        of_fits("footprint.fit_cpu_s", "s", |fit| fit.cpu_s),
-    ];
-    Ok([services.promise(Promise::AtMost(SERVICES_MAX)), nats].into_iter().chain(parts).chain(fits).collect())
+    let peak = of_fits("footprint.fit_peak_mb", "MB", |fit| fit.peak_mb).against(&services);
+    let cpu = of_fits("footprint.fit_cpu_s", "s", |fit| fit.cpu_s).against(&replay);
+    let whole = [services.promise(Promise::AtMost(SERVICES_MAX)), nats];
+    Ok(whole.into_iter().chain(parts).chain([replay, peak, cpu]).collect())
 }
 
 /// What the process took in which the trainer fitted its model, and which has ended when memory is looked at.
@@ -118,10 +122,10 @@ struct Fit {
     cpu_s: f64,
 }
 
-/// Looks at the fits of a trainer while they run.
+/// Looks at the fits of a trainer while they run, until it is dropped.
 struct FitWatch {
     stop: Shutdown,
-    watching: JoinHandle<u64>,
+    watching: Option<JoinHandle<u64>>,
 }
 
 impl FitWatch {
@@ -131,35 +135,57 @@ impl FitWatch {
         let watching = std::thread::spawn(move || {
             let mut peak = 0;
             while !told.is_requested() {
-                // One that has just ended has nothing to show any more.
-                peak = children(trainer).into_iter().flat_map(peak_bytes).fold(peak, u64::max);
+                // One that has just ended has nothing to show any more; one that has just begun is still the trainer's copy.
+                let fits = children(trainer).into_iter().filter(|id| name_of(*id).is_ok_and(|name| name == FIT));
+                peak = fits.flat_map(peak_bytes).fold(peak, u64::max);
                 std::thread::sleep(LOOK_AT_FIT);
             }
             peak
         });
-        Self { stop, watching }
+        Self { stop, watching: Some(watching) }
     }
 
-    /// The most memory that one of them ever held.
-    fn peak_mb(self) -> f64 {
+    /// The most memory that one of them ever held, in megabytes.
+    fn peak_mb(mut self) -> anyhow::Result<f64> {
+        let peak = self.end().filter(|peak| *peak > 0).context("no fit was met while it ran")?;
+        Ok(peak as f64 / 1e6)
+    }
+
+    fn end(&mut self) -> Option<u64> {
         self.stop.request();
-        self.watching.join().unwrap_or_default() as f64 / 1e6
+        self.watching.take()?.join().ok()
+    }
+}
+
+impl Drop for FitWatch {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 
 /// Bytes of the programs as they are built.
 fn sizes() -> anyhow::Result<Vec<Figure>> {
-    let size = |name: &str| {
-        let path = programs().join(name);
-        let bytes = std::fs::metadata(&path).with_context(|| format!("cannot look at {}", path.display()))?.len();
-        Ok(Figure::new(format!("footprint.binary_mb.{name}"), "MB", vec![bytes as f64 / 1e6]))
+    let size = |name: &str, path: &Path| {
+        let bytes = std::fs::metadata(path).with_context(|| format!("cannot look at {}", path.display()))?.len();
+        anyhow::Ok(Figure::new(format!("footprint.binary_mb.{name}"), "MB", vec![bytes as f64 / 1e6]))
     };
-    ["candlewire"].into_iter().chain(SERVICES).chain(["topology"]).map(size).collect()
+    let nats = size(NATS, &checkout().join(".tools/nats-server"))?;
+    let own = ["candlewire"].into_iter().chain(SERVICES).chain(["topology"]);
+    let own = own.map(|name| Ok(size(name, &programs().join(name))?.against(&nats)));
+    let mut figures = own.collect::<anyhow::Result<Vec<_>>>()?;
+    figures.push(nats);
+    Ok(figures)
 }
 
 /// From the start of a process until it says that it is ready, on a server that runs already.
 async fn starts(effort: Effort, world: &CoinGecko, say: fn(&str)) -> anyhow::Result<Vec<Figure>> {
     let pipeline = Pipeline::start(0).await?;
+    let servers = (0..effort.runs).map(|_| {
+        let start = Instant::now();
+        drop(Server::start());
+        start.elapsed()
+    });
+    let nats = Figure::ms("footprint.ready_ms.nats-server", &servers.collect::<Vec<_>>());
     let mut figures = Vec::new();
     for name in SERVICES {
         let mut times = Vec::new();
@@ -168,8 +194,10 @@ async fn starts(effort: Effort, world: &CoinGecko, say: fn(&str)) -> anyhow::Res
             let time = tokio::task::spawn_blocking(move || until_ready(&mut command)).await??;
             times.push(time);
         }
-        figures.push(Figure::ms(format!("footprint.ready_ms.{name}"), &times).promise(Promise::AtMost(READY_MAX)));
+        let ready = Figure::ms(format!("footprint.ready_ms.{name}"), &times).against(&nats);
+        figures.push(ready.promise(Promise::AtMost(READY_MAX)));
     }
+    figures.push(nats);
     say(&format!("{} starts of each service", effort.runs));
     Ok(figures)
 }

@@ -61,11 +61,17 @@ pub async fn measure(minutes: Option<u64>, effort: Effort, say: fn(&str)) -> any
     let memory = rig.memory()?;
     rig.heartbeats(rounds - warm).await?;
     let memory_after = rig.memory()?;
+    let cost_of = |name: &str| {
+        let percent = (cpu_after[name] - cpu[name]) / idle.as_secs_f64() * 100.0;
+        cost(name, percent, (memory[name], memory_after[name]))
+    };
+    let [nats_cpu, nats_memory, nats_growth] = cost_of(NATS);
     let mut figures = Vec::new();
-    for (name, before) in &cpu {
-        let percent = (cpu_after[name] - before) / idle.as_secs_f64() * 100.0;
-        figures.extend(cost(name, percent, (memory[name], memory_after[name])));
+    for name in cpu.keys().filter(|name| *name != NATS) {
+        let [cpu, memory, growth] = cost_of(name);
+        figures.extend([cpu.against(&nats_cpu), memory.against(&nats_memory), growth]);
     }
+    figures.extend([nats_cpu, nats_memory, nats_growth]);
     figures.extend(STREAMS.into_iter().map(|stream| written(stream, last_after[stream] - last[stream])));
     Ok(figures)
 }

@@ -20,6 +20,8 @@ pub struct Machine {
     /// Variables of the Go runtime that it runs with.
     go_settings: String,
     revision: String,
+    /// How the programs were built.
+    profile: &'static str,
 }
 
 /// Looks at this machine.
@@ -46,6 +48,7 @@ pub fn describe() -> anyhow::Result<Machine> {
         nats_server: said(Command::new(checkout().join(".tools/nats-server")).arg("--version"))?,
         go_settings: go_settings().map(|(name, value)| format!("{name}={value}")).join(" "),
         revision: revision.map_or("unknown".to_owned(), |output| one_line(&output.stdout)),
+        profile: if cfg!(debug_assertions) { "dev" } else { "release" },
     })
 }
 
@@ -61,15 +64,16 @@ impl Machine {
             "nats_server": self.nats_server,
             "go_settings": self.go_settings,
             "revision": self.revision,
+            "profile": self.profile,
         })
     }
 }
 
 impl fmt::Display for Machine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { processor, cores, memory_gib, kernel, file_system, nats_server, go_settings, revision } = self;
+        let Self { processor, cores, memory_gib, kernel, file_system, nats_server, go_settings, .. } = self;
         write!(f, "{cores} cores of {processor}, {memory_gib} GiB, Linux {kernel}, {file_system}; ")?;
-        write!(f, "{nats_server} with {go_settings}; candlewire at {revision}")
+        write!(f, "{nats_server} with {go_settings}; candlewire at {}, {} build", self.revision, self.profile)
     }
 }
 

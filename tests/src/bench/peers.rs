@@ -16,6 +16,7 @@ use self::tools::{Tool, outcome_of};
 use self::windows::Windows;
 use super::learning;
 use super::pipeline::Pipeline;
+use super::process::pss_bytes;
 use super::report::{Figure, Promise};
 use super::workload::{TICKS, Workload};
 
@@ -24,8 +25,6 @@ const SPARK_RATIO_MIN: f64 = 10.0;
 const FLINK_RATIO_MIN: f64 = 6.0;
 /// Ticks of a file that the others read, and of a micro-batch of Spark: as many as we store in one transaction.
 const FILE_TICKS: usize = 32_000;
-/// Each of theirs takes a minute: more repetitions would say little more.
-const PEER_RUNS_MAX: usize = 3;
 /// The recording to learn from, for both sides.
 const HOURS: &str = "hours.csv";
 /// Ticks whose way through Spark is measured, and how many come in a second.
@@ -62,11 +61,9 @@ pub async fn measure(runs: usize, say: fn(&str)) -> anyhow::Result<Vec<Figure>> 
     write_ticks(&workload, dir.path())?;
     learning::write_hours(&dir.path().join(HOURS))?;
 
-    let (seconds, reference) = replay_ours(&workload, runs).await?;
-    let ours = Figure::new("peers.candlewire.replay_s", "s", seconds);
+    let Ours { seconds: ours, memory, windows: reference } = replay_ours(&workload, runs).await?;
     say(&format!("{runs} replays of {TICKS} ticks (candlewire)"));
-    let runs = runs.min(PEER_RUNS_MAX);
-    let mut figures = vec![ours.clone()];
+    let mut figures = vec![ours.clone(), memory.clone()];
     figures.extend(polars(dir.path(), runs, &reference, &ours).await?);
     say(&format!("{runs} batches of {TICKS} ticks (Polars)"));
     if Tool::Flink.is_installed() {
@@ -75,24 +72,34 @@ pub async fn measure(runs: usize, say: fn(&str)) -> anyhow::Result<Vec<Figure>> 
     } else {
         say("Flink is not there (see scripts/setup --peers): no figure of it");
     }
-    figures.extend(spark(dir.path(), runs, &reference, &ours).await?);
+    figures.extend(spark(dir.path(), runs, &reference, [&ours, &memory]).await?);
     say(&format!("{runs} replays of {TICKS} ticks (Spark)"));
     figures.extend(learn(dir.path(), runs).await?);
     say(&format!("{runs} trainings on {} rows (Spark)", learning::CALENDAR_ROWS));
-    figures.extend(latency(dir.path()).await?);
-    say(&format!("{LATENCY_TICKS} ticks at {LATENCY_RATE} a second (Spark)"));
+    figures.extend(latency(dir.path(), runs).await?);
+    say(&format!("{runs} times {LATENCY_TICKS} ticks at {LATENCY_RATE} a second (Spark)"));
     Ok(figures)
 }
 
-/// Returns seconds of each replay, and the windows that the last one made.
-async fn replay_ours(workload: &Workload, runs: usize) -> anyhow::Result<(Vec<f64>, Windows)> {
-    let (mut seconds, mut windows) = (Vec::with_capacity(runs), Windows::default());
+/// Our replays, and the windows that the last one made.
+struct Ours {
+    seconds: Figure,
+    /// Of nats-server and both steps, right after a replay.
+    memory: Figure,
+    windows: Windows,
+}
+
+async fn replay_ours(workload: &Workload, runs: usize) -> anyhow::Result<Ours> {
+    let (mut seconds, mut megabytes, mut windows) = (Vec::new(), Vec::new(), Windows::default());
     for _ in 0..runs {
         let pipeline = Pipeline::start(1).await?;
         seconds.push(pipeline.replay(workload).await?.stats.as_secs_f64());
+        let memory = pipeline.processes().map(|(_, id)| pss_bytes(id)).sum::<anyhow::Result<u64>>()?;
+        megabytes.push(memory as f64 / 1e6);
         windows = Windows::ours(pipeline.admin()).await?;
     }
-    Ok((seconds, windows))
+    let seconds = Figure::new("peers.candlewire.replay_s", "s", seconds);
+    Ok(Ours { seconds, memory: Figure::new("peers.candlewire.memory_mb", "MB", megabytes), windows })
 }
 
 /// Replays in a process of its own each time, and compares the windows each time.
@@ -114,18 +121,24 @@ async fn flink(dir: &Path, runs: usize, reference: &Windows, ours: &Figure) -> a
     let replays = replay(Tool::Flink, "flink_replay.py", dir, runs, reference).await?;
     let first = figure("peers.flink.replay_s", "s", &replays, |one| one.seconds);
     let again = figure("peers.flink.again_s", "s", &replays, |one| one.again_seconds);
-    let ratio = times_ours("peers.flink.ratio", &first, ours).promise(Promise::AtLeast(FLINK_RATIO_MIN));
+    let ratio = first.in_parts_of(ours, "peers.flink.ratio", "×").promise(Promise::AtLeast(FLINK_RATIO_MIN));
     Ok(vec![first.against(ours), again.against(ours), ratio])
 }
 
-async fn spark(dir: &Path, runs: usize, reference: &Windows, ours: &Figure) -> anyhow::Result<Vec<Figure>> {
+/// Beside our time and our memory.
+async fn spark(
+    dir: &Path,
+    runs: usize,
+    reference: &Windows,
+    [ours, our_memory]: [&Figure; 2],
+) -> anyhow::Result<Vec<Figure>> {
     let replays = replay(Tool::Spark, "spark_replay.py", dir, runs, reference).await?;
     let first = figure("peers.spark.replay_s", "s", &replays, |one| one.seconds);
     let again = figure("peers.spark.again_s", "s", &replays, |one| one.again_seconds);
     let one_batch = figure("peers.spark.one_batch_s", "s", &replays, |one| one.one_batch_seconds);
     let memory = figure("peers.spark.memory_mb", "MB", &replays, |one| one.memory_bytes / 1e6);
-    let ratio = times_ours("peers.spark.ratio", &first, ours).promise(Promise::AtLeast(SPARK_RATIO_MIN));
-    Ok(vec![first.against(ours), again.against(ours), one_batch.against(ours), ratio, memory])
+    let ratio = first.in_parts_of(ours, "peers.spark.ratio", "×").promise(Promise::AtLeast(SPARK_RATIO_MIN));
+    Ok(vec![first.against(ours), again.against(ours), one_batch.against(ours), ratio, memory.against(our_memory)])
 }
 
 /// The original's recipe: the whole process on our side, without starting the session on theirs.
@@ -142,23 +155,22 @@ async fn learn(dir: &Path, runs: usize) -> anyhow::Result<Vec<Figure>> {
     Ok(vec![own, theirs])
 }
 
-async fn latency(dir: &Path) -> anyhow::Result<Vec<Figure>> {
+async fn latency(dir: &Path, runs: usize) -> anyhow::Result<Vec<Figure>> {
     let paced = [LATENCY_TICKS, LATENCY_RATE];
-    let Latencies { mut latencies } = outcome_of(Tool::Spark, "spark_latency.py", dir, &paced).await?;
-    ensure!(latencies.len() == LATENCY_TICKS, "{} ticks came out of Spark", latencies.len());
-    latencies.sort_unstable_by(f64::total_cmp);
-    let figure =
-        |what: &str, seconds: f64| Figure::new(format!("peers.spark.latency_{what}_ms"), "ms", vec![seconds * 1e3]);
-    let (p50, max) = (latencies[latencies.len() / 2], latencies[latencies.len() - 1]);
-    Ok(vec![figure("p50", p50), figure("max", max)])
+    let (mut medians, mut slowest) = (Vec::new(), Vec::new());
+    for _ in 0..runs {
+        let Latencies { mut latencies } = outcome_of(Tool::Spark, "spark_latency.py", dir, &paced).await?;
+        ensure!(latencies.len() == LATENCY_TICKS, "{} ticks came out of Spark", latencies.len());
+        latencies.sort_unstable_by(f64::total_cmp);
+        medians.push(latencies[latencies.len() / 2] * 1e3);
+        slowest.push(latencies[latencies.len() - 1] * 1e3);
+    }
+    let figure = |what: &str, ms: Vec<f64>| Figure::new(format!("peers.spark.latency_{what}_ms"), "ms", ms);
+    Ok(vec![figure("p50", medians), figure("max", slowest)])
 }
 
 fn figure(name: &str, unit: &'static str, measured: &[Measured], value: fn(&Measured) -> f64) -> Figure {
     Figure::new(name, unit, measured.iter().map(value).collect())
-}
-
-fn times_ours(name: &str, theirs: &Figure, ours: &Figure) -> Figure {
-    Figure::new(name, "×", vec![theirs.median() / ours.median()])
 }
 
 /// Writes the rows without a heading, in order: into one file, and dealt to many as streams of files come.

@@ -1,13 +1,14 @@
 //! A server on a fresh store and the services of one measurement, as their user starts them.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use bus::checkpoint::positions;
 use bus::standing::standings;
-use bus::topology::{MARKET_STEP, STATS_STEP, Step, stream_info};
+use bus::topology::{MARKET_STEP, STATS_STEP, Step};
 use bus::{Connection, Stream};
 use serde_json::Value;
 
@@ -144,12 +145,12 @@ impl Pipeline {
         self.processes().map(|(name, id)| Ok((name.to_owned(), cpu_seconds(id)?))).collect()
     }
 
-    /// Bytes that a stream stores.
+    /// Bytes of all files of a stream.
     ///
     /// # Errors
-    /// The server does not answer.
-    pub async fn stored(&self, stream: Stream) -> anyhow::Result<u64> {
-        Ok(stream_info(&self.admin, stream.name()).await?.state.bytes)
+    /// Its folder cannot be read.
+    pub fn bytes_on_disk(&self, stream: Stream) -> anyhow::Result<u64> {
+        bytes_in(&self.world.server.store_of(stream.name()))
     }
 
     /// Ticks that the stream-processor has accepted.
@@ -199,4 +200,18 @@ impl Replay {
     pub fn rate(&self, workload: &Workload) -> f64 {
         workload.ticks as f64 / self.stats.as_secs_f64()
     }
+}
+
+/// Bytes of all files in a folder and below. What is removed meanwhile does not count.
+fn bytes_in(folder: &Path) -> anyhow::Result<u64> {
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        bytes += match entry.metadata() {
+            Ok(metadata) if metadata.is_dir() => bytes_in(&entry.path()).unwrap_or_default(),
+            Ok(metadata) => metadata.len(),
+            Err(_) => 0,
+        };
+    }
+    Ok(bytes)
 }

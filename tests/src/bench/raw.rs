@@ -20,6 +20,8 @@ use super::pipeline::Pipeline;
 use super::report::{Figure, Promise};
 use crate::world::World;
 
+/// The name of the time that nats-server alone takes.
+pub const SECONDS: &str = "raw.seconds";
 /// A replay may take so many times as long.
 const RATIO_MAX: f64 = 2.0;
 /// About what a position takes.
@@ -221,20 +223,21 @@ impl Raw {
     /// The figures; `replay` is the time of the replay whose shape it has.
     pub fn figures(&self, replay: &Figure) -> Vec<Figure> {
         // The promise is about the records as lines: that fewer bytes are stored is the replay's merit.
-        let mut figures = self.lines.figures("raw", replay);
-        let ratio = figures.pop().map(|ratio| ratio.promise(Promise::AtMost(RATIO_MAX)));
-        figures.extend(ratio);
-        figures.extend(self.stored.figures("raw.stored", replay));
-        figures
+        let [megabytes, seconds, ratio] = self.lines.figures("raw", replay);
+        let [stored_megabytes, stored_seconds, stored_ratio] = self.stored.figures("raw.stored", replay);
+        let (stored_megabytes, stored_seconds) =
+            (stored_megabytes.against(&megabytes), stored_seconds.against(&seconds));
+        let ratio = ratio.promise(Promise::AtMost(RATIO_MAX));
+        vec![megabytes, seconds, ratio, stored_megabytes, stored_seconds, stored_ratio]
     }
 }
 
 impl Runs {
-    /// The ratio comes last.
-    fn figures(&self, name: &str, replay: &Figure) -> Vec<Figure> {
+    /// Megabytes, seconds, and the ratio of the replay.
+    fn figures(&self, name: &str, replay: &Figure) -> [Figure; 3] {
         let seconds = Figure::seconds(format!("{name}.seconds"), &self.times);
         let megabytes = self.bytes as f64 / 1e6;
-        let ratio = Figure::new(format!("{name}.ratio"), "", vec![replay.median() / seconds.median()]);
-        vec![Figure::new(format!("{name}.megabytes"), "MB", vec![megabytes]), seconds, ratio]
+        let ratio = replay.in_parts_of(&seconds, format!("{name}.ratio"), "");
+        [Figure::new(format!("{name}.megabytes"), "MB", vec![megabytes]), seconds, ratio]
     }
 }

@@ -1,5 +1,5 @@
-//! How long a step takes that starts on a large state: from the start of its process to its first commit, after the process
-//! before it was killed.
+//! How long a step takes that starts on a large state: from the start of its process to its first result that is stored, with
+//! its commit or ahead of it, after the process before it was killed.
 
 use std::time::{Duration, Instant};
 
@@ -25,10 +25,11 @@ const ROUND_MS: i64 = 86_400_000;
 /// 2024-01-01, after everything that was replayed.
 const FIRST_MS: i64 = 1_704_067_200_000;
 
-/// When the first partition committed, and when all had.
+/// When the first partition had stored a result, and when all had; and how long all take that run already.
 struct Recovery {
     first: Duration,
     all: Duration,
+    usual: Duration,
 }
 
 /// Replays 10,000 instruments, then kills and starts each step so often.
@@ -47,13 +48,17 @@ pub async fn measure(effort: Effort, say: fn(&str)) -> anyhow::Result<Vec<Figure
     for (step, live) in [(MARKET_STEP, "live.price.>"), (STATS_STEP, "live.stats.5m.>")] {
         let mut recoveries = Vec::new();
         for _ in 0..effort.runs {
-            // The window of this round's tick closes with the next round's: two rounds, and the step finds work.
+            // The window of a round's tick closes with the next round's: two rounds, and the step finds work.
             event_ms += ROUND_MS;
             publish_ticks(&producer, &touched, event_ms).await?;
             pipeline.until_committed(MARKET_STEP).await?;
             pipeline.until_committed(STATS_STEP).await?;
             event_ms += ROUND_MS;
-            recoveries.push(recover(&mut pipeline, step, live, &producer, &touched, event_ms).await?);
+            let usual = usual(&pipeline, live, &producer, &touched, event_ms).await?;
+            pipeline.until_committed(STATS_STEP).await?;
+            event_ms += ROUND_MS;
+            let (first, all) = recover(&mut pipeline, step, live, &producer, &touched, event_ms).await?;
+            recoveries.push(Recovery { first, all, usual });
         }
         say(&format!("{} recoveries of the {} with {INSTRUMENTS} instruments", effort.runs, step.service));
         figures.extend(figures_of(step, &recoveries));
@@ -61,16 +66,39 @@ pub async fn measure(effort: Effort, say: fn(&str)) -> anyhow::Result<Vec<Figure
     Ok(figures)
 }
 
-fn figures_of(step: Step, recoveries: &[Recovery]) -> [Figure; 2] {
+fn figures_of(step: Step, recoveries: &[Recovery]) -> [Figure; 3] {
     let name = if step.service == MARKET_STEP.service { String::new() } else { format!("{}_", step.service) };
     let times = |value: fn(&Recovery) -> Duration| recoveries.iter().map(value).collect::<Vec<_>>();
     let first = Figure::seconds(format!("recovery.{name}first_commit_s"), &times(|recovery| recovery.first));
     let all = Figure::seconds(format!("recovery.{name}all_partitions_s"), &times(|recovery| recovery.all));
+    let usual = Figure::seconds(format!("recovery.{name}usual_s"), &times(|recovery| recovery.usual));
     let all = all.against(&first);
-    [first.promise(Promise::AtMost(FIRST_COMMIT_MAX)), all]
+    [first.against(&usual).promise(Promise::AtMost(FIRST_COMMIT_MAX)), all, usual]
 }
 
-/// Kills a step, gives every partition of it something to do, and starts it again.
+/// How long it takes until every partition has stored a result, when all run.
+async fn usual(
+    pipeline: &Pipeline,
+    live: &str,
+    producer: &Connection,
+    touched: &[Instrument],
+    event_ms: i64,
+) -> anyhow::Result<Duration> {
+    let mut results = results(pipeline, live).await?;
+    let start = Instant::now();
+    publish_ticks(producer, touched, event_ms).await?;
+    let (_, all) = until_all(&mut results, touched, start).await?;
+    Ok(all)
+}
+
+async fn results(pipeline: &Pipeline, live: &str) -> anyhow::Result<Subscriber> {
+    let results = pipeline.admin().client().subscribe(live.to_owned()).await?;
+    pipeline.admin().client().flush().await?;
+    Ok(results)
+}
+
+/// Kills a step, gives every partition of it something to do, and starts it again. Returns when the first had stored a result,
+/// and when all had.
 async fn recover(
     pipeline: &mut Pipeline,
     step: Step,
@@ -78,11 +106,10 @@ async fn recover(
     producer: &Connection,
     touched: &[Instrument],
     event_ms: i64,
-) -> anyhow::Result<Recovery> {
+) -> anyhow::Result<(Duration, Duration)> {
     let mut killed = pipeline.services.remove(step.service).context("it runs")?;
     killed.process.kill();
-    let mut commits = pipeline.admin().client().subscribe(live.to_owned()).await?;
-    pipeline.admin().client().flush().await?;
+    let mut results = results(pipeline, live).await?;
     publish_ticks(producer, touched, event_ms).await?;
     if step.service != MARKET_STEP.service {
         pipeline.until_committed(MARKET_STEP).await?;
@@ -90,21 +117,30 @@ async fn recover(
     let mut command = pipeline.program(step.service);
     let start = Instant::now();
     pipeline.add(step.service, command.arg("run"));
-    let mut left: Vec<&str> = touched.iter().map(Instrument::coin).collect();
+    let times = until_all(&mut results, touched, start).await?;
+    pipeline.until_ready().await?;
+    Ok(times)
+}
+
+/// Waits for a result of each of these instruments; returns when the first was there, and when all were.
+async fn until_all(
+    results: &mut Subscriber,
+    instruments: &[Instrument],
+    start: Instant,
+) -> anyhow::Result<(Duration, Duration)> {
+    let mut left: Vec<&str> = instruments.iter().map(Instrument::coin).collect();
     let mut first = None;
     while !left.is_empty() {
-        let coin = next_coin(&mut commits).await?;
+        let coin = next_coin(results).await?;
         first.get_or_insert_with(|| start.elapsed());
         left.retain(|wanted| *wanted != coin);
     }
-    let all = start.elapsed();
-    pipeline.until_ready().await?;
-    Ok(Recovery { first: first.context("something was waited for")?, all })
+    Ok((first.context("something was waited for")?, start.elapsed()))
 }
 
-/// The coin of the next committed result.
-async fn next_coin(commits: &mut Subscriber) -> anyhow::Result<String> {
-    let next = tokio::time::timeout(NEVER, commits.next()).await.context("no commit came")?;
+/// The coin of the next result.
+async fn next_coin(results: &mut Subscriber) -> anyhow::Result<String> {
+    let next = tokio::time::timeout(NEVER, results.next()).await.context("no result came")?;
     let message = next.context("the subscription has ended")?;
     Ok(message.subject.rsplit('.').nth(1).unwrap_or_default().to_owned())
 }

@@ -19,8 +19,10 @@ pub struct Replays {
     name: &'static str,
     ticks: usize,
     runs: Vec<Replay>,
-    /// Bytes on disk, by stream.
-    bytes: BTreeMap<&'static str, u64>,
+    /// Bytes of the recordings.
+    recorded: u64,
+    /// Bytes on disk after each run, by stream.
+    bytes: BTreeMap<&'static str, Vec<u64>>,
     /// What the last one stored, where nats-server alone is to store it again.
     shape: Option<Shape>,
 }
@@ -34,7 +36,7 @@ pub async fn measure(effort: Effort, say: fn(&str)) -> anyhow::Result<Vec<Figure
     let ticks = effort.pick(TICKS, TICKS / 10);
     let make: [(&str, Make); 3] =
         [("w1", Workload::one), ("w4", |dir, ticks| Workload::dealt(dir, ticks, 4)), ("wm", Workload::minutes)];
-    let mut figures = Vec::new();
+    let (mut figures, mut first): (Vec<Figure>, Option<[Figure; 2]>) = (Vec::new(), None);
     for (name, make) in make {
         let dir = tempfile::tempdir()?;
         let replays = replays(name, &make(dir.path(), ticks)?, effort.runs).await?;
@@ -43,7 +45,10 @@ pub async fn measure(effort: Effort, say: fn(&str)) -> anyhow::Result<Vec<Figure
             Some(shape) => Some(raw::measure(shape, effort.runs).await?),
             None => None,
         };
-        figures.extend(replays.figures(raw.as_ref()));
+        let found = replays.figures(raw.as_ref(), first.as_ref());
+        let [seconds, rate] = [&found[0], &found[1]].map(Figure::clone);
+        first.get_or_insert([seconds, rate]);
+        figures.extend(found);
     }
     Ok(figures)
 }
@@ -53,12 +58,20 @@ pub async fn measure(effort: Effort, say: fn(&str)) -> anyhow::Result<Vec<Figure
 /// # Errors
 /// A program fails.
 pub async fn replays(name: &'static str, workload: &Workload, runs: usize) -> anyhow::Result<Replays> {
-    let mut measured = Replays { name, ticks: workload.ticks, runs: Vec::new(), bytes: BTreeMap::new(), shape: None };
+    let recorded = workload.recordings.iter().map(|(_, path)| Ok(std::fs::metadata(path)?.len()));
+    let mut measured = Replays {
+        name,
+        ticks: workload.ticks,
+        runs: Vec::new(),
+        recorded: recorded.sum::<anyhow::Result<u64>>()?,
+        bytes: BTreeMap::new(),
+        shape: None,
+    };
     for run in 1..=runs {
         let pipeline = Pipeline::start(1).await?;
         measured.runs.push(pipeline.replay(workload).await?);
         for stream in [Stream::Feed, Stream::Market, Stream::Stats] {
-            measured.bytes.insert(stream.name(), pipeline.stored(stream).await?);
+            measured.bytes.entry(stream.name()).or_default().push(pipeline.bytes_on_disk(stream)?);
         }
         if name == "w1" && run == runs {
             measured.shape = Some(Shape::of(&pipeline).await?);
@@ -68,9 +81,10 @@ pub async fn replays(name: &'static str, workload: &Workload, runs: usize) -> an
 }
 
 impl Replays {
-    /// The figures; those of W1 carry the promises, and are compared with what nats-server alone takes.
-    pub fn figures(&self, raw: Option<&Raw>) -> Vec<Figure> {
-        let Self { name, ticks, runs, bytes, .. } = self;
+    /// The figures, seconds and rate before all others. Those of W1 carry the promises, and are compared with what nats-server
+    /// alone takes; those of another workload with `first`, the same two of W1.
+    pub fn figures(&self, raw: Option<&Raw>, first: Option<&[Figure; 2]>) -> Vec<Figure> {
+        let Self { name, ticks, runs, recorded, bytes, .. } = self;
         let each = |value: &dyn Fn(&Replay) -> f64| runs.iter().map(value).collect::<Vec<_>>();
         let figure = |what: &str, unit, value: &dyn Fn(&Replay) -> f64| {
             Figure::new(format!("replay.{name}.{what}"), unit, each(value))
@@ -79,10 +93,19 @@ impl Replays {
         if *name == "w1" {
             seconds = seconds.promise(Promise::AtMost(SECONDS_MAX));
         }
-        let raw = raw.map(|raw| raw.figures(&seconds)).unwrap_or_default();
+        let mut rate = figure("ticks_per_s", "/s", &|run| *ticks as f64 / run.stats.as_secs_f64());
+        let mut raw = raw.map(|raw| raw.figures(&seconds)).unwrap_or_default();
+        if let Some(alone) = raw.iter().find(|figure| figure.name() == raw::SECONDS) {
+            let alone_rate = Figure::new("raw.ticks_per_s", "/s", vec![*ticks as f64 / alone.median()]);
+            (seconds, rate) = (seconds.against(alone), rate.against(&alone_rate));
+            raw.push(alone_rate);
+        }
+        if let Some([seconds_of_first, rate_of_first]) = first {
+            (seconds, rate) = (seconds.against(seconds_of_first), rate.against(rate_of_first));
+        }
         let of_whole = |figure: Figure| figure.against(&seconds);
         let mut figures = vec![
-            figure("ticks_per_s", "/s", &|run| *ticks as f64 / run.stats.as_secs_f64()),
+            rate,
             of_whole(figure("feed_s", "s", &|run| run.produced.as_secs_f64())),
             of_whole(figure("market_s", "s", &|run| run.market.as_secs_f64())),
         ];
@@ -90,14 +113,13 @@ impl Replays {
             let cpu = figure(&format!("cpu_s.{process}"), "s", &|run| run.cpu[process]);
             figures.push(of_whole(cpu));
         }
-        for (stream, bytes) in bytes {
-            let a_tick = *bytes as f64 / *ticks as f64;
-            figures.push(Figure::new(
-                format!("replay.{name}.bytes_a_tick.{}", stream.to_lowercase()),
-                "B",
-                vec![a_tick],
-            ));
-        }
+        let a_tick = |what: &str, bytes: &[u64]| {
+            let values = bytes.iter().map(|bytes| *bytes as f64 / *ticks as f64).collect();
+            Figure::new(format!("replay.{name}.bytes_a_tick.{what}"), "B", values)
+        };
+        let recording = a_tick("recording", &[*recorded]);
+        figures.extend(bytes.iter().map(|(stream, bytes)| a_tick(&stream.to_lowercase(), bytes).against(&recording)));
+        figures.push(recording);
         figures.insert(0, seconds);
         figures.extend(raw);
         figures

@@ -52,6 +52,11 @@ impl Figure {
         self
     }
 
+    /// Each of its measurements in parts of the other's median, as a figure of its own.
+    pub fn in_parts_of(&self, other: &Self, name: impl Into<String>, unit: &'static str) -> Self {
+        Self::new(name, unit, self.measured.iter().map(|measured| measured / other.median()).collect())
+    }
+
     /// Says what it must keep to.
     pub fn promise(mut self, promise: Promise) -> Self {
         self.promise = Some(promise);
@@ -79,10 +84,12 @@ impl Figure {
 
     /// How much of its promise it takes: the best measurement, the median, the worst. Up to 1 it keeps it.
     pub fn share(&self) -> Option<(f64, f64, f64)> {
+        // Nothing of nothing is nothing.
+        let share = |part: f64, whole: f64| if part == 0.0 { 0.0 } else { part / whole };
         let (min, max) = self.range();
         match self.promise? {
-            Promise::AtMost(limit) => Some((min / limit, self.median() / limit, max / limit)),
-            Promise::AtLeast(limit) => Some((limit / max, limit / self.median(), limit / min)),
+            Promise::AtMost(limit) => Some((share(min, limit), share(self.median(), limit), share(max, limit))),
+            Promise::AtLeast(limit) => Some((share(limit, max), share(limit, self.median()), share(limit, min))),
         }
     }
 
@@ -142,6 +149,19 @@ impl Figure {
             value["kept"] = json!(self.is_kept());
         }
         value
+    }
+}
+
+/// Compares figures that different parts have measured, by their names: each with the one behind it, where both are there.
+///
+/// # Panics
+/// When they have different units.
+pub fn compare(figures: &mut [Figure], pairs: &[(&str, &str)]) {
+    let place_of = |name: &str, figures: &[Figure]| figures.iter().position(|figure| figure.name == name);
+    for (name, other) in pairs {
+        let Some((place, other)) = place_of(name, figures).zip(place_of(other, figures)) else { continue };
+        assert_eq!(figures[place].unit, figures[other].unit, "{name}");
+        figures[place] = figures[place].clone().against(&figures[other]);
     }
 }
 
@@ -207,6 +227,24 @@ mod tests {
         assert_eq!((&detail["min"], &detail["max"], &detail["ratio"]), (&json!(1.0), &json!(3.0), &json!(4.0)));
         assert_eq!(detail["kept"], false);
         assert!(!is_good(&figures) && is_good(&figures[..1]));
+    }
+
+    #[test]
+    fn figures_of_different_parts_are_compared_where_both_are_there() {
+        let figure = |name: &str, value| Figure::new(name, "s", vec![value]);
+        let mut figures = [figure("a.s", 1.0), figure("b.s", 4.0), figure("c.s", 5.0)];
+        compare(&mut figures, &[("b.s", "a.s"), ("c.s", "missing.s"), ("missing.s", "a.s")]);
+        let ratios = figures.each_ref().map(|figure| figure.ratio.clone());
+        assert_eq!(ratios, [None, Some((4.0, "a.s".to_owned())), None]);
+        let parts = Figure::new("d.s", "s", vec![3.0, 1.0, 2.0]).in_parts_of(&figures[1], "d.ratio", "");
+        assert_eq!((parts.median(), parts.range()), (0.5, (0.25, 0.75)));
+    }
+
+    #[test]
+    fn where_nothing_is_allowed_nothing_is_no_share_of_it() {
+        let messages = |count| Figure::new("idle.messages", "", vec![count]).promise(Promise::AtMost(0.0));
+        assert_eq!(messages(0.0).share(), Some((0.0, 0.0, 0.0)));
+        assert_eq!(messages(1.0).share(), Some((f64::INFINITY, f64::INFINITY, f64::INFINITY)));
     }
 
     #[test]

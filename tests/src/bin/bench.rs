@@ -38,7 +38,7 @@ struct Args {
     /// Takeovers of each kind: 50, or 5 with --quick
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     takeovers: Option<u32>,
-    /// Repetitions of what has no number of its own, the median counts: 5, or 1 with --quick; at most 3 of peers
+    /// Repetitions of what has no number of its own, the median counts: 5, or 1 with --quick
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000))]
     runs: Option<u32>,
     /// Also write the figures as JSON into this file
@@ -55,6 +55,7 @@ struct Args {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Part {
     /// A recording through the whole pipeline, and what nats-server alone takes for its bytes
+    #[value(alias = "raw")]
     Replay,
     /// How long a live tick takes
     Latency,
@@ -80,6 +81,15 @@ enum Part {
 const LEASE_TTL_SHORT: Duration = Duration::from_millis(500);
 /// Takeovers with the usual time to live, which take their time.
 const SLOW_TAKEOVERS: usize = 5;
+
+/// Figures of one part that say more beside one of another.
+const ACROSS_PARTS: [(&str, &str); 5] = [
+    ("footprint.replay_s", "replay.w1.seconds"),
+    ("growth.instruments.1.ticks_per_s", "replay.w1.ticks_per_s"),
+    ("peers.candlewire.replay_s", "replay.w1.seconds"),
+    ("peers.spark.latency_p50_ms", "latency.100.price_p50_ms"),
+    ("peers.spark.latency_max_ms", "latency.100.price_max_ms"),
+];
 
 /// What was measured so far: worth as much as ever when a later part fails.
 type Found = Arc<Mutex<Vec<Figure>>>;
@@ -107,7 +117,8 @@ async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let work = interrupt::or(measure(args.clone(), Arc::clone(&found)));
     // What it panicked about is printed already.
     let ended = AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| Some(Err(anyhow!("a part panicked"))));
-    let figures = std::mem::take(&mut *found.lock().unwrap_or_else(PoisonError::into_inner));
+    let mut figures = std::mem::take(&mut *found.lock().unwrap_or_else(PoisonError::into_inner));
+    report::compare(&mut figures, &ACROSS_PARTS);
     let missing = match &ended {
         Some(Ok(())) => None,
         Some(Err(error)) => Some(format!("{error:#}")),
