@@ -82,6 +82,11 @@ pub fn is_alive(id: u32) -> bool {
     std::fs::read(format!("/proc/{id}/cmdline")).is_ok_and(|line| !line.is_empty())
 }
 
+/// What a list of processes shows of one, which it may have said itself; nothing of one that has ended.
+pub fn name_of(id: u32) -> String {
+    std::fs::read_to_string(format!("/proc/{id}/comm")).unwrap_or_default().trim_end().to_owned()
+}
+
 /// The folder of the programs that this build made.
 pub fn programs() -> PathBuf {
     let own = std::env::current_exe().unwrap();

@@ -12,7 +12,7 @@ use bus::topology::Limits;
 use bus::{Connection, Kind, Stream, codec, subject};
 use flate2::read::MultiGzDecoder;
 use market::{Candle, Window};
-use pipeline_tests::programs::{Running, children, eventually, fail, is_alive, succeed};
+use pipeline_tests::programs::{Running, children, eventually, fail, is_alive, name_of, succeed};
 use pipeline_tests::server::{nats_args, signal};
 use pipeline_tests::world::{World, sample};
 use serde_json::Value;
@@ -142,8 +142,7 @@ async fn a_fit_that_dies_takes_nothing_with_it_and_none_outlives_its_trainer() {
     command.args(["run", "--archive", "archive"]).args(slowly);
     let (mut trainer, lines) = Running::start_followed(&mut command);
     let first = fit_of(trainer.id(), None);
-    let name = || std::fs::read_to_string(format!("/proc/{first}/comm")).unwrap();
-    eventually("a list of processes shows what it is", || name() == "trainer-fit\n");
+    eventually("a list of processes shows what it is", || name_of(first) == "trainer-fit");
     signal(first, "KILL");
     let mut said = lines.map_while(Result::ok);
     assert!(said.any(|line| line.contains("ended before it was done (signal: 9 (SIGKILL))")), "it tells nobody");

@@ -15,6 +15,7 @@ use store::ticks::TickRows;
 use trainer::archive::FILE_ROWS_MAX;
 
 use super::effort::Effort;
+use super::pipeline::bytes_in;
 use super::report::{Figure, Promise};
 use crate::world::sample_lines;
 
@@ -45,7 +46,7 @@ pub fn measure(effort: Effort, say: fn(&str)) -> anyhow::Result<Vec<Figure>> {
             let start = Instant::now();
             write(folder.path(), ticks)?;
             times.push(start.elapsed());
-            let bytes = bytes_of(folder.path())?;
+            let bytes = bytes_in(folder.path())?;
             bytes_a_row.push(bytes as f64 / ROWS as f64);
             plain.push(write_plainly(bytes)?);
             check(folder.path(), ticks)?;
@@ -121,14 +122,6 @@ fn write_plainly(bytes: u64) -> anyhow::Result<Duration> {
     file.write_all(&noise)?;
     file.sync_all()?;
     Ok(start.elapsed())
-}
-
-fn bytes_of(folder: &Path) -> anyhow::Result<u64> {
-    let mut bytes = 0;
-    for entry in std::fs::read_dir(folder)? {
-        bytes += entry?.metadata()?.len();
-    }
-    Ok(bytes)
 }
 
 /// A figure of an archive that lost something is worth nothing.

@@ -11,12 +11,12 @@ use service::Shutdown;
 
 use super::effort::Effort;
 use super::pipeline::{NATS, Pipeline};
-use super::process::{cpu_seconds_of_children, name_of, peak_bytes, pss_bytes_of_all};
+use super::process::{cpu_seconds_of_children, peak_bytes, pss_bytes_of_all};
 use super::report::{Figure, Promise};
 use super::workload::{TICKS, Workload};
 use crate::coingecko::CoinGecko;
 use crate::health::Watched;
-use crate::programs::{NEVER, children, programs};
+use crate::programs::{NEVER, children, name_of, programs};
 use crate::server::{Server, checkout};
 
 /// The programs that are services.
@@ -136,7 +136,7 @@ impl FitWatch {
             let mut peak = 0;
             while !told.is_requested() {
                 // One that has just ended has nothing to show any more; one that has just begun is still the trainer's copy.
-                let fits = children(trainer).into_iter().filter(|id| name_of(*id).is_ok_and(|name| name == FIT));
+                let fits = children(trainer).into_iter().filter(|id| name_of(*id) == FIT);
                 peak = fits.flat_map(peak_bytes).fold(peak, u64::max);
                 std::thread::sleep(LOOK_AT_FIT);
             }

@@ -1,6 +1,8 @@
 //! A server on a fresh store and the services of one measurement, as their user starts them.
 
 use std::collections::BTreeMap;
+use std::fs::DirEntry;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -150,7 +152,7 @@ impl Pipeline {
     /// # Errors
     /// Its folder cannot be read.
     pub fn bytes_on_disk(&self, stream: Stream) -> anyhow::Result<u64> {
-        bytes_in(&self.world.server.store_of(stream.name()))
+        Ok(bytes_in(&self.world.server.store_of(stream.name()))?)
     }
 
     /// Ticks that the stream-processor has accepted.
@@ -203,15 +205,17 @@ impl Replay {
 }
 
 /// Bytes of all files in a folder and below. What is removed meanwhile does not count.
-fn bytes_in(folder: &Path) -> anyhow::Result<u64> {
-    let mut bytes = 0;
-    for entry in std::fs::read_dir(folder)? {
-        let entry = entry?;
-        bytes += match entry.metadata() {
-            Ok(metadata) if metadata.is_dir() => bytes_in(&entry.path()).unwrap_or_default(),
-            Ok(metadata) => metadata.len(),
-            Err(_) => 0,
-        };
-    }
-    Ok(bytes)
+///
+/// # Errors
+/// The folder cannot be read.
+pub fn bytes_in(folder: &Path) -> std::io::Result<u64> {
+    let bytes_of = |entry: DirEntry| match entry.metadata()? {
+        metadata if metadata.is_dir() => bytes_in(&entry.path()),
+        metadata => Ok(metadata.len()),
+    };
+    let counted = |entry: std::io::Result<DirEntry>| match entry.and_then(bytes_of) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(0),
+        bytes => bytes,
+    };
+    std::fs::read_dir(folder)?.map(counted).sum()
 }

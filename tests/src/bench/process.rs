@@ -31,16 +31,6 @@ fn seconds(id: u32, places: [usize; 2]) -> anyhow::Result<f64> {
     Ok(total.with_context(|| format!("/proc/{id}/stat has another form"))? / CLOCK_TICKS)
 }
 
-/// The name of a process, which it may have given itself.
-///
-/// # Errors
-/// There is no such process.
-pub fn name_of(id: u32) -> anyhow::Result<String> {
-    let path = format!("/proc/{id}/comm");
-    let name = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
-    Ok(name.trim_end().to_owned())
-}
-
 /// Whether a process has ended and was not waited for.
 ///
 /// # Errors

@@ -20,8 +20,6 @@ use super::pipeline::Pipeline;
 use super::report::{Figure, Promise};
 use crate::world::World;
 
-/// The name of the time that nats-server alone takes.
-pub const SECONDS: &str = "raw.seconds";
 /// A replay may take so many times as long.
 const RATIO_MAX: f64 = 2.0;
 /// About what a position takes.
@@ -220,15 +218,16 @@ async fn commit(connection: &Connection, step: Step, sizes: &Sizes) -> anyhow::R
 }
 
 impl Raw {
-    /// The figures; `replay` is the time of the replay whose shape it has.
-    pub fn figures(&self, replay: &Figure) -> Vec<Figure> {
+    /// The figures; `replay` is the time of the replay whose shape it has, of so many ticks.
+    pub fn figures(&self, replay: &Figure, ticks: usize) -> Vec<Figure> {
         // The promise is about the records as lines: that fewer bytes are stored is the replay's merit.
         let [megabytes, seconds, ratio] = self.lines.figures("raw", replay);
         let [stored_megabytes, stored_seconds, stored_ratio] = self.stored.figures("raw.stored", replay);
         let (stored_megabytes, stored_seconds) =
             (stored_megabytes.against(&megabytes), stored_seconds.against(&seconds));
         let ratio = ratio.promise(Promise::AtMost(RATIO_MAX));
-        vec![megabytes, seconds, ratio, stored_megabytes, stored_seconds, stored_ratio]
+        let rate = Figure::new("raw.ticks_per_s", "/s", vec![ticks as f64 / seconds.median()]);
+        vec![megabytes, seconds, rate, ratio, stored_megabytes, stored_seconds, stored_ratio]
     }
 }
 

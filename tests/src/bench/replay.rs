@@ -7,11 +7,21 @@ use bus::Stream;
 use super::effort::Effort;
 use super::pipeline::{Pipeline, Replay};
 use super::raw::{self, Raw, Shape};
-use super::report::{Figure, Promise};
+use super::report::{self, Figure, Promise};
 use super::workload::{TICKS, Workload};
 
 /// What a replay of W1 may take, in seconds.
 const SECONDS_MAX: f64 = 2.0;
+
+/// What says more beside another figure of this part.
+const BESIDE: [(&str, &str); 6] = [
+    ("replay.w1.seconds", "raw.seconds"),
+    ("replay.w1.ticks_per_s", "raw.ticks_per_s"),
+    ("replay.w4.seconds", "replay.w1.seconds"),
+    ("replay.w4.ticks_per_s", "replay.w1.ticks_per_s"),
+    ("replay.wm.seconds", "replay.w1.seconds"),
+    ("replay.wm.ticks_per_s", "replay.w1.ticks_per_s"),
+];
 
 /// Replays of one workload.
 #[derive(Debug)]
@@ -36,7 +46,7 @@ pub async fn measure(effort: Effort, say: fn(&str)) -> anyhow::Result<Vec<Figure
     let ticks = effort.pick(TICKS, TICKS / 10);
     let make: [(&str, Make); 3] =
         [("w1", Workload::one), ("w4", |dir, ticks| Workload::dealt(dir, ticks, 4)), ("wm", Workload::minutes)];
-    let (mut figures, mut first): (Vec<Figure>, Option<[Figure; 2]>) = (Vec::new(), None);
+    let mut figures = Vec::new();
     for (name, make) in make {
         let dir = tempfile::tempdir()?;
         let replays = replays(name, &make(dir.path(), ticks)?, effort.runs).await?;
@@ -45,11 +55,9 @@ pub async fn measure(effort: Effort, say: fn(&str)) -> anyhow::Result<Vec<Figure
             Some(shape) => Some(raw::measure(shape, effort.runs).await?),
             None => None,
         };
-        let found = replays.figures(raw.as_ref(), first.as_ref());
-        let [seconds, rate] = [&found[0], &found[1]].map(Figure::clone);
-        first.get_or_insert([seconds, rate]);
-        figures.extend(found);
+        figures.extend(replays.figures(raw.as_ref()));
     }
+    report::compare(&mut figures, &BESIDE);
     Ok(figures)
 }
 
@@ -81,9 +89,8 @@ pub async fn replays(name: &'static str, workload: &Workload, runs: usize) -> an
 }
 
 impl Replays {
-    /// The figures, seconds and rate before all others. Those of W1 carry the promises, and are compared with what nats-server
-    /// alone takes; those of another workload with `first`, the same two of W1.
-    pub fn figures(&self, raw: Option<&Raw>, first: Option<&[Figure; 2]>) -> Vec<Figure> {
+    /// The figures; those of W1 carry the promises, and come with what nats-server alone takes.
+    pub fn figures(&self, raw: Option<&Raw>) -> Vec<Figure> {
         let Self { name, ticks, runs, recorded, bytes, .. } = self;
         let each = |value: &dyn Fn(&Replay) -> f64| runs.iter().map(value).collect::<Vec<_>>();
         let figure = |what: &str, unit, value: &dyn Fn(&Replay) -> f64| {
@@ -93,19 +100,10 @@ impl Replays {
         if *name == "w1" {
             seconds = seconds.promise(Promise::AtMost(SECONDS_MAX));
         }
-        let mut rate = figure("ticks_per_s", "/s", &|run| *ticks as f64 / run.stats.as_secs_f64());
-        let mut raw = raw.map(|raw| raw.figures(&seconds)).unwrap_or_default();
-        if let Some(alone) = raw.iter().find(|figure| figure.name() == raw::SECONDS) {
-            let alone_rate = Figure::new("raw.ticks_per_s", "/s", vec![*ticks as f64 / alone.median()]);
-            (seconds, rate) = (seconds.against(alone), rate.against(&alone_rate));
-            raw.push(alone_rate);
-        }
-        if let Some([seconds_of_first, rate_of_first]) = first {
-            (seconds, rate) = (seconds.against(seconds_of_first), rate.against(rate_of_first));
-        }
+        let raw = raw.map(|raw| raw.figures(&seconds, *ticks)).unwrap_or_default();
         let of_whole = |figure: Figure| figure.against(&seconds);
         let mut figures = vec![
-            rate,
+            figure("ticks_per_s", "/s", &|run| *ticks as f64 / run.stats.as_secs_f64()),
             of_whole(figure("feed_s", "s", &|run| run.produced.as_secs_f64())),
             of_whole(figure("market_s", "s", &|run| run.market.as_secs_f64())),
         ];

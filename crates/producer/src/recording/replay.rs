@@ -5,7 +5,6 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::Context;
 use bus::Error;
 use bus::publish::FeedMessage;
-use market::Instrument;
 use service::{Code, Shutdown, WithCode};
 use store::recording::{Rejects, Rules, Track, Unusable};
 use tokio::runtime::Handle;
@@ -79,13 +78,13 @@ pub(crate) async fn replay(
     begin();
 
     let packers = packers(recordings, &standings, plan);
-    let ends = plan.flush.then(|| Ends::new(&packers, &standings));
     let mut acked = vec![Acked::default(); packers.len()];
     let stop = Shutdown::new();
     let (sender, parcels) = mpsc::channel(AHEAD);
     let time = RunningTime { started: Instant::now(), handle: Handle::current(), stop: stop.clone() };
     let reading = tokio::task::spawn_blocking(move || read(packers, rejects, plan.speed, &time, &sender));
-    let published = publish(feed, parcels, ends.as_ref(), &mut acked, metrics, shutdown).await;
+    let published =
+        publish(feed, parcels, plan.flush.then_some(standings.as_slice()), &mut acked, metrics, shutdown).await;
     stop.request();
     let ReadingDone { packers, rejects, is_complete } = reading.await.context("the reading thread ended early")?;
     let is_published = published?;
@@ -188,30 +187,18 @@ impl Acked {
     }
 }
 
-/// The instruments of a replay that flushes, by lane.
-struct Ends<'s> {
-    instruments: Vec<Instrument>,
-    standings: &'s [Option<Standing>],
-}
-
-impl<'s> Ends<'s> {
-    fn new(packers: &[Packer], standings: &'s [Option<Standing>]) -> Self {
-        Self { instruments: packers.iter().map(|packer| packer.instrument().clone()).collect(), standings }
-    }
-
-    /// The flush that belongs behind its instrument's last messages.
-    fn flush_behind(&self, Parcel { lane, messages, end, .. }: &Parcel) -> Option<FeedMessage> {
-        let (end, last) = ((*end)?, messages.last()?);
-        Some(flush::behind(&self.instruments[*lane], self.standings[*lane].as_ref(), end, &last.id))
-    }
+/// The flush that belongs behind its instrument's last messages.
+fn flush_behind(Parcel { lane, messages, end, .. }: &Parcel, standings: &[Option<Standing>]) -> Option<FeedMessage> {
+    let (end, last) = ((*end)?, messages.last()?);
+    Some(flush::behind(&last.instrument, standings[*lane].as_ref(), end, &last.id))
 }
 
 /// Publishes parcels as they come, each instrument's last one together with its flush: whatever closes its windows then meets
-/// them while they are at hand. Returns whether all were stored before shutdown.
+/// them while they are at hand. There is none without `standings`. Returns whether all were stored before shutdown.
 async fn publish(
     feed: &impl Feed,
     mut parcels: mpsc::Receiver<Parcel>,
-    ends: Option<&Ends<'_>>,
+    standings: Option<&[Option<Standing>]>,
     acked: &mut [Acked],
     metrics: &ProducerMetrics,
     shutdown: &Shutdown,
@@ -235,7 +222,7 @@ async fn publish(
             }
         }
         if let Some(parcel) = held.take_if(|_| lanes.has_room()) {
-            let flush = ends.and_then(|ends| ends.flush_behind(&parcel));
+            let flush = standings.and_then(|standings| flush_behind(&parcel, standings));
             let Parcel { lane, mut messages, ticks, gaps, .. } = parcel;
             let flushes = u64::from(flush.is_some());
             messages.extend(flush);
