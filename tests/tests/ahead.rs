@@ -1,13 +1,13 @@
 //! Results ahead of their commit: shown at once, and whatever happens before the commit, neither lost nor doubled.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_nats::{HeaderMap, Subscriber};
 use bus::ahead::{AHEAD_HEADER, Mark};
 use bus::checkpoint::positions;
 use bus::reader::{Delivery, Selection, read_to_end};
 use bus::{Connection, Error, NatsArgs, Stream, history, subject};
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use market::{Candle, EventTime, Span, Window};
 use pipeline_tests::programs::{NEVER, Running, eventually, succeed};
 use pipeline_tests::ticks::{bitcoin, publish_tick, tick_line};
@@ -110,6 +110,49 @@ async fn what_was_shown_before_its_commit_is_neither_lost_nor_doubled_by_a_kill(
     assert_eq!(watched.price_times().await, expected);
     let counts = ["accepted", "duplicate", "late"].map(|name| watched.world.count(name));
     assert_eq!(counts, [ROUNDS as u64 + 2, 0, 0]);
+    watched.audit();
+}
+
+/// A partition without a pause commits seldom: its viewers do not notice, and whoever takes it over finds many results behind
+/// its position.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_busy_partition_shows_what_it_has_not_committed_and_a_kill_then_neither_loses_nor_doubles_it() {
+    const MANY: u64 = 100;
+    let mut watched = Watched::start().await;
+    let viewer = watched.world.server.connect("reporter").await;
+    let mut provisional = viewer.client().subscribe("live.provisional.1m.bitcoin.usd").await.unwrap();
+    let mut event_times = (FIRST_MS..).step_by(100);
+    let (mut shown, mut opened) = (vec![event_times.next().unwrap()], 0);
+    let deadline = Instant::now() + NEVER;
+    // Until there are so many results behind the position, and its open window was shown with one of them.
+    while shown.len() as u64 <= watched.committed().await + MANY || opened <= watched.committed().await {
+        shown.push(event_times.next().unwrap());
+        watched.show(shown[shown.len() - 1]).await;
+        while let Some(message) = provisional.next().now_or_never() {
+            let candle: Value = serde_json::from_slice(&message.unwrap().payload).unwrap();
+            opened = candle["last_seq"].as_u64().unwrap();
+        }
+        assert!(
+            Instant::now() < deadline,
+            "position {}, shown {}, open {opened}",
+            watched.committed().await,
+            shown.len()
+        );
+    }
+    watched.processor.kill();
+    watched.audit();
+    watched.processor = watched.world.start("stream-processor");
+    // It never gets quiet, and its turn comes.
+    let killed_at = shown.len() as u64;
+    while watched.committed().await <= killed_at {
+        shown.push(event_times.next().unwrap());
+        watched.show(shown[shown.len() - 1]).await;
+        assert!(Instant::now() < deadline, "position {}, shown {}", watched.committed().await, shown.len());
+    }
+    watched.world.wait();
+    assert_eq!(watched.price_times().await, shown);
+    let counts = ["accepted", "duplicate", "late"].map(|name| watched.world.count(name));
+    assert_eq!(counts, [shown.len() as u64, 0, 0]);
     watched.audit();
 }
 

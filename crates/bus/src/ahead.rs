@@ -2,8 +2,8 @@
 //!
 //! A batch costs the server nine syncs of its disk whatever is in it, a message by itself one. So what a live input gives, a
 //! price and at times a candle, does not wait for a batch: each message is stored alone, names its input, and is refused
-//! unless the partition's owner is still the one that sends it. The commit that covers it follows within a tenth of a
-//! second, with whatever else has come.
+//! unless the partition's owner is still the one that sends it. The commit that covers it follows within seconds, with
+//! whatever else has come.
 //!
 //! An owner's first commit writes down that it is the owner. When it ends before a commit has covered what it stored ahead,
 //! the next owner's first commit refuses whatever it might still send. What is stored ahead then is known for good: the
@@ -74,24 +74,24 @@ impl Mark {
     }
 }
 
-/// Stores results, each unless the partition has another owner than the one that was written down at `owner`; returns how
-/// many are stored for certain, and what came of the one behind them, if there is one. Results of one instrument go one
-/// after the other, so that none overtakes another; a single server gets those of several together.
+/// Stores results, each unless the partition has another owner than the one that was written down at `owner`; returns where
+/// those are that are stored for certain, and what came of the one behind them, if there is one. Results of one instrument go
+/// one after the other, so that none overtakes another; a single server gets those of several together.
 pub(crate) async fn store(
     connection: &Connection,
     output: Stream,
     partition: u32,
     owner: u64,
     results: &[Ahead],
-) -> (usize, Result<(), Error>) {
+) -> (Vec<u64>, Result<(), Error>) {
     let is_alone = connection.client().server_info().cluster.is_none();
-    let mut stored = 0;
-    while stored < results.len() {
-        let left = &results[stored..];
+    let mut stored = Vec::with_capacity(results.len());
+    while stored.len() < results.len() {
+        let left = &results[stored.len()..];
         let wave = &left[..if is_alone { wave(left) } else { 1 }];
         for ended in join_all(wave.iter().map(|result| store_one(connection, output, partition, owner, result))).await {
             match ended {
-                Ok(()) => stored += 1,
+                Ok(seq) => stored.push(seq),
                 Err(error) => return (stored, Err(error)),
             }
         }
@@ -101,10 +101,8 @@ pub(crate) async fn store(
 
 /// How many results, from the first on, are of different instruments.
 fn wave(results: &[Ahead]) -> usize {
-    // `market.3.price.bitcoin.usd`: what stands behind the kind is the instrument.
-    let instrument = |result: &Ahead| result.message.subject.splitn(4, '.').nth(3).map(str::to_owned);
     let mut seen = HashSet::new();
-    results.iter().take_while(|result| seen.insert(instrument(result))).count()
+    results.iter().take_while(|result| seen.insert(subject::instrument_of(&result.message.subject))).count()
 }
 
 async fn store_one(
@@ -113,7 +111,7 @@ async fn store_one(
     partition: u32,
     owner: u64,
     Ahead { mark, message }: &Ahead,
-) -> Result<(), Error> {
+) -> Result<u64, Error> {
     let mut headers = HeaderMap::new();
     if let Role::Output(schema) = message.role {
         headers.insert(SCHEMA_HEADER, schema);
@@ -128,7 +126,7 @@ async fn store_one(
             Err(Error::Api { err_code: IN_PROCESS, .. }) if start.elapsed() < ANSWER_MAX => {
                 tokio::time::sleep(AGAIN).await;
             }
-            answer => return answer.map(drop),
+            answer => return answer.map(|receipt| receipt.seq),
         }
     }
 }

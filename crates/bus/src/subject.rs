@@ -132,6 +132,11 @@ pub fn all_of_partition(stream: Stream, partition: u32) -> String {
     format!("{}.{partition}.>", stream.root())
 }
 
+/// What names the instrument in the stored subject of a message: `bitcoin.usd` in `market.3.price.bitcoin.usd`.
+pub(crate) fn instrument_of(stored: &str) -> Option<&str> {
+    stored.splitn(4, '.').nth(3)
+}
+
 /// All stored messages of one kind, of one instrument or of all: `market.*.price.bitcoin.usd`, `market.*.price.>`.
 pub fn of_kind(stream: Stream, kind: Kind, instrument: Option<&Instrument>) -> String {
     match instrument {

@@ -13,6 +13,7 @@ mod metrics;
 mod owned;
 mod readiness;
 mod shown;
+mod turns;
 mod worker;
 
 use std::collections::HashMap;
@@ -209,7 +210,7 @@ pub async fn run<O: Operator>(context: Context, operator: O) -> Result<(), Error
     tracing::info!(service = O::STEP.service, partitions, settings, "starting");
     let metrics = metrics::StepMetrics::new(context.health.metrics());
     let (committer, commits) = committer::channel();
-    let committer = tokio::spawn(committer::run(context.clone(), O::STEP.output, metrics.clone(), committer));
+    let committer = tokio::spawn(committer::run(context.clone(), O::STEP, metrics.clone(), committer));
     let readiness = readiness::Readiness::new(context.health.clone(), metrics.clone());
     let following = readiness.clone().follow(context.connection.clone());
     // Ends with this step, also when it is dropped at once.
@@ -220,6 +221,7 @@ pub async fn run<O: Operator>(context: Context, operator: O) -> Result<(), Error
         context,
         operator: Arc::new(operator),
         log: worker::Log { partitions, input_created: input.log(), settings },
+        turns: turns::Turns::new(O::STEP, partitions),
         commits,
         readiness,
         metrics,

@@ -1,22 +1,34 @@
 //! Stores what the workers of a process have sealed, as few batches as possible.
 
+use std::time::Duration;
+
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::error::Error;
 use crate::task::Context;
 use crate::task::metrics::StepMetrics;
-use crate::topology::Stream;
+use crate::topology::Step;
 use crate::transaction::{BYTES_MAX, MESSAGES_MAX, Outcome, Part, Transactions};
 
 /// Sealed drafts that may wait: one for each partition is all there can be.
 const WAITING_MAX: usize = crate::topology::PARTITIONS_MAX as usize;
 
+/// After a live commit the next one waits this many times as long as it took: many at once, as when the hour ends for a
+/// thousand instruments, go in fewer batches, and what else the server has to store does not wait for them.
+const PAUSE: u32 = 2;
+const PAUSE_MAX: Duration = Duration::from_millis(100);
+
 /// A sealed draft and who waits for it.
 pub(super) struct Sealed {
     pub(super) part: Part,
-    pub(super) done: oneshot::Sender<Result<Stored, Error>>,
+    /// Whether it is what came a moment ago, not part of a replay.
+    pub(super) is_live: bool,
+    pub(super) done: Done,
 }
+
+/// Whoever waits for a draft is told here how it ended.
+type Done = oneshot::Sender<Result<Stored, Error>>;
 
 /// How a draft ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,9 +45,10 @@ pub(super) fn channel() -> (mpsc::Receiver<Sealed>, mpsc::Sender<Sealed>) {
 }
 
 /// Commits until every worker is gone.
-pub(super) async fn run(context: Context, output: Stream, metrics: StepMetrics, mut sealed: mpsc::Receiver<Sealed>) {
-    let transactions = Transactions::new(&context.connection, output);
+pub(super) async fn run(context: Context, step: Step, metrics: StepMetrics, mut sealed: mpsc::Receiver<Sealed>) {
+    let transactions = Transactions::new(&context.connection, step.output);
     let mut carried = None;
+    let mut paused_until = Instant::now();
     loop {
         let first = match carried.take() {
             Some(first) => first,
@@ -44,11 +57,21 @@ pub(super) async fn run(context: Context, output: Stream, metrics: StepMetrics, 
                 None => return,
             },
         };
-        // Drafts without results are sealed at the same instant: whoever is just about to hand one in does it first.
+        let is_live = first.is_live;
+        if is_live {
+            tokio::time::sleep_until(paused_until).await;
+        }
+        // Drafts are sealed at the same instant when it is quiet: whoever is just about to hand one in does it first.
         tokio::task::yield_now().await;
         let (group, left) = gather(first, &mut sealed);
         carried = left;
+        let began = Instant::now();
+        let group = group.into_iter().map(|one| (one.part, one.done)).collect();
         commit(&context, &transactions, &metrics, group).await;
+        // Of a step whose results go ahead of their commits these are what cannot, or what nobody waits for.
+        if is_live && !step.is_ahead {
+            paused_until = Instant::now() + (began.elapsed() * PAUSE).min(PAUSE_MAX);
+        }
     }
 }
 
@@ -71,8 +94,8 @@ fn gather(first: Sealed, sealed: &mut mpsc::Receiver<Sealed>) -> (Vec<Sealed>, O
 }
 
 /// Commits a group and tells each who waits how it ended.
-async fn commit(context: &Context, transactions: &Transactions, metrics: &StepMetrics, group: Vec<Sealed>) {
-    let (parts, mut waiting): (Vec<Part>, Vec<_>) = group.into_iter().map(|one| (one.part, one.done)).unzip();
+async fn commit(context: &Context, transactions: &Transactions, metrics: &StepMetrics, group: Vec<(Part, Done)>) {
+    let (parts, mut waiting): (Vec<_>, Vec<_>) = group.into_iter().unzip();
     let start = Instant::now();
     match transactions.commit(&parts).await {
         Ok(outcomes) => {
@@ -98,8 +121,8 @@ async fn commit(context: &Context, transactions: &Transactions, metrics: &StepMe
         }
         // Whose part is wrong shows when each goes alone; the others are none the worse for it.
         Err(_) if parts.len() > 1 => {
-            for (part, done) in parts.into_iter().zip(waiting) {
-                Box::pin(commit(context, transactions, metrics, vec![Sealed { part, done }])).await;
+            for one in parts.into_iter().zip(waiting) {
+                Box::pin(commit(context, transactions, metrics, vec![one])).await;
             }
         }
         Err(error) => {
@@ -111,6 +134,6 @@ async fn commit(context: &Context, transactions: &Transactions, metrics: &StepMe
 }
 
 /// A worker that has ended does not care.
-fn answer(done: oneshot::Sender<Result<Stored, Error>>, result: Result<Stored, Error>) {
+fn answer(done: Done, result: Result<Stored, Error>) {
     drop(done.send(result));
 }

@@ -12,6 +12,7 @@ use crate::lease::{Change, Lease, Leases};
 use crate::task::committer::Sealed;
 use crate::task::metrics::StepMetrics;
 use crate::task::readiness::Readiness;
+use crate::task::turns::Turns;
 use crate::task::worker::{Ended, Log, Worker};
 use crate::task::{Context, Operator};
 
@@ -19,6 +20,7 @@ pub(super) struct Crew<O: Operator> {
     pub(super) context: Context,
     pub(super) operator: Arc<O>,
     pub(super) log: Log,
+    pub(super) turns: Turns,
     pub(super) commits: mpsc::Sender<Sealed>,
     pub(super) readiness: Readiness,
     pub(super) metrics: StepMetrics,
@@ -108,6 +110,7 @@ impl<O: Operator> Crew<O> {
             log: self.log.clone(),
             partition,
             stop: stop.clone(),
+            turns: self.turns.clone(),
             commits: self.commits.clone(),
             readiness: self.readiness.clone(),
             metrics: self.metrics.clone(),

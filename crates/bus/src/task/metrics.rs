@@ -50,7 +50,7 @@ impl StepMetrics {
             partitions: all.register("leases", "Partitions that this instance owns"),
             stopped: all.register("partitions_stopped", "Partitions that have stopped until somebody mends them"),
             lease_changes: all.register("lease_changes", "Partitions taken, handed over in order, or lost"),
-            lag: all.register("lag_messages", "Messages of the input that are not applied yet"),
+            lag: all.register("lag_messages", "Messages of the input that are not committed yet"),
             position: all.register("position", "Stream sequence of the last committed input"),
             watermark_newest: all
                 .register("watermark_newest_timestamp_seconds", "Watermark of the instrument that is furthest"),

@@ -1,7 +1,7 @@
 //! A partition while it is owned: its states, and what was applied and is not committed yet.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,6 +9,7 @@ use futures::future::BoxFuture;
 use market::{EventTime, Instrument};
 use tokio::time::Instant;
 
+use crate::ahead::Ahead;
 use crate::checkpoint::{Checkpoint, InstrumentState, Position, encode_state};
 use crate::codec;
 use crate::connect::Connection;
@@ -19,6 +20,7 @@ use crate::subject::{self, Kind, Stored as StoredSubject};
 use crate::task::kept::Kept;
 use crate::task::metrics::PartitionMetrics;
 use crate::task::shown::Shown;
+use crate::task::turns::Turns;
 use crate::task::worker::{Log, wrong_log};
 use crate::task::{Applied, Figure, Input, Operator};
 use crate::topology::{StreamInfo, StreamState};
@@ -28,9 +30,10 @@ use crate::transaction::{BYTES_MAX, MESSAGES_MAX, Outgoing, Part, Role};
 pub const INPUT_MESSAGES_MAX: usize = 64;
 /// Bytes that one input can add to a draft, at most.
 pub const INPUT_BYTES_MAX: usize = 2 * 1024 * 1024;
-/// How long what was applied without anything to show may wait for more of it: nobody misses a commit that shows nothing,
-/// and each costs the server as much as one that does.
-const SILENT_MAX: Duration = Duration::from_millis(100);
+/// So many inputs at most are applied without a commit: the next owner would apply them again.
+const UNCOMMITTED_MAX: u64 = 1_000;
+/// A partition with no more input to come than this has caught up.
+const PENDING_MAX: u64 = 8;
 /// How long results may wait for input that is there and not read yet: a replay goes in few large commits.
 const GATHERING_MAX: Duration = Duration::from_millis(200);
 /// A newer frontier alone is worth a commit when the stored one is this old.
@@ -55,6 +58,7 @@ pub(super) struct Owned<O: Operator> {
     operator: Arc<O>,
     partition: u32,
     log: Log,
+    turns: Turns,
     /// Stream sequence of our last position.
     fence: u64,
     /// Results that are ahead of their commit.
@@ -99,15 +103,6 @@ pub(super) struct Owned<O: Operator> {
     sealed_figures: (u64, Vec<Figure>),
     metrics: PartitionMetrics,
     measured_at: Option<Instant>,
-}
-
-/// When drafts without outputs that began then go: all partitions of a process together, because a commit costs the server
-/// the same for one as for all.
-fn turn_after(began: Instant) -> Instant {
-    static FIRST: LazyLock<Instant> = LazyLock::new(Instant::now);
-    let first = *FIRST;
-    let turns = began.saturating_duration_since(first).as_nanos() / SILENT_MAX.as_nanos() + 1;
-    first + SILENT_MAX * u32::try_from(turns).unwrap_or(u32::MAX)
 }
 
 /// A message that waits for what its next line needs.
@@ -168,6 +163,7 @@ impl<O: Operator> Owned<O> {
         operator: Arc<O>,
         partition: u32,
         log: &Log,
+        turns: Turns,
         checkpoint: Checkpoint<O::State, O::Counts>,
         metrics: PartitionMetrics,
     ) -> Self {
@@ -181,6 +177,7 @@ impl<O: Operator> Owned<O> {
             operator,
             partition,
             log: log.clone(),
+            turns,
             fence: checkpoint.fence,
             shown: Shown::behind(shown_from),
             position: position.map_or(0, |position| position.position),
@@ -312,7 +309,7 @@ impl<O: Operator> Owned<O> {
     /// it is applied.
     fn apply_from(&mut self, delivery: Delivery, lines_done: u32) {
         let Some(subject) = StoredSubject::parse(&delivery.subject) else { return };
-        let key = delivery.subject.splitn(4, '.').nth(3).unwrap_or_default();
+        let key = subject::instrument_of(&delivery.subject).unwrap_or_default();
         let idx = match self.index.get(key) {
             Some(&idx) => idx,
             None => self.insert(subject.coin, subject.quote),
@@ -363,7 +360,9 @@ impl<O: Operator> Owned<O> {
             self.verified = seq;
         }
         self.draft.inputs += 1;
-        self.draft.began.get_or_insert_with(Instant::now);
+        let now = Instant::now();
+        self.turns.note(now);
+        self.draft.began.get_or_insert(now);
         if self.draft.changed.insert(idx) {
             self.draft.order.push(idx);
             self.draft.state_bytes += member.state.bytes();
@@ -373,10 +372,25 @@ impl<O: Operator> Owned<O> {
     /// Whether what the last input has given, which is all that the draft shows, can be stored ahead of its commit: it is live
     /// and short, there is room, and the draft's turn has not come, which waits for no more of them.
     fn may_show_ahead(&self) -> bool {
-        let is_its_turn = self.draft.began.is_some_and(|began| turn_after(began) <= Instant::now());
         let messages = self.draft.outputs.short_messages();
         let has_room = messages.is_some_and(|messages| self.shown.has_room(messages, self.position));
-        O::STEP.is_ahead && self.pending == 0 && !is_its_turn && has_room
+        O::STEP.is_ahead && self.has_caught_up() && !self.is_its_turn() && has_room
+    }
+
+    /// Whether what was applied should be committed, though it shows nothing.
+    fn is_its_turn(&self) -> bool {
+        let has_come = |began| self.turns.next(self.partition, began) <= Instant::now();
+        self.draft.inputs >= UNCOMMITTED_MAX || self.draft.began.is_some_and(has_come)
+    }
+
+    /// Whether next to no input is to come.
+    fn has_caught_up(&self) -> bool {
+        self.pending <= PENDING_MAX
+    }
+
+    /// Whether the draft is what came a moment ago, not the end of a replay.
+    pub(super) fn is_live(&self) -> bool {
+        self.has_caught_up() && self.draft.outputs.short_messages().is_some()
     }
 
     /// Has what the last input has given stored ahead of its commit.
@@ -413,12 +427,13 @@ impl<O: Operator> Owned<O> {
         self.is_frontier_endangered || self.committed_at.elapsed() >= self.frontier_age_max
     }
 
-    /// Until when the draft waits for more, if it does: with nothing to show for its turn, otherwise for input that is
-    /// there already.
+    /// Until when the draft waits for more, if it does: with nothing to show for its turn or until nothing comes, otherwise
+    /// for input that is there already.
     pub(super) fn waits_until(&self) -> Option<Instant> {
         let began = self.draft.began.filter(|_| !self.draft.is_hurried)?;
         let until = match (self.draft.outputs.is_empty(), self.pending > 0) {
-            (true, _) => turn_after(began),
+            (true, _) if self.draft.inputs >= UNCOMMITTED_MAX => return None,
+            (true, _) => self.turns.next(self.partition, began).min(self.turns.quiet_at()),
             (false, true) => began + GATHERING_MAX,
             (false, false) => return None,
         };
@@ -459,8 +474,9 @@ impl<O: Operator> Owned<O> {
         self.is_sealed_silent = is_silent;
         let ahead = match self.shown.from(self.position) {
             Some(from) => from,
-            // While a commit without results is under way, results of later inputs may be stored before its position.
-            None if O::STEP.is_ahead && is_silent => self.fence,
+            // While a commit without results is under way, results of later inputs may be stored before its position, but
+            // behind all that is stored now.
+            None if O::STEP.is_ahead && is_silent => self.fence.max(self.shown.stored_to()),
             None => 0,
         };
         if O::STEP.is_ahead && self.shown.owner().is_none() {
@@ -491,7 +507,7 @@ impl<O: Operator> Owned<O> {
         Part { partition, fence: self.fence, messages, position }
     }
 
-    /// A commit is stored. When nothing newer was applied since, its open windows are shown.
+    /// A commit is stored. Where nothing newer was applied since, open windows are shown.
     pub(super) async fn confirm(&mut self, fence: u64, connection: &Connection) {
         assert!(fence > self.fence, "a commit lowered the fence from {} to {fence}", self.fence);
         self.fence = fence;
@@ -502,22 +518,38 @@ impl<O: Operator> Owned<O> {
         self.committed_at = Instant::now();
         let (position, figures) = std::mem::take(&mut self.sealed_figures);
         self.metrics.stored(position, figures);
-        let sealed = std::mem::take(&mut self.sealed);
-        if self.pending > 0 || self.draft.inputs > 0 {
+        for idx in std::mem::take(&mut self.sealed) {
+            if !self.draft.changed.contains(&idx) {
+                self.show_open(idx, connection).await;
+            }
+        }
+    }
+
+    /// Results are stored ahead of their commit. Where nothing newer was applied since, open windows are shown.
+    pub(super) async fn confirm_shown(&mut self, results: &[Ahead], connection: &Connection) {
+        for Ahead { mark, message } in results {
+            let key = subject::instrument_of(&message.subject).unwrap_or_default();
+            let Some(&idx) = self.index.get(key) else { continue };
+            if mark.is_last() && self.instruments[idx].last_seq == mark.input {
+                self.show_open(idx, connection).await;
+            }
+        }
+    }
+
+    /// Shows the windows of an instrument that are still open, unless that was done a moment ago. All that was applied to it
+    /// is stored.
+    async fn show_open(&mut self, idx: usize, connection: &Connection) {
+        let has_caught_up = self.has_caught_up();
+        let member = &mut self.instruments[idx];
+        if !has_caught_up || member.provisional_at.is_some_and(|at| at.elapsed() < PROVISIONAL) {
             return;
         }
-        for idx in sealed {
-            let member = &mut self.instruments[idx];
-            if member.provisional_at.is_some_and(|at| at.elapsed() < PROVISIONAL) {
-                continue;
-            }
-            member.provisional_at = Some(Instant::now());
-            let Some(instrument) = &member.instrument else { continue };
-            for candle in member.state.read(|state| self.operator.provisional(instrument, state)) {
-                let subject = subject::provisional(candle.window, &member.coin, &member.quote);
-                // At most once by design: whoever watches gets the next one in a second.
-                drop(connection.client().publish(subject, codec::single(&candle)).await);
-            }
+        member.provisional_at = Some(Instant::now());
+        let Some(instrument) = &member.instrument else { return };
+        for candle in member.state.read(|state| self.operator.provisional(instrument, state)) {
+            let subject = subject::provisional(candle.window, &member.coin, &member.quote);
+            // At most once by design: whoever watches gets the next one in a second.
+            drop(connection.client().publish(subject, codec::single(&candle)).await);
         }
     }
 }

@@ -14,6 +14,8 @@ pub(super) struct Shown {
     waiting: Vec<Ahead>,
     /// Where this owner is written down; 0 before that.
     owner: u64,
+    /// What of ours is stored ends here.
+    stored_to: u64,
     /// Behind this sequence of the output there may be results of inputs beyond the position; 0 when there are none.
     from: u64,
     /// Those results by input and subject, once it is known which they are.
@@ -73,6 +75,16 @@ impl Shown {
                 self.waiting.push(Ahead { mark: Mark { input, number, of }, message });
             }
         }
+    }
+
+    /// Results of ours are stored, the last one here.
+    pub(super) fn stored(&mut self, seq: u64) {
+        self.stored_to = self.stored_to.max(seq);
+    }
+
+    /// Where the last result of ours is that is known to be stored; 0 before the first.
+    pub(super) fn stored_to(&self) -> u64 {
+        self.stored_to
     }
 
     /// All that wait to be stored.

@@ -21,6 +21,7 @@ use crate::task::metrics::StepMetrics;
 use crate::task::owned::{Held, Owned};
 use crate::task::readiness::Readiness;
 use crate::task::shown::Shown;
+use crate::task::turns::Turns;
 use crate::task::{Context, Operator, event_time_words};
 use crate::topology::{STEPS, Step, StreamInfo, stream_info};
 use crate::transaction::Part;
@@ -49,6 +50,7 @@ pub(super) struct Worker<O: Operator> {
     pub(super) partition: u32,
     /// Asks this worker alone to drain and end.
     pub(super) stop: Shutdown,
+    pub(super) turns: Turns,
     pub(super) commits: mpsc::Sender<Sealed>,
     pub(super) readiness: Readiness,
     pub(super) metrics: StepMetrics,
@@ -68,8 +70,18 @@ pub(super) enum Ended {
     Unsure,
 }
 
-/// Results on their way ahead of their commit: those that are stored, and what became of the one behind them.
-type Showing = BoxFuture<'static, (Vec<Ahead>, Result<(), Error>)>;
+/// Results on their way ahead of their commit.
+type Showing = BoxFuture<'static, Showed>;
+/// What became of results that went ahead of their commit.
+struct Showed {
+    /// Those that are stored for certain.
+    results: Vec<Ahead>,
+    /// Where the last of them is; 0 without any.
+    last: u64,
+    /// What became of the one behind them.
+    ended: Result<(), Error>,
+}
+
 /// A commit on its way.
 type Outstanding = oneshot::Receiver<Result<Stored, Error>>;
 
@@ -97,8 +109,8 @@ impl<O: Operator> Worker<O> {
         self.check_origin(&checkpoint)?;
         let counts = checkpoint.position.as_ref().map(|position| O::figures(&position.counts));
         let metrics = self.metrics.partition(self.partition, counts.unwrap_or_default());
-        let mut owned =
-            Owned::<O>::from_checkpoint(self.operator.clone(), self.partition, &self.log, checkpoint, metrics);
+        let (operator, turns) = (self.operator.clone(), self.turns.clone());
+        let mut owned = Owned::<O>::from_checkpoint(operator, self.partition, &self.log, turns, checkpoint, metrics);
         let begun = tokio::select! {
             begun = self.begin(&mut owned) => begun?,
             () = async { stop.requested().await; drained_for(Some(Instant::now())).await } => Some(Ended::Drained),
@@ -117,7 +129,7 @@ impl<O: Operator> Worker<O> {
     /// another owner has under way is refused from then on. `Some` when that other one was faster.
     async fn begin(&self, owned: &mut Owned<O>) -> Result<Option<Ended>, Error> {
         let Some(from) = owned.shown.unknown_from() else { return Ok(None) };
-        let stored = self.send(owned.seal()).await.await;
+        let stored = self.send(owned.seal(), false).await.await;
         let fence = match stored.unwrap_or_else(|_| Err(unconfirmed()))? {
             Stored::At(fence) => fence,
             Stored::Fenced => return Ok(Some(Ended::Fenced)),
@@ -208,7 +220,8 @@ impl<O: Operator> Worker<O> {
                 {
                     return Err(error);
                 }
-                outstanding = Some(self.send(owned.seal()).await);
+                let is_live = owned.is_live();
+                outstanding = Some(self.send(owned.seal(), is_live).await);
                 moved_at = Instant::now();
             }
             if stopping && outstanding.is_none() && showing.is_none() {
@@ -228,10 +241,12 @@ impl<O: Operator> Worker<O> {
                         Stored::Fenced => return Ok(Ended::Fenced),
                     }
                 }
-                (results, ended) = shown(&mut showing), if showing.is_some() => {
+                showed = shown(&mut showing), if showing.is_some() => {
                     showing = None;
-                    self.tell_shown(&results);
-                    if let Err(error) = ended {
+                    self.tell_shown(&showed.results);
+                    owned.shown.stored(showed.last);
+                    owned.confirm_shown(&showed.results, &context.connection).await;
+                    if let Err(error) = showed.ended {
                         return self.recover_from(error, outstanding).await;
                     }
                 }
@@ -322,8 +337,8 @@ impl<O: Operator> Worker<O> {
         Some(Box::pin(async move {
             let mut results = results;
             let (stored, ended) = ahead::store(&connection, O::STEP.output, partition, owner, &results).await;
-            results.truncate(stored);
-            (results, ended)
+            results.truncate(stored.len());
+            Showed { results, last: stored.last().copied().unwrap_or(0), ended }
         }))
     }
 
@@ -335,10 +350,10 @@ impl<O: Operator> Worker<O> {
         }
     }
 
-    async fn send(&self, part: Part) -> Outstanding {
+    async fn send(&self, part: Part, is_live: bool) -> Outstanding {
         let (done, receiver) = oneshot::channel();
         // The committer outlives every worker; should it be gone, the receiver says so.
-        drop(self.commits.send(Sealed { part, done }).await);
+        drop(self.commits.send(Sealed { part, is_live, done }).await);
         receiver
     }
 }
@@ -356,7 +371,7 @@ fn unconfirmed() -> Error {
 }
 
 /// Resolves when it is known how what is being shown ahead of its commit has ended.
-async fn shown(showing: &mut Option<Showing>) -> (Vec<Ahead>, Result<(), Error>) {
+async fn shown(showing: &mut Option<Showing>) -> Showed {
     match showing {
         Some(showing) => showing.await,
         None => std::future::pending().await,
