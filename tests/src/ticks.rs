@@ -64,6 +64,16 @@ pub fn tick(instrument: &Instrument, event_ms: i64) -> FeedMessage {
     message(Kind::Tick, instrument, event_ms, codec::single(&tick_line(instrument, event_ms)))
 }
 
+/// A message of several ticks, each later than the one before.
+pub fn packed(instrument: &Instrument, times: impl IntoIterator<Item = i64>) -> FeedMessage {
+    let (mut pack, mut last) = (codec::Pack::default(), 0);
+    for event_ms in times {
+        pack.push(&tick_line(instrument, event_ms));
+        last = event_ms;
+    }
+    message(Kind::Tick, instrument, last, pack.into_payloads().swap_remove(0))
+}
+
 /// A heartbeat: nothing before this time will follow.
 pub fn heartbeat(instrument: &Instrument, event_ms: i64) -> FeedMessage {
     let (coin, quote) = (instrument.coin().into(), instrument.quote().into());

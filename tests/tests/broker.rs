@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use bus::publish::{FeedMessage, publish};
+use bus::{Kind, subject};
 use bus::topology::Limits;
-use bus::{Kind, codec, subject};
 use bytes::Bytes;
 use futures::StreamExt;
 use market::Instrument;
 use pipeline_tests::programs::{Running, eventually};
 use pipeline_tests::proxy::Proxy;
 use pipeline_tests::server::Server;
-use pipeline_tests::ticks::{bitcoin, noise, publish_tick, publish_tick_of, tick, tick_line};
+use pipeline_tests::ticks::{bitcoin, noise, packed, publish_tick, publish_tick_of, tick};
 use pipeline_tests::world::World;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -31,12 +31,7 @@ async fn a_partition_whose_results_the_server_does_not_take_stops_and_the_others
     const LINES: i64 = 500;
     let mut world = World::new().await;
     let producer = world.server.connect("producer").await;
-    let mut pack = codec::Pack::default();
-    for line in 0..LINES {
-        pack.push(&tick_line(&bitcoin(), 1_000_000 + line * 1_000));
-    }
-    let payload = pack.into_payloads().swap_remove(0);
-    let message = FeedMessage { kind: Kind::Tick, instrument: bitcoin(), payload, id: "test".to_owned() };
+    let message = packed(&bitcoin(), (0..LINES).map(|line| 1_000_000 + line * 1_000));
     publish(&producer, &message).await.unwrap();
     // What FEED has already makes more prices than the server takes in one message from now on.
     world.server.kill();

@@ -3,15 +3,16 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use bus::checkpoint::{Position, positions};
 use bus::topology::{Limits, definitions, stream_info};
 use bus::{Connection, Stream};
 use flate2::read::GzDecoder;
 use market::Instrument;
-use pipeline_tests::programs::{Running, eventually, fail, succeed};
+use pipeline_tests::programs::{NEVER, Running, eventually, fail, succeed};
 use pipeline_tests::server::Server;
-use pipeline_tests::ticks::publish_tick_of;
+use pipeline_tests::ticks::{instruments, publish_tick_of};
 use pipeline_tests::world::{World, sample};
 use serde_json::{Value, json};
 
@@ -214,4 +215,27 @@ async fn services_go_on_after_trimming_as_if_nothing_had_been() {
     world.wait();
     assert_eq!(["accepted", "late", "duplicate"].map(|name| world.count(name)), [TICKS + 2, 0, 0]);
     stop(services);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn waiting_ends_beside_a_live_source() {
+    const PAUSE: Duration = Duration::from_millis(20);
+    let world = World::new().await;
+    let _services = [world.start("stream-processor"), world.start("aggregator")];
+    let producer = world.server.connect("producer").await;
+    // Partitions of which one always has something that it has not committed yet.
+    let live = tokio::spawn(async move {
+        let instruments = instruments(4);
+        for event_ms in (1_000_000..).step_by(20) {
+            for instrument in &instruments {
+                publish_tick_of(&producer, instrument, event_ms).await;
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    });
+    let mut waiting = world.program("topology");
+    let waited = tokio::task::spawn_blocking(move || succeed(waiting.args(["wait", "--stalled", "0"])));
+    let said = tokio::time::timeout(NEVER, waited).await.expect("it ends").unwrap();
+    live.abort();
+    assert_eq!(said, "every step has committed all of its input\n");
 }

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use async_nats::HeaderMap;
 use async_nats::header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE;
+use bytes::Bytes;
 use futures::future::join_all;
 use tokio::time::Instant;
 
@@ -54,6 +55,24 @@ pub(crate) struct Ahead {
     pub(crate) mark: Mark,
     /// The result.
     pub(crate) message: Outgoing,
+    /// What is shown once it is stored.
+    pub(crate) open: Vec<Open>,
+}
+
+/// A window that is still open, for those who watch it.
+#[derive(Debug)]
+pub(crate) struct Open {
+    /// Where it is shown.
+    pub(crate) subject: String,
+    /// Its candle so far.
+    pub(crate) payload: Bytes,
+}
+
+impl Open {
+    /// Shows it, at most once by design: whoever watches gets the next one in a second.
+    pub(crate) async fn show(self, connection: &Connection) {
+        drop(connection.client().publish(self.subject, self.payload).await);
+    }
 }
 
 impl Mark {
@@ -110,7 +129,7 @@ async fn store_one(
     output: Stream,
     partition: u32,
     owner: u64,
-    Ahead { mark, message }: &Ahead,
+    Ahead { mark, message, .. }: &Ahead,
 ) -> Result<u64, Error> {
     let mut headers = HeaderMap::new();
     if let Role::Output(schema) = message.role {
@@ -143,18 +162,9 @@ pub(crate) async fn stored(
     before: u64,
 ) -> Result<Vec<(Mark, String)>, Error> {
     let results = subject::all_of_partition(output, partition);
-    let mut found = Vec::new();
-    let mut from = after + 1;
-    // By the stream's leader: a replica may lag.
-    while let Some(next) = history::next(connection, output, &results, from).await? {
-        let message = next.message;
-        if message.seq >= before {
-            break;
-        }
-        found.extend(Mark::of(Some(&message.headers)).map(|mark| (mark, message.subject)));
-        from = message.seq + 1;
-    }
-    Ok(found)
+    let found = history::between(connection, output, &results, after, before).await?;
+    let messages = found.into_iter().map(|found| found.message);
+    Ok(messages.filter_map(|message| Some((Mark::of(Some(&message.headers))?, message.subject))).collect())
 }
 
 #[cfg(test)]
@@ -186,6 +196,7 @@ mod tests {
                 payload: "{}".into(),
                 role: Role::Output("price/1"),
             },
+            open: Vec::new(),
         };
         let results = [ahead("price", "bitcoin"), ahead("candle-1m", "ethereum"), ahead("price", "ethereum")];
         assert_eq!([0, 1, 2, 3].map(|from| wave(&results[from..])), [2, 1, 1, 0]);

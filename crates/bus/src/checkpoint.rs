@@ -136,7 +136,7 @@ fn stored_state<S: DeserializeOwned>(stored: &Stored) -> Result<InstrumentState<
     Ok(InstrumentState { coin: coin.to_owned(), quote: quote.to_owned(), applied, last_seq, state, encoded })
 }
 
-fn decode_position<C: DeserializeOwned>(stored: &Stored) -> Result<Position<C>, Error> {
+pub(crate) fn decode_position<C: DeserializeOwned>(stored: &Stored) -> Result<Position<C>, Error> {
     serde_json::from_slice(&stored.payload)
         .map_err(|error| Error::Unreadable { what: format!("position {}", stored.subject), detail: error.to_string() })
 }
@@ -277,18 +277,11 @@ async fn beginning<S, C>(connection: &Connection, output: Stream, partition: u32
 /// so they are the remains of a batch that a power cut tore. Returns false when the position moved meanwhile: then they belong to another owner's commit.
 async fn remove_orphans(connection: &Connection, output: Stream, partition: u32, fence: u64) -> Result<bool, Error> {
     let outputs = subject::all_of_partition(output, partition);
-    let mut orphans = Vec::new();
-    let mut from = fence + 1;
-    while let Some(found) = history::next(connection, output, &outputs, from).await? {
-        let seq = found.message.seq;
-        if Mark::of(Some(&found.message.headers)).is_none() {
-            orphans.push(seq);
-        }
-        if orphans.len() > ORPHANS_MAX {
-            break;
-        }
-        from = seq + 1;
-    }
+    let last = history::last(connection, output, &outputs).await?.map_or(0, |last| last.seq);
+    let behind = history::between(connection, output, &outputs, fence, last + 1).await?;
+    let behind = behind.iter().map(|found| &found.message);
+    let orphans = behind.filter(|message| Mark::of(Some(&message.headers)).is_none());
+    let orphans: Vec<u64> = orphans.map(|message| message.seq).collect();
     if orphans.is_empty() {
         return Ok(true);
     }

@@ -7,6 +7,7 @@ use async_nats::header::NATS_MESSAGE_ID;
 use async_nats::jetstream::stream::{LastRawMessageErrorKind, RawMessageErrorKind};
 use async_nats::{HeaderMap, HeaderValue};
 use bytes::Bytes;
+use futures::future::try_join_all;
 use market::profile::HourOfDayLine;
 use market::{Candle, EventTime, Instrument, Window};
 use serde::Deserialize;
@@ -18,6 +19,10 @@ use crate::error::Error;
 use crate::reader::{Selection, read_to_end};
 use crate::subject::{self, Kind};
 use crate::topology::Stream;
+
+/// Parts of a stream that are read side by side, at most, and how long each is, at least.
+const SLICES: u64 = 8;
+const SLICE_MIN: u64 = 64;
 
 /// A stored message.
 #[derive(Debug, Clone)]
@@ -222,6 +227,31 @@ pub(crate) async fn next(
     from: u64,
 ) -> Result<Option<Found>, Error> {
     next_in(connection, stream.name(), subject, from).await
+}
+
+/// All messages on a subject, which may hold wildcards, between two sequences, both not included, in order, as the stream's
+/// leader knows them. Each takes a request: several slices are read side by side.
+pub(crate) async fn between(
+    connection: &Connection,
+    stream: Stream,
+    subject: &str,
+    after: u64,
+    before: u64,
+) -> Result<Vec<Found>, Error> {
+    let width = before.saturating_sub(after + 1).div_ceil(SLICES).max(SLICE_MIN);
+    let slices = (after + 1..before).step_by(usize::try_from(width).unwrap_or(usize::MAX));
+    let slices = slices.map(async |first| {
+        let (end, mut from, mut found) = (before.min(first + width), first, Vec::new());
+        while from < end
+            && let Some(next) = next(connection, stream, subject, from).await?
+            && next.message.seq < end
+        {
+            from = next.message.seq + 1;
+            found.push(next);
+        }
+        Ok::<_, Error>(found)
+    });
+    Ok(try_join_all(slices).await?.into_iter().flatten().collect())
 }
 
 /// As [`next`], of a stream that is not one of records.

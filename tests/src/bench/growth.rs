@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use aggregator::Aggregation;
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use bus::checkpoint::recover;
 use bus::task::Operator;
 use bus::topology::Limits;
@@ -26,6 +26,8 @@ const MANY: usize = 10_000;
 const REST: Duration = Duration::from_secs(3);
 /// And so long where memory must not grow: nats-server keeps for ten seconds what it has just written.
 const REST_LONG: Duration = Duration::from_secs(30);
+/// nats-server keeps used-up buffers until Go has collected garbage twice, and where nothing happens it does so every two minutes.
+const REST_COLLECTED: Duration = Duration::from_secs(250);
 /// The promises: the rate of many instruments in parts of that of one, of ten million ticks in parts of that of one million,
 /// the memory of the services there likewise, and bytes of an instrument and step.
 const INSTRUMENTS_MIN: f64 = 0.8;
@@ -77,6 +79,11 @@ pub async fn measure(effort: Effort, say: fn(&str)) -> anyhow::Result<Vec<Figure
         say(&format!("growth: turn {run} of {}, {} cases", effort.runs, cases.len()));
     }
     let mut figures: Vec<Figure> = all.iter().flat_map(|series| series.figures(&outcomes)).collect();
+    if !effort.is_quick {
+        let [_, _, ticks] = &all;
+        say(&format!("growth: nats-server's garbage, {} s", REST_COLLECTED.as_secs()));
+        figures.extend(ticks.collected(&workloads).await?);
+    }
     figures.extend(promises(&all, &outcomes, !effort.is_quick));
     Ok(figures)
 }
@@ -162,6 +169,25 @@ impl Series {
             figures.extend(of_case.into_iter().enumerate().map(|(idx, figure)| of_first(figure, first.get(idx))));
         }
         figures
+    }
+
+    /// What nats-server holds of each case but the smallest once its garbage is collected. They wait for that together.
+    async fn collected(&self, workloads: &[(Case, Workload)]) -> anyhow::Result<Vec<Figure>> {
+        let mut pipelines = Vec::new();
+        for (size, case) in &self.cases[1..] {
+            let pipeline = Pipeline::start(case.instances).await?;
+            let (_, workload) = workloads.iter().find(|(of, _)| of == case).context("a workload for each case")?;
+            pipeline.replay(workload).await?;
+            pipelines.push((size, pipeline));
+        }
+        tokio::time::sleep(REST_COLLECTED).await;
+        let mut figures: Vec<Figure> = Vec::new();
+        for (size, pipeline) in &pipelines {
+            let held = pss_bytes(pipeline.world.server.id())? as f64 / 1e6;
+            let figure = Figure::new(format!("growth.{}.{size}.nats_collected_mb", self.name), "MB", vec![held]);
+            figures.push(figures.first().map_or(figure.clone(), |first| figure.against(first)));
+        }
+        Ok(figures)
     }
 
     /// The outcomes of the case of a size.

@@ -1,5 +1,6 @@
 //! Stores what the workers of a process have sealed, as few batches as possible.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -47,24 +48,20 @@ pub(super) fn channel() -> (mpsc::Receiver<Sealed>, mpsc::Sender<Sealed>) {
 /// Commits until every worker is gone.
 pub(super) async fn run(context: Context, step: Step, metrics: StepMetrics, mut sealed: mpsc::Receiver<Sealed>) {
     let transactions = Transactions::new(&context.connection, step.output);
-    let mut carried = None;
+    let mut waiting = VecDeque::new();
     let mut paused_until = Instant::now();
     loop {
-        let first = match carried.take() {
-            Some(first) => first,
-            None => match sealed.recv().await {
-                Some(first) => first,
+        if waiting.is_empty() {
+            match sealed.recv().await {
+                Some(first) => waiting.push_back(first),
                 None => return,
-            },
-        };
-        let is_live = first.is_live;
-        if is_live {
-            tokio::time::sleep_until(paused_until).await;
+            }
         }
+        let is_live = pause(paused_until, &mut waiting, &mut sealed).await;
         // Drafts are sealed at the same instant when it is quiet: whoever is just about to hand one in does it first.
         tokio::task::yield_now().await;
-        let (group, left) = gather(first, &mut sealed);
-        carried = left;
+        waiting.extend(std::iter::from_fn(|| sealed.try_recv().ok()));
+        let group = gather(&mut waiting);
         let began = Instant::now();
         let group = group.into_iter().map(|one| (one.part, one.done)).collect();
         commit(&context, &transactions, &metrics, group).await;
@@ -75,22 +72,35 @@ pub(super) async fn run(context: Context, step: Step, metrics: StepMetrics, mut 
     }
 }
 
-/// All that waits and fits into one batch, and the first that does not.
-fn gather(first: Sealed, sealed: &mut mpsc::Receiver<Sealed>) -> (Vec<Sealed>, Option<Sealed>) {
-    let mut messages = first.part.messages.len() + 1;
-    let mut bytes = first.part.bytes();
-    let mut group = vec![first];
-    while let Ok(next) = sealed.try_recv() {
+/// Waits, for as long as all that is sealed is live; returns whether it is.
+async fn pause(until: Instant, waiting: &mut VecDeque<Sealed>, sealed: &mut mpsc::Receiver<Sealed>) -> bool {
+    while waiting.iter().all(|one| one.is_live) {
+        tokio::select! {
+            () = tokio::time::sleep_until(until) => return true,
+            next = sealed.recv() => match next {
+                Some(next) => waiting.push_back(next),
+                None => return true,
+            },
+        }
+    }
+    false
+}
+
+/// The first that waits, and all behind it that fit into one batch with it.
+fn gather(waiting: &mut VecDeque<Sealed>) -> Vec<Sealed> {
+    let (mut messages, mut bytes) = (0, 0);
+    let mut group: Vec<Sealed> = Vec::new();
+    while let Some(next) = waiting.front() {
         messages += next.part.messages.len() + 1;
         bytes += next.part.bytes();
         // A partition that was lost and taken again may have two owners here for a moment: they go one after the other.
         let is_twice = group.iter().any(|one| one.part.partition == next.part.partition);
-        if is_twice || messages > MESSAGES_MAX || bytes > BYTES_MAX {
-            return (group, Some(next));
+        if !group.is_empty() && (is_twice || messages > MESSAGES_MAX || bytes > BYTES_MAX) {
+            break;
         }
-        group.push(next);
+        group.extend(waiting.pop_front());
     }
-    (group, None)
+    group
 }
 
 /// Commits a group and tells each who waits how it ended.

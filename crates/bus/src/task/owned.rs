@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use market::{EventTime, Instrument};
+use market::{Candle, EventTime, Instrument};
 use tokio::time::Instant;
 
-use crate::ahead::Ahead;
+use crate::ahead::Open;
 use crate::checkpoint::{Checkpoint, InstrumentState, Position, encode_state};
 use crate::codec;
 use crate::connect::Connection;
@@ -97,8 +97,8 @@ pub(super) struct Owned<O: Operator> {
     pub(super) draft: Draft,
     /// Whether the outstanding commit holds no results.
     pub(super) is_sealed_silent: bool,
-    /// Instruments whose ticks the outstanding commit holds.
-    sealed: Vec<usize>,
+    /// Windows that were open when the outstanding commit was sealed.
+    sealed_open: Vec<Open>,
     /// The counts and the position of the outstanding commit.
     sealed_figures: (u64, Vec<Figure>),
     metrics: PartitionMetrics,
@@ -200,7 +200,7 @@ impl<O: Operator> Owned<O> {
             index: HashMap::with_capacity(checkpoint.states.len()),
             draft: Draft::default(),
             is_sealed_silent: false,
-            sealed: Vec::new(),
+            sealed_open: Vec::new(),
             sealed_figures: (0, Vec::new()),
             metrics,
             measured_at: None,
@@ -340,10 +340,10 @@ impl<O: Operator> Owned<O> {
         }
         self.note(idx, delivery.seq);
         if is_shown {
-            self.show_ahead(known);
+            self.show_ahead(idx, known);
         } else if is_first && lines_done == 0 && self.may_show_ahead() {
             let outputs = std::mem::take(&mut self.draft.outputs);
-            self.show_ahead(outputs);
+            self.show_ahead(idx, outputs);
         }
     }
 
@@ -394,11 +394,12 @@ impl<O: Operator> Owned<O> {
     }
 
     /// Has what the last input has given stored ahead of its commit.
-    fn show_ahead(&mut self, outputs: Outputs) {
+    fn show_ahead(&mut self, idx: usize, outputs: Outputs) {
         let instruments = &self.instruments;
         let name_of = |idx: usize| (instruments[idx].coin.as_str(), instruments[idx].quote.as_str());
         let messages = outputs.into_messages_of_input(O::STEP.output, self.partition, name_of);
-        self.shown.push(self.position, messages);
+        let open = self.open_windows(idx);
+        self.shown.push(self.position, messages, open);
     }
 
     /// Measures how far the instruments are and how much waits; returns the newest event time, in milliseconds since the
@@ -441,13 +442,15 @@ impl<O: Operator> Owned<O> {
     }
 
     /// Whether the draft should be sealed now: it holds something to show and nothing more is at hand, it has waited long
-    /// enough for something to show, or it is full; or the frontier alone is worth it.
-    pub(super) fn is_due(&self, nothing_more: bool) -> bool {
+    /// enough for something to show, or it is full; it shows nothing and its turn has come, whatever more there is; or the
+    /// frontier alone is worth it.
+    pub(super) fn is_due(&self, nothing_more: bool, waits_until: Option<Instant>) -> bool {
         if self.held.as_ref().is_some_and(|held| held.lines_done > 0) {
             // Half a message has no position.
             false
         } else if self.draft.inputs > 0 {
-            nothing_more && self.waits_until().is_none() || self.has_waited || self.draft.is_full()
+            let is_ready = nothing_more && waits_until.is_none() || self.has_waited || self.draft.is_full();
+            is_ready || self.draft.outputs.is_empty() && self.is_its_turn()
         } else {
             let is_frontier_due = self.fence > 0 && self.frontier > self.committed_frontier && self.is_frontier_stale();
             is_frontier_due || self.is_position_due
@@ -463,6 +466,8 @@ impl<O: Operator> Owned<O> {
         let is_silent = draft.outputs.is_empty();
         let mut messages = draft.outputs.into_messages(output, partition, name_of);
         for &idx in &draft.order {
+            let open = self.open_windows(idx);
+            self.sealed_open.extend(open);
             let member = &mut self.instruments[idx];
             let state = member.state.at_hand();
             let payload = encode_state(member.applied, member.last_seq, state);
@@ -483,7 +488,6 @@ impl<O: Operator> Owned<O> {
             let (subject, payload) = (subject::owner(output, partition), Bytes::from_static(b"{}"));
             messages.push(Outgoing { subject, payload, role: Role::State });
         }
-        self.sealed = draft.order;
         self.sealed_figures = (self.position, O::figures(&self.counts));
         self.is_position_due = false;
         self.committed_frontier = self.frontier;
@@ -507,7 +511,7 @@ impl<O: Operator> Owned<O> {
         Part { partition, fence: self.fence, messages, position }
     }
 
-    /// A commit is stored. Where nothing newer was applied since, open windows are shown.
+    /// A commit is stored: the windows are shown that were open when it was sealed.
     pub(super) async fn confirm(&mut self, fence: u64, connection: &Connection) {
         assert!(fence > self.fence, "a commit lowered the fence from {} to {fence}", self.fence);
         self.fence = fence;
@@ -518,38 +522,27 @@ impl<O: Operator> Owned<O> {
         self.committed_at = Instant::now();
         let (position, figures) = std::mem::take(&mut self.sealed_figures);
         self.metrics.stored(position, figures);
-        for idx in std::mem::take(&mut self.sealed) {
-            if !self.draft.changed.contains(&idx) {
-                self.show_open(idx, connection).await;
-            }
+        for open in std::mem::take(&mut self.sealed_open) {
+            open.show(connection).await;
         }
     }
 
-    /// Results are stored ahead of their commit. Where nothing newer was applied since, open windows are shown.
-    pub(super) async fn confirm_shown(&mut self, results: &[Ahead], connection: &Connection) {
-        for Ahead { mark, message } in results {
-            let key = subject::instrument_of(&message.subject).unwrap_or_default();
-            let Some(&idx) = self.index.get(key) else { continue };
-            if mark.is_last() && self.instruments[idx].last_seq == mark.input {
-                self.show_open(idx, connection).await;
-            }
-        }
-    }
-
-    /// Shows the windows of an instrument that are still open, unless that was done a moment ago. All that was applied to it
-    /// is stored.
-    async fn show_open(&mut self, idx: usize, connection: &Connection) {
+    /// The windows of an instrument that are open now, to be shown once all that was applied to it is stored. Empty when they
+    /// were shown a moment ago, or much input is still to come.
+    fn open_windows(&mut self, idx: usize) -> Vec<Open> {
         let has_caught_up = self.has_caught_up();
         let member = &mut self.instruments[idx];
         if !has_caught_up || member.provisional_at.is_some_and(|at| at.elapsed() < PROVISIONAL) {
-            return;
+            return Vec::new();
         }
+        let Some(instrument) = &member.instrument else { return Vec::new() };
         member.provisional_at = Some(Instant::now());
-        let Some(instrument) = &member.instrument else { return };
-        for candle in member.state.read(|state| self.operator.provisional(instrument, state)) {
-            let subject = subject::provisional(candle.window, &member.coin, &member.quote);
-            // At most once by design: whoever watches gets the next one in a second.
-            drop(connection.client().publish(subject, codec::single(&candle)).await);
-        }
+        let candles = member.state.read(|state| self.operator.provisional(instrument, state));
+        let (coin, quote) = (&member.coin, &member.quote);
+        let open = |candle: Candle| Open {
+            subject: subject::provisional(candle.window, coin, quote),
+            payload: codec::single(&candle),
+        };
+        candles.into_iter().map(open).collect()
     }
 }

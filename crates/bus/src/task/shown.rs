@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::ahead::{Ahead, MESSAGES_MAX, Mark};
+use crate::ahead::{Ahead, MESSAGES_MAX, Mark, Open};
 use crate::transaction::Outgoing;
 
 /// So many results may wait at once: more of them are cheaper in a batch.
@@ -66,14 +66,17 @@ impl Shown {
         fits && self.owner > 0 && self.from(position).is_none()
     }
 
-    /// All that an input gives waits to be stored, but for what is there already.
-    pub(super) fn push(&mut self, input: u64, messages: Vec<Outgoing>) {
+    /// All that an input gives waits to be stored, but for what is there already; `open` is to be shown then.
+    pub(super) fn push(&mut self, input: u64, messages: Vec<Outgoing>, open: Vec<Open>) {
         let of = messages.len();
         for (number, message) in (1..).zip(messages) {
             let place = (input, message.subject.clone());
             if self.known.as_ref().is_none_or(|known| !known.contains(&place)) {
-                self.waiting.push(Ahead { mark: Mark { input, number, of }, message });
+                self.waiting.push(Ahead { mark: Mark { input, number, of }, message, open: Vec::new() });
             }
+        }
+        if let Some(last) = self.waiting.last_mut().filter(|last| last.mark.input == input) {
+            last.open = open;
         }
     }
 
@@ -131,8 +134,8 @@ mod tests {
         };
         let mut shown = Shown::behind(40);
         shown.found([(mark(8, 1, 2), "market.3.candle-1m.bitcoin.usd".to_owned())]);
-        shown.push(8, vec![message("candle-1m"), message("price")]);
-        shown.push(9, vec![message("candle-1m")]);
+        shown.push(8, vec![message("candle-1m"), message("price")], Vec::new());
+        shown.push(9, vec![message("candle-1m")], Vec::new());
         let waiting: Vec<_> = shown.take().into_iter().map(|ahead| (ahead.mark, ahead.message.payload)).collect();
         assert_eq!(waiting, [(mark(8, 2, 2), "price".into()), (mark(9, 1, 1), "candle-1m".into())]);
         assert!(shown.take().is_empty());

@@ -12,8 +12,9 @@ use crate::topology::Step;
 /// How often a partition commits that goes on without a pause, if its results are stored ahead: what comes between two commits
 /// is what the next owner applies again.
 const EVERY_AHEAD: Duration = Duration::from_secs(4);
-/// The same, if they are not: its open windows are shown with its commits, at most once a second.
-const EVERY: Duration = Duration::from_secs(1);
+/// The same, if they are not: its open windows are shown with its commits, at most once a second, and a commit that is confirmed
+/// a moment earlier than usual must not be too early for that.
+const EVERY: Duration = Duration::from_millis(1_250);
 /// Partitions take turns that are at least so far apart: one batch of many states holds up more than several of a few.
 const APART: Duration = Duration::from_millis(125);
 /// When nothing has come for so long, everything is committed at once.
@@ -76,7 +77,7 @@ mod tests {
     fn more_partitions_than_there_is_time_for_share_turns() {
         let turns = Turns::new(STATS_STEP, 16);
         let of = |partition| turns.next(partition, turns.first);
-        assert_eq!((of(1), of(9), of(7)), (turns.first + APART, turns.first + APART, turns.first + APART * 7));
+        assert_eq!((of(1), of(11), of(7)), (turns.first + APART, turns.first + APART, turns.first + APART * 7));
         assert_eq!(Turns::new(STATS_STEP, 1).slots, 1);
     }
 

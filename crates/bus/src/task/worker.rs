@@ -213,8 +213,10 @@ impl<O: Operator> Worker<O> {
             if showing.is_none() && (outstanding.is_none() || owned.is_sealed_silent) {
                 showing = self.show(&mut owned.shown);
             }
+            // Once a round: what it says now must wake this up.
+            let waits_until = owned.waits_until();
             let is_settled = outstanding.is_none() && showing.is_none();
-            if is_settled && owned.is_due(nothing_more) {
+            if is_settled && owned.is_due(nothing_more, waits_until) {
                 if let Err(error) = self.check_step_before().await
                     && error.disposition() == Disposition::Stop
                 {
@@ -227,7 +229,6 @@ impl<O: Operator> Worker<O> {
             if stopping && outstanding.is_none() && showing.is_none() {
                 return Ok(Ended::Drained);
             }
-            let waits_until = owned.waits_until();
             tokio::select! {
                 biased;
                 result = confirmed(&mut outstanding), if outstanding.is_some() => {
@@ -245,7 +246,9 @@ impl<O: Operator> Worker<O> {
                     showing = None;
                     self.tell_shown(&showed.results);
                     owned.shown.stored(showed.last);
-                    owned.confirm_shown(&showed.results, &context.connection).await;
+                    for open in showed.results.into_iter().flat_map(|result| result.open) {
+                        open.show(&context.connection).await;
+                    }
                     if let Err(error) = showed.ended {
                         return self.recover_from(error, outstanding).await;
                     }

@@ -10,7 +10,7 @@ use market::{Instrument, Window};
 use service::{Data, Shutdown};
 
 use super::Shared;
-use super::standing::Standing;
+use super::standing::{Looks, Standing};
 use crate::view::{WINDOWS, kind_of};
 
 /// MARKET is long: of its prices only those among so many last messages are read. A replayed message holds up to 128 KiB.
@@ -91,15 +91,16 @@ async fn read(shared: &Shared, connection: &Connection, selection: Selection, pa
 /// Looks again and again how the steps stand.
 async fn watch_standing(shared: &Shared, connection: &Connection) -> Result<(), Error> {
     let pulse = shared.health.pulse("looking at the steps");
+    let mut looks = Looks::default();
     loop {
-        pulse.during(look(shared, connection)).await;
+        pulse.during(look(shared, connection, &mut looks)).await;
         tokio::time::sleep(LOOK).await;
     }
 }
 
-async fn look(shared: &Shared, connection: &Connection) {
+async fn look(shared: &Shared, connection: &Connection, looks: &mut Looks) {
     if connection.client().connection_state() == State::Connected {
-        match Standing::read(connection).await {
+        match Standing::read(connection, looks).await {
             Ok(standing) => *shared.standing() = standing,
             Err(error) => tracing::debug!(%error, "the standing of the steps is not known"),
         }

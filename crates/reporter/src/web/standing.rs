@@ -1,9 +1,13 @@
 //! How far the steps are and what they have counted.
 
-use bus::standing::{is_in_use, standings};
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use bus::standing::{self, is_in_use, standings};
 use bus::topology::{STEPS, Step};
 use bus::{Connection, Error};
 use serde::Serialize;
+use tokio::time::Instant;
 
 use crate::metrics::MarketCounts;
 
@@ -18,13 +22,34 @@ pub(super) struct Standing {
     pub(super) counts: MarketCounts,
 }
 
+/// A busy step commits every few seconds: what came within them is not behind.
+const SETTLED: Duration = Duration::from_secs(6);
+
+/// Where the inputs ended when the steps were looked at before, the newest look last: by service and partition.
+#[derive(Debug, Default)]
+pub(super) struct Looks(VecDeque<(Instant, Ends)>);
+
+type Ends = BTreeMap<(&'static str, u32), u64>;
+
+impl Looks {
+    /// Notes a look; returns the ends that must be committed by now, those of the newest look that is old enough, or of the
+    /// first one.
+    fn settled(&mut self, now: Instant, ends: Ends) -> &Ends {
+        self.0.push_back((now, ends));
+        while self.0.get(1).is_some_and(|(at, _)| now.duration_since(*at) >= SETTLED) {
+            self.0.pop_front();
+        }
+        &self.0[0].1
+    }
+}
+
 /// How far a step is.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct StepStanding {
     /// The service that runs it.
     pub(super) service: &'static str,
-    /// Messages between the position and the last input of the partition that is furthest behind, at most: some of them
-    /// may be other partitions'.
+    /// Messages between the position and what was the last input a moment ago, of the partition that is furthest behind; at
+    /// most: some of them may be other partitions'.
     pub(super) behind: u64,
     /// Whether it has ever committed anything.
     pub(super) has_begun: bool,
@@ -35,25 +60,42 @@ impl Standing {
     ///
     /// # Errors
     /// Whatever reading can meet.
-    pub(super) async fn read(connection: &Connection) -> Result<Self, Error> {
-        let mut steps = Vec::with_capacity(STEPS.len());
+    pub(super) async fn read(connection: &Connection, looks: &mut Looks) -> Result<Self, Error> {
+        let mut all = Vec::with_capacity(STEPS.len());
         for step in STEPS {
-            steps.extend(standing(connection, step).await?);
+            all.push((step, standings(connection, step).await?));
         }
+        let key = |step: &Step, partition: &standing::Standing| (step.service, partition.partition);
+        let ends = all.iter().flat_map(|(step, of)| of.iter().map(move |one| (key(step, one), one.input_last)));
+        let settled = looks.settled(Instant::now(), ends.collect());
+        let in_use = all.iter().filter(|(step, partitions)| is_in_use(*step, partitions));
+        let steps = in_use.map(|(step, partitions)| {
+            let end = |one| settled.get(&key(step, one)).copied().unwrap_or_default();
+            let behind = partitions.iter().map(|one| end(one).saturating_sub(one.committed())).max();
+            StepStanding {
+                service: step.service,
+                behind: behind.unwrap_or_default(),
+                has_begun: partitions.iter().any(|one| one.position.is_some()),
+            }
+        });
+        let steps = steps.collect();
         Ok(Self { is_connected: true, steps, counts: MarketCounts::read(connection).await? })
     }
 }
 
-/// `None` for a step that this pipeline does without.
-async fn standing(connection: &Connection, step: Step) -> Result<Option<StepStanding>, Error> {
-    let partitions = standings(connection, step).await?;
-    if !is_in_use(step, &partitions) {
-        return Ok(None);
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_came_a_moment_ago_is_not_behind() {
+        let (mut looks, first) = (Looks::default(), Instant::now());
+        let mut ends = |secs, end| {
+            let settled = looks.settled(first + Duration::from_secs(secs), Ends::from([(("aggregator", 3), end)]));
+            settled[&("aggregator", 3)]
+        };
+        // Until a look is old enough, what was there at the first one counts.
+        assert_eq!([ends(0, 10), ends(2, 20), ends(4, 30)], [10, 10, 10]);
+        assert_eq!([ends(6, 40), ends(8, 50), ends(9, 60), ends(30, 70)], [10, 20, 20, 60]);
     }
-    let behind = partitions.iter().map(|partition| partition.input_last.saturating_sub(partition.committed()));
-    Ok(Some(StepStanding {
-        service: step.service,
-        behind: behind.max().unwrap_or_default(),
-        has_begun: partitions.iter().any(|partition| partition.position.is_some()),
-    }))
 }

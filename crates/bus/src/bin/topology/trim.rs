@@ -63,7 +63,7 @@ fn print(planned: &Trimming, gone: u64, args: &TrimArgs) {
     if let Some(hold) = &planned.held_by {
         let (kept, who, through) = (planned.held_back, &hold.who, hold.through);
         output::line(&format!(
-            "{stream}: {kept} messages of that age stay, because {who} has read only up to sequence {through}"
+            "{stream}: {kept} messages of that age stay, because {who} needs what is behind sequence {through}"
         ));
     }
 }

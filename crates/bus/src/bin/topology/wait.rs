@@ -26,15 +26,17 @@ pub(crate) struct WaitArgs {
     stalled: u64,
 }
 
-/// Returns when every step that makes one of the streams has committed all of its input.
+/// Returns when every step that makes one of the streams has committed all the input that was there when its turn came: beside a
+/// live source there is always more.
 pub(crate) async fn wait(connection: &Connection, args: &WaitArgs, shutdown: &Shutdown) -> anyhow::Result<()> {
     let named: Vec<Stream> = args.streams.iter().copied().map(Stream::from).collect();
     let is_meant = |step: &Step| if named.is_empty() { !step.is_optional } else { named.contains(&step.output) };
     for step in STEPS.into_iter().filter(is_meant) {
+        let mut asked = None;
         let mut progress = (0, Instant::now());
         let mut reminder = Reminder::default();
         loop {
-            let sum = match look(connection, step).await {
+            let sum = match look(connection, step, &mut asked).await {
                 Ok(None) => break,
                 Ok(Some(sum)) => sum,
                 Err(error) if error.disposition() == Disposition::Stop => return Err(error.into()),
@@ -65,9 +67,11 @@ pub(crate) async fn wait(connection: &Connection, args: &WaitArgs, shutdown: &Sh
     Ok(())
 }
 
-/// The sum of a step's positions, which grows as long as there is progress; `None` when it is done.
-async fn look(connection: &Connection, step: Step) -> Result<Option<u64>, Error> {
+/// The sum of a step's positions, which grows as long as there is progress; `None` when it is done with what it had as input at
+/// the first look.
+async fn look(connection: &Connection, step: Step, asked: &mut Option<Vec<Standing>>) -> Result<Option<u64>, Error> {
     let standings = standings(connection, step).await?;
-    let is_done = standings.iter().all(Standing::is_done);
+    let asked = asked.get_or_insert_with(|| standings.clone());
+    let is_done = asked.iter().zip(&standings).all(|(asked, now)| asked.input_last <= now.committed());
     Ok((!is_done).then(|| standings.iter().map(Standing::committed).sum()))
 }
