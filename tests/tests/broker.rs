@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use bus::publish::{FeedMessage, publish};
-use bus::{Kind, subject};
 use bus::topology::Limits;
+use bus::{Kind, subject};
 use bytes::Bytes;
 use futures::StreamExt;
 use market::Instrument;
