@@ -171,7 +171,8 @@ impl Series {
         figures
     }
 
-    /// What nats-server holds of each case but the smallest once its garbage is collected. They wait for that together.
+    /// What nats-server holds of each case but the smallest once its garbage is collected. They wait for that together, and share
+    /// the pages of their code meanwhile.
     async fn collected(&self, workloads: &[(Case, Workload)]) -> anyhow::Result<Vec<Figure>> {
         let mut pipelines = Vec::new();
         for (size, case) in &self.cases[1..] {
