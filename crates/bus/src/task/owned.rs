@@ -433,7 +433,6 @@ impl<O: Operator> Owned<O> {
     pub(super) fn waits_until(&self) -> Option<Instant> {
         let began = self.draft.began.filter(|_| !self.draft.is_hurried)?;
         let until = match (self.draft.outputs.is_empty(), self.pending > 0) {
-            (true, _) if self.draft.inputs >= UNCOMMITTED_MAX => return None,
             (true, _) => self.turns.next(self.partition, began).min(self.turns.quiet_at()),
             (false, true) => began + GATHERING_MAX,
             (false, false) => return None,
