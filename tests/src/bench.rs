@@ -8,6 +8,7 @@ pub mod growth;
 pub mod idle;
 pub mod latency;
 pub mod learning;
+pub mod live_feed;
 pub mod machine;
 pub mod peers;
 pub mod picture;

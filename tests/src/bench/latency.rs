@@ -1,28 +1,15 @@
-//! How long a live tick takes: from the instant at which it is due to leave for FEED until whoever subscribes has its price,
-//! and from the tick that closes a minute until they have the minute's final candle.
-//!
-//! The feed is an open loop: each tick leaves when it is due, whatever became of those before, and its time counts from
-//! then. One tick is one message. There are as many instruments as ticks a second, so each has one a second; event time
-//! passes faster than the clock, so that minutes close often. A viewer without a password listens.
+//! How long a live tick takes, and the candle that it closes, at three rates.
 
-use std::collections::HashMap;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, ensure};
-use async_nats::{Client, Message, Subscriber};
-use bus::{Connection, NatsArgs, codec, publish};
-use futures::StreamExt;
-use market::{Instrument, Span, Window};
-use serde::Deserialize;
-use tokio::runtime::Handle;
-use tokio::task::JoinSet;
+use anyhow::ensure;
 
 use super::effort::Effort;
+use super::live_feed::{Arrivals, Schedule, feed};
 use super::pipeline::Pipeline;
 use super::report::{Figure, Promise};
 use super::times::Times;
-use crate::ticks;
 
 /// Ticks a second, and how long a run of them takes.
 const FEEDS: [(u64, Duration); 3] =
@@ -30,39 +17,9 @@ const FEEDS: [(u64, Duration); 3] =
 const QUICK: Duration = Duration::from_secs(5);
 /// What is not counted at the beginning of each feed: instruments come for the first time, files are made.
 const WARM: Duration = Duration::from_secs(4);
-/// So many times as fast as the clock event time passes: a tick is 15 seconds after the one before, a candle four ticks.
-const EVENT_SPEED: u64 = 15;
-/// 2023-01-01.
-const FIRST_MS: i64 = 1_672_531_200_000;
-/// How far behind the newest tick the watermark of the shipped settings is.
-const DISORDER_MS: i64 = 5_000;
-/// What has not come after this long is lost.
-const LOST: Duration = Duration::from_secs(10);
 
 /// The promises, in milliseconds: of how many ticks a second, how many of a thousand, and at most.
 const PROMISES: [(u64, usize, f64); 3] = [(100, 500, 3.0), (100, 990, 10.0), (1_000, 990, 20.0)];
-
-/// When each tick is due, and what it says.
-#[derive(Debug, Clone, Copy)]
-struct Schedule {
-    /// Ticks a second, and instruments.
-    rate: u64,
-    warm: u64,
-    /// Ticks of one run.
-    run: u64,
-    runs: usize,
-}
-
-/// When everything of one feed came, counted from when it was due.
-#[derive(Debug, Default)]
-struct Arrivals {
-    /// By tick: until FEED had confirmed it.
-    stored: Vec<Option<Duration>>,
-    /// By tick: until its price came.
-    prices: Vec<Option<Duration>>,
-    /// The ticks that close a minute, and how long after them its candle came.
-    candles: Vec<(u64, Duration)>,
-}
 
 /// Measures feeds of 10, 100 and 1,000 ticks a second, each with a fresh store.
 ///
@@ -84,191 +41,7 @@ pub async fn measure(effort: Effort, say: fn(&str)) -> anyhow::Result<Vec<Figure
     Ok(figures)
 }
 
-/// Feeds and listens until everything has come.
-async fn feed(pipeline: &Pipeline, schedule: Schedule) -> anyhow::Result<Arrivals> {
-    let url = pipeline.world.server.url();
-    let viewer = Connection::open(&NatsArgs::at(url), None).await?;
-    let mut listener = Listener::new(viewer.client(), schedule).await?;
-    let producer = pipeline.world.server.connect("producer").await;
-    let handle = Handle::current();
-    // A moment ahead, so that the first tick is not late already.
-    let start = Instant::now() + Duration::from_millis(100);
-    let sending = tokio::task::spawn_blocking(move || send(schedule, start, &producer, &handle));
-    let mut arrivals = listener.listen(start).await?;
-    arrivals.stored = vec![None; schedule.ticks() as usize];
-    for (number, stored) in sending.await?.join_all().await {
-        arrivals.stored[number as usize] = Some(stored?);
-    }
-    Ok(arrivals)
-}
-
-/// Sends each tick when it is due, and waits for no answer. The timers of the runtime are too coarse for that: they count
-/// whole milliseconds.
-fn send(
-    schedule: Schedule,
-    start: Instant,
-    producer: &Connection,
-    runtime: &Handle,
-) -> JoinSet<(u64, Result<Duration, bus::Error>)> {
-    let instruments: Vec<Instrument> = (0..schedule.rate).map(instrument).collect();
-    let mut sent = JoinSet::new();
-    for number in 0..schedule.ticks() {
-        let message = ticks::tick(&instruments[(number % schedule.rate) as usize], schedule.event_ms(number));
-        let due = start + schedule.due(number);
-        std::thread::sleep(due.saturating_duration_since(Instant::now()));
-        let producer = producer.clone();
-        let publish = async move {
-            let stored = publish::publish(&producer, &message).await;
-            (number, stored.map(|_| due.elapsed()))
-        };
-        sent.spawn_on(publish, runtime);
-    }
-    sent
-}
-
-fn instrument(number: u64) -> Instrument {
-    Instrument::new(&format!("coin-{number}"), "usd").expect("a name as any other")
-}
-
-/// A viewer who notes when everything came.
-struct Listener {
-    schedule: Schedule,
-    prices: Subscriber,
-    candles: Subscriber,
-    numbers: HashMap<String, u64>,
-}
-
-/// What is read of a price.
-#[derive(Deserialize)]
-struct PriceSeen {
-    coin: String,
-    event_ms: i64,
-}
-
-/// What is read of a candle.
-#[derive(Deserialize)]
-struct CandleSeen {
-    coin: String,
-    start_ms: i64,
-    revision: u32,
-}
-
-impl Listener {
-    async fn new(viewer: &Client, schedule: Schedule) -> anyhow::Result<Self> {
-        let prices = viewer.subscribe("live.price.>").await?;
-        let candles = viewer.subscribe("live.candle-1m.>").await?;
-        viewer.flush().await?;
-        let numbers = (0..schedule.rate).map(|number| (instrument(number).coin().to_owned(), number)).collect();
-        Ok(Self { schedule, prices, candles, numbers })
-    }
-
-    async fn listen(&mut self, start: Instant) -> anyhow::Result<Arrivals> {
-        let schedule = self.schedule;
-        let mut arrivals = Arrivals { prices: vec![None; schedule.ticks() as usize], ..Arrivals::default() };
-        let (mut prices_left, mut candles_left) = (schedule.ticks(), schedule.candles());
-        while prices_left > 0 || candles_left > 0 {
-            let next = async {
-                tokio::select! {
-                    message = self.prices.next() => (true, message),
-                    message = self.candles.next() => (false, message),
-                }
-            };
-            let next = tokio::time::timeout(LOST, next).await;
-            let (is_price, message) =
-                next.with_context(|| format!("{prices_left} prices and {candles_left} candles did not come"))?;
-            let (at, message) = (Instant::now(), message.context("the subscription has ended")?);
-            let after = |number| at.saturating_duration_since(start + schedule.due(number));
-            if is_price {
-                for number in self.prices_of(&message)? {
-                    let first = arrivals.prices[number as usize].replace(after(number));
-                    ensure!(first.is_none(), "the price of tick {number} came twice");
-                    prices_left -= 1;
-                }
-            } else {
-                for number in self.closing_of(&message)? {
-                    arrivals.candles.push((number, after(number)));
-                    candles_left -= 1;
-                }
-            }
-        }
-        Ok(arrivals)
-    }
-
-    /// The ticks that these are the prices of.
-    fn prices_of(&self, message: &Message) -> anyhow::Result<Vec<u64>> {
-        let number = |line| {
-            let seen: PriceSeen = serde_json::from_slice(line)?;
-            let number = self.schedule.number_at(seen.event_ms);
-            ensure!(
-                self.numbers.get(&seen.coin) == Some(&(number % self.schedule.rate)),
-                "a tick of another: {number}"
-            );
-            Ok(number)
-        };
-        codec::lines(&message.payload).map(|(_, line)| number(line)).collect()
-    }
-
-    /// The ticks that have closed these candles.
-    fn closing_of(&self, message: &Message) -> anyhow::Result<Vec<u64>> {
-        let number = |line| {
-            let seen: CandleSeen = serde_json::from_slice(line)?;
-            ensure!(seen.revision == 1, "a candle was revised");
-            let instrument = *self.numbers.get(&seen.coin).context("a candle of another")?;
-            Ok(self.schedule.closing(instrument, seen.start_ms))
-        };
-        codec::lines(&message.payload).map(|(_, line)| number(line)).collect()
-    }
-}
-
 impl Schedule {
-    fn ticks(self) -> u64 {
-        self.warm + self.run * self.runs as u64
-    }
-
-    /// Event time from one tick to the next.
-    fn step_ms(self) -> i64 {
-        (1_000 * EVENT_SPEED / self.rate) as i64
-    }
-
-    /// When a tick is due, from the start on.
-    fn due(self, number: u64) -> Duration {
-        Duration::from_nanos(number * 1_000_000_000 / self.rate)
-    }
-
-    fn event_ms(self, number: u64) -> i64 {
-        FIRST_MS + number as i64 * self.step_ms()
-    }
-
-    fn number_at(self, event_ms: i64) -> u64 {
-        ((event_ms - FIRST_MS) / self.step_ms()) as u64
-    }
-
-    /// The first tick of an instrument whose watermark reaches the end of the minute that starts then.
-    fn closing(self, instrument: u64, start_ms: i64) -> u64 {
-        let after_ms = start_ms + Window::Minute.size().ms() + DISORDER_MS - FIRST_MS;
-        let first = (after_ms as u64).div_ceil(self.step_ms() as u64);
-        first + (instrument + self.rate - first % self.rate) % self.rate
-    }
-
-    /// Candles that the whole feed closes: every instrument has ticks in every minute.
-    fn candles(self) -> u64 {
-        let minutes = |instrument: u64| {
-            let starts = (0..).map(move |minute: i64| FIRST_MS + minute * Span::MINUTE.ms());
-            starts.take_while(move |&start_ms| self.closing(instrument, start_ms) < self.ticks()).count() as u64
-        };
-        (0..self.rate).map(minutes).sum()
-    }
-
-    /// Which run a tick belongs to; `None` for the first ones.
-    fn run_of(self, number: u64) -> Option<usize> {
-        Some((number.checked_sub(self.warm)? / self.run) as usize)
-    }
-
-    /// What came after each tick of a run.
-    fn of_run(self, run: usize, all: impl Iterator<Item = (u64, Duration)>) -> Times {
-        all.filter(|(number, _)| self.run_of(*number) == Some(run)).map(|(_, time)| time).collect()
-    }
-
     /// Medians over the runs for what each run has enough of; the rare ones are of all runs together.
     fn figures(self, arrivals: &Arrivals) -> Vec<Figure> {
         let numbered = |times: &[Option<Duration>]| -> Vec<(u64, Duration)> {
@@ -298,37 +71,5 @@ impl Schedule {
         // What all else is beside has nothing but its own median.
         let rare = rare.map(|figure| if beside.is_none() { figure.against(&p50) } else { figure });
         [p50].into_iter().chain(rare).collect()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_minute_is_closed_by_the_first_tick_that_is_far_enough_behind_it() {
-        let schedule = Schedule { rate: 10, warm: 0, run: 200, runs: 1 };
-        for instrument in 0..schedule.rate {
-            for start_ms in [FIRST_MS, FIRST_MS + 120_000] {
-                let end_ms = start_ms + 60_000;
-                let is_behind = |number: u64| schedule.event_ms(number) - DISORDER_MS >= end_ms;
-                let own = (0..).filter(|number| number % schedule.rate == instrument);
-                let closing = schedule.closing(instrument, start_ms);
-                assert_eq!(own.clone().find(|&number| is_behind(number)), Some(closing), "{instrument} {start_ms}");
-            }
-        }
-        // 20 ticks of each 15 s apart: 4 minutes are closed by the last, 285 s and 5 s of disorder after the first.
-        assert_eq!(schedule.candles(), 40);
-    }
-
-    #[test]
-    fn a_tick_is_known_by_its_time_and_belongs_to_a_run_once_it_is_warm() {
-        let schedule = Schedule { rate: 1_000, warm: 1_000, run: 500, runs: 2 };
-        assert_eq!((schedule.ticks(), schedule.number_at(schedule.event_ms(1_234))), (2_000, 1_234));
-        assert_eq!(
-            [0, 999, 1_000, 1_499, 1_999].map(|number| schedule.run_of(number)),
-            [None, None, Some(0), Some(0), Some(1)]
-        );
-        assert_eq!(schedule.due(1_500), Duration::from_millis(1_500));
     }
 }
