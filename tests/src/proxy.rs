@@ -54,6 +54,16 @@ impl Frame {
     pub fn is_delivery(&self) -> bool {
         !self.to_server && self.reply.starts_with("$JS.ACK.")
     }
+
+    /// Gives it another payload.
+    fn replace(&mut self, payload: String) {
+        assert!(self.headers.is_empty(), "a message with headers is not edited");
+        let line = self.bytes.split(|&byte| byte == b'\r').next().unwrap_or_default();
+        let line = String::from_utf8_lossy(line).into_owned();
+        let (line, _) = line.rsplit_once(' ').expect("a control line ends with a size");
+        self.bytes = format!("{line} {}\r\n{payload}\r\n", payload.len()).into_bytes();
+        self.payload = payload;
+    }
 }
 
 /// What happens to a message.
@@ -80,9 +90,11 @@ pub enum Fate {
 }
 
 type Rule = Box<dyn FnMut(&Frame) -> Fate + Send>;
+type Edit = Box<dyn FnMut(&Frame) -> Option<String> + Send>;
 
 struct Shared {
     rule: Mutex<Rule>,
+    edit: Mutex<Edit>,
     /// The messages that wait for a release, oldest first.
     held: watch::Sender<VecDeque<oneshot::Sender<()>>>,
     /// How often each JetStream error code was answered.
@@ -112,6 +124,7 @@ impl Proxy {
         let upstream = server.url().trim_start_matches("nats://").to_owned();
         let shared = Arc::new(Shared {
             rule: Mutex::new(Box::new(|_| Fate::Pass)),
+            edit: Mutex::new(Box::new(|_| None)),
             held: watch::Sender::default(),
             refusals: Mutex::default(),
             batches: AtomicUsize::new(0),
@@ -134,6 +147,11 @@ impl Proxy {
     /// Decides about every message from now on.
     pub fn rule(&self, rule: impl FnMut(&Frame) -> Fate + Send + 'static) {
         *self.shared.rule.lock().unwrap() = Box::new(rule);
+    }
+
+    /// Gives messages without headers another payload from now on, where it returns one.
+    pub fn edit(&self, edit: impl FnMut(&Frame) -> Option<String> + Send + 'static) {
+        *self.shared.edit.lock().unwrap() = Box::new(edit);
     }
 
     /// Decides about the next message that is meant; all others pass.
@@ -217,10 +235,13 @@ impl Way {
     async fn forward(&self, from: &mut BufReader<OwnedReadHalf>, to: &mut OwnedWriteHalf) -> io::Result<()> {
         let mut cut = self.cut.subscribe();
         loop {
-            let frame = tokio::select! {
+            let mut frame = tokio::select! {
                 frame = read_frame(from, self.to_server) => frame?,
                 _ = cut.wait_for(|&cut| cut) => return Ok(()),
             };
+            if let Some(payload) = (self.shared.edit.lock().unwrap())(&frame) {
+                frame.replace(payload);
+            }
             self.count(&frame);
             let fate = (self.shared.rule.lock().unwrap())(&frame);
             match fate {

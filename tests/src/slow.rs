@@ -6,6 +6,7 @@ mod chain;
 mod cluster;
 mod disk;
 mod full;
+mod leaders;
 mod ledger;
 mod power;
 mod servers;
@@ -32,6 +33,8 @@ pub enum Stage {
     Cluster,
     /// Three servers: recovery through a follower that lags
     Follower,
+    /// Three servers: leaders frozen for 1 to 11 s and killed under running services; then an audit
+    Leaders,
 }
 
 /// How a stage ended.
@@ -76,6 +79,7 @@ impl Stage {
             Self::Full => full::full(say).await,
             Self::Cluster => ended(cluster::cluster(say)).await,
             Self::Follower => ended(cluster::follower(say)).await,
+            Self::Leaders => ended(leaders::leaders(say)).await,
         }
     }
 }

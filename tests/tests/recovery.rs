@@ -12,7 +12,9 @@ use bus::transaction::{MESSAGES_MAX, Outcome, Outgoing, Part, Role, Transactions
 use bus::{Connection, Error, Kind, Stream, checkpoint, codec};
 use futures::StreamExt;
 use market::Instrument;
+use pipeline_tests::health::Watched;
 use pipeline_tests::programs::{NEVER, Running, eventually, fail};
+use pipeline_tests::proxy::Proxy;
 use pipeline_tests::server::Server;
 use pipeline_tests::ticks::{instruments, publish_tick, publish_tick_of, tick_line};
 use pipeline_tests::world::World;
@@ -77,6 +79,33 @@ async fn a_lost_position_beside_outputs_is_refused_not_started_over() {
     assert!(stopped.contains("no position, but market."), "{stopped}");
     let after = stream_info(&admin, "MARKET").await.unwrap().state.last_seq;
     assert_eq!(before, after, "nothing is processed twice");
+}
+
+/// A leader of three that was just chosen may answer before it has applied what its log holds.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_waits_for_a_leader_that_lags() {
+    let (world, producer) = with_one_tick_processed().await;
+    let proxy = Proxy::start(&world.server).await;
+    proxy.edit(|frame| {
+        let mut answer: Value = serde_json::from_str(&frame.payload).ok()?;
+        let is_of_feed = answer["config"]["name"] == "FEED" && answer["state"].is_object();
+        is_of_feed.then(|| {
+            answer["config"]["num_replicas"] = json!(3);
+            answer["state"]["last_seq"] = json!(0);
+            answer.to_string()
+        })
+    });
+    let (said, heard) = std::sync::mpsc::channel();
+    let note = move |line: &str| drop(said.send(line.to_owned()));
+    let mut command = world.program("stream-processor");
+    let mut processor = Watched::start(command.arg("run").env("NATS_URL", proxy.url()), note);
+    let waits = heard.iter().find(|line| line.contains("waiting: FEED was read up to sequence 1"));
+    assert!(waits.is_some_and(|line| line.contains("ends at 0")), "the step says what it waits for");
+    proxy.edit(|_| None);
+    publish_tick(&producer, 1_001_000).await;
+    world.wait_for_market();
+    assert_eq!(world.count("accepted"), 2);
+    assert!(processor.process.is_running());
 }
 
 #[tokio::test(flavor = "multi_thread")]

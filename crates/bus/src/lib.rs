@@ -14,6 +14,7 @@ pub mod codec;
 pub mod connect;
 pub mod error;
 pub mod history;
+pub mod leader;
 pub mod lease;
 pub mod lineage;
 pub mod objects;

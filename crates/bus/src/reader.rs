@@ -21,6 +21,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::codec::Decoder;
 use crate::connect::{Connection, Reminder, nothing};
 use crate::error::{Disposition, Error};
+use crate::leader;
 use crate::topology::{Stream, StreamInfo, stream_info};
 
 /// Messages asked for at once. 40 of the largest packed messages are 5 MiB.
@@ -263,7 +264,7 @@ impl Source {
 
     async fn attach_and_follow(&mut self) -> Result<std::convert::Infallible, Doubt> {
         // The stream is looked at first: what shows nothing pending after it has everything up to its last sequence.
-        let info = stream_info(&self.connection, self.selection.stream.name()).await?;
+        let info = leader::info_reaching(&self.connection, self.selection.stream, self.next.saturating_sub(1)).await?;
         let mut epoch = self.connection.epoch();
         let inbox = self.connection.client().new_inbox();
         let subscriber = self.connection.client().subscribe(inbox.clone()).await;
@@ -323,7 +324,7 @@ impl Source {
     /// Says how far nothing is missing, if everything that matches was delivered and read. The stream is looked at first.
     async fn look(&self, name: &str, consumer_seq: u64) -> Result<(), Doubt> {
         let stream = self.selection.stream;
-        let info = stream_info(&self.connection, stream.name()).await?;
+        let info = leader::info_reaching(&self.connection, stream, self.next.saturating_sub(1)).await?;
         let consumer: ConsumerInfo = self.connection.api(&format!("CONSUMER.INFO.{stream}.{name}"), &nothing()).await?;
         if consumer.num_pending == 0 && consumer.delivered.consumer_seq == consumer_seq {
             self.emit(Ok(Event::Attached { info: Box::new(info), pending: 0 })).await?;

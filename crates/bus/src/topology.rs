@@ -419,6 +419,11 @@ impl StreamInfo {
         self.config.get("metadata")?.get(key)?.as_str()?.parse().ok()
     }
 
+    /// How many servers hold a copy of it.
+    pub fn replicas(&self) -> u64 {
+        self.config.get("num_replicas").and_then(Value::as_u64).unwrap_or(1)
+    }
+
     /// Limit of its bytes, if it has one.
     pub fn max_bytes(&self) -> Option<u64> {
         self.config.get("max_bytes").and_then(Value::as_u64).filter(|&bytes| bytes > 0)

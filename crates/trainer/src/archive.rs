@@ -3,6 +3,7 @@
 //! The archive's own last sequence is the position: reading goes on behind it, and a file appears whole or not at all.
 
 use anyhow::{Context, anyhow};
+use bus::leader;
 use bus::lineage::continues;
 use bus::reader::{Delivery, Event, Reader, Selection};
 use bus::readers::{self, Registration};
@@ -76,7 +77,8 @@ impl Archiver {
             next,
             ticks: 0,
         };
-        archiver.check(market).with_context(|| archiver.name.clone())?;
+        let reached = leader::info_reaching(connection, Stream::Market, next - 1).await?;
+        archiver.check(&reached).with_context(|| archiver.name.clone())?;
         archiver.register().await;
         Ok(archiver)
     }

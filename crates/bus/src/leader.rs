@@ -1,0 +1,67 @@
+//! What the leader of a stream says, when it may have been chosen a moment ago.
+//!
+//! With several servers a leader answers before it has applied all that its log holds, and a server that hung goes on for a
+//! moment as the leader that it was. Its answer then ends before what was read already. That is no other log, and passes.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::connect::{Connection, Reminder};
+use crate::error::Error;
+use crate::topology::{Stream, StreamInfo, stream_info};
+
+/// How long a stream of several copies may end before what was read of it. Choosing a leader takes seconds; one that hung
+/// follows the others again after some more.
+const CATCH_UP_MAX: Duration = Duration::from_secs(45);
+/// How long to wait before its leader is asked again.
+const AGAIN: Duration = Duration::from_millis(250);
+
+/// Asks about a stream that was read up to `seq`, and asks again while its leader may lag behind that. An end before `seq`
+/// is returned only when it is final: at once by a single server, after [`CATCH_UP_MAX`] by several.
+///
+/// # Errors
+/// As [`stream_info`].
+pub async fn info_reaching(connection: &Connection, stream: Stream, seq: u64) -> Result<StreamInfo, Error> {
+    let start = Instant::now();
+    let mut reminder = Reminder::default();
+    loop {
+        let info = stream_info(connection, stream.name()).await?;
+        if !may_catch_up(&info, seq, start.elapsed()) {
+            reminder.settle(&format!("{stream} ends at sequence {}", info.state.last_seq));
+            return Ok(info);
+        }
+        reminder.warn(&format!(
+            "{stream} was read up to sequence {seq}, its leader says that it ends at {}: asking again for up to {} s, as a \
+             leader that was just chosen may not have caught up",
+            info.state.last_seq,
+            CATCH_UP_MAX.as_secs()
+        ));
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
+/// Whether a stream that ends before `seq` may reach it without being another log.
+fn may_catch_up(info: &StreamInfo, seq: u64, waited: Duration) -> bool {
+    info.state.last_seq < seq && info.replicas() > 1 && waited < CATCH_UP_MAX
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn only_a_stream_of_several_copies_may_catch_up_and_not_for_ever() {
+        let info = |replicas: u32, last_seq: u64| {
+            let state = json!({ "messages": 0, "bytes": 0, "first_seq": 1, "last_seq": last_seq });
+            let info = json!({ "created": "then", "config": { "num_replicas": replicas }, "state": state });
+            serde_json::from_value::<StreamInfo>(info).unwrap()
+        };
+        let thirty = Duration::from_secs(30);
+        assert!(may_catch_up(&info(3, 99), 100, thirty));
+        assert!(!may_catch_up(&info(3, 100), 100, Duration::ZERO));
+        assert!(!may_catch_up(&info(1, 99), 100, Duration::ZERO));
+        assert!(!may_catch_up(&info(3, 99), 100, CATCH_UP_MAX));
+    }
+}
