@@ -2,6 +2,7 @@
 //! a takeover and a recovery take, and what idleness, archiving and learning cost.
 
 pub mod archive;
+pub mod attack;
 pub mod effort;
 pub mod footprint;
 pub mod growth;

@@ -36,6 +36,7 @@ mod s3;
 mod same_candles;
 mod setup;
 mod storage;
+mod strangers;
 mod tables;
 mod topology;
 mod training;

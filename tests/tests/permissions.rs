@@ -91,7 +91,11 @@ const PUBLISHES: &[Publish] = &[
     ("$JS.API.CONSUMER.CREATE.FEED.x", "{}", &["stream-processor", "aggregator"]),
     ("$JS.API.CONSUMER.CREATE.FEED.x.feed.>", "{}", &["stream-processor", "aggregator"]),
     ("$JS.API.CONSUMER.CREATE.MARKET.x", "{}", &["aggregator", "trainer", "reporter"]),
-    ("$JS.API.CONSUMER.CREATE.MARKET.x.market.>", "{}", &["reader", "aggregator", "trainer", "reporter"]),
+    ("$JS.API.CONSUMER.CREATE.MARKET.x.market.>", "{}", &["aggregator", "trainer", "reporter"]),
+    ("$JS.API.CONSUMER.CREATE.MARKET.reader-1.market.>", "{}", &["reader", "aggregator", "trainer", "reporter"]),
+    ("$JS.API.CONSUMER.CREATE.MARKET.reader-33.market.>", "{}", &["aggregator", "trainer", "reporter"]),
+    ("$JS.API.CONSUMER.CREATE.STATS.reader-33.stats.>", "{}", &["aggregator", "reporter"]),
+    ("$JS.API.CONSUMER.CREATE.FORECAST.reader-33.forecast.>", "{}", &["trainer", "reporter"]),
     (
         "$JS.API.CONSUMER.CREATE.MARKET.x.checkpoint.market.>",
         "{}",
@@ -202,10 +206,9 @@ async fn check_bodies(server: &Server) {
         assert!(viewer.is_refused(&price, body).await, "{body}");
     }
     let reader = Attacker::connect(server, "reader").await;
-    let create = "$JS.API.CONSUMER.CREATE.MARKET.x.market.>";
+    let create = "$JS.API.CONSUMER.CREATE.MARKET.reader-1.market.>";
     let config = |filter: Value| {
-        let mut config =
-            json!({ "name": "x", "ack_policy": "none", "mem_storage": true, "inactive_threshold": 1_000_000_000 });
+        let mut config = json!({ "name": "reader-1", "ack_policy": "none", "mem_storage": true, "inactive_threshold": 1_000_000_000 });
         config.as_object_mut().unwrap().extend(filter.as_object().unwrap().clone());
         json!({ "stream_name": "MARKET", "config": config }).to_string()
     };
@@ -229,13 +232,13 @@ async fn check_bodies(server: &Server) {
 async fn check_push_consumers(world: &World) {
     let body = |subject: &str| {
         let config = json!({
-            "name": "push", "deliver_subject": "live.price.bitcoin.usdt", "deliver_policy": "all", "ack_policy": "none",
+            "name": "reader-2", "deliver_subject": "live.price.bitcoin.usdt", "deliver_policy": "all", "ack_policy": "none",
             "filter_subject": subject, "mem_storage": true, "inactive_threshold": 1_000_000_000,
         });
         json!({ "stream_name": "MARKET", "config": config }).to_string()
     };
     let prices = "market.*.price.bitcoin.usdt";
-    let create = format!("$JS.API.CONSUMER.CREATE.MARKET.push.{prices}");
+    let create = format!("$JS.API.CONSUMER.CREATE.MARKET.reader-2.{prices}");
     for user in ["viewer", "producer", "stream-processor"] {
         let mut attacker = Attacker::connect(&world.server, user).await;
         for call in [&create, "$JS.API.CONSUMER.CREATE.MARKET", "$JS.API.CONSUMER.DURABLE.CREATE.MARKET.push"] {
@@ -291,9 +294,9 @@ fn askable() -> Vec<(&'static str, Vec<(String, String)>)> {
     let pull = r#"{"batch":1}"#;
     let leases = ("$JS.API.DIRECT.GET.KV_LEASES", r#"{"multi_last":["$KV.>"]}"#);
     let last_price = format!("$JS.API.DIRECT.GET.MARKET.market.{}.price.bitcoin.usdt", partition());
-    let create = "$JS.API.CONSUMER.CREATE.MARKET.stray.market.>";
-    let next = ("$JS.API.CONSUMER.MSG.NEXT.MARKET.stray", pull);
-    let config = json!({ "name": "stray", "ack_policy": "none", "mem_storage": true, "filter_subject": "market.>",
+    let create = "$JS.API.CONSUMER.CREATE.MARKET.reader-3.market.>";
+    let next = ("$JS.API.CONSUMER.MSG.NEXT.MARKET.reader-3", pull);
+    let config = json!({ "name": "reader-3", "ack_policy": "none", "mem_storage": true, "filter_subject": "market.>",
         "inactive_threshold": 60_000_000_000_u64 });
     let config = json!({ "stream_name": "MARKET", "config": config }).to_string();
     let asks: [(&str, &[(&str, &str)]); 7] = [

@@ -15,7 +15,7 @@ use crate::ahead::Mark;
 use crate::connect::{ANSWER_MAX, Connection, Reminder};
 use crate::error::{Disposition, Error};
 use crate::history::{self, Stored};
-use crate::reader::{Place, consumer_name, create_consumer, delete_consumer};
+use crate::reader::{Created, Place, create_consumer, delete_consumer};
 use crate::subject;
 use crate::topology::{Step, Stream};
 
@@ -29,9 +29,9 @@ const AGAIN: Duration = Duration::from_millis(10);
 const RETRY_MIN: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_millis(500);
 /// Most bytes that one isolated read returns: the server gives up whoever lets 64 MiB wait.
-const ISOLATED_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// How many states a pass asks for at once. Of the largest, 32 MiB.
-const PASS_PULL: usize = 32;
+const ISOLATED_BYTES_MAX: usize = 8_000_000;
+/// How many states a pass asks for at once. Of the largest, 8 MiB.
+const PASS_PULL: usize = 8;
 /// How long these may take.
 const PASS_MAX: Duration = Duration::from_secs(5);
 /// Version of the encoding of states.
@@ -375,16 +375,14 @@ fn direct_answer(message: Message) -> Option<Stored> {
 
 /// The same for any number of subjects, through a consumer: whoever commits meanwhile shows as a moved position.
 async fn last_per_subject(connection: &Connection, stream: Stream, subject: &str) -> Result<Vec<Stored>, Error> {
-    let name = consumer_name(stream);
     let config = json!({
-        "name": name,
         "deliver_policy": "last_per_subject",
         "ack_policy": "none",
         "mem_storage": true,
         "num_replicas": 1,
         "inactive_threshold": PASS_MAX.as_nanos() as u64,
     });
-    let pending = create_consumer(connection, stream, &name, &[subject.to_owned()], config).await?;
+    let Created { name, pending } = create_consumer(connection, stream, &[subject.to_owned()], config).await?;
     let messages = pull_all(connection, stream, &name, pending as usize).await;
     delete_consumer(connection, stream, &name).await;
     let messages = messages?;

@@ -188,6 +188,17 @@ pub enum Error {
         /// What contradicts.
         detail: String,
     },
+    /// Others use every consumer that this user may have. Waiting may help.
+    #[error(
+        "all consumers of {stream} that user {user:?} may have are in use: wait, or delete one as admin; they go by themselves \
+         at most 5 minutes after their programs"
+    )]
+    NoConsumer {
+        /// The user.
+        user: String,
+        /// The stream.
+        stream: String,
+    },
     /// The server refused a request for a reason of ours: a bug, or a limit of the server.
     #[error("the NATS server refused {what}: {description} ({code}/{err_code})")]
     Api {
@@ -288,6 +299,7 @@ impl Error {
             | Self::OtherAccount { .. }
             | Self::StreamMissing { .. }
             | Self::Restoring { .. }
+            | Self::NoConsumer { .. }
             | Self::Silent { .. }
             | Self::Unanswered { .. } => Disposition::Retry,
             Self::Full { .. } => Disposition::RetrySlowly,
@@ -347,6 +359,7 @@ impl Error {
             | Self::Hole { .. }
             | Self::CheckpointLost { .. }
             | Self::Full { .. }
+            | Self::NoConsumer { .. }
             | Self::TooLarge { .. }
             | Self::Api { .. }
             | Self::Silent { .. }

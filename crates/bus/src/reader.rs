@@ -12,6 +12,7 @@ use async_nats::{HeaderMap, Message, StatusCode, Subject, Subscriber};
 use bytes::Bytes;
 use futures::StreamExt;
 use rand::Rng;
+use rand::seq::SliceRandom;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -24,8 +25,10 @@ use crate::error::{Disposition, Error};
 use crate::leader;
 use crate::topology::{Stream, StreamInfo, stream_info};
 
-/// Messages asked for at once. 40 of the largest packed messages are 5 MiB.
+/// Messages asked for at once.
 const PULL: usize = 40;
+/// Bytes asked for at once, two times at most: nats.conf has the server drop a client for whom more than twice that waits.
+const PULL_BYTES: usize = 4_000_000;
 /// Messages that wait decoded between the connection and whoever reads.
 const AHEAD: usize = 64;
 const HEARTBEAT: Duration = Duration::from_millis(500);
@@ -269,8 +272,7 @@ impl Source {
         let inbox = self.connection.client().new_inbox();
         let subscriber = self.connection.client().subscribe(inbox.clone()).await;
         let mut subscriber = subscriber.map_err(|_| Doubt::Lost("no subscription"))?;
-        let name = consumer_name(self.selection.stream);
-        let pending = self.create_consumer(&name).await?;
+        let Created { name, pending } = self.create_consumer().await?;
         self.emit(Ok(Event::Attached { info: Box::new(info), pending })).await?;
         let mut look_at = Instant::now() + IDLE_LOOK;
         let mut pulls = Pulls {
@@ -339,10 +341,9 @@ impl Source {
         Doubt::Lost("a message came again")
     }
 
-    async fn create_consumer(&self, name: &str) -> Result<u64, Error> {
-        let stream = self.selection.stream;
-        let config = reading_from(name, self.next);
-        create_consumer(&self.connection, stream, name, &self.selection.filters, config).await
+    async fn create_consumer(&self) -> Result<Created, Error> {
+        let Selection { stream, ref filters, .. } = self.selection;
+        create_consumer(&self.connection, stream, filters, reading_from(self.next)).await
     }
 
     async fn emit(&self, event: Result<Event, Error>) -> Result<(), Unwanted> {
@@ -350,13 +351,49 @@ impl Source {
     }
 }
 
-/// A fresh consumer name: never one that a server might still know.
-pub(crate) fn consumer_name(stream: Stream) -> String {
-    format!("{}-{:016x}", stream.root(), rand::rng().next_u64())
+/// The user who reads history with a password that others may know too: its permission names each consumer that it may
+/// create (deploy/nats/guests.conf), so that it cannot take all that a stream may have.
+const SHARED_USER: &str = "reader";
+/// Consumers of a stream that this user may have at a time, `reader-1` and so on.
+const SHARED_CONSUMERS: u32 = 32;
+
+/// Names for a consumer, the next one when one is taken: a fresh name, never one that a server might still know, or each
+/// of those that a shared user may use, in any order.
+fn consumer_names(connection: &Connection, stream: Stream) -> Vec<String> {
+    if connection.user() != SHARED_USER {
+        return vec![format!("{}-{:016x}", stream.root(), rand::rng().next_u64())];
+    }
+    let mut names: Vec<_> = (1..=SHARED_CONSUMERS).map(|number| format!("{SHARED_USER}-{number}")).collect();
+    names.shuffle(&mut rand::rng());
+    names
 }
 
-/// Creates a consumer on the given subjects and returns how many messages wait for it.
+/// A consumer that was created.
+pub(crate) struct Created {
+    pub(crate) name: String,
+    /// Messages that wait for it.
+    pub(crate) pending: u64,
+}
+
+/// Creates a consumer on the given subjects.
 pub(crate) async fn create_consumer(
+    connection: &Connection,
+    stream: Stream,
+    filters: &[String],
+    config: Value,
+) -> Result<Created, Error> {
+    const NAME_IN_USE: [u32; 2] = [10_013, 10_148];
+    for name in consumer_names(connection, stream) {
+        match create_named(connection, stream, &name, filters, config.clone()).await {
+            Ok(pending) => return Ok(Created { name, pending }),
+            Err(Error::Api { err_code, .. }) if NAME_IN_USE.contains(&err_code) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(Error::NoConsumer { user: connection.user().to_owned(), stream: stream.name().to_owned() })
+}
+
+async fn create_named(
     connection: &Connection,
     stream: Stream,
     name: &str,
@@ -364,9 +401,12 @@ pub(crate) async fn create_consumer(
     mut config: Value,
 ) -> Result<u64, Error> {
     #[derive(Deserialize)]
-    struct Created {
+    struct Answer {
         num_pending: u64,
     }
+    config["name"] = json!(name);
+    // Unlike that of another process: the server would give both the same consumer.
+    config["metadata"] = json!({ "nonce": format!("{:016x}", rand::rng().next_u64()) });
     let call = if let [filter] = filters {
         config["filter_subject"] = json!(filter);
         format!("CONSUMER.CREATE.{stream}.{name}.{filter}")
@@ -375,8 +415,8 @@ pub(crate) async fn create_consumer(
         format!("CONSUMER.CREATE.{stream}.{name}")
     };
     let body = json!({ "stream_name": stream.name(), "config": config, "action": "create" });
-    let created: Created = connection.api(&call, &body).await?;
-    Ok(created.num_pending)
+    let answer: Answer = connection.api(&call, &body).await?;
+    Ok(answer.num_pending)
 }
 
 /// How many messages on the given subjects stand at or after `from`.
@@ -389,16 +429,14 @@ pub(crate) async fn count_from(
     subjects: &[String],
     from: u64,
 ) -> Result<u64, Error> {
-    let name = consumer_name(stream);
-    let count = create_consumer(connection, stream, &name, subjects, reading_from(&name, from)).await?;
+    let Created { name, pending } = create_consumer(connection, stream, subjects, reading_from(from)).await?;
     delete_consumer(connection, stream, &name).await;
-    Ok(count)
+    Ok(pending)
 }
 
 /// A consumer that reads on from a sequence and is forgotten soon after its process.
-fn reading_from(name: &str, from: u64) -> Value {
+fn reading_from(from: u64) -> Value {
     json!({
-        "name": name,
         "deliver_policy": "by_start_sequence",
         "opt_start_seq": from.max(1),
         "ack_policy": "none",
@@ -442,6 +480,7 @@ impl Pulls<'_> {
         }
         let body = json!({
             "batch": PULL,
+            "max_bytes": PULL_BYTES,
             "expires": PULL_EXPIRES.as_nanos() as u64,
             "idle_heartbeat": HEARTBEAT.as_nanos() as u64,
         });
@@ -453,11 +492,13 @@ impl Pulls<'_> {
         Ok(())
     }
 
-    /// Takes note of a status instead of a message: 100 is a heartbeat, 408 an expired pull, all else is doubt.
+    /// Takes note of a status instead of a message: 100 is a heartbeat, 408 an expired pull, 409 with these words one that
+    /// has all of its bytes; all else is doubt.
     fn settle(&mut self, status: StatusCode, message: &Message) -> Result<(), Doubt> {
-        match status.as_u16() {
-            100 => Ok(()),
-            408 => {
+        const FULL: &str = "Message Size Exceeds MaxBytes";
+        match (status.as_u16(), message.description.as_deref()) {
+            (100, _) => Ok(()),
+            (408, _) | (409, Some(FULL)) => {
                 let unsent = message.headers.as_ref().and_then(|headers| headers.get("Nats-Pending-Messages"));
                 let unsent = unsent.and_then(|value| value.as_str().parse().ok()).unwrap_or(self.outstanding);
                 self.outstanding = self.outstanding.saturating_sub(unsent);

@@ -170,6 +170,9 @@ const SECOND_NS: u64 = 1_000_000_000;
 const DUPLICATE_WINDOW_NS: u64 = 600 * SECOND_NS;
 /// A single server stops at 1,000 consumers of a stream unless the stream says otherwise.
 const CONSUMERS_MAX: i64 = 5_000;
+/// A consumer that nobody asks for messages is deleted after this long, whatever its creator wanted: consumers of a reader
+/// that has left must not keep others out.
+const CONSUMER_INACTIVE_MAX_NS: u64 = 300 * SECOND_NS;
 /// Room for thousands of readers.
 const READERS_BYTES_MAX: u64 = 1 << 20;
 /// Room for the leases of every partition of every step, many times over.
@@ -279,6 +282,7 @@ fn checkpointed(stream: Stream, limits: &Limits) -> Value {
         "deny_purge": false,
         "deny_delete": false,
         "max_consumers": CONSUMERS_MAX,
+        "consumer_limits": { "inactive_threshold": CONSUMER_INACTIVE_MAX_NS },
         "allow_direct": true,
         "allow_atomic": true,
         "allow_rollup_hdrs": true,

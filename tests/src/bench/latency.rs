@@ -34,7 +34,8 @@ pub async fn measure(effort: Effort, say: fn(&str)) -> anyhow::Result<Vec<Figure
         let run = ticks(effort.pick(length, QUICK));
         let schedule = Schedule { rate, warm: ticks(WARM), run, runs: effort.runs };
         let pipeline = Pipeline::start(1).await?;
-        let arrivals = feed(&pipeline, schedule).await?;
+        let arrivals = feed(&pipeline, schedule, |_| ()).await?;
+        schedule.check_complete(&arrivals)?;
         say(&format!("{} runs of {run} ticks, {rate} a second", effort.runs));
         figures.extend(schedule.figures(&arrivals));
     }

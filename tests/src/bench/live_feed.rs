@@ -53,8 +53,15 @@ pub(super) struct Arrivals {
     pub(super) candles: Vec<(u64, Duration)>,
 }
 
-/// Feeds and listens until everything has come.
-pub(super) async fn feed(pipeline: &Pipeline, schedule: Schedule) -> anyhow::Result<Arrivals> {
+/// Feeds, and listens until everything has come or nothing comes any more. `beside` learns when the first tick is due.
+///
+/// # Errors
+/// FEED refuses a tick, or a result comes twice.
+pub(super) async fn feed(
+    pipeline: &Pipeline,
+    schedule: Schedule,
+    beside: impl FnOnce(Instant),
+) -> anyhow::Result<Arrivals> {
     let url = pipeline.world.server.url();
     let viewer = Connection::open(&NatsArgs::at(url), None).await?;
     let mut listener = Listener::new(viewer.client(), schedule).await?;
@@ -62,6 +69,7 @@ pub(super) async fn feed(pipeline: &Pipeline, schedule: Schedule) -> anyhow::Res
     let handle = Handle::current();
     // A moment ahead, so that the first tick is not late already.
     let start = Instant::now() + Duration::from_millis(100);
+    beside(start);
     let sending = tokio::task::spawn_blocking(move || send(schedule, start, &producer, &handle));
     let mut arrivals = listener.listen(start).await?;
     arrivals.stored = vec![None; schedule.ticks() as usize];
@@ -142,9 +150,12 @@ impl Listener {
                     message = self.candles.next() => (false, message),
                 }
             };
-            let next = tokio::time::timeout(LOST, next).await;
-            let (is_price, message) =
-                next.with_context(|| format!("{prices_left} prices and {candles_left} candles did not come"))?;
+            let is_over = start.elapsed() > schedule.due(schedule.ticks());
+            let (is_price, message) = match tokio::time::timeout(LOST, next).await {
+                Ok(next) => next,
+                Err(_) if is_over => break,
+                Err(_) => continue,
+            };
             let (at, message) = (Instant::now(), message.context("the subscription has ended")?);
             let after = |number| at.saturating_duration_since(start + schedule.due(number));
             if is_price {
@@ -217,6 +228,17 @@ impl Schedule {
         let after_ms = start_ms + Window::Minute.size().ms() + DISORDER_MS - FIRST_MS;
         let first = (after_ms as u64).div_ceil(self.step_ms() as u64);
         first + (instrument + self.rate - first % self.rate) % self.rate
+    }
+
+    /// Whether everything that the feed gives has come.
+    ///
+    /// # Errors
+    /// What did not come.
+    pub(super) fn check_complete(self, arrivals: &Arrivals) -> anyhow::Result<()> {
+        let prices = arrivals.prices.iter().filter(|price| price.is_none()).count();
+        let candles = self.candles() - arrivals.candles.len() as u64;
+        ensure!(prices == 0 && candles == 0, "{prices} prices and {candles} candles did not come");
+        Ok(())
     }
 
     /// Candles that the whole feed closes: every instrument has ticks in every minute.

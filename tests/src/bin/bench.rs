@@ -15,7 +15,7 @@ use pipeline_tests::bench::learning::{self, fit};
 use pipeline_tests::bench::machine::{self, Machine};
 use pipeline_tests::bench::report::{self, Figure};
 use pipeline_tests::bench::takeover::{self, How};
-use pipeline_tests::bench::{archive, footprint, growth, idle, latency, peers, picture, recovery, replay};
+use pipeline_tests::bench::{archive, attack, footprint, growth, idle, latency, peers, picture, recovery, replay};
 use pipeline_tests::chaos::LEASE_TTL;
 use pipeline_tests::interrupt;
 
@@ -59,6 +59,8 @@ enum Part {
     Replay,
     /// How long a live tick takes
     Latency,
+    /// What strangers without a password can do to live prices
+    Attack,
     /// What grows with instruments, instances and ticks
     Growth,
     /// Memory, sizes, and how long each service takes to get ready
@@ -161,6 +163,9 @@ async fn measure(args: Args, found: Found) -> anyhow::Result<()> {
     }
     if is_asked(Part::Latency) {
         add(latency::measure(effort, line).await?);
+    }
+    if is_asked(Part::Attack) {
+        add(attack::measure(effort, line).await?);
     }
     if is_asked(Part::Growth) {
         add(growth::measure(effort, line).await?);

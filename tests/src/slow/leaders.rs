@@ -68,7 +68,9 @@ pub(super) async fn leaders(say: fn(&str)) -> anyhow::Result<Result<String, Stri
         say(&format!("round {round} of {ROUNDS}: leader of {stream} {blow} for {:.1} s", away.as_secs_f64()));
     }
     let ticks = feed.stop().await?;
-    world.wait();
+    if !world.program("topology").args(["wait", "--stalled", "90"]).status()?.success() {
+        return Ok(Err(format!("the steps stand still:\n{}", succeed(world.program("topology").arg("show")))));
+    }
     world.server.wait_until_whole();
     let accepted = world.count("accepted");
     succeed(world.program("aggregator").arg("audit"));

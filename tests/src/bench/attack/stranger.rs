@@ -1,0 +1,178 @@
+//! Strangers without a password who do the server harm, each in threads of their own until their time is over.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+/// How many connections a stranger who holds them tries to open.
+const CONNECTIONS: usize = 900;
+/// How many subscriptions each of them tries to make.
+const SUBSCRIPTIONS: usize = 4_096;
+/// Connections that a flood uses side by side.
+const FLOODING: usize = 4;
+/// How long a flood works before it rests, when it may not take a whole core.
+const SLICE: Duration = Duration::from_millis(10);
+/// How often connections that are only held are looked after.
+const LOOK: Duration = Duration::from_millis(200);
+/// Bytes that a flood sends at once, at least.
+const CHUNK: usize = 32 * 1024;
+/// How long a write may block: the server may have stopped reading.
+const BLOCKED_MAX: Duration = Duration::from_millis(200);
+
+/// What strangers do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Deed {
+    /// Connections that never say CONNECT, opened again when the server closes them.
+    HoldUnknown,
+    /// As many connections with as many subscriptions to everything as the server allows, all read.
+    HoldReading,
+    /// The same, not read.
+    HoldNotReading,
+    /// Messages that the viewer may not publish.
+    FloodPublish,
+    /// Subscriptions made and removed.
+    FloodSubscribe,
+    /// Connections opened and closed.
+    FloodConnect,
+    /// Requests for stored messages.
+    FloodGet,
+}
+
+impl Deed {
+    /// Its name in figures.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::HoldUnknown => "hold_unknown",
+            Self::HoldReading => "hold_reading",
+            Self::HoldNotReading => "hold_not_reading",
+            Self::FloodPublish => "flood_publish",
+            Self::FloodSubscribe => "flood_subscribe",
+            Self::FloodConnect => "flood_connect",
+            Self::FloodGet => "flood_get",
+        }
+    }
+
+    /// Whether it sends nothing once its connections are open.
+    pub(super) fn is_hold(self) -> bool {
+        matches!(self, Self::HoldUnknown | Self::HoldReading | Self::HoldNotReading)
+    }
+
+    /// Does it until `until`, a flood with so large a share of one core, from 0 to 1. What the server refuses is no error.
+    pub(super) fn run(self, server: SocketAddr, until: Instant, share: f64) {
+        match self {
+            Self::HoldUnknown => hold(server, until, b"", false),
+            Self::HoldReading => hold(server, until, &subscriptions(), true),
+            Self::HoldNotReading => hold(server, until, &subscriptions(), false),
+            Self::FloodConnect => connect(server, until, share),
+            Self::FloodPublish => flood(server, until, share, b"PUB feed.tick.bitcoin.usd 2\r\n{}\r\n"),
+            Self::FloodSubscribe => flood(server, until, share, b"SUB live.> 1\r\nUNSUB 1\r\n"),
+            Self::FloodGet => {
+                let get = b"PUB $JS.API.DIRECT.GET.MARKET.market.5.price.coin-0.usd _INBOX.x 0\r\n\r\n";
+                flood(server, until, share, get);
+            }
+        }
+    }
+}
+
+fn subscriptions() -> Vec<u8> {
+    (0..SUBSCRIPTIONS).flat_map(|number| format!("SUB live.> {number}\r\n").into_bytes()).collect()
+}
+
+/// A connection whose reads return at once.
+fn open(server: SocketAddr) -> Option<TcpStream> {
+    let stream = TcpStream::connect_timeout(&server, BLOCKED_MAX).ok()?;
+    stream.set_write_timeout(Some(BLOCKED_MAX)).ok()?;
+    Some(stream)
+}
+
+/// Opens connections, says who they are and `words` on each, and keeps them open.
+fn hold(server: SocketAddr, until: Instant, words: &[u8], reads: bool) {
+    let introduction = if words.is_empty() { Vec::new() } else { [&b"CONNECT {}\r\n"[..], words].concat() };
+    let introduce = |mut stream: TcpStream| {
+        stream.write_all(&introduction).ok()?;
+        stream.set_nonblocking(true).ok()?;
+        Some(stream)
+    };
+    let mut held: Vec<TcpStream> = Vec::new();
+    while Instant::now() < until {
+        // Nobody who only holds connections opens more than once what the server keeps closing, but for strangers.
+        if held.is_empty() || words.is_empty() {
+            while held.len() < CONNECTIONS && Instant::now() < until {
+                let Some(stream) = open(server).and_then(introduce) else { break };
+                held.push(stream);
+            }
+        }
+        if reads || words.is_empty() {
+            held.retain_mut(|stream| drain(stream));
+        }
+        std::thread::sleep(if reads { Duration::from_millis(1) } else { LOOK });
+    }
+}
+
+/// Takes what is there; returns whether the connection is still open.
+fn drain(stream: &mut TcpStream) -> bool {
+    let mut buffer = [0; 64 * 1024];
+    loop {
+        match stream.read(&mut buffer) {
+            Ok(0) => return false,
+            Ok(_) => {}
+            Err(error) => return error.kind() == ErrorKind::WouldBlock,
+        }
+    }
+}
+
+/// Says the same over and over on a few connections, and takes what is answered.
+fn flood(server: SocketAddr, until: Instant, share: f64, words: &[u8]) {
+    let chunk = words.repeat(CHUNK.div_ceil(words.len()));
+    let mut streams: Vec<(TcpStream, usize)> = Vec::new();
+    let mut pace = Pace::new(share);
+    while Instant::now() < until {
+        while streams.len() < FLOODING {
+            let Some(mut stream) = open(server) else { break };
+            if stream.write_all(b"CONNECT {}\r\n").and_then(|()| stream.set_nonblocking(true)).is_ok() {
+                streams.push((stream, 0));
+            }
+        }
+        streams.retain_mut(|(stream, sent)| {
+            // A part of a line that was sent is finished first.
+            match stream.write(&chunk[*sent..]) {
+                Ok(more) => *sent = (*sent + more) % chunk.len(),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(_) => return false,
+            }
+            drain(stream)
+        });
+        pace.rest();
+    }
+}
+
+/// Opens connections, becomes the viewer, and leaves.
+fn connect(server: SocketAddr, until: Instant, share: f64) {
+    let mut pace = Pace::new(share);
+    while Instant::now() < until {
+        if let Some(mut stream) = open(server) {
+            drop(stream.write_all(b"CONNECT {}\r\nSUB live.> 1\r\n"));
+        }
+        pace.rest();
+    }
+}
+
+/// Works for a share of the time.
+struct Pace {
+    share: f64,
+    began: Instant,
+}
+
+impl Pace {
+    fn new(share: f64) -> Self {
+        Self { share, began: Instant::now() }
+    }
+
+    fn rest(&mut self) {
+        let worked = self.began.elapsed();
+        if self.share < 1.0 && worked >= SLICE {
+            std::thread::sleep(worked.mul_f64(1.0 / self.share - 1.0));
+            self.began = Instant::now();
+        }
+    }
+}

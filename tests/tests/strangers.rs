@@ -1,0 +1,120 @@
+//! What viewers and readers can take of the server: never so much that a service lacks it.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
+
+use bus::Connection;
+use pipeline_tests::attacker::Attacker;
+use pipeline_tests::programs::{Running, succeed};
+use pipeline_tests::server::Server;
+use pipeline_tests::ticks::publish_tick;
+use pipeline_tests::world::World;
+use serde_json::{Value, json};
+
+/// Connections of all viewers, and subscriptions of each.
+const CONNECTIONS: usize = 64;
+const SUBSCRIPTIONS: usize = 16;
+/// Consumers of a stream that readers may have.
+const CONSUMERS: u32 = 32;
+/// The streams that they read, with the subjects of their results.
+const READ: [(&str, &str); 3] = [("MARKET", "market.>"), ("STATS", "stats.>"), ("FORECAST", "forecast.>")];
+
+/// A viewer who speaks the protocol himself.
+struct Viewer {
+    stream: TcpStream,
+    lines: BufReader<TcpStream>,
+}
+
+impl Viewer {
+    /// Connects, and says what the server answers to `words`: nothing, or its error.
+    fn connect(server: &Server, words: &str) -> (Self, Option<String>) {
+        let stream = TcpStream::connect(("127.0.0.1", server.port())).unwrap();
+        let lines = BufReader::new(stream.try_clone().unwrap());
+        let mut viewer = Self { stream, lines };
+        let error = viewer.say(&format!("CONNECT {{\"verbose\":false}}\r\n{words}"));
+        (viewer, error)
+    }
+
+    fn say(&mut self, words: &str) -> Option<String> {
+        // A connection that the server has closed takes nothing more, but has its last word to be read.
+        drop(self.stream.write_all(format!("{words}PING\r\n").as_bytes()));
+        let mut error = None;
+        loop {
+            let mut line = String::new();
+            if self.lines.read_line(&mut line).unwrap_or(0) == 0 || line.starts_with("PONG") {
+                return error;
+            }
+            if line.starts_with("-ERR") {
+                error = Some(line.trim_end().to_owned());
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn viewers_share_so_many_connections_and_subscriptions() {
+    let world = World::new().await;
+    let mut viewers = Vec::new();
+    for number in 1..=CONNECTIONS {
+        let (viewer, error) = Viewer::connect(&world.server, "");
+        assert_eq!(error, None, "viewer {number}");
+        viewers.push(viewer);
+    }
+    let (_, refusal) = Viewer::connect(&world.server, "");
+    assert!(refusal.is_some_and(|error| error.contains("maximum account active connections exceeded")));
+    // Whoever has a password has connections of its own.
+    for user in ["admin", "producer", "reader"] {
+        world.server.connect(user).await;
+    }
+    let subscribe = |number: usize| format!("SUB live.> {number}\r\n");
+    let viewer = &mut viewers[0];
+    assert_eq!(viewer.say(&(1..=SUBSCRIPTIONS).map(subscribe).collect::<String>()), None);
+    let refusal = viewer.say(&subscribe(SUBSCRIPTIONS + 1));
+    assert!(refusal.is_some_and(|error| error.contains("maximum subscriptions exceeded")));
+    assert_eq!(viewer.say("UNSUB 1\r\nSUB live.price.> 99\r\n"), None, "the connection stays");
+}
+
+/// A consumer of a reader, which the server deletes after so many seconds without a request.
+fn consumer(stream: &str, name: &str, subjects: &str, inactive_s: u64) -> (String, String) {
+    let config = json!({
+        "name": name, "ack_policy": "none", "mem_storage": true, "filter_subject": subjects,
+        "inactive_threshold": inactive_s * 1_000_000_000,
+    });
+    let call = format!("$JS.API.CONSUMER.CREATE.{stream}.{name}.{subjects}");
+    (call, json!({ "stream_name": stream, "config": config }).to_string())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_who_takes_every_consumer_keeps_no_service_out() {
+    let world = World::new().await;
+    let producer = world.server.connect("producer").await;
+    let start = || ["stream-processor", "aggregator"].map(|name| world.start(name));
+    let services = start();
+    publish_tick(&producer, 1_000_000).await;
+    world.wait();
+    let mut reader = Attacker::connect(&world.server, "reader").await;
+    for (stream, subjects) in READ {
+        for number in 1..=CONSUMERS {
+            let (call, body) = consumer(stream, &format!("reader-{number}"), subjects, 300);
+            assert!(!reader.is_refused(&call, &body).await, "{call}");
+        }
+        let (call, body) = consumer(stream, "reader-33", subjects, 300);
+        assert!(reader.is_publish_denied(&call, None, &body).await, "{call}");
+        // Nobody keeps a consumer for days after leaving.
+        let (call, body) = consumer(stream, "reader-1", subjects, 30 * 86_400);
+        assert!(reader.is_refused(&call, &body).await, "{call}");
+    }
+    drop(services);
+    let _services: [Running; 2] = start();
+    publish_tick(&producer, 1_060_000).await;
+    publish_tick(&producer, 1_120_000).await;
+    world.wait();
+    assert_eq!(world.count("accepted"), 3);
+    succeed(world.program("aggregator").arg("audit"));
+    // Another reader waits until a name is free.
+    let admin: Connection = world.server.connect("admin").await;
+    let deleted = admin.api::<Value>("CONSUMER.DELETE.STATS.reader-7", &json!({})).await.unwrap();
+    assert_eq!(deleted["success"], true);
+    let table = succeed(world.program("aggregator").args(["show", "hourly", "--all", "--format", "csv"]));
+    assert!(table.lines().count() > 0, "{table}");
+}
