@@ -11,6 +11,7 @@ pub mod latency;
 pub mod learning;
 pub mod live_feed;
 pub mod machine;
+pub mod overload;
 pub mod peers;
 pub mod picture;
 pub mod pipeline;

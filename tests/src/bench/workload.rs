@@ -90,6 +90,13 @@ impl Workload {
         Ok(Self { recordings: vec![(Instrument::new("bitcoin", "usdt")?, path)], grain: Span::MINUTE, ticks })
     }
 
+    /// So many instruments, each with so many minutes, all at the same time.
+    pub fn minutes_of_each(dir: &Path, minutes: usize, instruments: usize) -> anyhow::Result<Self> {
+        let row = |minute: usize| format!("{},100,101,99,100.5,1\n", FIRST_MS + minute as i64 * Span::MINUTE.ms());
+        let rows: String = (0..minutes).map(row).collect();
+        Ok(Self { grain: Span::MINUTE, ..Self::of_each(dir, std::iter::repeat_n(rows, instruments))? })
+    }
+
     /// The `--file` values of the producer.
     pub fn files(&self) -> impl Iterator<Item = String> {
         self.recordings.iter().map(|(instrument, path)| format!("{instrument}={}", path.display()))

@@ -15,7 +15,9 @@ use pipeline_tests::bench::learning::{self, fit};
 use pipeline_tests::bench::machine::{self, Machine};
 use pipeline_tests::bench::report::{self, Figure};
 use pipeline_tests::bench::takeover::{self, How};
-use pipeline_tests::bench::{archive, attack, footprint, growth, idle, latency, peers, picture, recovery, replay};
+use pipeline_tests::bench::{
+    archive, attack, footprint, growth, idle, latency, overload, peers, picture, recovery, replay,
+};
 use pipeline_tests::chaos::LEASE_TTL;
 use pipeline_tests::interrupt;
 
@@ -61,6 +63,8 @@ enum Part {
     Latency,
     /// What strangers without a password can do to live prices
     Attack,
+    /// More live messages than the machine can take
+    Overload,
     /// What grows with instruments, instances and ticks
     Growth,
     /// Memory, sizes, and how long each service takes to get ready
@@ -166,6 +170,9 @@ async fn measure(args: Args, found: Found) -> anyhow::Result<()> {
     }
     if is_asked(Part::Attack) {
         add(attack::measure(effort, line).await?);
+    }
+    if is_asked(Part::Overload) {
+        add(overload::measure(effort, line).await?);
     }
     if is_asked(Part::Growth) {
         add(growth::measure(effort, line).await?);
