@@ -16,6 +16,7 @@ use serde_json::json;
 use crate::codec;
 use crate::connect::Connection;
 use crate::error::Error;
+use crate::leader;
 use crate::reader::{Selection, read_to_end};
 use crate::subject::{self, Kind};
 use crate::topology::Stream;
@@ -230,8 +231,30 @@ pub(crate) async fn next(
 }
 
 /// All messages on a subject, which may hold wildcards, between two sequences, both not included, in order, as the stream's
-/// leader knows them. Each takes a request: several slices are read side by side.
+/// leader knows them. With several servers a leader that was just chosen may lack some of them: only what one leader says
+/// that has everything before `before`, from beginning to end, counts.
 pub(crate) async fn between(
+    connection: &Connection,
+    stream: Stream,
+    subject: &str,
+    after: u64,
+    before: u64,
+) -> Result<Vec<Found>, Error> {
+    if connection.client().server_info().cluster.is_none() {
+        return slices(connection, stream, subject, after, before).await;
+    }
+    loop {
+        let leader = leader::info_reaching(connection, stream, before.saturating_sub(1)).await?;
+        let found = slices(connection, stream, subject, after, before).await?;
+        let still = leader::info_reaching(connection, stream, before.saturating_sub(1)).await?;
+        if leader.leader() == still.leader() {
+            return Ok(found);
+        }
+    }
+}
+
+/// Each message takes a request: several slices are read side by side.
+async fn slices(
     connection: &Connection,
     stream: Stream,
     subject: &str,

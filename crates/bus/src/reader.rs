@@ -22,6 +22,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::codec::Decoder;
 use crate::connect::{Connection, Reminder, nothing};
 use crate::error::{Disposition, Error};
+use crate::history;
 use crate::leader;
 use crate::topology::{Stream, StreamInfo, stream_info};
 
@@ -273,6 +274,9 @@ impl Source {
         let subscriber = self.connection.client().subscribe(inbox.clone()).await;
         let mut subscriber = subscriber.map_err(|_| Doubt::Lost("no subscription"))?;
         let Created { name, pending } = self.create_consumer().await?;
+        if pending == 0 {
+            self.check_replica(&info).await?;
+        }
         self.emit(Ok(Event::Attached { info: Box::new(info), pending })).await?;
         let mut look_at = Instant::now() + IDLE_LOOK;
         let mut pulls = Pulls {
@@ -329,7 +333,25 @@ impl Source {
         let info = leader::info_reaching(&self.connection, stream, self.next.saturating_sub(1)).await?;
         let consumer: ConsumerInfo = self.connection.api(&format!("CONSUMER.INFO.{stream}.{name}"), &nothing()).await?;
         if consumer.num_pending == 0 && consumer.delivered.consumer_seq == consumer_seq {
+            self.check_replica(&info).await?;
             self.emit(Ok(Event::Attached { info: Box::new(info), pending: 0 })).await?;
+        }
+        Ok(())
+    }
+
+    /// A consumer that has nothing to deliver knows the copy of its own server, which may lag behind the leader's, or stand
+    /// still for good after a crash: the leader is asked for what comes next.
+    async fn check_replica(&self, leader: &StreamInfo) -> Result<(), Doubt> {
+        let is_behind = leader.replicas() > 1 && leader.state.last_seq >= self.next;
+        // This user may not ask.
+        if !is_behind || self.connection.user() == SHARED_USER {
+            return Ok(());
+        }
+        for filter in &self.selection.filters {
+            let next = history::next(&self.connection, self.selection.stream, filter, self.next).await?;
+            if next.is_some_and(|next| next.message.seq <= leader.state.last_seq) {
+                return Err(Doubt::Lost("the copy that is read lags behind the leader's"));
+            }
         }
         Ok(())
     }

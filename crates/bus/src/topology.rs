@@ -357,6 +357,15 @@ pub struct StreamInfo {
     pub config: Value,
     /// What it holds.
     pub state: StreamState,
+    /// Who has copies of it, where there are several servers.
+    #[serde(default)]
+    cluster: Option<Group>,
+}
+
+/// The servers that have copies of a stream.
+#[derive(Debug, Clone, Deserialize)]
+struct Group {
+    leader: Option<String>,
 }
 
 /// What a stream holds.
@@ -421,6 +430,11 @@ impl StreamInfo {
 
     fn noted<T: FromStr>(&self, key: &str) -> Option<T> {
         self.config.get("metadata")?.get(key)?.as_str()?.parse().ok()
+    }
+
+    /// The server that leads it, which has answered; `None` where there is only one.
+    pub fn leader(&self) -> Option<&str> {
+        self.cluster.as_ref()?.leader.as_deref()
     }
 
     /// How many servers hold a copy of it.
