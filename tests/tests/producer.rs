@@ -80,6 +80,7 @@ async fn fetch_prints_one_tick_with_all_that_is_known() {
 async fn fetch_says_in_one_line_what_is_wrong_and_never_the_key() {
     let source = CoinGecko::start().await;
     source.set("bitcoin", 1.0, 0);
+    source.set("early", 1.0, now_ms() + 90_000);
     source.set_raw("dormant", json!({"id": "dormant", "current_price": null, "last_updated": "2025-01-01T00:00:00Z"}));
     let dir = tempfile::tempdir().unwrap();
     let check = |answer: Option<Answer>, coin: &str, expected: (i32, &str)| {
@@ -101,6 +102,7 @@ async fn fetch_says_in_one_line_what_is_wrong_and_never_the_key() {
     check(Some(Answer::new(400, demo_on_pro.to_string())), "bitcoin", (2, "COINGECKO_API_KEY"));
     check(None, "bitcorn", (2, "no coin \"bitcorn\""));
     check(None, "dormant", (1, "no price"));
+    check(None, "early", (1, "ahead of its own answer"));
     source.require_key("CG-topsecret");
     succeed(
         program("producer", dir.path())
@@ -375,9 +377,12 @@ async fn a_hostile_answer_costs_little_memory() {
     let bomb = Answer::bomb(1_040_000);
     assert!(bomb.bytes() < 45_000, "{} bytes on the wire", bomb.bytes());
     source.always_say(Some(bomb));
-    eventually("it is refused", || producer.metric("upstream_errors_total{class=\"upstream-error\"}") == Some(1.0));
-    let growth = peak_bytes(producer.process.id()).unwrap() - normal;
-    assert!(growth < GROWTH_MAX, "{growth} bytes more than the {normal} of a normal answer");
+    eventually("it is refused", || {
+        let is_refused = producer.metric("upstream_errors_total{class=\"upstream-error\"}") == Some(1.0);
+        let growth = peak_bytes(producer.process.id()).unwrap() - normal;
+        assert!(growth < GROWTH_MAX, "{growth} bytes more than the {normal} of a normal answer");
+        is_refused
+    });
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -68,7 +68,7 @@ pub(crate) struct Refusal {
     pub(crate) class: Class,
     pub(crate) status: Option<u16>,
     pub(crate) code: Option<i64>,
-    /// The source's words without the key, or ours.
+    /// The source's words without the key, or the client's.
     pub(crate) detail: String,
     /// How long the source asks us to wait.
     pub(crate) retry_after: Option<Duration>,
@@ -168,7 +168,7 @@ fn names_error_1020(page: &str) -> bool {
     page.contains("1020") && page.contains("denied") || page.contains("error code: 1020")
 }
 
-/// An error object, or one of the objects in it; whatever its fields hold.
+/// An error object, or one of the objects in it. Each field may hold any JSON.
 #[derive(Default, Deserialize)]
 struct ErrorObject<'a> {
     #[serde(borrow)]

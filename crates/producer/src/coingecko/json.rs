@@ -1,5 +1,5 @@
-//! JSON of a stranger, read in place: only what is asked for is kept, and a field of another type than expected counts as
-//! absent.
+//! JSON of an untrusted source, read in place: a field takes no memory until its value is asked for, and a value of another
+//! type than the one asked for counts as absent.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;

@@ -7,7 +7,7 @@ use reqwest::header::HeaderValue;
 
 /// How much of a source's words is shown.
 const EXCERPT_BYTES_MAX: usize = 160;
-/// Parts of the key as long as this are hidden too: a source may cut what it repeats.
+/// Parts of the key that are at least so long are hidden too: a source may repeat only a part.
 const PART_MIN: usize = 6;
 const HIDDEN: &str = "(key)";
 
@@ -52,8 +52,8 @@ impl fmt::Debug for ApiKey {
     }
 }
 
-/// The beginning of a source's words, on one line and without the key. The key is looked for in the whole text, so the cut
-/// never hides a part of it from the search.
+/// The beginning of a source's words, on one line and without the key. The key is replaced before the text is cut: a key
+/// that lies across the cut is found too.
 pub(crate) fn excerpt(text: &str, key: Option<&ApiKey>) -> String {
     let (mut shown, mut rest) = (String::new(), text.trim());
     while shown.len() < EXCERPT_BYTES_MAX
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn words_are_shown_on_one_line_with_nothing_that_steers_a_terminal() {
+    fn words_are_shown_on_one_line_without_control_characters() {
         assert_eq!(excerpt(" a\r\n\t b\u{1b}[31mc\u{e4}% \\u00 ", None), "a b?[31mc\u{e4}% \\u00");
         assert_eq!(excerpt("", None), "");
         assert_eq!(excerpt(&"\u{20ac}".repeat(1_000), None).chars().count(), 54);

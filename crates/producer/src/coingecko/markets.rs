@@ -8,8 +8,8 @@
 //! Every number may be null, an integer, a float or in exponent form; the order is not the one asked for; unknown coins
 //! are left out. `total_volume`, `high_24h` and `low_24h` are of the rolling 24 hours and never a candle's.
 //!
-//! The source does not decide how much memory its answer takes: entries and fields are parts of the page, and of those only
-//! the ones that were asked for are kept.
+//! An answer takes little more memory than its text: entries and fields are slices of it, unknown fields are skipped, and
+//! there are no more entries than coins asked for.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -55,7 +55,7 @@ pub(crate) fn quotes(page: &str, asked: usize) -> Result<HashMap<String, Quote>,
     let entries = json.deserialize_seq(Entries { asked }).and_then(|entries| json.end().map(|()| entries));
     match entries {
         Ok(entries) => Ok(entries.into_iter().filter_map(quote).collect()),
-        // A list may hold anything, so this is the word of `Entries`.
+        // Entries may hold any JSON, so only the limit of `Entries` makes an error of this kind in a list.
         Err(error) if error.is_data() && page.trim_start().starts_with('[') => Err(NoQuotes::TooMany),
         Err(_) if serde_json::from_str::<IgnoredAny>(page).is_ok() => Err(NoQuotes::NoList),
         Err(_) => Err(NoQuotes::NoJson),
@@ -86,7 +86,7 @@ impl<'de> Visitor<'de> for Entries {
     }
 }
 
-/// The fields of an entry that are used, whatever they hold.
+/// The fields of an entry that are used. Each may hold any JSON.
 #[derive(Deserialize)]
 struct Entry<'a> {
     id: String,

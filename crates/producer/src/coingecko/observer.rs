@@ -402,7 +402,7 @@ mod tests {
         assert_eq!((observer.counts.troubles, observer.counts.ahead), (7, 2));
     }
 
-    /// Answers about the coin in turn, each by its own clock.
+    /// An answer whose price is refused for this reason.
     fn refuse(observer: &mut Observer, updated: i64, poll: Poll, expected: Trouble) {
         let (records, trouble) = observer.answered(0, Some(&quote(updated)), poll);
         assert_eq!((records, trouble), (vec![], Some(expected)));
@@ -441,7 +441,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_of_ours_that_is_behind_leaves_a_gap_of_its_own_cause() {
+    fn a_clock_that_is_behind_leaves_a_gap_of_its_own_cause() {
         let mut observer = observer(Some(0));
         check(&mut observer, 10, 0, &[]);
         let behind = |second: i64| Poll { answered_ms: START + (second - 130) * 1_000, ..poll(second) };

@@ -264,7 +264,7 @@ fn report(instrument: &Instrument, trouble: Trouble) {
         Trouble::NoTime => tracing::warn!(%instrument, "CoinGecko does not say when it saw this coin"),
         Trouble::AheadOfAnswer => tracing::warn!(
             %instrument,
-            "CoinGecko dates this price more than 5 s ahead of its own answer: refused as time-ahead, as are those that follow like it"
+            "CoinGecko dates this price more than 5 s ahead of its own answer: refused (time-ahead) until its clock is right"
         ),
         Trouble::AheadOfClock => {
             tracing::warn!(%instrument, "the price is ahead of our time: check the clock of this machine")
