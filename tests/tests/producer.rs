@@ -4,9 +4,10 @@ use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bus::Kind;
+use pipeline_tests::bench::process::peak_bytes;
 use pipeline_tests::coingecko::{Answer, CoinGecko};
 use pipeline_tests::health::Watched;
-use pipeline_tests::programs::{Running, eventually, fail, program, succeed};
+use pipeline_tests::programs::{NEVER, Running, eventually, fail, program, succeed};
 use pipeline_tests::world::World;
 use serde_json::{Value, json};
 
@@ -79,6 +80,7 @@ async fn fetch_prints_one_tick_with_all_that_is_known() {
 async fn fetch_says_in_one_line_what_is_wrong_and_never_the_key() {
     let source = CoinGecko::start().await;
     source.set("bitcoin", 1.0, 0);
+    source.set("early", 1.0, now_ms() + 90_000);
     source.set_raw("dormant", json!({"id": "dormant", "current_price": null, "last_updated": "2025-01-01T00:00:00Z"}));
     let dir = tempfile::tempdir().unwrap();
     let check = |answer: Option<Answer>, coin: &str, expected: (i32, &str)| {
@@ -100,6 +102,7 @@ async fn fetch_says_in_one_line_what_is_wrong_and_never_the_key() {
     check(Some(Answer::new(400, demo_on_pro.to_string())), "bitcoin", (2, "COINGECKO_API_KEY"));
     check(None, "bitcorn", (2, "no coin \"bitcorn\""));
     check(None, "dormant", (1, "no price"));
+    check(None, "early", (1, "ahead of its own answer"));
     source.require_key("CG-topsecret");
     succeed(
         program("producer", dir.path())
@@ -116,7 +119,8 @@ async fn fetch_says_in_one_line_what_is_wrong_and_never_the_key() {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_new_observation_of_each_coin_is_one_tick() {
     let (world, source) = (World::new().await, CoinGecko::start().await);
-    let start = now_ms();
+    // So long ago that no observation below is ahead of its answer.
+    let start = now_ms() - 120_000;
     source.set("bitcoin", 103_376.25, start);
     source.set("ethereum", 2_491.11, start + 1);
     source.set_raw("dormant", json!({"id": "dormant", "current_price": null, "last_updated": "2025-01-01T00:00:00Z"}));
@@ -222,7 +226,8 @@ async fn a_slow_answer_is_waited_for_and_polls_do_not_pile_up() {
 #[tokio::test(flavor = "multi_thread")]
 async fn while_nats_is_away_ticks_wait_and_come_in_order() {
     let (mut world, source) = (World::new().await, CoinGecko::start().await);
-    let start = now_ms();
+    // So long ago that no observation below is ahead of its answer.
+    let start = now_ms() - 60_000;
     source.set("bitcoin", 1.0, start);
     let _producer = Running::start(&mut polling(&world, &source, "bitcoin"));
     wait_for_events(&world, "bitcoin", &[start]).await;
@@ -299,4 +304,150 @@ async fn of_several_live_producers_one_asks_and_another_goes_on_when_it_dies_or_
     wait_for_polls(&sources[2], 5);
     assert_eq!(sources[1].seen().len(), asked, "two ask at once");
     assert_eq!(events(&world, "bitcoin").await, [before, after], "nothing is in FEED twice");
+}
+
+/// A key of the usual length.
+const KEY: &str = "CG-SuperSecretKey1234567890";
+
+/// Six characters in a row are no chance.
+fn shows_no_part_of_the_key(text: &str) {
+    let text = text.to_lowercase();
+    for part in KEY.to_lowercase().as_bytes().windows(6).map(|part| str::from_utf8(part).unwrap()) {
+        assert!(!text.contains(part), "{part:?} of the key is in {text:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_part_of_the_key_is_shown_wherever_an_answer_is_cut() {
+    let source = CoinGecko::start().await;
+    let dir = tempfile::tempdir().unwrap();
+    let escaped: String = KEY.bytes().map(|byte| format!("\\u{byte:04x}")).collect();
+    let encoded: String = KEY.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    let words = |text: String| json!({"status": {"error_code": 10002, "error_message": text}}).to_string();
+    let padding = |length: usize| "x".repeat(length);
+    // Behind some 140 bytes the key lies across the end of what is shown.
+    let answers = [
+        Answer::new(500, padding(140) + KEY),
+        Answer::new(500, padding(130) + &escaped),
+        Answer::new(500, padding(130) + &encoded),
+        Answer::new(500, format!("{}{}", padding(140), &KEY[..20])),
+        Answer::new(500, " ".repeat(100_000) + KEY),
+        Answer::new(401, words(padding(140) + KEY)),
+        Answer::new(401, words(padding(100)).replace(&padding(100), &escaped)),
+        Answer::new(200, format!(r#"{{"error":"{}{KEY}"}}"#, padding(140))),
+        Answer::html(403, &format!("<html>{}{}", padding(140), KEY.to_lowercase())),
+        Answer::html(302, &format!("<html><a href=\"https://elsewhere/?key={KEY}\">moved</a>"))
+            .with_header("location", &format!("https://elsewhere/?x_cg_demo_api_key={KEY}")),
+    ];
+    for answer in answers {
+        source.say(answer.clone());
+        let mut command = program("producer", dir.path());
+        command.args(["fetch", "--base-url", source.url(), "--plan", "demo"]);
+        command.env("COINGECKO_API_KEY", KEY).env("CANDLEWIRE_LOG", "trace");
+        let said = String::from_utf8(command.output().unwrap().stderr).unwrap();
+        assert!(said.contains("error: CoinGecko answered"), "{answer:?}: {said}");
+        shows_no_part_of_the_key(&said);
+    }
+    assert_eq!(source.seen().len(), 10, "a redirect is not followed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_producer_shows_no_part_of_the_key() {
+    let (world, source) = (World::new().await, CoinGecko::start().await);
+    source.say(Answer::new(401, "x".repeat(140) + KEY));
+    let mut command = polling(&world, &source, "bitcoin");
+    command.args(["--plan", "demo"]).env("COINGECKO_API_KEY", KEY);
+    let producer = Watched::start(&mut command, shows_no_part_of_the_key);
+    eventually("the refused key is reported", || producer.page("/readyz").1.contains("answered 401"));
+    ["/readyz", "/metrics"].into_iter().for_each(|path| shows_no_part_of_the_key(&producer.page(path).1));
+}
+
+/// What an answer may cost, however small it is on the wire.
+const GROWTH_MAX: u64 = 20_000_000;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hostile_answer_costs_little_memory() {
+    let (world, source) = (World::new().await, CoinGecko::start().await);
+    // A full page: the source may answer the most.
+    let coins: Vec<String> = (0..250).map(|number| format!("coin-{number}")).collect();
+    coins.iter().for_each(|coin| source.set(coin, 5.0, now_ms()));
+    let producer = Watched::start(&mut polling(&world, &source, &coins.join(",")), |_| ());
+    eventually("a normal answer is published", || producer.metric("published_total{kind=\"tick\"}") == Some(250.0));
+    let normal = peak_bytes(producer.process.id()).unwrap();
+    let bomb = Answer::bomb(1_040_000);
+    assert!(bomb.bytes() < 45_000, "{} bytes on the wire", bomb.bytes());
+    source.always_say(Some(bomb));
+    eventually("it is refused", || {
+        let is_refused = producer.metric("upstream_errors_total{class=\"upstream-error\"}") == Some(1.0);
+        let growth = peak_bytes(producer.process.id()).unwrap() - normal;
+        assert!(growth < GROWTH_MAX, "{growth} bytes more than the {normal} of a normal answer");
+        is_refused
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_entries_than_coins_asked_for_are_refused() {
+    let source = CoinGecko::start().await;
+    let dir = tempfile::tempdir().unwrap();
+    let check = |answer: Answer, expected: &str| {
+        source.say(answer);
+        let (code, error) = fail(program("producer", dir.path()).args(["fetch", "--base-url", source.url()]));
+        assert!(code == 1 && error.contains(expected), "{code} {error}");
+    };
+    let quote = json!({"id": "bitcoin", "current_price": 1.0, "last_updated": "2025-01-01T00:00:00Z"});
+    check(Answer::new(200, json!([quote, quote]).to_string()), "more entries than the 1 asked for");
+    check(Answer::new(200, format!("[{}", " ".repeat(1_000_000))), "more than 69632 bytes");
+    // What is too long and no price anyway keeps its class.
+    check(Answer::html(403, &format!("<html>{}", "x".repeat(1_000_000))), "may be blocked");
+    check(Answer::new(429, "Throttled ".repeat(100_000)), "answered 429: more than 69632 bytes: Throttled Throttled");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_price_ahead_of_its_answer_hides_none_that_follows() {
+    let (world, source) = (World::new().await, CoinGecko::start().await);
+    let start = now_ms() / 1_000 * 1_000 - 30_000;
+    let observe = |second: i64, ahead: i64| {
+        source.set_date(UNIX_EPOCH + Duration::from_millis((start + second * 1_000) as u64));
+        source.set("bitcoin", 100.0 + second as f64, start + (second + ahead) * 1_000);
+    };
+    observe(0, 0);
+    let producer = polling_with_health(&world, &source, &[]);
+    let mut expected = vec![start];
+    wait_for_events(&world, "bitcoin", &expected).await;
+    for second in 1..=12 {
+        // As the attack did: every second a price, one of them two minutes ahead.
+        let ahead = if second == 4 { 119 } else { 0 };
+        observe(second, ahead);
+        wait_for_polls(&source, 2);
+        if ahead == 0 {
+            expected.push(start + second * 1_000);
+        }
+    }
+    wait_for_events(&world, "bitcoin", &expected).await;
+    assert!(producer.metric("upstream_errors_total{class=\"time-ahead\"}") >= Some(1.0));
+    assert_eq!(world.feed(Kind::Gap).await, Vec::<Value>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn prices_that_a_source_ahead_of_itself_costs_become_a_gap() {
+    let (world, source) = (World::new().await, CoinGecko::start().await);
+    let start = now_ms() / 1_000 * 1_000 - 600_000;
+    let (lines, warned) = std::sync::mpsc::channel();
+    source.set_date(UNIX_EPOCH + Duration::from_millis(start as u64));
+    source.set("bitcoin", 1.0, start);
+    let _producer = Watched::start(&mut polling(&world, &source, "bitcoin"), move |line| {
+        if line.contains("time-ahead") {
+            drop(lines.send(line.to_owned()));
+        }
+    });
+    wait_for_events(&world, "bitcoin", &[start]).await;
+    source.set("bitcoin", 2.0, start + 6_000);
+    wait_for_polls(&source, 5);
+    source.set_date(UNIX_EPOCH + Duration::from_millis(start as u64 + 300_000));
+    source.set("bitcoin", 3.0, start + 300_000);
+    wait_for_events(&world, "bitcoin", &[start, start + 300_000]).await;
+    let expected = json!({"coin": "bitcoin", "quote": "usd", "from_ms": start + 100, "to_ms": start + 300_000, "cause": "time-ahead"});
+    assert_eq!(world.feed(Kind::Gap).await, [expected]);
+    warned.recv_timeout(NEVER).expect("a warning");
+    assert_eq!(warned.try_iter().count(), 0, "one warning, not one with every answer");
 }

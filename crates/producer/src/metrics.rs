@@ -7,8 +7,6 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use service::Metrics;
 
-use crate::coingecko::Class;
-
 type By<T> = Family<[(&'static str, T); 1], Counter>;
 
 /// The metrics of the producer. Clones share them.
@@ -35,7 +33,10 @@ impl ProducerMetrics {
                 "From asking the source until its answer was read, or was given up",
                 histogram,
             ),
-            errors: all.register("upstream_errors", "Requests that the source refused or did not answer, by class"),
+            errors: all.register(
+                "upstream_errors",
+                "Requests that the source refused or did not answer, and prices dated ahead of their answer, by class",
+            ),
             waiting: all.register("outbox_ticks", "Ticks that wait for NATS"),
             dropped: all.register("outbox_dropped", "Ticks that waited too long for NATS and became a gap"),
         }
@@ -46,8 +47,10 @@ impl ProducerMetrics {
         self.published.get_or_create(&[("kind", kind.to_string())]).inc_by(records);
     }
 
-    /// The source refused, or did not answer.
-    pub(crate) fn refused(&self, class: Class) {
-        self.errors.get_or_create(&[("class", class.as_str())]).inc();
+    /// The source refused, did not answer, or dated prices ahead of their answer.
+    pub(crate) fn refused(&self, class: &'static str, times: u64) {
+        if times > 0 {
+            self.errors.get_or_create(&[("class", class)]).inc_by(times);
+        }
     }
 }

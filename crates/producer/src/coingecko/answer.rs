@@ -5,13 +5,17 @@
 //! `{"timestamp":"…","error_code":10011,"status":{"error_message":"…"}}`. The code decides where there is one, else the
 //! status.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-use serde_json::Value;
+use serde::Deserialize;
+use serde_json::value::RawValue;
 
-/// How much of an answer that cannot be used is shown.
-const HEAD_BYTES_MAX: usize = 160;
+use super::json::{field, object};
+use super::key::{ApiKey, excerpt};
+use super::markets::{self, NoQuotes, Quote};
 
 /// An answer as it came.
 #[derive(Debug, Clone, Default)]
@@ -20,6 +24,8 @@ pub(crate) struct Answer {
     pub(crate) content_type: Option<String>,
     pub(crate) retry_after: Option<String>,
     pub(crate) body: Vec<u8>,
+    /// Whether the body goes on: `body` is as much of it as an answer may take.
+    pub(crate) is_cut: bool,
 }
 
 /// What to do about a refusal.
@@ -62,7 +68,7 @@ pub(crate) struct Refusal {
     pub(crate) class: Class,
     pub(crate) status: Option<u16>,
     pub(crate) code: Option<i64>,
-    /// The source's words, or ours.
+    /// The source's words without the key, or the client's.
     pub(crate) detail: String,
     /// How long the source asks us to wait.
     pub(crate) retry_after: Option<Duration>,
@@ -91,38 +97,46 @@ impl fmt::Display for Refusal {
 }
 
 impl Answer {
-    /// The list that the answer holds.
+    /// What the answer says of the coins that it was asked for, by coin.
     ///
     /// # Errors
-    /// The refusal that it is instead. `now` turns a date of `Retry-After` into a time to wait.
-    pub(crate) fn list(&self, now: SystemTime) -> Result<Vec<Value>, Refusal> {
-        let is_html = self.is_html();
-        let json: Option<Value> = if is_html { None } else { serde_json::from_slice(&self.body).ok() };
-        if (200..300).contains(&self.status)
-            && let Some(Value::Array(list)) = json
-        {
-            return Ok(list);
-        }
-        let (code, words) = json.as_ref().map(code_and_words).unwrap_or_default();
-        let detail = match (words, &json) {
-            (Some(words), _) => head(words.as_bytes()),
-            (None, _) if is_html => format!("HTML instead of JSON: {}", head(&self.body)),
-            (None, Some(_)) => format!("not a list: {}", head(&self.body)),
-            (None, None) if self.body.is_empty() => "an empty body".to_owned(),
-            (None, None) => format!("not JSON: {}", head(&self.body)),
+    /// The refusal that it is instead, without the key. `now` turns a date of `Retry-After` into a time to wait.
+    pub(crate) fn quotes(
+        &self,
+        asked: usize,
+        key: Option<&ApiKey>,
+        now: SystemTime,
+    ) -> Result<HashMap<String, Quote>, Refusal> {
+        let text = String::from_utf8_lossy(&self.body);
+        let is_html = self.is_html(&text);
+        let quotes = if is_html { Err(NoQuotes::NoJson) } else { markets::quotes(&text, asked) };
+        let reason = match quotes {
+            Ok(quotes) if (200..300).contains(&self.status) => return Ok(quotes),
+            Ok(_) => Cow::from("an error without words"),
+            Err(NoQuotes::TooMany) => format!("more entries than the {asked} asked for").into(),
+            Err(NoQuotes::NoList) => "not a list".into(),
+            Err(NoQuotes::NoJson) if is_html => "HTML instead of JSON".into(),
+            Err(NoQuotes::NoJson) if self.is_cut => format!("more than {} bytes", self.body.len()).into(),
+            Err(NoQuotes::NoJson) => "not JSON".into(),
+        };
+        let (code, words) = if is_html { (None, None) } else { code_and_words(&text) };
+        let detail = match words {
+            Some(words) => excerpt(&words, key),
+            None if self.body.is_empty() => "an empty body".to_owned(),
+            None => format!("{reason}: {}", excerpt(&text, key)),
         };
         let class = match class_of_code(code).unwrap_or_else(|| class_of_status(self.status)) {
             // The edge's own page for a blocked address comes with more than one status.
-            Class::Upstream if is_html && names_error_1020(&self.body) => Class::Blocked,
+            Class::Upstream if is_html && names_error_1020(&text) => Class::Blocked,
             class => class,
         };
         let retry_after = self.retry_after.as_deref().and_then(|header| parse_retry_after(header, now));
         Err(Refusal { class, status: Some(self.status), code, detail, retry_after })
     }
 
-    fn is_html(&self) -> bool {
+    fn is_html(&self, text: &str) -> bool {
         let is_declared = self.content_type.as_deref().is_some_and(|kind| kind.to_ascii_lowercase().contains("html"));
-        is_declared || self.body.trim_ascii_start().starts_with(b"<")
+        is_declared || text.trim_ascii_start().starts_with('<')
     }
 }
 
@@ -149,18 +163,32 @@ fn class_of_status(status: u16) -> Class {
     }
 }
 
-fn names_error_1020(body: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(body).to_lowercase();
-    text.contains("1020") && text.contains("denied") || text.contains("error code: 1020")
+fn names_error_1020(page: &str) -> bool {
+    let page = page.to_lowercase();
+    page.contains("1020") && page.contains("denied") || page.contains("error code: 1020")
+}
+
+/// An error object, or one of the objects in it. Each field may hold any JSON.
+#[derive(Default, Deserialize)]
+struct ErrorObject<'a> {
+    #[serde(borrow)]
+    error_code: Option<&'a RawValue>,
+    error_message: Option<&'a RawValue>,
+    status: Option<&'a RawValue>,
+    error: Option<&'a RawValue>,
 }
 
 /// Code and words of an error object in any of its shapes.
-fn code_and_words(body: &Value) -> (Option<i64>, Option<&str>) {
-    let statuses = [body.pointer("/status"), body.pointer("/error/status"), Some(body), body.get("error")];
-    let find = |name: &str| statuses.into_iter().flatten().find_map(|status| status.get(name));
-    let code = find("error_code").and_then(|code| code.as_i64().or_else(|| code.as_str()?.parse().ok()));
-    let words = find("error_message").or_else(|| body.get("error")).and_then(Value::as_str);
-    (code, words)
+fn code_and_words(text: &str) -> (Option<i64>, Option<String>) {
+    fn inner(field: Option<&RawValue>) -> ErrorObject<'_> {
+        field.and_then(|json| object(json.get())).unwrap_or_default()
+    }
+    let body: ErrorObject<'_> = object(text).unwrap_or_default();
+    let error = inner(body.error);
+    let objects = [&inner(body.status), &inner(error.status), &body, &error];
+    let code = objects.iter().find_map(|object| object.error_code);
+    let words = objects.iter().find_map(|object| object.error_message).or(body.error);
+    (field(code).or_else(|| field::<String>(code)?.parse().ok()), field(words))
 }
 
 /// Seconds, or a date.
@@ -171,12 +199,6 @@ fn parse_retry_after(header: &str, now: SystemTime) -> Option<Duration> {
     }
 }
 
-/// The beginning of a text on one line.
-fn head(text: &[u8]) -> String {
-    let head = String::from_utf8_lossy(&text[..text.len().min(HEAD_BYTES_MAX)]);
-    head.split_whitespace().collect::<Vec<_>>().join(" ").replace(char::is_control, "?")
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::UNIX_EPOCH;
@@ -185,7 +207,7 @@ mod tests {
 
     fn check(status: u16, body: &str, class: Class, code: Option<i64>, detail: &str) {
         let answer = Answer { status, body: body.into(), ..Answer::default() };
-        let refusal = answer.list(UNIX_EPOCH).unwrap_err();
+        let refusal = answer.quotes(1, None, UNIX_EPOCH).unwrap_err();
         assert_eq!((refusal.class, refusal.code, refusal.detail.as_str()), (class, code, detail), "{status} {body}");
     }
 
@@ -281,7 +303,7 @@ mod tests {
             body: b"[]".to_vec(),
             ..Answer::default()
         };
-        assert_eq!(declared.list(UNIX_EPOCH).unwrap_err().class, Class::Upstream);
+        assert_eq!(declared.quotes(1, None, UNIX_EPOCH).unwrap_err().class, Class::Upstream);
     }
 
     #[test]
@@ -289,7 +311,7 @@ mod tests {
         let check = |header: &str, expected: Option<u64>| {
             let retry_after = Some(header.to_owned());
             let answer = Answer { status: 429, retry_after, ..Answer::default() };
-            let refusal = answer.list(UNIX_EPOCH + Duration::from_secs(784_111_770)).unwrap_err();
+            let refusal = answer.quotes(1, None, UNIX_EPOCH + Duration::from_secs(784_111_770)).unwrap_err();
             assert_eq!(refusal.retry_after, expected.map(Duration::from_secs), "{header}");
         };
         check("119", Some(119));
@@ -302,13 +324,13 @@ mod tests {
     #[test]
     fn an_empty_list_is_an_answer() {
         let answer = Answer { status: 200, body: b" [] ".to_vec(), ..Answer::default() };
-        assert_eq!(answer.list(UNIX_EPOCH), Ok(vec![]));
+        assert_eq!(answer.quotes(1, None, UNIX_EPOCH), Ok(HashMap::new()));
     }
 
     #[test]
     fn long_answers_are_shown_in_part_on_one_line() {
         let answer = Answer { status: 500, body: "a\nb\u{7}".repeat(10_000).into(), ..Answer::default() };
-        let shown = answer.list(UNIX_EPOCH).unwrap_err().to_string();
+        let shown = answer.quotes(1, None, UNIX_EPOCH).unwrap_err().to_string();
         assert!(shown.len() < 250 && !shown.contains(['\n', '\u{7}']), "{shown}");
     }
 }

@@ -1,53 +1,30 @@
 //! The HTTP side: one request, within limits, and never a word of the key.
 
-use std::fmt;
-use std::str::FromStr;
+use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use market::EventTime;
-use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, RETRY_AFTER};
 use reqwest::{Response, Url, redirect};
 use rustls::crypto::CryptoProvider;
-use serde_json::Value;
 
 use super::Api;
 use super::answer::{Answer, Class, Refusal};
+use super::key::{ApiKey, excerpt};
+use super::markets::Quote;
 use crate::clock::now_ms;
 
 const CONNECT_MAX: Duration = Duration::from_secs(5);
 /// From the request to the last byte.
 const ANSWER_MAX: Duration = Duration::from_secs(20);
-/// 250 coins take some 250 kB.
-const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// What an answer may take besides coins: more than any page of an error.
+const BODY_BYTES_MIN: usize = 64 * 1024;
+/// What an answer may take for each coin that was asked for: four times what one takes.
+const COIN_BYTES_MAX: usize = 4 * 1024;
 /// CoinGecko answers 403 to whoever does not say who asks.
 const USER_AGENT: &str = concat!("candlewire/", env!("CARGO_PKG_VERSION"));
 const DEMO_KEY_HEADER: HeaderName = HeaderName::from_static("x-cg-demo-api-key");
-
-/// A key. Never shown, not even for debugging.
-#[derive(Clone, PartialEq, Eq)]
-pub struct ApiKey(String);
-
-impl ApiKey {
-    /// Whether there is nothing in it, as in an environment variable that is set to nothing.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-impl FromStr for ApiKey {
-    type Err = std::convert::Infallible;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(Self(text.trim().to_owned()))
-    }
-}
-
-impl fmt::Debug for ApiKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ApiKey(hidden)")
-    }
-}
 
 /// Asks one host with one key.
 #[derive(Debug)]
@@ -57,10 +34,11 @@ pub(crate) struct Client {
     key: Option<ApiKey>,
 }
 
-/// A list that CoinGecko answered with.
+/// What CoinGecko says of the coins that it was asked for.
 #[derive(Debug)]
 pub(crate) struct List {
-    pub(crate) coins: Vec<Value>,
+    /// By coin.
+    pub(crate) quotes: HashMap<String, Quote>,
     /// When it was sent, by the source's clock.
     pub(crate) date: Option<EventTime>,
 }
@@ -84,9 +62,7 @@ impl Client {
         );
         let mut headers = HeaderMap::new();
         if let Some(key) = &api.key {
-            let mut value =
-                HeaderValue::from_str(&key.0).ok().context("COINGECKO_API_KEY holds characters that no key has")?;
-            value.set_sensitive(true);
+            let value = key.to_header().context("COINGECKO_API_KEY holds characters that no key has")?;
             headers.insert(DEMO_KEY_HEADER, value);
         }
         let http = reqwest::Client::builder()
@@ -111,55 +87,44 @@ impl Client {
         let parameters =
             [("vs_currency", quote), ("ids", &ids), ("per_page", &per_page), ("page", "1"), ("precision", "full")];
         let request = self.http.get(self.markets.clone()).query(&parameters);
-        let response = request.send().await.map_err(|error| failed(&error))?;
+        let response = request.send().await.map_err(|error| self.failed(&error))?;
         let date = header(&response, &DATE).and_then(|date| httpdate::parse_http_date(&date).ok());
-        let answer = read(response).await?;
-        let coins = answer.list(SystemTime::now()).map_err(|refusal| self.without_key(refusal))?;
-        Ok(List { coins, date: date.map(|date| EventTime(now_ms(date))) })
+        let bytes_max = BODY_BYTES_MIN + coins.len() * COIN_BYTES_MAX;
+        let answer = read(response, bytes_max).await.map_err(|error| self.failed(&error))?;
+        let quotes = answer.quotes(coins.len(), self.key.as_ref(), SystemTime::now())?;
+        Ok(List { quotes, date: date.map(|date| EventTime(now_ms(date))) })
     }
 
-    /// A source, or whoever stands before it, may repeat what it was sent.
-    fn without_key(&self, refusal: Refusal) -> Refusal {
-        match &self.key {
-            Some(ApiKey(key)) => Refusal { detail: refusal.detail.replace(key, "(key)"), ..refusal },
-            None => refusal,
+    /// No answer, or half of one.
+    fn failed(&self, error: &reqwest::Error) -> Refusal {
+        let class = if error.is_connect() || error.is_timeout() { Class::Unreachable } else { Class::Upstream };
+        let mut cause: &dyn std::error::Error = error;
+        while let Some(source) = cause.source() {
+            cause = source;
         }
+        let detail = if error.is_timeout() {
+            format!("nothing within {} s", ANSWER_MAX.as_secs())
+        } else {
+            excerpt(&cause.to_string(), self.key.as_ref())
+        };
+        Refusal { class, status: error.status().map(|status| status.as_u16()), code: None, detail, retry_after: None }
     }
 }
 
-async fn read(mut response: Response) -> Result<Answer, Refusal> {
+/// Reads no more of an answer than it may take.
+async fn read(mut response: Response, bytes_max: usize) -> Result<Answer, reqwest::Error> {
     let status = response.status().as_u16();
     let content_type = header(&response, &CONTENT_TYPE);
     let retry_after = header(&response, &RETRY_AFTER);
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| failed(&error))? {
-        if body.len() + chunk.len() > BODY_BYTES_MAX {
-            let detail = format!("more than {BODY_BYTES_MAX} bytes");
-            return Err(Refusal {
-                class: Class::Upstream,
-                status: Some(status),
-                code: None,
-                detail,
-                retry_after: None,
-            });
-        }
-        body.extend_from_slice(&chunk);
+    let (mut body, mut is_cut) = (Vec::new(), false);
+    while !is_cut && let Some(chunk) = response.chunk().await? {
+        let room = bytes_max - body.len();
+        is_cut = chunk.len() > room;
+        body.extend_from_slice(&chunk[..chunk.len().min(room)]);
     }
-    Ok(Answer { status, content_type, retry_after, body })
+    Ok(Answer { status, content_type, retry_after, body, is_cut })
 }
 
 fn header(response: &Response, name: &HeaderName) -> Option<String> {
     response.headers().get(name)?.to_str().ok().map(str::to_owned)
-}
-
-/// No answer, or half of one.
-fn failed(error: &reqwest::Error) -> Refusal {
-    let class = if error.is_connect() || error.is_timeout() { Class::Unreachable } else { Class::Upstream };
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    let detail =
-        if error.is_timeout() { format!("nothing within {} s", ANSWER_MAX.as_secs()) } else { cause.to_string() };
-    Refusal { class, status: error.status().map(|status| status.as_u16()), code: None, detail, retry_after: None }
 }

@@ -9,7 +9,8 @@ use service::{Code, Shutdown, WithCode};
 
 use super::answer::{Class, Refusal};
 use super::client::Client;
-use super::markets::quotes;
+use super::markets::Quote;
+use super::observer::{Poll, Trouble, observation};
 use super::{Api, SOURCE};
 use crate::args::FetchArgs;
 use crate::clock::now_ms;
@@ -74,10 +75,10 @@ pub async fn tick(api: &Api, instrument: &Instrument) -> anyhow::Result<Fetched>
     let client = Client::new(api).exit_code(Code::BadConfig)?;
     let (coin, quote) = (instrument.coin(), instrument.quote());
     let list = client.markets(quote, &[coin]).await.map_err(coded)?;
-    let unknown = || anyhow!("CoinGecko knows no coin {coin:?}: look for its id on the coin's page there");
-    let found = quotes(&list.coins).remove(coin).ok_or_else(unknown).exit_code(Code::BadConfig)?;
-    let close = found.price.with_context(|| format!("CoinGecko has no price of {coin} in {quote} at the moment"))?;
-    let event = found.last_updated.with_context(|| format!("CoinGecko does not say when it saw {coin}"))?;
+    let poll = Poll { answered_ms: now_ms(SystemTime::now()), date: list.date };
+    let found = list.quotes.get(coin);
+    let (event, close) = observation(found, poll).map_err(|trouble| no_price(trouble, instrument))?;
+    let figure = |pick: fn(&Quote) -> Option<f64>| found.and_then(pick);
     Ok(Fetched {
         coin: coin.to_owned(),
         quote: quote.to_owned(),
@@ -86,13 +87,29 @@ pub async fn tick(api: &Api, instrument: &Instrument) -> anyhow::Result<Fetched>
         high: close,
         low: close,
         close,
-        market_cap: found.market_cap,
-        volume_24h: found.volume_24h,
-        high_24h: found.high_24h,
-        low_24h: found.low_24h,
-        ingest_ms: now_ms(SystemTime::now()),
+        market_cap: figure(|quote| quote.market_cap),
+        volume_24h: figure(|quote| quote.volume_24h),
+        high_24h: figure(|quote| quote.high_24h),
+        low_24h: figure(|quote| quote.low_24h),
+        ingest_ms: poll.answered_ms,
         source: SOURCE,
     })
+}
+
+/// Why there is no tick. A wrong id is a bad configuration; the rest may pass.
+fn no_price(trouble: Trouble, instrument: &Instrument) -> anyhow::Error {
+    let (coin, quote) = (instrument.coin(), instrument.quote());
+    let words = match trouble {
+        Trouble::Missing => format!("CoinGecko knows no coin {coin:?}: look for its id on the coin's page there"),
+        Trouble::NoPrice => format!("CoinGecko has no price of {coin} in {quote} at the moment"),
+        Trouble::NoTime => format!("CoinGecko does not say when it saw {coin}"),
+        Trouble::AheadOfAnswer => {
+            format!("CoinGecko dates its price of {coin} ahead of its own answer: try again later")
+        }
+        Trouble::AheadOfClock => format!("the price of {coin} is ahead of our time: check the clock of this machine"),
+    };
+    let code = if trouble == Trouble::Missing { Code::BadConfig } else { Code::Failed };
+    service::Coded::new(code, anyhow!(words)).into()
 }
 
 /// What only other flags can mend is a bad configuration.

@@ -1,12 +1,15 @@
 //! CoinGecko, asked for all coins at once, every interval.
 //!
-//! `client` asks, `answer` understands, `markets` reads quotes, `observer` decides what is new, `outbox` holds what waits
-//! for NATS, `backoff` says when to ask again after a refusal, `poll` puts it together.
+//! `client` asks, `answer` understands, `markets` reads quotes (both by `json`), `key` keeps the key out of what is shown,
+//! `observer` decides what is new, `outbox` holds what waits for NATS, `backoff` says when to ask again after a refusal,
+//! `poll` puts it together.
 
 mod answer;
 mod backoff;
 mod client;
 mod fetch;
+mod json;
+mod key;
 mod markets;
 mod observer;
 mod outbox;
@@ -16,9 +19,8 @@ use std::time::Duration;
 
 use market::{Instrument, Span};
 
-pub(crate) use self::answer::Class;
-pub use self::client::ApiKey;
 pub use self::fetch::{fetch, tick};
+pub use self::key::ApiKey;
 pub use self::poll::run;
 
 /// The API that everyone may ask.

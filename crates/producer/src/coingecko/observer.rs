@@ -21,6 +21,12 @@ const HEARTBEAT_EVERY: Span = Span::seconds(55);
 const GAP_MIN: Span = Span::MINUTE;
 /// The cause of a gap that began before this process.
 const STOPPED: &str = "producer-stopped";
+/// The cause of a gap whose prices were refused because their times were ahead of their answers.
+pub(crate) const TIME_AHEAD: &str = "time-ahead";
+/// The same when our own clock is behind.
+const CLOCK_BEHIND: &str = "clock-behind";
+/// How far ahead of its answer an observation may be: the Date header has whole seconds, and clocks differ.
+const AHEAD_MAX: Span = Span::seconds(5);
 
 /// Times of one poll.
 #[derive(Debug, Clone, Copy)]
@@ -40,8 +46,21 @@ pub(crate) enum Trouble {
     NoPrice,
     /// It has no time of observation.
     NoTime,
-    /// Its time is ahead of our clock.
-    Future,
+    /// Its time is ahead of the answer: an error of the source.
+    AheadOfAnswer,
+    /// Its time is ahead of our clock, but not of the answer: our clock is behind.
+    AheadOfClock,
+}
+
+impl Trouble {
+    /// The cause of the gap, if a price that the source has is lost.
+    fn cause(self) -> Option<&'static str> {
+        match self {
+            Self::AheadOfAnswer => Some(TIME_AHEAD),
+            Self::AheadOfClock => Some(CLOCK_BEHIND),
+            Self::Missing | Self::NoPrice | Self::NoTime => None,
+        }
+    }
 }
 
 /// What the observer has seen since it began.
@@ -56,6 +75,8 @@ pub(crate) struct Counts {
     pub(crate) backwards: u64,
     /// Coins without an observation.
     pub(crate) troubles: u64,
+    /// Of them, those whose time was ahead of the answer.
+    pub(crate) ahead: u64,
 }
 
 /// Remembers what each coin said last. Knows no clock and no network.
@@ -74,7 +95,7 @@ struct Coin {
     last: Option<(EventTime, Span)>,
     /// The newest heartbeat.
     promised: Option<EventTime>,
-    /// Why nothing was seen since the last tick, if polls failed.
+    /// Why prices may be missing since the last tick: polls failed, or a price was refused.
     outage: Option<&'static str>,
     trouble: Option<Trouble>,
 }
@@ -108,6 +129,8 @@ impl Observer {
             Ok(observation) => observation,
             Err(trouble) => {
                 self.counts.troubles += 1;
+                self.counts.ahead += u64::from(trouble == Trouble::AheadOfAnswer);
+                coin.outage = coin.outage.or(trouble.cause());
                 let is_news = coin.trouble.replace(trouble) != Some(trouble);
                 return (Vec::new(), is_news.then_some(trouble));
             }
@@ -145,13 +168,20 @@ impl Observer {
     }
 }
 
-fn observation(quote: Option<&Quote>, poll: Poll) -> Result<(EventTime, f64), Trouble> {
+/// Time and price of a quote.
+///
+/// # Errors
+/// Why it is no observation. One from the future would hide every good one that comes before its time.
+pub(crate) fn observation(quote: Option<&Quote>, poll: Poll) -> Result<(EventTime, f64), Trouble> {
     let quote = quote.ok_or(Trouble::Missing)?;
     let price = quote.price.ok_or(Trouble::NoPrice)?;
     let event = quote.last_updated.ok_or(Trouble::NoTime)?;
-    // The stream-processor would reject it, and it would hide every good one that comes after.
-    let is_future = event > EventTime(poll.answered_ms) + FUTURE_BOUND;
-    if is_future { Err(Trouble::Future) } else { Ok((event, price)) }
+    let answered = EventTime(poll.answered_ms);
+    if event > poll.date.unwrap_or(answered) + AHEAD_MAX {
+        return Err(Trouble::AheadOfAnswer);
+    }
+    // The stream-processor would reject it.
+    if event > answered + FUTURE_BOUND { Err(Trouble::AheadOfClock) } else { Ok((event, price)) }
 }
 
 impl Coin {
@@ -214,7 +244,7 @@ impl Coin {
 pub(crate) fn observe_all(
     observer: &mut Observer,
     lanes: std::ops::Range<usize>,
-    quotes: &HashMap<&str, Quote>,
+    quotes: &HashMap<String, Quote>,
     poll: Poll,
 ) -> Vec<(usize, Vec<Record>, Option<Trouble>)> {
     lanes
@@ -366,8 +396,56 @@ mod tests {
         check(None, None);
         check(Some(Quote { price: None, ..quote(1) }), Some(Trouble::NoPrice));
         check(Some(Quote { last_updated: None, ..quote(1) }), Some(Trouble::NoTime));
-        check(Some(quote(1_121)), Some(Trouble::Future));
+        check(Some(quote(1_006)), Some(Trouble::AheadOfAnswer));
+        check(Some(quote(1_119)), None);
         check(None, Some(Trouble::Missing));
-        assert_eq!(observer.counts.troubles, 6);
+        assert_eq!((observer.counts.troubles, observer.counts.ahead), (7, 2));
+    }
+
+    /// An answer whose price is refused for this reason.
+    fn refuse(observer: &mut Observer, updated: i64, poll: Poll, expected: Trouble) {
+        let (records, trouble) = observer.answered(0, Some(&quote(updated)), poll);
+        assert_eq!((records, trouble), (vec![], Some(expected)));
+    }
+
+    #[test]
+    fn a_price_ahead_of_its_answer_hides_none_that_follows() {
+        let mut observer = observer(None);
+        check(&mut observer, 0, 0, &["tick 0"]);
+        refuse(&mut observer, 120, poll(1), Trouble::AheadOfAnswer);
+        (2..10).for_each(|second| check(&mut observer, second, second, &[&format!("tick {second}")]));
+        check(&mut observer, 20, 25, &["tick 25"]);
+        refuse(&mut observer, 27, poll(21), Trouble::AheadOfAnswer);
+    }
+
+    #[test]
+    fn prices_that_are_lost_while_the_source_is_ahead_leave_a_gap() {
+        let mut observer = observer(None);
+        check(&mut observer, 0, 0, &["tick 0"]);
+        refuse(&mut observer, 179, poll(60), Trouble::AheadOfAnswer);
+        observer.failed(0, "rate-limited");
+        check(&mut observer, 180, 180, &["gap 60 180 time-ahead", "tick 180"]);
+        refuse(&mut observer, 359, poll(240), Trouble::AheadOfAnswer);
+        // The source had nothing newer.
+        check(&mut observer, 300, 180, &[]);
+        check(&mut observer, 360, 360, &["tick 360"]);
+    }
+
+    #[test]
+    fn without_a_date_our_clock_says_what_is_ahead() {
+        let mut observer = observer(None);
+        let undated = |second: i64| Poll { date: None, ..poll(second) };
+        let (records, _) = observer.answered(0, Some(&quote(5)), undated(0));
+        assert_eq!(words(&records), ["tick 5"]);
+        refuse(&mut observer, 16, undated(10), Trouble::AheadOfAnswer);
+    }
+
+    #[test]
+    fn a_clock_that_is_behind_leaves_a_gap_of_its_own_cause() {
+        let mut observer = observer(Some(0));
+        check(&mut observer, 10, 0, &[]);
+        let behind = |second: i64| Poll { answered_ms: START + (second - 130) * 1_000, ..poll(second) };
+        refuse(&mut observer, 300, behind(300), Trouble::AheadOfClock);
+        check(&mut observer, 400, 400, &["gap 60 400 clock-behind", "tick 400"]);
     }
 }

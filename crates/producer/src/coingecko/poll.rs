@@ -1,5 +1,6 @@
 //! The life of the live source: one task asks, the other publishes, and neither waits for the other.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -10,7 +11,6 @@ use bus::{Error, Kind, NatsArgs};
 use futures::{StreamExt, TryStreamExt};
 use market::{EventTime, Instrument};
 use rand::RngExt;
-use serde_json::Value;
 use service::{BEAT, Code, Data, Health, Shutdown, WithCode};
 use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
@@ -18,8 +18,8 @@ use tokio::time::MissedTickBehavior;
 use super::answer::{Class, Refusal};
 use super::backoff;
 use super::client::Client;
-use super::markets::quotes;
-use super::observer::{Observer, Poll, Trouble, observe_all};
+use super::markets::Quote;
+use super::observer::{Observer, Poll, TIME_AHEAD, Trouble, observe_all};
 use super::outbox::{Outbox, TICKS_MAX};
 use super::{COINS_MAX, Config, SOURCE};
 use crate::clock::now_ms;
@@ -193,7 +193,7 @@ impl Poller<'_> {
                 continue;
             };
             failures += 1;
-            self.metrics.refused(refusal.class);
+            self.metrics.refused(refusal.class.as_str(), 1);
             let Some(pause) = backoff::pause(&refusal, failures, rand::rng().random()) else {
                 tracing::error!("{refusal}; not asking again until restarted");
                 self.health.not_ready(refusal.to_string());
@@ -223,7 +223,7 @@ impl Poller<'_> {
             match answer {
                 Ok(list) => {
                     let poll = Poll { answered_ms: now_ms(SystemTime::now()), date: list.date };
-                    self.take(lanes, &list.coins, poll);
+                    self.take(lanes, &list.quotes, poll);
                 }
                 Err(refusal) => {
                     let cause = refusal.class.as_str();
@@ -236,8 +236,10 @@ impl Poller<'_> {
         Ok(())
     }
 
-    fn take(&mut self, lanes: Range<usize>, coins: &[Value], poll: Poll) {
-        let observed = observe_all(&mut self.observer, lanes, &quotes(coins), poll);
+    fn take(&mut self, lanes: Range<usize>, quotes: &HashMap<String, Quote>, poll: Poll) {
+        let ahead = self.observer.counts.ahead;
+        let observed = observe_all(&mut self.observer, lanes, quotes, poll);
+        self.metrics.refused(TIME_AHEAD, self.observer.counts.ahead - ahead);
         for (lane, records, trouble) in observed {
             if let Some(trouble) = trouble {
                 report(self.observer.instrument(lane), trouble);
@@ -260,7 +262,11 @@ fn report(instrument: &Instrument, trouble: Trouble) {
         Trouble::Missing => tracing::warn!(%instrument, "CoinGecko does not know this coin: check its id"),
         Trouble::NoPrice => tracing::warn!(%instrument, "CoinGecko has no price of this coin in this currency"),
         Trouble::NoTime => tracing::warn!(%instrument, "CoinGecko does not say when it saw this coin"),
-        Trouble::Future => {
+        Trouble::AheadOfAnswer => tracing::warn!(
+            %instrument,
+            "CoinGecko dates this price more than 5 s ahead of its own answer: refused (time-ahead) until its clock is right"
+        ),
+        Trouble::AheadOfClock => {
             tracing::warn!(%instrument, "the price is ahead of our time: check the clock of this machine")
         }
     }
