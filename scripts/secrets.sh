@@ -21,6 +21,24 @@ has_secret_form() {
     [[ $1 =~ ^[A-Za-z][A-Za-z0-9_-]{15,}$ ]]
 }
 
+# Fails, and says why, when others can decide what a file of settings says: scripts run it, and its lines say where passwords
+# are sent to. The programs ask the same of .env.
+check_settings_file() {
+    local file=$1 owner mode
+    [ -e "$file" ] || return 0
+    owner=$(stat -L -c %u "$file") mode=$(stat -L -c %a "$file")
+    if [ "$owner" -ne 0 ] && [ "$owner" -ne "$EUID" ]; then
+        printf '%s: %s belongs to user %d, not to you (%d) or root: move it away, or check its lines and chown it\n' \
+            "${0##*/}" "$file" "$owner" "$EUID" >&2
+        return 1
+    fi
+    if ((8#$mode & 8#022)); then
+        printf '%s: others can write %s (mode %s): check its lines, then chmod go-w it, or move it away\n' \
+            "${0##*/}" "$file" "$mode" >&2
+        return 1
+    fi
+}
+
 # Says which of these files hold no secret, and fails when there is one. Those that are missing or empty can still be made.
 check_secrets() {
     local file code=0

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
 
-use crate::programs::Running;
+use crate::programs::{NEVER, Running};
 
 /// A service that serves its health.
 #[derive(Debug)]
@@ -52,6 +52,7 @@ impl Watched {
 /// A page at an address: its status, 0 when there is no answer, and its text.
 pub fn page(addr: &str, path: &str) -> (u16, String) {
     let Ok(mut stream) = TcpStream::connect(addr) else { return (0, String::new()) };
+    stream.set_read_timeout(Some(NEVER)).unwrap();
     let mut answer = String::new();
     let asked =
         write!(stream, "GET {path} HTTP/1.0\r\nHost: {addr}\r\n\r\n").and_then(|()| stream.read_to_string(&mut answer));

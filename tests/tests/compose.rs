@@ -145,6 +145,8 @@ fn what_compose_starts_is_locked_down() {
             assert_eq!(service["cap_drop"], serde_json::json!(["ALL"]), "{name}");
             assert_eq!(service["security_opt"], serde_json::json!(["no-new-privileges:true"]), "{name}");
             assert!(service["mem_limit"].is_string() && service["pids_limit"].is_number(), "{name} has no limits");
+            let files = service["ulimits"]["nofile"].as_u64();
+            assert!(name == "s3" || files.is_some_and(|files| files >= 2_048), "{name} may open {files:?} files");
             for missing in ["privileged", "cap_add", "user", "container_name", "network_mode", "pid", "devices"] {
                 assert!(service[missing].is_null(), "{name} has {missing}");
             }

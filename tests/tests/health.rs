@@ -2,6 +2,7 @@
 //! were told.
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 
 use bus::topology::Limits;
 use clap::CommandFactory;
@@ -113,6 +114,31 @@ fn a_setting_that_is_none_ends_every_program_before_it_does_anything() {
     ] {
         let (code, error) = fail(program(words[0], dir.path()).args(&words[1..]));
         assert!(code == 2 && error.contains("was CANDLEWIRE_LEASE_TTL meant?"), "{words:?}: {code} {error}");
+    }
+}
+
+#[test]
+fn an_env_file_that_is_not_the_callers_own_ends_every_program() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join(".env");
+    // Nobody listens there: an attempt to connect would end with another code.
+    std::fs::write(&file, "NATS_URL=nats://127.0.0.1:1\n").unwrap();
+    let check = |name: &str, command: &str, words: &str| {
+        let (code, error) = fail(program(name, dir.path()).arg(command));
+        assert!(code == 2 && error.contains(words), "{name}: {code} {error}");
+    };
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o666)).unwrap();
+    for name in ["producer", "stream-processor", "aggregator", "trainer", "reporter"] {
+        check(name, "run", "chmod go-w .env");
+    }
+    check("topology", "show", "chmod go-w .env");
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o644)).unwrap();
+    let (code, error) = fail(program("topology", dir.path()).args(["show", "--connect-timeout", "1"]));
+    assert!(code == 1 && error.contains("no NATS server answers"), "{code} {error}");
+    // Only root can give a file away.
+    if std::fs::metadata(&file).unwrap().uid() == 0 {
+        chown(&file, Some(65_534), None).unwrap();
+        check("topology", "show", "belongs to user 65534");
     }
 }
 

@@ -17,6 +17,7 @@ mod event_time;
 mod fence;
 mod forecast;
 mod health;
+mod http;
 mod identity;
 mod idle;
 mod inputs;

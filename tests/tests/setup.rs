@@ -2,8 +2,8 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use bus::topology::{Limits, create, definitions};
@@ -12,25 +12,47 @@ use pipeline_tests::server::{Server, checkout};
 use pipeline_tests::world::{World, sample};
 use serde_json::{Value, json};
 
-#[test]
-fn what_only_tests_need_is_asked_for_by_the_name_of_its_package() {
-    let dir = tempfile::tempdir().unwrap();
-    let [scripts, tools] = ["scripts", ".tools"].map(|name| dir.path().join(name));
+/// A checkout of scripts/setup alone. What it fetches for everybody is there.
+fn setup_in(dir: &Path) -> PathBuf {
+    let [scripts, tools] = ["scripts", ".tools"].map(|name| dir.join(name));
     std::fs::create_dir(&scripts).unwrap();
-    std::fs::copy(checkout().join("scripts/setup"), scripts.join("setup")).unwrap();
-    // What scripts/setup fetches for everybody is there.
+    for script in ["setup", "secrets.sh"] {
+        std::fs::copy(checkout().join("scripts").join(script), scripts.join(script)).unwrap();
+    }
     std::fs::create_dir(&tools).unwrap();
     for tool in ["nats-server", "xgboost", "xgboost_cpu.libs", "stamps"] {
         symlink(checkout().join(".tools").join(tool), tools.join(tool)).unwrap();
     }
+    scripts.join("setup")
+}
+
+#[test]
+fn what_only_tests_need_is_asked_for_by_the_name_of_its_package() {
+    let dir = tempfile::tempdir().unwrap();
+    let path_of_setup = setup_in(dir.path());
     for (program, package) in
         [("shellcheck", "shellcheck"), ("systemd-analyze", "systemd"), ("ip", "iproute2"), ("openssl", "openssl")]
     {
         let path = path_without(&[program, "apt-get"]);
-        let mut setup = Command::new(scripts.join("setup"));
+        let mut setup = Command::new(&path_of_setup);
         let (code, error) = fail(setup.args(["--quiet", "--test"]).env("PATH", path.path()));
         assert!(code == 1 && error.contains(&format!("apt-get install {package}")), "{program}: {code} {error}");
     }
+}
+
+#[test]
+fn an_env_file_that_others_can_write_is_not_taken_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut setup = Command::new(setup_in(dir.path()));
+    let file = dir.path().join(".env");
+    std::fs::write(&file, "NATS_URL=nats://elsewhere:4222\n").unwrap();
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o666)).unwrap();
+    let (code, error) = fail(setup.arg("--quiet"));
+    assert!(code == 1 && error.contains("chmod go-w"), "{code} {error}");
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o644)).unwrap();
+    succeed(&mut setup);
+    let lines = std::fs::read_to_string(&file).unwrap();
+    assert!(lines.contains("elsewhere") && lines.contains("CANDLEWIRE_PASSWORD_READER="), "{lines}");
 }
 
 #[test]

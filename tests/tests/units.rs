@@ -308,6 +308,21 @@ fn whatever_dies_or_hangs_is_started_again_and_what_somebody_must_mend_is_not() 
     assert_eq!(json!(installed.state("candlewire-reporter").main_pid), json!(0));
 }
 
+/// The limit of the machine can be lower than what a unit may need.
+#[test]
+fn every_service_names_a_limit_of_files_above_its_connections() {
+    for (unit, connections) in
+        SERVICES.iter().map(|unit| (unit, if unit.ends_with("reporter") { 512 + 64 } else { 64 }))
+    {
+        let file = format!("deploy/systemd/{}.service", unit.replace("@1", "@"));
+        let text = std::fs::read_to_string(checkout().join(&file)).unwrap();
+        let limits: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("LimitNOFILE=")).collect();
+        let [limit] = limits[..] else { panic!("{file} names {limits:?}") };
+        // At least as many again for its work.
+        assert!(limit.parse::<usize>().unwrap() >= 2 * connections, "{file}: {limit}");
+    }
+}
+
 /// The indented box of deploy/README.md that holds this line, without its section.
 fn box_with(line: &str) -> String {
     let page = std::fs::read_to_string(checkout().join("deploy/README.md")).unwrap();

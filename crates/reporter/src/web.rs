@@ -1,14 +1,15 @@
 //! `reporter run`: the web page. It works without internet and writes nothing.
 
 mod feed;
+mod plot;
 mod snapshot;
 mod standing;
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 use axum::Router;
@@ -21,11 +22,12 @@ use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
 use bus::NatsArgs;
-use service::{Code, Health, HealthArgs, Shutdown, WithCode};
+use service::{Bounds, Code, Health, HealthArgs, Shutdown, WithCode};
 use store::layout;
 use tokio::net::TcpListener;
 
 use crate::view::View;
+use plot::Plot;
 use snapshot::{Choice, Live, Tables};
 use standing::Standing;
 
@@ -47,10 +49,8 @@ pub struct Args {
 
 /// Windows of a kind that are kept for an instrument: two days of hours for the little chart, more than a table shows.
 const WINDOWS_MAX: usize = 50;
-/// How long open answers may take after shutdown.
-const DRAIN: Duration = Duration::from_secs(2);
-/// A larger file is no plot of ours.
-const PLOT_BYTES_MAX: u64 = 32 << 20;
+/// A browser opens up to six connections.
+const BOUNDS: Bounds = Bounds::of_connections(512);
 
 /// Nothing from elsewhere, no inline code, no frames.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
@@ -66,7 +66,7 @@ struct Shared {
     /// When the last price was committed while we looked, by our clock; 0 for never.
     moved_ms: AtomicI64,
     health: Health,
-    plot: PathBuf,
+    plot: Plot,
 }
 
 impl Shared {
@@ -89,7 +89,7 @@ impl Shared {
     fn live(&self, choice: &Choice) -> Live {
         let clock = snapshot::Clock { now_ms: now_ms(), moved_ms: self.moved_ms.load(Ordering::Relaxed) };
         let version = self.version.load(Ordering::Relaxed);
-        let plot = plot_version(&self.plot);
+        let plot = self.plot.version();
         snapshot::live(&self.view(), &self.standing(), choice, clock, snapshot::Versions { version, plot })
     }
 }
@@ -110,23 +110,16 @@ pub async fn run(args: &Args, nats: &NatsArgs, shutdown: &Shutdown) -> anyhow::R
         version: AtomicU64::new(0),
         moved_ms: AtomicI64::new(0),
         health: Health::new(),
-        plot: args.out.join(layout::PLOT),
+        plot: Plot::at(args.out.join(layout::PLOT)),
     });
     shared.health.serve(&args.health, shutdown.clone()).await?;
     tracing::info!("the page is at http://{}/", listener.local_addr()?);
-    let stopped = shutdown.clone();
-    let served =
-        axum::serve(listener, routes(shared.clone())).with_graceful_shutdown(async move { stopped.requested().await });
-    let mut served = std::pin::pin!(served.into_future());
-    tokio::select! {
-        served = &mut served => return served.context("the page is no longer served"),
-        fed = feed::follow(&shared, nats, shutdown) => fed?,
-    }
-    // Told to stop: answers under way are finished, connections that only stay open are not waited for.
-    match tokio::time::timeout(DRAIN, served).await {
-        Ok(served) => served.context("the page is no longer served"),
-        Err(_) => Ok(()),
-    }
+    let hosts = args.health.allowed_hosts.clone();
+    let served = service::serve(listener, routes(shared.clone()), hosts, BOUNDS, shutdown.clone());
+    let served = async { tokio::spawn(served).await.context("the page is no longer served") };
+    let fed = async { Ok(feed::follow(&shared, nats, shutdown).await?) };
+    tokio::try_join!(served, fed)?;
+    Ok(())
 }
 
 fn routes(shared: Arc<Shared>) -> Router {
@@ -173,18 +166,12 @@ async fn health_line(State(shared): State<Arc<Shared>>) -> String {
 }
 
 async fn plot(State(shared): State<Arc<Shared>>) -> Response {
-    const SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
-    let is_small = tokio::fs::metadata(&shared.plot).await.is_ok_and(|file| file.len() <= PLOT_BYTES_MAX);
-    match tokio::fs::read(&shared.plot).await {
-        Ok(bytes) if is_small && bytes.starts_with(SIGNATURE) => ([(CONTENT_TYPE, "image/png")], bytes).into_response(),
-        _ => (StatusCode::NOT_FOUND, "no plot yet: `trainer train`, then `reporter plot`, make one\n").into_response(),
+    match shared.plot.bytes().await {
+        Some(bytes) => ([(CONTENT_TYPE, "image/png")], bytes).into_response(),
+        None => {
+            (StatusCode::NOT_FOUND, "no plot yet: `trainer train`, then `reporter plot`, make one\n").into_response()
+        }
     }
-}
-
-/// When the plot was last replaced; none when there is none.
-fn plot_version(path: &Path) -> Option<u64> {
-    let changed = std::fs::metadata(path).and_then(|file| file.modified()).ok()?;
-    Some(changed.duration_since(UNIX_EPOCH).ok()?.as_millis() as u64)
 }
 
 /// By our clock: only to say how old things are.

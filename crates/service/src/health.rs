@@ -19,6 +19,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::exit::{Code, WithCode};
+use crate::http::{Bounds, Hosts, serve};
 use crate::metrics::Metrics;
 use crate::shutdown::Shutdown;
 
@@ -39,7 +40,15 @@ pub struct HealthArgs {
     #[arg(long, env = "CANDLEWIRE_FRESH_WITHIN", default_value = "10m", value_name = "SPAN",
         value_parser = humantime::parse_duration)]
     pub fresh_within: Duration,
+
+    /// Names, with commas between, under which health and page also answer; addresses, localhost and names without a dot
+    /// need none
+    #[arg(long, env = "CANDLEWIRE_ALLOWED_HOSTS", value_name = "NAMES", default_value_t, hide_default_value = true)]
+    pub allowed_hosts: Hosts,
 }
+
+/// Supervisors and collectors come one by one, and a step needs its files for its work.
+const BOUNDS: Bounds = Bounds::of_connections(64);
 
 /// What a service says of itself, or one of its parts. Clones share it.
 #[derive(Debug, Clone)]
@@ -185,7 +194,8 @@ impl Health {
             .with_context(|| format!("cannot listen on {addr} for health; choose another address with --http"))
             .exit_code(Code::BadConfig)?;
         tracing::info!(addr = %listener.local_addr()?, "health is served");
-        tokio::spawn(http::serve(listener, self.clone(), args.fresh_within, shutdown));
+        let routes = http::routes(self.clone(), args.fresh_within);
+        tokio::spawn(serve(listener, routes, args.allowed_hosts.clone(), BOUNDS, shutdown));
         Ok(())
     }
 }

@@ -6,6 +6,7 @@
 
 mod exit;
 mod health;
+mod http;
 mod memory;
 mod metrics;
 mod process;
@@ -15,6 +16,7 @@ mod telemetry;
 
 pub use exit::{Code, Coded, WithCode};
 pub use health::{AskArgs, BEAT, Data, Health, HealthArgs, Pulse};
+pub use http::{Bounds, Hosts, serve};
 pub use metrics::Metrics;
 pub use process::{Program, main};
 pub use settings::is_setting;

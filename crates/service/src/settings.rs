@@ -1,56 +1,22 @@
 //! Where settings come from: the command line, then the environment, then `.env`, then defaults. Nothing that looks like a
 //! setting of ours is ignored, and `--print-config` shows what counts.
 
+mod env_file;
 mod names;
 
-use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::io::{Write, stdout};
-use std::path::Path;
 
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command};
 
+pub(crate) use env_file::EnvFile;
 use names::{NAMES, PREFIXES, SECRETS};
 
 /// What stands for a value that nobody should see.
 const HIDDEN: &str = "(hidden)";
 /// How alike two names must be, from 0 to 1, before one is taken for a slip of the other: clap's own bound is 0.7.
 const ALIKE: f64 = 0.8;
-
-/// Names that `.env` gave a value.
-#[derive(Debug, Default)]
-pub(crate) struct EnvFile(BTreeSet<String>);
-
-impl EnvFile {
-    /// Reads a file into the environment, if it is there. It never replaces what the environment has.
-    ///
-    /// # Errors
-    /// A file that cannot be read.
-    pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
-        let unreadable = |error| match error {
-            // The line may hold a secret: only its name is said.
-            dotenvy::Error::LineParse(line, _) => {
-                let name = line.split('=').next().unwrap_or_default().trim().chars().take(64).collect::<String>();
-                anyhow::anyhow!("cannot read {}: the value of {name:?} is not quoted as it must be", path.display())
-            }
-            error => anyhow::anyhow!("cannot read {}: {error}", path.display()),
-        };
-        let entries = match dotenvy::from_path_iter(path) {
-            Err(error) if error.not_found() => return Ok(Self::default()),
-            entries => entries.map_err(unreadable)?,
-        };
-        let mut names = BTreeSet::new();
-        for entry in entries {
-            let (name, _) = entry.map_err(unreadable)?;
-            if std::env::var_os(&name).is_none() {
-                names.insert(name);
-            }
-        }
-        dotenvy::from_path(path).map_err(unreadable)?;
-        Ok(Self(names))
-    }
-}
 
 /// Whether a variable is a setting of one of our programs, or of the server's configuration.
 pub fn is_setting(name: &str) -> bool {
@@ -131,7 +97,7 @@ fn readable(text: &OsStr) -> String {
 }
 
 fn from_variable(name: &str, file: &EnvFile) -> String {
-    if file.0.contains(name) { format!("{name} in .env") } else { name.to_owned() }
+    if file.gave(name) { format!("{name} in .env") } else { name.to_owned() }
 }
 
 /// An address may name a user and a password.
@@ -157,15 +123,6 @@ mod tests {
         assert!(check("CANDLEWIRE_LEASE_TLL").is_err_and(|error| error.contains("was CANDLEWIRE_LEASE_TTL meant?")));
         assert!(check("COINGECKO_APIKEY").is_err_and(|error| error.contains("was COINGECKO_API_KEY meant?")));
         assert!(check("COINGECKO_ZZZZZZZZZZZZ").is_err_and(|error| error.contains("remove it")));
-    }
-
-    #[test]
-    fn a_line_that_cannot_be_read_is_named_without_its_value() {
-        let dir = std::env::temp_dir().join(format!("candlewire-settings-{}", std::process::id()));
-        std::fs::write(&dir, "CANDLEWIRE_PASSWORD_ADMIN=abc def hush\"1 '\n").unwrap();
-        let error = EnvFile::read(&dir).unwrap_err().to_string();
-        std::fs::remove_file(&dir).unwrap();
-        assert!(error.contains("CANDLEWIRE_PASSWORD_ADMIN") && !error.contains("hush"), "{error}");
     }
 
     #[test]

@@ -8,15 +8,13 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
-use tokio::net::TcpListener;
 
 use super::Health;
 use crate::metrics::CONTENT_TYPE;
-use crate::shutdown::Shutdown;
 
-/// Answers until shutdown.
-pub(super) async fn serve(listener: TcpListener, health: Health, fresh_within: Duration, shutdown: Shutdown) {
-    let routes = Router::new()
+/// The pages of health.
+pub(super) fn routes(health: Health, fresh_within: Duration) -> Router {
+    Router::new()
         .route("/healthz", get(async |State(health): State<Health>| answer(health.check_alive().map(|()| "ok".into()))))
         .route("/readyz", get(async |State(health): State<Health>| answer(health.check().map(|()| "ready".into()))))
         .route(
@@ -24,11 +22,7 @@ pub(super) async fn serve(listener: TcpListener, health: Health, fresh_within: D
             get(async move |State(health): State<Health>| answer(health.check_fresh(SystemTime::now(), fresh_within))),
         )
         .route("/metrics", get(metrics))
-        .with_state(health);
-    let served = axum::serve(listener, routes).with_graceful_shutdown(async move { shutdown.requested().await });
-    if let Err(error) = served.await {
-        tracing::error!(%error, "health is no longer served");
-    }
+        .with_state(health)
 }
 
 fn answer(judged: Result<String, String>) -> (StatusCode, String) {

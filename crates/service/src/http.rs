@@ -1,0 +1,271 @@
+//! The HTTP server of health and page. Clients can be strangers: it holds few connections, none for long, reads little of
+//! each, and answers only under names that are its own.
+//!
+//! A client that connects when all places are taken gets the place of the connection that has been open longest. A request
+//! takes milliseconds, so the check of a supervisor is answered also while others hold as many connections as they can.
+
+mod hosts;
+
+use std::collections::VecDeque;
+use std::io;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::shutdown::Shutdown;
+pub use hosts::Hosts;
+
+/// A longer head is answered with 431. Browsers send the cookies of every port of a host.
+const HEAD_BYTES_MAX: usize = 16 << 10;
+/// How long open answers may take after shutdown.
+const DRAIN: Duration = Duration::from_secs(2);
+/// Before the next try when the system gives no connection and none can be closed for it.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// A lasting flood is worth one line in this time.
+const WARN_EVERY: Duration = Duration::from_secs(60);
+
+/// What clients may take of a server.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// Connections at a time.
+    connections: usize,
+    /// How long the head of a request may take, counted from the answer before: also the longest idle time.
+    head: Duration,
+    /// How long a connection may be used. Clients that read their answers slowly, or never, end here.
+    usage: Duration,
+    /// How long the last answer of a connection may take after that.
+    last_answer: Duration,
+}
+
+impl Bounds {
+    /// The usual times, with so many connections at a time.
+    pub const fn of_connections(connections: usize) -> Self {
+        let seconds = Duration::from_secs;
+        Self { connections, head: seconds(5), usage: seconds(60), last_answer: seconds(10) }
+    }
+}
+
+/// Serves `routes` under names in `hosts` until shutdown.
+pub async fn serve(listener: TcpListener, routes: Router, hosts: Hosts, bounds: Bounds, shutdown: Shutdown) {
+    let routes = hosts.guard(routes);
+    let mut connections = Connections::new(bounds.connections);
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = shutdown.requested() => break,
+        };
+        match accepted {
+            Ok((stream, _)) => connections.admit(talk(stream, routes.clone(), bounds, shutdown.clone())).await,
+            Err(error) if has_left(&error) => {}
+            // No more files or memory: the system needs some back before it gives any.
+            Err(error) => connections.make_room(&error).await,
+        }
+    }
+    drop(listener);
+    connections.drain().await;
+}
+
+/// Answers one client, until either side ends the connection.
+async fn talk(stream: TcpStream, routes: Router, bounds: Bounds, shutdown: Shutdown) {
+    let mut server = http1::Builder::new();
+    server.timer(TokioTimer::new()).header_read_timeout(bounds.head).max_buf_size(HEAD_BYTES_MAX);
+    let mut connection =
+        std::pin::pin!(server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes)));
+    // What goes wrong here is the client's doing, and a stranger must not fill the log.
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        () = sleep(bounds.usage) => {}
+        () = shutdown.requested() => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    drop(timeout(bounds.last_answer, connection).await);
+}
+
+/// The client ended its connection before it was accepted.
+fn has_left(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+/// The connections that are open.
+#[derive(Debug)]
+struct Connections {
+    tasks: JoinSet<()>,
+    /// The same, oldest first.
+    by_age: VecDeque<AbortHandle>,
+    max: usize,
+    warned: Option<Instant>,
+}
+
+impl Connections {
+    fn new(max: usize) -> Self {
+        Self { tasks: JoinSet::new(), by_age: VecDeque::new(), max, warned: None }
+    }
+
+    /// Takes a new connection in, in place of the oldest one when all places are taken.
+    async fn admit(&mut self, connection: impl Future<Output = ()> + Send + 'static) {
+        while self.tasks.try_join_next().is_some() {}
+        if self.tasks.len() >= self.max {
+            let max = self.max;
+            self.warn(format_args!("all {max} HTTP connections are in use: each new one closes the oldest"));
+            self.close_oldest().await;
+        }
+        self.by_age.retain(|open| !open.is_finished());
+        self.by_age.push_back(self.tasks.spawn(connection));
+    }
+
+    /// Gives back what the oldest connection takes of the system, or waits for others to do so.
+    async fn make_room(&mut self, error: &io::Error) {
+        self.warn(format_args!("cannot accept an HTTP connection: {error}"));
+        if !self.close_oldest().await {
+            sleep(ACCEPT_PAUSE).await;
+        }
+    }
+
+    /// Ends the connection that has been open longest. Returns, once one is closed, whether there was any.
+    async fn close_oldest(&mut self) -> bool {
+        self.by_age.retain(|open| !open.is_finished());
+        if let Some(oldest) = self.by_age.pop_front() {
+            oldest.abort();
+        }
+        self.tasks.join_next().await.is_some()
+    }
+
+    /// Lets open answers come to their end.
+    async fn drain(mut self) {
+        drop(timeout(DRAIN, async { while self.tasks.join_next().await.is_some() {} }).await);
+    }
+
+    fn warn(&mut self, words: std::fmt::Arguments<'_>) {
+        if self.warned.is_none_or(|warned| warned.elapsed() >= WARN_EVERY) {
+            self.warned = Some(Instant::now());
+            tracing::warn!("{words}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(3_600);
+    const SHORT: Duration = Duration::from_millis(50);
+    const HALF: &str = "GET / HTTP/1.1\r\nHost: localhost\r\nX-More: ";
+    const WHOLE: &str = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    /// More than what the system buffers for a client that reads nothing.
+    const LARGE: usize = 64 << 20;
+
+    async fn start(bounds: Bounds, shutdown: &Shutdown) -> std::net::SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let routes = Router::new().route("/", get(async || "here\n")).route("/large", get(async || vec![0; LARGE]));
+        tokio::spawn(serve(listener, routes, Hosts::default(), bounds, shutdown.clone()));
+        addr
+    }
+
+    async fn open(addr: std::net::SocketAddr, words: &str) -> TcpStream {
+        let mut client = TcpStream::connect(addr).await.unwrap();
+        client.write_all(words.as_bytes()).await.unwrap();
+        client
+    }
+
+    /// Everything until the server ends the connection, which it must do.
+    async fn rest(mut client: TcpStream) -> String {
+        let mut answer = Vec::new();
+        let end = timeout(Duration::from_secs(60), client.read_to_end(&mut answer)).await;
+        // A connection that is reset has ended as well.
+        drop(end.expect("the server ends the connection"));
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    /// The answer to the one request of a client that keeps its connection.
+    async fn answer(client: &mut TcpStream) -> String {
+        let mut answer = String::new();
+        while !answer.ends_with("here\n") {
+            let mut bytes = [0; 1_024];
+            let count = client.read(&mut bytes).await.unwrap();
+            assert_ne!(count, 0, "the server has ended the connection after {answer:?}");
+            answer.push_str(std::str::from_utf8(&bytes[..count]).unwrap());
+        }
+        answer
+    }
+
+    #[tokio::test]
+    async fn a_client_that_waits_too_long_is_closed() {
+        let bounds = Bounds { head: SHORT, usage: LONG, ..Bounds::of_connections(9) };
+        let addr = start(bounds, &Shutdown::new()).await;
+        assert_eq!(rest(open(addr, "").await).await, "");
+        assert!(!rest(open(addr, HALF).await).await.contains("here"));
+        let mut idle = open(addr, WHOLE).await;
+        answer(&mut idle).await;
+        rest(idle).await;
+        let mut drip = open(addr, HALF).await;
+        let dripped = timeout(Duration::from_secs(60), async {
+            while drip.write_all(b"x").await.is_ok() {
+                sleep(SHORT / 10).await;
+            }
+        });
+        dripped.await.expect("the server ends the connection");
+    }
+
+    #[tokio::test]
+    async fn a_client_that_reads_nothing_is_closed() {
+        let bounds = Bounds { usage: SHORT, last_answer: SHORT, ..Bounds::of_connections(9) };
+        let addr = start(bounds, &Shutdown::new()).await;
+        let mut client = open(addr, &WHOLE.replace("GET /", "GET /large")).await;
+        let closed = async { while client.write_all(WHOLE.as_bytes()).await.is_ok() {} };
+        timeout(Duration::from_secs(60), closed).await.expect("the server ends the connection");
+        assert!(rest(client).await.len() < LARGE);
+    }
+
+    #[tokio::test]
+    async fn a_new_client_gets_the_place_of_the_oldest() {
+        let addr = start(Bounds { head: LONG, usage: LONG, ..Bounds::of_connections(3) }, &Shutdown::new()).await;
+        let mut holders = Vec::new();
+        for _ in 0..3 {
+            holders.push(open(addr, HALF).await);
+        }
+        let mut new = open(addr, WHOLE).await;
+        assert!(answer(&mut new).await.starts_with("HTTP/1.1 200 "));
+        let newest = holders.pop().unwrap();
+        rest(holders.swap_remove(0)).await;
+        for mut other in [holders.remove(0), newest] {
+            other.write_all(b"x\r\n\r\n").await.unwrap();
+            answer(&mut other).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_long_head_and_a_foreign_name_are_refused() {
+        let addr = start(Bounds { head: LONG, usage: LONG, ..Bounds::of_connections(3) }, &Shutdown::new()).await;
+        let long = format!("{HALF}{}", "x".repeat(HEAD_BYTES_MAX));
+        assert!(rest(open(addr, &long).await).await.starts_with("HTTP/1.1 431 "));
+        let once = |host: &str| format!("GET /none HTTP/1.1\r\n{host}Connection: close\r\n\r\n");
+        let foreign = rest(open(addr, &once("Host: evil.example\r\n")).await).await;
+        assert!(foreign.starts_with("HTTP/1.1 421 ") && foreign.contains("--allowed-hosts"), "{foreign}");
+        assert!(rest(open(addr, &once("")).await).await.starts_with("HTTP/1.1 400 "));
+        assert!(rest(open(addr, &once("Host: localhost\r\n")).await).await.starts_with("HTTP/1.1 404 "));
+    }
+
+    #[tokio::test]
+    async fn a_server_that_stops_ends_every_connection() {
+        let shutdown = Shutdown::new();
+        let addr = start(Bounds { head: LONG, usage: LONG, ..Bounds::of_connections(3) }, &shutdown).await;
+        let mut idle = open(addr, WHOLE).await;
+        answer(&mut idle).await;
+        let half = open(addr, HALF).await;
+        shutdown.request();
+        rest(idle).await;
+        rest(half).await;
+        assert!(TcpStream::connect(addr).await.is_err());
+    }
+}

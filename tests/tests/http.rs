@@ -1,0 +1,146 @@
+//! Health and page among strangers: clients that hold connections, send without end, or come under a foreign name.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::Command;
+use std::sync::mpsc;
+
+use bus::topology::Limits;
+use pipeline_tests::health::{Watched, page};
+use pipeline_tests::programs::{NEVER, Running, eventually, fail, program, succeed};
+use pipeline_tests::ticks::{noise, publish_tick};
+use pipeline_tests::world::World;
+use tempfile::TempDir;
+
+/// The beginning of a request that never comes to its end.
+const HALF: &str = "GET / HTTP/1.1\r\nHost: localhost\r\nX-More: ";
+
+/// Holds a connection with what is sent so far.
+fn hold(addr: &str, words: &str) -> TcpStream {
+    let mut client = TcpStream::connect(addr).unwrap();
+    // The server may end it at any time.
+    drop(client.write_all(words.as_bytes()));
+    client
+}
+
+/// Lets a process have so many files in all.
+fn limit_files(process: &Running, files: usize) {
+    let limit = format!("--nofile={files}:{files}");
+    succeed(Command::new("prlimit").args([&limit, "--pid", &process.id().to_string()]));
+}
+
+fn open_files(process: &Running) -> usize {
+    std::fs::read_dir(format!("/proc/{}/fd", process.id())).unwrap().count()
+}
+
+/// What a process held in memory at most so far.
+fn peak_megabytes(process: &Running) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1_024
+}
+
+/// A program without a server, with its health and, when it is the reporter, its page.
+fn start(name: &str, dir: &TempDir, flags: &[&str]) -> (Watched, mpsc::Receiver<String>) {
+    let (sender, log) = mpsc::channel();
+    let mut command = program(name, dir.path());
+    command.args(["run", "--nats-url", "nats://127.0.0.1:1"]).args(flags);
+    let watched = Watched::start(&mut command, move |line| drop(sender.send(line.to_owned())));
+    (watched, log)
+}
+
+/// The reporter, and where its page is.
+fn start_page(dir: &TempDir, flags: &[&str]) -> (Watched, String) {
+    let (reporter, log) = start("reporter", dir, &[&["--listen", "127.0.0.1:0"], flags].concat());
+    let addr = log.iter().find_map(|line| {
+        let (_, addr) = line.split_once("the page is at http://")?;
+        Some(addr.trim_end_matches('/').to_owned())
+    });
+    (reporter, addr.unwrap())
+}
+
+/// The status of an answer to a request under a name.
+fn status_under(addr: &str, host: &str) -> String {
+    let mut client = hold(addr, &format!("GET /healthz HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"));
+    let mut answer = String::new();
+    client.set_read_timeout(Some(NEVER)).unwrap();
+    client.read_to_string(&mut answer).unwrap();
+    answer.split_whitespace().nth(1).unwrap_or_default().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_finds_its_server_again_while_strangers_hold_its_port() {
+    let mut world = World::with_limits(&Limits { partitions: 1, ..Limits::default() }).await;
+    let (sender, log) = mpsc::channel();
+    let mut command = world.program("stream-processor");
+    let step = Watched::start(command.arg("run"), move |line| drop(sender.send(line.to_owned())));
+    eventually("the step is ready", || step.is_ready());
+    limit_files(&step.process, 128);
+    world.server.kill();
+    log.iter().find(|line| line.contains("lost the NATS server")).unwrap();
+    let _held: Vec<TcpStream> = (0..160).map(|_| hold(&step.addr, HALF)).collect();
+    eventually("they are taken in", || open_files(&step.process) > 64);
+    world.server.start_again();
+    publish_tick(&world.server.connect("producer").await, 1_000_000).await;
+    eventually("the step goes on", || world.count("accepted") == 1);
+}
+
+#[test]
+fn health_is_answered_when_files_run_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let (step, _log) = start("stream-processor", &dir, &[]);
+    limit_files(&step.process, open_files(&step.process) + 8);
+    let _held: Vec<TcpStream> = (0..40).map(|_| hold(&step.addr, HALF)).collect();
+    assert_eq!(step.page("/healthz"), (200, "ok\n".to_owned()));
+}
+
+#[test]
+fn long_heads_and_slow_readers_do_not_fill_the_pages_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let plot = [b"\x89PNG\r\n\x1a\n".to_vec(), noise(4 << 20)].concat();
+    std::fs::create_dir(dir.path().join("out")).unwrap();
+    std::fs::write(dir.path().join("out/output_plot.png"), &plot).unwrap();
+    let (reporter, addr) = start_page(&dir, &[]);
+    let mut held = Vec::new();
+    for bytes in [300_000, 15_000] {
+        let head = format!("{HALF}{}", "x".repeat(bytes));
+        held.extend((0..600).map(|_| hold(&addr, &head)));
+    }
+    assert_eq!(page(&addr, "/").0, 200);
+    held.extend((0..60).map(|_| hold(&addr, "GET /plot.png HTTP/1.1\r\nHost: localhost\r\n\r\n")));
+    assert_eq!(page(&addr, "/").0, 200);
+    assert!(peak_megabytes(&reporter.process) < 100, "{} MB", peak_megabytes(&reporter.process));
+}
+
+#[test]
+fn the_page_shows_a_new_plot_when_there_is_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_reporter, addr) = start_page(&dir, &[]);
+    let (status, words) = page(&addr, "/plot.png");
+    assert!(status == 404 && words.contains("no plot yet"), "{status} {words}");
+    std::fs::create_dir(dir.path().join("out")).unwrap();
+    for text in ["first", "second"] {
+        std::fs::write(dir.path().join("new.png"), [b"\x89PNG\r\n\x1a\n", text.as_bytes()].concat()).unwrap();
+        std::fs::rename(dir.path().join("new.png"), dir.path().join("out/output_plot.png")).unwrap();
+        let mut client = hold(&addr, "GET /plot.png HTTP/1.0\r\n\r\n");
+        let mut answer = Vec::new();
+        client.read_to_end(&mut answer).unwrap();
+        assert!(answer.ends_with(text.as_bytes()), "{}", String::from_utf8_lossy(&answer));
+    }
+}
+
+#[test]
+fn health_and_page_answer_under_their_own_names_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let (reporter, addr) = start_page(&dir, &["--allowed-hosts", "prices.example.com"]);
+    for (addr, found) in [(reporter.addr.as_str(), "200"), (addr.as_str(), "404")] {
+        for own in [addr, "localhost:8080", "reporter", "prices.example.com"] {
+            assert_eq!(status_under(addr, own), found, "{own}");
+        }
+        assert_eq!(status_under(addr, "evil.example"), "421");
+    }
+    let mut wrong = program("reporter", dir.path());
+    let (code, error) =
+        fail(wrong.args(["run", "--listen", "127.0.0.1:0"]).env("CANDLEWIRE_ALLOWED_HOSTS", "a.example:80"));
+    assert!(code == 2 && error.contains("is not a host name"), "{code} {error}");
+}
