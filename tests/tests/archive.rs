@@ -154,10 +154,7 @@ async fn a_writer_may_die_at_every_step_in_a_bucket() {
     let key = |first, last| format!("two/{}", ticks_file(first, last, Digest::of(&b"PAR1"[..]).unwrap()));
     bucket.put(&key(3, 9), b"PAR1").await.unwrap();
     let error = archive.series(&bitcoin(), Through::ALL).unwrap_err().to_string();
-    assert!(
-        error.contains("ticks-1-4-") && error.contains("and ticks-3-9-") && error.contains("overlap"),
-        "{error}"
-    );
+    assert!(error.contains("ticks-1-4-") && error.contains("and ticks-3-9-") && error.contains("overlap"), "{error}");
     assert!(error.contains("move it away"), "{error}");
     bucket.delete(&key(3, 9)).await.unwrap();
     bucket.put(&key(6, 9), b"PAR1").await.unwrap();
@@ -302,7 +299,10 @@ fn a_training_refuses_a_file_with_one_flipped_bit() {
         rows.push(&bitcoin(), &Tick { event, open: close, high: close + 1.0, low: close - 1.0, close, ..tick(0) }, 1);
     }
     let archive = dir.path().join("archive");
-    ArchiveWriter::open(&*archive, "MARKET").unwrap().append(SeqRange { first: 1, last: 1 }, &rows.into_batch()).unwrap();
+    ArchiveWriter::open(&*archive, "MARKET")
+        .unwrap()
+        .append(SeqRange { first: 1, last: 1 }, &rows.into_batch())
+        .unwrap();
     let names = std::fs::read_dir(&archive).unwrap().map(|entry| entry.unwrap().path());
     let path = names.into_iter().find(|path| path.extension().is_some_and(|of| of == "parquet")).unwrap();
     let train = || {

@@ -342,6 +342,13 @@ async fn other_rules_need_a_rebuild_which_gives_the_same_forecasts_again() {
     let (code, error) = fail(trainer(&world).args(["--horizon", "2"]));
     assert_eq!(code, 3, "{error}");
     assert!(error.contains("horizon=1") && error.contains("topology rebuild forecast"), "{error}");
+    // Another version may have stored states that this one cannot even read.
+    let store = world.server.connect("trainer").await;
+    let partition = subject::partition("bitcoin", "usdt", Limits::default().partitions);
+    let state = subject::state(Stream::Forecast, partition, "bitcoin", "usdt");
+    store.jetstream().publish(state, "of another version".into()).await.unwrap().await.unwrap();
+    let (code, error) = fail(trainer(&world).args(["--horizon", "2"]));
+    assert!(code == 3 && error.contains("topology rebuild forecast"), "{code} {error}");
     succeed(world.program("topology").args(["rebuild", "forecast", "--yes"]));
     let _trainer = Running::start(&mut trainer(&world));
     succeed(world.program("topology").args(["wait", "forecast"]));

@@ -9,8 +9,7 @@ use sha2::{Digest as _, Sha256};
 /// Length of its text.
 const DIGITS: usize = 16;
 
-/// The first 64 bits of a SHA-256. It is there for disks that lose bits, of which no number escapes it; nobody who may write
-/// files is kept from writing their digests too.
+/// The first 64 bits of a SHA-256. It finds damage, not forgery: a writer of files chooses their names too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Digest(u64);
 

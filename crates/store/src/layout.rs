@@ -90,7 +90,9 @@ mod tests {
             assert!(names.iter().all(|name| parse_ticks_file(name).is_none()), "{bad}");
             assert!(names.iter().all(|name| !is_ticks_file_without_digest(name)), "{bad}");
         }
-        for bad in ["ticks-1-2-ff.parquet", "ticks-1-2-00000000000000FF.parquet", "ticks-1-2-00000000000000ff.parquet.zip"] {
+        for bad in
+            ["ticks-1-2-ff.parquet", "ticks-1-2-00000000000000FF.parquet", "ticks-1-2-00000000000000ff.parquet.zip"]
+        {
             assert!(parse_ticks_file(bad).is_none() && !is_ticks_file_without_digest(bad), "{bad}");
         }
         assert!(is_ticks_file_without_digest("ticks-1-2.parquet") && parse_ticks_file("ticks-1-2.parquet").is_none());

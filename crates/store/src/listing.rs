@@ -69,13 +69,15 @@ pub enum ListingError {
         b: TickFile,
     },
     /// A file that calls itself an archive file but tells no range.
-    #[error("{0:?} is not the name of an archive file (ticks-<first>-<last>-<digest>.parquet): rename it or move it away")]
+    #[error(
+        "{0:?} is not the name of an archive file (ticks-<first>-<last>-<digest>.parquet): rename it or move it away"
+    )]
     Name(String),
     /// A file of a version that wrote no digests.
     #[error(
-        "the archive file {0} is of an earlier version, which wrote no checksum into the name: put the first 16 digits of \
-         its SHA-256 there (`sha256sum` prints it; ticks-<first>-<last>-<digest>.parquet), in all such names, or archive \
-         into another place with --archive"
+        "the archive file {0} is of an earlier version, which wrote no digest into names: put the first 16 digits of its \
+         SHA-256 there, as `sha256sum` prints them (ticks-<first>-<last>-<digest>.parquet), also into the other names; or \
+         archive into another place with --archive"
     )]
     NoDigest(String),
 }
@@ -113,7 +115,8 @@ pub fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<Listing, Lis
 
 fn parse(name: &str) -> Result<TickFile, ListingError> {
     TickFile::parse(name).ok_or_else(|| {
-        let error = if layout::is_ticks_file_without_digest(name) { ListingError::NoDigest } else { ListingError::Name };
+        let error =
+            if layout::is_ticks_file_without_digest(name) { ListingError::NoDigest } else { ListingError::Name };
         error(name.to_owned())
     })
 }
