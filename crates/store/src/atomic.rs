@@ -22,7 +22,7 @@ pub fn atomic_write<E: From<io::Error>>(
     Ok(())
 }
 
-/// As [`atomic_write`], into a folder, for a file that gets the name that `write` returns: it may tell the content.
+/// As [`atomic_write`], for a file of a folder that is named when it is written: `write` returns its name.
 ///
 /// # Errors
 /// As [`atomic_write`].

@@ -12,6 +12,13 @@ pub struct SeqRange {
     pub last: u64,
 }
 
+impl SeqRange {
+    /// Whether all of another range is in this one.
+    pub fn contains(self, other: Self) -> bool {
+        self.first <= other.first && other.last <= self.last
+    }
+}
+
 /// An archive file, as its name tells it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TickFile {
@@ -99,7 +106,7 @@ pub fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<Listing, Lis
             continue;
         };
         let (range, end) = (file.range, before.range.last);
-        // Other bytes of the very same sequences are no part of it.
+        // Other bytes of the same sequences are no part of a joined file.
         if range.last <= end && range != before.range {
             listing.superseded.push(file);
         } else if range.first <= end {

@@ -63,7 +63,7 @@ pub trait Place: fmt::Debug + fmt::Display + Send + Sync {
     fn full_name(&self) -> String;
 }
 
-/// Writes the content of a file, and then says what the file is called: names tell digests.
+/// Writes the content of a file, and returns its name, which may tell the digest of the content.
 pub type Fill<'a> = dyn FnMut(&mut (dyn Write + Send)) -> io::Result<String> + 'a;
 
 /// A file by its name.

@@ -37,7 +37,7 @@ impl Unfinished {
         loop {
             let path = parent.join(format!(".{name}{MARK}{:0DIGITS$x}", rand::random::<u64>()));
             fs::create_dir(&path).map_err(BackupError::file("create", &path))?;
-            // Before it is locked, another backup may take it for one that was left: then there is nothing in it yet.
+            // None: another backup took it for one that was left, in the moment before it was locked. It was empty.
             if let Some(lock) = lock(&path).map_err(BackupError::file("lock", &path))? {
                 return Ok(Self { path, _lock: lock });
             }
@@ -56,7 +56,7 @@ impl Unfinished {
     pub(super) fn name(self, folder: &Path) -> Result<(), BackupError> {
         let parent = parent_of(folder);
         fs::rename(&self.path, folder).map_err(BackupError::file("create", folder))?;
-        // Not earlier: without it the hidden folder would look like one that was left. Whole the backup is also with it.
+        // Not earlier: without its lock the hidden folder would look like one that was left. A backup is whole with it too.
         drop(fs::remove_file(folder.join(LOCK)));
         File::open(parent).and_then(|parent| parent.sync_all()).map_err(BackupError::file("write", parent))
     }
@@ -84,7 +84,7 @@ fn lock(folder: &Path) -> io::Result<Option<File>> {
     }
 }
 
-/// Removes what killed backups left, whatever they were to be called. What cannot be removed is no reason not to go on.
+/// Removes the folders that killed backups left, of every name. One that cannot be removed is no reason not to go on.
 fn remove_left(parent: &Path) {
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
         let is_folder = entry.file_type().is_ok_and(|file_type| file_type.is_dir());
@@ -96,7 +96,7 @@ fn remove_left(parent: &Path) {
         if let Ok(Some(_lock)) = lock(&path)
             && let Err(error) = fs::remove_dir_all(&path)
         {
-            tracing::warn!(path = %path.display(), %error, "what a killed backup left cannot be removed");
+            tracing::warn!(path = %path.display(), %error, "the folder of a killed backup cannot be removed: remove it by hand");
         }
     }
 }
@@ -130,7 +130,7 @@ mod tests {
             path
         };
         let dead = [left("sunday", Some(LOCK)), left("saturday", None), left("friday", Some("FEED.messages.gz"))];
-        // What others call theirs.
+        // Folders of others.
         let foreign = [".etc.backup-2024", ".x.candlewire-backup-1", "x.candlewire-backup-0123456789abcdef"].map(at);
         foreign.iter().for_each(|path| fs::create_dir(path).unwrap());
         let linked = at(&format!(".link{MARK}0123456789abcdef"));

@@ -107,7 +107,7 @@ impl<O: Operator> Worker<O> {
             () = stop.requested() => return Ok(Ended::Drained),
         };
         let checkpoint = match checkpoint {
-            // Another version may have stored it in another form: then its settings say so, and what to do.
+            // Another version may have stored it in another form. Its settings say so, and their error says what to do.
             Err(error @ Error::Unreadable { .. }) => {
                 self.check_settings_stored().await?;
                 return Err(error);

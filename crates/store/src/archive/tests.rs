@@ -207,6 +207,30 @@ fn joining_spreads_no_damage() {
 }
 
 #[test]
+fn parts_stay_when_the_joined_file_is_damaged() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut writer = ArchiveWriter::open(folder.path(), "MARKET").expect("writable");
+    writer.append(range(1, 5), &rows(&[(1, 100)]).into_batch()).expect("written");
+    writer.append(range(6, 9), &rows(&[(7, 200)]).into_batch()).expect("written");
+    let parts = files(folder.path());
+    // A third file: the newest one is looked at in any case.
+    writer.append(range(10, 12), &rows(&[(11, 300)]).into_batch()).expect("written");
+    let whole = rows(&[(1, 100), (7, 200)]).into_batch();
+    writer.write(range(1, 9), |file| Ok(file.write(&whole)?)).expect("written");
+    drop(writer);
+    let of_joined = |path: &PathBuf| path.to_string_lossy().contains("ticks-1-9-");
+    let joined = files(folder.path()).into_iter().find(of_joined).expect("the joined file");
+    let mut damaged = fs::read(&joined).expect("readable");
+    damaged[10] ^= 1;
+    fs::write(&joined, damaged).expect("written");
+    let error = ArchiveWriter::open(folder.path(), "MARKET").expect_err("a damaged file");
+    assert!(matches!(error, ArchiveError::Damaged { .. }), "{error}");
+    assert!(parts.iter().all(|part| part.exists()));
+    fs::remove_file(&joined).expect("removed");
+    assert_eq!(events(&Archive::new(folder.path()), Through::ALL), [100, 200, 300]);
+}
+
+#[test]
 fn a_file_without_a_digest_is_refused_and_renaming_it_is_enough() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut writer = ArchiveWriter::open(folder.path(), "MARKET").expect("writable");

@@ -46,7 +46,7 @@ impl ArchiveWriter {
         }
         let last_seq = listing.files.last().map(|file| file.range.last);
         let writer = Self { archive, source: source.to_owned(), last_seq, claim };
-        writer.remove(&listing.superseded)?;
+        writer.remove_superseded(&listing)?;
         Ok(writer)
     }
 
@@ -101,9 +101,10 @@ impl ArchiveWriter {
     /// When a file cannot be read or written. Then the archive is whole still.
     pub fn join(&mut self) -> Result<usize, ArchiveError> {
         let entries = self.archive.place.list()?;
-        let Listing { files, superseded } = self.archive.sort(&entries)?;
+        let listing = self.archive.sort(&entries)?;
         // Of a join that did not come to its end.
-        self.remove(&superseded)?;
+        self.remove_superseded(&listing)?;
+        let files = listing.files;
         self.check_end(files.last().map(|file| file.range.last))?;
         let parts = &files[files.len() - to_join(&sizes(&files, &entries), JOINED_BYTES_MAX)..];
         let (Some(first), Some(last)) = (parts.first(), parts.last()) else { return Ok(0) };
@@ -167,6 +168,15 @@ impl ArchiveWriter {
         rows(&mut writer)?;
         writer.close()?;
         Ok(())
+    }
+
+    /// Removes the parts of joined files, which must be whole: of a damaged one the parts may be the only copy.
+    fn remove_superseded(&self, listing: &Listing) -> Result<(), ArchiveError> {
+        let has_parts = |file: &&TickFile| listing.superseded.iter().any(|part| file.range.contains(part.range));
+        for file in listing.files.iter().filter(has_parts) {
+            OpenFile::open(&self.archive, *file)?;
+        }
+        self.remove(&listing.superseded)
     }
 
     fn remove(&self, files: &[TickFile]) -> Result<(), ArchiveError> {

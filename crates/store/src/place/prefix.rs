@@ -73,7 +73,7 @@ impl Place for Prefix {
         Ok(self.wait(self.bucket.get(&self.key(name)))?.map(Content::Bytes))
     }
 
-    /// The whole file is in memory: its key is known when it ends, and S3 wants to know it before.
+    /// The whole file is in memory: its key tells its digest, and S3 wants the key first.
     fn put(&self, fill: &mut Fill<'_>) -> Result<(), PlaceError> {
         let mut content = Vec::new();
         let name = fill(&mut content).map_err(|error| PlaceError::Io { path: self.to_string().into(), error })?;

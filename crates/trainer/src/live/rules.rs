@@ -41,7 +41,7 @@ impl Rules {
         Span(self.interval.size().ms() * self.horizon as i64)
     }
 
-    /// All of it in words, but for how event time is judged, and the form of what is stored by it.
+    /// All of it in words, but for how event time is judged; and the form of stored states.
     pub(crate) fn words(&self) -> String {
         let Self { recipe, interval, horizon, every, activation, expire, learning, .. } = self;
         let only = self.only.as_ref().map_or_else(|| "all".to_owned(), ToString::to_string);

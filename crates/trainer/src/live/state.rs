@@ -23,7 +23,8 @@ use super::rules::Rules;
 use super::trainings::{Job, ModelRef, Outcome, Trained, Trainings};
 use crate::forecaster::Forecaster;
 
-/// The form in which [`Live`] is stored. Another one cannot be read: its step is to be rebuilt.
+/// The form in which [`Live`] is stored, which a change of it raises: states of another form cannot be read, and FORECAST is
+/// to be rebuilt.
 pub(super) const FORM: u32 = 2;
 
 /// An instrument under forecast.

@@ -31,7 +31,7 @@ const RETRY_MAX: Duration = Duration::from_secs(60);
 /// Threads for one row: more would cost more than they save.
 pub(super) const LIVE_THREADS: usize = 1;
 
-/// A model, and the one file that is it: whoever may write to the object store could put another model under its id.
+/// A model, and the one file that is it: the object store takes any file under its id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelRef {
     /// Its id.

@@ -110,8 +110,8 @@ impl Forge {
         made.artifacts.publish(connection, &job.instrument, &made.card).await
     }
 
-    /// Reads the file of the model in use, which must be the one that FORECAST names: the object store takes whatever its
-    /// user puts there, and XGBoost follows whatever a file says.
+    /// Reads the file of the model in use, which must be the one that FORECAST names: the object store takes any file, and
+    /// XGBoost checks little of what it reads.
     async fn read(&self, instrument: &Instrument, model: &ModelRef) -> anyhow::Result<Vec<u8>> {
         let recipe: Recipe = self.config.recipe;
         let key = layout::model_key(instrument, recipe, &model.id, layout::MODEL);
@@ -138,7 +138,7 @@ impl Workshop for Forge {
     }
 }
 
-/// Checks that a file is the model's.
+/// Refuses a file that is not the model's.
 fn check(key: &str, file: &[u8], model: &ModelRef) -> anyhow::Result<()> {
     let found = FileDigest::of(file).sha256;
     let beginning = |sha256: &str| sha256.chars().take(DIGITS_SHOWN).collect::<String>();
