@@ -390,12 +390,19 @@ async fn a_model_that_was_swapped_is_refused_with_both_digests() {
     assert_eq!(forecasts(&world).await, before, "it was never asked");
 
     objects::put(&store, &key, &right).await.unwrap();
-    let _trainer = Running::start(&mut trainer(&world));
+    let mut trainer = Running::start(&mut trainer(&world));
     succeed(world.program("topology").args(["wait", "market", "forecast"]));
     let after = forecasts(&world).await;
     assert!(after["next"].len() > before["next"].len());
     assert_eq!(after["next"][..before["next"].len()], before["next"][..]);
     assert_eq!(in_use["sha256"], FileDigest::of(&right).sha256);
+
+    // A running trainer reads it again when the next day's model has to beat it.
+    objects::put(&store, &key, &other).await.unwrap();
+    succeed(&mut world.replay(&minutes(&world, 4_800), "1m"));
+    eventually("the trainer ends", || !trainer.is_running());
+    assert_eq!(trainer.wait(), Some(3));
+    assert_eq!(forecasts(&world).await["model"], after["model"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
