@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
-use crate::programs::eventually;
+use crate::programs::{eventually, started_by};
 
 /// A file system in memory, in a mount namespace of its own. Gone when dropped.
 #[derive(Debug)]
@@ -39,16 +39,7 @@ impl SmallDisk {
 
     /// The same command, seeing it.
     pub fn seen_by(&self, command: &Command) -> Command {
-        let [nsenter, arguments @ ..] = self.prefix();
-        let mut seeing = Command::new(nsenter);
-        seeing.args(arguments).arg("--").arg(command.get_program()).args(command.get_args());
-        for (name, value) in command.get_envs() {
-            match value {
-                Some(value) => seeing.env(name, value),
-                None => seeing.env_remove(name),
-            };
-        }
-        seeing
+        started_by(&self.prefix(), command)
     }
 
     /// What starts a program that sees it.

@@ -59,10 +59,14 @@ impl<P: Place> Place for Faulty<P> {
         self.inner.open(name)
     }
 
-    fn put(&self, name: &str, fill: &mut Fill<'_>) -> Result<(), PlaceError> {
+    fn put(&self, fill: &mut Fill<'_>) -> Result<(), PlaceError> {
         self.step()?;
-        self.step().inspect_err(|_| (self.leave_half)(name))?;
-        self.inner.put(name, fill)?;
+        if let Err(dead) = self.step() {
+            let name = fill(&mut io::sink()).map_err(|error| PlaceError::Io { path: "writer".into(), error })?;
+            (self.leave_half)(&name);
+            return Err(dead);
+        }
+        self.inner.put(fill)?;
         self.step()
     }
 

@@ -1,5 +1,6 @@
 //! The programs as processes, as their users start them.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Lines};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
@@ -118,6 +119,23 @@ pub fn program_at(name: &str, dir: &Path, server: &impl Host) -> Command {
     let mut command = program(name, dir);
     command.env("NATS_URL", server.url()).env("CANDLEWIRE_LOG", "warn").env("CANDLEWIRE_LEASE_TTL", "500ms");
     command
+}
+
+/// The same command, started by another one: a prefix of program and arguments, or none.
+pub fn started_by(prefix: &[impl AsRef<OsStr>], command: &Command) -> Command {
+    let mut words = prefix.iter().map(AsRef::as_ref).chain([command.get_program()]).chain(command.get_args());
+    let mut started = Command::new(words.next().unwrap_or_default());
+    started.args(words);
+    if let Some(dir) = command.get_current_dir() {
+        started.current_dir(dir);
+    }
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => started.env(name, value),
+            None => started.env_remove(name),
+        };
+    }
+    started
 }
 
 /// Runs a command to its end and insists on success; returns what it printed.

@@ -10,7 +10,7 @@ use market::dataset::Recipe;
 use market::interval::Band;
 use market::{EventTime, Instrument, Span, Tick};
 use pipeline_tests::faulty::{Faulty, LeaveHalf};
-use pipeline_tests::programs::{Running, eventually, fail, succeed};
+use pipeline_tests::programs::{Running, eventually, fail, program, succeed};
 use pipeline_tests::s3::{BUCKET, S3, WRITER};
 use pipeline_tests::server::checkout;
 use pipeline_tests::ticks::minutes;
@@ -18,7 +18,8 @@ use pipeline_tests::world::World;
 use serde_json::{Value, json};
 use store::archive::{Archive, ArchiveError, ArchiveWriter, Through};
 use store::bucket::PART_BYTES;
-use store::layout::latest_key;
+use store::digest::Digest;
+use store::layout::{latest_key, ticks_file};
 use store::listing::SeqRange;
 use store::place::{Folder, Place, PlaceError, Prefix};
 use store::predictions::{self, Fold, Prediction};
@@ -150,14 +151,13 @@ async fn a_writer_may_die_at_every_step_in_a_bucket() {
     assert!(matches!(error, ArchiveError::Overtaken { theirs: 4, ours: 0, .. }), "{error}");
     assert_eq!(events(&archive), [2]);
     // Should both write at one instant nevertheless, nobody takes the sum of them for the truth.
-    bucket.put("two/ticks-3-9.parquet", b"PAR1").await.unwrap();
+    let key = |first, last| format!("two/{}", ticks_file(first, last, Digest::of(&b"PAR1"[..]).unwrap()));
+    bucket.put(&key(3, 9), b"PAR1").await.unwrap();
     let error = archive.series(&bitcoin(), Through::ALL).unwrap_err().to_string();
-    assert!(
-        error.contains("ticks-1-4.parquet and ticks-3-9.parquet overlap") && error.contains("move it away"),
-        "{error}"
-    );
-    bucket.delete("two/ticks-3-9.parquet").await.unwrap();
-    bucket.put("two/ticks-6-9.parquet", b"PAR1").await.unwrap();
+    assert!(error.contains("ticks-1-4-") && error.contains("and ticks-3-9-") && error.contains("overlap"), "{error}");
+    assert!(error.contains("move it away"), "{error}");
+    bucket.delete(&key(3, 9)).await.unwrap();
+    bucket.put(&key(6, 9), b"PAR1").await.unwrap();
     let error = archive.series(&bitcoin(), Through::ALL).unwrap_err().to_string();
     assert!(error.contains("hole") && error.contains("put the missing file back"), "{error}");
 }
@@ -288,6 +288,46 @@ fn duckdb_and_polars_read_what_is_written_without_help() {
     assert_eq!(read, [of_polars, ticks, predictions], "Polars");
 }
 
+/// Flips are at both ends and evenly between them: in data, in the footer, in the magic numbers.
+#[test]
+fn a_training_refuses_a_file_with_one_flipped_bit() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut rows = TickRows::default();
+    for minute in 1..=600 {
+        let close = 8_000.0 + (minute as f64 / 17.0).sin() + (minute as f64 / 5.0).cos();
+        let event = EventTime(BEGIN_MS + minute * 60_000);
+        rows.push(&bitcoin(), &Tick { event, open: close, high: close + 1.0, low: close - 1.0, close, ..tick(0) }, 1);
+    }
+    let archive = dir.path().join("archive");
+    ArchiveWriter::open(&*archive, "MARKET")
+        .unwrap()
+        .append(SeqRange { first: 1, last: 1 }, &rows.into_batch())
+        .unwrap();
+    let names = std::fs::read_dir(&archive).unwrap().map(|entry| entry.unwrap().path());
+    let path = names.into_iter().find(|path| path.extension().is_some_and(|of| of == "parquet")).unwrap();
+    let train = || {
+        let mut command = program("trainer", dir.path());
+        command.args(["train", "--offline", "--archive", "archive", "--coin", "bitcoin", "--quote", "usdt"]);
+        command.args(["--interval", "1m", "--folds", "1", "--rounds", "5", "--threads", "1"]);
+        command
+    };
+    succeed(&mut train());
+    let whole = std::fs::read(&path).unwrap();
+    let last = 8 * whole.len() - 1;
+    for bit in (0..40).map(|idx| idx * last / 39) {
+        let mut flipped = whole.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        std::fs::write(&path, flipped).unwrap();
+        let output = train().output().unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "bit {bit} of {last}: {error}");
+        let name = path.file_name().unwrap().to_str().unwrap();
+        assert!(error.contains(name) && error.contains("is damaged"), "bit {bit} of {last}: {error}");
+    }
+    std::fs::write(&path, whole).unwrap();
+    succeed(&mut train());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bucket_takes_the_archive_and_gives_it_back() {
     let (world, mut s3) = (World::new().await, S3::start().await);
@@ -320,6 +360,15 @@ async fn a_bucket_takes_the_archive_and_gives_it_back() {
     assert_eq!(in_bucket("archive/").series(&bitcoin(), Through::ALL).unwrap(), in_folder);
     let train = ["train", "--offline", "--interval", "1m", "--folds", "1", "--rounds", "5"];
     succeed(trainer(&train).args(["--archive", "s3://prices/archive"]));
+    // What the bucket gives back must be what was put there.
+    let ticks = bucket.list("archive/ticks-").await.unwrap().remove(0).key;
+    let whole = bucket.get(&ticks).await.unwrap().unwrap();
+    let mut flipped = whole.to_vec();
+    flipped[whole.len() / 2] ^= 1;
+    bucket.put(&ticks, &flipped).await.unwrap();
+    let (code, error) = fail(trainer(&train).args(["--archive", "s3://prices/archive"]));
+    assert!(code == 2 && error.contains(&ticks["archive/".len()..]) && error.contains("is damaged"), "{code} {error}");
+    bucket.put(&ticks, &whole).await.unwrap();
 
     // A service says that it waits for the bucket, and then goes on: it archives, trains and uploads.
     let learn = ["--interval", "1m", "--folds", "1", "--rounds", "5", "--every", "1h"];

@@ -11,7 +11,8 @@ use flate2::read::GzDecoder;
 use futures::{FutureExt, StreamExt};
 use pipeline_tests::cluster::Cluster;
 use pipeline_tests::disk::SmallDisk;
-use pipeline_tests::programs::{Running, eventually, fail, program, succeed};
+use pipeline_tests::programs::{Running, eventually, fail, program, started_by, succeed};
+use pipeline_tests::proxy::{Fate, Frame, Proxy};
 use pipeline_tests::server::{Host, Server};
 use pipeline_tests::ticks::publish_tick_of;
 use pipeline_tests::world::{World, sample};
@@ -283,6 +284,43 @@ async fn a_backup_that_does_not_come_to_its_end_leaves_nothing() {
     drop(fs::remove_dir_all(&folder));
     backup(&world, &folder);
     assert_eq!(names().len(), before.len() + 1, "what the killed one left is gone: {:?}", names());
+}
+
+/// The hidden folders beside a backup, by name.
+fn hidden<S: Host>(world: &World<S>) -> Vec<String> {
+    let names = fs::read_dir(world.dir.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name.starts_with('.')).collect()
+}
+
+/// The living one runs in a process namespace of its own, as in a container: its process id says nothing outside.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_backup_removes_a_killed_one_but_no_living_one() {
+    let (world, _) = kept().await;
+    // Each stands still when the first messages of a stream reach it.
+    let half_done = async |name: &str, prefix: &[&str]| {
+        let proxy = Proxy::start(&world.server).await;
+        proxy.once(Frame::is_delivery, Fate::Hold);
+        let mut command = world.program("topology");
+        command.args(["backup", name]).env("NATS_URL", proxy.url());
+        let running = Running::start(&mut started_by(prefix, &command));
+        proxy.held(1).await;
+        (proxy, running)
+    };
+    let (_proxy, mut killed) = half_done("killed", &[]).await;
+    let (proxy, mut living) = half_done("living", &["unshare", "--pid", "--fork", "--kill-child"]).await;
+    killed.kill();
+    assert_eq!(hidden(&world).len(), 2, "{:?}", hidden(&world));
+    backup(&world, &world.dir.path().join("next"));
+    let left = hidden(&world);
+    assert!(left.len() == 1 && left[0].starts_with(".living."), "{left:?}");
+    proxy.release();
+    assert_eq!(living.wait(), Some(0));
+    assert_eq!(hidden(&world), [""; 0]);
+    for name in ["living", "next"] {
+        let names = fs::read_dir(world.dir.path().join(name)).unwrap().map(|entry| entry.unwrap().file_name());
+        assert!(names.into_iter().all(|name| !name.to_string_lossy().starts_with('.')), "{name}");
+        succeed(world.program("topology").args(["restore", "--check", name]));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

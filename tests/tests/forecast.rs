@@ -9,13 +9,16 @@ use std::process::Command;
 
 use bus::reader::{Selection, read_to_end};
 use bus::topology::Limits;
-use bus::{Connection, Kind, Stream, codec, subject};
+use bus::{Connection, Kind, Stream, codec, objects, subject};
 use flate2::read::MultiGzDecoder;
-use market::{Candle, Window};
+use market::dataset::Recipe;
+use market::{Candle, Instrument, Window};
 use pipeline_tests::programs::{Running, children, eventually, fail, is_alive, name_of, succeed};
 use pipeline_tests::server::{nats_args, signal};
 use pipeline_tests::world::{World, sample};
 use serde_json::Value;
+use store::layout::{MODEL, model_key};
+use store::model_card::FileDigest;
 
 const QUARTER_MS: i64 = 15 * 60_000;
 const DAY_MS: i64 = 86_400_000;
@@ -339,10 +342,67 @@ async fn other_rules_need_a_rebuild_which_gives_the_same_forecasts_again() {
     let (code, error) = fail(trainer(&world).args(["--horizon", "2"]));
     assert_eq!(code, 3, "{error}");
     assert!(error.contains("horizon=1") && error.contains("topology rebuild forecast"), "{error}");
+    // Another version may have stored states that this one cannot even read.
+    let store = world.server.connect("trainer").await;
+    let partition = subject::partition("bitcoin", "usdt", Limits::default().partitions);
+    let state = subject::state(Stream::Forecast, partition, "bitcoin", "usdt");
+    store.jetstream().publish(state, "of another version".into()).await.unwrap().await.unwrap();
+    let (code, error) = fail(trainer(&world).args(["--horizon", "2"]));
+    assert!(code == 3 && error.contains("topology rebuild forecast"), "{code} {error}");
     succeed(world.program("topology").args(["rebuild", "forecast", "--yes"]));
     let _trainer = Running::start(&mut trainer(&world));
     succeed(world.program("topology").args(["wait", "forecast"]));
     assert_eq!(forecasts(&world).await, expected);
+}
+
+/// The object store takes whatever the trainer's user puts there: a model that FORECAST does not name is never asked.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_that_was_swapped_is_refused_with_both_digests() {
+    let world = World::new().await;
+    let _processor = world.start("stream-processor");
+    let mut first = Running::start(&mut trainer(&world));
+    forecast_all(&world, &mut world.replay(&minutes(&world, 3_200), "1m"));
+    first.terminate();
+    assert_eq!(first.wait(), Some(0));
+    let before = forecasts(&world).await;
+    let models = parsed(&before["model"]);
+    let in_use = models.iter().rfind(|model| model["standing"] != "lost").unwrap();
+    let bitcoin = Instrument::new("bitcoin", "usdt").unwrap();
+    let key = model_key(&bitcoin, Recipe::Returns, in_use["model"].as_str().unwrap(), MODEL);
+
+    // Another one of the same ticks, in every way as valid.
+    let train = ["train", "--offline", "--archive", "archive", "--interval", "15m", "--folds", "1", "--rounds", "30"];
+    succeed(world.program("trainer").args(train).args(["--threads", "1", "--out", "other"]));
+    let other = std::fs::read(world.dir.path().join("other").join(MODEL)).unwrap();
+    let store = world.server.connect("trainer").await;
+    let right = objects::get(&store, &key).await.unwrap().unwrap();
+    objects::put(&store, &key, &other).await.unwrap();
+    succeed(&mut world.replay(&minutes(&world, 3_400), "1m"));
+    for start in ["first", "second"] {
+        let (mut refusing, lines) = Running::start_followed(&mut trainer(&world));
+        eventually("the trainer ends", || !refusing.is_running());
+        assert_eq!(refusing.wait(), Some(3), "no supervisor starts it again: {start}");
+        let said = lines.map_while(Result::ok).find(|line| line.starts_with("error: ")).unwrap();
+        let digests = [&right, &other].map(|file| FileDigest::of(file).sha256[..16].to_owned());
+        let words = [&key, &digests[0], &digests[1], "topology rebuild forecast"];
+        assert!(words.iter().all(|word| said.contains(*word)), "{said}");
+    }
+    assert_eq!(forecasts(&world).await, before, "it was never asked");
+
+    objects::put(&store, &key, &right).await.unwrap();
+    let mut trainer = Running::start(&mut trainer(&world));
+    succeed(world.program("topology").args(["wait", "market", "forecast"]));
+    let after = forecasts(&world).await;
+    assert!(after["next"].len() > before["next"].len());
+    assert_eq!(after["next"][..before["next"].len()], before["next"][..]);
+    assert_eq!(in_use["sha256"], FileDigest::of(&right).sha256);
+
+    // A running trainer reads it again when the next day's model has to beat it.
+    objects::put(&store, &key, &other).await.unwrap();
+    succeed(&mut world.replay(&minutes(&world, 4_800), "1m"));
+    eventually("the trainer ends", || !trainer.is_running());
+    assert_eq!(trainer.wait(), Some(3));
+    assert_eq!(forecasts(&world).await["model"], after["model"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,6 +12,7 @@ use pipeline_tests::ticks::publish_tick_of;
 use pipeline_tests::world::World;
 use serde_json::json;
 use service::{Health, Shutdown};
+use store::layout;
 
 const TTL: Duration = Duration::from_millis(500);
 /// Instruments of the tests, enough for most partitions to have one.
@@ -198,11 +199,11 @@ async fn of_two_trainers_one_archives_and_the_other_goes_on_when_it_freezes() {
         command.args(["run", "--archive-every", "1s", "--archive"]).arg(world.dir.path().join(folder));
         command
     };
-    // Small files are joined: what the archive reaches stands in the names, ticks-<first>-<last>.parquet.
+    // Small files are joined: what the archive reaches stands in the names, ticks-<first>-<last>-<digest>.parquet.
     let reaches = |folder: &str| {
         let entries = std::fs::read_dir(world.dir.path().join(folder)).into_iter().flatten().flatten();
         let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
-        let last = |name: String| name.strip_suffix(".parquet")?.rsplit('-').next()?.parse::<u64>().ok();
+        let last = |name: String| layout::parse_ticks_file(&name).map(|(_, last, _)| last);
         names.filter_map(last).max().unwrap_or(0)
     };
     let first = Running::start(&mut train("shared"));

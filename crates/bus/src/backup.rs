@@ -20,6 +20,7 @@ mod reading;
 mod restoring;
 mod survivors;
 mod taking;
+mod unfinished;
 
 pub use manifest::{Entry, Manifest};
 pub use restoring::{Restoration, prepare};
@@ -45,7 +46,7 @@ pub enum BackupError {
     /// A file or folder of the backup cannot be read or written.
     #[error("cannot {action} {}: {error}", path.display())]
     File {
-        /// `read`, `write`, `create`.
+        /// `read`, `write`, `create`, `lock`.
         action: &'static str,
         /// Which one.
         path: PathBuf,

@@ -83,7 +83,7 @@ impl Kind {
             Self::HourOfDay => "hour-of-day/1",
             Self::Next => "next/1",
             Self::Score => "score/1",
-            Self::Model => "model/1",
+            Self::Model => "model/2",
         }
     }
 }

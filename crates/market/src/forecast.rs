@@ -138,9 +138,10 @@ pub enum Cause {
 }
 
 /// A model that was trained and what became of it, on `forecast.<p>.model.<coin>.<quote>`:
-/// `{"coin":"bitcoin","quote":"usd","recipe":"returns","interval":"15m","model":"4be1c1f02b6f2a07","cause":"schedule",
-/// "standing":"champion","valid_from_ms":…,"expires_ms":…,"trained_first_ms":…,"trained_last_ms":…,"trained_ticks":…,
-/// "scores":{"rows":584,"rmse":27.23,"baseline_rmse":27.24,"skill":0.0004,"p":0.364},"rival":{"model":…,"rows":584,…}}`.
+/// `{"coin":"bitcoin","quote":"usd","recipe":"returns","interval":"15m","model":"4be1c1f02b6f2a07","sha256":"9f2c…",
+/// "cause":"schedule","standing":"champion","valid_from_ms":…,"expires_ms":…,"trained_first_ms":…,"trained_last_ms":…,
+/// "trained_ticks":…,"scores":{"rows":584,"rmse":27.23,"baseline_rmse":27.24,"skill":0.0004,"p":0.364},
+/// "rival":{"model":…,"rows":584,…}}`.
 ///
 /// It names its ticks by event time and number; the stream sequences, which depend on how ticks were packed, stand on the
 /// model card.
@@ -159,6 +160,9 @@ pub struct ModelLine<'a> {
     /// The model, by its id; its files stand in ARTIFACTS under this id.
     #[serde(borrow)]
     pub model: Cow<'a, str>,
+    /// SHA-256 of its file, as 64 hexadecimal digits: nothing else is loaded under its id.
+    #[serde(borrow)]
+    pub sha256: Cow<'a, str>,
     /// Why it was trained.
     pub cause: Cause,
     /// What became of it.

@@ -1,4 +1,5 @@
-//! The archive: every accepted tick as Parquet, in files named by the MARKET sequences that were looked at.
+//! The archive: every accepted tick as Parquet, in files named by the MARKET sequences that were looked at and by the digest
+//! of their bytes. A file is read only when its bytes still have it: a disk that loses a bit would change a model in silence.
 //!
 //! Ranges join, so a hole is an error and no manifest is needed. One process writes, any number read at the same time: a
 //! file appears whole, and when files are joined the joined one appears before its parts go. Where the files lie is the
@@ -17,7 +18,8 @@ use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchR
 use serde::{Deserialize, Serialize};
 
 use crate::bucket::BucketErrorKind;
-use crate::listing::{Listing, ListingError, SeqRange, list};
+use crate::digest::Digest;
+use crate::listing::{Listing, ListingError, SeqRange, TickFile, list};
 use crate::place::{Content, Entry, Folder, Place, PlaceError};
 use crate::schema;
 use crate::ticks::for_each_tick;
@@ -212,7 +214,7 @@ impl Archive {
     /// # Errors
     /// As [`Self::list`].
     pub fn last_seq(&self) -> Result<Option<u64>, ArchiveError> {
-        Ok(self.list()?.files.last().map(|range| range.last))
+        Ok(self.list()?.files.last().map(|file| file.range.last))
     }
 
     /// The MARKET stream that the archive was made from; None for an archive without files.
@@ -271,18 +273,18 @@ impl Archive {
         let mut listings = 0;
         'listing: loop {
             listings += 1;
-            for range in self.list()?.files {
-                let from = read.map_or(0, |read| read.last + 1);
+            for file in self.list()?.files {
+                let (range, from) = (file.range, read.map_or(0, |read| read.last + 1));
                 if range.last < from {
                     continue;
                 }
-                let Some(file) = OpenFile::open(self, range)? else {
+                let Some(open) = OpenFile::open(self, file)? else {
                     if listings < LISTINGS_MAX {
                         continue 'listing;
                     }
-                    return Err(ArchiveError::Gone { file: self.name_of(range) });
+                    return Err(ArchiveError::Gone { file: self.name_of(file) });
                 };
-                file.for_each(|of, tick, market_seq| {
+                open.for_each(|of, tick, market_seq| {
                     if market_seq >= from {
                         each(of, tick, market_seq);
                     }
@@ -294,12 +296,12 @@ impl Archive {
     }
 
     /// A file, for people.
-    fn name_of(&self, range: SeqRange) -> String {
-        format!("{} of the archive {self}", range.file_name())
+    fn name_of(&self, file: TickFile) -> String {
+        format!("{} of the archive {self}", file.name())
     }
 }
 
-/// A file that counts, open.
+/// A file that counts, open, and with the bytes that were written.
 struct OpenFile {
     name: String,
     content: Content,
@@ -307,9 +309,15 @@ struct OpenFile {
 
 impl OpenFile {
     /// None when there is no such file any more.
-    fn open(archive: &Archive, range: SeqRange) -> Result<Option<Self>, ArchiveError> {
-        let content = archive.place.open(&range.file_name())?;
-        Ok(content.map(|content| Self { name: archive.name_of(range), content }))
+    fn open(archive: &Archive, file: TickFile) -> Result<Option<Self>, ArchiveError> {
+        let Some(content) = archive.place.open(&file.name())? else { return Ok(None) };
+        let name = archive.name_of(file);
+        let found = content.read_from(0).and_then(Digest::of);
+        let found = found.map_err(|error| PlaceError::Io { path: name.clone().into(), error })?;
+        if found != file.digest {
+            return Err(damaged(&name, format!("the SHA-256 of its bytes begins with {found}")));
+        }
+        Ok(Some(Self { name, content }))
     }
 
     fn for_each(self, mut each: impl FnMut(&Instrument, Tick, u64)) -> Result<(), ArchiveError> {

@@ -22,6 +22,25 @@ pub fn atomic_write<E: From<io::Error>>(
     Ok(())
 }
 
+/// As [`atomic_write`], for a file of a folder that is named when it is written: `write` returns its name.
+///
+/// # Errors
+/// As [`atomic_write`].
+pub fn atomic_write_as<E: From<io::Error>>(
+    folder: &Path,
+    write: impl FnOnce(&mut BufWriter<File>) -> Result<String, E>,
+) -> Result<(), E> {
+    let mut name = String::new();
+    let mut unnamed = Unnamed::write(&folder.join("unnamed"), |file| {
+        name = write(file)?;
+        Ok::<_, E>(())
+    })?;
+    unnamed.path = folder.join(name);
+    unnamed.name()?;
+    sync(folder)?;
+    Ok(())
+}
+
 /// Writes files that belong together: none gets its name before all are on the disk, so that what can go wrong (a full
 /// disk) goes wrong while the old files still stand. They get their names in the given order; a process that is killed
 /// between two of them leaves both old and new files, so the last one should tell the others' digests.

@@ -3,6 +3,8 @@
 use market::Instrument;
 use market::dataset::Recipe;
 
+use crate::digest::Digest;
+
 /// The plot of actual against predicted prices.
 pub const PLOT: &str = "output_plot.png";
 /// Predictions of validation and holdout rows; see [`crate::predictions`].
@@ -43,9 +45,10 @@ pub fn latest_key(instrument: &Instrument, recipe: Recipe) -> String {
     format!("{}latest", models_prefix(instrument, recipe))
 }
 
-/// The name of an archive file that looked at MARKET sequences `first` to `last`, both included.
-pub fn ticks_file(first: u64, last: u64) -> String {
-    format!("{TICKS_PREFIX}{first}-{last}{TICKS_SUFFIX}")
+/// The name of an archive file that looked at MARKET sequences `first` to `last`, both included, and whose bytes have this
+/// digest: `ticks-1-4711-ba7816bf8f01cfea.parquet`.
+pub fn ticks_file(first: u64, last: u64, digest: Digest) -> String {
+    format!("{TICKS_PREFIX}{first}-{last}-{digest}{TICKS_SUFFIX}")
 }
 
 /// Whether a name claims to be an archive file's.
@@ -53,11 +56,24 @@ pub fn is_ticks_file(name: &str) -> bool {
     name.starts_with(TICKS_PREFIX) && name.ends_with(TICKS_SUFFIX)
 }
 
-/// The sequences that an archive file's name stands for; None when it is not exactly what [`ticks_file`] writes.
-pub fn parse_ticks_file(name: &str) -> Option<(u64, u64)> {
-    let (first, last) = name.strip_prefix(TICKS_PREFIX)?.strip_suffix(TICKS_SUFFIX)?.split_once('-')?;
+/// The sequences and the digest in an archive file's name; None when it is not exactly what [`ticks_file`] writes.
+pub fn parse_ticks_file(name: &str) -> Option<(u64, u64, Digest)> {
+    let (range, digest) = name.strip_prefix(TICKS_PREFIX)?.strip_suffix(TICKS_SUFFIX)?.rsplit_once('-')?;
+    let ((first, last), digest) = (parse_range(range)?, digest.parse().ok()?);
+    Some((first, last, digest))
+}
+
+/// Whether a name is that of an archive file of earlier versions, which wrote no digest: `ticks-1-4711.parquet`.
+pub fn is_ticks_file_without_digest(name: &str) -> bool {
+    let range = name.strip_prefix(TICKS_PREFIX).and_then(|name| name.strip_suffix(TICKS_SUFFIX));
+    range.is_some_and(|range| parse_range(range).is_some())
+}
+
+/// Sequences as a file's name tells them, and in no other form.
+fn parse_range(range: &str) -> Option<(u64, u64)> {
+    let (first, last) = range.split_once('-')?;
     let (first, last) = (first.parse().ok()?, last.parse().ok()?);
-    (0 < first && first <= last && ticks_file(first, last) == name).then_some((first, last))
+    (0 < first && first <= last && format!("{first}-{last}") == range).then_some((first, last))
 }
 
 #[cfg(test)]
@@ -66,19 +82,20 @@ mod tests {
 
     #[test]
     fn only_names_that_we_write_are_read() {
-        assert_eq!(parse_ticks_file(&ticks_file(1, 4_711)), Some((1, 4_711)));
-        for bad in [
-            "ticks-2-1.parquet",
-            "ticks-0-1.parquet",
-            "ticks-01-2.parquet",
-            "ticks-+1-2.parquet",
-            "ticks-1.parquet",
-            "ticks-1-2-3.parquet",
-            "ticks-1-2.parquet.zip",
-            "ticks--1.parquet",
-        ] {
-            assert_eq!(parse_ticks_file(bad), None, "{bad}");
+        let digest = "00000000000000ff".parse().expect("a digest");
+        assert_eq!(ticks_file(1, 4_711, digest), "ticks-1-4711-00000000000000ff.parquet");
+        assert_eq!(parse_ticks_file(&ticks_file(1, 4_711, digest)), Some((1, 4_711, digest)));
+        for bad in ["2-1", "0-1", "01-2", "+1-2", "1", "1-2-3", "-1", ""] {
+            let names = [format!("ticks-{bad}.parquet"), format!("ticks-{bad}-00000000000000ff.parquet")];
+            assert!(names.iter().all(|name| parse_ticks_file(name).is_none()), "{bad}");
+            assert!(names.iter().all(|name| !is_ticks_file_without_digest(name)), "{bad}");
         }
+        for bad in
+            ["ticks-1-2-ff.parquet", "ticks-1-2-00000000000000FF.parquet", "ticks-1-2-00000000000000ff.parquet.zip"]
+        {
+            assert!(parse_ticks_file(bad).is_none() && !is_ticks_file_without_digest(bad), "{bad}");
+        }
+        assert!(is_ticks_file_without_digest("ticks-1-2.parquet") && parse_ticks_file("ticks-1-2.parquet").is_none());
     }
 
     #[test]

@@ -9,6 +9,7 @@
 pub mod archive;
 pub mod atomic;
 pub mod bucket;
+pub mod digest;
 pub mod layout;
 pub mod listing;
 pub mod model_card;

@@ -1,8 +1,9 @@
 //! Which archive files count: their ranges must join.
 
+use crate::digest::Digest;
 use crate::layout;
 
-/// An archive file, by the MARKET sequences that were looked at to make it.
+/// The MARKET sequences that were looked at to make an archive file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SeqRange {
     /// First sequence, above 0.
@@ -12,9 +13,30 @@ pub struct SeqRange {
 }
 
 impl SeqRange {
-    /// The file's name.
-    pub fn file_name(self) -> String {
-        layout::ticks_file(self.first, self.last)
+    /// Whether all of another range is in this one.
+    pub fn contains(self, other: Self) -> bool {
+        self.first <= other.first && other.last <= self.last
+    }
+}
+
+/// An archive file, as its name tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TickFile {
+    /// What it looked at.
+    pub range: SeqRange,
+    /// What its bytes were when it was written.
+    pub digest: Digest,
+}
+
+impl TickFile {
+    /// Its name.
+    pub fn name(self) -> String {
+        layout::ticks_file(self.range.first, self.range.last, self.digest)
+    }
+
+    fn parse(name: &str) -> Option<Self> {
+        let (first, last, digest) = layout::parse_ticks_file(name)?;
+        Some(Self { range: SeqRange { first, last }, digest })
     }
 }
 
@@ -22,9 +44,9 @@ impl SeqRange {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Listing {
     /// Ascending; each begins where the one before it ended.
-    pub files: Vec<SeqRange>,
+    pub files: Vec<TickFile>,
     /// Parts of joined files among `files`, whose removal was interrupted: to be ignored, and removed by the writer.
-    pub superseded: Vec<SeqRange>,
+    pub superseded: Vec<TickFile>,
 }
 
 /// Why a folder of archive files cannot be trusted.
@@ -34,28 +56,37 @@ pub enum ListingError {
     #[error(
         "the archive has a hole: {before} ends at sequence {end} and the next file is {after}; \
          put the missing file back, or move all files away and archive anew",
-        before = before.file_name(), end = before.last, after = after.file_name()
+        before = before.name(), end = before.range.last, after = after.name()
     )]
     Hole {
         /// The file before the hole.
-        before: SeqRange,
+        before: TickFile,
         /// The file after it.
-        after: SeqRange,
+        after: TickFile,
     },
-    /// Two files of which neither contains the other have looked at the same sequences.
+    /// Two files have looked at the same sequences, and neither is a part of the other.
     #[error(
         "the archive files {a} and {b} overlap; one of them is from another archive: move it away",
-        a = a.file_name(), b = b.file_name()
+        a = a.name(), b = b.name()
     )]
     Overlap {
         /// The file that begins first.
-        a: SeqRange,
+        a: TickFile,
         /// The other.
-        b: SeqRange,
+        b: TickFile,
     },
     /// A file that calls itself an archive file but tells no range.
-    #[error("{0:?} is not the name of an archive file (ticks-<first>-<last>.parquet): rename it or move it away")]
+    #[error(
+        "{0:?} is not the name of an archive file (ticks-<first>-<last>-<digest>.parquet): rename it or move it away"
+    )]
     Name(String),
+    /// A file of a version that wrote no digests.
+    #[error(
+        "the archive file {0} is of an earlier version, which wrote no digest into names: put the first 16 digits of its \
+         SHA-256 there, as `sha256sum` prints them (ticks-<first>-<last>-<digest>.parquet), also into the other names; or \
+         archive into another place with --archive"
+    )]
+    NoDigest(String),
 }
 
 /// Sorts out the files of a folder by their names. Foreign names are ignored; of a joined file and its parts the widest
@@ -64,25 +95,37 @@ pub enum ListingError {
 /// # Errors
 /// When ranges leave a hole or overlap, or a name is garbled.
 pub fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<Listing, ListingError> {
-    let mut ranges = Vec::new();
-    for name in names.into_iter().filter(|name| layout::is_ticks_file(name)) {
-        let (first, last) = layout::parse_ticks_file(name).ok_or_else(|| ListingError::Name(name.to_owned()))?;
-        ranges.push(SeqRange { first, last });
-    }
+    let names = names.into_iter().filter(|name| layout::is_ticks_file(name));
+    let mut files = names.map(parse).collect::<Result<Vec<_>, _>>()?;
     // Of two that begin together the widest comes first, and what it contains follows it.
-    ranges.sort_by_key(|range| (range.first, std::cmp::Reverse(range.last)));
+    files.sort_by_key(|file| (file.range.first, std::cmp::Reverse(file.range.last)));
     let mut listing = Listing::default();
-    for range in ranges {
-        match listing.files.last().copied() {
-            Some(before) if range.last <= before.last => listing.superseded.push(range),
-            Some(before) if range.first <= before.last => return Err(ListingError::Overlap { a: before, b: range }),
-            Some(before) if range.first != before.last + 1 => {
-                return Err(ListingError::Hole { before, after: range });
-            }
-            _ => listing.files.push(range),
+    for file in files {
+        let Some(before) = listing.files.last().copied() else {
+            listing.files.push(file);
+            continue;
+        };
+        let (range, end) = (file.range, before.range.last);
+        // Other bytes of the same sequences are no part of a joined file.
+        if range.last <= end && range != before.range {
+            listing.superseded.push(file);
+        } else if range.first <= end {
+            return Err(ListingError::Overlap { a: before, b: file });
+        } else if range.first > end + 1 {
+            return Err(ListingError::Hole { before, after: file });
+        } else {
+            listing.files.push(file);
         }
     }
     Ok(listing)
+}
+
+fn parse(name: &str) -> Result<TickFile, ListingError> {
+    TickFile::parse(name).ok_or_else(|| {
+        let error =
+            if layout::is_ticks_file_without_digest(name) { ListingError::NoDigest } else { ListingError::Name };
+        error(name.to_owned())
+    })
 }
 
 /// Chooses neighbours to join: from the newest file backwards, as long as a file is not larger than all after it together
@@ -105,26 +148,27 @@ pub fn to_join(sizes: &[u64], bytes_max: u64) -> usize {
 mod tests {
     use super::*;
 
-    fn range(first: u64, last: u64) -> SeqRange {
-        SeqRange { first, last }
+    fn file(first: u64, last: u64) -> TickFile {
+        let digest = Digest::of(&[first as u8, last as u8][..]).expect("memory can be read");
+        TickFile { range: SeqRange { first, last }, digest }
     }
 
     #[test]
     fn ranges_must_join_and_the_widest_counts() {
         let hole = |before, after| Err(ListingError::Hole { before, after });
-        type Case = (&'static str, &'static [(u64, u64)], Result<(Vec<SeqRange>, usize), ListingError>);
+        type Case = (&'static str, &'static [(u64, u64)], Result<(Vec<TickFile>, usize), ListingError>);
         let cases: [Case; 8] = [
             ("nothing", &[], Ok((vec![], 0))),
-            ("a first file that begins late", &[(7, 9)], Ok((vec![range(7, 9)], 0))),
-            ("in any order", &[(10, 11), (1, 9)], Ok((vec![range(1, 9), range(10, 11)], 0))),
-            ("a hole", &[(1, 9), (11, 12)], hole(range(1, 9), range(11, 12))),
-            ("an overlap", &[(1, 9), (9, 12)], Err(ListingError::Overlap { a: range(1, 9), b: range(9, 12) })),
-            ("joined, parts not gone", &[(1, 4), (5, 9), (1, 9)], Ok((vec![range(1, 9)], 2))),
-            ("joined, first part gone", &[(5, 9), (1, 9), (10, 12)], Ok((vec![range(1, 9), range(10, 12)], 1))),
-            ("joined in the middle", &[(1, 2), (3, 9), (3, 4), (5, 9)], Ok((vec![range(1, 2), range(3, 9)], 2))),
+            ("a first file that begins late", &[(7, 9)], Ok((vec![file(7, 9)], 0))),
+            ("in any order", &[(10, 11), (1, 9)], Ok((vec![file(1, 9), file(10, 11)], 0))),
+            ("a hole", &[(1, 9), (11, 12)], hole(file(1, 9), file(11, 12))),
+            ("an overlap", &[(1, 9), (9, 12)], Err(ListingError::Overlap { a: file(1, 9), b: file(9, 12) })),
+            ("joined, parts not gone", &[(1, 4), (5, 9), (1, 9)], Ok((vec![file(1, 9)], 2))),
+            ("joined, first part gone", &[(5, 9), (1, 9), (10, 12)], Ok((vec![file(1, 9), file(10, 12)], 1))),
+            ("joined in the middle", &[(1, 2), (3, 9), (3, 4), (5, 9)], Ok((vec![file(1, 2), file(3, 9)], 2))),
         ];
         for (name, ranges, expected) in cases {
-            let names: Vec<_> = ranges.iter().map(|&(first, last)| layout::ticks_file(first, last)).collect();
+            let names: Vec<_> = ranges.iter().map(|&(first, last)| file(first, last).name()).collect();
             let listing = list(names.iter().map(String::as_str).chain(["README.txt", ".lock"]));
             assert_eq!(listing.map(|listing| (listing.files, listing.superseded.len())), expected, "{name}");
         }
@@ -134,6 +178,16 @@ mod tests {
     fn a_garbled_name_is_an_error_that_says_what_to_do() {
         let error = list(["ticks-1-x.parquet"]).expect_err("garbled");
         assert!(error.to_string().contains("move it away"), "{error}");
+        let error = list(["ticks-1-9.parquet"]).expect_err("no digest");
+        assert!(error.to_string().contains("`sha256sum`"), "{error}");
+    }
+
+    #[test]
+    fn two_files_of_the_same_sequences_are_refused() {
+        let (one, digest) = (file(1, 9), file(1, 8).digest);
+        let other = TickFile { digest, ..one };
+        let error = list([&*one.name(), &*other.name()]).expect_err("one of them is of another archive");
+        assert_eq!(error, ListingError::Overlap { a: one, b: other });
     }
 
     #[test]

@@ -51,7 +51,7 @@ pub trait Place: fmt::Debug + fmt::Display + Send + Sync {
     ///
     /// # Errors
     /// When `fill` fails, or the place does not take the file. Then there is nothing of it.
-    fn put(&self, name: &str, fill: &mut Fill<'_>) -> Result<(), PlaceError>;
+    fn put(&self, fill: &mut Fill<'_>) -> Result<(), PlaceError>;
 
     /// Removes files, in order. That they are gone lasts when this returns.
     ///
@@ -63,8 +63,8 @@ pub trait Place: fmt::Debug + fmt::Display + Send + Sync {
     fn full_name(&self) -> String;
 }
 
-/// Writes the content of a file.
-pub type Fill<'a> = dyn FnMut(&mut (dyn Write + Send)) -> io::Result<()> + 'a;
+/// Writes the content of a file, and returns its name, which may tell the digest of the content.
+pub type Fill<'a> = dyn FnMut(&mut (dyn Write + Send)) -> io::Result<String> + 'a;
 
 /// A file by its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,10 +121,9 @@ impl Length for Content {
     }
 }
 
-impl ChunkReader for Content {
-    type T = Box<dyn Read>;
-
-    fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
+impl Content {
+    /// Its bytes from one on.
+    pub(crate) fn read_from(&self, start: u64) -> io::Result<Box<dyn Read>> {
         match self {
             Self::File(file) => {
                 let mut file = file.try_clone()?;
@@ -136,6 +135,14 @@ impl ChunkReader for Content {
                 Ok(Box::new(bytes.slice(start..).reader()))
             }
         }
+    }
+}
+
+impl ChunkReader for Content {
+    type T = Box<dyn Read>;
+
+    fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
+        Ok(self.read_from(start)?)
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {

@@ -103,8 +103,16 @@ impl<O: Operator> Worker<O> {
         let stop = self.stop.clone();
         let recovery = checkpoint::recover(&self.context.connection, O::STEP, self.partition);
         let checkpoint = tokio::select! {
-            checkpoint = recovery => checkpoint?,
+            checkpoint = recovery => checkpoint,
             () = stop.requested() => return Ok(Ended::Drained),
+        };
+        let checkpoint = match checkpoint {
+            // Another version may have stored it in another form. Its settings say so, and their error says what to do.
+            Err(error @ Error::Unreadable { .. }) => {
+                self.check_settings_stored().await?;
+                return Err(error);
+            }
+            checkpoint => checkpoint?,
         };
         self.check_origin(&checkpoint)?;
         let counts = checkpoint.position.as_ref().map(|position| O::figures(&position.counts));
@@ -153,14 +161,22 @@ impl<O: Operator> Worker<O> {
             let detail = format!("it has {} partitions, not {}", log.partitions, position.partitions);
             return Err(wrong_log(O::STEP, detail));
         }
-        if position.config != log.settings {
-            return Err(Error::OtherSettings {
-                output: O::STEP.output.name().to_owned(),
-                made: position.config.clone(),
-                asked: log.settings.clone(),
-            });
+        self.check_settings(&position.config)
+    }
+
+    /// As [`Self::check_origin`], for states that cannot be read.
+    async fn check_settings_stored(&self) -> Result<(), Error> {
+        let made = checkpoint::settings_of(&self.context.connection, O::STEP.output, self.partition).await?;
+        made.map_or(Ok(()), |made| self.check_settings(&made))
+    }
+
+    fn check_settings(&self, made: &str) -> Result<(), Error> {
+        let asked = &self.log.settings;
+        if made == asked {
+            return Ok(());
         }
-        Ok(())
+        let output = O::STEP.output.name().to_owned();
+        Err(Error::OtherSettings { output, made: made.to_owned(), asked: asked.clone() })
     }
 
     /// What the step before this one accepted must not be judged otherwise here. It has committed before there is any

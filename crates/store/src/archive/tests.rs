@@ -120,7 +120,9 @@ fn a_join_that_was_cut_short_is_read_once_and_cleared_away() {
     drop(writer);
     assert_eq!(events(&Archive::new(folder.path()), Through::ALL), [100, 200]);
     let writer = ArchiveWriter::open(folder.path(), "MARKET").expect("writable");
-    assert_eq!(writer.archive().list().expect("readable"), Listing { files: vec![range(1, 9)], superseded: vec![] });
+    let Listing { files, superseded } = writer.archive().list().expect("readable");
+    assert_eq!(files.iter().map(|file| file.range).collect::<Vec<_>>(), [range(1, 9)]);
+    assert_eq!(superseded, []);
     assert_eq!(writer.last_seq(), Some(9));
     assert!(!unfinished.exists());
 }
@@ -138,19 +140,113 @@ fn two_writers_and_another_stream_are_refused() {
     assert!(matches!(other, ArchiveError::OtherSource { .. }), "{other}");
 }
 
+/// The files of an archive, by name.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).expect("readable").map(|entry| entry.expect("an entry").path());
+    let mut files: Vec<_> = entries.filter(|path| path.extension().is_some_and(|of| of == "parquet")).collect();
+    files.sort();
+    files
+}
+
 #[test]
 fn a_damaged_file_is_named() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut writer = ArchiveWriter::open(folder.path(), "MARKET").expect("writable");
     writer.append(range(1, 9), &rows(&[(1, 1), (2, 2)]).into_batch()).expect("written");
-    let path = folder.path().join("ticks-1-9.parquet");
+    let path = files(folder.path()).remove(0);
     let bytes = fs::read(&path).expect("readable");
     fs::write(&path, &bytes[..bytes.len() / 2]).expect("written");
     let error = writer.archive().series(&bitcoin(), Through::ALL).expect_err("cut short");
+    let name = path.file_name().expect("a file").to_string_lossy();
     assert!(
-        error.to_string().contains("ticks-1-9.parquet of the archive") && error.to_string().contains("damaged"),
+        error.to_string().contains(&*format!("{name} of the archive")) && error.to_string().contains("damaged"),
         "{error}"
     );
+}
+
+#[test]
+fn every_reader_refuses_a_file_with_a_flipped_bit() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut writer = ArchiveWriter::open(folder.path(), "MARKET").expect("writable");
+    writer.append(range(1, 9), &rows(&[(1, 1), (2, 2)]).into_batch()).expect("written");
+    drop(writer);
+    let path = files(folder.path()).remove(0);
+    let whole = fs::read(&path).expect("readable");
+    let archive = Archive::new(folder.path());
+    let check = |what: &str, bit: usize, error: Option<ArchiveError>| {
+        assert!(matches!(error, Some(ArchiveError::Damaged { .. })), "{what} with bit {bit} flipped: {error:?}");
+    };
+    // All over the file, and each bit of a byte in its turn.
+    for bit in (0..8 * whole.len()).step_by(97) {
+        let mut flipped = whole.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        fs::write(&path, flipped).expect("written");
+        check("ticks", bit, archive.series(&bitcoin(), Through::ALL).err());
+        check("holdings", bit, archive.holdings().err());
+        check("source", bit, archive.source().err());
+        check("writer", bit, ArchiveWriter::open(&archive, "MARKET").err());
+    }
+    fs::write(&path, &whole).expect("written");
+    assert_eq!(events(&archive, Through::ALL), [1, 2]);
+}
+
+#[test]
+fn joining_spreads_no_damage() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut writer = ArchiveWriter::open(folder.path(), "MARKET").expect("writable");
+    writer.append(range(1, 5), &rows(&[(1, 100), (2, 150)]).into_batch()).expect("written");
+    writer.append(range(6, 9), &rows(&[(7, 200), (8, 250)]).into_batch()).expect("written");
+    let before = files(folder.path());
+    let mut damaged = fs::read(&before[0]).expect("readable");
+    damaged[10] ^= 1;
+    fs::write(&before[0], &damaged).expect("written");
+    let error = writer.join().expect_err("a damaged part");
+    assert!(matches!(error, ArchiveError::Damaged { .. }), "{error}");
+    assert_eq!(files(folder.path()), before, "nothing is made of it, and nothing removed");
+    assert_eq!(fs::read(&before[0]).expect("readable"), damaged);
+}
+
+#[test]
+fn parts_stay_when_the_joined_file_is_damaged() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut writer = ArchiveWriter::open(folder.path(), "MARKET").expect("writable");
+    writer.append(range(1, 5), &rows(&[(1, 100)]).into_batch()).expect("written");
+    writer.append(range(6, 9), &rows(&[(7, 200)]).into_batch()).expect("written");
+    let parts = files(folder.path());
+    // A third file: the newest one is looked at in any case.
+    writer.append(range(10, 12), &rows(&[(11, 300)]).into_batch()).expect("written");
+    let whole = rows(&[(1, 100), (7, 200)]).into_batch();
+    writer.write(range(1, 9), |file| Ok(file.write(&whole)?)).expect("written");
+    drop(writer);
+    let of_joined = |path: &PathBuf| path.to_string_lossy().contains("ticks-1-9-");
+    let joined = files(folder.path()).into_iter().find(of_joined).expect("the joined file");
+    let mut damaged = fs::read(&joined).expect("readable");
+    damaged[10] ^= 1;
+    fs::write(&joined, damaged).expect("written");
+    let error = ArchiveWriter::open(folder.path(), "MARKET").expect_err("a damaged file");
+    assert!(matches!(error, ArchiveError::Damaged { .. }), "{error}");
+    assert!(parts.iter().all(|part| part.exists()));
+    fs::remove_file(&joined).expect("removed");
+    assert_eq!(events(&Archive::new(folder.path()), Through::ALL), [100, 200, 300]);
+}
+
+#[test]
+fn a_file_without_a_digest_is_refused_and_renaming_it_is_enough() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut writer = ArchiveWriter::open(folder.path(), "MARKET").expect("writable");
+    writer.append(range(1, 9), &rows(&[(1, 100)]).into_batch()).expect("written");
+    drop(writer);
+    let named = files(folder.path()).remove(0);
+    let of_before = folder.path().join("ticks-1-9.parquet");
+    fs::rename(&named, &of_before).expect("renamed");
+    let archive = Archive::new(folder.path());
+    for error in [archive.holdings().err(), ArchiveWriter::open(&archive, "MARKET").err()] {
+        let error = error.expect("refused").to_string();
+        assert!(error.contains("ticks-1-9.parquet") && error.contains("first 16 digits of its SHA-256"), "{error}");
+    }
+    let digest = crate::model_card::FileDigest::of(&fs::read(&of_before).expect("readable")).sha256;
+    fs::rename(&of_before, folder.path().join(format!("ticks-1-9-{}.parquet", &digest[..16]))).expect("renamed");
+    assert_eq!(events(&archive, Through::ALL), [100]);
 }
 
 #[test]

@@ -8,12 +8,13 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 
 use super::{Archive, ArchiveError, OpenFile, damaged};
-use crate::listing::{Listing, SeqRange, to_join};
+use crate::digest::Digesting;
+use crate::listing::{Listing, SeqRange, TickFile, to_join};
 use crate::place::{Claim, Entry};
 use crate::schema;
 
-/// Files are joined up to this size.
-pub const JOINED_BYTES_MAX: u64 = 128 << 20;
+/// Files are joined up to this size. In a bucket a file is in memory whole, when it is written and when it is read.
+pub const JOINED_BYTES_MAX: u64 = 64 << 20;
 
 /// What Parquet is written to.
 type To<'a> = &'a mut (dyn Write + Send);
@@ -43,9 +44,9 @@ impl ArchiveWriter {
         {
             return Err(ArchiveError::OtherSource { place: archive.to_string(), theirs, ours: source.to_owned() });
         }
-        let last_seq = listing.files.last().map(|range| range.last);
+        let last_seq = listing.files.last().map(|file| file.range.last);
         let writer = Self { archive, source: source.to_owned(), last_seq, claim };
-        writer.remove(&listing.superseded)?;
+        writer.remove_superseded(&listing)?;
         Ok(writer)
     }
 
@@ -84,8 +85,8 @@ impl ArchiveWriter {
             "{range:?} does not join {:?}",
             self.last_seq
         );
-        let newest = self.archive.list()?.files.pop();
-        // A file of this name is this one: it appeared, and the answer that said so was lost.
+        let newest = self.archive.list()?.files.pop().map(|newest| newest.range);
+        // A file of this range is this one: it appeared, and the answer that said so was lost.
         if newest != Some(range) {
             self.check_end(newest.map(|newest| newest.last))?;
             self.write(range, |writer| Ok(writer.write(rows)?))?;
@@ -100,13 +101,14 @@ impl ArchiveWriter {
     /// When a file cannot be read or written. Then the archive is whole still.
     pub fn join(&mut self) -> Result<usize, ArchiveError> {
         let entries = self.archive.place.list()?;
-        let Listing { files, superseded } = self.archive.sort(&entries)?;
+        let listing = self.archive.sort(&entries)?;
         // Of a join that did not come to its end.
-        self.remove(&superseded)?;
-        self.check_end(files.last().map(|range| range.last))?;
+        self.remove_superseded(&listing)?;
+        let files = listing.files;
+        self.check_end(files.last().map(|file| file.range.last))?;
         let parts = &files[files.len() - to_join(&sizes(&files, &entries), JOINED_BYTES_MAX)..];
         let (Some(first), Some(last)) = (parts.first(), parts.last()) else { return Ok(0) };
-        let joined = SeqRange { first: first.first, last: last.last };
+        let joined = SeqRange { first: first.range.first, last: last.range.last };
         self.write(joined, |writer| parts.iter().try_for_each(|&part| self.copy(part, writer)))?;
         self.remove(parts)?;
         Ok(parts.len())
@@ -123,7 +125,7 @@ impl ArchiveWriter {
     }
 
     /// Copies the rows of a file.
-    fn copy(&self, part: SeqRange, writer: &mut ArrowWriter<To<'_>>) -> Result<(), Failure> {
+    fn copy(&self, part: TickFile, writer: &mut ArrowWriter<To<'_>>) -> Result<(), Failure> {
         let gone = || ArchiveError::Gone { file: self.archive.name_of(part) };
         let (name, batches) = OpenFile::open(&self.archive, part)?.ok_or_else(gone)?.batches()?;
         for batch in batches {
@@ -139,12 +141,14 @@ impl ArchiveWriter {
     ) -> Result<(), ArchiveError> {
         let mut rows = Some(rows);
         let mut unread = None;
-        let put = self.archive.place.put(&range.file_name(), &mut |to| {
+        let put = self.archive.place.put(&mut |to| {
             let rows = rows.take().ok_or_else(|| io::Error::other("a file is filled once"))?;
-            self.encode(to, rows).map_err(|failure| match failure {
+            let mut to = Digesting::new(to);
+            self.encode(&mut to, rows).map_err(|failure| match failure {
                 Failure::Write(error) => refusal(error),
                 Failure::Read(error) => io::Error::other(unread.insert(error).to_string()),
-            })
+            })?;
+            Ok(TickFile { range, digest: to.digest() }.name())
         });
         match unread {
             Some(error) => Err(error),
@@ -166,8 +170,17 @@ impl ArchiveWriter {
         Ok(())
     }
 
-    fn remove(&self, ranges: &[SeqRange]) -> Result<(), ArchiveError> {
-        let names: Vec<_> = ranges.iter().map(|range| range.file_name()).collect();
+    /// Removes the parts of joined files, which must be whole: of a damaged one the parts may be the only copy.
+    fn remove_superseded(&self, listing: &Listing) -> Result<(), ArchiveError> {
+        let has_parts = |file: &&TickFile| listing.superseded.iter().any(|part| file.range.contains(part.range));
+        for file in listing.files.iter().filter(has_parts) {
+            OpenFile::open(&self.archive, *file)?;
+        }
+        self.remove(&listing.superseded)
+    }
+
+    fn remove(&self, files: &[TickFile]) -> Result<(), ArchiveError> {
+        let names: Vec<_> = files.iter().map(|file| file.name()).collect();
         if !names.is_empty() {
             self.archive.place.remove(&names)?;
         }
@@ -176,9 +189,9 @@ impl ArchiveWriter {
 }
 
 /// The size of each file.
-fn sizes(files: &[SeqRange], entries: &[Entry]) -> Vec<u64> {
-    let size = |range: &SeqRange| {
-        let name = range.file_name();
+fn sizes(files: &[TickFile], entries: &[Entry]) -> Vec<u64> {
+    let size = |file: &TickFile| {
+        let name = file.name();
         entries.iter().find(|entry| entry.name == name).map_or(0, |entry| entry.bytes)
     };
     files.iter().map(size).collect()

@@ -6,7 +6,7 @@ use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use super::{Claim, Content, Entry, Fill, Place, PlaceError};
-use crate::atomic::{atomic_write, remove_unfinished, sync_folder};
+use crate::atomic::{atomic_write_as, remove_unfinished, sync_folder};
 use crate::layout;
 
 /// A folder, which need not exist yet. Its writer holds a lock, which goes with the process, however it ends.
@@ -70,9 +70,8 @@ impl Place for Folder {
         }
     }
 
-    fn put(&self, name: &str, fill: &mut Fill<'_>) -> Result<(), PlaceError> {
-        let path = self.0.join(name);
-        atomic_write(&path, |file| fill(file)).map_err(|error| at(&path, error))
+    fn put(&self, fill: &mut Fill<'_>) -> Result<(), PlaceError> {
+        atomic_write_as(&self.0, |file| fill(file)).map_err(|error| at(&self.0, error))
     }
 
     fn remove(&self, names: &[String]) -> Result<(), PlaceError> {

@@ -2,16 +2,12 @@
 
 use std::fmt;
 use std::future::Future;
-use std::io::{self, BufWriter, Write};
 
 use tokio::runtime::Handle;
 
 use super::{Claim, Content, Entry, Fill, Place, PlaceError, SCHEME, is_id, new_id};
-use crate::bucket::{Bucket, BucketError, Upload};
+use crate::bucket::Bucket;
 use crate::layout;
-
-/// Bytes that are collected before they are handed to an upload: Parquet comes in small pieces.
-const PIECE_BYTES: usize = 1 << 18;
 
 /// The objects of a bucket whose keys begin with a prefix.
 ///
@@ -77,21 +73,11 @@ impl Place for Prefix {
         Ok(self.wait(self.bucket.get(&self.key(name)))?.map(Content::Bytes))
     }
 
-    fn put(&self, name: &str, fill: &mut Fill<'_>) -> Result<(), PlaceError> {
-        let key = self.key(name);
-        let sink = Sink { place: self, upload: self.bucket.upload(&key), error: None };
-        let mut sink = BufWriter::with_capacity(PIECE_BYTES, sink);
-        let filled = fill(&mut sink).and_then(|()| sink.flush());
-        // What is in the buffer after an error is of no use.
-        let (Sink { mut upload, error, .. }, _) = sink.into_parts();
-        match (filled, error) {
-            (Ok(()), None) => Ok(self.wait(upload.finish())?),
-            (_, Some(error)) => Err(error.into()),
-            (Err(error), None) => {
-                self.wait(upload.give_up());
-                Err(PlaceError::Io { path: format!("{self}{name}").into(), error })
-            }
-        }
+    /// The whole file is in memory: its key tells its digest, and S3 wants the key first.
+    fn put(&self, fill: &mut Fill<'_>) -> Result<(), PlaceError> {
+        let mut content = Vec::new();
+        let name = fill(&mut content).map_err(|error| PlaceError::Io { path: self.to_string().into(), error })?;
+        Ok(self.wait(self.bucket.put(&self.key(&name), &content))?)
     }
 
     fn remove(&self, names: &[String]) -> Result<(), PlaceError> {
@@ -103,29 +89,5 @@ impl Place for Prefix {
 
     fn full_name(&self) -> String {
         self.to_string()
-    }
-}
-
-/// Hands what is written to an upload, and keeps the reason when that refuses.
-struct Sink<'a> {
-    place: &'a Prefix,
-    upload: Upload,
-    error: Option<BucketError>,
-}
-
-impl Write for Sink<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self.place.wait(self.upload.write(bytes)) {
-            Ok(()) => Ok(bytes.len()),
-            Err(error) => {
-                let told = io::Error::other(error.to_string());
-                self.error = Some(error);
-                Err(told)
-            }
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }

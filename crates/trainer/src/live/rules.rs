@@ -4,6 +4,7 @@ use market::dataset::Recipe;
 use market::windowing::Settings;
 use market::{Instrument, Span, Window};
 
+use super::state::FORM;
 use crate::learn::LearnConfig;
 
 /// Everything that shapes the forecasts: other rules give other forecasts.
@@ -40,13 +41,13 @@ impl Rules {
         Span(self.interval.size().ms() * self.horizon as i64)
     }
 
-    /// All of it in words, but for how event time is judged.
+    /// All of it in words, but for how event time is judged; and the form of stored states.
     pub(crate) fn words(&self) -> String {
         let Self { recipe, interval, horizon, every, activation, expire, learning, .. } = self;
         let only = self.only.as_ref().map_or_else(|| "all".to_owned(), ToString::to_string);
         format!(
             "recipe={recipe} interval={interval} horizon={horizon} every={} activation={activation} expire={} \
-             instruments={only} {learning}",
+             instruments={only} {learning} state={FORM}",
             every.ms(),
             expire.ms()
         )

@@ -20,8 +20,12 @@ use store::archive::Through;
 use super::drift::Drift;
 use super::lines::{Fate, Forecast, Scored};
 use super::rules::Rules;
-use super::trainings::{Job, Outcome, Trained, Trainings};
+use super::trainings::{Job, ModelRef, Outcome, Trained, Trainings};
 use crate::forecaster::Forecaster;
+
+/// The form in which [`Live`] is stored, which a change of it raises: states of another form cannot be read, and FORECAST is
+/// to be rebuilt.
+pub(super) const FORM: u32 = 2;
 
 /// An instrument under forecast.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -50,7 +54,7 @@ struct Open {
 /// The model that makes the forecasts.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct InUse {
-    model: String,
+    model: ModelRef,
     is_champion: bool,
     expires: EventTime,
     adaptive: Adaptive,
@@ -160,14 +164,14 @@ impl Live {
     }
 
     /// The model whose files must be at hand before anything is applied.
-    pub(crate) fn model_in_use(&self) -> Option<&str> {
-        self.in_use.as_ref().map(|in_use| in_use.model.as_str())
+    pub(crate) fn model_in_use(&self) -> Option<&ModelRef> {
+        self.in_use.as_ref().map(|in_use| &in_use.model)
     }
 
     /// The training that is under way, if any.
     pub(crate) fn job(&self, instrument: &Instrument) -> Option<Job> {
         let under_way = self.under_way.as_ref()?;
-        let rival = self.in_use.as_ref().map(|in_use| in_use.model.clone());
+        let rival = self.model_in_use().cloned();
         Some(Job { instrument: instrument.clone(), through: under_way.through, rival })
     }
 
@@ -263,7 +267,7 @@ impl Live {
         desk.counts.scored += 1;
         desk.outputs.append(Kind::Score, &scored.line(desk.rules, desk.instrument));
         // What another model has missed says nothing of this one.
-        if let Some(in_use) = self.in_use.as_mut().filter(|in_use| in_use.model == scored.forecast.model) {
+        if let Some(in_use) = self.in_use.as_mut().filter(|in_use| in_use.model.id == scored.forecast.model) {
             in_use.adaptive.observe(scored.inside());
             in_use.drift.observe(scored, desk.rules.horizon);
         }
@@ -288,7 +292,7 @@ impl Live {
             standing,
             valid_from: candle.end,
             expires,
-            rival: rival.map(|(rival, duel)| Rival { model: rival.model.clone(), scores: (&duel.rival).into() }),
+            rival: rival.map(|(rival, duel)| Rival { model: rival.model.id.clone(), scores: (&duel.rival).into() }),
         };
         desk.outputs.append(Kind::Model, &fate.line(trained, desk.rules, desk.instrument));
         if standing == Standing::Lost {
@@ -353,7 +357,7 @@ impl Live {
         };
         let bands = in_use.adaptive.bands(forecaster.calibration(), predicted.prediction, predicted.scale);
         let forecast = Forecast {
-            model: in_use.model.clone(),
+            model: in_use.model.id.clone(),
             made: candle.end,
             target_end: candle.end + desk.rules.target(),
             status,

@@ -14,7 +14,7 @@ use serde_json::Value;
 use tokio::runtime::Runtime;
 
 use super::rules::learning_words;
-use super::trainings::{Job, Outcome, Workshop, trained};
+use super::trainings::{Job, ModelRef, Outcome, Workshop, trained};
 use super::*;
 use crate::args::{Args, Command};
 use crate::forecaster::Forecaster;
@@ -47,8 +47,11 @@ impl Shop {
         }
     }
 
-    fn read(&self, model: &str) -> anyhow::Result<Forecaster> {
-        Ok(Forecaster::load(&self.models.lock().expect("no panic")[model], self.config.boosting.threads)?)
+    fn read(&self, model: &ModelRef) -> anyhow::Result<Forecaster> {
+        let models = self.models.lock().expect("no panic");
+        let file = &models[&model.id];
+        assert_eq!(*model, ModelRef::new(&model.id, file));
+        Ok(Forecaster::load(file, self.config.boosting.threads)?)
     }
 }
 
@@ -60,7 +63,7 @@ impl Workshop for Shared {
         async move { shop.make(&job) }.boxed()
     }
 
-    fn load(&self, _: Instrument, model: String) -> BoxFuture<'static, anyhow::Result<Forecaster>> {
+    fn load(&self, _: Instrument, model: ModelRef) -> BoxFuture<'static, anyhow::Result<Forecaster>> {
         let shop = std::sync::Arc::clone(&self.0);
         async move { shop.read(&model) }.boxed()
     }

@@ -13,9 +13,10 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 use market::evaluation::Scores;
 use market::{EventTime, Instrument};
+use serde::{Deserialize, Serialize};
 use service::{Code, Shutdown};
 use store::archive::Through;
-use store::model_card::ModelCard;
+use store::model_card::{FileDigest, ModelCard};
 use tokio::sync::mpsc;
 
 use super::fitting::{Broken, Died};
@@ -30,6 +31,22 @@ const RETRY_MAX: Duration = Duration::from_secs(60);
 /// Threads for one row: more would cost more than they save.
 pub(super) const LIVE_THREADS: usize = 1;
 
+/// A model, and the one file that is it: the object store takes any file under its id.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelRef {
+    /// Its id.
+    pub id: String,
+    /// SHA-256 of its file, as 64 hexadecimal digits.
+    pub sha256: String,
+}
+
+impl ModelRef {
+    /// A model by its id and the content of its file.
+    pub fn new(id: impl Into<String>, file: &[u8]) -> Self {
+        Self { id: id.into(), sha256: FileDigest::of(file).sha256 }
+    }
+}
+
 /// A training: whose ticks, up to where, and the model that it must beat.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Job {
@@ -38,7 +55,7 @@ pub struct Job {
     /// It learns from nothing later.
     pub through: Through,
     /// The model in use.
-    pub rival: Option<String>,
+    pub rival: Option<ModelRef>,
 }
 
 /// What a training came to.
@@ -51,8 +68,8 @@ pub enum Outcome {
 
 /// A model and how it did.
 pub struct Trained {
-    /// Its id.
-    pub model: String,
+    /// Which model.
+    pub model: ModelRef,
     /// The model, ready to predict.
     pub forecaster: Arc<Forecaster>,
     /// Event time of its first tick.
@@ -73,7 +90,7 @@ pub struct Trained {
 /// When the model cannot be read back from its own bytes.
 pub fn trained(card: &ModelCard, model: &[u8], duel: Option<Duel>) -> anyhow::Result<Trained> {
     Ok(Trained {
-        model: card.model.clone(),
+        model: ModelRef::new(&card.model, model),
         forecaster: Arc::new(Forecaster::load(model, LIVE_THREADS)?),
         first: EventTime(card.time.first_ms),
         last: EventTime(card.time.last_ms),
@@ -88,8 +105,8 @@ pub trait Workshop: Send + Sync + 'static {
     /// Trains, and stores the model where [`Self::load`] finds it. The same job gives the same model.
     fn train(&self, job: Job) -> BoxFuture<'static, anyhow::Result<Outcome>>;
 
-    /// Reads a model that was stored.
-    fn load(&self, instrument: Instrument, model: String) -> BoxFuture<'static, anyhow::Result<Forecaster>>;
+    /// Reads a model that was stored; nothing but the file that it was stored as.
+    fn load(&self, instrument: Instrument, model: ModelRef) -> BoxFuture<'static, anyhow::Result<Forecaster>>;
 }
 
 /// A result that many may wait for; none when everything was stopped first.
@@ -102,7 +119,7 @@ pub struct Trainings(Arc<Inner>);
 struct Inner {
     workshop: Arc<dyn Workshop>,
     trainings: Mutex<HashMap<Instrument, (Job, Under<Outcome>)>>,
-    models: Mutex<HashMap<Instrument, (String, Under<Forecaster>)>>,
+    models: Mutex<HashMap<Instrument, (ModelRef, Under<Forecaster>)>>,
     stop: Shutdown,
     fatal: mpsc::UnboundedSender<anyhow::Error>,
 }
@@ -136,17 +153,17 @@ impl Trainings {
     }
 
     /// A model that is at hand.
-    pub fn forecaster(&self, instrument: &Instrument, model: &str) -> Option<Arc<Forecaster>> {
+    pub fn forecaster(&self, instrument: &Instrument, model: &ModelRef) -> Option<Arc<Forecaster>> {
         let models = lock(&self.0.models);
         let (_, loaded) = models.get(instrument).filter(|(of, _)| of == model)?;
         loaded.peek().cloned().flatten()
     }
 
     /// Resolves when a model is at hand, which is read if need be.
-    pub fn loaded(&self, instrument: &Instrument, model: &str) -> BoxFuture<'static, ()> {
-        let (of, key) = (instrument.clone(), model.to_owned());
+    pub fn loaded(&self, instrument: &Instrument, model: &ModelRef) -> BoxFuture<'static, ()> {
+        let (of, key) = (instrument.clone(), model.clone());
         let load = move |workshop: &dyn Workshop| workshop.load(of.clone(), key.clone());
-        done(self.begin(&self.0.models, instrument, model.to_owned(), load))
+        done(self.begin(&self.0.models, instrument, model.clone(), load))
     }
 
     /// A training is settled, and its model taken into use if it comes with one.

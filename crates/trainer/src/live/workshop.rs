@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, ensure};
 use bus::Connection;
 use bus::connect::Reminder;
 use bus::error::Disposition;
@@ -13,17 +13,20 @@ use market::Instrument;
 use market::dataset::Recipe;
 use service::{Code, WithCode};
 use store::layout;
-use store::model_card::ModelCard;
+use store::model_card::{FileDigest, ModelCard};
 use store::place::ArchivePlace;
 use tokio::sync::Semaphore;
 
 use super::fitting::{Made, Order, REBUILD, fit_apart, load};
 use super::shelf;
-use super::trainings::{Job, Outcome, RETRY, Workshop};
+use super::trainings::{Job, ModelRef, Outcome, RETRY, Workshop};
 use crate::archiving::Reach;
 use crate::forecaster::Forecaster;
 use crate::learn::LearnConfig;
 use crate::upload::Uploader;
+
+/// How much of a SHA-256 people are shown.
+const DIGITS_SHOWN: usize = 16;
 
 /// Where models are kept.
 #[derive(Clone)]
@@ -107,13 +110,16 @@ impl Forge {
         made.artifacts.publish(connection, &job.instrument, &made.card).await
     }
 
-    /// Reads a model's file.
-    async fn read(&self, instrument: &Instrument, model: &str) -> anyhow::Result<Vec<u8>> {
+    /// Reads the file of the model in use, which must be the one that FORECAST names: the object store takes any file, and
+    /// XGBoost checks little of what it reads.
+    async fn read(&self, instrument: &Instrument, model: &ModelRef) -> anyhow::Result<Vec<u8>> {
         let recipe: Recipe = self.config.recipe;
-        let key = layout::model_key(instrument, recipe, model, layout::MODEL);
+        let key = layout::model_key(instrument, recipe, &model.id, layout::MODEL);
         let bytes = bus::objects::get(&self.shelves.connection, &key).await?;
         let missing = || anyhow!("the model in use, {key}, is not in the object store: {REBUILD}");
-        bytes.ok_or_else(missing).exit_code(Code::Server)
+        let bytes = bytes.ok_or_else(missing).exit_code(Code::Server)?;
+        check(&key, &bytes, model).exit_code(Code::Server)?;
+        Ok(bytes)
     }
 }
 
@@ -122,7 +128,7 @@ impl Workshop for Forge {
         self.clone().make(job).boxed()
     }
 
-    fn load(&self, instrument: Instrument, model: String) -> BoxFuture<'static, anyhow::Result<Forecaster>> {
+    fn load(&self, instrument: Instrument, model: ModelRef) -> BoxFuture<'static, anyhow::Result<Forecaster>> {
         let forge = self.clone();
         async move {
             let bytes = forge.read(&instrument, &model).await?;
@@ -130,6 +136,20 @@ impl Workshop for Forge {
         }
         .boxed()
     }
+}
+
+/// Refuses a file that is not the model's.
+fn check(key: &str, file: &[u8], model: &ModelRef) -> anyhow::Result<()> {
+    let found = FileDigest::of(file).sha256;
+    let beginning = |sha256: &str| sha256.chars().take(DIGITS_SHOWN).collect::<String>();
+    ensure!(
+        found == model.sha256,
+        "the model in use, {key}, is not the file that FORECAST names (its SHA-256 begins with {}, not with {}): find out \
+         who has replaced it; put the right file back, or {REBUILD}",
+        beginning(&found),
+        beginning(&model.sha256)
+    );
+    Ok(())
 }
 
 fn say(instrument: &Instrument, card: &ModelCard) {
