@@ -122,8 +122,13 @@ pub fn all(stream: Stream) -> String {
     format!("{}.>", stream.root())
 }
 
-/// All that a step reads of one partition: `market.3.price.>`, `market.3.heartbeat.>`.
+/// All that a step reads of one partition: `feed.3.>`, or `market.3.price.>` and `market.3.heartbeat.>`.
 pub(crate) fn inputs(step: Step, partition: u32) -> Vec<String> {
+    if step.input == Stream::Feed {
+        // FEED has no other kinds, and one filter costs the server far less: for several it compares all subjects of the
+        // stream's newest messages with them, for each message of a backlog.
+        return vec![all_of_partition(Stream::Feed, partition)];
+    }
     step.kinds.iter().map(|&kind| of_partition(step.input, partition, kind)).collect()
 }
 

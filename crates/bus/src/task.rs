@@ -5,6 +5,7 @@
 //! partitions in one batch when they wait together. While a draft is being committed the worker applies the next one,
 //! which is sent only when the one before it is confirmed.
 
+mod backlog;
 mod committer;
 mod crew;
 mod kept;
@@ -224,6 +225,7 @@ pub async fn run<O: Operator>(context: Context, operator: O) -> Result<(), Error
         turns: turns::Turns::new(O::STEP, partitions),
         commits,
         readiness,
+        backlog: backlog::Backlog::of(O::STEP.input),
         metrics,
         workers: JoinSet::new(),
         hands: HashMap::new(),

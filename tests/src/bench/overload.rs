@@ -61,7 +61,7 @@ async fn single(say: fn(&str)) -> anyhow::Result<Vec<Figure>> {
     let sending = tokio::task::spawn_blocking(move || send(port));
     let seen = watch(&pipeline, start, || !sending.is_finished()).await;
     let sent = sending.await??;
-    let feed = stream_info(pipeline.admin(), Stream::Feed.name()).await?.state.last_seq;
+    let feed = stored(&pipeline).await?;
     say(&format!("{sent} messages sent, {feed} stored"));
     let over = Instant::now();
     pipeline.until_committed(MARKET_STEP).await?;
@@ -78,6 +78,18 @@ async fn single(say: fn(&str)) -> anyhow::Result<Vec<Figure>> {
         Figure::new("overload.single.market_slowest_per_s", "1/s", vec![slowest]).promise(Promise::AtLeast(1.0)),
         Figure::seconds("overload.single.caught_up_s", &[caught_up]),
     ])
+}
+
+/// What FEED has stored once it has taken or dropped everything: messages wait in the server's memory.
+async fn stored(pipeline: &Pipeline) -> anyhow::Result<u64> {
+    let mut before = None;
+    loop {
+        let now = stream_info(pipeline.admin(), Stream::Feed.name()).await?.state.last_seq;
+        if before.replace(now) == Some(now) {
+            return Ok(now);
+        }
+        tokio::time::sleep(LOOK * 2).await;
+    }
 }
 
 /// Prices a second from the first to the last of these looks.

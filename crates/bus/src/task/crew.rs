@@ -9,6 +9,7 @@ use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 
 use crate::error::Error;
 use crate::lease::{Change, Lease, Leases};
+use crate::task::backlog::Backlog;
 use crate::task::committer::Sealed;
 use crate::task::metrics::StepMetrics;
 use crate::task::readiness::Readiness;
@@ -23,6 +24,7 @@ pub(super) struct Crew<O: Operator> {
     pub(super) turns: Turns,
     pub(super) commits: mpsc::Sender<Sealed>,
     pub(super) readiness: Readiness,
+    pub(super) backlog: Backlog,
     pub(super) metrics: StepMetrics,
     pub(super) leases: Leases,
     pub(super) workers: JoinSet<(u32, Result<Ended, Error>)>,
@@ -85,7 +87,7 @@ impl<O: Operator> Crew<O> {
                 if let Some(hand) = self.hands.remove(&partition) {
                     hand.abort.abort();
                 }
-                self.readiness.gone(partition);
+                self.forget(partition);
             }
             Change::Settled => self.readiness.settled(),
         }
@@ -95,7 +97,13 @@ impl<O: Operator> Crew<O> {
         if let Some(hand) = self.hands.remove(&partition) {
             self.leases.release(hand.lease);
         }
+        self.forget(partition);
+    }
+
+    /// A partition is no longer owned here.
+    fn forget(&self, partition: u32) {
         self.readiness.gone(partition);
+        self.backlog.note(partition, 0);
     }
 
     fn start(&mut self, lease: Lease) {
@@ -113,6 +121,7 @@ impl<O: Operator> Crew<O> {
             turns: self.turns.clone(),
             commits: self.commits.clone(),
             readiness: self.readiness.clone(),
+            backlog: self.backlog.clone(),
             metrics: self.metrics.clone(),
             is_in_step: false,
         };

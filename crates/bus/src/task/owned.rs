@@ -402,6 +402,11 @@ impl<O: Operator> Owned<O> {
         self.shown.push(self.position, messages, open);
     }
 
+    /// Messages of the input that wait, or are applied and in no commit.
+    pub(super) fn uncommitted(&self) -> u64 {
+        self.pending + self.draft.inputs
+    }
+
     /// Measures how far the instruments are and how much waits; returns the newest event time, in milliseconds since the
     /// epoch. `None` when there is none, or when it was asked a moment ago: it looks at every instrument.
     pub(super) fn measure(&mut self) -> Option<i64> {
@@ -409,7 +414,7 @@ impl<O: Operator> Owned<O> {
             return None;
         }
         self.measured_at = Some(Instant::now());
-        self.metrics.lag(self.pending + self.draft.inputs);
+        self.metrics.lag(self.uncommitted());
         let watermark_of = |member: &Member<O::State>| {
             member.state.changing().map_or(member.watermark, |state| self.operator.watermark(state))
         };

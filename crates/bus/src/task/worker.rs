@@ -16,6 +16,7 @@ use crate::error::{Disposition, Error};
 use crate::lineage;
 use crate::reader::{Event, Reader, Selection};
 use crate::subject;
+use crate::task::backlog::Backlog;
 use crate::task::committer::{Sealed, Stored};
 use crate::task::metrics::StepMetrics;
 use crate::task::owned::{Held, Owned};
@@ -53,6 +54,7 @@ pub(super) struct Worker<O: Operator> {
     pub(super) turns: Turns,
     pub(super) commits: mpsc::Sender<Sealed>,
     pub(super) readiness: Readiness,
+    pub(super) backlog: Backlog,
     pub(super) metrics: StepMetrics,
     /// Whether the step before this one is known to judge event time as this one does.
     pub(super) is_in_step: bool,
@@ -299,6 +301,7 @@ impl<O: Operator> Worker<O> {
 
     /// Brings the gauges up to date, unless they were a moment ago.
     fn measure(&self, owned: &mut Owned<O>) {
+        self.backlog.note(self.partition, owned.uncommitted());
         if let Some(newest_ms) = owned.measure() {
             self.readiness.newest(self.partition, newest_ms);
         }
