@@ -66,11 +66,12 @@ async fn single(say: fn(&str)) -> anyhow::Result<Vec<Figure>> {
     let over = Instant::now();
     pipeline.until_committed(MARKET_STEP).await?;
     let caught_up = over.elapsed();
+    ensure!(pipeline.has_warned("messages of FEED in"), "nobody has said how far the step is behind");
     ensure!(pipeline.accepted().await? == feed, "not every stored tick has its price");
     check_running(&mut pipeline)?;
     let last = seen.last().context("nothing was seen")?;
     let per_s = |count: u64| count as f64 / last.at.as_secs_f64();
-    let slowest = seen.windows(WINDOW).map(|seen| moved(seen)).fold(f64::MAX, f64::min);
+    let slowest = seen.windows(WINDOW).map(moved).fold(f64::MAX, f64::min);
     Ok(vec![
         Figure::new("overload.single.feed_per_s", "1/s", vec![per_s(last.feed)]),
         Figure::new("overload.single.market_per_s", "1/s", vec![per_s(last.accepted)]),

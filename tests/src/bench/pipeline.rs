@@ -5,6 +5,7 @@ use std::fs::DirEntry;
 use std::io::ErrorKind;
 use std::path::Path;
 use std::process::Command;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
@@ -36,6 +37,8 @@ pub struct Pipeline {
     /// The services by name, such as `aggregator` or `aggregator.1`.
     pub services: BTreeMap<String, Watched>,
     admin: Connection,
+    /// What the services have warned of.
+    warnings: Arc<Mutex<Vec<String>>>,
 }
 
 /// How long a replay took, from the start of the producer's process.
@@ -59,7 +62,7 @@ impl Pipeline {
     pub async fn start(instances: usize) -> anyhow::Result<Self> {
         let world = World::new().await;
         let admin = world.server.connect("admin").await;
-        let mut pipeline = Self { world, services: BTreeMap::new(), admin };
+        let mut pipeline = Self { world, services: BTreeMap::new(), admin, warnings: Arc::default() };
         for number in 0..instances {
             for step in [MARKET_STEP, STATS_STEP] {
                 let name = if number == 0 { step.service.to_owned() } else { format!("{}.{number}", step.service) };
@@ -79,7 +82,18 @@ impl Pipeline {
 
     /// Starts a service of that name, with its health on a free port.
     pub fn add(&mut self, name: &str, command: &mut Command) {
-        self.services.insert(name.to_owned(), Watched::start(command, |_| {}));
+        let warnings = self.warnings.clone();
+        let note = move |line: &str| {
+            if line.contains("WARN") {
+                warnings.lock().unwrap().push(line.to_owned());
+            }
+        };
+        self.services.insert(name.to_owned(), Watched::start(command, note));
+    }
+
+    /// Whether a service has warned in these words.
+    pub fn has_warned(&self, words: &str) -> bool {
+        self.warnings.lock().unwrap().iter().any(|line| line.contains(words))
     }
 
     /// Returns when every service says that it is ready.

@@ -103,7 +103,7 @@ fn hold(server: SocketAddr, until: Instant, words: &[u8], reads: bool) {
             }
         }
         if reads || words.is_empty() {
-            held.retain_mut(|stream| drain(stream));
+            held.retain_mut(drain);
         }
         std::thread::sleep(if reads { Duration::from_millis(1) } else { LOOK });
     }
