@@ -329,7 +329,8 @@ fn report_of(
                 .unwrap();
             let payload = message.payload.clone();
             let subject_text = message.subject.clone().into();
-            let delivery = Delivery { seq: idx as u64 + 1, subject: subject_text, headers: None, payload, pending: 0 };
+            let (seq, stored_ms) = (idx as u64 + 1, message.stored_ms);
+            let delivery = Delivery { seq, subject: subject_text, headers: None, payload, stored_ms, pending: 0 };
             ((subject.coin, subject.quote) == (coin, quote)).then_some((kind, delivery))
         };
         log.iter().enumerate().filter_map(delivery).collect()

@@ -85,8 +85,9 @@ impl<'a> Ledger<'a> {
         let schema = schema.map(|schema| schema.as_str().to_owned());
         // Whoever reads has decoded it, or could not.
         let is_decoded = delivery.headers.as_ref().is_none_or(|headers| headers.get(ENCODING_HEADER).is_none());
+        let Delivery { seq, stored_ms, .. } = *delivery;
         let payload = delivery.payload.clone();
-        self.feed.push(feed::Message { seq: delivery.seq, kind, schema, is_decoded, payload });
+        self.feed.push(feed::Message { seq, stored_ms, kind, schema, is_decoded, payload });
     }
 
     /// Adds a message of MARKET; `is_whole` when MARKET still has all that was committed with it.
