@@ -5,6 +5,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 
 use super::Names;
+use super::message;
 use super::rows::{Gap, Heartbeat, Price};
 
 /// A message of FEED.
@@ -22,6 +23,15 @@ pub(super) struct Message {
     pub(super) is_decoded: bool,
     /// Its lines.
     pub(super) payload: Bytes,
+}
+
+impl Message {
+    /// Keeps what is read before it is judged.
+    pub(super) fn new(message: &message::Message<'_>) -> Self {
+        let message::Message { seq, stored_ms, kind, is_decoded, .. } = *message;
+        let schema = message.schema.map(str::to_owned);
+        Self { seq, stored_ms, kind, schema, is_decoded, payload: Bytes::copy_from_slice(message.payload) }
+    }
 }
 
 /// What a line says, before it is judged by the lines before it.
