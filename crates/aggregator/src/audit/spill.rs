@@ -120,13 +120,18 @@ mod tests {
         for number in 0..1_000 {
             // Nothing goes into the second one; one record is longer than a block.
             let record = if number == 500 { vec![7; 3 * BLOCK_BYTES] } else { record(number) };
-            spill.put(number % 2 * 2, |block| Ok(block.extend(record))).unwrap();
+            let write = |block: &mut Vec<u8>| {
+                block.extend(record);
+                Ok(())
+            };
+            spill.put(number % 2 * 2, write).unwrap();
         }
         for (bucket, first) in [(0, Some(0)), (1, None), (2, Some(1))] {
             let (mut found, mut longest) = (Vec::new(), 0);
             let visit = |block: &[u8]| {
                 longest = longest.max(block.len());
-                Ok(found.extend_from_slice(block))
+                found.extend_from_slice(block);
+                Ok(())
             };
             spill.each_block(bucket, visit).unwrap();
             let records = first.into_iter().flat_map(|first| (first..1_000).step_by(2));

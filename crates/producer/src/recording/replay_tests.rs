@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
+use bus::publish::FeedMessage;
 use bus::{Kind, codec};
 use market::gap::GapLine;
 use market::tick::TickLine;
