@@ -1,5 +1,6 @@
 //! What an audit takes of a pipeline that was fed live: one tick a message, of a thousand instruments.
 
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
@@ -71,7 +72,7 @@ async fn feed(pipeline: &Pipeline, rounds: usize) -> anyhow::Result<()> {
 /// How long an audit takes, and the most bytes of memory that it holds.
 async fn audit(pipeline: &Pipeline) -> anyhow::Result<(Duration, u64)> {
     let start = Instant::now();
-    let mut audit = Running::start(pipeline.program("aggregator").arg("audit"));
+    let mut audit = Running::start(pipeline.program("aggregator").arg("audit").stdout(Stdio::null()));
     let mut peak = 0;
     while !has_ended(audit.id())? {
         // It may end between the two questions.
