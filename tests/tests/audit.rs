@@ -323,12 +323,15 @@ async fn an_audit_asks_no_more_of_the_server_for_more_instruments() {
         info["api"]["total"].as_u64().unwrap()
     };
     let partitions = ticks::instruments(16);
-    let many: Vec<_> = (0..300).map(|number| Instrument::new(&format!("many-{number}"), "usd").unwrap()).collect();
+    // More than have a bucket each.
+    let many: Vec<_> = (0..1_100).map(|number| Instrument::new(&format!("many-{number}"), "usd").unwrap()).collect();
     let mut questions = Vec::new();
     for instruments in [partitions, many] {
         for minute in 0..3 {
             let tick = |instrument| ticks::tick(instrument, 1_600_000_000_000 + minute * 60_000);
-            publish_all(&producer, &instruments.iter().map(tick).collect::<Vec<_>>()).await.unwrap();
+            for messages in instruments.iter().map(tick).collect::<Vec<_>>().chunks(500) {
+                publish_all(&producer, messages).await.unwrap();
+            }
         }
         world.wait();
         let before = asked().await;

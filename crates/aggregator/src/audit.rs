@@ -121,8 +121,11 @@ async fn audited(connection: &Connection, bounds: Bounds) -> anyhow::Result<Repo
     for ledgers in messages.ledgers() {
         for (instrument, ledger) in ledgers? {
             let mut found = ledger.check(messages.left, bounds);
-            if !found.is_clean() && cut.is_replicated {
-                found = checked_again(connection, &cut, instrument, bounds).await?;
+            let mut reads = 1;
+            while !found.is_clean() && cut.is_replicated && reads < READS_MAX {
+                tokio::time::sleep(AGAIN).await;
+                found = checked_alone(connection, &cut, instrument, bounds).await?;
+                reads += 1;
             }
             report.add(found);
         }
@@ -130,26 +133,19 @@ async fn audited(connection: &Connection, bounds: Bounds) -> anyhow::Result<Repo
     Ok(report)
 }
 
-/// Gives the replicas time, and reads an instrument again until it looks right, or was read often enough.
-async fn checked_again(
+/// Reads and checks one instrument by itself.
+async fn checked_alone(
     connection: &Connection,
     cut: &Cut,
     instrument: &Instrument,
     bounds: Bounds,
 ) -> anyhow::Result<Report> {
-    let mut reads = 1;
-    loop {
-        tokio::time::sleep(AGAIN).await;
-        reads += 1;
-        let messages = Messages::read(connection, cut, std::slice::from_ref(instrument)).await?;
-        let mut found = Report::default();
-        for (_, ledger) in messages.ledgers().collect::<anyhow::Result<Vec<_>>>()?.into_iter().flatten() {
-            found = ledger.check(messages.left, bounds);
-        }
-        if found.is_clean() || reads == READS_MAX {
-            return Ok(found);
-        }
+    let messages = Messages::read(connection, cut, std::slice::from_ref(instrument)).await?;
+    let mut report = Report::default();
+    for ledgers in messages.ledgers() {
+        ledgers?.into_iter().for_each(|(_, ledger)| report.add(ledger.check(messages.left, bounds)));
     }
+    Ok(report)
 }
 
 impl Names<'_> {

@@ -50,8 +50,8 @@ pub struct Message<'a> {
 /// All of it but the payload, which follows: kinds and streams by their place among those that are audited.
 #[derive(Serialize, Deserialize)]
 struct Head<'a> {
-    /// Place of its instrument among those that are read together.
-    instrument: usize,
+    /// Place of its instrument within the bucket.
+    place: usize,
     stream: usize,
     kind: usize,
     seq: u64,
@@ -78,26 +78,26 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// Appends it to those of other instruments.
-    pub(super) fn write(&self, instrument: usize, block: &mut Vec<u8>) -> anyhow::Result<()> {
+    /// Appends it to a block; `place` is that of its instrument within the bucket.
+    pub(super) fn write(&self, place: usize, block: &mut Vec<u8>) -> anyhow::Result<()> {
         let Self { seq, stored_ms, schema, is_decoded, is_whole, payload, .. } = *self;
         let stream = STREAMS.iter().position(|stream| *stream == self.stream).unwrap_or_default();
         let kind = kinds(self.stream).iter().position(|kind| *kind == self.kind).unwrap_or_default();
         let bytes = payload.len();
-        let head = Head { instrument, stream, kind, seq, stored_ms, schema, is_decoded, is_whole, bytes };
+        let head = Head { place, stream, kind, seq, stored_ms, schema, is_decoded, is_whole, bytes };
         postcard::to_io(&head, &mut *block)?;
         block.extend_from_slice(payload);
         Ok(())
     }
 
-    /// Takes the first one off a block: the place of its instrument, and what it says.
+    /// Takes the first one off a block, with the place of its instrument.
     pub(super) fn read(block: &mut &'a [u8]) -> anyhow::Result<(usize, Self)> {
         let (head, rest): (Head<'a>, _) = postcard::take_from_bytes(block)?;
         let (payload, rest) = rest.split_at(head.bytes);
         *block = rest;
-        let Head { instrument, seq, stored_ms, schema, is_decoded, is_whole, .. } = head;
+        let Head { place, seq, stored_ms, schema, is_decoded, is_whole, .. } = head;
         let stream = STREAMS[head.stream];
         let kind = kinds(stream)[head.kind];
-        Ok((instrument, Self { stream, kind, seq, stored_ms, schema, is_decoded, is_whole, payload }))
+        Ok((place, Self { stream, kind, seq, stored_ms, schema, is_decoded, is_whole, payload }))
     }
 }

@@ -54,8 +54,7 @@ impl<'a> Messages<'a> {
 
     /// Every instrument with what the streams hold of it, those of a bucket at a time.
     pub(super) fn ledgers(&self) -> impl Iterator<Item = anyhow::Result<Vec<(&'a Instrument, Ledger<'a>)>>> {
-        let bucket_size = self.instruments.first().map_or(1, |bucket| bucket.len());
-        self.instruments.iter().enumerate().map(move |(bucket, instruments)| {
+        self.instruments.iter().enumerate().map(|(bucket, instruments)| {
             let contained = |partition| {
                 let place = self.cut.stats.get(partition).copied().unwrap_or_default();
                 Contained { to: place.input, lost_to: place.lost_to }
@@ -64,8 +63,8 @@ impl<'a> Messages<'a> {
             let mut ledgers: Vec<_> = instruments.iter().map(ledger).collect();
             self.spill.each_block(bucket, |mut block| {
                 while !block.is_empty() {
-                    let (instrument, message) = Message::read(&mut block)?;
-                    ledgers[instrument - bucket * bucket_size].1.add(&message);
+                    let (place, message) = Message::read(&mut block)?;
+                    ledgers[place].1.add(&message);
                 }
                 Ok(())
             })?;
@@ -103,7 +102,7 @@ impl<'a> Reading<'a> {
         };
         let reading = read_to_end(connection, Selection { stream, filters, from: 1 }, |delivery| {
             let Some((place, message)) = self.message(stream, &delivery) else { return Ok(()) };
-            spill.put(place / self.bucket_size, |block| message.write(place, block))
+            spill.put(place / self.bucket_size, |block| message.write(place % self.bucket_size, block))
         });
         reading.await.map(drop)
     }
