@@ -260,20 +260,17 @@ async fn rows_from_the_future_hide_nothing_that_comes_in_time() {
 async fn a_tick_with_a_forged_ingest_time_hides_nothing_that_comes_in_time() {
     let feed = Memory { stored_ms: Some(1_000 * MINUTE), ..Memory::default() };
     let instrument = Instrument::new("bitcoin", "usdt").unwrap();
-    let forged = async |id: &str| {
-        let (coin, quote, ahead_ms) = ("bitcoin".into(), "usdt".into(), 9_000 * MINUTE);
-        let line = TickLine { coin, quote, event_ms: ahead_ms, ingest_ms: ahead_ms, ..feed.ticks().remove(0) };
-        let (instrument, payload, id) = (instrument.clone(), codec::single(&line), id.to_owned());
-        feed.publish(&[FeedMessage { kind: Kind::Tick, instrument, payload, id }]).await.unwrap();
-    };
     run(&feed, rows([5])).await;
-    forged("first").await;
+    let (coin, quote, ahead_ms) = ("bitcoin".into(), "usdt".into(), 9_000 * MINUTE);
+    let line = TickLine { coin, quote, event_ms: ahead_ms, ingest_ms: ahead_ms, ..feed.ticks().remove(0) };
+    let forged = FeedMessage { kind: Kind::Tick, instrument, payload: codec::single(&line), id: "forged".to_owned() };
+    feed.publish(&[forged.clone()]).await.unwrap();
     run(&feed, rows([5, 6, 7])).await;
     assert_eq!(feed.minutes(), [5, 9_000, 6, 7]);
     // Nor does FEED begin with it.
-    feed.messages.lock().unwrap().rotate_left(1);
+    feed.messages.lock().unwrap().insert(0, forged);
     run(&feed, rows([5, 6, 7, 8])).await;
-    assert_eq!(feed.minutes().last(), Some(&8));
+    assert_eq!(feed.minutes(), [9_000, 5, 9_000, 6, 7, 8]);
 }
 
 #[tokio::test]
