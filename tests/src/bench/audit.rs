@@ -28,7 +28,7 @@ const FIRST_MS: i64 = 1_672_531_200_000;
 const LOOK: Duration = Duration::from_millis(5);
 /// The promises, in seconds and megabytes.
 const SECONDS_MAX: f64 = 60.0;
-const PEAK_MAX: f64 = 150.0;
+const PEAK_MAX: f64 = 100.0;
 
 /// Feeds both steps, then audits so often.
 ///
