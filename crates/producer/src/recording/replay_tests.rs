@@ -264,7 +264,7 @@ async fn a_tick_with_a_forged_ingest_time_hides_nothing_that_comes_in_time() {
     let (coin, quote, ahead_ms) = ("bitcoin".into(), "usdt".into(), 9_000 * MINUTE);
     let line = TickLine { coin, quote, event_ms: ahead_ms, ingest_ms: ahead_ms, ..feed.ticks().remove(0) };
     let forged = FeedMessage { kind: Kind::Tick, instrument, payload: codec::single(&line), id: "forged".to_owned() };
-    feed.publish(&[forged.clone()]).await.unwrap();
+    feed.publish(std::slice::from_ref(&forged)).await.unwrap();
     run(&feed, rows([5, 6, 7])).await;
     assert_eq!(feed.minutes(), [5, 9_000, 6, 7]);
     // Nor does FEED begin with it.
