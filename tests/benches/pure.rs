@@ -96,7 +96,7 @@ fn feed() -> Vec<Bytes> {
 fn ticks() -> Vec<Tick> {
     let instrument = instrument();
     let read = |raw: &'static [u8]| LineReader::default().tick(raw).unwrap().line;
-    let tick = |raw: &'static [u8], seq| validate(&read(raw), &instrument, seq).unwrap();
+    let tick = |raw: &'static [u8], seq| validate(&read(raw), &instrument, seq, i64::MAX).unwrap();
     let messages = FEED.iter().zip(1..);
     messages
         .flat_map(|(payload, seq)| lines(payload).map(move |(_, raw)| (raw, seq)))
@@ -138,6 +138,7 @@ impl<'a, O: Operator> Step<'a, O> {
         let input = Input {
             seq: self.next as u64 + 1,
             kind: self.kind.token(),
+            stored_ms: i64::MAX,
             instrument: Some(&self.instrument),
             is_known_schema: true,
             is_after_loss: false,
@@ -202,7 +203,7 @@ fn decode(c: &mut Criterion) {
     let mut reader = LineReader::default();
     let (tick, price) = (reader.tick(tick).unwrap().line, reader.price(price).unwrap());
     group.throughput(Throughput::Elements(1));
-    group.bench_function("validate", |b| b.iter(|| validate(black_box(&tick), &instrument, 1)));
+    group.bench_function("validate", |b| b.iter(|| validate(black_box(&tick), &instrument, 1, i64::MAX)));
     group.bench_function("revalidate", |b| b.iter(|| revalidate(black_box(&price), &instrument)));
     group.finish();
 }

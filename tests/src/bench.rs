@@ -1,8 +1,9 @@
 //! What `scripts/bench` measures: how fast a replay is and a live tick, how that grows, what it takes of a machine, how long
-//! a takeover and a recovery take, and what idleness, archiving and learning cost.
+//! a takeover and a recovery take, and what idleness, archiving, learning and an audit cost.
 
 pub mod archive;
 pub mod attack;
+pub mod audit;
 pub mod effort;
 pub mod footprint;
 pub mod growth;

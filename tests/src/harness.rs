@@ -28,6 +28,8 @@ pub struct Message {
     pub subject: String,
     /// Lines.
     pub payload: Bytes,
+    /// When it was stored.
+    pub stored_ms: i64,
     /// Whether its header names a version that is known.
     pub is_known_schema: bool,
 }
@@ -84,6 +86,9 @@ pub fn gap(instrument: &Instrument, from_ms: i64, to_ms: i64) -> GapLine<'static
     GapLine { coin, quote, from_ms, to_ms, cause: "test".into() }
 }
 
+/// When a log in memory stores its messages: 2100-01-01T00:00:00Z, later than most that tests observe.
+pub const STORED_MS: i64 = 4_102_444_800_000;
+
 /// FEED with these records in order. Neighbours of one instrument and kind share a message unless `cut` says that a new
 /// one begins before the record of that place.
 pub fn feed(records: &[Record], mut cut: impl FnMut(usize) -> bool) -> Vec<Message> {
@@ -98,8 +103,12 @@ pub fn feed(records: &[Record], mut cut: impl FnMut(usize) -> bool) -> Vec<Messa
             None => messages.push((subject, record.line())),
         }
     }
-    let message =
-        |(subject, payload): (String, Vec<u8>)| Message { subject, payload: payload.into(), is_known_schema: true };
+    let message = |(subject, payload): (String, Vec<u8>)| Message {
+        subject,
+        payload: payload.into(),
+        stored_ms: STORED_MS,
+        is_known_schema: true,
+    };
     messages.into_iter().map(message).collect()
 }
 
@@ -222,6 +231,7 @@ impl<O: Operator> Instance<O> {
             let input = Input {
                 seq: self.position as u64,
                 kind: subject.kind,
+                stored_ms: message.stored_ms,
                 instrument: member.instrument.as_ref(),
                 is_known_schema: message.is_known_schema,
                 is_after_loss: false,
@@ -255,6 +265,7 @@ impl<O: Operator> Instance<O> {
         store.output.extend(outgoing.into_iter().map(|message| Message {
             subject: message.subject,
             payload: message.payload,
+            stored_ms: STORED_MS,
             is_known_schema: true,
         }));
         for idx in std::mem::take(&mut self.changed) {

@@ -1,16 +1,21 @@
 //! `aggregator audit`: nothing to find in a sound pipeline, also while it runs; everything that is planted, found.
 
+use std::fs;
+use std::path::Path;
+
 use aggregator::Aggregation;
-use aggregator::audit::{Bounds, Contained, Ledger, Left, Report};
-use bus::publish::{FeedMessage, publish};
+use aggregator::audit::{self, Bounds, Contained, Ledger, Left, Report};
+use bus::publish::{FeedMessage, publish, publish_all};
 use bus::reader::{Delivery, Selection, read_to_end};
 use bus::subject::Stored as StoredSubject;
 use bus::{Connection, Error, Kind, Stream, codec};
 use market::tick::TickLine;
 use market::windowing::Settings;
 use market::{Instrument, Window};
+use pipeline_tests::disk::SmallDisk;
 use pipeline_tests::harness::{self, KINDS, Message, Record, Store, feed};
-use pipeline_tests::programs::{Running, fail, succeed};
+use pipeline_tests::programs::{Running, eventually, fail, succeed};
+use pipeline_tests::ticks;
 use pipeline_tests::world::{World, sample};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -307,6 +312,67 @@ async fn settings_other_than_those_of_the_steps_are_refused() {
     assert!(code == 3 && error.contains(expected), "{code} {error}");
 }
 
+/// The server prepares each reading of one instrument's messages, which takes it longer than handing over thousands of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_audit_asks_no_more_of_the_server_for_more_instruments() {
+    let world = World::new().await;
+    let _services = [world.start("stream-processor"), world.start("aggregator")];
+    let (producer, admin) = tokio::join!(world.server.connect("producer"), world.server.connect("admin"));
+    let asked = async || {
+        let info: Value = admin.api("INFO", &json!({})).await.unwrap();
+        info["api"]["total"].as_u64().unwrap()
+    };
+    let partitions = ticks::instruments(16);
+    // More than have a bucket each.
+    let many: Vec<_> = (0..1_100).map(|number| Instrument::new(&format!("many-{number}"), "usd").unwrap()).collect();
+    let mut questions = Vec::new();
+    for instruments in [partitions, many] {
+        for minute in 0..3 {
+            let tick = |instrument| ticks::tick(instrument, 1_600_000_000_000 + minute * 60_000);
+            for messages in instruments.iter().map(tick).collect::<Vec<_>>().chunks(500) {
+                publish_all(&producer, messages).await.unwrap();
+            }
+        }
+        world.wait();
+        let before = asked().await;
+        clean(&world);
+        questions.push(asked().await - before);
+    }
+    // Steps and leases ask too, and say no more for more instruments.
+    assert!(questions[1] < questions[0] + 100, "{questions:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_audit_reads_lies_where_tmpdir_says_and_is_never_left_there() {
+    let world = World::new().await;
+    let _processor = world.start("stream-processor");
+    succeed(&mut world.replay(&sample(MONTH), "1m"));
+    world.wait_for_market();
+    let audit = |folder: &Path| {
+        let mut command = world.program("aggregator");
+        command.arg("audit").env("TMPDIR", folder);
+        command
+    };
+    let folder = world.dir.path().join("aside");
+    let (code, error) = fail(&mut audit(&folder));
+    assert!(code == 2 && error.contains("aside (No such file or directory") && error.contains("set TMPDIR"), "{error}");
+    let disk = SmallDisk::new(64 << 10);
+    let (code, error) = fail(&mut disk.seen_by(&audit(disk.path())));
+    assert!(code == 1 && error.contains("No space left on device") && error.contains("set TMPDIR"), "{error}");
+
+    fs::create_dir(&folder).unwrap();
+    let is_in_folder = |link: &Path| fs::read_link(link).is_ok_and(|file| file.starts_with(&folder));
+    let mut running = Running::start(&mut audit(&folder));
+    eventually("its file is open", || {
+        let files = fs::read_dir(format!("/proc/{}/fd", running.id())).into_iter().flatten().flatten();
+        files.into_iter().any(|file| is_in_folder(&file.path())) || !running.is_running()
+    });
+    running.kill();
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 0, "what a killed audit has read is gone");
+    succeed(&mut audit(&folder));
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
+}
+
 /// The audit's report of what the steps stored of `feed`, when STATS was made of MARKET up to message `stats_read`, and
 /// FEED begins with message `feed_first`.
 fn report_of(
@@ -329,14 +395,18 @@ fn report_of(
                 .unwrap();
             let payload = message.payload.clone();
             let subject_text = message.subject.clone().into();
-            let delivery = Delivery { seq: idx as u64 + 1, subject: subject_text, headers: None, payload, pending: 0 };
+            let (seq, stored_ms) = (idx as u64 + 1, message.stored_ms);
+            let delivery = Delivery { seq, subject: subject_text, headers: None, payload, stored_ms, pending: 0 };
             ((subject.coin, subject.quote) == (coin, quote)).then_some((kind, delivery))
         };
         log.iter().enumerate().filter_map(delivery).collect()
     };
-    deliveries(feed).iter().for_each(|(kind, delivery)| ledger.add_feed(*kind, delivery));
-    deliveries(&market.output).iter().for_each(|(kind, delivery)| ledger.add_market(*kind, delivery, true));
-    deliveries(&stats.output).iter().for_each(|(kind, delivery)| ledger.add_stats(*kind, delivery, true));
+    let logs = [(Stream::Feed, feed), (Stream::Market, &market.output), (Stream::Stats, &stats.output)];
+    for (stream, log) in logs {
+        for (kind, delivery) in deliveries(log) {
+            ledger.add(&audit::Message::new(stream, kind, &delivery, true));
+        }
+    }
     let left = Left { feed_first, is_market_trimmed: false, is_stats_trimmed: false };
     ledger.check(left, Bounds { disorder_ms: 5_000, lateness_ms: 600_000 })
 }

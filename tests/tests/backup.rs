@@ -3,18 +3,21 @@
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use bus::objects;
+use async_nats::HeaderMap;
+use bus::arrival::STORED_HEADER;
 use bus::topology::stream_info;
-use bus::{Connection, Stream};
+use bus::{Connection, Kind, Stream, codec, objects, subject};
 use flate2::read::GzDecoder;
 use futures::{FutureExt, StreamExt};
+use market::Instrument;
 use pipeline_tests::cluster::Cluster;
 use pipeline_tests::disk::SmallDisk;
 use pipeline_tests::programs::{Running, eventually, fail, program, started_by, succeed};
 use pipeline_tests::proxy::{Fate, Frame, Proxy};
 use pipeline_tests::server::{Host, Server};
-use pipeline_tests::ticks::publish_tick_of;
+use pipeline_tests::ticks::{publish_tick_of, tick_line};
 use pipeline_tests::world::{World, sample};
 use serde_json::{Value, json};
 
@@ -149,6 +152,74 @@ async fn what_is_restored_is_what_was_there_and_goes_on() {
     }
 }
 
+/// What the stream-processor has refused because it came from the future, and what it has accepted.
+fn future_and_accepted(world: &World) -> [u64; 2] {
+    let refused = &world.standing()["steps"]["stream-processor"]["counts"]["rejected"]["future"];
+    [refused.as_u64().unwrap_or(0), world.count("accepted")]
+}
+
+/// Publishes a tick of bitcoin/usdt as a sender that writes what it likes: its ingest time is its event time, and it may say
+/// when it was stored.
+async fn publish_forged(producer: &Connection, event_ms: i64, stored_ms: Option<i64>) {
+    let instrument = Instrument::new("bitcoin", "usdt").unwrap();
+    let mut headers = HeaderMap::new();
+    if let Some(stored_ms) = stored_ms {
+        headers.insert(STORED_HEADER, stored_ms.to_string());
+    }
+    let (subject, payload) = (subject::feed(Kind::Tick, &instrument), codec::single(&tick_line(&instrument, event_ms)));
+    let stored = producer.jetstream().publish_with_headers(subject, headers, payload).await.unwrap();
+    stored.await.unwrap();
+}
+
+/// A tick that was ahead of the server's clock when FEED stored it is refused for ever, also when FEED is restored and judged
+/// again after its time has come; and nobody can write another time of storing into a message, before a restore or after.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tick_from_the_future_stays_refused_after_restore_and_rebuild() {
+    const LEAP_DAY: i64 = 1_582_934_400_000;
+    const YEAR_9999: i64 = 253_402_214_400_000;
+    let now_ms = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64;
+    let world = World::new().await;
+    let services = ["stream-processor", "aggregator"].map(|name| world.start(name));
+    let producer = world.server.connect("producer").await;
+    publish_forged(&producer, LEAP_DAY, Some(0)).await;
+    publish_forged(&producer, YEAR_9999, None).await;
+    publish_forged(&producer, YEAR_9999, Some(YEAR_9999)).await;
+    // It may count from five seconds on.
+    let soon_ms = now_ms() + 125_000;
+    publish_forged(&producer, soon_ms, None).await;
+    world.wait();
+    assert_eq!(future_and_accepted(&world), [3, 1]);
+    audit(&world);
+    stop(services);
+    let folder = world.dir.path().join("backup");
+    backup(&world, &folder);
+
+    eventually("the time of the last tick has come", || now_ms() > soon_ms - 120_000);
+    let restored = empty();
+    restore(&restored, &folder);
+    audit(&restored);
+    succeed(restored.program("topology").args(["rebuild", "market", "--yes"]));
+    let services = ["stream-processor", "aggregator"].map(|name| restored.start(name));
+    let producer = restored.server.connect("producer").await;
+    publish_forged(&producer, YEAR_9999, Some(YEAR_9999)).await;
+    restored.wait();
+    assert_eq!(future_and_accepted(&restored), [4, 1]);
+    audit(&restored);
+    stop(services);
+    let again = restored.dir.path().join("again");
+    backup(&restored, &again);
+
+    let twice = empty();
+    restore(&twice, &again);
+    succeed(twice.program("topology").args(["rebuild", "market", "--yes"]));
+    let _services = ["stream-processor", "aggregator"].map(|name| twice.start(name));
+    // A replay goes on behind the last tick that counts.
+    succeed(&mut twice.replay(&excerpt(&twice, ROWS), "1m"));
+    twice.wait();
+    assert_eq!(future_and_accepted(&twice), [4, 1 + ROWS as u64]);
+    audit(&twice);
+}
+
 fn copy_archive(from: &World, to: &World) {
     let status =
         std::process::Command::new("cp").arg("-r").arg(from.dir.path().join("archive")).arg(to.dir.path()).status();
@@ -178,7 +249,7 @@ async fn whoever_has_read_further_than_the_backup_reaches_is_told_so() {
 }
 
 async fn publish(producer: &Connection, minute: i64) {
-    let instrument = market::Instrument::new("other", "usd").unwrap();
+    let instrument = Instrument::new("other", "usd").unwrap();
     publish_tick_of(producer, &instrument, 1_600_000_000_000 + minute * 60_000).await;
 }
 
@@ -238,7 +309,8 @@ async fn what_is_no_whole_backup_is_refused_and_changes_nothing() {
     spoil("MARKET.messages", &|copy| edited(copy, "MARKET.messages.gz", &|bytes| bytes[..bytes.len() - 1].to_vec()));
     spoil("SHA-256", &|copy| edited(copy, "FEED.messages.gz", &|bytes| [&bytes[..], b"x"].concat()));
     spoil("was changed", &|copy| said(copy, "\"max_age\": 0", "\"max_age\": 1"));
-    spoil("format", &|copy| said(copy, "\"format\": 1", "\"format\": 2"));
+    let older = "its format is 1, this version reads 2: restore it with the version that made it";
+    spoil(older, &|copy| said(copy, "\"format\": 2", "\"format\": 1"));
     spoil("manifest.json", &|copy| fs::remove_file(copy.join("manifest.json")).unwrap());
     spoil("STATS", &|copy| fs::remove_file(copy.join("STATS.messages.gz")).unwrap());
     assert!(stream_info(&admin, "FEED").await.is_err(), "nothing was created");

@@ -70,6 +70,7 @@ fn added<O: Operator>(operator: &O, before: &[Message], message: &[u8], kind: &s
         let input = Input {
             seq,
             kind,
+            stored_ms: i64::MAX,
             instrument: Some(&instrument),
             is_known_schema: true,
             is_after_loss: false,
@@ -116,7 +117,7 @@ fn what_one_message_adds_to_a_commit_is_bounded() {
     let settings = largest();
     let (processing, aggregation) = (Processing::new(settings), aggregator::Aggregation::new(settings));
     let price = |tick: &TickLine<'static>, idx: u64| {
-        let validated = validate(tick, &longest(), u64::MAX - idx).unwrap();
+        let validated = validate(tick, &longest(), u64::MAX - idx, i64::MAX).unwrap();
         serde_json::to_vec(&PriceLine::new(longest().coin(), longest().quote(), &validated)).unwrap()
     };
     let line = |tick: &TickLine<'static>| serde_json::to_vec(tick).unwrap();
@@ -131,7 +132,8 @@ fn what_one_message_adds_to_a_commit_is_bounded() {
         let late = [days[LINES_MAX - 1].clone()].map(|mut tick| {
             tick.event_ms = EventTime::LATEST.ms();
             tick.ingest_ms = tick.event_ms;
-            Message { subject: String::new(), payload: line(&tick).into(), is_known_schema: true }
+            let payload = line(&tick).into();
+            Message { subject: String::new(), payload, stored_ms: i64::MAX, is_known_schema: true }
         });
         check_bounds(added(&processing, &late, &packed(days.iter().map(line)), "tick"), &format!("{name} late ticks"));
     }

@@ -10,7 +10,9 @@ use market::acceptance::IDENTITIES_MAX;
 use market::tick::TickLine;
 use market::windowing::Settings;
 use market::{EventTime, Instrument, Span};
-use pipeline_tests::harness::{KINDS, Message, Record, Store, feed, gap, heartbeat, lines, newest, run_both, tick};
+use pipeline_tests::harness::{
+    KINDS, Message, Record, STORED_MS, Store, feed, gap, heartbeat, lines, newest, run_both, tick,
+};
 use pipeline_tests::world::World;
 use serde_json::{Value, json};
 use stream_processor::Processing;
@@ -299,6 +301,7 @@ fn input_that_was_lost_is_a_gap_before_the_first_newer_record() {
         let input = Input {
             seq,
             kind: "tick",
+            stored_ms: STORED_MS,
             instrument: Some(&instrument),
             is_known_schema: true,
             is_after_loss,
@@ -336,12 +339,17 @@ enum Fate {
 
 /// Adds a message to the ticks around midnight and one in the open minute 00:05; that minute closes when time moves on.
 fn check_fate(line: &str, is_known_schema: bool, expected: Fate) {
+    check_fate_of(line, is_known_schema, STORED_MS, expected);
+}
+
+/// The same for a message that was stored at this time.
+fn check_fate_of(line: &str, is_known_schema: bool, stored_ms: i64, expected: Fate) {
     let mut records = past_midnight();
     records.push(price(DAY_2 + 5 * MINUTE));
     let mut messages = feed(&records, |_| true);
     let subject = messages[0].subject.clone();
     let before = Found::of_feed(Settings::default(), &messages);
-    messages.push(Message { subject, payload: line.to_owned().into(), is_known_schema });
+    messages.push(Message { subject, payload: line.to_owned().into(), stored_ms, is_known_schema });
     let after = Found::of_feed(Settings::default(), &messages);
     let more = |kind: Kind| after.lines(kind).len() - before.lines(kind).len();
     let counted = |name: &str| after.count(name) - before.count(name);
@@ -400,6 +408,8 @@ fn every_kind_of_tick_ends_where_the_table_says() {
     check(&|tick| (tick.event_ms, tick.ingest_ms) = (i64::MAX, i64::MAX), Fate::Rejected("out-of-range"));
     check(&|tick| tick.ingest_ms = now - 2 * MINUTE - 1, Fate::Rejected("future"));
     check(&|tick| tick.ingest_ms = i64::MIN, Fate::Rejected("future"));
+    check(&|tick| (tick.event_ms, tick.ingest_ms) = (STORED_MS + 2 * MINUTE, i64::MAX), Fate::Counts);
+    check(&|tick| (tick.event_ms, tick.ingest_ms) = (STORED_MS + 2 * MINUTE + 1, i64::MAX), Fate::Rejected("future"));
     check(&|tick| tick.coin = "ethereum".into(), Fate::Rejected("wrong-instrument"));
     check(&|tick| tick.close = 0.0, Fate::Rejected("zero-price"));
     check(&|tick| tick.close = -1.0, Fate::Rejected("negative-price"));
@@ -428,13 +438,19 @@ fn a_heartbeat_or_a_tick_from_the_future_moves_nothing() {
     let mut early = tick(&bitcoin(), DAY_2 + HOUR, 5.0);
     early.ingest_ms = DAY_2 + HOUR - 2 * MINUTE - 1;
     check_changes(Settings::default(), &records, Record::Tick(early), &[]);
+    // A sender can write any ingest time, but not when the server stored its message.
+    let year_9999 = EventTime::LATEST.ms();
+    check_changes(Settings::default(), &records, promise(year_9999), &[]);
+    check_changes(Settings::default(), &records, price(year_9999), &[]);
 }
 
 #[test]
 fn the_ends_of_the_calendar_have_windows_too() {
     let (first, last) = (EventTime::EARLIEST.ms(), EventTime::LATEST.ms());
     let records = [price(first), price(MINUTE), price(last), promise(last), flush(), price(last - MINUTE)];
-    let found = Found::of(Settings::default(), &records);
+    let at_the_end = |message: Message| Message { stored_ms: last, ..message };
+    let messages: Vec<Message> = feed(&records, |_| true).into_iter().map(at_the_end).collect();
+    let found = Found::of_feed(Settings::default(), &messages);
     assert_eq!(found.count("accepted"), 4);
     let rows = found.rows();
     assert_eq!(rows[&("1h-30m", -HOUR / 2)]["count"], 2);

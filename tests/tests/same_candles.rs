@@ -4,10 +4,12 @@
 use std::collections::{BTreeMap, HashSet};
 
 use bus::Kind;
+use market::heartbeat::HeartbeatLine;
+use market::tick::TickLine;
 use market::windowing::Settings;
 use market::{Instrument, Window};
 use pipeline_tests::harness::{
-    End, KINDS, Message, Record, Store, Turn, feed, gap, heartbeat, lines, newest, run_both, tick,
+    End, KINDS, Message, Record, STORED_MS, Store, Turn, feed, gap, heartbeat, lines, newest, run_both, tick,
 };
 use pipeline_tests::oracle::close_enough;
 use proptest::prelude::*;
@@ -47,9 +49,10 @@ enum Step {
     Gap {
         length_ms: i64,
     },
-    /// Stamped ahead of its ingest time.
+    /// Stamped ahead of its ingest time, or with an ingest time ahead of the server's.
     Future {
         heartbeat: bool,
+        is_ingest_forged: bool,
     },
     Garbage,
 }
@@ -70,7 +73,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (-MINUTE..=DISORDER).prop_map(|behind_ms| Step::Heartbeat { behind_ms }),
         1 => Just(Step::Flush),
         1 => (1..100 * MINUTE).prop_map(|length_ms| Step::Gap { length_ms }),
-        1 => any::<bool>().prop_map(|heartbeat| Step::Future { heartbeat }),
+        1 => any::<[bool; 2]>().prop_map(|[heartbeat, is_ingest_forged]| Step::Future { heartbeat, is_ingest_forged }),
         1 => Just(Step::Garbage),
     ]
 }
@@ -125,15 +128,15 @@ impl Source {
             Step::Heartbeat { behind_ms } => Record::Heartbeat(heartbeat(instrument, *now_ms - behind_ms, false)),
             Step::Flush => Record::Heartbeat(heartbeat(instrument, *now_ms, true)),
             Step::Gap { length_ms } => Record::Gap(gap(instrument, *now_ms, *now_ms + length_ms)),
-            Step::Future { heartbeat: true } => {
-                let mut ahead = heartbeat(instrument, *now_ms + 10 * MINUTE, false);
-                ahead.ingest_ms = *now_ms;
-                Record::Heartbeat(ahead)
-            }
-            Step::Future { heartbeat: false } => {
-                let mut ahead = tick(instrument, *now_ms + 10 * MINUTE, 1.0);
-                ahead.ingest_ms = *now_ms;
-                Record::Tick(ahead)
+            Step::Future { heartbeat: is_heartbeat, is_ingest_forged } => {
+                let (event_ms, ingest_ms) = match is_ingest_forged {
+                    true => (STORED_MS + 10 * MINUTE, STORED_MS + 10 * MINUTE),
+                    false => (*now_ms + 10 * MINUTE, *now_ms),
+                };
+                match is_heartbeat {
+                    true => Record::Heartbeat(HeartbeatLine { ingest_ms, ..heartbeat(instrument, event_ms, false) }),
+                    false => Record::Tick(TickLine { ingest_ms, ..tick(instrument, event_ms, 1.0) }),
+                }
             }
             Step::Garbage | Step::Again { .. } => Record::Garbage(instrument.clone()),
         }
@@ -312,9 +315,7 @@ impl Plain {
             let watermark_ms = newest_ms - DISORDER;
             let mut is_flush = false;
             match record {
-                Record::Tick(tick)
-                    if tick.coin == instrument.coin() && tick.event_ms <= tick.ingest_ms + 2 * MINUTE =>
-                {
+                Record::Tick(tick) if tick.coin == instrument.coin() && is_in_time(tick.event_ms, tick.ingest_ms) => {
                     let minute_end = tick.event_ms.div_euclid(MINUTE) * MINUTE + MINUTE;
                     if watermark_ms >= minute_end + LATENESS {
                         plain.late.push((tick.event_ms, watermark_ms - tick.event_ms));
@@ -340,7 +341,7 @@ impl Plain {
                 }
                 Record::Heartbeat(heartbeat) if heartbeat.coin == instrument.coin() => {
                     is_flush = heartbeat.flush;
-                    if !is_flush && heartbeat.event_ms <= heartbeat.ingest_ms + 2 * MINUTE {
+                    if !is_flush && is_in_time(heartbeat.event_ms, heartbeat.ingest_ms) {
                         newest_ms = newest_ms.max(heartbeat.event_ms);
                     }
                 }
@@ -422,6 +423,10 @@ impl Plain {
             assert_eq!(row["max"].as_f64(), closes.iter().copied().reduce(f64::max), "{row}");
         }
     }
+}
+
+fn is_in_time(event_ms: i64, ingest_ms: i64) -> bool {
+    event_ms <= ingest_ms + 2 * MINUTE && event_ms <= STORED_MS + 2 * MINUTE
 }
 
 fn mean(values: &[f64]) -> f64 {

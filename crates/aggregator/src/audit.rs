@@ -2,7 +2,8 @@
 //!
 //! The second computation shares no code with the steps: it has its own rules of what is valid, in time and new (`feed`,
 //! `judge`), computes each window at once from all of its ticks (`windows`) with its own exact sums (`sum`), and knows
-//! from the whole record when a window was issued. It reads one instrument after the other.
+//! from the whole record when a window was issued. It reads each stream once (`reading`), puts the messages aside by instrument
+//! (`spill`), and checks one instrument after the other (`ledger`).
 
 mod compare;
 mod cut;
@@ -10,9 +11,11 @@ mod feed;
 mod horizon;
 mod judge;
 mod ledger;
+mod message;
 mod reading;
 mod report;
 mod rows;
+mod spill;
 mod stored;
 mod sum;
 mod windows;
@@ -26,10 +29,11 @@ use market::windowing::Settings;
 use service::{Code, Coded};
 
 use crate::output;
-use cut::Cut;
-use reading::{Beginnings, read};
+use cut::{Cut, Instrument};
+use reading::Messages;
 
 pub use ledger::{Contained, Ledger, Left};
+pub use message::Message;
 pub use report::{Counts, Difference, KindCounts, Outcome, Report};
 
 /// What `aggregator audit --help` says.
@@ -44,6 +48,9 @@ What the streams no longer tell is counted as not checkable. When FEED has lost 
 stamped no later than the first tick that is left + 1 minute + allowed lateness + disorder bound, and the hour-of-day \
 profile; likewise for STATS when a part of MARKET was lost and accepted. When the oldest results of MARKET or STATS were \
 trimmed away: those that are gone.
+
+What is read is put aside in a temporary file, compressed, so that memory holds one instrument at a time: in /tmp, or in \
+the folder that TMPDIR names. It is gone when the audit ends, however it ends.
 
 Exit code 1 when a row is different, missing or extra. --disorder and --lateness must be those that the steps run with.";
 
@@ -108,21 +115,35 @@ pub(crate) async fn audit(connection: &Connection, args: &AuditArgs) -> anyhow::
 
 async fn audited(connection: &Connection, bounds: Bounds) -> anyhow::Result<Report> {
     let cut = Cut::take(connection, bounds).await?;
-    let mut report = Report { feed_last: cut.feed_last(), feed_end: cut.feed_end, ..Report::default() };
-    let mut beginnings = Beginnings::now(connection).await?;
-    for (partition, coin, quote) in &cut.instruments {
-        let mut reads = 1;
-        let (left, found) = loop {
-            let (ledger, left) = read(connection, &cut, *partition, Names { coin, quote }, &mut beginnings).await?;
-            let found = ledger.check(left, bounds);
-            if found.is_clean() || !cut.is_replicated || reads == READS_MAX {
-                break (left, found);
+    let messages = Messages::read(connection, &cut, &cut.instruments).await?;
+    let feed_first = messages.left.feed_first;
+    let mut report = Report { feed_first, feed_last: cut.feed_last(), feed_end: cut.feed_end, ..Report::default() };
+    for ledgers in messages.ledgers() {
+        for (instrument, ledger) in ledgers? {
+            let mut found = ledger.check(messages.left, bounds);
+            let mut reads = 1;
+            while !found.is_clean() && cut.is_replicated && reads < READS_MAX {
+                tokio::time::sleep(AGAIN).await;
+                found = checked_alone(connection, &cut, instrument, bounds).await?;
+                reads += 1;
             }
-            reads += 1;
-            tokio::time::sleep(AGAIN).await;
-        };
-        report.feed_first = left.feed_first;
-        report.add(found);
+            report.add(found);
+        }
+    }
+    Ok(report)
+}
+
+/// Reads and checks one instrument by itself.
+async fn checked_alone(
+    connection: &Connection,
+    cut: &Cut,
+    instrument: &Instrument,
+    bounds: Bounds,
+) -> anyhow::Result<Report> {
+    let messages = Messages::read(connection, cut, std::slice::from_ref(instrument)).await?;
+    let mut report = Report::default();
+    for ledgers in messages.ledgers() {
+        ledgers?.into_iter().for_each(|(_, ledger)| report.add(ledger.check(messages.left, bounds)));
     }
     Ok(report)
 }

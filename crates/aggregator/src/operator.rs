@@ -86,7 +86,7 @@ impl Operator for Aggregation {
                 tick.map(|tick| self.price(&tick, instrument, state, counts, outputs)).is_some()
             } else {
                 let heartbeat = serde_json::from_slice::<HeartbeatLine<'_>>(raw).ok();
-                let heartbeat = heartbeat.filter(|heartbeat| heartbeat.validate(instrument).is_ok());
+                let heartbeat = heartbeat.filter(|heartbeat| heartbeat.revalidate(instrument).is_ok());
                 heartbeat.map(|heartbeat| self.heartbeat(&heartbeat, instrument, state, counts, outputs)).is_some()
             };
             if !is_read {

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use crate::ahead::Mark;
 use crate::connect::{ANSWER_MAX, Connection, Reminder};
 use crate::error::{Disposition, Error};
-use crate::history::{self, Stored};
+use crate::history::{self, Stored, direct_answer};
 use crate::reader::{Created, Place, create_consumer, delete_consumer};
 use crate::subject;
 use crate::topology::{Step, Stream};
@@ -365,14 +365,6 @@ fn left_over(end: &Message) -> u64 {
     left.and_then(|left| left.as_str().parse().ok()).unwrap_or(0)
 }
 
-/// A message as direct get returns it: subject and sequence in headers. The end of the answer has none.
-fn direct_answer(message: Message) -> Option<Stored> {
-    let headers = message.headers?;
-    let seq = headers.get("Nats-Sequence")?.as_str().parse().ok()?;
-    let subject = headers.get("Nats-Subject")?.as_str().to_owned();
-    Some(Stored { seq, subject, payload: message.payload, headers })
-}
-
 /// The same for any number of subjects, through a consumer: whoever commits meanwhile shows as a moved position.
 async fn last_per_subject(connection: &Connection, stream: Stream, subject: &str) -> Result<Vec<Stored>, Error> {
     let config = json!({
@@ -416,7 +408,8 @@ async fn pull_all(connection: &Connection, stream: Stream, name: &str, pending: 
 
 /// A message as a consumer delivers it; `None` for a status.
 fn consumed(message: Message) -> Option<Stored> {
-    let seq = Place::parse(message.reply.as_ref().filter(|_| message.status.is_none())?)?.stream_seq;
+    let place = Place::parse(message.reply.as_ref().filter(|_| message.status.is_none())?)?;
+    let Place { stream_seq: seq, server_ms, .. } = place;
     let headers = message.headers.unwrap_or_default();
-    Some(Stored { seq, subject: message.subject.to_string(), payload: message.payload, headers })
+    Some(Stored { seq, subject: message.subject.to_string(), payload: message.payload, headers, server_ms })
 }

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use async_nats::header::NATS_MESSAGE_ID;
 use async_nats::jetstream::stream::{LastRawMessageErrorKind, RawMessageErrorKind};
-use async_nats::{HeaderMap, HeaderValue};
+use async_nats::{HeaderMap, HeaderValue, Message};
 use bytes::Bytes;
 use futures::future::try_join_all;
 use market::profile::HourOfDayLine;
@@ -36,6 +36,8 @@ pub struct Stored {
     pub payload: Bytes,
     /// Its headers.
     pub headers: HeaderMap,
+    /// When the server stored it, in milliseconds. A restored message was stored before: see [`crate::arrival::of`].
+    pub server_ms: i64,
 }
 
 impl Stored {
@@ -63,6 +65,7 @@ pub async fn last(connection: &Connection, stream: Stream, subject: &str) -> Res
         Ok(message) => Ok(Some(
             Stored {
                 seq: message.sequence,
+                server_ms: ms_of(message.time.into()),
                 subject: message.subject.to_string(),
                 payload: message.payload,
                 headers: message.headers,
@@ -111,10 +114,26 @@ async fn direct(connection: &Connection, request: String, body: Bytes) -> Result
     if message.status.is_some() {
         return Ok(None);
     }
-    let headers = message.headers.unwrap_or_default();
-    let header = |name: &str| headers.get(name).map(|value| value.as_str().to_owned()).unwrap_or_default();
-    let (seq, subject) = (header("Nats-Sequence").parse().unwrap_or_default(), header("Nats-Subject"));
-    Ok(Some(Stored { seq, subject, payload: message.payload, headers }.decoded()))
+    direct_answer(message).map(|stored| Some(stored.decoded())).ok_or_else(|| Error::Unreadable {
+        what: "a stored message".to_owned(),
+        detail: "the server's answer does not say its place".to_owned(),
+    })
+}
+
+/// A message as direct get returns it: its place in headers; `None` for the end of an answer, which has none.
+pub(crate) fn direct_answer(message: Message) -> Option<Stored> {
+    let headers = message.headers?;
+    let header = |name: &str| headers.get(name).map(HeaderValue::as_str);
+    let seq = header("Nats-Sequence")?.parse().ok()?;
+    let subject = header("Nats-Subject")?.to_owned();
+    let server_ms = ms_of(humantime::parse_rfc3339(header("Nats-Time-Stamp")?).ok()?);
+    Some(Stored { seq, subject, payload: message.payload, headers, server_ms })
+}
+
+/// A time of the server in whole milliseconds since the epoch.
+fn ms_of(time: SystemTime) -> i64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// The candles of a window in the newest revision of each, ordered by coin, quote and start.
@@ -291,6 +310,7 @@ pub(crate) async fn next_in(
             stored_at: message.time.into(),
             message: Stored {
                 seq: message.sequence,
+                server_ms: ms_of(message.time.into()),
                 subject: message.subject.to_string(),
                 payload: message.payload,
                 headers: message.headers,

@@ -7,6 +7,7 @@
 #![warn(missing_docs)]
 
 pub mod ahead;
+pub mod arrival;
 pub mod backup;
 pub mod batch;
 pub mod checkpoint;

@@ -27,6 +27,11 @@ pub fn continues(now: &str, then: &str, place: u64) -> bool {
     is_whole && events.all(|event| restored_seq(event).is_some_and(|seq| place <= seq))
 }
 
+/// Up to which sequence a restore has stored the messages of the log that these words name; 0 when none has.
+pub(crate) fn restored_to(log: &str) -> u64 {
+    log.split(", ").filter_map(restored_seq).max().unwrap_or(0)
+}
+
 /// The sequence of a restore; `None` for another event.
 fn restored_seq(event: &str) -> Option<u64> {
     event.strip_prefix("restored up to sequence ")?.split_once(" on ")?.0.parse().ok()
@@ -57,6 +62,15 @@ mod tests {
         // What was made again since is another log at every place.
         check(&rebuilt(&once, 95), "monday", 1, false);
         check(&restored(&rebuilt("monday", 50), 90, "tuesday"), &rebuilt("monday", 50), 90, true);
+    }
+
+    #[test]
+    fn a_log_tells_how_far_it_was_restored() {
+        let once = restored("monday", 90, "tuesday");
+        assert_eq!(restored_to("monday"), 0);
+        assert_eq!(restored_to(&once), 90);
+        assert_eq!(restored_to(&restored(&once, 120, "wednesday")), 120);
+        assert_eq!(restored_to(&rebuilt(&once, 500)), 90);
     }
 
     #[test]

@@ -19,11 +19,13 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
+use crate::arrival;
 use crate::codec::Decoder;
 use crate::connect::{Connection, Reminder, nothing};
 use crate::error::{Disposition, Error};
 use crate::history;
 use crate::leader;
+use crate::lineage;
 use crate::topology::{Stream, StreamInfo, stream_info};
 
 /// Messages asked for at once.
@@ -66,6 +68,8 @@ pub struct Delivery {
     pub headers: Option<HeaderMap>,
     /// Its payload.
     pub payload: Bytes,
+    /// When the server stored it, in milliseconds; of a restored message, the first time (`bus::arrival`).
+    pub stored_ms: i64,
     /// Matching messages that were still to come when it was sent.
     pub pending: u64,
 }
@@ -269,6 +273,7 @@ impl Source {
     async fn attach_and_follow(&mut self) -> Result<std::convert::Infallible, Doubt> {
         // The stream is looked at first: what shows nothing pending after it has everything up to its last sequence.
         let info = leader::info_reaching(&self.connection, self.selection.stream, self.next.saturating_sub(1)).await?;
+        let restored_to = lineage::restored_to(&info.log());
         let mut epoch = self.connection.epoch();
         let inbox = self.connection.client().new_inbox();
         let subscriber = self.connection.client().subscribe(inbox.clone()).await;
@@ -322,7 +327,9 @@ impl Source {
             if place.pending == 0 {
                 decoder.rest();
             }
-            let delivery = Delivery { seq: place.stream_seq, subject, headers, payload, pending: place.pending };
+            let (seq, pending) = (place.stream_seq, place.pending);
+            let stored_ms = arrival::stored_ms(seq, place.server_ms, headers.as_ref(), restored_to);
+            let delivery = Delivery { seq, subject, headers, payload, stored_ms, pending };
             self.emit(Ok(Event::Message(delivery))).await?;
         }
     }
@@ -538,6 +545,8 @@ impl Pulls<'_> {
 pub(crate) struct Place {
     pub(crate) stream_seq: u64,
     consumer_seq: u64,
+    /// When the server stored it, in milliseconds.
+    pub(crate) server_ms: i64,
     pending: u64,
 }
 
@@ -554,7 +563,8 @@ impl Place {
             _ => return None,
         };
         let number = |idx: usize| tokens.get(skipped + idx)?.parse::<u64>().ok();
-        Some(Self { stream_seq: number(1)?, consumer_seq: number(2)?, pending: number(4)? })
+        let server_ms = tokens.get(skipped + 3)?.parse::<i64>().ok()?.div_euclid(1_000_000);
+        Some(Self { stream_seq: number(1)?, consumer_seq: number(2)?, server_ms, pending: number(4)? })
     }
 }
 
@@ -564,10 +574,10 @@ mod tests {
 
     #[test]
     fn both_forms_of_reply_subjects_are_read() {
-        let place = Some(Place { stream_seq: 7, consumer_seq: 3, pending: 5 });
-        assert_eq!(Place::parse("$JS.ACK.FEED.feed-1.1.7.3.1700000000.5"), place);
-        assert_eq!(Place::parse("$JS.ACK._.hash.FEED.feed-1.1.7.3.1700000000.5"), place);
-        assert_eq!(Place::parse("$JS.ACK._.hash.FEED.feed-1.1.7.3.1700000000.5.rnd"), place);
+        let place = Some(Place { stream_seq: 7, consumer_seq: 3, server_ms: 1_700_000_000_123, pending: 5 });
+        assert_eq!(Place::parse("$JS.ACK.FEED.feed-1.1.7.3.1700000000123999999.5"), place);
+        assert_eq!(Place::parse("$JS.ACK._.hash.FEED.feed-1.1.7.3.1700000000123999999.5"), place);
+        assert_eq!(Place::parse("$JS.ACK._.hash.FEED.feed-1.1.7.3.1700000000123999999.5.rnd"), place);
         assert_eq!(Place::parse("_INBOX.x"), None);
     }
 }

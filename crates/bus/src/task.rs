@@ -50,6 +50,8 @@ pub struct Input<'a> {
     pub kind: &'a str,
     /// Whose it is; `None` when the subject names what no instrument can be called.
     pub instrument: Option<&'a Instrument>,
+    /// When the server stored it first, in milliseconds.
+    pub stored_ms: i64,
     /// Whether its header names a version of its record that this build knows.
     pub is_known_schema: bool,
     /// Whether input of this instrument between the last message and this one may be lost, as `--accept-loss` accepted.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::instrument::Instrument;
 use crate::time::EventTime;
-use crate::validate::{FUTURE_BOUND, Reason};
+use crate::validate::{Reason, is_future};
 
 /// A heartbeat on FEED and MARKET: `{"coin":"bitcoin","quote":"usd","event_ms":1747517880000,"ingest_ms":1747518000000}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -32,11 +32,11 @@ impl HeartbeatLine<'_> {
         EventTime(self.event_ms)
     }
 
-    /// Checks a heartbeat of the instrument that its subject names.
+    /// Checks a heartbeat of the instrument that its subject names. `stored_ms` is when the server stored its message.
     ///
     /// # Errors
-    /// The named reason: another instrument, a time outside the calendar, or one ahead of its own ingest time.
-    pub fn validate(&self, instrument: &Instrument) -> Result<(), Reason> {
+    /// The named reason: another instrument, a time outside the calendar, or one ahead of its arrival.
+    pub fn validate(&self, instrument: &Instrument, stored_ms: i64) -> Result<(), Reason> {
         if self.coin != instrument.coin() || self.quote != instrument.quote() {
             return Err(Reason::WrongInstrument);
         }
@@ -44,10 +44,18 @@ impl HeartbeatLine<'_> {
             return Err(Reason::OutOfRange);
         }
         // A flush moves no watermark, so it may follow ticks that were refused for their time.
-        if !self.flush && self.event_ms > self.ingest_ms.saturating_add(FUTURE_BOUND.ms()) {
+        if !self.flush && is_future(self.event_ms, self.ingest_ms, stored_ms) {
             return Err(Reason::Future);
         }
         Ok(())
+    }
+
+    /// Checks a heartbeat of MARKET. When FEED stored it is not kept; it was judged then.
+    ///
+    /// # Errors
+    /// The named reason why it cannot have been accepted.
+    pub fn revalidate(&self, instrument: &Instrument) -> Result<(), Reason> {
+        self.validate(instrument, self.ingest_ms)
     }
 }
 
@@ -59,9 +67,12 @@ mod tests {
     fn only_a_flush_may_name_a_time_that_has_not_come() {
         let instrument = Instrument::new("bitcoin", "usd").expect("valid");
         let check = |event_ms: i64, flush: bool, expected: Option<Reason>| {
-            let (coin, quote) = ("bitcoin".into(), "usd".into());
-            let heartbeat = HeartbeatLine { coin, quote, event_ms, ingest_ms: 1_000, flush };
-            assert_eq!(heartbeat.validate(&instrument).err(), expected, "{heartbeat:?}");
+            // Of ingest and store time the earlier counts.
+            for (ingest_ms, stored_ms) in [(1_000, i64::MAX), (i64::MAX, 1_000)] {
+                let (coin, quote) = ("bitcoin".into(), "usd".into());
+                let heartbeat = HeartbeatLine { coin, quote, event_ms, ingest_ms, flush };
+                assert_eq!(heartbeat.validate(&instrument, stored_ms).err(), expected, "{heartbeat:?} {stored_ms}");
+            }
         };
         check(121_000, false, None);
         check(121_001, false, Some(Reason::Future));

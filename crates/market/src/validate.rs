@@ -9,7 +9,7 @@ use crate::instrument::Instrument;
 use crate::tick::{PriceLine, Tick, TickLine};
 use crate::time::{EventTime, Span};
 
-/// A tick stamped further than this ahead of its own ingest time is refused and moves no watermark.
+/// A record stamped further than this ahead of its arrival is refused and moves no watermark: see [`is_future`].
 pub const FUTURE_BOUND: Span = Span::minutes(2);
 /// Smallest price, in quote currency.
 pub const PRICE_MIN: f64 = 1e-12;
@@ -42,7 +42,7 @@ pub enum Reason {
     HighLowOrder,
     /// A price, volume, grain or time outside what can be represented exactly.
     OutOfRange,
-    /// Stamped more than [`FUTURE_BOUND`] ahead of its own ingest time.
+    /// Stamped more than [`FUTURE_BOUND`] ahead of its arrival.
     Future,
     /// A message of too many lines or bytes.
     TooLong,
@@ -96,11 +96,18 @@ impl RejectedLine {
     }
 }
 
-/// Checks a line of the instrument that its subject names, and makes it a tick.
+/// Whether an event time lies more than [`FUTURE_BOUND`] ahead of the record's arrival. The arrival is the earlier of two
+/// times: the sender's own, and the server's time of storing. A sender can write any time, but not the server's.
+pub fn is_future(event_ms: i64, ingest_ms: i64, stored_ms: i64) -> bool {
+    event_ms > ingest_ms.min(stored_ms).saturating_add(FUTURE_BOUND.ms())
+}
+
+/// Checks a line of the instrument that its subject names, and makes it a tick. `stored_ms` is when the server stored its
+/// message.
 ///
 /// # Errors
 /// The named reason why the line cannot count as an observation.
-pub fn validate(line: &TickLine<'_>, instrument: &Instrument, feed_seq: u64) -> Result<Tick, Reason> {
+pub fn validate(line: &TickLine<'_>, instrument: &Instrument, feed_seq: u64, stored_ms: i64) -> Result<Tick, Reason> {
     if line.coin != instrument.coin() || line.quote != instrument.quote() {
         return Err(Reason::WrongInstrument);
     }
@@ -118,7 +125,7 @@ pub fn validate(line: &TickLine<'_>, instrument: &Instrument, feed_seq: u64) -> 
     if !(EventTime::EARLIEST..=EventTime::LATEST).contains(&event) || !(Span(1)..=GRAIN_MAX).contains(&grain) {
         return Err(Reason::OutOfRange);
     }
-    if line.event_ms > line.ingest_ms.saturating_add(FUTURE_BOUND.ms()) {
+    if is_future(line.event_ms, line.ingest_ms, stored_ms) {
         return Err(Reason::Future);
     }
     Ok(Tick { event, grain, id: line.id, open, high, low, close, volume, feed_seq })
@@ -148,7 +155,7 @@ pub fn revalidate(line: &PriceLine<'_>, instrument: &Instrument) -> Result<Tick,
         high_24h: None,
         low_24h: None,
     };
-    validate(&tick, instrument, line.feed_seq)
+    validate(&tick, instrument, line.feed_seq, line.event_ms)
 }
 
 fn check_price(price: f64) -> Result<(), Reason> {
@@ -207,7 +214,7 @@ mod tests {
         let mut line = line();
         change(&mut line);
         let instrument = Instrument::new("bitcoin", "usd").expect("valid");
-        assert_eq!(validate(&line, &instrument, 7).err(), expected, "{line:?}");
+        assert_eq!(validate(&line, &instrument, 7, i64::MAX).err(), expected, "{line:?}");
     }
 
     #[test]
@@ -243,9 +250,24 @@ mod tests {
     }
 
     #[test]
+    fn the_earlier_of_ingest_and_store_time_bounds_the_event_time() {
+        let instrument = Instrument::new("bitcoin", "usd").expect("valid");
+        let check = |ingest_ms: i64, stored_ms: i64, expected: Option<Reason>| {
+            let line = TickLine { ingest_ms, ..line() };
+            assert_eq!(validate(&line, &instrument, 7, stored_ms).err(), expected, "{ingest_ms} {stored_ms}");
+        };
+        // The line's event time is 1,000,000.
+        check(880_000, 880_000, None);
+        check(i64::MAX, 880_000, None);
+        check(i64::MAX, 879_999, Some(Reason::Future));
+        check(879_999, i64::MAX, Some(Reason::Future));
+        check(1_000_000, i64::MIN, Some(Reason::Future));
+    }
+
+    #[test]
     fn a_price_is_checked_like_its_tick() {
         let instrument = Instrument::new("bitcoin", "usd").expect("valid");
-        let tick = validate(&line(), &instrument, 7).expect("valid");
+        let tick = validate(&line(), &instrument, 7, 1_000_000).expect("valid");
         let good = PriceLine::new("bitcoin", "usd", &tick);
         assert_eq!(revalidate(&good, &instrument), Ok(tick));
         let bad = [

@@ -4,13 +4,14 @@ use std::future::Future;
 use std::time::Duration;
 
 use bus::connect::{patiently, wait_for};
+use bus::history::Stored;
 use bus::publish::{FeedMessage, Receipt};
 use bus::subject;
-use bus::{Connection, Error, Kind, NatsArgs, Stream, codec, history, topology};
+use bus::{Connection, Error, Kind, NatsArgs, Stream, arrival, codec, history, topology};
 use market::gap::GapLine;
 use market::heartbeat::HeartbeatLine;
 use market::tick::TickLine;
-use market::validate::FUTURE_BOUND;
+use market::validate::is_future;
 use market::{EventTime, Instrument, Span};
 use service::{Health, Shutdown};
 
@@ -51,7 +52,7 @@ pub(crate) trait Feed: Sync {
         instrument: &Instrument,
         seq: u64,
     ) -> impl Future<Output = Result<Vec<(EventTime, EventTime)>, Error>> + Send;
-    /// The event time of the first tick of an instrument that has a last one.
+    /// The event time of the first tick of an instrument that has a last one; ticks that were refused are left out as there.
     fn first_event(&self, instrument: &Instrument) -> impl Future<Output = Result<EventTime, Error>> + Send;
     /// The last heartbeat of an instrument, if it is a flush.
     fn last_flush(&self, instrument: &Instrument) -> impl Future<Output = Result<Option<Flush>, Error>> + Send;
@@ -71,7 +72,7 @@ impl Feed for Connection {
         let subject = subject::of_kind(Stream::Feed, Kind::Tick, Some(instrument));
         let mut stored = patiently(RETRY, || history::last(self, Stream::Feed, &subject)).await?;
         while let Some(message) = stored {
-            if let Some(tick) = last_in_time(&message.payload) {
+            if let Some(tick) = ticks_in_time(&message.payload, stored_ms(self, &message).await?).last() {
                 return Ok(Some(LastTick {
                     event: EventTime(tick.event_ms),
                     grain: Span(tick.grain_ms),
@@ -99,9 +100,7 @@ impl Feed for Connection {
                 first.ok_or_else(|| Error::Unanswered { what: format!("the first message on {subject}") })
             });
             let first = first.await?;
-            let mut lines = codec::lines(&first.payload);
-            let tick = lines.find_map(|(_, line)| serde_json::from_slice::<TickLine<'_>>(line).ok());
-            if let Some(tick) = tick {
+            if let Some(tick) = ticks_in_time(&first.payload, stored_ms(self, &first).await?).next() {
                 return Ok(EventTime(tick.event_ms));
             }
             from = first.seq + 1;
@@ -119,10 +118,15 @@ impl Feed for Connection {
     }
 }
 
-/// The last of a message's ticks that was not ahead of its own ingest time.
-pub(crate) fn last_in_time(payload: &[u8]) -> Option<TickLine<'_>> {
+/// When FEED stored a message first, in milliseconds.
+async fn stored_ms(connection: &Connection, message: &Stored) -> Result<i64, Error> {
+    patiently(RETRY, || arrival::of(connection, Stream::Feed, message)).await
+}
+
+/// The ticks of a message that was stored at `stored_ms` but for those that were refused because they came from the future.
+pub(crate) fn ticks_in_time(payload: &[u8], stored_ms: i64) -> impl Iterator<Item = TickLine<'_>> {
     let ticks = codec::lines(payload).filter_map(|(_, line)| serde_json::from_slice::<TickLine<'_>>(line).ok());
-    ticks.filter(|tick| tick.event_ms <= tick.ingest_ms.saturating_add(FUTURE_BOUND.ms())).last()
+    ticks.filter(move |tick| !is_future(tick.event_ms, tick.ingest_ms, stored_ms))
 }
 
 /// A message's gaps (from, to).

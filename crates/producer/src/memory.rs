@@ -10,7 +10,7 @@ use market::heartbeat::HeartbeatLine;
 use market::tick::TickLine;
 use market::{EventTime, Instrument, Span};
 
-use crate::feed::{Feed, Flush, LastTick, gaps, last_in_time};
+use crate::feed::{Feed, Flush, LastTick, gaps, ticks_in_time};
 
 /// A minute in milliseconds.
 pub(crate) const MINUTE: i64 = 60_000;
@@ -23,6 +23,8 @@ pub(crate) struct Memory {
     pub(crate) publishes: Mutex<Vec<usize>>,
     pub(crate) is_publishing: AtomicBool,
     pub(crate) breaks_after: Option<usize>,
+    /// When all of it was stored, if that was before what its senders say.
+    pub(crate) stored_ms: Option<i64>,
 }
 
 impl Memory {
@@ -79,6 +81,10 @@ impl Memory {
         })
     }
 
+    fn stored_ms(&self) -> i64 {
+        self.stored_ms.unwrap_or(i64::MAX)
+    }
+
     /// An instrument's messages of a kind with their sequences, the newest first.
     fn newest(&self, kind: Kind, instrument: &Instrument) -> Vec<(u64, FeedMessage)> {
         let messages = self.messages.lock().unwrap();
@@ -109,7 +115,7 @@ impl Feed for Memory {
 
     async fn last_tick(&self, instrument: &Instrument) -> Result<Option<LastTick>, Error> {
         let last = |(seq, message): &(u64, FeedMessage)| {
-            let tick = last_in_time(&message.payload)?;
+            let tick = ticks_in_time(&message.payload, self.stored_ms()).last()?;
             let (event, grain) = (EventTime(tick.event_ms), Span(tick.grain_ms));
             Some(LastTick { event, grain, seq: *seq, id: Some(message.id.clone()) })
         };
@@ -122,8 +128,11 @@ impl Feed for Memory {
     }
 
     async fn first_event(&self, instrument: &Instrument) -> Result<EventTime, Error> {
-        let of_instrument = |tick: &TickLine<'_>| tick.coin == instrument.coin() && tick.quote == instrument.quote();
-        Ok(EventTime(self.ticks().into_iter().find(of_instrument).unwrap().event_ms))
+        let newest = self.newest(Kind::Tick, instrument);
+        let first = |(_, message): &(u64, FeedMessage)| {
+            ticks_in_time(&message.payload, self.stored_ms()).next().map(|tick| EventTime(tick.event_ms))
+        };
+        Ok(newest.iter().rev().find_map(first).unwrap())
     }
 
     async fn last_flush(&self, instrument: &Instrument) -> Result<Option<Flush>, Error> {

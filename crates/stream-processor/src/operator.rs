@@ -144,13 +144,13 @@ impl<'a> Application<'a> {
         match self.input.kind {
             "tick" => {
                 let ReadTick { line: parsed, price_head } = self.reader.tick(raw).map_err(reason)?;
-                let tick = validate(&parsed, self.instrument, self.input.seq)?;
+                let tick = validate(&parsed, self.instrument, self.input.seq, self.input.stored_ms)?;
                 self.note_loss(tick.event);
                 self.tick(line, &tick, price_head);
             }
             "heartbeat" => {
                 let heartbeat: HeartbeatLine<'_> = serde_json::from_slice(raw).map_err(reason)?;
-                heartbeat.validate(self.instrument)?;
+                heartbeat.validate(self.instrument, self.input.stored_ms)?;
                 self.note_loss(heartbeat.event());
                 self.heartbeat(&heartbeat);
             }

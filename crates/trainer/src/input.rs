@@ -54,7 +54,7 @@ pub fn read(
         .exit_code(Code::BadConfig)?;
     let mut ticks = Vec::with_capacity(rows.len());
     for row in &rows {
-        match validate(&row.to_line(instrument, grain, now.ms()), instrument, 0) {
+        match validate(&row.to_line(instrument, grain, now.ms()), instrument, 0, now.ms()) {
             Ok(tick) => ticks.push(tick),
             Err(reason) => *tally.rejected.entry(reason.as_str()).or_default() += 1,
         }

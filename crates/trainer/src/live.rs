@@ -184,7 +184,7 @@ fn read<'a>(reader: &mut LineReader<'a>, kind: &str, raw: &'a [u8], instrument: 
         tick_of(reader, raw, instrument).map(Record::Price)
     } else {
         let heartbeat = serde_json::from_slice::<HeartbeatLine<'_>>(raw).ok()?;
-        heartbeat.validate(instrument).is_ok().then_some(Record::Heartbeat(heartbeat))
+        heartbeat.revalidate(instrument).is_ok().then_some(Record::Heartbeat(heartbeat))
     }
 }
 

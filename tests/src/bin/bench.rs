@@ -16,7 +16,7 @@ use pipeline_tests::bench::machine::{self, Machine};
 use pipeline_tests::bench::report::{self, Figure};
 use pipeline_tests::bench::takeover::{self, How};
 use pipeline_tests::bench::{
-    archive, attack, footprint, growth, idle, latency, overload, peers, picture, recovery, replay,
+    archive, attack, audit, footprint, growth, idle, latency, overload, peers, picture, recovery, replay,
 };
 use pipeline_tests::chaos::LEASE_TTL;
 use pipeline_tests::interrupt;
@@ -79,6 +79,8 @@ enum Part {
     Archive,
     /// What learning costs
     Learning,
+    /// What an audit costs
+    Audit,
     /// Spark, Flink and Polars at the same work
     Peers,
 }
@@ -194,6 +196,9 @@ async fn measure(args: Args, found: Found) -> anyhow::Result<()> {
     }
     if is_asked(Part::Learning) {
         add(tokio::task::spawn_blocking(move || learning::measure(effort, line)).await??);
+    }
+    if is_asked(Part::Audit) {
+        add(audit::measure(effort, line).await?);
     }
     if args.peers || args.only == Some(Part::Peers) {
         add(peers::measure(effort.runs, line).await?);

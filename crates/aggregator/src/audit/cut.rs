@@ -28,15 +28,21 @@ pub(super) struct Cut {
     pub(super) market: BTreeMap<u32, Place>,
     /// By partition.
     pub(super) stats: BTreeMap<u32, Place>,
-    /// Everything of which something is stored: partition, coin, quote.
-    pub(super) instruments: Instruments,
+    /// Everything of which something is stored.
+    pub(super) instruments: Vec<Instrument>,
     /// Where FEED ends.
     pub(super) feed_end: u64,
     /// Whether what is read may come from a replica that has not got everything yet.
     pub(super) is_replicated: bool,
 }
 
-type Instruments = BTreeSet<(u32, String, String)>;
+/// An instrument as subjects name it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Instrument {
+    pub(super) partition: u32,
+    pub(super) coin: String,
+    pub(super) quote: String,
+}
 
 /// Where a partition of a step stands.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -81,7 +87,15 @@ impl Cut {
         let feed = stream_info(connection, Stream::Feed.name()).await?;
         let replicas = feed.config.get("num_replicas").and_then(Value::as_u64);
         let is_replicated = replicas.is_some_and(|replicas| replicas > 1);
+        let instruments = instruments.into_iter().collect();
         Ok(Self { market, stats, instruments, feed_end: feed.state.last_seq, is_replicated })
+    }
+
+    /// The last message of a partition of a stream that belongs to the cut.
+    pub(super) fn last(&self, stream: Stream, partition: u32) -> u64 {
+        let places = if stream == Stream::Stats { &self.stats } else { &self.market };
+        let Place { end, input, .. } = places.get(&partition).copied().unwrap_or_default();
+        if stream == Stream::Feed { input } else { end }
     }
 
     /// The last sequence of FEED that MARKET contains, of all partitions.
@@ -90,10 +104,15 @@ impl Cut {
     }
 }
 
-async fn instruments_of(connection: &Connection, stream: Stream) -> Result<Instruments, Error> {
+async fn instruments_of(connection: &Connection, stream: Stream) -> Result<BTreeSet<Instrument>, Error> {
     let subjects = history::subjects(connection, stream).await?;
     let stored = subjects.iter().filter_map(|subject| Stored::parse(subject));
-    Ok(stored.map(|stored| (stored.partition, stored.coin.to_owned(), stored.quote.to_owned())).collect())
+    let instrument = |Stored { partition, coin, quote, .. }: Stored<'_>| Instrument {
+        partition,
+        coin: coin.to_owned(),
+        quote: quote.to_owned(),
+    };
+    Ok(stored.map(instrument).collect())
 }
 
 /// The positions of a step as the stream's leader knows them.
@@ -135,12 +154,16 @@ async fn last_ahead(connection: &Connection, stream: Stream, partition: u32) -> 
 }
 
 /// What was stored came with a position, which was stored with it.
-fn check_positions(stream: Stream, instruments: &Instruments, places: &BTreeMap<u32, Place>) -> Result<(), Error> {
+fn check_positions(
+    stream: Stream,
+    instruments: &BTreeSet<Instrument>,
+    places: &BTreeMap<u32, Place>,
+) -> Result<(), Error> {
     let end = |partition: &u32| places.get(partition).map_or(0, |place| place.end);
-    match instruments.iter().find(|(partition, ..)| end(partition) == 0) {
-        Some(&(partition, ref coin, ref quote)) => Err(Error::CheckpointLost {
+    match instruments.iter().find(|instrument| end(&instrument.partition) == 0) {
+        Some(Instrument { partition, coin, quote }) => Err(Error::CheckpointLost {
             output: stream.name().to_owned(),
-            partition,
+            partition: *partition,
             detail: format!("no position, but results of {coin}/{quote}"),
         }),
         None => Ok(()),

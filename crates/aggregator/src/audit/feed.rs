@@ -5,6 +5,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 
 use super::Names;
+use super::message;
 use super::rows::{Gap, Heartbeat, Price};
 
 /// A message of FEED.
@@ -12,6 +13,8 @@ use super::rows::{Gap, Heartbeat, Price};
 pub(super) struct Message {
     /// Its sequence.
     pub(super) seq: u64,
+    /// When it was stored.
+    pub(super) stored_ms: i64,
     /// What its subject says it holds: ticks, heartbeats or gaps.
     pub(super) kind: Kind,
     /// What its header says it holds, such as `tick/1`, when it says so.
@@ -20,6 +23,15 @@ pub(super) struct Message {
     pub(super) is_decoded: bool,
     /// Its lines.
     pub(super) payload: Bytes,
+}
+
+impl Message {
+    /// Keeps what is read before it is judged.
+    pub(super) fn new(message: &message::Message<'_>) -> Self {
+        let message::Message { seq, stored_ms, kind, is_decoded, .. } = *message;
+        let schema = message.schema.map(str::to_owned);
+        Self { seq, stored_ms, kind, schema, is_decoded, payload: Bytes::copy_from_slice(message.payload) }
+    }
 }
 
 /// What a line says, before it is judged by the lines before it.
@@ -110,8 +122,8 @@ pub(super) fn lines<'a>(message: &'a Message, names: Names<'_>) -> Vec<Line<'a>>
 
 fn read(message: &Message, raw: &[u8], names: Names<'_>) -> Result<Said, &'static str> {
     match message.kind {
-        Kind::Tick => tick(parse(raw)?, names, message.seq).map(Said::Tick),
-        Kind::Heartbeat => heartbeat(parse(raw)?, names).map(Said::Heartbeat),
+        Kind::Tick => tick(parse(raw)?, names, message).map(Said::Tick),
+        Kind::Heartbeat => heartbeat(parse(raw)?, names, message).map(Said::Heartbeat),
         _ => gap(parse(raw)?, names).map(Said::Gap),
     }
 }
@@ -125,7 +137,7 @@ fn parse<'a, T: Deserialize<'a>>(raw: &'a [u8]) -> Result<T, &'static str> {
     serde_json::from_slice(raw).map_err(name)
 }
 
-fn tick(line: TickLine, names: Names<'_>, feed_seq: u64) -> Result<Price, &'static str> {
+fn tick(line: TickLine, names: Names<'_>, message: &Message) -> Result<Price, &'static str> {
     let close = line.close;
     let (open, high, low) = (line.open.unwrap_or(close), line.high.unwrap_or(close), line.low.unwrap_or(close));
     let is_in_time = (0..YEAR_10000_MS).contains(&line.event_ms) && (1..=GRAIN_MS_MAX).contains(&line.grain_ms);
@@ -149,20 +161,22 @@ fn tick(line: TickLine, names: Names<'_>, feed_seq: u64) -> Result<Price, &'stat
         None | Some(0.0 | VOLUME_MIN..=1e21) if is_in_time => {}
         _ => return Err("out-of-range"),
     }
-    if line.event_ms - AHEAD_MS_MAX > line.ingest_ms {
+    let earliest_ms = line.event_ms - AHEAD_MS_MAX;
+    if line.ingest_ms < earliest_ms || message.stored_ms < earliest_ms {
         return Err("future");
     }
     // A volume of -0 is 0.
     let volume = line.volume.map(|volume| volume + 0.0);
-    let (event_ms, grain_ms, id) = (line.event_ms, line.grain_ms, line.id);
+    let (feed_seq, event_ms, grain_ms, id) = (message.seq, line.event_ms, line.grain_ms, line.id);
     Ok(Price { feed_seq, event_ms, grain_ms, id, open, high, low, close, volume })
 }
 
-fn heartbeat(line: HeartbeatLine, names: Names<'_>) -> Result<Heartbeat, &'static str> {
+fn heartbeat(line: HeartbeatLine, names: Names<'_>, message: &Message) -> Result<Heartbeat, &'static str> {
     let HeartbeatLine { event_ms, ingest_ms, flush, .. } = line;
+    let is_in_time = |arrival_ms| event_ms - AHEAD_MS_MAX <= arrival_ms;
     match event_ms {
         _ if !names.are(&line.coin, &line.quote) => Err("wrong-instrument"),
-        0..YEAR_10000_MS if flush || event_ms - AHEAD_MS_MAX <= ingest_ms => {
+        0..YEAR_10000_MS if flush || is_in_time(ingest_ms) && is_in_time(message.stored_ms) => {
             Ok(Heartbeat { event_ms, ingest_ms, flush })
         }
         0..YEAR_10000_MS => Err("future"),

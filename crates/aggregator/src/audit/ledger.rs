@@ -3,18 +3,17 @@
 use std::collections::BTreeSet;
 
 use bus::Kind;
-use bus::codec::{ENCODING_HEADER, SCHEMA_HEADER};
-use bus::reader::Delivery;
-use bus::topology::STATS_WINDOWS;
+use bus::topology::{STATS_WINDOWS, Stream};
 use market::Window;
 
 use super::compare::Compared;
 use super::feed;
 use super::horizon::Horizon;
 use super::judge::{Judged, judge};
+use super::message::Message;
 use super::report::Report;
 use super::rows::{Price, Row};
-use super::stored::{self, Market, Stats};
+use super::stored::{Market, Stats};
 use super::windows::{Shape, Timeline};
 use super::{Bounds, Names};
 
@@ -79,36 +78,27 @@ impl<'a> Ledger<'a> {
         }
     }
 
-    /// Adds a message of FEED.
-    pub fn add_feed(&mut self, kind: Kind, delivery: &Delivery) {
-        let schema = delivery.headers.as_ref().and_then(|headers| headers.get(SCHEMA_HEADER));
-        let schema = schema.map(|schema| schema.as_str().to_owned());
-        // Whoever reads has decoded it, or could not.
-        let is_decoded = delivery.headers.as_ref().is_none_or(|headers| headers.get(ENCODING_HEADER).is_none());
-        let payload = delivery.payload.clone();
-        self.feed.push(feed::Message { seq: delivery.seq, kind, schema, is_decoded, payload });
+    /// Adds a message.
+    pub fn add(&mut self, message: &Message<'_>) {
+        match message.stream {
+            Stream::Feed => self.feed.push(feed::Message::new(message)),
+            Stream::Market => self.add_market(message),
+            _ => self.stats.read(message, self.names),
+        }
     }
 
-    /// Adds a message of MARKET; `is_whole` when MARKET still has all that was committed with it.
-    pub fn add_market(&mut self, kind: Kind, delivery: &Delivery, is_whole: bool) {
-        let message = stored::Message { seq: delivery.seq, payload: &delivery.payload, is_whole };
+    fn add_market(&mut self, message: &Message<'_>) {
         let before = (self.market.prices.found.len(), self.market.heartbeats.found.len());
-        self.market.read(kind, message, self.names);
+        self.market.read(message, self.names);
         let prices = &self.market.prices.found[before.0..];
-        if delivery.seq > self.contained.lost_to {
+        if message.seq > self.contained.lost_to {
             self.first_kept_ms = self.first_kept_ms.or(prices.first().map(|found| found.row.event_ms));
         }
-        if delivery.seq > self.contained.to {
+        if message.seq > self.contained.to {
             self.unread.extend(prices.iter().map(|found| Unread::Price(key_of(&found.row))));
             let heartbeats = self.market.heartbeats.found.len() - before.1;
             self.unread.extend(std::iter::repeat_n(Unread::Heartbeat, heartbeats));
         }
-    }
-
-    /// Adds a message of STATS; `is_whole` when STATS still has all that was committed with it.
-    pub fn add_stats(&mut self, kind: Kind, delivery: &Delivery, is_whole: bool) {
-        let message = stored::Message { seq: delivery.seq, payload: &delivery.payload, is_whole };
-        self.stats.read(kind, message, self.names);
     }
 
     /// Computes everything again from FEED, and tells how MARKET and STATS compare with it.

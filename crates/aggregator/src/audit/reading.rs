@@ -1,87 +1,130 @@
-//! What the streams hold of one instrument, up to a cut.
+//! What the streams hold up to a cut: each stream read once, and its messages put aside by instrument.
+
+use std::collections::HashMap;
 
 use async_nats::HeaderMap;
 use async_nats::header::NATS_BATCH_ID;
 use bus::ahead::Mark;
 use bus::reader::{Delivery, Selection, read_to_end};
-use bus::topology::{STATS_WINDOWS, Stream, stream_info};
-use bus::{Connection, Error, Kind, history, subject};
+use bus::subject::Stored;
+use bus::topology::{Stream, stream_info};
+use bus::{Connection, Error, history, subject};
 
-use super::Names;
-use super::cut::Cut;
+use super::cut::{Cut, Instrument};
 use super::ledger::{Contained, Ledger, Left};
+use super::message::{Message, STREAMS, kinds};
+use super::spill::Spill;
 
-const FEED_KINDS: [Kind; 3] = [Kind::Tick, Kind::Heartbeat, Kind::Gap];
-const MARKET_KINDS: [Kind; 6] = [Kind::Price, Kind::Late, Kind::Rejected, Kind::Heartbeat, Kind::Gap, Kind::Candle];
+/// Up to so many instruments have a bucket each. More of them share: their ledgers are in memory together.
+const BUCKETS_MAX: usize = 1_024;
 
-/// Reads all of an instrument that belongs to the cut. Once more when a stream lost its beginning meanwhile: only then is
-/// what was read all that there is.
-pub(super) async fn read<'a>(
-    connection: &Connection,
-    cut: &Cut,
-    partition: u32,
-    names: Names<'a>,
-    beginnings: &mut Beginnings,
-) -> anyhow::Result<(Ledger<'a>, Left)> {
-    let market = cut.market.get(&partition).copied().unwrap_or_default();
-    let stats = cut.stats.get(&partition).copied().unwrap_or_default();
-    let reading = Reading { connection, partition, names };
-    let stats_kinds: Vec<Kind> = STATS_WINDOWS.map(Kind::Stats).into_iter().chain([Kind::HourOfDay]).collect();
-    loop {
-        let Beginnings { market: market_begins, stats: stats_begins, .. } = &*beginnings;
-        let mut ledger = Ledger::new(names.coin, names.quote, Contained { to: stats.input, lost_to: stats.lost_to });
-        let add = |kind, message: &Delivery| ledger.add_feed(kind, message);
-        reading.each(Stream::Feed, &FEED_KINDS, market.input, add).await?;
-        let add = |kind, message: &Delivery| ledger.add_market(kind, message, market_begins.has_all_of_batch(message));
-        reading.each(Stream::Market, &MARKET_KINDS, market.end, add).await?;
-        let add = |kind, message: &Delivery| ledger.add_stats(kind, message, stats_begins.has_all_of_batch(message));
-        reading.each(Stream::Stats, &stats_kinds, stats.end, add).await?;
-        let before = std::mem::replace(beginnings, Beginnings::now(connection).await?);
-        if (&before.market, &before.stats) == (&beginnings.market, &beginnings.stats) {
-            let left = Left {
-                feed_first: beginnings.feed_first,
-                is_market_trimmed: before.market.is_trimmed(),
-                is_stats_trimmed: before.stats.is_trimmed(),
-            };
-            return Ok((ledger, left));
+/// The messages of several instruments, by instrument.
+pub(super) struct Messages<'a> {
+    cut: &'a Cut,
+    /// By bucket.
+    instruments: Vec<&'a [Instrument]>,
+    spill: Spill,
+    /// What was left of the streams when all was read.
+    pub(super) left: Left,
+}
+
+impl<'a> Messages<'a> {
+    /// Reads all of these instruments that belongs to the cut. Once more when a stream lost its beginning meanwhile: only
+    /// then is what was read all that there is.
+    pub(super) async fn read(
+        connection: &Connection,
+        cut: &'a Cut,
+        instruments: &'a [Instrument],
+    ) -> anyhow::Result<Self> {
+        let mut beginnings = Beginnings::now(connection).await?;
+        loop {
+            let reading = Reading::new(cut, instruments, &beginnings);
+            let mut spill = Spill::new(instruments.len().div_ceil(reading.bucket_size))?;
+            for stream in STREAMS {
+                reading.put_aside(connection, stream, &mut spill).await?;
+            }
+            let instruments = instruments.chunks(reading.bucket_size).collect();
+            let now = Beginnings::now(connection).await?;
+            if (&now.market, &now.stats) == (&beginnings.market, &beginnings.stats) {
+                return Ok(Self { cut, instruments, spill, left: now.left() });
+            }
+            beginnings = now;
         }
+    }
+
+    /// Every instrument with what the streams hold of it, those of a bucket at a time.
+    pub(super) fn ledgers(&self) -> impl Iterator<Item = anyhow::Result<Vec<(&'a Instrument, Ledger<'a>)>>> {
+        self.instruments.iter().enumerate().map(|(bucket, instruments)| {
+            let contained = |partition| {
+                let place = self.cut.stats.get(partition).copied().unwrap_or_default();
+                Contained { to: place.input, lost_to: place.lost_to }
+            };
+            let ledger = |one: &'a Instrument| (one, Ledger::new(&one.coin, &one.quote, contained(&one.partition)));
+            let mut ledgers: Vec<_> = instruments.iter().map(ledger).collect();
+            self.spill.each_block(bucket, |mut block| {
+                while !block.is_empty() {
+                    let (place, message) = Message::read(&mut block)?;
+                    ledgers[place].1.add(&message);
+                }
+                Ok(())
+            })?;
+            Ok(ledgers)
+        })
     }
 }
 
-/// The messages of one instrument.
+/// How the messages of several instruments are told apart.
 struct Reading<'a> {
-    connection: &'a Connection,
-    partition: u32,
-    names: Names<'a>,
+    cut: &'a Cut,
+    instruments: &'a [Instrument],
+    /// By partition, coin and quote.
+    places: HashMap<(u32, &'a str, &'a str), usize>,
+    bucket_size: usize,
+    beginnings: &'a Beginnings,
 }
 
-impl Reading<'_> {
-    /// Visits the messages of these kinds up to a sequence, in stream order.
-    async fn each(
-        &self,
-        stream: Stream,
-        kinds: &[Kind],
-        last: u64,
-        mut visit: impl FnMut(Kind, &Delivery),
-    ) -> Result<(), Error> {
-        let Self { connection, partition, names } = self;
-        let subject = |kind| subject::stored(stream, *partition, kind, names.coin, names.quote);
-        let subjects: Vec<String> = kinds.iter().map(|&kind| subject(kind)).collect();
-        let selection = Selection { stream, filters: subjects.clone(), from: 1 };
-        let reading = read_to_end(connection, selection, |delivery| {
-            let kind = subjects.iter().position(|subject| *subject == *delivery.subject);
-            if let Some(kind) = kind.filter(|_| delivery.seq <= last) {
-                visit(kinds[kind], &delivery);
+impl<'a> Reading<'a> {
+    fn new(cut: &'a Cut, instruments: &'a [Instrument], beginnings: &'a Beginnings) -> Self {
+        let key = |one: &'a Instrument| (one.partition, one.coin.as_str(), one.quote.as_str());
+        let places = instruments.iter().map(key).zip(0..).collect();
+        let bucket_size = instruments.len().div_ceil(BUCKETS_MAX).max(1);
+        Self { cut, instruments, places, bucket_size, beginnings }
+    }
+
+    /// Reads a stream, or of it the only instrument that is asked for.
+    async fn put_aside(&self, connection: &Connection, stream: Stream, spill: &mut Spill) -> anyhow::Result<()> {
+        let filters = match self.instruments {
+            [] => return Ok(()),
+            [Instrument { partition, coin, quote }] => {
+                kinds(stream).iter().map(|&kind| subject::stored(stream, *partition, kind, coin, quote)).collect()
             }
-            Ok::<_, Error>(())
+            _ => vec![subject::all(stream)],
+        };
+        let reading = read_to_end(connection, Selection { stream, filters, from: 1 }, |delivery| {
+            let Some((place, message)) = self.message(stream, &delivery) else { return Ok(()) };
+            spill.put(place / self.bucket_size, |block| message.write(place % self.bucket_size, block))
         });
         reading.await.map(drop)
+    }
+
+    /// A message that belongs to the cut, with the place of its instrument.
+    fn message<'m>(&self, stream: Stream, delivery: &'m Delivery) -> Option<(usize, Message<'m>)> {
+        let subject = Stored::parse(&delivery.subject)?;
+        let kind = kinds(stream).iter().find(|kind| kind.token() == subject.kind)?;
+        let place = self.places.get(&(subject.partition, subject.coin, subject.quote))?;
+        let is_whole = match stream {
+            Stream::Market => self.beginnings.market.has_all_of_batch(delivery),
+            Stream::Stats => self.beginnings.stats.has_all_of_batch(delivery),
+            _ => true,
+        };
+        let belongs = delivery.seq <= self.cut.last(stream, subject.partition);
+        belongs.then(|| (*place, Message::new(stream, *kind, delivery, is_whole)))
     }
 }
 
 /// Where the streams begin.
 #[derive(Debug)]
-pub(super) struct Beginnings {
+struct Beginnings {
     feed_first: u64,
     market: Beginning,
     stats: Beginning,
@@ -98,10 +141,18 @@ struct Beginning {
 
 impl Beginnings {
     /// As they are now.
-    pub(super) async fn now(connection: &Connection) -> Result<Self, Error> {
+    async fn now(connection: &Connection) -> Result<Self, Error> {
         let market = Beginning::of(connection, Stream::Market).await?;
         let stats = Beginning::of(connection, Stream::Stats).await?;
         Ok(Self { feed_first: stream_info(connection, Stream::Feed.name()).await?.state.first_seq, market, stats })
+    }
+
+    fn left(&self) -> Left {
+        Left {
+            feed_first: self.feed_first,
+            is_market_trimmed: self.market.is_trimmed(),
+            is_stats_trimmed: self.stats.is_trimmed(),
+        }
     }
 }
 

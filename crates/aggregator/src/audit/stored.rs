@@ -8,18 +8,8 @@ use serde::Deserialize;
 
 use super::Names;
 use super::compare::{Found, Table};
+use super::message::Message;
 use super::rows::{Candle, Gap, Heartbeat, HourOfDay, Late, Price, Rejected};
-
-/// A message of MARKET or STATS.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Message<'a> {
-    /// Its sequence.
-    pub(super) seq: u64,
-    /// Its lines.
-    pub(super) payload: &'a [u8],
-    /// Whether the stream still has all that was committed with it.
-    pub(super) is_whole: bool,
-}
 
 /// The tables of MARKET.
 #[derive(Debug, Default)]
@@ -34,8 +24,8 @@ pub(super) struct Market {
 
 impl Market {
     /// Adds the lines of a message.
-    pub(super) fn read(&mut self, kind: Kind, message: Message<'_>, names: Names<'_>) {
-        match kind {
+    pub(super) fn read(&mut self, message: &Message<'_>, names: Names<'_>) {
+        match message.kind {
             Kind::Price => self.prices.read(message, |line: PriceLine<'_>| line.row(names)),
             Kind::Late => self.late.read(message, |line: LateLine<'_>| line.row(names)),
             Kind::Rejected => self.rejected.read(message, Some),
@@ -56,8 +46,8 @@ pub(super) struct Stats {
 
 impl Stats {
     /// Adds the lines of a message.
-    pub(super) fn read(&mut self, kind: Kind, message: Message<'_>, names: Names<'_>) {
-        match kind {
+    pub(super) fn read(&mut self, message: &Message<'_>, names: Names<'_>) {
+        match message.kind {
             Kind::HourOfDay => self.hours_of_day.read(message, |line: HourOfDayLine<'_>| line.row(names)),
             window => {
                 let table = self.candles.entry(window.token()).or_default();
@@ -69,7 +59,7 @@ impl Stats {
 
 impl<R> Table<R> {
     /// Adds the rows of a message; what is none is unreadable.
-    fn read<'de, W: Deserialize<'de>>(&mut self, message: Message<'de>, row_of: impl Fn(W) -> Option<R>) {
+    fn read<'de, W: Deserialize<'de>>(&mut self, message: &Message<'de>, row_of: impl Fn(W) -> Option<R>) {
         for (raw, number) in message.payload.split(|&byte| byte == b'\n').zip(0_u32..) {
             if raw.trim_ascii().is_empty() {
                 continue;

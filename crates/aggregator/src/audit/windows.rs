@@ -169,7 +169,7 @@ mod tests {
                 Heartbeat(second) => heartbeat(second, false),
                 Flush => heartbeat(0, true),
             };
-            Message { seq, kind, schema: None, is_decoded: true, payload: line.to_string().into() }
+            Message { seq, stored_ms: i64::MAX, kind, schema: None, is_decoded: true, payload: line.to_string().into() }
         };
         let messages: Vec<Message> = records.iter().zip(1..).map(message).collect();
         judge(&messages, Names { coin: "c", quote: "q" }, Bounds { disorder_ms: 5_000, lateness_ms: 600_000 })

@@ -14,6 +14,7 @@ use flate2::write::GzEncoder;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::arrival::STORED_HEADER;
 use crate::batch::ROLLUP_HEADER;
 use crate::reader::Delivery;
 
@@ -31,7 +32,9 @@ pub(super) struct Record {
     pub(super) subject: String,
     /// Whether it took the place of those before it on its subject.
     pub(super) replaces: bool,
-    /// Its headers, without those that only said how to store it.
+    /// When it was stored first, in milliseconds.
+    pub(super) stored_ms: i64,
+    /// Its headers, without those that only said how to store it, or when that was.
     pub(super) headers: Vec<(String, String)>,
     /// Its payload.
     #[serde(skip)]
@@ -45,16 +48,16 @@ impl Record {
             seq: delivery.seq,
             subject: delivery.subject.to_string(),
             replaces,
+            stored_ms: delivery.stored_ms,
             headers: Vec::new(),
             payload: delivery.payload.clone(),
         };
         let headers = delivery.headers.iter().flat_map(HeaderMap::iter);
         for (name, value) in headers.flat_map(|(name, values)| values.iter().map(move |value| (name, value))) {
             let name = name.to_string();
-            if !name.starts_with(OF_SENDING) {
+            record.replaces |= name == ROLLUP_HEADER;
+            if !name.starts_with(OF_SENDING) && name != STORED_HEADER {
                 record.headers.push((name, value.to_string()));
-            } else if name == ROLLUP_HEADER {
-                record.replaces = true;
             }
         }
         record
@@ -178,6 +181,7 @@ mod tests {
             seq,
             subject: format!("feed.{seq}"),
             replaces: seq.is_multiple_of(2),
+            stored_ms: 1_000 * seq as i64,
             headers: vec![("Candlewire-Schema".to_owned(), "tick/1".to_owned())],
             payload: vec![b'x'; seq as usize * 100].into(),
         };

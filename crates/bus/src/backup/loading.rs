@@ -14,11 +14,12 @@ use tokio::time::Instant;
 
 use super::BackupError;
 use super::file::Record;
+use crate::arrival::STORED_HEADER;
 use crate::batch::{self, BYTES_MAX, MESSAGES_MAX};
 use crate::connect::Connection;
 use crate::error::{Disposition, Error};
 use crate::subject::{restored, restored_all};
-use crate::topology::{RESTORING_KEY, StreamInfo, any_stream_info, create, purge};
+use crate::topology::{RESTORING_KEY, Stream, StreamInfo, any_stream_info, create, purge};
 
 /// Where a sequence is taken that nobody needs.
 const FILLER: &str = "filler";
@@ -74,6 +75,10 @@ impl<'a> Loader<'a> {
         let mut headers = HeaderMap::new();
         for (name, value) in &record.headers {
             headers.append(name.as_str(), value.as_str());
+        }
+        if self.stream == Stream::Feed.name() {
+            // When FEED stored a record decides whether it came from the future: also when the record is judged again.
+            headers.insert(STORED_HEADER, record.stored_ms.to_string());
         }
         self.push(restored(self.stream, &record.subject), headers, record.payload).await
     }

@@ -14,7 +14,7 @@ use super::{BackupError, CONTENT};
 /// Its name in the folder.
 const NAME: &str = "manifest.json";
 /// The form of the files beside it. Another one is refused.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// What a backup holds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -104,7 +104,8 @@ impl Manifest {
         let value: Value = serde_json::from_slice(&text).map_err(|error| damaged(format!("{NAME}: {error}")))?;
         let format = &value["format"];
         if format != FORMAT {
-            return Err(damaged(format!("its format is {format}, this version reads {FORMAT}")));
+            let advice = "restore it with the version that made it";
+            return Err(damaged(format!("its format is {format}, this version reads {FORMAT}: {advice}")));
         }
         let manifest: Self = serde_json::from_value(value).map_err(|error| damaged(format!("{NAME}: {error}")))?;
         if manifest.digest() != manifest.sha256 {

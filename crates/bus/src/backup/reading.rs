@@ -79,7 +79,8 @@ pub(super) async fn bucket(
         let message = found.message;
         from = message.seq + 1;
         let (subject, headers) = (message.subject.into(), Some(message.headers));
-        let delivery = Delivery { seq: message.seq, subject, headers, payload: message.payload, pending: 0 };
+        let (payload, stored_ms) = (message.payload, message.server_ms);
+        let delivery = Delivery { seq: message.seq, subject, headers, payload, stored_ms, pending: 0 };
         each(&Record::new(&delivery, keeps_newest))?;
     }
     Ok(())

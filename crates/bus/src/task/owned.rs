@@ -325,6 +325,7 @@ impl<O: Operator> Owned<O> {
         let is_first = outputs.is_empty();
         let input = Input {
             seq: delivery.seq,
+            stored_ms: delivery.stored_ms,
             kind: subject.kind,
             instrument: member.instrument.as_ref(),
             is_known_schema,

@@ -156,7 +156,8 @@ async fn publish(
 /// Event time of the newest tick of a message, if it holds any.
 fn newest_tick(message: &FeedMessage) -> Option<EventTime> {
     let is_ticks = message.kind == Kind::Tick;
-    let tick = is_ticks.then(|| feed::last_in_time(&message.payload)).flatten()?;
+    // It was stored just now.
+    let tick = is_ticks.then(|| feed::ticks_in_time(&message.payload, i64::MAX).last()).flatten()?;
     Some(EventTime(tick.event_ms))
 }
 

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
+use bus::publish::FeedMessage;
 use bus::{Kind, codec};
 use market::gap::GapLine;
 use market::tick::TickLine;
@@ -252,6 +253,24 @@ async fn rows_from_the_future_hide_nothing_that_comes_in_time() {
     let in_time: Vec<i64> = feed.minutes().into_iter().filter(|&minute| minute < ahead).collect();
     assert_eq!(in_time, [0, 1, 2, 7, 8]);
     assert_eq!(feed.gaps(), [(2, ahead), (3, 7)]);
+}
+
+/// A sender can claim any ingest time; the server's time of storing shows that the tick was refused.
+#[tokio::test]
+async fn a_tick_with_a_forged_ingest_time_hides_nothing_that_comes_in_time() {
+    let feed = Memory { stored_ms: Some(1_000 * MINUTE), ..Memory::default() };
+    let instrument = Instrument::new("bitcoin", "usdt").unwrap();
+    run(&feed, rows([5])).await;
+    let (coin, quote, ahead_ms) = ("bitcoin".into(), "usdt".into(), 9_000 * MINUTE);
+    let line = TickLine { coin, quote, event_ms: ahead_ms, ingest_ms: ahead_ms, ..feed.ticks().remove(0) };
+    let forged = FeedMessage { kind: Kind::Tick, instrument, payload: codec::single(&line), id: "forged".to_owned() };
+    feed.publish(std::slice::from_ref(&forged)).await.unwrap();
+    run(&feed, rows([5, 6, 7])).await;
+    assert_eq!(feed.minutes(), [5, 9_000, 6, 7]);
+    // Nor does FEED begin with it.
+    feed.messages.lock().unwrap().insert(0, forged);
+    run(&feed, rows([5, 6, 7, 8])).await;
+    assert_eq!(feed.minutes(), [9_000, 5, 9_000, 6, 7, 8]);
 }
 
 #[tokio::test]

@@ -190,6 +190,7 @@ fn run(messages: &[(Kind, Vec<Entry>)], commit: usize, crash: &[usize], flags: &
                 let input = Input {
                     seq: place as u64,
                     kind: kind.token(),
+                    stored_ms: i64::MAX,
                     instrument: Some(&instrument),
                     is_known_schema: true,
                     is_after_loss: false,

@@ -1,0 +1,59 @@
+//! When a message came into its log, by the server's clock: the time that no sender can choose.
+//!
+//! `topology restore` stores old messages anew, so the server's own time of these is the time of the restore. It writes the
+//! original time beside each message of FEED as a header. A producer can write that header too, so it counts only at
+//! sequences up to which the log says that it was restored ([`crate::lineage`]): these were all stored by the restore.
+
+use async_nats::HeaderMap;
+
+use crate::connect::Connection;
+use crate::error::Error;
+use crate::history::Stored;
+use crate::lineage;
+use crate::topology::{Stream, stream_info};
+
+/// The header of a restored message: when it was stored first, in milliseconds since the epoch.
+pub const STORED_HEADER: &str = "Candlewire-Stored";
+
+/// When a message was stored first, in milliseconds: `server_ms`, or what its header says where a restore wrote it.
+pub(crate) fn stored_ms(seq: u64, server_ms: i64, headers: Option<&HeaderMap>, restored_to: u64) -> i64 {
+    let original_ms = headers.filter(|_| seq <= restored_to).and_then(header_ms);
+    original_ms.unwrap_or(server_ms)
+}
+
+/// When a stored message was stored first, in milliseconds. Asks the server for the stream's history only if the message has
+/// the header.
+///
+/// # Errors
+/// Whatever a request can meet.
+pub async fn of(connection: &Connection, stream: Stream, message: &Stored) -> Result<i64, Error> {
+    let Stored { seq, server_ms, headers, .. } = message;
+    if header_ms(headers).is_none() {
+        return Ok(*server_ms);
+    }
+    let restored_to = lineage::restored_to(&stream_info(connection, stream.name()).await?.log());
+    Ok(stored_ms(*seq, *server_ms, Some(headers), restored_to))
+}
+
+fn header_ms(headers: &HeaderMap) -> Option<i64> {
+    headers.get(STORED_HEADER)?.as_str().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_header_counts_only_where_a_restore_wrote_it() {
+        let check = |seq, header: Option<&str>, expected: i64| {
+            let mut headers = HeaderMap::new();
+            header.into_iter().for_each(|value| headers.insert(STORED_HEADER, value));
+            assert_eq!(stored_ms(seq, 9_000, Some(&headers), 90), expected, "{seq} {header:?}");
+            assert_eq!(stored_ms(seq, 9_000, None, 90), 9_000);
+        };
+        check(90, Some("1000"), 1_000);
+        check(91, Some("1000"), 9_000);
+        check(90, None, 9_000);
+        check(90, Some("soon"), 9_000);
+    }
+}
