@@ -130,3 +130,14 @@ async fn what_the_aggregator_cannot_read_is_counted_said_once_and_left_out() {
     assert_eq!((said, aggregator.wait()), (1, Some(0)));
     assert!(stream_info(&mad, "MARKET").await.unwrap().state.messages > 10);
 }
+
+/// A kind that no step knows would stay in FEED unjudged: its sender is told at once instead.
+#[tokio::test(flavor = "multi_thread")]
+async fn feed_takes_no_kind_that_nobody_would_judge() {
+    let world = World::new().await;
+    let producer = world.server.connect("producer").await;
+    let sent = producer.jetstream().publish("feed.trade.bitcoin.usd".to_owned(), line(1_000_000).into()).await;
+    assert!(sent.unwrap().await.is_err());
+    let admin = world.server.connect("admin").await;
+    assert_eq!(stream_info(&admin, "FEED").await.unwrap().state.messages, 0);
+}

@@ -232,7 +232,8 @@ fn feed(limits: &Limits) -> Value {
     let partition = format!("{{{{partition({},2,3)}}}}", limits.partitions);
     json!({
         "name": Stream::Feed.name(),
-        "subjects": ["feed.*.*.*"],
+        // Nothing else: a step reads all of a partition, and a message of another kind has nobody who would judge it.
+        "subjects": MARKET_STEP.kinds.iter().map(|kind| format!("feed.{kind}.*.*")).collect::<Vec<_>>(),
         "subject_transform": {
             "src": "feed.*.*.*",
             "dest": format!("feed.{partition}.{{{{wildcard(1)}}}}.{{{{wildcard(2)}}}}.{{{{wildcard(3)}}}}"),
