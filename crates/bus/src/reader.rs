@@ -521,13 +521,12 @@ impl Pulls<'_> {
         Ok(())
     }
 
-    /// Takes note of a status instead of a message: 100 is a heartbeat, 408 an expired pull, 409 with these words one that
-    /// has all of its bytes; all else is doubt.
+    /// Takes note of a status instead of a message: a heartbeat, or the end of a pull, which has expired or has all of its
+    /// messages or bytes; all else is doubt.
     fn settle(&mut self, status: StatusCode, message: &Message) -> Result<(), Doubt> {
-        const FULL: &str = "Message Size Exceeds MaxBytes";
         match (status.as_u16(), message.description.as_deref()) {
             (100, _) => Ok(()),
-            (408, _) | (409, Some(FULL)) => {
+            (408, _) | (409, Some("Batch Completed" | "Message Size Exceeds MaxBytes")) => {
                 let unsent = message.headers.as_ref().and_then(|headers| headers.get("Nats-Pending-Messages"));
                 let unsent = unsent.and_then(|value| value.as_str().parse().ok()).unwrap_or(self.outstanding);
                 self.outstanding = self.outstanding.saturating_sub(unsent);

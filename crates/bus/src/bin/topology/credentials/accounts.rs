@@ -29,6 +29,9 @@ pub(crate) struct Account {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Limits {
     pub(crate) max_connections: Option<i64>,
+    /// Of each connection.
+    pub(crate) max_subscriptions: Option<i64>,
+    pub(crate) max_payload: Option<i64>,
 }
 
 #[derive(Debug, Deserialize)]

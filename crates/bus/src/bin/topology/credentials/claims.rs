@@ -35,6 +35,8 @@ impl Issuer<'_> {
     /// An account, by the operator.
     pub(crate) fn account(&self, operator: &KeyPair, name: &str, account: &Account) -> anyhow::Result<String> {
         let storage = if account.has_jetstream { UNLIMITED } else { 0 };
+        let limits = &account.limits;
+        let limit = |limit: Option<i64>| limit.unwrap_or(UNLIMITED);
         let imports = account.imports.iter().map(|import| self.import(name, import)).collect::<Result<Vec<_>, _>>()?;
         let claims = json!({
             "type": "account",
@@ -42,8 +44,9 @@ impl Issuer<'_> {
             "imports": imports,
             "exports": account.exports.iter().map(export).collect::<Vec<_>>(),
             "limits": {
-                "subs": UNLIMITED, "data": UNLIMITED, "payload": UNLIMITED, "imports": UNLIMITED, "exports": UNLIMITED,
-                "wildcards": true, "conn": account.limits.max_connections.unwrap_or(UNLIMITED), "leaf": 0,
+                "subs": limit(limits.max_subscriptions), "payload": limit(limits.max_payload),
+                "conn": limit(limits.max_connections), "data": UNLIMITED, "imports": UNLIMITED, "exports": UNLIMITED,
+                "wildcards": true, "leaf": 0,
                 "mem_storage": storage, "disk_storage": storage, "streams": storage, "consumer": storage,
             },
         });
