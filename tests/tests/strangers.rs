@@ -12,8 +12,8 @@ use pipeline_tests::world::World;
 use serde_json::{Value, json};
 
 /// Connections of all viewers, and subscriptions of each.
-const CONNECTIONS: usize = 64;
-const SUBSCRIPTIONS: usize = 16;
+const CONNECTIONS: usize = 32;
+const SUBSCRIPTIONS: usize = 8;
 /// Consumers of a stream that readers may have.
 const CONSUMERS: u32 = 32;
 /// The streams that they read, with the subjects of their results.
@@ -62,7 +62,7 @@ async fn viewers_share_so_many_connections_and_subscriptions() {
     }
     let (_, refusal) = Viewer::connect(&world.server, "");
     assert!(refusal.is_some_and(|error| error.contains("maximum account active connections exceeded")));
-    // Whoever has a password has connections of its own.
+    // Users with a password have their own connections.
     for user in ["admin", "producer", "reader"] {
         world.server.connect(user).await;
     }

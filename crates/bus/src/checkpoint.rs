@@ -9,6 +9,7 @@ use futures::StreamExt;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::ahead::Mark;
@@ -28,8 +29,10 @@ const ORPHANS_MAX: usize = 1_000;
 const AGAIN: Duration = Duration::from_millis(10);
 const RETRY_MIN: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_millis(500);
-/// Most bytes that one isolated read returns: the server gives up whoever lets 64 MiB wait.
+/// Most bytes that one isolated read returns: nats.conf has the server close a connection for which twice that waits.
 const ISOLATED_BYTES_MAX: usize = 8_000_000;
+/// So many of them go on side by side, of all partitions of this process.
+static ISOLATED: Semaphore = Semaphore::const_new(2);
 /// How many states a pass asks for at once. Of the largest, 8 MiB.
 const PASS_PULL: usize = 8;
 /// How long these may take.
@@ -335,6 +338,7 @@ async fn multi_last(connection: &Connection, stream: &str, subject: &str) -> Res
     const END: u16 = 204;
     const TOO_MANY: u16 = 413;
     let unanswered = || Error::Unanswered { what: format!("the last messages on {subject}") };
+    let _permit = ISOLATED.acquire().await.expect("the semaphore is never closed");
     let client = connection.client();
     let mut epoch = connection.epoch();
     let inbox = client.new_inbox();

@@ -262,11 +262,15 @@ pub(crate) async fn between(
     if connection.client().server_info().cluster.is_none() {
         return slices(connection, stream, subject, after, before).await;
     }
+    let reach = before.saturating_sub(1);
     loop {
-        let leader = leader::info_reaching(connection, stream, before.saturating_sub(1)).await?;
-        let found = slices(connection, stream, subject, after, before).await?;
-        let still = leader::info_reaching(connection, stream, before.saturating_sub(1)).await?;
-        if leader.leader() == still.leader() {
+        let before = leader::info_reaching(connection, stream, None, reach).await?;
+        let found = slices(connection, stream, subject, after, reach + 1).await?;
+        let behind = leader::info_reaching(connection, stream, None, reach).await?;
+        if behind.state.last_seq < reach {
+            return Err(Error::Unanswered { what: format!("messages on {subject} up to {reach}") });
+        }
+        if before.leader() == behind.leader() && before.state.last_seq >= reach {
             return Ok(found);
         }
     }

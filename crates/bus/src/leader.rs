@@ -17,17 +17,24 @@ const CATCH_UP_MAX: Duration = Duration::from_secs(45);
 /// How long to wait before its leader is asked again.
 const AGAIN: Duration = Duration::from_millis(250);
 
-/// Asks about a stream that was read up to `seq`, and asks again while its leader may lag behind that. An end before `seq`
-/// is returned only when it is final: at once by a single server, after [`CATCH_UP_MAX`] by several.
+/// Asks about the stream `log` (any when it is not known), which was read up to `seq`, and asks again while its leader may lag
+/// behind that. An end before `seq` is returned only when it is final: at once when the stream is another log or on a single
+/// server, after [`CATCH_UP_MAX`] otherwise.
 ///
 /// # Errors
 /// As [`stream_info`].
-pub async fn info_reaching(connection: &Connection, stream: Stream, seq: u64) -> Result<StreamInfo, Error> {
+pub async fn info_reaching(
+    connection: &Connection,
+    stream: Stream,
+    log: Option<&str>,
+    seq: u64,
+) -> Result<StreamInfo, Error> {
     let start = Instant::now();
     let mut reminder = Reminder::default();
     loop {
         let info = stream_info(connection, stream.name()).await?;
-        if !may_catch_up(&info, seq, start.elapsed()) {
+        let is_other = log.is_some_and(|log| log != info.log());
+        if is_other || !may_catch_up(&info, seq, start.elapsed()) {
             reminder.settle(&format!("{stream} ends at sequence {}", info.state.last_seq));
             return Ok(info);
         }

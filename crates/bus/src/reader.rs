@@ -120,6 +120,16 @@ impl Reader {
 
     /// Starts reading messages in a form.
     pub fn start_as(connection: &Connection, selection: Selection, form: Form) -> Self {
+        Self::start_with(connection, selection, form, false)
+    }
+
+    /// Starts reading up to the end: when nothing more is waiting, an [`Event::Attached`] comes at once that says so. Only that
+    /// is the end where a stream has several copies, since the one that is read may lag.
+    pub fn start_to_end(connection: &Connection, selection: Selection, form: Form) -> Self {
+        Self::start_with(connection, selection, form, true)
+    }
+
+    fn start_with(connection: &Connection, selection: Selection, form: Form, confirms_end: bool) -> Self {
         let (sender, events) = mpsc::channel(AHEAD);
         let repeated = Arc::new(AtomicU64::new(0));
         let source = Source {
@@ -127,6 +137,8 @@ impl Reader {
             next: selection.from,
             selection,
             form,
+            confirms_end,
+            log: None,
             events: sender,
             repeated: repeated.clone(),
         };
@@ -181,18 +193,18 @@ pub async fn read_to_end_as<E: From<Error>>(
 ) -> Result<u64, E> {
     let info = stream_info(connection, selection.stream.name()).await?;
     let end = info.state.last_seq;
-    let mut reader = Reader::start_as(connection, selection, form);
+    let mut reader = Reader::start_to_end(connection, selection, form);
     loop {
-        let pending = match reader.next().await? {
-            Event::Attached { pending, .. } => pending,
-            Event::Message(delivery) if delivery.seq > end => return Ok(end),
+        let is_over = match reader.next().await? {
+            Event::Attached { pending, .. } => pending == 0,
+            Event::Message(delivery) if delivery.seq > end => true,
             Event::Message(delivery) => {
-                let pending = delivery.pending;
+                let is_over = info.is_end(&delivery);
                 each(delivery)?;
-                pending
+                is_over
             }
         };
-        if pending == 0 {
+        if is_over {
             return Ok(end);
         }
     }
@@ -216,6 +228,10 @@ struct Source {
     form: Form,
     /// Next stream sequence of interest.
     next: u64,
+    /// Whether the end is told at once.
+    confirms_end: bool,
+    /// Which log is read, once that is known.
+    log: Option<String>,
     events: mpsc::Sender<Result<Event, Error>>,
     /// Messages that came again.
     repeated: Arc<AtomicU64>,
@@ -272,7 +288,8 @@ impl Source {
 
     async fn attach_and_follow(&mut self) -> Result<std::convert::Infallible, Doubt> {
         // The stream is looked at first: what shows nothing pending after it has everything up to its last sequence.
-        let info = leader::info_reaching(&self.connection, self.selection.stream, self.next.saturating_sub(1)).await?;
+        let info = self.info().await?;
+        let is_alone = info.replicas() == 1;
         let restored_to = lineage::restored_to(&info.log());
         let mut epoch = self.connection.epoch();
         let inbox = self.connection.client().new_inbox();
@@ -331,13 +348,24 @@ impl Source {
             let stored_ms = arrival::stored_ms(seq, place.server_ms, headers.as_ref(), restored_to);
             let delivery = Delivery { seq, subject, headers, payload, stored_ms, pending };
             self.emit(Ok(Event::Message(delivery))).await?;
+            if pending == 0 && self.confirms_end && !is_alone {
+                self.look(&name, consumer_seq).await?;
+            }
         }
     }
 
+    /// What the server says of the stream, which reaches as far as it was read.
+    async fn info(&mut self) -> Result<StreamInfo, Error> {
+        let (stream, read) = (self.selection.stream, self.next.saturating_sub(1));
+        let info = leader::info_reaching(&self.connection, stream, self.log.as_deref(), read).await?;
+        self.log.get_or_insert_with(|| info.log());
+        Ok(info)
+    }
+
     /// Says how far nothing is missing, if everything that matches was delivered and read. The stream is looked at first.
-    async fn look(&self, name: &str, consumer_seq: u64) -> Result<(), Doubt> {
+    async fn look(&mut self, name: &str, consumer_seq: u64) -> Result<(), Doubt> {
         let stream = self.selection.stream;
-        let info = leader::info_reaching(&self.connection, stream, self.next.saturating_sub(1)).await?;
+        let info = self.info().await?;
         let consumer: ConsumerInfo = self.connection.api(&format!("CONSUMER.INFO.{stream}.{name}"), &nothing()).await?;
         if consumer.num_pending == 0 && consumer.delivered.consumer_seq == consumer_seq {
             self.check_replica(&info).await?;
@@ -360,7 +388,9 @@ impl Source {
                 return Err(Doubt::Lost("the copy that is read lags behind the leader's"));
             }
         }
-        Ok(())
+        // Another leader may have answered from less than the first one had.
+        let still = stream_info(&self.connection, self.selection.stream.name()).await?;
+        if still.leader() == leader.leader() { Ok(()) } else { Err(Doubt::Lost("the stream has another leader")) }
     }
 
     /// Drops and counts a message that was read before.

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use crate::connect::{Connection, nothing};
 use crate::error::Error;
 use crate::lineage;
+use crate::reader::Delivery;
 use crate::subject::Kind;
 
 mod difference;
@@ -170,8 +171,8 @@ const SECOND_NS: u64 = 1_000_000_000;
 const DUPLICATE_WINDOW_NS: u64 = 600 * SECOND_NS;
 /// A single server stops at 1,000 consumers of a stream unless the stream says otherwise.
 const CONSUMERS_MAX: i64 = 5_000;
-/// A consumer that nobody asks for messages is deleted after this long, whatever its creator wanted: consumers of a reader
-/// that has left must not keep others out.
+/// A consumer without requests is deleted after this long at most, and the server refuses one that wants more: consumers of a
+/// reader that has left must not keep others out.
 const CONSUMER_INACTIVE_MAX_NS: u64 = 300 * SECOND_NS;
 /// Room for thousands of readers.
 const READERS_BYTES_MAX: u64 = 1 << 20;
@@ -232,7 +233,7 @@ fn feed(limits: &Limits) -> Value {
     let partition = format!("{{{{partition({},2,3)}}}}", limits.partitions);
     json!({
         "name": Stream::Feed.name(),
-        // Nothing else: a step reads all of a partition, and a message of another kind has nobody who would judge it.
+        // No step judges other kinds, and the step that reads FEED reads all of a partition.
         "subjects": MARKET_STEP.kinds.iter().map(|kind| format!("feed.{kind}.*.*")).collect::<Vec<_>>(),
         "subject_transform": {
             "src": "feed.*.*.*",
@@ -436,6 +437,11 @@ impl StreamInfo {
     /// The server that leads it, which has answered; `None` where there is only one.
     pub fn leader(&self) -> Option<&str> {
         self.cluster.as_ref()?.leader.as_deref()
+    }
+
+    /// Whether nothing is behind a message that came last: a stream of several copies is read from one that may lag.
+    pub fn is_end(&self, delivery: &Delivery) -> bool {
+        delivery.pending == 0 && self.replicas() == 1
     }
 
     /// How many servers hold a copy of it.

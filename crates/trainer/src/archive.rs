@@ -5,7 +5,7 @@
 use anyhow::{Context, anyhow};
 use bus::leader;
 use bus::lineage::continues;
-use bus::reader::{Delivery, Event, Reader, Selection};
+use bus::reader::{Delivery, Event, Form, Reader, Selection};
 use bus::readers::{self, Registration};
 use bus::subject::{self, Kind};
 use bus::topology::{Stream, StreamInfo};
@@ -77,7 +77,7 @@ impl Archiver {
             next,
             ticks: 0,
         };
-        let reached = leader::info_reaching(connection, Stream::Market, next - 1).await?;
+        let reached = leader::info_reaching(connection, Stream::Market, Some(&archiver.source), next - 1).await?;
         archiver.check(&reached).with_context(|| archiver.name.clone())?;
         archiver.register().await;
         Ok(archiver)
@@ -247,24 +247,24 @@ pub async fn bring_up_to_date(connection: &Connection, archive: &Archive) -> any
     let market = bus::topology::require(connection, Stream::Market).await?;
     let mut archiver = Archiver::open(connection, archive, &market).await?;
     let end = market.state.last_seq;
-    let mut reader = Reader::start(connection, archiver.selection());
+    let mut reader = Reader::start_to_end(connection, archiver.selection(), Form::Lines);
     loop {
-        let pending = match reader.next().await? {
+        let is_over = match reader.next().await? {
             Event::Attached { info, pending } => {
                 archiver.check(&info)?;
-                pending
+                pending == 0
             }
-            Event::Message(delivery) if delivery.seq > end => break,
+            Event::Message(delivery) if delivery.seq > end => true,
             Event::Message(delivery) => {
                 archiver.absorb(&delivery)?;
                 if archiver.waiting() >= FILE_ROWS_MAX {
                     archiver.write(delivery.seq).await?;
                     archiver.join().await?;
                 }
-                delivery.pending
+                market.is_end(&delivery)
             }
         };
-        if pending == 0 {
+        if is_over {
             break;
         }
     }

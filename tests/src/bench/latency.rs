@@ -14,6 +14,8 @@ use super::times::Times;
 /// Ticks a second, and how long a run of them takes.
 const FEEDS: [(u64, Duration); 3] =
     [(10, Duration::from_secs(20)), (100, Duration::from_secs(20)), (1_000, Duration::from_secs(10))];
+/// At this speed a tick is 15 seconds after the one before, and a candle has four.
+const EVENT_SPEED: u64 = 15;
 const QUICK: Duration = Duration::from_secs(5);
 /// What is not counted at the beginning of each feed: instruments come for the first time, files are made.
 const WARM: Duration = Duration::from_secs(4);
@@ -32,7 +34,7 @@ pub async fn measure(effort: Effort, say: fn(&str)) -> anyhow::Result<Vec<Figure
     for (rate, length) in FEEDS {
         let ticks = |length: Duration| rate * length.as_secs();
         let run = ticks(effort.pick(length, QUICK));
-        let schedule = Schedule { rate, warm: ticks(WARM), run, runs: effort.runs };
+        let schedule = Schedule { rate, speed: EVENT_SPEED, warm: ticks(WARM), run, runs: effort.runs };
         let pipeline = Pipeline::start(1).await?;
         let arrivals = feed(&pipeline, schedule, |_| ()).await?;
         schedule.check_complete(&arrivals)?;

@@ -2,15 +2,16 @@
 //! viewer has its price, and from the tick that closes a minute until the viewer has the minute's final candle.
 //!
 //! The feed is an open loop: each tick leaves when it is due, whatever became of those before, and its time counts from
-//! then. One tick is one message. There are as many instruments as ticks a second, so each has one a second; event time
-//! passes faster than the clock, so that minutes close often. A viewer without a password listens.
+//! then. One tick is one message. There are as many instruments as ticks a second, so each has one a second; event time may
+//! pass faster than the clock, so that minutes close often. A viewer without a password listens.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use async_nats::{Client, Message, Subscriber};
+use async_nats::{Client, Subscriber};
 use bus::{Connection, NatsArgs, codec, publish};
+use bytes::Bytes;
 use futures::StreamExt;
 use market::{Instrument, Span, Window};
 use serde::Deserialize;
@@ -21,8 +22,6 @@ use super::pipeline::Pipeline;
 use super::times::Times;
 use crate::ticks;
 
-/// So many times as fast as the clock event time passes: a tick is 15 seconds after the one before, a candle four ticks.
-const EVENT_SPEED: u64 = 15;
 /// 2023-01-01.
 const FIRST_MS: i64 = 1_672_531_200_000;
 /// How far behind the newest tick the watermark of the shipped settings is.
@@ -35,6 +34,8 @@ const LOST: Duration = Duration::from_secs(10);
 pub(super) struct Schedule {
     /// Ticks a second, and instruments.
     pub(super) rate: u64,
+    /// So many times as fast as the clock event time passes.
+    pub(super) speed: u64,
     /// Ticks before the first run, which do not count.
     pub(super) warm: u64,
     /// Ticks of one run.
@@ -157,15 +158,17 @@ impl Listener {
                 Err(_) => continue,
             };
             let (at, message) = (Instant::now(), message.context("the subscription has ended")?);
+            // A step that catches up stores results in bulk, compressed.
+            let (_, payload) = codec::decode(message.headers, message.payload);
             let after = |number| at.saturating_duration_since(start + schedule.due(number));
             if is_price {
-                for number in self.prices_of(&message)? {
+                for number in self.prices_of(&payload)? {
                     let first = arrivals.prices[number as usize].replace(after(number));
                     ensure!(first.is_none(), "the price of tick {number} came twice");
                     prices_left -= 1;
                 }
             } else {
-                for number in self.closing_of(&message)? {
+                for number in self.closing_of(&payload)? {
                     arrivals.candles.push((number, after(number)));
                     candles_left -= 1;
                 }
@@ -175,7 +178,7 @@ impl Listener {
     }
 
     /// The ticks that these are the prices of.
-    fn prices_of(&self, message: &Message) -> anyhow::Result<Vec<u64>> {
+    fn prices_of(&self, payload: &Bytes) -> anyhow::Result<Vec<u64>> {
         let number = |line| {
             let seen: PriceSeen = serde_json::from_slice(line)?;
             let number = self.schedule.number_at(seen.event_ms);
@@ -185,18 +188,18 @@ impl Listener {
             );
             Ok(number)
         };
-        codec::lines(&message.payload).map(|(_, line)| number(line)).collect()
+        codec::lines(payload).map(|(_, line)| number(line)).collect()
     }
 
     /// The ticks that have closed these candles.
-    fn closing_of(&self, message: &Message) -> anyhow::Result<Vec<u64>> {
+    fn closing_of(&self, payload: &Bytes) -> anyhow::Result<Vec<u64>> {
         let number = |line| {
             let seen: CandleSeen = serde_json::from_slice(line)?;
             ensure!(seen.revision == 1, "a candle was revised");
             let instrument = *self.numbers.get(&seen.coin).context("a candle of another")?;
             Ok(self.schedule.closing(instrument, seen.start_ms))
         };
-        codec::lines(&message.payload).map(|(_, line)| number(line)).collect()
+        codec::lines(payload).map(|(_, line)| number(line)).collect()
     }
 }
 
@@ -207,7 +210,7 @@ impl Schedule {
 
     /// Event time from one tick to the next.
     fn step_ms(self) -> i64 {
-        (1_000 * EVENT_SPEED / self.rate) as i64
+        (1_000 * self.speed / self.rate) as i64
     }
 
     /// When a tick is due, from the start on.
@@ -267,7 +270,7 @@ mod tests {
 
     #[test]
     fn a_minute_is_closed_by_the_first_tick_that_is_far_enough_behind_it() {
-        let schedule = Schedule { rate: 10, warm: 0, run: 200, runs: 1 };
+        let schedule = Schedule { rate: 10, speed: 15, warm: 0, run: 200, runs: 1 };
         for instrument in 0..schedule.rate {
             for start_ms in [FIRST_MS, FIRST_MS + 120_000] {
                 let end_ms = start_ms + 60_000;
@@ -283,7 +286,7 @@ mod tests {
 
     #[test]
     fn a_tick_is_known_by_its_time_and_belongs_to_a_run_once_it_is_warm() {
-        let schedule = Schedule { rate: 1_000, warm: 1_000, run: 500, runs: 2 };
+        let schedule = Schedule { rate: 1_000, speed: 15, warm: 1_000, run: 500, runs: 2 };
         assert_eq!((schedule.ticks(), schedule.number_at(schedule.event_ms(1_234))), (2_000, 1_234));
         assert_eq!(
             [0, 999, 1_000, 1_499, 1_999].map(|number| schedule.run_of(number)),

@@ -67,7 +67,8 @@ impl Spill {
             let place = append.map_err(|error| failed("write", &error, Code::Failed))?;
             self.end += u64::from(place.bytes);
             written.push(place);
-            block.clear();
+            // A long record must not keep its room: there are a thousand blocks.
+            *block = Vec::new();
         }
         Ok(())
     }

@@ -28,6 +28,11 @@ impl Backlog {
         Self { input, partitions: Arc::default() }
     }
 
+    /// Counts a partition for as long as what is returned lives. Its end is no catching up.
+    pub(super) fn owned(&self, partition: u32) -> Owned {
+        Owned { backlog: self.clone(), partition }
+    }
+
     /// Takes note of how many messages of a partition are not committed yet.
     pub(super) fn note(&self, partition: u32, messages: u64) {
         let mut partitions = self.partitions.lock().unwrap_or_else(PoisonError::into_inner);
@@ -42,6 +47,20 @@ impl Backlog {
             Some(Notice::CaughtUp) => tracing::info!("caught up with {input}"),
             None => {}
         }
+    }
+}
+
+/// A partition that is counted.
+#[derive(Debug)]
+pub(super) struct Owned {
+    backlog: Backlog,
+    partition: u32,
+}
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        let mut partitions = self.backlog.partitions.lock().unwrap_or_else(PoisonError::into_inner);
+        partitions.messages.remove(&self.partition);
     }
 }
 

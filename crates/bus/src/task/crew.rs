@@ -87,7 +87,7 @@ impl<O: Operator> Crew<O> {
                 if let Some(hand) = self.hands.remove(&partition) {
                     hand.abort.abort();
                 }
-                self.forget(partition);
+                self.readiness.gone(partition);
             }
             Change::Settled => self.readiness.settled(),
         }
@@ -97,13 +97,7 @@ impl<O: Operator> Crew<O> {
         if let Some(hand) = self.hands.remove(&partition) {
             self.leases.release(hand.lease);
         }
-        self.forget(partition);
-    }
-
-    /// A partition is no longer owned here.
-    fn forget(&self, partition: u32) {
         self.readiness.gone(partition);
-        self.backlog.note(partition, 0);
     }
 
     fn start(&mut self, lease: Lease) {
@@ -125,7 +119,11 @@ impl<O: Operator> Crew<O> {
             metrics: self.metrics.clone(),
             is_in_step: false,
         };
-        let abort = self.workers.spawn(async move { (partition, worker.run().await) });
+        let owned = self.backlog.owned(partition);
+        let abort = self.workers.spawn(async move {
+            let _owned = owned;
+            (partition, worker.run().await)
+        });
         self.hands.insert(partition, Hand { lease, stop, abort });
     }
 

@@ -124,10 +124,15 @@ impl ArchiveWriter {
         Err(ArchiveError::Overtaken { place: self.archive.to_string(), theirs, ours })
     }
 
+    /// Opens a file that must be there, and is whole.
+    fn open_file(&self, file: TickFile) -> Result<OpenFile, ArchiveError> {
+        let gone = || ArchiveError::Gone { file: self.archive.name_of(file) };
+        OpenFile::open(&self.archive, file)?.ok_or_else(gone)
+    }
+
     /// Copies the rows of a file.
     fn copy(&self, part: TickFile, writer: &mut ArrowWriter<To<'_>>) -> Result<(), Failure> {
-        let gone = || ArchiveError::Gone { file: self.archive.name_of(part) };
-        let (name, batches) = OpenFile::open(&self.archive, part)?.ok_or_else(gone)?.batches()?;
+        let (name, batches) = self.open_file(part)?.batches()?;
         for batch in batches {
             writer.write(&batch.map_err(|error| damaged(&name, error))?)?;
         }
@@ -174,7 +179,7 @@ impl ArchiveWriter {
     fn remove_superseded(&self, listing: &Listing) -> Result<(), ArchiveError> {
         let has_parts = |file: &&TickFile| listing.superseded.iter().any(|part| file.range.contains(part.range));
         for file in listing.files.iter().filter(has_parts) {
-            OpenFile::open(&self.archive, *file)?;
+            self.open_file(*file)?;
         }
         self.remove(&listing.superseded)
     }
