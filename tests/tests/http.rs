@@ -6,6 +6,7 @@ use std::process::Command;
 use std::sync::mpsc;
 
 use bus::topology::Limits;
+use pipeline_tests::bench::process::peak_bytes;
 use pipeline_tests::health::{Watched, page};
 use pipeline_tests::programs::{NEVER, Running, eventually, fail, program, succeed};
 use pipeline_tests::ticks::{noise, publish_tick};
@@ -33,11 +34,9 @@ fn open_files(process: &Running) -> usize {
     std::fs::read_dir(format!("/proc/{}/fd", process.id())).unwrap().count()
 }
 
-/// What a process held in memory at most so far.
+/// The most memory that a process has held so far.
 fn peak_megabytes(process: &Running) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1_024
+    peak_bytes(process.id()).unwrap() >> 20
 }
 
 /// A program without a server, with its health and, when it is the reporter, its page.

@@ -5,7 +5,8 @@ use std::net::TcpStream;
 
 use bus::Connection;
 use pipeline_tests::attacker::Attacker;
-use pipeline_tests::programs::{Running, succeed};
+use pipeline_tests::health::Watched;
+use pipeline_tests::programs::{eventually, succeed};
 use pipeline_tests::server::Server;
 use pipeline_tests::ticks::publish_tick;
 use pipeline_tests::world::World;
@@ -88,7 +89,14 @@ fn consumer(stream: &str, name: &str, subjects: &str, inactive_s: u64) -> (Strin
 async fn a_reader_who_takes_every_consumer_keeps_no_service_out() {
     let world = World::new().await;
     let producer = world.server.connect("producer").await;
-    let start = || ["stream-processor", "aggregator"].map(|name| world.start(name));
+    let archive = world.dir.path().join("archive");
+    let start = || {
+        let [processor, aggregator] = ["stream-processor", "aggregator"].map(|name| world.start(name));
+        let trainer = ["run", "--coin", "bitcoin", "--quote", "usd", "--archive"];
+        let trainer = Watched::start(world.program("trainer").args(trainer).arg(&archive), |_| ());
+        let page = Watched::start(world.program("reporter").args(["run", "--listen", "127.0.0.1:0"]), |_| ());
+        (processor, aggregator, trainer, page)
+    };
     let services = start();
     publish_tick(&producer, 1_000_000).await;
     world.wait();
@@ -105,11 +113,12 @@ async fn a_reader_who_takes_every_consumer_keeps_no_service_out() {
         assert!(reader.is_refused(&call, &body).await, "{call}");
     }
     drop(services);
-    let _services: [Running; 2] = start();
+    let (_processor, _aggregator, trainer, page) = start();
     publish_tick(&producer, 1_060_000).await;
     publish_tick(&producer, 1_120_000).await;
     world.wait();
     assert_eq!(world.count("accepted"), 3);
+    eventually("the trainer and the page are ready", || trainer.is_ready() && page.is_ready());
     succeed(world.program("aggregator").arg("audit"));
     // Another reader waits until a name is free.
     let admin: Connection = world.server.connect("admin").await;

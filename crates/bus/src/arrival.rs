@@ -25,7 +25,7 @@ pub(crate) fn stored_ms(seq: u64, server_ms: i64, headers: Option<&HeaderMap>, r
 /// the header.
 ///
 /// # Errors
-/// Whatever a request can meet.
+/// Any error of a request.
 pub async fn of(connection: &Connection, stream: Stream, message: &Stored) -> Result<i64, Error> {
     let Stored { seq, server_ms, headers, .. } = message;
     if header_ms(headers).is_none() {

@@ -77,7 +77,7 @@ async fn talk(stream: TcpStream, routes: Router, bounds: Bounds, shutdown: Shutd
     server.timer(TokioTimer::new()).header_read_timeout(bounds.head).max_buf_size(HEAD_BYTES_MAX);
     let mut connection =
         std::pin::pin!(server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes)));
-    // What goes wrong here is the client's doing, and a stranger must not fill the log.
+    // Errors here come from the client, and a stranger must not fill the log.
     tokio::select! {
         _ = connection.as_mut() => return,
         () = sleep(bounds.usage) => {}

@@ -32,7 +32,7 @@ const HALF: f64 = 0.5;
 
 /// The attacks, with the share of a core that a flood takes.
 const ATTACKS: [(Deed, f64); 10] = [
-    (Deed::HoldUnknown, HALF),
+    (Deed::FloodUnknown, HALF),
     (Deed::HoldReading, HALF),
     (Deed::HoldNotReading, HALF),
     (Deed::FloodPublish, HALF),
@@ -51,7 +51,7 @@ const FLOODED_MS_MAX: f64 = 1_000.0;
 /// So many seconds after an attack all is as before, at most.
 const RECOVERY_S_MAX: f64 = 5.0;
 /// A price that takes longer than this is not as before.
-const DISTURBED: Duration = Duration::from_millis(50);
+const DISTURBED: Duration = Duration::from_millis(100);
 
 /// Feeds through all attacks; nothing that the pipeline runs may end.
 ///

@@ -17,7 +17,6 @@ use bus::topology::{Stream, stream_info};
 use bus::{Connection, Error, history};
 use futures::future::try_join_all;
 use serde::Deserialize;
-use serde_json::Value;
 
 use super::Bounds;
 
@@ -85,8 +84,7 @@ impl Cut {
         instruments.append(&mut of_market);
         instruments.append(&mut instruments_of(connection, Stream::Feed).await?);
         let feed = stream_info(connection, Stream::Feed.name()).await?;
-        let replicas = feed.config.get("num_replicas").and_then(Value::as_u64);
-        let is_replicated = replicas.is_some_and(|replicas| replicas > 1);
+        let is_replicated = feed.replicas() > 1;
         let instruments = instruments.into_iter().collect();
         Ok(Self { market, stats, instruments, feed_end: feed.state.last_seq, is_replicated })
     }

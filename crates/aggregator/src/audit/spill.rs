@@ -54,7 +54,7 @@ impl Spill {
     /// Adds the record that `write` appends to a bucket.
     ///
     /// # Errors
-    /// The file cannot be written, as on a full disk; whatever `write` returns.
+    /// The file cannot be written, as on a full disk; any error of `write`.
     pub(super) fn put(
         &mut self,
         bucket: usize,
@@ -76,7 +76,7 @@ impl Spill {
     /// Visits the blocks of a bucket in the order in which they were filled. Each holds whole records.
     ///
     /// # Errors
-    /// The file cannot be read; whatever `visit` returns.
+    /// The file cannot be read; any error of `visit`.
     pub(super) fn each_block(
         &self,
         bucket: usize,

@@ -2,7 +2,7 @@
 //!
 //! A web page elsewhere can point its own name at this machine (DNS rebinding), and its script then reads what is served here
 //! as if it came from there. Its requests carry that name in `Host`. An address, a name below `localhost` and a name without a
-//! dot cannot be such a name: public DNS gives none of them away.
+//! dot cannot be such a name: public DNS has next to none of them.
 
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -54,7 +54,7 @@ fn normal(name: &str) -> String {
 }
 
 impl Hosts {
-    /// These routes, for requests under our own names only.
+    /// These routes, for requests under allowed names only.
     pub(super) fn guard(self, routes: Router) -> Router {
         routes.layer(from_fn_with_state(self, check))
     }

@@ -6,9 +6,10 @@
 use std::collections::BTreeSet;
 use std::fs::{File, Metadata};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
+use rustix::fs::OFlags;
 use rustix::process::geteuid;
 
 /// Write permission for group or others.
@@ -54,14 +55,18 @@ impl EnvFile {
 fn text(path: &Path) -> anyhow::Result<Option<String>> {
     let shown = path.display();
     let unreadable = |error| anyhow::anyhow!("cannot read {shown}: {error}");
-    // Before it is opened: opening a pipe of another user could wait for ever, and a link has an owner as well.
+    // Before it is opened, since a link has an owner as well.
     match path.symlink_metadata() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         named => check_owner(&named.map_err(unreadable)?).map_err(|reason| refused(path, &reason))?,
     }
-    let file = File::open(path).map_err(unreadable)?;
-    // The name can mean another file by now: what counts is the one that is open.
+    // The name can mean another file by now, also a pipe: only the open file is checked.
+    let nonblocking = OFlags::NONBLOCK.bits().cast_signed();
+    let file = File::options().read(true).custom_flags(nonblocking).open(path).map_err(unreadable)?;
     let opened = file.metadata().map_err(unreadable)?;
+    if !opened.is_file() {
+        return Err(refused(path, "it is no regular file; remove it, or start in another folder"));
+    }
     check_owner(&opened).and_then(|()| check_mode(&opened)).map_err(|reason| refused(path, &reason))?;
     io::read_to_string(file).map(Some).map_err(unreadable)
 }

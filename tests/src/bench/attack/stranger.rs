@@ -22,8 +22,8 @@ const BLOCKED_MAX: Duration = Duration::from_millis(200);
 /// What strangers do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Deed {
-    /// Connections that never say CONNECT, opened again when the server closes them.
-    HoldUnknown,
+    /// Connections that never say CONNECT, opened again when the server closes them after two seconds.
+    FloodUnknown,
     /// As many connections with as many subscriptions to everything as the server allows, all read.
     HoldReading,
     /// The same, not read.
@@ -42,7 +42,7 @@ impl Deed {
     /// Its name in figures.
     pub(super) fn name(self) -> &'static str {
         match self {
-            Self::HoldUnknown => "hold_unknown",
+            Self::FloodUnknown => "flood_unknown",
             Self::HoldReading => "hold_reading",
             Self::HoldNotReading => "hold_not_reading",
             Self::FloodPublish => "flood_publish",
@@ -54,13 +54,13 @@ impl Deed {
 
     /// Whether it sends nothing once its connections are open.
     pub(super) fn is_hold(self) -> bool {
-        matches!(self, Self::HoldUnknown | Self::HoldReading | Self::HoldNotReading)
+        matches!(self, Self::HoldReading | Self::HoldNotReading)
     }
 
     /// Does it until `until`, a flood with so large a share of one core, from 0 to 1. What the server refuses is no error.
     pub(super) fn run(self, server: SocketAddr, until: Instant, share: f64) {
         match self {
-            Self::HoldUnknown => hold(server, until, b"", false),
+            Self::FloodUnknown => hold(server, until, b"", false),
             Self::HoldReading => hold(server, until, &subscriptions(), true),
             Self::HoldNotReading => hold(server, until, &subscriptions(), false),
             Self::FloodConnect => connect(server, until, share),
