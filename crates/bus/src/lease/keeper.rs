@@ -14,7 +14,7 @@ use crate::connect::{Connection, Reminder};
 use crate::error::{Disposition, Error};
 use crate::lease::bucket::{Bucket, is_deletion};
 use crate::lease::process::Process;
-use crate::lease::table::{Member, Silences, Table, share};
+use crate::lease::table::{Claim, Entry, Member, Silences, Table, share};
 use crate::lease::{Change, Lease};
 
 /// Looks in a time to live. Two of them, and the time until the first sight, are what a crash may cost beyond it.
@@ -216,9 +216,11 @@ impl Keeper {
         });
         let given: Vec<_> = join_all(given).await;
         for (slot, result) in given {
-            // Overtaken: another instance has it already, which is as good.
-            if let Some(revision) = result? {
-                self.revisions.insert(slot, revision);
+            match result? {
+                Some(revision) => drop(self.revisions.insert(slot, revision)),
+                // Another instance has it already, which is as good; or three servers that choose a leader refused a request of
+                // this instance for another one of it. The next look tells.
+                None => drop(self.revisions.remove(&slot)),
             }
             self.slots.remove(&slot);
             self.is_settled = false;
@@ -229,21 +231,17 @@ impl Keeper {
     /// Compares what we hold with what a look found, and says what another instance has taken.
     fn reconcile(&mut self, table: &Table) {
         for (&slot, entry) in &table.slots {
-            let known = self.revisions.entry(slot).or_default();
-            if entry.revision <= *known {
-                continue;
-            }
-            *known = entry.revision;
-            let is_claimed = entry.value.is_some();
-            let is_ours = entry.value.as_ref().is_some_and(|claim| claim.owner == self.id);
-            if is_ours && !self.slots.contains_key(&slot) {
-                // By a request whose answer never came.
-                self.hold(slot);
-            } else if is_claimed
-                && !is_ours
-                && self.slots.remove(&slot).is_some_and(|hold| hold.stage != Stage::Released)
-            {
-                self.tell(Change::Lost(slot));
+            let known = self.revisions.get(&slot).copied().unwrap_or_default();
+            let finding = finding(entry, known, &self.id, self.slots.contains_key(&slot));
+            self.revisions.insert(slot, known.max(entry.revision));
+            match finding {
+                Finding::Nothing => {}
+                Finding::Ours => self.hold(slot),
+                Finding::Theirs => {
+                    if self.slots.remove(&slot).is_some_and(|hold| hold.stage != Stage::Released) {
+                        self.tell(Change::Lost(slot));
+                    }
+                }
             }
         }
     }
@@ -337,4 +335,46 @@ impl Keeper {
 async fn within<T>(answer: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     let answered = tokio::time::timeout(ANSWER_MAX, answer).await;
     answered.unwrap_or_else(|_| Err(Error::Unanswered { what: "a lease".to_owned() }))
+}
+
+/// What the key of a slot means to an instance.
+#[derive(Debug, PartialEq, Eq)]
+enum Finding {
+    /// No news.
+    Nothing,
+    /// It names this instance, which does not work on the slot: by a request whose answer never came, or was a refusal of
+    /// something else. Nobody else will take it.
+    Ours,
+    /// It names another instance.
+    Theirs,
+}
+
+/// Judges a key; a replica that lags may show one that is older than what is `known`.
+fn finding(entry: &Entry<Claim>, known: u64, id: &str, is_held: bool) -> Finding {
+    match &entry.value {
+        _ if entry.revision < known => Finding::Nothing,
+        Some(claim) if claim.owner != id => Finding::Theirs,
+        Some(_) if !is_held => Finding::Ours,
+        _ => Finding::Nothing,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_names_an_instance_is_its_own_however_it_came() {
+        let entry =
+            |revision, owner: Option<&str>| Entry { revision, value: owner.map(|owner| Claim { owner: owner.into() }) };
+        let check = |entry: Entry<Claim>, is_held, expected| assert_eq!(finding(&entry, 7, "a", is_held), expected);
+        check(entry(8, Some("a")), false, Finding::Ours);
+        // It was to be deleted, and the server refused that.
+        check(entry(7, Some("a")), false, Finding::Ours);
+        check(entry(7, Some("a")), true, Finding::Nothing);
+        check(entry(6, Some("a")), false, Finding::Nothing);
+        check(entry(8, Some("b")), true, Finding::Theirs);
+        check(entry(6, Some("b")), true, Finding::Nothing);
+        check(entry(8, None), true, Finding::Nothing);
+    }
 }
