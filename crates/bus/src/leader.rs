@@ -19,7 +19,7 @@ const AGAIN: Duration = Duration::from_millis(250);
 
 /// Asks about the stream `log` (any when it is not known), which was read up to `seq`, and asks again while its leader may lag
 /// behind that. An end before `seq` is returned only when it is final: at once when the stream is another log or on a single
-/// server, after [`CATCH_UP_MAX`] otherwise.
+/// server, after 45 s otherwise.
 ///
 /// # Errors
 /// As [`stream_info`].
