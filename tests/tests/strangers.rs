@@ -13,7 +13,7 @@ use pipeline_tests::world::World;
 use serde_json::{Value, json};
 
 /// Connections of all viewers, and subscriptions of each.
-const CONNECTIONS: usize = 32;
+const CONNECTIONS: usize = 16;
 const SUBSCRIPTIONS: usize = 8;
 /// Consumers of a stream that readers may have.
 const CONSUMERS: u32 = 32;
