@@ -264,13 +264,13 @@ pub(crate) async fn between(
     }
     let reach = before.saturating_sub(1);
     loop {
-        let before = leader::info_reaching(connection, stream, None, reach).await?;
-        let found = slices(connection, stream, subject, after, reach + 1).await?;
-        let behind = leader::info_reaching(connection, stream, None, reach).await?;
-        if behind.state.last_seq < reach {
+        let first = leader::info_reaching(connection, stream, None, reach).await?;
+        let found = slices(connection, stream, subject, after, before).await?;
+        let second = leader::info_reaching(connection, stream, None, reach).await?;
+        if second.state.last_seq < reach {
             return Err(Error::Unanswered { what: format!("messages on {subject} up to {reach}") });
         }
-        if before.leader() == behind.leader() && before.state.last_seq >= reach {
+        if first.leader() == second.leader() && first.state.last_seq >= reach {
             return Ok(found);
         }
     }

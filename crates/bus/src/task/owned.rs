@@ -314,14 +314,13 @@ impl<O: Operator> Owned<O> {
             Some(&idx) => idx,
             None => self.insert(subject.coin, subject.quote),
         };
-        let kind = O::STEP.kinds.iter().find(|kind: &&Kind| kind.token() == subject.kind);
-        if kind.is_none() {
+        let Some(&kind) = O::STEP.kinds.iter().find(|kind: &&Kind| kind.token() == subject.kind) else {
             // FEED took other kinds once. No step knows them.
             self.note(idx, delivery.seq);
             return;
-        }
+        };
         let member = &mut self.instruments[idx];
-        let is_known_schema = kind.is_some_and(|&kind| codec::is_known_schema(delivery.headers.as_ref(), kind));
+        let is_known_schema = codec::is_known_schema(delivery.headers.as_ref(), kind);
         // What is ahead of its commit already is not what the draft shows.
         let is_shown = self.shown.contains(delivery.seq);
         let mut known = Outputs::default();

@@ -95,7 +95,7 @@ fn hold(server: SocketAddr, until: Instant, words: &[u8], reads: bool) {
     };
     let mut held: Vec<TcpStream> = Vec::new();
     while Instant::now() < until {
-        // Nobody who only holds connections opens more than once what the server keeps closing, but for strangers.
+        // Connections that are only held are opened once; unknown ones again, as the server closes them.
         if held.is_empty() || words.is_empty() {
             while held.len() < CONNECTIONS && Instant::now() < until {
                 let Some(stream) = open(server).and_then(introduce) else { break };
