@@ -71,13 +71,13 @@ impl Record {
 
 /// A quote of one minute's grain, received when it was observed.
 pub fn tick(instrument: &Instrument, event_ms: i64, close: f64) -> TickLine<'static> {
-    TickLine { grain_ms: 60_000, close, ..tick_line(instrument, event_ms) }
+    TickLine { grain_ms: Some(60_000), close, ..tick_line(instrument, event_ms) }
 }
 
 /// A heartbeat, or a flush.
 pub fn heartbeat(instrument: &Instrument, event_ms: i64, flush: bool) -> HeartbeatLine<'static> {
     let (coin, quote) = (instrument.coin().to_owned().into(), instrument.quote().to_owned().into());
-    HeartbeatLine { coin, quote, event_ms, ingest_ms: event_ms, flush }
+    HeartbeatLine { coin, quote, event_ms, complete_ms: None, ingest_ms: event_ms, flush }
 }
 
 /// A gap.

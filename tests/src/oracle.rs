@@ -63,7 +63,10 @@ pub fn windows(rows: &[Row], grain_ms: i64, size_ms: i64, hop_ms: i64) -> BTreeM
     for row in rows {
         let mut start = row.ms.div_euclid(hop_ms) * hop_ms;
         while start + size_ms > row.ms {
-            members.entry(start).or_default().push(*row);
+            // A row of more than a minute counts only where all of it lies.
+            if grain_ms <= 60_000 || row.ms + grain_ms <= start + size_ms {
+                members.entry(start).or_default().push(*row);
+            }
             start -= hop_ms;
         }
     }

@@ -43,7 +43,8 @@ pub fn tick_line(instrument: &Instrument, event_ms: i64) -> TickLine<'static> {
         coin: instrument.coin().to_owned().into(),
         quote: instrument.quote().to_owned().into(),
         event_ms,
-        grain_ms: GRAIN_MS,
+        grain_ms: Some(GRAIN_MS),
+        complete_ms: None,
         id: None,
         open: None,
         high: None,
@@ -77,7 +78,7 @@ pub fn packed(instrument: &Instrument, times: impl IntoIterator<Item = i64>) -> 
 /// A heartbeat: nothing before this time will follow.
 pub fn heartbeat(instrument: &Instrument, event_ms: i64) -> FeedMessage {
     let (coin, quote) = (instrument.coin().into(), instrument.quote().into());
-    let line = HeartbeatLine { coin, quote, event_ms, ingest_ms: event_ms, flush: false };
+    let line = HeartbeatLine { coin, quote, event_ms, complete_ms: None, ingest_ms: event_ms, flush: false };
     message(Kind::Heartbeat, instrument, event_ms, codec::single(&line))
 }
 

@@ -35,7 +35,7 @@ fn long_tick(event_ms: i64, id: u64) -> TickLine<'static> {
     let mut tick = tick(&longest(), event_ms, 123_456.789_012_345_67);
     (tick.open, tick.high, tick.low) =
         (Some(123_456.789_012_345_68), Some(123_456.789_012_345_7), Some(1.234_567_890_123_456_7e-12));
-    (tick.volume, tick.id, tick.grain_ms) = (Some(1.234_567_890_123_456_7e-20), Some(u64::MAX - id), 366 * DAY);
+    (tick.volume, tick.id, tick.grain_ms) = (Some(1.234_567_890_123_456_7e-20), Some(u64::MAX - id), Some(366 * DAY));
     tick
 }
 
@@ -108,7 +108,7 @@ fn packed(lines: impl IntoIterator<Item = Vec<u8>>) -> Vec<u8> {
 /// Ticks without anything that can be left out: the most lines in a message, each in windows of its own.
 fn short_tick(event_ms: i64) -> TickLine<'static> {
     let mut tick = tick(&longest(), event_ms, 0.1);
-    tick.grain_ms = 1;
+    tick.grain_ms = Some(1);
     tick
 }
 

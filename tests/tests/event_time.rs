@@ -402,7 +402,7 @@ fn every_kind_of_tick_ends_where_the_table_says() {
     check(&|tick| tick.event_ms = DAY_2, Fate::Duplicate);
     check(&|tick| (tick.event_ms, tick.close) = (DAY_2, 77.0), Fate::Duplicate);
     check(&|tick| (tick.event_ms, tick.id) = (DAY_2, Some(1)), Fate::CountsBehind);
-    check(&|tick| (tick.event_ms, tick.grain_ms) = (DAY_2, 1), Fate::CountsBehind);
+    check(&|tick| (tick.event_ms, tick.grain_ms) = (DAY_2, Some(1)), Fate::CountsBehind);
     check(&|tick| tick.event_ms = -1, Fate::Rejected("out-of-range"));
     check(&|tick| tick.event_ms = i64::MIN, Fate::Rejected("out-of-range"));
     check(&|tick| (tick.event_ms, tick.ingest_ms) = (i64::MAX, i64::MAX), Fate::Rejected("out-of-range"));
@@ -415,7 +415,7 @@ fn every_kind_of_tick_ends_where_the_table_says() {
     check(&|tick| tick.close = -1.0, Fate::Rejected("negative-price"));
     check(&|tick| tick.high = Some(99.0), Fate::Rejected("high-low-order"));
     check(&|tick| tick.close = 1e16, Fate::Rejected("out-of-range"));
-    check(&|tick| tick.grain_ms = 0, Fate::Rejected("out-of-range"));
+    check(&|tick| tick.grain_ms = Some(0), Fate::Rejected("out-of-range"));
     let line = serde_json::to_string(&base).unwrap();
     check_fate(&line.replace("100.0", "1e999"), true, Fate::Rejected("non-finite"));
     check_fate(&line.replace("100.0", "NaN"), true, Fate::Rejected("unparsable"));

@@ -35,7 +35,7 @@ enum Step {
         behind_ms: i64,
         close: f64,
         volume: Option<f64>,
-        grain_ms: i64,
+        span: Span,
     },
     /// A tick that was sent before, by its place, with what it says now.
     Again {
@@ -44,6 +44,7 @@ enum Step {
     },
     Heartbeat {
         behind_ms: i64,
+        complete_ms: Option<i64>,
     },
     Flush,
     Gap {
@@ -57,12 +58,23 @@ enum Step {
     Garbage,
 }
 
+/// What an observation stands for.
+#[derive(Debug, Clone, Copy)]
+enum Span {
+    Bar(i64),
+    Point { complete_ms: Option<i64> },
+}
+
 fn step() -> impl Strategy<Value = Step> {
     let close = || (-3.0..6.0_f64).prop_map(|exponent| 10_f64.powf(exponent));
-    let grain = prop_oneof![Just(1_000_i64), Just(60_000), Just(3_600_000)];
+    let complete = || prop::option::of(0..90 * MINUTE);
+    let span = prop_oneof![
+        3 => prop_oneof![Just(1_000_i64), Just(60_000), Just(3_600_000)].prop_map(Span::Bar),
+        2 => complete().prop_map(|complete_ms| Span::Point { complete_ms }),
+    ];
     let tick = |behind: std::ops::RangeInclusive<i64>| {
-        (behind, close(), prop::option::of(0.0..1e3_f64), grain.clone())
-            .prop_map(|(behind_ms, close, volume, grain_ms)| Step::Tick { behind_ms, close, volume, grain_ms })
+        (behind, close(), prop::option::of(0.0..1e3_f64), span.clone())
+            .prop_map(|(behind_ms, close, volume, span)| Step::Tick { behind_ms, close, volume, span })
     };
     prop_oneof![
         12 => tick(0..=0),
@@ -70,7 +82,8 @@ fn step() -> impl Strategy<Value = Step> {
         4 => tick(DISORDER..=LATENESS + 2 * MINUTE),
         1 => tick(LATENESS..=30 * LATENESS),
         2 => (any::<prop::sample::Index>(), prop::option::of(close())).prop_map(|(which, close)| Step::Again { which, close }),
-        2 => (-MINUTE..=DISORDER).prop_map(|behind_ms| Step::Heartbeat { behind_ms }),
+        2 => (-MINUTE..=DISORDER, complete())
+            .prop_map(|(behind_ms, complete_ms)| Step::Heartbeat { behind_ms, complete_ms }),
         1 => Just(Step::Flush),
         1 => (1..100 * MINUTE).prop_map(|length_ms| Step::Gap { length_ms }),
         1 => any::<[bool; 2]>().prop_map(|[heartbeat, is_ingest_forged]| Step::Future { heartbeat, is_ingest_forged }),
@@ -110,10 +123,14 @@ impl Source {
         self.now_ms += pace_ms;
         let Self { instrument, now_ms, ticks } = self;
         match step {
-            Step::Tick { behind_ms, close, volume, grain_ms } => {
+            Step::Tick { behind_ms, close, volume, span } => {
                 let mut tick = tick(instrument, *now_ms - behind_ms, close);
                 // Of one instant the tick that comes last is the first by its number.
-                (tick.volume, tick.grain_ms, tick.id) = (volume, grain_ms, Some(u64::MAX - ticks.len() as u64));
+                (tick.volume, tick.id) = (volume, Some(u64::MAX - 2 * ticks.len() as u64));
+                (tick.grain_ms, tick.complete_ms) = match span {
+                    Span::Bar(grain_ms) => (Some(grain_ms), None),
+                    Span::Point { complete_ms } => (None, complete_ms),
+                };
                 (tick.high, tick.low) = (Some(close * 1.5), Some(close / 1.5));
                 ticks.push(Record::Tick(tick));
                 ticks[ticks.len() - 1].clone()
@@ -125,7 +142,10 @@ impl Source {
                 }
                 again
             }
-            Step::Heartbeat { behind_ms } => Record::Heartbeat(heartbeat(instrument, *now_ms - behind_ms, false)),
+            Step::Heartbeat { behind_ms, complete_ms } => {
+                let heartbeat = heartbeat(instrument, *now_ms - behind_ms, false);
+                Record::Heartbeat(HeartbeatLine { complete_ms, ..heartbeat })
+            }
             Step::Flush => Record::Heartbeat(heartbeat(instrument, *now_ms, true)),
             Step::Gap { length_ms } => Record::Gap(gap(instrument, *now_ms, *now_ms + length_ms)),
             Step::Future { heartbeat: is_heartbeat, is_ingest_forged } => {
@@ -288,15 +308,25 @@ struct Plain {
     /// Event times of late ticks, with how late they were.
     late: Vec<(i64, i64)>,
     duplicates: u64,
+    certified: Vec<Certified>,
     /// After each record that moves or ends something: its place, the watermark, whether it is a flush.
     moments: Vec<(usize, i64, bool)>,
+}
+
+/// What a source said that nothing is missing of.
+struct Certified {
+    place: usize,
+    from_ms: i64,
+    to_ms: i64,
+    /// When it came.
+    watermark_ms: i64,
 }
 
 struct Accepted {
     place: usize,
     event_ms: i64,
     id: Option<u64>,
-    grain_ms: i64,
+    grain_ms: Option<i64>,
     open: f64,
     high: f64,
     low: f64,
@@ -306,7 +336,49 @@ struct Accepted {
     watermark_ms: i64,
 }
 
+impl Accepted {
+    /// A point counts where it lies, a bar of more than a minute only where all of it lies.
+    fn counts_before(&self, end_ms: i64) -> bool {
+        self.event_ms + self.grain_ms.filter(|&grain_ms| grain_ms > MINUTE).unwrap_or(1) <= end_ms
+    }
+
+    fn counts_for_its_hour(&self) -> bool {
+        self.event_ms.rem_euclid(60 * MINUTE) + self.grain_ms.unwrap_or(0) <= 60 * MINUTE
+    }
+}
+
+/// A window that was issued.
+struct Issued<'a> {
+    /// What the newest issue holds.
+    ticks: Vec<&'a Accepted>,
+    revision: u64,
+    /// The place of the newest issue.
+    at: usize,
+}
+
 impl Plain {
+    fn certify(&mut self, place: usize, to_ms: i64, complete_ms: Option<i64>, watermark_ms: i64) {
+        let certified = complete_ms.map(|complete_ms| Certified { place, from_ms: to_ms - complete_ms, to_ms, watermark_ms });
+        self.certified.extend(certified);
+    }
+
+    /// How much of a window is known: the length of a union.
+    fn covered_ms(&self, (start_ms, end_ms): (i64, i64), issued: &Issued<'_>) -> i64 {
+        let is_own = |place: usize| issued.ticks.iter().any(|tick| tick.place == place);
+        let counts = |part: &&Certified| part.place <= issued.at && (part.watermark_ms < end_ms || is_own(part.place));
+        let certified = self.certified.iter().filter(counts).map(|part| (part.from_ms, part.to_ms));
+        let bar = |tick: &&Accepted| Some((tick.event_ms, tick.event_ms + tick.grain_ms?));
+        let bars = issued.ticks.iter().filter_map(bar);
+        let mut parts: Vec<(i64, i64)> = certified.chain(bars).collect();
+        parts.sort_unstable();
+        let (mut covered_ms, mut reached_ms) = (0, start_ms);
+        for (from_ms, to_ms) in parts {
+            covered_ms += (to_ms.min(end_ms) - from_ms.max(reached_ms)).max(0);
+            reached_ms = reached_ms.max(to_ms.min(end_ms));
+        }
+        covered_ms
+    }
+
     fn of(instrument: &Instrument, records: &[Record]) -> Self {
         let mut plain = Self::default();
         let mut seen = HashSet::new();
@@ -323,6 +395,7 @@ impl Plain {
                         plain.duplicates += 1;
                     } else {
                         newest_ms = newest_ms.max(tick.event_ms);
+                        plain.certify(place, tick.event_ms, tick.complete_ms, watermark_ms);
                         let [open, high, low] =
                             [tick.open, tick.high, tick.low].map(|price| price.unwrap_or(tick.close));
                         plain.accepted.push(Accepted {
@@ -343,6 +416,7 @@ impl Plain {
                     is_flush = heartbeat.flush;
                     if !is_flush && is_in_time(heartbeat.event_ms, heartbeat.ingest_ms) {
                         newest_ms = newest_ms.max(heartbeat.event_ms);
+                        plain.certify(place, heartbeat.event_ms, heartbeat.complete_ms, watermark_ms);
                     }
                 }
                 _ => {}
@@ -360,13 +434,16 @@ impl Plain {
         self.moments.iter().find(closes).map(|(at, ..)| *at)
     }
 
-    /// The windows that were issued, by start: their ticks that an issue holds, and the newest revision.
-    fn windows(&self, window: Window) -> BTreeMap<i64, (Vec<&Accepted>, u64)> {
+    /// The windows that were issued, by start.
+    fn windows(&self, window: Window) -> BTreeMap<i64, Issued<'_>> {
         let (size, hop) = (window.size().ms(), window.hop().ms());
         let mut members: BTreeMap<i64, Vec<&Accepted>> = BTreeMap::new();
         for tick in &self.accepted {
             let newest = tick.event_ms.div_euclid(hop) * hop;
-            (0..size / hop).for_each(|back| members.entry(newest - back * hop).or_default().push(tick));
+            let starts = (0..size / hop).map(|back| newest - back * hop);
+            starts.filter(|start| tick.counts_before(start + size)).for_each(|start| {
+                members.entry(start).or_default().push(tick);
+            });
         }
         let issued = members.into_iter().filter_map(|(start, ticks)| {
             let end = start + size;
@@ -375,8 +452,10 @@ impl Plain {
             closes.dedup();
             // A window that closed empty has had its first revision in silence.
             let closed = if late.is_empty() { closes.len() } else { closes.len().max(1) };
-            let held = ticks.into_iter().filter(|tick| self.closed_at(tick.place, end).is_some()).collect();
-            (closed > 0).then_some((start, (held, (closed + late.len()) as u64)))
+            let at = late.last().map(|tick| tick.place).or(closes.last().copied())?;
+            let revision = (closed + late.len()) as u64;
+            let ticks = ticks.into_iter().filter(|tick| self.closed_at(tick.place, end).is_some()).collect();
+            Some((start, Issued { ticks, revision, at }))
         });
         issued.collect()
     }
@@ -395,8 +474,10 @@ impl Plain {
             };
             let (found, expected) = (newest(log, kind, instrument), self.windows(window));
             assert_eq!(found.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>(), "{window}");
-            for (row, (ticks, revision)) in found.values().zip(expected.values()) {
-                check_candle(row, ticks, *revision, window);
+            for (row, (start, issued)) in found.values().zip(&expected) {
+                let covered_ms = self.covered_ms((*start, start + window.size().ms()), issued);
+                check_candle(row, &issued.ticks, issued.revision);
+                assert_eq!(row["coverage"].as_f64(), Some(covered_ms as f64 / window.size().ms() as f64), "{row}");
             }
         }
         self.check_hours(&newest(&stats.output, Kind::HourOfDay, instrument));
@@ -408,15 +489,22 @@ impl Plain {
         let mut issued: BTreeMap<i64, usize> = BTreeMap::new();
         for tick in &self.accepted {
             let end = (tick.event_ms.div_euclid(60 * MINUTE) + 1) * 60 * MINUTE;
+            if !tick.counts_before(end) {
+                continue;
+            }
             if let Some(at) = self.closed_at(tick.place, end) {
                 let newest = issued.entry(hour_of(tick.event_ms)).or_default();
                 *newest = at.max(*newest);
             }
         }
+        let known = |hour: i64, at: usize| {
+            let of_hour = self.accepted.iter().filter(move |tick| hour_of(tick.event_ms) == hour && tick.place <= at);
+            of_hour.filter(|tick| tick.counts_for_its_hour())
+        };
+        issued.retain(|&hour, &mut at| known(hour, at).next().is_some());
         assert_eq!(found.keys().collect::<Vec<_>>(), issued.keys().collect::<Vec<_>>());
         for (row, (hour, at)) in found.values().zip(issued) {
-            let known = self.accepted.iter().filter(|tick| hour_of(tick.event_ms) == hour && tick.place <= at);
-            let closes: Vec<f64> = known.map(|tick| tick.close).collect();
+            let closes: Vec<f64> = known(hour, at).map(|tick| tick.close).collect();
             assert_eq!(row["count"], closes.len() as u64, "{row}");
             assert!(close_enough(row["average"].as_f64().unwrap(), mean(&closes)), "{row}");
             assert_eq!(row["min"].as_f64(), closes.iter().copied().reduce(f64::min), "{row}");
@@ -433,7 +521,7 @@ fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
-fn check_candle(row: &Value, ticks: &[&Accepted], revision: u64, window: Window) {
+fn check_candle(row: &Value, ticks: &[&Accepted], revision: u64) {
     let order = |tick: &&&Accepted| (tick.event_ms, tick.id, tick.grain_ms);
     let (first, last) = (ticks.iter().min_by_key(order).unwrap(), ticks.iter().max_by_key(order).unwrap());
     let price = |name: &str| row.get(name).unwrap_or(&row["close"]).as_f64().unwrap();
@@ -449,9 +537,8 @@ fn check_candle(row: &Value, ticks: &[&Accepted], revision: u64, window: Window)
         (Some(found), Some(expected)) => assert!(close_enough(found, expected), "{row}"),
         (found, expected) => assert_eq!(found, expected, "{row}"),
     }
-    let end = row["end_ms"].as_i64().unwrap();
-    let covered: i64 = ticks.iter().map(|tick| tick.grain_ms.min(end - tick.event_ms)).sum();
-    let coverage = (covered as f64 / window.size().ms() as f64).min(1.0);
-    assert_eq!(row["coverage"].as_f64(), Some(coverage), "{row}");
-    assert_eq!(row["grain_ms"].as_i64(), ticks.iter().map(|tick| tick.grain_ms).max(), "{row}");
+    let is_partial = !volumes.is_empty() && volumes.len() < ticks.len();
+    assert_eq!(row.get("volume_count").and_then(Value::as_u64), is_partial.then_some(volumes.len() as u64), "{row}");
+    let grain_ms = ticks.iter().filter_map(|tick| tick.grain_ms).max();
+    assert_eq!(row.get("grain_ms").and_then(Value::as_i64), grain_ms, "{row}");
 }

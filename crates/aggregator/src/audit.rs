@@ -18,6 +18,7 @@ mod rows;
 mod spill;
 mod stored;
 mod sum;
+mod union;
 mod windows;
 
 use std::fmt;

@@ -1,5 +1,7 @@
 //! The step: accepted prices and heartbeats in, candles of longer windows and profile rows out.
 
+use std::collections::BTreeMap;
+
 use bus::Kind;
 use bus::codec::{LineReader, lines};
 use bus::outputs::Outputs;
@@ -10,7 +12,7 @@ use market::profile::Profile;
 use market::tick::Tick;
 use market::validate::revalidate;
 use market::watermark::Watermark;
-use market::windowing::{Issue, Settings, Windowing};
+use market::windowing::{Issue, Progress, Settings, Windowing};
 use market::{Candle, EventTime, Instrument, Window};
 use serde::{Deserialize, Serialize};
 
@@ -54,6 +56,10 @@ pub struct Counts {
     pub prices: u64,
     /// Windows that became final, of all kinds.
     pub candles: u64,
+    /// Bars too long for any window of a kind.
+    pub coarser: BTreeMap<Window, u64>,
+    /// Spans that the coverage of a window had no room for.
+    pub spans_dropped: u64,
     /// Lines of MARKET that could not be read; none is expected.
     pub unreadable: u64,
 }
@@ -68,7 +74,7 @@ impl Operator for Aggregation {
     }
 
     fn shape(&self) -> String {
-        format!("windows={}", STATS_WINDOWS.map(Window::name).join(","))
+        format!("windows={};coverage=union", STATS_WINDOWS.map(Window::name).join(","))
     }
 
     fn apply(&self, input: Input<'_>, state: &mut State, counts: &mut Counts, outputs: &mut Outputs) -> Applied {
@@ -112,11 +118,9 @@ impl Operator for Aggregation {
             labels: vec![("outcome", outcome)],
             count,
         };
-        vec![
-            ticks("aggregated", counts.prices),
-            ticks("unreadable", counts.unreadable),
-            Figure::candles(counts.candles),
-        ]
+        let ticks = [ticks("aggregated", counts.prices), ticks("unreadable", counts.unreadable)];
+        let of_windows = Figure::of_windows(counts.candles, &counts.coarser, counts.spans_dropped);
+        ticks.into_iter().chain(of_windows).collect()
     }
 }
 
@@ -130,13 +134,20 @@ impl Aggregation {
         outputs: &mut Outputs,
     ) {
         counts.prices += 1;
-        let before = state.watermark.value(self.settings.disorder);
+        for window in state.windows.too_short_for(tick) {
+            *counts.coarser.entry(window).or_default() += 1;
+        }
         state.profile.add(tick);
-        state.watermark.observe(tick.event);
-        let after = state.watermark.value(self.settings.disorder);
-        let mut issue = issuer(instrument, &state.profile, counts, outputs);
-        state.windows.push(tick, before, &mut issue);
-        state.windows.advance(after, self.settings, &mut issue);
+        let progress = self.observe(tick.event, &mut state.watermark);
+        let issue = issuer(instrument, &state.profile, &mut counts.candles, outputs);
+        counts.spans_dropped += state.windows.push(tick, progress, self.settings, issue);
+    }
+
+    /// Moves the watermark.
+    fn observe(&self, event: EventTime, watermark: &mut Watermark) -> Progress {
+        let before = watermark.value(self.settings.disorder);
+        watermark.observe(event);
+        Progress { before, after: watermark.value(self.settings.disorder) }
     }
 
     fn heartbeat(
@@ -147,13 +158,12 @@ impl Aggregation {
         counts: &mut Counts,
         outputs: &mut Outputs,
     ) {
-        let mut issue = issuer(instrument, &state.profile, counts, outputs);
         if heartbeat.flush {
-            state.windows.flush(&mut issue);
+            state.windows.flush(issuer(instrument, &state.profile, &mut counts.candles, outputs));
         } else {
-            state.watermark.observe(heartbeat.event());
-            let watermark = state.watermark.value(self.settings.disorder);
-            state.windows.advance(watermark, self.settings, &mut issue);
+            let progress = self.observe(heartbeat.event(), &mut state.watermark);
+            let issue = issuer(instrument, &state.profile, &mut counts.candles, outputs);
+            counts.spans_dropped += state.windows.heartbeat(heartbeat.certified(), progress, self.settings, issue);
         }
     }
 }
@@ -162,11 +172,11 @@ impl Aggregation {
 fn issuer<'a>(
     instrument: &'a Instrument,
     profile: &'a Profile,
-    counts: &'a mut Counts,
+    candles: &'a mut u64,
     outputs: &'a mut Outputs,
 ) -> impl FnMut(Issue<'_>) + 'a {
     move |issue| {
-        counts.candles += u64::from(issue.is_first);
+        *candles += u64::from(issue.is_first);
         outputs.append_newest(Kind::Stats(issue.window), issue.start.ms(), &issue.candle(instrument));
         if issue.window == Window::Hour {
             let hour = issue.start.hour_of_day();

@@ -17,14 +17,14 @@ mod shown;
 mod turns;
 mod worker;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use market::windowing::Settings;
-use market::{Candle, EventTime, Instrument, Span};
+use market::{Candle, EventTime, Instrument, Span, Window};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use service::{Health, Shutdown};
@@ -124,9 +124,17 @@ pub struct Figure {
 }
 
 impl Figure {
-    /// Windows that became final: `candles_final`.
-    pub fn candles(count: u64) -> Self {
-        Self { metric: "candles_final", help: "Windows that became final, of all kinds", labels: Vec::new(), count }
+    /// What became of windows: `candles_final`, `ticks_coarser` by kind of window, `spans_dropped`.
+    pub fn of_windows(candles: u64, coarser: &BTreeMap<Window, u64>, spans_dropped: u64) -> Vec<Self> {
+        let figure = |metric, help, labels, count| Self { metric, help, labels, count };
+        let mut figures = vec![
+            figure("candles_final", "Windows that became final, of all kinds", Vec::new(), candles),
+            figure("spans_dropped", "Spans that coverage had no room for: it understates", Vec::new(), spans_dropped),
+        ];
+        figures.extend(coarser.iter().map(|(window, &count)| {
+            figure("ticks_coarser", "Bars of which no window of a kind holds all", vec![("window", window.name())], count)
+        }));
+        figures
     }
 
     /// Whether both count the same.

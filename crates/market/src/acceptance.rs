@@ -5,13 +5,13 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use crate::tick::{Identity, Tick};
-use crate::time::EventTime;
+use crate::time::{EventTime, Span};
 use crate::watermark::Watermark;
 use crate::window::Window;
 use crate::windowing::Settings;
 
-/// Most identities that one instrument remembers. At the default lateness of 10 minutes this is 6 ticks a second; a
-/// faster source moves the lateness horizon up instead of letting duplicates slip in.
+/// Most runs of identities that one instrument remembers. At the default lateness of 10 minutes this is 6 ticks a second of
+/// different times; a faster source moves the lateness horizon up instead of letting duplicates slip in.
 pub const IDENTITIES_MAX: usize = 4_096;
 
 /// What one instrument remembers in order to judge its next tick.
@@ -21,7 +21,45 @@ pub struct Acceptance {
     /// Ticks before this are late whatever their window says. Rises only when memory is full.
     horizon: Option<EventTime>,
     /// Ascending. Of every tick whose 1-minute window can still be revised. The oldest go first.
-    identities: VecDeque<Identity>,
+    runs: VecDeque<Run>,
+}
+
+/// Ticks of one time and grain, with the ids `ids.0` to `ids.1` without a hole, or the one tick without an id. Trades that a
+/// source numbers take one run for each time, however many they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Run {
+    event: EventTime,
+    grain: Option<Span>,
+    ids: Option<(u64, u64)>,
+}
+
+impl Run {
+    fn of(identity: Identity) -> Self {
+        Self { event: identity.event, grain: identity.grain, ids: identity.id.map(|id| (id, id)) }
+    }
+
+    /// By which runs ascend.
+    fn key(&self) -> (EventTime, Option<Span>, Option<u64>) {
+        (self.event, self.grain, self.ids.map(|(first, _)| first))
+    }
+
+    fn contains(&self, other: &Self) -> bool {
+        let is_within = match (self.ids, other.ids) {
+            (Some((first, last)), Some((id, _))) => first <= id && id <= last,
+            (mine, others) => mine == others,
+        };
+        self.event == other.event && self.grain == other.grain && is_within
+    }
+
+    /// Takes the run behind it in, when no id is missing between the two.
+    fn append(&mut self, next: &Self) -> bool {
+        let (Some((_, last)), Some((first, end))) = (&mut self.ids, next.ids) else { return false };
+        let is_adjacent = self.event == next.event && self.grain == next.grain && last.checked_add(1) == Some(first);
+        if is_adjacent {
+            *last = end;
+        }
+        is_adjacent
+    }
 }
 
 /// The judgement of a valid tick.
@@ -52,15 +90,8 @@ impl Acceptance {
         if tick.event < horizon || expired(tick.event, watermark, settings) {
             return Verdict::Late { late_ms: watermark.max(horizon).ms().saturating_sub(tick.event.ms()) };
         }
-        let identity = tick.identity();
-        // Mostly it is the newest, which needs no search.
-        if self.identities.back().is_none_or(|newest| *newest < identity) {
-            self.identities.push_back(identity);
-        } else {
-            match self.identities.binary_search(&identity) {
-                Ok(_) => return Verdict::Duplicate,
-                Err(idx) => self.identities.insert(idx, identity),
-            }
+        if !self.remember(Run::of(tick.identity())) {
+            return Verdict::Duplicate;
         }
         self.watermark.observe(tick.event);
         self.forget(settings);
@@ -73,17 +104,45 @@ impl Acceptance {
         self.forget(settings);
     }
 
+    /// Remembers one identity. Returns whether it is new.
+    fn remember(&mut self, run: Run) -> bool {
+        // Mostly it is the newest, which needs no search.
+        let behind = match self.runs.back() {
+            Some(newest) if run.key() < newest.key() => self.runs.partition_point(|earlier| earlier.key() <= run.key()),
+            _ => self.runs.len(),
+        };
+        if let Some(before) = behind.checked_sub(1) {
+            if self.runs[before].contains(&run) {
+                return false;
+            }
+            if self.runs[before].append(&run) {
+                if let Some(next) = self.runs.get(behind).copied()
+                    && self.runs[before].append(&next)
+                {
+                    self.runs.remove(behind);
+                }
+                return true;
+            }
+        }
+        let mut run = run;
+        match self.runs.get_mut(behind) {
+            Some(next) if run.append(next) => *next = run,
+            _ => self.runs.insert(behind, run),
+        }
+        true
+    }
+
     fn forget(&mut self, settings: Settings) {
         let watermark = self.watermark(settings);
-        while self.identities.front().is_some_and(|oldest| expired(oldest.event, watermark, settings)) {
-            self.identities.pop_front();
+        while self.runs.front().is_some_and(|oldest| expired(oldest.event, watermark, settings)) {
+            self.runs.pop_front();
         }
-        if self.identities.len() > IDENTITIES_MAX {
+        if self.runs.len() > IDENTITIES_MAX {
             // Whole milliseconds go, so that the horizon never stands between two ticks of one time.
-            let newest_lost = self.identities[self.identities.len() - IDENTITIES_MAX - 1].event;
+            let newest_lost = self.runs[self.runs.len() - IDENTITIES_MAX - 1].event;
             let horizon = EventTime(newest_lost.ms() + 1);
-            let lost = self.identities.partition_point(|identity| identity.event < horizon);
-            self.identities.drain(..lost);
+            let lost = self.runs.partition_point(|run| run.event < horizon);
+            self.runs.drain(..lost);
             self.horizon = Some(horizon);
         }
     }
@@ -103,7 +162,8 @@ mod tests {
     fn tick(event: i64, id: u64) -> Tick {
         Tick {
             event: EventTime(event),
-            grain: Span(1),
+            grain: None,
+            complete: None,
             id: Some(id),
             open: 1.0,
             high: 1.0,
@@ -140,13 +200,13 @@ mod tests {
         let mut acceptance = Acceptance::default();
         let settings = Settings::default();
         for id in 0..=IDENTITIES_MAX as u64 {
-            assert_eq!(acceptance.judge(&tick(1_000 + id as i64 / 2, id), settings), Verdict::Accepted);
+            assert_eq!(acceptance.judge(&tick(1_000 + id as i64 / 2, 2 * id), settings), Verdict::Accepted);
         }
-        assert!(acceptance.identities.len() <= IDENTITIES_MAX);
+        assert!(acceptance.runs.len() <= IDENTITIES_MAX);
         // The watermark stands far before these ticks: how late they are is measured from the horizon.
         assert_eq!(acceptance.judge(&tick(1_000, 0), settings), Verdict::Late { late_ms: 1 });
         assert_eq!(acceptance.judge(&tick(990, 1), settings), Verdict::Late { late_ms: 11 });
-        assert_eq!(acceptance.judge(&tick(1_001, 2), settings), Verdict::Duplicate);
+        assert_eq!(acceptance.judge(&tick(1_001, 4), settings), Verdict::Duplicate);
         // Once the watermark has passed the horizon, it is what counts again.
         acceptance.observe(EventTime(665_000), settings);
         assert_eq!(acceptance.judge(&tick(1_000, 3), settings), Verdict::Late { late_ms: 659_000 });
@@ -157,11 +217,33 @@ mod tests {
         let mut acceptance = Acceptance::default();
         let settings = Settings::default();
         for id in 0..=IDENTITIES_MAX as u64 {
-            assert_eq!(acceptance.judge(&tick(1_000, id), settings), Verdict::Accepted);
+            assert_eq!(acceptance.judge(&tick(1_000, 2 * id), settings), Verdict::Accepted);
         }
         assert_eq!(acceptance.judge(&tick(1_000, 0), settings), Verdict::Late { late_ms: 1 });
         assert_eq!(acceptance.judge(&tick(1_000, u64::MAX), settings), Verdict::Late { late_ms: 1 });
         assert_eq!(acceptance.judge(&tick(1_001, 0), settings), Verdict::Accepted);
+    }
+
+    #[test]
+    fn numbered_trades_do_not_end_their_own_second() {
+        let mut acceptance = Acceptance::default();
+        let settings = Settings::default();
+        let trades = 3 * IDENTITIES_MAX as u64;
+        // The middle third comes last, and in reverse.
+        let third = IDENTITIES_MAX as u64;
+        let order = (0..third).chain(2 * third..trades).chain((third..2 * third).rev());
+        for id in order {
+            assert_eq!(acceptance.judge(&tick(1_000, id), settings), Verdict::Accepted, "{id}");
+        }
+        assert_eq!(acceptance.runs.len(), 1);
+        for id in 0..trades {
+            assert_eq!(acceptance.judge(&tick(1_000, id), settings), Verdict::Duplicate, "{id}");
+        }
+        let unnumbered = Tick { id: None, ..tick(1_000, 0) };
+        assert_eq!(acceptance.judge(&unnumbered, settings), Verdict::Accepted);
+        assert_eq!(acceptance.judge(&unnumbered, settings), Verdict::Duplicate);
+        let bar = Tick { grain: Some(Span::MINUTE), ..unnumbered };
+        assert_eq!(acceptance.judge(&bar, settings), Verdict::Accepted, "another grain is another tick");
     }
 
     #[test]
@@ -170,6 +252,6 @@ mod tests {
         for minute in 0..1_000 {
             acceptance.judge(&tick(minute * 60_000, 0), Settings::default());
         }
-        assert!(acceptance.identities.len() <= 12, "{}", acceptance.identities.len());
+        assert!(acceptance.runs.len() <= 12, "{}", acceptance.runs.len());
     }
 }

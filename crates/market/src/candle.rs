@@ -11,6 +11,9 @@ use crate::tick::{Identity, Tick};
 use crate::time::{EventTime, Span};
 use crate::window::Window;
 
+/// Candles of less coverage than this are thin.
+pub const MIN_COVERAGE: f64 = 0.5;
+
 /// One window of one instrument: final (closed) or provisional (still open).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Candle {
@@ -34,14 +37,17 @@ pub struct Candle {
     pub close: f64,
     /// Mean of the ticks' closes: the exact sum divided by `count`, rounded once.
     pub average: f64,
-    /// Volume traded, in units of the coin; absent when no tick knew it.
+    /// Volume traded, in units of the coin, of the ticks that knew it; absent when none did.
     pub volume: Option<f64>,
+    /// Ticks that knew their volume, when only some did: `volume` is then part of what was traded.
+    pub volume_count: Option<u64>,
     /// Ticks.
     pub count: u64,
-    /// Share of the window that was observed, 0 to 1: Σ min(grain, end − event time) ÷ length, at most 1.
+    /// Share of the window that is known, 0 to 1: the length of the union, inside the window, of its own bars and of the
+    /// spans for which the source is certified, ÷ the window's length.
     pub coverage: f64,
-    /// Longest grain among the ticks. Longer than the window's hop: the candle is coarse.
-    pub grain: Span,
+    /// Longest bar among the ticks; absent without bars.
+    pub grain: Option<Span>,
     /// 0 while provisional, then 1, then 1 + the number of late ticks applied since the window closed.
     pub revision: u32,
     /// Whether the window has closed.
@@ -61,15 +67,21 @@ impl Candle {
         Instrument::new(&self.coin, &self.quote).expect("a candle's names were checked at the edge")
     }
 
-    /// Whether ticks stand for longer spans than the window's hop: shown in tables, unfit for models and charts.
-    pub fn is_coarse(&self) -> bool {
-        self.grain > self.window.hop()
+    /// Whether too little of the window is known to learn from it or to score by it.
+    pub fn is_thin(&self) -> bool {
+        self.coverage < MIN_COVERAGE
+    }
+
+    /// The volume when every tick knew it: what was traded, and not a part of it.
+    pub fn whole_volume(&self) -> Option<f64> {
+        self.volume.filter(|_| self.volume_count.is_none())
     }
 }
 
 /// A candle as it travels: `{"coin":"bitcoin","quote":"usd","window":"1m","start_ms":…,"end_ms":…,"open":…,"high":…,
 /// "low":…,"close":…,"average":…,"volume":…,"count":4,"coverage":1.0,"grain_ms":60000,"revision":1,"final":true,
-/// "first_seq":…,"last_seq":…}`. Open, high and low are left out when equal to close, volume when unknown.
+/// "first_seq":…,"last_seq":…}`. Open, high and low are left out when equal to close, volume when unknown, volume_count
+/// when 0 or equal to count, grain_ms without bars.
 #[derive(Serialize, Deserialize)]
 struct CandleLine<'a> {
     #[serde(borrow)]
@@ -89,9 +101,12 @@ struct CandleLine<'a> {
     average: f64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     volume: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    volume_count: Option<u64>,
     count: u64,
     coverage: f64,
-    grain_ms: Span,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    grain_ms: Option<Span>,
     revision: u32,
     #[serde(rename = "final")]
     is_final: bool,
@@ -114,6 +129,7 @@ impl Serialize for Candle {
             close: self.close,
             average: self.average,
             volume: self.volume,
+            volume_count: self.volume_count,
             count: self.count,
             coverage: self.coverage,
             grain_ms: self.grain,
@@ -142,6 +158,7 @@ impl<'de> Deserialize<'de> for Candle {
             close: line.close,
             average: line.average,
             volume: line.volume,
+            volume_count: line.volume_count,
             count: line.count,
             coverage: line.coverage,
             grain: line.grain_ms,
@@ -163,11 +180,10 @@ pub struct Partial {
     low: f64,
     close: f64,
     closes: ExactSum,
-    volumes: Option<ExactSum>,
+    volumes: ExactSum,
+    volume_count: u64,
     count: u64,
-    /// Σ min(grain, window end − event time).
-    covered: Span,
-    grain: Span,
+    grain: Option<Span>,
     first_seq: u64,
     last_seq: u64,
 }
@@ -191,14 +207,19 @@ impl<'a> Term<'a> {
         let exact = |value| ExactSum::from_f64(value).expect(IN_RANGE);
         Self { tick, close: exact(tick.close), volume: tick.volume.map(exact) }
     }
+
+    /// The tick.
+    pub(crate) fn tick(&self) -> &'a Tick {
+        self.tick
+    }
 }
 
 impl Partial {
-    /// Starts a window that ends at `end` with its first tick.
+    /// Starts a window with its first tick.
     ///
     /// # Panics
     /// Never in a stream's life: sums have room for 2^25 ticks and more.
-    pub fn new(term: &Term<'_>, end: EventTime) -> Self {
+    pub fn new(term: &Term<'_>) -> Self {
         let tick = term.tick;
         let mut partial = Self {
             earliest: tick.identity(),
@@ -208,22 +229,22 @@ impl Partial {
             low: tick.low,
             close: tick.close,
             closes: ExactSum::default(),
-            volumes: None,
+            volumes: ExactSum::default(),
+            volume_count: 0,
             count: 0,
-            covered: Span(0),
             grain: tick.grain,
             first_seq: tick.feed_seq,
             last_seq: tick.feed_seq,
         };
-        partial.add(term, end);
+        partial.add(term);
         partial
     }
 
-    /// Adds a tick of the window that ends at `end`.
+    /// Adds a tick.
     ///
     /// # Panics
     /// As [`Partial::new`].
-    pub fn add(&mut self, term: &Term<'_>, end: EventTime) {
+    pub fn add(&mut self, term: &Term<'_>) {
         let tick = term.tick;
         if tick.identity() < self.earliest {
             self.earliest = tick.identity();
@@ -237,18 +258,24 @@ impl Partial {
         self.low = self.low.min(tick.low);
         self.closes.merge(&term.close).expect(IN_RANGE);
         if let Some(volume) = &term.volume {
-            self.volumes.get_or_insert_default().merge(volume).expect(IN_RANGE);
+            self.volumes.merge(volume).expect(IN_RANGE);
+            self.volume_count += 1;
         }
         self.count += 1;
-        self.covered = Span(self.covered.ms().saturating_add(tick.grain.min(end - tick.event).ms()));
         self.grain = self.grain.max(tick.grain);
         self.first_seq = self.first_seq.min(tick.feed_seq);
         self.last_seq = self.last_seq.max(tick.feed_seq);
     }
 
-    /// The candle of the window of this kind that begins at `start`; provisional when `revision` is 0.
-    pub fn candle(&self, instrument: &Instrument, window: Window, start: EventTime, revision: u32) -> Candle {
-        let coverage = self.covered.ms() as f64 / window.size().ms() as f64;
+    /// The candle of the window of this kind that begins at `start`, of which `covered` is known; provisional when `revision`
+    /// is 0.
+    pub fn candle(
+        &self,
+        instrument: &Instrument,
+        (window, start): (Window, EventTime),
+        covered: Span,
+        revision: u32,
+    ) -> Candle {
         let (coin, quote) = instrument.names();
         Candle {
             coin,
@@ -261,9 +288,10 @@ impl Partial {
             low: self.low,
             close: self.close,
             average: self.closes.mean(self.count),
-            volume: self.volumes.map(|sum| sum.to_f64()),
+            volume: (self.volume_count > 0).then(|| self.volumes.to_f64()),
+            volume_count: Some(self.volume_count).filter(|&count| 0 < count && count < self.count),
             count: self.count,
-            coverage: coverage.min(1.0),
+            coverage: covered.ms() as f64 / window.size().ms() as f64,
             grain: self.grain,
             revision,
             is_final: revision > 0,
@@ -277,29 +305,44 @@ impl Partial {
 mod tests {
     use super::*;
 
-    fn tick(event: i64, grain: i64, close: f64) -> Tick {
+    fn tick(event: i64, grain: Option<i64>, close: f64, volume: Option<f64>) -> Tick {
         Tick {
             event: EventTime(event),
-            grain: Span(grain),
+            grain: grain.map(Span),
+            complete: None,
             id: None,
             open: close,
             high: close,
             low: close,
             close,
-            volume: None,
+            volume,
             feed_seq: event as u64,
         }
     }
 
-    #[test]
-    fn a_tick_covers_no_more_than_what_is_left_of_its_window() {
-        let end = EventTime(60_000);
-        let mut partial = Partial::new(&Term::new(&tick(30_000, 45_000, 10.0)), end);
+    fn candle(ticks: &[Tick]) -> Candle {
         let instrument = Instrument::new("bitcoin", "usd").expect("valid");
-        assert_eq!(partial.candle(&instrument, Window::Minute, EventTime(0), 1).coverage, 0.5);
-        partial.add(&Term::new(&tick(0, 60_000, 8.0)), end);
-        let candle = partial.candle(&instrument, Window::Minute, EventTime(0), 1);
-        assert_eq!((candle.coverage, candle.open, candle.close, candle.average), (1.0, 8.0, 10.0, 9.0));
+        let mut partial = Partial::new(&Term::new(&ticks[0]));
+        ticks[1..].iter().for_each(|tick| partial.add(&Term::new(tick)));
+        partial.candle(&instrument, (Window::Minute, EventTime(0)), Span(45_000), 1)
+    }
+
+    #[test]
+    fn open_and_close_follow_event_time_whatever_came_first() {
+        let candle = candle(&[tick(30_000, None, 10.0, None), tick(0, Some(60_000), 8.0, None)]);
+        assert_eq!((candle.coverage, candle.open, candle.close, candle.average), (0.75, 8.0, 10.0, 9.0));
         assert_eq!((candle.first_seq, candle.last_seq, candle.count), (0, 30_000, 2));
+        assert_eq!(candle.grain, Some(Span::MINUTE));
+    }
+
+    #[test]
+    fn a_volume_that_some_ticks_know_is_marked_as_partial() {
+        let volume = |volumes: [Option<f64>; 2]| {
+            let candle = candle(&[tick(0, None, 1.0, volumes[0]), tick(1, None, 1.0, volumes[1])]);
+            (candle.volume, candle.volume_count, candle.whole_volume())
+        };
+        assert_eq!(volume([Some(5.0), None]), (Some(5.0), Some(1), None));
+        assert_eq!(volume([Some(5.0), Some(0.0)]), (Some(5.0), None, Some(5.0)));
+        assert_eq!(volume([None, None]), (None, None, None));
     }
 }

@@ -147,8 +147,8 @@ pub struct Skipped {
     pub trailing_window: usize,
     /// The horizon ends after the data or crosses a missing candle.
     pub horizon: usize,
-    /// Ticks stand for longer spans than the candle: coarse.
-    pub coarse: usize,
+    /// Less of the candle's window is known than learning asks for.
+    pub thin: usize,
 }
 
 /// Rows in time order, with their features.
@@ -275,7 +275,7 @@ pub fn calendar(ticks: &[Tick]) -> Result<Dataset, DatasetError> {
         before = features;
         let row = Row {
             known: tick.event,
-            target_end: tick.event + tick.grain,
+            target_end: tick.end(),
             last: last.close,
             actual: tick.close,
             label: Recipe::Calendar.label(tick.close, 1.0),
@@ -301,7 +301,7 @@ pub fn known(recipe: Recipe, horizon: usize, candles: &[Candle]) -> Vec<Known> {
 }
 
 /// Makes the rows of a recipe that works on candles: final ones of one instrument and one tumbling window, ascending.
-/// One row a candle, where neither the trailing window nor the `horizon` (in candles) crosses a missing one. Coarse
+/// One row a candle, where neither the trailing window nor the `horizon` (in candles) crosses a missing one. Thin
 /// candles count as missing.
 ///
 /// # Panics
@@ -311,8 +311,8 @@ pub fn of_candles(recipe: Recipe, horizon: usize, candles: &[Candle]) -> Dataset
     let mut trail = Trail::new(recipe, horizon);
     for (idx, candle) in candles.iter().enumerate() {
         trail.push(candle);
-        if candle.is_coarse() {
-            dataset.skipped.coarse += 1;
+        if candle.is_thin() {
+            dataset.skipped.thin += 1;
             continue;
         }
         let Some(known) = trail.known() else {
@@ -328,12 +328,12 @@ pub fn of_candles(recipe: Recipe, horizon: usize, candles: &[Candle]) -> Dataset
     dataset
 }
 
-/// The candles of the horizon after a candle; None when one is missing or coarse.
+/// The candles of the horizon after a candle; None when one is missing or thin.
 fn target(candles: &[Candle], idx: usize, horizon: usize) -> Option<&[Candle]> {
     let target = candles.get(idx + 1..=idx + horizon)?;
     let span = Span(candles[idx].window.size().ms() * horizon as i64);
     // Candles do not overlap, so the last one ends this much later only if none is missing between.
-    let is_whole = target[horizon - 1].end == candles[idx].end + span && !target.iter().any(Candle::is_coarse);
+    let is_whole = target[horizon - 1].end == candles[idx].end + span && !target.iter().any(Candle::is_thin);
     is_whole.then_some(target)
 }
 

@@ -34,7 +34,7 @@ pub struct Observed {
     pub log_low: f64,
     /// Natural logarithm of the close.
     pub log_close: f64,
-    /// Volume in units of the coin; absent when unknown.
+    /// Volume in units of the coin; absent when unknown or partial.
     pub volume: Option<f64>,
 }
 
@@ -45,7 +45,7 @@ impl Observed {
             log_high: candle.high.ln(),
             log_low: candle.low.ln(),
             log_close: candle.close.ln(),
-            volume: candle.volume,
+            volume: candle.whole_volume(),
         }
     }
 

@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use crate::instrument::Instrument;
-use crate::time::EventTime;
-use crate::validate::{Reason, is_future};
+use crate::time::{EventTime, Span};
+use crate::validate::{Reason, check_complete, is_future};
 
 /// A heartbeat on FEED and MARKET: `{"coin":"bitcoin","quote":"usd","event_ms":1747517880000,"ingest_ms":1747518000000}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -19,6 +19,10 @@ pub struct HeartbeatLine<'a> {
     pub quote: Cow<'a, str>,
     /// Nothing before this will follow, in milliseconds. With `flush`, the last tick's event time.
     pub event_ms: i64,
+    /// How far back from `event_ms` the source is certified, in milliseconds: it had no price in that span that is not in
+    /// FEED by now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub complete_ms: Option<i64>,
     /// When it was issued, by the producer's clock, in milliseconds.
     pub ingest_ms: i64,
     /// The recording ends here: close every window that holds a tick, without moving the watermark.
@@ -32,6 +36,11 @@ impl HeartbeatLine<'_> {
         EventTime(self.event_ms)
     }
 
+    /// The span `[event − complete, event)` for which its source is certified.
+    pub fn certified(&self) -> Option<(EventTime, EventTime)> {
+        self.complete_ms.map(|complete| (self.event().saturating_sub(Span(complete)), self.event()))
+    }
+
     /// Checks a heartbeat of the instrument that its subject names. `stored_ms` is when the server stored its message.
     ///
     /// # Errors
@@ -43,6 +52,7 @@ impl HeartbeatLine<'_> {
         if !(EventTime::EARLIEST..=EventTime::LATEST).contains(&self.event()) {
             return Err(Reason::OutOfRange);
         }
+        check_complete(self.complete_ms)?;
         // A flush moves no watermark, so it may follow ticks that were refused for their time.
         if !self.flush && is_future(self.event_ms, self.ingest_ms, stored_ms) {
             return Err(Reason::Future);
@@ -70,7 +80,7 @@ mod tests {
             // Of ingest and store time the earlier counts.
             for (ingest_ms, stored_ms) in [(1_000, i64::MAX), (i64::MAX, 1_000)] {
                 let (coin, quote) = ("bitcoin".into(), "usd".into());
-                let heartbeat = HeartbeatLine { coin, quote, event_ms, ingest_ms, flush };
+                let heartbeat = HeartbeatLine { coin, quote, event_ms, complete_ms: None, ingest_ms, flush };
                 assert_eq!(heartbeat.validate(&instrument, stored_ms).err(), expected, "{heartbeat:?} {stored_ms}");
             }
         };

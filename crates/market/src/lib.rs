@@ -9,6 +9,7 @@
 pub mod acceptance;
 pub mod baseline;
 pub mod candle;
+pub mod coverage;
 pub mod dataset;
 pub mod evaluation;
 pub mod exact;

@@ -51,11 +51,14 @@ struct Hour {
 }
 
 impl Profile {
-    /// Adds an accepted tick to its hour.
+    /// Adds an accepted tick to its hour, if it counts for one.
     ///
     /// # Panics
     /// When the tick was not validated: prices in range always fit an exact sum.
     pub fn add(&mut self, tick: &Tick) {
+        if !tick.counts_in_hour() {
+            return;
+        }
         let hour = self.hours[usize::from(tick.event.hour_of_day())].get_or_insert(Hour {
             sum: ExactSum::default(),
             min: tick.close,

@@ -4,8 +4,8 @@ use crate::candle::Candle;
 use crate::profile::HourOfDayLine;
 
 /// Columns of a candle table, in order.
-pub const CANDLE_COLUMNS: [&str; 16] = [
-    "coin", "quote", "window", "start", "end", "open", "high", "low", "close", "average", "volume", "count",
+pub const CANDLE_COLUMNS: [&str; 17] = [
+    "coin", "quote", "window", "start", "end", "open", "high", "low", "close", "average", "volume", "volume_count", "count",
     "coverage", "grain_ms", "revision", "final",
 ];
 
@@ -13,8 +13,10 @@ pub const CANDLE_COLUMNS: [&str; 16] = [
 pub const HOUR_OF_DAY_COLUMNS: [&str; 7] = ["coin", "quote", "hour", "average", "min", "max", "count"];
 
 /// A candle's cells, by [`CANDLE_COLUMNS`]. Times are RFC 3339 in UTC; numbers take the shortest form that reads back
-/// the same; an unknown volume is an empty cell.
-pub fn candle_row(candle: &Candle) -> [String; 16] {
+/// the same. The cell of an unknown volume is empty, that of `volume_count` unless the volume is partial, and that of
+/// `grain_ms` without bars.
+pub fn candle_row(candle: &Candle) -> [String; 17] {
+    let known = |number: Option<String>| number.unwrap_or_default();
     [
         candle.coin.to_string(),
         candle.quote.to_string(),
@@ -26,10 +28,11 @@ pub fn candle_row(candle: &Candle) -> [String; 16] {
         candle.low.to_string(),
         candle.close.to_string(),
         candle.average.to_string(),
-        candle.volume.map(|volume| volume.to_string()).unwrap_or_default(),
+        known(candle.volume.map(|volume| volume.to_string())),
+        known(candle.volume_count.map(|count| count.to_string())),
         candle.count.to_string(),
         candle.coverage.to_string(),
-        candle.grain.ms().to_string(),
+        known(candle.grain.map(|grain| grain.ms().to_string())),
         candle.revision.to_string(),
         candle.is_final.to_string(),
     ]

@@ -6,24 +6,30 @@ use serde::{Deserialize, Serialize};
 
 use crate::time::{EventTime, Span};
 
-/// One validated observation of one instrument. It observes `[event, event + grain)`.
+/// One validated observation of one instrument.
+///
+/// With a grain it is a *bar*, which stands for `[event, event + grain)` whatever its values: a candle row of a file or an
+/// endpoint. Without one it is a *point* at `event`: a quote or a trade.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Tick {
-    /// When the observed span begins, by the source's own clock.
+    /// When it was observed, by the source's own clock: of a bar its first instant.
     pub event: EventTime,
-    /// The span that the tick stands for: the poll interval of a quote, the length of a recorded candle.
-    pub grain: Span,
+    /// Length of a bar; absent for a point.
+    pub grain: Option<Span>,
+    /// The source is certified for `[event − complete, event)`: it had nothing in that span that is not in FEED by now.
+    /// Absent when it certifies nothing, as for bars.
+    pub complete: Option<Span>,
     /// The source's number for it, where several observations may share a millisecond.
     pub id: Option<u64>,
-    /// First price of the span; equal to `close` for a quote.
+    /// First price of a bar; equal to `close` for a point.
     pub open: f64,
-    /// Highest price of the span.
+    /// Highest price of a bar.
     pub high: f64,
-    /// Lowest price of the span.
+    /// Lowest price of a bar.
     pub low: f64,
-    /// Last price of the span, in quote currency.
+    /// Last price of a bar, or the price of a point, in quote currency.
     pub close: f64,
-    /// Volume traded in the span, in units of the coin; absent when unknown.
+    /// Volume traded, in units of the coin; absent when unknown.
     pub volume: Option<f64>,
     /// Sequence of the FEED message that brought it.
     pub feed_seq: u64,
@@ -37,17 +43,48 @@ pub struct Identity {
     /// The source's number, ordered before the grain so that open and close follow (event time, id).
     pub id: Option<u64>,
     /// The tick's grain.
-    pub grain: Span,
+    pub grain: Option<Span>,
 }
+
+/// Bars of at most this length may cross the end of a window: they count in the one in which they begin.
+const CROSSING_MAX: Span = Span::MINUTE;
 
 impl Tick {
     /// The tick's identity within its instrument.
     pub fn identity(&self) -> Identity {
         Identity { event: self.event, id: self.id, grain: self.grain }
     }
+
+    /// Whether it counts in the window `[start, end)`. A point, and a bar of at most a minute, counts where its event time
+    /// lies; a longer bar only where all of it lies, so that no window holds a price from behind its end.
+    pub fn counts_in(&self, start: EventTime, end: EventTime) -> bool {
+        let is_inside = start <= self.event && self.event < end;
+        is_inside && (!self.is_long() || self.end() <= end)
+    }
+
+    /// Whether it is a bar of more than a minute, which some windows are too short for.
+    pub(crate) fn is_long(&self) -> bool {
+        self.grain.is_some_and(|grain| grain > CROSSING_MAX)
+    }
+
+    /// Whether it counts for its hour of the day: a point does, and a bar that lies within one UTC hour.
+    pub fn counts_in_hour(&self) -> bool {
+        let hour_end = self.event.floor(Span::HOUR) + Span::HOUR;
+        self.grain.is_none_or(|grain| self.event + grain <= hour_end)
+    }
+
+    /// The last instant that it tells of, exclusive for a bar.
+    pub fn end(&self) -> EventTime {
+        self.grain.map_or(self.event, |grain| self.event + grain)
+    }
+
+    /// The span `[event − complete, event)` for which its source is certified.
+    pub fn certified(&self) -> Option<(EventTime, EventTime)> {
+        self.complete.map(|complete| (self.event.saturating_sub(complete), self.event))
+    }
 }
 
-/// A tick on FEED: `{"coin":"bitcoin","quote":"usd","event_ms":1747517892000,"grain_ms":60000,"close":103376.0,
+/// A tick on FEED: `{"coin":"bitcoin","quote":"usd","event_ms":1747517892000,"complete_ms":60000,"close":103376.0,
 /// "ingest_ms":1747517893120,"source":"coingecko"}`. Not yet validated; see [`crate::validate`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TickLine<'a> {
@@ -59,8 +96,12 @@ pub struct TickLine<'a> {
     pub quote: Cow<'a, str>,
     /// Event time in milliseconds.
     pub event_ms: i64,
-    /// Grain in milliseconds.
-    pub grain_ms: i64,
+    /// Length of a bar in milliseconds; left out for a point.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grain_ms: Option<i64>,
+    /// How far back from `event_ms` the source is certified, in milliseconds; left out for bars.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub complete_ms: Option<i64>,
     /// The source's number for the observation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<u64>,
@@ -75,7 +116,7 @@ pub struct TickLine<'a> {
     pub low: Option<f64>,
     /// Close, in quote currency.
     pub close: f64,
-    /// Volume traded in the grain, in units of the coin.
+    /// Volume traded, in units of the coin.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub volume: Option<f64>,
     /// When we received it, by our clock, in milliseconds.
@@ -97,7 +138,7 @@ pub struct TickLine<'a> {
     pub low_24h: Option<f64>,
 }
 
-/// An accepted tick on MARKET: `{"coin":"bitcoin","quote":"usd","event_ms":1747517892000,"grain_ms":60000,
+/// An accepted tick on MARKET: `{"coin":"bitcoin","quote":"usd","event_ms":1747517892000,"complete_ms":60000,
 /// "close":103376.0,"feed_seq":812}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PriceLine<'a> {
@@ -109,8 +150,12 @@ pub struct PriceLine<'a> {
     pub quote: Cow<'a, str>,
     /// Event time in milliseconds.
     pub event_ms: i64,
-    /// Grain in milliseconds.
-    pub grain_ms: i64,
+    /// Length of a bar in milliseconds; left out for a point.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grain_ms: Option<i64>,
+    /// How far back from `event_ms` the source is certified, in milliseconds; left out for bars.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub complete_ms: Option<i64>,
     /// The source's number for the observation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<u64>,
@@ -125,7 +170,7 @@ pub struct PriceLine<'a> {
     pub low: Option<f64>,
     /// Close, in quote currency.
     pub close: f64,
-    /// Volume traded in the grain, in units of the coin.
+    /// Volume traded, in units of the coin.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub volume: Option<f64>,
     /// Sequence of the FEED message that brought it.
@@ -153,7 +198,8 @@ impl<'a> PriceLine<'a> {
             coin: Cow::Borrowed(coin),
             quote: Cow::Borrowed(quote),
             event_ms: tick.event.ms(),
-            grain_ms: tick.grain.ms(),
+            grain_ms: tick.grain.map(Span::ms),
+            complete_ms: tick.complete.map(Span::ms),
             id: tick.id,
             open: unless_close(tick.open),
             high: unless_close(tick.high),
@@ -168,7 +214,8 @@ impl<'a> PriceLine<'a> {
     pub fn tick(&self) -> Tick {
         Tick {
             event: EventTime(self.event_ms),
-            grain: Span(self.grain_ms),
+            grain: self.grain_ms.map(Span),
+            complete: self.complete_ms.map(Span),
             id: self.id,
             open: self.open.unwrap_or(self.close),
             high: self.high.unwrap_or(self.close),

@@ -61,7 +61,7 @@ impl Trail {
         Self { recipe, horizon, end: None, close: 0.0, observed: VecDeque::new(), averages: Averages::default() }
     }
 
-    /// Takes the next final candle. When one is missing before it, everything earlier is forgotten; a coarse candle
+    /// Takes the next final candle. When one is missing before it, everything earlier is forgotten; a thin candle
     /// counts as missing.
     ///
     /// # Panics
@@ -69,12 +69,12 @@ impl Trail {
     pub fn push(&mut self, candle: &Candle) {
         assert!(candle.is_final, "provisional candles are no truth");
         assert!(self.end.is_none_or(|end| end <= candle.start), "candles are sorted and do not overlap");
-        if candle.is_coarse() || self.end != Some(candle.start) {
+        if candle.is_thin() || self.end != Some(candle.start) {
             self.end = None;
             self.observed.clear();
             self.averages = Averages::default();
         }
-        if candle.is_coarse() {
+        if candle.is_thin() {
             return;
         }
         self.end = Some(candle.end);

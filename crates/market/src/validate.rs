@@ -12,14 +12,14 @@ use crate::time::{EventTime, Span};
 /// A record stamped further than this ahead of its arrival is refused and moves no watermark: see [`is_future`].
 pub const FUTURE_BOUND: Span = Span::minutes(2);
 /// Smallest price, in quote currency.
-pub const PRICE_MIN: f64 = 1e-12;
+pub const PRICE_MIN: f64 = 1e-15;
 /// Largest price, in quote currency.
 pub const PRICE_MAX: f64 = 1e15;
 /// Smallest volume other than zero: below it an f64 has bits finer than the unit of [`crate::exact::ExactSum`].
 pub const VOLUME_MIN: f64 = 1.0 / (1_u128 << 75) as f64;
 /// Largest volume of one tick, in units of the coin.
 pub const VOLUME_MAX: f64 = 1e21;
-/// Longest grain: a year with a day to spare.
+/// Longest grain, and longest span that a source certifies at once: a year with a day to spare.
 pub const GRAIN_MAX: Span = Span(366 * Span::DAY.0);
 
 /// Why a record was refused.
@@ -121,14 +121,16 @@ pub fn validate(line: &TickLine<'_>, instrument: &Instrument, feed_seq: u64, sto
     }
     let volume = line.volume.map(check_volume).transpose()?;
     let event = EventTime(line.event_ms);
-    let grain = Span(line.grain_ms);
-    if !(EventTime::EARLIEST..=EventTime::LATEST).contains(&event) || !(Span(1)..=GRAIN_MAX).contains(&grain) {
+    let grain = line.grain_ms.map(Span);
+    let is_grain = grain.is_none_or(|grain| (Span(1)..=GRAIN_MAX).contains(&grain));
+    if !(EventTime::EARLIEST..=EventTime::LATEST).contains(&event) || !is_grain {
         return Err(Reason::OutOfRange);
     }
+    let complete = check_complete(line.complete_ms)?;
     if is_future(line.event_ms, line.ingest_ms, stored_ms) {
         return Err(Reason::Future);
     }
-    Ok(Tick { event, grain, id: line.id, open, high, low, close, volume, feed_seq })
+    Ok(Tick { event, grain, complete, id: line.id, open, high, low, close, volume, feed_seq })
 }
 
 /// Checks a price of MARKET as the tick that it was: whoever sums up must not meet what nobody accepted.
@@ -141,6 +143,7 @@ pub fn revalidate(line: &PriceLine<'_>, instrument: &Instrument) -> Result<Tick,
         quote: Cow::Borrowed(&line.quote),
         event_ms: line.event_ms,
         grain_ms: line.grain_ms,
+        complete_ms: line.complete_ms,
         id: line.id,
         open: line.open,
         high: line.high,
@@ -156,6 +159,13 @@ pub fn revalidate(line: &PriceLine<'_>, instrument: &Instrument) -> Result<Tick,
         low_24h: None,
     };
     validate(&tick, instrument, line.feed_seq, line.event_ms)
+}
+
+/// Accepts a span of 0 to [`GRAIN_MAX`].
+pub(crate) fn check_complete(complete_ms: Option<i64>) -> Result<Option<Span>, Reason> {
+    let complete = complete_ms.map(Span);
+    let is_span = complete.is_none_or(|complete| (Span(0)..=GRAIN_MAX).contains(&complete));
+    if is_span { Ok(complete) } else { Err(Reason::OutOfRange) }
 }
 
 fn check_price(price: f64) -> Result<(), Reason> {
@@ -194,7 +204,8 @@ mod tests {
             coin: Cow::Borrowed("bitcoin"),
             quote: Cow::Borrowed("usd"),
             event_ms: 1_000_000,
-            grain_ms: 60_000,
+            grain_ms: Some(60_000),
+            complete_ms: None,
             id: None,
             open: Some(10.0),
             high: Some(12.0),
@@ -231,14 +242,20 @@ mod tests {
         check(|l| l.volume = Some(1e-30), Some(Reason::OutOfRange));
         check(|l| l.volume = Some(-1.0), Some(Reason::OutOfRange));
         check(|l| l.volume = Some(0.0), None);
-        check(|l| l.grain_ms = 0, Some(Reason::OutOfRange));
+        check(|l| l.grain_ms = None, None);
+        check(|l| l.grain_ms = Some(0), Some(Reason::OutOfRange));
         check(|l| l.event_ms = -1, Some(Reason::OutOfRange));
         check(|l| l.event_ms = 1_120_001, Some(Reason::Future));
         check(|l| l.event_ms = 1_120_000, None);
         check(|l| l.event_ms = 0, None);
         check(|l| l.event_ms = i64::MIN, Some(Reason::OutOfRange));
         check(|l| l.event_ms = i64::MAX, Some(Reason::OutOfRange));
-        check(|l| l.grain_ms = i64::MAX, Some(Reason::OutOfRange));
+        check(|l| l.grain_ms = Some(i64::MAX), Some(Reason::OutOfRange));
+        check(|l| l.complete_ms = Some(0), None);
+        check(|l| l.complete_ms = Some(-1), Some(Reason::OutOfRange));
+        check(|l| l.complete_ms = Some(i64::MAX), Some(Reason::OutOfRange));
+        check(|l| (l.open, l.high, l.low, l.close) = (None, None, None, 1e-15), None);
+        check(|l| (l.open, l.high, l.low, l.close) = (None, None, None, 0.9e-15), Some(Reason::OutOfRange));
     }
 
     #[test]

@@ -3,12 +3,17 @@
 //! A window is issued (`final`) when the watermark reaches its end, or when a flush ends the recording. It stays open to
 //! late ticks until the watermark reaches its end plus the allowed lateness; each of them issues it again with the next
 //! revision. Windows without ticks are never issued.
+//!
+//! How much of a window is known is kept beside its ticks, also while it has none. What a source certifies counts in windows
+//! that are open when the record comes, before that record's own time closes any. Of closed windows only those that a late
+//! tick counts in learn from it.
 
 use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
 use crate::candle::{Candle, Partial, Term};
+use crate::coverage::Coverage;
 use crate::instrument::Instrument;
 use crate::tick::Tick;
 use crate::time::{EventTime, Span};
@@ -48,11 +53,22 @@ struct Kind {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Live {
     start: EventTime,
-    partial: Partial,
+    /// None while it is only known that there was nothing.
+    ticks: Option<Partial>,
+    coverage: Coverage,
     /// Of the newest issue; 0 before the first.
     revision: u32,
     /// Holds a tick that no issue contains yet.
     dirty: bool,
+}
+
+/// The watermark before a record and after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Before: what is open at this watermark is open to the record.
+    pub before: EventTime,
+    /// After: what this watermark reaches is closed by the record.
+    pub after: EventTime,
 }
 
 /// A window to be issued: who, which and with what revision.
@@ -66,13 +82,14 @@ pub struct Issue<'a> {
     pub revision: u32,
     /// Whether this window was never issued before.
     pub is_first: bool,
-    partial: &'a Partial,
+    ticks: &'a Partial,
+    coverage: &'a Coverage,
 }
 
 impl Issue<'_> {
     /// The final candle of this issue.
     pub fn candle(&self, instrument: &Instrument) -> Candle {
-        self.partial.candle(instrument, self.window, self.start, self.revision)
+        self.ticks.candle(instrument, (self.window, self.start), self.coverage.covered(), self.revision)
     }
 }
 
@@ -83,16 +100,25 @@ impl Windowing {
         Self { kinds, due: EventTime::MIN }
     }
 
-    /// Adds an accepted tick to every window that contains it. `watermark` is the one before this tick; windows that
-    /// have already closed are issued again at once.
-    pub fn push(&mut self, tick: &Tick, watermark: EventTime, mut issue: impl FnMut(Issue<'_>)) {
+    /// Adds an accepted tick to every window that it counts in, and the span that its source certifies to every open one.
+    /// Windows that have already closed are issued again at once. Then what `progress` closes is issued, in order of start
+    /// within each kind, and what can no longer be revised is forgotten.
+    ///
+    /// Returns how many spans coverage had no room for.
+    pub fn push(&mut self, tick: &Tick, progress: Progress, settings: Settings, mut issue: impl FnMut(Issue<'_>)) -> u64 {
+        let mut dropped = self.certify(tick.certified(), progress, settings);
         let term = Term::new(tick);
         for kind in &mut self.kinds {
             let window = kind.window;
             for start in window.starts_from(kind.newest_start(tick.event)) {
                 let end = window.end(start);
-                let live = kind.live_at(start, &term, end);
-                if watermark >= end {
+                if !tick.counts_in(start, end) {
+                    continue;
+                }
+                let live = kind.live_at(start);
+                let is_closed = progress.before >= end;
+                dropped += live.add(&term, (start, end), is_closed);
+                if is_closed {
                     // A window that closed empty has had its first revision in silence.
                     live.issue(window, live.revision.max(1) + 1, &mut issue);
                 } else {
@@ -101,11 +127,32 @@ impl Windowing {
                 self.due = self.due.min(end);
             }
         }
+        self.advance(progress.after, settings, issue);
+        dropped
     }
 
-    /// Moves event time to `watermark`: issues, in order of start within each kind, what has closed, and forgets what
-    /// can no longer be revised.
-    pub fn advance(&mut self, watermark: EventTime, settings: Settings, mut issue: impl FnMut(Issue<'_>)) {
+    /// The kinds of which no window holds all of a bar, so that it counts in none of them.
+    pub fn too_short_for<'a>(&'a self, tick: &'a Tick) -> impl Iterator<Item = Window> + 'a {
+        let takes = |window: Window| window.starts(tick.event).any(|start| tick.counts_in(start, window.end(start)));
+        let is_long = tick.is_long();
+        self.kinds.iter().map(|kind| kind.window).filter(move |&window| is_long && !takes(window))
+    }
+
+    /// Takes a heartbeat: the span that its source certifies counts in every open window. Then event time moves as in
+    /// [`Windowing::push`].
+    pub fn heartbeat(
+        &mut self,
+        certified: Option<(EventTime, EventTime)>,
+        progress: Progress,
+        settings: Settings,
+        issue: impl FnMut(Issue<'_>),
+    ) -> u64 {
+        let dropped = self.certify(certified, progress, settings);
+        self.advance(progress.after, settings, issue);
+        dropped
+    }
+
+    fn advance(&mut self, watermark: EventTime, settings: Settings, mut issue: impl FnMut(Issue<'_>)) {
         if watermark < self.due {
             return;
         }
@@ -145,9 +192,36 @@ impl Windowing {
     pub fn provisional<'a>(&'a self, instrument: &'a Instrument) -> impl Iterator<Item = Candle> + 'a {
         self.kinds.iter().flat_map(move |kind| {
             let open = kind.live.iter().filter(|live| live.dirty);
-            open.map(move |live| live.partial.candle(instrument, kind.window, live.start, 0))
+            open.filter_map(move |live| {
+                let covered = live.coverage.covered();
+                Some(live.ticks.as_ref()?.candle(instrument, (kind.window, live.start), covered, 0))
+            })
         })
     }
+
+    fn certify(
+        &mut self,
+        certified: Option<(EventTime, EventTime)>,
+        progress: Progress,
+        settings: Settings,
+    ) -> u64 {
+        let Some(span) = certified else { return 0 };
+        let mut dropped = 0;
+        for kind in &mut self.kinds {
+            let certified = kind.certify(span, progress, settings.lateness);
+            self.due = self.due.min(certified.due);
+            dropped += certified.dropped;
+        }
+        dropped
+    }
+}
+
+/// What became of a certified span in the windows of one kind.
+struct Certified {
+    /// When the first window that it opened is forgotten.
+    due: EventTime,
+    /// Spans that coverage had no room for.
+    dropped: u64,
 }
 
 impl Kind {
@@ -160,31 +234,77 @@ impl Kind {
         }
     }
 
-    /// Adds the tick to the window at `start`, which is opened if need be. New ticks mostly belong to the newest window.
-    fn live_at(&mut self, start: EventTime, term: &Term<'_>, end: EventTime) -> &mut Live {
-        let idx = self.live.iter().rposition(|live| live.start <= start);
-        let idx = match idx {
-            Some(idx) if self.live[idx].start == start => {
-                self.live[idx].partial.add(term, end);
-                idx
-            }
+    /// The window at `start`, which is opened if need be. It is mostly the newest.
+    fn live_at(&mut self, start: EventTime) -> &mut Live {
+        let idx = match self.live.iter().rposition(|live| live.start <= start) {
+            Some(idx) if self.live[idx].start == start => idx,
             before => {
                 let idx = before.map_or(0, |idx| idx + 1);
-                let partial = Partial::new(term, end);
-                self.live.insert(idx, Live { start, partial, revision: 0, dirty: false });
+                self.live.insert(idx, Live::new(start));
                 idx
             }
         };
         &mut self.live[idx]
     }
+
+    /// Adds a certified span to the open windows. Those that are not there yet are opened, unless `progress` closes and forgets
+    /// them at once.
+    fn certify(&mut self, (from, to): (EventTime, EventTime), progress: Progress, lateness: Span) -> Certified {
+        let (window, size, hop) = (self.window, self.window.size(), self.window.hop());
+        let mut dropped = 0;
+        let is_reached = |start: EventTime| start < to && start + size > from.max(progress.before);
+        let newest = self.live.iter_mut().rev().take_while(|live| live.start + size > from);
+        for live in newest.filter(|live| is_reached(live.start)) {
+            dropped += u64::from(live.coverage.add(from, to, (live.start, window.end(live.start))));
+        }
+        // The first that ends behind the span's beginning, is open, and is remembered.
+        let remembered = progress.after.saturating_sub(lateness);
+        let behind = from.max(progress.before).max(remembered);
+        let mut due = EventTime(i64::MAX);
+        let mut start = EventTime(behind.ms() - size.ms()).floor(hop) + hop;
+        while start < to {
+            let live = self.live_at(start);
+            if live.is_new() {
+                dropped += u64::from(live.coverage.add(from, to, (start, start + size)));
+                due = due.min(start + size + lateness);
+            }
+            start = start + hop;
+        }
+        Certified { due, dropped }
+    }
 }
 
 impl Live {
+    fn new(start: EventTime) -> Self {
+        Self { start, ticks: None, coverage: Coverage::default(), revision: 0, dirty: false }
+    }
+
+    /// Whether it was opened just now.
+    fn is_new(&self) -> bool {
+        self.ticks.is_none() && self.coverage == Coverage::default()
+    }
+
+    /// Adds a tick that counts in this window, with its bar; the span that it certifies too where the window is closed, which
+    /// open windows have already. Returns how many spans had to go.
+    fn add(&mut self, term: &Term<'_>, bounds: (EventTime, EventTime), is_closed: bool) -> u64 {
+        match &mut self.ticks {
+            Some(ticks) => ticks.add(term),
+            None => self.ticks = Some(Partial::new(term)),
+        }
+        let tick = term.tick();
+        let bar = tick.grain.map(|_| (tick.event, tick.end()));
+        let spans = [bar, tick.certified().filter(|_| is_closed)];
+        let dropped = spans.into_iter().flatten().filter(|&(from, to)| self.coverage.add(from, to, bounds));
+        dropped.count() as u64
+    }
+
     fn issue(&mut self, window: Window, revision: u32, issue: &mut impl FnMut(Issue<'_>)) {
         let is_first = self.revision == 0;
         self.revision = revision;
         self.dirty = false;
-        issue(Issue { window, start: self.start, revision, is_first, partial: &self.partial });
+        if let Some(ticks) = &self.ticks {
+            issue(Issue { window, start: self.start, revision, is_first, ticks, coverage: &self.coverage });
+        }
     }
 }
 
@@ -202,7 +322,8 @@ mod tests {
     fn tick(event_ms: i64, close: f64, feed_seq: u64) -> Tick {
         Tick {
             event: EventTime(event_ms),
-            grain: Span::SECOND,
+            grain: Some(Span::SECOND),
+            complete: None,
             id: Some(feed_seq),
             open: close,
             high: close + 1.0,
@@ -216,6 +337,7 @@ mod tests {
     /// Windows as a step drives them, with the newest issue of each window.
     struct Driver {
         instrument: Instrument,
+        settings: Settings,
         windowing: Windowing,
         watermark: Watermark,
         newest: BTreeMap<(Window, EventTime), Candle>,
@@ -226,6 +348,7 @@ mod tests {
         fn new(windows: &[Window]) -> Self {
             Self {
                 instrument: Instrument::new("bitcoin", "usd").expect("valid"),
+                settings: SETTINGS,
                 windowing: Windowing::new(windows),
                 watermark: Watermark::default(),
                 newest: BTreeMap::new(),
@@ -243,17 +366,28 @@ mod tests {
         }
 
         fn push(&mut self, tick: &Tick) {
-            let before = self.watermark.value(SETTINGS.disorder);
-            self.watermark.observe(tick.event);
-            let after = self.watermark.value(SETTINGS.disorder);
-            self.drive(|windowing, issue| windowing.push(tick, before, issue));
-            self.drive(|windowing, issue| windowing.advance(after, SETTINGS, issue));
+            let (progress, settings) = (self.observe(tick.event), self.settings);
+            self.drive(|windowing, issue| _ = windowing.push(tick, progress, settings, issue));
         }
 
         fn heartbeat(&mut self, event_ms: i64) {
-            self.watermark.observe(EventTime(event_ms));
-            let after = self.watermark.value(SETTINGS.disorder);
-            self.drive(|windowing, issue| windowing.advance(after, SETTINGS, issue));
+            self.certify(event_ms, None);
+        }
+
+        fn certify(&mut self, event_ms: i64, complete_ms: Option<i64>) {
+            let (progress, settings) = (self.observe(EventTime(event_ms)), self.settings);
+            let certified = complete_ms.map(|complete| (EventTime(event_ms - complete), EventTime(event_ms)));
+            self.drive(|windowing, issue| _ = windowing.heartbeat(certified, progress, settings, issue));
+        }
+
+        fn observe(&mut self, event: EventTime) -> Progress {
+            let before = self.watermark.value(self.settings.disorder);
+            self.watermark.observe(event);
+            Progress { before, after: self.watermark.value(self.settings.disorder) }
+        }
+
+        fn coverage(&self, window: Window, minute: i64) -> f64 {
+            self.newest[&(window, EventTime(minute * 60_000))].coverage
         }
 
         fn flush(&mut self) {
@@ -312,6 +446,90 @@ mod tests {
         assert_eq!(driver.newest[&(Window::Minute, EventTime(0))].count, 2);
     }
 
+    /// A point that certifies so much of the time before it.
+    fn point(event_ms: i64, complete_ms: Option<i64>, feed_seq: u64) -> Tick {
+        Tick { grain: None, complete: complete_ms.map(Span), ..tick(event_ms, 10.0, feed_seq) }
+    }
+
+    /// A bar.
+    fn bar(event_ms: i64, grain: Span, feed_seq: u64) -> Tick {
+        Tick { grain: Some(grain), ..tick(event_ms, 10.0, feed_seq) }
+    }
+
+    #[test]
+    fn a_long_bar_counts_only_where_all_of_it_lies() {
+        let mut driver = Driver::new(&Window::ALL);
+        let hour = Span::HOUR.ms();
+        driver.push(&bar(hour, Span::HOUR, 1));
+        driver.push(&bar(2 * hour + 1, Span::HOUR, 2));
+        driver.push(&bar(26 * hour, Span::DAY, 3));
+        driver.flush();
+        let counted: Vec<_> = driver.newest.values().map(|candle| (candle.window.name(), candle.count)).collect();
+        assert_eq!(counted, [("1h", 1), ("1d", 2), ("1h-30m", 1)]);
+        assert_eq!((driver.coverage(Window::Hour, 60), driver.coverage(Window::Day, 0)), (1.0, 2.0 / 24.0));
+    }
+
+    #[test]
+    fn a_bar_of_a_minute_counts_where_it_begins_and_covers_no_more_of_it() {
+        let mut driver = Driver::new(&[Window::Minute]);
+        driver.push(&bar(41_305, Span::MINUTE, 1));
+        driver.push(&bar(101_305, Span::MINUTE, 2));
+        driver.flush();
+        assert_eq!(driver.coverage(Window::Minute, 0), 18_695.0 / 60_000.0);
+        assert_eq!(driver.coverage(Window::Minute, 1), 18_695.0 / 60_000.0);
+    }
+
+    #[test]
+    fn overlapping_bars_cover_once() {
+        let mut driver = Driver::new(&[Window::Day]);
+        let minutes = (0..20).chain(150..180);
+        minutes.zip(1..).for_each(|(minute, seq)| driver.push(&bar(minute * 60_000, Span::HOUR, seq)));
+        driver.flush();
+        assert_eq!(driver.coverage(Window::Day, 0), (79.0 + 89.0) / 1_440.0);
+    }
+
+    #[test]
+    fn what_is_certified_counts_while_its_window_is_open() {
+        let mut driver = Driver::new(&[Window::Minute]);
+        // Nothing happens for the first half minute, which is known before there is a tick.
+        driver.certify(30_000, Some(30_000));
+        driver.push(&point(45_000, Some(10_000), 1));
+        // It closes the first minute and certifies its end.
+        driver.push(&point(65_000, Some(10_000), 2));
+        assert_eq!(driver.coverage(Window::Minute, 0), 45_000.0 / 60_000.0);
+        // The first minute is closed: what is certified of it now comes too late.
+        driver.certify(70_000, Some(70_000));
+        driver.push(&point(20_000, Some(20_000), 3));
+        assert_eq!(driver.coverage(Window::Minute, 0), 45_000.0 / 60_000.0);
+        // But a late tick of it brings its own span.
+        driver.push(&point(50_000, Some(10_000), 4));
+        assert_eq!(driver.coverage(Window::Minute, 0), 50_000.0 / 60_000.0);
+        driver.heartbeat(125_000);
+        assert_eq!(driver.coverage(Window::Minute, 1), 10_000.0 / 60_000.0);
+        assert_eq!(driver.issued(), [("1m", 0, 1), ("1m", 0, 2), ("1m", 0, 3), ("1m", 1, 1)]);
+    }
+
+    #[test]
+    fn a_window_without_ticks_gives_no_candle_but_remembers_for_a_late_one() {
+        let mut driver = Driver::new(&[Window::Minute]);
+        driver.certify(200_000, Some(200_000));
+        assert_eq!(driver.issued(), []);
+        driver.push(&point(30_000, None, 1));
+        assert_eq!(driver.issued(), [("1m", 0, 2)]);
+        assert_eq!(driver.coverage(Window::Minute, 0), 1.0);
+    }
+
+    #[test]
+    fn a_year_that_is_certified_at_once_opens_only_what_can_be_revised() {
+        let mut driver = Driver::new(&Window::ALL);
+        let year = 366 * Span::DAY.ms();
+        driver.push(&point(0, None, 1));
+        driver.push(&point(year, Some(year), 2));
+        let live: usize = driver.windowing.kinds.iter().map(|kind| kind.live.len()).sum();
+        assert!(live <= 12 + 4 + 2 + 2 + 2 + 3, "{live} windows");
+        assert_eq!((driver.coverage(Window::Minute, 0), driver.coverage(Window::Day, 0)), (1.0, 1.0));
+    }
+
     #[test]
     fn state_is_bounded_by_the_allowed_lateness() {
         let mut driver = Driver::new(&Window::ALL);
@@ -340,14 +558,16 @@ mod tests {
     proptest! {
         #[test]
         fn any_order_within_the_disorder_bound_gives_the_same_candles((in_order, arriving) in arrivals()) {
-            let mut expected: BTreeMap<(Window, EventTime), Partial> = BTreeMap::new();
+            let mut expected: BTreeMap<(Window, EventTime), (Partial, Coverage)> = BTreeMap::new();
             for tick in &in_order {
                 for window in Window::ALL {
                     for start in window.starts(tick.event) {
-                        let end = window.end(start);
-                        let partial = expected.entry((window, start));
                         let term = Term::new(tick);
-                        partial.and_modify(|partial| partial.add(&term, end)).or_insert_with(|| Partial::new(&term, end));
+                        let of_window = expected.entry((window, start));
+                        let of_window = of_window
+                            .and_modify(|(partial, _)| partial.add(&term))
+                            .or_insert_with(|| (Partial::new(&term), Coverage::default()));
+                        of_window.1.add(tick.event, tick.end(), (start, window.end(start)));
                     }
                 }
             }
@@ -355,10 +575,42 @@ mod tests {
             arriving.iter().for_each(|tick| driver.push(tick));
             driver.flush();
             let instrument = driver.instrument.clone();
-            let candle = |(&(window, start), partial): (&(Window, EventTime), &Partial)| {
-                ((window, start), partial.candle(&instrument, window, start, 1))
+            let candle = |(&at, (partial, coverage)): (&(Window, EventTime), &(Partial, Coverage))| {
+                (at, partial.candle(&instrument, at, coverage.covered(), 1))
             };
             prop_assert_eq!(driver.newest, expected.iter().map(candle).collect::<BTreeMap<_, _>>());
+        }
+
+        /// Nothing closes before the flush, so that order must not matter.
+        #[test]
+        fn coverage_is_the_plain_union_of_bars_and_certified_spans(
+            records in prop::collection::vec((0_i64..400, prop::option::of(1_i64..130), prop::option::of(0_i64..90)), 1..40),
+        ) {
+            let records = records.into_iter().map(|(at, grain, complete)| {
+                (Tick { complete: complete.map(Span::minutes), ..point(Span::minutes(at).ms(), None, 1) }, grain)
+            });
+            let ticks: Vec<Tick> = records.zip(1..).map(|((tick, grain), seq)| {
+                Tick { grain: grain.map(Span::minutes), id: Some(seq), feed_seq: seq, ..tick }
+            }).collect();
+            let mut driver = Driver::new(&Window::ALL);
+            driver.settings.disorder = Span(30 * Span::DAY.ms());
+            ticks.iter().for_each(|tick| driver.push(tick));
+            driver.flush();
+            for (&(window, start), candle) in &driver.newest {
+                let end = window.end(start);
+                let bars = ticks.iter().filter(|tick| tick.counts_in(start, end) && tick.grain.is_some());
+                let spans: Vec<_> = bars.map(|tick| (tick.event, tick.end())).chain(ticks.iter().filter_map(Tick::certified)).collect();
+                let known = |minute: &i64| {
+                    let at = start + Span::minutes(*minute);
+                    spans.iter().any(|&(from, to)| from <= at && at < to)
+                };
+                let minutes = window.size().ms() / 60_000;
+                let expected = (0..minutes).filter(known).count() as f64 / minutes as f64;
+                prop_assert_eq!(candle.coverage, expected, "{:?}", candle);
+            }
+            let counted: u64 = driver.newest.values().filter(|candle| candle.window == Window::Day).map(|candle| candle.count).sum();
+            let in_day = |tick: &&Tick| Window::Day.starts(tick.event).any(|start| tick.counts_in(start, Window::Day.end(start)));
+            prop_assert_eq!(counted, ticks.iter().filter(in_day).count() as u64);
         }
 
         #[test]

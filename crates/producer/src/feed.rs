@@ -23,7 +23,7 @@ const RETRY: Duration = Duration::from_millis(500);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LastTick {
     pub(crate) event: EventTime,
-    pub(crate) grain: Span,
+    pub(crate) grain: Option<Span>,
     /// Sequence of its message.
     pub(crate) seq: u64,
     /// Id of its message, if whoever published it gave one.
@@ -75,7 +75,7 @@ impl Feed for Connection {
             if let Some(tick) = ticks_in_time(&message.payload, stored_ms(self, &message).await?).last() {
                 return Ok(Some(LastTick {
                     event: EventTime(tick.event_ms),
-                    grain: Span(tick.grain_ms),
+                    grain: tick.grain_ms.map(Span),
                     seq: message.seq,
                     id: message.id().map(str::to_owned),
                 }));

@@ -116,7 +116,7 @@ impl Feed for Memory {
     async fn last_tick(&self, instrument: &Instrument) -> Result<Option<LastTick>, Error> {
         let last = |(seq, message): &(u64, FeedMessage)| {
             let tick = ticks_in_time(&message.payload, self.stored_ms()).last()?;
-            let (event, grain) = (EventTime(tick.event_ms), Span(tick.grain_ms));
+            let (event, grain) = (EventTime(tick.event_ms), tick.grain_ms.map(Span));
             Some(LastTick { event, grain, seq: *seq, id: Some(message.id.clone()) })
         };
         Ok(self.newest(Kind::Tick, instrument).iter().find_map(last))

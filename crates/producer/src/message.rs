@@ -24,16 +24,17 @@ pub(crate) struct Origin<'a> {
 }
 
 impl Origin<'_> {
-    /// Ticks of one grain from `first` to `last`.
+    /// Points, or bars of one grain, from `first` to `last`.
     pub(crate) fn ticks(
         self,
-        grain: Span,
+        grain: Option<Span>,
         first: EventTime,
         last: EventTime,
         count: usize,
         payload: Bytes,
     ) -> FeedMessage {
-        self.message(Kind::Tick, format!("{}/{}-{}/{count}", grain.ms(), first.ms(), last.ms()), payload)
+        let grain = grain.map_or_else(|| "point".to_owned(), |grain| grain.ms().to_string());
+        self.message(Kind::Tick, format!("{grain}/{}-{}/{count}", first.ms(), last.ms()), payload)
     }
 
     /// Gaps from the beginning of the first to the end of the last.

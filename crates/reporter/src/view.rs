@@ -32,13 +32,13 @@ pub(crate) struct InstrumentView {
     hours: BTreeMap<u8, HourOfDayLine<'static>>,
 }
 
-/// A price and the span that it stands for.
+/// A price and when it was known.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Price {
-    /// First instant of the span.
+    /// Its event time.
     pub(crate) event: EventTime,
-    /// Length of the span; a recorded candle's close is known only at its end.
-    pub(crate) grain: Span,
+    /// When it was known: the close of a bar only at its end.
+    pub(crate) known: EventTime,
     /// In quote currency.
     pub(crate) close: f64,
 }
@@ -96,7 +96,8 @@ impl View {
 
     fn price(&mut self, line: &[u8]) -> Result<(), serde_json::Error> {
         let line: PriceLine<'_> = serde_json::from_slice(line)?;
-        let price = Price { event: EventTime(line.event_ms), grain: Span(line.grain_ms), close: line.close };
+        let tick = line.tick();
+        let price = Price { event: tick.event, known: tick.end(), close: tick.close };
         let newest = &mut self.instrument(&line.coin, &line.quote).price;
         // A tick that came late within its allowance is accepted, but it is not the price of now.
         if newest.is_none_or(|newest| newest.event <= price.event) {

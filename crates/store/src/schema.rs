@@ -14,8 +14,10 @@ pub const COIN: &str = "coin";
 pub const QUOTE: &str = "quote";
 /// Event time of a tick.
 pub const EVENT: &str = "event_ms";
-/// The span that a tick stands for, in milliseconds.
+/// Length of a bar in milliseconds; null for a point.
 pub const GRAIN: &str = "grain_ms";
+/// How far back from its event time a tick's source is certified, in milliseconds; null when it certifies nothing.
+pub const COMPLETE: &str = "complete_ms";
 /// The source's number for a tick, where it has one.
 pub const ID: &str = "id";
 /// Open; null for a quote, which has only a close.
@@ -71,7 +73,8 @@ pub fn ticks() -> SchemaRef {
         Field::new(COIN, name_type(), false),
         Field::new(QUOTE, name_type(), false),
         Field::new(EVENT, timestamp_type(), false),
-        Field::new(GRAIN, DataType::Int64, false),
+        Field::new(GRAIN, DataType::Int64, true),
+        Field::new(COMPLETE, DataType::Int64, true),
         Field::new(ID, DataType::UInt64, true),
         Field::new(OPEN, DataType::Float64, true),
         Field::new(HIGH, DataType::Float64, true),

@@ -22,6 +22,7 @@ pub struct TickRows {
     quote: StringDictionaryBuilder<Int32Type>,
     event: TimestampMillisecondBuilder,
     grain: Int64Builder,
+    complete: Int64Builder,
     id: UInt64Builder,
     open: Float64Builder,
     high: Float64Builder,
@@ -40,6 +41,7 @@ impl Default for TickRows {
             quote: StringDictionaryBuilder::new(),
             event: TimestampMillisecondBuilder::new().with_data_type(schema::timestamp_type()),
             grain: Int64Builder::new(),
+            complete: Int64Builder::new(),
             id: UInt64Builder::new(),
             open: Float64Builder::new(),
             high: Float64Builder::new(),
@@ -63,7 +65,8 @@ impl TickRows {
         self.coin.append_value(instrument.coin());
         self.quote.append_value(instrument.quote());
         self.event.append_value(tick.event.ms());
-        self.grain.append_value(tick.grain.ms());
+        self.grain.append_option(tick.grain.map(Span::ms));
+        self.complete.append_option(tick.complete.map(Span::ms));
         self.id.append_option(tick.id);
         // A quote has one price. Three more copies of it would take more room than all the rest of the row.
         let unless_quote = |price: f64| (!is_quote(tick)).then_some(price);
@@ -97,6 +100,7 @@ impl TickRows {
             Arc::new(self.quote.finish()),
             Arc::new(self.event.finish()),
             Arc::new(self.grain.finish()),
+            Arc::new(self.complete.finish()),
             Arc::new(self.id.finish()),
             Arc::new(self.open.finish()),
             Arc::new(self.high.finish()),
@@ -124,7 +128,8 @@ pub fn for_each_tick(batch: &RecordBatch, mut each: impl FnMut(&Instrument, Tick
     let names =
         [required(batch, schema::COIN, &schema::name_type())?, required(batch, schema::QUOTE, &schema::name_type())?];
     let event = required(batch, schema::EVENT, &schema::timestamp_type())?;
-    let grain = required(batch, schema::GRAIN, &DataType::Int64)?;
+    let grain = column(batch, schema::GRAIN, &DataType::Int64)?;
+    let complete = column(batch, schema::COMPLETE, &DataType::Int64)?;
     let id = column(batch, schema::ID, &DataType::UInt64)?;
     let open = column(batch, schema::OPEN, &DataType::Float64)?;
     let high = column(batch, schema::HIGH, &DataType::Float64)?;
@@ -135,8 +140,8 @@ pub fn for_each_tick(batch: &RecordBatch, mut each: impl FnMut(&Instrument, Tick
     let market_seq = required(batch, schema::MARKET_SEQ, &DataType::Int64)?;
 
     let event = event.as_primitive::<TimestampMillisecondType>().values();
-    let [grain, feed_seq, market_seq] =
-        [&grain, &feed_seq, &market_seq].map(|column| column.as_primitive::<Int64Type>().values());
+    let [feed_seq, market_seq] = [&feed_seq, &market_seq].map(|column| column.as_primitive::<Int64Type>().values());
+    let [grain, complete] = [&grain, &complete].map(|column| column.as_primitive::<Int64Type>());
     let close = close.as_primitive::<Float64Type>().values();
     let [open, high, low, volume] = [&open, &high, &low, &volume].map(|column| column.as_primitive::<Float64Type>());
     let id = id.as_primitive::<UInt64Type>();
@@ -145,7 +150,8 @@ pub fn for_each_tick(batch: &RecordBatch, mut each: impl FnMut(&Instrument, Tick
         let close = close[row];
         let tick = Tick {
             event: EventTime(event[row]),
-            grain: Span(grain[row]),
+            grain: value(grain, row).map(Span),
+            complete: value(complete, row).map(Span),
             id: value(id, row),
             open: value(open, row).unwrap_or(close),
             high: value(high, row).unwrap_or(close),
@@ -227,8 +233,8 @@ mod tests {
         (0_i64..4_000_000_000_000, 1_i64..100_000_000, prop::option::of(any::<u64>()), prices, volume, quote).prop_map(
             |(event, grain, id, [open, high, low, close], volume, quote)| {
                 let [open, high, low] = [open, high, low].map(|price| if quote { close } else { price });
-                let (event, grain) = (EventTime(event), Span(grain));
-                Tick { event, grain, id, open, high, low, close, volume, feed_seq: 7 }
+                let (event, grain) = (EventTime(event), Some(Span(grain)));
+                Tick { event, grain, complete: None, id, open, high, low, close, volume, feed_seq: 7 }
             },
         )
     }
@@ -256,7 +262,8 @@ mod tests {
         let instrument = Instrument::new("bitcoin", "usd").expect("valid");
         let quote = Tick {
             event: EventTime(0),
-            grain: Span::MINUTE,
+            grain: Some(Span::MINUTE),
+            complete: None,
             id: None,
             open: 5.0,
             high: 5.0,

@@ -12,7 +12,7 @@ use market::gap::GapLine;
 use market::heartbeat::HeartbeatLine;
 use market::tick::{LateLine, PriceLine, Tick};
 use market::validate::{Reason, RejectedLine, validate};
-use market::windowing::{Issue, Settings, Windowing};
+use market::windowing::{Issue, Progress, Settings, Windowing};
 use market::{Candle, EventTime, Instrument, Span, Window};
 use serde::{Deserialize, Serialize};
 
@@ -60,6 +60,10 @@ pub struct Counts {
     pub rejected: BTreeMap<Reason, u64>,
     /// 1-minute windows that became final.
     pub candles: u64,
+    /// Accepted bars too long for any window of a kind.
+    pub coarser: BTreeMap<Window, u64>,
+    /// Spans that the coverage of a window had no room for.
+    pub spans_dropped: u64,
 }
 
 impl Operator for Processing {
@@ -72,7 +76,7 @@ impl Operator for Processing {
     }
 
     fn shape(&self) -> String {
-        "windows=1m".to_owned()
+        "windows=1m;coverage=union".to_owned()
     }
 
     fn apply(&self, input: Input<'_>, state: &mut State, counts: &mut Counts, outputs: &mut Outputs) -> Applied {
@@ -119,8 +123,8 @@ impl Operator for Processing {
         let rejected = counts.rejected.iter();
         let rejected =
             rejected.map(|(reason, &count)| ticks(vec![("outcome", "rejected"), ("reason", reason.as_str())], count));
-        let candles = Figure::candles(counts.candles);
-        outcomes.into_iter().chain(rejected).chain([candles]).collect()
+        let of_windows = Figure::of_windows(counts.candles, &counts.coarser, counts.spans_dropped);
+        outcomes.into_iter().chain(rejected).chain(of_windows).collect()
     }
 }
 
@@ -192,24 +196,27 @@ impl<'a> Application<'a> {
                     Some(head) => self.outputs.append_written(Kind::Price, [head, self.price_end.as_bytes()]),
                     None => self.outputs.append(Kind::Price, &PriceLine::new(coin, quote, tick)),
                 }
-                let mut issue = issuer(self.instrument, self.counts, self.outputs);
-                self.state.minutes.push(tick, before, &mut issue);
-                let after = self.state.acceptance.watermark(self.settings);
-                self.state.minutes.advance(after, self.settings, &mut issue);
+                for window in self.state.minutes.too_short_for(tick) {
+                    *self.counts.coarser.entry(window).or_default() += 1;
+                }
+                let progress = Progress { before, after: self.state.acceptance.watermark(self.settings) };
+                let issue = issuer(self.instrument, &mut self.counts.candles, self.outputs);
+                self.counts.spans_dropped += self.state.minutes.push(tick, progress, self.settings, issue);
             }
         }
     }
 
     fn heartbeat(&mut self, heartbeat: &HeartbeatLine<'_>) {
-        let mut issue = issuer(self.instrument, self.counts, self.outputs);
+        let issue = issuer(self.instrument, &mut self.counts.candles, self.outputs);
         if heartbeat.flush {
-            self.state.minutes.flush(&mut issue);
+            self.state.minutes.flush(issue);
         } else {
+            let before = self.state.acceptance.watermark(self.settings);
             self.state.acceptance.observe(heartbeat.event(), self.settings);
-            let watermark = self.state.acceptance.watermark(self.settings);
-            self.state.minutes.advance(watermark, self.settings, &mut issue);
+            let progress = Progress { before, after: self.state.acceptance.watermark(self.settings) };
+            let certified = heartbeat.certified();
+            self.counts.spans_dropped += self.state.minutes.heartbeat(certified, progress, self.settings, issue);
         }
-        drop(issue);
         // Behind what it closes: whoever has read it has all of that behind it, and trimming may take it.
         self.outputs.append(Kind::Heartbeat, heartbeat);
     }
@@ -228,11 +235,11 @@ fn reject(input: Input<'_>, line: u32, reason: Reason, raw: &[u8], counts: &mut 
 /// Writes candles as their windows are issued.
 fn issuer<'a>(
     instrument: &'a Instrument,
-    counts: &'a mut Counts,
+    candles: &'a mut u64,
     outputs: &'a mut Outputs,
 ) -> impl FnMut(Issue<'_>) + 'a {
     move |issue| {
-        counts.candles += u64::from(issue.is_first);
+        *candles += u64::from(issue.is_first);
         outputs.append_newest(Kind::Candle, issue.start.ms(), &issue.candle(instrument));
     }
 }

@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use market::candle::{Partial, Term};
+use market::coverage::Coverage;
 use market::{Candle, EventTime, Instrument, Tick, Window};
 use serde::{Deserialize, Serialize};
 
@@ -57,15 +58,25 @@ impl Interval {
     }
 }
 
-/// How many candles are not coarse.
+/// How many candles there are.
 fn usable_candles(ticks: &[Tick], window: Window) -> usize {
-    let fine = |of_window: &&[Tick]| of_window.iter().all(|tick| tick.grain <= window.hop());
-    by_window(ticks, window).filter(fine).count()
+    let mut newest = None;
+    let starts = ticks.iter().filter_map(|tick| window_of(tick, window));
+    starts.filter(|(start, _)| newest.replace(*start) != Some(*start)).count()
 }
 
-/// The ticks of each tumbling window, in order.
-fn by_window(ticks: &[Tick], window: Window) -> impl Iterator<Item = &[Tick]> {
-    ticks.chunk_by(move |a, b| a.event.floor(window.size()) == b.event.floor(window.size()))
+/// Bounds of the tumbling window that a tick counts in, if there is one.
+fn window_of(tick: &Tick, window: Window) -> Option<(EventTime, EventTime)> {
+    let start = tick.event.floor(window.size());
+    let end = window.end(start);
+    tick.counts_in(start, end).then_some((start, end))
+}
+
+/// A window being folded.
+struct Folded {
+    bounds: (EventTime, EventTime),
+    ticks: Partial,
+    coverage: Coverage,
 }
 
 /// The final candles of a tumbling window, ascending: a plain fold of all accepted ticks, late ones in their place, so
@@ -76,22 +87,35 @@ fn by_window(ticks: &[Tick], window: Window) -> impl Iterator<Item = &[Tick]> {
 /// When ticks are out of order.
 pub fn fold(ticks: &[Tick], instrument: &Instrument, window: Window) -> Vec<Candle> {
     assert!(ticks.is_sorted_by_key(Tick::identity), "ticks are sorted by (event time, id)");
-    let observed_until = ticks.iter().map(|tick| tick.event + tick.grain).max().unwrap_or(EventTime::MIN);
-    let candle_of = |ticks: &[Tick]| {
-        let (first, others) = ticks.split_first()?;
-        let start = first.event.floor(window.size());
-        let end = window.end(start);
-        let mut partial = Partial::new(&Term::new(first), end);
-        others.iter().for_each(|tick| partial.add(&Term::new(tick), end));
-        (end <= observed_until).then(|| partial.candle(instrument, window, start, 1))
+    let observed_until = ticks.iter().map(Tick::end).max().unwrap_or(EventTime::MIN);
+    let mut folded: Vec<Folded> = Vec::new();
+    for tick in ticks {
+        if let Some(bounds) = window_of(tick, window) {
+            let term = Term::new(tick);
+            match folded.last_mut() {
+                Some(newest) if newest.bounds == bounds => newest.ticks.add(&term),
+                _ => folded.push(Folded { bounds, ticks: Partial::new(&term), coverage: Coverage::default() }),
+            }
+            if let (Some(newest), Some(_)) = (folded.last_mut(), tick.grain) {
+                newest.coverage.add(tick.event, tick.end(), bounds);
+            }
+        }
+        let Some((from, to)) = tick.certified() else { continue };
+        for reached in folded.iter_mut().rev().take_while(|folded| folded.bounds.1 > from) {
+            reached.coverage.add(from, to, reached.bounds);
+        }
+    }
+    let is_over = |folded: &&Folded| folded.bounds.1 <= observed_until;
+    let candle = |folded: &Folded| {
+        folded.ticks.candle(instrument, (window, folded.bounds.0), folded.coverage.covered(), 1)
     };
-    by_window(ticks, window).filter_map(candle_of).collect()
+    folded.iter().filter(is_over).map(candle).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use market::Span;
-    use market::windowing::{Settings, Windowing};
+    use market::windowing::{Issue, Progress, Settings, Windowing};
 
     use super::*;
 
@@ -99,7 +123,8 @@ mod tests {
         let close = 100.0 + (event as f64 / 7e5).sin();
         Tick {
             event: EventTime(event),
-            grain,
+            grain: Some(grain),
+            complete: None,
             id: None,
             open: close,
             high: close * 1.001,
@@ -154,15 +179,16 @@ mod tests {
         for window in INTERVALS {
             let mut windowing = Windowing::new(&[window]);
             let mut issued = Vec::new();
-            let mut watermark = EventTime::MIN;
+            let settings = Settings::default();
+            let mut progress = Progress { before: EventTime::MIN, after: EventTime::MIN };
+            let mut issue = |issue: Issue<'_>| issued.push(issue.candle(&instrument));
             for tick in &ticks {
-                windowing.push(tick, watermark, |_| panic!("nothing is late"));
-                watermark = tick.event;
-                windowing.advance(watermark, Settings::default(), |issue| issued.push(issue.candle(&instrument)));
+                progress = Progress { before: progress.after, after: tick.event };
+                windowing.push(tick, progress, settings, &mut issue);
             }
             // The recording ends with minute 149, which is over: what its end closes is closed here too.
-            watermark = EventTime(150 * 60_000);
-            windowing.advance(watermark, Settings::default(), |issue| issued.push(issue.candle(&instrument)));
+            let end = Progress { before: progress.after, after: EventTime(150 * 60_000) };
+            windowing.heartbeat(None, end, settings, &mut issue);
             assert_eq!(fold(&ticks, &instrument, window), issued, "{window}");
         }
         let hours = fold(&ticks, &instrument, Window::Hour);

@@ -154,7 +154,7 @@ mod tests {
             recorded.to_string(),
             "5 ticks of 1m each; left out of 10 rows: 1 duplicate, 1 high-low-order, 1 jump, 1 negative-price, 1 unparsable"
         );
-        assert!(recorded.ticks.iter().all(|tick| tick.volume == Some(5.0) && tick.grain == Span::MINUTE));
+        assert!(recorded.ticks.iter().all(|tick| tick.volume == Some(5.0) && tick.grain == Some(Span::MINUTE)));
     }
 
     #[test]

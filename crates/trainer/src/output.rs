@@ -85,7 +85,7 @@ pub(crate) fn print_card(card: &ModelCard, out: &Path) {
         card.rows.train,
         card.rows.holdout,
         card.rows.purged,
-        card.rows.skipped.trailing_window + card.rows.skipped.horizon + card.rows.skipped.coarse,
+        card.rows.skipped.trailing_window + card.rows.skipped.horizon + card.rows.skipped.thin,
     );
     line!("{}", score_table(card));
     line!("{}", interval_table(card));

@@ -62,7 +62,8 @@ struct TickLine {
     coin: String,
     quote: String,
     event_ms: i64,
-    grain_ms: i64,
+    grain_ms: Option<i64>,
+    complete_ms: Option<i64>,
     id: Option<u64>,
     open: Option<f64>,
     high: Option<f64>,
@@ -87,6 +88,7 @@ struct HeartbeatLine {
     coin: String,
     quote: String,
     event_ms: i64,
+    complete_ms: Option<i64>,
     ingest_ms: i64,
     #[serde(default)]
     flush: bool,
@@ -140,7 +142,8 @@ fn parse<'a, T: Deserialize<'a>>(raw: &'a [u8]) -> Result<T, &'static str> {
 fn tick(line: TickLine, names: Names<'_>, message: &Message) -> Result<Price, &'static str> {
     let close = line.close;
     let (open, high, low) = (line.open.unwrap_or(close), line.high.unwrap_or(close), line.low.unwrap_or(close));
-    let is_in_time = (0..YEAR_10000_MS).contains(&line.event_ms) && (1..=GRAIN_MS_MAX).contains(&line.grain_ms);
+    let is_grain = line.grain_ms.is_none_or(|grain_ms| (1..=GRAIN_MS_MAX).contains(&grain_ms));
+    let is_in_time = (0..YEAR_10000_MS).contains(&line.event_ms) && is_grain && is_certifiable(line.complete_ms);
     if !names.are(&line.coin, &line.quote) {
         return Err("wrong-instrument");
     }
@@ -149,7 +152,7 @@ fn tick(line: TickLine, names: Names<'_>, message: &Message) -> Result<Price, &'
             _ if !price.is_finite() => return Err("non-finite"),
             0.0 => return Err("zero-price"),
             _ if price < 0.0 => return Err("negative-price"),
-            1e-12..=1e15 => {}
+            1e-15..=1e15 => {}
             _ => return Err("out-of-range"),
         }
     }
@@ -167,17 +170,22 @@ fn tick(line: TickLine, names: Names<'_>, message: &Message) -> Result<Price, &'
     }
     // A volume of -0 is 0.
     let volume = line.volume.map(|volume| volume + 0.0);
-    let (feed_seq, event_ms, grain_ms, id) = (message.seq, line.event_ms, line.grain_ms, line.id);
-    Ok(Price { feed_seq, event_ms, grain_ms, id, open, high, low, close, volume })
+    let TickLine { event_ms, grain_ms, complete_ms, id, .. } = line;
+    Ok(Price { feed_seq: message.seq, event_ms, grain_ms, complete_ms, id, open, high, low, close, volume })
+}
+
+fn is_certifiable(complete_ms: Option<i64>) -> bool {
+    complete_ms.is_none_or(|complete_ms| (0..=GRAIN_MS_MAX).contains(&complete_ms))
 }
 
 fn heartbeat(line: HeartbeatLine, names: Names<'_>, message: &Message) -> Result<Heartbeat, &'static str> {
-    let HeartbeatLine { event_ms, ingest_ms, flush, .. } = line;
+    let HeartbeatLine { event_ms, complete_ms, ingest_ms, flush, .. } = line;
     let is_in_time = |arrival_ms| event_ms - AHEAD_MS_MAX <= arrival_ms;
     match event_ms {
         _ if !names.are(&line.coin, &line.quote) => Err("wrong-instrument"),
+        _ if !is_certifiable(complete_ms) => Err("out-of-range"),
         0..YEAR_10000_MS if flush || is_in_time(ingest_ms) && is_in_time(message.stored_ms) => {
-            Ok(Heartbeat { event_ms, ingest_ms, flush })
+            Ok(Heartbeat { event_ms, complete_ms, ingest_ms, flush })
         }
         0..YEAR_10000_MS => Err("future"),
         _ => Err("out-of-range"),

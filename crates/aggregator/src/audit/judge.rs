@@ -1,12 +1,13 @@
 //! Which lines of FEED count: judged one after the other, by time and identity.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::feed::{self, Message, Said};
-use super::rows::{Gap, Heartbeat, Late, Price, Rejected};
+use super::rows::{Gap, Heartbeat, Identity, Late, Price, Rejected};
 use super::{Bounds, Names};
 
-/// Most ticks of an instrument that are remembered; what is older than all of them is late.
+/// Most runs of ticks of an instrument that are remembered; what is older than all of them is late. A run has one time, one
+/// length and ids without a hole.
 const REMEMBERED_MAX: usize = 4_096;
 const REFUSED_HEAD_BYTES: usize = 256;
 const MINUTE_MS: i64 = 60_000;
@@ -34,7 +35,8 @@ pub(super) struct Judged {
 /// Judges the messages of one instrument, in order.
 pub(super) fn judge(messages: &[Message], names: Names<'_>, bounds: Bounds) -> Judged {
     let mut judged = Judged::default();
-    let mut memory = Memory { newest_ms: i64::MIN, floor_ms: i64::MIN, seen: BTreeSet::new(), bounds };
+    let mut memory =
+        Memory { newest_ms: i64::MIN, floor_ms: i64::MIN, seen: BTreeSet::new(), runs: BTreeMap::new(), bounds };
     for message in messages {
         for line in feed::lines(message, names) {
             let at = judged.watermarks.len();
@@ -75,7 +77,9 @@ struct Memory {
     newest_ms: i64,
     /// Ticks before this are late whatever their minute says.
     floor_ms: i64,
-    seen: BTreeSet<(i64, Option<u64>, i64)>,
+    seen: BTreeSet<Identity>,
+    /// How many runs there are of each time.
+    runs: BTreeMap<i64, usize>,
     bounds: Bounds,
 }
 
@@ -88,21 +92,42 @@ impl Memory {
         if price.event_ms < self.floor_ms || self.is_past(price.event_ms) {
             return Verdict::Late { late_ms: self.watermark_ms().max(self.floor_ms) - price.event_ms };
         }
-        if !self.seen.insert(price.identity()) {
+        if !self.remember(price.identity()) {
             return Verdict::Seen;
         }
         self.newest_ms = self.newest_ms.max(price.event_ms);
-        while self.seen.first().is_some_and(|oldest| self.is_past(oldest.0)) {
-            self.seen.pop_first();
+        while let Some((&oldest_ms, _)) = self.runs.first_key_value()
+            && self.is_past(oldest_ms)
+        {
+            self.forget_before(oldest_ms + 1);
         }
         // All ticks of one millisecond are forgotten together, or one of them could come twice.
-        while let Some(&oldest) = self.seen.first()
-            && (self.seen.len() > REMEMBERED_MAX || oldest.0 < self.floor_ms)
+        while let Some((&oldest_ms, _)) = self.runs.first_key_value()
+            && self.runs.values().sum::<usize>() > REMEMBERED_MAX
         {
-            self.floor_ms = oldest.0 + 1;
-            self.seen.pop_first();
+            self.floor_ms = oldest_ms + 1;
+            self.forget_before(self.floor_ms);
         }
         Verdict::Counts
+    }
+
+    /// Returns whether it was not known.
+    fn remember(&mut self, identity: Identity) -> bool {
+        if !self.seen.insert(identity) {
+            return false;
+        }
+        let (event_ms, id, grain_ms) = identity;
+        let neighbours = id.into_iter().flat_map(|id| [id.checked_sub(1), id.checked_add(1)]).flatten();
+        let known = neighbours.filter(|&id| self.seen.contains(&(event_ms, Some(id), grain_ms))).count();
+        // Alone it is a run; beside one it makes that longer; between two it makes them one.
+        let runs = self.runs.entry(event_ms).or_default();
+        *runs = *runs + 1 - known;
+        true
+    }
+
+    fn forget_before(&mut self, ms: i64) {
+        self.seen = self.seen.split_off(&(ms, None, None));
+        self.runs = self.runs.split_off(&ms);
     }
 
     /// Whether the minute of an event time can no longer be revised.

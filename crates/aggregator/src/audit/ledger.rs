@@ -12,7 +12,7 @@ use super::horizon::Horizon;
 use super::judge::{Judged, judge};
 use super::message::Message;
 use super::report::Report;
-use super::rows::{Price, Row};
+use super::rows::{Identity, Price, Row};
 use super::stored::{Market, Stats};
 use super::windows::{Shape, Timeline};
 use super::{Bounds, Names};
@@ -58,7 +58,7 @@ enum Unread {
     Heartbeat,
 }
 
-type PriceKey = (u64, (i64, Option<u64>, i64));
+type PriceKey = (u64, Identity);
 
 fn key_of(price: &Price) -> PriceKey {
     (price.feed_seq, price.identity())

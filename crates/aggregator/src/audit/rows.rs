@@ -29,12 +29,20 @@ pub(super) trait Row: PartialEq + Serialize {
     fn name(&self) -> String;
 }
 
+const MINUTE_MS: i64 = 60_000;
+
+/// Event time, the source's number, and the length of a bar.
+pub(super) type Identity = (i64, Option<u64>, Option<i64>);
+
 /// An accepted tick.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub(super) struct Price {
     pub(super) feed_seq: u64,
     pub(super) event_ms: i64,
-    pub(super) grain_ms: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) grain_ms: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) complete_ms: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) id: Option<u64>,
     pub(super) open: f64,
@@ -47,8 +55,16 @@ pub(super) struct Price {
 
 impl Price {
     /// What makes two ticks of an instrument the same tick; open and close follow this order.
-    pub(super) fn identity(&self) -> (i64, Option<u64>, i64) {
+    pub(super) fn identity(&self) -> Identity {
         (self.event_ms, self.id, self.grain_ms)
+    }
+
+    /// Whether the window counts it: a bar of more than a minute must lie in it whole.
+    pub(super) fn counts_before(&self, end_ms: i64) -> bool {
+        match self.grain_ms {
+            Some(grain_ms) if grain_ms > MINUTE_MS => self.event_ms + grain_ms <= end_ms,
+            _ => self.event_ms < end_ms,
+        }
     }
 }
 
@@ -74,6 +90,8 @@ pub(super) struct Rejected {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct Heartbeat {
     pub(super) event_ms: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) complete_ms: Option<i64>,
     pub(super) ingest_ms: i64,
     pub(super) flush: bool,
 }
@@ -98,9 +116,12 @@ pub(super) struct Candle {
     pub(super) average: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) volume: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) volume_count: Option<u64>,
     pub(super) count: u64,
     pub(super) coverage: f64,
-    pub(super) grain_ms: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) grain_ms: Option<i64>,
     pub(super) revision: u64,
     #[serde(rename = "final")]
     pub(super) is_final: bool,
@@ -164,7 +185,7 @@ impl Row for Rejected {
 
 impl Row for Heartbeat {
     fn by_key(&self, other: &Self) -> Ordering {
-        let key = |row: &Self| (row.event_ms, row.ingest_ms, row.flush);
+        let key = |row: &Self| (row.event_ms, row.ingest_ms, row.flush, row.complete_ms);
         key(self).cmp(&key(other))
     }
 

@@ -79,7 +79,8 @@ struct PriceLine<'a> {
     #[serde(borrow)]
     quote: Cow<'a, str>,
     event_ms: i64,
-    grain_ms: i64,
+    grain_ms: Option<i64>,
+    complete_ms: Option<i64>,
     id: Option<u64>,
     open: Option<f64>,
     high: Option<f64>,
@@ -104,6 +105,7 @@ struct HeartbeatLine<'a> {
     #[serde(borrow)]
     quote: Cow<'a, str>,
     event_ms: i64,
+    complete_ms: Option<i64>,
     ingest_ms: i64,
     #[serde(default)]
     flush: bool,
@@ -136,9 +138,10 @@ struct CandleLine<'a> {
     close: f64,
     average: f64,
     volume: Option<f64>,
+    volume_count: Option<u64>,
     count: u64,
     coverage: f64,
-    grain_ms: i64,
+    grain_ms: Option<i64>,
     revision: u64,
     #[serde(rename = "final")]
     is_final: bool,
@@ -160,12 +163,13 @@ struct HourOfDayLine<'a> {
 
 impl PriceLine<'_> {
     fn row(self, names: Names<'_>) -> Option<Price> {
-        let Self { event_ms, grain_ms, id, close, volume, feed_seq, .. } = self;
+        let Self { event_ms, grain_ms, complete_ms, id, close, volume, feed_seq, .. } = self;
         let [open, high, low] = [self.open, self.high, self.low].map(|price| price.unwrap_or(close));
         names.are(&self.coin, &self.quote).then_some(Price {
             feed_seq,
             event_ms,
             grain_ms,
+            complete_ms,
             id,
             open,
             high,
@@ -184,8 +188,8 @@ impl LateLine<'_> {
 
 impl HeartbeatLine<'_> {
     fn row(self, names: Names<'_>) -> Option<Heartbeat> {
-        let Self { event_ms, ingest_ms, flush, .. } = self;
-        names.are(&self.coin, &self.quote).then_some(Heartbeat { event_ms, ingest_ms, flush })
+        let Self { event_ms, complete_ms, ingest_ms, flush, .. } = self;
+        names.are(&self.coin, &self.quote).then_some(Heartbeat { event_ms, complete_ms, ingest_ms, flush })
     }
 }
 
@@ -208,6 +212,7 @@ impl CandleLine<'_> {
             close: self.close,
             average: self.average,
             volume: self.volume,
+            volume_count: self.volume_count,
             count: self.count,
             coverage: self.coverage,
             grain_ms: self.grain_ms,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::judge::{Judged, Made};
 use super::rows::{Candle, HourOfDay, Price};
 use super::sum::{mean, sum};
+use super::union::{Part, covered_ms};
 
 const HOUR_MS: i64 = 3_600_000;
 
@@ -15,52 +16,95 @@ pub(super) struct Shape {
     pub(super) hop_ms: i64,
 }
 
+/// What is known of a window: its own ticks, and what is certified of it.
+#[derive(Debug, Default)]
+struct Members<'a> {
+    ticks: Vec<&'a Made<Price>>,
+    certified: Vec<&'a Made<Part>>,
+}
+
+impl Members<'_> {
+    /// Everything that covers the window at line `at`, in the order in which it came. Line `close` is the last that finds the window
+    /// open: what is certified later counts only with a tick of the window's own.
+    fn parts(&self, at: usize, close: usize) -> Vec<Part> {
+        let is_own = |line: usize| self.ticks.binary_search_by_key(&line, |tick| tick.at).is_ok();
+        let counts = |part: &&&Made<Part>| part.at <= at && (part.at <= close || is_own(part.at));
+        let certified = self.certified.iter().filter(counts).map(|part| **part);
+        let bars = self.ticks.iter().filter(|tick| tick.at <= at).filter_map(|tick| {
+            let Price { event_ms, grain_ms, .. } = tick.row;
+            Some(Made { at: tick.at, row: Part { from_ms: event_ms, to_ms: event_ms + grain_ms? } })
+        });
+        let mut parts: Vec<Made<Part>> = certified.chain(bars).collect();
+        parts.sort_by_key(|part| part.at);
+        parts.into_iter().map(|part| part.row).collect()
+    }
+}
+
 /// What an instrument's lines come to, up to one of them.
 #[derive(Debug)]
 pub(super) struct Timeline<'a> {
     prices: &'a [Made<Price>],
     watermarks: &'a [i64],
     flushes: Vec<usize>,
+    certified: Vec<Made<Part>>,
 }
 
 impl<'a> Timeline<'a> {
     /// The lines before `until`.
     pub(super) fn new(judged: &'a Judged, until: usize) -> Self {
         let prices = &judged.prices[..judged.prices.partition_point(|price| price.at < until)];
-        let flushes = judged.heartbeats.iter().filter(|heartbeat| heartbeat.row.flush && heartbeat.at < until);
-        let flushes = flushes.map(|flush| flush.at).collect();
-        Self { prices, watermarks: &judged.watermarks[..until], flushes }
+        let heartbeats = judged.heartbeats.iter().filter(|heartbeat| heartbeat.at < until);
+        let (flushes, heartbeats): (Vec<_>, Vec<_>) = heartbeats.partition(|heartbeat| heartbeat.row.flush);
+        let of_prices = prices.iter().map(|price| (price.at, price.row.event_ms, price.row.complete_ms));
+        let of_heartbeats = heartbeats.iter().map(|beat| (beat.at, beat.row.event_ms, beat.row.complete_ms));
+        let part = |(at, to_ms, complete_ms): (usize, i64, Option<i64>)| {
+            Some(Made { at, row: Part { from_ms: to_ms - complete_ms?, to_ms } })
+        };
+        let mut certified: Vec<_> = of_prices.chain(of_heartbeats).filter_map(part).collect();
+        certified.sort_by_key(|part| part.at);
+        let flushes = flushes.into_iter().map(|flush| flush.at).collect();
+        Self { prices, watermarks: &judged.watermarks[..until], flushes, certified }
     }
 
     /// The newest candle of every window that was issued.
     pub(super) fn candles(&self, shape: Shape) -> Vec<Made<Candle>> {
-        let mut members: BTreeMap<i64, Vec<&Made<Price>>> = BTreeMap::new();
+        let mut windows: BTreeMap<i64, Members<'_>> = BTreeMap::new();
         for price in self.prices {
             let event_ms = price.row.event_ms;
             let mut start_ms = event_ms.div_euclid(shape.hop_ms) * shape.hop_ms;
             while event_ms < start_ms + shape.size_ms {
-                members.entry(start_ms).or_default().push(price);
+                if price.row.counts_before(start_ms + shape.size_ms) {
+                    windows.entry(start_ms).or_default().ticks.push(price);
+                }
                 start_ms -= shape.hop_ms;
             }
         }
-        members.iter().filter_map(|(&start_ms, members)| self.newest(start_ms, shape, members)).collect()
+        for part in &self.certified {
+            let Part { from_ms, to_ms } = part.row;
+            for (_, members) in windows.range_mut(from_ms - shape.size_ms + 1..to_ms.max(from_ms - shape.size_ms + 1)) {
+                members.certified.push(part);
+            }
+        }
+        windows.iter().filter_map(|(&start_ms, members)| self.newest(start_ms, shape, members)).collect()
     }
 
     /// The newest candle of the window, unless it was never issued.
     ///
     /// A window is issued for its ticks by the first flush after them or by its close, whichever is first, all together;
     /// and for each tick after its close at once. What has closed empty has had its first revision in silence.
-    fn newest(&self, start_ms: i64, shape: Shape, members: &[&Made<Price>]) -> Option<Made<Candle>> {
+    fn newest(&self, start_ms: i64, shape: Shape, members: &Members<'_>) -> Option<Made<Candle>> {
         let end_ms = start_ms + shape.size_ms;
         let close = self.watermarks.partition_point(|&watermark_ms| watermark_ms < end_ms);
-        let (in_time, late) = members.split_at(members.partition_point(|tick| tick.at < close));
+        // The line that closes a window still finds it open. As a tick of its own it lies behind the window.
+        let (in_time, late) = members.ticks.split_at(members.ticks.partition_point(|tick| tick.at < close));
         let mut issues: Vec<usize> = in_time.iter().map(|tick| self.next_flush(tick.at).min(close)).collect();
         issues.dedup();
         issues.retain(|&at| at < self.watermarks.len());
         let at = late.last().map(|tick| tick.at).or(issues.last().copied())?;
         let revision = if late.is_empty() { issues.len() } else { issues.len().max(1) + late.len() };
-        let issued: Vec<&Price> = members.iter().filter(|tick| tick.at <= at).map(|tick| &tick.row).collect();
-        Some(Made { at, row: candle(&issued, start_ms, end_ms, revision as u64)? })
+        let issued: Vec<&Price> = members.ticks.iter().filter(|tick| tick.at <= at).map(|tick| &tick.row).collect();
+        let covered_ms = covered_ms(members.parts(at, close), start_ms, end_ms);
+        Some(Made { at, row: candle(&issued, start_ms, end_ms, covered_ms, revision as u64)? })
     }
 
     fn next_flush(&self, at: usize) -> usize {
@@ -76,7 +120,11 @@ impl<'a> Timeline<'a> {
             *at = candle.at.max(*at);
         }
         let mut closes: BTreeMap<u8, Vec<&Price>> = BTreeMap::new();
-        for price in self.prices {
+        let is_of_one_hour = |price: &&Made<Price>| {
+            let Price { event_ms, grain_ms, .. } = price.row;
+            grain_ms.is_none_or(|grain_ms| event_ms.rem_euclid(HOUR_MS) + grain_ms <= HOUR_MS)
+        };
+        for price in self.prices.iter().filter(is_of_one_hour) {
             let hour = hour_of(price.row.event_ms);
             if newest.get(&hour).is_some_and(|&at| price.at <= at) {
                 closes.entry(hour).or_default().push(&price.row);
@@ -89,11 +137,10 @@ impl<'a> Timeline<'a> {
 }
 
 /// The candle of a window's ticks; `None` without any.
-fn candle(ticks: &[&Price], start_ms: i64, end_ms: i64, revision: u64) -> Option<Candle> {
-    let observed = |tick: &&Price| i128::from(tick.grain_ms.min(end_ms - tick.event_ms));
-    let covered: i128 = ticks.iter().map(observed).sum();
+fn candle(ticks: &[&Price], start_ms: i64, end_ms: i64, covered_ms: i64, revision: u64) -> Option<Candle> {
     let count = ticks.len() as u64;
     let volumes = ticks.iter().filter_map(|tick| tick.volume);
+    let volume_count = volumes.clone().count() as u64;
     Some(Candle {
         start_ms,
         end_ms,
@@ -102,10 +149,11 @@ fn candle(ticks: &[&Price], start_ms: i64, end_ms: i64, revision: u64) -> Option
         low: ticks.iter().map(|tick| tick.low).reduce(f64::min)?,
         close: ticks.iter().max_by_key(|tick| tick.identity())?.close,
         average: mean(ticks.iter().map(|tick| tick.close), count),
-        volume: volumes.clone().next().map(|_| sum(volumes)),
+        volume: (volume_count > 0).then(|| sum(volumes)),
+        volume_count: (0 < volume_count && volume_count < count).then_some(volume_count),
         count,
-        coverage: (covered as f64 / (end_ms - start_ms) as f64).min(1.0),
-        grain_ms: ticks.iter().map(|tick| tick.grain_ms).max()?,
+        coverage: covered_ms as f64 / (end_ms - start_ms) as f64,
+        grain_ms: ticks.iter().filter_map(|tick| tick.grain_ms).max(),
         revision,
         is_final: true,
         first_seq: ticks.iter().map(|tick| tick.feed_seq).min()?,
@@ -190,7 +238,7 @@ mod tests {
         let candle = Timeline::new(&judged, judged.watermarks.len()).candles(MINUTE).remove(0).row;
         assert_eq!((candle.open, candle.high, candle.low, candle.close), (9.0, 9.0, 1.0, 8.0));
         assert_eq!((candle.average, candle.volume, candle.coverage), (5.0, Some(0.4), 1.0));
-        assert_eq!((candle.first_seq, candle.last_seq, candle.grain_ms), (1, 6, 30_000));
+        assert_eq!((candle.first_seq, candle.last_seq, candle.grain_ms), (1, 6, Some(30_000)));
         // At the line before, the last tick had not come.
         let before = Timeline::new(&judged, 5).candles(MINUTE).remove(0).row;
         assert_eq!((before.revision, before.count), (2, 3));

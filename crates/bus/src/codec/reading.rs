@@ -78,7 +78,8 @@ struct Names<'a> {
 /// What ticks and prices have in common.
 struct Observation {
     event_ms: i64,
-    grain_ms: i64,
+    grain_ms: Option<i64>,
+    complete_ms: Option<i64>,
     id: Option<u64>,
     open: Option<f64>,
     high: Option<f64>,
@@ -104,7 +105,7 @@ impl<'a> Cursor<'a> {
     #[inline]
     fn tick(mut self, names: &mut Option<Names<'a>>) -> Option<ReadTick<'a>> {
         let Names { coin, quote, .. } = self.names(names)?;
-        let Observation { event_ms, grain_ms, id, open, high, low, close, volume } = self.observation()?;
+        let Observation { event_ms, grain_ms, complete_ms, id, open, high, low, close, volume } = self.observation()?;
         // What equals the close is left out of a price.
         let is_as_price = self.is_as_written && [open, high, low].into_iter().flatten().all(|price| price != close);
         let price_head = is_as_price.then(|| self.done());
@@ -113,6 +114,7 @@ impl<'a> Cursor<'a> {
             quote: Cow::Borrowed(quote),
             event_ms,
             grain_ms,
+            complete_ms,
             id,
             open,
             high,
@@ -132,12 +134,13 @@ impl<'a> Cursor<'a> {
     #[inline]
     fn price(mut self, names: &mut Option<Names<'a>>) -> Option<PriceLine<'a>> {
         let Names { coin, quote, .. } = self.names(names)?;
-        let Observation { event_ms, grain_ms, id, open, high, low, close, volume } = self.observation()?;
+        let Observation { event_ms, grain_ms, complete_ms, id, open, high, low, close, volume } = self.observation()?;
         let price = PriceLine {
             coin: Cow::Borrowed(coin),
             quote: Cow::Borrowed(quote),
             event_ms,
             grain_ms,
+            complete_ms,
             id,
             open,
             high,
@@ -168,7 +171,8 @@ impl<'a> Cursor<'a> {
     fn observation(&mut self) -> Option<Observation> {
         Some(Observation {
             event_ms: self.after(r#","event_ms":"#)?.integer()? as i64,
-            grain_ms: self.after(r#","grain_ms":"#)?.integer()? as i64,
+            grain_ms: self.optional(r#","grain_ms":"#, Self::integer)?.map(|ms| ms as i64),
+            complete_ms: self.optional(r#","complete_ms":"#, Self::integer)?.map(|ms| ms as i64),
             id: self.optional(r#","id":"#, Self::integer)?,
             open: self.optional(r#","open":"#, Self::number)?,
             high: self.optional(r#","high":"#, Self::number)?,
@@ -304,7 +308,8 @@ mod tests {
         let price = |price: Option<f64>| price.unwrap_or(line.close);
         let tick = Tick {
             event: EventTime(line.event_ms),
-            grain: Span(line.grain_ms),
+            grain: line.grain_ms.map(Span),
+            complete: line.complete_ms.map(Span),
             id: line.id,
             open: price(line.open),
             high: price(line.high),
@@ -324,8 +329,11 @@ mod tests {
         assert!(check_price_head(plain.as_bytes()));
         assert!(Cursor::new(plain.as_bytes()).tick(&mut None).is_some());
         assert!(Cursor::new(PRICE.as_bytes()).price(&mut None).is_some());
-        let optional = r#""id":7,"open":1.5,"high":2.25,"low":1.0,"#;
-        assert!(Cursor::new(PRICE.replace(optional, "").as_bytes()).price(&mut None).is_some());
+        let optional = r#""grain_ms":60000,"id":7,"open":1.5,"high":2.25,"low":1.0,"#;
+        for point in ["", r#""complete_ms":20000,"#] {
+            assert!(Cursor::new(PRICE.replace(optional, point).as_bytes()).price(&mut None).is_some());
+            check_both(plain.replace(optional, point).as_bytes());
+        }
         check_both(plain.as_bytes());
     }
 

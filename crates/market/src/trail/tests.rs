@@ -1,6 +1,5 @@
 use super::*;
 use crate::dataset;
-use crate::time::Span;
 
 /// An hour whose price wanders and whose range changes.
 fn candle(idx: i64) -> Candle {
@@ -55,7 +54,7 @@ fn the_truth_of_a_prediction_is_known_one_horizon_later() {
 }
 
 #[test]
-fn a_missing_or_coarse_candle_starts_the_trailing_window_anew() {
+fn a_missing_or_thin_candle_starts_the_trailing_window_anew() {
     for (recipe, horizon) in RECIPES {
         let needed = LOOKBACK.max(horizon);
         let mut trail = Trail::new(recipe, horizon);
@@ -69,7 +68,7 @@ fn a_missing_or_coarse_candle_starts_the_trailing_window_anew() {
         assert!((62..61 + needed as i64 - 1).all(|idx| !ready(&candle(idx))));
         assert!(ready(&candle(61 + needed as i64 - 1)));
         let next = 61 + needed as i64;
-        assert!(!ready(&Candle { grain: Span::DAY, ..candle(next) }), "one is coarse");
+        assert!(!ready(&Candle { coverage: 0.49, ..candle(next) }), "one is thin");
         assert!(!ready(&candle(next + 1)));
     }
 }

@@ -110,7 +110,7 @@ impl Observer {
     ) -> Self {
         let coin = |(instrument, last): (Instrument, Option<LastTick>)| {
             let last = last.filter(|last| last.event <= EventTime(now_ms) + FUTURE_BOUND);
-            let last = last.map(|last| (last.event, last.grain));
+            let last = last.map(|last| (last.event, grain));
             Coin { instrument, last, promised: None, outage: last.map(|_| STOPPED), trouble: None }
         };
         Self { grain, source_delay, coins: coins.into_iter().map(coin).collect(), counts: Counts::default() }
@@ -140,7 +140,7 @@ impl Observer {
         let newest = coin.last.map(|(event, _)| event);
         if newest.is_none_or(|newest| event > newest) {
             records.extend(coin.gap_before(event).inspect(|_| self.counts.gaps += 1));
-            records.push(coin.tick(event, price, quote, self.grain, poll.answered_ms));
+            records.push(coin.tick(event, price, quote, poll.answered_ms));
             self.counts.ticks += 1;
             coin.last = Some((event, self.grain));
             coin.outage = None;
@@ -199,13 +199,14 @@ impl Coin {
         })
     }
 
-    fn tick(&self, event: EventTime, price: f64, quote: Option<&Quote>, grain: Span, ingest_ms: i64) -> Record {
+    fn tick(&self, event: EventTime, price: f64, quote: Option<&Quote>, ingest_ms: i64) -> Record {
         let figure = |pick: fn(&Quote) -> Option<f64>| quote.and_then(pick);
         Record::Tick(Box::new(TickLine {
             coin: Cow::Owned(self.instrument.coin().to_owned()),
             quote: Cow::Owned(self.instrument.quote().to_owned()),
             event_ms: event.ms(),
-            grain_ms: grain.ms(),
+            grain_ms: None,
+            complete_ms: None,
             id: None,
             open: None,
             high: None,
@@ -237,6 +238,7 @@ impl Coin {
             coin: Cow::Owned(self.instrument.coin().to_owned()),
             quote: Cow::Owned(self.instrument.quote().to_owned()),
             event_ms: event.ms(),
+            complete_ms: None,
             ingest_ms: poll.answered_ms,
             flush: false,
         }))
@@ -308,7 +310,7 @@ mod tests {
         let (records, _) = observer(None).answered(0, Some(&quote(0)), poll(10));
         let [Record::Tick(tick)] = records.as_slice() else { panic!("{records:?}") };
         let line = serde_json::to_string(tick).unwrap();
-        let expected = r#"{"coin":"bitcoin","quote":"usd","event_ms":1747517880000,"grain_ms":60000,"close":100.0,"ingest_ms":1747517890500,"source":"coingecko","volume_24h":5.0}"#;
+        let expected = r#"{"coin":"bitcoin","quote":"usd","event_ms":1747517880000,"close":100.0,"ingest_ms":1747517890500,"source":"coingecko","volume_24h":5.0}"#;
         assert_eq!(line, expected);
     }
 

@@ -151,7 +151,7 @@ impl Queue {
     }
 
     fn take_ticks(&mut self, first: TickLine<'static>) -> FeedMessage {
-        let (grain, first_ms) = (Span(first.grain_ms), first.event_ms);
+        let (grain, first_ms) = (first.grain_ms.map(Span), first.event_ms);
         let mut last_ms = first_ms;
         let mut lines = Pack::default();
         lines.push(&first);
@@ -185,7 +185,8 @@ mod tests {
             coin: coin.into(),
             quote: "usd".into(),
             event_ms: minute * 60_000,
-            grain_ms: 60_000,
+            grain_ms: None,
+            complete_ms: None,
             id: None,
             open: None,
             high: None,
@@ -206,6 +207,7 @@ mod tests {
             coin: "bitcoin".into(),
             quote: "usd".into(),
             event_ms: minute * 60_000,
+            complete_ms: None,
             ingest_ms: 0,
             flush: false,
         })

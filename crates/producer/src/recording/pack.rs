@@ -70,7 +70,7 @@ impl Packer {
             packing,
             tally: Tally::default(),
             skip_to: have.map(|have| have.last.event),
-            before: have.map(|have| (have.last.event, have.last.grain)),
+            before: have.map(|have| (have.last.event, have.last.grain.unwrap_or(packing.grain))),
             told: have.map(|have| have.told.clone()).unwrap_or_default(),
             next: None,
         }
@@ -119,7 +119,7 @@ impl Packer {
         let mut messages: Vec<FeedMessage> = self.gap_message(&gaps).into_iter().collect();
         let (count, gap_count) = (ticks.len(), gaps.len());
         let payload = ticks.into_payloads().swap_remove(0);
-        messages.push(origin.ticks(self.packing.grain, first, last, count, payload));
+        messages.push(origin.ticks(Some(self.packing.grain), first, last, count, payload));
         // Reading also ends where a refused row cannot be kept: then nobody knows what would have followed.
         let is_last = self.peek(rejects).is_none() && !rejects.has_failed();
         let end = self.end().filter(|_| is_last);

@@ -159,9 +159,7 @@ function showCandles(table, time) {
     whole(row.count),
     `${fixed(row.coverage * 100, row.coverage === 1 ? 0 : 1)} %`,
   ]);
-  const why = table.coarse
-    ? "The ticks stand for longer spans than this window: such rows are not shown here."
-    : "No rows yet: the first window has not closed.";
+  const why = "No rows yet: no window of this length has closed that holds all of a bar.";
   fill(["start", ...CANDLE_HEADINGS], rows, why, (row, column) => column === 8 && table.rows[row].coverage < 1);
 }
 

@@ -97,8 +97,6 @@ pub(super) struct Tables {
 #[derive(Debug, Serialize)]
 struct CandleTable {
     rows: Vec<CandleRow>,
-    /// Rows that are left out because their ticks stand for longer spans than the window's hop.
-    coarse: usize,
 }
 
 #[derive(Debug, Serialize)]
@@ -147,13 +145,12 @@ pub(super) fn live(view: &View, standing: &Standing, choice: &Choice, clock: Clo
     let chosen = chosen(view, choice);
     let price = chosen.and_then(|(_, rows)| rows.price);
     let price = price.map(|price| {
-        let known = price.event + price.grain;
-        LivePrice { close: price.close, event_ms: price.event.ms(), age_ms: (now_ms - known.ms()).max(0) }
+        LivePrice { close: price.close, event_ms: price.event.ms(), age_ms: (now_ms - price.known.ms()).max(0) }
     });
     let newest = view.instruments().filter_map(|(_, rows)| rows.price).max_by_key(|price| price.event);
     let counts = &standing.counts;
     let health = HealthReport {
-        line: health_line(standing, newest.map(|price| (price.event, now_ms - (price.event + price.grain).ms()))),
+        line: health_line(standing, newest.map(|price| (price.event, now_ms - price.known.ms()))),
         connected: standing.is_connected,
         steps: standing.steps.clone(),
         accepted: counts.accepted,
@@ -216,7 +213,6 @@ pub(super) fn tables(view: &View, choice: &Choice, version: u64) -> Option<Table
     let mut chart: Vec<ChartPoint> = rows
         .candles(Window::Hour)
         .rev()
-        .filter(|candle| !candle.is_coarse())
         .take(CHART_HOURS)
         .map(|candle| ChartPoint { end_ms: candle.end.ms(), close: candle.close })
         .collect();
@@ -233,9 +229,7 @@ pub(super) fn tables(view: &View, choice: &Choice, version: u64) -> Option<Table
 }
 
 fn candle_table(rows: &InstrumentView, window: Window) -> CandleTable {
-    let coarse = rows.candles(window).filter(|candle| candle.is_coarse()).count();
-    let rows = rows.candles(window).rev().filter(|candle| !candle.is_coarse()).take(ROWS).map(candle_row).collect();
-    CandleTable { rows, coarse }
+    CandleTable { rows: rows.candles(window).rev().take(ROWS).map(candle_row).collect() }
 }
 
 fn candle_row(candle: &Candle) -> CandleRow {
@@ -265,9 +259,9 @@ mod tests {
         let mut view = View::new(50);
         let price = r#"{"coin":"bitcoin","quote":"usdt","event_ms":60000,"grain_ms":60000,"close":2.5,"feed_seq":1}"#;
         view.apply("market.1.price.bitcoin.usdt", price.as_bytes()).expect("a price");
-        for (start, grain) in [(0, 60_000), (3_600_000, 60_000), (7_200_000, 86_400_000)] {
+        for start in [0, 3_600_000] {
             let candle = format!(
-                r#"{{"coin":"bitcoin","quote":"usdt","window":"1h","start_ms":{start},"end_ms":{},"close":1.0,"average":1.0,"count":1,"coverage":1.0,"grain_ms":{grain},"revision":1,"final":true,"first_seq":1,"last_seq":1}}"#,
+                r#"{{"coin":"bitcoin","quote":"usdt","window":"1h","start_ms":{start},"end_ms":{},"close":1.0,"average":1.0,"count":1,"coverage":1.0,"grain_ms":60000,"revision":1,"final":true,"first_seq":1,"last_seq":1}}"#,
                 start + 3_600_000
             );
             view.apply("stats.1.1h.bitcoin.usdt", candle.as_bytes()).expect("a candle");
@@ -282,10 +276,10 @@ mod tests {
     }
 
     #[test]
-    fn newest_rows_come_first_and_coarse_ones_are_only_counted() {
+    fn newest_rows_come_first() {
         let tables = tables(&view(), &Choice::default(), 7).expect("an instrument");
         let starts: Vec<_> = tables.hourly.rows.iter().map(|row| row.start_ms).collect();
-        assert_eq!((starts, tables.hourly.coarse, tables.version), (vec![3_600_000, 0], 1, 7));
+        assert_eq!((starts, tables.version), (vec![3_600_000, 0], 7));
         let other = Choice { coin: Some("dogecoin".to_owned()), quote: Some("usdt".to_owned()) };
         assert!(super::tables(&view(), &other, 7).is_none());
     }

@@ -12,7 +12,8 @@ fn bitcoin() -> Instrument {
 fn tick(event: i64, close: f64) -> Tick {
     Tick {
         event: EventTime(event),
-        grain: Span::MINUTE,
+        grain: Some(Span::MINUTE),
+        complete: None,
         id: None,
         open: close,
         high: close + 1.0,

@@ -24,7 +24,8 @@ fn candles(count: i64) -> Vec<Candle> {
         let reach = 0.01 * (0.7 * (at * 0.4).cos() + 0.3 * (at * 2.9).sin()).exp();
         Tick {
             event: EventTime(1_583_020_800_000 + idx * Span::HOUR.ms()),
-            grain: Span::HOUR,
+            grain: Some(Span::HOUR),
+            complete: None,
             id: None,
             open: close,
             high: close * (1.0 + reach),

@@ -30,7 +30,8 @@ fn hourly(count: i64, close_of: impl Fn(f64) -> f64) -> Vec<Tick> {
         let close = close_of(idx as f64);
         Tick {
             event: EventTime(1_583_020_800_000 + idx * Span::HOUR.ms()),
-            grain: Span::HOUR,
+            grain: Some(Span::HOUR),
+            complete: None,
             id: None,
             open: close,
             high: close * 1.002,

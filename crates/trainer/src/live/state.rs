@@ -85,7 +85,7 @@ pub struct Counts {
     pub unlike_training: u64,
     /// Forecasts that met their truth.
     pub scored: u64,
-    /// Forecasts whose truth never came: a candle of the target was missing or coarse.
+    /// Forecasts whose truth never came: a candle of the target was missing or thin.
     pub unscored: u64,
     /// Candles at whose end the model was too old to be asked.
     pub expired: u64,
@@ -250,7 +250,7 @@ impl Live {
     fn settle(&mut self, candle: &Candle, desk: &mut Desk<'_>) {
         let mut still_open = Vec::new();
         for mut open in std::mem::take(&mut self.open) {
-            open.seen += u16::from(!candle.is_coarse());
+            open.seen += u16::from(!candle.is_thin());
             let is_complete = candle.end == open.forecast.target_end && usize::from(open.seen) == desk.rules.horizon;
             if candle.end < open.forecast.target_end {
                 still_open.push(open);
@@ -347,7 +347,7 @@ impl Live {
             desk.counts.expired += 1;
             return;
         }
-        let Some(known) = self.trail.known().filter(|_| !candle.is_coarse()) else { return };
+        let Some(known) = self.trail.known().filter(|_| !candle.is_thin()) else { return };
         let forecaster = desk.forecaster.as_ref().expect("a record is applied when the model in use is at hand");
         let predicted = forecaster.predict(&known).expect("a model predicts a row of its own features");
         let status = match (predicted.is_unlike, in_use.is_champion) {
