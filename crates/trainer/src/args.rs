@@ -190,6 +190,7 @@ impl RunArgs {
             recipe: config.recipe,
             interval,
             horizon: config.horizon,
+            min_coverage: config.min_coverage,
             every: self.every,
             activation: self.activation,
             expire: self.expire,
@@ -216,6 +217,10 @@ pub struct EvaluateArgs {
     /// Length of the spans whose scores are shown one by one, such as 24h
     #[arg(long, default_value = "24h", value_name = "SPAN", value_parser = parse_span)]
     pub by: Span,
+
+    /// Leave out forecasts when less is known of a candle of their target, 0 to 1. `run` scores none below its own
+    #[arg(long, env = "CANDLEWIRE_MIN_COVERAGE", default_value = "0.5", value_name = "SHARE", value_parser = parse_coverage)]
+    pub min_coverage: f64,
 
     /// How to print it
     #[arg(long, value_enum, default_value = "table")]
@@ -264,13 +269,17 @@ pub struct LearnArgs {
     #[arg(long, env = "CANDLEWIRE_RECIPE", default_value = "returns")]
     pub recipe: Recipe,
 
-    /// Length of the candles: 1m, 5m, 15m, 1h, 1d, or auto: for `train` the longest that gives 2,000 candles, for `run` 15m
+    /// Length of the candles: 1m, 5m, 15m, 1h, 1d, or auto: for `train` the longest that gives 2,000 rows, for `run` 15m
     #[arg(long, env = "CANDLEWIRE_INTERVAL", default_value = "auto")]
     pub interval: Interval,
 
     /// How many intervals ahead to predict, 1 to 100
     #[arg(long, env = "CANDLEWIRE_HORIZON", default_value = "1", value_parser = clap::value_parser!(u16).range(1..=HORIZON_MAX as i64))]
     pub horizon: u16,
+
+    /// Candles of less coverage count as missing, 0 to 1
+    #[arg(long, env = "CANDLEWIRE_MIN_COVERAGE", default_value = "0.5", value_name = "SHARE", value_parser = parse_coverage)]
+    pub min_coverage: f64,
 
     /// How rows are held out
     #[arg(long, env = "CANDLEWIRE_SPLIT", value_enum, default_value = "time")]
@@ -321,6 +330,7 @@ impl LearnArgs {
             recipe: self.recipe,
             interval: self.interval,
             horizon: usize::from(self.horizon),
+            min_coverage: self.min_coverage,
             split: self.split,
             holdout: self.holdout,
             folds: usize::from(self.folds),
@@ -372,6 +382,11 @@ pub(crate) fn parse_span(text: &str) -> Result<Span, String> {
 fn parse_share(text: &str) -> Result<f64, String> {
     let within = |share: &f64| (0.01..=0.9).contains(share);
     text.parse().ok().filter(within).ok_or_else(|| "a share from 0.01 to 0.9".to_owned())
+}
+
+fn parse_coverage(text: &str) -> Result<f64, String> {
+    let within = |coverage: &f64| (0.0..=1.0).contains(coverage);
+    text.parse().ok().filter(within).ok_or_else(|| "a share of a candle's time, from 0 to 1".to_owned())
 }
 
 fn parse_rate(text: &str) -> Result<f64, String> {
