@@ -2,7 +2,8 @@ use std::collections::BTreeMap;
 
 use market::Span;
 use market::dataset::Recipe;
-use market::windowing::{Issue, Progress, Settings, Windowing};
+use market::watermark::Progress;
+use market::windowing::{Issue, Settings, Windowing};
 use proptest::prelude::*;
 
 use super::*;
