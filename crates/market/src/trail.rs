@@ -128,10 +128,8 @@ impl Trail {
 
 /// log(high ÷ low) of candles taken together, at least one of which has a range.
 pub fn range<'a>(candles: impl Iterator<Item = &'a Observed>) -> f64 {
-    let wider = |a: Extremes, b: Extremes| Extremes {
-        log_high: a.log_high.max(b.log_high),
-        log_low: a.log_low.min(b.log_low),
-    };
+    let wider =
+        |a: Extremes, b: Extremes| Extremes { log_high: a.log_high.max(b.log_high), log_low: a.log_low.min(b.log_low) };
     let extremes = candles.filter_map(|candle| candle.extremes).reduce(wider);
     extremes.map_or(f64::NAN, |extremes| extremes.range())
 }

@@ -206,7 +206,9 @@ pub enum ModelCardError {
     #[error("not a model card: {0}")]
     Json(#[from] serde_json::Error),
     /// A card of another version.
-    #[error("the model card has layout {found}, this version reads layout {CARD_VERSION}: train a new model with this version")]
+    #[error(
+        "the model card has layout {found}, this version reads layout {CARD_VERSION}: train a new model with this version"
+    )]
     OtherVersion {
         /// What the card says.
         found: u64,

@@ -93,7 +93,9 @@ pub struct Duel {
 #[derive(Debug, thiserror::Error)]
 pub enum LearnError {
     /// Too few rows.
-    #[error("not enough data to train on {instrument}: {rows} rows of {interval}, at least {ROWS_MIN} are needed; {why}")]
+    #[error(
+        "not enough data to train on {instrument}: {rows} rows of {interval}, at least {ROWS_MIN} are needed; {why}"
+    )]
     TooFewRows {
         /// Whose ticks.
         instrument: Instrument,

@@ -42,7 +42,9 @@ impl Data<'_> {
         let steps = events.len() as i64 - 1;
         Some(match steps {
             0 => "1 point".to_owned(),
-            _ => format!("{} points, {} apart on average", events.len(), SpanWords(Span((*last - *first).ms() / steps))),
+            _ => {
+                format!("{} points, {} apart on average", events.len(), SpanWords(Span((*last - *first).ms() / steps)))
+            }
         })
     }
 
@@ -128,7 +130,9 @@ impl Shortage<'_> {
             ),
             (
                 few_points,
-                format!("{few_points} of {candles} candles of {window} have no bar and fewer than {RANGE_POINTS_MIN} points, so that their range is not known"),
+                format!(
+                    "{few_points} of {candles} candles of {window} have no bar and fewer than {RANGE_POINTS_MIN} points, so that their range is not known"
+                ),
             ),
             (
                 alone,
@@ -165,7 +169,10 @@ impl Shortage<'_> {
         }
         let of_prices = RowSpec { recipe: Recipe::Returns, ..self.spec };
         if let Some(offer) = most(of_prices).filter(|_| self.spec.recipe == Recipe::Volatility) {
-            return format!("what works is --recipe returns, which needs no ranges ({} rows of {})", offer.rows, offer.window);
+            return format!(
+                "what works is --recipe returns, which needs no ranges ({} rows of {})",
+                offer.rows, offer.window
+            );
         }
         if tried.iter().all(|(_, folded)| folded.long_bars > 0 && folded.candles.is_empty() && folded.open == 0) {
             return Data(self.ticks).shorter_bars();

@@ -136,8 +136,14 @@ fn the_last_price_of_overlapping_bars_is_one_that_was_known() {
         ..tick(minute * 60_000, close)
     };
     // An hour that is still open, minutes within it, and quotes.
-    let ticks =
-        [at(0, Some(60), 1.0), at(1, Some(1), 2.0), at(2, Some(1), 3.0), at(3, None, 4.0), at(4, None, 5.0), at(60, None, 6.0)];
+    let ticks = [
+        at(0, Some(60), 1.0),
+        at(1, Some(1), 2.0),
+        at(2, Some(1), 3.0),
+        at(3, None, 4.0),
+        at(4, None, 5.0),
+        at(60, None, 6.0),
+    ];
     let dataset = calendar(&ticks).expect("short enough");
     let last: Vec<_> = dataset.rows.iter().map(|row| (row.known.ms() / 60_000, row.last, row.actual)).collect();
     assert_eq!(last, [(2, 2.0, 3.0), (3, 3.0, 4.0), (4, 4.0, 5.0), (60, 1.0, 6.0)]);
@@ -173,7 +179,11 @@ fn minutes_of_thirty_years_stay_distinct_and_longer_is_refused() {
 fn features_do_not_change_when_the_future_is_taken_away() {
     let candles = candles((0..60).chain(63..110));
     for (recipe, horizon) in [(Recipe::Returns, 1), (Recipe::Volatility, 1), (Recipe::Volatility, 30)] {
-        assert_eq!(first_leak(&candles, 1, |candles| known(spec(recipe, horizon), candles)), None, "{recipe} {horizon}");
+        assert_eq!(
+            first_leak(&candles, 1, |candles| known(spec(recipe, horizon), candles)),
+            None,
+            "{recipe} {horizon}"
+        );
     }
 }
 

@@ -59,7 +59,8 @@ fn auto_takes_the_longest_interval_with_enough_rows() {
 #[test]
 fn auto_counts_only_candles_with_neighbors_and_known_enough() {
     // A hole every 25 minutes leaves no minute with 25 behind it, but hardly thins five minutes.
-    let torn: Vec<Tick> = ticks(2_000, Span::MINUTE).into_iter().filter(|tick| tick.event.ms() / 60_000 % 25 != 0).collect();
+    let torn: Vec<Tick> =
+        ticks(2_000, Span::MINUTE).into_iter().filter(|tick| tick.event.ms() / 60_000 % 25 != 0).collect();
     assert_eq!(choose(Interval::Fixed(Window::Minute), &torn, 0.5), (Window::Minute, 0));
     assert_eq!(choose(Interval::Auto, &torn, 0.5), (Window::FiveMinutes, 375));
     // One minute in three: nothing is known to half, all but minutes to 0.3.
@@ -97,7 +98,11 @@ fn records() -> impl Strategy<Value = Vec<Record>> {
     let step = || prop_oneof![Just(0_i64), 1_i64..40_000, 40_000_i64..900_000];
     let grain = prop::sample::select(vec![1_i64, 30, 60, 61, 300, 900, 3_600, 86_400]);
     let record = prop_oneof![
-        (step(), grain, any::<bool>()).prop_map(|(step_ms, grain_s, is_certified)| Record::Bar { step_ms, grain_s, is_certified }),
+        (step(), grain, any::<bool>()).prop_map(|(step_ms, grain_s, is_certified)| Record::Bar {
+            step_ms,
+            grain_s,
+            is_certified
+        }),
         (step(), any::<bool>()).prop_map(|(step_ms, is_certified)| Record::Point { step_ms, is_certified }),
         (step(), any::<bool>()).prop_map(|(step_ms, is_certified)| Record::Heartbeat { step_ms, is_certified }),
     ];
@@ -148,7 +153,8 @@ impl Streamed {
             let (Record::Bar { step_ms, is_certified, .. }
             | Record::Point { step_ms, is_certified }
             | Record::Heartbeat { step_ms, is_certified }) = *record;
-            let before = std::mem::replace(&mut now, now + Span(step_ms));
+            let before = now;
+            now = now + Span(step_ms);
             if !is_certified {
                 since = now;
             }

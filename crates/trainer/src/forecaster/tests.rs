@@ -46,7 +46,8 @@ fn spec(recipe: Recipe, horizon: usize) -> RowSpec {
 fn trained(recipe: Recipe, horizon: usize, dataset: &Dataset) -> Forecaster {
     let train: Vec<usize> = (0..dataset.rows.len() / 2).collect();
     let interval = Some(Window::Hour);
-    let task = Task { interval, horizon, min_coverage: Some(0.5), origin: None, split: Split::Time, boosting: BOOSTING };
+    let task =
+        Task { interval, horizon, min_coverage: Some(0.5), origin: None, split: Split::Time, boosting: BOOSTING };
     let forecaster = fit(dataset, &train, &task).expect("a model").forecaster;
     assert_eq!(forecaster.recipe(), recipe);
     forecaster

@@ -70,13 +70,14 @@ fn points_that_are_too_sparse_are_named_with_what_works() {
     ];
     check("a point an hour", &hourly, &[], Code::NotEnoughData, &words);
     learn(&hourly, None, &config(&["--min-coverage", "0", "--interval", "1h"])).expect("as it was advised");
-    let certified: Vec<Tick> = hourly
-        .into_iter()
-        .map(|tick| Tick { complete: Some(Span::minutes(15)), ..tick })
-        .collect();
+    let certified: Vec<Tick> =
+        hourly.into_iter().map(|tick| Tick { complete: Some(Span::minutes(15)), ..tick }).collect();
     let words = ["the usual one to 0.25", "what works is --min-coverage 0.2 --interval 1h"];
     check("a quarter is known", &certified, &["--interval", "1h"], Code::NotEnoughData, &words);
-    let words = ["have no bar and fewer than 4 points", "what works is --recipe returns, which needs no ranges (275 rows of 1h)"];
+    let words = [
+        "have no bar and fewer than 4 points",
+        "what works is --recipe returns, which needs no ranges (275 rows of 1h)",
+    ];
     check("no ranges", &certified, &["--min-coverage", "0.2", "--recipe", "volatility"], Code::NotEnoughData, &words);
 }
 
