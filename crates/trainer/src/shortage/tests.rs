@@ -78,7 +78,13 @@ fn points_that_are_too_sparse_are_named_with_what_works() {
         "have no bar and fewer than 4 points",
         "what works is --recipe returns, which needs no ranges (275 rows of 1h)",
     ];
-    check("no ranges", &certified, &["--min-coverage", "0.2", "--recipe", "volatility"], Code::NotEnoughData, &words);
+    check(
+        "no ranges",
+        &certified,
+        &["--min-coverage", "0.2", "--recipe", "volatility", "--interval", "1h"],
+        Code::NotEnoughData,
+        &words,
+    );
 }
 
 #[test]
