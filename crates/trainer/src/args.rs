@@ -294,6 +294,17 @@ mod tests {
     }
 
     #[test]
+    fn a_coverage_is_a_share() {
+        let min_coverage = |flags: &[&str]| learn(flags).map(|config| config.min_coverage);
+        assert_eq!(min_coverage(&[]).expect("valid"), 0.5);
+        assert_eq!(min_coverage(&["--min-coverage", "0"]).expect("valid"), 0.0);
+        for wrong in ["1.01", "50", "NaN", "half"] {
+            let error = min_coverage(&["--min-coverage", wrong]).expect_err("no share").to_string();
+            assert!(error.contains("from 0 to 1"), "{error}");
+        }
+    }
+
+    #[test]
     fn each_recipe_has_its_own_defaults_and_flags_go_before_them() {
         let returns = learn(&[]).expect("valid");
         assert_eq!((returns.recipe, returns.split, returns.folds), (Recipe::Returns, Split::Time, 5));

@@ -192,3 +192,51 @@ impl Standing {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::{Args, Command};
+
+    fn evaluation(flags: &[&str], coverages: &[f64]) -> Evaluation {
+        let args = Args::try_parse_from([&["trainer", "evaluate"], flags].concat()).expect("valid flags");
+        let Command::Evaluate(args) = args.command else { panic!("evaluate was asked for") };
+        let met = |(idx, coverage): (i64, &f64)| Met {
+            made: EventTime(idx * 60_000),
+            known: EventTime((idx + 1) * 60_000),
+            model: "4be1c1f02b6f2a07".to_owned(),
+            status: Status::Champion,
+            outcome: Outcome { baseline: 10.0, actual: 11.0 + idx as f64, predicted: 10.5 },
+            coverage: *coverage,
+            inside: [Some(true); LEVELS.len()],
+        };
+        let (coin, quote) = ("bitcoin".to_owned(), "usd".to_owned());
+        let series = Series { coin, quote, recipe: Recipe::Returns, interval: Window::Minute };
+        Evaluation::new(series, (0..).zip(coverages).map(met).collect(), &args)
+    }
+
+    #[test]
+    fn forecasts_of_thin_truths_are_left_out_and_counted() {
+        let rows = |flags: &[&str]| {
+            let evaluation = evaluation(flags, &[1.0, 0.9, 0.5, 0.4]);
+            (evaluation.all.as_ref().map(|all| all.scores.rows), evaluation.left_out, table::text(&[evaluation]))
+        };
+        let (all, left_out, text) = rows(&[]);
+        assert_eq!((all, left_out), (Some(3), 1));
+        assert!(text.contains("1 forecasts of bitcoin/usd are left out: less than --min-coverage 0.5"), "{text}");
+        let (all, left_out, text) = rows(&["--min-coverage", "0"]);
+        assert_eq!((all, left_out), (Some(4), 0));
+        assert!(!text.contains("left out"), "{text}");
+        assert_eq!(rows(&["--min-coverage", "0.95"]).0, Some(1));
+    }
+
+    #[test]
+    fn a_series_of_which_nothing_is_left_says_so() {
+        let evaluation = evaluation(&["--min-coverage", "1"], &[0.9, 0.9]);
+        assert!(evaluation.all.is_none() && evaluation.models.is_empty());
+        let text = table::text(&[evaluation]);
+        assert!(text.starts_with("bitcoin/usd") && text.contains("2 forecasts of bitcoin/usd are left out"), "{text}");
+    }
+}
