@@ -166,6 +166,17 @@ fn too_few_rows_leave_every_table_and_no_model() {
 }
 
 #[test]
+fn a_run_learns_from_candles_of_the_length_that_was_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out");
+    let recording = minutes(dir.path(), 1_000);
+    let asked_for = once(&out, &recording).args(["--interval", "5m"]).output().unwrap();
+    assert!(asked_for.status.success(), "{}", String::from_utf8_lossy(&asked_for.stderr));
+    assert_eq!(json(&out.join("metrics.json"))["interval"], "5m");
+    assert_eq!(json(&out.join("model-card.json"))["interval"], "5m");
+}
+
+#[test]
 fn what_cannot_work_is_said_before_anything_starts() {
     let dir = tempfile::tempdir().unwrap();
     let (code, error) = fail(&mut once(dir.path(), &dir.path().join("absent.csv")));
@@ -178,4 +189,9 @@ fn what_cannot_work_is_said_before_anything_starts() {
     let (code, error) = fail(command.args(["--nats-port", &taken]));
     assert!(code == 2 && error.contains(&taken), "{code} {error}");
     drop(listener);
+    let recording = sample("btcusdt_1m_2020-03.csv.gz");
+    let (code, error) = fail(once(dir.path(), &recording).args(["--interval", "2h"]));
+    assert!(code == 2 && error.contains("--interval 2h is no length of a candle"), "{code} {error}");
+    let (code, error) = fail(once(dir.path(), &recording).args(["--recipe", "calendar", "--interval", "1h"]));
+    assert!(code == 2 && error.contains("leave --interval out"), "{code} {error}");
 }

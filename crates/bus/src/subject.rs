@@ -82,8 +82,8 @@ impl Kind {
             Self::Rejected => "rejected/1",
             Self::HourOfDay => "hour-of-day/1",
             Self::Next => "next/1",
-            Self::Score => "score/1",
-            Self::Model => "model/2",
+            Self::Score => "score/2",
+            Self::Model => "model/3",
         }
     }
 }

@@ -11,9 +11,6 @@ use crate::tick::{Identity, Tick};
 use crate::time::{EventTime, Span};
 use crate::window::Window;
 
-/// Candles of less coverage than this are thin.
-pub const MIN_COVERAGE: f64 = 0.5;
-
 /// One window of one instrument: final (closed) or provisional (still open).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Candle {
@@ -65,11 +62,6 @@ impl Candle {
     /// Never for candles of this pipeline, whose names were checked when their ticks entered.
     pub fn instrument(&self) -> Instrument {
         Instrument::new(&self.coin, &self.quote).expect("a candle's names were checked at the edge")
-    }
-
-    /// Whether too little of the window is known to learn from it or to score by it.
-    pub fn is_thin(&self) -> bool {
-        self.coverage < MIN_COVERAGE
     }
 
     /// The volume when every tick knew it: what was traded, and not a part of it.

@@ -4,123 +4,26 @@
 //! candle: what prices did up to its end in, the log return over the horizon out, and the price rebuilt from it.
 //! `volatility` is one row a candle too: what ranges did up to its end in, log(high ÷ low) over the horizon out.
 
+mod calendar;
+mod recipe;
+mod row_spec;
+
 use std::borrow::Cow;
-use std::fmt;
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::calendar::{DatasetError, calendar};
+pub use self::recipe::{Recipe, UnknownRecipe};
+pub use self::row_spec::{RowSpec, Unusable};
 use crate::baseline::Baseline;
 use crate::candle::Candle;
-use crate::feature::volatility::{self, HALF_LIVES, RANGE_MIN};
-use crate::feature::{self, CALENDAR_COLUMNS, Observed, returns};
-use crate::tick::Tick;
+use crate::feature::Observed;
+use crate::feature::volatility::HALF_LIVES;
 use crate::time::{EventTime, Span};
 use crate::trail::{self, Known, Trail};
-use crate::validate::{PRICE_MAX, PRICE_MIN};
 
 /// Ranges that differ by less are equal.
 const RANGE_NOISE: f64 = 1e-12;
-
-/// What is predicted, and from what.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Recipe {
-    /// Time, hour and day of the week → close, per tick: the original program's.
-    Calendar,
-    /// Trailing returns, volatility, range, volume and calendar → the next log return, per candle.
-    Returns,
-    /// Trailing ranges, returns, volume and calendar, in units of a running average → the next log(high ÷ low), per
-    /// candle.
-    Volatility,
-}
-
-impl Recipe {
-    /// Every recipe.
-    pub const ALL: [Self; 3] = [Self::Calendar, Self::Returns, Self::Volatility];
-
-    /// The name in flags, records and object keys.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Calendar => "calendar",
-            Self::Returns => "returns",
-            Self::Volatility => "volatility",
-        }
-    }
-
-    /// The columns of its features, in order.
-    pub const fn columns(self) -> &'static [&'static str] {
-        match self {
-            Self::Calendar => &CALENDAR_COLUMNS,
-            Self::Returns => &returns::COLUMNS,
-            Self::Volatility => &volatility::COLUMNS,
-        }
-    }
-
-    /// Whether it works on candles; otherwise on ticks.
-    pub const fn is_of_candles(self) -> bool {
-        matches!(self, Self::Returns | Self::Volatility)
-    }
-
-    /// Whether it predicts prices; otherwise log(high ÷ low).
-    pub const fn predicts_prices(self) -> bool {
-        matches!(self, Self::Calendar | Self::Returns)
-    }
-
-    /// What a model's output is relative to, given the newest value and the running averages: the last close
-    /// (`returns`), the level of the range (`volatility`), nothing but 1 (`calendar`). Positive.
-    ///
-    /// # Panics
-    /// When `volatility` is given no averages.
-    pub fn anchor(self, last: f64, averages: Option<&[f64; HALF_LIVES.len()]>) -> f64 {
-        match self {
-            Self::Calendar => 1.0,
-            Self::Returns => last,
-            Self::Volatility => volatility::level(averages.expect("volatility has averages")),
-        }
-    }
-
-    /// What a model is fitted to: the truth itself (`calendar`), log(actual ÷ anchor) (`returns`), or that held within
-    /// bounds (`volatility`, see [`volatility::log_ratio`]).
-    pub fn label(self, actual: f64, anchor: f64) -> f32 {
-        let label = match self {
-            Self::Calendar => actual,
-            Self::Returns => (actual / anchor).ln(),
-            Self::Volatility => volatility::log_ratio(actual, anchor),
-        };
-        label as f32
-    }
-
-    /// The price or range that a model's output stands for: the output itself (`calendar`), or anchor × e^output. Held
-    /// within the range of prices, or from [`RANGE_MIN`] to the range between the lowest price and the highest, so that
-    /// it is always positive.
-    pub fn value(self, output: f32, anchor: f64) -> f64 {
-        match self {
-            Self::Calendar => f64::from(output).clamp(PRICE_MIN, PRICE_MAX),
-            Self::Returns => (anchor * f64::from(output).exp()).clamp(PRICE_MIN, PRICE_MAX),
-            Self::Volatility => (anchor * f64::from(output).exp()).clamp(RANGE_MIN, (PRICE_MAX / PRICE_MIN).ln()),
-        }
-    }
-}
-
-impl fmt::Display for Recipe {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-/// A name that is none of the recipes.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown recipe {0:?}: one of calendar, returns, volatility")]
-pub struct UnknownRecipe(String);
-
-impl FromStr for Recipe {
-    type Err = UnknownRecipe;
-
-    fn from_str(name: &str) -> Result<Self, UnknownRecipe> {
-        Self::ALL.into_iter().find(|recipe| recipe.name() == name).ok_or_else(|| UnknownRecipe(name.to_owned()))
-    }
-}
 
 /// One prediction to be made, and its truth.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -140,15 +43,30 @@ pub struct Row {
     pub scale: f64,
 }
 
-/// Candles or ticks that gave no row, by cause.
+/// What gave no row, by cause: candles, or ticks for a recipe that works on them. Each is counted once.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Skipped {
+    /// Candles that less is known of than [`RowSpec::min_coverage`]. They count as missing.
+    pub thin: usize,
+    /// Candles without bars and of too few points for a range, which the recipe is about. They count as missing.
+    pub few_points: usize,
     /// The trailing window begins before the data or crosses a missing candle.
     pub trailing_window: usize,
     /// The horizon ends after the data or crosses a missing candle.
     pub horizon: usize,
-    /// Less of the candle's window is known than learning asks for.
-    pub thin: usize,
+    /// Candles whose window had not ended yet.
+    pub open: usize,
+    /// Bars (not candles) that no window of this length holds all of, so that they are in no candle.
+    pub long_bars: usize,
+}
+
+impl Skipped {
+    fn count(&mut self, unusable: Unusable) {
+        match unusable {
+            Unusable::Thin => self.thin += 1,
+            Unusable::FewPoints => self.few_points += 1,
+        }
+    }
 }
 
 /// Rows in time order, with their features.
@@ -238,61 +156,13 @@ impl Dataset {
     }
 }
 
-/// Why ticks cannot become a dataset.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum DatasetError {
-    /// An f32 cannot tell two different minutes apart.
-    #[error("the ticks span {days} days, too long to tell the minutes around {at} apart as a feature")]
-    TimesCollapse {
-        /// Length of the recording in days.
-        days: i64,
-        /// Where two minutes became one number.
-        at: EventTime,
-    },
-}
-
-/// Makes the `calendar` rows: one a tick, but for the first, which has no last price. `ticks` are ascending by
-/// (event time, id). Times are counted from the first tick, which is a training tick in every split by time.
-///
-/// # Errors
-/// When two different minutes become the same f32; that takes a recording of 31 years.
-///
-/// # Panics
-/// When ticks are out of order.
-pub fn calendar(ticks: &[Tick]) -> Result<Dataset, DatasetError> {
-    let mut dataset = Dataset::new(Recipe::Calendar);
-    let Some(first) = ticks.first() else { return Ok(dataset) };
-    dataset.skipped.trailing_window = 1;
-    let mut before = feature::calendar_row(first.event, first.event);
-    for pair in ticks.windows(2) {
-        let (last, tick) = (&pair[0], &pair[1]);
-        assert!(last.identity() <= tick.identity(), "ticks are sorted by (event time, id)");
-        let features = feature::calendar_row(tick.event, first.event);
-        if features[0] == before[0] && tick.event.floor(Span::MINUTE) != last.event.floor(Span::MINUTE) {
-            let days = (tick.event - first.event).ms() / Span::DAY.ms();
-            return Err(DatasetError::TimesCollapse { days, at: tick.event });
-        }
-        before = features;
-        let row = Row {
-            known: tick.event,
-            target_end: tick.end(),
-            last: last.close,
-            actual: tick.close,
-            label: Recipe::Calendar.label(tick.close, 1.0),
-            scale: 1.0,
-        };
-        dataset.push(row, &features);
-    }
-    Ok(dataset)
-}
-
 /// What is known at the end of every candle whose trailing window is complete, by pushing all of them through a
 /// [`Trail`]. `candles` are of one instrument and one tumbling window, ascending and final.
 ///
 /// # Panics
 /// As [`Trail::new`] and [`Trail::push`].
-pub fn known(recipe: Recipe, horizon: usize, candles: &[Candle]) -> Vec<Known> {
-    let mut trail = Trail::new(recipe, horizon);
+pub fn known(spec: RowSpec, candles: &[Candle]) -> Vec<Known> {
+    let mut trail = Trail::new(spec);
     let push = |candle: &Candle| {
         trail.push(candle);
         trail.known()
@@ -301,25 +171,24 @@ pub fn known(recipe: Recipe, horizon: usize, candles: &[Candle]) -> Vec<Known> {
 }
 
 /// Makes the rows of a recipe that works on candles: final ones of one instrument and one tumbling window, ascending.
-/// One row a candle, where neither the trailing window nor the `horizon` (in candles) crosses a missing one. Thin
-/// candles count as missing.
+/// One row a candle, where neither the trailing window nor the horizon crosses a missing one.
 ///
 /// # Panics
 /// When candles are out of order or provisional, the recipe works on ticks, or the horizon is not within its bounds.
-pub fn of_candles(recipe: Recipe, horizon: usize, candles: &[Candle]) -> Dataset {
-    let mut dataset = Dataset::new(recipe);
-    let mut trail = Trail::new(recipe, horizon);
+pub fn of_candles(spec: RowSpec, candles: &[Candle]) -> Dataset {
+    let mut dataset = Dataset::new(spec.recipe);
+    let mut trail = Trail::new(spec);
     for (idx, candle) in candles.iter().enumerate() {
         trail.push(candle);
-        if candle.is_thin() {
-            dataset.skipped.thin += 1;
+        if let Some(unusable) = spec.unusable(candle) {
+            dataset.skipped.count(unusable);
             continue;
         }
         let Some(known) = trail.known() else {
             dataset.skipped.trailing_window += 1;
             continue;
         };
-        let Some(target) = target(candles, idx, horizon) else {
+        let Some(target) = target(spec, candles, idx) else {
             dataset.skipped.horizon += 1;
             continue;
         };
@@ -328,12 +197,13 @@ pub fn of_candles(recipe: Recipe, horizon: usize, candles: &[Candle]) -> Dataset
     dataset
 }
 
-/// The candles of the horizon after a candle; None when one is missing or thin.
-fn target(candles: &[Candle], idx: usize, horizon: usize) -> Option<&[Candle]> {
-    let target = candles.get(idx + 1..=idx + horizon)?;
-    let span = Span(candles[idx].window.size().ms() * horizon as i64);
-    // Candles do not overlap, so the last one ends this much later only if none is missing between.
-    let is_whole = target[horizon - 1].end == candles[idx].end + span && !target.iter().any(Candle::is_thin);
+/// The candles of the horizon after a candle; None when one of them is missing.
+fn target(spec: RowSpec, candles: &[Candle], idx: usize) -> Option<&[Candle]> {
+    let target = candles.get(idx + 1..=idx + spec.horizon)?;
+    let span = Span(candles[idx].window.size().ms() * spec.horizon as i64);
+    // Candles do not overlap, so the last one ends this much later only if none is absent between.
+    let is_adjacent = target[spec.horizon - 1].end == candles[idx].end + span;
+    let is_whole = is_adjacent && target.iter().all(|candle| spec.unusable(candle).is_none());
     is_whole.then_some(target)
 }
 

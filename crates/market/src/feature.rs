@@ -25,33 +25,61 @@ pub fn is_of_time(column: &str) -> bool {
     CALENDAR_COLUMNS.contains(&column) || of_returns.contains(&column) || of_volatility.contains(&column)
 }
 
+/// Fewest points whose highest and lowest count as a range. Fewer have seen too little of where the price went: a range of
+/// one point is always 0.
+pub const RANGE_POINTS_MIN: u64 = 4;
+
+/// Whether a candle's high and low are a range: a bar has its own high and low, points need [`RANGE_POINTS_MIN`].
+pub fn has_range(candle: &Candle) -> bool {
+    candle.grain.is_some() || candle.count >= RANGE_POINTS_MIN
+}
+
 /// What features need of a candle.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Observed {
-    /// Natural logarithm of the high.
-    pub log_high: f64,
-    /// Natural logarithm of the low.
-    pub log_low: f64,
+    /// How far the price went; absent when that is not known, see [`has_range`].
+    pub extremes: Option<Extremes>,
     /// Natural logarithm of the close.
     pub log_close: f64,
     /// Volume in units of the coin; absent when unknown or partial.
     pub volume: Option<f64>,
 }
 
+/// How far a price went.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Extremes {
+    /// Natural logarithm of the high.
+    pub log_high: f64,
+    /// Natural logarithm of the low.
+    pub log_low: f64,
+}
+
+impl Extremes {
+    /// log(high ÷ low), 0 and above.
+    pub fn range(&self) -> f64 {
+        self.log_high - self.log_low
+    }
+}
+
 impl Observed {
     /// Takes what features need of a candle.
     pub fn new(candle: &Candle) -> Self {
+        let extremes = Extremes { log_high: candle.high.ln(), log_low: candle.low.ln() };
         Self {
-            log_high: candle.high.ln(),
-            log_low: candle.low.ln(),
+            extremes: has_range(candle).then_some(extremes),
             log_close: candle.close.ln(),
             volume: candle.whole_volume(),
         }
     }
 
-    /// log(high ÷ low), 0 and above.
+    /// log(high ÷ low), 0 and above; NaN when it is not known.
     pub fn range(&self) -> f64 {
-        self.log_high - self.log_low
+        self.extremes.map_or(f64::NAN, |extremes| extremes.range())
+    }
+
+    /// Where in its range the candle closed: 0 at the low, 1 at the high; NaN when that is not known.
+    fn close_in_range(&self) -> f64 {
+        self.extremes.map_or(f64::NAN, |extremes| (self.log_close - extremes.log_low) / extremes.range())
     }
 }
 

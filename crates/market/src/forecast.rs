@@ -103,7 +103,7 @@ pub struct NextLine<'a> {
 }
 
 /// A forecast that has met its truth, on `forecast.<p>.score.<coin>.<quote>`: the forecast's own fields, and
-/// `"actual":8540.2,"error":8.1,"inside":true,"inside_50":false,…`.
+/// `"actual":8540.2,"coverage":1.0,"error":8.1,"inside":true,"inside_50":false,…`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ScoreLine<'a> {
     /// Which forecast.
@@ -111,6 +111,8 @@ pub struct ScoreLine<'a> {
     pub key: ForecastKey<'a>,
     /// The truth, by the first final candle of the target; later revisions change nothing.
     pub actual: f64,
+    /// The least coverage of the candles of the target, 0 to 1: how well the truth is known.
+    pub coverage: f64,
     /// `actual` − `prediction`.
     pub error: f64,
     /// Whether the truth is inside the 90 % interval; absent when there was none.
@@ -138,7 +140,7 @@ pub enum Cause {
 }
 
 /// A model that was trained and what became of it, on `forecast.<p>.model.<coin>.<quote>`:
-/// `{"coin":"bitcoin","quote":"usd","recipe":"returns","interval":"15m","model":"4be1c1f02b6f2a07","sha256":"9f2c…",
+/// `{"coin":"bitcoin","quote":"usd","recipe":"returns","interval":"15m","min_coverage":0.5,"model":"4be1c1f02b6f2a07","sha256":"9f2c…",
 /// "cause":"schedule","standing":"champion","valid_from_ms":…,"expires_ms":…,"trained_first_ms":…,"trained_last_ms":…,
 /// "trained_ticks":…,"scores":{"rows":584,"rmse":27.23,"baseline_rmse":27.24,"skill":0.0004,"p":0.364},
 /// "rival":{"model":…,"rows":584,…}}`.
@@ -157,6 +159,8 @@ pub struct ModelLine<'a> {
     pub recipe: Recipe,
     /// Length of the candles.
     pub interval: Window,
+    /// Candles of less coverage count as missing, 0 to 1: when it was fitted and scored, and for its forecasts.
+    pub min_coverage: f64,
     /// The model, by its id; its files stand in ARTIFACTS under this id.
     #[serde(borrow)]
     pub model: Cow<'a, str>,

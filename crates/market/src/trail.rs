@@ -9,20 +9,19 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use crate::candle::Candle;
-use crate::dataset::Recipe;
+use crate::dataset::{Recipe, RowSpec};
 use crate::feature::volatility::{self, Averages, HALF_LIVES};
-use crate::feature::{LOOKBACK, Observed, returns};
+use crate::feature::{Extremes, LOOKBACK, Observed, returns};
 use crate::time::EventTime;
 
 /// Longest horizon, in candles: what a trail remembers grows with it. Whoever wants more takes longer candles.
 pub const HORIZON_MAX: usize = 100;
 
 /// The trailing window of one instrument's tumbling candles, for a recipe that works on candles. It holds at most
-/// max([`LOOKBACK`], horizon) candles, 33 bytes each, and some averages.
+/// max([`LOOKBACK`], horizon) candles, 34 bytes each, and some averages.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Trail {
-    recipe: Recipe,
-    horizon: usize,
+    spec: RowSpec,
     /// End of the newest candle, while adjacent candles are remembered.
     end: Option<EventTime>,
     /// Close of the newest candle.
@@ -55,35 +54,37 @@ impl Trail {
     ///
     /// # Panics
     /// When the recipe does not work on candles, or the horizon is not 1 to [`HORIZON_MAX`].
-    pub fn new(recipe: Recipe, horizon: usize) -> Self {
+    pub fn new(spec: RowSpec) -> Self {
+        let RowSpec { recipe, horizon, .. } = spec;
         assert!(recipe.is_of_candles(), "{recipe} does not work on candles");
         assert!((1..=HORIZON_MAX).contains(&horizon), "a horizon is 1 to {HORIZON_MAX} candles: {horizon}");
-        Self { recipe, horizon, end: None, close: 0.0, observed: VecDeque::new(), averages: Averages::default() }
+        Self { spec, end: None, close: 0.0, observed: VecDeque::new(), averages: Averages::default() }
     }
 
-    /// Takes the next final candle. When one is missing before it, everything earlier is forgotten; a thin candle
-    /// counts as missing.
+    /// Takes the next final candle. When one is missing before it, everything earlier is forgotten; one that
+    /// is not usable counts as missing.
     ///
     /// # Panics
     /// When the candle begins before the newest one ends, or is provisional.
     pub fn push(&mut self, candle: &Candle) {
         assert!(candle.is_final, "provisional candles are no truth");
         assert!(self.end.is_none_or(|end| end <= candle.start), "candles are sorted and do not overlap");
-        if candle.is_thin() || self.end != Some(candle.start) {
+        let is_usable = self.spec.unusable(candle).is_none();
+        if !is_usable || self.end != Some(candle.start) {
             self.end = None;
             self.observed.clear();
             self.averages = Averages::default();
         }
-        if candle.is_thin() {
+        if !is_usable {
             return;
         }
         self.end = Some(candle.end);
         self.close = candle.close;
         self.observed.push_back(Observed::new(candle));
-        if self.observed.len() > self.horizon.max(LOOKBACK) {
+        if self.observed.len() > self.spec.horizon.max(LOOKBACK) {
             self.observed.pop_front();
         }
-        if self.recipe == Recipe::Volatility
+        if self.spec.recipe == Recipe::Volatility
             && let Some(range) = self.actual()
         {
             self.averages.push(range);
@@ -93,10 +94,10 @@ impl Trail {
     /// The newest value of what is predicted, which is the truth of a prediction made one horizon ago: the last close,
     /// or log(high ÷ low) over the last candles, as many as the horizon has. None while a candle of them is missing.
     pub fn actual(&self) -> Option<f64> {
-        match self.recipe {
+        match self.spec.recipe {
             Recipe::Calendar | Recipe::Returns => self.end.map(|_| self.close),
             Recipe::Volatility => {
-                let first = self.observed.len().checked_sub(self.horizon)?;
+                let first = self.observed.len().checked_sub(self.spec.horizon)?;
                 Some(range(self.observed.range(first..)))
             }
         }
@@ -108,13 +109,13 @@ impl Trail {
         let (at, last) = (self.end?, self.actual()?);
         let mut trailing = [self.observed[first]; LOOKBACK];
         trailing.iter_mut().zip(self.observed.range(first..)).for_each(|(to, candle)| *to = *candle);
-        Some(match self.recipe {
+        Some(match self.spec.recipe {
             Recipe::Calendar | Recipe::Returns => Known {
                 at,
                 features: returns::row(&trailing, at).to_vec(),
                 last,
                 averages: None,
-                scale: returns::volatility(&trailing) * (self.horizon as f64).sqrt(),
+                scale: returns::volatility(&trailing) * (self.spec.horizon as f64).sqrt(),
             },
             Recipe::Volatility => {
                 let averages = self.averages.values();
@@ -125,11 +126,12 @@ impl Trail {
     }
 }
 
-/// log(high ÷ low) of candles taken together.
+/// log(high ÷ low) of candles taken together, at least one of which has a range.
 pub fn range<'a>(candles: impl Iterator<Item = &'a Observed>) -> f64 {
-    let extremes = |(high, low): (f64, f64), candle: &Observed| (high.max(candle.log_high), low.min(candle.log_low));
-    let (high, low) = candles.fold((f64::NEG_INFINITY, f64::INFINITY), extremes);
-    high - low
+    let wider =
+        |a: Extremes, b: Extremes| Extremes { log_high: a.log_high.max(b.log_high), log_low: a.log_low.min(b.log_low) };
+    let extremes = candles.filter_map(|candle| candle.extremes).reduce(wider);
+    extremes.map_or(f64::NAN, |extremes| extremes.range())
 }
 
 #[cfg(test)]

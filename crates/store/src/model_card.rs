@@ -10,6 +10,9 @@ use market::evaluation::Scores;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+/// The layout of the card, which a change of it raises.
+pub const CARD_VERSION: u32 = 3;
+
 /// What is known of a model. Two trainings on the same archive differ in `duration_ms` only.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ModelCard {
@@ -26,6 +29,10 @@ pub struct ModelCard {
     pub interval: String,
     /// How many intervals ahead it predicts.
     pub horizon: usize,
+    /// Candles of less coverage counted as missing, 0 to 1: in its training, its scores and its forecasts. Absent for a
+    /// recipe that works on ticks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_coverage: Option<f64>,
     /// What it is compared with: `last`, or for `volatility` the best of that and running averages (`ewma-12`: with a
     /// half-life of 12 candles) on the training rows.
     pub baseline: Baseline,
@@ -138,7 +145,7 @@ pub struct Rows {
     pub holdout: usize,
     /// Rows left out between the two, so that no training row's truth reaches into the holdout.
     pub purged: usize,
-    /// Candles that gave no row, by cause.
+    /// What gave no row, by cause.
     pub skipped: Skipped,
 }
 
@@ -198,6 +205,14 @@ pub enum ModelCardError {
     /// Not a model card.
     #[error("not a model card: {0}")]
     Json(#[from] serde_json::Error),
+    /// A card of another version.
+    #[error(
+        "the model card has layout {found}, this version reads layout {CARD_VERSION}: train a new model with this version"
+    )]
+    OtherVersion {
+        /// What the card says.
+        found: u64,
+    },
 }
 
 impl ModelCard {
@@ -214,9 +229,14 @@ impl ModelCard {
     /// Reads a card.
     ///
     /// # Errors
-    /// When the file is missing or holds something else.
+    /// When the file is missing, or holds something else or a card of another version.
     pub fn read(path: &Path) -> Result<Self, ModelCardError> {
-        Ok(serde_json::from_slice(&std::fs::read(path)?)?)
+        let json = std::fs::read(path)?;
+        let of_any_version: serde_json::Value = serde_json::from_slice(&json)?;
+        match of_any_version["versions"]["card"].as_u64() {
+            Some(found) if found != u64::from(CARD_VERSION) => Err(ModelCardError::OtherVersion { found }),
+            _ => Ok(serde_json::from_slice(&json)?),
+        }
     }
 }
 
@@ -253,6 +273,7 @@ mod tests {
             recipe: Recipe::Returns,
             interval: "15m".to_owned(),
             horizon: 1,
+            min_coverage: Some(0.5),
             baseline: Baseline::Last,
             split: "time".to_owned(),
             threads: 2,
@@ -273,7 +294,7 @@ mod tests {
             sequence: Some(SequenceRange { first: 1, last: 90 }),
             time: TimeRange { first_ms: 1, last_ms: 2, holdout_from_ms: 2 },
             rows: Rows { ticks: 9, candles: 9, train: 5, holdout: 2, purged: 1, skipped: Skipped::default() },
-            versions: Versions { candlewire: "0.1.0".to_owned(), xgboost: "3.4.1".to_owned(), card: 2 },
+            versions: Versions { candlewire: "0.1.0".to_owned(), xgboost: "3.4.1".to_owned(), card: CARD_VERSION },
             holdout: part(),
             folds: vec![FoldScores {
                 fold: 1,
@@ -304,5 +325,17 @@ mod tests {
         assert_eq!(value["files"]["model.ubj"]["sha256"], sha256_of_abc);
         // What is undefined is absent, not null.
         assert!(!value["holdout"].as_object().expect("scores").contains_key("r2_return"));
+    }
+
+    #[test]
+    fn a_card_of_another_version_is_refused_with_advice() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("model-card.json");
+        std::fs::write(&path, card().to_json()).expect("written");
+        assert_eq!(ModelCard::read(&path).expect("a card"), card());
+        let older = String::from_utf8(card().to_json()).expect("text").replace("\"card\": 3", "\"card\": 2");
+        std::fs::write(&path, older.replace("\"thin\"", "\"coarse\"")).expect("written");
+        let error = ModelCard::read(&path).expect_err("older");
+        assert!(error.to_string().contains("layout 2") && error.to_string().contains("train a new model"), "{error}");
     }
 }

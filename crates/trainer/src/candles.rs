@@ -1,23 +1,25 @@
 //! From ticks to the candles that a model learns from, and which length of candle that is.
 
+use std::collections::VecDeque;
 use std::str::FromStr;
 
 use market::candle::{Partial, Term};
 use market::coverage::Coverage;
-use market::{Candle, EventTime, Instrument, Tick, Window};
+use market::dataset::RowSpec;
+use market::{Candle, EventTime, Instrument, Span, Tick, Window};
 use serde::{Deserialize, Serialize};
 
 /// Lengths of candle that a model can learn from, longest first.
 pub const INTERVALS: [Window; 5] =
     [Window::Day, Window::Hour, Window::QuarterHour, Window::FiveMinutes, Window::Minute];
 
-/// Candles that make a length long enough to be chosen: with fewer, a shorter one has more to teach.
-pub const CANDLES_WANTED: usize = 2_000;
+/// Rows that make a length long enough to be chosen: with fewer, a shorter one has more to teach.
+pub const ROWS_WANTED: usize = 2_000;
 
 /// How long the candles are that a model learns from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Interval {
-    /// The longest of [`INTERVALS`] that gives [`CANDLES_WANTED`], else the one that gives most.
+    /// The longest of [`INTERVALS`] that gives [`ROWS_WANTED`], else the one that gives most.
     Auto,
     /// This one.
     Fixed(Window),
@@ -41,157 +43,134 @@ impl FromStr for Interval {
 }
 
 impl Interval {
-    /// The window that these ticks, ascending by event time, are folded into. Windows shorter than the ticks' grain give
-    /// no candle that a model could use, so they are never chosen. None when there is no such window.
-    pub fn window(self, ticks: &[Tick]) -> Option<Window> {
-        let usable = |window: Window| usable_candles(ticks, window);
+    /// The window that these ticks, ascending by (event time, id), are folded into, and their candles. Rows are counted, not
+    /// candles: thin ones and ones without neighbours teach nothing.
+    ///
+    /// # Panics
+    /// When ticks are out of order.
+    pub fn choose(self, ticks: &[Tick], instrument: &Instrument, spec: RowSpec) -> (Window, Folded) {
         match self {
-            Self::Fixed(window) => (usable(window) > 0).then_some(window),
-            Self::Auto => {
-                let counts = INTERVALS.map(|window| (window, usable(window)));
-                let enough = counts.iter().find(|(_, count)| *count >= CANDLES_WANTED);
-                // The last of equals is the shortest.
-                let most = counts.iter().max_by_key(|(_, count)| *count).filter(|(_, count)| *count > 0);
-                enough.or(most).map(|(window, _)| *window)
-            }
+            Self::Fixed(window) => (window, fold(ticks, instrument, window)),
+            Self::Auto => choose(ticks, instrument, spec),
         }
     }
 }
 
-/// How many candles there are.
-fn usable_candles(ticks: &[Tick], window: Window) -> usize {
-    let mut newest = None;
-    let starts = ticks.iter().filter_map(|tick| window_of(tick, window));
-    starts.filter(|(start, _)| newest.replace(*start) != Some(*start)).count()
+fn choose(ticks: &[Tick], instrument: &Instrument, spec: RowSpec) -> (Window, Folded) {
+    let [longest, shorter @ ..] = INTERVALS;
+    let look = |window: Window| {
+        let folded = fold(ticks, instrument, window);
+        (folded.worth(spec), window, folded)
+    };
+    let mut best = look(longest);
+    for window in shorter {
+        if best.0.rows >= ROWS_WANTED {
+            break;
+        }
+        let next = look(window);
+        if next.0 > best.0 {
+            best = next;
+        }
+    }
+    (best.1, best.2)
 }
 
-/// Bounds of the tumbling window that a tick counts in, if there is one.
-fn window_of(tick: &Tick, window: Window) -> Option<(EventTime, EventTime)> {
-    let start = tick.event.floor(window.size());
-    let end = window.end(start);
-    tick.counts_in(start, end).then_some((start, end))
+/// What speaks for a length of candle; the first number that differs decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Worth {
+    rows: usize,
+    /// Without any row an error is about the length for which there is most.
+    usable: usize,
+    candles: usize,
 }
 
-/// A window being folded.
-struct Folded {
-    bounds: (EventTime, EventTime),
-    ticks: Partial,
-    coverage: Coverage,
+/// What ticks come to in windows of one length.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Folded {
+    /// Final candles, ascending.
+    pub candles: Vec<Candle>,
+    /// Candles that are left out because their window was not observed to its end: the last one, or none.
+    pub open: usize,
+    /// Bars that are in no candle because no window holds all of them.
+    pub long_bars: usize,
 }
 
-/// The final candles of a tumbling window, ascending: a plain fold of all accepted ticks, late ones in their place, so
-/// each is the newest revision. A last window that was not observed to its end is still open and left out. `ticks` are
-/// ascending by event time.
+impl Folded {
+    fn worth(&self, spec: RowSpec) -> Worth {
+        let usable = self.candles.iter().filter(|candle| spec.unusable(candle).is_none()).count();
+        Worth { rows: spec.count_rows(&self.candles), usable, candles: self.candles.len() }
+    }
+}
+
+/// The final candles of a tumbling window: a plain fold of all accepted ticks, late ones in their place, so each is the
+/// newest revision. `ticks` are ascending by (event time, id).
 ///
 /// # Panics
 /// When ticks are out of order.
-pub fn fold(ticks: &[Tick], instrument: &Instrument, window: Window) -> Vec<Candle> {
+pub fn fold(ticks: &[Tick], instrument: &Instrument, window: Window) -> Folded {
     assert!(ticks.is_sorted_by_key(Tick::identity), "ticks are sorted by (event time, id)");
     let observed_until = ticks.iter().map(Tick::end).max().unwrap_or(EventTime::MIN);
-    let mut folded: Vec<Folded> = Vec::new();
+    let reach = ticks.iter().filter_map(|tick| tick.complete).max().unwrap_or(Span(0));
+    let mut folded = Folded { candles: Vec::new(), open: 0, long_bars: 0 };
+    let mut folding: VecDeque<Folding> = VecDeque::new();
     for tick in ticks {
-        if let Some(bounds) = window_of(tick, window) {
-            let term = Term::new(tick);
-            match folded.last_mut() {
-                Some(newest) if newest.bounds == bounds => newest.ticks.add(&term),
-                _ => folded.push(Folded { bounds, ticks: Partial::new(&term), coverage: Coverage::default() }),
-            }
-            if let (Some(newest), Some(_)) = (folded.last_mut(), tick.grain) {
-                newest.coverage.add(tick.event, tick.end(), bounds);
-            }
+        folded.long_bars += usize::from(!take(&mut folding, tick, window));
+        // What a later tick certifies does not reach back to these.
+        let beyond = tick.event.saturating_sub(reach);
+        while folding.front().is_some_and(|oldest| oldest.bounds.1 <= beyond) {
+            folded.candles.extend(folding.pop_front().and_then(|oldest| oldest.candle(instrument, window)));
         }
-        let Some((from, to)) = tick.certified() else { continue };
-        for reached in folded.iter_mut().rev().take_while(|folded| folded.bounds.1 > from) {
+    }
+    for last in folding {
+        match last.candle(instrument, window) {
+            Some(candle) if candle.end <= observed_until => folded.candles.push(candle),
+            Some(_) => folded.open += 1,
+            None => {}
+        }
+    }
+    folded
+}
+
+/// A window being folded.
+struct Folding {
+    bounds: (EventTime, EventTime),
+    /// None while it is only known that there was nothing.
+    ticks: Option<Partial>,
+    coverage: Coverage,
+}
+
+impl Folding {
+    fn candle(&self, instrument: &Instrument, window: Window) -> Option<Candle> {
+        let at = (window, self.bounds.0);
+        Some(self.ticks.as_ref()?.candle(instrument, at, self.coverage.covered(), 1))
+    }
+}
+
+/// Adds a tick to the window that it counts in, and what its source certifies to every window. False when it counts in none.
+fn take(folding: &mut VecDeque<Folding>, tick: &Tick, window: Window) -> bool {
+    let start = tick.event.floor(window.size());
+    let bounds = (start, window.end(start));
+    if folding.back().is_none_or(|newest| newest.bounds != bounds) {
+        folding.push_back(Folding { bounds, ticks: None, coverage: Coverage::default() });
+    }
+    if let Some((from, to)) = tick.certified() {
+        for reached in folding.iter_mut().rev().take_while(|folding| folding.bounds.1 > from) {
             reached.coverage.add(from, to, reached.bounds);
         }
     }
-    let is_over = |folded: &&Folded| folded.bounds.1 <= observed_until;
-    let candle =
-        |folded: &Folded| folded.ticks.candle(instrument, (window, folded.bounds.0), folded.coverage.covered(), 1);
-    folded.iter().filter(is_over).map(candle).collect()
+    let counts = tick.counts_in(bounds.0, bounds.1);
+    if let Some(newest) = folding.back_mut().filter(|_| counts) {
+        let term = Term::new(tick);
+        match &mut newest.ticks {
+            Some(ticks) => ticks.add(&term),
+            None => newest.ticks = Some(Partial::new(&term)),
+        }
+        if tick.grain.is_some() {
+            newest.coverage.add(tick.event, tick.end(), bounds);
+        }
+    }
+    counts
 }
 
 #[cfg(test)]
-mod tests {
-    use market::Span;
-    use market::watermark::Progress;
-    use market::windowing::{Issue, Settings, Windowing};
-
-    use super::*;
-
-    fn tick(event: i64, grain: Span) -> Tick {
-        let close = 100.0 + (event as f64 / 7e5).sin();
-        Tick {
-            event: EventTime(event),
-            grain: Some(grain),
-            complete: None,
-            id: None,
-            open: close,
-            high: close * 1.001,
-            low: close * 0.999,
-            close,
-            volume: Some(1.5),
-            feed_seq: 1 + event as u64 / 60_000,
-        }
-    }
-
-    fn ticks(count: i64, grain: Span) -> Vec<Tick> {
-        (0..count).map(|idx| tick(idx * grain.ms(), grain)).collect()
-    }
-
-    #[test]
-    fn auto_takes_the_longest_interval_with_enough_candles() {
-        let cases = [
-            (1_000, Span::MINUTE, Some(Window::Minute)),
-            (2_000 * 5, Span::MINUTE, Some(Window::FiveMinutes)),
-            (44_512, Span::MINUTE, Some(Window::QuarterHour)),
-            (2_000 * 60 - 1, Span::MINUTE, Some(Window::Hour)),
-            (100, Span::HOUR, Some(Window::Hour)),
-            (2_000 * 24, Span::HOUR, Some(Window::Day)),
-            (43_789, Span::HOUR, Some(Window::Hour)),
-            (10, Span(7 * Span::DAY.ms()), None),
-            (0, Span::MINUTE, None),
-        ];
-        for (count, grain, expected) in cases {
-            assert_eq!(Interval::Auto.window(&ticks(count, grain)), expected, "{count} of {grain:?}");
-        }
-    }
-
-    #[test]
-    fn an_interval_shorter_than_the_grain_is_refused() {
-        let hourly = ticks(100, Span::HOUR);
-        assert_eq!(Interval::Fixed(Window::Minute).window(&hourly), None);
-        assert_eq!(Interval::Fixed(Window::Day).window(&hourly), Some(Window::Day));
-    }
-
-    #[test]
-    fn history_of_a_coarser_grain_does_not_lengthen_live_minutes() {
-        let mut mixed = ticks(30, Span::DAY);
-        mixed.extend((0..3_000).map(|idx| tick(40 * Span::DAY.ms() + idx * 60_000, Span::MINUTE)));
-        assert_eq!(Interval::Auto.window(&mixed), Some(Window::Minute));
-    }
-
-    #[test]
-    fn candles_equal_those_of_the_window_code_and_the_open_one_is_left_out() {
-        let instrument = Instrument::new("bitcoin", "usd").expect("valid");
-        let mut ticks = ticks(150, Span::MINUTE);
-        ticks.remove(70);
-        for window in INTERVALS {
-            let mut windowing = Windowing::new(&[window]);
-            let mut issued = Vec::new();
-            let settings = Settings::default();
-            let mut progress = Progress { before: EventTime::MIN, after: EventTime::MIN };
-            let mut issue = |issue: Issue<'_>| issued.push(issue.candle(&instrument));
-            for tick in &ticks {
-                progress = Progress { before: progress.after, after: tick.event };
-                windowing.push(tick, progress, settings, &mut issue);
-            }
-            // The recording ends with minute 149, which is over: what its end closes is closed here too.
-            let end = Progress { before: progress.after, after: EventTime(150 * 60_000) };
-            windowing.heartbeat(None, end, settings, &mut issue);
-            assert_eq!(fold(&ticks, &instrument, window), issued, "{window}");
-        }
-        let hours = fold(&ticks, &instrument, Window::Hour);
-        assert_eq!(hours.len(), 2, "the third hour is open");
-    }
-}
+mod tests;

@@ -6,7 +6,7 @@
 use anyhow::anyhow;
 use bus::NatsArgs;
 use market::candle::Candle;
-use market::dataset::{self, Dataset, Recipe};
+use market::dataset::{self, Dataset, Recipe, RowSpec};
 use market::leak::{distinct_times, part_fault, plant_answer, shuffle_labels};
 use market::split::{Part, RANDOM_LABEL};
 use market::trail::Known;
@@ -16,11 +16,10 @@ use service::{Code, WithCode};
 
 use crate::args::{Format, LearnArgs};
 use crate::booster::BoosterError;
-use crate::candles::fold;
 use crate::data::DataArgs;
 use crate::fit::{Split, Task, fit};
 use crate::forecaster::Predicted;
-use crate::learn::{LearnConfig, LearnError, folds_inside, prepare_and_split, window};
+use crate::learn::{LearnConfig, LearnError, candles, folds_inside, prepare_and_split};
 use crate::output;
 use crate::progress::Progress;
 use crate::train::update;
@@ -111,13 +110,21 @@ pub fn look(ticks: &[Tick], config: &LearnConfig, tell: impl Fn(&'static str)) -
     let (prepared, outer) = prepare_and_split(ticks, config)?;
     let dataset = &prepared.dataset;
     let task = prepared.task(ticks, config);
-    let candles = fold(ticks, &config.instrument, window(ticks, config)?);
+    let spec = config.row_spec();
+    let (_, folded) = candles(ticks, config);
+    if spec.count_rows(&folded.candles) == 0 {
+        // Ticks can be enough for `calendar` where candles are not; this says why.
+        prepare_and_split(ticks, &LearnConfig { recipe: spec.recipe, ..config.clone() })?;
+    }
 
     tell("making features again");
-    let of_candles = || Recipe::ALL.into_iter().filter(|recipe| recipe.is_of_candles());
-    let mut findings: Vec<_> = of_candles().map(|recipe| features_finding(recipe, config.horizon, &candles)).collect();
+    let of_candles = Recipe::ALL.into_iter().filter(|recipe| recipe.is_of_candles());
+    let specs = of_candles.map(|recipe| RowSpec { recipe, ..spec });
+    // What the other recipe cannot use says nothing of this one.
+    let checked = specs.filter(|other| *other == spec || other.count_rows(&folded.candles) > 0);
+    let mut findings: Vec<_> = checked.map(|spec| features_finding(spec, &folded.candles)).collect();
     tell("planting a leak");
-    findings.push(planted_finding(dataset, &outer, &task, &candles)?);
+    findings.push(planted_finding(dataset, &outer, &task, (spec, &folded.candles))?);
     tell("learning from shuffled labels");
     let mut shuffled = dataset.clone();
     shuffle_labels(&mut shuffled, &outer.train, config.boosting.seed);
@@ -134,8 +141,9 @@ fn sample(rows: usize, candles: usize) -> (usize, usize) {
     (rows.div_ceil(every), every)
 }
 
-fn features_finding(recipe: Recipe, horizon: usize, candles: &[Candle]) -> Finding {
-    let known = |candles: &[Candle]| dataset::known(recipe, horizon, candles);
+fn features_finding(spec: RowSpec, candles: &[Candle]) -> Finding {
+    let recipe = spec.recipe;
+    let known = |candles: &[Candle]| dataset::known(spec, candles);
     let rows = known(candles).len();
     let (count, every) = sample(rows, candles.len());
     let leak = dataset::first_leak(candles, every, known);
@@ -152,8 +160,8 @@ fn column(recipe: Recipe, idx: usize) -> &'static str {
 }
 
 /// The features with the first one replaced by what the next candle will do, wherever that is known already.
-fn known_with_leak(recipe: Recipe, horizon: usize, candles: &[Candle]) -> Vec<Known> {
-    let mut known = dataset::known(recipe, horizon, candles);
+fn known_with_leak(spec: RowSpec, candles: &[Candle]) -> Vec<Known> {
+    let mut known = dataset::known(spec, candles);
     for row in &mut known {
         let next = candles.partition_point(|candle| candle.start < row.at);
         if let (Some(next), Some(last)) = (candles.get(next), candles.get(next.wrapping_sub(1))) {
@@ -165,15 +173,19 @@ fn known_with_leak(recipe: Recipe, horizon: usize, candles: &[Candle]) -> Vec<Kn
 
 /// A feature that knows the next candle must be found, and the error of a model that was told the answer must show it,
 /// beside a model without features: even with the answer, trees cannot say a price higher than all that they learned from.
-fn planted_finding(dataset: &Dataset, outer: &Part, task: &Task, candles: &[Candle]) -> Result<Finding, BoosterError> {
-    let recipe = if dataset.recipe.is_of_candles() { dataset.recipe } else { Recipe::Returns };
-    let known = |candles: &[Candle]| known_with_leak(recipe, task.horizon, candles);
+fn planted_finding(
+    dataset: &Dataset,
+    outer: &Part,
+    task: &Task,
+    (spec, candles): (RowSpec, &[Candle]),
+) -> Result<Finding, BoosterError> {
+    let known = |candles: &[Candle]| known_with_leak(spec, candles);
     let (_, every) = sample(candles.len(), candles.len());
     let leak = dataset::first_leak(candles, every, known);
     let mut planted = dataset.clone();
     plant_answer(&mut planted);
     let gain = errors(&planted, outer, task)?.gain();
-    Ok(judge_planted(leak.map(|leak| column(recipe, leak.column)), gain))
+    Ok(judge_planted(leak.map(|leak| column(spec.recipe, leak.column)), gain))
 }
 
 fn judge_planted(found: Option<&str>, gain: Option<f64>) -> Finding {

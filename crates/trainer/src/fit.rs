@@ -52,6 +52,8 @@ pub struct Task {
     pub interval: Option<Window>,
     /// How many candles ahead. At least 1.
     pub horizon: usize,
+    /// Candles of less coverage count as missing; none for a recipe that works on ticks.
+    pub min_coverage: Option<f64>,
     /// Where time begins, for a recipe that counts it.
     pub origin: Option<EventTime>,
     /// How rows are held out.
@@ -92,6 +94,7 @@ pub fn fit(dataset: &Dataset, train: &[usize], task: &Task) -> Result<Fitted, Bo
         recipe: dataset.recipe,
         interval: task.interval,
         horizon: task.horizon,
+        min_coverage: task.min_coverage,
         origin: task.origin,
         learned_until: rows.iter().map(|row| row.target_end).max().unwrap_or(EventTime::MIN),
         baseline: Baseline::choose(dataset, train),

@@ -20,7 +20,7 @@ use crate::booster::{BoosterError, Model};
 /// Under which name the imprint stands in the file.
 const IMPRINT: &str = "candlewire";
 /// The layout of the imprint and the meaning of the features: another number is another model.
-pub(crate) const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 2;
 
 /// What a model file says of itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -31,6 +31,8 @@ pub(crate) struct Imprint {
     pub(crate) interval: Option<Window>,
     /// How many candles ahead.
     pub(crate) horizon: usize,
+    /// Candles of less coverage counted as missing; none for a recipe that works on ticks.
+    pub(crate) min_coverage: Option<f64>,
     /// Where time begins, for a recipe that counts it.
     pub(crate) origin: Option<EventTime>,
     /// When the last truth was known that it was fitted to.
@@ -103,7 +105,8 @@ pub enum ForecasterError {
     Foreign,
     /// Made by another version.
     #[error(
-        "the model file has format {found}, this version reads format {FORMAT}: train a new model with this version"
+        "the model file has format {found}, this version reads format {FORMAT}, which says what coverage candles need: train \
+         a new model with this version"
     )]
     OtherFormat {
         /// What the file says.
@@ -197,6 +200,12 @@ impl Forecaster {
     /// How many candles ahead it predicts.
     pub fn horizon(&self) -> usize {
         self.imprint.horizon
+    }
+
+    /// Candles of less coverage counted as missing when it was fitted, and count so for its forecasts; none for a recipe
+    /// that works on ticks.
+    pub fn min_coverage(&self) -> Option<f64> {
+        self.imprint.min_coverage
     }
 
     /// When the last truth was known that it was fitted to: only what is predicted from here on is fair to it.

@@ -5,7 +5,7 @@ mod scoring;
 
 use std::time::Duration;
 
-use market::dataset::{self, Dataset, DatasetError, Recipe};
+use market::dataset::{self, Dataset, DatasetError, Recipe, RowSpec};
 use market::evaluation::Scores;
 use market::split::{self, Part};
 use market::{Instrument, Tick, Window};
@@ -17,9 +17,10 @@ use store::predictions::{Fold, Prediction};
 use self::card::{card, model_id};
 use self::scoring::{fold_scores, score};
 use crate::booster::{BoosterError, Boosting};
-use crate::candles::{INTERVALS, Interval, fold};
+use crate::candles::{Folded, Interval};
 use crate::fit::{Fitted, Split, Task, fit};
 use crate::forecaster::Forecaster;
+use crate::shortage::{Data, Shortage};
 
 /// Fewest rows that a model is made of. With fewer even a lucky score means nothing.
 pub const ROWS_MIN: usize = 100;
@@ -39,6 +40,8 @@ pub struct LearnConfig {
     pub interval: Interval,
     /// How many intervals ahead. At least 1.
     pub horizon: usize,
+    /// Candles of less coverage count as missing, 0 to 1.
+    pub min_coverage: f64,
     /// How rows are held out.
     pub split: Split,
     /// Share of the rows held out, between 0 and 1.
@@ -47,6 +50,14 @@ pub struct LearnConfig {
     pub folds: usize,
     /// How trees are grown. Its seed is also the split's.
     pub boosting: Boosting,
+}
+
+impl LearnConfig {
+    /// How rows are made of candles; for a recipe that works on ticks those of `returns`, for what is checked beside it.
+    pub fn row_spec(&self) -> RowSpec {
+        let recipe = if self.recipe.is_of_candles() { self.recipe } else { Recipe::Returns };
+        RowSpec { recipe, horizon: self.horizon, min_coverage: self.min_coverage }
+    }
 }
 
 /// What was learned.
@@ -82,7 +93,9 @@ pub struct Duel {
 #[derive(Debug, thiserror::Error)]
 pub enum LearnError {
     /// Too few rows.
-    #[error("not enough data to train on {instrument}: {rows} rows of {interval}, at least {ROWS_MIN} are needed")]
+    #[error(
+        "not enough data to train on {instrument}: {rows} rows of {interval}, at least {ROWS_MIN} are needed; {why}"
+    )]
     TooFewRows {
         /// Whose ticks.
         instrument: Instrument,
@@ -90,6 +103,8 @@ pub enum LearnError {
         rows: usize,
         /// Length of the candles.
         interval: String,
+        /// What the data are, and what to do.
+        why: String,
     },
     /// The price never moved, or its range never changed.
     #[error("not enough data to train on {instrument}: its {what} in {rows} rows of {interval}")]
@@ -103,13 +118,15 @@ pub enum LearnError {
         /// Length of the candles.
         interval: String,
     },
-    /// The ticks are too coarse.
-    #[error("{requested} is shorter than the grain of the ticks of {instrument}: choose a longer --interval, or auto")]
+    /// The bars are longer than the interval that was asked for, and would fit into a longer one.
+    #[error("--interval {interval} does not work with {instrument}: {why}")]
     TooCoarse {
         /// Whose ticks.
         instrument: Instrument,
-        /// The length asked for, in words.
-        requested: String,
+        /// The length asked for.
+        interval: Window,
+        /// What the data are, and what to do.
+        why: String,
     },
     /// The ticks make no dataset.
     #[error(transparent)]
@@ -171,6 +188,7 @@ impl Prepared {
         Task {
             interval: self.window,
             horizon: config.horizon,
+            min_coverage: self.window.map(|_| config.min_coverage),
             origin: (config.recipe == Recipe::Calendar).then_some(ticks[0].event),
             split: config.split,
             boosting: config.boosting,
@@ -258,8 +276,7 @@ pub(crate) fn prepare_and_split(ticks: &[Tick], config: &LearnConfig) -> Result<
     let dataset = &prepared.dataset;
     let outer = config.split.part(&dataset.rows, config.holdout, dataset.horizon(), config.boosting.seed);
     if dataset.rows.len() < ROWS_MIN || outer.train.is_empty() || outer.validation.is_empty() {
-        let (rows, interval) = (dataset.rows.len(), prepared.interval());
-        return Err(LearnError::TooFewRows { instrument: config.instrument.clone(), rows, interval });
+        return Err(too_few(ticks, config, &prepared));
     }
     if dataset.is_constant() {
         let (rows, interval) = (dataset.rows.len(), prepared.interval());
@@ -274,23 +291,39 @@ fn prepare(ticks: &[Tick], config: &LearnConfig) -> Result<Prepared, LearnError>
     if !config.recipe.is_of_candles() {
         return Ok(Prepared { dataset: dataset::calendar(ticks)?, window: None, candles: ticks.len() });
     }
-    let window = window(ticks, config)?;
-    let candles = fold(ticks, &config.instrument, window);
-    let dataset = dataset::of_candles(config.recipe, config.horizon, &candles);
-    Ok(Prepared { dataset, window: Some(window), candles: candles.len() })
+    let (window, folded) = candles(ticks, config);
+    let mut dataset = dataset::of_candles(config.row_spec(), &folded.candles);
+    (dataset.skipped.open, dataset.skipped.long_bars) = (folded.open, folded.long_bars);
+    Ok(Prepared { dataset, window: Some(window), candles: folded.candles.len() })
 }
 
-/// The window that a recipe of candles works on.
-pub(crate) fn window(ticks: &[Tick], config: &LearnConfig) -> Result<Window, LearnError> {
+/// The candles that rows are made of, and their length.
+pub(crate) fn candles(ticks: &[Tick], config: &LearnConfig) -> (Window, Folded) {
+    config.interval.choose(ticks, &config.instrument, config.row_spec())
+}
+
+/// Why there are too few rows, and what to do.
+fn too_few(ticks: &[Tick], config: &LearnConfig, prepared: &Prepared) -> LearnError {
     let instrument = config.instrument.clone();
-    let asked_for = match config.interval {
-        Interval::Fixed(window) => window.to_string(),
-        Interval::Auto => format!("every interval up to {}", INTERVALS[0]),
+    let (rows, interval) = (prepared.dataset.rows.len(), prepared.interval());
+    let Some(window) = prepared.window else {
+        let why = format!("the data are {}; take more data", Data(ticks));
+        return LearnError::TooFewRows { instrument, rows, interval, why };
     };
-    if ticks.is_empty() {
-        return Err(LearnError::TooFewRows { instrument, rows: 0, interval: "candles".to_owned() });
+    let shortage = Shortage {
+        ticks,
+        instrument: &instrument,
+        spec: config.row_spec(),
+        window,
+        is_fixed: config.interval == Interval::Fixed(window),
+        skipped: prepared.dataset.skipped,
+    };
+    let why = shortage.words();
+    if shortage.is_of_the_interval() {
+        LearnError::TooCoarse { instrument, interval: window, why }
+    } else {
+        LearnError::TooFewRows { instrument, rows, interval, why }
     }
-    config.interval.window(ticks).ok_or(LearnError::TooCoarse { instrument, requested: asked_for })
 }
 
 /// The rolling-origin folds inside the training part of a split by time: as many as asked for, fewer when they would

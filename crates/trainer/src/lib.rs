@@ -31,6 +31,7 @@ mod prices;
 pub mod progress;
 mod score_tables;
 pub mod service;
+mod shortage;
 pub mod train;
 mod ubjson;
 pub mod upload;

@@ -4,6 +4,7 @@
 //! scores, models and its position as one transaction. It asks for a training and goes on; where the model begins to
 //! count it waits. So any speed, any crash and any packing give the same FORECAST.
 
+mod counts;
 mod drift;
 pub(crate) mod fitting;
 mod lines;
@@ -27,8 +28,8 @@ use market::{Candle, EventTime, Instrument, Tick};
 use serde::{Deserialize, Serialize};
 use store::archive::Through;
 
+pub use self::counts::Counts;
 use self::rules::Rules;
-pub use self::state::Counts;
 use self::state::{Desk, Live};
 use self::trainings::{Outcome, Trainings};
 use crate::forecaster::Forecaster;

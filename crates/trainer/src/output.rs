@@ -6,6 +6,8 @@ use std::path::Path;
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{ContentArrangement, Table};
 use market::Instrument;
+use market::dataset::Skipped;
+use market::feature::RANGE_POINTS_MIN;
 use store::bucket::Bucket;
 use store::layout::{self, MODEL_FILES};
 use store::model_card::ModelCard;
@@ -79,19 +81,42 @@ pub(crate) fn print_card(card: &ModelCard, out: &Path) {
         card.split
     );
     line!(
-        "{} ticks, {} candles: {} rows to train on, {} held out, {} purged between, {} skipped",
+        "{} ticks, {} candles: {} rows to train on, {} held out, {} purged between",
         card.rows.ticks,
         card.rows.candles,
         card.rows.train,
         card.rows.holdout,
         card.rows.purged,
-        card.rows.skipped.trailing_window + card.rows.skipped.horizon + card.rows.skipped.thin,
     );
+    line!("{}", skipped_words(card));
     line!("{}", score_table(card));
     line!("{}", interval_table(card));
     line!("{}", units(card));
     line!("{}", card.verdict);
     line!("model {} in {} ms; in {}: {}", card.model, card.duration_ms, out.display(), MODEL_FILES.join(", "));
+}
+
+/// What gave no row, by cause.
+fn skipped_words(card: &ModelCard) -> String {
+    let Skipped { thin, few_points, trailing_window, horizon, open, long_bars } = card.rows.skipped;
+    let (unit, min_coverage) = match card.min_coverage {
+        Some(min_coverage) => ("candles", min_coverage.to_string()),
+        None => ("ticks", "–".to_owned()),
+    };
+    let causes = [
+        (thin, format!("known to less than --min-coverage {min_coverage}")),
+        (few_points, format!("without a bar and of fewer than {RANGE_POINTS_MIN} points")),
+        (trailing_window, "with too little before them".to_owned()),
+        (horizon, "with too little after them".to_owned()),
+        (open, "not over".to_owned()),
+    ];
+    let mut words: Vec<_> =
+        causes.into_iter().filter(|(count, _)| *count > 0).map(|(count, cause)| format!("{count} {cause}")).collect();
+    if long_bars > 0 {
+        words.push(format!("{long_bars} bars that no candle holds all of"));
+    }
+    let words = if words.is_empty() { "none".to_owned() } else { words.join(", ") };
+    format!("{unit} that gave no row: {words}")
 }
 
 /// Prints that no bucket is named, so that nobody looks for the files there.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use clap::{Parser, ValueEnum};
 use flate2::read::MultiGzDecoder;
-use market::dataset::{Recipe, first_leak, known};
+use market::dataset::{Recipe, RowSpec, first_leak, known};
 use market::{EventTime, Instrument, Span, Tick, Window};
 use store::model_card::ModelCard;
 use trainer::Args;
@@ -84,8 +84,9 @@ fn volatility_beats_the_best_running_average() {
 
 #[test]
 fn features_of_real_candles_do_not_know_the_future() {
-    let candles = fold(&ticks(MINUTES, Span::MINUTE, usize::MAX), &instrument(), Window::QuarterHour);
+    let candles = fold(&ticks(MINUTES, Span::MINUTE, usize::MAX), &instrument(), Window::QuarterHour).candles;
     for recipe in [Recipe::Returns, Recipe::Volatility] {
-        assert_eq!(first_leak(&candles, 301, |candles| known(recipe, 1, candles)), None, "{recipe}");
+        let spec = RowSpec { recipe, horizon: 1, min_coverage: 0.5 };
+        assert_eq!(first_leak(&candles, 301, |candles| known(spec, candles)), None, "{recipe}");
     }
 }

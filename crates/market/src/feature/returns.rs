@@ -45,7 +45,7 @@ pub const VOLATILITY_MIN: f64 = 1e-6;
 /// - `volume_ratio_k` = mean volume of the last k ÷ mean volume of the last 24;
 /// - hour and weekday at `known`, where the next candle begins, as sine and cosine.
 ///
-/// What cannot be computed (unknown volume, 0 ÷ 0) is NaN, which tree models take as missing.
+/// What cannot be computed (unknown volume, unknown range, 0 ÷ 0) is NaN, which tree models take as missing.
 ///
 /// # Panics
 /// When not given exactly [`LOOKBACK`] candles.
@@ -104,10 +104,12 @@ fn root_mean_square_return(trailing: &[Observed], k: usize) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::feature::Extremes;
 
     fn observed(close: f64, volume: Option<f64>) -> Observed {
         let log_close = close.ln();
-        Observed { log_high: log_close + 0.005, log_low: log_close - 0.005, log_close, volume }
+        let extremes = Extremes { log_high: log_close + 0.005, log_low: log_close - 0.005 };
+        Observed { extremes: Some(extremes), log_close, volume }
     }
 
     fn value(row: &[f32], column: &str) -> f32 {
@@ -144,5 +146,14 @@ mod tests {
         }
         assert_eq!(value(&row, "return_1"), 0.0);
         assert_eq!(volatility(&still), VOLATILITY_MIN);
+    }
+
+    #[test]
+    fn a_range_that_is_not_known_leaves_only_ranges_missing() {
+        let mut trailing: Vec<_> = (0..LOOKBACK).map(|i| observed(100.0 + i as f64, Some(5.0))).collect();
+        trailing[LOOKBACK - 8].extremes = None;
+        let row = row(&trailing, EventTime(0));
+        let missing = COLUMNS.into_iter().zip(row).filter(|(_, value)| value.is_nan()).map(|(column, _)| column);
+        assert_eq!(missing.collect::<Vec<_>>(), ["range_mean_24"]);
     }
 }

@@ -112,7 +112,7 @@ pub fn row(trailing: &[Observed], averages: &[f64; HALF_LIVES.len()], known: Eve
         return_over(3),
         return_over(6),
         return_over(24),
-        (last.log_close - last.log_low) / last.range(),
+        last.close_in_range(),
         volume_ratio(trailing, 1),
         volume_ratio(trailing, 6),
         minute_of(Span::DAY),
@@ -125,10 +125,12 @@ pub fn row(trailing: &[Observed], averages: &[f64; HALF_LIVES.len()], known: Eve
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::feature::Extremes;
 
     /// A candle of this range that closes at its middle.
     fn observed(log_close: f64, range: f64) -> Observed {
-        Observed { log_high: log_close + range / 2.0, log_low: log_close - range / 2.0, log_close, volume: Some(2.0) }
+        let extremes = Extremes { log_high: log_close + range / 2.0, log_low: log_close - range / 2.0 };
+        Observed { extremes: Some(extremes), log_close, volume: Some(2.0) }
     }
 
     fn row_of(trailing: &[Observed]) -> [f32; COLUMNS.len()] {

@@ -1,5 +1,6 @@
 use super::*;
 use crate::dataset;
+use crate::dataset::tests::spec;
 
 /// An hour whose price wanders and whose range changes.
 fn candle(idx: i64) -> Candle {
@@ -15,8 +16,8 @@ const RECIPES: [(Recipe, usize); 4] =
 fn what_is_known_live_is_what_was_learned_from() {
     let candles: Vec<_> = (0..150).chain(153..300).map(candle).collect();
     for (recipe, horizon) in RECIPES {
-        let dataset = dataset::of_candles(recipe, horizon, &candles);
-        let mut trail = Trail::new(recipe, horizon);
+        let dataset = dataset::of_candles(spec(recipe, horizon), &candles);
+        let mut trail = Trail::new(spec(recipe, horizon));
         let mut row = 0;
         for candle in &candles {
             trail.push(candle);
@@ -43,9 +44,9 @@ fn what_is_known_live_is_what_was_learned_from() {
 fn the_truth_of_a_prediction_is_known_one_horizon_later() {
     let candles: Vec<_> = (0..120).map(candle).collect();
     for (recipe, horizon) in RECIPES {
-        let mut trail = Trail::new(recipe, horizon);
+        let mut trail = Trail::new(spec(recipe, horizon));
         let actual: Vec<_> = candles.iter().map(|candle| (trail.push(candle), trail.actual()).1).collect();
-        let dataset = dataset::of_candles(recipe, horizon, &candles);
+        let dataset = dataset::of_candles(spec(recipe, horizon), &candles);
         for row in &dataset.rows {
             let idx = candles.iter().position(|candle| candle.end == row.target_end).expect("a candle");
             assert_eq!(actual[idx], Some(row.actual), "{recipe}");
@@ -57,7 +58,7 @@ fn the_truth_of_a_prediction_is_known_one_horizon_later() {
 fn a_missing_or_thin_candle_starts_the_trailing_window_anew() {
     for (recipe, horizon) in RECIPES {
         let needed = LOOKBACK.max(horizon);
-        let mut trail = Trail::new(recipe, horizon);
+        let mut trail = Trail::new(spec(recipe, horizon));
         let mut ready = |candle: &Candle| {
             trail.push(candle);
             trail.known().is_some()
@@ -76,7 +77,7 @@ fn a_missing_or_thin_candle_starts_the_trailing_window_anew() {
 #[test]
 fn a_trail_stays_small_enough_for_a_checkpoint_a_candle() {
     for (recipe, horizon) in RECIPES {
-        let mut trail = Trail::new(recipe, horizon);
+        let mut trail = Trail::new(spec(recipe, horizon));
         let size = |trail: &Trail| postcard::to_stdvec(trail).expect("serialized").len();
         (0..200).for_each(|idx| trail.push(&candle(idx)));
         let full = size(&trail);

@@ -17,16 +17,34 @@ pub(super) fn text(evaluations: &[Evaluation]) -> String {
 }
 
 fn text_of(evaluation: &Evaluation) -> String {
-    let Evaluation { series, all, models, spans } = evaluation;
-    let Series { coin, quote, recipe, interval } = series;
+    let Evaluation { series, all, models, spans, .. } = evaluation;
     let by_model = models.iter().map(|of| (of.model.clone(), &of.standing));
     let by_span = spans.iter().map(|span| (EventTime(span.from_ms).to_string(), span));
-    format!(
-        "{coin}/{quote} · recipe {recipe} · interval {interval}\n{}\n{}\n{}",
-        scores("model", by_model.collect(), all),
-        scores("forecasts from", by_span.collect(), all),
-        sentence(all)
-    )
+    let mut parts = vec![heading(series)];
+    if let Some(all) = all {
+        parts.push(scores("model", by_model.collect(), all).to_string());
+        parts.push(scores("forecasts from", by_span.collect(), all).to_string());
+        parts.push(sentence(all));
+    }
+    parts.extend(left_out(evaluation));
+    parts.join("\n")
+}
+
+fn heading(series: &Series) -> String {
+    let Series { coin, quote, recipe, interval } = series;
+    format!("{coin}/{quote} · recipe {recipe} · interval {interval}")
+}
+
+/// How many forecasts are left out and why, if any are.
+pub(super) fn left_out(evaluation: &Evaluation) -> Option<String> {
+    let Evaluation { series: Series { coin, quote, .. }, min_coverage, left_out, .. } = evaluation;
+    let words = || {
+        format!(
+            "{left_out} forecasts of {coin}/{quote} are left out: less than --min-coverage {min_coverage} is known of a \
+             candle of their target; a lower one counts them."
+        )
+    };
+    (*left_out > 0).then(words)
 }
 
 fn scores(name: &str, mut rows: Vec<(String, &Standing)>, all: &Standing) -> Table {

@@ -1,4 +1,4 @@
-use market::dataset::{known, of_candles};
+use market::dataset::{RowSpec, known, of_candles};
 use market::{Candle, Instrument, Span, Tick};
 
 use super::*;
@@ -36,13 +36,18 @@ fn candles(count: i64) -> Vec<Candle> {
         }
     };
     let ticks: Vec<_> = (0..count).map(tick).collect();
-    fold(&ticks, &Instrument::new("bitcoin", "usd").expect("valid"), Window::Hour)
+    fold(&ticks, &Instrument::new("bitcoin", "usd").expect("valid"), Window::Hour).candles
+}
+
+fn spec(recipe: Recipe, horizon: usize) -> RowSpec {
+    RowSpec { recipe, horizon, min_coverage: 0.5 }
 }
 
 fn trained(recipe: Recipe, horizon: usize, dataset: &Dataset) -> Forecaster {
     let train: Vec<usize> = (0..dataset.rows.len() / 2).collect();
     let interval = Some(Window::Hour);
-    let task = Task { interval, horizon, origin: None, split: Split::Time, boosting: BOOSTING };
+    let task =
+        Task { interval, horizon, min_coverage: Some(0.5), origin: None, split: Split::Time, boosting: BOOSTING };
     let forecaster = fit(dataset, &train, &task).expect("a model").forecaster;
     assert_eq!(forecaster.recipe(), recipe);
     forecaster
@@ -52,16 +57,17 @@ fn trained(recipe: Recipe, horizon: usize, dataset: &Dataset) -> Forecaster {
 fn a_loaded_model_says_live_what_it_said_when_it_was_scored() {
     let candles = candles(500);
     for (recipe, horizon) in [(Recipe::Returns, 1), (Recipe::Volatility, 1), (Recipe::Volatility, 5)] {
-        let dataset = of_candles(recipe, horizon, &candles);
+        let dataset = of_candles(spec(recipe, horizon), &candles);
         let all: Vec<usize> = (0..dataset.rows.len()).collect();
         let trained = trained(recipe, horizon, &dataset);
         let bytes = trained.to_bytes().expect("bytes");
         let loaded = Forecaster::load(&bytes, 1).expect("a model");
         assert_eq!((loaded.interval(), loaded.horizon()), (Some(Window::Hour), horizon));
+        assert_eq!(loaded.min_coverage(), Some(0.5));
         assert_eq!((loaded.baseline(), loaded.calibration()), (trained.baseline(), trained.calibration()));
         assert!(loaded.calibration().rows() > 30 && loaded.to_bytes().expect("bytes") == bytes);
         let scored = trained.predict_rows(&dataset, &all).expect("predictions");
-        for known in known(recipe, horizon, &candles) {
+        for known in known(spec(recipe, horizon), &candles) {
             let Some(row) = dataset.rows.iter().position(|row| row.known == known.at) else { continue };
             assert_eq!(loaded.predict(&known).expect("a prediction"), scored[row], "{recipe} {}", known.at);
         }
@@ -76,12 +82,12 @@ fn a_loaded_model_says_live_what_it_said_when_it_was_scored() {
 
 #[test]
 fn what_is_unlike_the_training_is_told() {
-    let dataset = of_candles(Recipe::Volatility, 1, &candles(500));
+    let dataset = of_candles(spec(Recipe::Volatility, 1), &candles(500));
     let forecaster = trained(Recipe::Volatility, 1, &dataset);
     let train: Vec<usize> = (0..dataset.rows.len() / 2).collect();
     let alike = forecaster.predict_rows(&dataset, &train).expect("predictions");
     assert!(alike.iter().all(|row| !row.is_unlike), "rows that were learned from");
-    let mut known = known(Recipe::Volatility, 1, &candles(60)).pop().expect("known");
+    let mut known = known(spec(Recipe::Volatility, 1), &candles(60)).pop().expect("known");
     let is_unlike = |known: &Known| forecaster.predict(known).expect("a prediction").is_unlike;
     assert!(!is_unlike(&known));
     known.features[0] = 2.9;
@@ -94,7 +100,7 @@ fn what_is_unlike_the_training_is_told() {
 
 /// The error of loading a model whose imprint was changed.
 fn load_changed(change: impl Fn(&mut serde_json::Value)) -> ForecasterError {
-    let dataset = of_candles(Recipe::Returns, 1, &candles(200));
+    let dataset = of_candles(spec(Recipe::Returns, 1), &candles(200));
     let mut model = trained(Recipe::Returns, 1, &dataset).model.into_inner().expect("nobody has panicked");
     let mut imprint = serde_json::from_str(&model.note(IMPRINT).expect("a note").expect("a note")).expect("json");
     change(&mut imprint);
@@ -104,7 +110,7 @@ fn load_changed(change: impl Fn(&mut serde_json::Value)) -> ForecasterError {
 
 #[test]
 fn a_file_that_cannot_be_used_is_refused_with_advice() {
-    let dataset = of_candles(Recipe::Returns, 1, &candles(200));
+    let dataset = of_candles(spec(Recipe::Returns, 1), &candles(200));
     let bytes = trained(Recipe::Returns, 1, &dataset).to_bytes().expect("bytes");
     for cut in [0, 1, bytes.len() / 2, bytes.len() - 1] {
         let error = Forecaster::load(&bytes[..cut], 1).err().expect("cut short");
@@ -116,6 +122,8 @@ fn a_file_that_cannot_be_used_is_refused_with_advice() {
     assert!(matches!(error, ForecasterError::Foreign), "{error}");
     let error = load_changed(|imprint| imprint["format"] = 99.into());
     assert!(matches!(error, ForecasterError::OtherFormat { found: 99 }), "{error}");
+    let error = load_changed(|imprint| imprint["format"] = 1.into());
+    assert!(error.to_string().contains("what coverage candles need: train a new model"), "{error}");
     let error = load_changed(|imprint| imprint["features"][3] = "moon_phase".into());
     assert!(error.to_string().contains("moon_phase") && error.to_string().contains("train a new model"), "{error}");
     let error = load_changed(|imprint| imprint["recipe"] = "astrology".into());

@@ -5,14 +5,11 @@ use std::collections::BTreeMap;
 use market::{EventTime, Tick};
 use sha2::{Digest, Sha256};
 use store::listing::SeqRange;
-use store::model_card::{ModelCard, Parameters, Rows, SequenceRange, TimeRange, Versions};
+use store::model_card::{CARD_VERSION, ModelCard, Parameters, Rows, SequenceRange, TimeRange, Versions};
 
 use super::{LearnConfig, Prepared, Trained};
 use crate::booster::{OBJECTIVE, TREE_METHOD};
 use crate::verdict::{Subject, verdict};
-
-/// The layout of the model card.
-const CARD_VERSION: u32 = 2;
 
 /// Everything that is known of a model but its id and the time that it took.
 pub(super) fn card(
@@ -35,6 +32,7 @@ pub(super) fn card(
         recipe: config.recipe,
         interval: prepared.interval(),
         horizon: config.horizon,
+        min_coverage: task.min_coverage,
         baseline,
         split: config.split.label().to_owned(),
         threads: boosting.threads,

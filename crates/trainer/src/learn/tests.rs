@@ -9,6 +9,7 @@ fn config(recipe: Recipe, split: Split) -> LearnConfig {
         recipe,
         interval: Interval::Auto,
         horizon: 1,
+        min_coverage: 0.5,
         split,
         holdout: 0.2,
         folds: 3,
@@ -143,7 +144,7 @@ fn too_little_to_learn_from_is_said_by_name() {
     let still = learn(&hourly(500, |_| 100.0), None, &returns).err().expect("constant");
     assert!(matches!(still, LearnError::Constant { .. }), "{still}");
     let minutes = LearnConfig { interval: Interval::Fixed(Window::Minute), ..returns };
-    let coarse = learn(&wandering(500), None, &minutes).err().expect("coarse");
+    let coarse = learn(&wandering(500), None, &minutes).err().expect("hours are no minutes");
     assert!(matches!(coarse, LearnError::TooCoarse { .. }) && !coarse.is_not_enough_data(), "{coarse}");
 }
 

@@ -265,7 +265,7 @@ mod tests {
     #[test]
     fn what_data_alone_can_mend_is_no_failure_and_a_learner_that_refuses_ends_the_service() {
         let instrument = Instrument::new("bitcoin", "usd").expect("valid");
-        let few = LearnError::TooFewRows { instrument, rows: 3, interval: "1h".to_owned() };
+        let few = LearnError::TooFewRows { instrument, rows: 3, interval: "1h".to_owned(), why: String::new() };
         assert!(matches!(refusal(&few.into()), Answer::Nothing { why } if why.contains("3 rows of 1h")));
         let refused = LearnError::Booster(BoosterError::Refused("no".to_owned()));
         let Answer::Failed { why, exit_code, is_fatal: true } = refusal(&refused.into()) else { panic!("fatal") };

@@ -31,6 +31,8 @@ pub(crate) struct Forecast {
 pub(crate) struct Scored<'a> {
     pub(crate) forecast: &'a Forecast,
     pub(crate) actual: f64,
+    /// The least coverage of the candles of the target.
+    pub(crate) coverage: f64,
 }
 
 impl Forecast {
@@ -82,6 +84,7 @@ impl<'a> Scored<'a> {
         ScoreLine {
             key: self.forecast.key(rules, instrument),
             actual: self.actual,
+            coverage: self.coverage,
             error: self.actual - self.forecast.prediction,
             inside,
             inside_50,
@@ -109,6 +112,7 @@ impl Fate {
             quote: Cow::Borrowed(instrument.quote()),
             recipe: rules.recipe,
             interval: rules.interval,
+            min_coverage: rules.min_coverage,
             model: Cow::Borrowed(&trained.model.id),
             sha256: Cow::Borrowed(&trained.model.sha256),
             cause: self.cause,

@@ -1,6 +1,6 @@
 //! What shapes the forecasts.
 
-use market::dataset::Recipe;
+use market::dataset::{Recipe, RowSpec};
 use market::windowing::Settings;
 use market::{Instrument, Span, Window};
 
@@ -18,6 +18,8 @@ pub struct Rules {
     pub interval: Window,
     /// How many candles ahead.
     pub horizon: usize,
+    /// Candles of less coverage count as missing, 0 to 1.
+    pub min_coverage: f64,
     /// A training is due when event time passes a multiple of this.
     pub every: Span,
     /// So many candles after it was due a model begins to count.
@@ -31,6 +33,11 @@ pub struct Rules {
 }
 
 impl Rules {
+    /// How rows are made of candles: for forecasts as in training.
+    pub(crate) fn row_spec(&self) -> RowSpec {
+        RowSpec { recipe: self.recipe, horizon: self.horizon, min_coverage: self.min_coverage }
+    }
+
     /// From the candle that makes a training due to the one from which on its model counts.
     pub(crate) fn until_active(&self) -> Span {
         Span(self.interval.size().ms() * i64::from(self.activation))
@@ -43,10 +50,10 @@ impl Rules {
 
     /// All of it in words, but for how event time is judged; and the form of stored states.
     pub(crate) fn words(&self) -> String {
-        let Self { recipe, interval, horizon, every, activation, expire, learning, .. } = self;
+        let Self { recipe, interval, horizon, min_coverage, every, activation, expire, learning, .. } = self;
         let only = self.only.as_ref().map_or_else(|| "all".to_owned(), ToString::to_string);
         format!(
-            "recipe={recipe} interval={interval} horizon={horizon} every={} activation={activation} expire={} \
+            "recipe={recipe} interval={interval} horizon={horizon} min-coverage={min_coverage} every={} activation={activation} expire={} \
              instruments={only} {learning} state={FORM}",
             every.ms(),
             expire.ms()

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use bus::Kind;
 use bus::outputs::Outputs;
-use bus::task::Figure;
 use market::candle::Candle;
+use market::dataset::Unusable;
 use market::forecast::{Cause, Rival, Standing, Status};
 use market::heartbeat::HeartbeatLine;
 use market::interval::Adaptive;
@@ -17,6 +17,7 @@ use market::{EventTime, Instrument, Tick};
 use serde::{Deserialize, Serialize};
 use store::archive::Through;
 
+use super::counts::Counts;
 use super::drift::Drift;
 use super::lines::{Fate, Forecast, Scored};
 use super::rules::Rules;
@@ -25,7 +26,7 @@ use crate::forecaster::Forecaster;
 
 /// The form in which [`Live`] is stored, which a change of it raises: states of another form cannot be read, and FORECAST is
 /// to be rebuilt.
-pub(super) const FORM: u32 = 2;
+pub(super) const FORM: u32 = 3;
 
 /// An instrument under forecast.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -47,8 +48,18 @@ pub(crate) struct Live {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Open {
     forecast: Forecast,
-    /// Candles of its target so far.
+    /// Candles of its target so far that do not count as missing.
     seen: u16,
+    /// Their least coverage.
+    coverage: f64,
+}
+
+impl Open {
+    /// Takes a candle of its target.
+    fn see(&mut self, candle: &Candle) {
+        self.seen += 1;
+        self.coverage = self.coverage.min(candle.coverage);
+    }
 }
 
 /// The model that makes the forecasts.
@@ -74,60 +85,6 @@ struct UnderWay {
     is_armed: bool,
 }
 
-/// What was done, over all instruments of a partition.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Counts {
-    /// Candles that closed.
-    pub candles: u64,
-    /// Forecasts made.
-    pub forecasts: u64,
-    /// Of them, made from what is unlike everything in training.
-    pub unlike_training: u64,
-    /// Forecasts that met their truth.
-    pub scored: u64,
-    /// Forecasts whose truth never came: a candle of the target was missing or thin.
-    pub unscored: u64,
-    /// Candles at whose end the model was too old to be asked.
-    pub expired: u64,
-    /// Models trained.
-    pub models: u64,
-    /// Of them, those that were taken into use.
-    pub switches: u64,
-    /// Trainings for which there was not enough data.
-    pub untrained: u64,
-    /// Trainings that drift has asked for.
-    pub drifts: u64,
-    /// Lines of MARKET that could not be read; none is expected.
-    pub unreadable: u64,
-}
-
-impl Counts {
-    /// The counts as metrics.
-    pub(crate) fn figures(&self) -> Vec<Figure> {
-        let of = |metric, help, outcome, count| Figure { metric, help, labels: vec![("outcome", outcome)], count };
-        let forecasts = "Forecasts by what became of them: made, of them unlike-training, scored, unscored; expired ones were not made";
-        let models = "Trainings by what they came to: trained, of them taken into use; none for lack of data";
-        vec![
-            of("forecasts", forecasts, "made", self.forecasts),
-            of("forecasts", forecasts, "unlike-training", self.unlike_training),
-            of("forecasts", forecasts, "scored", self.scored),
-            of("forecasts", forecasts, "unscored", self.unscored),
-            of("forecasts", forecasts, "expired", self.expired),
-            of("models", models, "trained", self.models),
-            of("models", models, "taken", self.switches),
-            of("models", models, "none", self.untrained),
-            Figure {
-                metric: "drifts",
-                help: "Trainings that drift has asked for",
-                labels: Vec::new(),
-                count: self.drifts,
-            },
-            Figure::candles(self.candles),
-            of("ticks", "Lines of MARKET by what became of them", "unreadable", self.unreadable),
-        ]
-    }
-}
-
 /// Everything that a record is applied with.
 pub(crate) struct Desk<'a> {
     pub(crate) rules: &'a Rules,
@@ -149,7 +106,7 @@ impl Live {
         Self {
             watermark: Watermark::default(),
             windows: Windowing::new(&[rules.interval]),
-            trail: Trail::new(rules.recipe, rules.horizon),
+            trail: Trail::new(rules.row_spec()),
             newest: EventTime::MIN,
             open: Vec::new(),
             in_use: None,
@@ -231,6 +188,11 @@ impl Live {
 
     fn close(&mut self, candle: &Candle, desk: &mut Desk<'_>) {
         desk.counts.candles += 1;
+        match desk.rules.row_spec().unusable(candle) {
+            Some(Unusable::Thin) => desk.counts.thin += 1,
+            Some(Unusable::FewPoints) => desk.counts.few_points += 1,
+            None => self.open.iter_mut().for_each(|open| open.see(candle)),
+        }
         self.trail.push(candle);
         self.settle(candle, desk);
         self.activate(candle, desk);
@@ -241,13 +203,12 @@ impl Live {
     /// Scores the forecasts whose target ends here, and drops those whose truth cannot come any more.
     fn settle(&mut self, candle: &Candle, desk: &mut Desk<'_>) {
         let mut still_open = Vec::new();
-        for mut open in std::mem::take(&mut self.open) {
-            open.seen += u16::from(!candle.is_thin());
+        for open in std::mem::take(&mut self.open) {
             let is_complete = candle.end == open.forecast.target_end && usize::from(open.seen) == desk.rules.horizon;
             if candle.end < open.forecast.target_end {
                 still_open.push(open);
             } else if let Some(actual) = self.trail.actual().filter(|_| is_complete) {
-                self.score(&Scored { forecast: &open.forecast, actual }, desk);
+                self.score(&Scored { forecast: &open.forecast, actual, coverage: open.coverage }, desk);
             } else {
                 desk.counts.unscored += 1;
             }
@@ -339,7 +300,7 @@ impl Live {
             desk.counts.expired += 1;
             return;
         }
-        let Some(known) = self.trail.known().filter(|_| !candle.is_thin()) else { return };
+        let Some(known) = self.trail.known() else { return };
         let forecaster = desk.forecaster.as_ref().expect("a record is applied when the model in use is at hand");
         let predicted = forecaster.predict(&known).expect("a model predicts a row of its own features");
         let status = match (predicted.is_unlike, in_use.is_champion) {
@@ -360,7 +321,7 @@ impl Live {
         desk.counts.forecasts += 1;
         desk.counts.unlike_training += u64::from(status == Status::UnlikeTraining);
         desk.outputs.append(Kind::Next, &forecast.line(desk.rules, desk.instrument));
-        self.open.push(Open { forecast, seen: 0 });
+        self.open.push(Open { forecast, seen: 0, coverage: 1.0 });
     }
 }
 

@@ -289,6 +289,57 @@ fn too_little_to_learn_from_makes_no_model_and_stops_nothing() {
 }
 
 #[test]
+fn thin_candles_count_live_by_the_coverage_that_was_fitted() {
+    // Of every candle of five minutes, three are missing after the first day and a half.
+    let whole = 2_160;
+    let entries: Vec<Entry> = minutes(0, 2_880)
+        .into_iter()
+        .zip(0..)
+        .filter(|(_, minute)| *minute < whole || minute % 5 < 2)
+        .map(|(entry, _)| entry)
+        .collect();
+    let messages = pack(&entries, |idx| idx % 100 == 0);
+    let strict = run(&messages, 5, &[7], &[]);
+    let made = |stored: &Stored| stored.of(Kind::Next).iter().map(|next| next["made_ms"].as_i64().unwrap()).max();
+    assert_eq!(made(&strict), Some(whole * MINUTE), "no candle after it is known to half");
+    assert!(strict.counts.thin > 100 && strict.counts.few_points == 0, "{:?}", strict.counts);
+    let lenient = run(&messages, 5, &[7], &["--min-coverage", "0.4"]);
+    assert!(made(&lenient) > Some(2_800 * MINUTE), "{:?}", lenient.counts);
+    assert_eq!(lenient.counts.thin, 0);
+    for (stored, min_coverage, least) in [(&strict, 0.5, 1.0), (&lenient, 0.4, 0.4)] {
+        let scores = stored.of(Kind::Score);
+        let coverages = scores.iter().map(|score| score["coverage"].as_f64().unwrap());
+        assert_eq!(coverages.fold(1.0, f64::min), least);
+        assert!(stored.of(Kind::Model).iter().all(|model| model["min_coverage"] == min_coverage));
+    }
+}
+
+#[test]
+fn points_too_few_for_a_range_forecast_no_volatility() {
+    let points: Vec<Entry> = minutes(0, 1_600)
+        .into_iter()
+        .map(|entry| match entry {
+            Entry::Price(tick) => Entry::Price(Tick {
+                grain: None,
+                complete: Some(Span::MINUTE),
+                high: tick.close,
+                low: tick.close,
+                ..tick
+            }),
+            other => other,
+        })
+        .collect();
+    // Five points a candle; then two.
+    let few = points.iter().enumerate().filter(|(idx, _)| *idx < 1_500 || idx % 5 < 2).map(|(_, entry)| entry.clone());
+    let few: Vec<Entry> = few.collect();
+    let stored = run(&pack(&few, |idx| idx % 100 == 0), 5, &[], &["--recipe", "volatility", "--min-coverage", "0.2"]);
+    assert!(stored.counts.models > 0 && stored.counts.thin == 0, "{:?}", stored.counts);
+    assert!(stored.counts.few_points > 15, "{:?}", stored.counts);
+    let made = stored.of(Kind::Next).iter().map(|next| next["made_ms"].as_i64().unwrap()).max();
+    assert_eq!(made, Some(1_500 * MINUTE));
+}
+
+#[test]
 fn what_lies_beyond_all_training_is_marked() {
     // The price leaps by half within a candle: no return in training was ever like it.
     let mut entries = minutes(0, 2_000);

@@ -1,0 +1,70 @@
+//! What the step that forecasts has done, in numbers.
+
+use bus::task::Figure;
+use serde::{Deserialize, Serialize};
+
+/// What was done, over all instruments of a partition.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Candles that closed.
+    pub candles: u64,
+    /// Of them, those that count as missing because too little of them is known.
+    pub thin: u64,
+    /// Of them, those that count as missing because they have too few points for a range.
+    pub few_points: u64,
+    /// Forecasts made.
+    pub forecasts: u64,
+    /// Of them, made from what is unlike everything in training.
+    pub unlike_training: u64,
+    /// Forecasts that met their truth.
+    pub scored: u64,
+    /// Forecasts whose truth never came: a candle of the target was absent, or counts as missing.
+    pub unscored: u64,
+    /// Candles at whose end the model was too old to be asked.
+    pub expired: u64,
+    /// Models trained.
+    pub models: u64,
+    /// Of them, those that were taken into use.
+    pub switches: u64,
+    /// Trainings for which there was not enough data.
+    pub untrained: u64,
+    /// Trainings that drift has asked for.
+    pub drifts: u64,
+    /// Lines of MARKET that could not be read; none is expected.
+    pub unreadable: u64,
+}
+
+impl Counts {
+    /// The counts as metrics.
+    pub(crate) fn figures(&self) -> Vec<Figure> {
+        let of = |metric, help, outcome, count| Figure { metric, help, labels: vec![("outcome", outcome)], count };
+        let left_out = |reason, count| Figure {
+            metric: "candles_left_out",
+            help: "Candles that count as missing: thin (known to less than --min-coverage), few-points (no range)",
+            labels: vec![("reason", reason)],
+            count,
+        };
+        let forecasts = "Forecasts by what became of them: made, of them unlike-training, scored, unscored; expired ones were not made";
+        let models = "Trainings by what they came to: trained, of them taken into use; none for lack of data";
+        vec![
+            of("forecasts", forecasts, "made", self.forecasts),
+            of("forecasts", forecasts, "unlike-training", self.unlike_training),
+            of("forecasts", forecasts, "scored", self.scored),
+            of("forecasts", forecasts, "unscored", self.unscored),
+            of("forecasts", forecasts, "expired", self.expired),
+            of("models", models, "trained", self.models),
+            of("models", models, "taken", self.switches),
+            of("models", models, "none", self.untrained),
+            left_out("thin", self.thin),
+            left_out("few-points", self.few_points),
+            Figure {
+                metric: "drifts",
+                help: "Trainings that drift has asked for",
+                labels: Vec::new(),
+                count: self.drifts,
+            },
+            Figure::candles(self.candles),
+            of("ticks", "Lines of MARKET by what became of them", "unreadable", self.unreadable),
+        ]
+    }
+}

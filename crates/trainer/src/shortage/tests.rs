@@ -1,0 +1,118 @@
+use market::EventTime;
+use service::Code;
+
+use super::*;
+use crate::args::{Args, Command};
+use crate::learn::{LearnConfig, learn};
+use clap::Parser;
+
+fn config(flags: &[&str]) -> LearnConfig {
+    let args = Args::try_parse_from([&["trainer", "train", "--threads", "1"], flags].concat()).expect("valid flags");
+    let Command::Train(train) = args.command else { panic!("train was asked for") };
+    train.learn.config(Instrument::new("bitcoin", "usd").expect("valid")).expect("valid flags")
+}
+
+/// So many ticks, so far apart, from a time of the first day on.
+fn ticks(count: i64, step: Span, grain: Option<Span>, from: Span) -> Vec<Tick> {
+    let tick = |idx: i64| {
+        let close = 100.0 + (idx as f64 * 0.7).sin();
+        Tick {
+            event: EventTime(1_583_020_800_000 + from.ms() + idx * step.ms()),
+            grain,
+            complete: None,
+            id: None,
+            open: close,
+            high: close,
+            low: close,
+            close,
+            volume: None,
+            feed_seq: 1 + idx as u64,
+        }
+    };
+    (0..count).map(tick).collect()
+}
+
+fn bars(count: i64, grain: Span) -> Vec<Tick> {
+    ticks(count, grain, Some(grain), Span(0))
+}
+
+/// Asserts that learning fails by this code, with all of these words.
+fn check(name: &str, ticks: &[Tick], flags: &[&str], code: Code, words: &[&str]) {
+    let error = anyhow::Error::from(learn(ticks, None, &config(flags)).err().expect(name));
+    let said = format!("{error}");
+    assert_eq!(crate::code_of(&error), Some(code), "{name}: {said}");
+    for words in words {
+        assert!(said.contains(words), "{name}: {words:?} is missing in {said:?}");
+    }
+}
+
+#[test]
+fn rows_that_are_too_coarse_are_named_with_what_works() {
+    const DAYS: Span = Span(7 * Span::DAY.0);
+    let hourly = bars(500, Span::HOUR);
+    let words = ["--interval 1m does not work", "500 bars of 1h", "what works is --interval 1h (475 rows)"];
+    check("hours as minutes", &hourly, &["--interval", "1m"], Code::BadConfig, &words);
+    let words = ["52 bars of 7d", "the longest candle is 1d: take bars of at most that length"];
+    check("weeks", &bars(52, DAYS), &[], Code::NotEnoughData, &words);
+    check("weeks as days", &bars(52, DAYS), &["--interval", "1d"], Code::NotEnoughData, &words);
+    let from = Span::minutes(18 * 60 + 30);
+    let words = ["400 bars of 1d", "begins at 18:30 UTC: take bars that begin at 00:00 UTC, or shorter ones"];
+    check("days of another zone", &ticks(400, Span::DAY, Some(Span::DAY), from), &[], Code::NotEnoughData, &words);
+}
+
+#[test]
+fn points_that_are_too_sparse_are_named_with_what_works() {
+    let hourly = ticks(301, Span::HOUR, None, Span(0));
+    let words = [
+        "301 points, 1h apart on average",
+        "300 of 300 candles of 1h are known to less than --min-coverage 0.5, the usual one to 0",
+        "what works is --min-coverage 0 --interval 1h (275 rows)",
+    ];
+    check("a point an hour", &hourly, &[], Code::NotEnoughData, &words);
+    learn(&hourly, None, &config(&["--min-coverage", "0", "--interval", "1h"])).expect("as it was advised");
+    let certified: Vec<Tick> =
+        hourly.into_iter().map(|tick| Tick { complete: Some(Span::minutes(15)), ..tick }).collect();
+    let words = ["the usual one to 0.25", "what works is --min-coverage 0.2 --interval 1h"];
+    check("a quarter is known", &certified, &["--interval", "1h"], Code::NotEnoughData, &words);
+    let words = [
+        "have no bar and fewer than 4 points",
+        "what works is --recipe returns, which needs no ranges (275 rows of 1h)",
+    ];
+    check(
+        "no ranges",
+        &certified,
+        &["--min-coverage", "0.2", "--recipe", "volatility", "--interval", "1h"],
+        Code::NotEnoughData,
+        &words,
+    );
+}
+
+#[test]
+fn too_few_rows_are_named_with_what_works() {
+    let words = [
+        "8 rows of 1h, at least 100",
+        "what works is --interval 15m (108 rows) or --interval 5m (375 rows) or --interval 1m (1975 rows)",
+    ];
+    let minutes = bars(2_000, Span::MINUTE);
+    check("a longer interval", &minutes, &["--interval", "1h"], Code::NotEnoughData, &words);
+    check("few", &bars(20, Span::MINUTE), &[], Code::NotEnoughData, &["take more data: 100 rows are 125 candles"]);
+    check("none", &[], &[], Code::NotEnoughData, &["no ticks", "take more data"]);
+    let ticks = bars(20, Span::MINUTE);
+    check("ticks", &ticks, &["--recipe", "calendar"], Code::NotEnoughData, &["20 bars of 1m; take more data"]);
+}
+
+#[test]
+fn spans_are_named_by_their_two_largest_units() {
+    let cases = [
+        (Span(0), "0ms"),
+        (Span(250), "250ms"),
+        (Span(1_000), "1s"),
+        (Span(90_500), "1m 30s"),
+        (Span::HOUR, "1h"),
+        (Span(3_600_000 + 5_000), "1h"),
+        (Span(8 * Span::DAY.0 + Span::HOUR.0), "8d 1h"),
+    ];
+    for (span, expected) in cases {
+        assert_eq!(SpanWords(span).to_string(), expected);
+    }
+}
