@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io::Write;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::body::Body;
@@ -85,6 +85,11 @@ impl Answer {
         Self::new(status, page).with_header("content-type", "text/html; charset=UTF-8")
     }
 
+    /// Another address instead of an answer.
+    pub fn redirect(status: u16, location: &str) -> Self {
+        Self::html(status, "<html>moved").with_header("location", location)
+    }
+
     fn is_packed(&self) -> bool {
         self.headers.iter().any(|(name, _)| *name == "content-encoding")
     }
@@ -148,6 +153,23 @@ impl CoinGecko {
     /// Sets the element of a coin in usd as it stands in the answer.
     pub fn set_raw(&self, coin: &str, quote: Value) {
         self.world().coins.insert(("usd".to_owned(), coin.to_owned()), quote);
+    }
+
+    /// Changes one field of a coin in usd; `None` leaves it out.
+    pub fn set_field(&self, coin: &str, field: &str, value: Option<Value>) {
+        let mut world = self.world();
+        let quote = world.coins.get_mut(&("usd".to_owned(), coin.to_owned())).expect("a coin that was set");
+        let fields = quote.as_object_mut().expect("an object");
+        match value {
+            Some(value) => fields.insert(field.to_owned(), value),
+            None => fields.remove(field),
+        };
+    }
+
+    /// Has the source see a coin at `updated_ms` and say so in answers of `date_ms`, which is a whole second.
+    pub fn observe(&self, coin: &str, price: f64, updated_ms: i64, date_ms: i64) {
+        self.set(coin, price, updated_ms);
+        self.set_date(UNIX_EPOCH + Duration::from_millis(date_ms.unsigned_abs()));
     }
 
     /// Forgets a coin, as if it were renamed.

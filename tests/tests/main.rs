@@ -24,6 +24,7 @@ mod inputs;
 mod install;
 mod kills;
 mod leases;
+mod live;
 mod network;
 mod objects;
 mod operator;
