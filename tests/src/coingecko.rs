@@ -140,14 +140,15 @@ impl CoinGecko {
 
     /// Sets what is known of a coin in usd; `updated_ms` is its time of observation.
     pub fn set(&self, coin: &str, price: f64, updated_ms: i64) {
-        let updated = EventTime(updated_ms).to_utc().to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
-        let quote = json!({
-            "id": coin, "symbol": &coin[..3], "name": coin, "current_price": price, "market_cap": price * 1e7,
-            "market_cap_rank": 1, "total_volume": price * 1e5, "high_24h": price * 1.01, "low_24h": price * 0.99,
-            "price_change_24h": -747.3360347281705, "circulating_supply": 20030493.0, "max_supply": 21000000.0,
-            "ath_date": "2025-10-06T18:57:42.558Z", "roi": null, "last_updated": updated,
-        });
-        self.set_raw(coin, quote);
+        self.set_raw(coin, quote(coin, price, updated_ms));
+    }
+
+    /// Has the source see a coin at `updated_ms` and say so in answers of `date_ms`, a whole second, from one answer to the
+    /// next.
+    pub fn observe(&self, coin: &str, price: f64, updated_ms: i64, date_ms: i64) {
+        let mut world = self.world();
+        world.coins.insert(("usd".to_owned(), coin.to_owned()), quote(coin, price, updated_ms));
+        world.date = Some(UNIX_EPOCH + Duration::from_millis(date_ms.unsigned_abs()));
     }
 
     /// Sets the element of a coin in usd as it stands in the answer.
@@ -164,12 +165,6 @@ impl CoinGecko {
             Some(value) => fields.insert(field.to_owned(), value),
             None => fields.remove(field),
         };
-    }
-
-    /// Has the source see a coin at `updated_ms` and say so in answers of `date_ms`, which is a whole second.
-    pub fn observe(&self, coin: &str, price: f64, updated_ms: i64, date_ms: i64) {
-        self.set(coin, price, updated_ms);
-        self.set_date(UNIX_EPOCH + Duration::from_millis(date_ms.unsigned_abs()));
     }
 
     /// Forgets a coin, as if it were renamed.
@@ -211,6 +206,17 @@ impl Drop for CoinGecko {
     fn drop(&mut self) {
         self.server.abort();
     }
+}
+
+/// An element of the answer with all the fields of a real one.
+fn quote(coin: &str, price: f64, updated_ms: i64) -> Value {
+    let updated = EventTime(updated_ms).to_utc().to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
+    json!({
+        "id": coin, "symbol": &coin[..3], "name": coin, "current_price": price, "market_cap": price * 1e7,
+        "market_cap_rank": 1, "total_volume": price * 1e5, "high_24h": price * 1.01, "low_24h": price * 0.99,
+        "price_change_24h": -747.3360347281705, "circulating_supply": 20030493.0, "max_supply": 21000000.0,
+        "ath_date": "2025-10-06T18:57:42.558Z", "roi": null, "last_updated": updated,
+    })
 }
 
 async fn markets(

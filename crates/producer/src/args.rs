@@ -179,7 +179,7 @@ pub struct PollingArgs {
     #[arg(long, env = "COINGECKO_INTERVAL", default_value = "60s", value_parser = parse_duration)]
     pub interval: Duration,
 
-    /// How old an answer may be: heartbeats promise nothing newer than this
+    /// How old an answer may be at least: heartbeats stay so far behind, or as far as answers were seen to lag in 24 hours
     #[arg(long, env = "COINGECKO_SOURCE_DELAY", default_value = "5m", value_parser = parse_span)]
     pub source_delay: Span,
 }

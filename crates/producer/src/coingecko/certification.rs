@@ -51,9 +51,11 @@ pub(crate) struct Certification {
 }
 
 impl Certification {
-    /// Goes on behind what FEED has: the end of the last price, if there is any.
-    pub(crate) fn new(interval: Span, end: Option<EventTime>) -> Self {
-        Self { interval, from: end, told: end, heard_ms: None, cause: end.map(|_| STOPPED) }
+    /// Goes on behind what FEED has: the end of the last price, if there is any, and up to where heartbeats have certified
+    /// that there was no other.
+    pub(crate) fn new(interval: Span, end: Option<EventTime>, certified: Option<EventTime>) -> Self {
+        let told = end.map(|end| certified.map_or(end, |certified| certified.max(end)));
+        Self { interval, from: end, told, heard_ms: None, cause: end.map(|_| STOPPED) }
     }
 
     /// A poll brought no usable price, for this cause; the first one stays. `now` is the time of the answer, or of giving up.
@@ -128,7 +130,7 @@ mod tests {
 
     /// Polls every minute; FEED ends at this minute.
     fn certification(end_minute: Option<i64>) -> Certification {
-        Certification::new(Span::MINUTE, end_minute.map(minute))
+        Certification::new(Span::MINUTE, end_minute.map(minute), None)
     }
 
     fn minute(minute: i64) -> EventTime {
@@ -209,13 +211,20 @@ mod tests {
     }
 
     #[test]
+    fn a_restart_goes_on_behind_the_heartbeats_of_before() {
+        let start = || Certification::new(Span::MINUTE, Some(minute(0)), Some(minute(30)));
+        assert_eq!(tick(&mut start(), 32), certified(32));
+        assert_eq!(tick(&mut start(), 33), gap(30, STOPPED));
+    }
+
+    #[test]
     fn six_starts_and_silence_certify_what_was_seen() {
         // Polls every five minutes, a start every 20 s, then none for an hour.
         let mut end = None;
         let mut certified = Span(0);
         for start in 0..6 {
             let event = EventTime(20_000 * (start + 1));
-            let before = Certification::new(Span::minutes(5), end).tick(event, event.ms());
+            let before = Certification::new(Span::minutes(5), end, None).tick(event, event.ms());
             if let Before::Certified(span) = before {
                 certified = Span(certified.ms() + span.ms());
             }
@@ -223,7 +232,7 @@ mod tests {
         }
         assert_eq!(certified, Span::seconds(100));
         let event = EventTime(3_700_000);
-        let before = Certification::new(Span::minutes(5), end).tick(event, event.ms());
+        let before = Certification::new(Span::minutes(5), end, None).tick(event, event.ms());
         assert_eq!(before, Before::Gap { from: EventTime(120_000), cause: STOPPED });
     }
 

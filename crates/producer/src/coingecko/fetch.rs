@@ -76,7 +76,8 @@ pub async fn tick(api: &Api, instrument: &Instrument) -> anyhow::Result<Fetched>
     let (coin, quote) = (instrument.coin(), instrument.quote());
     let list = client.markets(quote, &[coin]).await.map_err(coded)?;
     let poll = Poll { answered_ms: now_ms(SystemTime::now()), date: list.date };
-    let tick = observer::tick(instrument, list.quotes.get(coin), poll).map_err(|trouble| no_price(trouble, instrument))?;
+    let tick =
+        observer::tick(instrument, list.quotes.get(coin), poll).map_err(|trouble| no_price(trouble, instrument))?;
     Ok(Fetched {
         coin: coin.to_owned(),
         quote: quote.to_owned(),

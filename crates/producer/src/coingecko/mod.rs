@@ -9,6 +9,8 @@ mod answer;
 mod backoff;
 mod certification;
 mod client;
+#[cfg(test)]
+mod coverage_tests;
 mod fetch;
 mod json;
 mod key;

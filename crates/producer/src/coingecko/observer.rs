@@ -16,7 +16,7 @@ use super::lag::Lags;
 use super::markets::Quote;
 use super::outbox::Record;
 use super::trouble::Trouble;
-use crate::feed::LastTick;
+use crate::feed::{Feed, LastTick};
 
 /// At most one heartbeat a minute, less what one answer may take longer than the next. By the source's clock: none of ours
 /// that is set back silences them.
@@ -79,28 +79,44 @@ struct Coin {
     trouble: Option<Trouble>,
 }
 
+/// What FEED ends with, of one instrument.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct End {
+    pub(crate) instrument: Instrument,
+    /// Its last tick.
+    pub(crate) last: Option<LastTick>,
+    /// Up to here a heartbeat has certified that there was no other.
+    pub(crate) certified: Option<EventTime>,
+}
+
+impl End {
+    /// Asks FEED.
+    ///
+    /// # Errors
+    /// What asking again does not help against.
+    pub(crate) async fn of(instrument: &Instrument, feed: &impl Feed) -> Result<Self, bus::Error> {
+        let (last, certified) = (feed.last_tick(instrument).await?, feed.last_certified(instrument).await?);
+        Ok(Self { instrument: instrument.clone(), last, certified })
+    }
+}
+
 impl Observer {
     /// Goes on where FEED ends, with a poll every `interval`. A last tick ahead of the clock is one that was rejected: it does
     /// not count.
-    pub(crate) fn new(
-        coins: Vec<(Instrument, Option<LastTick>)>,
-        interval: Span,
-        source_delay: Span,
-        now_ms: i64,
-    ) -> Self {
-        let coin = |(instrument, last): (Instrument, Option<LastTick>)| {
+    pub(crate) fn new(ends: Vec<End>, interval: Span, source_delay: Span, now_ms: i64) -> Self {
+        let coin = |End { instrument, last, certified }: End| {
             let last = last.filter(|last| last.event <= EventTime(now_ms) + FUTURE_BOUND);
             let end = last.as_ref().map(|last| last.grain.map_or(last.event, |grain| last.event + grain));
             Coin {
                 instrument,
                 last: last.map(|last| last.event),
-                certification: Certification::new(interval, end),
+                certification: Certification::new(interval, end, certified),
                 lags: Lags::default(),
                 promised: None,
                 trouble: None,
             }
         };
-        Self { source_delay, coins: coins.into_iter().map(coin).collect(), counts: Counts::default() }
+        Self { source_delay, coins: ends.into_iter().map(coin).collect(), counts: Counts::default() }
     }
 
     /// Takes an answer about the coins of these places.
@@ -116,7 +132,8 @@ impl Observer {
                 let coin = &mut coins[lane];
                 let quote = quotes.get(coin.instrument.coin());
                 let observed = coin.answered(quote, poll, *source_delay);
-                let (records, trouble) = observed.map_or_else(|trouble| (Vec::new(), Some(trouble)), |records| (records, None));
+                let (records, trouble) =
+                    observed.map_or_else(|trouble| (Vec::new(), Some(trouble)), |records| (records, None));
                 if let Some(trouble) = trouble {
                     coin.certification.interrupted(trouble.cause(), poll.now());
                 }

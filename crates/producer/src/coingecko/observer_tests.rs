@@ -1,16 +1,12 @@
 //! The observer, driven by answers as CoinGecko gives them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
-use market::validate::{Reason, validate};
-use market::watermark::Watermark;
-use market::window::Window;
-use market::windowing::{Progress, Settings, Windowing};
+use market::validate::Reason;
 use market::{EventTime, Instrument, Span};
-use proptest::prelude::*;
 
 use super::markets::Quote;
-use super::observer::{Counts, Observed, Observer, Poll};
+use super::observer::{Counts, End, Observed, Observer, Poll};
 use super::outbox::Record;
 use super::trouble::Trouble;
 use crate::feed::LastTick;
@@ -18,31 +14,36 @@ use crate::feed::LastTick;
 const START: i64 = 1_747_517_880_000;
 
 /// A time so many seconds after the start.
-fn at(second: i64) -> EventTime {
+pub(super) fn at(second: i64) -> EventTime {
     EventTime(START + second * 1_000)
 }
 
 /// A poll that the source answered so many seconds after the start; the answer took half a second.
-fn poll(second: i64) -> Poll {
+pub(super) fn poll(second: i64) -> Poll {
     Poll { answered_ms: at(second).ms() + 500, date: Some(at(second)) }
 }
 
-fn bitcoin() -> Instrument {
+pub(super) fn bitcoin() -> Instrument {
     Instrument::new("bitcoin", "usd").unwrap()
 }
 
 /// One coin, asked every minute, of which FEED has a last tick at this second.
-fn observer(last_second: Option<i64>) -> Observer {
+pub(super) fn observer(last_second: Option<i64>) -> Observer {
     let last = last_second.map(|second| LastTick { event: at(second), grain: None, seq: 1, id: None });
-    Observer::new(vec![(bitcoin(), last)], Span::MINUTE, Span::minutes(5), START)
+    observer_after(last, None)
 }
 
-fn quote(second: i64) -> Quote {
+fn observer_after(last: Option<LastTick>, certified: Option<EventTime>) -> Observer {
+    let end = End { instrument: bitcoin(), last, certified };
+    Observer::new(vec![end], Span::MINUTE, Span::minutes(5), START)
+}
+
+pub(super) fn quote(second: i64) -> Quote {
     Quote { price: Ok(100.0), last_updated: Ok(at(second)), volume_24h: Some(5.0), ..Quote::default() }
 }
 
 /// What one answer comes to.
-fn answered(observer: &mut Observer, quote: Option<Quote>, poll: Poll) -> Observed {
+pub(super) fn answered(observer: &mut Observer, quote: Option<Quote>, poll: Poll) -> Observed {
     let quotes: HashMap<_, _> = quote.into_iter().map(|quote| ("bitcoin".to_owned(), quote)).collect();
     observer.answered(0..1, &quotes, poll).remove(0)
 }
@@ -62,7 +63,11 @@ fn words(records: &[Record]) -> Vec<String> {
 /// An answer at a second that shows a price of a second comes to these records.
 fn check(observer: &mut Observer, second: i64, updated: i64, expected: &[&str]) {
     let observed = answered(observer, Some(quote(updated)), poll(second));
-    assert_eq!((words(&observed.records), observed.trouble), (expected.iter().map(|&word| word.to_owned()).collect(), None), "{second}");
+    assert_eq!(
+        (words(&observed.records), observed.trouble),
+        (expected.iter().map(|&word| word.to_owned()).collect(), None),
+        "{second}"
+    );
 }
 
 /// Answers every minute from one second to another, which show nothing new.
@@ -199,7 +204,7 @@ fn the_time_before_a_restart_is_a_gap_unless_nothing_happened() {
 #[test]
 fn a_bar_of_a_recording_is_the_tick_before_up_to_its_end() {
     let last = LastTick { event: at(-60), grain: Some(Span::MINUTE), seq: 1, id: None };
-    let mut observer = Observer::new(vec![(bitcoin(), Some(last))], Span::MINUTE, Span::minutes(5), START);
+    let mut observer = observer_after(Some(last), None);
     check(&mut observer, 40, 30, &["tick 30 (30)"]);
 }
 
@@ -243,7 +248,10 @@ fn every_way_of_giving_no_price_leaves_a_gap_with_its_cause() {
         }
         assert_eq!((news, observer.counts.troubles), (1, 3), "{cause}");
         let end = answered(&mut observer, Some(quote(230)), poll(240));
-        assert_eq!((words(&end.records), end.is_news), (vec![format!("gap 0 230 {cause}"), "tick 230".to_owned()], true));
+        assert_eq!(
+            (words(&end.records), end.is_news),
+            (vec![format!("gap 0 230 {cause}"), "tick 230".to_owned()], true)
+        );
     }
 }
 
@@ -292,138 +300,4 @@ fn a_clock_that_is_behind_leaves_a_gap_of_its_own_cause() {
     let behind = |second: i64| Poll { answered_ms: at(second - 130).ms(), ..poll(second) };
     refuse(&mut observer, Some(quote(300)), behind(300), Trouble::AheadOfClock);
     check(&mut observer, 400, 400, &["gap 0 400 clock-behind", "tick 400"]);
-}
-
-/// What one poll finds.
-#[derive(Debug, Clone, Copy)]
-enum Found {
-    Unchanged,
-    /// A price that is so many seconds old.
-    New(i64),
-    Missing,
-    Failure,
-}
-
-/// Polls a minute apart, give or take; mostly something is found. Failures come in runs, so that some break certification.
-fn polls() -> impl Strategy<Value = Vec<(i64, Found)>> {
-    let found = prop_oneof![
-        4 => (0_i64..200).prop_map(Found::New),
-        4 => Just(Found::Unchanged),
-        1 => Just(Found::Missing),
-        1 => Just(Found::Failure),
-    ];
-    let run = (found, prop_oneof![6 => 1_usize..4, 1 => 4_usize..90]).prop_map(|(found, length)| vec![found; length]);
-    prop::collection::vec(run, 1..60).prop_flat_map(|runs| {
-        let found = runs.concat();
-        let steps = prop::collection::vec(58_i64..63, found.len());
-        steps.prop_map(move |steps| steps.into_iter().zip(found.iter().copied()).collect())
-    })
-}
-
-/// All records of these polls.
-fn observe(polls: &[(i64, Found)]) -> Vec<Record> {
-    let mut observer = observer(None);
-    let (mut now, mut newest, mut records) = (0, 0, Vec::new());
-    for &(step, found) in polls {
-        now += step;
-        let mut answer = |quote| records.extend(answered(&mut observer, quote, poll(now)).records);
-        match found {
-            // Never older than what was shown before, nor than the source delay.
-            Found::New(age) => {
-                newest = newest.max(now - age);
-                answer(Some(quote(newest)));
-            }
-            Found::Unchanged => answer(Some(quote(newest))),
-            Found::Missing => answer(None),
-            Found::Failure => observer.failed(0, "unreachable", at(now).ms()),
-        }
-    }
-    records
-}
-
-/// Coverage of every window that closed before the last tick, as the steps compute it from these records, and where
-/// certification was broken.
-fn coverage(records: &[Record], with_heartbeats: bool) -> BTreeMap<(Window, EventTime), f64> {
-    let (settings, instrument) = (Settings::default(), bitcoin());
-    let (mut windowing, mut watermark) = (Windowing::new(&Window::ALL), Watermark::default());
-    let mut found = BTreeMap::new();
-    for record in records {
-        let before = watermark.value(settings.disorder);
-        let mut progress = |event| {
-            watermark.observe(event);
-            Progress { before, after: watermark.value(settings.disorder) }
-        };
-        let issue = |issue: market::windowing::Issue<'_>| {
-            found.insert((issue.window, issue.start), issue.candle(&instrument).coverage);
-        };
-        match record {
-            Record::Tick(line) => {
-                let tick = validate(line, &instrument, 1, i64::MAX).unwrap();
-                windowing.push(&tick, progress(tick.event), settings, issue);
-            }
-            Record::Heartbeat(beat) if with_heartbeats => {
-                beat.validate(&instrument, i64::MAX).unwrap();
-                windowing.heartbeat(beat.certified(), progress(beat.event()), settings, issue);
-            }
-            Record::Heartbeat(_) | Record::Gap(_) => {}
-        }
-    }
-    found
-}
-
-/// The times of two neighbouring ticks, and whether certification held between them.
-fn stretches(records: &[Record]) -> Vec<(EventTime, EventTime, bool)> {
-    let (mut stretches, mut last, mut is_broken) = (Vec::new(), None, true);
-    for record in records {
-        match record {
-            Record::Gap(_) => is_broken = true,
-            Record::Tick(tick) => {
-                let event = EventTime(tick.event_ms);
-                stretches.extend(last.map(|last| (last, event, !is_broken)));
-                (last, is_broken) = (Some(event), false);
-            }
-            Record::Heartbeat(_) => {}
-        }
-    }
-    stretches
-}
-
-proptest! {
-    #[test]
-    fn ticks_alone_certify_what_ticks_and_heartbeats_do(polls in polls()) {
-        let records = observe(&polls);
-        let stretches = stretches(&records);
-        let last = stretches.last().map_or(EventTime::MIN, |&(_, last, _)| last);
-        let (alone, together) = (coverage(&records, false), coverage(&records, true));
-        for (&(window, start), &covered) in &alone {
-            let end = window.end(start);
-            // The plain union of what was polled without interruption.
-            let known: i64 = stretches.iter().filter(|(_, _, is_unbroken)| *is_unbroken)
-                .map(|&(from, to, _)| (to.min(end) - from.max(start)).ms().max(0)).sum();
-            let broken = stretches.iter().any(|&(from, to, is_unbroken)| !is_unbroken && from < end && to > start);
-            if end <= last {
-                prop_assert_eq!(covered, known as f64 / window.size().ms() as f64);
-                if !broken {
-                    prop_assert_eq!(together[&(window, start)], covered, "{} {}", window.name(), start);
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn between_two_ticks_time_is_certified_or_a_gap(polls in polls()) {
-        let records = observe(&polls);
-        for pair in records.iter().filter(|record| !matches!(record, Record::Heartbeat(_))).collect::<Vec<_>>().windows(2) {
-            match pair {
-                [Record::Tick(before), Record::Tick(tick)] => {
-                    prop_assert_eq!(tick.complete_ms, Some(tick.event_ms - before.event_ms));
-                }
-                [Record::Tick(before), Record::Gap(gap)] => prop_assert!(gap.from_ms >= before.event_ms),
-                [Record::Gap(gap), Record::Tick(tick)] => {
-                    prop_assert_eq!((tick.complete_ms, tick.event_ms), (None, gap.to_ms));
-                }
-                other => prop_assert!(false, "{:?}", other),
-            }
-        }
-    }
 }

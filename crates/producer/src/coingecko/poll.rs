@@ -19,12 +19,12 @@ use super::answer::{Class, Refusal};
 use super::backoff;
 use super::client::Client;
 use super::markets::Quote;
-use super::observer::{Observed, Observer, Poll};
+use super::observer::{End, Observed, Observer, Poll};
 use super::outbox::{Outbox, TICKS_MAX};
 use super::readiness::Readiness;
 use super::{COINS_MAX, Config, SOURCE};
 use crate::clock::now_ms;
-use crate::feed::{self, ASKED_MAX, Feed, LastTick};
+use crate::feed::{self, ASKED_MAX, Feed};
 use crate::lanes::Lanes;
 use crate::metrics::ProducerMetrics;
 
@@ -81,16 +81,16 @@ async fn poll_into(
     health: &Health,
     shutdown: &Shutdown,
 ) -> Result<(), Error> {
-    let ask = async |instrument| Ok::<_, Error>((Clone::clone(instrument), feed.last_tick(instrument).await?));
-    let coins = futures::stream::iter(&config.instruments).map(ask).buffered(ASKED_MAX).try_collect();
-    let coins: Vec<(Instrument, Option<LastTick>)> = tokio::select! {
-        coins = coins => coins?,
+    let ask = async |instrument| End::of(instrument, feed).await;
+    let ends = futures::stream::iter(&config.instruments).map(ask).buffered(ASKED_MAX).try_collect();
+    let ends: Vec<End> = tokio::select! {
+        ends = ends => ends?,
         () = shutdown.requested() => return Ok(()),
     };
-    let newest = coins.iter().filter_map(|(_, last)| Some(last.as_ref()?.event)).max();
+    let newest = ends.iter().filter_map(|end| Some(end.last.as_ref()?.event)).max();
     health.data(newest.map_or(Data::Awaited, |event| Data::Newest(event.ms())));
     let started_ms = now_ms(SystemTime::now());
-    let observer = Observer::new(coins, config.step, config.source_delay, started_ms);
+    let observer = Observer::new(ends, config.step, config.source_delay, started_ms);
     let readiness = Readiness { interval: config.step, started_ms };
     let waiting = Waiting { outbox: Mutex::new(Outbox::new(&config.instruments, TICKS_MAX)), news: Notify::new() };
     let (count, finish) = (config.instruments.len(), Shutdown::new());

@@ -78,7 +78,7 @@ mod tests {
     use super::*;
     use crate::coingecko::answer::Class;
     use crate::coingecko::markets::Quote;
-    use crate::coingecko::observer::Poll;
+    use crate::coingecko::observer::{End, Poll};
 
     /// Two coins, polled every minute.
     struct Polls {
@@ -90,16 +90,17 @@ mod tests {
 
     impl Polls {
         fn new() -> Self {
-            let coin = |coin| (Instrument::new(coin, "usd").unwrap(), None);
-            let coins = vec![coin("bitcoin"), coin("ethereum")];
-            Self { observer: Observer::new(coins, Span::MINUTE, Span::minutes(5), 0), now_ms: 0 }
+            let end = |coin| End { instrument: Instrument::new(coin, "usd").unwrap(), last: None, certified: None };
+            let ends = vec![end("bitcoin"), end("ethereum")];
+            Self { observer: Observer::new(ends, Span::MINUTE, Span::minutes(5), 0), now_ms: 0 }
         }
 
         /// Another minute, in which these coins have a price.
         fn poll(&mut self, coins: &[&'static str]) -> Result<(), String> {
             self.now_ms += 60_000;
             let now = EventTime(self.now_ms);
-            let quote = |coin: &&str| ((*coin).to_owned(), Quote { price: Ok(1.0), last_updated: Ok(now), ..Quote::default() });
+            let quote =
+                |coin: &&str| ((*coin).to_owned(), Quote { price: Ok(1.0), last_updated: Ok(now), ..Quote::default() });
             let poll = Poll { answered_ms: self.now_ms, date: Some(now) };
             self.observer.answered(0..2, &coins.iter().map(quote).collect::<HashMap<_, _>>(), poll);
             READINESS.check(&self.observer, self.now_ms, None)
@@ -115,7 +116,10 @@ mod tests {
             assert_eq!(polls.poll(&["bitcoin"]), Ok(()));
         }
         let said = polls.poll(&["bitcoin"]).unwrap_err();
-        assert!(said.starts_with("no usable price of ethereum/usd for 4m: CoinGecko knows no coin \"ethereum\""), "{said}");
+        assert!(
+            said.starts_with("no usable price of ethereum/usd for 4m: CoinGecko knows no coin \"ethereum\""),
+            "{said}"
+        );
         assert_eq!(polls.poll(&both), Ok(()));
     }
 

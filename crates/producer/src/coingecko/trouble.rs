@@ -55,7 +55,9 @@ impl Trouble {
             Self::Missing => {
                 format!("CoinGecko knows no coin {coin:?}: compare the id with the one on the coin's page there")
             }
-            Self::NoPrice => format!("CoinGecko has no price of {coin} in {quote} at the moment: wait, or leave it out"),
+            Self::NoPrice => {
+                format!("CoinGecko has no price of {coin} in {quote} at the moment: wait, or leave it out")
+            }
             Self::PriceNotNumber => format!(
                 "CoinGecko gives the price of {coin} as something other than a number: check --base-url, or wait until it is one"
             ),
@@ -76,7 +78,9 @@ impl Trouble {
                 format!("CoinGecko's time for {coin} is ahead of ours: check the clock of this machine")
             }
             Self::Older => {
-                format!("CoinGecko answers with a price of {coin} that is older than the last one: wait for a newer one")
+                format!(
+                    "CoinGecko answers with a price of {coin} that is older than the last one: wait for a newer one"
+                )
             }
             Self::Refused(reason) => format!("the price of {coin} in {quote} {}", refusal(reason)),
         }
