@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use market::validate::validate;
 use market::watermark::Watermark;
-use market::windowing::{Issue, Progress, Settings, Windowing};
+use market::windowing::{Issue, Settings, Windowing};
 use market::{EventTime, Window};
 use proptest::prelude::*;
 
@@ -66,22 +66,18 @@ fn coverage(records: &[Record], with_heartbeats: bool) -> BTreeMap<(Window, Even
     let (mut windowing, mut watermark) = (Windowing::new(&Window::ALL), Watermark::default());
     let mut found = BTreeMap::new();
     for record in records {
-        let before = watermark.value(settings.disorder);
-        let mut progress = |event| {
-            watermark.observe(event);
-            Progress { before, after: watermark.value(settings.disorder) }
-        };
+        let mut pass = |event| watermark.pass(event, settings.disorder);
         let issue = |issue: Issue<'_>| {
             found.insert((issue.window, issue.start), issue.candle(&instrument).coverage);
         };
         match record {
             Record::Tick(line) => {
                 let tick = validate(line, &instrument, 1, i64::MAX).unwrap();
-                windowing.push(&tick, progress(tick.event), settings, issue);
+                windowing.push(&tick, pass(tick.event), settings, issue);
             }
             Record::Heartbeat(beat) if with_heartbeats => {
                 beat.validate(&instrument, i64::MAX).unwrap();
-                windowing.heartbeat(beat.certified(), progress(beat.event()), settings, issue);
+                windowing.heartbeat(beat.certified(), pass(beat.event()), settings, issue);
             }
             Record::Heartbeat(_) | Record::Gap(_) => {}
         }

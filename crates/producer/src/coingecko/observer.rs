@@ -171,10 +171,11 @@ impl Poll {
     /// When the source answered, if it says so.
     ///
     /// # Errors
-    /// It is so far ahead of our clock that the stream-processor may refuse a heartbeat of then, and those that follow would
-    /// have to be later still.
-    fn date_in_time(self) -> Result<Option<EventTime>, Trouble> {
-        let is_ahead = self.date.is_some_and(|date| date > EventTime(self.answered_ms) + FUTURE_BOUND);
+    /// It is so far ahead of our clock that the stream-processor might refuse a heartbeat that stays `source_delay` behind it, and
+    /// those that follow would have to be later still.
+    fn date_in_time(self, source_delay: Span) -> Result<Option<EventTime>, Trouble> {
+        let latest = EventTime(self.answered_ms) + FUTURE_BOUND;
+        let is_ahead = self.date.is_some_and(|date| date.saturating_sub(source_delay) > latest);
         if is_ahead { Err(Trouble::AheadOfClock) } else { Ok(self.date) }
     }
 }
@@ -242,7 +243,7 @@ impl Coin {
                 Ok(heartbeat.map(|event| self.heartbeat(event, poll)).into_iter().collect())
             }
             _ => {
-                self.learn_lag(event, poll);
+                self.learn_lag(event, source_delay, poll);
                 let mut records = Vec::new();
                 match self.certification.tick(event, poll.answered_ms) {
                     Before::Nothing => {}
@@ -257,8 +258,8 @@ impl Coin {
     }
 
     /// A new time teaches how far answers lag, if the poll before would have shown it: else it may have been there for long.
-    fn learn_lag(&mut self, event: EventTime, poll: Poll) {
-        if let Ok(Some(date)) = poll.date_in_time()
+    fn learn_lag(&mut self, event: EventTime, source_delay: Span, poll: Poll) {
+        if let Ok(Some(date)) = poll.date_in_time(source_delay)
             && self.certification.is_unbroken(poll.answered_ms)
         {
             self.lags.learn(date, event);
@@ -267,7 +268,7 @@ impl Coin {
 
     /// The time of a heartbeat that says anything that the last tick and the last heartbeat did not.
     fn heartbeat_time(&mut self, source_delay: Span, poll: Poll) -> Result<Option<EventTime>, Trouble> {
-        let (Some(date), Some(last)) = (poll.date_in_time()?, self.last) else { return Ok(None) };
+        let (Some(date), Some(last)) = (poll.date_in_time(source_delay)?, self.last) else { return Ok(None) };
         let event = date.saturating_sub(self.lags.largest(date, source_delay));
         let is_due = self.promised.is_none_or(|promised| event - promised >= HEARTBEAT_EVERY);
         Ok((event > last && is_due).then_some(event))

@@ -71,9 +71,9 @@ fn check(observer: &mut Observer, second: i64, updated: i64, expected: &[&str]) 
 }
 
 /// Answers every minute from one second to another, which show nothing new.
-fn idle(observer: &mut Observer, seconds: std::ops::Range<usize>, updated: i64) -> Vec<String> {
+fn idle(observer: &mut Observer, seconds: std::ops::Range<i64>, updated: i64) -> Vec<String> {
     let polls = seconds.step_by(60);
-    polls.flat_map(|second| words(&answered(observer, Some(quote(updated)), poll(second as i64)).records)).collect()
+    polls.flat_map(|second| words(&answered(observer, Some(quote(updated)), poll(second)).records)).collect()
 }
 
 /// An answer whose price is refused for this reason.

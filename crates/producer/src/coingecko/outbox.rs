@@ -299,9 +299,9 @@ mod tests {
         }
         assert_eq!((outbox.ticks(), outbox.waiting().collect::<Vec<_>>()), (3, vec![0]));
         let expected = [
-            "tick/bitcoin/usd/60000/60000-120000/2",
+            "tick/bitcoin/usd/point/60000-120000/2",
             "heartbeat/bitcoin/usd/240000",
-            "tick/bitcoin/usd/60000/300000-300000/1",
+            "tick/bitcoin/usd/point/300000-300000/1",
         ];
         check(&mut outbox, 0, &expected);
         assert_eq!((outbox.ticks(), outbox.waiting().count()), (0, 0));
@@ -313,7 +313,7 @@ mod tests {
         (0..LINES_MAX as i64 + 1).for_each(|minute| outbox.push(0, tick("bitcoin", minute)));
         let first = outbox.take(0).unwrap();
         assert_eq!(bus::codec::lines(&first.payload).count(), LINES_MAX);
-        check(&mut outbox, 0, &["tick/bitcoin/usd/60000/30000000-30000000/1"]);
+        check(&mut outbox, 0, &["tick/bitcoin/usd/point/30000000-30000000/1"]);
     }
 
     #[test]
@@ -328,15 +328,15 @@ mod tests {
         let expected = [
             "gap/bitcoin/usd/60000-180000/1",
             "heartbeat/bitcoin/usd/120000",
-            "tick/bitcoin/usd/60000/180000-180000/1",
+            "tick/bitcoin/usd/point/180000-180000/1",
             "heartbeat/bitcoin/usd/180000",
-            "tick/bitcoin/usd/60000/240000-240000/1",
+            "tick/bitcoin/usd/point/240000-240000/1",
             "heartbeat/bitcoin/usd/240000",
-            "tick/bitcoin/usd/60000/300000-300000/1",
+            "tick/bitcoin/usd/point/300000-300000/1",
             "heartbeat/bitcoin/usd/300000",
         ];
         check(&mut outbox, 0, &expected);
-        check(&mut outbox, 1, &["tick/ethereum/usd/60000/60000-60000/1"]);
+        check(&mut outbox, 1, &["tick/ethereum/usd/point/60000-60000/1"]);
     }
 
     #[test]
@@ -347,6 +347,6 @@ mod tests {
         for record in [Record::Gap(gap), tick("bitcoin", 1), tick("bitcoin", 2)] {
             outbox.push(0, record);
         }
-        check(&mut outbox, 0, &["gap/bitcoin/usd/7-120000/1", "tick/bitcoin/usd/60000/120000-120000/1"]);
+        check(&mut outbox, 0, &["gap/bitcoin/usd/7-120000/1", "tick/bitcoin/usd/point/120000-120000/1"]);
     }
 }
