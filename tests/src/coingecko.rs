@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io::Write;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::body::Body;
@@ -85,6 +85,11 @@ impl Answer {
         Self::new(status, page).with_header("content-type", "text/html; charset=UTF-8")
     }
 
+    /// Another address instead of an answer.
+    pub fn redirect(status: u16, location: &str) -> Self {
+        Self::html(status, "<html>moved").with_header("location", location)
+    }
+
     fn is_packed(&self) -> bool {
         self.headers.iter().any(|(name, _)| *name == "content-encoding")
     }
@@ -135,19 +140,31 @@ impl CoinGecko {
 
     /// Sets what is known of a coin in usd; `updated_ms` is its time of observation.
     pub fn set(&self, coin: &str, price: f64, updated_ms: i64) {
-        let updated = EventTime(updated_ms).to_utc().to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
-        let quote = json!({
-            "id": coin, "symbol": &coin[..3], "name": coin, "current_price": price, "market_cap": price * 1e7,
-            "market_cap_rank": 1, "total_volume": price * 1e5, "high_24h": price * 1.01, "low_24h": price * 0.99,
-            "price_change_24h": -747.3360347281705, "circulating_supply": 20030493.0, "max_supply": 21000000.0,
-            "ath_date": "2025-10-06T18:57:42.558Z", "roi": null, "last_updated": updated,
-        });
-        self.set_raw(coin, quote);
+        self.set_raw(coin, quote(coin, price, updated_ms));
+    }
+
+    /// Has the source see a coin at `updated_ms` and say so in answers of `date_ms`, a whole second, from one answer to the
+    /// next.
+    pub fn observe(&self, coin: &str, price: f64, updated_ms: i64, date_ms: i64) {
+        let mut world = self.world();
+        world.coins.insert(("usd".to_owned(), coin.to_owned()), quote(coin, price, updated_ms));
+        world.date = Some(UNIX_EPOCH + Duration::from_millis(date_ms.unsigned_abs()));
     }
 
     /// Sets the element of a coin in usd as it stands in the answer.
     pub fn set_raw(&self, coin: &str, quote: Value) {
         self.world().coins.insert(("usd".to_owned(), coin.to_owned()), quote);
+    }
+
+    /// Changes one field of a coin in usd; `None` leaves it out.
+    pub fn set_field(&self, coin: &str, field: &str, value: Option<Value>) {
+        let mut world = self.world();
+        let quote = world.coins.get_mut(&("usd".to_owned(), coin.to_owned())).expect("a coin that was set");
+        let fields = quote.as_object_mut().expect("an object");
+        match value {
+            Some(value) => fields.insert(field.to_owned(), value),
+            None => fields.remove(field),
+        };
     }
 
     /// Forgets a coin, as if it were renamed.
@@ -189,6 +206,17 @@ impl Drop for CoinGecko {
     fn drop(&mut self) {
         self.server.abort();
     }
+}
+
+/// An element of the answer with all the fields of a real one.
+fn quote(coin: &str, price: f64, updated_ms: i64) -> Value {
+    let updated = EventTime(updated_ms).to_utc().to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
+    json!({
+        "id": coin, "symbol": &coin[..3], "name": coin, "current_price": price, "market_cap": price * 1e7,
+        "market_cap_rank": 1, "total_volume": price * 1e5, "high_24h": price * 1.01, "low_24h": price * 0.99,
+        "price_change_24h": -747.3360347281705, "circulating_supply": 20030493.0, "max_supply": 21000000.0,
+        "ath_date": "2025-10-06T18:57:42.558Z", "roi": null, "last_updated": updated,
+    })
 }
 
 async fn markets(

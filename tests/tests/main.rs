@@ -25,6 +25,7 @@ mod inputs;
 mod install;
 mod kills;
 mod leases;
+mod live;
 mod network;
 mod objects;
 mod operator;

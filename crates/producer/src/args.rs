@@ -179,7 +179,7 @@ pub struct PollingArgs {
     #[arg(long, env = "COINGECKO_INTERVAL", default_value = "60s", value_parser = parse_duration)]
     pub interval: Duration,
 
-    /// How old an answer may be: heartbeats promise nothing newer than this
+    /// How old an answer may be at least: heartbeats stay so far behind, or as far as answers were seen to lag in 24 hours
     #[arg(long, env = "COINGECKO_SOURCE_DELAY", default_value = "5m", value_parser = parse_span)]
     pub source_delay: Span,
 }
@@ -284,11 +284,11 @@ impl RunArgs {
             }
         }
         let interval = self.polling.interval;
-        let grain = i64::try_from(interval.as_millis()).map(Span).context("--interval is too long")?;
-        ensure!(grain <= market::validate::GRAIN_MAX, "--interval is longer than a year");
+        let step = i64::try_from(interval.as_millis()).map(Span).context("--interval is too long")?;
+        ensure!(step <= market::validate::GRAIN_MAX, "--interval is longer than a year");
         let source_delay = self.polling.source_delay;
         let (api, lease_ttl) = (self.api.to_api()?, self.lease.lease_ttl);
-        Ok(coingecko::Config { instruments, interval, grain, source_delay, api, lease_ttl })
+        Ok(coingecko::Config { instruments, interval, step, source_delay, api, lease_ttl })
     }
 }
 
@@ -377,7 +377,7 @@ mod tests {
         let coins: Vec<_> = config.instruments.iter().map(ToString::to_string).collect();
         assert_eq!(coins, ["bitcoin/usd", "ethereum/usd"]);
         assert_eq!(
-            (config.interval, config.grain, config.source_delay),
+            (config.interval, config.step, config.source_delay),
             (Duration::from_secs(60), Span::MINUTE, Span::minutes(5))
         );
     }

@@ -56,6 +56,8 @@ pub(crate) trait Feed: Sync {
     fn first_event(&self, instrument: &Instrument) -> impl Future<Output = Result<EventTime, Error>> + Send;
     /// The last heartbeat of an instrument, if it is a flush.
     fn last_flush(&self, instrument: &Instrument) -> impl Future<Output = Result<Option<Flush>, Error>> + Send;
+    /// The time of an instrument's last heartbeat, if that certifies the time before it.
+    fn last_certified(&self, instrument: &Instrument) -> impl Future<Output = Result<Option<EventTime>, Error>> + Send;
 }
 
 impl Feed for Connection {
@@ -108,14 +110,30 @@ impl Feed for Connection {
     }
 
     async fn last_flush(&self, instrument: &Instrument) -> Result<Option<Flush>, Error> {
-        let subject = subject::of_kind(Stream::Feed, Kind::Heartbeat, Some(instrument));
-        let Some(stored) = patiently(RETRY, || history::last(self, Stream::Feed, &subject)).await? else {
-            return Ok(None);
-        };
-        let heartbeat = serde_json::from_slice::<HeartbeatLine<'_>>(&stored.payload).ok();
-        let flush = heartbeat.filter(|heartbeat| heartbeat.flush);
-        Ok(flush.map(|flush| Flush { event: flush.event(), seq: stored.seq }))
+        let last = last_heartbeat(self, instrument).await?;
+        let heartbeat = last.as_ref().and_then(|stored| Some((stored.seq, heartbeat(&stored.payload)?)));
+        let flush = heartbeat.filter(|(_, heartbeat)| heartbeat.flush);
+        Ok(flush.map(|(seq, flush)| Flush { event: flush.event(), seq }))
     }
+
+    async fn last_certified(&self, instrument: &Instrument) -> Result<Option<EventTime>, Error> {
+        let last = last_heartbeat(self, instrument).await?;
+        Ok(last.and_then(|stored| certified_end(&stored.payload)))
+    }
+}
+
+async fn last_heartbeat(connection: &Connection, instrument: &Instrument) -> Result<Option<Stored>, Error> {
+    let subject = subject::of_kind(Stream::Feed, Kind::Heartbeat, Some(instrument));
+    patiently(RETRY, || history::last(connection, Stream::Feed, &subject)).await
+}
+
+fn heartbeat(payload: &[u8]) -> Option<HeartbeatLine<'_>> {
+    serde_json::from_slice(payload).ok()
+}
+
+/// The end of the span that a heartbeat certifies, if it certifies any.
+pub(crate) fn certified_end(payload: &[u8]) -> Option<EventTime> {
+    Some(heartbeat(payload)?.certified()?.1)
 }
 
 /// When FEED stored a message first, in milliseconds.

@@ -10,7 +10,7 @@ use market::heartbeat::HeartbeatLine;
 use market::tick::TickLine;
 use market::{EventTime, Instrument, Span};
 
-use crate::feed::{Feed, Flush, LastTick, gaps, ticks_in_time};
+use crate::feed::{Feed, Flush, LastTick, certified_end, gaps, ticks_in_time};
 
 /// A minute in milliseconds.
 pub(crate) const MINUTE: i64 = 60_000;
@@ -140,5 +140,10 @@ impl Feed for Memory {
             let heartbeat: HeartbeatLine<'_> = serde_json::from_slice(&message.payload).unwrap();
             Flush { event: heartbeat.event(), seq: *seq }
         }))
+    }
+
+    async fn last_certified(&self, instrument: &Instrument) -> Result<Option<EventTime>, Error> {
+        let newest = self.newest(Kind::Heartbeat, instrument);
+        Ok(newest.first().and_then(|(_, message)| certified_end(&message.payload)))
     }
 }

@@ -35,7 +35,7 @@ impl ProducerMetrics {
             ),
             errors: all.register(
                 "upstream_errors",
-                "Requests that the source refused or did not answer, and prices dated ahead of their answer, by class",
+                "Requests that the source refused or did not answer, and answers without a usable price of a coin, by class",
             ),
             waiting: all.register("outbox_ticks", "Ticks that wait for NATS"),
             dropped: all.register("outbox_dropped", "Ticks that waited too long for NATS and became a gap"),
@@ -47,7 +47,7 @@ impl ProducerMetrics {
         self.published.get_or_create(&[("kind", kind.to_string())]).inc_by(records);
     }
 
-    /// The source refused, did not answer, or dated prices ahead of their answer.
+    /// The source refused, did not answer, or answered without a usable price.
     pub(crate) fn refused(&self, class: &'static str, times: u64) {
         if times > 0 {
             self.errors.get_or_create(&[("class", class)]).inc_by(times);

@@ -23,6 +23,8 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) content_type: Option<String>,
     pub(crate) retry_after: Option<String>,
+    /// The host that the source sends us to instead, with its port if it names one.
+    pub(crate) redirected_to: Option<String>,
     pub(crate) body: Vec<u8>,
     /// Whether the body goes on: `body` is as much of it as an answer may take.
     pub(crate) is_cut: bool,
@@ -39,6 +41,8 @@ pub(crate) enum Class {
     Unreachable,
     /// The network edge keeps us out: ask again much later.
     Blocked,
+    /// Another address instead of an answer, which is not followed, because the key would go along: ask again later.
+    Redirected,
     /// The key is missing, wrong, or of the other host: only a new configuration helps.
     Key,
     /// The plan does not include what was asked: only another plan helps.
@@ -55,6 +59,7 @@ impl Class {
             Self::Upstream => "upstream-error",
             Self::Unreachable => "unreachable",
             Self::Blocked => "blocked",
+            Self::Redirected => "redirected",
             Self::Key => "key-refused",
             Self::Plan => "plan-refused",
             Self::Request => "request-refused",
@@ -91,6 +96,12 @@ impl fmt::Display for Refusal {
             Class::Plan => write!(f, "; use another COINGECKO_PLAN"),
             Class::Request => write!(f, "; check --coin and --quote"),
             Class::Blocked => write!(f, "; this address may be blocked for a while"),
+            Class::Redirected => {
+                write!(f, "; set --base-url if the API has moved there, or sign in if the network asks for it")
+            }
+            Class::Upstream if self.status.is_some_and(is_success) => {
+                write!(f, "; check --base-url, and whether the network asks to sign in")
+            }
             Class::RateLimited | Class::Upstream | Class::Unreachable => Ok(()),
         }
     }
@@ -107,11 +118,15 @@ impl Answer {
         key: Option<&ApiKey>,
         now: SystemTime,
     ) -> Result<HashMap<String, Quote>, Refusal> {
+        if let Some(host) = &self.redirected_to {
+            let (class, detail) = (Class::Redirected, format!("redirected to {}", excerpt(host, key)));
+            return Err(Refusal { class, status: Some(self.status), code: None, detail, retry_after: None });
+        }
         let text = String::from_utf8_lossy(&self.body);
         let is_html = self.is_html(&text);
         let quotes = if is_html { Err(NoQuotes::NoJson) } else { markets::quotes(&text, asked) };
         let reason = match quotes {
-            Ok(quotes) if (200..300).contains(&self.status) => return Ok(quotes),
+            Ok(quotes) if is_success(self.status) => return Ok(quotes),
             Ok(_) => Cow::from("an error without words"),
             Err(NoQuotes::TooMany) => format!("more entries than the {asked} asked for").into(),
             Err(NoQuotes::NoList) => "not a list".into(),
@@ -138,6 +153,10 @@ impl Answer {
         let is_declared = self.content_type.as_deref().is_some_and(|kind| kind.to_ascii_lowercase().contains("html"));
         is_declared || text.trim_ascii_start().starts_with('<')
     }
+}
+
+fn is_success(status: u16) -> bool {
+    (200..300).contains(&status)
 }
 
 fn class_of_code(code: Option<i64>) -> Option<Class> {
@@ -276,6 +295,16 @@ mod tests {
         check(200, "", Upstream, None, "an empty body");
         check(200, "{}", Upstream, None, "not a list: {}");
         check(200, r#"[{"id":"bitc"#, Upstream, None, r#"not JSON: [{"id":"bitc"#);
+    }
+
+    #[test]
+    fn a_redirect_names_the_host_and_the_flag() {
+        let redirected_to = Some("elsewhere.example:8443".to_owned());
+        let answer = Answer { status: 302, redirected_to, body: b"[]".to_vec(), ..Answer::default() };
+        let refusal = answer.quotes(1, None, UNIX_EPOCH).unwrap_err();
+        assert_eq!(refusal.class, Class::Redirected);
+        let said = refusal.to_string();
+        assert!(said.contains("302: redirected to elsewhere.example:8443; set --base-url"), "{said}");
     }
 
     #[test]

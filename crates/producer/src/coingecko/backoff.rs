@@ -25,7 +25,9 @@ pub(crate) fn pause(refusal: &Refusal, failures: u32, random: f64) -> Option<Dur
         Class::Key | Class::Plan => return None,
         // What was told is enough the first time; whoever is refused again asks less often.
         Class::RateLimited if told.is_some() && failures <= 1 => Duration::ZERO,
-        Class::RateLimited | Class::Upstream | Class::Unreachable => between(BACKOFF_MIN, doubled(failures), random),
+        Class::RateLimited | Class::Upstream | Class::Unreachable | Class::Redirected => {
+            between(BACKOFF_MIN, doubled(failures), random)
+        }
         Class::Blocked => between(BLOCKED_MIN, 2 * BLOCKED_MIN, random),
         Class::Request => BACKOFF_MAX,
     };

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use market::EventTime;
-use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, RETRY_AFTER};
+use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, LOCATION, RETRY_AFTER};
 use reqwest::{Response, Url, redirect};
 use rustls::crypto::CryptoProvider;
 
@@ -116,13 +116,24 @@ async fn read(mut response: Response, bytes_max: usize) -> Result<Answer, reqwes
     let status = response.status().as_u16();
     let content_type = header(&response, &CONTENT_TYPE);
     let retry_after = header(&response, &RETRY_AFTER);
+    let redirected_to = redirected_to(&response);
     let (mut body, mut is_cut) = (Vec::new(), false);
     while !is_cut && let Some(chunk) = response.chunk().await? {
         let room = bytes_max - body.len();
         is_cut = chunk.len() > room;
         body.extend_from_slice(&chunk[..chunk.len().min(room)]);
     }
-    Ok(Answer { status, content_type, retry_after, body, is_cut })
+    Ok(Answer { status, content_type, retry_after, redirected_to, body, is_cut })
+}
+
+/// The host of a redirect. Path and parameters are not shown: they may hold anything.
+fn redirected_to(response: &Response) -> Option<String> {
+    let location = header(response, &LOCATION).filter(|_| response.status().is_redirection())?;
+    let host = response.url().join(&location).ok().and_then(|url| {
+        let host = url.host_str()?;
+        Some(url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")))
+    });
+    Some(host.unwrap_or_else(|| "an unreadable address".to_owned()))
 }
 
 fn header(response: &Response, name: &HeaderName) -> Option<String> {

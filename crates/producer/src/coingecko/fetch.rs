@@ -9,8 +9,8 @@ use service::{Code, Shutdown, WithCode};
 
 use super::answer::{Class, Refusal};
 use super::client::Client;
-use super::markets::Quote;
-use super::observer::{Poll, Trouble, observation};
+use super::observer::{self, Poll};
+use super::trouble::Trouble;
 use super::{Api, SOURCE};
 use crate::args::FetchArgs;
 use crate::clock::now_ms;
@@ -76,47 +76,36 @@ pub async fn tick(api: &Api, instrument: &Instrument) -> anyhow::Result<Fetched>
     let (coin, quote) = (instrument.coin(), instrument.quote());
     let list = client.markets(quote, &[coin]).await.map_err(coded)?;
     let poll = Poll { answered_ms: now_ms(SystemTime::now()), date: list.date };
-    let found = list.quotes.get(coin);
-    let (event, close) = observation(found, poll).map_err(|trouble| no_price(trouble, instrument))?;
-    let figure = |pick: fn(&Quote) -> Option<f64>| found.and_then(pick);
+    let tick =
+        observer::tick(instrument, list.quotes.get(coin), poll).map_err(|trouble| no_price(trouble, instrument))?;
     Ok(Fetched {
         coin: coin.to_owned(),
         quote: quote.to_owned(),
-        event_ms: event.ms(),
-        open: close,
-        high: close,
-        low: close,
-        close,
-        market_cap: figure(|quote| quote.market_cap),
-        volume_24h: figure(|quote| quote.volume_24h),
-        high_24h: figure(|quote| quote.high_24h),
-        low_24h: figure(|quote| quote.low_24h),
-        ingest_ms: poll.answered_ms,
+        event_ms: tick.event_ms,
+        open: tick.close,
+        high: tick.close,
+        low: tick.close,
+        close: tick.close,
+        market_cap: tick.market_cap,
+        volume_24h: tick.volume_24h,
+        high_24h: tick.high_24h,
+        low_24h: tick.low_24h,
+        ingest_ms: tick.ingest_ms,
         source: SOURCE,
     })
 }
 
 /// Why there is no tick. A wrong id is a bad configuration; the rest may pass.
 fn no_price(trouble: Trouble, instrument: &Instrument) -> anyhow::Error {
-    let (coin, quote) = (instrument.coin(), instrument.quote());
-    let words = match trouble {
-        Trouble::Missing => format!("CoinGecko knows no coin {coin:?}: look for its id on the coin's page there"),
-        Trouble::NoPrice => format!("CoinGecko has no price of {coin} in {quote} at the moment"),
-        Trouble::NoTime => format!("CoinGecko does not say when it saw {coin}"),
-        Trouble::AheadOfAnswer => {
-            format!("CoinGecko dates its price of {coin} ahead of its own answer: try again later")
-        }
-        Trouble::AheadOfClock => format!("the price of {coin} is ahead of our time: check the clock of this machine"),
-    };
     let code = if trouble == Trouble::Missing { Code::BadConfig } else { Code::Failed };
-    service::Coded::new(code, anyhow!(words)).into()
+    service::Coded::new(code, anyhow!(trouble.explain(instrument))).into()
 }
 
 /// What only other flags can mend is a bad configuration.
 fn coded(refusal: Refusal) -> anyhow::Error {
     let code = match refusal.class {
         Class::Key | Class::Plan | Class::Request => Code::BadConfig,
-        Class::RateLimited | Class::Upstream | Class::Unreachable | Class::Blocked => Code::Failed,
+        Class::RateLimited | Class::Upstream | Class::Unreachable | Class::Blocked | Class::Redirected => Code::Failed,
     };
     service::Coded::new(code, refusal).into()
 }

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Every number may be null, an integer, a float or in exponent form; the order is not the one asked for; unknown coins
-//! are left out. `total_volume`, `high_24h` and `low_24h` are of the rolling 24 hours and never a candle's.
+//! are left out. A price that is a text and a time without a zone were never seen, and are troubles with a name. `total_volume`, `high_24h` and `low_24h` are of the rolling 24 hours and never a candle's.
 //!
 //! An answer takes little more memory than its text: entries and fields are slices of it, unknown fields are skipped, and
 //! there are no more entries than coins asked for.
@@ -14,7 +14,7 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use chrono::DateTime;
+use chrono::{DateTime, NaiveDateTime};
 use market::EventTime;
 use serde::Deserialize;
 use serde::de::{Deserializer as _, Error as _, IgnoredAny, SeqAccess, Visitor};
@@ -22,17 +22,28 @@ use serde_json::Deserializer;
 use serde_json::value::RawValue;
 
 use super::json::{field, object};
+use super::trouble::Trouble;
 
 /// What the source says of one coin.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Quote {
-    pub(crate) price: Option<f64>,
-    /// When the source last looked, by its own clock.
-    pub(crate) last_updated: Option<EventTime>,
+    /// The price, not yet validated, or why there is none.
+    pub(crate) price: Result<f64, Trouble>,
+    /// When the source last looked, by its own clock, or why that is not known.
+    pub(crate) last_updated: Result<EventTime, Trouble>,
     pub(crate) market_cap: Option<f64>,
     pub(crate) volume_24h: Option<f64>,
     pub(crate) high_24h: Option<f64>,
     pub(crate) low_24h: Option<f64>,
+}
+
+#[cfg(test)]
+impl Default for Quote {
+    /// Of a coin about which nothing is known.
+    fn default() -> Self {
+        let (price, last_updated) = (Err(Trouble::NoPrice), Err(Trouble::NoTime));
+        Self { price, last_updated, market_cap: None, volume_24h: None, high_24h: None, low_24h: None }
+    }
 }
 
 /// Why a page has no quotes.
@@ -102,17 +113,35 @@ struct Entry<'a> {
 fn quote(entry: &RawValue) -> Option<(String, Quote)> {
     let entry: Entry<'_> = object(entry.get())?;
     let number = |json| field::<f64>(json);
-    let last_updated = field::<String>(entry.last_updated);
-    let last_updated = last_updated.and_then(|text| DateTime::parse_from_rfc3339(&text).ok());
     let quote = Quote {
-        price: number(entry.current_price),
-        last_updated: last_updated.map(|time| EventTime(time.timestamp_millis())),
+        price: price(entry.current_price),
+        last_updated: time(entry.last_updated),
         market_cap: number(entry.market_cap),
         volume_24h: number(entry.total_volume),
         high_24h: number(entry.high_24h),
         low_24h: number(entry.low_24h),
     };
     Some((entry.id, quote))
+}
+
+/// A price of any size: one beyond f64 is infinite, which validation has a name for.
+fn price(json: Option<&RawValue>) -> Result<f64, Trouble> {
+    let json = json.ok_or(Trouble::NoPrice)?.get();
+    let is_number = json.starts_with(|first: char| first == '-' || first.is_ascii_digit());
+    json.parse().ok().filter(|_| is_number).ok_or(Trouble::PriceNotNumber)
+}
+
+fn time(json: Option<&RawValue>) -> Result<EventTime, Trouble> {
+    let text: String = field(Some(json.ok_or(Trouble::NoTime)?)).ok_or(Trouble::TimeUnreadable)?;
+    let Ok(time) = DateTime::parse_from_rfc3339(&text) else {
+        let is_local = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f"]
+            .iter()
+            .any(|form| NaiveDateTime::parse_from_str(&text, form).is_ok());
+        return Err(if is_local { Trouble::TimeWithoutZone } else { Trouble::TimeUnreadable });
+    };
+    let time = EventTime(time.timestamp_millis());
+    let is_in_calendar = (EventTime::EARLIEST..=EventTime::LATEST).contains(&time);
+    if is_in_calendar { Ok(time) } else { Err(Trouble::TimeOutOfRange) }
 }
 
 #[cfg(test)]
@@ -132,16 +161,48 @@ mod tests {
             ["f",1.5,"2026-05-18T12:49:21.599Z"]
         ] "#;
         let quotes = quotes(page, 8).unwrap();
-        let a = Quote {
-            price: Some(77_671.0),
-            last_updated: Some(EventTime(1_779_108_561_599)),
-            high_24h: Some(1_500.0),
-            ..Quote::default()
-        };
-        assert_eq!(quotes["a"], a);
-        assert_eq!(quotes["b"], Quote { price: Some(1.2e-7), ..Quote::default() });
-        assert_eq!(quotes["c"], Quote::default());
+        let read = |coin: &str| (quotes[coin].price, quotes[coin].last_updated);
+        assert_eq!(read("a"), (Ok(77_671.0), Ok(EventTime(1_779_108_561_599))));
+        assert_eq!((quotes["a"].high_24h, quotes["a"].low_24h), (Some(1_500.0), None));
+        assert_eq!(read("b"), (Ok(1.2e-7), Err(Trouble::TimeUnreadable)));
+        assert_eq!(read("c"), (Err(Trouble::PriceNotNumber), Err(Trouble::TimeUnreadable)));
+        assert_eq!((quotes["b"].high_24h, quotes["c"].market_cap, quotes["c"].volume_24h), (None, None, None));
         assert_eq!(quotes.len(), 3);
+    }
+
+    /// What an entry with this field beside its id gives.
+    fn read(field: &str) -> Quote {
+        quotes(&format!(r#"[{{"id":"a"{field}}}]"#), 1).unwrap().remove("a").unwrap()
+    }
+
+    #[test]
+    fn a_price_that_is_no_number_has_a_name() {
+        let check = |field: &str, expected| assert_eq!(read(field).price, expected, "{field}");
+        check("", Err(Trouble::NoPrice));
+        check(r#","current_price":null"#, Err(Trouble::NoPrice));
+        for json in [r#""12""#, r#""NaN""#, r#""""#, "true", "[12]", r#"{"usd":12}"#] {
+            check(&format!(r#","current_price":{json}"#), Err(Trouble::PriceNotNumber));
+        }
+        check(r#","current_price": -0.5e-3 "#, Ok(-0.5e-3));
+        check(r#","current_price":1e999"#, Ok(f64::INFINITY));
+        check(r#","current_price":2.1e-14"#, Ok(2.1e-14));
+    }
+
+    #[test]
+    fn a_time_that_is_no_instant_has_a_name() {
+        let check = |json: &str, expected| {
+            let field = format!(r#","last_updated":{json}"#);
+            assert_eq!(read(&field).last_updated, expected, "{json}");
+        };
+        assert_eq!(read("").last_updated, Err(Trouble::NoTime));
+        check("null", Err(Trouble::NoTime));
+        check(r#""2026-05-18T12:49:21.599""#, Err(Trouble::TimeWithoutZone));
+        check(r#""2026-05-18 12:49:21""#, Err(Trouble::TimeWithoutZone));
+        check(r#""2026-05-18""#, Err(Trouble::TimeUnreadable));
+        check(r#""""#, Err(Trouble::TimeUnreadable));
+        check("1779108561", Err(Trouble::TimeUnreadable));
+        check(r#""1969-12-31T23:59:59Z""#, Err(Trouble::TimeOutOfRange));
+        check(r#""2026-05-18T14:49:21.599+02:00""#, Ok(EventTime(1_779_108_561_599)));
     }
 
     #[test]
@@ -162,6 +223,6 @@ mod tests {
     #[test]
     fn depth_takes_no_stack() {
         let deep = format!(r#"[{{"id":"a","current_price":{}{}}}]"#, "[".repeat(500_000), "]".repeat(500_000));
-        assert_eq!(quotes(&deep, 1).unwrap()["a"], Quote::default());
+        assert_eq!(quotes(&deep, 1).unwrap()["a"].price, Err(Trouble::PriceNotNumber));
     }
 }

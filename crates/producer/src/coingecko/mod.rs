@@ -1,19 +1,28 @@
 //! CoinGecko, asked for all coins at once, every interval.
 //!
 //! `client` asks, `answer` understands, `markets` reads quotes (both by `json`), `key` keeps the key out of what is shown,
-//! `observer` decides what is new, `outbox` holds what waits for NATS, `backoff` says when to ask again after a refusal,
-//! `poll` puts it together.
+//! `trouble` names what is wrong with a quote. `observer` decides what is new: `certification` says what is known of the time
+//! between two prices, `lag` how far heartbeats stay behind. `outbox` holds what waits for NATS, `backoff` says when to ask
+//! again after a refusal, `readiness` whether the source is useful, `poll` puts it together.
 
 mod answer;
 mod backoff;
+mod certification;
 mod client;
+#[cfg(test)]
+mod coverage_tests;
 mod fetch;
 mod json;
 mod key;
+mod lag;
 mod markets;
 mod observer;
+#[cfg(test)]
+mod observer_tests;
 mod outbox;
 mod poll;
+mod readiness;
+mod trouble;
 
 use std::time::Duration;
 
@@ -55,8 +64,8 @@ pub struct Config {
     pub instruments: Vec<Instrument>,
     /// From one request to the next.
     pub interval: Duration,
-    /// The same as the span that a tick stands for.
-    pub grain: Span,
+    /// The same as a span of event time.
+    pub step: Span,
     /// How old an answer may be.
     pub source_delay: Span,
     /// How CoinGecko is asked.

@@ -62,9 +62,11 @@ impl Outbox {
     pub(crate) fn push(&mut self, lane: usize, record: Record) {
         let queue = &mut self.queues[lane];
         match (&record, queue.records.back_mut()) {
-            // Of two heartbeats in a row the later says all that the earlier does.
-            (Record::Heartbeat(_), Some(last @ Record::Heartbeat(_))) => {
-                *last = record;
+            (Record::Heartbeat(later), Some(Record::Heartbeat(last))) if joins(last, later) => {
+                // The later one says all that both do.
+                let from_ms = last.event_ms - last.complete_ms.unwrap_or_default();
+                let complete_ms = later.complete_ms.map(|_| later.event_ms - from_ms);
+                *last = HeartbeatLine { complete_ms, ..later.clone() };
                 return;
             }
             (Record::Tick(_), _) => {
@@ -108,6 +110,7 @@ impl Outbox {
                     queue.ticks -= 1;
                     self.ticks -= 1;
                     self.dropped += 1;
+                    queue.certify_nothing();
                     return;
                 }
                 // The hole grows backwards over one that was there before.
@@ -120,7 +123,30 @@ impl Outbox {
     }
 }
 
+/// Whether the spans of two heartbeats touch, or neither has one.
+fn joins(earlier: &HeartbeatLine<'_>, later: &HeartbeatLine<'_>) -> bool {
+    match (earlier.complete_ms, later.complete_ms) {
+        (Some(_), Some(complete_ms)) => later.event_ms - complete_ms <= earlier.event_ms,
+        (None, complete_ms) => complete_ms.is_none(),
+        (Some(_), None) => false,
+    }
+}
+
 impl Queue {
+    /// A tick was dropped: nothing is certified up to the one that follows.
+    fn certify_nothing(&mut self) {
+        for record in &mut self.records {
+            match record {
+                Record::Heartbeat(heartbeat) => heartbeat.complete_ms = None,
+                Record::Tick(tick) => {
+                    tick.complete_ms = None;
+                    return;
+                }
+                Record::Gap(_) => {}
+            }
+        }
+    }
+
     fn take(&mut self) -> Option<FeedMessage> {
         if let Some(message) = self.take_lost() {
             return Some(message);
@@ -213,6 +239,46 @@ mod tests {
         })
     }
 
+    /// How much each record that waits certifies, in minutes.
+    fn certified(outbox: &Outbox) -> Vec<Option<i64>> {
+        let complete_ms = |record: &Record| match record {
+            Record::Tick(tick) => tick.complete_ms,
+            Record::Heartbeat(heartbeat) => heartbeat.complete_ms,
+            Record::Gap(_) => None,
+        };
+        outbox.queues[0].records.iter().map(|record| Some(complete_ms(record)? / 60_000)).collect()
+    }
+
+    fn certifying(record: Record, minutes: i64) -> Record {
+        let complete_ms = Some(minutes * 60_000);
+        match record {
+            Record::Tick(tick) => Record::Tick(Box::new(TickLine { complete_ms, ..*tick })),
+            Record::Heartbeat(heartbeat) => Record::Heartbeat(HeartbeatLine { complete_ms, ..heartbeat }),
+            gap => gap,
+        }
+    }
+
+    #[test]
+    fn heartbeats_that_are_joined_certify_what_both_did() {
+        let mut outbox = outbox(TICKS_MAX);
+        outbox.push(0, certifying(heartbeat(10), 3));
+        outbox.push(0, certifying(heartbeat(12), 2));
+        assert_eq!(certified(&outbox), [Some(5)]);
+        outbox.push(0, certifying(heartbeat(20), 1));
+        assert_eq!(certified(&outbox), [Some(5), Some(1)], "they do not touch");
+    }
+
+    #[test]
+    fn what_was_dropped_is_certified_by_nothing_that_follows() {
+        let mut outbox = outbox(2);
+        outbox.push(0, tick("bitcoin", 1));
+        outbox.push(0, certifying(heartbeat(5), 4));
+        outbox.push(0, certifying(tick("bitcoin", 6), 5));
+        outbox.push(0, certifying(tick("bitcoin", 7), 1));
+        assert_eq!(certified(&outbox), [None, None, Some(1)]);
+        assert_eq!(outbox.dropped, 1);
+    }
+
     fn outbox(ticks_max: usize) -> Outbox {
         let instrument = |coin| Instrument::new(coin, "usd").unwrap();
         Outbox::new(&[instrument("bitcoin"), instrument("ethereum")], ticks_max)
@@ -233,9 +299,9 @@ mod tests {
         }
         assert_eq!((outbox.ticks(), outbox.waiting().collect::<Vec<_>>()), (3, vec![0]));
         let expected = [
-            "tick/bitcoin/usd/60000/60000-120000/2",
+            "tick/bitcoin/usd/point/60000-120000/2",
             "heartbeat/bitcoin/usd/240000",
-            "tick/bitcoin/usd/60000/300000-300000/1",
+            "tick/bitcoin/usd/point/300000-300000/1",
         ];
         check(&mut outbox, 0, &expected);
         assert_eq!((outbox.ticks(), outbox.waiting().count()), (0, 0));
@@ -247,7 +313,7 @@ mod tests {
         (0..LINES_MAX as i64 + 1).for_each(|minute| outbox.push(0, tick("bitcoin", minute)));
         let first = outbox.take(0).unwrap();
         assert_eq!(bus::codec::lines(&first.payload).count(), LINES_MAX);
-        check(&mut outbox, 0, &["tick/bitcoin/usd/60000/30000000-30000000/1"]);
+        check(&mut outbox, 0, &["tick/bitcoin/usd/point/30000000-30000000/1"]);
     }
 
     #[test]
@@ -262,15 +328,15 @@ mod tests {
         let expected = [
             "gap/bitcoin/usd/60000-180000/1",
             "heartbeat/bitcoin/usd/120000",
-            "tick/bitcoin/usd/60000/180000-180000/1",
+            "tick/bitcoin/usd/point/180000-180000/1",
             "heartbeat/bitcoin/usd/180000",
-            "tick/bitcoin/usd/60000/240000-240000/1",
+            "tick/bitcoin/usd/point/240000-240000/1",
             "heartbeat/bitcoin/usd/240000",
-            "tick/bitcoin/usd/60000/300000-300000/1",
+            "tick/bitcoin/usd/point/300000-300000/1",
             "heartbeat/bitcoin/usd/300000",
         ];
         check(&mut outbox, 0, &expected);
-        check(&mut outbox, 1, &["tick/ethereum/usd/60000/60000-60000/1"]);
+        check(&mut outbox, 1, &["tick/ethereum/usd/point/60000-60000/1"]);
     }
 
     #[test]
@@ -281,6 +347,6 @@ mod tests {
         for record in [Record::Gap(gap), tick("bitcoin", 1), tick("bitcoin", 2)] {
             outbox.push(0, record);
         }
-        check(&mut outbox, 0, &["gap/bitcoin/usd/7-120000/1", "tick/bitcoin/usd/60000/120000-120000/1"]);
+        check(&mut outbox, 0, &["gap/bitcoin/usd/7-120000/1", "tick/bitcoin/usd/point/120000-120000/1"]);
     }
 }

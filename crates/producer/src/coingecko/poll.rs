@@ -19,11 +19,12 @@ use super::answer::{Class, Refusal};
 use super::backoff;
 use super::client::Client;
 use super::markets::Quote;
-use super::observer::{Observer, Poll, TIME_AHEAD, Trouble, observe_all};
+use super::observer::{End, Observed, Observer, Poll};
 use super::outbox::{Outbox, TICKS_MAX};
+use super::readiness::Readiness;
 use super::{COINS_MAX, Config, SOURCE};
 use crate::clock::now_ms;
-use crate::feed::{self, ASKED_MAX, Feed, LastTick};
+use crate::feed::{self, ASKED_MAX, Feed};
 use crate::lanes::Lanes;
 use crate::metrics::ProducerMetrics;
 
@@ -80,20 +81,22 @@ async fn poll_into(
     health: &Health,
     shutdown: &Shutdown,
 ) -> Result<(), Error> {
-    let ask = async |instrument| Ok::<_, Error>((Clone::clone(instrument), feed.last_tick(instrument).await?));
-    let coins = futures::stream::iter(&config.instruments).map(ask).buffered(ASKED_MAX).try_collect();
-    let coins: Vec<(Instrument, Option<LastTick>)> = tokio::select! {
-        coins = coins => coins?,
+    let ask = async |instrument| End::of(instrument, feed).await;
+    let ends = futures::stream::iter(&config.instruments).map(ask).buffered(ASKED_MAX).try_collect();
+    let ends: Vec<End> = tokio::select! {
+        ends = ends => ends?,
         () = shutdown.requested() => return Ok(()),
     };
-    let newest = coins.iter().filter_map(|(_, last)| Some(last.as_ref()?.event)).max();
+    let newest = ends.iter().filter_map(|end| Some(end.last.as_ref()?.event)).max();
     health.data(newest.map_or(Data::Awaited, |event| Data::Newest(event.ms())));
-    let observer = Observer::new(coins, config.grain, config.source_delay, now_ms(SystemTime::now()));
+    let started_ms = now_ms(SystemTime::now());
+    let observer = Observer::new(ends, config.step, config.source_delay, started_ms);
+    let readiness = Readiness { interval: config.step, started_ms };
     let waiting = Waiting { outbox: Mutex::new(Outbox::new(&config.instruments, TICKS_MAX)), news: Notify::new() };
     let (count, finish) = (config.instruments.len(), Shutdown::new());
     let metrics = ProducerMetrics::new(health.metrics());
     let mut poller =
-        Poller { config, client, observer, waiting: &waiting, health, metrics: metrics.clone(), dropped: 0 };
+        Poller { config, client, observer, readiness, waiting: &waiting, health, metrics: metrics.clone(), dropped: 0 };
     let polling = async {
         poller.run(shutdown).await;
         finish.request();
@@ -165,6 +168,7 @@ struct Poller<'a> {
     config: &'a Config,
     client: &'a Client,
     observer: Observer,
+    readiness: Readiness,
     waiting: &'a Waiting,
     health: &'a Health,
     metrics: ProducerMetrics,
@@ -190,7 +194,7 @@ impl Poller<'_> {
                     tracing::info!(failures, "CoinGecko answers again");
                 }
                 failures = 0;
-                self.health.ready();
+                self.judge(None);
                 continue;
             };
             failures += 1;
@@ -200,14 +204,38 @@ impl Poller<'_> {
                 self.health.not_ready(refusal.to_string());
                 return;
             };
-            if refusal.class == Class::Request {
-                self.health.not_ready(refusal.to_string());
-            }
             tracing::warn!(failures, pause_s = pause.as_secs(), "{refusal}");
             tokio::select! {
-                () = pulse.during(tokio::time::sleep(pause)) => interval.reset_immediately(),
+                () = pulse.during(self.rest(pause, &refusal)) => interval.reset_immediately(),
                 () = shutdown.requested() => return,
             }
+        }
+    }
+
+    /// Waits after a refusal, and says so when the source has been useless for too long meanwhile.
+    async fn rest(&self, pause: Duration, refusal: &Refusal) {
+        let end = tokio::time::Instant::now() + pause;
+        self.judge(Some(refusal));
+        while let Some(spare) = self.readiness.spare_time(&self.observer, now_ms(SystemTime::now()))
+            && tokio::time::Instant::now() + spare < end
+        {
+            tokio::time::sleep(spare).await;
+            self.judge(Some(refusal));
+        }
+        tokio::time::sleep_until(end).await;
+    }
+
+    /// Says whether the source is useful. `refusal` is what it said instead of an answer.
+    fn judge(&self, refusal: Option<&Refusal>) {
+        let is_wrong = refusal.filter(|refusal| refusal.class == Class::Request);
+        let checked = match is_wrong {
+            // Asking again for the same does not help.
+            Some(refusal) => Err(refusal.to_string()),
+            None => self.readiness.check(&self.observer, now_ms(SystemTime::now()), refusal),
+        };
+        match checked {
+            Ok(()) => self.health.ready(),
+            Err(reason) => self.health.not_ready(reason),
         }
     }
 
@@ -227,8 +255,8 @@ impl Poller<'_> {
                     self.take(lanes, &list.quotes, poll);
                 }
                 Err(refusal) => {
-                    let cause = refusal.class.as_str();
-                    (first..count).for_each(|lane| self.observer.failed(lane, cause));
+                    let (cause, now_ms) = (refusal.class.as_str(), now_ms(SystemTime::now()));
+                    (first..count).for_each(|lane| self.observer.failed(lane, cause, now_ms));
                     return Err(refusal);
                 }
             }
@@ -238,14 +266,13 @@ impl Poller<'_> {
     }
 
     fn take(&mut self, lanes: Range<usize>, quotes: &HashMap<String, Quote>, poll: Poll) {
-        let ahead = self.observer.counts.ahead;
-        let observed = observe_all(&mut self.observer, lanes, quotes, poll);
-        self.metrics.refused(TIME_AHEAD, self.observer.counts.ahead - ahead);
-        for (lane, records, trouble) in observed {
-            if let Some(trouble) = trouble {
-                report(self.observer.instrument(lane), trouble);
+        for observed in self.observer.answered(lanes, quotes, poll) {
+            let lane = observed.lane;
+            if let Some(trouble) = observed.trouble {
+                self.metrics.refused(trouble.cause(), 1);
             }
-            self.waiting.with(|outbox| records.into_iter().for_each(|record| outbox.push(lane, record)));
+            report(self.observer.instrument(lane), &observed);
+            self.waiting.with(|outbox| observed.records.into_iter().for_each(|record| outbox.push(lane, record)));
         }
         self.waiting.news.notify_one();
         let dropped = self.waiting.with(|outbox| outbox.dropped);
@@ -258,17 +285,10 @@ impl Poller<'_> {
 }
 
 /// Once for each change, not with every poll.
-fn report(instrument: &Instrument, trouble: Trouble) {
-    match trouble {
-        Trouble::Missing => tracing::warn!(%instrument, "CoinGecko does not know this coin: check its id"),
-        Trouble::NoPrice => tracing::warn!(%instrument, "CoinGecko has no price of this coin in this currency"),
-        Trouble::NoTime => tracing::warn!(%instrument, "CoinGecko does not say when it saw this coin"),
-        Trouble::AheadOfAnswer => tracing::warn!(
-            %instrument,
-            "CoinGecko dates this price more than 5 s ahead of its own answer: refused (time-ahead) until its clock is right"
-        ),
-        Trouble::AheadOfClock => {
-            tracing::warn!(%instrument, "the price is ahead of our time: check the clock of this machine")
-        }
+fn report(instrument: &Instrument, observed: &Observed) {
+    match observed.trouble {
+        _ if !observed.is_news => {}
+        Some(trouble) => tracing::warn!(%instrument, cause = trouble.cause(), "{}", trouble.explain(instrument)),
+        None => tracing::info!(%instrument, "CoinGecko has a usable price again"),
     }
 }

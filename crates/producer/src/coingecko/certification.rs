@@ -1,0 +1,268 @@
+//! What a poller can vouch for: this is the one place that says what "without interruption" means.
+//!
+//! A poller that asks without interruption knows of every price that CoinGecko showed it, so the time between two prices is
+//! certified: nothing is missing there that polling could have brought (prices between two polls are unknown and not
+//! claimed). An interruption is every stretch in which the coin gave no usable price: failed polls, refusals, an answer
+//! without it, a restart, a machine that slept. One that lasted longer than two polls breaks certification: the next price
+//! vouches for nothing before it, and what lies between is a gap. If the source then shows the price of before, it had
+//! nothing newer, so that nothing was missed and nothing is broken.
+
+use market::validate::GRAIN_MAX;
+use market::{EventTime, Span};
+
+/// Prices closer than this never have a gap between them, however short the interval.
+const GAP_MIN: Span = Span::MINUTE;
+/// The cause of a gap that began before this process.
+const STOPPED: &str = "producer-stopped";
+/// The cause of a gap without a failed poll: none was made in time, as on a machine that slept.
+const NOT_POLLED: &str = "not-polled";
+/// Without a failed poll this much is no interruption, however short the interval: an answer may take so long.
+const ANSWER_SLACK_MS: i64 = 5_000;
+
+/// What is known of the time before a new price.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Before {
+    /// There is no earlier time to speak of.
+    Nothing,
+    /// This much of it is certified.
+    Certified(Span),
+    /// From here on prices may be missing.
+    Gap {
+        /// Where certification ended.
+        from: EventTime,
+        /// Why.
+        cause: &'static str,
+    },
+}
+
+/// How far one coin is certified. Knows no clock.
+#[derive(Debug, Clone)]
+pub(crate) struct Certification {
+    /// From one poll to the next.
+    interval: Span,
+    /// Certified without a break from here on: the last price, if there was any.
+    from: Option<EventTime>,
+    /// Up to here FEED was told so. Without a price: when one was first owed.
+    told: Option<EventTime>,
+    /// When the coin was last heard of, by our clock in milliseconds; none since a start.
+    heard_ms: Option<i64>,
+    /// The first reason why it has not been heard of since.
+    cause: Option<&'static str>,
+}
+
+impl Certification {
+    /// Goes on behind what FEED has: the end of the last price, if there is any, and up to where heartbeats have certified
+    /// that there was no other.
+    pub(crate) fn new(interval: Span, end: Option<EventTime>, certified: Option<EventTime>) -> Self {
+        let told = end.map(|end| certified.map_or(end, |certified| certified.max(end)));
+        Self { interval, from: end, told, heard_ms: None, cause: end.map(|_| STOPPED) }
+    }
+
+    /// A poll brought no usable price, for this cause; the first one stays. `now` is the time of the answer, or of giving up.
+    pub(crate) fn interrupted(&mut self, cause: &'static str, now: EventTime) {
+        self.cause.get_or_insert(cause);
+        self.told.get_or_insert(now);
+    }
+
+    /// The source still shows the last price at this time of our clock: it had nothing newer.
+    pub(crate) fn unchanged(&mut self, answered_ms: i64) {
+        self.heard_ms = Some(answered_ms);
+        self.cause = None;
+    }
+
+    /// The source shows a newer price of `event`. Says what is known of the time before it.
+    pub(crate) fn tick(&mut self, event: EventTime, answered_ms: i64) -> Before {
+        let before = self.before(event, answered_ms);
+        let is_broken = matches!(before, Before::Gap { .. });
+        // A heartbeat may have promised more than this price.
+        self.told = Some(self.told.filter(|_| self.from.is_some() && !is_broken).map_or(event, |told| told.max(event)));
+        self.from = Some(event);
+        self.unchanged(answered_ms);
+        before
+    }
+
+    /// A heartbeat of `event` is published after [`Certification::unchanged`]. Says how much it certifies.
+    pub(crate) fn heartbeat(&mut self, event: EventTime) -> Option<Span> {
+        let told = self.told.replace(event)?;
+        (event > told).then(|| (event - told).min(GRAIN_MAX))
+    }
+
+    /// When the coin was last heard of, by our clock in milliseconds.
+    pub(crate) fn heard_ms(&self) -> Option<i64> {
+        self.heard_ms
+    }
+
+    /// Whether polling went on between the last usable answer and one at this time.
+    pub(crate) fn is_unbroken(&self, answered_ms: i64) -> bool {
+        self.interruption(answered_ms).is_none()
+    }
+
+    fn before(&self, event: EventTime, answered_ms: i64) -> Before {
+        let Some(told) = self.told else { return Before::Nothing };
+        let is_hole = event - told > Span(2 * self.interval.ms()).max(GAP_MIN);
+        if is_hole && let Some(cause) = self.interruption(answered_ms) {
+            return Before::Gap { from: told, cause };
+        }
+        match self.from {
+            Some(from) if from < event => Before::Certified((event - from).min(GRAIN_MAX)),
+            _ => Before::Nothing,
+        }
+    }
+
+    /// The cause of an interruption of more than two polls that ends at this time. Half a poll more is allowed, because one
+    /// answer takes longer than another.
+    fn interruption(&self, answered_ms: i64) -> Option<&'static str> {
+        let Some(heard_ms) = self.heard_ms else { return Some(self.cause.unwrap_or(STOPPED)) };
+        // A clock that was set back says nothing about how long it lasted.
+        let lasted_ms = answered_ms.saturating_sub(heard_ms).saturating_abs();
+        let polls_ms = self.interval.ms().saturating_mul(5) / 2;
+        let (cause, allowed_ms) = match self.cause {
+            Some(cause) => (cause, polls_ms),
+            None => (NOT_POLLED, polls_ms.max(ANSWER_SLACK_MS)),
+        };
+        (lasted_ms > allowed_ms).then_some(cause)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Polls every minute; FEED ends at this minute.
+    fn certification(end_minute: Option<i64>) -> Certification {
+        Certification::new(Span::MINUTE, end_minute.map(minute), None)
+    }
+
+    fn minute(minute: i64) -> EventTime {
+        EventTime(minute * 60_000)
+    }
+
+    fn tick(certification: &mut Certification, at: i64) -> Before {
+        certification.tick(minute(at), minute(at).ms() + 10_000)
+    }
+
+    fn certified(minutes: i64) -> Before {
+        Before::Certified(Span::minutes(minutes))
+    }
+
+    fn gap(from: i64, cause: &'static str) -> Before {
+        Before::Gap { from: minute(from), cause }
+    }
+
+    #[test]
+    fn each_price_vouches_for_the_time_since_the_one_before() {
+        let mut coin = certification(None);
+        assert_eq!(tick(&mut coin, 0), Before::Nothing);
+        assert_eq!(tick(&mut coin, 1), certified(1));
+        (2..30).for_each(|at| coin.unchanged(minute(at).ms()));
+        assert_eq!(coin.heartbeat(minute(20)), Some(Span::minutes(19)));
+        assert_eq!(coin.heartbeat(minute(25)), Some(Span::minutes(5)));
+        // Over the heartbeats, so that prices alone say as much.
+        assert_eq!(tick(&mut coin, 30), certified(29));
+        assert_eq!(tick(&mut coin, 31), certified(1));
+    }
+
+    #[test]
+    fn an_interruption_of_more_than_two_polls_breaks_it() {
+        for (lost, expected) in [(1, certified(2)), (2, gap(0, "no-price"))] {
+            let mut coin = certification(None);
+            tick(&mut coin, 0);
+            (1..=lost).for_each(|at| coin.interrupted("no-price", minute(at)));
+            coin.interrupted("rate-limited", minute(lost));
+            assert_eq!(tick(&mut coin, lost + 1), expected, "{lost}");
+            assert_eq!(tick(&mut coin, lost + 2), certified(1));
+        }
+    }
+
+    #[test]
+    fn the_gap_begins_where_the_last_heartbeat_ends() {
+        let mut coin = certification(None);
+        tick(&mut coin, 0);
+        (1..10).for_each(|at| coin.unchanged(minute(at).ms()));
+        assert_eq!(coin.heartbeat(minute(5)), Some(Span::minutes(5)));
+        assert_eq!(tick(&mut coin, 20), gap(5, NOT_POLLED));
+    }
+
+    #[test]
+    fn a_price_that_is_still_the_last_one_breaks_nothing() {
+        let mut coin = certification(None);
+        tick(&mut coin, 0);
+        (1..30).for_each(|at| coin.interrupted("unreachable", minute(at)));
+        coin.unchanged(minute(30).ms());
+        assert_eq!(coin.heartbeat(minute(25)), Some(Span::minutes(25)));
+        assert_eq!(tick(&mut coin, 31), certified(31));
+    }
+
+    #[test]
+    fn prices_close_together_have_no_gap_between_them() {
+        let mut coin = certification(None);
+        tick(&mut coin, 0);
+        // The answer comes after half an hour, but tells of the second minute.
+        assert_eq!(coin.tick(minute(2), minute(30).ms()), certified(2));
+    }
+
+    #[test]
+    fn a_restart_of_at_most_two_polls_breaks_nothing() {
+        assert_eq!(tick(&mut certification(Some(0)), 2), certified(2));
+        assert_eq!(tick(&mut certification(Some(0)), 3), gap(0, STOPPED));
+        let mut coin = certification(Some(0));
+        coin.unchanged(minute(10).ms());
+        assert_eq!(tick(&mut coin, 11), certified(11));
+    }
+
+    #[test]
+    fn a_restart_goes_on_behind_the_heartbeats_of_before() {
+        let start = || Certification::new(Span::MINUTE, Some(minute(0)), Some(minute(30)));
+        assert_eq!(tick(&mut start(), 32), certified(32));
+        assert_eq!(tick(&mut start(), 33), gap(30, STOPPED));
+    }
+
+    #[test]
+    fn six_starts_and_silence_certify_what_was_seen() {
+        // Polls every five minutes, a start every 20 s, then none for an hour.
+        let mut end = None;
+        let mut certified = Span(0);
+        for start in 0..6 {
+            let event = EventTime(20_000 * (start + 1));
+            let before = Certification::new(Span::minutes(5), end, None).tick(event, event.ms());
+            if let Before::Certified(span) = before {
+                certified = Span(certified.ms() + span.ms());
+            }
+            end = Some(event);
+        }
+        assert_eq!(certified, Span::seconds(100));
+        let event = EventTime(3_700_000);
+        let before = Certification::new(Span::minutes(5), end, None).tick(event, event.ms());
+        assert_eq!(before, Before::Gap { from: EventTime(120_000), cause: STOPPED });
+    }
+
+    #[test]
+    fn a_coin_that_was_owed_since_the_start_leaves_a_gap() {
+        let mut coin = certification(None);
+        (0..10).for_each(|at| coin.interrupted("coin-missing", minute(at)));
+        assert_eq!(tick(&mut coin, 10), gap(0, "coin-missing"));
+        assert_eq!(tick(&mut coin, 11), certified(1));
+        // A first price from before it was owed.
+        let mut coin = certification(None);
+        coin.interrupted("coin-missing", minute(10));
+        assert_eq!(tick(&mut coin, 5), Before::Nothing);
+        assert_eq!(tick(&mut coin, 6), certified(1));
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_vouches_for_nothing() {
+        let mut coin = certification(None);
+        tick(&mut coin, 100);
+        assert_eq!(coin.tick(minute(110), minute(50).ms()), gap(100, NOT_POLLED));
+    }
+
+    #[test]
+    fn no_more_than_what_downstream_takes_is_certified() {
+        let mut coin = certification(Some(0));
+        coin.unchanged(0);
+        let far = EventTime(2 * GRAIN_MAX.ms());
+        assert_eq!(coin.heartbeat(far), Some(GRAIN_MAX));
+        coin.unchanged(far.ms());
+        assert_eq!(coin.tick(far, far.ms()), Before::Certified(GRAIN_MAX));
+    }
+}

@@ -1,0 +1,143 @@
+//! Random polls through the observer into windows: what ticks alone certify, as an archive holds them, is what ticks and
+//! heartbeats do, and nothing that is missing is certified.
+
+use std::collections::BTreeMap;
+
+use market::validate::validate;
+use market::watermark::Watermark;
+use market::windowing::{Issue, Settings, Windowing};
+use market::{EventTime, Window};
+use proptest::prelude::*;
+
+use super::observer_tests::{answered, at, bitcoin, observer, poll, quote};
+use super::outbox::Record;
+
+/// What one poll finds.
+#[derive(Debug, Clone, Copy)]
+enum Found {
+    Unchanged,
+    /// A price that is so many seconds old.
+    New(i64),
+    Missing,
+    Failure,
+}
+
+/// Polls a minute apart, give or take; mostly something is found. Failures come in runs, so that some break certification.
+fn polls() -> impl Strategy<Value = Vec<(i64, Found)>> {
+    let found = prop_oneof![
+        4 => (0_i64..200).prop_map(Found::New),
+        4 => Just(Found::Unchanged),
+        1 => Just(Found::Missing),
+        1 => Just(Found::Failure),
+    ];
+    let run = (found, prop_oneof![6 => 1_usize..4, 1 => 4_usize..90]).prop_map(|(found, length)| vec![found; length]);
+    prop::collection::vec(run, 1..60).prop_flat_map(|runs| {
+        let found = runs.concat();
+        let steps = prop::collection::vec(58_i64..63, found.len());
+        steps.prop_map(move |steps| steps.into_iter().zip(found.iter().copied()).collect())
+    })
+}
+
+/// All records of these polls.
+fn observe(polls: &[(i64, Found)]) -> Vec<Record> {
+    let mut observer = observer(None);
+    let (mut now, mut newest, mut records) = (0, 0, Vec::new());
+    for &(step, found) in polls {
+        now += step;
+        let mut answer = |quote| records.extend(answered(&mut observer, quote, poll(now)).records);
+        match found {
+            // Never older than what was shown before, nor than the source delay.
+            Found::New(age) => {
+                newest = newest.max(now - age);
+                answer(Some(quote(newest)));
+            }
+            Found::Unchanged => answer(Some(quote(newest))),
+            Found::Missing => answer(None),
+            Found::Failure => observer.failed(0, "unreachable", at(now).ms()),
+        }
+    }
+    records
+}
+
+/// Coverage of every window that closed before the last tick, as the steps compute it from these records, and where
+/// certification was broken.
+fn coverage(records: &[Record], with_heartbeats: bool) -> BTreeMap<(Window, EventTime), f64> {
+    let (settings, instrument) = (Settings::default(), bitcoin());
+    let (mut windowing, mut watermark) = (Windowing::new(&Window::ALL), Watermark::default());
+    let mut found = BTreeMap::new();
+    for record in records {
+        let mut pass = |event| watermark.pass(event, settings.disorder);
+        let issue = |issue: Issue<'_>| {
+            found.insert((issue.window, issue.start), issue.candle(&instrument).coverage);
+        };
+        match record {
+            Record::Tick(line) => {
+                let tick = validate(line, &instrument, 1, i64::MAX).unwrap();
+                windowing.push(&tick, pass(tick.event), settings, issue);
+            }
+            Record::Heartbeat(beat) if with_heartbeats => {
+                beat.validate(&instrument, i64::MAX).unwrap();
+                windowing.heartbeat(beat.certified(), pass(beat.event()), settings, issue);
+            }
+            Record::Heartbeat(_) | Record::Gap(_) => {}
+        }
+    }
+    found
+}
+
+/// The times of two neighbouring ticks, and whether certification held between them.
+fn stretches(records: &[Record]) -> Vec<(EventTime, EventTime, bool)> {
+    let (mut stretches, mut last, mut is_broken) = (Vec::new(), None, true);
+    for record in records {
+        match record {
+            Record::Gap(_) => is_broken = true,
+            Record::Tick(tick) => {
+                let event = EventTime(tick.event_ms);
+                stretches.extend(last.map(|last| (last, event, !is_broken)));
+                (last, is_broken) = (Some(event), false);
+            }
+            Record::Heartbeat(_) => {}
+        }
+    }
+    stretches
+}
+
+proptest! {
+    #[test]
+    fn ticks_alone_certify_what_ticks_and_heartbeats_do(polls in polls()) {
+        let records = observe(&polls);
+        let stretches = stretches(&records);
+        let last = stretches.last().map_or(EventTime::MIN, |&(_, last, _)| last);
+        let (alone, together) = (coverage(&records, false), coverage(&records, true));
+        for (&(window, start), &covered) in &alone {
+            let end = window.end(start);
+            // The plain union of what was polled without interruption.
+            let known: i64 = stretches.iter().filter(|(_, _, is_unbroken)| *is_unbroken)
+                .map(|&(from, to, _)| (to.min(end) - from.max(start)).ms().max(0)).sum();
+            let broken = stretches.iter().any(|&(from, to, is_unbroken)| !is_unbroken && from < end && to > start);
+            if end <= last {
+                prop_assert_eq!(covered, known as f64 / window.size().ms() as f64);
+                if !broken {
+                    prop_assert_eq!(together[&(window, start)], covered, "{} {}", window.name(), start);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn between_two_ticks_time_is_certified_or_a_gap(polls in polls()) {
+        let records = observe(&polls);
+        for pair in records.iter().filter(|record| !matches!(record, Record::Heartbeat(_))).collect::<Vec<_>>().windows(2) {
+            match pair {
+                [Record::Tick(before), Record::Tick(tick)] => {
+                    prop_assert_eq!(tick.complete_ms, Some(tick.event_ms - before.event_ms));
+                }
+                [Record::Tick(before), Record::Gap(gap)] => prop_assert!(gap.from_ms >= before.event_ms),
+                [Record::Gap(gap), Record::Tick(tick)] => {
+                    prop_assert_eq!((tick.complete_ms, tick.event_ms), (None, gap.to_ms));
+                }
+                other => prop_assert!(false, "{:?}", other),
+            }
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! The observer, driven by answers as CoinGecko gives them.
+
+use std::collections::HashMap;
+
+use market::validate::Reason;
+use market::{EventTime, Instrument, Span};
+
+use super::markets::Quote;
+use super::observer::{Counts, End, Observed, Observer, Poll};
+use super::outbox::Record;
+use super::trouble::Trouble;
+use crate::feed::LastTick;
+
+const START: i64 = 1_747_517_880_000;
+
+/// A time so many seconds after the start.
+pub(super) fn at(second: i64) -> EventTime {
+    EventTime(START + second * 1_000)
+}
+
+/// A poll that the source answered so many seconds after the start; the answer took half a second.
+pub(super) fn poll(second: i64) -> Poll {
+    Poll { answered_ms: at(second).ms() + 500, date: Some(at(second)) }
+}
+
+pub(super) fn bitcoin() -> Instrument {
+    Instrument::new("bitcoin", "usd").unwrap()
+}
+
+/// One coin, asked every minute, of which FEED has a last tick at this second.
+pub(super) fn observer(last_second: Option<i64>) -> Observer {
+    let last = last_second.map(|second| LastTick { event: at(second), grain: None, seq: 1, id: None });
+    observer_after(last, None)
+}
+
+fn observer_after(last: Option<LastTick>, certified: Option<EventTime>) -> Observer {
+    let end = End { instrument: bitcoin(), last, certified };
+    Observer::new(vec![end], Span::MINUTE, Span::minutes(5), START)
+}
+
+pub(super) fn quote(second: i64) -> Quote {
+    Quote { price: Ok(100.0), last_updated: Ok(at(second)), volume_24h: Some(5.0), ..Quote::default() }
+}
+
+/// What one answer comes to.
+pub(super) fn answered(observer: &mut Observer, quote: Option<Quote>, poll: Poll) -> Observed {
+    let quotes: HashMap<_, _> = quote.into_iter().map(|quote| ("bitcoin".to_owned(), quote)).collect();
+    observer.answered(0..1, &quotes, poll).remove(0)
+}
+
+/// Records as words, with times in seconds from the start; what is certified is in parentheses.
+fn words(records: &[Record]) -> Vec<String> {
+    let second = |ms: i64| (ms - START) / 1_000;
+    let certified = |ms: Option<i64>| ms.map_or_else(String::new, |ms| format!(" ({})", ms / 1_000));
+    let word = |record: &Record| match record {
+        Record::Tick(tick) => format!("tick {}{}", second(tick.event_ms), certified(tick.complete_ms)),
+        Record::Gap(gap) => format!("gap {} {} {}", second(gap.from_ms), second(gap.to_ms), gap.cause),
+        Record::Heartbeat(beat) => format!("heartbeat {}{}", second(beat.event_ms), certified(beat.complete_ms)),
+    };
+    records.iter().map(word).collect()
+}
+
+/// An answer at a second that shows a price of a second comes to these records.
+fn check(observer: &mut Observer, second: i64, updated: i64, expected: &[&str]) {
+    let observed = answered(observer, Some(quote(updated)), poll(second));
+    assert_eq!(
+        (words(&observed.records), observed.trouble),
+        (expected.iter().map(|&word| word.to_owned()).collect(), None),
+        "{second}"
+    );
+}
+
+/// Answers every minute from one second to another, which show nothing new.
+fn idle(observer: &mut Observer, seconds: std::ops::Range<i64>, updated: i64) -> Vec<String> {
+    let polls = seconds.step_by(60);
+    polls.flat_map(|second| words(&answered(observer, Some(quote(updated)), poll(second)).records)).collect()
+}
+
+/// An answer whose price is refused for this reason.
+fn refuse(observer: &mut Observer, quote: Option<Quote>, poll: Poll, expected: Trouble) {
+    let observed = answered(observer, quote, poll);
+    assert_eq!((observed.records, observed.trouble), (vec![], Some(expected)));
+}
+
+#[test]
+fn a_tick_is_one_price_and_keeps_rolling_figures_apart() {
+    let observed = answered(&mut observer(None), Some(quote(0)), poll(10));
+    let [Record::Tick(tick)] = observed.records.as_slice() else { panic!("{observed:?}") };
+    let line = serde_json::to_string(tick).unwrap();
+    let expected = r#"{"coin":"bitcoin","quote":"usd","event_ms":1747517880000,"close":100.0,"ingest_ms":1747517890500,"source":"coingecko","volume_24h":5.0}"#;
+    assert_eq!(line, expected);
+}
+
+#[test]
+fn an_unchanged_time_is_no_tick_and_an_older_one_is_refused() {
+    let mut observer = observer(None);
+    check(&mut observer, 10, 0, &["tick 0"]);
+    check(&mut observer, 70, 0, &[]);
+    check(&mut observer, 130, 60, &["tick 60 (60)"]);
+    refuse(&mut observer, Some(quote(0)), poll(190), Trouble::Older);
+    check(&mut observer, 250, 60, &[]);
+    let Counts { ticks, unchanged, troubles, .. } = observer.counts;
+    assert_eq!((ticks, unchanged, troubles), (2, 2, 1));
+}
+
+#[test]
+fn a_restart_publishes_nothing_twice() {
+    let mut observer = observer(Some(0));
+    check(&mut observer, 10, 0, &[]);
+    check(&mut observer, 70, 60, &["tick 60 (60)"]);
+}
+
+#[test]
+fn heartbeats_say_something_new_and_come_once_a_minute_at_most() {
+    let mut observer = observer(None);
+    check(&mut observer, 0, 0, &["tick 0"]);
+    assert_eq!(idle(&mut observer, 60..301, 0), [""; 0]);
+    check(&mut observer, 310, 0, &["heartbeat 10 (10)"]);
+    check(&mut observer, 340, 0, &[]);
+    check(&mut observer, 369, 0, &["heartbeat 69 (59)"]);
+    check(&mut observer, 428, 400, &["tick 400 (400)"]);
+    assert_eq!(idle(&mut observer, 488..700, 400), [""; 0]);
+    assert_eq!(idle(&mut observer, 720..780, 400), ["heartbeat 420 (20)"]);
+}
+
+#[test]
+fn a_tick_certifies_back_over_heartbeats_to_the_tick_before() {
+    let mut observer = observer(None);
+    check(&mut observer, 0, 0, &["tick 0"]);
+    let heartbeats = idle(&mut observer, 60..601, 0);
+    assert_eq!(heartbeats.first().unwrap(), "heartbeat 60 (60)");
+    assert_eq!(heartbeats.last().unwrap(), "heartbeat 300 (60)");
+    check(&mut observer, 660, 640, &["tick 640 (640)"]);
+}
+
+#[test]
+fn our_clock_set_back_silences_no_heartbeat() {
+    let mut observer = observer(Some(0));
+    check(&mut observer, 400, 0, &["heartbeat 100 (100)"]);
+    let behind = Poll { answered_ms: at(300).ms(), ..poll(460) };
+    assert_eq!(words(&answered(&mut observer, Some(quote(0)), behind).records), ["heartbeat 160 (60)"]);
+}
+
+#[test]
+fn an_answer_without_a_date_promises_nothing() {
+    let undated = Poll { date: None, ..poll(1_000) };
+    assert_eq!(answered(&mut observer(Some(0)), Some(quote(0)), undated).records, []);
+}
+
+#[test]
+fn heartbeats_stay_behind_the_largest_lag_of_the_day() {
+    let mut observer = observer(None);
+    // Of the first price nobody knows since when it was there.
+    check(&mut observer, 1_000, 0, &["tick 0"]);
+    check(&mut observer, 1_060, 0, &["heartbeat 760 (760)"]);
+    // Ten minutes old when it is first shown; it was promised that nothing this old would come.
+    check(&mut observer, 1_120, 520, &["tick 520 (520)"]);
+    // Shown for long is no lag.
+    let heartbeats = idle(&mut observer, 1_180..2_500, 520);
+    assert_eq!(heartbeats[0], "heartbeat 820 (60)");
+    assert_eq!(heartbeats.last().unwrap(), "heartbeat 1840 (60)");
+    let day = 86_400;
+    idle(&mut observer, 2_500..1_120 + day, 520);
+    check(&mut observer, 1_120 + day, 520, &["heartbeat 86920 (60)"]);
+    check(&mut observer, 1_121 + day, 520, &["heartbeat 87221 (301)"]);
+}
+
+#[test]
+fn an_outage_leaves_a_gap_with_its_first_cause_once_it_ends() {
+    let mut observer = observer(None);
+    check(&mut observer, 0, 0, &["tick 0"]);
+    observer.failed(0, "rate-limited", at(60).ms());
+    observer.failed(0, "upstream-error", at(120).ms());
+    check(&mut observer, 600, 580, &["gap 0 580 rate-limited", "tick 580"]);
+    check(&mut observer, 660, 640, &["tick 640 (60)"]);
+    observer.failed(0, "upstream-error", at(720).ms());
+    check(&mut observer, 780, 770, &["tick 770 (130)"]);
+}
+
+#[test]
+fn a_coin_that_was_idle_during_the_outage_missed_nothing() {
+    let mut observer = observer(None);
+    check(&mut observer, 0, 0, &["tick 0"]);
+    observer.failed(0, "rate-limited", at(60).ms());
+    check(&mut observer, 200, 0, &[]);
+    check(&mut observer, 260, 250, &["tick 250 (250)"]);
+}
+
+#[test]
+fn a_machine_that_slept_leaves_a_gap() {
+    let mut observer = observer(None);
+    check(&mut observer, 0, 0, &["tick 0"]);
+    check(&mut observer, 3_600, 3_590, &["gap 0 3590 not-polled", "tick 3590"]);
+}
+
+#[test]
+fn the_time_before_a_restart_is_a_gap_unless_nothing_happened() {
+    check(&mut observer(Some(-1_000)), 10, 0, &["gap -1000 0 producer-stopped", "tick 0"]);
+    check(&mut observer(Some(-100)), 10, 0, &["tick 0 (100)"]);
+    // A last tick from the future was rejected: it hides nothing.
+    check(&mut observer(Some(100_000)), 10, 0, &["tick 0"]);
+}
+
+#[test]
+fn a_bar_of_a_recording_is_the_tick_before_up_to_its_end() {
+    let last = LastTick { event: at(-60), grain: Some(Span::MINUTE), seq: 1, id: None };
+    let mut observer = observer_after(Some(last), None);
+    check(&mut observer, 40, 30, &["tick 30 (30)"]);
+}
+
+/// Every way in which an answer holds no usable price, as it comes at a second; the last tick is of second 0.
+fn troubles(second: i64) -> Vec<(Option<Quote>, Trouble)> {
+    let with = |change: fn(&mut Quote)| {
+        let mut quote = quote(second);
+        change(&mut quote);
+        Some(quote)
+    };
+    let refused = |change: fn(&mut Quote), reason| (with(change), Trouble::Refused(reason));
+    vec![
+        (None, Trouble::Missing),
+        (with(|quote| quote.price = Err(Trouble::NoPrice)), Trouble::NoPrice),
+        (with(|quote| quote.price = Err(Trouble::PriceNotNumber)), Trouble::PriceNotNumber),
+        (with(|quote| quote.last_updated = Err(Trouble::NoTime)), Trouble::NoTime),
+        (with(|quote| quote.last_updated = Err(Trouble::TimeWithoutZone)), Trouble::TimeWithoutZone),
+        (Some(quote(second + 6)), Trouble::AheadOfAnswer),
+        (Some(quote(-1)), Trouble::Older),
+        refused(|quote| quote.price = Ok(0.0), Reason::ZeroPrice),
+        refused(|quote| quote.price = Ok(-1.0), Reason::NegativePrice),
+        refused(|quote| quote.price = Ok(f64::INFINITY), Reason::NonFinite),
+        refused(|quote| quote.price = Ok(0.9e-15), Reason::OutOfRange),
+        refused(|quote| quote.price = Ok(1.1e15), Reason::OutOfRange),
+    ]
+}
+
+#[test]
+fn every_way_of_giving_no_price_leaves_a_gap_with_its_cause() {
+    for kind in 0..troubles(0).len() {
+        let mut observer = observer(None);
+        check(&mut observer, 0, 0, &["tick 0"]);
+        let mut news = 0;
+        let mut cause = "";
+        for second in [60, 120, 180] {
+            let (quote, expected) = troubles(second).swap_remove(kind);
+            let observed = answered(&mut observer, quote, poll(second));
+            assert_eq!((observed.records, observed.trouble), (vec![], Some(expected)));
+            news += u32::from(observed.is_news);
+            cause = expected.cause();
+        }
+        assert_eq!((news, observer.counts.troubles), (1, 3), "{cause}");
+        let end = answered(&mut observer, Some(quote(230)), poll(240));
+        assert_eq!(
+            (words(&end.records), end.is_news),
+            (vec![format!("gap 0 230 {cause}"), "tick 230".to_owned()], true)
+        );
+    }
+}
+
+#[test]
+fn prices_from_1e_15_to_1e15_are_taken() {
+    for price in [1e-15, 2.1e-14, 1e15] {
+        let observed = answered(&mut observer(None), Some(Quote { price: Ok(price), ..quote(0) }), poll(0));
+        assert_eq!(words(&observed.records), ["tick 0"], "{price}");
+    }
+}
+
+#[test]
+fn a_price_ahead_of_its_answer_hides_none_that_follows() {
+    let mut observer = observer(None);
+    check(&mut observer, 0, 0, &["tick 0"]);
+    refuse(&mut observer, Some(quote(120)), poll(1), Trouble::AheadOfAnswer);
+    (2..10).for_each(|second| {
+        let span = if second == 2 { 2 } else { 1 };
+        check(&mut observer, second, second, &[&format!("tick {second} ({span})")]);
+    });
+    check(&mut observer, 20, 25, &["tick 25 (16)"]);
+    refuse(&mut observer, Some(quote(27)), poll(21), Trouble::AheadOfAnswer);
+}
+
+#[test]
+fn a_date_far_ahead_of_our_clock_silences_no_heartbeat() {
+    let mut observer = observer(Some(0));
+    let forged = Poll { date: Some(EventTime(253_402_300_799_000)), ..poll(60) };
+    refuse(&mut observer, Some(quote(0)), forged, Trouble::AheadOfClock);
+    check(&mut observer, 400, 0, &["heartbeat 100 (100)"]);
+}
+
+#[test]
+fn without_a_date_our_clock_says_what_is_ahead() {
+    let mut observer = observer(None);
+    let undated = |second: i64| Poll { date: None, ..poll(second) };
+    let observed = answered(&mut observer, Some(quote(5)), undated(0));
+    assert_eq!(words(&observed.records), ["tick 5"]);
+    refuse(&mut observer, Some(quote(16)), undated(10), Trouble::AheadOfAnswer);
+}
+
+#[test]
+fn a_clock_that_is_behind_leaves_a_gap_of_its_own_cause() {
+    let mut observer = observer(Some(0));
+    check(&mut observer, 10, 0, &[]);
+    let behind = |second: i64| Poll { answered_ms: at(second - 130).ms(), ..poll(second) };
+    refuse(&mut observer, Some(quote(300)), behind(300), Trouble::AheadOfClock);
+    check(&mut observer, 400, 400, &["gap 0 400 clock-behind", "tick 400"]);
+}

@@ -1,0 +1,97 @@
+//! Why a coin gives no usable price although CoinGecko answered: a word for gap records and metrics, and a sentence for people.
+
+use market::Instrument;
+use market::validate::Reason;
+
+/// Why an answer holds no usable price of a coin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// The answer does not name it.
+    Missing,
+    /// It has no price, or null.
+    NoPrice,
+    /// Its price is a text, a list, an object or a truth value.
+    PriceNotNumber,
+    /// It has no time of observation, or null.
+    NoTime,
+    /// Its time names no time zone.
+    TimeWithoutZone,
+    /// Its time is neither RFC 3339 nor a time without a zone.
+    TimeUnreadable,
+    /// Its time is outside the calendar.
+    TimeOutOfRange,
+    /// Its time is ahead of the answer: an error of the source.
+    AheadOfAnswer,
+    /// The source's time is ahead of our clock, but not of the answer: our clock is behind.
+    AheadOfClock,
+    /// Its time is before that of a price which the source gave earlier.
+    Older,
+    /// The stream-processor would refuse it for this reason.
+    Refused(Reason),
+}
+
+impl Trouble {
+    /// The cause of the gap that it leaves.
+    pub(crate) fn cause(self) -> &'static str {
+        match self {
+            Self::Missing => "coin-missing",
+            Self::NoPrice => "no-price",
+            Self::PriceNotNumber => "price-not-a-number",
+            Self::NoTime => "no-time",
+            Self::TimeWithoutZone => "time-without-zone",
+            Self::TimeUnreadable => "time-unreadable",
+            Self::TimeOutOfRange => "time-out-of-range",
+            Self::AheadOfAnswer => "time-ahead",
+            Self::AheadOfClock => "clock-behind",
+            Self::Older => "older-answer",
+            Self::Refused(reason) => reason.as_str(),
+        }
+    }
+
+    /// What is wrong, and what to do about it.
+    pub(crate) fn explain(self, instrument: &Instrument) -> String {
+        let (coin, quote) = (instrument.coin(), instrument.quote());
+        match self {
+            Self::Missing => {
+                format!("CoinGecko knows no coin {coin:?}: compare the id with the one on the coin's page there")
+            }
+            Self::NoPrice => {
+                format!("CoinGecko has no price of {coin} in {quote} at the moment: wait, or leave it out")
+            }
+            Self::PriceNotNumber => format!(
+                "CoinGecko gives the price of {coin} as something other than a number: check --base-url, or wait until it is one"
+            ),
+            Self::NoTime => format!("CoinGecko does not say when it saw {coin}: wait, or leave it out"),
+            Self::TimeWithoutZone => format!(
+                "CoinGecko gives the time of {coin} without a time zone: check --base-url, or wait until it ends with Z or an offset"
+            ),
+            Self::TimeUnreadable => format!(
+                "CoinGecko gives the time of {coin} in an unknown form: check --base-url, or wait until it is like 2026-05-18T12:49:21Z"
+            ),
+            Self::TimeOutOfRange => {
+                format!("CoinGecko dates its price of {coin} outside the years 1970 to 9999: wait until that is right")
+            }
+            Self::AheadOfAnswer => format!(
+                "CoinGecko dates its price of {coin} more than 5 s ahead of its own answer: refused (time-ahead); wait until its clock is right"
+            ),
+            Self::AheadOfClock => {
+                format!("CoinGecko's time for {coin} is ahead of ours: check the clock of this machine")
+            }
+            Self::Older => {
+                format!(
+                    "CoinGecko answers with a price of {coin} that is older than the last one: wait for a newer one"
+                )
+            }
+            Self::Refused(reason) => format!("the price of {coin} in {quote} {}", refusal(reason)),
+        }
+    }
+}
+
+fn refusal(reason: Reason) -> String {
+    match reason {
+        Reason::ZeroPrice => "is zero: refused (zero-price); wait, or leave the coin out".to_owned(),
+        Reason::NegativePrice => "is below zero: refused (negative-price); wait, or leave the coin out".to_owned(),
+        Reason::OutOfRange => "is outside 1e-15 to 1e15: refused (out-of-range); choose another --quote".to_owned(),
+        reason => format!("would not count: refused ({reason}); wait, or leave the coin out"),
+    }
+}
