@@ -166,6 +166,15 @@ pub struct RecordingArgs {
     #[arg(long, env = "CANDLEWIRE_REJECTS", default_value = "rejects.jsonl", value_name = "FILE")]
     pub rejects: PathBuf,
 
+    /// End with exit code 0 even when more than 1 % of the rows that carry a price are refused
+    #[arg(long, env = "CANDLEWIRE_ALLOW_REJECTS")]
+    pub allow_rejects: bool,
+
+    /// How long to wait, after the last row, for the stream-processor to read what was published, to count what it accepted
+    /// and refused; 0 does not wait
+    #[arg(long, env = "CANDLEWIRE_DOWNSTREAM_WAIT", default_value = "30s", value_name = "DURATION", value_parser = parse_wait)]
+    pub downstream_wait: Duration,
+
     /// Also write the counts as JSON into this file at the end
     #[arg(long, env = "CANDLEWIRE_SUMMARY", value_name = "FILE")]
     pub summary: Option<PathBuf>,
@@ -222,6 +231,11 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
     if duration < Duration::from_millis(1) { Err("must be at least 1ms".to_owned()) } else { Ok(duration) }
 }
 
+/// A duration, where 0 needs no unit.
+fn parse_wait(text: &str) -> Result<Duration, String> {
+    if text == "0" { Ok(Duration::ZERO) } else { humantime::parse_duration(text).map_err(|error| error.to_string()) }
+}
+
 fn parse_span(text: &str) -> Result<Span, String> {
     i64::try_from(parse_duration(text)?.as_millis()).map(Span).map_err(|error| error.to_string())
 }
@@ -257,6 +271,8 @@ impl RunArgs {
             older: args.older,
             rejects: args.rejects.clone(),
             summary: args.summary.clone(),
+            downstream_wait: args.downstream_wait,
+            allow_rejects: args.allow_rejects,
         })
     }
 

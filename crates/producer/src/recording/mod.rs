@@ -3,17 +3,23 @@
 //! [`store::recording`] reads and judges rows; `pack` makes messages of them, `pace` says when, `replay` publishes, and
 //! `flush` ends each instrument.
 
+mod downstream;
+mod fit;
 mod flush;
+mod ledger;
 mod older;
 mod pace;
 mod pack;
+mod refused_later;
 mod replay;
 #[cfg(test)]
 mod replay_tests;
+mod sent;
 mod summary;
+mod words;
 
 use std::fs::File;
-use std::io::BufWriter;
+use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,8 +34,11 @@ use store::recording::{Input, OnRead, Rejects, Rules, Unusable};
 pub use self::older::Older;
 pub use self::pace::Speed;
 use self::pack::Packing;
-use self::replay::{Ending, Plan};
-use self::summary::Summary;
+use self::downstream::Watch;
+use self::refused_later::RefusedLater;
+use self::replay::{Ending, Plan, Replayed};
+use self::sent::Sent;
+use self::summary::{REFUSED_MAX_PERCENT, Summary};
 use crate::metrics::ProducerMetrics;
 use crate::output;
 
@@ -56,6 +65,10 @@ pub struct Config {
     pub rejects: PathBuf,
     /// Where the summary is written.
     pub summary: Option<PathBuf>,
+    /// How long to wait for the stream-processor afterwards; zero does not.
+    pub downstream_wait: Duration,
+    /// Whether any share of refused rows is fine.
+    pub allow_rejects: bool,
 }
 
 /// The files of one instrument, each with the time of its first row.
@@ -80,19 +93,47 @@ pub async fn run(config: Config, nats: &NatsArgs, health: &Health, shutdown: &Sh
     let Some(connection) = crate::feed::connect(nats, health, shutdown).await? else { return Ok(()) };
     health.ready();
     let metrics = ProducerMetrics::new(health.metrics());
+    let watch = Watch::begin(&connection, config.downstream_wait, shutdown).await;
 
     let bytes = recordings.iter().flat_map(|recording| &recording.inputs).map(|(input, _)| input.bytes()).sum();
     let show = || show(&progress, bytes);
-    let replayed =
-        replay::replay(&connection, recordings, config.plan(), config.rejects(), show, &metrics, shutdown).await;
+    let plan = config.plan(watch.feed_end());
+    let replayed = replay::replay(&connection, recordings, plan, config.rejects(), show, &metrics, shutdown).await;
     progress.finish_and_clear();
-    let (summary, ending) = replayed?;
+    let Replayed { mut summary, mut ending, sent } = replayed?;
+    if matches!(ending, Ending::Done | Ending::Cut(_)) {
+        let kept = follow(&config, &connection, &watch, &sent, &mut summary, shutdown).await;
+        ending = kept.map_or_else(Ending::Rejects, |()| ending);
+    }
     report(&config, &summary)?;
     conclude(&config, &summary, ending)
 }
 
+/// Learns what became of the replay downstream and keeps what was refused there beside the rows that were refused here.
+async fn follow(
+    config: &Config,
+    connection: &Connection,
+    watch: &Watch,
+    sent: &Sent,
+    summary: &mut Summary,
+    shutdown: &Shutdown,
+) -> io::Result<()> {
+    let name_of = |lane: usize, file: u32| {
+        let (_, paths) = config.files.get(lane)?;
+        Some(paths.get(file as usize)?.display().to_string())
+    };
+    let has_refused = summary.total().tally.rejected_count() > 0;
+    let mut keep = RefusedLater::new(&config.rejects, has_refused, &name_of);
+    let instruments: Vec<_> = summary.instruments.iter().map(|(instrument, _)| instrument).collect();
+    let waiting = waiting();
+    let downstream = watch.check(connection, sent, &instruments, &mut keep, shutdown).await;
+    waiting.finish_and_clear();
+    summary.downstream = downstream;
+    keep.finish()
+}
+
 impl Config {
-    fn plan(&self) -> Plan {
+    fn plan(&self, feed_end: u64) -> Plan {
         Plan {
             packing: Packing { grain: self.grain, gaps: self.gaps },
             // Months are longer than 30 days: rows that are one grain apart are never alone.
@@ -100,6 +141,7 @@ impl Config {
             speed: self.speed,
             older: self.older,
             flush: self.flush,
+            feed_end,
         }
     }
 
@@ -143,6 +185,14 @@ fn show(progress: &ProgressBar, bytes: u64) {
     progress.enable_steady_tick(Duration::from_millis(200));
 }
 
+/// Says on a terminal what the replay waits for.
+fn waiting() -> ProgressBar {
+    let spinner = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    spinner.set_message("published; waiting until the stream-processor has read it");
+    spinner.enable_steady_tick(Duration::from_millis(200));
+    spinner
+}
+
 fn report(config: &Config, summary: &Summary) -> anyhow::Result<()> {
     output::print(&summary.to_text(&config.rejects))?;
     if let Some(path) = &config.summary {
@@ -160,18 +210,33 @@ fn conclude(config: &Config, summary: &Summary, ending: Ending) -> anyhow::Resul
             .with_context(|| format!("cannot write the refused rows to {}: name another file with --rejects", config.rejects.display()))
             .exit_code(Code::BadConfig),
         Ending::Cut(cut) => Err(anyhow::anyhow!(
-            "{cut}: the rows before were published, without a flush; mend the file and run it again, what FEED has is skipped"
+            "{cut}: the rows before it are published, without a flush; repair the file and run the same command again, which \
+             skips what FEED has"
         ))
         .exit_code(Code::BadConfig),
         Ending::Stopped => {
-            tracing::info!("stopped before the end: run it again to go on, what FEED has is skipped");
+            tracing::info!("stopped before the end: run the same command again to go on, which skips what FEED has");
             Ok(())
         }
-        Ending::Done if summary.total().tally.range.is_none() => {
-            let rows = summary.total().tally.rows;
-            Err(anyhow::anyhow!("no row can be used, of {rows} in all: {} says why", config.rejects.display()))
-                .exit_code(Code::NotEnoughData)
-        }
-        Ending::Done => Ok(()),
+        Ending::Done => judge(config, summary),
     }
+}
+
+/// A replay that came to its end is a failure nevertheless when no row counts, or too few do.
+fn judge(config: &Config, summary: &Summary) -> anyhow::Result<()> {
+    let (total, refused) = (summary.total(), summary.refused());
+    let rejects = config.rejects.display();
+    if total.tally.range.is_none() {
+        let error = anyhow::anyhow!("no row can be used, of {} in all: see {rejects}", total.tally.rows);
+        return Err(error).exit_code(Code::NotEnoughData);
+    }
+    if refused.is_too_many() && !config.allow_rejects {
+        let error = anyhow::anyhow!(
+            "{}, more than {REFUSED_MAX_PERCENT} %: see {rejects}; the other rows are published, and --allow-rejects makes that \
+             a success",
+            refused.in_words()
+        );
+        return Err(error).exit_code(Code::Failed);
+    }
+    Ok(())
 }

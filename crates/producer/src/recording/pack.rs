@@ -8,7 +8,9 @@ use market::gap::GapLine;
 use market::{EventTime, Instrument, Span};
 use store::recording::{Rejects, Row, SOURCE, Tally, Track};
 
+use super::fit::Fit;
 use super::older::Standing;
+use super::sent::Runs;
 use crate::message::{Origin, has_room};
 
 /// Why there is a gap.
@@ -33,6 +35,8 @@ pub(crate) struct Parcel {
     pub(crate) lane: usize,
     pub(crate) messages: Vec<FeedMessage>,
     pub(crate) ticks: u64,
+    /// The rows of the ticks.
+    pub(crate) rows: Runs,
     pub(crate) gaps: u64,
     /// The end of the instrument's recording, when all of it was read, to its end, and nothing follows.
     pub(crate) end: Option<EventTime>,
@@ -45,6 +49,8 @@ pub(crate) struct Packer {
     track: Track,
     packing: Packing,
     pub(crate) tally: Tally,
+    /// Which windows the rows that count fill.
+    pub(crate) fit: Fit,
     /// FEED has everything up to here.
     skip_to: Option<EventTime>,
     /// The row before the next one, or what FEED ends with.
@@ -69,6 +75,7 @@ impl Packer {
             track,
             packing,
             tally: Tally::default(),
+            fit: Fit::default(),
             skip_to: have.map(|have| have.last.event),
             before: have.map(|have| (have.last.event, have.last.grain.unwrap_or(packing.grain))),
             told: have.map(|have| have.told.clone()).unwrap_or_default(),
@@ -90,6 +97,7 @@ impl Packer {
     pub(crate) fn peek(&mut self, rejects: &mut Rejects) -> Option<EventTime> {
         while self.next.is_none() {
             let row = self.track.next(&mut self.tally, rejects)?;
+            self.fit.add(row.event, Some(self.packing.grain));
             if self.skip_to.is_some_and(|last| row.event <= last) {
                 self.tally.count_skipped(row.event);
             } else {
@@ -104,7 +112,7 @@ impl Packer {
     pub(crate) fn next_parcel(&mut self, until: EventTime, ingest_ms: i64, rejects: &mut Rejects) -> Option<Parcel> {
         let first = self.peek(rejects).filter(|&event| event <= until)?;
         let mut last = first;
-        let (mut ticks, mut gaps) = (Pack::default(), Vec::new());
+        let (mut ticks, mut gaps, mut rows) = (Pack::default(), Vec::new(), Runs::default());
         while has_room(&ticks) && gaps.len() < GAPS_MAX {
             if self.peek(rejects).is_none_or(|event| event > until) {
                 break;
@@ -112,6 +120,7 @@ impl Packer {
             let Some(row) = self.next.take() else { break };
             gaps.extend(self.gap_before(row.event));
             ticks.push(&row.to_line(&self.instrument, self.packing.grain, ingest_ms));
+            rows.push(&row);
             self.before = Some((row.event, self.packing.grain));
             last = row.event;
         }
@@ -123,7 +132,7 @@ impl Packer {
         // Reading also ends where a refused row cannot be kept: then nobody knows what would have followed.
         let is_last = self.peek(rejects).is_none() && !rejects.has_failed();
         let end = self.end().filter(|_| is_last);
-        Some(Parcel { lane: self.lane, messages, ticks: count as u64, gaps: gap_count as u64, end })
+        Some(Parcel { lane: self.lane, messages, ticks: count as u64, rows, gaps: gap_count as u64, end })
     }
 
     /// The newest of all rows that count, once all are read, unless the recording broke off.

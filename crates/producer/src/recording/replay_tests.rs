@@ -17,7 +17,7 @@ use super::Recording;
 use super::older::Older;
 use super::pace::Speed;
 use super::pack::Packing;
-use super::replay::{Ending, Plan, replay};
+use super::replay::{Ending, Plan, Replayed, replay};
 use super::summary::Summary;
 use crate::clock::now_ms;
 use crate::feed::Feed;
@@ -48,6 +48,7 @@ fn plan() -> Plan {
         speed: Speed::Max,
         older: Older::Refuse,
         flush: true,
+        feed_end: 0,
     }
 }
 
@@ -84,7 +85,8 @@ async fn run_with(feed: &Memory, recordings: Vec<Recording>, plan: Plan) -> anyh
     let kept = Kept::default();
     let file = kept.clone();
     let rejects = Rejects::new(move || Ok(Box::new(file)));
-    let (summary, ending) = replay(feed, recordings, plan, rejects, || (), &metrics(), &Shutdown::new()).await?;
+    let replayed = replay(feed, recordings, plan, rejects, || (), &metrics(), &Shutdown::new()).await?;
+    let Replayed { summary, ending, .. } = replayed;
     let kept = String::from_utf8(kept.0.lock().unwrap().clone())?;
     Ok((summary, ending, kept))
 }
@@ -400,7 +402,7 @@ async fn an_instrument_is_flushed_when_it_ends_and_the_rest_goes_on() {
         }
         shutdown.request();
     };
-    let ((summary, ending), ()) = tokio::join!(async { replaying.await.unwrap() }, stop);
+    let (Replayed { summary, ending, .. }, ()) = tokio::join!(async { replaying.await.unwrap() }, stop);
     assert!(matches!(ending, Ending::Stopped), "{ending:?}");
     let flushes = summary.instruments.iter().map(|(instrument, counts)| (instrument.coin(), counts.flushes));
     assert_eq!(flushes.collect::<Vec<_>>(), [("bitcoin", 0), ("ethereum", 1)]);
@@ -454,7 +456,8 @@ async fn a_replay_that_cannot_keep_what_it_refuses_flushes_nothing_until_it_is_d
     let text = format!("{}no row\n{}", rows(0..3_000), rows(3_000..6_000));
     let files = || recordings(&[("bitcoin", "a.csv", text.clone()), ("ethereum", "b.csv", rows(0..6_000))]);
     let rejects = Rejects::new(|| Ok(Box::new(Full)));
-    let (summary, ending) = replay(&feed, files(), plan(), rejects, || (), &metrics(), &Shutdown::new()).await.unwrap();
+    let replayed = replay(&feed, files(), plan(), rejects, || (), &metrics(), &Shutdown::new()).await.unwrap();
+    let Replayed { summary, ending, .. } = replayed;
     assert!(matches!(ending, Ending::Rejects(_)), "{ending:?}");
     let published = summary.total().published;
     assert!((1..12_000).contains(&published), "{published}");
@@ -480,7 +483,7 @@ async fn shutdown_ends_a_slow_replay_without_a_flush() {
         shutdown.request();
     };
     let (replayed, ()) = tokio::join!(replaying, stop);
-    let (summary, ending) = replayed.unwrap();
+    let Replayed { summary, ending, .. } = replayed.unwrap();
     assert!(matches!(ending, Ending::Stopped), "{ending:?}");
     assert_eq!((summary.is_complete, feed.minutes(), feed.flushes()), (false, vec![0], vec![]));
 }
