@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use bus::NatsArgs;
+use bus::{Connection, NatsArgs};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use market::{EventTime, Instrument, Span};
 use service::{Code, Health, Shutdown, WithCode};
