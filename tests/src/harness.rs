@@ -69,9 +69,9 @@ impl Record {
     }
 }
 
-/// A quote of one minute's grain, received when it was observed.
+/// A quote, received when it was observed.
 pub fn tick(instrument: &Instrument, event_ms: i64, close: f64) -> TickLine<'static> {
-    TickLine { grain_ms: Some(60_000), close, ..tick_line(instrument, event_ms) }
+    TickLine { grain_ms: None, close, ..tick_line(instrument, event_ms) }
 }
 
 /// A heartbeat, or a flush.

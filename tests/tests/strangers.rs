@@ -2,12 +2,13 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
+use std::process::Command;
 
 use bus::Connection;
 use pipeline_tests::attacker::Attacker;
 use pipeline_tests::health::Watched;
 use pipeline_tests::programs::{eventually, succeed};
-use pipeline_tests::server::Server;
+use pipeline_tests::server::{Server, checkout};
 use pipeline_tests::ticks::publish_tick;
 use pipeline_tests::world::World;
 use serde_json::{Value, json};
@@ -126,4 +127,41 @@ async fn a_reader_who_takes_every_consumer_keeps_no_service_out() {
     assert_eq!(deleted["success"], true);
     let table = succeed(world.program("aggregator").args(["show", "hourly", "--all", "--format", "csv"]));
     assert!(table.lines().count() > 0, "{table}");
+}
+
+/// Opens 300 connections one after the other, and says how many the server took and how many whole seconds that was at most.
+const CONNECT_OFTEN: &str = r#"
+began=$(date +%s) taken=0
+for _ in {1..300}; do
+    if (exec 3<>/dev/tcp/127.0.0.1/4222) 2>/dev/null; then taken=$((taken + 1)); fi
+done
+echo "$taken $(($(date +%s) - began + 1))"
+"#;
+
+/// In a network of its own: root floods the server, and another user connects meanwhile.
+#[test]
+fn the_firewall_rations_the_connections_of_each_user() {
+    let run = r#"
+        ip link set lo up
+        .tools/nats-server -a 127.0.0.1 -p 4222 2>/dev/null &
+        server=$!
+        until (exec 3<>/dev/tcp/127.0.0.1/4222) 2>/dev/null; do kill -0 "$server"; done
+        exec 4<>/dev/tcp/127.0.0.1/4222
+        nft -f deploy/firewall.nft
+        nft -f deploy/firewall.nft
+        bash -c "$1"
+        for _ in {1..300}; do printf 'PING\r\n' >&4; done
+        printf 'CONNECT {}\r\nPING\r\n' >&4
+        grep -m 300 -c PONG <&4
+        setpriv --reuid 65534 --clear-groups bash -c 'exec 3<>/dev/tcp/127.0.0.1/4222 && echo another user came in'
+        kill "$server"
+    "#;
+    let arguments = ["--net", "bash", "-euc", run, "bash", CONNECT_OFTEN];
+    let said = succeed(Command::new("unshare").args(arguments).current_dir(checkout()));
+    let [counts, answers, rest] = said.trim_end().split('\n').collect::<Vec<_>>()[..] else { panic!("{said}") };
+    let (taken, seconds) = counts.split_once(' ').unwrap();
+    let (taken, seconds): (u64, u64) = (taken.parse().unwrap(), seconds.parse().unwrap());
+    assert!((64..=64 + 20 * seconds).contains(&taken), "{taken} connections in {seconds} s");
+    assert_eq!(answers, "300", "the connection of before goes on");
+    assert_eq!(rest, "another user came in");
 }

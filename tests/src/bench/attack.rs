@@ -1,6 +1,7 @@
 //! What strangers without a password can do to live prices: one feed of 100 ticks a second goes on through calm and attack in
 //! turns, and each attack is judged beside the calm before all of them.
 
+mod firewall;
 mod stranger;
 
 use std::net::SocketAddr;
@@ -14,6 +15,7 @@ use super::pipeline::Pipeline;
 use super::process::peak_bytes;
 use super::report::{Figure, Promise};
 use super::times::Times;
+use firewall::Firewall;
 use stranger::Deed;
 
 /// Ticks a second.
@@ -30,18 +32,61 @@ const PHASES: usize = 3;
 /// A flood that does not take all it can takes so much of a core.
 const HALF: f64 = 0.5;
 
-/// The attacks, with the share of a core that a flood takes.
-const ATTACKS: [(Deed, f64); 10] = [
-    (Deed::FloodUnknown, HALF),
-    (Deed::HoldReading, HALF),
-    (Deed::HoldNotReading, HALF),
-    (Deed::FloodPublish, HALF),
-    (Deed::FloodSubscribe, HALF),
-    (Deed::FloodConnect, HALF),
-    (Deed::FloodGet, HALF),
-    (Deed::FloodPublish, 1.0),
-    (Deed::FloodConnect, 1.0),
-    (Deed::FloodGet, 1.0),
+/// One attack.
+#[derive(Debug, Clone, Copy)]
+struct Attack {
+    deed: Deed,
+    /// The share of a core that a flood takes, from 0 to 1.
+    share: f64,
+    /// Whether deploy/firewall.nft is loaded meanwhile.
+    has_firewall: bool,
+}
+
+impl Attack {
+    const fn new(deed: Deed, share: f64) -> Self {
+        Self { deed, share, has_firewall: false }
+    }
+
+    const fn behind_firewall(self) -> Self {
+        Self { has_firewall: true, ..self }
+    }
+
+    /// Its name in figures.
+    fn name(self) -> String {
+        let firewall = if self.has_firewall { "_firewall" } else { "" };
+        let unlimited = if self.share < 1.0 { "" } else { "_unlimited" };
+        format!("attack.{}{firewall}{unlimited}", self.deed.name())
+    }
+
+    /// Whether prices are promised to stay live: nats-server can ration neither requests nor, without help, connections.
+    fn is_promised(self) -> bool {
+        match self.deed {
+            Deed::FloodGet => false,
+            Deed::FloodConnect => self.has_firewall,
+            _ => self.share < 1.0,
+        }
+    }
+
+    fn run(self, server: SocketAddr, until: Instant) -> anyhow::Result<()> {
+        let _firewall = self.has_firewall.then(|| Firewall::load(server.port())).transpose()?;
+        self.deed.run(server, until, self.share);
+        Ok(())
+    }
+}
+
+const ATTACKS: [Attack; 12] = [
+    Attack::new(Deed::FloodUnknown, HALF),
+    Attack::new(Deed::HoldReading, HALF),
+    Attack::new(Deed::HoldNotReading, HALF),
+    Attack::new(Deed::FloodPublish, HALF),
+    Attack::new(Deed::FloodSubscribe, HALF),
+    Attack::new(Deed::FloodConnect, HALF),
+    Attack::new(Deed::FloodConnect, HALF).behind_firewall(),
+    Attack::new(Deed::FloodGet, HALF),
+    Attack::new(Deed::FloodPublish, 1.0),
+    Attack::new(Deed::FloodConnect, 1.0),
+    Attack::new(Deed::FloodConnect, 1.0).behind_firewall(),
+    Attack::new(Deed::FloodGet, 1.0),
 ];
 
 /// So many times the undisturbed 99th percentile while connections are only held, at most.
@@ -67,16 +112,22 @@ pub async fn measure(effort: Effort, say: fn(&str)) -> anyhow::Result<Vec<Figure
     let server: SocketAddr = server.trim_start_matches("nats://").parse().context("the server's address")?;
     say(&format!("{} attacks of {} s each, {RATE} ticks a second", ATTACKS.len(), phase.as_secs()));
     let begins = move |run: usize| schedule.due(schedule.warm + schedule.run * run as u64);
+    let (report, reported) = tokio::sync::oneshot::channel();
     let attackers = move |start: Instant| {
         std::thread::spawn(move || {
-            for (number, (deed, share)) in ATTACKS.into_iter().enumerate() {
-                let first = 1 + PHASES * number;
-                std::thread::sleep((start + begins(first)).saturating_duration_since(Instant::now()));
-                deed.run(server, start + begins(first + 1), share);
-            }
+            let attack_all = || {
+                for (number, attack) in ATTACKS.into_iter().enumerate() {
+                    let first = 1 + PHASES * number;
+                    std::thread::sleep((start + begins(first)).saturating_duration_since(Instant::now()));
+                    attack.run(server, start + begins(first + 1))?;
+                }
+                anyhow::Ok(())
+            };
+            report.send(attack_all())
         });
     };
     let arrivals = feed(&pipeline, schedule, attackers).await?;
+    reported.await??;
     for (name, service) in &mut pipeline.services {
         ensure!(service.process.is_running(), "the {name} has ended by itself");
     }
@@ -98,15 +149,14 @@ impl Judge {
         let p99 = Figure::ms("attack.none.price_p99_ms", &[calm.of_thousand(990)]);
         let p50 = Figure::ms("attack.none.price_p50_ms", &[calm.of_thousand(500)]).against(&p99);
         let mut figures = vec![p50, p99.clone()];
-        for (number, (deed, share)) in ATTACKS.into_iter().enumerate() {
-            figures.extend(self.figures_of(1 + PHASES * number, deed, share, &p99));
+        for (number, attack) in ATTACKS.into_iter().enumerate() {
+            figures.extend(self.figures_of(1 + PHASES * number, attack, &p99));
         }
         figures
     }
 
-    fn figures_of(&self, run: usize, deed: Deed, share: f64, calm: &Figure) -> Vec<Figure> {
-        let unlimited = if share < 1.0 { "" } else { "_unlimited" };
-        let name = |what: &str| format!("attack.{}{unlimited}.{what}", deed.name());
+    fn figures_of(&self, run: usize, attack: Attack, calm: &Figure) -> Vec<Figure> {
+        let name = |what: &str| format!("{}.{what}", attack.name());
         let times = self.came(run);
         let held = self.held(run);
         let p50 = Figure::ms(name("price_p50_ms"), &[times.of_thousand(500)]).against(calm);
@@ -116,12 +166,11 @@ impl Judge {
         let recovery = Figure::new(name("recovery_s"), "s", vec![self.recovery_s(run)]);
         let held = Figure::ms(name("held_p99_ms"), &[held.of_thousand(990)]).against(calm);
         let ratio = held.in_parts_of(calm, name("held_p99_ratio"), "");
-        // nats-server cannot ration these two.
-        let is_promised = share < 1.0 && !matches!(deed, Deed::FloodGet | Deed::FloodConnect);
+        let is_promised = attack.is_promised();
         let promise = |figure: Figure, limit| if is_promised { figure.promise(Promise::AtMost(limit)) } else { figure };
         let missing = promise(missing, 0.0);
         let recovery = promise(recovery, RECOVERY_S_MAX);
-        if deed.is_hold() {
+        if attack.deed.is_hold() {
             vec![p50, p99, max, held, promise(ratio, HELD_RATIO_MAX), missing, recovery]
         } else {
             vec![p50, p99, promise(max, FLOODED_MS_MAX), missing, recovery]

@@ -120,7 +120,7 @@ fn newest<R: Row>(rows: Vec<Found<R>>) -> (Vec<Found<R>>, Vec<R>) {
         let before = newest.pop_if(|before| row.row.generation().is_some() && row.row.by_key(&before.row).is_eq());
         match before {
             // Readers take what was stored last: so does this.
-            Some(before) if before.row.generation() >= row.row.generation() => surplus.push(before.row),
+            Some(before) if !before.row.may_become(&row.row) => surplus.push(before.row),
             _ => {}
         }
         newest.push(row);

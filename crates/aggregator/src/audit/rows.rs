@@ -16,6 +16,11 @@ pub(super) trait Row: PartialEq + Serialize {
         None
     }
 
+    /// Whether `next`, which was stored after this row and has its key, may take its place.
+    fn may_become(&self, next: &Self) -> bool {
+        self.generation() < next.generation()
+    }
+
     /// Whether what is left of FEED says what this row must be.
     fn is_checkable(&self, horizon: &Horizon) -> bool;
 
@@ -246,9 +251,14 @@ impl Row for HourOfDay {
         self.hour.cmp(&other.hour)
     }
 
-    /// Every new row of an hour holds more ticks.
+    /// Every new row of an hour holds more ticks, or is the same.
     fn generation(&self) -> Option<u64> {
         Some(self.count)
+    }
+
+    /// A bar that crosses the end of its hour counts in the hour's window alone, which issues the row of the hour again.
+    fn may_become(&self, next: &Self) -> bool {
+        self.count < next.count || self == next
     }
 
     fn is_checkable(&self, horizon: &Horizon) -> bool {

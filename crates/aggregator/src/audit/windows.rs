@@ -237,7 +237,7 @@ mod tests {
         assert_eq!(issued(&judged, MINUTE), [(0, 3, 4)]);
         let candle = Timeline::new(&judged, judged.watermarks.len()).candles(MINUTE).remove(0).row;
         assert_eq!((candle.open, candle.high, candle.low, candle.close), (9.0, 9.0, 1.0, 8.0));
-        assert_eq!((candle.average, candle.volume, candle.coverage), (5.0, Some(0.4), 1.0));
+        assert_eq!((candle.average, candle.volume, candle.coverage), (5.0, Some(0.4), 46.0 / 60.0));
         assert_eq!((candle.first_seq, candle.last_seq, candle.grain_ms), (1, 6, Some(30_000)));
         // At the line before, the last tick had not come.
         let before = Timeline::new(&judged, 5).candles(MINUTE).remove(0).row;

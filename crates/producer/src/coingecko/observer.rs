@@ -277,7 +277,7 @@ mod tests {
         let instrument = Instrument::new("bitcoin", "usd").unwrap();
         let last = last_second.map(|second| LastTick {
             event: EventTime(START + second * 1_000),
-            grain: Span::MINUTE,
+            grain: None,
             seq: 1,
             id: None,
         });
