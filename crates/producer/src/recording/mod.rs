@@ -21,13 +21,12 @@ use std::time::Duration;
 use anyhow::Context;
 use bus::NatsArgs;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use market::{EventTime, Instrument, Span};
+use market::Instrument;
 use service::{Code, Health, Shutdown, WithCode};
-use store::recording::{Input, OnRead, Rejects, Rules, Unusable};
+use store::recording::{Input, OnRead, Rejects, Rules, Track, Unusable};
 
 pub use self::older::Older;
 pub use self::pace::Speed;
-use self::pack::Packing;
 use self::replay::{Ending, Plan};
 use self::summary::Summary;
 use crate::metrics::ProducerMetrics;
@@ -38,14 +37,10 @@ use crate::output;
 pub struct Config {
     /// The files of each instrument.
     pub files: Vec<(Instrument, Vec<PathBuf>)>,
-    /// The span that each row stands for.
-    pub grain: Span,
+    /// How their rows are read.
+    pub rules: Rules,
     /// How fast event time passes.
     pub speed: Speed,
-    /// Rows that are held back to put them in order.
-    pub reorder_rows: usize,
-    /// A lone row further than this from its neighbours is refused. Never less than two grains.
-    pub step_max: Span,
     /// Whether holes become gap records.
     pub gaps: bool,
     /// Whether each instrument ends with a flush.
@@ -58,10 +53,10 @@ pub struct Config {
     pub summary: Option<PathBuf>,
 }
 
-/// The files of one instrument, each with the time of its first row.
+/// The files of one instrument, looked at and not read yet.
 pub(crate) struct Recording {
     pub(crate) instrument: Instrument,
-    pub(crate) inputs: Vec<(Input, Option<EventTime>)>,
+    pub(crate) track: Track,
 }
 
 /// Replays recordings into FEED: checks all files, waits for FEED, publishes, reports.
@@ -74,14 +69,13 @@ pub async fn run(config: Config, nats: &NatsArgs, health: &Health, shutdown: &Sh
         check_folder(path).exit_code(Code::BadConfig)?;
     }
     let progress = ProgressBar::hidden();
-    let files = config.files.clone();
-    let bar = progress.clone();
-    let recordings = tokio::task::spawn_blocking(move || inspect(files, &bar)).await?.exit_code(Code::BadConfig)?;
+    let (files, rules, bar) = (config.files.clone(), config.rules, progress.clone());
+    let recordings = tokio::task::spawn_blocking(move || open(files, rules, &bar)).await?.exit_code(Code::BadConfig)?;
     let Some(connection) = crate::feed::connect(nats, health, shutdown).await? else { return Ok(()) };
     health.ready();
     let metrics = ProducerMetrics::new(health.metrics());
 
-    let bytes = recordings.iter().flat_map(|recording| &recording.inputs).map(|(input, _)| input.bytes()).sum();
+    let bytes = recordings.iter().flat_map(|recording| recording.track.files()).map(|(input, _)| input.bytes()).sum();
     let show = || show(&progress, bytes);
     let replayed =
         replay::replay(&connection, recordings, config.plan(), config.rejects(), show, &metrics, shutdown).await;
@@ -93,14 +87,7 @@ pub async fn run(config: Config, nats: &NatsArgs, health: &Health, shutdown: &Sh
 
 impl Config {
     fn plan(&self) -> Plan {
-        Plan {
-            packing: Packing { grain: self.grain, gaps: self.gaps },
-            // Months are longer than 30 days: rows that are one grain apart are never alone.
-            rules: Rules { reorder_rows: self.reorder_rows, step_max: self.step_max.max(Span(2 * self.grain.ms())) },
-            speed: self.speed,
-            older: self.older,
-            flush: self.flush,
-        }
+        Plan { gaps: self.gaps, speed: self.speed, older: self.older, flush: self.flush }
     }
 
     fn rejects(&self) -> Rejects {
@@ -109,20 +96,20 @@ impl Config {
     }
 }
 
-fn inspect(files: Vec<(Instrument, Vec<PathBuf>)>, progress: &ProgressBar) -> Result<Vec<Recording>, Unusable> {
+/// Looks at all files of all instruments, so that nothing is published when one of them is refused.
+fn open(
+    files: Vec<(Instrument, Vec<PathBuf>)>,
+    rules: Rules,
+    progress: &ProgressBar,
+) -> Result<Vec<Recording>, Unusable> {
     let bar = progress.clone();
     let on_read: OnRead = Arc::new(move |bytes| bar.inc(bytes));
-    let look = |path: &PathBuf| {
-        let input = Input::at(path, Arc::clone(&on_read))?;
-        let start = input.inspect()?;
-        Ok((input, start.event))
+    let open = |(instrument, paths): (Instrument, Vec<PathBuf>)| {
+        let inputs = paths.iter().map(|path| Input::at(path, Arc::clone(&on_read))).collect::<Result<Vec<_>, _>>()?;
+        let track = Track::open(inputs, &instrument, rules)?;
+        Ok(Recording { instrument, track })
     };
-    files
-        .into_iter()
-        .map(|(instrument, paths)| {
-            Ok(Recording { instrument, inputs: paths.iter().map(look).collect::<Result<_, _>>()? })
-        })
-        .collect()
+    files.into_iter().map(open).collect()
 }
 
 /// The folder must be there before anything is published; the file is made only when there is something to write.
@@ -132,7 +119,7 @@ fn check_folder(path: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Draws the bar on standard error if that is a terminal. What was read before, to check the files, does not count.
+/// Draws the bar on standard error if that is a terminal.
 fn show(progress: &ProgressBar, bytes: u64) {
     let style =
         ProgressStyle::with_template("{wide_bar} {bytes}/{total_bytes} {eta}").unwrap_or(ProgressStyle::default_bar());

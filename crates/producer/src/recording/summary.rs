@@ -147,7 +147,17 @@ fn describe(text: &mut String, name: &str, counts: &Counts, rejects: &Path) {
     }
     if tally.duplicates > 0 {
         let duplicates = some(tally.duplicates, "duplicate row");
-        line(format!("  left out {duplicates}, {} with other values: the first one counts", tally.conflicts));
+        line(format!("  left out {duplicates}, {} with other values: see --conflict", tally.conflicts));
+    }
+    if tally.widened > 0 {
+        line(format!("  widened low and high of {} to hold open and close: see --outside", some(tally.widened, "row")));
+    }
+    if tally.unfinished > 0 {
+        line(format!("  left out {}: it has not ended yet", some(tally.unfinished, "candle")));
+    }
+    if tally.without_price + tally.foreign > 0 {
+        let (without, foreign) = (some(tally.without_price, "row"), some(tally.foreign, "line"));
+        line(format!("  left out {without} without a price and {foreign} without a row"));
     }
     if tally.rejected_count() > 0 {
         let reasons: Vec<String> = tally.rejected.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
