@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod ahead;
+mod any_recording;
 mod archive;
 mod audit;
 mod backup;

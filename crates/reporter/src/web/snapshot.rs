@@ -144,8 +144,10 @@ pub(super) fn live(view: &View, standing: &Standing, choice: &Choice, clock: Clo
     let now_ms = clock.now_ms;
     let chosen = chosen(view, choice);
     let price = chosen.and_then(|(_, rows)| rows.price);
-    let price = price.map(|price| {
-        LivePrice { close: price.close, event_ms: price.event.ms(), age_ms: (now_ms - price.known.ms()).max(0) }
+    let price = price.map(|price| LivePrice {
+        close: price.close,
+        event_ms: price.event.ms(),
+        age_ms: (now_ms - price.known.ms()).max(0),
     });
     let newest = view.instruments().filter_map(|(_, rows)| rows.price).max_by_key(|price| price.event);
     let counts = &standing.counts;
