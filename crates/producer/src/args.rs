@@ -10,8 +10,8 @@ use market::{EventTime, Instrument, Span};
 use service::{AskArgs, HealthArgs, ProcessArgs};
 use store::recording::{Conflict, Grain, Outside, REORDER_ROWS, Rules};
 
-use crate::coingecko::{self, ApiKey, Plan};
 use crate::clock::now_ms;
+use crate::coingecko::{self, ApiKey, Plan};
 use crate::recording::{self, Older, Speed};
 
 /// Brings prices into FEED, the stream that everything else is computed from

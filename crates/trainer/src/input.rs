@@ -28,12 +28,7 @@ pub struct Recorded {
 /// # Errors
 /// With exit code 2 when a file is no recording or breaks off, or there is no telling what a row is; with exit code 4
 /// when no row counts.
-pub fn read(
-    files: &[PathBuf],
-    instrument: &Instrument,
-    rules: Rules,
-    on_read: &OnRead,
-) -> anyhow::Result<Recorded> {
+pub fn read(files: &[PathBuf], instrument: &Instrument, rules: Rules, on_read: &OnRead) -> anyhow::Result<Recorded> {
     let inputs: Result<Vec<_>, Unusable> = files.iter().map(|path| Input::at(path, OnRead::clone(on_read))).collect();
     let track = inputs.and_then(|inputs| Track::open(inputs, instrument, rules));
     let mut track = track.exit_code(Code::BadConfig)?;

@@ -47,13 +47,7 @@ pub(crate) struct Packer {
 
 impl Packer {
     /// Reads `track`; rows up to what `have` ends with are counted and left out.
-    pub(crate) fn new(
-        lane: usize,
-        instrument: Instrument,
-        track: Track,
-        gaps: bool,
-        have: Option<&Standing>,
-    ) -> Self {
+    pub(crate) fn new(lane: usize, instrument: Instrument, track: Track, gaps: bool, have: Option<&Standing>) -> Self {
         Self {
             lane,
             instrument,

@@ -170,12 +170,19 @@ fn problem(header: &[u8], missing: usize) -> String {
         parts.any(|part| slot_of(part.trim_matches(['"', ' ']).as_bytes(), true).is_some())
     };
     let separators = [(';', "semicolons"), ('\t', "tabs"), ('|', "bars")];
-    if let Some((_, name)) = separators.into_iter().find(|(separator, _)| names.len() == 1 && names[0].contains(*separator) && known(*separator)) {
+    if let Some((_, name)) = separators
+        .into_iter()
+        .find(|(separator, _)| names.len() == 1 && names[0].contains(*separator) && known(*separator))
+    {
         return format!("the columns are separated by {name}: export the file with commas and decimal points");
     }
     let more = if names.len() > NAMED_MAX { ", …" } else { "" };
     let found = names.iter().take(NAMED_MAX).map(|name| name.chars().take(40).collect::<String>()).collect::<Vec<_>>();
-    format!("no column {:?} among the columns {}{more}; {needed}: rename the columns", COLUMNS[missing], found.join(", "))
+    format!(
+        "no column {:?} among the columns {}{more}; {needed}: rename the columns",
+        COLUMNS[missing],
+        found.join(", ")
+    )
 }
 
 /// The fields of a line, without blanks and quotes around them. A comma between quotes does not separate; a line break
@@ -273,7 +280,15 @@ mod tests {
         for line in ["T,,,,,", "T,NaN,NaN,NaN,NaN,0", "T,null,null,null,null,null", "T,-,-,-,-,-"] {
             check(line, Err(Refusal::NoPrice));
         }
-        for line in ["garbage", "# made by hand", "https://example.com/a,b", ",,,,,", "ms,USD,USD,USD,USD,BTC", "\u{fffd}", "a,b,c,d,e,f,g"] {
+        for line in [
+            "garbage",
+            "# made by hand",
+            "https://example.com/a,b",
+            ",,,,,",
+            "ms,USD,USD,USD,USD,BTC",
+            "\u{fffd}",
+            "a,b,c,d,e,f,g",
+        ] {
             check(line, Err(Refusal::Foreign));
         }
     }
@@ -287,7 +302,9 @@ mod tests {
 
     #[test]
     fn a_file_of_prices_needs_no_candles_and_no_volume() {
-        for header in ["timestamp_ms,price", "close,timestamp_ms", "Timestamp_ms,Price,volume,id", "timestamp_ms,price,close"] {
+        for header in
+            ["timestamp_ms,price", "close,timestamp_ms", "Timestamp_ms,Price,volume,id", "timestamp_ms,price,close"]
+        {
             let columns = Columns::parse(header.as_bytes()).unwrap();
             let line = header.to_ascii_lowercase().replace("timestamp_ms", "1704067200000").replace("close", "7");
             let line = line.replace("price", "7").replace("volume", "2").replace("id", "12");
@@ -303,7 +320,10 @@ mod tests {
             let said = Columns::parse(header.as_bytes()).expect_err("no header");
             assert!(said.contains(expected), "{header}: {said}");
         };
-        check("timestamp_ms,open,high,low,volume", "no column \"close\" among the columns timestamp_ms, open, high, low, volume; needed");
+        check(
+            "timestamp_ms,open,high,low,volume",
+            "no column \"close\" among the columns timestamp_ms, open, high, low, volume; needed",
+        );
         check("timestamp_ms,open,high,close", "no column \"low\"");
         check("Date,Open,High,Low,Last", "no column \"timestamp_ms\" among the columns Date, Open");
         check("1583020800000,1,2,3,4,5", "this is a row, not a header");
@@ -314,10 +334,17 @@ mod tests {
     #[test]
     fn a_second_header_is_recognized() {
         let columns = Columns::parse(b"name,timestamp_ms,open,high,low,close,volume").unwrap();
-        for header in ["name,timestamp_ms,open,high,low,close,volume", "TIMESTAMP_MS,open,close", "open,high,low", "\"close\",\"price\""] {
+        for header in [
+            "name,timestamp_ms,open,high,low,close,volume",
+            "TIMESTAMP_MS,open,close",
+            "open,high,low",
+            "\"close\",\"price\"",
+        ] {
             assert!(columns.is_header(header.as_bytes()), "{header}");
         }
-        for other in ["1704067200000,1,2,3,4,5", "bitcoin,1704067200000,1,2,3,4,5", "close", "# open,high", "open,market"] {
+        for other in
+            ["1704067200000,1,2,3,4,5", "bitcoin,1704067200000,1,2,3,4,5", "close", "# open,high", "open,market"]
+        {
             assert!(!columns.is_header(other.as_bytes()), "{other}");
         }
     }

@@ -36,7 +36,11 @@ const KNOWN: [Known; 32] = [
     known(b"\xfe\xff", "UTF-16 text (big-endian)", "convert it: iconv -f UTF-16 -t UTF-8 FILE > FILE.csv"),
     known(b"%PDF", "a PDF", "take the prices from where the PDF was made, as CSV"),
     known(b"PAR1", "a Parquet file", "export it as CSV: duckdb -c \"COPY 'FILE' TO 'FILE.csv' (HEADER)\""),
-    known(b"SQLite format 3\x00", "an SQLite database", "export the table: sqlite3 -header -csv FILE 'SELECT …' > FILE.csv"),
+    known(
+        b"SQLite format 3\x00",
+        "an SQLite database",
+        "export the table: sqlite3 -header -csv FILE 'SELECT …' > FILE.csv",
+    ),
     known(b"\xd0\xcf\x11\xe0", "an old Office document, such as .xls", EXPORT),
     known(b"ARROW1", "an Arrow file", EXPORT),
     known(b"FEA1", "a Feather file", EXPORT),
@@ -68,7 +72,8 @@ pub(crate) fn foreign(head: &[u8]) -> Option<String> {
         return say("a tar archive", "unpack it first: tar -xOf FILE > FILE.csv");
     }
     let text = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start();
-    let is = |known: &&Known| head.starts_with(known.magic) || (known.magic.len() == 1 && text.starts_with(known.magic));
+    let is =
+        |known: &&Known| head.starts_with(known.magic) || (known.magic.len() == 1 && text.starts_with(known.magic));
     if let Some(Known { what, remedy, .. }) = KNOWN.iter().find(is) {
         return say(what, remedy);
     }
@@ -125,7 +130,14 @@ mod tests {
 
     #[test]
     fn text_with_any_usual_line_end_is_no_foreign_file() {
-        for head in ["", "timestamp_ms,close", "timestamp_ms,close\r\n1,2\r\n", "a\n", "timestamp_ms,close\r", "\u{feff}timestamp_ms\n"] {
+        for head in [
+            "",
+            "timestamp_ms,close",
+            "timestamp_ms,close\r\n1,2\r\n",
+            "a\n",
+            "timestamp_ms,close\r",
+            "\u{feff}timestamp_ms\n",
+        ] {
             assert_eq!(foreign(head.as_bytes()), None, "{head:?}");
         }
     }

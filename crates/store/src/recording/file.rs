@@ -44,8 +44,8 @@ impl fmt::Debug for Input {
 #[error("{place}: {problem}")]
 pub struct Unusable {
     /// The file, with the line if it came to that.
-    place: String,
-    problem: String,
+    pub(crate) place: String,
+    pub(crate) problem: String,
     /// Whether another header is what ends it.
     pub(crate) is_header: bool,
     /// Whether two rows that say different things are what is wrong.
@@ -164,7 +164,10 @@ impl Input {
             first_problem.get_or_insert(problem);
         }
         Err(first_problem.unwrap_or_else(|| {
-            self.unusable(1, "the file is empty; expected the header timestamp_ms,open,high,low,close,volume".to_owned())
+            self.unusable(
+                1,
+                "the file is empty; expected the header timestamp_ms,open,high,low,close,volume".to_owned(),
+            )
         }))
     }
 
@@ -296,14 +299,20 @@ mod tests {
         check("a.csv", "no header\nat all\n".into(), "a.csv line 1: no column \"timestamp_ms\"");
         check("A.CSV.GZ", format!("{HEADER}0,1,1,1,1,1\n").into(), "A.CSV.GZ line 1: not gzip");
         check("a.csv.gz", truncated(gzip(HEADER.as_bytes())), "a.csv.gz line 1: the file breaks off here");
-        check("a.csv", b"PK\x03\x04".into(), "a.csv: this is a zip archive; decompress it first: unzip -p a.csv > a.csv.csv");
+        check(
+            "a.csv",
+            b"PK\x03\x04".into(),
+            "a.csv: this is a zip archive; decompress it first: unzip -p a.csv > a.csv.csv",
+        );
         check("a.gz", gzip(b"\xff\xfet\0"), "a.gz: this is UTF-16 text");
         check("a.gz", gzip(&gzip(HEADER.as_bytes())), "a.gz: this is gzip within gzip");
     }
 
     #[test]
     fn remarks_before_the_header_are_passed_over() {
-        let text = format!("https://example.com/a,b\n# a remark, made by hand\nPrices of bitcoin\n{HEADER}1583020800000,1,1,1,1,1\n");
+        let text = format!(
+            "https://example.com/a,b\n# a remark, made by hand\nPrices of bitcoin\n{HEADER}1583020800000,1,1,1,1,1\n"
+        );
         for bytes in [text.clone().into_bytes(), gzip(text.as_bytes())] {
             let mut rows = Input::of_bytes("a.csv", bytes).rows().unwrap();
             assert_eq!((rows.preamble, rows.next_line().unwrap().unwrap().number), (3, 5));

@@ -70,7 +70,19 @@ mod tests {
         let mut numbering = Numbering::of_files(files);
         let number = |&(event, close, file): &(i64, f64, u32)| {
             let (event, open, high, low) = (EventTime(event), close, close, close);
-            let row = Row { event, open, high, low, close, volume: None, id: None, is_point: true, complete: None, line: 2, file };
+            let row = Row {
+                event,
+                open,
+                high,
+                low,
+                close,
+                volume: None,
+                id: None,
+                is_point: true,
+                complete: None,
+                line: 2,
+                file,
+            };
             numbering.number(row).and_then(|row| row.id)
         };
         assert_eq!(trades.iter().map(number).collect::<Vec<_>>(), expected, "{trades:?}");

@@ -205,10 +205,27 @@ mod tests {
 
     const NOW: EventTime = EventTime(1_704_067_200_000);
 
-    fn judge(shape: Shape, outside: Outside, minutes_ago: i64, [open, high, low, close]: [f64; 4]) -> Result<String, Refusal> {
+    fn judge(
+        shape: Shape,
+        outside: Outside,
+        minutes_ago: i64,
+        [open, high, low, close]: [f64; 4],
+    ) -> Result<String, Refusal> {
         let instrument = Instrument::new("bitcoin", "usd").unwrap();
         let event = EventTime(NOW.ms() - minutes_ago * 60_000);
-        let row = Row { event, open, high, low, close, volume: None, id: None, is_point: false, complete: None, line: 2, file: 0 };
+        let row = Row {
+            event,
+            open,
+            high,
+            low,
+            close,
+            volume: None,
+            id: None,
+            is_point: false,
+            complete: None,
+            line: 2,
+            file: 0,
+        };
         let (row, is_widened) = Judge { instrument, shape, outside, now: NOW }.judge(row)?;
         Ok(format!("{} {} {} {}{}", row.open, row.high, row.low, row.close, if is_widened { " widened" } else { "" }))
     }
@@ -226,7 +243,10 @@ mod tests {
         check([100.0, 99.0, 103.0, 100.0], Err(Reason::HighLowOrder.into()));
         check([-1.0, 103.0, 99.0, 102.0], Err(Reason::NegativePrice.into()));
         check([0.0, 103.0, 99.0, 102.0], Err(Reason::ZeroPrice.into()));
-        check([2.1e-14, 2.2e-14, 2e-14, 2.1e-14], Ok("0.000000000000021 0.000000000000022 0.00000000000002 0.000000000000021"));
+        check(
+            [2.1e-14, 2.2e-14, 2e-14, 2.1e-14],
+            Ok("0.000000000000021 0.000000000000022 0.00000000000002 0.000000000000021"),
+        );
         check([1e-16, 1e-16, 1e-16, 1e-16], Err(Reason::OutOfRange.into()));
         let refused = judge(Shape::Candles(Span::MINUTE), Outside::Reject, 5, [99.5, 103.0, 100.0, 102.0]);
         assert_eq!(refused, Err(Reason::HighLowOrder.into()));

@@ -153,7 +153,19 @@ mod tests {
         for (line, &(day, close)) in (2_u32..).zip(rows) {
             let event = EventTime(day * Span::DAY.ms());
             let (volume, id, is_point, complete) = (None, None, false, None);
-            sequence.push(Row { event, open: close, high: close, low: close, close, volume, id, is_point, complete, line, file: 0 });
+            sequence.push(Row {
+                event,
+                open: close,
+                high: close,
+                low: close,
+                close,
+                volume,
+                id,
+                is_point,
+                complete,
+                line,
+                file: 0,
+            });
         }
         sequence.finish();
         let day = |row: Row| row.event.ms() / Span::DAY.ms();
@@ -174,7 +186,8 @@ mod tests {
     #[test]
     fn of_rows_of_one_time_the_chosen_one_counts() {
         let rows = [(1, 5.0), (1, 5.0), (2, 6.0), (2, 7.0), (2, 8.0)];
-        let check = |conflict: Conflict, expected: &[&str]| assert_eq!(judge(conflict, &rows), expected, "{conflict:?}");
+        let check =
+            |conflict: Conflict, expected: &[&str]| assert_eq!(judge(conflict, &rows), expected, "{conflict:?}");
         check(Conflict::Last, &["duplicate", "conflict", "conflict", "1=5", "2=8"]);
         check(Conflict::First, &["duplicate", "conflict", "conflict", "1=5", "2=6"]);
         check(Conflict::Refuse, &["duplicate", "line 4 or line 5", "line 4 or line 6", "1=5", "2=6"]);
@@ -197,7 +210,10 @@ mod tests {
     #[test]
     fn a_lone_first_row_is_refused_once_others_agree() {
         check(&[(0, 5.0), (18_000, 5.0), (18_001, 5.0)], &["0 jump", "18000=5", "18001=5"]);
-        check(&[(0, 5.0), (18_000, 5.0), (19_000, 5.0), (19_001, 5.0)], &["18000 jump", "0 jump", "19000=5", "19001=5"]);
+        check(
+            &[(0, 5.0), (18_000, 5.0), (19_000, 5.0), (19_001, 5.0)],
+            &["18000 jump", "0 jump", "19000=5", "19001=5"],
+        );
         check(&[(7, 5.0)], &["7=5"]);
         check(&[], &[]);
     }

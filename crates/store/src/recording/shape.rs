@@ -1,7 +1,7 @@
 //! What the rows of an instrument are, from what the user says and what its files show.
 
-use market::validate::GRAIN_MAX;
 use market::Span;
+use market::validate::GRAIN_MAX;
 
 use super::file::{Input, Unusable};
 use super::rules::{Grain, Rules, Shape, span_words};
@@ -34,7 +34,11 @@ pub(crate) fn shape(files: &mut [(Input, Survey)], rules: &Rules) -> Result<Shap
         Some(Grain::Candles(grain)) => Ok(Shape::Points(usual.unwrap_or(grain))),
         _ => {
             files.iter_mut().try_for_each(|(input, survey)| check_for_trades(input, survey))?;
-            if has_candles { inferred(files, usual, rules).map(Shape::Candles) } else { Ok(Shape::Points(usual.unwrap_or(Span::MINUTE))) }
+            if has_candles {
+                inferred(files, usual, rules).map(Shape::Candles)
+            } else {
+                Ok(Shape::Points(usual.unwrap_or(Span::MINUTE)))
+            }
         }
     }
 }
@@ -48,8 +52,12 @@ fn all_are_trades(files: &[(Input, Survey)]) -> Result<bool, Unusable> {
     };
     let Some((first, survey)) = files.first() else { return Ok(false) };
     if let Some((other, differing)) = files.iter().find(|(_, other)| kind(other) != kind(survey)) {
-        let problem =
-            format!("it holds {}, and {} holds {}: read them one after the other", kind(differing), first.name(), kind(survey));
+        let problem = format!(
+            "it holds {}, and {} holds {}: read them one after the other",
+            kind(differing),
+            first.name(),
+            kind(survey)
+        );
         return Err(Unusable::new(other.name().to_owned(), problem));
     }
     Ok(survey.kind == Kind::Trades)
@@ -74,7 +82,8 @@ fn check_said(input: &Input, survey: &mut Survey, said: Span) -> Result<(), Unus
 /// Asks where many rows share their time with others and nothing says what they are: trades would be lost as conflicts.
 fn check_for_trades(input: &Input, survey: &mut Survey) -> Result<(), Unusable> {
     let Survey { rows, others, .. } = *survey;
-    let is_regular = survey.kind == Kind::Candles && survey.steps.usual().is_some_and(|usual| !survey.steps.contradict(usual));
+    let is_regular =
+        survey.kind == Kind::Candles && survey.steps.usual().is_some_and(|usual| !survey.steps.contradict(usual));
     if others <= OTHERS_MAX || others * 10 <= rows || is_regular {
         return Ok(());
     }
@@ -94,7 +103,8 @@ fn inferred(files: &mut [(Input, Survey)], usual: Option<Span>, rules: &Rules) -
         return if is_empty { Ok(Span::MINUTE) } else { Err(Unusable::new(names, problem)) };
     };
     for (input, survey) in files {
-        let is_other = survey.kind == Kind::Candles && survey.steps.total() >= TELLING_STEPS && survey.steps.contradict(usual);
+        let is_other =
+            survey.kind == Kind::Candles && survey.steps.total() >= TELLING_STEPS && survey.steps.contradict(usual);
         if let Some(other) = survey.steps.usual().filter(|other| is_other && *other != usual) {
             let problem = format!(
                 "its rows are {} apart, and those of the other files {}: read them one after the other",

@@ -153,8 +153,7 @@ struct Run {
 impl Merge {
     fn new(file: File, lines: Lines, rows: u64, runs: &[(u64, Place)], rows_max: usize) -> io::Result<Self> {
         let ends = runs.iter().skip(1).map(|(from, _)| *from).chain([rows]);
-        let runs: Vec<Run> =
-            runs.iter().zip(ends).map(|(&(from, _), to)| Run { from, to, read: Vec::new() }).collect();
+        let runs: Vec<Run> = runs.iter().zip(ends).map(|(&(from, _), to)| Run { from, to, read: Vec::new() }).collect();
         let ahead = (rows_max / runs.len().max(1)).max(AHEAD_MIN);
         let mut merge = Self { file, lines, runs, next: BinaryHeap::new(), ahead };
         for idx in 0..merge.runs.len() {
@@ -240,7 +239,19 @@ mod tests {
         let id = (line % 5 == 0).then_some(u64::from(line % 2));
         let event = EventTime(event);
         let is_point = line % 4 == 0;
-        Row { event, open: close - 0.5, high: close + 1.0, low: close - 1.0, close, volume, id, is_point, complete: None, line, file: 0 }
+        Row {
+            event,
+            open: close - 0.5,
+            high: close + 1.0,
+            low: close - 1.0,
+            close,
+            volume,
+            id,
+            is_point,
+            complete: None,
+            line,
+            file: 0,
+        }
     }
 
     fn sorted(lines: Lines, rows_max: usize, rows: &[Row]) -> Vec<Row> {

@@ -67,7 +67,9 @@ pub(crate) fn survey(input: &Input, rules: &Rules) -> Result<Survey, Unusable> {
     look.times.judge().map_err(|(line, problem)| input.unusable(line, problem))?;
     match end {
         Some(end) if look.lines == 0 => return Err(end),
-        None if look.lines == 0 => return Err(input.unusable(1, "no row follows the header: name a file with rows".to_owned())),
+        None if look.lines == 0 => {
+            return Err(input.unusable(1, "no row follows the header: name a file with rows".to_owned()));
+        }
         Some(end) if look.order() != Order::Ascending => {
             return Err(end.and("its rows are not in order of time, so none of them is used"));
         }

@@ -236,7 +236,11 @@ fn place(stamp: Stamp, line: u32, field: &[u8]) -> Place {
 /// The day of a time in milliseconds.
 fn date(ms: f64) -> String {
     let is_in_calendar = (-1e14..=1e14).contains(&ms);
-    if is_in_calendar { EventTime(ms as i64).to_utc().date_naive().to_string() } else { "a day beyond the calendar".to_owned() }
+    if is_in_calendar {
+        EventTime(ms as i64).to_utc().date_naive().to_string()
+    } else {
+        "a day beyond the calendar".to_owned()
+    }
 }
 
 #[cfg(test)]
@@ -262,12 +266,16 @@ mod tests {
             let said = judge(fields).expect_err("refused");
             assert!(said.contains(expected), "{fields:?}: {said}");
         };
-        let seconds = "1704067200 reads as 1970-01-20 in milliseconds; as seconds it is 2024-01-01: convert the column to";
+        let seconds =
+            "1704067200 reads as 1970-01-20 in milliseconds; as seconds it is 2024-01-01: convert the column to";
         check(&["1704067200", "1704067260"], &format!("2: {seconds}"));
         check(&["1704067200.25"], "as seconds it is 2024-01-01");
         check(&["1704067200000000"], "as microseconds it is 2024-01-01");
         check(&["1704067200000000000"], "as nanoseconds it is 2024-01-01");
-        check(&["1704067200", "1704067260000"], "2: 1704067200 is a time in seconds, and line 3 has one in milliseconds");
+        check(
+            &["1704067200", "1704067260000"],
+            "2: 1704067200 is a time in seconds, and line 3 has one in milliseconds",
+        );
         check(&["1735689540000", "1735689600000000"], "3: 1735689600000000 is a time in microseconds, and line 2");
         check(&["0", "1", "1704067260000"], "2: 0 reads as 1970-01-01 in milliseconds, and 2 of 3 rows");
         check(&["-5"], "2: -5 reads as 1969-12-31 in milliseconds");

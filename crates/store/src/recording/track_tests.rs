@@ -23,13 +23,15 @@ struct Read {
 
 fn read_files(files: &[(&str, String)], rules: Rules) -> Result<Read, String> {
     let instrument = Instrument::new("bitcoin", "usd").unwrap();
-    let inputs = files.iter().map(|(name, text)| Input::of_bytes(name, text.replace('T', &START.to_string()).into())).collect();
+    let inputs =
+        files.iter().map(|(name, text)| Input::of_bytes(name, text.replace('T', &START.to_string()).into())).collect();
     let mut track = Track::open(inputs, &instrument, rules).map_err(|error| error.to_string())?;
     let (mut tally, mut rejects, mut rows) = (Tally::default(), Rejects::nowhere(), Vec::new());
     while let Some(row) = track.next(&mut tally, &mut rejects) {
         rows.push(row);
     }
-    let accounted = rows.len() as u64 + tally.duplicates + tally.rejected_count() + tally.unfinished + tally.without_price;
+    let accounted =
+        rows.len() as u64 + tally.duplicates + tally.rejected_count() + tally.unfinished + tally.without_price;
     assert_eq!(tally.rows, accounted + tally.foreign + tally.headers, "{tally:?}");
     Ok(Read { rows, tally, shape: track.shape(), cut: track.cut().map(ToString::to_string) })
 }
@@ -65,7 +67,8 @@ fn refused(text: &str, rules: Rules, expected: &[&str]) {
 #[test]
 fn all_trades_of_an_instant_count_in_the_order_of_the_file() {
     let rows = [(0, 10, 1), (0, 11, 2), (0, 12, 4), (500, 12, 1), (500, 9, 8), (30_000, 10, 1)];
-    let row = |(ms, price, volume): &(i64, i64, i64)| format!("{},{price},{price},{price},{price},{volume}\n", START + ms);
+    let row =
+        |(ms, price, volume): &(i64, i64, i64)| format!("{},{price},{price},{price},{price},{volume}\n", START + ms);
     let expected = [(10.0, 0), (11.0, 1), (12.0, 2), (12.0, 0), (9.0, 1), (10.0, 0)];
     let check = |text: String, rules: Rules| {
         let read = read(&text, rules).unwrap();
@@ -93,7 +96,8 @@ fn numbered_trades_count_once_by_their_number() {
 
 #[test]
 fn rows_that_look_like_trades_are_not_taken_for_conflicts() {
-    let text = HEADER.to_owned() + "T,10,10,10,10,1\nT,11,11,11,11,2\nT,12,12,12,12,4\n1704067200500,12,12,12,12,1\n\
+    let text = HEADER.to_owned()
+        + "T,10,10,10,10,1\nT,11,11,11,11,2\nT,12,12,12,12,4\n1704067200500,12,12,12,12,1\n\
         1704067200500,9,9,9,9,8\n1704067230000,10,10,10,10,1\n";
     refused(&text, rules(), &["a.csv: 3 of 6 rows have the time of the row before", "--grain trades"]);
     assert!(read(&text, saying("1m")).is_ok());
@@ -102,7 +106,8 @@ fn rows_that_look_like_trades_are_not_taken_for_conflicts() {
 #[test]
 fn of_two_rows_of_one_time_the_chosen_one_counts() {
     let text = |order: [&str; 3]| HEADER.to_owned() + &order.concat();
-    let (before, unfinished, whole) = ("T,100,101,99,100,5\n", "1704067260000,100,100.2,100,100.1,0.3\n", "1704067260000,100,107,98,106,40\n");
+    let (before, unfinished, whole) =
+        ("T,100,101,99,100,5\n", "1704067260000,100,100.2,100,100.1,0.3\n", "1704067260000,100,107,98,106,40\n");
     let check = |order: [&str; 3], conflict: Conflict, expected: f64| {
         let read = read(&text(order), Rules { conflict, ..saying("1m") }).unwrap();
         assert_eq!(read.rows.last().unwrap().close, expected, "{order:?} {conflict:?}");
@@ -170,7 +175,9 @@ fn prices_alone_are_points_that_reach_back_to_the_one_before() {
 
 #[test]
 fn open_and_close_outside_the_range_widen_it_or_are_refused() {
-    let text = HEADER.to_owned() + &candle(0) + "1704067260000,99.5,103,100,102,7\n1704067320000,102,103,101,103.0000000001,6\n";
+    let text = HEADER.to_owned()
+        + &candle(0)
+        + "1704067260000,99.5,103,100,102,7\n1704067320000,102,103,101,103.0000000001,6\n";
     let widened = read(&text, saying("1m")).unwrap();
     let ranges: Vec<_> = widened.rows.iter().map(|row| (row.low, row.high)).collect();
     assert_eq!(ranges, [(1.0, 3.0), (99.5, 103.0), (101.0, 103.0000000001)]);
@@ -181,7 +188,9 @@ fn open_and_close_outside_the_range_widen_it_or_are_refused() {
 
 #[test]
 fn rows_without_a_price_are_told_from_refused_ones() {
-    let text = HEADER.to_owned() + &candle(0) + "# a remark\n1704067260000,,,,,\n1704067320000,NaN,NaN,NaN,NaN,0\n"
+    let text = HEADER.to_owned()
+        + &candle(0)
+        + "# a remark\n1704067260000,,,,,\n1704067320000,NaN,NaN,NaN,NaN,0\n"
         + "1704067380000,2,3,1,2,NaN\n1704067440000,2,3,1,2,-1\n0,2,3,1,2,5\n";
     let Read { rows, tally, .. } = read(&text, saying("1m")).unwrap();
     assert_eq!(rows.iter().map(|row| row.volume).collect::<Vec<_>>(), [Some(5.0), None]);
@@ -200,8 +209,14 @@ fn a_candle_that_has_not_ended_is_left_out() {
 
 #[test]
 fn times_that_cannot_be_true_refuse_the_file() {
-    let text = |times: &[&str]| HEADER.to_owned() + &times.iter().map(|time| format!("{time},2,3,1,2,5\n")).collect::<String>();
-    refused(&text(&["1704067200", "1704067260"]), rules(), &["a.csv line 2: 1704067200 reads as 1970-01-20", "seconds", "2024-01-01"]);
+    let text = |times: &[&str]| {
+        HEADER.to_owned() + &times.iter().map(|time| format!("{time},2,3,1,2,5\n")).collect::<String>()
+    };
+    refused(
+        &text(&["1704067200", "1704067260"]),
+        rules(),
+        &["a.csv line 2: 1704067200 reads as 1970-01-20", "seconds", "2024-01-01"],
+    );
     refused(&text(&["1704067200", "T"]), rules(), &["a.csv line 2", "seconds", "line 3"]);
     refused(&text(&["T", "1704067260000000"]), rules(), &["a.csv line 3", "microseconds", "line 2"]);
     refused(&text(&["1.70407E+12", "1.70407E+12"]), rules(), &["a.csv line 2", "lost its last digits"]);
@@ -217,7 +232,10 @@ fn a_second_header_ends_the_reading_with_its_line() {
 
 #[test]
 fn files_of_different_grain_are_read_one_after_the_other() {
-    let files = [("m.csv", HEADER.to_owned() + &candles(0..30)), ("h.csv", HEADER.to_owned() + &candles((1..20).map(|hour| hour * 60)))];
+    let files = [
+        ("m.csv", HEADER.to_owned() + &candles(0..30)),
+        ("h.csv", HEADER.to_owned() + &candles((1..20).map(|hour| hour * 60))),
+    ];
     let error = read_files(&files, rules()).err().unwrap();
     assert!(error.starts_with("h.csv: its rows are 1h apart, and those of the other files 1m"), "{error}");
 }
