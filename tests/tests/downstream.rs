@@ -7,6 +7,7 @@ use bus::Kind;
 use bus::publish::{FeedMessage, publish};
 use market::Instrument;
 use pipeline_tests::programs::{Running, eventually, succeed};
+use pipeline_tests::proxy::Proxy;
 use pipeline_tests::world::World;
 use serde_json::{Value, json};
 
@@ -52,6 +53,35 @@ fn summary(world: &World) -> Value {
 fn rejects(world: &World) -> Vec<Value> {
     let text = std::fs::read_to_string(world.dir.path().join("rejects.jsonl")).unwrap_or_default();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Every row that the producer may publish is one that MARKET takes: these two are spoilt on their way.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_market_refuses_are_told_with_their_line() {
+    let world = World::new().await;
+    let _processor = world.start("stream-processor");
+    let proxy = Proxy::start(&world.server).await;
+    proxy.edit(|frame| {
+        let is_meant = frame.to_server && frame.subject.starts_with("feed.tick.");
+        let spoil = |(idx, line): (usize, &str)| match idx {
+            1 | 4 => line.replace("\"high\":110.0", "\"high\":-10.0"),
+            _ => line.to_owned(),
+        };
+        is_meant.then(|| frame.payload.split('\n').enumerate().map(spoil).collect::<Vec<_>>().join("\n"))
+    });
+    let rows = file(&world, "rows.csv", (0..6).map(good));
+    let (code, said, error) = run(replay(&world, &rows).env("NATS_URL", proxy.url()));
+    assert_eq!(code, Some(1), "{said}{error}");
+    let last: Vec<&str> = said.lines().rev().take(2).collect();
+    let expected = [
+        "2 of 6 rows refused (2 negative-price): see rejects.jsonl",
+        "downstream: 4 accepted, 0 late, 2 rejected (2 negative-price)",
+    ];
+    assert_eq!(last, expected, "{said}");
+    let kept = rejects(&world);
+    let places: Vec<_> = kept.iter().map(|reject| (reject["line"].as_u64(), reject["reason"].as_str())).collect();
+    assert_eq!(places, [(Some(3), Some("negative-price")), (Some(6), Some("negative-price"))]);
+    assert!(kept.iter().all(|reject| reject["file"].as_str() == rows.to_str()), "{kept:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

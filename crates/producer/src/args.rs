@@ -2,13 +2,15 @@
 
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, bail, ensure};
 use bus::lease::LeaseArgs;
-use market::{Instrument, Span};
+use market::{EventTime, Instrument, Span};
 use service::{AskArgs, HealthArgs, ProcessArgs};
+use store::recording::{Conflict, Grain, Outside, REORDER_ROWS, Rules};
 
+use crate::clock::now_ms;
 use crate::coingecko::{self, ApiKey, Plan};
 use crate::recording::{self, Older, Speed};
 
@@ -129,28 +131,39 @@ impl FromStr for FileArg {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Recording")]
 pub struct RecordingArgs {
-    /// CSV file, plain or gzip, with the header timestamp_ms,open,high,low,close,volume; repeat it for more files of the
-    /// instrument that --coin and --quote name, or write coin/quote=PATH for other instruments
+    /// CSV file, plain or gzip, with a header that names timestamp_ms and close (or price), and open, high, low, volume and id
+    /// where there are any; repeat it for more files of the instrument that --coin and --quote name, or write
+    /// coin/quote=PATH for other instruments
     #[arg(long = "file", env = "CANDLEWIRE_FILE", value_name = "[COIN/QUOTE=]PATH")]
     pub files: Vec<FileArg>,
 
-    /// The span that each row stands for, from its timestamp on
-    #[arg(long, env = "CANDLEWIRE_GRAIN", default_value = "1m", value_parser = parse_span)]
-    pub grain: Span,
+    /// What a row is: a candle of this length from its timestamp on, such as 1m, or trades, of which all of one instant count
+    /// [default: candles as long as rows are most often apart; trades where there is a column id]
+    #[arg(long, env = "CANDLEWIRE_GRAIN", value_name = "SPAN|trades")]
+    pub grain: Option<Grain>,
 
     /// max, or how many times as fast as it happened: 1x, 600x
     #[arg(long, env = "CANDLEWIRE_SPEED", default_value = "max")]
     pub speed: Speed,
 
-    /// Rows of each file that are held back to put them in order; what comes later is rejected (out-of-order)
-    #[arg(long, env = "CANDLEWIRE_REORDER", default_value_t = 10_000, value_name = "ROWS", value_parser = clap::value_parser!(u32).range(..=1_000_000))]
+    /// Rows in memory while a file that is not in order of time is put in order; the others wait in a temporary file
+    #[arg(long, env = "CANDLEWIRE_REORDER", default_value_t = REORDER_ROWS as u32, value_name = "ROWS", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub reorder: u32,
+
+    /// Which of two rows counts that have the same time and say different things: last (the later line, or the file named
+    /// later), first, or refuse (neither: the files are not read)
+    #[arg(long, env = "CANDLEWIRE_CONFLICT", default_value = "last", value_name = "last|first|refuse")]
+    pub conflict: Conflict,
+
+    /// What happens to a row whose open or close lies outside its low and high: widen (its low and high are widened) or reject
+    #[arg(long, env = "CANDLEWIRE_OUTSIDE", default_value = "widen", value_name = "widen|reject")]
+    pub outside: Outside,
 
     /// A lone row further than this from its neighbours is rejected (jump); at least two grains
     #[arg(long, env = "CANDLEWIRE_MAX_STEP", default_value = "30d", value_name = "SPAN", value_parser = parse_span)]
     pub max_step: Span,
 
-    /// Publish a gap record where rows are further apart than two grains and a minute; off for trade data
+    /// Publish a gap record where rows are further apart than two grains and a minute; trades have no gaps
     #[arg(long, env = "CANDLEWIRE_GAPS", value_enum, default_value = "on")]
     pub gaps: Switch,
 
@@ -248,7 +261,6 @@ impl RunArgs {
     pub(crate) fn to_recording(&self) -> anyhow::Result<recording::Config> {
         let args = &self.recording;
         ensure!(!args.files.is_empty(), "--source recording needs a file: --file PATH");
-        ensure!(args.grain <= market::validate::GRAIN_MAX, "--grain is longer than a year");
         let mut files: Vec<(Instrument, Vec<PathBuf>)> = Vec::new();
         for file in &args.files {
             let instrument = match &file.instrument {
@@ -262,10 +274,15 @@ impl RunArgs {
         }
         Ok(recording::Config {
             files,
-            grain: args.grain,
+            rules: Rules {
+                grain: args.grain,
+                reorder_rows: args.reorder as usize,
+                step_max: args.max_step,
+                conflict: args.conflict,
+                outside: args.outside,
+                now: EventTime(now_ms(SystemTime::now())),
+            },
             speed: args.speed,
-            reorder_rows: args.reorder as usize,
-            step_max: args.max_step,
             gaps: args.gaps == Switch::On,
             flush: args.flush == Switch::On,
             older: args.older,

@@ -117,7 +117,7 @@ impl Feed for Memory {
         let last = |(seq, message): &(u64, FeedMessage)| {
             let tick = ticks_in_time(&message.payload, self.stored_ms()).last()?;
             let (event, grain) = (EventTime(tick.event_ms), tick.grain_ms.map(Span));
-            Some(LastTick { event, grain, seq: *seq, id: Some(message.id.clone()) })
+            Some(LastTick { event, grain, number: tick.id, seq: *seq, id: Some(message.id.clone()) })
         };
         Ok(self.newest(Kind::Tick, instrument).iter().find_map(last))
     }

@@ -276,6 +276,7 @@ mod tests {
     fn observer(last_second: Option<i64>) -> Observer {
         let instrument = Instrument::new("bitcoin", "usd").unwrap();
         let last = last_second.map(|second| LastTick {
+            number: None,
             event: EventTime(START + second * 1_000),
             grain: None,
             seq: 1,

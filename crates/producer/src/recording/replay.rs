@@ -6,7 +6,7 @@ use anyhow::Context;
 use bus::Error;
 use bus::publish::FeedMessage;
 use service::{Code, Shutdown, WithCode};
-use store::recording::{Rejects, Rules, Track, Unusable};
+use store::recording::{Rejects, Unusable};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
@@ -15,7 +15,7 @@ use super::flush;
 use super::ledger::{Acked, Ledger, Note};
 use super::older::{self, Older, Standing};
 use super::pace::{self, Speed, Time};
-use super::pack::{Packer, Packing, Parcel};
+use super::pack::{Packer, Parcel};
 use super::sent::Sent;
 use super::summary::{Counts, Summary};
 use crate::clock::now_ms;
@@ -31,8 +31,8 @@ const DRAIN: Duration = Duration::from_secs(3);
 /// How to replay.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Plan {
-    pub(crate) packing: Packing,
-    pub(crate) rules: Rules,
+    /// Whether holes become gap records.
+    pub(crate) gaps: bool,
     pub(crate) speed: Speed,
     pub(crate) older: Older,
     pub(crate) flush: bool,
@@ -133,8 +133,7 @@ async fn check(
 fn packers(recordings: Vec<Recording>, standings: &[Option<Standing>], plan: Plan) -> Vec<Packer> {
     let packer = |(lane, (recording, standing)): (usize, (Recording, &Option<Standing>))| {
         let have = standing.as_ref().filter(|_| plan.older != Older::Publish);
-        let track = Track::new(recording.inputs, plan.rules);
-        Packer::new(lane, recording.instrument, track, plan.packing, have)
+        Packer::new(lane, recording.instrument, recording.track, plan.gaps, have)
     };
     recordings.into_iter().zip(standings).enumerate().map(packer).collect()
 }

@@ -148,7 +148,7 @@ impl Summary {
     /// The refused rows of all instruments.
     pub(crate) fn refused(&self) -> Refused {
         let Counts { tally, .. } = self.total();
-        let mut refused = Refused { by_reason: tally.rejected, of: tally.rows };
+        let mut refused = Refused { of: tally.priced_count(), by_reason: tally.rejected };
         if let Downstream::Checked(outcome) = &self.downstream {
             for (reason, count) in &outcome.rejected {
                 *refused.by_reason.entry(reason.as_str()).or_default() += count;

@@ -3,6 +3,8 @@
 use std::fmt::{self, Display, Write as _};
 use std::path::Path;
 
+use store::recording::Tally;
+
 use super::downstream::{Downstream, Outcome};
 use super::summary::{Counts, Refused, Summary};
 
@@ -58,11 +60,7 @@ impl Text {
             let skipped = some(tally.skipped, "row");
             self.line(&format!("  skipped {skipped} from {first} to {last}: FEED has that time already"));
         }
-        if tally.duplicates > 0 {
-            let duplicates = some(tally.duplicates, "duplicate row");
-            let conflicts = grouped(tally.conflicts);
-            self.line(&format!("  left out {duplicates}, {conflicts} with other values: the first one counts"));
-        }
+        self.left_out(tally);
         if tally.rejected_count() > 0 {
             let refused = some(tally.rejected_count(), "row");
             self.line(&format!("  refused {refused} ({})", reasons(&tally.rejected)));
@@ -70,6 +68,28 @@ impl Text {
         if *known_messages > 0 {
             let known = some(*known_messages, "message");
             self.line(&format!("  FEED did not store {known} again: it has had the same within the last 10 minutes"));
+        }
+    }
+
+    /// Rows that do not count, and are not refused; and those that count otherwise than they were written.
+    fn left_out(&mut self, tally: &Tally) {
+        if tally.duplicates > 0 {
+            let duplicates = some(tally.duplicates, "duplicate row");
+            let conflicts = grouped(tally.conflicts);
+            self.line(&format!("  left out {duplicates}, {conflicts} with other values (--conflict says which one counts)"));
+        }
+        if tally.widened > 0 {
+            let widened = some(tally.widened, "row");
+            self.line(&format!("  widened low or high of {widened} to hold open and close (--outside reject refuses them)"));
+        }
+        let others = [
+            (tally.unfinished, "candle that has not ended yet", "candles that have not ended yet"),
+            (tally.without_price, "row without a price", "rows without a price"),
+            (tally.foreign, "line that is no row", "lines that are no rows"),
+            (tally.headers, "second header", "second headers"),
+        ];
+        for (count, one, several) in others.into_iter().filter(|(count, ..)| *count > 0) {
+            self.line(&format!("  left out {} {}", grouped(count), if count == 1 { one } else { several }));
         }
     }
 
@@ -145,7 +165,7 @@ mod tests {
 bitcoin/usd: 9 rows from 1970-01-01T00:00:00Z to 1970-01-01T00:03:00Z; published 4 ticks and 1 gap
   bars of 1m: the shortest window they fill is 1m
   skipped 2 rows from 1970-01-01T00:00:00Z to 1970-01-01T00:01:00Z: FEED has that time already
-  left out 1 duplicate row, 0 with other values: the first one counts
+  left out 1 duplicate row, 0 with other values (--conflict says which one counts)
   refused 3 rows (2 jump, 1 unparsable)
 ";
         let total = "\
