@@ -151,3 +151,69 @@ impl Sent {
         self.messages.binary_search_by_key(&seq, |message| message.seq).ok().map(|idx| &self.messages[idx])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use market::EventTime;
+
+    use super::*;
+
+    fn row(file: u32, line: u32) -> Row {
+        Row {
+            event: EventTime(0),
+            open: 1.0,
+            high: 1.0,
+            low: 1.0,
+            close: 1.0,
+            volume: None,
+            id: None,
+            is_point: false,
+            complete: None,
+            line,
+            file,
+        }
+    }
+
+    /// The rows (file, line) of one message.
+    fn runs(rows: &[(u32, u32)]) -> Runs {
+        let mut runs = Runs::default();
+        rows.iter().for_each(|&(file, line)| runs.push(&row(file, line)));
+        runs
+    }
+
+    fn receipt(seq: u64) -> Receipt {
+        Receipt { seq, duplicate: false }
+    }
+
+    #[test]
+    fn each_tick_is_found_in_its_file() {
+        let check = |rows: &[(u32, u32)], stretches: usize| {
+            let mut sent = Sent::new(10);
+            sent.add(3, Kind::Gap, receipt(11), &runs(rows));
+            sent.add(3, Kind::Tick, receipt(12), &runs(rows));
+            sent.finish();
+            for (tick, &(file, line)) in (0..).zip(rows) {
+                assert_eq!(sent.row_of(12, tick), Some((3, file, line)), "{rows:?}");
+            }
+            assert_eq!(sent.row_of(12, rows.len() as u32), None, "{rows:?}");
+            assert_eq!((sent.row_of(11, 0), sent.ticks_of(11), sent.ticks()), (None, Some(0), rows.len() as u64));
+            assert_eq!(sent.runs.len(), stretches, "{rows:?}");
+        };
+        check(&[(0, 2), (0, 3), (0, 4)], 1);
+        check(&[(0, 4), (0, 3), (0, 2)], 1);
+        check(&[(0, 2), (0, 3), (0, 2)], 2);
+        check(&[(0, 2), (0, 4), (1, 5), (1, 6), (1, 7), (0, 8)], 4);
+    }
+
+    #[test]
+    fn what_feed_had_before_is_not_among_them() {
+        let mut sent = Sent::new(10);
+        sent.add(0, Kind::Tick, Receipt { seq: 10, duplicate: true }, &runs(&[(0, 2)]));
+        assert!(sent.is_empty());
+        // The answer to the first attempt was lost, and the second one found it.
+        sent.add(0, Kind::Tick, receipt(11), &runs(&[(0, 3)]));
+        sent.add(0, Kind::Tick, Receipt { seq: 11, duplicate: true }, &runs(&[(0, 3)]));
+        sent.finish();
+        assert_eq!((sent.ticks(), sent.row_of(11, 0)), (1, Some((0, 0, 3))));
+    }
+}
