@@ -77,7 +77,10 @@ impl Watch {
             return Self { wait, before: Err("--downstream-wait is 0".to_owned()) };
         }
         let before = tokio::select! {
-            ends = ends(connection) => ends.map_err(|error| error.to_string()),
+            ends = tokio::time::timeout(wait, ends(connection)) => match ends {
+                Ok(ends) => ends.map_err(|error| error.to_string()),
+                Err(_) => Err("FEED and MARKET did not say where they end before the replay".to_owned()),
+            },
             () = shutdown.requested() => Err(STOPPED.to_owned()),
         };
         Self { wait, before }
