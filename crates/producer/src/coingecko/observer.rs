@@ -278,7 +278,7 @@ mod tests {
         let last = last_second.map(|second| LastTick {
             number: None,
             event: EventTime(START + second * 1_000),
-            grain: Span::MINUTE,
+            grain: Some(Span::MINUTE),
             seq: 1,
             id: None,
         });
