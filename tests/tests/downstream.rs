@@ -35,7 +35,7 @@ fn bad(minute: i64) -> String {
 /// A replay that waits for the stream-processor and writes its summary.
 fn replay(world: &World, file: &Path) -> Command {
     let mut command = world.replay(file, "1m");
-    command.args(["--downstream-wait", "30s", "--summary", "summary.json"]);
+    command.args(["--summary", "summary.json"]).env("CANDLEWIRE_DOWNSTREAM_WAIT", "30s");
     command
 }
 
