@@ -118,6 +118,8 @@ pub fn program(name: &str, dir: &Path) -> Command {
 pub fn program_at(name: &str, dir: &Path, server: &impl Host) -> Command {
     let mut command = program(name, dir);
     command.env("NATS_URL", server.url()).env("CANDLEWIRE_LOG", "warn").env("CANDLEWIRE_LEASE_TTL", "500ms");
+    // Most tests replay without a stream-processor, or wait for it themselves.
+    command.env("CANDLEWIRE_DOWNSTREAM_WAIT", "0");
     command
 }
 

@@ -55,9 +55,15 @@ impl Frame {
         !self.to_server && self.reply.starts_with("$JS.ACK.")
     }
 
-    /// Gives it another payload.
+    /// Gives it another payload; one with headers keeps its length.
     fn replace(&mut self, payload: String) {
-        assert!(self.headers.is_empty(), "a message with headers is not edited");
+        if !self.headers.is_empty() {
+            assert_eq!(payload.len(), self.payload.len(), "the sizes of a message with headers are not edited");
+            let head = self.bytes.len() - payload.len() - 2;
+            self.bytes.splice(head..head + payload.len(), payload.bytes());
+            self.payload = payload;
+            return;
+        }
         let line = self.bytes.split(|&byte| byte == b'\r').next().unwrap_or_default();
         let line = String::from_utf8_lossy(line).into_owned();
         let (line, _) = line.rsplit_once(' ').expect("a control line ends with a size");
@@ -149,7 +155,7 @@ impl Proxy {
         *self.shared.rule.lock().unwrap() = Box::new(rule);
     }
 
-    /// Gives messages without headers another payload from now on, where it returns one.
+    /// Gives messages another payload from now on, where it returns one; it is as long as before in a message with headers.
     pub fn edit(&self, edit: impl FnMut(&Frame) -> Option<String> + Send + 'static) {
         *self.shared.edit.lock().unwrap() = Box::new(edit);
     }

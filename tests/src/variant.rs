@@ -109,7 +109,8 @@ impl Variant {
         let file = minutes(self.world.dir.path(), count);
         let mut replay = self.program("producer", "producer");
         replay.args(["run", "--source", "recording", "--file"]).arg(file);
-        succeed(replay.args(["--coin", "bitcoin", "--quote", "usdt", "--grain", "1m"]));
+        let said = succeed(replay.args(["--coin", "bitcoin", "--quote", "usdt", "--grain", "1m"]));
+        assert!(said.contains("downstream: ") && !said.contains("not checked"), "the producer may look: {said}");
         succeed(self.program("topology", "admin").arg("wait"));
         succeed(self.program("aggregator", "aggregator").arg("audit"));
         let archive = self.path("archive");

@@ -13,6 +13,7 @@ mod cluster;
 mod compose;
 mod docker;
 mod docs;
+mod downstream;
 mod encoding;
 mod event_time;
 mod fence;

@@ -65,7 +65,11 @@ const PUBLISHES: &[Publish] = &[
     ("$JS.API.STREAM.MSG.DELETE.STATS", r#"{"seq":1}"#, &["aggregator"]),
     ("$JS.API.STREAM.MSG.DELETE.FORECAST", r#"{"seq":1}"#, &["trainer"]),
     ("$JS.API.STREAM.MSG.GET.FEED", r#"{"seq":1}"#, &["producer", "stream-processor", "aggregator", "reporter"]),
-    ("$JS.API.STREAM.MSG.GET.MARKET", r#"{"seq":1}"#, &["stream-processor", "aggregator", "trainer", "reporter"]),
+    (
+        "$JS.API.STREAM.MSG.GET.MARKET",
+        r#"{"seq":1}"#,
+        &["producer", "stream-processor", "aggregator", "trainer", "reporter"],
+    ),
     ("$JS.API.STREAM.MSG.GET.STATS", r#"{"seq":1}"#, &["aggregator", "reporter"]),
     ("$JS.API.STREAM.MSG.GET.FORECAST", r#"{"seq":1}"#, &["trainer", "reporter"]),
     ("$JS.API.STREAM.MSG.GET.KV_LEASES", r#"{"seq":1}"#, &[]),
@@ -303,7 +307,15 @@ fn askable() -> Vec<(&'static str, Vec<(String, String)>)> {
         ("viewer", &[(&last_price, "")]),
         ("reader", &[(&last_price, ""), ("$JS.API.STREAM.INFO.MARKET", ""), (create, &config), next]),
         ("reporter", &[("$JS.API.STREAM.MSG.GET.FEED", of_seq), ("$JS.API.DIRECT.GET.MARKET", of_seq), next]),
-        ("producer", &[("$JS.API.STREAM.INFO.FEED", ""), ("$JS.API.DIRECT.GET.FEED", of_seq), leases]),
+        (
+            "producer",
+            &[
+                ("$JS.API.STREAM.INFO.FEED", ""),
+                ("$JS.API.DIRECT.GET.FEED", of_seq),
+                ("$JS.API.STREAM.MSG.GET.MARKET", of_seq),
+                leases,
+            ],
+        ),
         (
             "stream-processor",
             &[("$JS.API.STREAM.MSG.GET.FEED", of_seq), ("$JS.API.DIRECT.GET.MARKET", of_seq), next, leases],
@@ -385,12 +397,15 @@ async fn nobody_does_what_another_may_while_the_whole_pipeline_runs_under_the_sa
     let trainer = ["run", "--coin", "bitcoin", "--quote", "usdt", "--archive-every", "1s", "--archive"];
     services.push(Running::start(world.program("trainer").args(trainer).arg(&archive)));
     services.push(Running::start(world.program("reporter").args(["run", "--listen", "127.0.0.1:0"])));
-    let mut producer =
-        Running::start(world.replay(&minutes(world.dir.path(), 1_000), "1m").args(["--speed", "20000x"]));
+    let flags = ["--speed", "20000x", "--downstream-wait", "30s", "--summary", "summary.json"];
+    let mut producer = Running::start(world.replay(&minutes(world.dir.path(), 1_000), "1m").args(flags));
     eventually("prices are accepted", || world.count("accepted") > 0);
     check_all_denials(&world.server).await;
     check_bodies(&world.server).await;
     assert_eq!(producer.wait(), Some(0));
+    let summary = std::fs::read(world.dir.path().join("summary.json")).unwrap();
+    let summary: Value = serde_json::from_slice(&summary).unwrap();
+    assert_eq!(summary["downstream"]["accepted"], 1_000, "the producer may learn what became of it: {summary}");
     world.wait();
     check_push_consumers(&world).await;
     let audit = succeed(world.program("aggregator").arg("audit"));

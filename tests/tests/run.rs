@@ -9,7 +9,7 @@ use pipeline_tests::attacker::Attacker;
 use pipeline_tests::programs::{fail, programs};
 use pipeline_tests::server::{checkout, signal};
 use pipeline_tests::ticks::minutes;
-use pipeline_tests::world::{TABLES, sample};
+use pipeline_tests::world::{TABLES, sample, sample_lines};
 use serde_json::Value;
 
 /// `scripts/run` over a recording. It builds into the folder that these tests were built into: there is nothing to build.
@@ -163,6 +163,37 @@ fn too_few_rows_leave_every_table_and_no_model() {
     }
     assert_eq!(json(&out.join("metrics.json"))["ticks"], 10);
     assert!(!out.join("model.ubj").exists() && !out.join("output_plot.png").exists());
+}
+
+/// The first rows of the sample with every 50th row's low above its high.
+fn recording_with_refused_rows(path: &Path) -> usize {
+    let lines: Vec<String> = sample_lines("btcusdt_1m_2020-03.csv.gz").unwrap().map(Result::unwrap).take(5_001).collect();
+    let spoilt = |(number, line): (usize, &String)| match number % 50 {
+        0 if number > 0 => line.split(',').take(2).chain(["1", "2"]).chain(line.split(',').skip(4)).collect::<Vec<_>>().join(","),
+        _ => line.clone(),
+    };
+    let rows: Vec<String> = lines.iter().enumerate().map(spoilt).collect();
+    std::fs::write(path, rows.join("\n") + "\n").unwrap();
+    (rows.len() - 1) / 50
+}
+
+#[test]
+fn refused_rows_are_kept_and_decide_the_exit_code() {
+    let dir = tempfile::tempdir().unwrap();
+    let (recording, out) = (dir.path().join("spoilt.csv"), dir.path().join("out"));
+    let refused = recording_with_refused_rows(&recording);
+    for (flags, expected) in [(&[][..], 1), (&["--allow-rejects"][..], 0)] {
+        let output = once(&out, &recording).args(flags).stdin(Stdio::null()).output().unwrap();
+        let [said, errors] = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+        assert_eq!(output.status.code(), Some(expected), "{said}{errors}");
+        let kept = out.join("rejects.jsonl");
+        let last = format!("{refused} of 5,000 rows refused ({refused} high-low-order): see {}", kept.display());
+        assert_eq!(said.lines().last(), Some(last.as_str()), "{said}");
+        assert_eq!(errors.contains("--allow-rejects"), expected == 1, "{errors}");
+        assert_eq!(std::fs::read_to_string(kept).unwrap().lines().count(), refused);
+        assert!(out.join("output_plot.png").exists() && out.join("hourly.csv").exists(), "the rest is made: {said}");
+        assert_eq!(json(&out.join("metrics.json"))["ticks"], 5_000 - refused);
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The tables.
 
 use bus::{Connection, history};
-use market::table::{CANDLE_COLUMNS, HOUR_OF_DAY_COLUMNS, candle_row, hour_of_day_row};
+use market::table::{CANDLE_COLUMNS, HOUR_OF_DAY_COLUMNS, candle_row, hour_of_day_row, moving_average_note};
 use market::{Instrument, Window};
 use serde::Serialize;
 use service::{Code, WithCode};
@@ -83,7 +83,9 @@ pub(crate) async fn show(connection: &Connection, args: &ShowArgs) -> anyhow::Re
     };
     let candles = history::newest_candles(connection, window, instrument.as_ref()).await?;
     let candles = newest_of_each(candles, last, |candle| (candle.coin.clone(), candle.quote.clone()));
-    print(args.format, &CANDLE_COLUMNS, 5, &candles, |candle| candle_row(candle).to_vec())
+    print(args.format, &CANDLE_COLUMNS, 5, &candles, |candle| candle_row(candle).to_vec())?;
+    let is_for_people = args.format == Format::Table && window == Window::HourEveryHalf;
+    moving_average_note(&candles).filter(|_| is_for_people).map_or(Ok(()), |note| output::line(&note))
 }
 
 /// Keeps the last rows of each group of neighbours.

@@ -47,7 +47,7 @@ impl Stored {
     }
 
     /// With its lines as they are.
-    fn decoded(self) -> Self {
+    pub(crate) fn decoded(self) -> Self {
         let (headers, payload) = codec::decode(Some(self.headers), self.payload);
         Self { payload, headers: headers.unwrap_or_default(), ..self }
     }

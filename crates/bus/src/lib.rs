@@ -19,6 +19,7 @@ pub mod leader;
 pub mod lease;
 pub mod lineage;
 pub mod objects;
+pub mod outcome;
 pub mod outputs;
 pub mod publish;
 pub mod reader;

@@ -2,6 +2,8 @@
 
 use crate::candle::Candle;
 use crate::profile::HourOfDayLine;
+use crate::time::Span;
+use crate::window::Window;
 
 /// Columns of a candle table, in order.
 pub const CANDLE_COLUMNS: [&str; 17] = [
@@ -64,4 +66,20 @@ pub fn hour_of_day_row(row: &HourOfDayLine<'_>) -> [String; 7] {
         row.max.to_string(),
         row.count.to_string(),
     ]
+}
+
+/// What a reader of the moving average has to know of bars longer than the 30 minutes between two windows: windows that hold
+/// none whole are not in the table. `None` for points and shorter bars.
+pub fn moving_average_note<'a>(candles: impl IntoIterator<Item = &'a Candle>) -> Option<String> {
+    let window = Window::HourEveryHalf;
+    let is_thinned = |candle: &&Candle| candle.grain.is_some_and(|grain| grain > window.hop());
+    let thinned: Vec<_> = candles.into_iter().filter(is_thinned).collect();
+    let grain = thinned.iter().filter_map(|candle| candle.grain).max()?;
+    let on_hour = thinned.iter().filter(|candle| candle.start.floor(Span::HOUR) == candle.start).count();
+    let which = match on_hour {
+        0 => "the windows on the half hour",
+        all if all == thinned.len() => "the windows on the hour",
+        _ => "those windows",
+    };
+    Some(format!("bars of {grain} count only in windows that hold all of them: the table has only {which}"))
 }

@@ -49,17 +49,22 @@ pub struct Identity {
 /// Bars of at most this length may cross the end of a window: they count in the one in which they begin.
 const CROSSING_MAX: Span = Span::MINUTE;
 
+/// Whether a tick counts in the window `[start, end)`. A point, and a bar of at most a minute, counts where its event time
+/// lies; a longer bar only where all of it lies, so that no window holds a price from behind its end.
+pub fn counts_in(event: EventTime, grain: Option<Span>, start: EventTime, end: EventTime) -> bool {
+    let is_inside = start <= event && event < end;
+    is_inside && grain.is_none_or(|grain| grain <= CROSSING_MAX || event + grain <= end)
+}
+
 impl Tick {
     /// The tick's identity within its instrument.
     pub fn identity(&self) -> Identity {
         Identity { event: self.event, id: self.id, grain: self.grain }
     }
 
-    /// Whether it counts in the window `[start, end)`. A point, and a bar of at most a minute, counts where its event time
-    /// lies; a longer bar only where all of it lies, so that no window holds a price from behind its end.
+    /// Whether it counts in the window `[start, end)`: see [`counts_in`].
     pub fn counts_in(&self, start: EventTime, end: EventTime) -> bool {
-        let is_inside = start <= self.event && self.event < end;
-        is_inside && (!self.is_long() || self.end() <= end)
+        counts_in(self.event, self.grain, start, end)
     }
 
     /// Whether it is a bar of more than a minute, which some windows are too short for.

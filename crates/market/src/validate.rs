@@ -64,6 +64,11 @@ impl Reason {
             Self::TooLong => "too-long",
         }
     }
+
+    /// Whether one record of it stands for all lines of a message.
+    pub fn is_of_message(self) -> bool {
+        matches!(self, Self::UnknownVersion | Self::TooLong)
+    }
 }
 
 impl fmt::Display for Reason {

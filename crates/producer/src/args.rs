@@ -2,13 +2,15 @@
 
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, bail, ensure};
 use bus::lease::LeaseArgs;
-use market::{Instrument, Span};
+use market::{EventTime, Instrument, Span};
 use service::{AskArgs, HealthArgs, ProcessArgs};
+use store::recording::{Conflict, Grain, Outside, REORDER_ROWS, Rules};
 
+use crate::clock::now_ms;
 use crate::coingecko::{self, ApiKey, Plan};
 use crate::recording::{self, Older, Speed};
 
@@ -129,28 +131,39 @@ impl FromStr for FileArg {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Recording")]
 pub struct RecordingArgs {
-    /// CSV file, plain or gzip, with the header timestamp_ms,open,high,low,close,volume; repeat it for more files of the
-    /// instrument that --coin and --quote name, or write coin/quote=PATH for other instruments
+    /// CSV file, plain or gzip, with a header that names timestamp_ms and close (or price), and open, high, low, volume and id
+    /// where there are any; repeat it for more files of the instrument that --coin and --quote name, or write
+    /// coin/quote=PATH for other instruments
     #[arg(long = "file", env = "CANDLEWIRE_FILE", value_name = "[COIN/QUOTE=]PATH")]
     pub files: Vec<FileArg>,
 
-    /// The span that each row stands for, from its timestamp on
-    #[arg(long, env = "CANDLEWIRE_GRAIN", default_value = "1m", value_parser = parse_span)]
-    pub grain: Span,
+    /// What a row is: a candle of this length from its timestamp on, such as 1m, or trades, of which all of one instant count
+    /// [default: candles as long as rows are most often apart; trades where there is a column id]
+    #[arg(long, env = "CANDLEWIRE_GRAIN", value_name = "SPAN|trades")]
+    pub grain: Option<Grain>,
 
     /// max, or how many times as fast as it happened: 1x, 600x
     #[arg(long, env = "CANDLEWIRE_SPEED", default_value = "max")]
     pub speed: Speed,
 
-    /// Rows of each file that are held back to put them in order; what comes later is rejected (out-of-order)
-    #[arg(long, env = "CANDLEWIRE_REORDER", default_value_t = 10_000, value_name = "ROWS", value_parser = clap::value_parser!(u32).range(..=1_000_000))]
+    /// Rows in memory while a file that is not in order of time is put in order; the others wait in a temporary file
+    #[arg(long, env = "CANDLEWIRE_REORDER", default_value_t = REORDER_ROWS as u32, value_name = "ROWS", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub reorder: u32,
+
+    /// Which of two rows counts that have the same time and say different things: last (the later line, or the file named
+    /// later), first, or refuse (neither: the files are not read)
+    #[arg(long, env = "CANDLEWIRE_CONFLICT", default_value = "last", value_name = "last|first|refuse")]
+    pub conflict: Conflict,
+
+    /// What happens to a row whose open or close lies outside its low and high: widen (its low and high are widened) or reject
+    #[arg(long, env = "CANDLEWIRE_OUTSIDE", default_value = "widen", value_name = "widen|reject")]
+    pub outside: Outside,
 
     /// A lone row further than this from its neighbours is rejected (jump); at least two grains
     #[arg(long, env = "CANDLEWIRE_MAX_STEP", default_value = "30d", value_name = "SPAN", value_parser = parse_span)]
     pub max_step: Span,
 
-    /// Publish a gap record where rows are further apart than two grains and a minute; off for trade data
+    /// Publish a gap record where rows are further apart than two grains and a minute; trades have no gaps
     #[arg(long, env = "CANDLEWIRE_GAPS", value_enum, default_value = "on")]
     pub gaps: Switch,
 
@@ -165,6 +178,15 @@ pub struct RecordingArgs {
     /// Where rejected rows are kept, one JSON object each; made when there is one
     #[arg(long, env = "CANDLEWIRE_REJECTS", default_value = "rejects.jsonl", value_name = "FILE")]
     pub rejects: PathBuf,
+
+    /// End with exit code 0 even when more than 1 % of the rows that carry a price are refused
+    #[arg(long, env = "CANDLEWIRE_ALLOW_REJECTS")]
+    pub allow_rejects: bool,
+
+    /// How long to wait, after the last row, for the stream-processor to read what was published, to count what it accepted
+    /// and refused; 0 does not wait
+    #[arg(long, env = "CANDLEWIRE_DOWNSTREAM_WAIT", default_value = "30s", value_name = "DURATION", value_parser = parse_wait)]
+    pub downstream_wait: Duration,
 
     /// Also write the counts as JSON into this file at the end
     #[arg(long, env = "CANDLEWIRE_SUMMARY", value_name = "FILE")]
@@ -222,6 +244,11 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
     if duration < Duration::from_millis(1) { Err("must be at least 1ms".to_owned()) } else { Ok(duration) }
 }
 
+/// A duration, where 0 needs no unit.
+fn parse_wait(text: &str) -> Result<Duration, String> {
+    if text == "0" { Ok(Duration::ZERO) } else { humantime::parse_duration(text).map_err(|error| error.to_string()) }
+}
+
 fn parse_span(text: &str) -> Result<Span, String> {
     i64::try_from(parse_duration(text)?.as_millis()).map(Span).map_err(|error| error.to_string())
 }
@@ -234,7 +261,6 @@ impl RunArgs {
     pub(crate) fn to_recording(&self) -> anyhow::Result<recording::Config> {
         let args = &self.recording;
         ensure!(!args.files.is_empty(), "--source recording needs a file: --file PATH");
-        ensure!(args.grain <= market::validate::GRAIN_MAX, "--grain is longer than a year");
         let mut files: Vec<(Instrument, Vec<PathBuf>)> = Vec::new();
         for file in &args.files {
             let instrument = match &file.instrument {
@@ -248,15 +274,22 @@ impl RunArgs {
         }
         Ok(recording::Config {
             files,
-            grain: args.grain,
+            rules: Rules {
+                grain: args.grain,
+                reorder_rows: args.reorder as usize,
+                step_max: args.max_step,
+                conflict: args.conflict,
+                outside: args.outside,
+                now: EventTime(now_ms(SystemTime::now())),
+            },
             speed: args.speed,
-            reorder_rows: args.reorder as usize,
-            step_max: args.max_step,
             gaps: args.gaps == Switch::On,
             flush: args.flush == Switch::On,
             older: args.older,
             rejects: args.rejects.clone(),
             summary: args.summary.clone(),
+            downstream_wait: args.downstream_wait,
+            allow_rejects: args.allow_rejects,
         })
     }
 

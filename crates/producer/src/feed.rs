@@ -24,6 +24,8 @@ const RETRY: Duration = Duration::from_millis(500);
 pub(crate) struct LastTick {
     pub(crate) event: EventTime,
     pub(crate) grain: Option<Span>,
+    /// The number of a trade.
+    pub(crate) number: Option<u64>,
     /// Sequence of its message.
     pub(crate) seq: u64,
     /// Id of its message, if whoever published it gave one.
@@ -78,6 +80,7 @@ impl Feed for Connection {
                 return Ok(Some(LastTick {
                     event: EventTime(tick.event_ms),
                     grain: tick.grain_ms.map(Span),
+                    number: tick.id,
                     seq: message.seq,
                     id: message.id().map(str::to_owned),
                 }));

@@ -2,9 +2,9 @@
 
 use std::collections::VecDeque;
 
-use bus::publish::FeedMessage;
+use bus::publish::{FeedMessage, Receipt};
 use bus::transaction::MESSAGES_MAX;
-use bus::{Error, codec};
+use bus::{Error, Kind, codec};
 use futures::future::BoxFuture;
 
 use crate::feed::Feed;
@@ -36,8 +36,8 @@ pub(crate) struct Stored<T> {
     pub(crate) lane: usize,
     /// What was launched with them.
     pub(crate) note: T,
-    /// How many of them FEED had already.
-    pub(crate) known: u64,
+    /// Where FEED has each of them, in order, with its kind.
+    pub(crate) receipts: Vec<(Kind, Receipt)>,
 }
 
 /// Launches that are published together.
@@ -130,10 +130,10 @@ async fn publish<T>(feed: &impl Feed, metrics: &ProducerMetrics, wave: Wave<T>) 
             metrics.published(message.kind, codec::lines(&message.payload).count() as u64);
         }
     }
-    let mut receipts = receipts.iter();
+    let mut receipts = wave.messages.iter().map(|message| message.kind).zip(receipts);
     let stored = |Launch { lane, messages, note }| {
-        let known = receipts.by_ref().take(messages).filter(|receipt| receipt.duplicate).count() as u64;
-        Stored { lane, note, known }
+        let receipts = receipts.by_ref().take(messages).collect();
+        Stored { lane, note, receipts }
     };
     Ok(wave.launches.into_iter().map(stored).collect())
 }

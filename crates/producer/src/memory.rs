@@ -14,6 +14,17 @@ use crate::feed::{Feed, Flush, LastTick, certified_end, gaps, ticks_in_time};
 
 /// A minute in milliseconds.
 pub(crate) const MINUTE: i64 = 60_000;
+/// 2020-01-01T00:00Z, from which tests count minutes.
+pub(crate) const START: i64 = 1_577_836_800_000;
+
+/// So many minutes from the start, in milliseconds.
+pub(crate) fn at(minute: i64) -> i64 {
+    START + minute * MINUTE
+}
+
+fn minute(ms: i64) -> i64 {
+    (ms - START) / MINUTE
+}
 
 /// FEED in memory. Breaks after so many messages, the last of which is stored although its sender never hears of it.
 #[derive(Default)]
@@ -59,8 +70,9 @@ impl Memory {
         })
     }
 
+    /// The minutes of all ticks.
     pub(crate) fn minutes(&self) -> Vec<i64> {
-        self.ticks().iter().map(|tick| tick.event_ms / MINUTE).collect()
+        self.ticks().iter().map(|tick| minute(tick.event_ms)).collect()
     }
 
     /// From and to of all gaps, in minutes.
@@ -68,7 +80,7 @@ impl Memory {
         self.lines(Kind::Gap, |line| {
             let gap: GapLine<'_> = serde_json::from_slice(line).unwrap();
             assert_eq!(gap.cause, "missing-in-recording");
-            (gap.from_ms / MINUTE, gap.to_ms / MINUTE)
+            (minute(gap.from_ms), minute(gap.to_ms))
         })
     }
 
@@ -77,7 +89,7 @@ impl Memory {
         self.lines(Kind::Heartbeat, |line| {
             let heartbeat: HeartbeatLine<'_> = serde_json::from_slice(line).unwrap();
             assert!(heartbeat.flush, "a recording sends no other heartbeats");
-            heartbeat.event_ms / MINUTE
+            minute(heartbeat.event_ms)
         })
     }
 
@@ -117,7 +129,7 @@ impl Feed for Memory {
         let last = |(seq, message): &(u64, FeedMessage)| {
             let tick = ticks_in_time(&message.payload, self.stored_ms()).last()?;
             let (event, grain) = (EventTime(tick.event_ms), tick.grain_ms.map(Span));
-            Some(LastTick { event, grain, seq: *seq, id: Some(message.id.clone()) })
+            Some(LastTick { event, grain, number: tick.id, seq: *seq, id: Some(message.id.clone()) })
         };
         Ok(self.newest(Kind::Tick, instrument).iter().find_map(last))
     }

@@ -14,6 +14,30 @@ pub(crate) fn has_room(ticks: &Pack) -> bool {
     ticks.len() < LINES_MAX && ticks.bytes() + TICK_BYTES_MAX <= PAYLOAD_BYTES_MAX
 }
 
+/// The place of a tick within its instrument: its time, and the number of a trade.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    pub(crate) event: EventTime,
+    pub(crate) number: Option<u64>,
+}
+
+impl From<EventTime> for Place {
+    fn from(event: EventTime) -> Self {
+        Self { event, number: None }
+    }
+}
+
+impl std::fmt::Display for Place {
+    /// Trades of one instant may be in several messages: their numbers tell these apart.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { event, number } = self;
+        match number {
+            Some(number) => write!(f, "{}.{number}", event.ms()),
+            None => write!(f, "{}", event.ms()),
+        }
+    }
+}
+
 /// Where a message comes from and which instrument it is about.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Origin<'a> {
@@ -28,13 +52,13 @@ impl Origin<'_> {
     pub(crate) fn ticks(
         self,
         grain: Option<Span>,
-        first: EventTime,
-        last: EventTime,
+        first: impl Into<Place>,
+        last: impl Into<Place>,
         count: usize,
         payload: Bytes,
     ) -> FeedMessage {
         let grain = grain.map_or_else(|| "point".to_owned(), |grain| grain.ms().to_string());
-        self.message(Kind::Tick, format!("{grain}/{}-{}/{count}", first.ms(), last.ms()), payload)
+        self.message(Kind::Tick, format!("{grain}/{}-{}/{count}", first.into(), last.into()), payload)
     }
 
     /// Gaps from the beginning of the first to the end of the last.

@@ -3,7 +3,7 @@
 use bus::reader::{Selection, read_to_end};
 use bus::{Connection, Kind, NatsArgs, Stream, history, subject};
 use market::profile::HourOfDayLine;
-use market::table::{CANDLE_COLUMNS, HOUR_OF_DAY_COLUMNS, candle_row, hour_of_day_row};
+use market::table::{CANDLE_COLUMNS, HOUR_OF_DAY_COLUMNS, candle_row, hour_of_day_row, moving_average_note};
 use market::{Candle, EventTime, Instrument, Window};
 use service::{Code, WithCode};
 
@@ -121,6 +121,9 @@ fn text_of((coin, quote): &Name, rows: &InstrumentView) -> String {
     ] {
         let candles: Vec<&Candle> = rows.candles(window).collect();
         text += &titled(title, candles.is_empty(), || candle_table(&candles));
+        if let Some(note) = moving_average_note(candles).filter(|_| window == Window::HourEveryHalf) {
+            text += &format!("{note}\n");
+        }
     }
     let hours: Vec<_> = rows.hours().collect();
     text += &titled("hour of day (UTC), over all days", hours.is_empty(), || hour_table(&hours));

@@ -5,18 +5,33 @@
 //! 1583020800000,8523.61,8527.42,8521.08,8524.91,12.5
 //! ```
 //!
-//! A row observes the span from its timestamp on; how long that is, the reader must know. `file` reads lines, `row` makes
-//! rows of them, `order` sorts within a bounded buffer, `sequence` judges, and [`Track`] does all that for the files of
-//! one instrument. Nothing is lost silently: what does not count is in the [`Tally`], by its reason.
+//! A row is a candle from its timestamp on, a price at its timestamp, or a trade: see [`Shape`]. `survey` looks at a whole
+//! file before a row of it counts, `shape` tells from it what the rows are, `file` and `lines` read, `columns` makes rows of
+//! lines, `rules` judges each, `sort` puts a file in order, `numbering` numbers trades, `sequence` judges rows by their
+//! neighbours, and [`Track`] does all that for the files of one instrument. Nothing is lost silently: what does not count is
+//! in the [`Tally`], by its reason.
 
+mod columns;
+mod container;
 mod file;
-mod order;
+mod lines;
+mod numbering;
 mod row;
+mod rules;
 mod sequence;
+mod shape;
+mod sort;
+mod steps;
+mod survey;
 mod tally;
+mod time;
 mod track;
+#[cfg(test)]
+mod track_tests;
 
-pub use file::{Input, Line, OnRead, Rows, Start, Unusable};
-pub use row::{COLUMNS, Refusal, Row, SOURCE};
+pub use columns::COLUMNS;
+pub use file::{Input, OnRead, Unusable};
+pub use row::{Refusal, Row, SOURCE};
+pub use rules::{Conflict, Grain, Outside, REORDER_ROWS, Rules, STEP_MAX, Shape};
 pub use tally::{Rejects, Tally};
-pub use track::{Rules, Track};
+pub use track::Track;

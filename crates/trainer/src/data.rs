@@ -8,13 +8,14 @@ use anyhow::{Context, anyhow};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Command, FromArgMatches};
-use market::{EventTime, Instrument, Span, Tick};
+use market::{EventTime, Instrument, Tick};
 use service::{Code, WithCode};
 use store::archive::{Archive, Through};
 use store::listing::SeqRange;
+use store::recording::{Conflict, Grain, Outside, Rules};
 
 use crate::archive::choose_instrument;
-use crate::args::{ArchiveArgs, InstrumentArgs, parse_span};
+use crate::args::{ArchiveArgs, InstrumentArgs};
 use crate::input;
 use crate::progress::Progress;
 
@@ -41,8 +42,12 @@ pub enum Source {
     Recording {
         /// All of one instrument.
         files: Vec<PathBuf>,
-        /// The span that each row stands for; None for the most frequent distance between rows.
-        grain: Option<Span>,
+        /// What each row is; None where the rows tell.
+        grain: Option<Grain>,
+        /// Which of two rows counts that have the same time and say different things.
+        conflict: Conflict,
+        /// What happens to open and close outside low and high.
+        outside: Outside,
     },
 }
 
@@ -56,15 +61,26 @@ struct Typed {
     #[arg(long)]
     offline: bool,
 
-    /// Learn from a recording instead of the archive, without a server: a CSV file, plain or gzip, with the header
-    /// timestamp_ms,open,high,low,close,volume, of the instrument that --coin and --quote name; repeat it for more files
+    /// Learn from a recording instead of the archive, without a server: a CSV file, plain or gzip, with a header that names
+    /// timestamp_ms and close (or price), and open, high, low, volume and id where there are any, of the instrument that
+    /// --coin and --quote name; repeat it for more files
     #[arg(long, value_name = "FILE", conflicts_with = "offline")]
     input: Vec<PathBuf>,
 
-    /// The span that each row of --input stands for, from its timestamp on [default: the most frequent distance between
-    /// rows]
-    #[arg(long, value_name = "SPAN", value_parser = parse_span, requires = "input")]
-    grain: Option<Span>,
+    /// What a row of --input is: a candle of this length from its timestamp on, such as 1m, or trades, of which all of one
+    /// instant count [default: candles as long as rows are most often apart; trades where there is a column id]
+    #[arg(long, value_name = "SPAN|trades", requires = "input")]
+    grain: Option<Grain>,
+
+    /// Which of two rows of --input counts that have the same time and say different things: last (the later line, or the
+    /// file named later), first, or refuse (neither: the files are not read)
+    #[arg(long, default_value = "last", value_name = "last|first|refuse")]
+    conflict: Conflict,
+
+    /// What happens to a row of --input whose open or close lies outside its low and high: widen (its low and high are
+    /// widened) or reject
+    #[arg(long, default_value = "widen", value_name = "widen|reject")]
+    outside: Outside,
 
     #[command(flatten)]
     instrument: InstrumentArgs,
@@ -82,7 +98,7 @@ impl clap::Args for DataArgs {
 
 impl FromArgMatches for DataArgs {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let Typed { archive, offline, input, grain, instrument } = Typed::from_arg_matches(matches)?;
+        let Typed { archive, offline, input, grain, conflict, outside, instrument } = Typed::from_arg_matches(matches)?;
         if input.is_empty() {
             return Ok(Self { source: Source::Archive { archive, offline }, instrument });
         }
@@ -96,7 +112,7 @@ impl FromArgMatches for DataArgs {
             let message = format!("whose prices does {file} hold? Say --coin and --quote");
             return Err(clap::Error::raw(ErrorKind::MissingRequiredArgument, message));
         }
-        Ok(Self { source: Source::Recording { files: input, grain }, instrument })
+        Ok(Self { source: Source::Recording { files: input, grain, conflict, outside }, instrument })
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
@@ -139,14 +155,15 @@ impl DataArgs {
                 let archive = archive.open()?;
                 read_archive(&archive, &choose_instrument(&archive, named)?, Through::ALL)
             }
-            Source::Recording { files, grain } => {
+            Source::Recording { files, grain, conflict, outside } => {
                 let instrument =
                     named.context("a recording has no instrument of its own").exit_code(Code::BadConfig)?;
                 // A size that is not known now is said to be so when the file is opened.
                 let sizes = files.iter().filter_map(|file| file.metadata().ok()).map(|file| file.len());
                 let bar = progress.reading(sizes.sum());
                 let on_read: store::recording::OnRead = Arc::new(move |bytes| bar.inc(bytes));
-                let recorded = input::read(files, &instrument, *grain, now(), &on_read)?;
+                let rules = Rules { grain: *grain, conflict: *conflict, outside: *outside, ..Rules::at(now()) };
+                let recorded = input::read(files, &instrument, rules, &on_read)?;
                 let note = Some(recorded.to_string());
                 Ok(Data { instrument, ticks: recorded.ticks, range: None, note })
             }
@@ -169,7 +186,7 @@ pub fn read_archive(archive: &Archive, instrument: &Instrument, through: Through
     Ok(Data { instrument: instrument.clone(), ticks: series.ticks, range: series.range, note: None })
 }
 
-/// The wall clock. A clock before 1970 counts as 1970: every row is then of the future, and says so.
+/// The wall clock. A clock before 1970 counts as 1970: every row is then of the future, and the reader says so.
 fn now() -> EventTime {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     EventTime(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))

@@ -29,7 +29,7 @@ pub(super) fn bitcoin() -> Instrument {
 
 /// One coin, asked every minute, of which FEED has a last tick at this second.
 pub(super) fn observer(last_second: Option<i64>) -> Observer {
-    let last = last_second.map(|second| LastTick { event: at(second), grain: None, seq: 1, id: None });
+    let last = last_second.map(|second| LastTick { number: None, event: at(second), grain: None, seq: 1, id: None });
     observer_after(last, None)
 }
 
@@ -203,7 +203,7 @@ fn the_time_before_a_restart_is_a_gap_unless_nothing_happened() {
 
 #[test]
 fn a_bar_of_a_recording_is_the_tick_before_up_to_its_end() {
-    let last = LastTick { event: at(-60), grain: Some(Span::MINUTE), seq: 1, id: None };
+    let last = LastTick { number: None, event: at(-60), grain: Some(Span::MINUTE), seq: 1, id: None };
     let mut observer = observer_after(Some(last), None);
     check(&mut observer, 40, 30, &["tick 30 (30)"]);
 }

@@ -9,12 +9,12 @@ use market::heartbeat::HeartbeatLine;
 use market::{EventTime, Instrument};
 use store::recording::SOURCE;
 
+use super::ledger::{Ledger, Note};
 use super::older::Standing;
 use super::pack::Packer;
-use super::replay::Acked;
 use crate::clock::now_ms;
 use crate::feed::{ASKED_MAX, Feed, LastTick};
-use crate::lanes::{Lanes, Stored};
+use crate::lanes::Lanes;
 use crate::message::Origin;
 use crate::metrics::ProducerMetrics;
 
@@ -35,10 +35,10 @@ pub(crate) async fn flush_rest(
     feed: &impl Feed,
     packers: &[Packer],
     standings: &[Option<Standing>],
-    acked: &mut [Acked],
+    ledger: &mut Ledger,
     metrics: &ProducerMetrics,
 ) -> Result<(), Error> {
-    let ends = packers.iter().zip(standings).zip(acked.iter()).enumerate();
+    let ends = packers.iter().zip(standings).zip(&ledger.acked).enumerate();
     let ends: Vec<(usize, &LastTick)> = ends
         .filter(|(_, (_, acked))| acked.ticks == 0)
         .filter_map(|(lane, ((packer, standing), _))| {
@@ -54,14 +54,13 @@ pub(crate) async fn flush_rest(
     let mut lanes = Lanes::new(feed, packers.len(), metrics);
     for (&(lane, last), _) in ends.iter().zip(wanted).filter(|(_, wanted)| *wanted) {
         while !lanes.is_free(lane) {
-            let stored: Stored<()> = lanes.next().await?;
-            acked[stored.lane].flushes += 1;
+            ledger.add(&lanes.next().await?);
         }
         let ticks = last.id.clone().unwrap_or_else(|| last.seq.to_string());
-        lanes.launch(lane, vec![message(packers[lane].instrument(), last.event, &ticks)], ());
+        lanes.launch(lane, vec![message(packers[lane].instrument(), last.event, &ticks)], Note { flushes: 1, ..Note::default() });
     }
     while !lanes.is_idle() {
-        acked[lanes.next().await?.lane].flushes += 1;
+        ledger.add(&lanes.next().await?);
     }
     Ok(())
 }

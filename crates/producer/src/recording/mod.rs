@@ -3,33 +3,42 @@
 //! [`store::recording`] reads and judges rows; `pack` makes messages of them, `pace` says when, `replay` publishes, and
 //! `flush` ends each instrument.
 
+mod downstream;
+mod fit;
 mod flush;
+mod ledger;
 mod older;
 mod pace;
 mod pack;
+mod refused_later;
 mod replay;
 #[cfg(test)]
 mod replay_tests;
+mod sent;
 mod summary;
+mod words;
 
 use std::fs::File;
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
-use bus::NatsArgs;
+use bus::{Connection, NatsArgs};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use market::{EventTime, Instrument, Span};
+use market::Instrument;
 use service::{Code, Health, Shutdown, WithCode};
-use store::recording::{Input, OnRead, Rejects, Rules, Unusable};
+use store::recording::{Input, OnRead, Rejects, Rules, Track, Unusable};
 
 pub use self::older::Older;
 pub use self::pace::Speed;
-use self::pack::Packing;
-use self::replay::{Ending, Plan};
-use self::summary::Summary;
+use self::downstream::{Downstream, Watch};
+use self::refused_later::RefusedLater;
+use self::replay::{Ending, Plan, Replayed};
+use self::sent::Sent;
+use self::summary::{REFUSED_MAX_PERCENT, Summary};
 use crate::metrics::ProducerMetrics;
 use crate::output;
 
@@ -38,14 +47,10 @@ use crate::output;
 pub struct Config {
     /// The files of each instrument.
     pub files: Vec<(Instrument, Vec<PathBuf>)>,
-    /// The span that each row stands for.
-    pub grain: Span,
+    /// How their rows are read.
+    pub rules: Rules,
     /// How fast event time passes.
     pub speed: Speed,
-    /// Rows that are held back to put them in order.
-    pub reorder_rows: usize,
-    /// A lone row further than this from its neighbours is refused. Never less than two grains.
-    pub step_max: Span,
     /// Whether holes become gap records.
     pub gaps: bool,
     /// Whether each instrument ends with a flush.
@@ -56,12 +61,16 @@ pub struct Config {
     pub rejects: PathBuf,
     /// Where the summary is written.
     pub summary: Option<PathBuf>,
+    /// How long to wait for the stream-processor afterwards; zero does not.
+    pub downstream_wait: Duration,
+    /// Whether any share of refused rows is fine.
+    pub allow_rejects: bool,
 }
 
-/// The files of one instrument, each with the time of its first row.
+/// The files of one instrument, looked at and not read yet.
 pub(crate) struct Recording {
     pub(crate) instrument: Instrument,
-    pub(crate) inputs: Vec<(Input, Option<EventTime>)>,
+    pub(crate) track: Track,
 }
 
 /// Replays recordings into FEED: checks all files, waits for FEED, publishes, reports.
@@ -74,55 +83,83 @@ pub async fn run(config: Config, nats: &NatsArgs, health: &Health, shutdown: &Sh
         check_folder(path).exit_code(Code::BadConfig)?;
     }
     let progress = ProgressBar::hidden();
-    let files = config.files.clone();
-    let bar = progress.clone();
-    let recordings = tokio::task::spawn_blocking(move || inspect(files, &bar)).await?.exit_code(Code::BadConfig)?;
+    let (files, rules, bar) = (config.files.clone(), config.rules, progress.clone());
+    let recordings = tokio::task::spawn_blocking(move || open(files, rules, &bar)).await?.exit_code(Code::BadConfig)?;
     let Some(connection) = crate::feed::connect(nats, health, shutdown).await? else { return Ok(()) };
     health.ready();
     let metrics = ProducerMetrics::new(health.metrics());
+    let watch = Watch::begin(&connection, config.downstream_wait, shutdown).await;
 
-    let bytes = recordings.iter().flat_map(|recording| &recording.inputs).map(|(input, _)| input.bytes()).sum();
+    let bytes = recordings.iter().flat_map(|recording| recording.track.files()).map(|(input, _)| input.bytes()).sum();
     let show = || show(&progress, bytes);
-    let replayed =
-        replay::replay(&connection, recordings, config.plan(), config.rejects(), show, &metrics, shutdown).await;
+    let plan = config.plan(watch.feed_end());
+    let is_begun = Arc::default();
+    let rejects = config.rejects(&is_begun);
+    let replayed = replay::replay(&connection, recordings, plan, rejects, show, &metrics, shutdown).await;
     progress.finish_and_clear();
-    let (summary, ending) = replayed?;
+    let Replayed { mut summary, mut ending, sent } = replayed?;
+    if matches!(ending, Ending::Done | Ending::Cut(_)) {
+        let name_of = |lane, file| config.file(lane, file);
+        let mut keep = RefusedLater::new(&config.rejects, is_begun.load(Ordering::Relaxed), &name_of);
+        summary.downstream = follow(&connection, &watch, &sent, &summary, &mut keep, shutdown).await;
+        let kept = keep.finish();
+        ending = kept.map_or_else(Ending::Rejects, |()| ending);
+    }
     report(&config, &summary)?;
     conclude(&config, &summary, ending)
 }
 
+/// Learns what became of the replay downstream; `keep` takes what was refused there.
+async fn follow(
+    connection: &Connection,
+    watch: &Watch,
+    sent: &Sent,
+    summary: &Summary,
+    keep: &mut RefusedLater<'_>,
+    shutdown: &Shutdown,
+) -> Downstream {
+    let instruments: Vec<_> = summary.instruments.iter().map(|(instrument, _)| instrument).collect();
+    let waiting = waiting();
+    let downstream = watch.check(connection, sent, &instruments, keep, shutdown).await;
+    waiting.finish_and_clear();
+    downstream
+}
+
 impl Config {
-    fn plan(&self) -> Plan {
-        Plan {
-            packing: Packing { grain: self.grain, gaps: self.gaps },
-            // Months are longer than 30 days: rows that are one grain apart are never alone.
-            rules: Rules { reorder_rows: self.reorder_rows, step_max: self.step_max.max(Span(2 * self.grain.ms())) },
-            speed: self.speed,
-            older: self.older,
-            flush: self.flush,
-        }
+    /// The name of a file, by the place of its instrument and its own.
+    fn file(&self, lane: usize, file: u32) -> Option<String> {
+        let (_, paths) = self.files.get(lane)?;
+        Some(paths.get(file as usize)?.display().to_string())
     }
 
-    fn rejects(&self) -> Rejects {
-        let path = self.rejects.clone();
-        Rejects::new(move || Ok(Box::new(BufWriter::new(File::create(path)?))))
+    fn plan(&self, feed_end: u64) -> Plan {
+        Plan { gaps: self.gaps, speed: self.speed, older: self.older, flush: self.flush, feed_end }
+    }
+
+    /// Where the reader keeps refused rows; `is_begun` is set when there is the first one.
+    fn rejects(&self, is_begun: &Arc<AtomicBool>) -> Rejects {
+        let (path, is_begun) = (self.rejects.clone(), Arc::clone(is_begun));
+        Rejects::new(move || {
+            is_begun.store(true, Ordering::Relaxed);
+            Ok(Box::new(BufWriter::new(File::create(path)?)))
+        })
     }
 }
 
-fn inspect(files: Vec<(Instrument, Vec<PathBuf>)>, progress: &ProgressBar) -> Result<Vec<Recording>, Unusable> {
+/// Looks at all files of all instruments, so that nothing is published when one of them is refused.
+fn open(
+    files: Vec<(Instrument, Vec<PathBuf>)>,
+    rules: Rules,
+    progress: &ProgressBar,
+) -> Result<Vec<Recording>, Unusable> {
     let bar = progress.clone();
     let on_read: OnRead = Arc::new(move |bytes| bar.inc(bytes));
-    let look = |path: &PathBuf| {
-        let input = Input::at(path, Arc::clone(&on_read))?;
-        let start = input.inspect()?;
-        Ok((input, start.event))
+    let open = |(instrument, paths): (Instrument, Vec<PathBuf>)| {
+        let inputs = paths.iter().map(|path| Input::at(path, Arc::clone(&on_read))).collect::<Result<Vec<_>, _>>()?;
+        let track = Track::open(inputs, &instrument, rules)?;
+        Ok(Recording { instrument, track })
     };
-    files
-        .into_iter()
-        .map(|(instrument, paths)| {
-            Ok(Recording { instrument, inputs: paths.iter().map(look).collect::<Result<_, _>>()? })
-        })
-        .collect()
+    files.into_iter().map(open).collect()
 }
 
 /// The folder must be there before anything is published; the file is made only when there is something to write.
@@ -132,7 +169,7 @@ fn check_folder(path: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Draws the bar on standard error if that is a terminal. What was read before, to check the files, does not count.
+/// Draws the bar on standard error if that is a terminal.
 fn show(progress: &ProgressBar, bytes: u64) {
     let style =
         ProgressStyle::with_template("{wide_bar} {bytes}/{total_bytes} {eta}").unwrap_or(ProgressStyle::default_bar());
@@ -141,6 +178,14 @@ fn show(progress: &ProgressBar, bytes: u64) {
     progress.reset();
     progress.set_draw_target(ProgressDrawTarget::stderr());
     progress.enable_steady_tick(Duration::from_millis(200));
+}
+
+/// Says on a terminal what the replay waits for.
+fn waiting() -> ProgressBar {
+    let spinner = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    spinner.set_message("published; waiting until the stream-processor has read it");
+    spinner.enable_steady_tick(Duration::from_millis(200));
+    spinner
 }
 
 fn report(config: &Config, summary: &Summary) -> anyhow::Result<()> {
@@ -160,18 +205,33 @@ fn conclude(config: &Config, summary: &Summary, ending: Ending) -> anyhow::Resul
             .with_context(|| format!("cannot write the refused rows to {}: name another file with --rejects", config.rejects.display()))
             .exit_code(Code::BadConfig),
         Ending::Cut(cut) => Err(anyhow::anyhow!(
-            "{cut}: the rows before were published, without a flush; mend the file and run it again, what FEED has is skipped"
+            "{cut}: the rows before it are published, without a flush; repair the file and run the same command again, which \
+             skips what FEED has"
         ))
         .exit_code(Code::BadConfig),
         Ending::Stopped => {
-            tracing::info!("stopped before the end: run it again to go on, what FEED has is skipped");
+            tracing::info!("stopped before the end: run the same command again to go on, which skips what FEED has");
             Ok(())
         }
-        Ending::Done if summary.total().tally.range.is_none() => {
-            let rows = summary.total().tally.rows;
-            Err(anyhow::anyhow!("no row can be used, of {rows} in all: {} says why", config.rejects.display()))
-                .exit_code(Code::NotEnoughData)
-        }
-        Ending::Done => Ok(()),
+        Ending::Done => judge(config, summary),
     }
+}
+
+/// A replay that came to its end is a failure nevertheless when no row counts, or too few do.
+fn judge(config: &Config, summary: &Summary) -> anyhow::Result<()> {
+    let (total, refused) = (summary.total(), summary.refused());
+    let rejects = config.rejects.display();
+    if total.tally.range.is_none() {
+        let error = anyhow::anyhow!("no row can be used, of {} in all: see {rejects}", total.tally.rows);
+        return Err(error).exit_code(Code::NotEnoughData);
+    }
+    if refused.is_too_many() && !config.allow_rejects {
+        let error = anyhow::anyhow!(
+            "{}, more than {REFUSED_MAX_PERCENT} %: see {rejects}; the other rows are published, and --allow-rejects makes that \
+             a success",
+            refused.in_words()
+        );
+        return Err(error).exit_code(Code::Failed);
+    }
+    Ok(())
 }

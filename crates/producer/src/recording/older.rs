@@ -74,7 +74,7 @@ pub(crate) enum Refused {
 pub(crate) fn check(recordings: &[Recording], standings: &[Option<Standing>]) -> Result<(), Refused> {
     for (recording, standing) in recordings.iter().zip(standings) {
         let Some(begin) = standing.as_ref().and_then(|standing| standing.begin) else { continue };
-        for (input, start) in &recording.inputs {
+        for (input, start) in recording.track.files() {
             if start.is_none_or(|start| start >= begin) {
                 continue;
             }

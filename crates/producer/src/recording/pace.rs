@@ -133,8 +133,8 @@ mod tests {
     use market::{Instrument, Span};
     use store::recording::{Input, Rules, Track};
 
-    use super::super::pack::Packing;
     use super::*;
+    use crate::memory::START;
 
     /// A clock that moves only when it is waited for.
     #[derive(Default)]
@@ -156,12 +156,12 @@ mod tests {
     }
 
     fn packer(lane: usize, coin: &str, seconds: &[i64]) -> Packer {
-        let rows: String = seconds.iter().map(|second| format!("{},1,1,1,1,1\n", second * 1_000)).collect();
+        let rows: String = seconds.iter().map(|second| format!("{},1,1,1,1,1\n", START + second * 1_000)).collect();
         let input = Input::of_bytes(coin, format!("timestamp_ms,open,high,low,close,volume\n{rows}").into_bytes());
-        let rules = Rules { reorder_rows: 10, step_max: Span::DAY };
-        let track = Track::new(vec![(input, None)], rules);
-        let packing = Packing { grain: Span::SECOND, gaps: false };
-        Packer::new(lane, Instrument::new(coin, "usd").unwrap(), track, packing, None)
+        let instrument = Instrument::new(coin, "usd").unwrap();
+        let now = EventTime(START + Span::DAY.ms());
+        let track = Track::open(vec![input], &instrument, Rules::at(now)).unwrap();
+        Packer::new(lane, instrument, track, false, None)
     }
 
     #[test]

@@ -6,25 +6,17 @@ use bus::codec::Pack;
 use bus::publish::FeedMessage;
 use market::gap::GapLine;
 use market::{EventTime, Instrument, Span};
-use store::recording::{Rejects, Row, SOURCE, Tally, Track};
+use store::recording::{Rejects, Row, SOURCE, Shape, Tally, Track};
 
+use super::fit::Fit;
 use super::older::Standing;
-use crate::message::{Origin, has_room};
+use super::sent::Runs;
+use crate::message::{Origin, Place, has_room};
 
 /// Why there is a gap.
 const GAP_CAUSE: &str = "missing-in-recording";
-/// Rows closer than this never have a gap between them, however fine the grain.
-const GAP_MIN: Span = Span::MINUTE;
 /// Gap lines before one message of ticks; so many fit into any payload.
 const GAPS_MAX: usize = 300;
-
-/// What all instruments of a replay have in common.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Packing {
-    pub(crate) grain: Span,
-    /// Whether holes become gap records.
-    pub(crate) gaps: bool,
-}
 
 /// Messages of one instrument that are published in order: gaps that end in these ticks, then the ticks.
 #[derive(Debug, Clone)]
@@ -33,6 +25,8 @@ pub(crate) struct Parcel {
     pub(crate) lane: usize,
     pub(crate) messages: Vec<FeedMessage>,
     pub(crate) ticks: u64,
+    /// The rows of the ticks.
+    pub(crate) rows: Runs,
     pub(crate) gaps: u64,
     /// The end of the instrument's recording, when all of it was read, to its end, and nothing follows.
     pub(crate) end: Option<EventTime>,
@@ -43,12 +37,15 @@ pub(crate) struct Packer {
     lane: usize,
     instrument: Instrument,
     track: Track,
-    packing: Packing,
+    /// Whether holes become gap records.
+    gaps: bool,
     pub(crate) tally: Tally,
-    /// FEED has everything up to here.
-    skip_to: Option<EventTime>,
-    /// The row before the next one, or what FEED ends with.
-    before: Option<(EventTime, Span)>,
+    /// Which windows the rows that count fill.
+    pub(crate) fit: Fit,
+    /// FEED has everything up to here: a time, and the number of a trade.
+    skip_to: Option<(EventTime, Option<u64>)>,
+    /// The row before the next one, or what FEED ends with: its time, and its length if it is a candle.
+    before: Option<(EventTime, Option<Span>)>,
     /// Gaps (from, to) that FEED has without the tick that ends them.
     told: Vec<(EventTime, EventTime)>,
     next: Option<Row>,
@@ -56,21 +53,16 @@ pub(crate) struct Packer {
 
 impl Packer {
     /// Reads `track`; rows up to what `have` ends with are counted and left out.
-    pub(crate) fn new(
-        lane: usize,
-        instrument: Instrument,
-        track: Track,
-        packing: Packing,
-        have: Option<&Standing>,
-    ) -> Self {
+    pub(crate) fn new(lane: usize, instrument: Instrument, track: Track, gaps: bool, have: Option<&Standing>) -> Self {
         Self {
             lane,
             instrument,
             track,
-            packing,
+            gaps,
             tally: Tally::default(),
-            skip_to: have.map(|have| have.last.event),
-            before: have.map(|have| (have.last.event, have.last.grain.unwrap_or(packing.grain))),
+            fit: Fit::default(),
+            skip_to: have.map(|have| (have.last.event, have.last.number)),
+            before: have.map(|have| (have.last.event, have.last.grain)),
             told: have.map(|have| have.told.clone()).unwrap_or_default(),
             next: None,
         }
@@ -90,7 +82,8 @@ impl Packer {
     pub(crate) fn peek(&mut self, rejects: &mut Rejects) -> Option<EventTime> {
         while self.next.is_none() {
             let row = self.track.next(&mut self.tally, rejects)?;
-            if self.skip_to.is_some_and(|last| row.event <= last) {
+            self.fit.add(row.event, self.track.shape().grain().filter(|_| !row.is_point));
+            if self.skip_to.is_some_and(|last| (row.event, row.id) <= last) {
                 self.tally.count_skipped(row.event);
             } else {
                 self.next = Some(row);
@@ -102,28 +95,31 @@ impl Packer {
     /// The next messages: as many rows as one payload takes, none after `until`. They depend on where it starts and on
     /// nothing else, so that a message that was under way when the process died is recognised when it is sent again.
     pub(crate) fn next_parcel(&mut self, until: EventTime, ingest_ms: i64, rejects: &mut Rejects) -> Option<Parcel> {
-        let first = self.peek(rejects).filter(|&event| event <= until)?;
-        let mut last = first;
-        let (mut ticks, mut gaps) = (Pack::default(), Vec::new());
+        self.peek(rejects).filter(|&event| event <= until)?;
+        let (grain, mut span) = (self.track.shape().grain(), None);
+        let (mut ticks, mut gaps, mut rows) = (Pack::default(), Vec::new(), Runs::default());
         while has_room(&ticks) && gaps.len() < GAPS_MAX {
             if self.peek(rejects).is_none_or(|event| event > until) {
                 break;
             }
             let Some(row) = self.next.take() else { break };
-            gaps.extend(self.gap_before(row.event));
-            ticks.push(&row.to_line(&self.instrument, self.packing.grain, ingest_ms));
-            self.before = Some((row.event, self.packing.grain));
-            last = row.event;
+            gaps.extend(self.gap_before(&row));
+            ticks.push(&row.to_line(&self.instrument, grain, ingest_ms));
+            rows.push(&row);
+            self.before = Some((row.event, grain.filter(|_| !row.is_point)));
+            let place = Place { event: row.event, number: row.id };
+            span = Some(span.map_or((place, place), |(first, _)| (first, place)));
         }
+        let (first, last) = span?;
         let origin = Origin { source: SOURCE, instrument: &self.instrument };
         let mut messages: Vec<FeedMessage> = self.gap_message(&gaps).into_iter().collect();
         let (count, gap_count) = (ticks.len(), gaps.len());
         let payload = ticks.into_payloads().swap_remove(0);
-        messages.push(origin.ticks(Some(self.packing.grain), first, last, count, payload));
+        messages.push(origin.ticks(grain, first, last, count, payload));
         // Reading also ends where a refused row cannot be kept: then nobody knows what would have followed.
         let is_last = self.peek(rejects).is_none() && !rejects.has_failed();
         let end = self.end().filter(|_| is_last);
-        Some(Parcel { lane: self.lane, messages, ticks: count as u64, gaps: gap_count as u64, end })
+        Some(Parcel { lane: self.lane, messages, ticks: count as u64, rows, gaps: gap_count as u64, end })
     }
 
     /// The newest of all rows that count, once all are read, unless the recording broke off.
@@ -133,10 +129,13 @@ impl Packer {
     }
 
     /// The hole between the row before and this one, if it is one.
-    fn gap_before(&self, event: EventTime) -> Option<(EventTime, EventTime)> {
-        let (before, grain) = self.before.filter(|_| self.packing.gaps)?;
-        let is_gap = event - before > Span(2 * grain.ms()).max(GAP_MIN);
-        let gap = (before + grain, event);
+    fn gap_before(&self, row: &Row) -> Option<(EventTime, EventTime)> {
+        // A recording that has every price up to here has no hole.
+        let (before, grain) = self.before.filter(|_| self.gaps && row.complete.is_none())?;
+        let hole = grain.map_or(self.track.shape(), Shape::Candles).hole();
+        let is_gap = row.event - before > hole;
+        // Behind a price at an instant nothing is known from the next millisecond on.
+        let gap = (before + grain.unwrap_or(Span(1)), row.event);
         (is_gap && !self.told.contains(&gap)).then_some(gap)
     }
 

@@ -6,19 +6,21 @@ use anyhow::Context;
 use bus::Error;
 use bus::publish::FeedMessage;
 use service::{Code, Shutdown, WithCode};
-use store::recording::{Rejects, Rules, Track, Unusable};
+use store::recording::{Rejects, Unusable};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use super::Recording;
 use super::flush;
+use super::ledger::{Acked, Ledger, Note};
 use super::older::{self, Older, Standing};
 use super::pace::{self, Speed, Time};
-use super::pack::{Packer, Packing, Parcel};
+use super::pack::{Packer, Parcel};
+use super::sent::Sent;
 use super::summary::{Counts, Summary};
 use crate::clock::now_ms;
 use crate::feed::Feed;
-use crate::lanes::{Lanes, Stored};
+use crate::lanes::Lanes;
 use crate::metrics::ProducerMetrics;
 
 /// Parcels that are packed ahead of publishing: 2 MiB.
@@ -29,11 +31,13 @@ const DRAIN: Duration = Duration::from_secs(3);
 /// How to replay.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Plan {
-    pub(crate) packing: Packing,
-    pub(crate) rules: Rules,
+    /// Whether holes become gap records.
+    pub(crate) gaps: bool,
     pub(crate) speed: Speed,
     pub(crate) older: Older,
     pub(crate) flush: bool,
+    /// FEED's last sequence before the replay.
+    pub(crate) feed_end: u64,
 }
 
 /// How a replay ended.
@@ -47,6 +51,15 @@ pub(crate) enum Ending {
     Cut(Unusable),
     /// A refused row could not be kept.
     Rejects(std::io::Error),
+}
+
+/// What a replay did.
+#[derive(Debug)]
+pub(crate) struct Replayed {
+    pub(crate) summary: Summary,
+    pub(crate) ending: Ending,
+    /// The messages that it added to FEED.
+    pub(crate) sent: Sent,
 }
 
 /// What the reading thread gives back.
@@ -69,22 +82,22 @@ pub(crate) async fn replay(
     begin: impl FnOnce(),
     metrics: &ProducerMetrics,
     shutdown: &Shutdown,
-) -> anyhow::Result<(Summary, Ending)> {
+) -> anyhow::Result<Replayed> {
     let standings = tokio::select! {
         standings = older::standings(feed, &recordings, plan.older) => standings?,
-        () = shutdown.requested() => return Ok((Summary { instruments: Vec::new(), is_complete: false }, Ending::Stopped)),
+        () = shutdown.requested() => return Ok(replayed(Vec::new(), Ledger::new(0, plan.feed_end), Ending::Stopped)),
     };
     let (recordings, standings) = check(recordings, standings).await?;
     begin();
 
     let packers = packers(recordings, &standings, plan);
-    let mut acked = vec![Acked::default(); packers.len()];
+    let mut ledger = Ledger::new(packers.len(), plan.feed_end);
     let stop = Shutdown::new();
     let (sender, parcels) = mpsc::channel(AHEAD);
     let time = RunningTime { started: Instant::now(), handle: Handle::current(), stop: stop.clone() };
     let reading = tokio::task::spawn_blocking(move || read(packers, rejects, plan.speed, &time, &sender));
     let published =
-        publish(feed, parcels, plan.flush.then_some(standings.as_slice()), &mut acked, metrics, shutdown).await;
+        publish(feed, parcels, plan.flush.then_some(standings.as_slice()), &mut ledger, metrics, shutdown).await;
     stop.request();
     let ReadingDone { packers, rejects, is_complete } = reading.await.context("the reading thread ended early")?;
     let is_published = published?;
@@ -97,15 +110,12 @@ pub(crate) async fn replay(
         (Ok(()), true, None) => Ending::Done,
     };
     if plan.flush && matches!(ending, Ending::Done | Ending::Cut(_)) {
-        let stopped = tokio::select! {
-            flushed = flush::flush_rest(feed, &packers, &standings, &mut acked, metrics) => { flushed?; false }
-            () = shutdown.requested() => true,
-        };
-        if stopped {
-            return Ok((summary(packers, acked, false), Ending::Stopped));
+        tokio::select! {
+            flushed = flush::flush_rest(feed, &packers, &standings, &mut ledger, metrics) => flushed?,
+            () = shutdown.requested() => return Ok(replayed(packers, ledger, Ending::Stopped)),
         }
     }
-    Ok((summary(packers, acked, matches!(ending, Ending::Done)), ending))
+    Ok(replayed(packers, ledger, ending))
 }
 
 async fn check(
@@ -123,8 +133,7 @@ async fn check(
 fn packers(recordings: Vec<Recording>, standings: &[Option<Standing>], plan: Plan) -> Vec<Packer> {
     let packer = |(lane, (recording, standing)): (usize, (Recording, &Option<Standing>))| {
         let have = standing.as_ref().filter(|_| plan.older != Older::Publish);
-        let track = Track::new(recording.inputs, plan.rules);
-        Packer::new(lane, recording.instrument, track, plan.packing, have)
+        Packer::new(lane, recording.instrument, recording.track, plan.gaps, have)
     };
     recordings.into_iter().zip(standings).enumerate().map(packer).collect()
 }
@@ -161,32 +170,6 @@ impl Time for RunningTime {
     }
 }
 
-/// What FEED has confirmed of one instrument.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Acked {
-    pub(crate) ticks: u64,
-    gaps: u64,
-    known: u64,
-    pub(crate) flushes: u64,
-}
-
-/// What is on its way.
-#[derive(Debug, Clone, Copy)]
-struct Note {
-    ticks: u64,
-    gaps: u64,
-    flushes: u64,
-}
-
-impl Acked {
-    fn add(&mut self, stored: &Stored<Note>) {
-        self.ticks += stored.note.ticks;
-        self.gaps += stored.note.gaps;
-        self.flushes += stored.note.flushes;
-        self.known += stored.known;
-    }
-}
-
 /// The flush that belongs behind its instrument's last messages.
 fn flush_behind(Parcel { lane, messages, end, .. }: &Parcel, standings: &[Option<Standing>]) -> Option<FeedMessage> {
     let (end, last) = ((*end)?, messages.last()?);
@@ -199,51 +182,49 @@ async fn publish(
     feed: &impl Feed,
     mut parcels: mpsc::Receiver<Parcel>,
     standings: Option<&[Option<Standing>]>,
-    acked: &mut [Acked],
+    ledger: &mut Ledger,
     metrics: &ProducerMetrics,
     shutdown: &Shutdown,
 ) -> Result<bool, Error> {
-    let mut lanes = Lanes::new(feed, acked.len(), metrics);
+    let mut lanes = Lanes::new(feed, ledger.acked.len(), metrics);
     let mut held: Option<Parcel> = None;
     let mut is_open = true;
     while is_open || held.is_some() || !lanes.is_idle() {
         tokio::select! {
-            stored = lanes.next() => {
-                let stored = stored?;
-                acked[stored.lane].add(&stored);
-            }
+            stored = lanes.next() => ledger.add(&stored?),
             parcel = parcels.recv(), if held.is_none() && is_open => {
                 is_open = parcel.is_some();
                 held = parcel;
             }
             () = shutdown.requested() => {
-                drain(&mut lanes, acked).await?;
+                drain(&mut lanes, ledger).await?;
                 return Ok(false);
             }
         }
         if let Some(parcel) = held.take_if(|_| lanes.has_room()) {
             let flush = standings.and_then(|standings| flush_behind(&parcel, standings));
-            let Parcel { lane, mut messages, ticks, gaps, .. } = parcel;
+            let Parcel { lane, mut messages, ticks, gaps, rows, .. } = parcel;
             let flushes = u64::from(flush.is_some());
             messages.extend(flush);
-            lanes.launch(lane, messages, Note { ticks, gaps, flushes });
+            lanes.launch(lane, messages, Note { ticks, gaps, flushes, rows });
         }
     }
     Ok(true)
 }
 
 /// Waits a little for what is under way. What does not come back is found in FEED, or not, at the next start.
-async fn drain<F: Feed>(lanes: &mut Lanes<'_, F, Note>, acked: &mut [Acked]) -> Result<(), Error> {
+async fn drain<F: Feed>(lanes: &mut Lanes<'_, F, Note>, ledger: &mut Ledger) -> Result<(), Error> {
     let deadline = tokio::time::Instant::now() + DRAIN;
     while !lanes.is_idle() {
         let Ok(stored) = tokio::time::timeout_at(deadline, lanes.next()).await else { break };
-        let stored = stored?;
-        acked[stored.lane].add(&stored);
+        ledger.add(&stored?);
     }
     Ok(())
 }
 
-fn summary(packers: Vec<Packer>, acked: Vec<Acked>, is_complete: bool) -> Summary {
+fn replayed(packers: Vec<Packer>, ledger: Ledger, ending: Ending) -> Replayed {
+    let Ledger { acked, mut sent } = ledger;
+    sent.finish();
     let counts = |(packer, acked): (Packer, Acked)| {
         let counts = Counts {
             published: acked.ticks,
@@ -251,8 +232,11 @@ fn summary(packers: Vec<Packer>, acked: Vec<Acked>, is_complete: bool) -> Summar
             known_messages: acked.known,
             flushes: acked.flushes,
             tally: packer.tally.clone(),
+            fit: packer.fit.clone(),
         };
         (packer.instrument().clone(), counts)
     };
-    Summary { instruments: packers.into_iter().zip(acked).map(counts).collect(), is_complete }
+    let instruments = packers.into_iter().zip(acked).map(counts).collect();
+    let is_complete = matches!(ending, Ending::Done);
+    Replayed { summary: Summary { instruments, is_complete, ..Summary::default() }, ending, sent }
 }

@@ -11,17 +11,16 @@ use market::gap::GapLine;
 use market::tick::TickLine;
 use market::{EventTime, Instrument, Span};
 use service::Shutdown;
-use store::recording::{Input, Rejects, Rules};
+use store::recording::{Grain, Input, Rejects, Rules, Track};
 
 use super::Recording;
 use super::older::Older;
 use super::pace::Speed;
-use super::pack::Packing;
-use super::replay::{Ending, Plan, replay};
+use super::replay::{Ending, Plan, Replayed, replay};
 use super::summary::Summary;
 use crate::clock::now_ms;
 use crate::feed::Feed;
-use crate::memory::{MINUTE, Memory};
+use crate::memory::{MINUTE, Memory, START, at};
 use crate::message::Origin;
 use crate::metrics::ProducerMetrics;
 
@@ -43,16 +42,21 @@ impl Write for Kept {
 
 fn plan() -> Plan {
     Plan {
-        packing: Packing { grain: Span::MINUTE, gaps: true },
-        rules: Rules { reorder_rows: 100, step_max: Span(30 * Span::DAY.ms()) },
+        gaps: true,
         speed: Speed::Max,
         older: Older::Refuse,
         flush: true,
+        feed_end: 0,
     }
 }
 
+fn rules() -> Rules {
+    let grain = Some(Grain::Candles(Span::MINUTE));
+    Rules { grain, reorder_rows: 100, ..Rules::at(EventTime(now_ms(SystemTime::now()))) }
+}
+
 fn row(minute: i64) -> String {
-    format!("{},{minute}.5,{minute}.75,{minute}.25,{minute}.5,{minute}\n", minute * MINUTE)
+    format!("{},{minute}.5,{minute}.75,{minute}.25,{minute}.5,{minute}\n", at(minute))
 }
 
 fn rows(minutes: impl IntoIterator<Item = i64>) -> String {
@@ -61,19 +65,21 @@ fn rows(minutes: impl IntoIterator<Item = i64>) -> String {
 
 /// The recordings of these files: (coin, name, content without header).
 fn recordings(files: &[(&str, &str, String)]) -> Vec<Recording> {
-    let mut recordings: Vec<Recording> = Vec::new();
+    let mut coins: Vec<(&str, Vec<Input>)> = Vec::new();
     for (coin, name, text) in files {
         let input = Input::of_bytes(name, format!("{HEADER}{text}").into_bytes());
-        let start = input.inspect().unwrap().event;
-        match recordings.iter_mut().find(|recording| recording.instrument.coin() == *coin) {
-            Some(recording) => recording.inputs.push((input, start)),
-            None => {
-                let instrument = Instrument::new(coin, "usdt").unwrap();
-                recordings.push(Recording { instrument, inputs: vec![(input, start)] });
-            }
+        match coins.iter_mut().find(|(known, _)| known == coin) {
+            Some((_, inputs)) => inputs.push(input),
+            None => coins.push((coin, vec![input])),
         }
     }
-    recordings
+    coins.into_iter().map(|(coin, inputs)| recording(coin, inputs)).collect()
+}
+
+fn recording(coin: &str, inputs: Vec<Input>) -> Recording {
+    let instrument = Instrument::new(coin, "usdt").unwrap();
+    let track = Track::open(inputs, &instrument, rules()).unwrap();
+    Recording { instrument, track }
 }
 
 fn metrics() -> ProducerMetrics {
@@ -84,7 +90,8 @@ async fn run_with(feed: &Memory, recordings: Vec<Recording>, plan: Plan) -> anyh
     let kept = Kept::default();
     let file = kept.clone();
     let rejects = Rejects::new(move || Ok(Box::new(file)));
-    let (summary, ending) = replay(feed, recordings, plan, rejects, || (), &metrics(), &Shutdown::new()).await?;
+    let replayed = replay(feed, recordings, plan, rejects, || (), &metrics(), &Shutdown::new()).await?;
+    let Replayed { summary, ending, .. } = replayed;
     let kept = String::from_utf8(kept.0.lock().unwrap().clone())?;
     Ok((summary, ending, kept))
 }
@@ -105,10 +112,10 @@ async fn a_recording_is_published_in_order_in_packed_messages_and_flushed() {
     let messages = feed.messages.lock().unwrap();
     let ids: Vec<&str> = messages.iter().map(|message| message.id.as_str()).collect();
     let expected = [
-        "recording/tick/bitcoin/usdt/60000/0-29940000/500",
-        "recording/tick/bitcoin/usdt/60000/30000000-59940000/500",
-        "recording/tick/bitcoin/usdt/60000/60000000-72000000/201",
-        "recording/heartbeat/bitcoin/usdt/flush/72000000/recording/tick/bitcoin/usdt/60000/60000000-72000000/201",
+        "recording/tick/bitcoin/usdt/60000/1577836800000-1577866740000/500",
+        "recording/tick/bitcoin/usdt/60000/1577866800000-1577896740000/500",
+        "recording/tick/bitcoin/usdt/60000/1577896800000-1577908800000/201",
+        "recording/heartbeat/bitcoin/usdt/flush/1577908800000/recording/tick/bitcoin/usdt/60000/1577896800000-1577908800000/201",
     ];
     assert_eq!(ids, expected);
     // The steps meet the last ticks and their flush together.
@@ -118,45 +125,54 @@ async fn a_recording_is_published_in_order_in_packed_messages_and_flushed() {
     let (before, after) = line.split_once("\"ingest_ms\":").unwrap();
     assert_eq!(
         before,
-        r#"{"coin":"bitcoin","quote":"usdt","event_ms":60000,"grain_ms":60000,"high":1.75,"low":1.25,"close":1.5,"volume":1.0,"#
+        r#"{"coin":"bitcoin","quote":"usdt","event_ms":1577836860000,"grain_ms":60000,"high":1.75,"low":1.25,"close":1.5,"volume":1.0,"#
     );
     assert!(after.ends_with(r#","source":"recording"}"#), "{after}");
 }
 
 #[tokio::test]
 async fn bad_rows_are_rejected_with_reason_and_kept_with_file_and_line() {
+    let bad = |minute: i64, values: &str| format!("{},{values}\n", at(minute));
     let text = [
-        row(1).as_str(),
-        "garbage\n",
-        "120000,1,NaN,1,1,1\n",
-        "120000,1,inf,1,1,1\n",
-        "120000,1,2,1,,1\n",
-        "120000,-1,2,-3,-1,1\n",
-        "180000,0,0,0,0,1\n",
-        "240000,1,0.5,2,1,1\n",
-        row(5).as_str(),
-        row(5).as_str(),
-        "300000,7,7,7,7,7\n",
-        row(6).as_str(),
-        &row(9_000_000),
+        row(1),
+        "garbage\n".to_owned(),
+        bad(2, "1,NaN,1,1,1"),
+        bad(2, "1,inf,1,1,1"),
+        bad(2, "1,2,1,,1"),
+        bad(2, "-1,2,-3,-1,1"),
+        bad(3, "0,0,0,0,1"),
+        bad(4, "1,0.5,2,1,1"),
+        row(5),
+        row(5),
+        bad(5, "7,7,7,7,7"),
+        row(6),
+        row(1_000_000),
     ]
     .concat();
     let feed = Memory::default();
     let (summary, ending, kept) = run_with(&feed, recordings(&[("bitcoin", "a.csv", text)]), plan()).await.unwrap();
     assert!(matches!(ending, Ending::Done), "{ending:?}");
-    assert_eq!(feed.minutes(), [1, 2, 3, 4, 5, 6]);
+    assert_eq!(feed.minutes(), [1, 5, 6]);
     let total = summary.total();
     let rejected: Vec<_> = total.tally.rejected.iter().map(|(reason, count)| (*reason, *count)).collect();
-    assert_eq!(rejected, [("empty-price", 1), ("jump", 1), ("non-finite", 2), ("unparsable", 1)]);
-    assert_eq!((total.tally.duplicates, total.tally.conflicts), (2, 1));
-    let accounted = total.published + total.tally.duplicates + total.tally.rejected_count();
+    let expected = [
+        ("high-low-order", 1),
+        ("incomplete-price", 2),
+        ("jump", 1),
+        ("negative-price", 1),
+        ("non-finite", 1),
+        ("zero-price", 1),
+    ];
+    assert_eq!(rejected, expected);
+    assert_eq!((total.tally.duplicates, total.tally.conflicts, total.tally.foreign), (2, 1, 1));
+    let accounted = total.published + total.tally.duplicates + total.tally.rejected_count() + total.tally.foreign;
     assert_eq!(total.tally.rows, accounted);
     let kept: Vec<&str> = kept.lines().collect();
-    assert_eq!(kept[0], r#"{"file":"a.csv","line":3,"reason":"unparsable","text":"garbage"}"#);
-    assert_eq!(kept[3], r#"{"file":"a.csv","line":6,"reason":"empty-price","text":"120000,1,2,1,,1"}"#);
+    assert_eq!(kept[0], r#"{"file":"a.csv","line":3,"reason":"foreign","text":"garbage"}"#);
+    assert_eq!(kept[3], r#"{"file":"a.csv","line":6,"reason":"incomplete-price","text":"1577836920000,1,2,1,,1"}"#);
     assert_eq!(
-        kept[4],
-        r#"{"file":"a.csv","line":14,"reason":"jump","text":"540000000000,9000000.5,9000000.75,9000000.25,9000000.5,9000000"}"#
+        kept[7],
+        r#"{"file":"a.csv","line":14,"reason":"jump","text":"1637836800000,1000000.5,1000000.75,1000000.25,1000000.5,1000000"}"#
     );
 }
 
@@ -169,13 +185,13 @@ async fn holes_become_gap_records_before_the_tick_that_ends_them() {
     assert_eq!(feed.messages.lock().unwrap()[0].kind, Kind::Gap);
 
     let feed = Memory::default();
-    let plan = Plan { packing: Packing { gaps: false, ..plan().packing }, flush: false, ..plan() };
+    let plan = Plan { gaps: false, flush: false, ..plan() };
     run_with(&feed, recordings(&[("bitcoin", "a.csv", text)]), plan).await.unwrap();
     assert_eq!((feed.gaps(), feed.flushes(), feed.minutes().len()), (vec![], vec![], 5));
 }
 
 #[tokio::test]
-async fn rows_are_put_in_order_within_the_buffer_and_rejected_beyond_it() {
+async fn rows_are_put_in_order_however_far_they_are_from_their_place() {
     let feed = Memory::default();
     let shuffled = (0..300).map(|minute| (minute / 50) * 50 + (minute * 7) % 50);
     run(&feed, rows(shuffled)).await;
@@ -183,8 +199,12 @@ async fn rows_are_put_in_order_within_the_buffer_and_rejected_beyond_it() {
 
     let feed = Memory::default();
     let total = run(&feed, rows((10..200).chain([5]).chain(200..300))).await.total();
-    assert_eq!(feed.minutes(), (10..300).collect::<Vec<_>>());
-    assert_eq!(total.tally.rejected["out-of-order"], 1);
+    assert_eq!(feed.minutes(), [5].into_iter().chain(10..300).collect::<Vec<_>>());
+    assert_eq!((total.tally.rejected_count(), feed.gaps()), (0, vec![(6, 10)]));
+
+    let feed = Memory::default();
+    run(&feed, rows((0..300).rev())).await;
+    assert_eq!(feed.minutes(), (0..300).collect::<Vec<_>>());
 }
 
 #[tokio::test]
@@ -233,7 +253,7 @@ async fn a_gap_whose_tick_was_never_published_is_told_once() {
     // A paced replay sends what is due: it died after the first gap, and goes on as fast as it can.
     let feed = Memory::default();
     run_with(&feed, recordings(&[("bitcoin", "a.csv", rows([0, 1]))]), Plan { flush: false, ..plan() }).await.unwrap();
-    let (from_ms, to_ms) = (2 * MINUTE, 6 * MINUTE);
+    let (from_ms, to_ms) = (at(2), at(6));
     let gap =
         GapLine { coin: "bitcoin".into(), quote: "usdt".into(), from_ms, to_ms, cause: "missing-in-recording".into() };
     let instrument = Instrument::new("bitcoin", "usdt").unwrap();
@@ -246,22 +266,21 @@ async fn a_gap_whose_tick_was_never_published_is_told_once() {
 #[tokio::test]
 async fn rows_from_the_future_hide_nothing_that_comes_in_time() {
     let feed = Memory::default();
-    let ahead = (now_ms(SystemTime::now()) / MINUTE) + 60;
-    // Hours away from UTC, a recording may end tomorrow. The stream-processor refuses what has not been yet.
-    run(&feed, rows([0, 1].into_iter().chain(ahead..ahead + 600))).await;
+    let ahead = (now_ms(SystemTime::now()) - START) / MINUTE + 60;
+    // Hours away from UTC, a recording may end tomorrow.
+    let total = run(&feed, rows([0, 1].into_iter().chain(ahead..ahead + 600))).await.total();
+    assert_eq!(total.tally.rejected["future"], 600);
     run(&feed, rows([0, 1, 2, 7, 8])).await;
-    let in_time: Vec<i64> = feed.minutes().into_iter().filter(|&minute| minute < ahead).collect();
-    assert_eq!(in_time, [0, 1, 2, 7, 8]);
-    assert_eq!(feed.gaps(), [(2, ahead), (3, 7)]);
+    assert_eq!((feed.minutes(), feed.gaps()), (vec![0, 1, 2, 7, 8], vec![(3, 7)]));
 }
 
 /// A sender can claim any ingest time; the server's time of storing shows that the tick was refused.
 #[tokio::test]
 async fn a_tick_with_a_forged_ingest_time_hides_nothing_that_comes_in_time() {
-    let feed = Memory { stored_ms: Some(1_000 * MINUTE), ..Memory::default() };
+    let feed = Memory { stored_ms: Some(at(1_000)), ..Memory::default() };
     let instrument = Instrument::new("bitcoin", "usdt").unwrap();
     run(&feed, rows([5])).await;
-    let (coin, quote, ahead_ms) = ("bitcoin".into(), "usdt".into(), 9_000 * MINUTE);
+    let (coin, quote, ahead_ms) = ("bitcoin".into(), "usdt".into(), at(9_000));
     let line = TickLine { coin, quote, event_ms: ahead_ms, ingest_ms: ahead_ms, ..feed.ticks().remove(0) };
     let forged = FeedMessage { kind: Kind::Tick, instrument, payload: codec::single(&line), id: "forged".to_owned() };
     feed.publish(std::slice::from_ref(&forged)).await.unwrap();
@@ -281,8 +300,8 @@ async fn the_same_recording_again_adds_nothing() {
     let total = run(&feed, rows(0..600)).await.total();
     assert_eq!(feed.messages.lock().unwrap().len(), before);
     assert_eq!((total.published, total.tally.skipped, total.flushes), (0, 600, 0));
-    let range = total.tally.skipped_range.map(|(first, last)| (first.ms() / MINUTE, last.ms() / MINUTE));
-    assert_eq!(range, Some((0, 599)));
+    let range = total.tally.skipped_range.map(|(first, last)| (first.ms(), last.ms()));
+    assert_eq!(range, Some((at(0), at(599))));
 }
 
 #[tokio::test]
@@ -312,7 +331,7 @@ async fn rows_from_before_feed_begins_are_refused_skipped_or_sent() {
     let error = run_with(&feed, files(900), plan()).await.unwrap_err();
     assert_eq!(service_code(&error), Some(service::Code::BadConfig));
     let text = error.to_string();
-    assert!(text.starts_with("old.csv holds 100 rows (of 300) from before 1970-01-01T16:40:00Z"), "{text}");
+    assert!(text.starts_with("old.csv holds 100 rows (of 300) from before 2020-01-01T16:40:00Z"), "{text}");
     assert_eq!(feed.minutes().len(), 100, "nothing is published before the check");
 
     // Two of 202 rows are less than one in a hundred.
@@ -344,11 +363,9 @@ async fn a_cut_file_is_published_up_to_the_cut_and_goes_on_once_mended() {
     let cut = mended[..mended.len() / 3].to_vec();
     let file = |bytes: Vec<u8>| {
         let input = Input::of_bytes("a.csv.gz", bytes);
-        let instrument = Instrument::new("bitcoin", "usdt").unwrap();
         // A later file must not hide the hole that the cut one leaves.
         let later = Input::of_bytes("b.csv", format!("{HEADER}{}", rows(20_000..20_010)).into_bytes());
-        let inputs = vec![(input, Some(EventTime(0))), (later, Some(EventTime(20_000 * MINUTE)))];
-        vec![Recording { instrument, inputs }]
+        vec![recording("bitcoin", vec![input, later])]
     };
     let feed = Memory::default();
     let (summary, ending, _) = run_with(&feed, file(cut), plan()).await.unwrap();
@@ -400,7 +417,7 @@ async fn an_instrument_is_flushed_when_it_ends_and_the_rest_goes_on() {
         }
         shutdown.request();
     };
-    let ((summary, ending), ()) = tokio::join!(async { replaying.await.unwrap() }, stop);
+    let (Replayed { summary, ending, .. }, ()) = tokio::join!(async { replaying.await.unwrap() }, stop);
     assert!(matches!(ending, Ending::Stopped), "{ending:?}");
     let flushes = summary.instruments.iter().map(|(instrument, counts)| (instrument.coin(), counts.flushes));
     assert_eq!(flushes.collect::<Vec<_>>(), [("bitcoin", 0), ("ethereum", 1)]);
@@ -426,8 +443,7 @@ async fn beside_a_file_that_broke_off_the_whole_ones_are_flushed() {
     let mut cut = encoder.finish().unwrap();
     cut.truncate(cut.len() / 2);
     let mut files = recordings(&[("ethereum", "b.csv", rows(0..30_000))]);
-    let inputs = vec![(Input::of_bytes("a.csv.gz", cut), Some(EventTime(0)))];
-    files.push(Recording { instrument: Instrument::new("bitcoin", "usdt").unwrap(), inputs });
+    files.push(recording("bitcoin", vec![Input::of_bytes("a.csv.gz", cut)]));
     let (summary, ending, _) = run_with(&feed, files, plan()).await.unwrap();
     assert!(matches!(ending, Ending::Cut(_)), "{ending:?}");
     let flushes = summary.instruments.iter().map(|(instrument, counts)| (instrument.coin(), counts.flushes));
@@ -454,7 +470,8 @@ async fn a_replay_that_cannot_keep_what_it_refuses_flushes_nothing_until_it_is_d
     let text = format!("{}no row\n{}", rows(0..3_000), rows(3_000..6_000));
     let files = || recordings(&[("bitcoin", "a.csv", text.clone()), ("ethereum", "b.csv", rows(0..6_000))]);
     let rejects = Rejects::new(|| Ok(Box::new(Full)));
-    let (summary, ending) = replay(&feed, files(), plan(), rejects, || (), &metrics(), &Shutdown::new()).await.unwrap();
+    let replayed = replay(&feed, files(), plan(), rejects, || (), &metrics(), &Shutdown::new()).await.unwrap();
+    let Replayed { summary, ending, .. } = replayed;
     assert!(matches!(ending, Ending::Rejects(_)), "{ending:?}");
     let published = summary.total().published;
     assert!((1..12_000).contains(&published), "{published}");
@@ -480,7 +497,45 @@ async fn shutdown_ends_a_slow_replay_without_a_flush() {
         shutdown.request();
     };
     let (replayed, ()) = tokio::join!(replaying, stop);
-    let (summary, ending) = replayed.unwrap();
+    let Replayed { summary, ending, .. } = replayed.unwrap();
     assert!(matches!(ending, Ending::Stopped), "{ending:?}");
     assert_eq!((summary.is_complete, feed.minutes(), feed.flushes()), (false, vec![0], vec![]));
+}
+
+fn trades(text: String, grain: Grain) -> Vec<Recording> {
+    let input = Input::of_bytes("a.csv", format!("timestamp_ms,price,volume\n{text}").into_bytes());
+    let instrument = Instrument::new("bitcoin", "usdt").unwrap();
+    let track = Track::open(vec![input], &instrument, Rules { grain: Some(grain), ..rules() }).unwrap();
+    vec![Recording { instrument, track }]
+}
+
+/// More trades of one second than a message holds: each counts, whenever the replay dies.
+#[tokio::test]
+async fn trades_of_one_instant_all_count_after_a_crash_too() {
+    let text: String = (0..1_900).map(|trade| format!("{},{},1\n", at(trade / 1_200), 10 + trade % 3)).collect();
+    let files = || trades(text.clone(), Grain::Trades);
+    let whole = Memory::default();
+    let (summary, ..) = run_with(&whole, files(), plan()).await.unwrap();
+    assert_eq!((summary.total().published, whole.ticks().len(), whole.gaps()), (1_900, 1_900, vec![]));
+    let ids: Vec<u64> = whole.ticks().iter().map(|tick| tick.id.unwrap()).collect();
+    assert_eq!(ids, (0..1_200).chain(0..700).collect::<Vec<_>>());
+    for breaks_after in 1..whole.messages.lock().unwrap().len() {
+        let mut feed = Memory { breaks_after: Some(breaks_after), ..Memory::default() };
+        assert!(run_with(&feed, files(), plan()).await.is_err());
+        feed.breaks_after = None;
+        run_with(&feed, files(), plan()).await.unwrap();
+        assert_eq!(feed.ticks(), whole.ticks(), "{breaks_after}");
+    }
+    let total = run_with(&whole, files(), plan()).await.unwrap().0.total();
+    assert_eq!((total.published, total.tally.skipped), (0, 1_900));
+}
+
+#[tokio::test]
+async fn prices_reach_back_to_the_one_before_or_have_a_gap_there() {
+    let rows: String = [0, 1, 2, 5, 6].map(|minute| format!("{},7,\n", at(minute))).concat();
+    let feed = Memory::default();
+    run_with(&feed, trades(rows, Grain::Candles(Span::MINUTE)), plan()).await.unwrap();
+    let complete: Vec<_> = feed.ticks().iter().map(|tick| (tick.grain_ms, tick.complete_ms)).collect();
+    let minute = (None, Some(MINUTE));
+    assert_eq!((complete, feed.gaps()), (vec![(None, None), minute, minute, (None, None), minute], vec![(2, 5)]));
 }

@@ -1,6 +1,6 @@
-//! What a replay did, for people and for programs.
+//! What a replay did: counts, and the summary for programs. `words` is the one for people.
 
-use std::fmt::Write as _;
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -9,8 +9,11 @@ use market::{EventTime, Instrument};
 use serde::Serialize;
 use store::recording::Tally;
 
-/// With more instruments than this only their sum is printed.
-const PRINTED_MAX: usize = 20;
+use super::downstream::{Downstream, Outcome};
+use super::fit::Fit;
+
+/// More refused rows than this, in percent of those that carry a price, are a failure.
+pub(crate) const REFUSED_MAX_PERCENT: u64 = 1;
 
 /// What became of one instrument, or of all.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -25,6 +28,8 @@ pub(crate) struct Counts {
     pub(crate) known_messages: u64,
     /// Flushes that FEED has stored.
     pub(crate) flushes: u64,
+    /// Which windows the rows that count fill.
+    pub(crate) fit: Fit,
 }
 
 impl Counts {
@@ -34,16 +39,40 @@ impl Counts {
         self.gaps += other.gaps;
         self.known_messages += other.known_messages;
         self.flushes += other.flushes;
+        self.fit.merge(&other.fit);
     }
 }
 
 /// The summary of a replay.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Summary {
     /// Each instrument, in the order of the command line.
     pub(crate) instruments: Vec<(Instrument, Counts)>,
     /// Whether everything was read and published.
     pub(crate) is_complete: bool,
+    /// What became of it downstream.
+    pub(crate) downstream: Downstream,
+}
+
+/// Refused rows of all instruments, by the reader and by MARKET.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Refused {
+    /// By reason.
+    pub(crate) by_reason: BTreeMap<&'static str, u64>,
+    /// Rows that carry a price, refused or not.
+    pub(crate) of: u64,
+}
+
+impl Refused {
+    /// Refused rows of all reasons.
+    pub(crate) fn count(&self) -> u64 {
+        self.by_reason.values().sum()
+    }
+
+    /// Whether they are more than a replay may refuse without a word from its user.
+    pub(crate) fn is_too_many(&self) -> bool {
+        self.count() * 100 > self.of * REFUSED_MAX_PERCENT
+    }
 }
 
 /// The summary as JSON: the sums at the top, the instruments below.
@@ -54,7 +83,33 @@ struct Json<'a> {
     #[serde(flatten)]
     range: Range,
     complete: bool,
+    /// Refused rows, here and downstream.
+    refused: u64,
+    /// Of so many rows that carry a price.
+    refused_of: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    downstream: Option<JsonDownstream<'a>>,
     instruments: Vec<JsonInstrument<'a>>,
+}
+
+#[derive(Serialize)]
+struct JsonDownstream<'a> {
+    checked: bool,
+    #[serde(flatten)]
+    outcome: Option<&'a Outcome>,
+    /// Why it is not checked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<&'a str>,
+}
+
+impl<'a> JsonDownstream<'a> {
+    fn of(downstream: &'a Downstream) -> Option<Self> {
+        match downstream {
+            Downstream::Unasked => None,
+            Downstream::Checked(outcome) => Some(Self { checked: true, outcome: Some(outcome), why: None }),
+            Downstream::Unchecked(why) => Some(Self { checked: false, outcome: None, why: Some(why) }),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -90,6 +145,18 @@ impl Summary {
         total
     }
 
+    /// The refused rows of all instruments.
+    pub(crate) fn refused(&self) -> Refused {
+        let Counts { tally, .. } = self.total();
+        let mut refused = Refused { of: tally.priced_count(), by_reason: tally.rejected };
+        if let Downstream::Checked(outcome) = &self.downstream {
+            for (reason, count) in &outcome.rejected {
+                *refused.by_reason.entry(reason.as_str()).or_default() += count;
+            }
+        }
+        refused
+    }
+
     /// Writes it as JSON under a temporary name and renames it, so that no half summary is ever seen.
     ///
     /// # Errors
@@ -104,11 +171,14 @@ impl Summary {
     }
 
     fn to_json(&self) -> String {
-        let total = self.total();
+        let (total, refused) = (self.total(), self.refused());
         let json = Json {
             counts: &total,
             range: Range::from(&total),
             complete: self.is_complete,
+            refused: refused.count(),
+            refused_of: refused.of,
+            downstream: JsonDownstream::of(&self.downstream),
             instruments: self
                 .instruments
                 .iter()
@@ -122,80 +192,34 @@ impl Summary {
         };
         serde_json::to_string_pretty(&json).expect("counts and names are always JSON") + "\n"
     }
-
-    /// The summary in lines for people; `rejects` is where refused rows are kept.
-    pub(crate) fn to_text(&self, rejects: &Path) -> String {
-        let mut text = String::new();
-        if self.instruments.len() <= PRINTED_MAX {
-            for (instrument, counts) in &self.instruments {
-                describe(&mut text, &instrument.to_string(), counts, rejects);
-            }
-        } else {
-            describe(&mut text, &format!("{} instruments", self.instruments.len()), &self.total(), rejects);
-        }
-        text
-    }
-}
-
-fn describe(text: &mut String, name: &str, counts: &Counts, rejects: &Path) {
-    let Counts { tally, published, gaps, known_messages, .. } = counts;
-    let mut line = |what: String| writeln!(text, "{what}").expect("a string takes every byte");
-    let range = tally.range.map(|(first, last)| format!(", {first} to {last}")).unwrap_or_default();
-    line(format!("{name}: {}, {published} published, {}{range}", some(tally.rows, "row"), some(*gaps, "gap")));
-    if let Some((first, last)) = tally.skipped_range {
-        line(format!("  skipped {} from {first} to {last}: FEED has that time already", some(tally.skipped, "row")));
-    }
-    if tally.duplicates > 0 {
-        let duplicates = some(tally.duplicates, "duplicate row");
-        line(format!("  left out {duplicates}, {} with other values: the first one counts", tally.conflicts));
-    }
-    if tally.rejected_count() > 0 {
-        let reasons: Vec<String> = tally.rejected.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
-        let rejected = some(tally.rejected_count(), "row");
-        line(format!("  rejected {rejected} ({}), kept in {}", reasons.join(", "), rejects.display()));
-    }
-    if *known_messages > 0 {
-        let known = some(*known_messages, "message");
-        line(format!("  FEED did not store {known} again: it has had the same within the last 10 minutes"));
-    }
-}
-
-/// `1 row`, `2 rows`.
-fn some(count: u64, noun: &str) -> String {
-    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
+    use market::validate::Reason;
     use store::recording::Refusal;
 
     use super::*;
 
-    fn summary() -> Summary {
+    pub(crate) fn summary() -> Summary {
         let mut tally = Tally { rows: 9, duplicates: 1, ..Tally::default() };
         tally.count_rejected(Refusal::Jump);
         tally.count_rejected(Refusal::Unparsable);
         tally.count_rejected(Refusal::Jump);
         [0, 60_000].into_iter().for_each(|ms| tally.count_skipped(EventTime(ms)));
         [0, 180_000].into_iter().for_each(|ms| tally.count_accepted(EventTime(ms)));
-        let counts = Counts { tally, published: 4, gaps: 1, ..Counts::default() };
+        let mut counts = Counts { tally, published: 4, gaps: 1, ..Counts::default() };
+        counts.fit.add(EventTime(0), Some(market::Span::MINUTE));
         let instrument = |coin| Instrument::new(coin, "usd").unwrap();
         Summary {
             instruments: vec![(instrument("bitcoin"), counts.clone()), (instrument("ethereum"), counts)],
             is_complete: true,
+            downstream: Downstream::Checked(Outcome {
+                accepted: 6,
+                rejected: [(Reason::Future, 2)].into(),
+                ..Outcome::default()
+            }),
         }
-    }
-
-    #[test]
-    fn people_read_what_became_of_every_row() {
-        let text = summary().to_text(Path::new("rejects.jsonl"));
-        let expected = "\
-bitcoin/usd: 9 rows, 4 published, 1 gap, 1970-01-01T00:00:00Z to 1970-01-01T00:03:00Z
-  skipped 2 rows from 1970-01-01T00:00:00Z to 1970-01-01T00:01:00Z: FEED has that time already
-  left out 1 duplicate row, 0 with other values: the first one counts
-  rejected 3 rows (2 jump, 1 unparsable), kept in rejects.jsonl
-";
-        assert_eq!(text, expected.to_owned() + &expected.replace("bitcoin", "ethereum"));
     }
 
     #[test]
@@ -209,5 +233,15 @@ bitcoin/usd: 9 rows, 4 published, 1 gap, 1970-01-01T00:00:00Z to 1970-01-01T00:0
         assert_eq!(pick(&json["instruments"][1]), [9, 4, 2, 1, 1, 0, 180_000]);
         assert_eq!(json["rejected"], serde_json::json!({"jump": 4, "unparsable": 2}));
         assert_eq!((&json["complete"], &json["instruments"][1]["coin"]), (&true.into(), &"ethereum".into()));
+        assert_eq!((&json["refused"], &json["refused_of"]), (&8.into(), &18.into()));
+        assert_eq!(json["downstream"]["rejected"], serde_json::json!({"future": 2}));
+        assert_eq!(json["fit"]["shortest_window"], "1m");
+    }
+
+    #[test]
+    fn more_than_one_row_in_a_hundred_is_too_many() {
+        let refused = |count, of| Refused { by_reason: [("jump", count)].into(), of };
+        assert!(!refused(1, 100).is_too_many() && refused(2, 100).is_too_many());
+        assert!(!refused(0, 0).is_too_many());
     }
 }

@@ -9,14 +9,15 @@ use std::sync::Arc;
 use flate2::read::MultiGzDecoder;
 use market::EventTime;
 
-use super::row::{COLUMNS, Columns, Refusal, Row};
+use super::columns::Columns;
+use super::container;
+use super::lines::Lines;
+use super::row::{Refusal, Row};
+use super::time::Stamp;
 
-/// The longest line that may be a row. Six numbers take at most some 150 bytes; the rest is room for other columns.
-pub(crate) const LINE_BYTES_MAX: usize = 64 * 1024;
-/// So many rows are looked at for the time at which a file starts.
-const START_ROWS_MAX: usize = 100;
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
-const READ_BYTES: usize = 64 * 1024;
+/// Comments and titles before the header, at most.
+const PREAMBLE_MAX: u64 = 20;
 
 /// Is told how many bytes of the file were read, each time some were: for a progress bar.
 pub type OnRead = Arc<dyn Fn(u64) + Send + Sync>;
@@ -29,6 +30,7 @@ pub struct Input {
     name: String,
     bytes: u64,
     open: Open,
+    on_read: Option<OnRead>,
 }
 
 impl fmt::Debug for Input {
@@ -42,13 +44,29 @@ impl fmt::Debug for Input {
 #[error("{place}: {problem}")]
 pub struct Unusable {
     /// The file, with the line if it came to that.
-    place: String,
-    problem: String,
+    pub(crate) place: String,
+    pub(crate) problem: String,
+    /// Whether another header is what ends it.
+    pub(crate) is_header: bool,
+    /// Whether two rows that say different things are what is wrong.
+    pub(crate) is_conflict: bool,
+}
+
+impl Unusable {
+    /// What is wrong with a file, or at a line of it.
+    pub(crate) fn new(place: String, problem: String) -> Self {
+        Self { place, problem, is_header: false, is_conflict: false }
+    }
+
+    /// The same, with more to say.
+    pub(crate) fn and(self, more: &str) -> Self {
+        Self { problem: format!("{}; {more}", self.problem), ..self }
+    }
 }
 
 /// A file that tells how much of it was read.
 struct Watched {
-    file: File,
+    file: Box<dyn Read + Send>,
     on_read: OnRead,
 }
 
@@ -60,37 +78,29 @@ impl Read for Watched {
     }
 }
 
-/// What a look at the first lines says.
-#[derive(Debug)]
-pub struct Start {
-    /// The time of the first row that has one.
-    pub event: Option<EventTime>,
-}
-
 impl Input {
-    /// A file of the machine.
+    /// A file of the machine. `on_read` hears of the reading of its rows, not of the look at it before.
     ///
     /// # Errors
     /// When there is none, or it is no regular file.
     pub fn at(path: &Path, on_read: OnRead) -> Result<Self, Unusable> {
         let name = path.display().to_string();
-        let unusable = |problem: String| Unusable { place: name.clone(), problem };
+        let unusable = |problem: String| Unusable::new(name.clone(), problem);
         let metadata = std::fs::metadata(path).map_err(|error| unusable(format!("cannot open it: {error}")))?;
         if !metadata.is_file() {
             // It is read twice: once to check it before anything is published, once for its rows.
-            return Err(unusable("not a regular file".to_owned()));
+            return Err(unusable("not a regular file: write what it gives into a file, and name that".to_owned()));
         }
         let path = path.to_owned();
-        let open: Open =
-            Box::new(move || Ok(Box::new(Watched { file: File::open(&path)?, on_read: Arc::clone(&on_read) })));
-        Ok(Self { name, bytes: metadata.len(), open })
+        let open: Open = Box::new(move || Ok(Box::new(File::open(&path)?)));
+        Ok(Self { name, bytes: metadata.len(), open, on_read: Some(on_read) })
     }
 
     /// A file that is in memory, under the name that errors give it.
     pub fn of_bytes(name: &str, bytes: Vec<u8>) -> Self {
         let length = bytes.len() as u64;
         let open: Open = Box::new(move || Ok(Box::new(io::Cursor::new(bytes.clone()))));
-        Self { name: name.to_owned(), bytes: length, open }
+        Self { name: name.to_owned(), bytes: length, open, on_read: None }
     }
 
     /// The file as it was named.
@@ -103,35 +113,17 @@ impl Input {
         self.bytes
     }
 
-    /// Checks that it is a recording with at least one row.
-    ///
-    /// # Errors
-    /// Empty, no gzip in spite of its name, a header without a needed column, no row.
-    pub fn inspect(&self) -> Result<Start, Unusable> {
-        let mut rows = self.rows()?;
-        let mut event = None;
-        let mut seen = 0;
-        while let Some(line) = rows.next_line()? {
-            seen += 1;
-            event = line.event();
-            if event.is_some() || seen == START_ROWS_MAX {
-                break;
-            }
-        }
-        if seen == 0 { Err(self.unusable(1, "no row follows the header".to_owned())) } else { Ok(Start { event }) }
-    }
-
     /// Counts the rows with a readable time, and those of them that are older than `bound`.
     ///
     /// # Errors
-    /// As [`Input::rows`]. A file that breaks off counts as far as it goes.
+    /// When it cannot be opened or does not begin as a recording. A file that breaks off counts as far as it goes.
     pub fn count_older(&self, bound: EventTime) -> Result<(u64, u64), Unusable> {
-        let mut rows = self.rows()?;
+        let mut rows = self.look()?;
         let (mut all, mut older) = (0, 0);
         while let Ok(Some(line)) = rows.next_line() {
-            if let Some(event) = line.event() {
+            if let Some((Stamp::Whole(ms), _)) = line.stamp() {
                 all += 1;
-                older += u64::from(event < bound);
+                older += u64::from(EventTime(ms) < bound);
             }
         }
         Ok((all, older))
@@ -141,136 +133,138 @@ impl Input {
     ///
     /// # Errors
     /// When it cannot be opened or does not begin as a recording.
-    pub fn rows(&self) -> Result<Rows, Unusable> {
+    pub(crate) fn rows(&self) -> Result<Rows, Unusable> {
         let file = (self.open)().map_err(|error| self.unopened(&error))?;
-        let text = self.text_of(file)?;
-        let mut lines = Lines { name: self.name.clone(), text, buffer: Vec::new(), number: 0 };
-        if lines.next()?.is_none() {
-            return Err(self.unusable(1, format!("the file is empty; expected the header {}", COLUMNS.join(","))));
+        match &self.on_read {
+            Some(on_read) => self.rows_of(Box::new(Watched { file, on_read: OnRead::clone(on_read) })),
+            None => self.rows_of(file),
         }
-        let columns = Columns::parse(&lines.buffer).map_err(|missing| {
-            self.unusable(1, format!("no column {missing:?}; the header must name {}", COLUMNS.join(",")))
-        })?;
-        Ok(Rows { lines, columns })
+    }
+
+    /// As [`Input::rows`], for a look at it that nobody hears of.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn look(&self) -> Result<Rows, Unusable> {
+        self.rows_of((self.open)().map_err(|error| self.unopened(&error))?)
+    }
+
+    fn rows_of(&self, file: Box<dyn Read + Send>) -> Result<Rows, Unusable> {
+        let mut lines = Lines::new(self.name.clone(), self.text_of(file)?);
+        let mut first_problem: Option<Unusable> = None;
+        for preamble in 0..=PREAMBLE_MAX {
+            let Some((number, _)) = lines.next()? else { break };
+            let problem = match Columns::parse(lines.text()) {
+                Ok(columns) => return Ok(Rows { lines, columns, preamble }),
+                Err(problem) => self.unusable(number, problem),
+            };
+            if !is_remark(lines.text()) {
+                return Err(problem);
+            }
+            first_problem.get_or_insert(problem);
+        }
+        Err(first_problem.unwrap_or_else(|| {
+            self.unusable(
+                1,
+                "the file is empty; expected the header timestamp_ms,open,high,low,close,volume".to_owned(),
+            )
+        }))
     }
 
     /// Gzip is recognised by its content, whatever the name.
     fn text_of(&self, file: Box<dyn Read + Send>) -> Result<Box<dyn BufRead + Send>, Unusable> {
-        let mut file = BufReader::with_capacity(READ_BYTES, file);
+        let mut file = BufReader::with_capacity(container::HEAD_BYTES, file);
         let head = file.fill_buf().map_err(|error| self.unopened(&error))?;
-        if head.starts_with(&GZIP_MAGIC) {
-            Ok(Box::new(BufReader::with_capacity(READ_BYTES, MultiGzDecoder::new(file))))
-        } else if !head.is_empty() && self.name.to_ascii_lowercase().ends_with(".gz") {
-            Err(self.unusable(1, "not gzip, although its name ends in .gz; rename it if it is plain text".to_owned()))
+        let is_gzip = head.starts_with(&GZIP_MAGIC);
+        let mut text: Box<dyn BufRead + Send> = if is_gzip {
+            Box::new(BufReader::with_capacity(container::HEAD_BYTES, MultiGzDecoder::new(file)))
         } else {
-            Ok(Box::new(file))
+            Box::new(file)
+        };
+        let broken = |error| self.unusable(1, format!("the file breaks off here ({error})"));
+        let head = text.fill_buf().map_err(broken)?;
+        if let Some(problem) = container::foreign(head) {
+            return Err(Unusable::new(self.name.clone(), problem.replace("FILE", &self.name)));
         }
+        if !is_gzip && !head.is_empty() && self.name.to_ascii_lowercase().ends_with(".gz") {
+            let problem = "not gzip, although its name ends in .gz; rename it if it is plain text".to_owned();
+            return Err(self.unusable(1, problem));
+        }
+        Ok(text)
     }
 
     fn unopened(&self, error: &io::Error) -> Unusable {
-        Unusable { place: self.name.clone(), problem: format!("cannot open it: {error}") }
+        Unusable::new(self.name.clone(), format!("cannot open it: {error}"))
     }
 
-    fn unusable(&self, line: u64, problem: String) -> Unusable {
-        Unusable { place: format!("{} line {line}", self.name), problem }
+    /// What is wrong at a line.
+    pub(crate) fn unusable(&self, line: u32, problem: String) -> Unusable {
+        Unusable::new(format!("{} line {line}", self.name), problem)
     }
+}
+
+/// Whether a line before the header is a comment, an address or a title.
+fn is_remark(text: &[u8]) -> bool {
+    text.starts_with(b"#") || text.starts_with(b"http") || !text.contains(&b',')
 }
 
 /// The rows of an open file.
-pub struct Rows {
+pub(crate) struct Rows {
     lines: Lines,
     columns: Columns,
+    /// Lines before the header.
+    pub(crate) preamble: u64,
 }
 
 /// A line that is not blank.
-pub struct Line<'a> {
+pub(crate) struct Line<'a> {
     /// Counted from 1.
-    pub number: u32,
+    pub(crate) number: u32,
     /// Without its line break; of a line that is too long for a row only the beginning.
-    pub text: &'a [u8],
+    pub(crate) text: &'a [u8],
     is_whole: bool,
     columns: &'a Columns,
 }
 
 impl Rows {
+    /// The columns of its header.
+    pub(crate) fn columns(&self) -> &Columns {
+        &self.columns
+    }
+
     /// The next line that is not blank.
     ///
     /// # Errors
-    /// The file breaks off: a cut or damaged gzip file, a failing disk.
-    pub fn next_line(&mut self) -> Result<Option<Line<'_>>, Unusable> {
+    /// The file breaks off: a cut or damaged gzip file, a failing disk, another header.
+    pub(crate) fn next_line(&mut self) -> Result<Option<Line<'_>>, Unusable> {
         let Some((number, is_whole)) = self.lines.next()? else { return Ok(None) };
-        Ok(Some(Line { number, text: self.lines.buffer.trim_ascii_end(), is_whole, columns: &self.columns }))
+        let (text, columns) = (self.lines.text(), &self.columns);
+        if columns.is_header(text) {
+            let problem = "the file has a second header here, and the rows after it may have other columns: split the file at this line";
+            let place = format!("{} line {number}", self.lines.name());
+            return Err(Unusable { is_header: true, ..Unusable::new(place, problem.to_owned()) });
+        }
+        Ok(Some(Line { number, text, is_whole, columns }))
     }
 }
 
-impl Line<'_> {
-    /// The line as a row of this file.
+impl<'a> Line<'a> {
+    /// The line as a row of this file, no later than `latest`.
     ///
     /// # Errors
     /// The named reason why it is none.
-    pub fn row(&self, file: u32) -> Result<Row, Refusal> {
-        if self.is_whole { self.columns.row(self.text, file, self.number) } else { Err(Refusal::TooLong) }
+    pub(crate) fn row(&self, file: u32, latest: EventTime) -> Result<Row, Refusal> {
+        if self.is_whole { self.columns.row(self.text, file, self.number, latest) } else { Err(Refusal::TooLong) }
     }
 
-    fn event(&self) -> Option<EventTime> {
-        self.columns.event(self.text).filter(|_| self.is_whole)
-    }
-}
-
-struct Lines {
-    name: String,
-    text: Box<dyn BufRead + Send>,
-    /// The line that was read last, with its line break.
-    buffer: Vec<u8>,
-    number: u64,
-}
-
-impl Lines {
-    /// Reads the next line that is not blank: its number, and whether all of it is in the buffer.
-    fn next(&mut self) -> Result<Option<(u32, bool)>, Unusable> {
-        loop {
-            self.buffer.clear();
-            let limit = LINE_BYTES_MAX as u64;
-            let read = self.text.by_ref().take(limit).read_until(b'\n', &mut self.buffer);
-            // What stands in the buffer after an error is half a line: half a number is a wrong number.
-            let is_end = read.map_err(|error| self.broken(&error))? == 0;
-            if is_end {
-                return Ok(None);
-            }
-            self.number += 1;
-            let number = u32::try_from(self.number).map_err(|_| self.broken(&"more lines than can be counted"))?;
-            if self.buffer.len() == LINE_BYTES_MAX && !self.buffer.ends_with(b"\n") {
-                self.skip_line()?;
-                return Ok(Some((number, false)));
-            }
-            if !self.buffer.trim_ascii().is_empty() {
-                return Ok(Some((number, true)));
-            }
-        }
+    /// Its time, as far as it is a number, with the field that it is in.
+    pub(crate) fn stamp(&self) -> Option<(Stamp, &'a [u8])> {
+        self.columns.stamp(self.text).filter(|_| self.is_whole)
     }
 
-    fn skip_line(&mut self) -> Result<(), Unusable> {
-        loop {
-            let read = self.text.fill_buf();
-            let (used, is_done) = match read {
-                Ok([]) => return Ok(()),
-                Ok(bytes) => match bytes.iter().position(|&byte| byte == b'\n') {
-                    Some(at) => (at + 1, true),
-                    None => (bytes.len(), false),
-                },
-                Err(error) => return Err(self.broken(&error)),
-            };
-            self.text.consume(used);
-            if is_done {
-                return Ok(());
-            }
-        }
-    }
-
-    /// The file ends where it should not: after the line that was read last.
-    fn broken(&self, error: &dyn fmt::Display) -> Unusable {
-        let place = format!("{} line {}", self.name, self.number + 1);
-        Unusable { place, problem: format!("the file breaks off here ({error})") }
+    /// The number of its trade.
+    pub(crate) fn id(&self) -> Option<u64> {
+        self.columns.id(self.text)
     }
 }
 
@@ -278,38 +272,50 @@ impl Lines {
 mod tests {
     use std::io::Write;
 
+    use super::super::lines::LINE_BYTES_MAX;
     use super::*;
 
     const HEADER: &str = "timestamp_ms,open,high,low,close,volume\n";
+    const LATEST: EventTime = EventTime(1_767_225_600_000);
 
-    fn gzip(text: &str) -> Vec<u8> {
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-        encoder.write_all(text.as_bytes()).unwrap();
+        encoder.write_all(bytes).unwrap();
         encoder.finish().unwrap()
     }
 
     #[test]
-    fn unusable_files_are_named_with_their_line() {
+    fn unusable_files_are_named_with_what_they_are() {
         let check = |name: &str, bytes: Vec<u8>, expected: &str| {
-            let error = Input::of_bytes(name, bytes).inspect().unwrap_err().to_string();
+            let error = Input::of_bytes(name, bytes).rows().err().expect("unusable").to_string();
             assert!(error.starts_with(expected), "{error}");
         };
         let truncated = |bytes: Vec<u8>| bytes[..8].to_vec();
         check("a.csv", vec![], "a.csv line 1: the file is empty; expected the header timestamp_ms,open");
         check("a.csv.gz", vec![], "a.csv.gz line 1: the file is empty");
-        check("a.csv.gz", gzip(""), "a.csv.gz line 1: the file is empty");
-        check("a.csv", HEADER.into(), "a.csv line 1: no row follows the header");
-        check("a.csv", format!("{HEADER}\n \n").into(), "a.csv line 1: no row follows the header");
+        check("a.csv.gz", gzip(b""), "a.csv.gz line 1: the file is empty");
         check("a.csv", "timestamp_ms,open,high,low,volume\n1,2\n".into(), "a.csv line 1: no column \"close\"");
+        check("a.csv", "# made by hand\n\ntime,price\n1,2\n".into(), "a.csv line 3: no column \"timestamp_ms\"");
+        check("a.csv", "no header\nat all\n".into(), "a.csv line 1: no column \"timestamp_ms\"");
         check("A.CSV.GZ", format!("{HEADER}0,1,1,1,1,1\n").into(), "A.CSV.GZ line 1: not gzip");
-        check("a.csv.gz", truncated(gzip(HEADER)), "a.csv.gz line 1: the file breaks off here");
+        check("a.csv.gz", truncated(gzip(HEADER.as_bytes())), "a.csv.gz line 1: the file breaks off here");
+        check(
+            "a.csv",
+            b"PK\x03\x04".into(),
+            "a.csv: this is a zip archive; decompress it first: unzip -p a.csv > a.csv.csv",
+        );
+        check("a.gz", gzip(b"\xff\xfet\0"), "a.gz: this is UTF-16 text");
+        check("a.gz", gzip(&gzip(HEADER.as_bytes())), "a.gz: this is gzip within gzip");
     }
 
     #[test]
-    fn gzip_is_recognised_by_content() {
-        let text = format!("{HEADER}junk\n60000,1,1,1,1,1\n");
-        for (name, bytes) in [("a.csv", text.clone().into_bytes()), ("a.csv", gzip(&text)), ("a.csv.gz", gzip(&text))] {
-            assert_eq!(Input::of_bytes(name, bytes).inspect().unwrap().event, Some(EventTime(60_000)), "{name}");
+    fn remarks_before_the_header_are_passed_over() {
+        let text = format!(
+            "https://example.com/a,b\n# a remark, made by hand\nPrices of bitcoin\n{HEADER}1583020800000,1,1,1,1,1\n"
+        );
+        for bytes in [text.clone().into_bytes(), gzip(text.as_bytes())] {
+            let mut rows = Input::of_bytes("a.csv", bytes).rows().unwrap();
+            assert_eq!((rows.preamble, rows.next_line().unwrap().unwrap().number), (3, 5));
         }
     }
 
@@ -317,7 +323,7 @@ mod tests {
     fn a_cut_file_gives_its_whole_lines_and_then_says_where_it_ends() {
         let text: String =
             (0..20_000).map(|n| format!("{},{}.25,{n}.5,{n}.125,{n}.375,{}\n", n * 60_000, n, n * 7 % 13)).collect();
-        let mut bytes = gzip(&(HEADER.to_owned() + &text));
+        let mut bytes = gzip((HEADER.to_owned() + &text).as_bytes());
         bytes.truncate(bytes.len() / 2);
         let mut rows = Input::of_bytes("a.csv.gz", bytes).rows().unwrap();
         let lines: Vec<&str> = text.lines().collect();
@@ -338,13 +344,24 @@ mod tests {
     }
 
     #[test]
+    fn a_second_header_ends_the_file_with_its_line() {
+        for header in [HEADER, "timestamp_ms,open,close,high,low,volume\n", "close,high\n"] {
+            let text = format!("{HEADER}1583020800000,1,1,1,1,1\n{header}1583020860000,1,1,1,1,1\n");
+            let mut rows = Input::of_bytes("a.csv", text.into_bytes()).rows().unwrap();
+            assert_eq!(rows.next_line().unwrap().unwrap().number, 2);
+            let end = rows.next_line().err().expect("a second header");
+            assert!(end.is_header && end.to_string().starts_with("a.csv line 3: "), "{end}");
+        }
+    }
+
+    #[test]
     fn a_line_without_end_is_one_bad_line() {
-        let text = format!("{HEADER}{}\n60000,1,1,1,1,1\n", "x".repeat(3 * LINE_BYTES_MAX));
+        let text = format!("{HEADER}{}\n1583020800000,1,1,1,1,1\n", "x".repeat(3 * LINE_BYTES_MAX));
         let mut rows = Input::of_bytes("a.csv", text.into_bytes()).rows().unwrap();
         let long = rows.next_line().unwrap().unwrap();
-        assert_eq!((long.number, long.text.len(), long.row(0)), (2, LINE_BYTES_MAX, Err(Refusal::TooLong)));
+        assert_eq!((long.number, long.text.len(), long.row(0, LATEST)), (2, LINE_BYTES_MAX, Err(Refusal::TooLong)));
         let good = rows.next_line().unwrap().unwrap();
-        assert_eq!((good.number, good.text), (3, b"60000,1,1,1,1,1".as_slice()));
+        assert_eq!((good.number, good.text), (3, b"1583020800000,1,1,1,1,1".as_slice()));
         assert!(rows.next_line().unwrap().is_none());
     }
 }

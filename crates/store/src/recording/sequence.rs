@@ -1,21 +1,24 @@
-//! Which rows of an ordered recording count: one for each instant, never back, no lone row far from all others.
+//! Which rows of an ordered recording count: one of each time and number, never back, no lone row far from all others.
 
 use std::collections::VecDeque;
 
 use market::Span;
 
 use super::row::{Refusal, Row};
+use super::rules::Conflict;
 
 /// What becomes of a row.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Verdict {
     /// It counts.
     Accepted(Row),
-    /// There was a row of its instant; the first wins.
+    /// There was a row of its identity.
     Duplicate {
         /// Whether the two say different things.
         conflict: bool,
     },
+    /// The two say different things, and neither is to be preferred.
+    Conflict(Row, Row),
     /// It does not count, for this reason.
     Refused(Row, Refusal),
 }
@@ -23,11 +26,13 @@ pub(crate) enum Verdict {
 /// Judges the rows of one instrument in event-time order.
 ///
 /// A row is *alone* when it is more than `step_max` from the row before it and the next row does not follow it within
-/// `step_max`: a mistyped year, a time of 0. The first row is alone when the second is that far away and a third
-/// confirms the second. Lone rows are refused as jumps.
+/// `step_max`: a mistyped year. The first row is alone when the second is that far away and a third confirms the second. Lone
+/// rows are refused as jumps.
 #[derive(Debug)]
 pub(crate) struct Sequence {
     step_max: Span,
+    conflict: Conflict,
+    /// The newest row, which one of the same identity may replace.
     newest: Option<Row>,
     anchor: Anchor,
     /// A row that is alone unless the next one follows it.
@@ -46,29 +51,36 @@ enum Anchor {
 }
 
 impl Sequence {
-    /// Judges by this largest step.
-    pub(crate) fn new(step_max: Span) -> Self {
-        Self { step_max, newest: None, anchor: Anchor::None, doubtful: None, verdicts: VecDeque::new() }
+    /// Judges by this largest step, and in conflicts by this rule.
+    pub(crate) fn new(step_max: Span, conflict: Conflict) -> Self {
+        Self { step_max, conflict, newest: None, anchor: Anchor::None, doubtful: None, verdicts: VecDeque::new() }
     }
 
-    /// Takes the next row in the order in which the reorder buffer gave it.
+    /// Takes the next row in the order of time, number, file and line.
     pub(crate) fn push(&mut self, row: Row) {
         match self.newest {
             Some(newest) if row.event < newest.event => {
-                self.verdicts.push_back(Verdict::Refused(row, Refusal::OutOfOrder))
+                self.verdicts.push_back(Verdict::Refused(row, Refusal::OutOfOrder));
             }
-            Some(newest) if row.event == newest.event => {
-                self.verdicts.push_back(Verdict::Duplicate { conflict: !row.agrees_with(&newest) });
-            }
-            _ => {
+            Some(newest) if row.identity() == newest.identity() => self.push_again(newest, row),
+            Some(newest) => {
                 self.newest = Some(row);
-                self.advance(row);
+                self.advance(newest);
             }
+            None => self.newest = Some(row),
         }
+    }
+
+    /// Takes a row that was there already: its duplicate, for which it is not known yet whether it counts.
+    pub(crate) fn push_known(&mut self) {
+        self.verdicts.push_back(Verdict::Duplicate { conflict: false });
     }
 
     /// Ends the recording: a row in doubt stays alone, and a first row without a second counts.
     pub(crate) fn finish(&mut self) {
+        if let Some(newest) = self.newest.take() {
+            self.advance(newest);
+        }
         if let Anchor::First(first) = self.anchor {
             self.accept(first);
         }
@@ -80,6 +92,18 @@ impl Sequence {
     /// The next verdict that is certain.
     pub(crate) fn next(&mut self) -> Option<Verdict> {
         self.verdicts.pop_front()
+    }
+
+    fn push_again(&mut self, newest: Row, row: Row) {
+        let conflict = !row.agrees_with(&newest);
+        if conflict && self.conflict == Conflict::Refuse {
+            self.verdicts.push_back(Verdict::Conflict(newest, row));
+            return;
+        }
+        self.verdicts.push_back(Verdict::Duplicate { conflict });
+        if conflict && self.conflict == Conflict::Last {
+            self.newest = Some(row);
+        }
     }
 
     fn advance(&mut self, row: Row) {
@@ -124,48 +148,73 @@ mod tests {
     use super::*;
 
     /// Rows as (day, close) and verdicts as words, in order.
-    fn check(rows: &[(i64, f64)], expected: &[&str]) {
-        let mut sequence = Sequence::new(Span(30 * Span::DAY.ms()));
+    fn judge(conflict: Conflict, rows: &[(i64, f64)]) -> Vec<String> {
+        let mut sequence = Sequence::new(Span(30 * Span::DAY.ms()), conflict);
         for (line, &(day, close)) in (2_u32..).zip(rows) {
             let event = EventTime(day * Span::DAY.ms());
-            sequence.push(Row { event, open: close, high: close, low: close, close, volume: None, line, file: 0 });
+            let (volume, id, is_point, complete) = (None, None, false, None);
+            sequence.push(Row {
+                event,
+                open: close,
+                high: close,
+                low: close,
+                close,
+                volume,
+                id,
+                is_point,
+                complete,
+                line,
+                file: 0,
+            });
         }
         sequence.finish();
-        let verdicts: Vec<String> = std::iter::from_fn(|| sequence.next())
-            .map(|verdict| match verdict {
-                Verdict::Accepted(row) => format!("{}", row.event.ms() / Span::DAY.ms()),
-                Verdict::Duplicate { conflict: false } => "duplicate".to_owned(),
-                Verdict::Duplicate { conflict: true } => "conflict".to_owned(),
-                Verdict::Refused(row, reason) => format!("{} {}", row.event.ms() / Span::DAY.ms(), reason.as_str()),
-            })
-            .collect();
-        assert_eq!(verdicts, expected, "{rows:?}");
+        let day = |row: Row| row.event.ms() / Span::DAY.ms();
+        let words = |verdict| match verdict {
+            Verdict::Accepted(row) => format!("{}={}", day(row), row.close),
+            Verdict::Duplicate { conflict: false } => "duplicate".to_owned(),
+            Verdict::Duplicate { conflict: true } => "conflict".to_owned(),
+            Verdict::Conflict(one, other) => format!("line {} or line {}", one.line, other.line),
+            Verdict::Refused(row, reason) => format!("{} {}", day(row), reason.as_str()),
+        };
+        std::iter::from_fn(|| sequence.next()).map(words).collect()
+    }
+
+    fn check(rows: &[(i64, f64)], expected: &[&str]) {
+        assert_eq!(judge(Conflict::Last, rows), expected, "{rows:?}");
     }
 
     #[test]
-    fn the_first_row_of_an_instant_wins() {
-        check(&[(1, 5.0), (1, 5.0), (2, 6.0), (2, 7.0)], &["duplicate", "1", "2", "conflict"]);
+    fn of_rows_of_one_time_the_chosen_one_counts() {
+        let rows = [(1, 5.0), (1, 5.0), (2, 6.0), (2, 7.0), (2, 8.0)];
+        let check =
+            |conflict: Conflict, expected: &[&str]| assert_eq!(judge(conflict, &rows), expected, "{conflict:?}");
+        check(Conflict::Last, &["duplicate", "conflict", "conflict", "1=5", "2=8"]);
+        check(Conflict::First, &["duplicate", "conflict", "conflict", "1=5", "2=6"]);
+        check(Conflict::Refuse, &["duplicate", "line 4 or line 5", "line 4 or line 6", "1=5", "2=6"]);
     }
 
     #[test]
-    fn what_comes_behind_the_buffer_is_out_of_order() {
-        check(&[(1, 5.0), (3, 5.0), (2, 5.0), (4, 5.0)], &["1", "3", "2 out-of-order", "4"]);
+    fn a_row_of_a_file_that_was_changed_meanwhile_is_out_of_order() {
+        check(&[(1, 5.0), (3, 5.0), (2, 5.0), (4, 5.0)], &["2 out-of-order", "1=5", "3=5", "4=5"]);
     }
 
     #[test]
     fn a_row_far_ahead_counts_only_when_the_next_follows_it() {
-        check(&[(1, 5.0), (2, 5.0), (40, 5.0), (41, 5.0)], &["1", "2", "40", "41"]);
-        check(&[(1, 5.0), (2, 5.0), (40, 5.0), (90, 5.0), (91, 5.0)], &["1", "2", "40 jump", "90", "91"]);
-        check(&[(1, 5.0), (2, 5.0), (9_999, 5.0)], &["1", "2", "9999 jump"]);
-        check(&[(1, 5.0), (32, 5.0)], &["1", "32 jump"]);
-        check(&[(1, 5.0), (31, 5.0)], &["1", "31"]);
+        check(&[(1, 5.0), (2, 5.0), (40, 5.0), (41, 5.0)], &["1=5", "2=5", "40=5", "41=5"]);
+        check(&[(1, 5.0), (2, 5.0), (40, 5.0), (90, 5.0), (91, 5.0)], &["1=5", "2=5", "40 jump", "90=5", "91=5"]);
+        check(&[(1, 5.0), (2, 5.0), (9_999, 5.0)], &["1=5", "2=5", "9999 jump"]);
+        check(&[(1, 5.0), (32, 5.0)], &["1=5", "32 jump"]);
+        check(&[(1, 5.0), (31, 5.0)], &["1=5", "31=5"]);
     }
 
     #[test]
     fn a_lone_first_row_is_refused_once_others_agree() {
-        check(&[(0, 5.0), (18_000, 5.0), (18_001, 5.0)], &["0 jump", "18000", "18001"]);
-        check(&[(0, 5.0), (18_000, 5.0), (19_000, 5.0), (19_001, 5.0)], &["18000 jump", "0 jump", "19000", "19001"]);
-        check(&[(7, 5.0)], &["7"]);
+        check(&[(0, 5.0), (18_000, 5.0), (18_001, 5.0)], &["0 jump", "18000=5", "18001=5"]);
+        check(
+            &[(0, 5.0), (18_000, 5.0), (19_000, 5.0), (19_001, 5.0)],
+            &["18000 jump", "0 jump", "19000=5", "19001=5"],
+        );
+        check(&[(7, 5.0)], &["7=5"]);
         check(&[], &[]);
     }
 }

@@ -21,11 +21,21 @@ pub struct Tally {
     /// First and last of them.
     #[serde(skip)]
     pub skipped_range: Option<(EventTime, EventTime)>,
-    /// Rows of an instant that had a row already.
+    /// Rows of a time, and of a trade's number, that had a row already.
     pub duplicates: u64,
     /// Those of them that said something else.
     pub conflicts: u64,
-    /// Refused rows by reason.
+    /// Rows whose low or high was widened to hold open and close.
+    pub widened: u64,
+    /// Candles that have not ended yet: left out.
+    pub unfinished: u64,
+    /// Rows with a time and no price: left out.
+    pub without_price: u64,
+    /// Lines that are no rows, such as comments: left out.
+    pub foreign: u64,
+    /// Headers behind the first one, each of which ends its file.
+    pub headers: u64,
+    /// Refused rows that carry a price, by reason.
     pub rejected: BTreeMap<&'static str, u64>,
     /// First and last row that counts, published or skipped.
     #[serde(skip)]
@@ -33,9 +43,15 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Counts a refused row.
+    /// Counts a line that does not count, by what it is.
     pub fn count_rejected(&mut self, reason: Refusal) {
-        *self.rejected.entry(reason.as_str()).or_default() += 1;
+        match reason {
+            Refusal::Foreign => self.foreign += 1,
+            Refusal::Header => self.headers += 1,
+            Refusal::NoPrice => self.without_price += 1,
+            Refusal::Unfinished => self.unfinished += 1,
+            _ => *self.rejected.entry(reason.as_str()).or_default() += 1,
+        }
     }
 
     /// Counts a row that was left out.
@@ -55,6 +71,11 @@ impl Tally {
         self.skipped += other.skipped;
         self.duplicates += other.duplicates;
         self.conflicts += other.conflicts;
+        self.widened += other.widened;
+        self.unfinished += other.unfinished;
+        self.without_price += other.without_price;
+        self.foreign += other.foreign;
+        self.headers += other.headers;
         for (reason, count) in &other.rejected {
             *self.rejected.entry(reason).or_default() += count;
         }
@@ -66,9 +87,14 @@ impl Tally {
         }
     }
 
-    /// Refused rows of all reasons.
+    /// Refused rows that carry a price, of all reasons.
     pub fn rejected_count(&self) -> u64 {
         self.rejected.values().sum()
+    }
+
+    /// Rows that carry a price, refused or not.
+    pub fn priced_count(&self) -> u64 {
+        self.rows - self.without_price - self.foreign - self.headers
     }
 }
 
@@ -96,6 +122,11 @@ struct Reject<'a> {
 }
 
 impl Rejects {
+    /// Keeps nothing.
+    pub fn nowhere() -> Self {
+        Self { create: None, file: None, error: None }
+    }
+
     /// Keeps them in the file that `create` makes when the first one comes.
     pub fn new(create: impl FnOnce() -> io::Result<Box<dyn Write + Send>> + Send + 'static) -> Self {
         Self { create: Some(Box::new(create)), file: None, error: None }

@@ -2,78 +2,112 @@
 
 use std::collections::VecDeque;
 
-use market::{EventTime, Span};
+use market::validate::GRAIN_MAX;
+use market::{EventTime, Instrument, Span};
 
 use super::file::{Input, Rows, Unusable};
-use super::order::Reorder;
-use super::row::Row;
+use super::numbering::Numbering;
+use super::row::{Refusal, Row};
+use super::rules::{Conflict, Judge, Rules, Shape};
 use super::sequence::{Sequence, Verdict};
+use super::shape::shape;
+use super::sort::{Sorted, Sorter};
+use super::survey::{Order, Survey, survey, unsorted};
 use super::tally::{Rejects, Tally};
-
-/// How rows are put in order and judged.
-#[derive(Debug, Clone, Copy)]
-pub struct Rules {
-    /// Rows that each open file may hold back to put them in order.
-    pub reorder_rows: usize,
-    /// A lone row further than this from its neighbours is refused.
-    pub step_max: Span,
-}
+use super::time;
 
 /// Reads the files of one instrument as one recording.
 pub struct Track {
     rules: Rules,
-    inputs: Vec<Input>,
-    /// Files that are not open yet, the one that starts first at the front.
-    waiting: VecDeque<Waiting>,
-    open: Vec<OpenFile>,
-    sequence: Sequence,
-    is_finished: bool,
+    judge: Judge,
+    files: Vec<(Input, Survey)>,
+    course: Course,
     /// Where a file broke off: the recording ends there, whatever other files hold after it.
     cut: Option<Unusable>,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Waiting {
-    file: usize,
-    start: EventTime,
+/// How far the reading is.
+struct Course {
+    /// Files that are not open yet, the one that starts first at the front.
+    waiting: VecDeque<usize>,
+    open: Vec<OpenFile>,
+    numbering: Option<Numbering>,
+    sequence: Sequence,
+    /// The last row that counts: its time and file.
+    before: Option<(EventTime, u32)>,
+    is_finished: bool,
 }
 
 struct OpenFile {
     file: usize,
-    rows: Option<Rows>,
-    reorder: Reorder,
+    source: Source,
+    /// The row that comes next.
+    next: Option<Row>,
     cut: Option<Unusable>,
 }
 
+/// Where the rows of an open file come from.
+enum Source {
+    /// From the file, which is in order.
+    Rows(Rows),
+    Sorted(Sorted),
+    Ended,
+}
+
 impl Track {
-    /// A recording of these files, each with the time of its first row.
-    pub fn new(inputs: Vec<(Input, Option<EventTime>)>, rules: Rules) -> Self {
-        let (inputs, starts): (Vec<_>, Vec<_>) = inputs.into_iter().unzip();
-        let start_of =
-            |(file, start): (usize, Option<EventTime>)| Waiting { file, start: start.unwrap_or(EventTime::MIN) };
-        let mut waiting: Vec<Waiting> = starts.into_iter().enumerate().map(start_of).collect();
-        waiting.sort_by_key(|waiting| (waiting.start, waiting.file));
-        let sequence = Sequence::new(rules.step_max);
-        Self { rules, inputs, waiting: waiting.into(), open: Vec::new(), sequence, is_finished: false, cut: None }
+    /// A recording of these files. Looks at all of each before the first row is given.
+    ///
+    /// # Errors
+    /// A file that is no recording, or has times that cannot be true; files that contradict each other or the rules; rows
+    /// that say different things of one time, when those are to be refused.
+    pub fn open(inputs: Vec<Input>, instrument: &Instrument, rules: Rules) -> Result<Self, Unusable> {
+        let look = |input: Input| survey(&input, &rules).map(|survey| (input, survey));
+        let mut files = inputs.into_iter().map(look).collect::<Result<Vec<_>, _>>()?;
+        let shape = shape(&mut files, &rules)?;
+        let judge = Judge { instrument: instrument.clone(), shape, outside: rules.outside, now: rules.now };
+        // Months differ in length: rows that are one grain apart are never alone.
+        let step_max = rules.step_max.max(Span(shape.grain().unwrap_or(Span(0)).ms().saturating_mul(2)));
+        let rules = Rules { step_max, ..rules };
+        let course = Course::new(&files, shape, &rules);
+        let mut track = Self { rules, judge, files, course, cut: None };
+        if rules.conflict == Conflict::Refuse {
+            track.refuse_conflicts()?;
+        }
+        Ok(track)
+    }
+
+    /// What its rows are.
+    pub fn shape(&self) -> Shape {
+        self.judge.shape
+    }
+
+    /// Its files, each with the time of its oldest row.
+    pub fn files(&self) -> impl Iterator<Item = (&Input, Option<EventTime>)> {
+        self.files.iter().map(|(input, survey)| (input, survey.start))
     }
 
     /// The next row that counts. All others are counted and kept.
     pub fn next(&mut self, tally: &mut Tally, rejects: &mut Rejects) -> Option<Row> {
         loop {
-            match self.sequence.next() {
+            match self.course.sequence.next() {
                 Some(Verdict::Accepted(row)) => {
                     tally.count_accepted(row.event);
-                    return Some(row);
+                    return Some(Row { complete: self.course.complete(&row, self.judge.shape), ..row });
                 }
                 Some(Verdict::Duplicate { conflict }) => {
                     tally.duplicates += 1;
                     tally.conflicts += u64::from(conflict);
                 }
+                Some(Verdict::Conflict(one, other)) => {
+                    self.course.is_finished = true;
+                    self.cut = Some(self.conflict(&one, &other));
+                    return None;
+                }
                 Some(Verdict::Refused(row, reason)) => {
                     tally.count_rejected(reason);
-                    rejects.keep(self.inputs[row.file as usize].name(), row.line, reason, row.text().as_bytes());
+                    rejects.keep(self.files[row.file as usize].0.name(), row.line, reason, row.text().as_bytes());
                 }
-                None if self.is_finished || rejects.has_failed() => return None,
+                None if self.course.is_finished || rejects.has_failed() => return None,
                 None => self.feed_sequence(tally, rejects),
             }
         }
@@ -84,14 +118,40 @@ impl Track {
         self.cut.as_ref()
     }
 
+    /// Reads all of it once, so that nothing is published of files that are refused.
+    fn refuse_conflicts(&mut self) -> Result<(), Unusable> {
+        let (mut tally, mut rejects) = (Tally::default(), Rejects::nowhere());
+        while self.next(&mut tally, &mut rejects).is_some() {}
+        self.course = Course::new(&self.files, self.judge.shape, &self.rules);
+        match self.cut.take() {
+            Some(conflict) if conflict.is_conflict => Err(conflict),
+            _ => Ok(()),
+        }
+    }
+
+    fn conflict(&self, one: &Row, other: &Row) -> Unusable {
+        let place = |row: &Row| format!("{} line {}", self.files[row.file as usize].0.name(), row.line);
+        let problem = format!(
+            "it says something else of {} than {}: choose with --conflict last or --conflict first",
+            other.event,
+            place(one)
+        );
+        Unusable { is_conflict: true, ..Unusable::new(place(other), problem) }
+    }
+
     fn feed_sequence(&mut self, tally: &mut Tally, rejects: &mut Rejects) {
-        match self.next_in_order(tally, rejects) {
-            Ok(Some(row)) => self.sequence.push(row),
+        let next = self.next_in_order(tally, rejects);
+        let Course { sequence, numbering, open, is_finished, .. } = &mut self.course;
+        match next {
+            Ok(Some(row)) => match numbering.as_mut().map_or(Some(row), |numbering| numbering.number(row)) {
+                Some(row) => sequence.push(row),
+                None => sequence.push_known(),
+            },
             end => {
                 self.cut = end.err();
-                self.is_finished = true;
-                self.open.clear();
-                self.sequence.finish();
+                *is_finished = true;
+                open.clear();
+                sequence.finish();
             }
         }
     }
@@ -100,60 +160,149 @@ impl Track {
     /// open ones.
     fn next_in_order(&mut self, tally: &mut Tally, rejects: &mut Rejects) -> Result<Option<Row>, Unusable> {
         loop {
-            let mut oldest: Option<(EventTime, usize, usize)> = None;
-            for (idx, open) in self.open.iter_mut().enumerate() {
-                open.fill(&self.inputs[open.file], self.rules.reorder_rows, tally, rejects);
-                if let Some(row) = open.reorder.peek() {
-                    let place = (row.event, open.file, idx);
-                    oldest = Some(oldest.map_or(place, |oldest| oldest.min(place)));
+            let mut oldest = None;
+            for (idx, open) in self.course.open.iter_mut().enumerate() {
+                open.fill(&self.files[open.file], &self.judge, tally, rejects)?;
+                if let Some(row) = &open.next {
+                    let place = (row.event, row.id, open.file, idx);
+                    oldest = Some(oldest.map_or(place, |oldest| place.min(oldest)));
                 } else if let Some(cut) = open.cut.take() {
                     return Err(cut);
                 }
             }
-            match (oldest, self.waiting.front().copied()) {
+            let waiting = self.course.waiting.front().map(|&file| (file, self.files[file].1.start));
+            match (oldest, waiting) {
                 (None, None) => return Ok(None),
-                (Some((event, _, idx)), waiting) if waiting.is_none_or(|waiting| waiting.start > event) => {
-                    return Ok(self.open[idx].reorder.pop());
+                (Some((event, _, _, idx)), waiting) if waiting.is_none_or(|(_, start)| start > Some(event)) => {
+                    return Ok(self.course.open[idx].next.take());
                 }
-                (_, waiting) => self.open_file(waiting)?,
-            }
-        }
-    }
-
-    fn open_file(&mut self, waiting: Option<Waiting>) -> Result<(), Unusable> {
-        // Files that are read to their end have nothing left to say.
-        self.open.retain(|open| open.rows.is_some() || open.reorder.len() > 0);
-        let Some(Waiting { file, .. }) = waiting else { return Ok(()) };
-        self.waiting.pop_front();
-        let rows = Some(self.inputs[file].rows()?);
-        self.open.push(OpenFile { file, rows, reorder: Reorder::default(), cut: None });
-        Ok(())
-    }
-}
-
-impl OpenFile {
-    /// Reads until the reorder buffer is full or the file ends.
-    fn fill(&mut self, input: &Input, rows_max: usize, tally: &mut Tally, rejects: &mut Rejects) {
-        while let Some(rows) = self.rows.as_mut().filter(|_| self.reorder.len() <= rows_max) {
-            let line = match rows.next_line() {
-                Ok(Some(line)) => line,
-                end => {
-                    self.cut = end.err();
-                    self.rows = None;
-                    return;
-                }
-            };
-            tally.rows += 1;
-            match line.row(self.file as u32) {
-                Ok(row) => self.reorder.push(row),
-                Err(reason) => {
-                    tally.count_rejected(reason);
-                    rejects.keep(input.name(), line.number, reason, line.text);
-                    if rejects.has_failed() {
-                        self.rows = None;
+                (_, waiting) => {
+                    if let Some((file, _)) = waiting {
+                        self.open_file(file, tally, rejects)?;
                     }
                 }
             }
         }
+    }
+
+    fn open_file(&mut self, file: usize, tally: &mut Tally, rejects: &mut Rejects) -> Result<(), Unusable> {
+        self.course.waiting.pop_front();
+        // Files that are read to their end have nothing left to say.
+        self.course.open.retain(|open| open.next.is_some() || !matches!(open.source, Source::Ended));
+        let (input, survey) = &self.files[file];
+        let mut rows = input.rows()?;
+        tally.rows += rows.preamble;
+        tally.foreign += rows.preamble;
+        let source = if survey.order == Order::Ascending {
+            Source::Rows(rows)
+        } else {
+            let mut sorter = Sorter::new(survey.lines(), self.rules.reorder_rows);
+            let reader = Reader { file, input, survey, judge: &self.judge };
+            while let Some(row) = reader.next(&mut rows, tally, rejects)? {
+                sorter.push(row).map_err(|error| unsorted(input, &error))?;
+            }
+            Source::Sorted(sorter.finish().map_err(|error| unsorted(input, &error))?)
+        };
+        self.course.open.push(OpenFile { file, source, next: None, cut: None });
+        Ok(())
+    }
+}
+
+impl Course {
+    fn new(files: &[(Input, Survey)], shape: Shape, rules: &Rules) -> Self {
+        let mut waiting: Vec<usize> = (0..files.len()).collect();
+        waiting.sort_by_key(|&file| (files[file].1.start, file));
+        let has_numbers = files.iter().all(|(_, survey)| survey.is_numbered);
+        let numbering = (shape == Shape::Trades && !has_numbers).then(|| Numbering::of_files(files.len()));
+        let sequence = Sequence::new(rules.step_max, rules.conflict);
+        Self { waiting: waiting.into(), open: Vec::new(), numbering, sequence, before: None, is_finished: false }
+    }
+
+    /// How far back from a point the recording has every price: to the row before, unless there is a hole between them.
+    /// Within a file of trades there is none.
+    fn complete(&mut self, row: &Row, shape: Shape) -> Option<Span> {
+        let (before, file) = self.before.replace((row.event, row.file))?;
+        let distance = row.event - before;
+        let is_whole = distance <= shape.hole() || (shape == Shape::Trades && file == row.file);
+        (row.is_point && is_whole && (Span(1)..=GRAIN_MAX).contains(&distance)).then_some(distance)
+    }
+}
+
+impl OpenFile {
+    /// Sees to the next row, if the file has one.
+    fn fill(
+        &mut self,
+        (input, survey): &(Input, Survey),
+        judge: &Judge,
+        tally: &mut Tally,
+        rejects: &mut Rejects,
+    ) -> Result<(), Unusable> {
+        if self.next.is_some() {
+            return Ok(());
+        }
+        self.next = match &mut self.source {
+            Source::Ended => None,
+            Source::Sorted(sorted) => {
+                let row = sorted.next().map_err(|error| unsorted(input, &error))?;
+                row.map(|row| Row { file: self.file as u32, ..row })
+            }
+            Source::Rows(rows) => {
+                let reader = Reader { file: self.file, input, survey, judge };
+                reader.next(rows, tally, rejects).unwrap_or_else(|cut| {
+                    self.cut = Some(cut);
+                    None
+                })
+            }
+        };
+        if self.next.is_none() {
+            self.source = Source::Ended;
+        }
+        Ok(())
+    }
+}
+
+/// Reads the rows of one file.
+struct Reader<'a> {
+    file: usize,
+    input: &'a Input,
+    survey: &'a Survey,
+    judge: &'a Judge,
+}
+
+impl Reader<'_> {
+    /// The next row that is an observation. What is none is counted and kept.
+    fn next(&self, rows: &mut Rows, tally: &mut Tally, rejects: &mut Rejects) -> Result<Option<Row>, Unusable> {
+        while !rejects.has_failed() {
+            let line = match rows.next_line() {
+                Ok(Some(line)) => line,
+                Ok(None) => break,
+                Err(end) => {
+                    tally.rows += u64::from(end.is_header);
+                    tally.headers += u64::from(end.is_header);
+                    return Err(end);
+                }
+            };
+            tally.rows += 1;
+            match line.row(self.file as u32, time::latest(self.judge.now)).and_then(|row| self.judge(row)) {
+                Ok((row, is_widened)) => {
+                    tally.widened += u64::from(is_widened);
+                    return Ok(Some(row));
+                }
+                Err(reason) => {
+                    tally.count_rejected(reason);
+                    rejects.keep(self.input.name(), line.number, reason, line.text);
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn judge(&self, mut row: Row) -> Result<(Row, bool), Refusal> {
+        if !self.survey.is_numbered {
+            row.id = None;
+        } else if row.id.is_none() {
+            return Err(Refusal::Unparsable);
+        }
+        self.judge.judge(row)
     }
 }

@@ -1,0 +1,70 @@
+//! What a step made of input that somebody published: how far each partition is with it, and the results that name it.
+
+use serde::de::IgnoredAny;
+
+use crate::checkpoint::{Position, decode_position};
+use crate::codec;
+use crate::connect::Connection;
+use crate::error::Error;
+use crate::history;
+use crate::lineage;
+use crate::subject::{self, Kind};
+use crate::topology::{Step, Stream};
+
+/// Sequences of a stream that are read before their lines are visited: what is in memory at a time.
+const STRETCH: u64 = 1_024;
+
+/// How far a partition of a step is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Committed {
+    /// Last input sequence whose results are stored.
+    pub through: u64,
+    /// Input up to here was lost before it was read, at least in part; 0 for none.
+    pub lost_to: u64,
+    /// Sequence of the position itself in the output: all results up to `through` are stored before it.
+    pub seq: u64,
+}
+
+/// How far a partition of a step is with the input log `log` ([`crate::topology::StreamInfo::log`]); `None` before its first
+/// commit, and while its position belongs to another log.
+///
+/// # Errors
+/// No answer, a missing permission, or a position that this build cannot read.
+pub async fn committed(
+    connection: &Connection,
+    step: Step,
+    partition: u32,
+    log: &str,
+) -> Result<Option<Committed>, Error> {
+    let stored = history::last(connection, step.output, &subject::position(step.output, partition)).await?;
+    let Some(stored) = stored else { return Ok(None) };
+    let position: Position<IgnoredAny> = decode_position(&stored)?;
+    let is_same_log = lineage::continues(log, &position.input_created, position.position);
+    let Position { position: through, lost_to, .. } = position;
+    Ok(is_same_log.then_some(Committed { through, lost_to, seq: stored.seq }))
+}
+
+/// Visits every line of a kind, of all instruments, that is stored between two sequences of a stream, both not included, in
+/// order, as the stream's leader has them. Needs no consumer.
+///
+/// # Errors
+/// No answer, or a missing permission.
+pub async fn each_line(
+    connection: &Connection,
+    stream: Stream,
+    kind: Kind,
+    (after, before): (u64, u64),
+    mut visit: impl FnMut(&[u8]),
+) -> Result<(), Error> {
+    let subject = subject::of_kind(stream, kind, None);
+    let mut from = after;
+    while from + 1 < before {
+        let to = before.min(from + 1 + STRETCH);
+        for found in history::between(connection, stream, &subject, from, to).await? {
+            let message = found.message.decoded();
+            codec::lines(&message.payload).for_each(|(_, line)| visit(line));
+        }
+        from = to - 1;
+    }
+    Ok(())
+}

@@ -1,0 +1,158 @@
+//! Which windows the bars of a recording fill: a bar longer than a minute counts only in windows that hold all of it.
+
+use market::tick::counts_in;
+use market::{EventTime, Span, Window};
+use serde::Serialize;
+
+/// The windows that follow one another, shortest first.
+const TUMBLING: [Window; 5] =
+    [Window::Minute, Window::FiveMinutes, Window::QuarterHour, Window::Hour, Window::Day];
+/// The hour every 30 minutes.
+const MOVING: Window = Window::HourEveryHalf;
+
+/// Bars and points of an instrument, and the windows that hold the bars.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(into = "FitJson")]
+pub(crate) struct Fit {
+    /// The longest bar.
+    grain: Option<Span>,
+    bars: u64,
+    points: u64,
+    /// Bars that one window of each of [`TUMBLING`] holds whole.
+    held: [u64; TUMBLING.len()],
+    /// Bars in windows of the moving average that begin on the hour, and in those that begin half past it.
+    on_hour: u64,
+    half_past: u64,
+}
+
+/// The fit as the summary for programs says it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct FitJson {
+    /// Length of the longest bar.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    grain_ms: Option<Span>,
+    bars: u64,
+    points: u64,
+    /// The shortest window that holds more than half of the bars; absent without bars, or when none does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shortest_window: Option<Window>,
+    /// Bars that cross the bounds of that window.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bars_across: Option<u64>,
+}
+
+impl From<Fit> for FitJson {
+    fn from(fit: Fit) -> Self {
+        let (shortest_window, bars_across) = fit.shortest().unzip();
+        Self { grain_ms: fit.grain, bars: fit.bars, points: fit.points, shortest_window, bars_across }
+    }
+}
+
+impl Fit {
+    /// Takes note of a row that counts.
+    pub(crate) fn add(&mut self, event: EventTime, grain: Option<Span>) {
+        let Some(length) = grain else {
+            self.points += 1;
+            return;
+        };
+        self.bars += 1;
+        self.grain = self.grain.max(grain);
+        let is_held = |window: Window, start: EventTime| counts_in(event, Some(length), start, window.end(start));
+        for (window, held) in TUMBLING.into_iter().zip(&mut self.held) {
+            *held += u64::from(window.starts(event).any(|start| is_held(window, start)));
+        }
+        for start in MOVING.starts(event).filter(|&start| is_held(MOVING, start)) {
+            let is_on_hour = start.floor(Span::HOUR) == start;
+            *(if is_on_hour { &mut self.on_hour } else { &mut self.half_past }) += 1;
+        }
+    }
+
+    /// Adds another instrument's.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.grain = self.grain.max(other.grain);
+        self.bars += other.bars;
+        self.points += other.points;
+        self.held.iter_mut().zip(other.held).for_each(|(held, other)| *held += other);
+        self.on_hour += other.on_hour;
+        self.half_past += other.half_past;
+    }
+
+    /// The shortest window that holds more than half of the bars, and how many of them it does not hold.
+    fn shortest(&self) -> Option<(Window, u64)> {
+        let mut windows = TUMBLING.into_iter().zip(self.held);
+        let (window, held) = windows.find(|(_, held)| held * 2 > self.bars)?;
+        Some((window, self.bars - held))
+    }
+
+    /// For people, in a line; `None` without a row.
+    pub(crate) fn in_words(&self) -> Option<String> {
+        let Some(grain) = self.grain else {
+            return (self.points > 0).then(|| "points: each counts in every window that contains its time".to_owned());
+        };
+        let Some((window, across)) = self.shortest() else {
+            let reason = if grain > Span::DAY { "they are longer than the longest, 1d" } else { "they cross its bounds" };
+            return Some(format!("warning: bars of {grain} fill no window: {reason}; the tables leave them out"));
+        };
+        let mut words = format!("bars of {grain}: the shortest window they fill is {window}{}", self.moving_average());
+        if across > 0 {
+            words += &format!("; {across} of {} bars cross its bounds and are not in it", self.bars);
+        }
+        Some(words)
+    }
+
+    /// What the moving average lacks.
+    fn moving_average(&self) -> &'static str {
+        match (self.on_hour > 0, self.half_past > 0) {
+            (true, true) => "",
+            (true, false) => "; the 1-hour moving average has only the windows on the hour",
+            (false, true) => "; the 1-hour moving average has only the windows on the half hour",
+            (false, false) => "; the 1-hour moving average and shorter windows have none",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bars of `minutes` one after the other, the first `offset` minutes after midnight.
+    fn words(minutes: i64, offset: i64, count: i64) -> String {
+        let mut fit = Fit::default();
+        let grain = Span::minutes(minutes);
+        let first = EventTime(Span::DAY.ms() * 19_000 + Span::minutes(offset).ms());
+        (0..count).for_each(|idx| fit.add(first + Span(idx * grain.ms()), Some(grain)));
+        fit.in_words().unwrap()
+    }
+
+    #[test]
+    fn the_shortest_window_that_bars_fill_is_named() {
+        let check = |minutes, offset, expected: &str| assert_eq!(words(minutes, offset, 144), expected);
+        check(1, 0, "bars of 1m: the shortest window they fill is 1m");
+        check(5, 0, "bars of 5m: the shortest window they fill is 5m");
+        check(15, 0, "bars of 15m: the shortest window they fill is 15m");
+        let hours = "bars of 1h: the shortest window they fill is";
+        check(60, 0, &format!("{hours} 1h; the 1-hour moving average has only the windows on the hour"));
+        let shifted = "1d; the 1-hour moving average has only the windows on the half hour";
+        check(60, 30, &format!("{hours} {shifted}; 6 of 144 bars cross its bounds and are not in it"));
+        let none = "the 1-hour moving average and shorter windows have none";
+        check(1_440, 0, &format!("bars of 1d: the shortest window they fill is 1d; {none}"));
+        check(240, 0, &format!("bars of 4h: the shortest window they fill is 1d; {none}"));
+    }
+
+    #[test]
+    fn bars_that_fill_no_window_are_a_warning() {
+        let longer = "they are longer than the longest, 1d";
+        assert_eq!(words(10_080, 0, 9), format!("warning: bars of 7d fill no window: {longer}; the tables leave them out"));
+        let across = "they cross its bounds";
+        assert_eq!(words(1_440, 1_110, 9), format!("warning: bars of 1d fill no window: {across}; the tables leave them out"));
+    }
+
+    #[test]
+    fn points_count_in_every_window() {
+        let mut fit = Fit::default();
+        assert_eq!(fit.in_words(), None);
+        fit.add(EventTime(7), None);
+        assert!(fit.in_words().unwrap().starts_with("points: "), "{fit:?}");
+        assert_eq!(FitJson::from(fit).shortest_window, None);
+    }
+}

@@ -1,0 +1,75 @@
+//! Records that MARKET refused, beside the rows that the reader refused: the same file, the same form.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+use market::validate::{Reason, RejectedLine};
+use serde::Serialize;
+
+use super::sent::Sent;
+
+/// Appends what MARKET refused to the file of the refused rows.
+pub(crate) struct RefusedLater<'a> {
+    path: &'a Path,
+    /// Whether the file holds refused rows of this replay.
+    is_begun: bool,
+    /// The name of a file of the replay, by the instrument's place and its own.
+    name_of: &'a dyn Fn(usize, u32) -> Option<String>,
+    file: Option<BufWriter<File>>,
+    error: Option<io::Error>,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<u32>,
+    feed_seq: u64,
+    reason: Reason,
+    text: &'a str,
+}
+
+impl<'a> RefusedLater<'a> {
+    /// Appends to `path` when `is_begun`, else writes it anew when the first record comes.
+    pub(crate) fn new(path: &'a Path, is_begun: bool, name_of: &'a dyn Fn(usize, u32) -> Option<String>) -> Self {
+        Self { path, is_begun, name_of, file: None, error: None }
+    }
+
+    /// Keeps a record with its file and line where they are known. After an error nothing more is written.
+    pub(crate) fn keep(&mut self, refused: &RejectedLine, sent: &Sent) {
+        let row = sent.row_of(refused.feed_seq, refused.line);
+        let place = row.and_then(|(lane, file, line)| Some(((self.name_of)(lane, file)?, line)));
+        let (file, line) = place.unzip();
+        let RejectedLine { feed_seq, reason, head, .. } = refused;
+        let line = Line { file, line, feed_seq: *feed_seq, reason: *reason, text: head };
+        if self.error.is_none() {
+            self.error = self.write(&line).err();
+        }
+    }
+
+    fn write(&mut self, line: &Line<'_>) -> io::Result<()> {
+        let mut file = match self.file.take() {
+            Some(file) => file,
+            None if self.is_begun => BufWriter::new(OpenOptions::new().append(true).open(self.path)?),
+            None => BufWriter::new(File::create(self.path)?),
+        };
+        serde_json::to_writer(&mut file, line)?;
+        file.write_all(b"\n")?;
+        self.file = Some(file);
+        Ok(())
+    }
+
+    /// Writes what is still in memory.
+    ///
+    /// # Errors
+    /// The first error of all writing.
+    pub(crate) fn finish(self) -> io::Result<()> {
+        match (self.error, self.file) {
+            (Some(error), _) => Err(error),
+            (None, Some(mut file)) => file.flush(),
+            (None, None) => Ok(()),
+        }
+    }
+}

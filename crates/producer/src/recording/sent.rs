@@ -1,0 +1,219 @@
+//! What a replay stored in FEED: which messages, and which row of which file each of their ticks was.
+
+use bus::Kind;
+use bus::publish::Receipt;
+use store::recording::Row;
+
+/// Messages that are remembered: 32 MiB.
+const MESSAGES_MAX: usize = 2 << 20;
+/// Runs of rows that are remembered: 12 MiB. Rows in the order of their file are one run a message.
+const RUNS_MAX: usize = 1 << 20;
+
+/// Neighboring lines of one file, forward or backward.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Run {
+    file: u32,
+    first: u32,
+    last: u32,
+}
+
+impl Run {
+    fn len(self) -> u32 {
+        self.first.abs_diff(self.last) + 1
+    }
+
+    fn line(self, offset: u32) -> u32 {
+        if self.first <= self.last { self.first + offset } else { self.first - offset }
+    }
+
+    /// Whether the row follows in the direction of the run, which its second row decides.
+    fn take(&mut self, row: &Row) -> bool {
+        let goes_on = match self.first.cmp(&self.last) {
+            std::cmp::Ordering::Equal => self.last.abs_diff(row.line) == 1,
+            std::cmp::Ordering::Less => self.last.checked_add(1) == Some(row.line),
+            std::cmp::Ordering::Greater => self.last.checked_sub(1) == Some(row.line),
+        };
+        let is_next = self.file == row.file && goes_on;
+        if is_next {
+            self.last = row.line;
+        }
+        is_next
+    }
+}
+
+/// The rows of one message, in order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Runs(Vec<Run>);
+
+impl Runs {
+    /// Adds the next row.
+    pub(crate) fn push(&mut self, row: &Row) {
+        if !self.0.last_mut().is_some_and(|run| run.take(row)) {
+            self.0.push(Run { file: row.file, first: row.line, last: row.line });
+        }
+    }
+}
+
+/// A stored message.
+#[derive(Debug, Clone, Copy)]
+struct Message {
+    seq: u64,
+    /// Ticks in it; 0 for a gap or a flush.
+    ticks: u32,
+    /// Where its rows begin among the runs, if they are remembered.
+    first_run: Option<u32>,
+    /// Its instrument, by its place in the replay.
+    lane: u32,
+}
+
+/// The messages that one replay added to FEED: not those that FEED had before it began.
+#[derive(Debug, Default)]
+pub(crate) struct Sent {
+    /// FEED's last sequence before the first publish.
+    begin: u64,
+    messages: Vec<Message>,
+    runs: Vec<Run>,
+    /// Whether there were more messages than are remembered.
+    pub(crate) is_incomplete: bool,
+}
+
+impl Sent {
+    /// Nothing yet, into a FEED that ends at `begin`.
+    pub(crate) fn new(begin: u64) -> Self {
+        Self { begin, ..Self::default() }
+    }
+
+    /// Takes note of a message; `rows` are those of its ticks.
+    pub(crate) fn add(&mut self, lane: usize, kind: Kind, receipt: Receipt, rows: &Runs) {
+        if receipt.seq <= self.begin {
+            return;
+        }
+        if self.messages.len() >= MESSAGES_MAX {
+            self.is_incomplete = true;
+            return;
+        }
+        let (mut ticks, mut first_run) = (0, None);
+        if kind == Kind::Tick {
+            ticks = rows.0.iter().map(|run| run.len()).sum();
+            if self.runs.len() + rows.0.len() <= RUNS_MAX {
+                first_run = Some(self.runs.len() as u32);
+                self.runs.extend(&rows.0);
+            }
+        }
+        self.messages.push(Message { seq: receipt.seq, ticks, first_run, lane: lane as u32 });
+    }
+
+    /// Puts the messages in the order of FEED, once all are there. One that was sent twice is one.
+    pub(crate) fn finish(&mut self) {
+        self.messages.sort_by_key(|message| message.seq);
+        self.messages.dedup_by_key(|message| message.seq);
+    }
+
+    /// Whether the replay added nothing.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
+
+    /// FEED's last sequence before the first of them.
+    pub(crate) fn begin(&self) -> u64 {
+        self.begin
+    }
+
+    /// Ticks in all of them.
+    pub(crate) fn ticks(&self) -> u64 {
+        self.messages.iter().map(|message| u64::from(message.ticks)).sum()
+    }
+
+    /// Each message's instrument, by its place in the replay, and its sequence.
+    pub(crate) fn places(&self) -> impl Iterator<Item = (usize, u64)> {
+        self.messages.iter().map(|message| (message.lane as usize, message.seq))
+    }
+
+    /// How many ticks a message of this sequence holds; `None` when it is none of these.
+    pub(crate) fn ticks_of(&self, seq: u64) -> Option<u32> {
+        self.find(seq).map(|message| message.ticks)
+    }
+
+    /// The instrument of a message, by its place in the replay, with file and line of one of its ticks, counted from 0.
+    pub(crate) fn row_of(&self, seq: u64, tick: u32) -> Option<(usize, u32, u32)> {
+        let message = self.find(seq)?;
+        let mut offset = tick;
+        for run in self.runs.get(message.first_run? as usize..)? {
+            if offset < run.len() {
+                return (tick < message.ticks).then(|| (message.lane as usize, run.file, run.line(offset)));
+            }
+            offset -= run.len();
+        }
+        None
+    }
+
+    fn find(&self, seq: u64) -> Option<&Message> {
+        self.messages.binary_search_by_key(&seq, |message| message.seq).ok().map(|idx| &self.messages[idx])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use market::EventTime;
+
+    use super::*;
+
+    fn row(file: u32, line: u32) -> Row {
+        Row {
+            event: EventTime(0),
+            open: 1.0,
+            high: 1.0,
+            low: 1.0,
+            close: 1.0,
+            volume: None,
+            id: None,
+            is_point: false,
+            complete: None,
+            line,
+            file,
+        }
+    }
+
+    /// The rows (file, line) of one message.
+    fn runs(rows: &[(u32, u32)]) -> Runs {
+        let mut runs = Runs::default();
+        rows.iter().for_each(|&(file, line)| runs.push(&row(file, line)));
+        runs
+    }
+
+    fn receipt(seq: u64) -> Receipt {
+        Receipt { seq, duplicate: false }
+    }
+
+    #[test]
+    fn each_tick_is_found_in_its_file() {
+        let check = |rows: &[(u32, u32)], stretches: usize| {
+            let mut sent = Sent::new(10);
+            sent.add(3, Kind::Gap, receipt(11), &runs(rows));
+            sent.add(3, Kind::Tick, receipt(12), &runs(rows));
+            sent.finish();
+            for (tick, &(file, line)) in (0..).zip(rows) {
+                assert_eq!(sent.row_of(12, tick), Some((3, file, line)), "{rows:?}");
+            }
+            assert_eq!(sent.row_of(12, rows.len() as u32), None, "{rows:?}");
+            assert_eq!((sent.row_of(11, 0), sent.ticks_of(11), sent.ticks()), (None, Some(0), rows.len() as u64));
+            assert_eq!(sent.runs.len(), stretches, "{rows:?}");
+        };
+        check(&[(0, 2), (0, 3), (0, 4)], 1);
+        check(&[(0, 4), (0, 3), (0, 2)], 1);
+        check(&[(0, 2), (0, 3), (0, 2)], 2);
+        check(&[(0, 2), (0, 4), (1, 5), (1, 6), (1, 7), (0, 8)], 4);
+    }
+
+    #[test]
+    fn what_feed_had_before_is_not_among_them() {
+        let mut sent = Sent::new(10);
+        sent.add(0, Kind::Tick, Receipt { seq: 10, duplicate: true }, &runs(&[(0, 2)]));
+        assert!(sent.is_empty());
+        // The answer to the first attempt was lost, and the second one found it.
+        sent.add(0, Kind::Tick, receipt(11), &runs(&[(0, 3)]));
+        sent.add(0, Kind::Tick, Receipt { seq: 11, duplicate: true }, &runs(&[(0, 3)]));
+        sent.finish();
+        assert_eq!((sent.ticks(), sent.row_of(11, 0)), (1, Some((0, 0, 3))));
+    }
+}

@@ -1,0 +1,351 @@
+//! The header of a recording, and how a line of text becomes a row.
+
+use market::EventTime;
+use market::validate::Reason;
+
+use super::row::{Refusal, Row};
+use super::time::Stamp;
+
+/// The columns of a recording, in the order in which they are documented. Needed are the time and the close; open, high
+/// and low come together or not at all.
+pub const COLUMNS: [&str; 7] = ["timestamp_ms", "open", "high", "low", "close", "volume", "id"];
+
+const TIME: usize = 0;
+const OPEN: usize = 1;
+const HIGH: usize = 2;
+const LOW: usize = 3;
+const CLOSE: usize = 4;
+const VOLUME: usize = 5;
+const ID: usize = 6;
+
+/// What the column of a file without candles may be called.
+const PRICE: &str = "price";
+/// Fields that say that there is no value, in small letters. NaN is a number that says so.
+const NOTHING: [&str; 9] = ["", "null", "none", "nil", "na", "n/a", "#n/a", "-", "--"];
+/// So many column names are repeated in an error.
+const NAMED_MAX: usize = 12;
+
+/// Which field of a line is which column.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Columns {
+    /// For each field the index into [`COLUMNS`], if it is one of them.
+    slots: Vec<Option<usize>>,
+    /// The field of the time.
+    time_field: usize,
+    header: Vec<u8>,
+}
+
+impl Columns {
+    /// Reads the header; other columns are ignored.
+    ///
+    /// # Errors
+    /// What is missing, what was found, and what is needed.
+    pub(crate) fn parse(header: &[u8]) -> Result<Self, String> {
+        let header = header.strip_prefix(b"\xef\xbb\xbf").unwrap_or(header).trim_ascii();
+        let has_close = fields(header).any(|field| slot_of(field, false) == Some(CLOSE));
+        let mut slots: Vec<Option<usize>> = Vec::new();
+        for field in fields(header) {
+            let slot = slot_of(field, !has_close);
+            slots.push(slot.filter(|_| !slots.contains(&slot)));
+        }
+        let has = |slot: usize| slots.contains(&Some(slot));
+        let candle = [OPEN, HIGH, LOW];
+        let needed = candle.into_iter().filter(|_| candle.into_iter().any(has));
+        let missing = [TIME, CLOSE].into_iter().chain(needed).find(|&slot| !has(slot));
+        let time_field = slots.iter().position(|slot| *slot == Some(TIME));
+        match (missing, time_field) {
+            (None, Some(time_field)) => Ok(Self { slots, time_field, header: header.to_vec() }),
+            (missing, _) => Err(problem(header, missing.unwrap_or(TIME))),
+        }
+    }
+
+    /// Whether rows are candles, with open, high and low.
+    pub(crate) fn has_candles(&self) -> bool {
+        self.slots.contains(&Some(OPEN))
+    }
+
+    /// Whether rows have the number of a trade.
+    pub(crate) fn has_id(&self) -> bool {
+        self.slots.contains(&Some(ID))
+    }
+
+    /// Whether a line is another header: this one again, or nothing but names of columns.
+    pub(crate) fn is_header(&self, text: &[u8]) -> bool {
+        // Rows begin with a digit nearly always.
+        if text.first().is_none_or(u8::is_ascii_digit) {
+            return false;
+        }
+        let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text).trim_ascii();
+        let is_name = |field: &[u8]| slot_of(field, true).is_some();
+        let is_time = |field: &[u8]| slot_of(field, true) == Some(TIME);
+        text == self.header || fields(text).any(is_time) || (fields(text).count() > 1 && fields(text).all(is_name))
+    }
+
+    /// Reads a line; `file` and `line` say where it stands, and no time is later than `latest`.
+    ///
+    /// # Errors
+    /// The named reason why it is not a row.
+    pub(crate) fn row(&self, text: &[u8], file: u32, line: u32, latest: EventTime) -> Result<Row, Refusal> {
+        let picked = self.pick(text)?;
+        let (Some(time), Some(close)) = (picked[TIME], picked[CLOSE]) else { return Err(self.misshapen(text)) };
+        let price = parse_cell(close);
+        let Some(stamp) = Stamp::parse(time) else {
+            return Err(if matches!(price, Ok(Some(_))) { Refusal::Unparsable } else { Refusal::Foreign });
+        };
+        let candle = [picked[OPEN], picked[HIGH], picked[LOW]];
+        let Some(price) = price? else {
+            let is_empty = |cell: &Option<&[u8]>| cell.is_none_or(|cell| matches!(parse_cell(cell), Ok(None)));
+            return Err(if candle.iter().all(is_empty) { Refusal::NoPrice } else { Refusal::IncompletePrice });
+        };
+        let event = stamp.event(latest)?;
+        // In a recording of single prices all four are the same text.
+        let cell = |field: Option<&[u8]>| match field {
+            Some(field) if field == close => Ok(Some(price)),
+            Some(field) => parse_cell(field),
+            None => Ok(None),
+        };
+        let [open, high, low] = candle;
+        let (open, high, low, is_point) = match (cell(open)?, cell(high)?, cell(low)?) {
+            (Some(open), Some(high), Some(low)) => (open, high, low, false),
+            (None, None, None) => (price, price, price, true),
+            _ => return Err(Refusal::IncompletePrice),
+        };
+        let volume = picked[VOLUME].map_or(Ok(None), parse_volume)?;
+        let id = picked[ID].and_then(parse_id);
+        Ok(Row { event, open, high, low, close: price, volume, id, is_point, complete: None, line, file })
+    }
+
+    /// Reads only the time of a line, and the field that it is in.
+    pub(crate) fn stamp<'a>(&self, text: &'a [u8]) -> Option<(Stamp, &'a [u8])> {
+        let field = fields(text).nth(self.time_field)?;
+        Some((Stamp::parse(field)?, field))
+    }
+
+    /// Reads only the number of a line's trade.
+    pub(crate) fn id(&self, text: &[u8]) -> Option<u64> {
+        let field = self.slots.iter().position(|slot| *slot == Some(ID))?;
+        parse_id(fields(text).nth(field)?)
+    }
+
+    /// The fields of the columns. With fewer or more fields than the header has, it is open which is which; empty ones at the
+    /// end are no fields.
+    fn pick<'a>(&self, text: &'a [u8]) -> Result<[Option<&'a [u8]>; COLUMNS.len()], Refusal> {
+        let mut picked = [None; COLUMNS.len()];
+        for (idx, field) in fields(text).enumerate() {
+            match self.slots.get(idx) {
+                Some(Some(slot)) => picked[*slot] = Some(field),
+                Some(None) => {}
+                None if field.is_empty() => {}
+                None => return Err(self.misshapen(text)),
+            }
+        }
+        let is_whole = self.slots.iter().flatten().all(|&slot| picked[slot].is_some());
+        if is_whole { Ok(picked) } else { Err(self.misshapen(text)) }
+    }
+
+    /// What a line is whose fields are not those of the header: a row only with a time.
+    fn misshapen(&self, text: &[u8]) -> Refusal {
+        if self.stamp(text).is_some() { Refusal::Unparsable } else { Refusal::Foreign }
+    }
+}
+
+/// The column of this name.
+fn slot_of(field: &[u8], price_is_close: bool) -> Option<usize> {
+    if price_is_close && field.eq_ignore_ascii_case(PRICE.as_bytes()) {
+        return Some(CLOSE);
+    }
+    COLUMNS.iter().position(|column| field.eq_ignore_ascii_case(column.as_bytes()))
+}
+
+/// Why a line is no header.
+fn problem(header: &[u8], missing: usize) -> String {
+    let needed = "needed are timestamp_ms and close (or price); open, high and low together, volume and id are read where there are any";
+    let names: Vec<_> = fields(header).map(|field| String::from_utf8_lossy(field)).collect();
+    let is_number = |name: &str| name.parse::<f64>().is_ok();
+    if names.iter().any(|name| is_number(name)) {
+        return format!("this is a row, not a header: put a line before it that names its columns; {needed}");
+    }
+    let known = |separator: char| {
+        let mut parts = names.iter().flat_map(|name| name.split(separator));
+        parts.any(|part| slot_of(part.trim_matches(['"', ' ']).as_bytes(), true).is_some())
+    };
+    let separators = [(';', "semicolons"), ('\t', "tabs"), ('|', "bars")];
+    if let Some((_, name)) = separators
+        .into_iter()
+        .find(|(separator, _)| names.len() == 1 && names[0].contains(*separator) && known(*separator))
+    {
+        return format!("the columns are separated by {name}: export the file with commas and decimal points");
+    }
+    let more = if names.len() > NAMED_MAX { ", …" } else { "" };
+    let found = names.iter().take(NAMED_MAX).map(|name| name.chars().take(40).collect::<String>()).collect::<Vec<_>>();
+    format!(
+        "no column {:?} among the columns {}{more}; {needed}: rename the columns",
+        COLUMNS[missing],
+        found.join(", ")
+    )
+}
+
+/// The fields of a line, without blanks and quotes around them. A comma between quotes does not separate; a line break
+/// between quotes does, so that one broken line cannot swallow the rest of the file.
+fn fields(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut is_quoted = false;
+    text.split(move |&byte| {
+        is_quoted ^= byte == b'"';
+        byte == b',' && !is_quoted
+    })
+    .map(|field| {
+        let field = field.trim_ascii();
+        field.strip_prefix(b"\"").and_then(|field| field.strip_suffix(b"\"")).unwrap_or(field).trim_ascii()
+    })
+}
+
+/// Reads a finite number; `None` where the field says that there is none.
+fn parse_cell(field: &[u8]) -> Result<Option<f64>, Refusal> {
+    let text = str::from_utf8(field).map_err(|_| Refusal::Unparsable)?;
+    match text.parse::<f64>() {
+        Ok(number) if number.is_finite() => Ok(Some(number)),
+        Ok(number) if number.is_nan() => Ok(None),
+        Ok(_) => Err(Reason::NonFinite.into()),
+        Err(_) if NOTHING.iter().any(|nothing| text.eq_ignore_ascii_case(nothing)) => Ok(None),
+        Err(_) => Err(Refusal::Unparsable),
+    }
+}
+
+fn parse_volume(field: &[u8]) -> Result<Option<f64>, Refusal> {
+    match parse_cell(field)? {
+        Some(volume) if volume < 0.0 => Err(Refusal::NegativeVolume),
+        volume => Ok(volume),
+    }
+}
+
+/// A trade's number; text that is none counts as no number.
+fn parse_id(field: &[u8]) -> Option<u64> {
+    str::from_utf8(field).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEADER: &[u8] = b"timestamp_ms,open,high,low,close,volume";
+    /// 2026-01-01.
+    const LATEST: EventTime = EventTime(1_767_225_600_000);
+
+    fn check(line: &str, expected: Result<(f64, f64, Option<f64>), Refusal>) {
+        let columns = Columns::parse(HEADER).unwrap();
+        let line = line.replace('T', "1704067200000");
+        let found = columns.row(line.as_bytes(), 0, 2, LATEST).map(|row| (row.open, row.close, row.volume));
+        assert_eq!(found, expected, "{line}");
+    }
+
+    #[test]
+    fn a_row_is_read_however_its_numbers_are_written() {
+        check("T,1,3,1,2,5", Ok((1.0, 2.0, Some(5.0))));
+        check(" T , 1,3,1, 2 ,\r", Ok((1.0, 2.0, None)));
+        check("\"T\",\"1\",\"3\",\"1\",\"2\",\"5\"", Ok((1.0, 2.0, Some(5.0))));
+        check("T.0,1,3,1,2e0,5", Ok((1.0, 2.0, Some(5.0))));
+        check("T,1,3,1,2,5,,", Ok((1.0, 2.0, Some(5.0))));
+        check("T,,,,2,5", Ok((2.0, 2.0, Some(5.0))));
+    }
+
+    #[test]
+    fn a_volume_that_is_not_there_is_unknown() {
+        for nothing in ["", "NaN", "nan", "null", "-", "None", "N/A", "\"\""] {
+            check(&format!("T,1,3,1,2,{nothing}"), Ok((1.0, 2.0, None)));
+        }
+        check("T,1,3,1,2,-0.5", Err(Refusal::NegativeVolume));
+        check("T,1,3,1,2,inf", Err(Reason::NonFinite.into()));
+        check("T,1,3,1,2,much", Err(Refusal::Unparsable));
+    }
+
+    #[test]
+    fn every_bad_row_has_its_own_name() {
+        check("T,1,3,1,x,5", Err(Refusal::Unparsable));
+        check("T,1,3", Err(Refusal::Unparsable));
+        check("T,1,3,1,2", Err(Refusal::Unparsable));
+        check("T,8,523.5,8,600.0,8,510.0,8,520.0,5", Err(Refusal::Unparsable));
+        check("2024-01-01,1,3,1,2,5", Err(Refusal::Unparsable));
+        check("T.5,1,3,1,2,5", Err(Refusal::FractionalTime));
+        check("T,,3,1,2,5", Err(Refusal::IncompletePrice));
+        check("T,1,3,1,,5", Err(Refusal::IncompletePrice));
+        check("T,1,3,NaN,2,5", Err(Refusal::IncompletePrice));
+        check("T,1,inf,1,2,5", Err(Reason::NonFinite.into()));
+        check("T,1,3,1,1e999,5", Err(Reason::NonFinite.into()));
+        check("0,1,3,1,2,5", Err(Refusal::Before2009));
+        check("T0,1,3,1,2,5", Err(Refusal::FUTURE));
+    }
+
+    #[test]
+    fn lines_without_a_price_are_told_from_bad_rows() {
+        for line in ["T,,,,,", "T,NaN,NaN,NaN,NaN,0", "T,null,null,null,null,null", "T,-,-,-,-,-"] {
+            check(line, Err(Refusal::NoPrice));
+        }
+        for line in [
+            "garbage",
+            "# made by hand",
+            "https://example.com/a,b",
+            ",,,,,",
+            "ms,USD,USD,USD,USD,BTC",
+            "\u{fffd}",
+            "a,b,c,d,e,f,g",
+        ] {
+            check(line, Err(Refusal::Foreign));
+        }
+    }
+
+    #[test]
+    fn columns_are_found_by_name_whatever_their_order() {
+        let columns = Columns::parse(b"\xef\xbb\xbfname,\"Close\",low,high,open,volume,timestamp_ms\r").unwrap();
+        let row = columns.row(b"\"a, b\",2,1,3,1.5,9,1704067200000", 1, 7, LATEST).unwrap();
+        assert_eq!((row.text().as_str(), row.line, row.file), ("1704067200000,1.5,3,1,2,9", 7, 1));
+    }
+
+    #[test]
+    fn a_file_of_prices_needs_no_candles_and_no_volume() {
+        for header in
+            ["timestamp_ms,price", "close,timestamp_ms", "Timestamp_ms,Price,volume,id", "timestamp_ms,price,close"]
+        {
+            let columns = Columns::parse(header.as_bytes()).unwrap();
+            let line = header.to_ascii_lowercase().replace("timestamp_ms", "1704067200000").replace("close", "7");
+            let line = line.replace("price", "7").replace("volume", "2").replace("id", "12");
+            let row = columns.row(line.as_bytes(), 0, 2, LATEST).unwrap();
+            assert_eq!((row.open, row.close, row.is_point), (7.0, 7.0, true), "{header}");
+            assert_eq!(row.id, columns.has_id().then_some(12), "{header}");
+        }
+    }
+
+    #[test]
+    fn a_header_that_cannot_be_used_says_what_was_found_and_what_is_needed() {
+        let check = |header: &str, expected: &str| {
+            let said = Columns::parse(header.as_bytes()).expect_err("no header");
+            assert!(said.contains(expected), "{header}: {said}");
+        };
+        check(
+            "timestamp_ms,open,high,low,volume",
+            "no column \"close\" among the columns timestamp_ms, open, high, low, volume; needed",
+        );
+        check("timestamp_ms,open,high,close", "no column \"low\"");
+        check("Date,Open,High,Low,Last", "no column \"timestamp_ms\" among the columns Date, Open");
+        check("1583020800000,1,2,3,4,5", "this is a row, not a header");
+        check("timestamp_ms;open;high;low;close", "separated by semicolons");
+        check("timestamp_ms\tclose", "separated by tabs");
+    }
+
+    #[test]
+    fn a_second_header_is_recognized() {
+        let columns = Columns::parse(b"name,timestamp_ms,open,high,low,close,volume").unwrap();
+        for header in [
+            "name,timestamp_ms,open,high,low,close,volume",
+            "TIMESTAMP_MS,open,close",
+            "open,high,low",
+            "\"close\",\"price\"",
+        ] {
+            assert!(columns.is_header(header.as_bytes()), "{header}");
+        }
+        for other in
+            ["1704067200000,1,2,3,4,5", "bitcoin,1704067200000,1,2,3,4,5", "close", "# open,high", "open,market"]
+        {
+            assert!(!columns.is_header(other.as_bytes()), "{other}");
+        }
+    }
+}

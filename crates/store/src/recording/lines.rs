@@ -1,0 +1,85 @@
+//! The lines of an open file.
+
+use std::fmt;
+use std::io::{BufRead, Read};
+
+use super::file::Unusable;
+
+/// The longest line that may be a row. Seven numbers take at most some 170 bytes; the rest is room for other columns.
+pub(crate) const LINE_BYTES_MAX: usize = 64 * 1024;
+
+/// Lines that are not blank, one at a time.
+pub(crate) struct Lines {
+    name: String,
+    text: Box<dyn BufRead + Send>,
+    /// The line that was read last, with its line break.
+    buffer: Vec<u8>,
+    number: u64,
+}
+
+impl Lines {
+    /// Reads this text under the name that errors give it.
+    pub(crate) fn new(name: String, text: Box<dyn BufRead + Send>) -> Self {
+        Self { name, text, buffer: Vec::new(), number: 0 }
+    }
+
+    /// The name of the file.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The line that was read last, without its line break.
+    pub(crate) fn text(&self) -> &[u8] {
+        self.buffer.trim_ascii_end()
+    }
+
+    /// Reads the next line that is not blank: its number, and whether all of it is in the buffer.
+    ///
+    /// # Errors
+    /// The file breaks off.
+    pub(crate) fn next(&mut self) -> Result<Option<(u32, bool)>, Unusable> {
+        loop {
+            self.buffer.clear();
+            let limit = LINE_BYTES_MAX as u64;
+            let read = self.text.by_ref().take(limit).read_until(b'\n', &mut self.buffer);
+            // After an error the buffer holds half a line: half a number is a wrong number.
+            let is_end = read.map_err(|error| self.broken(&error))? == 0;
+            if is_end {
+                return Ok(None);
+            }
+            self.number += 1;
+            let number = u32::try_from(self.number).map_err(|_| self.broken(&"more lines than can be counted"))?;
+            if self.buffer.len() == LINE_BYTES_MAX && !self.buffer.ends_with(b"\n") {
+                self.skip_line()?;
+                return Ok(Some((number, false)));
+            }
+            if !self.buffer.trim_ascii().is_empty() {
+                return Ok(Some((number, true)));
+            }
+        }
+    }
+
+    fn skip_line(&mut self) -> Result<(), Unusable> {
+        loop {
+            let read = self.text.fill_buf();
+            let (used, is_done) = match read {
+                Ok([]) => return Ok(()),
+                Ok(bytes) => match bytes.iter().position(|&byte| byte == b'\n') {
+                    Some(at) => (at + 1, true),
+                    None => (bytes.len(), false),
+                },
+                Err(error) => return Err(self.broken(&error)),
+            };
+            self.text.consume(used);
+            if is_done {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The file ends where it should not: after the line that was read last.
+    fn broken(&self, error: &dyn fmt::Display) -> Unusable {
+        let place = format!("{} line {}", self.name, self.number + 1);
+        Unusable::new(place, format!("the file breaks off here ({error}): fetch it again, or cut it before this line"))
+    }
+}

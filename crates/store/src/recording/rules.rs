@@ -1,0 +1,288 @@
+//! What the user says about a recording, what its rows are, and which of them can count.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use market::validate::{GRAIN_MAX, validate};
+use market::{EventTime, Instrument, Span};
+
+use super::row::{Refusal, Row};
+
+/// Rows that are held in memory to put a file in order, unless another number is said.
+pub const REORDER_ROWS: usize = 10_000;
+/// A lone row further than this from its neighbours is a mistyped time, unless another span is said.
+pub const STEP_MAX: Span = Span(30 * Span::DAY.0);
+/// Points closer than this never have a gap between them, however close they usually are.
+const HOLE_MIN: Span = Span::MINUTE;
+
+/// How rows are put in order and judged.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules {
+    /// What the user says that a row is; otherwise the rows themselves tell.
+    pub grain: Option<Grain>,
+    /// Rows of a file without order that are held in memory at a time; the others wait in a temporary file.
+    pub reorder_rows: usize,
+    /// A lone row further than this from its neighbours is refused. Never less than two grains.
+    pub step_max: Span,
+    /// Which of two rows of one time counts.
+    pub conflict: Conflict,
+    /// What happens to open and close beyond low and high.
+    pub outside: Outside,
+    /// The present: later rows are refused, and candles that have not ended are left out.
+    pub now: EventTime,
+}
+
+impl Rules {
+    /// The rules of somebody who says nothing, at this present.
+    pub fn at(now: EventTime) -> Self {
+        Self {
+            grain: None,
+            reorder_rows: REORDER_ROWS,
+            step_max: STEP_MAX,
+            conflict: Conflict::Last,
+            outside: Outside::Widen,
+            now,
+        }
+    }
+}
+
+/// What a row is, as it is said: `1m` for candles of a minute, `trades` (or `0`, or `1ms`) for single trades.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Grain {
+    /// Candles of this length, 2 ms to 366 days.
+    Candles(Span),
+    /// Trades: every row of an instant counts.
+    Trades,
+}
+
+impl FromStr for Grain {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if ["trades", "0"].contains(&text) {
+            return Ok(Self::Trades);
+        }
+        let length = humantime::parse_duration(text)
+            .map_err(|error| format!("{error}: say how long a candle is, such as 1m or 1h, or trades"))?;
+        match i64::try_from(length.as_millis()) {
+            Ok(0 | 1) => Ok(Self::Trades),
+            Ok(ms) if Span(ms) <= GRAIN_MAX => Ok(Self::Candles(Span(ms))),
+            _ => Err("longer than a year: say how long a candle is, such as 1m or 1h, or trades".to_owned()),
+        }
+    }
+}
+
+/// Which of two rows counts that have the same time and say different things.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Conflict {
+    /// The later line, or the line of the file that was named later.
+    Last,
+    /// The earlier one.
+    First,
+    /// Neither: the files are refused.
+    Refuse,
+}
+
+impl FromStr for Conflict {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "last" => Ok(Self::Last),
+            "first" => Ok(Self::First),
+            "refuse" => Ok(Self::Refuse),
+            _ => Err("say last, first or refuse".to_owned()),
+        }
+    }
+}
+
+/// What happens to a row whose open or close lies beyond its low and high.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outside {
+    /// Low and high are widened to hold both.
+    Widen,
+    /// It is refused.
+    Reject,
+}
+
+impl FromStr for Outside {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "widen" => Ok(Self::Widen),
+            "reject" => Ok(Self::Reject),
+            _ => Err("say widen or reject".to_owned()),
+        }
+    }
+}
+
+/// What the rows of a recording are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// Candles of this length; rows without open, high and low among them are points.
+    Candles(Span),
+    /// Prices at instants, usually so far apart.
+    Points(Span),
+    /// Trades: every row of an instant counts, and between two rows there was none.
+    Trades,
+}
+
+impl Shape {
+    /// The length of a candle; `None` for points.
+    pub fn grain(self) -> Option<Span> {
+        match self {
+            Self::Candles(grain) => Some(grain),
+            Self::Points(_) | Self::Trades => None,
+        }
+    }
+
+    /// Rows further apart than this have a hole between them: two usual steps, and at least a minute.
+    pub fn hole(self) -> Span {
+        match self {
+            Self::Candles(step) | Self::Points(step) => Span(step.ms().saturating_mul(2)).max(HOLE_MIN),
+            Self::Trades => HOLE_MIN,
+        }
+    }
+
+    /// The shape in words, such as `candles of 1m`.
+    pub fn words(self) -> String {
+        match self {
+            Self::Candles(grain) => format!("candles of {}", span_words(grain)),
+            Self::Points(step) => format!("prices about {} apart", span_words(step)),
+            Self::Trades => "trades".to_owned(),
+        }
+    }
+}
+
+/// A span as it is typed, such as `1h 30m`.
+pub(crate) fn span_words(span: Span) -> String {
+    humantime::format_duration(Duration::from_millis(span.ms().unsigned_abs())).to_string()
+}
+
+/// Judges single rows of one instrument.
+#[derive(Debug, Clone)]
+pub(crate) struct Judge {
+    pub(crate) instrument: Instrument,
+    pub(crate) shape: Shape,
+    pub(crate) outside: Outside,
+    pub(crate) now: EventTime,
+}
+
+impl Judge {
+    /// The row as it can count, and whether its range was widened.
+    ///
+    /// # Errors
+    /// The named reason why it cannot be an observation.
+    pub(crate) fn judge(&self, mut row: Row) -> Result<(Row, bool), Refusal> {
+        match self.shape {
+            Shape::Trades if row.open != row.close || row.high != row.close || row.low != row.close => {
+                return Err(Refusal::NotATrade);
+            }
+            Shape::Trades => row.is_point = true,
+            // A number in such a file is the number of a row.
+            Shape::Candles(_) | Shape::Points(_) => row.id = None,
+        }
+        let is_outside = row.open.min(row.close) < row.low || row.open.max(row.close) > row.high;
+        // A low above the high is no hair's breadth: which of the four is wrong is open.
+        let is_widened = is_outside && row.low <= row.high && self.outside == Outside::Widen;
+        if is_widened {
+            row.low = row.low.min(row.open).min(row.close);
+            row.high = row.high.max(row.open).max(row.close);
+        }
+        let now = self.now.ms();
+        validate(&row.to_line(&self.instrument, self.shape.grain(), now), &self.instrument, 0, now)?;
+        let is_unfinished = !row.is_point && self.shape.grain().is_some_and(|grain| row.event + grain > self.now);
+        if is_unfinished { Err(Refusal::Unfinished) } else { Ok((row, is_widened)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use market::validate::Reason;
+
+    use super::*;
+
+    const NOW: EventTime = EventTime(1_704_067_200_000);
+
+    fn judge(
+        shape: Shape,
+        outside: Outside,
+        minutes_ago: i64,
+        [open, high, low, close]: [f64; 4],
+    ) -> Result<String, Refusal> {
+        let instrument = Instrument::new("bitcoin", "usd").unwrap();
+        let event = EventTime(NOW.ms() - minutes_ago * 60_000);
+        let row = Row {
+            event,
+            open,
+            high,
+            low,
+            close,
+            volume: None,
+            id: None,
+            is_point: false,
+            complete: None,
+            line: 2,
+            file: 0,
+        };
+        let (row, is_widened) = Judge { instrument, shape, outside, now: NOW }.judge(row)?;
+        Ok(format!("{} {} {} {}{}", row.open, row.high, row.low, row.close, if is_widened { " widened" } else { "" }))
+    }
+
+    #[test]
+    fn open_and_close_outside_the_range_widen_it() {
+        let check = |prices: [f64; 4], expected: Result<&str, Refusal>| {
+            let found = judge(Shape::Candles(Span::MINUTE), Outside::Widen, 5, prices);
+            assert_eq!(found, expected.map(str::to_owned), "{prices:?}");
+        };
+        check([100.0, 103.0, 99.0, 102.0], Ok("100 103 99 102"));
+        check([99.5, 103.0, 100.0, 102.0], Ok("99.5 103 99.5 102 widened"));
+        check([102.0, 103.0, 101.0, 103.0000000001], Ok("102 103.0000000001 101 103.0000000001 widened"));
+        check([90.0, 103.0, 100.0, 110.0], Ok("90 110 90 110 widened"));
+        check([100.0, 99.0, 103.0, 100.0], Err(Reason::HighLowOrder.into()));
+        check([-1.0, 103.0, 99.0, 102.0], Err(Reason::NegativePrice.into()));
+        check([0.0, 103.0, 99.0, 102.0], Err(Reason::ZeroPrice.into()));
+        check(
+            [2.1e-14, 2.2e-14, 2e-14, 2.1e-14],
+            Ok("0.000000000000021 0.000000000000022 0.00000000000002 0.000000000000021"),
+        );
+        check([1e-16, 1e-16, 1e-16, 1e-16], Err(Reason::OutOfRange.into()));
+        let refused = judge(Shape::Candles(Span::MINUTE), Outside::Reject, 5, [99.5, 103.0, 100.0, 102.0]);
+        assert_eq!(refused, Err(Reason::HighLowOrder.into()));
+    }
+
+    #[test]
+    fn candles_that_have_not_ended_and_times_to_come_do_not_count() {
+        let check = |minutes_ago: i64, expected: Option<Refusal>| {
+            let found = judge(Shape::Candles(Span::HOUR), Outside::Widen, minutes_ago, [1.0; 4]);
+            assert_eq!(found.err(), expected, "{minutes_ago}");
+        };
+        check(60, None);
+        check(59, Some(Refusal::Unfinished));
+        check(0, Some(Refusal::Unfinished));
+        check(-3, Some(Refusal::FUTURE));
+        assert!(judge(Shape::Points(Span::HOUR), Outside::Widen, 0, [1.0; 4]).is_ok());
+    }
+
+    #[test]
+    fn a_trade_has_one_price() {
+        assert!(judge(Shape::Trades, Outside::Widen, 5, [1.0; 4]).is_ok());
+        assert_eq!(judge(Shape::Trades, Outside::Widen, 5, [1.0, 2.0, 1.0, 1.0]), Err(Refusal::NotATrade));
+    }
+
+    #[test]
+    fn a_grain_is_a_length_or_trades() {
+        let check = |text: &str, expected: Option<Grain>| assert_eq!(text.parse().ok(), expected, "{text}");
+        check("1m", Some(Grain::Candles(Span::MINUTE)));
+        check("30d", Some(Grain::Candles(Span(30 * Span::DAY.ms()))));
+        check("100ms", Some(Grain::Candles(Span(100))));
+        for trades in ["trades", "0", "0s", "1ms"] {
+            check(trades, Some(Grain::Trades));
+        }
+        check("366d", Some(Grain::Candles(GRAIN_MAX)));
+        for bad in ["", "2y", "ticks", "-1m"] {
+            check(bad, None);
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! Rows of one file put in order, however many and however shuffled, within bounded memory.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::FileExt;
+
+use market::EventTime;
+
+use super::row::Row;
+
+/// A row in a temporary file: six numbers of 8 bytes, the id, the line, and which of them are there.
+const ROW_BYTES: usize = 61;
+const HAS_VOLUME: u8 = 1;
+const HAS_ID: u8 = 2;
+const IS_POINT: u8 = 4;
+/// Rows that are read ahead of each run at a time, at least.
+const AHEAD_MIN: usize = 16;
+
+/// The place of a row: by its time, the number of its trade, and its line.
+type Place = (EventTime, Option<u64>, u32);
+
+/// Which of two rows of one instant is the earlier one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lines {
+    /// That of the earlier line.
+    Forward,
+    /// That of the later line: trades of a file with the newest first.
+    Backward,
+}
+
+impl Lines {
+    fn place(self, row: &Row) -> Place {
+        let line = match self {
+            Self::Forward => row.line,
+            Self::Backward => u32::MAX - row.line,
+        };
+        (row.event, row.id, line)
+    }
+}
+
+/// Takes rows in any order. At most `rows_max` are in memory; the others wait in sorted runs in a temporary file.
+pub(crate) struct Sorter {
+    lines: Lines,
+    rows_max: usize,
+    rows: Vec<Row>,
+    spill: Option<Spill>,
+}
+
+/// Sorted runs, one behind the other.
+struct Spill {
+    file: BufWriter<File>,
+    rows: u64,
+    /// Where each run begins, and the place of its last row.
+    runs: Vec<(u64, Place)>,
+}
+
+impl Sorter {
+    /// Holds so many rows in memory, at least one.
+    pub(crate) fn new(lines: Lines, rows_max: usize) -> Self {
+        Self { lines, rows_max: rows_max.max(1), rows: Vec::new(), spill: None }
+    }
+
+    /// Takes a row.
+    ///
+    /// # Errors
+    /// When the temporary file cannot be made or written.
+    pub(crate) fn push(&mut self, row: Row) -> io::Result<()> {
+        if self.rows.len() == self.rows_max {
+            self.spill()?;
+        }
+        self.rows.push(row);
+        Ok(())
+    }
+
+    /// All rows in order.
+    ///
+    /// # Errors
+    /// When the temporary file cannot be written or read.
+    pub(crate) fn finish(mut self) -> io::Result<Sorted> {
+        if self.spill.is_none() {
+            let lines = self.lines;
+            self.rows.sort_unstable_by_key(|row| Reverse(lines.place(row)));
+            return Ok(Sorted::Held(self.rows));
+        }
+        self.spill()?;
+        let Some(Spill { file, rows, runs }) = self.spill else { return Ok(Sorted::Held(Vec::new())) };
+        let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
+        Merge::new(file, self.lines, rows, &runs, self.rows_max).map(Sorted::Merged)
+    }
+
+    /// Writes what is in memory behind the last run, or as another one.
+    fn spill(&mut self) -> io::Result<()> {
+        let lines = self.lines;
+        self.rows.sort_unstable_by_key(|row| lines.place(row));
+        let (Some(first), Some(last)) = (self.rows.first(), self.rows.last()) else { return Ok(()) };
+        let (first, last) = (lines.place(first), lines.place(last));
+        let spill = match &mut self.spill {
+            Some(spill) => spill,
+            none => none.insert(Spill { file: BufWriter::new(tempfile::tempfile()?), rows: 0, runs: Vec::new() }),
+        };
+        match spill.runs.last_mut() {
+            // A file that is nearly in order is one long run.
+            Some((_, end)) if *end <= first => *end = last,
+            _ => spill.runs.push((spill.rows, last)),
+        }
+        for row in self.rows.drain(..) {
+            spill.file.write_all(&encode(&row))?;
+            spill.rows += 1;
+        }
+        Ok(())
+    }
+}
+
+/// Rows in order.
+pub(crate) enum Sorted {
+    /// All in memory, the first at the end.
+    Held(Vec<Row>),
+    /// From a temporary file.
+    Merged(Merge),
+}
+
+impl Sorted {
+    /// The next row; `file` is where it belongs.
+    ///
+    /// # Errors
+    /// When the temporary file cannot be read.
+    pub(crate) fn next(&mut self) -> io::Result<Option<Row>> {
+        match self {
+            Self::Held(rows) => Ok(rows.pop()),
+            Self::Merged(merge) => merge.next(),
+        }
+    }
+}
+
+/// The runs of a temporary file, merged.
+pub(crate) struct Merge {
+    file: File,
+    lines: Lines,
+    runs: Vec<Run>,
+    next: BinaryHeap<Reverse<(Place, usize)>>,
+    ahead: usize,
+}
+
+/// What is left of a run, in rows of the file, and what was read of it, the first at the end.
+struct Run {
+    from: u64,
+    to: u64,
+    read: Vec<Row>,
+}
+
+impl Merge {
+    fn new(file: File, lines: Lines, rows: u64, runs: &[(u64, Place)], rows_max: usize) -> io::Result<Self> {
+        let ends = runs.iter().skip(1).map(|(from, _)| *from).chain([rows]);
+        let runs: Vec<Run> = runs.iter().zip(ends).map(|(&(from, _), to)| Run { from, to, read: Vec::new() }).collect();
+        let ahead = (rows_max / runs.len().max(1)).max(AHEAD_MIN);
+        let mut merge = Self { file, lines, runs, next: BinaryHeap::new(), ahead };
+        for idx in 0..merge.runs.len() {
+            merge.look(idx)?;
+        }
+        Ok(merge)
+    }
+
+    fn next(&mut self) -> io::Result<Option<Row>> {
+        let Some(Reverse((_, idx))) = self.next.pop() else { return Ok(None) };
+        let row = self.runs[idx].read.pop();
+        self.look(idx)?;
+        Ok(row)
+    }
+
+    /// Lets a run take part with its first row, if it has one.
+    fn look(&mut self, idx: usize) -> io::Result<()> {
+        let run = &mut self.runs[idx];
+        if run.read.is_empty() {
+            run.fill(&self.file, self.ahead)?;
+        }
+        if let Some(first) = run.read.last() {
+            self.next.push(Reverse((self.lines.place(first), idx)));
+        }
+        Ok(())
+    }
+}
+
+impl Run {
+    fn fill(&mut self, file: &File, rows_max: usize) -> io::Result<()> {
+        let count = (self.to - self.from).min(rows_max as u64);
+        let mut bytes = vec![0; count as usize * ROW_BYTES];
+        file.read_exact_at(&mut bytes, self.from * ROW_BYTES as u64)?;
+        self.from += count;
+        let rows = bytes.as_chunks::<ROW_BYTES>().0.iter().rev().map(decode);
+        self.read.extend(rows);
+        Ok(())
+    }
+}
+
+fn encode(row: &Row) -> [u8; ROW_BYTES] {
+    let Row { event, open, high, low, close, volume, id, is_point, line, .. } = row;
+    let mut bytes = [0; ROW_BYTES];
+    let prices = [open, high, low, close, &volume.unwrap_or_default()].map(|number| number.to_le_bytes());
+    bytes[..8].copy_from_slice(&event.ms().to_le_bytes());
+    bytes[8..48].copy_from_slice(prices.as_flattened());
+    bytes[48..56].copy_from_slice(&id.unwrap_or_default().to_le_bytes());
+    bytes[56..60].copy_from_slice(&line.to_le_bytes());
+    let flag = |is: bool, flag: u8| if is { flag } else { 0 };
+    bytes[60] = flag(volume.is_some(), HAS_VOLUME) | flag(id.is_some(), HAS_ID) | flag(*is_point, IS_POINT);
+    bytes
+}
+
+/// The row without its file, which all of them have in common.
+fn decode(bytes: &[u8; ROW_BYTES]) -> Row {
+    let word = |idx: usize| std::array::from_fn::<u8, 8, _>(|at| bytes[idx * 8 + at]);
+    let number = |idx: usize| f64::from_le_bytes(word(idx));
+    let has = |flag: u8| bytes[60] & flag != 0;
+    Row {
+        event: EventTime(i64::from_le_bytes(word(0))),
+        open: number(1),
+        high: number(2),
+        low: number(3),
+        close: number(4),
+        volume: has(HAS_VOLUME).then(|| number(5)),
+        id: has(HAS_ID).then(|| u64::from_le_bytes(word(6))),
+        is_point: has(IS_POINT),
+        complete: None,
+        line: u32::from_le_bytes([bytes[56], bytes[57], bytes[58], bytes[59]]),
+        file: 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn row(event: i64, line: u32) -> Row {
+        let close = 100.0 + f64::from(line);
+        let volume = (line % 3 > 0).then_some(f64::from(line) / 7.0);
+        let id = (line % 5 == 0).then_some(u64::from(line % 2));
+        let event = EventTime(event);
+        let is_point = line % 4 == 0;
+        Row {
+            event,
+            open: close - 0.5,
+            high: close + 1.0,
+            low: close - 1.0,
+            close,
+            volume,
+            id,
+            is_point,
+            complete: None,
+            line,
+            file: 0,
+        }
+    }
+
+    fn sorted(lines: Lines, rows_max: usize, rows: &[Row]) -> Vec<Row> {
+        let mut sorter = Sorter::new(lines, rows_max);
+        rows.iter().for_each(|row| sorter.push(*row).unwrap());
+        let mut sorted = sorter.finish().unwrap();
+        std::iter::from_fn(|| sorted.next().unwrap()).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn any_permutation_gives_the_same_rows(
+            events in prop::collection::vec(0_i64..50, 0..200),
+            rows_max in 0_usize..250,
+            lines in prop_oneof![Just(Lines::Forward), Just(Lines::Backward)],
+            seed in any::<u64>(),
+        ) {
+            let rows: Vec<Row> = (2..).zip(&events).map(|(line, &event)| row(event, line)).collect();
+            let mut expected = rows.clone();
+            expected.sort_by_key(|row| lines.place(row));
+            let mut shuffled = rows;
+            shuffled.sort_by_key(|row| u64::from(row.line).wrapping_mul(seed | 1).rotate_left(17));
+            prop_assert_eq!(sorted(lines, rows_max, &shuffled), expected);
+        }
+    }
+
+    #[test]
+    fn a_file_nearly_in_order_is_one_run() {
+        let mut sorter = Sorter::new(Lines::Forward, 10);
+        for minute in 0..1_000_i64 {
+            sorter.push(row(minute ^ 1, 2 + minute as u32)).unwrap();
+        }
+        assert_eq!(sorter.spill.as_ref().map(|spill| spill.runs.len()), Some(1));
+    }
+}

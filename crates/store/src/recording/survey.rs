@@ -1,0 +1,275 @@
+//! The look at a whole file before the first of its rows counts: whether its times can be true, in which order it is, what
+//! its rows are, and how far they are apart.
+
+use market::EventTime;
+
+use super::file::{Input, Line, Unusable};
+use super::row::Row;
+use super::rules::{Grain, Rules};
+use super::sort::{Lines, Sorter};
+use super::steps::Steps;
+use super::time::{self, Times};
+
+/// So many rows of a file with numbered candles are looked at: trades have one price each.
+const PRICED_ROWS_MAX: u64 = 1_000;
+
+/// In which order the rows of a file are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// None is older than the one before; trades of an instant are in the order of their numbers.
+    Ascending,
+    /// None is newer than the one before.
+    Descending,
+    /// Neither.
+    Shuffled,
+}
+
+/// What the rows of one file are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Candles,
+    Prices,
+    Trades,
+}
+
+/// What the look at a file says.
+#[derive(Debug)]
+pub(crate) struct Survey {
+    pub(crate) kind: Kind,
+    pub(crate) order: Order,
+    /// The time of its oldest row; `None` when no row has a time that can be true.
+    pub(crate) start: Option<EventTime>,
+    pub(crate) steps: Steps,
+    /// Whether its trades have numbers of their own.
+    pub(crate) is_numbered: bool,
+    /// Rows with such a time.
+    pub(crate) rows: u64,
+    /// Rows of the time of the one before that say something else.
+    pub(crate) others: u64,
+}
+
+/// Looks at a file.
+///
+/// # Errors
+/// When it is no recording, has no row, or has times that cannot be true; when it breaks off and is not in order, because the
+/// part that is missing may belong before the part that is there.
+pub(crate) fn survey(input: &Input, rules: &Rules) -> Result<Survey, Unusable> {
+    let mut rows = input.look()?;
+    let has_candles = rows.columns().has_candles();
+    let mut look = Look::new(rows.columns().has_id(), has_candles, rules);
+    let end = loop {
+        match rows.next_line() {
+            Ok(Some(line)) => look.note(&line),
+            Ok(None) => break None,
+            Err(end) => break Some(end),
+        }
+    };
+    look.times.judge().map_err(|(line, problem)| input.unusable(line, problem))?;
+    match end {
+        Some(end) if look.lines == 0 => return Err(end),
+        None if look.lines == 0 => {
+            return Err(input.unusable(1, "no row follows the header: name a file with rows".to_owned()));
+        }
+        Some(end) if look.order() != Order::Ascending => {
+            return Err(end.and("its rows are not in order of time, so none of them is used"));
+        }
+        _ => {}
+    }
+    let mut survey = look.survey(has_candles, rules.grain);
+    if survey.order != Order::Ascending {
+        survey.measure_in_order(input, rules)?;
+    }
+    Ok(survey)
+}
+
+/// What was seen so far.
+struct Look {
+    latest: EventTime,
+    lines: u64,
+    rows: u64,
+    others: u64,
+    times: Times,
+    steps: Steps,
+    first: Option<EventTime>,
+    before: Option<(EventTime, Option<u64>)>,
+    before_text: Vec<u8>,
+    is_ascending: bool,
+    is_descending: bool,
+    has_id: bool,
+    /// Whether rows with open, high and low are looked at because they have numbers too, and all had one price so far.
+    has_single_prices: Option<bool>,
+}
+
+impl Look {
+    fn new(has_id: bool, has_candles: bool, rules: &Rules) -> Self {
+        let latest = time::latest(rules.now);
+        Self {
+            latest,
+            lines: 0,
+            rows: 0,
+            others: 0,
+            times: Times::new(latest),
+            steps: Steps::default(),
+            first: None,
+            before: None,
+            before_text: Vec::new(),
+            is_ascending: true,
+            is_descending: true,
+            has_id,
+            has_single_prices: (has_id && has_candles).then_some(true),
+        }
+    }
+
+    fn note(&mut self, line: &Line<'_>) {
+        self.lines += 1;
+        let Some((stamp, field)) = line.stamp() else { return };
+        let Some(event) = self.times.note(stamp, line.number, field) else { return };
+        // A column of that name may hold anything else.
+        self.has_id &= self.rows > 0 || line.id().is_some();
+        self.rows += 1;
+        let place = (event, if self.has_id { line.id() } else { None });
+        if let Some(before) = self.before {
+            self.is_ascending &= before <= place;
+            self.is_descending &= event <= before.0;
+            self.steps.note(market::Span((event - before.0).ms().max(0)));
+            self.others += u64::from(event == before.0 && line.text != self.before_text);
+        }
+        self.before = Some(place);
+        self.before_text.clear();
+        self.before_text.extend_from_slice(line.text);
+        self.first = Some(self.first.map_or(event, |first| first.min(event)));
+        if self.rows <= PRICED_ROWS_MAX && self.has_single_prices == Some(true) {
+            let is_single = |row: Row| row.open == row.close && row.high == row.close && row.low == row.close;
+            self.has_single_prices = Some(line.row(0, self.latest).map_or(true, is_single));
+        }
+    }
+
+    fn order(&self) -> Order {
+        match (self.is_ascending, self.is_descending) {
+            (true, _) => Order::Ascending,
+            (false, true) => Order::Descending,
+            (false, false) => Order::Shuffled,
+        }
+    }
+
+    fn survey(self, has_candles: bool, said: Option<Grain>) -> Survey {
+        let is_numbered = self.has_id && self.has_single_prices.unwrap_or(true);
+        let kind = match said {
+            Some(Grain::Trades) => Kind::Trades,
+            None if is_numbered => Kind::Trades,
+            _ if has_candles => Kind::Candles,
+            _ => Kind::Prices,
+        };
+        let (order, is_numbered) = (self.order(), kind == Kind::Trades && self.has_id);
+        Survey { kind, order, start: self.first, steps: self.steps, is_numbered, rows: self.rows, others: self.others }
+    }
+}
+
+impl Survey {
+    /// Which of two trades of one instant without numbers is the earlier one.
+    pub(crate) fn lines(&self) -> Lines {
+        let is_backward = self.kind == Kind::Trades && self.order == Order::Descending;
+        if is_backward { Lines::Backward } else { Lines::Forward }
+    }
+
+    /// Measures again what depends on the order.
+    fn measure_in_order(&mut self, input: &Input, rules: &Rules) -> Result<(), Unusable> {
+        let unsorted = |error| unsorted(input, &error);
+        let mut sorter = Sorter::new(Lines::Forward, rules.reorder_rows);
+        let mut rows = input.look()?;
+        while let Some(line) = rows.next_line()? {
+            if let Ok(row) = line.row(0, time::latest(rules.now)) {
+                sorter.push(row).map_err(unsorted)?;
+            }
+        }
+        let mut sorted = sorter.finish().map_err(unsorted)?;
+        (self.steps, self.others) = (Steps::default(), 0);
+        let mut before: Option<Row> = None;
+        while let Some(row) = sorted.next().map_err(unsorted)? {
+            if let Some(before) = before {
+                self.steps.note(row.event - before.event);
+                self.others += u64::from(row.event == before.event && !row.agrees_with(&before));
+            }
+            before = Some(row);
+        }
+        Ok(())
+    }
+}
+
+/// A file whose rows cannot be put in order.
+pub(crate) fn unsorted(input: &Input, error: &std::io::Error) -> Unusable {
+    let folder = std::env::temp_dir();
+    let problem = format!(
+        "its rows cannot be put in order: {error}; make room in {}, or name another folder with TMPDIR",
+        folder.display()
+    );
+    Unusable::new(input.name().to_owned(), problem)
+}
+
+#[cfg(test)]
+mod tests {
+    use market::Span;
+
+    use super::*;
+
+    /// 2024-01-01.
+    const START: i64 = 1_704_067_200_000;
+
+    fn rules() -> Rules {
+        Rules { reorder_rows: 3, ..Rules::at(EventTime(START + Span::DAY.ms())) }
+    }
+
+    fn look(text: &str) -> Result<Survey, String> {
+        survey(&Input::of_bytes("a.csv", text.into()), &rules()).map_err(|error| error.to_string())
+    }
+
+    fn candles(minutes: &[i64]) -> String {
+        let rows: String = minutes.iter().map(|minute| format!("{},2,3,1,2,5\n", START + minute * 60_000)).collect();
+        format!("timestamp_ms,open,high,low,close,volume\n{rows}")
+    }
+
+    #[test]
+    fn order_start_and_usual_step_are_found_in_any_order() {
+        let check = |minutes: &[i64], order: Order, step: Option<i64>| {
+            let mut found = look(&candles(minutes)).unwrap();
+            let expected = minutes.iter().min().map(|minute| EventTime(START + minute * 60_000));
+            assert_eq!((found.order, found.start), (order, expected), "{minutes:?}");
+            assert_eq!(found.steps.usual(), step.map(Span::minutes), "{minutes:?}");
+        };
+        check(&[0, 5, 10, 11, 20, 25], Order::Ascending, Some(5));
+        check(&[25, 20, 11, 10, 5, 0], Order::Descending, Some(5));
+        check(&[10, 25, 0, 20, 5, 11], Order::Shuffled, Some(5));
+        check(&[7], Order::Ascending, None);
+        check(&[7, 7, 7], Order::Ascending, None);
+    }
+
+    #[test]
+    fn rows_are_candles_prices_or_trades() {
+        let check = |text: &str, kind: Kind| {
+            let text = text.replace('T', &START.to_string());
+            assert_eq!(look(&text).unwrap().kind, kind, "{text}");
+        };
+        check("timestamp_ms,open,high,low,close\nT,1,1,1,1\n", Kind::Candles);
+        check("timestamp_ms,price\nT,1\n", Kind::Prices);
+        check("timestamp_ms,price,id\nT,1,7\n", Kind::Trades);
+        check("timestamp_ms,open,high,low,close,id\nT,1,1,1,1,7\n", Kind::Trades);
+        check("id,timestamp_ms,open,high,low,close\n1,T,1,1,1,1\n2,T,1,2,1,1\n", Kind::Candles);
+    }
+
+    #[test]
+    fn a_file_that_breaks_off_out_of_order_is_not_used() {
+        let second = "close,open\n";
+        assert!(look(&(candles(&[0, 1]) + second)).is_ok());
+        let error = look(&(candles(&[1, 0]) + second)).unwrap_err();
+        assert!(error.starts_with("a.csv line 4: the file has a second header"), "{error}");
+        assert!(error.ends_with("not in order of time, so none of them is used"), "{error}");
+    }
+
+    #[test]
+    fn a_file_without_rows_is_refused() {
+        for text in ["", "\n \n"] {
+            let error = look(&format!("timestamp_ms,price\n{text}")).unwrap_err();
+            assert!(error.starts_with("a.csv line 1: no row follows the header"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,328 @@
+//! The time column: how a field is read, and whether the times of a file can be true.
+
+use market::{EventTime, Span};
+
+use super::row::Refusal;
+
+/// The first block of the first coin was made two days later: no coin has an earlier price.
+pub(crate) const EARLIEST: EventTime = EventTime(1_230_768_000_000);
+/// Clocks and zones differ by less than this: nothing was observed later than so far from now.
+const AHEAD_MAX: Span = Span::DAY;
+/// In exponent form a file tells minutes when its finest last digit stands for so many milliseconds at most.
+const DIGIT_MS: i64 = 10_000;
+
+/// A number in the time column, as it is written.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Stamp {
+    /// A whole number.
+    Whole(i64),
+    /// A number with digits behind the point.
+    Fraction(f64),
+    /// A whole number in exponent form, and what one of its last written digit stands for.
+    Exponent(i64, i64),
+}
+
+impl Stamp {
+    /// Reads a field; `None` when it is no number.
+    pub(crate) fn parse(field: &[u8]) -> Option<Self> {
+        let text = str::from_utf8(field).ok()?;
+        if let Ok(whole) = text.parse() {
+            return Some(Self::Whole(whole));
+        }
+        let number: f64 = text.parse().ok().filter(|number: &f64| number.is_finite())?;
+        if number.fract() != 0.0 {
+            return Some(Self::Fraction(number));
+        }
+        // Programs that know only floats write `1583020800000.0`. Casting saturates.
+        let whole = number as i64;
+        Some(text.find(['e', 'E']).map_or(Self::Whole(whole), |at| Self::Exponent(whole, last_digit(text, at))))
+    }
+
+    /// As an event time between [`EARLIEST`] and `latest`.
+    ///
+    /// # Errors
+    /// The named reason why it cannot be the time of a row.
+    pub(crate) fn event(self, latest: EventTime) -> Result<EventTime, Refusal> {
+        let ms = match self {
+            Self::Whole(ms) | Self::Exponent(ms, _) => ms,
+            Self::Fraction(_) => return Err(Refusal::FractionalTime),
+        };
+        match EventTime(ms) {
+            event if event < EARLIEST => Err(Refusal::Before2009),
+            event if event > latest => Err(Refusal::FUTURE),
+            event => Ok(event),
+        }
+    }
+
+    fn value(self) -> f64 {
+        match self {
+            Self::Whole(whole) | Self::Exponent(whole, _) => whole as f64,
+            Self::Fraction(number) => number,
+        }
+    }
+}
+
+/// The latest time that a row may have.
+pub(crate) fn latest(now: EventTime) -> EventTime {
+    EventTime(now.ms().saturating_add(AHEAD_MAX.ms()))
+}
+
+/// What one of the last written digit of a number in exponent form stands for, at least 1.
+fn last_digit(text: &str, exponent_at: usize) -> i64 {
+    let decimals = text[..exponent_at].split_once('.').map_or(0, |(_, decimals)| decimals.len());
+    let exponent: i64 = text[exponent_at + 1..].parse().unwrap_or(0);
+    let power = exponent.saturating_sub(decimals as i64).clamp(0, 18);
+    10_i64.pow(power as u32)
+}
+
+/// A unit of time other than milliseconds, as a number of milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Unit {
+    name: &'static str,
+    ms: f64,
+}
+
+const OTHER_UNITS: [Unit; 3] = [
+    Unit { name: "seconds", ms: 1e3 },
+    Unit { name: "microseconds", ms: 1e-3 },
+    Unit { name: "nanoseconds", ms: 1e-6 },
+];
+
+/// A time as it stands in the file.
+#[derive(Debug, Clone)]
+struct Place {
+    line: u32,
+    text: String,
+    value: f64,
+}
+
+/// What the times of a file have in common.
+#[derive(Debug)]
+pub(crate) struct Times {
+    latest: EventTime,
+    possible: u64,
+    impossible: u64,
+    /// The first line with a time in milliseconds.
+    first_line: u32,
+    first_impossible: Option<Place>,
+    other_unit: Option<(Place, Unit)>,
+    exponents: Option<Exponents>,
+}
+
+#[derive(Debug)]
+struct Exponents {
+    first: Place,
+    finest: i64,
+    are_minutes: bool,
+}
+
+impl Times {
+    /// Judges by this latest time.
+    pub(crate) fn new(latest: EventTime) -> Self {
+        Self {
+            latest,
+            possible: 0,
+            impossible: 0,
+            first_line: 0,
+            first_impossible: None,
+            other_unit: None,
+            exponents: None,
+        }
+    }
+
+    /// Takes note of a line's time; returns it if it can be true.
+    pub(crate) fn note(&mut self, stamp: Stamp, line: u32, field: &[u8]) -> Option<EventTime> {
+        if let Stamp::Exponent(value, digit) = stamp {
+            let known = self.exponents.get_or_insert_with(|| Exponents {
+                first: place(stamp, line, field),
+                finest: digit,
+                are_minutes: true,
+            });
+            known.finest = known.finest.min(digit);
+            known.are_minutes &= value % Span::MINUTE.ms() == 0;
+        }
+        let event = stamp.event(self.latest).ok();
+        if event.is_some() {
+            if self.possible == 0 {
+                self.first_line = line;
+            }
+            self.possible += 1;
+        } else {
+            self.note_impossible(stamp, line, field);
+        }
+        event
+    }
+
+    fn note_impossible(&mut self, stamp: Stamp, line: u32, field: &[u8]) {
+        self.impossible += 1;
+        if self.first_impossible.is_none() {
+            self.first_impossible = Some(place(stamp, line, field));
+        }
+        if self.other_unit.is_none() {
+            let range = EARLIEST.ms() as f64..=self.latest.ms() as f64;
+            let unit = OTHER_UNITS.into_iter().find(|unit| range.contains(&(stamp.value() * unit.ms)));
+            self.other_unit = unit.map(|unit| (place(stamp, line, field), unit));
+        }
+    }
+
+    /// Whether the times of the file can be true.
+    ///
+    /// # Errors
+    /// The line that shows that they cannot, and what to do.
+    pub(crate) fn judge(&self) -> Result<(), (u32, String)> {
+        if let Some(Exponents { first: Place { line, text, .. }, .. }) =
+            self.exponents.as_ref().filter(|exponents| exponents.are_cut())
+        {
+            let problem = format!(
+                "{text} has lost its last digits, as spreadsheets cut them: give the column a number format without decimals \
+                 and export it again"
+            );
+            return Err((*line, problem));
+        }
+        match (&self.other_unit, &self.first_impossible) {
+            (Some((place, unit)), _) if self.possible > 0 => Err((place.line, self.mixed(place, *unit))),
+            (Some((place, unit)), _) => Err((place.line, place.in_unit(*unit))),
+            (None, Some(place)) if self.impossible > self.possible => Err((place.line, self.mostly_impossible(place))),
+            (None, _) => Ok(()),
+        }
+    }
+
+    fn mixed(&self, Place { text, .. }: &Place, Unit { name, .. }: Unit) -> String {
+        format!(
+            "{text} is a time in {name}, and line {} has one in milliseconds: convert the whole column to milliseconds",
+            self.first_line
+        )
+    }
+
+    fn mostly_impossible(&self, place: &Place) -> String {
+        let Self { impossible, possible, .. } = self;
+        let reads = if place.value.fract() == 0.0 {
+            format!("reads as {} in milliseconds", date(place.value))
+        } else {
+            "is a fraction of a millisecond".to_owned()
+        };
+        format!(
+            "{} {reads}, and {impossible} of {} rows have a time that is fractional, before 2009 or after tomorrow: write whole \
+             milliseconds since 1970 (UTC)",
+            place.text,
+            impossible + possible
+        )
+    }
+}
+
+impl Exponents {
+    /// Exact programs leave zeros at the end out, so the finest number of the file counts: down to ten seconds it tells
+    /// every minute, at a hundred seconds it may be exact if each time is a whole minute.
+    fn are_cut(&self) -> bool {
+        self.finest > 10 * DIGIT_MS || (self.finest > DIGIT_MS && !self.are_minutes)
+    }
+}
+
+impl Place {
+    fn in_unit(&self, Unit { name, ms }: Unit) -> String {
+        let Self { text, value, .. } = self;
+        format!(
+            "{text} reads as {} in milliseconds; as {name} it is {}: convert the column to milliseconds",
+            date(*value),
+            date(value * ms)
+        )
+    }
+}
+
+fn place(stamp: Stamp, line: u32, field: &[u8]) -> Place {
+    Place { line, text: String::from_utf8_lossy(field).into_owned(), value: stamp.value() }
+}
+
+/// The day of a time in milliseconds.
+fn date(ms: f64) -> String {
+    let is_in_calendar = (-1e14..=1e14).contains(&ms);
+    if is_in_calendar {
+        EventTime(ms as i64).to_utc().date_naive().to_string()
+    } else {
+        "a day beyond the calendar".to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 2026-01-01.
+    const NOW: EventTime = EventTime(1_767_225_600_000);
+
+    fn judge(fields: &[&str]) -> Result<(), String> {
+        let mut times = Times::new(latest(NOW));
+        for (line, field) in (2..).zip(fields) {
+            if let Some(stamp) = Stamp::parse(field.as_bytes()) {
+                times.note(stamp, line, field.as_bytes());
+            }
+        }
+        times.judge().map_err(|(line, problem)| format!("{line}: {problem}"))
+    }
+
+    #[test]
+    fn times_of_another_unit_are_refused_with_its_name() {
+        let check = |fields: &[&str], expected: &str| {
+            let said = judge(fields).expect_err("refused");
+            assert!(said.contains(expected), "{fields:?}: {said}");
+        };
+        let seconds =
+            "1704067200 reads as 1970-01-20 in milliseconds; as seconds it is 2024-01-01: convert the column to";
+        check(&["1704067200", "1704067260"], &format!("2: {seconds}"));
+        check(&["1704067200.25"], "as seconds it is 2024-01-01");
+        check(&["1704067200000000"], "as microseconds it is 2024-01-01");
+        check(&["1704067200000000000"], "as nanoseconds it is 2024-01-01");
+        check(
+            &["1704067200", "1704067260000"],
+            "2: 1704067200 is a time in seconds, and line 3 has one in milliseconds",
+        );
+        check(&["1735689540000", "1735689600000000"], "3: 1735689600000000 is a time in microseconds, and line 2");
+        check(&["0", "1", "1704067260000"], "2: 0 reads as 1970-01-01 in milliseconds, and 2 of 3 rows");
+        check(&["-5"], "2: -5 reads as 1969-12-31 in milliseconds");
+        check(&["1704067200000.5"], "2: 1704067200000.5 is a fraction of a millisecond");
+        check(&["4102444800000"], "2: 4102444800000 reads as 2100-01-01 in milliseconds");
+    }
+
+    #[test]
+    fn few_impossible_times_among_possible_ones_do_not_refuse_the_file() {
+        assert_eq!(judge(&["0", "1704067200000", "1704067260000", "4102444800000", "1704067320000"]), Ok(()));
+        assert_eq!(judge(&[]), Ok(()));
+    }
+
+    #[test]
+    fn times_whose_digits_were_cut_are_refused() {
+        let check = |fields: &[&str], is_cut: bool| {
+            let said = judge(fields);
+            let expected = format!("2: {} has lost its last digits", fields[0]);
+            assert_eq!(said.as_ref().is_err_and(|said| said.starts_with(&expected)), is_cut, "{fields:?}: {said:?}");
+        };
+        check(&["1.70407E+12", "1.70407E+12"], true);
+        // A multiple of a minute by chance.
+        check(&["1.70406E+12"], true);
+        check(&["1.704067e12"], true);
+        check(&["1.7040672E+12", "1.7040673E+12"], true);
+        check(&["1.7040672e+12", "1.7041536e+12"], false);
+        check(&["1.7040672e12", "1.70406726e12"], false);
+        check(&["1.704067200000E+12"], false);
+        check(&["17040672E5"], false);
+    }
+
+    #[test]
+    fn a_time_is_a_whole_number_between_2009_and_tomorrow() {
+        let check = |field: &str, expected: Result<i64, Refusal>| {
+            let found = Stamp::parse(field.as_bytes()).expect("a number").event(latest(NOW));
+            assert_eq!(found.map(EventTime::ms), expected, "{field}");
+        };
+        check("1230768000000", Ok(1_230_768_000_000));
+        check("1583020800000.0", Ok(1_583_020_800_000));
+        check("1.5830208e12", Ok(1_583_020_800_000));
+        check("1230767999999", Err(Refusal::Before2009));
+        check("-1", Err(Refusal::Before2009));
+        check("1767312000000", Ok(1_767_312_000_000));
+        check("1767312000001", Err(Refusal::FUTURE));
+        check("1583020800000.5", Err(Refusal::FractionalTime));
+        for bad in ["", "2024-01-01", "NaN", "inf"] {
+            assert_eq!(Stamp::parse(bad.as_bytes()), None, "{bad}");
+        }
+    }
+}

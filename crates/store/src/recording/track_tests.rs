@@ -1,0 +1,284 @@
+//! Recordings as their users have them: what counts of each, and what becomes of the rest.
+
+use market::{EventTime, Instrument, Span};
+use proptest::prelude::*;
+
+use super::*;
+
+/// 2024-01-01T00:00Z.
+const START: i64 = 1_704_067_200_000;
+const HEADER: &str = "timestamp_ms,open,high,low,close,volume\n";
+
+/// 2024-02-01.
+fn rules() -> Rules {
+    Rules { reorder_rows: 7, ..Rules::at(EventTime(START + 31 * Span::DAY.ms())) }
+}
+
+struct Read {
+    rows: Vec<Row>,
+    tally: Tally,
+    shape: Shape,
+    cut: Option<String>,
+}
+
+fn read_files(files: &[(&str, String)], rules: Rules) -> Result<Read, String> {
+    let instrument = Instrument::new("bitcoin", "usd").unwrap();
+    let inputs =
+        files.iter().map(|(name, text)| Input::of_bytes(name, text.replace('T', &START.to_string()).into())).collect();
+    let mut track = Track::open(inputs, &instrument, rules).map_err(|error| error.to_string())?;
+    let (mut tally, mut rejects, mut rows) = (Tally::default(), Rejects::nowhere(), Vec::new());
+    while let Some(row) = track.next(&mut tally, &mut rejects) {
+        rows.push(row);
+    }
+    let accounted =
+        rows.len() as u64 + tally.duplicates + tally.rejected_count() + tally.unfinished + tally.without_price;
+    assert_eq!(tally.rows, accounted + tally.foreign + tally.headers, "{tally:?}");
+    Ok(Read { rows, tally, shape: track.shape(), cut: track.cut().map(ToString::to_string) })
+}
+
+fn read(text: &str, rules: Rules) -> Result<Read, String> {
+    read_files(&[("a.csv", text.to_owned())], rules)
+}
+
+fn saying(grain: &str) -> Rules {
+    Rules { grain: Some(grain.parse().unwrap()), ..rules() }
+}
+
+/// A candle a minute.
+fn candle(minute: i64) -> String {
+    format!("{},2,3,1,2,5\n", START + minute * 60_000)
+}
+
+fn candles(minutes: impl IntoIterator<Item = i64>) -> String {
+    minutes.into_iter().map(candle).collect()
+}
+
+/// The close and the volume of each row.
+fn values(read: &Read) -> Vec<(f64, Option<f64>)> {
+    read.rows.iter().map(|row| (row.close, row.volume)).collect()
+}
+
+/// The refusal of a file, which says each of these.
+fn refused(text: &str, rules: Rules, expected: &[&str]) {
+    let error = read(text, rules).err().expect("refused");
+    assert!(expected.iter().all(|part| error.contains(part)), "{error}");
+}
+
+#[test]
+fn all_trades_of_an_instant_count_in_the_order_of_the_file() {
+    let rows = [(0, 10, 1), (0, 11, 2), (0, 12, 4), (500, 12, 1), (500, 9, 8), (30_000, 10, 1)];
+    let row =
+        |(ms, price, volume): &(i64, i64, i64)| format!("{},{price},{price},{price},{price},{volume}\n", START + ms);
+    let expected = [(10.0, 0), (11.0, 1), (12.0, 2), (12.0, 0), (9.0, 1), (10.0, 0)];
+    let check = |text: String, rules: Rules| {
+        let read = read(&text, rules).unwrap();
+        let found: Vec<_> = read.rows.iter().map(|row| (row.close, row.id.unwrap())).collect();
+        assert_eq!((read.shape, found.as_slice()), (Shape::Trades, expected.as_slice()));
+        let complete: Vec<_> = read.rows.iter().map(|row| row.complete.map(Span::ms)).collect();
+        assert_eq!(complete, [None, None, None, Some(500), None, Some(29_500)]);
+        assert!(read.rows.iter().all(|row| row.is_point));
+    };
+    for grain in ["1ms", "trades"] {
+        check(HEADER.to_owned() + &rows.iter().map(row).collect::<String>(), saying(grain));
+        // With the newest first, the last line of an instant is its first trade.
+        check(HEADER.to_owned() + &rows.iter().rev().map(row).collect::<String>(), saying(grain));
+    }
+}
+
+#[test]
+fn numbered_trades_count_once_by_their_number() {
+    let text = "timestamp_ms,price,volume,id\nT,10,1,7\nT,11,2,9\nT,10.5,2,8\nT,10,1,7\nT,12,1,x\n";
+    let read = read(text, rules()).unwrap();
+    let found: Vec<_> = read.rows.iter().map(|row| (row.close, row.id)).collect();
+    assert_eq!(found, [(10.0, Some(7)), (10.5, Some(8)), (11.0, Some(9))]);
+    assert_eq!((read.tally.duplicates, read.tally.rejected["unparsable"]), (1, 1));
+}
+
+#[test]
+fn rows_that_look_like_trades_are_not_taken_for_conflicts() {
+    let text = HEADER.to_owned()
+        + "T,10,10,10,10,1\nT,11,11,11,11,2\nT,12,12,12,12,4\n1704067200500,12,12,12,12,1\n\
+        1704067200500,9,9,9,9,8\n1704067230000,10,10,10,10,1\n";
+    refused(&text, rules(), &["a.csv: 3 of 6 rows have the time of the row before", "--grain trades"]);
+    assert!(read(&text, saying("1m")).is_ok());
+}
+
+#[test]
+fn of_two_rows_of_one_time_the_chosen_one_counts() {
+    let text = |order: [&str; 3]| HEADER.to_owned() + &order.concat();
+    let (before, unfinished, whole) =
+        ("T,100,101,99,100,5\n", "1704067260000,100,100.2,100,100.1,0.3\n", "1704067260000,100,107,98,106,40\n");
+    let check = |order: [&str; 3], conflict: Conflict, expected: f64| {
+        let read = read(&text(order), Rules { conflict, ..saying("1m") }).unwrap();
+        assert_eq!(read.rows.last().unwrap().close, expected, "{order:?} {conflict:?}");
+        assert_eq!((read.tally.duplicates, read.tally.conflicts), (1, 1));
+    };
+    check([before, unfinished, whole], Conflict::Last, 106.0);
+    check([before, unfinished, whole], Conflict::First, 100.1);
+    check([unfinished, whole, before], Conflict::Last, 106.0);
+    check([whole, unfinished, before], Conflict::Last, 100.1);
+    let error = read(&text([before, unfinished, whole]), Rules { conflict: Conflict::Refuse, ..saying("1m") });
+    let error = error.err().unwrap();
+    assert!(error.starts_with("a.csv line 4: ") && error.contains("a.csv line 3"), "{error}");
+    // Of two files that of the one that is named later.
+    let files = [("b.csv", text([before, "", whole])), ("a.csv", text(["", "", unfinished]))];
+    assert_eq!(values(&read_files(&files, saying("1m")).unwrap())[1], (100.1, Some(0.3)));
+}
+
+#[test]
+fn a_bad_row_does_not_replace_a_good_one_of_its_time() {
+    let read = read(&(HEADER.to_owned() + "T,100,101,99,100,5\nT,100,101,99,-1,5\n"), saying("1m")).unwrap();
+    assert_eq!((values(&read), read.tally.rejected["negative-price"]), (vec![(100.0, Some(5.0))], 1));
+}
+
+#[test]
+fn candles_are_as_long_as_their_rows_are_apart() {
+    let check = |minutes: &[i64], grain: Span| {
+        let text = HEADER.to_owned() + &candles(minutes.iter().copied());
+        assert_eq!(read(&text, rules()).unwrap().shape, Shape::Candles(grain), "{minutes:?}");
+    };
+    check(&[0, 60, 120, 180, 300], Span::HOUR);
+    check(&[300, 180, 120, 60, 0], Span::HOUR);
+    check(&[120, 0, 180, 60, 300], Span::HOUR);
+    check(&[0, 1, 3], Span::MINUTE);
+}
+
+#[test]
+fn a_grain_that_contradicts_the_rows_is_refused() {
+    let hourly = HEADER.to_owned() + &candles((0..48).map(|hour| hour * 60));
+    refused(&hourly, saying("1m"), &["a.csv: its rows are 1h apart, and --grain says 1m", "--grain 1h"]);
+    let minutes = HEADER.to_owned() + &candles((0..20).chain(150..180));
+    refused(&minutes, saying("1h"), &["a.csv: its rows are 1m apart, and --grain says 1h"]);
+    let sparse = HEADER.to_owned() + &candles([0, 1, 3, 6, 10, 11, 15]);
+    assert!(read(&sparse, saying("1m")).is_ok());
+}
+
+#[test]
+fn rows_that_do_not_tell_their_length_ask_for_it() {
+    let one = HEADER.to_owned() + &candle(0);
+    refused(&one, rules(), &["a.csv: ", "say it with --grain"]);
+    assert_eq!(read(&one, saying("1d")).unwrap().shape, Shape::Candles(Span::DAY));
+    let unusable = read(&(HEADER.to_owned() + "junk\nT,,,,,\n"), rules()).unwrap();
+    assert_eq!((unusable.rows.len(), unusable.tally.foreign, unusable.tally.without_price), (0, 1, 1));
+}
+
+#[test]
+fn prices_alone_are_points_that_reach_back_to_the_one_before() {
+    let minutes = [0, 1, 2, 4, 7, 8];
+    let rows: String = minutes.iter().map(|minute| format!("{},{minute}.5\n", START + minute * 60_000)).collect();
+    let read = read(&format!("timestamp_ms,price\n{rows}"), rules()).unwrap();
+    let complete: Vec<_> = read.rows.iter().map(|row| row.complete.map(|span| span.ms() / 60_000)).collect();
+    assert_eq!(complete, [None, Some(1), Some(1), Some(2), None, Some(1)], "two usual steps are no hole, three are");
+    assert_eq!(read.shape, Shape::Points(Span::MINUTE));
+    assert!(read.rows.iter().all(|row| row.is_point && row.id.is_none()));
+}
+
+#[test]
+fn open_and_close_outside_the_range_widen_it_or_are_refused() {
+    let text = HEADER.to_owned()
+        + &candle(0)
+        + "1704067260000,99.5,103,100,102,7\n1704067320000,102,103,101,103.0000000001,6\n";
+    let widened = read(&text, saying("1m")).unwrap();
+    let ranges: Vec<_> = widened.rows.iter().map(|row| (row.low, row.high)).collect();
+    assert_eq!(ranges, [(1.0, 3.0), (99.5, 103.0), (101.0, 103.0000000001)]);
+    assert_eq!((widened.tally.widened, widened.tally.rejected_count()), (2, 0));
+    let refused = read(&text, Rules { outside: Outside::Reject, ..saying("1m") }).unwrap();
+    assert_eq!((refused.rows.len(), refused.tally.rejected["high-low-order"]), (1, 2));
+}
+
+#[test]
+fn rows_without_a_price_are_told_from_refused_ones() {
+    let text = HEADER.to_owned()
+        + &candle(0)
+        + "# a remark\n1704067260000,,,,,\n1704067320000,NaN,NaN,NaN,NaN,0\n"
+        + "1704067380000,2,3,1,2,NaN\n1704067440000,2,3,1,2,-1\n0,2,3,1,2,5\n";
+    let Read { rows, tally, .. } = read(&text, saying("1m")).unwrap();
+    assert_eq!(rows.iter().map(|row| row.volume).collect::<Vec<_>>(), [Some(5.0), None]);
+    assert_eq!((tally.foreign, tally.without_price, tally.rejected_count(), tally.priced_count()), (1, 2, 2, 4));
+    let reasons: Vec<_> = tally.rejected.into_iter().collect();
+    assert_eq!(reasons, [("before-2009", 1), ("negative-volume", 1)]);
+}
+
+#[test]
+fn a_candle_that_has_not_ended_is_left_out() {
+    let now = EventTime(START + 10 * 60_000 - 30_000);
+    let rules = Rules { now, ..rules() };
+    let read = read(&(HEADER.to_owned() + &candles(0..10)), rules).unwrap();
+    assert_eq!((read.rows.len(), read.tally.unfinished, read.tally.rejected_count()), (9, 1, 0));
+}
+
+#[test]
+fn times_that_cannot_be_true_refuse_the_file() {
+    let text = |times: &[&str]| {
+        HEADER.to_owned() + &times.iter().map(|time| format!("{time},2,3,1,2,5\n")).collect::<String>()
+    };
+    refused(
+        &text(&["1704067200", "1704067260"]),
+        rules(),
+        &["a.csv line 2: 1704067200 reads as 1970-01-20", "seconds", "2024-01-01"],
+    );
+    refused(&text(&["1704067200", "T"]), rules(), &["a.csv line 2", "seconds", "line 3"]);
+    refused(&text(&["T", "1704067260000000"]), rules(), &["a.csv line 3", "microseconds", "line 2"]);
+    refused(&text(&["1.70407E+12", "1.70407E+12"]), rules(), &["a.csv line 2", "lost its last digits"]);
+}
+
+#[test]
+fn a_second_header_ends_the_reading_with_its_line() {
+    let second = "timestamp_ms,open,close,high,low,volume\n";
+    let read = read(&(HEADER.to_owned() + &candles(0..10) + second + &candles(10..20)), rules()).unwrap();
+    assert_eq!((read.rows.len(), read.tally.headers), (10, 1));
+    assert!(read.cut.unwrap().starts_with("a.csv line 12: the file has a second header here"));
+}
+
+#[test]
+fn files_of_different_grain_are_read_one_after_the_other() {
+    let files = [
+        ("m.csv", HEADER.to_owned() + &candles(0..30)),
+        ("h.csv", HEADER.to_owned() + &candles((1..20).map(|hour| hour * 60))),
+    ];
+    let error = read_files(&files, rules()).err().unwrap();
+    assert!(error.starts_with("h.csv: its rows are 1h apart, and those of the other files 1m"), "{error}");
+}
+
+#[test]
+fn two_files_that_overlap_give_each_trade_once() {
+    let file = |range: std::ops::Range<i64>| {
+        let row = |trade: i64| format!("{},{},1\n", START + trade / 3 * 1_000, 10 + trade % 2);
+        format!("timestamp_ms,price,volume\n{}", range.map(row).collect::<String>())
+    };
+    let whole = read(&file(0..60), saying("trades")).unwrap();
+    let halves = read_files(&[("a.csv", file(0..40)), ("b.csv", file(30..60))], saying("trades")).unwrap();
+    let places = |read: &Read| read.rows.iter().map(|row| (row.event, row.id)).collect::<Vec<_>>();
+    assert_eq!((places(&whole), 60, 10), (places(&halves), whole.rows.len(), halves.tally.duplicates));
+}
+
+proptest! {
+    /// However many rows, and whatever their order, each is a row or a counted duplicate.
+    #[test]
+    fn any_order_of_a_file_gives_the_same_rows(
+        minutes in prop::collection::vec(0_i64..200, 3..120),
+        order in any::<prop::sample::Index>(),
+        reorder_rows in 1_usize..150,
+    ) {
+        let mut sorted = minutes.clone();
+        sorted.sort_unstable();
+        let mut turned = minutes;
+        let at = order.index(turned.len());
+        turned.rotate_left(at);
+        let rules = Rules { reorder_rows, ..saying("1m") };
+        let rules = Rules { grain: None, ..rules };
+        let text = |minutes: &[i64]| HEADER.to_owned() + &candles(minutes.iter().copied());
+        if let (Ok(ascending), Ok(shuffled)) = (read(&text(&sorted), rules), read(&text(&turned), rules)) {
+            sorted.dedup();
+            let minutes = |read: &Read| read.rows.iter().map(|row| (row.event.ms() - START) / 60_000).collect::<Vec<_>>();
+            prop_assert_eq!(minutes(&ascending), sorted);
+            prop_assert_eq!(minutes(&shuffled), minutes(&ascending));
+            prop_assert_eq!(shuffled.tally.duplicates, ascending.tally.duplicates);
+            prop_assert_eq!(shuffled.shape, ascending.shape);
+        } else {
+            // Only rows of a single minute do not tell their length.
+            sorted.dedup();
+            prop_assert_eq!(sorted.len(), 1);
+        }
+    }
+}
