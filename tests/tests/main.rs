@@ -26,6 +26,7 @@ mod kills;
 mod leases;
 mod network;
 mod objects;
+mod parquet;
 mod operator;
 mod permissions;
 mod poison;
