@@ -4,9 +4,10 @@ use market::EventTime;
 use store::model_card::ModelCard;
 use store::predictions::Prediction;
 
-use super::axis::{signed_percent, time_marks, value_marks};
+use super::axis::{signed_percent, time_marks};
 use super::canvas::{Anchor, Canvas, Point, TextStyle};
-use super::frame::{Area, Extent, Frame};
+use super::extent::Extent;
+use super::frame::{Area, Frame};
 use super::theme::{BAND, BASELINE, BEHIND, INK, MODEL, MUTED, SMALL};
 use super::words;
 
@@ -34,7 +35,7 @@ pub(super) fn draw(canvas: &mut Canvas, area: Area, card: &ModelCard, rows: &[&P
     // Less than a percent is noise, and looks like it.
     let up = Extent::of(values.iter().copied().chain([-SCALE_MIN, SCALE_MIN])).padded(0.18);
     let across = Extent::of(rows.iter().map(|row| row.timestamp.ms() as f64));
-    let frame = Frame::within(area, across, up);
+    let frame = Frame::within(area, across, up, 5);
     let baseline = words::short_baseline(card);
     frame.title(canvas, &format!("Against the {baseline}"), "squared error saved, in %");
     let (Some(first), Some(last), Some(&end)) = (rows.first(), rows.last(), values.last()) else {
@@ -43,7 +44,7 @@ pub(super) fn draw(canvas: &mut Canvas, area: Area, card: &ModelCard, rows: &[&P
         canvas.text(middle, why, TextStyle::new(SMALL, MUTED).anchored(Anchor::Middle));
         return;
     };
-    frame.grid(canvas, &value_marks(frame.up.low, frame.up.high, 5));
+    frame.grid(canvas);
     frame.foot(canvas, &time_marks(EventTime(first.timestamp.ms()), last.timestamp, 4));
     let line: Vec<Point> =
         rows.iter().zip(&values).map(|(row, value)| frame.point(row.timestamp.ms() as f64, *value)).collect();
