@@ -235,10 +235,8 @@ fn window(kinds: &[Window], ticks: &[Tick], instrument: &Instrument, mut each: i
     let settings = Settings::default();
     let (mut windowing, mut watermark) = (Windowing::new(kinds), Watermark::default());
     for tick in ticks {
-        let before = watermark.value(settings.disorder);
-        watermark.observe(tick.event);
-        windowing.push(tick, before, |issue| each(issue.candle(instrument)));
-        windowing.advance(watermark.value(settings.disorder), settings, |issue| each(issue.candle(instrument)));
+        let progress = watermark.pass(tick.event, settings.disorder);
+        windowing.push(tick, progress, settings, |issue| each(issue.candle(instrument)));
     }
 }
 

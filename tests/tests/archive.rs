@@ -34,7 +34,18 @@ fn bitcoin() -> Instrument {
 fn tick(event: i64) -> Tick {
     let close = event as f64 / 7.0;
     let (event, grain) = (EventTime(event), Some(Span::MINUTE));
-    Tick { event, grain, complete: None, id: None, open: close, high: close, low: close, close, volume: None, feed_seq: 1 }
+    Tick {
+        event,
+        grain,
+        complete: None,
+        id: None,
+        open: close,
+        high: close,
+        low: close,
+        close,
+        volume: None,
+        feed_seq: 1,
+    }
 }
 
 /// Goes on with an archive up to [`FILES`] files of one row each, joining them on the way; counts those that are surely

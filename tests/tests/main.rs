@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod ahead;
+mod any_recording;
 mod archive;
 mod audit;
 mod backup;
@@ -26,8 +27,8 @@ mod kills;
 mod leases;
 mod network;
 mod objects;
-mod parquet;
 mod operator;
+mod parquet;
 mod permissions;
 mod poison;
 mod producer;

@@ -358,7 +358,8 @@ struct Issued<'a> {
 
 impl Plain {
     fn certify(&mut self, place: usize, to_ms: i64, complete_ms: Option<i64>, watermark_ms: i64) {
-        let certified = complete_ms.map(|complete_ms| Certified { place, from_ms: to_ms - complete_ms, to_ms, watermark_ms });
+        let certified =
+            complete_ms.map(|complete_ms| Certified { place, from_ms: to_ms - complete_ms, to_ms, watermark_ms });
         self.certified.extend(certified);
     }
 

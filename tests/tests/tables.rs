@@ -20,8 +20,7 @@ async fn replayed(file: &str, grain: &str) -> BTreeMap<&'static str, String> {
 
 fn check_candles(csv: &str, window: &str, grain_ms: i64, expected: &BTreeMap<i64, Expected>) {
     let mut reader = csv::Reader::from_reader(csv.as_bytes());
-    let columns =
-        "coin,quote,window,start,end,open,high,low,close,average,volume,volume_count,count,coverage,grain_ms,revision,final";
+    let columns = "coin,quote,window,start,end,open,high,low,close,average,volume,volume_count,count,coverage,grain_ms,revision,final";
     assert_eq!(reader.headers().unwrap().iter().collect::<Vec<_>>().join(","), columns);
     let mut found = 0;
     for (record, (&start, expected)) in reader.records().zip(expected) {
@@ -36,7 +35,10 @@ fn check_candles(csv: &str, window: &str, grain_ms: i64, expected: &BTreeMap<i64
         for (column, expected) in near {
             assert!(close_enough(number(column), expected), "{expected} {record:?}");
         }
-        assert_eq!([&record[11], &record[14], &record[15], &record[16]], ["", grain_ms.to_string().as_str(), "1", "true"]);
+        assert_eq!(
+            [&record[11], &record[14], &record[15], &record[16]],
+            ["", grain_ms.to_string().as_str(), "1", "true"]
+        );
         found += 1;
     }
     assert_eq!(found, expected.len(), "windows of {window}");

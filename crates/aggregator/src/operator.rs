@@ -12,7 +12,7 @@ use market::profile::Profile;
 use market::tick::Tick;
 use market::validate::revalidate;
 use market::watermark::Watermark;
-use market::windowing::{Issue, Progress, Settings, Windowing};
+use market::windowing::{Issue, Settings, Windowing};
 use market::{Candle, EventTime, Instrument, Window};
 use serde::{Deserialize, Serialize};
 
@@ -138,16 +138,9 @@ impl Aggregation {
             *counts.coarser.entry(window).or_default() += 1;
         }
         state.profile.add(tick);
-        let progress = self.observe(tick.event, &mut state.watermark);
+        let progress = state.watermark.pass(tick.event, self.settings.disorder);
         let issue = issuer(instrument, &state.profile, &mut counts.candles, outputs);
         counts.spans_dropped += state.windows.push(tick, progress, self.settings, issue);
-    }
-
-    /// Moves the watermark.
-    fn observe(&self, event: EventTime, watermark: &mut Watermark) -> Progress {
-        let before = watermark.value(self.settings.disorder);
-        watermark.observe(event);
-        Progress { before, after: watermark.value(self.settings.disorder) }
     }
 
     fn heartbeat(
@@ -161,7 +154,7 @@ impl Aggregation {
         if heartbeat.flush {
             state.windows.flush(issuer(instrument, &state.profile, &mut counts.candles, outputs));
         } else {
-            let progress = self.observe(heartbeat.event(), &mut state.watermark);
+            let progress = state.watermark.pass(heartbeat.event(), self.settings.disorder);
             let issue = issuer(instrument, &state.profile, &mut counts.candles, outputs);
             counts.spans_dropped += state.windows.heartbeat(heartbeat.certified(), progress, self.settings, issue);
         }

@@ -124,15 +124,23 @@ pub struct Figure {
 }
 
 impl Figure {
-    /// What became of windows: `candles_final`, `ticks_coarser` by kind of window, `spans_dropped`.
+    /// Windows that became final: `candles_final`.
+    pub fn candles(count: u64) -> Self {
+        Self { metric: "candles_final", help: "Windows that became final, of all kinds", labels: Vec::new(), count }
+    }
+
+    /// What became of windows: `candles_final`, `spans_dropped`, and `ticks_coarser` by kind of window.
     pub fn of_windows(candles: u64, coarser: &BTreeMap<Window, u64>, spans_dropped: u64) -> Vec<Self> {
         let figure = |metric, help, labels, count| Self { metric, help, labels, count };
-        let mut figures = vec![
-            figure("candles_final", "Windows that became final, of all kinds", Vec::new(), candles),
-            figure("spans_dropped", "Spans that coverage had no room for: it understates", Vec::new(), spans_dropped),
-        ];
+        let dropped = "Spans that coverage had no room for: it understates";
+        let mut figures = vec![Self::candles(candles), figure("spans_dropped", dropped, Vec::new(), spans_dropped)];
         figures.extend(coarser.iter().map(|(window, &count)| {
-            figure("ticks_coarser", "Bars of which no window of a kind holds all", vec![("window", window.name())], count)
+            figure(
+                "ticks_coarser",
+                "Bars of which no window of a kind holds all",
+                vec![("window", window.name())],
+                count,
+            )
         }));
         figures
     }

@@ -96,7 +96,18 @@ mod tests {
     fn tick(event: i64) -> Tick {
         let close = 100.0 + (event as f64 / 7e5).sin();
         let (event, grain) = (EventTime(event), Some(Span::MINUTE));
-        Tick { event, grain, complete: None, id: None, open: close, high: close, low: close, close, volume: None, feed_seq: 1 }
+        Tick {
+            event,
+            grain,
+            complete: None,
+            id: None,
+            open: close,
+            high: close,
+            low: close,
+            close,
+            volume: None,
+            feed_seq: 1,
+        }
     }
 
     fn minutes(minutes: impl IntoIterator<Item = i64>) -> Vec<Tick> {

@@ -5,8 +5,23 @@ use crate::profile::HourOfDayLine;
 
 /// Columns of a candle table, in order.
 pub const CANDLE_COLUMNS: [&str; 17] = [
-    "coin", "quote", "window", "start", "end", "open", "high", "low", "close", "average", "volume", "volume_count", "count",
-    "coverage", "grain_ms", "revision", "final",
+    "coin",
+    "quote",
+    "window",
+    "start",
+    "end",
+    "open",
+    "high",
+    "low",
+    "close",
+    "average",
+    "volume",
+    "volume_count",
+    "count",
+    "coverage",
+    "grain_ms",
+    "revision",
+    "final",
 ];
 
 /// Columns of the hour-of-day table, in order.

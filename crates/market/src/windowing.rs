@@ -17,6 +17,7 @@ use crate::coverage::Coverage;
 use crate::instrument::Instrument;
 use crate::tick::Tick;
 use crate::time::{EventTime, Span};
+use crate::watermark::Progress;
 use crate::window::Window;
 
 /// How event time is judged. Part of what makes a result: another value is another result.
@@ -62,15 +63,6 @@ struct Live {
     dirty: bool,
 }
 
-/// The watermark before a record and after it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Progress {
-    /// Before: what is open at this watermark is open to the record.
-    pub before: EventTime,
-    /// After: what this watermark reaches is closed by the record.
-    pub after: EventTime,
-}
-
 /// A window to be issued: who, which and with what revision.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Issue<'a> {
@@ -105,7 +97,13 @@ impl Windowing {
     /// within each kind, and what can no longer be revised is forgotten.
     ///
     /// Returns how many spans coverage had no room for.
-    pub fn push(&mut self, tick: &Tick, progress: Progress, settings: Settings, mut issue: impl FnMut(Issue<'_>)) -> u64 {
+    pub fn push(
+        &mut self,
+        tick: &Tick,
+        progress: Progress,
+        settings: Settings,
+        mut issue: impl FnMut(Issue<'_>),
+    ) -> u64 {
         let mut dropped = self.certify(tick.certified(), progress, settings);
         let term = Term::new(tick);
         for kind in &mut self.kinds {
@@ -199,12 +197,7 @@ impl Windowing {
         })
     }
 
-    fn certify(
-        &mut self,
-        certified: Option<(EventTime, EventTime)>,
-        progress: Progress,
-        settings: Settings,
-    ) -> u64 {
+    fn certify(&mut self, certified: Option<(EventTime, EventTime)>, progress: Progress, settings: Settings) -> u64 {
         let Some(span) = certified else { return 0 };
         let mut dropped = 0;
         for kind in &mut self.kinds {
@@ -381,9 +374,7 @@ mod tests {
         }
 
         fn observe(&mut self, event: EventTime) -> Progress {
-            let before = self.watermark.value(self.settings.disorder);
-            self.watermark.observe(event);
-            Progress { before, after: self.watermark.value(self.settings.disorder) }
+            self.watermark.pass(event, self.settings.disorder)
         }
 
         fn coverage(&self, window: Window, minute: i64) -> f64 {

@@ -187,7 +187,12 @@ mod tests {
                 left if left <= unseen => Fold::Holdout,
                 _ => Fold::Validation(1 + (minute * 5 / count) as usize),
             };
-            Prediction { prediction: close * (1.0 + width / 9.0), baseline: price, bands: [band; 4], ..row(minute, close, fold) }
+            Prediction {
+                prediction: close * (1.0 + width / 9.0),
+                baseline: price,
+                bands: [band; 4],
+                ..row(minute, close, fold)
+            }
         };
         (0..count).map(row).collect()
     }

@@ -110,7 +110,13 @@ async fn read_prices(
 fn text_of((coin, quote): &Name, rows: &InstrumentView) -> String {
     let mut text = format!("{coin}/{quote}");
     match rows.price {
-        Some(price) => text += &format!("   last price {} at {}\n", PriceFormat::of([price.close]).write(price.close), utc(price.event)),
+        Some(price) => {
+            text += &format!(
+                "   last price {} at {}\n",
+                PriceFormat::of([price.close]).write(price.close),
+                utc(price.event)
+            )
+        }
         None => text += "   no price yet\n",
     }
     for (title, window) in [

@@ -7,7 +7,7 @@ use bus::subject::Stored;
 use bus::{Error, Kind};
 use market::profile::HourOfDayLine;
 use market::tick::PriceLine;
-use market::{Candle, EventTime, Span, Window};
+use market::{Candle, EventTime, Window};
 
 /// The windows that are shown, of all that there are.
 pub(crate) const WINDOWS: [Window; 4] = [Window::Minute, Window::Hour, Window::Day, Window::HourEveryHalf];

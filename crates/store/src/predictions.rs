@@ -209,7 +209,18 @@ mod tests {
 
     fn tick() -> Tick {
         let (event, grain) = (EventTime(0), Some(Span::MINUTE));
-        Tick { event, grain, complete: None, id: None, open: 1.0, high: 1.0, low: 1.0, close: 1.0, volume: None, feed_seq: 1 }
+        Tick {
+            event,
+            grain,
+            complete: None,
+            id: None,
+            open: 1.0,
+            high: 1.0,
+            low: 1.0,
+            close: 1.0,
+            volume: None,
+            feed_seq: 1,
+        }
     }
 
     fn prediction(timestamp: i64, fold: Fold, bands: bool) -> Prediction {

@@ -7,9 +7,7 @@ use arrow::array::{
     StringArray, StringDictionaryBuilder, TimestampMillisecondBuilder,
 };
 use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{
-    DataType, Field, Float64Type, Int32Type, Int64Type, TimestampMillisecondType, UInt64Type,
-};
+use arrow::datatypes::{DataType, Field, Float64Type, Int32Type, Int64Type, TimestampMillisecondType, UInt64Type};
 use arrow::error::ArrowError;
 use market::{EventTime, Instrument, Span, Tick};
 
@@ -133,9 +131,8 @@ pub fn for_each_tick(batch: &RecordBatch, mut each: impl FnMut(&Instrument, Tick
     let [grain, complete, id, feed_seq, market_seq] =
         [schema::GRAIN, schema::COMPLETE, schema::ID, schema::FEED_SEQ, schema::MARKET_SEQ]
             .map(|name| column(name).as_primitive::<Int64Type>());
-    let [open, high, low, close, volume] =
-        [schema::OPEN, schema::HIGH, schema::LOW, schema::CLOSE, schema::VOLUME]
-            .map(|name| column(name).as_primitive::<Float64Type>());
+    let [open, high, low, close, volume] = [schema::OPEN, schema::HIGH, schema::LOW, schema::CLOSE, schema::VOLUME]
+        .map(|name| column(name).as_primitive::<Float64Type>());
     let mut instruments = Instruments::new([schema::COIN, schema::QUOTE].map(column));
     for row in 0..batch.num_rows() {
         let close = close.value(row);

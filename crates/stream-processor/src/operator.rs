@@ -12,7 +12,8 @@ use market::gap::GapLine;
 use market::heartbeat::HeartbeatLine;
 use market::tick::{LateLine, PriceLine, Tick};
 use market::validate::{Reason, RejectedLine, validate};
-use market::windowing::{Issue, Progress, Settings, Windowing};
+use market::watermark::Progress;
+use market::windowing::{Issue, Settings, Windowing};
 use market::{Candle, EventTime, Instrument, Span, Window};
 use serde::{Deserialize, Serialize};
 

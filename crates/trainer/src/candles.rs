@@ -106,16 +106,16 @@ pub fn fold(ticks: &[Tick], instrument: &Instrument, window: Window) -> Vec<Cand
         }
     }
     let is_over = |folded: &&Folded| folded.bounds.1 <= observed_until;
-    let candle = |folded: &Folded| {
-        folded.ticks.candle(instrument, (window, folded.bounds.0), folded.coverage.covered(), 1)
-    };
+    let candle =
+        |folded: &Folded| folded.ticks.candle(instrument, (window, folded.bounds.0), folded.coverage.covered(), 1);
     folded.iter().filter(is_over).map(candle).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use market::Span;
-    use market::windowing::{Issue, Progress, Settings, Windowing};
+    use market::watermark::Progress;
+    use market::windowing::{Issue, Settings, Windowing};
 
     use super::*;
 

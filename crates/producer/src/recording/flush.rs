@@ -71,7 +71,7 @@ fn message(instrument: &Instrument, event: EventTime, after: &str) -> FeedMessag
         coin: instrument.coin().into(),
         quote: instrument.quote().into(),
         event_ms: event.ms(),
-            complete_ms: None,
+        complete_ms: None,
         ingest_ms: now_ms(SystemTime::now()),
         flush: true,
     };

@@ -95,11 +95,7 @@ impl Frame {
             canvas.line(&[(x, bottom), (x, bottom + 5.0)], 1.2, AXIS);
             // A label at the edge of the picture is moved in rather than cut.
             let half = style.width(&mark.label) / 2.0;
-            canvas.text(
-                (x.clamp(self.left + half, right - half + 14.0), bottom + 24.0),
-                mark.label.as_str(),
-                style,
-            );
+            canvas.text((x.clamp(self.left + half, right - half + 14.0), bottom + 24.0), mark.label.as_str(), style);
         }
     }
 }

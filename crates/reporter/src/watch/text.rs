@@ -62,7 +62,9 @@ fn generic(subject: &str, record: &[u8]) -> Option<String> {
 fn field(name: &str, value: &Value) -> String {
     let ms = value.as_i64().filter(|_| name.ends_with("_ms"));
     match (name.strip_suffix("_ms"), ms) {
-        (Some(span @ ("grain" | "complete" | "late")), Some(ms)) => format!("{span}={}s", ms as f64 / Span::SECOND.ms() as f64),
+        (Some(span @ ("grain" | "complete" | "late")), Some(ms)) => {
+            format!("{span}={}s", ms as f64 / Span::SECOND.ms() as f64)
+        }
         (Some(time), Some(ms)) => format!("{time}={}", EventTime(ms)),
         _ => match value {
             Value::String(text) => format!("{name}={text}"),

@@ -188,30 +188,22 @@ impl Live {
     pub(crate) fn price(&mut self, tick: &Tick, desk: &mut Desk<'_>) {
         self.arm();
         let settings = desk.rules.settings;
-        let before = self.watermark.value(settings.disorder);
-        self.watermark.observe(tick.event);
-        let after = self.watermark.value(settings.disorder);
-        self.follow(desk, |windows, issue| {
-            windows.push(tick, before, &mut *issue);
-            windows.advance(after, settings, issue);
-        });
+        let progress = self.watermark.pass(tick.event, settings.disorder);
+        // Spans that coverage has no room for are counted by the steps before.
+        self.follow(desk, |windows, issue| _ = windows.push(tick, progress, settings, issue));
     }
 
     /// Applies a heartbeat or a flush.
     pub(crate) fn heartbeat(&mut self, heartbeat: &HeartbeatLine<'_>, desk: &mut Desk<'_>) {
         self.arm();
         let settings = desk.rules.settings;
-        if !heartbeat.flush {
-            self.watermark.observe(heartbeat.event());
+        if heartbeat.flush {
+            self.follow(desk, |windows, issue| windows.flush(issue));
+        } else {
+            let progress = self.watermark.pass(heartbeat.event(), settings.disorder);
+            let certified = heartbeat.certified();
+            self.follow(desk, |windows, issue| _ = windows.heartbeat(certified, progress, settings, issue));
         }
-        let watermark = self.watermark.value(settings.disorder);
-        self.follow(desk, |windows, issue| {
-            if heartbeat.flush {
-                windows.flush(issue);
-            } else {
-                windows.advance(watermark, settings, issue);
-            }
-        });
     }
 
     fn arm(&mut self) {

@@ -84,7 +84,8 @@ impl Entry {
 
     fn line(&self, instrument: &Instrument) -> Vec<u8> {
         let (coin, quote) = (instrument.coin().into(), instrument.quote().into());
-        let heartbeat = |event_ms, flush| HeartbeatLine { coin, quote, event_ms, complete_ms: None, ingest_ms: event_ms, flush };
+        let heartbeat =
+            |event_ms, flush| HeartbeatLine { coin, quote, event_ms, complete_ms: None, ingest_ms: event_ms, flush };
         let line = match self {
             Self::Price(tick) => serde_json::to_vec(&PriceLine::new(instrument.coin(), instrument.quote(), tick)),
             Self::Heartbeat(event) => serde_json::to_vec(&heartbeat(*event, false)),
@@ -101,7 +102,18 @@ fn bitcoin() -> Instrument {
 fn quote(event: i64, close: f64) -> Entry {
     let (event, grain) = (EventTime(event), Some(Span::MINUTE));
     let (high, low) = (close * 1.001, close * 0.999);
-    Entry::Price(Tick { event, grain, complete: None, id: None, open: close, high, low, close, volume: Some(1.0), feed_seq: 1 })
+    Entry::Price(Tick {
+        event,
+        grain,
+        complete: None,
+        id: None,
+        open: close,
+        high,
+        low,
+        close,
+        volume: Some(1.0),
+        feed_seq: 1,
+    })
 }
 
 /// Minutes of a price that swings, so that there is something to learn.
