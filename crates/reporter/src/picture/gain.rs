@@ -71,15 +71,22 @@ fn fill(canvas: &mut Canvas, frame: &Frame, line: &[Point]) {
 /// Size of the final figure.
 const END_SIZE: f64 = 20.0;
 
+/// What lies above and below the zero line.
+const SIDES: [&str; 2] = ["rising: better than the baseline", "falling: worse"];
+
 /// Says what the sides of the zero line mean, and where the line ended.
 fn name_sides(canvas: &mut Canvas, frame: &Frame, end: f64, line: &[Point]) {
+    let Area { left, top, bottom, .. } = frame.area;
     let small = TextStyle::new(SMALL, MUTED);
-    canvas.text((frame.area.left + 8.0, frame.area.top + 16.0), "rising: better than the baseline", small);
-    canvas.text((frame.area.left + 8.0, frame.area.bottom - 10.0), "falling: worse", small);
+    canvas.text((left + 8.0, top + 16.0), SIDES[0], small);
+    canvas.text((left + 8.0, bottom - 10.0), SIDES[1], small);
     let Some(&(x, y)) = line.last() else { return };
     canvas.dot((x, y), 4.5, MODEL);
     let style = TextStyle::new(END_SIZE, INK).bold().anchored(Anchor::Right);
-    // Beside the end of the line, on the side away from zero.
+    let figure = signed_percent(end);
+    // Beside the end of the line, on the side away from zero, and clear of the words at the left.
+    let is_clear = x - style.width(&figure) > left + small.width(SIDES[0]) + 24.0;
+    let (highest, lowest) = if is_clear { (top, bottom - 8.0) } else { (top + 40.0, bottom - 34.0) };
     let base = if end >= 0.0 { y - 12.0 } else { y + 24.0 };
-    canvas.text((x, base.min(frame.area.bottom - 8.0)), signed_percent(end), style);
+    canvas.text((x, base.clamp(highest, lowest)), figure, style);
 }
