@@ -173,7 +173,7 @@ fn column(batch: &RecordBatch, field: &Field) -> Result<ArrayRef, ArrowError> {
     match (column.data_type(), field.data_type()) {
         (theirs, ours) if theirs == ours => Ok(Arc::clone(column)),
         // An id has 64 bits, whether they are read with a sign or without.
-        (DataType::UInt64, DataType::Int64) => {
+        (DataType::UInt64, DataType::Int64) if field.name() == schema::ID => {
             Ok(Arc::new(column.as_primitive::<UInt64Type>().unary::<_, Int64Type>(u64::cast_signed)))
         }
         // By default a value that does not fit becomes a null.
@@ -223,6 +223,7 @@ impl<'a> Instruments<'a> {
 
 #[cfg(test)]
 mod tests {
+    use arrow::array::{Float64Array, Int32Array, UInt64Array};
     use proptest::prelude::*;
 
     use super::*;
@@ -259,24 +260,76 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_quote_stores_one_price_and_a_still_candle_four() {
-        let instrument = Instrument::new("bitcoin", "usd").expect("valid");
-        let quote = Tick {
-            event: EventTime(0),
-            grain: Some(Span::MINUTE),
+    fn bitcoin() -> Instrument {
+        Instrument::new("bitcoin", "usd").expect("valid")
+    }
+
+    fn trade(id: u64) -> Tick {
+        let (open, high, low, close) = (5.0, 5.0, 5.0, 5.0);
+        Tick {
+            event: EventTime(7),
+            grain: None,
             complete: None,
-            id: None,
-            open: 5.0,
-            high: 5.0,
-            low: 5.0,
-            close: 5.0,
+            id: Some(id),
+            open,
+            high,
+            low,
+            close,
             volume: None,
             feed_seq: 1,
-        };
+        }
+    }
+
+    fn read(batch: &RecordBatch) -> Result<Vec<Tick>, ArrowError> {
+        let mut ticks = Vec::new();
+        for_each_tick(batch, |_, tick, _| ticks.push(tick))?;
+        Ok(ticks)
+    }
+
+    /// A batch with a column in place of the one of this name.
+    fn with(batch: &RecordBatch, name: &str, column: ArrayRef) -> RecordBatch {
+        let columns = batch.schema_ref().fields().iter().zip(batch.columns()).map(|(field, kept)| {
+            let column = if field.name() == name { &column } else { kept };
+            (field.name().clone(), Arc::clone(column), true)
+        });
+        RecordBatch::try_from_iter_with_nullable(columns).expect("a batch")
+    }
+
+    #[test]
+    fn columns_that_another_program_rewrote_are_the_same_ticks() {
+        let ticks = [trade(1), trade(u64::MAX)];
         let mut rows = TickRows::default();
-        rows.push(&instrument, &quote, 1);
-        rows.push(&instrument, &Tick { volume: Some(0.0), ..quote }, 2);
+        ticks.iter().for_each(|tick| rows.push(&bitcoin(), tick, 3));
+        let batch = rows.into_batch();
+        let batch = with(&batch, schema::ID, Arc::new(UInt64Array::from(vec![1, u64::MAX])));
+        let batch = with(&batch, schema::COIN, Arc::new(StringArray::from(vec!["bitcoin"; 2])));
+        let batch = with(&batch, schema::FEED_SEQ, Arc::new(Int32Array::from(vec![1, 1])));
+        assert_eq!(read(&batch).expect("the same ticks"), ticks);
+        assert_eq!(conform(&batch).expect("the same ticks").schema(), schema::ticks());
+    }
+
+    #[test]
+    fn columns_that_no_archived_tick_has_are_named() {
+        let mut rows = TickRows::default();
+        rows.push(&bitcoin(), &trade(1), 3);
+        let batch = rows.into_batch();
+        let without = batch.project(&[0, 1, 2, 3]).expect("four columns");
+        let null = with(&batch, schema::CLOSE, Arc::new(Float64Array::from(vec![None])));
+        let large = with(&batch, schema::MARKET_SEQ, Arc::new(UInt64Array::from(vec![u64::MAX])));
+        let text = with(&batch, schema::GRAIN, Arc::new(StringArray::from(vec!["a minute"])));
+        for (batch, expected) in
+            [(without, "no column complete_ms"), (null, "close"), (large, "18446744073709551615"), (text, "a minute")]
+        {
+            let error = read(&batch).expect_err(expected).to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_quote_stores_one_price_and_a_still_candle_four() {
+        let mut rows = TickRows::default();
+        rows.push(&bitcoin(), &trade(1), 1);
+        rows.push(&bitcoin(), &Tick { volume: Some(0.0), ..trade(2) }, 2);
         let batch = rows.into_batch();
         for column in [schema::OPEN, schema::HIGH, schema::LOW] {
             let column = batch.column_by_name(column).expect("a column");

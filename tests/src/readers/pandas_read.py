@@ -32,7 +32,9 @@ def show(groups: pd.DataFrame) -> None:
 
 ticks = pd.concat([read(path) for path in sorted(Path().glob("ticks-*.parquet"))])
 predictions = read(Path("predictions.parquet"))
-ticks = ticks.astype({"coin": str, "quote": str}).assign(ms=millis(ticks["event_ms"]))
+# By default pandas makes floating-point numbers of whole ones with nulls.
+whole = dict.fromkeys(["grain_ms", "complete_ms", "id"], "Int64")
+ticks = ticks.astype({"coin": str, "quote": str} | whole).assign(ms=millis(ticks["event_ms"]))
 show(
     ticks.groupby(["coin", "quote"]).agg(
         rows=("ms", "size"),
