@@ -22,6 +22,7 @@ pub mod interrupt;
 pub mod oracle;
 pub mod programs;
 pub mod proxy;
+pub mod readers;
 pub mod s3;
 pub mod server;
 pub mod slow;

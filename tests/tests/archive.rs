@@ -1,28 +1,24 @@
-//! The archive: whole whenever its writer dies, the same in a folder and in a bucket, and readable by others.
+//! The archive: whole whenever its writer dies, the same in a folder and in a bucket.
 
 use std::io::{BufReader, Lines};
 use std::path::Path;
-use std::process::{ChildStderr, Command};
+use std::process::ChildStderr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use market::dataset::Recipe;
-use market::interval::Band;
 use market::{EventTime, Instrument, Span, Tick};
 use pipeline_tests::faulty::{Faulty, LeaveHalf};
 use pipeline_tests::programs::{Running, eventually, fail, program, succeed};
 use pipeline_tests::s3::{BUCKET, S3, WRITER};
-use pipeline_tests::server::checkout;
 use pipeline_tests::ticks::minutes;
 use pipeline_tests::world::World;
-use serde_json::{Value, json};
 use store::archive::{Archive, ArchiveError, ArchiveWriter, Through};
 use store::bucket::PART_BYTES;
 use store::digest::Digest;
 use store::layout::{latest_key, ticks_file};
 use store::listing::SeqRange;
 use store::place::{Folder, Place, PlaceError, Prefix};
-use store::predictions::{self, Fold, Prediction};
 use store::ticks::TickRows;
 use tokio::runtime::Handle;
 
@@ -173,131 +169,8 @@ async fn a_writer_may_die_at_every_step_in_a_bucket() {
     assert!(error.contains("hole") && error.contains("put the missing file back"), "{error}");
 }
 
-/// The start of what others read.
+/// The start of what is learned from.
 const BEGIN_MS: i64 = 1_583_020_800_000;
-/// Asks DuckDB what it makes of the files.
-const DUCKDB: &str = "
-    select column_name, column_type from (describe select * from 'ticks-*.parquet');
-    select coin, quote, count(*) as rows, epoch_ms(min(event_ms)) as first, epoch_ms(max(event_ms)) as last,
-        count(id) as ids, max(id)::varchar as id, count(open) as opens, max(high) as high, min(low) as low, sum(close) as close,
-        max(volume) as volume, sum(market_seq)::bigint as market_seq
-        from 'ticks-*.parquet' group by all order by coin;
-    select fold, count(*) as rows, epoch_ms(min(timestamp)) as first, sum(prediction) as prediction, min(lower) as lower,
-        count(lower_80) as bands_80 from 'predictions.parquet' group by all order by fold;";
-/// Asks Polars the same.
-const POLARS: &str = "
-import json, polars as pl
-c = pl.col
-ticks, rows = pl.read_parquet('ticks-*.parquet'), pl.read_parquet('predictions.parquet')
-print(json.dumps([{'column_name': name, 'column_type': str(kind)} for name, kind in ticks.schema.items()]))
-print(json.dumps(ticks.group_by('coin', 'quote').agg(rows=pl.len(), first=c('event_ms').min().dt.epoch('ms'),
-    last=c('event_ms').max().dt.epoch('ms'), ids=c('id').count(), id=c('id').max().cast(pl.String), opens=c('open').count(),
-    high=c('high').max(), low=c('low').min(), close=c('close').sum(), volume=c('volume').max(),
-    market_seq=c('market_seq').sum()).sort('coin').to_dicts()))
-print(json.dumps(rows.group_by('fold').agg(rows=pl.len(), first=c('timestamp').min().dt.epoch('ms'),
-    prediction=c('prediction').sum(), lower=c('lower').min(), bands_80=c('lower_80').count()).sort('fold').to_dicts()))";
-
-/// What a program read: an array for each question.
-fn read_by(command: &mut Command) -> Vec<Value> {
-    let output = command.output().unwrap_or_else(|error| panic!("{error}: run scripts/setup --test"));
-    assert!(output.status.success(), "{} (run scripts/setup --test)", String::from_utf8_lossy(&output.stderr));
-    serde_json::Deserializer::from_slice(&output.stdout).into_iter().map(Result::unwrap).collect()
-}
-
-/// Three files of two instruments, one with candles and one with trades. Whole numbers: sums are the same in any order.
-fn write_ticks(dir: &Path) {
-    let mut writer = ArchiveWriter::open(dir, "MARKET").unwrap();
-    let ethereum = Instrument::new("ethereum", "usd").unwrap();
-    for first in [1, 1_001, 2_001] {
-        let mut rows = TickRows::default();
-        for seq in first..first + 1_000 {
-            let event = EventTime(BEGIN_MS + seq * 60_000);
-            let close = 8_000.0 + seq as f64;
-            let (high, low) = (close + 4.0, close - 8.0);
-            let candle = Tick { event, open: close - 2.0, high, low, close, volume: Some(seq as f64), ..tick(0) };
-            rows.push(&bitcoin(), &candle, seq as u64);
-            let trade = Tick { event, id: Some(u64::MAX), open: 2.0, high: 2.0, low: 2.0, close: 2.0, ..tick(0) };
-            rows.push(&ethereum, &trade, seq as u64);
-        }
-        let range = SeqRange { first: first as u64, last: first as u64 + 999 };
-        writer.append(range, &rows.into_batch()).unwrap();
-    }
-}
-
-fn write_predictions(dir: &Path) {
-    let band = Some(Band { lower: 1.5, upper: 5.0 });
-    let prediction = |idx: i64| Prediction {
-        timestamp: EventTime(BEGIN_MS + idx),
-        close: 3.0,
-        prediction: 4.0,
-        baseline: 2.0,
-        // At 80 % for folds alone.
-        bands: [band, band.filter(|_| idx < 4), band, band],
-        fold: if idx < 4 { Fold::Validation(1) } else { Fold::Holdout },
-    };
-    let rows: Vec<_> = (0..10).map(prediction).collect();
-    let file = std::fs::File::create(dir.join("predictions.parquet")).unwrap();
-    predictions::write(file, &rows, &[]).unwrap();
-}
-
-#[test]
-fn duckdb_and_polars_read_what_is_written_without_help() {
-    let dir = tempfile::tempdir().unwrap();
-    write_ticks(dir.path());
-    write_predictions(dir.path());
-    let of_both =
-        json!({"rows": 3_000, "first": BEGIN_MS + 60_000, "last": BEGIN_MS + 180_000_000, "market_seq": 4_501_500});
-    let with = |more: Value| {
-        let more = more.as_object().unwrap().clone();
-        of_both.as_object().unwrap().clone().into_iter().chain(more).collect::<Value>()
-    };
-    let ticks = json!([
-        with(
-            json!({"coin": "bitcoin", "quote": "usdt", "ids": 0, "id": null, "opens": 3_000, "high": 11_004.0, "low": 7_993.0,
-            "close": 28_501_500.0, "volume": 3_000.0})
-        ),
-        with(
-            json!({"coin": "ethereum", "quote": "usd", "ids": 3_000, "id": u64::MAX.to_string(), "opens": 0, "high": null, "low": null,
-            "close": 6_000.0, "volume": null})
-        ),
-    ]);
-    let predictions = json!([
-        {"fold": "1", "rows": 4, "first": BEGIN_MS, "prediction": 16.0, "lower": 1.5, "bands_80": 4},
-        {"fold": "holdout", "rows": 6, "first": BEGIN_MS + 4, "prediction": 24.0, "lower": 1.5, "bands_80": 0},
-    ]);
-    let types = |of: [&str; 5]| {
-        let [name, time, number, id, price] = of;
-        let names = [
-            "coin",
-            "quote",
-            "event_ms",
-            "grain_ms",
-            "id",
-            "open",
-            "high",
-            "low",
-            "close",
-            "volume",
-            "feed_seq",
-            "market_seq",
-        ];
-        let types = [name, name, time, number, id, price, price, price, price, price, number, number];
-        let columns: Vec<_> =
-            names.iter().zip(types).map(|(name, of)| json!({"column_name": name, "column_type": of})).collect();
-        Value::from(columns)
-    };
-
-    let mut duckdb = Command::new(checkout().join(".tools/duckdb"));
-    let read = read_by(duckdb.current_dir(dir.path()).args(["-json", "-c", DUCKDB]));
-    let of_duckdb = types(["VARCHAR", "TIMESTAMP WITH TIME ZONE", "BIGINT", "UBIGINT", "DOUBLE"]);
-    assert_eq!(read, [of_duckdb, ticks.clone(), predictions.clone()], "DuckDB");
-
-    let mut polars = Command::new("python3");
-    polars.current_dir(dir.path()).env("PYTHONPATH", checkout().join(".tools/python"));
-    let read = read_by(polars.args(["-c", POLARS]));
-    let of_polars = types(["Categorical", "Datetime(time_unit='ms', time_zone='UTC')", "Int64", "UInt64", "Float64"]);
-    assert_eq!(read, [of_polars, ticks, predictions], "Polars");
-}
 
 /// Flips are at both ends and evenly between them: in data, in the footer, in the magic numbers.
 #[test]

@@ -30,6 +30,7 @@ mod live;
 mod network;
 mod objects;
 mod operator;
+mod parquet;
 mod permissions;
 mod poison;
 mod producer;

@@ -10,6 +10,7 @@ pub mod tables;
 pub mod watch;
 pub mod web;
 
+mod number;
 mod output;
 mod view;
 

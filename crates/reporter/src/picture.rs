@@ -7,6 +7,7 @@
 mod axis;
 mod bars;
 mod canvas;
+mod extent;
 mod frame;
 mod gain;
 mod heading;
@@ -22,7 +23,6 @@ use canvas::{Anchor, Canvas, TextStyle};
 use frame::Area;
 use theme::{BACKGROUND, INK, MUTED};
 
-pub(crate) use axis::{number, significant};
 pub use bars::{Bar, bars};
 pub use canvas::Image;
 
@@ -42,6 +42,10 @@ pub fn draw(card: &ModelCard, predictions: &[Prediction]) -> Image {
 }
 
 fn draw_at(scale: u32, card: &ModelCard, predictions: &[Prediction]) -> Image {
+    compose(scale, card, predictions).finish()
+}
+
+fn compose(scale: u32, card: &ModelCard, predictions: &[Prediction]) -> Canvas {
     let mut canvas = Canvas::new((WIDTH, HEIGHT), scale, BACKGROUND);
     let mut rows: Vec<&Prediction> = predictions.iter().collect();
     rows.sort_by_key(|row| row.timestamp);
@@ -53,7 +57,7 @@ fn draw_at(scale: u32, card: &ModelCard, predictions: &[Prediction]) -> Image {
     last_rows::draw(&mut canvas, Area { left: MARGIN, top: 614.0, right: 1_010.0, bottom }, card, &unseen);
     gain::draw(&mut canvas, Area { left: 1_064.0, top: 614.0, right, bottom }, card, &unseen);
     heading::footer(&mut canvas, card, rows.len(), unseen.len());
-    canvas.finish()
+    canvas
 }
 
 /// Whether a row is of the part that no fit and no choice has seen.
@@ -76,6 +80,7 @@ mod tests {
     use market::EventTime;
     use market::interval::Band;
     use plotters::style::RGBColor;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -171,5 +176,49 @@ mod tests {
         // Squared errors 0.64 each, squared moves 1 each: 18 % saved by each row.
         let saved = gain::saved(&rows).expect("the price moved");
         assert!((saved[0] - 18.0).abs() < 1e-9 && (saved[1] - 36.0).abs() < 1e-9, "{saved:?}");
+    }
+
+    /// Rows around a price that move by a share of it, so many of them unseen.
+    fn rows_around(price: f64, width: f64, count: i64, unseen: i64) -> Vec<Prediction> {
+        let row = |minute: i64| {
+            let close = price * (1.0 + width * (minute as f64 / 5.0).sin());
+            let band = Some(Band { lower: close * (1.0 - width), upper: close * (1.0 + width) });
+            let fold = match count - minute {
+                left if left <= unseen => Fold::Holdout,
+                _ => Fold::Validation(1 + (minute * 5 / count) as usize),
+            };
+            Prediction {
+                prediction: close * (1.0 + width / 9.0),
+                baseline: price,
+                bands: [band; 4],
+                ..row(minute, close, fold)
+            }
+        };
+        (0..count).map(row).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+        /// Whatever the prices are, and wherever the holdout begins.
+        #[test]
+        fn every_text_is_inside_and_none_covers_another(
+            size in -15.0..15.0_f64, width in -9.0..-0.4_f64, count in 2_i64..400, unseen in 0.0..=1.0_f64,
+        ) {
+            let unseen = (count as f64 * unseen).ceil() as i64;
+            let mut card = card("time", unseen as usize);
+            let scores = &mut card.holdout.scores;
+            (scores.rmse, scores.baseline_rmse) = (10_f64.powf(size + width), 10_f64.powf(size));
+            let texts = compose(1, &card, &rows_around(10_f64.powf(size), 10_f64.powf(width), count, unseen)).texts();
+            for (idx, (text, [left, right], base)) in texts.iter().enumerate() {
+                prop_assert!(*left >= 0.0 && *right <= f64::from(WIDTH), "{text} from {left} to {right}");
+                for (other, [from, to], beside) in &texts[..idx] {
+                    let is_apart = right < from || to < left || (base - beside).abs() >= 12.0;
+                    prop_assert!(is_apart, "{text} and {other} from {left} to {right}");
+                }
+            }
+            let names = texts.iter().filter(|(text, ..)| text.starts_with("holdout starts"));
+            prop_assert_eq!(names.count(), usize::from(unseen > 0));
+        }
     }
 }

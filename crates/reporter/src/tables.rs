@@ -7,8 +7,8 @@ use market::table::{CANDLE_COLUMNS, HOUR_OF_DAY_COLUMNS, candle_row, hour_of_day
 use market::{Candle, EventTime, Instrument, Window};
 use service::{Code, WithCode};
 
+use crate::number::{PriceFormat, number, significant};
 use crate::output;
-use crate::picture::{number, significant};
 use crate::view::{InstrumentView, Name, View, WINDOWS, kind_of};
 
 /// Prints the newest rows of every table, with the last price.
@@ -110,7 +110,13 @@ async fn read_prices(
 fn text_of((coin, quote): &Name, rows: &InstrumentView) -> String {
     let mut text = format!("{coin}/{quote}");
     match rows.price {
-        Some(price) => text += &format!("   last price {} at {}\n", significant_price(price.close), utc(price.event)),
+        Some(price) => {
+            text += &format!(
+                "   last price {} at {}\n",
+                PriceFormat::of([price.close]).write(price.close),
+                utc(price.event)
+            )
+        }
         None => text += "   no price yet\n",
     }
     for (title, window) in [
@@ -140,13 +146,14 @@ const SHOWN: [&str; 10] =
     ["start", "open", "high", "low", "close", "average", "volume", "count", "coverage", "revision"];
 
 fn candle_table(candles: &[&Candle]) -> String {
-    let decimals = decimals(candles.iter().flat_map(|candle| [candle.open, candle.high, candle.low, candle.close]));
+    let prices = candles.iter().flat_map(|candle| [candle.open, candle.high, candle.low, candle.close]);
+    let format = PriceFormat::of(prices);
     let rows = candles.iter().map(|candle| {
         let row = candle_row(candle);
         let cells = CANDLE_COLUMNS.iter().zip(row).filter(|(column, _)| SHOWN.contains(column));
         let cells = cells.map(|(&column, cell)| match column {
             "start" => utc(candle.start),
-            "open" | "high" | "low" | "close" | "average" => rounded(&cell, decimals),
+            "open" | "high" | "low" | "close" | "average" => written(&cell, format),
             "volume" => candle.volume.map(significant).unwrap_or_default(),
             "coverage" => format!("{} %", number(candle.coverage * 100.0, 1)),
             _ => cell,
@@ -166,11 +173,11 @@ fn heading(column: &str) -> &str {
 }
 
 fn hour_table(hours: &[&HourOfDayLine<'static>]) -> String {
-    let decimals = decimals(hours.iter().flat_map(|hour| [hour.min, hour.max]));
+    let format = PriceFormat::of(hours.iter().flat_map(|hour| [hour.min, hour.max]));
     let rows = hours.iter().map(|hour| {
         let cells = HOUR_OF_DAY_COLUMNS.iter().zip(hour_of_day_row(hour)).skip(2);
         let cells = cells.map(|(&column, cell)| match column {
-            "average" | "min" | "max" => rounded(&cell, decimals),
+            "average" | "min" | "max" => written(&cell, format),
             "hour" => format!("{:02}:00", hour.hour),
             _ => cell,
         });
@@ -180,21 +187,8 @@ fn hour_table(hours: &[&HourOfDayLine<'static>]) -> String {
     output::table(&headings, rows)
 }
 
-/// The decimals that the given prices really have, so that a column is even and nothing is lost.
-fn decimals(prices: impl Iterator<Item = f64>) -> usize {
-    prices
-        .map(|price| price.to_string().split_once('.').map_or(0, |(_, fraction)| fraction.len()))
-        .max()
-        .unwrap_or(0)
-        .min(12)
-}
-
-fn rounded(cell: &str, decimals: usize) -> String {
-    cell.parse().map_or_else(|_| cell.to_owned(), |value| number(value, decimals))
-}
-
-fn significant_price(price: f64) -> String {
-    number(price, decimals(std::iter::once(price)))
+fn written(cell: &str, format: PriceFormat) -> String {
+    cell.parse().map_or_else(|_| cell.to_owned(), |price| format.write(price))
 }
 
 fn utc(time: EventTime) -> String {

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, ArrowPrimitiveType, AsArray, Float64Builder, Int64Builder, PrimitiveArray, RecordBatch,
-    StringArray, StringDictionaryBuilder, TimestampMillisecondBuilder, UInt64Builder,
+    StringArray, StringDictionaryBuilder, TimestampMillisecondBuilder,
 };
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Float64Type, Int32Type, Int64Type, TimestampMillisecondType, UInt64Type};
+use arrow::compute::{CastOptions, cast_with_options};
+use arrow::datatypes::{DataType, Field, Float64Type, Int32Type, Int64Type, TimestampMillisecondType, UInt64Type};
 use arrow::error::ArrowError;
 use market::{EventTime, Instrument, Span, Tick};
 
@@ -23,7 +23,7 @@ pub struct TickRows {
     event: TimestampMillisecondBuilder,
     grain: Int64Builder,
     complete: Int64Builder,
-    id: UInt64Builder,
+    id: Int64Builder,
     open: Float64Builder,
     high: Float64Builder,
     low: Float64Builder,
@@ -42,7 +42,7 @@ impl Default for TickRows {
             event: TimestampMillisecondBuilder::new().with_data_type(schema::timestamp_type()),
             grain: Int64Builder::new(),
             complete: Int64Builder::new(),
-            id: UInt64Builder::new(),
+            id: Int64Builder::new(),
             open: Float64Builder::new(),
             high: Float64Builder::new(),
             low: Float64Builder::new(),
@@ -67,7 +67,7 @@ impl TickRows {
         self.event.append_value(tick.event.ms());
         self.grain.append_option(tick.grain.map(Span::ms));
         self.complete.append_option(tick.complete.map(Span::ms));
-        self.id.append_option(tick.id);
+        self.id.append_option(tick.id.map(u64::cast_signed));
         // A quote has one price. Three more copies of it would take more room than all the rest of the row.
         let unless_quote = |price: f64| (!is_quote(tick)).then_some(price);
         self.open.append_option(unless_quote(tick.open));
@@ -123,61 +123,62 @@ fn is_quote(tick: &Tick) -> bool {
 /// Calls `each` for every row of a batch of archived ticks, with its instrument and MARKET sequence.
 ///
 /// # Errors
-/// When a column is missing, of another kind, or holds what no archived tick can.
+/// As [`conform`], and when a name cannot be an instrument's.
 pub fn for_each_tick(batch: &RecordBatch, mut each: impl FnMut(&Instrument, Tick, u64)) -> Result<(), ArrowError> {
-    let names =
-        [required(batch, schema::COIN, &schema::name_type())?, required(batch, schema::QUOTE, &schema::name_type())?];
-    let event = required(batch, schema::EVENT, &schema::timestamp_type())?;
-    let grain = column(batch, schema::GRAIN, &DataType::Int64)?;
-    let complete = column(batch, schema::COMPLETE, &DataType::Int64)?;
-    let id = column(batch, schema::ID, &DataType::UInt64)?;
-    let open = column(batch, schema::OPEN, &DataType::Float64)?;
-    let high = column(batch, schema::HIGH, &DataType::Float64)?;
-    let low = column(batch, schema::LOW, &DataType::Float64)?;
-    let close = required(batch, schema::CLOSE, &DataType::Float64)?;
-    let volume = column(batch, schema::VOLUME, &DataType::Float64)?;
-    let feed_seq = required(batch, schema::FEED_SEQ, &DataType::Int64)?;
-    let market_seq = required(batch, schema::MARKET_SEQ, &DataType::Int64)?;
-
-    let event = event.as_primitive::<TimestampMillisecondType>().values();
-    let [feed_seq, market_seq] = [&feed_seq, &market_seq].map(|column| column.as_primitive::<Int64Type>().values());
-    let [grain, complete] = [&grain, &complete].map(|column| column.as_primitive::<Int64Type>());
-    let close = close.as_primitive::<Float64Type>().values();
-    let [open, high, low, volume] = [&open, &high, &low, &volume].map(|column| column.as_primitive::<Float64Type>());
-    let id = id.as_primitive::<UInt64Type>();
-    let mut instruments = Instruments::new(&names);
+    let batch = conform(batch)?;
+    let column = |name: &str| batch.column_by_name(name).expect("a conforming batch has every column");
+    let event = column(schema::EVENT).as_primitive::<TimestampMillisecondType>().values();
+    let [grain, complete, id, feed_seq, market_seq] =
+        [schema::GRAIN, schema::COMPLETE, schema::ID, schema::FEED_SEQ, schema::MARKET_SEQ]
+            .map(|name| column(name).as_primitive::<Int64Type>());
+    let [open, high, low, close, volume] = [schema::OPEN, schema::HIGH, schema::LOW, schema::CLOSE, schema::VOLUME]
+        .map(|name| column(name).as_primitive::<Float64Type>());
+    let mut instruments = Instruments::new([schema::COIN, schema::QUOTE].map(column));
     for row in 0..batch.num_rows() {
-        let close = close[row];
+        let close = close.value(row);
         let tick = Tick {
             event: EventTime(event[row]),
             grain: value(grain, row).map(Span),
             complete: value(complete, row).map(Span),
-            id: value(id, row),
+            id: value(id, row).map(i64::cast_unsigned),
             open: value(open, row).unwrap_or(close),
             high: value(high, row).unwrap_or(close),
             low: value(low, row).unwrap_or(close),
             close,
             volume: value(volume, row),
-            feed_seq: feed_seq[row] as u64,
+            feed_seq: feed_seq.value(row).cast_unsigned(),
         };
-        each(instruments.of(row)?, tick, market_seq[row] as u64);
+        each(instruments.of(row)?, tick, market_seq.value(row).cast_unsigned());
     }
     Ok(())
 }
 
-/// A column as the type that we write. Another program may have rewritten the file with plain text or other integers:
-/// still the same ticks.
-fn column(batch: &RecordBatch, name: &str, data_type: &DataType) -> Result<ArrayRef, ArrowError> {
-    let column = batch.column_by_name(name).ok_or_else(|| ArrowError::SchemaError(format!("no column {name}")))?;
-    if column.data_type() == data_type { Ok(Arc::clone(column)) } else { cast(column, data_type) }
+/// A batch of archived ticks with the columns of [`schema::ticks`]. Another program may have rewritten the file with plain
+/// text, other integers or more columns: still the same ticks.
+///
+/// # Errors
+/// When a column is missing, of another kind, or holds what no archived tick can.
+pub fn conform(batch: &RecordBatch) -> Result<Batch, ArrowError> {
+    let ours = schema::ticks();
+    if batch.schema_ref().fields() == ours.fields() {
+        return Ok(batch.clone());
+    }
+    let columns = ours.fields().iter().map(|field| column(batch, field)).collect::<Result<_, _>>()?;
+    RecordBatch::try_new(ours, columns)
 }
 
-fn required(batch: &RecordBatch, name: &str, data_type: &DataType) -> Result<ArrayRef, ArrowError> {
-    let column = column(batch, name, data_type)?;
-    if column.null_count() > 0 {
-        return Err(ArrowError::SchemaError(format!("a null in column {name}, where no archived tick has one")));
+fn column(batch: &RecordBatch, field: &Field) -> Result<ArrayRef, ArrowError> {
+    let no_column = || ArrowError::SchemaError(format!("no column {}", field.name()));
+    let column = batch.column_by_name(field.name()).ok_or_else(no_column)?;
+    match (column.data_type(), field.data_type()) {
+        (theirs, ours) if theirs == ours => Ok(Arc::clone(column)),
+        // An id has 64 bits, whether they are read with a sign or without.
+        (DataType::UInt64, DataType::Int64) if field.name() == schema::ID => {
+            Ok(Arc::new(column.as_primitive::<UInt64Type>().unary::<_, Int64Type>(u64::cast_signed)))
+        }
+        // By default a value that does not fit becomes a null.
+        (_, ours) => cast_with_options(column, ours, &CastOptions { safe: false, ..CastOptions::default() }),
     }
-    Ok(column)
 }
 
 fn value<T: ArrowPrimitiveType>(column: &PrimitiveArray<T>, row: usize) -> Option<T::Native> {
@@ -194,8 +195,8 @@ struct Instruments<'a> {
 }
 
 impl<'a> Instruments<'a> {
-    fn new(names: &'a [ArrayRef; 2]) -> Self {
-        let [coin, quote] = names.each_ref().map(|names| names.as_dictionary::<Int32Type>());
+    fn new(names: [&'a ArrayRef; 2]) -> Self {
+        let [coin, quote] = names.map(|names| names.as_dictionary::<Int32Type>());
         Self {
             coin_keys: coin.keys().values(),
             quote_keys: quote.keys().values(),
@@ -222,19 +223,21 @@ impl<'a> Instruments<'a> {
 
 #[cfg(test)]
 mod tests {
+    use arrow::array::{Float64Array, Int32Array, UInt64Array};
     use proptest::prelude::*;
 
     use super::*;
 
     fn any_tick() -> impl Strategy<Value = Tick> {
-        let prices = prop::array::uniform4(1e-12..1e15_f64);
+        let prices = prop::array::uniform4(1e-15..1e15_f64);
+        let span = || prop::option::of((1_i64..100_000_000).prop_map(Span));
         let volume = prop::option::of(prop_oneof![Just(0.0), 1e-9..1e21_f64]);
         let quote = prop::bool::ANY;
-        (0_i64..4_000_000_000_000, 1_i64..100_000_000, prop::option::of(any::<u64>()), prices, volume, quote).prop_map(
-            |(event, grain, id, [open, high, low, close], volume, quote)| {
+        let spans = (span(), span());
+        (0_i64..4_000_000_000_000, spans, prop::option::of(any::<u64>()), prices, volume, quote).prop_map(
+            |(event, (grain, complete), id, [open, high, low, close], volume, quote)| {
                 let [open, high, low] = [open, high, low].map(|price| if quote { close } else { price });
-                let (event, grain) = (EventTime(event), Some(Span(grain)));
-                Tick { event, grain, complete: None, id, open, high, low, close, volume, feed_seq: 7 }
+                Tick { event: EventTime(event), grain, complete, id, open, high, low, close, volume, feed_seq: 7 }
             },
         )
     }
@@ -257,24 +260,76 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_quote_stores_one_price_and_a_still_candle_four() {
-        let instrument = Instrument::new("bitcoin", "usd").expect("valid");
-        let quote = Tick {
-            event: EventTime(0),
-            grain: Some(Span::MINUTE),
+    fn bitcoin() -> Instrument {
+        Instrument::new("bitcoin", "usd").expect("valid")
+    }
+
+    fn trade(id: u64) -> Tick {
+        let (open, high, low, close) = (5.0, 5.0, 5.0, 5.0);
+        Tick {
+            event: EventTime(7),
+            grain: None,
             complete: None,
-            id: None,
-            open: 5.0,
-            high: 5.0,
-            low: 5.0,
-            close: 5.0,
+            id: Some(id),
+            open,
+            high,
+            low,
+            close,
             volume: None,
             feed_seq: 1,
-        };
+        }
+    }
+
+    fn read(batch: &RecordBatch) -> Result<Vec<Tick>, ArrowError> {
+        let mut ticks = Vec::new();
+        for_each_tick(batch, |_, tick, _| ticks.push(tick))?;
+        Ok(ticks)
+    }
+
+    /// A batch with a column in place of the one of this name.
+    fn with(batch: &RecordBatch, name: &str, column: ArrayRef) -> RecordBatch {
+        let columns = batch.schema_ref().fields().iter().zip(batch.columns()).map(|(field, kept)| {
+            let column = if field.name() == name { &column } else { kept };
+            (field.name().clone(), Arc::clone(column), true)
+        });
+        RecordBatch::try_from_iter_with_nullable(columns).expect("a batch")
+    }
+
+    #[test]
+    fn columns_that_another_program_rewrote_are_the_same_ticks() {
+        let ticks = [trade(1), trade(u64::MAX)];
         let mut rows = TickRows::default();
-        rows.push(&instrument, &quote, 1);
-        rows.push(&instrument, &Tick { volume: Some(0.0), ..quote }, 2);
+        ticks.iter().for_each(|tick| rows.push(&bitcoin(), tick, 3));
+        let batch = rows.into_batch();
+        let batch = with(&batch, schema::ID, Arc::new(UInt64Array::from(vec![1, u64::MAX])));
+        let batch = with(&batch, schema::COIN, Arc::new(StringArray::from(vec!["bitcoin"; 2])));
+        let batch = with(&batch, schema::FEED_SEQ, Arc::new(Int32Array::from(vec![1, 1])));
+        assert_eq!(read(&batch).expect("the same ticks"), ticks);
+        assert_eq!(conform(&batch).expect("the same ticks").schema(), schema::ticks());
+    }
+
+    #[test]
+    fn columns_that_no_archived_tick_has_are_named() {
+        let mut rows = TickRows::default();
+        rows.push(&bitcoin(), &trade(1), 3);
+        let batch = rows.into_batch();
+        let without = batch.project(&[0, 1, 2, 3]).expect("four columns");
+        let null = with(&batch, schema::CLOSE, Arc::new(Float64Array::from(vec![None])));
+        let large = with(&batch, schema::MARKET_SEQ, Arc::new(UInt64Array::from(vec![u64::MAX])));
+        let text = with(&batch, schema::GRAIN, Arc::new(StringArray::from(vec!["a minute"])));
+        for (batch, expected) in
+            [(without, "no column complete_ms"), (null, "close"), (large, "18446744073709551615"), (text, "a minute")]
+        {
+            let error = read(&batch).expect_err(expected).to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_quote_stores_one_price_and_a_still_candle_four() {
+        let mut rows = TickRows::default();
+        rows.push(&bitcoin(), &trade(1), 1);
+        rows.push(&bitcoin(), &Tick { volume: Some(0.0), ..trade(2) }, 2);
         let batch = rows.into_batch();
         for column in [schema::OPEN, schema::HIGH, schema::LOW] {
             let column = batch.column_by_name(column).expect("a column");

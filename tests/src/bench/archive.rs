@@ -24,8 +24,8 @@ const ROWS: usize = 1_000_000;
 /// Ticks in a message, as when a recording is replayed.
 const MESSAGE_ROWS: usize = 500;
 /// The promises: for each kind the bytes a row, and for all of it the time.
-const CANDLE_BYTES_MAX: f64 = 28.0;
-const QUOTE_BYTES_MAX: f64 = 8.0;
+const CANDLE_BYTES_MAX: f64 = 25.0;
+const QUOTE_BYTES_MAX: f64 = 9.0;
 const TIME_MAX_MS: f64 = 1_000.0;
 /// Makes the times of quotes.
 const SEED: u64 = 7;
@@ -83,14 +83,15 @@ fn minutes() -> anyhow::Result<Vec<Tick>> {
     Ok(shifted.collect())
 }
 
-/// The closes of these minutes alone, a poll after another.
+/// The closes of these minutes alone, a poll after another, each certified back to the one before.
 fn quotes(minutes: &[Tick]) -> Vec<Tick> {
     let mut random = StdRng::seed_from_u64(SEED);
     let mut event = minutes[0].event.ms();
     let quote = |minute: &Tick| {
-        event += random.random_range(5_000..=55_000);
-        let close = minute.close;
-        Tick { event: EventTime(event), open: close, high: close, low: close, volume: None, ..*minute }
+        let step = random.random_range(5_000..=55_000);
+        event += step;
+        let (event, complete, close) = (EventTime(event), Some(Span(step)), minute.close);
+        Tick { event, grain: None, complete, open: close, high: close, low: close, volume: None, ..*minute }
     };
     minutes.iter().map(quote).collect()
 }

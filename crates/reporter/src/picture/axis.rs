@@ -1,7 +1,12 @@
 //! Where an axis has its marks and what stands there.
 
+use std::ops::Range;
+
 use chrono::{DateTime, Datelike, Days, Months, NaiveTime, Timelike, Utc};
 use market::{EventTime, Span};
+
+use super::extent::Extent;
+use crate::number::{decimal, number, significant};
 
 /// A mark on an axis.
 #[derive(Debug, Clone, PartialEq)]
@@ -12,49 +17,45 @@ pub(super) struct Mark {
     pub(super) label: String,
 }
 
-/// Round numbers from `low` to `high`, about `count` of them, in steps of 1, 2 or 5 times a power of ten.
-pub(super) fn value_marks(low: f64, high: f64, count: u32) -> Vec<Mark> {
-    let step = round_step((high - low) / f64::from(count));
+/// Powers of ten that are written in plain digits: beyond, labels would be mostly zeros.
+const PLAIN: Range<i32> = -6..10;
+
+/// Round numbers within an extent, about `count` of them, in steps of 1, 2 or 5 times a power of ten. Marks are whole
+/// multiples of that power, and their labels are written from the multiples: no two are alike, however narrow the extent is.
+pub(super) fn value_marks(extent: Extent, count: u32) -> Vec<Mark> {
+    let (factor, power) = round_step((extent.high - extent.low) / f64::from(count));
+    let step = scaled(factor, power);
     // A mark at the very end is not lost to the last bit of a division.
-    let first = (low / step - 1e-9).ceil() as i64;
-    let last = (high / step + 1e-9).floor() as i64;
-    (first..=last).map(|number| number as f64 * step).map(|at| Mark { at, label: number(at, decimals(step)) }).collect()
+    let first = (extent.low / step - 1e-9).ceil() as i64 * factor;
+    let last = (extent.high / step + 1e-9).floor() as i64 * factor;
+    let digits = first.unsigned_abs().max(last.unsigned_abs()).checked_ilog10().unwrap_or(0);
+    let exponent = power + digits as i32;
+    let multiples = (first..=last).step_by(factor as usize);
+    multiples.map(|count| Mark { at: scaled(count, power), label: value_label(count, power, exponent) }).collect()
 }
 
-/// The smallest of 1, 2 and 5 times a power of ten that is at least `step`.
-fn round_step(step: f64) -> f64 {
-    let power = 10_f64.powf(step.log10().floor());
-    let factor = [1.0, 2.0, 5.0, 10.0].into_iter().find(|factor| factor * power >= step * 0.999_999);
-    factor.unwrap_or(10.0) * power
+/// The smallest of 1, 2 and 5 times a power of ten that is at least `step`, with that power.
+fn round_step(step: f64) -> (i64, i32) {
+    let power = step.log10().floor() as i32;
+    let factor = [1, 2, 5].into_iter().find(|&factor| scaled(factor, power) >= step * 0.999_999);
+    factor.map_or((1, power + 1), |factor| (factor, power))
 }
 
-/// The decimals that a step needs to be told from the next one.
-fn decimals(step: f64) -> usize {
-    (-(step.log10() + 1e-9).floor()).clamp(0.0, 12.0) as usize
+/// `count` · 10^`power`, rounded once.
+fn scaled(count: i64, power: i32) -> f64 {
+    format!("{count}e{power}").parse().unwrap_or(f64::NAN)
 }
 
-/// A number for people: thousands set apart by commas, a true minus sign.
-pub(crate) fn number(value: f64, decimals: usize) -> String {
-    let plain = format!("{:.decimals$}", value.abs());
-    let (whole, fraction) = plain.split_at(plain.find('.').unwrap_or(plain.len()));
-    let mut grouped = String::new();
-    for (idx, digit) in whole.chars().enumerate() {
-        if idx > 0 && (whole.len() - idx) % 3 == 0 {
-            grouped.push(',');
+/// `count` · 10^`power` for people. All numbers of an axis have one form: that of `exponent`, the power of ten of the largest.
+fn value_label(count: i64, power: i32, exponent: i32) -> String {
+    match u32::try_from(power) {
+        _ if !PLAIN.contains(&exponent) => {
+            let digits = decimal(count, power.abs_diff(exponent) as usize);
+            if count == 0 { "0".to_owned() } else { format!("{digits}e{exponent}") }
         }
-        grouped.push(digit);
+        Ok(power) => decimal(count * 10_i64.pow(power), 0),
+        Err(_) => decimal(count, power.unsigned_abs() as usize),
     }
-    let is_zero = plain.bytes().all(|byte| matches!(byte, b'0' | b'.'));
-    let sign = if value < 0.0 && !is_zero { "\u{2212}" } else { "" };
-    format!("{sign}{grouped}{fraction}")
-}
-
-/// A number with about four significant digits: 7,123 · 71.23 · 0.0007123.
-pub(crate) fn significant(value: f64) -> String {
-    if value == 0.0 || !value.is_finite() {
-        return number(value, 0);
-    }
-    number(value, (3.0 - value.abs().log10().floor()).clamp(0.0, 12.0) as usize)
 }
 
 /// A share in percent with its sign: +5.72 % · −4,485 % · 0.00 %.
@@ -185,6 +186,8 @@ fn label(time: DateTime<Utc>, before: Option<DateTime<Utc>>, step: Step) -> Stri
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn labels(marks: Vec<Mark>) -> Vec<String> {
@@ -193,24 +196,48 @@ mod tests {
 
     #[test]
     fn prices_of_any_size_get_round_marks() {
-        let check = |low, high, expected: &[&str]| assert_eq!(labels(value_marks(low, high, 4)), expected);
+        let check = |low, high, expected: &[&str]| assert_eq!(labels(value_marks(Extent { low, high }, 4)), expected);
         check(3_800.0, 9_200.0, &["4,000", "6,000", "8,000"]);
         check(0.000_011, 0.000_029, &["0.000015", "0.000020", "0.000025"]);
         check(-1.2, 0.7, &["\u{2212}1.0", "\u{2212}0.5", "0.0", "0.5"]);
         check(0.999, 1.001, &["0.9990", "0.9995", "1.0000", "1.0005", "1.0010"]);
+        check(9.4e-15, 1.06e-14, &["0.95e-14", "1.00e-14", "1.05e-14"]);
+        check(-1e-15, 1e-15, &["\u{2212}1.0e-15", "\u{2212}0.5e-15", "0", "0.5e-15", "1.0e-15"]);
+        check(0.0, 9.9e14, &["0", "5e14"]);
+        check(2.0e9, 9.0e9, &["2,000,000,000", "4,000,000,000", "6,000,000,000", "8,000,000,000"]);
+        check(
+            1e15,
+            1e15 + 2e6,
+            &["1.0000000000e15", "1.0000000005e15", "1.0000000010e15", "1.0000000015e15", "1.0000000020e15"],
+        );
+    }
+
+    proptest! {
+        /// Prices of any size, also in an extent of a thousand millionth of them.
+        #[test]
+        fn labels_are_distinct_complete_and_narrow(size in -15.0..15.0_f64, width in -11.9..1.0_f64, count in 5_u32..8) {
+            let low = 10_f64.powf(size);
+            let extent = Extent::of([low, low * (1.0 + 10_f64.powf(width))]).padded(0.04);
+            let marks = value_marks(extent, count);
+            prop_assert!((2..=count as usize + 1).contains(&marks.len()), "{marks:?}");
+            for pair in marks.windows(2) {
+                prop_assert!(pair[0].at < pair[1].at && pair[0].label != pair[1].label, "{marks:?}");
+            }
+            let step = marks[1].at - marks[0].at;
+            for mark in &marks {
+                let read: f64 = mark.label.replace(',', "").replace('\u{2212}', "-").parse().expect("a number");
+                prop_assert!((read - mark.at).abs() <= step * 1e-3, "{mark:?}");
+                prop_assert!(mark.label.len() <= 22, "{mark:?}");
+            }
+        }
     }
 
     #[test]
-    fn numbers_are_grouped_and_zero_has_no_sign() {
-        assert_eq!(number(1_234_567.891, 2), "1,234,567.89");
-        assert_eq!(number(-0.001, 2), "0.00");
+    fn a_share_has_its_sign_and_nothing_has_none() {
         assert_eq!(
             [0.0004, -0.0004, 5.724, -4_485.2].map(signed_percent),
             ["0.00 %", "0.00 %", "+5.72 %", "\u{2212}4,485 %"]
         );
-        assert_eq!(significant(71.234_5), "71.23");
-        assert_eq!(significant(123_456.7), "123,457");
-        assert_eq!(significant(0.000_712_34), "0.0007123");
     }
 
     #[test]

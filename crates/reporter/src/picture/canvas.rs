@@ -45,6 +45,17 @@ pub(super) enum Anchor {
     Right,
 }
 
+impl Anchor {
+    /// How much of the text is left of its place.
+    fn share(self) -> f64 {
+        match self {
+            Self::Left => 0.0,
+            Self::Middle => 0.5,
+            Self::Right => 1.0,
+        }
+    }
+}
+
 /// How a text looks.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct TextStyle {
@@ -190,6 +201,17 @@ impl Canvas {
         image
     }
 
+    /// Every text with the left and right ends of its base line, and the height of that.
+    #[cfg(test)]
+    pub(super) fn texts(&self) -> Vec<(String, [f64; 2], f64)> {
+        let ends = |label: &Label| {
+            let width = label.style.width(&label.text);
+            let left = label.at.0 - width * label.style.anchor.share();
+            (label.text.clone(), [left, left + width], label.at.1)
+        };
+        self.labels.iter().map(ends).collect()
+    }
+
     fn enlarge(&self, (x, y): Point) -> (i32, i32) {
         let scale = f64::from(self.scale);
         ((x * scale).round() as i32, (y * scale).round() as i32)
@@ -206,11 +228,7 @@ impl Image {
     fn write(&mut self, label: &Label) {
         let font = label.style.font();
         let (glyphs, width) = label.style.layout(&font, &label.text);
-        let shift = match label.style.anchor {
-            Anchor::Left => 0.0,
-            Anchor::Middle => width / 2.0,
-            Anchor::Right => width,
-        };
+        let shift = width * label.style.anchor.share() as f32;
         for mut glyph in glyphs {
             glyph.position.x += label.at.0 as f32 - shift;
             glyph.position.y += label.at.1 as f32;

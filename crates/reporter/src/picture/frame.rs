@@ -2,8 +2,9 @@
 
 use plotters::style::RGBColor;
 
-use super::axis::Mark;
+use super::axis::{Mark, value_marks};
 use super::canvas::{Anchor, Canvas, Point, TextStyle};
+use super::extent::Extent;
 use super::theme::{AXIS, GRID, INK, MUTED, SMALL, TITLE};
 
 /// A part of the picture.
@@ -15,61 +16,34 @@ pub(super) struct Area {
     pub(super) bottom: f64,
 }
 
-/// From one value to another; never empty.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Extent {
-    pub(super) low: f64,
-    pub(super) high: f64,
-}
-
-impl Extent {
-    /// From the smallest to the largest of some values; around them when they are all equal.
-    pub(super) fn of(values: impl IntoIterator<Item = f64>) -> Self {
-        let (low, high) = values
-            .into_iter()
-            .filter(|value| value.is_finite())
-            .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
-        if low > high {
-            return Self { low: 0.0, high: 1.0 };
-        }
-        if high - low <= high.abs().max(low.abs()) * 1e-12 {
-            let slack = if high == 0.0 { 1.0 } else { high.abs() * 0.01 };
-            return Self { low: low - slack, high: high + slack };
-        }
-        Self { low, high }
-    }
-
-    /// Wider by a share of its length on either side.
-    pub(super) fn padded(self, share: f64) -> Self {
-        let slack = (self.high - self.low) * share;
-        Self { low: self.low - slack, high: self.high + slack }
-    }
-
-    /// Wide enough for `other` too, but by no more than a share of its length on either side.
-    pub(super) fn stretched(self, other: Self, share_max: f64) -> Self {
-        let most = self.padded(share_max);
-        Self { low: self.low.min(other.low.max(most.low)), high: self.high.max(other.high.min(most.high)) }
-    }
-}
-
 /// The part of an area in which values are drawn.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Frame {
     pub(super) area: Area,
     pub(super) across: Extent,
     pub(super) up: Extent,
+    /// Where the numbers begin, left of the frame.
+    left: f64,
+    /// The numbers.
+    marks: Vec<Mark>,
 }
 
 /// The space that a title takes above a frame.
 pub(super) const TITLE_HEIGHT: f64 = 34.0;
-/// The space that the numbers take left of a frame.
-const NUMBERS_WIDTH: f64 = 76.0;
+/// The space that the numbers take left of a frame at least, so that frames of most prices begin at one place.
+const NUMBERS_WIDTH_MIN: f64 = 76.0;
+/// The space between the numbers and the frame.
+const NUMBERS_GAP: f64 = 10.0;
+const NUMBERS: TextStyle = TextStyle::new(SMALL, MUTED).anchored(Anchor::Right);
 
 impl Frame {
-    /// The frame within an area that leaves room for the title and the numbers.
-    pub(super) fn within(area: Area, across: Extent, up: Extent) -> Self {
-        let inner = Area { left: area.left + NUMBERS_WIDTH, top: area.top + TITLE_HEIGHT, ..area };
-        Self { area: inner, across, up }
+    /// The frame within an area that leaves room for the title and for about `marks` numbers.
+    pub(super) fn within(area: Area, across: Extent, up: Extent, marks: u32) -> Self {
+        let marks = value_marks(up, marks);
+        let widest = marks.iter().map(|mark| NUMBERS.width(&mark.label)).fold(0.0, f64::max);
+        let numbers = (widest + NUMBERS_GAP).max(NUMBERS_WIDTH_MIN);
+        let inner = Area { left: area.left + numbers, top: area.top + TITLE_HEIGHT, ..area };
+        Self { area: inner, across, up, left: area.left, marks }
     }
 
     /// Where a value across stands.
@@ -98,18 +72,16 @@ impl Frame {
     pub(super) fn title(&self, canvas: &mut Canvas, title: &str, beside: &str) {
         let bold = TextStyle::new(TITLE, INK).bold();
         let base = self.area.top - 14.0;
-        let left = self.area.left - NUMBERS_WIDTH;
-        canvas.text((left, base), title, bold);
-        canvas.text((left + bold.width(title) + 12.0, base), beside, TextStyle::new(SMALL, MUTED));
+        canvas.text((self.left, base), title, bold);
+        canvas.text((self.left + bold.width(title) + 12.0, base), beside, TextStyle::new(SMALL, MUTED));
     }
 
     /// Draws the grid with the numbers at its left.
-    pub(super) fn grid(&self, canvas: &mut Canvas, marks: &[Mark]) {
-        let style = TextStyle::new(SMALL, MUTED).anchored(Anchor::Right);
-        for mark in marks {
+    pub(super) fn grid(&self, canvas: &mut Canvas) {
+        for mark in &self.marks {
             let y = self.y(mark.at);
             canvas.line(&[(self.area.left, y), (self.area.right, y)], 1.0, GRID);
-            canvas.text((self.area.left - 10.0, y + 5.5), mark.label.as_str(), style);
+            canvas.text((self.area.left - NUMBERS_GAP, y + 5.5), mark.label.as_str(), NUMBERS);
         }
     }
 
@@ -123,25 +95,7 @@ impl Frame {
             canvas.line(&[(x, bottom), (x, bottom + 5.0)], 1.2, AXIS);
             // A label at the edge of the picture is moved in rather than cut.
             let half = style.width(&mark.label) / 2.0;
-            canvas.text(
-                (x.clamp(left - NUMBERS_WIDTH + half, right - half + 14.0), bottom + 24.0),
-                mark.label.as_str(),
-                style,
-            );
+            canvas.text((x.clamp(self.left + half, right - half + 14.0), bottom + 24.0), mark.label.as_str(), style);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_extent_is_never_empty_and_never_runs_away() {
-        assert_eq!(Extent::of([]), Extent { low: 0.0, high: 1.0 });
-        assert_eq!(Extent::of([5.0, 5.0]), Extent { low: 4.95, high: 5.05 });
-        assert_eq!(Extent::of([f64::NAN, 1.0, 3.0]), Extent { low: 1.0, high: 3.0 });
-        let prices = Extent { low: 10.0, high: 20.0 };
-        assert_eq!(prices.stretched(Extent { low: -1e9, high: 21.0 }, 0.5), Extent { low: 5.0, high: 21.0 });
     }
 }

@@ -4,9 +4,10 @@ use market::EventTime;
 use store::model_card::ModelCard;
 use store::predictions::Prediction;
 
-use super::axis::{signed_percent, time_marks, value_marks};
+use super::axis::{signed_percent, time_marks};
 use super::canvas::{Anchor, Canvas, Point, TextStyle};
-use super::frame::{Area, Extent, Frame};
+use super::extent::Extent;
+use super::frame::{Area, Frame};
 use super::theme::{BAND, BASELINE, BEHIND, INK, MODEL, MUTED, SMALL};
 use super::words;
 
@@ -34,7 +35,7 @@ pub(super) fn draw(canvas: &mut Canvas, area: Area, card: &ModelCard, rows: &[&P
     // Less than a percent is noise, and looks like it.
     let up = Extent::of(values.iter().copied().chain([-SCALE_MIN, SCALE_MIN])).padded(0.18);
     let across = Extent::of(rows.iter().map(|row| row.timestamp.ms() as f64));
-    let frame = Frame::within(area, across, up);
+    let frame = Frame::within(area, across, up, 5);
     let baseline = words::short_baseline(card);
     frame.title(canvas, &format!("Against the {baseline}"), "squared error saved, in %");
     let (Some(first), Some(last), Some(&end)) = (rows.first(), rows.last(), values.last()) else {
@@ -43,7 +44,7 @@ pub(super) fn draw(canvas: &mut Canvas, area: Area, card: &ModelCard, rows: &[&P
         canvas.text(middle, why, TextStyle::new(SMALL, MUTED).anchored(Anchor::Middle));
         return;
     };
-    frame.grid(canvas, &value_marks(frame.up.low, frame.up.high, 5));
+    frame.grid(canvas);
     frame.foot(canvas, &time_marks(EventTime(first.timestamp.ms()), last.timestamp, 4));
     let line: Vec<Point> =
         rows.iter().zip(&values).map(|(row, value)| frame.point(row.timestamp.ms() as f64, *value)).collect();
@@ -70,15 +71,22 @@ fn fill(canvas: &mut Canvas, frame: &Frame, line: &[Point]) {
 /// Size of the final figure.
 const END_SIZE: f64 = 20.0;
 
+/// What lies above and below the zero line.
+const SIDES: [&str; 2] = ["rising: better than the baseline", "falling: worse"];
+
 /// Says what the sides of the zero line mean, and where the line ended.
 fn name_sides(canvas: &mut Canvas, frame: &Frame, end: f64, line: &[Point]) {
+    let Area { left, top, bottom, .. } = frame.area;
     let small = TextStyle::new(SMALL, MUTED);
-    canvas.text((frame.area.left + 8.0, frame.area.top + 16.0), "rising: better than the baseline", small);
-    canvas.text((frame.area.left + 8.0, frame.area.bottom - 10.0), "falling: worse", small);
+    canvas.text((left + 8.0, top + 16.0), SIDES[0], small);
+    canvas.text((left + 8.0, bottom - 10.0), SIDES[1], small);
     let Some(&(x, y)) = line.last() else { return };
     canvas.dot((x, y), 4.5, MODEL);
     let style = TextStyle::new(END_SIZE, INK).bold().anchored(Anchor::Right);
-    // Beside the end of the line, on the side away from zero.
+    let figure = signed_percent(end);
+    // Beside the end of the line, on the side away from zero, and clear of the words at the left.
+    let is_clear = x - style.width(&figure) > left + small.width(SIDES[0]) + 24.0;
+    let (highest, lowest) = if is_clear { (top, bottom - 8.0) } else { (top + 40.0, bottom - 34.0) };
     let base = if end >= 0.0 { y - 12.0 } else { y + 24.0 };
-    canvas.text((x, base.min(frame.area.bottom - 8.0)), signed_percent(end), style);
+    canvas.text((x, base.clamp(highest, lowest)), figure, style);
 }

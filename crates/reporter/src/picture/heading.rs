@@ -6,10 +6,11 @@ use market::split::RANDOM_LABEL;
 use plotters::style::RGBColor;
 use store::model_card::ModelCard;
 
-use super::axis::{number, signed_percent, significant};
+use super::axis::signed_percent;
 use super::canvas::{Anchor, Canvas, TextStyle};
 use super::theme::{BAND, BASELINE, INK, MODEL, MUTED, SMALL, WARNING};
 use super::{HEIGHT, MARGIN, OVERVIEW_TOP, WIDTH, words};
+use crate::number::{number, significant};
 
 /// Draws title, scores and legend.
 pub(super) fn draw(canvas: &mut Canvas, card: &ModelCard) {
@@ -24,8 +25,10 @@ pub(super) fn draw(canvas: &mut Canvas, card: &ModelCard) {
     let split = TextStyle::new(24.0, if is_random(card) { WARNING } else { MUTED });
     let split = if is_random(card) { split.bold() } else { split };
     canvas.text((x, 56.0), format!("split {}", split_words(card)), split);
-    canvas.text((MARGIN, 96.0), scores(card), TextStyle::new(20.0, INK));
-    let verdict = TextStyle::new(18.0, MUTED).fitting(&card.verdict, f64::from(WIDTH) - 2.0 * MARGIN);
+    let (scores, width) = (scores(card), f64::from(WIDTH) - 2.0 * MARGIN);
+    let style = TextStyle::new(20.0, INK).fitting(&scores, width);
+    canvas.text((MARGIN, 96.0), scores, style);
+    let verdict = TextStyle::new(18.0, MUTED).fitting(&card.verdict, width);
     canvas.text((MARGIN, 124.0), card.verdict.as_str(), verdict);
     legend(canvas, card);
 }

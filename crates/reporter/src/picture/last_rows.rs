@@ -4,9 +4,10 @@ use market::EventTime;
 use store::model_card::ModelCard;
 use store::predictions::Prediction;
 
-use super::axis::{Mark, time_marks, value_marks};
+use super::axis::{Mark, time_marks};
 use super::canvas::{Canvas, Point};
-use super::frame::{Area, Extent, Frame};
+use super::extent::Extent;
+use super::frame::{Area, Frame};
 use super::overview::main_band;
 use super::theme::{BAND, BASELINE, INK, MODEL};
 use super::words;
@@ -20,14 +21,14 @@ pub(super) fn draw(canvas: &mut Canvas, area: Area, card: &ModelCard, unseen: &[
     let values = Extent::of(rows.iter().flat_map(|row| [row.close, row.prediction, row.baseline]));
     let bands = Extent::of(rows.iter().filter_map(|row| main_band(row)).flat_map(|band| [band.lower, band.upper]));
     let across = Extent { low: -0.5, high: rows.len().max(1) as f64 - 0.5 };
-    let frame = Frame::within(area, across, values.stretched(bands, 0.6).padded(0.04));
+    let frame = Frame::within(area, across, values.stretched(bands, 0.6).padded(0.04), 5);
     let missed = rows.iter().filter(|row| is_missed(row)).count();
     let beside = match rows.iter().filter(|row| main_band(row).is_some()).count() {
         0 => words::axis(card),
         banded => format!("{}; {missed} of {banded} outside the 90 % interval", words::axis(card)),
     };
     frame.title(canvas, &format!("The last {} rows, one by one", rows.len()), &beside);
-    frame.grid(canvas, &value_marks(frame.up.low, frame.up.high, 5));
+    frame.grid(canvas);
     frame.foot(canvas, &marks(rows));
     bars(canvas, &frame, rows);
     let close: Vec<Point> = rows.iter().zip(0..).map(|(row, idx)| frame.point(f64::from(idx), row.close)).collect();

@@ -6,9 +6,10 @@ use plotters::style::RGBColor;
 use store::model_card::ModelCard;
 use store::predictions::{Fold, Prediction};
 
-use super::axis::{time_marks, value_marks};
+use super::axis::time_marks;
 use super::canvas::{Anchor, Canvas, Point, TextStyle};
-use super::frame::{Area, Extent, Frame};
+use super::extent::Extent;
+use super::frame::{Area, Frame};
 use super::theme::{AXIS, BAND, BASELINE, HOLDOUT, INK, MODEL, MUTED, SMALL};
 use super::{is_unseen, words};
 
@@ -29,14 +30,14 @@ pub(super) fn draw(canvas: &mut Canvas, area: Area, card: &ModelCard, rows: &[&P
     let prices = Extent::of(rows.iter().flat_map(|row| [row.close, row.prediction]));
     let bands = Extent::of(rows.iter().filter_map(|row| main_band(row)).flat_map(|band| [band.lower, band.upper]));
     let up = with_headroom(prices.stretched(bands, 0.15).padded(0.03));
-    let frame = Frame::within(area, Extent::of(rows.iter().map(|row| at(row))), up);
+    let frame = Frame::within(area, Extent::of(rows.iter().map(|row| at(row))), up, 6);
     let is_random = rows.iter().any(|row| row.fold == Fold::Test);
     let split = rows.iter().find(|row| is_unseen(row)).filter(|_| !is_random);
     if let Some(first) = split {
         frame.shade(canvas, at(first), frame.across.high, HOLDOUT);
     }
     frame.title(canvas, &words::capitalized(&words::axis(card)), "time in UTC");
-    frame.grid(canvas, &value_marks(frame.up.low, frame.up.high, 6));
+    frame.grid(canvas);
     let across = (EventTime(frame.across.low as i64), EventTime(frame.across.high as i64));
     frame.foot(canvas, &time_marks(across.0, across.1, 14));
     if is_random {
@@ -128,19 +129,38 @@ fn condensed(frame: &Frame, rows: &[&Prediction], value: Value) -> Vec<Point> {
 /// Names the parts of the data at the top of the frame, and draws where one ends.
 fn parts(canvas: &mut Canvas, frame: &Frame, rows: &[&Prediction], first: &Prediction) {
     let base = frame.area.top + 18.0;
+    let text = format!("holdout starts {}", first.timestamp.to_utc().format("%Y-%m-%d %H:%M"));
+    let style = TextStyle::new(SMALL, INK).bold();
+    let (x, width) = (frame.x(at(first)), style.width(&text));
+    let holdout = beside(x, width, frame.area);
     for fold in rows.chunk_by(|a, b| a.fold == b.fold) {
         let (Fold::Validation(number), [begin, .., end]) = (fold[0].fold, fold) else { continue };
         let (left, right) = (frame.x(at(begin)), frame.x(at(end)));
         if number > 1 {
             canvas.line(&[(left, frame.area.top), (left, frame.area.top + 10.0)], 1.0, AXIS);
         }
-        let style = TextStyle::new(SMALL, MUTED).anchored(Anchor::Middle);
-        let text = format!("validation fold {number}");
-        let text = if style.width(&text) + 16.0 < right - left { text } else { number.to_string() };
+        // What the holdout's name covers is not there for others.
+        name_fold(canvas, (left, right.min(holdout - PARTS_GAP)), base, number);
+    }
+    canvas.dashed((x, frame.area.top), (x, frame.area.bottom), 1.6, INK);
+    canvas.text((holdout, base), text, style);
+}
+
+/// Space beside the name of a part.
+const PARTS_GAP: f64 = 10.0;
+
+/// Where a text begins that belongs to a line: right of it, or left of it where the frame ends before the text would.
+fn beside(x: f64, width: f64, area: Area) -> f64 {
+    let right = x + PARTS_GAP;
+    if right + width <= area.right { right } else { x - PARTS_GAP - width }
+}
+
+/// Writes the name of a fold, or its number alone, or nothing, as there is room.
+fn name_fold(canvas: &mut Canvas, (left, right): (f64, f64), base: f64, number: usize) {
+    let style = TextStyle::new(SMALL, MUTED).anchored(Anchor::Middle);
+    let texts = [format!("validation fold {number}"), number.to_string()];
+    let fitting = texts.into_iter().find(|text| style.width(text) + 16.0 < right - left);
+    if let Some(text) = fitting {
         canvas.text(((left + right) / 2.0, base), text, style);
     }
-    let x = frame.x(at(first));
-    canvas.dashed((x, frame.area.top), (x, frame.area.bottom), 1.6, INK);
-    let text = format!("holdout starts {}", first.timestamp.to_utc().format("%Y-%m-%d %H:%M"));
-    canvas.text((x + 10.0, base), text, TextStyle::new(SMALL, INK).bold());
 }

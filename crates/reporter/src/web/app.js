@@ -11,13 +11,11 @@ const shown = { instrument: "", version: -1, table: "hourly", tables: null, tabl
 
 // ---- numbers and times -------------------------------------------------------------------------------------------
 
-const decimalsOf = (value) => {
-  const text = String(value);
-  if (text.includes("e-")) return Math.min(12, Number(text.split("e-")[1]) + 3);
-  return Math.min(12, (text.split(".")[1] || "").length);
-};
 const fixed = (value, decimals) =>
   value.toLocaleString("en-US", { minimumFractionDigits: decimals, maximumFractionDigits: decimals });
+// How prices are written is decided once for a column, by the reporter: { plain: decimals } or { exponential: decimals }.
+const written = (format, price) =>
+  "exponential" in format ? price.toExponential(format.exponential) : fixed(price, format.plain);
 const whole = (value) => value.toLocaleString("en-US");
 const rough = (value) => value.toLocaleString("en-US", { maximumSignificantDigits: value >= 10000 ? 21 : 4, maximumFractionDigits: 8 });
 const two = (value) => String(value).padStart(2, "0");
@@ -60,7 +58,7 @@ function showLive(live) {
   const quote = (live.instrument || "").split("/")[1] || "";
   byId("instrument").textContent = live.instrument || (chosen() ? `No data of ${chosen()} yet` : "No instrument yet");
   byId("unit").textContent = live.price ? quote : "";
-  byId("price").textContent = live.price ? fixed(live.price.close, decimalsOf(live.price.close)) : "–";
+  byId("price").textContent = live.price ? written(live.price.format, live.price.close) : "–";
   if (live.price) {
     byId("priced").textContent = `${minute(live.price.event_ms)} UTC, ${age(live.price.age_ms)} ago`;
     document.title = `${byId("price").textContent} ${live.instrument} · candlewire`;
@@ -130,7 +128,7 @@ function showPlot(version) {
 const EXPLAIN = {
   hourly: "Calendar hours.",
   daily: "UTC days.",
-  moving_average: "One hour, every 30 minutes.",
+  moving_average: "One hour, every 30 minutes. Hourly bars fill only those that begin on the hour.",
   hour_of_day: "Closes at each UTC hour, over all days.",
 };
 
@@ -151,10 +149,9 @@ function showTables() {
 }
 
 function showCandles(table, time) {
-  const decimals = Math.max(0, ...table.rows.flatMap((row) => [row.open, row.high, row.low, row.close].map(decimalsOf)));
   const rows = table.rows.map((row) => [
     time(row.start_ms) + (row.revision > 1 ? ` (revision ${row.revision})` : ""),
-    ...[row.open, row.high, row.low, row.close, row.average].map((price) => fixed(price, decimals)),
+    ...[row.open, row.high, row.low, row.close, row.average].map((price) => written(table.format, price)),
     row.volume === null ? "" : rough(row.volume),
     whole(row.count),
     `${fixed(row.coverage * 100, row.coverage === 1 ? 0 : 1)} %`,
@@ -163,11 +160,10 @@ function showCandles(table, time) {
   fill(["start", ...CANDLE_HEADINGS], rows, why, (row, column) => column === 8 && table.rows[row].coverage < 1);
 }
 
-function showHours(hours) {
-  const decimals = Math.max(0, ...hours.flatMap((hour) => [decimalsOf(hour.min), decimalsOf(hour.max)]));
-  const rows = hours.map((hour) => [
+function showHours(table) {
+  const rows = table.rows.map((hour) => [
     `${two(hour.hour)}:00`,
-    ...[hour.average, hour.min, hour.max].map((price) => fixed(price, decimals)),
+    ...[hour.average, hour.min, hour.max].map((price) => written(table.format, price)),
     whole(hour.count),
   ]);
   fill(["hour", "average", "min", "max", "ticks"], rows, "No rows yet: the first hour has not closed.");
@@ -203,28 +199,38 @@ function fill(headings, rows, why, isPart = () => false) {
 
 // ---- the little chart --------------------------------------------------------------------------------------------
 
-function showChart(points) {
+const CHART = { width: 600, height: 140, top: 8, bottom: 132 };
+
+function showChart(chart) {
+  const points = chart.pieces.flat();
   byId("chart").hidden = points.length < 2;
   byId("change").hidden = points.length < 2;
   if (points.length < 2) return;
   const closes = points.map((point) => point.close);
   const [low, high] = [Math.min(...closes), Math.max(...closes)];
   const [first, last] = [points[0].end_ms, points[points.length - 1].end_ms];
-  const x = (point) => ((point.end_ms - first) / (last - first || 1)) * 600;
-  const y = (point) => 132 - ((point.close - low) / (high - low || 1)) * 124;
-  const line = points.map((point, index) => `${index ? "L" : "M"}${x(point).toFixed(1)} ${y(point).toFixed(1)}`).join("");
+  const x = (point) => (((point.end_ms - first) / (last - first)) * CHART.width).toFixed(1);
+  const share = (point) => (high > low ? (point.close - low) / (high - low) : 0.5);
+  const y = (point) => (CHART.bottom - share(point) * (CHART.bottom - CHART.top)).toFixed(1);
+  byId("line").replaceChildren(...chart.pieces.flatMap((piece) => pathsOf(piece, x, y)));
+  byId("from").textContent = minute(first);
+  byId("range").textContent = `hourly closes, ${written(chart.format, low)} to ${written(chart.format, high)}`;
+  byId("to").textContent = minute(last);
+  showChange(points, last);
+}
+
+// The line of hours that follow each other, and the area below it. One hour alone is a dot: a line of no length.
+function pathsOf(piece, x, y) {
   const path = (shape, name) => {
     const element = document.createElementNS("http://www.w3.org/2000/svg", "path");
     element.setAttribute("d", shape);
-    if (name) element.setAttribute("class", name);
+    element.setAttribute("class", name);
     return element;
   };
-  byId("line").replaceChildren(path(`${line}L600 140L0 140Z`, "area"), path(line));
-  const decimals = Math.max(...closes.map(decimalsOf));
-  byId("from").textContent = minute(first);
-  byId("range").textContent = `hourly closes, ${fixed(low, decimals)} to ${fixed(high, decimals)}`;
-  byId("to").textContent = minute(last);
-  showChange(points, last);
+  const [first, last] = [piece[0], piece[piece.length - 1]];
+  const line = piece.map((point) => `L${x(point)} ${y(point)}`).join("");
+  const area = `M${x(first)} ${CHART.height}${line}L${x(last)} ${CHART.height}Z`;
+  return [path(area, "area"), path(`M${x(first)} ${y(first)}${line}`, piece.length > 1 ? "line" : "dot")];
 }
 
 function showChange(points, last) {
@@ -248,7 +254,7 @@ async function refreshTables(live) {
   shown.version = shown.tables ? shown.tables.version : live.version;
   shown.tablesAt = Date.now();
   showTables();
-  showChart(shown.tables ? shown.tables.chart : []);
+  showChart(shown.tables ? shown.tables.chart : { pieces: [] });
 }
 
 async function refresh() {

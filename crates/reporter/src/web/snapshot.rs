@@ -2,11 +2,11 @@
 
 use bus::{Kind, Stream, subject};
 use market::profile::HourOfDayLine;
-use market::{Candle, EventTime, Window};
+use market::{Candle, EventTime, Span, Window};
 use serde::{Deserialize, Serialize};
 
 use super::standing::{Standing, StepStanding};
-use crate::picture::number;
+use crate::number::{PriceFormat, number};
 use crate::view::{InstrumentView, Name, View};
 
 /// Rows of a table on the page.
@@ -63,6 +63,7 @@ const MOVING_MS_MAX: i64 = 300_000;
 #[derive(Debug, Serialize)]
 struct LivePrice {
     close: f64,
+    format: PriceFormat,
     event_ms: i64,
     /// How long its span is over; never below 0.
     age_ms: i64,
@@ -89,13 +90,13 @@ pub(super) struct Tables {
     hourly: CandleTable,
     daily: CandleTable,
     moving_average: CandleTable,
-    hour_of_day: Vec<Hour>,
-    /// Closes of the last hours, oldest first.
-    chart: Vec<ChartPoint>,
+    hour_of_day: HourTable,
+    chart: Chart,
 }
 
 #[derive(Debug, Serialize)]
 struct CandleTable {
+    format: PriceFormat,
     rows: Vec<CandleRow>,
 }
 
@@ -114,6 +115,12 @@ struct CandleRow {
 }
 
 #[derive(Debug, Serialize)]
+struct HourTable {
+    format: PriceFormat,
+    rows: Vec<Hour>,
+}
+
+#[derive(Debug, Serialize)]
 struct Hour {
     hour: u8,
     average: f64,
@@ -122,7 +129,15 @@ struct Hour {
     count: u64,
 }
 
+/// Closes of the last hours.
 #[derive(Debug, Serialize)]
+struct Chart {
+    format: PriceFormat,
+    /// Oldest first. A new piece begins behind hours that have no candle: the line breaks there.
+    pieces: Vec<Vec<ChartPoint>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 struct ChartPoint {
     end_ms: i64,
     close: f64,
@@ -144,10 +159,9 @@ pub(super) fn live(view: &View, standing: &Standing, choice: &Choice, clock: Clo
     let now_ms = clock.now_ms;
     let chosen = chosen(view, choice);
     let price = chosen.and_then(|(_, rows)| rows.price);
-    let price = price.map(|price| LivePrice {
-        close: price.close,
-        event_ms: price.event.ms(),
-        age_ms: (now_ms - price.known.ms()).max(0),
+    let price = price.map(|price| {
+        let (close, age_ms) = (price.close, (now_ms - price.known.ms()).max(0));
+        LivePrice { close, format: PriceFormat::of([close]), event_ms: price.event.ms(), age_ms }
     });
     let newest = view.instruments().filter_map(|(_, rows)| rows.price).max_by_key(|price| price.event);
     let counts = &standing.counts;
@@ -212,26 +226,37 @@ fn age(ms: i64) -> String {
 /// The tables of the chosen instrument; none when it has no data.
 pub(super) fn tables(view: &View, choice: &Choice, version: u64) -> Option<Tables> {
     let (name, rows) = chosen(view, choice)?;
-    let mut chart: Vec<ChartPoint> = rows
-        .candles(Window::Hour)
-        .rev()
-        .take(CHART_HOURS)
-        .map(|candle| ChartPoint { end_ms: candle.end.ms(), close: candle.close })
-        .collect();
-    chart.reverse();
     Some(Tables {
         version,
         instrument: name_of(name),
         hourly: candle_table(rows, Window::Hour),
         daily: candle_table(rows, Window::Day),
         moving_average: candle_table(rows, Window::HourEveryHalf),
-        hour_of_day: rows.hours().map(hour).collect(),
-        chart,
+        hour_of_day: hour_table(rows),
+        chart: chart(rows),
     })
 }
 
+fn chart(rows: &InstrumentView) -> Chart {
+    let point = |candle: &Candle| ChartPoint { end_ms: candle.end.ms(), close: candle.close };
+    let mut points: Vec<ChartPoint> = rows.candles(Window::Hour).rev().take(CHART_HOURS).map(point).collect();
+    points.reverse();
+    let is_next = |a: &ChartPoint, b: &ChartPoint| b.end_ms - a.end_ms <= Span::HOUR.ms();
+    Chart {
+        format: PriceFormat::of(points.iter().map(|point| point.close)),
+        pieces: points.chunk_by(is_next).map(<[_]>::to_vec).collect(),
+    }
+}
+
 fn candle_table(rows: &InstrumentView, window: Window) -> CandleTable {
-    CandleTable { rows: rows.candles(window).rev().take(ROWS).map(candle_row).collect() }
+    let rows: Vec<CandleRow> = rows.candles(window).rev().take(ROWS).map(candle_row).collect();
+    let prices = rows.iter().flat_map(|row| [row.open, row.high, row.low, row.close]);
+    CandleTable { format: PriceFormat::of(prices), rows }
+}
+
+fn hour_table(rows: &InstrumentView) -> HourTable {
+    let rows: Vec<Hour> = rows.hours().map(hour).collect();
+    HourTable { format: PriceFormat::of(rows.iter().flat_map(|hour| [hour.min, hour.max])), rows }
 }
 
 fn candle_row(candle: &Candle) -> CandleRow {
@@ -257,16 +282,19 @@ fn hour(row: &HourOfDayLine<'static>) -> Hour {
 mod tests {
     use super::*;
 
+    fn hourly(start: i64, close: f64) -> String {
+        let end = start + Span::HOUR.ms();
+        format!(
+            r#"{{"coin":"bitcoin","quote":"usdt","window":"1h","start_ms":{start},"end_ms":{end},"close":{close:e},"average":{close:e},"count":1,"coverage":1.0,"grain_ms":60000,"revision":1,"final":true,"first_seq":1,"last_seq":1}}"#
+        )
+    }
+
     fn view() -> View {
         let mut view = View::new(50);
         let price = r#"{"coin":"bitcoin","quote":"usdt","event_ms":60000,"grain_ms":60000,"close":2.5,"feed_seq":1}"#;
         view.apply("market.1.price.bitcoin.usdt", price.as_bytes()).expect("a price");
         for start in [0, 3_600_000] {
-            let candle = format!(
-                r#"{{"coin":"bitcoin","quote":"usdt","window":"1h","start_ms":{start},"end_ms":{},"close":1.0,"average":1.0,"count":1,"coverage":1.0,"grain_ms":60000,"revision":1,"final":true,"first_seq":1,"last_seq":1}}"#,
-                start + 3_600_000
-            );
-            view.apply("stats.1.1h.bitcoin.usdt", candle.as_bytes()).expect("a candle");
+            view.apply("stats.1.1h.bitcoin.usdt", hourly(start, 1.0).as_bytes()).expect("a candle");
         }
         view
     }
@@ -284,6 +312,33 @@ mod tests {
         assert_eq!((starts, tables.version), (vec![3_600_000, 0], 7));
         let other = Choice { coin: Some("dogecoin".to_owned()), quote: Some("usdt".to_owned()) };
         assert!(super::tables(&view(), &other, 7).is_none());
+    }
+
+    #[test]
+    fn the_line_of_the_chart_breaks_at_missing_hours() {
+        let mut view = View::new(50);
+        for hour in [0, 1, 2, 4, 9, 10] {
+            let candle = hourly(hour * Span::HOUR.ms(), hour as f64 + 1.0);
+            view.apply("stats.1.1h.bitcoin.usdt", candle.as_bytes()).expect("a candle");
+        }
+        let tables = tables(&view, &Choice::default(), 7).expect("an instrument");
+        let closes = |piece: &Vec<ChartPoint>| piece.iter().map(|point| point.close).collect::<Vec<_>>();
+        let pieces: Vec<_> = tables.chart.pieces.iter().map(closes).collect();
+        assert_eq!(pieces, [vec![1.0, 2.0, 3.0], vec![5.0], vec![10.0, 11.0]]);
+    }
+
+    #[test]
+    fn tiny_prices_are_told_with_their_digits() {
+        let mut view = View::new(50);
+        let price = r#"{"coin":"bitcoin","quote":"usdt","event_ms":60000,"close":1e-15,"feed_seq":1}"#;
+        view.apply("market.1.price.bitcoin.usdt", price.as_bytes()).expect("a price");
+        view.apply("stats.1.1h.bitcoin.usdt", hourly(0, 2.15e-14).as_bytes()).expect("a candle");
+        let live = live(&view, &Standing::default(), &Choice::default(), at(123_000), NONE);
+        assert_eq!(live.price.map(|price| price.format), Some(PriceFormat::Exponential(0)));
+        let tables = tables(&view, &Choice::default(), 7).expect("an instrument");
+        let json = serde_json::to_value(&tables).expect("JSON");
+        assert_eq!(json["hourly"]["format"], serde_json::json!({"exponential": 2}));
+        assert_eq!(json["chart"]["format"], json["hourly"]["format"]);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::digest::Digesting;
 use crate::listing::{Listing, SeqRange, TickFile, to_join};
 use crate::place::{Claim, Entry};
 use crate::schema;
+use crate::ticks::conform;
 
 /// Files are joined up to this size. In a bucket a file is in memory whole, when it is written and when it is read.
 pub const JOINED_BYTES_MAX: u64 = 64 << 20;
@@ -134,7 +135,8 @@ impl ArchiveWriter {
     fn copy(&self, part: TickFile, writer: &mut ArrowWriter<To<'_>>) -> Result<(), Failure> {
         let (name, batches) = self.open_file(part)?.batches()?;
         for batch in batches {
-            writer.write(&batch.map_err(|error| damaged(&name, error))?)?;
+            let batch = batch.and_then(|batch| conform(&batch)).map_err(|error| damaged(&name, error))?;
+            writer.write(&batch)?;
         }
         Ok(())
     }

@@ -1,0 +1,146 @@
+//! Numbers for people.
+
+/// Numbers below this are written with an exponent: their plain digits would be mostly zeros.
+const PLAIN_MIN: f64 = 1e-6;
+
+/// A number for people: thousands set apart by commas, a true minus sign.
+pub(crate) fn number(value: f64, decimals: usize) -> String {
+    let plain = format!("{:.decimals$}", value.abs());
+    let (whole, fraction) = plain.split_at(plain.find('.').unwrap_or(plain.len()));
+    let is_zero = plain.bytes().all(|byte| matches!(byte, b'0' | b'.'));
+    format!("{}{}{fraction}", sign(value < 0.0 && !is_zero), grouped(whole))
+}
+
+/// A number with about four significant digits: 7,123 · 71.23 · 0.0007123 · 7.123e-14.
+pub(crate) fn significant(value: f64) -> String {
+    if value == 0.0 || !value.is_finite() {
+        return number(value, 0);
+    }
+    if value.abs() < PLAIN_MIN {
+        return exponential(value, 3);
+    }
+    number(value, (3.0 - value.abs().log10().floor()).max(0.0) as usize)
+}
+
+/// So many `10^-decimals`, exactly: 12,345 and two decimals are 123.45.
+pub(crate) fn decimal(count: i64, decimals: usize) -> String {
+    let digits = format!("{:0>width$}", count.unsigned_abs(), width = decimals + 1);
+    let (whole, fraction) = digits.split_at(digits.len() - decimals);
+    let point = if decimals > 0 { "." } else { "" };
+    format!("{}{}{point}{fraction}", sign(count < 0), grouped(whole))
+}
+
+fn exponential(value: f64, decimals: usize) -> String {
+    format!("{}{:.decimals$e}", sign(value < 0.0), value.abs())
+}
+
+fn sign(is_negative: bool) -> &'static str {
+    if is_negative { "\u{2212}" } else { "" }
+}
+
+fn grouped(whole: &str) -> String {
+    let mut grouped = String::new();
+    for (idx, digit) in whole.chars().enumerate() {
+        if idx > 0 && (whole.len() - idx) % 3 == 0 {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+/// How the prices of a column are written: evenly, and with the digits that they have. As JSON, for the page:
+/// `{"plain":2}` or `{"exponential":3}`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum PriceFormat {
+    /// With so many decimals.
+    Plain(usize),
+    /// With an exponent of ten, behind so many decimals: all prices of the column are tiny.
+    Exponential(usize),
+}
+
+/// Decimals that are written at most, unless a small price needs more.
+const DECIMALS_MAX: usize = 12;
+/// Significant digits of the smallest price that are written at least, if it has them.
+const DIGITS_MIN: i32 = 4;
+
+impl PriceFormat {
+    /// The form of a column with these prices.
+    pub(crate) fn of(prices: impl IntoIterator<Item = f64>) -> Self {
+        let (mut largest, mut smallest_exponent, mut fraction, mut decimals) = (0.0_f64, 0, 0, 0);
+        for price in prices {
+            let (digits, exponent) = shortest(price);
+            largest = largest.max(price.abs());
+            smallest_exponent = smallest_exponent.min(exponent);
+            fraction = fraction.max(digits - 1);
+            decimals = decimals.max(digits - 1 - exponent);
+        }
+        if 0.0 < largest && largest < PLAIN_MIN {
+            return Self::Exponential(fraction.clamp(0, DECIMALS_MAX as i32) as usize);
+        }
+        let of_smallest = DIGITS_MIN - 1 - smallest_exponent;
+        Self::Plain(decimals.clamp(0, of_smallest.max(DECIMALS_MAX as i32)) as usize)
+    }
+
+    /// Writes a price of the column.
+    pub(crate) fn write(self, price: f64) -> String {
+        match self {
+            Self::Plain(decimals) => number(price, decimals),
+            Self::Exponential(decimals) => exponential(price, decimals),
+        }
+    }
+}
+
+/// How many significant digits a number has in its shortest form, and the power of ten of the first.
+fn shortest(value: f64) -> (i32, i32) {
+    let text = format!("{value:e}");
+    let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    let digits = mantissa.bytes().filter(u8::is_ascii_digit).count();
+    (digits as i32, exponent.parse().unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped_and_zero_has_no_sign() {
+        assert_eq!(number(1_234_567.891, 2), "1,234,567.89");
+        assert_eq!(number(-0.001, 2), "0.00");
+        assert_eq!(decimal(-1_234_567, 2), "\u{2212}12,345.67");
+        assert_eq!(decimal(7, 3), "0.007");
+    }
+
+    #[test]
+    fn four_significant_digits_are_shown_of_any_size() {
+        let cases = [
+            (71.234_5, "71.23"),
+            (123_456.7, "123,457"),
+            (0.000_712_34, "0.0007123"),
+            (2.134_56e-14, "2.135e-14"),
+            (-1e-15, "\u{2212}1.000e-15"),
+            (0.0, "0"),
+        ];
+        for (value, expected) in cases {
+            assert_eq!(significant(value), expected);
+        }
+    }
+
+    #[test]
+    fn prices_of_a_column_are_even_and_lose_no_digit() {
+        let check = |prices: &[f64], expected: &[&str]| {
+            let format = PriceFormat::of(prices.iter().copied());
+            let texts: Vec<_> = prices.iter().map(|&price| format.write(price)).collect();
+            assert_eq!(texts, expected);
+        };
+        check(&[8_523.61, 8_531.9], &["8,523.61", "8,531.90"]);
+        check(&[0.000_011, 0.000_012_5], &["0.0000110", "0.0000125"]);
+        check(&[2.1e-14, 2.25e-14, 1e-15], &["2.10e-14", "2.25e-14", "1.00e-15"]);
+        check(&[1e15, 1e15 + 1.0], &["1,000,000,000,000,000", "1,000,000,000,000,001"]);
+        check(&[0.1 + 0.2], &["0.300000000000"]);
+        // A price that fell to a millionth of a millionth still has its digits.
+        check(&[1.0, 2.345_6e-13], &["1.0000000000000000", "0.0000000000002346"]);
+        check(&[], &[]);
+    }
+}

@@ -1,0 +1,120 @@
+//! Parquet that everyone reads: how it is encoded, and what readers make of it that are small enough for every run.
+//! Spark, and pandas with pyarrow, are in `readers.rs`.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use market::{EventTime, Instrument, Span, Tick};
+use parquet::basic::{Compression, Encoding, PageType};
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use pipeline_tests::readers::{answers, ask, duckdb, python, types, write_files};
+use pipeline_tests::world::sample_lines;
+use serde_json::Value;
+use store::archive::ArchiveWriter;
+use store::listing::SeqRange;
+use store::ticks::TickRows;
+
+const SETUP: &str = "run scripts/setup --test";
+
+fn files() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    write_files(dir.path()).unwrap();
+    dir
+}
+
+fn check(reader: &str, program: Command, types: Value) {
+    let [ticks, predictions] = answers();
+    assert_eq!(ask(program, files().path(), SETUP), [types, ticks, predictions], "{reader}");
+}
+
+#[test]
+fn duckdb_reads_what_is_written_without_help() {
+    check("DuckDB", duckdb(), types(["VARCHAR", "TIMESTAMP WITH TIME ZONE", "BIGINT", "DOUBLE"]));
+}
+
+#[test]
+fn polars_reads_what_is_written_without_help() {
+    let of_polars = types(["Categorical", "Datetime(time_unit='ms', time_zone='UTC')", "Int64", "Float64"]);
+    check("Polars", python("polars_read.py", &[], &["python"]), of_polars);
+}
+
+#[test]
+fn fastparquet_reads_what_is_written_without_help() {
+    let program = python("pandas_read.py", &["fastparquet"], &["pandas"]);
+    assert_eq!(ask(program, files().path(), SETUP), answers());
+}
+
+fn paths(dir: &Path) -> Vec<PathBuf> {
+    let paths = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    paths.filter(|path| path.extension().is_some_and(|of| of == "parquet")).collect()
+}
+
+/// Spark 4.0, fastparquet and older Trino know no other encodings and page versions than those of Parquet 1.0.
+#[test]
+fn every_column_chunk_is_as_every_reader_knows_it() {
+    let dir = files();
+    let paths = paths(dir.path());
+    assert_eq!(paths.len(), 4);
+    for path in paths {
+        let reader = SerializedFileReader::new(File::open(&path).unwrap()).unwrap();
+        assert_eq!(reader.metadata().file_metadata().version(), 1, "{path:?}");
+        for (number, group) in reader.metadata().row_groups().iter().enumerate() {
+            for (idx, column) in group.columns().iter().enumerate() {
+                let place = format!("{path:?}, {}", column.column_path());
+                assert!(matches!(column.compression(), Compression::ZSTD(_)), "{place}: {:?}", column.compression());
+                for encoding in column.encodings() {
+                    assert!(is_of_parquet_1(encoding), "{place}: {encoding}");
+                }
+                for page in reader.get_row_group(number).unwrap().get_column_page_reader(idx).unwrap() {
+                    let page = page.unwrap();
+                    assert_ne!(page.page_type(), PageType::DATA_PAGE_V2, "{place}");
+                    assert!(is_of_parquet_1(page.encoding()), "{place}: {}", page.encoding());
+                }
+            }
+        }
+    }
+}
+
+/// The bundled month as one file, as a replay gives it: 500 ticks a message.
+fn bytes_a_row(ticks: &[Tick]) -> f64 {
+    let dir = tempfile::tempdir().unwrap();
+    let bitcoin = Instrument::new("bitcoin", "usdt").unwrap();
+    let mut rows = TickRows::default();
+    for (idx, tick) in ticks.iter().enumerate() {
+        let seq = idx as u64 / 500 + 1;
+        rows.push(&bitcoin, &Tick { feed_seq: seq, ..*tick }, seq);
+    }
+    let range = SeqRange { first: 1, last: ticks.len() as u64 };
+    ArchiveWriter::open(dir.path(), "MARKET").unwrap().append(range, &rows.into_batch()).unwrap();
+    let bytes: u64 = paths(dir.path()).iter().map(|path| path.metadata().unwrap().len()).sum();
+    bytes as f64 / ticks.len() as f64
+}
+
+/// The bytes that ARCHITECTURE.md states.
+#[test]
+fn a_row_takes_no_more_bytes_than_is_stated() {
+    let mut minutes = Vec::new();
+    for line in sample_lines("btcusdt_1m_2020-03.csv.gz").unwrap().skip(1) {
+        let line = line.unwrap();
+        let fields: Vec<f64> = line.split(',').map(|field| field.parse().unwrap()).collect();
+        let [event, open, high, low, close, volume] = fields[..] else { panic!("not a candle: {line}") };
+        let (event, grain, volume) = (EventTime(event as i64), Some(Span::MINUTE), Some(volume));
+        minutes.push(Tick { event, grain, complete: None, id: None, open, high, low, close, volume, feed_seq: 0 });
+    }
+    // Polls 5 to 55 s apart, each certified back to the one before.
+    let mut event = minutes[0].event;
+    let quotes = (0_i64..).zip(&minutes).map(|(idx, minute)| {
+        let step = Span(5_000 + idx * 15_485_863 % 50_001);
+        event = event + step;
+        let close = minute.close;
+        Tick { event, grain: None, complete: Some(step), open: close, high: close, low: close, volume: None, ..*minute }
+    });
+    let (of_minutes, of_quotes) = (bytes_a_row(&minutes), bytes_a_row(&quotes.collect::<Vec<_>>()));
+    assert!(of_minutes <= 22.7 && of_quotes <= 8.5, "{of_minutes} and {of_quotes} bytes");
+}
+
+fn is_of_parquet_1(encoding: Encoding) -> bool {
+    let of_1 = [Encoding::PLAIN, Encoding::RLE, Encoding::RLE_DICTIONARY, Encoding::PLAIN_DICTIONARY];
+    of_1.contains(&encoding)
+}
