@@ -1,7 +1,7 @@
 //! From the world into FEED: recordings and CoinGecko become ticks, heartbeats and gaps.
 //!
-//! The producer never judges a price (the stream-processor does, by name), never computes a candle, and keeps nothing on
-//! disk: at every start FEED itself says where to go on. Start reading at [`recording`] and [`coingecko`], the two
+//! The producer judges no price by rules of its own (live ones by the stream-processor's, before they go out), never computes a
+//! candle, and keeps nothing on disk: at every start FEED itself says where to go on. Start reading at [`recording`] and [`coingecko`], the two
 //! sources; `feed` is what both see of FEED, `lanes` how both publish into it.
 
 mod args;

@@ -83,8 +83,9 @@ impl Certification {
 
     /// A heartbeat of `event` is published after [`Certification::unchanged`]. Says how much it certifies.
     pub(crate) fn heartbeat(&mut self, event: EventTime) -> Option<Span> {
-        let told = self.told.replace(event)?;
-        (event > told).then(|| (event - told).min(GRAIN_MAX))
+        let told = self.told.filter(|told| *told < event)?;
+        self.told = Some(event);
+        Some((event - told).min(GRAIN_MAX))
     }
 
     /// When the coin was last heard of, by our clock in milliseconds.

@@ -73,10 +73,12 @@ struct Coin {
     last: Option<EventTime>,
     certification: Certification,
     lags: Lags,
-    /// The newest heartbeat.
+    /// The newest heartbeat that certifies.
     promised: Option<EventTime>,
     /// What was wrong with the last answer.
     trouble: Option<Trouble>,
+    /// The trouble that was news last, if it has not ended.
+    said: Option<Trouble>,
 }
 
 /// What FEED ends with, of one instrument.
@@ -106,14 +108,16 @@ impl Observer {
     pub(crate) fn new(ends: Vec<End>, interval: Span, source_delay: Span, now_ms: i64) -> Self {
         let coin = |End { instrument, last, certified }: End| {
             let last = last.filter(|last| last.event <= EventTime(now_ms) + FUTURE_BOUND);
+            let certified = certified.filter(|certified| *certified <= EventTime(now_ms) + FUTURE_BOUND);
             let end = last.as_ref().map(|last| last.grain.map_or(last.event, |grain| last.event + grain));
             Coin {
                 instrument,
                 last: last.map(|last| last.event),
                 certification: Certification::new(interval, end, certified),
                 lags: Lags::default(),
-                promised: None,
+                promised: certified,
                 trouble: None,
+                said: None,
             }
         };
         Self { source_delay, coins: ends.into_iter().map(coin).collect(), counts: Counts::default() }
@@ -138,8 +142,8 @@ impl Observer {
                     coin.certification.interrupted(trouble.cause(), poll.now());
                 }
                 counts.add(&records, trouble);
-                let is_news = coin.trouble != trouble;
                 coin.trouble = trouble;
+                let is_news = coin.is_news(trouble);
                 Observed { lane, records, trouble, is_news }
             })
             .collect()
@@ -231,6 +235,12 @@ pub(crate) fn tick(instrument: &Instrument, quote: Option<&Quote>, poll: Poll) -
 }
 
 impl Coin {
+    /// Whether a trouble, or its end, has to be said. Answers of different edges may be older by turns, which is no news; if it
+    /// lasts, readiness and the gap tell of it.
+    fn is_news(&mut self, trouble: Option<Trouble>) -> bool {
+        trouble != Some(Trouble::Older) && std::mem::replace(&mut self.said, trouble) != trouble
+    }
+
     /// The records that an answer comes to.
     fn answered(&mut self, quote: Option<&Quote>, poll: Poll, source_delay: Span) -> Result<Vec<Record>, Trouble> {
         let mut line = tick(&self.instrument, quote, poll)?;
