@@ -41,7 +41,7 @@ fn sign(is_negative: bool) -> &'static str {
 fn grouped(whole: &str) -> String {
     let mut grouped = String::new();
     for (idx, digit) in whole.chars().enumerate() {
-        if idx > 0 && (whole.len() - idx) % 3 == 0 {
+        if idx > 0 && (whole.len() - idx).is_multiple_of(3) {
             grouped.push(',');
         }
         grouped.push(digit);
