@@ -202,7 +202,7 @@ mod tests {
         let expected = "\
 bitcoin/usd: 9 rows, 4 published, 1 gap, 1970-01-01T00:00:00Z to 1970-01-01T00:03:00Z
   skipped 2 rows from 1970-01-01T00:00:00Z to 1970-01-01T00:01:00Z: FEED has that time already
-  left out 1 duplicate row, 0 with other values: the first one counts
+  left out 1 duplicate row, 0 with other values: see --conflict
   rejected 3 rows (2 jump, 1 unparsable), kept in rejects.jsonl
 ";
         assert_eq!(text, expected.to_owned() + &expected.replace("bitcoin", "ethereum"));
