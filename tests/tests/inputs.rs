@@ -143,7 +143,11 @@ async fn files_that_are_no_recordings_are_refused_before_anything_is_published()
         ("plain.csv.gz", b"timestamp_ms,open,high,low,close,volume\n1,2,3,1,2,5\n", "gzip"),
         ("empty.csv.gz", b"", "empty.csv.gz"),
         ("seconds.csv", b"timestamp_ms,close\n1704067200,1\n", "as seconds it is 2024-01-01: convert the column"),
-        ("mixed.csv", b"timestamp_ms,close\n1704067200,1\n1704067260000,1\n", "line 2: 1704067200 is a time in seconds"),
+        (
+            "mixed.csv",
+            b"timestamp_ms,close\n1704067200,1\n1704067260000,1\n",
+            "line 2: 1704067200 is a time in seconds",
+        ),
         ("sheet.csv", b"timestamp_ms,close\n1.70407E+12,1\n", "has lost its last digits"),
         ("rows.zip", b"PK\x03\x04", "this is a zip archive; decompress it first: unzip -p"),
     ];
@@ -254,14 +258,8 @@ fn replayed(case: &Case, path: &Path) -> (String, Value) {
 async fn all_trades_of_one_millisecond_make_their_candle() {
     let case = Case::new().await;
     let trade = |ms: i64, price: i64, volume: i64| format!("{},{price},{price},{price},{price},{volume}", START + ms);
-    let rows = [
-        trade(0, 10, 1),
-        trade(0, 11, 2),
-        trade(0, 12, 4),
-        trade(500, 12, 1),
-        trade(500, 9, 8),
-        trade(30_000, 10, 1),
-    ];
+    let rows =
+        [trade(0, 10, 1), trade(0, 11, 2), trade(0, 12, 4), trade(500, 12, 1), trade(500, 9, 8), trade(30_000, 10, 1)];
     let path = case.rows(&rows);
     let (code, error) = fail(&mut case.world.replay(&path, "30s"));
     assert!(code == 2 || error.contains("--grain"), "{code} {error}");
@@ -277,7 +275,8 @@ async fn all_trades_of_one_millisecond_make_their_candle() {
 #[tokio::test(flavor = "multi_thread")]
 async fn open_and_close_outside_the_range_make_no_hole() {
     let case = Case::new().await;
-    let rows = [row(0), prices(1, [99.5, 103.0, 100.0, 102.0]), prices(2, [102.0, 103.0, 101.0, 103.000_000_000_1]), row(3)];
+    let rows =
+        [row(0), prices(1, [99.5, 103.0, 100.0, 102.0]), prices(2, [102.0, 103.0, 101.0, 103.000_000_000_1]), row(3)];
     let said = succeed(&mut case.world.replay(&case.rows(&rows), "1m"));
     assert!(said.contains("widened low and high of 2 rows"), "{said}");
     case.world.wait();
@@ -343,8 +342,22 @@ async fn trainer_and_producer_take_the_same_rows() {
         ("remarks", odd(["# by hand".to_owned(), "x,,,,,".to_owned()].into_iter().chain((0..300).map(row)).collect())),
         ("negative", odd((0..300).map(row).chain([prices(300, [1.0, 1.0, 1.0, -1.0])]).collect())),
         ("lone", odd((0..300).map(row).chain([row(1_000_000)]).collect())),
-        ("price", format!("timestamp_ms,price\n{}", (0..400).map(|n| format!("{},{}\n", START + n * 61_000, 100 + n % 9)).collect::<String>()).into()),
-        ("trades", format!("timestamp_ms,price,volume,id\n{}", (0..900).map(|n| format!("{},{},1,{n}\n", START + n / 3 * 1_000, 100 + n % 9)).collect::<String>()).into()),
+        (
+            "price",
+            format!(
+                "timestamp_ms,price\n{}",
+                (0..400).map(|n| format!("{},{}\n", START + n * 61_000, 100 + n % 9)).collect::<String>()
+            )
+            .into(),
+        ),
+        (
+            "trades",
+            format!(
+                "timestamp_ms,price,volume,id\n{}",
+                (0..900).map(|n| format!("{},{},1,{n}\n", START + n / 3 * 1_000, 100 + n % 9)).collect::<String>()
+            )
+            .into(),
+        ),
     ];
     for name in ["btcusdt_1m_2020-03.csv.gz", "btcusdt_1h_2019-2023.csv.gz"] {
         files.push((name, std::fs::read(sample(name)).unwrap()));

@@ -41,12 +41,7 @@ impl Write for Kept {
 }
 
 fn plan() -> Plan {
-    Plan {
-        gaps: true,
-        speed: Speed::Max,
-        older: Older::Refuse,
-        flush: true,
-    }
+    Plan { gaps: true, speed: Speed::Max, older: Older::Refuse, flush: true }
 }
 
 fn rules() -> Rules {

@@ -192,7 +192,10 @@ fn junk_holes_and_repeats_cost_only_their_own_rows() {
     let skipped = card(folder.path()).rows.skipped;
     assert_eq!((skipped.trailing_window, skipped.horizon), (2 * 24, 2), "both sides of the hole begin anew");
     let mut lines: Vec<&str> = clean.lines().collect();
-    lines.splice(50..50, ["junk", "1,2,3", "1577854860000,5,5,5,-5,5", "1577854920000,5,NaN,5,5,5", "1577854980000,5,4,6,5,5"]);
+    lines.splice(
+        50..50,
+        ["junk", "1,2,3", "1577854860000,5,5,5,-5,5", "1577854920000,5,NaN,5,5,5", "1577854980000,5,4,6,5,5"],
+    );
     lines.push(lines[20]);
     let dirty = lines.join("\n");
     run_input(folder.path(), "dirty.csv", dirty.as_bytes(), &[]).expect("trained");
