@@ -204,7 +204,8 @@ async fn retry_after_is_obeyed_and_the_outage_becomes_a_gap() {
     source.say(Answer::rate_limited("2"));
     wait_for_events(&world, "bitcoin", &[start, start + 600_000]).await;
     let gaps = world.feed(Kind::Gap).await;
-    let expected = json!({"coin": "bitcoin", "quote": "usd", "from_ms": start, "to_ms": start + 600_000, "cause": "rate-limited"});
+    let expected =
+        json!({"coin": "bitcoin", "quote": "usd", "from_ms": start, "to_ms": start + 600_000, "cause": "rate-limited"});
     assert_eq!(gaps, [expected]);
     let longest = source.seen().windows(2).map(|pair| pair[1].at - pair[0].at).max().unwrap();
     assert!((2_000..5_000).contains(&longest.as_millis()), "{longest:?}");
@@ -446,7 +447,8 @@ async fn prices_that_a_source_ahead_of_itself_costs_become_a_gap() {
     source.set_date(UNIX_EPOCH + Duration::from_millis(start as u64 + 300_000));
     source.set("bitcoin", 3.0, start + 300_000);
     wait_for_events(&world, "bitcoin", &[start, start + 300_000]).await;
-    let expected = json!({"coin": "bitcoin", "quote": "usd", "from_ms": start, "to_ms": start + 300_000, "cause": "time-ahead"});
+    let expected =
+        json!({"coin": "bitcoin", "quote": "usd", "from_ms": start, "to_ms": start + 300_000, "cause": "time-ahead"});
     assert_eq!(world.feed(Kind::Gap).await, [expected]);
     warned.recv_timeout(NEVER).expect("a warning");
     assert_eq!(warned.try_iter().count(), 0, "one warning, not one with every answer");
