@@ -163,3 +163,19 @@ async fn a_killed_replay_is_counted_without_what_others_sent() {
     assert!(skipped >= before, "{summary}");
     assert_eq!(skipped + accepted, 3_000, "{summary}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hourly_bars_say_which_windows_they_fill() {
+    let world = World::new().await;
+    let _services = ["stream-processor", "aggregator"].map(|name| world.start(name));
+    let said = succeed(&mut world.replay(&file(&world, "rows.csv", (0..48).map(|hour| good(hour * 60))), "1h"));
+    let fills =
+        "bars of 1h: the shortest window they fill is 1h; the 1-hour moving average has only the windows on the hour";
+    assert!(said.contains(fills), "{said}");
+    world.wait();
+    let note = "bars of 1h count only in windows that hold all of them: the table has only the windows on the hour\n";
+    let table = succeed(world.program("aggregator").args(["show", "moving-average"]));
+    assert!(table.ends_with(note), "{table}");
+    let tables = succeed(world.program("reporter").arg("tables"));
+    assert!(tables.contains(note), "{tables}");
+}

@@ -74,7 +74,7 @@ async fn rows_that_are_not_numbers_are_kept_aside_and_the_rest_goes_on() {
     let case = Case::new().await;
     let bad = |minute: i64, price: &str| format!("{},100,110,90,{price},1", START + minute * 60_000);
     let rows = [row(0), "garbage".to_owned(), bad(1, "NaN"), bad(2, "inf"), bad(3, ""), row(4)];
-    succeed(&mut case.world.replay(&case.rows(&rows), "1m"));
+    succeed(case.world.replay(&case.rows(&rows), "1m").arg("--allow-rejects"));
     case.world.wait();
     let lines: Vec<u64> = case.rejects().into_iter().map(|(line, _)| line).collect();
     assert_eq!(lines, [3, 4, 5, 6]);
@@ -91,7 +91,9 @@ async fn prices_that_cannot_be_are_refused_with_their_reason() {
         prices(3, [100.0, 90.0, 110.0, 100.0]),
         row(4),
     ];
-    succeed(&mut case.world.replay(&case.rows(&rows), "1m"));
+    let (code, error) = fail(&mut case.world.replay(&case.rows(&rows), "1m"));
+    let said = "3 of 5 rows refused (1 high-low-order, 1 negative-price, 1 zero-price), more than 1 %";
+    assert!(code == 1 && error.contains(said), "{code} {error}");
     case.world.wait();
     let expected = [(3, "negative-price"), (4, "zero-price"), (5, "high-low-order")];
     assert_eq!(case.rejects(), expected.map(|(line, reason)| (line, reason.to_owned())));
@@ -119,7 +121,7 @@ async fn rows_from_the_future_are_refused_close_nothing_and_hide_nothing() {
     let ahead = (now - START) / 60_000 + 60;
     succeed(&mut case.world.replay(&case.rows(&[row(0), row(1)]), "1m"));
     let some_ahead = case.rows(&[row(0), row(1), row(ahead), row(ahead + 1)]);
-    succeed(&mut case.world.replay(&some_ahead, "1m"));
+    succeed(case.world.replay(&some_ahead, "1m").arg("--allow-rejects"));
     assert_eq!(case.rejects(), [(4, "future".to_owned()), (5, "future".to_owned())]);
     let producer = case.world.server.connect("producer").await;
     let instrument = Instrument::new("bitcoin", "usdt").unwrap();

@@ -83,7 +83,7 @@ impl Text {
         if tally.widened > 0 {
             let widened = some(tally.widened, "row");
             self.line(&format!(
-                "  widened low or high of {widened} to hold open and close (--outside reject refuses them)"
+                "  widened low and high of {widened} to hold open and close (--outside reject refuses them)"
             ));
         }
         let others = [
