@@ -93,7 +93,8 @@ async fn late_and_known_rows_are_told_apart_downstream() {
     let older = file(&world, "older.csv", (0..10).chain(1_095..1_195).map(good));
     let said = succeed(replay(&world, &older).args(["--older", "publish"]));
     assert!(said.ends_with("downstream: 95 accepted, 5 already there, 10 late, 0 rejected\n"), "{said}");
-    let expected = json!({ "checked": true, "accepted": 95, "duplicates": 5, "late": 10, "rejected": {}, "rejected_others": {} });
+    let expected =
+        json!({ "checked": true, "accepted": 95, "duplicates": 5, "late": 10, "rejected": {}, "rejected_others": {} });
     assert_eq!(summary(&world)["downstream"], expected);
 }
 
@@ -116,7 +117,8 @@ async fn more_than_one_refused_row_in_a_hundred_is_a_failure() {
     let world = World::new().await;
     let _processor = world.start("stream-processor");
     let mut check = |minutes: std::ops::Range<i64>, refused: i64, flags: &[&str], expected: i32| {
-        let rows = minutes.clone().map(|minute| if minute < minutes.start + refused { bad(minute) } else { good(minute) });
+        let rows =
+            minutes.clone().map(|minute| if minute < minutes.start + refused { bad(minute) } else { good(minute) });
         let rows = file(&world, "rows.csv", rows.rev());
         let (code, said, error) = run(replay(&world, &rows).args(flags));
         assert_eq!(code, Some(expected), "{said}{error}");
@@ -156,7 +158,24 @@ async fn a_killed_replay_is_counted_without_what_others_sent() {
     let summary = summary(&world);
     assert_eq!(world.standing()["steps"]["stream-processor"]["counts"]["rejected"], json!({ "unparsable": 1 }));
     assert_eq!((world.count("accepted"), &summary["downstream"]["rejected"]), (3_000, &json!({})));
-    let [skipped, accepted] = [&summary["skipped"], &summary["downstream"]["accepted"]].map(|count| count.as_u64().unwrap());
+    let [skipped, accepted] =
+        [&summary["skipped"], &summary["downstream"]["accepted"]].map(|count| count.as_u64().unwrap());
     assert!(skipped >= before, "{summary}");
     assert_eq!(skipped + accepted, 3_000, "{summary}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hourly_bars_say_which_windows_they_fill() {
+    let world = World::new().await;
+    let _services = ["stream-processor", "aggregator"].map(|name| world.start(name));
+    let said = succeed(&mut world.replay(&file(&world, "rows.csv", (0..48).map(|hour| good(hour * 60))), "1h"));
+    let fills =
+        "bars of 1h: the shortest window they fill is 1h; the 1-hour moving average has only the windows on the hour";
+    assert!(said.contains(fills), "{said}");
+    world.wait();
+    let note = "bars of 1h count only in windows that hold all of them: the table has only the windows on the hour\n";
+    let table = succeed(world.program("aggregator").args(["show", "moving-average"]));
+    assert!(table.ends_with(note), "{table}");
+    let tables = succeed(world.program("reporter").arg("tables"));
+    assert!(tables.contains(note), "{tables}");
 }

@@ -1,7 +1,7 @@
 //! Bad recordings: what is kept, what is refused, and what is said.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bus::Kind;
@@ -20,13 +20,13 @@ const START: i64 = 1_583_020_800_000;
 /// A pipeline for one recording.
 struct Case {
     world: World,
-    _services: [Running; 2],
+    _services: Vec<Running>,
 }
 
 impl Case {
     async fn new() -> Self {
         let world = World::new().await;
-        let services = [world.start("stream-processor"), world.start("aggregator")];
+        let services = vec![world.start("stream-processor"), world.start("aggregator")];
         Self { world, _services: services }
     }
 
@@ -74,7 +74,7 @@ async fn rows_that_are_not_numbers_are_kept_aside_and_the_rest_goes_on() {
     let case = Case::new().await;
     let bad = |minute: i64, price: &str| format!("{},100,110,90,{price},1", START + minute * 60_000);
     let rows = [row(0), "garbage".to_owned(), bad(1, "NaN"), bad(2, "inf"), bad(3, ""), row(4)];
-    succeed(&mut case.world.replay(&case.rows(&rows), "1m"));
+    succeed(case.world.replay(&case.rows(&rows), "1m").arg("--allow-rejects"));
     case.world.wait();
     let lines: Vec<u64> = case.rejects().into_iter().map(|(line, _)| line).collect();
     assert_eq!(lines, [3, 4, 5, 6]);
@@ -91,15 +91,17 @@ async fn prices_that_cannot_be_are_refused_with_their_reason() {
         prices(3, [100.0, 90.0, 110.0, 100.0]),
         row(4),
     ];
-    succeed(&mut case.world.replay(&case.rows(&rows), "1m"));
+    let (code, error) = fail(&mut case.world.replay(&case.rows(&rows), "1m"));
+    let said = "3 of 5 rows refused (1 high-low-order, 1 negative-price, 1 zero-price), more than 1 %";
+    assert!(code == 1 && error.contains(said), "{code} {error}");
     case.world.wait();
-    let expected = serde_json::json!({"negative-price": 1, "zero-price": 1, "high-low-order": 1});
-    assert_eq!((case.rejected(), case.world.count("accepted")), (expected, 2));
-    assert_eq!(case.rejects(), []);
+    let expected = [(3, "negative-price"), (4, "zero-price"), (5, "high-low-order")];
+    assert_eq!(case.rejects(), expected.map(|(line, reason)| (line, reason.to_owned())));
+    assert_eq!(case.world.count("accepted"), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_two_rows_of_one_time_the_first_counts() {
+async fn of_two_rows_of_one_time_the_last_counts() {
     let case = Case::new().await;
     let rows = [row(0), row(0), prices(0, [1.0, 2.0, 0.5, 1.5]), row(1)];
     let summary = case.world.dir.path().join("summary.json");
@@ -108,7 +110,7 @@ async fn of_two_rows_of_one_time_the_first_counts() {
     let summary: Value = serde_json::from_slice(&std::fs::read(summary).unwrap()).unwrap();
     assert_eq!((&summary["duplicates"], &summary["conflicts"]), (&2.into(), &1.into()), "{summary}");
     let candles = &case.world.tables()["candles-1m"];
-    assert!(candles.contains(",100,110,90,105,105,1.5,1,"), "{candles}");
+    assert!(candles.contains(",1,2,0.5,1.5,1.5,1.5,1,"), "{candles}");
     assert_eq!(case.world.count("accepted"), 2);
 }
 
@@ -118,14 +120,15 @@ async fn rows_from_the_future_are_refused_close_nothing_and_hide_nothing() {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64;
     let ahead = (now - START) / 60_000 + 60;
     succeed(&mut case.world.replay(&case.rows(&[row(0), row(1)]), "1m"));
-    // Beyond the largest step a row is believed only when the next one follows it.
-    succeed(&mut case.world.replay(&case.rows(&[row(0), row(1), row(ahead), row(ahead + 1)]), "1m"));
+    let some_ahead = case.rows(&[row(0), row(1), row(ahead), row(ahead + 1)]);
+    succeed(case.world.replay(&some_ahead, "1m").arg("--allow-rejects"));
+    assert_eq!(case.rejects(), [(4, "future".to_owned()), (5, "future".to_owned())]);
     let producer = case.world.server.connect("producer").await;
     let instrument = Instrument::new("bitcoin", "usdt").unwrap();
     let garbage = FeedMessage { kind: Kind::Tick, instrument, payload: "garbage".into(), id: "garbage".to_owned() };
     publish(&producer, &garbage).await.unwrap();
     case.world.wait();
-    let rejected = serde_json::json!({"future": 2, "unparsable": 1});
+    let rejected = serde_json::json!({"unparsable": 1});
     assert_eq!((case.rejected(), case.world.count("accepted")), (rejected.clone(), 2));
     succeed(&mut case.world.replay(&case.rows(&[row(0), row(1), row(2)]), "1m"));
     case.world.wait();
@@ -135,12 +138,20 @@ async fn rows_from_the_future_are_refused_close_nothing_and_hide_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn files_that_are_no_recordings_are_refused_before_anything_is_published() {
     let case = Case::new().await;
-    let files: [(&str, &[u8], &str); 5] = [
+    let files: [(&str, &[u8], &str); 9] = [
         ("empty.csv", b"", "line 1"),
         ("header.csv", b"timestamp_ms,open,high,low,close,volume\n", "line"),
         ("column.csv", b"timestamp_ms,open,high,low,volume\n1,2,3,4,5\n", "close"),
         ("plain.csv.gz", b"timestamp_ms,open,high,low,close,volume\n1,2,3,1,2,5\n", "gzip"),
         ("empty.csv.gz", b"", "empty.csv.gz"),
+        ("seconds.csv", b"timestamp_ms,close\n1704067200,1\n", "as seconds it is 2024-01-01: convert the column"),
+        (
+            "mixed.csv",
+            b"timestamp_ms,close\n1704067200,1\n1704067260000,1\n",
+            "line 2: 1704067200 is a time in seconds",
+        ),
+        ("sheet.csv", b"timestamp_ms,close\n1.70407E+12,1\n", "has lost its last digits"),
+        ("rows.zip", b"PK\x03\x04", "this is a zip archive; decompress it first: unzip -p"),
     ];
     for (name, bytes, hint) in files {
         let path = case.file(name, bytes);
@@ -224,4 +235,144 @@ async fn too_few_rows_to_train_on_are_said_so_and_leave_no_model() {
     let (code, error) = fail(&mut train);
     assert_eq!(code, 4, "{error}");
     assert!(!case.world.dir.path().join("out/model.ubj").exists());
+}
+
+/// The rows that the trainer takes of a recording, in words.
+fn taught(case: &Case, path: &Path) -> (i32, String) {
+    let mut train = case.world.program("trainer");
+    train.args(["train", "--coin", "bitcoin", "--quote", "usdt", "--out", "out", "--input"]).arg(path);
+    let output = train.output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
+    (output.status.code().unwrap(), said)
+}
+
+/// A replay that needs no grain: what it says, and its summary.
+fn replayed(case: &Case, path: &Path) -> (String, Value) {
+    let summary = case.world.dir.path().join("summary.json");
+    let mut replay = case.world.program("producer");
+    replay.args(["run", "--source", "recording", "--coin", "bitcoin", "--quote", "usdt", "--file"]).arg(path);
+    let output = replay.arg("--summary").arg(&summary).output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    (said, serde_json::from_slice(&std::fs::read(summary).unwrap()).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_trades_of_one_millisecond_make_their_candle() {
+    let case = Case::new().await;
+    let trade = |ms: i64, price: i64, volume: i64| format!("{},{price},{price},{price},{price},{volume}", START + ms);
+    let rows =
+        [trade(0, 10, 1), trade(0, 11, 2), trade(0, 12, 4), trade(500, 12, 1), trade(500, 9, 8), trade(30_000, 10, 1)];
+    let path = case.rows(&rows);
+    let (code, error) = fail(&mut case.world.replay(&path, "30s"));
+    assert!(code == 2 || error.contains("--grain"), "{code} {error}");
+    succeed(&mut case.world.replay(&path, "1ms"));
+    succeed(&mut case.world.replay(&path, "trades"));
+    case.world.wait();
+    let candles = &case.world.tables()["candles-1m"];
+    assert!(candles.contains(",10,12,9,10,"), "{candles}");
+    assert!(candles.contains(",17,6,"), "{candles}");
+    assert_eq!(case.world.count("accepted"), 6);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn open_and_close_outside_the_range_make_no_hole() {
+    let case = Case::new().await;
+    let rows =
+        [row(0), prices(1, [99.5, 103.0, 100.0, 102.0]), prices(2, [102.0, 103.0, 101.0, 103.000_000_000_1]), row(3)];
+    let said = succeed(&mut case.world.replay(&case.rows(&rows), "1m"));
+    assert!(said.contains("widened low and high of 2 rows"), "{said}");
+    case.world.wait();
+    let candles = &case.world.tables()["candles-1m"];
+    assert!(candles.contains(",99.5,103,99.5,102,"), "{candles}");
+    assert!(candles.contains(",102,103.0000000001,101,103.0000000001,"), "{candles}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_newest_row_first_loses_none() {
+    let case = Case::new().await;
+    let rows: Vec<String> = (0..12_000).rev().map(row).collect();
+    let (said, summary) = replayed(&case, &case.rows(&rows));
+    assert_eq!((&summary["published"], &summary["gaps"]), (&12_000.into(), &0.into()), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hourly_rows_are_hours_without_being_told() {
+    let case = Case::new().await;
+    let path = case.rows(&(0..48).map(|hour| row(hour * 60)).collect::<Vec<_>>());
+    let (code, error) = fail(&mut case.world.replay(&path, "1m"));
+    assert!(code == 2 && error.contains("its rows are 1h apart, and --grain says 1m"), "{code} {error}");
+    assert_eq!(case.feed_messages(), 0);
+    let (said, summary) = replayed(&case, &path);
+    assert_eq!((&summary["published"], &summary["gaps"]), (&48.into(), &0.into()), "{said}");
+    let ticks = case.world.feed(Kind::Tick).await;
+    assert!(ticks.iter().all(|tick| tick["grain_ms"] == 3_600_000), "{ticks:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_header_ends_the_replay_with_its_line() {
+    let case = Case::new().await;
+    let mut rows: Vec<String> = (0..10).map(row).collect();
+    rows.push("timestamp_ms,open,close,high,low,volume".to_owned());
+    rows.extend((10..20).map(row));
+    let (code, error) = fail(&mut case.world.replay(&case.rows(&rows), "1m"));
+    assert!(code == 2 && error.contains("rows.csv line 12: the file has a second header here"), "{code} {error}");
+    case.world.wait();
+    assert_eq!(case.world.count("accepted"), 10);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_conflict_are_refused_where_that_is_asked_for() {
+    let case = Case::new().await;
+    let path = case.rows(&[row(0), row(1), prices(1, [1.0, 2.0, 0.5, 1.5]), row(2)]);
+    let (code, error) = fail(case.world.replay(&path, "1m").args(["--conflict", "refuse"]));
+    assert!(code == 2 && error.contains("rows.csv line 4") && error.contains("rows.csv line 3"), "{code} {error}");
+    assert_eq!(case.feed_messages(), 0);
+}
+
+/// A file teaches what its replay teaches: of each the trainer takes as many rows as the producer publishes.
+#[tokio::test(flavor = "multi_thread")]
+async fn trainer_and_producer_take_the_same_rows() {
+    let unknown = |minute: i64| format!("{},100,110,90,105,NaN", START + minute * 60_000);
+    let odd = |rows: Vec<String>| format!("{HEADER}\n{}\n", rows.join("\n")).into_bytes();
+    let shuffled = |minute: i64| row(minute * 7_919 % 12_000);
+    let mut files = vec![
+        ("descending", odd((0..12_000).rev().map(row).collect())),
+        ("shuffled", odd((0..12_000).map(shuffled).collect())),
+        ("twice", odd((0..500).chain(0..500).map(row).collect())),
+        ("unknown", odd((0..300).map(row).chain((300..310).map(unknown)).collect())),
+        ("outside", odd((0..300).map(|minute| prices(minute, [80.0, 110.0, 90.0, 115.0])).collect())),
+        ("remarks", odd(["# by hand".to_owned(), "x,,,,,".to_owned()].into_iter().chain((0..300).map(row)).collect())),
+        ("negative", odd((0..300).map(row).chain([prices(300, [1.0, 1.0, 1.0, -1.0])]).collect())),
+        ("lone", odd((0..300).map(row).chain([row(1_000_000)]).collect())),
+        (
+            "price",
+            format!(
+                "timestamp_ms,price\n{}",
+                (0..400).map(|n| format!("{},{}\n", START + n * 61_000, 100 + n % 9)).collect::<String>()
+            )
+            .into(),
+        ),
+        (
+            "trades",
+            format!(
+                "timestamp_ms,price,volume,id\n{}",
+                (0..900).map(|n| format!("{},{},1,{n}\n", START + n / 3 * 1_000, 100 + n % 9)).collect::<String>()
+            )
+            .into(),
+        ),
+    ];
+    for name in ["btcusdt_1m_2020-03.csv.gz", "btcusdt_1h_2019-2023.csv.gz"] {
+        files.push((name, std::fs::read(sample(name)).unwrap()));
+    }
+    for (name, bytes) in files {
+        let case = Case { world: World::new().await, _services: Vec::new() };
+        let path = case.file(name, &bytes);
+        let (said, summary) = replayed(&case, &path);
+        let published = summary["published"].as_u64().unwrap();
+        let (_, taught) = taught(&case, &path);
+        assert!(published > 0 && taught.contains(&format!("{published} ticks, read as")), "{name}: {said} {taught}");
+        let left = |key: &str| summary[key].as_u64().unwrap();
+        let left = left("rows") - published;
+        assert_eq!(taught.contains(": none"), left == 0, "{name}: {said} {taught}");
+    }
 }

@@ -167,9 +167,12 @@ fn too_few_rows_leave_every_table_and_no_model() {
 
 /// The first rows of the sample with every 50th row's low above its high.
 fn recording_with_refused_rows(path: &Path) -> usize {
-    let lines: Vec<String> = sample_lines("btcusdt_1m_2020-03.csv.gz").unwrap().map(Result::unwrap).take(5_001).collect();
+    let lines: Vec<String> =
+        sample_lines("btcusdt_1m_2020-03.csv.gz").unwrap().map(Result::unwrap).take(5_001).collect();
     let spoilt = |(number, line): (usize, &String)| match number % 50 {
-        0 if number > 0 => line.split(',').take(2).chain(["1", "2"]).chain(line.split(',').skip(4)).collect::<Vec<_>>().join(","),
+        0 if number > 0 => {
+            line.split(',').take(2).chain(["1", "2"]).chain(line.split(',').skip(4)).collect::<Vec<_>>().join(",")
+        }
         _ => line.clone(),
     };
     let rows: Vec<String> = lines.iter().enumerate().map(spoilt).collect();

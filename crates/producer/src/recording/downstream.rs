@@ -241,6 +241,7 @@ async fn count(
     .map_err(|error| error.to_string())?;
     let told = outcome.accepted + outcome.late + outcome.rejected.values().sum::<u64>();
     let duplicates = sent.ticks().checked_sub(told);
-    outcome.duplicates = duplicates.ok_or("MARKET has more results of it than it had ticks; `aggregator audit` says which")?;
+    outcome.duplicates =
+        duplicates.ok_or("MARKET has more results of it than it had ticks; `aggregator audit` says which")?;
     Ok(outcome)
 }

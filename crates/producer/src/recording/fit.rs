@@ -5,8 +5,7 @@ use market::{EventTime, Span, Window};
 use serde::Serialize;
 
 /// The windows that follow one another, shortest first.
-const TUMBLING: [Window; 5] =
-    [Window::Minute, Window::FiveMinutes, Window::QuarterHour, Window::Hour, Window::Day];
+const TUMBLING: [Window; 5] = [Window::Minute, Window::FiveMinutes, Window::QuarterHour, Window::Hour, Window::Day];
 /// The hour every 30 minutes.
 const MOVING: Window = Window::HourEveryHalf;
 
@@ -90,7 +89,8 @@ impl Fit {
             return (self.points > 0).then(|| "points: each counts in every window that contains its time".to_owned());
         };
         let Some((window, across)) = self.shortest() else {
-            let reason = if grain > Span::DAY { "they are longer than the longest, 1d" } else { "they cross its bounds" };
+            let reason =
+                if grain > Span::DAY { "they are longer than the longest, 1d" } else { "they cross its bounds" };
             return Some(format!("warning: bars of {grain} fill no window: {reason}; the tables leave them out"));
         };
         let mut words = format!("bars of {grain}: the shortest window they fill is {window}{}", self.moving_average());
@@ -142,9 +142,15 @@ mod tests {
     #[test]
     fn bars_that_fill_no_window_are_a_warning() {
         let longer = "they are longer than the longest, 1d";
-        assert_eq!(words(10_080, 0, 9), format!("warning: bars of 7d fill no window: {longer}; the tables leave them out"));
+        assert_eq!(
+            words(10_080, 0, 9),
+            format!("warning: bars of 7d fill no window: {longer}; the tables leave them out")
+        );
         let across = "they cross its bounds";
-        assert_eq!(words(1_440, 1_110, 9), format!("warning: bars of 1d fill no window: {across}; the tables leave them out"));
+        assert_eq!(
+            words(1_440, 1_110, 9),
+            format!("warning: bars of 1d fill no window: {across}; the tables leave them out")
+        );
     }
 
     #[test]

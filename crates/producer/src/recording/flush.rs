@@ -57,7 +57,11 @@ pub(crate) async fn flush_rest(
             ledger.add(&lanes.next().await?);
         }
         let ticks = last.id.clone().unwrap_or_else(|| last.seq.to_string());
-        lanes.launch(lane, vec![message(packers[lane].instrument(), last.event, &ticks)], Note { flushes: 1, ..Note::default() });
+        lanes.launch(
+            lane,
+            vec![message(packers[lane].instrument(), last.event, &ticks)],
+            Note { flushes: 1, ..Note::default() },
+        );
     }
     while !lanes.is_idle() {
         ledger.add(&lanes.next().await?);

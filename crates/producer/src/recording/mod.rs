@@ -32,9 +32,9 @@ use market::Instrument;
 use service::{Code, Health, Shutdown, WithCode};
 use store::recording::{Input, OnRead, Rejects, Rules, Track, Unusable};
 
+use self::downstream::{Downstream, Watch};
 pub use self::older::Older;
 pub use self::pace::Speed;
-use self::downstream::{Downstream, Watch};
 use self::refused_later::RefusedLater;
 use self::replay::{Ending, Plan, Replayed};
 use self::sent::Sent;

@@ -133,9 +133,9 @@ impl Packer {
         // A recording that has every price up to here has no hole.
         let (before, grain) = self.before.filter(|_| self.gaps && row.complete.is_none())?;
         let hole = grain.map_or(self.track.shape(), Shape::Candles).hole();
-        let is_gap = row.event - before > hole;
         // Behind a price at an instant nothing is known from the next millisecond on.
         let gap = (before + grain.unwrap_or(Span(1)), row.event);
+        let is_gap = row.event - before > hole || (row.is_behind_jump && gap.0 < gap.1);
         (is_gap && !self.told.contains(&gap)).then_some(gap)
     }
 

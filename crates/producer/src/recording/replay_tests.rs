@@ -41,13 +41,7 @@ impl Write for Kept {
 }
 
 fn plan() -> Plan {
-    Plan {
-        gaps: true,
-        speed: Speed::Max,
-        older: Older::Refuse,
-        flush: true,
-        feed_end: 0,
-    }
+    Plan { gaps: true, speed: Speed::Max, older: Older::Refuse, flush: true, feed_end: 0 }
 }
 
 fn rules() -> Rules {
@@ -519,7 +513,8 @@ async fn trades_of_one_instant_all_count_after_a_crash_too() {
     assert_eq!((summary.total().published, whole.ticks().len(), whole.gaps()), (1_900, 1_900, vec![]));
     let ids: Vec<u64> = whole.ticks().iter().map(|tick| tick.id.unwrap()).collect();
     assert_eq!(ids, (0..1_200).chain(0..700).collect::<Vec<_>>());
-    for breaks_after in 1..whole.messages.lock().unwrap().len() {
+    let count = whole.messages.lock().unwrap().len();
+    for breaks_after in 1..count {
         let mut feed = Memory { breaks_after: Some(breaks_after), ..Memory::default() };
         assert!(run_with(&feed, files(), plan()).await.is_err());
         feed.breaks_after = None;

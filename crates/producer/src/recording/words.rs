@@ -76,11 +76,15 @@ impl Text {
         if tally.duplicates > 0 {
             let duplicates = some(tally.duplicates, "duplicate row");
             let conflicts = grouped(tally.conflicts);
-            self.line(&format!("  left out {duplicates}, {conflicts} with other values (--conflict says which one counts)"));
+            self.line(&format!(
+                "  left out {duplicates}, {conflicts} with other values (--conflict says which one counts)"
+            ));
         }
         if tally.widened > 0 {
             let widened = some(tally.widened, "row");
-            self.line(&format!("  widened low or high of {widened} to hold open and close (--outside reject refuses them)"));
+            self.line(&format!(
+                "  widened low and high of {widened} to hold open and close (--outside reject refuses them)"
+            ));
         }
         let others = [
             (tally.unfinished, "candle that has not ended yet", "candles that have not ended yet"),

@@ -112,7 +112,20 @@ impl Columns {
         };
         let volume = picked[VOLUME].map_or(Ok(None), parse_volume)?;
         let id = picked[ID].and_then(parse_id);
-        Ok(Row { event, open, high, low, close: price, volume, id, is_point, complete: None, line, file })
+        Ok(Row {
+            event,
+            open,
+            high,
+            low,
+            close: price,
+            volume,
+            id,
+            is_point,
+            complete: None,
+            is_behind_jump: false,
+            line,
+            file,
+        })
     }
 
     /// Reads only the time of a line, and the field that it is in.

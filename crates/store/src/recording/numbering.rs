@@ -80,6 +80,7 @@ mod tests {
                 id: None,
                 is_point: true,
                 complete: None,
+                is_behind_jump: false,
                 line: 2,
                 file,
             };

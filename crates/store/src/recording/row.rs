@@ -30,6 +30,8 @@ pub struct Row {
     pub is_point: bool,
     /// For a point, how far back from its event time the recording has every price.
     pub complete: Option<Span>,
+    /// Whether the numbers of the file's trades say that some are missing before it.
+    pub is_behind_jump: bool,
     /// Its line in its file, counted from 1.
     pub line: u32,
     /// The file, by its place on the command line.

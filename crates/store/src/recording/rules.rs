@@ -223,6 +223,7 @@ mod tests {
             id: None,
             is_point: false,
             complete: None,
+            is_behind_jump: false,
             line: 2,
             file: 0,
         };

@@ -163,6 +163,7 @@ mod tests {
                 id,
                 is_point,
                 complete,
+                is_behind_jump: false,
                 line,
                 file: 0,
             });

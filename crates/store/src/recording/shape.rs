@@ -82,8 +82,8 @@ fn check_said(input: &Input, survey: &mut Survey, said: Span) -> Result<(), Unus
 /// Asks where many rows share their time with others and nothing says what they are: trades would be lost as conflicts.
 fn check_for_trades(input: &Input, survey: &mut Survey) -> Result<(), Unusable> {
     let Survey { rows, others, .. } = *survey;
-    let is_regular =
-        survey.kind == Kind::Candles && survey.steps.usual().is_some_and(|usual| survey.steps.count(usual) * 2 > survey.steps.total());
+    let is_regular = survey.kind == Kind::Candles
+        && survey.steps.usual().is_some_and(|usual| survey.steps.count(usual) * 2 > survey.steps.total());
     if others <= OTHERS_MAX || others * 10 <= rows || is_regular {
         return Ok(());
     }

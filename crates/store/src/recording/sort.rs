@@ -222,6 +222,7 @@ fn decode(bytes: &[u8; ROW_BYTES]) -> Row {
         id: has(HAS_ID).then(|| u64::from_le_bytes(word(6))),
         is_point: has(IS_POINT),
         complete: None,
+        is_behind_jump: false,
         line: u32::from_le_bytes([bytes[56], bytes[57], bytes[58], bytes[59]]),
         file: 0,
     }
@@ -249,6 +250,7 @@ mod tests {
             id,
             is_point,
             complete: None,
+            is_behind_jump: false,
             line,
             file: 0,
         }

@@ -42,6 +42,9 @@ pub(crate) struct Survey {
     pub(crate) steps: Steps,
     /// Whether its trades have numbers of their own.
     pub(crate) is_numbered: bool,
+    /// Whether more than half of its trades have the number behind that of the one before, so that others are missing where a
+    /// number is.
+    pub(crate) is_consecutive: bool,
     /// Rows with such a time.
     pub(crate) rows: u64,
     /// Rows of the time of the one before that say something else.
@@ -82,6 +85,26 @@ pub(crate) fn survey(input: &Input, rules: &Rules) -> Result<Survey, Unusable> {
     Ok(survey)
 }
 
+/// How the numbers of trades follow each other, the newest first or last.
+#[derive(Debug, Default)]
+struct Numbers {
+    all: u64,
+    consecutive: u64,
+}
+
+impl Numbers {
+    fn note(&mut self, before: Option<u64>, number: Option<u64>) {
+        if let (Some(before), Some(number)) = (before, number) {
+            self.all += 1;
+            self.consecutive += u64::from(before.abs_diff(number) == 1);
+        }
+    }
+
+    fn are_consecutive(&self) -> bool {
+        self.consecutive * 2 > self.all
+    }
+}
+
 /// What was seen so far.
 struct Look {
     latest: EventTime,
@@ -96,6 +119,7 @@ struct Look {
     is_ascending: bool,
     is_descending: bool,
     has_id: bool,
+    numbers: Numbers,
     /// Whether rows with open, high and low are looked at because they have numbers too, and all had one price so far.
     has_single_prices: Option<bool>,
 }
@@ -116,6 +140,7 @@ impl Look {
             is_ascending: true,
             is_descending: true,
             has_id,
+            numbers: Numbers::default(),
             has_single_prices: (has_id && has_candles).then_some(true),
         }
     }
@@ -130,6 +155,7 @@ impl Look {
         let place = (event, if self.has_id { line.id() } else { None });
         if let Some(before) = self.before {
             self.is_ascending &= before <= place;
+            self.numbers.note(before.1, place.1);
             self.is_descending &= event <= before.0;
             self.steps.note(market::Span((event - before.0).ms().max(0)));
             self.others += u64::from(event == before.0 && line.text != self.before_text);
@@ -161,7 +187,17 @@ impl Look {
             _ => Kind::Prices,
         };
         let (order, is_numbered) = (self.order(), kind == Kind::Trades && self.has_id);
-        Survey { kind, order, start: self.first, steps: self.steps, is_numbered, rows: self.rows, others: self.others }
+        let is_consecutive = is_numbered && self.numbers.are_consecutive();
+        Survey {
+            kind,
+            order,
+            start: self.first,
+            steps: self.steps,
+            is_numbered,
+            is_consecutive,
+            rows: self.rows,
+            others: self.others,
+        }
     }
 }
 
@@ -184,14 +220,17 @@ impl Survey {
         }
         let mut sorted = sorter.finish().map_err(unsorted)?;
         (self.steps, self.others) = (Steps::default(), 0);
+        let mut numbers = Numbers::default();
         let mut before: Option<Row> = None;
         while let Some(row) = sorted.next().map_err(unsorted)? {
             if let Some(before) = before {
                 self.steps.note(row.event - before.event);
+                numbers.note(before.id, row.id);
                 self.others += u64::from(row.event == before.event && !row.agrees_with(&before));
             }
             before = Some(row);
         }
+        self.is_consecutive = self.is_numbered && numbers.are_consecutive();
         Ok(())
     }
 }

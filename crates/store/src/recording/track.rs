@@ -33,8 +33,10 @@ struct Course {
     open: Vec<OpenFile>,
     numbering: Option<Numbering>,
     sequence: Sequence,
-    /// The last row that counts: its time and file.
-    before: Option<(EventTime, u32)>,
+    /// The last row that counts.
+    before: Option<Row>,
+    /// Whether the numbers of trades are those of all trades.
+    is_consecutive: bool,
     is_finished: bool,
 }
 
@@ -92,7 +94,7 @@ impl Track {
             match self.course.sequence.next() {
                 Some(Verdict::Accepted(row)) => {
                     tally.count_accepted(row.event);
-                    return Some(Row { complete: self.course.complete(&row, self.judge.shape), ..row });
+                    return Some(self.course.connect(row, self.judge.shape));
                 }
                 Some(Verdict::Duplicate { conflict }) => {
                     tally.duplicates += 1;
@@ -215,16 +217,29 @@ impl Course {
         let has_numbers = files.iter().all(|(_, survey)| survey.is_numbered);
         let numbering = (shape == Shape::Trades && !has_numbers).then(|| Numbering::of_files(files.len()));
         let sequence = Sequence::new(rules.step_max, rules.conflict);
-        Self { waiting: waiting.into(), open: Vec::new(), numbering, sequence, before: None, is_finished: false }
+        let is_consecutive = files.iter().all(|(_, survey)| survey.is_consecutive);
+        Self {
+            waiting: waiting.into(),
+            open: Vec::new(),
+            numbering,
+            sequence,
+            before: None,
+            is_consecutive,
+            is_finished: false,
+        }
     }
 
-    /// How far back from a point the recording has every price: to the row before, unless there is a hole between them.
-    /// Within a file of trades there is none.
-    fn complete(&mut self, row: &Row, shape: Shape) -> Option<Span> {
-        let (before, file) = self.before.replace((row.event, row.file))?;
-        let distance = row.event - before;
-        let is_whole = distance <= shape.hole() || (shape == Shape::Trades && file == row.file);
-        (row.is_point && is_whole && (Span(1)..=GRAIN_MAX).contains(&distance)).then_some(distance)
+    /// Says how far back from a point the recording has every price: to the row before, unless there is a hole between them.
+    /// Within a file of trades there is none, but where its numbers jump.
+    fn connect(&mut self, mut row: Row, shape: Shape) -> Row {
+        let Some(before) = self.before.replace(row).filter(|_| row.is_point) else { return row };
+        let distance = row.event - before.event;
+        row.is_behind_jump =
+            self.is_consecutive && before.id.zip(row.id).is_some_and(|(before, id)| before.checked_add(1) != Some(id));
+        let is_whole = distance <= shape.hole() || (shape == Shape::Trades && before.file == row.file);
+        let is_complete = is_whole && !row.is_behind_jump && (Span(1)..=GRAIN_MAX).contains(&distance);
+        row.complete = is_complete.then_some(distance);
+        row
     }
 }
 

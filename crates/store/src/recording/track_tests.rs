@@ -95,6 +95,23 @@ fn numbered_trades_count_once_by_their_number() {
 }
 
 #[test]
+fn trades_are_missing_where_their_numbers_jump() {
+    let text = |ids: &[u64]| {
+        let rows = ids.iter().enumerate().map(|(idx, id)| format!("{},10,1,{id}\n", START + idx as i64 * 90_000));
+        format!("timestamp_ms,price,volume,id\n{}", rows.collect::<String>())
+    };
+    let check = |ids: &[u64], behind_jump: &[bool]| {
+        let read = read(&text(ids), rules()).unwrap();
+        assert_eq!(read.rows.iter().map(|row| row.is_behind_jump).collect::<Vec<_>>(), behind_jump, "{ids:?}");
+        let is_certified = |row: &Row| row.complete == Some(Span(90_000));
+        assert!(read.rows.iter().skip(1).all(|row| is_certified(row) != row.is_behind_jump), "{ids:?}");
+    };
+    check(&[5, 6, 7, 9, 10], &[false, false, false, true, false]);
+    // The numbers of all markets together, say, tell nothing of this one.
+    check(&[5, 16, 17, 29, 40], &[false; 5]);
+}
+
+#[test]
 fn rows_that_look_like_trades_are_not_taken_for_conflicts() {
     let text = HEADER.to_owned()
         + "T,10,10,10,10,1\nT,11,11,11,11,2\nT,12,12,12,12,4\n1704067200500,12,12,12,12,1\n\

@@ -14,13 +14,15 @@ use super::*;
 use crate::Args;
 
 const HEADER: &str = "timestamp_ms,open,high,low,close,volume\n";
+/// 2020-01-01T00:00Z.
+const START: i64 = 1_577_836_800_000;
 
 /// An archive of minutes, of as many instruments as prices are given.
 fn archive(folder: &Path, minutes: i64, coins: &[&str]) {
     let mut rows = TickRows::default();
     for (coin, idx) in coins.iter().flat_map(|coin| (0..minutes).map(move |idx| (coin, idx))) {
         let close = 100.0 + (idx as f64 / 9.0).sin() + (idx as f64 / 2.3).cos();
-        let (event, grain) = (EventTime(idx * Span::MINUTE.ms()), Some(Span::MINUTE));
+        let (event, grain) = (EventTime(START + idx * Span::MINUTE.ms()), Some(Span::MINUTE));
         let (high, low) = (close + 0.1, close - 0.1);
         let tick =
             Tick { event, grain, complete: None, id: None, open: close, high, low, close, volume: None, feed_seq: 1 };
@@ -59,7 +61,7 @@ fn run_input(folder: &Path, file: &str, bytes: &[u8], flags: &[&str]) -> Result<
 fn minutes(minutes: impl IntoIterator<Item = i64>) -> String {
     let row = |minute: i64| {
         let close = 100.0 + (minute as f64 / 9.0).sin() + (minute as f64 / 2.3).cos();
-        format!("{},{close},{},{},{close},1.5\n", minute * 60_000, close + 0.1, close - 0.1)
+        format!("{},{close},{},{},{close},1.5\n", START + minute * 60_000, close + 0.1, close - 0.1)
     };
     [HEADER.to_owned()].into_iter().chain(minutes.into_iter().map(row)).collect()
 }
@@ -131,7 +133,7 @@ fn the_card_tells_the_digests_of_the_files_beside_it() {
 
 #[test]
 fn data_that_cannot_teach_is_refused_by_name_and_leaves_no_file() {
-    let still = |row: i64| format!("{},5,5,5,5,1\n", row * 60_000);
+    let still = |row: i64| format!("{},5,5,5,5,1\n", START + row * 60_000);
     let torn = (0..2_000).filter(|minute| minute % 25 != 0);
     let cases: [(&str, String, &[&str], Code, &str); 9] = [
         ("ten rows", minutes(0..10), &[], Code::NotEnoughData, "not enough data to train on bitcoin/usd: 0 rows of 1m"),
@@ -154,14 +156,14 @@ fn data_that_cannot_teach_is_refused_by_name_and_leaves_no_file() {
         ),
         (
             "only junk",
-            format!("{HEADER}junk\n60000,NaN,1,1,1,1\n"),
+            format!("{HEADER}junk\n{START},NaN,1,1,1,1\n"),
             &[],
             Code::NotEnoughData,
-            "1 non-finite, 1 unparsable",
+            "1 foreign, 1 incomplete-price",
         ),
-        ("no header", minutes(0..500).replace(HEADER, ""), &[], Code::BadConfig, "no column \"timestamp_ms\""),
+        ("no header", minutes(0..500).replace(HEADER, ""), &[], Code::BadConfig, "this is a row, not a header"),
         ("nothing", String::new(), &[], Code::BadConfig, "the file is empty"),
-        ("too coarse", minutes(0..500), &["--grain", "1h", "--interval", "1m"], Code::BadConfig, "--interval"),
+        ("too coarse", minutes((0..500).map(|hour| hour * 60)), &["--interval", "1m"], Code::BadConfig, "--interval"),
     ];
     for (name, text, flags, code, message) in cases {
         let folder = tempfile::tempdir().expect("a folder");
@@ -197,7 +199,10 @@ fn junk_holes_and_repeats_cost_only_their_own_rows() {
     let skipped = card(folder.path()).rows.skipped;
     assert_eq!((skipped.trailing_window, skipped.horizon), (2 * 24, 2), "both sides of the hole begin anew");
     let mut lines: Vec<&str> = clean.lines().collect();
-    lines.splice(50..50, ["junk", "1,2,3", "18060000,5,5,5,-5,5", "18120000,5,NaN,5,5,5", "18180000,5,4,6,5,5"]);
+    lines.splice(
+        50..50,
+        ["junk", "1,2,3", "1577854860000,5,5,5,-5,5", "1577854920000,5,NaN,5,5,5", "1577854980000,5,4,6,5,5"],
+    );
     lines.push(lines[20]);
     let dirty = lines.join("\n");
     run_input(folder.path(), "dirty.csv", dirty.as_bytes(), &[]).expect("trained");
