@@ -84,7 +84,7 @@ fn check_for_trades(input: &Input, survey: &mut Survey) -> Result<(), Unusable> 
     let Survey { rows, others, .. } = *survey;
     let is_regular = survey.kind == Kind::Candles
         && survey.steps.usual().is_some_and(|usual| survey.steps.count(usual) * 2 > survey.steps.total());
-    if others <= OTHERS_MAX || others * 10 <= rows || is_regular {
+    if others <= OTHERS_MAX || others * 4 <= rows || is_regular {
         return Ok(());
     }
     let problem = format!(
