@@ -169,6 +169,7 @@ mod tests {
             id: None,
             is_point: false,
             complete: None,
+            is_behind_jump: false,
             line,
             file,
         }

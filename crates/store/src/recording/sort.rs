@@ -236,10 +236,10 @@ mod tests {
 
     fn row(event: i64, line: u32) -> Row {
         let close = 100.0 + f64::from(line);
-        let volume = (line % 3 > 0).then_some(f64::from(line) / 7.0);
-        let id = (line % 5 == 0).then_some(u64::from(line % 2));
+        let volume = (!line.is_multiple_of(3)).then_some(f64::from(line) / 7.0);
+        let id = line.is_multiple_of(5).then_some(u64::from(line % 2));
         let event = EventTime(event);
-        let is_point = line % 4 == 0;
+        let is_point = line.is_multiple_of(4);
         Row {
             event,
             open: close - 0.5,
