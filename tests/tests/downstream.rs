@@ -116,7 +116,7 @@ async fn without_a_stream_processor_nothing_is_claimed() {
 async fn more_than_one_refused_row_in_a_hundred_is_a_failure() {
     let world = World::new().await;
     let _processor = world.start("stream-processor");
-    let mut check = |minutes: std::ops::Range<i64>, refused: i64, flags: &[&str], expected: i32| {
+    let check = |minutes: std::ops::Range<i64>, refused: i64, flags: &[&str], expected: i32| {
         let rows =
             minutes.clone().map(|minute| if minute < minutes.start + refused { bad(minute) } else { good(minute) });
         let rows = file(&world, "rows.csv", rows.rev());

@@ -257,7 +257,7 @@ fn every_way_of_giving_no_price_leaves_a_gap_with_its_cause() {
 
 #[test]
 fn a_restart_promises_no_less_than_before() {
-    let last = LastTick { event: at(0), grain: None, seq: 1, id: None };
+    let last = LastTick { number: None, event: at(0), grain: None, seq: 1, id: None };
     // As if the source delay had been shorter.
     let mut observer = observer_after(Some(last), Some(at(600)));
     check(&mut observer, 950, 0, &[]);
