@@ -68,9 +68,9 @@ impl Attack {
     }
 
     fn run(self, server: SocketAddr, until: Instant) -> anyhow::Result<()> {
-        let _firewall = self.has_firewall.then(|| Firewall::load(server.port())).transpose()?;
+        let firewall = self.has_firewall.then(|| Firewall::load(server.port())).transpose()?;
         self.deed.run(server, until, self.share);
-        Ok(())
+        firewall.map_or(Ok(()), Firewall::unload)
     }
 }
 

@@ -11,7 +11,7 @@ use crate::server::checkout;
 const PORT: &str = "4222";
 const TABLE: &str = "inet candlewire";
 
-/// Rules that are loaded until this is dropped.
+/// Rules that are loaded.
 #[derive(Debug)]
 pub(super) struct Firewall {
     table: String,
@@ -28,13 +28,13 @@ impl Firewall {
         nft(&rules.replace(PORT, &port.to_string()).replace(TABLE, &table))?;
         Ok(Self { table })
     }
-}
 
-impl Drop for Firewall {
-    fn drop(&mut self) {
-        if let Err(error) = nft(&format!("delete table {}\n", self.table)) {
-            eprintln!("the table {} stays loaded: {error:#}", self.table);
-        }
+    /// Removes them.
+    ///
+    /// # Errors
+    /// nft refuses: they stay, for a port that nobody uses any more.
+    pub(super) fn unload(self) -> anyhow::Result<()> {
+        nft(&format!("delete table {}\n", self.table))
     }
 }
 
