@@ -42,7 +42,7 @@ async fn a_recording_teaches_what_its_replay_teaches() {
     };
     succeed(&mut train("replayed"));
     let said = succeed(train("read").arg("--input").arg(&recording));
-    let left = "1980 ticks of 1m each; left out of 1983 rows: 1 duplicate, 1 negative-price, 1 unparsable";
+    let left = "1980 ticks, read as candles of 1m; left out of 1983 rows: 1 duplicate, 1 foreign, 1 negative-price";
     assert!(said.starts_with(left), "{said}");
     for file in ["predictions.parquet", "model.ubj"] {
         let read = |out: &str| std::fs::read(world.dir.path().join(out).join(file)).unwrap();
