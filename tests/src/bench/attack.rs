@@ -58,12 +58,12 @@ impl Attack {
         format!("attack.{}{firewall}{unlimited}", self.deed.name())
     }
 
-    /// Whether prices are promised to stay live: nats-server can ration neither requests nor, without help, connections.
+    /// Whether prices are promised to stay live. nats-server cannot ration requests, nor what a machine does for itself.
     fn is_promised(self) -> bool {
         match self.deed {
             Deed::FloodGet => false,
-            Deed::FloodConnect => self.has_firewall,
-            _ => self.share < 1.0,
+            Deed::FloodPorts => self.has_firewall,
+            _ => self.has_firewall || self.share < 1.0,
         }
     }
 
@@ -74,19 +74,21 @@ impl Attack {
     }
 }
 
-const ATTACKS: [Attack; 12] = [
+/// What uses the ports up comes last: they are free again after a minute.
+const ATTACKS: [Attack; 13] = [
     Attack::new(Deed::FloodUnknown, HALF),
     Attack::new(Deed::HoldReading, HALF),
     Attack::new(Deed::HoldNotReading, HALF),
     Attack::new(Deed::FloodPublish, HALF),
     Attack::new(Deed::FloodSubscribe, HALF),
     Attack::new(Deed::FloodConnect, HALF),
-    Attack::new(Deed::FloodConnect, HALF).behind_firewall(),
+    Attack::new(Deed::FloodPorts, HALF).behind_firewall(),
     Attack::new(Deed::FloodGet, HALF),
     Attack::new(Deed::FloodPublish, 1.0),
     Attack::new(Deed::FloodConnect, 1.0),
     Attack::new(Deed::FloodConnect, 1.0).behind_firewall(),
     Attack::new(Deed::FloodGet, 1.0),
+    Attack::new(Deed::FloodPorts, HALF),
 ];
 
 /// So many times the undisturbed 99th percentile while connections are only held, at most.

@@ -4,6 +4,8 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use socket2::SockRef;
+
 /// How many connections a stranger who holds them tries to open.
 const CONNECTIONS: usize = 900;
 /// How many subscriptions each of them tries to make.
@@ -32,8 +34,10 @@ pub(super) enum Deed {
     FloodPublish,
     /// Subscriptions made and removed.
     FloodSubscribe,
-    /// Connections opened and closed.
+    /// Connections opened and reset.
     FloodConnect,
+    /// Connections opened and closed until this machine has no free port, which then takes a processor to look for one.
+    FloodPorts,
     /// Requests for stored messages.
     FloodGet,
 }
@@ -48,6 +52,7 @@ impl Deed {
             Self::FloodPublish => "flood_publish",
             Self::FloodSubscribe => "flood_subscribe",
             Self::FloodConnect => "flood_connect",
+            Self::FloodPorts => "flood_ports",
             Self::FloodGet => "flood_get",
         }
     }
@@ -63,7 +68,8 @@ impl Deed {
             Self::FloodUnknown => hold(server, until, b"", false),
             Self::HoldReading => hold(server, until, &subscriptions(), true),
             Self::HoldNotReading => hold(server, until, &subscriptions(), false),
-            Self::FloodConnect => connect(server, until, share),
+            Self::FloodConnect => connect(server, until, share, Some(Duration::ZERO)),
+            Self::FloodPorts => connect(server, until, share, None),
             Self::FloodPublish => flood(server, until, share, b"PUB feed.tick.bitcoin.usd 2\r\n{}\r\n"),
             Self::FloodSubscribe => flood(server, until, share, b"SUB live.> 1\r\nUNSUB 1\r\n"),
             Self::FloodGet => {
@@ -146,11 +152,12 @@ fn flood(server: SocketAddr, until: Instant, share: f64, words: &[u8]) {
     }
 }
 
-/// Opens connections, becomes the viewer, and leaves.
-fn connect(server: SocketAddr, until: Instant, share: f64) {
+/// Opens connections, becomes the viewer, and leaves: with a reset when connections linger for no time.
+fn connect(server: SocketAddr, until: Instant, share: f64, linger: Option<Duration>) {
     let mut pace = Pace::new(share);
     while Instant::now() < until {
         if let Some(mut stream) = open(server) {
+            drop(SockRef::from(&stream).set_linger(linger));
             drop(stream.write_all(b"CONNECT {}\r\nSUB live.> 1\r\n"));
         }
         pace.rest();
