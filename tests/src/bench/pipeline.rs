@@ -121,7 +121,8 @@ impl Pipeline {
     pub fn producer(&self, workload: &Workload) -> Command {
         let mut command = self.program(PRODUCER);
         command.args(["run", "--source", "recording", "--gaps", "off"]);
-        command.args(["--grain", &format!("{}s", workload.grain.ms() / 1_000)]);
+        let grain = workload.grain.map(|grain| format!("{}s", grain.ms() / 1_000));
+        command.args(["--grain", grain.as_deref().unwrap_or("trades")]);
         for file in workload.files() {
             command.args(["--file", &file]);
         }

@@ -26,8 +26,8 @@ const HEADER: &str = "timestamp_ms,open,high,low,close,volume";
 pub struct Workload {
     /// Instruments and their files.
     pub recordings: Vec<(Instrument, PathBuf)>,
-    /// The span that each row stands for.
-    pub grain: Span,
+    /// Length of a candle; `None` when each row is a trade.
+    pub grain: Option<Span>,
     /// Rows of all files together.
     pub ticks: usize,
 }
@@ -70,7 +70,7 @@ impl Workload {
             ticks += rows.lines().count();
             recordings.push((Instrument::new(&coin, "usd")?, path));
         }
-        Ok(Self { recordings, grain: Span::seconds(5), ticks })
+        Ok(Self { recordings, grain: None, ticks })
     }
 
     /// Wm: the bundled month of minutes again and again, each time later: every tick makes a 1-minute candle too.
@@ -87,14 +87,14 @@ impl Workload {
             writeln!(file, "{},{values}", time + shift)?;
         }
         file.flush()?;
-        Ok(Self { recordings: vec![(Instrument::new("bitcoin", "usdt")?, path)], grain: Span::MINUTE, ticks })
+        Ok(Self { recordings: vec![(Instrument::new("bitcoin", "usdt")?, path)], grain: Some(Span::MINUTE), ticks })
     }
 
     /// So many instruments, each with so many minutes, all at the same time.
     pub fn minutes_of_each(dir: &Path, minutes: usize, instruments: usize) -> anyhow::Result<Self> {
         let row = |minute: usize| format!("{},100,101,99,100.5,1\n", FIRST_MS + minute as i64 * Span::MINUTE.ms());
         let rows: String = (0..minutes).map(row).collect();
-        Ok(Self { grain: Span::MINUTE, ..Self::of_each(dir, std::iter::repeat_n(rows, instruments))? })
+        Ok(Self { grain: Some(Span::MINUTE), ..Self::of_each(dir, std::iter::repeat_n(rows, instruments))? })
     }
 
     /// The `--file` values of the producer.
