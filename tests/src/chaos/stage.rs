@@ -143,6 +143,14 @@ impl<B: Broker> Stage<B> {
             self.tend().await?;
             tokio::time::sleep(STEP).await;
         }
+        // A producer that has just been started does not listen to SIGTERM yet.
+        while !self.is_done(Target::Producer) && self.actor(Target::Producer).committed.is_none() {
+            if Instant::now() > deadline {
+                bail!("the producer did not go on within {} s", FINISH_MAX.as_secs());
+            }
+            self.tend().await?;
+            tokio::time::sleep(STEP).await;
+        }
         self.hurry = true;
         if !self.is_done(Target::Producer) {
             self.actor(Target::Producer).instance.terminate(Duration::ZERO);
