@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::Write;
+use std::process::Command;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -17,6 +18,8 @@ use market::EventTime;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+
+use crate::programs::eventually;
 
 /// Currencies that it knows.
 const CURRENCIES: [&str; 3] = ["usd", "eur", "btc"];
@@ -122,6 +125,14 @@ struct World {
     seen: Vec<Seen>,
 }
 
+/// The producer that polls a replica for these coins.
+pub fn polling(world: &crate::world::World, source: &CoinGecko, coins: &str, interval: &str) -> Command {
+    let mut command = world.program("producer");
+    command.args(["run", "--source", "coingecko", "--coins", coins, "--interval", interval]);
+    command.args(["--base-url", source.url()]);
+    command
+}
+
 impl CoinGecko {
     /// Starts a replica that knows no coin.
     pub async fn start() -> Self {
@@ -190,6 +201,12 @@ impl CoinGecko {
     /// Sets the clock of the Date header.
     pub fn set_date(&self, date: SystemTime) {
         self.world().date = Some(date);
+    }
+
+    /// Waits until so many requests more have been answered.
+    pub fn wait_for_polls(&self, more: usize) {
+        let before = self.seen().len();
+        eventually("the producer asks", || self.seen().len() >= before + more);
     }
 
     /// All requests so far.

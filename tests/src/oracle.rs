@@ -89,6 +89,19 @@ fn summary(rows: &[Row], grain_ms: i64, end_ms: i64, size_ms: i64) -> Expected {
     }
 }
 
+/// How many milliseconds of the window `[start, end)` at least one span covers.
+pub fn covered_ms(spans: impl Iterator<Item = (i64, i64)>, (start, end): (i64, i64)) -> i64 {
+    let mut spans: Vec<(i64, i64)> = spans.collect();
+    spans.sort_unstable();
+    let mut reached = start;
+    let mut covered = 0;
+    for (from, to) in spans {
+        covered += (to.min(end) - from.max(reached)).max(0);
+        reached = reached.max(to.min(end));
+    }
+    covered
+}
+
 /// The hours of the day: mean, minimum, maximum and number of closes.
 pub fn hours_of_day(rows: &[Row]) -> BTreeMap<u8, (f64, f64, f64, u64)> {
     let mut closes: BTreeMap<u8, Vec<f64>> = BTreeMap::new();

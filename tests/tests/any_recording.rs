@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use pipeline_tests::oracle::close_enough;
+use pipeline_tests::oracle::{close_enough, covered_ms};
 use pipeline_tests::programs::succeed;
 use pipeline_tests::world::World;
 use proptest::prelude::*;
@@ -17,6 +17,8 @@ const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
 /// 2020-01-01T00:00:00Z, a multiple of every length.
 const BEGINNING: i64 = 1_577_836_800_000;
+/// A lone row further than this from all others is refused as mistyped, unless `--max-step` says otherwise.
+const STEP_MAX: i64 = 30 * DAY;
 /// Recordings of one run.
 const RECORDINGS: usize = 48;
 
@@ -101,7 +103,7 @@ fn walk(shape: Shape, steps: &[Step], start: i64, level: f64, volumes: u32) -> V
     let (mut ms, mut price) = (start, level);
     for (idx, &(places, moves, chance, copies)) in steps.iter().enumerate() {
         let apart = match shape {
-            Shape::Bars(grain) => places * grain,
+            Shape::Bars(grain) => places.min(STEP_MAX / grain) * grain,
             Shape::Prices(usual) => places * usual,
             // Most trades share their instant with the one before.
             Shape::Trades => {
@@ -224,7 +226,7 @@ fn windows(recording: &Recording, size: i64, hop: i64) -> BTreeMap<i64, Expected
     }
     let summary = |(start, rows): (i64, Vec<Row>)| {
         let bars = rows.iter().filter_map(|row| Some((row.ms, row.ms + recording.grain()?)));
-        let covered = union(bars.chain(certified.iter().copied()), start, start + size);
+        let covered = covered_ms(bars.chain(certified.iter().copied()), (start, start + size));
         let volumes: Vec<f64> = rows.iter().filter_map(|row| row.volume).collect();
         let expected = Expected {
             prices: [
@@ -242,22 +244,6 @@ fn windows(recording: &Recording, size: i64, hop: i64) -> BTreeMap<i64, Expected
         (start, expected)
     };
     members.into_iter().map(summary).collect()
-}
-
-/// How many milliseconds of a window at least one span covers.
-fn union(spans: impl Iterator<Item = (i64, i64)>, start: i64, end: i64) -> i64 {
-    let mut spans: Vec<_> =
-        spans.map(|(from, to)| (from.max(start), to.min(end))).filter(|(from, to)| from < to).collect();
-    spans.sort_unstable();
-    let mut reached = start;
-    spans
-        .into_iter()
-        .map(|(from, to)| {
-            let more = (to - from.max(reached)).max(0);
-            reached = reached.max(to);
-            more
-        })
-        .sum()
 }
 
 fn check_candles(csv: &str, coin: &str, recording: &Recording, (size, hop): (i64, i64)) {

@@ -1,12 +1,11 @@
 //! What live prices certify, and that none which is owed is missing in silence: the producer against a replica of CoinGecko
 //! whose clock the test sets.
 
-use std::process::Command;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bus::Kind;
-use pipeline_tests::coingecko::{Answer, CoinGecko};
+use pipeline_tests::coingecko::{Answer, CoinGecko, polling};
 use pipeline_tests::health::Watched;
 use pipeline_tests::programs::{Running, eventually, fail, program, succeed};
 use pipeline_tests::world::World;
@@ -20,33 +19,12 @@ fn start_ms() -> i64 {
     (now_ms - 6 * 3_600_000) / 1_000 * 1_000
 }
 
-fn polling(world: &World, source: &CoinGecko, coins: &str, interval: &str) -> Command {
-    let mut command = world.program("producer");
-    command.args([
-        "run",
-        "--source",
-        "coingecko",
-        "--coins",
-        coins,
-        "--interval",
-        interval,
-        "--base-url",
-        source.url(),
-    ]);
-    command
-}
-
 /// Polls with health; what is logged can be received.
 fn watched(world: &World, source: &CoinGecko, coins: &str) -> (Watched, Receiver<String>) {
     let (lines, received) = channel();
     let producer =
         Watched::start(&mut polling(world, source, coins, "100ms"), move |line| drop(lines.send(line.to_owned())));
     (producer, received)
-}
-
-fn wait_for_polls(source: &CoinGecko, more: usize) {
-    let before = source.seen().len();
-    eventually("the producer asks", || source.seen().len() >= before + more);
 }
 
 /// Waits until FEED has so many records of a kind.
@@ -127,7 +105,7 @@ async fn every_way_of_giving_no_price_becomes_a_gap() {
     for (number, (cause, field, value)) in (1..).zip(cases) {
         let [from, to] = [number - 1, number].map(|number| start + number * 5 * MINUTE);
         source.set_field("bitcoin", field, value);
-        wait_for_polls(&source, 5);
+        source.wait_for_polls(5);
         source.observe("bitcoin", 1.0, to, to);
         let ticks = wait_for(&world, Kind::Tick, number as usize + 1).await;
         assert_eq!((&ticks[number as usize]["event_ms"], certified(&ticks).pop()), (&json!(to), Some(None)), "{cause}");

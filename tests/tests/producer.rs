@@ -1,11 +1,10 @@
 //! The producer against a replica of CoinGecko: what comes into FEED, and what happens when either side fails.
 
-use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bus::Kind;
 use pipeline_tests::bench::process::peak_bytes;
-use pipeline_tests::coingecko::{Answer, CoinGecko};
+use pipeline_tests::coingecko::{Answer, CoinGecko, polling};
 use pipeline_tests::health::Watched;
 use pipeline_tests::programs::{NEVER, Running, eventually, fail, program, succeed};
 use pipeline_tests::world::World;
@@ -22,28 +21,6 @@ fn now_ms() -> i64 {
 async fn events(world: &World, coin: &str) -> Vec<i64> {
     let ticks = world.feed(Kind::Tick).await;
     ticks.iter().filter(|tick| tick["coin"] == coin).map(|tick| tick["event_ms"].as_i64().unwrap()).collect()
-}
-
-fn polling(world: &World, source: &CoinGecko, coins: &str) -> Command {
-    let mut command = world.program("producer");
-    command.args([
-        "run",
-        "--source",
-        "coingecko",
-        "--coins",
-        coins,
-        "--interval",
-        INTERVAL,
-        "--base-url",
-        source.url(),
-    ]);
-    command
-}
-
-/// Waits until so many requests more have been answered.
-fn wait_for_polls(source: &CoinGecko, more: usize) {
-    let before = source.seen().len();
-    eventually("the producer asks", || source.seen().len() >= before + more);
 }
 
 async fn wait_for_events(world: &World, coin: &str, expected: &[i64]) {
@@ -124,15 +101,15 @@ async fn each_new_observation_of_each_coin_is_one_tick() {
     source.set("bitcoin", 103_376.25, start);
     source.set("ethereum", 2_491.11, start + 1);
     source.set_raw("dormant", json!({"id": "dormant", "current_price": null, "last_updated": "2025-01-01T00:00:00Z"}));
-    let _producer = Running::start(&mut polling(&world, &source, "bitcoin,ethereum,renamed,dormant"));
+    let _producer = Running::start(&mut polling(&world, &source, "bitcoin,ethereum,renamed,dormant", INTERVAL));
     wait_for_events(&world, "bitcoin", &[start]).await;
     source.set("bitcoin", 103_400.0, start + 60_000);
     wait_for_events(&world, "bitcoin", &[start, start + 60_000]).await;
     // An edge with an older answer, then the same as before.
     source.set("bitcoin", 103_376.25, start);
-    wait_for_polls(&source, 2);
+    source.wait_for_polls(2);
     source.set("bitcoin", 103_400.0, start + 60_000);
-    wait_for_polls(&source, 2);
+    source.wait_for_polls(2);
     source.set("ethereum", 2_500.0, start + 60_001);
     wait_for_events(&world, "ethereum", &[start + 1, start + 60_001]).await;
     assert_eq!(events(&world, "bitcoin").await, [start, start + 60_000]);
@@ -149,7 +126,7 @@ async fn more_coins_than_a_page_are_asked_for_one_page_after_the_other() {
     let start = now_ms();
     let coins: Vec<String> = (0..251).map(|number| format!("coin-{number}")).collect();
     coins.iter().for_each(|coin| source.set(coin, 5.0, start));
-    let _producer = Running::start(&mut polling(&world, &source, &coins.join(",")));
+    let _producer = Running::start(&mut polling(&world, &source, &coins.join(","), INTERVAL));
     wait_for_events(&world, "coin-250", &[start]).await;
     assert_eq!(world.feed(Kind::Tick).await.len(), 251);
     let pages: Vec<usize> = source.seen().iter().take(2).map(|seen| seen.ids.len()).collect();
@@ -161,11 +138,11 @@ async fn a_restart_publishes_nothing_twice() {
     let (world, source) = (World::new().await, CoinGecko::start().await);
     let start = now_ms();
     source.set("bitcoin", 1.0, start);
-    let mut producer = Running::start(&mut polling(&world, &source, "bitcoin"));
+    let mut producer = Running::start(&mut polling(&world, &source, "bitcoin", INTERVAL));
     wait_for_events(&world, "bitcoin", &[start]).await;
     producer.kill();
-    let _producer = Running::start(&mut polling(&world, &source, "bitcoin"));
-    wait_for_polls(&source, 3);
+    let _producer = Running::start(&mut polling(&world, &source, "bitcoin", INTERVAL));
+    source.wait_for_polls(3);
     source.set("bitcoin", 2.0, start + 1_000);
     wait_for_events(&world, "bitcoin", &[start, start + 1_000]).await;
     assert_eq!(world.feed(Kind::Gap).await, Vec::<Value>::new());
@@ -177,17 +154,17 @@ async fn an_idle_coin_sends_heartbeats_behind_the_source_delay() {
     let start = now_ms() / 1_000 * 1_000;
     source.set("bitcoin", 1.0, start - 600_000);
     source.set_date(UNIX_EPOCH + Duration::from_millis(start as u64));
-    let _producer = Running::start(&mut polling(&world, &source, "bitcoin"));
-    wait_for_polls(&source, 5);
+    let _producer = Running::start(&mut polling(&world, &source, "bitcoin", INTERVAL));
+    source.wait_for_polls(5);
     let feed_of = async || world.feed(Kind::Heartbeat).await;
     let mut heartbeats = feed_of().await;
     for _ in 0..100 {
         if heartbeats.is_empty() {
-            wait_for_polls(&source, 1);
+            source.wait_for_polls(1);
             heartbeats = feed_of().await;
         }
     }
-    wait_for_polls(&source, 3);
+    source.wait_for_polls(3);
     assert_eq!(feed_of().await.len(), 1, "at most one a minute");
     assert_eq!(heartbeats[0]["event_ms"], start - 300_000);
     assert_eq!(events(&world, "bitcoin").await, [start - 600_000]);
@@ -198,7 +175,7 @@ async fn retry_after_is_obeyed_and_the_outage_becomes_a_gap() {
     let (world, source) = (World::new().await, CoinGecko::start().await);
     let start = now_ms() - 600_000;
     source.set("bitcoin", 1.0, start);
-    let _producer = Running::start(&mut polling(&world, &source, "bitcoin"));
+    let _producer = Running::start(&mut polling(&world, &source, "bitcoin", INTERVAL));
     wait_for_events(&world, "bitcoin", &[start]).await;
     source.set("bitcoin", 2.0, start + 600_000);
     source.say(Answer::rate_limited("2"));
@@ -218,7 +195,7 @@ async fn a_slow_answer_is_waited_for_and_polls_do_not_pile_up() {
     source.set("bitcoin", 1.0, start);
     let page = json!([{"id": "bitcoin", "current_price": 3.0, "last_updated": "2020-01-01T00:00:00Z"}]).to_string();
     source.say(Answer::new(200, page).after(Duration::from_secs(1)));
-    let _producer = Running::start(&mut polling(&world, &source, "bitcoin"));
+    let _producer = Running::start(&mut polling(&world, &source, "bitcoin", INTERVAL));
     wait_for_events(&world, "bitcoin", &[1_577_836_800_000, start]).await;
     let seen = source.seen();
     assert!(seen[1].at - seen[0].at >= Duration::from_secs(1), "the second request came before the first answer");
@@ -230,14 +207,14 @@ async fn while_nats_is_away_ticks_wait_and_come_in_order() {
     // So long ago that no observation below is ahead of its answer.
     let start = now_ms() - 60_000;
     source.set("bitcoin", 1.0, start);
-    let _producer = Running::start(&mut polling(&world, &source, "bitcoin"));
+    let _producer = Running::start(&mut polling(&world, &source, "bitcoin", INTERVAL));
     wait_for_events(&world, "bitcoin", &[start]).await;
     world.server.kill();
     let mut expected = vec![start];
     for second in 1..=5 {
         expected.push(start + second * 1_000);
         source.set("bitcoin", second as f64, start + second * 1_000);
-        wait_for_polls(&source, 2);
+        source.wait_for_polls(2);
     }
     world.server.start_again();
     wait_for_events(&world, "bitcoin", &expected).await;
@@ -245,7 +222,7 @@ async fn while_nats_is_away_ticks_wait_and_come_in_order() {
 
 /// Starts polling with health.
 fn polling_with_health(world: &World, source: &CoinGecko, flags: &[&str]) -> Watched {
-    let mut command = polling(world, source, "bitcoin");
+    let mut command = polling(world, source, "bitcoin", INTERVAL);
     command.args(flags).env("COINGECKO_API_KEY", "CG-topsecret");
     Watched::start(&mut command, |line| assert!(!line.contains("topsecret")))
 }
@@ -286,23 +263,23 @@ async fn of_several_live_producers_one_asks_and_another_goes_on_when_it_dies_or_
     let observe = |price: f64, event_ms: i64| sources.iter().for_each(|source| source.set("bitcoin", price, event_ms));
     let (before, after) = (now_ms() - 60_000, now_ms() - 50_000);
     observe(1.0, before);
-    let mut first = Running::start(&mut polling(&world, &sources[0], "bitcoin"));
-    wait_for_polls(&sources[0], 1);
+    let mut first = Running::start(&mut polling(&world, &sources[0], "bitcoin", INTERVAL));
+    sources[0].wait_for_polls(1);
     let (second, mut log) =
-        Running::start_followed(polling(&world, &sources[1], "bitcoin").env("CANDLEWIRE_LOG", "info"));
-    wait_for_polls(&sources[0], 5);
+        Running::start_followed(polling(&world, &sources[1], "bitcoin", INTERVAL).env("CANDLEWIRE_LOG", "info"));
+    sources[0].wait_for_polls(5);
     assert!(sources[1].seen().is_empty(), "two ask at once");
     first.kill();
-    wait_for_polls(&sources[1], 5);
-    let _third = Running::start(&mut polling(&world, &sources[2], "bitcoin"));
+    sources[1].wait_for_polls(5);
+    let _third = Running::start(&mut polling(&world, &sources[2], "bitcoin", INTERVAL));
     second.signal("STOP");
-    wait_for_polls(&sources[2], 1);
+    sources[2].wait_for_polls(1);
     observe(2.0, after);
     wait_for_events(&world, "bitcoin", &[before, after]).await;
     second.signal("CONT");
     let _stands_by = log.find(|line| line.as_ref().is_ok_and(|line| line.contains("another producer has taken over")));
     let asked = sources[1].seen().len();
-    wait_for_polls(&sources[2], 5);
+    sources[2].wait_for_polls(5);
     assert_eq!(sources[1].seen().len(), asked, "two ask at once");
     assert_eq!(events(&world, "bitcoin").await, [before, after], "nothing is in FEED twice");
 }
@@ -356,7 +333,7 @@ async fn no_part_of_the_key_is_shown_wherever_an_answer_is_cut() {
 async fn a_running_producer_shows_no_part_of_the_key() {
     let (world, source) = (World::new().await, CoinGecko::start().await);
     source.say(Answer::new(401, "x".repeat(140) + KEY));
-    let mut command = polling(&world, &source, "bitcoin");
+    let mut command = polling(&world, &source, "bitcoin", INTERVAL);
     command.args(["--plan", "demo"]).env("COINGECKO_API_KEY", KEY);
     let producer = Watched::start(&mut command, shows_no_part_of_the_key);
     eventually("the refused key is reported", || producer.page("/readyz").1.contains("answered 401"));
@@ -372,7 +349,7 @@ async fn a_hostile_answer_costs_little_memory() {
     // A full page: the source may answer the most.
     let coins: Vec<String> = (0..250).map(|number| format!("coin-{number}")).collect();
     coins.iter().for_each(|coin| source.set(coin, 5.0, now_ms()));
-    let producer = Watched::start(&mut polling(&world, &source, &coins.join(",")), |_| ());
+    let producer = Watched::start(&mut polling(&world, &source, &coins.join(","), INTERVAL), |_| ());
     eventually("a normal answer is published", || producer.metric("published_total{kind=\"tick\"}") == Some(250.0));
     let normal = peak_bytes(producer.process.id()).unwrap();
     let bomb = Answer::bomb(1_040_000);
@@ -419,7 +396,7 @@ async fn a_price_ahead_of_its_answer_hides_none_that_follows() {
         // As the attack did: every second a price, one of them two minutes ahead.
         let ahead = if second == 4 { 119 } else { 0 };
         observe(second, ahead);
-        wait_for_polls(&source, 2);
+        source.wait_for_polls(2);
         if ahead == 0 {
             expected.push(start + second * 1_000);
         }
@@ -436,14 +413,14 @@ async fn prices_that_a_source_ahead_of_itself_costs_become_a_gap() {
     let (lines, warned) = std::sync::mpsc::channel();
     source.set_date(UNIX_EPOCH + Duration::from_millis(start as u64));
     source.set("bitcoin", 1.0, start);
-    let _producer = Watched::start(&mut polling(&world, &source, "bitcoin"), move |line| {
+    let _producer = Watched::start(&mut polling(&world, &source, "bitcoin", INTERVAL), move |line| {
         if line.contains("time-ahead") {
             drop(lines.send(line.to_owned()));
         }
     });
     wait_for_events(&world, "bitcoin", &[start]).await;
     source.set("bitcoin", 2.0, start + 6_000);
-    wait_for_polls(&source, 5);
+    source.wait_for_polls(5);
     source.set_date(UNIX_EPOCH + Duration::from_millis(start as u64 + 300_000));
     source.set("bitcoin", 3.0, start + 300_000);
     wait_for_events(&world, "bitcoin", &[start, start + 300_000]).await;

@@ -11,7 +11,7 @@ use market::{Instrument, Window};
 use pipeline_tests::harness::{
     End, KINDS, Message, Record, STORED_MS, Store, Turn, feed, gap, heartbeat, lines, newest, run_both, tick,
 };
-use pipeline_tests::oracle::close_enough;
+use pipeline_tests::oracle::{self, close_enough};
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -370,14 +370,7 @@ impl Plain {
         let certified = self.certified.iter().filter(counts).map(|part| (part.from_ms, part.to_ms));
         let bar = |tick: &&Accepted| Some((tick.event_ms, tick.event_ms + tick.grain_ms?));
         let bars = issued.ticks.iter().filter_map(bar);
-        let mut parts: Vec<(i64, i64)> = certified.chain(bars).collect();
-        parts.sort_unstable();
-        let (mut covered_ms, mut reached_ms) = (0, start_ms);
-        for (from_ms, to_ms) in parts {
-            covered_ms += (to_ms.min(end_ms) - from_ms.max(reached_ms)).max(0);
-            reached_ms = reached_ms.max(to_ms.min(end_ms));
-        }
-        covered_ms
+        oracle::covered_ms(certified.chain(bars), (start_ms, end_ms))
     }
 
     fn of(instrument: &Instrument, records: &[Record]) -> Self {

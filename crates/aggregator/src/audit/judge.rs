@@ -35,8 +35,14 @@ pub(super) struct Judged {
 /// Judges the messages of one instrument, in order.
 pub(super) fn judge(messages: &[Message], names: Names<'_>, bounds: Bounds) -> Judged {
     let mut judged = Judged::default();
-    let mut memory =
-        Memory { newest_ms: i64::MIN, floor_ms: i64::MIN, seen: BTreeSet::new(), runs: BTreeMap::new(), bounds };
+    let mut memory = Memory {
+        newest_ms: i64::MIN,
+        floor_ms: i64::MIN,
+        seen: BTreeSet::new(),
+        runs: BTreeMap::new(),
+        run_count: 0,
+        bounds,
+    };
     for message in messages {
         for line in feed::lines(message, names) {
             let at = judged.watermarks.len();
@@ -80,6 +86,8 @@ struct Memory {
     seen: BTreeSet<Identity>,
     /// How many runs there are of each time.
     runs: BTreeMap<i64, usize>,
+    /// Of all times together.
+    run_count: usize,
     bounds: Bounds,
 }
 
@@ -103,7 +111,7 @@ impl Memory {
         }
         // All ticks of one millisecond are forgotten together, or one of them could come twice.
         while let Some((&oldest_ms, _)) = self.runs.first_key_value()
-            && self.runs.values().sum::<usize>() > REMEMBERED_MAX
+            && self.run_count > REMEMBERED_MAX
         {
             self.floor_ms = oldest_ms + 1;
             self.forget_before(self.floor_ms);
@@ -122,12 +130,17 @@ impl Memory {
         // Alone it is a run; beside one it makes that longer; between two it makes them one.
         let runs = self.runs.entry(event_ms).or_default();
         *runs = *runs + 1 - known;
+        self.run_count = self.run_count + 1 - known;
         true
     }
 
     fn forget_before(&mut self, ms: i64) {
-        self.seen = self.seen.split_off(&(ms, None, None));
-        self.runs = self.runs.split_off(&ms);
+        while self.seen.first().is_some_and(|oldest| oldest.0 < ms) {
+            self.seen.pop_first();
+        }
+        while let Some(oldest) = self.runs.first_entry().filter(|oldest| *oldest.key() < ms) {
+            self.run_count -= oldest.remove();
+        }
     }
 
     /// Whether the minute of an event time can no longer be revised.
