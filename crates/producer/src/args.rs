@@ -151,9 +151,9 @@ pub struct RecordingArgs {
     pub reorder: u32,
 
     /// Which of two rows counts that have the same time and say different things: last (the later line, or the file named
-    /// later), first, or refuse (neither: the files are not read)
-    #[arg(long, env = "CANDLEWIRE_CONFLICT", default_value = "last", value_name = "last|first|refuse")]
-    pub conflict: Conflict,
+    /// later), first, or refuse (neither: the files are not read) [default: last, unless a quarter of the rows is concerned]
+    #[arg(long, env = "CANDLEWIRE_CONFLICT", value_name = "last|first|refuse")]
+    pub conflict: Option<Conflict>,
 
     /// What happens to a row whose open or close lies outside its low and high: widen (its low and high are widened) or reject
     #[arg(long, env = "CANDLEWIRE_OUTSIDE", default_value = "widen", value_name = "widen|reject")]

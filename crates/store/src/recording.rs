@@ -15,6 +15,7 @@ mod columns;
 mod container;
 mod file;
 mod lines;
+mod names;
 mod numbering;
 mod row;
 mod rules;

@@ -45,7 +45,7 @@ pub enum Source {
         /// What each row is; None where the rows tell.
         grain: Option<Grain>,
         /// Which of two rows counts that have the same time and say different things.
-        conflict: Conflict,
+        conflict: Option<Conflict>,
         /// What happens to open and close outside low and high.
         outside: Outside,
     },
@@ -73,9 +73,10 @@ struct Typed {
     grain: Option<Grain>,
 
     /// Which of two rows of --input counts that have the same time and say different things: last (the later line, or the
-    /// file named later), first, or refuse (neither: the files are not read)
-    #[arg(long, default_value = "last", value_name = "last|first|refuse")]
-    conflict: Conflict,
+    /// file named later), first, or refuse (neither: the files are not read) [default: last, unless a quarter of the rows is
+    /// concerned]
+    #[arg(long, value_name = "last|first|refuse")]
+    conflict: Option<Conflict>,
 
     /// What happens to a row of --input whose open or close lies outside its low and high: widen (its low and high are
     /// widened) or reject

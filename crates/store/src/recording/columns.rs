@@ -3,6 +3,7 @@
 use market::EventTime;
 use market::validate::Reason;
 
+use super::names;
 use super::row::{Refusal, Row};
 use super::time::Stamp;
 
@@ -25,6 +26,20 @@ const NOTHING: [&str; 9] = ["", "null", "none", "nil", "na", "n/a", "#n/a", "-",
 /// So many column names are repeated in an error.
 const NAMED_MAX: usize = 12;
 
+/// Words that the names of columns are made of: a line of such names is a header, whichever program wrote it.
+const HEADER_WORDS: [&str; 13] =
+    ["open", "high", "low", "close", "volume", "price", "time", "date", "datetime", "timestamp", "unix", "ts", "vol"];
+/// A name has few words; more of them are a sentence.
+const NAME_WORDS_MAX: usize = 3;
+
+/// Why a line is no header that can be used.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct NoHeader {
+    pub(crate) text: String,
+    /// Whether the line is meant as the header all the same.
+    pub(crate) is_header: bool,
+}
+
 /// Which field of a line is which column.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Columns {
@@ -32,6 +47,8 @@ pub(crate) struct Columns {
     slots: Vec<Option<usize>>,
     /// The field of the time.
     time_field: usize,
+    /// Fields that name the instrument, ascending.
+    names: Vec<usize>,
     header: Vec<u8>,
 }
 
@@ -40,13 +57,18 @@ impl Columns {
     ///
     /// # Errors
     /// What is missing, what was found, and what is needed.
-    pub(crate) fn parse(header: &[u8]) -> Result<Self, String> {
+    pub(crate) fn parse(header: &[u8]) -> Result<Self, NoHeader> {
         let header = header.strip_prefix(b"\xef\xbb\xbf").unwrap_or(header).trim_ascii();
         let has_close = fields(header).any(|field| slot_of(field, false) == Some(CLOSE));
         let mut slots: Vec<Option<usize>> = Vec::new();
         for field in fields(header) {
             let slot = slot_of(field, !has_close);
-            slots.push(slot.filter(|_| !slots.contains(&slot)));
+            if slot.is_some() && slots.contains(&slot) {
+                let name = String::from_utf8_lossy(field);
+                let text = format!("two columns are called {name}: give the one that is meant this name alone");
+                return Err(NoHeader { text, is_header: true });
+            }
+            slots.push(slot);
         }
         let has = |slot: usize| slots.contains(&Some(slot));
         let candle = [OPEN, HIGH, LOW];
@@ -54,7 +76,10 @@ impl Columns {
         let missing = [TIME, CLOSE].into_iter().chain(needed).find(|&slot| !has(slot));
         let time_field = slots.iter().position(|slot| *slot == Some(TIME));
         match (missing, time_field) {
-            (None, Some(time_field)) => Ok(Self { slots, time_field, header: header.to_vec() }),
+            (None, Some(time_field)) => {
+                let names = fields(header).enumerate().filter(|(_, field)| names::is_name(field)).map(|(idx, _)| idx);
+                Ok(Self { slots, time_field, names: names.collect(), header: header.to_vec() })
+            }
             (missing, _) => Err(problem(header, missing.unwrap_or(TIME))),
         }
     }
@@ -76,9 +101,19 @@ impl Columns {
             return false;
         }
         let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text).trim_ascii();
-        let is_name = |field: &[u8]| slot_of(field, true).is_some();
         let is_time = |field: &[u8]| slot_of(field, true) == Some(TIME);
-        text == self.header || fields(text).any(is_time) || (fields(text).count() > 1 && fields(text).all(is_name))
+        text == self.header || (!text.starts_with(b"#") && (fields(text).any(is_time) || names_columns(text)))
+    }
+
+    /// Whether columns name the instrument of a row.
+    pub(crate) fn has_names(&self) -> bool {
+        !self.names.is_empty()
+    }
+
+    /// The columns that name the instrument, with the names in a line.
+    pub(crate) fn names<'a>(&'a self, text: &'a [u8]) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+        let field = |text, idx| fields(text).nth(idx).unwrap_or_default();
+        self.names.iter().map(move |&idx| (field(&self.header, idx), field(text, idx)))
     }
 
     /// Reads a line; `file` and `line` say where it stands, and no time is later than `latest`.
@@ -90,7 +125,7 @@ impl Columns {
         let (Some(time), Some(close)) = (picked[TIME], picked[CLOSE]) else { return Err(self.misshapen(text)) };
         let price = parse_cell(close);
         let Some(stamp) = Stamp::parse(time) else {
-            return Err(if matches!(price, Ok(Some(_))) { Refusal::Unparsable } else { Refusal::Foreign });
+            return Err(if matches!(price, Ok(Some(_))) { Refusal::Unparsable } else { self.misshapen(text) });
         };
         let candle = [picked[OPEN], picked[HIGH], picked[LOW]];
         let Some(price) = price? else {
@@ -156,9 +191,20 @@ impl Columns {
         if is_whole { Ok(picked) } else { Err(self.misshapen(text)) }
     }
 
-    /// What a line is whose fields are not those of the header: a row only with a time.
+    /// What a line is whose fields are not those of the header: with a time, or with several numbers, a row that cannot be
+    /// read; otherwise no row.
     fn misshapen(&self, text: &[u8]) -> Refusal {
-        if self.stamp(text).is_some() { Refusal::Unparsable } else { Refusal::Foreign }
+        let is_number = |part: &&[u8]| {
+            let part = part.strip_prefix(b"\"").unwrap_or(part).trim_ascii();
+            part.first().is_some_and(|byte| byte.is_ascii_digit() || b"+-.$".contains(byte))
+        };
+        // Another program may separate them otherwise.
+        let numbers = text.split(|byte| b",;\t|".contains(byte)).filter(is_number).count();
+        if self.stamp(text).is_some() || (numbers > 1 && !text.starts_with(b"#")) {
+            Refusal::Unparsable
+        } else {
+            Refusal::Foreign
+        }
     }
 }
 
@@ -170,13 +216,33 @@ fn slot_of(field: &[u8], price_is_close: bool) -> Option<usize> {
     COLUMNS.iter().position(|column| field.eq_ignore_ascii_case(column.as_bytes()))
 }
 
+/// Whether a line names columns, two at least, and has no number.
+fn names_columns(text: &[u8]) -> bool {
+    let is_word = |word: &[u8]| HEADER_WORDS.iter().any(|known| word.eq_ignore_ascii_case(known.as_bytes()));
+    let words = |field: &'_ [u8]| {
+        field
+            .split(|byte| !byte.is_ascii_alphabetic())
+            .filter(|word| !word.is_empty())
+            .map(<[u8]>::to_vec)
+            .collect::<Vec<_>>()
+    };
+    let is_name = |field: &&[u8]| {
+        let words = words(field);
+        words.len() <= NAME_WORDS_MAX && words.iter().any(|word| is_word(word))
+    };
+    let is_number =
+        |field: &[u8]| str::from_utf8(field).is_ok_and(|field| field.parse::<f64>().is_ok_and(f64::is_finite));
+    fields(text).filter(is_name).count() > 1 && !fields(text).any(is_number)
+}
+
 /// Why a line is no header.
-fn problem(header: &[u8], missing: usize) -> String {
+fn problem(header: &[u8], missing: usize) -> NoHeader {
     let needed = "needed are timestamp_ms and close (or price); open, high and low together, volume and id are read where there are any";
     let names: Vec<_> = fields(header).map(|field| String::from_utf8_lossy(field)).collect();
     let is_number = |name: &str| name.parse::<f64>().is_ok();
     if names.iter().any(|name| is_number(name)) {
-        return format!("this is a row, not a header: put a line before it that names its columns; {needed}");
+        let text = format!("this is a row, not a header: put a line before it that names its columns; {needed}");
+        return NoHeader { text, is_header: false };
     }
     let known = |separator: char| {
         let mut parts = names.iter().flat_map(|name| name.split(separator));
@@ -187,15 +253,17 @@ fn problem(header: &[u8], missing: usize) -> String {
         .into_iter()
         .find(|(separator, _)| names.len() == 1 && names[0].contains(*separator) && known(*separator))
     {
-        return format!("the columns are separated by {name}: export the file with commas and decimal points");
+        let text = format!("the columns are separated by {name}: export the file with commas and decimal points");
+        return NoHeader { text, is_header: true };
     }
     let more = if names.len() > NAMED_MAX { ", …" } else { "" };
     let found = names.iter().take(NAMED_MAX).map(|name| name.chars().take(40).collect::<String>()).collect::<Vec<_>>();
-    format!(
+    let text = format!(
         "no column {:?} among the columns {}{more}; {needed}: rename the columns",
         COLUMNS[missing],
         found.join(", ")
-    )
+    );
+    NoHeader { text, is_header: false }
 }
 
 /// The fields of a line, without blanks and quotes around them. A comma between quotes does not separate; a line break
@@ -284,6 +352,10 @@ mod tests {
         check("T,1,3,NaN,2,5", Err(Refusal::IncompletePrice));
         check("T,1,inf,1,2,5", Err(Reason::NonFinite.into()));
         check("T,1,3,1,1e999,5", Err(Reason::NonFinite.into()));
+        // Rows of another layout are rows.
+        check("2024-01-01 03:20:00,1,3,1,2,2,5", Err(Refusal::Unparsable));
+        check("2024-01-01,\"1,5\",\"3,5\",x,y", Err(Refusal::Unparsable));
+        check("1704067200000;1;3.5;1;2;5", Err(Refusal::Unparsable));
         check("0,1,3,1,2,5", Err(Refusal::Before2009));
         check("T0,1,3,1,2,5", Err(Refusal::FUTURE));
     }
@@ -301,6 +373,7 @@ mod tests {
             "ms,USD,USD,USD,USD,BTC",
             "\u{fffd}",
             "a,b,c,d,e,f,g",
+            "exported 2024-01-01,by me",
         ] {
             check(line, Err(Refusal::Foreign));
         }
@@ -330,7 +403,7 @@ mod tests {
     #[test]
     fn a_header_that_cannot_be_used_says_what_was_found_and_what_is_needed() {
         let check = |header: &str, expected: &str| {
-            let said = Columns::parse(header.as_bytes()).expect_err("no header");
+            let said = Columns::parse(header.as_bytes()).expect_err("no header").text;
             assert!(said.contains(expected), "{header}: {said}");
         };
         check(
@@ -342,6 +415,7 @@ mod tests {
         check("1583020800000,1,2,3,4,5", "this is a row, not a header");
         check("timestamp_ms;open;high;low;close", "separated by semicolons");
         check("timestamp_ms\tclose", "separated by tabs");
+        check("timestamp_ms,close,volume,Close", "two columns are called Close");
     }
 
     #[test]
@@ -352,12 +426,21 @@ mod tests {
             "TIMESTAMP_MS,open,close",
             "open,high,low",
             "\"close\",\"price\"",
+            "time,low,high,open,close,volume",
+            "Open time,Open,High,Low,Close,Volume BTC",
+            "snapped_at,price,market_cap,total_volume",
         ] {
             assert!(columns.is_header(header.as_bytes()), "{header}");
         }
-        for other in
-            ["1704067200000,1,2,3,4,5", "bitcoin,1704067200000,1,2,3,4,5", "close", "# open,high", "open,market"]
-        {
+        for other in [
+            "1704067200000,1,2,3,4,5",
+            "bitcoin,1704067200000,1,2,3,4,5",
+            "close",
+            "# open,high",
+            "open,market",
+            "x,5,open,high",
+            "the highest price of the day,at the time of the close of the market",
+        ] {
             assert!(!columns.is_header(other.as_bytes()), "{other}");
         }
     }

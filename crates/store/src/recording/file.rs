@@ -154,11 +154,11 @@ impl Input {
         let mut first_problem: Option<Unusable> = None;
         for preamble in 0..=PREAMBLE_MAX {
             let Some((number, _)) = lines.next()? else { break };
-            let problem = match Columns::parse(lines.text()) {
+            let (is_header, problem) = match Columns::parse(lines.text()) {
                 Ok(columns) => return Ok(Rows { lines, columns, preamble }),
-                Err(problem) => self.unusable(number, problem),
+                Err(problem) => (problem.is_header, self.unusable(number, problem.text)),
             };
-            if !is_remark(lines.text()) {
+            if is_header || !is_remark(lines.text()) {
                 return Err(problem);
             }
             first_problem.get_or_insert(problem);
@@ -262,6 +262,16 @@ impl<'a> Line<'a> {
         self.columns.stamp(self.text).filter(|_| self.is_whole)
     }
 
+    /// Whether columns of it name its instrument.
+    pub(crate) fn has_names(&self) -> bool {
+        self.columns.has_names()
+    }
+
+    /// The columns that name its instrument, and the names.
+    pub(crate) fn names(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+        self.columns.names(self.text)
+    }
+
     /// The number of its trade.
     pub(crate) fn id(&self) -> Option<u64> {
         self.columns.id(self.text)
@@ -296,6 +306,11 @@ mod tests {
         check("a.csv.gz", gzip(b""), "a.csv.gz line 1: the file is empty");
         check("a.csv", "timestamp_ms,open,high,low,volume\n1,2\n".into(), "a.csv line 1: no column \"close\"");
         check("a.csv", "# made by hand\n\ntime,price\n1,2\n".into(), "a.csv line 3: no column \"timestamp_ms\"");
+        check(
+            "a.csv",
+            "timestamp_ms;close\n1704067200000;1,5\n".into(),
+            "a.csv line 1: the columns are separated by semi",
+        );
         check("a.csv", "no header\nat all\n".into(), "a.csv line 1: no column \"timestamp_ms\"");
         check("A.CSV.GZ", format!("{HEADER}0,1,1,1,1,1\n").into(), "A.CSV.GZ line 1: not gzip");
         check("a.csv.gz", truncated(gzip(HEADER.as_bytes())), "a.csv.gz line 1: the file breaks off here");
@@ -352,6 +367,16 @@ mod tests {
             let end = rows.next_line().err().expect("a second header");
             assert!(end.is_header && end.to_string().starts_with("a.csv line 3: "), "{end}");
         }
+    }
+
+    #[test]
+    fn lines_that_end_in_cr_only_end_the_file() {
+        let first = format!("{HEADER}1583020800000,1,1,1,1,1\r\n");
+        let mut rows =
+            Input::of_bytes("a.csv", (first + "1583020860000,1,1,1,1,1\r1,1,1,1,1,1\r\n").into()).rows().unwrap();
+        assert_eq!(rows.next_line().unwrap().unwrap().number, 2);
+        let end = rows.next_line().err().expect("cut").to_string();
+        assert!(end.starts_with("a.csv line 3: lines end in CR only from here on; convert them: tr"), "{end}");
     }
 
     #[test]

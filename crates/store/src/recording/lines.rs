@@ -53,6 +53,11 @@ impl Lines {
                 self.skip_line()?;
                 return Ok(Some((number, false)));
             }
+            if self.text().contains(&b'\r') {
+                let place = format!("{} line {number}", self.name);
+                let problem = "lines end in CR only from here on; convert them: tr '\\r' '\\n' < FILE > FILE.csv";
+                return Err(Unusable::new(place, problem.replace("FILE", &self.name)));
+            }
             if !self.buffer.trim_ascii().is_empty() {
                 return Ok(Some((number, true)));
             }

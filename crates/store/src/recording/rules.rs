@@ -24,8 +24,8 @@ pub struct Rules {
     pub reorder_rows: usize,
     /// A lone row further than this from its neighbours is refused. Never less than two grains.
     pub step_max: Span,
-    /// Which of two rows of one time counts.
-    pub conflict: Conflict,
+    /// Which of two rows of one time counts, if the user says; otherwise the last, unless there are many of them.
+    pub conflict: Option<Conflict>,
     /// What happens to open and close beyond low and high.
     pub outside: Outside,
     /// The present: later rows are refused, and candles that have not ended are left out.
@@ -33,13 +33,13 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// The rules of somebody who says nothing, at this present.
+    /// The rules without a word from the user, at this present.
     pub fn at(now: EventTime) -> Self {
         Self {
             grain: None,
             reorder_rows: REORDER_ROWS,
             step_max: STEP_MAX,
-            conflict: Conflict::Last,
+            conflict: None,
             outside: Outside::Widen,
             now,
         }
@@ -73,9 +73,10 @@ impl FromStr for Grain {
 }
 
 /// Which of two rows counts that have the same time and say different things.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Conflict {
     /// The later line, or the line of the file that was named later.
+    #[default]
     Last,
     /// The earlier one.
     First,
@@ -134,6 +135,14 @@ impl Shape {
         match self {
             Self::Candles(grain) => Some(grain),
             Self::Points(_) | Self::Trades => None,
+        }
+    }
+
+    /// How far rows are usually apart; `None` for trades.
+    pub(crate) fn step(self) -> Option<Span> {
+        match self {
+            Self::Candles(step) | Self::Points(step) => Some(step),
+            Self::Trades => None,
         }
     }
 

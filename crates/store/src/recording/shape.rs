@@ -11,8 +11,9 @@ use super::time;
 
 /// Fewer distances than this do not show that a file has another grain than its neighbours.
 const TELLING_STEPS: u64 = 10;
-/// Among candles and polled prices so many rows of another row's time are no sign of trades.
-const OTHERS_MAX: u64 = 2;
+/// So many rows may say something else than another one of their time, and so many candles may overlap, in any file.
+const CONFLICTS_MAX: u64 = 2;
+const OVERLAPS_MAX: u64 = 2;
 
 /// What the rows are.
 ///
@@ -22,25 +23,25 @@ pub(crate) fn shape(files: &mut [(Input, Survey)], rules: &Rules) -> Result<Shap
     if all_are_trades(files)? {
         return Ok(Shape::Trades);
     }
+    if rules.conflict.is_none() {
+        files.iter().try_for_each(|(input, survey)| check_conflicts(input, survey))?;
+    }
     let mut steps = Steps::default();
     files.iter().for_each(|(_, survey)| steps.add(&survey.steps));
     let usual = steps.usual();
-    let has_candles = files.iter().any(|(_, survey)| survey.kind == Kind::Candles);
-    match rules.grain {
-        Some(Grain::Candles(grain)) if has_candles => {
-            files.iter_mut().try_for_each(|(input, survey)| check_said(input, survey, grain))?;
-            Ok(Shape::Candles(grain))
-        }
-        Some(Grain::Candles(grain)) => Ok(Shape::Points(usual.unwrap_or(grain))),
-        _ => {
-            files.iter_mut().try_for_each(|(input, survey)| check_for_trades(input, survey))?;
-            if has_candles {
-                inferred(files, usual, rules).map(Shape::Candles)
-            } else {
-                Ok(Shape::Points(usual.unwrap_or(Span::MINUTE)))
-            }
-        }
+    let said = match rules.grain {
+        Some(Grain::Candles(grain)) => Some(grain),
+        Some(Grain::Trades) | None => None,
+    };
+    if let Some(said) = said {
+        files.iter_mut().try_for_each(|(input, survey)| check_said(input, survey, said))?;
     }
+    if !files.iter().any(|(_, survey)| survey.kind == Kind::Candles) {
+        return Ok(Shape::Points(usual.or(said).unwrap_or(Span::MINUTE)));
+    }
+    let grain = said.map_or_else(|| inferred(files, usual, rules), Ok)?;
+    files.iter().try_for_each(|(input, survey)| check_mixed(input, survey, grain))?;
+    Ok(Shape::Candles(grain))
 }
 
 /// Whether the files hold trades, all of them in the same way.
@@ -65,33 +66,81 @@ fn all_are_trades(files: &[(Input, Survey)]) -> Result<bool, Unusable> {
 
 /// Compares what was said with the rows of a file.
 fn check_said(input: &Input, survey: &mut Survey, said: Span) -> Result<(), Unusable> {
-    let usual = survey.steps.usual().filter(|usual| *usual != said && survey.steps.count(*usual) > 1);
-    match usual.filter(|_| survey.kind == Kind::Candles && survey.steps.contradict(said)) {
-        Some(usual) => {
-            let (usual, said) = (span_words(usual), span_words(said));
+    let usual = survey.steps.usual().filter(|usual| *usual != said);
+    let (steps, total) = (&survey.steps, survey.steps.total());
+    // Where most candles are missing no distance is the rule, and others follow sooner than the most frequent one.
+    let is_sparse = |usual: Span| steps.count(usual) * 2 <= total && overlaps(steps, usual).is_some();
+    let is_other = |usual: &Span| steps.count(*usual) > 1 && steps.contradict(said) && !is_sparse(*usual);
+    let Some(usual) = usual.filter(is_other) else { return Ok(()) };
+    let (apart, said) = (span_words(usual), span_words(said));
+    let problem = match survey.kind {
+        Kind::Candles => {
+            format!(
+                "its rows are {apart} apart, and --grain says {said}: say --grain {}, or leave it out",
+                apart.replace(' ', "")
+            )
+        }
+        _ => format!(
+            "its rows are prices about {apart} apart, and --grain says {said}: leave --grain out, which is for candles"
+        ),
+    };
+    Err(Unusable::new(input.name().to_owned(), problem))
+}
+
+/// Asks where many rows share their time with others and say something else: all but one of each time would be lost.
+fn check_conflicts(input: &Input, survey: &Survey) -> Result<(), Unusable> {
+    let Survey { rows, others, .. } = *survey;
+    if !are_many(others, rows) {
+        return Ok(());
+    }
+    let remedy = if survey.has_single_prices {
+        "if they are trades, say --grain trades, and all of them count; if not"
+    } else {
+        "if it holds several instruments or markets, write one file for each; if not"
+    };
+    let problem = format!(
+        "{others} of {rows} rows have the time of the row before and say something else: {remedy}, say which of two counts, with \
+         --conflict last or --conflict first"
+    );
+    Err(Unusable::new(input.name().to_owned(), problem))
+}
+
+/// Whether so many conflicts among so many rows are more than corrections.
+pub(crate) fn are_many(conflicts: u64, rows: u64) -> bool {
+    conflicts > CONFLICTS_MAX && conflicts * 4 > rows
+}
+
+/// Looks for candles of several lengths in a file: those of another length than `grain` would stand for a wrong time.
+fn check_mixed(input: &Input, survey: &Survey, grain: Span) -> Result<(), Unusable> {
+    if survey.kind != Kind::Candles {
+        return Ok(());
+    }
+    let total = survey.steps.total();
+    if let Some((step, count)) = overlaps(&survey.steps, grain) {
+        let problem = format!(
+            "its rows are mostly {} apart, and {count} of {total} follow sooner, such as {}: candles would overlap; say how long \
+             they are with --grain, or split the file by their length",
+            span_words(grain),
+            span_words(step)
+        );
+        return Err(Unusable::new(input.name().to_owned(), problem));
+    }
+    match survey.steps.coarser_stretch(grain) {
+        Some((step, line)) => {
             let problem = format!(
-                "its rows are {usual} apart, and --grain says {said}: say --grain {}, or leave it out",
-                usual.replace(' ', "")
+                "from here on rows are {} apart, and others {}: write the candles of each length into a file of their own",
+                span_words(step),
+                span_words(grain)
             );
-            Err(Unusable::new(input.name().to_owned(), problem))
+            Err(input.unusable(line, problem))
         }
         None => Ok(()),
     }
 }
 
-/// Asks where many rows share their time with others and nothing says what they are: trades would be lost as conflicts.
-fn check_for_trades(input: &Input, survey: &mut Survey) -> Result<(), Unusable> {
-    let Survey { rows, others, .. } = *survey;
-    let is_regular = survey.kind == Kind::Candles
-        && survey.steps.usual().is_some_and(|usual| survey.steps.count(usual) * 2 > survey.steps.total());
-    if others <= OTHERS_MAX || others * 4 <= rows || is_regular {
-        return Ok(());
-    }
-    let problem = format!(
-        "{others} of {rows} rows have the time of the row before and say something else: if they are trades, say --grain \
-         trades; if not, say how long a row is, such as --grain 1m"
-    );
-    Err(Unusable::new(input.name().to_owned(), problem))
+/// The most frequent distance of candles that overlap, and how many do, when they are more than a mistyped time or two.
+fn overlaps(steps: &Steps, grain: Span) -> Option<(Span, u64)> {
+    steps.overlapping(grain).filter(|(_, count)| *count > OVERLAPS_MAX && *count * 50 > steps.total())
 }
 
 fn inferred(files: &mut [(Input, Survey)], usual: Option<Span>, rules: &Rules) -> Result<Span, Unusable> {
@@ -103,9 +152,13 @@ fn inferred(files: &mut [(Input, Survey)], usual: Option<Span>, rules: &Rules) -
         return if is_empty { Ok(Span::MINUTE) } else { Err(Unusable::new(names, problem)) };
     };
     for (input, survey) in files {
-        let is_other =
-            survey.kind == Kind::Candles && survey.steps.total() >= TELLING_STEPS && survey.steps.contradict(usual);
-        if let Some(other) = survey.steps.usual().filter(|other| is_other && *other != usual) {
+        let total = survey.steps.total();
+        let own = survey.steps.usual().filter(|own| *own != usual && survey.kind == Kind::Candles);
+        let tells = |own: &Span| {
+            let count = survey.steps.count(*own);
+            (total >= TELLING_STEPS && survey.steps.contradict(usual)) || (count == total && count > 1)
+        };
+        if let Some(other) = own.filter(tells) {
             let problem = format!(
                 "its rows are {} apart, and those of the other files {}: read them one after the other",
                 span_words(other),

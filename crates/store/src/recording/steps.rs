@@ -4,42 +4,63 @@ use std::collections::BTreeMap;
 
 use market::Span;
 
+/// A stretch of rows with other distances than the rest is no chance when it would happen so rarely, as a natural logarithm:
+/// once in 10^9 rows.
+const CHANCE_LN: f64 = 20.7;
+
+/// How often there is a distance.
+#[derive(Debug, Clone, Copy, Default)]
+struct Count {
+    all: u64,
+    /// The most often without another one between.
+    longest: u64,
+    /// The line of the second row of that stretch.
+    line: u32,
+}
+
+impl Count {
+    fn add(&mut self, other: Self) {
+        self.all += other.all;
+        if other.longest > self.longest {
+            (self.longest, self.line) = (other.longest, other.line);
+        }
+    }
+}
+
 /// The distances between neighbours in time, counted. There are few different ones: a year has room for 250,000.
 #[derive(Debug)]
 pub(crate) struct Steps {
-    counts: BTreeMap<Span, u64>,
+    counts: BTreeMap<Span, Count>,
     /// The distance that came last, and how often in a row: recordings mostly go on as they did.
-    latest: (Span, u64),
+    latest: (Span, Count),
 }
 
 impl Default for Steps {
     fn default() -> Self {
-        Self { counts: BTreeMap::new(), latest: (Span(0), 0) }
+        Self { counts: BTreeMap::new(), latest: (Span(0), Count::default()) }
     }
 }
 
 impl Steps {
-    /// Counts the distance between two rows; rows of one instant have none.
-    pub(crate) fn note(&mut self, step: Span) {
+    /// Counts the distance between two rows, the later of them on this line; rows of one instant have none.
+    pub(crate) fn note(&mut self, step: Span, line: u32) {
         if step == Span(0) {
             return;
         }
-        if step == self.latest.0 {
-            self.latest.1 += 1;
-        } else {
+        if step != self.latest.0 {
             self.settle();
-            self.latest = (step, 1);
+            self.latest = (step, Count { all: 0, longest: 0, line });
         }
+        self.latest.1.all += 1;
+        self.latest.1.longest += 1;
     }
 
     /// Adds what was counted elsewhere.
     pub(crate) fn add(&mut self, other: &Self) {
-        for (&step, count) in &other.counts {
-            *self.counts.entry(step).or_default() += count;
-        }
-        let (step, count) = other.latest;
-        if count > 0 {
-            *self.counts.entry(step).or_default() += count;
+        for (&step, &count) in other.counts.iter().chain([(&other.latest.0, &other.latest.1)]) {
+            if count.all > 0 {
+                self.counts.entry(step).or_default().add(count);
+            }
         }
     }
 
@@ -47,18 +68,17 @@ impl Steps {
     pub(crate) fn usual(&mut self) -> Option<Span> {
         self.settle();
         // The last of equals is what `max_by_key` returns: the shortest, when they come in falling order.
-        self.counts.iter().rev().max_by_key(|(_, count)| **count).map(|(step, _)| *step)
+        self.counts.iter().rev().max_by_key(|(_, count)| count.all).map(|(step, _)| *step)
     }
 
     /// How often there is this distance.
     pub(crate) fn count(&self, step: Span) -> u64 {
-        let latest = if self.latest.0 == step { self.latest.1 } else { 0 };
-        self.counts.get(&step).copied().unwrap_or_default() + latest
+        self.counted().filter(|(other, _)| *other == step).map(|(_, count)| count.all).sum()
     }
 
     /// How many distances there are.
     pub(crate) fn total(&self) -> u64 {
-        self.counts.values().sum::<u64>() + self.latest.1
+        self.counted().map(|(_, count)| count.all).sum()
     }
 
     /// Whether more than half of all distances are others.
@@ -67,28 +87,67 @@ impl Steps {
         (all - self.count(step)) * 2 > all
     }
 
+    /// The most frequent distance clearly shorter than a candle, and how many are: such candles overlap. Months and days of a
+    /// change of clocks differ by less.
+    pub(crate) fn overlapping(&self, grain: Span) -> Option<(Span, u64)> {
+        let is_shorter = |step: Span| step.ms().saturating_mul(10) < grain.ms().saturating_mul(9);
+        let shorter = || self.counted().filter(|(step, _)| is_shorter(*step));
+        let all = shorter().map(|(_, count)| count.all).sum();
+        shorter().max_by_key(|(_, count)| count.all).map(|(step, _)| (step, all))
+    }
+
+    /// A stretch of rows that follow each other at another distance, a multiple of a candle's length, more often than candles
+    /// that are missing by chance would: the distance, and the line where it begins.
+    pub(crate) fn coarser_stretch(&self, grain: Span) -> Option<(Span, u32)> {
+        let is_stretch = |(step, count): &(Span, Count)| {
+            let times = step.ms() / grain.ms().max(1);
+            times > 1 && count.longest as f64 * chance_ln(times as f64) > CHANCE_LN
+        };
+        self.counted().filter(is_stretch).max_by_key(|(_, count)| count.longest).map(|(step, count)| (step, count.line))
+    }
+
+    /// Whether all distances are multiples of the usual one.
+    pub(crate) fn are_multiples(&mut self) -> bool {
+        let Some(usual) = self.usual() else { return true };
+        self.counts.keys().all(|step| step.ms() % usual.ms() == 0)
+    }
+
+    fn counted(&self) -> impl Iterator<Item = (Span, Count)> {
+        let latest = Some(self.latest).filter(|(_, count)| count.all > 0);
+        self.counts.iter().map(|(step, count)| (*step, *count)).chain(latest)
+    }
+
     fn settle(&mut self) {
-        let (step, count) = std::mem::replace(&mut self.latest, (Span(0), 0));
-        if count > 0 {
-            *self.counts.entry(step).or_default() += count;
+        let (step, count) = std::mem::replace(&mut self.latest, (Span(0), Count::default()));
+        if count.all > 0 {
+            self.counts.entry(step).or_default().add(count);
         }
     }
+}
+
+/// How improbable it is, at most, that the next candle that is there comes so many places later, when candles are missing
+/// independently of each other: the negative natural logarithm of (1/n)(1 − 1/n)^(n − 1), the most that a geometric
+/// distribution gives n.
+fn chance_ln(places: f64) -> f64 {
+    places.ln() - (places - 1.0) * (1.0 - places.recip()).ln()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn steps(steps: &[i64]) -> Steps {
+        let mut found = Steps::default();
+        (3..).zip(steps).for_each(|(line, &step)| found.note(Span(step), line));
+        found
+    }
+
     #[test]
     fn the_usual_step_is_the_most_frequent_one() {
-        let check = |steps: &[i64], usual: Option<i64>, contradicted: bool| {
+        let check = |parts: &[i64], usual: Option<i64>, contradicted: bool| {
             let mut found = Steps::default();
-            for part in steps.chunks(3) {
-                let mut counted = Steps::default();
-                part.iter().for_each(|&step| counted.note(Span(step)));
-                found.add(&counted);
-            }
-            assert_eq!((found.usual(), found.contradict(Span(60))), (usual.map(Span), contradicted), "{steps:?}");
+            parts.chunks(3).for_each(|part| found.add(&steps(part)));
+            assert_eq!((found.usual(), found.contradict(Span(60))), (usual.map(Span), contradicted), "{parts:?}");
         };
         check(&[], None, false);
         check(&[0, 0], None, false);
@@ -97,5 +156,35 @@ mod tests {
         check(&[120, 60, 180], Some(60), true);
         check(&[3_600, 3_600, 3_600, 60], Some(3_600), true);
         check(&[60, 120, 60, 120, 120], Some(120), true);
+    }
+
+    #[test]
+    fn candles_that_follow_too_soon_overlap() {
+        assert_eq!(steps(&[60, 60, 45, 15, 60, 15]).overlapping(Span(60)), Some((Span(15), 3)));
+        // Months, and days when clocks change.
+        let day = Span::DAY.ms();
+        assert_eq!(steps(&[31 * day, 28 * day, 31 * day]).overlapping(Span(31 * day)), None);
+        assert_eq!(steps(&[24, 23, 24, 25]).overlapping(Span(24)), None);
+    }
+
+    #[test]
+    fn a_stretch_of_longer_steps_is_no_chance() {
+        let check = |times: i64, often: usize, expected: bool| {
+            let parts = [vec![60; 20], vec![60 * times; often], vec![60; 9]].concat();
+            let line = expected.then_some((Span(60 * times), 23));
+            assert_eq!(steps(&parts).coarser_stretch(Span(60)), line, "{often} steps of {times}");
+        };
+        // A quarter of the rows may be missing in a row now and then.
+        [(2, 14), (5, 8), (60, 4), (1_440, 2)].into_iter().for_each(|(times, often)| check(times, often, false));
+        [(2, 16), (5, 9), (60, 5), (1_440, 3)].into_iter().for_each(|(times, often)| check(times, often, true));
+        // Nights without trade, each behind a day of minutes.
+        assert_eq!(steps(&[60, 60, 3_600].repeat(50)).coarser_stretch(Span(60)), None);
+    }
+
+    #[test]
+    fn the_odds_are_those_of_a_geometric_distribution() {
+        for (places, odds) in [(2.0, 0.25), (3.0, 4.0 / 27.0), (60.0, 0.006_183)] {
+            assert!((f64::exp(-chance_ln(places)) / odds - 1.0).abs() < 1e-3, "{places}");
+        }
     }
 }

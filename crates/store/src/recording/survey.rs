@@ -4,13 +4,14 @@
 use market::EventTime;
 
 use super::file::{Input, Line, Unusable};
+use super::names::Names;
 use super::row::Row;
 use super::rules::{Grain, Rules};
 use super::sort::{Lines, Sorter};
 use super::steps::Steps;
 use super::time::{self, Times};
 
-/// So many rows of a file with numbered candles are looked at: trades have one price each.
+/// So many rows are looked at for their prices: trades have one price each.
 const PRICED_ROWS_MAX: u64 = 1_000;
 
 /// In which order the rows of a file are.
@@ -37,8 +38,8 @@ pub(crate) enum Kind {
 pub(crate) struct Survey {
     pub(crate) kind: Kind,
     pub(crate) order: Order,
-    /// The time of its oldest row; `None` when no row has a time that can be true.
-    pub(crate) start: Option<EventTime>,
+    /// The times of its oldest and its newest row; `None` when no row has a time that can be true.
+    pub(crate) range: Option<(EventTime, EventTime)>,
     pub(crate) steps: Steps,
     /// Whether its trades have numbers of their own.
     pub(crate) is_numbered: bool,
@@ -49,6 +50,8 @@ pub(crate) struct Survey {
     pub(crate) rows: u64,
     /// Rows of the time of the one before that say something else.
     pub(crate) others: u64,
+    /// Whether all rows that were looked at have one price for open, high, low and close.
+    pub(crate) has_single_prices: bool,
 }
 
 /// Looks at a file.
@@ -59,7 +62,7 @@ pub(crate) struct Survey {
 pub(crate) fn survey(input: &Input, rules: &Rules) -> Result<Survey, Unusable> {
     let mut rows = input.look()?;
     let has_candles = rows.columns().has_candles();
-    let mut look = Look::new(rows.columns().has_id(), has_candles, rules);
+    let mut look = Look::new(rows.columns().has_id(), rules);
     let end = loop {
         match rows.next_line() {
             Ok(Some(line)) => look.note(&line),
@@ -67,7 +70,8 @@ pub(crate) fn survey(input: &Input, rules: &Rules) -> Result<Survey, Unusable> {
             Err(end) => break Some(end),
         }
     };
-    look.times.judge().map_err(|(line, problem)| input.unusable(line, problem))?;
+    look.times.judge(&mut look.steps, look.shared).map_err(|(line, problem)| input.unusable(line, problem))?;
+    look.names.judge().map_err(|(line, problem)| input.unusable(line, problem))?;
     match end {
         Some(end) if look.lines == 0 => return Err(end),
         None if look.lines == 0 => {
@@ -111,37 +115,42 @@ struct Look {
     lines: u64,
     rows: u64,
     others: u64,
+    /// Rows that have the time of the row before.
+    shared: u64,
     times: Times,
+    names: Names,
     steps: Steps,
-    first: Option<EventTime>,
+    range: Option<(EventTime, EventTime)>,
     before: Option<(EventTime, Option<u64>)>,
     before_text: Vec<u8>,
     is_ascending: bool,
     is_descending: bool,
     has_id: bool,
     numbers: Numbers,
-    /// Whether rows with open, high and low are looked at because they have numbers too, and all had one price so far.
-    has_single_prices: Option<bool>,
+    /// Whether all rows had one price so far; the first ones are looked at.
+    has_single_prices: bool,
 }
 
 impl Look {
-    fn new(has_id: bool, has_candles: bool, rules: &Rules) -> Self {
+    fn new(has_id: bool, rules: &Rules) -> Self {
         let latest = time::latest(rules.now);
         Self {
             latest,
             lines: 0,
             rows: 0,
             others: 0,
+            shared: 0,
             times: Times::new(latest),
+            names: Names::default(),
             steps: Steps::default(),
-            first: None,
+            range: None,
             before: None,
             before_text: Vec::new(),
             is_ascending: true,
             is_descending: true,
             has_id,
             numbers: Numbers::default(),
-            has_single_prices: (has_id && has_candles).then_some(true),
+            has_single_prices: true,
         }
     }
 
@@ -149,6 +158,7 @@ impl Look {
         self.lines += 1;
         let Some((stamp, field)) = line.stamp() else { return };
         let Some(event) = self.times.note(stamp, line.number, field) else { return };
+        self.names.note(line);
         // A column of that name may hold anything else.
         self.has_id &= self.rows > 0 || line.id().is_some();
         self.rows += 1;
@@ -157,16 +167,17 @@ impl Look {
             self.is_ascending &= before <= place;
             self.numbers.note(before.1, place.1);
             self.is_descending &= event <= before.0;
-            self.steps.note(market::Span((event - before.0).ms().max(0)));
+            self.steps.note(market::Span((event - before.0).ms().abs()), line.number);
+            self.shared += u64::from(event == before.0);
             self.others += u64::from(event == before.0 && line.text != self.before_text);
         }
         self.before = Some(place);
         self.before_text.clear();
         self.before_text.extend_from_slice(line.text);
-        self.first = Some(self.first.map_or(event, |first| first.min(event)));
-        if self.rows <= PRICED_ROWS_MAX && self.has_single_prices == Some(true) {
+        self.range = Some(self.range.map_or((event, event), |(first, last)| (first.min(event), last.max(event))));
+        if self.rows <= PRICED_ROWS_MAX && self.has_single_prices {
             let is_single = |row: Row| row.open == row.close && row.high == row.close && row.low == row.close;
-            self.has_single_prices = Some(line.row(0, self.latest).map_or(true, is_single));
+            self.has_single_prices = line.row(0, self.latest).map_or(true, is_single);
         }
     }
 
@@ -179,7 +190,7 @@ impl Look {
     }
 
     fn survey(self, has_candles: bool, said: Option<Grain>) -> Survey {
-        let is_numbered = self.has_id && self.has_single_prices.unwrap_or(true);
+        let is_numbered = self.has_id && (!has_candles || self.has_single_prices);
         let kind = match said {
             Some(Grain::Trades) => Kind::Trades,
             None if is_numbered => Kind::Trades,
@@ -191,17 +202,23 @@ impl Look {
         Survey {
             kind,
             order,
-            start: self.first,
+            range: self.range,
             steps: self.steps,
             is_numbered,
             is_consecutive,
             rows: self.rows,
             others: self.others,
+            has_single_prices: self.has_single_prices,
         }
     }
 }
 
 impl Survey {
+    /// The time of its oldest row.
+    pub(crate) fn start(&self) -> Option<EventTime> {
+        self.range.map(|(start, _)| start)
+    }
+
     /// Which of two trades of one instant without numbers is the earlier one.
     pub(crate) fn lines(&self) -> Lines {
         let is_backward = self.kind == Kind::Trades && self.order == Order::Descending;
@@ -224,7 +241,7 @@ impl Survey {
         let mut before: Option<Row> = None;
         while let Some(row) = sorted.next().map_err(unsorted)? {
             if let Some(before) = before {
-                self.steps.note(row.event - before.event);
+                self.steps.note(row.event - before.event, row.line);
                 numbers.note(before.id, row.id);
                 self.others += u64::from(row.event == before.event && !row.agrees_with(&before));
             }
@@ -272,7 +289,7 @@ mod tests {
         let check = |minutes: &[i64], order: Order, step: Option<i64>| {
             let mut found = look(&candles(minutes)).unwrap();
             let expected = minutes.iter().min().map(|minute| EventTime(START + minute * 60_000));
-            assert_eq!((found.order, found.start), (order, expected), "{minutes:?}");
+            assert_eq!((found.order, found.start()), (order, expected), "{minutes:?}");
             assert_eq!(found.steps.usual(), step.map(Span::minutes), "{minutes:?}");
         };
         check(&[0, 5, 10, 11, 20, 25], Order::Ascending, Some(5));

@@ -3,6 +3,7 @@
 use market::{EventTime, Span};
 
 use super::row::Refusal;
+use super::steps::Steps;
 
 /// The first block of the first coin was made two days later: no coin has an earlier price.
 pub(crate) const EARLIEST: EventTime = EventTime(1_230_768_000_000);
@@ -10,6 +11,14 @@ pub(crate) const EARLIEST: EventTime = EventTime(1_230_768_000_000);
 const AHEAD_MAX: Span = Span::DAY;
 /// In exponent form a file tells minutes when its finest last digit stands for so many milliseconds at most.
 const DIGIT_MS: i64 = 10_000;
+/// Fewer rows may stand on a grid by chance.
+const GRID_ROWS_MIN: u64 = 3;
+/// A float of 32 bits has such a multiple of milliseconds for each time since 2004, or a larger one.
+const FLOAT_BITS: u32 = 16;
+/// Candles may be a multiple of 100 s long. Times that were cut to it coincide, or follow each other unevenly.
+const HUNDRED_SECONDS_MS: i64 = 100_000;
+/// One shared time in so many rows tells.
+const SHARED_ROWS: u64 = 20;
 
 /// A number in the time column, as it is written.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -102,8 +111,9 @@ pub(crate) struct Times {
     latest: EventTime,
     possible: u64,
     impossible: u64,
-    /// The first line with a time in milliseconds.
-    first_line: u32,
+    /// The first time in milliseconds.
+    first: Option<Place>,
+    grid: Grid,
     first_impossible: Option<Place>,
     other_unit: Option<(Place, Unit)>,
     exponents: Option<Exponents>,
@@ -123,7 +133,8 @@ impl Times {
             latest,
             possible: 0,
             impossible: 0,
-            first_line: 0,
+            first: None,
+            grid: Grid::default(),
             first_impossible: None,
             other_unit: None,
             exponents: None,
@@ -142,11 +153,12 @@ impl Times {
             known.are_minutes &= value % Span::MINUTE.ms() == 0;
         }
         let event = stamp.event(self.latest).ok();
-        if event.is_some() {
+        if let Some(event) = event {
             if self.possible == 0 {
-                self.first_line = line;
+                self.first = Some(place(stamp, line, field));
             }
             self.possible += 1;
+            self.grid.note(event);
         } else {
             self.note_impossible(stamp, line, field);
         }
@@ -165,14 +177,16 @@ impl Times {
         }
     }
 
-    /// Whether the times of the file can be true.
+    /// Whether the times of the file can be true, with their distances and the number of rows that have the time of the row
+    /// before.
     ///
     /// # Errors
     /// The line that shows that they cannot, and what to do.
-    pub(crate) fn judge(&self) -> Result<(), (u32, String)> {
-        if let Some(Exponents { first: Place { line, text, .. }, .. }) =
-            self.exponents.as_ref().filter(|exponents| exponents.are_cut())
-        {
+    pub(crate) fn judge(&self, steps: &mut Steps, shared: u64) -> Result<(), (u32, String)> {
+        let exponents = self.exponents.as_ref().filter(|exponents| exponents.are_cut());
+        let is_cut = self.possible >= GRID_ROWS_MIN && self.grid.is_cut(steps, shared, self.possible);
+        let cut = exponents.map(|exponents| &exponents.first).or(self.first.as_ref().filter(|_| is_cut));
+        if let Some(Place { line, text, .. }) = cut {
             let problem = format!(
                 "{text} has lost its last digits, as spreadsheets cut them: give the column a number format without decimals \
                  and export it again"
@@ -190,7 +204,7 @@ impl Times {
     fn mixed(&self, Place { text, .. }: &Place, Unit { name, .. }: Unit) -> String {
         format!(
             "{text} is a time in {name}, and line {} has one in milliseconds: convert the whole column to milliseconds",
-            self.first_line
+            self.first.as_ref().map_or(0, |first| first.line)
         )
     }
 
@@ -207,6 +221,40 @@ impl Times {
             place.text,
             impossible + possible
         )
+    }
+}
+
+/// Which times a file has none of: those between the marks of a grid.
+#[derive(Debug)]
+struct Grid {
+    /// Zeros at the end of all times in binary, at least.
+    bits: u32,
+    are_hundreds: bool,
+    are_minutes: bool,
+    are_seconds: bool,
+}
+
+impl Default for Grid {
+    fn default() -> Self {
+        Self { bits: u64::BITS, are_hundreds: true, are_minutes: true, are_seconds: true }
+    }
+}
+
+impl Grid {
+    fn note(&mut self, event: EventTime) {
+        let ms = event.ms();
+        self.bits = self.bits.min(ms.trailing_zeros());
+        self.are_hundreds &= ms % HUNDRED_SECONDS_MS == 0;
+        self.are_minutes &= ms % Span::MINUTE.ms() == 0;
+        self.are_seconds &= ms % Span::SECOND.ms() == 0;
+    }
+
+    /// Whether no clock stands on this grid, but numbers do that were written with fewer digits: floats of 32 bits, or times
+    /// that an exponent form has cut before.
+    fn is_cut(&self, steps: &mut Steps, shared: u64, rows: u64) -> bool {
+        let is_binary = self.bits >= FLOAT_BITS && !self.are_seconds;
+        let is_decimal = self.are_hundreds && !self.are_minutes;
+        is_binary || (is_decimal && (shared * SHARED_ROWS >= rows || !steps.are_multiples()))
     }
 }
 
@@ -251,13 +299,17 @@ mod tests {
     const NOW: EventTime = EventTime(1_767_225_600_000);
 
     fn judge(fields: &[&str]) -> Result<(), String> {
-        let mut times = Times::new(latest(NOW));
+        let (mut times, mut steps, mut shared) = (Times::new(latest(NOW)), Steps::default(), 0);
+        let mut before = None;
         for (line, field) in (2..).zip(fields) {
-            if let Some(stamp) = Stamp::parse(field.as_bytes()) {
-                times.note(stamp, line, field.as_bytes());
+            let event = Stamp::parse(field.as_bytes()).and_then(|stamp| times.note(stamp, line, field.as_bytes()));
+            if let Some((before, event)) = before.zip(event) {
+                steps.note(event - before, line);
+                shared += u64::from(event == before);
             }
+            before = event.or(before);
         }
-        times.judge().map_err(|(line, problem)| format!("{line}: {problem}"))
+        times.judge(&mut steps, shared).map_err(|(line, problem)| format!("{line}: {problem}"))
     }
 
     #[test]
@@ -305,6 +357,26 @@ mod tests {
         check(&["1.7040672e12", "1.70406726e12"], false);
         check(&["1.704067200000E+12"], false);
         check(&["17040672E5"], false);
+    }
+
+    #[test]
+    fn times_that_were_cut_before_they_were_written_are_refused() {
+        let check = |step_ms: i64, cut: fn(i64) -> i64, is_cut: bool| {
+            let fields: Vec<_> = (0..60).map(|row| cut(1_704_067_200_000 + row * step_ms).to_string()).collect();
+            let said = judge(&fields.iter().map(String::as_str).collect::<Vec<_>>());
+            let is_refused = said.as_ref().is_err_and(|said| said.contains("has lost its last digits"));
+            assert_eq!(is_refused, is_cut, "{step_ms}: {said:?}");
+        };
+        for (step_ms, is_cut) in [(60_000, true), (300_000, false), (900_000, false)] {
+            check(step_ms, |ms| ms / 100_000 * 100_000, is_cut);
+        }
+        for step_ms in [60_000, 900_000, 3_600_000, 86_400_000] {
+            check(step_ms, |ms| ms / 10_000_000 * 10_000_000, true);
+            check(step_ms, |ms| ms as f32 as i64, true);
+            check(step_ms, |ms| ms, false);
+        }
+        check(100_000, |ms| ms, false);
+        check(131_072, |ms| ms, false);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::numbering::Numbering;
 use super::row::{Refusal, Row};
 use super::rules::{Conflict, Judge, Rules, Shape};
 use super::sequence::{Sequence, Verdict};
-use super::shape::shape;
+use super::shape::{are_many, shape};
 use super::sort::{Sorted, Sorter};
 use super::survey::{Order, Survey, survey, unsorted};
 use super::tally::{Rejects, Tally};
@@ -67,13 +67,15 @@ impl Track {
         let mut files = inputs.into_iter().map(look).collect::<Result<Vec<_>, _>>()?;
         let shape = shape(&mut files, &rules)?;
         let judge = Judge { instrument: instrument.clone(), shape, outside: rules.outside, now: rules.now };
-        // Months differ in length: rows that are one grain apart are never alone.
-        let step_max = rules.step_max.max(Span(shape.grain().unwrap_or(Span(0)).ms().saturating_mul(2)));
+        // Months differ in length: rows that are a usual step apart are never alone.
+        let step_max = rules.step_max.max(Span(shape.step().unwrap_or(Span(0)).ms().saturating_mul(2)));
         let rules = Rules { step_max, ..rules };
         let course = Course::new(&files, shape, &rules);
         let mut track = Self { rules, judge, files, course, cut: None };
-        if rules.conflict == Conflict::Refuse {
-            track.refuse_conflicts()?;
+        match rules.conflict {
+            Some(Conflict::Refuse) => track.refuse_conflicts()?,
+            None if track.files_overlap() => track.refuse_many_conflicts()?,
+            _ => {}
         }
         Ok(track)
     }
@@ -85,7 +87,7 @@ impl Track {
 
     /// Its files, each with the time of its oldest row.
     pub fn files(&self) -> impl Iterator<Item = (&Input, Option<EventTime>)> {
-        self.files.iter().map(|(input, survey)| (input, survey.start))
+        self.files.iter().map(|(input, survey)| (input, survey.start()))
     }
 
     /// The next row that counts. All others are counted and kept.
@@ -131,6 +133,31 @@ impl Track {
         }
     }
 
+    /// Whether a file begins before one that begins earlier has ended.
+    fn files_overlap(&self) -> bool {
+        let mut ranges: Vec<_> = self.files.iter().filter_map(|(_, survey)| survey.range).collect();
+        ranges.sort_unstable();
+        ranges.windows(2).any(|pair| pair[1].0 <= pair[0].1)
+    }
+
+    /// Reads all of it once: files of different instruments say something else at each time that they share.
+    fn refuse_many_conflicts(&mut self) -> Result<(), Unusable> {
+        let (mut tally, mut rejects) = (Tally::default(), Rejects::nowhere());
+        while self.next(&mut tally, &mut rejects).is_some() {}
+        self.course = Course::new(&self.files, self.judge.shape, &self.rules);
+        self.cut = None;
+        if !are_many(tally.conflicts, tally.rows) {
+            return Ok(());
+        }
+        let names = self.files.iter().map(|(input, _)| input.name()).collect::<Vec<_>>().join(", ");
+        let problem = format!(
+            "{} of {} rows have the time of another row and say something else: name files of one instrument and market; if they \
+             are, say which of two rows counts, with --conflict last or --conflict first",
+            tally.conflicts, tally.rows
+        );
+        Err(Unusable::new(names, problem))
+    }
+
     fn conflict(&self, one: &Row, other: &Row) -> Unusable {
         let place = |row: &Row| format!("{} line {}", self.files[row.file as usize].0.name(), row.line);
         let problem = format!(
@@ -172,7 +199,7 @@ impl Track {
                     return Err(cut);
                 }
             }
-            let waiting = self.course.waiting.front().map(|&file| (file, self.files[file].1.start));
+            let waiting = self.course.waiting.front().map(|&file| (file, self.files[file].1.start()));
             match (oldest, waiting) {
                 (None, None) => return Ok(None),
                 (Some((event, _, _, idx)), waiting) if waiting.is_none_or(|(_, start)| start > Some(event)) => {
@@ -213,10 +240,10 @@ impl Track {
 impl Course {
     fn new(files: &[(Input, Survey)], shape: Shape, rules: &Rules) -> Self {
         let mut waiting: Vec<usize> = (0..files.len()).collect();
-        waiting.sort_by_key(|&file| (files[file].1.start, file));
+        waiting.sort_by_key(|&file| (files[file].1.start(), file));
         let has_numbers = files.iter().all(|(_, survey)| survey.is_numbered);
         let numbering = (shape == Shape::Trades && !has_numbers).then(|| Numbering::of_files(files.len()));
-        let sequence = Sequence::new(rules.step_max, rules.conflict);
+        let sequence = Sequence::new(rules.step_max, rules.conflict.unwrap_or_default());
         let is_consecutive = files.iter().all(|(_, survey)| survey.is_consecutive);
         Self {
             waiting: waiting.into(),

@@ -116,8 +116,90 @@ fn rows_that_look_like_trades_are_not_taken_for_conflicts() {
     let text = HEADER.to_owned()
         + "T,10,10,10,10,1\nT,11,11,11,11,2\nT,12,12,12,12,4\n1704067200500,12,12,12,12,1\n\
         1704067200500,9,9,9,9,8\n1704067230000,10,10,10,10,1\n";
-    refused(&text, rules(), &["a.csv: 3 of 6 rows have the time of the row before", "--grain trades"]);
-    assert!(read(&text, saying("1m")).is_ok());
+    for rules in [rules(), saying("1m")] {
+        refused(&text, rules, &["a.csv: 3 of 6 rows have the time of the row before", "--grain trades", "--conflict"]);
+        assert_eq!(read(&text, Rules { conflict: Some(Conflict::Last), ..rules }).unwrap().tally.conflicts, 3);
+    }
+    // In whole seconds the rows of a busy market are as regular as candles.
+    let row = |trade: i64| {
+        format!("{},{price},{price},{price},{price},1\n", START + trade / 3 * 1_000, price = 10 + trade % 3)
+    };
+    let text = HEADER.to_owned() + &(0..90).map(row).collect::<String>();
+    refused(&text, rules(), &["60 of 90 rows", "--grain trades"]);
+    assert_eq!(read(&text, saying("trades")).unwrap().rows.len(), 90);
+}
+
+#[test]
+fn a_file_of_two_instruments_is_refused() {
+    let row = |(minute, name, price): (i64, &str, i64)| {
+        format!("{},{name},{price},{price},{price},{price},1\n", START + minute * 30_000)
+    };
+    let named = |name| format!("timestamp_ms,{name},open,high,low,close,volume\n");
+    let interleaved: String = (0..20).map(|at| row((at, ["ADA", "SOL"][at as usize % 2], 100))).collect();
+    refused(
+        &(named("Symbol") + &interleaved),
+        rules(),
+        &["a.csv line 3: its Symbol is SOL, and that of line 2 is ADA"],
+    );
+    // A number in such a column, or nothing, names no instrument; nor does a column of another name.
+    let numbers: String = (0..20).map(|at| row((at, ["1", "2", ""][at as usize % 3], 100))).collect();
+    assert_eq!(read(&(named("base") + &numbers), rules()).unwrap().rows.len(), 20);
+    assert_eq!(read(&(named("remark") + &interleaved), rules()).unwrap().rows.len(), 20);
+    // Without a name the prices of one time tell.
+    let unnamed: String =
+        (0..40).map(|at| format!("{},{},{2},9,{2},1\n", START + at / 2 * 60_000, 7 + at % 2, 6 + at % 2)).collect();
+    refused(&(HEADER.to_owned() + &unnamed), rules(), &["20 of 40 rows", "one file for each", "--conflict last"]);
+    let half = |price: i64| {
+        HEADER.to_owned() + &(0..20).map(|at| format!("{},{price},9,1,5,1\n", START + at * 60_000)).collect::<String>()
+    };
+    let files = [("a.csv", half(5)), ("b.csv", half(6))];
+    let error = read_files(&files, rules()).err().unwrap();
+    assert!(error.starts_with("a.csv, b.csv: 20 of 40 rows have the time of another row"), "{error}");
+    let chosen = read_files(&files, Rules { conflict: Some(Conflict::Last), ..rules() }).unwrap();
+    assert_eq!((chosen.rows[0].open, chosen.tally.conflicts), (6.0, 20));
+}
+
+#[test]
+fn candles_of_several_lengths_are_refused() {
+    let hours = |range: std::ops::Range<i64>| candles(range.map(|hour| hour * 60));
+    let check = |text: String, rules: Rules, line: &str| {
+        refused(
+            &(HEADER.to_owned() + &text),
+            rules,
+            &[line, "write the candles of each length into a file of their own"],
+        );
+    };
+    for rules in [rules(), saying("1m")] {
+        check(hours(0..10) + &candles(600..700), rules, "a.csv line 3: from here on rows are 1h apart, and others 1m");
+        check(candles(0..100) + &hours(2..10), rules, "a.csv line 103: from here on rows are 1h apart");
+    }
+    let fives = candles((0..100).map(|row| row * 5)) + &candles(500..550);
+    refused(&(HEADER.to_owned() + &fives), rules(), &["mostly 5m apart, and 49 of 149 follow sooner, such as 1m"]);
+    let files = [("m.csv", HEADER.to_owned() + &candles(0..400)), ("h.csv", HEADER.to_owned() + &hours(10..19))];
+    assert!(read_files(&files, rules()).err().unwrap().starts_with("h.csv: its rows are 1h apart"));
+    // Minutes of which one in 32 is there: what is said counts, and the rows alone do not tell.
+    let is_there = |minute: i64| {
+        let mixed = minute.cast_unsigned().wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        (mixed ^ (mixed >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9) >> 59 == 0
+    };
+    let sparse = candles((0..4_000).filter(|&minute| is_there(minute)));
+    refused(&(HEADER.to_owned() + &sparse), rules(), &["follow sooner", "--grain"]);
+    let said = read(&(HEADER.to_owned() + &sparse), saying("1m"));
+    assert_eq!(said.map(|read| read.shape), Ok(Shape::Candles(Span::MINUTE)));
+}
+
+#[test]
+fn prices_contradict_a_length_of_candles() {
+    let text = |apart: i64, rows: i64| {
+        let row = |at: i64| format!("{},{}\n", START + at * apart * 60_000, 5 + at % 3);
+        format!("timestamp_ms,price\n{}", (0..rows).map(row).collect::<String>())
+    };
+    refused(&text(60, 40), saying("1m"), &["prices about 1h apart, and --grain says 1m: leave --grain out"]);
+    assert_eq!(read(&text(1, 40), saying("1m")).unwrap().shape, Shape::Points(Span::MINUTE));
+    // Rows further apart than a mistyped time may be, all of them.
+    let monthly = Rules::at(EventTime(START + 3_000 * Span::DAY.ms()));
+    let read = read(&text(90 * 1_440, 30), monthly).unwrap();
+    assert_eq!((read.rows.len(), read.tally.rejected_count()), (30, 0));
 }
 
 #[test]
@@ -126,7 +208,7 @@ fn of_two_rows_of_one_time_the_chosen_one_counts() {
     let (before, unfinished, whole) =
         ("T,100,101,99,100,5\n", "1704067260000,100,100.2,100,100.1,0.3\n", "1704067260000,100,107,98,106,40\n");
     let check = |order: [&str; 3], conflict: Conflict, expected: f64| {
-        let read = read(&text(order), Rules { conflict, ..saying("1m") }).unwrap();
+        let read = read(&text(order), Rules { conflict: Some(conflict), ..saying("1m") }).unwrap();
         assert_eq!(read.rows.last().unwrap().close, expected, "{order:?} {conflict:?}");
         assert_eq!((read.tally.duplicates, read.tally.conflicts), (1, 1));
     };
@@ -134,7 +216,7 @@ fn of_two_rows_of_one_time_the_chosen_one_counts() {
     check([before, unfinished, whole], Conflict::First, 100.1);
     check([unfinished, whole, before], Conflict::Last, 106.0);
     check([whole, unfinished, before], Conflict::Last, 100.1);
-    let error = read(&text([before, unfinished, whole]), Rules { conflict: Conflict::Refuse, ..saying("1m") });
+    let error = read(&text([before, unfinished, whole]), Rules { conflict: Some(Conflict::Refuse), ..saying("1m") });
     let error = error.err().unwrap();
     assert!(error.starts_with("a.csv line 4: ") && error.contains("a.csv line 3"), "{error}");
     // Of two files that of the one that is named later.
@@ -273,29 +355,29 @@ proptest! {
     /// However many rows, and whatever their order, each is a row or a counted duplicate.
     #[test]
     fn any_order_of_a_file_gives_the_same_rows(
-        minutes in prop::collection::vec(0_i64..200, 3..120),
+        steps in prop::collection::vec(prop_oneof![6 => Just(1_i64), 2 => Just(0), 1 => 2_i64..5], 2..120),
         order in any::<prop::sample::Index>(),
         reorder_rows in 1_usize..150,
     ) {
-        let mut sorted = minutes.clone();
-        sorted.sort_unstable();
-        let mut turned = minutes;
+        let minutes = std::iter::once(0).chain(steps).scan(0, |minute, step| {
+            *minute += step;
+            Some(*minute)
+        });
+        let mut sorted: Vec<i64> = minutes.collect();
+        let mut turned = sorted.clone();
         let at = order.index(turned.len());
         turned.rotate_left(at);
-        let rules = Rules { reorder_rows, ..saying("1m") };
-        let rules = Rules { grain: None, ..rules };
+        let rules = Rules { reorder_rows, ..rules() };
         let text = |minutes: &[i64]| HEADER.to_owned() + &candles(minutes.iter().copied());
-        if let (Ok(ascending), Ok(shuffled)) = (read(&text(&sorted), rules), read(&text(&turned), rules)) {
+        let (ascending, shuffled) = (read(&text(&sorted), rules), read(&text(&turned), rules));
+        prop_assert_eq!(ascending.as_ref().map(|_| ()).is_ok(), shuffled.is_ok());
+        if let (Ok(ascending), Ok(shuffled)) = (ascending, shuffled) {
             sorted.dedup();
             let minutes = |read: &Read| read.rows.iter().map(|row| (row.event.ms() - START) / 60_000).collect::<Vec<_>>();
             prop_assert_eq!(minutes(&ascending), sorted);
             prop_assert_eq!(minutes(&shuffled), minutes(&ascending));
             prop_assert_eq!(shuffled.tally.duplicates, ascending.tally.duplicates);
             prop_assert_eq!(shuffled.shape, ascending.shape);
-        } else {
-            // Only rows of a single minute do not tell their length.
-            sorted.dedup();
-            prop_assert_eq!(sorted.len(), 1);
         }
     }
 }

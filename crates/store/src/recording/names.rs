@@ -1,0 +1,79 @@
+//! Columns that name the instrument of a row: a recording holds one instrument of one market.
+
+use super::file::Line;
+
+/// What such a column is called.
+const CALLED: [&str; 12] = [
+    "symbol",
+    "coin",
+    "pair",
+    "ticker",
+    "market",
+    "instrument",
+    "exchange",
+    "asset",
+    "quote",
+    "base",
+    "venue",
+    "currency",
+];
+
+/// Whether a column of this name says whose price a row is.
+pub(crate) fn is_name(header: &[u8]) -> bool {
+    CALLED.iter().any(|called| header.eq_ignore_ascii_case(called.as_bytes()))
+}
+
+/// The names in the rows of one file.
+#[derive(Debug, Default)]
+pub(crate) struct Names {
+    /// The names in the first row; `None` for a number, which names nothing.
+    first: Option<(u32, Vec<Option<Vec<u8>>>)>,
+    /// The first other name: its line, its column, and both names.
+    other: Option<Other>,
+}
+
+#[derive(Debug)]
+struct Other {
+    line: u32,
+    column: String,
+    first: (u32, String),
+    name: String,
+}
+
+impl Names {
+    /// Takes note of a row.
+    pub(crate) fn note(&mut self, line: &Line<'_>) {
+        if self.other.is_some() || !line.has_names() {
+            return;
+        }
+        let named = |name: &[u8]| (!name.is_empty() && !is_number(name)).then(|| name.to_vec());
+        let (first_line, first) =
+            self.first.get_or_insert_with(|| (line.number, line.names().map(|(_, name)| named(name)).collect()));
+        let other = line.names().zip(first.iter()).find_map(|((column, name), first)| {
+            let first = first.as_deref().filter(|first| !name.is_empty() && *first != name)?;
+            Some(Other { line: line.number, column: text(column), first: (*first_line, text(first)), name: text(name) })
+        });
+        self.other = other;
+    }
+
+    /// Whether all rows are of one instrument.
+    ///
+    /// # Errors
+    /// The line with another name, and what to do.
+    pub(crate) fn judge(&self) -> Result<(), (u32, String)> {
+        let Some(Other { line, column, first: (first_line, first), name }) = &self.other else { return Ok(()) };
+        let problem = format!(
+            "its {column} is {name}, and that of line {first_line} is {first}: a file holds one instrument of one market; write \
+             one file for each, and name the column otherwise if it says something else"
+        );
+        Err((*line, problem))
+    }
+}
+
+fn is_number(name: &[u8]) -> bool {
+    str::from_utf8(name).is_ok_and(|name| name.parse::<f64>().is_ok())
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).chars().take(40).collect()
+}
