@@ -17,6 +17,10 @@ pub(crate) struct Fit {
     grain: Option<Span>,
     bars: u64,
     points: u64,
+    /// Points with the number of a trade.
+    trades: u64,
+    /// Bars and points that do not say how much was traded.
+    without_volume: u64,
     /// Bars that one window of each of [`TUMBLING`] holds whole.
     held: [u64; TUMBLING.len()],
     /// Bars in windows of the moving average that begin on the hour, and in those that begin half past it.
@@ -48,10 +52,12 @@ impl From<Fit> for FitJson {
 }
 
 impl Fit {
-    /// Takes note of a row that counts.
-    pub(crate) fn add(&mut self, event: EventTime, grain: Option<Span>) {
+    /// Takes note of a row that counts: a bar of this length, or a point, with an id when it is a trade.
+    pub(crate) fn add(&mut self, event: EventTime, grain: Option<Span>, id: Option<u64>, volume: Option<f64>) {
+        self.without_volume += u64::from(volume.is_none());
         let Some(length) = grain else {
             self.points += 1;
+            self.trades += u64::from(id.is_some());
             return;
         };
         self.bars += 1;
@@ -71,6 +77,8 @@ impl Fit {
         self.grain = self.grain.max(other.grain);
         self.bars += other.bars;
         self.points += other.points;
+        self.trades += other.trades;
+        self.without_volume += other.without_volume;
         self.held.iter_mut().zip(other.held).for_each(|(held, other)| *held += other);
         self.on_hour += other.on_hour;
         self.half_past += other.half_past;
@@ -85,19 +93,30 @@ impl Fit {
 
     /// For people, in a line; `None` without a row.
     pub(crate) fn in_words(&self) -> Option<String> {
+        let rows = self.bars + self.points;
+        let volume = match self.without_volume {
+            0 => String::new(),
+            without if without == rows => "; none says its volume".to_owned(),
+            without => format!("; {without} of {rows} do not say their volume"),
+        };
+        (rows > 0).then(|| self.windows_in_words() + &volume)
+    }
+
+    fn windows_in_words(&self) -> String {
         let Some(grain) = self.grain else {
-            return (self.points > 0).then(|| "points: each counts in every window that contains its time".to_owned());
+            let what = if self.trades == self.points { "trades, all that an instant has" } else { "points" };
+            return format!("{what}: each counts in every window that contains its time");
         };
         let Some((window, across)) = self.shortest() else {
             let reason =
                 if grain > Span::DAY { "they are longer than the longest, 1d" } else { "they cross its bounds" };
-            return Some(format!("warning: bars of {grain} fill no window: {reason}; the tables leave them out"));
+            return format!("warning: bars of {grain} fill no window: {reason}; the tables leave them out");
         };
         let mut words = format!("bars of {grain}: the shortest window they fill is {window}{}", self.moving_average());
         if across > 0 {
             words += &format!("; {across} of {} bars cross its bounds and are not in it", self.bars);
         }
-        Some(words)
+        words
     }
 
     /// What the moving average lacks.
@@ -120,7 +139,7 @@ mod tests {
         let mut fit = Fit::default();
         let grain = Span::minutes(minutes);
         let first = EventTime(Span::DAY.ms() * 19_000 + Span::minutes(offset).ms());
-        (0..count).for_each(|idx| fit.add(first + Span(idx * grain.ms()), Some(grain)));
+        (0..count).for_each(|idx| fit.add(first + Span(idx * grain.ms()), Some(grain), None, Some(1.0)));
         fit.in_words().unwrap()
     }
 
@@ -157,8 +176,11 @@ mod tests {
     fn points_count_in_every_window() {
         let mut fit = Fit::default();
         assert_eq!(fit.in_words(), None);
-        fit.add(EventTime(7), None);
-        assert!(fit.in_words().unwrap().starts_with("points: "), "{fit:?}");
+        fit.add(EventTime(7), None, Some(1), Some(0.0));
+        assert!(fit.in_words().unwrap().starts_with("trades, all that an instant has: each counts"), "{fit:?}");
+        fit.add(EventTime(7), None, None, None);
+        let words = fit.in_words().unwrap();
+        assert!(words.starts_with("points: ") && words.ends_with("; 1 of 2 do not say their volume"), "{words}");
         assert_eq!(FitJson::from(fit).shortest_window, None);
     }
 }

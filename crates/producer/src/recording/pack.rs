@@ -82,7 +82,8 @@ impl Packer {
     pub(crate) fn peek(&mut self, rejects: &mut Rejects) -> Option<EventTime> {
         while self.next.is_none() {
             let row = self.track.next(&mut self.tally, rejects)?;
-            self.fit.add(row.event, self.track.shape().grain().filter(|_| !row.is_point));
+            let grain = self.track.shape().grain().filter(|_| !row.is_point);
+            self.fit.add(row.event, grain, row.id, row.volume);
             if self.skip_to.is_some_and(|last| (row.event, row.id) <= last) {
                 self.tally.count_skipped(row.event);
             } else {

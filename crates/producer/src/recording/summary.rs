@@ -209,7 +209,7 @@ pub(crate) mod tests {
         [0, 60_000].into_iter().for_each(|ms| tally.count_skipped(EventTime(ms)));
         [0, 180_000].into_iter().for_each(|ms| tally.count_accepted(EventTime(ms)));
         let mut counts = Counts { tally, published: 4, gaps: 1, ..Counts::default() };
-        counts.fit.add(EventTime(0), Some(market::Span::MINUTE));
+        counts.fit.add(EventTime(0), Some(market::Span::MINUTE), None, Some(1.0));
         let instrument = |coin| Instrument::new(coin, "usd").unwrap();
         Summary {
             instruments: vec![(instrument("bitcoin"), counts.clone()), (instrument("ethereum"), counts)],
