@@ -257,6 +257,11 @@ impl<'a> Line<'a> {
         if self.is_whole { self.columns.row(self.text, file, self.number, latest) } else { Err(Refusal::TooLong) }
     }
 
+    /// Another line of its file.
+    pub(crate) fn like<'b>(&'b self, text: &'b [u8]) -> Line<'b> {
+        Line { number: self.number, text, is_whole: true, columns: self.columns }
+    }
+
     /// Its time, as far as it is a number, with the field that it is in.
     pub(crate) fn stamp(&self) -> Option<(Stamp, &'a [u8])> {
         self.columns.stamp(self.text).filter(|_| self.is_whole)

@@ -169,7 +169,7 @@ impl Look {
             self.is_descending &= event <= before.0;
             self.steps.note(market::Span((event - before.0).ms().abs()), line.number);
             self.shared += u64::from(event == before.0);
-            self.others += u64::from(event == before.0 && line.text != self.before_text);
+            self.others += u64::from(event == before.0 && self.differs(line));
         }
         self.before = Some(place);
         self.before_text.clear();
@@ -179,6 +179,14 @@ impl Look {
             let is_single = |row: Row| row.open == row.close && row.high == row.close && row.low == row.close;
             self.has_single_prices = line.row(0, self.latest).map_or(true, is_single);
         }
+    }
+
+    /// Whether a row says something else than the one before. Rows that cannot count contradict none.
+    fn differs(&self, line: &Line<'_>) -> bool {
+        line.text != self.before_text
+            && line.row(0, self.latest).is_ok_and(|row| {
+                line.like(&self.before_text).row(0, self.latest).is_ok_and(|before| !row.agrees_with(&before))
+            })
     }
 
     fn order(&self) -> Order {
