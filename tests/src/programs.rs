@@ -174,7 +174,7 @@ fn finish(command: &mut Command) -> Output {
 }
 
 /// How long anything in a test may take before it counts as never.
-pub const NEVER: Duration = Duration::from_secs(60);
+pub const NEVER: Duration = Duration::from_secs(180);
 
 /// Looks until it is so.
 pub fn eventually(what: &str, mut check: impl FnMut() -> bool) {

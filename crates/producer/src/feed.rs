@@ -58,8 +58,8 @@ pub(crate) trait Feed: Sync {
     fn first_event(&self, instrument: &Instrument) -> impl Future<Output = Result<EventTime, Error>> + Send;
     /// The last heartbeat of an instrument, if it is a flush.
     fn last_flush(&self, instrument: &Instrument) -> impl Future<Output = Result<Option<Flush>, Error>> + Send;
-    /// The time of an instrument's last heartbeat, if that certifies the time before it.
-    fn last_certified(&self, instrument: &Instrument) -> impl Future<Output = Result<Option<EventTime>, Error>> + Send;
+    /// What an instrument's last heartbeat certifies, if anything.
+    fn last_certified(&self, instrument: &Instrument) -> impl Future<Output = Result<Option<Certified>, Error>> + Send;
 }
 
 impl Feed for Connection {
@@ -119,9 +119,9 @@ impl Feed for Connection {
         Ok(flush.map(|(seq, flush)| Flush { event: flush.event(), seq }))
     }
 
-    async fn last_certified(&self, instrument: &Instrument) -> Result<Option<EventTime>, Error> {
+    async fn last_certified(&self, instrument: &Instrument) -> Result<Option<Certified>, Error> {
         let last = last_heartbeat(self, instrument).await?;
-        Ok(last.and_then(|stored| certified_end(&stored.payload)))
+        Ok(last.and_then(|stored| Certified::of(&stored.payload)))
     }
 }
 
@@ -134,9 +134,22 @@ fn heartbeat(payload: &[u8]) -> Option<HeartbeatLine<'_>> {
     serde_json::from_slice(payload).ok()
 }
 
-/// The end of the span that a heartbeat certifies, if it certifies any.
-pub(crate) fn certified_end(payload: &[u8]) -> Option<EventTime> {
-    Some(heartbeat(payload)?.certified()?.1)
+/// The end of what a heartbeat certifies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Certified {
+    /// Nothing before it is missing.
+    pub(crate) end: EventTime,
+    /// When that was said, by the producer's clock.
+    pub(crate) issued: EventTime,
+}
+
+impl Certified {
+    /// What a heartbeat's payload certifies, if anything.
+    pub(crate) fn of(payload: &[u8]) -> Option<Self> {
+        let heartbeat = heartbeat(payload)?;
+        let (_, end) = heartbeat.certified()?;
+        Some(Self { end, issued: EventTime(heartbeat.ingest_ms) })
+    }
 }
 
 /// When FEED stored a message first, in milliseconds.

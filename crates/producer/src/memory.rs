@@ -10,7 +10,7 @@ use market::heartbeat::HeartbeatLine;
 use market::tick::TickLine;
 use market::{EventTime, Instrument, Span};
 
-use crate::feed::{Feed, Flush, LastTick, certified_end, gaps, ticks_in_time};
+use crate::feed::{Certified, Feed, Flush, LastTick, gaps, ticks_in_time};
 
 /// A minute in milliseconds.
 pub(crate) const MINUTE: i64 = 60_000;
@@ -154,8 +154,8 @@ impl Feed for Memory {
         }))
     }
 
-    async fn last_certified(&self, instrument: &Instrument) -> Result<Option<EventTime>, Error> {
+    async fn last_certified(&self, instrument: &Instrument) -> Result<Option<Certified>, Error> {
         let newest = self.newest(Kind::Heartbeat, instrument);
-        Ok(newest.first().and_then(|(_, message)| certified_end(&message.payload)))
+        Ok(newest.first().and_then(|(_, message)| Certified::of(&message.payload)))
     }
 }

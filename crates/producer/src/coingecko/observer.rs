@@ -16,7 +16,7 @@ use super::lag::Lags;
 use super::markets::Quote;
 use super::outbox::Record;
 use super::trouble::Trouble;
-use crate::feed::{Feed, LastTick};
+use crate::feed::{Certified, Feed, LastTick};
 
 /// At most one heartbeat a minute, less what one answer may take longer than the next. By the source's clock: none of ours
 /// that is set back silences them.
@@ -87,8 +87,8 @@ pub(crate) struct End {
     pub(crate) instrument: Instrument,
     /// Its last tick.
     pub(crate) last: Option<LastTick>,
-    /// Up to here a heartbeat has certified that there was no other.
-    pub(crate) certified: Option<EventTime>,
+    /// Up to where a heartbeat has certified that there was no other.
+    pub(crate) certified: Option<Certified>,
 }
 
 impl End {
@@ -108,13 +108,17 @@ impl Observer {
     pub(crate) fn new(ends: Vec<End>, interval: Span, source_delay: Span, now_ms: i64) -> Self {
         let coin = |End { instrument, last, certified }: End| {
             let last = last.filter(|last| last.event <= EventTime(now_ms) + FUTURE_BOUND);
-            let certified = certified.filter(|certified| *certified <= EventTime(now_ms) + FUTURE_BOUND);
+            let certified = certified.filter(|certified| certified.end <= EventTime(now_ms) + FUTURE_BOUND);
+            // It stayed behind the largest lag of its day: a restart keeps what was learned.
+            let mut lags = Lags::default();
+            certified.iter().for_each(|certified| lags.learn(certified.issued, certified.end));
+            let certified = certified.map(|certified| certified.end);
             let end = last.as_ref().map(|last| last.grain.map_or(last.event, |grain| last.event + grain));
             Coin {
                 instrument,
                 last: last.map(|last| last.event),
                 certification: Certification::new(interval, end, certified),
-                lags: Lags::default(),
+                lags,
                 promised: certified,
                 trouble: None,
                 said: None,

@@ -9,7 +9,7 @@ use super::markets::Quote;
 use super::observer::{Counts, End, Observed, Observer, Poll};
 use super::outbox::Record;
 use super::trouble::Trouble;
-use crate::feed::LastTick;
+use crate::feed::{Certified, LastTick};
 
 const START: i64 = 1_747_517_880_000;
 
@@ -33,7 +33,7 @@ pub(super) fn observer(last_second: Option<i64>) -> Observer {
     observer_after(last, None)
 }
 
-fn observer_after(last: Option<LastTick>, certified: Option<EventTime>) -> Observer {
+fn observer_after(last: Option<LastTick>, certified: Option<Certified>) -> Observer {
     let end = End { instrument: bitcoin(), last, certified };
     Observer::new(vec![end], Span::MINUTE, Span::minutes(5), at(1_000).ms())
 }
@@ -259,10 +259,23 @@ fn every_way_of_giving_no_price_leaves_a_gap_with_its_cause() {
 fn a_restart_promises_no_less_than_before() {
     let last = LastTick { number: None, event: at(0), grain: None, seq: 1, id: None };
     // As if the source delay had been shorter.
-    let mut observer = observer_after(Some(last), Some(at(600)));
+    let certified = Certified { end: at(600), issued: at(850) };
+    let mut observer = observer_after(Some(last), Some(certified));
     check(&mut observer, 950, 0, &[]);
     check(&mut observer, 1_010, 0, &["heartbeat 710 (110)"]);
     check(&mut observer, 1_070, 1_060, &["tick 1060 (1060)"]);
+}
+
+#[test]
+fn a_restart_keeps_the_lag_that_the_last_heartbeat_showed() {
+    let last = LastTick { number: None, event: at(0), grain: None, seq: 1, id: None };
+    let certified = Certified { end: at(100), issued: at(900) };
+    let mut observer = observer_after(Some(last), Some(certified));
+    check(&mut observer, 960, 0, &["heartbeat 160 (60)"]);
+    check(&mut observer, 1_500, 0, &["heartbeat 700 (540)"]);
+    let day = 86_400;
+    idle(&mut observer, 1_560..900 + day, 0);
+    check(&mut observer, 960 + day, 0, &["heartbeat 87060 (620)"]);
 }
 
 #[test]
