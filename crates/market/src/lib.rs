@@ -11,6 +11,7 @@ pub mod baseline;
 pub mod candle;
 pub mod coverage;
 pub mod dataset;
+pub mod digits;
 pub mod evaluation;
 pub mod exact;
 pub mod feature;

@@ -13,6 +13,7 @@ pub mod web;
 mod number;
 mod output;
 mod view;
+mod volume;
 
 use service::{AskArgs, ProcessArgs, Program, Shutdown};
 

@@ -1,7 +1,6 @@
-//! Numbers for people.
+//! Numbers for people. Which of them take an exponent, `market` says.
 
-/// Numbers below this are written with an exponent: their plain digits would be mostly zeros.
-const PLAIN_MIN: f64 = 1e-6;
+use market::digits::{PLAIN_MIN, plain_decimals};
 
 /// A number for people: thousands set apart by commas, a true minus sign.
 pub(crate) fn number(value: f64, decimals: usize) -> String {
@@ -13,13 +12,10 @@ pub(crate) fn number(value: f64, decimals: usize) -> String {
 
 /// A number with about four significant digits: 7,123 · 71.23 · 0.0007123 · 7.123e-14.
 pub(crate) fn significant(value: f64) -> String {
-    if value == 0.0 || !value.is_finite() {
-        return number(value, 0);
+    match plain_decimals(value, 4) {
+        Some(decimals) => number(value, decimals),
+        None => exponential(value, 3),
     }
-    if value.abs() < PLAIN_MIN {
-        return exponential(value, 3);
-    }
-    number(value, (3.0 - value.abs().log10().floor()).max(0.0) as usize)
 }
 
 /// So many `10^-decimals`, exactly: 12,345 and two decimals are 123.45.
@@ -117,6 +113,9 @@ mod tests {
         let cases = [
             (71.234_5, "71.23"),
             (123_456.7, "123,457"),
+            (9.999_9, "10.00"),
+            (1e15, "1,000,000,000,000,000"),
+            (1e-7, "1.000e-7"),
             (0.000_712_34, "0.0007123"),
             (2.134_56e-14, "2.135e-14"),
             (-1e-15, "\u{2212}1.000e-15"),

@@ -10,6 +10,7 @@ use service::{Code, WithCode};
 use crate::number::{PriceFormat, number, significant};
 use crate::output;
 use crate::view::{InstrumentView, Name, View, WINDOWS, kind_of};
+use crate::volume;
 
 /// Prints the newest rows of every table, with the last price.
 #[derive(Debug, Clone, clap::Args)]
@@ -141,7 +142,7 @@ fn titled(title: &str, is_empty: bool, table: impl FnOnce() -> String) -> String
     format!("\n{title}\n{body}\n")
 }
 
-/// What is left out of the columns that programs get: the same in every row, or of no use to people.
+/// What is left out of the columns that programs get: the same in every row, in another cell, or of no use to people.
 const SHOWN: [&str; 10] =
     ["start", "open", "high", "low", "close", "average", "volume", "count", "coverage", "revision"];
 
@@ -154,7 +155,7 @@ fn candle_table(candles: &[&Candle]) -> String {
         let cells = cells.map(|(&column, cell)| match column {
             "start" => utc(candle.start),
             "open" | "high" | "low" | "close" | "average" => written(&cell, format),
-            "volume" => candle.volume.map(significant).unwrap_or_default(),
+            "volume" => volume::words(candle, significant).unwrap_or_default(),
             "coverage" => format!("{} %", number(candle.coverage * 100.0, 1)),
             _ => cell,
         });
@@ -215,5 +216,21 @@ mod tests {
         {
             assert!(text.contains(part), "{part}: {text}");
         }
+    }
+
+    #[test]
+    fn a_volume_that_only_some_ticks_know_is_a_lower_bound() {
+        let mut view = View::new(3);
+        for (hour, volume) in [(0, r#""volume":15.0,"volume_count":3"#), (1, r#""volume":7123.0"#)] {
+            let (start, end) = (hour * 3_600_000, (hour + 1) * 3_600_000);
+            let candle = format!(
+                r#"{{"coin":"bitcoin","quote":"usdt","window":"1h","start_ms":{start},"end_ms":{end},"close":2.0,"average":2.0,{volume},"count":60,"coverage":1.0,"revision":1,"final":true,"first_seq":1,"last_seq":1}}"#
+            );
+            view.apply("stats.1.1h.bitcoin.usdt", candle.as_bytes()).expect("a candle");
+        }
+        let text: String = view.instruments().map(|(name, rows)| text_of(name, rows)).collect();
+        let row = |start: &str| text.lines().find(|line| line.contains(start)).expect(start).to_owned();
+        assert!(row("1970-01-01 00:00").contains(" ≥ 15.00 (3 of 60) "), "{text}");
+        assert!(row("1970-01-01 01:00").contains(" 7,123 ") && !row("1970-01-01 01:00").contains('≥'), "{text}");
     }
 }

@@ -76,15 +76,17 @@ pub async fn check(args: CheckArgs, nats: &NatsArgs) -> anyhow::Result<()> {
         let progress = Progress::start();
         let data = args.data.read(&progress)?;
         let config = args.learn.config(data.instrument).exit_code(Code::BadConfig)?;
-        let findings = look(&data.ticks, &config, |step| progress.step(step))?;
+        let findings = look(&data.ticks, &config, |step| progress.step(step));
         Ok((data.note, findings))
     });
     let (note, findings) = looked.await??;
+    if matches!(format, Format::Table) {
+        // Before any failure: what was left out of a recording may be why there is too little.
+        output::print_note(note.as_deref());
+    }
+    let findings = findings?;
     match format {
-        Format::Table => {
-            output::print_note(note.as_deref());
-            output::print_findings(&findings);
-        }
+        Format::Table => output::print_findings(&findings),
         Format::Json => output::print_findings_json(&findings),
     }
     conclude(&findings)

@@ -8,14 +8,14 @@ use anyhow::{Context, anyhow};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Command, FromArgMatches};
-use market::{EventTime, Instrument, Tick};
+use market::{EventTime, Instrument, Span, Tick};
 use service::{Code, WithCode};
 use store::archive::{Archive, Through};
 use store::listing::SeqRange;
 use store::recording::{Conflict, Grain, Outside, Rules};
 
 use crate::archive::choose_instrument;
-use crate::args::{ArchiveArgs, InstrumentArgs};
+use crate::args::{ArchiveArgs, InstrumentArgs, parse_span};
 use crate::input;
 use crate::progress::Progress;
 
@@ -48,6 +48,8 @@ pub enum Source {
         conflict: Option<Conflict>,
         /// What happens to open and close outside low and high.
         outside: Outside,
+        /// A lone row further than this from its neighbours is refused; None for the usual span.
+        max_step: Option<Span>,
     },
 }
 
@@ -83,6 +85,10 @@ struct Typed {
     #[arg(long, default_value = "widen", value_name = "widen|reject")]
     outside: Outside,
 
+    /// A lone row of --input further than this from its neighbours is rejected (jump); at least two grains [default: 30d]
+    #[arg(long, value_name = "SPAN", requires = "input", value_parser = parse_span)]
+    max_step: Option<Span>,
+
     #[command(flatten)]
     instrument: InstrumentArgs,
 }
@@ -99,7 +105,8 @@ impl clap::Args for DataArgs {
 
 impl FromArgMatches for DataArgs {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let Typed { archive, offline, input, grain, conflict, outside, instrument } = Typed::from_arg_matches(matches)?;
+        let Typed { archive, offline, input, grain, conflict, outside, max_step, instrument } =
+            Typed::from_arg_matches(matches)?;
         if input.is_empty() {
             return Ok(Self { source: Source::Archive { archive, offline }, instrument });
         }
@@ -113,7 +120,7 @@ impl FromArgMatches for DataArgs {
             let message = format!("whose prices does {file} hold? Say --coin and --quote");
             return Err(clap::Error::raw(ErrorKind::MissingRequiredArgument, message));
         }
-        Ok(Self { source: Source::Recording { files: input, grain, conflict, outside }, instrument })
+        Ok(Self { source: Source::Recording { files: input, grain, conflict, outside, max_step }, instrument })
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
@@ -156,14 +163,15 @@ impl DataArgs {
                 let archive = archive.open()?;
                 read_archive(&archive, &choose_instrument(&archive, named)?, Through::ALL)
             }
-            Source::Recording { files, grain, conflict, outside } => {
+            Source::Recording { files, grain, conflict, outside, max_step } => {
                 let instrument =
                     named.context("a recording has no instrument of its own").exit_code(Code::BadConfig)?;
                 // A size that is not known now is said to be so when the file is opened.
                 let sizes = files.iter().filter_map(|file| file.metadata().ok()).map(|file| file.len());
                 let bar = progress.reading(sizes.sum());
                 let on_read: store::recording::OnRead = Arc::new(move |bytes| bar.inc(bytes));
-                let rules = Rules { grain: *grain, conflict: *conflict, outside: *outside, ..Rules::at(now()) };
+                let mut rules = Rules { grain: *grain, conflict: *conflict, outside: *outside, ..Rules::at(now()) };
+                rules.step_max = max_step.unwrap_or(rules.step_max);
                 let recorded = input::read(files, &instrument, rules, &on_read)?;
                 let note = Some(recorded.to_string());
                 Ok(Data { instrument, ticks: recorded.ticks, range: None, note })

@@ -62,6 +62,9 @@ impl fmt::Display for Recorded {
     }
 }
 
+/// The reason by which the reader refuses lone rows far from all others.
+const JUMP: &str = "jump";
+
 /// What was left out, in words.
 struct Left<'a>(&'a Tally);
 
@@ -79,7 +82,11 @@ impl fmt::Display for Left<'_> {
         let left: Vec<_> =
             counted.filter(|(count, _)| *count > 0).map(|(count, name)| format!("{count} {name}")).collect();
         let left = if left.is_empty() { "none".to_owned() } else { left.join(", ") };
-        write!(f, "left out of {rows} rows: {left}")
+        write!(f, "left out of {rows} rows: {left}")?;
+        match rejected.contains_key(JUMP) {
+            true => f.write_str(" (a jump is a lone row further than --max-step from the others)"),
+            false => Ok(()),
+        }
     }
 }
 
@@ -133,7 +140,7 @@ mod tests {
         assert_eq!(
             recorded.to_string(),
             "5 ticks, read as candles of 1m; left out of 12 rows: 1 duplicate, 1 without a price, 1 foreign, 1 high-low-order, \
-             1 incomplete-price, 1 jump, 1 negative-price"
+             1 incomplete-price, 1 jump, 1 negative-price (a jump is a lone row further than --max-step from the others)"
         );
         assert!(recorded.ticks.iter().all(|tick| tick.volume == Some(5.0) && tick.grain == Some(Span::MINUTE)));
     }

@@ -1,5 +1,6 @@
 //! Why ticks give too few rows to learn from, and what would give more: in words, for an error.
 
+mod stretches;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -7,6 +8,7 @@ use market::dataset::{Recipe, RowSpec, Skipped};
 use market::feature::RANGE_POINTS_MIN;
 use market::{Candle, Instrument, Span, Tick, Window};
 
+use self::stretches::Stretches;
 use crate::candles::{Folded, INTERVALS, fold};
 use crate::learn::ROWS_MIN;
 
@@ -36,16 +38,28 @@ impl Data<'_> {
         Some(format!("{count} bars{most} of {}", SpanWords(grain)))
     }
 
-    fn points_words(&self) -> Option<String> {
+    /// How many points there are, and how far they are apart on average.
+    fn points(&self) -> (usize, Option<Span>) {
         let events: Vec<_> = self.0.iter().filter(|tick| tick.grain.is_none()).map(|tick| tick.event).collect();
-        let (first, last) = (events.first()?, events.last()?);
-        let steps = events.len() as i64 - 1;
-        Some(match steps {
-            0 => "1 point".to_owned(),
-            _ => {
-                format!("{} points, {} apart on average", events.len(), SpanWords(Span((*last - *first).ms() / steps)))
-            }
-        })
+        let step = match &events[..] {
+            [first, .., last] => Some(Span((*last - *first).ms() / (events.len() as i64 - 1))),
+            _ => None,
+        };
+        (events.len(), step)
+    }
+
+    fn points_words(&self) -> Option<String> {
+        match self.points() {
+            (0, _) => None,
+            (_, None) => Some("1 point".to_owned()),
+            (count, Some(step)) => Some(format!("{count} points, {} apart on average", SpanWords(step))),
+        }
+    }
+
+    /// Whether these are points alone, so far apart that no two candles are adjacent.
+    fn are_sparse_points(&self) -> bool {
+        let [longest, ..] = INTERVALS;
+        self.usual_bar().is_none() && self.points().1.is_some_and(|step| step > longest.size())
     }
 
     /// What to take instead of bars that no candle of any length holds.
@@ -117,7 +131,7 @@ impl Shortage<'_> {
         let (window, candles) = (self.window, folded.candles.len());
         let Skipped { thin, few_points, trailing_window, horizon, open: _, long_bars } = self.skipped;
         let RowSpec { min_coverage, .. } = self.spec;
-        let alone = trailing_window + horizon;
+        let stretches = Stretches::of(&folded.candles, window, self.spec);
         let causes = [
             (long_bars, format!("{long_bars} bars are in no candle of {window}, which holds only whole bars")),
             (
@@ -134,16 +148,10 @@ impl Shortage<'_> {
                     "{few_points} of {candles} candles of {window} have no bar and fewer than {RANGE_POINTS_MIN} points, so that their range is not known"
                 ),
             ),
-            (
-                alone,
-                format!(
-                    "{alone} candles of {window} have a hole among the {} up to them or the {} after them",
-                    self.spec.lookback(),
-                    self.spec.horizon
-                ),
-            ),
+            (trailing_window + horizon, stretches.words(window, self.spec, (trailing_window, horizon))),
         ];
-        let causes: Vec<String> = causes.into_iter().filter(|(count, _)| *count > 0).map(|(_, words)| words).collect();
+        let causes = causes.into_iter().filter(|(count, _)| *count > 0).map(|(_, words)| words);
+        let causes: Vec<String> = causes.chain(stretches.holes_words(window)).collect();
         (!causes.is_empty()).then(|| causes.join("; "))
     }
 
@@ -177,8 +185,25 @@ impl Shortage<'_> {
         if tried.iter().all(|(_, folded)| folded.long_bars > 0 && folded.candles.is_empty() && folded.open == 0) {
             return Data(self.ticks).shorter_bars();
         }
+        self.more_data(tried)
+    }
+
+    /// What to take where no setting helps.
+    fn more_data(&self, tried: &[(Window, Folded)]) -> String {
         let needed = ROWS_MIN - 1 + self.spec.lookback() + self.spec.horizon;
-        format!("take more data: {ROWS_MIN} rows are {needed} candles without a hole")
+        if Data(self.ticks).are_sparse_points() {
+            let [longest, ..] = INTERVALS;
+            return format!(
+                "take prices at most {longest} apart, the longest candle: {ROWS_MIN} rows are {needed} candles in a row"
+            );
+        }
+        let stretches = tried.iter().find(|(window, _)| *window == self.window);
+        let stretches = stretches.map(|(window, folded)| Stretches::of(&folded.candles, *window, self.spec));
+        let fill = match stretches {
+            Some(Stretches { holes: 1.., windows, .. }) if windows >= needed => "fill the holes, or ",
+            _ => "",
+        };
+        format!("{fill}take more data: {ROWS_MIN} rows are {needed} candles in a row")
     }
 }
 

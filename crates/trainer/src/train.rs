@@ -36,14 +36,13 @@ pub async fn train(args: TrainArgs, nats: &NatsArgs) -> anyhow::Result<()> {
         let progress = Progress::start();
         let started = Instant::now();
         let data = args.data.read(&progress)?;
-        let learned = learn_timed(&data, &args.learn, started, &progress)?;
-        progress.step("writing the files");
-        let artifacts = Artifacts::new(&learned)?;
-        artifacts.write(&args.out)?;
-        Ok((data.instrument, data.note, learned, artifacts))
+        let learned = learn_and_write(&data, &args, started, &progress);
+        Ok((data.instrument, data.note, learned))
     });
-    let (instrument, note, learned, artifacts) = trained.await??;
+    let (instrument, note, learned) = trained.await??;
+    // Before any failure: what was left out of a recording may be why there is too little.
     output::print_note(note.as_deref());
+    let (learned, artifacts) = learned?;
     output::print_card(&learned.card, &out);
     let mut refusals = Vec::new();
     if let Some(connection) = connection
@@ -63,6 +62,20 @@ pub async fn train(args: TrainArgs, nats: &NatsArgs) -> anyhow::Result<()> {
     }
     let error = anyhow!("the files stand in {}, but {}", out.display(), refusals.join("; and "));
     Err(error).exit_code(Code::UploadFailed)
+}
+
+/// Learns, and writes the files.
+fn learn_and_write(
+    data: &Data,
+    args: &TrainArgs,
+    started: Instant,
+    progress: &Progress,
+) -> anyhow::Result<(Learned, Artifacts)> {
+    let learned = learn_timed(data, &args.learn, started, progress)?;
+    progress.step("writing the files");
+    let artifacts = Artifacts::new(&learned)?;
+    artifacts.write(&args.out)?;
+    Ok((learned, artifacts))
 }
 
 /// Learns, and puts on the card how long it took since `started`.

@@ -4,6 +4,8 @@ use market::tick::PriceLine;
 use market::{Candle, EventTime, Span};
 use serde_json::{Map, Value};
 
+use crate::volume;
+
 /// Writes a record of a live subject. What is not understood is shown as it is; control characters never reach the
 /// terminal.
 pub(super) fn line(subject: &str, record: &[u8]) -> String {
@@ -23,7 +25,8 @@ fn price(subject: &str, record: &[u8]) -> Option<String> {
 
 fn candle(record: &[u8]) -> Option<String> {
     let candle: Candle = serde_json::from_slice(record).ok()?;
-    let volume = candle.volume.map(|volume| format!(" volume={volume}")).unwrap_or_default();
+    let volume =
+        volume::words(&candle, |volume| volume.to_string()).map(|words| format!(" volume={words}")).unwrap_or_default();
     let state = if candle.is_final { format!("revision={}", candle.revision) } else { "provisional".to_owned() };
     Some(format!(
         "{} {}/{} {} open={} high={} low={} close={} average={}{volume} ticks={} coverage={} {state}",
@@ -100,6 +103,19 @@ mod tests {
             r#"{"coin":"bitcoin","quote":"usdt","window":"1m","start_ms":1583020800000,"end_ms":1583020860000,"open":2.0,"close":1.0,"average":1.5,"count":2,"coverage":1.0,"grain_ms":60000,"revision":1,"final":true,"first_seq":1,"last_seq":1}"#,
             "2020-03-01T00:00:00Z bitcoin/usdt 1m open=2 high=1 low=1 close=1 average=1.5 ticks=2 coverage=1 revision=1",
         );
+    }
+
+    #[test]
+    fn a_volume_that_only_some_ticks_know_is_a_lower_bound() {
+        let check = |volume: &str, expected| {
+            let record = format!(
+                r#"{{"coin":"bitcoin","quote":"usdt","window":"1h","start_ms":0,"end_ms":3600000,"close":1.0,"average":1.0,{volume},"count":60,"coverage":1.0,"revision":1,"final":true,"first_seq":1,"last_seq":1}}"#
+            );
+            let text = line("live.stats.1h.bitcoin.usdt", record.as_bytes());
+            assert!(text.contains(expected), "{text}");
+        };
+        check(r#""volume":15.0,"volume_count":3"#, " average=1 volume=≥ 15 (3 of 60) ticks=60 ");
+        check(r#""volume":15.0"#, " average=1 volume=15 ticks=60 ");
     }
 
     #[test]

@@ -148,16 +148,25 @@ function showTables() {
   showCandles(tables[shown.table], shown.table === "daily" ? day : minute);
 }
 
+// Where only some ticks gave their volume, what is known of it is its least.
+function volumeOf(row) {
+  if (row.volume === null) return "";
+  const volume = rough(row.volume);
+  return row.volume_count === undefined ? volume : `≥ ${volume} (${whole(row.volume_count)} of ${whole(row.count)})`;
+}
+
 function showCandles(table, time) {
   const rows = table.rows.map((row) => [
     time(row.start_ms) + (row.revision > 1 ? ` (revision ${row.revision})` : ""),
     ...[row.open, row.high, row.low, row.close, row.average].map((price) => written(table.format, price)),
-    row.volume === null ? "" : rough(row.volume),
+    volumeOf(row),
     whole(row.count),
     `${fixed(row.coverage * 100, row.coverage === 1 ? 0 : 1)} %`,
   ]);
   const why = "No rows yet: no window of this length has closed that holds all of a bar.";
-  fill(["start", ...CANDLE_HEADINGS], rows, why, (row, column) => column === 8 && table.rows[row].coverage < 1);
+  const isPart = (row, column) =>
+    (column === 6 && table.rows[row].volume_count !== undefined) || (column === 8 && table.rows[row].coverage < 1);
+  fill(["start", ...CANDLE_HEADINGS], rows, why, isPart);
 }
 
 function showHours(table) {

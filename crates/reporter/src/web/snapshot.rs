@@ -109,6 +109,9 @@ struct CandleRow {
     close: f64,
     average: f64,
     volume: Option<f64>,
+    /// Ticks that knew their volume, when only some did: `volume` is then part of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    volume_count: Option<u64>,
     count: u64,
     coverage: f64,
     revision: u32,
@@ -268,6 +271,7 @@ fn candle_row(candle: &Candle) -> CandleRow {
         close: candle.close,
         average: candle.average,
         volume: candle.volume,
+        volume_count: candle.volume_count,
         count: candle.count,
         coverage: candle.coverage,
         revision: candle.revision,
@@ -339,6 +343,23 @@ mod tests {
         let json = serde_json::to_value(&tables).expect("JSON");
         assert_eq!(json["hourly"]["format"], serde_json::json!({"exponential": 2}));
         assert_eq!(json["chart"]["format"], json["hourly"]["format"]);
+    }
+
+    #[test]
+    fn a_partial_volume_is_told_with_how_many_knew_it() {
+        let mut view = View::new(50);
+        for (start, volume) in
+            [(0, r#""volume":15.0,"volume_count":3"#), (3_600_000, r#""volume":15.0"#), (7_200_000, r#""open":1.0"#)]
+        {
+            let candle = hourly(start, 1.0).replace(r#""count":1"#, &format!(r#"{volume},"count":60"#));
+            view.apply("stats.1.1h.bitcoin.usdt", candle.as_bytes()).expect("a candle");
+        }
+        let json = serde_json::to_value(tables(&view, &Choice::default(), 7)).expect("JSON");
+        let told = |row: usize| {
+            let row = &json["hourly"]["rows"][row];
+            (row["volume"].as_f64(), row.get("volume_count").and_then(serde_json::Value::as_u64))
+        };
+        assert_eq!([told(0), told(1), told(2)], [(None, None), (Some(15.0), None), (Some(15.0), Some(3))]);
     }
 
     #[test]

@@ -102,6 +102,41 @@ fn too_few_rows_are_named_with_what_works() {
 }
 
 #[test]
+fn candles_that_are_looked_back_on_are_no_holes() {
+    let words = [
+        "25 rows of 1h, at least 100 are needed; the data are 50 bars of 1h; of 50 candles of 1h in a row the first 24 are only \
+         the lookback of the features, and the last 1 only predicted; take more data: 100 rows are 125 candles in a row",
+    ];
+    check("no hole", &bars(50, Span::HOUR), &[], Code::NotEnoughData, &words);
+    let words = ["20 candles of 1h in a row are fewer than the 25 that the features look back on; take more data"];
+    check("short", &bars(20, Span::HOUR), &[], Code::NotEnoughData, &words);
+}
+
+#[test]
+fn holes_are_counted_apart_with_the_first_of_them() {
+    let hourly = |missing: &[i64]| -> Vec<Tick> {
+        let is_there = |tick: &Tick| !missing.contains(&((tick.event.ms() - 1_583_020_800_000) / Span::HOUR.ms()));
+        bars(126, Span::HOUR).into_iter().filter(is_there).collect()
+    };
+    let words = [
+        "69 rows of 1h",
+        "the candles of 1h are 2 stretches of at most 61 in a row, and in each the first 24 are only the lookback of the features \
+         and the last 1 only predicted, 50 in all; no candle of 1h is there from 2020-03-03T10:00:00Z to 2020-03-03T17:00:00Z; \
+         fill the holes, or take more data",
+    ];
+    check("a hole", &hourly(&[58, 59, 60, 61, 62, 63, 64]), &[], Code::NotEnoughData, &words);
+    let words = ["2 holes have no candle of 1h, the first from 2020-03-01T05:00:00Z to 2020-03-01T06:00:00Z"];
+    check("two holes", &hourly(&[5, 70]), &[], Code::NotEnoughData, &words);
+}
+
+#[test]
+fn prices_further_apart_than_any_candle_are_named_so() {
+    let monthly = ticks(150, Span(30 * Span::DAY.0), None, Span(0));
+    let words = ["150 points, 30d apart on average", "take prices at most 1d apart, the longest candle"];
+    check("months", &monthly, &[], Code::NotEnoughData, &words);
+}
+
+#[test]
 fn spans_are_named_by_their_two_largest_units() {
     let cases = [
         (Span(0), "0ms"),

@@ -132,6 +132,24 @@ fn the_card_tells_the_digests_of_the_files_beside_it() {
 }
 
 #[test]
+fn a_lone_row_counts_when_max_step_reaches_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("rows.csv");
+    std::fs::write(&file, minutes((0..5).chain([40 * 24 * 60]))).expect("written");
+    let input = file.display().to_string();
+    let note = |flags: &[&str]| {
+        let fixed = ["trainer", "train", "--input", &input, "--coin", "bitcoin", "--quote", "usd"];
+        let args = Args::try_parse_from([&fixed, flags].concat()).expect("valid flags");
+        let crate::args::Command::Train(train) = args.command else { panic!("train was asked for") };
+        train.data.read(&Progress::start()).expect("a recording").note.expect("a note")
+    };
+    let refused = "5 ticks, read as candles of 1m; left out of 6 rows: 1 jump (a jump is a lone row further than --max-step from \
+                   the others)";
+    assert_eq!(note(&[]), refused);
+    assert_eq!(note(&["--max-step", "60d"]), "6 ticks, read as candles of 1m; left out of 6 rows: none");
+}
+
+#[test]
 fn data_that_cannot_teach_is_refused_by_name_and_leaves_no_file() {
     let still = |row: i64| format!("{},5,5,5,5,1\n", START + row * 60_000);
     let torn = (0..2_000).filter(|minute| minute % 25 != 0);
@@ -151,8 +169,9 @@ fn data_that_cannot_teach_is_refused_by_name_and_leaves_no_file() {
             minutes(torn),
             &["--interval", "1m"],
             Code::NotEnoughData,
-            "0 rows of 1m, at least 100 are needed; the data are 1920 bars of 1m; 1920 candles of 1m have a hole among the 25 up \
-             to them or the 1 after them; what works is --interval 15m (108 rows) or --interval 5m (375 rows)",
+            "0 rows of 1m, at least 100 are needed; the data are 1920 bars of 1m; the candles of 1m are 80 stretches of at most \
+             24 in a row, fewer than the 25 that the features look back on; 79 holes have no candle of 1m, the first from \
+             2020-01-01T00:25:00Z to 2020-01-01T00:26:00Z; what works is --interval 15m (108 rows) or --interval 5m (375 rows)",
         ),
         (
             "only junk",
