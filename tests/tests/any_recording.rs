@@ -29,8 +29,8 @@ enum Shape {
     Bars(i64),
     /// Prices, mostly so many milliseconds apart.
     Prices(i64),
-    /// Numbered trades, many of one instant.
-    Trades,
+    /// Trades at multiples of so many milliseconds, many of one instant, numbered by multiples of the second number.
+    Trades(i64, u64),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,7 +71,7 @@ fn shape() -> impl Strategy<Value = Shape> {
     prop_oneof![
         4 => select(vec![1_000, 15_000, MINUTE, 5 * MINUTE, HOUR, DAY, 7 * DAY]).prop_map(Shape::Bars),
         2 => select(vec![500, 10_000, MINUTE, 7 * MINUTE, HOUR]).prop_map(Shape::Prices),
-        1 => Just(Shape::Trades),
+        2 => (select(vec![137, 1_000]), select(vec![1, 3])).prop_map(|(apart, stride)| Shape::Trades(apart, stride)),
     ]
 }
 
@@ -86,7 +86,6 @@ fn recording() -> impl Strategy<Value = Recording> {
     let offset = prop_oneof![Just(0_i64), 1..DAY];
     (shape(), order, steps, offset, -14.0..14.0_f64, volumes(), any::<bool>(), any::<u64>()).prop_map(
         |(shape, order, steps, offset, magnitude, volumes, is_windows_text, seed)| {
-            let order = if shape == Shape::Trades { Order::Ascending } else { order };
             let mut rows = walk(shape, &steps, BEGINNING + offset, 10_f64.powf(magnitude), volumes);
             match order {
                 Order::Ascending => {}
@@ -106,11 +105,11 @@ fn walk(shape: Shape, steps: &[Step], start: i64, level: f64, volumes: u32) -> V
             Shape::Bars(grain) => places.min(STEP_MAX / grain) * grain,
             Shape::Prices(usual) => places * usual,
             // Most trades share their instant with the one before.
-            Shape::Trades => {
+            Shape::Trades(apart, _) => {
                 if chance < 60 {
                     0
                 } else {
-                    places * 137
+                    places * apart
                 }
             }
         };
@@ -124,16 +123,29 @@ fn walk(shape: Shape, steps: &[Step], start: i64, level: f64, volumes: u32) -> V
         let volume = (copies.wrapping_mul(37) % 100 < volumes).then(|| (moves[3].abs() * 1e6).round() / 1e3);
         let row = match shape {
             Shape::Bars(_) => Row { ms, id: 0, open, high: high.max(low), low: low.min(high), close, volume },
-            _ => Row { ms, id: idx as u64, open: close, high: close, low: close, close, volume },
+            Shape::Prices(_) => Row { ms, id: 0, open: close, high: close, low: close, close, volume },
+            Shape::Trades(_, stride) => {
+                Row { ms, id: idx as u64 * stride, open: close, high: close, low: close, close, volume }
+            }
         };
         rows.push(row);
-        if shape != Shape::Trades && copies < 4 {
-            rows.push(row);
-        } else if shape != Shape::Trades && copies < 8 {
-            rows.push(Row { volume: Some(1.25), ..row });
+        match copies {
+            0..4 => rows.push(row),
+            4..6 => rows.push(Row { volume: Some(1.25), ..row }),
+            6..8 => rows.push(corrected(row, shape)),
+            _ => {}
         }
     }
     rows
+}
+
+/// A row that says another price than the one of its time before it.
+fn corrected(row: Row, shape: Shape) -> Row {
+    let close = row.close * 1.001;
+    match shape {
+        Shape::Bars(_) => Row { close, ..row },
+        _ => Row { open: close, high: close, low: close, close, ..row },
+    }
 }
 
 /// Any order will do that is not that of time.
@@ -152,7 +164,7 @@ impl Recording {
         text += match self.shape {
             Shape::Bars(_) => "index,volume,close,low,high,open,Timestamp_MS",
             Shape::Prices(_) => "timestamp_ms,close,volume",
-            Shape::Trades => "timestamp_ms,id,price,volume",
+            Shape::Trades(..) => "timestamp_ms,id,price,volume",
         };
         text += end;
         for (idx, Row { ms, id, open, high, low, close, volume }) in self.rows.iter().enumerate() {
@@ -160,7 +172,7 @@ impl Recording {
             match self.shape {
                 Shape::Bars(_) => write!(text, "{idx},{volume},{close},{low},{high},{open},{ms}"),
                 Shape::Prices(_) => write!(text, "{ms},{close},{volume}"),
-                Shape::Trades => write!(text, "{ms},{id},{close},{volume}"),
+                Shape::Trades(..) => write!(text, "{ms},{id},{close},{volume}"),
             }
             .unwrap();
             text += end;
@@ -172,9 +184,8 @@ impl Recording {
     fn observations(&self) -> Vec<Row> {
         let mut counting: BTreeMap<(i64, u64), Row> = BTreeMap::new();
         for row in &self.rows {
-            let id = if self.shape == Shape::Trades { row.id } else { 0 };
             let (high, low) = (row.high.max(row.open).max(row.close), row.low.min(row.open).min(row.close));
-            counting.insert((row.ms, id), Row { high, low, ..*row });
+            counting.insert((row.ms, row.id), Row { high, low, ..*row });
         }
         counting.into_values().collect()
     }
@@ -191,7 +202,7 @@ impl Recording {
         let longest = match self.shape {
             Shape::Bars(_) => return Vec::new(),
             Shape::Prices(usual) => (2 * usual).max(MINUTE),
-            Shape::Trades => i64::MAX,
+            Shape::Trades(..) => i64::MAX,
         };
         let spans = rows.windows(2).map(|pair| (pair[0].ms, pair[1].ms));
         spans.filter(|(from, to)| to - from <= longest).collect()
