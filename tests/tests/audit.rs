@@ -441,6 +441,19 @@ proptest! {
     }
 }
 
+/// What the audit says of these records, packed by 500.
+fn audited(records: &[Record], instrument: &Instrument) -> Report {
+    let feed = feed(records, |idx| idx % 500 == 0);
+    let market = harness::run(&Processing::new(Settings::default()), &feed, &[]);
+    let stats = harness::run(&Aggregation::new(Settings::default()), &market.output, &[]);
+    let read = market.output.len();
+    report_of(&feed, &[market, stats], instrument, read, 1)
+}
+
+fn equal(report: &Report, kind: Kind) -> u64 {
+    report.kinds.iter().find(|found| found.kind == kind).map_or(0, |found| found.counts.equal)
+}
+
 #[test]
 fn a_source_faster_than_the_memory_of_ticks_is_judged_alike() {
     let [instrument, _] = instruments();
@@ -452,12 +465,33 @@ fn a_source_faster_than_the_memory_of_ticks_is_judged_alike() {
         Record::Tick(tick)
     });
     let records: Vec<Record> = ticks.flat_map(|tick| [tick.clone(), tick]).collect();
-    let feed = feed(&records, |idx| idx % 500 == 0);
-    let market = harness::run(&Processing::new(Settings::default()), &feed, &[]);
-    let stats = harness::run(&Aggregation::new(Settings::default()), &market.output, &[]);
-    let read = market.output.len();
-    let report = report_of(&feed, &[market, stats], &instrument, read, 1);
+    let report = audited(&records, &instrument);
     assert!(report.is_clean(), "{report:#?}");
-    let late = report.kinds.iter().find(|kind| kind.kind == Kind::Late).unwrap().counts;
-    assert!(late.equal > 100, "memory was never full: {late:?}");
+    assert!(equal(&report, Kind::Late) > 100, "memory was never full: {report:#?}");
+}
+
+#[test]
+fn more_sparse_ids_of_a_second_than_are_known_are_judged_alike() {
+    const TRADES: u64 = 6_000;
+    let [instrument, _] = instruments();
+    let trade = |second: i64, id: u64| {
+        let mut tick = harness::tick(&instrument, 1_583_020_800_000 + second * 1_000, 100.0 + (id % 17) as f64);
+        (tick.id, tick.volume) = (Some(id), Some(0.25));
+        Record::Tick(tick)
+    };
+    let second = |second: i64| (0..TRADES).map(move |nth| trade(second, 2 * nth));
+    let records: Vec<Record> = (0..3).flat_map(second).collect();
+    let report = audited(&records, &instrument);
+    assert!(report.is_clean(), "{report:#?}");
+    assert_eq!([Kind::Price, Kind::Late].map(|kind| equal(&report, kind)), [3 * TRADES, 0]);
+    // Each second comes twice, then once more in reverse and with the ids between; the last id of all is far above.
+    let disordered = |at: i64| {
+        let again = (0..2 * TRADES).rev().map(move |id| trade(at, id));
+        second(at).chain(second(at)).chain([trade(at, u64::MAX)]).chain(again)
+    };
+    let records: Vec<Record> = (0..3).flat_map(disordered).collect();
+    let report = audited(&records, &instrument);
+    assert!(report.is_clean(), "{report:#?}");
+    let [prices, late] = [Kind::Price, Kind::Late].map(|kind| equal(&report, kind));
+    assert!(prices > 3 * (TRADES + 1) && late > 2 * TRADES, "{prices} accepted, {late} late");
 }

@@ -323,8 +323,8 @@ async fn states_of_more_bytes_than_one_read_returns_are_recovered() {
     let transactions = Transactions::new(&connection, Stream::Market);
     let state = |idx: usize| Outgoing {
         subject: format!("checkpoint.market.3.state.coin-{idx}.usd"),
-        // Version 2, one input, which was the first.
-        payload: [&[2, 1, 1], &vec![0; BYTES][..]].concat().into(),
+        // Version 3, one input, which was the first.
+        payload: [&[3, 1, 1], &vec![0; BYTES][..]].concat().into(),
         role: Role::State,
     };
     let mut fence = 0;
