@@ -77,6 +77,9 @@ async fn fetch_says_in_one_line_what_is_wrong_and_never_the_key() {
     check(Some(Answer::html(200, "<html>please sign in")), "bitcoin", (1, "HTML instead of JSON"));
     check(Some(Answer::new(200, "[{\"id\":\"bitcoin\",\"curr")), "bitcoin", (1, "not JSON"));
     check(Some(Answer::new(200, "{}")), "bitcoin", (1, "not a list"));
+    let error = r#"{"error":"coin not found"}"#;
+    check(Some(Answer::new(200, error)), "bitcoin", (1, "the error \"coin not found\"; check --coin"));
+    check(Some(Answer::new(302, "")), "bitcoin", (1, "302: a redirect that names no target; set --base-url"));
     check(Some(Answer::new(400, demo_on_pro.to_string())), "bitcoin", (2, "COINGECKO_API_KEY"));
     check(None, "bitcorn", (2, "no coin \"bitcorn\""));
     check(None, "dormant", (1, "no price"));

@@ -145,6 +145,7 @@ mod tests {
             status: Some(429),
             code: None,
             detail: "Throttled".to_owned(),
+            is_named: false,
             retry_after: None,
         };
         let check = |second: i64| READINESS.check(&polls.observer, START_MS + second * 1_000, Some(&refusal));
