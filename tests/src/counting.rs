@@ -111,9 +111,9 @@ fn turns(instrument: u64, inputs: u64) -> u64 {
     if inputs < first { 0 } else { (inputs - first) / INSTRUMENTS + 1 }
 }
 
-/// A state as a step stores it: version 2, the inputs applied to it and the last of them, and nothing more.
+/// A state as a step stores it: version 3, the inputs applied to it and the last of them, and nothing more.
 fn state(applied: u64, last: u64) -> Vec<u8> {
-    let mut bytes = vec![2];
+    let mut bytes = vec![3];
     for mut number in [applied, last] {
         while number >= 0x80 {
             bytes.push(number as u8 | 0x80);

@@ -15,7 +15,7 @@ use pipeline_tests::world::World;
 use serde_json::{Value, json};
 
 /// In a minute from 960 s to 1,020 s.
-const FIRST_MS: i64 = 1_000_000;
+const FIRST_MS: i64 = 1_600_000_000_000;
 const PRICE: &str = "live.price.bitcoin.usd";
 
 fn partition() -> u32 {
@@ -218,8 +218,8 @@ async fn an_input_of_which_half_was_shown_gets_the_other_half() {
         coin: "bitcoin".into(),
         quote: "usd".into(),
         window: Window::Minute,
-        start: EventTime(960_000),
-        end: EventTime(1_020_000),
+        start: EventTime(FIRST_MS - 40_000),
+        end: EventTime(FIRST_MS + 20_000),
         open: close,
         high: close,
         low: close,

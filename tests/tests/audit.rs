@@ -24,6 +24,8 @@ use stream_processor::Processing;
 use crate::same_candles::{instruments, records, turns};
 
 const MONTH: &str = "btcusdt_1m_2020-03.csv.gz";
+/// 2020-03-01T00:00:00Z.
+const START: i64 = 1_583_020_800_000;
 
 /// Exit code and report of an audit.
 fn audit(world: &World) -> (i32, Value) {
@@ -117,11 +119,11 @@ async fn a_running_pipeline_gives_no_false_alarm() {
     assert!(windows.is_sorted() && windows.first() < windows.last(), "audited while it ran: {windows:?}");
 }
 
-/// Publishes a quote of bitcoin/usd; `nth` tells apart those of one event time.
-async fn tick(producer: &Connection, event_ms: i64, close: f64, nth: u32) {
+/// Publishes a quote of bitcoin/usd, so long after [`START`]; `nth` tells apart those of one event time.
+async fn tick(producer: &Connection, after_ms: i64, close: f64, nth: u32) {
     let instrument = Instrument::new("bitcoin", "usd").unwrap();
-    let line = TickLine { volume: Some(0.1), ..harness::tick(&instrument, event_ms, close) };
-    let id = format!("test/{event_ms}/{nth}");
+    let line = TickLine { volume: Some(0.1), ..harness::tick(&instrument, START + after_ms, close) };
+    let id = format!("test/{after_ms}/{nth}");
     let message = FeedMessage { kind: Kind::Tick, instrument, payload: codec::single(&line), id };
     publish(producer, &message).await.unwrap();
 }
@@ -158,8 +160,8 @@ impl Case {
         case
     }
 
-    async fn tick(&self, event_ms: i64, close: f64, nth: u32) {
-        tick(&self.producer, event_ms, close, nth).await;
+    async fn tick(&self, after_ms: i64, close: f64, nth: u32) {
+        tick(&self.producer, after_ms, close, nth).await;
     }
 
     /// The stored messages of a kind: sequence and lines.
@@ -213,7 +215,7 @@ async fn whatever_was_tampered_with_is_found() {
     (wrong["close"], wrong["revision"]) = (json!(1.5), json!(9));
     case.plant("aggregator", Stream::Stats, Kind::Stats(Window::Hour), &wrong).await;
     let mut extra = case.stored(Stream::Stats, Kind::Stats(Window::FiveMinutes)).await[0].1[0].clone();
-    (extra["start_ms"], extra["end_ms"]) = (json!(-600_000), json!(-300_000));
+    (extra["start_ms"], extra["end_ms"]) = (json!(START - 600_000), json!(START - 300_000));
     case.plant("aggregator", Stream::Stats, Kind::Stats(Window::FiveMinutes), &extra).await;
     let minutes = case.stored(Stream::Market, Kind::Candle).await;
     let fourth = minutes.iter().flat_map(|(_, lines)| lines).nth(3).unwrap();
@@ -230,16 +232,16 @@ async fn whatever_was_tampered_with_is_found() {
         .map(|difference| ["outcome", "kind", "instrument", "row"].map(|name| difference[name].as_str().unwrap()))
         .collect();
     let expected = [
-        ["extra", "candle-1m", "bitcoin/usd", "1970-01-01T00:03:00Z"],
-        ["extra", "5m", "bitcoin/usd", "1969-12-31T23:50:00Z"],
-        ["different", "1h", "bitcoin/usd", "1970-01-01T01:00:00Z"],
+        ["extra", "candle-1m", "bitcoin/usd", "2020-03-01T00:03:00Z"],
+        ["extra", "5m", "bitcoin/usd", "2020-02-29T23:50:00Z"],
+        ["different", "1h", "bitcoin/usd", "2020-03-01T01:00:00Z"],
     ];
     assert_eq!(found, expected);
     let hour = &report["differences"][2];
     assert_eq!((&hour["found"]["close"], &hour["expected"]["revision"]), (&json!(1.5), &json!(1)), "{hour}");
     let output = case.world.program("aggregator").arg("audit").output().unwrap();
     let (table, error) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(table.contains("1970-01-01T01:00:00Z: close is 1.5 instead of 219.1, "), "{table}");
+    assert!(table.contains("2020-03-01T01:00:00Z: close is 1.5 instead of 219.1, "), "{table}");
     assert_eq!(error.trim(), "error: not as FEED says: 1 different, 0 missing, 2 extra");
 }
 
@@ -441,23 +443,57 @@ proptest! {
     }
 }
 
+/// What the audit says of these records, packed by 500.
+fn audited(records: &[Record], instrument: &Instrument) -> Report {
+    let feed = feed(records, |idx| idx % 500 == 0);
+    let market = harness::run(&Processing::new(Settings::default()), &feed, &[]);
+    let stats = harness::run(&Aggregation::new(Settings::default()), &market.output, &[]);
+    let read = market.output.len();
+    report_of(&feed, &[market, stats], instrument, read, 1)
+}
+
+fn equal(report: &Report, kind: Kind) -> u64 {
+    report.kinds.iter().find(|found| found.kind == kind).map_or(0, |found| found.counts.equal)
+}
+
 #[test]
 fn a_source_faster_than_the_memory_of_ticks_is_judged_alike() {
     let [instrument, _] = instruments();
     // A hundred ticks a second, up to a minute and a half behind the newest, some of them twice.
     let ticks = (0..6_000_i64).map(|nth| {
         let behind_ms = if nth % 3 == 0 { nth * 7_919 % 90_000 } else { 0 };
-        let mut tick = harness::tick(&instrument, 1_583_020_800_000 + nth * 10 - behind_ms, 100.0 + (nth % 17) as f64);
+        let mut tick = harness::tick(&instrument, START + nth * 10 - behind_ms, 100.0 + (nth % 17) as f64);
         tick.id = Some((nth % 2) as u64);
         Record::Tick(tick)
     });
     let records: Vec<Record> = ticks.flat_map(|tick| [tick.clone(), tick]).collect();
-    let feed = feed(&records, |idx| idx % 500 == 0);
-    let market = harness::run(&Processing::new(Settings::default()), &feed, &[]);
-    let stats = harness::run(&Aggregation::new(Settings::default()), &market.output, &[]);
-    let read = market.output.len();
-    let report = report_of(&feed, &[market, stats], &instrument, read, 1);
+    let report = audited(&records, &instrument);
     assert!(report.is_clean(), "{report:#?}");
-    let late = report.kinds.iter().find(|kind| kind.kind == Kind::Late).unwrap().counts;
-    assert!(late.equal > 100, "memory was never full: {late:?}");
+    assert!(equal(&report, Kind::Late) > 100, "memory was never full: {report:#?}");
+}
+
+#[test]
+fn more_sparse_ids_of_a_second_than_are_known_are_judged_alike() {
+    const TRADES: u64 = 6_000;
+    let [instrument, _] = instruments();
+    let trade = |second: i64, id: u64| {
+        let mut tick = harness::tick(&instrument, START + second * 1_000, 100.0 + (id % 17) as f64);
+        (tick.id, tick.volume) = (Some(id), Some(0.25));
+        Record::Tick(tick)
+    };
+    let second = |second: i64| (0..TRADES).map(move |nth| trade(second, 2 * nth));
+    let records: Vec<Record> = (0..3).flat_map(second).collect();
+    let report = audited(&records, &instrument);
+    assert!(report.is_clean(), "{report:#?}");
+    assert_eq!([Kind::Price, Kind::Late].map(|kind| equal(&report, kind)), [3 * TRADES, 0]);
+    // Each second comes twice, then once more in reverse and with the ids between; the last id of all is far above.
+    let disordered = |at: i64| {
+        let again = (0..2 * TRADES).rev().map(move |id| trade(at, id));
+        second(at).chain(second(at)).chain([trade(at, u64::MAX)]).chain(again)
+    };
+    let records: Vec<Record> = (0..3).flat_map(disordered).collect();
+    let report = audited(&records, &instrument);
+    assert!(report.is_clean(), "{report:#?}");
+    let [prices, late] = [Kind::Price, Kind::Late].map(|kind| equal(&report, kind));
+    assert!(prices > 3 * (TRADES + 1) && late > 2 * TRADES, "{prices} accepted, {late} late");
 }

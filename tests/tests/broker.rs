@@ -18,7 +18,7 @@ use pipeline_tests::world::World;
 async fn a_publisher_names_a_message_that_the_server_does_not_take() {
     let server = Server::with_streams().await;
     let producer = server.connect("producer").await;
-    let good = tick(&bitcoin(), 1_000_000);
+    let good = tick(&bitcoin(), 1_600_000_000_000);
     let large = FeedMessage { payload: noise(1 << 20).into(), ..good.clone() };
     let refused = publish(&producer, &large).await.unwrap_err().to_string();
     let parts = ["feed.tick.bitcoin.usd has 1048", "takes 1048576", "max_payload"];
@@ -31,7 +31,7 @@ async fn a_partition_whose_results_the_server_does_not_take_stops_and_the_others
     const LINES: i64 = 500;
     let mut world = World::new().await;
     let producer = world.server.connect("producer").await;
-    let message = packed(&bitcoin(), (0..LINES).map(|line| 1_000_000 + line * 1_000));
+    let message = packed(&bitcoin(), (0..LINES).map(|line| 1_600_000_000_000 + line * 1_000));
     publish(&producer, &message).await.unwrap();
     // What FEED has already makes more prices than the server takes in one message from now on.
     world.server.kill();
@@ -43,7 +43,7 @@ async fn a_partition_whose_results_the_server_does_not_take_stops_and_the_others
     assert!(parts.iter().all(|part| stopped.contains(part)), "{stopped}");
     let other = Instrument::new("ethereum", "usd").unwrap();
     assert_ne!(subject::partition("ethereum", "usd", 16), subject::partition("bitcoin", "usd", 16));
-    publish_tick_of(&producer, &other, 1_000_000).await;
+    publish_tick_of(&producer, &other, 1_600_000_000_000).await;
     eventually("the other partition goes on", || world.count("accepted") == 1);
 }
 
@@ -60,7 +60,7 @@ async fn sixty_four_partitions_of_one_process_commit_without_a_refusal() {
         let each = (0..INSTRUMENTS).map(|idx| {
             let instrument = Instrument::new(&format!("coin-{idx}"), "usd").unwrap();
             let producer = &producer;
-            async move { publish_tick_of(producer, &instrument, 1_000_000 + round * 1_000).await }
+            async move { publish_tick_of(producer, &instrument, 1_600_000_000_000 + round * 1_000).await }
         });
         futures::stream::iter(each).buffer_unordered(64).count().await;
     }
@@ -81,7 +81,7 @@ async fn a_reader_that_the_server_gave_up_as_too_slow_goes_on_where_it_was() {
     let world = World::at(server);
     let producer = world.server.connect("producer").await;
     let (processor, mut log) = Running::start_followed(world.program("stream-processor").arg("run"));
-    publish_tick(&producer, 1_000).await;
+    publish_tick(&producer, 1_600_000_000_000).await;
     world.wait_for_market();
     // Frozen, it reads nothing, and what it has asked for is more than the server keeps for anybody. Ticks would be
     // compressed: each message is one line that is none.
@@ -120,14 +120,14 @@ async fn a_watcher_is_told_what_it_missed_while_the_server_was_away() {
     watch.env("CANDLEWIRE_LOG", "info");
     let (watcher, mut log) = Running::start_followed(&mut watch);
     log.find(|line| line.as_ref().is_ok_and(|line| line.contains("connected and waiting"))).unwrap().unwrap();
-    publish_tick(&producer, 1_000_000).await;
+    publish_tick(&producer, 1_600_000_000_000).await;
     world.wait_for_market();
     // While it cannot hear, the server is killed and comes back, and two prices are committed.
     watcher.signal("STOP");
     world.server.kill();
     world.server.start_again();
     for second in 1..=2 {
-        publish_tick(&producer, 1_000_000 + second * 1_000).await;
+        publish_tick(&producer, 1_600_000_000_000 + second * 1_000).await;
     }
     world.wait_for_market();
     watcher.signal("CONT");
@@ -140,7 +140,7 @@ async fn a_watcher_is_told_what_it_missed_while_the_server_was_away() {
     });
     let mut second = 3;
     while is_told.try_recv().is_err() {
-        publish_tick(&producer, 1_000_000 + second * 1_000).await;
+        publish_tick(&producer, 1_600_000_000_000 + second * 1_000).await;
         tokio::time::sleep(Duration::from_millis(50)).await;
         second += 1;
     }

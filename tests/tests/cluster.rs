@@ -105,7 +105,7 @@ async fn live_prices_of_three_servers_come_at_once_and_no_owner_gives_up() {
     let coins: Vec<_> = coins.iter().map(|coin| Instrument::new(coin, "usd").unwrap()).collect();
     for round in 0..ROUNDS {
         // Every fifth round closes a minute.
-        let ticks: Vec<_> = coins.iter().map(|coin| tick(coin, 1_000_000 + round * 13_000)).collect();
+        let ticks: Vec<_> = coins.iter().map(|coin| tick(coin, 1_600_000_000_000 + round * 13_000)).collect();
         // The first ones each alone, so that they are live however slowly the step has started.
         for together in ticks.chunks(if round < 2 { 1 } else { COINS }) {
             publish_each(&producer, together).await.unwrap();
@@ -127,7 +127,7 @@ async fn live_prices_of_three_servers_come_at_once_and_no_owner_gives_up() {
         Ok::<_, bus::Error>(())
     });
     read.await.unwrap();
-    let expected: Vec<i64> = (0..ROUNDS).map(|round| 1_000_000 + round * 13_000).collect();
+    let expected: Vec<i64> = (0..ROUNDS).map(|round| 1_600_000_000_000 + round * 13_000).collect();
     assert!(times.len() == COINS && times.values().all(|found| *found == expected), "{times:?}");
     assert!(ahead > 0, "nothing was stored ahead of its commit");
     succeed(world.program("aggregator").arg("audit"));

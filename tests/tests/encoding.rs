@@ -57,8 +57,8 @@ async fn what_cannot_be_decoded_is_refused_and_the_partition_goes_on() {
     let world = World::new().await;
     let producer = world.server.connect("producer").await;
     let _services = [world.start("stream-processor"), world.start("aggregator")];
-    publish_tick(&producer, 1_000_000).await;
-    let line = serde_json::to_string(&tick_line(&bitcoin(), 1_001_000)).unwrap();
+    publish_tick(&producer, 1_600_000_000_000).await;
+    let line = serde_json::to_string(&tick_line(&bitcoin(), 1_600_000_001_000)).unwrap();
     for (encoding, payload) in [("br", line.as_bytes()), ("zstd", line.as_bytes()), ("zstd", b"\x28\xb5\x2f\xfd\x24")] {
         let mut headers = HeaderMap::new();
         headers.insert("Candlewire-Schema", "tick/1");
@@ -67,7 +67,7 @@ async fn what_cannot_be_decoded_is_refused_and_the_partition_goes_on() {
         let sent = producer.jetstream().publish_with_headers("feed.tick.bitcoin.usd", headers, payload).await;
         sent.unwrap().await.unwrap();
     }
-    publish_tick(&producer, 1_002_000).await;
+    publish_tick(&producer, 1_600_000_002_000).await;
     world.wait();
     let counts = &world.standing()["steps"]["stream-processor"]["counts"];
     assert_eq!((&counts["accepted"], &counts["rejected"]["unknown-version"]), (&2.into(), &3.into()), "{counts}");

@@ -398,12 +398,13 @@ fn every_kind_of_tick_ends_where_the_table_says() {
     check(&|tick| tick.event_ms = LATE, Fate::CountsBehind);
     check(&|tick| tick.event_ms = open + 1, Fate::CountsBehind);
     check(&|tick| tick.event_ms = DAY_2 - 10 * MINUTE, Fate::Late);
-    check(&|tick| tick.event_ms = 0, Fate::Late);
+    check(&|tick| tick.event_ms = EventTime::EARLIEST.ms(), Fate::Late);
     check(&|tick| tick.event_ms = DAY_2, Fate::Duplicate);
     check(&|tick| (tick.event_ms, tick.close) = (DAY_2, 77.0), Fate::Duplicate);
     check(&|tick| (tick.event_ms, tick.id) = (DAY_2, Some(1)), Fate::CountsBehind);
     check(&|tick| (tick.event_ms, tick.grain_ms) = (DAY_2, Some(1)), Fate::CountsBehind);
-    check(&|tick| tick.event_ms = -1, Fate::Rejected("out-of-range"));
+    check(&|tick| tick.event_ms = EventTime::EARLIEST.ms() - 1, Fate::Rejected("out-of-range"));
+    check(&|tick| tick.event_ms = 0, Fate::Rejected("out-of-range"));
     check(&|tick| tick.event_ms = i64::MIN, Fate::Rejected("out-of-range"));
     check(&|tick| (tick.event_ms, tick.ingest_ms) = (i64::MAX, i64::MAX), Fate::Rejected("out-of-range"));
     check(&|tick| tick.ingest_ms = now - 2 * MINUTE - 1, Fate::Rejected("future"));
@@ -447,13 +448,13 @@ fn a_heartbeat_or_a_tick_from_the_future_moves_nothing() {
 #[test]
 fn the_ends_of_the_calendar_have_windows_too() {
     let (first, last) = (EventTime::EARLIEST.ms(), EventTime::LATEST.ms());
-    let records = [price(first), price(MINUTE), price(last), promise(last), flush(), price(last - MINUTE)];
+    let records = [price(first), price(first + MINUTE), price(last), promise(last), flush(), price(last - MINUTE)];
     let at_the_end = |message: Message| Message { stored_ms: last, ..message };
     let messages: Vec<Message> = feed(&records, |_| true).into_iter().map(at_the_end).collect();
     let found = Found::of_feed(Settings::default(), &messages);
     assert_eq!(found.count("accepted"), 4);
     let rows = found.rows();
-    assert_eq!(rows[&("1h-30m", -HOUR / 2)]["count"], 2);
+    assert_eq!(rows[&("1h-30m", first - HOUR / 2)]["count"], 2);
     assert_eq!(rows[&("1d", last + 1 - 24 * HOUR)]["end_ms"], last + 1);
     assert_eq!(rows[&("candle-1m", last + 1 - 2 * MINUTE)]["revision"], 2);
 }

@@ -80,7 +80,7 @@ async fn a_step_finds_its_server_again_while_strangers_hold_its_port() {
     let _held: Vec<TcpStream> = (0..160).map(|_| hold(&step.addr, HALF)).collect();
     eventually("they are taken in", || open_files(&step.process) > 64);
     world.server.start_again();
-    publish_tick(&world.server.connect("producer").await, 1_000_000).await;
+    publish_tick(&world.server.connect("producer").await, 1_600_000_000_000).await;
     eventually("the step goes on", || world.count("accepted") == 1);
 }
 

@@ -282,6 +282,23 @@ async fn all_trades_of_one_millisecond_make_their_candle() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn trades_in_whole_seconds_with_sparse_ids_all_count() {
+    let case = Case::new().await;
+    let trade = |second: i64, nth: i64| {
+        let id = 2 * (6_000 * second + nth);
+        format!("{},{},0.1,{id}", START + second * 1_000, 100 + (nth + second) % 7)
+    };
+    let rows: Vec<String> = (0..3).flat_map(|second| (0..6_000).map(move |nth| trade(second, nth))).collect();
+    let path = case.file("rows.csv", format!("timestamp_ms,price,volume,id\n{}\n", rows.join("\n")).as_bytes());
+    succeed(&mut case.world.replay(&path, "trades"));
+    case.world.wait();
+    assert_eq!(["accepted", "late", "duplicate"].map(|name| case.world.count(name)), [18_000, 0, 0]);
+    let candles = &case.world.tables()["candles-1m"];
+    assert!(candles.contains(",100,106,100,102,"), "{candles}");
+    assert!(candles.contains(",1800,,18000,"), "{candles}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn open_and_close_outside_the_range_make_no_hole() {
     let case = Case::new().await;
     let rows =

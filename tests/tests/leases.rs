@@ -57,7 +57,7 @@ async fn instances_share_partitions_as_they_come_and_go() {
     let mut rounds = 0;
     let mut round = async || {
         rounds += 1;
-        publish_round(&producer, 1_000_000 + rounds * 1_000).await;
+        publish_round(&producer, 1_600_000_000_000 + rounds * 1_000).await;
         rounds as u64 * u64::from(COINS)
     };
     let first = world.start("stream-processor");
@@ -90,15 +90,15 @@ async fn a_frozen_owner_is_replaced_and_does_no_harm_when_it_wakes() {
     let admin = world.server.connect("admin").await;
     let frozen = world.start("stream-processor");
     eventually_shares(&admin, &[16]).await;
-    publish_round(&producer, 1_000_000).await;
+    publish_round(&producer, 1_600_000_000_000).await;
     frozen.signal("STOP");
-    publish_round(&producer, 1_001_000).await;
+    publish_round(&producer, 1_600_000_001_000).await;
     let other = world.start("stream-processor");
     eventually("the other one works", || world.count("accepted") == 2 * u64::from(COINS));
     frozen.signal("CONT");
-    publish_round(&producer, 1_002_000).await;
+    publish_round(&producer, 1_600_000_002_000).await;
     eventually_shares(&admin, &[8, 8]).await;
-    publish_round(&producer, 1_003_000).await;
+    publish_round(&producer, 1_600_000_003_000).await;
     eventually("both work", || world.count("accepted") == 4 * u64::from(COINS));
     assert_eq!((world.count("duplicate"), world.count("late")), (0, 0));
     drop(other);
@@ -121,7 +121,7 @@ async fn a_server_that_was_away_takes_no_partition_from_a_living_owner() {
     // Longer than the time to live.
     tokio::time::sleep(ttl * 2).await;
     world.server.start_again();
-    publish_round(&producer, 1_000_000).await;
+    publish_round(&producer, 1_600_000_000_000).await;
     eventually("the work goes on", || world.count("accepted") == u64::from(COINS));
     assert_eq!(owners(&admin, "stream-processor").await.unwrap(), before, "nobody lost anything");
 }
@@ -207,7 +207,7 @@ async fn of_two_trainers_one_archives_and_the_other_goes_on_when_it_freezes() {
         names.filter_map(last).max().unwrap_or(0)
     };
     let first = Running::start(&mut train("shared"));
-    publish_round(&producer, 1_000_000).await;
+    publish_round(&producer, 1_600_000_000_000).await;
     eventually("the first one archives", || reaches("shared") > 0);
     let (_second, mut log) = Running::start_followed(train("shared").env("CANDLEWIRE_LOG", "info"));
     let mut said = |words: &str| log.find(|line| line.as_ref().is_ok_and(|line| line.contains(words))).is_some();
@@ -217,7 +217,7 @@ async fn of_two_trainers_one_archives_and_the_other_goes_on_when_it_freezes() {
     assert!(said("waiting: "));
     let before = reaches("shared");
     first.signal("CONT");
-    publish_round(&producer, 1_001_000).await;
+    publish_round(&producer, 1_600_000_001_000).await;
     eventually("the second one archives", || reaches("shared") > before);
 }
 
@@ -226,7 +226,7 @@ async fn an_aggregator_that_judges_event_time_otherwise_is_refused() {
     let world = World::new().await;
     let producer = world.server.connect("producer").await;
     let _processor = world.start("stream-processor");
-    publish_round(&producer, 1_000_000).await;
+    publish_round(&producer, 1_600_000_000_000).await;
     let (code, error) = fail(world.program("aggregator").args(["run", "--disorder", "10s"]));
     assert!(code == 3 && error.contains("give both the same --disorder and --lateness"), "{code} {error}");
     assert!(error.contains("disorder=5000") && error.contains("disorder=10000"), "{error}");
@@ -237,14 +237,14 @@ async fn accepted_loss_goes_on_and_leaves_a_gap() {
     let world = World::with_limits(&Limits { partitions: 1, ..Limits::default() }).await;
     let producer = world.server.connect("producer").await;
     let admin = world.server.connect("admin").await;
-    publish_round(&producer, 1_000_000).await;
+    publish_round(&producer, 1_600_000_000_000).await;
     let first = world.start("stream-processor");
     world.wait_for_market();
     drop(first);
-    publish_round(&producer, 1_010_000).await;
+    publish_round(&producer, 1_600_000_010_000).await;
     let purge = json!({ "seq": 2 * COINS + 1 });
     admin.api::<serde_json::Value>("STREAM.PURGE.FEED", &purge).await.unwrap();
-    publish_round(&producer, 1_020_000).await;
+    publish_round(&producer, 1_600_000_020_000).await;
     let (_stopped, mut log) = Running::start_followed(world.program("stream-processor").arg("run"));
     let stopped = log.find(|line| line.as_ref().is_ok_and(|line| line.contains("partition stopped"))).unwrap().unwrap();
     assert!(stopped.contains("--accept-loss"), "{stopped}");
@@ -256,6 +256,6 @@ async fn accepted_loss_goes_on_and_leaves_a_gap() {
     let gap: serde_json::Value = serde_json::from_slice(&gap.payload).unwrap();
     assert_eq!(
         gap,
-        json!({"coin": "coin-7", "quote": "usd", "from_ms": 1_000_000, "to_ms": 1_020_000, "cause": "input-lost"})
+        json!({"coin": "coin-7", "quote": "usd", "from_ms": 1_600_000_000_000, "to_ms": 1_600_000_020_000, "cause": "input-lost"})
     );
 }

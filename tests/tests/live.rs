@@ -100,6 +100,8 @@ async fn every_way_of_giving_no_price_becomes_a_gap() {
         ("no-time", "last_updated", None),
         ("time-without-zone", "last_updated", Some(json!("2026-05-18T12:49:21.599"))),
         ("time-unreadable", "last_updated", Some(json!("yesterday"))),
+        ("time-out-of-range", "last_updated", Some(json!("1970-01-01T00:00:00.000Z"))),
+        ("time-out-of-range", "last_updated", Some(json!("2008-12-31T23:59:59Z"))),
         ("time-ahead", "last_updated", Some(json!("2100-01-01T00:00:00Z"))),
     ];
     for (number, (cause, field, value)) in (1..).zip(cases) {

@@ -171,7 +171,7 @@ async fn an_owner_that_was_stopped_between_apply_and_send_stores_and_shows_nothi
     let proxy = Proxy::start(&world.server).await;
     let (producer, direct) = tokio::join!(world.server.connect("producer"), world.server.connect("stream-processor"));
     let _processor = Running::start(world.program("stream-processor").arg("run").env("NATS_URL", proxy.url()));
-    publish_tick(&producer, 1_000_000).await;
+    publish_tick(&producer, 1_600_000_000_000).await;
     world.wait_for_market();
     let mut provisional =
         world.server.connect("reporter").await.client().subscribe("live.provisional.>").await.unwrap();
@@ -179,7 +179,7 @@ async fn an_owner_that_was_stopped_between_apply_and_send_stores_and_shows_nothi
     // It has applied the next ticks, too many to go ahead of their commit, and is stopped before the first byte of its batch;
     // another owner commits.
     proxy.rule(|frame| if frame.begins_batch() { Fate::Hold } else { Fate::Pass });
-    publish(&producer, &packed(&bitcoin(), (1_001_000..1_101_000).step_by(1_000))).await.unwrap();
+    publish(&producer, &packed(&bitcoin(), (1_600_000_001_000..1_600_000_101_000).step_by(1_000))).await.unwrap();
     proxy.held(1).await;
     let found = recover::<(), Value>(&direct, MARKET_STEP, 0).await.unwrap();
     let part = Part { partition: 0, fence: found.fence, messages: Vec::new(), position: found.position.unwrap() };

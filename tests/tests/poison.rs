@@ -44,22 +44,23 @@ async fn rejected(connection: &Connection) -> Vec<(String, u64, u64, String)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn records_that_nobody_can_use_are_kept_with_their_reason_and_the_partition_goes_on() {
     const TICKS: &str = "feed.tick.bitcoin.usd";
+    const BEFORE_2009: i64 = 1_230_767_999_999;
     let world = World::new().await;
     let _services = [world.start("stream-processor"), world.start("aggregator")];
     let producer = world.server.connect("producer").await;
-    publish_tick(&producer, 1_000_000).await;
-    let of_another = line(1_001_000).replace("bitcoin", "ethereum");
+    publish_tick(&producer, 1_600_000_000_000).await;
+    let of_another = line(1_600_000_001_000).replace("bitcoin", "ethereum");
     let poison: [(&str, &str, Vec<u8>, u64, &str); 12] = [
         (TICKS, "tick/1", b"garbage".to_vec(), 0, "unparsable"),
         (TICKS, "tick/1", b"\xff\xfe\x00".to_vec(), 0, "unparsable"),
         (TICKS, "tick/1", "[".repeat(100_000).into_bytes(), 0, "unparsable"),
         (TICKS, "tick/1", b"{}".to_vec(), 0, "unparsable"),
-        (TICKS, "tick/2", line(1_002_000).into_bytes(), 0, "unknown-version"),
-        (TICKS, "nonsense", line(1_003_000).into_bytes(), 0, "unknown-version"),
+        (TICKS, "tick/2", line(1_600_000_002_000).into_bytes(), 0, "unknown-version"),
+        (TICKS, "nonsense", line(1_600_000_003_000).into_bytes(), 0, "unknown-version"),
         (TICKS, "tick/1", of_another.into_bytes(), 0, "wrong-instrument"),
-        ("feed.tick.BitCoin.usd", "tick/1", line(1_004_000).into_bytes(), 0, "wrong-instrument"),
+        ("feed.tick.BitCoin.usd", "tick/1", line(1_600_000_004_000).into_bytes(), 0, "wrong-instrument"),
         (TICKS, "tick/1", vec![b'x'; (1 << 20) - 200], 0, "too-long"),
-        (TICKS, "tick/1", vec![line(1_005_000); 501].join("\n").into_bytes(), 0, "too-long"),
+        (TICKS, "tick/1", vec![line(1_600_000_005_000); 501].join("\n").into_bytes(), 0, "too-long"),
         ("feed.heartbeat.bitcoin.usd", "heartbeat/1", b"garbage".to_vec(), 0, "unparsable"),
         ("feed.gap.bitcoin.usd", "gap/1", b"{\"coin\":7}".to_vec(), 0, "unparsable"),
     ];
@@ -70,11 +71,13 @@ async fn records_that_nobody_can_use_are_kept_with_their_reason_and_the_partitio
         expected.push((coin, seq, line, reason.to_owned()));
     }
     // A bad line among good ones is refused alone.
-    let mixed = [line(1_010_000), "garbage".to_owned(), String::new(), line(1_011_000), line(-5)].join("\n");
+    let mixed =
+        [line(1_600_000_010_000), "garbage".to_owned(), String::new(), line(1_600_000_011_000), line(BEFORE_2009)]
+            .join("\n");
     let seq = store(&producer, TICKS, "tick/1", mixed).await;
     expected.push(("bitcoin".to_owned(), seq, 1, "unparsable".to_owned()));
     expected.push(("bitcoin".to_owned(), seq, 4, "out-of-range".to_owned()));
-    publish_tick(&producer, 1_120_000).await;
+    publish_tick(&producer, 1_600_000_120_000).await;
     world.wait();
     let market = world.server.connect("reader").await;
     assert_eq!(rejected(&market).await, expected);
@@ -93,13 +96,14 @@ async fn what_the_aggregator_cannot_read_is_counted_said_once_and_left_out() {
     let world = World::new().await;
     let processor = world.start("stream-processor");
     let producer = world.server.connect("producer").await;
-    publish_tick(&producer, 1_000_000).await;
+    publish_tick(&producer, 1_600_000_000_000).await;
     world.wait_for_market();
     drop(processor);
     // Nobody but the stream-processor may write MARKET; here it has gone mad.
     let mad = world.server.connect("stream-processor").await;
     let price = |change: &str, to: &str| {
-        let good = r#"{"coin":"bitcoin","quote":"usd","event_ms":1001000,"grain_ms":1000,"close":100.0,"feed_seq":1}"#;
+        let good =
+            r#"{"coin":"bitcoin","quote":"usd","event_ms":1600000001000,"grain_ms":1000,"close":100.0,"feed_seq":1}"#;
         assert!(good.contains(change));
         good.replace(change, to)
     };
@@ -111,11 +115,11 @@ async fn what_the_aggregator_cannot_read_is_counted_said_once_and_left_out() {
         (&prices, "price/2", price("100.0", "100.0")),
         (&prices, "price/1", price("100.0", "1e300")),
         (&prices, "price/1", price("100.0", "-1")),
-        (&prices, "price/1", price("1001000", "9223372036854775807")),
+        (&prices, "price/1", price("1600000001000", "9223372036854775807")),
         (&prices, "price/1", price("1000,", "9223372036854775807,")),
         (&prices, "price/1", price("bitcoin", "ethereum")),
         (&heartbeats, "heartbeat/1", "[]".to_owned()),
-        (&heartbeats, "heartbeat/1", price("1001000", "9223372036854775807")),
+        (&heartbeats, "heartbeat/1", price("1600000001000", "9223372036854775807")),
     ];
     for (subject, schema, payload) in &poison {
         store(&mad, subject, schema, payload.as_str()).await;
@@ -136,7 +140,7 @@ async fn what_the_aggregator_cannot_read_is_counted_said_once_and_left_out() {
 async fn feed_takes_no_kind_that_nobody_would_judge() {
     let world = World::new().await;
     let producer = world.server.connect("producer").await;
-    let sent = producer.jetstream().publish("feed.trade.bitcoin.usd".to_owned(), line(1_000_000).into()).await;
+    let sent = producer.jetstream().publish("feed.trade.bitcoin.usd".to_owned(), line(1_600_000_000_000).into()).await;
     assert!(sent.unwrap().await.is_err());
     let admin = world.server.connect("admin").await;
     assert_eq!(stream_info(&admin, "FEED").await.unwrap().state.messages, 0);

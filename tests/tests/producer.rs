@@ -56,7 +56,8 @@ async fn fetch_prints_one_tick_with_all_that_is_known() {
 #[tokio::test(flavor = "multi_thread")]
 async fn fetch_says_in_one_line_what_is_wrong_and_never_the_key() {
     let source = CoinGecko::start().await;
-    source.set("bitcoin", 1.0, 0);
+    source.set("bitcoin", 1.0, now_ms());
+    source.set("ancient", 1.0, 0);
     source.set("early", 1.0, now_ms() + 90_000);
     source.set_raw("dormant", json!({"id": "dormant", "current_price": null, "last_updated": "2025-01-01T00:00:00Z"}));
     let dir = tempfile::tempdir().unwrap();
@@ -76,9 +77,13 @@ async fn fetch_says_in_one_line_what_is_wrong_and_never_the_key() {
     check(Some(Answer::html(200, "<html>please sign in")), "bitcoin", (1, "HTML instead of JSON"));
     check(Some(Answer::new(200, "[{\"id\":\"bitcoin\",\"curr")), "bitcoin", (1, "not JSON"));
     check(Some(Answer::new(200, "{}")), "bitcoin", (1, "not a list"));
+    let error = r#"{"error":"coin not found"}"#;
+    check(Some(Answer::new(200, error)), "bitcoin", (1, "the error \"coin not found\"; check --coin"));
+    check(Some(Answer::new(302, "")), "bitcoin", (1, "302: a redirect that names no target; set --base-url"));
     check(Some(Answer::new(400, demo_on_pro.to_string())), "bitcoin", (2, "COINGECKO_API_KEY"));
     check(None, "bitcorn", (2, "no coin \"bitcorn\""));
     check(None, "dormant", (1, "no price"));
+    check(None, "ancient", (1, "before 2009"));
     check(None, "early", (1, "ahead of its own answer"));
     source.require_key("CG-topsecret");
     succeed(

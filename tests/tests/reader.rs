@@ -40,7 +40,7 @@ async fn read(reader: &mut Reader, sequences: std::ops::RangeInclusive<u64>) {
 
 async fn publish(producer: &Connection, seconds: std::ops::Range<i64>) {
     for second in seconds {
-        publish_tick(producer, 1_000_000 + second * 1_000).await;
+        publish_tick(producer, 1_600_000_000_000 + second * 1_000).await;
     }
 }
 

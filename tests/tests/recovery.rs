@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 async fn with_one_tick_processed() -> (World, Connection) {
     let world = World::new().await;
     let producer = world.server.connect("producer").await;
-    publish_tick(&producer, 1_000_000).await;
+    publish_tick(&producer, 1_600_000_000_000).await;
     let _processor = world.start("stream-processor");
     world.wait_for_market();
     (world, producer)
@@ -36,12 +36,12 @@ async fn an_idle_step_goes_on_where_it_was_after_the_server_was_killed() {
     let _processor = world.start("stream-processor");
     let _aggregator = world.start("aggregator");
     let producer = world.server.connect("producer").await;
-    publish_tick(&producer, 1_000_000).await;
+    publish_tick(&producer, 1_600_000_000_000).await;
     world.wait();
     world.server.kill();
     world.server.start_again();
     for second in 1..=5 {
-        publish_tick(&producer, 1_000_000 + second * 1_000).await;
+        publish_tick(&producer, 1_600_000_000_000 + second * 1_000).await;
     }
     world.wait();
     assert_eq!((world.count("accepted"), world.count("duplicate"), world.count("late")), (6, 0, 0));
@@ -56,7 +56,7 @@ async fn a_step_that_never_read_anything_starts_right_after_the_server_was_kille
     world.wait();
     world.server.kill();
     world.server.start_again();
-    publish_tick(&producer, 1_001_000).await;
+    publish_tick(&producer, 1_600_000_001_000).await;
     world.wait();
     assert_eq!((world.count("accepted"), world.count("duplicate")), (2, 0));
 }
@@ -74,7 +74,7 @@ async fn a_lost_position_beside_outputs_is_refused_not_started_over() {
     assert!(matches!(refused, Err(Error::CheckpointLost { .. })), "{refused:?}");
     let before = stream_info(&admin, "MARKET").await.unwrap().state.last_seq;
     let (_processor, mut log) = Running::start_followed(world.program("stream-processor").arg("run"));
-    publish_tick(&producer, 1_001_000).await;
+    publish_tick(&producer, 1_600_000_001_000).await;
     let stopped = log.find(|line| line.as_ref().is_ok_and(|line| line.contains("partition stopped"))).unwrap().unwrap();
     assert!(stopped.contains("no position, but market."), "{stopped}");
     let after = stream_info(&admin, "MARKET").await.unwrap().state.last_seq;
@@ -102,7 +102,7 @@ async fn a_step_waits_for_a_leader_that_lags() {
     let waits = heard.iter().find(|line| line.contains("waiting: FEED was read up to sequence 1"));
     assert!(waits.is_some_and(|line| line.contains("ends at 0")), "the step says what it waits for");
     proxy.edit(|_| None);
-    publish_tick(&producer, 1_001_000).await;
+    publish_tick(&producer, 1_600_000_001_000).await;
     world.wait_for_market();
     assert_eq!(world.count("accepted"), 2);
     assert!(processor.process.is_running());
@@ -122,7 +122,7 @@ async fn an_input_that_was_created_anew_is_not_the_log_of_the_state() {
 async fn an_input_that_is_created_anew_under_a_running_step_ends_it() {
     let world = World::new().await;
     let producer = world.server.connect("producer").await;
-    publish_tick(&producer, 1_000_000).await;
+    publish_tick(&producer, 1_600_000_000_000).await;
     let (mut processor, log) = Running::start_followed(world.program("stream-processor").arg("run"));
     world.wait_for_market();
     let admin = world.server.connect("admin").await;
@@ -141,7 +141,7 @@ async fn an_input_that_is_older_than_the_position_is_refused() {
     let (feed, backup) = (world.server.store_of("FEED"), world.dir.path().join("backup"));
     copy(&feed, &backup);
     world.server.start_again();
-    publish_tick(&producer, 1_001_000).await;
+    publish_tick(&producer, 1_600_000_001_000).await;
     let processor = world.start("stream-processor");
     world.wait_for_market();
     drop(processor);
@@ -172,7 +172,7 @@ async fn a_quiet_partition_beside_a_busy_one_raises_no_alarm_when_the_input_turn
         for number in wave * MESSAGES..(wave + 1) * MESSAGES {
             let mut pack = codec::Pack::default();
             for line in 0..LINES {
-                pack.push(&tick_line(&busy, (number * LINES + line) * 1_000));
+                pack.push(&tick_line(&busy, 1_600_000_000_000 + (number * LINES + line) * 1_000));
             }
             let payload = pack.into_payloads().swap_remove(0);
             let id = format!("busy/{number}");
@@ -181,7 +181,7 @@ async fn a_quiet_partition_beside_a_busy_one_raises_no_alarm_when_the_input_turn
         }
     };
     let mut processor = world.start("stream-processor");
-    publish_tick_of(&producer, &quiet, 1_000_000).await;
+    publish_tick_of(&producer, &quiet, 1_600_000_000_000).await;
     wave(0).await;
     world.wait_for_market();
     tokio::time::sleep(LOOK).await;
@@ -195,7 +195,7 @@ async fn a_quiet_partition_beside_a_busy_one_raises_no_alarm_when_the_input_turn
     assert_eq!(processor.wait(), Some(0));
     let (mut processor, log) = Running::start_followed(world.program("stream-processor").arg("run"));
     let accepted = world.count("accepted");
-    publish_tick_of(&producer, &quiet, 1_001_000).await;
+    publish_tick_of(&producer, &quiet, 1_600_000_001_000).await;
     eventually("the tick is processed, or its partition has stopped", || {
         world.count("accepted") > accepted || !processor.is_running()
     });
@@ -215,7 +215,7 @@ async fn other_settings_than_those_of_the_state_are_refused() {
 async fn input_that_was_deleted_unread_stops_the_partition_with_both_numbers() {
     let (world, producer) = with_one_tick_processed().await;
     for second in 1..10 {
-        publish_tick(&producer, 1_000_000 + second * 1_000).await;
+        publish_tick(&producer, 1_600_000_000_000 + second * 1_000).await;
     }
     let admin = world.server.connect("admin").await;
     admin.api::<Value>("STREAM.PURGE.FEED", &serde_json::json!({ "seq": 8 })).await.unwrap();
@@ -228,14 +228,14 @@ async fn input_that_was_deleted_unread_stops_the_partition_with_both_numbers() {
 async fn a_running_reader_that_is_overtaken_stops_with_both_numbers() {
     let world = World::new().await;
     let producer = world.server.connect("producer").await;
-    publish_tick(&producer, 1_000_000).await;
+    publish_tick(&producer, 1_600_000_000_000).await;
     let (mut processor, mut log) = Running::start_followed(world.program("stream-processor").arg("run"));
     world.wait_for_market();
     // Frozen, it cannot see what comes and goes; awake again, it is handed what the server had sent it, and then the next
     // message as if nothing had been.
     processor.signal("STOP");
     for second in 1..200 {
-        publish_tick(&producer, 1_000_000 + second * 1_000).await;
+        publish_tick(&producer, 1_600_000_000_000 + second * 1_000).await;
     }
     let admin = world.server.connect("admin").await;
     admin.api::<Value>("STREAM.PURGE.FEED", &serde_json::json!({ "seq": 150 })).await.unwrap();
@@ -267,7 +267,7 @@ async fn the_remains_of_a_torn_batch_are_removed() {
     let outputs = async || stream_info(&processor, "MARKET").await.unwrap().state.messages;
     assert_eq!(outputs().await, before + 37);
     let _processor = world.start("stream-processor");
-    publish_tick(&producer, 1_001_000).await;
+    publish_tick(&producer, 1_600_000_001_000).await;
     world.wait_for_market();
     // The second tick adds a price; state and position replace those before.
     assert_eq!(outputs().await, before + 1);
@@ -278,14 +278,14 @@ async fn a_stop_while_the_server_is_away_ends_in_time_and_loses_nothing() {
     let mut world = World::new().await;
     let producer = world.server.connect("producer").await;
     let mut processor = world.start("stream-processor");
-    publish_tick(&producer, 1_000_000).await;
+    publish_tick(&producer, 1_600_000_000_000).await;
     world.wait_for_market();
     world.server.kill();
     processor.terminate();
     assert_eq!(processor.wait(), Some(0));
     world.server.start_again();
     let _services = [world.start("stream-processor"), world.start("aggregator")];
-    publish_tick(&producer, 1_001_000).await;
+    publish_tick(&producer, 1_600_000_001_000).await;
     world.wait();
     assert_eq!((world.count("accepted"), world.count("duplicate")), (2, 0));
 }
@@ -303,13 +303,13 @@ async fn more_instruments_than_one_read_returns_are_recovered() {
         });
         futures::stream::iter(each).buffer_unordered(64).count().await
     };
-    publish_round(1_000_000).await;
+    publish_round(1_600_000_000_000).await;
     let processor = world.start("stream-processor");
     world.wait_for_market();
     drop(processor);
     check_batches(&world.server.connect("reader").await).await;
     let _processor = world.start("stream-processor");
-    publish_round(1_001_000).await;
+    publish_round(1_600_000_001_000).await;
     world.wait_for_market();
     assert_eq!((world.count("accepted"), world.count("duplicate")), (2 * u64::from(INSTRUMENTS), 0));
 }
@@ -323,8 +323,8 @@ async fn states_of_more_bytes_than_one_read_returns_are_recovered() {
     let transactions = Transactions::new(&connection, Stream::Market);
     let state = |idx: usize| Outgoing {
         subject: format!("checkpoint.market.3.state.coin-{idx}.usd"),
-        // Version 2, one input, which was the first.
-        payload: [&[2, 1, 1], &vec![0; BYTES][..]].concat().into(),
+        // Version 3, one input, which was the first.
+        payload: [&[3, 1, 1], &vec![0; BYTES][..]].concat().into(),
         role: Role::State,
     };
     let mut fence = 0;

@@ -99,7 +99,7 @@ async fn a_reader_who_takes_every_consumer_keeps_no_service_out() {
         (processor, aggregator, trainer, page)
     };
     let services = start();
-    publish_tick(&producer, 1_000_000).await;
+    publish_tick(&producer, 1_600_000_000_000).await;
     world.wait();
     let mut reader = Attacker::connect(&world.server, "reader").await;
     for (stream, subjects) in READ {
@@ -115,8 +115,8 @@ async fn a_reader_who_takes_every_consumer_keeps_no_service_out() {
     }
     drop(services);
     let (_processor, _aggregator, trainer, page) = start();
-    publish_tick(&producer, 1_060_000).await;
-    publish_tick(&producer, 1_120_000).await;
+    publish_tick(&producer, 1_600_000_060_000).await;
+    publish_tick(&producer, 1_600_000_120_000).await;
     world.wait();
     assert_eq!(world.count("accepted"), 3);
     eventually("the trainer and the page are ready", || trainer.is_ready() && page.is_ready());

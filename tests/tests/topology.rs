@@ -165,7 +165,7 @@ async fn trimming_keeps_checkpoints_and_stops_where_the_slowest_reader_is() {
     aggregator.signal("STOP");
     let producer = world.server.connect("producer").await;
     let services = [world.start("stream-processor")];
-    publish_tick(&producer, "ripple", 1_000_000).await;
+    publish_tick(&producer, "ripple", 1_600_000_000_000).await;
     world.wait_for_market();
     let said = trim(&["--older-than", "0s"]);
     assert!(said.contains("stay, because aggregator partition "), "{said}");
@@ -196,7 +196,7 @@ async fn services_go_on_after_trimming_as_if_nothing_had_been() {
     let start = || ["stream-processor", "aggregator"].map(|name| world.start(name));
     let services = start();
     let producer = world.server.connect("producer").await;
-    publish_tick(&producer, "quiet", 1_000_000).await;
+    publish_tick(&producer, "quiet", 1_600_000_000_000).await;
     world.wait();
     // Beside the work, again and again.
     let mut replay = Running::start(world.replay(&sample(SAMPLE), "1m").args(["--speed", "1200000x"]));
@@ -211,7 +211,7 @@ async fn services_go_on_after_trimming_as_if_nothing_had_been() {
     assert!(begins > 1 && results(&admin, Stream::Stats).await == 0);
     stop(services);
     let services = start();
-    publish_tick(&producer, "quiet", 1_001_000).await;
+    publish_tick(&producer, "quiet", 1_600_000_001_000).await;
     world.wait();
     assert_eq!(["accepted", "late", "duplicate"].map(|name| world.count(name)), [TICKS + 2, 0, 0]);
     stop(services);
@@ -226,7 +226,7 @@ async fn waiting_ends_beside_a_live_source() {
     // Partitions of which one always has something that it has not committed yet.
     let live = tokio::spawn(async move {
         let instruments = instruments(4);
-        for event_ms in (1_000_000..).step_by(20) {
+        for event_ms in (1_600_000_000_000..).step_by(20) {
             for instrument in &instruments {
                 publish_tick_of(&producer, instrument, event_ms).await;
                 tokio::time::sleep(PAUSE).await;

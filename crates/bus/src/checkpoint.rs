@@ -38,7 +38,7 @@ const PASS_PULL: usize = 8;
 /// How long these may take.
 const PASS_MAX: Duration = Duration::from_secs(5);
 /// Version of the encoding of states.
-const STATE_VERSION: u8 = 2;
+const STATE_VERSION: u8 = 3;
 
 /// The position of a partition, the last message of every commit.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -11,18 +11,23 @@ use crate::window::Window;
 use crate::windowing::Settings;
 
 /// Most runs of identities that one instrument remembers. At the default lateness of 10 minutes this is 6 ticks a second of
-/// different times; a faster source moves the lateness horizon up instead of letting duplicates slip in.
+/// different times. A faster source loses nothing that comes in order: the horizon rises behind it, and makes late what
+/// comes from below instead of letting duplicates slip in.
 pub const IDENTITIES_MAX: usize = 4_096;
 
 /// What one instrument remembers in order to judge its next tick.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Acceptance {
     watermark: Watermark,
-    /// Ticks before this are late whatever their window says. Rises only when memory is full.
-    horizon: Option<EventTime>,
+    /// The newest identity that was forgotten because memory was full. Ticks up to this one are late, whatever their window
+    /// says; those above it were never forgotten.
+    horizon: Option<Key>,
     /// Ascending. Of every tick whose 1-minute window can still be revised. The oldest go first.
     runs: VecDeque<Run>,
 }
+
+/// The order in which identities are remembered and forgotten: event time, grain, id.
+type Key = (EventTime, Option<Span>, Option<u64>);
 
 /// Ticks of one time and grain, with the ids `ids.0` to `ids.1` without a hole, or the one tick without an id. Trades that a
 /// source numbers take one run for each time, however many they are.
@@ -38,9 +43,14 @@ impl Run {
         Self { event: identity.event, grain: identity.grain, ids: identity.id.map(|id| (id, id)) }
     }
 
-    /// By which runs ascend.
-    fn key(&self) -> (EventTime, Option<Span>, Option<u64>) {
+    /// Of its first tick. By this runs ascend.
+    fn key(&self) -> Key {
         (self.event, self.grain, self.ids.map(|(first, _)| first))
+    }
+
+    /// Of its last tick.
+    fn last_key(&self) -> Key {
+        (self.event, self.grain, self.ids.map(|(_, last)| last))
     }
 
     fn contains(&self, other: &Self) -> bool {
@@ -72,7 +82,7 @@ pub enum Verdict {
     /// It came after the allowed lateness of its 1-minute window, or from before what is remembered.
     Late {
         /// How far its event time stands behind the watermark, or behind the horizon where that is further, in
-        /// milliseconds. Above zero.
+        /// milliseconds. At least 1, also for a tick of the horizon's own millisecond.
         late_ms: i64,
     },
 }
@@ -85,12 +95,13 @@ impl Acceptance {
 
     /// Judges a tick by its 1-minute window and, when it is accepted, moves the watermark and remembers it.
     pub fn judge(&mut self, tick: &Tick, settings: Settings) -> Verdict {
-        let watermark = self.watermark(settings);
-        let horizon = self.horizon.unwrap_or(EventTime::MIN);
-        if tick.event < horizon || expired(tick.event, watermark, settings) {
-            return Verdict::Late { late_ms: watermark.max(horizon).ms().saturating_sub(tick.event.ms()) };
+        let (watermark, run) = (self.watermark(settings), Run::of(tick.identity()));
+        let horizon = self.horizon.filter(|horizon| run.key() <= *horizon);
+        if horizon.is_some() || expired(tick.event, watermark, settings) {
+            let reached = horizon.map_or(watermark, |(event, ..)| event.max(watermark));
+            return Verdict::Late { late_ms: reached.ms().saturating_sub(tick.event.ms()).max(1) };
         }
-        if !self.remember(Run::of(tick.identity())) {
+        if !self.remember(run) {
             return Verdict::Duplicate;
         }
         self.watermark.observe(tick.event);
@@ -137,13 +148,8 @@ impl Acceptance {
         while self.runs.front().is_some_and(|oldest| expired(oldest.event, watermark, settings)) {
             self.runs.pop_front();
         }
-        if self.runs.len() > IDENTITIES_MAX {
-            // Whole milliseconds go, so that the horizon never stands between two ticks of one time.
-            let newest_lost = self.runs[self.runs.len() - IDENTITIES_MAX - 1].event;
-            let horizon = EventTime(newest_lost.ms() + 1);
-            let lost = self.runs.partition_point(|run| run.event < horizon);
-            self.runs.drain(..lost);
-            self.horizon = Some(horizon);
+        while self.runs.len() > IDENTITIES_MAX {
+            self.horizon = self.runs.pop_front().map(|oldest| oldest.last_key());
         }
     }
 }
@@ -156,6 +162,8 @@ fn expired(event: EventTime, watermark: EventTime, settings: Settings) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::time::Span;
 
@@ -202,10 +210,10 @@ mod tests {
         for id in 0..=IDENTITIES_MAX as u64 {
             assert_eq!(acceptance.judge(&tick(1_000 + id as i64 / 2, 2 * id), settings), Verdict::Accepted);
         }
-        assert!(acceptance.runs.len() <= IDENTITIES_MAX);
+        assert_eq!(acceptance.runs.len(), IDENTITIES_MAX);
         // The watermark stands far before these ticks: how late they are is measured from the horizon.
         assert_eq!(acceptance.judge(&tick(1_000, 0), settings), Verdict::Late { late_ms: 1 });
-        assert_eq!(acceptance.judge(&tick(990, 1), settings), Verdict::Late { late_ms: 11 });
+        assert_eq!(acceptance.judge(&tick(990, 1), settings), Verdict::Late { late_ms: 10 });
         assert_eq!(acceptance.judge(&tick(1_001, 4), settings), Verdict::Duplicate);
         // Once the watermark has passed the horizon, it is what counts again.
         acceptance.observe(EventTime(665_000), settings);
@@ -213,15 +221,58 @@ mod tests {
     }
 
     #[test]
-    fn more_ticks_of_one_instant_than_can_be_remembered_end_that_instant() {
+    fn sparse_ids_of_one_instant_all_count_and_never_twice() {
         let mut acceptance = Acceptance::default();
         let settings = Settings::default();
-        for id in 0..=IDENTITIES_MAX as u64 {
-            assert_eq!(acceptance.judge(&tick(1_000, 2 * id), settings), Verdict::Accepted);
+        let many = 3 * IDENTITIES_MAX as u64;
+        for id in (0..2 * many).step_by(2) {
+            assert_eq!(acceptance.judge(&tick(1_000, id), settings), Verdict::Accepted, "{id}");
         }
-        assert_eq!(acceptance.judge(&tick(1_000, 0), settings), Verdict::Late { late_ms: 1 });
-        assert_eq!(acceptance.judge(&tick(1_000, u64::MAX), settings), Verdict::Late { late_ms: 1 });
+        let newest_lost = 2 * (many - IDENTITIES_MAX as u64) - 2;
+        for id in [0, 1, newest_lost - 1, newest_lost] {
+            assert_eq!(acceptance.judge(&tick(1_000, id), settings), Verdict::Late { late_ms: 1 }, "{id}");
+        }
+        assert_eq!(acceptance.judge(&tick(999, u64::MAX), settings), Verdict::Late { late_ms: 1 });
+        assert_eq!(acceptance.judge(&tick(1_000, newest_lost + 2), settings), Verdict::Duplicate);
+        assert_eq!(acceptance.judge(&tick(1_000, newest_lost + 1), settings), Verdict::Accepted, "above the horizon");
         assert_eq!(acceptance.judge(&tick(1_001, 0), settings), Verdict::Accepted);
+    }
+
+    /// Ticks that come together: how far time goes on before them, how many they are, and the steps between their ids.
+    fn groups() -> impl Strategy<Value = Vec<(i64, usize, u64)>> {
+        let ahead = prop_oneof![3 => 0_i64..3, 2 => Just(1_000), 1 => 0_i64..1_000_000];
+        let count = prop_oneof![2 => 1_usize..10, 1 => 1_usize..2 * IDENTITIES_MAX];
+        prop::collection::vec((ahead, count, 1_u64..4), 1..6)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn what_comes_in_order_counts_and_its_repetition_never(
+            groups in groups(),
+            repeated in prop::collection::vec(any::<prop::sample::Index>(), 100),
+        ) {
+            let (mut event, mut id, mut ticks) = (1_000, 0, Vec::new());
+            for (ahead, count, step) in groups {
+                event += ahead;
+                for _ in 0..count {
+                    id += step;
+                    ticks.push(tick(event, id));
+                }
+            }
+            let (mut acceptance, settings) = (Acceptance::default(), Settings::default());
+            let mut repeated = repeated.iter().cycle();
+            for (idx, tick) in ticks.iter().enumerate() {
+                prop_assert_eq!(acceptance.judge(tick, settings), Verdict::Accepted, "{:?}", tick);
+                let again = repeated.next().expect("a cycle").get(&ticks[..=idx]);
+                prop_assert_ne!(acceptance.judge(again, settings), Verdict::Accepted, "{:?}", again);
+                prop_assert!(acceptance.runs.len() <= IDENTITIES_MAX);
+            }
+            for again in &ticks {
+                prop_assert_ne!(acceptance.judge(again, settings), Verdict::Accepted, "{:?}", again);
+            }
+        }
     }
 
     #[test]

@@ -48,6 +48,8 @@ impl GapLine<'_> {
 mod tests {
     use super::*;
 
+    const FIRST_MS: i64 = EventTime::EARLIEST.ms();
+
     #[test]
     fn a_gap_goes_forward_within_the_calendar() {
         let instrument = Instrument::new("bitcoin", "usd").expect("valid");
@@ -55,12 +57,18 @@ mod tests {
             let gap = GapLine { coin: "bitcoin".into(), quote: "usd".into(), from_ms, to_ms, cause: "test".into() };
             assert_eq!(gap.validate(&instrument).err(), expected, "{gap:?}");
         };
-        check(0, EventTime::LATEST.ms(), None);
-        check(-1, 5, Some(Reason::OutOfRange));
-        check(5, 5, Some(Reason::OutOfRange));
-        check(5, i64::MAX, Some(Reason::OutOfRange));
+        check(FIRST_MS, EventTime::LATEST.ms(), None);
+        check(FIRST_MS - 1, FIRST_MS + 5, Some(Reason::OutOfRange));
+        check(FIRST_MS + 5, FIRST_MS + 5, Some(Reason::OutOfRange));
+        check(FIRST_MS + 5, i64::MAX, Some(Reason::OutOfRange));
         let other = Instrument::new("ethereum", "usd").expect("valid");
-        let gap = GapLine { coin: "bitcoin".into(), quote: "usd".into(), from_ms: 0, to_ms: 5, cause: "test".into() };
+        let gap = GapLine {
+            coin: "bitcoin".into(),
+            quote: "usd".into(),
+            from_ms: FIRST_MS,
+            to_ms: FIRST_MS + 5,
+            cause: "test".into(),
+        };
         assert_eq!(gap.validate(&other), Err(Reason::WrongInstrument));
     }
 }

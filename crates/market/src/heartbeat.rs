@@ -73,22 +73,24 @@ impl HeartbeatLine<'_> {
 mod tests {
     use super::*;
 
+    const NOW_MS: i64 = 1_600_000_000_000;
+
     #[test]
     fn only_a_flush_may_name_a_time_that_has_not_come() {
         let instrument = Instrument::new("bitcoin", "usd").expect("valid");
         let check = |event_ms: i64, flush: bool, expected: Option<Reason>| {
             // Of ingest and store time the earlier counts.
-            for (ingest_ms, stored_ms) in [(1_000, i64::MAX), (i64::MAX, 1_000)] {
+            for (ingest_ms, stored_ms) in [(NOW_MS, i64::MAX), (i64::MAX, NOW_MS)] {
                 let (coin, quote) = ("bitcoin".into(), "usd".into());
                 let heartbeat = HeartbeatLine { coin, quote, event_ms, complete_ms: None, ingest_ms, flush };
                 assert_eq!(heartbeat.validate(&instrument, stored_ms).err(), expected, "{heartbeat:?} {stored_ms}");
             }
         };
-        check(121_000, false, None);
-        check(121_001, false, Some(Reason::Future));
-        check(121_001, true, None);
-        check(0, false, None);
-        check(-1, false, Some(Reason::OutOfRange));
+        check(NOW_MS + 120_000, false, None);
+        check(NOW_MS + 120_001, false, Some(Reason::Future));
+        check(NOW_MS + 120_001, true, None);
+        check(EventTime::EARLIEST.ms(), false, None);
+        check(EventTime::EARLIEST.ms() - 1, false, Some(Reason::OutOfRange));
         check(EventTime::LATEST.ms() + 1, true, Some(Reason::OutOfRange));
     }
 }

@@ -19,13 +19,14 @@ pub struct Span(pub i64);
 impl EventTime {
     /// Before every observation: where a watermark stands that has seen nothing.
     pub const MIN: Self = Self(i64::MIN);
-    /// Earliest event time that is accepted: 1970-01-01.
-    pub const EARLIEST: Self = Self(0);
+    /// Earliest event time that is accepted: 2009-01-01. The first block of the first coin was made two days later, so no coin
+    /// has an earlier price.
+    pub const EARLIEST: Self = Self(1_230_768_000_000);
     /// Latest event time that is accepted: the last millisecond of the year 9999, where RFC 3339 ends.
     pub const LATEST: Self = Self(253_402_300_799_999);
 
     /// Milliseconds since the epoch.
-    pub fn ms(self) -> i64 {
+    pub const fn ms(self) -> i64 {
         self.0
     }
 

@@ -40,7 +40,7 @@ pub enum Reason {
     ZeroPrice,
     /// Open or close outside [low, high], or low above high.
     HighLowOrder,
-    /// A price, volume, grain or time outside what can be represented exactly.
+    /// A price, volume, grain or time outside what is taken: times begin with [`EventTime::EARLIEST`].
     OutOfRange,
     /// Stamped more than [`FUTURE_BOUND`] ahead of its arrival.
     Future,
@@ -204,11 +204,13 @@ fn check_volume(volume: f64) -> Result<f64, Reason> {
 mod tests {
     use super::*;
 
+    const NOW_MS: i64 = 1_600_000_000_000;
+
     fn line() -> TickLine<'static> {
         TickLine {
             coin: Cow::Borrowed("bitcoin"),
             quote: Cow::Borrowed("usd"),
-            event_ms: 1_000_000,
+            event_ms: NOW_MS,
             grain_ms: Some(60_000),
             complete_ms: None,
             id: None,
@@ -217,7 +219,7 @@ mod tests {
             low: Some(9.0),
             close: 11.0,
             volume: Some(1.5),
-            ingest_ms: 1_000_000,
+            ingest_ms: NOW_MS,
             source: None,
             market_cap: None,
             volume_24h: None,
@@ -249,10 +251,11 @@ mod tests {
         check(|l| l.volume = Some(0.0), None);
         check(|l| l.grain_ms = None, None);
         check(|l| l.grain_ms = Some(0), Some(Reason::OutOfRange));
-        check(|l| l.event_ms = -1, Some(Reason::OutOfRange));
-        check(|l| l.event_ms = 1_120_001, Some(Reason::Future));
-        check(|l| l.event_ms = 1_120_000, None);
-        check(|l| l.event_ms = 0, None);
+        check(|l| l.event_ms = EventTime::EARLIEST.ms() - 1, Some(Reason::OutOfRange));
+        check(|l| l.event_ms = NOW_MS + 120_001, Some(Reason::Future));
+        check(|l| l.event_ms = NOW_MS + 120_000, None);
+        check(|l| l.event_ms = 0, Some(Reason::OutOfRange));
+        check(|l| l.event_ms = EventTime::EARLIEST.ms(), None);
         check(|l| l.event_ms = i64::MIN, Some(Reason::OutOfRange));
         check(|l| l.event_ms = i64::MAX, Some(Reason::OutOfRange));
         check(|l| l.grain_ms = Some(i64::MAX), Some(Reason::OutOfRange));
@@ -266,8 +269,8 @@ mod tests {
     #[test]
     fn an_ingest_clock_that_jumps_hurts_only_when_it_goes_back() {
         check(|l| l.ingest_ms = i64::MAX, None);
-        check(|l| l.ingest_ms = 880_000, None);
-        check(|l| l.ingest_ms = 879_999, Some(Reason::Future));
+        check(|l| l.ingest_ms = NOW_MS - 120_000, None);
+        check(|l| l.ingest_ms = NOW_MS - 120_001, Some(Reason::Future));
         check(|l| l.ingest_ms = i64::MIN, Some(Reason::Future));
     }
 
@@ -278,18 +281,18 @@ mod tests {
             let line = TickLine { ingest_ms, ..line() };
             assert_eq!(validate(&line, &instrument, 7, stored_ms).err(), expected, "{ingest_ms} {stored_ms}");
         };
-        // The line's event time is 1,000,000.
-        check(880_000, 880_000, None);
-        check(i64::MAX, 880_000, None);
-        check(i64::MAX, 879_999, Some(Reason::Future));
-        check(879_999, i64::MAX, Some(Reason::Future));
-        check(1_000_000, i64::MIN, Some(Reason::Future));
+        // The line's event time is that of `NOW_MS`.
+        check(NOW_MS - 120_000, NOW_MS - 120_000, None);
+        check(i64::MAX, NOW_MS - 120_000, None);
+        check(i64::MAX, NOW_MS - 120_001, Some(Reason::Future));
+        check(NOW_MS - 120_001, i64::MAX, Some(Reason::Future));
+        check(NOW_MS, i64::MIN, Some(Reason::Future));
     }
 
     #[test]
     fn a_price_is_checked_like_its_tick() {
         let instrument = Instrument::new("bitcoin", "usd").expect("valid");
-        let tick = validate(&line(), &instrument, 7, 1_000_000).expect("valid");
+        let tick = validate(&line(), &instrument, 7, NOW_MS).expect("valid");
         let good = PriceLine::new("bitcoin", "usd", &tick);
         assert_eq!(revalidate(&good, &instrument), Ok(tick));
         let bad = [

@@ -121,7 +121,8 @@ impl Rig {
                 instances.insert(name, instance);
             }
         }
-        let rig = Self { world, partitions: limits.partitions, instances, producer, admin, event_ms: 1_000_000 };
+        let rig =
+            Self { world, partitions: limits.partitions, instances, producer, admin, event_ms: 1_600_000_000_000 };
         rig.publish(|instrument| ticks::tick(instrument, rig.event_ms)).await?;
         Ok(rig)
     }

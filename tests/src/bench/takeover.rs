@@ -127,7 +127,7 @@ impl Rig {
             instruments: ticks::instruments(PARTITIONS),
             live,
             owners: BTreeMap::new(),
-            event_ms: 1_000_000,
+            event_ms: 1_600_000_000_000,
             ticked: Instant::now(),
         };
         for number in 0..2 {

@@ -56,7 +56,7 @@ impl Ledger {
     pub(super) async fn publish(self, connection: Connection) -> anyhow::Result<()> {
         let instrument = &crate::ticks::instruments(1)[0];
         for number in 1_u64.. {
-            let message = crate::ticks::tick(instrument, 1_000_000 + number as i64);
+            let message = crate::ticks::tick(instrument, 1_600_000_000_000 + number as i64);
             bus::publish::publish(&connection, &message).await?;
             self.published.store(number, Ordering::SeqCst);
         }

@@ -51,6 +51,8 @@ pub(super) struct Line<'a> {
 
 const LINES_MAX: usize = 500;
 const MESSAGE_BYTES_MAX: usize = 128 * 1024;
+/// No coin had a price before.
+const YEAR_2009_MS: i64 = 1_230_768_000_000;
 const YEAR_10000_MS: i64 = 253_402_300_800_000;
 const GRAIN_MS_MAX: i64 = 366 * 86_400_000;
 const AHEAD_MS_MAX: i64 = 120_000;
@@ -143,7 +145,8 @@ fn tick(line: TickLine, names: Names<'_>, message: &Message) -> Result<Price, &'
     let close = line.close;
     let (open, high, low) = (line.open.unwrap_or(close), line.high.unwrap_or(close), line.low.unwrap_or(close));
     let is_grain = line.grain_ms.is_none_or(|grain_ms| (1..=GRAIN_MS_MAX).contains(&grain_ms));
-    let is_in_time = (0..YEAR_10000_MS).contains(&line.event_ms) && is_grain && is_certifiable(line.complete_ms);
+    let is_in_time =
+        (YEAR_2009_MS..YEAR_10000_MS).contains(&line.event_ms) && is_grain && is_certifiable(line.complete_ms);
     if !names.are(&line.coin, &line.quote) {
         return Err("wrong-instrument");
     }
@@ -184,10 +187,10 @@ fn heartbeat(line: HeartbeatLine, names: Names<'_>, message: &Message) -> Result
     match event_ms {
         _ if !names.are(&line.coin, &line.quote) => Err("wrong-instrument"),
         _ if !is_certifiable(complete_ms) => Err("out-of-range"),
-        0..YEAR_10000_MS if flush || is_in_time(ingest_ms) && is_in_time(message.stored_ms) => {
+        YEAR_2009_MS..YEAR_10000_MS if flush || is_in_time(ingest_ms) && is_in_time(message.stored_ms) => {
             Ok(Heartbeat { event_ms, complete_ms, ingest_ms, flush })
         }
-        0..YEAR_10000_MS => Err("future"),
+        YEAR_2009_MS..YEAR_10000_MS => Err("future"),
         _ => Err("out-of-range"),
     }
 }
@@ -196,7 +199,7 @@ fn gap(line: GapLine, names: Names<'_>) -> Result<Gap, &'static str> {
     let GapLine { from_ms, to_ms, cause, .. } = line;
     if !names.are(&line.coin, &line.quote) {
         Err("wrong-instrument")
-    } else if from_ms < 0 || from_ms >= to_ms || to_ms >= YEAR_10000_MS {
+    } else if from_ms < YEAR_2009_MS || from_ms >= to_ms || to_ms >= YEAR_10000_MS {
         Err("out-of-range")
     } else {
         Ok(Gap { from_ms, to_ms, cause })

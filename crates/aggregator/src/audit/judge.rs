@@ -1,13 +1,13 @@
 //! Which lines of FEED count: judged one after the other, by time and identity.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::feed::{self, Message, Said};
-use super::rows::{Gap, Heartbeat, Identity, Late, Price, Rejected};
+use super::rows::{Gap, Heartbeat, Late, Price, Rejected};
 use super::{Bounds, Names};
 
-/// Most runs of ticks of an instrument that are remembered; what is older than all of them is late. A run has one time, one
-/// length and ids without a hole.
+/// Most runs of ticks of an instrument that are remembered; what is older than the newest forgotten tick is late. A run has
+/// one time, one length and ids without a hole.
 const REMEMBERED_MAX: usize = 4_096;
 const REFUSED_HEAD_BYTES: usize = 256;
 const MINUTE_MS: i64 = 60_000;
@@ -35,14 +35,7 @@ pub(super) struct Judged {
 /// Judges the messages of one instrument, in order.
 pub(super) fn judge(messages: &[Message], names: Names<'_>, bounds: Bounds) -> Judged {
     let mut judged = Judged::default();
-    let mut memory = Memory {
-        newest_ms: i64::MIN,
-        floor_ms: i64::MIN,
-        seen: BTreeSet::new(),
-        runs: BTreeMap::new(),
-        run_count: 0,
-        bounds,
-    };
+    let mut memory = Memory { newest_ms: i64::MIN, forgotten: None, runs: BTreeMap::new(), bounds };
     for message in messages {
         for line in feed::lines(message, names) {
             let at = judged.watermarks.len();
@@ -79,15 +72,15 @@ enum Verdict {
     Late { late_ms: i64 },
 }
 
+/// Where a tick stands among those of its instrument: event time, length, id.
+type Place = (i64, Option<i64>, Option<u64>);
+
 struct Memory {
     newest_ms: i64,
-    /// Ticks before this are late whatever their minute says.
-    floor_ms: i64,
-    seen: BTreeSet<Identity>,
-    /// How many runs there are of each time.
-    runs: BTreeMap<i64, usize>,
-    /// Of all times together.
-    run_count: usize,
+    /// The newest tick that was forgotten because memory was full: what stands no higher is late.
+    forgotten: Option<Place>,
+    /// The last id of each run, by the place of its first tick.
+    runs: BTreeMap<Place, Option<u64>>,
     bounds: Bounds,
 }
 
@@ -97,55 +90,112 @@ impl Memory {
     }
 
     fn judge(&mut self, price: &Price) -> Verdict {
-        if price.event_ms < self.floor_ms || self.is_past(price.event_ms) {
-            return Verdict::Late { late_ms: self.watermark_ms().max(self.floor_ms) - price.event_ms };
+        let place = (price.event_ms, price.grain_ms, price.id);
+        let mut reached_ms = self.watermark_ms();
+        let mut is_late = self.is_past(price.event_ms);
+        if let Some(forgotten) = self.forgotten
+            && place <= forgotten
+        {
+            is_late = true;
+            reached_ms = reached_ms.max(forgotten.0);
         }
-        if !self.remember(price.identity()) {
+        if is_late {
+            return Verdict::Late { late_ms: (reached_ms - price.event_ms).max(1) };
+        }
+        if !self.remember(place) {
             return Verdict::Seen;
         }
         self.newest_ms = self.newest_ms.max(price.event_ms);
-        while let Some((&oldest_ms, _)) = self.runs.first_key_value()
+        while let Some((&(oldest_ms, ..), _)) = self.runs.first_key_value()
             && self.is_past(oldest_ms)
         {
-            self.forget_before(oldest_ms + 1);
+            self.runs.pop_first();
         }
-        // All ticks of one millisecond are forgotten together, or one of them could come twice.
-        while let Some((&oldest_ms, _)) = self.runs.first_key_value()
-            && self.run_count > REMEMBERED_MAX
+        // Only one run can have been added.
+        if self.runs.len() > REMEMBERED_MAX
+            && let Some(((event_ms, grain_ms, _), last)) = self.runs.pop_first()
         {
-            self.floor_ms = oldest_ms + 1;
-            self.forget_before(self.floor_ms);
+            self.forgotten = Some((event_ms, grain_ms, last));
         }
         Verdict::Counts
     }
 
     /// Returns whether it was not known.
-    fn remember(&mut self, identity: Identity) -> bool {
-        if !self.seen.insert(identity) {
+    fn remember(&mut self, place: Place) -> bool {
+        let (event_ms, grain_ms, id) = place;
+        let below = self.runs.range(..=place).next_back().map(|(&first, &last)| (first, last));
+        let below =
+            below.filter(|&((ms, grain, _), last)| (ms, grain, last.is_some()) == (event_ms, grain_ms, id.is_some()));
+        if below.is_some_and(|(_, last)| last >= id) {
             return false;
         }
-        let (event_ms, id, grain_ms) = identity;
-        let neighbours = id.into_iter().flat_map(|id| [id.checked_sub(1), id.checked_add(1)]).flatten();
-        let known = neighbours.filter(|&id| self.seen.contains(&(event_ms, Some(id), grain_ms))).count();
-        // Alone it is a run; beside one it makes that longer; between two it makes them one.
-        let runs = self.runs.entry(event_ms).or_default();
-        *runs = *runs + 1 - known;
-        self.run_count = self.run_count + 1 - known;
+        // With an id it may begin where a run ends, end where one begins, or both.
+        let above =
+            id.and_then(|id| id.checked_add(1)).and_then(|next| self.runs.remove(&(event_ms, grain_ms, Some(next))));
+        let first = match (below, id) {
+            (Some((first, Some(last))), Some(id)) if id - last == 1 => first,
+            _ => place,
+        };
+        self.runs.insert(first, above.unwrap_or(id));
         true
-    }
-
-    fn forget_before(&mut self, ms: i64) {
-        while self.seen.first().is_some_and(|oldest| oldest.0 < ms) {
-            self.seen.pop_first();
-        }
-        while let Some(oldest) = self.runs.first_entry().filter(|oldest| *oldest.key() < ms) {
-            self.run_count -= oldest.remove();
-        }
     }
 
     /// Whether the minute of an event time can no longer be revised.
     fn is_past(&self, event_ms: i64) -> bool {
         let minute_end_ms = (event_ms.div_euclid(MINUTE_MS) + 1) * MINUTE_MS;
         self.watermark_ms() >= minute_end_ms + self.bounds.lateness_ms
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn memory() -> Memory {
+        let bounds = Bounds { disorder_ms: 5_000, lateness_ms: 600_000 };
+        Memory { newest_ms: i64::MIN, forgotten: None, runs: BTreeMap::new(), bounds }
+    }
+
+    fn trade(event_ms: i64, id: impl Into<Option<u64>>) -> Price {
+        let (id, price) = (id.into(), 1.0);
+        let (open, high, low, close) = (price, price, price, price);
+        let (grain_ms, complete_ms, volume) = (None, None, None);
+        Price { feed_seq: 1, event_ms, grain_ms, complete_ms, id, open, high, low, close, volume }
+    }
+
+    /// 1 when it counts, 0 when it was seen before, less by how many milliseconds it is late.
+    fn judge(memory: &mut Memory, price: &Price) -> i64 {
+        match memory.judge(price) {
+            Verdict::Counts => 1,
+            Verdict::Seen => 0,
+            Verdict::Late { late_ms } => -late_ms,
+        }
+    }
+
+    #[test]
+    fn sparse_ids_of_one_second_all_count_and_never_twice() {
+        let mut memory = memory();
+        let many = 3 * REMEMBERED_MAX as u64;
+        for id in (0..2 * many).step_by(2) {
+            assert_eq!(judge(&mut memory, &trade(1_000, id)), 1, "{id}");
+        }
+        assert_eq!(memory.runs.len(), REMEMBERED_MAX);
+        let first_known = 2 * (many - REMEMBERED_MAX as u64);
+        let found = [0, first_known - 2, first_known, first_known - 1].map(|id| judge(&mut memory, &trade(1_000, id)));
+        assert_eq!(found, [-1, -1, 0, 1]);
+        assert_eq!([judge(&mut memory, &trade(990, 7)), judge(&mut memory, &trade(1_001, 0))], [-10, 1]);
+    }
+
+    #[test]
+    fn trades_without_a_hole_between_their_ids_are_one_run() {
+        let mut memory = memory();
+        let ids = [5, 3, 4, 9, 7, 8, 6, 0, 1, 2, u64::MAX];
+        assert_eq!(ids.map(|id| judge(&mut memory, &trade(1_000, id))), [1; 11]);
+        assert_eq!(memory.runs.len(), 2, "0 to 9, and the last number that there is");
+        assert_eq!(ids.map(|id| judge(&mut memory, &trade(1_000, id))), [0; 11]);
+        let bar = Price { grain_ms: Some(MINUTE_MS), ..trade(1_000, 4) };
+        let others = [trade(1_000, None), trade(1_001, 4), bar];
+        assert_eq!(others.each_ref().map(|price| judge(&mut memory, price)), [1; 3], "each is another tick");
+        assert_eq!(others.map(|price| judge(&mut memory, &price)), [0; 3]);
     }
 }

@@ -189,11 +189,13 @@ mod tests {
     use crate::audit::judge::judge;
     use crate::audit::{Bounds, Names};
 
+    /// 2020-03-01T00:00:00Z.
+    const START_MS: i64 = 1_583_020_800_000;
     const MINUTE: Shape = Shape { size_ms: 60_000, hop_ms: 60_000 };
     const HOUR: Shape = Shape { size_ms: 3_600_000, hop_ms: 3_600_000 };
     const HOUR_EVERY_HALF: Shape = Shape { size_ms: 3_600_000, hop_ms: 1_800_000 };
 
-    /// What comes in, in seconds.
+    /// What comes in, in seconds since [`START_MS`].
     enum In {
         Tick(i64, f64),
         Heartbeat(i64),
@@ -204,12 +206,12 @@ mod tests {
     fn judged(records: &[In]) -> Judged {
         let message = |(record, seq): (&In, u64)| {
             let heartbeat = |second: i64, flush: bool| {
-                let ms = second * 1_000;
+                let ms = START_MS + second * 1_000;
                 (Kind::Heartbeat, json!({"coin": "c", "quote": "q", "event_ms": ms, "ingest_ms": ms, "flush": flush}))
             };
             let (kind, line) = match *record {
                 Tick(second, close) => {
-                    let ms = second * 1_000;
+                    let ms = START_MS + second * 1_000;
                     let names = json!({"coin": "c", "quote": "q", "event_ms": ms, "ingest_ms": ms, "grain_ms": 30_000,
                         "close": close, "volume": 0.1});
                     (Kind::Tick, names)
@@ -223,10 +225,11 @@ mod tests {
         judge(&messages, Names { coin: "c", quote: "q" }, Bounds { disorder_ms: 5_000, lateness_ms: 600_000 })
     }
 
-    /// (start in minutes, revision, count) of every window that was issued.
+    /// (start in minutes since [`START_MS`], revision, count) of every window that was issued.
     fn issued(judged: &Judged, shape: Shape) -> Vec<(i64, u64, u64)> {
         let candles = Timeline::new(judged, judged.watermarks.len()).candles(shape);
-        candles.iter().map(|candle| (candle.row.start_ms / 60_000, candle.row.revision, candle.row.count)).collect()
+        let minute = |start_ms: i64| (start_ms - START_MS) / 60_000;
+        candles.iter().map(|candle| (minute(candle.row.start_ms), candle.row.revision, candle.row.count)).collect()
     }
 
     #[test]

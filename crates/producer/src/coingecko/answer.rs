@@ -75,6 +75,8 @@ pub(crate) struct Refusal {
     pub(crate) code: Option<i64>,
     /// The source's words without the key, or the client's.
     pub(crate) detail: String,
+    /// Whether these are an error that the source names: it is the source then, not a page on the way to it.
+    pub(crate) is_named: bool,
     /// How long the source asks us to wait.
     pub(crate) retry_after: Option<Duration>,
 }
@@ -97,7 +99,10 @@ impl fmt::Display for Refusal {
             Class::Request => write!(f, "; check --coin and --quote"),
             Class::Blocked => write!(f, "; this address may be blocked for a while"),
             Class::Redirected => {
-                write!(f, "; set --base-url if the API has moved there, or sign in if the network asks for it")
+                write!(f, "; set --base-url if the API has moved, or sign in if the network asks for it")
+            }
+            Class::Upstream if self.is_named && self.status.is_some_and(is_success) => {
+                write!(f, "; check --coin, --quote and --base-url")
             }
             Class::Upstream if self.status.is_some_and(is_success) => {
                 write!(f, "; check --base-url, and whether the network asks to sign in")
@@ -118,9 +123,8 @@ impl Answer {
         key: Option<&ApiKey>,
         now: SystemTime,
     ) -> Result<HashMap<String, Quote>, Refusal> {
-        if let Some(host) = &self.redirected_to {
-            let (class, detail) = (Class::Redirected, format!("redirected to {}", excerpt(host, key)));
-            return Err(Refusal { class, status: Some(self.status), code: None, detail, retry_after: None });
+        if is_redirect(self.status) {
+            return Err(self.redirect(key));
         }
         let text = String::from_utf8_lossy(&self.body);
         let is_html = self.is_html(&text);
@@ -135,18 +139,32 @@ impl Answer {
             Err(NoQuotes::NoJson) => "not JSON".into(),
         };
         let (code, words) = if is_html { (None, None) } else { code_and_words(&text) };
-        let detail = match words {
-            Some(words) => excerpt(&words, key),
-            None if self.body.is_empty() => "an empty body".to_owned(),
-            None => format!("{reason}: {}", excerpt(&text, key)),
-        };
         let class = match class_of_code(code).unwrap_or_else(|| class_of_status(self.status)) {
             // The edge's own page for a blocked address comes with more than one status.
             Class::Upstream if is_html && names_error_1020(&text) => Class::Blocked,
             class => class,
         };
+        let is_named = words.is_some();
+        let detail = match words {
+            // Neither the status nor a code tells that this is an error.
+            Some(words) if is_success(self.status) && class == Class::Upstream => {
+                format!("the error {:?}", excerpt(&words, key))
+            }
+            Some(words) => excerpt(&words, key),
+            None if self.body.is_empty() => "an empty body".to_owned(),
+            None => format!("{reason}: {}", excerpt(&text, key)),
+        };
         let retry_after = self.retry_after.as_deref().and_then(|header| parse_retry_after(header, now));
-        Err(Refusal { class, status: Some(self.status), code, detail, retry_after })
+        Err(Refusal { class, status: Some(self.status), code, detail, is_named, retry_after })
+    }
+
+    fn redirect(&self, key: Option<&ApiKey>) -> Refusal {
+        let detail = match &self.redirected_to {
+            Some(host) => format!("redirected to {}", excerpt(host, key)),
+            None => "a redirect that names no target".to_owned(),
+        };
+        let (class, status) = (Class::Redirected, Some(self.status));
+        Refusal { class, status, code: None, detail, is_named: false, retry_after: None }
     }
 
     fn is_html(&self, text: &str) -> bool {
@@ -157,6 +175,11 @@ impl Answer {
 
 fn is_success(status: u16) -> bool {
     (200..300).contains(&status)
+}
+
+/// 304 says that nothing has changed, which was not asked.
+fn is_redirect(status: u16) -> bool {
+    (300..400).contains(&status) && status != 304
 }
 
 fn class_of_code(code: Option<i64>) -> Option<Class> {
@@ -291,7 +314,7 @@ mod tests {
         check(500, "something went wrong", Upstream, None, "not JSON: something went wrong");
         check(408, "", Upstream, None, "an empty body");
         check(524, "", Upstream, None, "an empty body");
-        check(302, "", Upstream, None, "an empty body");
+        check(304, "", Upstream, None, "an empty body");
         check(200, "", Upstream, None, "an empty body");
         check(200, "{}", Upstream, None, "not a list: {}");
         check(200, r#"[{"id":"bitc"#, Upstream, None, r#"not JSON: [{"id":"bitc"#);
@@ -305,6 +328,31 @@ mod tests {
         assert_eq!(refusal.class, Class::Redirected);
         let said = refusal.to_string();
         assert!(said.contains("302: redirected to elsewhere.example:8443; set --base-url"), "{said}");
+    }
+
+    fn said(status: u16, body: &str) -> String {
+        let answer = Answer { status, body: body.into(), ..Answer::default() };
+        answer.quotes(1, None, UNIX_EPOCH).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_redirect_without_a_target_says_so() {
+        let expected = "CoinGecko answered 302: a redirect that names no target; set --base-url if the API has moved, or \
+                        sign in if the network asks for it";
+        for body in ["", "[]", "<html>please sign in", r#"{"error":"moved"}"#] {
+            assert_eq!(said(302, body), expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn an_error_that_comes_as_a_success_is_quoted() {
+        assert_eq!(
+            said(200, r#"{"error":"coin not found"}"#),
+            "CoinGecko answered 200: the error \"coin not found\"; check --coin, --quote and --base-url"
+        );
+        let unnamed =
+            "CoinGecko answered 200: not a list: {}; check --base-url, and whether the network asks to sign in";
+        assert_eq!(said(200, "{}"), unnamed);
     }
 
     #[test]

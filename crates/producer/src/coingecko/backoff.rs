@@ -53,6 +53,7 @@ mod tests {
             status: None,
             code: None,
             detail: String::new(),
+            is_named: false,
             retry_after: retry_after.map(Duration::from_secs),
         }
     }

@@ -107,7 +107,14 @@ impl Client {
         } else {
             excerpt(&cause.to_string(), self.key.as_ref())
         };
-        Refusal { class, status: error.status().map(|status| status.as_u16()), code: None, detail, retry_after: None }
+        Refusal {
+            class,
+            status: error.status().map(|status| status.as_u16()),
+            code: None,
+            detail,
+            is_named: false,
+            retry_after: None,
+        }
     }
 }
 

@@ -201,7 +201,9 @@ mod tests {
         check(r#""2026-05-18""#, Err(Trouble::TimeUnreadable));
         check(r#""""#, Err(Trouble::TimeUnreadable));
         check("1779108561", Err(Trouble::TimeUnreadable));
-        check(r#""1969-12-31T23:59:59Z""#, Err(Trouble::TimeOutOfRange));
+        check(r#""1970-01-01T00:00:00.000Z""#, Err(Trouble::TimeOutOfRange));
+        check(r#""2008-12-31T23:59:59.999Z""#, Err(Trouble::TimeOutOfRange));
+        check(r#""2009-01-01T00:00:00Z""#, Ok(EventTime::EARLIEST));
         check(r#""2026-05-18T14:49:21.599+02:00""#, Ok(EventTime(1_779_108_561_599)));
     }
 

@@ -86,13 +86,15 @@ mod tests {
         now_ms: i64,
     }
 
-    const READINESS: Readiness = Readiness { interval: Span::MINUTE, started_ms: 0 };
+    /// When the producer started.
+    const START_MS: i64 = 1_600_000_000_000;
+    const READINESS: Readiness = Readiness { interval: Span::MINUTE, started_ms: START_MS };
 
     impl Polls {
         fn new() -> Self {
             let end = |coin| End { instrument: Instrument::new(coin, "usd").unwrap(), last: None, certified: None };
             let ends = vec![end("bitcoin"), end("ethereum")];
-            Self { observer: Observer::new(ends, Span::MINUTE, Span::minutes(5), 0), now_ms: 0 }
+            Self { observer: Observer::new(ends, Span::MINUTE, Span::minutes(5), START_MS), now_ms: START_MS }
         }
 
         /// Another minute, in which these coins have a price.
@@ -143,13 +145,14 @@ mod tests {
             status: Some(429),
             code: None,
             detail: "Throttled".to_owned(),
+            is_named: false,
             retry_after: None,
         };
-        let check = |second: i64| READINESS.check(&polls.observer, second * 1_000, Some(&refusal));
-        assert_eq!(READINESS.spare_time(&polls.observer, 60_000), Some(Duration::from_millis(180_001)));
+        let check = |second: i64| READINESS.check(&polls.observer, START_MS + second * 1_000, Some(&refusal));
+        assert_eq!(READINESS.spare_time(&polls.observer, START_MS + 60_000), Some(Duration::from_millis(180_001)));
         assert_eq!(check(240), Ok(()));
         let said = check(241).unwrap_err();
         assert!(said.contains("bitcoin/usd and 1 more for 3m 1s") && said.contains("429"), "{said}");
-        assert_eq!(READINESS.spare_time(&polls.observer, 241_000), None);
+        assert_eq!(READINESS.spare_time(&polls.observer, START_MS + 241_000), None);
     }
 }

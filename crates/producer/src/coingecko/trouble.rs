@@ -18,7 +18,7 @@ pub(crate) enum Trouble {
     TimeWithoutZone,
     /// Its time is neither RFC 3339 nor a time without a zone.
     TimeUnreadable,
-    /// Its time is outside the calendar.
+    /// Its time is before 2009, when no coin had a price, or beyond the calendar.
     TimeOutOfRange,
     /// Its time is ahead of the answer: an error of the source.
     AheadOfAnswer,
@@ -68,9 +68,10 @@ impl Trouble {
             Self::TimeUnreadable => format!(
                 "CoinGecko gives the time of {coin} in an unknown form: check --base-url, or wait until it is like 2026-05-18T12:49:21Z"
             ),
-            Self::TimeOutOfRange => {
-                format!("CoinGecko dates its price of {coin} outside the years 1970 to 9999: wait until that is right")
-            }
+            Self::TimeOutOfRange => format!(
+                "CoinGecko dates its price of {coin} before 2009, when no coin had a price, or after 9999: refused \
+                 (time-out-of-range); check --base-url, or wait until the date is right"
+            ),
             Self::AheadOfAnswer => format!(
                 "CoinGecko dates its price of {coin} more than 5 s ahead of its own answer: refused (time-ahead); wait until its clock is right"
             ),

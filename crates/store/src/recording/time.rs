@@ -5,8 +5,6 @@ use market::{EventTime, Span};
 use super::row::Refusal;
 use super::steps::Steps;
 
-/// The first block of the first coin was made two days later: no coin has an earlier price.
-pub(crate) const EARLIEST: EventTime = EventTime(1_230_768_000_000);
 /// Clocks and zones differ by less than this: nothing was observed later than so far from now.
 const AHEAD_MAX: Span = Span::DAY;
 /// In exponent form a file tells minutes when its finest last digit stands for so many milliseconds at most.
@@ -47,7 +45,7 @@ impl Stamp {
         Some(text.find(['e', 'E']).map_or(Self::Whole(whole), |at| Self::Exponent(whole, last_digit(text, at))))
     }
 
-    /// As an event time between [`EARLIEST`] and `latest`.
+    /// As an event time between [`EventTime::EARLIEST`] and `latest`.
     ///
     /// # Errors
     /// The named reason why it cannot be the time of a row.
@@ -57,7 +55,7 @@ impl Stamp {
             Self::Fraction(_) => return Err(Refusal::FractionalTime),
         };
         match EventTime(ms) {
-            event if event < EARLIEST => Err(Refusal::Before2009),
+            event if event < EventTime::EARLIEST => Err(Refusal::Before2009),
             event if event > latest => Err(Refusal::FUTURE),
             event => Ok(event),
         }
@@ -171,7 +169,7 @@ impl Times {
             self.first_impossible = Some(place(stamp, line, field));
         }
         if self.other_unit.is_none() {
-            let range = EARLIEST.ms() as f64..=self.latest.ms() as f64;
+            let range = EventTime::EARLIEST.ms() as f64..=self.latest.ms() as f64;
             let unit = OTHER_UNITS.into_iter().find(|unit| range.contains(&(stamp.value() * unit.ms)));
             self.other_unit = unit.map(|unit| (place(stamp, line, field), unit));
         }

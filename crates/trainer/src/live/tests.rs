@@ -22,6 +22,8 @@ use crate::learn::{LearnConfig, learn_against};
 use clap::Parser;
 
 const MINUTE: i64 = 60_000;
+/// 2020-01-02T00:00:00Z, when the times of all entries begin.
+const START: i64 = 1_577_923_200_000;
 
 /// Ticks with their place in MARKET, and the models that were made of them.
 struct Shop {
@@ -88,8 +90,8 @@ impl Entry {
             |event_ms, flush| HeartbeatLine { coin, quote, event_ms, complete_ms: None, ingest_ms: event_ms, flush };
         let line = match self {
             Self::Price(tick) => serde_json::to_vec(&PriceLine::new(instrument.coin(), instrument.quote(), tick)),
-            Self::Heartbeat(event) => serde_json::to_vec(&heartbeat(*event, false)),
-            Self::Flush(event) => serde_json::to_vec(&heartbeat(*event, true)),
+            Self::Heartbeat(event) => serde_json::to_vec(&heartbeat(START + event, false)),
+            Self::Flush(event) => serde_json::to_vec(&heartbeat(START + event, true)),
         };
         line.expect("a line")
     }
@@ -100,7 +102,7 @@ fn bitcoin() -> Instrument {
 }
 
 fn quote(event: i64, close: f64) -> Entry {
-    let (event, grain) = (EventTime(event), Some(Span::MINUTE));
+    let (event, grain) = (EventTime(START + event), Some(Span::MINUTE));
     let (high, low) = (close * 1.001, close * 0.999);
     Entry::Price(Tick {
         event,
@@ -261,7 +263,7 @@ fn heartbeats_and_a_flush_close_candles_as_prices_do() {
     entries.push(Entry::Flush(1_999 * MINUTE));
     let stored = run(&pack(&entries, |idx| idx % 100 == 0), 2, &[], &[]);
     let next = stored.of(Kind::Next);
-    assert_eq!(next.last().expect("forecasts")["made_ms"], 2_000 * MINUTE, "the flush closes the last candle");
+    assert_eq!(next.last().expect("forecasts")["made_ms"], START + 2_000 * MINUTE, "the flush closes the last candle");
     assert_eq!(run(&pack(&entries, |_| true), 7, &[500, 1_446, 1_999], &[]), stored);
 }
 
@@ -301,10 +303,10 @@ fn thin_candles_count_live_by_the_coverage_that_was_fitted() {
     let messages = pack(&entries, |idx| idx % 100 == 0);
     let strict = run(&messages, 5, &[7], &[]);
     let made = |stored: &Stored| stored.of(Kind::Next).iter().map(|next| next["made_ms"].as_i64().unwrap()).max();
-    assert_eq!(made(&strict), Some(whole * MINUTE), "no candle after it is known to half");
+    assert_eq!(made(&strict), Some(START + whole * MINUTE), "no candle after it is known to half");
     assert!(strict.counts.thin > 100 && strict.counts.few_points == 0, "{:?}", strict.counts);
     let lenient = run(&messages, 5, &[7], &["--min-coverage", "0.4"]);
-    assert!(made(&lenient) > Some(2_800 * MINUTE), "{:?}", lenient.counts);
+    assert!(made(&lenient) > Some(START + 2_800 * MINUTE), "{:?}", lenient.counts);
     assert_eq!(lenient.counts.thin, 0);
     for (stored, min_coverage, least) in [(&strict, 0.5, 1.0), (&lenient, 0.4, 0.4)] {
         let scores = stored.of(Kind::Score);
@@ -336,7 +338,7 @@ fn points_too_few_for_a_range_forecast_no_volatility() {
     assert!(stored.counts.models > 0 && stored.counts.thin == 0, "{:?}", stored.counts);
     assert!(stored.counts.few_points > 15, "{:?}", stored.counts);
     let made = stored.of(Kind::Next).iter().map(|next| next["made_ms"].as_i64().unwrap()).max();
-    assert_eq!(made, Some(1_500 * MINUTE));
+    assert_eq!(made, Some(START + 1_500 * MINUTE));
 }
 
 #[test]
@@ -351,7 +353,7 @@ fn what_lies_beyond_all_training_is_marked() {
         }
     }
     let stored = run(&pack(&entries, |idx| idx % 50 == 0), 5, &[], &[]);
-    let after = (leap as i64 + 5) * MINUTE;
+    let after = START + (leap as i64 + 5) * MINUTE;
     let next = stored.of(Kind::Next);
     let at_leap = next.iter().find(|next| next["made_ms"] == after).expect("a forecast after the leap");
     assert_eq!(at_leap["status"], "unlike-training");
