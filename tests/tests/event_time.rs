@@ -279,7 +279,7 @@ fn a_day_in_two_flushed_parts_is_the_day() {
 #[test]
 fn gaps_pass_through_and_move_nothing() {
     let records = past_midnight();
-    for (from, to) in [(0, 1), (DAY_1, DAY_2), (DAY_2 + 100 * HOUR, DAY_2 + 200 * HOUR)] {
+    for (from, to) in [(DAY_1 - 9, DAY_1 - 8), (DAY_1, DAY_2), (DAY_2 + 100 * HOUR, DAY_2 + 200 * HOUR)] {
         let gap = gap(&bitcoin(), from, to);
         check_changes(Settings::default(), &records, Record::Gap(gap.clone()), &[]);
         let with_gap: Vec<Record> = records.iter().cloned().chain([Record::Gap(gap.clone()), price(LATE)]).collect();

@@ -256,6 +256,6 @@ async fn accepted_loss_goes_on_and_leaves_a_gap() {
     let gap: serde_json::Value = serde_json::from_slice(&gap.payload).unwrap();
     assert_eq!(
         gap,
-        json!({"coin": "coin-7", "quote": "usd", "from_ms": 1_600_000_000_000, "to_ms": 1_600_000_020_000, "cause": "input-lost"})
+        json!({"coin": "coin-7", "quote": "usd", "from_ms": 1_600_000_000_000_i64, "to_ms": 1_600_000_020_000_i64, "cause": "input-lost"})
     );
 }

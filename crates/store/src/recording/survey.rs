@@ -229,7 +229,7 @@ impl Survey {
 
     /// Which of two trades of one instant without numbers is the earlier one.
     pub(crate) fn lines(&self) -> Lines {
-        let is_backward = self.kind == Kind::Trades && self.order == Order::Descending;
+        let is_backward = self.kind == Kind::Trades && !self.is_numbered && self.order == Order::Descending;
         if is_backward { Lines::Backward } else { Lines::Forward }
     }
 

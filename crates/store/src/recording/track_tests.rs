@@ -92,6 +92,14 @@ fn numbered_trades_count_once_by_their_number() {
     let found: Vec<_> = read.rows.iter().map(|row| (row.close, row.id)).collect();
     assert_eq!(found, [(10.0, Some(7)), (10.5, Some(8)), (11.0, Some(9))]);
     assert_eq!((read.tally.duplicates, read.tally.rejected["unparsable"]), (1, 1));
+    // The later line counts, also with the newest first.
+    for (order, expected) in [([9, 8, 7], 10.5), ([7, 8, 9], 10.5)] {
+        let row = |(at, id): (usize, &u64)| format!("{},{},1,{id}\n", START + *id as i64, 10.0 + at as f64 / 4.0);
+        let lines = order.iter().flat_map(|id| [id, id]).enumerate().map(row).collect::<String>();
+        let read = super::track_tests::read(&format!("timestamp_ms,price,volume,id\n{lines}"), rules()).unwrap();
+        let of_8 = read.rows.iter().find(|row| row.id == Some(8)).unwrap();
+        assert_eq!((of_8.close, read.tally.conflicts), (expected + 0.25, 3), "{order:?}");
+    }
 }
 
 #[test]
