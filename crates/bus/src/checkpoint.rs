@@ -9,7 +9,7 @@ use futures::StreamExt;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 use crate::ahead::Mark;
@@ -233,12 +233,14 @@ async fn attempt<S: DeserializeOwned, C: DeserializeOwned>(
     partition: u32,
 ) -> Result<Attempt<S, C>, Error> {
     let output = step.output;
+    // Waiting between the two reads would give a busy owner time to move the position.
+    let permit = isolated().await;
     let Some(stored) = history::last(connection, output, &subject::position(output, partition)).await? else {
         return beginning(connection, output, partition).await;
     };
     let fence = stored.seq;
     let position: Position<C> = decode_position(&stored)?;
-    let messages = read_checkpoint(connection, output, partition, position.states).await?;
+    let messages = read_checkpoint(connection, output, partition, position.states, permit).await?;
     let position_subject = subject::position(output, partition);
     let seen = messages.iter().find(|message| message.subject == position_subject).map_or(0, |message| message.seq);
     if seen != fence {
@@ -313,6 +315,7 @@ async fn read_checkpoint(
     output: Stream,
     partition: u32,
     states: u64,
+    permit: SemaphorePermit<'static>,
 ) -> Result<Vec<Stored>, Error> {
     let subject = subject::checkpoint(output, partition);
     if states < ISOLATED_MAX
@@ -320,11 +323,13 @@ async fn read_checkpoint(
     {
         return Ok(messages);
     }
+    drop(permit);
     last_per_subject(connection, output, &subject).await
 }
 
 /// The last message of each subject that matches, of which there are at most 1,024, as one consistent picture.
 pub(crate) async fn all_last(connection: &Connection, stream: &str, subject: &str) -> Result<Vec<Stored>, Error> {
+    let _permit = isolated().await;
     let found = multi_last(connection, stream, subject).await?;
     found.ok_or_else(|| Error::Unreadable {
         what: format!("the last messages on {subject}"),
@@ -332,13 +337,18 @@ pub(crate) async fn all_last(connection: &Connection, stream: &str, subject: &st
     })
 }
 
-/// The last message of each subject that matches, as one consistent picture; `None` when they are too many for that.
+/// Permission for an isolated read, to be held until it has ended.
+async fn isolated() -> SemaphorePermit<'static> {
+    ISOLATED.acquire().await.expect("the semaphore is never closed")
+}
+
+/// The last message of each subject that matches, as one consistent picture; `None` when they are too many for that. The
+/// caller holds a permit of [`isolated`].
 async fn multi_last(connection: &Connection, stream: &str, subject: &str) -> Result<Option<Vec<Stored>>, Error> {
     const NOT_FOUND: u16 = 404;
     const END: u16 = 204;
     const TOO_MANY: u16 = 413;
     let unanswered = || Error::Unanswered { what: format!("the last messages on {subject}") };
-    let _permit = ISOLATED.acquire().await.expect("the semaphore is never closed");
     let client = connection.client();
     let mut epoch = connection.epoch();
     let inbox = client.new_inbox();
