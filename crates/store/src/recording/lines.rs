@@ -53,7 +53,7 @@ impl Lines {
                 self.skip_line()?;
                 return Ok(Some((number, false)));
             }
-            if self.text().contains(&b'\r') {
+            if memchr::memchr(b'\r', self.text()).is_some() {
                 let place = format!("{} line {number}", self.name);
                 let problem = "lines end in CR only from here on; convert them: tr '\\r' '\\n' < FILE > FILE.csv";
                 return Err(Unusable::new(place, problem.replace("FILE", &self.name)));

@@ -1,6 +1,7 @@
 //! How far the rows of a recording are apart.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::HashMap;
 
 use market::Span;
 
@@ -30,14 +31,14 @@ impl Count {
 /// The distances between neighbours in time, counted. There are few different ones: a year has room for 250,000.
 #[derive(Debug)]
 pub(crate) struct Steps {
-    counts: BTreeMap<Span, Count>,
+    counts: HashMap<Span, Count>,
     /// The distance that came last, and how often in a row: recordings mostly go on as they did.
     latest: (Span, Count),
 }
 
 impl Default for Steps {
     fn default() -> Self {
-        Self { counts: BTreeMap::new(), latest: (Span(0), Count::default()) }
+        Self { counts: HashMap::new(), latest: (Span(0), Count::default()) }
     }
 }
 
@@ -67,8 +68,7 @@ impl Steps {
     /// The most frequent distance, the shortest of equals; `None` without two rows of different time.
     pub(crate) fn usual(&mut self) -> Option<Span> {
         self.settle();
-        // The last of equals is what `max_by_key` returns: the shortest, when they come in falling order.
-        self.counts.iter().rev().max_by_key(|(_, count)| count.all).map(|(step, _)| *step)
+        self.counts.iter().max_by_key(|(step, count)| (count.all, Reverse(**step))).map(|(step, _)| *step)
     }
 
     /// How often there is this distance.
@@ -93,7 +93,7 @@ impl Steps {
         let is_shorter = |step: Span| step.ms().saturating_mul(10) < grain.ms().saturating_mul(9);
         let shorter = || self.counted().filter(|(step, _)| is_shorter(*step));
         let all = shorter().map(|(_, count)| count.all).sum();
-        shorter().max_by_key(|(_, count)| count.all).map(|(step, _)| (step, all))
+        shorter().max_by_key(|(step, count)| (count.all, Reverse(*step))).map(|(step, _)| (step, all))
     }
 
     /// A stretch of rows that follow each other at another distance, a multiple of a candle's length, more often than candles
@@ -103,7 +103,8 @@ impl Steps {
             let times = step.ms() / grain.ms().max(1);
             times > 1 && count.longest as f64 * chance_ln(times as f64) > CHANCE_LN
         };
-        self.counted().filter(is_stretch).max_by_key(|(_, count)| count.longest).map(|(step, count)| (step, count.line))
+        let stretches = self.counted().filter(is_stretch);
+        stretches.max_by_key(|(step, count)| (count.longest, Reverse(*step))).map(|(step, count)| (step, count.line))
     }
 
     /// Whether all distances are multiples of the usual one.

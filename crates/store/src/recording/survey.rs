@@ -117,6 +117,8 @@ struct Look {
     others: u64,
     /// Rows that have the time of the row before.
     shared: u64,
+    /// Whether the distances of rows tell anything: those of trades do not.
+    has_steps: bool,
     times: Times,
     names: Names,
     steps: Steps,
@@ -140,6 +142,7 @@ impl Look {
             rows: 0,
             others: 0,
             shared: 0,
+            has_steps: rules.grain != Some(Grain::Trades),
             times: Times::new(latest),
             names: Names::default(),
             steps: Steps::default(),
@@ -167,7 +170,9 @@ impl Look {
             self.is_ascending &= before <= place;
             self.numbers.note(before.1, place.1);
             self.is_descending &= event <= before.0;
-            self.steps.note(market::Span((event - before.0).ms().abs()), line.number);
+            if self.has_steps {
+                self.steps.note(market::Span((event - before.0).ms().abs()), line.number);
+            }
             self.shared += u64::from(event == before.0);
             self.others += u64::from(event == before.0 && self.differs(line));
         }
