@@ -73,6 +73,20 @@ impl<S: Host> World<S> {
         command
     }
 
+    /// The replay of a sample as bitcoin/usdt in its middle, however slowly the services have started: its first rows are
+    /// committed by every step, and the rest follows at this speed.
+    pub fn replay_in_the_middle(&self, name: &str, rows: u64, speed: &str) -> Running {
+        let first = self.dir.path().join("first.csv");
+        let lines = sample_lines(name).unwrap().take(1 + rows as usize).map(|line| line.unwrap() + "\n");
+        std::fs::write(&first, lines.collect::<String>()).unwrap();
+        succeed(self.replay(&first, "1m").args(["--flush", "off"]));
+        self.wait();
+        let mut replay = Running::start(self.replay(&sample(name), "1m").args(["--speed", speed]));
+        eventually("the replay goes on", || self.count("accepted") > rows);
+        assert!(replay.is_running(), "the replay was over before anything happened");
+        replay
+    }
+
     /// All records of a kind in FEED, in order.
     pub async fn feed(&self, kind: Kind) -> Vec<Value> {
         let connection = Connection::open(&nats_args(self.server.url(), "stream-processor"), None).await.unwrap();

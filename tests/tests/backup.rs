@@ -23,8 +23,8 @@ use serde_json::{Value, json};
 
 use crate::kills::{MIDDLE, SAMPLE, TICKS, undisturbed};
 
-/// A month in about fifteen seconds: it is not over before it is ended.
-const SPEED: &str = "180000x";
+/// A month in about 45 seconds: it is not over before it is ended.
+const SPEED: &str = "60000x";
 /// Rows of the excerpt.
 const ROWS: usize = 2_000;
 
@@ -78,8 +78,7 @@ fn contents<S: Host>(world: &World<S>) -> Vec<[u64; 3]> {
 async fn a_backup_of_a_pipeline_at_work_is_whole() {
     let world = World::new().await;
     let services = ["stream-processor", "aggregator"].map(|name| world.start(name));
-    let mut replay = Running::start(world.replay(&sample(SAMPLE), "1m").args(["--speed", SPEED]));
-    eventually("the middle of the replay", || world.count("accepted") > MIDDLE);
+    let mut replay = world.replay_in_the_middle(SAMPLE, MIDDLE, SPEED);
     let folder = world.dir.path().join("backup");
     backup(&world, &folder);
     assert!(replay.is_running(), "the replay was over before the backup was taken");

@@ -9,10 +9,10 @@ use market::Instrument;
 use pipeline_tests::chaos::LEASE_TTL_VARIABLE;
 use pipeline_tests::cluster::{Cluster, NODES};
 use pipeline_tests::health::Watched;
-use pipeline_tests::programs::{Running, eventually, fail, succeed};
+use pipeline_tests::programs::{Running, fail, succeed};
 use pipeline_tests::server::USERS;
 use pipeline_tests::ticks::{publish_each, tick};
-use pipeline_tests::world::{World, sample};
+use pipeline_tests::world::World;
 use serde_json::Value;
 
 use crate::kills::{MIDDLE, SAMPLE, TICKS, undisturbed};
@@ -33,11 +33,8 @@ impl Replay {
         world.server.lead_all(leader).await;
         let services =
             ["stream-processor", "stream-processor", "aggregator", "aggregator"].map(|name| world.start(name));
-        let producer = Running::start(world.replay(&sample(SAMPLE), "1m").args(["--speed", SPEED]));
-        let mut replay = Self { world, producer, _services: services };
-        eventually("the middle of the replay", || replay.world.count("accepted") > MIDDLE);
-        assert!(replay.producer.is_running(), "the replay was over before anything happened");
-        replay
+        let producer = world.replay_in_the_middle(SAMPLE, MIDDLE, SPEED);
+        Self { world, producer, _services: services }
     }
 
     /// Lets everything finish; nothing may be missing, doubled or late, on any of the servers.

@@ -2,20 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::time::Duration;
 
 use bus::Kind;
-use bus::lease::owners;
-use pipeline_tests::programs::{NEVER, Running, eventually, succeed};
+use pipeline_tests::programs::{Running, eventually, succeed};
 use pipeline_tests::world::{World, sample};
 use tokio::sync::OnceCell;
 
 pub(crate) const SAMPLE: &str = "btcusdt_1m_2020-03.csv.gz";
-/// A month in about nine seconds: long enough to be killed in the middle, in hundreds of commits, also on a busy machine.
+/// A month in about nine seconds: hundreds of commits after the first rows.
 const SPEED: &str = "300000x";
 /// Ticks of the sample.
 pub(crate) const TICKS: u64 = 44_512;
-/// Ticks after which a replay is in its middle.
+/// Ticks that are committed before anything happens.
 pub(crate) const MIDDLE: u64 = 8_000;
 
 /// The tables of a replay that nobody disturbs.
@@ -44,21 +42,8 @@ impl Replay {
     async fn in_the_middle() -> Self {
         let world = World::new().await;
         let (processor, aggregator) = (world.start("stream-processor"), world.start("aggregator"));
-        // On a busy machine they take longer to start than the replay would wait for them.
-        let admin = world.server.connect("admin").await;
-        for service in ["stream-processor", "aggregator"] {
-            let all_owned = async {
-                while owners(&admin, service).await.unwrap().len() < 16 {
-                    tokio::time::sleep(Duration::from_millis(20)).await;
-                }
-            };
-            tokio::time::timeout(NEVER, all_owned).await.expect("every partition gets an owner");
-        }
-        let producer = Running::start(world.replay(&sample(SAMPLE), "1m").args(["--speed", SPEED]));
-        let mut replay = Self { world, processor, aggregator, producer };
-        eventually("the middle of the replay", || replay.world.count("accepted") > MIDDLE);
-        assert!(replay.producer.is_running(), "the replay was over before anything was killed");
-        replay
+        let producer = world.replay_in_the_middle(SAMPLE, MIDDLE, SPEED);
+        Self { world, processor, aggregator, producer }
     }
 
     /// Lets everything finish; nothing may be missing, doubled or late.
