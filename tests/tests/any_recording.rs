@@ -60,6 +60,18 @@ struct Recording {
     /// As they stand in the file.
     rows: Vec<Row>,
     is_windows_text: bool,
+    times: Times,
+}
+
+/// How its milliseconds are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Times {
+    Whole,
+    /// As programs write them that know only floats.
+    Float,
+    Quoted,
+    /// With all digits, and an exponent.
+    Exponent,
 }
 
 /// How often a row has a volume.
@@ -84,15 +96,16 @@ fn recording() -> impl Strategy<Value = Recording> {
     let order = select(vec![Order::Ascending, Order::Descending, Order::Shuffled]);
     let steps = prop::collection::vec(step, 40..160);
     let offset = prop_oneof![Just(0_i64), 1..DAY];
-    (shape(), order, steps, offset, -14.0..14.0_f64, volumes(), any::<bool>(), any::<u64>()).prop_map(
-        |(shape, order, steps, offset, magnitude, volumes, is_windows_text, seed)| {
+    let text = (any::<bool>(), select(vec![Times::Whole, Times::Float, Times::Quoted, Times::Exponent]));
+    (shape(), order, steps, offset, -14.0..14.0_f64, volumes(), text, any::<u64>()).prop_map(
+        |(shape, order, steps, offset, magnitude, volumes, (is_windows_text, times), seed)| {
             let mut rows = walk(shape, &steps, BEGINNING + offset, 10_f64.powf(magnitude), volumes);
             match order {
                 Order::Ascending => {}
                 Order::Descending => rows.reverse(),
                 Order::Shuffled => shuffle(&mut rows, seed),
             }
-            Recording { shape, order, rows, is_windows_text }
+            Recording { shape, order, rows, is_windows_text, times }
         },
     )
 }
@@ -157,6 +170,17 @@ fn shuffle(rows: &mut [Row], seed: u64) {
     }
 }
 
+impl Times {
+    fn write(self, ms: i64) -> String {
+        match self {
+            Self::Whole => ms.to_string(),
+            Self::Float => format!("{ms}.0"),
+            Self::Quoted => format!("\"{ms}\""),
+            Self::Exponent => format!("{:.12e}", ms as f64),
+        }
+    }
+}
+
 impl Recording {
     fn text(&self) -> String {
         let end = if self.is_windows_text { "\r\n" } else { "\n" };
@@ -169,6 +193,7 @@ impl Recording {
         text += end;
         for (idx, Row { ms, id, open, high, low, close, volume }) in self.rows.iter().enumerate() {
             let volume = volume.map(|volume| volume.to_string()).unwrap_or_default();
+            let ms = self.times.write(*ms);
             match self.shape {
                 Shape::Bars(_) => write!(text, "{idx},{volume},{close},{low},{high},{open},{ms}"),
                 Shape::Prices(_) => write!(text, "{ms},{close},{volume}"),
