@@ -314,9 +314,37 @@ async fn open_and_close_outside_the_range_make_no_hole() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_newest_row_first_loses_none() {
     let case = Case::new().await;
+    let row = |minute: i64| {
+        let [up, down, change] = [11, 5, 7].map(|of| (minute % of) as f64);
+        prices(minute, [100.0 + change, 110.0 + up, 90.0 - down, 105.0 - change])
+    };
     let rows: Vec<String> = (0..12_000).rev().map(row).collect();
     let (said, summary) = replayed(&case, &case.rows(&rows));
     assert_eq!((&summary["published"], &summary["gaps"]), (&12_000.into(), &0.into()), "{said}");
+    let ascending: String = rows.iter().rev().map(|row| format!("{row}\n")).collect();
+    let ascending = case.file("ascending.csv", format!("{HEADER}\n{ascending}").as_bytes());
+    let mut replay = case.world.program("producer");
+    replay.args(["run", "--source", "recording", "--coin", "ascending", "--quote", "usdt", "--file"]).arg(ascending);
+    succeed(&mut replay);
+    case.world.wait();
+    for (name, table) in case.world.tables() {
+        let of = |coin: &str| table.lines().filter_map(|line| line.strip_prefix(coin)).collect::<Vec<_>>();
+        assert!(of("bitcoin,").len() > 8 && of("bitcoin,") == of("ascending,"), "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn weeks_make_no_day_and_no_hour() {
+    let case = Case::new().await;
+    let path = case.rows(&(0..6).map(|week| row(week * 7 * 24 * 60)).collect::<Vec<_>>());
+    let (said, summary) = replayed(&case, &path);
+    assert!(said.contains("warning: bars of 7d fill no window: they are longer than the longest, 1d"), "{said}");
+    assert_eq!(summary["published"], 6, "{said}");
+    case.world.wait();
+    assert_eq!(case.world.count("accepted"), 6);
+    for (name, table) in case.world.tables() {
+        assert_eq!(table.lines().count(), 1, "{name} has its heading alone: {table}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
