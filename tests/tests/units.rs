@@ -279,7 +279,10 @@ fn whatever_dies_or_hangs_is_started_again_and_what_somebody_must_mend_is_not() 
 
     // The server, under those that use it.
     succeed(&mut installed.systemctl(&["kill", "-s", "KILL", "candlewire-nats"]));
-    eventually("the server is back", || installed.state("candlewire-nats").restarts == 1);
+    eventually("the server is back", || {
+        let state = installed.state("candlewire-nats");
+        state.active == Active::Active && state.restarts == 1
+    });
     for unit in [processor, aggregator] {
         eventually(unit, || installed.ask(unit, "/readyz").is_some_and(|(code, _)| code == 200));
         assert_eq!(installed.state(unit).restarts, 1, "{unit} waited by itself");
