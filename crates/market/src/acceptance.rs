@@ -19,8 +19,8 @@ pub const IDENTITIES_MAX: usize = 4_096;
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Acceptance {
     watermark: Watermark,
-    /// The newest identity that was forgotten because memory was full. Ticks up to this one are late, whatever their window
-    /// says; those above it were never forgotten.
+    /// The newest identity that was forgotten because memory was full. Ticks up to this one are late, also in an open
+    /// window; those above it were never forgotten.
     horizon: Option<Key>,
     /// Ascending. Of every tick whose 1-minute window can still be revised. The oldest go first.
     runs: VecDeque<Run>,

@@ -10,7 +10,7 @@ use anyhow::anyhow;
 use market::validate::validate;
 use market::{Instrument, Tick};
 use service::{Code, WithCode};
-use store::recording::{Input, OnRead, Rejects, Rules, Shape, Tally, Track, Unusable};
+use store::recording::{Input, OnRead, Refusal, Rejects, Rules, Shape, Tally, Track, Unusable};
 
 /// What a recording holds.
 #[derive(Debug)]
@@ -62,9 +62,6 @@ impl fmt::Display for Recorded {
     }
 }
 
-/// The reason by which the reader refuses lone rows far from all others.
-const JUMP: &str = "jump";
-
 /// What was left out, in words.
 struct Left<'a>(&'a Tally);
 
@@ -83,7 +80,7 @@ impl fmt::Display for Left<'_> {
             counted.filter(|(count, _)| *count > 0).map(|(count, name)| format!("{count} {name}")).collect();
         let left = if left.is_empty() { "none".to_owned() } else { left.join(", ") };
         write!(f, "left out of {rows} rows: {left}")?;
-        match rejected.contains_key(JUMP) {
+        match rejected.contains_key(Refusal::Jump.as_str()) {
             true => f.write_str(" (a jump is a lone row further than --max-step from the others)"),
             false => Ok(()),
         }

@@ -73,7 +73,7 @@ pub(crate) fn chance(p: f64) -> String {
     if p < 0.001 { "p < 0.001".to_owned() } else { format!("p = {p:.3}") }
 }
 
-/// Five significant digits, whatever a coin costs: an error is a small share of its price, and ranges are small too.
+/// Five significant digits at any price: an error is a small share of its price, and ranges are small too.
 pub(crate) fn five_digits(value: f64) -> String {
     significant(value, 5)
 }

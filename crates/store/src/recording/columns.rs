@@ -25,6 +25,8 @@ const PRICE: &str = "price";
 const NOTHING: [&str; 9] = ["", "null", "none", "nil", "na", "n/a", "#n/a", "-", "--"];
 /// So many column names are repeated in an error.
 const NAMED_MAX: usize = 12;
+/// So much of a field is repeated in an error.
+const EXCERPT_CHARS_MAX: usize = 40;
 
 /// Words that the names of columns are made of: a line of such names is a header, whichever program wrote it.
 const HEADER_WORDS: [&str; 13] =
@@ -64,7 +66,7 @@ impl Columns {
         for field in fields(header) {
             let slot = slot_of(field, !has_close);
             if slot.is_some() && slots.contains(&slot) {
-                let name = String::from_utf8_lossy(field);
+                let name = excerpt(field);
                 let text = format!("two columns are called {name}: give the one that is meant this name alone");
                 return Err(NoHeader { text, is_header: true });
             }
@@ -219,28 +221,29 @@ fn slot_of(field: &[u8], price_is_close: bool) -> Option<usize> {
 /// Whether a line names columns, two at least, and has no number.
 fn names_columns(text: &[u8]) -> bool {
     let is_word = |word: &[u8]| HEADER_WORDS.iter().any(|known| word.eq_ignore_ascii_case(known.as_bytes()));
-    let words = |field: &'_ [u8]| {
-        field
-            .split(|byte| !byte.is_ascii_alphabetic())
-            .filter(|word| !word.is_empty())
-            .map(<[u8]>::to_vec)
-            .collect::<Vec<_>>()
-    };
     let is_name = |field: &&[u8]| {
-        let words = words(field);
-        words.len() <= NAME_WORDS_MAX && words.iter().any(|word| is_word(word))
+        let words = || field.split(|byte| !byte.is_ascii_alphabetic()).filter(|word| !word.is_empty());
+        words().count() <= NAME_WORDS_MAX && words().any(is_word)
     };
-    let is_number =
-        |field: &[u8]| str::from_utf8(field).is_ok_and(|field| field.parse::<f64>().is_ok_and(f64::is_finite));
+    let is_number = |field| number_of(field).is_some_and(f64::is_finite);
     fields(text).filter(is_name).count() > 1 && !fields(text).any(is_number)
+}
+
+/// A field as a number, which may be NaN or infinite.
+pub(crate) fn number_of(field: &[u8]) -> Option<f64> {
+    str::from_utf8(field).ok()?.parse().ok()
+}
+
+/// The beginning of a field, for an error.
+pub(crate) fn excerpt(field: &[u8]) -> String {
+    String::from_utf8_lossy(field).chars().take(EXCERPT_CHARS_MAX).collect()
 }
 
 /// Why a line is no header.
 fn problem(header: &[u8], missing: usize) -> NoHeader {
     let needed = "needed are timestamp_ms and close (or price); open, high and low together, volume and id are read where there are any";
     let names: Vec<_> = fields(header).map(|field| String::from_utf8_lossy(field)).collect();
-    let is_number = |name: &str| name.parse::<f64>().is_ok();
-    if names.iter().any(|name| is_number(name)) {
+    if fields(header).any(|field| number_of(field).is_some()) {
         let text = format!("this is a row, not a header: put a line before it that names its columns; {needed}");
         return NoHeader { text, is_header: false };
     }
@@ -257,7 +260,7 @@ fn problem(header: &[u8], missing: usize) -> NoHeader {
         return NoHeader { text, is_header: true };
     }
     let more = if names.len() > NAMED_MAX { ", …" } else { "" };
-    let found = names.iter().take(NAMED_MAX).map(|name| name.chars().take(40).collect::<String>()).collect::<Vec<_>>();
+    let found = fields(header).take(NAMED_MAX).map(excerpt).collect::<Vec<_>>();
     let text = format!(
         "no column {:?} among the columns {}{more}; {needed}: rename the columns",
         COLUMNS[missing],

@@ -1,5 +1,6 @@
 //! Columns that name the instrument of a row: a recording holds one instrument of one market.
 
+use super::columns::{excerpt, number_of};
 use super::file::Line;
 
 /// What such a column is called.
@@ -46,12 +47,17 @@ impl Names {
         if self.other.is_some() || !line.has_names() {
             return;
         }
-        let named = |name: &[u8]| (!name.is_empty() && !is_number(name)).then(|| name.to_vec());
+        let named = |name: &[u8]| (!name.is_empty() && number_of(name).is_none()).then(|| name.to_vec());
         let (first_line, first) =
             self.first.get_or_insert_with(|| (line.number, line.names().map(|(_, name)| named(name)).collect()));
         let other = line.names().zip(first.iter()).find_map(|((column, name), first)| {
             let first = first.as_deref().filter(|first| !name.is_empty() && *first != name)?;
-            Some(Other { line: line.number, column: text(column), first: (*first_line, text(first)), name: text(name) })
+            Some(Other {
+                line: line.number,
+                column: excerpt(column),
+                first: (*first_line, excerpt(first)),
+                name: excerpt(name),
+            })
         });
         self.other = other;
     }
@@ -68,12 +74,4 @@ impl Names {
         );
         Err((*line, problem))
     }
-}
-
-fn is_number(name: &[u8]) -> bool {
-    str::from_utf8(name).is_ok_and(|name| name.parse::<f64>().is_ok())
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).chars().take(40).collect()
 }

@@ -148,10 +148,7 @@ impl Shape {
 
     /// Rows further apart than this have a hole between them: two usual steps, and at least a minute.
     pub fn hole(self) -> Span {
-        match self {
-            Self::Candles(step) | Self::Points(step) => Span(step.ms().saturating_mul(2)).max(HOLE_MIN),
-            Self::Trades => HOLE_MIN,
-        }
+        self.step().map_or(HOLE_MIN, |step| Span(step.ms().saturating_mul(2)).max(HOLE_MIN))
     }
 
     /// The shape in words, such as `candles of 1m`.

@@ -124,13 +124,18 @@ impl Track {
 
     /// Reads all of it once, so that nothing is published of files that are refused.
     fn refuse_conflicts(&mut self) -> Result<(), Unusable> {
-        let (mut tally, mut rejects) = (Tally::default(), Rejects::nowhere());
-        while self.next(&mut tally, &mut rejects).is_some() {}
-        self.course = Course::new(&self.files, self.judge.shape, &self.rules);
-        match self.cut.take() {
+        match self.read_through().1 {
             Some(conflict) if conflict.is_conflict => Err(conflict),
             _ => Ok(()),
         }
+    }
+
+    /// Reads all of it, then goes back to its beginning: what was counted, and where it broke off.
+    fn read_through(&mut self) -> (Tally, Option<Unusable>) {
+        let (mut tally, mut rejects) = (Tally::default(), Rejects::nowhere());
+        while self.next(&mut tally, &mut rejects).is_some() {}
+        self.course = Course::new(&self.files, self.judge.shape, &self.rules);
+        (tally, self.cut.take())
     }
 
     /// Whether a file begins before one that begins earlier has ended.
@@ -142,10 +147,7 @@ impl Track {
 
     /// Reads all of it once: files of different instruments say something else at each time that they share.
     fn refuse_many_conflicts(&mut self) -> Result<(), Unusable> {
-        let (mut tally, mut rejects) = (Tally::default(), Rejects::nowhere());
-        while self.next(&mut tally, &mut rejects).is_some() {}
-        self.course = Course::new(&self.files, self.judge.shape, &self.rules);
-        self.cut = None;
+        let (tally, _) = self.read_through();
         if !are_many(tally.conflicts, tally.rows) {
             return Ok(());
         }
