@@ -1,12 +1,12 @@
 //! A step by hand: it owns one partition of MARKET and counts. Every output bears the count so far, so that a single one
 //! tells whether all before it were stored once.
 
-use bus::checkpoint::{self, Position};
+use bus::protocol::Position;
 use bus::reader::{Selection, read_to_end};
 use bus::topology::MARKET_STEP;
-use bus::transaction::{Outcome, Outgoing, Part, Role, Transactions};
 use bus::{Connection, Error, Stream};
 use serde_json::{Value, json};
+use step::transaction::{Outcome, Outgoing, Part, Role, Transactions};
 
 /// Instruments that take turns.
 const INSTRUMENTS: u64 = 20;
@@ -31,7 +31,8 @@ impl Counting {
 
     /// Forgets everything and recovers. What it finds must be of one commit: each instrument has had its turns.
     pub async fn recover_again(&mut self) {
-        let found = checkpoint::recover::<(), Value>(&self.connection, MARKET_STEP, self.partition).await.unwrap();
+        let found =
+            step::checkpoint::recover::<(), Value>(&self.connection, MARKET_STEP, self.partition).await.unwrap();
         (self.fence, self.count) = (found.fence, found.position.map_or(0, |position| position.position));
         assert_eq!(found.states.len() as u64, self.count.min(INSTRUMENTS));
         for state in found.states {

@@ -6,9 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aggregator::Aggregation;
-use bus::outputs::Outputs;
 use bus::subject::{self, Stored as StoredSubject};
-use bus::task::{Applied, Input, Operator};
 use bus::{Kind, Stream, codec};
 use bytes::Bytes;
 use market::gap::GapLine;
@@ -17,6 +15,8 @@ use market::tick::TickLine;
 use market::windowing::Settings;
 use market::{Instrument, Window};
 use serde_json::Value;
+use step::Outputs;
+use step::{Applied, Input, Operator};
 use stream_processor::Processing;
 
 use crate::ticks::tick_line;

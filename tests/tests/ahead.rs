@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use async_nats::{HeaderMap, Subscriber};
 use bus::ahead::{AHEAD_HEADER, Mark};
-use bus::checkpoint::positions;
+use bus::protocol::positions;
 use bus::reader::{Delivery, Selection, read_to_end};
 use bus::{Connection, Error, NatsArgs, Stream, history, subject};
 use futures::{FutureExt, StreamExt};

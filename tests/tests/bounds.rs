@@ -1,8 +1,6 @@
 //! What a step remembers and writes is bounded, with every flag at its largest and every name at its longest.
 
 use bus::codec::{LINES_MAX, PAYLOAD_BYTES_MAX};
-use bus::outputs::Outputs;
-use bus::task::{INPUT_BYTES_MAX, INPUT_MESSAGES_MAX, Input, Operator};
 use market::acceptance::IDENTITIES_MAX;
 use market::instrument::TOKEN_BYTES_MAX;
 use market::tick::{PriceLine, TickLine};
@@ -10,6 +8,8 @@ use market::validate::{HEAD_BYTES_MAX, validate};
 use market::windowing::Settings;
 use market::{EventTime, Instrument, Span};
 use pipeline_tests::harness::{Message, Record, feed, heartbeat, run_both, tick};
+use step::Outputs;
+use step::{INPUT_BYTES_MAX, INPUT_MESSAGES_MAX, Input, Operator};
 use stream_processor::Processing;
 
 const MINUTE: i64 = 60_000;

@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bus::publish::{FeedMessage, publish};
-use bus::task::{Input, Operator};
 use bus::{Kind, Stream, codec};
 use market::acceptance::IDENTITIES_MAX;
 use market::tick::TickLine;
@@ -15,6 +14,7 @@ use pipeline_tests::harness::{
 };
 use pipeline_tests::world::World;
 use serde_json::{Value, json};
+use step::{Input, Operator};
 use stream_processor::Processing;
 
 const SECOND: i64 = 1_000;

@@ -5,10 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_nats::HeaderMap;
-use bus::checkpoint::{Position, recover};
 use bus::error::{Disposition, disposition_of};
+use bus::protocol::Position;
 use bus::topology::{MARKET_STEP, stream_info};
-use bus::transaction::{MESSAGES_MAX, Outcome, Outgoing, Part, Role, Transactions};
 use bus::{Connection, Stream};
 use bytes::Bytes;
 use pipeline_tests::counting::Counting;
@@ -17,6 +16,8 @@ use pipeline_tests::proxy::Proxy;
 use pipeline_tests::server::Server;
 use pipeline_tests::ticks::noise;
 use serde_json::{Value, json};
+use step::checkpoint::recover;
+use step::transaction::{MESSAGES_MAX, Outcome, Outgoing, Part, Role, Transactions};
 
 fn output(partition: u32, text: &str) -> Outgoing {
     Outgoing {

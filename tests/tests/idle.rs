@@ -48,7 +48,7 @@ async fn in_20_seconds_of_idleness_nothing_is_written() {
     futures::future::join_all(coins.map(async |coin| publish_coin(&producer, &coin).await)).await;
     world.wait();
     let admin = world.server.connect("admin").await;
-    let positions = bus::checkpoint::positions::<serde_json::Value>(&admin, bus::Stream::Stats).await.unwrap();
+    let positions = bus::protocol::positions::<serde_json::Value>(&admin, bus::Stream::Stats).await.unwrap();
     assert_eq!(positions.len(), 16, "every partition has work");
     let before = states(&admin).await;
     // This is the idleness that the test is about.

@@ -3,11 +3,9 @@
 
 use std::time::Duration;
 
-use bus::checkpoint::recover;
 use bus::publish::{publish, publish_all};
 use bus::reader::{Selection, read_to_end};
 use bus::topology::{Limits, MARKET_STEP, stream_info};
-use bus::transaction::{Outcome, Part, Transactions};
 use bus::{Connection, Kind, Stream, subject};
 use futures::{FutureExt, StreamExt};
 use market::tick::TickLine;
@@ -18,6 +16,8 @@ use pipeline_tests::server::Server;
 use pipeline_tests::ticks::{bitcoin, packed, publish_tick, tick};
 use pipeline_tests::world::World;
 use serde_json::Value;
+use step::checkpoint::recover;
+use step::transaction::{Outcome, Part, Transactions};
 
 /// Wrong last sequence.
 const REFUSED: u32 = 10_071;

@@ -8,8 +8,7 @@ use std::time::Duration;
 use bus::publish::{FeedMessage, publish};
 use bus::reader::{Selection, read_to_end};
 use bus::topology::{Limits, MARKET_STEP, create, definitions, stream_info};
-use bus::transaction::{MESSAGES_MAX, Outcome, Outgoing, Part, Role, Transactions};
-use bus::{Connection, Error, Kind, Stream, checkpoint, codec};
+use bus::{Connection, Error, Kind, Stream, codec, protocol};
 use futures::StreamExt;
 use market::Instrument;
 use pipeline_tests::health::Watched;
@@ -19,6 +18,7 @@ use pipeline_tests::server::Server;
 use pipeline_tests::ticks::{instruments, publish_tick, publish_tick_of, tick_line};
 use pipeline_tests::world::World;
 use serde_json::{Value, json};
+use step::transaction::{MESSAGES_MAX, Outcome, Outgoing, Part, Role, Transactions};
 
 /// A world whose stream-processor has committed one tick, and runs no more; with a connection of the producer.
 async fn with_one_tick_processed() -> (World, Connection) {
@@ -67,10 +67,10 @@ async fn a_lost_position_beside_outputs_is_refused_not_started_over() {
     let admin = world.server.connect("admin").await;
     let purge = serde_json::json!({ "filter": "checkpoint.market.>" });
     admin.api::<Value>("STREAM.PURGE.MARKET", &purge).await.unwrap();
-    let positions = checkpoint::positions::<Value>(&admin, bus::Stream::Market).await.unwrap();
+    let positions = protocol::positions::<Value>(&admin, bus::Stream::Market).await.unwrap();
     assert!(positions.is_empty());
     let partition = bus::subject::partition("bitcoin", "usd", 16);
-    let refused = checkpoint::recover::<Value, Value>(&admin, MARKET_STEP, partition).await;
+    let refused = step::checkpoint::recover::<Value, Value>(&admin, MARKET_STEP, partition).await;
     assert!(matches!(refused, Err(Error::CheckpointLost { .. })), "{refused:?}");
     let before = stream_info(&admin, "MARKET").await.unwrap().state.last_seq;
     let (_processor, mut log) = Running::start_followed(world.program("stream-processor").arg("run"));
@@ -340,7 +340,7 @@ async fn states_of_more_bytes_than_one_read_returns_are_recovered() {
         let Outcome::Stored(stored) = outcomes[0] else { panic!("nobody else is here") };
         fence = stored;
     }
-    let recovery = checkpoint::recover::<(), Value>(&connection, MARKET_STEP, 3);
+    let recovery = step::checkpoint::recover::<(), Value>(&connection, MARKET_STEP, 3);
     let found = tokio::time::timeout(NEVER, recovery).await.expect("recovery ends").unwrap();
     assert_eq!((found.fence, found.states.len()), (fence, STATES));
 }

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bus::checkpoint::{Position, positions};
+use bus::protocol::{Position, positions};
 use bus::topology::{Limits, definitions, stream_info};
 use bus::{Connection, Stream};
 use flate2::read::GzDecoder;

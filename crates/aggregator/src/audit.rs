@@ -25,9 +25,9 @@ use std::fmt;
 use std::time::Duration;
 
 use bus::Connection;
-use bus::task::EventTimeArgs;
 use market::windowing::Settings;
 use service::{Code, Coded};
+use step::EventTimeArgs;
 
 use crate::output;
 use cut::{Cut, Instrument};

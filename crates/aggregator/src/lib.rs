@@ -8,10 +8,10 @@ mod operator;
 mod output;
 mod show;
 
-use bus::task::{Context, EventTimeArgs, InstanceArgs};
-use bus::{Connection, task};
+use bus::Connection;
 use clap::{Parser, Subcommand};
 use service::{AskArgs, Health, HealthArgs, ProcessArgs, Program, Shutdown};
+use step::{Context, EventTimeArgs, InstanceArgs};
 
 use audit::AuditArgs;
 pub use operator::Aggregation;
@@ -73,7 +73,7 @@ impl Program for Args {
 /// Runs the aggregator until shutdown, prints a table, audits, or asks one how it is.
 ///
 /// # Errors
-/// What waiting cannot mend: see [`task::run`]; for a table or an audit also a server that does not answer; for an audit
+/// What waiting cannot mend: see [`step::run`]; for a table or an audit also a server that does not answer; for an audit
 /// whatever is not as FEED says.
 pub async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
     match args.command {
@@ -86,7 +86,7 @@ pub async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
                 return Ok(());
             };
             let context = Context { connection, shutdown, health, on_commit: None, instance: run.instance };
-            task::run(context, Aggregation::new(run.event_time.into())).await?;
+            step::run(context, Aggregation::new(run.event_time.into())).await?;
             Ok(())
         }
         Command::Show(show) => {

@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 
 use bus::Kind;
 use bus::codec::{LineReader, lines};
-use bus::outputs::Outputs;
-use bus::task::{Applied, Figure, Input, LeftOut, Operator};
 use bus::topology::{STATS_STEP, STATS_WINDOWS, Step};
 use market::heartbeat::HeartbeatLine;
 use market::profile::Profile;
@@ -15,6 +13,8 @@ use market::watermark::Watermark;
 use market::windowing::{Issue, Settings, Windowing};
 use market::{Candle, EventTime, Instrument, Window};
 use serde::{Deserialize, Serialize};
+use step::Outputs;
+use step::{Applied, Figure, Input, LeftOut, Operator};
 
 /// MARKET → STATS.
 #[derive(Debug)]

@@ -159,7 +159,7 @@ impl Connection {
     ///
     /// # Errors
     /// [`Error::TooLarge`].
-    pub(crate) fn check_size(&self, subject: &str, headers: Option<&HeaderMap>, payload: &Bytes) -> Result<(), Error> {
+    pub fn check_size(&self, subject: &str, headers: Option<&HeaderMap>, payload: &Bytes) -> Result<(), Error> {
         let (bytes, limit) = (headers.map_or(0, header_bytes) + payload.len(), self.client.max_payload());
         if bytes > limit {
             return Err(Error::TooLarge { subject: subject.to_owned(), bytes, limit });
@@ -202,7 +202,7 @@ impl Connection {
     ///
     /// # Errors
     /// [`Error::Unanswered`] when the connection went.
-    pub(crate) async fn answered<T>(&self, what: &str, answer: impl Future<Output = T>) -> Result<T, Error> {
+    pub async fn answered<T>(&self, what: &str, answer: impl Future<Output = T>) -> Result<T, Error> {
         let mut epoch = self.epoch();
         tokio::select! {
             answer = answer => Ok(answer),
@@ -211,7 +211,7 @@ impl Connection {
     }
 
     /// The missing permission that the server named together with `subject`, if it did.
-    pub(crate) fn denied(&self, subject: &str) -> Option<Error> {
+    pub fn denied(&self, subject: &str) -> Option<Error> {
         self.watch.denial_of(subject).map(|detail| Error::Permission { user: self.user.clone(), detail })
     }
 }
@@ -238,7 +238,7 @@ async fn disconnected(client: &Client, epoch: &mut watch::Receiver<u64>) {
 }
 
 /// Reads the answer of an API call, which is an object with either the result or `error`.
-pub(crate) fn parse_answer<T: DeserializeOwned>(call: &str, payload: &[u8]) -> Result<T, Error> {
+pub fn parse_answer<T: DeserializeOwned>(call: &str, payload: &[u8]) -> Result<T, Error> {
     let unreadable = |error: serde_json::Error| Error::Unreadable {
         what: format!("the answer to {call}"),
         detail: error.to_string(),
@@ -263,7 +263,7 @@ fn check_version(found: &str, url: &str) -> Result<(), Error> {
 }
 
 /// What an empty object asks for.
-pub(crate) fn nothing() -> Value {
+pub fn nothing() -> Value {
     json!({})
 }
 

@@ -280,7 +280,7 @@ pub enum Disposition {
 
 impl Error {
     /// What the server said instead of an answer.
-    pub(crate) fn refusal(what: String, code: u16, err_code: u32, mut description: String) -> Self {
+    pub fn refusal(what: String, code: u16, err_code: u32, mut description: String) -> Self {
         if err_code == INCOMPLETE {
             // It says no more than this when it could not write the batch down either.
             description.push_str("; when that goes on, its disk may be full: its log says so");
@@ -325,12 +325,12 @@ impl Error {
 
     /// Whether what was expected to be the last message of a subject is not: somebody has written it since, or another
     /// attempt of ours is in flight.
-    pub(crate) fn is_overtaken(&self) -> bool {
+    pub fn is_overtaken(&self) -> bool {
         matches!(self, Self::Api { err_code: 10071 | 10164, .. })
     }
 
     /// Whether only one partition must stop for it, while the others go on.
-    pub(crate) fn concerns_partition(&self) -> bool {
+    pub fn concerns_partition(&self) -> bool {
         matches!(
             self,
             Self::Hole { .. } | Self::CheckpointLost { .. } | Self::TooLarge { .. } | Self::Unreadable { .. }

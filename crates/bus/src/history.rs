@@ -47,7 +47,7 @@ impl Stored {
     }
 
     /// With its lines as they are.
-    pub(crate) fn decoded(self) -> Self {
+    pub fn decoded(self) -> Self {
         let (headers, payload) = codec::decode(Some(self.headers), self.payload);
         Self { payload, headers: headers.unwrap_or_default(), ..self }
     }
@@ -121,7 +121,7 @@ async fn direct(connection: &Connection, request: String, body: Bytes) -> Result
 }
 
 /// A message as direct get returns it: its place in headers; `None` for the end of an answer, which has none.
-pub(crate) fn direct_answer(message: Message) -> Option<Stored> {
+pub fn direct_answer(message: Message) -> Option<Stored> {
     let headers = message.headers?;
     let header = |name: &str| headers.get(name).map(HeaderValue::as_str);
     let seq = header("Nats-Sequence")?.parse().ok()?;
@@ -211,11 +211,11 @@ async fn each_line(
 
 /// A message and when it was stored, by the server's clock.
 #[derive(Debug, Clone)]
-pub(crate) struct Found {
+pub struct Found {
     /// The message.
-    pub(crate) message: Stored,
+    pub message: Stored,
     /// When it was stored.
-    pub(crate) stored_at: SystemTime,
+    pub stored_at: SystemTime,
 }
 
 /// The first message on a stored subject, which may hold wildcards, that there still is.
@@ -240,19 +240,14 @@ pub async fn first_from(
 }
 
 /// The first message on a subject, which may hold wildcards, at or after `from`.
-pub(crate) async fn next(
-    connection: &Connection,
-    stream: Stream,
-    subject: &str,
-    from: u64,
-) -> Result<Option<Found>, Error> {
+pub async fn next(connection: &Connection, stream: Stream, subject: &str, from: u64) -> Result<Option<Found>, Error> {
     next_in(connection, stream.name(), subject, from).await
 }
 
 /// All messages on a subject, which may hold wildcards, between two sequences, both not included, in order, as the stream's
 /// leader knows them. With several servers a leader that was just chosen may lack some of them: only what one leader says
 /// that has everything before `before`, from beginning to end, counts.
-pub(crate) async fn between(
+pub async fn between(
     connection: &Connection,
     stream: Stream,
     subject: &str,
@@ -301,12 +296,7 @@ async fn slices(
 }
 
 /// As [`next`], of a stream that is not one of records.
-pub(crate) async fn next_in(
-    connection: &Connection,
-    stream: &str,
-    subject: &str,
-    from: u64,
-) -> Result<Option<Found>, Error> {
+pub async fn next_in(connection: &Connection, stream: &str, subject: &str, from: u64) -> Result<Option<Found>, Error> {
     let unanswered = || unanswered(connection, stream, format!("messages on {subject} from {from}"));
     let handle = connection.jetstream().get_stream_no_info(stream).await.map_err(|_| unanswered())?;
     match connection.answered(subject, handle.get_first_raw_message_by_subject(subject, from)).await? {

@@ -186,11 +186,7 @@ impl Seat {
 ///
 /// # Errors
 /// What waiting cannot mend, such as a missing permission.
-pub(crate) async fn wait_for_bucket(
-    connection: &Connection,
-    health: &Health,
-    shutdown: &Shutdown,
-) -> Result<bool, Error> {
+pub async fn wait_for_bucket(connection: &Connection, health: &Health, shutdown: &Shutdown) -> Result<bool, Error> {
     Ok(wait_for(|| stream_info(connection, LEASES_STREAM), health, shutdown).await?.is_some())
 }
 

@@ -2,12 +2,12 @@
 
 use serde::de::IgnoredAny;
 
-use crate::checkpoint::{Position, decode_position};
 use crate::codec;
 use crate::connect::Connection;
 use crate::error::Error;
 use crate::history;
 use crate::lineage;
+use crate::protocol::{Position, decode_position};
 use crate::subject::{self, Kind};
 use crate::topology::{Step, Stream};
 

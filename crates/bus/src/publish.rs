@@ -76,7 +76,7 @@ pub async fn publish(connection: &Connection, message: &FeedMessage) -> Result<R
 /// Publishes messages in order and returns when FEED has stored all of them: several as one atomic batch, which costs the
 /// server one sync of its disk instead of one for each. Whatever keeps the batch from being stored, such as a message
 /// that FEED has already, has them published one after the other, as [`publish`] does. At most
-/// [`MESSAGES_MAX`](crate::transaction::MESSAGES_MAX) messages and [`BYTES_MAX`](crate::transaction::BYTES_MAX) bytes.
+/// [`MESSAGES_MAX`](crate::batch::MESSAGES_MAX) messages and [`BYTES_MAX`](crate::batch::BYTES_MAX) bytes.
 ///
 /// # Errors
 /// As [`publish`]; messages before the one that failed are stored.

@@ -4,9 +4,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::checkpoint::all_last;
 use crate::connect::{Connection, parse_answer};
 use crate::error::Error;
+use crate::snapshot::all_last;
 use crate::subject;
 use crate::topology::{READERS_STREAM, Stream, purge, stream_info};
 

@@ -6,10 +6,10 @@ use std::time::SystemTime;
 use futures::future::try_join_all;
 use serde_json::Value;
 
-use crate::checkpoint::{Position, positions};
 use crate::connect::Connection;
 use crate::error::Error;
 use crate::history::{self, Found};
+use crate::protocol::{Position, positions};
 use crate::reader::count_from;
 use crate::subject;
 use crate::topology::{Step, stream_info};

@@ -66,7 +66,7 @@ impl Kind {
 
     /// Whether a reader must see messages of this kind in the order of their inputs among the others that are: what
     /// counts as late depends on what came before.
-    pub(crate) fn is_sequenced(self) -> bool {
+    pub fn is_sequenced(self) -> bool {
         matches!(self, Self::Heartbeat | Self::Gap | Self::Price)
     }
 
@@ -123,7 +123,7 @@ pub fn all(stream: Stream) -> String {
 }
 
 /// All that a step reads of one partition: `feed.3.>`, or `market.3.price.>` and `market.3.heartbeat.>`.
-pub(crate) fn inputs(step: Step, partition: u32) -> Vec<String> {
+pub fn inputs(step: Step, partition: u32) -> Vec<String> {
     if step.input == Stream::Feed {
         // FEED has no other kinds, and one filter costs the server far less: for several it compares all subjects of the
         // stream's newest messages with them, for each message of a backlog.
@@ -138,7 +138,7 @@ pub fn all_of_partition(stream: Stream, partition: u32) -> String {
 }
 
 /// What names the instrument in the stored subject of a message: `bitcoin.usd` in `market.3.price.bitcoin.usd`.
-pub(crate) fn instrument_of(stored: &str) -> Option<&str> {
+pub fn instrument_of(stored: &str) -> Option<&str> {
     stored.splitn(4, '.').nth(3)
 }
 

@@ -7,11 +7,11 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Value, json};
 
 use crate::ahead;
-use crate::checkpoint::{Position, decode_position};
 use crate::connect::Connection;
 use crate::error::Error;
 use crate::history::{self, Found};
 use crate::lineage::continues;
+use crate::protocol::{Position, decode_position};
 use crate::reader::count_from;
 use crate::readers::registered;
 use crate::standing::{is_in_use, next_input, standings};

@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
+use bus::batch::MESSAGES_MAX;
 use bus::publish::{FeedMessage, Receipt};
-use bus::transaction::MESSAGES_MAX;
 use bus::{Error, Kind, codec};
 use futures::future::BoxFuture;
 

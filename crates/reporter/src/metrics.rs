@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use bus::{Connection, NatsArgs, Stream, checkpoint};
+use bus::{Connection, NatsArgs, Stream, protocol};
 use serde::{Deserialize, Serialize};
 use service::{Code, WithCode};
 use store::atomic::atomic_write;
@@ -78,7 +78,7 @@ impl MarketCounts {
     /// Whatever reading can meet.
     pub async fn read(connection: &Connection) -> Result<Self, bus::Error> {
         let mut sum = Self::default();
-        for (_, position) in checkpoint::positions::<Self>(connection, Stream::Market).await? {
+        for (_, position) in protocol::positions::<Self>(connection, Stream::Market).await? {
             sum.add(&position.counts);
         }
         Ok(sum)

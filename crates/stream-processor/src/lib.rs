@@ -8,10 +8,10 @@ mod output;
 
 use std::sync::Arc;
 
-use bus::task::{Context, EventTimeArgs, InstanceArgs};
-use bus::{Connection, task};
+use bus::Connection;
 use clap::{Parser, Subcommand};
 use service::{AskArgs, Health, HealthArgs, ProcessArgs, Program, Shutdown};
+use step::{Context, EventTimeArgs, InstanceArgs};
 
 pub use operator::Processing;
 
@@ -69,7 +69,7 @@ impl Program for Args {
 /// Runs the stream-processor until shutdown, or asks one how it is.
 ///
 /// # Errors
-/// What waiting cannot mend: see [`task::run`].
+/// What waiting cannot mend: see [`step::run`].
 pub async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
     let run = match args.command {
         Command::Run(run) => run,
@@ -82,9 +82,9 @@ pub async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
     let Some(connection) = Connection::wait(&args.nats, Some(user), &health, &shutdown).await? else { return Ok(()) };
     let on_commit = run.print.then(|| {
         let printer = output::printer();
-        Arc::new(move |batch: &[_]| output::offer(&printer, batch)) as task::OnCommit
+        Arc::new(move |batch: &[_]| output::offer(&printer, batch)) as step::OnCommit
     });
     let context = Context { connection, shutdown, health, on_commit, instance: run.instance };
-    task::run(context, Processing::new(run.event_time.into())).await?;
+    step::run(context, Processing::new(run.event_time.into())).await?;
     Ok(())
 }

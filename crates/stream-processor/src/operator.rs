@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 
 use bus::Kind;
 use bus::codec::{LINES_MAX, LineReader, PAYLOAD_BYTES_MAX, ReadTick, lines, price_end};
-use bus::outputs::Outputs;
-use bus::task::{Applied, Figure, Input, Operator};
 use bus::topology::{MARKET_STEP, Step};
 use market::acceptance::{Acceptance, Verdict};
 use market::gap::GapLine;
@@ -16,6 +14,8 @@ use market::watermark::Progress;
 use market::windowing::{Issue, Settings, Windowing};
 use market::{Candle, EventTime, Instrument, Span, Window};
 use serde::{Deserialize, Serialize};
+use step::Outputs;
+use step::{Applied, Figure, Input, Operator};
 
 /// FEED → MARKET.
 #[derive(Debug, Clone, Copy)]

@@ -5,10 +5,10 @@ use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 
 use bus::codec::lines;
 use bus::subject::Stored;
-use bus::transaction::{Outgoing, Role};
 use comfy_table::{Table, presets};
 use market::tick::PriceLine;
 use market::{Candle, EventTime};
+use step::transaction::{Outgoing, Role};
 
 /// Most rows of a batch that are printed; the rest is counted.
 const ROWS_MAX: usize = 20;

@@ -138,11 +138,11 @@ pub struct RunArgs {
 
     /// How event time is judged.
     #[command(flatten)]
-    pub event_time: bus::task::EventTimeArgs,
+    pub event_time: step::EventTimeArgs,
 
     /// How long this instance may be silent, and what it does where input is lost.
     #[command(flatten)]
-    pub instance: bus::task::InstanceArgs,
+    pub instance: step::InstanceArgs,
 
     /// Where its health can be asked.
     #[command(flatten)]

@@ -18,14 +18,14 @@ use std::sync::Arc;
 
 use bus::Kind;
 use bus::codec::{LineReader, lines};
-use bus::outputs::Outputs;
-use bus::task::{Applied, Figure, Input, LeftOut, Operator};
 use bus::topology::{FORECAST_STEP, Step};
 use futures::future::BoxFuture;
 use market::heartbeat::HeartbeatLine;
 use market::windowing::Settings;
 use market::{Candle, EventTime, Instrument, Tick};
 use serde::{Deserialize, Serialize};
+use step::Outputs;
+use step::{Applied, Figure, Input, LeftOut, Operator};
 use store::archive::Through;
 
 pub use self::counts::Counts;

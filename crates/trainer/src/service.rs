@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use bus::connect::wait_for;
 use bus::lease::Seat;
-use bus::task::{self, Context};
 use bus::topology::{ARCHIVER, Stream, StreamInfo};
 use bus::{Connection, NatsArgs};
 use service::{Code, Health, Shutdown, WithCode};
+use step::{self, Context};
 use store::archive::Archive;
 use tokio::sync::Semaphore;
 
@@ -107,7 +107,7 @@ impl Service {
             instance: args.instance,
         };
         let forecasting = async {
-            task::run(context, Forecasting::new(rules.clone(), trainings)).await?;
+            step::run(context, Forecasting::new(rules.clone(), trainings)).await?;
             Ok(())
         };
         let archiving = Archiving::new(archiver, reached, parts.archive.clone(), shutdown.clone());

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use aggregator::Aggregation;
 use anyhow::{Context, ensure};
-use bus::checkpoint::recover;
-use bus::task::Operator;
 use bus::topology::Limits;
+use step::Operator;
+use step::checkpoint::recover;
 use stream_processor::Processing;
 
 use super::effort::Effort;

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
-use bus::checkpoint::positions;
+use bus::protocol::positions;
 use bus::standing::standings;
 use bus::topology::{MARKET_STEP, STATS_STEP, Step};
 use bus::{Connection, Stream};

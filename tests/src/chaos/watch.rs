@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::Duration;
 
-use bus::checkpoint::{Position, positions};
+use bus::protocol::{Position, positions};
 use bus::topology::{MARKET_STEP, STATS_STEP, Step, stream_info};
 use bus::{Connection, Stream, history, subject};
 use futures::future::join_all;

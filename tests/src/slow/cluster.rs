@@ -3,14 +3,14 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use bus::checkpoint;
+use bus::protocol;
 use bus::topology::Limits;
-use bus::transaction::{Outcome, Transactions};
 use bus::{Connection, Stream, history, subject};
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use serde_json::Value;
+use step::transaction::{Outcome, Transactions};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -117,7 +117,7 @@ pub(super) async fn follower(say: fn(&str)) -> anyhow::Result<Result<String, Str
         let awake = Instant::now();
         while awake.elapsed() < LOOK {
             let known = position(&leader_connection).await?;
-            let seen = checkpoint::positions::<Value>(&through, Stream::Market).await.unwrap_or_default();
+            let seen = protocol::positions::<Value>(&through, Stream::Market).await.unwrap_or_default();
             stale += usize::from(seen.first().is_some_and(|(_, position)| position.position < known));
             // Panics when the states are not those of the position.
             let recovered = Counting::recover(&through, PARTITION).await;
@@ -143,7 +143,7 @@ pub(super) async fn follower(say: fn(&str)) -> anyhow::Result<Result<String, Str
 async fn position(connection: &Connection) -> anyhow::Result<u64> {
     let stored = history::last(connection, Stream::Market, &subject::position(Stream::Market, PARTITION)).await?;
     let stored = stored.context("there is no position")?;
-    Ok(serde_json::from_slice::<checkpoint::Position<Value>>(&stored.payload)?.position)
+    Ok(serde_json::from_slice::<protocol::Position<Value>>(&stored.payload)?.position)
 }
 
 /// Somebody who commits in a task of his own.

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bus::checkpoint::Position;
+use bus::protocol::Position;
 use bus::reader::{Selection, read_to_end};
-use bus::transaction::{Outcome, Outgoing, Part, Role, Transactions};
 use bus::{Connection, Kind, Stream, history, subject};
 use bytes::Bytes;
 use serde_json::{Value, json};
+use step::transaction::{Outcome, Outgoing, Part, Role, Transactions};
 
 const PARTITION: u32 = 3;
 /// Outputs of a batch.

@@ -6,11 +6,11 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::checkpoint::all_last;
 use crate::connect::{Connection, parse_answer};
 use crate::error::Error;
 use crate::history::Stored;
 use crate::lease::table::{Claim, Entry, Member, Table};
+use crate::snapshot::all_last;
 use crate::subject;
 use crate::topology::LEASES_STREAM;
 

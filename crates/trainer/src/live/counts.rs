@@ -1,7 +1,7 @@
 //! What the step that forecasts has done, in numbers.
 
-use bus::task::Figure;
 use serde::{Deserialize, Serialize};
+use step::Figure;
 
 /// What was done, over all instruments of a partition.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

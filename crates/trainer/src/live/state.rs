@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use bus::Kind;
-use bus::outputs::Outputs;
 use market::candle::Candle;
 use market::dataset::Unusable;
 use market::forecast::{Cause, Rival, Standing, Status};
@@ -15,6 +14,7 @@ use market::watermark::Watermark;
 use market::windowing::{Issue, Windowing};
 use market::{EventTime, Instrument, Tick};
 use serde::{Deserialize, Serialize};
+use step::Outputs;
 use store::archive::Through;
 
 use super::counts::Counts;

@@ -5,12 +5,12 @@ use std::sync::Mutex;
 
 use bus::Stream;
 use bus::codec;
-use bus::outputs::Outputs;
 use futures::FutureExt;
 use market::Span;
 use market::tick::PriceLine;
 use proptest::prelude::*;
 use serde_json::Value;
+use step::Outputs;
 use tokio::runtime::Runtime;
 
 use super::rules::learning_words;

@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_nats::connection::State;
 use service::{Data, Health};
 
-use crate::connect::Connection;
-use crate::error::Error;
-use crate::task::metrics::StepMetrics;
+use crate::metrics::StepMetrics;
+use bus::Connection;
+use bus::Error;
 
 /// What the workers of a process know together. Clones share it.
 #[derive(Debug, Clone)]
-pub(super) struct Readiness(Arc<Mutex<Standing>>);
+pub(crate) struct Readiness(Arc<Mutex<Standing>>);
 
 #[derive(Debug)]
 struct Standing {
@@ -36,7 +36,7 @@ struct Standing {
 }
 
 impl Readiness {
-    pub(super) fn new(health: Health, metrics: StepMetrics) -> Self {
+    pub(crate) fn new(health: Health, metrics: StepMetrics) -> Self {
         Self(Arc::new(Mutex::new(Standing {
             health,
             metrics,
@@ -52,7 +52,7 @@ impl Readiness {
     }
 
     /// A partition is owned from now on.
-    pub(super) fn taken(&self, partition: u32) {
+    pub(crate) fn taken(&self, partition: u32) {
         self.change(|standing| {
             standing.owned.insert(partition);
             standing.seeking.insert(partition);
@@ -60,14 +60,14 @@ impl Readiness {
     }
 
     /// A partition has found its place.
-    pub(super) fn attached(&self, partition: u32) {
+    pub(crate) fn attached(&self, partition: u32) {
         self.change(|standing| {
             standing.seeking.remove(&partition);
         });
     }
 
     /// A partition is no longer owned.
-    pub(super) fn gone(&self, partition: u32) {
+    pub(crate) fn gone(&self, partition: u32) {
         self.change(|standing| {
             standing.owned.remove(&partition);
             standing.seeking.remove(&partition);
@@ -78,7 +78,7 @@ impl Readiness {
     }
 
     /// What a partition has been waiting for, longer than it should; `None` once it goes on.
-    pub(super) fn waiting(&self, partition: u32, what: Option<&'static str>) {
+    pub(crate) fn waiting(&self, partition: u32, what: Option<&'static str>) {
         self.change(|standing| {
             match what.filter(|_| standing.owned.contains(&partition)) {
                 Some(what) => standing.waiting.insert(partition, what),
@@ -88,7 +88,7 @@ impl Readiness {
     }
 
     /// The newest event time of a partition.
-    pub(super) fn newest(&self, partition: u32, ms: i64) {
+    pub(crate) fn newest(&self, partition: u32, ms: i64) {
         self.change(|standing| {
             if standing.owned.contains(&partition) {
                 standing.newest.insert(partition, ms);
@@ -97,17 +97,17 @@ impl Readiness {
     }
 
     /// A partition has stopped for good; the process stays up for the others, but it is not ready any more.
-    pub(super) fn stopped(&self, partition: u32, error: &Error) {
+    pub(crate) fn stopped(&self, partition: u32, error: &Error) {
         self.change(|standing| drop(standing.stopped.insert(partition, error.to_string())));
     }
 
     /// This instance has the share that it can have.
-    pub(super) fn settled(&self) {
+    pub(crate) fn settled(&self) {
         self.change(|standing| standing.is_settled = true);
     }
 
     /// Follows the connection for as long as the process lives.
-    pub(super) async fn follow(self, connection: Connection) {
+    pub(crate) async fn follow(self, connection: Connection) {
         let mut epoch = connection.epoch();
         while epoch.changed().await.is_ok() {
             let is_connected = connection.client().connection_state() == State::Connected;

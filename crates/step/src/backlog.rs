@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::topology::Stream;
+use bus::topology::Stream;
 
 /// Messages of all partitions together that are no backlog yet.
 const MESSAGES_MIN: u64 = 1_000;
@@ -18,23 +18,23 @@ const AGAIN: Duration = Duration::from_secs(60);
 
 /// The backlog of a process. Clones share it.
 #[derive(Debug, Clone)]
-pub(super) struct Backlog {
+pub(crate) struct Backlog {
     input: Stream,
     partitions: Arc<Mutex<Partitions>>,
 }
 
 impl Backlog {
-    pub(super) fn of(input: Stream) -> Self {
+    pub(crate) fn of(input: Stream) -> Self {
         Self { input, partitions: Arc::default() }
     }
 
     /// Counts a partition for as long as what is returned lives. Its end is no catching up.
-    pub(super) fn owned(&self, partition: u32) -> Owned {
+    pub(crate) fn owned(&self, partition: u32) -> Owned {
         Owned { backlog: self.clone(), partition }
     }
 
     /// Takes note of how many messages of a partition are not committed yet.
-    pub(super) fn note(&self, partition: u32, messages: u64) {
+    pub(crate) fn note(&self, partition: u32, messages: u64) {
         let mut partitions = self.partitions.lock().unwrap_or_else(PoisonError::into_inner);
         let input = self.input;
         match partitions.note(partition, messages, Instant::now()) {
@@ -52,7 +52,7 @@ impl Backlog {
 
 /// A partition that is counted.
 #[derive(Debug)]
-pub(super) struct Owned {
+pub(crate) struct Owned {
     backlog: Backlog,
     partition: u32,
 }

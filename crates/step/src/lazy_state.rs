@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use crate::checkpoint::decode_state;
 
 /// A state, at hand while it changes and at rest after that.
-pub(super) struct Kept<S> {
+pub(crate) struct Kept<S> {
     at_hand: Option<Box<S>>,
     /// As it was last encoded; nothing before that.
     encoded: Box<[u8]>,
@@ -20,17 +20,17 @@ impl<S: Default> Default for Kept<S> {
 
 impl<S: DeserializeOwned> Kept<S> {
     /// The state, to be changed.
-    pub(super) fn at_hand(&mut self) -> &mut S {
+    pub(crate) fn at_hand(&mut self) -> &mut S {
         self.at_hand.get_or_insert_with(|| decoded(&self.encoded))
     }
 
     /// Keeps it as it is encoded, until it is needed again.
-    pub(super) fn rest(&mut self, encoded: &[u8]) {
+    pub(crate) fn rest(&mut self, encoded: &[u8]) {
         *self = Self { at_hand: None, encoded: encoded.into() };
     }
 
     /// A look at the state, which stays as it is kept.
-    pub(super) fn read<T>(&self, look: impl FnOnce(&S) -> T) -> T {
+    pub(crate) fn read<T>(&self, look: impl FnOnce(&S) -> T) -> T {
         match &self.at_hand {
             Some(state) => look(state),
             None => look(&decoded(&self.encoded)),
@@ -38,12 +38,12 @@ impl<S: DeserializeOwned> Kept<S> {
     }
 
     /// The state, if it may have changed since it was last encoded.
-    pub(super) fn changing(&self) -> Option<&S> {
+    pub(crate) fn changing(&self) -> Option<&S> {
         self.at_hand.as_deref()
     }
 
     /// Bytes of the state when it was last encoded.
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.encoded.len()
     }
 }

@@ -10,21 +10,22 @@ use market::{Candle, EventTime, Instrument};
 use tokio::time::Instant;
 
 use crate::ahead::Open;
-use crate::checkpoint::{Checkpoint, InstrumentState, Position, encode_state};
-use crate::codec;
-use crate::connect::Connection;
-use crate::error::Error;
+use crate::checkpoint::{Checkpoint, InstrumentState, encode_state};
+use crate::commit_schedule::Turns;
+use crate::lazy_state::Kept;
+use crate::metrics::PartitionMetrics;
+use crate::operator::{Applied, Figure, Input, Operator};
 use crate::outputs::Outputs;
-use crate::reader::Delivery;
-use crate::subject::{self, Kind, Stored as StoredSubject};
-use crate::task::kept::Kept;
-use crate::task::metrics::PartitionMetrics;
-use crate::task::shown::Shown;
-use crate::task::turns::Turns;
-use crate::task::worker::{Log, wrong_log};
-use crate::task::{Applied, Figure, Input, Operator};
-use crate::topology::{StreamInfo, StreamState};
+use crate::shown::Shown;
 use crate::transaction::{BYTES_MAX, MESSAGES_MAX, Outgoing, Part, Role};
+use crate::worker::{Log, wrong_log};
+use bus::Connection;
+use bus::Error;
+use bus::codec;
+use bus::protocol::Position;
+use bus::reader::Delivery;
+use bus::subject::{self, Kind, Stored as StoredSubject};
+use bus::topology::{StreamInfo, StreamState};
 
 /// Messages that one input can add to a draft, at most: its lines are bounded, and so are the windows that it closes.
 pub const INPUT_MESSAGES_MAX: usize = 64;
@@ -54,7 +55,7 @@ fn is_endangered(frontier: u64, info: &StreamInfo) -> bool {
 }
 
 /// A partition while it is owned: everything that its next commit needs.
-pub(super) struct Owned<O: Operator> {
+pub(crate) struct Owned<O: Operator> {
     operator: Arc<O>,
     partition: u32,
     log: Log,
@@ -62,41 +63,41 @@ pub(super) struct Owned<O: Operator> {
     /// Stream sequence of our last position.
     fence: u64,
     /// Results that are ahead of their commit.
-    pub(super) shown: Shown,
+    pub(crate) shown: Shown,
     /// Last input applied.
-    pub(super) position: u64,
+    pub(crate) position: u64,
     frontier: u64,
     /// Frontier of the last commit.
     committed_frontier: u64,
     committed_at: Instant,
     /// Position or frontier at the last look that found nothing missing.
-    pub(super) verified: u64,
+    pub(crate) verified: u64,
     /// How old a stored frontier may get: well within the time that the input keeps messages.
     frontier_age_max: Duration,
     /// The stored frontier stands where the input will soon delete.
     is_frontier_endangered: bool,
     /// Inputs that still wait on the server.
-    pub(super) pending: u64,
+    pub(crate) pending: u64,
     applied: u64,
     /// Input sequences that were lost and accepted as such.
     lost: u64,
     /// Whoever was read no further than this has a gap before its next message.
     lost_to: u64,
     /// Messages that were delivered again.
-    pub(super) dropped: u64,
+    pub(crate) dropped: u64,
     /// Whether the position alone is worth a commit.
     is_position_due: bool,
     /// A message that cannot be applied to its end yet.
-    pub(super) held: Option<Held>,
+    pub(crate) held: Option<Held>,
     /// What was waited for should not be waited for again: commit, however much more is at hand.
     has_waited: bool,
     counts: O::Counts,
     instruments: Vec<Member<O::State>>,
     /// By `coin.quote`, as subjects end.
     index: HashMap<String, usize>,
-    pub(super) draft: Draft,
+    pub(crate) draft: Draft,
     /// Whether the outstanding commit holds no results.
-    pub(super) is_sealed_silent: bool,
+    pub(crate) is_sealed_silent: bool,
     /// Windows that were open when the outstanding commit was sealed.
     sealed_open: Vec<Open>,
     /// The counts and the position of the outstanding commit.
@@ -106,15 +107,15 @@ pub(super) struct Owned<O: Operator> {
 }
 
 /// A message that waits for what its next line needs.
-pub(super) struct Held {
+pub(crate) struct Held {
     /// From when on.
-    pub(super) since: Instant,
+    pub(crate) since: Instant,
     delivery: Delivery,
     lines_done: u32,
-    pub(super) ready: BoxFuture<'static, ()>,
+    pub(crate) ready: BoxFuture<'static, ()>,
 }
 
-pub(super) struct Member<S> {
+pub(crate) struct Member<S> {
     coin: String,
     quote: String,
     /// `None` for names that no instrument can bear.
@@ -130,7 +131,7 @@ pub(super) struct Member<S> {
 
 /// What was applied since the last seal.
 #[derive(Default)]
-pub(super) struct Draft {
+pub(crate) struct Draft {
     outputs: Outputs,
     changed: HashSet<usize>,
     /// In the order in which they changed.
@@ -146,12 +147,12 @@ pub(super) struct Draft {
 
 impl Draft {
     /// Lets it wait no longer.
-    pub(super) fn hurry(&mut self) {
+    pub(crate) fn hurry(&mut self) {
         self.is_hurried = true;
     }
 
     /// Whether one more input might not fit. Checked before it is applied.
-    pub(super) fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         let messages = self.outputs.messages_max() + self.order.len() + 1 + INPUT_MESSAGES_MAX;
         let bytes = self.outputs.bytes() + self.state_bytes + INPUT_BYTES_MAX;
         messages > MESSAGES_MAX || bytes > BYTES_MAX
@@ -159,7 +160,7 @@ impl Draft {
 }
 
 impl<O: Operator> Owned<O> {
-    pub(super) fn from_checkpoint(
+    pub(crate) fn from_checkpoint(
         operator: Arc<O>,
         partition: u32,
         log: &Log,
@@ -233,7 +234,7 @@ impl<O: Operator> Owned<O> {
         idx
     }
 
-    pub(super) fn attach(&mut self, info: &StreamInfo, pending: u64, accept_loss: bool) -> Result<(), Error> {
+    pub(crate) fn attach(&mut self, info: &StreamInfo, pending: u64, accept_loss: bool) -> Result<(), Error> {
         let StreamInfo { state, .. } = info;
         if self.position > state.last_seq {
             let detail = format!("it ends at sequence {}, the position is {}", state.last_seq, self.position);
@@ -256,7 +257,7 @@ impl<O: Operator> Owned<O> {
     /// Whether input that this partition has not seen can be gone: everything up to what the last look verified was
     /// seen, and whatever was applied since may have jumped over what was deleted meanwhile. `seen` is the position when
     /// the look began.
-    pub(super) fn check_hole(&mut self, info: &StreamInfo, seen: u64, accept_loss: bool) -> Result<(), Error> {
+    pub(crate) fn check_hole(&mut self, info: &StreamInfo, seen: u64, accept_loss: bool) -> Result<(), Error> {
         let has_history = self.position > 0 || self.frontier > 0;
         // Trimming follows the commits closely, and goes no further. Limits of the server know no reader.
         let seen_to = if info.is_trimmed() { self.verified.max(self.frontier).max(seen) } else { self.verified };
@@ -289,7 +290,7 @@ impl<O: Operator> Owned<O> {
         self.is_position_due = true;
     }
 
-    pub(super) fn apply(&mut self, delivery: Delivery) {
+    pub(crate) fn apply(&mut self, delivery: Delivery) {
         self.pending = delivery.pending;
         if delivery.seq <= self.position {
             self.dropped += 1;
@@ -299,7 +300,7 @@ impl<O: Operator> Owned<O> {
     }
 
     /// Goes on with the message that waits.
-    pub(super) fn apply_held(&mut self) {
+    pub(crate) fn apply_held(&mut self) {
         if let Some(Held { delivery, lines_done, .. }) = self.held.take() {
             self.apply_from(delivery, lines_done);
         }
@@ -394,7 +395,7 @@ impl<O: Operator> Owned<O> {
     }
 
     /// Whether the draft is what came a moment ago, not the end of a replay.
-    pub(super) fn is_live(&self) -> bool {
+    pub(crate) fn is_live(&self) -> bool {
         self.has_caught_up() && self.draft.outputs.short_messages().is_some()
     }
 
@@ -408,13 +409,13 @@ impl<O: Operator> Owned<O> {
     }
 
     /// Messages of the input that wait, or are applied and in no commit.
-    pub(super) fn uncommitted(&self) -> u64 {
+    pub(crate) fn uncommitted(&self) -> u64 {
         self.pending + self.draft.inputs
     }
 
     /// Measures how far the instruments are and how much waits; returns the newest event time, in milliseconds since the
     /// epoch. `None` when there is none, or when it was asked a moment ago: it looks at every instrument.
-    pub(super) fn measure(&mut self) -> Option<i64> {
+    pub(crate) fn measure(&mut self) -> Option<i64> {
         if self.measured_at.is_some_and(|at| at.elapsed() < MEASURE) {
             return None;
         }
@@ -440,7 +441,7 @@ impl<O: Operator> Owned<O> {
 
     /// Until when the draft waits for more, if it does: with nothing to show for its turn or until nothing comes, otherwise
     /// for input that is there already.
-    pub(super) fn waits_until(&self) -> Option<Instant> {
+    pub(crate) fn waits_until(&self) -> Option<Instant> {
         let began = self.draft.began.filter(|_| !self.draft.is_hurried)?;
         let until = match (self.draft.outputs.is_empty(), self.pending > 0) {
             (true, _) => self.turns.next(self.partition, began).min(self.turns.quiet_at()),
@@ -453,7 +454,7 @@ impl<O: Operator> Owned<O> {
     /// Whether the draft should be sealed now: it holds something to show and nothing more is at hand, it has waited long
     /// enough for something to show, or it is full; it shows nothing and its turn has come, whatever more there is; or the
     /// frontier alone is worth it.
-    pub(super) fn is_due(&self, nothing_more: bool, waits_until: Option<Instant>) -> bool {
+    pub(crate) fn is_due(&self, nothing_more: bool, waits_until: Option<Instant>) -> bool {
         if self.held.as_ref().is_some_and(|held| held.lines_done > 0) {
             // Half a message has no position.
             false
@@ -466,7 +467,7 @@ impl<O: Operator> Owned<O> {
         }
     }
 
-    pub(super) fn seal(&mut self) -> Part {
+    pub(crate) fn seal(&mut self) -> Part {
         let draft = std::mem::take(&mut self.draft);
         self.has_waited = false;
         let (output, partition) = (O::STEP.output, self.partition);
@@ -521,7 +522,7 @@ impl<O: Operator> Owned<O> {
     }
 
     /// A commit is stored: the windows are shown that were open when it was sealed.
-    pub(super) async fn confirm(&mut self, fence: u64, connection: &Connection) {
+    pub(crate) async fn confirm(&mut self, fence: u64, connection: &Connection) {
         assert!(fence > self.fence, "a commit lowered the fence from {} to {fence}", self.fence);
         self.fence = fence;
         if O::STEP.is_ahead && self.shown.owner().is_none() {

@@ -7,32 +7,33 @@ use service::{BEAT, Shutdown};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 
-use crate::error::Error;
-use crate::lease::{Change, Lease, Leases};
-use crate::task::backlog::Backlog;
-use crate::task::committer::Sealed;
-use crate::task::metrics::StepMetrics;
-use crate::task::readiness::Readiness;
-use crate::task::turns::Turns;
-use crate::task::worker::{Ended, Log, Worker};
-use crate::task::{Context, Operator};
+use crate::backlog::Backlog;
+use crate::commit_schedule::Turns;
+use crate::committer::Sealed;
+use crate::metrics::StepMetrics;
+use crate::operator::Operator;
+use crate::readiness::Readiness;
+use crate::serve::Context;
+use crate::worker::{Ended, Log, Worker};
+use bus::Error;
+use bus::lease::{Change, Lease, Leases};
 
-pub(super) struct Crew<O: Operator> {
-    pub(super) context: Context,
-    pub(super) operator: Arc<O>,
-    pub(super) log: Log,
-    pub(super) turns: Turns,
-    pub(super) commits: mpsc::Sender<Sealed>,
-    pub(super) readiness: Readiness,
-    pub(super) backlog: Backlog,
-    pub(super) metrics: StepMetrics,
-    pub(super) leases: Leases,
-    pub(super) workers: JoinSet<(u32, Result<Ended, Error>)>,
-    pub(super) hands: HashMap<u32, Hand>,
+pub(crate) struct Crew<O: Operator> {
+    pub(crate) context: Context,
+    pub(crate) operator: Arc<O>,
+    pub(crate) log: Log,
+    pub(crate) turns: Turns,
+    pub(crate) commits: mpsc::Sender<Sealed>,
+    pub(crate) readiness: Readiness,
+    pub(crate) backlog: Backlog,
+    pub(crate) metrics: StepMetrics,
+    pub(crate) leases: Leases,
+    pub(crate) workers: JoinSet<(u32, Result<Ended, Error>)>,
+    pub(crate) hands: HashMap<u32, Hand>,
 }
 
 /// A partition that is owned, and how its worker is told to end.
-pub(super) struct Hand {
+pub(crate) struct Hand {
     lease: Lease,
     /// In order: what was applied is committed first.
     stop: Shutdown,
@@ -44,7 +45,7 @@ type Joined = Result<(Id, (u32, Result<Ended, Error>)), JoinError>;
 
 impl<O: Operator> Crew<O> {
     /// Works until shutdown or the first error that concerns the whole process; then every worker drains.
-    pub(super) async fn run(mut self) -> Result<(), Error> {
+    pub(crate) async fn run(mut self) -> Result<(), Error> {
         let shutdown = self.context.shutdown.clone();
         let pulse = self.context.health.pulse(format!("the {}", O::STEP.service));
         let mut beat = tokio::time::interval(BEAT);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::topology::Step;
+use bus::topology::Step;
 
 /// How often a partition commits that goes on without a pause, if its results are stored ahead: what comes between two commits
 /// is what the next owner applies again.
@@ -22,7 +22,7 @@ const QUIET: Duration = Duration::from_millis(150);
 
 /// The turns of a step's partitions, and when its last input came. Clones share that.
 #[derive(Debug, Clone)]
-pub(super) struct Turns {
+pub(crate) struct Turns {
     first: Instant,
     every: Duration,
     /// How many turns there are before the first one comes again.
@@ -32,25 +32,25 @@ pub(super) struct Turns {
 }
 
 impl Turns {
-    pub(super) fn new(step: Step, partitions: u32) -> Self {
+    pub(crate) fn new(step: Step, partitions: u32) -> Self {
         let every = if step.is_ahead { EVERY_AHEAD } else { EVERY };
         let slots = u32::try_from(every.as_millis() / APART.as_millis()).unwrap_or(u32::MAX).min(partitions).max(1);
         Self { first: Instant::now(), every, slots, last_input: Arc::default() }
     }
 
     /// An input is applied.
-    pub(super) fn note(&self, now: Instant) {
+    pub(crate) fn note(&self, now: Instant) {
         let after = now.saturating_duration_since(self.first).as_micros();
         self.last_input.fetch_max(u64::try_from(after).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     /// When it will have been quiet for long enough, unless more input comes.
-    pub(super) fn quiet_at(&self) -> Instant {
+    pub(crate) fn quiet_at(&self) -> Instant {
         self.first + Duration::from_micros(self.last_input.load(Ordering::Relaxed)) + QUIET
     }
 
     /// The first turn of a partition after something began.
-    pub(super) fn next(&self, partition: u32, began: Instant) -> Instant {
+    pub(crate) fn next(&self, partition: u32, began: Instant) -> Instant {
         let first = self.first + self.every * (partition % self.slots) / self.slots;
         let Some(since) = began.checked_duration_since(first) else { return first };
         let turns = since.as_nanos() / self.every.as_nanos() + 1;
@@ -61,7 +61,7 @@ impl Turns {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::topology::{MARKET_STEP, STATS_STEP};
+    use bus::topology::{MARKET_STEP, STATS_STEP};
 
     #[test]
     fn each_partition_has_a_turn_of_its_own_that_comes_again() {

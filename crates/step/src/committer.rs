@@ -6,14 +6,14 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use crate::error::Error;
-use crate::task::Context;
-use crate::task::metrics::StepMetrics;
-use crate::topology::Step;
+use crate::metrics::StepMetrics;
+use crate::serve::Context;
 use crate::transaction::{BYTES_MAX, MESSAGES_MAX, Outcome, Part, Transactions};
+use bus::Error;
+use bus::topology::Step;
 
 /// Sealed drafts that may wait: one for each partition is all there can be.
-const WAITING_MAX: usize = crate::topology::PARTITIONS_MAX as usize;
+const WAITING_MAX: usize = bus::topology::PARTITIONS_MAX as usize;
 
 /// After a live commit the next one waits this many times as long as it took: many at once, as when the hour ends for a
 /// thousand instruments, go in fewer batches, and what else the server has to store does not wait for them.
@@ -21,11 +21,11 @@ const PAUSE: u32 = 2;
 const PAUSE_MAX: Duration = Duration::from_millis(100);
 
 /// A sealed draft and who waits for it.
-pub(super) struct Sealed {
-    pub(super) part: Part,
+pub(crate) struct Sealed {
+    pub(crate) part: Part,
     /// Whether it is what came a moment ago, not part of a replay.
-    pub(super) is_live: bool,
-    pub(super) done: Done,
+    pub(crate) is_live: bool,
+    pub(crate) done: Done,
 }
 
 /// Whoever waits for a draft is told here how it ended.
@@ -33,20 +33,20 @@ type Done = oneshot::Sender<Result<Stored, Error>>;
 
 /// How a draft ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stored {
+pub(crate) enum Stored {
     /// Stored; the new fence.
     At(u64),
     /// Not stored: the partition has another owner.
     Fenced,
 }
 
-pub(super) fn channel() -> (mpsc::Receiver<Sealed>, mpsc::Sender<Sealed>) {
+pub(crate) fn channel() -> (mpsc::Receiver<Sealed>, mpsc::Sender<Sealed>) {
     let (sender, receiver) = mpsc::channel(WAITING_MAX);
     (receiver, sender)
 }
 
 /// Commits until every worker is gone.
-pub(super) async fn run(context: Context, step: Step, metrics: StepMetrics, mut sealed: mpsc::Receiver<Sealed>) {
+pub(crate) async fn run(context: Context, step: Step, metrics: StepMetrics, mut sealed: mpsc::Receiver<Sealed>) {
     let transactions = Transactions::new(&context.connection, step.output);
     let mut waiting = VecDeque::new();
     let mut paused_until = Instant::now();

@@ -9,7 +9,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use service::Metrics;
 
-use crate::task::Figure;
+use crate::operator::Figure;
 use crate::transaction::{Outcome, Part};
 
 /// From half a millisecond to 16 seconds.
@@ -24,10 +24,10 @@ type Seconds = Gauge<f64, AtomicU64>;
 
 /// The metrics of a step. Clones share them.
 #[derive(Debug, Clone)]
-pub(super) struct StepMetrics {
+pub(crate) struct StepMetrics {
     all: Metrics,
-    pub(super) partitions: Gauge,
-    pub(super) stopped: Gauge,
+    pub(crate) partitions: Gauge,
+    pub(crate) stopped: Gauge,
     lease_changes: Family<[(&'static str, &'static str); 1], Counter>,
     lag: ByPartition<Gauge>,
     position: ByPartition<Gauge>,
@@ -42,7 +42,7 @@ pub(super) struct StepMetrics {
 }
 
 impl StepMetrics {
-    pub(super) fn new(all: &Metrics) -> Self {
+    pub(crate) fn new(all: &Metrics) -> Self {
         let histogram = |name, help: &str, (start, factor, length)| {
             all.register_with(name, help, || Histogram::new(exponential_buckets(start, factor, length)))
         };
@@ -71,7 +71,7 @@ impl StepMetrics {
     }
 
     /// A batch was stored or refused.
-    pub(super) fn committed(&self, parts: &[Part], outcomes: &[Outcome], took: Duration) {
+    pub(crate) fn committed(&self, parts: &[Part], outcomes: &[Outcome], took: Duration) {
         self.seconds.observe(took.as_secs_f64());
         self.messages.observe(parts.iter().map(|part| part.messages.len() + 1).sum::<usize>() as f64);
         self.bytes.observe(parts.iter().map(Part::bytes).sum::<usize>() as f64);
@@ -84,7 +84,7 @@ impl StepMetrics {
     }
 
     /// So many results were stored ahead of their commit.
-    pub(super) fn shown(&self, results: usize) {
+    pub(crate) fn shown(&self, results: usize) {
         self.shown.inc_by(results as u64);
     }
 
@@ -99,19 +99,19 @@ impl StepMetrics {
     }
 
     /// A partition changed hands.
-    pub(super) fn lease(&self, change: &'static str) {
+    pub(crate) fn lease(&self, change: &'static str) {
         self.lease_changes.get_or_create(&[("change", change)]).inc();
     }
 
     /// The gauges of a partition, until they are dropped.
-    pub(super) fn partition(&self, partition: u32, counted: Vec<Figure>) -> PartitionMetrics {
+    pub(crate) fn partition(&self, partition: u32, counted: Vec<Figure>) -> PartitionMetrics {
         PartitionMetrics { step: self.clone(), labels: [("partition", partition.to_string())], counted }
     }
 }
 
 /// What is measured of a partition while it is owned.
 #[derive(Debug)]
-pub(super) struct PartitionMetrics {
+pub(crate) struct PartitionMetrics {
     step: StepMetrics,
     labels: [(&'static str, String); 1],
     /// What was counted up to the last commit: what this process did is what comes on top.
@@ -120,18 +120,18 @@ pub(super) struct PartitionMetrics {
 
 impl PartitionMetrics {
     /// How much of the input waits.
-    pub(super) fn lag(&self, messages: u64) {
+    pub(crate) fn lag(&self, messages: u64) {
         self.step.lag.get_or_create(&self.labels).set(gauged(messages));
     }
 
     /// The range of the instruments' watermarks, in milliseconds since the epoch.
-    pub(super) fn watermarks(&self, oldest_ms: i64, newest_ms: i64) {
+    pub(crate) fn watermarks(&self, oldest_ms: i64, newest_ms: i64) {
         self.step.watermark_oldest.get_or_create(&self.labels).set(oldest_ms as f64 / 1e3);
         self.step.watermark_newest.get_or_create(&self.labels).set(newest_ms as f64 / 1e3);
     }
 
     /// A commit is stored that ends here, with these counts since the partition began.
-    pub(super) fn stored(&mut self, position: u64, figures: Vec<Figure>) {
+    pub(crate) fn stored(&mut self, position: u64, figures: Vec<Figure>) {
         self.step.position.get_or_create(&self.labels).set(gauged(position));
         for figure in &figures {
             let before = self.counted.iter().find(|before| before.is_same(figure)).map_or(0, |before| before.count);

@@ -14,16 +14,17 @@ use futures::future::try_join_all;
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
-use crate::batch::{self, Numbered, ROLLUP_HEADER};
-use crate::checkpoint::Position;
-use crate::codec::{Encoder, SCHEMA_HEADER};
-use crate::connect::{Connection, Reminder};
-use crate::error::{Disposition, Error};
-use crate::history;
-use crate::subject;
-use crate::topology::Stream;
+use bus::Error;
+use bus::batch::{self, Numbered, ROLLUP_HEADER};
+use bus::codec::{Encoder, SCHEMA_HEADER};
+use bus::connect::{Connection, Reminder};
+use bus::error::Disposition;
+use bus::history;
+use bus::protocol::Position;
+use bus::subject;
+use bus::topology::Stream;
 
-pub use crate::batch::{BYTES_MAX, MESSAGES_MAX};
+pub use bus::batch::{BYTES_MAX, MESSAGES_MAX};
 
 /// Most commits of one process that are open at once on a stream; the server allows 50 unless told otherwise.
 pub const OPEN_MAX: usize = 40;

@@ -10,22 +10,24 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::ahead::{self, Ahead};
+use crate::backlog::Backlog;
 use crate::checkpoint::{self, Checkpoint};
-use crate::connect::{Connection, patiently};
-use crate::error::{Disposition, Error};
-use crate::lineage;
-use crate::reader::{Event, Reader, Selection};
-use crate::subject;
-use crate::task::backlog::Backlog;
-use crate::task::committer::{Sealed, Stored};
-use crate::task::metrics::StepMetrics;
-use crate::task::owned::{Held, Owned};
-use crate::task::readiness::Readiness;
-use crate::task::shown::Shown;
-use crate::task::turns::Turns;
-use crate::task::{Context, Operator, event_time_words};
-use crate::topology::{STEPS, Step, StreamInfo, stream_info};
+use crate::commit_schedule::Turns;
+use crate::committer::{Sealed, Stored};
+use crate::metrics::StepMetrics;
+use crate::operator::Operator;
+use crate::partition::{Held, Owned};
+use crate::readiness::Readiness;
+use crate::serve::{Context, event_time_words};
+use crate::shown::Shown;
 use crate::transaction::Part;
+use bus::Error;
+use bus::connect::{Connection, patiently};
+use bus::error::Disposition;
+use bus::lineage;
+use bus::reader::{Event, Reader, Selection};
+use bus::subject;
+use bus::topology::{STEPS, Step, StreamInfo, stream_info};
 
 /// How often a partition that reads looks whether what it jumped over was deleted.
 const HOLE_CHECK: Duration = Duration::from_secs(5);
@@ -38,31 +40,31 @@ const WAITING_MAX: Duration = Duration::from_secs(10);
 
 /// Which log is read, with which settings.
 #[derive(Debug, Clone)]
-pub(super) struct Log {
-    pub(super) partitions: u32,
-    pub(super) input_created: String,
-    pub(super) settings: String,
+pub(crate) struct Log {
+    pub(crate) partitions: u32,
+    pub(crate) input_created: String,
+    pub(crate) settings: String,
 }
 
-pub(super) struct Worker<O: Operator> {
-    pub(super) context: Context,
-    pub(super) operator: Arc<O>,
-    pub(super) log: Log,
-    pub(super) partition: u32,
+pub(crate) struct Worker<O: Operator> {
+    pub(crate) context: Context,
+    pub(crate) operator: Arc<O>,
+    pub(crate) log: Log,
+    pub(crate) partition: u32,
     /// Asks this worker alone to drain and end.
-    pub(super) stop: Shutdown,
-    pub(super) turns: Turns,
-    pub(super) commits: mpsc::Sender<Sealed>,
-    pub(super) readiness: Readiness,
-    pub(super) backlog: Backlog,
-    pub(super) metrics: StepMetrics,
+    pub(crate) stop: Shutdown,
+    pub(crate) turns: Turns,
+    pub(crate) commits: mpsc::Sender<Sealed>,
+    pub(crate) readiness: Readiness,
+    pub(crate) backlog: Backlog,
+    pub(crate) metrics: StepMetrics,
     /// Whether the step before this one is known to judge event time as this one does.
-    pub(super) is_in_step: bool,
+    pub(crate) is_in_step: bool,
 }
 
 /// How a worker ended without an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ended {
+pub(crate) enum Ended {
     /// Told to, with everything committed that was applied. When a message was applied in part and waits, what was applied
     /// since the last commit is given up with it: the next owner applies it again.
     Drained,
@@ -89,7 +91,7 @@ type Outstanding = oneshot::Receiver<Result<Stored, Error>>;
 
 impl<O: Operator> Worker<O> {
     /// Works on the partition until told to stop or another owner turns up.
-    pub(super) async fn run(mut self) -> Result<Ended, Error> {
+    pub(crate) async fn run(mut self) -> Result<Ended, Error> {
         loop {
             match self.recover_and_own().await? {
                 Ended::Unsure => {
@@ -168,7 +170,7 @@ impl<O: Operator> Worker<O> {
 
     /// As [`Self::check_origin`], for states that cannot be read.
     async fn check_settings_stored(&self) -> Result<(), Error> {
-        let made = checkpoint::settings_of(&self.context.connection, O::STEP.output, self.partition).await?;
+        let made = bus::protocol::settings_of(&self.context.connection, O::STEP.output, self.partition).await?;
         made.map_or(Ok(()), |made| self.check_settings(&made))
     }
 
@@ -188,7 +190,8 @@ impl<O: Operator> Worker<O> {
         else {
             return Ok(());
         };
-        let Some(made) = checkpoint::settings_of(&self.context.connection, before.output, self.partition).await? else {
+        let Some(made) = bus::protocol::settings_of(&self.context.connection, before.output, self.partition).await?
+        else {
             return Ok(());
         };
         self.is_in_step = true;
@@ -421,6 +424,6 @@ async fn drained_for(since: Option<Instant>) {
     until(since.map(|since| since + DRAIN_MAX)).await
 }
 
-pub(super) fn wrong_log(step: Step, detail: String) -> Error {
+pub(crate) fn wrong_log(step: Step, detail: String) -> Error {
     Error::WrongLog { input: step.input.name().to_owned(), output: step.output.name().to_owned(), detail }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::Input;
+use crate::operator::Input;
 
 /// Says once that something cannot be read and is left out; further ones are for the step's counts alone.
 #[derive(Debug, Default)]

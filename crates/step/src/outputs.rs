@@ -4,10 +4,10 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 
-use crate::codec::{LINES_MAX, PLAIN_BYTES_MAX, Pack};
-use crate::subject::{self, Kind};
-use crate::topology::Stream;
 use crate::transaction::{Outgoing, Role};
+use bus::codec::{LINES_MAX, PLAIN_BYTES_MAX, Pack};
+use bus::subject::{self, Kind};
+use bus::topology::Stream;
 
 /// The results of a draft: lines of instruments and kinds, packed into messages when it is sealed.
 #[derive(Debug, Default)]

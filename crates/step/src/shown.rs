@@ -2,15 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use crate::ahead::{Ahead, MESSAGES_MAX, Mark, Open};
+use crate::ahead::{Ahead, MESSAGES_MAX, Open};
 use crate::transaction::Outgoing;
+use bus::ahead::Mark;
 
 /// So many results may wait at once: more of them are cheaper in a batch.
 const WAITING_MAX: usize = 8;
 
 /// Results ahead of their commit: ours that wait to be stored, and those that an owner before us has stored.
 #[derive(Debug, Default)]
-pub(super) struct Shown {
+pub(crate) struct Shown {
     waiting: Vec<Ahead>,
     /// Where this owner is written down; 0 before that.
     owner: u64,
@@ -24,50 +25,50 @@ pub(super) struct Shown {
 
 impl Shown {
     /// Nothing is known yet of what stands behind this sequence.
-    pub(super) fn behind(from: u64) -> Self {
+    pub(crate) fn behind(from: u64) -> Self {
         Self { from, ..Self::default() }
     }
 
     /// Where this owner is written down, if it is.
-    pub(super) fn owner(&self) -> Option<u64> {
+    pub(crate) fn owner(&self) -> Option<u64> {
         (self.owner > 0).then_some(self.owner)
     }
 
     /// This owner is written down.
-    pub(super) fn owned_at(&mut self, owner: u64) {
+    pub(crate) fn owned_at(&mut self, owner: u64) {
         self.owner = owner;
     }
 
     /// From which sequence on the results are to be looked for, if that is not known yet.
-    pub(super) fn unknown_from(&self) -> Option<u64> {
+    pub(crate) fn unknown_from(&self) -> Option<u64> {
         (self.from > 0 && self.known.is_none()).then_some(self.from)
     }
 
     /// These results are there, and no others will be.
-    pub(super) fn found(&mut self, results: impl IntoIterator<Item = (Mark, String)>) {
+    pub(crate) fn found(&mut self, results: impl IntoIterator<Item = (Mark, String)>) {
         self.known = Some(results.into_iter().map(|(mark, subject)| (mark.input, subject)).collect());
     }
 
     /// From which sequence on there may be results of another owner, of inputs beyond a position.
-    pub(super) fn from(&self, position: u64) -> Option<u64> {
+    pub(crate) fn from(&self, position: u64) -> Option<u64> {
         let is_passed = |known: &BTreeSet<(u64, String)>| known.last().is_none_or(|(input, _)| *input <= position);
         (self.from > 0 && !self.known.as_ref().is_some_and(is_passed)).then_some(self.from)
     }
 
     /// Whether some result of an input is there already.
-    pub(super) fn contains(&self, input: u64) -> bool {
+    pub(crate) fn contains(&self, input: u64) -> bool {
         let first = (input, String::new());
         self.known.as_ref().is_some_and(|known| known.range(first..).next().is_some_and(|(found, _)| *found == input))
     }
 
     /// Whether there is room for so many more, this owner is written down, and every input up to `position` has its results.
-    pub(super) fn has_room(&self, messages: usize, position: u64) -> bool {
+    pub(crate) fn has_room(&self, messages: usize, position: u64) -> bool {
         let fits = messages <= MESSAGES_MAX && self.waiting.len() + messages <= WAITING_MAX;
         fits && self.owner > 0 && self.from(position).is_none()
     }
 
     /// All that an input gives waits to be stored, but for what is there already; `open` is to be shown then.
-    pub(super) fn push(&mut self, input: u64, messages: Vec<Outgoing>, open: Vec<Open>) {
+    pub(crate) fn push(&mut self, input: u64, messages: Vec<Outgoing>, open: Vec<Open>) {
         let of = messages.len();
         for (number, message) in (1..).zip(messages) {
             let place = (input, message.subject.clone());
@@ -81,17 +82,17 @@ impl Shown {
     }
 
     /// Results of ours are stored, the last one here.
-    pub(super) fn stored(&mut self, seq: u64) {
+    pub(crate) fn stored(&mut self, seq: u64) {
         self.stored_to = self.stored_to.max(seq);
     }
 
     /// Where the last result of ours is that is known to be stored; 0 before the first.
-    pub(super) fn stored_to(&self) -> u64 {
+    pub(crate) fn stored_to(&self) -> u64 {
         self.stored_to
     }
 
     /// All that wait to be stored.
-    pub(super) fn take(&mut self) -> Vec<Ahead> {
+    pub(crate) fn take(&mut self) -> Vec<Ahead> {
         std::mem::take(&mut self.waiting)
     }
 }

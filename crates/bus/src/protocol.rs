@@ -1,0 +1,5 @@
+//! Stored forms that several crates read.
+
+mod position;
+
+pub use position::{Position, decode_position, positions, settings_of};

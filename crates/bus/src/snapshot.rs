@@ -1,0 +1,128 @@
+//! The last message of each of many subjects, as one consistent picture where the server allows it.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use async_nats::{Message, StatusCode};
+use futures::StreamExt;
+use serde_json::json;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::Instant;
+
+use crate::connect::{ANSWER_MAX, Connection};
+use crate::error::Error;
+use crate::history::{Stored, direct_answer};
+use crate::reader::{Created, Place, create_consumer, delete_consumer};
+use crate::topology::Stream;
+
+/// Most subjects that one isolated read returns. The server's own limit is 1,024.
+pub const ISOLATED_MAX: u64 = 1_000;
+/// Most bytes that one isolated read returns: nats.conf has the server close a connection for which twice that waits.
+const ISOLATED_BYTES_MAX: usize = 8_000_000;
+/// So many of them go on side by side, of all partitions of this process.
+static ISOLATED: Semaphore = Semaphore::const_new(2);
+/// How many messages a pass asks for at once. Of the largest states, 8 MiB.
+const PASS_PULL: usize = 8;
+/// How long these may take.
+const PASS_MAX: Duration = Duration::from_secs(5);
+
+/// The last message of each subject that matches, of which there are at most 1,024, as one consistent picture.
+pub async fn all_last(connection: &Connection, stream: &str, subject: &str) -> Result<Vec<Stored>, Error> {
+    let _permit = isolated().await;
+    let found = multi_last(connection, stream, subject).await?;
+    found.ok_or_else(|| Error::Unreadable {
+        what: format!("the last messages on {subject}"),
+        detail: "they are too many".to_owned(),
+    })
+}
+
+/// Permission for an isolated read, to be held until it has ended.
+pub async fn isolated() -> SemaphorePermit<'static> {
+    ISOLATED.acquire().await.expect("the semaphore is never closed")
+}
+
+/// The last message of each subject that matches, as one consistent picture; `None` when they are too many for that. The
+/// caller holds a permit of [`isolated`].
+pub async fn multi_last(connection: &Connection, stream: &str, subject: &str) -> Result<Option<Vec<Stored>>, Error> {
+    const NOT_FOUND: u16 = 404;
+    const END: u16 = 204;
+    const TOO_MANY: u16 = 413;
+    let unanswered = || Error::Unanswered { what: format!("the last messages on {subject}") };
+    let client = connection.client();
+    let mut epoch = connection.epoch();
+    let inbox = client.new_inbox();
+    let mut subscriber = client.subscribe(inbox.clone()).await.map_err(|_| unanswered())?;
+    let body = json!({ "multi_last": [subject], "max_bytes": ISOLATED_BYTES_MAX }).to_string();
+    let sent = client.publish_with_reply(format!("$JS.API.DIRECT.GET.{stream}"), inbox, body.into()).await;
+    sent.map_err(|_| unanswered())?;
+    let mut found = Vec::new();
+    loop {
+        let message = tokio::select! {
+            message = tokio::time::timeout(ANSWER_MAX, subscriber.next()) => message.ok().flatten().ok_or_else(unanswered)?,
+            _ = epoch.changed() => return Err(unanswered()),
+        };
+        match message.status.map(|status: StatusCode| status.as_u16()) {
+            Some(END) if left_over(&message) > 0 => return Ok(None),
+            Some(NOT_FOUND | END) => return Ok(Some(found)),
+            Some(TOO_MANY) => return Ok(None),
+            // No leader, nobody there: an outage.
+            Some(_) => return Err(unanswered()),
+            None => found.extend(direct_answer(message)),
+        }
+    }
+}
+
+/// How many messages an answer leaves out, as its end says.
+fn left_over(end: &Message) -> u64 {
+    let left = end.headers.as_ref().and_then(|headers| headers.get("Nats-Num-Pending"));
+    left.and_then(|left| left.as_str().parse().ok()).unwrap_or(0)
+}
+
+/// The same for any number of subjects, through a consumer: whoever commits meanwhile shows as a moved position.
+pub async fn last_per_subject(connection: &Connection, stream: Stream, subject: &str) -> Result<Vec<Stored>, Error> {
+    let config = json!({
+        "deliver_policy": "last_per_subject",
+        "ack_policy": "none",
+        "mem_storage": true,
+        "num_replicas": 1,
+        "inactive_threshold": PASS_MAX.as_nanos() as u64,
+    });
+    let Created { name, pending } = create_consumer(connection, stream, &[subject.to_owned()], config).await?;
+    let messages = pull_all(connection, stream, &name, pending as usize).await;
+    delete_consumer(connection, stream, &name).await;
+    let messages = messages?;
+    // A state that was replaced during the pass appears twice: the newer one counts.
+    let mut seen = HashSet::new();
+    let mut newest: Vec<Stored> =
+        messages.into_iter().rev().filter(|message| seen.insert(message.subject.clone())).collect();
+    newest.reverse();
+    Ok(newest)
+}
+
+async fn pull_all(connection: &Connection, stream: Stream, name: &str, pending: usize) -> Result<Vec<Stored>, Error> {
+    let unanswered = || Error::Unanswered { what: format!("messages of {stream}") };
+    let client = connection.client();
+    let inbox = client.new_inbox();
+    let mut subscriber = client.subscribe(inbox.clone()).await.map_err(|_| unanswered())?;
+    let mut messages = Vec::with_capacity(pending);
+    while messages.len() < pending {
+        let batch = PASS_PULL.min(pending - messages.len());
+        let body = json!({ "batch": batch, "expires": PASS_MAX.as_nanos() as u64 }).to_string();
+        let subject = format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{name}");
+        client.publish_with_reply(subject, inbox.clone(), body.into()).await.map_err(|_| unanswered())?;
+        let deadline = Instant::now() + PASS_MAX;
+        for _ in 0..batch {
+            let message = tokio::time::timeout_at(deadline, subscriber.next()).await;
+            messages.push(consumed(message.ok().flatten().ok_or_else(unanswered)?).ok_or_else(unanswered)?);
+        }
+    }
+    Ok(messages)
+}
+
+/// A message as a consumer delivers it; `None` for a status.
+fn consumed(message: Message) -> Option<Stored> {
+    let place = Place::parse(message.reply.as_ref().filter(|_| message.status.is_none())?)?;
+    let Place { stream_seq: seq, server_ms, .. } = place;
+    let headers = message.headers.unwrap_or_default();
+    Some(Stored { seq, subject: message.subject.to_string(), payload: message.payload, headers, server_ms })
+}

@@ -1,0 +1,235 @@
+//! What a new owner of a partition begins from: its position and the states of its instruments.
+
+use std::time::Duration;
+
+use bus::ahead::Mark;
+use bus::connect::Reminder;
+use bus::error::Disposition;
+use bus::history::{self, Stored};
+use bus::protocol::{Position, decode_position};
+use bus::snapshot::{ISOLATED_MAX, isolated, last_per_subject, multi_last};
+use bus::topology::{Step, Stream};
+use bus::{Connection, subject};
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+use tokio::sync::SemaphorePermit;
+
+use bus::Error;
+
+/// How often equal positions with unequal sums are read again before they count as torn.
+const TORN_READS_MAX: u32 = 10;
+/// Most outputs that a torn batch can have left behind its position.
+const ORPHANS_MAX: usize = 1_000;
+const AGAIN: Duration = Duration::from_millis(10);
+const RETRY_MIN: Duration = Duration::from_millis(50);
+const RETRY_MAX: Duration = Duration::from_millis(500);
+/// Version of the encoding of states.
+const STATE_VERSION: u8 = 3;
+
+/// What was recovered.
+#[derive(Debug)]
+pub struct Checkpoint<S, C> {
+    /// Stream sequence of the position message: the fence. 0 when there is none.
+    pub fence: u64,
+    /// The position; `None` when nothing was ever committed.
+    pub position: Option<Position<C>>,
+    /// The states.
+    pub states: Vec<InstrumentState<S>>,
+}
+
+/// The state of one instrument.
+#[derive(Debug)]
+pub struct InstrumentState<S> {
+    /// Coin, as in the subject.
+    pub coin: String,
+    /// Quote currency, as in the subject.
+    pub quote: String,
+    /// Inputs applied to it.
+    pub applied: u64,
+    /// The last input of it.
+    pub last_seq: u64,
+    /// The step's state.
+    pub state: S,
+    /// All of it, as it is stored.
+    pub encoded: Bytes,
+}
+
+/// Encodes a state with the number of inputs applied to it and the last of them.
+///
+/// # Panics
+/// Never for states, which are plain data.
+pub fn encode_state<S: Serialize>(applied: u64, last_seq: u64, state: &S) -> Bytes {
+    let bytes = postcard::to_allocvec(&(STATE_VERSION, applied, last_seq, state));
+    bytes.expect("states are plain data and memory takes every byte").into()
+}
+
+/// A state as [`encode_state`] wrote it: the number of inputs applied to it, the last of them, and the state.
+///
+/// # Errors
+/// Why it cannot be read.
+pub fn decode_state<S: DeserializeOwned>(encoded: &[u8]) -> Result<(u64, u64, S), String> {
+    match encoded.first() {
+        Some(&STATE_VERSION) => {}
+        version => return Err(format!("version {version:?}")),
+    }
+    let decoded: postcard::Result<(u8, u64, u64, S)> = postcard::from_bytes(encoded);
+    decoded.map(|(_, applied, last_seq, state)| (applied, last_seq, state)).map_err(|error| error.to_string())
+}
+
+fn stored_state<S: DeserializeOwned>(stored: &Stored) -> Result<InstrumentState<S>, Error> {
+    let unreadable = |detail: String| Error::Unreadable { what: format!("state {}", stored.subject), detail };
+    let (coin, quote) =
+        subject::state_instrument(&stored.subject).ok_or_else(|| unreadable("its subject".to_owned()))?;
+    let (applied, last_seq, state) = decode_state(&stored.payload).map_err(unreadable)?;
+    let encoded = stored.payload.clone();
+    Ok(InstrumentState { coin: coin.to_owned(), quote: quote.to_owned(), applied, last_seq, state, encoded })
+}
+
+/// Recovers a partition of a step: position from the leader, states in one isolated read, accepted only when both agree.
+/// Outages are waited for.
+///
+/// # Errors
+/// [`Error::CheckpointLost`] when outputs, states and position contradict each other.
+pub async fn recover<S: DeserializeOwned, C: DeserializeOwned>(
+    connection: &Connection,
+    step: Step,
+    partition: u32,
+) -> Result<Checkpoint<S, C>, Error> {
+    let mut reminder = Reminder::default();
+    let mut delay = RETRY_MIN;
+    let (mut torn_reads, mut torn_at) = (0, 0);
+    loop {
+        match attempt(connection, step, partition).await {
+            Ok(Attempt::Whole(checkpoint)) => return Ok(checkpoint),
+            Ok(Attempt::Moving) => tokio::time::sleep(AGAIN).await,
+            Ok(Attempt::Torn { fence, detail }) => {
+                // Under another owner's commits a pass over many states may be torn again and again, each time elsewhere.
+                torn_reads = if fence == torn_at { torn_reads + 1 } else { 1 };
+                torn_at = fence;
+                if torn_reads == TORN_READS_MAX {
+                    return Err(lost(step.output, partition, detail));
+                }
+                tokio::time::sleep(AGAIN).await;
+            }
+            Err(error) if error.disposition() == Disposition::Stop => return Err(error),
+            Err(error) => {
+                reminder.warn(&error);
+                tokio::time::sleep(delay).await;
+                delay = (delay * 2).min(RETRY_MAX);
+            }
+        }
+    }
+}
+
+enum Attempt<S, C> {
+    Whole(Checkpoint<S, C>),
+    /// Another owner committed while we read.
+    Moving,
+    /// Position and states do not agree although the position stood still.
+    Torn {
+        fence: u64,
+        detail: String,
+    },
+}
+
+async fn attempt<S: DeserializeOwned, C: DeserializeOwned>(
+    connection: &Connection,
+    step: Step,
+    partition: u32,
+) -> Result<Attempt<S, C>, Error> {
+    let output = step.output;
+    // Waiting between the two reads would give a busy owner time to move the position.
+    let permit = isolated().await;
+    let Some(stored) = history::last(connection, output, &subject::position(output, partition)).await? else {
+        return beginning(connection, output, partition).await;
+    };
+    let fence = stored.seq;
+    let position: Position<C> = decode_position(&stored)?;
+    let messages = read_checkpoint(connection, output, partition, position.states, permit).await?;
+    let position_subject = subject::position(output, partition);
+    let seen = messages.iter().find(|message| message.subject == position_subject).map_or(0, |message| message.seq);
+    if seen != fence {
+        return Ok(Attempt::Moving);
+    }
+    let states = messages.iter().filter(|message| subject::state_instrument(&message.subject).is_some());
+    let states = states.map(stored_state).collect::<Result<Vec<InstrumentState<S>>, Error>>()?;
+    let applied: u64 = states.iter().map(|state| state.applied).sum();
+    if states.len() as u64 != position.states || applied != position.applied {
+        let (count, expected) = (states.len(), position.states);
+        let detail =
+            format!("{count} states with {applied} inputs, the position says {expected} with {}", position.applied);
+        return Ok(Attempt::Torn { fence, detail });
+    }
+    if !remove_orphans(connection, output, partition, fence).await? {
+        return Ok(Attempt::Moving);
+    }
+    Ok(Attempt::Whole(Checkpoint { fence, position: Some(position), states }))
+}
+
+/// A partition without a position starts at the beginning, but only if nothing of it was ever stored.
+async fn beginning<S, C>(connection: &Connection, output: Stream, partition: u32) -> Result<Attempt<S, C>, Error> {
+    for subject in [subject::all_of_partition(output, partition), subject::checkpoint(output, partition)] {
+        if let Some(found) = history::last(connection, output, &subject).await? {
+            if history::last(connection, output, &subject::position(output, partition)).await?.is_some() {
+                return Ok(Attempt::Moving);
+            }
+            return Err(lost(
+                output,
+                partition,
+                format!("no position, but {} at sequence {}", found.subject, found.seq),
+            ));
+        }
+    }
+    Ok(Attempt::Whole(Checkpoint { fence: 0, position: None, states: Vec::new() }))
+}
+
+/// Removes outputs behind the position, but for those that were stored ahead of their commit. Commits put them before it,
+/// so they are the remains of a batch that a power cut tore. Returns false when the position moved meanwhile: then they belong to another owner's commit.
+async fn remove_orphans(connection: &Connection, output: Stream, partition: u32, fence: u64) -> Result<bool, Error> {
+    let outputs = subject::all_of_partition(output, partition);
+    let last = history::last(connection, output, &outputs).await?.map_or(0, |last| last.seq);
+    let behind = history::between(connection, output, &outputs, fence, last + 1).await?;
+    let behind = behind.iter().map(|found| &found.message);
+    let orphans = behind.filter(|message| Mark::of(Some(&message.headers)).is_none());
+    let orphans: Vec<u64> = orphans.map(|message| message.seq).collect();
+    if orphans.is_empty() {
+        return Ok(true);
+    }
+    let now = history::last(connection, output, &subject::position(output, partition)).await?;
+    if now.is_none_or(|position| position.seq != fence) {
+        return Ok(false);
+    }
+    if orphans.len() > ORPHANS_MAX {
+        return Err(lost(output, partition, format!("more than {ORPHANS_MAX} outputs behind the position")));
+    }
+    tracing::warn!(stream = %output, partition, count = orphans.len(), "removing the remains of a batch that was torn");
+    for seq in orphans {
+        let body = json!({ "seq": seq, "no_erase": true });
+        connection.api::<serde_json::Value>(&format!("STREAM.MSG.DELETE.{output}"), &body).await?;
+    }
+    Ok(true)
+}
+
+fn lost(output: Stream, partition: u32, detail: String) -> Error {
+    Error::CheckpointLost { output: output.name().to_owned(), partition, detail }
+}
+
+/// Position and states of a partition: in one isolated read where the server allows it.
+async fn read_checkpoint(
+    connection: &Connection,
+    output: Stream,
+    partition: u32,
+    states: u64,
+    permit: SemaphorePermit<'static>,
+) -> Result<Vec<Stored>, Error> {
+    let subject = subject::checkpoint(output, partition);
+    if states < ISOLATED_MAX
+        && let Some(messages) = multi_last(connection, output.name(), &subject).await?
+    {
+        return Ok(messages);
+    }
+    drop(permit);
+    last_per_subject(connection, output, &subject).await
+}

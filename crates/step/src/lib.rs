@@ -1,0 +1,33 @@
+//! The exactly-once runtime of the steps: recover, consume, apply, commit, for every partition that a process owns.
+//!
+//! A step is a pure [`Operator`]. Start reading there, then at [`serve`] (how a step runs) and [`transaction`] (how its
+//! results are stored).
+
+#![warn(missing_docs)]
+
+pub mod args;
+pub mod checkpoint;
+pub mod operator;
+pub mod outputs;
+pub mod serve;
+pub mod transaction;
+
+mod ahead;
+mod backlog;
+mod commit_schedule;
+mod committer;
+mod lazy_state;
+mod left_out;
+mod metrics;
+mod partition;
+mod readiness;
+mod shown;
+mod supervisor;
+mod worker;
+
+pub use args::{EventTimeArgs, InstanceArgs};
+pub use left_out::LeftOut;
+pub use operator::{Applied, Figure, Input, Operator};
+pub use outputs::Outputs;
+pub use partition::{INPUT_BYTES_MAX, INPUT_MESSAGES_MAX};
+pub use serve::{Context, OnCommit, run};

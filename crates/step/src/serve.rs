@@ -1,0 +1,112 @@
+//! How a step runs: its instances share the partitions by leases, each partition that a process owns has a worker, and one
+//! committer per process stores what the workers have sealed, several partitions in one batch when they wait together.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bus::Connection;
+use bus::connect::wait_for;
+use bus::lease::{Leases, wait_for_bucket};
+use bus::topology::{self, Step, StreamInfo};
+use market::windowing::Settings;
+use service::{Health, Shutdown};
+use tokio::task::JoinSet;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::args::InstanceArgs;
+use crate::backlog::Backlog;
+use crate::commit_schedule::Turns;
+use crate::metrics::StepMetrics;
+use crate::operator::Operator;
+use crate::readiness::Readiness;
+use crate::supervisor::Crew;
+use crate::transaction::Outgoing;
+use crate::{committer, worker};
+use bus::Error;
+
+/// What is told about every batch once it is stored.
+pub type OnCommit = Arc<dyn Fn(&[Outgoing]) + Send + Sync>;
+
+/// Everything that the workers of a process share.
+#[derive(Clone)]
+pub struct Context {
+    /// The connection.
+    pub connection: Connection,
+    /// Asks everybody to drain and end.
+    pub shutdown: Shutdown,
+    /// What the process says of itself.
+    pub health: Health,
+    /// Told about every stored batch.
+    pub on_commit: Option<OnCommit>,
+    /// How it shares the partitions with other instances.
+    pub instance: InstanceArgs,
+}
+
+/// Runs a step over this instance's share of the partitions until shutdown: drains, commits what was applied, gives its
+/// partitions back, returns.
+///
+/// # Errors
+/// What waiting cannot mend: another topology, another log, missing permission. A partition whose input has a hole or
+/// whose checkpoint is lost stops alone, and the process stays up, not ready.
+pub async fn run<O: Operator>(context: Context, operator: O) -> Result<(), Error> {
+    let Some((input, _)) = wait_for_streams(&context, O::STEP).await? else { return Ok(()) };
+    if !wait_for_bucket(&context.connection, &context.health, &context.shutdown).await? {
+        return Ok(());
+    }
+    let partitions = input.partitions().unwrap_or_default();
+    let settings = settings(&operator);
+    tracing::info!(service = O::STEP.service, partitions, settings, "starting");
+    let metrics = StepMetrics::new(context.health.metrics());
+    let (committer, commits) = committer::channel();
+    let committer = tokio::spawn(committer::run(context.clone(), O::STEP, metrics.clone(), committer));
+    let readiness = Readiness::new(context.health.clone(), metrics.clone());
+    let following = readiness.clone().follow(context.connection.clone());
+    // Ends with this step, also when it is dropped at once.
+    let _following = AbortOnDropHandle::new(tokio::spawn(following));
+    let ttl = context.instance.lease.lease_ttl;
+    let crew = Crew {
+        leases: Leases::join(&context.connection, O::STEP.service, partitions, ttl),
+        context,
+        operator: Arc::new(operator),
+        log: worker::Log { partitions, input_created: input.log(), settings },
+        turns: Turns::new(O::STEP, partitions),
+        commits,
+        readiness,
+        backlog: Backlog::of(O::STEP.input),
+        metrics,
+        workers: JoinSet::new(),
+        hands: HashMap::new(),
+    };
+    let result = crew.run().await;
+    // Every worker has seen its last commit confirmed, or given it up.
+    committer.abort();
+    match committer.await {
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        _ => result,
+    }
+}
+
+/// Waits until both streams of a step exist. `None` when shutdown came first.
+async fn wait_for_streams(context: &Context, step: Step) -> Result<Option<(StreamInfo, StreamInfo)>, Error> {
+    let Context { connection, health, shutdown, .. } = context;
+    let wait = async |stream| wait_for(|| topology::require(connection, stream), health, shutdown).await;
+    let Some(input) = wait(step.input).await? else { return Ok(None) };
+    let Some(output) = wait(step.output).await? else { return Ok(None) };
+    if input.partitions() != output.partitions() {
+        return Err(Error::StreamDiffers {
+            stream: step.output.name().to_owned(),
+            difference: format!("{:?} partitions, {} has {:?}", output.partitions(), step.input, input.partitions()),
+        });
+    }
+    Ok(Some((input, output)))
+}
+
+/// All settings that shape the results of a step, in words: `disorder=5000 lateness=600000 windows=1m`.
+fn settings<O: Operator>(operator: &O) -> String {
+    format!("{} {}", event_time_words(operator.event_time()), operator.shape())
+}
+
+/// How event time is judged, in words, in milliseconds.
+pub(crate) fn event_time_words(Settings { disorder, lateness }: Settings) -> String {
+    format!("disorder={} lateness={}", disorder.ms(), lateness.ms())
+}
