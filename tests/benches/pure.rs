@@ -139,7 +139,7 @@ impl<'a, O: Operator> Step<'a, O> {
         }
         let input = Input {
             seq: self.next as u64 + 1,
-            kind: self.kind.token(),
+            kind: self.kind,
             stored_ms: i64::MAX,
             instrument: Some(&self.instrument),
             is_known_schema: true,
@@ -312,11 +312,12 @@ fn checkpoint(c: &mut Criterion) {
         input_created: "2026-01-01T00:00:00.123456789Z".to_owned(),
         partitions: 16,
         config: "disorder=5000 lateness=600000 windows=1m".to_owned(),
+        settled: 2_000,
         states: 1,
+        states_applied: 2_000,
         applied: 2_000,
         lost: 0,
         lost_to: 0,
-        ahead: 0,
         counts: Value::Null,
     };
     group.bench_function("position", |b| b.iter(|| serde_json::to_vec(black_box(&position)).unwrap()));

@@ -6,7 +6,8 @@ use bus::reader::{Selection, read_to_end};
 use bus::topology::MARKET_STEP;
 use bus::{Connection, Error, Stream};
 use serde_json::{Value, json};
-use step::transaction::{Outcome, Outgoing, Part, Role, Transactions};
+use crate::transactions::{Outcome, Transactions};
+use step::transaction::{Outgoing, Part, Role};
 
 /// Instruments that take turns.
 const INSTRUMENTS: u64 = 20;
@@ -63,11 +64,12 @@ impl Counting {
             input_created: "then".to_owned(),
             partitions: 16,
             config: "counting".to_owned(),
+            settled: after,
             states: after.min(INSTRUMENTS),
+            states_applied: after,
             applied: after,
             lost: 0,
             lost_to: 0,
-            ahead: 0,
             counts: json!({}),
         };
         Part { partition, fence: self.fence, messages: outputs.chain(states).collect(), position }
@@ -112,9 +114,9 @@ fn turns(instrument: u64, inputs: u64) -> u64 {
     if inputs < first { 0 } else { (inputs - first) / INSTRUMENTS + 1 }
 }
 
-/// A state as a step stores it: version 3, the inputs applied to it and the last of them, and nothing more.
+/// A state as a step stores it: version 4, the inputs applied to it and the last of them, and nothing more.
 fn state(applied: u64, last: u64) -> Vec<u8> {
-    let mut bytes = vec![3];
+    let mut bytes = vec![4];
     for mut number in [applied, last] {
         while number >= 0x80 {
             bytes.push(number as u8 | 0x80);

@@ -221,16 +221,14 @@ impl<O: Operator> Instance<O> {
         for message in &input[self.position..end] {
             self.position += 1;
             let subject = StoredSubject::parse(&message.subject).unwrap();
-            if !O::STEP.kinds.iter().any(|kind| kind.token() == subject.kind) {
-                continue;
-            }
+            let Some(&kind) = O::STEP.kinds.iter().find(|kind| kind.token() == subject.kind) else { continue };
             let idx = self.member(subject.coin, subject.quote);
             self.changed.insert(idx);
             self.outputs.select(idx);
             let member = &mut self.members[idx];
             let input = Input {
                 seq: self.position as u64,
-                kind: subject.kind,
+                kind,
                 stored_ms: message.stored_ms,
                 instrument: member.instrument.as_ref(),
                 is_known_schema: message.is_known_schema,

@@ -27,6 +27,7 @@ pub mod s3;
 pub mod server;
 pub mod slow;
 pub mod ticks;
+pub mod transactions;
 pub mod units;
 pub mod variant;
 pub mod world;

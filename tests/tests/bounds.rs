@@ -1,5 +1,6 @@
 //! What a step remembers and writes is bounded, with every flag at its largest and every name at its longest.
 
+use bus::Kind;
 use bus::codec::{LINES_MAX, PAYLOAD_BYTES_MAX};
 use market::acceptance::IDENTITIES_MAX;
 use market::instrument::TOKEN_BYTES_MAX;
@@ -63,7 +64,7 @@ fn a_state_fits_into_a_message_whatever_the_flags_and_the_source() {
 }
 
 /// What one more message adds to a draft, at most: (messages, bytes).
-fn added<O: Operator>(operator: &O, before: &[Message], message: &[u8], kind: &str) -> (usize, usize) {
+fn added<O: Operator>(operator: &O, before: &[Message], message: &[u8], kind: Kind) -> (usize, usize) {
     let (instrument, mut state) = (longest(), O::State::default());
     let (mut counts, mut outputs) = (O::Counts::default(), Outputs::default());
     let mut apply = |seq: u64, payload: &[u8], kind, outputs: &mut Outputs| {
@@ -126,20 +127,20 @@ fn what_one_message_adds_to_a_commit_is_bounded() {
     let waiting = feed(&waiting, |_| true);
     for (name, make) in [("long", long_tick as fn(i64, u64) -> TickLine<'static>), ("short", |ms, _| short_tick(ms))] {
         let days: Vec<TickLine<'static>> = (0..LINES_MAX as i64).map(|day| make(START + (day + 1) * DAY, 0)).collect();
-        check_bounds(added(&processing, &waiting, &packed(days.iter().map(line)), "tick"), &format!("{name} ticks"));
+        check_bounds(added(&processing, &waiting, &packed(days.iter().map(line)), Kind::Tick), &format!("{name} ticks"));
         let prices = packed(days.iter().zip(0..).map(|(tick, idx)| price(tick, idx)));
-        check_bounds(added(&aggregation, &[], &prices, "price"), &format!("{name} prices"));
+        check_bounds(added(&aggregation, &[], &prices, Kind::Price), &format!("{name} prices"));
         let late = [days[LINES_MAX - 1].clone()].map(|mut tick| {
             tick.event_ms = EventTime::LATEST.ms();
             tick.ingest_ms = tick.event_ms;
             let payload = line(&tick).into();
             Message { subject: String::new(), payload, stored_ms: i64::MAX, is_known_schema: true }
         });
-        check_bounds(added(&processing, &late, &packed(days.iter().map(line)), "tick"), &format!("{name} late ticks"));
+        check_bounds(added(&processing, &late, &packed(days.iter().map(line)), Kind::Tick), &format!("{name} late ticks"));
     }
     // Everything of these lines is kept beside the reason, each byte written as six.
     let refused = packed(std::iter::repeat_n(vec![1; HEAD_BYTES_MAX], LINES_MAX));
-    check_bounds(added(&processing, &[], &refused, "tick"), "refused lines");
-    check_bounds(added(&processing, &[], &vec![b'\n'; 1 << 20], "tick"), "blank lines");
-    check_bounds(added(&processing, &[], &vec![1; 1 << 20], "tick"), "a long line");
+    check_bounds(added(&processing, &[], &refused, Kind::Tick), "refused lines");
+    check_bounds(added(&processing, &[], &vec![b'\n'; 1 << 20], Kind::Tick), "blank lines");
+    check_bounds(added(&processing, &[], &vec![1; 1 << 20], Kind::Tick), "a long line");
 }

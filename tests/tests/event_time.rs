@@ -300,7 +300,7 @@ fn input_that_was_lost_is_a_gap_before_the_first_newer_record() {
         let instrument = bitcoin();
         let input = Input {
             seq,
-            kind: "tick",
+            kind: Kind::Tick,
             stored_ms: STORED_MS,
             instrument: Some(&instrument),
             is_known_schema: true,

@@ -17,7 +17,8 @@ use pipeline_tests::server::Server;
 use pipeline_tests::ticks::noise;
 use serde_json::{Value, json};
 use step::checkpoint::recover;
-use step::transaction::{MESSAGES_MAX, Outcome, Outgoing, Part, Role, Transactions};
+use pipeline_tests::transactions::{Outcome, Transactions};
+use step::transaction::{MESSAGES_MAX, Outgoing, Part, Role};
 
 fn output(partition: u32, text: &str) -> Outgoing {
     Outgoing {
@@ -36,11 +37,12 @@ fn part(partition: u32, fence: u64, messages: Vec<Outgoing>) -> Part {
         input_created: "then".to_owned(),
         partitions: 16,
         config: "settings".to_owned(),
+        settled: 0,
         states: 0,
+        states_applied: 0,
         applied: 0,
         lost: 0,
         lost_to: 0,
-        ahead: 0,
         counts: json!({}),
     };
     Part { partition, fence, messages, position }

@@ -1,7 +1,6 @@
 //! Integration tests: a real nats-server each, the programs as their users start them.
 #![allow(clippy::unwrap_used)]
 
-mod ahead;
 mod any_recording;
 mod archive;
 mod audit;
@@ -40,6 +39,7 @@ mod run;
 mod s3;
 mod same_candles;
 mod setup;
+mod shown;
 mod storage;
 mod strangers;
 mod tables;

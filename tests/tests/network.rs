@@ -17,7 +17,8 @@ use pipeline_tests::ticks::{bitcoin, packed, publish_tick, tick};
 use pipeline_tests::world::World;
 use serde_json::Value;
 use step::checkpoint::recover;
-use step::transaction::{Outcome, Part, Transactions};
+use pipeline_tests::transactions::{Outcome, Transactions};
+use step::transaction::{Part};
 
 /// Wrong last sequence.
 const REFUSED: u32 = 10_071;

@@ -18,7 +18,8 @@ use pipeline_tests::server::Server;
 use pipeline_tests::ticks::{instruments, publish_tick, publish_tick_of, tick_line};
 use pipeline_tests::world::World;
 use serde_json::{Value, json};
-use step::transaction::{MESSAGES_MAX, Outcome, Outgoing, Part, Role, Transactions};
+use pipeline_tests::transactions::{Outcome, Transactions};
+use step::transaction::{MESSAGES_MAX, Outgoing, Part, Role};
 
 /// A world whose stream-processor has committed one tick, and runs no more; with a connection of the producer.
 async fn with_one_tick_processed() -> (World, Connection) {

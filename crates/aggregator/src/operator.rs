@@ -86,7 +86,7 @@ impl Operator for Aggregation {
         };
         let mut reader = LineReader::default();
         for (line, raw) in lines(input.payload) {
-            let is_read = if input.kind == Kind::Price.token() {
+            let is_read = if input.kind == Kind::Price {
                 let price = reader.price(raw).ok();
                 let tick = price.and_then(|price| revalidate(&price, instrument).ok());
                 tick.map(|tick| self.price(&tick, instrument, state, counts, outputs)).is_some()

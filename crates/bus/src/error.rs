@@ -3,7 +3,7 @@
 use service::Code;
 
 /// An error of the bus. Messages say what to do.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
     /// Nobody listens at the address. Waiting may help.
     #[error("no NATS server answers at {url} ({detail}): start it, or name another one with --nats-url")]

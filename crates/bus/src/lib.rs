@@ -6,7 +6,6 @@
 
 #![warn(missing_docs)]
 
-pub mod ahead;
 pub mod arrival;
 pub mod backup;
 pub mod batch;

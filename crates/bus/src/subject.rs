@@ -160,11 +160,6 @@ pub fn position(output: Stream, partition: u32) -> String {
     format!("checkpoint.{}.{partition}.position", output.root())
 }
 
-/// Who owns a partition, of those who store results ahead of their commit: `checkpoint.market.3.owner`.
-pub fn owner(output: Stream, partition: u32) -> String {
-    format!("checkpoint.{}.{partition}.owner", output.root())
-}
-
 /// The positions of all partitions: `checkpoint.market.*.position`.
 pub fn positions(output: Stream) -> String {
     format!("checkpoint.{}.*.position", output.root())

@@ -100,8 +100,8 @@ pub struct Step {
     /// Whether a pipeline can do without it. Until it has run for the first time nobody waits for it, and nothing is kept
     /// for it.
     pub is_optional: bool,
-    /// Whether what a live input gives is stored ahead of its commit.
-    pub is_ahead: bool,
+    /// Whether people watch what each live input gives, so that its commit must not wait for those of others.
+    pub is_live: bool,
 }
 
 /// FEED → MARKET, by the stream-processor.
@@ -111,7 +111,7 @@ pub const MARKET_STEP: Step = Step {
     kinds: &[Kind::Tick, Kind::Heartbeat, Kind::Gap],
     output: Stream::Market,
     is_optional: false,
-    is_ahead: true,
+    is_live: true,
 };
 
 /// MARKET → STATS, by the aggregator.
@@ -121,7 +121,7 @@ pub const STATS_STEP: Step = Step {
     kinds: &[Kind::Price, Kind::Heartbeat],
     output: Stream::Stats,
     is_optional: false,
-    is_ahead: false,
+    is_live: false,
 };
 
 /// MARKET → FORECAST, by the trainer.
@@ -131,7 +131,7 @@ pub const FORECAST_STEP: Step = Step {
     kinds: &[Kind::Price, Kind::Heartbeat],
     output: Stream::Forecast,
     is_optional: true,
-    is_ahead: false,
+    is_live: false,
 };
 
 /// Every step, upstream first.

@@ -4,14 +4,12 @@
 
 use std::time::{Duration, SystemTime};
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::ahead;
 use crate::connect::Connection;
 use crate::error::Error;
-use crate::history::{self, Found};
+use crate::history;
 use crate::lineage::continues;
-use crate::protocol::{Position, decode_position};
 use crate::reader::count_from;
 use crate::readers::registered;
 use crate::standing::{is_in_use, next_input, standings};
@@ -108,34 +106,9 @@ async fn first_younger(
     Ok(low)
 }
 
-/// The first result of a partition that is ahead of its commit.
-async fn first_ahead(connection: &Connection, stream: Stream, partition: u32) -> Result<Option<u64>, Error> {
-    let Some(stored) = history::last(connection, stream, &subject::position(stream, partition)).await? else {
-        return Ok(None);
-    };
-    let position: Position<Value> = decode_position(&stored)?;
-    let results = subject::all_of_partition(stream, partition);
-    let mut after = if position.ahead > 0 { position.ahead } else { stored.seq };
-    while let Some(Found { message, .. }) = history::next(connection, stream, &results, after + 1).await? {
-        if ahead::Mark::of(Some(&message.headers)).is_some_and(|mark| mark.input > position.position) {
-            return Ok(Some(message.seq));
-        }
-        after = message.seq;
-    }
-    Ok(None)
-}
-
-/// Everybody who reads the stream, and how far each is; and who writes results ahead of their commits: whoever takes a
-/// partition over must find those, or would store them again.
+/// Everybody who reads the stream, and what each needs no more: a step completes its stored states from the input.
 async fn holds(connection: &Connection, stream: Stream, info: &StreamInfo) -> Result<Vec<Hold>, Error> {
     let mut holds = Vec::new();
-    for step in STEPS.into_iter().filter(|step| step.output == stream && step.is_ahead) {
-        for partition in 0..info.partitions().unwrap_or_default() {
-            let first = first_ahead(connection, stream, partition).await?;
-            let who = format!("{} partition {partition}", step.service);
-            holds.extend(first.map(|first| Hold { who, through: first - 1 }));
-        }
-    }
     for step in STEPS.into_iter().filter(|step| step.input == stream) {
         let standings = standings(connection, step).await?;
         if !is_in_use(step, &standings) {
@@ -144,7 +117,7 @@ async fn holds(connection: &Connection, stream: Stream, info: &StreamInfo) -> Re
         for standing in standings {
             let partition = standing.partition;
             let through = match &standing.position {
-                Some(position) => Some(position.position.max(position.frontier)),
+                Some(position) => Some(position.needless()),
                 None => next_input(connection, step, partition, 1).await?.map(|first| first.message.seq - 1),
             };
             let who = format!("{} partition {partition}", step.service);

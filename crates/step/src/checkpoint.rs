@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use bus::ahead::Mark;
 use bus::connect::Reminder;
 use bus::error::Disposition;
 use bus::history::{self, Stored};
@@ -12,9 +11,8 @@ use bus::topology::{Step, Stream};
 use bus::{Connection, subject};
 use bytes::Bytes;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::json;
-use tokio::sync::SemaphorePermit;
 
 use bus::Error;
 
@@ -26,7 +24,7 @@ const AGAIN: Duration = Duration::from_millis(10);
 const RETRY_MIN: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_millis(500);
 /// Version of the encoding of states.
-const STATE_VERSION: u8 = 3;
+const STATE_VERSION: u8 = 4;
 
 /// What was recovered.
 #[derive(Debug)]
@@ -104,7 +102,7 @@ pub async fn recover<S: DeserializeOwned, C: DeserializeOwned>(
         match attempt(connection, step, partition).await {
             Ok(Attempt::Whole(checkpoint)) => return Ok(checkpoint),
             Ok(Attempt::Moving) => tokio::time::sleep(AGAIN).await,
-            Ok(Attempt::Torn { fence, detail }) => {
+            Ok(Attempt::Torn(Torn { fence, detail })) => {
                 // Under another owner's commits a pass over many states may be torn again and again, each time elsewhere.
                 torn_reads = if fence == torn_at { torn_reads + 1 } else { 1 };
                 torn_at = fence;
@@ -128,44 +126,69 @@ enum Attempt<S, C> {
     /// Another owner committed while we read.
     Moving,
     /// Position and states do not agree although the position stood still.
-    Torn {
-        fence: u64,
-        detail: String,
-    },
+    Torn(Torn),
 }
 
+/// Reads everything, in an order that makes it safe: what is read later is at least as new.
 async fn attempt<S: DeserializeOwned, C: DeserializeOwned>(
     connection: &Connection,
     step: Step,
     partition: u32,
 ) -> Result<Attempt<S, C>, Error> {
     let output = step.output;
-    // Waiting between the two reads would give a busy owner time to move the position.
-    let permit = isolated().await;
-    let Some(stored) = history::last(connection, output, &subject::position(output, partition)).await? else {
+    let Some(known) = history::last(connection, output, &subject::position(output, partition)).await? else {
         return beginning(connection, output, partition).await;
     };
-    let fence = stored.seq;
-    let position: Position<C> = decode_position(&stored)?;
-    let messages = read_checkpoint(connection, output, partition, position.states, permit).await?;
-    let position_subject = subject::position(output, partition);
-    let seen = messages.iter().find(|message| message.subject == position_subject).map_or(0, |message| message.seq);
-    if seen != fence {
+    let states = decode_position::<IgnoredAny>(&known)?.states;
+    let (messages, is_one_picture) = read_checkpoint(connection, output, partition, states).await?;
+    let checkpoint = match assemble(step, partition, &messages)? {
+        Ok(checkpoint) => checkpoint,
+        Err(torn) if known.seq == torn.fence => return Ok(Attempt::Torn(torn)),
+        Err(_) => return Ok(Attempt::Moving),
+    };
+    // One picture may be newer than the leader's position, which was read before it. An older one comes from a copy that lags.
+    let is_current = if is_one_picture { checkpoint.fence >= known.seq } else { checkpoint.fence == known.seq };
+    if !is_current || !remove_orphans(connection, output, partition, checkpoint.fence).await? {
         return Ok(Attempt::Moving);
     }
+    Ok(Attempt::Whole(checkpoint))
+}
+
+/// Position and states that do not agree.
+#[derive(Debug)]
+pub struct Torn {
+    /// Stream sequence of the position.
+    pub fence: u64,
+    /// What contradicts.
+    detail: String,
+}
+
+/// Puts a checkpoint together from the last messages on the subjects of a partition. The position says how many states are
+/// stored and how many inputs they contain together: with a state that is newer, older or gone the sums differ.
+///
+/// # Errors
+/// [`Error::Unreadable`].
+pub fn assemble<S: DeserializeOwned, C: DeserializeOwned>(
+    step: Step,
+    partition: u32,
+    messages: &[Stored],
+) -> Result<Result<Checkpoint<S, C>, Torn>, Error> {
+    let subject = subject::position(step.output, partition);
+    let Some(stored) = messages.iter().find(|message| message.subject == subject) else {
+        return Ok(Err(Torn { fence: 0, detail: "no position".to_owned() }));
+    };
+    let position: Position<C> = decode_position(stored)?;
     let states = messages.iter().filter(|message| subject::state_instrument(&message.subject).is_some());
     let states = states.map(stored_state).collect::<Result<Vec<InstrumentState<S>>, Error>>()?;
     let applied: u64 = states.iter().map(|state| state.applied).sum();
-    if states.len() as u64 != position.states || applied != position.applied {
-        let (count, expected) = (states.len(), position.states);
+    if states.len() as u64 != position.states || applied != position.states_applied {
+        let (count, expected, fence) = (states.len(), position.states, stored.seq);
+        let states_applied = position.states_applied;
         let detail =
-            format!("{count} states with {applied} inputs, the position says {expected} with {}", position.applied);
-        return Ok(Attempt::Torn { fence, detail });
+            format!("{count} states with {applied} inputs, the position says {expected} with {states_applied}");
+        return Ok(Err(Torn { fence, detail }));
     }
-    if !remove_orphans(connection, output, partition, fence).await? {
-        return Ok(Attempt::Moving);
-    }
-    Ok(Attempt::Whole(Checkpoint { fence, position: Some(position), states }))
+    Ok(Ok(Checkpoint { fence: stored.seq, position: Some(position), states }))
 }
 
 /// A partition without a position starts at the beginning, but only if nothing of it was ever stored.
@@ -185,15 +208,13 @@ async fn beginning<S, C>(connection: &Connection, output: Stream, partition: u32
     Ok(Attempt::Whole(Checkpoint { fence: 0, position: None, states: Vec::new() }))
 }
 
-/// Removes outputs behind the position, but for those that were stored ahead of their commit. Commits put them before it,
-/// so they are the remains of a batch that a power cut tore. Returns false when the position moved meanwhile: then they belong to another owner's commit.
+/// Removes outputs behind the position. Commits put them before it, so they are the remains of a batch that a power cut tore.
+/// Returns false when the position moved meanwhile: then they belong to another owner's commit.
 async fn remove_orphans(connection: &Connection, output: Stream, partition: u32, fence: u64) -> Result<bool, Error> {
     let outputs = subject::all_of_partition(output, partition);
     let last = history::last(connection, output, &outputs).await?.map_or(0, |last| last.seq);
     let behind = history::between(connection, output, &outputs, fence, last + 1).await?;
-    let behind = behind.iter().map(|found| &found.message);
-    let orphans = behind.filter(|message| Mark::of(Some(&message.headers)).is_none());
-    let orphans: Vec<u64> = orphans.map(|message| message.seq).collect();
+    let orphans: Vec<u64> = behind.iter().map(|found| found.message.seq).collect();
     if orphans.is_empty() {
         return Ok(true);
     }
@@ -212,24 +233,23 @@ async fn remove_orphans(connection: &Connection, output: Stream, partition: u32,
     Ok(true)
 }
 
-fn lost(output: Stream, partition: u32, detail: String) -> Error {
+pub(crate) fn lost(output: Stream, partition: u32, detail: String) -> Error {
     Error::CheckpointLost { output: output.name().to_owned(), partition, detail }
 }
 
-/// Position and states of a partition: in one isolated read where the server allows it.
+/// Position and states of a partition, and whether they are one consistent picture.
 async fn read_checkpoint(
     connection: &Connection,
     output: Stream,
     partition: u32,
     states: u64,
-    permit: SemaphorePermit<'static>,
-) -> Result<Vec<Stored>, Error> {
+) -> Result<(Vec<Stored>, bool), Error> {
     let subject = subject::checkpoint(output, partition);
-    if states < ISOLATED_MAX
-        && let Some(messages) = multi_last(connection, output.name(), &subject).await?
-    {
-        return Ok(messages);
+    if states < ISOLATED_MAX {
+        let _permit = isolated().await;
+        if let Some(messages) = multi_last(connection, output.name(), &subject).await? {
+            return Ok((messages, true));
+        }
     }
-    drop(permit);
-    last_per_subject(connection, output, &subject).await
+    Ok((last_per_subject(connection, output, &subject).await?, false))
 }

@@ -1,53 +1,45 @@
-//! Stores what the workers of a process have sealed, as few batches as possible.
+//! Stores what the partitions of a process have sealed, as few batches as possible.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
+use bus::Error;
+use bus::connect::Reminder;
+use bus::error::Disposition;
+use bus::topology::{PARTITIONS_MAX, Step};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use crate::commit::Answer;
 use crate::metrics::StepMetrics;
 use crate::serve::Context;
-use crate::transaction::{BYTES_MAX, MESSAGES_MAX, Outcome, Part, Transactions};
-use bus::Error;
-use bus::topology::Step;
+use crate::transaction::{BYTES_MAX, MESSAGES_MAX, Part, Transactions};
 
-/// Sealed drafts that may wait: one for each partition is all there can be.
-const WAITING_MAX: usize = bus::topology::PARTITIONS_MAX as usize;
+/// Sealed parts that may wait: one for each partition is all there can be.
+const WAITING_MAX: usize = PARTITIONS_MAX as usize;
 
 /// After a live commit the next one waits this many times as long as it took: many at once, as when the hour ends for a
 /// thousand instruments, go in fewer batches, and what else the server has to store does not wait for them.
 const PAUSE: u32 = 2;
 const PAUSE_MAX: Duration = Duration::from_millis(100);
 
-/// A sealed draft and who waits for it.
+/// A sealed part, and where it is told what became of it.
 pub(crate) struct Sealed {
-    pub(crate) part: Part,
+    pub(crate) part: Arc<Part>,
     /// Whether it is what came a moment ago, not part of a replay.
     pub(crate) is_live: bool,
-    pub(crate) done: Done,
+    pub(crate) done: oneshot::Sender<Answer>,
 }
 
-/// Whoever waits for a draft is told here how it ended.
-type Done = oneshot::Sender<Result<Stored, Error>>;
-
-/// How a draft ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stored {
-    /// Stored; the new fence.
-    At(u64),
-    /// Not stored: the partition has another owner.
-    Fenced,
-}
-
-pub(crate) fn channel() -> (mpsc::Receiver<Sealed>, mpsc::Sender<Sealed>) {
-    let (sender, receiver) = mpsc::channel(WAITING_MAX);
-    (receiver, sender)
+pub(crate) fn channel() -> (mpsc::Sender<Sealed>, mpsc::Receiver<Sealed>) {
+    mpsc::channel(WAITING_MAX)
 }
 
 /// Commits until every worker is gone.
 pub(crate) async fn run(context: Context, step: Step, metrics: StepMetrics, mut sealed: mpsc::Receiver<Sealed>) {
     let transactions = Transactions::new(&context.connection, step.output);
+    let mut committer = Committer { transactions, metrics, reminder: Reminder::default() };
     let mut waiting = VecDeque::new();
     let mut paused_until = Instant::now();
     loop {
@@ -58,15 +50,12 @@ pub(crate) async fn run(context: Context, step: Step, metrics: StepMetrics, mut 
             }
         }
         let is_live = pause(paused_until, &mut waiting, &mut sealed).await;
-        // Drafts are sealed at the same instant when it is quiet: whoever is just about to hand one in does it first.
+        // Parts are sealed at the same instant when it is quiet: a worker that is just about to hand one in does it first.
         tokio::task::yield_now().await;
         waiting.extend(std::iter::from_fn(|| sealed.try_recv().ok()));
-        let group = gather(&mut waiting);
         let began = Instant::now();
-        let group = group.into_iter().map(|one| (one.part, one.done)).collect();
-        commit(&context, &transactions, &metrics, group).await;
-        // Of a step whose results go ahead of their commits these are what cannot, or what nobody waits for.
-        if is_live && !step.is_ahead {
+        committer.commit(gather(&mut waiting)).await;
+        if is_live && !step.is_live {
             paused_until = Instant::now() + (began.elapsed() * PAUSE).min(PAUSE_MAX);
         }
     }
@@ -103,47 +92,44 @@ fn gather(waiting: &mut VecDeque<Sealed>) -> Vec<Sealed> {
     group
 }
 
-/// Commits a group and tells each who waits how it ended.
-async fn commit(context: &Context, transactions: &Transactions, metrics: &StepMetrics, group: Vec<(Part, Done)>) {
-    let (parts, mut waiting): (Vec<_>, Vec<_>) = group.into_iter().unzip();
-    let start = Instant::now();
-    match transactions.commit(&parts).await {
-        Ok(outcomes) => {
-            metrics.committed(&parts, &outcomes, start.elapsed());
-            let mut foreign = Vec::new();
-            for ((part, done), outcome) in parts.iter().zip(waiting).zip(outcomes) {
-                match outcome {
-                    Outcome::Stored(fence) => {
-                        if let Some(on_commit) = &context.on_commit {
-                            on_commit(&part.messages);
-                        }
-                        answer(done, Ok(Stored::At(fence)));
-                    }
-                    Outcome::Fenced => {
-                        foreign.push(part.partition);
-                        answer(done, Ok(Stored::Fenced));
-                    }
+struct Committer {
+    transactions: Transactions,
+    metrics: StepMetrics,
+    reminder: Reminder,
+}
+
+impl Committer {
+    /// Sends a group once, and tells each who waits what became of it.
+    async fn commit(&mut self, group: Vec<Sealed>) {
+        let id = self.transactions.next_id();
+        let parts: Vec<_> = group.iter().map(|one| Arc::clone(&one.part)).collect();
+        let start = Instant::now();
+        match self.transactions.attempt(&parts, &id).await {
+            Ok(fences) => {
+                self.reminder.settle("the commit is settled");
+                self.metrics.stored(&parts, start.elapsed());
+                group.into_iter().zip(fences).for_each(|(one, fence)| one.tell(&id, Ok(fence)));
+            }
+            // Whose part is wrong shows when each goes alone; the others are none the worse for it.
+            Err(error) if group.len() > 1 && error.disposition() == Disposition::Stop => {
+                for one in group {
+                    Box::pin(self.commit(vec![one])).await;
                 }
             }
-            if !foreign.is_empty() {
-                tracing::warn!(partitions = ?foreign, "another owner has committed: dropping what was computed");
-            }
-        }
-        // Whose part is wrong shows when each goes alone; the others are none the worse for it.
-        Err(_) if parts.len() > 1 => {
-            for one in parts.into_iter().zip(waiting) {
-                Box::pin(commit(context, transactions, metrics, vec![one])).await;
-            }
-        }
-        Err(error) => {
-            if let Some(done) = waiting.pop() {
-                answer(done, Err(error));
+            Err(error) => {
+                tracing::debug!(%error, parts = parts.len(), "commit not confirmed");
+                if !error.is_overtaken() && error.disposition() != Disposition::Stop {
+                    self.reminder.warn(&error);
+                }
+                group.into_iter().for_each(|one| one.tell(&id, Err(error.clone())));
             }
         }
     }
 }
 
-/// A worker that has ended does not care.
-fn answer(done: Done, result: Result<Stored, Error>) {
-    drop(done.send(result));
+impl Sealed {
+    /// A worker that has ended does not care.
+    fn tell(self, id: &str, result: Result<u64, Error>) {
+        drop(self.done.send(Answer { batch: id.to_owned(), result }));
+    }
 }

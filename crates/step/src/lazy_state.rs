@@ -6,19 +6,19 @@ use serde::de::DeserializeOwned;
 use crate::checkpoint::decode_state;
 
 /// A state, at hand while it changes and at rest after that.
-pub(crate) struct Kept<S> {
+pub(crate) struct LazyState<S> {
     at_hand: Option<Box<S>>,
     /// As it was last encoded; nothing before that.
     encoded: Box<[u8]>,
 }
 
-impl<S: Default> Default for Kept<S> {
+impl<S: Default> Default for LazyState<S> {
     fn default() -> Self {
         Self { at_hand: Some(Box::default()), encoded: Box::default() }
     }
 }
 
-impl<S: DeserializeOwned> Kept<S> {
+impl<S: DeserializeOwned> LazyState<S> {
     /// The state, to be changed.
     pub(crate) fn at_hand(&mut self) -> &mut S {
         self.at_hand.get_or_insert_with(|| decoded(&self.encoded))
@@ -40,11 +40,6 @@ impl<S: DeserializeOwned> Kept<S> {
     /// The state, if it may have changed since it was last encoded.
     pub(crate) fn changing(&self) -> Option<&S> {
         self.at_hand.as_deref()
-    }
-
-    /// Bytes of the state when it was last encoded.
-    pub(crate) fn bytes(&self) -> usize {
-        self.encoded.len()
     }
 }
 

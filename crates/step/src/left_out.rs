@@ -15,7 +15,7 @@ impl LeftOut {
             tracing::warn!(
                 seq = input.seq,
                 line,
-                kind = input.kind,
+                kind = %input.kind,
                 "a line of the input cannot be read and is left out; further ones are only counted (`topology show`)"
             );
         }

@@ -7,21 +7,20 @@
 
 pub mod args;
 pub mod checkpoint;
+pub mod commit;
+pub mod commit_schedule;
 pub mod operator;
 pub mod outputs;
+pub mod partition;
 pub mod serve;
 pub mod transaction;
 
-mod ahead;
 mod backlog;
-mod commit_schedule;
 mod committer;
 mod lazy_state;
 mod left_out;
 mod metrics;
-mod partition;
 mod readiness;
-mod shown;
 mod supervisor;
 mod worker;
 

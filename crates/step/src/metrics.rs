@@ -1,5 +1,6 @@
 //! What a step counts and measures. `ARCHITECTURE.md` lists every metric with its meaning and unit.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use service::Metrics;
 
 use crate::operator::Figure;
-use crate::transaction::{Outcome, Part};
+use crate::transaction::Part;
 
 /// From half a millisecond to 16 seconds.
 const SECONDS: (f64, f64, u16) = (0.000_5, 2.0, 16);
@@ -35,7 +36,6 @@ pub(crate) struct StepMetrics {
     watermark_oldest: ByPartition<Seconds>,
     commits: Counter,
     fenced: Counter,
-    shown: Counter,
     seconds: Histogram,
     messages: Histogram,
     bytes: Histogram,
@@ -58,7 +58,6 @@ impl StepMetrics {
                 .register("watermark_oldest_timestamp_seconds", "Watermark of the instrument that is least far"),
             commits: all.register("commits", "Commits of a partition that are stored"),
             fenced: all.register("commits_fenced", "Commits refused because the partition has another owner"),
-            shown: all.register("results_ahead", "Results stored by themselves, ahead of their commit"),
             seconds: histogram(
                 "commit_duration_seconds",
                 "From sending a batch until it is known to be stored",
@@ -70,22 +69,16 @@ impl StepMetrics {
         }
     }
 
-    /// A batch was stored or refused.
-    pub(crate) fn committed(&self, parts: &[Part], outcomes: &[Outcome], took: Duration) {
+    /// A batch was stored.
+    pub(crate) fn stored(&self, parts: &[Arc<Part>], took: Duration) {
         self.seconds.observe(took.as_secs_f64());
         self.messages.observe(parts.iter().map(|part| part.messages.len() + 1).sum::<usize>() as f64);
-        self.bytes.observe(parts.iter().map(Part::bytes).sum::<usize>() as f64);
-        for outcome in outcomes {
-            match outcome {
-                Outcome::Stored(_) => self.commits.inc(),
-                Outcome::Fenced => self.fenced.inc(),
-            };
-        }
+        self.bytes.observe(parts.iter().map(|part| part.bytes()).sum::<usize>() as f64);
     }
 
-    /// So many results were stored ahead of their commit.
-    pub(crate) fn shown(&self, results: usize) {
-        self.shown.inc_by(results as u64);
+    /// A commit of a partition was refused because it has another owner.
+    pub(crate) fn fenced(&self) {
+        self.fenced.inc();
     }
 
     fn count(&self, figure: &Figure, more: u64) {
@@ -132,6 +125,7 @@ impl PartitionMetrics {
 
     /// A commit is stored that ends here, with these counts since the partition began.
     pub(crate) fn stored(&mut self, position: u64, figures: Vec<Figure>) {
+        self.step.commits.inc();
         self.step.position.get_or_create(&self.labels).set(gauged(position));
         for figure in &figures {
             let before = self.counted.iter().find(|before| before.is_same(figure)).map_or(0, |before| before.count);

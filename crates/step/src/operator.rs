@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
+use bus::Kind;
 use bus::topology::Step;
 use futures::future::BoxFuture;
 use market::windowing::Settings;
@@ -17,15 +18,16 @@ use crate::outputs::Outputs;
 pub struct Input<'a> {
     /// Its sequence in the input stream.
     pub seq: u64,
-    /// Its kind, as the subject says.
-    pub kind: &'a str,
+    /// Its kind: one that the step reads.
+    pub kind: Kind,
     /// Whose it is; `None` when the subject names what no instrument can be called.
     pub instrument: Option<&'a Instrument>,
     /// When the server stored it first, in milliseconds.
     pub stored_ms: i64,
     /// Whether its header names a version of its record that this build knows.
     pub is_known_schema: bool,
-    /// Whether input of this instrument between the last message and this one may be lost, as `--accept-loss` accepted.
+    /// Whether input of this instrument between the last message and this one may be lost, as `--accept-loss` accepted. It
+    /// may shape results but no state: applied again, an input may see another answer.
     pub is_after_loss: bool,
     /// Its lines.
     pub payload: &'a [u8],

@@ -89,18 +89,6 @@ impl Outputs {
         self.entries.iter().all(is_short).then_some(self.entries.len())
     }
 
-    /// The messages of one input, those of sequenced kinds last: whoever has read one of these finds all else that the input
-    /// has given.
-    pub(crate) fn into_messages_of_input<'a>(
-        mut self,
-        stream: Stream,
-        partition: u32,
-        name_of: impl Fn(usize) -> (&'a str, &'a str),
-    ) -> Vec<Outgoing> {
-        self.entries.sort_by_key(|entry| entry.kind.is_sequenced());
-        self.into_messages(stream, partition, name_of)
-    }
-
     /// Payload bytes so far.
     pub fn bytes(&self) -> usize {
         self.bytes

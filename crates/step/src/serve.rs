@@ -1,7 +1,6 @@
 //! How a step runs: its instances share the partitions by leases, each partition that a process owns has a worker, and one
 //! committer per process stores what the workers have sealed, several partitions in one batch when they wait together.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use bus::Connection;
@@ -10,18 +9,20 @@ use bus::lease::{Leases, wait_for_bucket};
 use bus::topology::{self, Step, StreamInfo};
 use market::windowing::Settings;
 use service::{Health, Shutdown};
-use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::args::InstanceArgs;
 use crate::backlog::Backlog;
-use crate::commit_schedule::Turns;
+use crate::commit_schedule::CommitSchedule;
 use crate::metrics::StepMetrics;
 use crate::operator::Operator;
 use crate::readiness::Readiness;
 use crate::supervisor::Crew;
 use crate::transaction::Outgoing;
-use crate::{committer, worker};
+use crate::partition::Setup;
+use crate::worker::Shared;
+use crate::committer;
 use bus::Error;
 
 /// What is told about every batch once it is stored.
@@ -54,29 +55,29 @@ pub async fn run<O: Operator>(context: Context, operator: O) -> Result<(), Error
         return Ok(());
     }
     let partitions = input.partitions().unwrap_or_default();
-    let settings = settings(&operator);
-    tracing::info!(service = O::STEP.service, partitions, settings, "starting");
+    let config = settings(&operator);
+    tracing::info!(service = O::STEP.service, partitions, settings = config, "starting");
     let metrics = StepMetrics::new(context.health.metrics());
-    let (committer, commits) = committer::channel();
-    let committer = tokio::spawn(committer::run(context.clone(), O::STEP, metrics.clone(), committer));
+    let (commits, sealed) = committer::channel();
+    let committer = tokio::spawn(committer::run(context.clone(), O::STEP, metrics.clone(), sealed));
     let readiness = Readiness::new(context.health.clone(), metrics.clone());
     let following = readiness.clone().follow(context.connection.clone());
     // Ends with this step, also when it is dropped at once.
     let _following = AbortOnDropHandle::new(tokio::spawn(following));
-    let ttl = context.instance.lease.lease_ttl;
-    let crew = Crew {
-        leases: Leases::join(&context.connection, O::STEP.service, partitions, ttl),
+    let leases = Leases::join(&context.connection, O::STEP.service, partitions, context.instance.lease.lease_ttl);
+    let accept_loss = context.instance.accept_loss;
+    let shared = Shared {
         context,
         operator: Arc::new(operator),
-        log: worker::Log { partitions, input_created: input.log(), settings },
-        turns: Turns::new(O::STEP, partitions),
+        setup: Setup { partition: 0, partitions, log: input.log(), config, accept_loss },
+        schedule: CommitSchedule::new(O::STEP, partitions),
+        epoch: Instant::now(),
         commits,
         readiness,
         backlog: Backlog::of(O::STEP.input),
         metrics,
-        workers: JoinSet::new(),
-        hands: HashMap::new(),
     };
+    let crew = Crew::new(Arc::new(shared), leases);
     let result = crew.run().await;
     // Every worker has seen its last commit confirmed, or given it up.
     committer.abort();

@@ -1,39 +1,26 @@
 //! One atomic batch for outputs, states and position, fenced by the sequence of the last position.
 //!
-//! The server stores all of a batch or nothing. The position carries the expectation that its subject was last written
-//! at the sequence we know; whoever wrote it since is the owner now, and our batch is refused whole. An answer that gets
-//! lost is found out by reading the position: it names the batch that stored it.
+//! The server stores all of a batch or nothing. The position carries the expectation that its subject was last written at the
+//! sequence we know; another owner that has written it since makes the server refuse our batch whole. What follows an answer
+//! that gets lost is in [`crate::commit`].
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use async_nats::HeaderMap;
 use async_nats::header::{NATS_BATCH_ID, NATS_EXPECTED_LAST_SUBJECT_SEQUENCE};
-use bytes::Bytes;
-use futures::future::try_join_all;
-use serde_json::Value;
-use tokio::sync::Semaphore;
-
-use bus::Error;
 use bus::batch::{self, Numbered, ROLLUP_HEADER};
 use bus::codec::{Encoder, SCHEMA_HEADER};
-use bus::connect::{Connection, Reminder};
-use bus::error::Disposition;
-use bus::history;
 use bus::protocol::Position;
-use bus::subject;
-use bus::topology::Stream;
+use bus::{Connection, Error, Stream, history, subject};
+use bytes::Bytes;
+use serde_json::Value;
+
+use crate::partition::StoredPosition;
 
 pub use bus::batch::{BYTES_MAX, MESSAGES_MAX};
 
-/// Most commits of one process that are open at once on a stream; the server allows 50 unless told otherwise.
-pub const OPEN_MAX: usize = 40;
-
 const ROLLUP_SUBJECT: &str = "sub";
-const RETRY_MIN: Duration = Duration::from_millis(20);
-const RETRY_MAX: Duration = Duration::from_millis(500);
-/// How long to wait before full storage is tried again.
-const FULL_RETRY: Duration = Duration::from_secs(1);
 
 /// A message of a batch.
 #[derive(Debug, Clone)]
@@ -56,7 +43,7 @@ pub enum Role {
 }
 
 /// What one partition wants to store.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Part {
     /// The partition.
     pub partition: u32,
@@ -75,16 +62,6 @@ impl Part {
     }
 }
 
-/// How the commit of a part ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// Stored; the new fence.
-    Stored(u64),
-    /// The partition has another owner. What was computed is void: where it was stored after all, the other owner began
-    /// from it.
-    Fenced,
-}
-
 /// The commits of this process to one stream.
 #[derive(Debug)]
 pub struct Transactions {
@@ -93,7 +70,6 @@ pub struct Transactions {
     /// 128 random bits of this process start: ids must be unguessably unique, or two senders could mix.
     prefix: String,
     counter: AtomicU64,
-    open: Semaphore,
 }
 
 impl Transactions {
@@ -102,78 +78,33 @@ impl Transactions {
         let prefix = batch::unguessable();
         // Stored positions name their batch: this line says which of them are ours.
         tracing::info!(stream = %output, batches = %prefix, "ready to commit");
-        Self {
-            connection: connection.clone(),
-            output,
-            prefix,
-            counter: AtomicU64::new(0),
-            open: Semaphore::new(OPEN_MAX),
-        }
+        Self { connection: connection.clone(), output, prefix, counter: AtomicU64::new(0) }
     }
 
-    /// Stores all parts in one batch and returns only when it is known how each ended, in order. A part whose partition
-    /// has another owner keeps the others out of that batch: they go again without it. Outages and full storage are
-    /// waited for; cancelling leaves the outcome unknown, which the next recovery finds out.
+    /// An id for the next batch.
+    pub fn next_id(&self) -> String {
+        format!("{}-{:x}", self.prefix, self.counter.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Sends all parts once, in one batch of this id; returns the sequence of each part's position, which is its new fence.
     ///
     /// # Errors
-    /// A message that the server does not take, a missing permission, a request that the server calls wrong in itself.
-    pub async fn commit(&self, parts: &[Part]) -> Result<Vec<Outcome>, Error> {
+    /// Those of the class `Stop` are final: a message that the server does not take, a missing permission, a request that the
+    /// server calls wrong in itself. After any other it is not known whether the batch is stored: the positions tell.
+    pub async fn attempt(&self, parts: &[Arc<Part>], id: &str) -> Result<Vec<u64>, Error> {
         let messages: usize = parts.iter().map(|part| part.messages.len() + 1).sum();
         assert!(messages <= MESSAGES_MAX, "a batch of {messages} messages was not split before it was applied");
-        let _permit = self.open.acquire().await.expect("the semaphore is never closed");
-        let mut outcomes = vec![None; parts.len()];
-        let mut tried = Vec::new();
-        let mut delay = RETRY_MIN;
-        let mut reminder = Reminder::default();
-        loop {
-            let open: Vec<&Part> =
-                parts.iter().zip(&outcomes).filter(|(_, outcome)| outcome.is_none()).map(|(part, _)| part).collect();
-            let id = format!("{}-{:x}", self.prefix, self.counter.fetch_add(1, Ordering::Relaxed));
-            tried.push(id.clone());
-            let found = match self.attempt(&open, &id).await {
-                Ok(fences) => fences.into_iter().map(|fence| Some(Outcome::Stored(fence))).collect(),
-                Err(error) => {
-                    tracing::debug!(stream = %self.output, %error, attempts = tried.len(), "commit not confirmed");
-                    delay = self.may_repeat(error, delay, &mut reminder)?;
-                    self.find_out(&open, &tried).await?
-                }
-            };
-            let mut found = found.into_iter();
-            outcomes.iter_mut().filter(|outcome| outcome.is_none()).for_each(|open| *open = found.next().flatten());
-            if let Some(outcomes) = outcomes.iter().copied().collect() {
-                reminder.settle("the commit is settled");
-                return Ok(outcomes);
-            }
-            // Nobody moved: the batch is not stored, or an attempt of ours is still on its way. Either is safe to repeat.
-            tokio::time::sleep(delay).await;
-            delay = (delay * 2).min(RETRY_MAX.max(delay));
-        }
+        let sent = self.send(parts, id).await;
+        sent.map_err(|error| match self.connection.denied(&format!("\"{}.", self.output.root())) {
+            // A denied message of the batch leaves the rest of it incomplete, every time.
+            Some(denied) => denied,
+            None => error,
+        })
     }
 
-    /// How long to wait before an attempt that failed like this is repeated, if it is not found to be stored.
-    fn may_repeat(&self, error: Error, delay: Duration, reminder: &mut Reminder) -> Result<Duration, Error> {
-        let delay = match error.disposition() {
-            Disposition::Stop => return Err(error),
-            Disposition::RetrySlowly => FULL_RETRY,
-            Disposition::Retry => delay.min(RETRY_MAX),
-        };
-        if !error.is_overtaken() {
-            reminder.warn(&error);
-        }
-        // A denied message of the batch leaves the rest of it incomplete, every time.
-        match self.connection.denied(&format!("\"{}.", self.output.root())) {
-            Some(denied) => Err(denied),
-            None => Ok(delay),
-        }
-    }
-
-    /// Sends the batch once; returns the fence of each part.
-    async fn attempt(&self, parts: &[&Part], id: &str) -> Result<Vec<u64>, Error> {
+    async fn send(&self, parts: &[Arc<Part>], id: &str) -> Result<Vec<u64>, Error> {
         let what = format!("a commit to {}", self.output);
         let (batch, offsets) = self.batch_of(parts, id)?;
-        if batch.is_empty() {
-            return Ok(Vec::new());
-        }
         let numbered = batch.len() as u64;
         let answer = batch::send(&self.connection, &what, batch).await?;
         if answer.count != numbered {
@@ -184,7 +115,7 @@ impl Transactions {
     }
 
     /// All messages of a batch, and the number of each part's position among them. None is larger than the server takes.
-    fn batch_of(&self, parts: &[&Part], id: &str) -> Result<(Vec<Numbered>, Vec<u64>), Error> {
+    fn batch_of(&self, parts: &[Arc<Part>], id: &str) -> Result<(Vec<Numbered>, Vec<u64>), Error> {
         let mut batch: Vec<Numbered> = Vec::new();
         let mut offsets = Vec::with_capacity(parts.len());
         let mut encoder = Encoder::default();
@@ -213,38 +144,22 @@ impl Transactions {
         headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, part.fence.to_string());
         (subject::position(self.output, part.partition), headers, payload.into())
     }
+}
 
-    /// Reads the positions until they are known, however long the outage; `None` for a part that is not stored, whose
-    /// partition nobody else has taken.
-    async fn find_out(&self, parts: &[&Part], tried: &[String]) -> Result<Vec<Option<Outcome>>, Error> {
-        let mut delay = RETRY_MIN;
-        let mut reminder = Reminder::default();
-        loop {
-            self.connection.connected().await;
-            match try_join_all(parts.iter().map(|part| self.read_position(part, tried))).await {
-                Err(error) if error.disposition() == Disposition::Stop => return Err(error),
-                Err(error) => reminder.warn(&error),
-                Ok(found) => return Ok(found),
-            }
-            tokio::time::sleep(delay).await;
-            delay = (delay * 2).min(RETRY_MAX);
-        }
-    }
-
-    async fn read_position(&self, part: &Part, tried: &[String]) -> Result<Option<Outcome>, Error> {
-        let subject = subject::position(self.output, part.partition);
-        let stored = history::last(&self.connection, self.output, &subject).await?;
-        let fence = stored.as_ref().map_or(0, |stored| stored.seq);
-        let id = stored.as_ref().and_then(|stored| stored.headers.get(NATS_BATCH_ID));
-        let is_ours = id.is_some_and(|id| tried.iter().any(|tried| tried == id.as_str()));
-        Ok(if is_ours {
-            Some(Outcome::Stored(fence))
-        } else if fence != part.fence {
-            Some(Outcome::Fenced)
-        } else {
-            None
-        })
-    }
+/// The position of a partition, as the leader of its stream knows it.
+///
+/// # Errors
+/// No answer, or a missing permission.
+pub async fn read_position(
+    connection: &Connection,
+    output: Stream,
+    partition: u32,
+) -> Result<Option<StoredPosition>, Error> {
+    let stored = history::last(connection, output, &subject::position(output, partition)).await?;
+    Ok(stored.map(|stored| StoredPosition {
+        seq: stored.seq,
+        batch: stored.headers.get(NATS_BATCH_ID).map(|id| id.as_str().to_owned()),
+    }))
 }
 
 fn headers_of(id: &str, number: u64, role: Role) -> HeaderMap {

@@ -1,406 +1,274 @@
-//! One partition of a step: recovers, reads, applies, seals.
+//! One partition at work: performs what its state machine asks for, and tells it what happens.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use bus::connect::patiently;
+use bus::error::Disposition;
+use bus::reader::{self, Reader, Selection};
+use bus::topology::{STEPS, stream_info};
+use bus::{Connection, Error, protocol, subject};
 use futures::future::BoxFuture;
+use futures::stream::{FuturesUnordered, StreamExt};
 use service::{BEAT, Shutdown};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::Instant;
 
-use crate::ahead::{self, Ahead};
 use crate::backlog::Backlog;
-use crate::checkpoint::{self, Checkpoint};
-use crate::commit_schedule::Turns;
-use crate::committer::{Sealed, Stored};
-use crate::metrics::StepMetrics;
+use crate::checkpoint;
+use crate::commit_schedule::CommitSchedule;
+use crate::committer::Sealed;
+use crate::metrics::{PartitionMetrics, StepMetrics};
 use crate::operator::Operator;
-use crate::partition::{Held, Owned};
+use crate::partition::{Effect, Ended, Event, InputInfo, Partition, Progress, Report, Setup, Time, check_settings};
 use crate::readiness::Readiness;
 use crate::serve::{Context, event_time_words};
-use crate::shown::Shown;
-use crate::transaction::Part;
-use bus::Error;
-use bus::connect::{Connection, patiently};
-use bus::error::Disposition;
-use bus::lineage;
-use bus::reader::{Event, Reader, Selection};
-use bus::subject;
-use bus::topology::{STEPS, Step, StreamInfo, stream_info};
+use crate::transaction::{Part, read_position};
 
-/// How often a partition that reads looks whether what it jumped over was deleted.
-const HOLE_CHECK: Duration = Duration::from_secs(5);
-/// How long a stop waits for the commit that is under way; the whole process has 5 seconds.
-const DRAIN_MAX: Duration = Duration::from_secs(3);
 /// How long to wait before what was not answered is asked again.
 const AGAIN: Duration = Duration::from_millis(100);
-/// Whoever waits longer than this is not useful, until it goes on.
+/// A partition that waits longer than this is not useful, until it goes on.
 const WAITING_MAX: Duration = Duration::from_secs(10);
+/// Gauges are brought up to date this often.
+const MEASURE: Duration = Duration::from_secs(1);
 
-/// Which log is read, with which settings.
-#[derive(Debug, Clone)]
-pub(crate) struct Log {
-    pub(crate) partitions: u32,
-    pub(crate) input_created: String,
-    pub(crate) settings: String,
+/// How a worker is told to end.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Signals {
+    /// In order: what was applied is committed first.
+    pub(crate) stop: Shutdown,
+    /// At once: another instance has the lease.
+    pub(crate) lost: Shutdown,
 }
 
-pub(crate) struct Worker<O: Operator> {
+/// Everything that a worker shares with the others of its process.
+pub(crate) struct Shared<O> {
     pub(crate) context: Context,
     pub(crate) operator: Arc<O>,
-    pub(crate) log: Log,
-    pub(crate) partition: u32,
-    /// Asks this worker alone to drain and end.
-    pub(crate) stop: Shutdown,
-    pub(crate) turns: Turns,
+    pub(crate) setup: Setup,
+    pub(crate) schedule: CommitSchedule,
+    /// The instant that times count from.
+    pub(crate) epoch: Instant,
     pub(crate) commits: mpsc::Sender<Sealed>,
     pub(crate) readiness: Readiness,
     pub(crate) backlog: Backlog,
     pub(crate) metrics: StepMetrics,
+}
+
+type Asked<O> = BoxFuture<'static, Result<Event<<O as Operator>::State, <O as Operator>::Counts>, Error>>;
+
+/// A partition at work.
+pub(crate) struct Worker<O: Operator> {
+    shared: Arc<Shared<O>>,
+    setup: Setup,
+    signals: Signals,
+    /// What was asked for and is not answered yet.
+    asked: FuturesUnordered<Asked<O>>,
+    reader: Option<Reader>,
     /// Whether the step before this one is known to judge event time as this one does.
-    pub(crate) is_in_step: bool,
+    is_in_step: Arc<AtomicBool>,
+    /// `None` until the checkpoint is read.
+    metrics: Option<PartitionMetrics>,
 }
 
-/// How a worker ended without an error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ended {
-    /// Told to, with everything committed that was applied. When a message was applied in part and waits, what was applied
-    /// since the last commit is given up with it: the next owner applies it again.
-    Drained,
-    /// Another owner has committed.
-    Fenced,
-    /// It is not known whether a result ahead of its commit is stored.
-    Unsure,
+/// What a worker turns to next.
+enum Turn<O: Operator> {
+    Event(Event<O::State, O::Counts>),
+    Measure,
 }
-
-/// Results on their way ahead of their commit.
-type Showing = BoxFuture<'static, Showed>;
-/// What became of results that went ahead of their commit.
-struct Showed {
-    /// Those that are stored for certain.
-    results: Vec<Ahead>,
-    /// Where the last of them is; 0 without any.
-    last: u64,
-    /// What became of the one behind them.
-    ended: Result<(), Error>,
-}
-
-/// A commit on its way.
-type Outstanding = oneshot::Receiver<Result<Stored, Error>>;
 
 impl<O: Operator> Worker<O> {
+    pub(crate) fn new(shared: Arc<Shared<O>>, partition: u32, signals: Signals) -> Self {
+        let setup = Setup { partition, ..shared.setup.clone() };
+        let is_in_step = Arc::default();
+        Self { shared, setup, signals, asked: FuturesUnordered::new(), reader: None, is_in_step, metrics: None }
+    }
+
     /// Works on the partition until told to stop or another owner turns up.
     pub(crate) async fn run(mut self) -> Result<Ended, Error> {
+        let Shared { operator, schedule, epoch, context, .. } = &*self.shared.clone();
+        let (mut partition, mut effects) =
+            Partition::new(operator.clone(), self.setup.clone(), schedule.clone(), epoch.elapsed());
+        let pulse = context.health.pulse(format!("the worker of partition {}", self.setup.partition));
+        let mut beat = tokio::time::interval(BEAT.min(MEASURE));
         loop {
-            match self.recover_and_own().await? {
-                Ended::Unsure => {
-                    self.readiness.taken(self.partition);
-                    tokio::time::sleep(AGAIN).await;
+            for effect in effects {
+                match effect {
+                    Effect::End(ended) => {
+                        self.tell_dropped(&partition);
+                        return Ok(ended);
+                    }
+                    Effect::Fail(error) => return Err(error),
+                    effect => self.perform(effect).await,
                 }
-                ended => return Ok(ended),
             }
-        }
-    }
-
-    async fn recover_and_own(&mut self) -> Result<Ended, Error> {
-        let stop = self.stop.clone();
-        let recovery = checkpoint::recover(&self.context.connection, O::STEP, self.partition);
-        let checkpoint = tokio::select! {
-            checkpoint = recovery => checkpoint,
-            () = stop.requested() => return Ok(Ended::Drained),
-        };
-        let checkpoint = match checkpoint {
-            // Another version may have stored it in another form. Its settings say so, and their error says what to do.
-            Err(error @ Error::Unreadable { .. }) => {
-                self.check_settings_stored().await?;
-                return Err(error);
-            }
-            checkpoint => checkpoint?,
-        };
-        self.check_origin(&checkpoint)?;
-        let counts = checkpoint.position.as_ref().map(|position| O::figures(&position.counts));
-        let metrics = self.metrics.partition(self.partition, counts.unwrap_or_default());
-        let (operator, turns) = (self.operator.clone(), self.turns.clone());
-        let mut owned = Owned::<O>::from_checkpoint(operator, self.partition, &self.log, turns, checkpoint, metrics);
-        let begun = tokio::select! {
-            begun = self.begin(&mut owned) => begun?,
-            () = async { stop.requested().await; drained_for(Some(Instant::now())).await } => Some(Ended::Drained),
-        };
-        let ended = match begun {
-            Some(ended) => Ok(ended),
-            None => self.own(&mut owned).await,
-        };
-        if owned.dropped > 0 {
-            tracing::warn!(partition = self.partition, count = owned.dropped, "input was delivered again, and dropped");
-        }
-        ended
-    }
-
-    /// Finds out which results stand ahead of the commit that is gone on from. The position is written anew first: whatever
-    /// another owner has under way is refused from then on. `Some` when that other one was faster.
-    async fn begin(&self, owned: &mut Owned<O>) -> Result<Option<Ended>, Error> {
-        let Some(from) = owned.shown.unknown_from() else { return Ok(None) };
-        let stored = self.send(owned.seal(), false).await.await;
-        let fence = match stored.unwrap_or_else(|_| Err(unconfirmed()))? {
-            Stored::At(fence) => fence,
-            Stored::Fenced => return Ok(Some(Ended::Fenced)),
-        };
-        owned.confirm(fence, &self.context.connection).await;
-        let (connection, output) = (&self.context.connection, O::STEP.output);
-        let ask = || ahead::stored(connection, output, self.partition, from, fence);
-        owned.shown.found(patiently(AGAIN, ask).await?);
-        Ok(None)
-    }
-
-    /// The checkpoint must have been made from this log with these settings.
-    fn check_origin(&self, checkpoint: &Checkpoint<O::State, O::Counts>) -> Result<(), Error> {
-        let Some(position) = &checkpoint.position else { return Ok(()) };
-        let log = &self.log;
-        if !lineage::continues(&log.input_created, &position.input_created, position.position) {
-            let detail = format!("it was created at {}, not {}", log.input_created, position.input_created);
-            return Err(wrong_log(O::STEP, detail));
-        }
-        if position.partitions != log.partitions {
-            let detail = format!("it has {} partitions, not {}", log.partitions, position.partitions);
-            return Err(wrong_log(O::STEP, detail));
-        }
-        self.check_settings(&position.config)
-    }
-
-    /// As [`Self::check_origin`], for states that cannot be read.
-    async fn check_settings_stored(&self) -> Result<(), Error> {
-        let made = bus::protocol::settings_of(&self.context.connection, O::STEP.output, self.partition).await?;
-        made.map_or(Ok(()), |made| self.check_settings(&made))
-    }
-
-    fn check_settings(&self, made: &str) -> Result<(), Error> {
-        let asked = &self.log.settings;
-        if made == asked {
-            return Ok(());
-        }
-        let output = O::STEP.output.name().to_owned();
-        Err(Error::OtherSettings { output, made: made.to_owned(), asked: asked.clone() })
-    }
-
-    /// What the step before this one accepted must not be judged otherwise here. It has committed before there is any
-    /// input to apply.
-    async fn check_step_before(&mut self) -> Result<(), Error> {
-        let Some(before) = STEPS.into_iter().find(|step| step.output == O::STEP.input).filter(|_| !self.is_in_step)
-        else {
-            return Ok(());
-        };
-        let Some(made) = bus::protocol::settings_of(&self.context.connection, before.output, self.partition).await?
-        else {
-            return Ok(());
-        };
-        self.is_in_step = true;
-        let words = event_time_words(self.operator.event_time());
-        if made.starts_with(&format!("{words} ")) {
-            return Ok(());
-        }
-        Err(Error::OutOfStep { service: before.service.to_owned(), made, asked: words })
-    }
-
-    async fn own(&mut self, owned: &mut Owned<O>) -> Result<Ended, Error> {
-        let context = self.context.clone();
-        let filters = subject::inputs(O::STEP, self.partition);
-        let selection = Selection { stream: O::STEP.input, filters, from: owned.position + 1 };
-        let mut reader = Reader::start(&context.connection, selection);
-        let mut outstanding: Option<Outstanding> = None;
-        let mut showing: Option<Showing> = None;
-        let mut check = tokio::time::interval(HOLE_CHECK);
-        check.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        check.reset();
-        // Looks at the input run beside the work: no answer must not hold up a commit or a drain.
-        let mut looks = JoinSet::new();
-        let stop = self.stop.clone();
-        let pulse = context.health.pulse(format!("partition {} of the {}", self.partition, O::STEP.service));
-        let mut beat = tokio::time::interval(BEAT);
-        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let look = async |connection: Connection, seen| (seen, stream_info(&connection, O::STEP.input.name()).await);
-        let mut stopping_since = None;
-        // When a commit was confirmed last, or there was none to wait for.
-        let mut moved_at = Instant::now();
-        loop {
             pulse.beat();
-            let stopping = stop.is_requested();
-            if stopping {
-                stopping_since.get_or_insert_with(Instant::now);
-                owned.draft.hurry();
-            }
-            let nothing_more = stopping || owned.held.is_some() || reader.is_empty();
-            // Results of a commit go before those of later inputs.
-            if showing.is_none() && (outstanding.is_none() || owned.is_sealed_silent) {
-                showing = self.show(&mut owned.shown);
-            }
-            // Once a round: what it says now must wake this up.
-            let waits_until = owned.waits_until();
-            let is_settled = outstanding.is_none() && showing.is_none();
-            if is_settled && owned.is_due(nothing_more, waits_until) {
-                if let Err(error) = self.check_step_before().await
-                    && error.disposition() == Disposition::Stop
-                {
-                    return Err(error);
+            effects = match self.next(&partition, &mut beat).await? {
+                Turn::Measure => {
+                    self.measure(&partition);
+                    Vec::new()
                 }
-                let is_live = owned.is_live();
-                outstanding = Some(self.send(owned.seal(), is_live).await);
-                moved_at = Instant::now();
-            }
-            if stopping && outstanding.is_none() && showing.is_none() {
-                return Ok(Ended::Drained);
-            }
-            tokio::select! {
-                biased;
-                result = confirmed(&mut outstanding), if outstanding.is_some() => {
-                    outstanding = None;
-                    match result? {
-                        Stored::At(fence) => {
-                            owned.confirm(fence, &context.connection).await;
-                            self.measure(owned);
-                            moved_at = Instant::now();
-                        }
-                        Stored::Fenced => return Ok(Ended::Fenced),
+                Turn::Event(event) => {
+                    self.note_counts(&event);
+                    partition.on(event, epoch.elapsed())
+                }
+            };
+        }
+    }
+
+    /// Waits for what happens next.
+    async fn next(&mut self, partition: &Partition<O>, beat: &mut tokio::time::Interval) -> Result<Turn<O>, Error> {
+        let epoch = self.shared.epoch;
+        let wakes_at = partition.wakes_at(epoch.elapsed());
+        let is_stopping = partition.is_stopping();
+        let (takes_input, asked, signals) = (partition.takes_input(), &mut self.asked, &self.signals);
+        let reader = self.reader.as_mut().filter(|_| takes_input);
+        tokio::select! {
+            biased;
+            () = signals.lost.requested() => Ok(Turn::Event(Event::LeaseLost)),
+            Some(event) = asked.next() => event.map(Turn::Event),
+            () = signals.stop.requested(), if !is_stopping => Ok(Turn::Event(Event::Stop)),
+            _ = beat.tick() => Ok(Turn::Measure),
+            () = until(wakes_at.map(|at| epoch + at)) => Ok(Turn::Event(Event::Tick)),
+            event = next_input(reader) => event.map(Turn::Event),
+        }
+    }
+
+    /// Does what the partition asks for, or has it done.
+    async fn perform(&mut self, effect: Effect) {
+        let (connection, step, partition) = (self.shared.context.connection.clone(), O::STEP, self.setup.partition);
+        match effect {
+            Effect::Recover => {
+                let asked = self.setup.config.clone();
+                self.asked.push(Box::pin(async move {
+                    let recovered = checkpoint::recover(&connection, step, partition).await;
+                    if let Err(Error::Unreadable { .. }) = recovered
+                        && let Some(made) = protocol::settings_of(&connection, step.output, partition).await?
+                    {
+                        // Another version may have stored it in another form. Its settings say so, and their error says
+                        // what to do.
+                        check_settings::<O>(&made, &asked)?;
                     }
+                    recovered.map(Event::Recovered)
+                }));
+            }
+            Effect::Read(from) => {
+                let selection = Selection { stream: step.input, filters: subject::inputs(step, partition), from };
+                self.reader = Some(Reader::start(&connection, selection));
+            }
+            Effect::Commit { part, is_live } => self.asked.push(self.commit(part, is_live)),
+            Effect::ReadPosition => self.asked.push(Box::pin(async move {
+                connection.connected().await;
+                let ask = || read_position(&connection, step.output, partition);
+                Ok(Event::PositionRead(patiently(AGAIN, ask).await?))
+            })),
+            Effect::Wait(ready) => self.asked.push(Box::pin(async move {
+                ready.await;
+                Ok(Event::Ready)
+            })),
+            Effect::Look(seen) => self.asked.push(Box::pin(async move {
+                let info = patiently(AGAIN, || stream_info(&connection, step.input.name())).await?;
+                Ok(Event::Looked { seen, input: InputInfo::from(&info) })
+            })),
+            Effect::Show(open) => {
+                for open in open {
+                    drop(connection.client().publish(open.subject, open.payload).await);
                 }
-                showed = shown(&mut showing), if showing.is_some() => {
-                    showing = None;
-                    self.tell_shown(&showed.results);
-                    owned.shown.stored(showed.last);
-                    for open in showed.results.into_iter().flat_map(|result| result.open) {
-                        open.show(&context.connection).await;
-                    }
-                    if let Err(error) = showed.ended {
-                        return self.recover_from(error, outstanding).await;
-                    }
+            }
+            Effect::Report(report) => self.report(report),
+            Effect::End(_) | Effect::Fail(_) => {}
+        }
+    }
+
+    /// Hands a part to the committer.
+    fn commit(&self, part: Arc<Part>, is_live: bool) -> Asked<O> {
+        let (shared, is_in_step) = (self.shared.clone(), self.is_in_step.clone());
+        Box::pin(async move {
+            if !is_in_step.load(Ordering::Relaxed) {
+                let connection = &shared.context.connection;
+                match check_step_before::<O>(connection, &shared.operator, part.partition).await {
+                    Ok(is_known) => is_in_step.store(is_known, Ordering::Relaxed),
+                    Err(error) if error.disposition() == Disposition::Stop => return Err(error),
+                    // Asked again before the next commit.
+                    Err(_) => {}
                 }
-                () = stop.requested(), if !stopping => {}
-                _ = beat.tick() => {
-                    self.measure(owned);
-                    self.tell_waiting(owned, outstanding.is_some(), moved_at);
+            }
+            let (done, answer) = oneshot::channel();
+            // The committer outlives every worker; should it be gone, the receiver says so.
+            drop(shared.commits.send(Sealed { part, is_live, done }).await);
+            let answer = answer.await.map_err(|_| Error::Unanswered { what: "a commit".to_owned() })?;
+            Ok(Event::Answered(answer))
+        })
+    }
+
+    fn report(&mut self, report: Report) {
+        let (partition, input) = (self.setup.partition, O::STEP.input);
+        match report {
+            Report::InPlace => self.shared.readiness.attached(partition),
+            Report::Committed { part, figures } => {
+                if let Some(on_commit) = &self.shared.context.on_commit {
+                    on_commit(&part.messages);
                 }
-                () = drained_for(stopping_since) => {
-                    tracing::warn!(partition = self.partition, "stopping with a commit unconfirmed: the next owner finds out");
-                    return Ok(Ended::Drained);
+                if let Some(metrics) = &mut self.metrics {
+                    metrics.stored(part.position.position, figures);
                 }
-                _ = check.tick(), if !stopping && looks.is_empty() => {
-                    // A reader without input looks by itself.
-                    if owned.position > owned.verified {
-                        looks.spawn(look(context.connection.clone(), owned.position));
-                    }
-                }
-                Some(Ok((seen, Ok(info)))) = looks.join_next(), if !stopping => {
-                    owned.check_hole(&info, seen, context.instance.accept_loss)?;
-                }
-                () = ready(&mut owned.held), if !stopping && owned.held.is_some() => owned.apply_held(),
-                event = reader.next(), if !stopping && owned.held.is_none() && !owned.draft.is_full() => match event? {
-                    Event::Attached { info, pending } => self.attach(owned, &info, pending)?,
-                    Event::Message(delivery) => owned.apply(delivery),
-                },
-                () = until(waits_until), if outstanding.is_none() && showing.is_none() => {}
+            }
+            Report::Overtaken => {
+                self.shared.metrics.fenced();
+                tracing::warn!(partition, "another owner has committed: dropping what was computed");
+            }
+            Report::LossAccepted { from, to } => {
+                tracing::warn!(%input, partition, from, to, "input is lost, going on behind it");
+            }
+            Report::Unconfirmed => {
+                tracing::warn!(partition, "stopping with a commit unconfirmed: the next owner finds out");
             }
         }
     }
 
-    /// Brings the gauges up to date, unless they were a moment ago.
-    fn measure(&self, owned: &mut Owned<O>) {
-        self.backlog.note(self.partition, owned.uncommitted());
-        if let Some(newest_ms) = owned.measure() {
-            self.readiness.newest(self.partition, newest_ms);
+    /// What was counted before this process has the partition.
+    fn note_counts(&mut self, event: &Event<O::State, O::Counts>) {
+        if let Event::Recovered(checkpoint) = event {
+            let counts = checkpoint.position.as_ref().map(|position| O::figures(&position.counts));
+            self.metrics = Some(self.shared.metrics.partition(self.setup.partition, counts.unwrap_or_default()));
         }
     }
 
-    /// Says what this partition has been waiting for, if that is for long.
-    fn tell_waiting(&self, owned: &Owned<O>, for_commit: bool, since: Instant) {
-        let what = match (for_commit, &owned.held) {
-            (true, _) => Some((since, "a commit")),
-            (false, Some(held)) => Some((held.since, "what its next record needs")),
-            (false, None) => None,
-        };
-        let what = what.filter(|(since, _)| since.elapsed() >= WAITING_MAX).map(|(_, what)| what);
-        self.readiness.waiting(self.partition, what);
-    }
-
-    /// Reading begins, or begins again: is the input still the one, and is all of it there?
-    fn attach(&mut self, owned: &mut Owned<O>, info: &StreamInfo, pending: u64) -> Result<(), Error> {
-        if info.log() != self.log.input_created {
-            if lineage::continues(&info.log(), &self.log.input_created, 0) {
-                return Err(Error::Restored { input: O::STEP.input.name().to_owned() });
+    /// Brings the gauges up to date, and says what this partition has been waiting for, if that is for long.
+    fn measure(&self, partition: &Partition<O>) {
+        let Shared { operator, epoch, readiness, backlog, .. } = &*self.shared;
+        let Progress { lag, watermarks } = partition.progress();
+        backlog.note(self.setup.partition, lag);
+        if let Some(metrics) = &self.metrics {
+            metrics.lag(lag);
+            if let Some((oldest, newest)) = watermarks {
+                metrics.watermarks(oldest.ms(), newest.ms());
+                readiness.newest(self.setup.partition, newest.ms() + operator.event_time().disorder.ms());
             }
-            let detail = format!("it was created anew at {}", info.log());
-            return Err(wrong_log(O::STEP, detail));
         }
-        owned.attach(info, pending, self.context.instance.accept_loss)?;
-        self.readiness.attached(self.partition);
-        Ok(())
+        let waits = partition.waits_for().filter(|(since, _): &(Time, _)| epoch.elapsed() >= *since + WAITING_MAX);
+        readiness.waiting(self.setup.partition, waits.map(|(_, what)| what));
     }
 
-    /// A result was not stored ahead of its commit, or nobody knows.
-    async fn recover_from(&self, error: Error, outstanding: Option<Outstanding>) -> Result<Ended, Error> {
-        if error.is_overtaken() {
-            return Ok(Ended::Fenced);
+    fn tell_dropped(&self, partition: &Partition<O>) {
+        let count = partition.dropped();
+        if count > 0 {
+            tracing::warn!(partition = self.setup.partition, count, "input was delivered again, and dropped");
         }
-        if error.disposition() == Disposition::Stop {
-            return Err(error);
-        }
-        tracing::debug!(partition = self.partition, %error, "recovering what is stored");
-        if let Some(outstanding) = outstanding {
-            // Or its end would look like another owner's commit.
-            drop(tokio::time::timeout(DRAIN_MAX, outstanding).await);
-        }
-        Ok(Ended::Unsure)
-    }
-
-    /// Stores results ahead of their commit, if there are any.
-    fn show(&self, shown: &mut Shown) -> Option<Showing> {
-        let owner = shown.owner()?;
-        let results = shown.take();
-        if results.is_empty() {
-            return None;
-        }
-        let (connection, partition) = (self.context.connection.clone(), self.partition);
-        Some(Box::pin(async move {
-            let mut results = results;
-            let (stored, ended) = ahead::store(&connection, O::STEP.output, partition, owner, &results).await;
-            results.truncate(stored.len());
-            Showed { results, last: stored.last().copied().unwrap_or(0), ended }
-        }))
-    }
-
-    /// Results are stored ahead of their commit.
-    fn tell_shown(&self, results: &[Ahead]) {
-        self.metrics.shown(results.len());
-        if let Some(on_commit) = &self.context.on_commit {
-            results.iter().for_each(|result| on_commit(std::slice::from_ref(&result.message)));
-        }
-    }
-
-    async fn send(&self, part: Part, is_live: bool) -> Outstanding {
-        let (done, receiver) = oneshot::channel();
-        // The committer outlives every worker; should it be gone, the receiver says so.
-        drop(self.commits.send(Sealed { part, is_live, done }).await);
-        receiver
     }
 }
 
-async fn confirmed(outstanding: &mut Option<Outstanding>) -> Result<Stored, Error> {
-    match outstanding {
-        Some(receiver) => receiver.await.unwrap_or_else(|_| Err(unconfirmed())),
-        None => std::future::pending().await,
+/// What the step before this one accepted must not be judged otherwise here. It has committed before there is any input to
+/// apply.
+async fn check_step_before<O: Operator>(connection: &Connection, operator: &O, partition: u32) -> Result<bool, Error> {
+    let Some(before) = STEPS.into_iter().find(|step| step.output == O::STEP.input) else { return Ok(true) };
+    let Some(made) = protocol::settings_of(connection, before.output, partition).await? else { return Ok(false) };
+    let asked = event_time_words(operator.event_time());
+    if made.starts_with(&format!("{asked} ")) {
+        return Ok(true);
     }
-}
-
-/// The committer is gone.
-fn unconfirmed() -> Error {
-    Error::Unanswered { what: "a commit".to_owned() }
-}
-
-/// Resolves when it is known how what is being shown ahead of its commit has ended.
-async fn shown(showing: &mut Option<Showing>) -> Showed {
-    match showing {
-        Some(showing) => showing.await,
-        None => std::future::pending().await,
-    }
+    Err(Error::OutOfStep { service: before.service.to_owned(), made, asked })
 }
 
 /// Resolves then, if ever.
@@ -411,19 +279,11 @@ async fn until(time: Option<Instant>) {
     }
 }
 
-/// Resolves when a message that waits can be applied further.
-async fn ready(held: &mut Option<Held>) {
-    match held {
-        Some(held) => (&mut held.ready).await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Resolves when a commit has been waited for long enough after a stop was asked for.
-async fn drained_for(since: Option<Instant>) {
-    until(since.map(|since| since + DRAIN_MAX)).await
-}
-
-pub(crate) fn wrong_log(step: Step, detail: String) -> Error {
-    Error::WrongLog { input: step.input.name().to_owned(), output: step.output.name().to_owned(), detail }
+/// The next event of a reader, if there is one to be read.
+async fn next_input<S, C>(reader: Option<&mut Reader>) -> Result<Event<S, C>, Error> {
+    let Some(reader) = reader else { return std::future::pending().await };
+    Ok(match reader.next().await? {
+        reader::Event::Attached { info, pending } => Event::Attached { input: InputInfo::from(&*info), pending },
+        reader::Event::Message(delivery) => Event::Input { delivery, more: !reader.is_empty() },
+    })
 }

@@ -147,13 +147,13 @@ struct Application<'a> {
 impl<'a> Application<'a> {
     fn record(&mut self, line: u32, raw: &'a [u8]) -> Result<(), Reason> {
         match self.input.kind {
-            "tick" => {
+            Kind::Tick => {
                 let ReadTick { line: parsed, price_head } = self.reader.tick(raw).map_err(reason)?;
                 let tick = validate(&parsed, self.instrument, self.input.seq, self.input.stored_ms)?;
                 self.note_loss(tick.event);
                 self.tick(line, &tick, price_head);
             }
-            "heartbeat" => {
+            Kind::Heartbeat => {
                 let heartbeat: HeartbeatLine<'_> = serde_json::from_slice(raw).map_err(reason)?;
                 heartbeat.validate(self.instrument, self.input.stored_ms)?;
                 self.note_loss(heartbeat.event());

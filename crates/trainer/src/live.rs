@@ -180,8 +180,8 @@ struct AtHand {
     forecaster: Option<Arc<Forecaster>>,
 }
 
-fn read<'a>(reader: &mut LineReader<'a>, kind: &str, raw: &'a [u8], instrument: &Instrument) -> Option<Record<'a>> {
-    if kind == Kind::Price.token() {
+fn read<'a>(reader: &mut LineReader<'a>, kind: Kind, raw: &'a [u8], instrument: &Instrument) -> Option<Record<'a>> {
+    if kind == Kind::Price {
         tick_of(reader, raw, instrument).map(Record::Price)
     } else {
         let heartbeat = serde_json::from_slice::<HeartbeatLine<'_>>(raw).ok()?;

@@ -12,7 +12,7 @@ use anyhow::{Context, bail};
 use async_nats::Subscriber;
 use async_nats::header::NATS_BATCH_ID;
 use bus::topology::Limits;
-use bus::{Connection, Stream, history, subject};
+use bus::{Connection, subject};
 use futures::StreamExt;
 use market::Instrument;
 
@@ -102,7 +102,6 @@ struct Rig {
     lease_ttl: Duration,
     instances: Vec<Instance>,
     producer: Connection,
-    admin: Connection,
     instruments: Vec<Instrument>,
     live: Subscriber,
     /// By partition: what the newest commit's batch id begins with.
@@ -123,7 +122,6 @@ impl Rig {
             lease_ttl,
             instances: Vec::new(),
             producer,
-            admin,
             instruments: ticks::instruments(PARTITIONS),
             live,
             owners: BTreeMap::new(),
@@ -218,15 +216,6 @@ impl Rig {
             let (coin, quote) = (tokens.next().unwrap_or_default(), tokens.next().unwrap_or_default());
             let partition = subject::partition(coin, quote, PARTITIONS);
             let batch = message.headers.as_ref().and_then(|headers| headers.get(NATS_BATCH_ID)).cloned();
-            let batch = match batch {
-                Some(batch) => Some(batch),
-                // Stored ahead of its commit: its owner was written down in one.
-                None => {
-                    let owner = subject::owner(Stream::Market, partition);
-                    let owner = history::last(&self.admin, Stream::Market, &owner).await?;
-                    owner.and_then(|owner| owner.headers.get(NATS_BATCH_ID).cloned())
-                }
-            };
             let batch = batch.context("a live price of no owner")?;
             let prefix = batch.as_str().split_once('-').map_or(batch.as_str(), |(prefix, _)| prefix);
             self.owners.insert(partition, prefix.to_owned());

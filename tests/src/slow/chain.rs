@@ -170,12 +170,11 @@ struct Sizes {
     max: usize,
 }
 
-/// A batch has its outputs, a state of each of their instruments, and the position.
+/// A batch has its outputs, at most a state of each of their instruments, and the position.
 async fn batch_sizes(admin: &Connection) -> anyhow::Result<Sizes> {
     let mut batches: BTreeMap<String, (usize, HashSet<String>)> = BTreeMap::new();
     let filters = vec![subject::all_of_partition(Stream::Market, 0)];
     read_to_end(admin, Selection { stream: Stream::Market, filters, from: 1 }, |delivery| {
-        // What was stored ahead of its commit is in none.
         let Some(id) = delivery.headers.as_ref().and_then(|headers| headers.get(NATS_BATCH_ID)) else { return Ok(()) };
         let (outputs, instruments) = batches.entry(id.as_str().to_owned()).or_default();
         *outputs += 1;

@@ -10,7 +10,7 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use serde_json::Value;
-use step::transaction::{Outcome, Transactions};
+use crate::transactions::{Outcome, Transactions};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 

@@ -9,7 +9,8 @@ use bus::reader::{Selection, read_to_end};
 use bus::{Connection, Kind, Stream, history, subject};
 use bytes::Bytes;
 use serde_json::{Value, json};
-use step::transaction::{Outcome, Outgoing, Part, Role, Transactions};
+use crate::transactions::{Outcome, Transactions};
+use step::transaction::{Outgoing, Part, Role};
 
 const PARTITION: u32 = 3;
 /// Outputs of a batch.
@@ -91,11 +92,12 @@ fn part(number: u64, fence: u64) -> Part {
         input_created: "then".to_owned(),
         partitions: 16,
         config: "settings".to_owned(),
+        settled: number * STATES,
         states: STATES,
+        states_applied: number * STATES,
         applied: number * STATES,
         lost: 0,
         lost_to: 0,
-        ahead: 0,
         counts: json!({}),
     };
     Part {

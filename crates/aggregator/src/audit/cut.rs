@@ -4,14 +4,10 @@
 //! message are exactly what its input up to that position comes to, and the audit looks at no others: STATS up to its
 //! positions, then MARKET up to positions that were read later, and so hold all that STATS was made from; of FEED what
 //! MARKET's positions say was read. What comes after is the next audit's.
-//!
-//! A result that was stored ahead of its commit is such a place too: it says which input it belongs to, and everything that
-//! the inputs up to that one come to stands before it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Context;
-use bus::ahead::Mark;
 use bus::subject::{self, Stored};
 use bus::topology::{Stream, stream_info};
 use bus::{Connection, Error, history};
@@ -46,8 +42,7 @@ pub(super) struct Instrument {
 /// Where a partition of a step stands.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Place {
-    /// Sequence of the position message, or of a result ahead of its commit, behind the results that belong to it. 0
-    /// when there is none.
+    /// Sequence of the position message, behind the results that belong to it. 0 when there is none.
     pub(super) end: u64,
     /// The last input that these results contain.
     pub(super) input: u64,
@@ -118,8 +113,6 @@ async fn places(connection: &Connection, stream: Stream, bounds: Bounds) -> anyh
     let info = stream_info(connection, stream.name()).await?;
     let partitions = info.partitions().with_context(|| format!("{stream} names no number of partitions"))?;
     let places = (0..partitions).map(async |partition| {
-        // Read first: what a position says that is read later covers at least as much.
-        let ahead = last_ahead(connection, stream, partition).await?;
         let Some(stored) = history::last(connection, stream, &subject::position(stream, partition)).await? else {
             return Ok((partition, Place::default()));
         };
@@ -127,28 +120,9 @@ async fn places(connection: &Connection, stream: Stream, bounds: Bounds) -> anyh
             .with_context(|| format!("cannot read the position of {stream} in partition {partition}"))?;
         check_settings(stream, &position.config, bounds)?;
         let Position { position, lost_to, .. } = position;
-        let mut place = Place { end: stored.seq, input: position, lost_to };
-        if let Some((end, input)) = ahead.filter(|&(_, input)| input > position) {
-            place = Place { end, input, ..place };
-        }
-        anyhow::Ok((partition, place))
+        anyhow::Ok((partition, Place { end: stored.seq, input: position, lost_to }))
     });
     Ok(try_join_all(places).await?.into_iter().collect())
-}
-
-/// The last result of a partition, and its input, if it was stored ahead of its commit and the input has all its results:
-/// they are stored one after the other, and what STATS reads comes last.
-async fn last_ahead(connection: &Connection, stream: Stream, partition: u32) -> Result<Option<(u64, u64)>, Error> {
-    let results = subject::all_of_partition(stream, partition);
-    let mut last = history::last(connection, stream, &results).await?;
-    while let Some(found) = last {
-        match Mark::of(Some(&found.headers)) {
-            None => return Ok(None),
-            Some(mark) if mark.is_last() => return Ok(Some((found.seq, mark.input))),
-            Some(_) => last = history::last_before(connection, stream, &results, found.seq).await?,
-        }
-    }
-    Ok(None)
 }
 
 /// What was stored came with a position, which was stored with it.

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 
 use async_nats::HeaderMap;
 use async_nats::header::NATS_BATCH_ID;
-use bus::ahead::Mark;
 use bus::reader::{Delivery, Selection, read_to_end};
 use bus::subject::Stored;
 use bus::topology::{Stream, stream_info};
@@ -175,8 +174,7 @@ impl Beginning {
     }
 }
 
-/// What was stored with a message, by a name of its own: its batch, or the input that it was stored ahead for.
+/// The batch that stored a message.
 fn batch_of(headers: Option<&HeaderMap>) -> Option<String> {
-    let batch = headers?.get(NATS_BATCH_ID).map(|id| id.as_str().to_owned());
-    batch.or_else(|| Mark::of(headers).map(|mark| mark.input.to_string()))
+    headers?.get(NATS_BATCH_ID).map(|id| id.as_str().to_owned())
 }

@@ -28,9 +28,13 @@ pub struct Position<C> {
     pub partitions: u32,
     /// The settings that shape results, in words.
     pub config: String,
-    /// How many instruments have a state.
+    /// Every input up to here is contained in the stored states. What came since is applied to them again by a new owner.
+    pub settled: u64,
+    /// How many instruments have a stored state.
     pub states: u64,
-    /// How many inputs were applied to these states, all together.
+    /// How many inputs these states contain, all together.
+    pub states_applied: u64,
+    /// How many inputs were applied, all together.
     pub applied: u64,
     /// Input sequences that were lost and accepted as such.
     #[serde(default, skip_serializing_if = "is_none")]
@@ -38,12 +42,15 @@ pub struct Position<C> {
     /// Whoever was read no further than this when the loss was accepted has a gap before its next message.
     #[serde(default, skip_serializing_if = "is_none")]
     pub lost_to: u64,
-    /// Behind this sequence of the output there may be results of inputs beyond the position, stored ahead of their
-    /// commit; 0 when there are none.
-    #[serde(default, skip_serializing_if = "is_none")]
-    pub ahead: u64,
     /// The step's own counts.
     pub counts: C,
+}
+
+impl<C> Position<C> {
+    /// Up to here the input is needed no more: neither to go on nor to complete the stored states.
+    pub fn needless(&self) -> u64 {
+        if self.settled < self.position { self.settled } else { self.position.max(self.frontier) }
+    }
 }
 
 fn is_none(number: &u64) -> bool {

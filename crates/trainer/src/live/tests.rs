@@ -203,7 +203,7 @@ fn run(messages: &[(Kind, Vec<Entry>)], commit: usize, crash: &[usize], flags: &
             loop {
                 let input = Input {
                     seq: place as u64,
-                    kind: kind.token(),
+                    kind: *kind,
                     stored_ms: i64::MAX,
                     instrument: Some(&instrument),
                     is_known_schema: true,

@@ -1,0 +1,102 @@
+//! How a partition applies its input.
+
+use bus::Error;
+use bus::codec;
+use bus::reader::Delivery;
+use bus::subject::{self, Stored as StoredSubject};
+
+use crate::operator::{Applied, Input, Operator};
+use crate::partition::draft::Held;
+use crate::partition::{Effect, Partition, Phase, Time};
+
+impl<O: Operator> Partition<O> {
+    /// Takes the next message.
+    pub(super) fn input(
+        &mut self,
+        delivery: Delivery,
+        more: bool,
+        now: Time,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Error> {
+        self.pending = delivery.pending;
+        self.has_more = more;
+        if delivery.seq <= self.position {
+            self.dropped += 1;
+            return Ok(());
+        }
+        if let Phase::Replaying(replay) = &self.phase
+            && delivery.seq > replay.to
+        {
+            // The last messages up to the position were others' or are contained in the states.
+            self.position = replay.to;
+            self.end_replay(effects)?;
+        }
+        self.apply_from(delivery, 0, now, effects);
+        self.end_replay(effects)
+    }
+
+    /// Goes on with the message that waits.
+    pub(super) fn apply_held(&mut self, now: Time, effects: &mut Vec<Effect>) -> Result<(), Error> {
+        if let Some(Held { delivery, lines_done, .. }) = self.held.take() {
+            self.apply_from(delivery, lines_done, now, effects);
+        }
+        self.end_replay(effects)
+    }
+
+    /// Applies a message of which so many lines are done. It counts, and its instrument's state with it, only when all of it is
+    /// applied. What is applied again gives no results and counts nothing: both are stored.
+    fn apply_from(&mut self, delivery: Delivery, lines_done: u32, now: Time, effects: &mut Vec<Effect>) {
+        let Some(subject) = StoredSubject::parse(&delivery.subject) else { return };
+        let key = subject::instrument_of(&delivery.subject).unwrap_or_default();
+        let idx = self.members.number(key, subject.coin, subject.quote);
+        let is_again = matches!(self.phase, Phase::Replaying(_));
+        if is_again && delivery.seq <= self.members.get_mut(idx).last_seq {
+            self.position = delivery.seq;
+            return;
+        }
+        let Some(&kind) = O::STEP.kinds.iter().find(|kind| kind.token() == subject.kind) else {
+            // FEED took other kinds once. No step knows them.
+            return self.note(idx, delivery.seq, now);
+        };
+        let member = self.members.get_mut(idx);
+        let input = Input {
+            seq: delivery.seq,
+            stored_ms: delivery.stored_ms,
+            kind,
+            instrument: member.instrument.as_ref(),
+            is_known_schema: codec::is_known_schema(delivery.headers.as_ref(), kind),
+            is_after_loss: member.applied > 0 && member.last_seq <= self.lost_to,
+            payload: &delivery.payload,
+            lines_done,
+        };
+        let (mut shown, mut counted) = Default::default();
+        let (outputs, counts) =
+            if is_again { (&mut shown, &mut counted) } else { (&mut self.draft.outputs, &mut self.counts) };
+        outputs.select(idx);
+        match self.operator.apply(input, member.state.at_hand(), counts, outputs) {
+            Applied::All => self.note(idx, delivery.seq, now),
+            Applied::UpTo { lines_done, ready } => {
+                self.held = Some(Held { since: now, delivery, lines_done });
+                self.draft.has_waited = !is_again;
+                effects.push(Effect::Wait(ready));
+            }
+        }
+    }
+
+    /// All of a message is applied to an instrument.
+    fn note(&mut self, idx: usize, seq: u64, now: Time) {
+        self.members.note(idx, seq);
+        self.unsettled_since.get_or_insert(now);
+        self.position = seq;
+        self.schedule.note(now);
+        if matches!(self.phase, Phase::Replaying(_)) {
+            return;
+        }
+        self.frontier = self.frontier.max(seq);
+        if seq == self.verified + 1 {
+            // Nothing fits between.
+            self.verified = seq;
+        }
+        self.draft.note(idx, now);
+    }
+}

@@ -1,0 +1,180 @@
+//! The instruments of a partition and how much of each is stored.
+
+use std::collections::{BTreeSet, HashMap};
+
+use bus::Stream;
+use bus::subject;
+use bytes::Bytes;
+use market::{EventTime, Instrument};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::checkpoint::{InstrumentState, encode_state};
+use crate::lazy_state::LazyState;
+use crate::partition::Time;
+use crate::transaction::{Outgoing, Role};
+
+/// An instrument.
+pub(super) struct Member<S> {
+    pub(super) coin: String,
+    pub(super) quote: String,
+    /// `None` for names that no instrument can bear.
+    pub(super) instrument: Option<Instrument>,
+    /// Inputs applied to it.
+    pub(super) applied: u64,
+    /// The last of them.
+    pub(super) last_seq: u64,
+    /// How many of them its stored state contains; 0 when none is stored.
+    stored_applied: u64,
+    /// The first input that its stored state does not contain.
+    unsettled: Option<u64>,
+    pub(super) state: LazyState<S>,
+    /// How far event time had come when the state was last encoded.
+    pub(super) watermark: EventTime,
+    /// When its open windows were shown last.
+    pub(super) shown_at: Option<Time>,
+}
+
+/// The instruments of a partition.
+pub(super) struct Members<S> {
+    all: Vec<Member<S>>,
+    /// By `coin.quote`, as subjects end.
+    index: HashMap<String, usize>,
+    /// Those whose stored state lacks inputs, by the first input that it lacks.
+    unsettled: BTreeSet<(u64, usize)>,
+    /// Inputs applied to all of them.
+    applied: u64,
+    /// How many have a stored state, and how many inputs these contain together.
+    stored: (u64, u64),
+}
+
+impl<S> Default for Members<S> {
+    fn default() -> Self {
+        Self {
+            all: Vec::new(),
+            index: HashMap::new(),
+            unsettled: BTreeSet::new(),
+            applied: 0,
+            stored: (0, 0),
+        }
+    }
+}
+
+impl<S: Serialize + DeserializeOwned + Default> Members<S> {
+    /// The instruments of a checkpoint; `watermark_of` tells how far event time has come in a state.
+    pub(super) fn restored(states: Vec<InstrumentState<S>>, watermark_of: impl Fn(&S) -> EventTime) -> Self {
+        let mut members = Self::default();
+        for InstrumentState { coin, quote, applied, last_seq, state, encoded } in states {
+            let idx = members.insert(&coin, &quote);
+            let member = &mut members.all[idx];
+            (member.applied, member.last_seq, member.stored_applied) = (applied, last_seq, applied);
+            member.watermark = watermark_of(&state);
+            member.state.rest(&encoded);
+            members.applied += applied;
+            members.stored = (members.stored.0 + 1, members.stored.1 + applied);
+        }
+        members
+    }
+
+    /// The number of the instrument that a stored subject ends with; a new one begins with nothing known.
+    pub(super) fn number(&mut self, key: &str, coin: &str, quote: &str) -> usize {
+        self.index.get(key).copied().unwrap_or_else(|| self.insert(coin, quote))
+    }
+
+    /// Names that no instrument can bear still get their refusals stored under their own subject.
+    fn insert(&mut self, coin: &str, quote: &str) -> usize {
+        self.all.push(Member {
+            coin: coin.to_owned(),
+            quote: quote.to_owned(),
+            instrument: Instrument::new(coin, quote).ok(),
+            applied: 0,
+            last_seq: 0,
+            stored_applied: 0,
+            unsettled: None,
+            state: LazyState::default(),
+            watermark: EventTime::MIN,
+            shown_at: None,
+        });
+        let idx = self.all.len() - 1;
+        self.index.insert(format!("{coin}.{quote}"), idx);
+        idx
+    }
+
+    pub(super) fn get_mut(&mut self, idx: usize) -> &mut Member<S> {
+        &mut self.all[idx]
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Member<S>> {
+        self.all.iter()
+    }
+
+    /// Coin and quote, as subjects name them.
+    pub(super) fn name(&self, idx: usize) -> (&str, &str) {
+        let Member { coin, quote, .. } = &self.all[idx];
+        (coin, quote)
+    }
+
+    /// An input was applied to an instrument, all of it.
+    pub(super) fn note(&mut self, idx: usize, seq: u64) {
+        let member = &mut self.all[idx];
+        member.applied += 1;
+        member.last_seq = seq;
+        self.applied += 1;
+        if member.unsettled.is_none() {
+            member.unsettled = Some(seq);
+            self.unsettled.insert((seq, idx));
+        }
+    }
+
+    /// Inputs applied to all of them.
+    pub(super) fn applied(&self) -> u64 {
+        self.applied
+    }
+
+    /// How many have a stored state, and how many inputs these contain together.
+    pub(super) fn stored(&self) -> (u64, u64) {
+        self.stored
+    }
+
+    /// Whether every stored state contains all that was applied.
+    pub(super) fn is_settled(&self) -> bool {
+        self.unsettled.is_empty()
+    }
+
+    /// Up to here every input is contained in the stored states, if all up to `position` are applied.
+    pub(super) fn settled(&self, position: u64) -> u64 {
+        self.unsettled.first().map_or(position, |&(first, _)| first - 1)
+    }
+
+    /// The states that have lacked inputs for longest, as messages, no more than fit. They count as stored from here on.
+    pub(super) fn settle(
+        &mut self,
+        (output, partition): (Stream, u32),
+        (messages_max, bytes_max): (usize, usize),
+        watermark_of: impl Fn(&S) -> EventTime,
+    ) -> Vec<Outgoing> {
+        let mut messages: Vec<Outgoing> = Vec::new();
+        let mut bytes = 0;
+        while messages.len() < messages_max
+            && let Some(&(first, idx)) = self.unsettled.first()
+        {
+            let member = &mut self.all[idx];
+            let state = member.state.at_hand();
+            let payload: Bytes = encode_state(member.applied, member.last_seq, state);
+            if !messages.is_empty() && bytes + payload.len() > bytes_max {
+                break;
+            }
+            bytes += payload.len();
+            member.watermark = watermark_of(state);
+            member.state.rest(&payload);
+            member.unsettled = None;
+            self.stored.0 += u64::from(member.stored_applied == 0);
+            self.stored.1 += member.applied - member.stored_applied;
+            member.stored_applied = member.applied;
+            let subject = subject::state(output, partition, &member.coin, &member.quote);
+            messages.push(Outgoing { subject, payload, role: Role::State });
+            self.unsettled.remove(&(first, idx));
+        }
+        messages
+    }
+}

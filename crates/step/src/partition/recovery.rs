@@ -1,0 +1,196 @@
+//! How a partition begins: from its checkpoint, with the input that its stored states lack.
+//!
+//! The operator is deterministic, so a state that is applied to again comes to what it was. Nothing of that is emitted: the
+//! results are stored already, and the position counts them.
+
+use bus::Error;
+use bus::lineage;
+use bus::protocol::Position;
+
+use crate::checkpoint::{Checkpoint, lost};
+use crate::operator::Operator;
+use crate::partition::due::is_endangered;
+use crate::partition::{Effect, InputInfo, Partition, Phase, Report, due};
+use crate::partition::members::Members;
+
+/// What is applied again.
+#[derive(Debug)]
+pub(super) struct Replay {
+    /// The position: the last input that was applied before.
+    pub(super) to: u64,
+    /// How many inputs are applied to all states then. `None` when some of them are lost.
+    applied: Option<u64>,
+}
+
+impl<O: Operator> Partition<O> {
+    /// Begins from a checkpoint.
+    pub(super) fn begin(
+        &mut self,
+        checkpoint: Checkpoint<O::State, O::Counts>,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Error> {
+        if !matches!(self.phase, Phase::Recovering) {
+            return Ok(());
+        }
+        let Checkpoint { fence, position, states } = checkpoint;
+        self.fence = fence;
+        self.phase = Phase::Owning;
+        if let Some(position) = position {
+            self.check_origin(&position)?;
+            self.members = Members::restored(states, |state| self.operator.watermark(state));
+            self.position = position.settled;
+            self.frontier = position.frontier;
+            self.committed_frontier = position.frontier;
+            self.verified = position.verified;
+            (self.lost, self.lost_to) = (position.lost, position.lost_to);
+            self.counts = position.counts;
+            self.phase = Phase::Replaying(Replay { to: position.position, applied: Some(position.applied) });
+            self.end_replay(effects)?;
+        }
+        effects.push(Effect::Read(self.position + 1));
+        Ok(())
+    }
+
+    /// The checkpoint must have been made from this log with these settings.
+    fn check_origin(&self, position: &Position<O::Counts>) -> Result<(), Error> {
+        let setup = &self.setup;
+        if !lineage::continues(&setup.log, &position.input_created, position.position) {
+            return Err(wrong_log::<O>(format!("it was created at {}, not {}", setup.log, position.input_created)));
+        }
+        if position.partitions != setup.partitions {
+            return Err(wrong_log::<O>(format!("it has {} partitions, not {}", setup.partitions, position.partitions)));
+        }
+        check_settings::<O>(&position.config, &setup.config)
+    }
+
+    /// Ends the replay, if it has come to its end.
+    pub(super) fn end_replay(&mut self, effects: &mut Vec<Effect>) -> Result<(), Error> {
+        let Phase::Replaying(replay) = &self.phase else { return Ok(()) };
+        if self.position < replay.to {
+            return Ok(());
+        }
+        let applied = self.members.applied();
+        if let Some(expected) = replay.applied.filter(|&expected| expected != applied) {
+            let detail = format!("its states come to {applied} inputs, the position says {expected}");
+            return Err(lost(O::STEP.output, self.setup.partition, detail));
+        }
+        self.phase = Phase::Owning;
+        self.tell_place(effects);
+        Ok(())
+    }
+
+    /// Reading begins, or begins again: is the input still the one, and is all of it there?
+    pub(super) fn attach(
+        &mut self,
+        input: &InputInfo,
+        pending: u64,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Error> {
+        if input.log != self.setup.log {
+            if lineage::continues(&input.log, &self.setup.log, 0) {
+                return Err(Error::Restored { input: O::STEP.input.name().to_owned() });
+            }
+            return Err(wrong_log::<O>(format!("it was created anew at {}", input.log)));
+        }
+        let reached = match &self.phase {
+            Phase::Replaying(replay) => replay.to,
+            _ => self.position,
+        };
+        if reached > input.last_seq {
+            let detail = format!("it ends at sequence {}, the position is {reached}", input.last_seq);
+            return Err(wrong_log::<O>(detail));
+        }
+        if !input.retention.is_zero() {
+            self.frontier_age_max = due::FRONTIER_AGE_MAX.min(input.retention / 10);
+        }
+        self.check_hole(input, self.position, effects)?;
+        self.pending = pending;
+        if pending == 0 {
+            if let Phase::Replaying(replay) = &self.phase {
+                // Nothing of this partition is left up to the position.
+                self.position = replay.to;
+                self.end_replay(effects)?;
+            }
+            self.frontier = self.frontier.max(input.last_seq);
+            self.verified = self.verified.max(self.frontier);
+        }
+        self.is_frontier_endangered = is_endangered(self.committed_frontier, input);
+        self.is_attached = true;
+        self.tell_place(effects);
+        Ok(())
+    }
+
+    /// Says once that the partition is at its place.
+    fn tell_place(&mut self, effects: &mut Vec<Effect>) {
+        if self.is_attached && !self.is_in_place && !matches!(self.phase, Phase::Replaying(_)) {
+            self.is_in_place = true;
+            effects.push(Effect::Report(Report::InPlace));
+        }
+    }
+
+    /// Whether input that this partition has not seen can be gone: everything up to what the last look verified was seen, and
+    /// whatever was applied since may have jumped over what was deleted meanwhile. `seen` is the position when the look began.
+    pub(super) fn check_hole(
+        &mut self,
+        input: &InputInfo,
+        seen: u64,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Error> {
+        let has_history = self.position > 0 || self.frontier > 0;
+        // Trimming follows the commits closely, and goes no further. Limits of the server know no reader.
+        let seen_to = if input.is_trimmed { self.verified.max(self.frontier).max(seen) } else { self.verified };
+        // What the stored states lack must be there to the last message.
+        let needed_to = match &self.phase {
+            Phase::Replaying(_) => self.position.min(seen_to),
+            _ => seen_to,
+        };
+        if has_history && input.begins > needed_to + 1 {
+            if !self.setup.accept_loss {
+                return Err(Error::Hole {
+                    input: O::STEP.input.name().to_owned(),
+                    partition: self.setup.partition,
+                    frontier: needed_to,
+                    first: input.begins,
+                });
+            }
+            self.accept_loss(needed_to + 1, input.begins - 1, effects)?;
+        }
+        // What went before this partition existed is nobody's loss.
+        let before = if has_history { 0 } else { input.begins.saturating_sub(1) };
+        self.verified = self.verified.max(seen).max(before);
+        Ok(())
+    }
+
+    /// Goes on behind input that is gone. Each instrument learns of it with its next message, also one that was read beyond the
+    /// hole before it was noticed.
+    fn accept_loss(&mut self, from: u64, to: u64, effects: &mut Vec<Effect>) -> Result<(), Error> {
+        effects.push(Effect::Report(Report::LossAccepted { from, to }));
+        self.lost += to + 1 - from;
+        self.lost_to = self.lost_to.max(to).max(self.position);
+        self.frontier = self.frontier.max(to);
+        self.verified = self.verified.max(to);
+        self.is_position_due = true;
+        if let Phase::Replaying(replay) = &mut self.phase {
+            // States that lack what was shown already: who has one learns of it likewise.
+            self.lost_to = self.lost_to.max(replay.to);
+            replay.applied = None;
+            self.position = self.position.max(to.min(replay.to));
+            self.end_replay(effects)?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether the results of a partition were made with the settings that are asked for now.
+pub(crate) fn check_settings<O: Operator>(made: &str, asked: &str) -> Result<(), Error> {
+    if made == asked {
+        return Ok(());
+    }
+    let output = O::STEP.output.name().to_owned();
+    Err(Error::OtherSettings { output, made: made.to_owned(), asked: asked.to_owned() })
+}
+
+fn wrong_log<O: Operator>(detail: String) -> Error {
+    let (input, output) = (O::STEP.input.name().to_owned(), O::STEP.output.name().to_owned());
+    Error::WrongLog { input, output, detail }
+}
