@@ -1,10 +1,11 @@
 //! A step by hand: it owns one partition of MARKET and counts. Every output bears the count so far, so that a single one
 //! tells whether all before it were stored once.
 
-use bus::protocol::Position;
+use bus::protocol::{LogId, POSITION_VERSION, Position, StepConfig};
 use bus::reader::{Selection, read_to_end};
 use bus::topology::MARKET_STEP;
 use bus::{Connection, Error, Stream};
+use market::windowing::Settings;
 use serde_json::{Value, json};
 use step::transaction::{Outcome, Outgoing, Part, Role, Transactions};
 
@@ -56,13 +57,14 @@ impl Counting {
             role: Role::State,
         });
         let position = Position {
+            version: POSITION_VERSION,
             position: after,
             frontier: after,
             verified: after,
             batch: String::new(),
-            input_created: "then".to_owned(),
+            log: LogId::new("then"),
             partitions: 16,
-            config: "counting".to_owned(),
+            config: StepConfig::new(Settings::default(), "counting"),
             states: after.min(INSTRUMENTS),
             applied: after,
             lost: 0,

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use async_nats::HeaderMap;
 use bus::error::{Disposition, disposition_of};
-use bus::protocol::Position;
+use bus::protocol::{LogId, POSITION_VERSION, Position, StepConfig};
 use bus::topology::{MARKET_STEP, stream_info};
 use bus::{Connection, Stream};
 use bytes::Bytes;
+use market::windowing::Settings;
 use pipeline_tests::counting::Counting;
 use pipeline_tests::programs::NEVER;
 use pipeline_tests::proxy::Proxy;
@@ -29,13 +30,14 @@ fn output(partition: u32, text: &str) -> Outgoing {
 
 fn part(partition: u32, fence: u64, messages: Vec<Outgoing>) -> Part {
     let position = Position {
+        version: POSITION_VERSION,
         position: 1,
         frontier: 1,
         verified: 1,
         batch: String::new(),
-        input_created: "then".to_owned(),
+        log: LogId::new("then"),
         partitions: 16,
-        config: "settings".to_owned(),
+        config: StepConfig::new(Settings::default(), "settings"),
         states: 0,
         applied: 0,
         lost: 0,

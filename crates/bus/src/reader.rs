@@ -25,7 +25,7 @@ use crate::connect::{Connection, Reminder, nothing};
 use crate::error::{Disposition, Error};
 use crate::history;
 use crate::leader;
-use crate::lineage;
+use crate::protocol::LogId;
 use crate::topology::{Stream, StreamInfo, stream_info};
 
 /// Messages asked for at once.
@@ -231,7 +231,7 @@ struct Source {
     /// Whether the end is told at once.
     confirms_end: bool,
     /// Which log is read, once that is known.
-    log: Option<String>,
+    log: Option<LogId>,
     events: mpsc::Sender<Result<Event, Error>>,
     /// Messages that came again.
     repeated: Arc<AtomicU64>,
@@ -290,7 +290,7 @@ impl Source {
         // The stream is looked at first: what shows nothing pending after it has everything up to its last sequence.
         let info = self.info().await?;
         let is_alone = info.replicas() == 1;
-        let restored_to = lineage::restored_to(&info.log());
+        let restored_to = info.log()?.restored_to();
         let mut epoch = self.connection.epoch();
         let inbox = self.connection.client().new_inbox();
         let subscriber = self.connection.client().subscribe(inbox.clone()).await;
@@ -357,8 +357,10 @@ impl Source {
     /// What the server says of the stream, which reaches as far as it was read.
     async fn info(&mut self) -> Result<StreamInfo, Error> {
         let (stream, read) = (self.selection.stream, self.next.saturating_sub(1));
-        let info = leader::info_reaching(&self.connection, stream, self.log.as_deref(), read).await?;
-        self.log.get_or_insert_with(|| info.log());
+        let info = leader::info_reaching(&self.connection, stream, self.log.as_ref(), read).await?;
+        if self.log.is_none() {
+            self.log = Some(info.log()?);
+        }
         Ok(info)
     }
 

@@ -22,7 +22,7 @@ use crate::worker::{Log, wrong_log};
 use bus::Connection;
 use bus::Error;
 use bus::codec;
-use bus::protocol::Position;
+use bus::protocol::{POSITION_VERSION, Position};
 use bus::reader::Delivery;
 use bus::subject::{self, Kind, Stored as StoredSubject};
 use bus::topology::{StreamInfo, StreamState};
@@ -504,11 +504,12 @@ impl<O: Operator> Owned<O> {
         self.is_frontier_endangered = false;
         let counts = serde_json::to_value(&self.counts).expect("counts are plain data");
         let position = Position {
+            version: POSITION_VERSION,
             position: self.position,
             frontier: self.frontier,
             verified: self.verified,
             batch: String::new(),
-            input_created: self.log.input_created.clone(),
+            log: self.log.id.clone(),
             partitions: self.log.partitions,
             config: self.log.settings.clone(),
             states: self.instruments.iter().filter(|member| member.applied > 0).count() as u64,

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use bus::Connection;
 use bus::connect::wait_for;
 use bus::lease::{Leases, wait_for_bucket};
+use bus::protocol::StepConfig;
 use bus::topology::{self, Step, StreamInfo};
-use market::windowing::Settings;
 use service::{Health, Shutdown};
 use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
@@ -54,8 +54,9 @@ pub async fn run<O: Operator>(context: Context, operator: O) -> Result<(), Error
         return Ok(());
     }
     let partitions = input.partitions().unwrap_or_default();
-    let settings = settings(&operator);
-    tracing::info!(service = O::STEP.service, partitions, settings, "starting");
+    let id = input.log()?;
+    let settings = StepConfig::new(operator.event_time(), operator.shape());
+    tracing::info!(service = O::STEP.service, partitions, %settings, "starting");
     let metrics = StepMetrics::new(context.health.metrics());
     let (committer, commits) = committer::channel();
     let committer = tokio::spawn(committer::run(context.clone(), O::STEP, metrics.clone(), committer));
@@ -68,7 +69,7 @@ pub async fn run<O: Operator>(context: Context, operator: O) -> Result<(), Error
         leases: Leases::join(&context.connection, O::STEP.service, partitions, ttl),
         context,
         operator: Arc::new(operator),
-        log: worker::Log { partitions, input_created: input.log(), settings },
+        log: worker::Log { partitions, id, settings },
         turns: Turns::new(O::STEP, partitions),
         commits,
         readiness,
@@ -99,14 +100,4 @@ async fn wait_for_streams(context: &Context, step: Step) -> Result<Option<(Strea
         });
     }
     Ok(Some((input, output)))
-}
-
-/// All settings that shape the results of a step, in words: `disorder=5000 lateness=600000 windows=1m`.
-fn settings<O: Operator>(operator: &O) -> String {
-    format!("{} {}", event_time_words(operator.event_time()), operator.shape())
-}
-
-/// How event time is judged, in words, in milliseconds.
-pub(crate) fn event_time_words(Settings { disorder, lateness }: Settings) -> String {
-    format!("disorder={} lateness={}", disorder.ms(), lateness.ms())
 }

@@ -18,13 +18,13 @@ use crate::metrics::StepMetrics;
 use crate::operator::Operator;
 use crate::partition::{Held, Owned};
 use crate::readiness::Readiness;
-use crate::serve::{Context, event_time_words};
+use crate::serve::Context;
 use crate::shown::Shown;
 use crate::transaction::Part;
 use bus::Error;
 use bus::connect::{Connection, patiently};
 use bus::error::Disposition;
-use bus::lineage;
+use bus::protocol::{LogId, StepConfig, settings_of};
 use bus::reader::{Event, Reader, Selection};
 use bus::subject;
 use bus::topology::{STEPS, Step, StreamInfo, stream_info};
@@ -42,8 +42,8 @@ const WAITING_MAX: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone)]
 pub(crate) struct Log {
     pub(crate) partitions: u32,
-    pub(crate) input_created: String,
-    pub(crate) settings: String,
+    pub(crate) id: LogId,
+    pub(crate) settings: StepConfig,
 }
 
 pub(crate) struct Worker<O: Operator> {
@@ -111,7 +111,8 @@ impl<O: Operator> Worker<O> {
             () = stop.requested() => return Ok(Ended::Drained),
         };
         let checkpoint = match checkpoint {
-            // Another version may have stored it in another form. Its settings say so, and their error says what to do.
+            // Another version may have stored it in another form. A position says so itself; of a state the settings do, and
+            // their error says what to do.
             Err(error @ Error::Unreadable { .. }) => {
                 self.check_settings_stored().await?;
                 return Err(error);
@@ -157,8 +158,8 @@ impl<O: Operator> Worker<O> {
     fn check_origin(&self, checkpoint: &Checkpoint<O::State, O::Counts>) -> Result<(), Error> {
         let Some(position) = &checkpoint.position else { return Ok(()) };
         let log = &self.log;
-        if !lineage::continues(&log.input_created, &position.input_created, position.position) {
-            let detail = format!("it was created at {}, not {}", log.input_created, position.input_created);
+        if !log.id.continues_from(&position.log, position.position) {
+            let detail = format!("it was created at {}, not {}", log.id, position.log);
             return Err(wrong_log(O::STEP, detail));
         }
         if position.partitions != log.partitions {
@@ -170,17 +171,17 @@ impl<O: Operator> Worker<O> {
 
     /// As [`Self::check_origin`], for states that cannot be read.
     async fn check_settings_stored(&self) -> Result<(), Error> {
-        let made = bus::protocol::settings_of(&self.context.connection, O::STEP.output, self.partition).await?;
+        let made = settings_of(&self.context.connection, O::STEP.output, self.partition).await?;
         made.map_or(Ok(()), |made| self.check_settings(&made))
     }
 
-    fn check_settings(&self, made: &str) -> Result<(), Error> {
+    fn check_settings(&self, made: &StepConfig) -> Result<(), Error> {
         let asked = &self.log.settings;
         if made == asked {
             return Ok(());
         }
         let output = O::STEP.output.name().to_owned();
-        Err(Error::OtherSettings { output, made: made.to_owned(), asked: asked.clone() })
+        Err(Error::OtherSettings { output, made: made.to_string(), asked: asked.to_string() })
     }
 
     /// What the step before this one accepted must not be judged otherwise here. It has committed before there is any
@@ -190,16 +191,16 @@ impl<O: Operator> Worker<O> {
         else {
             return Ok(());
         };
-        let Some(made) = bus::protocol::settings_of(&self.context.connection, before.output, self.partition).await?
-        else {
+        let Some(made) = settings_of(&self.context.connection, before.output, self.partition).await? else {
             return Ok(());
         };
         self.is_in_step = true;
-        let words = event_time_words(self.operator.event_time());
-        if made.starts_with(&format!("{words} ")) {
+        let asked = &self.log.settings;
+        if made.judges_alike(asked) {
             return Ok(());
         }
-        Err(Error::OutOfStep { service: before.service.to_owned(), made, asked: words })
+        let (service, made) = (before.service.to_owned(), made.event_time());
+        Err(Error::OutOfStep { service, made, asked: asked.event_time() })
     }
 
     async fn own(&mut self, owned: &mut Owned<O>) -> Result<Ended, Error> {
@@ -323,11 +324,12 @@ impl<O: Operator> Worker<O> {
 
     /// Reading begins, or begins again: is the input still the one, and is all of it there?
     fn attach(&mut self, owned: &mut Owned<O>, info: &StreamInfo, pending: u64) -> Result<(), Error> {
-        if info.log() != self.log.input_created {
-            if lineage::continues(&info.log(), &self.log.input_created, 0) {
+        let log = info.log()?;
+        if log != self.log.id {
+            if log.continues_from(&self.log.id, 0) {
                 return Err(Error::Restored { input: O::STEP.input.name().to_owned() });
             }
-            let detail = format!("it was created anew at {}", info.log());
+            let detail = format!("it was created anew at {log}");
             return Err(wrong_log(O::STEP, detail));
         }
         owned.attach(info, pending, self.context.instance.accept_loss)?;

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bus::protocol::Position;
+use bus::protocol::{LogId, POSITION_VERSION, Position, StepConfig};
 use bus::reader::{Selection, read_to_end};
 use bus::{Connection, Kind, Stream, history, subject};
 use bytes::Bytes;
+use market::windowing::Settings;
 use serde_json::{Value, json};
 use step::transaction::{Outcome, Outgoing, Part, Role, Transactions};
 
@@ -84,13 +85,14 @@ fn part(number: u64, fence: u64) -> Part {
         role: Role::State,
     };
     let position = Position {
+        version: POSITION_VERSION,
         position: number,
         frontier: number,
         verified: number,
         batch: String::new(),
-        input_created: "then".to_owned(),
+        log: LogId::new("then"),
         partitions: 16,
-        config: "settings".to_owned(),
+        config: StepConfig::new(Settings::default(), "settings"),
         states: STATES,
         applied: number * STATES,
         lost: 0,
