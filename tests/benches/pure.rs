@@ -26,7 +26,7 @@ use std::time::Duration;
 use aggregator::Aggregation;
 use async_nats::HeaderMap;
 use bus::codec::{Decoder, Encoder, LINES_MAX, LineReader, Pack, lines};
-use bus::protocol::Position;
+use bus::protocol::{LogId, POSITION_VERSION, Position, StepConfig};
 use bus::{Kind, Stream};
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
@@ -305,13 +305,14 @@ fn checkpoint(c: &mut Criterion) {
     group.bench_function("stream-processor/decode", |b| b.iter(|| decoded::<Processing>(black_box(&market))));
     group.bench_function("aggregator/decode", |b| b.iter(|| decoded::<Aggregation>(black_box(&stats))));
     let position = Position {
+        version: POSITION_VERSION,
         position: 2_000,
         frontier: 2_000,
         verified: 2_000,
         batch: "0123456789abcdef0123456789abcdef-1".to_owned(),
-        input_created: "2026-01-01T00:00:00.123456789Z".to_owned(),
+        log: LogId::new("2026-01-01T00:00:00.123456789Z"),
         partitions: 16,
-        config: "disorder=5000 lateness=600000 windows=1m".to_owned(),
+        config: StepConfig::new(Settings::default(), "windows=1m"),
         settled: 2_000,
         states: 1,
         states_applied: 2_000,

@@ -1,12 +1,13 @@
 //! A step by hand: it owns one partition of MARKET and counts. Every output bears the count so far, so that a single one
 //! tells whether all before it were stored once.
 
-use bus::protocol::Position;
+use crate::transactions::{Outcome, Transactions};
+use bus::protocol::{LogId, POSITION_VERSION, Position, StepConfig};
 use bus::reader::{Selection, read_to_end};
 use bus::topology::MARKET_STEP;
 use bus::{Connection, Error, Stream};
+use market::windowing::Settings;
 use serde_json::{Value, json};
-use crate::transactions::{Outcome, Transactions};
 use step::transaction::{Outgoing, Part, Role};
 
 /// Instruments that take turns.
@@ -57,13 +58,14 @@ impl Counting {
             role: Role::State,
         });
         let position = Position {
+            version: POSITION_VERSION,
             position: after,
             frontier: after,
             verified: after,
             batch: String::new(),
-            input_created: "then".to_owned(),
+            log: LogId::new("then"),
             partitions: 16,
-            config: "counting".to_owned(),
+            config: StepConfig::new(Settings::default(), "counting"),
             settled: after,
             states: after.min(INSTRUMENTS),
             states_applied: after,

@@ -127,7 +127,10 @@ fn what_one_message_adds_to_a_commit_is_bounded() {
     let waiting = feed(&waiting, |_| true);
     for (name, make) in [("long", long_tick as fn(i64, u64) -> TickLine<'static>), ("short", |ms, _| short_tick(ms))] {
         let days: Vec<TickLine<'static>> = (0..LINES_MAX as i64).map(|day| make(START + (day + 1) * DAY, 0)).collect();
-        check_bounds(added(&processing, &waiting, &packed(days.iter().map(line)), Kind::Tick), &format!("{name} ticks"));
+        check_bounds(
+            added(&processing, &waiting, &packed(days.iter().map(line)), Kind::Tick),
+            &format!("{name} ticks"),
+        );
         let prices = packed(days.iter().zip(0..).map(|(tick, idx)| price(tick, idx)));
         check_bounds(added(&aggregation, &[], &prices, Kind::Price), &format!("{name} prices"));
         let late = [days[LINES_MAX - 1].clone()].map(|mut tick| {
@@ -136,7 +139,10 @@ fn what_one_message_adds_to_a_commit_is_bounded() {
             let payload = line(&tick).into();
             Message { subject: String::new(), payload, stored_ms: i64::MAX, is_known_schema: true }
         });
-        check_bounds(added(&processing, &late, &packed(days.iter().map(line)), Kind::Tick), &format!("{name} late ticks"));
+        check_bounds(
+            added(&processing, &late, &packed(days.iter().map(line)), Kind::Tick),
+            &format!("{name} late ticks"),
+        );
     }
     // Everything of these lines is kept beside the reason, each byte written as six.
     let refused = packed(std::iter::repeat_n(vec![1; HEAD_BYTES_MAX], LINES_MAX));

@@ -6,18 +6,19 @@ use std::time::Duration;
 
 use async_nats::HeaderMap;
 use bus::error::{Disposition, disposition_of};
-use bus::protocol::Position;
+use bus::protocol::{LogId, POSITION_VERSION, Position, StepConfig};
 use bus::topology::{MARKET_STEP, stream_info};
 use bus::{Connection, Stream};
 use bytes::Bytes;
+use market::windowing::Settings;
 use pipeline_tests::counting::Counting;
 use pipeline_tests::programs::NEVER;
 use pipeline_tests::proxy::Proxy;
 use pipeline_tests::server::Server;
 use pipeline_tests::ticks::noise;
+use pipeline_tests::transactions::{Outcome, Transactions};
 use serde_json::{Value, json};
 use step::checkpoint::recover;
-use pipeline_tests::transactions::{Outcome, Transactions};
 use step::transaction::{MESSAGES_MAX, Outgoing, Part, Role};
 
 fn output(partition: u32, text: &str) -> Outgoing {
@@ -30,13 +31,14 @@ fn output(partition: u32, text: &str) -> Outgoing {
 
 fn part(partition: u32, fence: u64, messages: Vec<Outgoing>) -> Part {
     let position = Position {
+        version: POSITION_VERSION,
         position: 1,
         frontier: 1,
         verified: 1,
         batch: String::new(),
-        input_created: "then".to_owned(),
+        log: LogId::new("then"),
         partitions: 16,
-        config: "settings".to_owned(),
+        config: StepConfig::new(Settings::default(), "settings"),
         settled: 0,
         states: 0,
         states_applied: 0,

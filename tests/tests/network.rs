@@ -14,11 +14,11 @@ use pipeline_tests::programs::Running;
 use pipeline_tests::proxy::{Fate, Frame, Proxy};
 use pipeline_tests::server::Server;
 use pipeline_tests::ticks::{bitcoin, packed, publish_tick, tick};
+use pipeline_tests::transactions::{Outcome, Transactions};
 use pipeline_tests::world::World;
 use serde_json::Value;
 use step::checkpoint::recover;
-use pipeline_tests::transactions::{Outcome, Transactions};
-use step::transaction::{Part};
+use step::transaction::Part;
 
 /// Wrong last sequence.
 const REFUSED: u32 = 10_071;

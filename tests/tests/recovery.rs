@@ -12,13 +12,13 @@ use bus::{Connection, Error, Kind, Stream, codec, protocol};
 use futures::StreamExt;
 use market::Instrument;
 use pipeline_tests::health::Watched;
-use pipeline_tests::programs::{NEVER, Running, eventually, fail};
+use pipeline_tests::programs::{NEVER, Running, eventually, fail, succeed};
 use pipeline_tests::proxy::Proxy;
 use pipeline_tests::server::Server;
 use pipeline_tests::ticks::{instruments, publish_tick, publish_tick_of, tick_line};
+use pipeline_tests::transactions::{Outcome, Transactions};
 use pipeline_tests::world::World;
 use serde_json::{Value, json};
-use pipeline_tests::transactions::{Outcome, Transactions};
 use step::transaction::{MESSAGES_MAX, Outgoing, Part, Role};
 
 /// A world whose stream-processor has committed one tick, and runs no more; with a connection of the producer.
@@ -213,6 +213,34 @@ async fn other_settings_than_those_of_the_state_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_position_of_another_version_is_refused_and_a_rebuild_goes_on() {
+    let (world, _) = with_one_tick_processed().await;
+    let processor = world.server.connect("stream-processor").await;
+    let partition = bus::subject::partition("bitcoin", "usd", 16);
+    let older = json!({
+        "position": 1, "frontier": 1, "verified": 1, "batch": "", "input_created": "then", "partitions": 16,
+        "config": "disorder=5000 lateness=600000 windows=1m", "states": 1, "applied": 1, "counts": {},
+    });
+    let subject = bus::subject::position(Stream::Market, partition);
+    processor.jetstream().publish(subject, older.to_string().into()).await.unwrap().await.unwrap();
+    let way = "run `topology rebuild market`";
+    for step in ["stream-processor", "aggregator"] {
+        let (_step, mut log) = Running::start_followed(world.program(step).arg("run"));
+        let stopped = log.find(|line| line.as_ref().is_ok_and(|line| line.contains("partition stopped"))).unwrap();
+        let stopped = stopped.unwrap();
+        assert!(stopped.contains("another version of candlewire") && stopped.contains(way), "{step}: {stopped}");
+    }
+    for (name, command) in [("aggregator", "audit"), ("topology", "show"), ("topology", "trim")] {
+        let (_, error) = fail(world.program(name).arg(command));
+        assert!(error.contains("another version of candlewire") && error.contains(way), "{name} {command}: {error}");
+    }
+    succeed(world.program("topology").args(["rebuild", "market", "--yes"]));
+    let _services = [world.start("stream-processor"), world.start("aggregator")];
+    world.wait();
+    assert_eq!(world.count("accepted"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn input_that_was_deleted_unread_stops_the_partition_with_both_numbers() {
     let (world, producer) = with_one_tick_processed().await;
     for second in 1..10 {
@@ -324,16 +352,18 @@ async fn states_of_more_bytes_than_one_read_returns_are_recovered() {
     let transactions = Transactions::new(&connection, Stream::Market);
     let state = |idx: usize| Outgoing {
         subject: format!("checkpoint.market.3.state.coin-{idx}.usd"),
-        // Version 3, one input, which was the first.
-        payload: [&[3, 1, 1], &vec![0; BYTES][..]].concat().into(),
+        // Version 4, one input, which was the first.
+        payload: [&[4, 1, 1], &vec![0; BYTES][..]].concat().into(),
         role: Role::State,
     };
     let mut fence = 0;
     for states in (0..STATES).collect::<Vec<_>>().chunks(30) {
         let count = states.last().unwrap() + 1;
         let position = json!({
-            "position": count, "frontier": count, "verified": count, "batch": "", "input_created": "then", "partitions": 16,
-            "config": "test", "states": count, "applied": count, "counts": {},
+            "version": 2, "position": count, "frontier": count, "verified": count, "batch": "",
+            "log": { "created": "then", "events": [] }, "partitions": 16,
+            "config": { "disorder_ms": 0, "lateness_ms": 0, "shape": "test" },
+            "settled": count, "states": count, "states_applied": count, "applied": count, "counts": {},
         });
         let position = serde_json::from_value(position).unwrap();
         let messages = states.iter().map(|&idx| state(idx)).collect();

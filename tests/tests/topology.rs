@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bus::protocol::{Position, positions};
 use bus::topology::{Limits, definitions, stream_info};
-use bus::{Connection, Stream};
+use bus::{Connection, Stream, subject};
 use flate2::read::GzDecoder;
 use market::Instrument;
 use pipeline_tests::programs::{NEVER, Running, eventually, fail, succeed};
@@ -188,6 +188,20 @@ async fn trimming_keeps_checkpoints_and_stops_where_the_slowest_reader_is() {
     };
     assert!(!before.is_empty() && before.iter().all(is_kept), "{before:?} {after:?}");
     drop((services, aggregator));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_of_another_version_is_refused_until_it_is_forgotten() {
+    let world = World::new().await;
+    let admin = world.server.connect("admin").await;
+    let older = json!({ "name": "the archive of before", "log": "then", "through": 1 }).to_string();
+    let subject = subject::reader(Stream::Market, "0123456789abcdef");
+    admin.jetstream().publish(subject, older.into()).await.unwrap().await.unwrap();
+    let (_, error) = fail(world.program("topology").args(["trim", "market"]));
+    assert!(error.contains("another version of candlewire stored it"), "{error}");
+    let advice = "`topology trim --forget 0123456789abcdef`";
+    assert!(error.contains(advice), "{error}");
+    succeed(world.program("topology").args(["trim", "--forget", "0123456789abcdef"]));
 }
 
 #[tokio::test(flavor = "multi_thread")]

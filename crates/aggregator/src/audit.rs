@@ -26,6 +26,7 @@ use std::time::Duration;
 
 use bus::Connection;
 use market::windowing::Settings;
+use serde::Deserialize;
 use service::{Code, Coded};
 use step::EventTimeArgs;
 
@@ -76,7 +77,7 @@ pub enum ReportFormat {
 }
 
 /// How event time is judged, in milliseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub struct Bounds {
     /// How far behind the newest event a tick may arrive without being late.
     pub disorder_ms: i64,
@@ -152,6 +153,12 @@ async fn checked_alone(
 impl Names<'_> {
     fn are(&self, coin: &str, quote: &str) -> bool {
         self.coin == coin && self.quote == quote
+    }
+}
+
+impl fmt::Display for Bounds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "disorder={} lateness={}", self.disorder_ms, self.lateness_ms)
     }
 }
 

@@ -2,14 +2,13 @@
 //!
 //! `topology restore` stores old messages anew, so the server's own time of these is the time of the restore. It writes the
 //! original time beside each message of FEED as a header. A producer can write that header too, so it counts only at
-//! sequences up to which the log says that it was restored ([`crate::lineage`]): these were all stored by the restore.
+//! sequences up to which the log says that it was restored ([`crate::protocol::LogId`]): these were all stored by the restore.
 
 use async_nats::HeaderMap;
 
 use crate::connect::Connection;
 use crate::error::Error;
 use crate::history::Stored;
-use crate::lineage;
 use crate::topology::{Stream, stream_info};
 
 /// The header of a restored message: when it was stored first, in milliseconds since the epoch.
@@ -31,7 +30,7 @@ pub async fn of(connection: &Connection, stream: Stream, message: &Stored) -> Re
     if header_ms(headers).is_none() {
         return Ok(*server_ms);
     }
-    let restored_to = lineage::restored_to(&stream_info(connection, stream.name()).await?.log());
+    let restored_to = stream_info(connection, stream.name()).await?.log()?.restored_to();
     Ok(stored_ms(*seq, *server_ms, Some(headers), restored_to))
 }
 

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use crate::connect::{Connection, Reminder};
 use crate::error::Error;
+use crate::protocol::LogId;
 use crate::topology::{Stream, StreamInfo, stream_info};
 
 /// How long a stream of several copies may end before what was read of it. Choosing a leader takes seconds; one that hung
@@ -22,18 +23,19 @@ const AGAIN: Duration = Duration::from_millis(250);
 /// server, after 45 s otherwise.
 ///
 /// # Errors
-/// As [`stream_info`].
+/// As [`stream_info`] and [`StreamInfo::log`].
 pub async fn info_reaching(
     connection: &Connection,
     stream: Stream,
-    log: Option<&str>,
+    log: Option<&LogId>,
     seq: u64,
 ) -> Result<StreamInfo, Error> {
     let start = Instant::now();
     let mut reminder = Reminder::default();
     loop {
         let info = stream_info(connection, stream.name()).await?;
-        let is_other = log.is_some_and(|log| log != info.log());
+        let now = info.log()?;
+        let is_other = log.is_some_and(|log| *log != now);
         if is_other || !may_catch_up(&info, seq, start.elapsed()) {
             reminder.settle(&format!("{stream} ends at sequence {}", info.state.last_seq));
             return Ok(info);

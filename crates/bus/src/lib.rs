@@ -15,7 +15,6 @@ pub mod error;
 pub mod history;
 pub mod leader;
 pub mod lease;
-pub mod lineage;
 pub mod objects;
 pub mod outcome;
 pub mod protocol;

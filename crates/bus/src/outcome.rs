@@ -6,8 +6,7 @@ use crate::codec;
 use crate::connect::Connection;
 use crate::error::Error;
 use crate::history;
-use crate::lineage;
-use crate::protocol::{Position, decode_position};
+use crate::protocol::{LogId, Position, decode_position};
 use crate::subject::{self, Kind};
 use crate::topology::{Step, Stream};
 
@@ -34,12 +33,12 @@ pub async fn committed(
     connection: &Connection,
     step: Step,
     partition: u32,
-    log: &str,
+    log: &LogId,
 ) -> Result<Option<Committed>, Error> {
     let stored = history::last(connection, step.output, &subject::position(step.output, partition)).await?;
     let Some(stored) = stored else { return Ok(None) };
     let position: Position<IgnoredAny> = decode_position(&stored)?;
-    let is_same_log = lineage::continues(log, &position.input_created, position.position);
+    let is_same_log = log.continues_from(&position.log, position.position);
     let Position { position: through, lost_to, .. } = position;
     Ok(is_same_log.then_some(Committed { through, lost_to, seq: stored.seq }))
 }

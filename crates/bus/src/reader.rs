@@ -25,7 +25,7 @@ use crate::connect::{Connection, Reminder, nothing};
 use crate::error::{Disposition, Error};
 use crate::history;
 use crate::leader;
-use crate::lineage;
+use crate::protocol::LogId;
 use crate::topology::{Stream, StreamInfo, stream_info};
 
 /// Messages asked for at once.
@@ -120,16 +120,21 @@ impl Reader {
 
     /// Starts reading messages in a form.
     pub fn start_as(connection: &Connection, selection: Selection, form: Form) -> Self {
-        Self::start_with(connection, selection, form, false)
+        Self::start_with(connection, selection, form, false, 0)
+    }
+
+    /// Starts reading a stream that is known to reach a sequence: a leader that says less is asked again.
+    pub fn start_reaching(connection: &Connection, selection: Selection, reaches: u64) -> Self {
+        Self::start_with(connection, selection, Form::Lines, false, reaches)
     }
 
     /// Starts reading up to the end: when nothing more is waiting, an [`Event::Attached`] comes at once that says so. Only that
     /// is the end where a stream has several copies, since the one that is read may lag.
     pub fn start_to_end(connection: &Connection, selection: Selection, form: Form) -> Self {
-        Self::start_with(connection, selection, form, true)
+        Self::start_with(connection, selection, form, true, 0)
     }
 
-    fn start_with(connection: &Connection, selection: Selection, form: Form, confirms_end: bool) -> Self {
+    fn start_with(connection: &Connection, selection: Selection, form: Form, confirms_end: bool, reaches: u64) -> Self {
         let (sender, events) = mpsc::channel(AHEAD);
         let repeated = Arc::new(AtomicU64::new(0));
         let source = Source {
@@ -138,6 +143,7 @@ impl Reader {
             selection,
             form,
             confirms_end,
+            reaches,
             log: None,
             events: sender,
             repeated: repeated.clone(),
@@ -230,8 +236,10 @@ struct Source {
     next: u64,
     /// Whether the end is told at once.
     confirms_end: bool,
+    /// A sequence that the stream is known to reach.
+    reaches: u64,
     /// Which log is read, once that is known.
-    log: Option<String>,
+    log: Option<LogId>,
     events: mpsc::Sender<Result<Event, Error>>,
     /// Messages that came again.
     repeated: Arc<AtomicU64>,
@@ -290,7 +298,7 @@ impl Source {
         // The stream is looked at first: what shows nothing pending after it has everything up to its last sequence.
         let info = self.info().await?;
         let is_alone = info.replicas() == 1;
-        let restored_to = lineage::restored_to(&info.log());
+        let restored_to = info.log()?.restored_to();
         let mut epoch = self.connection.epoch();
         let inbox = self.connection.client().new_inbox();
         let subscriber = self.connection.client().subscribe(inbox.clone()).await;
@@ -356,9 +364,11 @@ impl Source {
 
     /// What the server says of the stream, which reaches as far as it was read.
     async fn info(&mut self) -> Result<StreamInfo, Error> {
-        let (stream, read) = (self.selection.stream, self.next.saturating_sub(1));
-        let info = leader::info_reaching(&self.connection, stream, self.log.as_deref(), read).await?;
-        self.log.get_or_insert_with(|| info.log());
+        let (stream, read) = (self.selection.stream, self.reaches.max(self.next.saturating_sub(1)));
+        let info = leader::info_reaching(&self.connection, stream, self.log.as_ref(), read).await?;
+        if self.log.is_none() {
+            self.log = Some(info.log()?);
+        }
         Ok(info)
     }
 

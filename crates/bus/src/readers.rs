@@ -6,17 +6,23 @@ use serde_json::{Value, json};
 
 use crate::connect::{Connection, parse_answer};
 use crate::error::Error;
+use crate::protocol::{LogId, decode_version};
 use crate::snapshot::all_last;
 use crate::subject;
 use crate::topology::{READERS_STREAM, Stream, purge, stream_info};
 
+/// The version of the stored form of registrations.
+pub const REGISTRATION_VERSION: u32 = 2;
+
 /// How far a reader is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Registration {
+    /// The version of its form: [`REGISTRATION_VERSION`].
+    pub version: u32,
     /// What it is, for people: `the archive /srv/candlewire/archive`.
     pub name: String,
-    /// Which log it reads, as [`crate::topology::StreamInfo::log`] says. Another one cannot be continued.
-    pub log: String,
+    /// Which log it reads. Another one cannot be continued.
+    pub log: LogId,
     /// It needs nothing up to this sequence any more.
     pub through: u64,
 }
@@ -40,16 +46,15 @@ pub async fn register(
 /// Everybody who has said how far it has read a stream, by id.
 ///
 /// # Errors
-/// As [`register`], and [`Error::Unreadable`] for what no version of ours has written.
+/// As [`register`], and [`Error::Unreadable`] for what this version cannot have written.
 pub async fn registered(connection: &Connection, stream: Stream) -> Result<Vec<(String, Registration)>, Error> {
     stream_info(connection, READERS_STREAM).await?;
     let stored = all_last(connection, READERS_STREAM, &subject::reader(stream, "*")).await?;
     let read = |message: crate::history::Stored| {
         let id = message.subject.rsplit('.').next().unwrap_or_default().to_owned();
-        let registration = serde_json::from_slice(&message.payload).map_err(|error| Error::Unreadable {
-            what: format!("reader {}", message.subject),
-            detail: error.to_string(),
-        })?;
+        let advice = format!("run `topology trim --forget {id}`, and archive into another place");
+        let registration = decode_version(&message.payload, REGISTRATION_VERSION, &advice)
+            .map_err(|detail| Error::Unreadable { what: format!("reader {}", message.subject), detail })?;
         Ok((id, registration))
     };
     stored.into_iter().map(read).collect()

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::connect::{Connection, nothing};
 use crate::error::Error;
-use crate::lineage;
+use crate::protocol::LogId;
 use crate::reader::Delivery;
 use crate::subject::Kind;
 
@@ -389,19 +389,34 @@ impl StreamInfo {
         self.noted(PARTITIONS_KEY)
     }
 
-    /// Which log it is, in the words of [`crate::lineage`]: when it was created and, when it was made anew since, after
-    /// which sequence.
-    pub fn log(&self) -> String {
-        let base = self.noted(LOG_KEY).unwrap_or_else(|| self.created.clone());
-        match self.noted(REBUILT_KEY) {
-            Some(seq) => lineage::rebuilt(&base, seq),
+    /// Which log it is.
+    ///
+    /// # Errors
+    /// [`Error::Unreadable`] when another version of candlewire restored it.
+    pub fn log(&self) -> Result<LogId, Error> {
+        let base = match self.note(LOG_KEY) {
+            Some(noted) => LogId::from_json(noted).map_err(|_| self.restored_otherwise(noted))?,
+            None => LogId::new(&self.created),
+        };
+        Ok(match self.noted(REBUILT_KEY) {
+            Some(after) => base.rebuilt(after),
             None => base,
-        }
+        })
+    }
+
+    /// What its metadata says of the log is not in the form of this version.
+    fn restored_otherwise(&self, noted: &str) -> Error {
+        let stream = self.config["name"].as_str().unwrap_or_default();
+        let detail = format!(
+            "another version of candlewire restored the stream and noted {noted:?}: go on with that version, or give the \
+             streams up (stop nats-server, move its store away, start it again and run `topology apply`)"
+        );
+        Error::Unreadable { what: format!("{LOG_KEY} of stream {stream}"), detail }
     }
 
     /// Whether a restore fills it, or did not come to its end.
     pub(crate) fn is_being_restored(&self) -> bool {
-        self.noted::<String>(RESTORING_KEY).is_some()
+        self.note(RESTORING_KEY).is_some()
     }
 
     /// Its definition, from which it can be made again: without what the server noted itself.
@@ -431,7 +446,11 @@ impl StreamInfo {
     }
 
     fn noted<T: FromStr>(&self, key: &str) -> Option<T> {
-        self.config.get("metadata")?.get(key)?.as_str()?.parse().ok()
+        self.note(key)?.parse().ok()
+    }
+
+    fn note(&self, key: &str) -> Option<&str> {
+        self.config.get("metadata")?.get(key)?.as_str()
     }
 
     /// The server that leads it, which has answered; `None` where there is only one.
@@ -578,9 +597,9 @@ pub async fn update(connection: &Connection, info: &StreamInfo, changes: &[Diffe
     connection.api::<Value>(&format!("STREAM.UPDATE.{name}"), &config).await.map(drop)
 }
 
-/// Makes a restored stream what it was, under the words that it is known by from now on.
-pub(crate) async fn reveal(connection: &Connection, mut definition: Value, log: &str) -> Result<(), Error> {
-    definition["metadata"][LOG_KEY] = json!(log);
+/// Makes a restored stream what it was, as the log that it is from now on.
+pub(crate) async fn reveal(connection: &Connection, mut definition: Value, log: &LogId) -> Result<(), Error> {
+    definition["metadata"][LOG_KEY] = json!(log.to_json());
     let name = definition["name"].as_str().unwrap_or_default().to_owned();
     connection.api::<Value>(&format!("STREAM.UPDATE.{name}"), &definition).await.map(drop)
 }
@@ -636,13 +655,20 @@ mod tests {
             let info = json!({ "created": "then", "config": { "metadata": metadata }, "state": state });
             serde_json::from_value::<StreamInfo>(info).unwrap()
         };
-        let told = |info: StreamInfo| (info.begins(), info.origin(), info.log());
-        assert_eq!(told(info(json!({}), 7)), (7, 1, "then".to_owned()));
+        let told = |info: StreamInfo| (info.begins(), info.origin(), info.log().unwrap());
+        assert_eq!(told(info(json!({}), 7)), (7, 1, LogId::new("then")));
         // A checkpoint before what was trimmed stays; those behind it were replaced.
         for first_seq in [3, 60] {
-            assert_eq!(told(info(json!({ TRIMMED_KEY: "41" }), first_seq)), (42, 1, "then".to_owned()));
+            assert_eq!(told(info(json!({ TRIMMED_KEY: "41" }), first_seq)), (42, 1, LogId::new("then")));
         }
         let rebuilt = json!({ TRIMMED_KEY: "41", REBUILT_KEY: "50" });
-        assert_eq!(told(info(rebuilt, 51)), (51, 51, "then, rebuilt after sequence 50".to_owned()));
+        assert_eq!(told(info(rebuilt, 51)), (51, 51, LogId::new("then").rebuilt(50)));
+        let restored = LogId::new("before").restored(90, "then");
+        let noted = json!({ LOG_KEY: restored.to_json(), REBUILT_KEY: "95" });
+        assert_eq!(info(noted, 96).log().unwrap(), restored.rebuilt(95));
+        // In the words of an older version.
+        let refused = info(json!({ LOG_KEY: "before, restored up to sequence 90 on then" }), 1).log().unwrap_err();
+        let refused = refused.to_string();
+        assert!(refused.contains("another version of candlewire") && refused.contains("`topology apply`"), "{refused}");
     }
 }

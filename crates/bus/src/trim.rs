@@ -9,7 +9,6 @@ use serde_json::json;
 use crate::connect::Connection;
 use crate::error::Error;
 use crate::history;
-use crate::lineage::continues;
 use crate::reader::count_from;
 use crate::readers::registered;
 use crate::standing::{is_in_use, next_input, standings};
@@ -124,9 +123,10 @@ async fn holds(connection: &Connection, stream: Stream, info: &StreamInfo) -> Re
             holds.extend(through.map(|through| Hold { who, through }));
         }
     }
+    let log = info.log()?;
     let readers = registered(connection, stream).await?.into_iter();
     // One of another log cannot go on, whatever is kept for it.
-    let readers = readers.filter(|(_, reader)| continues(&info.log(), &reader.log, reader.through));
+    let readers = readers.filter(|(_, reader)| log.continues_from(&reader.log, reader.through));
     holds.extend(readers.map(|(id, reader)| Hold { who: format!("{} ({id})", reader.name), through: reader.through }));
     Ok(holds)
 }

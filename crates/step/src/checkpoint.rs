@@ -139,7 +139,7 @@ async fn attempt<S: DeserializeOwned, C: DeserializeOwned>(
     let Some(known) = history::last(connection, output, &subject::position(output, partition)).await? else {
         return beginning(connection, output, partition).await;
     };
-    let states = decode_position::<IgnoredAny>(&known)?.states;
+    let states = decode_position::<Position<IgnoredAny>>(&known)?.states;
     let (messages, is_one_picture) = read_checkpoint(connection, output, partition, states).await?;
     let checkpoint = match assemble(step, partition, &messages)? {
         Ok(checkpoint) => checkpoint,

@@ -28,6 +28,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bus::Error;
+use bus::protocol::{LogId, StepConfig};
 use market::EventTime;
 
 use crate::commit::Next;
@@ -38,9 +39,9 @@ use crate::partition::members::{Member, Members};
 use crate::partition::recovery::Replay;
 use crate::partition::seal::Sealed;
 
-pub(crate) use recovery::check_settings;
 pub use draft::{INPUT_BYTES_MAX, INPUT_MESSAGES_MAX};
 pub use event::{Effect, Ended, Event, InputInfo, Open, Report, StoredPosition};
+pub(crate) use recovery::check_settings;
 
 /// A time, counted from an instant that all partitions of a process have in common.
 pub type Time = Duration;
@@ -60,9 +61,9 @@ pub struct Setup {
     /// How many there are.
     pub partitions: u32,
     /// Which log is read.
-    pub log: String,
+    pub log: LogId,
     /// The settings that shape results.
-    pub config: String,
+    pub config: StepConfig,
     /// Whether to go on where input is lost for ever.
     pub accept_loss: bool,
 }
@@ -189,12 +190,7 @@ impl<O: Operator> Partition<O> {
         effects
     }
 
-    fn take(
-        &mut self,
-        event: Event<O::State, O::Counts>,
-        now: Time,
-        effects: &mut Vec<Effect>,
-    ) -> Result<(), Error> {
+    fn take(&mut self, event: Event<O::State, O::Counts>, now: Time, effects: &mut Vec<Effect>) -> Result<(), Error> {
         match event {
             Event::Recovered(checkpoint) => self.begin(checkpoint, effects)?,
             Event::Attached { input, pending } => self.attach(&input, pending, effects)?,

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use bus::Connection;
 use bus::connect::wait_for;
 use bus::lease::{Leases, wait_for_bucket};
+use bus::protocol::StepConfig;
 use bus::topology::{self, Step, StreamInfo};
-use market::windowing::Settings;
 use service::{Health, Shutdown};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
@@ -15,14 +15,14 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::args::InstanceArgs;
 use crate::backlog::Backlog;
 use crate::commit_schedule::CommitSchedule;
+use crate::committer;
 use crate::metrics::StepMetrics;
 use crate::operator::Operator;
+use crate::partition::Setup;
 use crate::readiness::Readiness;
 use crate::supervisor::Crew;
 use crate::transaction::Outgoing;
-use crate::partition::Setup;
 use crate::worker::Shared;
-use crate::committer;
 use bus::Error;
 
 /// What is told about every batch once it is stored.
@@ -55,8 +55,9 @@ pub async fn run<O: Operator>(context: Context, operator: O) -> Result<(), Error
         return Ok(());
     }
     let partitions = input.partitions().unwrap_or_default();
-    let config = settings(&operator);
-    tracing::info!(service = O::STEP.service, partitions, settings = config, "starting");
+    let log = input.log()?;
+    let config = StepConfig::new(operator.event_time(), operator.shape());
+    tracing::info!(service = O::STEP.service, partitions, settings = %config, "starting");
     let metrics = StepMetrics::new(context.health.metrics());
     let (commits, sealed) = committer::channel();
     let committer = tokio::spawn(committer::run(context.clone(), O::STEP, metrics.clone(), sealed));
@@ -69,7 +70,7 @@ pub async fn run<O: Operator>(context: Context, operator: O) -> Result<(), Error
     let shared = Shared {
         context,
         operator: Arc::new(operator),
-        setup: Setup { partition: 0, partitions, log: input.log(), config, accept_loss },
+        setup: Setup { partition: 0, partitions, log, config, accept_loss },
         schedule: CommitSchedule::new(O::STEP, partitions),
         epoch: Instant::now(),
         commits,
@@ -100,14 +101,4 @@ async fn wait_for_streams(context: &Context, step: Step) -> Result<Option<(Strea
         });
     }
     Ok(Some((input, output)))
-}
-
-/// All settings that shape the results of a step, in words: `disorder=5000 lateness=600000 windows=1m`.
-fn settings<O: Operator>(operator: &O) -> String {
-    format!("{} {}", event_time_words(operator.event_time()), operator.shape())
-}
-
-/// How event time is judged, in words, in milliseconds.
-pub(crate) fn event_time_words(Settings { disorder, lateness }: Settings) -> String {
-    format!("disorder={} lateness={}", disorder.ms(), lateness.ms())
 }

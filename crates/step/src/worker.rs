@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use bus::connect::patiently;
 use bus::error::Disposition;
+use bus::protocol::StepConfig;
 use bus::reader::{self, Reader, Selection};
-use bus::topology::{STEPS, stream_info};
+use bus::topology::{STEPS, Step, stream_info};
 use bus::{Connection, Error, protocol, subject};
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
@@ -23,7 +24,7 @@ use crate::metrics::{PartitionMetrics, StepMetrics};
 use crate::operator::Operator;
 use crate::partition::{Effect, Ended, Event, InputInfo, Partition, Progress, Report, Setup, Time, check_settings};
 use crate::readiness::Readiness;
-use crate::serve::{Context, event_time_words};
+use crate::serve::Context;
 use crate::transaction::{Part, read_position};
 
 /// How long to wait before what was not answered is asked again.
@@ -153,9 +154,9 @@ impl<O: Operator> Worker<O> {
                     recovered.map(Event::Recovered)
                 }));
             }
-            Effect::Read(from) => {
+            Effect::Read { from, reaches } => {
                 let selection = Selection { stream: step.input, filters: subject::inputs(step, partition), from };
-                self.reader = Some(Reader::start(&connection, selection));
+                self.reader = Some(Reader::start_reaching(&connection, selection, reaches));
             }
             Effect::Commit { part, is_live } => self.asked.push(self.commit(part, is_live)),
             Effect::ReadPosition => self.asked.push(Box::pin(async move {
@@ -169,7 +170,7 @@ impl<O: Operator> Worker<O> {
             })),
             Effect::Look(seen) => self.asked.push(Box::pin(async move {
                 let info = patiently(AGAIN, || stream_info(&connection, step.input.name())).await?;
-                Ok(Event::Looked { seen, input: InputInfo::from(&info) })
+                Ok(Event::Looked { seen, input: InputInfo::try_from(&info)? })
             })),
             Effect::Show(open) => {
                 for open in open {
@@ -187,7 +188,7 @@ impl<O: Operator> Worker<O> {
         Box::pin(async move {
             if !is_in_step.load(Ordering::Relaxed) {
                 let connection = &shared.context.connection;
-                match check_step_before::<O>(connection, &shared.operator, part.partition).await {
+                match check_step_before(connection, O::STEP, part.partition, &shared.setup.config).await {
                     Ok(is_known) => is_in_step.store(is_known, Ordering::Relaxed),
                     Err(error) if error.disposition() == Disposition::Stop => return Err(error),
                     // Asked again before the next commit.
@@ -261,14 +262,19 @@ impl<O: Operator> Worker<O> {
 
 /// What the step before this one accepted must not be judged otherwise here. It has committed before there is any input to
 /// apply.
-async fn check_step_before<O: Operator>(connection: &Connection, operator: &O, partition: u32) -> Result<bool, Error> {
-    let Some(before) = STEPS.into_iter().find(|step| step.output == O::STEP.input) else { return Ok(true) };
+async fn check_step_before(
+    connection: &Connection,
+    step: Step,
+    partition: u32,
+    asked: &StepConfig,
+) -> Result<bool, Error> {
+    let Some(before) = STEPS.into_iter().find(|before| before.output == step.input) else { return Ok(true) };
     let Some(made) = protocol::settings_of(connection, before.output, partition).await? else { return Ok(false) };
-    let asked = event_time_words(operator.event_time());
-    if made.starts_with(&format!("{asked} ")) {
+    if made.judges_alike(asked) {
         return Ok(true);
     }
-    Err(Error::OutOfStep { service: before.service.to_owned(), made, asked })
+    let (service, made) = (before.service.to_owned(), made.event_time());
+    Err(Error::OutOfStep { service, made, asked: asked.event_time() })
 }
 
 /// Resolves then, if ever.
@@ -283,7 +289,7 @@ async fn until(time: Option<Instant>) {
 async fn next_input<S, C>(reader: Option<&mut Reader>) -> Result<Event<S, C>, Error> {
     let Some(reader) = reader else { return std::future::pending().await };
     Ok(match reader.next().await? {
-        reader::Event::Attached { info, pending } => Event::Attached { input: InputInfo::from(&*info), pending },
+        reader::Event::Attached { info, pending } => Event::Attached { input: InputInfo::try_from(&*info)?, pending },
         reader::Event::Message(delivery) => Event::Input { delivery, more: !reader.is_empty() },
     })
 }

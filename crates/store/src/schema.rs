@@ -52,7 +52,7 @@ pub const FOLD: &str = "fold";
 /// The unit of predictions that are of no price.
 pub const LOG_RANGE: &str = "log(high/low)";
 
-/// File metadata: which MARKET stream an archive was made from.
+/// File metadata: which MARKET stream an archive was made from, as JSON of its identity.
 pub const SOURCE_KEY: &str = "candlewire.source";
 
 /// Rows in a row group: bounds the memory of reading and writing to some tens of megabytes.

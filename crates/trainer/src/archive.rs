@@ -4,9 +4,9 @@
 
 use anyhow::{Context, anyhow};
 use bus::leader;
-use bus::lineage::continues;
+use bus::protocol::LogId;
 use bus::reader::{Delivery, Event, Form, Reader, Selection};
-use bus::readers::{self, Registration};
+use bus::readers::{self, REGISTRATION_VERSION, Registration};
 use bus::subject::{self, Kind};
 use bus::topology::{Stream, StreamInfo};
 use bus::{Connection, codec};
@@ -46,7 +46,7 @@ pub struct Archiver {
     /// Lines that were none.
     left_out: u64,
     /// Which log MARKET is.
-    source: String,
+    source: LogId,
     /// First sequence that no file has looked at.
     next: u64,
     /// Ticks that came since the start.
@@ -60,7 +60,7 @@ impl Archiver {
     /// When the archive is another process's, damaged, or of another stream, or MARKET no longer holds what would have
     /// to come next.
     pub async fn open(connection: &Connection, archive: &Archive, market: &StreamInfo) -> anyhow::Result<Self> {
-        let source = market.log();
+        let source = market.log()?;
         let (of_thread, of_market) = (archive.clone(), source.clone());
         let writer = tokio::task::spawn_blocking(move || open(&of_thread, &of_market)).await??;
         let next = writer.last_seq().map_or(market.begins().max(1), |last| last + 1);
@@ -86,7 +86,7 @@ impl Archiver {
     /// Says how far the archive is. An outage is no reason not to archive: the next file says it again.
     async fn register(&self) {
         let (name, log, through) = (self.name.clone(), self.source.clone(), self.next - 1);
-        let registration = Registration { name, log, through };
+        let registration = Registration { version: REGISTRATION_VERSION, name, log, through };
         if let Err(error) = readers::register(&self.connection, Stream::Market, &self.id, &registration).await {
             tracing::warn!(%error, "trimming does not know how far the archive is");
         }
@@ -99,15 +99,15 @@ impl Archiver {
     pub fn check(&self, market: &StreamInfo) -> anyhow::Result<()> {
         let archived = self.next - 1;
         let (first, last) = (market.begins(), market.state.last_seq);
-        if market.log() != self.source && continues(&market.log(), &self.source, 0) {
+        let log = market.log()?;
+        if log != self.source && log.continues_from(&self.source, 0) {
             return Err(bus::Error::Restored { input: Stream::Market.name().to_owned() }.into());
         }
-        if market.log() != self.source || archived > last {
+        if log != self.source || archived > last {
             let error = anyhow!(
-                "it reaches sequence {archived} of the MARKET stream of {}, but there is one of {} that ends at {last}: \
+                "it reaches sequence {archived} of the MARKET stream of {}, but there is one of {log} that ends at {last}: \
                  restore MARKET, or archive into another place with --archive",
-                self.source,
-                market.log()
+                self.source
             );
             return Err(error).exit_code(Code::Server);
         }
@@ -228,14 +228,29 @@ impl Archiver {
 }
 
 /// Opens an archive for what the log `market` holds, also when that was restored since, if it reaches as far.
-fn open(archive: &Archive, market: &str) -> Result<ArchiveWriter, ArchiveError> {
+fn open(archive: &Archive, market: &LogId) -> Result<ArchiveWriter, ArchiveError> {
+    let continues = |theirs: &str, last| LogId::from_json(theirs).is_ok_and(|log| market.continues_from(&log, last));
     match (archive.source()?, archive.last_seq()?) {
-        (Some(theirs), Some(last)) if continues(market, &theirs, last) => {
+        (Some(theirs), Some(last)) if continues(&theirs, last) => {
             let mut writer = ArchiveWriter::open(archive.clone(), &theirs)?;
-            writer.goes_on_as(market);
+            writer.goes_on_as(&market.to_json());
             Ok(writer)
         }
-        _ => ArchiveWriter::open(archive.clone(), market),
+        _ => ArchiveWriter::open(archive.clone(), &market.to_json()).map_err(in_words),
+    }
+}
+
+/// Names the logs as people read them.
+fn in_words(error: ArchiveError) -> ArchiveError {
+    let words = |source: String| match LogId::from_json(&source) {
+        Ok(log) => log.to_string(),
+        Err(_) => format!("{source:?}, noted by another version of candlewire"),
+    };
+    match error {
+        ArchiveError::OtherSource { place, theirs, ours } => {
+            ArchiveError::OtherSource { place, theirs: words(theirs), ours: words(ours) }
+        }
+        error => error,
     }
 }
 
@@ -293,5 +308,43 @@ pub fn choose_instrument(archive: &Archive, named: Option<Instrument>) -> anyhow
             let error = anyhow!("the archive holds {}: choose one with --coin and --quote", names.join(", "));
             Err(error).exit_code(Code::BadConfig)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_archive_goes_on_with_the_log_that_it_was_made_from() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let archive = Archive::new(folder.path());
+        let write = |writer: &mut ArchiveWriter, seq| {
+            let written = writer.append(SeqRange { first: seq, last: seq }, &TickRows::default().into_batch());
+            written.expect("written");
+        };
+        let log = LogId::new("monday");
+        write(&mut open(&archive, &log).expect("a new one"), 1);
+        let restored = log.clone().restored(1, "tuesday");
+        write(&mut open(&archive, &restored).expect("the backup reaches as far"), 2);
+        assert_eq!(archive.source().expect("readable"), Some(restored.to_json()));
+        for other in [log, restored.clone().rebuilt(9), restored.clone().restored(1, "wednesday")] {
+            let error = open(&archive, &other).expect_err("another log").to_string();
+            let words = format!("another MARKET stream ({restored}, not {other})");
+            assert!(error.contains(&words) && error.contains("--archive"), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_archive_of_another_version_is_refused_with_what_to_do() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let archive = Archive::new(folder.path());
+        let mut writer = ArchiveWriter::open(archive.clone(), "monday").expect("writable");
+        writer.append(SeqRange { first: 1, last: 1 }, &TickRows::default().into_batch()).expect("written");
+        drop(writer);
+        let error = open(&archive, &LogId::new("monday")).expect_err("not known to be the same log");
+        assert!(matches!(error, ArchiveError::OtherSource { .. }), "{error}");
+        let error = error.to_string();
+        assert!(error.contains("noted by another version of candlewire") && error.contains("--archive"), "{error}");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::transactions::{Outcome, Transactions};
 use anyhow::{Context, ensure};
 use bus::protocol;
 use bus::topology::Limits;
@@ -10,7 +11,6 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use serde_json::Value;
-use crate::transactions::{Outcome, Transactions};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 

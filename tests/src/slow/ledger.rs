@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bus::protocol::Position;
+use crate::transactions::{Outcome, Transactions};
+use bus::protocol::{LogId, POSITION_VERSION, Position, StepConfig};
 use bus::reader::{Selection, read_to_end};
 use bus::{Connection, Kind, Stream, history, subject};
 use bytes::Bytes;
+use market::windowing::Settings;
 use serde_json::{Value, json};
-use crate::transactions::{Outcome, Transactions};
 use step::transaction::{Outgoing, Part, Role};
 
 const PARTITION: u32 = 3;
@@ -85,13 +86,14 @@ fn part(number: u64, fence: u64) -> Part {
         role: Role::State,
     };
     let position = Position {
+        version: POSITION_VERSION,
         position: number,
         frontier: number,
         verified: number,
         batch: String::new(),
-        input_created: "then".to_owned(),
+        log: LogId::new("then"),
         partitions: 16,
-        config: "settings".to_owned(),
+        config: StepConfig::new(Settings::default(), "settings"),
         settled: number * STATES,
         states: STATES,
         states_applied: number * STATES,

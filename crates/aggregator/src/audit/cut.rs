@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Context;
+use bus::protocol::decode_position;
 use bus::subject::{self, Stored};
 use bus::topology::{Stream, stream_info};
 use bus::{Connection, Error, history};
@@ -55,7 +56,8 @@ struct Position {
     position: u64,
     #[serde(default)]
     lost_to: u64,
-    config: String,
+    /// Of the settings it is event time that an audit can be told otherwise.
+    config: Bounds,
 }
 
 impl Cut {
@@ -116,9 +118,8 @@ async fn places(connection: &Connection, stream: Stream, bounds: Bounds) -> anyh
         let Some(stored) = history::last(connection, stream, &subject::position(stream, partition)).await? else {
             return Ok((partition, Place::default()));
         };
-        let position: Position = serde_json::from_slice(&stored.payload)
-            .with_context(|| format!("cannot read the position of {stream} in partition {partition}"))?;
-        check_settings(stream, &position.config, bounds)?;
+        let position: Position = decode_position(&stored)?;
+        check_settings(stream, position.config, bounds)?;
         let Position { position, lost_to, .. } = position;
         anyhow::Ok((partition, Place { end: stored.seq, input: position, lost_to }))
     });
@@ -143,12 +144,9 @@ fn check_positions(
 }
 
 /// Nothing can be said of results that were made with other settings.
-fn check_settings(stream: Stream, made: &str, bounds: Bounds) -> Result<(), Error> {
-    let asked = format!("disorder={} lateness={}", bounds.disorder_ms, bounds.lateness_ms);
-    let is_same = asked.split(' ').all(|setting| made.split(' ').any(|word| word == setting));
-    is_same.then_some(()).ok_or_else(|| Error::OtherSettings {
-        output: stream.name().to_owned(),
-        made: made.to_owned(),
-        asked,
-    })
+fn check_settings(stream: Stream, made: Bounds, asked: Bounds) -> Result<(), Error> {
+    if made == asked {
+        return Ok(());
+    }
+    Err(Error::OtherSettings { output: stream.name().to_owned(), made: made.to_string(), asked: asked.to_string() })
 }

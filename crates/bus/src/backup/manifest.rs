@@ -10,11 +10,12 @@ use sha2::{Digest, Sha256};
 
 use super::file::hex;
 use super::{BackupError, CONTENT};
+use crate::protocol::LogId;
 
 /// Its name in the folder.
 const NAME: &str = "manifest.json";
 /// The form of the files beside it. Another one is refused.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 /// What a backup holds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -45,7 +46,7 @@ pub struct Entry {
     /// Last sequence given out.
     pub last_seq: u64,
     /// Which log it was.
-    pub log: String,
+    pub log: LogId,
     /// When the server created it.
     pub created: String,
     /// Its definition in the server's own form.
@@ -104,7 +105,7 @@ impl Manifest {
         let value: Value = serde_json::from_slice(&text).map_err(|error| damaged(format!("{NAME}: {error}")))?;
         let format = &value["format"];
         if format != FORMAT {
-            let advice = "restore it with the version that made it";
+            let advice = "restore it with the version that made it, or take a new backup";
             return Err(damaged(format!("its format is {format}, this version reads {FORMAT}: {advice}")));
         }
         let manifest: Self = serde_json::from_value(value).map_err(|error| damaged(format!("{NAME}: {error}")))?;

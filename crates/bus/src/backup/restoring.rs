@@ -11,7 +11,6 @@ use super::manifest::{Entry, Manifest};
 use super::survivors::Survivors;
 use crate::connect::{Connection, nothing};
 use crate::error::Error;
-use crate::lineage;
 use crate::topology::{
     LEASES_STREAM, Limits, StreamInfo, any_stream_info, check_room, create, definitions, partitions_of, reveal,
 };
@@ -88,7 +87,7 @@ impl Restoration {
         }
         for ((entry, info), mut definition) in self.manifest.streams.iter().zip(&filled).zip(definitions) {
             definition["first_seq"] = info.config["first_seq"].clone();
-            let log = lineage::restored(&entry.log, entry.last_seq, &info.created);
+            let log = entry.log.clone().restored(entry.last_seq, &info.created);
             reveal(connection, definition, &log).await?;
         }
         Ok(self.create_leases(connection, replicas).await?)

@@ -64,7 +64,7 @@ async fn copy(connection: &Connection, name: &str, folder: &Path) -> Result<Entr
         bytes: survivors.bytes(),
         first_seq: survivors.first_seq().unwrap_or(last_seq + 1),
         last_seq,
-        log: info.log(),
+        log: info.log()?,
         created: info.created.clone(),
         definition: info.definition(),
         sha256,

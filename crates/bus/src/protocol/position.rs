@@ -1,6 +1,6 @@
 //! Where a partition of a step stands, as it is stored.
 
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
 use crate::connect::Connection;
@@ -10,9 +10,16 @@ use crate::snapshot::all_last;
 use crate::subject;
 use crate::topology::Stream;
 
+use super::{LogId, StepConfig, version};
+
+/// The version of the stored form of positions.
+pub const POSITION_VERSION: u32 = 2;
+
 /// The position of a partition, the last message of every commit.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Position<C> {
+    /// The version of its form: [`POSITION_VERSION`].
+    pub version: u32,
     /// Last input sequence that the partition has consumed.
     pub position: u64,
     /// Highest input sequence up to which nothing for this partition can be missing.
@@ -22,12 +29,12 @@ pub struct Position<C> {
     pub verified: u64,
     /// Id of the batch that stored it.
     pub batch: String,
-    /// When the input stream was created: the identity of the log.
-    pub input_created: String,
+    /// Which log the input is.
+    pub log: LogId,
     /// Partitions of the topology.
     pub partitions: u32,
-    /// The settings that shape results, in words.
-    pub config: String,
+    /// The settings that shape results.
+    pub config: StepConfig,
     /// Every input up to here is contained in the stored states. What came since is applied to them again by a new owner.
     pub settled: u64,
     /// How many instruments have a stored state.
@@ -57,22 +64,24 @@ fn is_none(number: &u64) -> bool {
     *number == 0
 }
 
-/// Reads a position.
+/// Reads a position, or as much of it as `P` names.
 ///
 /// # Errors
-/// [`Error::Unreadable`].
-pub fn decode_position<C: DeserializeOwned>(stored: &Stored) -> Result<Position<C>, Error> {
-    serde_json::from_slice(&stored.payload)
-        .map_err(|error| Error::Unreadable { what: format!("position {}", stored.subject), detail: error.to_string() })
+/// [`Error::Unreadable`], which says what to do when another version of candlewire stored it.
+pub fn decode_position<P: DeserializeOwned>(stored: &Stored) -> Result<P, Error> {
+    let of_stream = stored.subject.split('.').nth(1).unwrap_or_default();
+    let advice = format!("run `topology rebuild {of_stream}`");
+    version::decode(&stored.payload, POSITION_VERSION, &advice)
+        .map_err(|detail| Error::Unreadable { what: format!("position {}", stored.subject), detail })
 }
 
 /// The settings that the results of a partition were made with; `None` while it has no position.
 ///
 /// # Errors
 /// Whatever reading can meet.
-pub async fn settings_of(connection: &Connection, output: Stream, partition: u32) -> Result<Option<String>, Error> {
+pub async fn settings_of(connection: &Connection, output: Stream, partition: u32) -> Result<Option<StepConfig>, Error> {
     let stored = history::last(connection, output, &subject::position(output, partition)).await?;
-    let position = stored.as_ref().map(decode_position::<serde_json::Value>).transpose()?;
+    let position = stored.as_ref().map(decode_position::<Position<IgnoredAny>>).transpose()?;
     Ok(position.map(|position| position.config))
 }
 
@@ -96,4 +105,40 @@ pub async fn positions<C: DeserializeOwned>(
     }
     positions.sort_by_key(|(partition, _)| *partition);
     Ok(positions)
+}
+
+#[cfg(test)]
+mod tests {
+    use async_nats::HeaderMap;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn stored(position: &Value) -> Stored {
+        let (subject, payload) = (subject::position(Stream::Stats, 3), position.to_string().into());
+        Stored { seq: 1, subject, payload, headers: HeaderMap::new(), server_ms: 0 }
+    }
+
+    #[test]
+    fn only_a_position_of_this_version_is_read() {
+        let now = json!({
+            "version": POSITION_VERSION, "position": 7, "frontier": 9, "verified": 8, "batch": "id-1",
+            "log": { "created": "then", "events": [] }, "partitions": 16,
+            "config": { "disorder_ms": 5_000, "lateness_ms": 600_000, "shape": "windows=5m" },
+            "states": 2, "applied": 4, "counts": { "candles": 3 },
+        });
+        let position: Position<Value> = decode_position(&stored(&now)).unwrap();
+        assert_eq!((position.position, &position.log), (7, &LogId::new("then")));
+        assert_eq!(position.config.to_string(), "disorder=5000 lateness=600000 windows=5m");
+        assert_eq!(serde_json::to_value(&position).unwrap(), now);
+        for version in [None, Some(1), Some(POSITION_VERSION + 1)] {
+            let other =
+                json!({ "version": version, "position": 7, "config": "disorder=5000 lateness=600000 windows=5m" });
+            let error = decode_position::<Position<Value>>(&stored(&other)).unwrap_err();
+            assert!(matches!(error, Error::Unreadable { .. }), "{error}");
+            let error = error.to_string();
+            assert!(error.contains("another version of candlewire stored it"), "{error}");
+            assert!(error.contains("run `topology rebuild stats`"), "{error}");
+        }
+    }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bus::connect::patiently;
 use bus::error::Disposition;
 use bus::outcome::{Committed, committed, each_line};
+use bus::protocol::LogId;
 use bus::topology::{MARKET_STEP, stream_info};
 use bus::{Connection, Error, Kind, Stream, subject};
 use market::Instrument;
@@ -63,7 +64,7 @@ struct Ends {
     /// FEED's last sequence.
     feed: u64,
     /// Which log FEED is.
-    log: String,
+    log: LogId,
     partitions: u32,
     /// MARKET's last sequence.
     market: u64,
@@ -156,7 +157,7 @@ async fn ends(connection: &Connection) -> Result<Ends, Error> {
     let feed = patiently(RETRY, || stream_info(connection, Stream::Feed.name())).await?;
     let market = patiently(RETRY, || stream_info(connection, Stream::Market.name())).await?;
     let partitions = feed.partitions().unwrap_or(1);
-    Ok(Ends { feed: feed.state.last_seq, log: feed.log(), partitions, market: market.state.last_seq })
+    Ok(Ends { feed: feed.state.last_seq, log: feed.log()?, partitions, market: market.state.last_seq })
 }
 
 /// How far the stream-processor is with what was sent.
@@ -182,7 +183,7 @@ impl Reading {
     }
 
     /// Returns when each partition has committed the last message. Outages are waited for.
-    async fn wait(&mut self, connection: &Connection, log: &str) -> Result<(), Error> {
+    async fn wait(&mut self, connection: &Connection, log: &LogId) -> Result<(), Error> {
         while let Some((&partition, &(end, _))) = self.behind.first_key_value() {
             match committed(connection, MARKET_STEP, partition, log).await {
                 Ok(Some(Committed { through, lost_to, seq })) if through >= end => {

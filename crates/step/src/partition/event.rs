@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bus::Error;
+use bus::protocol::LogId;
 use bus::reader::Delivery;
 use bus::topology::{StreamInfo, StreamState};
 use bytes::Bytes;
@@ -59,8 +60,13 @@ pub enum Event<S, C> {
 pub enum Effect {
     /// Read the checkpoint.
     Recover,
-    /// Read the input from this sequence on; what was read before is not wanted any more.
-    Read(u64),
+    /// Read the input from this sequence on.
+    Read {
+        /// The first sequence of interest.
+        from: u64,
+        /// A sequence that the input is known to reach.
+        reaches: u64,
+    },
     /// Store this in one batch, perhaps with what other partitions want to store.
     Commit {
         /// What to store.
@@ -88,7 +94,7 @@ impl fmt::Debug for Effect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Recover => f.write_str("Recover"),
-            Self::Read(from) => write!(f, "Read({from})"),
+            Self::Read { from, .. } => write!(f, "Read({from})"),
             Self::Commit { part, .. } => write!(f, "Commit(fence {}, {} messages)", part.fence, part.messages.len()),
             Self::ReadPosition => f.write_str("ReadPosition"),
             Self::Wait(_) => f.write_str("Wait"),
@@ -158,7 +164,7 @@ pub struct StoredPosition {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InputInfo {
     /// Which log it is.
-    pub log: String,
+    pub log: LogId,
     /// The first sequence from which on no message was removed.
     pub begins: u64,
     /// The first sequence that exists.
@@ -173,17 +179,19 @@ pub struct InputInfo {
     pub retention: Duration,
 }
 
-impl From<&StreamInfo> for InputInfo {
-    fn from(info: &StreamInfo) -> Self {
+impl TryFrom<&StreamInfo> for InputInfo {
+    type Error = Error;
+
+    fn try_from(info: &StreamInfo) -> Result<Self, Error> {
         let StreamState { first_seq, last_seq, bytes, .. } = info.state;
-        Self {
-            log: info.log(),
+        Ok(Self {
+            log: info.log()?,
             begins: info.begins(),
             first_seq,
             last_seq,
             is_trimmed: info.is_trimmed(),
             deletes: first_seq > 1 || info.max_bytes().is_some_and(|limit| bytes > limit / 2),
             retention: Duration::from_nanos(info.max_age_ns()),
-        }
+        })
     }
 }

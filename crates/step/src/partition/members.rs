@@ -50,13 +50,7 @@ pub(super) struct Members<S> {
 
 impl<S> Default for Members<S> {
     fn default() -> Self {
-        Self {
-            all: Vec::new(),
-            index: HashMap::new(),
-            unsettled: BTreeSet::new(),
-            applied: 0,
-            stored: (0, 0),
-        }
+        Self { all: Vec::new(), index: HashMap::new(), unsettled: BTreeSet::new(), applied: 0, stored: (0, 0) }
     }
 }
 

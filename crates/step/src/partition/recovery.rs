@@ -4,14 +4,13 @@
 //! results are stored already, and the position counts them.
 
 use bus::Error;
-use bus::lineage;
-use bus::protocol::Position;
+use bus::protocol::{Position, StepConfig};
 
 use crate::checkpoint::{Checkpoint, lost};
 use crate::operator::Operator;
 use crate::partition::due::is_endangered;
-use crate::partition::{Effect, InputInfo, Partition, Phase, Report, due};
 use crate::partition::members::Members;
+use crate::partition::{Effect, InputInfo, Partition, Phase, Report, due};
 
 /// What is applied again.
 #[derive(Debug)]
@@ -47,15 +46,19 @@ impl<O: Operator> Partition<O> {
             self.phase = Phase::Replaying(Replay { to: position.position, applied: Some(position.applied) });
             self.end_replay(effects)?;
         }
-        effects.push(Effect::Read(self.position + 1));
+        let reaches = match &self.phase {
+            Phase::Replaying(replay) => replay.to,
+            _ => self.position,
+        };
+        effects.push(Effect::Read { from: self.position + 1, reaches });
         Ok(())
     }
 
     /// The checkpoint must have been made from this log with these settings.
     fn check_origin(&self, position: &Position<O::Counts>) -> Result<(), Error> {
         let setup = &self.setup;
-        if !lineage::continues(&setup.log, &position.input_created, position.position) {
-            return Err(wrong_log::<O>(format!("it was created at {}, not {}", setup.log, position.input_created)));
+        if !setup.log.continues_from(&position.log, position.position) {
+            return Err(wrong_log::<O>(format!("it was created at {}, not {}", setup.log, position.log)));
         }
         if position.partitions != setup.partitions {
             return Err(wrong_log::<O>(format!("it has {} partitions, not {}", setup.partitions, position.partitions)));
@@ -80,14 +83,9 @@ impl<O: Operator> Partition<O> {
     }
 
     /// Reading begins, or begins again: is the input still the one, and is all of it there?
-    pub(super) fn attach(
-        &mut self,
-        input: &InputInfo,
-        pending: u64,
-        effects: &mut Vec<Effect>,
-    ) -> Result<(), Error> {
+    pub(super) fn attach(&mut self, input: &InputInfo, pending: u64, effects: &mut Vec<Effect>) -> Result<(), Error> {
         if input.log != self.setup.log {
-            if lineage::continues(&input.log, &self.setup.log, 0) {
+            if input.log.continues_from(&self.setup.log, 0) {
                 return Err(Error::Restored { input: O::STEP.input.name().to_owned() });
             }
             return Err(wrong_log::<O>(format!("it was created anew at {}", input.log)));
@@ -130,12 +128,7 @@ impl<O: Operator> Partition<O> {
 
     /// Whether input that this partition has not seen can be gone: everything up to what the last look verified was seen, and
     /// whatever was applied since may have jumped over what was deleted meanwhile. `seen` is the position when the look began.
-    pub(super) fn check_hole(
-        &mut self,
-        input: &InputInfo,
-        seen: u64,
-        effects: &mut Vec<Effect>,
-    ) -> Result<(), Error> {
+    pub(super) fn check_hole(&mut self, input: &InputInfo, seen: u64, effects: &mut Vec<Effect>) -> Result<(), Error> {
         let has_history = self.position > 0 || self.frontier > 0;
         // Trimming follows the commits closely, and goes no further. Limits of the server know no reader.
         let seen_to = if input.is_trimmed { self.verified.max(self.frontier).max(seen) } else { self.verified };
@@ -182,12 +175,12 @@ impl<O: Operator> Partition<O> {
 }
 
 /// Whether the results of a partition were made with the settings that are asked for now.
-pub(crate) fn check_settings<O: Operator>(made: &str, asked: &str) -> Result<(), Error> {
+pub(crate) fn check_settings<O: Operator>(made: &StepConfig, asked: &StepConfig) -> Result<(), Error> {
     if made == asked {
         return Ok(());
     }
     let output = O::STEP.output.name().to_owned();
-    Err(Error::OtherSettings { output, made: made.to_owned(), asked: asked.to_owned() })
+    Err(Error::OtherSettings { output, made: made.to_string(), asked: asked.to_string() })
 }
 
 fn wrong_log<O: Operator>(detail: String) -> Error {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bus::codec;
-use bus::protocol::Position;
+use bus::protocol::{POSITION_VERSION, Position};
 use bus::subject;
 use market::Candle;
 
@@ -68,11 +68,12 @@ impl<O: Operator> Partition<O> {
     fn position_now(&self) -> Position<serde_json::Value> {
         let (states, states_applied) = self.members.stored();
         Position {
+            version: POSITION_VERSION,
             position: self.position,
             frontier: self.frontier,
             verified: self.verified,
             batch: String::new(),
-            input_created: self.setup.log.clone(),
+            log: self.setup.log.clone(),
             partitions: self.setup.partitions,
             config: self.setup.config.clone(),
             settled: self.members.settled(self.position),

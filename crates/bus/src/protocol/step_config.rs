@@ -1,0 +1,65 @@
+//! The settings that shape the results of a step. Other settings are other results.
+
+use std::fmt;
+
+use market::windowing::Settings;
+use serde::{Deserialize, Serialize};
+
+/// What the results of a step were made with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepConfig {
+    /// How far behind the newest event a tick may arrive without being late, in milliseconds.
+    pub disorder_ms: i64,
+    /// How long after its end a window can still be revised, in milliseconds.
+    pub lateness_ms: i64,
+    /// Everything else that shapes the results, in the step's own words: `windows=1m;…`.
+    pub shape: String,
+}
+
+impl StepConfig {
+    /// The settings of a step.
+    pub fn new(Settings { disorder, lateness }: Settings, shape: impl Into<String>) -> Self {
+        Self { disorder_ms: disorder.ms(), lateness_ms: lateness.ms(), shape: shape.into() }
+    }
+
+    /// Whether event time is judged as `other` judges it. Steps that follow each other must.
+    pub fn judges_alike(&self, other: &Self) -> bool {
+        (self.disorder_ms, self.lateness_ms) == (other.disorder_ms, other.lateness_ms)
+    }
+
+    /// How event time is judged, for errors: `disorder=5000 lateness=600000`.
+    pub fn event_time(&self) -> String {
+        format!("disorder={} lateness={}", self.disorder_ms, self.lateness_ms)
+    }
+}
+
+/// For errors and logs: `disorder=5000 lateness=600000 windows=1m`.
+impl fmt::Display for StepConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.event_time(), self.shape)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_of_another_shape_can_judge_event_time_alike() {
+        let market = StepConfig::new(Settings::default(), "windows=1m");
+        let stats = StepConfig::new(Settings::default(), "windows=5m");
+        assert!(market.judges_alike(&stats) && market != stats);
+        let disorderly = StepConfig { disorder_ms: 10_000, ..market.clone() };
+        let late = StepConfig { lateness_ms: 0, ..market.clone() };
+        assert!(!market.judges_alike(&disorderly) && !market.judges_alike(&late));
+    }
+
+    #[test]
+    fn the_stored_form_is_json_and_the_words_are_for_people() {
+        let config = StepConfig::new(Settings::default(), "windows=1m");
+        let stored = r#"{"disorder_ms":5000,"lateness_ms":600000,"shape":"windows=1m"}"#;
+        assert_eq!(serde_json::to_string(&config).unwrap(), stored);
+        assert_eq!(serde_json::from_str::<StepConfig>(stored).unwrap(), config);
+        assert_eq!(config.to_string(), "disorder=5000 lateness=600000 windows=1m");
+    }
+}
