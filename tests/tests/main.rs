@@ -40,6 +40,7 @@ mod run;
 mod s3;
 mod same_candles;
 mod setup;
+mod simulated;
 mod storage;
 mod strangers;
 mod tables;

@@ -37,7 +37,7 @@ impl<E> Queue<E> {
     }
 
     /// The next event; the time is its time from now on.
-    pub fn next(&mut self) -> Option<E> {
+    pub fn pop(&mut self) -> Option<E> {
         let ((time_us, _), event) = self.events.pop_first()?;
         self.now_us = time_us;
         Some(event)
@@ -153,7 +153,7 @@ mod tests {
         for number in 0..count {
             link.send(&mut queue, random, number);
         }
-        std::iter::from_fn(|| queue.next().map(|number| (queue.now_us(), number))).collect()
+        std::iter::from_fn(|| queue.pop().map(|number| (queue.now_us(), number))).collect()
     }
 
     #[test]
@@ -162,12 +162,12 @@ mod tests {
         queue.at(20, "late");
         queue.after(10, "first");
         queue.after(10, "second");
-        assert_eq!((queue.next(), queue.now_us()), (Some("first"), 10));
+        assert_eq!((queue.pop(), queue.now_us()), (Some("first"), 10));
         queue.at(3, "overdue");
         queue.after(5, "dropped");
         queue.retain(|event| *event != "dropped");
-        assert_eq!((queue.next(), queue.next(), queue.now_us()), (Some("second"), Some("overdue"), 10));
-        assert_eq!((queue.next(), queue.now_us(), queue.next()), (Some("late"), 20, None));
+        assert_eq!((queue.pop(), queue.pop(), queue.now_us()), (Some("second"), Some("overdue"), 10));
+        assert_eq!((queue.pop(), queue.now_us(), queue.pop()), (Some("late"), 20, None));
     }
 
     #[test]
@@ -199,6 +199,6 @@ mod tests {
         assert_eq!(link.send(&mut queue, &mut random, 1), 0);
         link.mend();
         assert_eq!(link.send(&mut queue, &mut random, 2), 1);
-        assert_eq!((queue.len(), queue.next(), queue.is_empty()), (1, Some(2), true));
+        assert_eq!((queue.len(), queue.pop(), queue.is_empty()), (1, Some(2), true));
     }
 }

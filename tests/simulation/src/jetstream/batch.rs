@@ -55,7 +55,11 @@ impl Staging {
             return Err(Refusal::BATCH_ID);
         }
         self.open.retain(|_, open| open.heard_us + allowed.silence_us > now_us);
+        let is_too_large = place.number > MESSAGES_MAX as u64;
         if !self.open.contains_key(&place.id) {
+            if is_too_large {
+                return Err(Refusal::TOO_LARGE);
+            }
             if place.number != 1 {
                 return Err(Refusal::INCOMPLETE);
             }
@@ -65,18 +69,11 @@ impl Staging {
         }
         let none = || Open { messages: Vec::new(), heard_us: now_us };
         let open = self.open.entry(Arc::clone(&place.id)).or_insert_with(none);
-        let next = open.messages.len() + 1;
         // A number out of order ends the batch, whoever sent it.
-        let refusal = if place.number != next as u64 {
-            Some(Refusal::INCOMPLETE)
-        } else if next > MESSAGES_MAX {
-            Some(Refusal::TOO_LARGE)
-        } else {
-            None
-        };
-        if let Some(refusal) = refusal {
+        let is_next = place.number == open.messages.len() as u64 + 1;
+        if !is_next || is_too_large {
             self.open.remove(&place.id);
-            return Err(refusal);
+            return Err(if is_next { Refusal::TOO_LARGE } else { Refusal::INCOMPLETE });
         }
         open.heard_us = now_us;
         open.messages.push(message);

@@ -75,7 +75,8 @@ impl Copy {
                     self.remove(*seq, &mut change);
                     Answer::Deleted
                 }
-                None => Answer::Refused(Refusal::NO_MESSAGE),
+                None if (self.log.first_seq()..=self.log.last_seq()).contains(seq) => Answer::Refused(Refusal::GONE),
+                None => Answer::Refused(Refusal::OUTSIDE),
             },
         };
         if sync == Sync::Later {
@@ -98,6 +99,7 @@ impl Copy {
         let subject = &message.subject;
         let previous = self.log.last_on(subject);
         let seq = self.log.append(message, stored_us);
+        self.consumers.values_mut().for_each(|consumer| consumer.notice(seq, subject));
         if message.headers.rollup {
             self.log.before(subject, seq).into_iter().for_each(|seq| self.remove(seq, change));
         }

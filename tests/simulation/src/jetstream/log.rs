@@ -197,7 +197,9 @@ mod tests {
 
     fn log(subjects: &[&str]) -> Log {
         let mut log = Log::default();
-        subjects.iter().for_each(|subject| drop(log.append(&Arc::new(Message::new(subject, "x")), 0)));
+        for subject in subjects {
+            log.append(&Arc::new(Message::new(subject, "x")), 0);
+        }
         log
     }
 

@@ -93,6 +93,28 @@ impl Message {
         self
     }
 
+    /// Beside the messages before it on its subject, whatever those are.
+    #[must_use]
+    pub fn plain(self) -> Self {
+        let mut plain = self.without_rollup();
+        plain.headers.expected = None;
+        plain
+    }
+
+    /// Beside the messages before it on its subject.
+    #[must_use]
+    pub fn without_rollup(mut self) -> Self {
+        self.headers.rollup = false;
+        self
+    }
+
+    /// For so many seconds.
+    #[must_use]
+    pub fn ending(mut self, seconds: u64) -> Self {
+        self.headers.ttl_s = Some(seconds);
+        self
+    }
+
     /// As the mark of a deleted key.
     #[must_use]
     pub fn deletion(mut self) -> Self {
@@ -209,10 +231,10 @@ mod tests {
 
     #[test]
     fn the_length_of_headers_is_that_of_what_is_sent() {
-        let mut message = Message::new("a.b", "xyz");
+        let message = Message::new("a.b", "xyz");
         assert_eq!(message.size(), 22 + 3 + 3 + 8);
-        message = message.schema("price/1").id("tick 1").rollup().expecting(1_230).deletion().numbered("id", 10, true);
-        message.headers.ttl_s = Some(60);
+        let message = message.schema("price/1").id("tick 1").rollup().expecting(1_230).deletion().ending(60);
+        let message = message.numbered("id", 10, true);
         let lines: usize = message.headers.lines().iter().map(|(name, value)| name.len() + value.len() + 4).sum();
         assert_eq!(message.headers.lines_bytes(), lines);
         assert_eq!(message.headers.lines().len(), 9);

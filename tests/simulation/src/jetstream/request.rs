@@ -191,8 +191,10 @@ impl Refusal {
     pub const NO_LEADER: Self = Self::new(503, 10_008);
     /// No such stream.
     pub const NO_STREAM: Self = Self::new(404, 10_059);
-    /// There is no such message to delete.
-    pub const NO_MESSAGE: Self = Self::new(404, 10_037);
+    /// The message that is to be deleted is gone, and there are some before it.
+    pub const GONE: Self = Self::new(400, 10_043);
+    /// The message that is to be deleted would be before the first one or behind the last.
+    pub const OUTSIDE: Self = Self::new(500, 10_057);
     /// More subjects than one picture holds.
     pub const TOO_MANY: Self = Self::new(413, 0);
     /// Nobody listens there: a consumer that is gone, a subject that no stream takes.
