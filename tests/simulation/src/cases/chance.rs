@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::jetstream::{Answer, Message, Request};
+use crate::jetstream::{Answer, Message, Refusal, Request};
 use crate::random::Random;
 use crate::seed::Seed;
 
@@ -19,7 +19,7 @@ pub struct Chance {
     random: Random,
     /// The position of each partition, as far as it was committed here.
     fences: BTreeMap<u64, u64>,
-    /// The partition that the last request committed, and where in the batch its position is, from the end.
+    /// The partitions that the last request committed, and where in the batch the position of each is, from the end.
     committing: Vec<(u64, u64)>,
     batches: u64,
     consumers: u64,
@@ -78,6 +78,11 @@ impl Chance {
                 self.fences.extend(fences);
             }
             Answer::Stored { seq, .. } => self.last_seq = seq,
+            Answer::Refused(Refusal { last_seq: Some(seq), .. }) => {
+                // Of one of the partitions: a wrong guess is told again.
+                let place = self.random.pick(&self.committing).copied();
+                self.fences.extend(place.map(|(partition, _)| (partition, seq)));
+            }
             _ => {}
         }
     }

@@ -131,6 +131,20 @@ fn removed() -> Vec<Case> {
             ]),
         ),
         market(
+            "the last message of all is not looked for when it is gone",
+            with(vec![
+                (last("MARKET", ">"), "8 market.3.price.bitcoin.usd r8"),
+                (delete("MARKET", 8), "deleted"),
+                (last("MARKET", ">"), "nothing"),
+                (last("MARKET", "market.>"), "5 market.3.price.bitcoin.usd r5"),
+                (
+                    picture("MARKET", ">", 0),
+                    "5 market.3.price.bitcoin.usd r5, 6 checkpoint.market.3.state.bitcoin.usd s2, 7 checkpoint.market.3.position p2",
+                ),
+                (super::consume("MARKET", &[">"], 8), "0 pending"),
+            ]),
+        ),
+        market(
             "a deleted position counts as never written",
             with(vec![
                 (delete("MARKET", 7), "deleted"),

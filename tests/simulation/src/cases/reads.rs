@@ -39,6 +39,13 @@ pub(super) fn cases() -> Vec<Case> {
                 ),
                 (picture("MARKET", "market.3.*.*.*", 3), "1 market.3.price.bitcoin.usd r1"),
                 (picture("MARKET", "checkpoint.>", 5), "nothing"),
+                (
+                    picture("MARKET", "market.3.*.*.*", 11),
+                    "8 market.3.candle-1m.ether.usd c8, 9 market.3.price.bitcoin.usd r9",
+                ),
+                (picture("MARKET", "market.3.*.*.*", 12), "nothing"),
+                (picture("MARKET", ">", 12), "nothing"),
+                (picture("MARKET", "market.3.price.bitcoin.usd", 500), "nothing"),
                 (picture("MARKET", "market.4.*.*.*", 0), "nothing"),
             ]),
         ),

@@ -150,7 +150,10 @@ impl Copy {
     }
 
     /// Takes back what a power cut takes; returns how many messages of the next entry are left of it.
-    pub(crate) fn lose(&mut self, survivors: Survivors) -> usize {
+    pub(crate) fn lose(&mut self, sync: Sync, survivors: Survivors) -> usize {
+        if sync == Sync::Always {
+            return 0;
+        }
         let kept = survivors.commits.min(self.unsynced.len());
         let is_torn = kept < self.unsynced.len();
         for change in self.unsynced.split_off(kept).into_iter().rev() {

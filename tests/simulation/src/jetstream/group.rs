@@ -223,7 +223,7 @@ impl Group {
     /// A server ends with its machine.
     pub(crate) fn cut_power(&mut self, server: usize, sync: Sync, survivors: Survivors) {
         self.kill(server);
-        let torn = self.copies[server].lose(survivors);
+        let torn = self.copies[server].lose(sync, survivors);
         if !self.is_alone() {
             // The others send it all of what it lacks.
             return;

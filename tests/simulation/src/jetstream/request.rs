@@ -36,7 +36,7 @@ pub enum Request {
         stream: String,
         /// Subject or filter.
         filter: Subject,
-        /// Nothing beyond this sequence; 0 for no bound.
+        /// Nothing beyond this sequence; 0 for no bound. With a bound that is beyond the copy's end nothing is found at all.
         up_to: u64,
     },
     /// What the leader says of the stream. [`Answer::Info`].

@@ -269,8 +269,13 @@ impl JetStream {
                 Answer::Consumer { id, pending }
             }
             Request::LastPerSubject { stream, filter, up_to } => {
-                let up_to = if up_to == 0 { u64::MAX } else { up_to };
-                let found = self.group(&stream)?.copy(server, now_us).log.last_per_subject(&filter, up_to);
+                let log = &self.group(&stream)?.copy(server, now_us).log;
+                let found = match up_to {
+                    0 => log.last_per_subject(&filter, u64::MAX),
+                    // A bound beyond the end finds nothing, not everything.
+                    up_to if up_to > log.last_seq() => Vec::new(),
+                    up_to => log.last_per_subject(&filter, up_to),
+                };
                 if found.len() > PICTURE_MAX {
                     return Err(Refusal::TOO_MANY);
                 }
