@@ -1,6 +1,6 @@
 //! The servers of one stream, and what they agree on.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crate::jetstream::batch::{Allowed, InFlight, Staging, View};
@@ -119,6 +119,13 @@ impl Group {
         let view = View { config: &self.config, log, duplicates, in_flight: &self.in_flight };
         view.judge(&messages)?;
         Ok(Ok(Entry::Store { messages, stored_us: now_us, is_batch }))
+    }
+
+    /// Has a server that is alone store an entry.
+    pub(crate) fn store(&mut self, sync: Sync, entry: Entry) -> Answer {
+        let answer = self.copies[0].apply(&self.config, sync, &entry, Some(&mut self.live));
+        self.entries.push(Arc::new(entry));
+        answer
     }
 
     /// Has the leader propose an entry.
@@ -265,6 +272,3 @@ impl Group {
         self.copies.iter().map(|copy| copy.log.bytes()).max().unwrap_or_default()
     }
 }
-
-/// The streams by name.
-pub(crate) type Groups = BTreeMap<String, Group>;

@@ -195,16 +195,19 @@ fn digits(number: u64) -> usize {
 
 /// Whether a subject is one of those that a filter names.
 pub fn matches(filter: &str, subject: &str) -> bool {
-    let mut tokens = subject.split('.');
-    for wanted in filter.split('.') {
-        match (wanted, tokens.next()) {
-            (">", found) => return found.is_some(),
-            ("*", Some(_)) => {}
-            (wanted, Some(found)) if wanted == found => {}
+    let (mut filter, mut subject) = (filter.as_bytes(), subject.as_bytes());
+    // Token by token would be plainer; this is asked more often than anything else.
+    loop {
+        match (filter, subject) {
+            ([b'>'], [_, ..]) | ([], []) => return true,
+            ([b'*', rest @ ..], [first, ..]) if *first != b'.' => {
+                let end = subject.iter().position(|&byte| byte == b'.').unwrap_or(subject.len());
+                (filter, subject) = (rest, &subject[end..]);
+            }
+            ([wanted, rest @ ..], [found, others @ ..]) if wanted == found => (filter, subject) = (rest, others),
             _ => return false,
         }
     }
-    tokens.next().is_none()
 }
 
 #[cfg(test)]

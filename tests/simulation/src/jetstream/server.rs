@@ -1,11 +1,11 @@
 //! JetStream as a whole: one server or three, its streams, what it answers, and what may happen to it.
 
-use crate::jetstream::batch::{Allowed, MESSAGES_MAX};
+use crate::jetstream::batch::Allowed;
 use crate::jetstream::config::Config;
 use crate::jetstream::consumer::Consumer;
 use crate::jetstream::copy::{Entry, Live};
 use crate::jetstream::disk::{Survivors, Sync};
-use crate::jetstream::group::{Group, Groups, Standing};
+use crate::jetstream::group::{Group, Standing};
 use crate::jetstream::message::{Message, Stored};
 use crate::jetstream::request::{Answer, Refusal, Request};
 
@@ -28,7 +28,7 @@ pub enum Reply {
 /// One server, or several with a copy of every stream each.
 #[derive(Debug, Clone)]
 pub struct JetStream {
-    groups: Groups,
+    groups: Vec<Group>,
     standings: Vec<Standing>,
     sync: Sync,
     allowed: Allowed,
@@ -52,7 +52,7 @@ impl JetStream {
 
     fn of(servers: usize, sync: Sync) -> Self {
         Self {
-            groups: Groups::new(),
+            groups: Vec::new(),
             standings: vec![Standing::Up; servers],
             sync,
             allowed: Allowed::default(),
@@ -77,13 +77,13 @@ impl JetStream {
     pub fn create(&mut self, config: Config) {
         self.created += 1;
         let created = format!("created {}", self.created);
-        let name = config.name.clone();
-        self.groups.insert(name, Group::new(config, created, self.standings.len()));
+        self.groups.retain(|group| group.config.name != config.name);
+        self.groups.push(Group::new(config, created, self.standings.len()));
     }
 
     /// Changes how many bytes a stream may have, which stands for making room.
     pub fn set_max_bytes(&mut self, stream: &str, max_bytes: Option<u64>) {
-        if let Some(group) = self.groups.get_mut(stream) {
+        if let Some(group) = named(&mut self.groups, stream) {
             group.config.max_bytes = max_bytes;
         }
     }
@@ -118,19 +118,19 @@ impl JetStream {
     /// are none.
     pub fn decide(&mut self, stream: &str, count: usize) -> Vec<(Ticket, Answer)> {
         let Self { groups, standings, sync, .. } = self;
-        groups.get_mut(stream).map(|group| group.decide(standings, *sync, count)).unwrap_or_default()
+        named(groups, stream).map(|group| group.decide(standings, *sync, count)).unwrap_or_default()
     }
 
     /// Has a server apply up to so many commits of a stream that it lacks; returns how many it did. One that took itself for
     /// the leader learns that it is not.
     pub fn catch_up(&mut self, stream: &str, server: usize, count: usize) -> usize {
         let Self { groups, standings, sync, .. } = self;
-        groups.get_mut(stream).map(|group| group.catch_up(server, standings, *sync, count)).unwrap_or_default()
+        named(groups, stream).map(|group| group.catch_up(server, standings, *sync, count)).unwrap_or_default()
     }
 
     /// How many commits of a stream a server lacks.
     pub fn lag(&self, stream: &str, server: usize) -> usize {
-        self.groups.get(stream).map_or(0, |group| group.lag(server))
+        self.named(stream).map_or(0, |group| group.lag(server))
     }
 
     /// Has a server lead a stream, if it is up and holds as much as most. It knows what it has applied by then, which may be
@@ -138,19 +138,19 @@ impl JetStream {
     /// rest is lost; nobody gets an answer. Returns whether it leads.
     pub fn elect(&mut self, stream: &str, server: usize, kept: usize) -> bool {
         let Self { groups, standings, .. } = self;
-        groups.get_mut(stream).is_some_and(|group| group.elect(server, standings, kept))
+        named(groups, stream).is_some_and(|group| group.elect(server, standings, kept))
     }
 
     /// Leaves a stream without a leader, as between two.
     pub fn depose(&mut self, stream: &str) {
-        if let Some(group) = self.groups.get_mut(stream) {
+        if let Some(group) = named(&mut self.groups, stream) {
             group.depose();
         }
     }
 
     /// Who leads a stream.
     pub fn leader(&self, stream: &str) -> Option<usize> {
-        self.groups.get(stream)?.leader()
+        self.named(stream)?.leader()
     }
 
     /// Has a server hang: it answers nothing and applies nothing. When it wakes it may still take itself for the leader.
@@ -171,60 +171,61 @@ impl JetStream {
     /// published again are.
     pub fn kill(&mut self, server: usize) {
         self.standings[server] = Standing::Down;
-        self.groups.values_mut().for_each(|group| group.kill(server));
+        self.groups.iter_mut().for_each(|group| group.kill(server));
     }
 
     /// Ends the machine of a server: of what it did not write through only the survivors are left, of every stream.
     pub fn cut_power(&mut self, server: usize, survivors: Survivors) {
         self.standings[server] = Standing::Down;
         let sync = self.sync;
-        self.groups.values_mut().for_each(|group| group.cut_power(server, sync, survivors));
+        self.groups.iter_mut().for_each(|group| group.cut_power(server, sync, survivors));
     }
 
     /// Starts a server again. Alone it leads at once; of several one must be elected.
     pub fn restart(&mut self, server: usize, now_us: u64) {
         if self.standings[server] == Standing::Down {
             self.standings[server] = Standing::Up;
-            self.groups.values_mut().for_each(|group| group.restart(server, now_us));
+            self.groups.iter_mut().for_each(|group| group.restart(server, now_us));
         }
     }
 
     /// Has a server write everything through to its disk.
     pub fn sync(&mut self, server: usize) {
-        self.groups.values_mut().for_each(|group| group.copies[server].sync());
+        self.groups.iter_mut().for_each(|group| group.copies[server].sync());
     }
 
     /// Shows consumers on a server only the first messages of the newest commit, as while it is being applied. Other reads
     /// see all of it. The next commit, or [`Self::show_all`], shows them the rest.
     pub fn show_only(&mut self, stream: &str, server: usize, messages: u64) {
-        if let Some(group) = self.groups.get_mut(stream) {
+        if let Some(group) = named(&mut self.groups, stream) {
             group.copies[server].show_only(messages);
         }
     }
 
     /// Shows consumers on a server everything that it has.
     pub fn show_all(&mut self, stream: &str, server: usize) {
-        if let Some(group) = self.groups.get_mut(stream) {
+        if let Some(group) = named(&mut self.groups, stream) {
             group.copies[server].show_all();
         }
     }
 
     /// What a stream published again since it was last asked for.
     pub fn drain_live(&mut self, stream: &str) -> Vec<Live> {
-        self.groups.get_mut(stream).map(Group::drain_live).unwrap_or_default()
+        named(&mut self.groups, stream).map(Group::drain_live).unwrap_or_default()
     }
 
     /// Everything that a server has of a stream, in order: for whoever checks a run.
     pub fn stored(&self, stream: &str, server: usize) -> Vec<Stored> {
-        self.groups.get(stream).map(|group| group.copies[server].log.iter().cloned().collect()).unwrap_or_default()
+        self.named(stream).map(|group| group.copies[server].log.iter().cloned().collect()).unwrap_or_default()
     }
 
-    /// The stream that a request is for: where it goes by its subject, the one that takes that.
+    /// The stream that a request is for: of what is published, the one that takes its subject.
     fn stream_of(&self, request: &Request) -> Result<&Group, Refusal> {
-        match request {
-            Request::Publish(message) => self.taking(&message.subject),
+        let stream = match request {
+            Request::Publish(message) => return self.taking(&message.subject).map(|idx| &self.groups[idx]),
             Request::Commit(messages) => {
-                messages.last().map_or(Err(Refusal::NO_RESPONDERS), |last| self.taking(&last.subject))
+                let last = messages.last().ok_or(Refusal::NO_RESPONDERS)?;
+                return self.taking(&last.subject).map(|idx| &self.groups[idx]);
             }
             Request::Last { stream, .. }
             | Request::Next { stream, .. }
@@ -233,16 +234,26 @@ impl JetStream {
             | Request::Consume { stream, .. }
             | Request::Pull { stream, .. }
             | Request::Purge { stream, .. }
-            | Request::Delete { stream, .. } => self.groups.get(stream).ok_or(Refusal::NO_STREAM),
-        }
+            | Request::Delete { stream, .. } => stream,
+        };
+        self.named(stream).ok_or(Refusal::NO_STREAM)
     }
 
-    fn taking(&self, subject: &str) -> Result<&Group, Refusal> {
-        self.groups.values().find(|group| group.config.takes(subject)).ok_or(Refusal::NO_RESPONDERS)
+    /// The place of the stream that takes a subject.
+    fn taking(&self, subject: &str) -> Result<usize, Refusal> {
+        self.groups.iter().position(|group| group.config.takes(subject)).ok_or(Refusal::NO_RESPONDERS)
+    }
+
+    fn named(&self, stream: &str) -> Option<&Group> {
+        self.groups.iter().find(|group| group.config.name == stream)
+    }
+
+    fn place(&self, stream: &str) -> Result<usize, Refusal> {
+        self.groups.iter().position(|group| group.config.name == stream).ok_or(Refusal::NO_STREAM)
     }
 
     fn group(&mut self, stream: &str) -> Result<&mut Group, Refusal> {
-        self.groups.get_mut(stream).ok_or(Refusal::NO_STREAM)
+        named(&mut self.groups, stream).ok_or(Refusal::NO_STREAM)
     }
 
     fn answer(&mut self, server: usize, now_us: u64, request: Request) -> Result<Reply, Refusal> {
@@ -250,9 +261,11 @@ impl JetStream {
             Request::Publish(message) => return self.publish(server, now_us, message),
             Request::Commit(messages) => return self.commit(server, now_us, messages),
             Request::Purge { stream, filter, before } => {
-                return self.change(server, &stream, Entry::Purge { filter, before });
+                return Ok(self.change(server, self.place(&stream)?, Entry::Purge { filter, before }));
             }
-            Request::Delete { stream, seq } => return self.change(server, &stream, Entry::Delete { seq }),
+            Request::Delete { stream, seq } => {
+                return Ok(self.change(server, self.place(&stream)?, Entry::Delete { seq }));
+            }
             Request::Pull { stream, consumer, max } => {
                 let copy = self.group(&stream)?.copy(server, now_us);
                 let (log, end) = (&copy.log, copy.visible());
@@ -313,36 +326,39 @@ impl JetStream {
     }
 
     fn publish(&mut self, server: usize, now_us: u64, message: Message) -> Result<Reply, Refusal> {
-        let name = self.taking(&message.subject)?.config.name.clone();
-        let (allowed, is_full) = (self.allowed, self.is_full(message.size()));
-        let Some(group) = self.led(server, &name)? else { return Ok(Reply::Now(Answer::Silence)) };
-        if is_full {
+        let place = self.taking(&message.subject)?;
+        if !self.groups[place].leads(server) {
+            return Ok(Reply::Now(Answer::Silence));
+        }
+        if self.is_full(&message) {
             return Err(Refusal::NO_ROOM);
         }
-        match group.receive(server, allowed, message, now_us)? {
+        match self.groups[place].receive(server, self.allowed, message, now_us)? {
             Err(answer) => Ok(Reply::Now(answer)),
-            Ok(entry) => self.change(server, &name, entry),
+            Ok(entry) => Ok(self.change(server, place, entry)),
         }
     }
 
-    fn is_full(&self, more: u64) -> bool {
-        let used = || self.groups.values().map(Group::bytes).sum::<u64>();
-        self.room.is_some_and(|room| used() + more > room)
+    fn is_full(&self, message: &Message) -> bool {
+        let used = || self.groups.iter().map(Group::bytes).sum::<u64>();
+        self.room.is_some_and(|room| used() + message.size() > room)
     }
 
     /// Proposes a change, which a server alone decides at once. One that only believes to lead gets nobody's agreement.
-    fn change(&mut self, server: usize, stream: &str, entry: Entry) -> Result<Reply, Refusal> {
-        let (ticket, is_alone) = (Ticket(self.tickets + 1), self.standings.len() == 1);
-        let group = self.group(stream)?;
+    fn change(&mut self, server: usize, place: usize, entry: Entry) -> Reply {
+        let group = &mut self.groups[place];
         if group.leader() != Some(server) {
-            return Ok(Reply::Now(Answer::Silence));
+            return Reply::Now(Answer::Silence);
         }
-        group.propose(ticket, entry);
-        self.tickets = ticket.0;
-        if !is_alone {
-            return Ok(Reply::Later(ticket));
+        if self.standings.len() == 1 {
+            return Reply::Now(group.store(self.sync, entry));
         }
-        let answer = self.decide(stream, MESSAGES_MAX).pop().map(|(_, answer)| answer);
-        Ok(Reply::Now(answer.unwrap_or(Answer::Silence)))
+        self.tickets += 1;
+        group.propose(Ticket(self.tickets), entry);
+        Reply::Later(Ticket(self.tickets))
     }
+}
+
+fn named<'a>(groups: &'a mut [Group], stream: &str) -> Option<&'a mut Group> {
+    groups.iter_mut().find(|group| group.config.name == stream)
 }
