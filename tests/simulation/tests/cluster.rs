@@ -82,6 +82,17 @@ fn while_a_commit_is_in_flight_its_subject_cannot_be_expected() {
 }
 
 #[test]
+fn while_a_message_is_in_flight_a_second_copy_is_not_taken() {
+    let mut model = cluster();
+    model.create(Config::feed(16, 1 << 30, u64::MAX / 2));
+    let tick = || Request::Publish(Message::new("feed.tick.bitcoin.usd", "t").id("one"));
+    let ticket = propose(&mut model, tick());
+    assert_eq!(model.ask(0, tick()), Reply::Now(Answer::Refused(Refusal::DUPLICATE_UNKNOWN)));
+    assert_eq!(model.decide("FEED", ALL), [(ticket, Answer::Stored { seq: 1, is_duplicate: false })]);
+    assert_eq!(model.ask(0, tick()), Reply::Now(Answer::Stored { seq: 1, is_duplicate: true }));
+}
+
+#[test]
 fn a_follower_shows_an_older_picture_until_it_catches_up() {
     let mut model = cluster();
     for seq in 0..3 {

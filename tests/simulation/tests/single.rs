@@ -66,7 +66,7 @@ fn a_killed_server_loses_nothing_that_was_acknowledged_but_what_was_open() {
         assert_eq!((staged, created), (Answer::Staged, Answer::Consumer { id: 1, pending: 1 }));
         let before = (stored(&model), info(&mut model, "MARKET"));
         model.kill(0);
-        assert_eq!(info(&mut model, "MARKET"), Answer::Refused(Refusal::NO_LEADER));
+        assert_eq!(info(&mut model, "MARKET"), Answer::Silence);
         model.restart(0, 0);
         assert_eq!((stored(&model), info(&mut model, "MARKET")), before, "{sync:?}");
         let late = ask(&mut model, Request::Publish(result("2").numbered("b", 2, true)));

@@ -90,6 +90,7 @@ impl Staging {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct InFlight {
     subjects: BTreeMap<Subject, u64>,
+    ids: BTreeSet<Arc<str>>,
     bytes: u64,
 }
 
@@ -98,12 +99,16 @@ impl InFlight {
         for message in messages {
             *self.subjects.entry(Arc::clone(&message.subject)).or_default() += 1;
             self.bytes += message.size();
+            self.ids.extend(message.headers.message_id.clone());
         }
     }
 
     pub(crate) fn remove(&mut self, messages: &[Arc<Message>]) {
         for message in messages {
             self.bytes -= message.size();
+            if let Some(id) = &message.headers.message_id {
+                self.ids.remove(id);
+            }
             if let Some(count) = self.subjects.get_mut(&message.subject) {
                 *count -= 1;
                 if *count == 0 {
@@ -137,10 +142,13 @@ impl View<'_> {
             if headers.ttl_s.is_some() && !self.config.allows_ttl {
                 return Err(Refusal::NO_TTL);
             }
-            if let Some(id) = headers.message_id.as_deref()
-                && (!ids.insert(id) || self.duplicates.seq(id).is_some())
-            {
-                return Err(Refusal::DUPLICATE);
+            if let Some(id) = headers.message_id.as_deref() {
+                if !ids.insert(id) || self.duplicates.seq(id).is_some() {
+                    return Err(Refusal::DUPLICATE);
+                }
+                if self.in_flight.ids.contains(id) {
+                    return Err(Refusal::DUPLICATE_UNKNOWN);
+                }
             }
             if let Some(expected) = headers.expected {
                 if written.contains(subject) || self.in_flight.has(subject) {

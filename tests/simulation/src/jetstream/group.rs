@@ -264,7 +264,7 @@ impl Group {
 
     /// How many agreed entries a server has not applied.
     pub(crate) fn lag(&self, server: usize) -> usize {
-        self.entries.len() - self.copies[server].applied
+        self.entries.len().saturating_sub(self.copies[server].applied)
     }
 
     /// The bytes of its largest copy.

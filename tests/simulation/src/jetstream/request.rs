@@ -181,6 +181,8 @@ impl Refusal {
     pub const BATCH_ID: Self = Self::new(400, 10_179);
     /// A message id that was seen before, inside a batch.
     pub const DUPLICATE: Self = Self::new(400, 10_201);
+    /// A message id that is being stored right now.
+    pub const DUPLICATE_UNKNOWN: Self = Self::new(409, 10_158);
     /// The stream gives messages no age of their own.
     pub const NO_TTL: Self = Self::new(400, 10_166);
     /// The stream is full.

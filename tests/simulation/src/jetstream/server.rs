@@ -98,6 +98,7 @@ impl JetStream {
         match self.stream_of(&request).map(|group| group.leader()) {
             Err(refusal) => Reply::Now(Answer::Refused(refusal)),
             Ok(Some(leader)) => self.ask_server(leader, now_us, request),
+            Ok(None) if self.standings.iter().all(|&standing| standing != Standing::Up) => Reply::Now(Answer::Silence),
             Ok(None) => Reply::Now(Answer::Refused(Refusal::NO_LEADER)),
         }
     }
