@@ -14,7 +14,7 @@ use simulation::{Answer, Message, Request};
 
 use crate::programs::NEVER;
 
-/// Whoever asks.
+/// Asks a server, and reads its answers.
 #[derive(Debug)]
 pub struct Mirror {
     connection: Connection,
@@ -215,7 +215,7 @@ impl Mirror {
     }
 }
 
-/// An answer of the API, which holds either an error or what was asked for.
+/// The meaning of an API answer, unless it holds an error.
 fn read(answer: Result<Value, Refusal>, meaning: impl FnOnce(&Value) -> Answer) -> Answer {
     #[derive(Deserialize)]
     struct Said {

@@ -26,7 +26,7 @@ pub struct Case {
     pub streams: Vec<Config>,
     /// Each request with its answer.
     pub steps: Vec<(Request, &'static str)>,
-    /// What MARKET has published again by the end.
+    /// The results that MARKET has published again by the end; empty where the case does not ask.
     pub live: &'static [&'static str],
 }
 
@@ -38,7 +38,7 @@ pub fn all() -> Vec<Case> {
         .collect()
 }
 
-/// Room for whatever a case stores.
+/// Room for everything that a case stores.
 pub const AMPLE: u64 = 64 << 20;
 /// Partitions of the cases' FEED.
 pub const PARTITIONS: u32 = 16;

@@ -7,7 +7,7 @@
 //! - A leader that has just been chosen and has not applied everything refuses to store (10008) until it has; its reads are
 //!   old. Nothing was ever stored on such a leader's judgement in tests with three servers.
 //! - A full server is one number for all streams (10023), not a file system.
-//! - A power cut leaves what was stored first: never a hole in the middle.
+//! - A power cut leaves the messages that were stored first: never a hole in the middle.
 //! - Consumers count what is pending rightly, where a real one is off by some after messages that it had not read were purged.
 //! - A server that only believes to lead is silent to what would be stored, where a real one may say 10008.
 //! - Of three servers one that loses power is sent all of what it lacks: a torn batch shows on a single server only.

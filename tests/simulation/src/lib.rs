@@ -2,7 +2,7 @@
 //! two. One seed gives one run, on every machine.
 //!
 //! Nothing here waits, reads a clock, starts a thread or draws a random number of its own: time is a number of microseconds
-//! that the caller passes in, and whoever wants chance draws it from a [`Random`].
+//! that the caller passes in, and chance is drawn from a [`Random`].
 //!
 //! - [`jetstream`]: [`JetStream`] takes a [`Request`] and gives an [`Answer`]; the methods beside it are the faults.
 //! - [`network`]: events in virtual time, and links that delay, lose, double and reorder them.

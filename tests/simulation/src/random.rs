@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use rand::TryRng;
 
-/// A generator (xoshiro256++). It is a `rand` generator too, for whatever draws from one.
+/// A generator (xoshiro256++). It is a `rand` generator too.
 #[derive(Debug, Clone)]
 pub struct Random {
     state: [u64; 4],

@@ -140,7 +140,7 @@ fn what_a_dead_leader_proposed_is_stored_or_lost_and_nobody_is_told() {
         assert_eq!(model.decide(MARKET, ALL), []);
         model.catch_up(MARKET, 2, ALL);
         assert_eq!(now(model.ask(0, read())), expected);
-        // Whatever came of it, the next expectation is judged by it.
+        // The next expectation is judged by the outcome.
         propose(&mut model, position(1 + kept as u64, "c"));
     }
 }
@@ -249,8 +249,8 @@ fn nothing_acknowledged_is_ever_lost_and_each_position_follows_the_one_before() 
     assert!(acknowledged > 2_000 && elections > 500, "{acknowledged} commits, {elections} elections");
 }
 
-/// Reads the position from a server and commits the next one to another, or does both where the leader is; returns what is
-/// to be answered, with what it expected.
+/// Reads the position from a server and commits the next one to another, or does both where the leader is; returns the
+/// ticket, with the sequence that it expected.
 fn write(model: &mut JetStream, random: &mut Random, step: u64) -> Option<(Ticket, u64)> {
     let leader = model.leader(MARKET).filter(|_| random.chance(700));
     let mut server = || leader.unwrap_or_else(|| random.index(3));

@@ -109,7 +109,7 @@ fn a_power_cut_without_sync_leaves_what_was_written_first() {
         model.cut_power(0, survivors);
         model.restart(0, 0);
         assert_eq!(stored(&model), expected, "{survivors:?}");
-        // It goes on behind what is left, and what is left stays.
+        // The log goes on behind the rest, and the rest stays.
         let last = model.stored("MARKET", 0).last().map_or(0, |stored| stored.seq);
         assert_eq!(
             ask(&mut model, Request::Publish(result("4"))),

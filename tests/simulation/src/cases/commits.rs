@@ -3,26 +3,27 @@
 use super::{Case, commit, info, last, market, next, picture, position, result, state};
 
 pub(super) fn cases() -> Vec<Case> {
+    [positions(), batches(), results()].into_iter().flatten().collect()
+}
+
+fn positions() -> Vec<Case> {
     vec![
-        Case {
-            live: &[],
-            ..market(
-                "the first position expects nothing, the next one the first",
-                vec![
-                    (last("MARKET", "checkpoint.market.3.position"), "nothing"),
-                    (info("MARKET"), "0 messages from 0 to 0, 0 bytes"),
-                    (commit("a", vec![result("r1"), state("bitcoin", "s1"), position(3, 0, "p1")]), "committed 3 to 3"),
-                    (last("MARKET", "checkpoint.market.3.position"), "3 checkpoint.market.3.position p1"),
-                    (commit("b", vec![result("r2"), state("bitcoin", "s2"), position(3, 3, "p2")]), "committed 3 to 6"),
-                    (last("MARKET", "checkpoint.market.3.position"), "6 checkpoint.market.3.position p2"),
-                    (
-                        picture("MARKET", "checkpoint.market.3.>", 0),
-                        "5 checkpoint.market.3.state.bitcoin.usd s2, 6 checkpoint.market.3.position p2",
-                    ),
-                    (info("MARKET"), "4 messages from 1 to 6, 631 bytes"),
-                ],
-            )
-        },
+        market(
+            "the first position expects nothing, the next one the first",
+            vec![
+                (last("MARKET", "checkpoint.market.3.position"), "nothing"),
+                (info("MARKET"), "0 messages from 0 to 0, 0 bytes"),
+                (commit("a", vec![result("r1"), state("bitcoin", "s1"), position(3, 0, "p1")]), "committed 3 to 3"),
+                (last("MARKET", "checkpoint.market.3.position"), "3 checkpoint.market.3.position p1"),
+                (commit("b", vec![result("r2"), state("bitcoin", "s2"), position(3, 3, "p2")]), "committed 3 to 6"),
+                (last("MARKET", "checkpoint.market.3.position"), "6 checkpoint.market.3.position p2"),
+                (
+                    picture("MARKET", "checkpoint.market.3.>", 0),
+                    "5 checkpoint.market.3.state.bitcoin.usd s2, 6 checkpoint.market.3.position p2",
+                ),
+                (info("MARKET"), "4 messages from 1 to 6, 631 bytes"),
+            ],
+        ),
         market(
             "a position alone leaves a gap where the one before was",
             vec![
@@ -48,6 +49,11 @@ pub(super) fn cases() -> Vec<Case> {
                 (info("MARKET"), "4 messages from 2 to 5, 660 bytes"),
             ],
         ),
+    ]
+}
+
+fn batches() -> Vec<Case> {
+    vec![
         market(
             "a roll-up and a plain message after it leave two",
             vec![
@@ -92,6 +98,11 @@ pub(super) fn cases() -> Vec<Case> {
             "an id of 64 characters is short enough",
             vec![(commit(&"x".repeat(64), vec![result("r1"), result("r2")]), "committed 2 to 2")],
         ),
+    ]
+}
+
+fn results() -> Vec<Case> {
+    vec![
         Case {
             live: &[
                 "live.price.bitcoin.usd 1 after 0 r1",

@@ -13,8 +13,48 @@ fn tick(coin: &str, id: &str, text: &'static str) -> Message {
 }
 
 pub(super) fn cases() -> Vec<Case> {
+    [ids(), limits()].into_iter().flatten().collect()
+}
+
+fn limits() -> Vec<Case> {
     let small = tick("bitcoin", "1", "t1");
     let stored = Message { subject: "feed.10.tick.bitcoin.usd".into(), ..small.clone() }.size();
+    vec![
+        feed(
+            "a full feed deletes its oldest",
+            3 * stored,
+            vec![
+                (publish(tick("bitcoin", "1", "t1")), "stored 1"),
+                (publish(tick("bitcoin", "2", "t2")), "stored 2"),
+                (publish(tick("bitcoin", "3", "t3")), "stored 3"),
+                (info("FEED"), "3 messages from 1 to 3, 345 bytes"),
+                (consume("FEED", &["feed.*.tick.*.*"], 1), "3 pending"),
+                (pull("FEED", 1, 1), "1 feed.15.tick.bitcoin.usd t1 (number 1, 2 pending)"),
+                (publish(tick("bitcoin", "4", "t4")), "stored 4"),
+                (publish(tick("bitcoin", "5", "t5")), "stored 5"),
+                (info("FEED"), "3 messages from 3 to 5, 345 bytes"),
+                (
+                    pull("FEED", 1, 10),
+                    "3 feed.15.tick.bitcoin.usd t3 (number 2, 2 pending), 4 feed.15.tick.bitcoin.usd t4 (number 3, 1 pending), 5 feed.15.tick.bitcoin.usd t5 (number 4, 0 pending)",
+                ),
+                (next("FEED", ">", 1), "3 feed.15.tick.bitcoin.usd t3"),
+                (publish(tick("bitcoin", "1", "t1")), "stored 1 before"),
+                (last("FEED", "feed.*.tick.bitcoin.usd"), "5 feed.15.tick.bitcoin.usd t5"),
+            ],
+        ),
+        feed(
+            "a feed takes no roll-up",
+            AMPLE,
+            vec![
+                (publish(tick("bitcoin", "1", "t1").rollup()), "refused 500/10111"),
+                (commit("a", vec![tick("bitcoin", "2", "t2"), tick("ether", "3", "t3").rollup()]), "refused 500/10111"),
+                (info("FEED"), "0 messages from 0 to 0, 0 bytes"),
+            ],
+        ),
+    ]
+}
+
+fn ids() -> Vec<Case> {
     vec![
         feed(
             "a message id is stored once, whatever its subject",
@@ -60,37 +100,6 @@ pub(super) fn cases() -> Vec<Case> {
                 (purge("FEED", ">", 0), "purged 1"),
                 (publish(tick("bitcoin", "one", "t1")), "stored 1 before"),
                 (info("FEED"), "0 messages from 2 to 1, 0 bytes"),
-            ],
-        ),
-        feed(
-            "a full feed deletes its oldest",
-            3 * stored,
-            vec![
-                (publish(tick("bitcoin", "1", "t1")), "stored 1"),
-                (publish(tick("bitcoin", "2", "t2")), "stored 2"),
-                (publish(tick("bitcoin", "3", "t3")), "stored 3"),
-                (info("FEED"), "3 messages from 1 to 3, 345 bytes"),
-                (consume("FEED", &["feed.*.tick.*.*"], 1), "3 pending"),
-                (pull("FEED", 1, 1), "1 feed.15.tick.bitcoin.usd t1 (number 1, 2 pending)"),
-                (publish(tick("bitcoin", "4", "t4")), "stored 4"),
-                (publish(tick("bitcoin", "5", "t5")), "stored 5"),
-                (info("FEED"), "3 messages from 3 to 5, 345 bytes"),
-                (
-                    pull("FEED", 1, 10),
-                    "3 feed.15.tick.bitcoin.usd t3 (number 2, 2 pending), 4 feed.15.tick.bitcoin.usd t4 (number 3, 1 pending), 5 feed.15.tick.bitcoin.usd t5 (number 4, 0 pending)",
-                ),
-                (next("FEED", ">", 1), "3 feed.15.tick.bitcoin.usd t3"),
-                (publish(tick("bitcoin", "1", "t1")), "stored 1 before"),
-                (last("FEED", "feed.*.tick.bitcoin.usd"), "5 feed.15.tick.bitcoin.usd t5"),
-            ],
-        ),
-        feed(
-            "a feed takes no roll-up",
-            AMPLE,
-            vec![
-                (publish(tick("bitcoin", "1", "t1").rollup()), "refused 500/10111"),
-                (commit("a", vec![tick("bitcoin", "2", "t2"), tick("ether", "3", "t3").rollup()]), "refused 500/10111"),
-                (info("FEED"), "0 messages from 0 to 0, 0 bytes"),
             ],
         ),
     ]

@@ -1,20 +1,19 @@
 //! Full streams, and what is removed by hand.
 
 use super::{AMPLE, Case, commit, delete, info, last, market, next, picture, position, publish, purge, result, state};
+use crate::Request;
 use crate::jetstream::Config;
 
 /// Twenty letters.
 const TEXT: &str = "abcdefghijklmnopqrst";
 
 /// A case of a MARKET that takes so many bytes.
-fn small(name: &'static str, max_bytes: u64, steps: Vec<(crate::Request, &'static str)>) -> Case {
+fn small(name: &'static str, max_bytes: u64, steps: Vec<(Request, &'static str)>) -> Case {
     Case { streams: vec![Config::market(max_bytes)], ..market(name, steps) }
 }
 
 pub(super) fn cases() -> Vec<Case> {
-    let mut cases = full();
-    cases.extend(removed());
-    cases
+    [full(), purged(), deleted()].into_iter().flatten().collect()
 }
 
 fn full() -> Vec<Case> {
@@ -74,18 +73,20 @@ fn full() -> Vec<Case> {
     ]
 }
 
-fn removed() -> Vec<Case> {
-    let filled = || {
-        vec![
-            (commit("a", vec![result("r1"), state("bitcoin", "s1"), position(3, 0, "p1")]), "committed 3 to 3"),
-            (
-                commit("b", vec![result("r4"), result("r5"), state("bitcoin", "s2"), position(3, 3, "p2")]),
-                "committed 4 to 7",
-            ),
-            (commit("c", vec![result("r8")]), "committed 1 to 8"),
-        ]
-    };
-    let with = |more: Vec<(crate::Request, &'static str)>| filled().into_iter().chain(more).collect();
+/// Results at 1, 4, 5 and 8, checkpoints at 6 and 7, all else replaced.
+fn with(more: Vec<(Request, &'static str)>) -> Vec<(Request, &'static str)> {
+    let commits = vec![
+        (commit("a", vec![result("r1"), state("bitcoin", "s1"), position(3, 0, "p1")]), "committed 3 to 3"),
+        (
+            commit("b", vec![result("r4"), result("r5"), state("bitcoin", "s2"), position(3, 3, "p2")]),
+            "committed 4 to 7",
+        ),
+        (commit("c", vec![result("r8")]), "committed 1 to 8"),
+    ];
+    commits.into_iter().chain(more).collect()
+}
+
+fn purged() -> Vec<Case> {
     vec![
         market(
             "trimming results keeps checkpoints",
@@ -114,6 +115,11 @@ fn removed() -> Vec<Case> {
                 (info("MARKET"), "2 messages from 9 to 10, 342 bytes"),
             ]),
         ),
+    ]
+}
+
+fn deleted() -> Vec<Case> {
+    vec![
         market(
             "one message is deleted, and not twice",
             with(vec![

@@ -21,6 +21,10 @@ fn filled(more: Vec<(Request, &'static str)>) -> Vec<(Request, &'static str)> {
 }
 
 pub(super) fn cases() -> Vec<Case> {
+    [pictures(), consumers(), removals()].into_iter().flatten().collect()
+}
+
+fn pictures() -> Vec<Case> {
     vec![
         market(
             "the last message of each subject after roll-ups, as it stood at a sequence",
@@ -62,6 +66,11 @@ pub(super) fn cases() -> Vec<Case> {
                 (last("MARKET", "checkpoint.market.*.position"), "11 checkpoint.market.4.position p3"),
             ]),
         ),
+    ]
+}
+
+fn consumers() -> Vec<Case> {
+    vec![
         market(
             "a consumer from a sequence counts what is pending over gaps",
             filled(vec![
@@ -99,6 +108,11 @@ pub(super) fn cases() -> Vec<Case> {
                 (pull("MARKET", 1, 10), "13 market.3.price.bitcoin.usd r13 (number 1, 1 pending)"),
             ]),
         ),
+    ]
+}
+
+fn removals() -> Vec<Case> {
+    vec![
         market(
             "a consumer jumps silently over what was purged",
             filled(vec![

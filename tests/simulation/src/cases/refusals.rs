@@ -4,10 +4,7 @@ use super::{Case, commit, commit_numbered, info, market, position, publish, resu
 use crate::jetstream::Message;
 
 pub(super) fn cases() -> Vec<Case> {
-    let mut cases = expectations();
-    cases.extend(wrong_in_themselves());
-    cases.extend(incomplete());
-    cases
+    [expectations(), wrong_in_themselves(), not_taken(), incomplete()].into_iter().flatten().collect()
 }
 
 fn expectations() -> Vec<Case> {
@@ -113,6 +110,11 @@ fn wrong_in_themselves() -> Vec<Case> {
                 (publish(result("r").numbered("d", 2, true)), "refused 400/10176"),
             ],
         ),
+    ]
+}
+
+fn not_taken() -> Vec<Case> {
+    vec![
         market(
             "an id of 65 characters",
             vec![

@@ -69,7 +69,7 @@ impl Staging {
         }
         let none = || Open { messages: Vec::new(), heard_us: now_us };
         let open = self.open.entry(Arc::clone(&place.id)).or_insert_with(none);
-        // A number out of order ends the batch, whoever sent it.
+        // A number out of order ends the batch, also from another sender.
         let is_next = place.number == open.messages.len() as u64 + 1;
         if !is_next || is_too_large {
             self.open.remove(&place.id);
@@ -86,7 +86,7 @@ impl Staging {
     }
 }
 
-/// What was proposed and is not stored yet.
+/// Messages that are proposed and not stored yet.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct InFlight {
     subjects: BTreeMap<Subject, u64>,
@@ -123,7 +123,7 @@ impl InFlight {
     }
 }
 
-/// What a leader judges by.
+/// The state that a leader judges by.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct View<'a> {
     pub(crate) config: &'a Config,

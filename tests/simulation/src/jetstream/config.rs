@@ -7,11 +7,11 @@ use crate::jetstream::message::{Message, Subject, matches};
 pub struct Config {
     /// Its name.
     pub name: String,
-    /// What it stores.
+    /// The subjects that it stores.
     pub subjects: Vec<String>,
     /// Most bytes.
     pub max_bytes: Option<u64>,
-    /// What happens when it is full.
+    /// How it behaves when it is full.
     pub discard: Discard,
     /// How long a message stays, in microseconds.
     pub max_age_us: Option<u64>,
@@ -31,12 +31,12 @@ pub struct Config {
     pub live: Option<String>,
 }
 
-/// What a full stream does.
+/// How a full stream behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Discard {
-    /// Refuses what is new.
+    /// Refuses new messages.
     New,
-    /// Deletes what is oldest.
+    /// Deletes the oldest messages.
     Old,
 }
 

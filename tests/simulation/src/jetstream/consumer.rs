@@ -11,7 +11,7 @@ pub(crate) struct Consumer {
     start: u64,
     next: u64,
     delivered: u64,
-    /// What came since the consumer was made, before its start: the server counts it as pending, for good.
+    /// Messages that came since the consumer was made, before its start: the server counts them as pending, for good.
     early: u64,
 }
 

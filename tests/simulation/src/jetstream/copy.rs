@@ -1,4 +1,4 @@
-//! What one server has of a stream.
+//! One server's copy of a stream.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -51,7 +51,7 @@ pub(crate) struct Copy {
 }
 
 impl Copy {
-    /// Applies the next entry; `live` takes what is published again.
+    /// Applies the next entry; `live` takes the results that are published again.
     pub(crate) fn apply(&mut self, config: &Config, sync: Sync, entry: &Entry, live: Option<&mut Vec<Live>>) -> Answer {
         let mut change = Change { after: self.log.last_seq(), removed: Vec::new() };
         let answer = match entry {
@@ -128,7 +128,7 @@ impl Copy {
         change.removed.extend(self.log.remove(seq));
     }
 
-    /// Removes what is too old, and forgets message ids that are.
+    /// Removes messages and forgets message ids that are too old.
     pub(crate) fn grow_older(&mut self, config: &Config, now_us: u64) {
         if let Some(max_us) = config.max_age_us {
             while let Some(first) = self.log.first()
@@ -161,7 +161,7 @@ impl Copy {
             self.applied -= 1;
         }
         self.held = self.applied;
-        // What is left is on the disk now.
+        // The rest is on the disk now.
         self.unsynced.clear();
         if is_torn { survivors.messages } else { 0 }
     }

@@ -1,4 +1,4 @@
-//! What of a server's work is on its disk.
+//! A server's disk: when it has what the server did, and what a power cut leaves.
 
 /// When a server writes what it stores through to the disk.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -10,7 +10,7 @@ pub enum Sync {
     Later,
 }
 
-/// What survives a power cut of what was not written through. A server that syncs always has nothing of the kind.
+/// The part of the unwritten work that survives a power cut. A server that syncs always has nothing of the kind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Survivors {
     /// Whole commits, of those since the last sync, in order.

@@ -14,7 +14,7 @@ pub(crate) struct Duplicates {
 }
 
 impl Duplicates {
-    /// What a server knows that has just started: the ids of what is stored, not of what was purged.
+    /// The memory of a server that has just started: ids of stored messages, not of purged ones.
     pub(crate) fn of(log: &Log, window_us: u64, now_us: u64) -> Self {
         let mut duplicates = Self::default();
         for stored in log.iter().filter(|stored| stored.stored_us + window_us > now_us) {
@@ -35,7 +35,7 @@ impl Duplicates {
         self.seqs.get(id).copied()
     }
 
-    /// Forgets what was first seen longer ago than the window.
+    /// Forgets ids that were first seen longer ago than the window.
     pub(crate) fn forget(&mut self, window_us: u64, now_us: u64) {
         while let Some((seen_us, id)) = self.seen.front()
             && seen_us + window_us <= now_us

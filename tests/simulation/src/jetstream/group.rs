@@ -11,7 +11,7 @@ use crate::jetstream::message::Message;
 use crate::jetstream::request::{Answer, Info, Refusal};
 use crate::jetstream::server::Ticket;
 
-/// What a server does.
+/// How a server is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Standing {
     Up,
@@ -25,7 +25,7 @@ pub(crate) struct Group {
     pub(crate) config: Config,
     created: String,
     pub(crate) copies: Vec<Copy>,
-    /// What was agreed on, in order.
+    /// The entries that were agreed on, in order.
     entries: Vec<Arc<Entry>>,
     leader: Option<usize>,
     /// Servers that led and do not know yet that another one does.
@@ -85,8 +85,8 @@ impl Group {
         }
     }
 
-    /// Takes a message as the leader that a server is, or believes to be: `Ok(Err)` is the answer to it, `Ok(Ok)` what is
-    /// to be proposed.
+    /// Takes a message as the leader that a server is, or believes to be: `Ok(Err)` is the answer to it, `Ok(Ok)` an
+    /// entry to propose.
     pub(crate) fn receive(
         &mut self,
         server: usize,
@@ -165,7 +165,7 @@ impl Group {
         }
     }
 
-    /// Has a server apply up to so many entries more, and follow whoever leads; returns how many it applied.
+    /// Has a server apply up to so many entries more, and follow the leader; returns how many it applied.
     pub(crate) fn catch_up(&mut self, server: usize, standings: &[Standing], sync: Sync, count: usize) -> usize {
         let has_leader = self.leader.is_some_and(|leader| standings[leader] == Standing::Up);
         if standings[server] != Standing::Up || !has_leader {
@@ -257,7 +257,7 @@ impl Group {
         }
     }
 
-    /// What was published again since it was last asked for.
+    /// The results that were published again since the last call.
     pub(crate) fn drain_live(&mut self) -> Vec<Live> {
         std::mem::take(&mut self.live)
     }

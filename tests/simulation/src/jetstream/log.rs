@@ -21,12 +21,12 @@ pub(crate) struct Log {
     bytes: u64,
 }
 
-/// What a change of a log did, for whoever has to take it back.
+/// The effect of a change of a log, kept to take it back.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Change {
     /// The last sequence before it.
     pub(crate) after: u64,
-    /// What it removed.
+    /// The messages that it removed.
     pub(crate) removed: Vec<Stored>,
 }
 
@@ -161,7 +161,7 @@ impl Log {
     pub(crate) fn undo(&mut self, change: Change) {
         let added: Vec<u64> = self.messages.range(change.after + 1..).map(|(&seq, _)| seq).collect();
         added.into_iter().for_each(|seq| drop(self.remove(seq)));
-        // What was added and removed again by the same change never was.
+        // A message that the same change added and removed never was.
         change.removed.into_iter().filter(|stored| stored.seq <= change.after).for_each(|stored| self.insert(stored));
         self.last_seq = change.after;
     }

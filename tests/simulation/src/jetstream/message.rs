@@ -1,4 +1,4 @@
-//! What is published and what is stored.
+//! Messages, as they are published and as they are stored.
 
 use std::sync::Arc;
 
@@ -12,9 +12,9 @@ pub type Subject = Arc<str>;
 pub struct Message {
     /// Where it goes.
     pub subject: Subject,
-    /// What it says.
+    /// Its content.
     pub payload: Bytes,
-    /// What it says beside that.
+    /// Its headers.
     pub headers: Headers,
 }
 
@@ -55,7 +55,7 @@ pub struct Stored {
     pub seq: u64,
     /// When it was stored.
     pub stored_us: u64,
-    /// What was stored.
+    /// The message.
     pub message: Arc<Message>,
 }
 
@@ -93,7 +93,7 @@ impl Message {
         self
     }
 
-    /// Beside the messages before it on its subject, whatever those are.
+    /// Beside the messages before it on its subject, with no roll-up and no expectation.
     #[must_use]
     pub fn plain(self) -> Self {
         let mut plain = self.without_rollup();

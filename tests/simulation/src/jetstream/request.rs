@@ -63,13 +63,13 @@ pub enum Request {
         /// At most so many.
         max: usize,
     },
-    /// Removes what is on a filter before a sequence. [`Answer::Purged`].
+    /// Removes the messages on a filter before a sequence. [`Answer::Purged`].
     Purge {
         /// Of which stream.
         stream: String,
         /// Subject or filter.
         filter: Subject,
-        /// What is before it goes; 0 for all.
+        /// Messages before it go; 0 for all.
         before: u64,
     },
     /// Removes one message, without erasing it. [`Answer::Deleted`].
@@ -121,7 +121,7 @@ pub enum Answer {
     Deleted,
     /// Nothing was done.
     Refused(Refusal),
-    /// Nobody answers. What was asked may be done all the same.
+    /// Nobody answers. The request may be carried out all the same.
     Silence,
 }
 
@@ -160,7 +160,7 @@ pub struct Refusal {
     pub code: u16,
     /// Its exact reason; 0 where the server gives a status alone.
     pub err_code: u32,
-    /// The last sequence on the subject, where that is what was wrong and is said.
+    /// The true last sequence on the subject, where the expectation was wrong and the server tells.
     pub last_seq: Option<u64>,
 }
 

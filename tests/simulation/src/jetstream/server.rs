@@ -16,7 +16,7 @@ const PICTURE_MAX: usize = 1_024;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ticket(pub u64);
 
-/// What a request gets at once.
+/// The immediate part of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
     /// Its answer.
@@ -88,12 +88,12 @@ impl JetStream {
         }
     }
 
-    /// Changes how many bytes all streams may have together; beyond, what is published is refused with 10023.
+    /// Changes how many bytes all streams may have together; beyond, publishing is refused with 10023.
     pub fn set_room(&mut self, room: Option<u64>) {
         self.room = room;
     }
 
-    /// Asks whoever answers as a matter of course: the leader of the stream.
+    /// Asks the leader of the stream, who answers as a matter of course.
     pub fn ask(&mut self, now_us: u64, request: Request) -> Reply {
         match self.stream_of(&request).map(|group| group.leader()) {
             Err(refusal) => Reply::Now(Answer::Refused(refusal)),
@@ -210,17 +210,17 @@ impl JetStream {
         }
     }
 
-    /// What a stream published again since it was last asked for.
+    /// The results that a stream published again since the last call.
     pub fn drain_live(&mut self, stream: &str) -> Vec<Live> {
         named(&mut self.groups, stream).map(Group::drain_live).unwrap_or_default()
     }
 
-    /// Everything that a server has of a stream, in order: for whoever checks a run.
+    /// Everything that a server has of a stream, in order: for the checks of a run.
     pub fn stored(&self, stream: &str, server: usize) -> Vec<Stored> {
         self.named(stream).map(|group| group.copies[server].log.iter().cloned().collect()).unwrap_or_default()
     }
 
-    /// The stream that a request is for: of what is published, the one that takes its subject.
+    /// The stream that a request is for. Publishing goes to the one that takes the subject.
     fn stream_of(&self, request: &Request) -> Result<&Group, Refusal> {
         let stream = match request {
             Request::Publish(message) => return self.taking(&message.subject).map(|idx| &self.groups[idx]),
