@@ -19,6 +19,7 @@ pub mod health;
 pub mod installed;
 pub mod instance;
 pub mod interrupt;
+pub mod mirror;
 pub mod oracle;
 pub mod programs;
 pub mod proxy;

@@ -40,6 +40,7 @@ mod s3;
 mod same_candles;
 mod setup;
 mod shown;
+mod simulated;
 mod storage;
 mod strangers;
 mod tables;

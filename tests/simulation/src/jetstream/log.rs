@@ -1,0 +1,242 @@
+//! The messages of a stream: in order, and by subject, so that no read looks at more than it returns.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use crate::jetstream::message::{Message, Stored, Subject, matches};
+
+/// So many messages are looked at before the subjects are.
+const SCAN: usize = 32;
+const SECOND_US: u64 = 1_000_000;
+
+/// The messages of a stream.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Log {
+    messages: BTreeMap<u64, Stored>,
+    /// Sequences by subject, ascending.
+    by_subject: BTreeMap<Subject, VecDeque<u64>>,
+    /// Messages with an age of their own, by the time at which they go.
+    ending: BTreeSet<(u64, u64)>,
+    last_seq: u64,
+    bytes: u64,
+}
+
+/// The effect of a change of a log, kept to take it back.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Change {
+    /// The last sequence before it.
+    pub(crate) after: u64,
+    /// The messages that it removed.
+    pub(crate) removed: Vec<Stored>,
+}
+
+impl Log {
+    /// First sequence that exists; the next one when nothing does any more; 0 when nothing ever did.
+    pub(crate) fn first_seq(&self) -> u64 {
+        let next = if self.last_seq == 0 { 0 } else { self.last_seq + 1 };
+        self.messages.first_key_value().map_or(next, |(&seq, _)| seq)
+    }
+
+    /// Last sequence given out.
+    pub(crate) fn last_seq(&self) -> u64 {
+        self.last_seq
+    }
+
+    /// How many messages there are.
+    pub(crate) fn messages(&self) -> u64 {
+        self.messages.len() as u64
+    }
+
+    /// How many bytes they take.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Every message, in order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Stored> {
+        self.messages.values()
+    }
+
+    /// The first message.
+    pub(crate) fn first(&self) -> Option<&Stored> {
+        self.messages.first_key_value().map(|(_, stored)| stored)
+    }
+
+    /// The message of a sequence.
+    pub(crate) fn get(&self, seq: u64) -> Option<&Stored> {
+        self.messages.get(&seq)
+    }
+
+    /// The last sequence on an exact subject; 0 when there is none.
+    pub(crate) fn last_on(&self, subject: &str) -> u64 {
+        self.by_subject.get(subject).and_then(|seqs| seqs.back()).copied().unwrap_or_default()
+    }
+
+    /// How many messages an exact subject has.
+    pub(crate) fn count_on(&self, subject: &str) -> u64 {
+        self.by_subject.get(subject).map_or(0, |seqs| seqs.len() as u64)
+    }
+
+    /// The first message on an exact subject.
+    pub(crate) fn first_on(&self, subject: &str) -> Option<u64> {
+        self.by_subject.get(subject).and_then(|seqs| seqs.front()).copied()
+    }
+
+    /// The last message on a filter. For `>` the server looks at the last sequence only, whose message may be gone.
+    pub(crate) fn last(&self, filter: &str) -> Option<&Stored> {
+        if filter == ">" {
+            return self.get(self.last_seq);
+        }
+        let seq = self.subjects(filter).filter_map(|(_, seqs)| seqs.back()).max()?;
+        self.get(*seq)
+    }
+
+    /// The last message of each subject of a filter, none beyond a sequence, in order.
+    pub(crate) fn last_per_subject(&self, filter: &str, up_to: u64) -> Vec<Stored> {
+        let last = |(_, seqs): (&Subject, &VecDeque<u64>)| {
+            seqs.partition_point(|&seq| seq <= up_to).checked_sub(1).map(|idx| seqs[idx])
+        };
+        let seqs: BTreeSet<u64> = self.subjects(filter).filter_map(last).collect();
+        seqs.into_iter().filter_map(|seq| self.get(seq).cloned()).collect()
+    }
+
+    /// The first message on any of some filters at or after a sequence.
+    pub(crate) fn next(&self, filters: &[Subject], from: u64) -> Option<&Stored> {
+        let is_wanted = |stored: &&Stored| filters.iter().any(|filter| matches(filter, &stored.message.subject));
+        let mut near = self.messages.range(from..).map(|(_, stored)| stored);
+        if let Some(found) = near.by_ref().take(SCAN).find(is_wanted) {
+            return Some(found);
+        }
+        let from = near.next()?.seq;
+        let first = |(_, seqs): (_, &VecDeque<u64>)| seqs.get(seqs.partition_point(|&seq| seq < from)).copied();
+        let seq = filters.iter().flat_map(|filter| self.subjects(filter)).filter_map(first).min()?;
+        self.get(seq)
+    }
+
+    /// How many messages are on any of some filters, which do not overlap, between two sequences, both included.
+    pub(crate) fn count(&self, filters: &[Subject], from: u64, to: u64) -> u64 {
+        let on = |(_, seqs): (_, &VecDeque<u64>)| {
+            let before = seqs.partition_point(|&seq| seq < from);
+            seqs.partition_point(|&seq| seq <= to).saturating_sub(before) as u64
+        };
+        filters.iter().flat_map(|filter| self.subjects(filter)).map(on).sum()
+    }
+
+    /// Stores a message behind all others.
+    pub(crate) fn append(&mut self, message: &Arc<Message>, now_us: u64) -> u64 {
+        self.last_seq += 1;
+        self.insert(Stored { seq: self.last_seq, stored_us: now_us, message: Arc::clone(message) });
+        self.last_seq
+    }
+
+    /// Removes a message.
+    pub(crate) fn remove(&mut self, seq: u64) -> Option<Stored> {
+        let stored = self.messages.remove(&seq)?;
+        self.bytes -= stored.message.size();
+        if let Some(seqs) = self.by_subject.get_mut(&stored.message.subject) {
+            if let Ok(idx) = seqs.binary_search(&seq) {
+                seqs.remove(idx);
+            }
+            if seqs.is_empty() {
+                self.by_subject.remove(&stored.message.subject);
+            }
+        }
+        if let Some(end_us) = end_of(&stored) {
+            self.ending.remove(&(end_us, seq));
+        }
+        Some(stored)
+    }
+
+    /// The first message whose own age ends by a time.
+    pub(crate) fn ended(&self, now_us: u64) -> Option<u64> {
+        self.ending.first().filter(|(end_us, _)| *end_us <= now_us).map(|&(_, seq)| seq)
+    }
+
+    /// The sequences on a filter before a sequence.
+    pub(crate) fn before(&self, filter: &str, before: u64) -> Vec<u64> {
+        self.subjects(filter).flat_map(|(_, seqs)| seqs.iter().copied().take_while(|&seq| seq < before)).collect()
+    }
+
+    /// Takes a change back, which must be the last one that was not taken back.
+    pub(crate) fn undo(&mut self, change: Change) {
+        let added: Vec<u64> = self.messages.range(change.after + 1..).map(|(&seq, _)| seq).collect();
+        added.into_iter().for_each(|seq| drop(self.remove(seq)));
+        // A message that the same change added and removed never was.
+        change.removed.into_iter().filter(|stored| stored.seq <= change.after).for_each(|stored| self.insert(stored));
+        self.last_seq = change.after;
+    }
+
+    fn insert(&mut self, stored: Stored) {
+        self.bytes += stored.message.size();
+        let subject = &stored.message.subject;
+        let seqs = match self.by_subject.get_mut(subject) {
+            Some(seqs) => seqs,
+            None => self.by_subject.entry(Arc::clone(subject)).or_default(),
+        };
+        let idx = seqs.partition_point(|&seq| seq < stored.seq);
+        seqs.insert(idx, stored.seq);
+        self.ending.extend(end_of(&stored).map(|end_us| (end_us, stored.seq)));
+        self.messages.insert(stored.seq, stored);
+    }
+
+    /// The subjects of a filter. The part of it without wildcards bounds where they are looked for.
+    fn subjects<'a>(&'a self, filter: &'a str) -> impl Iterator<Item = (&'a Subject, &'a VecDeque<u64>)> {
+        let literal = filter.split(['*', '>']).next().unwrap_or_default();
+        let from = (std::ops::Bound::Included(literal), std::ops::Bound::Unbounded);
+        let found = self.by_subject.range::<str, _>(from);
+        found
+            .take_while(move |(subject, _)| subject.starts_with(literal))
+            .filter(|(subject, _)| matches(filter, subject))
+    }
+}
+
+fn end_of(stored: &Stored) -> Option<u64> {
+    stored.message.headers.ttl_s.map(|seconds| stored.stored_us + seconds * SECOND_US)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log(subjects: &[&str]) -> Log {
+        let mut log = Log::default();
+        for subject in subjects {
+            log.append(&Arc::new(Message::new(subject, "x")), 0);
+        }
+        log
+    }
+
+    fn seqs(found: &[Stored]) -> Vec<u64> {
+        found.iter().map(|stored| stored.seq).collect()
+    }
+
+    #[test]
+    fn the_next_message_is_found_far_beyond_others() {
+        let mut subjects = vec!["a.1"; 200];
+        subjects[150] = "b.1";
+        subjects[199] = "b.2";
+        let log = log(&subjects);
+        let next = |filter: &str, from| log.next(&[filter.into()], from).map(|stored| stored.seq);
+        assert_eq!(
+            (next("b.>", 1), next("b.>", 152), next("b.1", 152), next("a.*", 151)),
+            (Some(151), Some(200), None, Some(152))
+        );
+        assert_eq!(log.count(&["b.>".into()], 1, 200), 2);
+        assert_eq!(log.count(&["a.1".into()], 100, 151), 51);
+        assert_eq!(seqs(&log.last_per_subject(">", u64::MAX)), [151, 199, 200]);
+        assert_eq!(seqs(&log.last_per_subject("b.*", 199)), [151]);
+    }
+
+    #[test]
+    fn what_is_taken_back_leaves_the_log_as_it_was() {
+        let mut log = log(&["a", "b", "a"]);
+        let (before, bytes) = (log.iter().cloned().collect::<Vec<_>>(), log.bytes());
+        let mut change = Change { after: log.last_seq(), removed: Vec::new() };
+        let added = log.append(&Arc::new(Message::new("a", "y")), 1);
+        change.removed.extend([1, 3, added].iter().filter_map(|&seq| log.remove(seq)));
+        assert_eq!((log.messages(), log.first_seq(), log.last_seq(), log.last_on("a")), (1, 2, 4, 0));
+        log.undo(change);
+        assert_eq!((log.iter().cloned().collect::<Vec<_>>(), log.bytes(), log.last_seq()), (before, bytes, 3));
+        assert_eq!((log.first_on("a"), log.last_on("a"), log.count_on("a")), (Some(1), 3, 2));
+    }
+}

@@ -1,0 +1,365 @@
+//! JetStream as a whole: one server or three, its streams, what it answers, and what may happen to it.
+
+use crate::jetstream::batch::Allowed;
+use crate::jetstream::config::Config;
+use crate::jetstream::consumer::Consumer;
+use crate::jetstream::copy::{Entry, Live};
+use crate::jetstream::disk::{Survivors, Sync};
+use crate::jetstream::group::{Group, Standing};
+use crate::jetstream::message::{Message, Stored};
+use crate::jetstream::request::{Answer, Refusal, Request};
+
+/// Most subjects of one picture.
+const PICTURE_MAX: usize = 1_024;
+
+/// Stands for an answer that is still to come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ticket(pub u64);
+
+/// The immediate part of an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// Its answer.
+    Now(Answer),
+    /// Nothing yet: most servers must have it first ([`JetStream::decide`]). If the leader changes before, no answer comes.
+    Later(Ticket),
+}
+
+/// One server, or several with a copy of every stream each.
+#[derive(Debug, Clone)]
+pub struct JetStream {
+    groups: Vec<Group>,
+    standings: Vec<Standing>,
+    sync: Sync,
+    allowed: Allowed,
+    /// Most bytes of all streams together.
+    room: Option<u64>,
+    tickets: u64,
+    consumers: u64,
+    created: u64,
+}
+
+impl JetStream {
+    /// A single server, which answers at once.
+    pub fn single(sync: Sync) -> Self {
+        Self::of(1, sync)
+    }
+
+    /// Three servers. The first leads every stream until another is elected.
+    pub fn cluster(sync: Sync) -> Self {
+        Self::of(3, sync)
+    }
+
+    fn of(servers: usize, sync: Sync) -> Self {
+        Self {
+            groups: Vec::new(),
+            standings: vec![Standing::Up; servers],
+            sync,
+            allowed: Allowed::default(),
+            room: None,
+            tickets: 0,
+            consumers: 0,
+            created: 0,
+        }
+    }
+
+    /// Changes what batches are allowed.
+    pub fn allow(&mut self, allowed: Allowed) {
+        self.allowed = allowed;
+    }
+
+    /// How many servers there are.
+    pub fn servers(&self) -> usize {
+        self.standings.len()
+    }
+
+    /// Creates a stream, in the place of one of its name: then it is another log.
+    pub fn create(&mut self, config: Config) {
+        self.created += 1;
+        let created = format!("created {}", self.created);
+        self.groups.retain(|group| group.config.name != config.name);
+        self.groups.push(Group::new(config, created, self.standings.len()));
+    }
+
+    /// Changes how many bytes a stream may have, which stands for making room.
+    pub fn set_max_bytes(&mut self, stream: &str, max_bytes: Option<u64>) {
+        if let Some(group) = named(&mut self.groups, stream) {
+            group.config.max_bytes = max_bytes;
+        }
+    }
+
+    /// Changes how many bytes all streams may have together; beyond, publishing is refused with 10023.
+    pub fn set_room(&mut self, room: Option<u64>) {
+        self.room = room;
+    }
+
+    /// Asks the leader of the stream, who answers as a matter of course.
+    pub fn ask(&mut self, now_us: u64, request: Request) -> Reply {
+        match self.stream_of(&request).map(|group| group.leader()) {
+            Err(refusal) => Reply::Now(Answer::Refused(refusal)),
+            Ok(Some(leader)) => self.ask_server(leader, now_us, request),
+            Ok(None) if self.standings.iter().all(|&standing| standing != Standing::Up) => Reply::Now(Answer::Silence),
+            Ok(None) => Reply::Now(Answer::Refused(Refusal::NO_LEADER)),
+        }
+    }
+
+    /// Asks one server: of several any may hold a consumer or give a picture, and one that was frozen may still take itself
+    /// for the leader. What only a leader answers is met with silence by all others.
+    pub fn ask_server(&mut self, server: usize, now_us: u64, request: Request) -> Reply {
+        if self.standings[server] != Standing::Up {
+            return Reply::Now(Answer::Silence);
+        }
+        match self.answer(server, now_us, request) {
+            Ok(reply) => reply,
+            Err(refusal) => Reply::Now(Answer::Refused(refusal)),
+        }
+    }
+
+    /// Has up to so many proposals of a stream stored, in order; returns their answers. With less than most servers up there
+    /// are none.
+    pub fn decide(&mut self, stream: &str, count: usize) -> Vec<(Ticket, Answer)> {
+        let Self { groups, standings, sync, .. } = self;
+        named(groups, stream).map(|group| group.decide(standings, *sync, count)).unwrap_or_default()
+    }
+
+    /// Has a server apply up to so many commits of a stream that it lacks; returns how many it did. One that took itself for
+    /// the leader learns that it is not.
+    pub fn catch_up(&mut self, stream: &str, server: usize, count: usize) -> usize {
+        let Self { groups, standings, sync, .. } = self;
+        named(groups, stream).map(|group| group.catch_up(server, standings, *sync, count)).unwrap_or_default()
+    }
+
+    /// How many commits of a stream a server lacks.
+    pub fn lag(&self, stream: &str, server: usize) -> usize {
+        self.named(stream).map_or(0, |group| group.lag(server))
+    }
+
+    /// Has a server lead a stream, if it is up and holds as much as most. It knows what it has applied by then, which may be
+    /// less than what was read: see [`Self::catch_up`]. Of the proposals that are open so many are stored after all, the
+    /// rest is lost; nobody gets an answer. Returns whether it leads.
+    pub fn elect(&mut self, stream: &str, server: usize, kept: usize) -> bool {
+        let Self { groups, standings, .. } = self;
+        named(groups, stream).is_some_and(|group| group.elect(server, standings, kept))
+    }
+
+    /// Leaves a stream without a leader, as between two.
+    pub fn depose(&mut self, stream: &str) {
+        if let Some(group) = named(&mut self.groups, stream) {
+            group.depose();
+        }
+    }
+
+    /// Who leads a stream.
+    pub fn leader(&self, stream: &str) -> Option<usize> {
+        self.named(stream)?.leader()
+    }
+
+    /// Has a server hang: it answers nothing and applies nothing. When it wakes it may still take itself for the leader.
+    pub fn freeze(&mut self, server: usize) {
+        if self.standings[server] == Standing::Up {
+            self.standings[server] = Standing::Frozen;
+        }
+    }
+
+    /// Wakes a server that hangs.
+    pub fn wake(&mut self, server: usize) {
+        if self.standings[server] == Standing::Frozen {
+            self.standings[server] = Standing::Up;
+        }
+    }
+
+    /// Ends the process of a server. Nothing that it stored is lost; open batches and what was not drained of what it
+    /// published again are.
+    pub fn kill(&mut self, server: usize) {
+        self.standings[server] = Standing::Down;
+        self.groups.iter_mut().for_each(|group| group.kill(server));
+    }
+
+    /// Ends the machine of a server: of what it did not write through only the survivors are left, of every stream.
+    pub fn cut_power(&mut self, server: usize, survivors: Survivors) {
+        self.standings[server] = Standing::Down;
+        let sync = self.sync;
+        self.groups.iter_mut().for_each(|group| group.cut_power(server, sync, survivors));
+    }
+
+    /// Starts a server again. Alone it leads at once; of several one must be elected.
+    pub fn restart(&mut self, server: usize, now_us: u64) {
+        if self.standings[server] == Standing::Down {
+            self.standings[server] = Standing::Up;
+            self.groups.iter_mut().for_each(|group| group.restart(server, now_us));
+        }
+    }
+
+    /// Has a server write everything through to its disk.
+    pub fn sync(&mut self, server: usize) {
+        self.groups.iter_mut().for_each(|group| group.copies[server].sync());
+    }
+
+    /// Shows consumers on a server only the first messages of the newest commit, as while it is being applied. Other reads
+    /// see all of it. The next commit, or [`Self::show_all`], shows them the rest.
+    pub fn show_only(&mut self, stream: &str, server: usize, messages: u64) {
+        if let Some(group) = named(&mut self.groups, stream) {
+            group.copies[server].show_only(messages);
+        }
+    }
+
+    /// Shows consumers on a server everything that it has.
+    pub fn show_all(&mut self, stream: &str, server: usize) {
+        if let Some(group) = named(&mut self.groups, stream) {
+            group.copies[server].show_all();
+        }
+    }
+
+    /// The results that a stream published again since the last call.
+    pub fn drain_live(&mut self, stream: &str) -> Vec<Live> {
+        named(&mut self.groups, stream).map(Group::drain_live).unwrap_or_default()
+    }
+
+    /// Everything that a server has of a stream, in order: for the checks of a run.
+    pub fn stored(&self, stream: &str, server: usize) -> Vec<Stored> {
+        self.named(stream).map(|group| group.copies[server].log.iter().cloned().collect()).unwrap_or_default()
+    }
+
+    /// The stream that a request is for. Publishing goes to the one that takes the subject.
+    fn stream_of(&self, request: &Request) -> Result<&Group, Refusal> {
+        let stream = match request {
+            Request::Publish(message) => return self.taking(&message.subject).map(|idx| &self.groups[idx]),
+            Request::Commit(messages) => {
+                let last = messages.last().ok_or(Refusal::NO_RESPONDERS)?;
+                return self.taking(&last.subject).map(|idx| &self.groups[idx]);
+            }
+            Request::Last { stream, .. }
+            | Request::Next { stream, .. }
+            | Request::LastPerSubject { stream, .. }
+            | Request::Info { stream }
+            | Request::Consume { stream, .. }
+            | Request::Pull { stream, .. }
+            | Request::Purge { stream, .. }
+            | Request::Delete { stream, .. } => stream,
+        };
+        self.named(stream).ok_or(Refusal::NO_STREAM)
+    }
+
+    /// The place of the stream that takes a subject.
+    fn taking(&self, subject: &str) -> Result<usize, Refusal> {
+        self.groups.iter().position(|group| group.config.takes(subject)).ok_or(Refusal::NO_RESPONDERS)
+    }
+
+    fn named(&self, stream: &str) -> Option<&Group> {
+        self.groups.iter().find(|group| group.config.name == stream)
+    }
+
+    fn place(&self, stream: &str) -> Result<usize, Refusal> {
+        self.groups.iter().position(|group| group.config.name == stream).ok_or(Refusal::NO_STREAM)
+    }
+
+    fn group(&mut self, stream: &str) -> Result<&mut Group, Refusal> {
+        named(&mut self.groups, stream).ok_or(Refusal::NO_STREAM)
+    }
+
+    fn answer(&mut self, server: usize, now_us: u64, request: Request) -> Result<Reply, Refusal> {
+        let answer = match request {
+            Request::Publish(message) => return self.publish(server, now_us, message),
+            Request::Commit(messages) => return self.commit(server, now_us, messages),
+            Request::Purge { stream, filter, before } => {
+                return Ok(self.change(server, self.place(&stream)?, Entry::Purge { filter, before }));
+            }
+            Request::Delete { stream, seq } => {
+                return Ok(self.change(server, self.place(&stream)?, Entry::Delete { seq }));
+            }
+            Request::Pull { stream, consumer, max } => {
+                let copy = self.group(&stream)?.copy(server, now_us);
+                let (log, end) = (&copy.log, copy.visible());
+                let consumer = copy.consumers.get_mut(&consumer).ok_or(Refusal::NO_RESPONDERS)?;
+                Answer::Deliveries(consumer.pull(log, end, max))
+            }
+            Request::Consume { stream, filters, from } => {
+                let id = self.consumers + 1;
+                let copy = self.group(&stream)?.copy(server, now_us);
+                let consumer = Consumer::new(filters, from);
+                let pending = consumer.pending(&copy.log, copy.visible());
+                copy.consumers.insert(id, consumer);
+                self.consumers = id;
+                Answer::Consumer { id, pending }
+            }
+            Request::LastPerSubject { stream, filter, up_to } => {
+                let log = &self.group(&stream)?.copy(server, now_us).log;
+                let found = match up_to {
+                    0 => log.last_per_subject(&filter, u64::MAX),
+                    // A bound beyond the end finds nothing, not everything.
+                    up_to if up_to > log.last_seq() => Vec::new(),
+                    up_to => log.last_per_subject(&filter, up_to),
+                };
+                if found.len() > PICTURE_MAX {
+                    return Err(Refusal::TOO_MANY);
+                }
+                Answer::Messages(found)
+            }
+            Request::Last { stream, filter } => {
+                let Some(group) = self.led(server, &stream)? else { return Ok(Reply::Now(Answer::Silence)) };
+                Answer::Message(group.copy(server, now_us).log.last(&filter).cloned())
+            }
+            Request::Next { stream, filter, from } => {
+                let Some(group) = self.led(server, &stream)? else { return Ok(Reply::Now(Answer::Silence)) };
+                Answer::Message(group.copy(server, now_us).log.next(&[filter], from).cloned())
+            }
+            Request::Info { stream } => {
+                let Some(group) = self.led(server, &stream)? else { return Ok(Reply::Now(Answer::Silence)) };
+                Answer::Info(group.info(server, now_us))
+            }
+        };
+        Ok(Reply::Now(answer))
+    }
+
+    /// The stream, if the server leads it or believes to.
+    fn led(&mut self, server: usize, stream: &str) -> Result<Option<&mut Group>, Refusal> {
+        self.group(stream).map(|group| Some(group).filter(|group| group.leads(server)))
+    }
+
+    /// Publishes a whole batch; messages that no stream takes go nowhere.
+    fn commit(&mut self, server: usize, now_us: u64, mut messages: Vec<Message>) -> Result<Reply, Refusal> {
+        let last = messages.pop().ok_or(Refusal::NO_RESPONDERS)?;
+        for message in messages {
+            // Nobody asked for an answer to these: the last one shows that one of them was refused.
+            drop(self.publish(server, now_us, message));
+        }
+        self.publish(server, now_us, last)
+    }
+
+    fn publish(&mut self, server: usize, now_us: u64, message: Message) -> Result<Reply, Refusal> {
+        let place = self.taking(&message.subject)?;
+        if !self.groups[place].leads(server) {
+            return Ok(Reply::Now(Answer::Silence));
+        }
+        if self.is_full(&message) {
+            return Err(Refusal::NO_ROOM);
+        }
+        match self.groups[place].receive(server, self.allowed, message, now_us)? {
+            Err(answer) => Ok(Reply::Now(answer)),
+            Ok(entry) => Ok(self.change(server, place, entry)),
+        }
+    }
+
+    fn is_full(&self, message: &Message) -> bool {
+        let used = || self.groups.iter().map(Group::bytes).sum::<u64>();
+        self.room.is_some_and(|room| used() + message.size() > room)
+    }
+
+    /// Proposes a change, which a server alone decides at once. One that only believes to lead gets nobody's agreement.
+    fn change(&mut self, server: usize, place: usize, entry: Entry) -> Reply {
+        let group = &mut self.groups[place];
+        if group.leader() != Some(server) {
+            return Reply::Now(Answer::Silence);
+        }
+        if self.standings.len() == 1 {
+            return Reply::Now(group.store(self.sync, entry));
+        }
+        self.tickets += 1;
+        group.propose(Ticket(self.tickets), entry);
+        Reply::Later(Ticket(self.tickets))
+    }
+}
+
+fn named<'a>(groups: &'a mut [Group], stream: &str) -> Option<&'a mut Group> {
+    groups.iter_mut().find(|group| group.config.name == stream)
+}

@@ -1,0 +1,21 @@
+//! The world that a step lives in, simulated: JetStream, as far as the transaction relies on it, and a network between the
+//! two. One seed gives one run, on every machine.
+//!
+//! Nothing here waits, reads a clock, starts a thread or draws a random number of its own: time is a number of microseconds
+//! that the caller passes in, and chance is drawn from a [`Random`].
+//!
+//! - [`jetstream`]: [`JetStream`] takes a [`Request`] and gives an [`Answer`]; the methods beside it are the faults.
+//! - [`network`]: events in virtual time, and links that delay, lose, double and reorder them.
+//! - [`seed`], [`random`]: where chance comes from.
+//! - [`cases`]: the requests and answers that model and nats-server agree on, and requests by chance to compare them with.
+
+pub mod cases;
+pub mod jetstream;
+pub mod network;
+pub mod random;
+pub mod seed;
+
+pub use jetstream::{Answer, JetStream, Message, Reply, Request};
+pub use network::{Link, Queue, Weather};
+pub use random::Random;
+pub use seed::Seed;

@@ -1,0 +1,204 @@
+//! Events in virtual time, and links between places that delay, lose, double and reorder what goes over them.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use crate::random::Random;
+
+/// What happens next. Events of one instant come in the order in which they were scheduled.
+#[derive(Debug, Clone)]
+pub struct Queue<E> {
+    now_us: u64,
+    scheduled: u64,
+    events: BTreeMap<(u64, u64), E>,
+}
+
+impl<E> Default for Queue<E> {
+    fn default() -> Self {
+        Self { now_us: 0, scheduled: 0, events: BTreeMap::new() }
+    }
+}
+
+impl<E> Queue<E> {
+    /// The time of the last event that happened.
+    pub fn now_us(&self) -> u64 {
+        self.now_us
+    }
+
+    /// Has an event happen at a time, or now where that has passed.
+    pub fn at(&mut self, time_us: u64, event: E) {
+        self.scheduled += 1;
+        self.events.insert((time_us.max(self.now_us), self.scheduled), event);
+    }
+
+    /// Has an event happen after a while.
+    pub fn after(&mut self, delay_us: u64, event: E) {
+        self.at(self.now_us + delay_us, event);
+    }
+
+    /// The next event; the time is its time from now on.
+    pub fn pop(&mut self) -> Option<E> {
+        let ((time_us, _), event) = self.events.pop_first()?;
+        self.now_us = time_us;
+        Some(event)
+    }
+
+    /// Drops what must not happen any more, such as the timers of a process that died.
+    pub fn retain(&mut self, mut keep: impl FnMut(&E) -> bool) {
+        self.events.retain(|_, event| keep(event));
+    }
+
+    /// How many events are still to come.
+    pub fn len(&self) -> usize {
+        self.events.len()
+    }
+
+    /// Whether nothing is still to come.
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+}
+
+/// How a link treats messages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Weather {
+    /// How long a message takes.
+    pub delay_us: Range<u64>,
+    /// So many of a thousand take much longer.
+    pub late: u32,
+    /// How much longer those take.
+    pub late_us: Range<u64>,
+    /// So many of a thousand get lost.
+    pub lost: u32,
+    /// So many of a thousand come twice.
+    pub doubled: u32,
+    /// Whether messages stay in order, as on one connection: a late one then holds up those behind it.
+    pub in_order: bool,
+}
+
+impl Weather {
+    /// A connection on which nothing happens.
+    pub const CALM: Self = Self { delay_us: 50..200, late: 0, late_us: 0..0, lost: 0, doubled: 0, in_order: true };
+
+    /// Everything that can go wrong does now and then.
+    pub const ROUGH: Self =
+        Self { delay_us: 50..5_000, late: 20, late_us: 1_000_000..8_000_000, lost: 20, doubled: 10, in_order: false };
+}
+
+/// One way between two places.
+#[derive(Debug, Clone)]
+pub struct Link {
+    weather: Weather,
+    is_cut: bool,
+    /// When the last message arrives.
+    arrives_us: u64,
+}
+
+impl Link {
+    /// A link with such weather.
+    pub fn new(weather: Weather) -> Self {
+        Self { weather, is_cut: false, arrives_us: 0 }
+    }
+
+    /// Changes the weather; what is under way stays under way.
+    pub fn set_weather(&mut self, weather: Weather) {
+        self.weather = weather;
+    }
+
+    /// Loses everything that is sent from now on.
+    pub fn cut(&mut self) {
+        self.is_cut = true;
+    }
+
+    /// Takes messages again.
+    pub fn mend(&mut self) {
+        self.is_cut = false;
+    }
+
+    /// Sends a message: schedules its arrivals, of which there may be none, one or two. Returns how many.
+    pub fn send<E: Clone>(&mut self, queue: &mut Queue<E>, random: &mut Random, message: E) -> usize {
+        // Drawn whether the link is cut or not: a cut changes nothing else of the run.
+        let is_lost = random.chance(self.weather.lost);
+        let is_doubled = random.chance(self.weather.doubled);
+        let arrivals = [self.arrival(queue.now_us(), random), self.arrival(queue.now_us(), random)];
+        if self.is_cut || is_lost {
+            return 0;
+        }
+        let count = 1 + usize::from(is_doubled);
+        for mut arrives_us in arrivals.into_iter().take(count) {
+            if self.weather.in_order {
+                arrives_us = arrives_us.max(self.arrives_us);
+                self.arrives_us = arrives_us;
+            }
+            queue.at(arrives_us, message.clone());
+        }
+        count
+    }
+
+    fn arrival(&self, now_us: u64, random: &mut Random) -> u64 {
+        let is_late = random.chance(self.weather.late);
+        let (delay_us, late_us) =
+            (random.within(self.weather.delay_us.clone()), random.within(self.weather.late_us.clone()));
+        now_us + delay_us + if is_late { late_us } else { 0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Seed;
+
+    fn arrivals(link: &mut Link, random: &mut Random, count: u32) -> Vec<(u64, u32)> {
+        let mut queue = Queue::default();
+        for number in 0..count {
+            link.send(&mut queue, random, number);
+        }
+        std::iter::from_fn(|| queue.pop().map(|number| (queue.now_us(), number))).collect()
+    }
+
+    #[test]
+    fn events_come_by_time_and_those_of_one_instant_in_their_order() {
+        let mut queue = Queue::default();
+        queue.at(20, "late");
+        queue.after(10, "first");
+        queue.after(10, "second");
+        assert_eq!((queue.pop(), queue.now_us()), (Some("first"), 10));
+        queue.at(3, "overdue");
+        queue.after(5, "dropped");
+        queue.retain(|event| *event != "dropped");
+        assert_eq!((queue.pop(), queue.pop(), queue.now_us()), (Some("second"), Some("overdue"), 10));
+        assert_eq!((queue.pop(), queue.now_us(), queue.pop()), (Some("late"), 20, None));
+    }
+
+    #[test]
+    fn rough_weather_does_everything_and_the_same_again_with_the_same_seed() {
+        let run = |seed| arrivals(&mut Link::new(Weather::ROUGH), &mut Seed(seed).random("network"), 2_000);
+        let found = run(1);
+        let mut times = vec![0; 2_000];
+        found.iter().for_each(|&(_, number)| times[number as usize] += 1);
+        let with = |count| times.iter().filter(|&&times| times == count).count();
+        assert!(with(0) > 10 && with(2) > 5, "lost {}, doubled {}", with(0), with(2));
+        assert!(found.is_sorted_by_key(|&(time_us, _)| time_us));
+        assert!(!found.is_sorted_by_key(|&(_, number)| number), "some overtake others");
+        assert!(found.iter().any(|&(time_us, _)| time_us > 1_000_000), "some are late");
+        assert_eq!(found, run(1));
+        assert_ne!(found, run(2));
+    }
+
+    #[test]
+    fn a_connection_keeps_the_order_though_one_of_its_messages_is_late() {
+        let weather = Weather { lost: 0, doubled: 0, in_order: true, ..Weather::ROUGH };
+        let found = arrivals(&mut Link::new(weather), &mut Seed(3).random("network"), 1_000);
+        assert!(found.iter().map(|&(_, number)| number).eq(0..1_000));
+    }
+
+    #[test]
+    fn what_is_sent_over_a_cut_link_never_arrives() {
+        let (mut link, mut random, mut queue) = (Link::new(Weather::CALM), Random::new(1), Queue::default());
+        link.cut();
+        assert_eq!(link.send(&mut queue, &mut random, 1), 0);
+        link.mend();
+        assert_eq!(link.send(&mut queue, &mut random, 2), 1);
+        assert_eq!((queue.len(), queue.pop(), queue.is_empty()), (1, Some(2), true));
+    }
+}

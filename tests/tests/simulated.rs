@@ -1,0 +1,158 @@
+//! The simulation is honest: a real nats-server answers what the model of it answers.
+
+use bus::Connection;
+use bus::topology::{Limits, create, definitions};
+use pipeline_tests::mirror::Mirror;
+use pipeline_tests::server::Server;
+use serde_json::{Value, json};
+use simulation::cases::{self, AMPLE, Chance, FEED_AGE_US, PARTITIONS};
+use simulation::jetstream::{Config, Discard};
+use simulation::{Answer, Request, Seed};
+
+/// Requests that are drawn for each seed.
+const DRAWN: usize = 400;
+const SEEDS: u64 = 6;
+
+/// A server on which one user may do everything: a case publishes what several services do.
+fn server() -> Server {
+    let limits = [
+        r#"publish: ["$JS.API.>", "$KV.>", "$O.>", "candlewire.restore.>"]"#,
+        r#"subscribe: ["live.>", "_INBOX_admin.>"]"#,
+    ];
+    Server::start_with(|conf| {
+        limits.iter().fold(conf, |conf, limit| {
+            assert!(conf.contains(limit), "the permissions of admin are written in another way");
+            conf.replace(limit, "")
+        })
+    })
+}
+
+/// The definitions of the product's own streams, with the limits of the cases.
+fn real_definitions() -> Vec<Value> {
+    let limits = Limits {
+        partitions: PARTITIONS,
+        feed_days: FEED_AGE_US / 86_400_000_000,
+        feed_bytes: AMPLE,
+        market_bytes: AMPLE,
+        stats_bytes: AMPLE,
+        forecast_bytes: AMPLE,
+        ..Limits::default()
+    };
+    definitions(&limits)
+}
+
+/// The definition of a stream of a case: the product's own, but for its limit of bytes.
+fn definition_of(config: &Config) -> Value {
+    let mut all = real_definitions().into_iter();
+    let mut definition = all.find(|definition| definition["name"] == config.name.as_str()).unwrap();
+    definition["max_bytes"] = json!(config.max_bytes.unwrap());
+    definition
+}
+
+/// What the model knows of a definition.
+fn config_of(definition: &Value) -> Config {
+    let text = |key: &str| definition[key].as_str().unwrap_or_default();
+    let flag = |key: &str| definition[key].as_bool().unwrap_or_default();
+    let micros = |key: &str| definition[key].as_u64().map(|nanos| nanos / 1_000).filter(|&micros| micros > 0);
+    let live = definition["republish"]["dest"].as_str();
+    Config {
+        name: text("name").to_owned(),
+        subjects: serde_json::from_value(definition["subjects"].clone()).unwrap(),
+        max_bytes: definition["max_bytes"].as_u64(),
+        discard: if text("discard") == "old" { Discard::Old } else { Discard::New },
+        max_age_us: micros("max_age"),
+        max_per_subject: definition["max_msgs_per_subject"].as_u64(),
+        duplicates_us: micros("duplicate_window").unwrap_or(120_000_000),
+        allows_batches: flag("allow_atomic"),
+        allows_rollup: flag("allow_rollup_hdrs"),
+        allows_ttl: flag("allow_msg_ttl"),
+        partitions: definition["subject_transform"].is_object().then_some(PARTITIONS),
+        live: live
+            .and_then(|dest| dest.strip_suffix(".{{wildcard(2)}}.{{wildcard(3)}}.{{wildcard(4)}}"))
+            .map(str::to_owned),
+    }
+}
+
+/// A real consumer counts what is pending, and loses count by some when unread messages are purged.
+fn forget_pending(answer: &mut Answer) {
+    if let Answer::Deliveries(all) = answer {
+        all.iter_mut().for_each(|delivery| delivery.pending = 0);
+    }
+}
+
+/// Has the server hold these streams, empty, and no others.
+async fn recreate(admin: &Connection, streams: &[Config]) {
+    for name in ["FEED", "MARKET", "STATS", "KV_LEASES"] {
+        drop(admin.api::<Value>(&format!("STREAM.DELETE.{name}"), &json!({})).await);
+    }
+    for config in streams {
+        create(admin, &definition_of(config)).await.unwrap();
+    }
+}
+
+#[test]
+fn the_streams_of_the_simulation_are_those_of_the_topology() {
+    let simulated = [
+        Config::feed(PARTITIONS, AMPLE, FEED_AGE_US),
+        Config::market(AMPLE),
+        Config::checkpointed("STATS", "stats", "live.stats", AMPLE),
+        Config::checkpointed("FORECAST", "forecast", "live.forecast", AMPLE),
+        Config::leases(16 << 20),
+    ];
+    for config in simulated {
+        let definitions = real_definitions();
+        let definition = definitions.iter().find(|definition| definition["name"] == config.name.as_str()).unwrap();
+        assert_eq!(config_of(definition), config);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_real_server_answers_every_case_as_it_is_written() {
+    let server = server();
+    let mut differences = Vec::new();
+    for case in cases::all() {
+        let connection = server.connect("admin").await;
+        recreate(&connection, &case.streams).await;
+        let mut mirror = Mirror::new(connection).await;
+        for (idx, (request, expected)) in case.steps.iter().enumerate() {
+            let found = mirror.ask(request).await.to_string();
+            if found != *expected {
+                differences.push(format!("{}, step {}: {found}, not {expected}", case.name, idx + 1));
+            }
+        }
+        let live = mirror.live(case.live.len()).await;
+        if live != case.live {
+            differences.push(format!("{}, live: {live:?}", case.name));
+        }
+    }
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_real_server_answers_what_nobody_has_thought_of_as_the_model_does() {
+    let server = server();
+    for seed in (1..=SEEDS).map(Seed) {
+        let streams = [Config::market(40_000 * seed.0)];
+        let mut model = cases::model(&streams);
+        let connection = server.connect("admin").await;
+        recreate(&connection, &streams).await;
+        let mut mirror = Mirror::new(connection).await;
+        let mut chance = Chance::new(seed);
+        // Consumers that there were when something was last removed: nobody counts on what they say is pending.
+        let mut doubted = 0;
+        for step in 0..DRAWN {
+            let request = chance.draw();
+            let mut answers = [cases::answer(&mut model, request.clone()), mirror.ask(&request).await];
+            chance.learn(&answers[0]);
+            match &request {
+                Request::Purge { .. } | Request::Delete { .. } => doubted = chance.consumers(),
+                Request::Pull { consumer, .. } if *consumer <= doubted => answers.iter_mut().for_each(forget_pending),
+                _ => {}
+            }
+            let [expected, found] = answers.map(|answer| answer.to_string());
+            assert_eq!(found, expected, "seed {seed}, step {step}: {request:?}");
+        }
+        let live = cases::live(&mut model);
+        assert_eq!(mirror.live(live.len()).await, live, "seed {seed}");
+    }
+}
