@@ -221,7 +221,7 @@ async fn two_owners_that_fight_store_everything_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_recovered_beside_a_busy_owner_is_always_of_one_commit() {
-    const PASSES: usize = 100;
+    const PASSES: usize = 400;
     const AT_ONCE: usize = 10;
     let server = Server::with_streams().await;
     let connection = server.connect("stream-processor").await;

@@ -243,9 +243,11 @@ async fn accepted_loss_goes_on_and_leaves_a_gap() {
     let producer = world.server.connect("producer").await;
     let admin = world.server.connect("admin").await;
     publish_round(&producer, 1_600_000_000_000).await;
-    let first = world.start("stream-processor");
+    let mut first = world.start("stream-processor");
     world.wait_for_market();
-    drop(first);
+    // In order, so that the states are stored too.
+    first.terminate();
+    assert_eq!(first.wait(), Some(0));
     publish_round(&producer, 1_600_000_010_000).await;
     let purge = json!({ "seq": 2 * COINS + 1 });
     admin.api::<serde_json::Value>("STREAM.PURGE.FEED", &purge).await.unwrap();

@@ -48,8 +48,8 @@ pub type Time = Duration;
 
 /// How often a partition that reads looks whether what it jumped over was deleted.
 const LOOK: Duration = Duration::from_secs(5);
-/// How long a stop waits for the commit that is under way; the whole process has 5 seconds.
-const DRAIN_MAX: Duration = Duration::from_secs(3);
+/// How long a stop waits for the commit that is under way; the whole process has 4 seconds, one of them to give its leases back.
+const DRAIN_MAX: Duration = Duration::from_millis(2_500);
 /// A partition with no more input to come than this has caught up.
 const PENDING_MAX: u64 = 8;
 
