@@ -57,7 +57,8 @@ pub(crate) struct Shared<O> {
     pub(crate) metrics: StepMetrics,
 }
 
-type Asked<O> = BoxFuture<'static, Result<Event<<O as Operator>::State, <O as Operator>::Counts>, Error>>;
+type EventOf<O> = Event<<O as Operator>::State, <O as Operator>::Counts>;
+type Asked<O> = BoxFuture<'static, Result<EventOf<O>, Error>>;
 
 /// A partition at work.
 pub(crate) struct Worker<O: Operator> {
@@ -71,12 +72,6 @@ pub(crate) struct Worker<O: Operator> {
     is_in_step: Arc<AtomicBool>,
     /// `None` until the checkpoint is read.
     metrics: Option<PartitionMetrics>,
-}
-
-/// What a worker turns to next.
-enum Turn<O: Operator> {
-    Event(Event<O::State, O::Counts>),
-    Measure,
 }
 
 impl<O: Operator> Worker<O> {
@@ -106,11 +101,11 @@ impl<O: Operator> Worker<O> {
             }
             pulse.beat();
             effects = match self.next(&partition, &mut beat).await? {
-                Turn::Measure => {
+                None => {
                     self.measure(&partition);
                     Vec::new()
                 }
-                Turn::Event(event) => {
+                Some(event) => {
                     self.note_counts(&event);
                     partition.on(event, epoch.elapsed())
                 }
@@ -118,8 +113,12 @@ impl<O: Operator> Worker<O> {
         }
     }
 
-    /// Waits for what happens next.
-    async fn next(&mut self, partition: &Partition<O>, beat: &mut tokio::time::Interval) -> Result<Turn<O>, Error> {
+    /// Waits for what happens next; `None` when it is time to measure.
+    async fn next(
+        &mut self,
+        partition: &Partition<O>,
+        beat: &mut tokio::time::Interval,
+    ) -> Result<Option<EventOf<O>>, Error> {
         let epoch = self.shared.epoch;
         let wakes_at = partition.wakes_at(epoch.elapsed());
         let is_stopping = partition.is_stopping();
@@ -127,12 +126,12 @@ impl<O: Operator> Worker<O> {
         let reader = self.reader.as_mut().filter(|_| takes_input);
         tokio::select! {
             biased;
-            () = signals.lost.requested() => Ok(Turn::Event(Event::LeaseLost)),
-            Some(event) = asked.next() => event.map(Turn::Event),
-            () = signals.stop.requested(), if !is_stopping => Ok(Turn::Event(Event::Stop)),
-            _ = beat.tick() => Ok(Turn::Measure),
-            () = until(wakes_at.map(|at| epoch + at)) => Ok(Turn::Event(Event::Tick)),
-            event = next_input(reader) => event.map(Turn::Event),
+            () = signals.lost.requested() => Ok(Some(Event::LeaseLost)),
+            Some(event) = asked.next() => event.map(Some),
+            () = signals.stop.requested(), if !is_stopping => Ok(Some(Event::Stop)),
+            _ = beat.tick() => Ok(None),
+            () = until(wakes_at.map(|at| epoch + at)) => Ok(Some(Event::Tick)),
+            event = next_input(reader) => event.map(Some),
         }
     }
 
@@ -229,7 +228,7 @@ impl<O: Operator> Worker<O> {
     }
 
     /// What was counted before this process has the partition.
-    fn note_counts(&mut self, event: &Event<O::State, O::Counts>) {
+    fn note_counts(&mut self, event: &EventOf<O>) {
         if let Event::Recovered(checkpoint) = event {
             let counts = checkpoint.position.as_ref().map(|position| O::figures(&position.counts));
             self.metrics = Some(self.shared.metrics.partition(self.setup.partition, counts.unwrap_or_default()));
