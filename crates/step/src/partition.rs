@@ -195,6 +195,7 @@ impl<O: Operator> Partition<O> {
             Event::Recovered(checkpoint) => self.begin(checkpoint, effects)?,
             Event::Attached { input, pending } => self.attach(&input, pending, effects)?,
             Event::Input { delivery, more } => self.input(delivery, more, now, effects)?,
+            Event::Idle => self.has_more = false,
             Event::Ready => self.apply_held(now, effects)?,
             Event::Tick => {}
             Event::Answered(answer) => {
@@ -296,6 +297,11 @@ impl<O: Operator> Partition<O> {
     /// Whether it was told to stop.
     pub fn is_stopping(&self) -> bool {
         self.stopping_since.is_some()
+    }
+
+    /// Whether it would do something if nothing more had arrived: see [`Event::Idle`].
+    pub fn is_gathering(&self) -> bool {
+        self.has_more
     }
 
     /// Whether it can take another message.

@@ -124,14 +124,18 @@ impl<O: Operator> Worker<O> {
         let is_stopping = partition.is_stopping();
         let (takes_input, asked, signals) = (partition.takes_input(), &mut self.asked, &self.signals);
         let reader = self.reader.as_mut().filter(|_| takes_input);
+        if partition.is_gathering() && reader.as_ref().is_some_and(|reader| reader.is_empty()) {
+            return Ok(Some(Event::Idle));
+        }
+        // What has arrived goes into the next commit, so it is taken before an answer that lets this one be sealed.
         tokio::select! {
             biased;
             () = signals.lost.requested() => Ok(Some(Event::LeaseLost)),
-            Some(event) = asked.next() => event.map(Some),
             () = signals.stop.requested(), if !is_stopping => Ok(Some(Event::Stop)),
             _ = beat.tick() => Ok(None),
             () = until(wakes_at.map(|at| epoch + at)) => Ok(Some(Event::Tick)),
             event = next_input(reader) => event.map(Some),
+            Some(event) = asked.next() => event.map(Some),
         }
     }
 
@@ -289,6 +293,6 @@ async fn next_input<S, C>(reader: Option<&mut Reader>) -> Result<Event<S, C>, Er
     let Some(reader) = reader else { return std::future::pending().await };
     Ok(match reader.next().await? {
         reader::Event::Attached { info, pending } => Event::Attached { input: InputInfo::try_from(&*info)?, pending },
-        reader::Event::Message(delivery) => Event::Input { delivery, more: !reader.is_empty() },
+        reader::Event::Message(delivery) => Event::Input { delivery, more: true },
     })
 }

@@ -32,9 +32,11 @@ pub enum Event<S, C> {
     Input {
         /// The message.
         delivery: Delivery,
-        /// Whether another one has arrived already.
+        /// Whether another one may have arrived already; [`Event::Idle`] follows when none has.
         more: bool,
     },
+    /// No message has arrived that was not taken yet.
+    Idle,
     /// What the message needs that is applied in part is at hand: the answer to [`Effect::Wait`].
     Ready,
     /// Time has passed: see [`super::Partition::wakes_at`].
