@@ -1,16 +1,18 @@
 //! The step over a log in memory: real models, cut, crashed and handed over wherever a test wants.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Mutex;
 
-use bus::Stream;
-use bus::codec;
+use bus::reader::Delivery;
+use bus::{Stream, codec, subject};
 use futures::FutureExt;
 use market::Span;
 use market::tick::PriceLine;
+use memory_log::{Log, Memory, Owner};
 use proptest::prelude::*;
 use serde_json::Value;
-use step::Outputs;
+use step::partition::Ended;
+use step::transaction::Outgoing;
 use tokio::runtime::Runtime;
 
 use super::rules::learning_words;
@@ -57,16 +59,16 @@ impl Shop {
     }
 }
 
-struct Shared(std::sync::Arc<Shop>);
+struct Shared(Arc<Shop>);
 
 impl Workshop for Shared {
     fn train(&self, job: Job) -> BoxFuture<'static, anyhow::Result<Outcome>> {
-        let shop = std::sync::Arc::clone(&self.0);
+        let shop = Arc::clone(&self.0);
         async move { shop.make(&job) }.boxed()
     }
 
     fn load(&self, _: Instrument, model: ModelRef) -> BoxFuture<'static, anyhow::Result<Forecaster>> {
-        let shop = std::sync::Arc::clone(&self.0);
+        let shop = Arc::clone(&self.0);
         async move { shop.read(&model) }.boxed()
     }
 }
@@ -162,85 +164,76 @@ fn rules(flags: &[&str]) -> (Rules, LearnConfig) {
     (rules, run.config().expect("valid"))
 }
 
-/// Applies messages; after those that `crash` names everything that is in memory is gone, and what was not committed with
-/// it. A commit comes after every `commit` messages.
-fn run(messages: &[(Kind, Vec<Entry>)], commit: usize, crash: &[usize], flags: &[&str]) -> Stored {
-    let runtime = Runtime::new().expect("a runtime");
-    let _inside = runtime.enter();
-    let instrument = bitcoin();
+/// The log of these messages; and the ticks in it, each with its place.
+fn log_of(messages: &[(Kind, Vec<Entry>)], instrument: &Instrument) -> (Log, Vec<(Through, Tick)>) {
+    let (coin, quote) = (instrument.coin(), instrument.quote());
     let mut ticks = Vec::new();
-    for (idx, (_, entries)) in messages.iter().enumerate() {
-        for (line, entry) in entries.iter().enumerate() {
+    let mut deliveries = Vec::new();
+    for ((kind, entries), seq) in messages.iter().zip(1..) {
+        for (entry, lines) in entries.iter().zip(1..) {
             if let Entry::Price(tick) = entry {
-                ticks.push((Through { seq: idx as u64 + 1, lines: line + 1 }, *tick));
+                ticks.push((Through { seq, lines }, *tick));
             }
         }
+        let lines: Vec<Vec<u8>> = entries.iter().map(|entry| entry.line(instrument)).collect();
+        let subject = subject::stored(Stream::Market, 0, *kind, coin, quote).into();
+        let payload = lines.join(&b'\n').into();
+        deliveries.push(Delivery { seq, subject, headers: None, payload, stored_ms: i64::MAX, pending: 0 });
     }
+    (Log::new(Forecasting::STEP, deliveries), ticks)
+}
+
+/// The lines of FORECAST. Kinds are packed apart: their order among each other is that of commits, and left out here.
+fn lines_of(outputs: &[Outgoing]) -> Vec<(&'static str, String)> {
+    let mut found = Vec::new();
+    for message in outputs {
+        let of_subject = |kind: &Kind| message.subject.contains(&format!(".{kind}."));
+        let kind = [Kind::Next, Kind::Score, Kind::Model].into_iter().find(of_subject).expect("a kind of FORECAST");
+        let text = |line: &[u8]| String::from_utf8(line.to_vec()).expect("text");
+        found.extend(codec::lines(&message.payload).map(|(_, line)| (kind.token(), text(line))));
+    }
+    found.sort_by_key(|(token, _)| *token);
+    found
+}
+
+/// Gives a process one message after the other; after those that `crash` names everything that is in memory is gone, and what was
+/// not committed with it. A commit comes after every `commit` messages.
+fn run(messages: &[(Kind, Vec<Entry>)], commit: usize, crash: &[usize], flags: &[&str]) -> Stored {
+    let runtime = Arc::new(Runtime::new().expect("a runtime"));
+    let _inside = runtime.enter();
+    let (log, ticks) = log_of(messages, &bitcoin());
     let (rules, config) = rules(flags);
-    let shop = std::sync::Arc::new(Shop { ticks, config, models: Mutex::default() });
-    let fresh = || {
-        let (trainings, _) = Trainings::new(std::sync::Arc::new(Shared(shop.clone())), service::Shutdown::new());
-        Forecasting::new(rules.clone(), trainings)
+    let shop = Arc::new(Shop { ticks, config, models: Mutex::default() });
+    let mut memory = Memory::new(log);
+    let start = |memory: &mut Memory| {
+        let (trainings, _) = Trainings::new(Arc::new(Shared(shop.clone())), service::Shutdown::new());
+        let step = Arc::new(Forecasting::new(rules.clone(), trainings));
+        let runtime = runtime.clone();
+        Owner::start(step, Box::new(move |ready| runtime.block_on(ready)), memory)
     };
-    let mut stored = Stored::default();
-    let mut checkpoint = (0, postcard::to_allocvec(&State::default()).expect("a state"), Counts::default());
-    let mut crashes = crash.iter().copied().collect::<std::collections::VecDeque<_>>();
-    'process: loop {
-        let step = fresh();
-        let (mut place, mut state, mut counts): (usize, State, Counts) =
-            (checkpoint.0, postcard::from_bytes(&checkpoint.1).expect("a state"), checkpoint.2.clone());
-        let mut outputs = Outputs::default();
-        while place < messages.len() {
-            if crashes.front().is_some_and(|&at| at <= place) {
-                crashes.pop_front();
-                continue 'process;
-            }
-            let (kind, entries) = &messages[place];
-            place += 1;
-            let lines: Vec<Vec<u8>> = entries.iter().map(|entry| entry.line(&instrument)).collect();
-            let payload = lines.join(&b'\n');
-            let mut lines_done = 0;
-            loop {
-                let input = Input {
-                    seq: place as u64,
-                    kind: *kind,
-                    stored_ms: i64::MAX,
-                    instrument: Some(&instrument),
-                    is_known_schema: true,
-                    is_after_loss: false,
-                    payload: &payload,
-                    lines_done,
-                };
-                match step.apply(input, &mut state, &mut counts, &mut outputs) {
-                    Applied::All => break,
-                    Applied::UpTo { lines_done: done, ready } => {
-                        lines_done = done;
-                        runtime.block_on(ready);
-                    }
-                }
-            }
-            if place % commit == 0 || place == messages.len() {
-                let messages = std::mem::take(&mut outputs).into_messages(Stream::Forecast, 0, |_| ("bitcoin", "usd"));
-                for message in &messages {
-                    let kind = [Kind::Next, Kind::Score, Kind::Model]
-                        .into_iter()
-                        .find(|kind| message.subject.contains(&format!(".{kind}.")))
-                        .expect("a kind of FORECAST");
-                    let lines = codec::lines(&message.payload);
-                    stored
-                        .lines
-                        .extend(lines.map(|(_, line)| (kind.token(), String::from_utf8(line.to_vec()).expect("text"))));
-                }
-                let bytes = postcard::to_allocvec(&state).expect("a state");
-                assert!(bytes.len() < 16 * 1024, "{} bytes", bytes.len());
-                checkpoint = (place, bytes, counts.clone());
-            }
+    let mut crashes = crash.iter().copied().collect::<VecDeque<_>>();
+    let mut owner = start(&mut memory);
+    loop {
+        let place = usize::try_from(owner.given()).expect("a place");
+        if crashes.front().is_some_and(|&at| at <= place) {
+            crashes.pop_front();
+            owner = start(&mut memory);
+            continue;
         }
-        // Kinds are packed apart: their order among each other is that of commits.
-        stored.lines.sort_by_key(|(token, _)| *token);
-        stored.counts = counts;
-        return stored;
+        if place % commit == 0 {
+            owner.store(&mut memory);
+        }
+        if !owner.take(&mut memory, commit - 1 - place % commit) {
+            break;
+        }
     }
+    assert_eq!(owner.stop(&mut memory), Ended::Drained);
+    for (_, state) in memory.stored.states() {
+        assert!(state.len() < 16 * 1024, "{} bytes", state.len());
+    }
+    let position = memory.stored.position().expect("a position");
+    let counts = serde_json::from_value(position.counts.clone()).expect("counts");
+    Stored { lines: lines_of(memory.stored.outputs()), counts }
 }
 
 #[test]
