@@ -83,6 +83,11 @@ impl<O: Operator> Owner<O> {
         self.given
     }
 
+    /// Whether a message is applied in part, and waits for what its next line needs.
+    pub fn is_waiting(&self) -> bool {
+        self.asked.iter().any(|(_, asked)| matches!(asked, Asked::Need(_)))
+    }
+
     /// Lets so much time pass.
     pub fn pass(&mut self, memory: &mut Memory, span: Duration) {
         let until = memory.now + span;

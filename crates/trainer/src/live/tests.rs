@@ -14,6 +14,7 @@ use serde_json::Value;
 use step::partition::Ended;
 use step::transaction::Outgoing;
 use tokio::runtime::Runtime;
+use tokio::sync::Semaphore;
 
 use super::rules::learning_words;
 use super::trainings::{Job, ModelRef, Outcome, Workshop, trained};
@@ -32,6 +33,8 @@ struct Shop {
     ticks: Vec<(Through, Tick)>,
     config: LearnConfig,
     models: Mutex<BTreeMap<String, Vec<u8>>>,
+    /// Nothing is trained before it opens.
+    gate: Semaphore,
 }
 
 impl Shop {
@@ -64,7 +67,11 @@ struct Shared(Arc<Shop>);
 impl Workshop for Shared {
     fn train(&self, job: Job) -> BoxFuture<'static, anyhow::Result<Outcome>> {
         let shop = Arc::clone(&self.0);
-        async move { shop.make(&job) }.boxed()
+        async move {
+            let _open = shop.gate.acquire().await?;
+            shop.make(&job)
+        }
+        .boxed()
     }
 
     fn load(&self, _: Instrument, model: ModelRef) -> BoxFuture<'static, anyhow::Result<Forecaster>> {
@@ -196,27 +203,54 @@ fn lines_of(outputs: &[Outgoing]) -> Vec<(&'static str, String)> {
     found
 }
 
+/// When models are trained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Training {
+    /// While messages are applied, at its own speed.
+    Beside,
+    /// Not before the first message waits for it.
+    Awaited,
+}
+
 /// Gives a process one message after the other; after those that `crash` names everything that is in memory is gone, and what was
 /// not committed with it. A commit comes after every `commit` messages.
 fn run(messages: &[(Kind, Vec<Entry>)], commit: usize, crash: &[usize], flags: &[&str]) -> Stored {
+    run_beside(Training::Beside, messages, commit, crash, flags).0
+}
+
+/// The same; says also how many crashes came while a message waited for what it needs.
+fn run_beside(
+    training: Training,
+    messages: &[(Kind, Vec<Entry>)],
+    commit: usize,
+    crash: &[usize],
+    flags: &[&str],
+) -> (Stored, usize) {
     let runtime = Arc::new(Runtime::new().expect("a runtime"));
     let _inside = runtime.enter();
     let (log, ticks) = log_of(messages, &bitcoin());
     let (rules, config) = rules(flags);
-    let shop = Arc::new(Shop { ticks, config, models: Mutex::default() });
+    let gate = Semaphore::new(usize::from(training == Training::Beside));
+    let shop = Arc::new(Shop { ticks, config, models: Mutex::default(), gate });
     let mut memory = Memory::new(log);
     let start = |memory: &mut Memory| {
         let (trainings, _) = Trainings::new(Arc::new(Shared(shop.clone())), service::Shutdown::new());
         let step = Arc::new(Forecasting::new(rules.clone(), trainings));
-        let runtime = runtime.clone();
-        Owner::start(step, Box::new(move |ready| runtime.block_on(ready)), memory)
+        let (runtime, shop) = (runtime.clone(), shop.clone());
+        let wait = move |ready| {
+            shop.gate.add_permits(1);
+            runtime.block_on(ready);
+        };
+        Owner::start(step, Box::new(wait), memory)
     };
+    let mut crashes_in_wait = 0;
     let mut crashes = crash.iter().copied().collect::<VecDeque<_>>();
     let mut owner = start(&mut memory);
     loop {
         let place = usize::try_from(owner.given()).expect("a place");
         if crashes.front().is_some_and(|&at| at <= place) {
             crashes.pop_front();
+            crashes_in_wait += usize::from(owner.is_waiting());
             owner = start(&mut memory);
             continue;
         }
@@ -233,7 +267,7 @@ fn run(messages: &[(Kind, Vec<Entry>)], commit: usize, crash: &[usize], flags: &
     }
     let position = memory.stored.position().expect("a position");
     let counts = serde_json::from_value(position.counts.clone()).expect("counts");
-    Stored { lines: lines_of(memory.stored.outputs()), counts }
+    (Stored { lines: lines_of(memory.stored.outputs()), counts }, crashes_in_wait)
 }
 
 #[test]
@@ -247,6 +281,19 @@ fn any_packing_and_any_crash_give_the_same_forecasts() {
     let packets = pack(&entries, |idx| idx % 37 == 0);
     let crashes: Vec<usize> = (1..packets.len()).step_by(5).collect();
     assert_eq!(run(&packets, 3, &crashes, &[]), whole);
+}
+
+#[test]
+fn a_message_that_is_applied_in_half_when_its_process_dies_is_applied_again_from_its_beginning() {
+    const PACKET: usize = 50;
+    let packets = pack(&minutes(0, 1_700), |idx| idx % PACKET == 0);
+    let whole = run(&packets, 4, &[], &[]);
+    // Nothing waits for anything before the first model counts: a candle before its first forecast at the earliest.
+    let made_ms = whole.of(Kind::Next)[0]["made_ms"].as_i64().expect("a time");
+    let first = usize::try_from((made_ms - START) / MINUTE).expect("an index");
+    assert!((6..PACKET - 1).contains(&(first % PACKET)), "line {} of its packet", first % PACKET);
+    let found = run_beside(Training::Awaited, &packets, 4, &[first / PACKET + 1], &[]);
+    assert_eq!(found, (whole, 1));
 }
 
 #[test]
