@@ -1,11 +1,16 @@
 //! The steps without a server: operators over a log in memory, sealed, crashed and handed over wherever a test wants.
 //!
-//! What is stored here is what a commit stores: outputs, states and position together, only if the position is still
-//! where the instance found it.
+//! The runtime's own state machine recovers, applies and commits (`memory_log`). Turns say which instance has how many messages,
+//! and what becomes of it then.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
 use aggregator::Aggregation;
+use async_nats::HeaderMap;
+use bus::codec::SCHEMA_HEADER;
+use bus::reader::Delivery;
 use bus::subject::{self, Stored as StoredSubject};
 use bus::{Kind, Stream, codec};
 use bytes::Bytes;
@@ -14,9 +19,11 @@ use market::heartbeat::HeartbeatLine;
 use market::tick::TickLine;
 use market::windowing::Settings;
 use market::{Instrument, Window};
+use memory_log::{Log, Memory, Owner};
 use serde_json::Value;
-use step::Outputs;
-use step::{Applied, Input, Operator};
+use step::Operator;
+use step::checkpoint::decode_state;
+use step::partition::Ended;
 use stream_processor::Processing;
 
 use crate::ticks::tick_line;
@@ -112,13 +119,15 @@ pub fn feed(records: &[Record], mut cut: impl FnMut(usize) -> bool) -> Vec<Messa
     messages.into_iter().map(message).collect()
 }
 
-/// What an instance does, once it is its turn: how many inputs it applies, and what comes then.
+/// What an instance does, once it is its turn: how many messages it is given, and what comes then.
 #[derive(Debug, Clone, Copy)]
 pub struct Turn {
     /// Which of the instances that share the partition.
     pub instance: usize,
-    /// How many messages it applies, if there are so many.
+    /// How many messages it is given, if there are so many; those count that a new owner has to apply again.
     pub inputs: usize,
+    /// Whether they come one by one, each before anything is known of the next. Otherwise all of them are there.
+    pub is_live: bool,
     /// What it does then.
     pub end: End,
 }
@@ -128,14 +137,36 @@ pub struct Turn {
 pub enum End {
     /// It is frozen with what it has applied; another one may overtake it.
     Freeze,
-    /// It commits; when another one was faster it is refused and begins again from the checkpoint.
+    /// It goes on until all that it has applied is stored; when another one was faster it is refused and begins again from the
+    /// checkpoint. The states may lack what is stored.
     Commit,
+    /// It goes on until the states contain all that is stored.
+    Settle,
+    /// It stores everything and ends, as when it is told to.
+    Stop,
     /// It dies; whoever starts in its place begins from the checkpoint.
     Crash,
 }
 
+/// Time between two messages that come one by one: some come while a commit is under way.
+const PACE: Duration = Duration::from_millis(10);
+
+impl Turn {
+    /// Gives an instance the messages of this turn.
+    fn take<O: Operator>(self, owner: &mut Owner<O>, memory: &mut Memory) {
+        // Who is frozen or dies knows that more is there, and gathers results for one commit.
+        let beyond = usize::from(matches!(self.end, End::Freeze | End::Crash));
+        for left in (0..self.inputs).rev() {
+            if self.is_live {
+                owner.pass(memory, PACE);
+            }
+            owner.take(memory, if self.is_live { 0 } else { left + beyond });
+        }
+    }
+}
+
 /// What a partition of a step has stored.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Store {
     /// The output log.
     pub output: Vec<Message>,
@@ -143,139 +174,86 @@ pub struct Store {
     pub states: BTreeMap<(String, String), Vec<u8>>,
     /// The counts of the newest position.
     pub counts: Value,
-    /// Inputs that are done.
-    position: usize,
-    /// Commits so far: what an instance expects and a commit changes.
-    fence: u64,
     /// Commits that were refused.
     pub refused: u64,
+    /// Messages that new owners applied again, because the stored states lacked them.
+    pub replayed: u64,
 }
 
-/// Runs a step over all of `input`: first the turns, then one instance to the end in a single commit.
-pub fn run<O: Operator>(operator: &O, input: &[Message], turns: &[Turn]) -> Store {
-    let mut store = Store::default();
-    let mut instances: BTreeMap<usize, Instance<O>> = BTreeMap::new();
+impl Store {
+    fn of<O: Operator>(memory: &Memory) -> Self {
+        let stored = &memory.stored;
+        let output = stored.outputs().iter().map(|message| Message {
+            subject: message.subject.clone(),
+            payload: message.payload.clone(),
+            stored_ms: STORED_MS,
+            is_known_schema: true,
+        });
+        // How many inputs a state contains depends on how they were packed; what it says does not.
+        let encoded = |encoded: &Bytes| {
+            let (_, _, state) = decode_state::<O::State>(encoded).unwrap();
+            postcard::to_allocvec(&state).unwrap()
+        };
+        let states =
+            stored.states().map(|((coin, quote), state)| ((coin.to_owned(), quote.to_owned()), encoded(state)));
+        let position = stored.position();
+        if let Some(position) = position {
+            assert_eq!((position.settled, position.states_applied), (position.position, position.applied));
+        }
+        let counts = position.map(|position| position.counts.clone());
+        let counts = counts.unwrap_or_else(|| serde_json::to_value(O::Counts::default()).unwrap());
+        let (refused, replayed) = (stored.refused(), memory.replayed);
+        Self { output: output.collect(), states: states.collect(), counts, refused, replayed }
+    }
+}
+
+/// Runs a step over all of `input`: first the turns, then one instance to the end, which is told to stop there and so stores all
+/// states.
+pub fn run<O: Operator>(operator: O, input: &[Message], turns: &[Turn]) -> Store {
+    let operator = Arc::new(operator);
+    let mut memory = Memory::new(Log::new(O::STEP, input.iter().zip(1..).map(delivery)));
+    let start = |memory: &mut Memory| {
+        Owner::start(operator.clone(), Box::new(|_| panic!("these steps need nothing but their input")), memory)
+    };
+    let mut instances: BTreeMap<usize, Owner<O>> = BTreeMap::new();
     for turn in turns {
-        let mut instance = instances.remove(&turn.instance).unwrap_or_else(|| Instance::recover(&store));
-        instance.apply(operator, input, turn.inputs);
+        let mut owner = instances.remove(&turn.instance).unwrap_or_else(|| start(&mut memory));
+        turn.take(&mut owner, &mut memory);
         match turn.end {
-            End::Freeze => drop(instances.insert(turn.instance, instance)),
-            End::Commit => {
-                if let Some(instance) = instance.commit(&mut store) {
-                    instances.insert(turn.instance, instance);
-                }
+            End::Freeze => {}
+            End::Commit => owner.store(&mut memory),
+            End::Settle => owner.settle(&mut memory),
+            End::Stop => {
+                owner.stop(&mut memory);
+                continue;
             }
-            End::Crash => {}
+            End::Crash => continue,
+        }
+        if owner.ended().is_none() {
+            instances.insert(turn.instance, owner);
         }
     }
-    let mut last = Instance::<O>::recover(&store);
-    last.apply(operator, input, input.len());
-    assert!(last.commit(&mut store).is_some());
-    store
+    let mut last = start(&mut memory);
+    while last.take(&mut memory, usize::MAX) {}
+    assert_eq!(last.stop(&mut memory), Ended::Drained);
+    Store::of::<O>(&memory)
+}
+
+/// A message as a reader hands it on.
+fn delivery((message, seq): (&Message, u64)) -> Delivery {
+    let mut headers = HeaderMap::new();
+    if !message.is_known_schema {
+        headers.insert(SCHEMA_HEADER, "of-another-version/99");
+    }
+    let Message { subject, payload, stored_ms, .. } = message.clone();
+    Delivery { seq, subject: subject.into(), headers: Some(headers), payload, stored_ms, pending: 0 }
 }
 
 /// The stream-processor and, on its output, the aggregator.
 pub fn run_both(settings: Settings, feed: &[Message], turns: [&[Turn]; 2]) -> [Store; 2] {
-    let market = run(&Processing::new(settings), feed, turns[0]);
-    let stats = run(&Aggregation::new(settings), &market.output, turns[1]);
+    let market = run(Processing::new(settings), feed, turns[0]);
+    let stats = run(Aggregation::new(settings), &market.output, turns[1]);
     [market, stats]
-}
-
-/// A process that owns the partition, or believes so.
-struct Instance<O: Operator> {
-    fence: u64,
-    position: usize,
-    members: Vec<Member<O::State>>,
-    changed: BTreeSet<usize>,
-    counts: O::Counts,
-    outputs: Outputs,
-}
-
-struct Member<S> {
-    coin: String,
-    quote: String,
-    instrument: Option<Instrument>,
-    state: S,
-}
-
-impl<O: Operator> Instance<O> {
-    fn recover(store: &Store) -> Self {
-        let member = |((coin, quote), state): (&(String, String), &Vec<u8>)| Member {
-            coin: coin.clone(),
-            quote: quote.clone(),
-            instrument: Instrument::new(coin, quote).ok(),
-            state: postcard::from_bytes(state).unwrap(),
-        };
-        Self {
-            fence: store.fence,
-            position: store.position,
-            members: store.states.iter().map(member).collect(),
-            changed: BTreeSet::new(),
-            counts: serde_json::from_value(store.counts.clone()).unwrap_or_default(),
-            outputs: Outputs::default(),
-        }
-    }
-
-    fn apply(&mut self, operator: &O, input: &[Message], most: usize) {
-        let end = input.len().min(self.position + most);
-        for message in &input[self.position..end] {
-            self.position += 1;
-            let subject = StoredSubject::parse(&message.subject).unwrap();
-            let Some(&kind) = O::STEP.kinds.iter().find(|kind| kind.token() == subject.kind) else { continue };
-            let idx = self.member(subject.coin, subject.quote);
-            self.changed.insert(idx);
-            self.outputs.select(idx);
-            let member = &mut self.members[idx];
-            let input = Input {
-                seq: self.position as u64,
-                kind,
-                stored_ms: message.stored_ms,
-                instrument: member.instrument.as_ref(),
-                is_known_schema: message.is_known_schema,
-                is_after_loss: false,
-                payload: &message.payload,
-                lines_done: 0,
-            };
-            let applied = operator.apply(input, &mut member.state, &mut self.counts, &mut self.outputs);
-            assert!(matches!(applied, Applied::All), "these steps need nothing but their input");
-        }
-    }
-
-    fn member(&mut self, coin: &str, quote: &str) -> usize {
-        let known = self.members.iter().position(|member| (&*member.coin, &*member.quote) == (coin, quote));
-        known.unwrap_or_else(|| {
-            let instrument = Instrument::new(coin, quote).ok();
-            let (coin, quote) = (coin.to_owned(), quote.to_owned());
-            self.members.push(Member { coin, quote, instrument, state: O::State::default() });
-            self.members.len() - 1
-        })
-    }
-
-    /// Stores what was applied since the last commit, all of it; or nothing when somebody else has committed.
-    fn commit(mut self, store: &mut Store) -> Option<Self> {
-        if self.fence != store.fence {
-            store.refused += 1;
-            return None;
-        }
-        let members = &self.members;
-        let name_of = |idx: usize| (members[idx].coin.as_str(), members[idx].quote.as_str());
-        let outgoing = std::mem::take(&mut self.outputs).into_messages(O::STEP.output, 0, name_of);
-        store.output.extend(outgoing.into_iter().map(|message| Message {
-            subject: message.subject,
-            payload: message.payload,
-            stored_ms: STORED_MS,
-            is_known_schema: true,
-        }));
-        for idx in std::mem::take(&mut self.changed) {
-            let Member { coin, quote, state, .. } = &self.members[idx];
-            store.states.insert((coin.clone(), quote.clone()), postcard::to_allocvec(state).unwrap());
-        }
-        store.counts = serde_json::to_value(&self.counts).unwrap();
-        store.position = self.position;
-        store.fence += 1;
-        self.fence = store.fence;
-        Some(self)
-    }
 }
 
 /// All kinds that the steps write.

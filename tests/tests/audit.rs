@@ -428,9 +428,9 @@ proptest! {
     ) {
         let feed = feed(&records, |idx| cuts[idx]);
         let settings = Settings::default();
-        let market = harness::run(&Processing::new(settings), &feed, &market_turns);
+        let market = harness::run(Processing::new(settings), &feed, &market_turns);
         let read = stats_read.index(market.output.len() + 1);
-        let stats = harness::run(&Aggregation::new(settings), &market.output[..read], &stats_turns);
+        let stats = harness::run(Aggregation::new(settings), &market.output[..read], &stats_turns);
         let stores = [market, stats];
         for instrument in instruments() {
             let report = report_of(&feed, &stores, &instrument, read, 1);
@@ -446,8 +446,8 @@ proptest! {
 /// What the audit says of these records, packed by 500.
 fn audited(records: &[Record], instrument: &Instrument) -> Report {
     let feed = feed(records, |idx| idx % 500 == 0);
-    let market = harness::run(&Processing::new(Settings::default()), &feed, &[]);
-    let stats = harness::run(&Aggregation::new(Settings::default()), &market.output, &[]);
+    let market = harness::run(Processing::new(Settings::default()), &feed, &[]);
+    let stats = harness::run(Aggregation::new(Settings::default()), &market.output, &[]);
     let read = market.output.len();
     report_of(&feed, &[market, stats], instrument, read, 1)
 }

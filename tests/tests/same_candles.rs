@@ -13,6 +13,8 @@ use pipeline_tests::harness::{
 };
 use pipeline_tests::oracle::{self, close_enough};
 use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
 use serde_json::Value;
 
 const SECOND: i64 = 1_000;
@@ -165,15 +167,46 @@ impl Source {
 
 /// What three instances do, in any order.
 pub(crate) fn turns() -> impl Strategy<Value = Vec<Turn>> {
-    let end = prop_oneof![3 => Just(End::Commit), 1 => Just(End::Crash), 1 => Just(End::Freeze)];
-    let turn = (0_usize..3, 0_usize..12, end).prop_map(|(instance, inputs, end)| Turn { instance, inputs, end });
+    let end = prop_oneof![
+        3 => Just(End::Commit),
+        1 => Just(End::Settle),
+        1 => Just(End::Stop),
+        1 => Just(End::Crash),
+        1 => Just(End::Freeze),
+    ];
+    let turn = (0_usize..3, 0_usize..12, any::<bool>(), end).prop_map(|(instance, inputs, is_live, end)| Turn {
+        instance,
+        inputs,
+        is_live,
+        end,
+    });
     prop::collection::vec(turn, 0..40)
 }
 
 /// Each input in a commit of its own, by one instance.
 fn one_by_one(feed: &[Message]) -> [Store; 2] {
-    let turn = Turn { instance: 0, inputs: 1, end: End::Commit };
+    let turn = Turn { instance: 0, inputs: 1, is_live: true, end: End::Commit };
     run_both(Settings::default(), feed, [&vec![turn; feed.len()], &vec![turn; 16 * feed.len()]])
+}
+
+/// What the properties below are worth: among turns by chance are takeovers with states that lack inputs, and commits that are
+/// refused.
+#[test]
+fn turns_by_chance_apply_again_and_overtake() {
+    let mut runner = TestRunner::deterministic();
+    let (mut replayed, mut refused) = ([0; 2], [0; 2]);
+    for _ in 0..20 {
+        let mut draw = |turns: BoxedStrategy<Vec<Turn>>| turns.new_tree(&mut runner).unwrap().current();
+        let (market, stats) = (draw(turns().boxed()), draw(turns().boxed()));
+        let feed = feed(&records().new_tree(&mut runner).unwrap().current(), |_| true);
+        let stores = run_both(Settings::default(), &feed, [&market, &stats]);
+        for (store, (replayed, refused)) in stores.iter().zip(replayed.iter_mut().zip(&mut refused)) {
+            *replayed += store.replayed;
+            *refused += store.refused;
+        }
+    }
+    assert!(replayed.iter().all(|&replayed| replayed > 100), "{replayed:?}");
+    assert!(refused.iter().all(|&refused| refused > 10), "{refused:?}");
 }
 
 type Rows = BTreeMap<(&'static str, String, i64), Value>;

@@ -1,75 +1,22 @@
 //! The step over a log in memory: real models, cut, crashed and handed over wherever a test wants.
 
-use std::collections::BTreeMap;
-use std::sync::Mutex;
+mod processes;
 
-use bus::Stream;
-use bus::codec;
-use futures::FutureExt;
 use market::Span;
 use market::tick::PriceLine;
 use proptest::prelude::*;
 use serde_json::Value;
-use step::Outputs;
-use tokio::runtime::Runtime;
 
+use self::processes::{Training, run, run_beside};
 use super::rules::learning_words;
-use super::trainings::{Job, ModelRef, Outcome, Workshop, trained};
 use super::*;
 use crate::args::{Args, Command};
-use crate::forecaster::Forecaster;
-use crate::learn::{LearnConfig, learn_against};
+use crate::learn::LearnConfig;
 use clap::Parser;
 
 const MINUTE: i64 = 60_000;
 /// 2020-01-02T00:00:00Z, when the times of all entries begin.
 const START: i64 = 1_577_923_200_000;
-
-/// Ticks with their place in MARKET, and the models that were made of them.
-struct Shop {
-    ticks: Vec<(Through, Tick)>,
-    config: LearnConfig,
-    models: Mutex<BTreeMap<String, Vec<u8>>>,
-}
-
-impl Shop {
-    fn make(&self, job: &Job) -> anyhow::Result<Outcome> {
-        let known = self.ticks.iter().filter(|(at, _)| *at <= job.through).map(|(_, tick)| *tick);
-        let mut ticks: Vec<Tick> = known.collect();
-        ticks.sort_by_key(Tick::identity);
-        let rival = job.rival.as_ref().map(|model| self.read(model)).transpose()?;
-        let config = LearnConfig { instrument: job.instrument.clone(), ..self.config.clone() };
-        match learn_against(&ticks, None, &config, rival.as_ref(), |_| ()) {
-            Ok(learned) => {
-                self.models.lock().expect("no panic").insert(learned.card.model.clone(), learned.model.clone());
-                Ok(Outcome::Trained(Box::new(trained(&learned.card, &learned.model, learned.duel)?)))
-            }
-            Err(error) if error.is_not_enough_data() => Ok(Outcome::Nothing),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    fn read(&self, model: &ModelRef) -> anyhow::Result<Forecaster> {
-        let models = self.models.lock().expect("no panic");
-        let file = &models[&model.id];
-        assert_eq!(*model, ModelRef::new(&model.id, file));
-        Ok(Forecaster::load(file, self.config.boosting.threads)?)
-    }
-}
-
-struct Shared(std::sync::Arc<Shop>);
-
-impl Workshop for Shared {
-    fn train(&self, job: Job) -> BoxFuture<'static, anyhow::Result<Outcome>> {
-        let shop = std::sync::Arc::clone(&self.0);
-        async move { shop.make(&job) }.boxed()
-    }
-
-    fn load(&self, _: Instrument, model: ModelRef) -> BoxFuture<'static, anyhow::Result<Forecaster>> {
-        let shop = std::sync::Arc::clone(&self.0);
-        async move { shop.read(&model) }.boxed()
-    }
-}
 
 /// A line of MARKET.
 #[derive(Debug, Clone)]
@@ -162,87 +109,6 @@ fn rules(flags: &[&str]) -> (Rules, LearnConfig) {
     (rules, run.config().expect("valid"))
 }
 
-/// Applies messages; after those that `crash` names everything that is in memory is gone, and what was not committed with
-/// it. A commit comes after every `commit` messages.
-fn run(messages: &[(Kind, Vec<Entry>)], commit: usize, crash: &[usize], flags: &[&str]) -> Stored {
-    let runtime = Runtime::new().expect("a runtime");
-    let _inside = runtime.enter();
-    let instrument = bitcoin();
-    let mut ticks = Vec::new();
-    for (idx, (_, entries)) in messages.iter().enumerate() {
-        for (line, entry) in entries.iter().enumerate() {
-            if let Entry::Price(tick) = entry {
-                ticks.push((Through { seq: idx as u64 + 1, lines: line + 1 }, *tick));
-            }
-        }
-    }
-    let (rules, config) = rules(flags);
-    let shop = std::sync::Arc::new(Shop { ticks, config, models: Mutex::default() });
-    let fresh = || {
-        let (trainings, _) = Trainings::new(std::sync::Arc::new(Shared(shop.clone())), service::Shutdown::new());
-        Forecasting::new(rules.clone(), trainings)
-    };
-    let mut stored = Stored::default();
-    let mut checkpoint = (0, postcard::to_allocvec(&State::default()).expect("a state"), Counts::default());
-    let mut crashes = crash.iter().copied().collect::<std::collections::VecDeque<_>>();
-    'process: loop {
-        let step = fresh();
-        let (mut place, mut state, mut counts): (usize, State, Counts) =
-            (checkpoint.0, postcard::from_bytes(&checkpoint.1).expect("a state"), checkpoint.2.clone());
-        let mut outputs = Outputs::default();
-        while place < messages.len() {
-            if crashes.front().is_some_and(|&at| at <= place) {
-                crashes.pop_front();
-                continue 'process;
-            }
-            let (kind, entries) = &messages[place];
-            place += 1;
-            let lines: Vec<Vec<u8>> = entries.iter().map(|entry| entry.line(&instrument)).collect();
-            let payload = lines.join(&b'\n');
-            let mut lines_done = 0;
-            loop {
-                let input = Input {
-                    seq: place as u64,
-                    kind: *kind,
-                    stored_ms: i64::MAX,
-                    instrument: Some(&instrument),
-                    is_known_schema: true,
-                    is_after_loss: false,
-                    payload: &payload,
-                    lines_done,
-                };
-                match step.apply(input, &mut state, &mut counts, &mut outputs) {
-                    Applied::All => break,
-                    Applied::UpTo { lines_done: done, ready } => {
-                        lines_done = done;
-                        runtime.block_on(ready);
-                    }
-                }
-            }
-            if place % commit == 0 || place == messages.len() {
-                let messages = std::mem::take(&mut outputs).into_messages(Stream::Forecast, 0, |_| ("bitcoin", "usd"));
-                for message in &messages {
-                    let kind = [Kind::Next, Kind::Score, Kind::Model]
-                        .into_iter()
-                        .find(|kind| message.subject.contains(&format!(".{kind}.")))
-                        .expect("a kind of FORECAST");
-                    let lines = codec::lines(&message.payload);
-                    stored
-                        .lines
-                        .extend(lines.map(|(_, line)| (kind.token(), String::from_utf8(line.to_vec()).expect("text"))));
-                }
-                let bytes = postcard::to_allocvec(&state).expect("a state");
-                assert!(bytes.len() < 16 * 1024, "{} bytes", bytes.len());
-                checkpoint = (place, bytes, counts.clone());
-            }
-        }
-        // Kinds are packed apart: their order among each other is that of commits.
-        stored.lines.sort_by_key(|(token, _)| *token);
-        stored.counts = counts;
-        return stored;
-    }
-}
-
 #[test]
 fn any_packing_and_any_crash_give_the_same_forecasts() {
     let entries = minutes(0, 4 * 1_440);
@@ -254,6 +120,19 @@ fn any_packing_and_any_crash_give_the_same_forecasts() {
     let packets = pack(&entries, |idx| idx % 37 == 0);
     let crashes: Vec<usize> = (1..packets.len()).step_by(5).collect();
     assert_eq!(run(&packets, 3, &crashes, &[]), whole);
+}
+
+#[test]
+fn a_message_that_is_applied_in_half_when_its_process_dies_is_applied_again_from_its_beginning() {
+    const PACKET: usize = 50;
+    let packets = pack(&minutes(0, 1_700), |idx| idx % PACKET == 0);
+    let whole = run(&packets, 4, &[], &[]);
+    // Nothing waits for anything before the first model counts: a candle before its first forecast at the earliest.
+    let made_ms = whole.of(Kind::Next)[0]["made_ms"].as_i64().expect("a time");
+    let first = usize::try_from((made_ms - START) / MINUTE).expect("an index");
+    assert!((6..PACKET - 1).contains(&(first % PACKET)), "line {} of its packet", first % PACKET);
+    let found = run_beside(Training::Awaited, &packets, 4, &[first / PACKET + 1], &[]);
+    assert_eq!(found, (whole, 1));
 }
 
 #[test]

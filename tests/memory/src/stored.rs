@@ -1,0 +1,105 @@
+//! What a partition has stored: one sequence for results, states and positions, as in a stream.
+
+use std::collections::BTreeMap;
+
+use bus::history::Stored as Message;
+use bus::protocol::Position;
+use bus::{Error, subject};
+use bytes::Bytes;
+use serde_json::Value;
+use step::Operator;
+use step::checkpoint::{Checkpoint, assemble};
+use step::commit::Answer;
+use step::partition::StoredPosition;
+use step::transaction::{MESSAGES_MAX, Outgoing, Part, Role};
+
+use crate::log::PARTITION;
+
+/// The server's code for a subject that was last written at another sequence than expected.
+const OTHER_LAST_SEQUENCE: u32 = 10071;
+
+/// What a partition has stored.
+#[derive(Debug, Default)]
+pub struct Stored {
+    outputs: Vec<Outgoing>,
+    /// The last state of each instrument, by subject.
+    states: BTreeMap<String, Message>,
+    /// The last position, with its sequence.
+    position: Option<(u64, Position<Value>)>,
+    /// Sequence of the last message.
+    last_seq: u64,
+    batches: u64,
+    refused: u64,
+}
+
+impl Stored {
+    /// The results, in order.
+    pub fn outputs(&self) -> &[Outgoing] {
+        &self.outputs
+    }
+
+    /// Batches that were refused, because another owner had stored one.
+    pub fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    /// The position, if one was ever stored.
+    pub fn position(&self) -> Option<&Position<Value>> {
+        self.position.as_ref().map(|(_, position)| position)
+    }
+
+    /// The states as they are stored, by coin and quote.
+    pub fn states(&self) -> impl Iterator<Item = ((&str, &str), &Bytes)> {
+        self.states.values().filter_map(|state| Some((subject::state_instrument(&state.subject)?, &state.payload)))
+    }
+
+    /// What a new owner begins from.
+    pub(crate) fn recover<O: Operator>(&self) -> Checkpoint<O::State, O::Counts> {
+        let Some((seq, position)) = &self.position else {
+            return Checkpoint { fence: 0, position: None, states: Vec::new() };
+        };
+        let payload = serde_json::to_vec(position).expect("a position is plain data");
+        let position = message(*seq, subject::position(O::STEP.output, PARTITION), payload.into());
+        let messages: Vec<Message> = self.states.values().cloned().chain([position]).collect();
+        assemble(O::STEP, PARTITION, &messages).expect("ours").expect("a batch is stored whole")
+    }
+
+    /// Where the position stands, and which batch has stored it.
+    pub(crate) fn stored_position(&self) -> Option<StoredPosition> {
+        let stored =
+            |(seq, position): &(u64, Position<_>)| StoredPosition { seq: *seq, batch: Some(position.batch.clone()) };
+        self.position.as_ref().map(stored)
+    }
+
+    /// Stores all of a part; or nothing, when the position is not where the part expects it.
+    pub(crate) fn commit(&mut self, part: &Part) -> Answer {
+        assert!(part.messages.len() < MESSAGES_MAX, "a batch of {} messages was not split", part.messages.len());
+        self.batches += 1;
+        let batch = format!("batch-{}", self.batches);
+        let fence = self.position.as_ref().map_or(0, |(seq, _)| *seq);
+        if fence != part.fence {
+            self.refused += 1;
+            let description = format!("wrong last sequence: {fence}");
+            let refusal = Error::refusal("a commit".to_owned(), 400, OTHER_LAST_SEQUENCE, description);
+            return Answer { batch, result: Err(refusal) };
+        }
+        for outgoing in &part.messages {
+            self.last_seq += 1;
+            match outgoing.role {
+                Role::Output(_) => self.outputs.push(outgoing.clone()),
+                Role::State => {
+                    let state = message(self.last_seq, outgoing.subject.clone(), outgoing.payload.clone());
+                    self.states.insert(outgoing.subject.clone(), state);
+                }
+            }
+        }
+        self.last_seq += 1;
+        self.position = Some((self.last_seq, Position { batch: batch.clone(), ..part.position.clone() }));
+        Answer { batch, result: Ok(self.last_seq) }
+    }
+}
+
+/// A message of a checkpoint, as it is read back.
+fn message(seq: u64, subject: String, payload: Bytes) -> Message {
+    Message { seq, subject, payload, headers: Default::default(), server_ms: 0 }
+}

@@ -1,0 +1,197 @@
+//! Owners of a partition one after the other, by a step that is small enough to foresee everything.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
+
+use bus::Kind;
+use bus::reader::Delivery;
+use bus::topology::{MARKET_STEP, Step};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use market::windowing::Settings;
+use market::{Candle, EventTime, Instrument};
+use memory_log::{Log, Memory, Owner};
+use step::checkpoint::decode_state;
+use step::partition::Ended;
+use step::{Applied, Figure, Input, Operator, Outputs};
+
+/// Adds up the numbers that come and shows each sum. A line `?7` needs to be told, once in the life of a process.
+#[derive(Default)]
+struct Adding {
+    told: Arc<Mutex<HashSet<String>>>,
+    /// Lines that were applied, also again.
+    lines: Mutex<Vec<String>>,
+}
+
+impl Adding {
+    fn applied(&self) -> String {
+        self.lines.lock().expect("no panic").join(" ")
+    }
+}
+
+impl Operator for Adding {
+    const STEP: Step = MARKET_STEP;
+    type State = u64;
+    type Counts = u64;
+
+    fn event_time(&self) -> Settings {
+        Settings::default()
+    }
+
+    fn shape(&self) -> String {
+        "sums".to_owned()
+    }
+
+    fn apply(&self, input: Input<'_>, sum: &mut u64, counts: &mut u64, outputs: &mut Outputs) -> Applied {
+        let text = std::str::from_utf8(input.payload).expect("text");
+        for (line, nth) in text.lines().zip(0..).skip(input.lines_done as usize) {
+            if line.starts_with('?') && !self.told.lock().expect("no panic").contains(line) {
+                let (told, line) = (self.told.clone(), line.to_owned());
+                let ready = async move {
+                    told.lock().expect("no panic").insert(line);
+                };
+                return Applied::UpTo { lines_done: nth, ready: ready.boxed() };
+            }
+            self.lines.lock().expect("no panic").push(line.to_owned());
+            *sum += line.trim_start_matches('?').parse::<u64>().expect("a number");
+            *counts += 1;
+            outputs.append(Kind::Price, sum);
+        }
+        Applied::All
+    }
+
+    fn provisional(&self, _: &Instrument, _: &u64) -> Vec<Candle> {
+        Vec::new()
+    }
+
+    fn watermark(&self, _: &u64) -> EventTime {
+        EventTime::MIN
+    }
+
+    fn figures(_: &u64) -> Vec<Figure> {
+        Vec::new()
+    }
+}
+
+fn memory(payloads: &[&'static str]) -> Memory {
+    let delivery = |(payload, seq): (&&'static str, u64)| Delivery {
+        seq,
+        subject: "feed.0.tick.bitcoin.usd".into(),
+        headers: None,
+        payload: payload.as_bytes().into(),
+        stored_ms: 0,
+        pending: 0,
+    };
+    Memory::new(Log::new(MARKET_STEP, payloads.iter().zip(1..).map(delivery)))
+}
+
+fn start(memory: &mut Memory) -> (Owner<Adding>, Arc<Adding>) {
+    let operator = Arc::new(Adding::default());
+    let wait = |ready: BoxFuture<'static, ()>| ready.now_or_never().expect("nothing takes time here");
+    (Owner::start(operator.clone(), Box::new(wait), memory), operator)
+}
+
+/// The sums that are stored, with the number of lines and the sum that position and state say.
+fn stored(memory: &Memory) -> (Vec<u64>, Option<u64>, Option<u64>) {
+    let sums = memory.stored.outputs().iter().flat_map(|message| {
+        let text = std::str::from_utf8(&message.payload).expect("text");
+        text.lines().map(|line| line.parse().expect("a number")).collect::<Vec<u64>>()
+    });
+    let count = memory.stored.position().and_then(|position| position.counts.as_u64());
+    let state = memory.stored.states().next().map(|(_, state)| decode_state(state).expect("a state").2);
+    (sums.collect(), count, state)
+}
+
+/// Settled and position, as they are stored.
+fn settled(memory: &Memory) -> (u64, u64) {
+    let position = memory.stored.position().expect("a position");
+    (position.settled, position.position)
+}
+
+fn finish(memory: &mut Memory) {
+    let (mut last, _) = start(memory);
+    while last.take(memory, usize::MAX) {}
+    assert_eq!(last.stop(memory), Ended::Drained);
+}
+
+#[test]
+fn a_new_owner_applies_again_what_the_states_lack_and_shows_nothing_of_it() {
+    let mut memory = memory(&["1", "2", "3", "4"]);
+    let (mut first, _) = start(&mut memory);
+    (0..3).for_each(|_| assert!(first.take(&mut memory, 0)));
+    first.store(&mut memory);
+    assert_eq!((settled(&memory), stored(&memory)), ((0, 3), (vec![1, 3, 6], Some(3), None)));
+    drop(first);
+
+    let (mut second, operator) = start(&mut memory);
+    second.settle(&mut memory);
+    assert_eq!((settled(&memory), stored(&memory)), ((3, 3), (vec![1, 3, 6], Some(3), Some(6))));
+    assert_eq!((memory.replayed, &*operator.applied()), (3, "1 2 3"));
+    drop(second);
+
+    let (mut third, operator) = start(&mut memory);
+    while third.take(&mut memory, usize::MAX) {}
+    assert_eq!(third.stop(&mut memory), Ended::Drained);
+    assert_eq!(operator.applied(), "4");
+    assert_eq!((settled(&memory), stored(&memory)), ((4, 4), (vec![1, 3, 6, 10], Some(4), Some(10))));
+}
+
+#[test]
+fn who_was_overtaken_is_refused_and_ends() {
+    let mut memory = memory(&["1", "2", "3"]);
+    let (mut frozen, _) = start(&mut memory);
+    (0..2).for_each(|_| assert!(frozen.take(&mut memory, 1)));
+    assert!(memory.stored.outputs().is_empty(), "it gathers results as long as more is there");
+    let (mut other, _) = start(&mut memory);
+    assert!(other.take(&mut memory, 0));
+    other.store(&mut memory);
+    frozen.store(&mut memory);
+    assert_eq!((frozen.ended(), memory.stored.refused()), (Some(Ended::Fenced), 1));
+    assert_eq!(stored(&memory).0, [1]);
+    finish(&mut memory);
+    assert_eq!(stored(&memory), (vec![1, 3, 6], Some(3), Some(6)));
+}
+
+#[test]
+fn a_commit_whose_answer_nobody_hears_counts() {
+    let mut memory = memory(&["1", "2", "3"]);
+    let (mut first, _) = start(&mut memory);
+    assert!(first.take(&mut memory, 0));
+    assert_eq!(stored(&memory).0, [1], "stored, and the answer is on its way");
+    // Applied while the commit is under way, and lost.
+    assert!(first.take(&mut memory, 0));
+    assert_eq!(stored(&memory).0, [1]);
+    drop(first);
+    finish(&mut memory);
+    assert_eq!(stored(&memory), (vec![1, 3, 6], Some(3), Some(6)));
+}
+
+#[test]
+fn half_a_message_is_applied_again_from_its_beginning() {
+    let mut memory = memory(&["1", "2\n?5\n3", "4"]);
+    let (mut first, operator) = start(&mut memory);
+    (0..2).for_each(|_| assert!(first.take(&mut memory, 1)));
+    assert_eq!(operator.applied(), "1 2", "the rest waits");
+    drop(first);
+    assert_eq!(stored(&memory), (vec![], None, None), "half a message has no position");
+
+    let (mut second, operator) = start(&mut memory);
+    while second.take(&mut memory, usize::MAX) {}
+    assert_eq!(second.stop(&mut memory), Ended::Drained);
+    assert_eq!(operator.applied(), "1 2 ?5 3 4");
+    assert_eq!(stored(&memory), (vec![1, 3, 8, 11, 15], Some(5), Some(15)));
+}
+
+#[test]
+fn what_a_message_needs_is_waited_for_again_when_it_is_applied_again() {
+    let mut memory = memory(&["1\n?5", "?6"]);
+    let (mut first, _) = start(&mut memory);
+    assert!(first.take(&mut memory, 0));
+    first.store(&mut memory);
+    assert!(first.take(&mut memory, 0));
+    drop(first);
+    let (sums, ..) = stored(&memory);
+    assert_eq!(sums, [1, 6]);
+    finish(&mut memory);
+    assert_eq!(stored(&memory), (vec![1, 6, 12], Some(3), Some(12)));
+}
