@@ -1,7 +1,6 @@
 //! One partition at work: performs what its state machine asks for, and tells it what happens.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bus::connect::patiently;
@@ -69,7 +68,7 @@ pub(crate) struct Worker<O: Operator> {
     asked: FuturesUnordered<Asked<O>>,
     reader: Option<Reader>,
     /// Whether the step before this one is known to judge event time as this one does.
-    is_in_step: Arc<AtomicBool>,
+    is_in_step: bool,
     /// `None` until the checkpoint is read.
     metrics: Option<PartitionMetrics>,
 }
@@ -77,8 +76,8 @@ pub(crate) struct Worker<O: Operator> {
 impl<O: Operator> Worker<O> {
     pub(crate) fn new(shared: Arc<Shared<O>>, partition: u32, signals: Signals) -> Self {
         let setup = Setup { partition, ..shared.setup.clone() };
-        let is_in_step = Arc::default();
-        Self { shared, setup, signals, asked: FuturesUnordered::new(), reader: None, is_in_step, metrics: None }
+        let asked = FuturesUnordered::new();
+        Self { shared, setup, signals, asked, reader: None, is_in_step: false, metrics: None }
     }
 
     /// Works on the partition until told to stop or another owner turns up.
@@ -161,7 +160,7 @@ impl<O: Operator> Worker<O> {
                 let selection = Selection { stream: step.input, filters: subject::inputs(step, partition), from };
                 self.reader = Some(Reader::start_reaching(&connection, selection, reaches));
             }
-            Effect::Commit { part, is_live } => self.asked.push(self.commit(part, is_live)),
+            Effect::Commit { part, is_live } => self.commit(part, is_live).await,
             Effect::ReadPosition => self.asked.push(Box::pin(async move {
                 connection.connected().await;
                 let ask = || read_position(&connection, step.output, partition);
@@ -186,24 +185,25 @@ impl<O: Operator> Worker<O> {
     }
 
     /// Hands a part to the committer.
-    fn commit(&self, part: Arc<Part>, is_live: bool) -> Asked<O> {
-        let (shared, is_in_step) = (self.shared.clone(), self.is_in_step.clone());
-        Box::pin(async move {
-            if !is_in_step.load(Ordering::Relaxed) {
-                let connection = &shared.context.connection;
-                match check_step_before(connection, O::STEP, part.partition, &shared.setup.config).await {
-                    Ok(is_known) => is_in_step.store(is_known, Ordering::Relaxed),
-                    Err(error) if error.disposition() == Disposition::Stop => return Err(error),
-                    // Asked again before the next commit.
-                    Err(_) => {}
+    async fn commit(&mut self, part: Arc<Part>, is_live: bool) {
+        if !self.is_in_step {
+            let Shared { context, setup, .. } = &*self.shared;
+            match check_step_before(&context.connection, O::STEP, part.partition, &setup.config).await {
+                Ok(is_known) => self.is_in_step = is_known,
+                Err(error) if error.disposition() == Disposition::Stop => {
+                    return self.asked.push(Box::pin(std::future::ready(Err(error))));
                 }
+                // Asked again before the next commit.
+                Err(_) => {}
             }
-            let (done, answer) = oneshot::channel();
-            // The committer outlives every worker; should it be gone, the receiver says so.
-            drop(shared.commits.send(Sealed { part, is_live, done }).await);
+        }
+        let (done, answer) = oneshot::channel();
+        // The committer outlives every worker; should it be gone, the receiver says so.
+        drop(self.shared.commits.send(Sealed { part, is_live, done }).await);
+        self.asked.push(Box::pin(async move {
             let answer = answer.await.map_err(|_| Error::Unanswered { what: "a commit".to_owned() })?;
             Ok(Event::Answered(answer))
-        })
+        }));
     }
 
     fn report(&mut self, report: Report) {
