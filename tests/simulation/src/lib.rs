@@ -11,9 +11,12 @@
 
 pub mod cases;
 pub mod jetstream;
+mod checks;
 pub mod network;
 pub mod random;
+pub mod run;
 pub mod seed;
+pub mod world;
 
 pub use jetstream::{Answer, JetStream, Message, Reply, Request};
 pub use network::{Link, Queue, Weather};

@@ -1,0 +1,92 @@
+//! Runs seeds of the simulation, and prints the shortest history of one that fails.
+
+use std::io::{IsTerminal, Write, stderr, stdout};
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use clap::Parser;
+use simulation::run::{History, of_seed, shortest};
+use simulation::world::{Fault, Plan};
+use simulation::Seed;
+
+/// Production code in a simulated world: one seed, one run.
+#[derive(Debug, Parser)]
+struct Args {
+    /// How many seeds to run
+    #[arg(long, default_value_t = 1_000)]
+    seeds: u64,
+    /// The first of them, or the only one without --seeds
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Plant a fault, which is to be found
+    #[arg(long, value_enum)]
+    fault: Option<Fault>,
+    /// How many to run side by side; all processors by default
+    #[arg(long)]
+    threads: Option<usize>,
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    let args = Args::parse();
+    // A panic is a failure like any other, and is told with its history.
+    std::panic::set_hook(Box::new(|_| {}));
+    let first = args.seed.unwrap_or(0);
+    let is_single = args.seed.is_some() && !std::env::args().any(|argument| argument.starts_with("--seeds"));
+    let count = if is_single { 1 } else { args.seeds };
+    let start = Instant::now();
+    let failed = run(first, count, &args);
+    let mut out = stdout().lock();
+    let Some(seed) = failed else {
+        writeln!(out, "{count} seeds from {first} passed in {:.1} s", start.elapsed().as_secs_f64())?;
+        return Ok(ExitCode::SUCCESS);
+    };
+    match shortest(Plan::of(Seed(seed)), args.fault) {
+        Some(history) => print(&mut out, seed, &history)?,
+        None => writeln!(out, "seed {seed} failed once and passes now: the simulation is not reproducible")?,
+    }
+    Ok(ExitCode::FAILURE)
+}
+
+/// Runs all of them; returns the first that fails.
+fn run(first: u64, count: u64, args: &Args) -> Option<u64> {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = args.threads.unwrap_or(processors).max(1);
+    let (next, failed) = (AtomicU64::new(0), Mutex::new(None::<u64>));
+    let is_shown = stderr().is_terminal();
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let done = next.fetch_add(1, Ordering::Relaxed);
+                    let is_over = failed.lock().is_ok_and(|failed| failed.is_some());
+                    if done >= count || is_over {
+                        return;
+                    }
+                    if is_shown && done.is_multiple_of(100) {
+                        // Nobody needs to see it.
+                        drop(write!(stderr(), "\r{done} of {count} seeds"));
+                    }
+                    if of_seed(Seed(first + done), args.fault).failure.is_some()
+                        && let Ok(mut failed) = failed.lock()
+                    {
+                        *failed = Some(failed.map_or(first + done, |other| other.min(first + done)));
+                    }
+                }
+            });
+        }
+    });
+    if is_shown {
+        drop(write!(stderr(), "\r"));
+    }
+    failed.into_inner().ok().flatten()
+}
+
+fn print(out: &mut impl Write, seed: u64, history: &History) -> std::io::Result<()> {
+    for note in &history.notes {
+        writeln!(out, "{note}")?;
+    }
+    writeln!(out, "\nseed {seed} FAILED: {}: {}", history.failure.check, history.failure.detail)?;
+    writeln!(out, "the shortest history that fails:\n{}", history.plan)
+}
