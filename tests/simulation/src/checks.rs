@@ -37,6 +37,7 @@ pub(crate) fn check(remains: &Remains) -> Checked {
         return Err(Failure::new("everything comes to its end", stall.clone()));
     }
     let recorded = Recorded::of(remains)?;
+    check_losses(remains, &recorded)?;
     log::check(remains, &recorded)?;
     plain::check(remains, &recorded)?;
     windows::check(remains, &recorded)?;
@@ -58,14 +59,20 @@ fn check_ends(remains: &Remains) -> Checked {
     if let Some(error) = remains.exits.iter().find(|_| !plan.loses_market()) {
         return Err(Failure::new("no process ends by itself", error.to_string()));
     }
-    let is_allowed = |output| output == Stream::Market && plan.loses_feed() && plan.accept_loss;
-    let loss = remains.losses.iter().find(|(output, ..)| !is_allowed(*output));
-    match loss.filter(|(output, ..)| !is_downstream_of_a_cut(remains, *output)) {
-        Some((output, partition, from, to)) => {
-            Err(Failure::new("nothing is lost", format!("input of {output} {partition}, {from} to {to}")))
+    Ok(())
+}
+
+/// No position counts a loss that never was.
+fn check_losses(remains: &Remains, recorded: &Recorded) -> Checked {
+    let plan = &remains.plan;
+    for (&(output, partition), positions) in &recorded.positions {
+        let is_allowed = output == Stream::Market && plan.loses_feed() && plan.accept_loss;
+        let lost = positions.last().map_or(0, |(_, position)| position.lost);
+        if lost > 0 && !is_allowed && !is_downstream_of_a_cut(remains, output) {
+            return Err(Failure::new("nothing is lost", format!("{lost} inputs of {output} {partition}")));
         }
-        None => Ok(()),
     }
+    Ok(())
 }
 
 /// STATS cannot go on from a MARKET that went back.

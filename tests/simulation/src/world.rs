@@ -56,7 +56,9 @@ const STEWARD_US: u64 = 100_000;
 /// How long everything may take once it is calm.
 const DRAIN_MAX: Duration = Duration::from_secs(90);
 /// Lines of what happened that are kept.
-const NOTES_MAX: usize = 400;
+const NOTES_MAX: usize = 4_000;
+/// Most characters of one.
+const NOTE_MAX: usize = 160;
 
 /// A process at a time of its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,8 +126,6 @@ pub(crate) struct Remains {
     pub(crate) feed_first: u64,
     /// The partitions that have stopped for good.
     pub(crate) stops: Vec<Stop>,
-    /// Losses that were accepted: whose, from, to.
-    pub(crate) losses: Vec<(Stream, u32, u64, u64)>,
     /// Processes that ended by themselves.
     pub(crate) exits: Vec<Error>,
     /// Why it did not come to its end, if it did not.
@@ -155,8 +155,8 @@ pub struct World {
     trimmed: u64,
     troubles: troubles::Ongoing,
     published: Arc<AtomicBool>,
-    stops: BTreeMap<(Stream, u32), Error>,
-    losses: Vec<(Stream, u32, u64, u64)>,
+    /// The partitions that have stopped: where, when and why.
+    stops: BTreeMap<(Stream, u32), (usize, Duration, Error)>,
     exits: Vec<Error>,
     notes: VecDeque<String>,
 }
@@ -188,7 +188,6 @@ impl World {
             trimmed: 0,
             published: Arc::default(),
             stops: BTreeMap::new(),
-            losses: Vec::new(),
             exits: Vec::new(),
             notes: VecDeque::new(),
         }
@@ -241,8 +240,7 @@ impl World {
         Remains {
             histories,
             feed_first,
-            stops: stops.map(|((output, partition), error)| Stop { output, partition, error }).collect(),
-            losses: self.losses,
+            stops: stops.map(|((output, partition), (.., error))| Stop { output, partition, error }).collect(),
             exits: self.exits,
             stall,
             events,
@@ -368,15 +366,21 @@ impl World {
         }
         let news: Vec<News> = std::iter::from_fn(|| program.news()).collect();
         let notes = node.io.notes();
-        notes.into_iter().for_each(|words| self.note(|| format!("{idx} {words}")));
+        notes.into_iter().filter(|words| !words.is_empty()).for_each(|words| self.note(|| format!("{idx} {words}")));
         news.into_iter().for_each(|news| self.learn(idx, news));
     }
 
     fn learn(&mut self, node: usize, news: News) {
         self.note(|| format!("{node} {news:?}"));
         match news {
-            News::Stopped { output, number, error } => drop(self.stops.insert((output, number), error)),
-            News::LossAccepted { output, number, from, to } => self.losses.push((output, number, from, to)),
+            News::Stopped { output, number, error } => {
+                let now = Duration::from_micros(self.queue.now_us());
+                self.stops.insert((output, number), (node, now, error));
+            }
+            News::Dropped { output, number } => {
+                // One that was the owner before may have stopped, which is nobody's business.
+                self.stops.retain(|of, (at, ..)| *of != (output, number) || *at != node);
+            }
             News::Ended(error) => {
                 self.exits.extend(error);
                 self.end(node, Duration::from_secs(1));
@@ -387,6 +391,7 @@ impl World {
     /// A process is gone, with all that it had in memory, and begins again after a while.
     fn end(&mut self, node: usize, pause: Duration) {
         self.note(|| format!("{node} is gone"));
+        self.stops.retain(|_, (at, ..)| *at != node);
         let place = &mut self.nodes[node];
         place.program = None;
         place.life += 1;
@@ -415,7 +420,11 @@ impl World {
             return None;
         }
         for partition in 0..self.plan.partitions {
-            if self.stops.contains_key(&(step.output, partition)) {
+            let now = Duration::from_micros(self.queue.now_us());
+            let stop = self.stops.get(&(step.output, partition)).map(|(_, since, _)| now - *since);
+            // One that is not the owner any more learns it by then.
+            let patience = self.plan.lease_ttl * 2 + Duration::from_secs(3);
+            if stop.is_some_and(|ago| ago > patience) {
                 continue;
             }
             let filters = subject::inputs(step, partition);
@@ -437,7 +446,8 @@ impl World {
             if self.notes.len() == NOTES_MAX {
                 self.notes.pop_front();
             }
-            self.notes.push_back(format!("{:>10.6}  {}", self.queue.now_us() as f64 / 1e6, words()));
+            let words: String = words().chars().take(NOTE_MAX).collect();
+            self.notes.push_back(format!("{:>10.6}  {words}", self.queue.now_us() as f64 / 1e6));
         }
     }
 }

@@ -23,6 +23,9 @@ struct Args {
     /// Plant a fault, which is to be found
     #[arg(long, value_enum)]
     fault: Option<Fault>,
+    /// How many of the last things that happened to print of a seed that fails
+    #[arg(long, default_value_t = 60)]
+    notes: usize,
     /// How many to run side by side; all processors by default
     #[arg(long)]
     threads: Option<usize>,
@@ -43,7 +46,7 @@ fn main() -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     };
     match shortest(Plan::of(Seed(seed)), args.fault) {
-        Some(history) => print(&mut out, seed, &history)?,
+        Some(history) => print(&mut out, seed, &history, args.notes)?,
         None => writeln!(out, "seed {seed} failed once and passes now: the simulation is not reproducible")?,
     }
     Ok(ExitCode::FAILURE)
@@ -83,8 +86,8 @@ fn run(first: u64, count: u64, args: &Args) -> Option<u64> {
     failed.into_inner().ok().flatten()
 }
 
-fn print(out: &mut impl Write, seed: u64, history: &History) -> std::io::Result<()> {
-    for note in &history.notes {
+fn print(out: &mut impl Write, seed: u64, history: &History, notes: usize) -> std::io::Result<()> {
+    for note in &history.notes[history.notes.len().saturating_sub(notes)..] {
         writeln!(out, "{note}")?;
     }
     writeln!(out, "\nseed {seed} FAILED: {}: {}", history.failure.check, history.failure.detail)?;

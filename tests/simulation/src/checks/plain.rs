@@ -116,14 +116,14 @@ pub(crate) fn read_lines<'a>(recorded: &'a Recorded, name: &Name) -> Vec<(&'a st
 }
 
 /// Whether input of a partition of MARKET was lost, as was accepted: what follows from all of FEED does not hold then.
-pub(crate) fn is_lossy(remains: &Remains, partition: u32) -> bool {
-    remains.losses.iter().any(|&(output, of, ..)| (output, of) == (Stream::Market, partition))
+pub(crate) fn is_lossy(recorded: &Recorded, partition: u32) -> bool {
+    recorded.last(Stream::Market, partition).is_some_and(|(_, position)| position.lost > 0)
 }
 
 pub(crate) fn check(remains: &Remains, recorded: &Recorded) -> Checked {
     for name in recorded.feed.keys().chain(recorded.market.keys()) {
         let found = |kind: &str| recorded.market.get(name).and_then(|kinds| kinds.get(kind)).map_or(&[][..], Vec::as_slice);
-        if is_lossy(remains, name.0) {
+        if is_lossy(recorded, name.0) {
             check_once(name, found("price"))?;
             continue;
         }

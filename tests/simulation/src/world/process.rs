@@ -25,8 +25,8 @@ use crate::world::worker::{Shared, Worker};
 pub(crate) enum News {
     /// A partition has stopped, for a reason that the next owner would find too.
     Stopped { output: Stream, number: u32, error: Error },
-    /// Input is lost, and accepted as such.
-    LossAccepted { output: Stream, number: u32, from: u64, to: u64 },
+    /// It has not any more: the partition is another process's.
+    Dropped { output: Stream, number: u32 },
     /// The process has ended; with an error, or as it was told.
     Ended(Option<Error>),
 }
@@ -135,7 +135,6 @@ impl<O: Operator> Process<O> {
             schedule: CommitSchedule::new(O::STEP, partitions),
             input,
             sealed,
-            news: self.news.clone(),
         }));
     }
 
@@ -156,6 +155,7 @@ impl<O: Operator> Process<O> {
                 }
             }
             Change::Lost(slot) => {
+                self.news.put(&self.asking.io, News::Dropped { output: O::STEP.output, number: slot });
                 if let Some(mut worker) = self.workers.remove(&slot) {
                     worker.is_lost = true;
                     self.dropped.push(worker);
@@ -167,6 +167,7 @@ impl<O: Operator> Process<O> {
 
     fn give_back(&mut self, slot: u32) {
         if let Some(worker) = self.workers.remove(&slot) {
+            self.news.put(&self.asking.io, News::Dropped { output: O::STEP.output, number: slot });
             self.commands.put(&self.asking.io, Command::Release(worker.lease));
         }
     }

@@ -42,7 +42,7 @@ impl World {
             }
             Reply::Now(answer) => {
                 let is_change = !matches!(request, Request::Pull { .. } | Request::Last { .. } | Request::Info { .. });
-                self.respond(address, id, server, answer);
+                self.respond(address, id, (server, stream), answer);
                 if is_change {
                     self.stir(stream);
                 }
@@ -80,7 +80,7 @@ impl World {
         }
     }
 
-    fn respond(&mut self, address: Address, id: u64, server: usize, mut answer: Answer) {
+    fn respond(&mut self, address: Address, id: u64, (server, stream): (usize, usize), mut answer: Answer) {
         if let Answer::Deliveries(deliveries) = &mut answer
             && self.troubles.gaps > 0
             && deliveries.len() > 1
@@ -93,7 +93,8 @@ impl World {
                 _ => deliveries.insert(other, deliveries[one].clone()),
             }
         }
-        let packet = Packet { server, answer, trimmed: self.trimmed };
+        let trimmed = if STREAMS[stream] == "MARKET" { self.trimmed } else { 0 };
+        let packet = Packet { server, answer, trimmed };
         let node = &mut self.nodes[address.node];
         node.from.send(&mut self.queue, &mut self.network, Happening::Answer(address, id, packet));
     }
@@ -112,13 +113,13 @@ impl World {
     }
 
     fn unpark(&mut self, parking: u64, is_over: bool) {
-        let Some(Parked { address, id, server, request, .. }) = self.parked.get(&parking).cloned() else { return };
+        let Some(Parked { address, id, server, stream, request }) = self.parked.get(&parking).cloned() else { return };
         match self.jet.ask_server(server, self.queue.now_us(), request) {
             Reply::Now(Answer::Deliveries(deliveries)) if deliveries.is_empty() && !is_over => return,
             // A server that went says nothing.
             Reply::Now(Answer::Silence) if !is_over => return,
             Reply::Now(Answer::Silence) | Reply::Later(_) => {}
-            Reply::Now(answer) => self.respond(address, id, server, answer),
+            Reply::Now(answer) => self.respond(address, id, (server, stream), answer),
         }
         self.parked.remove(&parking);
     }
@@ -132,7 +133,7 @@ impl World {
         let leader = self.jet.leader(STREAMS[stream]).unwrap_or_default();
         for (ticket, answer) in answers {
             if let Some((address, id)) = self.tickets.remove(&ticket) {
-                self.respond(address, id, leader, answer);
+                self.respond(address, id, (leader, stream), answer);
             }
         }
         for server in (0..self.plan.servers).filter(|&server| server != leader) {

@@ -14,7 +14,6 @@ use crate::jetstream::Request;
 use crate::world::committer::Sealed;
 use crate::world::desk::{Io, Mailbox, TaskId, Tasks, To};
 use crate::world::fault::Fault;
-use crate::world::process::News;
 use crate::world::reader::{Read, Reader};
 use crate::world::source::{ANSWER_MAX, Asking};
 use crate::world::wire::{self, Limits};
@@ -31,7 +30,6 @@ pub(crate) struct Shared<O> {
     pub(crate) schedule: CommitSchedule,
     pub(crate) input: Limits,
     pub(crate) sealed: Mailbox<Sealed>,
-    pub(crate) news: Mailbox<News>,
 }
 
 /// A partition at work.
@@ -85,6 +83,7 @@ impl<O: Operator> Worker<O> {
         let Some(event) = self.next() else { return false };
         match event {
             Ok(event) => {
+                self.io().note(|| words::<O>(self.number, &event));
                 let now = self.shared.asking.io.now();
                 let effects = self.partition.on(event, now);
                 self.perform_all(effects, tasks);
@@ -127,6 +126,23 @@ impl<O: Operator> Worker<O> {
         &self.shared.asking.io
     }
 
+    fn note(&self, effect: &Effect) {
+        let (service, number) = (O::STEP.service, self.number);
+        match effect {
+            Effect::Show(_) | Effect::Report(Report::Committed { .. }) => {}
+            Effect::Commit { part, .. } => self.io().note(|| {
+                let (position, messages, fence) = (&part.position, part.messages.len(), part.fence);
+                let (place, settled, frontier) = (position.position, position.settled, position.frontier);
+                let verified = position.verified;
+                format!(
+                    "{service} {number}: commit of {messages} messages to position {place} (settled {settled}, frontier \
+                     {frontier}, verified {verified}) behind {fence}"
+                )
+            }),
+            effect => self.io().note(|| format!("{service} {number}: {effect:?}")),
+        }
+    }
+
     fn perform_all(&mut self, effects: Vec<Effect>, tasks: &mut Tasks) {
         for effect in effects {
             match effect {
@@ -138,7 +154,7 @@ impl<O: Operator> Worker<O> {
     }
 
     fn perform(&mut self, effect: Effect, tasks: &mut Tasks) {
-        self.io().note(|| format!("{} {}: {effect:?}", O::STEP.service, self.number));
+        self.note(&effect);
         let (asking, number) = (self.shared.asking.clone(), self.number);
         match effect {
             Effect::Recover => self.ask(tasks, async move {
@@ -177,9 +193,6 @@ impl<O: Operator> Worker<O> {
                         asking.io.sleep(AGAIN).await;
                     }
                 });
-            }
-            Effect::Report(Report::LossAccepted { from, to }) => {
-                self.shared.news.put(self.io(), News::LossAccepted { output: O::STEP.output, number, from, to });
             }
             // No operator here waits for anything.
             Effect::Wait(_) | Effect::Show(_) | Effect::Report(_) | Effect::End(_) | Effect::Fail(_) => {}
@@ -228,4 +241,21 @@ fn planted<O: Operator>(
         position.applied = position.states_applied;
     }
     recovered
+}
+
+/// An event in words; none for what happens all the time.
+fn words<O: Operator>(number: u32, event: &Event<O::State, O::Counts>) -> String {
+    let words = match event {
+        Event::Recovered(found) => format!("recovered behind {}", found.fence),
+        Event::Attached { input, pending } => {
+            format!("attached, {pending} pending, input from {} to {}", input.begins, input.last_seq)
+        }
+        Event::Input { delivery, .. } => format!("input {}", delivery.seq),
+        Event::PositionRead(position) => format!("{position:?}"),
+        Event::Looked { seen, input } => format!("looked from {seen}, input from {}", input.begins),
+        Event::LeaseLost => "lease lost".to_owned(),
+        Event::Stop => "told to stop".to_owned(),
+        Event::Ready | Event::Tick | Event::Answered(_) => return String::new(),
+    };
+    format!("{} {number}: {words}", O::STEP.service)
 }
