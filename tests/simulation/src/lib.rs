@@ -10,8 +10,8 @@
 //! - [`cases`]: the requests and answers that model and nats-server agree on, and requests by chance to compare them with.
 
 pub mod cases;
-pub mod jetstream;
 mod checks;
+pub mod jetstream;
 pub mod network;
 pub mod random;
 pub mod run;

@@ -1,6 +1,8 @@
 //! Runs of seeds: what each comes to, and the shortest history of one that fails.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::checks::{self, Failure};
 use crate::seed::Seed;
@@ -35,6 +37,39 @@ pub fn outcome(world: World) -> Outcome {
 /// What the run of a seed comes to.
 pub fn of_seed(seed: Seed, fault: Option<Fault>) -> Outcome {
     outcome(World::new(Plan::of(seed), fault, false))
+}
+
+/// Runs so many seeds from a first one side by side; returns the first that fails. `progress` is told how many have begun.
+pub fn first_failure(
+    first: u64,
+    count: u64,
+    fault: Option<Fault>,
+    threads: usize,
+    progress: impl Fn(u64) + Sync,
+) -> Option<(Seed, Failure)> {
+    let (next, failed) = (AtomicU64::new(0), Mutex::new(None::<(Seed, Failure)>));
+    std::thread::scope(|scope| {
+        for _ in 0..threads.max(1) {
+            scope.spawn(|| {
+                loop {
+                    let done = next.fetch_add(1, Ordering::Relaxed);
+                    let is_over = failed.lock().is_ok_and(|failed| failed.is_some());
+                    if done >= count || is_over {
+                        return;
+                    }
+                    progress(done);
+                    let seed = Seed(first + done);
+                    if let Some(failure) = of_seed(seed, fault).failure
+                        && let Ok(mut failed) = failed.lock()
+                        && failed.as_ref().is_none_or(|(other, _)| seed < *other)
+                    {
+                        *failed = Some((seed, failure));
+                    }
+                }
+            });
+        }
+    });
+    failed.into_inner().ok().flatten()
 }
 
 /// The shortest history in which something is wrong that a plan's run finds.

@@ -261,7 +261,18 @@ impl World {
             let link = || Link::new(Weather::CALM);
             let (to, from) = (link(), link());
             let held = VecDeque::new();
-            self.nodes.push(Node { role, life: 0, io, program: None, offset, is_frozen: false, held, wake_us: None, to, from });
+            self.nodes.push(Node {
+                role,
+                life: 0,
+                io,
+                program: None,
+                offset,
+                is_frozen: false,
+                held,
+                wake_us: None,
+                to,
+                from,
+            });
             let start_us = self.chance.below(200_000);
             self.queue.at(start_us, Happening::Begin(node));
         }
@@ -431,7 +442,8 @@ impl World {
             let last = filters.iter().filter_map(|filter| self.last_or_next(step.input.name(), filter, None));
             let input = last.map(|last| last.seq).max().unwrap_or(0);
             let position = self.last_or_next(step.output.name(), &subject::position(step.output, partition), None);
-            let position = position.and_then(|stored| decode_position::<Position<IgnoredAny>>(&wire::stored(&stored)).ok());
+            let position =
+                position.and_then(|stored| decode_position::<Position<IgnoredAny>>(&wire::stored(&stored)).ok());
             let done = position.as_ref().map_or(0, Position::needless);
             if done < input {
                 let place = position.map(|position| (position.position, position.settled));

@@ -2,14 +2,12 @@
 
 use std::io::{IsTerminal, Write, stderr, stdout};
 use std::process::ExitCode;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use clap::Parser;
-use simulation::run::{History, of_seed, shortest};
-use simulation::world::{Fault, Plan};
 use simulation::Seed;
+use simulation::run::{History, first_failure, shortest};
+use simulation::world::{Fault, Plan};
 
 /// Production code in a simulated world: one seed, one run.
 #[derive(Debug, Parser)]
@@ -55,35 +53,18 @@ fn main() -> anyhow::Result<ExitCode> {
 /// Runs all of them; returns the first that fails.
 fn run(first: u64, count: u64, args: &Args) -> Option<u64> {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    let threads = args.threads.unwrap_or(processors).max(1);
-    let (next, failed) = (AtomicU64::new(0), Mutex::new(None::<u64>));
     let is_shown = stderr().is_terminal();
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                loop {
-                    let done = next.fetch_add(1, Ordering::Relaxed);
-                    let is_over = failed.lock().is_ok_and(|failed| failed.is_some());
-                    if done >= count || is_over {
-                        return;
-                    }
-                    if is_shown && done.is_multiple_of(100) {
-                        // Nobody needs to see it.
-                        drop(write!(stderr(), "\r{done} of {count} seeds"));
-                    }
-                    if of_seed(Seed(first + done), args.fault).failure.is_some()
-                        && let Ok(mut failed) = failed.lock()
-                    {
-                        *failed = Some(failed.map_or(first + done, |other| other.min(first + done)));
-                    }
-                }
-            });
+    let progress = |done: u64| {
+        if is_shown && done.is_multiple_of(100) {
+            // Nobody needs to see it.
+            drop(write!(stderr(), "\r{done} of {count} seeds"));
         }
-    });
+    };
+    let failed = first_failure(first, count, args.fault, args.threads.unwrap_or(processors), progress);
     if is_shown {
         drop(write!(stderr(), "\r"));
     }
-    failed.into_inner().ok().flatten()
+    failed.map(|(Seed(seed), _)| seed)
 }
 
 fn print(out: &mut impl Write, seed: u64, history: &History, notes: usize) -> std::io::Result<()> {

@@ -57,7 +57,16 @@ fn stream_of(kind: Kind) -> Stream {
 
 /// The kind of a message of the instrument; `None` for all others.
 fn kind_of(stored: &Stored, (partition, coin, quote): &Name) -> Option<Kind> {
-    let kinds = [Kind::Tick, Kind::Heartbeat, Kind::Gap, Kind::Price, Kind::Candle, Kind::Late, Kind::Rejected, Kind::HourOfDay];
+    let kinds = [
+        Kind::Tick,
+        Kind::Heartbeat,
+        Kind::Gap,
+        Kind::Price,
+        Kind::Candle,
+        Kind::Late,
+        Kind::Rejected,
+        Kind::HourOfDay,
+    ];
     let subject = bus::subject::Stored::parse(&stored.message.subject)?;
     let is_it = (subject.partition, subject.coin, subject.quote) == (*partition, coin.as_str(), quote.as_str());
     let mut kinds = kinds.into_iter().chain(STATS_WINDOWS.map(Kind::Stats));

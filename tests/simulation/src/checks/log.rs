@@ -41,7 +41,8 @@ fn check_owners(remains: &Remains, stream: Stream, history: &[Stored]) -> Checke
             let partition = partition_of(subject, 2);
             let strange = open.remove(&partition).unwrap_or_default().into_iter().find(|(_, of)| *of != batch);
             if let Some((seq, of)) = strange {
-                let detail = format!("{stream} {partition}: result {seq} of batch {of:?} before position {}", stored.seq);
+                let detail =
+                    format!("{stream} {partition}: result {seq} of batch {of:?} before position {}", stored.seq);
                 return Err(Failure::new(NAME, detail));
             }
         } else if !subject.starts_with("checkpoint.") {

@@ -122,7 +122,8 @@ pub(crate) fn is_lossy(recorded: &Recorded, partition: u32) -> bool {
 
 pub(crate) fn check(remains: &Remains, recorded: &Recorded) -> Checked {
     for name in recorded.feed.keys().chain(recorded.market.keys()) {
-        let found = |kind: &str| recorded.market.get(name).and_then(|kinds| kinds.get(kind)).map_or(&[][..], Vec::as_slice);
+        let found =
+            |kind: &str| recorded.market.get(name).and_then(|kinds| kinds.get(kind)).map_or(&[][..], Vec::as_slice);
         if is_lossy(recorded, name.0) {
             check_once(name, found("price"))?;
             continue;
@@ -130,7 +131,8 @@ pub(crate) fn check(remains: &Remains, recorded: &Recorded) -> Checked {
         let judged = judge(name, &read_lines(recorded, name));
         check_places(remains, recorded, name, &judged, found("price"))?;
         let end = recorded.last(Stream::Market, name.0).map_or(0, |(seq, _)| *seq);
-        let committed = |kind: &str| found(kind).iter().filter(|line| line.seq <= end).filter_map(|line| line.said.as_ref());
+        let committed =
+            |kind: &str| found(kind).iter().filter(|line| line.seq <= end).filter_map(|line| line.said.as_ref());
         let expected: Vec<_> = judged.ticks.iter().map(|tick| (tick.seq, tick.event_ms, tick.id, tick.close)).collect();
         let prices = committed("price").map(|said| tick(seq_of(said), said));
         let prices: Vec<_> = prices.map(|tick| (tick.seq, tick.event_ms, tick.id, tick.close)).collect();
@@ -140,7 +142,8 @@ pub(crate) fn check(remains: &Remains, recorded: &Recorded) -> Checked {
         };
         same(name, "late", &judged.late, &places("late"))?;
         same(name, "rejected", &judged.rejected, &places("rejected"))?;
-        let times = |kind: &str, field: &str| -> Vec<i64> { committed(kind).filter_map(|said| said[field].as_i64()).collect() };
+        let times =
+            |kind: &str, field: &str| -> Vec<i64> { committed(kind).filter_map(|said| said[field].as_i64()).collect() };
         let of = |all: &[(i64, u64)]| -> Vec<i64> { all.iter().map(|(time, _)| *time).collect() };
         same(name, "heartbeat", &of(&judged.heartbeats), &times("heartbeat", "event_ms"))?;
         same(name, "gap", &of(&judged.gaps), &times("gap", "from_ms"))?;

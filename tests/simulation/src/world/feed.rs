@@ -89,8 +89,10 @@ impl Feed {
                 // The same once more, under another message id.
                 (0..6, Some(said)) => said.to_string(),
                 (6, _) => "{\"coin\":".to_owned(),
-                (7, _) => json!({ "coin": "other", "quote": quote, "event_ms": event_ms, "close": 1.0, "ingest_ms": now_ms })
-                    .to_string(),
+                (7, _) => {
+                    json!({ "coin": "other", "quote": quote, "event_ms": event_ms, "close": 1.0, "ingest_ms": now_ms })
+                        .to_string()
+                }
                 _ => self.tick(one, now_ms).to_string(),
             },
         }

@@ -183,11 +183,9 @@ impl Plan {
             13 => Trouble::Gaps,
             14 => Trouble::LoseLeases,
             15 if is_cluster => Trouble::Hang { server },
-            16 if self.sync == Sync::Later => Trouble::PowerCut {
-                is_stats: random.chance(500),
-                commits: random.index(3),
-                messages: random.index(8),
-            },
+            16 if self.sync == Sync::Later => {
+                Trouble::PowerCut { is_stats: random.chance(500), commits: random.index(3), messages: random.index(8) }
+            }
             15 | 16 => Trouble::Kill { server },
             17 if is_cluster => Trouble::StepDown { stream },
             18..20 if is_cluster => Trouble::Lag { server },

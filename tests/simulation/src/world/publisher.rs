@@ -1,7 +1,7 @@
 //! The publisher: sends its messages into FEED with ids, and each again until it is confirmed.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::jetstream::{Answer, Message, Request};

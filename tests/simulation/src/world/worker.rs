@@ -51,8 +51,7 @@ impl<O: Operator> Worker<O> {
     pub(crate) fn new(shared: Arc<Shared<O>>, lease: Lease, tasks: &mut Tasks) -> Self {
         let (number, now) = (lease.slot, shared.asking.io.now());
         let setup = Setup { partition: number, ..shared.setup.clone() };
-        let (partition, effects) =
-            Partition::new(Arc::clone(&shared.operator), setup, shared.schedule.clone(), now);
+        let (partition, effects) = Partition::new(Arc::clone(&shared.operator), setup, shared.schedule.clone(), now);
         let mut worker = Self {
             lease,
             shared,
