@@ -126,6 +126,8 @@ pub(crate) struct Remains {
     pub(crate) feed_first: u64,
     /// The partitions that have stopped for good.
     pub(crate) stops: Vec<Stop>,
+    /// What FEED lost: when, and before which sequence.
+    pub(crate) feed_losses: Vec<(u64, u64)>,
     /// Processes that ended by themselves.
     pub(crate) exits: Vec<Error>,
     /// Why it did not come to its end, if it did not.
@@ -158,6 +160,7 @@ pub struct World {
     /// The partitions that have stopped: where, when and why.
     stops: BTreeMap<(Stream, u32), (usize, Duration, Error)>,
     exits: Vec<Error>,
+    feed_losses: Vec<(u64, u64)>,
     notes: VecDeque<String>,
 }
 
@@ -189,6 +192,7 @@ impl World {
             published: Arc::default(),
             stops: BTreeMap::new(),
             exits: Vec::new(),
+            feed_losses: Vec::new(),
             notes: VecDeque::new(),
         }
     }
@@ -242,6 +246,7 @@ impl World {
             feed_first,
             stops: stops.map(|((output, partition), (.., error))| Stop { output, partition, error }).collect(),
             exits: self.exits,
+            feed_losses: self.feed_losses,
             stall,
             events,
             notes: self.notes.into(),

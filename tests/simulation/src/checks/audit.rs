@@ -40,7 +40,7 @@ pub(crate) fn check(remains: &Remains, recorded: &Recorded) -> Checked {
                 }
             }
         }
-        let feed_first = if is_lossy(recorded, *partition) { remains.feed_first } else { 1 };
+        let feed_first = if is_lossy(remains, recorded, *partition) { remains.feed_first } else { 1 };
         let report = ledger.check(Left { feed_first, is_market_trimmed: false, is_stats_trimmed: false }, BOUNDS);
         let is_judged = |stream: Stream| !is_downstream_of_a_cut(remains, stream);
         let differences = report.differences.iter().filter(|difference| is_judged(stream_of(difference.kind)));

@@ -115,16 +115,25 @@ pub(crate) fn read_lines<'a>(recorded: &'a Recorded, name: &Name) -> Vec<(&'a st
     lines
 }
 
-/// Whether input of a partition of MARKET was lost, as was accepted: what follows from all of FEED does not hold then.
-pub(crate) fn is_lossy(recorded: &Recorded, partition: u32) -> bool {
-    recorded.last(Stream::Market, partition).is_some_and(|(_, position)| position.lost > 0)
+/// Whether input of a partition of MARKET was lost, as was accepted, or before it had committed anything: what went before that
+/// is nobody's loss. What follows from all of FEED does not hold then.
+pub(crate) fn is_lossy(remains: &Remains, recorded: &Recorded, partition: u32) -> bool {
+    let positions = recorded.positions.get(&(Stream::Market, partition)).map_or(&[][..], Vec::as_slice);
+    let first = positions.first().map_or(u64::MAX, |(seq, _)| *seq);
+    let first_us = remains.histories[1].iter().find(|stored| stored.seq == first).map_or(u64::MAX, |first| first.stored_us);
+    let has_input_before = |before: u64| {
+        let mut lines = recorded.feed.iter().filter(|(name, _)| name.0 == partition).flat_map(|(_, kinds)| kinds.values());
+        lines.any(|lines| lines.first().is_some_and(|line| line.seq < before))
+    };
+    positions.last().is_some_and(|(_, position)| position.lost > 0)
+        || remains.feed_losses.iter().any(|&(at_us, before)| at_us <= first_us && has_input_before(before))
 }
 
 pub(crate) fn check(remains: &Remains, recorded: &Recorded) -> Checked {
     for name in recorded.feed.keys().chain(recorded.market.keys()) {
         let found =
             |kind: &str| recorded.market.get(name).and_then(|kinds| kinds.get(kind)).map_or(&[][..], Vec::as_slice);
-        if is_lossy(recorded, name.0) {
+        if is_lossy(remains, recorded, name.0) {
             check_once(name, found("price"))?;
             continue;
         }

@@ -31,7 +31,7 @@ pub(crate) fn check(remains: &Remains, recorded: &Recorded) -> Checked {
             let mut stops = remains.stops.iter();
             stops.any(|stop| (stop.output, stop.partition) == (output, name.0))
         };
-        if is_lossy(recorded, name.0) || is_stopped(Stream::Market) {
+        if is_lossy(remains, recorded, name.0) || is_stopped(Stream::Market) {
             continue;
         }
         let ticks = judge(name, &read_lines(recorded, name)).ticks;

@@ -74,6 +74,8 @@ impl World {
                 let victim = if is_stats { "STATS" } else { "MARKET" };
                 STREAMS.iter().filter(|stream| **stream != victim).for_each(|stream| self.jet.sync_stream(stream, 0));
                 self.jet.cut_power(0, Survivors { commits, messages });
+                // It is their machine too: see the README for steps that survive it elsewhere.
+                self.crash_steps(lasts);
             }
             Trouble::StepDown { stream } => {
                 let server = self.chance.index(self.plan.servers);
@@ -181,7 +183,9 @@ impl World {
     fn lose_feed(&mut self, per_mille: u64) {
         let Some(last) = self.last_or_next("FEED", "feed.*.*.*.*", None).map(|last| last.seq) else { return };
         let Some(first) = self.last_or_next("FEED", "feed.>", Some(1)).map(|first| first.seq) else { return };
-        self.purge(0, "feed.>", first + (last + 1 - first) * per_mille / 1_000);
+        let before = first + (last + 1 - first) * per_mille / 1_000;
+        self.feed_losses.push((self.queue.now_us(), before));
+        self.purge(0, "feed.>", before);
     }
 
     fn purge(&mut self, stream: usize, filter: &str, before: u64) {
