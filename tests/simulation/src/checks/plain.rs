@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use bus::Error;
 use bus::topology::Stream;
 use serde_json::Value;
 
 use crate::checks::records::{Line, Name};
 use crate::checks::{Checked, Failure, Recorded};
-use crate::world::Remains;
+use crate::world::{Remains, Stop};
 
 const DISORDER_MS: i64 = 5_000;
 const LATENESS_MS: i64 = 600_000;
@@ -125,7 +126,12 @@ pub(crate) fn is_lossy(remains: &Remains, recorded: &Recorded, partition: u32) -
         let mut lines = recorded.feed.iter().filter(|(name, _)| name.0 == partition).flat_map(|(_, kinds)| kinds.values());
         lines.any(|lines| lines.first().is_some_and(|line| line.seq < before))
     };
+    // It may have read beyond a hole before it noticed, which it then stops for.
+    let is_at_hole = |stop: &Stop| {
+        (stop.output, stop.partition) == (Stream::Market, partition) && matches!(stop.error, Error::Hole { .. })
+    };
     positions.last().is_some_and(|(_, position)| position.lost > 0)
+        || remains.stops.iter().any(is_at_hole)
         || remains.feed_losses.iter().any(|&(at_us, before)| at_us <= first_us && has_input_before(before))
 }
 
