@@ -121,9 +121,11 @@ pub(crate) fn read_lines<'a>(recorded: &'a Recorded, name: &Name) -> Vec<(&'a st
 pub(crate) fn is_lossy(remains: &Remains, recorded: &Recorded, partition: u32) -> bool {
     let positions = recorded.positions.get(&(Stream::Market, partition)).map_or(&[][..], Vec::as_slice);
     let first = positions.first().map_or(u64::MAX, |(seq, _)| *seq);
-    let first_us = remains.histories[1].iter().find(|stored| stored.seq == first).map_or(u64::MAX, |first| first.stored_us);
+    let first_us =
+        remains.histories[1].iter().find(|stored| stored.seq == first).map_or(u64::MAX, |first| first.stored_us);
     let has_input_before = |before: u64| {
-        let mut lines = recorded.feed.iter().filter(|(name, _)| name.0 == partition).flat_map(|(_, kinds)| kinds.values());
+        let mut lines =
+            recorded.feed.iter().filter(|(name, _)| name.0 == partition).flat_map(|(_, kinds)| kinds.values());
         lines.any(|lines| lines.first().is_some_and(|line| line.seq < before))
     };
     // It may have read beyond a hole before it noticed, which it then stops for.

@@ -138,7 +138,7 @@ impl Plan {
         let random = &mut random;
         let servers = if random.chance(500) { 1 } else { 3 };
         let is_torn = servers == 1 && random.chance(120);
-        let calm_at = Duration::from_millis(random.within(4_000..16_000));
+        let calm_at = Duration::from_millis(random.within(3_000..12_000));
         let mut plan = Self {
             seed,
             servers,
@@ -150,7 +150,7 @@ impl Plan {
             trims: random.chance(400) && !is_torn,
             messages: 15 + random.index(70),
             calm_at,
-            lease_ttl: Duration::from_millis([500, 1_000, 3_000][random.index(3)]),
+            lease_ttl: Duration::from_millis([1_000, 2_000, 4_000][random.index(3)]),
             restarts_at_end: random.chance(700),
             disasters: Vec::new(),
         };
