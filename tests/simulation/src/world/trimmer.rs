@@ -66,18 +66,19 @@ async fn needed_no_more(asking: &Asking, partitions: u32) -> Result<Vec<u64>, Er
     let mut needless = Vec::new();
     for partition in 0..partitions {
         let subject = subject::position(Stream::Stats, partition);
-        match stored.iter().find(|stored| stored.subject == subject) {
-            Some(stored) => {
-                let position: Position<IgnoredAny> = decode_position(stored)?;
-                let is_planted = asking.fault == Some(Fault::TrimmedToPosition);
-                needless.push(if is_planted { position.position } else { position.needless() });
-            }
-            None => {
-                for filter in subject::inputs(STATS_STEP, partition) {
-                    let next = asking.next(Stream::Market.name(), &filter, 1).await?;
-                    needless.extend(next.map(|seq| seq - 1));
-                }
-            }
+        let mut position = stored.iter().find(|stored| stored.subject == subject).cloned();
+        if position.is_none() {
+            position = asking.last_message(Stream::Stats.name(), &subject).await?;
+        }
+        if let Some(stored) = position {
+            let position: Position<IgnoredAny> = decode_position(&stored)?;
+            let is_planted = asking.fault == Some(Fault::TrimmedToPosition);
+            needless.push(if is_planted { position.position } else { position.needless() });
+            continue;
+        }
+        for filter in subject::inputs(STATS_STEP, partition) {
+            let next = asking.next(Stream::Market.name(), &filter, 1).await?;
+            needless.extend(next.map(|seq| seq - 1));
         }
     }
     Ok(needless)
