@@ -159,23 +159,33 @@ impl Plan {
             1..4 => 1 + random.index(3),
             _ => 3 + random.index(10),
         };
-        // FEED loses something in some runs only: what follows then is not exact in all others' sense.
-        let loses_feed = random.chance(150);
-        let drawn: Vec<_> = (0..count).filter_map(|_| plan.disaster(random, loses_feed)).collect();
-        plan.disasters = drawn;
+        plan.disasters = (0..count).map(|_| plan.disaster(random)).collect();
+        // Whoever begins beside a server that lags may meet it.
+        let lagging: Vec<Disaster> =
+            plan.disasters.iter().filter(|disaster| matches!(disaster.trouble, Trouble::Lag { .. })).copied().collect();
+        for Disaster { at, lasts, .. } in lagging {
+            let at = at + Duration::from_micros(random.below(lasts.as_micros() as u64));
+            let process = random.index(2 * plan.instances);
+            let pause = Duration::from_millis(random.within(20..300));
+            plan.disasters.push(Disaster { at, lasts: pause, trouble: Trouble::Crash { process } });
+        }
+        // In some runs only: what follows is not exact in the sense of all others.
+        let per_mille = random.within(100..1_001);
+        let losing = random.chance(120).then_some(Trouble::LoseFeed { per_mille });
+        let (is_stats, commits, messages) = (random.chance(500), random.index(3), random.index(8));
+        let tearing = is_torn.then_some(Trouble::PowerCut { is_stats, commits, messages });
+        let more: Vec<_> =
+            [losing, tearing].into_iter().flatten().map(|trouble| plan.during(random, trouble)).collect();
+        plan.disasters.extend(more);
         plan.disasters.sort_by_key(|disaster| disaster.at);
         plan
     }
 
-    fn disaster(&self, random: &mut Random, loses_feed: bool) -> Option<Disaster> {
-        let at = Duration::from_micros(random.within(100_000..self.calm_at.as_micros() as u64));
-        let longest = if random.chance(700) { 800 } else { 6_000 };
-        let lasts = Duration::from_millis(random.within(20..longest));
+    fn disaster(&self, random: &mut Random) -> Disaster {
         let (process, server) = (random.index(2 * self.instances), random.index(self.servers));
         let stream = random.index(3);
         let is_cluster = self.servers > 1;
-        let trouble = match random.below(24) {
-            0..5 => Trouble::Crash { process },
+        let trouble = match random.below(27) {
             5 => Trouble::Stop { process },
             6 | 7 => Trouble::Freeze { process },
             8 => Trouble::Jump { process },
@@ -184,22 +194,22 @@ impl Plan {
             13 => Trouble::Gaps,
             14 => Trouble::LoseLeases,
             15 if is_cluster => Trouble::Hang { server },
-            16 if self.sync == Sync::Later => {
-                Trouble::PowerCut { is_stats: random.chance(500), commits: random.index(3), messages: random.index(8) }
-            }
             15 | 16 => Trouble::Kill { server },
             17 if is_cluster => Trouble::StepDown { stream },
-            18..20 if is_cluster => Trouble::Lag { server },
+            18..20 | 23..26 if is_cluster => Trouble::Lag { server },
+            23 | 24 => Trouble::Gaps,
             20 => Trouble::Halfway { stream },
             21 => Trouble::Full,
-            22 if loses_feed => Trouble::LoseFeed { per_mille: random.within(100..1_001) },
-            22 if self.sync == Sync::Later => {
-                Trouble::PowerCut { is_stats: random.chance(500), commits: 0, messages: random.index(8) }
-            }
-            17..20 | 22 | 23 => Trouble::Crash { process },
-            _ => return None,
+            _ => Trouble::Crash { process },
         };
-        Some(Disaster { at, lasts, trouble })
+        self.during(random, trouble)
+    }
+
+    /// At a time before all is calm, for a while.
+    fn during(&self, random: &mut Random, trouble: Trouble) -> Disaster {
+        let at = Duration::from_micros(random.within(100_000..self.calm_at.as_micros() as u64));
+        let longest = if random.chance(700) { 800 } else { 6_000 };
+        Disaster { at, lasts: Duration::from_millis(random.within(20..longest)), trouble }
     }
 }
 

@@ -145,7 +145,7 @@ impl World {
 
     fn delay_of(&mut self, server: usize) -> u64 {
         let is_lagging = self.troubles.lags[server] > 0;
-        self.chance.within(if is_lagging { 300_000..3_000_000 } else { 300..20_000 })
+        self.chance.within(if is_lagging { 300_000..5_000_000 } else { 300..20_000 })
     }
 
     pub(super) fn catch_up(&mut self, stream: usize, server: usize) {
