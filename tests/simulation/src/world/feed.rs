@@ -46,7 +46,7 @@ impl Feed {
         if self.random.chance(150) {
             self.is_burst = !self.is_burst;
         }
-        let pause = if self.is_burst { self.random.within(1..30) } else { self.random.within(50..900) };
+        let pause = if self.is_burst { self.random.within(1..140) } else { self.random.within(50..900) };
         let one = if self.random.chance(30) { NAMES.len() - 1 } else { self.random.index(NAMES.len() - 1) };
         let (kind, lines) = match self.random.below(100) {
             0..5 => ("heartbeat", 1),
