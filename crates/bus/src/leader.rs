@@ -16,7 +16,7 @@ use crate::topology::{Stream, StreamInfo, stream_info};
 /// follows the others again after some more.
 const CATCH_UP_MAX: Duration = Duration::from_secs(45);
 /// How long to wait before its leader is asked again.
-const AGAIN: Duration = Duration::from_millis(250);
+pub const AGAIN: Duration = Duration::from_millis(250);
 
 /// Asks about the stream `log` (any when it is not known), which was read up to `seq`, and asks again while its leader may lag
 /// behind that. An end before `seq` is returned only when it is final: at once when the stream is another log or on a single
@@ -50,8 +50,8 @@ pub async fn info_reaching(
     }
 }
 
-/// Whether a stream that ends before `seq` may reach it without being another log.
-fn may_catch_up(info: &StreamInfo, seq: u64, waited: Duration) -> bool {
+/// Whether a stream that ends before `seq` may reach it without being another log, `waited` after it was asked first.
+pub fn may_catch_up(info: &StreamInfo, seq: u64, waited: Duration) -> bool {
     info.state.last_seq < seq && info.replicas() > 1 && waited < CATCH_UP_MAX
 }
 

@@ -6,6 +6,7 @@
 //! two owners at once do no harm, because the transaction refuses all but one.
 
 mod bucket;
+mod holdings;
 mod keeper;
 mod process;
 mod table;
@@ -20,10 +21,13 @@ use crate::connect::{Connection, wait_for};
 use crate::error::Error;
 use crate::lease::bucket::Bucket;
 use crate::lease::keeper::{Command, Keeper};
-use crate::lease::process::Process;
 use crate::lease::table::Silences;
 use crate::topology::{LEASES_STREAM, stream_info};
 use service::{Data, Health, Shutdown};
+
+pub use holdings::Holdings;
+pub use process::Process;
+pub use table::{Claim, Entry, Member, Table};
 
 /// Shortest time to live: a few answers of a busy server must fit into it.
 const TTL_MIN: Duration = Duration::from_millis(300);
@@ -90,7 +94,8 @@ impl Leases {
         let (commands, receiver) = mpsc::unbounded_channel();
         let id = format!("{:08x}", rand::rng().next_u32());
         tracing::debug!(group, id, "joining");
-        let keeper = Keeper::new(Bucket::new(connection, group), connection.clone(), id, slots, ttl, sender);
+        let holdings = Holdings::new(id, Process::current(), slots, ttl);
+        let keeper = Keeper::new(Bucket::new(connection, group), connection.clone(), holdings, sender);
         Self { changes, commands, task: tokio::spawn(keeper.run(receiver)) }
     }
 

@@ -336,13 +336,11 @@ impl Source {
             let place = Place::of(&message).ok_or(Doubt::Lost("no place in the reply subject"))?;
             consumer_seq += 1;
             pulls.outstanding = pulls.outstanding.saturating_sub(1);
-            if place.stream_seq < self.next {
-                return Err(self.repetition(place.stream_seq));
+            match arrival(self.next, consumer_seq, (place.stream_seq, place.consumer_seq)) {
+                Arrival::Next => self.next = place.stream_seq + 1,
+                Arrival::Again => return Err(self.repetition(place.stream_seq)),
+                Arrival::OutOfOrder => return Err(Doubt::Lost("out of order")),
             }
-            if place.consumer_seq != consumer_seq {
-                return Err(Doubt::Lost("out of order"));
-            }
-            self.next = place.stream_seq + 1;
             look_at = Instant::now() + IDLE_LOOK;
             let Message { subject, headers, payload, .. } = message;
             let (headers, payload) = match self.form {
@@ -417,6 +415,29 @@ impl Source {
 
     async fn emit(&self, event: Result<Event, Error>) -> Result<(), Unwanted> {
         self.events.send(event).await.map_err(|_| Unwanted)
+    }
+}
+
+/// What a delivered message is to its reader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arrival {
+    /// The next one.
+    Next,
+    /// One that was read before.
+    Again,
+    /// Another one came before it, or should have.
+    OutOfOrder,
+}
+
+/// Judges the message that is the `delivered`th of its consumer to arrive, by its sequences in the stream and of the consumer;
+/// `next` is the next sequence of interest.
+pub fn arrival(next: u64, delivered: u64, (stream_seq, consumer_seq): (u64, u64)) -> Arrival {
+    if stream_seq < next {
+        Arrival::Again
+    } else if consumer_seq != delivered {
+        Arrival::OutOfOrder
+    } else {
+        Arrival::Next
     }
 }
 

@@ -176,17 +176,17 @@ pub fn checkpoint(output: Stream, partition: u32) -> String {
 }
 
 /// All keys of a group in the bucket of leases: `$KV.LEASES.aggregator.>`.
-pub(crate) fn leases(group: &str) -> String {
+pub fn leases(group: &str) -> String {
     format!("$KV.{LEASES}.{group}.>")
 }
 
 /// The key of an instance: `$KV.LEASES.aggregator.member.1f3a55c0`.
-pub(crate) fn member(group: &str, id: &str) -> String {
+pub fn member(group: &str, id: &str) -> String {
     format!("$KV.{LEASES}.{group}.member.{id}")
 }
 
 /// The key of a slot: `$KV.LEASES.aggregator.slot.3`.
-pub(crate) fn slot(group: &str, slot: u32) -> String {
+pub fn slot(group: &str, slot: u32) -> String {
     format!("$KV.{LEASES}.{group}.slot.{slot}")
 }
 

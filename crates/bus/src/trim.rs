@@ -4,16 +4,18 @@
 
 use std::time::{Duration, SystemTime};
 
+use serde::de::IgnoredAny;
 use serde_json::json;
 
 use crate::connect::Connection;
 use crate::error::Error;
 use crate::history;
+use crate::protocol::{Position, decode_position};
 use crate::reader::count_from;
 use crate::readers::registered;
-use crate::standing::{is_in_use, next_input, standings};
+use crate::standing::{Standing, is_in_use, next_input, standings};
 use crate::subject;
-use crate::topology::{Mark, STEPS, Stream, StreamInfo, mark, purge, stream_info};
+use crate::topology::{Mark, STEPS, Step, Stream, StreamInfo, mark, purge, stream_info};
 
 /// Messages that go at once. Nobody waits longer than for a large commit.
 const SLICE: u64 = 100_000;
@@ -114,13 +116,8 @@ async fn holds(connection: &Connection, stream: Stream, info: &StreamInfo) -> Re
             continue;
         }
         for standing in standings {
-            let partition = standing.partition;
-            let through = match &standing.position {
-                Some(position) => Some(position.needless()),
-                None => next_input(connection, step, partition, 1).await?.map(|first| first.message.seq - 1),
-            };
-            let who = format!("{} partition {partition}", step.service);
-            holds.extend(through.map(|through| Hold { who, through }));
+            let who = format!("{} partition {}", step.service, standing.partition);
+            holds.extend(needless(connection, step, &standing).await?.map(|through| Hold { who, through }));
         }
     }
     let log = info.log()?;
@@ -129,4 +126,18 @@ async fn holds(connection: &Connection, stream: Stream, info: &StreamInfo) -> Re
     let readers = readers.filter(|(_, reader)| log.continues_from(&reader.log, reader.through));
     holds.extend(readers.map(|(id, reader)| Hold { who: format!("{} ({id})", reader.name), through: reader.through }));
     Ok(holds)
+}
+
+/// Up to where a partition needs its input no more; `None` when there is none for it.
+async fn needless(connection: &Connection, step: Step, standing: &Standing) -> Result<Option<u64>, Error> {
+    let partition = standing.partition;
+    if let Some(position) = &standing.position {
+        return Ok(Some(position.needless()));
+    }
+    // Positions are read from any copy. One that lags may lack a first commit, whose frontier must not be passed.
+    let stored = history::last(connection, step.output, &subject::position(step.output, partition)).await?;
+    if let Some(stored) = stored {
+        return decode_position::<Position<IgnoredAny>>(&stored).map(|position| Some(position.needless()));
+    }
+    Ok(next_input(connection, step, partition, 1).await?.map(|first| first.message.seq - 1))
 }

@@ -1,20 +1,22 @@
 //! What a new owner of a partition begins from: its position and the states of its instruments.
 
+mod source;
+
 use std::time::Duration;
 
 use bus::connect::Reminder;
 use bus::error::Disposition;
-use bus::history::{self, Stored};
+use bus::history::Stored;
 use bus::protocol::{Position, decode_position};
-use bus::snapshot::{ISOLATED_MAX, isolated, last_per_subject, multi_last};
+use bus::subject;
 use bus::topology::{Step, Stream};
-use bus::{Connection, subject};
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
-use serde_json::json;
 
 use bus::Error;
+
+pub use source::Source;
 
 /// How often equal positions with unequal sums are read again before they count as torn.
 const TORN_READS_MAX: u32 = 10;
@@ -91,7 +93,7 @@ fn stored_state<S: DeserializeOwned>(stored: &Stored) -> Result<InstrumentState<
 /// # Errors
 /// [`Error::CheckpointLost`] when outputs, states and position contradict each other.
 pub async fn recover<S: DeserializeOwned, C: DeserializeOwned>(
-    connection: &Connection,
+    source: &impl Source,
     step: Step,
     partition: u32,
 ) -> Result<Checkpoint<S, C>, Error> {
@@ -99,9 +101,9 @@ pub async fn recover<S: DeserializeOwned, C: DeserializeOwned>(
     let mut delay = RETRY_MIN;
     let (mut torn_reads, mut torn_at) = (0, 0);
     loop {
-        match attempt(connection, step, partition).await {
+        match attempt(source, step, partition).await {
             Ok(Attempt::Whole(checkpoint)) => return Ok(checkpoint),
-            Ok(Attempt::Moving) => tokio::time::sleep(AGAIN).await,
+            Ok(Attempt::Moving) => source.pause(AGAIN).await,
             Ok(Attempt::Torn(Torn { fence, detail })) => {
                 // Under another owner's commits a pass over many states may be torn again and again, each time elsewhere.
                 torn_reads = if fence == torn_at { torn_reads + 1 } else { 1 };
@@ -109,12 +111,12 @@ pub async fn recover<S: DeserializeOwned, C: DeserializeOwned>(
                 if torn_reads == TORN_READS_MAX {
                     return Err(lost(step.output, partition, detail));
                 }
-                tokio::time::sleep(AGAIN).await;
+                source.pause(AGAIN).await;
             }
             Err(error) if error.disposition() == Disposition::Stop => return Err(error),
             Err(error) => {
                 reminder.warn(&error);
-                tokio::time::sleep(delay).await;
+                source.pause(delay).await;
                 delay = (delay * 2).min(RETRY_MAX);
             }
         }
@@ -131,16 +133,16 @@ enum Attempt<S, C> {
 
 /// Reads everything, in an order that makes it safe: what is read later is at least as new.
 async fn attempt<S: DeserializeOwned, C: DeserializeOwned>(
-    connection: &Connection,
+    source: &impl Source,
     step: Step,
     partition: u32,
 ) -> Result<Attempt<S, C>, Error> {
     let output = step.output;
-    let Some(known) = history::last(connection, output, &subject::position(output, partition)).await? else {
-        return beginning(connection, output, partition).await;
+    let Some(known) = source.last(output, &subject::position(output, partition)).await? else {
+        return beginning(source, output, partition).await;
     };
     let states = decode_position::<Position<IgnoredAny>>(&known)?.states;
-    let (messages, is_one_picture) = read_checkpoint(connection, output, partition, states).await?;
+    let (messages, is_one_picture) = source.checkpoint(output, partition, states).await?;
     let checkpoint = match assemble(step, partition, &messages)? {
         Ok(checkpoint) => checkpoint,
         Err(torn) if known.seq == torn.fence => return Ok(Attempt::Torn(torn)),
@@ -148,7 +150,7 @@ async fn attempt<S: DeserializeOwned, C: DeserializeOwned>(
     };
     // One picture may be newer than the leader's position, which was read before it. An older one comes from a copy that lags.
     let is_current = if is_one_picture { checkpoint.fence >= known.seq } else { checkpoint.fence == known.seq };
-    if !is_current || !remove_orphans(connection, output, partition, checkpoint.fence).await? {
+    if !is_current || !remove_orphans(source, output, partition, checkpoint.fence).await? {
         return Ok(Attempt::Moving);
     }
     Ok(Attempt::Whole(checkpoint))
@@ -192,10 +194,10 @@ pub fn assemble<S: DeserializeOwned, C: DeserializeOwned>(
 }
 
 /// A partition without a position starts at the beginning, but only if nothing of it was ever stored.
-async fn beginning<S, C>(connection: &Connection, output: Stream, partition: u32) -> Result<Attempt<S, C>, Error> {
+async fn beginning<S, C>(source: &impl Source, output: Stream, partition: u32) -> Result<Attempt<S, C>, Error> {
     for subject in [subject::all_of_partition(output, partition), subject::checkpoint(output, partition)] {
-        if let Some(found) = history::last(connection, output, &subject).await? {
-            if history::last(connection, output, &subject::position(output, partition)).await?.is_some() {
+        if let Some(found) = source.last(output, &subject).await? {
+            if source.last(output, &subject::position(output, partition)).await?.is_some() {
                 return Ok(Attempt::Moving);
             }
             return Err(lost(
@@ -210,15 +212,14 @@ async fn beginning<S, C>(connection: &Connection, output: Stream, partition: u32
 
 /// Removes outputs behind the position. Commits put them before it, so they are the remains of a batch that a power cut tore.
 /// Returns false when the position moved meanwhile: then they belong to another owner's commit.
-async fn remove_orphans(connection: &Connection, output: Stream, partition: u32, fence: u64) -> Result<bool, Error> {
+async fn remove_orphans(source: &impl Source, output: Stream, partition: u32, fence: u64) -> Result<bool, Error> {
     let outputs = subject::all_of_partition(output, partition);
-    let last = history::last(connection, output, &outputs).await?.map_or(0, |last| last.seq);
-    let behind = history::between(connection, output, &outputs, fence, last + 1).await?;
-    let orphans: Vec<u64> = behind.iter().map(|found| found.message.seq).collect();
+    let last = source.last(output, &outputs).await?.map_or(0, |last| last.seq);
+    let orphans = source.between(output, &outputs, (fence, last + 1)).await?;
     if orphans.is_empty() {
         return Ok(true);
     }
-    let now = history::last(connection, output, &subject::position(output, partition)).await?;
+    let now = source.last(output, &subject::position(output, partition)).await?;
     if now.is_none_or(|position| position.seq != fence) {
         return Ok(false);
     }
@@ -227,29 +228,11 @@ async fn remove_orphans(connection: &Connection, output: Stream, partition: u32,
     }
     tracing::warn!(stream = %output, partition, count = orphans.len(), "removing the remains of a batch that was torn");
     for seq in orphans {
-        let body = json!({ "seq": seq, "no_erase": true });
-        connection.api::<serde_json::Value>(&format!("STREAM.MSG.DELETE.{output}"), &body).await?;
+        source.remove(output, seq).await?;
     }
     Ok(true)
 }
 
 pub(crate) fn lost(output: Stream, partition: u32, detail: String) -> Error {
     Error::CheckpointLost { output: output.name().to_owned(), partition, detail }
-}
-
-/// Position and states of a partition, and whether they are one consistent picture.
-async fn read_checkpoint(
-    connection: &Connection,
-    output: Stream,
-    partition: u32,
-    states: u64,
-) -> Result<(Vec<Stored>, bool), Error> {
-    let subject = subject::checkpoint(output, partition);
-    if states < ISOLATED_MAX {
-        let _permit = isolated().await;
-        if let Some(messages) = multi_last(connection, output.name(), &subject).await? {
-            return Ok((messages, true));
-        }
-    }
-    Ok((last_per_subject(connection, output, &subject).await?, false))
 }

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use crate::commit::Answer;
 use crate::metrics::StepMetrics;
 use crate::serve::Context;
-use crate::transaction::{BYTES_MAX, MESSAGES_MAX, Part, Transactions};
+use crate::transaction::{Part, Transactions, gather};
 
 /// Sealed parts that may wait: one for each partition is all there can be.
 const WAITING_MAX: usize = PARTITIONS_MAX as usize;
@@ -54,7 +54,7 @@ pub(crate) async fn run(context: Context, step: Step, metrics: StepMetrics, mut 
         tokio::task::yield_now().await;
         waiting.extend(std::iter::from_fn(|| sealed.try_recv().ok()));
         let began = Instant::now();
-        committer.commit(gather(&mut waiting)).await;
+        committer.commit(gather(&mut waiting, |one| &*one.part)).await;
         if is_live && !step.is_live {
             paused_until = Instant::now() + (began.elapsed() * PAUSE).min(PAUSE_MAX);
         }
@@ -73,23 +73,6 @@ async fn pause(until: Instant, waiting: &mut VecDeque<Sealed>, sealed: &mut mpsc
         }
     }
     false
-}
-
-/// The first that waits, and all behind it that fit into one batch with it.
-fn gather(waiting: &mut VecDeque<Sealed>) -> Vec<Sealed> {
-    let (mut messages, mut bytes) = (0, 0);
-    let mut group: Vec<Sealed> = Vec::new();
-    while let Some(next) = waiting.front() {
-        messages += next.part.messages.len() + 1;
-        bytes += next.part.bytes();
-        // A partition that was lost and taken again may have two owners here for a moment: they go one after the other.
-        let is_twice = group.iter().any(|one| one.part.partition == next.part.partition);
-        if !group.is_empty() && (is_twice || messages > MESSAGES_MAX || bytes > BYTES_MAX) {
-            break;
-        }
-        group.extend(waiting.pop_front());
-    }
-    group
 }
 
 struct Committer {

@@ -17,6 +17,8 @@
 mod draft;
 mod due;
 mod event;
+#[cfg(test)]
+mod found_tests;
 mod input;
 mod members;
 mod recovery;

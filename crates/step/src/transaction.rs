@@ -4,6 +4,7 @@
 //! sequence we know; another owner that has written it since makes the server refuse our batch whole. What follows an answer
 //! that gets lost is in [`crate::commit`].
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -104,7 +105,11 @@ impl Transactions {
 
     async fn send(&self, parts: &[Arc<Part>], id: &str) -> Result<Vec<u64>, Error> {
         let what = format!("a commit to {}", self.output);
-        let (batch, offsets) = self.batch_of(parts, id)?;
+        let (batch, offsets) = batch_of(self.output, parts, id);
+        for (subject, headers, payload) in &batch {
+            // None is larger than the server takes.
+            self.connection.check_size(subject, Some(headers), payload)?;
+        }
         let numbered = batch.len() as u64;
         let answer = batch::send(&self.connection, &what, batch).await?;
         if answer.count != numbered {
@@ -113,37 +118,51 @@ impl Transactions {
         }
         Ok(offsets.iter().map(|offset| answer.seq + offset - numbered).collect())
     }
+}
 
-    /// All messages of a batch, and the number of each part's position among them. None is larger than the server takes.
-    fn batch_of(&self, parts: &[Arc<Part>], id: &str) -> Result<(Vec<Numbered>, Vec<u64>), Error> {
-        let mut batch: Vec<Numbered> = Vec::new();
-        let mut offsets = Vec::with_capacity(parts.len());
-        let mut encoder = Encoder::default();
-        for part in parts {
-            for message in &part.messages {
-                let mut headers = headers_of(id, batch.len() as u64 + 1, message.role);
-                let payload = match message.role {
-                    Role::Output(_) => encoder.encode(&mut headers, &message.payload),
-                    Role::State => message.payload.clone(),
-                };
-                batch.push((message.subject.clone(), headers, payload));
-            }
-            offsets.push(batch.len() as u64 + 1);
-            batch.push(self.position_of(part, id, batch.len() as u64 + 1));
+/// All messages of a batch, and the number of each part's position among them.
+pub fn batch_of(output: Stream, parts: &[Arc<Part>], id: &str) -> (Vec<Numbered>, Vec<u64>) {
+    let mut batch: Vec<Numbered> = Vec::new();
+    let mut offsets = Vec::with_capacity(parts.len());
+    let mut encoder = Encoder::default();
+    for part in parts {
+        for message in &part.messages {
+            let mut headers = headers_of(id, batch.len() as u64 + 1, message.role);
+            let payload = match message.role {
+                Role::Output(_) => encoder.encode(&mut headers, &message.payload),
+                Role::State => message.payload.clone(),
+            };
+            batch.push((message.subject.clone(), headers, payload));
         }
-        for (subject, headers, payload) in &batch {
-            self.connection.check_size(subject, Some(headers), payload)?;
-        }
-        Ok((batch, offsets))
+        offsets.push(batch.len() as u64 + 1);
+        batch.push(position_of(output, part, id, batch.len() as u64 + 1));
     }
+    (batch, offsets)
+}
 
-    fn position_of(&self, part: &Part, id: &str, number: u64) -> Numbered {
-        let position = Position { batch: id.to_owned(), ..part.position.clone() };
-        let payload = serde_json::to_vec(&position).expect("a position is plain data");
-        let mut headers = headers_of(id, number, Role::State);
-        headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, part.fence.to_string());
-        (subject::position(self.output, part.partition), headers, payload.into())
+fn position_of(output: Stream, part: &Part, id: &str, number: u64) -> Numbered {
+    let position = Position { batch: id.to_owned(), ..part.position.clone() };
+    let payload = serde_json::to_vec(&position).expect("a position is plain data");
+    let mut headers = headers_of(id, number, Role::State);
+    headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, part.fence.to_string());
+    (subject::position(output, part.partition), headers, payload.into())
+}
+
+/// The first that waits, and all behind it that fit into one batch with it; `part_of` tells what each wants to store.
+pub fn gather<T>(waiting: &mut VecDeque<T>, part_of: impl Fn(&T) -> &Part) -> Vec<T> {
+    let (mut messages, mut bytes) = (0, 0);
+    let mut group: Vec<T> = Vec::new();
+    while let Some(next) = waiting.front().map(&part_of) {
+        messages += next.messages.len() + 1;
+        bytes += next.bytes();
+        // A partition that was lost and taken again may have two owners here for a moment: they go one after the other.
+        let is_twice = group.iter().any(|one| part_of(one).partition == next.partition);
+        if !group.is_empty() && (is_twice || messages > MESSAGES_MAX || bytes > BYTES_MAX) {
+            break;
+        }
+        group.extend(waiting.pop_front());
     }
+    group
 }
 
 /// The position of a partition, as the leader of its stream knows it.

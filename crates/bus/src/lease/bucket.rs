@@ -3,13 +3,11 @@
 use async_nats::HeaderMap;
 use async_nats::header::{NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, NATS_MESSAGE_TTL};
 use bytes::Bytes;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::connect::{Connection, parse_answer};
 use crate::error::Error;
-use crate::history::Stored;
-use crate::lease::table::{Claim, Entry, Member, Table};
+use crate::lease::table::{Claim, Member, Table};
 use crate::snapshot::all_last;
 use crate::subject;
 use crate::topology::LEASES_STREAM;
@@ -44,15 +42,7 @@ impl Bucket {
 
     /// What stands there now. A replica that is behind may answer: whoever writes is told.
     pub(crate) async fn look(&self) -> Result<Table, Error> {
-        let mut table = Table::default();
-        for stored in all_last(&self.connection, LEASES_STREAM, &self.subjects()).await? {
-            if let Some(id) = subject::member_of(&self.group, &stored.subject) {
-                table.members.insert(id.to_owned(), entry(&stored)?);
-            } else if let Some(slot) = subject::slot_of(&self.group, &stored.subject) {
-                table.slots.insert(slot, entry(&stored)?);
-            }
-        }
-        Ok(table)
+        Table::of(&self.group, &all_last(&self.connection, LEASES_STREAM, &self.subjects()).await?)
     }
 
     /// Says that a member is alive.
@@ -113,13 +103,4 @@ fn unless_overtaken(written: Result<u64, Error>) -> Result<Option<u64>, Error> {
         Err(error) if error.is_overtaken() => Ok(None),
         Err(error) => Err(error),
     }
-}
-
-fn entry<T: DeserializeOwned>(stored: &Stored) -> Result<Entry<T>, Error> {
-    if is_deletion(Some(&stored.headers)) {
-        return Ok(Entry { revision: stored.seq, value: None });
-    }
-    let value = serde_json::from_slice(&stored.payload)
-        .map_err(|error| Error::Unreadable { what: format!("lease {}", stored.subject), detail: error.to_string() })?;
-    Ok(Entry { revision: stored.seq, value: Some(value) })
 }

@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 
 /// A process of a machine. What cannot be read stays empty, and then nothing is concluded from it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Process {
+pub struct Process {
     /// Name of the machine or container, for people.
-    pub(crate) host: String,
+    pub host: String,
     /// Its id there.
-    pub(crate) pid: i32,
+    pub pid: i32,
     /// When it started, in the machine's own ticks: an id can be given out again.
     started: u64,
     /// The boot of the machine that it runs on.

@@ -3,47 +3,73 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::error::Error;
+use crate::history::Stored;
+use crate::lease::bucket::is_deletion;
 use crate::lease::process::Process;
+use crate::subject;
 
 /// What an instance says of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Member {
+pub struct Member {
     /// Where it runs.
-    pub(crate) process: Process,
+    pub process: Process,
     /// After this long without a sign it counts as dead.
-    pub(crate) ttl_ms: u64,
+    pub ttl_ms: u64,
 }
 
 /// Who owns a slot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Claim {
-    pub(crate) owner: String,
+pub struct Claim {
+    /// The id of an instance.
+    pub owner: String,
 }
 
 /// A key's newest revision; `None` when it was deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Entry<T> {
-    pub(crate) revision: u64,
-    pub(crate) value: Option<T>,
+pub struct Entry<T> {
+    /// Its revision.
+    pub revision: u64,
+    /// What it says.
+    pub value: Option<T>,
 }
 
 /// All keys of a group as one look found them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Table {
-    pub(crate) members: BTreeMap<String, Entry<Member>>,
-    pub(crate) slots: BTreeMap<u32, Entry<Claim>>,
+pub struct Table {
+    /// By id.
+    pub members: BTreeMap<String, Entry<Member>>,
+    /// By number.
+    pub slots: BTreeMap<u32, Entry<Claim>>,
 }
 
 impl Table {
+    /// The newest message of every key of a group.
+    ///
+    /// # Errors
+    /// [`Error::Unreadable`].
+    pub fn of(group: &str, messages: &[Stored]) -> Result<Self, Error> {
+        let mut table = Self::default();
+        for stored in messages {
+            if let Some(id) = subject::member_of(group, &stored.subject) {
+                table.members.insert(id.to_owned(), entry(stored)?);
+            } else if let Some(slot) = subject::slot_of(group, &stored.subject) {
+                table.slots.insert(slot, entry(stored)?);
+            }
+        }
+        Ok(table)
+    }
+
     /// The owner of a slot, if its key names one.
-    pub(crate) fn owner(&self, slot: u32) -> Option<&str> {
+    pub fn owner(&self, slot: u32) -> Option<&str> {
         self.slots.get(&slot).and_then(|entry| entry.value.as_ref()).map(|claim| claim.owner.as_str())
     }
 
     /// Revision to expect when the slot's key is written next; 0 when it was never written.
-    pub(crate) fn slot_revision(&self, slot: u32) -> u64 {
+    pub fn slot_revision(&self, slot: u32) -> u64 {
         self.slots.get(&slot).map_or(0, |entry| entry.revision)
     }
 }
@@ -111,6 +137,15 @@ pub(crate) fn share(
     let start = rank * free.len() / members;
     let take = free.iter().cycle().skip(start).take(free.len()).take(target - held.len()).copied().collect();
     Shares { take, leave: Vec::new() }
+}
+
+fn entry<T: DeserializeOwned>(stored: &Stored) -> Result<Entry<T>, Error> {
+    if is_deletion(Some(&stored.headers)) {
+        return Ok(Entry { revision: stored.seq, value: None });
+    }
+    let value = serde_json::from_slice(&stored.payload)
+        .map_err(|error| Error::Unreadable { what: format!("lease {}", stored.subject), detail: error.to_string() })?;
+    Ok(Entry { revision: stored.seq, value: Some(value) })
 }
 
 #[cfg(test)]

@@ -130,8 +130,13 @@ impl<O: Operator> Partition<O> {
     /// whatever was applied since may have jumped over what was deleted meanwhile. `seen` is the position when the look began.
     pub(super) fn check_hole(&mut self, input: &InputInfo, seen: u64, effects: &mut Vec<Effect>) -> Result<(), Error> {
         let has_history = self.position > 0 || self.frontier > 0;
-        // Trimming follows the commits closely, and goes no further. Limits of the server know no reader.
-        let seen_to = if input.is_trimmed { self.verified.max(self.frontier).max(seen) } else { self.verified };
+        // Trimming follows the commits closely, and goes no further; of a partition that has committed nothing it takes no input
+        // at all. Limits of the server know no reader.
+        let seen_to = match input.is_trimmed {
+            true if self.fence == 0 => u64::MAX - 1,
+            true => self.verified.max(self.frontier).max(seen),
+            false => self.verified,
+        };
         // What the stored states lack must be there to the last message.
         let needed_to = match &self.phase {
             Phase::Replaying(_) => self.position.min(seen_to),

@@ -7,7 +7,7 @@ use crate::jetstream::batch::{Allowed, InFlight, Staging, View};
 use crate::jetstream::config::Config;
 use crate::jetstream::copy::{Copy, Entry, Live};
 use crate::jetstream::disk::{Survivors, Sync};
-use crate::jetstream::message::Message;
+use crate::jetstream::message::{Message, Stored};
 use crate::jetstream::request::{Answer, Info, Refusal};
 use crate::jetstream::server::Ticket;
 
@@ -260,6 +260,25 @@ impl Group {
     /// The results that were published again since the last call.
     pub(crate) fn drain_live(&mut self) -> Vec<Live> {
         std::mem::take(&mut self.live)
+    }
+
+    /// Every message that was ever agreed on, in order, but for those that were removed one by one: purged ones are there.
+    pub(crate) fn history(&self) -> Vec<Stored> {
+        let (mut history, mut seq) = (Vec::new(), 0);
+        for entry in &self.entries {
+            match entry.as_ref() {
+                Entry::Store { messages, stored_us, .. } => {
+                    history.extend(messages.iter().zip(seq + 1..).map(|(message, seq)| {
+                        let (stored_us, message) = (*stored_us, Arc::clone(message));
+                        Stored { seq, stored_us, message }
+                    }));
+                    seq += messages.len() as u64;
+                }
+                Entry::Delete { seq } => history.retain(|stored| stored.seq != *seq),
+                Entry::Purge { .. } => {}
+            }
+        }
+        history
     }
 
     /// How many agreed entries a server has not applied.

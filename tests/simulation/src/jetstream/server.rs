@@ -220,6 +220,29 @@ impl JetStream {
         self.named(stream).map(|group| group.copies[server].log.iter().cloned().collect()).unwrap_or_default()
     }
 
+    /// Every message that was ever stored in a stream, in order, but for those that were removed one by one: for the checks of
+    /// a run, purged ones are there.
+    pub fn history(&self, stream: &str) -> Vec<Stored> {
+        self.named(stream).map(Group::history).unwrap_or_default()
+    }
+
+    /// Has a server write one stream through to its disk.
+    pub fn sync_stream(&mut self, stream: &str, server: usize) {
+        if let Some(group) = named(&mut self.groups, stream) {
+            group.copies[server].sync();
+        }
+    }
+
+    /// Whether a server is up and answers.
+    pub fn is_up(&self, server: usize) -> bool {
+        self.standings[server] == Standing::Up
+    }
+
+    /// The bytes of all streams together.
+    pub fn bytes(&self) -> u64 {
+        self.groups.iter().map(Group::bytes).sum()
+    }
+
     /// The stream that a request is for. Publishing goes to the one that takes the subject.
     fn stream_of(&self, request: &Request) -> Result<&Group, Refusal> {
         let stream = match request {

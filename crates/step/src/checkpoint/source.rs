@@ -1,0 +1,70 @@
+//! The requests of a recovery, apart from what follows from their answers: a simulation answers them otherwise.
+
+use std::future::Future;
+use std::time::Duration;
+
+use bus::history::{self, Stored};
+use bus::snapshot::{ISOLATED_MAX, isolated, last_per_subject, multi_last};
+use bus::topology::Stream;
+use bus::{Connection, Error, subject};
+use serde_json::json;
+
+/// Answers the requests of a recovery.
+pub trait Source: Sync {
+    /// The last message on a subject, which may hold wildcards, as the stream's leader has it.
+    fn last(&self, stream: Stream, subject: &str) -> impl Future<Output = Result<Option<Stored>, Error>> + Send;
+
+    /// The last message on each subject of a partition's checkpoint, which has so many states, and whether they are one
+    /// consistent picture. It may come from a copy that lags.
+    fn checkpoint(
+        &self,
+        stream: Stream,
+        partition: u32,
+        states: u64,
+    ) -> impl Future<Output = Result<(Vec<Stored>, bool), Error>> + Send;
+
+    /// The sequences of all messages on a subject between two sequences, both not included, as the leader has them.
+    fn between(
+        &self,
+        stream: Stream,
+        subject: &str,
+        bounds: (u64, u64),
+    ) -> impl Future<Output = Result<Vec<u64>, Error>> + Send;
+
+    /// Removes a message.
+    fn remove(&self, stream: Stream, seq: u64) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Waits.
+    fn pause(&self, time: Duration) -> impl Future<Output = ()> + Send;
+}
+
+impl Source for Connection {
+    async fn last(&self, stream: Stream, subject: &str) -> Result<Option<Stored>, Error> {
+        history::last(self, stream, subject).await
+    }
+
+    async fn checkpoint(&self, stream: Stream, partition: u32, states: u64) -> Result<(Vec<Stored>, bool), Error> {
+        let subject = subject::checkpoint(stream, partition);
+        if states < ISOLATED_MAX {
+            let _permit = isolated().await;
+            if let Some(messages) = multi_last(self, stream.name(), &subject).await? {
+                return Ok((messages, true));
+            }
+        }
+        Ok((last_per_subject(self, stream, &subject).await?, false))
+    }
+
+    async fn between(&self, stream: Stream, subject: &str, (after, before): (u64, u64)) -> Result<Vec<u64>, Error> {
+        let found = history::between(self, stream, subject, after, before).await?;
+        Ok(found.iter().map(|found| found.message.seq).collect())
+    }
+
+    async fn remove(&self, stream: Stream, seq: u64) -> Result<(), Error> {
+        let body = json!({ "seq": seq, "no_erase": true });
+        self.api::<serde_json::Value>(&format!("STREAM.MSG.DELETE.{stream}"), &body).await.map(drop)
+    }
+
+    async fn pause(&self, time: Duration) {
+        tokio::time::sleep(time).await;
+    }
+}

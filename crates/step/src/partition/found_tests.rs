@@ -1,0 +1,94 @@
+//! What the simulator has found, each in the shortest form.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bus::protocol::{LogId, StepConfig};
+use bus::topology::{STATS_STEP, Step};
+use market::windowing::Settings;
+use market::{Candle, EventTime, Instrument};
+
+use crate::checkpoint::Checkpoint;
+use crate::commit_schedule::CommitSchedule;
+use crate::operator::{Applied, Figure, Input, Operator};
+use crate::outputs::Outputs;
+use crate::partition::{Effect, Event, InputInfo, Partition, Setup};
+
+/// Remembers nothing and says nothing.
+struct Quiet;
+
+impl Operator for Quiet {
+    const STEP: Step = STATS_STEP;
+    type State = ();
+    type Counts = ();
+
+    fn event_time(&self) -> Settings {
+        Settings::default()
+    }
+
+    fn shape(&self) -> String {
+        String::new()
+    }
+
+    fn apply(&self, _: Input<'_>, (): &mut (), (): &mut (), _: &mut Outputs) -> Applied {
+        Applied::All
+    }
+
+    fn provisional(&self, _: &Instrument, (): &()) -> Vec<Candle> {
+        Vec::new()
+    }
+
+    fn watermark(&self, (): &()) -> EventTime {
+        EventTime::MIN
+    }
+
+    fn figures((): &()) -> Vec<Figure> {
+        Vec::new()
+    }
+}
+
+fn log() -> LogId {
+    LogId::new("then")
+}
+
+fn input(begins: u64, last_seq: u64, is_trimmed: bool) -> InputInfo {
+    InputInfo {
+        log: log(),
+        begins,
+        first_seq: begins,
+        last_seq,
+        is_trimmed,
+        deletes: begins > 1,
+        retention: Duration::ZERO,
+    }
+}
+
+/// A partition that has committed nothing, at its place: its input was looked at and has nothing for it up to 4.
+fn at_its_place() -> Partition<Quiet> {
+    let config = StepConfig::new(Settings::default(), "");
+    let setup = Setup { partition: 1, partitions: 2, log: log(), config, accept_loss: false };
+    let schedule = CommitSchedule::new(STATS_STEP, 2);
+    let (mut partition, _) = Partition::new(Arc::new(Quiet), setup, schedule, Duration::ZERO);
+    let nothing = Checkpoint { fence: 0, position: None, states: Vec::new() };
+    partition.on(Event::Recovered(nothing), Duration::ZERO);
+    partition.on(Event::Attached { input: input(1, 4, false), pending: 0 }, Duration::ZERO);
+    partition
+}
+
+fn fails(effects: &[Effect]) -> bool {
+    effects.iter().any(|effect| matches!(effect, Effect::Fail(_)))
+}
+
+/// Seed 1: who trims waits for the positions that there are, and for the first input of a partition that has none. Input of
+/// other partitions goes before this one looks again.
+#[test]
+fn trimming_takes_nothing_from_a_partition_without_a_position() {
+    let effects = at_its_place().on(Event::Attached { input: input(6, 8, true), pending: 0 }, Duration::from_secs(5));
+    assert!(!fails(&effects), "{effects:?}");
+}
+
+#[test]
+fn limits_take_what_a_partition_without_a_position_has_not_seen() {
+    let effects = at_its_place().on(Event::Attached { input: input(6, 8, false), pending: 0 }, Duration::from_secs(5));
+    assert!(fails(&effects), "{effects:?}");
+}

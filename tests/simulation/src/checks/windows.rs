@@ -1,0 +1,132 @@
+//! Every window, computed plainly from the ticks that count: no window that closes, no code of the steps.
+
+use std::collections::BTreeMap;
+
+use bus::topology::Stream;
+use serde_json::Value;
+
+use crate::checks::plain::{Tick, is_lossy, judge, read_lines};
+use crate::checks::records::{Lines, Name};
+use crate::checks::{Checked, Failure, Recorded, is_downstream_of_a_cut};
+use crate::world::Remains;
+
+const NAME: &str = "every window equals a plain computation";
+const MINUTE_MS: i64 = 60_000;
+const HOUR_MS: i64 = 3_600_000;
+
+/// Kinds of window: where, name, minutes, how far apart.
+const KINDS: [(Stream, &str, i64, i64); 6] = [
+    (Stream::Market, "candle-1m", 1, 1),
+    (Stream::Stats, "5m", 5, 5),
+    (Stream::Stats, "15m", 15, 15),
+    (Stream::Stats, "1h", 60, 60),
+    (Stream::Stats, "1d", 1_440, 1_440),
+    (Stream::Stats, "1h-30m", 60, 30),
+];
+
+pub(crate) fn check(remains: &Remains, recorded: &Recorded) -> Checked {
+    for name in recorded.feed.keys() {
+        // What stopped has windows that nobody has closed.
+        let is_stopped = |output: Stream| {
+            let mut stops = remains.stops.iter();
+            stops.any(|stop| (stop.output, stop.partition) == (output, name.0))
+        };
+        if is_lossy(remains, recorded, name.0) || is_stopped(Stream::Market) {
+            continue;
+        }
+        let ticks = judge(name, &read_lines(recorded, name)).ticks;
+        let has_stats = !is_stopped(Stream::Stats) && !is_downstream_of_a_cut(remains, Stream::Stats);
+        for (stream, kind, size, hop) in KINDS {
+            if stream == Stream::Market || has_stats {
+                let lines = if stream == Stream::Market { &recorded.market } else { &recorded.stats };
+                check_kind(name, kind, &newest(lines, name, kind, "start_ms"), &windows(&ticks, size, hop))?;
+            }
+        }
+        if has_stats {
+            check_kind(name, "hour-of-day", &newest(&recorded.stats, name, "hour-of-day", "hour"), &hours(&ticks))?;
+        }
+    }
+    Ok(())
+}
+
+/// The newest row of each key.
+fn newest<'a>(lines: &'a Lines, name: &Name, kind: &str, key: &str) -> BTreeMap<i64, &'a Value> {
+    let found = lines.get(name).and_then(|kinds| kinds.get(kind)).map_or(&[][..], Vec::as_slice);
+    let rows = found.iter().filter_map(|line| line.said.as_ref());
+    rows.filter_map(|row| Some((row[key].as_i64()?, row))).collect()
+}
+
+/// A row as far as it is compared: names and figures.
+type Figures = Vec<(&'static str, f64)>;
+
+fn check_kind(name: &Name, kind: &str, found: &BTreeMap<i64, &Value>, expected: &BTreeMap<i64, Figures>) -> Checked {
+    if !found.keys().eq(expected.keys()) {
+        let detail = format!("{name:?} {kind}: {:?} instead of {:?}", found.keys(), expected.keys());
+        return Err(Failure::new(NAME, detail));
+    }
+    for (key, row) in found {
+        let close = row["close"].as_f64().unwrap_or_default();
+        for &(field, figure) in &expected[key] {
+            let value = row[field].as_f64().unwrap_or(if field == "volume" { 0.0 } else { close });
+            if (value - figure).abs() > 1e-9 * figure.abs() {
+                let detail = format!("{name:?} {kind} {key}: {field} is {value} instead of {figure}: {row}");
+                return Err(Failure::new(NAME, detail));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn windows(ticks: &[Tick], size: i64, hop: i64) -> BTreeMap<i64, Figures> {
+    let (size_ms, hop_ms) = (size * MINUTE_MS, hop * MINUTE_MS);
+    let mut members: BTreeMap<i64, Vec<&Tick>> = BTreeMap::new();
+    for tick in ticks {
+        let mut start_ms = tick.event_ms.div_euclid(hop_ms) * hop_ms;
+        while tick.event_ms < start_ms + size_ms {
+            let end_ms = tick.event_ms + tick.grain_ms.unwrap_or(0);
+            if tick.grain_ms.is_none_or(|grain_ms| grain_ms <= MINUTE_MS) || end_ms <= start_ms + size_ms {
+                members.entry(start_ms).or_default().push(tick);
+            }
+            start_ms -= hop_ms;
+        }
+    }
+    members.into_iter().map(|(start_ms, ticks)| (start_ms, figures(&ticks))).collect()
+}
+
+fn figures(ticks: &[&Tick]) -> Figures {
+    let order = |tick: &&&Tick| (tick.event_ms, tick.id, tick.grain_ms);
+    let count = ticks.len() as f64;
+    let open = ticks.iter().min_by_key(order).map_or(0.0, |tick| tick.open);
+    let close = ticks.iter().max_by_key(order).map_or(0.0, |tick| tick.close);
+    vec![
+        ("open", open),
+        ("high", ticks.iter().map(|tick| tick.high).fold(f64::MIN, f64::max)),
+        ("low", ticks.iter().map(|tick| tick.low).fold(f64::MAX, f64::min)),
+        ("close", close),
+        ("average", ticks.iter().map(|tick| tick.close).sum::<f64>() / count),
+        ("volume", ticks.iter().filter_map(|tick| tick.volume).sum()),
+        ("count", count),
+        ("first_seq", ticks.iter().map(|tick| tick.seq).min().unwrap_or(0) as f64),
+        ("last_seq", ticks.iter().map(|tick| tick.seq).max().unwrap_or(0) as f64),
+    ]
+}
+
+/// The hours of the day, each with the closes of all its points and of the bars that lie within an hour.
+fn hours(ticks: &[Tick]) -> BTreeMap<i64, Figures> {
+    let mut closes: BTreeMap<i64, Vec<f64>> = BTreeMap::new();
+    for tick in ticks {
+        let within_ms = tick.event_ms.rem_euclid(HOUR_MS) + tick.grain_ms.unwrap_or(0);
+        if within_ms <= HOUR_MS {
+            closes.entry(tick.event_ms.div_euclid(HOUR_MS).rem_euclid(24)).or_default().push(tick.close);
+        }
+    }
+    let row = |closes: Vec<f64>| {
+        vec![
+            ("average", closes.iter().sum::<f64>() / closes.len() as f64),
+            ("min", closes.iter().copied().fold(f64::MAX, f64::min)),
+            ("max", closes.iter().copied().fold(f64::MIN, f64::max)),
+            ("count", closes.len() as f64),
+        ]
+    };
+    closes.into_iter().map(|(hour, closes)| (hour, row(closes))).collect()
+}

@@ -1,0 +1,131 @@
+//! Runs of seeds: what each comes to, and the shortest history of one that fails.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::checks::{self, Failure};
+use crate::seed::Seed;
+use crate::world::{Fault, Plan, Remains, World};
+
+/// A run that is over.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// What is wrong, if anything is.
+    pub failure: Option<Failure>,
+    /// Things that happened.
+    pub events: u64,
+    /// The last of them, in words, where that was asked for.
+    pub notes: Vec<String>,
+}
+
+/// Runs a world and checks what is left of it.
+pub fn outcome(world: World) -> Outcome {
+    let run = catch_unwind(AssertUnwindSafe(|| {
+        let mut remains: Remains = world.run();
+        let failure = checks::check(&remains).err();
+        Outcome { failure, events: remains.events, notes: std::mem::take(&mut remains.notes) }
+    }));
+    run.unwrap_or_else(|panic| {
+        let words = panic.downcast_ref::<String>().cloned();
+        let words = words.or_else(|| panic.downcast_ref::<&str>().map(|&words| words.to_owned()));
+        let failure = Failure { check: "nothing panics", detail: words.unwrap_or_default() };
+        Outcome { failure: Some(failure), events: 0, notes: Vec::new() }
+    })
+}
+
+/// What the run of a seed comes to.
+pub fn of_seed(seed: Seed, fault: Option<Fault>) -> Outcome {
+    outcome(World::new(Plan::of(seed), fault, false))
+}
+
+/// Runs so many seeds from a first one side by side; returns the first that fails. `progress` is told how many have begun.
+pub fn first_failure(
+    first: u64,
+    count: u64,
+    fault: Option<Fault>,
+    threads: usize,
+    progress: impl Fn(u64) + Sync,
+) -> Option<(Seed, Failure)> {
+    let (next, failed) = (AtomicU64::new(0), Mutex::new(None::<(Seed, Failure)>));
+    std::thread::scope(|scope| {
+        for _ in 0..threads.max(1) {
+            scope.spawn(|| {
+                loop {
+                    let done = next.fetch_add(1, Ordering::Relaxed);
+                    let is_over = failed.lock().is_ok_and(|failed| failed.is_some());
+                    if done >= count || is_over {
+                        return;
+                    }
+                    progress(done);
+                    let seed = Seed(first + done);
+                    if let Some(failure) = of_seed(seed, fault).failure
+                        && let Ok(mut failed) = failed.lock()
+                        && failed.as_ref().is_none_or(|(other, _)| seed < *other)
+                    {
+                        *failed = Some((seed, failure));
+                    }
+                }
+            });
+        }
+    });
+    failed.into_inner().ok().flatten()
+}
+
+/// The shortest history in which something is wrong that a plan's run finds.
+#[derive(Debug)]
+pub struct History {
+    /// What is planned, as little as can be.
+    pub plan: Plan,
+    /// What is wrong.
+    pub failure: Failure,
+    /// The last things that happened.
+    pub notes: Vec<String>,
+}
+
+/// Leaves out of a plan whatever can be left out while its run still fails; `None` if it does not fail.
+pub fn shortest(plan: Plan, fault: Option<Fault>) -> Option<History> {
+    let fails = |plan: &Plan| outcome(World::new(plan.clone(), fault, false)).failure.is_some();
+    let mut plan = plan;
+    if !fails(&plan) {
+        return None;
+    }
+    loop {
+        let shorter = shorter(&plan).into_iter().find(|shorter| fails(shorter));
+        match shorter {
+            Some(shorter) => plan = shorter,
+            None => break,
+        }
+    }
+    let Outcome { failure, notes, .. } = outcome(World::new(plan.clone(), fault, true));
+    Some(History { plan, failure: failure?, notes })
+}
+
+/// Plans that leave one more thing out, the most promising first.
+fn shorter(plan: &Plan) -> Vec<Plan> {
+    let mut plans = Vec::new();
+    let count = plan.disasters.len();
+    let without = |range: std::ops::Range<usize>| {
+        let mut less = plan.clone();
+        less.disasters.drain(range);
+        less
+    };
+    if count > 3 {
+        plans.extend([without(0..count / 2), without(count / 2..count)]);
+    }
+    plans.extend((0..count).map(|idx| without(idx..idx + 1)));
+    if plan.messages > 0 {
+        plans.push(Plan { messages: plan.messages / 2, ..plan.clone() });
+        plans.push(Plan { messages: plan.messages - 1, ..plan.clone() });
+    }
+    if plan.trims {
+        plans.push(Plan { trims: false, ..plan.clone() });
+    }
+    if plan.restarts_at_end {
+        plans.push(Plan { restarts_at_end: false, ..plan.clone() });
+    }
+    if plan.partitions > 1 {
+        plans.push(Plan { partitions: plan.partitions - 1, ..plan.clone() });
+    }
+    plans
+}

@@ -1,0 +1,100 @@
+//! The publisher: sends its messages into FEED with ids, and each again until it is confirmed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crate::jetstream::{Answer, Message, Request};
+use crate::random::Random;
+use crate::world::desk::{Io, Tasks, To};
+use crate::world::feed::{Feed, NAMES, Published};
+use crate::world::process::Program;
+use crate::world::wire::EPOCH_MS;
+
+const ANSWER_MAX: Duration = Duration::from_secs(1);
+
+/// What is published.
+pub(crate) enum Script {
+    /// So many messages by chance.
+    Drawn { random: Random, count: usize },
+    /// These.
+    Fixed(Vec<Published>),
+}
+
+/// A process that publishes.
+pub(crate) struct Publisher {
+    io: Io,
+    tasks: Tasks,
+}
+
+impl Publisher {
+    /// Publishes until the script is over, and behind `calm_at` the end of each instrument's recording; then `is_done`.
+    pub(crate) fn new(io: Io, script: Script, calm_at: Duration, is_done: Arc<AtomicBool>) -> Self {
+        let mut tasks = Tasks::default();
+        let sending = io.clone();
+        tasks.spawn(&io, async move {
+            let mut sender = Sender { io: sending, sent: 0 };
+            sender.publish_all(script, calm_at).await;
+            is_done.store(true, Ordering::Relaxed);
+        });
+        Self { io, tasks }
+    }
+}
+
+impl Program for Publisher {
+    fn run(&mut self) {
+        self.tasks.run(&self.io);
+    }
+
+    fn wakes_at(&self) -> Option<Duration> {
+        self.io.wakes_at()
+    }
+}
+
+struct Sender {
+    io: Io,
+    sent: u64,
+}
+
+impl Sender {
+    fn now_ms(&self) -> i64 {
+        EPOCH_MS + self.io.now().as_millis() as i64
+    }
+
+    async fn publish_all(&mut self, script: Script, calm_at: Duration) {
+        match script {
+            Script::Fixed(messages) => {
+                for message in messages {
+                    self.publish(message).await;
+                }
+                self.io.sleep(calm_at.saturating_sub(self.io.now())).await;
+            }
+            Script::Drawn { random, count } => {
+                let mut feed = Feed::new(random, self.now_ms());
+                for _ in 0..count {
+                    let message = feed.next(self.now_ms());
+                    self.publish(message).await;
+                }
+                self.io.sleep(calm_at.saturating_sub(self.io.now())).await;
+                for one in 0..NAMES.len() {
+                    for message in feed.end(one, self.now_ms()) {
+                        self.publish(message).await;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn publish(&mut self, published: Published) {
+        self.io.sleep(published.pause).await;
+        self.sent += 1;
+        let message = Message::new(&published.subject, published.payload).id(&format!("m{}", self.sent));
+        loop {
+            let answer = self.io.ask(To::Leader, Request::Publish(message.clone()), ANSWER_MAX).await;
+            if let Some(Answer::Stored { .. }) = answer.map(|packet| packet.answer) {
+                return;
+            }
+            self.io.sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
