@@ -48,8 +48,6 @@ pub struct Sizes {
     feed: Vec<Batch>,
     market: Vec<Batch>,
     stats: Vec<Batch>,
-    /// Bytes of a checkpoint's state, by stream.
-    states: BTreeMap<&'static str, usize>,
 }
 
 /// What came of it.
@@ -79,30 +77,24 @@ impl Shape {
 
 impl Sizes {
     async fn read(admin: &Connection, form: Form) -> anyhow::Result<Self> {
-        let mut states = BTreeMap::new();
         let mut partition = None;
-        for stream in [Stream::Market, Stream::Stats] {
-            let filters = vec![format!("checkpoint.{}.*.state.>", stream.root())];
-            read_to_end(admin, Selection { stream, filters, from: 1 }, |delivery| {
-                states.insert(stream.name(), delivery.payload.len());
-                partition = delivery.subject.split('.').nth(2).and_then(|token| token.parse().ok());
-                Ok::<_, bus::Error>(())
-            })
-            .await?;
-        }
+        let filters = vec![subject::all(Stream::Market)];
+        read_to_end(admin, Selection { stream: Stream::Market, filters, from: 1 }, |delivery| {
+            partition = delivery.subject.split('.').nth(1).and_then(|token| token.parse().ok());
+            Ok::<_, bus::Error>(())
+        })
+        .await?;
         Ok(Self {
             partition: partition.context("nothing was stored")?,
             feed: batches(admin, Stream::Feed, form).await?,
             market: batches(admin, Stream::Market, form).await?,
             stats: batches(admin, Stream::Stats, form).await?,
-            states,
         })
     }
 
     fn bytes(&self) -> usize {
         let batches = [&self.feed, &self.market, &self.stats].into_iter().flatten();
-        let outputs: usize = batches.flatten().map(|(_, bytes)| bytes).sum();
-        outputs + self.market.len() * self.states["MARKET"] + self.stats.len() * self.states["STATS"]
+        batches.flatten().map(|(_, bytes)| bytes).sum()
     }
 }
 
@@ -207,8 +199,7 @@ async fn commit(connection: &Connection, step: Step, sizes: &Sizes) -> anyhow::R
         };
         let output = |(subject, bytes): &Sized| message(subject.clone(), *bytes, SCHEMA_HEADER, Kind::Price.schema());
         let mut messages: Vec<_> = messages.iter().map(output).collect();
-        let state = subject::state(stream, partition, "bitcoin", "usd");
-        messages.push(message(state, sizes.states[stream.name()], ROLLUP_HEADER, "sub"));
+        // Most commits hold no state: these go by schedule, a few in a replay.
         let mut position = message(subject::position(stream, partition), POSITION_BYTES, ROLLUP_HEADER, "sub");
         position.1.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, fence.to_string());
         messages.push(position);

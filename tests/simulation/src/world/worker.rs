@@ -254,7 +254,7 @@ fn words<O: Operator>(number: u32, event: &Event<O::State, O::Counts>) -> String
         Event::Looked { seen, input } => format!("looked from {seen}, input from {}", input.begins),
         Event::LeaseLost => "lease lost".to_owned(),
         Event::Stop => "told to stop".to_owned(),
-        Event::Ready | Event::Tick | Event::Answered(_) => return String::new(),
+        Event::Idle | Event::Ready | Event::Tick | Event::Answered(_) => return String::new(),
     };
     format!("{} {number}: {words}", O::STEP.service)
 }
