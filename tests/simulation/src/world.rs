@@ -127,8 +127,8 @@ pub struct World {
     trimmed: u64,
     troubles: troubles::Ongoing,
     published: Arc<AtomicBool>,
-    /// The partitions that have stopped: where, when and why.
-    stops: BTreeMap<(Stream, u32), (usize, Duration, Error)>,
+    /// The partitions that have stopped, and where; when and why.
+    stops: BTreeMap<(Stream, u32, usize), (Duration, Error)>,
     exits: Vec<Error>,
     feed_losses: Vec<(u64, u64)>,
     notes: VecDeque<String>,
@@ -340,11 +340,11 @@ impl World {
         match news {
             News::Stopped { output, number, error } => {
                 let now = Duration::from_micros(self.queue.now_us());
-                self.stops.insert((output, number), (node, now, error));
+                self.stops.insert((output, number, node), (now, error));
             }
             News::Dropped { output, number } => {
                 // One that was the owner before may have stopped, which is nobody's business.
-                self.stops.retain(|of, (at, ..)| *of != (output, number) || *at != node);
+                self.stops.remove(&(output, number, node));
             }
             News::Ended(error) => {
                 self.exits.extend(error);
@@ -356,7 +356,7 @@ impl World {
     /// A process is gone, with all that it had in memory, and begins again after a while.
     fn end(&mut self, node: usize, pause: Duration) {
         self.note(|| format!("{node} is gone"));
-        self.stops.retain(|_, (at, ..)| *at != node);
+        self.stops.retain(|(.., at), _| *at != node);
         let place = &mut self.nodes[node];
         place.program = None;
         place.life += 1;
