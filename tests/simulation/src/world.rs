@@ -55,6 +55,8 @@ const STREAMS: [&str; 4] = ["FEED", "MARKET", "STATS", keeper::LEASES];
 const STEWARD_US: u64 = 100_000;
 /// How long everything may take once it is calm.
 const DRAIN_MAX: Duration = Duration::from_secs(90);
+/// How often a partition looks whether what it jumped over was deleted, and a while.
+const LOOK: Duration = Duration::from_secs(6);
 /// Lines of what happened that are kept.
 const NOTES_MAX: usize = 4_000;
 /// Most characters of one.
@@ -195,7 +197,9 @@ impl World {
             }
             let is_check = matches!(happening, Happening::Steward);
             self.handle(happening);
-            let is_calm = self.queue.now_us() > self.plan.calm_at.as_micros() as u64;
+            // A partition that has jumped over what FEED lost notices it with its next look.
+            let looks = if self.plan.loses_feed() { LOOK * 2 } else { Duration::ZERO };
+            let is_calm = self.queue.now_us() > (self.plan.calm_at + looks).as_micros() as u64;
             if is_check && is_calm && self.unfinished().is_none() {
                 break;
             }
