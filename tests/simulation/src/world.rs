@@ -55,6 +55,8 @@ const STREAMS: [&str; 4] = ["FEED", "MARKET", "STATS", keeper::LEASES];
 const STEWARD_US: u64 = 100_000;
 /// How long everything may take once it is calm.
 const DRAIN_MAX: Duration = Duration::from_secs(90);
+/// How often a partition looks whether what it jumped over was deleted, and a while.
+const LOOK: Duration = Duration::from_secs(6);
 /// Lines of what happened that are kept.
 const NOTES_MAX: usize = 4_000;
 /// Most characters of one.
@@ -127,8 +129,8 @@ pub struct World {
     trimmed: u64,
     troubles: troubles::Ongoing,
     published: Arc<AtomicBool>,
-    /// The partitions that have stopped: where, when and why.
-    stops: BTreeMap<(Stream, u32), (usize, Duration, Error)>,
+    /// The partitions that have stopped, and where; when and why.
+    stops: BTreeMap<(Stream, u32, usize), (Duration, Error)>,
     exits: Vec<Error>,
     feed_losses: Vec<(u64, u64)>,
     notes: VecDeque<String>,
@@ -195,7 +197,9 @@ impl World {
             }
             let is_check = matches!(happening, Happening::Steward);
             self.handle(happening);
-            let is_calm = self.queue.now_us() > self.plan.calm_at.as_micros() as u64;
+            // A partition that has jumped over what FEED lost notices it with its next look.
+            let looks = if self.plan.loses_feed() { LOOK * 2 } else { Duration::ZERO };
+            let is_calm = self.queue.now_us() > (self.plan.calm_at + looks).as_micros() as u64;
             if is_check && is_calm && self.unfinished().is_none() {
                 break;
             }
@@ -340,11 +344,11 @@ impl World {
         match news {
             News::Stopped { output, number, error } => {
                 let now = Duration::from_micros(self.queue.now_us());
-                self.stops.insert((output, number), (node, now, error));
+                self.stops.insert((output, number, node), (now, error));
             }
             News::Dropped { output, number } => {
                 // One that was the owner before may have stopped, which is nobody's business.
-                self.stops.retain(|of, (at, ..)| *of != (output, number) || *at != node);
+                self.stops.remove(&(output, number, node));
             }
             News::Ended(error) => {
                 self.exits.extend(error);
@@ -356,7 +360,7 @@ impl World {
     /// A process is gone, with all that it had in memory, and begins again after a while.
     fn end(&mut self, node: usize, pause: Duration) {
         self.note(|| format!("{node} is gone"));
-        self.stops.retain(|_, (at, ..)| *at != node);
+        self.stops.retain(|(.., at), _| *at != node);
         let place = &mut self.nodes[node];
         place.program = None;
         place.life += 1;

@@ -54,7 +54,7 @@ impl World {
         Remains {
             histories,
             feed_first,
-            stops: stops.map(|((output, partition), (.., error))| Stop { output, partition, error }).collect(),
+            stops: stops.map(|((output, partition, _), (_, error))| Stop { output, partition, error }).collect(),
             exits: self.exits,
             feed_losses: self.feed_losses,
             stall,
@@ -78,7 +78,8 @@ impl World {
         }
         for partition in 0..self.plan.partitions {
             let now = Duration::from_micros(self.queue.now_us());
-            let stop = self.stops.get(&(step.output, partition)).map(|(_, since, _)| now - *since);
+            let of_it = (step.output, partition, 0)..=(step.output, partition, usize::MAX);
+            let stop = self.stops.range(of_it).map(|(_, (since, _))| now - *since).max();
             // One that is not the owner any more learns it by then.
             let patience = self.plan.lease_ttl * 2 + Duration::from_secs(3);
             if stop.is_some_and(|ago| ago > patience) {

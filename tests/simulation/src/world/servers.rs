@@ -3,7 +3,7 @@
 use crate::jetstream::{Answer, Message, Reply, Request, Stored};
 use crate::world::desk::{Packet, Sent, To};
 use crate::world::fault::Fault;
-use crate::world::{Address, Happening, STEWARD_US, STREAMS, World};
+use crate::world::{Address, Happening, Role, STEWARD_US, STREAMS, World};
 
 /// How long a pull waits for messages.
 const PATIENCE_US: u64 = 1_000_000;
@@ -32,7 +32,7 @@ impl World {
             // Noted before anything goes.
             self.trimmed = self.trimmed.max(before - 1);
         }
-        let Some(server) = self.server_for(stream, to, &request) else { return };
+        let Some(server) = self.server_for(address.node, stream, to, &request) else { return };
         match self.jet.ask_server(server, self.queue.now_us(), request.clone()) {
             Reply::Now(Answer::Silence) => {}
             Reply::Now(Answer::Deliveries(deliveries)) if deliveries.is_empty() && matches!(to, To::Patient(_)) => {
@@ -56,8 +56,10 @@ impl World {
     }
 
     /// Who gets a request; nobody where it is lost.
-    fn server_for(&mut self, stream: usize, to: To, request: &Request) -> Option<usize> {
+    fn server_for(&mut self, node: usize, stream: usize, to: To, request: &Request) -> Option<usize> {
         let servers = self.plan.servers;
+        // What it trims is older than any hang of a server: no leader has missed so much.
+        let is_trimmer = self.nodes[node].role == Role::Trimmer;
         match to {
             To::Server(server) | To::Patient(server) => Some(server),
             To::Any => {
@@ -68,14 +70,15 @@ impl World {
             To::Leader => {
                 let other = self.chance.index(servers);
                 let is_read = matches!(request, Request::Last { .. } | Request::Next { .. } | Request::Info { .. });
-                if servers > 1 && is_read && self.chance.chance(300) && self.jet.is_up(other) {
+                if servers > 1 && is_read && self.chance.chance(300) && !is_trimmer && self.jet.is_up(other) {
                     // One that was frozen may still take itself for the leader, and answer first.
                     let reply = self.jet.ask_server(other, self.queue.now_us(), request.clone());
                     if reply != Reply::Now(Answer::Silence) {
                         return Some(other);
                     }
                 }
-                self.jet.leader(STREAMS[stream])
+                let leader = self.jet.leader(STREAMS[stream])?;
+                (!is_trimmer || self.jet.lag(STREAMS[stream], leader) == 0).then_some(leader)
             }
         }
     }
