@@ -1,7 +1,6 @@
 //! What JetStream itself can do: all bytes of a replay again, in messages and batches of the same sizes, read as often as the
 //! steps read them, and nothing decoded. Once with every payload as long as its lines are, once as long as it is stored.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
