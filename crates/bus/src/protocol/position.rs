@@ -125,12 +125,14 @@ mod tests {
             "version": POSITION_VERSION, "position": 7, "frontier": 9, "verified": 8, "batch": "id-1",
             "log": { "created": "then", "events": [] }, "partitions": 16,
             "config": { "disorder_ms": 5_000, "lateness_ms": 600_000, "shape": "windows=5m" },
-            "states": 2, "applied": 4, "counts": { "candles": 3 },
+            "settled": 6, "states": 2, "states_applied": 3, "applied": 4, "counts": { "candles": 3 },
         });
         let position: Position<Value> = decode_position(&stored(&now)).unwrap();
         assert_eq!((position.position, &position.log), (7, &LogId::new("then")));
         assert_eq!(position.config.to_string(), "disorder=5000 lateness=600000 windows=5m");
         assert_eq!(serde_json::to_value(&position).unwrap(), now);
+        assert_eq!(position.needless(), 6, "the states lack an input");
+        assert_eq!(Position { settled: 7, ..position }.needless(), 9);
         for version in [None, Some(1), Some(POSITION_VERSION + 1)] {
             let other =
                 json!({ "version": version, "position": 7, "config": "disorder=5000 lateness=600000 windows=5m" });
