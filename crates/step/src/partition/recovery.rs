@@ -46,11 +46,7 @@ impl<O: Operator> Partition<O> {
             self.phase = Phase::Replaying(Replay { to: position.position, applied: Some(position.applied) });
             self.end_replay(effects)?;
         }
-        let reaches = match &self.phase {
-            Phase::Replaying(replay) => replay.to,
-            _ => self.position,
-        };
-        effects.push(Effect::Read { from: self.position + 1, reaches });
+        effects.push(Effect::Read { from: self.position + 1, reaches: self.reached() });
         Ok(())
     }
 
@@ -64,6 +60,14 @@ impl<O: Operator> Partition<O> {
             return Err(wrong_log::<O>(format!("it has {} partitions, not {}", setup.partitions, position.partitions)));
         }
         check_settings::<O>(&position.config, &setup.config)
+    }
+
+    /// The last input that was applied, also by an owner before.
+    fn reached(&self) -> u64 {
+        match &self.phase {
+            Phase::Replaying(replay) => replay.to,
+            _ => self.position,
+        }
     }
 
     /// Ends the replay, if it has come to its end.
@@ -90,10 +94,7 @@ impl<O: Operator> Partition<O> {
             }
             return Err(wrong_log::<O>(format!("it was created anew at {}", input.log)));
         }
-        let reached = match &self.phase {
-            Phase::Replaying(replay) => replay.to,
-            _ => self.position,
-        };
+        let reached = self.reached();
         if reached > input.last_seq {
             let detail = format!("it ends at sequence {}, the position is {reached}", input.last_seq);
             return Err(wrong_log::<O>(detail));
