@@ -1,8 +1,8 @@
-//! The NATS side of the house: every stream and subject, the NDJSON codec, ordered publishing, and the transaction that
-//! stores a step's outputs, state and position together or not at all.
+//! The NATS side of the house: every stream and subject, the NDJSON codec, ordered publishing and reading, leases, and the stored
+//! forms that say where a step stands.
 //!
 //! No stream, subject or consumer name is written outside [`topology`] and [`subject`]. Start reading at [`topology`]
-//! (what exists), then [`task`] (how a step runs) and [`transaction`] (how its results are stored).
+//! (what exists), then [`reader`] and [`protocol`]. How a step runs and how its results are stored is in the crate `step`.
 
 #![warn(missing_docs)]
 

@@ -1,7 +1,7 @@
 //! A world in which production code runs: processes of both steps with their leases, a publisher, who trims, the network
 //! between them and JetStream, and what goes wrong.
 //!
-//! A [`Plan`] says what there is and what goes wrong; [`World::run`] runs it to its end, which is when all is calm and
+//! A [`Plan`] says what there is and what goes wrong; `World::run` runs it to its end, which is when all is calm and
 //! everything that was published is processed.
 
 mod committer;
