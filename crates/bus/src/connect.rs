@@ -238,7 +238,7 @@ async fn disconnected(client: &Client, epoch: &mut watch::Receiver<u64>) {
 }
 
 /// Reads the answer of an API call, which is an object with either the result or `error`.
-pub fn parse_answer<T: DeserializeOwned>(call: &str, payload: &[u8]) -> Result<T, Error> {
+pub(crate) fn parse_answer<T: DeserializeOwned>(call: &str, payload: &[u8]) -> Result<T, Error> {
     let unreadable = |error: serde_json::Error| Error::Unreadable {
         what: format!("the answer to {call}"),
         detail: error.to_string(),

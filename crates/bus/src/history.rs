@@ -121,7 +121,7 @@ async fn direct(connection: &Connection, request: String, body: Bytes) -> Result
 }
 
 /// A message as direct get returns it: its place in headers; `None` for the end of an answer, which has none.
-pub fn direct_answer(message: Message) -> Option<Stored> {
+pub(crate) fn direct_answer(message: Message) -> Option<Stored> {
     let headers = message.headers?;
     let header = |name: &str| headers.get(name).map(HeaderValue::as_str);
     let seq = header("Nats-Sequence")?.parse().ok()?;
@@ -296,7 +296,12 @@ async fn slices(
 }
 
 /// As [`next`], of a stream that is not one of records.
-pub async fn next_in(connection: &Connection, stream: &str, subject: &str, from: u64) -> Result<Option<Found>, Error> {
+pub(crate) async fn next_in(
+    connection: &Connection,
+    stream: &str,
+    subject: &str,
+    from: u64,
+) -> Result<Option<Found>, Error> {
     let unanswered = || unanswered(connection, stream, format!("messages on {subject} from {from}"));
     let handle = connection.jetstream().get_stream_no_info(stream).await.map_err(|_| unanswered())?;
     match connection.answered(subject, handle.get_first_raw_message_by_subject(subject, from)).await? {

@@ -46,7 +46,7 @@ pub struct Position<C> {
     /// Input sequences that were lost and accepted as such.
     #[serde(default, skip_serializing_if = "is_none")]
     pub lost: u64,
-    /// Whoever was read no further than this when the loss was accepted has a gap before its next message.
+    /// An instrument that was read no further than this when the loss was accepted has a gap before its next message.
     #[serde(default, skip_serializing_if = "is_none")]
     pub lost_to: u64,
     /// The step's own counts.

@@ -26,8 +26,6 @@ pub(super) struct Member<S> {
     pub(super) last_seq: u64,
     /// How many of them its stored state contains; 0 when none is stored.
     stored_applied: u64,
-    /// The first input that its stored state does not contain.
-    unsettled: Option<u64>,
     pub(super) state: LazyState<S>,
     /// How far event time had come when the state was last encoded.
     pub(super) watermark: EventTime,
@@ -84,7 +82,6 @@ impl<S: Serialize + DeserializeOwned + Default> Members<S> {
             applied: 0,
             last_seq: 0,
             stored_applied: 0,
-            unsettled: None,
             state: LazyState::default(),
             watermark: EventTime::MIN,
             shown_at: None,
@@ -111,13 +108,12 @@ impl<S: Serialize + DeserializeOwned + Default> Members<S> {
     /// An input was applied to an instrument, all of it.
     pub(super) fn note(&mut self, idx: usize, seq: u64) {
         let member = &mut self.all[idx];
+        if member.applied == member.stored_applied {
+            self.unsettled.insert((seq, idx));
+        }
         member.applied += 1;
         member.last_seq = seq;
         self.applied += 1;
-        if member.unsettled.is_none() {
-            member.unsettled = Some(seq);
-            self.unsettled.insert((seq, idx));
-        }
     }
 
     /// Inputs applied to all of them.
@@ -161,7 +157,6 @@ impl<S: Serialize + DeserializeOwned + Default> Members<S> {
             bytes += payload.len();
             member.watermark = watermark_of(state);
             member.state.rest(&payload);
-            member.unsettled = None;
             self.stored.0 += u64::from(member.stored_applied == 0);
             self.stored.1 += member.applied - member.stored_applied;
             member.stored_applied = member.applied;
