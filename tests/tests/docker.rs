@@ -10,12 +10,12 @@ use pipeline_tests::server::checkout;
 
 /// What each image has beside Debian.
 const CONTENT: [(&str, &[&str]); 8] = [
-    ("aggregator", &["/usr/local/bin/aggregator", "/usr/local/bin/candlewire"]),
+    ("aggregator", &["/usr/local/bin/aggregator"]),
     ("nats", &["/etc/candlewire/nats.conf", "/usr/local/bin/nats-server"]),
-    ("producer", &["/usr/local/bin/candlewire", "/usr/local/bin/producer"]),
-    ("reporter", &["/usr/local/bin/candlewire", "/usr/local/bin/reporter"]),
+    ("producer", &["/usr/local/bin/producer"]),
+    ("reporter", &["/usr/local/bin/reporter"]),
     ("s3", &["/usr/local/bin/weed"]),
-    ("stream-processor", &["/usr/local/bin/candlewire", "/usr/local/bin/stream-processor"]),
+    ("stream-processor", &["/usr/local/bin/stream-processor"]),
     ("topology", &["/usr/local/bin/topology"]),
     ("trainer", &["/usr/local/bin/trainer", "/usr/local/lib/libxgboost.so", "/usr/local/lib/libxgboost.so.3"]),
 ];

@@ -11,11 +11,6 @@ use tempfile::TempDir;
 
 const PROGRAMS: [&str; 6] = ["producer", "stream-processor", "aggregator", "trainer", "reporter", "topology"];
 
-/// All that is built: the programs, and what four of them become.
-fn built() -> impl Iterator<Item = &'static str> {
-    PROGRAMS.into_iter().chain(["candlewire"])
-}
-
 /// A checkout whose programs are small, and a folder to install into.
 struct Site {
     checkout: TempDir,
@@ -30,7 +25,7 @@ impl Site {
         for name in ["scripts", "deploy", "nats.conf"] {
             succeed(Command::new("cp").arg("-a").arg(checkout().join(name)).arg(own.join(name)));
         }
-        for program in built() {
+        for program in PROGRAMS {
             site.build(&format!("target/release/{program}"), "one");
         }
         for file in ["nats-server", "xgboost/lib/libxgboost.so.3", "xgboost/lib/libgomp-1.so.1"] {
@@ -168,7 +163,7 @@ fn root_has_the_owner_of_the_checkout_build_it() {
     site.build("scripts/setup", "#!/bin/sh\ntouch .tools/made\necho \"$@\" >.tools/called\n");
     let home = own.join("home");
     site.build("home/.profile", "PATH=$HOME/.cargo/bin:$PATH\nexport RUSTFLAGS=--of-the-user\n");
-    let programs = built().collect::<Vec<_>>().join(" ");
+    let programs = PROGRAMS.join(" ");
     site.build(
         "home/.cargo/bin/cargo",
         &format!(

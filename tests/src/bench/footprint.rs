@@ -170,7 +170,7 @@ fn sizes() -> anyhow::Result<Vec<Figure>> {
         anyhow::Ok(Figure::new(format!("footprint.binary_mb.{name}"), "MB", vec![bytes as f64 / 1e6]))
     };
     let nats = size(NATS, &checkout().join(".tools/nats-server"))?;
-    let own = ["candlewire"].into_iter().chain(SERVICES).chain(["topology"]);
+    let own = SERVICES.into_iter().chain(["topology"]);
     let own = own.map(|name| Ok(size(name, &programs().join(name))?.against(&nats)));
     let mut figures = own.collect::<anyhow::Result<Vec<_>>>()?;
     figures.push(nats);

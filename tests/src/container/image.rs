@@ -278,11 +278,15 @@ build)
     shift
     while [ $# -gt 0 ]; do
         case $1 in
-        --release | --locked) ;;
+        --locked) ;;
+        --profile)
+            shift
+            folder=target/$1
+            ;;
         --bin)
             shift
-            mkdir -p target/release
-            strip --strip-debug -o "target/release/$1" "/programs/$1"
+            mkdir -p "$folder"
+            strip --strip-debug -o "$folder/$1" "/programs/$1"
             ;;
         *) echo "cargo: not understood: $1" >&2; exit 1 ;;
         esac

@@ -1,0 +1,5 @@
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    service::main(aggregator::run, bus::exit_code)
+}

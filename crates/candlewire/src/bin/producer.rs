@@ -1,5 +1,0 @@
-//! See `candlewire::launch`.
-
-fn main() -> std::process::ExitCode {
-    candlewire::launch("producer")
-}

@@ -1,0 +1,26 @@
+# shellcheck shell=bash
+# The programs and how cargo builds them: scripts/run, install, bench and chaos read this with `.`, with `root` and
+# `die` set.
+
+programs=(producer stream-processor aggregator trainer reporter topology)
+
+# Flags from the environment would replace those of .cargo/config.toml, which let the trainer find libxgboost.
+unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS CARGO_BUILD_RUSTFLAGS
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target}
+
+# Prints the folder that cargo puts the programs of a profile into. An unknown profile ends the script.
+program_folder() {
+    case $1 in
+    release | dist) printf '%s' "$CARGO_TARGET_DIR/$1" ;;
+    dev) printf '%s' "$CARGO_TARGET_DIR/debug" ;;
+    *) die 2 "--profile is release, dist or dev, not $1" ;;
+    esac
+}
+
+# Sets `build_command`, which builds the programs with a profile, and more packages if they are named.
+set_build_command() {
+    local name profile=$1
+    shift
+    build_command=(cargo build --profile "$profile" --locked --bins)
+    for name in "${programs[@]}" "$@"; do build_command+=(--package "$name"); done
+}
