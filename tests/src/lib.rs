@@ -5,8 +5,6 @@
 #![allow(clippy::unwrap_used)]
 
 pub mod attacker;
-pub mod bench;
-pub mod chaos;
 pub mod cluster;
 pub mod coingecko;
 pub mod container;
@@ -21,12 +19,12 @@ pub mod instance;
 pub mod interrupt;
 pub mod mirror;
 pub mod oracle;
+pub mod process;
 pub mod programs;
 pub mod proxy;
 pub mod readers;
 pub mod s3;
 pub mod server;
-pub mod slow;
 pub mod ticks;
 pub mod transactions;
 pub mod units;

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use market::interval::Band;
+use market::band::Band;
 use market::{EventTime, Instrument, Span, Tick};
 use serde_json::{Value, json};
 use store::archive::ArchiveWriter;

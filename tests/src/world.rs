@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::Context;
 use bus::reader::{Selection, read_to_end};
@@ -17,6 +18,11 @@ use tempfile::TempDir;
 use crate::cluster::Cluster;
 use crate::programs::{Running, eventually, program_at, succeed};
 use crate::server::{Host, Server, checkout, nats_args};
+
+/// How long a lease lives unless told otherwise.
+pub const LEASE_TTL: Duration = Duration::from_secs(5);
+/// The environment variable of the services' flag `--lease-ttl`.
+pub const LEASE_TTL_VARIABLE: &str = "CANDLEWIRE_LEASE_TTL";
 
 /// The tables that `aggregator show` prints.
 pub const TABLES: [&str; 5] = ["candles-1m", "hourly", "daily", "moving-average", "hour-of-day"];

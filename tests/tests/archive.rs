@@ -6,8 +6,7 @@ use std::process::ChildStderr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use market::dataset::Recipe;
-use market::{EventTime, Instrument, Span, Tick};
+use market::{EventTime, Instrument, Recipe, Span, Tick};
 use pipeline_tests::faulty::{Faulty, LeaveHalf};
 use pipeline_tests::programs::{Running, eventually, fail, program, succeed};
 use pipeline_tests::s3::{BUCKET, S3, WRITER};

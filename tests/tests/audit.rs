@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use aggregator::Aggregation;
-use aggregator::audit::{self, Bounds, Contained, Ledger, Left, Report};
+use audit::{self, Bounds, Contained, Ledger, Left, Report};
 use bus::publish::{FeedMessage, publish, publish_all};
 use bus::reader::{Delivery, Selection, read_to_end};
 use bus::subject::Stored as StoredSubject;

@@ -5,13 +5,12 @@ use std::collections::BTreeMap;
 use bus::reader::{Selection, read_to_end};
 use bus::{Connection, Stream, history, subject};
 use market::Instrument;
-use pipeline_tests::chaos::LEASE_TTL_VARIABLE;
 use pipeline_tests::cluster::{Cluster, NODES};
 use pipeline_tests::health::Watched;
 use pipeline_tests::programs::{Running, fail, succeed};
 use pipeline_tests::server::USERS;
 use pipeline_tests::ticks::{publish_each, tick};
-use pipeline_tests::world::World;
+use pipeline_tests::world::{LEASE_TTL_VARIABLE, World};
 use serde_json::Value;
 
 use crate::kills::{MIDDLE, SAMPLE, TICKS, undisturbed};

@@ -6,8 +6,8 @@ use std::process::Command;
 use std::sync::mpsc;
 
 use bus::topology::Limits;
-use pipeline_tests::bench::process::peak_bytes;
 use pipeline_tests::health::{Watched, page};
+use pipeline_tests::process::peak_bytes;
 use pipeline_tests::programs::{NEVER, Running, eventually, fail, program, succeed};
 use pipeline_tests::ticks::{noise, publish_tick};
 use pipeline_tests::world::World;

@@ -7,7 +7,6 @@ mod audit;
 mod backup;
 mod bounds;
 mod broker;
-mod chaos;
 mod cluster;
 mod compose;
 mod docker;

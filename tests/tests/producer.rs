@@ -3,9 +3,9 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bus::Kind;
-use pipeline_tests::bench::process::peak_bytes;
 use pipeline_tests::coingecko::{Answer, CoinGecko, polling};
 use pipeline_tests::health::Watched;
+use pipeline_tests::process::peak_bytes;
 use pipeline_tests::programs::{NEVER, Running, eventually, fail, program, succeed};
 use pipeline_tests::world::World;
 use serde_json::{Value, json};

@@ -3,17 +3,17 @@
 
 #![warn(missing_docs)]
 
-pub mod audit;
+mod audit;
 mod operator;
 mod output;
 mod show;
 
 use bus::Connection;
 use clap::{Parser, Subcommand};
-use service::{AskArgs, Health, HealthArgs, ProcessArgs, Program, Shutdown};
-use step::{Context, EventTimeArgs, InstanceArgs};
+use service::{AskArgs, ProcessArgs, Program, Shutdown};
+use step::ServeArgs;
 
-use audit::AuditArgs;
+pub use audit::AuditArgs;
 pub use operator::Aggregation;
 pub use show::{Format, ShowArgs, TableName};
 
@@ -36,7 +36,7 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run until stopped: MARKET to STATS
-    Run(RunArgs),
+    Run(ServeArgs),
     /// Print a table: one row a window, in its newest revision, ordered by coin, quote and start
     Show(ShowArgs),
     /// Compute everything again from FEED in another way and compare; exit code 1 when anything differs
@@ -44,20 +44,6 @@ pub enum Command {
     Audit(AuditArgs),
     /// Ask a running one whether it is ready; exit code 1 when it is not
     Health(AskArgs),
-}
-
-/// Flags of `run`.
-#[derive(Debug, clap::Args)]
-pub struct RunArgs {
-    /// How event time is judged.
-    #[command(flatten)]
-    pub event_time: EventTimeArgs,
-    /// Which partitions it works on.
-    #[command(flatten)]
-    pub instance: InstanceArgs,
-    /// Where health is served.
-    #[command(flatten)]
-    pub health: HealthArgs,
 }
 
 impl Program for Args {
@@ -77,25 +63,14 @@ impl Program for Args {
 /// whatever is not as FEED says.
 pub async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
     match args.command {
-        Command::Run(run) => {
-            let user = Aggregation::service();
-            args.nats.check(Some(user))?;
-            let health = Health::new();
-            health.serve(&run.health, shutdown.clone()).await?;
-            let Some(connection) = Connection::wait(&args.nats, Some(user), &health, &shutdown).await? else {
-                return Ok(());
-            };
-            let context = Context { connection, shutdown, health, on_commit: None, instance: run.instance };
-            step::run(context, Aggregation::new(run.event_time.into())).await?;
-            Ok(())
-        }
+        Command::Run(run) => step::serve(&args.nats, run, None, shutdown, Aggregation::new).await,
         Command::Show(show) => {
             let connection = Connection::open(&args.nats, Some("reader")).await?;
             show::show(&connection, &show).await
         }
         Command::Audit(audit) => {
-            let connection = Connection::open(&args.nats, Some(Aggregation::service())).await?;
-            audit::audit(&connection, &audit).await
+            let connection = Connection::open(&args.nats, Some("aggregator")).await?;
+            audit::run(&connection, &audit).await
         }
         Command::Health(ask) => ask.ask().await,
     }

@@ -1,5 +1,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    service::main(aggregator::run, bus::exit_code)
+    service::main(aggregator::run, bus::exit_code, include_str!("../../../deploy/settings.txt"))
 }

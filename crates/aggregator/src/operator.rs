@@ -28,11 +28,6 @@ impl Aggregation {
     pub fn new(settings: Settings) -> Self {
         Self { settings, left_out: LeftOut::default() }
     }
-
-    /// The name of the service, which is its user's name too.
-    pub fn service() -> &'static str {
-        STATS_STEP.service
-    }
 }
 
 /// What is remembered of an instrument.

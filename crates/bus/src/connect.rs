@@ -20,9 +20,11 @@ mod args;
 mod events;
 mod identity;
 mod refused;
+mod start;
 mod wait;
 
 pub use args::{NatsArgs, Password};
+pub use start::start_service;
 pub use wait::{Reminder, patiently, wait_for};
 
 use events::Watch;

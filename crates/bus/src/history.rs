@@ -13,13 +13,12 @@ use market::{Candle, EventTime, Instrument, Window};
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::codec;
 use crate::connect::Connection;
 use crate::error::Error;
-use crate::leader;
 use crate::reader::{Selection, read_to_end};
 use crate::subject::{self, Kind};
 use crate::topology::Stream;
+use crate::{codec, leader};
 
 /// Parts of a stream that are read side by side, at most, and how long each is, at least.
 const SLICES: u64 = 8;
@@ -296,12 +295,7 @@ async fn slices(
 }
 
 /// As [`next`], of a stream that is not one of records.
-pub(crate) async fn next_in(
-    connection: &Connection,
-    stream: &str,
-    subject: &str,
-    from: u64,
-) -> Result<Option<Found>, Error> {
+pub async fn next_in(connection: &Connection, stream: &str, subject: &str, from: u64) -> Result<Option<Found>, Error> {
     let unanswered = || unanswered(connection, stream, format!("messages on {subject} from {from}"));
     let handle = connection.jetstream().get_stream_no_info(stream).await.map_err(|_| unanswered())?;
     match connection.answered(subject, handle.get_first_raw_message_by_subject(subject, from)).await? {

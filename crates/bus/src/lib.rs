@@ -7,7 +7,6 @@
 #![warn(missing_docs)]
 
 pub mod arrival;
-pub mod backup;
 pub mod batch;
 pub mod codec;
 pub mod connect;
@@ -21,12 +20,10 @@ pub mod protocol;
 pub mod publish;
 pub mod reader;
 pub mod readers;
-pub mod rebuild;
 pub mod snapshot;
 pub mod standing;
 pub mod subject;
 pub mod topology;
-pub mod trim;
 
 pub use connect::{Connection, NatsArgs};
 pub use error::{Error, exit_code};

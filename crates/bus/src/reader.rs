@@ -19,14 +19,12 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
-use crate::arrival;
 use crate::codec::Decoder;
 use crate::connect::{Connection, Reminder, nothing};
 use crate::error::{Disposition, Error};
-use crate::history;
-use crate::leader;
 use crate::protocol::LogId;
 use crate::topology::{Stream, StreamInfo, stream_info};
+use crate::{arrival, history, leader};
 
 /// Messages asked for at once.
 const PULL: usize = 40;
@@ -513,12 +511,7 @@ async fn create_named(
 ///
 /// # Errors
 /// Whatever a request can meet.
-pub(crate) async fn count_from(
-    connection: &Connection,
-    stream: Stream,
-    subjects: &[String],
-    from: u64,
-) -> Result<u64, Error> {
+pub async fn count_from(connection: &Connection, stream: Stream, subjects: &[String], from: u64) -> Result<u64, Error> {
     let Created { name, pending } = create_consumer(connection, stream, subjects, reading_from(from)).await?;
     delete_consumer(connection, stream, &name).await;
     Ok(pending)

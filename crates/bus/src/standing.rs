@@ -93,7 +93,7 @@ pub async fn backlog(
 }
 
 /// The first input of a partition at or after `from`.
-pub(crate) async fn next_input(
+pub async fn next_input(
     connection: &Connection,
     step: Step,
     partition: u32,

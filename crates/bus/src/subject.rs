@@ -7,12 +7,12 @@ use market::{Instrument, Window};
 use crate::topology::{LEASES, READERS, Step, Stream};
 
 /// Where a message of a stream is published while it is restored: nobody else publishes there.
-pub(crate) fn restored(stream: &str, subject: &str) -> String {
+pub fn restored(stream: &str, subject: &str) -> String {
     format!("candlewire.restore.{stream}.{subject}")
 }
 
 /// All of these of a stream.
-pub(crate) fn restored_all(stream: &str) -> String {
+pub fn restored_all(stream: &str) -> String {
     restored(stream, ">")
 }
 

@@ -41,13 +41,13 @@ pub const ARTIFACTS_STREAM: &str = "OBJ_ARTIFACTS";
 /// The key-value bucket that says who runs which partition of which step.
 pub const LEASES: &str = "LEASES";
 /// The stream behind it.
-pub(crate) const LEASES_STREAM: &str = "KV_LEASES";
+pub const LEASES_STREAM: &str = "KV_LEASES";
 
 /// The key-value bucket in which readers that keep their place elsewhere say how far they are.
 pub const READERS: &str = "READERS";
 
 /// The stream of that bucket.
-pub(crate) const READERS_STREAM: &str = "KV_READERS";
+pub const READERS_STREAM: &str = "KV_READERS";
 
 /// The group of the services that archive MARKET, train and forecast: they take turns.
 pub const ARCHIVER: &str = "trainer.archive";
@@ -197,7 +197,7 @@ const REBUILT_KEY: &str = "candlewire.rebuilt";
 /// Where a restored stream keeps which log it was, and that it was restored.
 const LOG_KEY: &str = "candlewire.log";
 /// What a stream carries while it is being restored.
-pub(crate) const RESTORING_KEY: &str = "candlewire.restoring";
+pub const RESTORING_KEY: &str = "candlewire.restoring";
 /// What the server's own notes in a stream's metadata begin with.
 const SERVERS_OWN: &str = "_nats.";
 
@@ -346,7 +346,7 @@ fn readers(limits: &Limits) -> Value {
 }
 
 /// The number of partitions of a definition.
-pub(crate) fn partitions_of(definition: &Value) -> Option<u32> {
+pub fn partitions_of(definition: &Value) -> Option<u32> {
     definition.get("metadata")?.get(PARTITIONS_KEY)?.as_str()?.parse().ok()
 }
 
@@ -415,7 +415,7 @@ impl StreamInfo {
     }
 
     /// Whether a restore fills it, or did not come to its end.
-    pub(crate) fn is_being_restored(&self) -> bool {
+    pub fn is_being_restored(&self) -> bool {
         self.note(RESTORING_KEY).is_some()
     }
 
@@ -489,7 +489,7 @@ pub async fn stream_info(connection: &Connection, name: &str) -> Result<StreamIn
 }
 
 /// Asks about a stream that may be in the middle of a restore.
-pub(crate) async fn any_stream_info(connection: &Connection, name: &str) -> Result<StreamInfo, Error> {
+pub async fn any_stream_info(connection: &Connection, name: &str) -> Result<StreamInfo, Error> {
     const NOT_FOR_THIS_ACCOUNT: u32 = 10039;
     match connection.api(&format!("STREAM.INFO.{name}"), &nothing()).await {
         Err(Error::Api { err_code: STREAM_NOT_FOUND, .. }) => Err(Error::StreamMissing { stream: name.to_owned() }),
@@ -598,7 +598,7 @@ pub async fn update(connection: &Connection, info: &StreamInfo, changes: &[Diffe
 }
 
 /// Makes a restored stream what it was, as the log that it is from now on.
-pub(crate) async fn reveal(connection: &Connection, mut definition: Value, log: &LogId) -> Result<(), Error> {
+pub async fn reveal(connection: &Connection, mut definition: Value, log: &LogId) -> Result<(), Error> {
     definition["metadata"][LOG_KEY] = json!(log.to_json());
     let name = definition["name"].as_str().unwrap_or_default().to_owned();
     connection.api::<Value>(&format!("STREAM.UPDATE.{name}"), &definition).await.map(drop)
@@ -606,7 +606,7 @@ pub(crate) async fn reveal(connection: &Connection, mut definition: Value, log: 
 
 /// What a stream notes of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Mark {
+pub enum Mark {
     /// Results up to a sequence are gone.
     Trimmed,
     /// Everything up to a sequence is gone, and made anew.
@@ -614,7 +614,7 @@ pub(crate) enum Mark {
 }
 
 /// Notes a sequence in a stream, unless it has noted as much before.
-pub(crate) async fn mark(connection: &Connection, stream: Stream, mark: Mark, seq: u64) -> Result<(), Error> {
+pub async fn mark(connection: &Connection, stream: Stream, mark: Mark, seq: u64) -> Result<(), Error> {
     let mut info = stream_info(connection, stream.name()).await?;
     let key = match mark {
         Mark::Trimmed => TRIMMED_KEY,
@@ -628,7 +628,7 @@ pub(crate) async fn mark(connection: &Connection, stream: Stream, mark: Mark, se
 }
 
 /// Deletes what a purge request names of a stream, and returns how many messages went.
-pub(crate) async fn purge(connection: &Connection, stream: &str, request: &Value) -> Result<u64, Error> {
+pub async fn purge(connection: &Connection, stream: &str, request: &Value) -> Result<u64, Error> {
     #[derive(Deserialize)]
     struct Purged {
         purged: u64,

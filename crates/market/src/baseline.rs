@@ -1,14 +1,16 @@
-//! What doing nothing predicts: what every model must be better than.
+//! The naive baseline: a prediction without a model, which every model must beat.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::dataset::{Dataset, Recipe};
-use crate::feature::volatility::HALF_LIVES;
+use crate::recipe::Recipe;
 
-/// A prediction that nobody has to learn.
+/// Half-lives of the running averages of a range, in candles.
+pub const HALF_LIVES: [u32; 6] = [3, 6, 12, 24, 48, 96];
+
+/// A prediction that needs no training.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Baseline {
     /// The newest value stays: the last price, or the range of the last candles.
@@ -58,17 +60,6 @@ impl Baseline {
             Self::Last => "last range",
             Self::Average(_) => "running average",
         }
-    }
-
-    /// The one with the smallest squared error on the given rows, which should be training rows: the comparison is with
-    /// what could have been chosen at the time. Of equals the first.
-    pub fn choose(dataset: &Dataset, rows: &[usize]) -> Self {
-        let squared_error = |baseline: &Self| -> f64 {
-            rows.iter().map(|&row| (dataset.rows[row].actual - dataset.baseline(row, *baseline)).powi(2)).sum()
-        };
-        let candidates = Self::all(dataset.recipe).into_iter();
-        let errors = candidates.map(|baseline| (squared_error(&baseline), baseline));
-        errors.min_by(|a, b| a.0.total_cmp(&b.0)).map_or(Self::Last, |(_, baseline)| baseline)
     }
 }
 

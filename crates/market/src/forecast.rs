@@ -6,8 +6,8 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use crate::dataset::Recipe;
-use crate::evaluation::Scores;
+use crate::recipe::Recipe;
+use crate::scores::Scores;
 use crate::window::Window;
 
 /// What a model in use is worth by itself.

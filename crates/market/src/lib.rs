@@ -7,33 +7,32 @@
 #![warn(missing_docs)]
 
 pub mod acceptance;
+pub mod band;
 pub mod baseline;
 pub mod candle;
 pub mod coverage;
-pub mod dataset;
 pub mod digits;
-pub mod evaluation;
 pub mod exact;
-pub mod feature;
 pub mod forecast;
 pub mod gap;
 pub mod heartbeat;
 pub mod instrument;
-pub mod interval;
-pub mod leak;
 pub mod profile;
-pub mod split;
+pub mod recipe;
+pub mod scores;
 pub mod table;
 pub mod tick;
 pub mod time;
-pub mod trail;
 pub mod validate;
 pub mod watermark;
 pub mod window;
 pub mod windowing;
 
+pub use baseline::Baseline;
 pub use candle::Candle;
 pub use instrument::Instrument;
+pub use recipe::Recipe;
+pub use scores::Scores;
 pub use tick::Tick;
 pub use time::{EventTime, Span};
 pub use window::Window;

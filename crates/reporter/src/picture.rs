@@ -16,11 +16,10 @@ mod overview;
 mod theme;
 mod words;
 
-use store::model_card::ModelCard;
-use store::predictions::{Fold, Prediction};
-
 use canvas::{Anchor, Canvas, TextStyle};
 use frame::Area;
+use store::model_card::ModelCard;
+use store::predictions::{Fold, Prediction};
 use theme::{BACKGROUND, INK, MUTED};
 
 pub use bars::{Bar, bars};
@@ -78,7 +77,7 @@ pub fn no_data() -> Image {
 #[cfg(test)]
 mod tests {
     use market::EventTime;
-    use market::interval::Band;
+    use market::band::Band;
     use plotters::style::RGBColor;
     use proptest::prelude::*;
 
@@ -97,7 +96,7 @@ mod tests {
                 "objective": "reg:squarederror", "tree_method": "hist", "holdout": 0.2},
             "time": {"first_ms": 1, "last_ms": 2, "holdout_from_ms": 2},
             "rows": {"ticks": 9, "candles": 9, "train": 5, "holdout": rows, "purged": 1,
-                "skipped": market::dataset::Skipped::default()},
+                "skipped": store::model_card::Skipped::default()},
             "versions": {"candlewire": "0.1.0", "xgboost": "3.4.1", "card": 1},
             "holdout": scores, "folds": [], "duration_ms": 1,
         }))

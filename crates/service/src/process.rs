@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::exit::{Code, Coded, WithCode};
-use crate::settings::{self, EnvFile};
+use crate::settings::{self, EnvFile, Settings};
 use crate::shutdown::Shutdown;
 use crate::telemetry::ProcessArgs;
 
@@ -28,12 +28,14 @@ pub trait Program: clap::Parser {
 
 /// Runs a binary: reads `.env` and the command line, refuses settings that it does not know, starts logging and the runtime, runs until done or told to stop by
 /// SIGTERM or SIGINT, drains within 5 seconds, prints an error as one line and chooses the exit code. A second signal
-/// ends at once. `code_of` knows the codes of errors that other crates of ours return.
+/// ends at once. `code_of` knows the codes of errors that other crates return; `settings` is the list of names that the
+/// environment may hold, in the form of [`Settings::parse`].
 pub fn main<P: Program, R: Future<Output = anyhow::Result<()>>>(
     run: impl FnOnce(P, Shutdown) -> R,
     code_of: fn(&anyhow::Error) -> Option<Code>,
+    settings: &'static str,
 ) -> ExitCode {
-    match start(run) {
+    match start(run, &Settings::parse(settings)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             print_error(&error);
@@ -43,15 +45,18 @@ pub fn main<P: Program, R: Future<Output = anyhow::Result<()>>>(
     }
 }
 
-fn start<P: Program, R: Future<Output = anyhow::Result<()>>>(run: impl FnOnce(P, Shutdown) -> R) -> anyhow::Result<()> {
+fn start<P: Program, R: Future<Output = anyhow::Result<()>>>(
+    run: impl FnOnce(P, Shutdown) -> R,
+    settings: &Settings,
+) -> anyhow::Result<()> {
     let file = EnvFile::read(Path::new(".env")).exit_code(Code::BadConfig)?;
     let mut command = P::command();
     let matches = command.get_matches_mut();
-    settings::check_names(std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()))
+    settings::check_names(settings, std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()))
         .exit_code(Code::BadConfig)?;
     let program = P::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit());
     if program.process().print_config {
-        settings::print(&command, &matches, &file);
+        settings::print(settings, &command, &matches, &file);
         return Ok(());
     }
     program.process().start(program.is_service()).exit_code(Code::BadConfig)?;

@@ -2,7 +2,7 @@
 //! setting of ours is ignored, and `--print-config` shows what counts.
 
 mod env_file;
-mod names;
+mod known;
 
 use std::ffi::OsStr;
 use std::io::{Write, stdout};
@@ -11,40 +11,32 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command};
 
 pub(crate) use env_file::EnvFile;
-use names::{NAMES, PREFIXES, SECRETS};
+pub use known::Settings;
 
 /// What stands for a value that nobody should see.
 const HIDDEN: &str = "(hidden)";
 /// How alike two names must be, from 0 to 1, before one is taken for a slip of the other: clap's own bound is 0.7.
 const ALIKE: f64 = 0.8;
 
-/// Whether a variable is a setting of one of our programs, or of the server's configuration.
-pub fn is_setting(name: &str) -> bool {
-    known().any(|known| known == name)
-}
-
-fn known() -> impl Iterator<Item = &'static str> {
-    NAMES.iter().chain(&SECRETS).copied()
-}
-
-/// Refuses what looks like a setting of ours and is none: it would be ignored, and somebody meant something by it.
+/// Refuses a variable that looks like a setting and is not one: it would be ignored in silence.
 ///
 /// # Errors
 /// The first such name, with the one that was probably meant.
-pub(crate) fn check_names(set: impl IntoIterator<Item = String>) -> anyhow::Result<()> {
-    let own = |name: &str| PREFIXES.iter().find_map(|prefix| Some((*prefix, name.strip_prefix(prefix)?.to_owned())));
-    let is_unknown = |name: &String| own(name).is_some() && !is_setting(name);
+pub(crate) fn check_names(settings: &Settings, set: impl IntoIterator<Item = String>) -> anyhow::Result<()> {
+    let is_unknown = |name: &String| settings.prefix_of(name).is_some() && !settings.has(name);
     let Some(name) = set.into_iter().find(is_unknown) else { return Ok(()) };
-    let (prefix, rest) = own(&name).unwrap_or_default();
-    let likeness = |known: &str| strsim::jaro_winkler(&rest, known.strip_prefix(prefix).unwrap_or_default());
-    let meant = known().max_by(|a, b| likeness(a).total_cmp(&likeness(b))).filter(|known| likeness(known) > ALIKE);
+    let prefix = settings.prefix_of(&name).unwrap_or_default();
+    let rest = |name: &str| name.strip_prefix(prefix).unwrap_or_default().to_owned();
+    let likeness = |known: &str| strsim::jaro_winkler(&rest(&name), &rest(known));
+    let meant =
+        settings.names().max_by(|a, b| likeness(a).total_cmp(&likeness(b))).filter(|known| likeness(known) > ALIKE);
     let advice = meant.map_or_else(|| "remove it".to_owned(), |meant| format!("was {meant} meant?"));
     anyhow::bail!("{name} is set in the environment or .env, and is no setting: {advice}")
 }
 
 /// Prints every setting of the command that was called, its value and its origin.
-pub(crate) fn print(command: &Command, matches: &ArgMatches, file: &EnvFile) {
-    let rows = rows(command, matches, file);
+pub(crate) fn print(settings: &Settings, command: &Command, matches: &ArgMatches, file: &EnvFile) {
+    let rows = rows(settings, command, matches, file);
     let width =
         |column: fn(&[String; 3]) -> &String| rows.iter().map(|row| column(row).len()).max().unwrap_or_default();
     let (flags, values) = (width(|row| &row[0]), width(|row| &row[1]).min(60));
@@ -54,7 +46,7 @@ pub(crate) fn print(command: &Command, matches: &ArgMatches, file: &EnvFile) {
     }
 }
 
-fn rows(command: &Command, matches: &ArgMatches, file: &EnvFile) -> Vec<[String; 3]> {
+fn rows(settings: &Settings, command: &Command, matches: &ArgMatches, file: &EnvFile) -> Vec<[String; 3]> {
     let (mut command, mut matches) = (command, matches);
     while let Some((name, of_subcommand)) = matches.subcommand() {
         let Some(subcommand) = command.find_subcommand(name) else { break };
@@ -66,7 +58,7 @@ fn rows(command: &Command, matches: &ArgMatches, file: &EnvFile) -> Vec<[String;
         [name, value, origin]
     });
     let is_set = |name: &&str| std::env::var_os(name).is_some();
-    let of_secrets = SECRETS.iter().copied().filter(is_set);
+    let of_secrets = settings.secrets().filter(is_set);
     of_flags.chain(of_secrets.map(|name| [name.to_owned(), HIDDEN.to_owned(), from_variable(name, file)])).collect()
 }
 
@@ -113,9 +105,13 @@ fn without_secrets(value: &str) -> String {
 mod tests {
     use super::*;
 
+    const LIST: &str =
+        "# A list\nCANDLEWIRE_LEASE_TTL\n\nCANDLEWIRE_PASSWORD_PRODUCER secret\nCOINGECKO_API_KEY secret\n";
+
     #[test]
     fn a_name_that_is_no_setting_is_refused_with_the_one_that_was_meant() {
-        let check = |name: &str| check_names([name.to_owned()]).map_err(|error| error.to_string());
+        let settings = Settings::parse(LIST);
+        let check = |name: &str| check_names(&settings, [name.to_owned()]).map_err(|error| error.to_string());
         assert_eq!(check("CANDLEWIRE_LEASE_TTL"), Ok(()));
         assert_eq!(check("CANDLEWIRE_PASSWORD_PRODUCER"), Ok(()));
         assert_eq!(check("PATH"), Ok(()));
@@ -136,7 +132,7 @@ mod tests {
         ]));
         let words = ["producer", "run", "--password", "secret-2", "--coin", "bitcoin"];
         let matches = command.try_get_matches_from_mut(words).unwrap();
-        let rows = rows(&command, &matches, &EnvFile::default());
+        let rows = rows(&Settings::parse(LIST), &command, &matches, &EnvFile::default());
         let expected = [
             ["--url", "nats://(hidden)@here:4222,nats://there", "default"],
             ["--password", HIDDEN, "command line"],

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bus::lease::LeaseArgs;
 use market::Span;
 use market::windowing::Settings;
+use service::HealthArgs;
 
 /// Longest disorder bound: what one message can close must fit into a batch.
 const DISORDER_MAX: Duration = Duration::from_secs(3_600);
@@ -17,6 +18,20 @@ fn at_most(bound: Duration) -> impl Fn(&str) -> Result<Duration, String> + Clone
         let within = span <= bound;
         within.then_some(span).ok_or_else(|| format!("at most {}", humantime::format_duration(bound)))
     }
+}
+
+/// Flags of every step's `run`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ServeArgs {
+    /// How event time is judged.
+    #[command(flatten)]
+    pub event_time: EventTimeArgs,
+    /// Which partitions it works on.
+    #[command(flatten)]
+    pub instance: InstanceArgs,
+    /// Where health is served.
+    #[command(flatten)]
+    pub health: HealthArgs,
 }
 
 /// Flags of every step that say how event time is judged.

@@ -24,9 +24,9 @@ mod readiness;
 mod supervisor;
 mod worker;
 
-pub use args::{EventTimeArgs, InstanceArgs};
+pub use args::{EventTimeArgs, InstanceArgs, ServeArgs};
 pub use left_out::LeftOut;
 pub use operator::{Applied, Figure, Input, Operator};
 pub use outputs::Outputs;
 pub use partition::{INPUT_BYTES_MAX, INPUT_MESSAGES_MAX};
-pub use serve::{Context, OnCommit, run};
+pub use serve::{Context, OnCommit, run, serve};

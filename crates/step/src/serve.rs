@@ -3,16 +3,17 @@
 
 use std::sync::Arc;
 
-use bus::Connection;
-use bus::connect::wait_for;
+use bus::connect::{start_service, wait_for};
 use bus::lease::{Leases, wait_for_bucket};
 use bus::protocol::StepConfig;
 use bus::topology::{self, Step, StreamInfo};
+use bus::{Connection, NatsArgs};
+use market::windowing::Settings;
 use service::{Health, Shutdown};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::args::InstanceArgs;
+use crate::args::{InstanceArgs, ServeArgs};
 use crate::backlog::Backlog;
 use crate::commit_schedule::CommitSchedule;
 use crate::committer;
@@ -41,6 +42,26 @@ pub struct Context {
     pub on_commit: Option<OnCommit>,
     /// How it shares the partitions with other instances.
     pub instance: InstanceArgs,
+}
+
+/// Serves a step as a process of its own until shutdown: health, connection, then [`run`]. `operator` makes the operator
+/// of how event time is judged.
+///
+/// # Errors
+/// As [`start_service`] and [`run`].
+pub async fn serve<O: Operator>(
+    nats: &NatsArgs,
+    args: ServeArgs,
+    on_commit: Option<OnCommit>,
+    shutdown: Shutdown,
+    operator: impl FnOnce(Settings) -> O,
+) -> anyhow::Result<()> {
+    let ServeArgs { event_time, instance, health } = args;
+    let Some((connection, health)) = start_service(nats, O::STEP.service, &health, &shutdown).await? else {
+        return Ok(());
+    };
+    let context = Context { connection, shutdown, health, on_commit, instance };
+    Ok(run(context, operator(event_time.into())).await?)
 }
 
 /// Runs a step over this instance's share of the partitions until shutdown: drains, commits what was applied, gives its

@@ -1,7 +1,6 @@
 //! What every file and object is called. No such name is written anywhere else.
 
-use market::Instrument;
-use market::dataset::Recipe;
+use market::{Instrument, Recipe};
 
 use crate::digest::Digest;
 

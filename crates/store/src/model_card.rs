@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
-use market::baseline::Baseline;
-use market::dataset::{Recipe, Skipped};
-use market::evaluation::Scores;
+use market::recipe::Recipe;
+use market::{Baseline, Scores};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+
+/// How the label of every score from a random split begins: such a score says nothing about the future.
+pub const RANDOM_LABEL: &str = "random: leaks the future";
 
 /// The layout of the card, which a change of it raises.
 pub const CARD_VERSION: u32 = 3;
@@ -132,6 +134,23 @@ pub struct TimeRange {
     pub holdout_from_ms: i64,
 }
 
+/// What gave no row, by cause: candles, or ticks for a recipe that works on them. Each is counted once.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Skipped {
+    /// Candles that less is known of than `min_coverage`. They count as missing.
+    pub thin: usize,
+    /// Candles without bars and of too few points for a range, which the recipe is about. They count as missing.
+    pub few_points: usize,
+    /// The trailing window begins before the data or crosses a missing candle.
+    pub trailing_window: usize,
+    /// The horizon ends after the data or crosses a missing candle.
+    pub horizon: usize,
+    /// Candles whose window had not ended yet.
+    pub open: usize,
+    /// Bars (not candles) that no window of this length holds all of, so that they are in no candle.
+    pub long_bars: usize,
+}
+
 /// How many of what a training had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rows {
@@ -242,7 +261,7 @@ impl ModelCard {
 
 #[cfg(test)]
 mod tests {
-    use market::evaluation::comparison::Comparison;
+    use market::scores::Comparison;
 
     use super::*;
 

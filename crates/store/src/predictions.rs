@@ -12,7 +12,7 @@ use arrow::array::{
 use arrow::datatypes::{ArrowPrimitiveType, Float64Type, TimestampMillisecondType};
 use arrow::error::ArrowError;
 use market::EventTime;
-use market::interval::{Band, Bands, LEVEL_MAIN, LEVELS};
+use market::band::{Band, Bands, LEVEL_MAIN, LEVELS};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::errors::ParquetError;

@@ -8,10 +8,9 @@ mod output;
 
 use std::sync::Arc;
 
-use bus::Connection;
 use clap::{Parser, Subcommand};
-use service::{AskArgs, Health, HealthArgs, ProcessArgs, Program, Shutdown};
-use step::{Context, EventTimeArgs, InstanceArgs};
+use service::{AskArgs, ProcessArgs, Program, Shutdown};
+use step::ServeArgs;
 
 pub use operator::Processing;
 
@@ -45,15 +44,9 @@ pub struct RunArgs {
     /// Print every committed batch as a table
     #[arg(long)]
     pub print: bool,
-    /// How event time is judged.
+    /// How the step runs.
     #[command(flatten)]
-    pub event_time: EventTimeArgs,
-    /// Which partitions it works on.
-    #[command(flatten)]
-    pub instance: InstanceArgs,
-    /// Where health is served.
-    #[command(flatten)]
-    pub health: HealthArgs,
+    pub serve: ServeArgs,
 }
 
 impl Program for Args {
@@ -75,16 +68,9 @@ pub async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
         Command::Run(run) => run,
         Command::Health(ask) => return ask.ask().await,
     };
-    let user = Processing::service();
-    args.nats.check(Some(user))?;
-    let health = Health::new();
-    health.serve(&run.health, shutdown.clone()).await?;
-    let Some(connection) = Connection::wait(&args.nats, Some(user), &health, &shutdown).await? else { return Ok(()) };
     let on_commit = run.print.then(|| {
         let printer = output::printer();
         Arc::new(move |batch: &[_]| output::offer(&printer, batch)) as step::OnCommit
     });
-    let context = Context { connection, shutdown, health, on_commit, instance: run.instance };
-    step::run(context, Processing::new(run.event_time.into())).await?;
-    Ok(())
+    step::serve(&args.nats, run.serve, on_commit, shutdown, Processing::new).await
 }

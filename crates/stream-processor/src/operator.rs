@@ -28,11 +28,6 @@ impl Processing {
     pub fn new(settings: Settings) -> Self {
         Self { settings }
     }
-
-    /// The name of the service, which is its user's name too.
-    pub fn service() -> &'static str {
-        MARKET_STEP.service
-    }
 }
 
 /// What is remembered of an instrument.

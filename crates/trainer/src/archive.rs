@@ -3,13 +3,12 @@
 //! The archive's own last sequence is the position: reading goes on behind it, and a file appears whole or not at all.
 
 use anyhow::{Context, anyhow};
-use bus::leader;
 use bus::protocol::LogId;
 use bus::reader::{Delivery, Event, Form, Reader, Selection};
 use bus::readers::{self, REGISTRATION_VERSION, Registration};
 use bus::subject::{self, Kind};
 use bus::topology::{Stream, StreamInfo};
-use bus::{Connection, codec};
+use bus::{Connection, codec, leader};
 use market::Instrument;
 use service::{Code, WithCode};
 use store::archive::{Archive, ArchiveError, ArchiveWriter};

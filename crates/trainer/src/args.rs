@@ -5,19 +5,18 @@ mod learning;
 use std::path::PathBuf;
 
 use anyhow::bail;
-use market::dataset::Recipe;
-use market::{Instrument, Span, Window};
-
+use market::{Instrument, Recipe, Span, Window};
 use service::{Code, WithCode};
 use store::archive::Archive;
 use store::place::ArchivePlace;
 
 pub use self::learning::LearnArgs;
-use crate::candles::Interval;
+use learn::candles::Interval;
+use learn::fit::Split;
+use learn::training::LearnConfig;
+
 use crate::check::CheckArgs;
 use crate::data::DataArgs;
-use crate::fit::Split;
-use crate::learn::LearnConfig;
 use crate::live::rules::{Rules, learning_words};
 use crate::upload::UploadArgs;
 

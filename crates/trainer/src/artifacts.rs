@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use bus::Connection;
+use learn::training::Learned;
 use market::Instrument;
 use service::{Code, WithCode};
 use store::atomic::atomic_write_all;
@@ -13,8 +14,6 @@ use store::layout::{self, MODEL, MODEL_CARD, MODEL_FILES, PREDICTIONS, PREDICTIO
 use store::model_card::{FileDigest, ModelCard};
 use store::schema::LOG_RANGE;
 use store::{package, predictions};
-
-use crate::learn::Learned;
 
 /// The files of one training, by the order of [`MODEL_FILES`].
 pub struct Artifacts {

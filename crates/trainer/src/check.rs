@@ -5,25 +5,26 @@
 
 use anyhow::anyhow;
 use bus::NatsArgs;
+use learn::booster::BoosterError;
+use learn::dataset::{self, Dataset, RowSpec};
+use learn::fit::{Split, Task, fit};
+use learn::forecaster::Predicted;
+use learn::leakage::{distinct_times, part_fault, plant_answer, shuffle_labels};
+use learn::lookback::Known;
+use learn::split::Part;
+use learn::training::{LearnConfig, LearnError, candles, folds_inside, prepare_and_split};
+use learn::verdict::five_digits;
 use market::candle::Candle;
-use market::dataset::{self, Dataset, Recipe, RowSpec};
-use market::leak::{distinct_times, part_fault, plant_answer, shuffle_labels};
-use market::split::{Part, RANDOM_LABEL};
-use market::trail::Known;
-use market::{Instrument, Tick};
+use market::{Instrument, Recipe, Tick};
 use serde::Serialize;
 use service::{Code, WithCode};
+use store::model_card::RANDOM_LABEL;
 
 use crate::args::{Format, LearnArgs};
-use crate::booster::BoosterError;
 use crate::data::DataArgs;
-use crate::fit::{Split, Task, fit};
-use crate::forecaster::Predicted;
-use crate::learn::{LearnConfig, LearnError, candles, folds_inside, prepare_and_split};
 use crate::output;
 use crate::progress::Progress;
 use crate::train::update;
-use crate::verdict::five_digits;
 
 /// Largest skill that shuffled labels may have: luck, no more.
 pub const LUCK_MAX: f64 = 0.02;
@@ -103,7 +104,7 @@ fn conclude(findings: &[Finding]) -> anyhow::Result<()> {
 /// Asks every guard about the ticks of an instrument, ascending by (event time, id). `tell` hears what is done next.
 ///
 /// # Errors
-/// As [`crate::learn::learn`].
+/// As [`learn::training::learn`].
 ///
 /// # Panics
 /// When ticks are out of order.
@@ -158,7 +159,7 @@ fn features_finding(spec: RowSpec, candles: &[Candle]) -> Finding {
 }
 
 fn column(recipe: Recipe, idx: usize) -> &'static str {
-    recipe.columns().get(idx).copied().unwrap_or("what its output is relative to")
+    learn::features::columns(recipe).get(idx).copied().unwrap_or("what its output is relative to")
 }
 
 /// The features with the first one replaced by what the next candle will do, wherever that is known already.

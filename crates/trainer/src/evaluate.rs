@@ -6,10 +6,9 @@ use std::collections::BTreeMap;
 
 use bus::reader::{Selection, read_to_end};
 use bus::{Connection, Kind, Stream, codec, subject};
-use market::dataset::Recipe;
-use market::evaluation::{Outcome, Scores, evaluate as score};
+use learn::evaluation::{Outcome, evaluate as score};
 use market::forecast::{ScoreLine, Status};
-use market::{EventTime, Instrument, Window};
+use market::{EventTime, Instrument, Recipe, Scores, Window};
 use serde::Serialize;
 use service::{Code, WithCode};
 

@@ -1,12 +1,14 @@
 //! The trainer: keeps every accepted tick as Parquet, learns from them, and says honestly how good the model is.
 //!
-//! Start reading at [`learn`], the pure core; [`booster`] is the only file that knows XGBoost. [`train`] is the one-shot
-//! command, [`service`](mod@service) the long-running one; both read the archive that [`archive`] brings up to date.
+//! The learning core is the crate `learn`; this crate feeds it. Start reading at [`train`], the one-shot command, then
+//! [`service`](mod@service), the long-running one; both read the archive that [`archive`] brings up to date.
 
 #![warn(missing_docs)]
 
 use ::service::{Code, Shutdown, WithCode};
 use bus::Connection;
+use learn::booster;
+use learn::training::LearnError;
 use store::archive::ArchiveError;
 use store::bucket::BucketErrorKind;
 use store::place::PlaceError;
@@ -15,15 +17,10 @@ pub mod archive;
 mod archiving;
 pub mod args;
 pub mod artifacts;
-pub mod booster;
-pub mod candles;
 pub mod check;
 pub mod data;
 pub mod evaluate;
-pub mod fit;
-pub mod forecaster;
 pub mod input;
-pub mod learn;
 pub mod live;
 mod output;
 mod patience;
@@ -31,15 +28,11 @@ mod prices;
 pub mod progress;
 mod score_tables;
 pub mod service;
-mod shortage;
 pub mod train;
-mod ubjson;
 pub mod upload;
-mod verdict;
 
 pub use args::Args;
 use args::Command;
-use learn::LearnError;
 pub use live::fitting::{fit_as_told, is_told_to_fit};
 pub use patience::be_patient;
 

@@ -24,15 +24,15 @@ use market::heartbeat::HeartbeatLine;
 use market::windowing::Settings;
 use market::{Candle, EventTime, Instrument, Tick};
 use serde::{Deserialize, Serialize};
-use step::Outputs;
-use step::{Applied, Figure, Input, LeftOut, Operator};
+use step::{Applied, Figure, Input, LeftOut, Operator, Outputs};
 use store::archive::Through;
 
 pub use self::counts::Counts;
+use learn::forecaster::Forecaster;
+
 use self::rules::Rules;
 use self::state::{Desk, Live};
 use self::trainings::{Outcome, Trainings};
-use crate::forecaster::Forecaster;
 use crate::prices::tick_of;
 
 /// The step.

@@ -5,12 +5,11 @@ use std::path::Path;
 
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{ContentArrangement, Table};
+use learn::features::RANGE_POINTS_MIN;
 use market::Instrument;
-use market::dataset::Skipped;
-use market::feature::RANGE_POINTS_MIN;
 use store::bucket::Bucket;
 use store::layout::{self, MODEL_FILES};
-use store::model_card::ModelCard;
+use store::model_card::{ModelCard, Skipped};
 use store::place::ArchivePlace;
 
 use crate::archive::Archived;

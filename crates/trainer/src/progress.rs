@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-
-use crate::learn::Step;
+use learn::training::Step;
 
 /// How often the bar moves while nothing is reported.
 const TICK: Duration = Duration::from_millis(100);

@@ -1,13 +1,12 @@
 //! Scores as tables: part by part, beside the baseline.
 
 use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
-use market::evaluation::comparison::Comparison;
-use market::interval::LEVELS;
+use learn::fit::Split;
+use learn::verdict::five_digits;
+use market::band::LEVELS;
+use market::scores::Comparison;
 use store::model_card::{ModelCard, PartScores};
 use store::schema::LOG_RANGE;
-
-use crate::fit::Split;
-use crate::verdict::five_digits;
 
 /// How good each part was: the model, the baseline, and the one beside the other.
 pub(crate) fn score_table(card: &ModelCard) -> Table {

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bus::connect::wait_for;
+use bus::connect::{start_service, wait_for};
 use bus::lease::Seat;
 use bus::topology::{ARCHIVER, Stream, StreamInfo};
 use bus::{Connection, NatsArgs};
@@ -38,10 +38,9 @@ pub async fn run(args: RunArgs, nats: &NatsArgs, shutdown: Shutdown) -> anyhow::
     args.out.as_deref().map(prepare_folder).transpose()?;
     let bucket = args.upload.bucket()?;
     let archive = args.archive.open()?;
-    nats.check(Some("trainer"))?;
-    let health = Health::new();
-    health.serve(&args.health, shutdown.clone()).await?;
-    let Some(connection) = Connection::wait(nats, Some("trainer"), &health, &shutdown).await? else { return Ok(()) };
+    let Some((connection, health)) = start_service(nats, "trainer", &args.health, &shutdown).await? else {
+        return Ok(());
+    };
     let (uploader, uploading) = bucket.map(|bucket| Uploader::start(bucket, shutdown.clone())).unzip();
     let turn = Arc::new(Semaphore::new(1));
     let service = Service { args, rules, archive, connection, uploader, turn, health, shutdown };

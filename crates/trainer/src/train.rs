@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use anyhow::anyhow;
 use bus::{Connection, NatsArgs};
+use learn::training::{Learned, learn_against};
 use market::Instrument;
 use service::{Code, WithCode};
 use store::archive::{Archive, ArchiveError};
@@ -12,7 +13,6 @@ use crate::archive::bring_up_to_date;
 use crate::args::{LearnArgs, TrainArgs};
 use crate::artifacts::{Artifacts, prepare_folder};
 use crate::data::Data;
-use crate::learn::{Learned, learn_against};
 use crate::output;
 use crate::progress::Progress;
 
@@ -126,5 +126,7 @@ fn is_of_archive(error: &anyhow::Error, is: fn(&ArchiveError) -> bool) -> bool {
     error.chain().any(|cause| cause.downcast_ref().is_some_and(is))
 }
 
+#[cfg(test)]
+mod shortage_tests;
 #[cfg(test)]
 mod tests;

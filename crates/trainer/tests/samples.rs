@@ -5,14 +5,14 @@ use std::path::Path;
 
 use clap::{Parser, ValueEnum};
 use flate2::read::MultiGzDecoder;
-use market::dataset::{Recipe, RowSpec, first_leak, known};
-use market::{EventTime, Instrument, Span, Tick, Window};
+use learn::candles::fold;
+use learn::dataset::{RowSpec, first_leak, known};
+use learn::fit::Split;
+use learn::training::learn;
+use market::{EventTime, Instrument, Recipe, Span, Tick, Window};
 use store::model_card::ModelCard;
 use trainer::Args;
 use trainer::args::Command;
-use trainer::candles::fold;
-use trainer::fit::Split;
-use trainer::learn::learn;
 
 const MINUTES: &str = "btcusdt_1m_2020-03.csv.gz";
 const HOURS: &str = "btcusdt_1h_2019-2023.csv.gz";

@@ -2,9 +2,8 @@
 
 use std::borrow::Cow;
 
-use market::split::RANDOM_LABEL;
 use plotters::style::RGBColor;
-use store::model_card::ModelCard;
+use store::model_card::{ModelCard, RANDOM_LABEL};
 
 use super::axis::signed_percent;
 use super::canvas::{Anchor, Canvas, TextStyle};

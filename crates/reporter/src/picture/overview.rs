@@ -1,7 +1,7 @@
 //! The upper panel: every prediction on one axis of time, with the place where the unseen part begins.
 
 use market::EventTime;
-use market::interval::{Band, LEVEL_MAIN, LEVELS};
+use market::band::{Band, LEVEL_MAIN, LEVELS};
 use plotters::style::RGBColor;
 use store::model_card::ModelCard;
 use store::predictions::{Fold, Prediction};

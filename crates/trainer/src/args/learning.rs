@@ -1,15 +1,14 @@
 //! Flags of learning, and how a recipe is fitted without them.
 
 use anyhow::bail;
-use market::Instrument;
-use market::dataset::Recipe;
-use market::trail::HORIZON_MAX;
+use learn::booster::{Boosting, Start};
+use learn::candles::Interval;
+use learn::fit::Split;
+use learn::lookback::HORIZON_MAX;
+use learn::training::LearnConfig;
+use market::{Instrument, Recipe};
 
 use super::parse_coverage;
-use crate::booster::{Boosting, Start};
-use crate::candles::Interval;
-use crate::fit::Split;
-use crate::learn::LearnConfig;
 
 /// Flags that say what is learned, and how.
 #[derive(Debug, Clone, clap::Args)]

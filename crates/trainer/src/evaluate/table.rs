@@ -1,11 +1,11 @@
 //! Evaluations for people.
 
 use comfy_table::Table;
+use learn::verdict::{chance, five_digits};
 use market::EventTime;
 
 use super::{Evaluation, LEVELS, Series, Standing};
 use crate::score_tables::{align, percent, probability, ratio, table};
-use crate::verdict::{chance, five_digits};
 
 /// Rows of a table that are shown: the newest. JSON has all.
 const SHOWN: usize = 14;

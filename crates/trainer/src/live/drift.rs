@@ -1,6 +1,6 @@
 //! Whether a model has drifted away from what it forecasts, judged by its scored forecasts alone.
 
-use market::evaluation::comparison::compare;
+use learn::evaluation::comparison::compare;
 use serde::{Deserialize, Serialize};
 
 use super::lines::Scored;

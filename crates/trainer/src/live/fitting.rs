@@ -11,6 +11,8 @@ use std::io::{self, IsTerminal, Read, Write};
 use std::process::{ExitCode, ExitStatus, Stdio};
 
 use anyhow::{Context, anyhow, ensure};
+use learn::forecaster::Forecaster;
+use learn::training::{Duel, LearnConfig, LearnError, learn_against};
 use market::Instrument;
 use rustix::process::{Signal, getpid, kill_process};
 use serde::de::DeserializeOwned;
@@ -28,8 +30,6 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::trainings::{LIVE_THREADS, Trained, is_fatal, trained};
 use crate::artifacts::Artifacts;
 use crate::data::read_archive;
-use crate::forecaster::Forecaster;
-use crate::learn::{Duel, LearnConfig, LearnError, learn_against};
 
 /// This very program, whatever has been installed in its place since it started.
 const OWN_PROGRAM: &str = "/proc/self/exe";
@@ -245,10 +245,10 @@ fn unpack<T: DeserializeOwned>(bytes: &[u8]) -> anyhow::Result<(T, Vec<Vec<u8>>)
 #[cfg(test)]
 mod tests {
     use clap::Parser;
+    use learn::booster::BoosterError;
 
     use super::*;
     use crate::args;
-    use crate::booster::BoosterError;
 
     #[test]
     fn an_order_arrives_as_it_was_given() {

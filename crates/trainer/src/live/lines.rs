@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
+use learn::interval;
+use market::band::{Band, Bands, LEVEL_MAIN, LEVELS};
 use market::forecast::{Cause, ForecastKey, HoldoutScores, ModelLine, NextLine, Rival, ScoreLine, Standing, Status};
-use market::interval::{self, Band, Bands, LEVEL_MAIN, LEVELS};
 use market::{EventTime, Instrument};
 use serde::{Deserialize, Serialize};
 

@@ -1,11 +1,11 @@
 //! What shapes the forecasts.
 
-use market::dataset::{Recipe, RowSpec};
+use learn::dataset::RowSpec;
+use learn::training::LearnConfig;
 use market::windowing::Settings;
-use market::{Instrument, Span, Window};
+use market::{Instrument, Recipe, Span, Window};
 
 use super::state::FORM;
-use crate::learn::LearnConfig;
 
 /// Everything that shapes the forecasts: other rules give other forecasts.
 #[derive(Debug, Clone)]
@@ -75,6 +75,6 @@ pub fn learning_words(config: &LearnConfig) -> String {
         boosting.start,
         boosting.seed,
         boosting.threads,
-        crate::forecaster::FORMAT,
+        learn::forecaster::FORMAT,
     )
 }

@@ -4,9 +4,8 @@ use std::collections::BTreeSet;
 
 use bus::reader::{Selection, read_to_end};
 use bus::{Connection, Kind, Stream, codec, subject};
-use market::Instrument;
-use market::dataset::Recipe;
 use market::forecast::{ModelLine, Standing};
+use market::{Instrument, Recipe};
 use store::layout::{self, MODEL_FILES};
 
 /// The newest models of an instrument that stay.

@@ -4,12 +4,13 @@
 use std::sync::Arc;
 
 use bus::Kind;
+use learn::dataset::Unusable;
+use learn::forecaster::Forecaster;
+use learn::interval::Adaptive;
+use learn::lookback::Lookback;
 use market::candle::Candle;
-use market::dataset::Unusable;
 use market::forecast::{Cause, Rival, Standing, Status};
 use market::heartbeat::HeartbeatLine;
-use market::interval::Adaptive;
-use market::trail::Trail;
 use market::watermark::Watermark;
 use market::windowing::{Issue, Windowing};
 use market::{EventTime, Instrument, Tick};
@@ -22,7 +23,6 @@ use super::drift::Drift;
 use super::lines::{Fate, Forecast, Scored};
 use super::rules::Rules;
 use super::trainings::{Job, ModelRef, Outcome, Trained, Trainings};
-use crate::forecaster::Forecaster;
 
 /// The form in which [`Live`] is stored, which a change of it raises: states of another form cannot be read, and FORECAST is
 /// to be rebuilt.
@@ -33,7 +33,7 @@ pub(super) const FORM: u32 = 3;
 pub(crate) struct Live {
     watermark: Watermark,
     windows: Windowing,
-    trail: Trail,
+    trail: Lookback,
     /// End of the newest candle.
     newest: EventTime,
     /// Forecasts whose truth has not come yet, oldest first; at most one for each candle of the horizon.
@@ -106,7 +106,7 @@ impl Live {
         Self {
             watermark: Watermark::default(),
             windows: Windowing::new(&[rules.interval]),
-            trail: Trail::new(rules.row_spec()),
+            trail: Lookback::new(rules.row_spec()),
             newest: EventTime::MIN,
             open: Vec::new(),
             in_use: None,

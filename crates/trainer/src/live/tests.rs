@@ -2,6 +2,8 @@
 
 mod processes;
 
+use clap::Parser;
+use learn::training::LearnConfig;
 use market::Span;
 use market::tick::PriceLine;
 use proptest::prelude::*;
@@ -11,8 +13,6 @@ use self::processes::{Training, run, run_beside};
 use super::rules::learning_words;
 use super::*;
 use crate::args::{Args, Command};
-use crate::learn::LearnConfig;
-use clap::Parser;
 
 const MINUTE: i64 = 60_000;
 /// 2020-01-02T00:00:00Z, when the times of all entries begin.

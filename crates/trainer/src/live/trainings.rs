@@ -11,8 +11,10 @@ use bus::connect::Reminder;
 use bus::error::Disposition;
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
-use market::evaluation::Scores;
-use market::{EventTime, Instrument};
+use learn::booster::BoosterError;
+use learn::forecaster::Forecaster;
+use learn::training::{Duel, LearnError};
+use market::{EventTime, Instrument, Scores};
 use serde::{Deserialize, Serialize};
 use service::{Code, Shutdown};
 use store::archive::Through;
@@ -20,9 +22,6 @@ use store::model_card::{FileDigest, ModelCard};
 use tokio::sync::mpsc;
 
 use super::fitting::{Broken, Died};
-use crate::booster::BoosterError;
-use crate::forecaster::Forecaster;
-use crate::learn::{Duel, LearnError};
 
 /// How long to wait before something that failed is tried again.
 pub(super) const RETRY: Duration = Duration::from_millis(500);

@@ -9,8 +9,9 @@ use bus::connect::Reminder;
 use bus::error::Disposition;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use market::Instrument;
-use market::dataset::Recipe;
+use learn::forecaster::Forecaster;
+use learn::training::LearnConfig;
+use market::{Instrument, Recipe};
 use service::{Code, WithCode};
 use store::layout;
 use store::model_card::{FileDigest, ModelCard};
@@ -21,8 +22,6 @@ use super::fitting::{Made, Order, REBUILD, fit_apart, load};
 use super::shelf;
 use super::trainings::{Job, ModelRef, Outcome, RETRY, Workshop};
 use crate::archiving::Reach;
-use crate::forecaster::Forecaster;
-use crate::learn::LearnConfig;
 use crate::upload::Uploader;
 
 /// How much of a SHA-256 people are shown.

@@ -1,6 +1,6 @@
 //! The judgement of `aggregator audit`, from the rows that are stored.
 
-use aggregator::audit::{Bounds, Contained, Ledger, Left, Message};
+use audit::{Bounds, Contained, Ledger, Left, Message};
 use bus::Kind;
 use bus::topology::{STATS_WINDOWS, Stream};
 

@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use bus::reader::Delivery;
 use bus::{Stream, codec, subject};
 use futures::FutureExt;
+use learn::training::learn_against;
 use memory_log::{Log, Memory, Owner};
 use step::partition::Ended;
 use step::transaction::Outgoing;
@@ -14,7 +15,6 @@ use tokio::sync::Semaphore;
 
 use super::super::trainings::{Job, ModelRef, Workshop, trained};
 use super::*;
-use crate::learn::learn_against;
 
 /// Ticks with their place in MARKET, and the models that were made of them.
 struct Shop {

@@ -1,0 +1,33 @@
+//! Prediction intervals as they are stored and shown. They are computed in the crate `learn`.
+
+use serde::{Deserialize, Serialize};
+
+/// Levels of the intervals, in percent.
+pub const LEVELS: [u8; 4] = [50, 80, 90, 95];
+
+/// The level that is meant when none is named, in percent.
+pub const LEVEL_MAIN: u8 = 90;
+
+/// Where the truth should be: from `lower` to `upper`, both included, in units of what is predicted.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Band {
+    /// Lower end, 0 or above.
+    pub lower: f64,
+    /// Upper end.
+    pub upper: f64,
+}
+
+impl Band {
+    /// Whether the truth is inside.
+    pub fn contains(&self, actual: f64) -> bool {
+        (self.lower..=self.upper).contains(&actual)
+    }
+
+    /// From end to end.
+    pub fn width(&self) -> f64 {
+        self.upper - self.lower
+    }
+}
+
+/// The intervals of one prediction, by [`LEVELS`]; none where there were too few rows to calibrate on.
+pub type Bands = [Option<Band>; LEVELS.len()];

@@ -1,0 +1,157 @@
+//! Puts messages back at the sequences that they had.
+//!
+//! While it is filled a stream listens to subjects of its own, so that nobody who publishes or republishes meets it, and
+//! says so in its metadata. Sequences that held nothing any more are filled, and emptied again at the end.
+
+use std::time::Duration;
+
+use async_nats::HeaderMap;
+use async_nats::header::NATS_EXPECTED_LAST_SEQUENCE;
+use bus::Connection;
+use bus::arrival::STORED_HEADER;
+use bus::batch::{self, BYTES_MAX, MESSAGES_MAX};
+use bus::error::{Disposition, Error};
+use bus::subject::{restored, restored_all};
+use bus::topology::{RESTORING_KEY, Stream, StreamInfo, any_stream_info, create, purge};
+use bytes::Bytes;
+use rand::Rng;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::BackupError;
+use super::file::Record;
+
+/// Where a sequence is taken that nobody needs.
+const FILLER: &str = "filler";
+/// How long a batch is tried for: longer than three servers take to choose a leader.
+const PATIENCE: Duration = Duration::from_secs(60);
+const AGAIN: Duration = Duration::from_millis(200);
+
+/// Creates the stream of a definition, empty, hidden, and at its first sequence.
+pub(super) async fn hidden(connection: &Connection, definition: &Value, first_seq: u64) -> Result<(), Error> {
+    let name = definition["name"].as_str().unwrap_or_default();
+    let hidden = json!({
+        "name": name,
+        "subjects": [restored_all(name)],
+        "subject_transform": { "src": restored_all(name), "dest": ">" },
+        "storage": "file",
+        "retention": "limits",
+        "num_replicas": definition["num_replicas"],
+        "max_bytes": definition["max_bytes"],
+        "discard": "new",
+        "first_seq": first_seq,
+        "allow_direct": true,
+        "allow_atomic": true,
+        "metadata": { RESTORING_KEY: "a restore is under way, or was interrupted" },
+    });
+    create(connection, &hidden).await
+}
+
+/// Fills a hidden stream.
+pub(super) struct Loader<'a> {
+    connection: &'a Connection,
+    stream: &'a str,
+    /// Random bits of this restore: ids of batches must be unique.
+    prefix: String,
+    batches: u64,
+    /// Messages that go next, in one batch.
+    batch: Vec<(String, HeaderMap, Bytes)>,
+    batch_bytes: usize,
+    /// Last sequence that the stream has.
+    stored: u64,
+}
+
+impl<'a> Loader<'a> {
+    /// For a stream whose next sequence is `first_seq`.
+    pub(super) fn new(connection: &'a Connection, stream: &'a str, first_seq: u64) -> Self {
+        let prefix = format!("{:016x}", rand::rng().next_u64());
+        let stored = first_seq - 1;
+        Self { connection, stream, prefix, batches: 0, batch: Vec::new(), batch_bytes: 0, stored }
+    }
+
+    /// Puts a message at its sequence, which is beyond all before.
+    pub(super) async fn put(&mut self, record: Record) -> Result<(), BackupError> {
+        self.fill_to(record.seq - 1).await?;
+        let mut headers = HeaderMap::new();
+        for (name, value) in &record.headers {
+            headers.append(name.as_str(), value.as_str());
+        }
+        if self.stream == Stream::Feed.name() {
+            // When FEED stored a record decides whether it came from the future: also when the record is judged again.
+            headers.insert(STORED_HEADER, record.stored_ms.to_string());
+        }
+        self.push(restored(self.stream, &record.subject), headers, record.payload).await
+    }
+
+    /// Takes all sequences up to this one.
+    pub(super) async fn fill_to(&mut self, seq: u64) -> Result<(), BackupError> {
+        while self.stored + (self.batch.len() as u64) < seq {
+            self.push(restored(self.stream, FILLER), HeaderMap::new(), Bytes::new()).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends what waits, and empties what was only filled.
+    pub(super) async fn finish(mut self) -> Result<StreamInfo, BackupError> {
+        self.flush().await?;
+        purge(self.connection, self.stream, &json!({ "filter": FILLER })).await?;
+        Ok(any_stream_info(self.connection, self.stream).await?)
+    }
+
+    async fn push(&mut self, subject: String, headers: HeaderMap, payload: Bytes) -> Result<(), BackupError> {
+        if self.batch.len() == MESSAGES_MAX || self.batch_bytes + payload.len() > BYTES_MAX {
+            self.flush().await?;
+        }
+        self.batch_bytes += payload.len();
+        self.batch.push((subject, headers, payload));
+        Ok(())
+    }
+
+    /// Stores the batch: once, whatever gets lost.
+    async fn flush(&mut self) -> Result<(), BackupError> {
+        let (batch, before) = (std::mem::take(&mut self.batch), self.stored);
+        if batch.is_empty() {
+            return Ok(());
+        }
+        self.batch_bytes = 0;
+        let after = before + batch.len() as u64;
+        let start = Instant::now();
+        while let Err(error) = self.attempt(&batch).await {
+            if error.disposition() != Disposition::Retry || start.elapsed() > PATIENCE {
+                return Err(error.into());
+            }
+            tokio::time::sleep(AGAIN).await;
+            self.connection.connected().await;
+            match any_stream_info(self.connection, self.stream).await {
+                Ok(info) if info.state.last_seq == after => break,
+                Ok(info) if info.state.last_seq != before => {
+                    let detail = format!("sequence {} instead of {before}", info.state.last_seq);
+                    return Err(BackupError::CameOutDifferent { stream: self.stream.to_owned(), detail });
+                }
+                // Still without it, or nobody answers.
+                _ => {}
+            }
+        }
+        self.stored = after;
+        Ok(())
+    }
+
+    async fn attempt(&mut self, batch: &[(String, HeaderMap, Bytes)]) -> Result<(), Error> {
+        let what = format!("a batch of {}", self.stream);
+        self.batches += 1;
+        let id = format!("{}-{:x}", self.prefix, self.batches);
+        let numbered = (1..).zip(batch).map(|(number, (subject, headers, payload))| {
+            let mut headers = headers.clone();
+            batch::number(&mut headers, &id, number);
+            if number == 1 {
+                headers.insert(NATS_EXPECTED_LAST_SEQUENCE, self.stored.to_string());
+            }
+            (subject.clone(), headers, payload.clone())
+        });
+        let answer = batch::send(self.connection, &what, numbered.collect()).await?;
+        if answer.seq != self.stored + batch.len() as u64 {
+            return Err(Error::Unanswered { what });
+        }
+        Ok(())
+    }
+}

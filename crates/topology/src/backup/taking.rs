@@ -1,0 +1,73 @@
+//! Takes a backup: into a folder of another name, which gets its own when everything is on the disk.
+
+use std::path::Path;
+use std::time::SystemTime;
+
+use bus::Connection;
+use bus::topology::{Stream, stream_info};
+
+use super::file::Writer;
+use super::manifest::{Entry, Manifest, path_of};
+use super::survivors::Survivors;
+use super::unfinished::Unfinished;
+use super::{BackupError, CONTENT, reading};
+
+/// Writes a backup of all streams into a new folder, and tells about each when it is done. The pipeline may go on
+/// meanwhile. A backup that fails, or is dropped, leaves nothing behind; what a killed one leaves, the next one removes.
+///
+/// # Errors
+/// When the folder exists or cannot be written; whatever reading can meet.
+pub async fn take(
+    connection: &Connection,
+    folder: &Path,
+    mut done: impl FnMut(&Entry),
+) -> Result<Manifest, BackupError> {
+    if folder.exists() {
+        return Err(BackupError::Exists(folder.to_owned()));
+    }
+    let unfinished = Unfinished::create(folder)?;
+    let made_at = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+    let mut streams = Vec::new();
+    for name in CONTENT.into_iter().rev() {
+        let entry = copy(connection, name, unfinished.path()).await?;
+        done(&entry);
+        streams.push(entry);
+    }
+    streams.reverse();
+    let manifest = Manifest::new(made_at, streams);
+    manifest.write(unfinished.path())?;
+    unfinished.name(folder)?;
+    Ok(manifest)
+}
+
+/// Copies one stream into its file.
+async fn copy(connection: &Connection, name: &str, folder: &Path) -> Result<Entry, BackupError> {
+    let path = path_of(folder, name);
+    let info = stream_info(connection, name).await?;
+    let mut writer = Writer::create(&path).map_err(BackupError::file("write", &path))?;
+    let mut survivors = Survivors::default();
+    let mut last_seq = info.state.last_seq;
+    let each = |record: &_| {
+        writer.write(record).map_err(BackupError::file("write", &path))?;
+        survivors.count(record);
+        last_seq = last_seq.max(record.seq);
+        Ok(())
+    };
+    match Stream::ALL.into_iter().find(|stream| stream.name() == name) {
+        Some(stream) => reading::records(connection, stream, &info, each).await?,
+        None => reading::bucket(connection, &info, each).await?,
+    }
+    let (sha256, file_bytes) = writer.finish().map_err(BackupError::file("write", &path))?;
+    Ok(Entry {
+        stream: name.to_owned(),
+        messages: survivors.messages(),
+        bytes: survivors.bytes(),
+        first_seq: survivors.first_seq().unwrap_or(last_seq + 1),
+        last_seq,
+        log: info.log()?,
+        created: info.created.clone(),
+        definition: info.definition(),
+        sha256,
+        file_bytes,
+    })
+}

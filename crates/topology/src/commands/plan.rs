@@ -1,0 +1,152 @@
+//! What the streams should be, against what they are.
+
+use anyhow::bail;
+use bus::topology::{
+    Difference, Limits, StreamInfo, check_room, create, definitions, differences, stream_info, update,
+};
+use bus::{Connection, Error};
+use serde_json::Value;
+
+use super::advice::advice;
+use super::limits::LimitArgs;
+use super::output;
+use super::patience::until_answered;
+
+/// What has to be done to one stream.
+enum Change {
+    Create,
+    Nothing,
+    Raise(StreamInfo, Vec<Difference>),
+    Refuse(Vec<Difference>),
+}
+
+/// What has to be done to every stream, and the limits that they then have.
+struct Plan {
+    limits: Limits,
+    changes: Vec<(Value, Change)>,
+}
+
+impl Plan {
+    async fn make(connection: &Connection, limits: &LimitArgs) -> anyhow::Result<Self> {
+        until_answered(connection).await?;
+        let mut streams = Vec::new();
+        for definition in definitions(&Limits::default()) {
+            match stream_info(connection, name(&definition)).await {
+                Ok(info) => streams.push(info),
+                Err(Error::StreamMissing { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let limits = limits.resolve(&streams);
+        let change = |definition: &Value| {
+            let info = streams.iter().find(|info| info.config["name"] == definition["name"]);
+            info.map_or(Change::Create, |info| change_of(info, definition))
+        };
+        let changes = definitions(&limits).into_iter().map(|definition| (change(&definition), definition));
+        Ok(Self { limits, changes: changes.map(|(change, definition)| (definition, change)).collect() })
+    }
+
+    /// Why the plan is refused: every stream that cannot be as it should, with the reason.
+    fn refusal(&self) -> Option<Error> {
+        let refused = self.changes.iter().filter_map(|(definition, change)| match change {
+            Change::Refuse(differences) => Some((name(definition), reasons(name(definition), differences))),
+            Change::Create | Change::Nothing | Change::Raise(..) => None,
+        });
+        let refused: Vec<_> = refused.collect();
+        let (first, _) = refused.first()?;
+        let others = refused[1..].iter().map(|(stream, reasons)| format!("{stream}: {}", reasons.join("; ")));
+        let difference = [refused[0].1.join("; ")].into_iter().chain(others).collect::<Vec<_>>().join("; ");
+        Some(Error::StreamDiffers { stream: (*first).to_owned(), difference })
+    }
+}
+
+/// Shows what `apply` would do.
+pub(crate) async fn plan(connection: &Connection, limits: &LimitArgs) -> anyhow::Result<()> {
+    let plan = Plan::make(connection, limits).await?;
+    let (mut open, mut refused) = (0, 0);
+    for (definition, change) in &plan.changes {
+        open += usize::from(!matches!(change, Change::Nothing));
+        refused += usize::from(matches!(change, Change::Refuse(_)));
+        print(definition, change, false);
+    }
+    match (open, refused) {
+        (0, _) => Ok(()),
+        (_, 0) => bail!("{open} streams are not as planned: `topology apply` does what loses nothing"),
+        _ => bail!("{refused} streams cannot be changed as planned, and `topology apply` will change none: see above"),
+    }
+}
+
+/// Creates what is missing and raises limits. Nothing is changed when anything must be refused, or does not fit: streams
+/// that are half of one plan and half of another would not work together.
+pub(crate) async fn apply(connection: &Connection, limits: &LimitArgs) -> anyhow::Result<()> {
+    let plan = Plan::make(connection, limits).await?;
+    if let Some(refusal) = plan.refusal() {
+        return Err(refusal.into());
+    }
+    let wanted: u64 = plan.changes.iter().map(|(definition, change)| more_bytes(definition, change)).sum();
+    if plan.changes.iter().any(|(_, change)| !matches!(change, Change::Nothing)) {
+        check_room(connection, wanted, plan.limits.replicas).await?;
+    }
+    for (definition, change) in &plan.changes {
+        match change {
+            Change::Create => create(connection, definition).await?,
+            Change::Raise(info, differences) => update(connection, info, differences).await?,
+            Change::Nothing | Change::Refuse(_) => {}
+        }
+        print(definition, change, true);
+    }
+    Ok(())
+}
+
+fn change_of(info: &StreamInfo, definition: &Value) -> Change {
+    let differences = differences(definition, &info.config);
+    if differences.is_empty() {
+        Change::Nothing
+    } else if differences.iter().all(|difference| difference.is_safe) {
+        Change::Raise(info.clone(), differences)
+    } else {
+        Change::Refuse(differences)
+    }
+}
+
+/// Why differences are refused, and what to do instead.
+fn reasons(stream: &str, differences: &[Difference]) -> Vec<String> {
+    let refused = differences.iter().filter(|difference| !difference.is_safe);
+    refused.map(|difference| format!("{difference}: {}", advice(stream, difference))).collect()
+}
+
+/// Bytes that the server must set aside for a change.
+fn more_bytes(definition: &Value, change: &Change) -> u64 {
+    let wanted = definition["max_bytes"].as_u64().unwrap_or_default();
+    match change {
+        Change::Create => wanted,
+        Change::Raise(info, _) => wanted.saturating_sub(info.max_bytes().unwrap_or_default()),
+        Change::Nothing | Change::Refuse(_) => 0,
+    }
+}
+
+fn name(definition: &Value) -> &str {
+    definition["name"].as_str().unwrap_or_default()
+}
+
+fn print(definition: &Value, change: &Change, done: bool) {
+    let name = name(definition);
+    let lines: Vec<String> = match change {
+        Change::Create if done => vec!["created".to_owned()],
+        Change::Create => vec!["create".to_owned()],
+        Change::Nothing => vec!["as it should be".to_owned()],
+        Change::Raise(_, differences) => {
+            let verb = if done { "raised" } else { "raise" };
+            differences
+                .iter()
+                .map(|Difference { key, actual, wanted, .. }| format!("{verb}: {key} {actual} -> {wanted}"))
+                .collect()
+        }
+        Change::Refuse(differences) => {
+            reasons(name, differences).iter().map(|reason| format!("refused: {reason}")).collect()
+        }
+    };
+    for line in lines {
+        output::line(&format!("{name:<14} {line}"));
+    }
+}

@@ -1,0 +1,200 @@
+//! Where every step stands.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use bus::lease::{self, Owner};
+use bus::standing::{Backlog, Standing, backlog, is_in_use, standings};
+use bus::topology::{LEASES, STEPS, Step, Stream, StreamInfo, stream_info};
+use bus::{Connection, Error};
+use serde_json::{Map, Value, json};
+
+use super::output;
+use super::patience::patiently;
+
+/// Flags of `topology show`.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct ShowArgs {
+    /// How to print it; partitions without input and position are left out
+    #[arg(long, value_enum, default_value = "table")]
+    format: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// For people
+    Table,
+    /// One JSON object, for machines
+    Json,
+}
+
+/// Everything that is shown.
+struct Picture {
+    streams: Vec<(Stream, StreamInfo)>,
+    steps: Vec<(Step, Vec<Row>)>,
+    taken_at: SystemTime,
+}
+
+/// A partition of a step that has input, or had some.
+struct Row {
+    standing: Standing,
+    owner: Option<Owner>,
+    backlog: Option<Backlog>,
+}
+
+/// Prints streams, owners, positions and counts.
+pub(crate) async fn show(connection: &Connection, args: &ShowArgs) -> anyhow::Result<()> {
+    let picture = patiently(async || Picture::take(connection).await).await?;
+    match args.format {
+        Format::Json => output::line(&picture.to_json().to_string()),
+        Format::Table => picture.print(),
+    }
+    Ok(())
+}
+
+impl Picture {
+    async fn take(connection: &Connection) -> Result<Self, Error> {
+        let mut streams = Vec::new();
+        for stream in Stream::ALL {
+            streams.push((stream, stream_info(connection, stream.name()).await?));
+        }
+        stream_info(connection, &format!("KV_{LEASES}")).await?;
+        let mut steps = Vec::new();
+        for step in STEPS {
+            steps.push((step, rows(connection, step).await?));
+        }
+        Ok(Self { streams, steps, taken_at: SystemTime::now() })
+    }
+
+    fn print(&self) {
+        let streams = self.streams.iter().map(|(stream, info)| {
+            let state = info.state;
+            let numbers = [state.messages, state.bytes, state.first_seq, state.last_seq];
+            std::iter::once(stream.to_string()).chain(numbers.map(|number| number.to_string())).collect()
+        });
+        output::table(&["stream", "messages", "bytes", "first", "last"], 1, streams);
+        let rows = self.steps.iter().flat_map(|(step, rows)| rows.iter().map(move |row| (step, row)));
+        let rows = rows.map(|(step, row)| {
+            let position = row.standing.position.as_ref();
+            vec![
+                step.service.to_owned(),
+                row.standing.partition.to_string(),
+                row.owner.as_ref().map_or("nobody", |owner| &owner.place).to_owned(),
+                row.standing.committed().to_string(),
+                row.standing.input_last.to_string(),
+                position.map_or(0, |position| position.states).to_string(),
+                self.lag(row),
+            ]
+        });
+        output::table(&["step", "partition", "owner", "position", "input", "instruments", "lag"], 3, rows);
+        output::line(
+            "position: last input that is committed · input: last one there is · lag: what waits, and since when",
+        );
+        for (step, rows) in &self.steps {
+            output::line(&format!("{}: {}", step.service, total_counts(rows)));
+        }
+    }
+
+    fn lag(&self, row: &Row) -> String {
+        row.backlog.map_or("none".to_owned(), |backlog| {
+            let age = Duration::from_secs(self.age(backlog).as_secs());
+            format!("{} messages, {}", backlog.messages, humantime::format_duration(age))
+        })
+    }
+
+    /// For how long the oldest message has waited. Clocks of two machines may differ: never below nothing.
+    fn age(&self, backlog: Backlog) -> Duration {
+        self.taken_at.duration_since(backlog.since).unwrap_or_default()
+    }
+
+    fn to_json(&self) -> Value {
+        let streams: Map<String, Value> = self.streams.iter().map(|(stream, info)| {
+            let state = info.state;
+            let value = json!({"messages": state.messages, "bytes": state.bytes, "first_seq": state.first_seq, "last_seq": state.last_seq});
+            (stream.name().to_owned(), value)
+        }).collect();
+        let steps: Map<String, Value> = self
+            .steps
+            .iter()
+            .map(|(step, rows)| {
+                let partitions: Vec<Value> = rows.iter().map(|row| self.row_json(row)).collect();
+                let is_done = rows.iter().all(|row| row.standing.is_done());
+                let value = json!({ "done": is_done, "counts": total_counts(rows), "partitions": partitions });
+                (step.service.to_owned(), value)
+            })
+            .collect();
+        json!({ "streams": streams, "steps": steps })
+    }
+
+    fn row_json(&self, row: &Row) -> Value {
+        let backlog = row.backlog;
+        json!({
+            "partition": row.standing.partition,
+            "owner": row.owner.as_ref().map(|owner| json!({ "id": owner.id, "place": owner.place })),
+            "input_last": row.standing.input_last,
+            "position": row.standing.committed(),
+            "states": row.standing.position.as_ref().map_or(0, |position| position.states),
+            "done": row.standing.is_done(),
+            "lag": {
+                "messages": backlog.map_or(0, |backlog| backlog.messages),
+                "age_ms": backlog.map_or(0, |backlog| self.age(backlog).as_millis() as u64),
+            },
+        })
+    }
+}
+
+async fn rows(connection: &Connection, step: Step) -> Result<Vec<Row>, Error> {
+    let mut owners: BTreeMap<u32, Owner> = lease::owners(connection, step.service).await?.into_iter().collect();
+    let mut rows = Vec::new();
+    let standings = standings(connection, step).await?;
+    if owners.is_empty() && !is_in_use(step, &standings) {
+        return Ok(rows);
+    }
+    for standing in standings.into_iter().filter(Standing::is_used) {
+        let backlog = match standing.is_done() {
+            true => None,
+            false => backlog(connection, step, standing.partition, standing.committed()).await?,
+        };
+        rows.push(Row { owner: owners.remove(&standing.partition), standing, backlog });
+    }
+    Ok(rows)
+}
+
+/// The counts of all partitions together.
+fn total_counts(rows: &[Row]) -> Value {
+    let mut total = Value::Null;
+    for position in rows.iter().filter_map(|row| row.standing.position.as_ref()) {
+        add(&mut total, &position.counts);
+    }
+    if total.is_null() { json!({}) } else { total }
+}
+
+/// Adds numbers of the same place, however deep.
+fn add(total: &mut Value, more: &Value) {
+    match (total, more) {
+        (Value::Object(total), Value::Object(more)) => {
+            for (key, value) in more {
+                add(total.entry(key.clone()).or_insert(Value::Null), value);
+            }
+        }
+        (total @ Value::Null, more) => *total = more.clone(),
+        (total, more) => {
+            if let (Some(left), Some(right)) = (total.as_u64(), more.as_u64()) {
+                *total = json!(left + right);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_of_partitions_add_up_by_name() {
+        let mut total = Value::Null;
+        add(&mut total, &json!({"accepted": 1, "rejected": {"future": 2}}));
+        add(&mut total, &json!({"accepted": 3, "rejected": {"future": 1, "unparsable": 4}}));
+        assert_eq!(total, json!({"accepted": 4, "rejected": {"future": 3, "unparsable": 4}}));
+    }
+}

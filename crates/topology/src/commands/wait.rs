@@ -1,0 +1,78 @@
+//! Waits for the steps.
+
+use std::time::Duration;
+
+use anyhow::bail;
+use bus::connect::Reminder;
+use bus::error::Disposition;
+use bus::standing::{Standing, standings};
+use bus::topology::{STEPS, Step, Stream};
+use bus::{Connection, Error};
+use service::Shutdown;
+use tokio::time::Instant;
+
+use super::output;
+use crate::args::Checkpointed;
+
+/// How often the positions are read.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Flags of `topology wait`.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct WaitArgs {
+    /// What must be up to date; by default what every pipeline makes, MARKET and STATS
+    streams: Vec<Checkpointed>,
+    /// Give up after this many seconds without any progress; 0 waits for ever
+    #[arg(long, default_value = "60", value_name = "SECONDS")]
+    stalled: u64,
+}
+
+/// Returns when every step that makes one of the streams has committed all the input that was there when its turn came: beside a
+/// live source there is always more.
+pub(crate) async fn wait(connection: &Connection, args: &WaitArgs, shutdown: &Shutdown) -> anyhow::Result<()> {
+    let named: Vec<Stream> = args.streams.iter().copied().map(Stream::from).collect();
+    let is_meant = |step: &Step| if named.is_empty() { !step.is_optional } else { named.contains(&step.output) };
+    for step in STEPS.into_iter().filter(is_meant) {
+        let mut asked = None;
+        let mut progress = (0, Instant::now());
+        let mut reminder = Reminder::default();
+        loop {
+            let sum = match look(connection, step, &mut asked).await {
+                Ok(None) => break,
+                Ok(Some(sum)) => sum,
+                Err(error) if error.disposition() == Disposition::Stop => return Err(error.into()),
+                // A server that is away, or three that choose a leader, are no progress, and nothing worse.
+                Err(error) => {
+                    reminder.warn(&error);
+                    progress.0
+                }
+            };
+            if sum != progress.0 {
+                progress = (sum, Instant::now());
+            }
+            if args.stalled > 0 && progress.1.elapsed() > Duration::from_secs(args.stalled) {
+                bail!("{} made no progress for {} s: is it running? see `topology show`", step.service, args.stalled);
+            }
+            tokio::select! {
+                () = shutdown.requested() => bail!("interrupted while {} was behind", step.service),
+                () = tokio::time::sleep(LOOK) => {}
+            }
+        }
+    }
+    if named.is_empty() {
+        output::line("every step has committed all of its input");
+    } else {
+        let names: Vec<_> = named.iter().map(Stream::to_string).collect();
+        output::line(&format!("all input of {} is committed", names.join(" and ")));
+    }
+    Ok(())
+}
+
+/// The sum of a step's positions, which grows as long as there is progress; `None` when it is done with what it had as input at
+/// the first look.
+async fn look(connection: &Connection, step: Step, asked: &mut Option<Vec<Standing>>) -> Result<Option<u64>, Error> {
+    let standings = standings(connection, step).await?;
+    let asked = asked.get_or_insert_with(|| standings.clone());
+    let is_done = asked.iter().zip(&standings).all(|(asked, now)| asked.input_last <= now.committed());
+    Ok((!is_done).then(|| standings.iter().map(Standing::committed).sum()))
+}

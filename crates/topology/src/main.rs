@@ -1,0 +1,5 @@
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    service::main(topology::run, bus::exit_code, include_str!("../../../deploy/settings.txt"))
+}

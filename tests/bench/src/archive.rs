@@ -1,0 +1,133 @@
+//! What archiving costs: the time to write a million ticks, and their bytes on disk.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use market::{EventTime, Instrument, Span, Tick};
+use pipeline_tests::world::sample_lines;
+use rand::rngs::StdRng;
+use rand::{Rng, RngExt, SeedableRng};
+use store::archive::{Archive, ArchiveWriter, Through};
+use store::listing::SeqRange;
+use store::ticks::TickRows;
+use trainer::archive::FILE_ROWS_MAX;
+
+use super::effort::Effort;
+use super::pipeline::bytes_in;
+use super::report::{Figure, Promise};
+
+const SAMPLE: &str = "btcusdt_1m_2020-03.csv.gz";
+const ROWS: usize = 1_000_000;
+/// Ticks in a message, as when a recording is replayed.
+const MESSAGE_ROWS: usize = 500;
+/// The promises: for each kind the bytes a row, and for all of it the time.
+const CANDLE_BYTES_MAX: f64 = 25.0;
+const QUOTE_BYTES_MAX: f64 = 9.0;
+const TIME_MAX_MS: f64 = 1_000.0;
+/// Makes the times of quotes.
+const SEED: u64 = 7;
+
+/// Measures minutes with all their columns, and quotes 5 to 55 s apart: from ticks in memory to files that last, those of
+/// the archiver's size and their joining included.
+///
+/// # Errors
+/// The sample cannot be read, or the archive not written.
+pub fn measure(effort: Effort, say: fn(&str)) -> anyhow::Result<Vec<Figure>> {
+    let minutes = minutes()?;
+    let quotes = quotes(&minutes);
+    let mut figures = Vec::new();
+    for (name, bytes_max, ticks) in [("minutes", CANDLE_BYTES_MAX, &minutes), ("quotes", QUOTE_BYTES_MAX, &quotes)] {
+        let (mut times, mut plain, mut bytes_a_row) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..effort.runs {
+            let folder = tempfile::tempdir()?;
+            let start = Instant::now();
+            write(folder.path(), ticks)?;
+            times.push(start.elapsed());
+            let bytes = bytes_in(folder.path())?;
+            bytes_a_row.push(bytes as f64 / ROWS as f64);
+            plain.push(write_plainly(bytes)?);
+            check(folder.path(), ticks)?;
+        }
+        say(&format!("{} times {ROWS} {name} archived", effort.runs));
+        let plain = Figure::ms(format!("archive.{name}.plain_ms"), &plain);
+        let time = Figure::ms(format!("archive.{name}.ms"), &times).against(&plain);
+        let in_memory = Figure::new(format!("archive.{name}.memory_a_row"), "B", vec![size_of::<Tick>() as f64]);
+        let bytes = Figure::new(format!("archive.{name}.bytes_a_row"), "B", bytes_a_row).against(&in_memory);
+        let (time, bytes) = (time.promise(Promise::AtMost(TIME_MAX_MS)), bytes.promise(Promise::AtMost(bytes_max)));
+        figures.extend([time, plain, bytes, in_memory]);
+    }
+    Ok(figures)
+}
+
+/// The bundled month, repeated with shifted time.
+fn minutes() -> anyhow::Result<Vec<Tick>> {
+    let mut month = Vec::new();
+    for line in sample_lines(SAMPLE)?.skip(1) {
+        let line = line?;
+        let fields: Vec<_> = line.split(',').map(str::parse::<f64>).collect::<Result<_, _>>()?;
+        let &[event, open, high, low, close, volume] = &fields[..] else { anyhow::bail!("not a candle: {line}") };
+        let (event, grain, volume) = (EventTime(event as i64), Some(Span::MINUTE), Some(volume));
+        month.push(Tick { event, grain, complete: None, id: None, open, high, low, close, volume, feed_seq: 0 });
+    }
+    let first = month.first().context("an empty sample")?.event.ms();
+    let length = month.last().map_or(0, |last| last.event.ms()) - first + Span::MINUTE.ms();
+    let months = (0..).flat_map(|number| month.iter().map(move |tick| (number, *tick)));
+    let shifted = months.enumerate().take(ROWS).map(|(idx, (number, tick))| Tick {
+        event: EventTime(tick.event.ms() + number * length),
+        feed_seq: (idx / MESSAGE_ROWS) as u64 + 1,
+        ..tick
+    });
+    Ok(shifted.collect())
+}
+
+/// The closes of these minutes alone, a poll after another, each certified back to the one before.
+fn quotes(minutes: &[Tick]) -> Vec<Tick> {
+    let mut random = StdRng::seed_from_u64(SEED);
+    let mut event = minutes[0].event.ms();
+    let quote = |minute: &Tick| {
+        let step = random.random_range(5_000..=55_000);
+        event += step;
+        let (event, complete, close) = (EventTime(event), Some(Span(step)), minute.close);
+        Tick { event, grain: None, complete, open: close, high: close, low: close, volume: None, ..*minute }
+    };
+    minutes.iter().map(quote).collect()
+}
+
+/// Archives as the archiver does that catches up: files of its size, joined where they are to be.
+fn write(folder: &Path, ticks: &[Tick]) -> anyhow::Result<()> {
+    let instrument = Instrument::new("bitcoin", "usdt")?;
+    let mut writer = ArchiveWriter::open(folder, "MARKET")?;
+    for (number, part) in ticks.chunks(FILE_ROWS_MAX).enumerate() {
+        let mut rows = TickRows::default();
+        let first = number * FILE_ROWS_MAX / MESSAGE_ROWS + 1;
+        for (idx, tick) in part.iter().enumerate() {
+            rows.push(&instrument, tick, (first + idx / MESSAGE_ROWS) as u64);
+        }
+        let last = first + part.len().div_ceil(MESSAGE_ROWS) - 1;
+        writer.append(SeqRange { first: first as u64, last: last as u64 }, &rows.into_batch())?;
+        writer.join()?;
+    }
+    Ok(())
+}
+
+/// How long as many bytes take to a disk that mean nothing.
+fn write_plainly(bytes: u64) -> anyhow::Result<Duration> {
+    let mut noise = vec![0; usize::try_from(bytes)?];
+    StdRng::seed_from_u64(SEED).fill_bytes(&mut noise);
+    let folder = tempfile::tempdir()?;
+    let start = Instant::now();
+    let mut file = File::create(folder.path().join("plain"))?;
+    file.write_all(&noise)?;
+    file.sync_all()?;
+    Ok(start.elapsed())
+}
+
+/// A figure of an archive that lost something is worth nothing.
+fn check(folder: &Path, ticks: &[Tick]) -> anyhow::Result<()> {
+    let read = Archive::new(folder).series(&Instrument::new("bitcoin", "usdt")?, Through::ALL)?;
+    ensure!(read.ticks == ticks, "the archive does not hold what was written");
+    Ok(())
+}

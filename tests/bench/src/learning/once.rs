@@ -1,0 +1,31 @@
+//! The whole one-shot run: `scripts/run --once` on a recording, from nothing to the plot.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use pipeline_tests::server::checkout;
+
+/// What `scripts/run` says at the end, before the seconds from its first process to its last result.
+const MADE_IN: &str = "made in ";
+
+/// Runs it with the original's recipe; returns the time that it took from the start of its first process, when everything
+/// was built, until all results were in their place, the plot among them.
+///
+/// # Errors
+/// It fails.
+pub fn run(folder: &Path, recording: &Path) -> anyhow::Result<Duration> {
+    let out = folder.join("once");
+    let mut command = Command::new(checkout().join("scripts/run"));
+    command.args(["--once", "--coin", "bitcoin", "--quote", "usdt", "--grain", "1h"]);
+    command.args(["--recipe", "calendar", "--split", "random"]);
+    command.arg("--recording").arg(recording).arg("--out").arg(&out).stdin(Stdio::null());
+    let output = command.output()?;
+    ensure!(output.status.success(), "scripts/run failed: {}", String::from_utf8_lossy(&output.stderr));
+    ensure!(out.join("output_plot.png").is_file(), "scripts/run drew no plot");
+    let said = String::from_utf8_lossy(&output.stdout);
+    let seconds = said.lines().rev().find_map(|line| line.split_once(MADE_IN)?.1.strip_suffix(" s")?.parse().ok());
+    std::fs::remove_dir_all(&out)?;
+    Ok(Duration::from_secs_f64(seconds.context("scripts/run does not say how long it took")?))
+}

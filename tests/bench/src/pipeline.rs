@@ -1,0 +1,236 @@
+//! A server on a fresh store and the services of one measurement, as their user starts them.
+
+use std::collections::BTreeMap;
+use std::fs::DirEntry;
+use std::io::ErrorKind;
+use std::path::Path;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use anyhow::ensure;
+use bus::protocol::positions;
+use bus::standing::standings;
+use bus::topology::{MARKET_STEP, STATS_STEP, Step};
+use bus::{Connection, Stream};
+use pipeline_tests::health::Watched;
+use pipeline_tests::process::{cpu_seconds, has_ended};
+use pipeline_tests::programs::{NEVER, Running};
+use pipeline_tests::world::World;
+use serde_json::Value;
+
+use super::workload::Workload;
+
+/// Pause between two looks at what is committed; each is one small request.
+const LOOK: Duration = Duration::from_millis(2);
+/// How long a replay may go without progress.
+const STALLED: Duration = Duration::from_secs(60);
+/// The name that the server goes by among the processes.
+pub const NATS: &str = "nats-server";
+const PRODUCER: &str = "producer";
+
+/// A running pipeline.
+#[derive(Debug)]
+pub struct Pipeline {
+    /// Server and folder.
+    pub world: World,
+    /// The services by name, such as `aggregator` or `aggregator.1`.
+    pub services: BTreeMap<String, Watched>,
+    admin: Connection,
+    /// What the services have warned of.
+    warnings: Arc<Mutex<Vec<String>>>,
+}
+
+/// How long a replay took, from the start of the producer's process.
+#[derive(Debug)]
+pub struct Replay {
+    /// Until FEED had everything and the producer had ended.
+    pub produced: Duration,
+    /// Until MARKET had committed all of FEED.
+    pub market: Duration,
+    /// Until STATS had committed all of MARKET: the whole.
+    pub stats: Duration,
+    /// Seconds of processor time, by process.
+    pub cpu: BTreeMap<String, f64>,
+}
+
+impl Pipeline {
+    /// Starts server and streams, and so many instances of either step; returns when all are ready.
+    ///
+    /// # Errors
+    /// One does not get ready.
+    pub async fn start(instances: usize) -> anyhow::Result<Self> {
+        let world = World::new().await;
+        let admin = world.server.connect("admin").await;
+        let mut pipeline = Self { world, services: BTreeMap::new(), admin, warnings: Arc::default() };
+        for number in 0..instances {
+            for step in [MARKET_STEP, STATS_STEP] {
+                let name = if number == 0 { step.service.to_owned() } else { format!("{}.{number}", step.service) };
+                pipeline.add(&name, pipeline.program(step.service).arg("run"));
+            }
+        }
+        pipeline.until_ready().await?;
+        Ok(pipeline)
+    }
+
+    /// A program of ours as its user starts it, with nothing of what tests change.
+    pub fn program(&self, name: &str) -> Command {
+        let mut command = self.world.program(name);
+        command.env_remove(pipeline_tests::world::LEASE_TTL_VARIABLE);
+        command
+    }
+
+    /// Starts a service of that name, with its health on a free port.
+    pub fn add(&mut self, name: &str, command: &mut Command) {
+        let warnings = self.warnings.clone();
+        let note = move |line: &str| {
+            if line.contains("WARN") {
+                warnings.lock().unwrap().push(line.to_owned());
+            }
+        };
+        self.services.insert(name.to_owned(), Watched::start(command, note));
+    }
+
+    /// Whether a service has warned in these words.
+    pub fn has_warned(&self, words: &str) -> bool {
+        self.warnings.lock().unwrap().iter().any(|line| line.contains(words))
+    }
+
+    /// Returns when every service says that it is ready.
+    ///
+    /// # Errors
+    /// One does not.
+    pub async fn until_ready(&self) -> anyhow::Result<()> {
+        let start = Instant::now();
+        for (name, service) in &self.services {
+            while !service.is_ready() {
+                ensure!(start.elapsed() < NEVER, "{name} does not get ready: {}", service.page("/readyz").1);
+                tokio::time::sleep(LOOK).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// The ids of the server's process and the services'.
+    pub fn processes(&self) -> impl Iterator<Item = (&str, u32)> {
+        let services = self.services.iter().map(|(name, service)| (name.as_str(), service.process.id()));
+        services.chain([(NATS, self.world.server.id())])
+    }
+
+    /// The producer's command for a replay at full speed.
+    pub fn producer(&self, workload: &Workload) -> Command {
+        let mut command = self.program(PRODUCER);
+        command.args(["run", "--source", "recording", "--gaps", "off"]);
+        let grain = workload.grain.map(|grain| format!("{}s", grain.ms() / 1_000));
+        command.args(["--grain", grain.as_deref().unwrap_or("trades")]);
+        for file in workload.files() {
+            command.args(["--file", &file]);
+        }
+        command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+        command
+    }
+
+    /// Replays at full speed and returns when everything is committed.
+    ///
+    /// # Errors
+    /// A program fails, or nothing moves.
+    pub async fn replay(&self, workload: &Workload) -> anyhow::Result<Replay> {
+        let before = self.cpu()?;
+        let start = Instant::now();
+        let mut producer = Running::start(&mut self.producer(workload));
+        while !has_ended(producer.id())? {
+            tokio::time::sleep(LOOK).await;
+        }
+        let produced = start.elapsed();
+        let producer_cpu = cpu_seconds(producer.id())?;
+        ensure!(producer.wait() == Some(0), "the producer failed");
+        self.until_committed(MARKET_STEP).await?;
+        let market = start.elapsed();
+        self.until_committed(STATS_STEP).await?;
+        let stats = start.elapsed();
+        let mut cpu = self.cpu()?;
+        cpu.iter_mut().for_each(|(name, seconds)| *seconds -= before.get(name).copied().unwrap_or_default());
+        cpu.insert(PRODUCER.to_owned(), producer_cpu);
+        Ok(Replay { produced, market, stats, cpu })
+    }
+
+    /// Seconds of processor time that each process has used.
+    ///
+    /// # Errors
+    /// One of them has ended.
+    pub fn cpu(&self) -> anyhow::Result<BTreeMap<String, f64>> {
+        self.processes().map(|(name, id)| Ok((name.to_owned(), cpu_seconds(id)?))).collect()
+    }
+
+    /// Bytes of all files of a stream.
+    ///
+    /// # Errors
+    /// Its folder cannot be read.
+    pub fn bytes_on_disk(&self, stream: Stream) -> anyhow::Result<u64> {
+        Ok(bytes_in(&self.world.server.store_of(stream.name()))?)
+    }
+
+    /// Ticks that the stream-processor has accepted.
+    ///
+    /// # Errors
+    /// The server does not answer.
+    pub async fn accepted(&self) -> anyhow::Result<u64> {
+        let positions = positions::<Value>(&self.admin, MARKET_STEP.output).await?;
+        Ok(positions.iter().filter_map(|(_, position)| position.counts["accepted"].as_u64()).sum())
+    }
+
+    /// Returns when a step has committed all input that is there now.
+    ///
+    /// # Errors
+    /// Nothing moves.
+    pub async fn until_committed(&self, step: Step) -> anyhow::Result<()> {
+        let wanted: BTreeMap<u32, u64> =
+            standings(&self.admin, step).await?.iter().map(|one| (one.partition, one.input_last)).collect();
+        let mut progress = (0, Instant::now());
+        loop {
+            let found: BTreeMap<u32, u64> = positions::<Value>(&self.admin, step.output)
+                .await?
+                .into_iter()
+                .map(|(partition, position)| (partition, position.position))
+                .collect();
+            let at = |partition: &u32| found.get(partition).copied().unwrap_or_default();
+            if wanted.iter().all(|(partition, last)| at(partition) >= *last) {
+                return Ok(());
+            }
+            let sum = found.values().sum();
+            if sum != progress.0 {
+                progress = (sum, Instant::now());
+            }
+            ensure!(progress.1.elapsed() < STALLED, "the {} has stalled", step.service);
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// A connection as `admin`.
+    pub fn admin(&self) -> &Connection {
+        &self.admin
+    }
+}
+
+impl Replay {
+    /// Ticks in a second over the whole.
+    pub fn rate(&self, workload: &Workload) -> f64 {
+        workload.ticks as f64 / self.stats.as_secs_f64()
+    }
+}
+
+/// Bytes of all files in a folder and below. What is removed meanwhile does not count.
+///
+/// # Errors
+/// The folder cannot be read.
+pub fn bytes_in(folder: &Path) -> std::io::Result<u64> {
+    let bytes_of = |entry: DirEntry| match entry.metadata()? {
+        metadata if metadata.is_dir() => bytes_in(&entry.path()),
+        metadata => Ok(metadata.len()),
+    };
+    let counted = |entry: std::io::Result<DirEntry>| match entry.and_then(bytes_of) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(0),
+        bytes => bytes,
+    };
+    std::fs::read_dir(folder)?.map(counted).sum()
+}
