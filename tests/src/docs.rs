@@ -60,18 +60,24 @@ pub struct Documented {
     pub text: String,
 }
 
-/// All pages of the checkout that show commands.
+/// All pages of the checkout that may show commands: those of its root, `deploy` and `docs`, by path. The changelog is left
+/// out, since it may name commands that are gone.
 pub fn pages() -> Vec<String> {
+    let mut folders = vec![checkout()];
+    folders.extend(["deploy", "docs"].iter().flat_map(|name| folders_below(&checkout().join(name))));
+    let files = folders.iter().flat_map(|folder| std::fs::read_dir(folder).unwrap()).map(|entry| entry.unwrap().path());
+    let pages = files.filter(|path| path.extension().is_some_and(|extension| extension == "md"));
     let mut pages: Vec<String> =
-        ["README.md", "ARCHITECTURE.md", "OPERATIONS.md"].into_iter().map(str::to_owned).collect();
-    let deploy = std::fs::read_dir(checkout().join("deploy")).unwrap().map(|entry| entry.unwrap().path());
-    let folders = deploy.filter(|path| path.is_dir()).chain([checkout().join("deploy")]);
-    pages.extend(
-        folders.map(|folder| folder.join("README.md").strip_prefix(checkout()).unwrap().to_string_lossy().into_owned()),
-    );
-    pages.retain(|page| checkout().join(page).exists());
+        pages.map(|path| path.strip_prefix(checkout()).unwrap().to_string_lossy().into_owned()).collect();
+    pages.retain(|page| page != "CHANGELOG.md");
     pages.sort();
     pages
+}
+
+/// A folder and all folders below it.
+fn folders_below(folder: &Path) -> Vec<PathBuf> {
+    let inner = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir());
+    inner.flat_map(|path| folders_below(&path)).chain([folder.to_owned()]).collect()
 }
 
 /// The commands of a page, from its blocks that begin with ```sh.

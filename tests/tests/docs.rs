@@ -27,9 +27,13 @@ const NOT_RUN: [(&str, &str); 7] = [
 ];
 /// What runs until it is stopped, by what it contains.
 const ENDLESS: [&str; 2] = ["reporter watch", "stream-processor run"];
-/// Pages whose commands others run in order.
-const ELSEWHERE: [(&str, &str); 2] =
-    [("OPERATIONS.md", "tests/operator types its commands"), ("deploy/README.md", "needs systemd, or three machines")];
+/// Pages whose commands are run elsewhere, and where.
+const ELSEWHERE: [(&str, &str); 4] = [
+    ("OPERATIONS.md", "tests/operator types its commands"),
+    ("deploy/README.md", "needs systemd, or three machines"),
+    ("CONTRIBUTING.md", "builds and tests the checkout, as CI does"),
+    ("docs/testing.md", "runs the tests, this one among them"),
+];
 
 #[test]
 fn every_command_of_the_documentation_exists() {

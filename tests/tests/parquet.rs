@@ -91,7 +91,7 @@ fn bytes_a_row(ticks: &[Tick]) -> f64 {
     bytes as f64 / ticks.len() as f64
 }
 
-/// The bytes that ARCHITECTURE.md states.
+/// The bytes that docs/decisions/0016-plain-parquet-with-digests.md states.
 #[test]
 fn a_row_takes_no_more_bytes_than_is_stated() {
     let mut minutes = Vec::new();

@@ -1,4 +1,4 @@
-//! What a step counts and measures. `ARCHITECTURE.md` lists every metric with its meaning and unit.
+//! What a step counts and measures. `docs/metrics.md` lists every metric with its meaning and unit.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
