@@ -1,14 +1,15 @@
 //! A step by hand: it owns one partition of MARKET and counts. Every output bears the count so far, so that a single one
 //! tells whether all before it were stored once.
 
-use crate::transactions::{Outcome, Transactions};
 use bus::protocol::{LogId, POSITION_VERSION, Position, StepConfig};
 use bus::reader::{Selection, read_to_end};
 use bus::topology::MARKET_STEP;
 use bus::{Connection, Error, Stream};
-use market::windowing::Settings;
+use market::windowing::EventTimePolicy;
 use serde_json::{Value, json};
 use step::transaction::{Outgoing, Part, Role};
+
+use crate::transactions::{Outcome, Transactions};
 
 /// Instruments that take turns.
 const INSTRUMENTS: u64 = 20;
@@ -65,7 +66,7 @@ impl Counting {
             batch: String::new(),
             log: LogId::new("then"),
             partitions: 16,
-            config: StepConfig::new(Settings::default(), "counting"),
+            config: StepConfig::new(EventTimePolicy::default(), "counting"),
             settled: after,
             states: after.min(INSTRUMENTS),
             states_applied: after,

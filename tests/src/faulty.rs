@@ -1,11 +1,10 @@
 //! A place for an archive whose writer dies at a chosen step.
 
-use std::fmt;
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{fmt, io};
 
-use store::place::{Claim, Content, Entry, Fill, Place, PlaceError};
+use store::archive::storage::{Claim, Content, Entry, Fill, Place, PlaceError};
 
 /// What a writer leaves that dies while it writes a file of this name.
 pub type LeaveHalf = Arc<dyn Fn(&str) + Send + Sync>;

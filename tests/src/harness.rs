@@ -11,13 +11,13 @@ use aggregator::Aggregation;
 use async_nats::HeaderMap;
 use bus::codec::SCHEMA_HEADER;
 use bus::reader::Delivery;
-use bus::subject::{self, Stored as StoredSubject};
-use bus::{Kind, Stream, codec};
+use bus::subject::{self, SubjectParts};
+use bus::{RecordKind, Stream, codec};
 use bytes::Bytes;
 use market::gap::GapLine;
 use market::heartbeat::HeartbeatLine;
 use market::tick::TickLine;
-use market::windowing::Settings;
+use market::windowing::EventTimePolicy;
 use market::{Instrument, Window};
 use memory_log::{Log, Memory, Owner};
 use serde_json::Value;
@@ -57,10 +57,10 @@ pub enum Record {
 impl Record {
     fn subject(&self) -> String {
         let (kind, coin, quote) = match self {
-            Self::Tick(tick) => (Kind::Tick, &*tick.coin, &*tick.quote),
-            Self::Heartbeat(heartbeat) => (Kind::Heartbeat, &*heartbeat.coin, &*heartbeat.quote),
-            Self::Gap(gap) => (Kind::Gap, &*gap.coin, &*gap.quote),
-            Self::Garbage(instrument) => (Kind::Tick, instrument.coin(), instrument.quote()),
+            Self::Tick(tick) => (RecordKind::Tick, &*tick.coin, &*tick.quote),
+            Self::Heartbeat(heartbeat) => (RecordKind::Heartbeat, &*heartbeat.coin, &*heartbeat.quote),
+            Self::Gap(gap) => (RecordKind::Gap, &*gap.coin, &*gap.quote),
+            Self::Garbage(instrument) => (RecordKind::Tick, instrument.coin(), instrument.quote()),
         };
         subject::stored(Stream::Feed, 0, kind, coin, quote)
     }
@@ -250,31 +250,31 @@ fn delivery((message, seq): (&Message, u64)) -> Delivery {
 }
 
 /// The stream-processor and, on its output, the aggregator.
-pub fn run_both(settings: Settings, feed: &[Message], turns: [&[Turn]; 2]) -> [Store; 2] {
+pub fn run_both(settings: EventTimePolicy, feed: &[Message], turns: [&[Turn]; 2]) -> [Store; 2] {
     let market = run(Processing::new(settings), feed, turns[0]);
     let stats = run(Aggregation::new(settings), &market.output, turns[1]);
     [market, stats]
 }
 
 /// All kinds that the steps write.
-pub const KINDS: [Kind; 11] = [
-    Kind::Price,
-    Kind::Heartbeat,
-    Kind::Gap,
-    Kind::Late,
-    Kind::Rejected,
-    Kind::Candle,
-    Kind::Stats(Window::FiveMinutes),
-    Kind::Stats(Window::QuarterHour),
-    Kind::Stats(Window::Hour),
-    Kind::Stats(Window::Day),
-    Kind::Stats(Window::HourEveryHalf),
+pub const KINDS: [RecordKind; 11] = [
+    RecordKind::Price,
+    RecordKind::Heartbeat,
+    RecordKind::Gap,
+    RecordKind::Late,
+    RecordKind::Rejected,
+    RecordKind::Candle,
+    RecordKind::Stats(Window::FiveMinutes),
+    RecordKind::Stats(Window::QuarterHour),
+    RecordKind::Stats(Window::Hour),
+    RecordKind::Stats(Window::Day),
+    RecordKind::Stats(Window::HourEveryHalf),
 ];
 
 /// The lines of a kind for an instrument in a log, in order.
-pub fn lines(log: &[Message], kind: Kind, instrument: &Instrument) -> Vec<Value> {
+pub fn lines(log: &[Message], kind: RecordKind, instrument: &Instrument) -> Vec<Value> {
     let of_kind = log.iter().filter(|message| {
-        let subject = StoredSubject::parse(&message.subject).unwrap();
+        let subject = SubjectParts::parse(&message.subject).unwrap();
         (subject.kind, subject.coin, subject.quote) == (kind.token(), instrument.coin(), instrument.quote())
     });
     of_kind
@@ -286,7 +286,7 @@ pub fn lines(log: &[Message], kind: Kind, instrument: &Instrument) -> Vec<Value>
 ///
 /// # Panics
 /// When a revision is not above the one stored before it.
-pub fn newest(log: &[Message], kind: Kind, instrument: &Instrument) -> BTreeMap<i64, Value> {
+pub fn newest(log: &[Message], kind: RecordKind, instrument: &Instrument) -> BTreeMap<i64, Value> {
     let mut newest: BTreeMap<i64, Value> = BTreeMap::new();
     for line in lines(log, kind, instrument) {
         let key = line.get("start_ms").or_else(|| line.get("hour")).and_then(Value::as_i64).unwrap();

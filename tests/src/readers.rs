@@ -7,7 +7,7 @@ use market::band::Band;
 use market::{EventTime, Instrument, Span, Tick};
 use serde_json::{Value, json};
 use store::archive::ArchiveWriter;
-use store::listing::SeqRange;
+use store::archive::catalog::SeqRange;
 use store::predictions::{self, Fold, Prediction};
 use store::ticks::TickRows;
 

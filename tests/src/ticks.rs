@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use bus::publish::{FeedMessage, Receipt, publish};
-use bus::{Connection, Kind, codec, subject};
+use bus::{Connection, RecordKind, codec, subject};
 use bytes::Bytes;
 use futures::future::join_all;
 use market::Instrument;
@@ -62,7 +62,7 @@ pub fn tick_line(instrument: &Instrument, event_ms: i64) -> TickLine<'static> {
 
 /// A message of one tick; its id is that of its instrument and time.
 pub fn tick(instrument: &Instrument, event_ms: i64) -> FeedMessage {
-    message(Kind::Tick, instrument, event_ms, codec::single(&tick_line(instrument, event_ms)))
+    message(RecordKind::Tick, instrument, event_ms, codec::single(&tick_line(instrument, event_ms)))
 }
 
 /// A message of several ticks, each later than the one before.
@@ -72,14 +72,14 @@ pub fn packed(instrument: &Instrument, times: impl IntoIterator<Item = i64>) -> 
         pack.push(&tick_line(instrument, event_ms));
         last = event_ms;
     }
-    message(Kind::Tick, instrument, last, pack.into_payloads().swap_remove(0))
+    message(RecordKind::Tick, instrument, last, pack.into_payloads().swap_remove(0))
 }
 
 /// A heartbeat: nothing before this time will follow.
 pub fn heartbeat(instrument: &Instrument, event_ms: i64) -> FeedMessage {
     let (coin, quote) = (instrument.coin().into(), instrument.quote().into());
     let line = HeartbeatLine { coin, quote, event_ms, complete_ms: None, ingest_ms: event_ms, flush: false };
-    message(Kind::Heartbeat, instrument, event_ms, codec::single(&line))
+    message(RecordKind::Heartbeat, instrument, event_ms, codec::single(&line))
 }
 
 /// Publishes messages of different instruments side by side, each by itself.
@@ -108,7 +108,7 @@ pub fn noise(len: usize) -> Vec<u8> {
     bytes
 }
 
-fn message(kind: Kind, instrument: &Instrument, event_ms: i64, payload: Bytes) -> FeedMessage {
+fn message(kind: RecordKind, instrument: &Instrument, event_ms: i64, payload: Bytes) -> FeedMessage {
     let id = format!("made-up/{kind}/{}/{event_ms}", instrument.coin());
     FeedMessage { kind, instrument: instrument.clone(), payload, id }
 }

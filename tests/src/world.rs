@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::Context;
 use bus::reader::{Selection, read_to_end};
 use bus::topology::Limits;
-use bus::{Connection, Kind, Stream, codec, subject};
+use bus::{Connection, RecordKind, Stream, codec, subject};
 use flate2::read::GzDecoder;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -94,7 +94,7 @@ impl<S: Host> World<S> {
     }
 
     /// All records of a kind in FEED, in order.
-    pub async fn feed(&self, kind: Kind) -> Vec<Value> {
+    pub async fn feed(&self, kind: RecordKind) -> Vec<Value> {
         let connection = Connection::open(&nats_args(self.server.url(), "stream-processor"), None).await.unwrap();
         let filters = vec![subject::of_kind(Stream::Feed, kind, None)];
         let mut records = Vec::new();

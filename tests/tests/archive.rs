@@ -12,12 +12,12 @@ use pipeline_tests::programs::{Running, eventually, fail, program, succeed};
 use pipeline_tests::s3::{BUCKET, S3, WRITER};
 use pipeline_tests::ticks::minutes;
 use pipeline_tests::world::World;
+use store::archive::catalog::SeqRange;
+use store::archive::storage::{Folder, Place, PlaceError, Prefix};
 use store::archive::{Archive, ArchiveError, ArchiveWriter, Through};
 use store::bucket::PART_BYTES;
 use store::digest::Digest;
-use store::layout::{latest_key, ticks_file};
-use store::listing::SeqRange;
-use store::place::{Folder, Place, PlaceError, Prefix};
+use store::paths::{latest_key, ticks_file};
 use store::ticks::TickRows;
 use tokio::runtime::Handle;
 

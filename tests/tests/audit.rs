@@ -7,10 +7,10 @@ use aggregator::Aggregation;
 use audit::{self, Bounds, Contained, Ledger, Left, Report};
 use bus::publish::{FeedMessage, publish, publish_all};
 use bus::reader::{Delivery, Selection, read_to_end};
-use bus::subject::Stored as StoredSubject;
-use bus::{Connection, Error, Kind, Stream, codec};
+use bus::subject::SubjectParts;
+use bus::{Connection, Error, RecordKind, Stream, codec};
 use market::tick::TickLine;
-use market::windowing::Settings;
+use market::windowing::EventTimePolicy;
 use market::{Instrument, Window};
 use pipeline_tests::disk::SmallDisk;
 use pipeline_tests::harness::{self, KINDS, Message, Record, Store, feed};
@@ -124,7 +124,7 @@ async fn tick(producer: &Connection, after_ms: i64, close: f64, nth: u32) {
     let instrument = Instrument::new("bitcoin", "usd").unwrap();
     let line = TickLine { volume: Some(0.1), ..harness::tick(&instrument, START + after_ms, close) };
     let id = format!("test/{after_ms}/{nth}");
-    let message = FeedMessage { kind: Kind::Tick, instrument, payload: codec::single(&line), id };
+    let message = FeedMessage { kind: RecordKind::Tick, instrument, payload: codec::single(&line), id };
     publish(producer, &message).await.unwrap();
 }
 
@@ -165,7 +165,7 @@ impl Case {
     }
 
     /// The stored messages of a kind: sequence and lines.
-    async fn stored(&self, stream: Stream, kind: Kind) -> Vec<(u64, Vec<Value>)> {
+    async fn stored(&self, stream: Stream, kind: RecordKind) -> Vec<(u64, Vec<Value>)> {
         let admin = self.world.server.connect("admin").await;
         let subject = self.subject(stream, kind);
         let mut messages = Vec::new();
@@ -179,7 +179,7 @@ impl Case {
         messages
     }
 
-    fn subject(&self, stream: Stream, kind: Kind) -> String {
+    fn subject(&self, stream: Stream, kind: RecordKind) -> String {
         bus::subject::stored(stream, self.partition, kind, "bitcoin", "usd")
     }
 
@@ -189,7 +189,7 @@ impl Case {
     }
 
     /// Stores a row as only the step itself may.
-    async fn plant(&self, user: &str, stream: Stream, kind: Kind, row: &Value) {
+    async fn plant(&self, user: &str, stream: Stream, kind: RecordKind, row: &Value) {
         let connection = self.world.server.connect(user).await;
         let jetstream = connection.jetstream();
         jetstream.publish(self.subject(stream, kind), row.to_string().into()).await.unwrap().await.unwrap();
@@ -210,16 +210,16 @@ async fn whatever_was_tampered_with_is_found() {
     assert_eq!((equal("price"), equal("late"), equal("rejected")), (181, 2, 1), "{report}");
 
     // A candle with another close, as its newest revision; one too many; a revision that is stored twice.
-    let hours = case.stored(Stream::Stats, Kind::Stats(Window::Hour)).await;
+    let hours = case.stored(Stream::Stats, RecordKind::Stats(Window::Hour)).await;
     let mut wrong = hours.iter().flat_map(|(_, lines)| lines).nth(1).unwrap().clone();
     (wrong["close"], wrong["revision"]) = (json!(1.5), json!(9));
-    case.plant("aggregator", Stream::Stats, Kind::Stats(Window::Hour), &wrong).await;
-    let mut extra = case.stored(Stream::Stats, Kind::Stats(Window::FiveMinutes)).await[0].1[0].clone();
+    case.plant("aggregator", Stream::Stats, RecordKind::Stats(Window::Hour), &wrong).await;
+    let mut extra = case.stored(Stream::Stats, RecordKind::Stats(Window::FiveMinutes)).await[0].1[0].clone();
     (extra["start_ms"], extra["end_ms"]) = (json!(START - 600_000), json!(START - 300_000));
-    case.plant("aggregator", Stream::Stats, Kind::Stats(Window::FiveMinutes), &extra).await;
-    let minutes = case.stored(Stream::Market, Kind::Candle).await;
+    case.plant("aggregator", Stream::Stats, RecordKind::Stats(Window::FiveMinutes), &extra).await;
+    let minutes = case.stored(Stream::Market, RecordKind::Candle).await;
     let fourth = minutes.iter().flat_map(|(_, lines)| lines).nth(3).unwrap();
-    case.plant("stream-processor", Stream::Market, Kind::Candle, fourth).await;
+    case.plant("stream-processor", Stream::Market, RecordKind::Candle, fourth).await;
     // Behind the positions they are nobody's yet.
     clean(&case.world);
     case.go_on(181).await;
@@ -250,12 +250,12 @@ async fn whatever_is_gone_is_missed() {
     let case = Case::new().await;
     let mut gone = Vec::new();
     // Not the first message of all: what is gone from there may have been trimmed away.
-    for (kind, nth) in [(Kind::Price, 1), (Kind::Late, 0), (Kind::Candle, 0)] {
+    for (kind, nth) in [(RecordKind::Price, 1), (RecordKind::Late, 0), (RecordKind::Candle, 0)] {
         let (seq, lines) = case.stored(Stream::Market, kind).await.swap_remove(nth);
         case.delete(Stream::Market, seq).await;
         gone.push(lines.len() as u64);
     }
-    let days = case.stored(Stream::Stats, Kind::HourOfDay).await;
+    let days = case.stored(Stream::Stats, RecordKind::HourOfDay).await;
     case.delete(Stream::Stats, days.last().unwrap().0).await;
     let (code, report) = audit(&case.world);
     let missing = |name: &str| kind(&report, name)["missing"].as_u64().unwrap();
@@ -387,12 +387,12 @@ fn report_of(
     let (coin, quote) = (instrument.coin(), instrument.quote());
     let contained = Contained { to: stats_read as u64, lost_to: 0 };
     let mut ledger = Ledger::new(coin, quote, contained);
-    let deliveries = |log: &[Message]| -> Vec<(Kind, Delivery)> {
+    let deliveries = |log: &[Message]| -> Vec<(RecordKind, Delivery)> {
         let delivery = |(idx, message): (usize, &Message)| {
-            let subject = StoredSubject::parse(&message.subject).unwrap();
+            let subject = SubjectParts::parse(&message.subject).unwrap();
             let kind = KINDS
                 .into_iter()
-                .chain([Kind::Tick, Kind::HourOfDay])
+                .chain([RecordKind::Tick, RecordKind::HourOfDay])
                 .find(|kind| kind.token() == subject.kind)
                 .unwrap();
             let payload = message.payload.clone();
@@ -427,7 +427,7 @@ proptest! {
         [stats_read, feed_first] in any::<[prop::sample::Index; 2]>(),
     ) {
         let feed = feed(&records, |idx| cuts[idx]);
-        let settings = Settings::default();
+        let settings = EventTimePolicy::default();
         let market = harness::run(Processing::new(settings), &feed, &market_turns);
         let read = stats_read.index(market.output.len() + 1);
         let stats = harness::run(Aggregation::new(settings), &market.output[..read], &stats_turns);
@@ -446,13 +446,13 @@ proptest! {
 /// What the audit says of these records, packed by 500.
 fn audited(records: &[Record], instrument: &Instrument) -> Report {
     let feed = feed(records, |idx| idx % 500 == 0);
-    let market = harness::run(Processing::new(Settings::default()), &feed, &[]);
-    let stats = harness::run(Aggregation::new(Settings::default()), &market.output, &[]);
+    let market = harness::run(Processing::new(EventTimePolicy::default()), &feed, &[]);
+    let stats = harness::run(Aggregation::new(EventTimePolicy::default()), &market.output, &[]);
     let read = market.output.len();
     report_of(&feed, &[market, stats], instrument, read, 1)
 }
 
-fn equal(report: &Report, kind: Kind) -> u64 {
+fn equal(report: &Report, kind: RecordKind) -> u64 {
     report.kinds.iter().find(|found| found.kind == kind).map_or(0, |found| found.counts.equal)
 }
 
@@ -469,7 +469,7 @@ fn a_source_faster_than_the_memory_of_ticks_is_judged_alike() {
     let records: Vec<Record> = ticks.flat_map(|tick| [tick.clone(), tick]).collect();
     let report = audited(&records, &instrument);
     assert!(report.is_clean(), "{report:#?}");
-    assert!(equal(&report, Kind::Late) > 100, "memory was never full: {report:#?}");
+    assert!(equal(&report, RecordKind::Late) > 100, "memory was never full: {report:#?}");
 }
 
 #[test]
@@ -485,7 +485,7 @@ fn more_sparse_ids_of_a_second_than_are_known_are_judged_alike() {
     let records: Vec<Record> = (0..3).flat_map(second).collect();
     let report = audited(&records, &instrument);
     assert!(report.is_clean(), "{report:#?}");
-    assert_eq!([Kind::Price, Kind::Late].map(|kind| equal(&report, kind)), [3 * TRADES, 0]);
+    assert_eq!([RecordKind::Price, RecordKind::Late].map(|kind| equal(&report, kind)), [3 * TRADES, 0]);
     // Each second comes twice, then once more in reverse and with the ids between; the last id of all is far above.
     let disordered = |at: i64| {
         let again = (0..2 * TRADES).rev().map(move |id| trade(at, id));
@@ -494,6 +494,6 @@ fn more_sparse_ids_of_a_second_than_are_known_are_judged_alike() {
     let records: Vec<Record> = (0..3).flat_map(disordered).collect();
     let report = audited(&records, &instrument);
     assert!(report.is_clean(), "{report:#?}");
-    let [prices, late] = [Kind::Price, Kind::Late].map(|kind| equal(&report, kind));
+    let [prices, late] = [RecordKind::Price, RecordKind::Late].map(|kind| equal(&report, kind));
     assert!(prices > 3 * (TRADES + 1) && late > 2 * TRADES, "{prices} accepted, {late} late");
 }

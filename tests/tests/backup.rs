@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use async_nats::HeaderMap;
 use bus::arrival::STORED_HEADER;
 use bus::topology::stream_info;
-use bus::{Connection, Kind, Stream, codec, objects, subject};
+use bus::{Connection, RecordKind, Stream, codec, objects, subject};
 use flate2::read::GzDecoder;
 use futures::{FutureExt, StreamExt};
 use market::Instrument;
@@ -166,7 +166,8 @@ async fn publish_forged(producer: &Connection, event_ms: i64, stored_ms: Option<
     if let Some(stored_ms) = stored_ms {
         headers.insert(STORED_HEADER, stored_ms.to_string());
     }
-    let (subject, payload) = (subject::feed(Kind::Tick, &instrument), codec::single(&tick_line(&instrument, event_ms)));
+    let (subject, payload) =
+        (subject::feed(RecordKind::Tick, &instrument), codec::single(&tick_line(&instrument, event_ms)));
     let stored = producer.jetstream().publish_with_headers(subject, headers, payload).await.unwrap();
     stored.await.unwrap();
 }

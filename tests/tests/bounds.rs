@@ -1,16 +1,15 @@
 //! What a step remembers and writes is bounded, with every flag at its largest and every name at its longest.
 
-use bus::Kind;
+use bus::RecordKind;
 use bus::codec::{LINES_MAX, PAYLOAD_BYTES_MAX};
 use market::acceptance::IDENTITIES_MAX;
 use market::instrument::TOKEN_BYTES_MAX;
 use market::tick::{PriceLine, TickLine};
 use market::validate::{HEAD_BYTES_MAX, validate};
-use market::windowing::Settings;
+use market::windowing::EventTimePolicy;
 use market::{EventTime, Instrument, Span};
 use pipeline_tests::harness::{Message, Record, feed, heartbeat, run_both, tick};
-use step::Outputs;
-use step::{INPUT_BYTES_MAX, INPUT_MESSAGES_MAX, Input, Operator};
+use step::{INPUT_BYTES_MAX, INPUT_MESSAGES_MAX, Input, Operator, Outputs};
 use stream_processor::Processing;
 
 const MINUTE: i64 = 60_000;
@@ -22,8 +21,8 @@ const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
 const START: i64 = 250_000_000_000 * 1_000;
 
 /// The largest that the flags take.
-fn largest() -> Settings {
-    Settings { disorder: Span(HOUR), lateness: Span(DAY) }
+fn largest() -> EventTimePolicy {
+    EventTimePolicy { disorder: Span(HOUR), lateness: Span(DAY) }
 }
 
 fn longest() -> Instrument {
@@ -41,7 +40,7 @@ fn long_tick(event_ms: i64, id: u64) -> TickLine<'static> {
 }
 
 /// Fills every memory: one tick in each minute that can still be revised, then as many as are remembered.
-fn fill(settings: Settings, identities: usize) -> [usize; 2] {
+fn fill(settings: EventTimePolicy, identities: usize) -> [usize; 2] {
     let span_ms = settings.lateness.ms() + settings.disorder.ms();
     let minutes = (0..span_ms).step_by(MINUTE as usize);
     let mut records: Vec<Record> = Vec::new();
@@ -56,15 +55,17 @@ fn fill(settings: Settings, identities: usize) -> [usize; 2] {
 
 #[test]
 fn a_state_fits_into_a_message_whatever_the_flags_and_the_source() {
-    let sizes =
-        [("default", fill(Settings::default(), IDENTITIES_MAX)), ("largest flags", fill(largest(), IDENTITIES_MAX))];
+    let sizes = [
+        ("default", fill(EventTimePolicy::default(), IDENTITIES_MAX)),
+        ("largest flags", fill(largest(), IDENTITIES_MAX)),
+    ];
     for (name, [market, stats]) in sizes {
         assert!(market < MESSAGE_BYTES_MAX / 2 && stats < MESSAGE_BYTES_MAX / 2, "{name}: {market} {stats}");
     }
 }
 
 /// What one more message adds to a draft, at most: (messages, bytes).
-fn added<O: Operator>(operator: &O, before: &[Message], message: &[u8], kind: Kind) -> (usize, usize) {
+fn added<O: Operator>(operator: &O, before: &[Message], message: &[u8], kind: RecordKind) -> (usize, usize) {
     let (instrument, mut state) = (longest(), O::State::default());
     let (mut counts, mut outputs) = (O::Counts::default(), Outputs::default());
     let mut apply = |seq: u64, payload: &[u8], kind, outputs: &mut Outputs| {
@@ -128,11 +129,11 @@ fn what_one_message_adds_to_a_commit_is_bounded() {
     for (name, make) in [("long", long_tick as fn(i64, u64) -> TickLine<'static>), ("short", |ms, _| short_tick(ms))] {
         let days: Vec<TickLine<'static>> = (0..LINES_MAX as i64).map(|day| make(START + (day + 1) * DAY, 0)).collect();
         check_bounds(
-            added(&processing, &waiting, &packed(days.iter().map(line)), Kind::Tick),
+            added(&processing, &waiting, &packed(days.iter().map(line)), RecordKind::Tick),
             &format!("{name} ticks"),
         );
         let prices = packed(days.iter().zip(0..).map(|(tick, idx)| price(tick, idx)));
-        check_bounds(added(&aggregation, &[], &prices, Kind::Price), &format!("{name} prices"));
+        check_bounds(added(&aggregation, &[], &prices, RecordKind::Price), &format!("{name} prices"));
         let late = [days[LINES_MAX - 1].clone()].map(|mut tick| {
             tick.event_ms = EventTime::LATEST.ms();
             tick.ingest_ms = tick.event_ms;
@@ -140,13 +141,13 @@ fn what_one_message_adds_to_a_commit_is_bounded() {
             Message { subject: String::new(), payload, stored_ms: i64::MAX, is_known_schema: true }
         });
         check_bounds(
-            added(&processing, &late, &packed(days.iter().map(line)), Kind::Tick),
+            added(&processing, &late, &packed(days.iter().map(line)), RecordKind::Tick),
             &format!("{name} late ticks"),
         );
     }
     // Everything of these lines is kept beside the reason, each byte written as six.
     let refused = packed(std::iter::repeat_n(vec![1; HEAD_BYTES_MAX], LINES_MAX));
-    check_bounds(added(&processing, &[], &refused, Kind::Tick), "refused lines");
-    check_bounds(added(&processing, &[], &vec![b'\n'; 1 << 20], Kind::Tick), "blank lines");
-    check_bounds(added(&processing, &[], &vec![1; 1 << 20], Kind::Tick), "a long line");
+    check_bounds(added(&processing, &[], &refused, RecordKind::Tick), "refused lines");
+    check_bounds(added(&processing, &[], &vec![b'\n'; 1 << 20], RecordKind::Tick), "blank lines");
+    check_bounds(added(&processing, &[], &vec![1; 1 << 20], RecordKind::Tick), "a long line");
 }

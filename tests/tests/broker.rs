@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bus::publish::{FeedMessage, publish};
 use bus::topology::Limits;
-use bus::{Kind, subject};
+use bus::{RecordKind, subject};
 use bytes::Bytes;
 use futures::StreamExt;
 use market::Instrument;
@@ -96,7 +96,7 @@ async fn a_reader_that_the_server_gave_up_as_too_slow_goes_on_where_it_was() {
             for message in 0..MESSAGES {
                 let id = format!("test/{idx}/{message}");
                 let (instrument, payload) = (instrument.clone(), line.clone());
-                let message = FeedMessage { kind: Kind::Tick, instrument, payload, id };
+                let message = FeedMessage { kind: RecordKind::Tick, instrument, payload, id };
                 publish(producer, &message).await.unwrap();
             }
         }

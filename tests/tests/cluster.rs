@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bus::reader::{Selection, read_to_end};
-use bus::{Connection, Stream, history, subject};
+use bus::{Connection, Stream, query, subject};
 use market::Instrument;
 use pipeline_tests::cluster::{Cluster, NODES};
 use pipeline_tests::health::Watched;
@@ -68,7 +68,7 @@ async fn check_permissions(world: &World<Cluster>) {
     // Guests ask through their own accounts, whichever server they and the stream's leader are on.
     for node in 0..NODES {
         let reader = Connection::open(&world.server.nats_args_of(node, "reader"), None).await.unwrap();
-        assert!(history::subjects(&reader, Stream::Stats).await.unwrap().len() > 1);
+        assert!(query::subjects(&reader, Stream::Stats).await.unwrap().len() > 1);
     }
 }
 

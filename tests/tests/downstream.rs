@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use bus::Kind;
+use bus::RecordKind;
 use bus::publish::{FeedMessage, publish};
 use market::Instrument;
 use pipeline_tests::programs::{Running, eventually, succeed};
@@ -152,7 +152,8 @@ async fn a_killed_replay_is_counted_without_what_others_sent() {
     eventually("it goes on", || world.count("accepted") > before);
     let producer = world.server.connect("producer").await;
     let instrument = Instrument::new("bitcoin", "usdt").unwrap();
-    let garbage = FeedMessage { kind: Kind::Tick, instrument, payload: "garbage".into(), id: "garbage".to_owned() };
+    let garbage =
+        FeedMessage { kind: RecordKind::Tick, instrument, payload: "garbage".into(), id: "garbage".to_owned() };
     publish(&producer, &garbage).await.unwrap();
     assert_eq!(rest.wait(), Some(0));
     let summary = summary(&world);

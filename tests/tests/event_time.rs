@@ -4,10 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bus::publish::{FeedMessage, publish};
-use bus::{Kind, Stream, codec};
+use bus::{RecordKind, Stream, codec};
 use market::acceptance::IDENTITIES_MAX;
 use market::tick::TickLine;
-use market::windowing::Settings;
+use market::windowing::EventTimePolicy;
 use market::{EventTime, Instrument, Span};
 use pipeline_tests::harness::{
     KINDS, Message, Record, STORED_MS, Store, feed, gap, heartbeat, lines, newest, run_both, tick,
@@ -55,24 +55,24 @@ struct Found {
 type Key = (&'static str, i64);
 
 impl Found {
-    fn of(settings: Settings, records: &[Record]) -> Self {
+    fn of(settings: EventTimePolicy, records: &[Record]) -> Self {
         Self::of_feed(settings, &feed(records, |_| true))
     }
 
-    fn of_feed(settings: Settings, feed: &[Message]) -> Self {
+    fn of_feed(settings: EventTimePolicy, feed: &[Message]) -> Self {
         let [market, stats] = run_both(settings, feed, [&[], &[]]);
         Self { market, stats }
     }
 
-    fn lines(&self, kind: Kind) -> Vec<Value> {
+    fn lines(&self, kind: RecordKind) -> Vec<Value> {
         lines(&self.market.output, kind, &bitcoin())
     }
 
     /// The newest row of every window and every hour of the day.
     fn rows(&self) -> BTreeMap<Key, Value> {
-        let windows = KINDS.into_iter().filter(|kind| matches!(kind, Kind::Candle | Kind::Stats(_)));
-        let rows = windows.chain([Kind::HourOfDay]).flat_map(|kind| {
-            let log = if kind == Kind::Candle { &self.market.output } else { &self.stats.output };
+        let windows = KINDS.into_iter().filter(|kind| matches!(kind, RecordKind::Candle | RecordKind::Stats(_)));
+        let rows = windows.chain([RecordKind::HourOfDay]).flat_map(|kind| {
+            let log = if kind == RecordKind::Candle { &self.market.output } else { &self.stats.output };
             newest(log, kind, &bitcoin()).into_iter().map(move |(key, row)| ((kind.token(), key), row))
         });
         rows.collect()
@@ -84,7 +84,7 @@ impl Found {
 }
 
 /// The rows that one more record changes or adds, with their revisions.
-fn changes(settings: Settings, before: &[Record], more: Record) -> BTreeMap<Key, Option<u64>> {
+fn changes(settings: EventTimePolicy, before: &[Record], more: Record) -> BTreeMap<Key, Option<u64>> {
     let after: Vec<Record> = before.iter().cloned().chain([more]).collect();
     let (before, after) = (Found::of(settings, before).rows(), Found::of(settings, &after).rows());
     let missing: Vec<_> = before.keys().filter(|key| !after.contains_key(*key)).collect();
@@ -93,7 +93,7 @@ fn changes(settings: Settings, before: &[Record], more: Record) -> BTreeMap<Key,
     changed.map(|(key, row)| (key, row["revision"].as_u64())).collect()
 }
 
-fn check_changes(settings: Settings, before: &[Record], more: Record, expected: &[(Key, Option<u64>)]) {
+fn check_changes(settings: EventTimePolicy, before: &[Record], more: Record, expected: &[(Key, Option<u64>)]) {
     let expected: BTreeMap<Key, Option<u64>> = expected.iter().copied().collect();
     assert_eq!(changes(settings, before, more), expected);
 }
@@ -119,12 +119,12 @@ fn a_late_tick_revises_exactly_the_closed_windows_that_it_touches() {
         (("1h-30m", DAY_2 - HOUR), Some(2)),
         (("hour-of-day", 23), None),
     ];
-    check_changes(Settings::default(), &past_midnight(), price(LATE), &expected);
+    check_changes(EventTimePolicy::default(), &past_midnight(), price(LATE), &expected);
 }
 
 #[test]
 fn when_all_windows_of_a_late_tick_have_closed_all_are_revised() {
-    let settings = Settings { lateness: Span(2 * HOUR), ..Settings::default() };
+    let settings = EventTimePolicy { lateness: Span(2 * HOUR), ..EventTimePolicy::default() };
     let mut records = past_midnight();
     records.push(promise(DAY_2 + HOUR));
     let expected = [
@@ -146,9 +146,9 @@ fn a_late_tick_is_counted_in_the_windows_that_are_still_open_without_a_revision(
     records.push(promise(DAY_1 + 10 * HOUR + 9 * MINUTE));
     let late = DAY_1 + 10 * HOUR + 7 * MINUTE + 30 * SECOND;
     let minute = DAY_1 + 10 * HOUR + 7 * MINUTE;
-    check_changes(Settings::default(), &records, price(late), &[(("candle-1m", minute), Some(2))]);
+    check_changes(EventTimePolicy::default(), &records, price(late), &[(("candle-1m", minute), Some(2))]);
     records.extend([price(late), promise(DAY_2 + HOUR)]);
-    let rows = Found::of(Settings::default(), &records).rows();
+    let rows = Found::of(EventTimePolicy::default(), &records).rows();
     let row = |key: Key| (rows[&key]["revision"].as_u64().unwrap(), rows[&key]["count"].as_u64().unwrap());
     let hour = DAY_1 + 10 * HOUR;
     assert_eq!(row(("candle-1m", minute)), (2, 2));
@@ -160,7 +160,7 @@ fn a_late_tick_is_counted_in_the_windows_that_are_still_open_without_a_revision(
 
 #[test]
 fn the_allowed_lateness_ends_with_the_millisecond() {
-    let settings = Settings::default();
+    let settings = EventTimePolicy::default();
     let mut records = past_midnight();
     // The minute before midnight can be revised until the watermark stands at 00:10:00.000.
     let end = DAY_2 + 10 * MINUTE + 5 * SECOND;
@@ -173,12 +173,12 @@ fn the_allowed_lateness_ends_with_the_millisecond() {
     records.push(price(LATE));
     let found = Found::of(settings, &records);
     assert_eq!(found.count("late"), 1);
-    let [late] = found.lines(Kind::Late).try_into().unwrap();
+    let [late] = found.lines(RecordKind::Late).try_into().unwrap();
     let seq = records.len();
     let expected = json!({"coin": "bitcoin", "quote": "usd", "event_ms": LATE,
         "close": late["close"], "feed_seq": seq, "line": 0, "late_ms": 10 * MINUTE + 30 * SECOND});
     assert_eq!(late, expected);
-    assert!(found.lines(Kind::Price).iter().all(|price| price["feed_seq"] != seq));
+    assert!(found.lines(RecordKind::Price).iter().all(|price| price["feed_seq"] != seq));
     // The next minute can still be revised.
     assert!(!changes(settings, &records, price(DAY_2 + 30 * SECOND)).is_empty());
 }
@@ -188,16 +188,16 @@ fn a_window_that_closed_empty_gets_revision_2_from_its_first_tick() {
     let records = [price(DAY_1), price(DAY_1 + 6 * MINUTE)];
     let late = price(DAY_1 + 5 * MINUTE - 1);
     let expected = [(("candle-1m", DAY_1 + 4 * MINUTE), Some(2)), (("5m", DAY_1), Some(2))];
-    check_changes(Settings::default(), &records, late, &expected);
+    check_changes(EventTimePolicy::default(), &records, late, &expected);
 }
 
 #[test]
 fn of_two_revisions_in_one_commit_only_the_newer_is_stored() {
     let mut records = past_midnight();
     records.extend([price(LATE), price(LATE + 1)]);
-    let found = Found::of(Settings::default(), &records);
-    for kind in KINDS.into_iter().filter(|kind| matches!(kind, Kind::Candle | Kind::Stats(_))) {
-        let log = if kind == Kind::Candle { &found.market.output } else { &found.stats.output };
+    let found = Found::of(EventTimePolicy::default(), &records);
+    for kind in KINDS.into_iter().filter(|kind| matches!(kind, RecordKind::Candle | RecordKind::Stats(_))) {
+        let log = if kind == RecordKind::Candle { &found.market.output } else { &found.stats.output };
         let starts: Vec<i64> =
             lines(log, kind, &bitcoin()).iter().map(|row| row["start_ms"].as_i64().unwrap()).collect();
         assert_eq!(starts.len(), starts.iter().collect::<BTreeSet<_>>().len(), "{kind}");
@@ -209,7 +209,7 @@ fn of_two_revisions_in_one_commit_only_the_newer_is_stored() {
 #[test]
 fn windows_of_every_length_close_with_the_millisecond() {
     let records = every_minute(DAY_2 - HOUR, DAY_2);
-    let settings = Settings::default();
+    let settings = EventTimePolicy::default();
     let early: Vec<Record> = records.iter().cloned().chain([promise(DAY_2 + 5 * SECOND - 1)]).collect();
     let ends_at_midnight = [
         (("candle-1m", DAY_2 - MINUTE), Some(1)),
@@ -230,7 +230,7 @@ fn windows_of_every_length_close_with_the_millisecond() {
 
 #[test]
 fn a_flush_closes_what_holds_a_tick_once_and_moves_no_watermark() {
-    let settings = Settings::default();
+    let settings = EventTimePolicy::default();
     let hour = DAY_1 + HOUR;
     let records = [price(DAY_1), price(hour + 10 * SECOND)];
     let open = [
@@ -258,7 +258,7 @@ fn a_flush_closes_what_holds_a_tick_once_and_moves_no_watermark() {
 
 #[test]
 fn a_day_in_two_flushed_parts_is_the_day() {
-    let settings = Settings::default();
+    let settings = EventTimePolicy::default();
     let (morning, evening) = (every_minute(DAY_1, DAY_1 + 725 * MINUTE), every_minute(DAY_1 + 725 * MINUTE, DAY_2));
     let whole: Vec<Record> = morning.iter().chain(&evening).cloned().chain([flush()]).collect();
     let parts: Vec<Record> = [morning, vec![flush()], evening, vec![flush()]].concat();
@@ -281,17 +281,17 @@ fn gaps_pass_through_and_move_nothing() {
     let records = past_midnight();
     for (from, to) in [(DAY_1 - 9, DAY_1 - 8), (DAY_1, DAY_2), (DAY_2 + 100 * HOUR, DAY_2 + 200 * HOUR)] {
         let gap = gap(&bitcoin(), from, to);
-        check_changes(Settings::default(), &records, Record::Gap(gap.clone()), &[]);
+        check_changes(EventTimePolicy::default(), &records, Record::Gap(gap.clone()), &[]);
         let with_gap: Vec<Record> = records.iter().cloned().chain([Record::Gap(gap.clone()), price(LATE)]).collect();
-        let found = Found::of(Settings::default(), &with_gap);
-        assert_eq!(found.lines(Kind::Gap), [serde_json::to_value(&gap).unwrap()]);
+        let found = Found::of(EventTimePolicy::default(), &with_gap);
+        assert_eq!(found.lines(RecordKind::Gap), [serde_json::to_value(&gap).unwrap()]);
         assert_eq!((found.count("late"), found.count("accepted")), (0, 186), "the watermark stands where it stood");
     }
 }
 
 #[test]
 fn input_that_was_lost_is_a_gap_before_the_first_newer_record() {
-    let operator = Processing::new(Settings::default());
+    let operator = Processing::new(EventTimePolicy::default());
     let (mut state, mut counts, mut outputs) = Default::default();
     let old = [price(DAY_1), price(DAY_1 + MINUTE)];
     let new = [price(DAY_1), price(DAY_1 + 5 * MINUTE), price(DAY_1 + 6 * MINUTE)];
@@ -300,7 +300,7 @@ fn input_that_was_lost_is_a_gap_before_the_first_newer_record() {
         let instrument = bitcoin();
         let input = Input {
             seq,
-            kind: Kind::Tick,
+            kind: RecordKind::Tick,
             stored_ms: STORED_MS,
             instrument: Some(&instrument),
             is_known_schema: true,
@@ -348,17 +348,17 @@ fn check_fate_of(line: &str, is_known_schema: bool, stored_ms: i64, expected: Fa
     records.push(price(DAY_2 + 5 * MINUTE));
     let mut messages = feed(&records, |_| true);
     let subject = messages[0].subject.clone();
-    let before = Found::of_feed(Settings::default(), &messages);
+    let before = Found::of_feed(EventTimePolicy::default(), &messages);
     messages.push(Message { subject, payload: line.to_owned().into(), stored_ms, is_known_schema });
-    let after = Found::of_feed(Settings::default(), &messages);
-    let more = |kind: Kind| after.lines(kind).len() - before.lines(kind).len();
+    let after = Found::of_feed(EventTimePolicy::default(), &messages);
+    let more = |kind: RecordKind| after.lines(kind).len() - before.lines(kind).len();
     let counted = |name: &str| after.count(name) - before.count(name);
-    let found = match (more(Kind::Price), more(Kind::Late), more(Kind::Rejected)) {
+    let found = match (more(RecordKind::Price), more(RecordKind::Late), more(RecordKind::Rejected)) {
         (1, 0, 0) if after.rows().contains_key(&("candle-1m", DAY_2 + 5 * MINUTE)) => Fate::Counts,
         (1, 0, 0) => Fate::CountsBehind,
         (0, 1, 0) => Fate::Late,
         (0, 0, 1) => {
-            let reason = after.lines(Kind::Rejected)[0]["reason"].as_str().unwrap().to_owned();
+            let reason = after.lines(RecordKind::Rejected)[0]["reason"].as_str().unwrap().to_owned();
             assert_eq!(after.market.counts["rejected"], json!({ reason.as_str(): 1 }));
             match expected {
                 Fate::Rejected(word) if word == reason => expected,
@@ -433,16 +433,16 @@ fn a_heartbeat_or_a_tick_from_the_future_moves_nothing() {
     let records = past_midnight();
     let mut ahead = heartbeat(&bitcoin(), DAY_2 + HOUR, false);
     ahead.ingest_ms = DAY_2 + HOUR - 2 * MINUTE - 1;
-    check_changes(Settings::default(), &records, Record::Heartbeat(ahead.clone()), &[]);
+    check_changes(EventTimePolicy::default(), &records, Record::Heartbeat(ahead.clone()), &[]);
     ahead.ingest_ms += 1;
-    assert!(!changes(Settings::default(), &records, Record::Heartbeat(ahead)).is_empty());
+    assert!(!changes(EventTimePolicy::default(), &records, Record::Heartbeat(ahead)).is_empty());
     let mut early = tick(&bitcoin(), DAY_2 + HOUR, 5.0);
     early.ingest_ms = DAY_2 + HOUR - 2 * MINUTE - 1;
-    check_changes(Settings::default(), &records, Record::Tick(early), &[]);
+    check_changes(EventTimePolicy::default(), &records, Record::Tick(early), &[]);
     // A sender can write any ingest time, but not when the server stored its message.
     let year_9999 = EventTime::LATEST.ms();
-    check_changes(Settings::default(), &records, promise(year_9999), &[]);
-    check_changes(Settings::default(), &records, price(year_9999), &[]);
+    check_changes(EventTimePolicy::default(), &records, promise(year_9999), &[]);
+    check_changes(EventTimePolicy::default(), &records, price(year_9999), &[]);
 }
 
 #[test]
@@ -451,7 +451,7 @@ fn the_ends_of_the_calendar_have_windows_too() {
     let records = [price(first), price(first + MINUTE), price(last), promise(last), flush(), price(last - MINUTE)];
     let at_the_end = |message: Message| Message { stored_ms: last, ..message };
     let messages: Vec<Message> = feed(&records, |_| true).into_iter().map(at_the_end).collect();
-    let found = Found::of_feed(Settings::default(), &messages);
+    let found = Found::of_feed(EventTimePolicy::default(), &messages);
     assert_eq!(found.count("accepted"), 4);
     let rows = found.rows();
     assert_eq!(rows[&("1h-30m", first - HOUR / 2)]["count"], 2);
@@ -470,10 +470,10 @@ fn more_ticks_than_can_be_remembered_are_late_when_they_come_again_and_never_cou
     };
     let twice: Vec<Record> = (0..many).chain(0..many).map(numbered).chain([flush()]).collect();
     let messages = feed(&twice, |idx| idx % 500 == 0);
-    let found = Found::of_feed(Settings::default(), &messages);
+    let found = Found::of_feed(EventTimePolicy::default(), &messages);
     assert_eq!(found.count("accepted") as i64, many);
     assert_eq!((found.count("late") + found.count("duplicate")) as i64, many);
-    let late = found.lines(Kind::Late);
+    let late = found.lines(RecordKind::Late);
     assert!(late.len() >= IDENTITIES_MAX && late.iter().all(|late| late["late_ms"].as_i64() > Some(0)));
     let day = &found.rows()[&("1d", DAY_1)];
     assert_eq!(day["count"], many);
@@ -496,8 +496,8 @@ async fn tables_show_the_revisions_of_late_ticks() {
     let producer = world.server.connect("producer").await;
     let send = async |number: usize, record: &Record| {
         let (kind, payload) = match record {
-            Record::Tick(tick) => (Kind::Tick, codec::single(tick)),
-            Record::Heartbeat(heartbeat) => (Kind::Heartbeat, codec::single(heartbeat)),
+            Record::Tick(tick) => (RecordKind::Tick, codec::single(tick)),
+            Record::Heartbeat(heartbeat) => (RecordKind::Heartbeat, codec::single(heartbeat)),
             _ => unreachable!("nothing else is sent here"),
         };
         let message = FeedMessage { kind, instrument: bitcoin(), payload, id: format!("test/{number}") };

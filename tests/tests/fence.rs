@@ -10,7 +10,7 @@ use bus::protocol::{LogId, POSITION_VERSION, Position, StepConfig};
 use bus::topology::{MARKET_STEP, stream_info};
 use bus::{Connection, Stream};
 use bytes::Bytes;
-use market::windowing::Settings;
+use market::windowing::EventTimePolicy;
 use pipeline_tests::counting::Counting;
 use pipeline_tests::programs::NEVER;
 use pipeline_tests::proxy::Proxy;
@@ -38,7 +38,7 @@ fn part(partition: u32, fence: u64, messages: Vec<Outgoing>) -> Part {
         batch: String::new(),
         log: LogId::new("then"),
         partitions: 16,
-        config: StepConfig::new(Settings::default(), "settings"),
+        config: StepConfig::new(EventTimePolicy::default(), "settings"),
         settled: 0,
         states: 0,
         states_applied: 0,

@@ -9,15 +9,15 @@ use std::process::Command;
 
 use bus::reader::{Selection, read_to_end};
 use bus::topology::Limits;
-use bus::{Connection, Kind, Stream, codec, objects, subject};
+use bus::{Connection, RecordKind, Stream, codec, objects, subject};
 use flate2::read::MultiGzDecoder;
 use market::{Candle, Instrument, Recipe, Window};
 use pipeline_tests::programs::{Running, children, eventually, fail, is_alive, name_of, succeed};
 use pipeline_tests::server::{nats_args, signal};
 use pipeline_tests::world::{World, sample};
 use serde_json::Value;
-use store::layout::{MODEL, model_key};
 use store::model_card::FileDigest;
+use store::paths::{MODEL, model_key};
 
 const QUARTER_MS: i64 = 15 * 60_000;
 const DAY_MS: i64 = 86_400_000;
@@ -56,7 +56,7 @@ fn forecast_all(world: &World, replay: &mut Command) {
 async fn forecasts(world: &World) -> BTreeMap<&'static str, Vec<String>> {
     let connection = Connection::open(&nats_args(world.server.url(), "reader"), None).await.unwrap();
     let mut all = BTreeMap::new();
-    for kind in [Kind::Next, Kind::Score, Kind::Model] {
+    for kind in [RecordKind::Next, RecordKind::Score, RecordKind::Model] {
         let filters = vec![subject::of_kind(Stream::Forecast, kind, None)];
         let mut lines = Vec::new();
         read_to_end(&connection, Selection { stream: Stream::Forecast, filters, from: 1 }, |delivery| {
@@ -73,7 +73,7 @@ async fn forecasts(world: &World) -> BTreeMap<&'static str, Vec<String>> {
 /// The close of each quarter of an hour, by its end, as the aggregator issued it first.
 async fn closes(world: &World) -> BTreeMap<i64, f64> {
     let connection = Connection::open(&nats_args(world.server.url(), "reader"), None).await.unwrap();
-    let filters = vec![subject::of_kind(Stream::Stats, Kind::Stats(Window::QuarterHour), None)];
+    let filters = vec![subject::of_kind(Stream::Stats, RecordKind::Stats(Window::QuarterHour), None)];
     let mut closes = BTreeMap::new();
     read_to_end(&connection, Selection { stream: Stream::Stats, filters, from: 1 }, |delivery| {
         for (_, line) in codec::lines(&delivery.payload) {

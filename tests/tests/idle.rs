@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bus::publish::{FeedMessage, publish};
 use bus::topology::{StreamState, stream_info};
-use bus::{Connection, Kind, codec};
+use bus::{Connection, RecordKind, codec};
 use market::Instrument;
 use pipeline_tests::harness::{heartbeat, tick};
 use pipeline_tests::world::World;
@@ -19,16 +19,16 @@ const IDLE: Duration = Duration::from_secs(20);
 /// A few minutes of a coin, the last of them still open.
 async fn publish_coin(producer: &Connection, coin: &str) {
     let instrument = Instrument::new(coin, "usd").unwrap();
-    let send = async |kind: Kind, event_ms: i64, payload| {
+    let send = async |kind: RecordKind, event_ms: i64, payload| {
         let id = format!("test/{coin}/{kind}/{event_ms}");
         let message = FeedMessage { kind, instrument: instrument.clone(), payload, id };
         publish(producer, &message).await.unwrap();
     };
     for event_ms in (START..START + 7 * MINUTE).step_by(MINUTE as usize) {
-        send(Kind::Tick, event_ms, codec::single(&tick(&instrument, event_ms, 100.0))).await;
+        send(RecordKind::Tick, event_ms, codec::single(&tick(&instrument, event_ms, 100.0))).await;
     }
     let event_ms = START + 6 * MINUTE + 30_000;
-    send(Kind::Heartbeat, event_ms, codec::single(&heartbeat(&instrument, event_ms, false))).await;
+    send(RecordKind::Heartbeat, event_ms, codec::single(&heartbeat(&instrument, event_ms, false))).await;
 }
 
 async fn states(reader: &Connection) -> Vec<StreamState> {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use bus::Kind;
+use bus::RecordKind;
 use bus::publish::{FeedMessage, publish};
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -126,7 +126,8 @@ async fn rows_from_the_future_are_refused_close_nothing_and_hide_nothing() {
     assert_eq!(case.rejects(), [(4, "future".to_owned()), (5, "future".to_owned())]);
     let producer = case.world.server.connect("producer").await;
     let instrument = Instrument::new("bitcoin", "usdt").unwrap();
-    let garbage = FeedMessage { kind: Kind::Tick, instrument, payload: "garbage".into(), id: "garbage".to_owned() };
+    let garbage =
+        FeedMessage { kind: RecordKind::Tick, instrument, payload: "garbage".into(), id: "garbage".to_owned() };
     publish(&producer, &garbage).await.unwrap();
     case.world.wait();
     let rejected = serde_json::json!({"unparsable": 1});
@@ -356,7 +357,7 @@ async fn hourly_rows_are_hours_without_being_told() {
     assert_eq!(case.feed_messages(), 0);
     let (said, summary) = replayed(&case, &path);
     assert_eq!((&summary["published"], &summary["gaps"]), (&48.into(), &0.into()), "{said}");
-    let ticks = case.world.feed(Kind::Tick).await;
+    let ticks = case.world.feed(RecordKind::Tick).await;
     assert!(ticks.iter().all(|tick| tick["grain_ms"] == 3_600_000), "{ticks:?}");
 }
 
@@ -421,7 +422,7 @@ async fn trainer_and_producer_take_the_same_rows() {
         let path = case.file(name, &bytes);
         let (said, summary) = replayed(&case, &path);
         let keys = ["event_ms", "grain_ms", "complete_ms", "id", "close"];
-        let ticks = case.world.feed(Kind::Tick).await;
+        let ticks = case.world.feed(RecordKind::Tick).await;
         let published: Vec<_> = ticks.iter().map(|tick| keys.map(|key| tick[key].clone())).collect();
         assert_eq!(summary["published"], published.len(), "{name}: {said}");
         assert!(published == taught(&path) && !published.is_empty(), "{name}: {said}");

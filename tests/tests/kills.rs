@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use bus::Kind;
+use bus::RecordKind;
 use pipeline_tests::programs::{Running, eventually, succeed};
 use pipeline_tests::world::{World, sample};
 use tokio::sync::OnceCell;
@@ -126,8 +126,8 @@ async fn a_producer_that_is_killed_again_and_again_tells_every_tick_every_gap_an
     let numbers = |records: Vec<serde_json::Value>, field: &str| -> Vec<i64> {
         records.iter().map(|record| record[field].as_i64().unwrap()).collect()
     };
-    assert_eq!(numbers(world.feed(Kind::Tick).await, "event_ms"), times);
+    assert_eq!(numbers(world.feed(RecordKind::Tick).await, "event_ms"), times);
     let gaps: Vec<i64> = (0..399).map(|pair| START + (pair * 5 + 2) * MINUTE).collect();
-    assert_eq!(numbers(world.feed(Kind::Gap).await, "from_ms"), gaps);
-    assert_eq!(numbers(world.feed(Kind::Heartbeat).await, "event_ms"), times[times.len() - 1..]);
+    assert_eq!(numbers(world.feed(RecordKind::Gap).await, "from_ms"), gaps);
+    assert_eq!(numbers(world.feed(RecordKind::Heartbeat).await, "event_ms"), times[times.len() - 1..]);
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bus::Connection;
-use bus::lease::{Change, Leases, Seat, living, owners};
+use bus::lease::{Change, LeaderLease, Leases, living, owners};
 use bus::topology::Limits;
 use market::Instrument;
 use pipeline_tests::programs::{NEVER, Running, eventually, fail};
@@ -12,7 +12,7 @@ use pipeline_tests::ticks::publish_tick_of;
 use pipeline_tests::world::World;
 use serde_json::json;
 use service::{Health, Shutdown};
-use store::layout;
+use store::paths;
 
 const TTL: Duration = Duration::from_millis(500);
 /// Instruments of the tests, enough for most partitions to have one.
@@ -176,10 +176,10 @@ async fn one_instance_is_active_and_the_other_takes_over_when_it_leaves_or_falls
     let world = World::new().await;
     let (first, second) = (world.server.connect("admin").await, world.server.connect("admin").await);
     let (health, shutdown) = (Health::new(), Shutdown::new());
-    let active = Seat::take(&first, "trainer", TTL, &health, &shutdown).await.unwrap().unwrap();
+    let active = LeaderLease::take(&first, "trainer", TTL, &health, &shutdown).await.unwrap().unwrap();
     let waiting = {
         let (connection, health, shutdown) = (second.clone(), Health::new(), shutdown.clone());
-        tokio::spawn(async move { Seat::take(&connection, "trainer", TTL, &health, &shutdown).await })
+        tokio::spawn(async move { LeaderLease::take(&connection, "trainer", TTL, &health, &shutdown).await })
     };
     // Alive, it keeps its seat for as long as it likes.
     tokio::time::sleep(TTL * 3).await;
@@ -188,7 +188,7 @@ async fn one_instance_is_active_and_the_other_takes_over_when_it_leaves_or_falls
     let second_seat = waiting.await.unwrap().unwrap().unwrap();
     // Dropped, it gives no more signs.
     drop(second_seat);
-    let third = Seat::take(&first, "trainer", TTL, &health, &shutdown).await.unwrap().unwrap();
+    let third = LeaderLease::take(&first, "trainer", TTL, &health, &shutdown).await.unwrap().unwrap();
     assert_eq!(living(&first, "trainer").await.unwrap().len(), 1);
     third.leave().await;
     assert!(living(&first, "trainer").await.unwrap().is_empty());
@@ -208,7 +208,7 @@ async fn of_two_trainers_one_archives_and_the_other_goes_on_when_it_freezes() {
     let reaches = |folder: &str| {
         let entries = std::fs::read_dir(world.dir.path().join(folder)).into_iter().flatten().flatten();
         let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
-        let last = |name: String| layout::parse_ticks_file(&name).map(|(_, last, _)| last);
+        let last = |name: String| paths::parse_ticks_file(&name).map(|(_, last, _)| last);
         names.filter_map(last).max().unwrap_or(0)
     };
     let first = Running::start(&mut train("shared"));
@@ -259,7 +259,7 @@ async fn accepted_loss_goes_on_and_leaves_a_gap() {
     let _accepting = Running::start(world.program("stream-processor").args(["run", "--accept-loss"]));
     world.wait_for_market();
     assert_eq!(world.count("accepted"), 2 * u64::from(COINS));
-    let gap = bus::history::last(&admin, bus::Stream::Market, "market.0.gap.coin-7.usd").await.unwrap().unwrap();
+    let gap = bus::query::last(&admin, bus::Stream::Market, "market.0.gap.coin-7.usd").await.unwrap().unwrap();
     let gap: serde_json::Value = serde_json::from_slice(&gap.payload).unwrap();
     assert_eq!(
         gap,

@@ -4,7 +4,7 @@
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use bus::Kind;
+use bus::RecordKind;
 use pipeline_tests::coingecko::{Answer, CoinGecko, polling};
 use pipeline_tests::health::Watched;
 use pipeline_tests::programs::{Running, eventually, fail, program, succeed};
@@ -28,7 +28,7 @@ fn watched(world: &World, source: &CoinGecko, coins: &str) -> (Watched, Receiver
 }
 
 /// Waits until FEED has so many records of a kind.
-async fn wait_for(world: &World, kind: Kind, count: usize) -> Vec<Value> {
+async fn wait_for(world: &World, kind: RecordKind, count: usize) -> Vec<Value> {
     let mut records = Vec::new();
     for _ in 0..600 {
         records = world.feed(kind).await;
@@ -51,16 +51,16 @@ async fn polled_prices_certify_back_over_heartbeats() {
     let start = start_ms();
     source.observe("bitcoin", 1.0, start, start);
     let _producer = Running::start(&mut polling(&world, &source, "bitcoin", "100ms"));
-    wait_for(&world, Kind::Tick, 1).await;
+    wait_for(&world, RecordKind::Tick, 1).await;
     source.observe("bitcoin", 2.0, start + MINUTE, start + MINUTE);
-    wait_for(&world, Kind::Tick, 2).await;
+    wait_for(&world, RecordKind::Tick, 2).await;
     source.observe("bitcoin", 2.0, start + MINUTE, start + 16 * MINUTE);
-    let heartbeats = wait_for(&world, Kind::Heartbeat, 1).await;
+    let heartbeats = wait_for(&world, RecordKind::Heartbeat, 1).await;
     assert_eq!((&heartbeats[0]["event_ms"], certified(&heartbeats)), (&json!(start + 11 * MINUTE), vec![Some(10.0)]));
     source.observe("bitcoin", 3.0, start + 20 * MINUTE, start + 20 * MINUTE);
-    let ticks = wait_for(&world, Kind::Tick, 3).await;
+    let ticks = wait_for(&world, RecordKind::Tick, 3).await;
     assert_eq!(certified(&ticks), [None, Some(1.0), Some(19.0)]);
-    assert_eq!(world.feed(Kind::Gap).await, Vec::<Value>::new());
+    assert_eq!(world.feed(RecordKind::Gap).await, Vec::<Value>::new());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -70,12 +70,12 @@ async fn heartbeats_stay_behind_the_lag_that_was_shown() {
     // Of the first price nobody knows since when the source has shown it.
     source.observe("bitcoin", 1.0, start, start + 30 * MINUTE);
     let _producer = Running::start(&mut polling(&world, &source, "bitcoin", "100ms"));
-    let first = wait_for(&world, Kind::Heartbeat, 1).await;
+    let first = wait_for(&world, RecordKind::Heartbeat, 1).await;
     assert_eq!(first[0]["event_ms"], start + 25 * MINUTE);
     source.observe("bitcoin", 2.0, start + 40 * MINUTE, start + 52 * MINUTE);
-    wait_for(&world, Kind::Tick, 2).await;
+    wait_for(&world, RecordKind::Tick, 2).await;
     source.observe("bitcoin", 2.0, start + 40 * MINUTE, start + 90 * MINUTE);
-    let heartbeats = wait_for(&world, Kind::Heartbeat, 2).await;
+    let heartbeats = wait_for(&world, RecordKind::Heartbeat, 2).await;
     assert_eq!(heartbeats[1]["event_ms"], start + 78 * MINUTE);
 }
 
@@ -85,7 +85,7 @@ async fn every_way_of_giving_no_price_becomes_a_gap() {
     let start = start_ms();
     source.observe("bitcoin", 1.0, start, start);
     let (producer, lines) = watched(&world, &source, "bitcoin");
-    wait_for(&world, Kind::Tick, 1).await;
+    wait_for(&world, RecordKind::Tick, 1).await;
     let mut expected = Vec::new();
     let cases = [
         ("coin-missing", "id", Some(json!("bitcorn"))),
@@ -109,14 +109,14 @@ async fn every_way_of_giving_no_price_becomes_a_gap() {
         source.set_field("bitcoin", field, value);
         source.wait_for_polls(5);
         source.observe("bitcoin", 1.0, to, to);
-        let ticks = wait_for(&world, Kind::Tick, number as usize + 1).await;
+        let ticks = wait_for(&world, RecordKind::Tick, number as usize + 1).await;
         assert_eq!((&ticks[number as usize]["event_ms"], certified(&ticks).pop()), (&json!(to), Some(None)), "{cause}");
         expected.push(json!({"coin": "bitcoin", "quote": "usd", "from_ms": from, "to_ms": to, "cause": cause}));
-        assert_eq!(world.feed(Kind::Gap).await, expected);
+        assert_eq!(world.feed(RecordKind::Gap).await, expected);
         let metric = format!("upstream_errors_total{{class=\"{cause}\"}}");
         assert!(producer.metric(&metric) >= Some(1.0), "{metric}");
     }
-    assert_eq!(world.feed(Kind::Tick).await.len(), expected.len() + 1, "what would be refused does not go out");
+    assert_eq!(world.feed(RecordKind::Tick).await.len(), expected.len() + 1, "what would be refused does not go out");
     drop(producer);
     let said: Vec<String> = lines.iter().filter(|line| line.contains("WARN") && line.contains("cause=")).collect();
     assert_eq!(said.len(), expected.len(), "once each: {said:#?}");
@@ -180,13 +180,13 @@ async fn fetch_and_run_agree_on_the_smallest_price() {
     let fetched: Value = serde_json::from_str(&succeed(&mut fetch())).unwrap();
     assert_eq!(fetched["close"], 2.1e-14);
     let (producer, lines) = watched(&world, &source, "tiny");
-    assert_eq!(wait_for(&world, Kind::Tick, 1).await[0]["close"], 2.1e-14);
+    assert_eq!(wait_for(&world, RecordKind::Tick, 1).await[0]["close"], 2.1e-14);
     source.set("tiny", 0.9e-15, start + MINUTE);
     let (code, error) = fail(&mut fetch());
     assert!(code == 1 && error.contains("outside 1e-15 to 1e15"), "{code} {error}");
     eventually("run says the same", || lines.try_iter().any(|line| line.contains("outside 1e-15 to 1e15")));
     assert!(producer.page("/healthz").0 == 200);
-    assert_eq!(world.feed(Kind::Tick).await.len(), 1, "what would be refused downstream does not go out");
+    assert_eq!(world.feed(RecordKind::Tick).await.len(), 1, "what would be refused downstream does not go out");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -198,16 +198,16 @@ async fn six_starts_and_silence_cover_what_was_certified() {
         let event = start + number * 20_000;
         source.observe("bitcoin", 1.0, event, event);
         let _producer = Running::start(&mut polling(&world, &source, "bitcoin", "5m"));
-        wait_for(&world, Kind::Tick, number as usize + 1).await;
+        wait_for(&world, RecordKind::Tick, number as usize + 1).await;
     }
     let end = start + 61 * MINUTE + 20_000;
     source.observe("bitcoin", 1.0, end, end);
     let _producer = Running::start(&mut polling(&world, &source, "bitcoin", "5m"));
-    let ticks = wait_for(&world, Kind::Tick, 7).await;
+    let ticks = wait_for(&world, RecordKind::Tick, 7).await;
     let third = Some(20_000.0 / MINUTE as f64);
     assert_eq!(certified(&ticks), [None, third, third, third, third, third, None]);
     let gap = json!({"coin": "bitcoin", "quote": "usd", "from_ms": start + 100_000, "to_ms": end, "cause": "producer-stopped"});
-    assert_eq!(world.feed(Kind::Gap).await, [gap]);
+    assert_eq!(world.feed(RecordKind::Gap).await, [gap]);
     let _steps = ["stream-processor", "aggregator"].map(|step| world.start(step));
     world.wait();
     let hourly = world.tables().remove("hourly").unwrap();

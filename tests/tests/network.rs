@@ -6,7 +6,7 @@ use std::time::Duration;
 use bus::publish::{publish, publish_all};
 use bus::reader::{Selection, read_to_end};
 use bus::topology::{Limits, MARKET_STEP, stream_info};
-use bus::{Connection, Kind, Stream, subject};
+use bus::{Connection, RecordKind, Stream, subject};
 use futures::{FutureExt, StreamExt};
 use market::tick::TickLine;
 use pipeline_tests::counting::Counting;
@@ -228,7 +228,7 @@ async fn feed_survives(is_meant: impl FnMut(&Frame) -> bool + Send + 'static, fa
 /// The event times of bitcoin's ticks, as they stand in FEED.
 async fn events(server: &Server) -> Vec<i64> {
     let reader = server.connect("stream-processor").await;
-    let filters = vec![subject::of_kind(Stream::Feed, Kind::Tick, Some(&bitcoin()))];
+    let filters = vec![subject::of_kind(Stream::Feed, RecordKind::Tick, Some(&bitcoin()))];
     let mut events = Vec::new();
     read_to_end(&reader, Selection { stream: Stream::Feed, filters, from: 1 }, |delivery| {
         let tick: TickLine<'_> = serde_json::from_slice(&delivery.payload).unwrap();

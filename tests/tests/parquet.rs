@@ -12,7 +12,7 @@ use pipeline_tests::readers::{answers, ask, duckdb, python, types, write_files};
 use pipeline_tests::world::sample_lines;
 use serde_json::Value;
 use store::archive::ArchiveWriter;
-use store::listing::SeqRange;
+use store::archive::catalog::SeqRange;
 use store::ticks::TickRows;
 
 const SETUP: &str = "run scripts/setup --test";

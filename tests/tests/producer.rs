@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use bus::Kind;
+use bus::RecordKind;
 use pipeline_tests::coingecko::{Answer, CoinGecko, polling};
 use pipeline_tests::health::Watched;
 use pipeline_tests::process::peak_bytes;
@@ -19,7 +19,7 @@ fn now_ms() -> i64 {
 
 /// The event times of a coin's ticks in FEED.
 async fn events(world: &World, coin: &str) -> Vec<i64> {
-    let ticks = world.feed(Kind::Tick).await;
+    let ticks = world.feed(RecordKind::Tick).await;
     ticks.iter().filter(|tick| tick["coin"] == coin).map(|tick| tick["event_ms"].as_i64().unwrap()).collect()
 }
 
@@ -118,7 +118,7 @@ async fn each_new_observation_of_each_coin_is_one_tick() {
     source.set("ethereum", 2_500.0, start + 60_001);
     wait_for_events(&world, "ethereum", &[start + 1, start + 60_001]).await;
     assert_eq!(events(&world, "bitcoin").await, [start, start + 60_000]);
-    let ticks = world.feed(Kind::Tick).await;
+    let ticks = world.feed(RecordKind::Tick).await;
     assert_eq!(ticks.len(), 4);
     assert_eq!((&ticks[0]["close"], &ticks[0]["source"]), (&json!(103_376.25), &json!("coingecko")));
     assert_eq!((&ticks[0]["high_24h"], &ticks[0].get("high")), (&json!(103_376.25 * 1.01), &None));
@@ -133,7 +133,7 @@ async fn more_coins_than_a_page_are_asked_for_one_page_after_the_other() {
     coins.iter().for_each(|coin| source.set(coin, 5.0, start));
     let _producer = Running::start(&mut polling(&world, &source, &coins.join(","), INTERVAL));
     wait_for_events(&world, "coin-250", &[start]).await;
-    assert_eq!(world.feed(Kind::Tick).await.len(), 251);
+    assert_eq!(world.feed(RecordKind::Tick).await.len(), 251);
     let pages: Vec<usize> = source.seen().iter().take(2).map(|seen| seen.ids.len()).collect();
     assert_eq!(pages, [250, 1]);
 }
@@ -150,7 +150,7 @@ async fn a_restart_publishes_nothing_twice() {
     source.wait_for_polls(3);
     source.set("bitcoin", 2.0, start + 1_000);
     wait_for_events(&world, "bitcoin", &[start, start + 1_000]).await;
-    assert_eq!(world.feed(Kind::Gap).await, Vec::<Value>::new());
+    assert_eq!(world.feed(RecordKind::Gap).await, Vec::<Value>::new());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -161,7 +161,7 @@ async fn an_idle_coin_sends_heartbeats_behind_the_source_delay() {
     source.set_date(UNIX_EPOCH + Duration::from_millis(start as u64));
     let _producer = Running::start(&mut polling(&world, &source, "bitcoin", INTERVAL));
     source.wait_for_polls(5);
-    let feed_of = async || world.feed(Kind::Heartbeat).await;
+    let feed_of = async || world.feed(RecordKind::Heartbeat).await;
     let mut heartbeats = feed_of().await;
     for _ in 0..100 {
         if heartbeats.is_empty() {
@@ -185,7 +185,7 @@ async fn retry_after_is_obeyed_and_the_outage_becomes_a_gap() {
     source.set("bitcoin", 2.0, start + 600_000);
     source.say(Answer::rate_limited("2"));
     wait_for_events(&world, "bitcoin", &[start, start + 600_000]).await;
-    let gaps = world.feed(Kind::Gap).await;
+    let gaps = world.feed(RecordKind::Gap).await;
     let expected =
         json!({"coin": "bitcoin", "quote": "usd", "from_ms": start, "to_ms": start + 600_000, "cause": "rate-limited"});
     assert_eq!(gaps, [expected]);
@@ -408,7 +408,7 @@ async fn a_price_ahead_of_its_answer_hides_none_that_follows() {
     }
     wait_for_events(&world, "bitcoin", &expected).await;
     assert!(producer.metric("upstream_errors_total{class=\"time-ahead\"}") >= Some(1.0));
-    assert_eq!(world.feed(Kind::Gap).await, Vec::<Value>::new());
+    assert_eq!(world.feed(RecordKind::Gap).await, Vec::<Value>::new());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -431,7 +431,7 @@ async fn prices_that_a_source_ahead_of_itself_costs_become_a_gap() {
     wait_for_events(&world, "bitcoin", &[start, start + 300_000]).await;
     let expected =
         json!({"coin": "bitcoin", "quote": "usd", "from_ms": start, "to_ms": start + 300_000, "cause": "time-ahead"});
-    assert_eq!(world.feed(Kind::Gap).await, [expected]);
+    assert_eq!(world.feed(RecordKind::Gap).await, [expected]);
     warned.recv_timeout(NEVER).expect("a warning");
     assert_eq!(warned.try_iter().count(), 0, "one warning, not one with every answer");
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bus::publish::{FeedMessage, publish};
 use bus::reader::{Selection, read_to_end};
 use bus::topology::{Limits, MARKET_STEP, create, definitions, stream_info};
-use bus::{Connection, Error, Kind, Stream, codec, protocol};
+use bus::{Connection, Error, RecordKind, Stream, codec, protocol};
 use futures::StreamExt;
 use market::Instrument;
 use pipeline_tests::health::Watched;
@@ -184,7 +184,7 @@ async fn a_quiet_partition_beside_a_busy_one_raises_no_alarm_when_the_input_turn
             }
             let payload = pack.into_payloads().swap_remove(0);
             let id = format!("busy/{number}");
-            let message = FeedMessage { kind: Kind::Tick, instrument: busy.clone(), payload, id };
+            let message = FeedMessage { kind: RecordKind::Tick, instrument: busy.clone(), payload, id };
             publish(&producer, &message).await.unwrap();
         }
     };

@@ -8,8 +8,8 @@ use pipeline_tests::programs::{Running, fail, program, succeed};
 use pipeline_tests::s3::{BUCKET, Cut, Key, READER, S3, WRITER, bucket_at, variables_at};
 use pipeline_tests::ticks::minutes;
 use store::bucket::{Bucket, BucketErrorKind, Object, PART_BYTES};
-use store::layout::{MODEL_CARD, MODEL_FILES, latest_key, model_key};
 use store::model_card::{FileDigest, ModelCard};
+use store::paths::{MODEL_CARD, MODEL_FILES, latest_key, model_key};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn objects_come_back_as_they_were_and_what_is_wrong_is_said_with_what_to_do() {

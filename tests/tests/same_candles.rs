@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use bus::Kind;
+use bus::RecordKind;
 use market::heartbeat::HeartbeatLine;
 use market::tick::TickLine;
-use market::windowing::Settings;
+use market::windowing::EventTimePolicy;
 use market::{Instrument, Window};
 use pipeline_tests::harness::{
     End, KINDS, Message, Record, STORED_MS, Store, Turn, feed, gap, heartbeat, lines, newest, run_both, tick,
@@ -186,7 +186,7 @@ pub(crate) fn turns() -> impl Strategy<Value = Vec<Turn>> {
 /// Each input in a commit of its own, by one instance.
 fn one_by_one(feed: &[Message]) -> [Store; 2] {
     let turn = Turn { instance: 0, inputs: 1, is_live: true, end: End::Commit };
-    run_both(Settings::default(), feed, [&vec![turn; feed.len()], &vec![turn; 16 * feed.len()]])
+    run_both(EventTimePolicy::default(), feed, [&vec![turn; feed.len()], &vec![turn; 16 * feed.len()]])
 }
 
 /// What the properties below are worth: among turns by chance are takeovers with states that lack inputs, and commits that are
@@ -199,7 +199,7 @@ fn turns_by_chance_apply_again_and_overtake() {
         let mut draw = |turns: BoxedStrategy<Vec<Turn>>| turns.new_tree(&mut runner).unwrap().current();
         let (market, stats) = (draw(turns().boxed()), draw(turns().boxed()));
         let feed = feed(&records().new_tree(&mut runner).unwrap().current(), |_| true);
-        let stores = run_both(Settings::default(), &feed, [&market, &stats]);
+        let stores = run_both(EventTimePolicy::default(), &feed, [&market, &stats]);
         for (store, (replayed, refused)) in stores.iter().zip(replayed.iter_mut().zip(&mut refused)) {
             *replayed += store.replayed;
             *refused += store.refused;
@@ -215,10 +215,10 @@ type Rows = BTreeMap<(&'static str, String, i64), Value>;
 fn rows([market, stats]: &[Store; 2]) -> Rows {
     let mut rows = Rows::new();
     for instrument in instruments() {
-        for kind in KINDS.into_iter().chain([Kind::HourOfDay]) {
+        for kind in KINDS.into_iter().chain([RecordKind::HourOfDay]) {
             let log = match kind {
-                Kind::Candle => &market.output,
-                Kind::Stats(_) | Kind::HourOfDay => &stats.output,
+                RecordKind::Candle => &market.output,
+                RecordKind::Stats(_) | RecordKind::HourOfDay => &stats.output,
                 _ => continue,
             };
             let newest = newest(log, kind, &instrument).into_iter();
@@ -230,7 +230,7 @@ fn rows([market, stats]: &[Store; 2]) -> Rows {
 
 /// The lines that are neither candles nor profile rows, of every instrument, in order.
 fn others([market, _]: &[Store; 2]) -> Vec<Vec<Value>> {
-    let kinds = [Kind::Price, Kind::Heartbeat, Kind::Gap, Kind::Late, Kind::Rejected];
+    let kinds = [RecordKind::Price, RecordKind::Heartbeat, RecordKind::Gap, RecordKind::Late, RecordKind::Rejected];
     instruments().iter().flat_map(|instrument| kinds.map(|kind| lines(&market.output, kind, instrument))).collect()
 }
 
@@ -258,7 +258,7 @@ proptest! {
     ) {
         let feed = feed(&records, |idx| cuts[idx]);
         let plain = one_by_one(&feed);
-        let disturbed = run_both(Settings::default(), &feed, [&market, &stats]);
+        let disturbed = run_both(EventTimePolicy::default(), &feed, [&market, &stats]);
         prop_assert_eq!(rows(&disturbed), rows(&plain));
         prop_assert_eq!(others(&disturbed), others(&plain));
         for (disturbed, plain) in disturbed.iter().zip(&plain) {
@@ -272,7 +272,7 @@ proptest! {
         records in records(), cuts in prop::collection::vec(any::<bool>(), 120), market in turns(), stats in turns(),
     ) {
         let feed = feed(&records, |idx| cuts[idx]);
-        let stores = run_both(Settings::default(), &feed, [&market, &stats]);
+        let stores = run_both(EventTimePolicy::default(), &feed, [&market, &stats]);
         let mut duplicates = 0;
         for instrument in instruments() {
             let plain = Plain::of(&instrument, &records);
@@ -287,7 +287,7 @@ proptest! {
         records in records(), cuts in prop::collection::vec(any::<bool>(), 120), market in turns(), stats in turns(),
     ) {
         let plain = one_by_one(&feed(&records, |_| true));
-        let packed = run_both(Settings::default(), &feed(&records, |idx| cuts[idx]), [&market, &stats]);
+        let packed = run_both(EventTimePolicy::default(), &feed(&records, |idx| cuts[idx]), [&market, &stats]);
         prop_assert_eq!(placeless_rows(&packed), placeless_rows(&plain));
         prop_assert_eq!(placeless_others(&packed), placeless_others(&plain));
         for (packed, plain) in packed.iter().zip(&plain) {
@@ -302,7 +302,7 @@ proptest! {
     ) {
         let (ordered, arriving) = disordered(arrivals);
         let plain = one_by_one(&feed(&ordered, |_| true));
-        let disturbed = run_both(Settings::default(), &feed(&arriving, |idx| cuts[idx]), [&market, &stats]);
+        let disturbed = run_both(EventTimePolicy::default(), &feed(&arriving, |idx| cuts[idx]), [&market, &stats]);
         prop_assert_eq!(placeless_rows(&disturbed), placeless_rows(&plain));
         prop_assert_eq!(&disturbed[0].counts, &plain[0].counts);
         prop_assert_eq!(&disturbed[0].counts["late"], &Value::from(0));
@@ -488,16 +488,16 @@ impl Plain {
     }
 
     fn check(&self, instrument: &Instrument, [market, stats]: &[Store; 2]) {
-        let prices = lines(&market.output, Kind::Price, instrument);
+        let prices = lines(&market.output, RecordKind::Price, instrument);
         let events = |ticks: &[Value]| ticks.iter().map(|tick| tick["event_ms"].as_i64().unwrap()).collect::<Vec<_>>();
         assert_eq!(events(&prices), self.accepted.iter().map(|tick| tick.event_ms).collect::<Vec<_>>());
-        let late = lines(&market.output, Kind::Late, instrument);
+        let late = lines(&market.output, RecordKind::Late, instrument);
         let late = late.iter().map(|late| (late["event_ms"].as_i64().unwrap(), late["late_ms"].as_i64().unwrap()));
         assert_eq!(late.collect::<Vec<_>>(), self.late);
         for window in Window::ALL {
             let (log, kind) = match window {
-                Window::Minute => (&market.output, Kind::Candle),
-                _ => (&stats.output, Kind::Stats(window)),
+                Window::Minute => (&market.output, RecordKind::Candle),
+                _ => (&stats.output, RecordKind::Stats(window)),
             };
             let (found, expected) = (newest(log, kind, instrument), self.windows(window));
             assert_eq!(found.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>(), "{window}");
@@ -507,7 +507,7 @@ impl Plain {
                 assert_eq!(row["coverage"].as_f64(), Some(covered_ms as f64 / window.size().ms() as f64), "{row}");
             }
         }
-        self.check_hours(&newest(&stats.output, Kind::HourOfDay, instrument));
+        self.check_hours(&newest(&stats.output, RecordKind::HourOfDay, instrument));
     }
 
     /// Each hour's row says what was known when its newest 1-hour window was issued.

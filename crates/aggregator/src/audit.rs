@@ -2,7 +2,7 @@
 
 use audit::{Bounds, Report};
 use bus::Connection;
-use market::windowing::Settings;
+use market::windowing::EventTimePolicy;
 use service::{Code, Coded};
 use step::EventTimeArgs;
 
@@ -48,7 +48,7 @@ pub enum ReportFormat {
 
 /// Audits everything, prints what was found, and fails when something is not as it must be.
 pub(crate) async fn run(connection: &Connection, args: &AuditArgs) -> anyhow::Result<()> {
-    let Settings { disorder, lateness } = args.event_time.into();
+    let EventTimePolicy { disorder, lateness } = args.event_time.into();
     let report = audit::audit(connection, Bounds { disorder_ms: disorder.ms(), lateness_ms: lateness.ms() }).await?;
     match args.format {
         ReportFormat::Table => output::line(&report.to_string())?,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bus::Kind;
+use bus::RecordKind;
 use bus::codec::{LineReader, lines};
 use bus::topology::{STATS_STEP, STATS_WINDOWS, Step};
 use market::heartbeat::HeartbeatLine;
@@ -10,22 +10,21 @@ use market::profile::Profile;
 use market::tick::Tick;
 use market::validate::revalidate;
 use market::watermark::Watermark;
-use market::windowing::{Issue, Settings, Windowing};
+use market::windowing::{EventTimePolicy, Issue, Windowing};
 use market::{Candle, EventTime, Instrument, Window};
 use serde::{Deserialize, Serialize};
-use step::Outputs;
-use step::{Applied, Figure, Input, LeftOut, Operator};
+use step::{Applied, Figure, Input, LeftOut, Operator, Outputs};
 
 /// MARKET → STATS.
 #[derive(Debug)]
 pub struct Aggregation {
-    settings: Settings,
+    settings: EventTimePolicy,
     left_out: LeftOut,
 }
 
 impl Aggregation {
     /// A step that judges event time as told. It must be told what the stream-processor is told.
-    pub fn new(settings: Settings) -> Self {
+    pub fn new(settings: EventTimePolicy) -> Self {
         Self { settings, left_out: LeftOut::default() }
     }
 }
@@ -64,7 +63,7 @@ impl Operator for Aggregation {
     type State = State;
     type Counts = Counts;
 
-    fn event_time(&self) -> Settings {
+    fn event_time(&self) -> EventTimePolicy {
         self.settings
     }
 
@@ -81,7 +80,7 @@ impl Operator for Aggregation {
         };
         let mut reader = LineReader::default();
         for (line, raw) in lines(input.payload) {
-            let is_read = if input.kind == Kind::Price {
+            let is_read = if input.kind == RecordKind::Price {
                 let price = reader.price(raw).ok();
                 let tick = price.and_then(|price| revalidate(&price, instrument).ok());
                 tick.map(|tick| self.price(&tick, instrument, state, counts, outputs)).is_some()
@@ -165,11 +164,11 @@ fn issuer<'a>(
 ) -> impl FnMut(Issue<'_>) + 'a {
     move |issue| {
         *candles += u64::from(issue.is_first);
-        outputs.append_newest(Kind::Stats(issue.window), issue.start.ms(), &issue.candle(instrument));
+        outputs.append_newest(RecordKind::Stats(issue.window), issue.start.ms(), &issue.candle(instrument));
         if issue.window == Window::Hour {
             let hour = issue.start.hour_of_day();
             if let Some(row) = profile.row(instrument, hour) {
-                outputs.append_newest(Kind::HourOfDay, i64::from(hour), &row);
+                outputs.append_newest(RecordKind::HourOfDay, i64::from(hour), &row);
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use crate::horizon::Horizon;
+use crate::checkable_range::Horizon;
 use crate::judge::Made;
 use crate::rows::Row;
 

@@ -9,9 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Context;
 use bus::protocol::decode_position;
-use bus::subject::{self, Stored};
+use bus::subject::{self, SubjectParts};
 use bus::topology::{Stream, stream_info};
-use bus::{Connection, Error, history};
+use bus::{Connection, Error, query};
 use futures::future::try_join_all;
 use serde::Deserialize;
 
@@ -100,9 +100,9 @@ impl Cut {
 }
 
 async fn instruments_of(connection: &Connection, stream: Stream) -> Result<BTreeSet<Instrument>, Error> {
-    let subjects = history::subjects(connection, stream).await?;
-    let stored = subjects.iter().filter_map(|subject| Stored::parse(subject));
-    let instrument = |Stored { partition, coin, quote, .. }: Stored<'_>| Instrument {
+    let subjects = query::subjects(connection, stream).await?;
+    let stored = subjects.iter().filter_map(|subject| SubjectParts::parse(subject));
+    let instrument = |SubjectParts { partition, coin, quote, .. }: SubjectParts<'_>| Instrument {
         partition,
         coin: coin.to_owned(),
         quote: quote.to_owned(),
@@ -115,7 +115,7 @@ async fn places(connection: &Connection, stream: Stream, bounds: Bounds) -> anyh
     let info = stream_info(connection, stream.name()).await?;
     let partitions = info.partitions().with_context(|| format!("{stream} names no number of partitions"))?;
     let places = (0..partitions).map(async |partition| {
-        let Some(stored) = history::last(connection, stream, &subject::position(stream, partition)).await? else {
+        let Some(stored) = query::last(connection, stream, &subject::position(stream, partition)).await? else {
             return Ok((partition, Place::default()));
         };
         let position: Position = decode_position(&stored)?;

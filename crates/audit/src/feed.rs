@@ -1,6 +1,6 @@
 //! Lines of FEED, read and checked by rules written a second time.
 
-use bus::Kind;
+use bus::RecordKind;
 use bytes::Bytes;
 use serde::Deserialize;
 
@@ -15,7 +15,7 @@ pub(crate) struct Message {
     /// When it was stored.
     pub(crate) stored_ms: i64,
     /// What its subject says it holds: ticks, heartbeats or gaps.
-    pub(crate) kind: Kind,
+    pub(crate) kind: RecordKind,
     /// What its header says it holds, such as `tick/1`, when it says so.
     pub(crate) schema: Option<String>,
     /// Whether its lines are here as they are, not in an encoding that nobody knows.
@@ -125,8 +125,8 @@ pub(crate) fn lines<'a>(message: &'a Message, names: Names<'_>) -> Vec<Line<'a>>
 
 fn read(message: &Message, raw: &[u8], names: Names<'_>) -> Result<Said, &'static str> {
     match message.kind {
-        Kind::Tick => tick(parse(raw)?, names, message).map(Said::Tick),
-        Kind::Heartbeat => heartbeat(parse(raw)?, names, message).map(Said::Heartbeat),
+        RecordKind::Tick => tick(parse(raw)?, names, message).map(Said::Tick),
+        RecordKind::Heartbeat => heartbeat(parse(raw)?, names, message).map(Said::Heartbeat),
         _ => gap(parse(raw)?, names).map(Said::Gap),
     }
 }

@@ -41,11 +41,11 @@ pub(crate) fn judge(messages: &[Message], names: Names<'_>, bounds: Bounds) -> J
             let at = judged.watermarks.len();
             match line.said {
                 Ok(Said::Tick(price)) => match memory.judge(&price) {
-                    Verdict::Counts => judged.prices.push(Made { at, row: price }),
-                    Verdict::Late { late_ms } => {
+                    AuditVerdict::Counts => judged.prices.push(Made { at, row: price }),
+                    AuditVerdict::Late { late_ms } => {
                         judged.late.push(Made { at, row: Late { price, line: line.number, late_ms } });
                     }
-                    Verdict::Seen => {}
+                    AuditVerdict::Seen => {}
                 },
                 Ok(Said::Heartbeat(heartbeat)) => {
                     if !heartbeat.flush {
@@ -66,7 +66,7 @@ pub(crate) fn judge(messages: &[Message], names: Names<'_>, bounds: Bounds) -> J
     judged
 }
 
-enum Verdict {
+enum AuditVerdict {
     Counts,
     Seen,
     Late { late_ms: i64 },
@@ -89,7 +89,7 @@ impl Memory {
         self.newest_ms.saturating_sub(self.bounds.disorder_ms)
     }
 
-    fn judge(&mut self, price: &Price) -> Verdict {
+    fn judge(&mut self, price: &Price) -> AuditVerdict {
         let place = (price.event_ms, price.grain_ms, price.id);
         let mut reached_ms = self.watermark_ms();
         let mut is_late = self.is_past(price.event_ms);
@@ -100,10 +100,10 @@ impl Memory {
             reached_ms = reached_ms.max(forgotten.0);
         }
         if is_late {
-            return Verdict::Late { late_ms: (reached_ms - price.event_ms).max(1) };
+            return AuditVerdict::Late { late_ms: (reached_ms - price.event_ms).max(1) };
         }
         if !self.remember(place) {
-            return Verdict::Seen;
+            return AuditVerdict::Seen;
         }
         self.newest_ms = self.newest_ms.max(price.event_ms);
         while let Some((&(oldest_ms, ..), _)) = self.runs.first_key_value()
@@ -117,7 +117,7 @@ impl Memory {
         {
             self.forgotten = Some((event_ms, grain_ms, last));
         }
-        Verdict::Counts
+        AuditVerdict::Counts
     }
 
     /// Returns whether it was not known.
@@ -166,9 +166,9 @@ mod tests {
     /// 1 when it counts, 0 when it was seen before, less by how many milliseconds it is late.
     fn judge(memory: &mut Memory, price: &Price) -> i64 {
         match memory.judge(price) {
-            Verdict::Counts => 1,
-            Verdict::Seen => 0,
-            Verdict::Late { late_ms } => -late_ms,
+            AuditVerdict::Counts => 1,
+            AuditVerdict::Seen => 0,
+            AuditVerdict::Late { late_ms } => -late_ms,
         }
     }
 

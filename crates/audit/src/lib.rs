@@ -7,12 +7,12 @@
 
 #![warn(missing_docs)]
 
+mod checkable_range;
 mod compare;
 mod cut;
 mod feed;
-mod horizon;
+mod instrument;
 mod judge;
-mod ledger;
 mod message;
 mod reading;
 mod report;
@@ -31,7 +31,7 @@ use cut::{Cut, Instrument};
 use reading::Messages;
 use serde::Deserialize;
 
-pub use ledger::{Contained, Ledger, Left};
+pub use instrument::{Contained, Ledger, Left};
 pub use message::Message;
 pub use report::{Counts, Difference, KindCounts, Outcome, Report};
 

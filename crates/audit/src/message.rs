@@ -1,6 +1,6 @@
 //! A message of one of the streams, in the form in which the audit puts it aside.
 
-use bus::Kind;
+use bus::RecordKind;
 use bus::codec::{ENCODING_HEADER, SCHEMA_HEADER};
 use bus::reader::Delivery;
 use bus::topology::{STATS_WINDOWS, Stream};
@@ -9,15 +9,29 @@ use serde::{Deserialize, Serialize};
 /// The streams that are audited, in the order in which they are read.
 pub(crate) const STREAMS: [Stream; 3] = [Stream::Feed, Stream::Market, Stream::Stats];
 
-const FEED_KINDS: [Kind; 3] = [Kind::Tick, Kind::Heartbeat, Kind::Gap];
-const MARKET_KINDS: [Kind; 6] = [Kind::Price, Kind::Late, Kind::Rejected, Kind::Heartbeat, Kind::Gap, Kind::Candle];
-const STATS_KINDS: [Kind; 6] = {
+const FEED_KINDS: [RecordKind; 3] = [RecordKind::Tick, RecordKind::Heartbeat, RecordKind::Gap];
+const MARKET_KINDS: [RecordKind; 6] = [
+    RecordKind::Price,
+    RecordKind::Late,
+    RecordKind::Rejected,
+    RecordKind::Heartbeat,
+    RecordKind::Gap,
+    RecordKind::Candle,
+];
+const STATS_KINDS: [RecordKind; 6] = {
     let [a, b, c, d, e] = STATS_WINDOWS;
-    [Kind::Stats(a), Kind::Stats(b), Kind::Stats(c), Kind::Stats(d), Kind::Stats(e), Kind::HourOfDay]
+    [
+        RecordKind::Stats(a),
+        RecordKind::Stats(b),
+        RecordKind::Stats(c),
+        RecordKind::Stats(d),
+        RecordKind::Stats(e),
+        RecordKind::HourOfDay,
+    ]
 };
 
 /// The kinds of a stream that are audited.
-pub(crate) fn kinds(stream: Stream) -> &'static [Kind] {
+pub(crate) fn kinds(stream: Stream) -> &'static [RecordKind] {
     match stream {
         Stream::Feed => &FEED_KINDS,
         Stream::Market => &MARKET_KINDS,
@@ -32,7 +46,7 @@ pub struct Message<'a> {
     /// The stream that holds it.
     pub stream: Stream,
     /// What its subject says it holds.
-    pub kind: Kind,
+    pub kind: RecordKind,
     /// Its sequence.
     pub seq: u64,
     /// When it was stored, in milliseconds.
@@ -64,7 +78,7 @@ struct Head<'a> {
 
 impl<'a> Message<'a> {
     /// As a reader delivers it, which has decoded it or could not.
-    pub fn new(stream: Stream, kind: Kind, delivery: &'a Delivery, is_whole: bool) -> Self {
+    pub fn new(stream: Stream, kind: RecordKind, delivery: &'a Delivery, is_whole: bool) -> Self {
         let header = |name| delivery.headers.as_ref().and_then(|headers| headers.get(name));
         Self {
             stream,

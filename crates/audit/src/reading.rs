@@ -5,12 +5,12 @@ use std::collections::HashMap;
 use async_nats::HeaderMap;
 use async_nats::header::NATS_BATCH_ID;
 use bus::reader::{Delivery, Selection, read_to_end};
-use bus::subject::Stored;
+use bus::subject::SubjectParts;
 use bus::topology::{Stream, stream_info};
-use bus::{Connection, Error, history, subject};
+use bus::{Connection, Error, query, subject};
 
 use crate::cut::{Cut, Instrument};
-use crate::ledger::{Contained, Ledger, Left};
+use crate::instrument::{Contained, Ledger, Left};
 use crate::message::{Message, STREAMS, kinds};
 use crate::spill::Spill;
 
@@ -108,7 +108,7 @@ impl<'a> Reading<'a> {
 
     /// A message that belongs to the cut, with the place of its instrument.
     fn message<'m>(&self, stream: Stream, delivery: &'m Delivery) -> Option<(usize, Message<'m>)> {
-        let subject = Stored::parse(&delivery.subject)?;
+        let subject = SubjectParts::parse(&delivery.subject)?;
         let kind = kinds(stream).iter().find(|kind| kind.token() == subject.kind)?;
         let place = self.places.get(&(subject.partition, subject.coin, subject.quote))?;
         let is_whole = match stream {
@@ -158,7 +158,7 @@ impl Beginnings {
 impl Beginning {
     async fn of(connection: &Connection, stream: Stream) -> Result<Self, Error> {
         let info = stream_info(connection, stream.name()).await?;
-        let first = history::first(connection, stream, &subject::all(stream)).await?;
+        let first = query::first(connection, stream, &subject::all(stream)).await?;
         let seq = first.as_ref().map_or(info.begins(), |first| first.seq);
         let batch = first.and_then(|first| batch_of(Some(&first.headers)));
         Ok(Self { seq, batch, origin: info.origin() })

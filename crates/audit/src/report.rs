@@ -4,7 +4,7 @@ mod text;
 
 use std::ops::AddAssign;
 
-use bus::Kind;
+use bus::RecordKind;
 use bus::topology::{STATS_WINDOWS, Stream};
 use serde::Serialize;
 use serde_json::Value;
@@ -51,7 +51,7 @@ pub struct KindCounts {
     pub stream: Stream,
     /// The kind.
     #[serde(serialize_with = "displayed")]
-    pub kind: Kind,
+    pub kind: RecordKind,
     /// How it stands.
     #[serde(flatten)]
     pub counts: Counts,
@@ -62,7 +62,7 @@ pub struct KindCounts {
 pub struct Difference {
     /// Its kind.
     #[serde(serialize_with = "displayed")]
-    pub kind: Kind,
+    pub kind: RecordKind,
     /// Its instrument, as `coin/quote`.
     pub instrument: String,
     /// Which row.
@@ -123,8 +123,15 @@ pub struct Report {
 
 impl Default for Report {
     fn default() -> Self {
-        let market = [Kind::Price, Kind::Late, Kind::Rejected, Kind::Heartbeat, Kind::Gap, Kind::Candle];
-        let stats = STATS_WINDOWS.map(Kind::Stats).into_iter().chain([Kind::HourOfDay]);
+        let market = [
+            RecordKind::Price,
+            RecordKind::Late,
+            RecordKind::Rejected,
+            RecordKind::Heartbeat,
+            RecordKind::Gap,
+            RecordKind::Candle,
+        ];
+        let stats = STATS_WINDOWS.map(RecordKind::Stats).into_iter().chain([RecordKind::HourOfDay]);
         let kinds =
             market.map(|kind| (Stream::Market, kind)).into_iter().chain(stats.map(|kind| (Stream::Stats, kind)));
         let empty = |(stream, kind)| KindCounts { stream, kind, counts: Counts::default() };
@@ -160,7 +167,7 @@ impl Report {
     }
 
     /// Adds what the comparison of an instrument's rows of a kind came to.
-    pub(crate) fn compared<R: Row>(&mut self, kind: Kind, instrument: &str, compared: &Compared<R>) {
+    pub(crate) fn compared<R: Row>(&mut self, kind: RecordKind, instrument: &str, compared: &Compared<R>) {
         let Compared { equal, different, missing, extra, unreadable, not_checkable, .. } = compared;
         let counts = Counts {
             checked: equal + (different.len() + missing.len()) as u64,
@@ -183,8 +190,8 @@ impl Report {
         unreadable.iter().for_each(|place| show(Outcome::Extra, format!("unreadable: {place}"), None, None));
     }
 
-    fn count(&mut self, kind: Kind, counts: &Counts) {
-        let is_window = matches!(kind, Kind::Candle | Kind::Stats(_) | Kind::HourOfDay);
+    fn count(&mut self, kind: RecordKind, counts: &Counts) {
+        let is_window = matches!(kind, RecordKind::Candle | RecordKind::Stats(_) | RecordKind::HourOfDay);
         let (checked, equal) = match is_window {
             true => (&mut self.windows, &mut self.equal),
             false => (&mut self.records, &mut self.records_equal),

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
 
-use crate::horizon::Horizon;
+use crate::checkable_range::Horizon;
 
 /// A row of a table, which is stored once, or anew with every revision.
 pub(crate) trait Row: PartialEq + Serialize {

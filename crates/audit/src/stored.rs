@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use bus::Kind;
+use bus::RecordKind;
 use serde::Deserialize;
 
 use crate::Names;
@@ -26,11 +26,11 @@ impl Market {
     /// Adds the lines of a message.
     pub(crate) fn read(&mut self, message: &Message<'_>, names: Names<'_>) {
         match message.kind {
-            Kind::Price => self.prices.read(message, |line: PriceLine<'_>| line.row(names)),
-            Kind::Late => self.late.read(message, |line: LateLine<'_>| line.row(names)),
-            Kind::Rejected => self.rejected.read(message, Some),
-            Kind::Heartbeat => self.heartbeats.read(message, |line: HeartbeatLine<'_>| line.row(names)),
-            Kind::Gap => self.gaps.read(message, |line: GapLine<'_>| line.row(names)),
+            RecordKind::Price => self.prices.read(message, |line: PriceLine<'_>| line.row(names)),
+            RecordKind::Late => self.late.read(message, |line: LateLine<'_>| line.row(names)),
+            RecordKind::Rejected => self.rejected.read(message, Some),
+            RecordKind::Heartbeat => self.heartbeats.read(message, |line: HeartbeatLine<'_>| line.row(names)),
+            RecordKind::Gap => self.gaps.read(message, |line: GapLine<'_>| line.row(names)),
             _ => self.candles.read(message, |line: CandleLine<'_>| line.row(names, "1m")),
         }
     }
@@ -48,7 +48,7 @@ impl Stats {
     /// Adds the lines of a message.
     pub(crate) fn read(&mut self, message: &Message<'_>, names: Names<'_>) {
         match message.kind {
-            Kind::HourOfDay => self.hours_of_day.read(message, |line: HourOfDayLine<'_>| line.row(names)),
+            RecordKind::HourOfDay => self.hours_of_day.read(message, |line: HourOfDayLine<'_>| line.row(names)),
             window => {
                 let table = self.candles.entry(window.token()).or_default();
                 table.read(message, |line: CandleLine<'_>| line.row(names, window.token()));

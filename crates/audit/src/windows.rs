@@ -181,7 +181,7 @@ fn hour_of(ms: i64) -> u8 {
 
 #[cfg(test)]
 mod tests {
-    use bus::Kind;
+    use bus::RecordKind;
     use serde_json::json;
 
     use super::*;
@@ -207,14 +207,17 @@ mod tests {
         let message = |(record, seq): (&In, u64)| {
             let heartbeat = |second: i64, flush: bool| {
                 let ms = START_MS + second * 1_000;
-                (Kind::Heartbeat, json!({"coin": "c", "quote": "q", "event_ms": ms, "ingest_ms": ms, "flush": flush}))
+                (
+                    RecordKind::Heartbeat,
+                    json!({"coin": "c", "quote": "q", "event_ms": ms, "ingest_ms": ms, "flush": flush}),
+                )
             };
             let (kind, line) = match *record {
                 Tick(second, close) => {
                     let ms = START_MS + second * 1_000;
                     let names = json!({"coin": "c", "quote": "q", "event_ms": ms, "ingest_ms": ms, "grain_ms": 30_000,
                         "close": close, "volume": 0.1});
-                    (Kind::Tick, names)
+                    (RecordKind::Tick, names)
                 }
                 Heartbeat(second) => heartbeat(second, false),
                 Flush => heartbeat(0, true),

@@ -8,11 +8,11 @@ use async_nats::HeaderMap;
 
 use crate::connect::Connection;
 use crate::error::Error;
-use crate::history::Stored;
+use crate::query::StoredMessage;
 use crate::topology::{Stream, stream_info};
 
 /// The header of a restored message: when it was stored first, in milliseconds since the epoch.
-pub const STORED_HEADER: &str = "Candlewire-Stored";
+pub const STORED_HEADER: &str = "Candlewire-StoredMessage";
 
 /// When a message was stored first, in milliseconds: `server_ms`, or what its header says where a restore wrote it.
 pub(crate) fn stored_ms(seq: u64, server_ms: i64, headers: Option<&HeaderMap>, restored_to: u64) -> i64 {
@@ -25,8 +25,8 @@ pub(crate) fn stored_ms(seq: u64, server_ms: i64, headers: Option<&HeaderMap>, r
 ///
 /// # Errors
 /// Any error of a request.
-pub async fn of(connection: &Connection, stream: Stream, message: &Stored) -> Result<i64, Error> {
-    let Stored { seq, server_ms, headers, .. } = message;
+pub async fn of(connection: &Connection, stream: Stream, message: &StoredMessage) -> Result<i64, Error> {
+    let StoredMessage { seq, server_ms, headers, .. } = message;
     if header_ms(headers).is_none() {
         return Ok(*server_ms);
     }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use memchr::memchr_iter;
 use serde::Serialize;
 
-use crate::subject::Kind;
+use crate::subject::RecordKind;
 
 pub use encoding::{Decoder, ENCODING_HEADER, Encoder, PLAIN_BYTES_MAX, decode};
 pub use reading::{LineReader, ReadTick, price_end};
@@ -33,7 +33,7 @@ pub fn lines(payload: &[u8]) -> impl Iterator<Item = (u32, &[u8])> {
 
 /// Whether the headers of a message that was decoded name the version of `kind` that this build knows, and no encoding that
 /// it does not.
-pub fn is_known_schema(headers: Option<&HeaderMap>, kind: Kind) -> bool {
+pub fn is_known_schema(headers: Option<&HeaderMap>, kind: RecordKind) -> bool {
     headers.is_none_or(|headers| {
         let schema = headers.get(SCHEMA_HEADER);
         schema.is_none_or(|schema| schema.as_str() == kind.schema()) && headers.get(ENCODING_HEADER).is_none()

@@ -5,29 +5,29 @@
 //! member has shown no sign; a process of the same machine that is gone is seen at once. Leases are for efficiency only:
 //! two owners at once do no harm, because the transaction refuses all but one.
 
+mod assignment;
 mod bucket;
 mod holdings;
-mod keeper;
+mod membership;
 mod process;
-mod table;
 
 use std::time::Duration;
 
 use rand::Rng;
+use service::{Data, Health, Shutdown};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::connect::{Connection, wait_for};
 use crate::error::Error;
+use crate::lease::assignment::Silences;
 use crate::lease::bucket::Bucket;
-use crate::lease::keeper::{Command, Keeper};
-use crate::lease::table::Silences;
+use crate::lease::membership::{Command, Membership};
 use crate::topology::{LEASES_STREAM, stream_info};
-use service::{Data, Health, Shutdown};
 
+pub use assignment::{Assignment, Claim, Entry, Member};
 pub use holdings::Holdings;
 pub use process::Process;
-pub use table::{Claim, Entry, Member, Table};
 
 /// Shortest time to live: a few answers of a busy server must fit into it.
 const TTL_MIN: Duration = Duration::from_millis(300);
@@ -95,7 +95,7 @@ impl Leases {
         let id = format!("{:08x}", rand::rng().next_u32());
         tracing::debug!(group, id, "joining");
         let holdings = Holdings::new(id, Process::current(), slots, ttl);
-        let keeper = Keeper::new(Bucket::new(connection, group), connection.clone(), holdings, sender);
+        let keeper = Membership::new(Bucket::new(connection, group), connection.clone(), holdings, sender);
         Self { changes, commands, task: tokio::spawn(keeper.run(receiver)) }
     }
 
@@ -130,12 +130,12 @@ impl Leases {
 
 /// The one seat of a group in which a single instance is active and the others stand by.
 #[derive(Debug)]
-pub struct Seat {
+pub struct LeaderLease {
     leases: Leases,
     lease: Lease,
 }
 
-impl Seat {
+impl LeaderLease {
     /// Waits until this instance is the active one; standing by is being ready. `None` when shutdown came first.
     ///
     /// # Errors
@@ -174,7 +174,7 @@ impl Seat {
     /// Resolves when another instance has become the active one.
     ///
     /// # Errors
-    /// As [`Seat::take`].
+    /// As [`LeaderLease::take`].
     pub async fn lost(&mut self) -> Result<(), Error> {
         while self.leases.next().await? != Change::Lost(self.lease.slot) {}
         Ok(())

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use crate::connect::Connection;
 use crate::error::Error;
-use crate::history;
+use crate::query;
 use crate::topology::{ARTIFACTS, ARTIFACTS_STREAM, stream_info};
 
 /// How long one object may take: some megabytes on a busy machine. The client itself would wait for ever for a chunk that
@@ -58,7 +58,7 @@ async fn chunks(connection: &Connection, info: &ObjectInfo) -> Result<Vec<u8>, E
     let mut bytes = Vec::new();
     let mut from = 1;
     for _ in 0..info.chunks {
-        let Some(chunk) = history::next_in(connection, ARTIFACTS_STREAM, &subject, from).await? else { break };
+        let Some(chunk) = query::next_in(connection, ARTIFACTS_STREAM, &subject, from).await? else { break };
         from = chunk.message.seq + 1;
         bytes.extend_from_slice(&chunk.message.payload);
     }

@@ -2,13 +2,12 @@
 
 use serde::de::IgnoredAny;
 
-use crate::codec;
 use crate::connect::Connection;
 use crate::error::Error;
-use crate::history;
 use crate::protocol::{LogId, Position, decode_position};
-use crate::subject::{self, Kind};
+use crate::subject::{self, RecordKind};
 use crate::topology::{Step, Stream};
+use crate::{codec, query};
 
 /// Sequences of a stream that are read before their lines are visited: what is in memory at a time.
 const STRETCH: u64 = 1_024;
@@ -35,7 +34,7 @@ pub async fn committed(
     partition: u32,
     log: &LogId,
 ) -> Result<Option<Committed>, Error> {
-    let stored = history::last(connection, step.output, &subject::position(step.output, partition)).await?;
+    let stored = query::last(connection, step.output, &subject::position(step.output, partition)).await?;
     let Some(stored) = stored else { return Ok(None) };
     let position: Position<IgnoredAny> = decode_position(&stored)?;
     let is_same_log = log.continues_from(&position.log, position.position);
@@ -51,7 +50,7 @@ pub async fn committed(
 pub async fn each_line(
     connection: &Connection,
     stream: Stream,
-    kind: Kind,
+    kind: RecordKind,
     (after, before): (u64, u64),
     mut visit: impl FnMut(&[u8]),
 ) -> Result<(), Error> {
@@ -59,7 +58,7 @@ pub async fn each_line(
     let mut from = after;
     while from + 1 < before {
         let to = before.min(from + 1 + STRETCH);
-        for found in history::between(connection, stream, &subject, from, to).await? {
+        for found in query::between(connection, stream, &subject, from, to).await? {
             let message = found.message.decoded();
             codec::lines(&message.payload).for_each(|(_, line)| visit(line));
         }

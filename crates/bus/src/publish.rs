@@ -11,7 +11,7 @@ use crate::batch::{self, Numbered};
 use crate::codec::{Encoder, SCHEMA_HEADER};
 use crate::connect::{Connection, Reminder, parse_answer};
 use crate::error::{Disposition, Error};
-use crate::subject::{self, Kind};
+use crate::subject::{self, RecordKind};
 
 const RETRY_MIN: Duration = Duration::from_millis(20);
 const RETRY_MAX: Duration = Duration::from_millis(500);
@@ -22,7 +22,7 @@ const FULL_RETRY: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone)]
 pub struct FeedMessage {
     /// What it holds.
-    pub kind: Kind,
+    pub kind: RecordKind,
     /// Of which instrument.
     pub instrument: Instrument,
     /// One or more lines.

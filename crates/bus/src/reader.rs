@@ -24,7 +24,7 @@ use crate::connect::{Connection, Reminder, nothing};
 use crate::error::{Disposition, Error};
 use crate::protocol::LogId;
 use crate::topology::{Stream, StreamInfo, stream_info};
-use crate::{arrival, history, leader};
+use crate::{arrival, leader, query};
 
 /// Messages asked for at once.
 const PULL: usize = 40;
@@ -331,7 +331,7 @@ impl Source {
                 pulls.settle(status, &message)?;
                 continue;
             }
-            let place = Place::of(&message).ok_or(Doubt::Lost("no place in the reply subject"))?;
+            let place = ConsumerPosition::of(&message).ok_or(Doubt::Lost("no place in the reply subject"))?;
             consumer_seq += 1;
             pulls.outstanding = pulls.outstanding.saturating_sub(1);
             match arrival(self.next, consumer_seq, (place.stream_seq, place.consumer_seq)) {
@@ -389,7 +389,7 @@ impl Source {
             return Ok(());
         }
         for filter in &self.selection.filters {
-            let next = history::next(&self.connection, self.selection.stream, filter, self.next).await?;
+            let next = query::next(&self.connection, self.selection.stream, filter, self.next).await?;
             if next.is_some_and(|next| next.message.seq <= leader.state.last_seq) {
                 return Err(Doubt::Lost("the copy that is read lags behind the leader's"));
             }
@@ -595,7 +595,7 @@ impl Pulls<'_> {
 /// `$JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<time>.<pending>`, which newer servers may
 /// begin with `$JS.ACK.<domain>.<account>.`.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct ConsumerPosition {
     pub(crate) stream_seq: u64,
     consumer_seq: u64,
     /// When the server stored it, in milliseconds.
@@ -603,7 +603,7 @@ pub(crate) struct Place {
     pending: u64,
 }
 
-impl Place {
+impl ConsumerPosition {
     fn of(message: &Message) -> Option<Self> {
         Self::parse(message.reply.as_ref()?)
     }
@@ -627,10 +627,10 @@ mod tests {
 
     #[test]
     fn both_forms_of_reply_subjects_are_read() {
-        let place = Some(Place { stream_seq: 7, consumer_seq: 3, server_ms: 1_700_000_000_123, pending: 5 });
-        assert_eq!(Place::parse("$JS.ACK.FEED.feed-1.1.7.3.1700000000123999999.5"), place);
-        assert_eq!(Place::parse("$JS.ACK._.hash.FEED.feed-1.1.7.3.1700000000123999999.5"), place);
-        assert_eq!(Place::parse("$JS.ACK._.hash.FEED.feed-1.1.7.3.1700000000123999999.5.rnd"), place);
-        assert_eq!(Place::parse("_INBOX.x"), None);
+        let place = Some(ConsumerPosition { stream_seq: 7, consumer_seq: 3, server_ms: 1_700_000_000_123, pending: 5 });
+        assert_eq!(ConsumerPosition::parse("$JS.ACK.FEED.feed-1.1.7.3.1700000000123999999.5"), place);
+        assert_eq!(ConsumerPosition::parse("$JS.ACK._.hash.FEED.feed-1.1.7.3.1700000000123999999.5"), place);
+        assert_eq!(ConsumerPosition::parse("$JS.ACK._.hash.FEED.feed-1.1.7.3.1700000000123999999.5.rnd"), place);
+        assert_eq!(ConsumerPosition::parse("_INBOX.x"), None);
     }
 }

@@ -11,8 +11,8 @@ use tokio::time::Instant;
 
 use crate::connect::{ANSWER_MAX, Connection};
 use crate::error::Error;
-use crate::history::{Stored, direct_answer};
-use crate::reader::{Created, Place, create_consumer, delete_consumer};
+use crate::query::{StoredMessage, direct_answer};
+use crate::reader::{ConsumerPosition, Created, create_consumer, delete_consumer};
 use crate::topology::Stream;
 
 /// Most subjects that one isolated read returns. The server's own limit is 1,024.
@@ -27,7 +27,7 @@ const PASS_PULL: usize = 8;
 const PASS_MAX: Duration = Duration::from_secs(5);
 
 /// The last message of each subject that matches, of which there are at most 1,024, as one consistent picture.
-pub async fn all_last(connection: &Connection, stream: &str, subject: &str) -> Result<Vec<Stored>, Error> {
+pub async fn all_last(connection: &Connection, stream: &str, subject: &str) -> Result<Vec<StoredMessage>, Error> {
     let _permit = isolated().await;
     let found = multi_last(connection, stream, subject).await?;
     found.ok_or_else(|| Error::Unreadable {
@@ -43,7 +43,11 @@ pub async fn isolated() -> SemaphorePermit<'static> {
 
 /// The last message of each subject that matches, as one consistent picture; `None` when they are too many for that. The
 /// caller holds a permit of [`isolated`].
-pub async fn multi_last(connection: &Connection, stream: &str, subject: &str) -> Result<Option<Vec<Stored>>, Error> {
+pub async fn multi_last(
+    connection: &Connection,
+    stream: &str,
+    subject: &str,
+) -> Result<Option<Vec<StoredMessage>>, Error> {
     const NOT_FOUND: u16 = 404;
     const END: u16 = 204;
     const TOO_MANY: u16 = 413;
@@ -79,7 +83,11 @@ fn left_over(end: &Message) -> u64 {
 }
 
 /// The same for any number of subjects, through a consumer: whoever commits meanwhile shows as a moved position.
-pub async fn last_per_subject(connection: &Connection, stream: Stream, subject: &str) -> Result<Vec<Stored>, Error> {
+pub async fn last_per_subject(
+    connection: &Connection,
+    stream: Stream,
+    subject: &str,
+) -> Result<Vec<StoredMessage>, Error> {
     let config = json!({
         "deliver_policy": "last_per_subject",
         "ack_policy": "none",
@@ -93,13 +101,18 @@ pub async fn last_per_subject(connection: &Connection, stream: Stream, subject: 
     let messages = messages?;
     // A state that was replaced during the pass appears twice: the newer one counts.
     let mut seen = HashSet::new();
-    let mut newest: Vec<Stored> =
+    let mut newest: Vec<StoredMessage> =
         messages.into_iter().rev().filter(|message| seen.insert(message.subject.clone())).collect();
     newest.reverse();
     Ok(newest)
 }
 
-async fn pull_all(connection: &Connection, stream: Stream, name: &str, pending: usize) -> Result<Vec<Stored>, Error> {
+async fn pull_all(
+    connection: &Connection,
+    stream: Stream,
+    name: &str,
+    pending: usize,
+) -> Result<Vec<StoredMessage>, Error> {
     let unanswered = || Error::Unanswered { what: format!("messages of {stream}") };
     let client = connection.client();
     let inbox = client.new_inbox();
@@ -120,9 +133,9 @@ async fn pull_all(connection: &Connection, stream: Stream, name: &str, pending: 
 }
 
 /// A message as a consumer delivers it; `None` for a status.
-fn consumed(message: Message) -> Option<Stored> {
-    let place = Place::parse(message.reply.as_ref().filter(|_| message.status.is_none())?)?;
-    let Place { stream_seq: seq, server_ms, .. } = place;
+fn consumed(message: Message) -> Option<StoredMessage> {
+    let place = ConsumerPosition::parse(message.reply.as_ref().filter(|_| message.status.is_none())?)?;
+    let ConsumerPosition { stream_seq: seq, server_ms, .. } = place;
     let headers = message.headers.unwrap_or_default();
-    Some(Stored { seq, subject: message.subject.to_string(), payload: message.payload, headers, server_ms })
+    Some(StoredMessage { seq, subject: message.subject.to_string(), payload: message.payload, headers, server_ms })
 }

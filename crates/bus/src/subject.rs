@@ -18,7 +18,7 @@ pub fn restored_all(stream: &str) -> String {
 
 /// What a message holds: the third token of a stored subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Kind {
+pub enum RecordKind {
     /// FEED: observations.
     Tick,
     /// FEED and MARKET: a promise that nothing earlier follows.
@@ -45,7 +45,7 @@ pub enum Kind {
     Model,
 }
 
-impl Kind {
+impl RecordKind {
     /// The kind as a token.
     pub fn token(self) -> &'static str {
         match self {
@@ -88,7 +88,7 @@ impl Kind {
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for RecordKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.token())
     }
@@ -103,17 +103,17 @@ pub fn partition(coin: &str, quote: &str, partitions: u32) -> u32 {
 }
 
 /// Where a producer publishes: `feed.tick.bitcoin.usd`. The server adds the partition.
-pub fn feed(kind: Kind, instrument: &Instrument) -> String {
+pub fn feed(kind: RecordKind, instrument: &Instrument) -> String {
     format!("feed.{kind}.{}.{}", instrument.coin(), instrument.quote())
 }
 
 /// Where a message is stored: `market.3.price.bitcoin.usd`.
-pub fn stored(stream: Stream, partition: u32, kind: Kind, coin: &str, quote: &str) -> String {
+pub fn stored(stream: Stream, partition: u32, kind: RecordKind, coin: &str, quote: &str) -> String {
     format!("{}.{partition}.{kind}.{coin}.{quote}", stream.root())
 }
 
 /// All stored messages of one kind in one partition: `market.3.price.>`.
-pub fn of_partition(stream: Stream, partition: u32, kind: Kind) -> String {
+pub fn of_partition(stream: Stream, partition: u32, kind: RecordKind) -> String {
     format!("{}.{partition}.{kind}.>", stream.root())
 }
 
@@ -143,7 +143,7 @@ pub fn instrument_of(stored: &str) -> Option<&str> {
 }
 
 /// All stored messages of one kind, of one instrument or of all: `market.*.price.bitcoin.usd`, `market.*.price.>`.
-pub fn of_kind(stream: Stream, kind: Kind, instrument: Option<&Instrument>) -> String {
+pub fn of_kind(stream: Stream, kind: RecordKind, instrument: Option<&Instrument>) -> String {
     match instrument {
         Some(instrument) => format!("{}.*.{kind}.{}.{}", stream.root(), instrument.coin(), instrument.quote()),
         None => format!("{}.*.{kind}.>", stream.root()),
@@ -205,7 +205,7 @@ pub const LIVE: &str = "live.";
 
 /// Where the server republishes what is committed: `live.price.bitcoin.usd`, `live.stats.1h.bitcoin.usd`,
 /// `live.forecast.next.bitcoin.usd`.
-pub fn live(stream: Stream, kind: Kind, coin: &str, quote: &str) -> String {
+pub fn live(stream: Stream, kind: RecordKind, coin: &str, quote: &str) -> String {
     match stream {
         Stream::Stats | Stream::Forecast => format!("{LIVE}{}.{kind}.{coin}.{quote}", stream.root()),
         Stream::Feed | Stream::Market => format!("{LIVE}{kind}.{coin}.{quote}"),
@@ -221,11 +221,18 @@ pub fn stored_of_live(live: &str, partitions: u32) -> Option<(Stream, String)> {
         [_, "forecast", kind, coin, quote] => (Stream::Forecast, kind, coin, quote),
         _ => return None,
     };
-    let kinds: Vec<Kind> = match stream {
-        Stream::Stats => Window::ALL.into_iter().map(Kind::Stats).chain([Kind::HourOfDay]).collect(),
-        Stream::Forecast => vec![Kind::Next, Kind::Score, Kind::Model],
+    let kinds: Vec<RecordKind> = match stream {
+        Stream::Stats => Window::ALL.into_iter().map(RecordKind::Stats).chain([RecordKind::HourOfDay]).collect(),
+        Stream::Forecast => vec![RecordKind::Next, RecordKind::Score, RecordKind::Model],
         Stream::Feed | Stream::Market => {
-            vec![Kind::Price, Kind::Candle, Kind::Heartbeat, Kind::Gap, Kind::Late, Kind::Rejected]
+            vec![
+                RecordKind::Price,
+                RecordKind::Candle,
+                RecordKind::Heartbeat,
+                RecordKind::Gap,
+                RecordKind::Late,
+                RecordKind::Rejected,
+            ]
         }
     };
     let kind = kinds.into_iter().find(|known| known.token() == kind)?;
@@ -241,7 +248,7 @@ pub fn provisional(window: Window, coin: &str, quote: &str) -> String {
 
 /// A stored subject, taken apart: `<root>.<partition>.<kind>.<coin>.<quote>`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stored<'a> {
+pub struct SubjectParts<'a> {
     /// The partition.
     pub partition: u32,
     /// The kind, as it stands there.
@@ -252,7 +259,7 @@ pub struct Stored<'a> {
     pub quote: &'a str,
 }
 
-impl<'a> Stored<'a> {
+impl<'a> SubjectParts<'a> {
     /// Takes a stored subject apart; `None` when it has another form.
     pub fn parse(subject: &'a str) -> Option<Self> {
         let mut tokens = subject.split('.').skip(1);
@@ -278,12 +285,12 @@ mod tests {
 
     #[test]
     fn subjects_read_as_they_are_written() {
-        let subject = stored(Stream::Market, 3, Kind::Price, "bitcoin", "usd");
+        let subject = stored(Stream::Market, 3, RecordKind::Price, "bitcoin", "usd");
         assert_eq!(subject, "market.3.price.bitcoin.usd");
-        let expected = Stored { partition: 3, kind: "price", coin: "bitcoin", quote: "usd" };
-        assert_eq!(Stored::parse(&subject), Some(expected));
-        assert_eq!(Stored::parse("market.x.price.bitcoin.usd"), None);
-        assert_eq!(Stored::parse("market.3.price.bitcoin"), None);
+        let expected = SubjectParts { partition: 3, kind: "price", coin: "bitcoin", quote: "usd" };
+        assert_eq!(SubjectParts::parse(&subject), Some(expected));
+        assert_eq!(SubjectParts::parse("market.x.price.bitcoin.usd"), None);
+        assert_eq!(SubjectParts::parse("market.3.price.bitcoin"), None);
         let state = state(Stream::Stats, 0, "bitcoin", "usd");
         assert_eq!(state_instrument(&state), Some(("bitcoin", "usd")));
         assert_eq!(state_instrument(&position(Stream::Stats, 0)), None);
@@ -295,7 +302,7 @@ mod tests {
         assert_eq!(stored("live.price.bitcoin.usd").as_deref(), Some("market.0.price.bitcoin.usd"));
         assert_eq!(stored("live.stats.1h-30m.bitcoin.usd").as_deref(), Some("stats.0.1h-30m.bitcoin.usd"));
         assert_eq!(stored("live.forecast.next.bitcoin.usd").as_deref(), Some("forecast.0.next.bitcoin.usd"));
-        let hourly = live(Stream::Stats, Kind::Stats(Window::Hour), "bitcoin", "usd");
+        let hourly = live(Stream::Stats, RecordKind::Stats(Window::Hour), "bitcoin", "usd");
         assert_eq!(stored(&hourly).as_deref(), Some("stats.0.1h.bitcoin.usd"));
         for none in ["live.price.>", "live.price.*.usd", "live.provisional.1m.bitcoin.usd", "live.nonsense.bitcoin.usd"]
         {

@@ -13,7 +13,7 @@ use crate::connect::{Connection, nothing};
 use crate::error::Error;
 use crate::protocol::LogId;
 use crate::reader::Delivery;
-use crate::subject::Kind;
+use crate::subject::RecordKind;
 
 mod difference;
 
@@ -94,7 +94,7 @@ pub struct Step {
     /// What it reads.
     pub input: Stream,
     /// Which kinds of it.
-    pub kinds: &'static [Kind],
+    pub kinds: &'static [RecordKind],
     /// Where its results go, with its checkpoints.
     pub output: Stream,
     /// Whether a pipeline can do without it. Until it has run for the first time nobody waits for it, and nothing is kept
@@ -108,7 +108,7 @@ pub struct Step {
 pub const MARKET_STEP: Step = Step {
     service: "stream-processor",
     input: Stream::Feed,
-    kinds: &[Kind::Tick, Kind::Heartbeat, Kind::Gap],
+    kinds: &[RecordKind::Tick, RecordKind::Heartbeat, RecordKind::Gap],
     output: Stream::Market,
     is_optional: false,
     is_live: true,
@@ -118,7 +118,7 @@ pub const MARKET_STEP: Step = Step {
 pub const STATS_STEP: Step = Step {
     service: "aggregator",
     input: Stream::Market,
-    kinds: &[Kind::Price, Kind::Heartbeat],
+    kinds: &[RecordKind::Price, RecordKind::Heartbeat],
     output: Stream::Stats,
     is_optional: false,
     is_live: false,
@@ -128,7 +128,7 @@ pub const STATS_STEP: Step = Step {
 pub const FORECAST_STEP: Step = Step {
     service: "trainer",
     input: Stream::Market,
-    kinds: &[Kind::Price, Kind::Heartbeat],
+    kinds: &[RecordKind::Price, RecordKind::Heartbeat],
     output: Stream::Forecast,
     is_optional: true,
     is_live: false,
@@ -606,7 +606,7 @@ pub async fn reveal(connection: &Connection, mut definition: Value, log: &LogId)
 
 /// What a stream notes of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mark {
+pub enum StreamNote {
     /// Results up to a sequence are gone.
     Trimmed,
     /// Everything up to a sequence is gone, and made anew.
@@ -614,11 +614,11 @@ pub enum Mark {
 }
 
 /// Notes a sequence in a stream, unless it has noted as much before.
-pub async fn mark(connection: &Connection, stream: Stream, mark: Mark, seq: u64) -> Result<(), Error> {
+pub async fn mark(connection: &Connection, stream: Stream, mark: StreamNote, seq: u64) -> Result<(), Error> {
     let mut info = stream_info(connection, stream.name()).await?;
     let key = match mark {
-        Mark::Trimmed => TRIMMED_KEY,
-        Mark::Rebuilt => REBUILT_KEY,
+        StreamNote::Trimmed => TRIMMED_KEY,
+        StreamNote::Rebuilt => REBUILT_KEY,
     };
     if info.noted(key).is_some_and(|noted: u64| noted >= seq) {
         return Ok(());

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use market::{Instrument, Recipe, Scores, Tick, Window};
 use serde::{Deserialize, Serialize};
-use store::listing::SeqRange;
+use store::archive::catalog::SeqRange;
 use store::model_card::{FoldScores, ModelCard, PartScores};
 use store::predictions::{Fold, Prediction};
 

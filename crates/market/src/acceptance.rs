@@ -8,7 +8,7 @@ use crate::tick::{Identity, Tick};
 use crate::time::{EventTime, Span};
 use crate::watermark::Watermark;
 use crate::window::Window;
-use crate::windowing::Settings;
+use crate::windowing::EventTimePolicy;
 
 /// Most runs of identities that one instrument remembers. At the default lateness of 10 minutes this is 6 ticks a second of
 /// different times. A faster source loses nothing that comes in order: the horizon rises behind it, and makes late what
@@ -74,7 +74,7 @@ impl Run {
 
 /// The judgement of a valid tick.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum TickVerdict {
     /// It counts.
     Accepted,
     /// It was seen before; the first one counts.
@@ -89,28 +89,28 @@ pub enum Verdict {
 
 impl Acceptance {
     /// The watermark before the next tick.
-    pub fn watermark(&self, settings: Settings) -> EventTime {
+    pub fn watermark(&self, settings: EventTimePolicy) -> EventTime {
         self.watermark.value(settings.disorder)
     }
 
     /// Judges a tick by its 1-minute window and, when it is accepted, moves the watermark and remembers it.
-    pub fn judge(&mut self, tick: &Tick, settings: Settings) -> Verdict {
+    pub fn judge(&mut self, tick: &Tick, settings: EventTimePolicy) -> TickVerdict {
         let (watermark, run) = (self.watermark(settings), Run::of(tick.identity()));
         let horizon = self.horizon.filter(|horizon| run.key() <= *horizon);
         if horizon.is_some() || expired(tick.event, watermark, settings) {
             let reached = horizon.map_or(watermark, |(event, ..)| event.max(watermark));
-            return Verdict::Late { late_ms: reached.ms().saturating_sub(tick.event.ms()).max(1) };
+            return TickVerdict::Late { late_ms: reached.ms().saturating_sub(tick.event.ms()).max(1) };
         }
         if !self.remember(run) {
-            return Verdict::Duplicate;
+            return TickVerdict::Duplicate;
         }
         self.watermark.observe(tick.event);
         self.forget(settings);
-        Verdict::Accepted
+        TickVerdict::Accepted
     }
 
     /// Takes a heartbeat's word that nothing earlier will follow.
-    pub fn observe(&mut self, event: EventTime, settings: Settings) {
+    pub fn observe(&mut self, event: EventTime, settings: EventTimePolicy) {
         self.watermark.observe(event);
         self.forget(settings);
     }
@@ -143,7 +143,7 @@ impl Acceptance {
         true
     }
 
-    fn forget(&mut self, settings: Settings) {
+    fn forget(&mut self, settings: EventTimePolicy) {
         let watermark = self.watermark(settings);
         while self.runs.front().is_some_and(|oldest| expired(oldest.event, watermark, settings)) {
             self.runs.pop_front();
@@ -155,7 +155,7 @@ impl Acceptance {
 }
 
 /// Whether the 1-minute window of an event can no longer be revised.
-fn expired(event: EventTime, watermark: EventTime, settings: Settings) -> bool {
+fn expired(event: EventTime, watermark: EventTime, settings: EventTimePolicy) -> bool {
     let start = event.floor(Window::Minute.size());
     watermark >= Window::Minute.end(start) + settings.lateness
 }
@@ -185,57 +185,61 @@ mod tests {
     #[test]
     fn the_first_of_two_equal_ticks_counts() {
         let mut acceptance = Acceptance::default();
-        let settings = Settings::default();
-        assert_eq!(acceptance.judge(&tick(1_000, 1), settings), Verdict::Accepted);
-        assert_eq!(acceptance.judge(&tick(1_000, 1), settings), Verdict::Duplicate);
-        assert_eq!(acceptance.judge(&tick(1_000, 2), settings), Verdict::Accepted);
+        let settings = EventTimePolicy::default();
+        assert_eq!(acceptance.judge(&tick(1_000, 1), settings), TickVerdict::Accepted);
+        assert_eq!(acceptance.judge(&tick(1_000, 1), settings), TickVerdict::Duplicate);
+        assert_eq!(acceptance.judge(&tick(1_000, 2), settings), TickVerdict::Accepted);
     }
 
     #[test]
     fn lateness_is_judged_against_the_end_of_the_minute() {
-        let settings = Settings::default();
+        let settings = EventTimePolicy::default();
         // The minute [0, 60 s) expires when the watermark reaches 660 s, that is at an event of 665 s.
         let mut acceptance = Acceptance::default();
         acceptance.judge(&tick(664_999, 1), settings);
-        assert_eq!(acceptance.judge(&tick(59_999, 1), settings), Verdict::Accepted);
+        assert_eq!(acceptance.judge(&tick(59_999, 1), settings), TickVerdict::Accepted);
         acceptance.judge(&tick(665_000, 1), settings);
-        assert_eq!(acceptance.judge(&tick(59_998, 1), settings), Verdict::Late { late_ms: 600_002 });
-        assert_eq!(acceptance.judge(&tick(60_000, 1), settings), Verdict::Accepted);
+        assert_eq!(acceptance.judge(&tick(59_998, 1), settings), TickVerdict::Late { late_ms: 600_002 });
+        assert_eq!(acceptance.judge(&tick(60_000, 1), settings), TickVerdict::Accepted);
     }
 
     #[test]
     fn full_memory_makes_ticks_late_and_never_double() {
         let mut acceptance = Acceptance::default();
-        let settings = Settings::default();
+        let settings = EventTimePolicy::default();
         for id in 0..=IDENTITIES_MAX as u64 {
-            assert_eq!(acceptance.judge(&tick(1_000 + id as i64 / 2, 2 * id), settings), Verdict::Accepted);
+            assert_eq!(acceptance.judge(&tick(1_000 + id as i64 / 2, 2 * id), settings), TickVerdict::Accepted);
         }
         assert_eq!(acceptance.runs.len(), IDENTITIES_MAX);
         // The watermark stands far before these ticks: how late they are is measured from the horizon.
-        assert_eq!(acceptance.judge(&tick(1_000, 0), settings), Verdict::Late { late_ms: 1 });
-        assert_eq!(acceptance.judge(&tick(990, 1), settings), Verdict::Late { late_ms: 10 });
-        assert_eq!(acceptance.judge(&tick(1_001, 4), settings), Verdict::Duplicate);
+        assert_eq!(acceptance.judge(&tick(1_000, 0), settings), TickVerdict::Late { late_ms: 1 });
+        assert_eq!(acceptance.judge(&tick(990, 1), settings), TickVerdict::Late { late_ms: 10 });
+        assert_eq!(acceptance.judge(&tick(1_001, 4), settings), TickVerdict::Duplicate);
         // Once the watermark has passed the horizon, it is what counts again.
         acceptance.observe(EventTime(665_000), settings);
-        assert_eq!(acceptance.judge(&tick(1_000, 3), settings), Verdict::Late { late_ms: 659_000 });
+        assert_eq!(acceptance.judge(&tick(1_000, 3), settings), TickVerdict::Late { late_ms: 659_000 });
     }
 
     #[test]
     fn sparse_ids_of_one_instant_all_count_and_never_twice() {
         let mut acceptance = Acceptance::default();
-        let settings = Settings::default();
+        let settings = EventTimePolicy::default();
         let many = 3 * IDENTITIES_MAX as u64;
         for id in (0..2 * many).step_by(2) {
-            assert_eq!(acceptance.judge(&tick(1_000, id), settings), Verdict::Accepted, "{id}");
+            assert_eq!(acceptance.judge(&tick(1_000, id), settings), TickVerdict::Accepted, "{id}");
         }
         let newest_lost = 2 * (many - IDENTITIES_MAX as u64) - 2;
         for id in [0, 1, newest_lost - 1, newest_lost] {
-            assert_eq!(acceptance.judge(&tick(1_000, id), settings), Verdict::Late { late_ms: 1 }, "{id}");
+            assert_eq!(acceptance.judge(&tick(1_000, id), settings), TickVerdict::Late { late_ms: 1 }, "{id}");
         }
-        assert_eq!(acceptance.judge(&tick(999, u64::MAX), settings), Verdict::Late { late_ms: 1 });
-        assert_eq!(acceptance.judge(&tick(1_000, newest_lost + 2), settings), Verdict::Duplicate);
-        assert_eq!(acceptance.judge(&tick(1_000, newest_lost + 1), settings), Verdict::Accepted, "above the horizon");
-        assert_eq!(acceptance.judge(&tick(1_001, 0), settings), Verdict::Accepted);
+        assert_eq!(acceptance.judge(&tick(999, u64::MAX), settings), TickVerdict::Late { late_ms: 1 });
+        assert_eq!(acceptance.judge(&tick(1_000, newest_lost + 2), settings), TickVerdict::Duplicate);
+        assert_eq!(
+            acceptance.judge(&tick(1_000, newest_lost + 1), settings),
+            TickVerdict::Accepted,
+            "above the horizon"
+        );
+        assert_eq!(acceptance.judge(&tick(1_001, 0), settings), TickVerdict::Accepted);
     }
 
     /// Ticks that come together: how far time goes on before them, how many they are, and the steps between their ids.
@@ -261,16 +265,16 @@ mod tests {
                     ticks.push(tick(event, id));
                 }
             }
-            let (mut acceptance, settings) = (Acceptance::default(), Settings::default());
+            let (mut acceptance, settings) = (Acceptance::default(), EventTimePolicy::default());
             let mut repeated = repeated.iter().cycle();
             for (idx, tick) in ticks.iter().enumerate() {
-                prop_assert_eq!(acceptance.judge(tick, settings), Verdict::Accepted, "{:?}", tick);
+                prop_assert_eq!(acceptance.judge(tick, settings), TickVerdict::Accepted, "{:?}", tick);
                 let again = repeated.next().expect("a cycle").get(&ticks[..=idx]);
-                prop_assert_ne!(acceptance.judge(again, settings), Verdict::Accepted, "{:?}", again);
+                prop_assert_ne!(acceptance.judge(again, settings), TickVerdict::Accepted, "{:?}", again);
                 prop_assert!(acceptance.runs.len() <= IDENTITIES_MAX);
             }
             for again in &ticks {
-                prop_assert_ne!(acceptance.judge(again, settings), Verdict::Accepted, "{:?}", again);
+                prop_assert_ne!(acceptance.judge(again, settings), TickVerdict::Accepted, "{:?}", again);
             }
         }
     }
@@ -278,30 +282,30 @@ mod tests {
     #[test]
     fn numbered_trades_do_not_end_their_own_second() {
         let mut acceptance = Acceptance::default();
-        let settings = Settings::default();
+        let settings = EventTimePolicy::default();
         let trades = 3 * IDENTITIES_MAX as u64;
         // The middle third comes last, and in reverse.
         let third = IDENTITIES_MAX as u64;
         let order = (0..third).chain(2 * third..trades).chain((third..2 * third).rev());
         for id in order {
-            assert_eq!(acceptance.judge(&tick(1_000, id), settings), Verdict::Accepted, "{id}");
+            assert_eq!(acceptance.judge(&tick(1_000, id), settings), TickVerdict::Accepted, "{id}");
         }
         assert_eq!(acceptance.runs.len(), 1);
         for id in 0..trades {
-            assert_eq!(acceptance.judge(&tick(1_000, id), settings), Verdict::Duplicate, "{id}");
+            assert_eq!(acceptance.judge(&tick(1_000, id), settings), TickVerdict::Duplicate, "{id}");
         }
         let unnumbered = Tick { id: None, ..tick(1_000, 0) };
-        assert_eq!(acceptance.judge(&unnumbered, settings), Verdict::Accepted);
-        assert_eq!(acceptance.judge(&unnumbered, settings), Verdict::Duplicate);
+        assert_eq!(acceptance.judge(&unnumbered, settings), TickVerdict::Accepted);
+        assert_eq!(acceptance.judge(&unnumbered, settings), TickVerdict::Duplicate);
         let bar = Tick { grain: Some(Span::MINUTE), ..unnumbered };
-        assert_eq!(acceptance.judge(&bar, settings), Verdict::Accepted, "another grain is another tick");
+        assert_eq!(acceptance.judge(&bar, settings), TickVerdict::Accepted, "another grain is another tick");
     }
 
     #[test]
     fn memory_holds_only_what_can_still_be_revised() {
         let mut acceptance = Acceptance::default();
         for minute in 0..1_000 {
-            acceptance.judge(&tick(minute * 60_000, 0), Settings::default());
+            acceptance.judge(&tick(minute * 60_000, 0), EventTimePolicy::default());
         }
         assert!(acceptance.runs.len() <= 12, "{}", acceptance.runs.len());
     }

@@ -13,7 +13,7 @@ use crate::window::Window;
 /// What a model in use is worth by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Standing {
+pub enum ModelRole {
     /// On the newest holdout it beats the baseline by more than chance (p < 0.05).
     Champion,
     /// There is no evidence of that: used because there is nothing better, and it says so.
@@ -170,7 +170,7 @@ pub struct ModelLine<'a> {
     /// Why it was trained.
     pub cause: Cause,
     /// What became of it.
-    pub standing: Standing,
+    pub standing: ModelRole,
     /// End of the candle from which on it counts.
     pub valid_from_ms: i64,
     /// From here on it makes no more forecasts.
@@ -185,7 +185,7 @@ pub struct ModelLine<'a> {
     pub scores: HoldoutScores,
     /// The model that was in use until now, on the same rows: whoever has the lower RMSE is used from here on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rival: Option<Rival>,
+    pub rival: Option<Incumbent>,
 }
 
 /// Scores of a model on the holdout of a new one.
@@ -219,7 +219,7 @@ impl From<&Scores> for HoldoutScores {
 
 /// The model that was in use, on the holdout of a new one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Rival {
+pub struct Incumbent {
     /// Its id.
     pub model: String,
     /// Its scores there.

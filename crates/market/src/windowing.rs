@@ -22,14 +22,14 @@ use crate::window::Window;
 
 /// How event time is judged. Part of what makes a result: another value is another result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Settings {
+pub struct EventTimePolicy {
     /// How far behind the newest event a tick may arrive without being late.
     pub disorder: Span,
     /// How long after its end a window can still be revised.
     pub lateness: Span,
 }
 
-impl Default for Settings {
+impl Default for EventTimePolicy {
     /// 5 seconds of disorder, 10 minutes of lateness.
     fn default() -> Self {
         Self { disorder: Span::seconds(5), lateness: Span::minutes(10) }
@@ -39,20 +39,20 @@ impl Default for Settings {
 /// The windows of one instrument that can still change.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Windowing {
-    kinds: Vec<Kind>,
+    kinds: Vec<WindowSeries>,
     /// Before this watermark nothing closes and nothing is forgotten. Saves a walk over all windows for each tick.
     due: EventTime,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Kind {
+struct WindowSeries {
     window: Window,
     /// Ascending by start.
-    live: VecDeque<Live>,
+    live: VecDeque<OpenWindow>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Live {
+struct OpenWindow {
     start: EventTime,
     /// None while it is only known that there was nothing.
     ticks: Option<Partial>,
@@ -66,7 +66,7 @@ struct Live {
 /// A window to be issued: who, which and with what revision.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Issue<'a> {
-    /// Kind of window.
+    /// WindowSeries of window.
     pub window: Window,
     /// First instant of the window.
     pub start: EventTime,
@@ -88,7 +88,7 @@ impl Issue<'_> {
 impl Windowing {
     /// Starts with no ticks, for windows of the given kinds.
     pub fn new(windows: &[Window]) -> Self {
-        let kinds = windows.iter().map(|&window| Kind { window, live: VecDeque::new() }).collect();
+        let kinds = windows.iter().map(|&window| WindowSeries { window, live: VecDeque::new() }).collect();
         Self { kinds, due: EventTime::MIN }
     }
 
@@ -101,7 +101,7 @@ impl Windowing {
         &mut self,
         tick: &Tick,
         progress: Progress,
-        settings: Settings,
+        settings: EventTimePolicy,
         mut issue: impl FnMut(Issue<'_>),
     ) -> u64 {
         let mut dropped = self.certify(tick.certified(), progress, settings);
@@ -142,7 +142,7 @@ impl Windowing {
         &mut self,
         certified: Option<(EventTime, EventTime)>,
         progress: Progress,
-        settings: Settings,
+        settings: EventTimePolicy,
         issue: impl FnMut(Issue<'_>),
     ) -> u64 {
         let dropped = self.certify(certified, progress, settings);
@@ -150,7 +150,7 @@ impl Windowing {
         dropped
     }
 
-    fn advance(&mut self, watermark: EventTime, settings: Settings, mut issue: impl FnMut(Issue<'_>)) {
+    fn advance(&mut self, watermark: EventTime, settings: EventTimePolicy, mut issue: impl FnMut(Issue<'_>)) {
         if watermark < self.due {
             return;
         }
@@ -197,7 +197,12 @@ impl Windowing {
         })
     }
 
-    fn certify(&mut self, certified: Option<(EventTime, EventTime)>, progress: Progress, settings: Settings) -> u64 {
+    fn certify(
+        &mut self,
+        certified: Option<(EventTime, EventTime)>,
+        progress: Progress,
+        settings: EventTimePolicy,
+    ) -> u64 {
         let Some(span) = certified else { return 0 };
         let mut dropped = 0;
         for kind in &mut self.kinds {
@@ -217,7 +222,7 @@ struct Certified {
     dropped: u64,
 }
 
-impl Kind {
+impl WindowSeries {
     /// The start of the newest window that contains `event`: mostly the newest window there is, which saves a division.
     fn newest_start(&self, event: EventTime) -> EventTime {
         let hop = self.window.hop();
@@ -228,12 +233,12 @@ impl Kind {
     }
 
     /// The window at `start`, which is opened if need be. It is mostly the newest.
-    fn live_at(&mut self, start: EventTime) -> &mut Live {
+    fn live_at(&mut self, start: EventTime) -> &mut OpenWindow {
         let idx = match self.live.iter().rposition(|live| live.start <= start) {
             Some(idx) if self.live[idx].start == start => idx,
             before => {
                 let idx = before.map_or(0, |idx| idx + 1);
-                self.live.insert(idx, Live::new(start));
+                self.live.insert(idx, OpenWindow::new(start));
                 idx
             }
         };
@@ -267,7 +272,7 @@ impl Kind {
     }
 }
 
-impl Live {
+impl OpenWindow {
     fn new(start: EventTime) -> Self {
         Self { start, ticks: None, coverage: Coverage::default(), revision: 0, dirty: false }
     }
@@ -310,7 +315,7 @@ mod tests {
     use super::*;
     use crate::watermark::Watermark;
 
-    const SETTINGS: Settings = Settings { disorder: Span::seconds(5), lateness: Span::minutes(10) };
+    const SETTINGS: EventTimePolicy = EventTimePolicy { disorder: Span::seconds(5), lateness: Span::minutes(10) };
 
     fn tick(event_ms: i64, close: f64, feed_seq: u64) -> Tick {
         Tick {
@@ -330,7 +335,7 @@ mod tests {
     /// Windows as a step drives them, with the newest issue of each window.
     struct Driver {
         instrument: Instrument,
-        settings: Settings,
+        settings: EventTimePolicy,
         windowing: Windowing,
         watermark: Watermark,
         newest: BTreeMap<(Window, EventTime), Candle>,

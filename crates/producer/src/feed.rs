@@ -4,10 +4,9 @@ use std::future::Future;
 use std::time::Duration;
 
 use bus::connect::{patiently, wait_for};
-use bus::history::Stored;
 use bus::publish::{FeedMessage, Receipt};
-use bus::subject;
-use bus::{Connection, Error, Kind, NatsArgs, Stream, arrival, codec, history, topology};
+use bus::query::StoredMessage;
+use bus::{Connection, Error, NatsArgs, RecordKind, Stream, arrival, codec, query, subject, topology};
 use market::gap::GapLine;
 use market::heartbeat::HeartbeatLine;
 use market::tick::TickLine;
@@ -73,8 +72,8 @@ impl Feed for Connection {
     }
 
     async fn last_tick(&self, instrument: &Instrument) -> Result<Option<LastTick>, Error> {
-        let subject = subject::of_kind(Stream::Feed, Kind::Tick, Some(instrument));
-        let mut stored = patiently(RETRY, || history::last(self, Stream::Feed, &subject)).await?;
+        let subject = subject::of_kind(Stream::Feed, RecordKind::Tick, Some(instrument));
+        let mut stored = patiently(RETRY, || query::last(self, Stream::Feed, &subject)).await?;
         while let Some(message) = stored {
             if let Some(tick) = ticks_in_time(&message.payload, stored_ms(self, &message).await?).last() {
                 return Ok(Some(LastTick {
@@ -85,23 +84,23 @@ impl Feed for Connection {
                     id: message.id().map(str::to_owned),
                 }));
             }
-            stored = patiently(RETRY, || history::last_before(self, Stream::Feed, &subject, message.seq)).await?;
+            stored = patiently(RETRY, || query::last_before(self, Stream::Feed, &subject, message.seq)).await?;
         }
         Ok(None)
     }
 
     async fn gaps_after(&self, instrument: &Instrument, seq: u64) -> Result<Vec<(EventTime, EventTime)>, Error> {
-        let subject = subject::of_kind(Stream::Feed, Kind::Gap, Some(instrument));
-        let stored = patiently(RETRY, || history::last(self, Stream::Feed, &subject)).await?;
+        let subject = subject::of_kind(Stream::Feed, RecordKind::Gap, Some(instrument));
+        let stored = patiently(RETRY, || query::last(self, Stream::Feed, &subject)).await?;
         Ok(stored.filter(|stored| stored.seq > seq).map(|stored| gaps(&stored.payload)).unwrap_or_default())
     }
 
     async fn first_event(&self, instrument: &Instrument) -> Result<EventTime, Error> {
-        let subject = subject::of_kind(Stream::Feed, Kind::Tick, Some(instrument));
+        let subject = subject::of_kind(Stream::Feed, RecordKind::Tick, Some(instrument));
         let mut from = 1;
         loop {
             let first = patiently(RETRY, || async {
-                let first = history::first_from(self, Stream::Feed, &subject, from).await?;
+                let first = query::first_from(self, Stream::Feed, &subject, from).await?;
                 first.ok_or_else(|| Error::Unanswered { what: format!("the first message on {subject}") })
             });
             let first = first.await?;
@@ -125,9 +124,9 @@ impl Feed for Connection {
     }
 }
 
-async fn last_heartbeat(connection: &Connection, instrument: &Instrument) -> Result<Option<Stored>, Error> {
-    let subject = subject::of_kind(Stream::Feed, Kind::Heartbeat, Some(instrument));
-    patiently(RETRY, || history::last(connection, Stream::Feed, &subject)).await
+async fn last_heartbeat(connection: &Connection, instrument: &Instrument) -> Result<Option<StoredMessage>, Error> {
+    let subject = subject::of_kind(Stream::Feed, RecordKind::Heartbeat, Some(instrument));
+    patiently(RETRY, || query::last(connection, Stream::Feed, &subject)).await
 }
 
 fn heartbeat(payload: &[u8]) -> Option<HeartbeatLine<'_>> {
@@ -153,7 +152,7 @@ impl Certified {
 }
 
 /// When FEED stored a message first, in milliseconds.
-async fn stored_ms(connection: &Connection, message: &Stored) -> Result<i64, Error> {
+async fn stored_ms(connection: &Connection, message: &StoredMessage) -> Result<i64, Error> {
     patiently(RETRY, || arrival::of(connection, Stream::Feed, message)).await
 }
 

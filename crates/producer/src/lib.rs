@@ -5,10 +5,10 @@
 //! sources; `feed` is what both see of FEED, `lanes` how both publish into it.
 
 mod args;
+mod batch_publisher;
 mod clock;
 pub mod coingecko;
 mod feed;
-mod lanes;
 #[cfg(test)]
 mod memory;
 mod message;

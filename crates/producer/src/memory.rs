@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bus::publish::{FeedMessage, Receipt};
-use bus::{Error, Kind, codec};
+use bus::{Error, RecordKind, codec};
 use market::gap::GapLine;
 use market::heartbeat::HeartbeatLine;
 use market::tick::TickLine;
@@ -55,7 +55,7 @@ impl Memory {
         Ok(Receipt { seq, duplicate: known.is_some() })
     }
 
-    fn lines<T>(&self, kind: Kind, read: impl Fn(&[u8]) -> T) -> Vec<T> {
+    fn lines<T>(&self, kind: RecordKind, read: impl Fn(&[u8]) -> T) -> Vec<T> {
         let messages = self.messages.lock().unwrap();
         let of_kind = messages.iter().filter(|message| message.kind == kind);
         of_kind.flat_map(|message| codec::lines(&message.payload).map(|(_, line)| read(line))).collect()
@@ -63,7 +63,7 @@ impl Memory {
 
     /// All ticks in the order of FEED, without the time at which they came.
     pub(crate) fn ticks(&self) -> Vec<TickLine<'static>> {
-        self.lines(Kind::Tick, |line| {
+        self.lines(RecordKind::Tick, |line| {
             let tick: TickLine<'_> = serde_json::from_slice(line).unwrap();
             let (coin, quote) = (tick.coin.into_owned().into(), tick.quote.into_owned().into());
             TickLine { coin, quote, source: Some("recording".into()), ingest_ms: 0, ..tick }
@@ -77,7 +77,7 @@ impl Memory {
 
     /// From and to of all gaps, in minutes.
     pub(crate) fn gaps(&self) -> Vec<(i64, i64)> {
-        self.lines(Kind::Gap, |line| {
+        self.lines(RecordKind::Gap, |line| {
             let gap: GapLine<'_> = serde_json::from_slice(line).unwrap();
             assert_eq!(gap.cause, "missing-in-recording");
             (minute(gap.from_ms), minute(gap.to_ms))
@@ -86,7 +86,7 @@ impl Memory {
 
     /// The minutes of all flushes.
     pub(crate) fn flushes(&self) -> Vec<i64> {
-        self.lines(Kind::Heartbeat, |line| {
+        self.lines(RecordKind::Heartbeat, |line| {
             let heartbeat: HeartbeatLine<'_> = serde_json::from_slice(line).unwrap();
             assert!(heartbeat.flush, "a recording sends no other heartbeats");
             minute(heartbeat.event_ms)
@@ -98,7 +98,7 @@ impl Memory {
     }
 
     /// An instrument's messages of a kind with their sequences, the newest first.
-    fn newest(&self, kind: Kind, instrument: &Instrument) -> Vec<(u64, FeedMessage)> {
+    fn newest(&self, kind: RecordKind, instrument: &Instrument) -> Vec<(u64, FeedMessage)> {
         let messages = self.messages.lock().unwrap();
         let numbered = (1..).zip(messages.iter());
         let found = numbered.filter(|(_, message)| message.kind == kind && message.instrument == *instrument);
@@ -131,16 +131,16 @@ impl Feed for Memory {
             let (event, grain) = (EventTime(tick.event_ms), tick.grain_ms.map(Span));
             Some(LastTick { event, grain, number: tick.id, seq: *seq, id: Some(message.id.clone()) })
         };
-        Ok(self.newest(Kind::Tick, instrument).iter().find_map(last))
+        Ok(self.newest(RecordKind::Tick, instrument).iter().find_map(last))
     }
 
     async fn gaps_after(&self, instrument: &Instrument, seq: u64) -> Result<Vec<(EventTime, EventTime)>, Error> {
-        let newest = self.newest(Kind::Gap, instrument);
+        let newest = self.newest(RecordKind::Gap, instrument);
         Ok(newest.first().filter(|(at, _)| *at > seq).map(|(_, message)| gaps(&message.payload)).unwrap_or_default())
     }
 
     async fn first_event(&self, instrument: &Instrument) -> Result<EventTime, Error> {
-        let newest = self.newest(Kind::Tick, instrument);
+        let newest = self.newest(RecordKind::Tick, instrument);
         let first = |(_, message): &(u64, FeedMessage)| {
             ticks_in_time(&message.payload, self.stored_ms()).next().map(|tick| EventTime(tick.event_ms))
         };
@@ -148,14 +148,14 @@ impl Feed for Memory {
     }
 
     async fn last_flush(&self, instrument: &Instrument) -> Result<Option<Flush>, Error> {
-        Ok(self.newest(Kind::Heartbeat, instrument).first().map(|(seq, message)| {
+        Ok(self.newest(RecordKind::Heartbeat, instrument).first().map(|(seq, message)| {
             let heartbeat: HeartbeatLine<'_> = serde_json::from_slice(&message.payload).unwrap();
             Flush { event: heartbeat.event(), seq: *seq }
         }))
     }
 
     async fn last_certified(&self, instrument: &Instrument) -> Result<Option<Certified>, Error> {
-        let newest = self.newest(Kind::Heartbeat, instrument);
+        let newest = self.newest(RecordKind::Heartbeat, instrument);
         Ok(newest.first().and_then(|(_, message)| Certified::of(&message.payload)))
     }
 }

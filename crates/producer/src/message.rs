@@ -1,6 +1,6 @@
 //! Messages for FEED, each with an id that is the same for the same content: FEED drops the second of two.
 
-use bus::Kind;
+use bus::RecordKind;
 use bus::codec::{LINES_MAX, PAYLOAD_BYTES_MAX, Pack};
 use bus::publish::FeedMessage;
 use bytes::Bytes;
@@ -58,26 +58,26 @@ impl Origin<'_> {
         payload: Bytes,
     ) -> FeedMessage {
         let grain = grain.map_or_else(|| "point".to_owned(), |grain| grain.ms().to_string());
-        self.message(Kind::Tick, format!("{grain}/{}-{}/{count}", first.into(), last.into()), payload)
+        self.message(RecordKind::Tick, format!("{grain}/{}-{}/{count}", first.into(), last.into()), payload)
     }
 
     /// Gaps from the beginning of the first to the end of the last.
     pub(crate) fn gaps(self, from: EventTime, to: EventTime, count: usize, payload: Bytes) -> FeedMessage {
-        self.message(Kind::Gap, format!("{}-{}/{count}", from.ms(), to.ms()), payload)
+        self.message(RecordKind::Gap, format!("{}-{}/{count}", from.ms(), to.ms()), payload)
     }
 
     /// A heartbeat.
     pub(crate) fn heartbeat(self, event: EventTime, payload: Bytes) -> FeedMessage {
-        self.message(Kind::Heartbeat, event.ms().to_string(), payload)
+        self.message(RecordKind::Heartbeat, event.ms().to_string(), payload)
     }
 
     /// The flush after these ticks, by the id of their message, or its sequence if it has none: ticks that come later need another one, even
     /// when they are older than the last.
     pub(crate) fn flush(self, event: EventTime, after: &str, payload: Bytes) -> FeedMessage {
-        self.message(Kind::Heartbeat, format!("flush/{}/{after}", event.ms()), payload)
+        self.message(RecordKind::Heartbeat, format!("flush/{}/{after}", event.ms()), payload)
     }
 
-    fn message(self, kind: Kind, what: String, payload: Bytes) -> FeedMessage {
+    fn message(self, kind: RecordKind, what: String, payload: Bytes) -> FeedMessage {
         let Self { source, instrument } = self;
         FeedMessage {
             kind,

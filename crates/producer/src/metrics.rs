@@ -1,6 +1,6 @@
 //! What the producer counts and measures.
 
-use bus::Kind;
+use bus::RecordKind;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -43,7 +43,7 @@ impl ProducerMetrics {
     }
 
     /// FEED has stored records.
-    pub(crate) fn published(&self, kind: Kind, records: u64) {
+    pub(crate) fn published(&self, kind: RecordKind, records: u64) {
         self.published.get_or_create(&[("kind", kind.to_string())]).inc_by(records);
     }
 

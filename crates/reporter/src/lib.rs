@@ -3,9 +3,9 @@
 //! This crate writes nothing to NATS and computes no candle, feature or score: it reads and shows. Start reading at
 //! [`run`]; [`picture`] is a pure function from predictions to pixels, `view` what tables and page have in common.
 
-pub mod metrics;
 pub mod picture;
 pub mod plot;
+pub mod summary;
 pub mod tables;
 pub mod watch;
 pub mod web;
@@ -45,7 +45,7 @@ pub enum Command {
     /// Print the newest rows of every table, with the last price
     Tables(tables::Args),
     /// Write the figures of a run as JSON: holdout scores and record counts
-    Metrics(metrics::Args),
+    Metrics(summary::Args),
     /// Print live messages, one line each; needs no password
     Watch(watch::Args),
     /// Serve a web page: live price, tables, the plot, health
@@ -72,7 +72,7 @@ pub async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
     match args.command {
         Command::Plot(plot) => plot::run(&plot),
         Command::Tables(tables) => unless_told(&shutdown, tables::run(&tables, &args.nats)).await,
-        Command::Metrics(metrics) => unless_told(&shutdown, metrics::run(&metrics, &args.nats)).await,
+        Command::Metrics(metrics) => unless_told(&shutdown, summary::run(&metrics, &args.nats)).await,
         Command::Watch(watch) => watch::run(&watch, &args.nats, &shutdown).await,
         Command::Run(web) => web::run(&web, &args.nats, &shutdown).await,
         Command::Health(ask) => ask.ask().await,

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use service::{Code, WithCode};
-use store::atomic::atomic_write;
-use store::layout;
+use store::atomic_file::atomic_write;
 use store::model_card::{FileDigest, ModelCard};
+use store::paths;
 use store::predictions::{self, Fold, Prediction};
 
 use crate::{output, picture};
@@ -79,7 +79,7 @@ fn check_same_training(card: &ModelCard, rows: &[Prediction], args: &Args) -> an
         );
     }
     // Cards of earlier versions hold no digests.
-    if let Some(digest) = card.files.get(layout::PREDICTIONS) {
+    if let Some(digest) = card.files.get(paths::PREDICTIONS) {
         let content = std::fs::read(&args.predictions)?;
         if FileDigest::of(&content) != *digest {
             bail!(

@@ -1,16 +1,15 @@
 //! `reporter tables`: the newest rows of everything, for people.
 
 use bus::reader::{Selection, read_to_end};
-use bus::{Connection, Kind, NatsArgs, Stream, history, subject};
+use bus::{Connection, NatsArgs, RecordKind, Stream, query, subject};
 use market::profile::HourOfDayLine;
 use market::table::{CANDLE_COLUMNS, HOUR_OF_DAY_COLUMNS, candle_row, hour_of_day_row, moving_average_note};
 use market::{Candle, EventTime, Instrument, Window};
 use service::{Code, WithCode};
 
 use crate::number::{PriceFormat, number, significant};
-use crate::output;
 use crate::view::{InstrumentView, Name, View, WINDOWS, kind_of};
-use crate::volume;
+use crate::{output, volume};
 
 /// Prints the newest rows of every table, with the last price.
 #[derive(Debug, Clone, clap::Args)]
@@ -62,7 +61,7 @@ async fn read_stats(
     view: &mut View,
 ) -> Result<(), bus::Error> {
     let longer = WINDOWS.into_iter().filter(|&window| window != Window::Minute).map(kind_of);
-    let kinds = longer.chain([Kind::HourOfDay]);
+    let kinds = longer.chain([RecordKind::HourOfDay]);
     let filters = kinds.map(|kind| subject::of_kind(Stream::Stats, kind, instrument)).collect();
     let selection = Selection { stream: Stream::Stats, filters, from: 1 };
     read_to_end(connection, selection, |delivery| view.apply(&delivery.subject, &delivery.payload)).await.map(drop)
@@ -75,8 +74,8 @@ async fn read_minutes(
     rows: usize,
     view: &mut View,
 ) -> Result<(), bus::Error> {
-    let filter = subject::of_kind(Stream::Market, Kind::Candle, instrument);
-    let Some(newest) = history::last(connection, Stream::Market, &filter).await? else { return Ok(()) };
+    let filter = subject::of_kind(Stream::Market, RecordKind::Candle, instrument);
+    let Some(newest) = query::last(connection, Stream::Market, &filter).await? else { return Ok(()) };
     let mut tail = TAIL;
     loop {
         let from = newest.seq.saturating_sub(tail).max(1);
@@ -97,11 +96,11 @@ async fn read_prices(
 ) -> Result<(), bus::Error> {
     let known = view.instruments().filter_map(|((coin, quote), _)| Instrument::new(coin, quote).ok());
     let mut filters: Vec<String> =
-        known.map(|known| subject::of_kind(Stream::Market, Kind::Price, Some(&known))).collect();
+        known.map(|known| subject::of_kind(Stream::Market, RecordKind::Price, Some(&known))).collect();
     // An instrument that is only minutes old has prices and nothing else.
-    filters.push(subject::of_kind(Stream::Market, Kind::Price, instrument));
+    filters.push(subject::of_kind(Stream::Market, RecordKind::Price, instrument));
     for filter in filters {
-        if let Some(message) = history::last(connection, Stream::Market, &filter).await? {
+        if let Some(message) = query::last(connection, Stream::Market, &filter).await? {
             view.apply(&message.subject, &message.payload)?;
         }
     }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use bus::codec::lines;
-use bus::subject::Stored;
-use bus::{Error, Kind};
+use bus::subject::SubjectParts;
+use bus::{Error, RecordKind};
 use market::profile::HourOfDayLine;
 use market::tick::PriceLine;
 use market::{Candle, EventTime, Window};
@@ -71,14 +71,14 @@ impl View {
     /// # Errors
     /// [`Error::Unreadable`] when a line is not what its subject says.
     pub(crate) fn apply(&mut self, subject: &str, payload: &[u8]) -> Result<(), Error> {
-        let Some(stored) = Stored::parse(subject) else { return Ok(()) };
-        let window = |kind: Kind| WINDOWS.into_iter().find(|&window| kind_of(window) == kind);
+        let Some(stored) = SubjectParts::parse(subject) else { return Ok(()) };
+        let window = |kind: RecordKind| WINDOWS.into_iter().find(|&window| kind_of(window) == kind);
         let kind = shown_kinds().find(|kind| kind.token() == stored.kind);
         let Some(kind) = kind else { return Ok(()) };
         for (line, bytes) in lines(payload) {
             let taken = match window(kind) {
                 Some(_) => self.candle(bytes),
-                None if kind == Kind::HourOfDay => self.hour(bytes),
+                None if kind == RecordKind::HourOfDay => self.hour(bytes),
                 None => self.price(bytes),
             };
             taken.map_err(|error| Error::Unreadable {
@@ -131,12 +131,12 @@ impl View {
 }
 
 /// The kind of message that holds a window's candles.
-pub(crate) fn kind_of(window: Window) -> Kind {
-    if window == Window::Minute { Kind::Candle } else { Kind::Stats(window) }
+pub(crate) fn kind_of(window: Window) -> RecordKind {
+    if window == Window::Minute { RecordKind::Candle } else { RecordKind::Stats(window) }
 }
 
-fn shown_kinds() -> impl Iterator<Item = Kind> {
-    WINDOWS.into_iter().map(kind_of).chain([Kind::HourOfDay, Kind::Price])
+fn shown_kinds() -> impl Iterator<Item = RecordKind> {
+    WINDOWS.into_iter().map(kind_of).chain([RecordKind::HourOfDay, RecordKind::Price])
 }
 
 #[cfg(test)]

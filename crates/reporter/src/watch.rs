@@ -6,12 +6,12 @@ mod text;
 use std::time::Duration;
 
 use async_nats::{HeaderMap, Message};
-use bus::{Connection, Kind, NatsArgs, history, subject, topology};
+use bus::{Connection, NatsArgs, RecordKind, query, subject, topology};
 use futures::StreamExt;
+use gaps::Gaps;
 use service::{Code, Health, Shutdown, WithCode};
 
 use crate::output::{self, Heard};
-use gaps::Gaps;
 
 /// Prints live messages, one line each; needs no password.
 #[derive(Debug, Clone, clap::Args)]
@@ -111,7 +111,7 @@ impl Watcher {
         let Some((stream, stored)) = subject::stored_of_live(&args.subject, args.partitions) else {
             return Ok(Heard::Yes);
         };
-        let message = match history::newest(connection, stream, &stored).await {
+        let message = match query::newest(connection, stream, &stored).await {
             Ok(Some(message)) => message,
             Ok(None) => return Ok(Heard::Yes),
             Err(error) => {
@@ -122,7 +122,7 @@ impl Watcher {
         self.gaps.begin(&args.subject, message.seq);
         let lines: Vec<&[u8]> = bus::codec::lines(&message.payload).map(|(_, line)| line).collect();
         // A message may hold hundreds of lines, of which the last is the newest; rows of a profile are all values of now.
-        let is_profile = stored.split('.').nth(2) == Some(Kind::HourOfDay.token());
+        let is_profile = stored.split('.').nth(2) == Some(RecordKind::HourOfDay.token());
         let newest = if is_profile { &lines[..] } else { &lines[lines.len().saturating_sub(1)..] };
         match self.format {
             Format::Text => {

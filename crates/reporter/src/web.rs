@@ -1,9 +1,9 @@
 //! `reporter run`: the web page. It works without internet and writes nothing.
 
 mod feed;
+mod pipeline_status;
 mod plot;
 mod snapshot;
-mod standing;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -22,14 +22,14 @@ use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
 use bus::NatsArgs;
+use pipeline_status::PipelineStatus;
+use plot::Plot;
 use service::{Bounds, Code, Health, HealthArgs, Shutdown, WithCode};
-use store::layout;
+use snapshot::{Choice, Live, Tables};
+use store::paths;
 use tokio::net::TcpListener;
 
 use crate::view::View;
-use plot::Plot;
-use snapshot::{Choice, Live, Tables};
-use standing::Standing;
 
 /// Serves a web page: live price, tables, the plot, health.
 #[derive(Debug, Clone, clap::Args)]
@@ -60,7 +60,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 #[derive(Debug)]
 struct Shared {
     view: Mutex<View>,
-    standing: Mutex<Standing>,
+    standing: Mutex<PipelineStatus>,
     /// Changes whenever a table does.
     version: AtomicU64,
     /// When the last price was committed while we looked, by our clock; 0 for never.
@@ -74,7 +74,7 @@ impl Shared {
         self.view.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn standing(&self) -> MutexGuard<'_, Standing> {
+    fn standing(&self) -> MutexGuard<'_, PipelineStatus> {
         self.standing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -106,11 +106,11 @@ pub async fn run(args: &Args, nats: &NatsArgs, shutdown: &Shutdown) -> anyhow::R
         .exit_code(Code::BadConfig)?;
     let shared = Arc::new(Shared {
         view: Mutex::new(View::new(WINDOWS_MAX)),
-        standing: Mutex::new(Standing::default()),
+        standing: Mutex::new(PipelineStatus::default()),
         version: AtomicU64::new(0),
         moved_ms: AtomicI64::new(0),
         health: Health::new(),
-        plot: Plot::at(args.out.join(layout::PLOT)),
+        plot: Plot::at(args.out.join(paths::PLOT)),
     });
     shared.health.serve(&args.health, shutdown.clone()).await?;
     tracing::info!("the page is at http://{}/", listener.local_addr()?);

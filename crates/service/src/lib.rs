@@ -4,10 +4,10 @@
 
 #![warn(missing_docs)]
 
+mod allocator;
 mod exit;
 mod health;
 mod http;
-mod memory;
 mod metrics;
 pub mod output;
 mod process;

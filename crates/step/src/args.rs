@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bus::lease::LeaseArgs;
 use market::Span;
-use market::windowing::Settings;
+use market::windowing::EventTimePolicy;
 use service::HealthArgs;
 
 /// Longest disorder bound: what one message can close must fit into a batch.
@@ -46,7 +46,7 @@ pub struct EventTimeArgs {
     lateness: Duration,
 }
 
-impl From<EventTimeArgs> for Settings {
+impl From<EventTimeArgs> for EventTimePolicy {
     fn from(args: EventTimeArgs) -> Self {
         let span = |duration: Duration| Span(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX / 4));
         Self { disorder: span(args.disorder), lateness: span(args.lateness) }

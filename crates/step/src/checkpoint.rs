@@ -6,15 +6,13 @@ use std::time::Duration;
 
 use bus::connect::Reminder;
 use bus::error::Disposition;
-use bus::history::Stored;
 use bus::protocol::{Position, decode_position};
-use bus::subject;
+use bus::query::StoredMessage;
 use bus::topology::{Step, Stream};
+use bus::{Error, subject};
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
-
-use bus::Error;
 
 pub use source::Source;
 
@@ -78,7 +76,7 @@ pub fn decode_state<S: DeserializeOwned>(encoded: &[u8]) -> Result<(u64, u64, S)
     decoded.map(|(_, applied, last_seq, state)| (applied, last_seq, state)).map_err(|error| error.to_string())
 }
 
-fn stored_state<S: DeserializeOwned>(stored: &Stored) -> Result<InstrumentState<S>, Error> {
+fn stored_state<S: DeserializeOwned>(stored: &StoredMessage) -> Result<InstrumentState<S>, Error> {
     let unreadable = |detail: String| Error::Unreadable { what: format!("state {}", stored.subject), detail };
     let (coin, quote) =
         subject::state_instrument(&stored.subject).ok_or_else(|| unreadable("its subject".to_owned()))?;
@@ -173,7 +171,7 @@ pub struct Torn {
 pub fn assemble<S: DeserializeOwned, C: DeserializeOwned>(
     step: Step,
     partition: u32,
-    messages: &[Stored],
+    messages: &[StoredMessage],
 ) -> Result<Result<Checkpoint<S, C>, Torn>, Error> {
     let subject = subject::position(step.output, partition);
     let Some(stored) = messages.iter().find(|message| message.subject == subject) else {

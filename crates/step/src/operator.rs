@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
-use bus::Kind;
+use bus::RecordKind;
 use bus::topology::Step;
 use futures::future::BoxFuture;
-use market::windowing::Settings;
+use market::windowing::EventTimePolicy;
 use market::{Candle, EventTime, Instrument, Window};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -19,7 +19,7 @@ pub struct Input<'a> {
     /// Its sequence in the input stream.
     pub seq: u64,
     /// Its kind: one that the step reads.
-    pub kind: Kind,
+    pub kind: RecordKind,
     /// Whose it is; `None` when the subject names what no instrument can be called.
     pub instrument: Option<&'a Instrument>,
     /// When the server stored it first, in milliseconds.
@@ -59,7 +59,7 @@ pub trait Operator: Send + Sync + 'static {
     type Counts: Serialize + DeserializeOwned + Default + Clone + Debug + Send + Sync + 'static;
 
     /// How event time is judged. A step must judge it as the step before it does.
-    fn event_time(&self) -> Settings;
+    fn event_time(&self) -> EventTimePolicy;
 
     /// Everything else that shapes results, in words. Other settings are another result: they need a rebuild.
     fn shape(&self) -> String;

@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 
+use bus::codec::{LINES_MAX, PLAIN_BYTES_MAX, Pack};
+use bus::subject::{self, RecordKind};
+use bus::topology::Stream;
 use serde::Serialize;
 
 use crate::transaction::{Outgoing, Role};
-use bus::codec::{LINES_MAX, PLAIN_BYTES_MAX, Pack};
-use bus::subject::{self, Kind};
-use bus::topology::Stream;
 
 /// The results of a draft: lines of instruments and kinds, packed into messages when it is sealed.
 #[derive(Debug, Default)]
@@ -27,15 +27,15 @@ pub struct Outputs {
 #[derive(Debug, Default)]
 struct Writer {
     /// Where the next line of a kind goes. There are a handful of kinds: looking through them is faster than a hash.
-    open: Vec<(Kind, usize)>,
+    open: Vec<(RecordKind, usize)>,
     /// The sequenced kind that was written last.
-    sequenced: Option<Kind>,
+    sequenced: Option<RecordKind>,
 }
 
 #[derive(Debug)]
 struct Entry {
     instrument: usize,
-    kind: Kind,
+    kind: RecordKind,
     pack: Pack,
     /// Lines by key, ascending, where a newer one takes the place of an older one. Most keys are the largest so far.
     newest: Vec<(i64, usize)>,
@@ -43,20 +43,20 @@ struct Entry {
 
 impl Outputs {
     /// Adds a record.
-    pub fn append(&mut self, kind: Kind, record: &impl Serialize) {
+    pub fn append(&mut self, kind: RecordKind, record: &impl Serialize) {
         self.change(kind, |entry| {
             entry.pack.push(record);
         });
     }
 
     /// Adds a record whose line is written already, in two parts.
-    pub fn append_written(&mut self, kind: Kind, parts: [&[u8]; 2]) {
+    pub fn append_written(&mut self, kind: RecordKind, parts: [&[u8]; 2]) {
         self.change(kind, |entry| entry.pack.push_written(parts));
     }
 
     /// Adds a record, or puts it in the place of an earlier one of the same key that was not committed yet: of several
     /// revisions in one commit only the newest is stored.
-    pub fn append_newest(&mut self, kind: Kind, key: i64, record: &impl Serialize) {
+    pub fn append_newest(&mut self, kind: RecordKind, key: i64, record: &impl Serialize) {
         self.change(kind, |entry| {
             let newest = &mut entry.newest;
             let place = match newest.last() {
@@ -118,7 +118,7 @@ impl Outputs {
         messages
     }
 
-    fn change(&mut self, kind: Kind, change: impl FnOnce(&mut Entry)) {
+    fn change(&mut self, kind: RecordKind, change: impl FnOnce(&mut Entry)) {
         let idx = self.entry(kind);
         let entry = &mut self.entries[idx];
         let (bytes, messages) = (entry.pack.bytes(), entry.pack.messages_max());
@@ -128,7 +128,7 @@ impl Outputs {
     }
 
     /// Where the next line of a kind goes.
-    fn entry(&mut self, kind: Kind) -> usize {
+    fn entry(&mut self, kind: RecordKind) -> usize {
         let instrument = self.instrument;
         let current = *self.current.get_or_insert_with(|| {
             self.writers.push(Writer::default());
@@ -162,12 +162,12 @@ mod tests {
     #[test]
     fn a_heartbeat_between_two_prices_stays_between_them() {
         let mut outputs = Outputs::default();
-        outputs.append(Kind::Price, &1);
-        outputs.append(Kind::Candle, &10);
-        outputs.append(Kind::Price, &2);
-        outputs.append(Kind::Heartbeat, &3);
-        outputs.append(Kind::Price, &4);
-        outputs.append(Kind::Candle, &11);
+        outputs.append(RecordKind::Price, &1);
+        outputs.append(RecordKind::Candle, &10);
+        outputs.append(RecordKind::Price, &2);
+        outputs.append(RecordKind::Heartbeat, &3);
+        outputs.append(RecordKind::Price, &4);
+        outputs.append(RecordKind::Candle, &11);
         let found = messages(outputs);
         let found: Vec<_> = found.iter().map(|(subject, text)| (subject.as_str(), text.as_str())).collect();
         assert_eq!(
@@ -184,11 +184,11 @@ mod tests {
     #[test]
     fn of_several_revisions_only_the_newest_is_stored() {
         let mut outputs = Outputs::default();
-        outputs.append_newest(Kind::Candle, 0, &"first");
-        outputs.append_newest(Kind::Candle, 60, &"other");
-        outputs.append_newest(Kind::Candle, 0, &"second");
+        outputs.append_newest(RecordKind::Candle, 0, &"first");
+        outputs.append_newest(RecordKind::Candle, 60, &"other");
+        outputs.append_newest(RecordKind::Candle, 0, &"second");
         outputs.select(1);
-        outputs.append_newest(Kind::Candle, 0, &"of another instrument");
+        outputs.append_newest(RecordKind::Candle, 0, &"of another instrument");
         let found = messages(outputs);
         assert_eq!(found[0].1, "\"second\"\n\"other\"");
         assert_eq!(found[1].0, "market.3.candle-1m.ethereum.usd");

@@ -7,8 +7,8 @@ use bus::connect::{start_service, wait_for};
 use bus::lease::{Leases, wait_for_bucket};
 use bus::protocol::StepConfig;
 use bus::topology::{self, Step, StreamInfo};
-use bus::{Connection, NatsArgs};
-use market::windowing::Settings;
+use bus::{Connection, Error, NatsArgs};
+use market::windowing::EventTimePolicy;
 use service::{Health, Shutdown};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
@@ -24,7 +24,6 @@ use crate::readiness::Readiness;
 use crate::supervisor::Crew;
 use crate::transaction::Outgoing;
 use crate::worker::Shared;
-use bus::Error;
 
 /// What is told about every batch once it is stored.
 pub type OnCommit = Arc<dyn Fn(&[Outgoing]) + Send + Sync>;
@@ -54,7 +53,7 @@ pub async fn serve<O: Operator>(
     args: ServeArgs,
     on_commit: Option<OnCommit>,
     shutdown: Shutdown,
-    operator: impl FnOnce(Settings) -> O,
+    operator: impl FnOnce(EventTimePolicy) -> O,
 ) -> anyhow::Result<()> {
     let ServeArgs { event_time, instance, health } = args;
     let Some((connection, health)) = start_service(nats, O::STEP.service, &health, &shutdown).await? else {

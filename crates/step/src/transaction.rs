@@ -13,7 +13,7 @@ use async_nats::header::{NATS_BATCH_ID, NATS_EXPECTED_LAST_SUBJECT_SEQUENCE};
 use bus::batch::{self, Numbered, ROLLUP_HEADER};
 use bus::codec::{Encoder, SCHEMA_HEADER};
 use bus::protocol::Position;
-use bus::{Connection, Error, Stream, history, subject};
+use bus::{Connection, Error, Stream, query, subject};
 use bytes::Bytes;
 use serde_json::Value;
 
@@ -174,7 +174,7 @@ pub async fn read_position(
     output: Stream,
     partition: u32,
 ) -> Result<Option<StoredPosition>, Error> {
-    let stored = history::last(connection, output, &subject::position(output, partition)).await?;
+    let stored = query::last(connection, output, &subject::position(output, partition)).await?;
     Ok(stored.map(|stored| StoredPosition {
         seq: stored.seq,
         batch: stored.headers.get(NATS_BATCH_ID).map(|id| id.as_str().to_owned()),

@@ -5,22 +5,23 @@
 //! file appears whole, and when files are joined the joined one appears before its parts go. Where the files lie is the
 //! business of a [`Place`].
 
+pub mod catalog;
+pub mod storage;
 mod writer;
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::{fmt, io};
 
 use market::{EventTime, Instrument, Tick};
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use serde::{Deserialize, Serialize};
 
+use crate::archive::catalog::{Listing, ListingError, SeqRange, TickFile, list};
+use crate::archive::storage::{Content, Entry, Folder, Place, PlaceError};
 use crate::bucket::BucketErrorKind;
 use crate::digest::Digest;
-use crate::listing::{Listing, ListingError, SeqRange, TickFile, list};
-use crate::place::{Content, Entry, Folder, Place, PlaceError};
 use crate::schema;
 use crate::ticks::for_each_tick;
 

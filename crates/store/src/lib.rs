@@ -7,15 +7,13 @@
 #![warn(missing_docs)]
 
 pub mod archive;
-pub mod atomic;
+pub mod atomic_file;
 pub mod bucket;
 pub mod digest;
-pub mod layout;
-pub mod listing;
 pub mod model_card;
-pub mod package;
-pub mod place;
+pub mod paths;
 pub mod predictions;
 pub mod recording;
 pub mod schema;
 pub mod ticks;
+pub mod zip;

@@ -13,7 +13,9 @@
 
 mod columns;
 mod container;
+mod counts;
 mod file;
+mod instrument_rows;
 mod lines;
 mod names;
 mod numbering;
@@ -24,15 +26,13 @@ mod shape;
 mod sort;
 mod steps;
 mod survey;
-mod tally;
 mod time;
-mod track;
 #[cfg(test)]
 mod track_tests;
 
 pub use columns::COLUMNS;
+pub use counts::{Rejects, Tally};
 pub use file::{Input, OnRead, Unusable};
+pub use instrument_rows::Track;
 pub use row::{Refusal, Row, SOURCE};
 pub use rules::{Conflict, Grain, Outside, REORDER_ROWS, Rules, STEP_MAX, Shape};
-pub use tally::{Rejects, Tally};
-pub use track::Track;

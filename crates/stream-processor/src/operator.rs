@@ -2,30 +2,29 @@
 
 use std::collections::BTreeMap;
 
-use bus::Kind;
+use bus::RecordKind;
 use bus::codec::{LINES_MAX, LineReader, PAYLOAD_BYTES_MAX, ReadTick, lines, price_end};
 use bus::topology::{MARKET_STEP, Step};
-use market::acceptance::{Acceptance, Verdict};
+use market::acceptance::{Acceptance, TickVerdict};
 use market::gap::GapLine;
 use market::heartbeat::HeartbeatLine;
 use market::tick::{LateLine, PriceLine, Tick};
 use market::validate::{Reason, RejectedLine, validate};
 use market::watermark::Progress;
-use market::windowing::{Issue, Settings, Windowing};
+use market::windowing::{EventTimePolicy, Issue, Windowing};
 use market::{Candle, EventTime, Instrument, Span, Window};
 use serde::{Deserialize, Serialize};
-use step::Outputs;
-use step::{Applied, Figure, Input, Operator};
+use step::{Applied, Figure, Input, Operator, Outputs};
 
 /// FEED → MARKET.
 #[derive(Debug, Clone, Copy)]
 pub struct Processing {
-    settings: Settings,
+    settings: EventTimePolicy,
 }
 
 impl Processing {
     /// A step that judges event time as told.
-    pub fn new(settings: Settings) -> Self {
+    pub fn new(settings: EventTimePolicy) -> Self {
         Self { settings }
     }
 }
@@ -67,7 +66,7 @@ impl Operator for Processing {
     type State = State;
     type Counts = Counts;
 
-    fn event_time(&self) -> Settings {
+    fn event_time(&self) -> EventTimePolicy {
         self.settings
     }
 
@@ -126,7 +125,7 @@ impl Operator for Processing {
 
 /// One message being applied.
 struct Application<'a> {
-    settings: Settings,
+    settings: EventTimePolicy,
     instrument: &'a Instrument,
     input: Input<'a>,
     reader: LineReader<'a>,
@@ -142,13 +141,13 @@ struct Application<'a> {
 impl<'a> Application<'a> {
     fn record(&mut self, line: u32, raw: &'a [u8]) -> Result<(), Reason> {
         match self.input.kind {
-            Kind::Tick => {
+            RecordKind::Tick => {
                 let ReadTick { line: parsed, price_head } = self.reader.tick(raw).map_err(reason)?;
                 let tick = validate(&parsed, self.instrument, self.input.seq, self.input.stored_ms)?;
                 self.note_loss(tick.event);
                 self.tick(line, &tick, price_head);
             }
-            Kind::Heartbeat => {
+            RecordKind::Heartbeat => {
                 let heartbeat: HeartbeatLine<'_> = serde_json::from_slice(raw).map_err(reason)?;
                 heartbeat.validate(self.instrument, self.input.stored_ms)?;
                 self.note_loss(heartbeat.event());
@@ -158,7 +157,7 @@ impl<'a> Application<'a> {
                 let gap: GapLine<'_> = serde_json::from_slice(raw).map_err(reason)?;
                 gap.validate(self.instrument)?;
                 self.note_loss(EventTime(gap.from_ms));
-                self.outputs.append(Kind::Gap, &gap);
+                self.outputs.append(RecordKind::Gap, &gap);
             }
         }
         Ok(())
@@ -166,12 +165,12 @@ impl<'a> Application<'a> {
 
     /// Says once, before the first newer record after it, that input was lost: between the newest event known and this one.
     fn note_loss(&mut self, to: EventTime) {
-        let newest = self.state.acceptance.watermark(Settings { disorder: Span(0), ..self.settings });
+        let newest = self.state.acceptance.watermark(EventTimePolicy { disorder: Span(0), ..self.settings });
         if self.is_after_loss && newest < to && newest > EventTime::MIN {
             self.is_after_loss = false;
             let (coin, quote) = (self.instrument.coin().into(), self.instrument.quote().into());
             let gap = GapLine { coin, quote, from_ms: newest.ms(), to_ms: to.ms(), cause: "input-lost".into() };
-            self.outputs.append(Kind::Gap, &gap);
+            self.outputs.append(RecordKind::Gap, &gap);
         }
     }
 
@@ -180,17 +179,17 @@ impl<'a> Application<'a> {
         let (coin, quote) = (self.instrument.coin(), self.instrument.quote());
         let before = self.state.acceptance.watermark(self.settings);
         match self.state.acceptance.judge(tick, self.settings) {
-            Verdict::Duplicate => self.counts.duplicate += 1,
-            Verdict::Late { late_ms } => {
+            TickVerdict::Duplicate => self.counts.duplicate += 1,
+            TickVerdict::Late { late_ms } => {
                 self.counts.late += 1;
                 let price = PriceLine::new(coin, quote, tick);
-                self.outputs.append(Kind::Late, &LateLine { price, line, late_ms });
+                self.outputs.append(RecordKind::Late, &LateLine { price, line, late_ms });
             }
-            Verdict::Accepted => {
+            TickVerdict::Accepted => {
                 self.counts.accepted += 1;
                 match price_head {
-                    Some(head) => self.outputs.append_written(Kind::Price, [head, self.price_end.as_bytes()]),
-                    None => self.outputs.append(Kind::Price, &PriceLine::new(coin, quote, tick)),
+                    Some(head) => self.outputs.append_written(RecordKind::Price, [head, self.price_end.as_bytes()]),
+                    None => self.outputs.append(RecordKind::Price, &PriceLine::new(coin, quote, tick)),
                 }
                 for window in self.state.minutes.too_short_for(tick) {
                     *self.counts.coarser.entry(window).or_default() += 1;
@@ -214,7 +213,7 @@ impl<'a> Application<'a> {
             self.counts.spans_dropped += self.state.minutes.heartbeat(certified, progress, self.settings, issue);
         }
         // Behind what it closes: whoever has read it has all of that behind it, and trimming may take it.
-        self.outputs.append(Kind::Heartbeat, heartbeat);
+        self.outputs.append(RecordKind::Heartbeat, heartbeat);
     }
 
     fn reject(&mut self, line: u32, reason: Reason, raw: &[u8]) {
@@ -225,7 +224,7 @@ impl<'a> Application<'a> {
 /// Keeps and counts what was refused.
 fn reject(input: Input<'_>, line: u32, reason: Reason, raw: &[u8], counts: &mut Counts, outputs: &mut Outputs) {
     *counts.rejected.entry(reason).or_default() += 1;
-    outputs.append(Kind::Rejected, &RejectedLine::new(input.seq, line, reason, raw));
+    outputs.append(RecordKind::Rejected, &RejectedLine::new(input.seq, line, reason, raw));
 }
 
 /// Writes candles as their windows are issued.
@@ -236,7 +235,7 @@ fn issuer<'a>(
 ) -> impl FnMut(Issue<'_>) + 'a {
     move |issue| {
         *candles += u64::from(issue.is_first);
-        outputs.append_newest(Kind::Candle, issue.start.ms(), &issue.candle(instrument));
+        outputs.append_newest(RecordKind::Candle, issue.start.ms(), &issue.candle(instrument));
     }
 }
 

@@ -4,7 +4,7 @@ use std::io::{Write, stdout};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 
 use bus::codec::lines;
-use bus::subject::Stored;
+use bus::subject::SubjectParts;
 use comfy_table::{Table, presets};
 use market::tick::PriceLine;
 use market::{Candle, EventTime};
@@ -41,7 +41,7 @@ pub(crate) fn offer(printer: &SyncSender<Vec<Outgoing>>, batch: &[Outgoing]) {
 fn table(messages: &[Outgoing]) -> String {
     let mut rows = Vec::new();
     for message in messages {
-        let (Role::Output(_), Some(subject)) = (message.role, Stored::parse(&message.subject)) else { continue };
+        let (Role::Output(_), Some(subject)) = (message.role, SubjectParts::parse(&message.subject)) else { continue };
         for (_, line) in lines(&message.payload) {
             rows.extend(row(subject, line));
         }
@@ -60,7 +60,7 @@ fn table(messages: &[Outgoing]) -> String {
     }
 }
 
-fn row(subject: Stored<'_>, line: &[u8]) -> Option<[String; 10]> {
+fn row(subject: SubjectParts<'_>, line: &[u8]) -> Option<[String; 10]> {
     let instrument = format!("{}/{}", subject.coin, subject.quote);
     let record = subject.kind.to_owned();
     if subject.kind == "price" {

@@ -3,7 +3,7 @@
 use bus::Error;
 use bus::connect::{Connection, nothing};
 use bus::lease::{self, Owner};
-use bus::topology::{ARCHIVER, FORECAST_STEP, Mark, STEPS, Step, Stream, mark, purge, stream_info};
+use bus::topology::{ARCHIVER, FORECAST_STEP, STEPS, Step, Stream, StreamNote, mark, purge, stream_info};
 
 /// The step that makes a stream, and those that make theirs of it, upstream first.
 pub fn affected(stream: Stream) -> Vec<Step> {
@@ -49,7 +49,7 @@ pub async fn running(connection: &Connection, steps: &[Step]) -> Result<Vec<Runn
 pub async fn rebuild(connection: &Connection, steps: &[Step]) -> Result<(), Error> {
     for stream in steps.iter().map(|step| step.output) {
         let end = stream_info(connection, stream.name()).await?.state.last_seq;
-        mark(connection, stream, Mark::Rebuilt, end).await?;
+        mark(connection, stream, StreamNote::Rebuilt, end).await?;
     }
     // What derives goes first: it must never stand beside a source that is not its own.
     for stream in steps.iter().rev().map(|step| step.output) {

@@ -4,12 +4,12 @@
 
 use std::time::{Duration, SystemTime};
 
+use bus::external_consumers::registered;
+use bus::progress::{StepProgress, is_in_use, next_input, standings};
 use bus::protocol::{Position, decode_position};
 use bus::reader::count_from;
-use bus::readers::registered;
-use bus::standing::{Standing, is_in_use, next_input, standings};
-use bus::topology::{Mark, STEPS, Step, Stream, StreamInfo, mark, purge, stream_info};
-use bus::{Connection, Error, history, subject};
+use bus::topology::{STEPS, Step, Stream, StreamInfo, StreamNote, mark, purge, stream_info};
+use bus::{Connection, Error, query, subject};
 use serde::de::IgnoredAny;
 use serde_json::json;
 
@@ -72,11 +72,11 @@ pub async fn plan(connection: &Connection, stream: Stream, age: Duration) -> Res
 pub async fn trim(connection: &Connection, trimming: &Trimming) -> Result<u64, Error> {
     let (stream, results) = (trimming.stream, subject::all(trimming.stream));
     let mut gone = 0;
-    while let Some(first) = history::next(connection, stream, &results, 1).await?.map(|first| first.message.seq)
+    while let Some(first) = query::next(connection, stream, &results, 1).await?.map(|first| first.message.seq)
         && first < trimming.to
     {
         // Noted before anything goes: whoever looks meanwhile must not take what is left for all.
-        mark(connection, stream, Mark::Trimmed, trimming.to - 1).await?;
+        mark(connection, stream, StreamNote::Trimmed, trimming.to - 1).await?;
         let body = json!({ "filter": results, "seq": trimming.to.min(first + SLICE) });
         gone += purge(connection, stream.name(), &body).await?;
     }
@@ -95,7 +95,7 @@ async fn first_younger(
     let (mut low, mut high) = (info.state.first_seq.max(1), info.state.last_seq + 1);
     while low < high {
         let middle = low + (high - low) / 2;
-        match history::next(connection, stream, &results, middle).await? {
+        match query::next(connection, stream, &results, middle).await? {
             Some(found) if found.stored_at < before => low = (found.message.seq + 1).min(high),
             _ => high = middle,
         }
@@ -125,13 +125,13 @@ async fn holds(connection: &Connection, stream: Stream, info: &StreamInfo) -> Re
 }
 
 /// Up to where a partition needs its input no more; `None` when there is none for it.
-async fn needless(connection: &Connection, step: Step, standing: &Standing) -> Result<Option<u64>, Error> {
+async fn needless(connection: &Connection, step: Step, standing: &StepProgress) -> Result<Option<u64>, Error> {
     let partition = standing.partition;
     if let Some(position) = &standing.position {
         return Ok(Some(position.needless()));
     }
     // Positions are read from any copy. One that lags may lack a first commit, whose frontier must not be passed.
-    let stored = history::last(connection, step.output, &subject::position(step.output, partition)).await?;
+    let stored = query::last(connection, step.output, &subject::position(step.output, partition)).await?;
     if let Some(stored) = stored {
         return decode_position::<Position<IgnoredAny>>(&stored).map(|position| Some(position.needless()));
     }

@@ -8,7 +8,7 @@ use anyhow::bail;
 use market::{Instrument, Recipe, Span, Window};
 use service::{Code, WithCode};
 use store::archive::Archive;
-use store::place::ArchivePlace;
+use store::archive::storage::ArchiveStorage;
 
 pub use self::learning::LearnArgs;
 use learn::candles::Interval;
@@ -17,7 +17,7 @@ use learn::training::LearnConfig;
 
 use crate::check::CheckArgs;
 use crate::data::DataArgs;
-use crate::live::rules::{Rules, learning_words};
+use crate::live::config::{Rules, learning_words};
 use crate::upload::UploadArgs;
 
 /// Keeps accepted ticks as Parquet, trains on them, and says how good the model is beside doing nothing.
@@ -70,7 +70,7 @@ pub struct ArchiveArgs {
     /// Where the archive is: a folder, made if need be, or s3://BUCKET/PREFIX with the key in AWS_ACCESS_KEY_ID and
     /// AWS_SECRET_ACCESS_KEY
     #[arg(long, env = "CANDLEWIRE_ARCHIVE", default_value = "out/archive", value_name = "PLACE")]
-    pub archive: ArchivePlace,
+    pub archive: ArchiveStorage,
 }
 
 impl ArchiveArgs {

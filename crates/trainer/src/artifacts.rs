@@ -8,12 +8,12 @@ use bus::Connection;
 use learn::training::Learned;
 use market::Instrument;
 use service::{Code, WithCode};
-use store::atomic::atomic_write_all;
+use store::atomic_file::atomic_write_all;
 use store::bucket::{Bucket, BucketError};
-use store::layout::{self, MODEL, MODEL_CARD, MODEL_FILES, PREDICTIONS, PREDICTIONS_ZIP};
 use store::model_card::{FileDigest, ModelCard};
+use store::paths::{self, MODEL, MODEL_CARD, MODEL_FILES, PREDICTIONS, PREDICTIONS_ZIP};
 use store::schema::LOG_RANGE;
-use store::{package, predictions};
+use store::{predictions, zip};
 
 /// The files of one training, by the order of [`MODEL_FILES`].
 pub struct Artifacts {
@@ -41,7 +41,7 @@ impl Artifacts {
         let mut parquet = Vec::new();
         predictions::write(&mut parquet, &learned.predictions, &notes)?;
         let mut zip = Cursor::new(Vec::new());
-        package::write_zip(&mut zip, PREDICTIONS, &parquet)?;
+        zip::write_zip(&mut zip, PREDICTIONS, &parquet)?;
         let zip = zip.into_inner();
         let content_of = |file| match file {
             PREDICTIONS => parquet.clone(),
@@ -123,10 +123,10 @@ impl Artifacts {
         instrument: &Instrument,
         card: &'a ModelCard,
     ) -> impl Iterator<Item = (String, &'a [u8])> + use<'a> {
-        let key_of = |file: &&str| layout::model_key(instrument, card.recipe, &card.model, file);
+        let key_of = |file: &&str| paths::model_key(instrument, card.recipe, &card.model, file);
         let keys = MODEL_FILES.each_ref().map(key_of);
         let files = keys.into_iter().zip(self.contents.iter().map(Vec::as_slice));
-        files.chain([(layout::latest_key(instrument, card.recipe), card.model.as_bytes())])
+        files.chain([(paths::latest_key(instrument, card.recipe), card.model.as_bytes())])
     }
 }
 

@@ -10,11 +10,11 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Command, FromArgMatches};
 use market::{EventTime, Instrument, Span, Tick};
 use service::{Code, WithCode};
+use store::archive::catalog::SeqRange;
 use store::archive::{Archive, Through};
-use store::listing::SeqRange;
 use store::recording::{Conflict, Grain, Outside, Rules};
 
-use crate::archive::choose_instrument;
+use crate::archive_writer::choose_instrument;
 use crate::args::{ArchiveArgs, InstrumentArgs, parse_span};
 use crate::input;
 use crate::progress::Progress;

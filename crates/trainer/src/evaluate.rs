@@ -5,7 +5,7 @@ mod table;
 use std::collections::BTreeMap;
 
 use bus::reader::{Selection, read_to_end};
-use bus::{Connection, Kind, Stream, codec, subject};
+use bus::{Connection, RecordKind, Stream, codec, subject};
 use learn::evaluation::{Outcome, evaluate as score};
 use market::forecast::{ScoreLine, Status};
 use market::{EventTime, Instrument, Recipe, Scores, Window};
@@ -110,11 +110,11 @@ pub async fn evaluate(connection: &Connection, args: &EvaluateArgs) -> anyhow::R
 /// All scores, in the order in which their truths came.
 async fn read(connection: &Connection, named: Option<&Instrument>) -> anyhow::Result<BTreeMap<Series, Vec<Met>>> {
     bus::topology::require(connection, Stream::Forecast).await?;
-    let filters = vec![subject::of_kind(Stream::Forecast, Kind::Score, named)];
+    let filters = vec![subject::of_kind(Stream::Forecast, RecordKind::Score, named)];
     let selection = Selection { stream: Stream::Forecast, filters, from: 1 };
     let mut all: BTreeMap<Series, Vec<Met>> = BTreeMap::new();
     read_to_end(connection, selection, |delivery| -> anyhow::Result<()> {
-        if !codec::is_known_schema(delivery.headers.as_ref(), Kind::Score) {
+        if !codec::is_known_schema(delivery.headers.as_ref(), RecordKind::Score) {
             let error = anyhow::anyhow!(
                 "FORECAST holds scores of another version: run `topology rebuild forecast`, and the trainer forecasts anew"
             );

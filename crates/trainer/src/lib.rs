@@ -10,11 +10,11 @@ use bus::Connection;
 use learn::booster;
 use learn::training::LearnError;
 use store::archive::ArchiveError;
+use store::archive::storage::PlaceError;
 use store::bucket::BucketErrorKind;
-use store::place::PlaceError;
 
-pub mod archive;
-mod archiving;
+mod archive_service;
+pub mod archive_writer;
 pub mod args;
 pub mod artifacts;
 pub mod check;
@@ -33,7 +33,7 @@ pub mod upload;
 
 pub use args::Args;
 use args::Command;
-pub use live::fitting::{fit_as_told, is_told_to_fit};
+pub use live::fit_process::{fit_as_told, is_told_to_fit};
 pub use patience::be_patient;
 
 /// The exit code of the first error of ours in a chain, for [`::service::main`].
@@ -84,7 +84,7 @@ pub async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
     match args.command {
         Command::Archive(archive) => {
             let connection = Connection::open(&args.nats, Some("trainer")).await?;
-            let archived = archive::bring_up_to_date(&connection, &archive.open()?).await?;
+            let archived = archive_writer::bring_up_to_date(&connection, &archive.open()?).await?;
             output::print_archived(&archived, &archive.archive);
             Ok(())
         }

@@ -4,24 +4,24 @@
 //! scores, models and its position as one transaction. It asks for a training and goes on; where the model begins to
 //! count it waits. So any speed, any crash and any packing give the same FORECAST.
 
+pub mod config;
 mod counts;
 mod drift;
-pub(crate) mod fitting;
+pub(crate) mod fit_process;
 mod lines;
-pub mod rules;
-mod shelf;
+mod model_retention;
+pub mod model_trainer;
 mod state;
 pub mod trainings;
-pub mod workshop;
 
 use std::sync::Arc;
 
-use bus::Kind;
+use bus::RecordKind;
 use bus::codec::{LineReader, lines};
 use bus::topology::{FORECAST_STEP, Step};
 use futures::future::BoxFuture;
 use market::heartbeat::HeartbeatLine;
-use market::windowing::Settings;
+use market::windowing::EventTimePolicy;
 use market::{Candle, EventTime, Instrument, Tick};
 use serde::{Deserialize, Serialize};
 use step::{Applied, Figure, Input, LeftOut, Operator, Outputs};
@@ -30,7 +30,7 @@ use store::archive::Through;
 pub use self::counts::Counts;
 use learn::forecaster::Forecaster;
 
-use self::rules::Rules;
+use self::config::Rules;
 use self::state::{Desk, Live};
 use self::trainings::{Outcome, Trainings};
 use crate::prices::tick_of;
@@ -77,7 +77,7 @@ impl Operator for Forecasting {
     type State = State;
     type Counts = Counts;
 
-    fn event_time(&self) -> Settings {
+    fn event_time(&self) -> EventTimePolicy {
         self.rules.settings
     }
 
@@ -180,8 +180,13 @@ struct AtHand {
     forecaster: Option<Arc<Forecaster>>,
 }
 
-fn read<'a>(reader: &mut LineReader<'a>, kind: Kind, raw: &'a [u8], instrument: &Instrument) -> Option<Record<'a>> {
-    if kind == Kind::Price {
+fn read<'a>(
+    reader: &mut LineReader<'a>,
+    kind: RecordKind,
+    raw: &'a [u8],
+    instrument: &Instrument,
+) -> Option<Record<'a>> {
+    if kind == RecordKind::Price {
         tick_of(reader, raw, instrument).map(Record::Price)
     } else {
         let heartbeat = serde_json::from_slice::<HeartbeatLine<'_>>(raw).ok()?;

@@ -7,12 +7,12 @@ use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{ContentArrangement, Table};
 use learn::features::RANGE_POINTS_MIN;
 use market::Instrument;
+use store::archive::storage::ArchiveStorage;
 use store::bucket::Bucket;
-use store::layout::{self, MODEL_FILES};
 use store::model_card::{ModelCard, Skipped};
-use store::place::ArchivePlace;
+use store::paths::{self, MODEL_FILES};
 
-use crate::archive::Archived;
+use crate::archive_writer::Archived;
 use crate::check::Finding;
 use crate::score_tables::{interval_table, score_table, units};
 
@@ -32,7 +32,7 @@ pub(crate) fn print_text(text: &str) {
 }
 
 /// Prints what was archived.
-pub(crate) fn print_archived(archived: &Archived, place: &ArchivePlace) {
+pub(crate) fn print_archived(archived: &Archived, place: &ArchiveStorage) {
     match archived.last_seq {
         None => line!("MARKET is empty: nothing to archive in {place}"),
         Some(last) if archived.ticks == 0 => line!("{place} is up to date: MARKET sequence {last}, no new ticks"),
@@ -125,6 +125,6 @@ pub(crate) fn print_upload_skipped() {
 
 /// Prints where the files are in a bucket.
 pub(crate) fn print_uploaded(bucket: &Bucket, instrument: &Instrument, card: &ModelCard) {
-    let key = layout::model_key(instrument, card.recipe, &card.model, "");
+    let key = paths::model_key(instrument, card.recipe, &card.model, "");
     line!("uploaded to s3://{}/{key}", bucket.name());
 }

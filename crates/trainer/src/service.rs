@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bus::connect::{start_service, wait_for};
-use bus::lease::Seat;
+use bus::lease::LeaderLease;
 use bus::topology::{ARCHIVER, Stream, StreamInfo};
 use bus::{Connection, NatsArgs};
 use service::{Code, Health, Shutdown, WithCode};
@@ -15,14 +15,14 @@ use step::{self, Context};
 use store::archive::Archive;
 use tokio::sync::Semaphore;
 
-use crate::archive::Archiver;
-use crate::archiving::{Archiving, reach};
+use crate::archive_service::{Archiving, reach};
+use crate::archive_writer::Archiver;
 use crate::args::RunArgs;
 use crate::artifacts::prepare_folder;
 use crate::live::Forecasting;
-use crate::live::rules::Rules;
+use crate::live::config::Rules;
+use crate::live::model_trainer::{Forge, Shelves};
 use crate::live::trainings::Trainings;
-use crate::live::workshop::{Forge, Shelves};
 use crate::train::{is_locked, is_outage};
 use crate::upload::Uploader;
 
@@ -69,7 +69,7 @@ impl Service {
     async fn take_turns(&self) -> anyhow::Result<()> {
         let Self { connection, health, shutdown, .. } = self;
         let ttl = self.args.instance.lease.lease_ttl;
-        while let Some(mut seat) = Seat::take(connection, ARCHIVER, ttl, health, shutdown).await? {
+        while let Some(mut seat) = LeaderLease::take(connection, ARCHIVER, ttl, health, shutdown).await? {
             tokio::select! {
                 served = self.serve() => {
                     seat.leave().await;

@@ -9,7 +9,7 @@ use market::Instrument;
 use service::{Code, WithCode};
 use store::archive::{Archive, ArchiveError};
 
-use crate::archive::bring_up_to_date;
+use crate::archive_writer::bring_up_to_date;
 use crate::args::{LearnArgs, TrainArgs};
 use crate::artifacts::{Artifacts, prepare_folder};
 use crate::data::Data;

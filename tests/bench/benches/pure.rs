@@ -28,20 +28,20 @@ use async_nats::HeaderMap;
 use bench::workload;
 use bus::codec::{Decoder, Encoder, LINES_MAX, LineReader, Pack, lines};
 use bus::protocol::{LogId, POSITION_VERSION, Position, StepConfig};
-use bus::{Kind, Stream};
+use bus::{RecordKind, Stream};
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use market::acceptance::Acceptance;
 use market::tick::{PriceLine, Tick, TickLine};
 use market::validate::{revalidate, validate};
 use market::watermark::Watermark;
-use market::windowing::{Settings, Windowing};
+use market::windowing::{EventTimePolicy, Windowing};
 use market::{Candle, Instrument, Window};
 use serde_json::Value;
 use step::checkpoint::{decode_state, encode_state};
 use step::{Input, Operator, Outputs};
 use store::archive::ArchiveWriter;
-use store::listing::SeqRange;
+use store::archive::catalog::SeqRange;
 use store::ticks::TickRows;
 use stream_processor::Processing;
 use tempfile::TempDir;
@@ -60,7 +60,7 @@ fn instrument() -> Instrument {
 /// The ticks of W1, in messages of FEED: one price each, 5 to 55 s apart.
 static FEED: LazyLock<Vec<Bytes>> = LazyLock::new(feed);
 /// What the stream-processor makes of them: messages of MARKET.
-static PRICES: LazyLock<Vec<Bytes>> = LazyLock::new(|| processing().results(Kind::Price));
+static PRICES: LazyLock<Vec<Bytes>> = LazyLock::new(|| processing().results(RecordKind::Price));
 static TICKS: LazyLock<Vec<Tick>> = LazyLock::new(ticks);
 
 fn feed() -> Vec<Bytes> {
@@ -108,7 +108,7 @@ fn ticks() -> Vec<Tick> {
 /// A step at work on the messages of its input, without a runner.
 struct Step<'a, O: Operator> {
     operator: O,
-    kind: Kind,
+    kind: RecordKind,
     input: &'a [Bytes],
     instrument: Instrument,
     state: O::State,
@@ -118,7 +118,7 @@ struct Step<'a, O: Operator> {
 }
 
 impl<'a, O: Operator> Step<'a, O> {
-    fn new(operator: O, kind: Kind, input: &'a [Bytes]) -> Self {
+    fn new(operator: O, kind: RecordKind, input: &'a [Bytes]) -> Self {
         Self {
             operator,
             kind,
@@ -157,7 +157,7 @@ impl<'a, O: Operator> Step<'a, O> {
     }
 
     /// All payloads of one kind that the whole input gives.
-    fn results(mut self, kind: Kind) -> Vec<Bytes> {
+    fn results(mut self, kind: RecordKind) -> Vec<Bytes> {
         let subject = bus::subject::stored(O::STEP.output, 0, kind, "bitcoin", "usd");
         let messages: Vec<_> = (0..self.input.len()).flat_map(|_| self.message()).collect();
         messages.into_iter().filter(|message| message.0 == subject).map(|message| message.1).collect()
@@ -171,11 +171,11 @@ impl<'a, O: Operator> Step<'a, O> {
 }
 
 fn processing() -> Step<'static, Processing> {
-    Step::new(Processing::new(Settings::default()), Kind::Tick, &FEED)
+    Step::new(Processing::new(EventTimePolicy::default()), RecordKind::Tick, &FEED)
 }
 
 fn aggregation() -> Step<'static, Aggregation> {
-    Step::new(Aggregation::new(Settings::default()), Kind::Price, &PRICES)
+    Step::new(Aggregation::new(EventTimePolicy::default()), RecordKind::Price, &PRICES)
 }
 
 fn decode(c: &mut Criterion) {
@@ -223,7 +223,7 @@ fn judge(c: &mut Criterion) {
         b.iter(|| {
             let mut acceptance = Acceptance::default();
             for tick in ticks {
-                black_box(acceptance.judge(tick, Settings::default()));
+                black_box(acceptance.judge(tick, EventTimePolicy::default()));
             }
         });
     });
@@ -232,7 +232,7 @@ fn judge(c: &mut Criterion) {
 
 /// Pushes all ticks through the windows; returns the candles.
 fn window(kinds: &[Window], ticks: &[Tick], instrument: &Instrument, mut each: impl FnMut(Candle)) {
-    let settings = Settings::default();
+    let settings = EventTimePolicy::default();
     let (mut windowing, mut watermark) = (Windowing::new(kinds), Watermark::default());
     for tick in ticks {
         let progress = watermark.pass(tick.event, settings.disorder);
@@ -260,7 +260,7 @@ fn encode(c: &mut Criterion) {
     group.bench_function("price", |b| {
         b.iter(|| {
             let mut outputs = Outputs::default();
-            ticks.iter().for_each(|tick| outputs.append(Kind::Price, &PriceLine::new("bitcoin", "usd", tick)));
+            ticks.iter().for_each(|tick| outputs.append(RecordKind::Price, &PriceLine::new("bitcoin", "usd", tick)));
             outputs.into_messages(Stream::Market, 0, |_| ("bitcoin", "usd"))
         });
     });
@@ -272,7 +272,7 @@ fn encode(c: &mut Criterion) {
     group.bench_function("candle", |b| {
         b.iter(|| {
             let mut outputs = Outputs::default();
-            candles.iter().for_each(|candle| outputs.append_newest(Kind::Candle, candle.start.ms(), candle));
+            candles.iter().for_each(|candle| outputs.append_newest(RecordKind::Candle, candle.start.ms(), candle));
             outputs.into_messages(Stream::Market, 0, |_| ("bitcoin", "usd"))
         });
     });
@@ -311,7 +311,7 @@ fn checkpoint(c: &mut Criterion) {
         batch: "0123456789abcdef0123456789abcdef-1".to_owned(),
         log: LogId::new("2026-01-01T00:00:00.123456789Z"),
         partitions: 16,
-        config: StepConfig::new(Settings::default(), "windows=1m"),
+        config: StepConfig::new(EventTimePolicy::default(), "windows=1m"),
         settled: 2_000,
         states: 1,
         states_applied: 2_000,

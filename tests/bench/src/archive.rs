@@ -10,10 +10,10 @@ use market::{EventTime, Instrument, Span, Tick};
 use pipeline_tests::world::sample_lines;
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
+use store::archive::catalog::SeqRange;
 use store::archive::{Archive, ArchiveWriter, Through};
-use store::listing::SeqRange;
 use store::ticks::TickRows;
-use trainer::archive::FILE_ROWS_MAX;
+use trainer::archive_writer::FILE_ROWS_MAX;
 
 use super::effort::Effort;
 use super::pipeline::bytes_in;

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
+use bus::progress::standings;
 use bus::protocol::positions;
-use bus::standing::standings;
 use bus::topology::{MARKET_STEP, STATS_STEP, Step};
 use bus::{Connection, Stream};
 use pipeline_tests::health::Watched;

@@ -10,7 +10,7 @@ use bus::batch::{self, Numbered, ROLLUP_HEADER};
 use bus::codec::SCHEMA_HEADER;
 use bus::reader::{Event, Form, Reader, Selection, read_to_end, read_to_end_as};
 use bus::topology::{MARKET_STEP, STATS_STEP, Step};
-use bus::{Connection, Kind, Stream, subject};
+use bus::{Connection, RecordKind, Stream, subject};
 use bytes::Bytes;
 use market::Instrument;
 use pipeline_tests::world::World;
@@ -147,13 +147,13 @@ async fn run(sizes: &Sizes) -> anyhow::Result<Duration> {
 }
 
 async fn publish(connection: &Connection, batches: &[Batch]) -> anyhow::Result<()> {
-    let subject = subject::feed(Kind::Tick, &Instrument::new("bitcoin", "usd")?);
+    let subject = subject::feed(RecordKind::Tick, &Instrument::new("bitcoin", "usd")?);
     for (number, messages) in batches.iter().enumerate() {
         let message = |(idx, (_, bytes)): (usize, &Sized)| {
             let mut headers = HeaderMap::new();
             headers.insert(NATS_MESSAGE_ID, format!("{number}-{idx}"));
             headers.insert(NATS_EXPECTED_STREAM, Stream::Feed.name());
-            headers.insert(SCHEMA_HEADER, Kind::Tick.schema());
+            headers.insert(SCHEMA_HEADER, RecordKind::Tick.schema());
             (subject.clone(), headers, Bytes::from_static(&ZEROS[..*bytes]))
         };
         store(connection, messages.iter().enumerate().map(message).collect()).await?;
@@ -195,7 +195,8 @@ async fn commit(connection: &Connection, step: Step, sizes: &Sizes) -> anyhow::R
             headers.insert(name, value);
             (subject, headers, Bytes::from_static(&ZEROS[..bytes]))
         };
-        let output = |(subject, bytes): &Sized| message(subject.clone(), *bytes, SCHEMA_HEADER, Kind::Price.schema());
+        let output =
+            |(subject, bytes): &Sized| message(subject.clone(), *bytes, SCHEMA_HEADER, RecordKind::Price.schema());
         let mut messages: Vec<_> = messages.iter().map(output).collect();
         // Most commits hold no state: these go by schedule, a few in a replay.
         let mut position = message(subject::position(stream, partition), POSITION_BYTES, ROLLUP_HEADER, "sub");

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bus::protocol::{Position, positions};
 use bus::topology::{MARKET_STEP, STATS_STEP, Step, stream_info};
-use bus::{Connection, Stream, history, subject};
+use bus::{Connection, Stream, query, subject};
 use futures::future::join_all;
 use serde_json::Value;
 
@@ -75,7 +75,7 @@ pub(super) async fn pending(admin: &Connection, step: Step) -> Option<usize> {
 
 async fn last_input(admin: &Connection, step: Step, partition: u32) -> Option<u64> {
     let subjects = step.kinds.iter().map(|&kind| subject::of_partition(step.input, partition, kind));
-    let last = join_all(subjects.map(async |subject| history::last(admin, step.input, &subject).await)).await;
+    let last = join_all(subjects.map(async |subject| query::last(admin, step.input, &subject).await)).await;
     last.into_iter().try_fold(0, |newest, last| Some(newest.max(last.ok()?.map_or(0, |message| message.seq))))
 }
 

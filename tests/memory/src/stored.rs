@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use bus::history::Stored as Message;
 use bus::protocol::Position;
+use bus::query::StoredMessage as Message;
 use bus::{Error, subject};
 use bytes::Bytes;
 use serde_json::Value;

@@ -3,12 +3,12 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
-use bus::Kind;
+use bus::RecordKind;
 use bus::reader::Delivery;
 use bus::topology::{MARKET_STEP, Step};
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use market::windowing::Settings;
+use market::windowing::EventTimePolicy;
 use market::{Candle, EventTime, Instrument};
 use memory_log::{Log, Memory, Owner};
 use step::checkpoint::decode_state;
@@ -34,8 +34,8 @@ impl Operator for Adding {
     type State = u64;
     type Counts = u64;
 
-    fn event_time(&self) -> Settings {
-        Settings::default()
+    fn event_time(&self) -> EventTimePolicy {
+        EventTimePolicy::default()
     }
 
     fn shape(&self) -> String {
@@ -55,7 +55,7 @@ impl Operator for Adding {
             self.lines.lock().expect("no panic").push(line.to_owned());
             *sum += line.trim_start_matches('?').parse::<u64>().expect("a number");
             *counts += 1;
-            outputs.append(Kind::Price, sum);
+            outputs.append(RecordKind::Price, sum);
         }
         Applied::All
     }

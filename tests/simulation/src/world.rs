@@ -29,7 +29,7 @@ use std::time::Duration;
 use aggregator::Aggregation;
 use bus::Error;
 use bus::topology::Stream;
-use market::windowing::Settings;
+use market::windowing::EventTimePolicy;
 use stream_processor::Processing;
 
 use crate::jetstream::{Config, JetStream, Ticket};
@@ -284,9 +284,11 @@ impl World {
         let program: Box<dyn Program> = match role {
             Role::Processor => {
                 let input = Limits { max_age_us: FEED_AGE_US, ..limits };
-                Box::new(Process::new(Processing::new(Settings::default()), asking, flags(input)))
+                Box::new(Process::new(Processing::new(EventTimePolicy::default()), asking, flags(input)))
             }
-            Role::Aggregator => Box::new(Process::new(Aggregation::new(Settings::default()), asking, flags(limits))),
+            Role::Aggregator => {
+                Box::new(Process::new(Aggregation::new(EventTimePolicy::default()), asking, flags(limits)))
+            }
             Role::Publisher => {
                 let drawn = || Script::Drawn { random: self.plan.seed.random("feed"), count: self.plan.messages };
                 let script = self.script.take().map_or_else(drawn, Script::Fixed);

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::connect::{Connection, parse_answer};
 use crate::error::Error;
-use crate::lease::table::{Claim, Member, Table};
+use crate::lease::assignment::{Assignment, Claim, Member};
 use crate::snapshot::all_last;
 use crate::subject;
 use crate::topology::LEASES_STREAM;
@@ -41,8 +41,8 @@ impl Bucket {
     }
 
     /// What stands there now. A replica that is behind may answer: whoever writes is told.
-    pub(crate) async fn look(&self) -> Result<Table, Error> {
-        Table::of(&self.group, &all_last(&self.connection, LEASES_STREAM, &self.subjects()).await?)
+    pub(crate) async fn look(&self) -> Result<Assignment, Error> {
+        Assignment::of(&self.group, &all_last(&self.connection, LEASES_STREAM, &self.subjects()).await?)
     }
 
     /// Says that a member is alive.

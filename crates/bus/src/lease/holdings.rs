@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
+use crate::lease::assignment::{Assignment, Claim, Entry, Member, Silences, share};
 use crate::lease::process::Process;
-use crate::lease::table::{Claim, Entry, Member, Silences, Table, share};
 use crate::lease::{Change, Lease};
 
 /// Looks in a time to live. Two of them, and the time until the first sight, are what a crash may cost beyond it.
@@ -136,7 +136,7 @@ impl Holdings {
     }
 
     /// Takes note of a look, `since_last` after the one before; returns who is alive.
-    pub fn looked(&mut self, table: &Table, since_last: Duration) -> BTreeSet<String> {
+    pub fn looked(&mut self, table: &Assignment, since_last: Duration) -> BTreeSet<String> {
         // More than looks are apart when all is well was an outage, in which nobody could give a sign.
         self.silences.observe(table, since_last.min(self.look_every * 2));
         let mut living = self.silences.living(table, &self.member.process);
@@ -147,7 +147,7 @@ impl Holdings {
     }
 
     /// Compares what we hold with what a look found, and says what another instance has taken.
-    fn reconcile(&mut self, table: &Table) {
+    fn reconcile(&mut self, table: &Assignment) {
         for (&slot, entry) in &table.slots {
             let known = self.revisions.get(&slot).copied().unwrap_or_default();
             let finding = finding(entry, known, &self.id, self.slots.contains_key(&slot));
@@ -166,7 +166,7 @@ impl Holdings {
 
     /// The slots whose key does not name this instance any more although nobody else has taken them, with the revision to
     /// expect: its name is to be written again, and the work just goes on.
-    pub fn nameless(&self, table: &Table) -> Vec<(u32, u64)> {
+    pub fn nameless(&self, table: &Assignment) -> Vec<(u32, u64)> {
         let held = self.at_stage(|stage| stage == Stage::Held).into_iter();
         held.filter(|slot| table.owner(*slot).is_none()).map(|slot| (slot, table.slot_revision(slot))).collect()
     }
@@ -179,7 +179,7 @@ impl Holdings {
     }
 
     /// Hands over what is more than a share; returns the free slots to take, with the revision to expect.
-    pub fn share(&mut self, table: &Table, living: &BTreeSet<String>) -> Vec<(u32, u64)> {
+    pub fn share(&mut self, table: &Assignment, living: &BTreeSet<String>) -> Vec<(u32, u64)> {
         let held = self.at_stage(|stage| stage == Stage::Held);
         let busy = self.at_stage(|stage| stage != Stage::Held);
         let shares = share(&self.id, living, table, &held, &busy, self.total);
@@ -214,7 +214,7 @@ impl Holdings {
     }
 
     /// The members that are dead and still have a key, with the revision to expect.
-    pub fn dead<'a>(&self, table: &'a Table, living: &BTreeSet<String>) -> Vec<(&'a str, u64)> {
+    pub fn dead<'a>(&self, table: &'a Assignment, living: &BTreeSet<String>) -> Vec<(&'a str, u64)> {
         let dead = table.members.iter().filter(|(id, entry)| entry.value.is_some() && !living.contains(*id));
         dead.map(|(id, entry)| (id.as_str(), entry.revision)).collect()
     }

@@ -3,14 +3,13 @@
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
+use super::{LogId, StepConfig, version};
 use crate::connect::Connection;
 use crate::error::Error;
-use crate::history::{self, Stored};
+use crate::query::{self, StoredMessage};
 use crate::snapshot::all_last;
 use crate::subject;
 use crate::topology::Stream;
-
-use super::{LogId, StepConfig, version};
 
 /// The version of the stored form of positions.
 pub const POSITION_VERSION: u32 = 2;
@@ -68,7 +67,7 @@ fn is_none(number: &u64) -> bool {
 ///
 /// # Errors
 /// [`Error::Unreadable`], which says what to do when another version of candlewire stored it.
-pub fn decode_position<P: DeserializeOwned>(stored: &Stored) -> Result<P, Error> {
+pub fn decode_position<P: DeserializeOwned>(stored: &StoredMessage) -> Result<P, Error> {
     let of_stream = stored.subject.split('.').nth(1).unwrap_or_default();
     let advice = format!("run `topology rebuild {of_stream}`");
     version::decode(&stored.payload, POSITION_VERSION, &advice)
@@ -80,7 +79,7 @@ pub fn decode_position<P: DeserializeOwned>(stored: &Stored) -> Result<P, Error>
 /// # Errors
 /// Whatever reading can meet.
 pub async fn settings_of(connection: &Connection, output: Stream, partition: u32) -> Result<Option<StepConfig>, Error> {
-    let stored = history::last(connection, output, &subject::position(output, partition)).await?;
+    let stored = query::last(connection, output, &subject::position(output, partition)).await?;
     let position = stored.as_ref().map(decode_position::<Position<IgnoredAny>>).transpose()?;
     Ok(position.map(|position| position.config))
 }
@@ -114,9 +113,9 @@ mod tests {
 
     use super::*;
 
-    fn stored(position: &Value) -> Stored {
+    fn stored(position: &Value) -> StoredMessage {
         let (subject, payload) = (subject::position(Stream::Stats, 3), position.to_string().into());
-        Stored { seq: 1, subject, payload, headers: HeaderMap::new(), server_ms: 0 }
+        StoredMessage { seq: 1, subject, payload, headers: HeaderMap::new(), server_ms: 0 }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use market::windowing::Settings;
+use market::windowing::EventTimePolicy;
 use serde::{Deserialize, Serialize};
 
 /// What the results of a step were made with.
@@ -18,7 +18,7 @@ pub struct StepConfig {
 
 impl StepConfig {
     /// The settings of a step.
-    pub fn new(Settings { disorder, lateness }: Settings, shape: impl Into<String>) -> Self {
+    pub fn new(EventTimePolicy { disorder, lateness }: EventTimePolicy, shape: impl Into<String>) -> Self {
         Self { disorder_ms: disorder.ms(), lateness_ms: lateness.ms(), shape: shape.into() }
     }
 
@@ -46,8 +46,8 @@ mod tests {
 
     #[test]
     fn steps_of_another_shape_can_judge_event_time_alike() {
-        let market = StepConfig::new(Settings::default(), "windows=1m");
-        let stats = StepConfig::new(Settings::default(), "windows=5m");
+        let market = StepConfig::new(EventTimePolicy::default(), "windows=1m");
+        let stats = StepConfig::new(EventTimePolicy::default(), "windows=5m");
         assert!(market.judges_alike(&stats) && market != stats);
         let disorderly = StepConfig { disorder_ms: 10_000, ..market.clone() };
         let late = StepConfig { lateness_ms: 0, ..market.clone() };
@@ -56,7 +56,7 @@ mod tests {
 
     #[test]
     fn the_stored_form_is_json_and_the_words_are_for_people() {
-        let config = StepConfig::new(Settings::default(), "windows=1m");
+        let config = StepConfig::new(EventTimePolicy::default(), "windows=1m");
         let stored = r#"{"disorder_ms":5000,"lateness_ms":600000,"shape":"windows=1m"}"#;
         assert_eq!(serde_json::to_string(&config).unwrap(), stored);
         assert_eq!(serde_json::from_str::<StepConfig>(stored).unwrap(), config);

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use market::watermark::Progress;
-use market::windowing::{Issue, Settings, Windowing};
+use market::windowing::{EventTimePolicy, Issue, Windowing};
 use market::{Recipe, Span};
 use proptest::prelude::*;
 
@@ -127,7 +127,7 @@ fn unbroken(records: &[Record]) -> Vec<bool> {
 /// Ticks as the archive has them and the candles that a step makes of the whole stream, its windows closed in order.
 struct Streamed {
     windowing: Windowing,
-    settings: Settings,
+    settings: EventTimePolicy,
     watermark: EventTime,
     ticks: Vec<Tick>,
     candles: BTreeMap<EventTime, Candle>,
@@ -135,7 +135,7 @@ struct Streamed {
 
 impl Streamed {
     fn new(window: Window, disorder: Span) -> Self {
-        let settings = Settings { disorder, lateness: Span::minutes(10) };
+        let settings = EventTimePolicy { disorder, lateness: Span::minutes(10) };
         let (ticks, candles) = (Vec::new(), BTreeMap::new());
         Self { windowing: Windowing::new(&[window]), settings, watermark: EventTime::MIN, ticks, candles }
     }

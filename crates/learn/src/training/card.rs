@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use market::{EventTime, Tick};
 use sha2::{Digest, Sha256};
-use store::listing::SeqRange;
+use store::archive::catalog::SeqRange;
 use store::model_card::{CARD_VERSION, ModelCard, Parameters, Rows, SequenceRange, TimeRange, Versions};
 
 use super::{LearnConfig, Prepared, Trained};

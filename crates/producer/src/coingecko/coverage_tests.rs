@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 
 use market::validate::validate;
 use market::watermark::Watermark;
-use market::windowing::{Issue, Settings, Windowing};
+use market::windowing::{EventTimePolicy, Issue, Windowing};
 use market::{EventTime, Window};
 use proptest::prelude::*;
 
+use super::buffer::Record;
 use super::observer_tests::{answered, at, bitcoin, observer, poll, quote};
-use super::outbox::Record;
 
 /// What one poll finds.
 #[derive(Debug, Clone, Copy)]
@@ -62,7 +62,7 @@ fn observe(polls: &[(i64, Found)]) -> Vec<Record> {
 /// Coverage of every window that closed before the last tick, as the steps compute it from these records, and where
 /// certification was broken.
 fn coverage(records: &[Record], with_heartbeats: bool) -> BTreeMap<(Window, EventTime), f64> {
-    let (settings, instrument) = (Settings::default(), bitcoin());
+    let (settings, instrument) = (EventTimePolicy::default(), bitcoin());
     let (mut windowing, mut watermark) = (Windowing::new(&Window::ALL), Watermark::default());
     let mut found = BTreeMap::new();
     for record in records {

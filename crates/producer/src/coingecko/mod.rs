@@ -7,6 +7,7 @@
 
 mod answer;
 mod backoff;
+mod buffer;
 mod certification;
 mod client;
 #[cfg(test)]
@@ -19,7 +20,6 @@ mod markets;
 mod observer;
 #[cfg(test)]
 mod observer_tests;
-mod outbox;
 mod poll;
 mod readiness;
 mod trouble;

@@ -11,10 +11,10 @@ use market::validate::{FUTURE_BOUND, validate};
 use market::{EventTime, Instrument, Span};
 
 use super::SOURCE;
+use super::buffer::Record;
 use super::certification::{Before, Certification};
 use super::lag::Lags;
 use super::markets::Quote;
-use super::outbox::Record;
 use super::trouble::Trouble;
 use crate::feed::{Certified, Feed, LastTick};
 

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use market::validate::Reason;
 use market::{EventTime, Instrument, Span};
 
+use super::buffer::Record;
 use super::markets::Quote;
 use super::observer::{Counts, End, Observed, Observer, Poll};
-use super::outbox::Record;
 use super::trouble::Trouble;
 use crate::feed::{Certified, LastTick};
 

@@ -5,9 +5,9 @@ use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use bus::lease::Seat;
+use bus::lease::LeaderLease;
 use bus::publish::FeedMessage;
-use bus::{Error, Kind, NatsArgs};
+use bus::{Error, NatsArgs, RecordKind};
 use futures::{StreamExt, TryStreamExt};
 use market::{EventTime, Instrument};
 use rand::RngExt;
@@ -16,16 +16,15 @@ use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
 
 use super::answer::{Class, Refusal};
-use super::backoff;
+use super::buffer::{Outbox, TICKS_MAX};
 use super::client::Client;
 use super::markets::Quote;
 use super::observer::{End, Observed, Observer, Poll};
-use super::outbox::{Outbox, TICKS_MAX};
 use super::readiness::Readiness;
-use super::{COINS_MAX, Config, SOURCE};
+use super::{COINS_MAX, Config, SOURCE, backoff};
+use crate::batch_publisher::Lanes;
 use crate::clock::now_ms;
 use crate::feed::{self, ASKED_MAX, Feed};
-use crate::lanes::Lanes;
 use crate::metrics::ProducerMetrics;
 
 /// How long a stopping producer waits for NATS to take what it has.
@@ -39,7 +38,7 @@ pub async fn run(config: Config, nats: &NatsArgs, health: &Health, shutdown: &Sh
     let client = Client::new(&config.api).exit_code(Code::BadConfig)?;
     let Some(connection) = feed::connect(nats, health, shutdown).await? else { return Ok(()) };
     let ttl = config.lease_ttl;
-    while let Some(mut seat) = Seat::take(&connection, &group(), ttl, health, shutdown).await? {
+    while let Some(mut seat) = LeaderLease::take(&connection, &group(), ttl, health, shutdown).await? {
         health.not_ready("waiting for the first answer of CoinGecko");
         tokio::select! {
             polled = poll_into(&connection, &config, &client, health, shutdown) => {
@@ -158,7 +157,7 @@ async fn publish(
 
 /// Event time of the newest tick of a message, if it holds any.
 fn newest_tick(message: &FeedMessage) -> Option<EventTime> {
-    let is_ticks = message.kind == Kind::Tick;
+    let is_ticks = message.kind == RecordKind::Tick;
     // It was stored just now.
     let tick = is_ticks.then(|| feed::ticks_in_time(&message.payload, i64::MAX).last()).flatten()?;
     Some(EventTime(tick.event_ms))

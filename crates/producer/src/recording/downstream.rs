@@ -9,7 +9,7 @@ use bus::error::Disposition;
 use bus::outcome::{Committed, committed, each_line};
 use bus::protocol::LogId;
 use bus::topology::{MARKET_STEP, stream_info};
-use bus::{Connection, Error, Kind, Stream, subject};
+use bus::{Connection, Error, RecordKind, Stream, subject};
 use market::Instrument;
 use market::validate::{Reason, RejectedLine};
 use serde::{Deserialize, Serialize};
@@ -219,7 +219,7 @@ async fn count(
     keep: &mut RefusedLater<'_>,
 ) -> Result<Outcome, String> {
     let mut outcome = Outcome::default();
-    for (kind, counter) in [(Kind::Price, &mut outcome.accepted), (Kind::Late, &mut outcome.late)] {
+    for (kind, counter) in [(RecordKind::Price, &mut outcome.accepted), (RecordKind::Late, &mut outcome.late)] {
         each_line(connection, Stream::Market, kind, range, |line| {
             let brought = serde_json::from_slice::<Brought>(line).ok();
             *counter += u64::from(brought.is_some_and(|brought| sent.ticks_of(brought.feed_seq).is_some()));
@@ -227,7 +227,7 @@ async fn count(
         .await
         .map_err(|error| error.to_string())?;
     }
-    each_line(connection, Stream::Market, Kind::Rejected, range, |line| {
+    each_line(connection, Stream::Market, RecordKind::Rejected, range, |line| {
         let Ok(refused) = serde_json::from_slice::<RejectedLine>(line) else { return };
         let Some(ticks) = sent.ticks_of(refused.feed_seq) else { return };
         let (of, count) = match (ticks, refused.reason.is_of_message()) {

@@ -10,11 +10,11 @@ use market::{EventTime, Instrument};
 use store::recording::SOURCE;
 
 use super::ledger::{Ledger, Note};
-use super::older::Standing;
 use super::pack::Packer;
+use super::resume::Standing;
+use crate::batch_publisher::Lanes;
 use crate::clock::now_ms;
 use crate::feed::{ASKED_MAX, Feed, LastTick};
-use crate::lanes::Lanes;
 use crate::message::Origin;
 use crate::metrics::ProducerMetrics;
 

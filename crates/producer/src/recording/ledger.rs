@@ -1,7 +1,7 @@
 //! What FEED has confirmed of a replay.
 
 use super::sent::{Runs, Sent};
-use crate::lanes::Stored;
+use crate::batch_publisher::Stored;
 
 /// What FEED has confirmed of one instrument.
 #[derive(Debug, Clone, Copy, Default)]

@@ -7,13 +7,13 @@ mod downstream;
 mod fit;
 mod flush;
 mod ledger;
-mod older;
 mod pace;
 mod pack;
 mod refused_later;
 mod replay;
 #[cfg(test)]
 mod replay_tests;
+mod resume;
 mod sent;
 mod summary;
 mod words;
@@ -33,10 +33,10 @@ use service::{Code, Health, Shutdown, WithCode};
 use store::recording::{Input, OnRead, Rejects, Rules, Track, Unusable};
 
 use self::downstream::{Downstream, Watch};
-pub use self::older::Older;
 pub use self::pace::Speed;
 use self::refused_later::RefusedLater;
 use self::replay::{Ending, Plan, Replayed};
+pub use self::resume::Older;
 use self::sent::Sent;
 use self::summary::{REFUSED_MAX_PERCENT, Summary};
 use crate::metrics::ProducerMetrics;

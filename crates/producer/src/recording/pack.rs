@@ -9,7 +9,7 @@ use market::{EventTime, Instrument, Span};
 use store::recording::{Rejects, Row, SOURCE, Shape, Tally, Track};
 
 use super::fit::Fit;
-use super::older::Standing;
+use super::resume::Standing;
 use super::sent::Runs;
 use crate::message::{Origin, Place, has_room};
 

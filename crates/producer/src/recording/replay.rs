@@ -10,17 +10,16 @@ use store::recording::{Rejects, Unusable};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
-use super::Recording;
-use super::flush;
 use super::ledger::{Acked, Ledger, Note};
-use super::older::{self, Older, Standing};
 use super::pace::{self, Speed, Time};
 use super::pack::{Packer, Parcel};
+use super::resume::{self, Older, Standing};
 use super::sent::Sent;
 use super::summary::{Counts, Summary};
+use super::{Recording, flush};
+use crate::batch_publisher::Lanes;
 use crate::clock::now_ms;
 use crate::feed::Feed;
-use crate::lanes::Lanes;
 use crate::metrics::ProducerMetrics;
 
 /// Parcels that are packed ahead of publishing: 2 MiB.
@@ -84,7 +83,7 @@ pub(crate) async fn replay(
     shutdown: &Shutdown,
 ) -> anyhow::Result<Replayed> {
     let standings = tokio::select! {
-        standings = older::standings(feed, &recordings, plan.older) => standings?,
+        standings = resume::standings(feed, &recordings, plan.older) => standings?,
         () = shutdown.requested() => return Ok(replayed(Vec::new(), Ledger::new(0, plan.feed_end), Ending::Stopped)),
     };
     let (recordings, standings) = check(recordings, standings).await?;
@@ -123,7 +122,7 @@ async fn check(
     standings: Vec<Option<Standing>>,
 ) -> anyhow::Result<(Vec<Recording>, Vec<Option<Standing>>)> {
     tokio::task::spawn_blocking(move || {
-        older::check(&recordings, &standings)?;
+        resume::check(&recordings, &standings)?;
         anyhow::Ok((recordings, standings))
     })
     .await?

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use bus::publish::FeedMessage;
-use bus::{Kind, codec};
+use bus::{RecordKind, codec};
 use market::gap::GapLine;
 use market::tick::TickLine;
 use market::{EventTime, Instrument, Span};
@@ -14,9 +14,9 @@ use service::Shutdown;
 use store::recording::{Grain, Input, Rejects, Rules, Track};
 
 use super::Recording;
-use super::older::Older;
 use super::pace::Speed;
 use super::replay::{Ending, Plan, Replayed, replay};
+use super::resume::Older;
 use super::summary::Summary;
 use crate::clock::now_ms;
 use crate::feed::Feed;
@@ -176,7 +176,7 @@ async fn holes_become_gap_records_before_the_tick_that_ends_them() {
     let text = rows([0, 1, 3, 6, 100]);
     run(&feed, text.clone()).await;
     assert_eq!(feed.gaps(), [(4, 6), (7, 100)], "two grains apart is no gap, three are");
-    assert_eq!(feed.messages.lock().unwrap()[0].kind, Kind::Gap);
+    assert_eq!(feed.messages.lock().unwrap()[0].kind, RecordKind::Gap);
 
     let feed = Memory::default();
     let plan = Plan { gaps: false, flush: false, ..plan() };
@@ -276,7 +276,8 @@ async fn a_tick_with_a_forged_ingest_time_hides_nothing_that_comes_in_time() {
     run(&feed, rows([5])).await;
     let (coin, quote, ahead_ms) = ("bitcoin".into(), "usdt".into(), at(9_000));
     let line = TickLine { coin, quote, event_ms: ahead_ms, ingest_ms: ahead_ms, ..feed.ticks().remove(0) };
-    let forged = FeedMessage { kind: Kind::Tick, instrument, payload: codec::single(&line), id: "forged".to_owned() };
+    let forged =
+        FeedMessage { kind: RecordKind::Tick, instrument, payload: codec::single(&line), id: "forged".to_owned() };
     feed.publish(std::slice::from_ref(&forged)).await.unwrap();
     run(&feed, rows([5, 6, 7])).await;
     assert_eq!(feed.minutes(), [5, 9_000, 6, 7]);
@@ -379,7 +380,7 @@ async fn instruments_advance_together_to_within_one_payload() {
     let files = ["bitcoin", "ethereum", "solana"].map(|coin| (coin, coin, rows(0..3_000)));
     run_with(&feed, recordings(&files), plan()).await.unwrap();
     let mut sent: HashMap<String, i64> = HashMap::new();
-    for message in feed.messages.lock().unwrap().iter().filter(|message| message.kind == Kind::Tick) {
+    for message in feed.messages.lock().unwrap().iter().filter(|message| message.kind == RecordKind::Tick) {
         *sent.entry(message.instrument.to_string()).or_default() += 1;
         let most = *sent.values().max().unwrap();
         let least = if sent.len() == 3 { *sent.values().min().unwrap() } else { 0 };
@@ -424,7 +425,7 @@ async fn a_short_recording_is_flushed_amid_the_ticks_of_a_long_one() {
     let files = recordings(&[("bitcoin", "a.csv", rows(0..50_000)), ("ethereum", "b.csv", rows(0..1))]);
     run_with(&feed, files, plan()).await.unwrap();
     let messages = feed.messages.lock().unwrap();
-    let first_flush = messages.iter().position(|message| message.kind == Kind::Heartbeat).unwrap();
+    let first_flush = messages.iter().position(|message| message.kind == RecordKind::Heartbeat).unwrap();
     assert_eq!(messages[first_flush].instrument.coin(), "ethereum");
     assert!(first_flush < messages.len() / 2, "{first_flush} of {}", messages.len());
 }

@@ -1,6 +1,6 @@
 //! What a replay stored in FEED: which messages, and which row of which file each of their ticks was.
 
-use bus::Kind;
+use bus::RecordKind;
 use bus::publish::Receipt;
 use store::recording::Row;
 
@@ -84,7 +84,7 @@ impl Sent {
     }
 
     /// Takes note of a message; `rows` are those of its ticks.
-    pub(crate) fn add(&mut self, lane: usize, kind: Kind, receipt: Receipt, rows: &Runs) {
+    pub(crate) fn add(&mut self, lane: usize, kind: RecordKind, receipt: Receipt, rows: &Runs) {
         if receipt.seq <= self.begin {
             return;
         }
@@ -93,7 +93,7 @@ impl Sent {
             return;
         }
         let (mut ticks, mut first_run) = (0, None);
-        if kind == Kind::Tick {
+        if kind == RecordKind::Tick {
             ticks = rows.0.iter().map(|run| run.len()).sum();
             if self.runs.len() + rows.0.len() <= RUNS_MAX {
                 first_run = Some(self.runs.len() as u32);
@@ -190,8 +190,8 @@ mod tests {
     fn each_tick_is_found_in_its_file() {
         let check = |rows: &[(u32, u32)], stretches: usize| {
             let mut sent = Sent::new(10);
-            sent.add(3, Kind::Gap, receipt(11), &runs(rows));
-            sent.add(3, Kind::Tick, receipt(12), &runs(rows));
+            sent.add(3, RecordKind::Gap, receipt(11), &runs(rows));
+            sent.add(3, RecordKind::Tick, receipt(12), &runs(rows));
             sent.finish();
             for (tick, &(file, line)) in (0..).zip(rows) {
                 assert_eq!(sent.row_of(12, tick), Some((3, file, line)), "{rows:?}");
@@ -209,11 +209,11 @@ mod tests {
     #[test]
     fn what_feed_had_before_is_not_among_them() {
         let mut sent = Sent::new(10);
-        sent.add(0, Kind::Tick, Receipt { seq: 10, duplicate: true }, &runs(&[(0, 2)]));
+        sent.add(0, RecordKind::Tick, Receipt { seq: 10, duplicate: true }, &runs(&[(0, 2)]));
         assert!(sent.is_empty());
         // The answer to the first attempt was lost, and the second one found it.
-        sent.add(0, Kind::Tick, receipt(11), &runs(&[(0, 3)]));
-        sent.add(0, Kind::Tick, Receipt { seq: 11, duplicate: true }, &runs(&[(0, 3)]));
+        sent.add(0, RecordKind::Tick, receipt(11), &runs(&[(0, 3)]));
+        sent.add(0, RecordKind::Tick, Receipt { seq: 11, duplicate: true }, &runs(&[(0, 3)]));
         sent.finish();
         assert_eq!((sent.ticks(), sent.row_of(11, 0)), (1, Some((0, 0, 3))));
     }

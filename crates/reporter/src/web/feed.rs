@@ -5,12 +5,12 @@ use std::time::Duration;
 use async_nats::connection::State;
 use bus::connect::wait_for;
 use bus::reader::{Event, Reader, Selection};
-use bus::{Connection, Error, Kind, NatsArgs, Stream, history, subject, topology};
+use bus::{Connection, Error, NatsArgs, RecordKind, Stream, query, subject, topology};
 use market::{Instrument, Window};
 use service::{Data, Shutdown};
 
 use super::Shared;
-use super::standing::{Looks, Standing};
+use super::pipeline_status::{Looks, PipelineStatus};
 use crate::view::{WINDOWS, kind_of};
 
 /// MARKET is long: of its prices only those among so many last messages are read. A replayed message holds up to 128 KiB.
@@ -35,11 +35,11 @@ pub(super) async fn follow(shared: &Shared, nats: &NatsArgs, shutdown: &Shutdown
     shared.health.not_ready("reading what is stored");
     let prices = Selection {
         stream: Stream::Market,
-        filters: vec![subject::of_kind(Stream::Market, Kind::Price, None)],
+        filters: vec![subject::of_kind(Stream::Market, RecordKind::Price, None)],
         from: market.state.last_seq.saturating_sub(MARKET_TAIL).max(1),
     };
     let longer = WINDOWS.into_iter().filter(|&window| window != Window::Minute).map(kind_of);
-    let kinds = longer.chain([Kind::HourOfDay]);
+    let kinds = longer.chain([RecordKind::HourOfDay]);
     let filters = kinds.map(|kind| subject::of_kind(Stream::Stats, kind, None)).collect();
     let statistics = Selection { stream: Stream::Stats, filters, from: 1 };
     tokio::select! {
@@ -100,7 +100,7 @@ async fn watch_standing(shared: &Shared, connection: &Connection) -> Result<(), 
 
 async fn look(shared: &Shared, connection: &Connection, looks: &mut Looks) {
     if connection.client().connection_state() == State::Connected {
-        match Standing::read(connection, looks).await {
+        match PipelineStatus::read(connection, looks).await {
             Ok(standing) => *shared.standing() = standing,
             Err(error) => tracing::debug!(%error, "the standing of the steps is not known"),
         }
@@ -123,8 +123,8 @@ async fn fetch_prices(shared: &Shared, connection: &Connection) -> Result<(), Er
     };
     let unpriced = unpriced(&shared.view());
     for instrument in unpriced {
-        let subject = subject::of_kind(Stream::Market, Kind::Price, Some(&instrument));
-        if let Some(message) = history::last(connection, Stream::Market, &subject).await? {
+        let subject = subject::of_kind(Stream::Market, RecordKind::Price, Some(&instrument));
+        if let Some(message) = query::last(connection, Stream::Market, &subject).await? {
             shared.view().apply(&message.subject, &message.payload)?;
         }
     }

@@ -1,11 +1,11 @@
 //! What the page is told, as JSON.
 
-use bus::{Kind, Stream, subject};
+use bus::{RecordKind, Stream, subject};
 use market::profile::HourOfDayLine;
 use market::{Candle, EventTime, Span, Window};
 use serde::{Deserialize, Serialize};
 
-use super::standing::{Standing, StepStanding};
+use super::pipeline_status::{PipelineStatus, StepStanding};
 use crate::number::{PriceFormat, number};
 use crate::view::{InstrumentView, Name, View};
 
@@ -158,7 +158,7 @@ fn name_of((coin, quote): &Name) -> String {
 }
 
 /// What changes all the time.
-pub(super) fn live(view: &View, standing: &Standing, choice: &Choice, clock: Clock, versions: Versions) -> Live {
+pub(super) fn live(view: &View, standing: &PipelineStatus, choice: &Choice, clock: Clock, versions: Versions) -> Live {
     let now_ms = clock.now_ms;
     let chosen = chosen(view, choice);
     let price = chosen.and_then(|(_, rows)| rows.price);
@@ -180,7 +180,7 @@ pub(super) fn live(view: &View, standing: &Standing, choice: &Choice, clock: Clo
     };
     Live {
         instruments: view.instruments().take(INSTRUMENTS_MAX).map(|(name, _)| name_of(name)).collect(),
-        subject: chosen.map(|((coin, quote), _)| subject::live(Stream::Market, Kind::Price, coin, quote)),
+        subject: chosen.map(|((coin, quote), _)| subject::live(Stream::Market, RecordKind::Price, coin, quote)),
         instrument: chosen.map(|(name, _)| name_of(name)),
         price,
         health,
@@ -189,7 +189,7 @@ pub(super) fn live(view: &View, standing: &Standing, choice: &Choice, clock: Clo
     }
 }
 
-fn health_line(standing: &Standing, newest: Option<(EventTime, i64)>) -> String {
+fn health_line(standing: &PipelineStatus, newest: Option<(EventTime, i64)>) -> String {
     let mut parts = vec![match (standing.is_connected, standing.steps.is_empty()) {
         (true, _) => "nats connected".to_owned(),
         (false, true) => "nats away".to_owned(),
@@ -337,7 +337,7 @@ mod tests {
         let price = r#"{"coin":"bitcoin","quote":"usdt","event_ms":60000,"close":1e-15,"feed_seq":1}"#;
         view.apply("market.1.price.bitcoin.usdt", price.as_bytes()).expect("a price");
         view.apply("stats.1.1h.bitcoin.usdt", hourly(0, 2.15e-14).as_bytes()).expect("a candle");
-        let live = live(&view, &Standing::default(), &Choice::default(), at(123_000), NONE);
+        let live = live(&view, &PipelineStatus::default(), &Choice::default(), at(123_000), NONE);
         assert_eq!(live.price.map(|price| price.format), Some(PriceFormat::Exponential(0)));
         let tables = tables(&view, &Choice::default(), 7).expect("an instrument");
         let json = serde_json::to_value(&tables).expect("JSON");
@@ -364,14 +364,14 @@ mod tests {
 
     #[test]
     fn a_price_ages_from_the_end_of_its_span() {
-        let live = live(&view(), &Standing::default(), &Choice::default(), at(123_000), NONE);
+        let live = live(&view(), &PipelineStatus::default(), &Choice::default(), at(123_000), NONE);
         assert_eq!(live.price.map(|price| price.age_ms), Some(3_000));
         assert_eq!(live.health.line, "nats away · last price 1970-01-01T00:01:00Z, 3 s ago · steps not known yet");
     }
 
     #[test]
     fn without_data_the_page_is_told_so() {
-        let live = live(&View::new(1), &Standing::default(), &Choice::default(), at(0), NONE);
+        let live = live(&View::new(1), &PipelineStatus::default(), &Choice::default(), at(0), NONE);
         assert!(live.instruments.is_empty() && live.price.is_none());
         assert!(live.health.line.contains("no price yet"));
     }

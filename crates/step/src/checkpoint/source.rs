@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use bus::history::{self, Stored};
+use bus::query::{self, StoredMessage};
 use bus::snapshot::{ISOLATED_MAX, isolated, last_per_subject, multi_last};
 use bus::topology::Stream;
 use bus::{Connection, Error, subject};
@@ -12,7 +12,7 @@ use serde_json::json;
 /// Answers the requests of a recovery.
 pub trait Source: Sync {
     /// The last message on a subject, which may hold wildcards, as the stream's leader has it.
-    fn last(&self, stream: Stream, subject: &str) -> impl Future<Output = Result<Option<Stored>, Error>> + Send;
+    fn last(&self, stream: Stream, subject: &str) -> impl Future<Output = Result<Option<StoredMessage>, Error>> + Send;
 
     /// The last message on each subject of a partition's checkpoint, which has so many states, and whether they are one
     /// consistent picture. It may come from a copy that lags.
@@ -21,7 +21,7 @@ pub trait Source: Sync {
         stream: Stream,
         partition: u32,
         states: u64,
-    ) -> impl Future<Output = Result<(Vec<Stored>, bool), Error>> + Send;
+    ) -> impl Future<Output = Result<(Vec<StoredMessage>, bool), Error>> + Send;
 
     /// The sequences of all messages on a subject between two sequences, both not included, as the leader has them.
     fn between(
@@ -39,11 +39,16 @@ pub trait Source: Sync {
 }
 
 impl Source for Connection {
-    async fn last(&self, stream: Stream, subject: &str) -> Result<Option<Stored>, Error> {
-        history::last(self, stream, subject).await
+    async fn last(&self, stream: Stream, subject: &str) -> Result<Option<StoredMessage>, Error> {
+        query::last(self, stream, subject).await
     }
 
-    async fn checkpoint(&self, stream: Stream, partition: u32, states: u64) -> Result<(Vec<Stored>, bool), Error> {
+    async fn checkpoint(
+        &self,
+        stream: Stream,
+        partition: u32,
+        states: u64,
+    ) -> Result<(Vec<StoredMessage>, bool), Error> {
         let subject = subject::checkpoint(stream, partition);
         if states < ISOLATED_MAX {
             let _permit = isolated().await;
@@ -55,7 +60,7 @@ impl Source for Connection {
     }
 
     async fn between(&self, stream: Stream, subject: &str, (after, before): (u64, u64)) -> Result<Vec<u64>, Error> {
-        let found = history::between(self, stream, subject, after, before).await?;
+        let found = query::between(self, stream, subject, after, before).await?;
         Ok(found.iter().map(|found| found.message.seq).collect())
     }
 

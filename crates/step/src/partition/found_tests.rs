@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bus::protocol::{LogId, StepConfig};
 use bus::topology::{STATS_STEP, Step};
-use market::windowing::Settings;
+use market::windowing::EventTimePolicy;
 use market::{Candle, EventTime, Instrument};
 
 use crate::checkpoint::Checkpoint;
@@ -22,8 +22,8 @@ impl Operator for Quiet {
     type State = ();
     type Counts = ();
 
-    fn event_time(&self) -> Settings {
-        Settings::default()
+    fn event_time(&self) -> EventTimePolicy {
+        EventTimePolicy::default()
     }
 
     fn shape(&self) -> String {
@@ -65,7 +65,7 @@ fn input(begins: u64, last_seq: u64, is_trimmed: bool) -> InputInfo {
 
 /// A partition that has committed nothing, at its place: its input was looked at and has nothing for it up to 4.
 fn at_its_place() -> Partition<Quiet> {
-    let config = StepConfig::new(Settings::default(), "");
+    let config = StepConfig::new(EventTimePolicy::default(), "");
     let setup = Setup { partition: 1, partitions: 2, log: log(), config, accept_loss: false };
     let schedule = CommitSchedule::new(STATS_STEP, 2);
     let (mut partition, _) = Partition::new(Arc::new(Quiet), setup, schedule, Duration::ZERO);

@@ -1,9 +1,8 @@
 //! How a partition applies its input.
 
-use bus::Error;
-use bus::codec;
 use bus::reader::Delivery;
-use bus::subject::{self, Stored as StoredSubject};
+use bus::subject::{self, SubjectParts};
+use bus::{Error, codec};
 
 use crate::operator::{Applied, Input, Operator};
 use crate::partition::draft::Held;
@@ -46,7 +45,7 @@ impl<O: Operator> Partition<O> {
     /// Applies a message of which so many lines are done. It counts, and its instrument's state with it, only when all of it is
     /// applied. What is applied again gives no results and counts nothing: both are stored.
     fn apply_from(&mut self, delivery: Delivery, lines_done: u32, now: Time, effects: &mut Vec<Effect>) {
-        let Some(subject) = StoredSubject::parse(&delivery.subject) else { return };
+        let Some(subject) = SubjectParts::parse(&delivery.subject) else { return };
         let key = subject::instrument_of(&delivery.subject).unwrap_or_default();
         let idx = self.members.number(key, subject.coin, subject.quote);
         let is_again = matches!(self.phase, Phase::Replaying(_));

@@ -6,13 +6,13 @@ mod recovery;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use bus::history::Stored;
-use bus::protocol::{LogId, StepConfig};
+use bus::protocol::{LogId, Position, StepConfig};
+use bus::query::StoredMessage;
 use bus::reader::Delivery;
 use bus::topology::{MARKET_STEP, Step};
-use bus::{Kind, codec, subject};
+use bus::{RecordKind, codec, subject};
 use futures::FutureExt;
-use market::windowing::Settings;
+use market::windowing::EventTimePolicy;
 use market::{Candle, Instrument};
 use serde_json::Value;
 
@@ -22,7 +22,6 @@ use crate::commit::Answer;
 use crate::operator::{Applied, Figure, Input};
 use crate::outputs::Outputs;
 use crate::transaction::{MESSAGES_MAX, Outgoing, Part, Role};
-use bus::protocol::Position;
 
 const PARTITION: u32 = 3;
 
@@ -38,8 +37,8 @@ impl Operator for Counting {
     type State = u64;
     type Counts = u64;
 
-    fn event_time(&self) -> Settings {
-        Settings::default()
+    fn event_time(&self) -> EventTimePolicy {
+        EventTimePolicy::default()
     }
 
     fn shape(&self) -> String {
@@ -54,14 +53,14 @@ impl Operator for Counting {
             *state += 1;
             *counts += 1;
             if input.is_after_loss && line == 0 {
-                outputs.append(Kind::Gap, &"lost");
+                outputs.append(RecordKind::Gap, &"lost");
             }
             if raw != b"silent" {
-                outputs.append(Kind::Price, state);
+                outputs.append(RecordKind::Price, state);
             }
             if raw == b"twice" {
-                outputs.append(Kind::Gap, state);
-                outputs.append(Kind::Price, state);
+                outputs.append(RecordKind::Gap, state);
+                outputs.append(RecordKind::Price, state);
             }
         }
         Applied::All
@@ -93,7 +92,7 @@ fn log() -> LogId {
 }
 
 fn setup(accept_loss: bool) -> Setup {
-    let config = StepConfig::new(Settings::default(), "counting");
+    let config = StepConfig::new(EventTimePolicy::default(), "counting");
     Setup { partition: PARTITION, partitions: 16, log: log(), config, accept_loss }
 }
 
@@ -144,7 +143,7 @@ impl Rig {
     }
 
     fn message(&mut self, seq: u64, coin: &str, lines: &str, more: bool, pending: u64) {
-        let subject = subject::stored(bus::Stream::Feed, PARTITION, Kind::Tick, coin, "usd").into();
+        let subject = subject::stored(bus::Stream::Feed, PARTITION, RecordKind::Tick, coin, "usd").into();
         let payload = lines.to_owned().into();
         let delivery = Delivery { seq, subject, headers: None, payload, stored_ms: 0, pending };
         self.on(Event::Input { delivery, more });
@@ -216,7 +215,7 @@ fn states(part: &Part) -> usize {
 /// What a new owner reads when these parts are stored, each behind the one before.
 fn checkpoint(parts: &[Arc<Part>]) -> Checkpoint<u64, u64> {
     let Some(last) = parts.last() else { return Checkpoint { fence: 0, position: None, states: Vec::new() } };
-    let mut stored: Vec<Stored> = Vec::new();
+    let mut stored: Vec<StoredMessage> = Vec::new();
     let states = parts.iter().flat_map(|part| part.messages.iter().filter(|message| message.role == Role::State));
     let position = Outgoing {
         subject: subject::position(bus::Stream::Market, PARTITION),
@@ -226,7 +225,7 @@ fn checkpoint(parts: &[Arc<Part>]) -> Checkpoint<u64, u64> {
     for (seq, message) in (1..).zip(states.chain([&position])) {
         stored.retain(|older| older.subject != message.subject);
         let Outgoing { subject, payload, .. } = message.clone();
-        stored.push(Stored { seq, subject, payload, headers: Default::default(), server_ms: 0 });
+        stored.push(StoredMessage { seq, subject, payload, headers: Default::default(), server_ms: 0 });
     }
     assemble(MARKET_STEP, PARTITION, &stored).expect("readable").expect("whole")
 }

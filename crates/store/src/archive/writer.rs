@@ -8,9 +8,9 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 
 use super::{Archive, ArchiveError, OpenFile, damaged};
+use crate::archive::catalog::{Listing, SeqRange, TickFile, to_join};
+use crate::archive::storage::{Claim, Entry};
 use crate::digest::Digesting;
-use crate::listing::{Listing, SeqRange, TickFile, to_join};
-use crate::place::{Claim, Entry};
 use crate::schema;
 use crate::ticks::conform;
 

@@ -9,7 +9,7 @@ use super::rules::Conflict;
 
 /// What becomes of a row.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Verdict {
+pub(crate) enum RowVerdict {
     /// It counts.
     Accepted(Row),
     /// There was a row of its identity.
@@ -37,7 +37,7 @@ pub(crate) struct Sequence {
     anchor: Anchor,
     /// A row that is alone unless the next one follows it.
     doubtful: Option<Row>,
-    verdicts: VecDeque<Verdict>,
+    verdicts: VecDeque<RowVerdict>,
 }
 
 /// The row that the next one is measured from.
@@ -60,7 +60,7 @@ impl Sequence {
     pub(crate) fn push(&mut self, row: Row) {
         match self.newest {
             Some(newest) if row.event < newest.event => {
-                self.verdicts.push_back(Verdict::Refused(row, Refusal::OutOfOrder));
+                self.verdicts.push_back(RowVerdict::Refused(row, Refusal::OutOfOrder));
             }
             Some(newest) if row.identity() == newest.identity() => self.push_again(newest, row),
             Some(newest) => {
@@ -73,7 +73,7 @@ impl Sequence {
 
     /// Takes a row that was there already: its duplicate, for which it is not known yet whether it counts.
     pub(crate) fn push_known(&mut self) {
-        self.verdicts.push_back(Verdict::Duplicate { conflict: false });
+        self.verdicts.push_back(RowVerdict::Duplicate { conflict: false });
     }
 
     /// Ends the recording: a row in doubt stays alone, and a first row without a second counts.
@@ -85,22 +85,22 @@ impl Sequence {
             self.accept(first);
         }
         if let Some(lone) = self.doubtful.take() {
-            self.verdicts.push_back(Verdict::Refused(lone, Refusal::Jump));
+            self.verdicts.push_back(RowVerdict::Refused(lone, Refusal::Jump));
         }
     }
 
     /// The next verdict that is certain.
-    pub(crate) fn next(&mut self) -> Option<Verdict> {
+    pub(crate) fn next(&mut self) -> Option<RowVerdict> {
         self.verdicts.pop_front()
     }
 
     fn push_again(&mut self, newest: Row, row: Row) {
         let conflict = !row.agrees_with(&newest);
         if conflict && self.conflict == Conflict::Refuse {
-            self.verdicts.push_back(Verdict::Conflict(newest, row));
+            self.verdicts.push_back(RowVerdict::Conflict(newest, row));
             return;
         }
-        self.verdicts.push_back(Verdict::Duplicate { conflict });
+        self.verdicts.push_back(RowVerdict::Duplicate { conflict });
         if conflict && self.conflict == Conflict::Last {
             self.newest = Some(row);
         }
@@ -110,12 +110,12 @@ impl Sequence {
         if let Some(doubtful) = self.doubtful.take() {
             if self.follows(doubtful, row) {
                 if let Anchor::First(lone) = self.anchor {
-                    self.verdicts.push_back(Verdict::Refused(lone, Refusal::Jump));
+                    self.verdicts.push_back(RowVerdict::Refused(lone, Refusal::Jump));
                 }
                 self.accept(doubtful);
                 self.accept(row);
             } else {
-                self.verdicts.push_back(Verdict::Refused(doubtful, Refusal::Jump));
+                self.verdicts.push_back(RowVerdict::Refused(doubtful, Refusal::Jump));
                 self.doubtful = Some(row);
             }
             return;
@@ -137,7 +137,7 @@ impl Sequence {
 
     fn accept(&mut self, row: Row) {
         self.anchor = Anchor::Accepted(row);
-        self.verdicts.push_back(Verdict::Accepted(row));
+        self.verdicts.push_back(RowVerdict::Accepted(row));
     }
 }
 
@@ -171,11 +171,11 @@ mod tests {
         sequence.finish();
         let day = |row: Row| row.event.ms() / Span::DAY.ms();
         let words = |verdict| match verdict {
-            Verdict::Accepted(row) => format!("{}={}", day(row), row.close),
-            Verdict::Duplicate { conflict: false } => "duplicate".to_owned(),
-            Verdict::Duplicate { conflict: true } => "conflict".to_owned(),
-            Verdict::Conflict(one, other) => format!("line {} or line {}", one.line, other.line),
-            Verdict::Refused(row, reason) => format!("{} {}", day(row), reason.as_str()),
+            RowVerdict::Accepted(row) => format!("{}={}", day(row), row.close),
+            RowVerdict::Duplicate { conflict: false } => "duplicate".to_owned(),
+            RowVerdict::Duplicate { conflict: true } => "conflict".to_owned(),
+            RowVerdict::Conflict(one, other) => format!("line {} or line {}", one.line, other.line),
+            RowVerdict::Refused(row, reason) => format!("{} {}", day(row), reason.as_str()),
         };
         std::iter::from_fn(|| sequence.next()).map(words).collect()
     }

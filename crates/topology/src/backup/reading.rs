@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_nats::header::{NATS_BATCH_COMMIT, NATS_BATCH_ID};
 use bus::reader::{Delivery, Event, Form, Reader, Selection};
 use bus::topology::{Stream, StreamInfo, stream_info};
-use bus::{Connection, history};
+use bus::{Connection, query};
 use tokio::time::Instant;
 
 use super::BackupError;
@@ -74,7 +74,7 @@ pub(super) async fn bucket(
     let name = info.config["name"].as_str().unwrap_or_default();
     let keeps_newest = info.config["max_msgs_per_subject"] == 1;
     let mut from = 1;
-    while let Some(found) = history::next_in(connection, name, ALL, from).await? {
+    while let Some(found) = query::next_in(connection, name, ALL, from).await? {
         let message = found.message;
         from = message.seq + 1;
         let (subject, headers) = (message.subject.into(), Some(message.headers));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use bus::lease::{self, Owner};
-use bus::standing::{Backlog, Standing, backlog, is_in_use, standings};
+use bus::progress::{Backlog, StepProgress, backlog, is_in_use, standings};
 use bus::topology::{LEASES, STEPS, Step, Stream, StreamInfo, stream_info};
 use bus::{Connection, Error};
 use serde_json::{Map, Value, json};
@@ -37,7 +37,7 @@ struct Picture {
 
 /// A partition of a step that has input, or had some.
 struct Row {
-    standing: Standing,
+    standing: StepProgress,
     owner: Option<Owner>,
     backlog: Option<Backlog>,
 }
@@ -150,7 +150,7 @@ async fn rows(connection: &Connection, step: Step) -> Result<Vec<Row>, Error> {
     if owners.is_empty() && !is_in_use(step, &standings) {
         return Ok(rows);
     }
-    for standing in standings.into_iter().filter(Standing::is_used) {
+    for standing in standings.into_iter().filter(StepProgress::is_used) {
         let backlog = match standing.is_done() {
             true => None,
             false => backlog(connection, step, standing.partition, standing.committed()).await?,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::bail;
 use bus::Connection;
-use bus::readers::forget;
+use bus::external_consumers::forget;
 use bus::topology::Stream;
 
 use super::output;

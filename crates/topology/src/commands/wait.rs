@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::bail;
 use bus::connect::Reminder;
 use bus::error::Disposition;
-use bus::standing::{Standing, standings};
+use bus::progress::{StepProgress, standings};
 use bus::topology::{STEPS, Step, Stream};
 use bus::{Connection, Error};
 use service::Shutdown;
@@ -70,9 +70,13 @@ pub(crate) async fn wait(connection: &Connection, args: &WaitArgs, shutdown: &Sh
 
 /// The sum of a step's positions, which grows as long as there is progress; `None` when it is done with what it had as input at
 /// the first look.
-async fn look(connection: &Connection, step: Step, asked: &mut Option<Vec<Standing>>) -> Result<Option<u64>, Error> {
+async fn look(
+    connection: &Connection,
+    step: Step,
+    asked: &mut Option<Vec<StepProgress>>,
+) -> Result<Option<u64>, Error> {
     let standings = standings(connection, step).await?;
     let asked = asked.get_or_insert_with(|| standings.clone());
     let is_done = asked.iter().zip(&standings).all(|(asked, now)| asked.input_last <= now.committed());
-    Ok((!is_done).then(|| standings.iter().map(Standing::committed).sum()))
+    Ok((!is_done).then(|| standings.iter().map(StepProgress::committed).sum()))
 }

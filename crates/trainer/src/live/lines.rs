@@ -4,11 +4,13 @@ use std::borrow::Cow;
 
 use learn::interval;
 use market::band::{Band, Bands, LEVEL_MAIN, LEVELS};
-use market::forecast::{Cause, ForecastKey, HoldoutScores, ModelLine, NextLine, Rival, ScoreLine, Standing, Status};
+use market::forecast::{
+    Cause, ForecastKey, HoldoutScores, Incumbent, ModelLine, ModelRole, NextLine, ScoreLine, Status,
+};
 use market::{EventTime, Instrument};
 use serde::{Deserialize, Serialize};
 
-use super::rules::Rules;
+use super::config::Rules;
 use super::trainings::Trained;
 
 // The records name each level, in this order.
@@ -99,10 +101,10 @@ impl<'a> Scored<'a> {
 #[derive(Debug, Clone)]
 pub(crate) struct Fate {
     pub(crate) cause: Cause,
-    pub(crate) standing: Standing,
+    pub(crate) standing: ModelRole,
     pub(crate) valid_from: EventTime,
     pub(crate) expires: EventTime,
-    pub(crate) rival: Option<Rival>,
+    pub(crate) rival: Option<Incumbent>,
 }
 
 impl Fate {

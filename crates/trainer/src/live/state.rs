@@ -3,13 +3,13 @@
 
 use std::sync::Arc;
 
-use bus::Kind;
+use bus::RecordKind;
 use learn::dataset::Unusable;
 use learn::forecaster::Forecaster;
 use learn::interval::Adaptive;
 use learn::lookback::Lookback;
 use market::candle::Candle;
-use market::forecast::{Cause, Rival, Standing, Status};
+use market::forecast::{Cause, Incumbent, ModelRole, Status};
 use market::heartbeat::HeartbeatLine;
 use market::watermark::Watermark;
 use market::windowing::{Issue, Windowing};
@@ -18,10 +18,10 @@ use serde::{Deserialize, Serialize};
 use step::Outputs;
 use store::archive::Through;
 
+use super::config::Rules;
 use super::counts::Counts;
 use super::drift::Drift;
 use super::lines::{Fate, Forecast, Scored};
-use super::rules::Rules;
 use super::trainings::{Job, ModelRef, Outcome, Trained, Trainings};
 
 /// The form in which [`Live`] is stored, which a change of it raises: states of another form cannot be read, and FORECAST is
@@ -218,7 +218,7 @@ impl Live {
 
     fn score(&mut self, scored: &Scored<'_>, desk: &mut Desk<'_>) {
         desk.counts.scored += 1;
-        desk.outputs.append(Kind::Score, &scored.line(desk.rules, desk.instrument));
+        desk.outputs.append(RecordKind::Score, &scored.line(desk.rules, desk.instrument));
         // What another model has missed says nothing of this one.
         if let Some(in_use) = self.in_use.as_mut().filter(|in_use| in_use.model.id == scored.forecast.model) {
             in_use.adaptive.observe(scored.inside());
@@ -245,10 +245,10 @@ impl Live {
             standing,
             valid_from: candle.end,
             expires,
-            rival: rival.map(|(rival, duel)| Rival { model: rival.model.id.clone(), scores: (&duel.rival).into() }),
+            rival: rival.map(|(rival, duel)| Incumbent { model: rival.model.id.clone(), scores: (&duel.rival).into() }),
         };
-        desk.outputs.append(Kind::Model, &fate.line(trained, desk.rules, desk.instrument));
-        if standing == Standing::Lost {
+        desk.outputs.append(RecordKind::Model, &fate.line(trained, desk.rules, desk.instrument));
+        if standing == ModelRole::Lost {
             // It has just been tried on the newest rows, where it may have stopped beating the baseline, or begun to.
             if let Some(in_use) = &mut self.in_use {
                 in_use.is_champion = trained.duel.is_some_and(|duel| duel.rival.is_evident());
@@ -259,7 +259,7 @@ impl Live {
             desk.counts.switches += 1;
             self.in_use = Some(InUse {
                 model: trained.model.clone(),
-                is_champion: standing == Standing::Champion,
+                is_champion: standing == ModelRole::Champion,
                 expires,
                 adaptive: Adaptive::default(),
                 drift: Drift::default(),
@@ -320,18 +320,18 @@ impl Live {
         };
         desk.counts.forecasts += 1;
         desk.counts.unlike_training += u64::from(status == Status::UnlikeTraining);
-        desk.outputs.append(Kind::Next, &forecast.line(desk.rules, desk.instrument));
+        desk.outputs.append(RecordKind::Next, &forecast.line(desk.rules, desk.instrument));
         self.open.push(Open { forecast, seen: 0, coverage: 1.0 });
     }
 }
 
 /// A challenger replaces the model in use only when it wins on rows that neither has learned from.
-fn stand(trained: &Trained) -> Standing {
+fn stand(trained: &Trained) -> ModelRole {
     if trained.duel.is_some_and(|duel| duel.rival.rmse <= duel.challenger.rmse) {
-        Standing::Lost
+        ModelRole::Lost
     } else if trained.scores.is_evident() {
-        Standing::Champion
+        ModelRole::Champion
     } else {
-        Standing::Candidate
+        ModelRole::Candidate
     }
 }

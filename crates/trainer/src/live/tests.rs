@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use self::processes::{Training, run, run_beside};
-use super::rules::learning_words;
+use super::config::learning_words;
 use super::*;
 use crate::args::{Args, Command};
 
@@ -27,8 +27,8 @@ enum Entry {
 }
 
 impl Entry {
-    fn kind(&self) -> Kind {
-        if matches!(self, Self::Price(_)) { Kind::Price } else { Kind::Heartbeat }
+    fn kind(&self) -> RecordKind {
+        if matches!(self, Self::Price(_)) { RecordKind::Price } else { RecordKind::Heartbeat }
     }
 
     fn line(&self, instrument: &Instrument) -> Vec<u8> {
@@ -72,8 +72,8 @@ fn minutes(from: i64, count: i64) -> Vec<Entry> {
 }
 
 /// Packs neighbours of one kind into messages; `cut` says where a new one begins.
-fn pack(entries: &[Entry], mut cut: impl FnMut(usize) -> bool) -> Vec<(Kind, Vec<Entry>)> {
-    let mut messages: Vec<(Kind, Vec<Entry>)> = Vec::new();
+fn pack(entries: &[Entry], mut cut: impl FnMut(usize) -> bool) -> Vec<(RecordKind, Vec<Entry>)> {
+    let mut messages: Vec<(RecordKind, Vec<Entry>)> = Vec::new();
     for (idx, entry) in entries.iter().enumerate() {
         match messages.last_mut().filter(|(kind, _)| *kind == entry.kind() && !cut(idx)) {
             Some((_, of_message)) => of_message.push(entry.clone()),
@@ -91,7 +91,7 @@ struct Stored {
 }
 
 impl Stored {
-    fn of(&self, kind: Kind) -> Vec<Value> {
+    fn of(&self, kind: RecordKind) -> Vec<Value> {
         let of_kind = self.lines.iter().filter(|(token, _)| *token == kind.token());
         of_kind.map(|(_, line)| serde_json::from_str(line).expect("a record")).collect()
     }
@@ -113,7 +113,7 @@ fn rules(flags: &[&str]) -> (Rules, LearnConfig) {
 fn any_packing_and_any_crash_give_the_same_forecasts() {
     let entries = minutes(0, 4 * 1_440);
     let whole = run(&pack(&entries, |idx| idx % 500 == 0), 4, &[], &[]);
-    assert!(whole.of(Kind::Model).len() > 3 && whole.of(Kind::Next).len() > 500, "{:?}", whole.counts);
+    assert!(whole.of(RecordKind::Model).len() > 3 && whole.of(RecordKind::Next).len() > 500, "{:?}", whole.counts);
     assert_eq!(whole.counts.forecasts, whole.counts.scored + 1);
     // One by one; and in odd packets, with crashes before, in and after every training.
     assert_eq!(run(&pack(&entries, |_| true), 100, &[], &[]), whole);
@@ -128,7 +128,7 @@ fn a_message_that_is_applied_in_half_when_its_process_dies_is_applied_again_from
     let packets = pack(&minutes(0, 1_700), |idx| idx % PACKET == 0);
     let whole = run(&packets, 4, &[], &[]);
     // Nothing waits for anything before the first model counts: a candle before its first forecast at the earliest.
-    let made_ms = whole.of(Kind::Next)[0]["made_ms"].as_i64().expect("a time");
+    let made_ms = whole.of(RecordKind::Next)[0]["made_ms"].as_i64().expect("a time");
     let first = usize::try_from((made_ms - START) / MINUTE).expect("an index");
     assert!((6..PACKET - 1).contains(&(first % PACKET)), "line {} of its packet", first % PACKET);
     let found = run_beside(Training::Awaited, &packets, 4, &[first / PACKET + 1], &[]);
@@ -141,7 +141,7 @@ fn heartbeats_and_a_flush_close_candles_as_prices_do() {
     entries.insert(1_444, Entry::Heartbeat(1_444 * MINUTE + 10_000));
     entries.push(Entry::Flush(1_999 * MINUTE));
     let stored = run(&pack(&entries, |idx| idx % 100 == 0), 2, &[], &[]);
-    let next = stored.of(Kind::Next);
+    let next = stored.of(RecordKind::Next);
     assert_eq!(next.last().expect("forecasts")["made_ms"], START + 2_000 * MINUTE, "the flush closes the last candle");
     assert_eq!(run(&pack(&entries, |_| true), 7, &[500, 1_446, 1_999], &[]), stored);
 }
@@ -152,9 +152,9 @@ fn a_model_that_is_too_old_is_not_asked_and_one_without_truth_is_not_scored() {
     let mut entries = minutes(0, 2_880);
     entries.extend(minutes(5 * 1_440, 30));
     let stored = run(&pack(&entries, |_| true), 50, &[], &["--expire", "24h", "--horizon", "2"]);
-    let models = stored.of(Kind::Model);
+    let models = stored.of(RecordKind::Model);
     let expires = models.last().expect("a model")["expires_ms"].as_i64().expect("a time");
-    let made = stored.of(Kind::Next);
+    let made = stored.of(RecordKind::Next);
     assert!(made.iter().all(|next| next["made_ms"].as_i64() < Some(expires)), "{expires}");
     assert!(stored.counts.expired > 0, "{:?}", stored.counts);
     assert_eq!(stored.counts.unscored, 2, "the candles after the last ones before the hole never came");
@@ -181,17 +181,17 @@ fn thin_candles_count_live_by_the_coverage_that_was_fitted() {
         .collect();
     let messages = pack(&entries, |idx| idx % 100 == 0);
     let strict = run(&messages, 5, &[7], &[]);
-    let made = |stored: &Stored| stored.of(Kind::Next).iter().map(|next| next["made_ms"].as_i64().unwrap()).max();
+    let made = |stored: &Stored| stored.of(RecordKind::Next).iter().map(|next| next["made_ms"].as_i64().unwrap()).max();
     assert_eq!(made(&strict), Some(START + whole * MINUTE), "no candle after it is known to half");
     assert!(strict.counts.thin > 100 && strict.counts.few_points == 0, "{:?}", strict.counts);
     let lenient = run(&messages, 5, &[7], &["--min-coverage", "0.4"]);
     assert!(made(&lenient) > Some(START + 2_800 * MINUTE), "{:?}", lenient.counts);
     assert_eq!(lenient.counts.thin, 0);
     for (stored, min_coverage, least) in [(&strict, 0.5, 1.0), (&lenient, 0.4, 0.4)] {
-        let scores = stored.of(Kind::Score);
+        let scores = stored.of(RecordKind::Score);
         let coverages = scores.iter().map(|score| score["coverage"].as_f64().unwrap());
         assert_eq!(coverages.fold(1.0, f64::min), least);
-        assert!(stored.of(Kind::Model).iter().all(|model| model["min_coverage"] == min_coverage));
+        assert!(stored.of(RecordKind::Model).iter().all(|model| model["min_coverage"] == min_coverage));
     }
 }
 
@@ -216,7 +216,7 @@ fn points_too_few_for_a_range_forecast_no_volatility() {
     let stored = run(&pack(&few, |idx| idx % 100 == 0), 5, &[], &["--recipe", "volatility", "--min-coverage", "0.2"]);
     assert!(stored.counts.models > 0 && stored.counts.thin == 0, "{:?}", stored.counts);
     assert!(stored.counts.few_points > 15, "{:?}", stored.counts);
-    let made = stored.of(Kind::Next).iter().map(|next| next["made_ms"].as_i64().unwrap()).max();
+    let made = stored.of(RecordKind::Next).iter().map(|next| next["made_ms"].as_i64().unwrap()).max();
     assert_eq!(made, Some(START + 1_500 * MINUTE));
 }
 
@@ -233,7 +233,7 @@ fn what_lies_beyond_all_training_is_marked() {
     }
     let stored = run(&pack(&entries, |idx| idx % 50 == 0), 5, &[], &[]);
     let after = START + (leap as i64 + 5) * MINUTE;
-    let next = stored.of(Kind::Next);
+    let next = stored.of(RecordKind::Next);
     let at_leap = next.iter().find(|next| next["made_ms"] == after).expect("a forecast after the leap");
     assert_eq!(at_leap["status"], "unlike-training");
     assert!(next.iter().any(|next| next["status"] != "unlike-training"));
@@ -250,7 +250,7 @@ fn a_world_that_changes_asks_for_a_new_model_before_its_time() {
     }));
     let stored = run(&pack(&entries, |idx| idx % 20 == 0), 5, &[], &["--every", "24h"]);
     assert!(stored.counts.drifts > 0, "{:?}", stored.counts);
-    assert!(stored.of(Kind::Model).iter().any(|model| model["cause"] == "drift"));
+    assert!(stored.of(RecordKind::Model).iter().any(|model| model["cause"] == "drift"));
 }
 
 proptest! {

@@ -21,7 +21,7 @@ use store::archive::Through;
 use store::model_card::{FileDigest, ModelCard};
 use tokio::sync::mpsc;
 
-use super::fitting::{Broken, Died};
+use super::fit_process::{Broken, Died};
 
 /// How long to wait before something that failed is tried again.
 pub(super) const RETRY: Duration = Duration::from_millis(500);

@@ -4,9 +4,9 @@ use std::path::Path;
 use clap::Parser;
 use market::{EventTime, Span, Tick};
 use store::archive::ArchiveWriter;
-use store::layout::{MODEL_CARD, MODEL_FILES};
-use store::listing::SeqRange;
+use store::archive::catalog::SeqRange;
 use store::model_card::{FileDigest, ModelCard};
+use store::paths::{MODEL_CARD, MODEL_FILES};
 use store::ticks::TickRows;
 
 use super::*;

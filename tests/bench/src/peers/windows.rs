@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, ensure};
 use bus::Connection;
-use bus::history::newest_candles;
+use bus::query::newest_candles;
 use market::Window;
 
 /// The windows that are compared, by the names that the programs use.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use bus::topology::Limits;
-use bus::{Connection, Stream, history, protocol, subject};
+use bus::{Connection, Stream, protocol, query, subject};
 use pipeline_tests::cluster::{Cluster, NODES};
 use pipeline_tests::counting::Counting;
 use pipeline_tests::transactions::{Outcome, Transactions};
@@ -139,7 +139,7 @@ pub(super) async fn follower(say: fn(&str)) -> anyhow::Result<Result<String, Str
 
 /// The position as the leader knows it.
 async fn position(connection: &Connection) -> anyhow::Result<u64> {
-    let stored = history::last(connection, Stream::Market, &subject::position(Stream::Market, PARTITION)).await?;
+    let stored = query::last(connection, Stream::Market, &subject::position(Stream::Market, PARTITION)).await?;
     let stored = stored.context("there is no position")?;
     Ok(serde_json::from_slice::<protocol::Position<Value>>(&stored.payload)?.position)
 }

@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bus::protocol::{LogId, POSITION_VERSION, Position, StepConfig};
 use bus::reader::{Selection, read_to_end};
-use bus::{Connection, Kind, Stream, history, subject};
+use bus::{Connection, RecordKind, Stream, query, subject};
 use bytes::Bytes;
-use market::windowing::Settings;
+use market::windowing::EventTimePolicy;
 use pipeline_tests::transactions::{Outcome, Transactions};
 use serde_json::{Value, json};
 use step::transaction::{Outgoing, Part, Role};
@@ -76,7 +76,13 @@ fn stored(outcomes: &[Outcome]) -> anyhow::Result<u64> {
 fn part(number: u64, fence: u64) -> Part {
     let payload = |idx: u64| Bytes::from(json!({ "batch": number, "idx": idx }).to_string());
     let output = |idx: u64| Outgoing {
-        subject: subject::stored(Stream::Market, PARTITION, Kind::Price, &format!("coin-{}", idx % STATES), "usd"),
+        subject: subject::stored(
+            Stream::Market,
+            PARTITION,
+            RecordKind::Price,
+            &format!("coin-{}", idx % STATES),
+            "usd",
+        ),
         payload: payload(idx),
         role: Role::Output("price/1"),
     };
@@ -93,7 +99,7 @@ fn part(number: u64, fence: u64) -> Part {
         batch: String::new(),
         log: LogId::new("then"),
         partitions: 16,
-        config: StepConfig::new(Settings::default(), "settings"),
+        config: StepConfig::new(EventTimePolicy::default(), "settings"),
         settled: number * STATES,
         states: STATES,
         states_applied: number * STATES,
@@ -125,7 +131,7 @@ pub(super) struct Confirmed {
 /// The streams cannot be read.
 pub(super) async fn check(admin: &Connection, confirmed: Confirmed) -> anyhow::Result<Vec<String>> {
     let mut wrong = Vec::new();
-    let position = history::last(admin, Stream::Market, &subject::position(Stream::Market, PARTITION)).await?;
+    let position = query::last(admin, Stream::Market, &subject::position(Stream::Market, PARTITION)).await?;
     let last = match &position {
         Some(stored) => serde_json::from_slice::<Position<Value>>(&stored.payload)?.position,
         None => 0,

@@ -1,7 +1,7 @@
 //! The judgement of `aggregator audit`, from the rows that are stored.
 
 use audit::{Bounds, Contained, Ledger, Left, Message};
-use bus::Kind;
+use bus::RecordKind;
 use bus::topology::{STATS_WINDOWS, Stream};
 
 use crate::checks::plain::is_lossy;
@@ -54,25 +54,25 @@ pub(crate) fn check(remains: &Remains, recorded: &Recorded) -> Checked {
     Ok(())
 }
 
-fn stream_of(kind: Kind) -> Stream {
-    if matches!(kind, Kind::Stats(_) | Kind::HourOfDay) { Stream::Stats } else { Stream::Market }
+fn stream_of(kind: RecordKind) -> Stream {
+    if matches!(kind, RecordKind::Stats(_) | RecordKind::HourOfDay) { Stream::Stats } else { Stream::Market }
 }
 
 /// The kind of a message of the instrument; `None` for all others.
-fn kind_of(stored: &Stored, (partition, coin, quote): &Name) -> Option<Kind> {
+fn kind_of(stored: &Stored, (partition, coin, quote): &Name) -> Option<RecordKind> {
     let kinds = [
-        Kind::Tick,
-        Kind::Heartbeat,
-        Kind::Gap,
-        Kind::Price,
-        Kind::Candle,
-        Kind::Late,
-        Kind::Rejected,
-        Kind::HourOfDay,
+        RecordKind::Tick,
+        RecordKind::Heartbeat,
+        RecordKind::Gap,
+        RecordKind::Price,
+        RecordKind::Candle,
+        RecordKind::Late,
+        RecordKind::Rejected,
+        RecordKind::HourOfDay,
     ];
-    let subject = bus::subject::Stored::parse(&stored.message.subject)?;
+    let subject = bus::subject::SubjectParts::parse(&stored.message.subject)?;
     let is_it = (subject.partition, subject.coin, subject.quote) == (*partition, coin.as_str(), quote.as_str());
-    let mut kinds = kinds.into_iter().chain(STATS_WINDOWS.map(Kind::Stats));
+    let mut kinds = kinds.into_iter().chain(STATS_WINDOWS.map(RecordKind::Stats));
     kinds.find(|kind| is_it && kind.token() == subject.kind)
 }
 

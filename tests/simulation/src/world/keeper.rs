@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use bus::lease::{Change, Claim, Holdings, Lease, Table};
+use bus::lease::{Assignment, Change, Claim, Holdings, Lease};
 use bus::{Error, subject};
 
 use crate::jetstream::{Answer, Message, Request};
@@ -24,7 +24,7 @@ pub(crate) enum Command {
 }
 
 /// Looks, renews, takes and gives back.
-pub(crate) struct Keeper {
+pub(crate) struct Membership {
     pub(crate) asking: Asking,
     pub(crate) group: &'static str,
     pub(crate) holdings: Arc<Mutex<Holdings>>,
@@ -33,7 +33,7 @@ pub(crate) struct Keeper {
     pub(crate) left: Mailbox<()>,
 }
 
-impl Keeper {
+impl Membership {
     fn io(&self) -> &Io {
         &self.asking.io
     }
@@ -84,7 +84,7 @@ impl Keeper {
         }
         self.renew(renewed_at).await?;
         let messages = self.asking.picture(LEASES, &subject::leases(self.group)).await?;
-        let table = Table::of(self.group, &messages)?;
+        let table = Assignment::of(self.group, &messages)?;
         let (now, since_last) = (self.io().now(), self.io().now() - *looked_at);
         *looked_at = now;
         let living = self.held().looked(&table, since_last);
@@ -112,7 +112,7 @@ impl Keeper {
         Ok(())
     }
 
-    async fn share(&self, table: &Table, living: &BTreeSet<String>) -> Result<(), Error> {
+    async fn share(&self, table: &Assignment, living: &BTreeSet<String>) -> Result<(), Error> {
         let free = self.held().share(table, living);
         self.tell();
         for (slot, revision) in free {
@@ -124,7 +124,7 @@ impl Keeper {
         Ok(())
     }
 
-    async fn bury(&self, table: &Table, living: &BTreeSet<String>) -> Result<(), Error> {
+    async fn bury(&self, table: &Assignment, living: &BTreeSet<String>) -> Result<(), Error> {
         let dead: Vec<(String, u64)> =
             self.held().dead(table, living).into_iter().map(|(id, revision)| (id.to_owned(), revision)).collect();
         for (id, revision) in dead {

@@ -15,7 +15,7 @@ use step::partition::Setup;
 use crate::jetstream::Request;
 use crate::world::committer::Committer;
 use crate::world::desk::{Mailbox, Tasks, To};
-use crate::world::keeper::{Command, Keeper};
+use crate::world::keeper::{Command, Membership};
 use crate::world::source::{ANSWER_MAX, Asking};
 use crate::world::wire::{self, Limits};
 use crate::world::worker::{Shared, Worker};
@@ -118,7 +118,7 @@ impl<O: Operator> Process<O> {
             Committer { asking: self.asking.clone(), output: O::STEP.output, prefix, sealed: sealed.clone() };
         self.tasks.spawn(&io, committer.run());
         let id = format!("{:08x}", io.below(1 << 32));
-        let keeper = Keeper {
+        let keeper = Membership {
             asking: self.asking.clone(),
             group: O::STEP.service,
             holdings: Arc::new(Mutex::new(Holdings::new(id, Place::default(), partitions, lease_ttl))),

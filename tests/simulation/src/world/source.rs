@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bus::history::Stored;
+use bus::query::StoredMessage;
 use bus::topology::Stream;
 use bus::{Error, subject};
 use step::checkpoint::Source;
@@ -24,7 +24,7 @@ pub(crate) struct Asking {
 
 impl Asking {
     /// The last message on a subject, as the leader has it.
-    pub(crate) async fn last_message(&self, stream: &str, subject: &str) -> Result<Option<Stored>, Error> {
+    pub(crate) async fn last_message(&self, stream: &str, subject: &str) -> Result<Option<StoredMessage>, Error> {
         const WHAT: &str = "the last message";
         let request = Request::Last { stream: stream.to_owned(), filter: subject.into() };
         match self.io.ask(To::Leader, request, ANSWER_MAX).await.map(|packet| packet.answer) {
@@ -46,7 +46,7 @@ impl Asking {
     }
 
     /// The last message on each subject, as any copy has it.
-    pub(crate) async fn picture(&self, stream: &str, subject: &str) -> Result<Vec<Stored>, Error> {
+    pub(crate) async fn picture(&self, stream: &str, subject: &str) -> Result<Vec<StoredMessage>, Error> {
         const WHAT: &str = "the last messages";
         let request = Request::LastPerSubject { stream: stream.to_owned(), filter: subject.into(), up_to: 0 };
         match self.io.ask(To::Any, request, ANSWER_MAX).await.map(|packet| packet.answer) {
@@ -58,14 +58,14 @@ impl Asking {
 }
 
 impl Source for Asking {
-    async fn last(&self, stream: Stream, subject: &str) -> Result<Option<Stored>, Error> {
+    async fn last(&self, stream: Stream, subject: &str) -> Result<Option<StoredMessage>, Error> {
         if self.fault == Some(Fault::LaggingCopyAccepted) && subject.ends_with(".position") {
             return Ok(self.picture(stream.name(), subject).await?.pop());
         }
         self.last_message(stream.name(), subject).await
     }
 
-    async fn checkpoint(&self, stream: Stream, partition: u32, _: u64) -> Result<(Vec<Stored>, bool), Error> {
+    async fn checkpoint(&self, stream: Stream, partition: u32, _: u64) -> Result<(Vec<StoredMessage>, bool), Error> {
         Ok((self.picture(stream.name(), &subject::checkpoint(stream, partition)).await?, true))
     }
 

@@ -2,12 +2,11 @@
 
 use async_nats::HeaderMap;
 use async_nats::header::{NATS_BATCH_ID, NATS_BATCH_SEQUENCE, NATS_EXPECTED_LAST_SUBJECT_SEQUENCE};
-use bus::Error;
 use bus::batch::{Numbered, ROLLUP_HEADER};
 use bus::codec::{self, SCHEMA_HEADER};
-use bus::history;
 use bus::reader::Delivery;
 use bus::topology::StreamInfo;
+use bus::{Error, query};
 use serde_json::json;
 use step::partition::InputInfo;
 
@@ -45,8 +44,8 @@ fn headers_of(message: &Message) -> HeaderMap {
 }
 
 /// A stored message as production reads it.
-pub(crate) fn stored(stored: &Stored) -> history::Stored {
-    history::Stored {
+pub(crate) fn stored(stored: &Stored) -> query::StoredMessage {
+    query::StoredMessage {
         seq: stored.seq,
         subject: stored.message.subject.to_string(),
         payload: stored.message.payload.clone(),

@@ -63,7 +63,7 @@ fn a_torn_batch_is_no_checkpoint() {
         payload: serde_json::to_vec(&parts[0].position).expect("plain data").into(),
         role: Role::State,
     };
-    let stored = |seq, Outgoing { subject, payload, .. }: Outgoing| Stored {
+    let stored = |seq, Outgoing { subject, payload, .. }: Outgoing| StoredMessage {
         seq,
         subject,
         payload,

@@ -69,7 +69,7 @@ impl Workshop for Shared {
 }
 
 /// The log of these messages; and the ticks in it, each with its place.
-fn log_of(messages: &[(Kind, Vec<Entry>)], instrument: &Instrument) -> (Log, Vec<(Through, Tick)>) {
+fn log_of(messages: &[(RecordKind, Vec<Entry>)], instrument: &Instrument) -> (Log, Vec<(Through, Tick)>) {
     let (coin, quote) = (instrument.coin(), instrument.quote());
     let mut ticks = Vec::new();
     let mut deliveries = Vec::new();
@@ -91,8 +91,11 @@ fn log_of(messages: &[(Kind, Vec<Entry>)], instrument: &Instrument) -> (Log, Vec
 fn lines_of(outputs: &[Outgoing]) -> Vec<(&'static str, String)> {
     let mut found = Vec::new();
     for message in outputs {
-        let of_subject = |kind: &Kind| message.subject.contains(&format!(".{kind}."));
-        let kind = [Kind::Next, Kind::Score, Kind::Model].into_iter().find(of_subject).expect("a kind of FORECAST");
+        let of_subject = |kind: &RecordKind| message.subject.contains(&format!(".{kind}."));
+        let kind = [RecordKind::Next, RecordKind::Score, RecordKind::Model]
+            .into_iter()
+            .find(of_subject)
+            .expect("a kind of FORECAST");
         let text = |line: &[u8]| String::from_utf8(line.to_vec()).expect("text");
         found.extend(codec::lines(&message.payload).map(|(_, line)| (kind.token(), text(line))));
     }
@@ -111,14 +114,14 @@ pub(super) enum Training {
 
 /// Gives a process one message after the other; after those that `crash` names everything that is in memory is gone, and what was
 /// not committed with it. A commit comes after every `commit` messages.
-pub(super) fn run(messages: &[(Kind, Vec<Entry>)], commit: usize, crash: &[usize], flags: &[&str]) -> Stored {
+pub(super) fn run(messages: &[(RecordKind, Vec<Entry>)], commit: usize, crash: &[usize], flags: &[&str]) -> Stored {
     run_beside(Training::Beside, messages, commit, crash, flags).0
 }
 
 /// The same; says also how many crashes came while a message waited for what it needs.
 pub(super) fn run_beside(
     training: Training,
-    messages: &[(Kind, Vec<Entry>)],
+    messages: &[(RecordKind, Vec<Entry>)],
     commit: usize,
     crash: &[usize],
     flags: &[&str],

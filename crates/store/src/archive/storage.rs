@@ -163,7 +163,7 @@ fn is_id(text: &str) -> bool {
 
 /// Where an archive is, as it is typed: a folder, or `s3://BUCKET/PREFIX`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ArchivePlace {
+pub enum ArchiveStorage {
     /// In a folder.
     Folder(PathBuf),
     /// In a bucket.
@@ -180,7 +180,7 @@ pub enum ArchivePlace {
 #[error("{0:?} is no place for an archive: a folder, or s3://BUCKET/PREFIX")]
 pub struct BadPlace(String);
 
-impl FromStr for ArchivePlace {
+impl FromStr for ArchiveStorage {
     type Err = BadPlace;
 
     fn from_str(text: &str) -> Result<Self, BadPlace> {
@@ -201,7 +201,7 @@ impl FromStr for ArchivePlace {
     }
 }
 
-impl fmt::Display for ArchivePlace {
+impl fmt::Display for ArchiveStorage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Folder(path) => path.display().fmt(f),
@@ -210,7 +210,7 @@ impl fmt::Display for ArchivePlace {
     }
 }
 
-impl ArchivePlace {
+impl ArchiveStorage {
     /// The archive that is there, or will be.
     ///
     /// # Errors
@@ -235,9 +235,9 @@ mod tests {
 
     #[test]
     fn a_place_is_a_folder_or_a_prefix_of_a_bucket() {
-        let folder = |path: &str| Ok(ArchivePlace::Folder(PathBuf::from(path)));
+        let folder = |path: &str| Ok(ArchiveStorage::Folder(PathBuf::from(path)));
         let in_bucket =
-            |prefix: &str| Ok(ArchivePlace::Bucket { bucket: "prices".to_owned(), prefix: prefix.to_owned() });
+            |prefix: &str| Ok(ArchiveStorage::Bucket { bucket: "prices".to_owned(), prefix: prefix.to_owned() });
         let bad = |text: &str| Err(BadPlace(text.to_owned()));
         for (text, expected) in [
             ("out/archive", folder("out/archive")),
@@ -254,9 +254,9 @@ mod tests {
             ("s3://prices/a//b", bad("s3://prices/a//b")),
             ("https://prices/archive", bad("https://prices/archive")),
         ] {
-            assert_eq!(text.parse::<ArchivePlace>(), expected, "{text}");
+            assert_eq!(text.parse::<ArchiveStorage>(), expected, "{text}");
         }
-        let place: ArchivePlace = "s3://prices/archive".parse().expect("a place");
+        let place: ArchiveStorage = "s3://prices/archive".parse().expect("a place");
         assert_eq!(place.to_string(), "s3://prices/archive/");
     }
 }

@@ -2,7 +2,7 @@
 
 use learn::dataset::RowSpec;
 use learn::training::LearnConfig;
-use market::windowing::Settings;
+use market::windowing::EventTimePolicy;
 use market::{Instrument, Recipe, Span, Window};
 
 use super::state::FORM;
@@ -11,7 +11,7 @@ use super::state::FORM;
 #[derive(Debug, Clone)]
 pub struct Rules {
     /// How event time is judged.
-    pub settings: Settings,
+    pub settings: EventTimePolicy,
     /// What is predicted, and from what.
     pub recipe: Recipe,
     /// Length of the candles.

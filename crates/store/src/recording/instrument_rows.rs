@@ -5,15 +5,15 @@ use std::collections::VecDeque;
 use market::validate::GRAIN_MAX;
 use market::{EventTime, Instrument, Span};
 
+use super::counts::{Rejects, Tally};
 use super::file::{Input, Rows, Unusable};
 use super::numbering::Numbering;
 use super::row::{Refusal, Row};
 use super::rules::{Conflict, Judge, Rules, Shape};
-use super::sequence::{Sequence, Verdict};
+use super::sequence::{RowVerdict, Sequence};
 use super::shape::{are_many, shape};
 use super::sort::{Sorted, Sorter};
 use super::survey::{Order, Survey, survey, unsorted};
-use super::tally::{Rejects, Tally};
 use super::time;
 
 /// Reads the files of one instrument as one recording.
@@ -94,20 +94,20 @@ impl Track {
     pub fn next(&mut self, tally: &mut Tally, rejects: &mut Rejects) -> Option<Row> {
         loop {
             match self.course.sequence.next() {
-                Some(Verdict::Accepted(row)) => {
+                Some(RowVerdict::Accepted(row)) => {
                     tally.count_accepted(row.event);
                     return Some(self.course.connect(row, self.judge.shape));
                 }
-                Some(Verdict::Duplicate { conflict }) => {
+                Some(RowVerdict::Duplicate { conflict }) => {
                     tally.duplicates += 1;
                     tally.conflicts += u64::from(conflict);
                 }
-                Some(Verdict::Conflict(one, other)) => {
+                Some(RowVerdict::Conflict(one, other)) => {
                     self.course.is_finished = true;
                     self.cut = Some(self.conflict(&one, &other));
                     return None;
                 }
-                Some(Verdict::Refused(row, reason)) => {
+                Some(RowVerdict::Refused(row, reason)) => {
                     tally.count_rejected(reason);
                     rejects.keep(self.files[row.file as usize].0.name(), row.line, reason, row.text().as_bytes());
                 }

@@ -8,15 +8,15 @@ use serde_json::Value;
 
 use crate::connect::Connection;
 use crate::error::Error;
-use crate::history::{self, Found};
 use crate::protocol::{Position, positions};
+use crate::query::{self, Found};
 use crate::reader::count_from;
 use crate::subject;
 use crate::topology::{Step, stream_info};
 
 /// A partition of a step.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Standing {
+pub struct StepProgress {
     /// Which one.
     pub partition: u32,
     /// Last sequence of the input that concerns it; 0 for none.
@@ -25,7 +25,7 @@ pub struct Standing {
     pub position: Option<Position<Value>>,
 }
 
-impl Standing {
+impl StepProgress {
     /// The last input sequence that it has committed; 0 before the first commit.
     pub fn committed(&self) -> u64 {
         self.position.as_ref().map_or(0, |position| position.position)
@@ -43,7 +43,7 @@ impl Standing {
 }
 
 /// Whether a step counts: each does, but one that a pipeline can do without only from its first commit on.
-pub fn is_in_use(step: Step, standings: &[Standing]) -> bool {
+pub fn is_in_use(step: Step, standings: &[StepProgress]) -> bool {
     !step.is_optional || standings.iter().any(|standing| standing.position.is_some())
 }
 
@@ -51,20 +51,20 @@ pub fn is_in_use(step: Step, standings: &[Standing]) -> bool {
 ///
 /// # Errors
 /// Whatever reading can meet.
-pub async fn standings(connection: &Connection, step: Step) -> Result<Vec<Standing>, Error> {
+pub async fn standings(connection: &Connection, step: Step) -> Result<Vec<StepProgress>, Error> {
     let partitions = stream_info(connection, step.input.name()).await?.partitions().unwrap_or_default();
     // Inputs first: what a position covers is then at least what was seen.
     let input_last = try_join_all((0..partitions).map(|partition| last_input(connection, step, partition))).await?;
     let mut positions: BTreeMap<u32, Position<Value>> = positions(connection, step.output).await?.into_iter().collect();
     let standings = (0..partitions).zip(input_last);
     Ok(standings
-        .map(|(partition, input_last)| Standing { partition, input_last, position: positions.remove(&partition) })
+        .map(|(partition, input_last)| StepProgress { partition, input_last, position: positions.remove(&partition) })
         .collect())
 }
 
 async fn last_input(connection: &Connection, step: Step, partition: u32) -> Result<u64, Error> {
     let subjects = subject::inputs(step, partition);
-    let last = try_join_all(subjects.iter().map(|subject| history::last(connection, step.input, subject))).await?;
+    let last = try_join_all(subjects.iter().map(|subject| query::last(connection, step.input, subject))).await?;
     Ok(last.into_iter().flatten().map(|message| message.seq).max().unwrap_or(0))
 }
 
@@ -100,7 +100,6 @@ pub async fn next_input(
     from: u64,
 ) -> Result<Option<Found>, Error> {
     let subjects = subject::inputs(step, partition);
-    let next =
-        try_join_all(subjects.iter().map(|subject| history::next(connection, step.input, subject, from))).await?;
+    let next = try_join_all(subjects.iter().map(|subject| query::next(connection, step.input, subject, from))).await?;
     Ok(next.into_iter().flatten().min_by_key(|found| found.message.seq))
 }

@@ -6,8 +6,8 @@ use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use super::{Claim, Content, Entry, Fill, Place, PlaceError};
-use crate::atomic::{atomic_write_as, remove_unfinished, sync_folder};
-use crate::layout;
+use crate::atomic_file::{atomic_write_as, remove_unfinished, sync_folder};
+use crate::paths;
 
 /// A folder, which need not exist yet. Its writer holds a lock, which goes with the process, however it ends.
 #[derive(Debug, Clone)]
@@ -29,7 +29,7 @@ impl fmt::Display for Folder {
 impl Place for Folder {
     fn claim(&self) -> Result<Claim, PlaceError> {
         fs::create_dir_all(&self.0).map_err(|error| at(&self.0, error))?;
-        let path = self.0.join(layout::ARCHIVE_LOCK);
+        let path = self.0.join(paths::ARCHIVE_LOCK);
         let file = File::options().create(true).truncate(false).read(true).write(true).open(&path);
         let mut file = file.map_err(|error| at(&path, error))?;
         match file.try_lock() {
@@ -79,7 +79,7 @@ impl Place for Folder {
             let path = self.0.join(name);
             fs::remove_file(&path).map_err(|error| at(&path, error))?;
         }
-        sync_folder(&self.0.join(layout::ARCHIVE_LOCK)).map_err(|error| at(&self.0, error))
+        sync_folder(&self.0.join(paths::ARCHIVE_LOCK)).map_err(|error| at(&self.0, error))
     }
 
     fn full_name(&self) -> String {

@@ -7,9 +7,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
-use crate::history::Stored;
 use crate::lease::bucket::is_deletion;
 use crate::lease::process::Process;
+use crate::query::StoredMessage;
 use crate::subject;
 
 /// What an instance says of itself.
@@ -39,19 +39,19 @@ pub struct Entry<T> {
 
 /// All keys of a group as one look found them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Table {
+pub struct Assignment {
     /// By id.
     pub members: BTreeMap<String, Entry<Member>>,
     /// By number.
     pub slots: BTreeMap<u32, Entry<Claim>>,
 }
 
-impl Table {
+impl Assignment {
     /// The newest message of every key of a group.
     ///
     /// # Errors
     /// [`Error::Unreadable`].
-    pub fn of(group: &str, messages: &[Stored]) -> Result<Self, Error> {
+    pub fn of(group: &str, messages: &[StoredMessage]) -> Result<Self, Error> {
         let mut table = Self::default();
         for stored in messages {
             if let Some(id) = subject::member_of(group, &stored.subject) {
@@ -81,7 +81,7 @@ pub(crate) struct Silences(HashMap<String, (u64, Duration)>);
 
 impl Silences {
     /// Takes note of a look, `since_last` after the one before.
-    pub(crate) fn observe(&mut self, table: &Table, since_last: Duration) {
+    pub(crate) fn observe(&mut self, table: &Assignment, since_last: Duration) {
         self.0.retain(|id, _| table.members.contains_key(id));
         for (id, entry) in &table.members {
             let known = self.0.get(id).filter(|(revision, _)| *revision == entry.revision);
@@ -91,7 +91,7 @@ impl Silences {
     }
 
     /// The members that are alive, seen from the process `here`.
-    pub(crate) fn living(&self, table: &Table, here: &Process) -> BTreeSet<String> {
+    pub(crate) fn living(&self, table: &Assignment, here: &Process) -> BTreeSet<String> {
         let is_alive = |id: &String, member: &Member| {
             let silence = self.0.get(id).map_or(Duration::ZERO, |(_, silence)| *silence);
             silence < Duration::from_millis(member.ttl_ms) && !member.process.is_gone(here)
@@ -116,7 +116,7 @@ pub(crate) struct Shares {
 pub(crate) fn share(
     me: &str,
     living: &BTreeSet<String>,
-    table: &Table,
+    table: &Assignment,
     held: &BTreeSet<u32>,
     busy: &BTreeSet<u32>,
     total: u32,
@@ -139,7 +139,7 @@ pub(crate) fn share(
     Shares { take, leave: Vec::new() }
 }
 
-fn entry<T: DeserializeOwned>(stored: &Stored) -> Result<Entry<T>, Error> {
+fn entry<T: DeserializeOwned>(stored: &StoredMessage) -> Result<Entry<T>, Error> {
     if is_deletion(Some(&stored.headers)) {
         return Ok(Entry { revision: stored.seq, value: None });
     }
@@ -152,10 +152,10 @@ fn entry<T: DeserializeOwned>(stored: &Stored) -> Result<Entry<T>, Error> {
 mod tests {
     use super::*;
 
-    fn table(owners: &[(u32, &str)]) -> Table {
+    fn table(owners: &[(u32, &str)]) -> Assignment {
         let claim = |owner: &str| Entry { revision: 1, value: Some(Claim { owner: owner.to_owned() }) };
         let slots = owners.iter().map(|(slot, owner)| (*slot, claim(owner))).collect();
-        Table { members: BTreeMap::new(), slots }
+        Assignment { members: BTreeMap::new(), slots }
     }
 
     fn living(ids: &[&str]) -> BTreeSet<String> {
@@ -209,7 +209,7 @@ mod tests {
         let look = |revision| {
             let member = Member { process: Process::default(), ttl_ms: 1_000 };
             let members = BTreeMap::from([("a".to_owned(), Entry { revision, value: Some(member) })]);
-            Table { members, slots: BTreeMap::new() }
+            Assignment { members, slots: BTreeMap::new() }
         };
         let mut silences = Silences::default();
         let mut is_alive = |revision, since_last: u64| {

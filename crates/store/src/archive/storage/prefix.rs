@@ -7,7 +7,7 @@ use tokio::runtime::Handle;
 
 use super::{Claim, Content, Entry, Fill, Place, PlaceError, SCHEME, is_id, new_id};
 use crate::bucket::Bucket;
-use crate::layout;
+use crate::paths;
 
 /// The objects of a bucket whose keys begin with a prefix.
 ///
@@ -45,7 +45,7 @@ impl fmt::Display for Prefix {
 
 impl Place for Prefix {
     fn claim(&self) -> Result<Claim, PlaceError> {
-        let key = self.key(layout::ARCHIVE_ID);
+        let key = self.key(paths::ARCHIVE_ID);
         let known = self.wait(self.bucket.get(&key))?;
         let known = known.and_then(|known| String::from_utf8(known.into()).ok()).filter(|known| is_id(known));
         let id = match known {

@@ -1,7 +1,7 @@
 //! Which archive files count: their ranges must join.
 
 use crate::digest::Digest;
-use crate::layout;
+use crate::paths;
 
 /// The MARKET sequences that were looked at to make an archive file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,11 +31,11 @@ pub struct TickFile {
 impl TickFile {
     /// Its name.
     pub fn name(self) -> String {
-        layout::ticks_file(self.range.first, self.range.last, self.digest)
+        paths::ticks_file(self.range.first, self.range.last, self.digest)
     }
 
     fn parse(name: &str) -> Option<Self> {
-        let (first, last, digest) = layout::parse_ticks_file(name)?;
+        let (first, last, digest) = paths::parse_ticks_file(name)?;
         Some(Self { range: SeqRange { first, last }, digest })
     }
 }
@@ -95,7 +95,7 @@ pub enum ListingError {
 /// # Errors
 /// When ranges leave a hole or overlap, or a name is garbled.
 pub fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<Listing, ListingError> {
-    let names = names.into_iter().filter(|name| layout::is_ticks_file(name));
+    let names = names.into_iter().filter(|name| paths::is_ticks_file(name));
     let mut files = names.map(parse).collect::<Result<Vec<_>, _>>()?;
     // Of two that begin together the widest comes first, and what it contains follows it.
     files.sort_by_key(|file| (file.range.first, std::cmp::Reverse(file.range.last)));
@@ -122,8 +122,7 @@ pub fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<Listing, Lis
 
 fn parse(name: &str) -> Result<TickFile, ListingError> {
     TickFile::parse(name).ok_or_else(|| {
-        let error =
-            if layout::is_ticks_file_without_digest(name) { ListingError::NoDigest } else { ListingError::Name };
+        let error = if paths::is_ticks_file_without_digest(name) { ListingError::NoDigest } else { ListingError::Name };
         error(name.to_owned())
     })
 }

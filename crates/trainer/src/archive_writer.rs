@@ -3,16 +3,16 @@
 //! The archive's own last sequence is the position: reading goes on behind it, and a file appears whole or not at all.
 
 use anyhow::{Context, anyhow};
+use bus::external_consumers::{self, REGISTRATION_VERSION, Registration};
 use bus::protocol::LogId;
 use bus::reader::{Delivery, Event, Form, Reader, Selection};
-use bus::readers::{self, REGISTRATION_VERSION, Registration};
-use bus::subject::{self, Kind};
+use bus::subject::{self, RecordKind};
 use bus::topology::{Stream, StreamInfo};
 use bus::{Connection, codec, leader};
 use market::Instrument;
 use service::{Code, WithCode};
+use store::archive::catalog::SeqRange;
 use store::archive::{Archive, ArchiveError, ArchiveWriter};
-use store::listing::SeqRange;
 use store::ticks::{Batch, TickRows};
 
 use crate::prices::tick_of;
@@ -86,7 +86,9 @@ impl Archiver {
     async fn register(&self) {
         let (name, log, through) = (self.name.clone(), self.source.clone(), self.next - 1);
         let registration = Registration { version: REGISTRATION_VERSION, name, log, through };
-        if let Err(error) = readers::register(&self.connection, Stream::Market, &self.id, &registration).await {
+        if let Err(error) =
+            external_consumers::register(&self.connection, Stream::Market, &self.id, &registration).await
+        {
             tracing::warn!(%error, "trimming does not know how far the archive is");
         }
     }
@@ -122,7 +124,7 @@ impl Archiver {
     pub fn selection(&self) -> Selection {
         Selection {
             stream: Stream::Market,
-            filters: vec![subject::of_kind(Stream::Market, Kind::Price, None)],
+            filters: vec![subject::of_kind(Stream::Market, RecordKind::Price, None)],
             from: self.next,
         }
     }
@@ -137,10 +139,10 @@ impl Archiver {
     /// # Errors
     /// When the subject is not one of MARKET.
     pub fn absorb(&mut self, delivery: &Delivery) -> anyhow::Result<()> {
-        let subject = subject::Stored::parse(&delivery.subject);
+        let subject = subject::SubjectParts::parse(&delivery.subject);
         let subject = subject.with_context(|| format!("{} is not a subject of MARKET", delivery.subject))?;
         let instrument = Instrument::new(subject.coin, subject.quote)?;
-        let is_known = codec::is_known_schema(delivery.headers.as_ref(), Kind::Price);
+        let is_known = codec::is_known_schema(delivery.headers.as_ref(), RecordKind::Price);
         let mut reader = codec::LineReader::default();
         for (line, bytes) in codec::lines(&delivery.payload) {
             match tick_of(&mut reader, bytes, &instrument).filter(|_| is_known) {

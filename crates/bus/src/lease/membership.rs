@@ -12,9 +12,9 @@ use tokio::time::Instant;
 
 use crate::connect::{Connection, Reminder};
 use crate::error::{Disposition, Error};
+use crate::lease::assignment::Assignment;
 use crate::lease::bucket::{Bucket, is_deletion};
 use crate::lease::holdings::Holdings;
-use crate::lease::table::Table;
 use crate::lease::{Change, Lease};
 
 /// An answer that takes longer than this is not waited for: the next round asks again.
@@ -29,7 +29,7 @@ pub(crate) enum Command {
     Leave(oneshot::Sender<()>),
 }
 
-pub(crate) struct Keeper {
+pub(crate) struct Membership {
     bucket: Bucket,
     connection: Connection,
     holdings: Holdings,
@@ -39,7 +39,7 @@ pub(crate) struct Keeper {
     leaving: Option<oneshot::Sender<()>>,
 }
 
-impl Keeper {
+impl Membership {
     pub(crate) fn new(
         bucket: Bucket,
         connection: Connection,
@@ -146,7 +146,7 @@ impl Keeper {
     }
 
     /// Writes our name again where it is gone.
-    async fn reclaim(&mut self, table: &Table) -> Result<(), Error> {
+    async fn reclaim(&mut self, table: &Assignment) -> Result<(), Error> {
         for (slot, revision) in self.holdings.nameless(table) {
             let revision = within(self.bucket.take(slot, self.holdings.id(), revision)).await?;
             self.holdings.reclaimed(slot, revision);
@@ -178,7 +178,7 @@ impl Keeper {
     }
 
     /// Removes the keys of members that are dead.
-    async fn bury(&self, table: &Table, living: &BTreeSet<String>) -> Result<(), Error> {
+    async fn bury(&self, table: &Assignment, living: &BTreeSet<String>) -> Result<(), Error> {
         for (id, revision) in self.holdings.dead(table, living) {
             tracing::info!(id, "an instance shows no sign of life: its share is free");
             within(self.bucket.remove_member(id, revision)).await?;

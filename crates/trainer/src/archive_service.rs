@@ -14,7 +14,7 @@ use service::{BEAT, Health, Metrics, Shutdown};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
-use crate::archive::{Archiver, FILE_ROWS_MAX};
+use crate::archive_writer::{Archiver, FILE_ROWS_MAX};
 use crate::train::can_wait;
 
 /// How long to wait before what could not be written is tried again.

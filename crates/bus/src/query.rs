@@ -16,7 +16,7 @@ use serde_json::json;
 use crate::connect::Connection;
 use crate::error::Error;
 use crate::reader::{Selection, read_to_end};
-use crate::subject::{self, Kind};
+use crate::subject::{self, RecordKind};
 use crate::topology::Stream;
 use crate::{codec, leader};
 
@@ -26,7 +26,7 @@ const SLICE_MIN: u64 = 64;
 
 /// A stored message.
 #[derive(Debug, Clone)]
-pub struct Stored {
+pub struct StoredMessage {
     /// Its sequence in the stream.
     pub seq: u64,
     /// Its stored subject.
@@ -39,7 +39,7 @@ pub struct Stored {
     pub server_ms: i64,
 }
 
-impl Stored {
+impl StoredMessage {
     /// The id that it was published with, if it was with one.
     pub fn id(&self) -> Option<&str> {
         self.headers.get(NATS_MESSAGE_ID).map(HeaderValue::as_str)
@@ -56,13 +56,13 @@ impl Stored {
 ///
 /// # Errors
 /// No answer, or a missing permission.
-pub async fn last(connection: &Connection, stream: Stream, subject: &str) -> Result<Option<Stored>, Error> {
+pub async fn last(connection: &Connection, stream: Stream, subject: &str) -> Result<Option<StoredMessage>, Error> {
     let what = || format!("the last message on {subject}");
     let unanswered = || unanswered(connection, stream.name(), what());
     let handle = connection.jetstream().get_stream_no_info(stream.name()).await.map_err(|_| unanswered())?;
     match connection.answered(subject, handle.get_last_raw_message_by_subject(subject)).await? {
         Ok(message) => Ok(Some(
-            Stored {
+            StoredMessage {
                 seq: message.sequence,
                 server_ms: ms_of(message.time.into()),
                 subject: message.subject.to_string(),
@@ -86,7 +86,7 @@ pub async fn last(connection: &Connection, stream: Stream, subject: &str) -> Res
 ///
 /// # Errors
 /// No answer, or a missing permission.
-pub async fn newest(connection: &Connection, stream: Stream, subject: &str) -> Result<Option<Stored>, Error> {
+pub async fn newest(connection: &Connection, stream: Stream, subject: &str) -> Result<Option<StoredMessage>, Error> {
     direct(connection, format!("$JS.API.DIRECT.GET.{stream}.{subject}"), Bytes::new()).await
 }
 
@@ -99,7 +99,7 @@ pub async fn last_before(
     stream: Stream,
     subject: &str,
     seq: u64,
-) -> Result<Option<Stored>, Error> {
+) -> Result<Option<StoredMessage>, Error> {
     // For the server 0 is no bound at all.
     let Some(up_to) = seq.checked_sub(1).filter(|&up_to| up_to > 0) else { return Ok(None) };
     let body = json!({ "multi_last": [subject], "up_to_seq": up_to }).to_string();
@@ -107,7 +107,7 @@ pub async fn last_before(
 }
 
 /// The first message of a direct answer, which has its place in headers.
-async fn direct(connection: &Connection, request: String, body: Bytes) -> Result<Option<Stored>, Error> {
+async fn direct(connection: &Connection, request: String, body: Bytes) -> Result<Option<StoredMessage>, Error> {
     let message = connection.request(request, None, body).await?;
     // Without a message the answer is a status.
     if message.status.is_some() {
@@ -120,13 +120,13 @@ async fn direct(connection: &Connection, request: String, body: Bytes) -> Result
 }
 
 /// A message as direct get returns it: its place in headers; `None` for the end of an answer, which has none.
-pub(crate) fn direct_answer(message: Message) -> Option<Stored> {
+pub(crate) fn direct_answer(message: Message) -> Option<StoredMessage> {
     let headers = message.headers?;
     let header = |name: &str| headers.get(name).map(HeaderValue::as_str);
     let seq = header("Nats-Sequence")?.parse().ok()?;
     let subject = header("Nats-Subject")?.to_owned();
     let server_ms = ms_of(humantime::parse_rfc3339(header("Nats-Time-Stamp")?).ok()?);
-    Some(Stored { seq, subject, payload: message.payload, headers, server_ms })
+    Some(StoredMessage { seq, subject, payload: message.payload, headers, server_ms })
 }
 
 /// A time of the server in whole milliseconds since the epoch.
@@ -145,8 +145,8 @@ pub async fn newest_candles(
     instrument: Option<&Instrument>,
 ) -> Result<Vec<Candle>, Error> {
     let (stream, kind) = match window {
-        Window::Minute => (Stream::Market, Kind::Candle),
-        longer => (Stream::Stats, Kind::Stats(longer)),
+        Window::Minute => (Stream::Market, RecordKind::Candle),
+        longer => (Stream::Stats, RecordKind::Stats(longer)),
     };
     let mut newest: BTreeMap<(String, String, EventTime), Candle> = BTreeMap::new();
     each_line(connection, stream, kind, instrument, |line| {
@@ -167,7 +167,7 @@ pub async fn newest_profile(
     instrument: Option<&Instrument>,
 ) -> Result<Vec<HourOfDayLine<'static>>, Error> {
     let mut newest: BTreeMap<(String, String, u8), HourOfDayLine<'static>> = BTreeMap::new();
-    each_line(connection, Stream::Stats, Kind::HourOfDay, instrument, |line| {
+    each_line(connection, Stream::Stats, RecordKind::HourOfDay, instrument, |line| {
         let row: HourOfDayLine<'_> = serde_json::from_slice(line)?;
         let row = HourOfDayLine {
             coin: row.coin.into_owned().into(),
@@ -191,7 +191,7 @@ pub async fn newest_profile(
 async fn each_line(
     connection: &Connection,
     stream: Stream,
-    kind: Kind,
+    kind: RecordKind,
     instrument: Option<&Instrument>,
     mut visit: impl FnMut(&[u8]) -> Result<(), serde_json::Error>,
 ) -> Result<(), Error> {
@@ -212,7 +212,7 @@ async fn each_line(
 #[derive(Debug, Clone)]
 pub struct Found {
     /// The message.
-    pub message: Stored,
+    pub message: StoredMessage,
     /// When it was stored.
     pub stored_at: SystemTime,
 }
@@ -221,7 +221,7 @@ pub struct Found {
 ///
 /// # Errors
 /// No answer, or a missing permission.
-pub async fn first(connection: &Connection, stream: Stream, subject: &str) -> Result<Option<Stored>, Error> {
+pub async fn first(connection: &Connection, stream: Stream, subject: &str) -> Result<Option<StoredMessage>, Error> {
     first_from(connection, stream, subject, 1).await
 }
 
@@ -234,7 +234,7 @@ pub async fn first_from(
     stream: Stream,
     subject: &str,
     from: u64,
-) -> Result<Option<Stored>, Error> {
+) -> Result<Option<StoredMessage>, Error> {
     Ok(next(connection, stream, subject, from).await?.map(|found| found.message.decoded()))
 }
 
@@ -301,7 +301,7 @@ pub async fn next_in(connection: &Connection, stream: &str, subject: &str, from:
     match connection.answered(subject, handle.get_first_raw_message_by_subject(subject, from)).await? {
         Ok(message) => Ok(Some(Found {
             stored_at: message.time.into(),
-            message: Stored {
+            message: StoredMessage {
                 seq: message.sequence,
                 server_ms: ms_of(message.time.into()),
                 subject: message.subject.to_string(),

@@ -19,9 +19,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use service::{Code, Coded, WithCode};
 use store::archive::Through;
-use store::layout::{MODEL, MODEL_CARD, MODEL_FILES};
+use store::archive::storage::ArchiveStorage;
 use store::model_card::ModelCard;
-use store::place::ArchivePlace;
+use store::paths::{MODEL, MODEL_CARD, MODEL_FILES};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 use tokio::runtime;
@@ -196,7 +196,7 @@ fn take_order() -> anyhow::Result<(Order, Vec<Vec<u8>>)> {
 
 fn fit(order: &Order, rival: Option<&Vec<u8>>) -> anyhow::Result<(Option<Duel>, Artifacts)> {
     let started = std::time::Instant::now();
-    let archive = order.place.parse::<ArchivePlace>()?.archive()?;
+    let archive = order.place.parse::<ArchiveStorage>()?.archive()?;
     let rival = rival.map(|rival| load(rival, &order.config.instrument)).transpose()?;
     let data = read_archive(&archive, &order.config.instrument, order.through)?;
     let learned =

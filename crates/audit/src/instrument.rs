@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use bus::Kind;
+use bus::RecordKind;
 use bus::topology::{STATS_WINDOWS, Stream};
 use market::Window;
 
+use crate::checkable_range::Horizon;
 use crate::compare::Compared;
-use crate::horizon::Horizon;
 use crate::judge::{Judged, judge};
 use crate::message::Message;
 use crate::report::Report;
@@ -198,12 +198,12 @@ impl Comparison {
             gaps.forgive_before(since);
             candles.forgive_before(since);
         }
-        self.add(Kind::Price, &prices);
-        self.add(Kind::Late, &late);
-        self.add(Kind::Rejected, &rejected);
-        self.add(Kind::Heartbeat, &heartbeats);
-        self.add(Kind::Gap, &gaps);
-        self.add(Kind::Candle, &candles);
+        self.add(RecordKind::Price, &prices);
+        self.add(RecordKind::Late, &late);
+        self.add(RecordKind::Rejected, &rejected);
+        self.add(RecordKind::Heartbeat, &heartbeats);
+        self.add(RecordKind::Gap, &gaps);
+        self.add(RecordKind::Candle, &candles);
     }
 
     fn stats(&mut self, stats: Stats, horizon: &Horizon, is_trimmed: bool) {
@@ -218,12 +218,12 @@ impl Comparison {
             hours_of_day.forgive_before(since);
         }
         for (window, candles) in &windows {
-            self.add(Kind::Stats(*window), candles);
+            self.add(RecordKind::Stats(*window), candles);
         }
-        self.add(Kind::HourOfDay, &hours_of_day);
+        self.add(RecordKind::HourOfDay, &hours_of_day);
     }
 
-    fn add<R: Row>(&mut self, kind: Kind, compared: &Compared<R>) {
+    fn add<R: Row>(&mut self, kind: RecordKind, compared: &Compared<R>) {
         self.report.compared(kind, &self.instrument, compared);
     }
 }

@@ -50,7 +50,7 @@ pub async fn register(
 pub async fn registered(connection: &Connection, stream: Stream) -> Result<Vec<(String, Registration)>, Error> {
     stream_info(connection, READERS_STREAM).await?;
     let stored = all_last(connection, READERS_STREAM, &subject::reader(stream, "*")).await?;
-    let read = |message: crate::history::Stored| {
+    let read = |message: crate::query::StoredMessage| {
         let id = message.subject.rsplit('.').next().unwrap_or_default().to_owned();
         let advice = format!("run `topology trim --forget {id}`, and archive into another place");
         let registration = decode_version(&message.payload, REGISTRATION_VERSION, &advice)

@@ -13,15 +13,15 @@ use learn::forecaster::Forecaster;
 use learn::training::LearnConfig;
 use market::{Instrument, Recipe};
 use service::{Code, WithCode};
-use store::layout;
+use store::archive::storage::ArchiveStorage;
 use store::model_card::{FileDigest, ModelCard};
-use store::place::ArchivePlace;
+use store::paths;
 use tokio::sync::Semaphore;
 
-use super::fitting::{Made, Order, REBUILD, fit_apart, load};
-use super::shelf;
+use super::fit_process::{Made, Order, REBUILD, fit_apart, load};
+use super::model_retention;
 use super::trainings::{Job, ModelRef, Outcome, RETRY, Workshop};
-use crate::archiving::Reach;
+use crate::archive_service::Reach;
 use crate::upload::Uploader;
 
 /// How much of a SHA-256 people are shown.
@@ -41,7 +41,7 @@ pub struct Shelves {
 /// The workshop of the service. Clones share it.
 #[derive(Clone)]
 pub struct Forge {
-    place: ArchivePlace,
+    place: ArchiveStorage,
     reach: Reach,
     /// How models are learned; the instrument is each in its turn.
     config: LearnConfig,
@@ -53,7 +53,7 @@ pub struct Forge {
 impl Forge {
     /// A workshop that learns from the archive, when it is its `turn`.
     pub(crate) fn new(
-        place: ArchivePlace,
+        place: ArchiveStorage,
         reach: Reach,
         config: LearnConfig,
         shelves: Shelves,
@@ -103,7 +103,7 @@ impl Forge {
     /// Stores the files of a model in the object store, and makes room for them first.
     async fn publish(&self, job: &Job, made: &Made) -> Result<(), bus::Error> {
         let connection = &self.shelves.connection;
-        if let Err(error) = shelf::prune(connection, &job.instrument, made.card.recipe).await {
+        if let Err(error) = model_retention::prune(connection, &job.instrument, made.card.recipe).await {
             tracing::warn!(%error, "old models stay in the object store");
         }
         made.artifacts.publish(connection, &job.instrument, &made.card).await
@@ -113,7 +113,7 @@ impl Forge {
     /// XGBoost checks little of what it reads.
     async fn read(&self, instrument: &Instrument, model: &ModelRef) -> anyhow::Result<Vec<u8>> {
         let recipe: Recipe = self.config.recipe;
-        let key = layout::model_key(instrument, recipe, &model.id, layout::MODEL);
+        let key = paths::model_key(instrument, recipe, &model.id, paths::MODEL);
         let bytes = bus::objects::get(&self.shelves.connection, &key).await?;
         let missing = || anyhow!("the model in use, {key}, is not in the object store: {REBUILD}");
         let bytes = bytes.ok_or_else(missing).exit_code(Code::Server)?;

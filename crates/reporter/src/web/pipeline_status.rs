@@ -3,17 +3,17 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use bus::standing::{self, is_in_use, standings};
+use bus::progress::{self, is_in_use, standings};
 use bus::topology::{STEPS, Step};
 use bus::{Connection, Error};
 use serde::Serialize;
 use tokio::time::Instant;
 
-use crate::metrics::MarketCounts;
+use crate::summary::MarketCounts;
 
 /// What was last known of the pipeline.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Standing {
+pub(super) struct PipelineStatus {
     /// Whether the server answers.
     pub(super) is_connected: bool,
     /// The steps, upstream first; empty before they were first read.
@@ -55,7 +55,7 @@ pub(super) struct StepStanding {
     pub(super) has_begun: bool,
 }
 
-impl Standing {
+impl PipelineStatus {
     /// Reads positions and the ends of their inputs.
     ///
     /// # Errors
@@ -65,7 +65,7 @@ impl Standing {
         for step in STEPS {
             all.push((step, standings(connection, step).await?));
         }
-        let key = |step: &Step, partition: &standing::Standing| (step.service, partition.partition);
+        let key = |step: &Step, partition: &progress::StepProgress| (step.service, partition.partition);
         let ends = all.iter().flat_map(|(step, of)| of.iter().map(move |one| (key(step, one), one.input_last)));
         let settled = looks.settled(Instant::now(), ends.collect());
         let in_use = all.iter().filter(|(step, partitions)| is_in_use(*step, partitions));

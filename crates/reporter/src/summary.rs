@@ -8,7 +8,7 @@ use anyhow::Context;
 use bus::{Connection, NatsArgs, Stream, protocol};
 use serde::{Deserialize, Serialize};
 use service::{Code, WithCode};
-use store::atomic::atomic_write;
+use store::atomic_file::atomic_write;
 use store::model_card::{ModelCard, ModelCardError};
 
 use crate::output;

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use bus::batch::MESSAGES_MAX;
 use bus::publish::{FeedMessage, Receipt};
-use bus::{Error, Kind, codec};
+use bus::{Error, RecordKind, codec};
 use futures::future::BoxFuture;
 
 use crate::feed::Feed;
@@ -37,7 +37,7 @@ pub(crate) struct Stored<T> {
     /// What was launched with them.
     pub(crate) note: T,
     /// Where FEED has each of them, in order, with its kind.
-    pub(crate) receipts: Vec<(Kind, Receipt)>,
+    pub(crate) receipts: Vec<(RecordKind, Receipt)>,
 }
 
 /// Launches that are published together.
