@@ -18,8 +18,8 @@ use pipeline_tests::world::World;
 use super::pipeline::Pipeline;
 use super::report::{Figure, Promise};
 
-/// A replay may take so many times as long.
-const RATIO_MAX: f64 = 2.0;
+/// Most that a replay may take, in parts of the time of nats-server alone with the same lines.
+const RATIO_MAX: f64 = 0.7;
 /// About what a position takes.
 const POSITION_BYTES: usize = 420;
 /// What messages are cut from.
