@@ -12,7 +12,7 @@ use crate::query::StoredMessage;
 use crate::topology::{Stream, stream_info};
 
 /// The header of a restored message: when it was stored first, in milliseconds since the epoch.
-pub const STORED_HEADER: &str = "Candlewire-StoredMessage";
+pub const STORED_HEADER: &str = "Candlewire-Stored";
 
 /// When a message was stored first, in milliseconds: `server_ms`, or what its header says where a restore wrote it.
 pub(crate) fn stored_ms(seq: u64, server_ms: i64, headers: Option<&HeaderMap>, restored_to: u64) -> i64 {
