@@ -1,8 +1,8 @@
-//! Our own ordered reader of a stream.
+//! Ordered reader of a stream.
 //!
-//! The client's ordered consumer can restart at sequence 1 and stay silent for half a minute. This one reads through a
-//! named pull consumer without acknowledgements, checks that every message follows the one before, and on any doubt (a
-//! jump, silence, an unexpected status, a lost connection) makes a new consumer where it stands.
+//! The ordered consumer of the client crate can restart at sequence 1 and stay silent for half a minute. This reader
+//! uses a named pull consumer without acknowledgements. It checks that every message follows the one before. On a gap,
+//! silence, an unexpected status or a lost connection it creates a new consumer at its current sequence.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,36 +26,37 @@ use crate::protocol::LogId;
 use crate::topology::{Stream, StreamInfo, stream_info};
 use crate::{arrival, leader, query};
 
-/// Messages asked for at once.
+/// Messages per pull request.
 const PULL: usize = 40;
-/// Bytes asked for at once, two times at most: nats.conf has the server drop a client for whom more than twice that waits.
+/// Bytes per pull request; at most two are open. nats.conf lets the server drop a client with more than twice that
+/// pending.
 const PULL_BYTES: usize = 4_000_000;
-/// Messages that wait decoded between the connection and whoever reads.
+/// Decoded messages that are buffered for the caller.
 const AHEAD: usize = 64;
 const HEARTBEAT: Duration = Duration::from_millis(500);
-/// Two missed heartbeats and some slack: longer silence is doubt.
+/// Two missed heartbeats and some slack. Longer silence makes the reader create a new consumer.
 const SILENCE_MAX: Duration = Duration::from_millis(1_100);
 const PULL_EXPIRES: Duration = Duration::from_secs(5);
-/// The server forgets a consumer of ours this long after its process died.
+/// The server deletes a consumer this long after the last request of its process.
 const INACTIVE: Duration = Duration::from_secs(5);
-/// How often a reader that has nothing to read looks how far nothing is missing. Far less than any retention takes to
-/// turn over.
+/// How often an idle reader checks up to which sequence it has missed nothing. Far shorter than any retention takes to
+/// delete unread messages.
 const IDLE_LOOK: Duration = Duration::from_secs(5);
 const RETRY_MIN: Duration = Duration::from_millis(20);
 const RETRY_MAX: Duration = Duration::from_millis(500);
 
-/// What to read.
+/// The part of a stream to read.
 #[derive(Debug, Clone)]
 pub struct Selection {
     /// The stream.
     pub stream: Stream,
     /// Stored subjects, with wildcards; they must not overlap.
     pub filters: Vec<String>,
-    /// First sequence of interest.
+    /// First sequence to read.
     pub from: u64,
 }
 
-/// A stored message.
+/// A stored message, as a reader delivers it.
 #[derive(Debug, Clone)]
 pub struct Delivery {
     /// Its sequence in the stream.
@@ -66,26 +67,26 @@ pub struct Delivery {
     pub headers: Option<HeaderMap>,
     /// Its payload.
     pub payload: Bytes,
-    /// When the server stored it, in milliseconds; of a restored message, the first time (`bus::arrival`).
+    /// Time of storing by the server's clock, in milliseconds; for a restored message the time of the first storing.
     pub stored_ms: i64,
     /// Matching messages that were still to come when it was sent.
     pub pending: u64,
 }
 
-/// How messages are handed on.
+/// The form in which payloads are delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
-    /// With their lines as they are.
+    /// Decoded lines.
     Lines,
-    /// As they are stored, for whoever stores or measures them.
+    /// The stored bytes, for copies and measurements.
     Stored,
 }
 
-/// What a reader reports, in order.
+/// An event of a reader, in stream order.
 #[derive(Debug)]
 pub enum Event {
-    /// Reading begins, or begins again after a doubt, or has nothing to read for a while: what the stream was just before,
-    /// and whether anything is waiting.
+    /// Reading started, restarted, or was idle for a while: the stream as it was just before, and the number of
+    /// messages that are waiting.
     Attached {
         /// The stream.
         info: Box<StreamInfo>,
@@ -96,7 +97,7 @@ pub enum Event {
     Message(Delivery),
 }
 
-/// Reads a stream in its own task; dropping it ends the task.
+/// A reader of a stream in a task of its own; dropping it ends the task.
 #[derive(Debug)]
 pub struct Reader {
     events: mpsc::Receiver<Result<Event, Error>>,
@@ -111,23 +112,24 @@ impl Drop for Reader {
 }
 
 impl Reader {
-    /// Starts reading; payloads are decoded.
+    /// Starts a reader that decodes payloads.
     pub fn start(connection: &Connection, selection: Selection) -> Self {
         Self::start_as(connection, selection, Form::Lines)
     }
 
-    /// Starts reading messages in a form.
+    /// Starts a reader that delivers payloads in a form.
     pub fn start_as(connection: &Connection, selection: Selection, form: Form) -> Self {
         Self::start_with(connection, selection, form, false, 0)
     }
 
-    /// Starts reading a stream that is known to reach a sequence: a leader that says less is asked again.
+    /// Starts a reader of a stream that is known to reach the sequence `reaches`: a leader with an earlier end is asked
+    /// again.
     pub fn start_reaching(connection: &Connection, selection: Selection, reaches: u64) -> Self {
         Self::start_with(connection, selection, Form::Lines, false, reaches)
     }
 
-    /// Starts reading up to the end: when nothing more is waiting, an [`Event::Attached`] comes at once that says so. Only that
-    /// is the end where a stream has several copies, since the one that is read may lag.
+    /// Starts a reader that reports the end: when no message is waiting, it emits an [`Event::Attached`] at once. On a
+    /// stream with replicas only that event means the end, since the replica that is read may lag.
     pub fn start_to_end(connection: &Connection, selection: Selection, form: Form) -> Self {
         Self::start_with(connection, selection, form, true, 0)
     }
@@ -149,11 +151,10 @@ impl Reader {
         Self { events, repeated, task: tokio::spawn(source.run()) }
     }
 
-    /// The next event. Outages are waited for; only what waiting cannot mend is an error, and the last event.
-    /// Cancelling loses nothing.
+    /// Returns the next event. An outage is waited for; an error is final and the last event. Cancel safe.
     ///
     /// # Errors
-    /// Missing permission, a stream that is not there, a request that the server calls wrong.
+    /// A missing permission, a missing stream, a request that the server refuses as invalid.
     pub async fn next(&mut self) -> Result<Event, Error> {
         match self.events.recv().await {
             Some(event) => event,
@@ -161,22 +162,22 @@ impl Reader {
         }
     }
 
-    /// How many messages came that were read before. They were dropped.
+    /// Number of messages that were delivered again, and dropped.
     pub fn repeated(&self) -> u64 {
         self.repeated.load(Ordering::Relaxed)
     }
 
-    /// Whether nothing has arrived that was not taken yet.
+    /// Whether no event is buffered.
     pub fn is_empty(&self) -> bool {
         self.events.is_empty()
     }
 }
 
-/// Reads what a stream holds now, message by message, and returns the last sequence that was looked at: everything up
-/// to it that matches has been seen.
+/// Reads the messages that a stream holds now, one by one. Returns the last sequence that was checked: `each` has seen
+/// every matching message up to it.
 ///
 /// # Errors
-/// As [`Reader::next`], and whatever `each` returns.
+/// As [`Reader::next`], and any error of `each`.
 pub async fn read_to_end<E: From<Error>>(
     connection: &Connection,
     selection: Selection,
@@ -185,7 +186,7 @@ pub async fn read_to_end<E: From<Error>>(
     read_to_end_as(connection, selection, Form::Lines, each).await
 }
 
-/// The same for messages in a form.
+/// As [`read_to_end`], with payloads in a form.
 ///
 /// # Errors
 /// As [`read_to_end`].
@@ -214,7 +215,7 @@ pub async fn read_to_end_as<E: From<Error>>(
     }
 }
 
-/// What the server says of a consumer.
+/// The server's description of a consumer.
 #[derive(Debug, Deserialize)]
 struct ConsumerInfo {
     num_pending: u64,
@@ -230,20 +231,20 @@ struct Source {
     connection: Connection,
     selection: Selection,
     form: Form,
-    /// Next stream sequence of interest.
+    /// Next stream sequence to read.
     next: u64,
-    /// Whether the end is told at once.
+    /// Whether the end is reported at once.
     confirms_end: bool,
     /// A sequence that the stream is known to reach.
     reaches: u64,
-    /// Which log is read, once that is known.
+    /// The identity of the log, once it is known.
     log: Option<LogId>,
     events: mpsc::Sender<Result<Event, Error>>,
-    /// Messages that came again.
+    /// Messages that were delivered again.
     repeated: Arc<AtomicU64>,
 }
 
-/// Whoever reads is gone.
+/// The caller has dropped the reader.
 struct Unwanted;
 
 enum Doubt {
@@ -280,7 +281,7 @@ impl Source {
                     tracing::debug!(stream = %self.selection.stream, next = self.next, why, "reading anew")
                 }
                 Doubt::Failed(error) if error.disposition() == Disposition::Stop => {
-                    // Nobody listens when this fails: then nobody needs to know.
+                    // The receiver is gone when this fails, so the error has no reader.
                     drop(self.events.send(Err(error)).await);
                     return;
                 }
@@ -293,7 +294,7 @@ impl Source {
     }
 
     async fn attach_and_follow(&mut self) -> Result<std::convert::Infallible, Doubt> {
-        // The stream is looked at first: what shows nothing pending after it has everything up to its last sequence.
+        // The stream is read before the consumer: when nothing is pending then, everything up to its last sequence was seen.
         let info = self.info().await?;
         let is_alone = info.replicas() == 1;
         let restored_to = info.log()?.restored_to();
@@ -331,7 +332,7 @@ impl Source {
                 pulls.settle(status, &message)?;
                 continue;
             }
-            let place = ConsumerPosition::of(&message).ok_or(Doubt::Lost("no place in the reply subject"))?;
+            let place = ConsumerPosition::of(&message).ok_or(Doubt::Lost("no position in the reply subject"))?;
             consumer_seq += 1;
             pulls.outstanding = pulls.outstanding.saturating_sub(1);
             match arrival(self.next, consumer_seq, (place.stream_seq, place.consumer_seq)) {
@@ -358,7 +359,7 @@ impl Source {
         }
     }
 
-    /// What the server says of the stream, which reaches as far as it was read.
+    /// Reads the description of the stream from a leader that has everything that was read.
     async fn info(&mut self) -> Result<StreamInfo, Error> {
         let (stream, read) = (self.selection.stream, self.reaches.max(self.next.saturating_sub(1)));
         let info = leader::info_reaching(&self.connection, stream, self.log.as_ref(), read).await?;
@@ -368,7 +369,7 @@ impl Source {
         Ok(info)
     }
 
-    /// Says how far nothing is missing, if everything that matches was delivered and read. The stream is looked at first.
+    /// Reports up to which sequence nothing is missing, if every matching message was delivered. The stream is read first.
     async fn look(&mut self, name: &str, consumer_seq: u64) -> Result<(), Doubt> {
         let stream = self.selection.stream;
         let info = self.info().await?;
@@ -380,11 +381,11 @@ impl Source {
         Ok(())
     }
 
-    /// A consumer that has nothing to deliver knows the copy of its own server, which may lag behind the leader's, or stand
-    /// still for good after a crash: the leader is asked for what comes next.
+    /// A consumer with nothing to deliver knows only the replica of its own server, which may lag behind the leader, or
+    /// have stopped for good after a crash. So the leader is asked for the next message.
     async fn check_replica(&self, leader: &StreamInfo) -> Result<(), Doubt> {
         let is_behind = leader.replicas() > 1 && leader.state.last_seq >= self.next;
-        // This user may not ask.
+        // This user has no permission for that request.
         if !is_behind || self.connection.user() == SHARED_USER {
             return Ok(());
         }
@@ -394,7 +395,7 @@ impl Source {
                 return Err(Doubt::Lost("the copy that is read lags behind the leader's"));
             }
         }
-        // Another leader may have answered from less than the first one had.
+        // A new leader may have answered with a shorter log than the first one had.
         let still = stream_info(&self.connection, self.selection.stream.name()).await?;
         if still.leader() == leader.leader() { Ok(()) } else { Err(Doubt::Lost("the stream has another leader")) }
     }
@@ -416,19 +417,19 @@ impl Source {
     }
 }
 
-/// What a delivered message is to its reader.
+/// The order of a delivered message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Arrival {
-    /// The next one.
+    /// The next message.
     Next,
-    /// One that was read before.
+    /// A message that was read before.
     Again,
-    /// Another one came before it, or should have.
+    /// A message before it is missing.
     OutOfOrder,
 }
 
-/// Judges the message that is the `delivered`th of its consumer to arrive, by its sequences in the stream and of the consumer;
-/// `next` is the next sequence of interest.
+/// Checks the sequences, in the stream and of the consumer, of the `delivered`th message of a consumer. `next` is the
+/// next stream sequence to read.
 pub fn arrival(next: u64, delivered: u64, (stream_seq, consumer_seq): (u64, u64)) -> Arrival {
     if stream_seq < next {
         Arrival::Again
@@ -439,14 +440,14 @@ pub fn arrival(next: u64, delivered: u64, (stream_seq, consumer_seq): (u64, u64)
     }
 }
 
-/// The user who reads history with a password that others may know too: its permission names each consumer that it may
-/// create (deploy/nats/guests.conf), so that it cannot take all that a stream may have.
+/// The user that reads history with a password that may be public. Its permissions name each consumer that it may
+/// create (deploy/nats/guests.conf), so it cannot use up the consumers of a stream.
 const SHARED_USER: &str = "reader";
-/// Consumers of a stream that this user may have at a time, `reader-1` and so on.
+/// Consumers per stream that this user may have at a time: `reader-1` and so on.
 const SHARED_CONSUMERS: u32 = 32;
 
-/// Names for a consumer, the next one when one is taken: a fresh name, never one that a server might still know, or each
-/// of those that a shared user may use, in any order.
+/// Candidate names for a consumer. A shared user tries each name that it may use, in random order. Any other user takes
+/// a fresh name that no server can remember.
 fn consumer_names(connection: &Connection, stream: Stream) -> Vec<String> {
     if connection.user() != SHARED_USER {
         return vec![format!("{}-{:016x}", stream.root(), rand::rng().next_u64())];
@@ -459,11 +460,11 @@ fn consumer_names(connection: &Connection, stream: Stream) -> Vec<String> {
 /// A consumer that was created.
 pub(crate) struct Created {
     pub(crate) name: String,
-    /// Messages that wait for it.
+    /// Messages that are pending for it.
     pub(crate) pending: u64,
 }
 
-/// Creates a consumer on the given subjects.
+/// Creates a consumer of the given subjects.
 pub(crate) async fn create_consumer(
     connection: &Connection,
     stream: Stream,
@@ -493,7 +494,7 @@ async fn create_named(
         num_pending: u64,
     }
     config["name"] = json!(name);
-    // Unlike that of another process: the server would give both the same consumer.
+    // A nonce per process: for equal configurations the server would return the same consumer to both.
     config["metadata"] = json!({ "nonce": format!("{:016x}", rand::rng().next_u64()) });
     let call = if let [filter] = filters {
         config["filter_subject"] = json!(filter);
@@ -507,17 +508,17 @@ async fn create_named(
     Ok(answer.num_pending)
 }
 
-/// How many messages on the given subjects stand at or after `from`.
+/// Counts the messages on the given subjects at or after `from`.
 ///
 /// # Errors
-/// Whatever a request can meet.
+/// Any error of [`Connection::api`].
 pub async fn count_from(connection: &Connection, stream: Stream, subjects: &[String], from: u64) -> Result<u64, Error> {
     let Created { name, pending } = create_consumer(connection, stream, subjects, reading_from(from)).await?;
     delete_consumer(connection, stream, &name).await;
     Ok(pending)
 }
 
-/// A consumer that reads on from a sequence and is forgotten soon after its process.
+/// Configuration of a consumer that reads from a sequence and is deleted soon after its process has ended.
 fn reading_from(from: u64) -> Value {
     json!({
         "deliver_policy": "by_start_sequence",
@@ -530,7 +531,7 @@ fn reading_from(from: u64) -> Value {
     })
 }
 
-/// Deletes a consumer that is no longer needed; the server would forget it soon anyway.
+/// Deletes a consumer that is no longer needed; otherwise the server deletes it after its inactivity threshold.
 pub(crate) async fn delete_consumer(connection: &Connection, stream: Stream, name: &str) {
     if let Err(error) = connection.api::<Value>(&format!("CONSUMER.DELETE.{stream}.{name}"), &nothing()).await {
         tracing::debug!(%error, "consumer not deleted");
@@ -545,7 +546,7 @@ async fn next_message(subscriber: &mut Subscriber) -> Result<Message, Doubt> {
     }
 }
 
-/// The requests for messages that are under way.
+/// The open pull requests.
 struct Pulls<'a> {
     connection: &'a Connection,
     stream: Stream,
@@ -556,7 +557,7 @@ struct Pulls<'a> {
 }
 
 impl Pulls<'_> {
-    /// Asks for more when half of what was asked for has come.
+    /// Sends another pull request when half of the requested messages have arrived.
     async fn top_up(&mut self) -> Result<(), Doubt> {
         if self.outstanding > PULL / 2 {
             return Ok(());
@@ -575,8 +576,8 @@ impl Pulls<'_> {
         Ok(())
     }
 
-    /// Takes note of a status instead of a message: a heartbeat, or the end of a pull, which has expired or has all of its
-    /// messages or bytes; all else is doubt.
+    /// Handles a status message: a heartbeat, or the end of a pull that expired or has delivered all its messages or
+    /// bytes. Any other status makes the reader create a new consumer.
     fn settle(&mut self, status: StatusCode, message: &Message) -> Result<(), Doubt> {
         match (status.as_u16(), message.description.as_deref()) {
             (100, _) => Ok(()),
@@ -591,14 +592,13 @@ impl Pulls<'_> {
     }
 }
 
-/// Where a delivered message stands, from its reply subject
-/// `$JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<time>.<pending>`, which newer servers may
-/// begin with `$JS.ACK.<domain>.<account>.`.
+/// Position of a delivered message, from its reply subject `$JS.ACK.<stream>.<consumer>.<delivered>.<stream
+/// seq>.<consumer seq>.<time>.<pending>`, to which newer servers may add the prefix `$JS.ACK.<domain>.<account>.`.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct ConsumerPosition {
     pub(crate) stream_seq: u64,
     consumer_seq: u64,
-    /// When the server stored it, in milliseconds.
+    /// Time of storing by the server's clock, in milliseconds.
     pub(crate) server_ms: i64,
     pending: u64,
 }

@@ -1,4 +1,4 @@
-//! THE page: every stream, its subjects, limits and retention, and which step turns which stream into which.
+//! Definitions of the streams: subjects, limits and retention, and the requests that read and change them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -22,7 +22,7 @@ pub use difference::{Difference, differences};
 /// A stream of records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Stream {
-    /// Everything that enters: ticks, heartbeats, gaps. Written by the producer.
+    /// Raw input: ticks, heartbeats, gaps. Written by the producer.
     Feed,
     /// Prices, 1-minute candles, late and rejected records. Written by the stream-processor.
     Market,
@@ -34,29 +34,28 @@ pub enum Stream {
 
 /// The object store of models, model cards and predictions.
 pub const ARTIFACTS: &str = "ARTIFACTS";
-/// The stream behind it.
-/// The stream of that object store.
+/// The stream that backs the object store [`ARTIFACTS`].
 pub const ARTIFACTS_STREAM: &str = "OBJ_ARTIFACTS";
 
-/// The key-value bucket that says who runs which partition of which step.
+/// The key-value bucket of leases: which instance owns which partition of which step.
 pub const LEASES: &str = "LEASES";
-/// The stream behind it.
+/// The stream that backs the bucket [`LEASES`].
 pub const LEASES_STREAM: &str = "KV_LEASES";
 
-/// The key-value bucket in which readers that keep their place elsewhere say how far they are.
+/// The key-value bucket in which readers with a position outside the server register how far they have read.
 pub const READERS: &str = "READERS";
 
-/// The stream of that bucket.
+/// The stream that backs the bucket [`READERS`].
 pub const READERS_STREAM: &str = "KV_READERS";
 
-/// The group of the services that archive MARKET, train and forecast: they take turns.
+/// The lease group of the trainers: one instance at a time archives MARKET, trains and forecasts.
 pub const ARCHIVER: &str = "trainer.archive";
 
 impl Stream {
     /// Every stream of records, upstream first.
     pub const ALL: [Self; 4] = [Self::Feed, Self::Market, Self::Stats, Self::Forecast];
 
-    /// Those that hold checkpoints beside their results.
+    /// The streams that hold checkpoints next to their results.
     pub const CHECKPOINTED: [Self; 3] = [Self::Market, Self::Stats, Self::Forecast];
 
     /// The stream's name.
@@ -69,7 +68,7 @@ impl Stream {
         }
     }
 
-    /// The first token of its stored subjects.
+    /// The first token of the stream's stored subjects.
     pub const fn root(self) -> &'static str {
         match self {
             Self::Feed => "feed",
@@ -86,21 +85,21 @@ impl fmt::Display for Stream {
     }
 }
 
-/// A step: what it reads and where it stores results, states and positions.
+/// A step: its input stream and the stream of its results, states and positions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Step {
-    /// The binary that runs it.
+    /// Name of the service that runs the step.
     pub service: &'static str,
-    /// What it reads.
+    /// The input stream.
     pub input: Stream,
-    /// Which kinds of it.
+    /// The kinds of records that the step reads.
     pub kinds: &'static [RecordKind],
-    /// Where its results go, with its checkpoints.
+    /// The stream of its results and checkpoints.
     pub output: Stream,
-    /// Whether a pipeline can do without it. Until it has run for the first time nobody waits for it, and nothing is kept
+    /// Whether a pipeline works without the step. Until its first commit no command waits for it and no input is kept
     /// for it.
     pub is_optional: bool,
-    /// Whether people watch what each live input gives, so that its commit must not wait for those of others.
+    /// Whether users watch each result live. A commit of such a step never waits for other commits.
     pub is_live: bool,
 }
 
@@ -137,68 +136,68 @@ pub const FORECAST_STEP: Step = Step {
 /// Every step, upstream first.
 pub const STEPS: [Step; 3] = [MARKET_STEP, STATS_STEP, FORECAST_STEP];
 
-/// The windows of the aggregator.
+/// The windows that the aggregator computes.
 pub const STATS_WINDOWS: [Window; 5] =
     [Window::FiveMinutes, Window::QuarterHour, Window::Hour, Window::Day, Window::HourEveryHalf];
 
-/// What an operator chooses when the streams are created.
+/// Limits that an operator chooses when the streams are created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Partitions, fixed for the life of the streams.
+    /// Number of partitions, fixed for the life of the streams.
     pub partitions: u32,
-    /// Copies of each stream: 1, or 3 on a cluster.
+    /// Replicas of each stream: 1, or 3 on a cluster.
     pub replicas: u32,
-    /// How long FEED keeps what entered, in days of store time.
+    /// Retention of FEED, in days of store time.
     pub feed_days: u64,
-    /// Most bytes of FEED; the oldest go first.
+    /// Size limit of FEED in bytes; beyond it the oldest messages are deleted.
     pub feed_bytes: u64,
-    /// Most bytes of MARKET; full means that the stream-processor waits.
+    /// Size limit of MARKET in bytes; when it is reached, the stream-processor waits.
     pub market_bytes: u64,
-    /// Most bytes of STATS; full means that the aggregator waits.
+    /// Size limit of STATS in bytes; when it is reached, the aggregator waits.
     pub stats_bytes: u64,
-    /// Most bytes of FORECAST; full means that the trainer waits.
+    /// Size limit of FORECAST in bytes; when it is reached, the trainer waits.
     pub forecast_bytes: u64,
-    /// Most bytes of the object store.
+    /// Size limit of the object store in bytes.
     pub artifacts_bytes: u64,
 }
 
 /// One gibibyte.
 pub const GIB: u64 = 1 << 30;
-/// Most partitions: each is a reader and a position in every step.
+/// Upper bound of the number of partitions: each costs a consumer and a position in every step.
 pub const PARTITIONS_MAX: u32 = 256;
 const SECOND_NS: u64 = 1_000_000_000;
-/// How long FEED remembers message ids. Longer than a publisher keeps sending the same message after an outage began.
+/// Deduplication window of FEED. Longer than a publisher repeats a message after the start of an outage.
 const DUPLICATE_WINDOW_NS: u64 = 600 * SECOND_NS;
-/// A single server stops at 1,000 consumers of a stream unless the stream says otherwise.
+/// Limit of consumers per stream. Without it a single server allows 1,000.
 const CONSUMERS_MAX: i64 = 5_000;
-/// A consumer without requests is deleted after this long at most, and the server refuses one that wants more: consumers of a
-/// reader that has left must not keep others out.
+/// Upper bound of a consumer's inactivity. The server refuses a consumer that asks for more, so consumers of readers
+/// that have left are gone after this time and do not use up the limit.
 const CONSUMER_INACTIVE_MAX_NS: u64 = 300 * SECOND_NS;
-/// Room for thousands of readers.
+/// Enough for thousands of registered readers.
 const READERS_BYTES_MAX: u64 = 1 << 20;
-/// Room for the leases of every partition of every step, many times over.
+/// Many times what the leases of all partitions of all steps need.
 const LEASES_BYTES_MAX: u64 = 16 << 20;
-/// How long a stream that cannot be created for a passing reason is tried.
+/// Limit for retries of a stream creation that fails for a passing reason.
 const CREATE_MAX: Duration = Duration::from_secs(2);
-/// How long three servers may take to know of each other.
+/// Time that three servers may take to discover each other.
 const PEERS_MAX: Duration = Duration::from_secs(10);
 const CREATE_AGAIN: Duration = Duration::from_millis(50);
-/// A stream that exists for a moment, to learn whether there is room.
+/// Temporary stream that tests whether the server has enough storage.
 const PROBE: &str = "CANDLEWIRE_PROBE";
 const PROBE_SUBJECT: &str = "candlewire.probe";
-/// The server's word for a stream that does not exist.
+/// JetStream error code: stream not found.
 const STREAM_NOT_FOUND: u32 = 10059;
-/// Where a stream keeps the number of partitions.
+/// Metadata key: number of partitions.
 const PARTITIONS_KEY: &str = "candlewire.partitions";
-/// Where a stream keeps up to which sequence its results were trimmed.
+/// Metadata key: last sequence up to which results were trimmed.
 const TRIMMED_KEY: &str = "candlewire.trimmed";
-/// Where a stream keeps after which sequence it was made anew.
+/// Metadata key: sequence after which the stream was rebuilt.
 const REBUILT_KEY: &str = "candlewire.rebuilt";
-/// Where a restored stream keeps which log it was, and that it was restored.
+/// Metadata key of a restored stream: its log id, with the restore.
 const LOG_KEY: &str = "candlewire.log";
-/// What a stream carries while it is being restored.
+/// Metadata key that a stream carries while it is being restored.
 pub const RESTORING_KEY: &str = "candlewire.restoring";
-/// What the server's own notes in a stream's metadata begin with.
+/// Prefix of the metadata keys that the server adds itself.
 const SERVERS_OWN: &str = "_nats.";
 
 impl Default for Limits {
@@ -216,7 +215,7 @@ impl Default for Limits {
     }
 }
 
-/// The definitions of every JetStream stream, in the server's own form.
+/// Returns the definitions of all JetStream streams, in the form of the JetStream API.
 pub fn definitions(limits: &Limits) -> Vec<Value> {
     vec![
         feed(limits),
@@ -233,7 +232,7 @@ fn feed(limits: &Limits) -> Value {
     let partition = format!("{{{{partition({},2,3)}}}}", limits.partitions);
     json!({
         "name": Stream::Feed.name(),
-        // No step judges other kinds, and the step that reads FEED reads all of a partition.
+        // Only these kinds: the step that reads FEED reads every kind of a partition.
         "subjects": MARKET_STEP.kinds.iter().map(|kind| format!("feed.{kind}.*.*")).collect::<Vec<_>>(),
         "subject_transform": {
             "src": "feed.*.*.*",
@@ -256,8 +255,8 @@ fn feed(limits: &Limits) -> Value {
     })
 }
 
-/// A stream that holds checkpoints beside its results: no age limit, and full means wait, because a limit that deletes a
-/// checkpoint has everything processed again.
+/// A stream with results and checkpoints: no age limit, and new messages are refused when it is full. A limit that
+/// deleted a checkpoint would cause all input to be processed again.
 fn checkpointed(stream: Stream, limits: &Limits) -> Value {
     let (live, max_bytes) = match stream {
         Stream::Market => ("live", limits.market_bytes),
@@ -308,8 +307,8 @@ fn artifacts(limits: &Limits) -> Value {
     })
 }
 
-/// Leases do not expire here: who waits for one sees for itself that nobody renews it, by its own clock and only while
-/// the server answers. So a server that was away takes no lease from a living owner.
+/// Leases do not expire on the server. Each instance observes with its own clock how long a lease was not renewed, and
+/// only while the server answers, so an outage of the server takes no lease from a living owner.
 fn leases(limits: &Limits) -> Value {
     json!({
         "name": LEASES_STREAM,
@@ -345,41 +344,41 @@ fn readers(limits: &Limits) -> Value {
     })
 }
 
-/// The number of partitions of a definition.
+/// The number of partitions in a stream definition.
 pub fn partitions_of(definition: &Value) -> Option<u32> {
     definition.get("metadata")?.get(PARTITIONS_KEY)?.as_str()?.parse().ok()
 }
 
-/// What the server says of a stream.
+/// A stream as the server describes it.
 #[derive(Debug, Clone, Deserialize)]
 pub struct StreamInfo {
-    /// When it was created, as the server writes it: the identity of the log.
+    /// Creation time as the server writes it, the base of the log's identity.
     pub created: String,
     /// Its configuration in the server's own form.
     pub config: Value,
-    /// What it holds.
+    /// Sequences and size.
     pub state: StreamState,
-    /// Who has copies of it, where there are several servers.
+    /// The Raft group of the stream; `None` on a single server.
     #[serde(default)]
     cluster: Option<Group>,
 }
 
-/// The servers that have copies of a stream.
+/// The Raft group of a stream.
 #[derive(Debug, Clone, Deserialize)]
 struct Group {
     leader: Option<String>,
 }
 
-/// What a stream holds.
+/// Sequences and size of a stream.
 #[derive(Debug, Clone, Copy, Deserialize)]
 pub struct StreamState {
-    /// Messages.
+    /// Number of messages.
     pub messages: u64,
     /// Bytes on disk.
     pub bytes: u64,
-    /// First sequence that exists; when empty, the next one.
+    /// First existing sequence; the next sequence when the stream is empty.
     pub first_seq: u64,
-    /// Last sequence given out.
+    /// Last sequence that was assigned.
     pub last_seq: u64,
 }
 
@@ -389,7 +388,7 @@ impl StreamInfo {
         self.noted(PARTITIONS_KEY)
     }
 
-    /// Which log it is.
+    /// The identity of the log.
     ///
     /// # Errors
     /// [`Error::Unreadable`] when another version of candlewire restored it.
@@ -404,22 +403,22 @@ impl StreamInfo {
         })
     }
 
-    /// What its metadata says of the log is not in the form of this version.
+    /// The error for a log id in the form of another version.
     fn restored_otherwise(&self, noted: &str) -> Error {
         let stream = self.config["name"].as_str().unwrap_or_default();
         let detail = format!(
-            "another version of candlewire restored the stream and noted {noted:?}: go on with that version, or give the \
+            "another version of candlewire restored the stream and wrote {noted:?}: continue with that version, or give the \
              streams up (stop nats-server, move its store away, start it again and run `topology apply`)"
         );
         Error::Unreadable { what: format!("{LOG_KEY} of stream {stream}"), detail }
     }
 
-    /// Whether a restore fills it, or did not come to its end.
+    /// Whether a restore is in progress, or was interrupted.
     pub fn is_being_restored(&self) -> bool {
         self.note(RESTORING_KEY).is_some()
     }
 
-    /// Its definition, from which it can be made again: without what the server noted itself.
+    /// The definition without the metadata that the server added, so that the stream can be created from it.
     pub fn definition(&self) -> Value {
         let mut definition = self.config.clone();
         if let Some(metadata) = definition["metadata"].as_object_mut() {
@@ -428,19 +427,19 @@ impl StreamInfo {
         definition
     }
 
-    /// The first sequence from which on no result was removed. Once a stream was trimmed the server's own figure does not
-    /// tell: checkpoints before it stay, and those behind it are replaced.
+    /// The first sequence from which no result was removed. After trimming, the server's first sequence does not say
+    /// that: checkpoints before it stay, and checkpoints after it are replaced.
     pub fn begins(&self) -> u64 {
         let trimmed: Option<u64> = self.noted(TRIMMED_KEY);
         trimmed.map_or(self.state.first_seq, |trimmed| self.origin().max(trimmed + 1))
     }
 
-    /// Whether results were trimmed: by us, and so none that a reader had not committed.
+    /// Whether results were trimmed. Trimming removes only messages that every reader has committed.
     pub fn is_trimmed(&self) -> bool {
         self.noted::<u64>(TRIMMED_KEY).is_some()
     }
 
-    /// The sequence that its very first result had, since it was made anew if it was.
+    /// The sequence of the first result since the stream was created or rebuilt.
     pub fn origin(&self) -> u64 {
         self.noted(REBUILT_KEY).map_or(1, |rebuilt: u64| rebuilt + 1)
     }
@@ -453,42 +452,42 @@ impl StreamInfo {
         self.config.get("metadata")?.get(key)?.as_str()
     }
 
-    /// The server that leads it, which has answered; `None` where there is only one.
+    /// The leader that answered; `None` on a single server.
     pub fn leader(&self) -> Option<&str> {
         self.cluster.as_ref()?.leader.as_deref()
     }
 
-    /// Whether nothing is behind a message that came last: a stream of several copies is read from one that may lag.
+    /// Whether no message follows `delivery`. A stream with replicas cannot tell: the replica that is read may lag.
     pub fn is_end(&self, delivery: &Delivery) -> bool {
         delivery.pending == 0 && self.replicas() == 1
     }
 
-    /// How many servers hold a copy of it.
+    /// Number of replicas.
     pub fn replicas(&self) -> u64 {
         self.config.get("num_replicas").and_then(Value::as_u64).unwrap_or(1)
     }
 
-    /// Limit of its bytes, if it has one.
+    /// The size limit in bytes, if there is one.
     pub fn max_bytes(&self) -> Option<u64> {
         self.config.get("max_bytes").and_then(Value::as_u64).filter(|&bytes| bytes > 0)
     }
 
-    /// Age limit in nanoseconds; 0 for none.
+    /// The age limit in nanoseconds; 0 for none.
     pub fn max_age_ns(&self) -> u64 {
         self.config.get("max_age").and_then(Value::as_u64).unwrap_or_default()
     }
 }
 
-/// Asks the server about a stream, by its JetStream name.
+/// Reads the description of a stream by its JetStream name.
 ///
 /// # Errors
-/// [`Error::StreamMissing`] when it does not exist; [`Error::Restoring`]; whatever a request can meet.
+/// [`Error::StreamMissing`] when it does not exist; [`Error::Restoring`]; errors of [`Connection::api`].
 pub async fn stream_info(connection: &Connection, name: &str) -> Result<StreamInfo, Error> {
     let info = any_stream_info(connection, name).await?;
     if info.is_being_restored() { Err(Error::Restoring { stream: name.to_owned() }) } else { Ok(info) }
 }
 
-/// Asks about a stream that may be in the middle of a restore.
+/// Reads the description of a stream that may be in the middle of a restore.
 pub async fn any_stream_info(connection: &Connection, name: &str) -> Result<StreamInfo, Error> {
     const NOT_FOR_THIS_ACCOUNT: u32 = 10039;
     match connection.api(&format!("STREAM.INFO.{name}"), &nothing()).await {
@@ -505,14 +504,14 @@ pub async fn any_stream_info(connection: &Connection, name: &str) -> Result<Stre
     }
 }
 
-/// Checks that a stream exists in the form that this version needs, whatever its limits; returns what the server says.
+/// Checks that a stream exists with the definition of this version, apart from its limits; returns its description.
 ///
 /// # Errors
-/// [`Error::StreamMissing`], [`Error::StreamDiffers`], or whatever a request can meet.
+/// [`Error::StreamMissing`], [`Error::StreamDiffers`], or an error of [`Connection::api`].
 pub async fn require(connection: &Connection, stream: Stream) -> Result<StreamInfo, Error> {
     let info = stream_info(connection, stream.name()).await?;
     let refuse = |difference: String| Error::StreamDiffers { stream: stream.name().to_owned(), difference };
-    let partitions = info.partitions().ok_or_else(|| refuse("it names no number of partitions".to_owned()))?;
+    let partitions = info.partitions().ok_or_else(|| refuse("its metadata has no number of partitions".to_owned()))?;
     let limits = Limits { partitions, ..Limits::default() };
     let wanted = match stream {
         Stream::Feed => feed(&limits),
@@ -531,11 +530,11 @@ pub async fn require(connection: &Connection, stream: Stream) -> Result<StreamIn
 /// Creates a stream from its definition.
 ///
 /// # Errors
-/// Whatever the server refuses.
+/// The server's refusal.
 pub async fn create(connection: &Connection, definition: &Value) -> Result<(), Error> {
-    /// The server has removed its last stream a moment ago, and clears away the folder in which the new one should be.
+    /// Error code: the server still removes the directory of a stream that was deleted a moment ago.
     const NO_FOLDER: u32 = 10049;
-    /// Of three servers that have just started one does not know yet that another is there.
+    /// Error code: one of three servers that have just started does not know the others yet.
     const NO_PEERS: u32 = 10005;
     let call = format!("STREAM.CREATE.{}", definition["name"].as_str().unwrap_or_default());
     let start = Instant::now();
@@ -549,18 +548,18 @@ pub async fn create(connection: &Connection, definition: &Value) -> Result<(), E
     }
 }
 
-/// Asks a single server whether it can set aside so many bytes more for streams of so many copies. It can when it takes a
-/// stream of that size, which is removed again at once. Several servers know of each other's room with some delay: there
-/// the first stream that does not fit is refused.
+/// Checks that a single server can reserve `bytes` more for streams with `replicas` replicas, by creating a stream of
+/// that size and deleting it at once. In a cluster, servers learn of each other's storage with a delay, so nothing is
+/// checked there: creating the first stream that does not fit is refused.
 ///
 /// # Errors
-/// [`Error::NoRoom`]; [`Error::NoCluster`]; whatever a request can meet.
+/// [`Error::NoRoom`]; [`Error::NoCluster`]; errors of [`Connection::api`].
 pub async fn check_room(connection: &Connection, bytes: u64, replicas: u32) -> Result<(), Error> {
     const NO_CLUSTER: u32 = 10074;
     if connection.client().server_info().cluster.is_some() {
         return Ok(());
     }
-    // One that was left behind holds room of its own.
+    // A test stream that an interrupted run left behind reserves storage itself.
     remove_probe(connection).await?;
     let probe = json!({
         "name": PROBE,
@@ -584,10 +583,10 @@ async fn remove_probe(connection: &Connection) -> Result<(), Error> {
     }
 }
 
-/// Changes the named settings of a stream and leaves all others as they are.
+/// Changes the given settings of a stream and keeps all others.
 ///
 /// # Errors
-/// Whatever the server refuses.
+/// The server's refusal.
 pub async fn update(connection: &Connection, info: &StreamInfo, changes: &[Difference]) -> Result<(), Error> {
     let mut config = info.config.clone();
     for change in changes {
@@ -597,23 +596,23 @@ pub async fn update(connection: &Connection, info: &StreamInfo, changes: &[Diffe
     connection.api::<Value>(&format!("STREAM.UPDATE.{name}"), &config).await.map(drop)
 }
 
-/// Makes a restored stream what it was, as the log that it is from now on.
+/// Completes a restore: sets the original definition, with the log id that the stream has from now on.
 pub async fn reveal(connection: &Connection, mut definition: Value, log: &LogId) -> Result<(), Error> {
     definition["metadata"][LOG_KEY] = json!(log.to_json());
     let name = definition["name"].as_str().unwrap_or_default().to_owned();
     connection.api::<Value>(&format!("STREAM.UPDATE.{name}"), &definition).await.map(drop)
 }
 
-/// What a stream notes of itself.
+/// A sequence that a stream stores in its metadata.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StreamNote {
-    /// Results up to a sequence are gone.
+    /// Results up to the sequence were removed.
     Trimmed,
-    /// Everything up to a sequence is gone, and made anew.
+    /// Everything up to the sequence was removed, to be computed again.
     Rebuilt,
 }
 
-/// Notes a sequence in a stream, unless it has noted as much before.
+/// Stores a sequence in a stream's metadata, unless an equal or later one is there.
 pub async fn mark(connection: &Connection, stream: Stream, mark: StreamNote, seq: u64) -> Result<(), Error> {
     let mut info = stream_info(connection, stream.name()).await?;
     let key = match mark {
@@ -627,7 +626,7 @@ pub async fn mark(connection: &Connection, stream: Stream, mark: StreamNote, seq
     connection.api::<Value>(&format!("STREAM.UPDATE.{stream}"), &info.config).await.map(drop)
 }
 
-/// Deletes what a purge request names of a stream, and returns how many messages went.
+/// Purges the messages that a purge request selects; returns their number.
 pub async fn purge(connection: &Connection, stream: &str, request: &Value) -> Result<u64, Error> {
     #[derive(Deserialize)]
     struct Purged {
@@ -657,7 +656,7 @@ mod tests {
         };
         let told = |info: StreamInfo| (info.begins(), info.origin(), info.log().unwrap());
         assert_eq!(told(info(json!({}), 7)), (7, 1, LogId::new("then")));
-        // A checkpoint before what was trimmed stays; those behind it were replaced.
+        // A checkpoint before the trimmed sequence stays; later ones were replaced.
         for first_seq in [3, 60] {
             assert_eq!(told(info(json!({ TRIMMED_KEY: "41" }), first_seq)), (42, 1, LogId::new("then")));
         }
@@ -666,7 +665,7 @@ mod tests {
         let restored = LogId::new("before").restored(90, "then");
         let noted = json!({ LOG_KEY: restored.to_json(), REBUILT_KEY: "95" });
         assert_eq!(info(noted, 96).log().unwrap(), restored.rebuilt(95));
-        // In the words of an older version.
+        // A log id in the form of an older version.
         let refused = info(json!({ LOG_KEY: "before, restored up to sequence 90 on then" }), 1).log().unwrap_err();
         let refused = refused.to_string();
         assert!(refused.contains("another version of candlewire") && refused.contains("`topology apply`"), "{refused}");
