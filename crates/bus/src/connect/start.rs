@@ -1,10 +1,10 @@
-//! The first steps of every service, in one order.
+//! Common start of every service.
 
 use service::{Health, HealthArgs, Shutdown};
 
 use super::{Connection, NatsArgs};
 
-/// Checks the user and its password, serves health, and waits for the server. `None` when shutdown came first.
+/// Checks the user and its password, serves health, and waits for the server. `None` after a shutdown request.
 ///
 /// # Errors
 /// A user without a password, an address that health cannot be served at, or a server that refuses this user.

@@ -1,4 +1,4 @@
-//! Waiting for what is not there yet, and saying so from time to time.
+//! Waiting for the server or a stream, with a log line from time to time.
 
 use std::fmt;
 use std::future::Future;
@@ -9,19 +9,19 @@ use tokio::time::Instant;
 
 use crate::error::{Disposition, Error};
 
-/// While a service waits, one line is logged this often.
+/// While a service waits, it logs one line per this interval.
 const REMINDER: Duration = Duration::from_secs(60);
-/// How long to wait before what is not there yet is asked for again.
+/// Delay before a missing stream is asked for again.
 const AGAIN: Duration = Duration::from_millis(200);
 
-/// One warning at once, then one a minute, while something is being waited for.
+/// Logs one warning at once and then one a minute while a service waits.
 #[derive(Debug, Default)]
 pub struct Reminder {
     warned: Option<Instant>,
 }
 
 impl Reminder {
-    /// Warns if it is time.
+    /// Logs a warning if one is due.
     pub fn warn(&mut self, error: &(impl fmt::Display + ?Sized)) {
         if self.warned.is_none_or(|at| at.elapsed() >= REMINDER) {
             tracing::warn!("waiting: {error}");
@@ -29,23 +29,24 @@ impl Reminder {
         }
     }
 
-    /// Says that the waiting is over, if it was ever mentioned.
+    /// Logs the end of the wait, if a warning was logged.
     pub fn settle(&mut self, what: &str) {
         if self.warned.take().is_some() {
             tracing::info!("goes on: {what}");
         }
     }
 
-    /// Takes note that somebody else has just warned.
+    /// Counts a warning that was logged elsewhere.
     pub(super) fn postpone(&mut self) {
         self.warned = Some(Instant::now());
     }
 }
 
-/// Asks until there is an answer, not ready meanwhile for the reason that is given. `None` when shutdown came first.
+/// Repeats a request until it succeeds; meanwhile health is not ready, with the error as the reason. `None` after a
+/// shutdown request.
 ///
 /// # Errors
-/// What waiting cannot mend.
+/// An error that waiting cannot resolve ([`Disposition::Stop`]).
 pub async fn wait_for<T, A: Future<Output = Result<T, Error>>>(
     ask: impl Fn() -> A,
     health: &Health,
@@ -67,10 +68,10 @@ pub async fn wait_for<T, A: Future<Output = Result<T, Error>>>(
     }
 }
 
-/// Asks again after each pause until there is an answer, or an error that waiting cannot mend.
+/// Repeats a request after each pause until it succeeds or fails with an error that waiting cannot resolve.
 ///
 /// # Errors
-/// What waiting cannot mend.
+/// An error that waiting cannot resolve ([`Disposition::Stop`]).
 pub async fn patiently<T, A: Future<Output = Result<T, Error>>>(
     pause: Duration,
     ask: impl Fn() -> A,
