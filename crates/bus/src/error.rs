@@ -414,7 +414,7 @@ mod tests {
     }
 
     #[test]
-   fn a_full_store_is_reported_with_advice() {
+    fn a_full_store_is_reported_with_advice() {
         let error = Error::refusal("a commit to MARKET".to_owned(), 503, 10077, "maximum bytes exceeded".to_owned());
         let text = error.to_string();
         assert!(text.starts_with("storage is full: the NATS server refused a commit to MARKET"), "{text}");

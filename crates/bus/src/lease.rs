@@ -260,7 +260,7 @@ mod tests {
     use super::*;
 
     #[test]
-   fn a_time_to_live_must_be_long_enough_to_be_kept() {
+    fn a_time_to_live_must_be_long_enough_to_be_kept() {
         assert_eq!(time_to_live("500ms"), Ok(Duration::from_millis(500)));
         for bad in ["0s", "100ms", "1h", "5", "soon"] {
             assert!(time_to_live(bad).is_err(), "{bad}");

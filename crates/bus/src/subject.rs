@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-   fn an_exact_live_subject_has_a_stored_subject() {
+    fn an_exact_live_subject_has_a_stored_subject() {
         let stored = |live: &str| stored_of_live(live, 1).map(|(_, stored)| stored);
         assert_eq!(stored("live.price.bitcoin.usd").as_deref(), Some("market.0.price.bitcoin.usd"));
         assert_eq!(stored("live.stats.1h-30m.bitcoin.usd").as_deref(), Some("stats.0.1h-30m.bitcoin.usd"));

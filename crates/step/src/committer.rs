@@ -1,4 +1,4 @@
-//! Stores what the partitions of a process have sealed, as few batches as possible.
+//! Commits the sealed parts of all partitions of a process in as few batches as possible.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -16,18 +16,18 @@ use crate::metrics::StepMetrics;
 use crate::serve::Context;
 use crate::transaction::{Part, Transactions, gather};
 
-/// Sealed parts that may wait: one for each partition is all there can be.
+/// Capacity of the queue: one sealed part per partition.
 const WAITING_MAX: usize = PARTITIONS_MAX as usize;
 
-/// After a live commit the next one waits this many times as long as it took: many at once, as when the hour ends for a
-/// thousand instruments, go in fewer batches, and what else the server has to store does not wait for them.
+/// After a live commit the next one is delayed by this multiple of its duration. Many results at once, as at the end of
+/// an hour for a thousand instruments, then need fewer batches and delay other requests to the server less.
 const PAUSE: u32 = 2;
 const PAUSE_MAX: Duration = Duration::from_millis(100);
 
-/// A sealed part, and where it is told what became of it.
+/// A sealed part, and the channel for the answer.
 pub(crate) struct Sealed {
     pub(crate) part: Arc<Part>,
-    /// Whether it is what came a moment ago, not part of a replay.
+    /// Whether it contains live input, not a replay.
     pub(crate) is_live: bool,
     pub(crate) done: oneshot::Sender<Answer>,
 }
@@ -36,7 +36,7 @@ pub(crate) fn channel() -> (mpsc::Sender<Sealed>, mpsc::Receiver<Sealed>) {
     mpsc::channel(WAITING_MAX)
 }
 
-/// Commits until every worker is gone.
+/// Commits until every worker has ended.
 pub(crate) async fn run(context: Context, step: Step, metrics: StepMetrics, mut sealed: mpsc::Receiver<Sealed>) {
     let transactions = Transactions::new(&context.connection, step.output);
     let mut committer = Committer { transactions, metrics, reminder: Reminder::default() };
@@ -50,7 +50,7 @@ pub(crate) async fn run(context: Context, step: Step, metrics: StepMetrics, mut 
             }
         }
         let is_live = pause(paused_until, &mut waiting, &mut sealed).await;
-        // Parts are sealed at the same instant when it is quiet: a worker that is just about to hand one in does it first.
+        // Many parts are sealed at the same instant when input pauses: yield to workers that are about to send theirs.
         tokio::task::yield_now().await;
         waiting.extend(std::iter::from_fn(|| sealed.try_recv().ok()));
         let began = Instant::now();
@@ -61,7 +61,7 @@ pub(crate) async fn run(context: Context, step: Step, metrics: StepMetrics, mut 
     }
 }
 
-/// Waits, for as long as all that is sealed is live; returns whether it is.
+/// Waits while all sealed parts are live; returns whether they are.
 async fn pause(until: Instant, waiting: &mut VecDeque<Sealed>, sealed: &mut mpsc::Receiver<Sealed>) -> bool {
     while waiting.iter().all(|one| one.is_live) {
         tokio::select! {
@@ -82,7 +82,7 @@ struct Committer {
 }
 
 impl Committer {
-    /// Sends a group once, and tells each who waits what became of it.
+    /// Sends a group once, and reports the answer to every worker.
     async fn commit(&mut self, group: Vec<Sealed>) {
         let id = self.transactions.next_id();
         let parts: Vec<_> = group.iter().map(|one| Arc::clone(&one.part)).collect();
@@ -93,7 +93,7 @@ impl Committer {
                 self.metrics.stored(&parts, start.elapsed());
                 group.into_iter().zip(fences).for_each(|(one, fence)| one.tell(&id, Ok(fence)));
             }
-            // Whose part is wrong shows when each goes alone; the others are none the worse for it.
+            // When each part is sent alone, only the invalid one fails.
             Err(error) if group.len() > 1 && error.disposition() == Disposition::Stop => {
                 for one in group {
                     Box::pin(self.commit(vec![one])).await;
@@ -111,7 +111,7 @@ impl Committer {
 }
 
 impl Sealed {
-    /// A worker that has ended does not care.
+    /// A worker that has ended ignores the answer.
     fn tell(self, id: &str, result: Result<u64, Error>) {
         drop(self.done.send(Answer { batch: id.to_owned(), result }));
     }

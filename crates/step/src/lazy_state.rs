@@ -1,14 +1,14 @@
-//! How the state of an instrument is kept between its inputs: as it is stored, which takes a fraction of the memory that it
-//! takes while it changes. It is decoded for its next input as a recovery decodes it, so that both go on from the same.
+//! Storage of an instrument's state between inputs: the encoded form, which takes a fraction of the memory of the
+//! decoded state. It is decoded for the next input exactly as in a recovery.
 
 use serde::de::DeserializeOwned;
 
 use crate::checkpoint::decode_state;
 
-/// A state, at hand while it changes and at rest after that.
+/// A state that is decoded while it changes, and encoded otherwise.
 pub(crate) struct LazyState<S> {
     at_hand: Option<Box<S>>,
-    /// As it was last encoded; nothing before that.
+    /// The last encoded form; empty before the first encoding.
     encoded: Box<[u8]>,
 }
 
@@ -19,17 +19,17 @@ impl<S: Default> Default for LazyState<S> {
 }
 
 impl<S: DeserializeOwned> LazyState<S> {
-    /// The state, to be changed.
+    /// The decoded state, to be changed.
     pub(crate) fn at_hand(&mut self) -> &mut S {
         self.at_hand.get_or_insert_with(|| decoded(&self.encoded))
     }
 
-    /// Keeps it as it is encoded, until it is needed again.
+    /// Keeps only the encoded form until the next change.
     pub(crate) fn rest(&mut self, encoded: &[u8]) {
         *self = Self { at_hand: None, encoded: encoded.into() };
     }
 
-    /// A look at the state, which stays as it is kept.
+    /// Reads the state without keeping it decoded.
     pub(crate) fn read<T>(&self, look: impl FnOnce(&S) -> T) -> T {
         match &self.at_hand {
             Some(state) => look(state),
@@ -37,7 +37,7 @@ impl<S: DeserializeOwned> LazyState<S> {
         }
     }
 
-    /// The state, if it may have changed since it was last encoded.
+    /// The decoded state, if it may have changed since it was last encoded.
     pub(crate) fn changing(&self) -> Option<&S> {
         self.at_hand.as_deref()
     }

@@ -1,18 +1,19 @@
-//! A partition of a step as a pure state machine: what happens goes in, what is to be done comes out.
+//! A partition of a step as a pure state machine: events go in, effects come out.
 //!
-//! It reads no clock, holds no connection and waits for nothing, so the same events at the same times give the same effects. The
-//! worker performs them against a server, the simulator against a model of one, unit tests by hand.
+//! It reads no clock, holds no connection and waits for nothing, so the same events at the same times give the same
+//! effects. The worker performs them against a server, the simulator against a model of one, unit tests by hand.
 //!
 //! ```text
-//!             Recovered, input behind the states applied            due: Commit
+//!             Recovered, replay complete                            due: Commit
 //! Recovering ────────────────────────────────────────────▶ Owning ◀────────────▶ Sealed
 //!     │                                                      │       Stored          │ another fence
 //!     │ Stop                                                 │ Stop, all stored      ▼
 //!     └──────────────────▶ Drained ◀─────────────────────────┘                     Fenced
 //! ```
 //!
-//! While a commit is under way, input is applied to the next draft, which is sealed only when the one before it is stored. The
-//! loss of the lease leads to Fenced from everywhere; so does every position that another owner has written.
+//! While a commit is in flight, input is applied to the next draft. That draft is sealed only when the commit before it
+//! is stored. The loss of the lease leads to Fenced from every state, and so does a position that another owner has
+//! written.
 
 mod draft;
 mod due;
@@ -45,51 +46,52 @@ pub use draft::{INPUT_BYTES_MAX, INPUT_MESSAGES_MAX};
 pub use event::{Effect, Ended, Event, InputInfo, Open, Report, StoredPosition};
 pub(crate) use recovery::check_settings;
 
-/// A time, counted from an instant that all partitions of a process have in common.
+/// A time, as the duration since an instant that all partitions of a process share.
 pub type Time = Duration;
 
-/// How often a partition that reads looks whether what it jumped over was deleted.
+/// Interval at which a partition checks whether messages that it skipped were deleted unread.
 const LOOK: Duration = Duration::from_secs(5);
-/// How long a stop waits for the commit that is under way; the whole process has 4 seconds, one of them to give its leases back.
+/// Time limit for the commit in flight after a stop; the whole process has 4 seconds, one of them to release its
+/// leases.
 const DRAIN_MAX: Duration = Duration::from_millis(2_500);
-/// A partition with no more input to come than this has caught up.
+/// With at most this many messages pending a partition has caught up.
 const PENDING_MAX: u64 = 8;
 
-/// What a partition is, and how it is to be worked on.
+/// Identity and settings of a partition.
 #[derive(Debug, Clone)]
 pub struct Setup {
-    /// Which one.
+    /// The partition.
     pub partition: u32,
-    /// How many there are.
+    /// Number of partitions.
     pub partitions: u32,
-    /// Which log is read.
+    /// The identity of the input log.
     pub log: LogId,
     /// The settings that shape results.
     pub config: StepConfig,
-    /// Whether to go on where input is lost for ever.
+    /// Whether to continue after input that was deleted unread.
     pub accept_loss: bool,
 }
 
-/// Where a partition is in its life.
+/// State of the life cycle.
 enum Phase {
-    /// Its checkpoint is being read.
+    /// The checkpoint is being read.
     Recovering,
-    /// What its stored states lack is applied to them; this was shown already.
+    /// Input that the stored states lack is applied to them; its results are stored already.
     Replaying(Replay),
-    /// It applies input; no commit is under way.
+    /// Input is applied; no commit is in flight.
     Owning,
-    /// A commit is under way.
+    /// A commit is in flight.
     Sealed(Box<Sealed>),
-    /// It has ended.
+    /// The partition has ended.
     Over,
 }
 
-/// How far a partition has come.
+/// Progress of a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
-    /// Messages of the input that wait, or are applied and in no commit.
+    /// Messages that are pending, or applied but not in a commit.
     pub lag: u64,
-    /// The watermark that is least far, and the one that is furthest, of the instruments that have one.
+    /// The lowest and the highest watermark among the instruments that have one.
     pub watermarks: Option<(EventTime, EventTime)>,
 }
 
@@ -103,46 +105,46 @@ pub struct Partition<O: Operator> {
     fence: u64,
     /// Last input applied.
     position: u64,
-    /// Up to here nothing for this partition can be missing.
+    /// Up to here no input of this partition can be missing.
     frontier: u64,
     /// Frontier of the last commit.
     committed_frontier: u64,
     committed_at: Time,
-    /// Position or frontier at the last look that found nothing missing.
+    /// Position or frontier at the last check that found nothing missing.
     verified: u64,
-    /// How old a stored frontier may get: well within the time that the input keeps messages.
+    /// Maximum age of a stored frontier: well within the retention of the input.
     frontier_age_max: Duration,
-    /// The stored frontier stands where the input will soon delete.
+    /// Whether the stored frontier lies where the input will soon be deleted.
     is_frontier_endangered: bool,
-    /// Inputs that still wait on the server.
+    /// Messages that are pending on the server.
     pending: u64,
-    /// Whether a message has arrived that was not taken yet.
+    /// Whether another message may have arrived already.
     has_more: bool,
-    /// Input sequences that were lost and accepted as such.
+    /// Number of input sequences that were lost and accepted.
     lost: u64,
-    /// Whoever was read no further than this has a gap before its next message.
+    /// An instrument that was last read before this sequence has a gap before its next message.
     lost_to: u64,
     /// Messages that were delivered again.
     dropped: u64,
-    /// Whether the position alone is worth a commit.
+    /// Whether the position alone requires a commit.
     is_position_due: bool,
     counts: O::Counts,
     members: Members<O::State>,
-    /// When the first input was applied that the stored states lack.
+    /// Time of the first applied input that the stored states lack.
     unsettled_since: Option<Time>,
     draft: Draft,
-    /// A message that cannot be applied to its end yet.
+    /// A message that is applied in part and waits.
     held: Option<Held>,
     stopping_since: Option<Time>,
-    /// Whether it was told that the input is there.
+    /// Whether the reader is attached to the input.
     is_attached: bool,
     is_in_place: bool,
-    /// When to look for holes; `None` while a look is under way.
+    /// Time of the next check for holes; `None` while one runs.
     look_at: Option<Time>,
 }
 
 impl<O: Operator> Partition<O> {
-    /// A partition that is owned from now on, and the first thing to do for it.
+    /// Returns a partition that is owned from now on, and its first effect.
     pub fn new(operator: Arc<O>, setup: Setup, schedule: CommitSchedule, now: Time) -> (Self, Vec<Effect>) {
         let partition = Self {
             operator,
@@ -176,7 +178,7 @@ impl<O: Operator> Partition<O> {
         (partition, vec![Effect::Recover])
     }
 
-    /// Takes note of what has happened, and returns what is to be done now, in order.
+    /// Handles an event; returns the effects to perform now, in order.
     pub fn on(&mut self, event: Event<O::State, O::Counts>, now: Time) -> Vec<Effect> {
         let mut effects = Vec::new();
         if matches!(self.phase, Phase::Over) {
@@ -224,7 +226,7 @@ impl<O: Operator> Partition<O> {
         Ok(())
     }
 
-    /// What is known of the commit that is under way.
+    /// Acts on the outcome of the commit in flight.
     fn settle(&mut self, next: Next, now: Time, effects: &mut Vec<Effect>) -> Result<(), Error> {
         match next {
             Next::Stored(fence) => self.confirm(fence, now, effects),
@@ -248,7 +250,7 @@ impl<O: Operator> Partition<O> {
         effects.push(Effect::End(ended));
     }
 
-    /// Does what is due, whatever has happened.
+    /// Does what is due, after any event.
     fn go_on(&mut self, now: Time, effects: &mut Vec<Effect>) {
         match &mut self.phase {
             Phase::Over => return,
@@ -275,14 +277,14 @@ impl<O: Operator> Partition<O> {
             }
         }
         if !self.is_stopping() && self.look_at.is_some_and(|at| now >= at) {
-            // A reader without input looks by itself.
+            // An idle reader reports the state of the input by itself.
             let has_jumped = self.position > self.verified && !matches!(self.phase, Phase::Recovering);
             self.look_at = (!has_jumped).then_some(now + LOOK);
             effects.extend(has_jumped.then_some(Effect::Look(self.position)));
         }
     }
 
-    /// When to call [`Self::on`] with [`Event::Tick`] at the latest, if nothing else happens before.
+    /// The latest time at which to call [`Self::on`] with [`Event::Tick`], if no event comes before.
     pub fn wakes_at(&self, now: Time) -> Option<Time> {
         let of_phase = match &self.phase {
             Phase::Over => return None,
@@ -301,18 +303,18 @@ impl<O: Operator> Partition<O> {
         self.stopping_since.is_some()
     }
 
-    /// Whether it would do something if nothing more had arrived: see [`Event::Idle`].
+    /// Whether it delays a commit because another message may have arrived: see [`Event::Idle`].
     pub fn is_gathering(&self) -> bool {
         self.has_more
     }
 
-    /// Whether it can take another message.
+    /// Whether it accepts another message.
     pub fn takes_input(&self) -> bool {
         let is_open = !matches!(self.phase, Phase::Recovering | Phase::Over) && !self.is_stopping();
         is_open && self.held.is_none() && !self.draft.is_full()
     }
 
-    /// What it has been waiting for since when, if it cannot go on by itself.
+    /// The reason why it is blocked, with the start of the wait.
     pub fn waits_for(&self) -> Option<(Time, &'static str)> {
         match (&self.phase, &self.held) {
             (Phase::Sealed(sealed), _) => Some((sealed.since, "a commit")),
@@ -321,7 +323,7 @@ impl<O: Operator> Partition<O> {
         }
     }
 
-    /// How far it has come. Looks at every instrument.
+    /// Its progress. Visits every instrument.
     pub fn progress(&self) -> Progress {
         let watermark_of = |member: &Member<O::State>| {
             member.state.changing().map_or(member.watermark, |state| self.operator.watermark(state))
@@ -334,12 +336,12 @@ impl<O: Operator> Partition<O> {
         Progress { lag: self.pending + self.draft.inputs, watermarks }
     }
 
-    /// Messages that were delivered again, and dropped.
+    /// Number of messages that were delivered again, and dropped.
     pub fn dropped(&self) -> u64 {
         self.dropped
     }
 
-    /// Whether next to no input is to come.
+    /// Whether almost no input is pending.
     fn has_caught_up(&self) -> bool {
         self.pending <= PENDING_MAX
     }

@@ -1,4 +1,4 @@
-//! Whether a step is useful: connected, its share taken, every partition of it at its place, none stopped.
+//! Readiness of a step: connected, with its share of partitions, each of them attached and none stopped.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,7 +10,7 @@ use crate::metrics::StepMetrics;
 use bus::Connection;
 use bus::Error;
 
-/// What the workers of a process know together. Clones share it.
+/// Readiness of a process, shared by its workers. Clones share it.
 #[derive(Debug, Clone)]
 pub(crate) struct Readiness(Arc<Mutex<Standing>>);
 
@@ -21,17 +21,17 @@ struct Standing {
     is_connected: bool,
     /// Whether this instance has had its share once.
     is_settled: bool,
-    /// Whether it has been ready once.
+    /// Whether it was ready once.
     was_ready: bool,
-    /// Partitions that are owned.
+    /// Partitions that this instance owns.
     owned: BTreeSet<u32>,
-    /// Those of them that have not found their place yet.
+    /// Owned partitions that are not attached to their input yet.
     seeking: BTreeSet<u32>,
-    /// Partitions that have stopped, and why.
+    /// Partitions that have stopped, with the reason.
     stopped: BTreeMap<u32, String>,
-    /// Partitions that cannot go on by themselves at the moment, and what they wait for.
+    /// Partitions that are blocked, with what they wait for.
     waiting: BTreeMap<u32, &'static str>,
-    /// The newest event time of each partition that has any, in milliseconds since the epoch.
+    /// The newest event time of each partition, in milliseconds since the epoch.
     newest: BTreeMap<u32, i64>,
 }
 
@@ -51,7 +51,7 @@ impl Readiness {
         })))
     }
 
-    /// A partition is owned from now on.
+    /// Records a partition as owned.
     pub(crate) fn taken(&self, partition: u32) {
         self.change(|standing| {
             standing.owned.insert(partition);
@@ -59,14 +59,14 @@ impl Readiness {
         });
     }
 
-    /// A partition has found its place.
+    /// Records that a partition is attached to its input at its position.
     pub(crate) fn attached(&self, partition: u32) {
         self.change(|standing| {
             standing.seeking.remove(&partition);
         });
     }
 
-    /// A partition is no longer owned.
+    /// Records that a partition is no longer owned.
     pub(crate) fn gone(&self, partition: u32) {
         self.change(|standing| {
             standing.owned.remove(&partition);
@@ -77,7 +77,7 @@ impl Readiness {
         });
     }
 
-    /// What a partition has been waiting for, longer than it should; `None` once it goes on.
+    /// Records what a partition has been waiting for too long; `None` once it continues.
     pub(crate) fn waiting(&self, partition: u32, what: Option<&'static str>) {
         self.change(|standing| {
             match what.filter(|_| standing.owned.contains(&partition)) {
@@ -87,7 +87,7 @@ impl Readiness {
         });
     }
 
-    /// The newest event time of a partition.
+    /// Records the newest event time of a partition.
     pub(crate) fn newest(&self, partition: u32, ms: i64) {
         self.change(|standing| {
             if standing.owned.contains(&partition) {
@@ -96,17 +96,17 @@ impl Readiness {
         });
     }
 
-    /// A partition has stopped for good; the process stays up for the others, but it is not ready any more.
+    /// Records that a partition has stopped for good. The process stays up for the others, but is not ready.
     pub(crate) fn stopped(&self, partition: u32, error: &Error) {
         self.change(|standing| drop(standing.stopped.insert(partition, error.to_string())));
     }
 
-    /// This instance has the share that it can have.
+    /// Records that this instance has its share.
     pub(crate) fn settled(&self) {
         self.change(|standing| standing.is_settled = true);
     }
 
-    /// Follows the connection for as long as the process lives.
+    /// Follows the state of the connection as long as the process lives.
     pub(crate) async fn follow(self, connection: Connection) {
         let mut epoch = connection.epoch();
         while epoch.changed().await.is_ok() {
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn data_is_as_new_as_the_newest_of_the_partitions_that_are_owned() {
+    fn data_is_as_fresh_as_the_newest_owned_partition() {
         let (health, readiness) = unready();
         let fresh = || health.check_fresh(SystemTime::UNIX_EPOCH + Duration::from_secs(90), Duration::from_secs(60));
         assert_eq!(fresh(), Err("no data yet".to_owned()));
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn ready_is_a_settled_share_at_its_place() {
+    fn ready_means_a_settled_share_with_attached_partitions() {
         let (health, readiness) = unready();
         readiness.taken(3);
         assert_eq!(health.check(), Err("waiting for partitions".to_owned()));
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_partition_that_waits_for_long_is_not_ready_until_it_goes_on() {
+    fn a_blocked_partition_is_not_ready_until_it_continues() {
         let (health, readiness) = unready();
         readiness.taken(3);
         readiness.settled();
@@ -221,11 +221,11 @@ mod tests {
         readiness.waiting(3, None);
         assert_eq!(health.check(), Ok(()));
         readiness.waiting(4, Some("a commit"));
-        assert_eq!(health.check(), Ok(()), "it is not ours");
+        assert_eq!(health.check(), Ok(()), "this instance does not own it");
     }
 
     #[test]
-    fn a_stopped_partition_is_not_ready_until_another_instance_has_it() {
+    fn a_stopped_partition_is_not_ready_until_it_is_released() {
         let (health, readiness) = unready();
         readiness.taken(3);
         readiness.settled();

@@ -1,5 +1,4 @@
-//! How a step runs: its instances share the partitions by leases, each partition that a process owns has a worker, and one
-//! committer per process stores what the workers have sealed, several partitions in one batch when they wait together.
+//! Entry points of a step: [`serve`] as a process, [`run`] as a task.
 
 use std::sync::Arc;
 
@@ -25,26 +24,26 @@ use crate::supervisor::Crew;
 use crate::transaction::Outgoing;
 use crate::worker::Shared;
 
-/// What is told about every batch once it is stored.
+/// Callback that receives the messages of every stored commit of a partition.
 pub type OnCommit = Arc<dyn Fn(&[Outgoing]) + Send + Sync>;
 
-/// Everything that the workers of a process share.
+/// Connection, settings and callbacks that the workers of a process share.
 #[derive(Clone)]
 pub struct Context {
     /// The connection.
     pub connection: Connection,
-    /// Asks everybody to drain and end.
+    /// Asks all tasks to commit what was applied and to end.
     pub shutdown: Shutdown,
-    /// What the process says of itself.
+    /// Health of the process.
     pub health: Health,
-    /// Told about every stored batch.
+    /// Called after every stored commit.
     pub on_commit: Option<OnCommit>,
-    /// How it shares the partitions with other instances.
+    /// Share of the partitions among instances.
     pub instance: InstanceArgs,
 }
 
-/// Serves a step as a process of its own until shutdown: health, connection, then [`run`]. `operator` makes the operator
-/// of how event time is judged.
+/// Serves a step as a process of its own until shutdown: health, connection, then [`run`]. `operator` creates the
+/// operator from the event-time settings.
 ///
 /// # Errors
 /// As [`start_service`] and [`run`].
@@ -63,12 +62,12 @@ pub async fn serve<O: Operator>(
     Ok(run(context, operator(event_time.into())).await?)
 }
 
-/// Runs a step over this instance's share of the partitions until shutdown: drains, commits what was applied, gives its
-/// partitions back, returns.
+/// Runs a step over this instance's share of the partitions until shutdown. At shutdown it commits what was applied,
+/// releases its partitions and returns.
 ///
 /// # Errors
-/// What waiting cannot mend: another topology, another log, missing permission. A partition whose input has a hole or
-/// whose checkpoint is lost stops alone, and the process stays up, not ready.
+/// An error that waiting cannot resolve: another topology, another log, a missing permission. A partition with a hole
+/// in its input or a lost checkpoint stops alone; the process stays up but is not ready.
 pub async fn run<O: Operator>(context: Context, operator: O) -> Result<(), Error> {
     let Some((input, _)) = wait_for_streams(&context, O::STEP).await? else { return Ok(()) };
     if !wait_for_bucket(&context.connection, &context.health, &context.shutdown).await? {
@@ -83,7 +82,7 @@ pub async fn run<O: Operator>(context: Context, operator: O) -> Result<(), Error
     let committer = tokio::spawn(committer::run(context.clone(), O::STEP, metrics.clone(), sealed));
     let readiness = Readiness::new(context.health.clone(), metrics.clone());
     let following = readiness.clone().follow(context.connection.clone());
-    // Ends with this step, also when it is dropped at once.
+    // Ends with this step, also when the step is dropped.
     let _following = AbortOnDropHandle::new(tokio::spawn(following));
     let leases = Leases::join(&context.connection, O::STEP.service, partitions, context.instance.lease.lease_ttl);
     let accept_loss = context.instance.accept_loss;
@@ -100,7 +99,7 @@ pub async fn run<O: Operator>(context: Context, operator: O) -> Result<(), Error
     };
     let crew = Crew::new(Arc::new(shared), leases);
     let result = crew.run().await;
-    // Every worker has seen its last commit confirmed, or given it up.
+    // Every worker has its last commit confirmed, or has given up on it.
     committer.abort();
     match committer.await {
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
@@ -108,7 +107,7 @@ pub async fn run<O: Operator>(context: Context, operator: O) -> Result<(), Error
     }
 }
 
-/// Waits until both streams of a step exist. `None` when shutdown came first.
+/// Waits until both streams of a step exist. `None` after a shutdown request.
 async fn wait_for_streams(context: &Context, step: Step) -> Result<Option<(StreamInfo, StreamInfo)>, Error> {
     let Context { connection, health, shutdown, .. } = context;
     let wait = async |stream| wait_for(|| topology::require(connection, stream), health, shutdown).await;

@@ -1,4 +1,4 @@
-//! The workers of a process: one for each partition that it owns, as the leases come and go.
+//! Supervisor of the workers of a process: one worker per owned partition, started and stopped as leases change.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ pub(crate) struct Crew<O: Operator> {
     hands: HashMap<u32, Hand>,
 }
 
-/// A partition that is owned, and how its worker is told to end.
+/// An owned partition, and the means to stop its worker.
 struct Hand {
     lease: Lease,
     signals: Signals,
@@ -30,12 +30,12 @@ struct Hand {
 type Joined = Result<(Id, (u32, Result<Ended, Error>)), JoinError>;
 
 impl<O: Operator> Crew<O> {
-    /// Nobody works yet.
+    /// A supervisor without workers.
     pub(crate) fn new(shared: Arc<Shared<O>>, leases: Leases) -> Self {
         Self { shared, leases, workers: JoinSet::new(), hands: HashMap::new() }
     }
 
-    /// Works until shutdown or the first error that concerns the whole process; then every worker drains.
+    /// Runs until shutdown or the first error that concerns the whole process; then every worker commits and ends.
     pub(crate) async fn run(mut self) -> Result<(), Error> {
         let shutdown = self.shared.context.shutdown.clone();
         let pulse = self.shared.context.health.pulse(format!("the {}", O::STEP.service));
@@ -69,7 +69,7 @@ impl<O: Operator> Crew<O> {
                 let Some(hand) = self.hands.get(&partition) else { return };
                 hand.signals.stop.request();
                 if hand.worker.is_finished() {
-                    // It has stopped by itself, for a reason that the next owner will find too.
+                    // It stopped by itself, for a reason that the next owner will meet too.
                     self.give_back(partition);
                 }
             }
@@ -107,19 +107,19 @@ impl<O: Operator> Crew<O> {
         self.hands.insert(partition, Hand { lease, signals, worker });
     }
 
-    /// A worker has ended: gives its partition back, keeps it when it stopped for a reason that the next owner would find
-    /// too, or returns what concerns the whole process.
+    /// Handles the end of a worker: releases its partition, keeps it when the reason to stop would meet the next owner
+    /// too, or returns an error that concerns the whole process.
     fn conclude(&mut self, joined: Joined) -> Result<(), Error> {
         let (id, (partition, result)) = match joined {
             Ok(ended) => ended,
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            // Told to end at once.
+            // The worker was aborted.
             Err(_) => return Ok(()),
         };
         let is_current = self.hands.get(&partition).is_some_and(|hand| hand.worker.id() == id);
         match result {
             Err(error) if !error.concerns_partition() => return Err(error),
-            // Another worker has the partition by now, or another instance.
+            // A later worker of this process, or another instance, has the partition.
             _ if !is_current => {}
             Ok(Ended::Drained | Ended::Fenced) => self.give_back(partition),
             Err(error) => {

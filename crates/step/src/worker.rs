@@ -1,4 +1,4 @@
-//! One partition at work: performs what its state machine asks for, and tells it what happens.
+//! Worker of one partition: performs the effects of its state machine, and feeds it with events.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,29 +26,29 @@ use crate::readiness::Readiness;
 use crate::serve::Context;
 use crate::transaction::{Part, read_position};
 
-/// How long to wait before what was not answered is asked again.
+/// Delay before an unanswered request is repeated.
 const AGAIN: Duration = Duration::from_millis(100);
-/// A partition that waits longer than this is not useful, until it goes on.
+/// A partition that is blocked longer than this makes the service not ready.
 const WAITING_MAX: Duration = Duration::from_secs(10);
-/// Gauges are brought up to date this often.
+/// Interval of updates of the gauges.
 const MEASURE: Duration = Duration::from_secs(1);
 
-/// How a worker is told to end.
+/// The signals that end a worker.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Signals {
-    /// In order: what was applied is committed first.
+    /// Commit what was applied, then end.
     pub(crate) stop: Shutdown,
-    /// At once: another instance has the lease.
+    /// End at once: another instance has the lease.
     pub(crate) lost: Shutdown,
 }
 
-/// Everything that a worker shares with the others of its process.
+/// State that the workers of a process share.
 pub(crate) struct Shared<O> {
     pub(crate) context: Context,
     pub(crate) operator: Arc<O>,
     pub(crate) setup: Setup,
     pub(crate) schedule: CommitSchedule,
-    /// The instant that times count from.
+    /// Times count from this instant.
     pub(crate) epoch: Instant,
     pub(crate) commits: mpsc::Sender<Sealed>,
     pub(crate) readiness: Readiness,
@@ -64,10 +64,10 @@ pub(crate) struct Worker<O: Operator> {
     shared: Arc<Shared<O>>,
     setup: Setup,
     signals: Signals,
-    /// What was asked for and is not answered yet.
+    /// Requests that are not answered yet.
     asked: FuturesUnordered<Asked<O>>,
     reader: Option<Reader>,
-    /// Whether the step before this one is known to judge event time as this one does.
+    /// Whether the upstream step is known to have the same event-time settings.
     is_in_step: bool,
     /// `None` until the checkpoint is read.
     metrics: Option<PartitionMetrics>,
@@ -80,7 +80,7 @@ impl<O: Operator> Worker<O> {
         Self { shared, setup, signals, asked, reader: None, is_in_step: false, metrics: None }
     }
 
-    /// Works on the partition until told to stop or another owner turns up.
+    /// Works on the partition until it is told to stop or another owner commits.
     pub(crate) async fn run(mut self) -> Result<Ended, Error> {
         let Shared { operator, schedule, epoch, context, .. } = &*self.shared.clone();
         let (mut partition, mut effects) =
@@ -112,7 +112,7 @@ impl<O: Operator> Worker<O> {
         }
     }
 
-    /// Waits for what happens next; `None` when it is time to measure.
+    /// Waits for the next event; `None` when the gauges are due.
     async fn next(
         &mut self,
         partition: &Partition<O>,
@@ -126,7 +126,7 @@ impl<O: Operator> Worker<O> {
         if partition.is_gathering() && reader.as_ref().is_some_and(|reader| reader.is_empty()) {
             return Ok(Some(Event::Idle));
         }
-        // What has arrived goes into the next commit, so it is taken before an answer that lets this one be sealed.
+        // Input that has arrived belongs into the next commit, so it is taken before an answer that allows sealing.
         tokio::select! {
             biased;
             () = signals.lost.requested() => Ok(Some(Event::LeaseLost)),
@@ -138,7 +138,7 @@ impl<O: Operator> Worker<O> {
         }
     }
 
-    /// Does what the partition asks for, or has it done.
+    /// Performs an effect, or starts a request for it.
     async fn perform(&mut self, effect: Effect) {
         let (connection, step, partition) = (self.shared.context.connection.clone(), O::STEP, self.setup.partition);
         match effect {
@@ -149,8 +149,8 @@ impl<O: Operator> Worker<O> {
                     if let Err(Error::Unreadable { .. }) = recovered
                         && let Some(made) = protocol::settings_of(&connection, step.output, partition).await?
                     {
-                        // Another version may have stored it in another form. Its settings say so, and their error says
-                        // what to do.
+                        // Another version may have stored it in another form. If its settings differ, that error has
+                        // better advice.
                         check_settings::<O>(&made, &asked)?;
                     }
                     recovered.map(Event::Recovered)
@@ -193,12 +193,12 @@ impl<O: Operator> Worker<O> {
                 Err(error) if error.disposition() == Disposition::Stop => {
                     return self.asked.push(Box::pin(std::future::ready(Err(error))));
                 }
-                // Asked again before the next commit.
+                // Checked again before the next commit.
                 Err(_) => {}
             }
         }
         let (done, answer) = oneshot::channel();
-        // The committer outlives every worker; should it be gone, the receiver says so.
+        // The committer outlives every worker; if it is gone, the receiver reports it.
         drop(self.shared.commits.send(Sealed { part, is_live, done }).await);
         self.asked.push(Box::pin(async move {
             let answer = answer.await.map_err(|_| Error::Unanswered { what: "a commit".to_owned() })?;
@@ -220,18 +220,18 @@ impl<O: Operator> Worker<O> {
             }
             Report::Overtaken => {
                 self.shared.metrics.fenced();
-                tracing::warn!(partition, "another owner has committed: dropping what was computed");
+                tracing::warn!(partition, "another owner has committed: dropping uncommitted results");
             }
             Report::LossAccepted { from, to } => {
-                tracing::warn!(%input, partition, from, to, "input is lost, going on behind it");
+                tracing::warn!(%input, partition, from, to, "input gap accepted, continuing after it");
             }
             Report::Unconfirmed => {
-                tracing::warn!(partition, "stopping with a commit unconfirmed: the next owner finds out");
+                tracing::warn!(partition, "stopping with an unconfirmed commit: the next owner reads whether it was stored");
             }
         }
     }
 
-    /// What was counted before this process has the partition.
+    /// Starts the metrics with the counts of the checkpoint.
     fn note_counts(&mut self, event: &EventOf<O>) {
         if let Event::Recovered(checkpoint) = event {
             let counts = checkpoint.position.as_ref().map(|position| O::figures(&position.counts));
@@ -239,7 +239,7 @@ impl<O: Operator> Worker<O> {
         }
     }
 
-    /// Brings the gauges up to date, and says what this partition has been waiting for, if that is for long.
+    /// Updates the gauges, and reports what this partition has been waiting for too long.
     fn measure(&self, partition: &Partition<O>) {
         let Shared { operator, epoch, readiness, backlog, .. } = &*self.shared;
         let Progress { lag, watermarks } = partition.progress();
@@ -258,13 +258,13 @@ impl<O: Operator> Worker<O> {
     fn tell_dropped(&self, partition: &Partition<O>) {
         let count = partition.dropped();
         if count > 0 {
-            tracing::warn!(partition = self.setup.partition, count, "input was delivered again, and dropped");
+            tracing::warn!(partition = self.setup.partition, count, "dropped input that was delivered again");
         }
     }
 }
 
-/// What the step before this one accepted must not be judged otherwise here. It has committed before there is any input to
-/// apply.
+/// Checks that the upstream step has the same event-time settings; returns whether it has committed, which it has
+/// before there is any input to apply.
 async fn check_step_before(
     connection: &Connection,
     step: Step,
@@ -280,7 +280,7 @@ async fn check_step_before(
     Err(Error::OutOfStep { service, made, asked: asked.event_time() })
 }
 
-/// Resolves then, if ever.
+/// Resolves at a time; never for `None`.
 async fn until(time: Option<Instant>) {
     match time {
         Some(time) => tokio::time::sleep_until(time).await,
@@ -288,7 +288,7 @@ async fn until(time: Option<Instant>) {
     }
 }
 
-/// The next event of a reader, if there is one to be read.
+/// The next event of a reader; pending without one.
 async fn next_input<S, C>(reader: Option<&mut Reader>) -> Result<Event<S, C>, Error> {
     let Some(reader) = reader else { return std::future::pending().await };
     Ok(match reader.next().await? {

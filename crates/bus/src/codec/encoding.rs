@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-   fn short_payloads_are_not_compressed() {
+    fn short_payloads_are_not_compressed() {
         let lines = vec![b'x'; PLAIN_BYTES_MAX];
         let (headers, payload) = sent(&lines);
         assert!(headers.get(ENCODING_HEADER).is_none());
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-   fn incompressible_payloads_are_not_compressed() {
+    fn incompressible_payloads_are_not_compressed() {
         let mut noise = vec![0; 8_192];
         StdRng::seed_from_u64(1).fill_bytes(&mut noise);
         let (headers, payload) = sent(&noise);
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-   fn an_undecodable_payload_keeps_its_encoding_header() {
+    fn an_undecodable_payload_keeps_its_encoding_header() {
         let (headers, payload) = sent(&[b'x'; 10_000]);
         let mut other = headers.clone();
         other.insert(ENCODING_HEADER, "br");

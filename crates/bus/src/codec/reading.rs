@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-   fn lines_of_candlewire_are_read_without_serde_json() {
+    fn lines_of_candlewire_are_read_without_serde_json() {
         let plain = TICK.replace("2.05e12", "2050000000000.0");
         assert!(check_price_head(plain.as_bytes()));
         assert!(Cursor::new(plain.as_bytes()).tick(&mut None).is_some());
@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-   fn a_line_with_another_instrument_is_not_misread() {
+    fn a_line_with_another_instrument_is_not_misread() {
         let lines = ["bitcoin", "bitcoin", "bit", "bitcoin-cash", "bitcoin"].map(|coin| TICK.replace("bitcoin", coin));
         let mut reader = LineReader::default();
         let coins = lines.each_ref().map(|line| reader.tick(line.as_bytes()).unwrap().line.coin);
@@ -347,7 +347,7 @@ mod tests {
     }
 
     #[test]
-   fn numbers_in_another_form_are_not_copied_into_a_price() {
+    fn numbers_in_another_form_are_not_copied_into_a_price() {
         for close in ["103376.010", "103376", "0.000001", "1234567890123456.5", "0.1000000000000000055", "1e5"] {
             assert!(!check_price_head(TICK.replace("103376.01", close).as_bytes()), "{close}");
         }
@@ -356,7 +356,7 @@ mod tests {
     }
 
     #[test]
-   fn lines_of_every_other_form_are_read_as_by_serde_json() {
+    fn lines_of_every_other_form_are_read_as_by_serde_json() {
         let numbers = [
             "0",
             "-0",

@@ -177,14 +177,14 @@ mod tests {
     }
 
     #[test]
-   fn more_than_a_share_is_handed_over_and_living_owners_keep_theirs() {
+    fn more_than_a_share_is_handed_over_and_living_owners_keep_theirs() {
         let owners: Vec<_> = (0..5).map(|slot| (slot, "a")).collect();
         assert_eq!(shares("a", &["a", "b"], &owners, 5), Shares { take: vec![], leave: vec![4, 3] });
         assert_eq!(shares("b", &["a", "b"], &owners, 5), Shares::default());
     }
 
     #[test]
-   fn slots_of_dead_owners_are_free() {
+    fn slots_of_dead_owners_are_free() {
         let owners = [(0, "dead"), (1, "a"), (2, "dead"), (3, "b")];
         let mut taken = shares("a", &["a", "b"], &owners, 4).take;
         taken.extend(shares("b", &["a", "b"], &owners, 4).take);
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-   fn only_time_between_reads_makes_a_member_dead() {
+    fn only_time_between_reads_makes_a_member_dead() {
         let look = |revision| {
             let member = Member { process: Process::default(), ttl_ms: 1_000 };
             let members = BTreeMap::from([("a".to_owned(), Entry { revision, value: Some(member) })]);

@@ -259,7 +259,7 @@ mod tests {
     use super::*;
 
     #[test]
-   fn a_key_that_names_an_instance_is_its_own() {
+    fn a_key_that_names_an_instance_is_its_own() {
         let entry =
             |revision, owner: Option<&str>| Entry { revision, value: owner.map(|owner| Claim { owner: owner.into() }) };
         let check = |entry: Entry<Claim>, is_held, expected| assert_eq!(finding(&entry, 7, "a", is_held), expected);

@@ -62,7 +62,7 @@ mod tests {
     use std::process::Command;
 
     #[test]
-   fn a_local_process_is_gone_even_before_its_parent_reaps_it() {
+    fn a_local_process_is_gone_even_before_its_parent_reaps_it() {
         let here = Process::current();
         assert!(!here.is_gone(&here));
         let mut child = Command::new("sleep").arg("60").spawn().unwrap();
@@ -80,14 +80,14 @@ mod tests {
     }
 
     #[test]
-   fn a_reused_process_id_is_another_process() {
+    fn a_reused_process_id_is_another_process() {
         let here = Process::current();
         let before = Process { started: here.started - 1, ..here.clone() };
         assert!(before.is_gone(&here));
     }
 
     #[test]
-   fn nothing_is_concluded_about_other_machines_and_containers() {
+    fn nothing_is_concluded_about_other_machines_and_containers() {
         let here = Process::current();
         let gone = Process { started: here.started - 1, ..here.clone() };
         for elsewhere in [

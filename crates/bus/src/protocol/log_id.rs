@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-   fn a_position_survives_a_restore_that_reaches_as_far() {
+    fn a_position_survives_a_restore_that_reaches_as_far() {
         let check = |now: &LogId, then: &LogId, place: u64, expected: bool| {
             assert_eq!(now.continues_from(then, place), expected, "{now} / {then} / {place}");
         };
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-   fn a_rebuild_is_recorded_once() {
+    fn a_rebuild_is_recorded_once() {
         assert_eq!(monday().rebuilt(5).events, [LogEvent::Rebuilt { after: 5 }]);
         let base = monday().rebuilt(50).restored(90, "tuesday");
         assert_eq!(base.clone().rebuilt(50), base);
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-   fn the_stored_form_is_json_and_the_display_form_is_text() {
+    fn the_stored_form_is_json_and_the_display_form_is_text() {
         let log = monday().rebuilt(500).restored(900, "tuesday");
         let stored =
             r#"{"created":"monday","events":[{"rebuilt":{"after":500}},{"restored":{"to":900,"on":"tuesday"}}]}"#;

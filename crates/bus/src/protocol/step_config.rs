@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-   fn steps_of_another_shape_can_judge_event_time_alike() {
+    fn steps_of_another_shape_can_judge_event_time_alike() {
         let market = StepConfig::new(EventTimePolicy::default(), "windows=1m");
         let stats = StepConfig::new(EventTimePolicy::default(), "windows=5m");
         assert!(market.judges_alike(&stats) && market != stats);
@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-   fn the_stored_form_is_json_and_the_display_form_is_text() {
+    fn the_stored_form_is_json_and_the_display_form_is_text() {
         let config = StepConfig::new(EventTimePolicy::default(), "windows=1m");
         let stored = r#"{"disorder_ms":5000,"lateness_ms":600000,"shape":"windows=1m"}"#;
         assert_eq!(serde_json::to_string(&config).unwrap(), stored);

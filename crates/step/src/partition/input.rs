@@ -1,4 +1,4 @@
-//! How a partition applies its input.
+//! Application of input to the states.
 
 use bus::reader::Delivery;
 use bus::subject::{self, SubjectParts};
@@ -9,7 +9,7 @@ use crate::partition::draft::Held;
 use crate::partition::{Effect, Partition, Phase, Time};
 
 impl<O: Operator> Partition<O> {
-    /// Takes the next message.
+    /// Applies the next message.
     pub(super) fn input(
         &mut self,
         delivery: Delivery,
@@ -26,7 +26,7 @@ impl<O: Operator> Partition<O> {
         if let Phase::Replaying(replay) = &self.phase
             && delivery.seq > replay.to
         {
-            // The last messages up to the position were others' or are contained in the states.
+            // The last messages up to the position were other partitions', or the states contain them.
             self.position = replay.to;
             self.end_replay(effects)?;
         }
@@ -34,7 +34,7 @@ impl<O: Operator> Partition<O> {
         self.end_replay(effects)
     }
 
-    /// Goes on with the message that waits.
+    /// Continues the held message.
     pub(super) fn apply_held(&mut self, now: Time, effects: &mut Vec<Effect>) -> Result<(), Error> {
         if let Some(Held { delivery, lines_done, .. }) = self.held.take() {
             self.apply_from(delivery, lines_done, now, effects);
@@ -42,8 +42,8 @@ impl<O: Operator> Partition<O> {
         self.end_replay(effects)
     }
 
-    /// Applies a message of which so many lines are done. It counts, and its instrument's state with it, only when all of it is
-    /// applied. What is applied again gives no results and counts nothing: both are stored.
+    /// Applies a message from line `lines_done` on. It counts, and its instrument's state changes, only when all of it
+    /// is applied. A replayed message gives no results and counts nothing: both are stored already.
     fn apply_from(&mut self, delivery: Delivery, lines_done: u32, now: Time, effects: &mut Vec<Effect>) {
         let Some(subject) = SubjectParts::parse(&delivery.subject) else { return };
         let key = subject::instrument_of(&delivery.subject).unwrap_or_default();
@@ -54,7 +54,7 @@ impl<O: Operator> Partition<O> {
             return;
         }
         let Some(&kind) = O::STEP.kinds.iter().find(|kind| kind.token() == subject.kind) else {
-            // FEED took other kinds once. No step knows them.
+            // FEED accepted other kinds once. No step reads them.
             return self.note(idx, delivery.seq, now);
         };
         let member = self.members.get_mut(idx);
@@ -82,7 +82,7 @@ impl<O: Operator> Partition<O> {
         }
     }
 
-    /// All of a message is applied to an instrument.
+    /// Records that all of a message is applied to an instrument.
     fn note(&mut self, idx: usize, seq: u64, now: Time) {
         self.members.note(idx, seq);
         self.unsettled_since.get_or_insert(now);
@@ -93,7 +93,7 @@ impl<O: Operator> Partition<O> {
         }
         self.frontier = self.frontier.max(seq);
         if seq == self.verified + 1 {
-            // Nothing fits between.
+            // No message fits between.
             self.verified = seq;
         }
         self.draft.note(idx, now);

@@ -1,4 +1,4 @@
-//! The instruments of a partition and how much of each is stored.
+//! The instruments of a partition, and how much of each is stored.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -18,31 +18,31 @@ use crate::transaction::{Outgoing, Role};
 pub(super) struct Member<S> {
     pub(super) coin: String,
     pub(super) quote: String,
-    /// `None` for names that no instrument can bear.
+    /// `None` for an invalid name.
     pub(super) instrument: Option<Instrument>,
-    /// Inputs applied to it.
+    /// Number of inputs applied to it.
     pub(super) applied: u64,
-    /// The last of them.
+    /// Its last input.
     pub(super) last_seq: u64,
-    /// How many of them its stored state contains; 0 when none is stored.
+    /// Number of inputs that its stored state contains; 0 without one.
     stored_applied: u64,
     pub(super) state: LazyState<S>,
-    /// How far event time had come when the state was last encoded.
+    /// Its watermark when the state was last encoded.
     pub(super) watermark: EventTime,
-    /// When its open windows were shown last.
+    /// When its provisional candles were last published.
     pub(super) shown_at: Option<Time>,
 }
 
 /// The instruments of a partition.
 pub(super) struct Members<S> {
     all: Vec<Member<S>>,
-    /// By `coin.quote`, as subjects end.
+    /// Index by `coin.quote`, the last tokens of subjects.
     index: HashMap<String, usize>,
-    /// Those whose stored state lacks inputs, by the first input that it lacks.
+    /// Instruments whose stored state lacks inputs, by the first missing input.
     unsettled: BTreeSet<(u64, usize)>,
-    /// Inputs applied to all of them.
+    /// Number of inputs applied, summed over all instruments.
     applied: u64,
-    /// How many have a stored state, and how many inputs these contain together.
+    /// Number of stored states, and of the inputs that they contain together.
     stored: (u64, u64),
 }
 
@@ -53,7 +53,7 @@ impl<S> Default for Members<S> {
 }
 
 impl<S: Serialize + DeserializeOwned + Default> Members<S> {
-    /// The instruments of a checkpoint; `watermark_of` tells how far event time has come in a state.
+    /// The instruments of a checkpoint; `watermark_of` returns the watermark of a state.
     pub(super) fn restored(states: Vec<InstrumentState<S>>, watermark_of: impl Fn(&S) -> EventTime) -> Self {
         let mut members = Self::default();
         for InstrumentState { coin, quote, applied, last_seq, state, encoded } in states {
@@ -68,12 +68,12 @@ impl<S: Serialize + DeserializeOwned + Default> Members<S> {
         members
     }
 
-    /// The number of the instrument that a stored subject ends with; a new one begins with nothing known.
+    /// The index of the instrument in a stored subject; a new instrument starts with the default state.
     pub(super) fn number(&mut self, key: &str, coin: &str, quote: &str) -> usize {
         self.index.get(key).copied().unwrap_or_else(|| self.insert(coin, quote))
     }
 
-    /// Names that no instrument can bear still get their refusals stored under their own subject.
+    /// An invalid name gets an entry too, because its refusals are stored under its own subject.
     fn insert(&mut self, coin: &str, quote: &str) -> usize {
         self.all.push(Member {
             coin: coin.to_owned(),
@@ -99,13 +99,13 @@ impl<S: Serialize + DeserializeOwned + Default> Members<S> {
         self.all.iter()
     }
 
-    /// Coin and quote, as subjects name them.
+    /// Coin and quote, as in subjects.
     pub(super) fn name(&self, idx: usize) -> (&str, &str) {
         let Member { coin, quote, .. } = &self.all[idx];
         (coin, quote)
     }
 
-    /// An input was applied to an instrument, all of it.
+    /// Records that all of an input was applied to an instrument.
     pub(super) fn note(&mut self, idx: usize, seq: u64) {
         let member = &mut self.all[idx];
         if member.applied == member.stored_applied {
@@ -116,27 +116,28 @@ impl<S: Serialize + DeserializeOwned + Default> Members<S> {
         self.applied += 1;
     }
 
-    /// Inputs applied to all of them.
+    /// Number of inputs applied, summed over all instruments.
     pub(super) fn applied(&self) -> u64 {
         self.applied
     }
 
-    /// How many have a stored state, and how many inputs these contain together.
+    /// Number of stored states, and of the inputs that they contain together.
     pub(super) fn stored(&self) -> (u64, u64) {
         self.stored
     }
 
-    /// Whether every stored state contains all that was applied.
+    /// Whether the stored states contain every applied input.
     pub(super) fn is_settled(&self) -> bool {
         self.unsettled.is_empty()
     }
 
-    /// Up to here every input is contained in the stored states, if all up to `position` are applied.
+    /// The stored states contain every input up to here, if all up to `position` are applied.
     pub(super) fn settled(&self, position: u64) -> u64 {
         self.unsettled.first().map_or(position, |&(first, _)| first - 1)
     }
 
-    /// The states that have lacked inputs for longest, as messages, no more than fit. They count as stored from here on.
+    /// Encodes the states that have lacked inputs for the longest time, as many as fit. They count as stored from now
+    /// on.
     pub(super) fn settle(
         &mut self,
         (output, partition): (Stream, u32),

@@ -1,4 +1,4 @@
-//! How a partition seals what was applied into a commit, and what follows when that is stored.
+//! Sealing of a draft into a commit, and its confirmation.
 
 use std::sync::Arc;
 
@@ -12,26 +12,26 @@ use crate::operator::{Figure, Operator};
 use crate::partition::{Effect, Open, Partition, Phase, Report, Time};
 use crate::transaction::{BYTES_MAX, MESSAGES_MAX, Part};
 
-/// Provisional candles of an instrument go out at most this often.
+/// Minimum interval between provisional candles of an instrument.
 const PROVISIONAL: Time = Time::from_secs(1);
 
-/// A commit that is under way.
+/// A commit in flight.
 pub(super) struct Sealed {
     pub(super) commit: Commit,
-    /// Whether it is what came a moment ago.
+    /// Whether it contains live input.
     is_live: bool,
-    /// From when on it has been under way.
+    /// Start of the commit.
     pub(super) since: Time,
-    /// When it is to be sent again.
+    /// When it is sent again.
     pub(super) again_at: Option<Time>,
-    /// Windows that were open when it was sealed.
+    /// Provisional candles at the time of sealing.
     open: Vec<Open>,
     /// Counts up to its position.
     figures: Vec<Figure>,
 }
 
 impl Sealed {
-    /// Has it stored.
+    /// The effect that stores it.
     pub(super) fn effect(&self) -> Effect {
         Effect::Commit { part: Arc::clone(self.commit.part()), is_live: self.is_live }
     }
@@ -86,7 +86,7 @@ impl<O: Operator> Partition<O> {
         }
     }
 
-    /// A commit is stored: the windows are shown that were open when it was sealed.
+    /// Records that the commit is stored, and publishes the provisional candles from the time of sealing.
     pub(super) fn confirm(&mut self, fence: u64, now: Time, effects: &mut Vec<Effect>) {
         let Phase::Sealed(sealed) = std::mem::replace(&mut self.phase, Phase::Owning) else { return };
         assert!(fence > self.fence, "a commit lowered the fence from {} to {fence}", self.fence);
@@ -99,8 +99,8 @@ impl<O: Operator> Partition<O> {
         }
     }
 
-    /// The windows of an instrument that are open now, to be shown once all that was applied to it is stored. Empty when they
-    /// were shown a moment ago, or much input is still to come.
+    /// The provisional candles of an instrument, to be published once the input applied so far is stored. Empty when
+    /// they were published a moment ago, or while much input is pending.
     fn open_windows(&mut self, idx: usize, now: Time) -> Vec<Open> {
         let has_caught_up = self.has_caught_up();
         let member = self.members.get_mut(idx);

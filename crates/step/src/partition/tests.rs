@@ -1,4 +1,4 @@
-//! Each transition by hand: events in, effects out.
+//! Unit tests of the state machine: events in, effects out.
 
 mod commits;
 mod ends;
@@ -25,8 +25,8 @@ use crate::transaction::{MESSAGES_MAX, Outgoing, Part, Role};
 
 const PARTITION: u32 = 3;
 
-/// Counts lines. A line gives a price with the count so far; `silent` gives none, `twice` a price, a gap and a price, and `model`
-/// waits until the model is at hand.
+/// Counts lines. A line gives a price with the count so far; `silent` gives none, `twice` a price, a gap and a price,
+/// and `model` waits until the model is available.
 #[derive(Default)]
 struct Counting {
     has_model: AtomicBool,
@@ -79,7 +79,7 @@ impl Operator for Counting {
     }
 }
 
-/// A partition and what it asked for last.
+/// A partition and its latest effects.
 struct Rig {
     operator: Arc<Counting>,
     partition: Partition<Counting>,
@@ -109,7 +109,7 @@ fn input_info(begins: u64, last_seq: u64) -> InputInfo {
 }
 
 impl Rig {
-    /// One that begins from what commits have stored, not attached yet.
+    /// A partition that recovers from stored parts and is not attached yet.
     fn recovering(parts: &[Arc<Part>], accept_loss: bool) -> Self {
         let operator = Arc::new(Counting::default());
         let now = Duration::from_secs(100);
@@ -121,7 +121,7 @@ impl Rig {
         rig
     }
 
-    /// One at the beginning of an input that ends at a sequence, owning.
+    /// An owning partition at the beginning of an input that ends at a sequence.
     fn owning(last_seq: u64) -> Self {
         let mut rig = Self::recovering(&[], false);
         rig.attach(input_info(1, last_seq), last_seq);
@@ -137,7 +137,7 @@ impl Rig {
         self.on(Event::Attached { input, pending });
     }
 
-    /// A message of a coin, behind which nothing waits.
+    /// A message of a coin with no message after it.
     fn input(&mut self, seq: u64, coin: &str, lines: &str) {
         self.message(seq, coin, lines, false, 0);
     }
@@ -162,7 +162,7 @@ impl Rig {
         self.on(Event::PositionRead(Some(StoredPosition { seq, batch: Some(batch.to_owned()) })));
     }
 
-    /// The part that it asked to have stored just now.
+    /// The part that it just asked to store.
     fn committing(&self) -> Arc<Part> {
         let part = self.effects.iter().find_map(|effect| match effect {
             Effect::Commit { part, .. } => Some(part.clone()),
@@ -212,7 +212,7 @@ fn states(part: &Part) -> usize {
     part.messages.iter().filter(|message| message.role == Role::State).count()
 }
 
-/// What a new owner reads when these parts are stored, each behind the one before.
+/// The checkpoint that a new owner reads when these parts are stored in order.
 fn checkpoint(parts: &[Arc<Part>]) -> Checkpoint<u64, u64> {
     let Some(last) = parts.last() else { return Checkpoint { fence: 0, position: None, states: Vec::new() } };
     let mut stored: Vec<StoredMessage> = Vec::new();
