@@ -7,7 +7,7 @@ use bus::topology::MARKET_STEP;
 use bus::{Connection, Error, Stream};
 use market::windowing::EventTimePolicy;
 use serde_json::{Value, json};
-use step::transaction::{Outgoing, Part, Role};
+use step::part::{Outgoing, Part, Role};
 
 use crate::transactions::{Outcome, Transactions};
 

@@ -19,7 +19,8 @@ use pipeline_tests::ticks::noise;
 use pipeline_tests::transactions::{Outcome, Transactions};
 use serde_json::{Value, json};
 use step::checkpoint::recover;
-use step::transaction::{MESSAGES_MAX, Outgoing, Part, Role};
+use step::part::{Outgoing, Part, Role};
+use step::transaction::MESSAGES_MAX;
 
 fn output(partition: u32, text: &str) -> Outgoing {
     Outgoing {

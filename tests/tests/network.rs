@@ -18,7 +18,7 @@ use pipeline_tests::transactions::{Outcome, Transactions};
 use pipeline_tests::world::World;
 use serde_json::Value;
 use step::checkpoint::recover;
-use step::transaction::Part;
+use step::part::Part;
 
 /// Wrong last sequence.
 const REFUSED: u32 = 10_071;

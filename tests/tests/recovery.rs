@@ -19,7 +19,8 @@ use pipeline_tests::ticks::{instruments, publish_tick, publish_tick_of, tick_lin
 use pipeline_tests::transactions::{Outcome, Transactions};
 use pipeline_tests::world::World;
 use serde_json::{Value, json};
-use step::transaction::{MESSAGES_MAX, Outgoing, Part, Role};
+use step::part::{Outgoing, Part, Role};
+use step::transaction::MESSAGES_MAX;
 
 /// A world whose stream-processor has committed one tick, and runs no more; with a connection of the producer.
 async fn with_one_tick_processed() -> (World, Connection) {

@@ -11,9 +11,9 @@ use bus::topology::Stream;
 /// Messages of all partitions together below which there is no backlog.
 const MESSAGES_MIN: u64 = 1_000;
 /// How long a backlog must last before it is logged.
-const LASTING: Duration = Duration::from_secs(10);
+const DURATION_MIN: Duration = Duration::from_secs(10);
 /// Interval between log lines while it lasts.
-const AGAIN: Duration = Duration::from_secs(60);
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The backlog of a process. Clones share it.
 #[derive(Debug, Clone)]
@@ -28,8 +28,8 @@ impl Backlog {
     }
 
     /// Counts a partition until the returned guard is dropped. Dropping it does not count as catching up.
-    pub(crate) fn owned(&self, partition: u32) -> Owned {
-        Owned { backlog: self.clone(), partition }
+    pub(crate) fn count(&self, partition: u32) -> PartitionGuard {
+        PartitionGuard { backlog: self.clone(), partition }
     }
 
     /// Records the number of uncommitted messages of a partition.
@@ -51,12 +51,12 @@ impl Backlog {
 
 /// Guard of a counted partition.
 #[derive(Debug)]
-pub(crate) struct Owned {
+pub(crate) struct PartitionGuard {
     backlog: Backlog,
     partition: u32,
 }
 
-impl Drop for Owned {
+impl Drop for PartitionGuard {
     fn drop(&mut self) {
         let mut partitions = self.backlog.partitions.lock().unwrap_or_else(PoisonError::into_inner);
         partitions.messages.remove(&self.partition);
@@ -69,7 +69,7 @@ struct Partitions {
     /// Start of the backlog.
     since: Option<Instant>,
     /// Time of the last log line.
-    said: Option<Instant>,
+    logged_at: Option<Instant>,
 }
 
 /// A log line.
@@ -89,12 +89,12 @@ impl Partitions {
         let total: u64 = self.messages.values().sum();
         if total < MESSAGES_MIN {
             self.since = None;
-            return self.said.take().map(|_| Notice::CaughtUp);
+            return self.logged_at.take().map(|_| Notice::CaughtUp);
         }
         let since = now - *self.since.get_or_insert(now);
-        let is_due = since >= LASTING && self.said.is_none_or(|said| now - said >= AGAIN);
+        let is_due = since >= DURATION_MIN && self.logged_at.is_none_or(|logged_at| now - logged_at >= LOG_INTERVAL);
         is_due.then(|| {
-            self.said = Some(now);
+            self.logged_at = Some(now);
             Notice::Behind { messages: total, partitions: self.messages.len(), since }
         })
     }

@@ -4,10 +4,11 @@ mod source;
 
 use std::time::Duration;
 
-use bus::connect::Reminder;
 use bus::error::Disposition;
 use bus::protocol::{Position, decode_position};
 use bus::query::StoredMessage;
+use bus::reminder::Reminder;
+use bus::retry::Backoff;
 use bus::topology::{Step, Stream};
 use bus::{Error, subject};
 use bytes::Bytes;
@@ -20,9 +21,9 @@ pub use source::Source;
 const TORN_READS_MAX: u32 = 10;
 /// Upper bound of the outputs that a torn batch can have left after its position.
 const ORPHANS_MAX: usize = 1_000;
-const AGAIN: Duration = Duration::from_millis(10);
-const RETRY_MIN: Duration = Duration::from_millis(50);
-const RETRY_MAX: Duration = Duration::from_millis(500);
+/// Delay before a read that met another owner's commit is repeated.
+const REREAD_DELAY: Duration = Duration::from_millis(10);
+const RETRY: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_millis(500));
 /// Version of the encoding of states.
 const STATE_VERSION: u8 = 4;
 
@@ -96,12 +97,12 @@ pub async fn recover<S: DeserializeOwned, C: DeserializeOwned>(
     partition: u32,
 ) -> Result<Checkpoint<S, C>, Error> {
     let mut reminder = Reminder::default();
-    let mut delay = RETRY_MIN;
+    let mut delays = RETRY.delays();
     let (mut torn_reads, mut torn_at) = (0, 0);
     loop {
         match attempt(source, step, partition).await {
             Ok(Attempt::Whole(checkpoint)) => return Ok(checkpoint),
-            Ok(Attempt::Moving) => source.pause(AGAIN).await,
+            Ok(Attempt::Moving) => source.pause(REREAD_DELAY).await,
             Ok(Attempt::Torn(Torn { fence, detail })) => {
                 // While another owner commits, reads of many states can be torn again and again, each at another
                 // position.
@@ -110,13 +111,12 @@ pub async fn recover<S: DeserializeOwned, C: DeserializeOwned>(
                 if torn_reads == TORN_READS_MAX {
                     return Err(lost(step.output, partition, detail));
                 }
-                source.pause(AGAIN).await;
+                source.pause(REREAD_DELAY).await;
             }
             Err(error) if error.disposition() == Disposition::Stop => return Err(error),
             Err(error) => {
                 reminder.warn(&error);
-                source.pause(delay).await;
-                delay = (delay * 2).min(RETRY_MAX);
+                source.pause(delays.next_delay()).await;
             }
         }
     }

@@ -9,18 +9,17 @@ use std::time::Duration;
 
 use bus::Error;
 use bus::error::Disposition;
+use bus::retry::{Backoff, Delays};
 
-use crate::partition::StoredPosition;
-use crate::transaction::Part;
+use crate::part::{Part, StoredPosition};
 
-const RETRY_MIN: Duration = Duration::from_millis(20);
-const RETRY_MAX: Duration = Duration::from_millis(500);
+const RETRY: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(500));
 /// Delay before full storage is tried again.
 const FULL_RETRY: Duration = Duration::from_secs(1);
 
 /// The answer to an attempt to store a part.
 #[derive(Debug)]
-pub struct Answer {
+pub struct CommitAnswer {
     /// Id of the batch that was sent.
     pub batch: String,
     /// The sequence of the stored position, or the reason why it is unknown.
@@ -48,8 +47,7 @@ pub struct Commit {
     part: Arc<Part>,
     /// Ids of the batches that were sent.
     tried: Vec<String>,
-    /// Delay before the next attempt.
-    delay: Duration,
+    delays: Delays,
     /// Whether the last attempt found the storage full.
     is_full: bool,
 }
@@ -57,7 +55,7 @@ pub struct Commit {
 impl Commit {
     /// A part that is about to be sent.
     pub fn new(part: Part) -> Self {
-        Self { part: Arc::new(part), tried: Vec::new(), delay: RETRY_MIN, is_full: false }
+        Self { part: Arc::new(part), tried: Vec::new(), delays: RETRY.delays(), is_full: false }
     }
 
     /// The part.
@@ -66,7 +64,7 @@ impl Commit {
     }
 
     /// Handles the answer to an attempt, or its absence.
-    pub fn answered(&mut self, Answer { batch, result }: Answer) -> Next {
+    pub fn answered(&mut self, CommitAnswer { batch, result }: CommitAnswer) -> Next {
         self.tried.push(batch);
         match result {
             Ok(fence) => Next::Stored(fence),
@@ -90,8 +88,7 @@ impl Commit {
         if fence != self.part.fence {
             return Next::Fenced;
         }
-        let delay = if self.is_full { FULL_RETRY } else { self.delay };
-        self.delay = (self.delay * 2).min(RETRY_MAX);
-        Next::Again(delay)
+        let delay = self.delays.next_delay();
+        Next::Again(if self.is_full { FULL_RETRY } else { delay })
     }
 }

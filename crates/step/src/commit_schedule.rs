@@ -7,24 +7,24 @@ use std::time::Duration;
 
 use bus::topology::Step;
 
-use crate::partition::Time;
+use crate::time::Time;
 
 /// Interval between the state commits of a partition while input arrives: a new owner applies the input since the last
 /// one again.
-const EVERY: Duration = Duration::from_secs(4);
+const INTERVAL: Duration = Duration::from_secs(4);
 /// The same interval for a step that is not live. Its commits also publish provisional candles, at most once a second,
 /// so a commit that is confirmed slightly early must not be too early for that.
-const EVERY_SHOWN: Duration = Duration::from_millis(1_250);
+const INTERVAL_NOT_LIVE: Duration = Duration::from_millis(1_250);
 /// Minimum spacing of the partitions' slots: one batch of many states delays other commits more than several small
 /// ones.
-const APART: Duration = Duration::from_millis(125);
+const SLOT_SPACING: Duration = Duration::from_millis(125);
 /// When no input has arrived for this long, all states are stored at once.
-const QUIET: Duration = Duration::from_millis(150);
+const QUIET_FOR: Duration = Duration::from_millis(150);
 
 /// The commit slots of a step's partitions, and the time of the last input. Clones share that time.
 #[derive(Debug, Clone)]
 pub struct CommitSchedule {
-    every: Duration,
+    interval: Duration,
     /// Number of slots in an interval.
     slots: u32,
     /// In microseconds.
@@ -34,9 +34,9 @@ pub struct CommitSchedule {
 impl CommitSchedule {
     /// The schedule of a process that runs a step with `partitions` partitions.
     pub fn new(step: Step, partitions: u32) -> Self {
-        let every = if step.is_live { EVERY } else { EVERY_SHOWN };
-        let slots = u32::try_from(every.as_millis() / APART.as_millis()).unwrap_or(u32::MAX).min(partitions).max(1);
-        Self { every, slots, last_input: Arc::default() }
+        let interval = if step.is_live { INTERVAL } else { INTERVAL_NOT_LIVE };
+        let slots = u32::try_from(interval.as_millis() / SLOT_SPACING.as_millis()).unwrap_or(u32::MAX).min(partitions).max(1);
+        Self { interval, slots, last_input: Arc::default() }
     }
 
     /// Records an applied input.
@@ -46,15 +46,15 @@ impl CommitSchedule {
 
     /// The time at which the states are due if no more input arrives.
     pub(crate) fn quiet_at(&self) -> Time {
-        Duration::from_micros(self.last_input.load(Ordering::Relaxed)) + QUIET
+        Duration::from_micros(self.last_input.load(Ordering::Relaxed)) + QUIET_FOR
     }
 
     /// The first slot of a partition after a time.
-    pub(crate) fn next(&self, partition: u32, began: Time) -> Time {
-        let first = self.every * (partition % self.slots) / self.slots;
+    pub(crate) fn next_slot(&self, partition: u32, began: Time) -> Time {
+        let first = self.interval * (partition % self.slots) / self.slots;
         let Some(since) = began.checked_sub(first) else { return first };
-        let turns = since.as_nanos() / self.every.as_nanos() + 1;
-        first + self.every * u32::try_from(turns).unwrap_or(u32::MAX)
+        let turns = since.as_nanos() / self.interval.as_nanos() + 1;
+        first + self.interval * u32::try_from(turns).unwrap_or(u32::MAX)
     }
 }
 
@@ -67,7 +67,7 @@ mod tests {
     #[test]
     fn each_partition_has_a_slot_that_recurs() {
         let schedule = CommitSchedule::new(MARKET_STEP, 16);
-        let ms = |partition, began| schedule.next(partition, Duration::from_millis(began)).as_millis();
+        let ms = |partition, began| schedule.next_slot(partition, Duration::from_millis(began)).as_millis();
         assert_eq!([ms(0, 0), ms(1, 0), ms(15, 0)], [4_000, 250, 3_750]);
         assert_eq!([ms(1, 249), ms(1, 250), ms(1, 4_249), ms(1, 4_250)], [250, 4_250, 4_250, 8_250]);
     }
@@ -75,8 +75,8 @@ mod tests {
     #[test]
     fn partitions_share_slots_when_there_are_too_many() {
         let schedule = CommitSchedule::new(STATS_STEP, 16);
-        let of = |partition| schedule.next(partition, Duration::ZERO);
-        assert_eq!((of(1), of(11), of(7)), (APART, APART, APART * 7));
+        let of = |partition| schedule.next_slot(partition, Duration::ZERO);
+        assert_eq!((of(1), of(11), of(7)), (SLOT_SPACING, SLOT_SPACING, SLOT_SPACING * 7));
         assert_eq!(CommitSchedule::new(STATS_STEP, 1).slots, 1);
     }
 
@@ -87,6 +87,6 @@ mod tests {
         schedule.note(at(1_000));
         schedule.clone().note(at(3_000));
         schedule.note(at(2_000));
-        assert_eq!(schedule.quiet_at(), at(3_000) + QUIET);
+        assert_eq!(schedule.quiet_at(), at(3_000) + QUIET_FOR);
     }
 }

@@ -5,39 +5,40 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bus::Error;
-use bus::connect::Reminder;
 use bus::error::Disposition;
+use bus::reminder::Reminder;
 use bus::topology::{PARTITIONS_MAX, Step};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use crate::commit::Answer;
+use crate::commit::CommitAnswer;
+use crate::context::Context;
 use crate::metrics::StepMetrics;
-use crate::serve::Context;
-use crate::transaction::{Part, Transactions, gather};
+use crate::part::Part;
+use crate::transaction::{Transactions, gather};
 
 /// Capacity of the queue: one sealed part per partition.
 const WAITING_MAX: usize = PARTITIONS_MAX as usize;
 
 /// After a live commit the next one is delayed by this multiple of its duration. Many results at once, as at the end of
 /// an hour for a thousand instruments, then need fewer batches and delay other requests to the server less.
-const PAUSE: u32 = 2;
+const PAUSE_FACTOR: u32 = 2;
 const PAUSE_MAX: Duration = Duration::from_millis(100);
 
 /// A sealed part, and the channel for the answer.
-pub(crate) struct Sealed {
+pub(crate) struct CommitRequest {
     pub(crate) part: Arc<Part>,
     /// Whether it contains live input, not a replay.
     pub(crate) is_live: bool,
-    pub(crate) done: oneshot::Sender<Answer>,
+    pub(crate) done: oneshot::Sender<CommitAnswer>,
 }
 
-pub(crate) fn channel() -> (mpsc::Sender<Sealed>, mpsc::Receiver<Sealed>) {
+pub(crate) fn channel() -> (mpsc::Sender<CommitRequest>, mpsc::Receiver<CommitRequest>) {
     mpsc::channel(WAITING_MAX)
 }
 
 /// Commits until every worker has ended.
-pub(crate) async fn run(context: Context, step: Step, metrics: StepMetrics, mut sealed: mpsc::Receiver<Sealed>) {
+pub(crate) async fn run(context: Context, step: Step, metrics: StepMetrics, mut sealed: mpsc::Receiver<CommitRequest>) {
     let transactions = Transactions::new(&context.connection, step.output);
     let mut committer = Committer { transactions, metrics, reminder: Reminder::default() };
     let mut waiting = VecDeque::new();
@@ -56,13 +57,13 @@ pub(crate) async fn run(context: Context, step: Step, metrics: StepMetrics, mut 
         let began = Instant::now();
         committer.commit(gather(&mut waiting, |one| &*one.part)).await;
         if is_live && !step.is_live {
-            paused_until = Instant::now() + (began.elapsed() * PAUSE).min(PAUSE_MAX);
+            paused_until = Instant::now() + (began.elapsed() * PAUSE_FACTOR).min(PAUSE_MAX);
         }
     }
 }
 
 /// Waits while all sealed parts are live; returns whether they are.
-async fn pause(until: Instant, waiting: &mut VecDeque<Sealed>, sealed: &mut mpsc::Receiver<Sealed>) -> bool {
+async fn pause(until: Instant, waiting: &mut VecDeque<CommitRequest>, sealed: &mut mpsc::Receiver<CommitRequest>) -> bool {
     while waiting.iter().all(|one| one.is_live) {
         tokio::select! {
             () = tokio::time::sleep_until(until) => return true,
@@ -83,7 +84,7 @@ struct Committer {
 
 impl Committer {
     /// Sends a group once, and reports the answer to every worker.
-    async fn commit(&mut self, group: Vec<Sealed>) {
+    async fn commit(&mut self, group: Vec<CommitRequest>) {
         let id = self.transactions.next_id();
         let parts: Vec<_> = group.iter().map(|one| Arc::clone(&one.part)).collect();
         let start = Instant::now();
@@ -91,7 +92,7 @@ impl Committer {
             Ok(fences) => {
                 self.reminder.settle("the commit is settled");
                 self.metrics.stored(&parts, start.elapsed());
-                group.into_iter().zip(fences).for_each(|(one, fence)| one.tell(&id, Ok(fence)));
+                group.into_iter().zip(fences).for_each(|(one, fence)| one.answer(&id, Ok(fence)));
             }
             // When each part is sent alone, only the invalid one fails.
             Err(error) if group.len() > 1 && error.disposition() == Disposition::Stop => {
@@ -104,15 +105,15 @@ impl Committer {
                 if !error.is_overtaken() && error.disposition() != Disposition::Stop {
                     self.reminder.warn(&error);
                 }
-                group.into_iter().for_each(|one| one.tell(&id, Err(error.clone())));
+                group.into_iter().for_each(|one| one.answer(&id, Err(error.clone())));
             }
         }
     }
 }
 
-impl Sealed {
+impl CommitRequest {
     /// A worker that has ended ignores the answer.
-    fn tell(self, id: &str, result: Result<u64, Error>) {
-        drop(self.done.send(Answer { batch: id.to_owned(), result }));
+    fn answer(self, id: &str, result: Result<u64, Error>) {
+        drop(self.done.send(CommitAnswer { batch: id.to_owned(), result }));
     }
 }

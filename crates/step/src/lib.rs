@@ -18,14 +18,14 @@ pub mod transaction;
 mod backlog;
 mod committer;
 mod lazy_state;
-mod left_out;
+mod skip_log;
 mod metrics;
 mod readiness;
 mod supervisor;
 mod worker;
 
 pub use args::{EventTimeArgs, InstanceArgs, ServeArgs};
-pub use left_out::LeftOut;
+pub use skip_log::SkipLog;
 pub use operator::{Applied, Figure, Input, Operator};
 pub use outputs::Outputs;
 pub use partition::{INPUT_BYTES_MAX, INPUT_MESSAGES_MAX};

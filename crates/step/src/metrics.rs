@@ -11,7 +11,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use service::Metrics;
 
 use crate::operator::Figure;
-use crate::transaction::Part;
+use crate::part::Part;
 
 /// From half a millisecond to 16 seconds.
 const SECONDS: (f64, f64, u16) = (0.000_5, 2.0, 16);

@@ -7,7 +7,7 @@ use bus::subject::{self, RecordKind};
 use bus::topology::Stream;
 use serde::Serialize;
 
-use crate::transaction::{Outgoing, Role};
+use crate::part::{Outgoing, Role};
 
 /// The results of a draft: lines by instrument and kind, packed into messages when the draft is sealed.
 #[derive(Debug, Default)]

@@ -24,6 +24,7 @@ mod input;
 mod members;
 mod recovery;
 mod seal;
+mod state;
 #[cfg(test)]
 mod tests;
 
@@ -31,117 +32,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bus::Error;
-use bus::protocol::{LogId, StepConfig};
 use market::EventTime;
 
 use crate::commit::Next;
 use crate::commit_schedule::CommitSchedule;
 use crate::operator::Operator;
-use crate::partition::draft::{Draft, Held};
+use crate::partition::draft::Draft;
 use crate::partition::members::{Member, Members};
-use crate::partition::recovery::Replay;
-use crate::partition::seal::Sealed;
+use crate::partition::state::Phase;
+use crate::time::Time;
 
 pub use draft::{INPUT_BYTES_MAX, INPUT_MESSAGES_MAX};
-pub use event::{Effect, Ended, Event, InputInfo, Open, Report, StoredPosition};
+pub use event::{Effect, Ended, Event, InputInfo, ProvisionalCandle, Report};
 pub(crate) use recovery::check_settings;
-
-/// A time, as the duration since an instant that all partitions of a process share.
-pub type Time = Duration;
+pub use state::{Partition, Progress, Setup};
 
 /// Interval at which a partition checks whether messages that it skipped were deleted unread.
-const LOOK: Duration = Duration::from_secs(5);
+const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 /// Time limit for the commit in flight after a stop; the whole process has 4 seconds, one of them to release its
 /// leases.
 const DRAIN_MAX: Duration = Duration::from_millis(2_500);
-/// With at most this many messages pending a partition has caught up.
-const PENDING_MAX: u64 = 8;
-
-/// Identity and settings of a partition.
-#[derive(Debug, Clone)]
-pub struct Setup {
-    /// The partition.
-    pub partition: u32,
-    /// Number of partitions.
-    pub partitions: u32,
-    /// The identity of the input log.
-    pub log: LogId,
-    /// The settings that shape results.
-    pub config: StepConfig,
-    /// Whether to continue after input that was deleted unread.
-    pub accept_loss: bool,
-}
-
-/// State of the life cycle.
-enum Phase {
-    /// The checkpoint is being read.
-    Recovering,
-    /// Input that the stored states lack is applied to them; its results are stored already.
-    Replaying(Replay),
-    /// Input is applied; no commit is in flight.
-    Owning,
-    /// A commit is in flight.
-    Sealed(Box<Sealed>),
-    /// The partition has ended.
-    Over,
-}
-
-/// Progress of a partition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Progress {
-    /// Messages that are pending, or applied but not in a commit.
-    pub lag: u64,
-    /// The lowest and the highest watermark among the instruments that have one.
-    pub watermarks: Option<(EventTime, EventTime)>,
-}
-
-/// A partition.
-pub struct Partition<O: Operator> {
-    operator: Arc<O>,
-    setup: Setup,
-    schedule: CommitSchedule,
-    phase: Phase,
-    /// Stream sequence of the last position.
-    fence: u64,
-    /// Last input applied.
-    position: u64,
-    /// Up to here no input of this partition can be missing.
-    frontier: u64,
-    /// Frontier of the last commit.
-    committed_frontier: u64,
-    committed_at: Time,
-    /// Position or frontier at the last check that found nothing missing.
-    verified: u64,
-    /// Maximum age of a stored frontier: well within the retention of the input.
-    frontier_age_max: Duration,
-    /// Whether the stored frontier lies where the input will soon be deleted.
-    is_frontier_endangered: bool,
-    /// Messages that are pending on the server.
-    pending: u64,
-    /// Whether another message may have arrived already.
-    has_more: bool,
-    /// Number of input sequences that were lost and accepted.
-    lost: u64,
-    /// An instrument that was last read before this sequence has a gap before its next message.
-    lost_to: u64,
-    /// Messages that were delivered again.
-    dropped: u64,
-    /// Whether the position alone requires a commit.
-    is_position_due: bool,
-    counts: O::Counts,
-    members: Members<O::State>,
-    /// Time of the first applied input that the stored states lack.
-    unsettled_since: Option<Time>,
-    draft: Draft,
-    /// A message that is applied in part and waits.
-    held: Option<Held>,
-    stopping_since: Option<Time>,
-    /// Whether the reader is attached to the input.
-    is_attached: bool,
-    is_in_place: bool,
-    /// Time of the next check for holes; `None` while one runs.
-    look_at: Option<Time>,
-}
 
 impl<O: Operator> Partition<O> {
     /// Returns a partition that is owned from now on, and its first effect.
@@ -172,8 +82,8 @@ impl<O: Operator> Partition<O> {
             held: None,
             stopping_since: None,
             is_attached: false,
-            is_in_place: false,
-            look_at: Some(now + LOOK),
+            is_attachment_reported: false,
+            check_at: Some(now + CHECK_INTERVAL),
         };
         (partition, vec![Effect::Recover])
     }
@@ -184,8 +94,8 @@ impl<O: Operator> Partition<O> {
         if matches!(self.phase, Phase::Over) {
             return effects;
         }
-        match self.take(event, now, &mut effects) {
-            Ok(()) => self.go_on(now, &mut effects),
+        match self.handle(event, now, &mut effects) {
+            Ok(()) => self.act_on_due(now, &mut effects),
             Err(error) => {
                 self.phase = Phase::Over;
                 effects.push(Effect::Fail(error));
@@ -194,11 +104,11 @@ impl<O: Operator> Partition<O> {
         effects
     }
 
-    fn take(&mut self, event: Event<O::State, O::Counts>, now: Time, effects: &mut Vec<Effect>) -> Result<(), Error> {
+    fn handle(&mut self, event: Event<O::State, O::Counts>, now: Time, effects: &mut Vec<Effect>) -> Result<(), Error> {
         match event {
             Event::Recovered(checkpoint) => self.begin(checkpoint, effects)?,
             Event::Attached { input, pending } => self.attach(&input, pending, effects)?,
-            Event::Input { delivery, more } => self.input(delivery, more, now, effects)?,
+            Event::Input(delivery) => self.input(delivery, now, effects)?,
             Event::Idle => self.has_more = false,
             Event::Ready => self.apply_held(now, effects)?,
             Event::Tick => {}
@@ -214,8 +124,8 @@ impl<O: Operator> Partition<O> {
                     self.settle(next, now, effects)?;
                 }
             }
-            Event::Looked { seen, input } => {
-                self.look_at = Some(now + LOOK);
+            Event::InputChecked { seen, input } => {
+                self.check_at = Some(now + CHECK_INTERVAL);
                 if !self.is_stopping() {
                     self.check_hole(&input, seen, effects)?;
                 }
@@ -251,7 +161,7 @@ impl<O: Operator> Partition<O> {
     }
 
     /// Does what is due, after any event.
-    fn go_on(&mut self, now: Time, effects: &mut Vec<Effect>) {
+    fn act_on_due(&mut self, now: Time, effects: &mut Vec<Effect>) {
         match &mut self.phase {
             Phase::Over => return,
             Phase::Recovering | Phase::Replaying(_) if self.stopping_since.is_some() => {
@@ -276,11 +186,11 @@ impl<O: Operator> Partition<O> {
                 }
             }
         }
-        if !self.is_stopping() && self.look_at.is_some_and(|at| now >= at) {
+        if !self.is_stopping() && self.check_at.is_some_and(|at| now >= at) {
             // An idle reader reports the state of the input by itself.
             let has_jumped = self.position > self.verified && !matches!(self.phase, Phase::Recovering);
-            self.look_at = (!has_jumped).then_some(now + LOOK);
-            effects.extend(has_jumped.then_some(Effect::Look(self.position)));
+            self.check_at = (!has_jumped).then_some(now + CHECK_INTERVAL);
+            effects.extend(has_jumped.then_some(Effect::CheckInput(self.position)));
         }
     }
 
@@ -295,7 +205,7 @@ impl<O: Operator> Partition<O> {
             }
             Phase::Owning => self.due_at(now),
         };
-        of_phase.into_iter().chain(self.look_at.filter(|_| !self.is_stopping())).min()
+        of_phase.into_iter().chain(self.check_at.filter(|_| !self.is_stopping())).min()
     }
 
     /// Whether it was told to stop.
@@ -326,7 +236,7 @@ impl<O: Operator> Partition<O> {
     /// Its progress. Visits every instrument.
     pub fn progress(&self) -> Progress {
         let watermark_of = |member: &Member<O::State>| {
-            member.state.changing().map_or(member.watermark, |state| self.operator.watermark(state))
+            member.state.if_decoded().map_or(member.watermark, |state| self.operator.watermark(state))
         };
         let watermarks = self.members.iter().map(watermark_of).filter(|&watermark| watermark > EventTime::MIN);
         let watermarks = watermarks.fold(None, |range, watermark| match range {
@@ -339,10 +249,5 @@ impl<O: Operator> Partition<O> {
     /// Number of messages that were delivered again, and dropped.
     pub fn dropped(&self) -> u64 {
         self.dropped
-    }
-
-    /// Whether almost no input is pending.
-    fn has_caught_up(&self) -> bool {
-        self.pending <= PENDING_MAX
     }
 }

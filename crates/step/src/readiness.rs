@@ -12,10 +12,10 @@ use bus::Error;
 
 /// Readiness of a process, shared by its workers. Clones share it.
 #[derive(Debug, Clone)]
-pub(crate) struct Readiness(Arc<Mutex<Standing>>);
+pub(crate) struct Readiness(Arc<Mutex<ReadinessState>>);
 
 #[derive(Debug)]
-struct Standing {
+struct ReadinessState {
     health: Health,
     metrics: StepMetrics,
     is_connected: bool,
@@ -26,7 +26,7 @@ struct Standing {
     /// Partitions that this instance owns.
     owned: BTreeSet<u32>,
     /// Owned partitions that are not attached to their input yet.
-    seeking: BTreeSet<u32>,
+    attaching: BTreeSet<u32>,
     /// Partitions that have stopped, with the reason.
     stopped: BTreeMap<u32, String>,
     /// Partitions that are blocked, with what they wait for.
@@ -37,14 +37,14 @@ struct Standing {
 
 impl Readiness {
     pub(crate) fn new(health: Health, metrics: StepMetrics) -> Self {
-        Self(Arc::new(Mutex::new(Standing {
+        Self(Arc::new(Mutex::new(ReadinessState {
             health,
             metrics,
             is_connected: true,
             is_settled: false,
             was_ready: false,
             owned: BTreeSet::new(),
-            seeking: BTreeSet::new(),
+            attaching: BTreeSet::new(),
             stopped: BTreeMap::new(),
             waiting: BTreeMap::new(),
             newest: BTreeMap::new(),
@@ -52,58 +52,58 @@ impl Readiness {
     }
 
     /// Records a partition as owned.
-    pub(crate) fn taken(&self, partition: u32) {
-        self.change(|standing| {
-            standing.owned.insert(partition);
-            standing.seeking.insert(partition);
+    pub(crate) fn add(&self, partition: u32) {
+        self.update(|state| {
+            state.owned.insert(partition);
+            state.attaching.insert(partition);
         });
     }
 
     /// Records that a partition is attached to its input at its position.
-    pub(crate) fn attached(&self, partition: u32) {
-        self.change(|standing| {
-            standing.seeking.remove(&partition);
+    pub(crate) fn set_attached(&self, partition: u32) {
+        self.update(|state| {
+            state.attaching.remove(&partition);
         });
     }
 
     /// Records that a partition is no longer owned.
-    pub(crate) fn gone(&self, partition: u32) {
-        self.change(|standing| {
-            standing.owned.remove(&partition);
-            standing.seeking.remove(&partition);
-            standing.stopped.remove(&partition);
-            standing.waiting.remove(&partition);
-            standing.newest.remove(&partition);
+    pub(crate) fn remove(&self, partition: u32) {
+        self.update(|state| {
+            state.owned.remove(&partition);
+            state.attaching.remove(&partition);
+            state.stopped.remove(&partition);
+            state.waiting.remove(&partition);
+            state.newest.remove(&partition);
         });
     }
 
     /// Records what a partition has been waiting for too long; `None` once it continues.
-    pub(crate) fn waiting(&self, partition: u32, what: Option<&'static str>) {
-        self.change(|standing| {
-            match what.filter(|_| standing.owned.contains(&partition)) {
-                Some(what) => standing.waiting.insert(partition, what),
-                None => standing.waiting.remove(&partition),
+    pub(crate) fn set_waiting(&self, partition: u32, what: Option<&'static str>) {
+        self.update(|state| {
+            match what.filter(|_| state.owned.contains(&partition)) {
+                Some(what) => state.waiting.insert(partition, what),
+                None => state.waiting.remove(&partition),
             };
         });
     }
 
     /// Records the newest event time of a partition.
-    pub(crate) fn newest(&self, partition: u32, ms: i64) {
-        self.change(|standing| {
-            if standing.owned.contains(&partition) {
-                standing.newest.insert(partition, ms);
+    pub(crate) fn set_newest(&self, partition: u32, ms: i64) {
+        self.update(|state| {
+            if state.owned.contains(&partition) {
+                state.newest.insert(partition, ms);
             }
         });
     }
 
     /// Records that a partition has stopped for good. The process stays up for the others, but is not ready.
-    pub(crate) fn stopped(&self, partition: u32, error: &Error) {
-        self.change(|standing| drop(standing.stopped.insert(partition, error.to_string())));
+    pub(crate) fn set_stopped(&self, partition: u32, error: &Error) {
+        self.update(|state| drop(state.stopped.insert(partition, error.to_string())));
     }
 
     /// Records that this instance has its share.
-    pub(crate) fn settled(&self) {
-        self.change(|standing| standing.is_settled = true);
+    pub(crate) fn set_settled(&self) {
+        self.update(|state| state.is_settled = true);
     }
 
     /// Follows the state of the connection as long as the process lives.
@@ -111,21 +111,21 @@ impl Readiness {
         let mut epoch = connection.epoch();
         while epoch.changed().await.is_ok() {
             let is_connected = connection.client().connection_state() == State::Connected;
-            self.change(|standing| standing.is_connected = is_connected);
+            self.update(|state| state.is_connected = is_connected);
         }
     }
 
-    fn change(&self, change: impl FnOnce(&mut Standing)) {
-        let mut standing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        change(&mut standing);
-        standing.tell();
+    fn update(&self, update: impl FnOnce(&mut ReadinessState)) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        update(&mut state);
+        state.publish();
     }
 }
 
-impl Standing {
-    fn tell(&mut self) {
+impl ReadinessState {
+    fn publish(&mut self) {
         self.metrics.partitions.set(self.owned.len() as i64);
-        self.metrics.stopped.set(self.stopped.len() as i64);
+        self.metrics.set_stopped.set(self.stopped.len() as i64);
         match self.obstacle() {
             Some(reason) => self.health.not_ready(reason),
             None => {
@@ -145,22 +145,22 @@ impl Standing {
 
     fn obstacle(&self) -> Option<String> {
         if let Some((partition, reason)) = self.stopped.first_key_value() {
-            return Some(format!("partition {partition} stopped: {reason}"));
+            return Some(format!("partition {partition} set_stopped: {reason}"));
         }
         if !self.is_connected {
             return Some("the NATS server is away".to_owned());
         }
         if !self.is_settled {
-            return Some("waiting for partitions".to_owned());
+            return Some("set_waiting for partitions".to_owned());
         }
         if let Some((partition, what)) = self.waiting.first_key_value() {
             return Some(format!("partition {partition} waits for {what}, the log says why"));
         }
-        let seeking = self.seeking.len();
-        match seeking {
+        let attaching = self.attaching.len();
+        match attaching {
             0 => None,
-            1 => Some("1 partition is finding its place".to_owned()),
-            _ => Some(format!("{seeking} partitions are finding their place")),
+            1 => Some("1 partition is attaching to its input".to_owned()),
+            _ => Some(format!("{attaching} partitions are attaching to their input")),
         }
     }
 }
@@ -182,57 +182,57 @@ mod tests {
         let (health, readiness) = unready();
         let fresh = || health.check_fresh(SystemTime::UNIX_EPOCH + Duration::from_secs(90), Duration::from_secs(60));
         assert_eq!(fresh(), Err("no data yet".to_owned()));
-        readiness.taken(3);
-        readiness.taken(4);
-        readiness.newest(3, 20_000);
-        readiness.newest(4, 50_000);
-        assert_eq!(fresh(), Ok("newest data is 40s old, 1m is the bound".to_owned()));
-        readiness.gone(4);
-        assert!(fresh().is_err_and(|words| words.starts_with("newest data is 1m 10s old")));
-        readiness.settled();
-        readiness.attached(3);
-        readiness.gone(3);
+        readiness.add(3);
+        readiness.add(4);
+        readiness.set_newest(3, 20_000);
+        readiness.set_newest(4, 50_000);
+        assert_eq!(fresh(), Ok("set_newest data is 40s old, 1m is the bound".to_owned()));
+        readiness.remove(4);
+        assert!(fresh().is_err_and(|words| words.starts_with("set_newest data is 1m 10s old")));
+        readiness.set_settled();
+        readiness.set_attached(3);
+        readiness.remove(3);
         assert_eq!(fresh(), Ok("no instrument here".to_owned()));
     }
 
     #[test]
     fn ready_means_a_settled_share_with_attached_partitions() {
         let (health, readiness) = unready();
-        readiness.taken(3);
-        assert_eq!(health.check(), Err("waiting for partitions".to_owned()));
-        readiness.settled();
-        assert_eq!(health.check(), Err("1 partition is finding its place".to_owned()));
-        readiness.attached(3);
+        readiness.add(3);
+        assert_eq!(health.check(), Err("set_waiting for partitions".to_owned()));
+        readiness.set_settled();
+        assert_eq!(health.check(), Err("1 partition is attaching to its input".to_owned()));
+        readiness.set_attached(3);
         assert_eq!(health.check(), Ok(()));
-        readiness.taken(4);
+        readiness.add(4);
         assert!(health.check().is_err());
-        readiness.gone(4);
+        readiness.remove(4);
         assert_eq!(health.check(), Ok(()));
     }
 
     #[test]
     fn a_blocked_partition_is_not_ready_until_it_continues() {
         let (health, readiness) = unready();
-        readiness.taken(3);
-        readiness.settled();
-        readiness.attached(3);
-        readiness.waiting(3, Some("a commit"));
+        readiness.add(3);
+        readiness.set_settled();
+        readiness.set_attached(3);
+        readiness.set_waiting(3, Some("a commit"));
         assert_eq!(health.check(), Err("partition 3 waits for a commit, the log says why".to_owned()));
-        readiness.waiting(3, None);
+        readiness.set_waiting(3, None);
         assert_eq!(health.check(), Ok(()));
-        readiness.waiting(4, Some("a commit"));
+        readiness.set_waiting(4, Some("a commit"));
         assert_eq!(health.check(), Ok(()), "this instance does not own it");
     }
 
     #[test]
     fn a_stopped_partition_is_not_ready_until_it_is_released() {
         let (health, readiness) = unready();
-        readiness.taken(3);
-        readiness.settled();
-        readiness.attached(3);
-        readiness.stopped(3, &Error::NoJetStream { url: "here".to_owned() });
-        assert!(health.check().is_err_and(|reason| reason.starts_with("partition 3 stopped")));
-        readiness.gone(3);
+        readiness.add(3);
+        readiness.set_settled();
+        readiness.set_attached(3);
+        readiness.set_stopped(3, &Error::NoJetStream { url: "here".to_owned() });
+        assert!(health.check().is_err_and(|reason| reason.starts_with("partition 3 set_stopped")));
+        readiness.remove(3);
         assert_eq!(health.check(), Ok(()));
     }
 }

@@ -2,45 +2,28 @@
 
 use std::sync::Arc;
 
-use bus::connect::{start_service, wait_for};
+use bus::connect::start_service;
 use bus::lease::{Leases, wait_for_bucket};
 use bus::protocol::StepConfig;
+use bus::retry::wait_for;
 use bus::topology::{self, Step, StreamInfo};
 use bus::{Connection, Error, NatsArgs};
 use market::windowing::EventTimePolicy;
-use service::{Health, Shutdown};
+use service::Shutdown;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::args::{InstanceArgs, ServeArgs};
+use crate::args::ServeArgs;
 use crate::backlog::Backlog;
 use crate::commit_schedule::CommitSchedule;
 use crate::committer;
+use crate::context::{Context, OnCommit};
 use crate::metrics::StepMetrics;
 use crate::operator::Operator;
 use crate::partition::Setup;
 use crate::readiness::Readiness;
-use crate::supervisor::Crew;
-use crate::transaction::Outgoing;
+use crate::supervisor::Supervisor;
 use crate::worker::Shared;
-
-/// Callback that receives the messages of every stored commit of a partition.
-pub type OnCommit = Arc<dyn Fn(&[Outgoing]) + Send + Sync>;
-
-/// Connection, settings and callbacks that the workers of a process share.
-#[derive(Clone)]
-pub struct Context {
-    /// The connection.
-    pub connection: Connection,
-    /// Asks all tasks to commit what was applied and to end.
-    pub shutdown: Shutdown,
-    /// Health of the process.
-    pub health: Health,
-    /// Called after every stored commit.
-    pub on_commit: Option<OnCommit>,
-    /// Share of the partitions among instances.
-    pub instance: InstanceArgs,
-}
 
 /// Serves a step as a process of its own until shutdown: health, connection, then [`run`]. `operator` creates the
 /// operator from the event-time settings.
@@ -97,8 +80,8 @@ pub async fn run<O: Operator>(context: Context, operator: O) -> Result<(), Error
         backlog: Backlog::of(O::STEP.input),
         metrics,
     };
-    let crew = Crew::new(Arc::new(shared), leases);
-    let result = crew.run().await;
+    let supervisor = Supervisor::new(Arc::new(shared), leases);
+    let result = supervisor.run().await;
     // Every worker has its last commit confirmed, or has given up on it.
     committer.abort();
     match committer.await {

@@ -14,54 +14,12 @@ use bus::batch::{self, Numbered, ROLLUP_HEADER};
 use bus::codec::{Encoder, SCHEMA_HEADER};
 use bus::protocol::Position;
 use bus::{Connection, Error, Stream, query, subject};
-use bytes::Bytes;
-use serde_json::Value;
 
-use crate::partition::StoredPosition;
+use crate::part::{Part, Role, StoredPosition};
 
 pub use bus::batch::{BYTES_MAX, MESSAGES_MAX};
 
 const ROLLUP_SUBJECT: &str = "sub";
-
-/// A message of a batch.
-#[derive(Debug, Clone)]
-pub struct Outgoing {
-    /// Stored subject.
-    pub subject: String,
-    /// Payload.
-    pub payload: Bytes,
-    /// The kind of message.
-    pub role: Role,
-}
-
-/// The kind of a message in a batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// A result, with the schema of its record.
-    Output(&'static str),
-    /// A state, which replaces the one before.
-    State,
-}
-
-/// The messages that one partition commits.
-#[derive(Debug, Clone)]
-pub struct Part {
-    /// The partition.
-    pub partition: u32,
-    /// Stream sequence of the position before; 0 for the first one.
-    pub fence: u64,
-    /// Outputs, then states, each state once.
-    pub messages: Vec<Outgoing>,
-    /// The new position, without its batch id.
-    pub position: Position<Value>,
-}
-
-impl Part {
-    /// Payload bytes, without the position.
-    pub fn bytes(&self) -> usize {
-        self.messages.iter().map(|message| message.payload.len()).sum()
-    }
-}
 
 /// The commits of this process to one stream.
 #[derive(Debug)]

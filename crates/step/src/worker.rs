@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bus::connect::patiently;
 use bus::error::Disposition;
 use bus::protocol::StepConfig;
 use bus::reader::{self, Reader, Selection};
+use bus::retry::Backoff;
 use bus::topology::{STEPS, Step, stream_info};
 use bus::{Connection, Error, protocol, subject};
 use futures::future::BoxFuture;
@@ -18,20 +18,22 @@ use tokio::time::Instant;
 use crate::backlog::Backlog;
 use crate::checkpoint;
 use crate::commit_schedule::CommitSchedule;
-use crate::committer::Sealed;
+use crate::committer::CommitRequest;
+use crate::context::Context;
 use crate::metrics::{PartitionMetrics, StepMetrics};
 use crate::operator::Operator;
-use crate::partition::{Effect, Ended, Event, InputInfo, Partition, Progress, Report, Setup, Time, check_settings};
+use crate::part::Part;
+use crate::partition::{Effect, Ended, Event, InputInfo, Partition, Progress, Report, Setup, check_settings};
 use crate::readiness::Readiness;
-use crate::serve::Context;
-use crate::transaction::{Part, read_position};
+use crate::time::Time;
+use crate::transaction::read_position;
 
 /// Delay before an unanswered request is repeated.
-const AGAIN: Duration = Duration::from_millis(100);
+const RETRY: Backoff = Backoff::constant(Duration::from_millis(100));
 /// A partition that is blocked longer than this makes the service not ready.
-const WAITING_MAX: Duration = Duration::from_secs(10);
+const BLOCKED_MAX: Duration = Duration::from_secs(10);
 /// Interval of updates of the gauges.
-const MEASURE: Duration = Duration::from_secs(1);
+const METRICS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The signals that end a worker.
 #[derive(Debug, Clone, Default)]
@@ -50,14 +52,14 @@ pub(crate) struct Shared<O> {
     pub(crate) schedule: CommitSchedule,
     /// Times count from this instant.
     pub(crate) epoch: Instant,
-    pub(crate) commits: mpsc::Sender<Sealed>,
+    pub(crate) commits: mpsc::Sender<CommitRequest>,
     pub(crate) readiness: Readiness,
     pub(crate) backlog: Backlog,
     pub(crate) metrics: StepMetrics,
 }
 
 type EventOf<O> = Event<<O as Operator>::State, <O as Operator>::Counts>;
-type Asked<O> = BoxFuture<'static, Result<EventOf<O>, Error>>;
+type PendingEvent<O> = BoxFuture<'static, Result<EventOf<O>, Error>>;
 
 /// A partition at work.
 pub(crate) struct Worker<O: Operator> {
@@ -65,10 +67,10 @@ pub(crate) struct Worker<O: Operator> {
     setup: Setup,
     signals: Signals,
     /// Requests that are not answered yet.
-    asked: FuturesUnordered<Asked<O>>,
+    requests: FuturesUnordered<PendingEvent<O>>,
     reader: Option<Reader>,
     /// Whether the upstream step is known to have the same event-time settings.
-    is_in_step: bool,
+    upstream_config_checked: bool,
     /// `None` until the checkpoint is read.
     metrics: Option<PartitionMetrics>,
 }
@@ -76,8 +78,8 @@ pub(crate) struct Worker<O: Operator> {
 impl<O: Operator> Worker<O> {
     pub(crate) fn new(shared: Arc<Shared<O>>, partition: u32, signals: Signals) -> Self {
         let setup = Setup { partition, ..shared.setup.clone() };
-        let asked = FuturesUnordered::new();
-        Self { shared, setup, signals, asked, reader: None, is_in_step: false, metrics: None }
+        let requests = FuturesUnordered::new();
+        Self { shared, setup, signals, requests, reader: None, upstream_config_checked: false, metrics: None }
     }
 
     /// Works on the partition until it is told to stop or another owner commits.
@@ -86,12 +88,12 @@ impl<O: Operator> Worker<O> {
         let (mut partition, mut effects) =
             Partition::new(operator.clone(), self.setup.clone(), schedule.clone(), epoch.elapsed());
         let pulse = context.health.pulse(format!("the worker of partition {}", self.setup.partition));
-        let mut beat = tokio::time::interval(BEAT.min(MEASURE));
+        let mut beat = tokio::time::interval(BEAT.min(METRICS_INTERVAL));
         loop {
             for effect in effects {
                 match effect {
                     Effect::End(ended) => {
-                        self.tell_dropped(&partition);
+                        self.log_dropped(&partition);
                         return Ok(ended);
                     }
                     Effect::Fail(error) => return Err(error),
@@ -101,7 +103,7 @@ impl<O: Operator> Worker<O> {
             pulse.beat();
             effects = match self.next(&partition, &mut beat).await? {
                 None => {
-                    self.measure(&partition);
+                    self.update_metrics(&partition);
                     Vec::new()
                 }
                 Some(event) => {
@@ -121,7 +123,7 @@ impl<O: Operator> Worker<O> {
         let epoch = self.shared.epoch;
         let wakes_at = partition.wakes_at(epoch.elapsed());
         let is_stopping = partition.is_stopping();
-        let (takes_input, asked, signals) = (partition.takes_input(), &mut self.asked, &self.signals);
+        let (takes_input, requests, signals) = (partition.takes_input(), &mut self.requests, &self.signals);
         let reader = self.reader.as_mut().filter(|_| takes_input);
         if partition.is_gathering() && reader.as_ref().is_some_and(|reader| reader.is_empty()) {
             return Ok(Some(Event::Idle));
@@ -134,7 +136,7 @@ impl<O: Operator> Worker<O> {
             _ = beat.tick() => Ok(None),
             () = until(wakes_at.map(|at| epoch + at)) => Ok(Some(Event::Tick)),
             event = next_input(reader) => event.map(Some),
-            Some(event) = asked.next() => event.map(Some),
+            Some(event) = requests.next() => event.map(Some),
         }
     }
 
@@ -144,7 +146,7 @@ impl<O: Operator> Worker<O> {
         match effect {
             Effect::Recover => {
                 let asked = self.setup.config.clone();
-                self.asked.push(Box::pin(async move {
+                self.requests.push(Box::pin(async move {
                     let recovered = checkpoint::recover(&connection, step, partition).await;
                     if let Err(Error::Unreadable { .. }) = recovered
                         && let Some(made) = protocol::settings_of(&connection, step.output, partition).await?
@@ -161,22 +163,22 @@ impl<O: Operator> Worker<O> {
                 self.reader = Some(Reader::start_reaching(&connection, selection, reaches));
             }
             Effect::Commit { part, is_live } => self.commit(part, is_live).await,
-            Effect::ReadPosition => self.asked.push(Box::pin(async move {
+            Effect::ReadPosition => self.requests.push(Box::pin(async move {
                 connection.connected().await;
                 let ask = || read_position(&connection, step.output, partition);
-                Ok(Event::PositionRead(patiently(AGAIN, ask).await?))
+                Ok(Event::PositionRead(RETRY.retry(ask).await?))
             })),
-            Effect::Wait(ready) => self.asked.push(Box::pin(async move {
+            Effect::Wait(ready) => self.requests.push(Box::pin(async move {
                 ready.await;
                 Ok(Event::Ready)
             })),
-            Effect::Look(seen) => self.asked.push(Box::pin(async move {
-                let info = patiently(AGAIN, || stream_info(&connection, step.input.name())).await?;
-                Ok(Event::Looked { seen, input: InputInfo::try_from(&info)? })
+            Effect::CheckInput(seen) => self.requests.push(Box::pin(async move {
+                let info = RETRY.retry(|| stream_info(&connection, step.input.name())).await?;
+                Ok(Event::InputChecked { seen, input: InputInfo::try_from(&info)? })
             })),
-            Effect::Show(open) => {
-                for open in open {
-                    drop(connection.client().publish(open.subject, open.payload).await);
+            Effect::Publish(candles) => {
+                for candle in candles {
+                    drop(connection.client().publish(candle.subject, candle.payload).await);
                 }
             }
             Effect::Report(report) => self.report(report),
@@ -186,12 +188,12 @@ impl<O: Operator> Worker<O> {
 
     /// Hands a part to the committer.
     async fn commit(&mut self, part: Arc<Part>, is_live: bool) {
-        if !self.is_in_step {
+        if !self.upstream_config_checked {
             let Shared { context, setup, .. } = &*self.shared;
-            match check_step_before(&context.connection, O::STEP, part.partition, &setup.config).await {
-                Ok(is_known) => self.is_in_step = is_known,
+            match check_upstream_config(&context.connection, O::STEP, part.partition, &setup.config).await {
+                Ok(is_known) => self.upstream_config_checked = is_known,
                 Err(error) if error.disposition() == Disposition::Stop => {
-                    return self.asked.push(Box::pin(std::future::ready(Err(error))));
+                    return self.requests.push(Box::pin(std::future::ready(Err(error))));
                 }
                 // Checked again before the next commit.
                 Err(_) => {}
@@ -199,8 +201,8 @@ impl<O: Operator> Worker<O> {
         }
         let (done, answer) = oneshot::channel();
         // The committer outlives every worker; if it is gone, the receiver reports it.
-        drop(self.shared.commits.send(Sealed { part, is_live, done }).await);
-        self.asked.push(Box::pin(async move {
+        drop(self.shared.commits.send(CommitRequest { part, is_live, done }).await);
+        self.requests.push(Box::pin(async move {
             let answer = answer.await.map_err(|_| Error::Unanswered { what: "a commit".to_owned() })?;
             Ok(Event::Answered(answer))
         }));
@@ -209,7 +211,7 @@ impl<O: Operator> Worker<O> {
     fn report(&mut self, report: Report) {
         let (partition, input) = (self.setup.partition, O::STEP.input);
         match report {
-            Report::InPlace => self.shared.readiness.attached(partition),
+            Report::Attached => self.shared.readiness.set_attached(partition),
             Report::Committed { part, figures } => {
                 if let Some(on_commit) = &self.shared.context.on_commit {
                     on_commit(&part.messages);
@@ -240,7 +242,7 @@ impl<O: Operator> Worker<O> {
     }
 
     /// Updates the gauges, and reports what this partition has been waiting for too long.
-    fn measure(&self, partition: &Partition<O>) {
+    fn update_metrics(&self, partition: &Partition<O>) {
         let Shared { operator, epoch, readiness, backlog, .. } = &*self.shared;
         let Progress { lag, watermarks } = partition.progress();
         backlog.note(self.setup.partition, lag);
@@ -248,14 +250,14 @@ impl<O: Operator> Worker<O> {
             metrics.lag(lag);
             if let Some((oldest, newest)) = watermarks {
                 metrics.watermarks(oldest.ms(), newest.ms());
-                readiness.newest(self.setup.partition, newest.ms() + operator.event_time().disorder.ms());
+                readiness.set_newest(self.setup.partition, newest.ms() + operator.event_time().disorder.ms());
             }
         }
-        let waits = partition.waits_for().filter(|(since, _): &(Time, _)| epoch.elapsed() >= *since + WAITING_MAX);
-        readiness.waiting(self.setup.partition, waits.map(|(_, what)| what));
+        let waits = partition.waits_for().filter(|(since, _): &(Time, _)| epoch.elapsed() >= *since + BLOCKED_MAX);
+        readiness.set_waiting(self.setup.partition, waits.map(|(_, what)| what));
     }
 
-    fn tell_dropped(&self, partition: &Partition<O>) {
+    fn log_dropped(&self, partition: &Partition<O>) {
         let count = partition.dropped();
         if count > 0 {
             tracing::warn!(partition = self.setup.partition, count, "dropped input that was delivered again");
@@ -265,7 +267,7 @@ impl<O: Operator> Worker<O> {
 
 /// Checks that the upstream step has the same event-time settings; returns whether it has committed, which it has
 /// before there is any input to apply.
-async fn check_step_before(
+async fn check_upstream_config(
     connection: &Connection,
     step: Step,
     partition: u32,
@@ -293,6 +295,6 @@ async fn next_input<S, C>(reader: Option<&mut Reader>) -> Result<Event<S, C>, Er
     let Some(reader) = reader else { return std::future::pending().await };
     Ok(match reader.next().await? {
         reader::Event::Attached { info, pending } => Event::Attached { input: InputInfo::try_from(&*info)?, pending },
-        reader::Event::Message(delivery) => Event::Input { delivery, more: true },
+        reader::Event::Message(delivery) => Event::Input(delivery),
     })
 }

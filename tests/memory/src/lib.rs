@@ -10,7 +10,7 @@ mod log;
 mod owner;
 mod stored;
 
-use step::partition::Time;
+use step::time::Time;
 
 pub use log::Log;
 pub use owner::{Owner, Wait};

@@ -8,9 +8,10 @@ use std::time::Duration;
 use bus::protocol::StepConfig;
 use futures::future::BoxFuture;
 use step::Operator;
-use step::commit::Answer;
+use step::commit::CommitAnswer;
 use step::commit_schedule::CommitSchedule;
-use step::partition::{Effect, Ended, Event, Partition, Report, Setup, Time};
+use step::partition::{Effect, Ended, Event, Partition, Report, Setup};
+use step::time::Time;
 
 use crate::Memory;
 use crate::log::{Log, PARTITION};
@@ -25,7 +26,7 @@ pub type Wait = Box<dyn Fn(BoxFuture<'static, ()>)>;
 enum Asked {
     Checkpoint,
     Reader(u64),
-    Stored(Answer),
+    Stored(CommitAnswer),
     Position,
     Need(BoxFuture<'static, ()>),
     Look(u64),
@@ -106,7 +107,10 @@ impl<O: Operator> Owner<O> {
         let Some((delivery, more)) = memory.log.delivery(place, follow) else { return false };
         memory.replayed += u64::from(delivery.seq <= self.committed);
         (self.place, self.given) = (Some(place + 1), delivery.seq);
-        self.tell(Event::Input { delivery, more }, memory);
+        self.tell(Event::Input(delivery), memory);
+        if !more {
+            self.tell(Event::Idle, memory);
+        }
         true
     }
 
@@ -172,12 +176,12 @@ impl<O: Operator> Owner<O> {
             Effect::Commit { part, .. } => Asked::Stored(memory.stored.commit(&part)),
             Effect::ReadPosition => Asked::Position,
             Effect::Wait(ready) => Asked::Need(ready),
-            Effect::Look(seen) => Asked::Look(seen),
+            Effect::CheckInput(seen) => Asked::Look(seen),
             Effect::Report(Report::Committed { part, .. }) => {
                 (self.committed, self.settled) = (part.position.position, part.position.settled);
                 return;
             }
-            Effect::Show(_) | Effect::Report(_) => return,
+            Effect::Publish(_) | Effect::Report(_) => return,
             Effect::End(ended) => {
                 self.asked.clear();
                 self.ended = Some(ended);
@@ -208,7 +212,7 @@ impl<O: Operator> Owner<O> {
                 (self.wait)(ready);
                 Event::Ready
             }
-            Asked::Look(seen) => Event::Looked { seen, input: memory.log.info() },
+            Asked::Look(seen) => Event::InputChecked { seen, input: memory.log.info() },
         }
     }
 }

@@ -9,9 +9,9 @@ use bytes::Bytes;
 use serde_json::Value;
 use step::Operator;
 use step::checkpoint::{Checkpoint, assemble};
-use step::commit::Answer;
-use step::partition::StoredPosition;
-use step::transaction::{MESSAGES_MAX, Outgoing, Part, Role};
+use step::commit::CommitAnswer;
+use step::part::{Outgoing, Part, Role, StoredPosition};
+use step::transaction::MESSAGES_MAX;
 
 use crate::log::PARTITION;
 
@@ -72,7 +72,7 @@ impl Stored {
     }
 
     /// Stores all of a part; or nothing, when the position is not where the part expects it.
-    pub(crate) fn commit(&mut self, part: &Part) -> Answer {
+    pub(crate) fn commit(&mut self, part: &Part) -> CommitAnswer {
         assert!(part.messages.len() < MESSAGES_MAX, "a batch of {} messages was not split", part.messages.len());
         self.batches += 1;
         let batch = format!("batch-{}", self.batches);
@@ -81,7 +81,7 @@ impl Stored {
             self.refused += 1;
             let description = format!("wrong last sequence: {fence}");
             let refusal = Error::refusal("a commit".to_owned(), 400, OTHER_LAST_SEQUENCE, description);
-            return Answer { batch, result: Err(refusal) };
+            return CommitAnswer { batch, result: Err(refusal) };
         }
         for outgoing in &part.messages {
             self.last_seq += 1;
@@ -95,7 +95,7 @@ impl Stored {
         }
         self.last_seq += 1;
         self.position = Some((self.last_seq, Position { batch: batch.clone(), ..part.position.clone() }));
-        Answer { batch, result: Ok(self.last_seq) }
+        CommitAnswer { batch, result: Ok(self.last_seq) }
     }
 }
 

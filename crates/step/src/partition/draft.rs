@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use bus::reader::Delivery;
 
 use crate::outputs::Outputs;
-use crate::partition::Time;
+use crate::time::Time;
 use crate::transaction::{BYTES_MAX, MESSAGES_MAX};
 
 /// Upper bound of the messages that one input can add to a draft: its lines are bounded, and so are the windows that it

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use crate::operator::Operator;
-use crate::partition::{InputInfo, Partition, Time};
+use crate::partition::event::InputInfo;
+use crate::partition::state::Partition;
+use crate::time::Time;
 
 /// Maximum number of inputs that are applied before the states are stored: a new owner would apply them again.
 const UNSETTLED_MAX: u64 = 1_000;
@@ -32,7 +34,7 @@ impl<O: Operator> Partition<O> {
     /// When the results are due: at once, unless more input is available or pending.
     fn results_due_at(&self, now: Time) -> Option<Time> {
         let began = self.draft.began.filter(|_| !self.draft.outputs.is_empty())?;
-        if self.is_hurried() || self.draft.is_full() {
+        if self.commits_at_once() || self.draft.is_full() {
             Some(now)
         } else if self.has_more && self.held.is_none() {
             None
@@ -48,10 +50,10 @@ impl<O: Operator> Partition<O> {
     pub(super) fn states_due_at(&self, now: Time) -> Option<Time> {
         let since = self.unsettled_since?;
         let is_much = self.members.applied() - self.members.stored().1 >= UNSETTLED_MAX;
-        if self.is_hurried() || is_much {
+        if self.commits_at_once() || is_much {
             return Some(now);
         }
-        Some(self.schedule.next(self.setup.partition, since).min(self.schedule.quiet_at()))
+        Some(self.schedule.next_slot(self.setup.partition, since).min(self.schedule.quiet_at()))
     }
 
     /// When the position alone is due.
@@ -65,7 +67,7 @@ impl<O: Operator> Partition<O> {
         Some(if self.is_frontier_endangered { now } else { self.committed_at + self.frontier_age_max })
     }
 
-    fn is_hurried(&self) -> bool {
+    fn commits_at_once(&self) -> bool {
         self.stopping_since.is_some() || self.draft.has_waited
     }
 }

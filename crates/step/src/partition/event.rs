@@ -12,14 +12,14 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 
 use crate::checkpoint::Checkpoint;
-use crate::commit::Answer;
+use crate::commit::CommitAnswer;
 use crate::operator::Figure;
-use crate::transaction::Part;
+use crate::part::{Part, StoredPosition};
 
 /// An event.
 #[derive(Debug)]
 pub enum Event<S, C> {
-    /// Answer to [`Effect::Recover`]: the checkpoint.
+    /// CommitAnswer to [`Effect::Recover`]: the checkpoint.
     Recovered(Checkpoint<S, C>),
     /// Reading starts, starts again, or was idle for a while.
     Attached {
@@ -28,25 +28,20 @@ pub enum Event<S, C> {
         /// Messages that are pending from here on.
         pending: u64,
     },
-    /// The next message of the input.
-    Input {
-        /// The message.
-        delivery: Delivery,
-        /// Whether another one may have arrived already; [`Event::Idle`] follows when none has.
-        more: bool,
-    },
+    /// The next message of the input. Another one may have arrived already; [`Event::Idle`] follows when none has.
+    Input(Delivery),
     /// No message has arrived that was not taken yet.
     Idle,
-    /// Answer to [`Effect::Wait`]: the held message can be applied further.
+    /// CommitAnswer to [`Effect::Wait`]: the held message can be applied further.
     Ready,
     /// Time has passed: see [`super::Partition::wakes_at`].
     Tick,
-    /// Answer to [`Effect::Commit`]: the outcome of an attempt to store the part.
-    Answered(Answer),
-    /// Answer to [`Effect::ReadPosition`]: the stored position.
+    /// CommitAnswer to [`Effect::Commit`]: the outcome of an attempt to store the part.
+    Answered(CommitAnswer),
+    /// CommitAnswer to [`Effect::ReadPosition`]: the stored position.
     PositionRead(Option<StoredPosition>),
-    /// Answer to [`Effect::Look`]: the input as it is now.
-    Looked {
+    /// CommitAnswer to [`Effect::CheckInput`]: the input as it is now.
+    InputChecked {
         /// The position of the partition when it asked.
         seen: u64,
         /// The input.
@@ -81,9 +76,9 @@ pub enum Effect {
     /// Wait until the held message can be applied further.
     Wait(BoxFuture<'static, ()>),
     /// Read the description of the input; the partition is at this sequence.
-    Look(u64),
+    CheckInput(u64),
     /// Publish provisional candles. A lost one does no harm: the next follows in a second.
-    Show(Vec<Open>),
+    Publish(Vec<ProvisionalCandle>),
     /// Log and count something.
     Report(Report),
     /// The partition has ended and ignores all further events.
@@ -100,8 +95,8 @@ impl fmt::Debug for Effect {
             Self::Commit { part, .. } => write!(f, "Commit(fence {}, {} messages)", part.fence, part.messages.len()),
             Self::ReadPosition => f.write_str("ReadPosition"),
             Self::Wait(_) => f.write_str("Wait"),
-            Self::Look(seen) => write!(f, "Look({seen})"),
-            Self::Show(open) => write!(f, "Show({})", open.len()),
+            Self::CheckInput(seen) => write!(f, "CheckInput({seen})"),
+            Self::Publish(open) => write!(f, "Publish({})", open.len()),
             Self::Report(report) => report.fmt(f),
             Self::End(ended) => ended.fmt(f),
             Self::Fail(error) => write!(f, "Fail({error})"),
@@ -113,7 +108,7 @@ impl fmt::Debug for Effect {
 #[derive(Debug, Clone)]
 pub enum Report {
     /// The partition is recovered and attached to its input.
-    InPlace,
+    Attached,
     /// A commit is stored.
     Committed {
         /// The stored part.
@@ -146,20 +141,11 @@ pub enum Ended {
 
 /// A provisional candle.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Open {
+pub struct ProvisionalCandle {
     /// Its live subject.
     pub subject: String,
     /// The candle so far.
     pub payload: Bytes,
-}
-
-/// A stored position.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoredPosition {
-    /// Its sequence in the output stream.
-    pub seq: u64,
-    /// The id of the batch that stored it.
-    pub batch: Option<String>,
 }
 
 /// The part of the description of the input stream that a partition needs.

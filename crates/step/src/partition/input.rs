@@ -6,19 +6,15 @@ use bus::{Error, codec};
 
 use crate::operator::{Applied, Input, Operator};
 use crate::partition::draft::Held;
-use crate::partition::{Effect, Partition, Phase, Time};
+use crate::partition::event::Effect;
+use crate::partition::state::{Partition, Phase};
+use crate::time::Time;
 
 impl<O: Operator> Partition<O> {
     /// Applies the next message.
-    pub(super) fn input(
-        &mut self,
-        delivery: Delivery,
-        more: bool,
-        now: Time,
-        effects: &mut Vec<Effect>,
-    ) -> Result<(), Error> {
+    pub(super) fn input(&mut self, delivery: Delivery, now: Time, effects: &mut Vec<Effect>) -> Result<(), Error> {
         self.pending = delivery.pending;
-        self.has_more = more;
+        self.has_more = true;
         if delivery.seq <= self.position {
             self.dropped += 1;
             return Ok(());
@@ -72,7 +68,7 @@ impl<O: Operator> Partition<O> {
         let (outputs, counts) =
             if is_again { (&mut shown, &mut counted) } else { (&mut self.draft.outputs, &mut self.counts) };
         outputs.select(idx);
-        match self.operator.apply(input, member.state.at_hand(), counts, outputs) {
+        match self.operator.apply(input, member.state.decoded_mut(), counts, outputs) {
             Applied::All => self.note(idx, delivery.seq, now),
             Applied::UpTo { lines_done, ready } => {
                 self.held = Some(Held { since: now, delivery, lines_done });

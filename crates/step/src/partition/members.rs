@@ -11,8 +11,8 @@ use serde::de::DeserializeOwned;
 
 use crate::checkpoint::{InstrumentState, encode_state};
 use crate::lazy_state::LazyState;
-use crate::partition::Time;
-use crate::transaction::{Outgoing, Role};
+use crate::part::{Outgoing, Role};
+use crate::time::Time;
 
 /// An instrument.
 pub(super) struct Member<S> {
@@ -30,7 +30,7 @@ pub(super) struct Member<S> {
     /// Its watermark when the state was last encoded.
     pub(super) watermark: EventTime,
     /// When its provisional candles were last published.
-    pub(super) shown_at: Option<Time>,
+    pub(super) published_at: Option<Time>,
 }
 
 /// The instruments of a partition.
@@ -61,7 +61,7 @@ impl<S: Serialize + DeserializeOwned + Default> Members<S> {
             let member = &mut members.all[idx];
             (member.applied, member.last_seq, member.stored_applied) = (applied, last_seq, applied);
             member.watermark = watermark_of(&state);
-            member.state.rest(&encoded);
+            member.state.keep_encoded(&encoded);
             members.applied += applied;
             members.stored = (members.stored.0 + 1, members.stored.1 + applied);
         }
@@ -84,7 +84,7 @@ impl<S: Serialize + DeserializeOwned + Default> Members<S> {
             stored_applied: 0,
             state: LazyState::default(),
             watermark: EventTime::MIN,
-            shown_at: None,
+            published_at: None,
         });
         let idx = self.all.len() - 1;
         self.index.insert(format!("{coin}.{quote}"), idx);
@@ -150,14 +150,14 @@ impl<S: Serialize + DeserializeOwned + Default> Members<S> {
             && let Some(&(first, idx)) = self.unsettled.first()
         {
             let member = &mut self.all[idx];
-            let state = member.state.at_hand();
+            let state = member.state.decoded_mut();
             let payload: Bytes = encode_state(member.applied, member.last_seq, state);
             if !messages.is_empty() && bytes + payload.len() > bytes_max {
                 break;
             }
             bytes += payload.len();
             member.watermark = watermark_of(state);
-            member.state.rest(&payload);
+            member.state.keep_encoded(&payload);
             self.stored.0 += u64::from(member.stored_applied == 0);
             self.stored.1 += member.applied - member.stored_applied;
             member.stored_applied = member.applied;

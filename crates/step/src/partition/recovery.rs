@@ -8,18 +8,10 @@ use bus::protocol::{Position, StepConfig};
 
 use crate::checkpoint::{Checkpoint, lost};
 use crate::operator::Operator;
-use crate::partition::due::is_endangered;
+use crate::partition::due::{FRONTIER_AGE_MAX, is_endangered};
+use crate::partition::event::{Effect, InputInfo, Report};
 use crate::partition::members::Members;
-use crate::partition::{Effect, InputInfo, Partition, Phase, Report, due};
-
-/// A replay.
-#[derive(Debug)]
-pub(super) struct Replay {
-    /// The position: the last input that was applied before.
-    pub(super) to: u64,
-    /// Number of inputs applied to all states afterwards. `None` when some of the input is lost.
-    applied: Option<u64>,
-}
+use crate::partition::state::{Partition, Phase, Replay};
 
 impl<O: Operator> Partition<O> {
     /// Starts from a checkpoint.
@@ -82,7 +74,7 @@ impl<O: Operator> Partition<O> {
             return Err(lost(O::STEP.output, self.setup.partition, detail));
         }
         self.phase = Phase::Owning;
-        self.tell_place(effects);
+        self.report_attached(effects);
         Ok(())
     }
 
@@ -100,7 +92,7 @@ impl<O: Operator> Partition<O> {
             return Err(wrong_log::<O>(detail));
         }
         if !input.retention.is_zero() {
-            self.frontier_age_max = due::FRONTIER_AGE_MAX.min(input.retention / 10);
+            self.frontier_age_max = FRONTIER_AGE_MAX.min(input.retention / 10);
         }
         self.check_hole(input, self.position, effects)?;
         self.pending = pending;
@@ -115,15 +107,15 @@ impl<O: Operator> Partition<O> {
         }
         self.is_frontier_endangered = is_endangered(self.committed_frontier, input);
         self.is_attached = true;
-        self.tell_place(effects);
+        self.report_attached(effects);
         Ok(())
     }
 
     /// Reports once that the partition is recovered and attached.
-    fn tell_place(&mut self, effects: &mut Vec<Effect>) {
-        if self.is_attached && !self.is_in_place && !matches!(self.phase, Phase::Replaying(_)) {
-            self.is_in_place = true;
-            effects.push(Effect::Report(Report::InPlace));
+    fn report_attached(&mut self, effects: &mut Vec<Effect>) {
+        if self.is_attached && !self.is_attachment_reported && !matches!(self.phase, Phase::Replaying(_)) {
+            self.is_attachment_reported = true;
+            effects.push(Effect::Report(Report::Attached));
         }
     }
 

@@ -8,34 +8,15 @@ use bus::subject;
 use market::Candle;
 
 use crate::commit::Commit;
-use crate::operator::{Figure, Operator};
-use crate::partition::{Effect, Open, Partition, Phase, Report, Time};
-use crate::transaction::{BYTES_MAX, MESSAGES_MAX, Part};
+use crate::operator::Operator;
+use crate::part::Part;
+use crate::partition::event::{Effect, ProvisionalCandle, Report};
+use crate::partition::state::{Partition, Phase, Sealed};
+use crate::time::Time;
+use crate::transaction::{BYTES_MAX, MESSAGES_MAX};
 
 /// Minimum interval between provisional candles of an instrument.
 const PROVISIONAL: Time = Time::from_secs(1);
-
-/// A commit in flight.
-pub(super) struct Sealed {
-    pub(super) commit: Commit,
-    /// Whether it contains live input.
-    is_live: bool,
-    /// Start of the commit.
-    pub(super) since: Time,
-    /// When it is sent again.
-    pub(super) again_at: Option<Time>,
-    /// Provisional candles at the time of sealing.
-    open: Vec<Open>,
-    /// Counts up to its position.
-    figures: Vec<Figure>,
-}
-
-impl Sealed {
-    /// The effect that stores it.
-    pub(super) fn effect(&self) -> Effect {
-        Effect::Commit { part: Arc::clone(self.commit.part()), is_live: self.is_live }
-    }
-}
 
 impl<O: Operator> Partition<O> {
     /// Seals the draft, with the states if they are due.
@@ -95,23 +76,23 @@ impl<O: Operator> Partition<O> {
         let Sealed { commit, open, figures, .. } = *sealed;
         effects.push(Effect::Report(Report::Committed { part: Arc::clone(commit.part()), figures }));
         if !open.is_empty() {
-            effects.push(Effect::Show(open));
+            effects.push(Effect::Publish(open));
         }
     }
 
     /// The provisional candles of an instrument, to be published once the input applied so far is stored. Empty when
     /// they were published a moment ago, or while much input is pending.
-    fn open_windows(&mut self, idx: usize, now: Time) -> Vec<Open> {
+    fn open_windows(&mut self, idx: usize, now: Time) -> Vec<ProvisionalCandle> {
         let has_caught_up = self.has_caught_up();
         let member = self.members.get_mut(idx);
-        if !has_caught_up || member.shown_at.is_some_and(|at| now < at + PROVISIONAL) {
+        if !has_caught_up || member.published_at.is_some_and(|at| now < at + PROVISIONAL) {
             return Vec::new();
         }
         let Some(instrument) = &member.instrument else { return Vec::new() };
-        member.shown_at = Some(now);
+        member.published_at = Some(now);
         let candles = member.state.read(|state| self.operator.provisional(instrument, state));
         let (coin, quote) = (&member.coin, &member.quote);
-        let open = |candle: Candle| Open {
+        let open = |candle: Candle| ProvisionalCandle {
             subject: subject::provisional(candle.window, coin, quote),
             payload: codec::single(&candle),
         };

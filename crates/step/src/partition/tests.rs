@@ -18,10 +18,11 @@ use serde_json::Value;
 
 use super::*;
 use crate::checkpoint::{Checkpoint, assemble};
-use crate::commit::Answer;
+use crate::commit::CommitAnswer;
 use crate::operator::{Applied, Figure, Input};
 use crate::outputs::Outputs;
-use crate::transaction::{MESSAGES_MAX, Outgoing, Part, Role};
+use crate::part::{Outgoing, Part, Role, StoredPosition};
+use crate::transaction::MESSAGES_MAX;
 
 const PARTITION: u32 = 3;
 
@@ -146,7 +147,11 @@ impl Rig {
         let subject = subject::stored(bus::Stream::Feed, PARTITION, RecordKind::Tick, coin, "usd").into();
         let payload = lines.to_owned().into();
         let delivery = Delivery { seq, subject, headers: None, payload, stored_ms: 0, pending };
-        self.on(Event::Input { delivery, more });
+        self.on(Event::Input(delivery));
+        if !more {
+            let effects = std::mem::take(&mut self.effects);
+            self.effects = effects.into_iter().chain(self.partition.on(Event::Idle, self.now)).collect();
+        }
     }
 
     fn wait(&mut self, time: Duration) {
@@ -155,7 +160,7 @@ impl Rig {
     }
 
     fn answer(&mut self, batch: &str, result: Result<u64, Error>) {
-        self.on(Event::Answered(Answer { batch: batch.to_owned(), result }));
+        self.on(Event::Answered(CommitAnswer { batch: batch.to_owned(), result }));
     }
 
     fn position_is(&mut self, seq: u64, batch: &str) {

@@ -6,8 +6,9 @@ use std::time::Duration;
 use bus::Error;
 use bus::batch::Numbered;
 use bus::topology::Stream;
-use step::commit::Answer as Committed;
-use step::transaction::{Part, batch_of, gather};
+use step::commit::CommitAnswer;
+use step::part::Part;
+use step::transaction::{batch_of, gather};
 
 use crate::jetstream::{Answer, Message, Request};
 use crate::world::desk::{Mailbox, To};
@@ -21,7 +22,7 @@ const WHAT: &str = "a commit";
 /// A sealed part, and what is told what became of it.
 pub(crate) struct Sealed {
     pub(crate) part: Arc<Part>,
-    pub(crate) done: Box<dyn Fn(Committed)>,
+    pub(crate) done: Box<dyn Fn(CommitAnswer)>,
 }
 
 /// Stores what is sealed.
@@ -47,7 +48,7 @@ impl Committer {
                 self.asking.io.note(|| format!("batch {id} of partitions {:?}: {result:?}", numbers(&parts)));
                 for (idx, one) in group.into_iter().enumerate() {
                     let result = result.as_ref().map(|fences| fences[idx]).map_err(Clone::clone);
-                    (one.done)(Committed { batch: id.clone(), result });
+                    (one.done)(CommitAnswer { batch: id.clone(), result });
                 }
                 waiting.extend(self.sealed.take_all());
             }

@@ -267,6 +267,10 @@ impl<T> Mailbox<T> {
         self.waiting().things.len()
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting().things.is_empty()
+    }
+
     /// Waits until there is something.
     pub(crate) async fn filled(&self, io: &Io) {
         poll_fn(|_| {

@@ -7,7 +7,8 @@ use bus::lease::Lease;
 use bus::{Error, subject};
 use step::checkpoint::{self, Checkpoint};
 use step::commit_schedule::CommitSchedule;
-use step::partition::{Effect, Ended, Event, Partition, Report, Setup, StoredPosition};
+use step::part::StoredPosition;
+use step::partition::{Effect, Ended, Event, Partition, Report, Setup};
 use step::{Operator, commit};
 
 use crate::jetstream::Request;
@@ -96,6 +97,9 @@ impl<O: Operator> Worker<O> {
         if self.is_lost {
             return Some(Ok(Event::LeaseLost));
         }
+        if self.partition.is_gathering() && self.read.is_empty() {
+            return Some(Ok(Event::Idle));
+        }
         if let Some(event) = self.asked.take() {
             return Some(event);
         }
@@ -111,7 +115,7 @@ impl<O: Operator> Worker<O> {
         }
         Some(Ok(match self.read.take()? {
             Read::Attached { info, pending } => Event::Attached { input: wire::input_info(&info), pending },
-            Read::Message(delivery) => Event::Input { delivery, more: self.read.len() > 0 },
+            Read::Message(delivery) => Event::Input(delivery),
         }))
     }
 
@@ -128,7 +132,7 @@ impl<O: Operator> Worker<O> {
     fn note(&self, effect: &Effect) {
         let (service, number) = (O::STEP.service, self.number);
         match effect {
-            Effect::Show(_) | Effect::Report(Report::Committed { .. }) => {}
+            Effect::Publish(_) | Effect::Report(Report::Committed { .. }) => {}
             Effect::Commit { part, .. } => self.io().note(|| {
                 let (position, messages, fence) = (&part.position, part.messages.len(), part.fence);
                 let (place, settled, frontier) = (position.position, position.settled, position.frontier);
@@ -163,7 +167,7 @@ impl<O: Operator> Worker<O> {
             Effect::Read { from, reaches } => self.start_reader(from, reaches, tasks),
             Effect::Commit { part, .. } => {
                 let (asked, io) = (self.asked.clone(), self.io().clone());
-                let done = move |answer: commit::Answer| asked.put(&io, Ok(Event::Answered(answer)));
+                let done = move |answer: commit::CommitAnswer| asked.put(&io, Ok(Event::Answered(answer)));
                 self.shared.sealed.put(self.io(), Sealed { part, done: Box::new(done) });
             }
             Effect::ReadPosition => self.ask(tasks, async move {
@@ -180,21 +184,21 @@ impl<O: Operator> Worker<O> {
                     asking.io.sleep(AGAIN).await;
                 }
             }),
-            Effect::Look(seen) => {
+            Effect::CheckInput(seen) => {
                 let limits = self.shared.input;
                 self.ask(tasks, async move {
                     loop {
                         let request = Request::Info { stream: O::STEP.input.name().to_owned() };
                         let packet = asking.io.ask(To::Leader, request, ANSWER_MAX).await;
                         if let Ok(info) = wire::info(packet, limits) {
-                            return Ok(Event::Looked { seen, input: wire::input_info(&info) });
+                            return Ok(Event::InputChecked { seen, input: wire::input_info(&info) });
                         }
                         asking.io.sleep(AGAIN).await;
                     }
                 });
             }
             // No operator here waits for anything.
-            Effect::Wait(_) | Effect::Show(_) | Effect::Report(_) | Effect::End(_) | Effect::Fail(_) => {}
+            Effect::Wait(_) | Effect::Publish(_) | Effect::Report(_) | Effect::End(_) | Effect::Fail(_) => {}
         }
     }
 
@@ -249,9 +253,9 @@ fn words<O: Operator>(number: u32, event: &Event<O::State, O::Counts>) -> String
         Event::Attached { input, pending } => {
             format!("attached, {pending} pending, input from {} to {}", input.begins, input.last_seq)
         }
-        Event::Input { delivery, .. } => format!("input {}", delivery.seq),
+        Event::Input(delivery) => format!("input {}", delivery.seq),
         Event::PositionRead(position) => format!("{position:?}"),
-        Event::Looked { seen, input } => format!("looked from {seen}, input from {}", input.begins),
+        Event::InputChecked { seen, input } => format!("looked from {seen}, input from {}", input.begins),
         Event::LeaseLost => "lease lost".to_owned(),
         Event::Stop => "told to stop".to_owned(),
         Event::Idle | Event::Ready | Event::Tick | Event::Answered(_) => return String::new(),

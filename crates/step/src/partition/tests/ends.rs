@@ -87,7 +87,7 @@ fn a_held_message_of_a_replay_gives_no_results() {
     assert!(matches!(rig.effects[..], [Effect::Wait(_)]), "{:?}", rig.effects);
     rig.operator.has_model.store(true, Ordering::Relaxed);
     rig.on(Event::Ready);
-    assert!(matches!(rig.effects[..], [Effect::Report(Report::InPlace)]), "{:?}", rig.effects);
+    assert!(matches!(rig.effects[..], [Effect::Report(Report::Attached)]), "{:?}", rig.effects);
     rig.input(2, "bitcoin", "tick");
     assert_eq!(results(&rig.committing()), [("price".into(), "3".into())]);
 }

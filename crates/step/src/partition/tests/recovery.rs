@@ -27,7 +27,7 @@ fn a_takeover_replays_missing_input_without_results() {
         assert!(rig.is_quiet(), "{:?}", rig.effects);
     }
     rig.message(4, "bitcoin", "tick", false, 0);
-    assert!(matches!(rig.effects[..], [Effect::Report(Report::InPlace)]), "{:?}", rig.effects);
+    assert!(matches!(rig.effects[..], [Effect::Report(Report::Attached)]), "{:?}", rig.effects);
     rig.input(5, "bitcoin", "tick");
     let part = rig.committing();
     assert_eq!(results(&part), [("price".into(), "4".into())]);

@@ -9,7 +9,7 @@ use futures::FutureExt;
 use learn::training::learn_against;
 use memory_log::{Log, Memory, Owner};
 use step::partition::Ended;
-use step::transaction::Outgoing;
+use step::part::Outgoing;
 use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
 

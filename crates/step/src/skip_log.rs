@@ -6,9 +6,9 @@ use crate::operator::Input;
 
 /// Logs the first line of input that cannot be decoded; later ones are only counted by the step.
 #[derive(Debug, Default)]
-pub struct LeftOut(AtomicBool);
+pub struct SkipLog(AtomicBool);
 
-impl LeftOut {
+impl SkipLog {
     /// Records a line of a step's input.
     pub fn note(&self, input: &Input<'_>, line: u32) {
         if !self.0.swap(true, Ordering::Relaxed) {
