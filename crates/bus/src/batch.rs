@@ -21,7 +21,7 @@ pub type Numbered = (String, HeaderMap, Bytes);
 
 /// The server's answer to a stored batch.
 #[derive(Debug, Deserialize)]
-pub struct Committed {
+pub struct BatchAck {
     /// Stream sequence of its last message.
     pub seq: u64,
     /// Number of messages in the batch.
@@ -46,7 +46,7 @@ pub fn number(headers: &mut HeaderMap, id: &str, number: u64) {
 /// # Errors
 /// [`Error::Unanswered`] and other retryable errors, after which it is unknown whether the batch is stored; a refusal
 /// by the server.
-pub async fn send(connection: &Connection, what: &str, mut batch: Vec<Numbered>) -> Result<Committed, Error> {
+pub async fn send(connection: &Connection, what: &str, mut batch: Vec<Numbered>) -> Result<BatchAck, Error> {
     let unanswered = || Error::Unanswered { what: what.to_owned() };
     let (subject, mut headers, payload) = batch.pop().expect("a batch holds a message");
     connection.connected().await;

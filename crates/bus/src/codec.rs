@@ -11,7 +11,7 @@ use bytes::Bytes;
 use memchr::memchr_iter;
 use serde::Serialize;
 
-use crate::subject::RecordKind;
+use crate::record_kind::RecordKind;
 
 pub use encoding::{Decoder, ENCODING_HEADER, Encoder, PLAIN_BYTES_MAX, decode};
 pub use reading::{LineReader, ReadTick, price_end};

@@ -9,7 +9,8 @@ use crate::error::Error;
 use crate::protocol::{LogId, decode_version};
 use crate::snapshot::all_last;
 use crate::subject;
-use crate::topology::{READERS_STREAM, Stream, purge, stream_info};
+use crate::stream::{READERS_STREAM, Stream};
+use crate::topology::{purge, stream_info};
 
 /// The version of the stored form of registrations.
 pub const REGISTRATION_VERSION: u32 = 2;

@@ -7,16 +7,18 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::connect::{Connection, Reminder};
+use crate::connect::Connection;
+use crate::reminder::Reminder;
 use crate::error::Error;
 use crate::protocol::LogId;
-use crate::topology::{Stream, StreamInfo, stream_info};
+use crate::stream::Stream;
+use crate::topology::{StreamInfo, stream_info};
 
 /// How long a replicated stream may end before a sequence that was read. An election takes seconds; a server that hung
 /// catches up some seconds later.
 const CATCH_UP_MAX: Duration = Duration::from_secs(45);
 /// Delay before the leader is asked again.
-pub const AGAIN: Duration = Duration::from_millis(250);
+pub const RETRY_DELAY: Duration = Duration::from_millis(250);
 
 /// Reads the description of a stream that was read up to `seq` in the log `log` (`None` if unknown). Asks again while
 /// the leader may lag. Returns an end before `seq` only when it is final: at once for another log or a single server,
@@ -46,7 +48,7 @@ pub async fn info_reaching(
             info.state.last_seq,
             CATCH_UP_MAX.as_secs()
         ));
-        tokio::time::sleep(AGAIN).await;
+        tokio::time::sleep(RETRY_DELAY).await;
     }
 }
 

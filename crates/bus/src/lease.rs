@@ -8,9 +8,11 @@
 
 mod assignment;
 mod bucket;
+mod change;
 mod holdings;
 mod membership;
 mod process;
+mod tombstone;
 
 use std::time::Duration;
 
@@ -19,14 +21,17 @@ use service::{Data, Health, Shutdown};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use crate::connect::{Connection, wait_for};
+use crate::connect::Connection;
+use crate::retry::wait_for;
 use crate::error::Error;
 use crate::lease::assignment::Silences;
 use crate::lease::bucket::Bucket;
 use crate::lease::membership::{Command, Membership};
-use crate::topology::{LEASES_STREAM, stream_info};
+use crate::stream::LEASES_STREAM;
+use crate::topology::stream_info;
 
-pub use assignment::{Assignment, Claim, Entry, Member};
+pub use assignment::{Assignment, Claim, KeyEntry, Member};
+pub use change::{Change, Lease};
 pub use holdings::Holdings;
 pub use process::Process;
 
@@ -52,28 +57,6 @@ fn time_to_live(text: &str) -> Result<Duration, String> {
     (TTL_MIN..=TTL_MAX).contains(&ttl).then_some(ttl).ok_or_else(|| format!("between {min} and {max}"))
 }
 
-/// A slot that was claimed. A later claim of the same slot is another lease.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Lease {
-    /// The slot.
-    pub slot: u32,
-    /// Number of the claim, counted per instance.
-    term: u64,
-}
-
-/// A change of the slots of this instance.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
-    /// The instance owns a slot from now on.
-    Taken(Lease),
-    /// Another instance should have the slot: finish its work, then call [`Leases::release`].
-    Wanted(u32),
-    /// Another instance has the slot already: drop its work.
-    Lost(u32),
-    /// The instance has its share for now.
-    Settled,
-}
-
 /// Membership of this process in a group. Dropping it stops the renewals.
 #[derive(Debug)]
 pub struct Leases {
@@ -96,8 +79,8 @@ impl Leases {
         let id = format!("{:08x}", rand::rng().next_u32());
         tracing::debug!(group, id, "joining");
         let holdings = Holdings::new(id, Process::current(), slots, ttl);
-        let keeper = Membership::new(Bucket::new(connection, group), connection.clone(), holdings, sender);
-        Self { changes, commands, task: tokio::spawn(keeper.run(receiver)) }
+        let membership = Membership::new(Bucket::new(connection, group), connection.clone(), holdings, sender);
+        Self { changes, commands, task: tokio::spawn(membership.run(receiver)) }
     }
 
     /// Returns the next change. Outages are waited for. Cancel safe.

@@ -10,7 +10,8 @@ use tokio::time::timeout;
 use crate::connect::Connection;
 use crate::error::Error;
 use crate::query;
-use crate::topology::{ARTIFACTS, ARTIFACTS_STREAM, stream_info};
+use crate::stream::{ARTIFACTS, ARTIFACTS_STREAM};
+use crate::topology::stream_info;
 
 /// Time limit for one object: some megabytes on a busy machine. The client alone would wait forever for a chunk that
 /// was deleted.

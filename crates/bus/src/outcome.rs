@@ -5,8 +5,9 @@ use serde::de::IgnoredAny;
 use crate::connect::Connection;
 use crate::error::Error;
 use crate::protocol::{LogId, Position, decode_position};
-use crate::subject::{self, RecordKind};
-use crate::topology::{Step, Stream};
+use crate::record_kind::RecordKind;
+use crate::subject;
+use crate::stream::{Step, Stream};
 use crate::{codec, query};
 
 /// Sequences per request, which bounds memory.
@@ -14,7 +15,7 @@ const STRETCH: u64 = 1_024;
 
 /// How far a partition of a step has committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Committed {
+pub struct CommittedInput {
     /// Last input sequence whose results are stored.
     pub through: u64,
     /// Input up to here was lost in part before it was read; 0 for none.
@@ -33,13 +34,13 @@ pub async fn committed(
     step: Step,
     partition: u32,
     log: &LogId,
-) -> Result<Option<Committed>, Error> {
+) -> Result<Option<CommittedInput>, Error> {
     let stored = query::last(connection, step.output, &subject::position(step.output, partition)).await?;
     let Some(stored) = stored else { return Ok(None) };
     let position: Position<IgnoredAny> = decode_position(&stored)?;
     let is_same_log = log.continues_from(&position.log, position.position);
     let Position { position: through, lost_to, .. } = position;
-    Ok(is_same_log.then_some(Committed { through, lost_to, seq: stored.seq }))
+    Ok(is_same_log.then_some(CommittedInput { through, lost_to, seq: stored.seq }))
 }
 
 /// Visits every line of a kind, of all instruments, that is stored between two sequences of a stream (both exclusive),

@@ -12,7 +12,8 @@ use crate::protocol::{Position, positions};
 use crate::query::{self, Found};
 use crate::reader::count_from;
 use crate::subject;
-use crate::topology::{Step, stream_info};
+use crate::stream::Step;
+use crate::topology::stream_info;
 
 /// Progress of one partition of a step.
 #[derive(Debug, Clone, PartialEq)]

@@ -9,12 +9,15 @@ use serde::Deserialize;
 
 use crate::batch::{self, Numbered};
 use crate::codec::{Encoder, SCHEMA_HEADER};
-use crate::connect::{Connection, Reminder, parse_answer};
+use crate::connect::{Connection, parse_answer};
+use crate::reminder::Reminder;
+use crate::retry::Backoff;
+use crate::stream::Stream;
 use crate::error::{Disposition, Error};
-use crate::subject::{self, RecordKind};
+use crate::record_kind::RecordKind;
+use crate::subject;
 
-const RETRY_MIN: Duration = Duration::from_millis(20);
-const RETRY_MAX: Duration = Duration::from_millis(500);
+const RETRY: Backoff = Backoff::new(Duration::from_millis(40), Duration::from_millis(500));
 /// Delay before a full stream is tried again.
 const FULL_RETRY: Duration = Duration::from_secs(1);
 
@@ -51,7 +54,7 @@ pub struct Receipt {
 pub async fn publish(connection: &Connection, message: &FeedMessage) -> Result<Receipt, Error> {
     let subject = subject::feed(message.kind, &message.instrument);
     let (headers, payload) = sent(message, &mut Encoder::default());
-    let mut delay = RETRY_MIN;
+    let mut delays = RETRY.delays();
     let mut reminder = Reminder::default();
     loop {
         let answer = connection.request(subject.clone(), Some(headers.clone()), payload.clone()).await;
@@ -62,11 +65,14 @@ pub async fn publish(connection: &Connection, message: &FeedMessage) -> Result<R
             }
             Err(error) => error,
         };
-        match error.disposition() {
+        let delay = match error.disposition() {
             Disposition::Stop => return Err(error),
-            Disposition::RetrySlowly => delay = FULL_RETRY,
-            Disposition::Retry => delay = (delay * 2).min(RETRY_MAX),
-        }
+            Disposition::RetrySlowly => {
+                delays.skip_to_max();
+                FULL_RETRY
+            }
+            Disposition::Retry => delays.next_delay(),
+        };
         reminder.warn(&error);
         tokio::time::sleep(delay).await;
         connection.connected().await;
@@ -117,7 +123,7 @@ async fn publish_batch(connection: &Connection, messages: &[FeedMessage]) -> Res
 fn sent(message: &FeedMessage, encoder: &mut Encoder) -> (HeaderMap, Bytes) {
     let mut headers = HeaderMap::new();
     headers.insert(async_nats::header::NATS_MESSAGE_ID, message.id.as_str());
-    headers.insert(async_nats::header::NATS_EXPECTED_STREAM, crate::topology::Stream::Feed.name());
+    headers.insert(async_nats::header::NATS_EXPECTED_STREAM, Stream::Feed.name());
     headers.insert(SCHEMA_HEADER, message.kind.schema());
     let payload = encoder.encode(&mut headers, &message.payload);
     (headers, payload)

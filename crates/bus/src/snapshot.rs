@@ -13,7 +13,7 @@ use crate::connect::{ANSWER_MAX, Connection};
 use crate::error::Error;
 use crate::query::{StoredMessage, direct_answer};
 use crate::reader::{ConsumerPosition, Created, create_consumer, delete_consumer};
-use crate::topology::Stream;
+use crate::stream::Stream;
 
 /// Upper bound of the subjects of one isolated read. The server's limit is 1,024.
 pub const ISOLATED_MAX: u64 = 1_000;

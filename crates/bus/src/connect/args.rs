@@ -4,9 +4,6 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::identity::Identity;
-use crate::error::Error;
-
 /// NATS flags of every binary.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "NATS")]
@@ -67,15 +64,6 @@ impl NatsArgs {
     /// How long a one-shot command waits for the server.
     pub fn patience(&self) -> Duration {
         Duration::from_secs(self.connect_timeout)
-    }
-
-    /// Reads every file that the flags name and checks that the flags fit together, without connecting. `user` is the
-    /// service's own user.
-    ///
-    /// # Errors
-    /// [`Error::Settings`], which says what to change.
-    pub fn check(&self, user: Option<&str>) -> Result<(), Error> {
-        Identity::new(self, user).map(drop)
     }
 }
 

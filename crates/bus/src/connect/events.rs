@@ -7,32 +7,32 @@ use async_nats::{ClientError, Event, ServerError};
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::watch;
 
-use super::Reminder;
+use crate::reminder::Reminder;
 
 /// State of the connection as reported by events. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(super) struct Watch {
+pub(super) struct ConnectionEvents {
     /// Counts connects and disconnects: a request from before a change may never be answered.
     epoch: watch::Receiver<u64>,
     /// The latest message about a missing permission.
     denial: Arc<Mutex<Option<String>>>,
 }
 
-impl Watch {
+impl ConnectionEvents {
     /// Returns the state and the callback for the client's events. The gauge is 1 while the server is connected.
     pub(super) fn new(connected: Gauge) -> (Self, impl Fn(Event) -> std::future::Ready<()> + Send + Sync + 'static) {
         let (sender, epoch) = watch::channel(0);
         let denial = Arc::new(Mutex::new(None));
         let listener = Listener { epoch: sender, denial: denial.clone(), reminder: Mutex::default(), connected };
         let listen = move |event| {
-            listener.hear(event);
+            listener.handle(event);
             std::future::ready(())
         };
         (Self { epoch, denial }, listen)
     }
 
     /// Waits for the first event, no longer than `limit`.
-    pub(super) async fn begun(&mut self, limit: Duration) {
+    pub(super) async fn first_event(&mut self, limit: Duration) {
         drop(tokio::time::timeout(limit, self.epoch.wait_for(|&epoch| epoch > 0)).await);
     }
 
@@ -58,7 +58,7 @@ struct Listener {
 }
 
 impl Listener {
-    fn hear(&self, event: Event) {
+    fn handle(&self, event: Event) {
         match &event {
             Event::Connected => tracing::info!("connected to the NATS server"),
             Event::Disconnected => {

@@ -124,6 +124,17 @@ impl Identity {
     }
 }
 
+impl NatsArgs {
+    /// Reads every file that the flags name and checks that the flags fit together, without connecting. `user` is the
+    /// service's own user.
+    ///
+    /// # Errors
+    /// [`Error::Settings`], which says what to change.
+    pub fn check(&self, user: Option<&str>) -> Result<(), Error> {
+        Identity::new(self, user).map(drop)
+    }
+}
+
 impl Login {
     fn new(args: &NatsArgs, default_user: Option<&str>) -> Result<Self, Error> {
         let password = args.nats_password.as_ref().filter(|password| !password.reveal().is_empty());

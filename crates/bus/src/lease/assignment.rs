@@ -7,8 +7,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
-use crate::lease::bucket::is_deletion;
 use crate::lease::process::Process;
+use crate::lease::tombstone::is_deletion;
 use crate::query::StoredMessage;
 use crate::subject;
 
@@ -30,7 +30,7 @@ pub struct Claim {
 
 /// The latest revision of a key; `value` is `None` when the key was deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry<T> {
+pub struct KeyEntry<T> {
     /// Its revision.
     pub revision: u64,
     /// Its value.
@@ -41,9 +41,9 @@ pub struct Entry<T> {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Assignment {
     /// By instance id.
-    pub members: BTreeMap<String, Entry<Member>>,
+    pub members: BTreeMap<String, KeyEntry<Member>>,
     /// By slot number.
-    pub slots: BTreeMap<u32, Entry<Claim>>,
+    pub slots: BTreeMap<u32, KeyEntry<Claim>>,
 }
 
 impl Assignment {
@@ -139,13 +139,13 @@ pub(crate) fn share(
     Shares { take, leave: Vec::new() }
 }
 
-fn entry<T: DeserializeOwned>(stored: &StoredMessage) -> Result<Entry<T>, Error> {
+fn entry<T: DeserializeOwned>(stored: &StoredMessage) -> Result<KeyEntry<T>, Error> {
     if is_deletion(Some(&stored.headers)) {
-        return Ok(Entry { revision: stored.seq, value: None });
+        return Ok(KeyEntry { revision: stored.seq, value: None });
     }
     let value = serde_json::from_slice(&stored.payload)
         .map_err(|error| Error::Unreadable { what: format!("lease {}", stored.subject), detail: error.to_string() })?;
-    Ok(Entry { revision: stored.seq, value: Some(value) })
+    Ok(KeyEntry { revision: stored.seq, value: Some(value) })
 }
 
 #[cfg(test)]
@@ -153,7 +153,7 @@ mod tests {
     use super::*;
 
     fn table(owners: &[(u32, &str)]) -> Assignment {
-        let claim = |owner: &str| Entry { revision: 1, value: Some(Claim { owner: owner.to_owned() }) };
+        let claim = |owner: &str| KeyEntry { revision: 1, value: Some(Claim { owner: owner.to_owned() }) };
         let slots = owners.iter().map(|(slot, owner)| (*slot, claim(owner))).collect();
         Assignment { members: BTreeMap::new(), slots }
     }
@@ -208,7 +208,7 @@ mod tests {
     fn only_time_between_reads_makes_a_member_dead() {
         let look = |revision| {
             let member = Member { process: Process::default(), ttl_ms: 1_000 };
-            let members = BTreeMap::from([("a".to_owned(), Entry { revision, value: Some(member) })]);
+            let members = BTreeMap::from([("a".to_owned(), KeyEntry { revision, value: Some(member) })]);
             Assignment { members, slots: BTreeMap::new() }
         };
         let mut silences = Silences::default();

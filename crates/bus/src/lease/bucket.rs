@@ -8,13 +8,11 @@ use serde::{Deserialize, Serialize};
 use crate::connect::{Connection, parse_answer};
 use crate::error::Error;
 use crate::lease::assignment::{Assignment, Claim, Member};
+use crate::lease::tombstone::{DELETED, OPERATION_HEADER};
 use crate::snapshot::all_last;
 use crate::subject;
-use crate::topology::LEASES_STREAM;
+use crate::stream::LEASES_STREAM;
 
-/// Header by which a key-value bucket marks a deleted key.
-const OPERATION_HEADER: &str = "KV-Operation";
-const DELETED: &str = "DEL";
 /// How long the deletion marker of a dead member stays. Without a limit the markers would accumulate with every
 /// restart.
 const MARK_TTL: &str = "60s";
@@ -75,11 +73,6 @@ impl Bucket {
         let written: Written = parse_answer("a lease", &answer.payload)?;
         Ok(written.seq)
     }
-}
-
-/// Whether a message of the bucket marks its key as deleted.
-pub(crate) fn is_deletion(headers: Option<&HeaderMap>) -> bool {
-    headers.and_then(|headers| headers.get(OPERATION_HEADER)).is_some()
 }
 
 fn expecting(revision: u64) -> HeaderMap {

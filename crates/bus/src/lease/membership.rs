@@ -10,12 +10,14 @@ use futures::future::join_all;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use crate::connect::{Connection, Reminder};
+use crate::connect::Connection;
+use crate::reminder::Reminder;
 use crate::error::{Disposition, Error};
 use crate::lease::assignment::Assignment;
-use crate::lease::bucket::{Bucket, is_deletion};
+use crate::lease::bucket::Bucket;
+use crate::lease::change::{Change, Lease};
 use crate::lease::holdings::Holdings;
-use crate::lease::{Change, Lease};
+use crate::lease::tombstone::is_deletion;
 
 /// Time limit for an answer: the next round asks again.
 const ANSWER_MAX: Duration = Duration::from_secs(1);
@@ -119,7 +121,7 @@ impl Membership {
         self.tell();
         self.take(free).await?;
         self.tell();
-        self.bury(&table, &living).await
+        self.delete_dead(&table, &living).await
     }
 
     async fn renew(&mut self) -> Result<(), Error> {
@@ -178,7 +180,7 @@ impl Membership {
     }
 
     /// Deletes the keys of dead members.
-    async fn bury(&self, table: &Assignment, living: &BTreeSet<String>) -> Result<(), Error> {
+    async fn delete_dead(&self, table: &Assignment, living: &BTreeSet<String>) -> Result<(), Error> {
         for (id, revision) in self.holdings.dead(table, living) {
             tracing::info!(id, "an instance did not renew its membership: its share is free");
             within(self.bucket.remove_member(id, revision)).await?;

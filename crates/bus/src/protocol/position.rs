@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::query::{self, StoredMessage};
 use crate::snapshot::all_last;
 use crate::subject;
-use crate::topology::Stream;
+use crate::stream::Stream;
 
 /// The version of the stored form of positions.
 pub const POSITION_VERSION: u32 = 2;

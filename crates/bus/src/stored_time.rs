@@ -10,7 +10,8 @@ use async_nats::HeaderMap;
 use crate::connect::Connection;
 use crate::error::Error;
 use crate::query::StoredMessage;
-use crate::topology::{Stream, stream_info};
+use crate::stream::Stream;
+use crate::topology::stream_info;
 
 /// Header of a restored message: the time of its first storing, in milliseconds since the epoch.
 pub const STORED_HEADER: &str = "Candlewire-Stored";
