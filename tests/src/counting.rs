@@ -3,7 +3,7 @@
 
 use bus::protocol::{LogId, POSITION_VERSION, Position, StepConfig};
 use bus::reader::{Selection, read_to_end};
-use bus::topology::MARKET_STEP;
+use bus::stream::MARKET_STEP;
 use bus::{Connection, Error, Stream};
 use market::windowing::EventTimePolicy;
 use serde_json::{Value, json};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bus::connect::patiently;
+use bus::retry::patiently;
 use bus::{Connection, Error, Stream};
 use futures::future::try_join_all;
 use step::commit::{CommitAnswer, Commit, Next};

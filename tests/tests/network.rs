@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use bus::publish::{publish, publish_all};
 use bus::reader::{Selection, read_to_end};
-use bus::topology::{Limits, MARKET_STEP, stream_info};
+use bus::stream::MARKET_STEP;
+use bus::topology::{Limits, stream_info};
 use bus::{Connection, RecordKind, Stream, subject};
 use futures::{FutureExt, StreamExt};
 use market::tick::TickLine;

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use bus::publish::{FeedMessage, publish};
 use bus::reader::{Selection, read_to_end};
-use bus::topology::{Limits, MARKET_STEP, create, definitions, stream_info};
+use bus::stream::MARKET_STEP;
+use bus::topology::{Limits, create, definitions, stream_info};
 use bus::{Connection, Error, RecordKind, Stream, codec, protocol};
 use futures::StreamExt;
 use market::Instrument;

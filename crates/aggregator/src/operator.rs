@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bus::RecordKind;
 use bus::codec::{LineReader, lines};
-use bus::topology::{STATS_STEP, STATS_WINDOWS, Step};
+use bus::stream::{STATS_STEP, STATS_WINDOWS, Step};
 use market::heartbeat::HeartbeatLine;
 use market::profile::Profile;
 use market::tick::Tick;

@@ -6,7 +6,8 @@ use async_nats::HeaderMap;
 use async_nats::header::NATS_BATCH_ID;
 use bus::reader::{Delivery, Selection, read_to_end};
 use bus::subject::SubjectParts;
-use bus::topology::{Stream, stream_info};
+use bus::stream::Stream;
+use bus::topology::stream_info;
 use bus::{Connection, Error, query, subject};
 
 use crate::cut::{Cut, Instrument};

@@ -17,7 +17,7 @@ use crate::subject;
 ///
 /// # Errors
 /// Errors of reading, and stored lines that are not candles.
-pub async fn newest_candles(
+pub async fn candles(
     connection: &Connection,
     window: Window,
     instrument: Option<&Instrument>,
@@ -40,7 +40,7 @@ pub async fn newest_candles(
 ///
 /// # Errors
 /// Errors of reading, and stored lines that are not profile rows.
-pub async fn newest_profile(
+pub async fn profile(
     connection: &Connection,
     instrument: Option<&Instrument>,
 ) -> Result<Vec<HourOfDayLine<'static>>, Error> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use bus::topology::Stream;
+use bus::stream::Stream;
 
 /// Messages of all partitions together below which there is no backlog.
 const MESSAGES_MIN: u64 = 1_000;

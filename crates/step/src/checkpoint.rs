@@ -9,7 +9,7 @@ use bus::protocol::{Position, decode_position};
 use bus::query::StoredMessage;
 use bus::reminder::Reminder;
 use bus::retry::Backoff;
-use bus::topology::{Step, Stream};
+use bus::stream::{Step, Stream};
 use bus::{Error, subject};
 use bytes::Bytes;
 use serde::Serialize;

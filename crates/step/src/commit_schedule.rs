@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bus::topology::Step;
+use bus::stream::Step;
 
 use crate::time::Time;
 
@@ -60,7 +60,7 @@ impl CommitSchedule {
 
 #[cfg(test)]
 mod tests {
-    use bus::topology::{MARKET_STEP, STATS_STEP};
+    use bus::stream::{MARKET_STEP, STATS_STEP};
 
     use super::*;
 

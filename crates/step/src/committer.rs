@@ -7,7 +7,8 @@ use std::time::Duration;
 use bus::Error;
 use bus::error::Disposition;
 use bus::reminder::Reminder;
-use bus::topology::{PARTITIONS_MAX, Step};
+use bus::stream::Step;
+use bus::topology::PARTITIONS_MAX;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use bus::RecordKind;
-use bus::topology::Step;
+use bus::stream::Step;
 use futures::future::BoxFuture;
 use market::windowing::EventTimePolicy;
 use market::{Candle, EventTime, Instrument, Window};

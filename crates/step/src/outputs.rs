@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 
 use bus::codec::{LINES_MAX, PLAIN_BYTES_MAX, Pack};
-use bus::subject::{self, RecordKind};
-use bus::topology::Stream;
+use bus::record_kind::RecordKind;
+use bus::subject;
+use bus::stream::Stream;
 use serde::Serialize;
 
 use crate::part::{Outgoing, Role};

@@ -7,7 +7,8 @@ use bus::error::Disposition;
 use bus::protocol::StepConfig;
 use bus::reader::{self, Reader, Selection};
 use bus::retry::Backoff;
-use bus::topology::{STEPS, Step, stream_info};
+use bus::stream::{STEPS, Step};
+use bus::topology::stream_info;
 use bus::{Connection, Error, protocol, subject};
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
@@ -294,7 +295,7 @@ async fn until(time: Option<Instant>) {
 async fn next_input<S, C>(reader: Option<&mut Reader>) -> Result<Event<S, C>, Error> {
     let Some(reader) = reader else { return std::future::pending().await };
     Ok(match reader.next().await? {
-        reader::Event::Attached { info, pending } => Event::Attached { input: InputInfo::try_from(&*info)?, pending },
-        reader::Event::Message(delivery) => Event::Input(delivery),
+        reader::ReaderEvent::Attached { info, pending } => Event::Attached { input: InputInfo::try_from(&*info)?, pending },
+        reader::ReaderEvent::Message(delivery) => Event::Input(delivery),
     })
 }

@@ -3,7 +3,8 @@
 use bus::Error;
 use bus::connect::{Connection, nothing};
 use bus::lease::{self, Owner};
-use bus::topology::{ARCHIVER, FORECAST_STEP, STEPS, Step, Stream, StreamNote, mark, purge, stream_info};
+use bus::stream::{ARCHIVER, FORECAST_STEP, STEPS, Step, Stream};
+use bus::topology::{StreamNote, mark, purge, stream_info};
 
 /// The step that makes a stream, and those that make theirs of it, upstream first.
 pub fn affected(stream: Stream) -> Vec<Step> {

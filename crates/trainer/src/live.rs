@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use bus::RecordKind;
 use bus::codec::{LineReader, lines};
-use bus::topology::{FORECAST_STEP, Step};
+use bus::stream::{FORECAST_STEP, Step};
 use futures::future::BoxFuture;
 use market::heartbeat::HeartbeatLine;
 use market::windowing::EventTimePolicy;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bus::protocol::LogId;
 use bus::reader::Delivery;
 use bus::subject;
-use bus::topology::Step;
+use bus::stream::Step;
 use step::partition::InputInfo;
 
 /// The partition of every log in memory, which is the only one.

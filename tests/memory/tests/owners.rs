@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use bus::RecordKind;
 use bus::reader::Delivery;
-use bus::topology::{MARKET_STEP, Step};
+use bus::stream::{MARKET_STEP, Step};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use market::windowing::EventTimePolicy;

@@ -7,7 +7,7 @@ mod records;
 mod windows;
 
 use bus::Error;
-use bus::topology::Stream;
+use bus::stream::Stream;
 
 use crate::world::Remains;
 

@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use aggregator::Aggregation;
 use bus::Error;
-use bus::topology::Stream;
+use bus::stream::Stream;
 use market::windowing::EventTimePolicy;
 use stream_processor::Processing;
 

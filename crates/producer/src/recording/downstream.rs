@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bus::connect::patiently;
+use bus::retry::patiently;
 use bus::error::Disposition;
 use bus::outcome::{Committed, committed, each_line};
 use bus::protocol::LogId;
-use bus::topology::{MARKET_STEP, stream_info};
+use bus::stream::MARKET_STEP;
+use bus::topology::stream_info;
 use bus::{Connection, Error, RecordKind, Stream, subject};
 use market::Instrument;
 use market::validate::{Reason, RejectedLine};

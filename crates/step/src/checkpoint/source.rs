@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bus::query::{self, StoredMessage};
 use bus::snapshot::{ISOLATED_MAX, isolated, last_per_subject, multi_last};
-use bus::topology::Stream;
+use bus::stream::Stream;
 use bus::{Connection, Error, subject};
 use serde_json::json;
 

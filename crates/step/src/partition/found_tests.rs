@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bus::protocol::{LogId, StepConfig};
-use bus::topology::{STATS_STEP, Step};
+use bus::stream::{STATS_STEP, Step};
 use market::windowing::EventTimePolicy;
 use market::{Candle, EventTime, Instrument};
 

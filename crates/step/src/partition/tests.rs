@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bus::protocol::{LogId, Position, StepConfig};
 use bus::query::StoredMessage;
 use bus::reader::Delivery;
-use bus::topology::{MARKET_STEP, Step};
+use bus::stream::{MARKET_STEP, Step};
 use bus::{RecordKind, codec, subject};
 use futures::FutureExt;
 use market::windowing::EventTimePolicy;

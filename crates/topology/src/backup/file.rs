@@ -6,7 +6,7 @@ use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::Path;
 
 use async_nats::HeaderMap;
-use bus::arrival::STORED_HEADER;
+use bus::stored_time::STORED_HEADER;
 use bus::batch::ROLLUP_HEADER;
 use bus::reader::Delivery;
 use bytes::Bytes;

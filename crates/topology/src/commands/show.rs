@@ -5,7 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use bus::lease::{self, Owner};
 use bus::progress::{Backlog, StepProgress, backlog, is_in_use, standings};
-use bus::topology::{LEASES, STEPS, Step, Stream, StreamInfo, stream_info};
+use bus::stream::{LEASES, STEPS, Step, Stream};
+use bus::topology::{StreamInfo, stream_info};
 use bus::{Connection, Error};
 use serde_json::{Map, Value, json};
 

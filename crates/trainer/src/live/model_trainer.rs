@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, anyhow, ensure};
 use bus::Connection;
-use bus::connect::Reminder;
+use bus::reminder::Reminder;
 use bus::error::Disposition;
 use futures::FutureExt;
 use futures::future::BoxFuture;

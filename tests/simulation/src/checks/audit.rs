@@ -2,7 +2,7 @@
 
 use audit::{Bounds, Contained, Ledger, Left, Message};
 use bus::RecordKind;
-use bus::topology::{STATS_WINDOWS, Stream};
+use bus::stream::{STATS_WINDOWS, Stream};
 
 use crate::checks::plain::is_lossy;
 use crate::checks::records::Name;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use bus::topology::Stream;
+use bus::stream::Stream;
 
 use crate::checks::records::partition_of;
 use crate::checks::{Checked, Failure, Recorded};

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use bus::Error;
-use bus::topology::Stream;
+use bus::stream::Stream;
 use serde_json::Value;
 
 use crate::checks::records::{Line, Name};

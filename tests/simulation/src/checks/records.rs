@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bus::protocol::{Position, decode_position};
-use bus::topology::Stream;
+use bus::stream::Stream;
 use serde_json::Value;
 
 use crate::checks::Failure;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bus::topology::Stream;
+use bus::stream::Stream;
 use serde_json::Value;
 
 use crate::checks::plain::{Tick, is_lossy, judge, read_lines};

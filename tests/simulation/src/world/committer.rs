@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bus::Error;
 use bus::batch::Numbered;
-use bus::topology::Stream;
+use bus::stream::Stream;
 use step::commit::CommitAnswer;
 use step::part::Part;
 use step::transaction::{batch_of, gather};

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bus::protocol::{Position, decode_position};
-use bus::topology::{MARKET_STEP, STATS_STEP, Step, Stream};
+use bus::stream::{MARKET_STEP, STATS_STEP, Step, Stream};
 use bus::{Error, subject};
 use serde::de::IgnoredAny;
 

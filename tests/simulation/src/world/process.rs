@@ -7,7 +7,7 @@ use std::time::Duration;
 use bus::Error;
 use bus::lease::{Change, Holdings, Process as Place};
 use bus::protocol::{LogId, StepConfig};
-use bus::topology::Stream;
+use bus::stream::Stream;
 use step::Operator;
 use step::commit_schedule::CommitSchedule;
 use step::partition::Setup;

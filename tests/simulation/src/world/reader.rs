@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use bus::leader::{AGAIN, may_catch_up};
+use bus::leader::{RETRY_DELAY, may_catch_up};
 use bus::protocol::LogId;
-use bus::reader::{Arrival, Delivery, arrival};
+use bus::reader::{Delivery, DeliveryOrder};
 use bus::topology::StreamInfo;
 
 use crate::jetstream::{Answer, Delivery as Delivered, Request, Subject};

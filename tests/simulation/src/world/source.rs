@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bus::query::StoredMessage;
-use bus::topology::Stream;
+use bus::stream::Stream;
 use bus::{Error, subject};
 use step::checkpoint::Source;
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bus::protocol::{Position, decode_position};
-use bus::topology::{STATS_STEP, Stream};
+use bus::stream::{STATS_STEP, Stream};
 use bus::{Error, subject};
 use serde::de::IgnoredAny;
 
