@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bus::retry::patiently;
 use bus::error::Disposition;
-use bus::outcome::{Committed, committed, each_line};
+use bus::outcome::{CommittedInput, committed, each_line};
 use bus::protocol::LogId;
 use bus::stream::MARKET_STEP;
 use bus::topology::stream_info;
@@ -187,7 +187,7 @@ impl Reading {
     async fn wait(&mut self, connection: &Connection, log: &LogId) -> Result<(), Error> {
         while let Some((&partition, &(end, _))) = self.behind.first_key_value() {
             match committed(connection, MARKET_STEP, partition, log).await {
-                Ok(Some(Committed { through, lost_to, seq })) if through >= end => {
+                Ok(Some(CommittedInput { through, lost_to, seq })) if through >= end => {
                     self.behind.remove(&partition);
                     self.lost_to = self.lost_to.max(lost_to);
                     self.market_end = self.market_end.max(seq);
