@@ -1,7 +1,7 @@
-//! What model and nats-server agree on: requests in order, each with its answer in one line.
+//! Cases on which the model and nats-server agree: requests in order, each with its answer in one line.
 //!
-//! The table is written once. A test of this crate asks the model, a test of `pipeline-tests` asks a real server. Where the
-//! two differ, the server is right and the model is changed.
+//! The table is written once. A test of this crate asks the model, and a test of `pipeline-tests` asks a real server.
+//! Where they differ, the server is right and the model is changed.
 
 mod chance;
 mod commits;
@@ -20,13 +20,13 @@ pub use chance::Chance;
 /// Requests in order, with their answers.
 #[derive(Debug)]
 pub struct Case {
-    /// What it shows.
+    /// The behavior that it shows.
     pub name: &'static str,
-    /// The streams that it begins with.
+    /// The streams at its start.
     pub streams: Vec<Config>,
     /// Each request with its answer.
     pub steps: Vec<(Request, &'static str)>,
-    /// The results that MARKET has published again by the end; empty where the case does not ask.
+    /// The results that MARKET has republished by the end; empty if the case does not check them.
     pub live: &'static [&'static str],
 }
 
@@ -38,11 +38,11 @@ pub fn all() -> Vec<Case> {
         .collect()
 }
 
-/// Room for everything that a case stores.
+/// Enough bytes for everything that a case stores.
 pub const AMPLE: u64 = 64 << 20;
-/// Partitions of the cases' FEED.
+/// Partitions of FEED.
 pub const PARTITIONS: u32 = 16;
-/// How long the cases' FEED keeps what entered.
+/// Age limit of FEED.
 pub const FEED_AGE_US: u64 = 86_400_000_000;
 
 /// A model with some streams.
@@ -52,7 +52,7 @@ pub fn model(streams: &[Config]) -> JetStream {
     model
 }
 
-/// What a single server answers, which is at once.
+/// The answer of a single server, which comes at once.
 pub fn answer(model: &mut JetStream, request: Request) -> Answer {
     match model.ask(0, request) {
         Reply::Now(answer) => answer,
@@ -60,7 +60,7 @@ pub fn answer(model: &mut JetStream, request: Request) -> Answer {
     }
 }
 
-/// What MARKET has published again, in lines.
+/// The results that MARKET has republished, in lines.
 pub fn live(model: &mut JetStream) -> Vec<String> {
     let line = |live: &crate::jetstream::Live| {
         let text = String::from_utf8_lossy(&live.message.payload);
@@ -141,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_model_answers_as_the_cases_say() {
+    fn the_model_answers_as_the_cases_require() {
         for case in all() {
             let mut model = model(&case.streams);
             for (idx, (request, expected)) in case.steps.into_iter().enumerate() {

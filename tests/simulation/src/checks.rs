@@ -1,4 +1,4 @@
-//! What must be true when a run is over.
+//! Checks of a run that has ended.
 
 mod audit;
 mod log;
@@ -13,12 +13,12 @@ use crate::world::Remains;
 
 pub(crate) use records::Recorded;
 
-/// Something that must not be.
+/// A violated invariant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// Which check found it.
+    /// The check that found it.
     pub check: &'static str,
-    /// What it is.
+    /// The details.
     pub detail: String,
 }
 
@@ -30,7 +30,7 @@ impl Failure {
 
 type Checked = Result<(), Failure>;
 
-/// The first thing that is not as it must be.
+/// Returns the first violated invariant.
 pub(crate) fn check(remains: &Remains) -> Checked {
     check_ends(remains)?;
     if let Some(stall) = &remains.stall {
@@ -44,7 +44,7 @@ pub(crate) fn check(remains: &Remains) -> Checked {
     audit::check(remains, &recorded)
 }
 
-/// Nothing ends by itself but for what a run does to it.
+/// No partition and no process may stop by itself, unless an injected disruption allows it.
 fn check_ends(remains: &Remains) -> Checked {
     let plan = &remains.plan;
     for stop in &remains.stops {
@@ -62,7 +62,7 @@ fn check_ends(remains: &Remains) -> Checked {
     Ok(())
 }
 
-/// No position counts a loss that never was.
+/// No position counts a loss that did not happen.
 fn check_losses(remains: &Remains, recorded: &Recorded) -> Checked {
     let plan = &remains.plan;
     for (&(output, partition), positions) in &recorded.positions {
@@ -75,7 +75,7 @@ fn check_losses(remains: &Remains, recorded: &Recorded) -> Checked {
     Ok(())
 }
 
-/// STATS cannot go on from a MARKET that went back.
+/// Whether STATS cannot continue because MARKET went back.
 pub(crate) fn is_downstream_of_a_cut(remains: &Remains, output: Stream) -> bool {
     output == Stream::Stats && remains.plan.loses_market()
 }

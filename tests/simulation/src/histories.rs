@@ -1,4 +1,4 @@
-//! Histories that were found by hand, with a crash at every point of them.
+//! Fixed histories, with a crash at every point.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::world::{Disaster, Plan, Published, Remains, Trouble, World};
 /// Event time of the first tick.
 const BEGIN_MS: i64 = EPOCH_MS - 86_400_000;
 
-/// A message of ticks at these times after the first, which is sent so long after the one before.
+/// A message of ticks at these times after the first one, sent after a pause.
 fn ticks(after_ms: &[i64], pause_ms: u64) -> Published {
     let line = |&after_ms: &i64| {
         json!({ "coin": "bitcoin", "quote": "usd", "event_ms": BEGIN_MS + after_ms, "close": 100.0 + after_ms as f64,
@@ -27,8 +27,8 @@ fn ticks(after_ms: &[i64], pause_ms: u64) -> Published {
     }
 }
 
-/// Some ticks; while the step is gone some more, which FEED loses; then, the loss accepted, a message of two ticks: one out of
-/// order, one newer than all. It gives price, gap, price: two messages on one subject.
+/// Some ticks. While the step is down, FEED loses some more. After the loss is accepted, a message of two ticks
+/// follows: one out of order, one newer than all. It gives price, gap, price: two messages on one subject.
 fn two_prices_behind_a_loss() -> (Plan, Vec<Published>) {
     let disaster = |at_ms, lasts_ms, trouble| Disaster {
         at: Duration::from_millis(at_ms),
@@ -78,7 +78,7 @@ fn two_prices_on_one_subject_survive_a_crash_at_every_point() {
         let prices = lines(market, "price").into_iter().map(|price| price["event_ms"].as_i64().unwrap() - BEGIN_MS);
         let prices: Vec<i64> = prices.collect();
         let gaps = lines(market, "gap").len();
-        // A crash that lets the step come back early leaves nothing to be lost.
+        // If a crash lets the step come back before the loss, nothing is lost.
         let is_lossy = prices == [0, 1_000, 2_000, 3_000, 4_000, 2_500, 9_000] && gaps == 1;
         let is_whole = prices == [0, 1_000, 2_000, 3_000, 4_000, 5_000, 6_000, 2_500, 9_000] && gaps == 0;
         assert!(is_lossy || (is_whole && crash_at < calm.events / 2), "crash at {crash_at}: {prices:?}, {gaps} gaps");

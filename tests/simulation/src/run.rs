@@ -1,4 +1,4 @@
-//! Runs of seeds: what each comes to, and the shortest history of one that fails.
+//! Runs of seeds, and the shortest history of a failing run.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
@@ -8,18 +8,18 @@ use crate::checks::{self, Failure};
 use crate::seed::Seed;
 use crate::world::{Fault, Plan, Remains, World};
 
-/// A run that is over.
+/// The result of a run.
 #[derive(Debug, Clone)]
 pub struct Outcome {
-    /// What is wrong, if anything is.
+    /// The violated invariant, if any.
     pub failure: Option<Failure>,
-    /// Things that happened.
+    /// Number of events.
     pub events: u64,
-    /// The last of them, in words, where that was asked for.
+    /// The last events as text, if the run was traced.
     pub notes: Vec<String>,
 }
 
-/// Runs a world and checks what is left of it.
+/// Runs a world and checks its result.
 pub fn outcome(world: World) -> Outcome {
     let run = catch_unwind(AssertUnwindSafe(|| {
         let mut remains: Remains = world.run();
@@ -34,12 +34,13 @@ pub fn outcome(world: World) -> Outcome {
     })
 }
 
-/// What the run of a seed comes to.
+/// Runs a seed.
 pub fn of_seed(seed: Seed, fault: Option<Fault>) -> Outcome {
     outcome(World::new(Plan::of(seed), fault, false))
 }
 
-/// Runs so many seeds from a first one side by side; returns the first that fails. `progress` is told how many have begun.
+/// Runs `count` seeds from a first one on several threads; returns the lowest that fails. `progress` receives the
+/// number of seeds that have started.
 pub fn first_failure(
     first: u64,
     count: u64,
@@ -72,18 +73,18 @@ pub fn first_failure(
     failed.into_inner().ok().flatten()
 }
 
-/// The shortest history in which something is wrong that a plan's run finds.
+/// The shortest failing history.
 #[derive(Debug)]
 pub struct History {
-    /// What is planned, as little as can be.
+    /// The smallest plan that still fails.
     pub plan: Plan,
-    /// What is wrong.
+    /// The violated invariant.
     pub failure: Failure,
-    /// The last things that happened.
+    /// The last events.
     pub notes: Vec<String>,
 }
 
-/// Leaves out of a plan whatever can be left out while its run still fails; `None` if it does not fail.
+/// Reduces a plan while its run still fails; `None` if it does not fail.
 pub fn shortest(plan: Plan, fault: Option<Fault>) -> Option<History> {
     let fails = |plan: &Plan| outcome(World::new(plan.clone(), fault, false)).failure.is_some();
     let mut plan = plan;
@@ -101,7 +102,7 @@ pub fn shortest(plan: Plan, fault: Option<Fault>) -> Option<History> {
     Some(History { plan, failure: failure?, notes })
 }
 
-/// Plans that leave one more thing out, the most promising first.
+/// Plans with one more reduction, the most promising first.
 fn shorter(plan: &Plan) -> Vec<Plan> {
     let mut plans = Vec::new();
     let count = plan.disasters.len();

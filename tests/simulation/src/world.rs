@@ -1,7 +1,7 @@
-//! A world in which production code runs: processes of both steps with their leases, a publisher, who trims, the network
-//! between them and JetStream, and what goes wrong.
+//! The simulated world: processes of both steps with their leases, a publisher, a trimmer, the network between them and
+//! JetStream, and disruptions.
 //!
-//! A [`Plan`] says what there is and what goes wrong; `World::run` runs it to its end, which is when all is calm and
+//! A [`Plan`] defines the processes and the disruptions. `World::run` runs it until the disruptions are over and
 //! everything that was published is processed.
 
 mod committer;
@@ -49,20 +49,20 @@ pub use plan::{Disaster, Plan, Trouble};
 
 const FEED_AGE_US: u64 = 86_400_000_000;
 const AMPLE: u64 = 1 << 30;
-/// The streams, by their number here.
+/// The streams, by index.
 const STREAMS: [&str; 4] = ["FEED", "MARKET", "STATS", keeper::LEASES];
-/// How often somebody looks after the servers, and whether all is done.
+/// Interval of the checks of the servers and of the end of the run.
 const STEWARD_US: u64 = 100_000;
-/// How long everything may take once it is calm.
+/// Time limit for the rest of the run once the disruptions are over.
 const DRAIN_MAX: Duration = Duration::from_secs(90);
-/// How often a partition looks whether what it jumped over was deleted, and a while.
+/// Upper bound of the interval at which a partition checks whether skipped messages were deleted.
 const LOOK: Duration = Duration::from_secs(6);
-/// Lines of what happened that are kept.
+/// Maximum number of trace lines that are kept.
 const NOTES_MAX: usize = 4_000;
-/// Most characters of one.
+/// Maximum length of a trace line in characters.
 const NOTE_MAX: usize = 160;
 
-/// A process at a time of its life.
+/// A process in one of its lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Address {
     node: usize,
@@ -84,7 +84,7 @@ enum Happening {
     Calm,
 }
 
-/// What runs at a place.
+/// The kind of process at a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Role {
     Processor,
@@ -93,18 +93,18 @@ enum Role {
     Trimmer,
 }
 
-/// A place where a process runs.
+/// A node: a process with its links.
 struct Node {
     role: Role,
     life: u32,
     io: Io,
     program: Option<Box<dyn Program>>,
-    /// How far its clock is ahead.
+    /// Offset of its clock.
     offset: Duration,
     is_frozen: bool,
-    /// What came while it was frozen.
+    /// Answers that arrived while it was frozen.
     held: VecDeque<(u64, Packet)>,
-    /// When it is to wake, in the world's time.
+    /// Its next wake-up, in world time.
     wake_us: Option<u64>,
     to: Link,
     from: Link,
@@ -115,7 +115,7 @@ pub struct World {
     plan: Plan,
     fault: Option<Fault>,
     is_traced: bool,
-    /// Everybody who runs a step dies at this event.
+    /// All processes of steps crash at this event.
     crash_at: Option<u64>,
     script: Option<Vec<Published>>,
     queue: Queue<Happening>,
@@ -129,7 +129,7 @@ pub struct World {
     trimmed: u64,
     troubles: troubles::Ongoing,
     published: Arc<AtomicBool>,
-    /// The partitions that have stopped, and where; when and why.
+    /// The partitions that have stopped, by node, with time and reason.
     stops: BTreeMap<(Stream, u32, usize), (Duration, Error)>,
     exits: Vec<Error>,
     feed_losses: Vec<(u64, u64)>,
@@ -137,7 +137,7 @@ pub struct World {
 }
 
 impl World {
-    /// A run as planned, with a fault that is planted.
+    /// A run of a plan, optionally with a planted fault.
     pub fn new(plan: Plan, fault: Option<Fault>, is_traced: bool) -> Self {
         let mut jet = if plan.servers == 1 { JetStream::single(plan.sync) } else { JetStream::cluster(plan.sync) };
         jet.create(Config::feed(plan.partitions, AMPLE, FEED_AGE_US));
@@ -169,13 +169,13 @@ impl World {
         }
     }
 
-    /// With these messages instead of those of the seed.
+    /// Publishes these messages instead of those of the seed.
     #[must_use]
     pub fn publishing(self, script: Vec<Published>) -> Self {
         Self { script: Some(script), ..self }
     }
 
-    /// Has everybody who runs a step die when so many things have happened.
+    /// Crashes all processes of steps after a number of events.
     #[must_use]
     pub fn crashing_at(self, event: u64) -> Self {
         Self { crash_at: Some(event), ..self }
@@ -192,12 +192,12 @@ impl World {
                 self.crash_steps(Duration::from_millis(200));
             }
             if self.queue.now_us() > end_us {
-                stall = Some(self.unfinished().unwrap_or_else(|| "nobody noticed the end".to_owned()));
+                stall = Some(self.unfinished().unwrap_or_else(|| "the end was not noticed".to_owned()));
                 break;
             }
             let is_check = matches!(happening, Happening::Steward);
             self.handle(happening);
-            // A partition that has jumped over what FEED lost notices it with its next look.
+            // A partition that skipped input which FEED lost notices it in its next check.
             let looks = if self.plan.loses_feed() { LOOK * 2 } else { Duration::ZERO };
             let is_calm = self.queue.now_us() > (self.plan.calm_at + looks).as_micros() as u64;
             if is_check && is_calm && self.unfinished().is_none() {
@@ -213,7 +213,7 @@ impl World {
         roles.push(Role::Publisher);
         roles.extend(self.plan.trims.then_some(Role::Trimmer));
         for (node, role) in roles.into_iter().enumerate() {
-            // Each with a clock of its own.
+            // Each process has a clock of its own.
             let offset = Duration::from_micros(if role == Role::Publisher { 0 } else { self.chance.below(3_000_000) });
             let io = self.io(node, 0, offset);
             let link = || Link::new(Weather::CALM);
@@ -270,7 +270,7 @@ impl World {
         }
     }
 
-    /// A process begins, unless it runs.
+    /// Starts a process, unless it is running.
     fn start(&mut self, node: usize) {
         if self.nodes[node].program.is_some() {
             return;
@@ -316,7 +316,7 @@ impl World {
         self.go_on(address.node);
     }
 
-    /// A process does whatever it can do now.
+    /// Lets a process do everything that it can do now.
     fn go_on(&mut self, idx: usize) {
         let now_us = self.queue.now_us();
         let Self { nodes, queue, network, .. } = self;
@@ -349,7 +349,7 @@ impl World {
                 self.stops.insert((output, number, node), (now, error));
             }
             News::Dropped { output, number } => {
-                // One that was the owner before may have stopped, which is nobody's business.
+                // A partition that stopped at its former owner is of no interest.
                 self.stops.remove(&(output, number, node));
             }
             News::Ended(error) => {
@@ -359,7 +359,7 @@ impl World {
         }
     }
 
-    /// A process is gone, with all that it had in memory, and begins again after a while.
+    /// Ends a process with everything in its memory, and starts it again after a pause.
     fn end(&mut self, node: usize, pause: Duration) {
         self.note(|| format!("{node} is gone"));
         self.stops.retain(|(.., at), _| *at != node);

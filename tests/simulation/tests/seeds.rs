@@ -1,4 +1,4 @@
-//! Runs of seeds: the same again, and right.
+//! Runs of seeds are reproducible and pass.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ fn a_seed_gives_the_same_run_again() {
 }
 
 #[test]
-fn without_troubles_everything_is_right() {
+fn runs_without_disruptions_pass() {
     for seed in 0..20 {
         let found = outcome(World::new(calm(seed), None, false));
         assert_eq!(found.failure, None, "seed {seed}");
@@ -36,7 +36,7 @@ fn some_seeds_pass() {
 }
 
 #[test]
-fn a_failure_is_told_in_its_shortest_history() {
+fn a_failure_is_reduced_to_its_shortest_history() {
     let fault = Some(Fault::PositionBeforeResults);
     assert!(of_seed(Seed(0), fault).failure.is_some());
     let history = shortest(Plan::of(Seed(0)), fault).unwrap();

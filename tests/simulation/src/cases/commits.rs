@@ -1,4 +1,4 @@
-//! Commits that are stored.
+//! Cases of stored commits.
 
 use super::{Case, commit, info, last, market, next, picture, position, result, state};
 

@@ -1,4 +1,4 @@
-//! What enters: message ids, partitions, and the oldest that go first.
+//! Cases of FEED: message ids, partitions, size limits.
 
 use super::{AMPLE, Case, FEED_AGE_US, PARTITIONS, commit, consume, info, last, next, publish, pull, purge};
 use crate::Request;

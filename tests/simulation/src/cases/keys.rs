@@ -1,4 +1,4 @@
-//! Leases: keys with revisions.
+//! Cases of leases: keys with revisions.
 
 use super::{AMPLE, Case, commit, info, last, picture, publish};
 use crate::Request;

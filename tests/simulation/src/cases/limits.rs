@@ -1,4 +1,4 @@
-//! Full streams, and what is removed by hand.
+//! Cases of full streams, purges and deletions.
 
 use super::{AMPLE, Case, commit, delete, info, last, market, next, picture, position, publish, purge, result, state};
 use crate::Request;
@@ -7,7 +7,7 @@ use crate::jetstream::Config;
 /// Twenty letters.
 const TEXT: &str = "abcdefghijklmnopqrst";
 
-/// A case of a MARKET that takes so many bytes.
+/// A case of MARKET with a size limit in bytes.
 fn small(name: &'static str, max_bytes: u64, steps: Vec<(Request, &'static str)>) -> Case {
     Case { streams: vec![Config::market(max_bytes)], ..market(name, steps) }
 }
@@ -17,7 +17,7 @@ pub(super) fn cases() -> Vec<Case> {
 }
 
 fn full() -> Vec<Case> {
-    // What results take: alone, and as the first of a batch that has the id "a".
+    // The sizes of a result: alone, and as the first of a batch with the id "a".
     let (alone, first) = (result(TEXT).size(), result(TEXT).numbered("a", 1, false).size());
     let last = result(TEXT).numbered("a", 2, true).size();
     let two = || commit("a", vec![result(TEXT), result(TEXT)]);
@@ -73,7 +73,7 @@ fn full() -> Vec<Case> {
     ]
 }
 
-/// Results at 1, 4, 5 and 8, checkpoints at 6 and 7, all else replaced.
+/// Results at 1, 4, 5 and 8, checkpoints at 6 and 7; all other sequences were replaced.
 fn with(more: Vec<(Request, &'static str)>) -> Vec<(Request, &'static str)> {
     let commits = vec![
         (commit("a", vec![result("r1"), state("bitcoin", "s1"), position(3, 0, "p1")]), "committed 3 to 3"),

@@ -1,4 +1,4 @@
-//! Reads over gaps.
+//! Cases of reads over gaps.
 
 use super::{Case, commit, consume, last, market, next, picture, position, pull, purge, result, state};
 use crate::Request;
@@ -6,7 +6,7 @@ use crate::jetstream::Message;
 
 const RESULTS: &str = "market.*.*.*.*";
 
-/// Results at 1, 4, 5, 8 and 9, checkpoints at 6, 7, 10 and 11, all else replaced.
+/// Results at 1, 4, 5, 8 and 9, checkpoints at 6, 7, 10 and 11; all other sequences were replaced.
 fn filled(more: Vec<(Request, &'static str)>) -> Vec<(Request, &'static str)> {
     let other = |text| Message::new("market.3.candle-1m.ether.usd", text);
     let commits = vec![

@@ -1,4 +1,4 @@
-//! Commits that are refused whole.
+//! Cases of refused commits.
 
 use super::{Case, commit, commit_numbered, info, market, position, publish, result, state};
 use crate::jetstream::Message;

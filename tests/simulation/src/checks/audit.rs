@@ -1,4 +1,4 @@
-//! The judgement of `aggregator audit`, from the rows that are stored.
+//! The verdict of `aggregator audit` on the stored rows.
 
 use audit::{Bounds, Contained, Ledger, Left, Message};
 use bus::RecordKind;
@@ -58,7 +58,7 @@ fn stream_of(kind: RecordKind) -> Stream {
     if matches!(kind, RecordKind::Stats(_) | RecordKind::HourOfDay) { Stream::Stats } else { Stream::Market }
 }
 
-/// The kind of a message of the instrument; `None` for all others.
+/// The kind of a message of the instrument; `None` for any other message.
 fn kind_of(stored: &Stored, (partition, coin, quote): &Name) -> Option<RecordKind> {
     let kinds = [
         RecordKind::Tick,
@@ -76,8 +76,8 @@ fn kind_of(stored: &Stored, (partition, coin, quote): &Name) -> Option<RecordKin
     kinds.find(|kind| is_it && kind.token() == subject.kind)
 }
 
-/// Whether states of MARKET lack what was shown already, because FEED lost it before they were stored: such a partition takes
-/// ticks again that are too late, which the audit's horizon does not foresee.
+/// Whether states of MARKET lack input whose results are stored, because FEED lost it before the states were stored.
+/// Such a partition accepts ticks again that are too late, which the audit does not expect.
 fn has_forgotten(recorded: &Recorded, partition: u32) -> bool {
     let positions = recorded.positions.get(&(Stream::Market, partition)).map_or(&[][..], Vec::as_slice);
     positions.windows(2).any(|pair| pair[1].1.applied < pair[0].1.applied)

@@ -1,5 +1,5 @@
-//! No output without an owner: results, states and position of a partition stand together, and each position follows the one
-//! before it.
+//! Ownership of results: results, states and position of a partition are in one batch, and each position follows the
+//! one before.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ pub(crate) fn check(remains: &Remains, recorded: &Recorded) -> Checked {
         let mut before = None;
         for (seq, position) in positions {
             let now = (position.position, position.applied);
-            // Behind an accepted loss states contain less than they did.
+            // After an accepted loss the states contain fewer inputs than before.
             let has_gone_back = |before: (u64, u64)| now.0 < before.0 || (position.lost == 0 && now.1 < before.1);
             if before.is_some_and(has_gone_back) || position.settled > position.position {
                 let detail = format!("{stream} {partition}: {now:?} at {seq} after {before:?}");
@@ -33,7 +33,7 @@ pub(crate) fn check(remains: &Remains, recorded: &Recorded) -> Checked {
     Ok(())
 }
 
-/// Each result belongs to the batch of the next position of its partition.
+/// Each result must belong to the batch of the next position of its partition.
 fn check_owners(remains: &Remains, stream: Stream, history: &[Stored]) -> Checked {
     let mut open: BTreeMap<u32, Vec<(u64, String)>> = BTreeMap::new();
     for stored in history {

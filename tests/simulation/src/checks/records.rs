@@ -1,4 +1,4 @@
-//! What the streams hold, read plainly: by partition and instrument.
+//! Contents of the streams, decoded by partition and instrument.
 
 use std::collections::BTreeMap;
 
@@ -15,22 +15,22 @@ use crate::world::{Remains, wire};
 pub(crate) struct Line {
     /// Sequence of its message.
     pub(crate) seq: u64,
-    /// Its number there.
+    /// Its number in the message.
     pub(crate) number: u32,
-    /// What it says; `None` when it is no JSON.
+    /// The decoded line; `None` when it is not JSON.
     pub(crate) said: Option<Value>,
 }
 
-/// An instrument as subjects name it, and its partition.
+/// An instrument as subjects name it, with its partition.
 pub(crate) type Name = (u32, String, String);
 
 /// The lines of a stream by instrument and kind, in order.
 pub(crate) type Lines = BTreeMap<Name, BTreeMap<String, Vec<Line>>>;
 
-/// A position with its place in the stream.
+/// A position with its sequence in the stream.
 pub(crate) type Placed = (u64, Position<Value>);
 
-/// What the streams hold.
+/// The contents of the streams.
 pub(crate) struct Recorded {
     pub(crate) feed: Lines,
     pub(crate) market: Lines,
@@ -54,13 +54,13 @@ impl Recorded {
         Ok(Self { feed: lines(feed), market: lines(market), stats: lines(stats), positions })
     }
 
-    /// The newest position of a partition.
+    /// The latest position of a partition.
     pub(crate) fn last(&self, stream: Stream, partition: u32) -> Option<&Placed> {
         self.positions.get(&(stream, partition))?.last()
     }
 }
 
-/// The token of a subject that is the partition.
+/// The partition in a token of a subject.
 pub(crate) fn partition_of(subject: &str, token: usize) -> u32 {
     subject.split('.').nth(token).and_then(|token| token.parse().ok()).unwrap_or(u32::MAX)
 }

@@ -1,4 +1,4 @@
-//! The servers of one stream, and what they agree on.
+//! The Raft group of a stream: its servers, and the entries that they agree on.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::jetstream::message::{Message, Stored};
 use crate::jetstream::request::{Answer, Info, Refusal};
 use crate::jetstream::server::Ticket;
 
-/// How a server is.
+/// State of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Standing {
     Up,
@@ -25,10 +25,10 @@ pub(crate) struct Group {
     pub(crate) config: Config,
     created: String,
     pub(crate) copies: Vec<Copy>,
-    /// The entries that were agreed on, in order.
+    /// The agreed entries, in order.
     entries: Vec<Arc<Entry>>,
     leader: Option<usize>,
-    /// Servers that led and do not know yet that another one does.
+    /// Former leaders that do not know the new leader yet.
     deposed: BTreeSet<usize>,
     proposals: VecDeque<(Ticket, Arc<Entry>)>,
     in_flight: InFlight,
@@ -60,12 +60,12 @@ impl Group {
         self.leader
     }
 
-    /// Whether a server answers what only a leader does.
+    /// Whether a server answers requests for the leader.
     pub(crate) fn leads(&self, server: usize) -> bool {
         self.leader == Some(server) || self.deposed.contains(&server)
     }
 
-    /// The copy of a server as it is at a time.
+    /// The replica of a server at a time.
     pub(crate) fn copy(&mut self, server: usize, now_us: u64) -> &mut Copy {
         let copy = &mut self.copies[server];
         copy.grow_older(&self.config, now_us);
@@ -85,8 +85,7 @@ impl Group {
         }
     }
 
-    /// Takes a message as the leader that a server is, or believes to be: `Ok(Err)` is the answer to it, `Ok(Ok)` an
-    /// entry to propose.
+    /// Handles a message at a server that leads, or believes to: `Ok(Err)` is the answer, `Ok(Ok)` an entry to propose.
     pub(crate) fn receive(
         &mut self,
         server: usize,
@@ -95,7 +94,7 @@ impl Group {
         now_us: u64,
     ) -> Result<Result<Entry, Answer>, Refusal> {
         if self.leader == Some(server) && self.copies[server].applied < self.entries.len() {
-            // It was chosen a moment ago and does not know yet by what to judge.
+            // It was just elected and lacks the state to check against.
             return Err(Refusal::NO_LEADER);
         }
         let message = Arc::new(self.config.transformed(message));
@@ -121,14 +120,14 @@ impl Group {
         Ok(Ok(Entry::Store { messages, stored_us: now_us, is_batch }))
     }
 
-    /// Has a server that is alone store an entry.
+    /// Stores an entry on a single server.
     pub(crate) fn store(&mut self, sync: Sync, entry: Entry) -> Answer {
         let answer = self.copies[0].apply(&self.config, sync, &entry, Some(&mut self.live));
         self.entries.push(Arc::new(entry));
         answer
     }
 
-    /// Has the leader propose an entry.
+    /// Proposes an entry at the leader.
     pub(crate) fn propose(&mut self, ticket: Ticket, entry: Entry) {
         if let Entry::Store { messages, .. } = &entry {
             self.in_flight.add(messages);
@@ -136,7 +135,7 @@ impl Group {
         self.proposals.push_back((ticket, Arc::new(entry)));
     }
 
-    /// Has up to so many proposals agreed on and stored by the leader, if it can reach most servers.
+    /// Commits up to `count` proposals and applies them at the leader, if a majority is reachable.
     pub(crate) fn decide(&mut self, standings: &[Standing], sync: Sync, count: usize) -> Vec<(Ticket, Answer)> {
         let Some(leader) = self.leader.filter(|&leader| standings[leader] == Standing::Up) else { return Vec::new() };
         let up = standings.iter().filter(|&&standing| standing == Standing::Up).count();
@@ -165,7 +164,7 @@ impl Group {
         }
     }
 
-    /// Has a server apply up to so many entries more, and follow the leader; returns how many it applied.
+    /// Lets a server apply up to `count` more entries and follow the leader; returns how many it applied.
     pub(crate) fn catch_up(&mut self, server: usize, standings: &[Standing], sync: Sync, count: usize) -> usize {
         let has_leader = self.leader.is_some_and(|leader| standings[leader] == Standing::Up);
         if standings[server] != Standing::Up || !has_leader {
@@ -181,8 +180,8 @@ impl Group {
         todo.len()
     }
 
-    /// Has a server lead, if most of those that are up hold no more than it does. Of what the leader before proposed, so many
-    /// are stored after all, unanswered; the rest never is.
+    /// Makes a server the leader, if it holds no less than a majority of those that are up. `kept` of the former
+    /// leader's proposals are stored, unanswered; the others are lost.
     pub(crate) fn elect(&mut self, server: usize, standings: &[Standing], kept: usize) -> bool {
         let held = self.copies[server].held;
         let is_up = |idx: &usize| standings[*idx] == Standing::Up;
@@ -204,7 +203,7 @@ impl Group {
         true
     }
 
-    /// Only power cuts take what most servers held: then the log goes on without it, on every server.
+    /// Only power cuts lose entries that a majority held: then the log continues without them on every server.
     fn forget_what_was_lost(&mut self, held: usize) {
         self.entries.truncate(held);
         for copy in self.copies.iter_mut().filter(|copy| copy.applied > held) {
@@ -212,13 +211,13 @@ impl Group {
         }
     }
 
-    /// No server leads.
+    /// Leaves the group without a leader.
     pub(crate) fn depose(&mut self) {
         self.leader = None;
         self.staging.clear();
     }
 
-    /// A server ends, at once.
+    /// Kills a server.
     pub(crate) fn kill(&mut self, server: usize) {
         self.deposed.remove(&server);
         if self.leader == Some(server) {
@@ -227,12 +226,12 @@ impl Group {
         }
     }
 
-    /// A server ends with its machine.
+    /// Cuts the power of a server.
     pub(crate) fn cut_power(&mut self, server: usize, sync: Sync, survivors: Survivors) {
         self.kill(server);
         let torn = self.copies[server].lose(sync, survivors);
         if !self.is_alone() {
-            // The others send it all of what it lacks.
+            // The other servers send everything that it lacks.
             return;
         }
         let next = self.entries.get(self.copies[server].applied).map(Arc::clone);
@@ -248,7 +247,7 @@ impl Group {
         }
     }
 
-    /// A server is there again.
+    /// Restarts a server.
     pub(crate) fn restart(&mut self, server: usize, now_us: u64) {
         let is_alone = self.is_alone();
         self.copies[server].restart(&self.config, is_alone, now_us);
@@ -257,12 +256,12 @@ impl Group {
         }
     }
 
-    /// The results that were published again since the last call.
+    /// The results that were republished since the last call.
     pub(crate) fn drain_live(&mut self) -> Vec<Live> {
         std::mem::take(&mut self.live)
     }
 
-    /// Every message that was ever agreed on, in order, but for those that were removed one by one: purged ones are there.
+    /// Every agreed message, in order, including purged ones but without messages that were deleted one by one.
     pub(crate) fn history(&self) -> Vec<Stored> {
         let (mut history, mut seq) = (Vec::new(), 0);
         for entry in &self.entries {
@@ -281,12 +280,12 @@ impl Group {
         history
     }
 
-    /// How many agreed entries a server has not applied.
+    /// Number of agreed entries that a server has not applied.
     pub(crate) fn lag(&self, server: usize) -> usize {
         self.entries.len().saturating_sub(self.copies[server].applied)
     }
 
-    /// The bytes of its largest copy.
+    /// The size of its largest replica in bytes.
     pub(crate) fn bytes(&self) -> u64 {
         self.copies.iter().map(|copy| copy.log.bytes()).max().unwrap_or_default()
     }

@@ -1,4 +1,4 @@
-//! The committer of a process: what its partitions have sealed goes in as few batches as possible.
+//! The committer of a process: it stores the sealed parts of its partitions in as few batches as possible.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,13 +19,13 @@ use crate::world::wire;
 const ANSWER_MAX: Duration = Duration::from_secs(5);
 const WHAT: &str = "a commit";
 
-/// A sealed part, and what is told what became of it.
+/// A sealed part, and the callback for the answer.
 pub(crate) struct Sealed {
     pub(crate) part: Arc<Part>,
     pub(crate) done: Box<dyn Fn(CommitAnswer)>,
 }
 
-/// Stores what is sealed.
+/// Stores sealed parts.
 pub(crate) struct Committer {
     pub(crate) asking: Asking,
     pub(crate) output: Stream,
@@ -97,7 +97,7 @@ impl Committer {
         message
     }
 
-    /// A planted fault: two batches.
+    /// Planted fault: sends positions and results as two batches.
     async fn send_positions_first(&self, parts: &[Arc<Part>], id: &str) -> Result<Vec<u64>, Error> {
         let without = |part: &Arc<Part>| Arc::new(Part { messages: Vec::new(), ..Part::clone(part) });
         let positions: Vec<Arc<Part>> = parts.iter().map(without).collect();
@@ -114,7 +114,7 @@ impl Committer {
         Ok(fences)
     }
 
-    /// A planted fault: what was not confirmed goes again, behind whatever is last.
+    /// Planted fault: sends an unconfirmed commit again, fenced by the latest position.
     async fn send_behind_new_fence(&self, parts: &[Arc<Part>], id: &str) -> Result<Vec<u64>, Error> {
         let mut again = Vec::new();
         for part in parts {
@@ -130,7 +130,7 @@ fn numbers(parts: &[Arc<Part>]) -> Vec<u32> {
     parts.iter().map(|part| part.partition).collect()
 }
 
-/// The encoding of a state (version, inputs applied, last input, all as postcard has it) with 0 for its last input.
+/// Replaces the last input in the encoding of a state (version, inputs applied, last input, in postcard) by 0.
 fn without_last_seq(encoded: &[u8]) -> Vec<u8> {
     let after = |from: usize| from + encoded[from..].iter().take_while(|&&byte| byte >= 0x80).count() + 1;
     let (applied_end, last_seq_end) = (after(1), after(after(1)));

@@ -1,5 +1,5 @@
-//! The tasks of a process, without a runtime: a task waits for an answer, for a time or for what another one puts into a
-//! [`Mailbox`], and nothing else. Which task goes on, and when, depends on nothing but what came.
+//! Executor of a process's tasks, without a runtime. A task waits for an answer, for a time, or for an item in a
+//! [`Mailbox`]. The order of tasks depends only on what arrives.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::future::{Future, poll_fn};
@@ -11,23 +11,23 @@ use std::time::Duration;
 use crate::jetstream::{Answer, Request};
 use crate::random::Random;
 
-/// Names a task of a process.
+/// Identifies a task of a process.
 pub(crate) type TaskId = u64;
 
-/// Which server a request goes to.
+/// Destination of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum To {
-    /// The one that leads the stream, or believes to.
+    /// The server that leads the stream, or believes to.
     Leader,
-    /// Any.
+    /// Any server.
     Any,
-    /// The one that has the consumer.
+    /// The server with the consumer.
     Server(usize),
-    /// The same, which is to wait a while where it has nothing.
+    /// The server with the consumer; it waits for messages if there are none.
     Patient(usize),
 }
 
-/// A request on its way.
+/// A request in flight.
 #[derive(Debug, Clone)]
 pub(crate) struct Sent {
     pub(crate) id: u64,
@@ -35,17 +35,17 @@ pub(crate) struct Sent {
     pub(crate) request: Request,
 }
 
-/// An answer on its way.
+/// An answer in flight.
 #[derive(Debug, Clone)]
 pub(crate) struct Packet {
-    /// Who answered.
+    /// The server that answered.
     pub(crate) server: usize,
     pub(crate) answer: Answer,
-    /// Up to which sequence the stream says that it was trimmed; 0 for never.
+    /// The sequence up to which the stream is marked as trimmed; 0 for never.
     pub(crate) trimmed: u64,
 }
 
-/// The connection of a process, its clock and its chance. Clones are the same.
+/// The connection, clock and random generator of a process. Clones share them.
 #[derive(Clone)]
 pub(crate) struct Io(Arc<Mutex<Desk>>);
 
@@ -53,14 +53,14 @@ struct Desk {
     now: Duration,
     ids: u64,
     outbox: Vec<Sent>,
-    /// Who waits for which answer.
+    /// The task that waits for each answer.
     waiting: HashMap<u64, TaskId>,
     answers: HashMap<u64, Packet>,
     timers: BTreeMap<(Duration, u64), TaskId>,
     ready: VecDeque<TaskId>,
     current: TaskId,
     random: Random,
-    /// What happens, in words; `None` where nobody wants to know.
+    /// Trace lines; `None` without tracing.
     notes: Option<Vec<String>>,
 }
 
@@ -89,7 +89,7 @@ impl Io {
         self.desk().now
     }
 
-    /// Moves the clock, and readies the tasks that have waited for that.
+    /// Advances the clock and wakes the tasks whose timers are due.
     pub(crate) fn set_now(&self, now: Duration) {
         let mut desk = self.desk();
         desk.now = now;
@@ -101,7 +101,7 @@ impl Io {
         }
     }
 
-    /// When the first timer is due.
+    /// The time of the first timer.
     pub(crate) fn wakes_at(&self) -> Option<Duration> {
         self.desk().timers.first_key_value().map(|(&(at, _), _)| at)
     }
@@ -110,24 +110,24 @@ impl Io {
         self.desk().random.below(end)
     }
 
-    /// Writes down what happens.
+    /// Writes a trace line.
     pub(crate) fn note(&self, words: impl FnOnce() -> String) {
         if let Some(notes) = &mut self.desk().notes {
             notes.push(words());
         }
     }
 
-    /// What was written down since the last call.
+    /// The trace lines since the last call.
     pub(crate) fn notes(&self) -> Vec<String> {
         self.desk().notes.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
-    /// What was sent since the last call.
+    /// The requests sent since the last call.
     pub(crate) fn sent(&self) -> Vec<Sent> {
         std::mem::take(&mut self.desk().outbox)
     }
 
-    /// An answer has come. Only the first one to a request counts.
+    /// Delivers an answer. Only the first answer to a request counts.
     pub(crate) fn answer(&self, id: u64, packet: Packet) {
         let mut desk = self.desk();
         if let Some(task) = desk.waiting.remove(&id) {
@@ -147,7 +147,7 @@ impl Io {
         Some(task)
     }
 
-    /// Asks, and waits for the answer; `None` when none comes in time.
+    /// Sends a request and waits for the answer; `None` when none comes in time.
     pub(crate) async fn ask(&self, to: To, request: Request, within: Duration) -> Option<Packet> {
         let (id, deadline) = {
             let mut desk = self.desk();
@@ -203,12 +203,12 @@ impl Tasks {
         self.last
     }
 
-    /// Ends a task where it waits.
+    /// Drops a task.
     pub(crate) fn cancel(&mut self, task: TaskId) {
         self.all.remove(&task);
     }
 
-    /// Has every task go on that can; returns whether there was one.
+    /// Polls every task that is ready; returns whether there was one.
     pub(crate) fn run(&mut self, io: &Io) -> bool {
         let mut context = Context::from_waker(Waker::noop());
         let mut has_run = false;
@@ -224,7 +224,7 @@ impl Tasks {
     }
 }
 
-/// Things that one task puts in and another one, or the process itself, takes out.
+/// A queue from one task to another task, or to the process itself.
 pub(crate) struct Mailbox<T>(Arc<Mutex<Waiting<T>>>);
 
 struct Waiting<T> {
@@ -271,7 +271,7 @@ impl<T> Mailbox<T> {
         self.waiting().things.is_empty()
     }
 
-    /// Waits until there is something.
+    /// Waits until there is an item.
     pub(crate) async fn filled(&self, io: &Io) {
         poll_fn(|_| {
             let mut waiting = self.waiting();
@@ -284,7 +284,7 @@ impl<T> Mailbox<T> {
         .await;
     }
 
-    /// Waits until there is something, and no longer than that.
+    /// Waits until there is an item or the time is over.
     pub(crate) async fn filled_within(&self, io: &Io, time: Duration) {
         let mut sleeping = std::pin::pin!(io.sleep(time));
         let mut filled = std::pin::pin!(self.filled(io));

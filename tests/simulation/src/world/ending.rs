@@ -1,4 +1,4 @@
-//! When a run is over, and what is left of it.
+//! The end of a run, and its result.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::jetstream::Stored;
 use crate::world::plan::Plan;
 use crate::world::{World, wire};
 
-/// Why a partition has no more to show than it does.
+/// A partition that stopped, and the reason.
 #[derive(Debug, Clone)]
 pub(crate) struct Stop {
     pub(crate) output: Stream,
@@ -20,25 +20,25 @@ pub(crate) struct Stop {
     pub(crate) error: Error,
 }
 
-/// What is left of a run.
+/// The result of a run.
 #[derive(Debug)]
 pub(crate) struct Remains {
     pub(crate) plan: Plan,
-    /// Every message of FEED, MARKET and STATS, whether it was purged since or not.
+    /// Every message of FEED, MARKET and STATS, including purged ones.
     pub(crate) histories: [Vec<Stored>; 3],
     /// The first sequence that FEED still has.
     pub(crate) feed_first: u64,
     /// The partitions that have stopped for good.
     pub(crate) stops: Vec<Stop>,
-    /// What FEED lost: when, and before which sequence.
+    /// The losses of FEED: time, and the sequence before which messages were deleted.
     pub(crate) feed_losses: Vec<(u64, u64)>,
     /// Processes that ended by themselves.
     pub(crate) exits: Vec<Error>,
-    /// Why it did not come to its end, if it did not.
+    /// The reason why the run did not finish, if it did not.
     pub(crate) stall: Option<String>,
-    /// Things that happened.
+    /// Number of events.
     pub(crate) events: u64,
-    /// The last of them, in words.
+    /// The last events as trace lines.
     pub(crate) notes: Vec<String>,
 }
 
@@ -64,7 +64,7 @@ impl World {
         }
     }
 
-    /// What is still to be done, if anything is.
+    /// The work that is left, if any.
     pub(super) fn unfinished(&mut self) -> Option<String> {
         if !self.published.load(Ordering::Relaxed) {
             return Some("not everything is published".to_owned());
@@ -80,7 +80,7 @@ impl World {
             let now = Duration::from_micros(self.queue.now_us());
             let of_it = (step.output, partition, 0)..=(step.output, partition, usize::MAX);
             let stop = self.stops.range(of_it).map(|(_, (since, _))| now - *since).max();
-            // One that is not the owner any more learns it by then.
+            // By then a former owner knows that it has lost the partition.
             let patience = self.plan.lease_ttl * 2 + Duration::from_secs(3);
             if stop.is_some_and(|ago| ago > patience) {
                 continue;

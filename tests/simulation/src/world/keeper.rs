@@ -1,4 +1,4 @@
-//! The leases of a process: the requests of `bus::lease` over the simulated network, around its own decisions.
+//! The leases of a process: the decisions of `bus::lease::Holdings`, with requests over the simulated network.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -13,17 +13,17 @@ use crate::world::source::Asking;
 use crate::world::wire;
 
 const ANSWER_MAX: Duration = Duration::from_secs(1);
-/// The stream behind the bucket.
+/// The stream that backs the bucket.
 pub(crate) const LEASES: &str = "KV_LEASES";
 const OVERTAKEN: [u32; 2] = [10_071, 10_164];
 
-/// What the work asks of the keeper.
+/// A command to the membership task.
 pub(crate) enum Command {
     Release(Lease),
     Leave,
 }
 
-/// Looks, renews, takes and gives back.
+/// Renews the membership, reads the bucket, claims and releases slots.
 pub(crate) struct Membership {
     pub(crate) asking: Asking,
     pub(crate) group: &'static str,
@@ -42,11 +42,11 @@ impl Membership {
         self.holdings.lock().expect("one thread runs a world")
     }
 
-    /// Works until it is told to leave.
+    /// Runs until it is told to leave.
     pub(crate) async fn run(self) {
         let (mut looked_at, mut renewed_at, mut is_leaving) = (self.io().now(), None, false);
         loop {
-            // Another round follows when this one fails.
+            // Another round follows a failed one.
             drop(self.round(&mut looked_at, &mut renewed_at, is_leaving).await);
             self.tell();
             if is_leaving && self.held().is_empty() {
@@ -140,7 +140,7 @@ impl Membership {
         self.write(Message::new(&subject::slot(self.group, slot), claim).expecting(revision)).await
     }
 
-    /// Writes a key; `None` when another one was faster.
+    /// Writes a key; `None` when another instance was faster.
     async fn write(&self, message: Message) -> Result<Option<u64>, Error> {
         const WHAT: &str = "a lease";
         match self.io().ask(To::Leader, Request::Publish(message), ANSWER_MAX).await.map(|packet| packet.answer) {

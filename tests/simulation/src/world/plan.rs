@@ -1,5 +1,5 @@
-//! A run as it is planned: what there is, and what goes wrong when. All of it is a function of the seed, and a part of it can
-//! be left out.
+//! The plan of a run: its processes and its disruptions. All of it is a function of the seed, and parts of it can be
+//! left out.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,57 +8,57 @@ use crate::jetstream::Sync;
 use crate::random::Random;
 use crate::seed::Seed;
 
-/// Something that goes wrong.
+/// A disruption.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trouble {
-    /// A process dies, and is started again after a while.
+    /// A process crashes, and starts again after a while.
     Crash {
-        /// Which, counted over all processes of both steps.
+        /// Which process, counted over both steps.
         process: usize,
     },
-    /// A process is told to end in order, and is started again after a while.
+    /// A process is told to stop in order, and starts again after a while.
     Stop {
-        /// Which.
+        /// Which process.
         process: usize,
     },
     /// A process hangs for a while.
     Freeze {
-        /// Which.
+        /// Which process.
         process: usize,
     },
-    /// The clock of a process jumps ahead, as after a sleep of its machine.
+    /// The clock of a process jumps ahead, as after a suspend of its machine.
     Jump {
-        /// Which.
+        /// Which process.
         process: usize,
     },
-    /// A process is cut off for a while.
+    /// A process is disconnected for a while.
     Cut {
-        /// Which.
+        /// Which process.
         process: usize,
     },
-    /// Messages between everybody and the servers are late, lost, doubled and reordered for a while.
+    /// Messages between all processes and the servers are late, lost, duplicated and reordered for a while.
     Rough,
-    /// Deliveries of consumers are lost, doubled and reordered for a while.
+    /// Deliveries of consumers are lost, duplicated and reordered for a while.
     Gaps,
     /// The keys of the leases are deleted.
     LoseLeases,
     /// A server hangs for a while; another one leads meanwhile.
     Hang {
-        /// Which.
+        /// Which server.
         server: usize,
     },
-    /// A server dies, and is started again after a while.
+    /// A server is killed, and starts again after a while.
     Kill {
-        /// Which.
+        /// Which server.
         server: usize,
     },
-    /// A server loses its power, with what it has not written through of a stream.
+    /// A server loses power, with the unsynced messages of one stream.
     PowerCut {
-        /// Which stream loses: of MARKET and STATS one.
+        /// Which stream loses messages: STATS, or otherwise MARKET.
         is_stats: bool,
-        /// So many commits of it survive.
+        /// Number of unsynced commits that survive.
         commits: usize,
-        /// And so many messages of the next.
+        /// Number of messages of the next commit that survive.
         messages: usize,
     },
     /// Another server leads a stream from now on.
@@ -66,33 +66,33 @@ pub enum Trouble {
         /// Which stream.
         stream: usize,
     },
-    /// A server falls behind for a while.
+    /// A server lags for a while.
     Lag {
-        /// Which.
+        /// Which server.
         server: usize,
     },
-    /// Consumers of a stream see only the beginning of the newest commit for a while.
+    /// Consumers of a stream see only the beginning of the latest commit for a while.
     Halfway {
         /// Which stream.
         stream: usize,
     },
     /// The disks are full for a while.
     Full,
-    /// FEED loses the oldest part of its messages.
+    /// FEED loses its oldest messages.
     LoseFeed {
         /// How much of it, in thousandths.
         per_mille: u64,
     },
 }
 
-/// Something that goes wrong at a time, for a while.
+/// A disruption with its time and duration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Disaster {
-    /// When.
+    /// Start.
     pub at: Duration,
-    /// For how long, where that means anything.
+    /// Duration, if it has one.
     pub lasts: Duration,
-    /// What.
+    /// Kind.
     pub trouble: Trouble,
 }
 
@@ -102,37 +102,37 @@ impl fmt::Display for Disaster {
     }
 }
 
-/// A run as it is planned.
+/// The plan of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
-    /// Decides what is not planned: delays, prices, names.
+    /// Determines everything that is not planned: delays, prices, names.
     pub seed: Seed,
-    /// One server or three.
+    /// Number of servers: 1 or 3.
     pub servers: usize,
-    /// When servers write through.
+    /// When servers sync to disk.
     pub sync: Sync,
     /// Partitions of both steps.
     pub partitions: u32,
     /// Processes of each step.
     pub instances: usize,
-    /// Whether to go on where input is lost.
+    /// Whether the steps accept a loss of input.
     pub accept_loss: bool,
     /// Whether MARKET is trimmed.
     pub trims: bool,
-    /// Messages that are published before all is calm.
+    /// Messages that are published before the disruptions end.
     pub messages: usize,
-    /// When nothing goes wrong any more.
+    /// The time from which there are no disruptions.
     pub calm_at: Duration,
     /// Time to live of the leases.
     pub lease_ttl: Duration,
-    /// Whether all processes start again when it is calm, so that the last messages meet states that were recovered.
+    /// Whether all processes restart when the disruptions end, so that the last messages meet recovered states.
     pub restarts_at_end: bool,
-    /// What goes wrong, in order.
+    /// The disruptions, in order.
     pub disasters: Vec<Disaster>,
 }
 
 impl Plan {
-    /// The run of a seed.
+    /// The plan of a seed.
     pub fn of(seed: Seed) -> Self {
         let mut random = seed.random("plan");
         let random = &mut random;
@@ -146,7 +146,7 @@ impl Plan {
             partitions: 2 + random.below(3) as u32,
             instances: 1 + random.index(2),
             accept_loss: random.chance(500),
-            // What is trimmed of a MARKET that went back cannot be told from what it lost.
+            // In a MARKET that went back, trimmed messages cannot be distinguished from lost ones.
             trims: random.chance(400) && !is_torn,
             messages: 15 + random.index(70),
             calm_at,
@@ -160,7 +160,7 @@ impl Plan {
             _ => 3 + random.index(10),
         };
         plan.disasters = (0..count).map(|_| plan.disaster(random)).collect();
-        // Whoever begins beside a server that lags may meet it.
+        // A process that starts next to a lagging server may read from it.
         let lagging: Vec<Disaster> =
             plan.disasters.iter().filter(|disaster| matches!(disaster.trouble, Trouble::Lag { .. })).copied().collect();
         for Disaster { at, lasts, .. } in lagging {
@@ -169,7 +169,7 @@ impl Plan {
             let pause = Duration::from_millis(random.within(20..300));
             plan.disasters.push(Disaster { at, lasts: pause, trouble: Trouble::Crash { process } });
         }
-        // In some runs only: what follows is not exact in the sense of all others.
+        // In some runs only: checks are less strict with the following disruptions.
         let per_mille = random.within(100..1_001);
         let losing = random.chance(120).then_some(Trouble::LoseFeed { per_mille });
         let (is_stats, commits, messages) = (random.chance(500), random.index(3), random.index(8));
@@ -205,7 +205,7 @@ impl Plan {
         self.during(random, trouble)
     }
 
-    /// At a time before all is calm, for a while.
+    /// A disruption at a random time before the disruptions end, for a random duration.
     fn during(&self, random: &mut Random, trouble: Trouble) -> Disaster {
         let at = Duration::from_micros(random.within(100_000..self.calm_at.as_micros() as u64));
         let longest = if random.chance(700) { 800 } else { 6_000 };

@@ -1,4 +1,4 @@
-//! A process that runs a step: its leases, its workers and its committer, as `step::supervisor` has them.
+//! A process of a step: its leases, workers and committer, as in `step::supervisor`.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -20,18 +20,18 @@ use crate::world::source::{ANSWER_MAX, Asking};
 use crate::world::wire::{self, Limits};
 use crate::world::worker::{Shared, Worker};
 
-/// Something about a process that the checks of a run want to know.
+/// Something about a process that the checks need to know.
 #[derive(Debug, Clone)]
 pub(crate) enum News {
-    /// A partition has stopped, for a reason that the next owner would find too.
+    /// A partition has stopped, for a reason that the next owner would meet too.
     Stopped { output: Stream, number: u32, error: Error },
-    /// It has not any more: the partition is another process's.
+    /// The process no longer owns the partition.
     Dropped { output: Stream, number: u32 },
     /// The process has ended; with an error, or as it was told.
     Ended(Option<Error>),
 }
 
-/// What a process is told when it starts.
+/// Settings of a process.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Flags {
     pub(crate) partitions: u32,
@@ -42,13 +42,13 @@ pub(crate) struct Flags {
 
 /// A process of any kind.
 pub(crate) trait Program {
-    /// Does whatever can be done now.
+    /// Does everything that can be done now.
     fn run(&mut self);
-    /// When something happens without anything coming.
+    /// The time at which it continues without an answer.
     fn wakes_at(&self) -> Option<Duration>;
-    /// Told to end in order.
+    /// Tells it to stop in order.
     fn stop(&mut self) {}
-    /// What has happened since the last call.
+    /// Returns what has happened since the last call.
     fn news(&mut self) -> Option<News> {
         None
     }
@@ -67,9 +67,9 @@ pub(crate) struct Process<O: Operator> {
     commands: Mailbox<Command>,
     left: Mailbox<()>,
     news: Mailbox<News>,
-    /// Those of the partitions that are owned.
+    /// Workers of the owned partitions.
     workers: BTreeMap<u32, Worker<O>>,
-    /// Those that were dropped and have not ended yet.
+    /// Workers of former partitions that have not ended yet.
     dropped: Vec<Worker<O>>,
     is_stopping: bool,
     is_leaving: bool,
@@ -108,7 +108,7 @@ impl<O: Operator> Process<O> {
         }
     }
 
-    /// The input is there: committer and leases begin.
+    /// Starts committer and leases once the input is known.
     fn begin(&mut self, log: LogId) {
         let Flags { partitions, accept_loss, lease_ttl, input } = self.flags;
         let io = self.asking.io.clone();
@@ -172,7 +172,7 @@ impl<O: Operator> Process<O> {
         }
     }
 
-    /// Some workers may have ended: gives their partitions back, or keeps them when they stopped by themselves.
+    /// Handles workers that have ended: releases their partitions, or keeps those that stopped by themselves.
     fn conclude(&mut self) {
         self.dropped.retain(|worker| worker.ended.is_none());
         let mut given = Vec::new();
@@ -185,7 +185,7 @@ impl<O: Operator> Process<O> {
                 Some(Err(error)) if !worker.is_asked_to_stop => {
                     let (output, error) = (O::STEP.output, error.clone());
                     self.news.put(&self.asking.io, News::Stopped { output, number, error });
-                    // Told once.
+                    // Reported once.
                     worker.is_asked_to_stop = true;
                 }
                 _ => {}

@@ -1,4 +1,4 @@
-//! The publisher: sends its messages into FEED with ids, and each again until it is confirmed.
+//! The publisher: sends messages with ids to FEED, each again until it is confirmed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,11 +13,11 @@ use crate::world::wire::EPOCH_MS;
 
 const ANSWER_MAX: Duration = Duration::from_secs(1);
 
-/// What is published.
+/// The messages to publish.
 pub(crate) enum Script {
-    /// So many messages by chance.
+    /// Random messages.
     Drawn { random: Random, count: usize },
-    /// These.
+    /// Given messages.
     Fixed(Vec<Published>),
 }
 
@@ -28,7 +28,7 @@ pub(crate) struct Publisher {
 }
 
 impl Publisher {
-    /// Publishes until the script is over, and behind `calm_at` the end of each instrument's recording; then `is_done`.
+    /// Publishes the script, then after `calm_at` the end of each instrument's recording; then it sets `is_done`.
     pub(crate) fn new(io: Io, script: Script, calm_at: Duration, is_done: Arc<AtomicBool>) -> Self {
         let mut tasks = Tasks::default();
         let sending = io.clone();

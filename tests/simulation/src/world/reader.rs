@@ -1,4 +1,4 @@
-//! Reading as `bus::reader` does it: in order, through a consumer that is made anew on any doubt.
+//! A reader like `bus::reader`: in order, through a consumer that is created again on a gap, silence or error.
 
 use std::time::Duration;
 
@@ -13,17 +13,17 @@ use crate::world::fault::Fault;
 use crate::world::source::{ANSWER_MAX, Asking};
 use crate::world::wire::{self, Limits};
 
-/// Messages asked for at once.
+/// Messages per pull request.
 const PULL: usize = 40;
-/// Messages that wait for the partition.
+/// Messages that are buffered for the partition.
 const AHEAD: usize = 64;
-/// A server that has nothing says so within a second.
+/// A server without messages says so within a second.
 const SILENCE_MAX: Duration = Duration::from_millis(2_100);
 const IDLE_LOOK: Duration = Duration::from_secs(5);
 const RETRY_MIN: Duration = Duration::from_millis(20);
 const RETRY_MAX: Duration = Duration::from_millis(500);
 
-/// What a reader reports, in order.
+/// An event of a reader, in order.
 pub(crate) enum Read {
     Attached { info: Box<StreamInfo>, pending: u64 },
     Message(Delivery),
@@ -35,7 +35,7 @@ pub(crate) struct Reader {
     pub(crate) limits: Limits,
     pub(crate) stream: &'static str,
     pub(crate) filters: Vec<Subject>,
-    /// Next sequence of interest.
+    /// Next sequence to read.
     pub(crate) next: u64,
     /// A sequence that the stream is known to reach.
     pub(crate) reaches: u64,
@@ -43,10 +43,10 @@ pub(crate) struct Reader {
     pub(crate) events: Mailbox<Read>,
 }
 
-/// Why to begin again.
+/// The reason to create a new consumer.
 struct Doubt(&'static str);
 
-/// A consumer, where it is and how much of it has come.
+/// A consumer: its server, id and the number of deliveries.
 struct Following {
     server: usize,
     consumer: u64,
@@ -54,7 +54,7 @@ struct Following {
 }
 
 impl Reader {
-    /// Reads for ever.
+    /// Reads without end.
     pub(crate) async fn run(mut self) {
         let mut delay = RETRY_MIN;
         loop {
@@ -135,7 +135,7 @@ impl Reader {
         wire::info(packet, self.limits).map_err(|_| Doubt("no answer about the stream"))
     }
 
-    /// What the server says of the stream, which reaches as far as it was read.
+    /// Reads the description of the stream from a leader that has everything that was read.
     async fn info_reaching(&mut self) -> Result<StreamInfo, Doubt> {
         let io = self.asking.io.clone();
         let (start, read) = (io.now(), self.reaches.max(self.next.saturating_sub(1)));
@@ -151,7 +151,7 @@ impl Reader {
         }
     }
 
-    /// A consumer that has nothing to deliver knows the copy of its own server, which may lag behind the leader's.
+    /// A consumer with nothing to deliver knows only the replica of its own server, which may lag behind the leader.
     async fn check_replica(&self, leader: &StreamInfo) -> Result<(), Doubt> {
         let is_behind = leader.replicas() > 1 && leader.state.last_seq >= self.next;
         if !is_behind || self.asking.fault == Some(Fault::LaggingEndAccepted) {

@@ -1,11 +1,11 @@
-//! The servers as the processes meet them: who answers, when, and what is agreed on meanwhile.
+//! The servers as processes meet them: routing, delays, consensus.
 
 use crate::jetstream::{Answer, Message, Reply, Request, Stored};
 use crate::world::desk::{Packet, Sent, To};
 use crate::world::fault::Fault;
 use crate::world::{Address, Happening, Role, STEWARD_US, STREAMS, World};
 
-/// How long a pull waits for messages.
+/// Time limit of a pull without messages.
 const PATIENCE_US: u64 = 1_000_000;
 const ALL: usize = usize::MAX;
 
@@ -20,7 +20,7 @@ pub(super) struct Parked {
 }
 
 impl World {
-    /// A request has come to the servers.
+    /// Handles a request that has reached the servers.
     pub(super) fn serve(&mut self, address: Address, Sent { id, to, mut request }: Sent) {
         if self.fault == Some(Fault::FenceLeftOut) {
             ignore_expectations(&mut request);
@@ -29,7 +29,7 @@ impl World {
         if let Request::Purge { before, .. } = &request
             && STREAMS[stream] == "MARKET"
         {
-            // Noted before anything goes.
+            // Recorded before the purge.
             self.trimmed = self.trimmed.max(before - 1);
         }
         let Some(server) = self.server_for(address.node, stream, to, &request) else { return };
@@ -55,10 +55,10 @@ impl World {
         }
     }
 
-    /// Who gets a request; nobody where it is lost.
+    /// The server that receives a request; `None` if the request is lost.
     fn server_for(&mut self, node: usize, stream: usize, to: To, request: &Request) -> Option<usize> {
         let servers = self.plan.servers;
-        // What it trims is older than any hang of a server: no leader has missed so much.
+        // Trimmed messages are older than any hang of a server, so no leader lacks so much.
         let is_trimmer = self.nodes[node].role == Role::Trimmer;
         match to {
             To::Server(server) | To::Patient(server) => Some(server),
@@ -71,7 +71,7 @@ impl World {
                 let other = self.chance.index(servers);
                 let is_read = matches!(request, Request::Last { .. } | Request::Next { .. } | Request::Info { .. });
                 if servers > 1 && is_read && self.chance.chance(300) && !is_trimmer && self.jet.is_up(other) {
-                    // One that was frozen may still take itself for the leader, and answer first.
+                    // A server that was frozen may still believe to lead, and answers first.
                     let reply = self.jet.ask_server(other, self.queue.now_us(), request.clone());
                     if reply != Reply::Now(Answer::Silence) {
                         return Some(other);
@@ -102,7 +102,7 @@ impl World {
         node.from.send(&mut self.queue, &mut self.network, Happening::Answer(address, id, packet));
     }
 
-    /// Something may have changed in a stream: whoever waits for messages may have some.
+    /// A stream may have changed: waiting pulls are tried again.
     pub(super) fn stir(&mut self, stream: usize) {
         let waiting: Vec<u64> =
             self.parked.iter().filter(|(_, parked)| parked.stream == stream).map(|(&parking, _)| parking).collect();
@@ -119,7 +119,7 @@ impl World {
         let Some(Parked { address, id, server, stream, request }) = self.parked.get(&parking).cloned() else { return };
         match self.jet.ask_server(server, self.queue.now_us(), request) {
             Reply::Now(Answer::Deliveries(deliveries)) if deliveries.is_empty() && !is_over => return,
-            // A server that went says nothing.
+            // A server that went down says nothing.
             Reply::Now(Answer::Silence) if !is_over => return,
             Reply::Now(Answer::Silence) | Reply::Later(_) => {}
             Reply::Now(answer) => self.respond(address, id, (server, stream), answer),
@@ -127,7 +127,7 @@ impl World {
         self.parked.remove(&parking);
     }
 
-    /// Most servers agree on what was proposed.
+    /// Commits the proposals of a stream.
     pub(super) fn decide(&mut self, stream: usize) {
         let answers = self.jet.decide(STREAMS[stream], ALL);
         if answers.is_empty() {
@@ -157,7 +157,7 @@ impl World {
         }
     }
 
-    /// Looks after the servers.
+    /// Lets servers be elected and catch up, once per interval.
     pub(super) fn steward(&mut self) {
         self.queue.after(STEWARD_US, Happening::Steward);
         if self.plan.servers == 1 {
@@ -166,7 +166,7 @@ impl World {
         for (stream, name) in STREAMS.iter().enumerate() {
             let leader = self.jet.leader(name).filter(|&leader| self.jet.is_up(leader));
             let Some(leader) = leader else {
-                // Choosing a leader takes a while.
+                // An election takes a while.
                 if self.chance.chance(150) {
                     let server = self.chance.index(self.plan.servers);
                     self.lead(stream, server);
@@ -186,7 +186,7 @@ impl World {
         }
     }
 
-    /// Another server is to lead a stream, if it can. It answers before it has applied all that it holds.
+    /// Elects another leader of a stream, if possible. It answers before it has applied all of its log.
     pub(super) fn lead(&mut self, stream: usize, server: usize) {
         let kept = self.chance.index(3);
         if self.jet.elect(STREAMS[stream], server, kept) {
@@ -196,7 +196,7 @@ impl World {
         }
     }
 
-    /// The last message on a filter as the best informed server has it, or the first at or after a sequence.
+    /// The last message on a filter, or the first at or after a sequence, from the server with the most complete log.
     pub(super) fn last_or_next(&mut self, stream: &str, filter: &str, from: Option<u64>) -> Option<Stored> {
         let (stream, filter) = (stream.to_owned(), filter.into());
         let request = match from {
@@ -210,7 +210,7 @@ impl World {
     }
 }
 
-/// The number of the stream that a request is for.
+/// The index of the stream of a request.
 fn stream_of(request: &Request) -> usize {
     let of = |name: &str| STREAMS.iter().position(|stream| *stream == name).unwrap_or_default();
     let of_message = |message: &Message| {
@@ -235,7 +235,7 @@ fn stream_of(request: &Request) -> usize {
     }
 }
 
-/// A planted fault: the server takes no notice of what a commit expects.
+/// Planted fault: the server ignores the expected sequences of a commit.
 fn ignore_expectations(request: &mut Request) {
     if let Request::Commit(messages) = request {
         messages.iter_mut().for_each(|message| message.headers.expected = None);

@@ -1,4 +1,4 @@
-//! The requests of a recovery over the simulated network; all that follows from the answers is `step::checkpoint`.
+//! The requests of a recovery over the simulated network; `step::checkpoint` handles the answers.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use crate::world::desk::{Io, To};
 use crate::world::fault::Fault;
 use crate::world::wire;
 
-/// How long an answer may take.
+/// Time limit for an answer.
 pub(crate) const ANSWER_MAX: Duration = Duration::from_secs(2);
 
-/// Asks for a process.
+/// The client of a process.
 #[derive(Clone)]
 pub(crate) struct Asking {
     pub(crate) io: Io,
@@ -23,7 +23,7 @@ pub(crate) struct Asking {
 }
 
 impl Asking {
-    /// The last message on a subject, as the leader has it.
+    /// The last message on a subject, from the leader.
     pub(crate) async fn last_message(&self, stream: &str, subject: &str) -> Result<Option<StoredMessage>, Error> {
         const WHAT: &str = "the last message";
         let request = Request::Last { stream: stream.to_owned(), filter: subject.into() };
@@ -34,7 +34,7 @@ impl Asking {
         }
     }
 
-    /// The first message on a subject at or after a sequence, as the leader has it.
+    /// The first message on a subject at or after a sequence, from the leader.
     pub(crate) async fn next(&self, stream: &str, subject: &str, from: u64) -> Result<Option<u64>, Error> {
         const WHAT: &str = "the next message";
         let request = Request::Next { stream: stream.to_owned(), filter: subject.into(), from };
@@ -45,7 +45,7 @@ impl Asking {
         }
     }
 
-    /// The last message on each subject, as any copy has it.
+    /// The last message on each subject, from any replica.
     pub(crate) async fn picture(&self, stream: &str, subject: &str) -> Result<Vec<StoredMessage>, Error> {
         const WHAT: &str = "the last messages";
         let request = Request::LastPerSubject { stream: stream.to_owned(), filter: subject.into(), up_to: 0 };

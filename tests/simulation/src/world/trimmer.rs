@@ -1,4 +1,4 @@
-//! Trims MARKET as `bus::trim` does: nothing goes that a reader still needs.
+//! Trims MARKET like `topology trim`: messages that a reader still needs are kept.
 
 use std::time::Duration;
 
@@ -14,10 +14,10 @@ use crate::world::process::Program;
 use crate::world::source::{ANSWER_MAX, Asking};
 use crate::world::wire;
 
-/// What is older than this may go.
+/// Messages older than this may be deleted.
 const AGE: Duration = Duration::from_millis(1_500);
 
-/// A process that trims now and then.
+/// A process that trims from time to time.
 pub(crate) struct Trimmer {
     asking: Asking,
     tasks: Tasks,
@@ -29,7 +29,7 @@ impl Trimmer {
         let trimming = asking.clone();
         tasks.spawn(&asking.io, async move {
             loop {
-                // What fails is tried again in the next round.
+                // A failed round is followed by another.
                 drop(trim(&trimming, partitions).await);
             }
         });
@@ -60,7 +60,7 @@ async fn trim(asking: &Asking, partitions: u32) -> Result<(), Error> {
     Ok(())
 }
 
-/// What each partition of the aggregator has behind it.
+/// The input sequence that each partition of the aggregator no longer needs.
 async fn needed_no_more(asking: &Asking, partitions: u32) -> Result<Vec<u64>, Error> {
     let stored = asking.picture(Stream::Stats.name(), &subject::positions(Stream::Stats)).await?;
     let mut needless = Vec::new();

@@ -1,4 +1,4 @@
-//! What goes wrong, and how it ends.
+//! Start and end of disruptions.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use crate::network::Weather;
 use crate::world::plan::{Disaster, Plan, Trouble};
 use crate::world::{Happening, STREAMS, World};
 
-/// Troubles that go on, several of a kind perhaps.
+/// Disruptions in progress, counted by kind.
 #[derive(Debug, Default)]
 pub(super) struct Ongoing {
     pub(super) rough: u32,
@@ -23,7 +23,7 @@ impl Ongoing {
 }
 
 impl Plan {
-    /// Whether MARKET may lose what STATS has read.
+    /// Whether MARKET may lose messages that STATS has read.
     pub(crate) fn loses_market(&self) -> bool {
         let is_cut = |disaster: &Disaster| matches!(disaster.trouble, Trouble::PowerCut { is_stats: false, .. });
         self.disasters.iter().any(is_cut)
@@ -34,7 +34,7 @@ impl Plan {
         self.disasters.iter().any(|disaster| matches!(disaster.trouble, Trouble::PowerCut { .. }))
     }
 
-    /// Whether FEED may lose its beginning.
+    /// Whether FEED may lose its oldest messages.
     pub(crate) fn loses_feed(&self) -> bool {
         self.disasters.iter().any(|disaster| matches!(disaster.trouble, Trouble::LoseFeed { .. }))
     }
@@ -74,7 +74,7 @@ impl World {
                 let victim = if is_stats { "STATS" } else { "MARKET" };
                 STREAMS.iter().filter(|stream| **stream != victim).for_each(|stream| self.jet.sync_stream(stream, 0));
                 self.jet.cut_power(0, Survivors { commits, messages });
-                // It is their machine too: see the README for steps that survive it elsewhere.
+                // The steps run on the same machine; the README explains why.
                 self.crash_steps(lasts);
             }
             Trouble::StepDown { stream } => {
@@ -98,7 +98,7 @@ impl World {
 
     pub(super) fn over(&mut self, idx: usize) {
         if Duration::from_micros(self.queue.now_us()) >= self.plan.calm_at {
-            // All of it is over.
+            // All disruptions have ended already.
             return;
         }
         match self.plan.disasters[idx].trouble {
@@ -128,7 +128,7 @@ impl World {
         }
     }
 
-    /// Everything is well from now on.
+    /// Ends all disruptions.
     pub(super) fn calm_down(&mut self) {
         self.note(|| "all is calm".to_owned());
         self.troubles = super::troubles::Ongoing::new(self.plan.servers);
@@ -190,7 +190,7 @@ impl World {
 
     fn purge(&mut self, stream: usize, filter: &str, before: u64) {
         let request = Request::Purge { stream: STREAMS[stream].to_owned(), filter: filter.into(), before };
-        // Nobody waits for the answer.
+        // The answer has no receiver.
         drop(self.jet.ask(self.queue.now_us(), request));
         self.queue.after(1_000, Happening::Decide(stream));
     }

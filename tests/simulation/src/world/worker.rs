@@ -1,4 +1,4 @@
-//! One partition at work: performs the effects of `step::partition::Partition`, as `step::worker` does.
+//! Worker of one partition: performs the effects of `step::partition::Partition`, like `step::worker`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +23,7 @@ const AGAIN: Duration = Duration::from_millis(100);
 
 type Asked<O> = Result<Event<<O as Operator>::State, <O as Operator>::Counts>, Error>;
 
-/// What the workers of a process share.
+/// State that the workers of a process share.
 pub(crate) struct Shared<O> {
     pub(crate) asking: Asking,
     pub(crate) operator: Arc<O>,
@@ -70,12 +70,12 @@ impl<O: Operator> Worker<O> {
         worker
     }
 
-    /// When something happens without anything coming.
+    /// The time at which it continues without an answer.
     pub(crate) fn wakes_at(&self) -> Option<Duration> {
         if self.ended.is_some() { None } else { self.partition.wakes_at(self.shared.asking.io.now()) }
     }
 
-    /// Turns to what is next, if there is anything; returns whether there was.
+    /// Handles the next event, if there is one; returns whether there was.
     pub(crate) fn turn(&mut self, tasks: &mut Tasks) -> bool {
         if self.ended.is_some() {
             return false;
@@ -197,12 +197,12 @@ impl<O: Operator> Worker<O> {
                     }
                 });
             }
-            // No operator here waits for anything.
+            // No operator here waits.
             Effect::Wait(_) | Effect::Publish(_) | Effect::Report(_) | Effect::End(_) | Effect::Fail(_) => {}
         }
     }
 
-    /// Has something done, whose outcome is an event.
+    /// Starts a request whose outcome is an event.
     fn ask(&mut self, tasks: &mut Tasks, asked: impl Future<Output = Asked<O>> + 'static) {
         let (done, io) = (self.asked.clone(), self.io().clone());
         let task = tasks.spawn(self.io(), async move {
@@ -230,7 +230,7 @@ impl<O: Operator> Worker<O> {
     }
 }
 
-/// What was recovered, with the fault that is planted.
+/// The recovered checkpoint, changed by a planted fault.
 fn planted<O: Operator>(
     mut recovered: Checkpoint<O::State, O::Counts>,
     fault: Option<Fault>,
@@ -246,7 +246,7 @@ fn planted<O: Operator>(
     recovered
 }
 
-/// An event in words; none for what happens all the time.
+/// An event as text; empty for frequent events.
 fn words<O: Operator>(number: u32, event: &Event<O::State, O::Counts>) -> String {
     let words = match event {
         Event::Recovered(found) => format!("recovered behind {}", found.fence),
