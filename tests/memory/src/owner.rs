@@ -1,4 +1,4 @@
-//! A process that has the partition, or believes so: it performs what the state machine asks for, in memory.
+//! A process that owns the partition, or believes so: it performs the effects of the state machine in memory.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -16,13 +16,13 @@ use step::time::Time;
 use crate::Memory;
 use crate::log::{Log, PARTITION};
 
-/// How long whatever an owner asks for takes. A batch is stored at once, and this is how long its answer is on its way.
+/// Delay of every answer. A batch is stored at once, but its answer takes this long.
 const ANSWER: Duration = Duration::from_millis(25);
 
-/// Waits for what a message needs to be applied further, such as a model that is being fitted.
+/// Waits until a held message can be applied further, for example until a model is fitted.
 pub type Wait = Box<dyn Fn(BoxFuture<'static, ()>)>;
 
-/// Something that was asked for and is not answered yet.
+/// A request that is not answered yet.
 enum Asked {
     Checkpoint,
     Reader(u64),
@@ -32,19 +32,19 @@ enum Asked {
     Look(u64),
 }
 
-/// An owner of the partition. Without [`Owner::pass`] and what else takes the memory nothing happens to it.
+/// An owner of the partition. It acts only in methods that take the memory, such as [`Owner::pass`].
 pub struct Owner<O: Operator> {
     partition: Partition<O>,
     wait: Wait,
     /// In order, with the time of the answer.
     asked: VecDeque<(Time, Asked)>,
-    /// The place of the next message, once it reads.
+    /// The index of the next message, once it reads.
     place: Option<usize>,
-    /// Up to here it was given messages, or need not be.
+    /// The last sequence of which it was given messages, or needs none.
     given: u64,
     /// The position of the last commit that it knows of.
     committed: u64,
-    /// Up to here the states of that commit contain every message.
+    /// The states of that commit contain every message up to here.
     settled: u64,
     ended: Option<Ended>,
 }
@@ -74,22 +74,22 @@ impl<O: Operator> Owner<O> {
         owner
     }
 
-    /// How it has ended, if it has.
+    /// How it ended, if it has.
     pub fn ended(&self) -> Option<Ended> {
         self.ended
     }
 
-    /// Up to which sequence it was given messages, or need not be.
+    /// The last sequence of which it was given messages, or needs none.
     pub fn given(&self) -> u64 {
         self.given
     }
 
-    /// Whether a message is applied in part, and waits for what its next line needs.
+    /// Whether a message is applied in part, and waits for something that its next line needs.
     pub fn is_waiting(&self) -> bool {
         self.asked.iter().any(|(_, asked)| matches!(asked, Asked::Need(_)))
     }
 
-    /// Lets so much time pass.
+    /// Lets time pass.
     pub fn pass(&mut self, memory: &mut Memory, span: Duration) {
         let until = memory.now + span;
         while self.next_at(memory.now).is_some_and(|at| at <= until) {
@@ -98,8 +98,8 @@ impl<O: Operator> Owner<O> {
         memory.now = until;
     }
 
-    /// Gives it the next message as soon as it takes one, when it has heard of so many that `follow`. Returns false at the end of
-    /// the log, when all of it is applied, and at the end of its life.
+    /// Gives it the next message as soon as it accepts one, with `follow` messages known to be pending. Returns false
+    /// when the log is applied completely, or when the owner has ended.
     pub fn take(&mut self, memory: &mut Memory, follow: usize) -> bool {
         self.pass(memory, Duration::ZERO);
         self.happen_until(memory, |owner| owner.place.is_some() && owner.partition.takes_input());
@@ -119,8 +119,8 @@ impl<O: Operator> Owner<O> {
         self.happen_until(memory, |owner| owner.committed >= owner.given);
     }
 
-    /// Lets time pass until everything that it was given is stored, and the stored states contain it; what the states lack of what
-    /// was stored before it is given first.
+    /// Lets time pass until everything that it was given is stored and contained in the stored states. Messages that a
+    /// replay needs are given first.
     pub fn settle(&mut self, memory: &mut Memory) {
         self.happen_until(memory, |owner| owner.place.is_some());
         while self.given < self.committed && self.take(memory, usize::MAX) {}
@@ -134,21 +134,21 @@ impl<O: Operator> Owner<O> {
         self.ended.expect("nothing else ends the loop")
     }
 
-    /// Lets one thing after the other happen, until `is_done` or the end of its life.
+    /// Processes answers and ticks in order, until `is_done` or its end.
     fn happen_until(&mut self, memory: &mut Memory, is_done: impl Fn(&Self) -> bool) {
         while self.ended.is_none() && !is_done(self) {
             self.happen(memory);
         }
     }
 
-    /// When something happens next by itself.
+    /// The time of the next answer or tick.
     fn next_at(&self, now: Time) -> Option<Time> {
         let answer_at = self.asked.front().map(|(at, _)| *at);
         let wakes_at = self.partition.wakes_at(now).filter(|_| self.ended.is_none());
         answer_at.into_iter().chain(wakes_at).min()
     }
 
-    /// Goes on to the next thing that happens by itself.
+    /// Advances to the next answer or tick.
     fn happen(&mut self, memory: &mut Memory) {
         let next_at = self.next_at(memory.now).expect("a partition that lives waits for something");
         memory.now = memory.now.max(next_at);
@@ -168,7 +168,7 @@ impl<O: Operator> Owner<O> {
         }
     }
 
-    /// Does what the partition asks for, or notes what is to be answered.
+    /// Performs an effect, or schedules the answer to it.
     fn perform(&mut self, effect: Effect, memory: &mut Memory) {
         let asked = match effect {
             Effect::Recover => Asked::Checkpoint,

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::jetstream::{Stored, Sync};
+use crate::jetstream::{StoredMessage, Sync};
 use crate::seed::Seed;
 use crate::world::wire::EPOCH_MS;
-use crate::world::{Disaster, Plan, Published, Remains, Trouble, World};
+use crate::world::{ScheduledDisruption, Plan, Published, RunResult, Disruption, World};
 
 /// Event time of the first tick.
 const BEGIN_MS: i64 = EPOCH_MS - 86_400_000;
@@ -30,10 +30,10 @@ fn ticks(after_ms: &[i64], pause_ms: u64) -> Published {
 /// Some ticks. While the step is down, FEED loses some more. After the loss is accepted, a message of two ticks
 /// follows: one out of order, one newer than all. It gives price, gap, price: two messages on one subject.
 fn two_prices_behind_a_loss() -> (Plan, Vec<Published>) {
-    let disaster = |at_ms, lasts_ms, trouble| Disaster {
+    let scheduled = |at_ms, lasts_ms, kind| ScheduledDisruption {
         at: Duration::from_millis(at_ms),
         lasts: Duration::from_millis(lasts_ms),
-        trouble,
+        kind,
     };
     let plan = Plan {
         seed: Seed(1),
@@ -47,9 +47,9 @@ fn two_prices_behind_a_loss() -> (Plan, Vec<Published>) {
         calm_at: Duration::from_secs(9),
         lease_ttl: Duration::from_millis(500),
         restarts_at_end: false,
-        disasters: vec![
-            disaster(4_000, 2_000, Trouble::Crash { process: 0 }),
-            disaster(5_500, 0, Trouble::LoseFeed { per_mille: 1_000 }),
+        disruptions: vec![
+            scheduled(4_000, 2_000, Disruption::Crash { process: 0 }),
+            scheduled(5_500, 0, Disruption::LoseFeed { per_mille: 1_000 }),
         ],
     };
     let mut script: Vec<Published> = (0..5).map(|second| ticks(&[second * 1_000], 100)).collect();
@@ -57,24 +57,24 @@ fn two_prices_behind_a_loss() -> (Plan, Vec<Published>) {
     (plan, script)
 }
 
-fn lines(history: &[Stored], kind: &str) -> Vec<Value> {
+fn lines(history: &[StoredMessage], kind: &str) -> Vec<Value> {
     let of_kind = history.iter().filter(|stored| stored.message.subject.contains(&format!(".{kind}.")));
     let lines = of_kind.flat_map(|stored| stored.message.payload.split(|&byte| byte == b'\n'));
     lines.map(|line| serde_json::from_slice(line).unwrap()).collect()
 }
 
 #[test]
-fn two_prices_on_one_subject_survive_a_crash_at_every_point() {
+fn two_prices_on_one_subject_survive_a_crash_anywhere() {
     let run = |crash_at| {
         let (plan, script) = two_prices_behind_a_loss();
         World::new(plan, None, false).publishing(script).crashing_at(crash_at).run()
     };
-    let calm: Remains = run(u64::MAX);
+    let calm: RunResult = run(u64::MAX);
     assert!(calm.events > 200, "{} events", calm.events);
     for crash_at in 1..calm.events {
-        let remains = run(crash_at);
-        assert_eq!(remains.stall, None, "crash at {crash_at}");
-        let [_, market, _] = &remains.histories;
+        let result = run(crash_at);
+        assert_eq!(result.stall, None, "crash at {crash_at}");
+        let [_, market, _] = &result.histories;
         let prices = lines(market, "price").into_iter().map(|price| price["event_ms"].as_i64().unwrap() - BEGIN_MS);
         let prices: Vec<i64> = prices.collect();
         let gaps = lines(market, "gap").len();

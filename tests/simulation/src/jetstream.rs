@@ -16,19 +16,19 @@
 mod batch;
 mod config;
 mod consumer;
-mod copy;
 mod disk;
 mod duplicates;
 mod group;
 mod log;
 mod message;
+mod replica;
 mod request;
 mod server;
 
 pub use batch::{Allowed, MESSAGES_MAX};
-pub use config::{Config, Discard};
-pub use copy::Live;
+pub use config::{StreamConfig, Discard};
 pub use disk::{Survivors, Sync};
-pub use message::{Headers, Message, Place, Stored, Subject, matches};
-pub use request::{Answer, Delivery, Info, Refusal, Request};
-pub use server::{JetStream, Reply, Ticket};
+pub use message::{BatchPlace, Headers, Message, StoredMessage, Subject, matches};
+pub use replica::Republished;
+pub use request::{Answer, ConsumerDelivery, Info, Refusal, Reply, Request, Target, Ticket};
+pub use server::JetStream;

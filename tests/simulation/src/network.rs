@@ -61,7 +61,7 @@ impl<E> Queue<E> {
 
 /// Delays and losses of a link.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Weather {
+pub struct LinkQuality {
     /// Range of the normal delay.
     pub delay_us: Range<u64>,
     /// Messages per thousand that are much later.
@@ -76,7 +76,7 @@ pub struct Weather {
     pub in_order: bool,
 }
 
-impl Weather {
+impl LinkQuality {
     /// A connection without disruptions.
     pub const CALM: Self = Self { delay_us: 50..200, late: 0, late_us: 0..0, lost: 0, doubled: 0, in_order: true };
 
@@ -88,7 +88,7 @@ impl Weather {
 /// One direction between two nodes.
 #[derive(Debug, Clone)]
 pub struct Link {
-    weather: Weather,
+    quality: LinkQuality,
     is_cut: bool,
     /// Arrival of the last message.
     arrives_us: u64,
@@ -96,13 +96,13 @@ pub struct Link {
 
 impl Link {
     /// A link of a quality.
-    pub fn new(weather: Weather) -> Self {
-        Self { weather, is_cut: false, arrives_us: 0 }
+    pub fn new(quality: LinkQuality) -> Self {
+        Self { quality, is_cut: false, arrives_us: 0 }
     }
 
     /// Changes the quality; messages in flight are not affected.
-    pub fn set_weather(&mut self, weather: Weather) {
-        self.weather = weather;
+    pub fn set_quality(&mut self, quality: LinkQuality) {
+        self.quality = quality;
     }
 
     /// Loses every message that is sent from now on.
@@ -111,22 +111,22 @@ impl Link {
     }
 
     /// Delivers messages again.
-    pub fn mend(&mut self) {
+    pub fn restore(&mut self) {
         self.is_cut = false;
     }
 
     /// Sends a message: schedules no, one or two arrivals. Returns how many.
     pub fn send<E: Clone>(&mut self, queue: &mut Queue<E>, random: &mut Random, message: E) -> usize {
         // Drawn even when the link is cut, so that a cut changes nothing else in the run.
-        let is_lost = random.chance(self.weather.lost);
-        let is_doubled = random.chance(self.weather.doubled);
+        let is_lost = random.chance(self.quality.lost);
+        let is_doubled = random.chance(self.quality.doubled);
         let arrivals = [self.arrival(queue.now_us(), random), self.arrival(queue.now_us(), random)];
         if self.is_cut || is_lost {
             return 0;
         }
         let count = 1 + usize::from(is_doubled);
         for mut arrives_us in arrivals.into_iter().take(count) {
-            if self.weather.in_order {
+            if self.quality.in_order {
                 arrives_us = arrives_us.max(self.arrives_us);
                 self.arrives_us = arrives_us;
             }
@@ -136,9 +136,9 @@ impl Link {
     }
 
     fn arrival(&self, now_us: u64, random: &mut Random) -> u64 {
-        let is_late = random.chance(self.weather.late);
+        let is_late = random.chance(self.quality.late);
         let (delay_us, late_us) =
-            (random.within(self.weather.delay_us.clone()), random.within(self.weather.late_us.clone()));
+            (random.within(self.quality.delay_us.clone()), random.within(self.quality.late_us.clone()));
         now_us + delay_us + if is_late { late_us } else { 0 }
     }
 }
@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn a_rough_link_disrupts_reproducibly() {
-        let run = |seed| arrivals(&mut Link::new(Weather::ROUGH), &mut Seed(seed).random("network"), 2_000);
+        let run = |seed| arrivals(&mut Link::new(LinkQuality::ROUGH), &mut Seed(seed).random("network"), 2_000);
         let found = run(1);
         let mut times = vec![0; 2_000];
         found.iter().for_each(|&(_, number)| times[number as usize] += 1);
@@ -187,17 +187,17 @@ mod tests {
 
     #[test]
     fn an_ordered_link_keeps_the_order_despite_late_messages() {
-        let weather = Weather { lost: 0, doubled: 0, in_order: true, ..Weather::ROUGH };
-        let found = arrivals(&mut Link::new(weather), &mut Seed(3).random("network"), 1_000);
+        let quality = LinkQuality { lost: 0, doubled: 0, in_order: true, ..LinkQuality::ROUGH };
+        let found = arrivals(&mut Link::new(quality), &mut Seed(3).random("network"), 1_000);
         assert!(found.iter().map(|&(_, number)| number).eq(0..1_000));
     }
 
     #[test]
     fn messages_on_a_cut_link_never_arrive() {
-        let (mut link, mut random, mut queue) = (Link::new(Weather::CALM), Random::new(1), Queue::default());
+        let (mut link, mut random, mut queue) = (Link::new(LinkQuality::CALM), Random::new(1), Queue::default());
         link.cut();
         assert_eq!(link.send(&mut queue, &mut random, 1), 0);
-        link.mend();
+        link.restore();
         assert_eq!(link.send(&mut queue, &mut random, 2), 1);
         assert_eq!((queue.len(), queue.pop(), queue.is_empty()), (1, Some(2), true));
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::checks::{self, Failure};
 use crate::seed::Seed;
-use crate::world::{Fault, Plan, Remains, World};
+use crate::world::{Fault, Plan, RunResult, World};
 
 /// The result of a run.
 #[derive(Debug, Clone)]
@@ -22,9 +22,9 @@ pub struct Outcome {
 /// Runs a world and checks its result.
 pub fn outcome(world: World) -> Outcome {
     let run = catch_unwind(AssertUnwindSafe(|| {
-        let mut remains: Remains = world.run();
-        let failure = checks::check(&remains).err();
-        Outcome { failure, events: remains.events, notes: std::mem::take(&mut remains.notes) }
+        let mut result: RunResult = world.run();
+        let failure = checks::check(&result).err();
+        Outcome { failure, events: result.events, notes: std::mem::take(&mut result.notes) }
     }));
     run.unwrap_or_else(|panic| {
         let words = panic.downcast_ref::<String>().cloned();
@@ -105,10 +105,10 @@ pub fn shortest(plan: Plan, fault: Option<Fault>) -> Option<History> {
 /// Plans with one more reduction, the most promising first.
 fn shorter(plan: &Plan) -> Vec<Plan> {
     let mut plans = Vec::new();
-    let count = plan.disasters.len();
+    let count = plan.disruptions.len();
     let without = |range: std::ops::Range<usize>| {
         let mut less = plan.clone();
-        less.disasters.drain(range);
+        less.disruptions.drain(range);
         less
     };
     if count > 3 {

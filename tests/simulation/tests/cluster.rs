@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use simulation::jetstream::{Config, Refusal, Survivors, Sync, Ticket};
+use simulation::jetstream::{StreamConfig, Refusal, Survivors, Sync, Ticket};
 use simulation::{Answer, JetStream, Message, Random, Reply, Request, Seed};
 
 const MARKET: &str = "MARKET";
@@ -10,7 +10,7 @@ const ALL: usize = usize::MAX;
 
 fn cluster() -> JetStream {
     let mut model = JetStream::cluster(Sync::Always);
-    model.create(Config::market(1 << 30));
+    model.create(StreamConfig::market(1 << 30));
     model
 }
 
@@ -84,7 +84,7 @@ fn a_subject_with_a_commit_in_flight_cannot_be_expected() {
 #[test]
 fn a_duplicate_of_a_message_in_flight_is_refused() {
     let mut model = cluster();
-    model.create(Config::feed(16, 1 << 30, u64::MAX / 2));
+    model.create(StreamConfig::feed(16, 1 << 30, u64::MAX / 2));
     let tick = || Request::Publish(Message::new("feed.tick.bitcoin.usd", "t").id("one"));
     let ticket = propose(&mut model, tick());
     assert_eq!(model.ask(0, tick()), Reply::Now(Answer::Refused(Refusal::DUPLICATE_UNKNOWN)));
@@ -197,7 +197,7 @@ fn open_batches_and_consumers_end_with_their_server() {
 #[test]
 fn only_a_power_cut_of_all_servers_loses_acknowledged_data() {
     let mut model = JetStream::cluster(Sync::Later);
-    model.create(Config::market(1 << 30));
+    model.create(StreamConfig::market(1 << 30));
     commit(&mut model, position(0, "a"));
     (0..3).for_each(|server| model.sync(server));
     commit(&mut model, position(1, "b"));

@@ -7,7 +7,7 @@ use simulation::run::{first_failure, of_seed, outcome, shortest};
 use simulation::world::{Fault, Plan, World};
 
 fn calm(seed: u64) -> Plan {
-    Plan { disasters: Vec::new(), trims: false, restarts_at_end: false, ..Plan::of(Seed(seed)) }
+    Plan { disruptions: Vec::new(), trims: false, restarts_at_end: false, ..Plan::of(Seed(seed)) }
 }
 
 #[test]
@@ -40,7 +40,7 @@ fn a_failure_is_reduced_to_its_shortest_history() {
     let fault = Some(Fault::PositionBeforeResults);
     assert!(of_seed(Seed(0), fault).failure.is_some());
     let history = shortest(Plan::of(Seed(0)), fault).unwrap();
-    assert!(history.plan.disasters.is_empty() && history.plan.messages < 3, "{}", history.plan);
+    assert!(history.plan.disruptions.is_empty() && history.plan.messages < 3, "{}", history.plan);
     assert!(!history.notes.is_empty() && !history.failure.detail.is_empty());
     assert!(history.plan.calm_at > Duration::ZERO);
     assert!(shortest(calm(0), None).is_none());

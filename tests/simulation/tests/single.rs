@@ -1,6 +1,6 @@
 //! A single server in the model: restarts, power cuts, time limits, full storage.
 
-use simulation::jetstream::{Allowed, Config, Refusal, Survivors, Sync};
+use simulation::jetstream::{Allowed, StreamConfig, Refusal, Survivors, Sync};
 use simulation::{Answer, JetStream, Message, Reply, Request};
 
 const AMPLE: u64 = 1 << 30;
@@ -8,7 +8,7 @@ const SECOND_US: u64 = 1_000_000;
 
 fn market(sync: Sync) -> JetStream {
     let mut model = JetStream::single(sync);
-    model.create(Config::market(AMPLE));
+    model.create(StreamConfig::market(AMPLE));
     model
 }
 
@@ -44,7 +44,7 @@ fn tick(id: &str) -> Request {
 
 /// Everything stored, as sequence and text.
 fn stored(model: &JetStream) -> String {
-    let line = |stored: &simulation::jetstream::Stored| {
+    let line = |stored: &simulation::jetstream::StoredMessage| {
         let last = stored.message.subject.rsplit('.').next().unwrap_or_default().to_owned();
         format!("{} {last} {}", stored.seq, String::from_utf8_lossy(&stored.message.payload))
     };
@@ -125,7 +125,7 @@ fn a_power_cut_without_sync_keeps_a_prefix() {
 #[test]
 fn message_ids_of_stored_messages_survive_a_restart() {
     let mut model = JetStream::single(Sync::Always);
-    model.create(Config::feed(16, AMPLE, u64::MAX / 2));
+    model.create(StreamConfig::feed(16, AMPLE, u64::MAX / 2));
     ask(&mut model, tick("purged"));
     ask(&mut model, Request::Purge { stream: "FEED".to_owned(), filter: ">".into(), before: 0 });
     ask(&mut model, tick("stored"));
@@ -139,9 +139,9 @@ fn message_ids_of_stored_messages_survive_a_restart() {
 #[test]
 fn message_ids_messages_and_open_batches_expire() {
     let mut model = market(Sync::Always);
-    let config = Config { duplicates_us: 10 * SECOND_US, ..Config::feed(16, AMPLE, 60 * SECOND_US) };
+    let config = StreamConfig { duplicates_us: 10 * SECOND_US, ..StreamConfig::feed(16, AMPLE, 60 * SECOND_US) };
     model.create(config);
-    model.create(Config::leases(AMPLE));
+    model.create(StreamConfig::leases(AMPLE));
     model.allow(Allowed { open: 1, silence_us: 3 * SECOND_US });
     let first = |second: u64, message: Message, model: &mut JetStream| {
         ask_at(model, second * SECOND_US, Request::Publish(message))
@@ -218,6 +218,6 @@ fn a_recreated_stream_is_another_log() {
     model.kill(0);
     model.restart(0, 0);
     assert_eq!(created(&mut model), first);
-    model.create(Config::market(AMPLE));
+    model.create(StreamConfig::market(AMPLE));
     assert_ne!(created(&mut model), first);
 }

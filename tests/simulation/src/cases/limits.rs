@@ -1,15 +1,16 @@
 //! Cases of full streams, purges and deletions.
 
-use super::{AMPLE, Case, commit, delete, info, last, market, next, picture, position, publish, purge, result, state};
+use super::case::{AMPLE, Case, market};
+use super::requests::{commit, consume, delete, info, last, next, picture, position, publish, purge, result, state};
 use crate::Request;
-use crate::jetstream::Config;
+use crate::jetstream::StreamConfig;
 
 /// Twenty letters.
 const TEXT: &str = "abcdefghijklmnopqrst";
 
 /// A case of MARKET with a size limit in bytes.
 fn small(name: &'static str, max_bytes: u64, steps: Vec<(Request, &'static str)>) -> Case {
-    Case { streams: vec![Config::market(max_bytes)], ..market(name, steps) }
+    Case { streams: vec![StreamConfig::market(max_bytes)], ..market(name, steps) }
 }
 
 pub(super) fn cases() -> Vec<Case> {
@@ -147,7 +148,7 @@ fn deleted() -> Vec<Case> {
                     picture("MARKET", ">", 0),
                     "5 market.3.price.bitcoin.usd r5, 6 checkpoint.market.3.state.bitcoin.usd s2, 7 checkpoint.market.3.position p2",
                 ),
-                (super::consume("MARKET", &[">"], 8), "0 pending"),
+                (consume("MARKET", &[">"], 8), "0 pending"),
             ]),
         ),
         market(
@@ -160,7 +161,7 @@ fn deleted() -> Vec<Case> {
             ]),
         ),
         Case {
-            streams: vec![Config::market(AMPLE), Config::leases(AMPLE)],
+            streams: vec![StreamConfig::market(AMPLE), StreamConfig::leases(AMPLE)],
             ..market(
                 "a stream that does not exist",
                 vec![(info("STATS"), "refused 404/10059"), (info("KV_LEASES"), "0 messages from 0 to 0, 0 bytes")],

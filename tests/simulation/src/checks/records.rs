@@ -6,9 +6,9 @@ use bus::protocol::{Position, decode_position};
 use bus::stream::Stream;
 use serde_json::Value;
 
-use crate::checks::Failure;
-use crate::jetstream::Stored;
-use crate::world::{Remains, wire};
+use crate::checks::failure::Failure;
+use crate::jetstream::StoredMessage;
+use crate::world::{RunResult, wire};
 
 /// A line of a stored message.
 #[derive(Debug, Clone)]
@@ -31,7 +31,7 @@ pub(crate) type Lines = BTreeMap<Name, BTreeMap<String, Vec<Line>>>;
 pub(crate) type Placed = (u64, Position<Value>);
 
 /// The contents of the streams.
-pub(crate) struct Recorded {
+pub(crate) struct StreamContents {
     pub(crate) feed: Lines,
     pub(crate) market: Lines,
     pub(crate) stats: Lines,
@@ -39,9 +39,9 @@ pub(crate) struct Recorded {
     pub(crate) positions: BTreeMap<(Stream, u32), Vec<Placed>>,
 }
 
-impl Recorded {
-    pub(crate) fn of(remains: &Remains) -> Result<Self, Failure> {
-        let [feed, market, stats] = &remains.histories;
+impl StreamContents {
+    pub(crate) fn of(result: &RunResult) -> Result<Self, Failure> {
+        let [feed, market, stats] = &result.histories;
         let mut positions: BTreeMap<_, Vec<Placed>> = BTreeMap::new();
         for (stream, history) in [(Stream::Market, market), (Stream::Stats, stats)] {
             for stored in history.iter().filter(|stored| stored.message.subject.ends_with(".position")) {
@@ -65,7 +65,7 @@ pub(crate) fn partition_of(subject: &str, token: usize) -> u32 {
     subject.split('.').nth(token).and_then(|token| token.parse().ok()).unwrap_or(u32::MAX)
 }
 
-fn lines(history: &[Stored]) -> Lines {
+fn lines(history: &[StoredMessage]) -> Lines {
     let mut lines = Lines::new();
     for stored in history {
         let tokens: Vec<&str> = stored.message.subject.split('.').collect();

@@ -7,8 +7,9 @@ use serde_json::Value;
 
 use crate::checks::plain::{Tick, is_lossy, judge, read_lines};
 use crate::checks::records::{Lines, Name};
-use crate::checks::{Checked, Failure, Recorded, is_downstream_of_a_cut};
-use crate::world::Remains;
+use crate::checks::failure::{Checked, Failure};
+use crate::checks::records::StreamContents;
+use crate::world::RunResult;
 
 const NAME: &str = "every window equals a plain computation";
 const MINUTE_MS: i64 = 60_000;
@@ -24,18 +25,18 @@ const KINDS: [(Stream, &str, i64, i64); 6] = [
     (Stream::Stats, "1h-30m", 60, 30),
 ];
 
-pub(crate) fn check(remains: &Remains, recorded: &Recorded) -> Checked {
+pub(crate) fn check(result: &RunResult, recorded: &StreamContents) -> Checked {
     for name in recorded.feed.keys() {
         // A stopped partition leaves windows open.
         let is_stopped = |output: Stream| {
-            let mut stops = remains.stops.iter();
+            let mut stops = result.stops.iter();
             stops.any(|stop| (stop.output, stop.partition) == (output, name.0))
         };
-        if is_lossy(remains, recorded, name.0) || is_stopped(Stream::Market) {
+        if is_lossy(result, recorded, name.0) || is_stopped(Stream::Market) {
             continue;
         }
         let ticks = judge(name, &read_lines(recorded, name)).ticks;
-        let has_stats = !is_stopped(Stream::Stats) && !is_downstream_of_a_cut(remains, Stream::Stats);
+        let has_stats = !is_stopped(Stream::Stats) && !result.follows_a_cut(Stream::Stats);
         for (stream, kind, size, hop) in KINDS {
             if stream == Stream::Market || has_stats {
                 let lines = if stream == Stream::Market { &recorded.market } else { &recorded.stats };

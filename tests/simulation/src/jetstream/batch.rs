@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::jetstream::config::{Config, Discard};
+use crate::jetstream::config::{StreamConfig, Discard};
 use crate::jetstream::duplicates::Duplicates;
 use crate::jetstream::log::Log;
-use crate::jetstream::message::{Message, Place, Subject};
+use crate::jetstream::message::{Message, BatchPlace, Subject};
 use crate::jetstream::request::Refusal;
 
 /// Maximum number of messages in a batch.
@@ -47,7 +47,7 @@ impl Staging {
     pub(crate) fn add(
         &mut self,
         allowed: Allowed,
-        place: &Place,
+        place: &BatchPlace,
         message: Arc<Message>,
         now_us: u64,
     ) -> Result<Option<Vec<Arc<Message>>>, Refusal> {
@@ -126,7 +126,7 @@ impl InFlight {
 /// The state against which a leader checks messages.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct View<'a> {
-    pub(crate) config: &'a Config,
+    pub(crate) config: &'a StreamConfig,
     pub(crate) log: &'a Log,
     pub(crate) duplicates: &'a Duplicates,
     pub(crate) in_flight: &'a InFlight,

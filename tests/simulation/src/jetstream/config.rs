@@ -4,7 +4,7 @@ use crate::jetstream::message::{Message, Subject, matches};
 
 /// The configuration of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Config {
+pub struct StreamConfig {
     /// Its name.
     pub name: String,
     /// The subjects that it stores.
@@ -43,7 +43,7 @@ pub enum Discard {
 /// The server's default deduplication window.
 const DUPLICATES_US: u64 = 120_000_000;
 
-impl Config {
+impl StreamConfig {
     /// FEED, with a size limit in bytes.
     pub fn feed(partitions: u32, max_bytes: u64, max_age_us: u64) -> Self {
         Self {
@@ -141,9 +141,9 @@ mod tests {
 
     #[test]
     fn only_results_are_republished() {
-        let market = Config::market(1);
+        let market = StreamConfig::market(1);
         assert_eq!(market.live_subject("market.3.price.bitcoin.usd").as_deref(), Some("live.price.bitcoin.usd"));
         assert_eq!(market.live_subject("checkpoint.market.3.position"), None);
-        assert_eq!(Config::feed(16, 1, 1).live_subject("feed.3.tick.bitcoin.usd"), None);
+        assert_eq!(StreamConfig::feed(16, 1, 1).live_subject("feed.3.tick.bitcoin.usd"), None);
     }
 }

@@ -34,7 +34,7 @@ impl Consumer {
     }
 
     /// The next messages up to `end`.
-    pub(crate) fn pull(&mut self, log: &Log, end: u64, max: usize) -> Vec<Delivery> {
+    pub(crate) fn pull(&mut self, log: &Log, end: u64, max: usize) -> Vec<ConsumerDelivery> {
         let mut deliveries = Vec::new();
         let mut pending = self.pending(log, end);
         while deliveries.len() < max
@@ -44,7 +44,7 @@ impl Consumer {
             self.next = stored.seq + 1;
             self.delivered += 1;
             pending -= 1;
-            deliveries.push(Delivery { stored: stored.clone(), consumer_seq: self.delivered, pending });
+            deliveries.push(ConsumerDelivery { stored: stored.clone(), consumer_seq: self.delivered, pending });
         }
         deliveries
     }

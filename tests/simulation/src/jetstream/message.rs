@@ -30,7 +30,7 @@ pub struct Headers {
     /// `Nats-Expected-Last-Subject-Sequence`: the required last sequence of the subject; 0 for none.
     pub expected: Option<u64>,
     /// `Nats-Batch-*`: its place in an atomic batch.
-    pub batch: Option<Place>,
+    pub batch: Option<BatchPlace>,
     /// `KV-Operation: DEL`: marks the key as deleted.
     pub is_deletion: bool,
     /// `Nats-TTL`, in whole seconds.
@@ -39,7 +39,7 @@ pub struct Headers {
 
 /// The place of a message in a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct BatchPlace {
     /// The id of the batch.
     pub id: Arc<str>,
     /// Its number in the batch, from 1.
@@ -50,7 +50,7 @@ pub struct Place {
 
 /// A stored message.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stored {
+pub struct StoredMessage {
     /// Its sequence in the stream.
     pub seq: u64,
     /// Time of storing.
@@ -125,7 +125,7 @@ impl Message {
     /// Puts it into a batch.
     #[must_use]
     pub fn numbered(mut self, id: &str, number: u64, commits: bool) -> Self {
-        self.headers.batch = Some(Place { id: id.into(), number, commits });
+        self.headers.batch = Some(BatchPlace { id: id.into(), number, commits });
         self
     }
 

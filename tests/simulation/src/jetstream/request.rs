@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::jetstream::message::{Message, Stored, Subject};
+use crate::jetstream::message::{Message, StoredMessage, Subject};
 
 /// A request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,6 +81,47 @@ pub enum Request {
     },
 }
 
+/// Where a request goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target<'a> {
+    /// To a stream by its name.
+    Stream(&'a str),
+    /// To the stream that stores a subject.
+    Subject(&'a str),
+}
+
+impl Request {
+    /// The stream that the request is for; `None` for an empty batch.
+    pub fn target(&self) -> Option<Target<'_>> {
+        match self {
+            Self::Publish(message) => Some(Target::Subject(&message.subject)),
+            Self::Commit(messages) => messages.last().map(|message| Target::Subject(&message.subject)),
+            Self::Last { stream, .. }
+            | Self::Next { stream, .. }
+            | Self::LastPerSubject { stream, .. }
+            | Self::Info { stream }
+            | Self::Consume { stream, .. }
+            | Self::Pull { stream, .. }
+            | Self::Purge { stream, .. }
+            | Self::Delete { stream, .. } => Some(Target::Stream(stream)),
+        }
+    }
+}
+
+/// Identifies an answer that is still to come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ticket(pub u64);
+
+/// The reply to a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// The answer.
+    Now(Answer),
+    /// Not yet: a majority must have the change first ([`crate::JetStream::decide`]). If the leader changes before, no answer
+    /// comes.
+    Later(Ticket),
+}
+
 /// An answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
@@ -101,9 +142,9 @@ pub enum Answer {
         count: u64,
     },
     /// A message, if there is one.
-    Message(Option<Stored>),
+    Message(Option<StoredMessage>),
     /// Messages, in order.
-    Messages(Vec<Stored>),
+    Messages(Vec<StoredMessage>),
     /// The description of a stream.
     Info(Info),
     /// A consumer was created.
@@ -114,7 +155,7 @@ pub enum Answer {
         pending: u64,
     },
     /// The next messages of a consumer.
-    Deliveries(Vec<Delivery>),
+    Deliveries(Vec<ConsumerDelivery>),
     /// Number of deleted messages.
     Purged(u64),
     /// The message was deleted.
@@ -144,9 +185,9 @@ pub struct Info {
 
 /// A message as a consumer delivers it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Delivery {
+pub struct ConsumerDelivery {
     /// The message.
-    pub stored: Stored,
+    pub stored: StoredMessage,
     /// Its number among the deliveries of this consumer, from 1.
     pub consumer_seq: u64,
     /// Messages that are pending after it.
@@ -233,10 +274,10 @@ impl fmt::Display for Answer {
             Self::Committed { seq, count } => write!(f, "committed {count} to {seq}"),
             Self::Message(None) => f.write_str("nothing"),
             Self::Message(Some(stored)) => stored.fmt(f),
-            Self::Messages(all) => list(f, &all.iter().map(Stored::to_string).collect::<Vec<_>>()),
+            Self::Messages(all) => list(f, &all.iter().map(StoredMessage::to_string).collect::<Vec<_>>()),
             Self::Info(info) => info.fmt(f),
             Self::Consumer { pending, .. } => write!(f, "{pending} pending"),
-            Self::Deliveries(all) => list(f, &all.iter().map(Delivery::to_string).collect::<Vec<_>>()),
+            Self::Deliveries(all) => list(f, &all.iter().map(ConsumerDelivery::to_string).collect::<Vec<_>>()),
             Self::Purged(count) => write!(f, "purged {count}"),
             Self::Deleted => f.write_str("deleted"),
             Self::Refused(refusal) => refusal.fmt(f),
@@ -252,14 +293,14 @@ impl fmt::Display for Info {
     }
 }
 
-impl fmt::Display for Stored {
+impl fmt::Display for StoredMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = String::from_utf8_lossy(&self.message.payload);
         write!(f, "{} {} {text:.20}", self.seq, self.message.subject)
     }
 }
 
-impl fmt::Display for Delivery {
+impl fmt::Display for ConsumerDelivery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} (number {}, {} pending)", self.stored, self.consumer_seq, self.pending)
     }

@@ -11,9 +11,9 @@ use step::part::Part;
 use step::transaction::{batch_of, gather};
 
 use crate::jetstream::{Answer, Message, Request};
-use crate::world::desk::{Mailbox, To};
+use crate::world::executor::{Mailbox, Destination};
 use crate::world::fault::Fault;
-use crate::world::source::Asking;
+use crate::world::client::Client;
 use crate::world::wire;
 
 const ANSWER_MAX: Duration = Duration::from_secs(5);
@@ -27,7 +27,7 @@ pub(crate) struct Sealed {
 
 /// Stores sealed parts.
 pub(crate) struct Committer {
-    pub(crate) asking: Asking,
+    pub(crate) client: Client,
     pub(crate) output: Stream,
     pub(crate) prefix: String,
     pub(crate) sealed: Mailbox<Sealed>,
@@ -37,7 +37,7 @@ impl Committer {
     pub(crate) async fn run(self) {
         let mut counter = 0_u64;
         loop {
-            self.sealed.filled(&self.asking.io).await;
+            self.sealed.filled(&self.client.io).await;
             let mut waiting = self.sealed.take_all();
             while !waiting.is_empty() {
                 let group = gather(&mut waiting, |one| &*one.part);
@@ -45,7 +45,7 @@ impl Committer {
                 let id = format!("{}-{counter:x}", self.prefix);
                 counter += 1;
                 let result = self.attempt(&parts, &id).await;
-                self.asking.io.note(|| format!("batch {id} of partitions {:?}: {result:?}", numbers(&parts)));
+                self.client.io.note(|| format!("batch {id} of partitions {:?}: {result:?}", numbers(&parts)));
                 for (idx, one) in group.into_iter().enumerate() {
                     let result = result.as_ref().map(|fences| fences[idx]).map_err(Clone::clone);
                     (one.done)(CommitAnswer { batch: id.clone(), result });
@@ -56,11 +56,11 @@ impl Committer {
     }
 
     async fn attempt(&self, parts: &[Arc<Part>], id: &str) -> Result<Vec<u64>, Error> {
-        let result = match self.asking.fault {
+        let result = match self.client.fault {
             Some(Fault::PositionBeforeResults) => self.send_positions_first(parts, id).await,
             _ => self.send(parts, id).await,
         };
-        let is_taken_for_refusal = match (&result, self.asking.fault) {
+        let is_taken_for_refusal = match (&result, self.client.fault) {
             (Err(Error::Unanswered { .. }), Some(Fault::LostAnswerTakenForRefusal)) => true,
             (Err(error), Some(Fault::DuplicateTakenForRefusal)) => error.is_overtaken(),
             _ => false,
@@ -80,7 +80,7 @@ impl Committer {
         let count = batch.len();
         let messages = batch.into_iter().zip(1..).map(|(message, number)| wire::message(message, number == count));
         let messages = messages.map(|message| self.planted(message)).collect();
-        match self.asking.io.ask(To::Leader, Request::Commit(messages), ANSWER_MAX).await.map(|packet| packet.answer) {
+        match self.client.io.ask(Destination::Leader, Request::Commit(messages), ANSWER_MAX).await.map(|response| response.answer) {
             Some(Answer::Committed { seq, .. }) => Ok(seq),
             Some(answer) => Err(wire::failed(WHAT, answer)),
             None => Err(wire::unanswered(WHAT)),
@@ -89,7 +89,7 @@ impl Committer {
 
     fn planted(&self, mut message: Message) -> Message {
         let is_state = message.subject.contains(".state.");
-        match self.asking.fault {
+        match self.client.fault {
             Some(Fault::LeaseTrusted) => message.headers.expected = None,
             Some(Fault::StateWithoutLastSeq) if is_state => message.payload = without_last_seq(&message.payload).into(),
             _ => {}
@@ -119,7 +119,7 @@ impl Committer {
         let mut again = Vec::new();
         for part in parts {
             let subject = bus::subject::position(self.output, part.partition);
-            let last = self.asking.last_message(self.output.name(), &subject).await?;
+            let last = self.client.last_message(self.output.name(), &subject).await?;
             again.push(Arc::new(Part { fence: last.map_or(0, |last| last.seq), ..Part::clone(part) }));
         }
         self.send(&again, &format!("{id}a")).await

@@ -8,9 +8,10 @@ use bus::stream::{MARKET_STEP, STATS_STEP, Step, Stream};
 use bus::{Error, subject};
 use serde::de::IgnoredAny;
 
-use crate::jetstream::Stored;
+use crate::jetstream::StoredMessage;
 use crate::world::plan::Plan;
-use crate::world::{World, wire};
+use crate::world::state::World;
+use crate::world::wire;
 
 /// A partition that stopped, and the reason.
 #[derive(Debug, Clone)]
@@ -22,10 +23,10 @@ pub(crate) struct Stop {
 
 /// The result of a run.
 #[derive(Debug)]
-pub(crate) struct Remains {
+pub(crate) struct RunResult {
     pub(crate) plan: Plan,
     /// Every message of FEED, MARKET and STATS, including purged ones.
-    pub(crate) histories: [Vec<Stored>; 3],
+    pub(crate) histories: [Vec<StoredMessage>; 3],
     /// The first sequence that FEED still has.
     pub(crate) feed_first: u64,
     /// The partitions that have stopped for good.
@@ -42,8 +43,15 @@ pub(crate) struct Remains {
     pub(crate) notes: Vec<String>,
 }
 
+impl RunResult {
+    /// Whether results of a stream cannot be checked: STATS cannot continue after MARKET went back.
+    pub(crate) fn follows_a_cut(&self, output: Stream) -> bool {
+        output == Stream::Stats && self.plan.loses_market()
+    }
+}
+
 impl World {
-    pub(super) fn remains(mut self, events: u64, stall: Option<String>) -> Remains {
+    pub(super) fn result(mut self, events: u64, stall: Option<String>) -> RunResult {
         let histories = ["FEED", "MARKET", "STATS"].map(|stream| self.jet.history(stream));
         let feed_end = histories[0].last().map_or(1, |last| last.seq + 1);
         let feed_first = match self.last_or_next("FEED", "feed.>", Some(1)) {
@@ -51,7 +59,7 @@ impl World {
             None => feed_end,
         };
         let stops = self.stops.into_iter();
-        Remains {
+        RunResult {
             histories,
             feed_first,
             stops: stops.map(|((output, partition, _), (_, error))| Stop { output, partition, error }).collect(),
@@ -81,8 +89,8 @@ impl World {
             let of_it = (step.output, partition, 0)..=(step.output, partition, usize::MAX);
             let stop = self.stops.range(of_it).map(|(_, (since, _))| now - *since).max();
             // By then a former owner knows that it has lost the partition.
-            let patience = self.plan.lease_ttl * 2 + Duration::from_secs(3);
-            if stop.is_some_and(|ago| ago > patience) {
+            let notice_max = self.plan.lease_ttl * 2 + Duration::from_secs(3);
+            if stop.is_some_and(|ago| ago > notice_max) {
                 continue;
             }
             let filters = subject::inputs(step, partition);

@@ -10,7 +10,7 @@ use crate::seed::Seed;
 
 /// A disruption.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trouble {
+pub enum Disruption {
     /// A process crashes, and starts again after a while.
     Crash {
         /// Which process, counted over both steps.
@@ -87,18 +87,18 @@ pub enum Trouble {
 
 /// A disruption with its time and duration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Disaster {
+pub struct ScheduledDisruption {
     /// Start.
     pub at: Duration,
     /// Duration, if it has one.
     pub lasts: Duration,
     /// Kind.
-    pub trouble: Trouble,
+    pub kind: Disruption,
 }
 
-impl fmt::Display for Disaster {
+impl fmt::Display for ScheduledDisruption {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:>9.3} s  {:?}, {:.3} s", self.at.as_secs_f64(), self.trouble, self.lasts.as_secs_f64())
+        write!(f, "{:>9.3} s  {:?}, {:.3} s", self.at.as_secs_f64(), self.kind, self.lasts.as_secs_f64())
     }
 }
 
@@ -128,7 +128,7 @@ pub struct Plan {
     /// Whether all processes restart when the disruptions end, so that the last messages meet recovered states.
     pub restarts_at_end: bool,
     /// The disruptions, in order.
-    pub disasters: Vec<Disaster>,
+    pub disruptions: Vec<ScheduledDisruption>,
 }
 
 impl Plan {
@@ -152,64 +152,64 @@ impl Plan {
             calm_at,
             lease_ttl: Duration::from_millis([1_000, 2_000, 4_000][random.index(3)]),
             restarts_at_end: random.chance(700),
-            disasters: Vec::new(),
+            disruptions: Vec::new(),
         };
         let count = match random.below(10) {
             0 => 0,
             1..4 => 1 + random.index(3),
             _ => 3 + random.index(10),
         };
-        plan.disasters = (0..count).map(|_| plan.disaster(random)).collect();
+        plan.disruptions = (0..count).map(|_| plan.disruption(random)).collect();
         // A process that starts next to a lagging server may read from it.
-        let lagging: Vec<Disaster> =
-            plan.disasters.iter().filter(|disaster| matches!(disaster.trouble, Trouble::Lag { .. })).copied().collect();
-        for Disaster { at, lasts, .. } in lagging {
+        let lagging: Vec<ScheduledDisruption> =
+            plan.disruptions.iter().filter(|disruption| matches!(disruption.kind, Disruption::Lag { .. })).copied().collect();
+        for ScheduledDisruption { at, lasts, .. } in lagging {
             let at = at + Duration::from_micros(random.below(lasts.as_micros() as u64));
             let process = random.index(2 * plan.instances);
             let pause = Duration::from_millis(random.within(20..300));
-            plan.disasters.push(Disaster { at, lasts: pause, trouble: Trouble::Crash { process } });
+            plan.disruptions.push(ScheduledDisruption { at, lasts: pause, kind: Disruption::Crash { process } });
         }
         // In some runs only: checks are less strict with the following disruptions.
         let per_mille = random.within(100..1_001);
-        let losing = random.chance(120).then_some(Trouble::LoseFeed { per_mille });
+        let losing = random.chance(120).then_some(Disruption::LoseFeed { per_mille });
         let (is_stats, commits, messages) = (random.chance(500), random.index(3), random.index(8));
-        let tearing = is_torn.then_some(Trouble::PowerCut { is_stats, commits, messages });
+        let tearing = is_torn.then_some(Disruption::PowerCut { is_stats, commits, messages });
         let more: Vec<_> =
-            [losing, tearing].into_iter().flatten().map(|trouble| plan.during(random, trouble)).collect();
-        plan.disasters.extend(more);
-        plan.disasters.sort_by_key(|disaster| disaster.at);
+            [losing, tearing].into_iter().flatten().map(|kind| plan.during(random, kind)).collect();
+        plan.disruptions.extend(more);
+        plan.disruptions.sort_by_key(|disruption| disruption.at);
         plan
     }
 
-    fn disaster(&self, random: &mut Random) -> Disaster {
+    fn disruption(&self, random: &mut Random) -> ScheduledDisruption {
         let (process, server) = (random.index(2 * self.instances), random.index(self.servers));
         let stream = random.index(3);
         let is_cluster = self.servers > 1;
-        let trouble = match random.below(27) {
-            5 => Trouble::Stop { process },
-            6 | 7 => Trouble::Freeze { process },
-            8 => Trouble::Jump { process },
-            9 => Trouble::Cut { process },
-            10..13 => Trouble::Rough,
-            13 => Trouble::Gaps,
-            14 => Trouble::LoseLeases,
-            15 if is_cluster => Trouble::Hang { server },
-            15 | 16 => Trouble::Kill { server },
-            17 if is_cluster => Trouble::StepDown { stream },
-            18..20 | 23..26 if is_cluster => Trouble::Lag { server },
-            23 | 24 => Trouble::Gaps,
-            20 => Trouble::Halfway { stream },
-            21 => Trouble::Full,
-            _ => Trouble::Crash { process },
+        let kind = match random.below(27) {
+            5 => Disruption::Stop { process },
+            6 | 7 => Disruption::Freeze { process },
+            8 => Disruption::Jump { process },
+            9 => Disruption::Cut { process },
+            10..13 => Disruption::Rough,
+            13 => Disruption::Gaps,
+            14 => Disruption::LoseLeases,
+            15 if is_cluster => Disruption::Hang { server },
+            15 | 16 => Disruption::Kill { server },
+            17 if is_cluster => Disruption::StepDown { stream },
+            18..20 | 23..26 if is_cluster => Disruption::Lag { server },
+            23 | 24 => Disruption::Gaps,
+            20 => Disruption::Halfway { stream },
+            21 => Disruption::Full,
+            _ => Disruption::Crash { process },
         };
-        self.during(random, trouble)
+        self.during(random, kind)
     }
 
     /// A disruption at a random time before the disruptions end, for a random duration.
-    fn during(&self, random: &mut Random, trouble: Trouble) -> Disaster {
+    fn during(&self, random: &mut Random, kind: Disruption) -> ScheduledDisruption {
         let at = Duration::from_micros(random.within(100_000..self.calm_at.as_micros() as u64));
         let longest = if random.chance(700) { 800 } else { 6_000 };
-        Disaster { at, lasts: Duration::from_millis(random.within(20..longest)), trouble }
+        ScheduledDisruption { at, lasts: Duration::from_millis(random.within(20..longest)), kind }
     }
 }
 
@@ -223,6 +223,6 @@ impl fmt::Display for Plan {
             self.restarts_at_end,
             self.calm_at.as_secs_f64()
         )?;
-        self.disasters.iter().try_for_each(|disaster| writeln!(f, "  {disaster}"))
+        self.disruptions.iter().try_for_each(|disruption| writeln!(f, "  {disruption}"))
     }
 }

@@ -10,8 +10,8 @@ use bus::{Error, query};
 use serde_json::json;
 use step::partition::InputInfo;
 
-use crate::jetstream::{self, Answer, Message, Refusal, Stored};
-use crate::world::desk::Packet;
+use crate::jetstream::{self, Answer, Message, Refusal, StoredMessage};
+use crate::world::executor::Response;
 
 /// The server's clock at the start of a run, in milliseconds since 1970.
 pub(crate) const EPOCH_MS: i64 = 1_700_000_000_000;
@@ -44,7 +44,7 @@ fn headers_of(message: &Message) -> HeaderMap {
 }
 
 /// A stored message as production code reads it.
-pub(crate) fn stored(stored: &Stored) -> query::StoredMessage {
+pub(crate) fn stored(stored: &StoredMessage) -> query::StoredMessage {
     query::StoredMessage {
         seq: stored.seq,
         subject: stored.message.subject.to_string(),
@@ -55,8 +55,8 @@ pub(crate) fn stored(stored: &Stored) -> query::StoredMessage {
 }
 
 /// A delivered message as production code reads it.
-pub(crate) fn delivery(delivery: &jetstream::Delivery) -> Delivery {
-    let jetstream::Delivery { stored, pending, .. } = delivery;
+pub(crate) fn delivery(delivery: &jetstream::ConsumerDelivery) -> Delivery {
+    let jetstream::ConsumerDelivery { stored, pending, .. } = delivery;
     Delivery {
         seq: stored.seq,
         subject: stored.message.subject.as_ref().into(),
@@ -75,9 +75,9 @@ pub(crate) struct Limits {
 }
 
 /// The description of a stream as production code reads it.
-pub(crate) fn info(packet: Option<Packet>, limits: Limits) -> Result<StreamInfo, Error> {
+pub(crate) fn info(response: Option<Response>, limits: Limits) -> Result<StreamInfo, Error> {
     let what = "STREAM.INFO";
-    let Packet { answer, trimmed, .. } = packet.ok_or_else(|| unanswered(what))?;
+    let Response { answer, trimmed, .. } = response.ok_or_else(|| unanswered(what))?;
     let Answer::Info(info) = answer else { return Err(failed(what, answer)) };
     let metadata = if trimmed > 0 { json!({ "candlewire.trimmed": trimmed.to_string() }) } else { json!({}) };
     let state = json!({ "messages": info.messages, "bytes": info.bytes, "first_seq": info.first_seq.max(1), "last_seq": info.last_seq });

@@ -13,19 +13,19 @@ use step::{Operator, commit};
 
 use crate::jetstream::Request;
 use crate::world::committer::Sealed;
-use crate::world::desk::{Io, Mailbox, TaskId, Tasks, To};
+use crate::world::executor::{ProcessIo, Mailbox, TaskId, Tasks, Destination};
 use crate::world::fault::Fault;
-use crate::world::reader::{Read, Reader};
-use crate::world::source::{ANSWER_MAX, Asking};
+use crate::world::reader::{Reader, ReaderEvent};
+use crate::world::client::{ANSWER_MAX, Client};
 use crate::world::wire::{self, Limits};
 
-const AGAIN: Duration = Duration::from_millis(100);
+const RETRY_DELAY: Duration = Duration::from_millis(100);
 
 type Asked<O> = Result<Event<<O as Operator>::State, <O as Operator>::Counts>, Error>;
 
 /// State that the workers of a process share.
 pub(crate) struct Shared<O> {
-    pub(crate) asking: Asking,
+    pub(crate) client: Client,
     pub(crate) operator: Arc<O>,
     pub(crate) setup: Setup,
     pub(crate) schedule: CommitSchedule,
@@ -40,7 +40,7 @@ pub(crate) struct Worker<O: Operator> {
     partition: Partition<O>,
     number: u32,
     asked: Mailbox<Asked<O>>,
-    read: Mailbox<Read>,
+    read: Mailbox<ReaderEvent>,
     tasks: Vec<TaskId>,
     reader: Option<TaskId>,
     pub(crate) is_asked_to_stop: bool,
@@ -50,7 +50,7 @@ pub(crate) struct Worker<O: Operator> {
 
 impl<O: Operator> Worker<O> {
     pub(crate) fn new(shared: Arc<Shared<O>>, lease: Lease, tasks: &mut Tasks) -> Self {
-        let (number, now) = (lease.slot, shared.asking.io.now());
+        let (number, now) = (lease.slot, shared.client.io.now());
         let setup = Setup { partition: number, ..shared.setup.clone() };
         let (partition, effects) = Partition::new(Arc::clone(&shared.operator), setup, shared.schedule.clone(), now);
         let mut worker = Self {
@@ -72,7 +72,7 @@ impl<O: Operator> Worker<O> {
 
     /// The time at which it continues without an answer.
     pub(crate) fn wakes_at(&self) -> Option<Duration> {
-        if self.ended.is_some() { None } else { self.partition.wakes_at(self.shared.asking.io.now()) }
+        if self.ended.is_some() { None } else { self.partition.wakes_at(self.shared.client.io.now()) }
     }
 
     /// Handles the next event, if there is one; returns whether there was.
@@ -84,7 +84,7 @@ impl<O: Operator> Worker<O> {
         match event {
             Ok(event) => {
                 self.io().note(|| words::<O>(self.number, &event));
-                let now = self.shared.asking.io.now();
+                let now = self.shared.client.io.now();
                 let effects = self.partition.on(event, now);
                 self.perform_all(effects, tasks);
             }
@@ -106,7 +106,7 @@ impl<O: Operator> Worker<O> {
         if self.is_asked_to_stop && !self.partition.is_stopping() {
             return Some(Ok(Event::Stop));
         }
-        let now = self.shared.asking.io.now();
+        let now = self.shared.client.io.now();
         if self.partition.wakes_at(now).is_some_and(|at| at <= now) {
             return Some(Ok(Event::Tick));
         }
@@ -114,8 +114,8 @@ impl<O: Operator> Worker<O> {
             return None;
         }
         Some(Ok(match self.read.take()? {
-            Read::Attached { info, pending } => Event::Attached { input: wire::input_info(&info), pending },
-            Read::Message(delivery) => Event::Input(delivery),
+            ReaderEvent::Attached { info, pending } => Event::Attached { input: wire::input_info(&info), pending },
+            ReaderEvent::Message(delivery) => Event::Input(delivery),
         }))
     }
 
@@ -125,8 +125,8 @@ impl<O: Operator> Worker<O> {
         self.ended = Some(ended);
     }
 
-    fn io(&self) -> &Io {
-        &self.shared.asking.io
+    fn io(&self) -> &ProcessIo {
+        &self.shared.client.io
     }
 
     fn note(&self, effect: &Effect) {
@@ -158,11 +158,11 @@ impl<O: Operator> Worker<O> {
 
     fn perform(&mut self, effect: Effect, tasks: &mut Tasks) {
         self.note(&effect);
-        let (asking, number) = (self.shared.asking.clone(), self.number);
+        let (client, number) = (self.shared.client.clone(), self.number);
         match effect {
             Effect::Recover => self.ask(tasks, async move {
-                let recovered = checkpoint::recover(&asking, O::STEP, number).await?;
-                Ok(Event::Recovered(planted::<O>(recovered, asking.fault)))
+                let recovered = checkpoint::recover(&client, O::STEP, number).await?;
+                Ok(Event::Recovered(planted::<O>(recovered, client.fault)))
             }),
             Effect::Read { from, reaches } => self.start_reader(from, reaches, tasks),
             Effect::Commit { part, .. } => {
@@ -173,7 +173,7 @@ impl<O: Operator> Worker<O> {
             Effect::ReadPosition => self.ask(tasks, async move {
                 let subject = subject::position(O::STEP.output, number);
                 loop {
-                    if let Ok(found) = asking.last_message(O::STEP.output.name(), &subject).await {
+                    if let Ok(found) = client.last_message(O::STEP.output.name(), &subject).await {
                         let batch = |headers: &async_nats::HeaderMap| {
                             headers.get(async_nats::header::NATS_BATCH_ID).map(|id| id.as_str().to_owned())
                         };
@@ -181,7 +181,7 @@ impl<O: Operator> Worker<O> {
                             found.map(|found| StoredPosition { seq: found.seq, batch: batch(&found.headers) });
                         return Ok(Event::PositionRead(position));
                     }
-                    asking.io.sleep(AGAIN).await;
+                    client.io.sleep(RETRY_DELAY).await;
                 }
             }),
             Effect::CheckInput(seen) => {
@@ -189,11 +189,11 @@ impl<O: Operator> Worker<O> {
                 self.ask(tasks, async move {
                     loop {
                         let request = Request::Info { stream: O::STEP.input.name().to_owned() };
-                        let packet = asking.io.ask(To::Leader, request, ANSWER_MAX).await;
-                        if let Ok(info) = wire::info(packet, limits) {
+                        let response = client.io.ask(Destination::Leader, request, ANSWER_MAX).await;
+                        if let Ok(info) = wire::info(response, limits) {
                             return Ok(Event::InputChecked { seen, input: wire::input_info(&info) });
                         }
-                        asking.io.sleep(AGAIN).await;
+                        client.io.sleep(RETRY_DELAY).await;
                     }
                 });
             }
@@ -216,7 +216,7 @@ impl<O: Operator> Worker<O> {
         let filters = subject::inputs(O::STEP, self.number).iter().map(|filter| filter.as_str().into()).collect();
         self.read = Mailbox::default();
         let reader = Reader {
-            asking: self.shared.asking.clone(),
+            client: self.shared.client.clone(),
             limits: self.shared.input,
             stream: O::STEP.input.name(),
             filters,

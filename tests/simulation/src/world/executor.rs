@@ -16,7 +16,7 @@ pub(crate) type TaskId = u64;
 
 /// Destination of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum To {
+pub(crate) enum Destination {
     /// The server that leads the stream, or believes to.
     Leader,
     /// Any server.
@@ -24,20 +24,20 @@ pub(crate) enum To {
     /// The server with the consumer.
     Server(usize),
     /// The server with the consumer; it waits for messages if there are none.
-    Patient(usize),
+    LongPoll(usize),
 }
 
 /// A request in flight.
 #[derive(Debug, Clone)]
-pub(crate) struct Sent {
+pub(crate) struct SentRequest {
     pub(crate) id: u64,
-    pub(crate) to: To,
+    pub(crate) to: Destination,
     pub(crate) request: Request,
 }
 
 /// An answer in flight.
 #[derive(Debug, Clone)]
-pub(crate) struct Packet {
+pub(crate) struct Response {
     /// The server that answered.
     pub(crate) server: usize,
     pub(crate) answer: Answer,
@@ -47,15 +47,15 @@ pub(crate) struct Packet {
 
 /// The connection, clock and random generator of a process. Clones share them.
 #[derive(Clone)]
-pub(crate) struct Io(Arc<Mutex<Desk>>);
+pub(crate) struct ProcessIo(Arc<Mutex<IoState>>);
 
-struct Desk {
+struct IoState {
     now: Duration,
     ids: u64,
-    outbox: Vec<Sent>,
+    outbox: Vec<SentRequest>,
     /// The task that waits for each answer.
     waiting: HashMap<u64, TaskId>,
-    answers: HashMap<u64, Packet>,
+    answers: HashMap<u64, Response>,
     timers: BTreeMap<(Duration, u64), TaskId>,
     ready: VecDeque<TaskId>,
     current: TaskId,
@@ -64,9 +64,9 @@ struct Desk {
     notes: Option<Vec<String>>,
 }
 
-impl Io {
+impl ProcessIo {
     pub(crate) fn new(random: Random, now: Duration, is_traced: bool) -> Self {
-        Self(Arc::new(Mutex::new(Desk {
+        Self(Arc::new(Mutex::new(IoState {
             now,
             ids: 0,
             outbox: Vec::new(),
@@ -80,92 +80,92 @@ impl Io {
         })))
     }
 
-    fn desk(&self) -> MutexGuard<'_, Desk> {
+    fn state(&self) -> MutexGuard<'_, IoState> {
         self.0.lock().expect("one thread runs a world")
     }
 
     /// The clock of the process.
     pub(crate) fn now(&self) -> Duration {
-        self.desk().now
+        self.state().now
     }
 
     /// Advances the clock and wakes the tasks whose timers are due.
     pub(crate) fn set_now(&self, now: Duration) {
-        let mut desk = self.desk();
-        desk.now = now;
-        while let Some(entry) = desk.timers.first_entry()
+        let mut state = self.state();
+        state.now = now;
+        while let Some(entry) = state.timers.first_entry()
             && entry.key().0 <= now
         {
             let task = entry.remove();
-            desk.ready.push_back(task);
+            state.ready.push_back(task);
         }
     }
 
     /// The time of the first timer.
     pub(crate) fn wakes_at(&self) -> Option<Duration> {
-        self.desk().timers.first_key_value().map(|(&(at, _), _)| at)
+        self.state().timers.first_key_value().map(|(&(at, _), _)| at)
     }
 
     pub(crate) fn below(&self, end: u64) -> u64 {
-        self.desk().random.below(end)
+        self.state().random.below(end)
     }
 
     /// Writes a trace line.
     pub(crate) fn note(&self, words: impl FnOnce() -> String) {
-        if let Some(notes) = &mut self.desk().notes {
+        if let Some(notes) = &mut self.state().notes {
             notes.push(words());
         }
     }
 
     /// The trace lines since the last call.
     pub(crate) fn notes(&self) -> Vec<String> {
-        self.desk().notes.as_mut().map(std::mem::take).unwrap_or_default()
+        self.state().notes.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// The requests sent since the last call.
-    pub(crate) fn sent(&self) -> Vec<Sent> {
-        std::mem::take(&mut self.desk().outbox)
+    pub(crate) fn sent(&self) -> Vec<SentRequest> {
+        std::mem::take(&mut self.state().outbox)
     }
 
     /// Delivers an answer. Only the first answer to a request counts.
-    pub(crate) fn answer(&self, id: u64, packet: Packet) {
-        let mut desk = self.desk();
-        if let Some(task) = desk.waiting.remove(&id) {
-            desk.answers.insert(id, packet);
-            desk.ready.push_back(task);
+    pub(crate) fn answer(&self, id: u64, response: Response) {
+        let mut state = self.state();
+        if let Some(task) = state.waiting.remove(&id) {
+            state.answers.insert(id, response);
+            state.ready.push_back(task);
         }
     }
 
     pub(crate) fn ready(&self, task: TaskId) {
-        self.desk().ready.push_back(task);
+        self.state().ready.push_back(task);
     }
 
     fn next_ready(&self) -> Option<TaskId> {
-        let mut desk = self.desk();
-        let task = desk.ready.pop_front()?;
-        desk.current = task;
+        let mut state = self.state();
+        let task = state.ready.pop_front()?;
+        state.current = task;
         Some(task)
     }
 
     /// Sends a request and waits for the answer; `None` when none comes in time.
-    pub(crate) async fn ask(&self, to: To, request: Request, within: Duration) -> Option<Packet> {
+    pub(crate) async fn ask(&self, to: Destination, request: Request, within: Duration) -> Option<Response> {
         let (id, deadline) = {
-            let mut desk = self.desk();
-            desk.ids += 1;
-            let (id, deadline, current) = (desk.ids, desk.now + within, desk.current);
-            desk.outbox.push(Sent { id, to, request });
-            desk.waiting.insert(id, current);
-            desk.timers.insert((deadline, id), current);
+            let mut state = self.state();
+            state.ids += 1;
+            let (id, deadline, current) = (state.ids, state.now + within, state.current);
+            state.outbox.push(SentRequest { id, to, request });
+            state.waiting.insert(id, current);
+            state.timers.insert((deadline, id), current);
             (id, deadline)
         };
         poll_fn(|_| {
-            let mut desk = self.desk();
-            if let Some(packet) = desk.answers.remove(&id) {
-                desk.timers.remove(&(deadline, id));
-                return Poll::Ready(Some(packet));
+            let mut state = self.state();
+            if let Some(response) = state.answers.remove(&id) {
+                state.timers.remove(&(deadline, id));
+                return Poll::Ready(Some(response));
             }
-            if desk.now >= deadline {
-                desk.waiting.remove(&id);
+            if state.now >= deadline {
+                state.waiting.remove(&id);
                 return Poll::Ready(None);
             }
             Poll::Pending
@@ -175,10 +175,10 @@ impl Io {
 
     pub(crate) async fn sleep(&self, time: Duration) {
         let at = {
-            let mut desk = self.desk();
-            desk.ids += 1;
-            let (at, id, current) = (desk.now + time, desk.ids, desk.current);
-            desk.timers.insert((at, id), current);
+            let mut state = self.state();
+            state.ids += 1;
+            let (at, id, current) = (state.now + time, state.ids, state.current);
+            state.timers.insert((at, id), current);
             at
         };
         poll_fn(|_| if self.now() >= at { Poll::Ready(()) } else { Poll::Pending }).await;
@@ -196,7 +196,7 @@ pub(crate) struct Tasks {
 
 impl Tasks {
     /// Starts a task.
-    pub(crate) fn spawn(&mut self, io: &Io, task: impl Future<Output = ()> + 'static) -> TaskId {
+    pub(crate) fn spawn(&mut self, io: &ProcessIo, task: impl Future<Output = ()> + 'static) -> TaskId {
         self.last += 1;
         self.all.insert(self.last, Box::pin(task));
         io.ready(self.last);
@@ -209,7 +209,7 @@ impl Tasks {
     }
 
     /// Polls every task that is ready; returns whether there was one.
-    pub(crate) fn run(&mut self, io: &Io) -> bool {
+    pub(crate) fn run(&mut self, io: &ProcessIo) -> bool {
         let mut context = Context::from_waker(Waker::noop());
         let mut has_run = false;
         while let Some(id) = io.next_ready() {
@@ -249,7 +249,7 @@ impl<T> Mailbox<T> {
         self.0.lock().expect("one thread runs a world")
     }
 
-    pub(crate) fn put(&self, io: &Io, thing: T) {
+    pub(crate) fn put(&self, io: &ProcessIo, thing: T) {
         let mut waiting = self.waiting();
         waiting.things.push_back(thing);
         waiting.task.take().into_iter().for_each(|task| io.ready(task));
@@ -272,11 +272,11 @@ impl<T> Mailbox<T> {
     }
 
     /// Waits until there is an item.
-    pub(crate) async fn filled(&self, io: &Io) {
+    pub(crate) async fn filled(&self, io: &ProcessIo) {
         poll_fn(|_| {
             let mut waiting = self.waiting();
             if waiting.things.is_empty() {
-                waiting.task = Some(io.desk().current);
+                waiting.task = Some(io.state().current);
                 return Poll::Pending;
             }
             Poll::Ready(())
@@ -285,7 +285,7 @@ impl<T> Mailbox<T> {
     }
 
     /// Waits until there is an item or the time is over.
-    pub(crate) async fn filled_within(&self, io: &Io, time: Duration) {
+    pub(crate) async fn filled_within(&self, io: &ProcessIo, time: Duration) {
         let mut sleeping = std::pin::pin!(io.sleep(time));
         let mut filled = std::pin::pin!(self.filled(io));
         poll_fn(|context| {

@@ -6,7 +6,7 @@ use crate::jetstream::{Answer, Message, Refusal, Request};
 use crate::random::Random;
 use crate::seed::Seed;
 
-use super::{commit, consume, delete, info, last, next, picture, publish, pull, purge};
+use super::requests::{commit, consume, delete, info, last, next, picture, publish, pull, purge};
 
 const PARTITIONS: u64 = 3;
 const COINS: [&str; 3] = ["bitcoin", "ethereum", "solana"];
@@ -15,7 +15,7 @@ const TEXTS: [&str; 4] = ["", "x", "some words", "rather many words, as of a who
 
 /// Draws random requests to MARKET that a step could make, most of them valid.
 #[derive(Debug)]
-pub struct Chance {
+pub struct RandomRequests {
     random: Random,
     /// The position of each partition, as far as it was committed here.
     fences: BTreeMap<u64, u64>,
@@ -26,7 +26,7 @@ pub struct Chance {
     last_seq: u64,
 }
 
-impl Chance {
+impl RandomRequests {
     /// The requests of a seed.
     pub fn new(seed: Seed) -> Self {
         Self {
@@ -70,7 +70,7 @@ impl Chance {
     }
 
     /// Learns from the answer to the last request.
-    pub fn learn(&mut self, answer: &Answer) {
+    pub fn record(&mut self, answer: &Answer) {
         match *answer {
             Answer::Committed { seq, .. } => {
                 self.last_seq = seq;

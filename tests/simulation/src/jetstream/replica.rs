@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::jetstream::config::{Config, Discard};
+use crate::jetstream::config::{StreamConfig, Discard};
 use crate::jetstream::consumer::Consumer;
 use crate::jetstream::disk::{Survivors, Sync};
 use crate::jetstream::duplicates::Duplicates;
@@ -21,7 +21,7 @@ pub(crate) enum Entry {
 
 /// A republished result: at most once, in order, and never before it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Live {
+pub struct Republished {
     /// Its live subject.
     pub subject: Subject,
     /// Its sequence in the stream.
@@ -34,7 +34,7 @@ pub struct Live {
 
 /// One server's replica of a stream.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Copy {
+pub(crate) struct Replica {
     pub(crate) log: Log,
     pub(crate) duplicates: Duplicates,
     pub(crate) consumers: BTreeMap<u64, Consumer>,
@@ -50,9 +50,9 @@ pub(crate) struct Copy {
     horizon: Option<u64>,
 }
 
-impl Copy {
+impl Replica {
     /// Applies the next entry; `live` receives the republished results.
-    pub(crate) fn apply(&mut self, config: &Config, sync: Sync, entry: &Entry, live: Option<&mut Vec<Live>>) -> Answer {
+    pub(crate) fn apply(&mut self, config: &StreamConfig, sync: Sync, entry: &Entry, live: Option<&mut Vec<Republished>>) -> Answer {
         let mut change = Change { after: self.log.last_seq(), removed: Vec::new() };
         let answer = match entry {
             Entry::Store { messages, stored_us, is_batch } => {
@@ -90,11 +90,11 @@ impl Copy {
 
     fn store(
         &mut self,
-        config: &Config,
+        config: &StreamConfig,
         message: &Arc<Message>,
         stored_us: u64,
         change: &mut Change,
-        live: Option<&mut Vec<Live>>,
+        live: Option<&mut Vec<Republished>>,
     ) {
         let subject = &message.subject;
         let previous = self.log.last_on(subject);
@@ -120,7 +120,7 @@ impl Copy {
         if let Some(live) = live
             && let Some(subject) = config.live_subject(subject)
         {
-            live.push(Live { subject, seq, previous, message: Arc::clone(message) });
+            live.push(Republished { subject, seq, previous, message: Arc::clone(message) });
         }
     }
 
@@ -129,7 +129,7 @@ impl Copy {
     }
 
     /// Deletes messages and forgets message ids that have expired.
-    pub(crate) fn grow_older(&mut self, config: &Config, now_us: u64) {
+    pub(crate) fn grow_older(&mut self, config: &StreamConfig, now_us: u64) {
         if let Some(max_us) = config.max_age_us {
             while let Some(first) = self.log.first()
                 && first.stored_us + max_us <= now_us
@@ -168,7 +168,7 @@ impl Copy {
 
     /// Restarts with the contents of the disk. Consumers are in memory: a single server forgets them, a server of a
     /// cluster creates them again at their original start.
-    pub(crate) fn restart(&mut self, config: &Config, is_alone: bool, now_us: u64) {
+    pub(crate) fn restart(&mut self, config: &StreamConfig, is_alone: bool, now_us: u64) {
         self.duplicates = Duplicates::of(&self.log, config.duplicates_us, now_us);
         self.horizon = None;
         if is_alone {

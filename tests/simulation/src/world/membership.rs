@@ -8,8 +8,8 @@ use bus::lease::{Assignment, Change, Claim, Holdings, Lease};
 use bus::{Error, subject};
 
 use crate::jetstream::{Answer, Message, Request};
-use crate::world::desk::{Io, Mailbox, To};
-use crate::world::source::Asking;
+use crate::world::executor::{ProcessIo, Mailbox, Destination};
+use crate::world::client::Client;
 use crate::world::wire;
 
 const ANSWER_MAX: Duration = Duration::from_secs(1);
@@ -25,7 +25,7 @@ pub(crate) enum Command {
 
 /// Renews the membership, reads the bucket, claims and releases slots.
 pub(crate) struct Membership {
-    pub(crate) asking: Asking,
+    pub(crate) client: Client,
     pub(crate) group: &'static str,
     pub(crate) holdings: Arc<Mutex<Holdings>>,
     pub(crate) commands: Mailbox<Command>,
@@ -34,8 +34,8 @@ pub(crate) struct Membership {
 }
 
 impl Membership {
-    fn io(&self) -> &Io {
-        &self.asking.io
+    fn io(&self) -> &ProcessIo {
+        &self.client.io
     }
 
     fn held(&self) -> MutexGuard<'_, Holdings> {
@@ -83,7 +83,7 @@ impl Membership {
             return Ok(());
         }
         self.renew(renewed_at).await?;
-        let messages = self.asking.picture(LEASES, &subject::leases(self.group)).await?;
+        let messages = self.client.picture(LEASES, &subject::leases(self.group)).await?;
         let table = Assignment::of(self.group, &messages)?;
         let (now, since_last) = (self.io().now(), self.io().now() - *looked_at);
         *looked_at = now;
@@ -95,7 +95,7 @@ impl Membership {
             self.held().reclaimed(slot, revision);
         }
         self.share(&table, &living).await?;
-        self.bury(&table, &living).await
+        self.delete_dead(&table, &living).await
     }
 
     async fn renew(&self, renewed_at: &mut Option<Duration>) -> Result<(), Error> {
@@ -124,7 +124,7 @@ impl Membership {
         Ok(())
     }
 
-    async fn bury(&self, table: &Assignment, living: &BTreeSet<String>) -> Result<(), Error> {
+    async fn delete_dead(&self, table: &Assignment, living: &BTreeSet<String>) -> Result<(), Error> {
         let dead: Vec<(String, u64)> =
             self.held().dead(table, living).into_iter().map(|(id, revision)| (id.to_owned(), revision)).collect();
         for (id, revision) in dead {
@@ -143,7 +143,7 @@ impl Membership {
     /// Writes a key; `None` when another instance was faster.
     async fn write(&self, message: Message) -> Result<Option<u64>, Error> {
         const WHAT: &str = "a lease";
-        match self.io().ask(To::Leader, Request::Publish(message), ANSWER_MAX).await.map(|packet| packet.answer) {
+        match self.io().ask(Destination::Leader, Request::Publish(message), ANSWER_MAX).await.map(|response| response.answer) {
             Some(Answer::Stored { seq, .. }) => Ok(Some(seq)),
             Some(Answer::Refused(refusal)) if OVERTAKEN.contains(&refusal.err_code) => Ok(None),
             Some(answer) => Err(wire::failed(WHAT, answer)),
