@@ -9,30 +9,11 @@
 //! clock.
 
 mod log;
+mod memory;
 mod owner;
 mod stored;
 
-use step::time::Time;
-
-pub use log::Log;
+pub use log::InputLog;
+pub use memory::Memory;
 pub use owner::{Owner, Wait};
-pub use stored::Stored;
-
-/// One partition of a step: its input, its stored results and the current time.
-#[derive(Debug)]
-pub struct Memory {
-    /// The input.
-    pub log: Log,
-    /// Its stored results, states and position.
-    pub stored: Stored,
-    /// Number of messages that new owners received again, because the stored states may lack them.
-    pub replayed: u64,
-    now: Time,
-}
-
-impl Memory {
-    /// A partition that has stored nothing yet.
-    pub fn new(log: Log) -> Self {
-        Self { log, stored: Stored::default(), replayed: 0, now: Time::ZERO }
-    }
-}
+pub use stored::StoredPartition;

@@ -13,13 +13,13 @@ pub(crate) const PARTITION: u32 = 0;
 
 /// A log from which no message is ever deleted, as a step reads it.
 #[derive(Debug)]
-pub struct Log {
+pub struct InputLog {
     /// The messages that the step reads, in order.
     deliveries: Vec<Delivery>,
     last_seq: u64,
 }
 
-impl Log {
+impl InputLog {
     /// A log of messages in order. As on a server the step gets only those that its reader selects.
     pub fn new(step: Step, messages: impl IntoIterator<Item = Delivery>) -> Self {
         let filters = subject::inputs(step, PARTITION);
