@@ -90,7 +90,7 @@ fn the_pipeline_runs_with_credentials_and_foreign_or_old_ones_are_refused() {
     let foreign = tempfile::tempdir().unwrap();
     make_credentials(foreign.path(), &[]);
     let mut plan = variant.stranger("topology");
-    let refused = ["refuses the credentials in ", "topology credentials"];
+    let refused = ["refuses the credentials in ", "nsc"];
     check(plan.arg("plan").env("NATS_CREDS", foreign.path().join("admin.creds")), 3, &refused);
     // The same keys, so the same server takes new credentials; these end at once.
     let before = std::fs::read(variant.credentials("admin")).unwrap();

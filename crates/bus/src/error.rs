@@ -1,4 +1,4 @@
-//! Errors of the NATS side, classified by what a caller can do.
+//! Errors of the NATS side, classified by the possible reaction of a caller.
 
 use service::Code;
 
@@ -16,7 +16,7 @@ pub enum Error {
     /// The NATS flags contradict each other, or name a file that cannot be used.
     #[error("{detail}")]
     Settings {
-        /// What is wrong and what to change.
+        /// The mistake, and what to change.
         detail: String,
     },
     /// The server refuses the user or its credentials.
@@ -185,7 +185,7 @@ pub enum Error {
         output: String,
         /// The partition.
         partition: u32,
-        /// What contradicts.
+        /// The contradiction.
         detail: String,
     },
     /// Others use every consumer that this user may have. Waiting may help.
@@ -214,7 +214,7 @@ pub enum Error {
     /// The storage is full. Nothing was stored; waiting helps once an operator frees space.
     #[error(
         "storage is full: the NATS server refused {what} ({description}, {code}/{err_code}); raise the stream's limit \
-         with `topology apply`, or give the server more room: what waits is kept and goes on by itself"
+         with `topology apply`, or give the server more storage; pending messages are kept and stored later"
     )]
     Full {
         /// The request.
@@ -241,8 +241,7 @@ pub enum Error {
     },
     /// The server is connected but does not answer. The request may have been executed.
     #[error(
-        "the NATS server does not answer {what}: when that goes on, its log says why; after a full disk it must be \
-         started again"
+        "the NATS server does not answer {what}: if that continues, read its log; after a full disk it must be restarted"
     )]
     Silent {
         /// The request.
@@ -267,7 +266,7 @@ pub enum Error {
 /// JetStream error code: a message of a batch did not arrive, or could not be stored.
 const INCOMPLETE: u32 = 10176;
 
-/// What a caller can do about an error.
+/// The possible reactions of a caller to an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Disposition {
     /// Retry: an outage.
@@ -283,7 +282,7 @@ impl Error {
     pub fn refusal(what: String, code: u16, err_code: u32, mut description: String) -> Self {
         if err_code == INCOMPLETE {
             // The server reports the same code when it could not write the batch to disk.
-            description.push_str("; when that goes on, its disk may be full: its log says so");
+            description.push_str("; if that continues, its disk may be full: read its log");
         }
         match disposition_of(err_code) {
             Disposition::RetrySlowly => Self::Full { what, code, err_code, description },
@@ -291,7 +290,7 @@ impl Error {
         }
     }
 
-    /// What a caller can do.
+    /// The possible reaction of a caller.
     pub fn disposition(&self) -> Disposition {
         match self {
             Self::NoServer { .. }

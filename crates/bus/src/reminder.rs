@@ -26,7 +26,7 @@ impl Reminder {
     /// Logs the end of the wait, if a warning was logged.
     pub fn settle(&mut self, what: &str) {
         if self.warned.take().is_some() {
-            tracing::info!("goes on: {what}");
+            tracing::info!("resuming: {what}");
         }
     }
 

@@ -5,7 +5,7 @@ use market::{Instrument, Window};
 use crate::record_kind::RecordKind;
 use crate::stream::{LEASES, READERS, Step, Stream};
 
-/// Where a restore publishes a message of a stream; no other publisher uses the subject.
+/// The subject on which a restore publishes a message of a stream; no other publisher uses it.
 pub fn restored(stream: &str, subject: &str) -> String {
     format!("candlewire.restore.{stream}.{subject}")
 }

@@ -224,7 +224,7 @@ async fn remove_orphans(source: &impl Source, output: Stream, partition: u32, fe
         return Ok(false);
     }
     if orphans.len() > ORPHANS_MAX {
-        return Err(lost(output, partition, format!("more than {ORPHANS_MAX} outputs behind the position")));
+        return Err(lost(output, partition, format!("more than {ORPHANS_MAX} outputs after the position")));
     }
     tracing::warn!(stream = %output, partition, count = orphans.len(), "removing the outputs of a torn batch");
     for seq in orphans {

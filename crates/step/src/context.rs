@@ -1,4 +1,4 @@
-//! What the workers of a process share: connection, settings and callbacks.
+//! Connection, settings and callbacks that the workers of a process share.
 
 use std::sync::Arc;
 

@@ -90,7 +90,7 @@ pub trait Operator: Send + Sync + 'static {
 pub struct Figure {
     /// Name of the counter, without prefix and `_total`.
     pub metric: &'static str,
-    /// What the counter counts, in one sentence.
+    /// The help text of the counter, in one sentence.
     pub help: &'static str,
     /// Labels and their values, such as `outcome` and `accepted`.
     pub labels: Vec<(&'static str, &'static str)>,

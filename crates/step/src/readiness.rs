@@ -145,13 +145,13 @@ impl ReadinessState {
 
     fn obstacle(&self) -> Option<String> {
         if let Some((partition, reason)) = self.stopped.first_key_value() {
-            return Some(format!("partition {partition} set_stopped: {reason}"));
+            return Some(format!("partition {partition} stopped: {reason}"));
         }
         if !self.is_connected {
             return Some("the NATS server is away".to_owned());
         }
         if !self.is_settled {
-            return Some("set_waiting for partitions".to_owned());
+            return Some("waiting for partitions".to_owned());
         }
         if let Some((partition, what)) = self.waiting.first_key_value() {
             return Some(format!("partition {partition} waits for {what}, the log says why"));
@@ -186,9 +186,9 @@ mod tests {
         readiness.add(4);
         readiness.set_newest(3, 20_000);
         readiness.set_newest(4, 50_000);
-        assert_eq!(fresh(), Ok("set_newest data is 40s old, 1m is the bound".to_owned()));
+        assert_eq!(fresh(), Ok("newest data is 40s old, 1m is the bound".to_owned()));
         readiness.remove(4);
-        assert!(fresh().is_err_and(|words| words.starts_with("set_newest data is 1m 10s old")));
+        assert!(fresh().is_err_and(|words| words.starts_with("newest data is 1m 10s old")));
         readiness.set_settled();
         readiness.set_attached(3);
         readiness.remove(3);
@@ -199,7 +199,7 @@ mod tests {
     fn ready_means_a_settled_share_with_attached_partitions() {
         let (health, readiness) = unready();
         readiness.add(3);
-        assert_eq!(health.check(), Err("set_waiting for partitions".to_owned()));
+        assert_eq!(health.check(), Err("waiting for partitions".to_owned()));
         readiness.set_settled();
         assert_eq!(health.check(), Err("1 partition is attaching to its input".to_owned()));
         readiness.set_attached(3);
@@ -231,7 +231,7 @@ mod tests {
         readiness.set_settled();
         readiness.set_attached(3);
         readiness.set_stopped(3, &Error::NoJetStream { url: "here".to_owned() });
-        assert!(health.check().is_err_and(|reason| reason.starts_with("partition 3 set_stopped")));
+        assert!(health.check().is_err_and(|reason| reason.starts_with("partition 3 stopped")));
         readiness.remove(3);
         assert_eq!(health.check(), Ok(()));
     }

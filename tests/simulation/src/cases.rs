@@ -1,7 +1,7 @@
 //! Cases on which the model and nats-server agree: requests in order, each with its answer in one line.
 //!
 //! The table is written once. A test of this crate asks the model, and a test of `pipeline-tests` asks a real server.
-//! Where they differ, the server is right and the model is changed.
+//! If they differ, the server is right and the model is changed.
 
 mod case;
 mod commits;

@@ -20,7 +20,7 @@ use records::StreamContents;
 pub(crate) fn check(result: &RunResult) -> Checked {
     check_ends(result)?;
     if let Some(stall) = &result.stall {
-        return Err(Failure::new("everything comes to its end", stall.clone()));
+        return Err(Failure::new("everything is processed", stall.clone()));
     }
     let recorded = StreamContents::of(result)?;
     check_losses(result, &recorded)?;
@@ -43,7 +43,7 @@ fn check_ends(result: &RunResult) -> Checked {
         }
     }
     if let Some(error) = result.exits.iter().find(|_| !plan.loses_market()) {
-        return Err(Failure::new("no process ends by itself", error.to_string()));
+        return Err(Failure::new("no process stops by itself", error.to_string()));
     }
     Ok(())
 }

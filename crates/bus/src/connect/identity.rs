@@ -28,7 +28,7 @@ pub(super) struct Identity {
 #[derive(Debug)]
 enum Login {
     /// Without credentials.
-    Nobody,
+    Anonymous,
     Password {
         password: Password,
         /// The file that the password was read from, if any.
@@ -55,7 +55,7 @@ impl Identity {
         let login = Login::new(args, default_user)?;
         let named = match &login {
             Login::Credentials { text, .. } => name_in(text.reveal()),
-            Login::Nobody | Login::Password { .. } => None,
+            Login::Anonymous | Login::Password { .. } => None,
         };
         let user = args.nats_user.clone().or(named).or(default_user.map(str::to_owned)).unwrap_or_default();
         let tls = Tls::new(args, addresses.iter().any(ServerAddr::tls_required))?;
@@ -72,7 +72,7 @@ impl Identity {
             options = options.add_client_certificate(certificate.clone(), key.clone());
         }
         options = match &self.login {
-            Login::Nobody => options,
+            Login::Anonymous => options,
             Login::Password { password, .. } => {
                 options.user_and_password(self.user.clone(), password.reveal().to_owned())
             }
@@ -90,7 +90,7 @@ impl Identity {
     /// Description of the refused user, and advice.
     pub(super) fn refusal(&self) -> (String, String) {
         match &self.login {
-            Login::Nobody => (
+            Login::Anonymous => (
                 "a client without a user".to_owned(),
                 "give a user with --nats-user, or credentials with --creds".to_owned(),
             ),
@@ -152,7 +152,7 @@ impl Login {
             ConnectOptions::with_credentials(&text).map_err(|error| unreadable("credentials", path, &error))?;
             return Ok(Self::Credentials { path: path.clone(), text: text.into() });
         }
-        let Some(user) = args.nats_user.as_deref().or(default_user) else { return Ok(Self::Nobody) };
+        let Some(user) = args.nats_user.as_deref().or(default_user) else { return Ok(Self::Anonymous) };
         if let Some(path) = &args.nats_password_file {
             let text = read("password", path)?;
             let password = text.trim_end_matches(['\r', '\n']);
@@ -208,7 +208,7 @@ fn addresses(url: &str) -> Result<Vec<ServerAddr>, Error> {
             // The address is not repeated in the error: a malformed one may contain a password.
             .map_err(|error| settings(&format!("{error}; it should look like nats://127.0.0.1:4222")))?;
         if parsed.is_websocket() {
-            return Err(settings("WebSockets are not spoken here; use nats:// or tls://"));
+            return Err(settings("WebSockets are not supported; use nats:// or tls://"));
         }
         if parsed.has_user_pass() || parsed.password().is_some() {
             return Err(settings(

@@ -84,7 +84,7 @@ impl<O: Operator> Partition<O> {
             if input.log.continues_from(&self.setup.log, 0) {
                 return Err(Error::Restored { input: O::STEP.input.name().to_owned() });
             }
-            return Err(wrong_log::<O>(format!("it was created anew at {}", input.log)));
+            return Err(wrong_log::<O>(format!("it was recreated at {}", input.log)));
         }
         let reached = self.reached();
         if reached > input.last_seq {

@@ -58,7 +58,7 @@ fn limits() -> Vec<Case> {
 fn ids() -> Vec<Case> {
     vec![
         feed(
-            "a message id is stored once, whatever its subject",
+            "a message id is stored once, on any subject",
             AMPLE,
             vec![
                 (publish(tick("bitcoin", "one", "t1")), "stored 1"),

@@ -106,7 +106,7 @@ fn purged() -> Vec<Case> {
             ]),
         ),
         market(
-            "an emptied stream goes on where it was",
+            "an emptied stream continues its sequences",
             with(vec![
                 (purge("MARKET", ">", 0), "purged 6"),
                 (info("MARKET"), "0 messages from 9 to 8, 0 bytes"),

@@ -28,7 +28,7 @@ pub(super) fn cases() -> Vec<Case> {
 fn pictures() -> Vec<Case> {
     vec![
         market(
-            "the last message of each subject after roll-ups, as it stood at a sequence",
+            "the last message of each subject after roll-ups, as of a sequence",
             filled(vec![
                 (
                     picture("MARKET", ">", 0),

@@ -81,7 +81,7 @@ pub enum Request {
     },
 }
 
-/// Where a request goes.
+/// The addressee of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target<'a> {
     /// To a stream by its name.

@@ -123,7 +123,7 @@ fn another_log_or_a_shorter_log_is_refused() {
     let parts = [before.committing()];
     let mut rig = Rig::recovering(&parts, false);
     rig.attach(InputInfo { log: LogId::new("tuesday"), ..input_info(1, 1) }, 1);
-    assert!(rig.error().contains("it was created anew at tuesday"), "{}", rig.error());
+    assert!(rig.error().contains("it was recreated at tuesday"), "{}", rig.error());
     let mut rig = Rig::recovering(&parts, false);
     rig.attach(input_info(1, 0), 0);
     assert!(rig.error().contains("it ends at sequence 0, the position is 1"), "{}", rig.error());
