@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bus::retry::patiently;
 use bus::{Connection, Error, Stream};
 use futures::future::try_join_all;
-use step::commit::{CommitAnswer, Commit, Next};
+use step::commit::{Commit, CommitAnswer, Next};
 use step::part::Part;
 use step::transaction::read_position;
 use tokio::time::Duration;

@@ -5,8 +5,8 @@ use bus::topology::{Limits, create, definitions};
 use pipeline_tests::mirror::Mirror;
 use pipeline_tests::server::Server;
 use serde_json::{Value, json};
-use simulation::cases::{self, AMPLE, RandomRequests, FEED_AGE_US, PARTITIONS};
-use simulation::jetstream::{StreamConfig, Discard};
+use simulation::cases::{self, AMPLE, FEED_AGE_US, PARTITIONS, RandomRequests};
+use simulation::jetstream::{Discard, StreamConfig};
 use simulation::{Answer, Request, Seed};
 
 /// Requests that are drawn for each seed.

@@ -13,7 +13,7 @@ use market::watermark::Watermark;
 use market::windowing::{EventTimePolicy, Issue, Windowing};
 use market::{Candle, EventTime, Instrument, Window};
 use serde::{Deserialize, Serialize};
-use step::{Applied, Figure, Input, SkipLog, Operator, Outputs};
+use step::{Applied, Figure, Input, Operator, Outputs, SkipLog};
 
 /// MARKET → STATS.
 #[derive(Debug)]

@@ -88,7 +88,9 @@ pub enum Error {
         stream: String,
     },
     /// A stream was restored while it was being read, so data that was read may no longer exist.
-    #[error("{input} was restored from a backup meanwhile: start this service again; it continues where the backup ends")]
+    #[error(
+        "{input} was restored from a backup meanwhile: start this service again; it continues where the backup ends"
+    )]
     Restored {
         /// The stream.
         input: String,

@@ -8,8 +8,8 @@ use crate::connect::{Connection, parse_answer};
 use crate::error::Error;
 use crate::protocol::{LogId, decode_version};
 use crate::snapshot::all_last;
-use crate::subject;
 use crate::stream::{READERS_STREAM, Stream};
+use crate::subject;
 use crate::topology::{purge, stream_info};
 
 /// The version of the stored form of registrations.

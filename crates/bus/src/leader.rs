@@ -8,9 +8,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::connect::Connection;
-use crate::reminder::Reminder;
 use crate::error::Error;
 use crate::protocol::LogId;
+use crate::reminder::Reminder;
 use crate::stream::Stream;
 use crate::topology::{StreamInfo, stream_info};
 

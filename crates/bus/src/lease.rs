@@ -22,11 +22,11 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::connect::Connection;
-use crate::retry::wait_for;
 use crate::error::Error;
 use crate::lease::assignment::Silences;
 use crate::lease::bucket::Bucket;
 use crate::lease::membership::{Command, Membership};
+use crate::retry::wait_for;
 use crate::stream::LEASES_STREAM;
 use crate::topology::stream_info;
 
@@ -90,9 +90,10 @@ impl Leases {
     pub async fn next(&mut self) -> Result<Change, Error> {
         match self.changes.recv().await {
             Some(change) => change,
-            None => {
-                Err(Error::Unreadable { what: "the leases".to_owned(), detail: "the membership task has ended".to_owned() })
-            }
+            None => Err(Error::Unreadable {
+                what: "the leases".to_owned(),
+                detail: "the membership task has ended".to_owned(),
+            }),
         }
     }
 

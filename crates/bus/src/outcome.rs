@@ -6,8 +6,8 @@ use crate::connect::Connection;
 use crate::error::Error;
 use crate::protocol::{LogId, Position, decode_position};
 use crate::record_kind::RecordKind;
-use crate::subject;
 use crate::stream::{Step, Stream};
+use crate::subject;
 use crate::{codec, query};
 
 /// Sequences per request, which bounds memory.

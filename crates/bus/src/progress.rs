@@ -11,8 +11,8 @@ use crate::error::Error;
 use crate::protocol::{Position, positions};
 use crate::query::{self, Found};
 use crate::reader::count_from;
-use crate::subject;
 use crate::stream::Step;
+use crate::subject;
 use crate::topology::stream_info;
 
 /// Progress of one partition of a step.

@@ -10,11 +10,11 @@ use serde::Deserialize;
 use crate::batch::{self, Numbered};
 use crate::codec::{Encoder, SCHEMA_HEADER};
 use crate::connect::{Connection, parse_answer};
+use crate::error::{Disposition, Error};
+use crate::record_kind::RecordKind;
 use crate::reminder::Reminder;
 use crate::retry::Backoff;
 use crate::stream::Stream;
-use crate::error::{Disposition, Error};
-use crate::record_kind::RecordKind;
 use crate::subject;
 
 const RETRY: Backoff = Backoff::new(Duration::from_millis(40), Duration::from_millis(500));

@@ -371,7 +371,11 @@ impl Source {
         }
         // A new leader may have answered with a shorter log than the first one had.
         let still = stream_info(&self.connection, self.selection.stream.name()).await?;
-        if still.leader() == leader.leader() { Ok(()) } else { Err(Interruption::Restart("the stream has another leader")) }
+        if still.leader() == leader.leader() {
+            Ok(())
+        } else {
+            Err(Interruption::Restart("the stream has another leader"))
+        }
     }
 
     /// Drops and counts a message that was read before.

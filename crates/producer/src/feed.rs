@@ -3,10 +3,10 @@
 use std::future::Future;
 use std::time::Duration;
 
-use bus::retry::{patiently, wait_for};
 use bus::publish::{FeedMessage, Receipt};
 use bus::query::StoredMessage;
-use bus::{Connection, Error, NatsArgs, RecordKind, Stream, stored_time, codec, query, subject, topology};
+use bus::retry::{patiently, wait_for};
+use bus::{Connection, Error, NatsArgs, RecordKind, Stream, codec, query, stored_time, subject, topology};
 use market::gap::GapLine;
 use market::heartbeat::HeartbeatLine;
 use market::tick::TickLine;

@@ -35,7 +35,8 @@ impl CommitSchedule {
     /// The schedule of a process that runs a step with `partitions` partitions.
     pub fn new(step: Step, partitions: u32) -> Self {
         let interval = if step.is_live { INTERVAL } else { INTERVAL_NOT_LIVE };
-        let slots = u32::try_from(interval.as_millis() / SLOT_SPACING.as_millis()).unwrap_or(u32::MAX).min(partitions).max(1);
+        let slots =
+            u32::try_from(interval.as_millis() / SLOT_SPACING.as_millis()).unwrap_or(u32::MAX).min(partitions).max(1);
         Self { interval, slots, last_input: Arc::default() }
     }
 

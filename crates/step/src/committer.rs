@@ -64,7 +64,11 @@ pub(crate) async fn run(context: Context, step: Step, metrics: StepMetrics, mut 
 }
 
 /// Waits while all sealed parts are live; returns whether they are.
-async fn pause(until: Instant, waiting: &mut VecDeque<CommitRequest>, sealed: &mut mpsc::Receiver<CommitRequest>) -> bool {
+async fn pause(
+    until: Instant,
+    waiting: &mut VecDeque<CommitRequest>,
+    sealed: &mut mpsc::Receiver<CommitRequest>,
+) -> bool {
     while waiting.iter().all(|one| one.is_live) {
         tokio::select! {
             () = tokio::time::sleep_until(until) => return true,

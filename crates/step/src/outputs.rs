@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use bus::codec::{LINES_MAX, PLAIN_BYTES_MAX, Pack};
 use bus::record_kind::RecordKind;
-use bus::subject;
 use bus::stream::Stream;
+use bus::subject;
 use serde::Serialize;
 
 use crate::part::{Outgoing, Role};

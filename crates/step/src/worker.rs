@@ -229,7 +229,10 @@ impl<O: Operator> Worker<O> {
                 tracing::warn!(%input, partition, from, to, "input gap accepted, continuing after it");
             }
             Report::Unconfirmed => {
-                tracing::warn!(partition, "stopping with an unconfirmed commit: the next owner reads whether it was stored");
+                tracing::warn!(
+                    partition,
+                    "stopping with an unconfirmed commit: the next owner reads whether it was stored"
+                );
             }
         }
     }
@@ -295,7 +298,9 @@ async fn until(time: Option<Instant>) {
 async fn next_input<S, C>(reader: Option<&mut Reader>) -> Result<Event<S, C>, Error> {
     let Some(reader) = reader else { return std::future::pending().await };
     Ok(match reader.next().await? {
-        reader::ReaderEvent::Attached { info, pending } => Event::Attached { input: InputInfo::try_from(&*info)?, pending },
+        reader::ReaderEvent::Attached { info, pending } => {
+            Event::Attached { input: InputInfo::try_from(&*info)?, pending }
+        }
         reader::ReaderEvent::Message(delivery) => Event::Input(delivery),
     })
 }

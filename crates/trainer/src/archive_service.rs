@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use bus::Connection;
-use bus::reminder::Reminder;
 use bus::reader::{Delivery, Reader, ReaderEvent};
+use bus::reminder::Reminder;
 use bus::topology::StreamInfo;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;

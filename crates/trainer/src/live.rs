@@ -24,7 +24,7 @@ use market::heartbeat::HeartbeatLine;
 use market::windowing::EventTimePolicy;
 use market::{Candle, EventTime, Instrument, Tick};
 use serde::{Deserialize, Serialize};
-use step::{Applied, Figure, Input, SkipLog, Operator, Outputs};
+use step::{Applied, Figure, Input, Operator, Outputs, SkipLog};
 use store::archive::Through;
 
 pub use self::counts::Counts;

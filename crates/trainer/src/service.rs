@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bus::connect::start_service;
-use bus::retry::wait_for;
 use bus::lease::LeaderLease;
+use bus::retry::wait_for;
 use bus::stream::{ARCHIVER, Stream};
 use bus::topology::StreamInfo;
 use bus::{Connection, NatsArgs};

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use bus::protocol::LogId;
 use bus::reader::Delivery;
-use bus::subject;
 use bus::stream::Step;
+use bus::subject;
 use step::partition::InputInfo;
 
 /// The only partition of every log in memory.

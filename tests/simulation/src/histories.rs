@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::jetstream::{StoredMessage, Sync};
 use crate::seed::Seed;
 use crate::world::wire::EPOCH_MS;
-use crate::world::{ScheduledDisruption, Plan, Published, RunResult, Disruption, World};
+use crate::world::{Disruption, Plan, Published, RunResult, ScheduledDisruption, World};
 
 /// Event time of the first tick.
 const BEGIN_MS: i64 = EPOCH_MS - 86_400_000;

@@ -26,7 +26,7 @@ mod request;
 mod server;
 
 pub use batch::{Allowed, MESSAGES_MAX};
-pub use config::{StreamConfig, Discard};
+pub use config::{Discard, StreamConfig};
 pub use disk::{Survivors, Sync};
 pub use message::{BatchPlace, Headers, Message, StoredMessage, Subject, matches};
 pub use replica::Republished;

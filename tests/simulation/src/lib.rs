@@ -24,6 +24,6 @@ pub mod seed;
 pub mod world;
 
 pub use jetstream::{Answer, JetStream, Message, Reply, Request};
-pub use network::{Link, Queue, LinkQuality};
+pub use network::{Link, LinkQuality, Queue};
 pub use random::Random;
 pub use seed::Seed;

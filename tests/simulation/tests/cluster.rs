@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use simulation::jetstream::{StreamConfig, Refusal, Survivors, Sync, Ticket};
+use simulation::jetstream::{Refusal, StreamConfig, Survivors, Sync, Ticket};
 use simulation::{Answer, JetStream, Message, Random, Reply, Request, Seed};
 
 const MARKET: &str = "MARKET";

@@ -1,6 +1,6 @@
 //! A single server in the model: restarts, power cuts, time limits, full storage.
 
-use simulation::jetstream::{Allowed, StreamConfig, Refusal, Survivors, Sync};
+use simulation::jetstream::{Allowed, Refusal, StreamConfig, Survivors, Sync};
 use simulation::{Answer, JetStream, Message, Reply, Request};
 
 const AMPLE: u64 = 1 << 30;

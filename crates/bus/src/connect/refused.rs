@@ -38,8 +38,7 @@ fn explain(error: &rustls::Error, has_certificate: bool) -> String {
     match error {
         // A bad signature means a certificate with the name of a trusted CA, signed by another key.
         rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
-            "the server certificate is not signed by a trusted CA; pass the CA with --tls-ca (NATS_TLS_CA)"
-                .to_owned()
+            "the server certificate is not signed by a trusted CA; pass the CA with --tls-ca (NATS_TLS_CA)".to_owned()
         }
         rustls::Error::InvalidCertificate(_) => {
             format!("{error}: give the server a certificate that is valid for this address and time")
@@ -49,10 +48,13 @@ fn explain(error: &rustls::Error, has_certificate: bool) -> String {
             | AlertDescription::BadCertificate
             | AlertDescription::HandshakeFailure,
         ) if !has_certificate => {
-            "the server asks for a client certificate: pass --tls-cert and --tls-key (NATS_TLS_CERT, NATS_TLS_KEY)".to_owned()
+            "the server asks for a client certificate: pass --tls-cert and --tls-key (NATS_TLS_CERT, NATS_TLS_KEY)"
+                .to_owned()
         }
         rustls::Error::AlertReceived(alert) => {
-            format!("the server refuses the client certificate ({alert:?}): pass one that its CA has signed with --tls-cert")
+            format!(
+                "the server refuses the client certificate ({alert:?}): pass one that its CA has signed with --tls-cert"
+            )
         }
         rustls::Error::InvalidMessage(_) => {
             "the server does not use TLS: start it with deploy/nats/tls.conf, or connect to nats:// without any --tls-…"

@@ -10,8 +10,8 @@ use crate::error::Error;
 use crate::lease::assignment::{Assignment, Claim, Member};
 use crate::lease::tombstone::{DELETED, OPERATION_HEADER};
 use crate::snapshot::all_last;
-use crate::subject;
 use crate::stream::LEASES_STREAM;
+use crate::subject;
 
 /// How long the deletion marker of a dead member stays. Without a limit the markers would accumulate with every
 /// restart.

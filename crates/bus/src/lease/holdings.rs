@@ -260,8 +260,10 @@ mod tests {
 
     #[test]
     fn a_key_that_names_an_instance_is_its_own() {
-        let entry =
-            |revision, owner: Option<&str>| KeyEntry { revision, value: owner.map(|owner| Claim { owner: owner.into() }) };
+        let entry = |revision, owner: Option<&str>| KeyEntry {
+            revision,
+            value: owner.map(|owner| Claim { owner: owner.into() }),
+        };
         let check = |entry: KeyEntry<Claim>, is_held, expected| assert_eq!(finding(&entry, 7, "a", is_held), expected);
         check(entry(8, Some("a")), false, Finding::Ours);
         // The deletion was refused by the server.

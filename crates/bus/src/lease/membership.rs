@@ -11,13 +11,13 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::connect::Connection;
-use crate::reminder::Reminder;
 use crate::error::{Disposition, Error};
 use crate::lease::assignment::Assignment;
 use crate::lease::bucket::Bucket;
 use crate::lease::change::{Change, Lease};
 use crate::lease::holdings::Holdings;
 use crate::lease::tombstone::is_deletion;
+use crate::reminder::Reminder;
 
 /// Time limit for an answer: the next round asks again.
 const ANSWER_MAX: Duration = Duration::from_secs(1);

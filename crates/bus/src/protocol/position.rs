@@ -8,8 +8,8 @@ use crate::connect::Connection;
 use crate::error::Error;
 use crate::query::{self, StoredMessage};
 use crate::snapshot::all_last;
-use crate::subject;
 use crate::stream::Stream;
+use crate::subject;
 
 /// The version of the stored form of positions.
 pub const POSITION_VERSION: u32 = 2;

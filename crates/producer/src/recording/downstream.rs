@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bus::retry::patiently;
 use bus::error::Disposition;
 use bus::outcome::{CommittedInput, committed, each_line};
 use bus::protocol::LogId;
+use bus::retry::patiently;
 use bus::stream::MARKET_STEP;
 use bus::topology::stream_info;
 use bus::{Connection, Error, RecordKind, Stream, subject};

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use async_nats::connection::State;
-use bus::retry::wait_for;
 use bus::reader::{Reader, ReaderEvent, Selection};
+use bus::retry::wait_for;
 use bus::{Connection, Error, NatsArgs, RecordKind, Stream, query, subject, topology};
 use market::{Instrument, Window};
 use service::{Data, Shutdown};

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use anyhow::bail;
-use bus::reminder::Reminder;
 use bus::error::Disposition;
 use bus::progress::{StepProgress, standings};
+use bus::reminder::Reminder;
 use bus::stream::{STEPS, Step, Stream};
 use bus::{Connection, Error};
 use service::Shutdown;

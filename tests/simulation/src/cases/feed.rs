@@ -3,7 +3,7 @@
 use super::case::{AMPLE, Case, FEED_AGE_US, PARTITIONS};
 use super::requests::{commit, consume, info, last, next, picture, publish, pull, purge};
 use crate::Request;
-use crate::jetstream::{StreamConfig, Message};
+use crate::jetstream::{Message, StreamConfig};
 
 fn feed(name: &'static str, max_bytes: u64, steps: Vec<(Request, &'static str)>) -> Case {
     Case { name, streams: vec![StreamConfig::feed(PARTITIONS, max_bytes, FEED_AGE_US)], steps, live: &[] }

@@ -3,7 +3,7 @@
 use super::case::{AMPLE, Case};
 use super::requests::{commit, info, last, picture, publish};
 use crate::Request;
-use crate::jetstream::{StreamConfig, Message};
+use crate::jetstream::{Message, StreamConfig};
 
 fn leases(name: &'static str, steps: Vec<(Request, &'static str)>) -> Case {
     Case { name, streams: vec![StreamConfig::leases(AMPLE)], steps, live: &[] }

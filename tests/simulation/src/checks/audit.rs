@@ -4,9 +4,9 @@ use audit::{Bounds, Contained, Ledger, Left, Message};
 use bus::RecordKind;
 use bus::stream::{STATS_WINDOWS, Stream};
 
+use crate::checks::failure::{Checked, Failure};
 use crate::checks::plain::is_lossy;
 use crate::checks::records::Name;
-use crate::checks::failure::{Checked, Failure};
 use crate::checks::records::StreamContents;
 use crate::jetstream::{ConsumerDelivery, StoredMessage};
 use crate::world::{RunResult, wire};

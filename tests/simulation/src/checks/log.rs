@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use bus::stream::Stream;
 
-use crate::checks::records::partition_of;
 use crate::checks::failure::{Checked, Failure};
 use crate::checks::records::StreamContents;
+use crate::checks::records::partition_of;
 use crate::jetstream::StoredMessage;
 use crate::world::RunResult;
 

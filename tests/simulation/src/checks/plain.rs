@@ -7,9 +7,9 @@ use bus::Error;
 use bus::stream::Stream;
 use serde_json::Value;
 
-use crate::checks::records::{Line, Name};
 use crate::checks::failure::{Checked, Failure};
 use crate::checks::records::StreamContents;
+use crate::checks::records::{Line, Name};
 use crate::world::{RunResult, Stop};
 
 const DISORDER_MS: i64 = 5_000;
@@ -205,7 +205,13 @@ fn same<T: PartialEq + std::fmt::Debug>(name: &Name, kind: &str, expected: &[T],
 }
 
 /// Checks that the prices before each position are those of the input up to it.
-fn check_places(result: &RunResult, recorded: &StreamContents, name: &Name, judged: &Judged, prices: &[Line]) -> Checked {
+fn check_places(
+    result: &RunResult,
+    recorded: &StreamContents,
+    name: &Name,
+    judged: &Judged,
+    prices: &[Line],
+) -> Checked {
     let inputs: Vec<(u64, u64)> =
         prices.iter().filter_map(|line| line.said.as_ref().map(|said| (line.seq, seq_of(said)))).collect();
     for (seq, position) in recorded.positions.get(&(Stream::Market, name.0)).into_iter().flatten() {

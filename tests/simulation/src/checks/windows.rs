@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use bus::stream::Stream;
 use serde_json::Value;
 
-use crate::checks::plain::{Tick, is_lossy, judge, read_lines};
-use crate::checks::records::{Lines, Name};
 use crate::checks::failure::{Checked, Failure};
+use crate::checks::plain::{Tick, is_lossy, judge, read_lines};
 use crate::checks::records::StreamContents;
+use crate::checks::records::{Lines, Name};
 use crate::world::RunResult;
 
 const NAME: &str = "every window equals a plain computation";

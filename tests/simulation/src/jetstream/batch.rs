@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::jetstream::config::{StreamConfig, Discard};
+use crate::jetstream::config::{Discard, StreamConfig};
 use crate::jetstream::duplicates::Duplicates;
 use crate::jetstream::log::Log;
-use crate::jetstream::message::{Message, BatchPlace, Subject};
+use crate::jetstream::message::{BatchPlace, Message, Subject};
 use crate::jetstream::request::Refusal;
 
 /// Maximum number of messages in a batch.

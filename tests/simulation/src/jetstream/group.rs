@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use crate::jetstream::batch::{Allowed, InFlight, Staging, View};
 use crate::jetstream::config::StreamConfig;
-use crate::jetstream::replica::{Entry, Replica, Republished};
 use crate::jetstream::disk::{Survivors, Sync};
 use crate::jetstream::message::{Message, StoredMessage};
+use crate::jetstream::replica::{Entry, Replica, Republished};
 use crate::jetstream::request::{Answer, Info, Refusal, Ticket};
 
 /// State of a server.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::jetstream::config::{StreamConfig, Discard};
+use crate::jetstream::config::{Discard, StreamConfig};
 use crate::jetstream::consumer::Consumer;
 use crate::jetstream::disk::{Survivors, Sync};
 use crate::jetstream::duplicates::Duplicates;
@@ -52,7 +52,13 @@ pub(crate) struct Replica {
 
 impl Replica {
     /// Applies the next entry; `live` receives the republished results.
-    pub(crate) fn apply(&mut self, config: &StreamConfig, sync: Sync, entry: &Entry, live: Option<&mut Vec<Republished>>) -> Answer {
+    pub(crate) fn apply(
+        &mut self,
+        config: &StreamConfig,
+        sync: Sync,
+        entry: &Entry,
+        live: Option<&mut Vec<Republished>>,
+    ) -> Answer {
         let mut change = Change { after: self.log.last_seq(), removed: Vec::new() };
         let answer = match entry {
             Entry::Store { messages, stored_us, is_batch } => {

@@ -3,10 +3,10 @@
 use crate::jetstream::batch::Allowed;
 use crate::jetstream::config::StreamConfig;
 use crate::jetstream::consumer::Consumer;
-use crate::jetstream::replica::{Entry, Republished};
 use crate::jetstream::disk::{Survivors, Sync};
 use crate::jetstream::group::{Group, ServerState};
 use crate::jetstream::message::{Message, StoredMessage};
+use crate::jetstream::replica::{Entry, Republished};
 use crate::jetstream::request::{Answer, Refusal, Reply, Request, Target, Ticket};
 
 /// Maximum number of subjects of a consistent read.

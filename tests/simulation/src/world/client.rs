@@ -8,7 +8,7 @@ use bus::{Error, subject};
 use step::checkpoint::Source;
 
 use crate::jetstream::{Answer, Request};
-use crate::world::executor::{ProcessIo, Destination};
+use crate::world::executor::{Destination, ProcessIo};
 use crate::world::fault::Fault;
 use crate::world::wire;
 

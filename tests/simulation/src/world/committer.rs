@@ -11,9 +11,9 @@ use step::part::Part;
 use step::transaction::{batch_of, gather};
 
 use crate::jetstream::{Answer, Message, Request};
-use crate::world::executor::{Mailbox, Destination};
-use crate::world::fault::Fault;
 use crate::world::client::Client;
+use crate::world::executor::{Destination, Mailbox};
+use crate::world::fault::Fault;
 use crate::world::wire;
 
 const ANSWER_MAX: Duration = Duration::from_secs(5);
@@ -80,7 +80,13 @@ impl Committer {
         let count = batch.len();
         let messages = batch.into_iter().zip(1..).map(|(message, number)| wire::message(message, number == count));
         let messages = messages.map(|message| self.planted(message)).collect();
-        match self.client.io.ask(Destination::Leader, Request::Commit(messages), ANSWER_MAX).await.map(|response| response.answer) {
+        match self
+            .client
+            .io
+            .ask(Destination::Leader, Request::Commit(messages), ANSWER_MAX)
+            .await
+            .map(|response| response.answer)
+        {
             Some(Answer::Committed { seq, .. }) => Ok(seq),
             Some(answer) => Err(wire::failed(WHAT, answer)),
             None => Err(wire::unanswered(WHAT)),

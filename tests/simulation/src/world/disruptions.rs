@@ -10,7 +10,8 @@ use crate::world::state::{ActiveDisruptions, STREAMS, SimEvent, World};
 impl Plan {
     /// Whether MARKET may lose messages that STATS has read.
     pub(crate) fn loses_market(&self) -> bool {
-        let is_cut = |disruption: &ScheduledDisruption| matches!(disruption.kind, Disruption::PowerCut { is_stats: false, .. });
+        let is_cut =
+            |disruption: &ScheduledDisruption| matches!(disruption.kind, Disruption::PowerCut { is_stats: false, .. });
         self.disruptions.iter().any(is_cut)
     }
 

@@ -8,8 +8,8 @@ use bus::lease::{Assignment, Change, Claim, Holdings, Lease};
 use bus::{Error, subject};
 
 use crate::jetstream::{Answer, Message, Request};
-use crate::world::executor::{ProcessIo, Mailbox, Destination};
 use crate::world::client::Client;
+use crate::world::executor::{Destination, Mailbox, ProcessIo};
 use crate::world::wire;
 
 const ANSWER_MAX: Duration = Duration::from_secs(1);
@@ -143,7 +143,12 @@ impl Membership {
     /// Writes a key; `None` when another instance was faster.
     async fn write(&self, message: Message) -> Result<Option<u64>, Error> {
         const WHAT: &str = "a lease";
-        match self.io().ask(Destination::Leader, Request::Publish(message), ANSWER_MAX).await.map(|response| response.answer) {
+        match self
+            .io()
+            .ask(Destination::Leader, Request::Publish(message), ANSWER_MAX)
+            .await
+            .map(|response| response.answer)
+        {
             Some(Answer::Stored { seq, .. }) => Ok(Some(seq)),
             Some(Answer::Refused(refusal)) if OVERTAKEN.contains(&refusal.err_code) => Ok(None),
             Some(answer) => Err(wire::failed(WHAT, answer)),

@@ -20,7 +20,6 @@ const NOTES_MAX: usize = 4_000;
 /// Maximum length of a trace line in characters.
 const NOTE_MAX: usize = 160;
 
-
 impl World {
     pub(super) fn io(&self, node: usize, life: u32, offset: Duration) -> ProcessIo {
         let random = self.plan.seed.random(&format!("process {node} {life}"));

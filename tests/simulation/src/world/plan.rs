@@ -161,8 +161,12 @@ impl Plan {
         };
         plan.disruptions = (0..count).map(|_| plan.disruption(random)).collect();
         // A process that starts next to a lagging server may read from it.
-        let lagging: Vec<ScheduledDisruption> =
-            plan.disruptions.iter().filter(|disruption| matches!(disruption.kind, Disruption::Lag { .. })).copied().collect();
+        let lagging: Vec<ScheduledDisruption> = plan
+            .disruptions
+            .iter()
+            .filter(|disruption| matches!(disruption.kind, Disruption::Lag { .. }))
+            .copied()
+            .collect();
         for ScheduledDisruption { at, lasts, .. } in lagging {
             let at = at + Duration::from_micros(random.below(lasts.as_micros() as u64));
             let process = random.index(2 * plan.instances);
@@ -174,8 +178,7 @@ impl Plan {
         let losing = random.chance(120).then_some(Disruption::LoseFeed { per_mille });
         let (is_stats, commits, messages) = (random.chance(500), random.index(3), random.index(8));
         let tearing = is_torn.then_some(Disruption::PowerCut { is_stats, commits, messages });
-        let more: Vec<_> =
-            [losing, tearing].into_iter().flatten().map(|kind| plan.during(random, kind)).collect();
+        let more: Vec<_> = [losing, tearing].into_iter().flatten().map(|kind| plan.during(random, kind)).collect();
         plan.disruptions.extend(more);
         plan.disruptions.sort_by_key(|disruption| disruption.at);
         plan

@@ -13,10 +13,10 @@ use step::commit_schedule::CommitSchedule;
 use step::partition::Setup;
 
 use crate::jetstream::Request;
-use crate::world::committer::Committer;
-use crate::world::executor::{Mailbox, Tasks, Destination};
-use crate::world::membership::{Command, Membership};
 use crate::world::client::{ANSWER_MAX, Client};
+use crate::world::committer::Committer;
+use crate::world::executor::{Destination, Mailbox, Tasks};
+use crate::world::membership::{Command, Membership};
 use crate::world::wire::{self, Limits};
 use crate::world::worker::{Shared, Worker};
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::jetstream::{Answer, Message, Request};
 use crate::random::Random;
-use crate::world::executor::{ProcessIo, Tasks, Destination};
+use crate::world::executor::{Destination, ProcessIo, Tasks};
 use crate::world::feed::{Feed, NAMES, Published};
 use crate::world::process::Program;
 use crate::world::wire::EPOCH_MS;

@@ -9,9 +9,9 @@ use bus::retry::Backoff;
 use bus::topology::StreamInfo;
 
 use crate::jetstream::{Answer, ConsumerDelivery, Request, Subject};
-use crate::world::executor::{Mailbox, Destination};
-use crate::world::fault::Fault;
 use crate::world::client::{ANSWER_MAX, Client};
+use crate::world::executor::{Destination, Mailbox};
+use crate::world::fault::Fault;
 use crate::world::wire::{self, Limits};
 
 /// Messages per pull request.
@@ -83,7 +83,8 @@ impl Reader {
             }
             let is_check = io.now() >= check_at;
             let info = if is_check { Some(self.info_reaching().await?) } else { None };
-            let to = if is_check { Destination::Server(following.server) } else { Destination::LongPoll(following.server) };
+            let to =
+                if is_check { Destination::Server(following.server) } else { Destination::LongPoll(following.server) };
             let deliveries = self.pull(&following, to).await?;
             if !deliveries.is_empty() || is_check {
                 check_at = io.now() + IDLE_CHECK;
@@ -101,7 +102,8 @@ impl Reader {
     async fn consume(&self) -> Result<(Following, u64), Interruption> {
         let (stream, filters) = (self.stream.to_owned(), self.filters.clone());
         let request = Request::Consume { stream, filters, from: self.next };
-        let response = self.client.io.ask(Destination::Any, request, ANSWER_MAX).await.ok_or(Interruption("no consumer"))?;
+        let response =
+            self.client.io.ask(Destination::Any, request, ANSWER_MAX).await.ok_or(Interruption("no consumer"))?;
         let Answer::Consumer { id, pending } = response.answer else { return Err(Interruption("no consumer")) };
         Ok((Following { server: response.server, consumer: id, delivered: 0 }, pending))
     }

@@ -1,7 +1,7 @@
 //! The servers as processes meet them: routing, delays, consensus.
 
 use crate::jetstream::{Answer, Reply, Request, StoredMessage};
-use crate::world::executor::{Response, SentRequest, Destination};
+use crate::world::executor::{Destination, Response, SentRequest};
 use crate::world::fault::Fault;
 use crate::world::state::{Address, CHECK_INTERVAL_US, Role, STREAMS, SimEvent, WaitingPull, World};
 
@@ -25,7 +25,9 @@ impl World {
         let Some(server) = self.server_for(address.node, stream, to, &request) else { return };
         match self.jet.ask_server(server, self.queue.now_us(), request.clone()) {
             Reply::Now(Answer::Silence) => {}
-            Reply::Now(Answer::Deliveries(deliveries)) if deliveries.is_empty() && matches!(to, Destination::LongPoll(_)) => {
+            Reply::Now(Answer::Deliveries(deliveries))
+                if deliveries.is_empty() && matches!(to, Destination::LongPoll(_)) =>
+            {
                 self.pulls += 1;
                 self.waiting_pulls.insert(self.pulls, WaitingPull { address, id, server, stream, request });
                 self.queue.after(PULL_MAX_US, SimEvent::Expire(self.pulls));
@@ -94,8 +96,12 @@ impl World {
 
     /// A stream may have changed: waiting pulls are tried again.
     pub(super) fn retry_pulls(&mut self, stream: usize) {
-        let waiting: Vec<u64> =
-            self.waiting_pulls.iter().filter(|(_, waiting_pulls)| waiting_pulls.stream == stream).map(|(&pull_id, _)| pull_id).collect();
+        let waiting: Vec<u64> = self
+            .waiting_pulls
+            .iter()
+            .filter(|(_, waiting_pulls)| waiting_pulls.stream == stream)
+            .map(|(&pull_id, _)| pull_id)
+            .collect();
         for pull_id in waiting {
             self.retry_pull(pull_id, false);
         }
@@ -106,7 +112,10 @@ impl World {
     }
 
     fn retry_pull(&mut self, pull_id: u64, is_over: bool) {
-        let Some(WaitingPull { address, id, server, stream, request }) = self.waiting_pulls.get(&pull_id).cloned() else { return };
+        let Some(WaitingPull { address, id, server, stream, request }) = self.waiting_pulls.get(&pull_id).cloned()
+        else {
+            return;
+        };
         match self.jet.ask_server(server, self.queue.now_us(), request) {
             Reply::Now(Answer::Deliveries(deliveries)) if deliveries.is_empty() && !is_over => return,
             // A server that went down says nothing.

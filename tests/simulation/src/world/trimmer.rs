@@ -8,10 +8,10 @@ use bus::{Error, subject};
 use serde::de::IgnoredAny;
 
 use crate::jetstream::{Answer, Request};
-use crate::world::executor::{Tasks, Destination};
+use crate::world::client::{ANSWER_MAX, Client};
+use crate::world::executor::{Destination, Tasks};
 use crate::world::fault::Fault;
 use crate::world::process::Program;
-use crate::world::client::{ANSWER_MAX, Client};
 use crate::world::wire;
 
 /// Messages older than this may be deleted.

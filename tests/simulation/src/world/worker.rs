@@ -12,11 +12,11 @@ use step::partition::{Effect, Ended, Event, Partition, Report, Setup};
 use step::{Operator, commit};
 
 use crate::jetstream::Request;
+use crate::world::client::{ANSWER_MAX, Client};
 use crate::world::committer::Sealed;
-use crate::world::executor::{ProcessIo, Mailbox, TaskId, Tasks, Destination};
+use crate::world::executor::{Destination, Mailbox, ProcessIo, TaskId, Tasks};
 use crate::world::fault::Fault;
 use crate::world::reader::{Reader, ReaderEvent};
-use crate::world::client::{ANSWER_MAX, Client};
 use crate::world::wire::{self, Limits};
 
 const RETRY_DELAY: Duration = Duration::from_millis(100);

@@ -8,8 +8,8 @@ use bus::{Stream, codec, subject};
 use futures::FutureExt;
 use learn::training::learn_against;
 use memory_log::{InputLog, Memory, Owner};
-use step::partition::Ended;
 use step::part::Outgoing;
+use step::partition::Ended;
 use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
 
