@@ -30,7 +30,7 @@ use crate::retry::wait_for;
 use crate::stream::LEASES_STREAM;
 use crate::topology::stream_info;
 
-pub use assignment::{Assignment, Claim, KeyEntry, Member};
+pub use assignment::{Assignment, KeyEntry, Member, SlotClaim};
 pub use change::{Change, Lease};
 pub use holdings::Holdings;
 pub use process::Process;
@@ -182,7 +182,7 @@ pub async fn wait_for_bucket(connection: &Connection, health: &Health, shutdown:
 
 /// An instance, as other instances see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Owner {
+pub struct SlotOwner {
     /// Its id in the group.
     pub id: String,
     /// Host and process, as `host:pid`.
@@ -194,13 +194,13 @@ pub struct Owner {
 ///
 /// # Errors
 /// No answer, no bucket, or a missing permission.
-pub async fn owners(connection: &Connection, group: &str) -> Result<Vec<(u32, Owner)>, Error> {
+pub async fn owners(connection: &Connection, group: &str) -> Result<Vec<(u32, SlotOwner)>, Error> {
     let table = Bucket::new(connection, group).look().await?;
     let here = Process::current();
     let owner_of = |slot| {
         let id = table.owner(slot)?;
         let member = table.members.get(id)?.value.as_ref().filter(|member| !member.process.is_gone(&here))?;
-        Some((slot, Owner { id: id.to_owned(), place: place(&member.process) }))
+        Some((slot, SlotOwner { id: id.to_owned(), place: place(&member.process) }))
     };
     Ok(table.slots.keys().filter_map(|&slot| owner_of(slot)).collect())
 }
@@ -209,7 +209,7 @@ pub async fn owners(connection: &Connection, group: &str) -> Result<Vec<(u32, Ow
 ///
 /// # Errors
 /// No answer, no bucket, or a missing permission.
-pub async fn living(connection: &Connection, group: &str) -> Result<Vec<Owner>, Error> {
+pub async fn living(connection: &Connection, group: &str) -> Result<Vec<SlotOwner>, Error> {
     const LOOK: Duration = Duration::from_millis(100);
     let bucket = Bucket::new(connection, group);
     let here = Process::current();
@@ -226,7 +226,7 @@ pub async fn living(connection: &Connection, group: &str) -> Result<Vec<Owner>, 
         if living.iter().all(has_shown) {
             let owner = |id: String| {
                 let member = table.members.get(&id)?.value.as_ref()?;
-                Some(Owner { place: place(&member.process), id })
+                Some(SlotOwner { place: place(&member.process), id })
             };
             return Ok(living.into_iter().filter_map(owner).collect());
         }

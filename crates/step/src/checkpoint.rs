@@ -15,7 +15,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
-pub use source::Source;
+pub use source::CheckpointSource;
 
 /// Reads with one position and other sums before the checkpoint counts as torn.
 const TORN_READS_MAX: u32 = 10;
@@ -92,7 +92,7 @@ fn stored_state<S: DeserializeOwned>(stored: &StoredMessage) -> Result<Instrumen
 /// # Errors
 /// [`Error::CheckpointLost`] when outputs, states and position contradict each other.
 pub async fn recover<S: DeserializeOwned, C: DeserializeOwned>(
-    source: &impl Source,
+    source: &impl CheckpointSource,
     step: Step,
     partition: u32,
 ) -> Result<Checkpoint<S, C>, Error> {
@@ -132,7 +132,7 @@ enum Attempt<S, C> {
 
 /// Reads in an order that makes the result safe: each later read is at least as new as the one before.
 async fn attempt<S: DeserializeOwned, C: DeserializeOwned>(
-    source: &impl Source,
+    source: &impl CheckpointSource,
     step: Step,
     partition: u32,
 ) -> Result<Attempt<S, C>, Error> {
@@ -194,7 +194,11 @@ pub fn assemble<S: DeserializeOwned, C: DeserializeOwned>(
 }
 
 /// A partition without a position starts at the beginning, but only if none of its results was ever stored.
-async fn beginning<S, C>(source: &impl Source, output: Stream, partition: u32) -> Result<Attempt<S, C>, Error> {
+async fn beginning<S, C>(
+    source: &impl CheckpointSource,
+    output: Stream,
+    partition: u32,
+) -> Result<Attempt<S, C>, Error> {
     for subject in [subject::all_of_partition(output, partition), subject::checkpoint(output, partition)] {
         if let Some(found) = source.last(output, &subject).await? {
             if source.last(output, &subject::position(output, partition)).await?.is_some() {
@@ -212,7 +216,12 @@ async fn beginning<S, C>(source: &impl Source, output: Stream, partition: u32) -
 
 /// Deletes outputs after the position. A commit stores outputs before its position, so these belong to a batch that a
 /// power cut tore. Returns false when the position changed meanwhile: then they belong to the commit of another owner.
-async fn remove_orphans(source: &impl Source, output: Stream, partition: u32, fence: u64) -> Result<bool, Error> {
+async fn remove_orphans(
+    source: &impl CheckpointSource,
+    output: Stream,
+    partition: u32,
+    fence: u64,
+) -> Result<bool, Error> {
     let outputs = subject::all_of_partition(output, partition);
     let last = source.last(output, &outputs).await?.map_or(0, |last| last.seq);
     let orphans = source.between(output, &outputs, (fence, last + 1)).await?;

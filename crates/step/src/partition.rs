@@ -43,9 +43,9 @@ use crate::partition::state::Phase;
 use crate::time::Time;
 
 pub use draft::{INPUT_BYTES_MAX, INPUT_MESSAGES_MAX};
-pub use event::{Effect, Ended, Event, InputInfo, ProvisionalCandle, Report};
+pub use event::{Effect, Ended, Event, InputInfo, PartitionReport, ProvisionalCandle};
 pub(crate) use recovery::check_settings;
-pub use state::{Partition, Progress, Setup};
+pub use state::{Partition, PartitionProgress, Setup};
 
 /// Interval at which a partition checks whether messages that it skipped were deleted unread.
 const CHECK_INTERVAL: Duration = Duration::from_secs(5);
@@ -141,7 +141,7 @@ impl<O: Operator> Partition<O> {
         match next {
             Next::Stored(fence) => self.confirm(fence, now, effects),
             Next::Fenced => {
-                effects.push(Effect::Report(Report::Overtaken));
+                effects.push(Effect::Report(PartitionReport::Overtaken));
                 self.end(Ended::Fenced, effects);
             }
             Next::ReadPosition => effects.push(Effect::ReadPosition),
@@ -170,7 +170,7 @@ impl<O: Operator> Partition<O> {
             Phase::Recovering | Phase::Replaying(_) => {}
             Phase::Sealed(sealed) => {
                 if self.stopping_since.is_some_and(|since| now >= since + DRAIN_MAX) {
-                    effects.push(Effect::Report(Report::Unconfirmed));
+                    effects.push(Effect::Report(PartitionReport::Unconfirmed));
                     return self.end(Ended::Drained, effects);
                 }
                 if sealed.again_at.is_some_and(|at| now >= at) {
@@ -234,7 +234,7 @@ impl<O: Operator> Partition<O> {
     }
 
     /// Its progress. Visits every instrument.
-    pub fn progress(&self) -> Progress {
+    pub fn progress(&self) -> PartitionProgress {
         let watermark_of = |member: &Member<O::State>| {
             member.state.if_decoded().map_or(member.watermark, |state| self.operator.watermark(state))
         };
@@ -243,7 +243,7 @@ impl<O: Operator> Partition<O> {
             None => Some((watermark, watermark)),
             Some((oldest, newest)) => Some((watermark.min(oldest), watermark.max(newest))),
         });
-        Progress { lag: self.pending + self.draft.inputs, watermarks }
+        PartitionProgress { lag: self.pending + self.draft.inputs, watermarks }
     }
 
     /// Number of messages that were delivered again, and dropped.

@@ -24,7 +24,9 @@ use crate::context::Context;
 use crate::metrics::{PartitionMetrics, StepMetrics};
 use crate::operator::Operator;
 use crate::part::Part;
-use crate::partition::{Effect, Ended, Event, InputInfo, Partition, Progress, Report, Setup, check_settings};
+use crate::partition::{
+    Effect, Ended, Event, InputInfo, Partition, PartitionProgress, PartitionReport, Setup, check_settings,
+};
 use crate::readiness::Readiness;
 use crate::time::Time;
 use crate::transaction::read_position;
@@ -209,11 +211,11 @@ impl<O: Operator> Worker<O> {
         }));
     }
 
-    fn report(&mut self, report: Report) {
+    fn report(&mut self, report: PartitionReport) {
         let (partition, input) = (self.setup.partition, O::STEP.input);
         match report {
-            Report::Attached => self.shared.readiness.set_attached(partition),
-            Report::Committed { part, figures } => {
+            PartitionReport::Attached => self.shared.readiness.set_attached(partition),
+            PartitionReport::Committed { part, figures } => {
                 if let Some(on_commit) = &self.shared.context.on_commit {
                     on_commit(&part.messages);
                 }
@@ -221,14 +223,14 @@ impl<O: Operator> Worker<O> {
                     metrics.stored(part.position.position, figures);
                 }
             }
-            Report::Overtaken => {
+            PartitionReport::Overtaken => {
                 self.shared.metrics.fenced();
                 tracing::warn!(partition, "another owner has committed: dropping uncommitted results");
             }
-            Report::LossAccepted { from, to } => {
+            PartitionReport::LossAccepted { from, to } => {
                 tracing::warn!(%input, partition, from, to, "input gap accepted, continuing after it");
             }
-            Report::Unconfirmed => {
+            PartitionReport::Unconfirmed => {
                 tracing::warn!(
                     partition,
                     "stopping with an unconfirmed commit: the next owner reads whether it was stored"
@@ -248,7 +250,7 @@ impl<O: Operator> Worker<O> {
     /// Updates the gauges, and reports what this partition has been waiting for too long.
     fn update_metrics(&self, partition: &Partition<O>) {
         let Shared { operator, epoch, readiness, backlog, .. } = &*self.shared;
-        let Progress { lag, watermarks } = partition.progress();
+        let PartitionProgress { lag, watermarks } = partition.progress();
         backlog.note(self.setup.partition, lag);
         if let Some(metrics) = &self.metrics {
             metrics.lag(lag);

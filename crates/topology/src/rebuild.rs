@@ -2,7 +2,7 @@
 
 use bus::Error;
 use bus::connect::{Connection, nothing};
-use bus::lease::{self, Owner};
+use bus::lease::{self, SlotOwner};
 use bus::stream::{ARCHIVER, FORECAST_STEP, STEPS, Step, Stream};
 use bus::topology::{StreamNote, mark, purge, stream_info};
 
@@ -23,7 +23,7 @@ pub struct Running {
     /// What it is.
     pub service: &'static str,
     /// Which one.
-    pub instance: Owner,
+    pub instance: SlotOwner,
 }
 
 /// The living instances of these steps. Takes as long as a time to live when

@@ -10,7 +10,7 @@ use futures::future::BoxFuture;
 use step::Operator;
 use step::commit::CommitAnswer;
 use step::commit_schedule::CommitSchedule;
-use step::partition::{Effect, Ended, Event, Partition, Report, Setup};
+use step::partition::{Effect, Ended, Event, Partition, PartitionReport, Setup};
 use step::time::Time;
 
 use crate::log::{InputLog, PARTITION};
@@ -177,7 +177,7 @@ impl<O: Operator> Owner<O> {
             Effect::ReadPosition => PendingAnswer::Position,
             Effect::Wait(ready) => PendingAnswer::Need(ready),
             Effect::CheckInput(seen) => PendingAnswer::Look(seen),
-            Effect::Report(Report::Committed { part, .. }) => {
+            Effect::Report(PartitionReport::Committed { part, .. }) => {
                 (self.committed, self.settled) = (part.position.position, part.position.settled);
                 return;
             }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::jetstream::{StoredMessage, Sync};
 use crate::seed::Seed;
 use crate::world::wire::EPOCH_MS;
-use crate::world::{Disruption, Plan, Published, RunResult, ScheduledDisruption, World};
+use crate::world::{Disruption, Published, RunPlan, RunResult, ScheduledDisruption, World};
 
 /// Event time of the first tick.
 const BEGIN_MS: i64 = EPOCH_MS - 86_400_000;
@@ -29,13 +29,13 @@ fn ticks(after_ms: &[i64], pause_ms: u64) -> Published {
 
 /// Some ticks. While the step is down, FEED loses some more. After the loss is accepted, a message of two ticks
 /// follows: one out of order, one newer than all. It gives price, gap, price: two messages on one subject.
-fn two_prices_behind_a_loss() -> (Plan, Vec<Published>) {
+fn two_prices_behind_a_loss() -> (RunPlan, Vec<Published>) {
     let scheduled = |at_ms, lasts_ms, kind| ScheduledDisruption {
         at: Duration::from_millis(at_ms),
         lasts: Duration::from_millis(lasts_ms),
         kind,
     };
-    let plan = Plan {
+    let plan = RunPlan {
         seed: Seed(1),
         servers: 1,
         sync: Sync::Always,

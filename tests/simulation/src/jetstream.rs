@@ -30,5 +30,5 @@ pub use config::{Discard, StreamConfig};
 pub use disk::{Survivors, Sync};
 pub use message::{BatchPlace, Headers, Message, StoredMessage, Subject, matches};
 pub use replica::Republished;
-pub use request::{Answer, ConsumerDelivery, Info, Refusal, Reply, Request, Target, Ticket};
+pub use request::{Answer, ConsumerDelivery, Info, Refusal, Reply, Request, RequestTarget, Ticket};
 pub use server::JetStream;

@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::checks::{self, Failure};
 use crate::seed::Seed;
-use crate::world::{Fault, Plan, RunResult, World};
+use crate::world::{Fault, RunPlan, RunResult, World};
 
 /// The result of a run.
 #[derive(Debug, Clone)]
-pub struct Outcome {
+pub struct RunOutcome {
     /// The violated invariant, if any.
     pub failure: Option<Failure>,
     /// Number of events.
@@ -20,23 +20,23 @@ pub struct Outcome {
 }
 
 /// Runs a world and checks its result.
-pub fn outcome(world: World) -> Outcome {
+pub fn outcome(world: World) -> RunOutcome {
     let run = catch_unwind(AssertUnwindSafe(|| {
         let mut result: RunResult = world.run();
         let failure = checks::check(&result).err();
-        Outcome { failure, events: result.events, notes: std::mem::take(&mut result.notes) }
+        RunOutcome { failure, events: result.events, notes: std::mem::take(&mut result.notes) }
     }));
     run.unwrap_or_else(|panic| {
         let words = panic.downcast_ref::<String>().cloned();
         let words = words.or_else(|| panic.downcast_ref::<&str>().map(|&words| words.to_owned()));
         let failure = Failure { check: "nothing panics", detail: words.unwrap_or_default() };
-        Outcome { failure: Some(failure), events: 0, notes: Vec::new() }
+        RunOutcome { failure: Some(failure), events: 0, notes: Vec::new() }
     })
 }
 
 /// Runs a seed.
-pub fn of_seed(seed: Seed, fault: Option<Fault>) -> Outcome {
-    outcome(World::new(Plan::of(seed), fault, false))
+pub fn of_seed(seed: Seed, fault: Option<Fault>) -> RunOutcome {
+    outcome(World::new(RunPlan::of(seed), fault, false))
 }
 
 /// Runs `count` seeds from a first one on several threads; returns the lowest that fails. `progress` receives the
@@ -77,7 +77,7 @@ pub fn first_failure(
 #[derive(Debug)]
 pub struct History {
     /// The smallest plan that still fails.
-    pub plan: Plan,
+    pub plan: RunPlan,
     /// The violated invariant.
     pub failure: Failure,
     /// The last events.
@@ -85,8 +85,8 @@ pub struct History {
 }
 
 /// Reduces a plan while its run still fails; `None` if it does not fail.
-pub fn shortest(plan: Plan, fault: Option<Fault>) -> Option<History> {
-    let fails = |plan: &Plan| outcome(World::new(plan.clone(), fault, false)).failure.is_some();
+pub fn shortest(plan: RunPlan, fault: Option<Fault>) -> Option<History> {
+    let fails = |plan: &RunPlan| outcome(World::new(plan.clone(), fault, false)).failure.is_some();
     let mut plan = plan;
     if !fails(&plan) {
         return None;
@@ -98,12 +98,12 @@ pub fn shortest(plan: Plan, fault: Option<Fault>) -> Option<History> {
             None => break,
         }
     }
-    let Outcome { failure, notes, .. } = outcome(World::new(plan.clone(), fault, true));
+    let RunOutcome { failure, notes, .. } = outcome(World::new(plan.clone(), fault, true));
     Some(History { plan, failure: failure?, notes })
 }
 
 /// Plans with one more reduction, the most promising first.
-fn shorter(plan: &Plan) -> Vec<Plan> {
+fn shorter(plan: &RunPlan) -> Vec<RunPlan> {
     let mut plans = Vec::new();
     let count = plan.disruptions.len();
     let without = |range: std::ops::Range<usize>| {
@@ -116,17 +116,17 @@ fn shorter(plan: &Plan) -> Vec<Plan> {
     }
     plans.extend((0..count).map(|idx| without(idx..idx + 1)));
     if plan.messages > 0 {
-        plans.push(Plan { messages: plan.messages / 2, ..plan.clone() });
-        plans.push(Plan { messages: plan.messages - 1, ..plan.clone() });
+        plans.push(RunPlan { messages: plan.messages / 2, ..plan.clone() });
+        plans.push(RunPlan { messages: plan.messages - 1, ..plan.clone() });
     }
     if plan.trims {
-        plans.push(Plan { trims: false, ..plan.clone() });
+        plans.push(RunPlan { trims: false, ..plan.clone() });
     }
     if plan.restarts_at_end {
-        plans.push(Plan { restarts_at_end: false, ..plan.clone() });
+        plans.push(RunPlan { restarts_at_end: false, ..plan.clone() });
     }
     if plan.partitions > 1 {
-        plans.push(Plan { partitions: plan.partitions - 1, ..plan.clone() });
+        plans.push(RunPlan { partitions: plan.partitions - 1, ..plan.clone() });
     }
     plans
 }

@@ -1,7 +1,7 @@
 //! The simulated world: processes of both steps with their leases, a publisher, a trimmer, the network between them and
 //! JetStream, and disruptions.
 //!
-//! A [`Plan`] defines the processes and the disruptions. `World::run` runs it until the disruptions are over and
+//! A [`RunPlan`] defines the processes and the disruptions. `World::run` runs it until the disruptions are over and
 //! everything that was published is processed.
 
 mod client;
@@ -34,7 +34,7 @@ use crate::world::state::{AMPLE, ActiveDisruptions, Address, CHECK_INTERVAL_US, 
 pub(crate) use ending::{RunResult, Stop};
 pub use fault::Fault;
 pub use feed::Published;
-pub use plan::{Disruption, Plan, ScheduledDisruption};
+pub use plan::{Disruption, RunPlan, ScheduledDisruption};
 pub use state::World;
 
 /// Time limit for the rest of the run once the disruptions are over.
@@ -44,7 +44,7 @@ const INPUT_CHECK_MAX: Duration = Duration::from_secs(6);
 
 impl World {
     /// A run of a plan, optionally with a planted fault.
-    pub fn new(plan: Plan, fault: Option<Fault>, is_traced: bool) -> Self {
+    pub fn new(plan: RunPlan, fault: Option<Fault>, is_traced: bool) -> Self {
         let mut jet = if plan.servers == 1 { JetStream::single(plan.sync) } else { JetStream::cluster(plan.sync) };
         jet.create(StreamConfig::feed(plan.partitions, AMPLE, FEED_AGE_US));
         jet.create(StreamConfig::market(AMPLE));

@@ -23,7 +23,7 @@ pub struct Member {
 
 /// The value of a slot key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Claim {
+pub struct SlotClaim {
     /// The id of the owner.
     pub owner: String,
 }
@@ -43,7 +43,7 @@ pub struct Assignment {
     /// By instance id.
     pub members: BTreeMap<String, KeyEntry<Member>>,
     /// By slot number.
-    pub slots: BTreeMap<u32, KeyEntry<Claim>>,
+    pub slots: BTreeMap<u32, KeyEntry<SlotClaim>>,
 }
 
 impl Assignment {
@@ -153,7 +153,7 @@ mod tests {
     use super::*;
 
     fn table(owners: &[(u32, &str)]) -> Assignment {
-        let claim = |owner: &str| KeyEntry { revision: 1, value: Some(Claim { owner: owner.to_owned() }) };
+        let claim = |owner: &str| KeyEntry { revision: 1, value: Some(SlotClaim { owner: owner.to_owned() }) };
         let slots = owners.iter().map(|(slot, owner)| (*slot, claim(owner))).collect();
         Assignment { members: BTreeMap::new(), slots }
     }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::connect::{Connection, parse_answer};
 use crate::error::Error;
-use crate::lease::assignment::{Assignment, Claim, Member};
+use crate::lease::assignment::{Assignment, Member, SlotClaim};
 use crate::lease::tombstone::{DELETED, OPERATION_HEADER};
 use crate::snapshot::all_last;
 use crate::stream::LEASES_STREAM;
@@ -58,7 +58,7 @@ impl Bucket {
 
     /// Claims a slot, if `revision` is still the latest. `None` when another instance was faster.
     pub(crate) async fn take(&self, slot: u32, owner: &str, revision: u64) -> Result<Option<u64>, Error> {
-        let claim = encode(&Claim { owner: owner.to_owned() });
+        let claim = encode(&SlotClaim { owner: owner.to_owned() });
         let written = self.write(subject::slot(&self.group, slot), expecting(revision), claim).await;
         unless_overtaken(written)
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
-use crate::lease::assignment::{Assignment, Claim, KeyEntry, Member, Silences, share};
+use crate::lease::assignment::{Assignment, KeyEntry, Member, Silences, SlotClaim, share};
 use crate::lease::change::{Change, Lease};
 use crate::lease::process::Process;
 
@@ -245,7 +245,7 @@ enum Finding {
 }
 
 /// Judges a key; a lagging replica may return a revision older than `known`.
-fn finding(entry: &KeyEntry<Claim>, known: u64, id: &str, is_held: bool) -> Finding {
+fn finding(entry: &KeyEntry<SlotClaim>, known: u64, id: &str, is_held: bool) -> Finding {
     match &entry.value {
         _ if entry.revision < known => Finding::Nothing,
         Some(claim) if claim.owner != id => Finding::Theirs,
@@ -262,9 +262,10 @@ mod tests {
     fn a_key_that_names_an_instance_is_its_own() {
         let entry = |revision, owner: Option<&str>| KeyEntry {
             revision,
-            value: owner.map(|owner| Claim { owner: owner.into() }),
+            value: owner.map(|owner| SlotClaim { owner: owner.into() }),
         };
-        let check = |entry: KeyEntry<Claim>, is_held, expected| assert_eq!(finding(&entry, 7, "a", is_held), expected);
+        let check =
+            |entry: KeyEntry<SlotClaim>, is_held, expected| assert_eq!(finding(&entry, 7, "a", is_held), expected);
         check(entry(8, Some("a")), false, Finding::Ours);
         // The deletion was refused by the server.
         check(entry(7, Some("a")), false, Finding::Ours);

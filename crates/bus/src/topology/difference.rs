@@ -9,7 +9,7 @@ const GROWING: [&str; 3] = ["max_bytes", "max_age", "num_replicas"];
 
 /// A setting of an existing stream that differs from its definition.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Difference {
+pub struct SettingDifference {
     /// The setting.
     pub key: String,
     /// Its value in the stream.
@@ -22,7 +22,7 @@ pub struct Difference {
     pub harm: Option<&'static str>,
 }
 
-impl fmt::Display for Difference {
+impl fmt::Display for SettingDifference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} is {} instead of {}", self.key, self.actual, self.wanted)?;
         self.harm.map_or(Ok(()), |harm| write!(f, ", which {harm}"))
@@ -45,14 +45,14 @@ fn harm(key: &str) -> Option<&'static str> {
 }
 
 /// Compares a stream's configuration with its definition, setting by setting.
-pub fn differences(wanted: &Value, actual: &Value) -> Vec<Difference> {
+pub fn differences(wanted: &Value, actual: &Value) -> Vec<SettingDifference> {
     let empty = Map::new();
     let wanted = wanted.as_object().unwrap_or(&empty);
     let is_allowed = |key: &str| wanted.get(key) == Some(&Value::Bool(true));
     let has_checkpoints = is_allowed("allow_atomic") && is_allowed("allow_rollup_hdrs");
     let differs = |(key, wanted): (&String, &Value)| {
         let actual = actual.get(key).cloned().unwrap_or(Value::Null);
-        (!is_same(wanted, &actual)).then(|| Difference {
+        (!is_same(wanted, &actual)).then(|| SettingDifference {
             key: key.clone(),
             harm: harm(key).filter(|_| has_checkpoints),
             is_safe: GROWING.contains(&key.as_str()) && grows(wanted, &actual),

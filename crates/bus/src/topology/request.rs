@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::definition::{Limits, checkpointed, feed};
-use super::difference::{Difference, differences};
+use super::difference::{SettingDifference, differences};
 use super::info::StreamInfo;
 use super::metadata::{LOG_KEY, REBUILT_KEY, TRIMMED_KEY};
 use crate::connect::{Connection, nothing};
@@ -65,7 +65,7 @@ pub async fn require(connection: &Connection, stream: Stream) -> Result<StreamIn
         Stream::Feed => feed(&limits),
         Stream::Market | Stream::Stats | Stream::Forecast => checkpointed(stream, &limits),
     };
-    let chosen = |difference: &Difference| {
+    let chosen = |difference: &SettingDifference| {
         let is_limit = matches!(difference.key.as_str(), "max_bytes" | "num_replicas");
         is_limit || (stream == Stream::Feed && difference.key == "max_age")
     };
@@ -132,7 +132,7 @@ async fn remove_probe(connection: &Connection) -> Result<(), Error> {
 ///
 /// # Errors
 /// The server's refusal.
-pub async fn update(connection: &Connection, info: &StreamInfo, changes: &[Difference]) -> Result<(), Error> {
+pub async fn update(connection: &Connection, info: &StreamInfo, changes: &[SettingDifference]) -> Result<(), Error> {
     let mut config = info.config.clone();
     for change in changes {
         config[&change.key] = change.wanted.clone();

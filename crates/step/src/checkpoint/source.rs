@@ -10,7 +10,7 @@ use bus::{Connection, Error, subject};
 use serde_json::json;
 
 /// Answers the requests of a recovery.
-pub trait Source: Sync {
+pub trait CheckpointSource: Sync {
     /// The last message on a subject, which may have wildcards, from the leader.
     fn last(&self, stream: Stream, subject: &str) -> impl Future<Output = Result<Option<StoredMessage>, Error>> + Send;
 
@@ -38,7 +38,7 @@ pub trait Source: Sync {
     fn pause(&self, time: Duration) -> impl Future<Output = ()> + Send;
 }
 
-impl Source for Connection {
+impl CheckpointSource for Connection {
     async fn last(&self, stream: Stream, subject: &str) -> Result<Option<StoredMessage>, Error> {
         query::last(self, stream, subject).await
     }

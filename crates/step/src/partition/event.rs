@@ -80,7 +80,7 @@ pub enum Effect {
     /// Publish provisional candles. A lost one does no harm: the next follows in a second.
     Publish(Vec<ProvisionalCandle>),
     /// Log and count something.
-    Report(Report),
+    Report(PartitionReport),
     /// The partition has ended and ignores all further events.
     End(Ended),
     /// The partition cannot continue.
@@ -106,7 +106,7 @@ impl fmt::Debug for Effect {
 
 /// An observation for the log and the metrics.
 #[derive(Debug, Clone)]
-pub enum Report {
+pub enum PartitionReport {
     /// The partition is recovered and attached to its input.
     Attached,
     /// A commit is stored.

@@ -9,7 +9,7 @@ use bus::protocol::{Position, StepConfig};
 use crate::checkpoint::{Checkpoint, lost};
 use crate::operator::Operator;
 use crate::partition::due::{FRONTIER_AGE_MAX, is_endangered};
-use crate::partition::event::{Effect, InputInfo, Report};
+use crate::partition::event::{Effect, InputInfo, PartitionReport};
 use crate::partition::members::Members;
 use crate::partition::state::{Partition, Phase, Replay};
 
@@ -115,7 +115,7 @@ impl<O: Operator> Partition<O> {
     fn report_attached(&mut self, effects: &mut Vec<Effect>) {
         if self.is_attached && !self.is_attachment_reported && !matches!(self.phase, Phase::Replaying(_)) {
             self.is_attachment_reported = true;
-            effects.push(Effect::Report(Report::Attached));
+            effects.push(Effect::Report(PartitionReport::Attached));
         }
     }
 
@@ -156,7 +156,7 @@ impl<O: Operator> Partition<O> {
     /// Continues after input that was deleted. Each instrument gets a gap before its next message, including one that
     /// was read beyond the hole before it was noticed.
     fn accept_loss(&mut self, from: u64, to: u64, effects: &mut Vec<Effect>) -> Result<(), Error> {
-        effects.push(Effect::Report(Report::LossAccepted { from, to }));
+        effects.push(Effect::Report(PartitionReport::LossAccepted { from, to }));
         self.lost += to + 1 - from;
         self.lost_to = self.lost_to.max(to).max(self.position);
         self.frontier = self.frontier.max(to);

@@ -10,7 +10,7 @@ use market::Candle;
 use crate::commit::Commit;
 use crate::operator::Operator;
 use crate::part::Part;
-use crate::partition::event::{Effect, ProvisionalCandle, Report};
+use crate::partition::event::{Effect, PartitionReport, ProvisionalCandle};
 use crate::partition::state::{Partition, Phase, Sealed};
 use crate::time::Time;
 use crate::transaction::{BYTES_MAX, MESSAGES_MAX};
@@ -74,7 +74,7 @@ impl<O: Operator> Partition<O> {
         self.fence = fence;
         self.committed_at = now;
         let Sealed { commit, open, figures, .. } = *sealed;
-        effects.push(Effect::Report(Report::Committed { part: Arc::clone(commit.part()), figures }));
+        effects.push(Effect::Report(PartitionReport::Committed { part: Arc::clone(commit.part()), figures }));
         if !open.is_empty() {
             effects.push(Effect::Publish(open));
         }

@@ -46,9 +46,9 @@ pub(super) enum Phase {
     Over,
 }
 
-/// Progress of a partition.
+/// PartitionProgress of a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Progress {
+pub struct PartitionProgress {
     /// Messages that are pending, or applied but not in a commit.
     pub lag: u64,
     /// The lowest and the highest watermark among the instruments that have one.

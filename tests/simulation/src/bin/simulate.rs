@@ -7,7 +7,7 @@ use std::time::Instant;
 use clap::Parser;
 use simulation::Seed;
 use simulation::run::{History, first_failure, shortest};
-use simulation::world::{Fault, Plan};
+use simulation::world::{Fault, RunPlan};
 
 /// Runs production code in a simulated world: each seed is one run.
 #[derive(Debug, Parser)]
@@ -43,7 +43,7 @@ fn main() -> anyhow::Result<ExitCode> {
         writeln!(out, "{count} seeds from {first} passed in {:.1} s", start.elapsed().as_secs_f64())?;
         return Ok(ExitCode::SUCCESS);
     };
-    match shortest(Plan::of(Seed(seed)), args.fault) {
+    match shortest(RunPlan::of(Seed(seed)), args.fault) {
         Some(history) => print(&mut out, seed, &history, args.notes)?,
         None => writeln!(out, "seed {seed} failed once and passes now: the simulation is not reproducible")?,
     }

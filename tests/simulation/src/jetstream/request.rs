@@ -83,7 +83,7 @@ pub enum Request {
 
 /// The addressee of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Target<'a> {
+pub enum RequestTarget<'a> {
     /// To a stream by its name.
     Stream(&'a str),
     /// To the stream that stores a subject.
@@ -92,10 +92,10 @@ pub enum Target<'a> {
 
 impl Request {
     /// The stream that the request is for; `None` for an empty batch.
-    pub fn target(&self) -> Option<Target<'_>> {
+    pub fn target(&self) -> Option<RequestTarget<'_>> {
         match self {
-            Self::Publish(message) => Some(Target::Subject(&message.subject)),
-            Self::Commit(messages) => messages.last().map(|message| Target::Subject(&message.subject)),
+            Self::Publish(message) => Some(RequestTarget::Subject(&message.subject)),
+            Self::Commit(messages) => messages.last().map(|message| RequestTarget::Subject(&message.subject)),
             Self::Last { stream, .. }
             | Self::Next { stream, .. }
             | Self::LastPerSubject { stream, .. }
@@ -103,7 +103,7 @@ impl Request {
             | Self::Consume { stream, .. }
             | Self::Pull { stream, .. }
             | Self::Purge { stream, .. }
-            | Self::Delete { stream, .. } => Some(Target::Stream(stream)),
+            | Self::Delete { stream, .. } => Some(RequestTarget::Stream(stream)),
         }
     }
 }

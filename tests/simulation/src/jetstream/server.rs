@@ -7,7 +7,7 @@ use crate::jetstream::disk::{Survivors, Sync};
 use crate::jetstream::group::{Group, ServerState};
 use crate::jetstream::message::{Message, StoredMessage};
 use crate::jetstream::replica::{Entry, Republished};
-use crate::jetstream::request::{Answer, Refusal, Reply, Request, Target, Ticket};
+use crate::jetstream::request::{Answer, Refusal, Reply, Request, RequestTarget, Ticket};
 
 /// Maximum number of subjects of a consistent read.
 const PICTURE_MAX: usize = 1_024;
@@ -238,8 +238,8 @@ impl JetStream {
 
     fn group_of(&self, request: &Request) -> Result<&Group, Refusal> {
         match request.target().ok_or(Refusal::NO_RESPONDERS)? {
-            Target::Stream(stream) => self.named(stream).ok_or(Refusal::NO_STREAM),
-            Target::Subject(subject) => self.taking(subject).map(|idx| &self.groups[idx]),
+            RequestTarget::Stream(stream) => self.named(stream).ok_or(Refusal::NO_STREAM),
+            RequestTarget::Subject(subject) => self.taking(subject).map(|idx| &self.groups[idx]),
         }
     }
 

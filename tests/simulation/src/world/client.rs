@@ -5,7 +5,7 @@ use std::time::Duration;
 use bus::query::StoredMessage;
 use bus::stream::Stream;
 use bus::{Error, subject};
-use step::checkpoint::Source;
+use step::checkpoint::CheckpointSource;
 
 use crate::jetstream::{Answer, Request};
 use crate::world::executor::{Destination, ProcessIo};
@@ -57,7 +57,7 @@ impl Client {
     }
 }
 
-impl Source for Client {
+impl CheckpointSource for Client {
     async fn last(&self, stream: Stream, subject: &str) -> Result<Option<StoredMessage>, Error> {
         if self.fault == Some(Fault::LaggingCopyAccepted) && subject.ends_with(".position") {
             return Ok(self.picture(stream.name(), subject).await?.pop());

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use crate::jetstream::{Request, Survivors, Sync};
 use crate::network::LinkQuality;
-use crate::world::plan::{Disruption, Plan, ScheduledDisruption};
+use crate::world::plan::{Disruption, RunPlan, ScheduledDisruption};
 use crate::world::state::{ActiveDisruptions, STREAMS, SimEvent, World};
 
-impl Plan {
+impl RunPlan {
     /// Whether MARKET may lose messages that STATS has read.
     pub(crate) fn loses_market(&self) -> bool {
         let is_cut =

@@ -9,7 +9,7 @@ use bus::{Error, subject};
 use serde::de::IgnoredAny;
 
 use crate::jetstream::StoredMessage;
-use crate::world::plan::Plan;
+use crate::world::plan::RunPlan;
 use crate::world::state::World;
 use crate::world::wire;
 
@@ -24,7 +24,7 @@ pub(crate) struct Stop {
 /// The result of a run.
 #[derive(Debug)]
 pub(crate) struct RunResult {
-    pub(crate) plan: Plan,
+    pub(crate) plan: RunPlan,
     /// Every message of FEED, MARKET and STATS, including purged ones.
     pub(crate) histories: [Vec<StoredMessage>; 3],
     /// The first sequence that FEED still has.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use bus::lease::{Assignment, Change, Claim, Holdings, Lease};
+use bus::lease::{Assignment, Change, Holdings, Lease, SlotClaim};
 use bus::{Error, subject};
 
 use crate::jetstream::{Answer, Message, Request};
@@ -136,7 +136,7 @@ impl Membership {
 
     async fn take(&self, slot: u32, revision: u64) -> Result<Option<u64>, Error> {
         let owner = self.held().id().to_owned();
-        let claim = serde_json::to_vec(&Claim { owner }).expect("a claim is plain data");
+        let claim = serde_json::to_vec(&SlotClaim { owner }).expect("a claim is plain data");
         self.write(Message::new(&subject::slot(self.group, slot), claim).expecting(revision)).await
     }
 

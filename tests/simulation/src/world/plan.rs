@@ -104,7 +104,7 @@ impl fmt::Display for ScheduledDisruption {
 
 /// The plan of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Plan {
+pub struct RunPlan {
     /// Determines everything that is not planned: delays, prices, names.
     pub seed: Seed,
     /// Number of servers: 1 or 3.
@@ -131,7 +131,7 @@ pub struct Plan {
     pub disruptions: Vec<ScheduledDisruption>,
 }
 
-impl Plan {
+impl RunPlan {
     /// The plan of a seed.
     pub fn of(seed: Seed) -> Self {
         let mut random = seed.random("plan");
@@ -216,7 +216,7 @@ impl Plan {
     }
 }
 
-impl fmt::Display for Plan {
+impl fmt::Display for RunPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { servers, sync, partitions, instances, accept_loss, trims, messages, .. } = self;
         writeln!(

@@ -15,7 +15,7 @@ use crate::world::executor::{ProcessIo, Response, SentRequest};
 use crate::world::fault::Fault;
 use crate::world::feed::Published;
 use crate::world::membership;
-use crate::world::plan::Plan;
+use crate::world::plan::RunPlan;
 use crate::world::process::Program;
 
 pub(super) const FEED_AGE_US: u64 = 86_400_000_000;
@@ -75,7 +75,7 @@ pub(super) struct Node {
 
 /// A run.
 pub struct World {
-    pub(super) plan: Plan,
+    pub(super) plan: RunPlan,
     pub(super) fault: Option<Fault>,
     pub(super) is_traced: bool,
     /// All processes of steps crash at this event.

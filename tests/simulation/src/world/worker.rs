@@ -8,7 +8,7 @@ use bus::{Error, subject};
 use step::checkpoint::{self, Checkpoint};
 use step::commit_schedule::CommitSchedule;
 use step::part::StoredPosition;
-use step::partition::{Effect, Ended, Event, Partition, Report, Setup};
+use step::partition::{Effect, Ended, Event, Partition, PartitionReport, Setup};
 use step::{Operator, commit};
 
 use crate::jetstream::Request;
@@ -132,7 +132,7 @@ impl<O: Operator> Worker<O> {
     fn note(&self, effect: &Effect) {
         let (service, number) = (O::STEP.service, self.number);
         match effect {
-            Effect::Publish(_) | Effect::Report(Report::Committed { .. }) => {}
+            Effect::Publish(_) | Effect::Report(PartitionReport::Committed { .. }) => {}
             Effect::Commit { part, .. } => self.io().note(|| {
                 let (position, messages, fence) = (&part.position, part.messages.len(), part.fence);
                 let (place, settled, frontier) = (position.position, position.settled, position.frontier);

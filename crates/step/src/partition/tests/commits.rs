@@ -11,7 +11,7 @@ fn a_live_result_is_committed_at_once_and_its_state_later() {
     let Position { position, settled, applied, states: stored, states_applied, .. } = first.position.clone();
     assert_eq!((position, settled, applied, stored, states_applied), (1, 0, 1, 0, 0));
     rig.answer("a", Ok(2));
-    assert!(matches!(rig.effects[..], [Effect::Report(Report::Committed { .. })]), "{:?}", rig.effects);
+    assert!(matches!(rig.effects[..], [Effect::Report(PartitionReport::Committed { .. })]), "{:?}", rig.effects);
     rig.wait(Duration::from_millis(200));
     let second = rig.committing();
     assert_eq!((second.fence, results(&second), states(&second)), (2, vec![], 1));
@@ -111,7 +111,7 @@ fn an_unconfirmed_commit_is_sent_again_and_found_later() {
     rig.answer("second", Err(refused()));
     rig.position_is(2, "first");
     assert_eq!(rig.ended(), None);
-    assert!(matches!(rig.effects[..], [Effect::Report(Report::Committed { .. })]), "{:?}", rig.effects);
+    assert!(matches!(rig.effects[..], [Effect::Report(PartitionReport::Committed { .. })]), "{:?}", rig.effects);
 }
 
 #[test]

@@ -24,7 +24,7 @@ fn a_stop_waits_for_an_answer_only_up_to_a_deadline() {
     let wakes_at = rig.partition.wakes_at(rig.now).expect("a deadline");
     rig.now = wakes_at;
     rig.on(Event::Tick);
-    assert!(matches!(rig.effects[..], [Effect::Report(Report::Unconfirmed), Effect::End(Ended::Drained)]));
+    assert!(matches!(rig.effects[..], [Effect::Report(PartitionReport::Unconfirmed), Effect::End(Ended::Drained)]));
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn a_held_message_of_a_replay_gives_no_results() {
     assert!(matches!(rig.effects[..], [Effect::Wait(_)]), "{:?}", rig.effects);
     rig.operator.has_model.store(true, Ordering::Relaxed);
     rig.on(Event::Ready);
-    assert!(matches!(rig.effects[..], [Effect::Report(Report::Attached)]), "{:?}", rig.effects);
+    assert!(matches!(rig.effects[..], [Effect::Report(PartitionReport::Attached)]), "{:?}", rig.effects);
     rig.input(2, "bitcoin", "tick");
     assert_eq!(results(&rig.committing()), [("price".into(), "3".into())]);
 }

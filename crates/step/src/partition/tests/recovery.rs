@@ -27,7 +27,7 @@ fn a_takeover_replays_missing_input_without_results() {
         assert!(rig.is_quiet(), "{:?}", rig.effects);
     }
     rig.message(4, "bitcoin", "tick", false, 0);
-    assert!(matches!(rig.effects[..], [Effect::Report(Report::Attached)]), "{:?}", rig.effects);
+    assert!(matches!(rig.effects[..], [Effect::Report(PartitionReport::Attached)]), "{:?}", rig.effects);
     rig.input(5, "bitcoin", "tick");
     let part = rig.committing();
     assert_eq!(results(&part), [("price".into(), "4".into())]);
@@ -91,7 +91,9 @@ fn deleted_input_stops_the_partition_or_leaves_a_gap() {
     let mut rig = Rig::recovering(&parts, true);
     rig.attach(input_info(8, 9), 2);
     assert!(
-        rig.effects.iter().any(|effect| matches!(effect, Effect::Report(Report::LossAccepted { from: 2, to: 7 }))),
+        rig.effects
+            .iter()
+            .any(|effect| matches!(effect, Effect::Report(PartitionReport::LossAccepted { from: 2, to: 7 }))),
         "{:?}",
         rig.effects
     );
