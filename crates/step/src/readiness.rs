@@ -125,7 +125,7 @@ impl Readiness {
 impl ReadinessState {
     fn publish(&mut self) {
         self.metrics.partitions.set(self.owned.len() as i64);
-        self.metrics.set_stopped.set(self.stopped.len() as i64);
+        self.metrics.stopped.set(self.stopped.len() as i64);
         match self.obstacle() {
             Some(reason) => self.health.not_ready(reason),
             None => {

@@ -8,7 +8,7 @@ use bus::protocol::StepConfig;
 use bus::retry::wait_for;
 use bus::stream::Step;
 use bus::topology::{self, StreamInfo};
-use bus::{Connection, Error, NatsArgs};
+use bus::{Error, NatsArgs};
 use market::windowing::EventTimePolicy;
 use service::Shutdown;
 use tokio::time::Instant;

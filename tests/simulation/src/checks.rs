@@ -13,7 +13,7 @@ use bus::stream::Stream;
 use crate::world::RunResult;
 
 use failure::Checked;
-pub use failure::Failure;
+pub(crate) use failure::Failure;
 use records::StreamContents;
 
 /// Returns the first violated invariant.

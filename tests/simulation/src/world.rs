@@ -29,7 +29,7 @@ use std::time::Duration;
 
 use crate::jetstream::{JetStream, StreamConfig};
 use crate::network::{Link, LinkQuality, Queue};
-use crate::world::state::{AMPLE, ActiveDisruptions, Address, CHECK_INTERVAL_US, FEED_AGE_US, Node, Role, SimEvent};
+use crate::world::state::{AMPLE, ActiveDisruptions, CHECK_INTERVAL_US, FEED_AGE_US, Node, Role, SimEvent};
 
 pub(crate) use ending::{RunResult, Stop};
 pub use fault::Fault;

@@ -2,7 +2,7 @@
 
 use crate::jetstream::log::Log;
 use crate::jetstream::message::{Subject, matches};
-use crate::jetstream::request::Delivery;
+use crate::jetstream::request::ConsumerDelivery;
 
 /// A consumer.
 #[derive(Debug, Clone)]
