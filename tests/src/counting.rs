@@ -3,11 +3,11 @@
 
 use bus::protocol::{LogId, POSITION_VERSION, Position, StepConfig};
 use bus::reader::{Selection, read_to_end};
-use bus::topology::MARKET_STEP;
+use bus::stream::MARKET_STEP;
 use bus::{Connection, Error, Stream};
 use market::windowing::EventTimePolicy;
 use serde_json::{Value, json};
-use step::transaction::{Outgoing, Part, Role};
+use step::part::{Outgoing, Part, Role};
 
 use crate::transactions::{Outcome, Transactions};
 

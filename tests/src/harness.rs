@@ -19,7 +19,7 @@ use market::heartbeat::HeartbeatLine;
 use market::tick::TickLine;
 use market::windowing::EventTimePolicy;
 use market::{Instrument, Window};
-use memory_log::{Log, Memory, Owner};
+use memory_log::{InputLog, Memory, Owner};
 use serde_json::Value;
 use step::Operator;
 use step::checkpoint::decode_state;
@@ -211,7 +211,7 @@ impl Store {
 /// states.
 pub fn run<O: Operator>(operator: O, input: &[Message], turns: &[Turn]) -> Store {
     let operator = Arc::new(operator);
-    let mut memory = Memory::new(Log::new(O::STEP, input.iter().zip(1..).map(delivery)));
+    let mut memory = Memory::new(InputLog::new(O::STEP, input.iter().zip(1..).map(delivery)));
     let start = |memory: &mut Memory| {
         Owner::start(operator.clone(), Box::new(|_| panic!("these steps need nothing but their input")), memory)
     };

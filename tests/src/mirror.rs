@@ -9,7 +9,7 @@ use data_encoding::BASE64;
 use futures::StreamExt;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use simulation::jetstream::{Delivery, Info, Refusal, Stored};
+use simulation::jetstream::{ConsumerDelivery, Info, Refusal, StoredMessage};
 use simulation::{Answer, Message, Request};
 
 use crate::programs::NEVER;
@@ -191,7 +191,7 @@ impl Mirror {
         let body = json!({ "batch": max, "no_wait": true });
         let subject = format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{name}");
         client.publish_with_reply(subject, inbox, body.to_string().into()).await.unwrap();
-        let mut deliveries: Vec<Delivery> = Vec::new();
+        let mut deliveries: Vec<ConsumerDelivery> = Vec::new();
         while deliveries.len() < max {
             let message = tokio::time::timeout(NEVER, answers.next()).await.unwrap().unwrap();
             if message.status.is_some() {
@@ -202,7 +202,7 @@ impl Mirror {
             let place: Vec<u64> = reply.split('.').skip(4).map(|token| token.parse().unwrap()).collect();
             let [_, seq, consumer_seq, _, pending] = place[..] else { panic!("{reply}") };
             let stored = stored(seq, &message.subject, message.payload);
-            deliveries.push(Delivery { stored, consumer_seq, pending });
+            deliveries.push(ConsumerDelivery { stored, consumer_seq, pending });
         }
         Answer::Deliveries(deliveries)
     }
@@ -237,9 +237,9 @@ fn number(answer: &Value, name: &str) -> u64 {
     answer[name].as_u64().unwrap_or_default()
 }
 
-fn stored(seq: u64, subject: &str, payload: Bytes) -> Stored {
+fn stored(seq: u64, subject: &str, payload: Bytes) -> StoredMessage {
     let message = Message::new(subject, payload);
-    Stored { seq, stored_us: 0, message: Arc::new(message) }
+    StoredMessage { seq, stored_us: 0, message: Arc::new(message) }
 }
 
 fn headers_of(message: &Message) -> HeaderMap {

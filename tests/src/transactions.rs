@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use bus::connect::patiently;
+use bus::retry::patiently;
 use bus::{Connection, Error, Stream};
 use futures::future::try_join_all;
-use step::commit::{Answer, Commit, Next};
-use step::transaction::{Part, read_position};
+use step::commit::{Commit, CommitAnswer, Next};
+use step::part::Part;
+use step::transaction::read_position;
 use tokio::time::Duration;
 
 /// How the commit of a part ended.
@@ -44,7 +45,7 @@ impl Transactions {
             let result = self.attempts.attempt(&together, &id).await;
             let next = open.iter().zip(0..).map(|(&idx, place)| {
                 let result = result.as_ref().map(|fences| fences[place]).map_err(Error::clone);
-                commits[idx].answered(Answer { batch: id.clone(), result })
+                commits[idx].answered(CommitAnswer { batch: id.clone(), result })
             });
             let next: Vec<_> = next.collect();
             let positions = open.iter().map(|&idx| self.position_of(&parts[idx]));
@@ -66,7 +67,7 @@ impl Transactions {
         Ok(outcomes.into_iter().flatten().collect())
     }
 
-    async fn position_of(&self, part: &Part) -> Result<Option<step::partition::StoredPosition>, Error> {
+    async fn position_of(&self, part: &Part) -> Result<Option<step::part::StoredPosition>, Error> {
         patiently(Duration::from_millis(20), || read_position(&self.connection, self.output, part.partition)).await
     }
 }

@@ -310,7 +310,7 @@ async fn what_was_lost_and_accepted_is_not_checked() {
 async fn settings_other_than_those_of_the_steps_are_refused() {
     let case = Case::new().await;
     let (code, error) = fail(case.world.program("aggregator").args(["audit", "--lateness", "11m"]));
-    let expected = "was made with \"disorder=5000 lateness=600000";
+    let expected = "was computed with \"disorder=5000 lateness=600000";
     assert!(code == 3 && error.contains(expected), "{code} {error}");
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use async_nats::HeaderMap;
-use bus::arrival::STORED_HEADER;
+use bus::stored_time::STORED_HEADER;
 use bus::topology::stream_info;
 use bus::{Connection, RecordKind, Stream, codec, objects, subject};
 use flate2::read::GzDecoder;

@@ -7,7 +7,8 @@ use std::time::Duration;
 use async_nats::HeaderMap;
 use bus::error::{Disposition, disposition_of};
 use bus::protocol::{LogId, POSITION_VERSION, Position, StepConfig};
-use bus::topology::{MARKET_STEP, stream_info};
+use bus::stream::MARKET_STEP;
+use bus::topology::stream_info;
 use bus::{Connection, Stream};
 use bytes::Bytes;
 use market::windowing::EventTimePolicy;
@@ -19,7 +20,8 @@ use pipeline_tests::ticks::noise;
 use pipeline_tests::transactions::{Outcome, Transactions};
 use serde_json::{Value, json};
 use step::checkpoint::recover;
-use step::transaction::{MESSAGES_MAX, Outgoing, Part, Role};
+use step::part::{Outgoing, Part, Role};
+use step::transaction::MESSAGES_MAX;
 
 fn output(partition: u32, text: &str) -> Outgoing {
     Outgoing {

@@ -34,7 +34,7 @@ fn check_table(table: &str) {
 fn the_pipeline_runs_over_tls_and_whoever_does_not_trust_the_server_is_told() {
     let variant = Variant::start(Kind::Tls);
     check_table(&variant.run_pipeline(MINUTES));
-    let untrusted = "signed by nobody whom we trust";
+    let untrusted = "not signed by a trusted CA";
     check(variant.stranger("topology").arg("plan"), 3, &[untrusted, "--tls-ca"]);
     let foreign = tempfile::tempdir().unwrap();
     run_openssl("tls.conf", foreign.path());
@@ -54,17 +54,17 @@ fn the_pipeline_runs_with_certificates_on_both_sides_and_nobody_comes_without() 
     check_table(&variant.run_pipeline(MINUTES));
     let mut without = variant.stranger("topology");
     without.arg("plan").env("NATS_TLS_CA", variant.path("ca.pem"));
-    check(&mut without, 3, &["asks for a certificate of ours", "--tls-cert"]);
+    check(&mut without, 3, &["asks for a client certificate", "--tls-cert"]);
     let foreign = tempfile::tempdir().unwrap();
     run_openssl("tls.conf", foreign.path());
     run_openssl("mtls.conf", foreign.path());
     without.env("NATS_TLS_CERT", foreign.path().join("producer.pem"));
     without.env("NATS_TLS_KEY", foreign.path().join("producer.key"));
-    check(&mut without, 3, &["does not take our certificate"]);
+    check(&mut without, 3, &["refuses the client certificate"]);
     // The viewer has no password, and needs a certificate all the same.
     let mut viewer = variant.stranger("reporter");
     viewer.arg("watch").env("NATS_TLS_CA", variant.path("ca.pem"));
-    check(&mut viewer, 3, &["asks for a certificate of ours"]);
+    check(&mut viewer, 3, &["asks for a client certificate"]);
 }
 
 #[test]
@@ -84,13 +84,13 @@ fn the_pipeline_runs_with_credentials_and_foreign_or_old_ones_are_refused() {
     for secret in [variant.credentials("admin"), variant.credentials("admin").with_file_name("operator.nk")] {
         assert_eq!(std::fs::metadata(&secret).unwrap().permissions().mode() & 0o777, 0o600, "{}", secret.display());
     }
-    let nobody = ["refuses whoever comes without a name", "--creds"];
+    let nobody = ["refuses a client without a user", "--creds"];
     check(variant.stranger("reporter").arg("watch"), 3, &nobody);
     check(variant.stranger("topology").arg("plan"), 3, &["refuses user \"admin\""]);
     let foreign = tempfile::tempdir().unwrap();
     make_credentials(foreign.path(), &[]);
     let mut plan = variant.stranger("topology");
-    let refused = ["refuses the credentials in ", "topology credentials"];
+    let refused = ["refuses the credentials in ", "nsc"];
     check(plan.arg("plan").env("NATS_CREDS", foreign.path().join("admin.creds")), 3, &refused);
     // The same keys, so the same server takes new credentials; these end at once.
     let before = std::fs::read(variant.credentials("admin")).unwrap();
@@ -164,5 +164,5 @@ fn a_server_without_tls_is_named_as_such_to_whoever_insists_on_it() {
     let mut plan = program_at("topology", dir.path(), &server);
     plan.arg("plan").arg("--tls-ca").arg(dir.path().join("ca.pem"));
     let (code, error) = fail(&mut plan);
-    assert!(code == 3 && error.contains("does not speak TLS"), "{code} {error}");
+    assert!(code == 3 && error.contains("does not use TLS"), "{code} {error}");
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use bus::publish::{publish, publish_all};
 use bus::reader::{Selection, read_to_end};
-use bus::topology::{Limits, MARKET_STEP, stream_info};
+use bus::stream::MARKET_STEP;
+use bus::topology::{Limits, stream_info};
 use bus::{Connection, RecordKind, Stream, subject};
 use futures::{FutureExt, StreamExt};
 use market::tick::TickLine;
@@ -18,7 +19,7 @@ use pipeline_tests::transactions::{Outcome, Transactions};
 use pipeline_tests::world::World;
 use serde_json::Value;
 use step::checkpoint::recover;
-use step::transaction::Part;
+use step::part::Part;
 
 /// Wrong last sequence.
 const REFUSED: u32 = 10_071;

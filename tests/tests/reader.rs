@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use bus::reader::{Delivery, Event, Reader, Selection};
-use bus::topology::MARKET_STEP;
+use bus::reader::{Delivery, Reader, ReaderEvent, Selection};
+use bus::stream::MARKET_STEP;
 use bus::{Connection, Stream, subject};
 use pipeline_tests::proxy::{Fate, Frame, Proxy};
 use pipeline_tests::server::Server;
@@ -23,7 +23,7 @@ fn reader(connection: &Connection) -> Reader {
 async fn next(reader: &mut Reader) -> Delivery {
     let next = async {
         loop {
-            if let Event::Message(delivery) = reader.next().await.unwrap() {
+            if let ReaderEvent::Message(delivery) = reader.next().await.unwrap() {
                 return delivery;
             }
         }
@@ -107,7 +107,7 @@ async fn two_hundred_crashed_starts_leave_room_for_another() {
         let filters = MARKET_STEP.kinds.iter().map(|&kind| subject::of_partition(Stream::Feed, partition, kind));
         let selection = Selection { stream: Stream::Feed, filters: filters.collect(), from: 1 };
         let mut reader = Reader::start(&connection, selection);
-        assert!(matches!(reader.next().await, Ok(Event::Attached { .. })));
+        assert!(matches!(reader.next().await, Ok(ReaderEvent::Attached { .. })));
     };
     for _ in 0..STARTS {
         futures::future::join_all((0..16).map(&crash)).await;

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use bus::publish::{FeedMessage, publish};
 use bus::reader::{Selection, read_to_end};
-use bus::topology::{Limits, MARKET_STEP, create, definitions, stream_info};
+use bus::stream::MARKET_STEP;
+use bus::topology::{Limits, create, definitions, stream_info};
 use bus::{Connection, Error, RecordKind, Stream, codec, protocol};
 use futures::StreamExt;
 use market::Instrument;
@@ -19,7 +20,8 @@ use pipeline_tests::ticks::{instruments, publish_tick, publish_tick_of, tick_lin
 use pipeline_tests::transactions::{Outcome, Transactions};
 use pipeline_tests::world::World;
 use serde_json::{Value, json};
-use step::transaction::{MESSAGES_MAX, Outgoing, Part, Role};
+use step::part::{Outgoing, Part, Role};
+use step::transaction::MESSAGES_MAX;
 
 /// A world whose stream-processor has committed one tick, and runs no more; with a connection of the producer.
 async fn with_one_tick_processed() -> (World, Connection) {

@@ -5,8 +5,8 @@ use bus::topology::{Limits, create, definitions};
 use pipeline_tests::mirror::Mirror;
 use pipeline_tests::server::Server;
 use serde_json::{Value, json};
-use simulation::cases::{self, AMPLE, Chance, FEED_AGE_US, PARTITIONS};
-use simulation::jetstream::{Config, Discard};
+use simulation::cases::{self, AMPLE, FEED_AGE_US, PARTITIONS, RandomRequests};
+use simulation::jetstream::{Discard, StreamConfig};
 use simulation::{Answer, Request, Seed};
 
 /// Requests that are drawn for each seed.
@@ -42,7 +42,7 @@ fn real_definitions() -> Vec<Value> {
 }
 
 /// The definition of a stream of a case: the product's own, but for its limit of bytes.
-fn definition_of(config: &Config) -> Value {
+fn definition_of(config: &StreamConfig) -> Value {
     let mut all = real_definitions().into_iter();
     let mut definition = all.find(|definition| definition["name"] == config.name.as_str()).unwrap();
     definition["max_bytes"] = json!(config.max_bytes.unwrap());
@@ -50,12 +50,12 @@ fn definition_of(config: &Config) -> Value {
 }
 
 /// What the model knows of a definition.
-fn config_of(definition: &Value) -> Config {
+fn config_of(definition: &Value) -> StreamConfig {
     let text = |key: &str| definition[key].as_str().unwrap_or_default();
     let flag = |key: &str| definition[key].as_bool().unwrap_or_default();
     let micros = |key: &str| definition[key].as_u64().map(|nanos| nanos / 1_000).filter(|&micros| micros > 0);
     let live = definition["republish"]["dest"].as_str();
-    Config {
+    StreamConfig {
         name: text("name").to_owned(),
         subjects: serde_json::from_value(definition["subjects"].clone()).unwrap(),
         max_bytes: definition["max_bytes"].as_u64(),
@@ -81,7 +81,7 @@ fn forget_pending(answer: &mut Answer) {
 }
 
 /// Has the server hold these streams, empty, and no others.
-async fn recreate(admin: &Connection, streams: &[Config]) {
+async fn recreate(admin: &Connection, streams: &[StreamConfig]) {
     for name in ["FEED", "MARKET", "STATS", "KV_LEASES"] {
         drop(admin.api::<Value>(&format!("STREAM.DELETE.{name}"), &json!({})).await);
     }
@@ -93,11 +93,11 @@ async fn recreate(admin: &Connection, streams: &[Config]) {
 #[test]
 fn the_streams_of_the_simulation_are_those_of_the_topology() {
     let simulated = [
-        Config::feed(PARTITIONS, AMPLE, FEED_AGE_US),
-        Config::market(AMPLE),
-        Config::checkpointed("STATS", "stats", "live.stats", AMPLE),
-        Config::checkpointed("FORECAST", "forecast", "live.forecast", AMPLE),
-        Config::leases(16 << 20),
+        StreamConfig::feed(PARTITIONS, AMPLE, FEED_AGE_US),
+        StreamConfig::market(AMPLE),
+        StreamConfig::checkpointed("STATS", "stats", "live.stats", AMPLE),
+        StreamConfig::checkpointed("FORECAST", "forecast", "live.forecast", AMPLE),
+        StreamConfig::leases(16 << 20),
     ];
     for config in simulated {
         let definitions = real_definitions();
@@ -132,18 +132,18 @@ async fn a_real_server_answers_every_case_as_it_is_written() {
 async fn a_real_server_answers_what_nobody_has_thought_of_as_the_model_does() {
     let server = server();
     for seed in (1..=SEEDS).map(Seed) {
-        let streams = [Config::market(40_000 * seed.0)];
+        let streams = [StreamConfig::market(40_000 * seed.0)];
         let mut model = cases::model(&streams);
         let connection = server.connect("admin").await;
         recreate(&connection, &streams).await;
         let mut mirror = Mirror::new(connection).await;
-        let mut chance = Chance::new(seed);
+        let mut chance = RandomRequests::new(seed);
         // Consumers that there were when something was last removed: nobody counts on what they say is pending.
         let mut doubted = 0;
         for step in 0..DRAWN {
             let request = chance.draw();
             let mut answers = [cases::answer(&mut model, request.clone()), mirror.ask(&request).await];
-            chance.learn(&answers[0]);
+            chance.record(&answers[0]);
             match &request {
                 Request::Purge { .. } | Request::Delete { .. } => doubted = chance.consumers(),
                 Request::Pull { consumer, .. } if *consumer <= doubted => answers.iter_mut().for_each(forget_pending),

@@ -72,7 +72,7 @@ async fn a_full_disk_under_the_archive_is_waited_for() {
     let (mut trainer, mut log) = Running::start_followed(&mut disk.seen_by(&command));
     said(&mut log, &["WARN", "waiting: ", "No space left on device"]);
     disk.grow(64 << 20);
-    said(&mut log, &["INFO", "goes on: the archive is written"]);
+    said(&mut log, &["INFO", "resuming: the archive is written"]);
     succeed(world.program("topology").args(["wait", "forecast"]));
     trainer.terminate();
     said(&mut log, &["archive is written"]);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bus::RecordKind;
 use bus::codec::{LineReader, lines};
-use bus::topology::{STATS_STEP, STATS_WINDOWS, Step};
+use bus::stream::{STATS_STEP, STATS_WINDOWS, Step};
 use market::heartbeat::HeartbeatLine;
 use market::profile::Profile;
 use market::tick::Tick;
@@ -13,19 +13,19 @@ use market::watermark::Watermark;
 use market::windowing::{EventTimePolicy, Issue, Windowing};
 use market::{Candle, EventTime, Instrument, Window};
 use serde::{Deserialize, Serialize};
-use step::{Applied, Figure, Input, LeftOut, Operator, Outputs};
+use step::{Applied, Figure, Input, Operator, Outputs, SkipLog};
 
 /// MARKET → STATS.
 #[derive(Debug)]
 pub struct Aggregation {
     settings: EventTimePolicy,
-    left_out: LeftOut,
+    skip_log: SkipLog,
 }
 
 impl Aggregation {
     /// A step that judges event time as told. It must be told what the stream-processor is told.
     pub fn new(settings: EventTimePolicy) -> Self {
-        Self { settings, left_out: LeftOut::default() }
+        Self { settings, skip_log: SkipLog::default() }
     }
 }
 
@@ -75,7 +75,7 @@ impl Operator for Aggregation {
         // MARKET holds only what the stream-processor accepted. Anything else is left out, and must not stop the rest.
         let Some(instrument) = input.instrument.filter(|_| input.is_known_schema) else {
             counts.unreadable += 1;
-            self.left_out.note(&input, 0);
+            self.skip_log.note(&input, 0);
             return Applied::All;
         };
         let mut reader = LineReader::default();
@@ -91,7 +91,7 @@ impl Operator for Aggregation {
             };
             if !is_read {
                 counts.unreadable += 1;
-                self.left_out.note(&input, line);
+                self.skip_log.note(&input, line);
             }
         }
         Applied::All

@@ -1,6 +1,6 @@
 //! The tables.
 
-use bus::{Connection, query};
+use bus::{Connection, newest};
 use market::table::{CANDLE_COLUMNS, HOUR_OF_DAY_COLUMNS, candle_row, hour_of_day_row, moving_average_note};
 use market::{Instrument, Window};
 use serde::Serialize;
@@ -77,11 +77,11 @@ pub(crate) async fn show(connection: &Connection, args: &ShowArgs) -> anyhow::Re
         TableName::Daily => Window::Day,
         TableName::MovingAverage => Window::HourEveryHalf,
         TableName::HourOfDay => {
-            let rows = query::newest_profile(connection, instrument.as_ref()).await?;
+            let rows = newest::profile(connection, instrument.as_ref()).await?;
             return print(args.format, &HOUR_OF_DAY_COLUMNS, 2, &rows, |row| hour_of_day_row(row).to_vec());
         }
     };
-    let candles = query::newest_candles(connection, window, instrument.as_ref()).await?;
+    let candles = newest::candles(connection, window, instrument.as_ref()).await?;
     let candles = newest_of_each(candles, last, |candle| (candle.coin.clone(), candle.quote.clone()));
     print(args.format, &CANDLE_COLUMNS, 5, &candles, |candle| candle_row(candle).to_vec())?;
     let is_for_people = args.format == Format::Table && window == Window::HourEveryHalf;

@@ -9,8 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Context;
 use bus::protocol::decode_position;
+use bus::stream::Stream;
 use bus::subject::{self, SubjectParts};
-use bus::topology::{Stream, stream_info};
+use bus::topology::stream_info;
 use bus::{Connection, Error, query};
 use futures::future::try_join_all;
 use serde::Deserialize;

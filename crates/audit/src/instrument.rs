@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use bus::RecordKind;
-use bus::topology::{STATS_WINDOWS, Stream};
+use bus::stream::{STATS_WINDOWS, Stream};
 use market::Window;
 
 use crate::checkable_range::Horizon;

@@ -3,7 +3,7 @@
 use bus::RecordKind;
 use bus::codec::{ENCODING_HEADER, SCHEMA_HEADER};
 use bus::reader::Delivery;
-use bus::topology::{STATS_WINDOWS, Stream};
+use bus::stream::{STATS_WINDOWS, Stream};
 use serde::{Deserialize, Serialize};
 
 /// The streams that are audited, in the order in which they are read.

@@ -5,7 +5,7 @@ mod text;
 use std::ops::AddAssign;
 
 use bus::RecordKind;
-use bus::topology::{STATS_WINDOWS, Stream};
+use bus::stream::{STATS_WINDOWS, Stream};
 use serde::Serialize;
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! The sending of one atomic batch: its messages in order, the last one as the request that has all of them stored.
+//! Sends one atomic batch: its messages in order, the last one as the request that commits all of them.
 
 use async_nats::HeaderMap;
 use async_nats::header::{NATS_BATCH_COMMIT, NATS_BATCH_ID, NATS_BATCH_SEQUENCE};
@@ -13,40 +13,40 @@ use crate::error::Error;
 pub const MESSAGES_MAX: usize = 1_000;
 /// Most bytes of payload in a batch. One of this size takes about 60 ms.
 pub const BYTES_MAX: usize = 8 * 1024 * 1024;
-/// The header of a message that takes the place of those before it on its subject.
+/// Header of a message that replaces the earlier messages of its subject.
 pub const ROLLUP_HEADER: &str = "Nats-Rollup";
 
-/// A message of a batch as it is sent, with its place in its headers.
+/// A message of a batch as it is sent, with batch id and number in its headers.
 pub type Numbered = (String, HeaderMap, Bytes);
 
-/// What the server says of a batch that it stored.
+/// The server's answer to a stored batch.
 #[derive(Debug, Deserialize)]
-pub struct Committed {
+pub struct BatchAck {
     /// Stream sequence of its last message.
     pub seq: u64,
-    /// Its messages.
+    /// Number of messages in the batch.
     pub count: u64,
 }
 
-/// 128 random bits as text: what the ids of batches begin with, because two senders of one id could mix.
+/// Returns 128 random bits as text, the prefix of batch ids. Batches of two senders with one id would mix.
 pub fn unguessable() -> String {
     let mut random = [0; 16];
     rand::rng().fill_bytes(&mut random);
     format!("{:032x}", u128::from_be_bytes(random))
 }
 
-/// Says which batch a message belongs to and its place there, counted from 1.
+/// Sets the batch id of a message and its number in the batch, counted from 1.
 pub fn number(headers: &mut HeaderMap, id: &str, number: u64) {
     headers.insert(NATS_BATCH_ID, id);
     headers.insert(NATS_BATCH_SEQUENCE, number.to_string());
 }
 
-/// Sends numbered messages once, at least one; `what` they are stands in errors.
+/// Sends numbered messages once, at least one. `what` names them in errors.
 ///
 /// # Errors
-/// [`Error::Unanswered`], and whatever may be tried again, when it is not known whether they are stored; what the server
-/// refuses.
-pub async fn send(connection: &Connection, what: &str, mut batch: Vec<Numbered>) -> Result<Committed, Error> {
+/// [`Error::Unanswered`] and other retryable errors, after which it is unknown whether the batch is stored; a refusal
+/// by the server.
+pub async fn send(connection: &Connection, what: &str, mut batch: Vec<Numbered>) -> Result<BatchAck, Error> {
     let unanswered = || Error::Unanswered { what: what.to_owned() };
     let (subject, mut headers, payload) = batch.pop().expect("a batch holds a message");
     connection.connected().await;
@@ -63,7 +63,7 @@ pub async fn send(connection: &Connection, what: &str, mut batch: Vec<Numbered>)
         _ = epoch.changed() => return Err(unanswered()),
     };
     parse_answer(what, &answer.payload).map_err(|error| match error {
-        // What cannot be read may be anything: the stream tells.
+        // An unreadable answer proves nothing: the stream itself tells.
         Error::Unreadable { .. } => unanswered(),
         error => error,
     })

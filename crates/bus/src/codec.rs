@@ -1,4 +1,4 @@
-//! Payloads: one JSON object a line, many lines a message.
+//! Payloads: NDJSON, many lines per message.
 
 mod encoding;
 mod reading;
@@ -11,7 +11,7 @@ use bytes::Bytes;
 use memchr::memchr_iter;
 use serde::Serialize;
 
-use crate::subject::RecordKind;
+use crate::record_kind::RecordKind;
 
 pub use encoding::{Decoder, ENCODING_HEADER, Encoder, PLAIN_BYTES_MAX, decode};
 pub use reading::{LineReader, ReadTick, price_end};
@@ -20,10 +20,10 @@ pub use reading::{LineReader, ReadTick, price_end};
 pub const LINES_MAX: usize = 500;
 /// Most bytes in a message of several lines; a single line may be longer.
 pub const PAYLOAD_BYTES_MAX: usize = 128 * 1024;
-/// Names the record and its version, such as `tick/1`. Absent means version 1.
+/// Header with the record and its version, such as `tick/1`. Absent means version 1.
 pub const SCHEMA_HEADER: &str = "Candlewire-Schema";
 
-/// The lines of a payload, without line breaks; blank lines count but are skipped.
+/// The lines of a payload, without line breaks, each with its index. Blank lines are skipped but counted.
 pub fn lines(payload: &[u8]) -> impl Iterator<Item = (u32, &[u8])> {
     let mut start = 0;
     let ends = memchr_iter(b'\n', payload).chain(iter::once(payload.len()));
@@ -31,8 +31,7 @@ pub fn lines(payload: &[u8]) -> impl Iterator<Item = (u32, &[u8])> {
     (0_u32..).zip(lines).filter(|(_, line)| !line.iter().all(u8::is_ascii_whitespace))
 }
 
-/// Whether the headers of a message that was decoded name the version of `kind` that this build knows, and no encoding that
-/// it does not.
+/// Whether the headers of a decoded message name the version of `kind` that this build knows, and no unknown encoding.
 pub fn is_known_schema(headers: Option<&HeaderMap>, kind: RecordKind) -> bool {
     headers.is_none_or(|headers| {
         let schema = headers.get(SCHEMA_HEADER);
@@ -40,13 +39,13 @@ pub fn is_known_schema(headers: Option<&HeaderMap>, kind: RecordKind) -> bool {
     })
 }
 
-/// Lines on their way into messages: appended in order, or replaced by a newer line of the same key.
+/// A builder of payloads: lines are appended in order, or replaced by a newer line of the same key.
 #[derive(Debug, Default)]
 pub struct Pack {
     arena: Vec<u8>,
     /// Byte ranges in `arena`, each without its line break.
     lines: Vec<(usize, usize)>,
-    /// Set once a line was replaced: its old bytes still stand in `arena`.
+    /// Set once a line was replaced: `arena` still contains its old bytes.
     is_sparse: bool,
     bytes: usize,
 }
@@ -59,7 +58,7 @@ impl Pack {
         self.lines.len() - 1
     }
 
-    /// Appends a line that is written already, in two parts.
+    /// Appends a serialized line that is given in two parts.
     pub fn push_written(&mut self, parts: [&[u8]; 2]) {
         let start = self.arena.len();
         parts.iter().for_each(|part| self.arena.extend_from_slice(part));
@@ -67,7 +66,7 @@ impl Pack {
         self.lines.push(range);
     }
 
-    /// Puts a newer record in the place of an earlier line.
+    /// Replaces an earlier line with a newer record.
     pub fn replace(&mut self, line: usize, record: &impl Serialize) {
         let (start, end) = self.lines[line];
         self.bytes -= end - start + 1;
@@ -90,9 +89,9 @@ impl Pack {
         self.bytes
     }
 
-    /// An upper bound of the messages that this makes.
+    /// An upper bound of the number of payloads.
     pub fn messages_max(&self) -> usize {
-        // Closing a message early because of its size leaves it more than half full, unless a line is huge.
+        // A message that is closed early because of its size is more than half full, unless a line is huge.
         self.lines.len().div_ceil(LINES_MAX) + 2 * self.bytes.div_ceil(PAYLOAD_BYTES_MAX)
     }
 
@@ -161,7 +160,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(32))]
 
         #[test]
-        fn what_is_packed_is_unpacked_in_order_within_the_limits(
+       fn packed_lines_are_unpacked_in_order_within_the_limits(
             lengths in prop::collection::vec(0_usize..3_000, 1..1_500),
             replaced in prop::collection::vec(any::<prop::sample::Index>(), 0..20),
         ) {

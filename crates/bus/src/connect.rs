@@ -1,4 +1,4 @@
-//! One connection of one user to the server, and requests whose answer may never come.
+//! The connection of a user to NATS, with requests that fail as soon as the connection is lost.
 
 use std::future::Future;
 use std::time::Duration;
@@ -10,44 +10,42 @@ use bytes::Bytes;
 use prometheus_client::metrics::gauge::Gauge;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use service::{Health, Shutdown};
+use service::{Health, HealthArgs, Shutdown};
 use tokio::sync::watch;
-use tokio::time::Instant;
 
 use crate::error::Error;
+use crate::retry::{Backoff, wait_for};
 
 mod args;
 mod events;
 mod identity;
 mod refused;
-mod start;
-mod wait;
 
 pub use args::{NatsArgs, Password};
-pub use start::start_service;
-pub use wait::{Reminder, patiently, wait_for};
 
-use events::Watch;
+use events::ConnectionEvents;
 use identity::Identity;
 
-/// Oldest server whose atomic publish was tried and holds.
+/// Oldest server version with a tested atomic publish.
 pub const SERVER_FLOOR: (u64, u64) = (2, 15);
-/// How long an answer may take before the request counts as unanswered.
+/// Time limit for an answer; then the request counts as unanswered.
 pub const ANSWER_MAX: Duration = Duration::from_secs(5);
-/// How long one attempt to connect may take.
+/// Time limit for one attempt to connect.
 const ATTEMPT_MAX: Duration = Duration::from_secs(2);
-/// How often the server is asked whether it is still there. One that hangs with its connections open is left after three
-/// of these, for another one if there is one.
+/// Interval of pings. A server that hangs with open connections is left after three of them, for another server of the
+/// cluster if there is one.
 const PING: Duration = Duration::from_secs(5);
-/// Reconnects are tried at least this often.
-const RECONNECT_MAX: Duration = Duration::from_millis(500);
+/// Delays between attempts to reconnect.
+const RECONNECT: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(500));
+/// Delays between attempts of a command to connect.
+const CONNECT: Backoff = Backoff::constant(Duration::from_millis(100));
 
 /// A connection to the server as one user. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Connection {
     client: Client,
     jetstream: jetstream::Context,
-    watch: Watch,
+    events: ConnectionEvents,
     url: String,
     user: String,
 }
@@ -57,26 +55,20 @@ impl Connection {
     /// credentials.
     ///
     /// # Errors
-    /// Settings that make no sense; no server within the limit; a server that refuses us, that we do not trust, or that is
-    /// too old.
+    /// Invalid settings; no server within the limit; a server that refuses this user, is not trusted, or is too old.
     pub async fn open(args: &NatsArgs, user: Option<&str>) -> Result<Self, Error> {
         let identity = Identity::new(args, user)?;
-        let deadline = Instant::now() + args.patience();
-        loop {
-            match Self::attempt(args, &identity, Gauge::default()).await {
-                Err(Error::NoServer { .. }) if Instant::now() < deadline => {
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-                result => return result,
-            }
-        }
+        let is_retryable =
+            |error: &Error, elapsed: Duration| matches!(error, Error::NoServer { .. }) && elapsed < args.patience();
+        CONNECT.retry_while(is_retryable, || Self::attempt(args, &identity, Gauge::default())).await
     }
 
-    /// Connects as [`Connection::open`], but waits for the server until shutdown, not ready, with one warning at once and
-    /// then one a minute. `None` when shutdown came first.
+    /// Connects as [`Connection::open`], but waits for the server without a limit; meanwhile health is not ready. `None`
+    /// after a shutdown request.
     ///
     /// # Errors
-    /// What waiting cannot mend: settings that make no sense, refusal, no trust, a server that is too old.
+    /// An error that waiting cannot resolve: invalid settings, a server that refuses this user, is not trusted, or is too
+    /// old.
     pub async fn wait(
         args: &NatsArgs,
         user: Option<&str>,
@@ -84,41 +76,28 @@ impl Connection {
         shutdown: &Shutdown,
     ) -> Result<Option<Self>, Error> {
         let identity = Identity::new(args, user)?;
-        let mut patience = Reminder::default();
         let connected: Gauge =
             health.metrics().register("nats_connected", "Whether the NATS server is connected: 1 or 0");
-        loop {
-            let error = match Self::attempt(args, &identity, connected.clone()).await {
-                Ok(connection) => return Ok(Some(connection)),
-                Err(error @ Error::NoServer { .. }) => error,
-                Err(error) => return Err(error),
-            };
-            health.not_ready(error.to_string());
-            patience.warn(&error);
-            tokio::select! {
-                () = shutdown.requested() => return Ok(None),
-                () = tokio::time::sleep(Duration::from_millis(200)) => {}
-            }
-        }
+        wait_for(|| Self::attempt(args, &identity, connected.clone()), health, shutdown).await
     }
 
     async fn attempt(args: &NatsArgs, identity: &Identity, connected: Gauge) -> Result<Self, Error> {
         let url = args.nats_url.clone();
-        let (mut watch, listen) = Watch::new(connected);
+        let (mut events, listen) = ConnectionEvents::new(connected);
         let options = identity
             .options()?
             .connection_timeout(ATTEMPT_MAX)
             .request_timeout(Some(ANSWER_MAX))
             .ping_interval(PING)
-            .reconnect_delay_callback(|attempts| RECONNECT_MAX.min(Duration::from_millis(20 << attempts.min(10))))
+            .reconnect_delay_callback(|attempts| RECONNECT.delay(u32::try_from(attempts).unwrap_or(u32::MAX)))
             .event_callback(listen);
         let connected = options.connect(&identity.addresses[..]).await;
         let client = connected.map_err(|error| refused::error_of(&error, &url, identity))?;
         check_version(&client.server_info().version, &url)?;
-        // The first connect is an event too; a request must not take it for a loss.
-        watch.begun(ATTEMPT_MAX).await;
+        // The first connect is an event too; a request must not mistake it for a loss of the connection.
+        events.first_event(ATTEMPT_MAX).await;
         let jetstream = jetstream::new(client.clone());
-        Ok(Self { client, jetstream, watch, url, user: identity.user.clone() })
+        Ok(Self { client, jetstream, events, url, user: identity.user.clone() })
     }
 
     /// The client, for plain publish and subscribe.
@@ -126,38 +105,38 @@ impl Connection {
         &self.client
     }
 
-    /// The JetStream context, for what the client crate does well: single messages and object stores.
+    /// The JetStream context of the client crate, for single messages and object stores.
     pub fn jetstream(&self) -> &jetstream::Context {
         &self.jetstream
     }
 
-    /// Where it is connected to.
+    /// The address, as given in the flags.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Who is connected; empty for whoever came without a name.
+    /// The user; empty without a user name.
     pub fn user(&self) -> &str {
         &self.user
     }
 
-    /// Changes whenever the connection goes or comes back. Mark it seen before asking, then race its change with the
+    /// A receiver that changes on every connect and disconnect. Obtain it before a request, then wait for its change or the
     /// answer.
     pub fn epoch(&self) -> watch::Receiver<u64> {
-        self.watch.epoch()
+        self.events.epoch()
     }
 
     /// Waits until the server is connected.
     pub async fn connected(&self) {
         let mut epoch = self.epoch();
         while self.client.connection_state() != State::Connected {
-            // The state changes just after the event: look again soon, whatever the events say.
+            // The state changes just after the event, so it is polled as well.
             drop(tokio::time::timeout(Duration::from_millis(20), epoch.changed()).await);
         }
     }
 
-    /// Whether the server takes a message of this size; to be asked before it is sent, because the server drops the
-    /// connection of whoever sends more.
+    /// Checks that the server accepts a message of this size. Must be called before it is sent, because the server closes
+    /// the connection of a client that sends more.
     ///
     /// # Errors
     /// [`Error::TooLarge`].
@@ -169,17 +148,17 @@ impl Connection {
         Ok(())
     }
 
-    /// Sends a request and waits for its answer, no longer than the connection lives.
+    /// Sends a request and waits for its answer, until the connection is lost.
     ///
     /// # Errors
-    /// [`Error::Silent`] when nothing came in time; [`Error::Unanswered`] when the connection went or nobody listens;
-    /// [`Error::TooLarge`] for what the server does not take.
+    /// [`Error::Silent`] when no answer came in time; [`Error::Unanswered`] when the connection was lost or no subscriber
+    /// listens; [`Error::TooLarge`] for a message beyond the server's limit.
     pub async fn request(&self, subject: String, headers: Option<HeaderMap>, payload: Bytes) -> Result<Message, Error> {
         self.check_size(&subject, headers.as_ref(), &payload)?;
         let mut request = Request::new().payload(payload).timeout(Some(ANSWER_MAX));
         request.headers = headers;
         let answer = self.answered(&subject, self.client.send_request(subject.clone(), request)).await?;
-        answer.map_err(|error| match (self.watch.denial_of(&subject), error.kind()) {
+        answer.map_err(|error| match (self.events.denial_of(&subject), error.kind()) {
             (Some(detail), _) => Error::Permission { user: self.user.clone(), detail },
             (None, RequestErrorKind::MaxPayloadExceeded | RequestErrorKind::InvalidSubject) => {
                 Error::Unreadable { what: subject, detail: error.to_string() }
@@ -189,7 +168,7 @@ impl Connection {
         })
     }
 
-    /// Calls the JetStream API and reads its answer.
+    /// Calls the JetStream API and decodes its answer.
     ///
     /// # Errors
     /// As [`Connection::request`]; [`Error::Api`] when the server refuses; [`Error::Unreadable`] for an answer of
@@ -200,10 +179,10 @@ impl Connection {
         parse_answer(call, &message.payload)
     }
 
-    /// Waits for an answer no longer than the connection lives.
+    /// Waits for an answer until the connection is lost.
     ///
     /// # Errors
-    /// [`Error::Unanswered`] when the connection went.
+    /// [`Error::Unanswered`] when the connection was lost.
     pub async fn answered<T>(&self, what: &str, answer: impl Future<Output = T>) -> Result<T, Error> {
         let mut epoch = self.epoch();
         tokio::select! {
@@ -212,13 +191,31 @@ impl Connection {
         }
     }
 
-    /// The missing permission that the server named together with `subject`, if it did.
+    /// The missing permission, if the server named one together with `subject`.
     pub fn denied(&self, subject: &str) -> Option<Error> {
-        self.watch.denial_of(subject).map(|detail| Error::Permission { user: self.user.clone(), detail })
+        self.events.denial_of(subject).map(|detail| Error::Permission { user: self.user.clone(), detail })
     }
 }
 
-/// Bytes of headers as the protocol writes them: a first line, a line for each value, an empty line.
+/// Checks the user and its password, serves health, and waits for the server. `None` after a shutdown request.
+///
+/// # Errors
+/// A user without a password, an address that health cannot be served at, or a server that refuses this user.
+pub async fn start_service(
+    nats: &NatsArgs,
+    user: &str,
+    health_args: &HealthArgs,
+    shutdown: &Shutdown,
+) -> anyhow::Result<Option<(Connection, Health)>> {
+    // Before health is served: bad flags end the process at once.
+    nats.check(Some(user))?;
+    let health = Health::new();
+    health.serve(health_args, shutdown.clone()).await?;
+    let connection = Connection::wait(nats, Some(user), &health, shutdown).await?;
+    Ok(connection.map(|connection| (connection, health)))
+}
+
+/// Bytes of headers in the protocol: a version line, a line per value, an empty line.
 fn header_bytes(headers: &HeaderMap) -> usize {
     let line = |name: &str, value: &str| name.len() + ": ".len() + value.len() + "\r\n".len();
     let lines = headers.iter().flat_map(|(name, values)| values.iter().map(move |value| (name, value)));
@@ -232,14 +229,14 @@ async fn disconnected(client: &Client, epoch: &mut watch::Receiver<u64>) {
         if epoch.changed().await.is_err() {
             std::future::pending::<()>().await;
         }
-        // A reconnect is as much of a loss for what was asked before it.
+        // A reconnect loses earlier requests as well.
         if client.connection_state() != State::Pending {
             return;
         }
     }
 }
 
-/// Reads the answer of an API call, which is an object with either the result or `error`.
+/// Decodes the answer of an API call: an object with either the result or `error`.
 pub(crate) fn parse_answer<T: DeserializeOwned>(call: &str, payload: &[u8]) -> Result<T, Error> {
     let unreadable = |error: serde_json::Error| Error::Unreadable {
         what: format!("the answer to {call}"),
@@ -264,7 +261,7 @@ fn check_version(found: &str, url: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// What an empty object asks for.
+/// The body of a request without parameters.
 pub fn nothing() -> Value {
     json!({})
 }

@@ -1,56 +1,56 @@
-//! What can go wrong on the NATS side, sorted by what the caller can do.
+//! Errors of the NATS side, classified by the possible reaction of a caller.
 
 use service::Code;
 
-/// An error of the bus. Messages say what to do.
+/// An error of the bus. Its message says what to do.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
-    /// Nobody listens at the address. Waiting may help.
-    #[error("no NATS server answers at {url} ({detail}): start it, or name another one with --nats-url")]
+    /// No server listens at the address. Waiting may help.
+    #[error("no NATS server answers at {url} ({detail}): start it, or give another address with --nats-url")]
     NoServer {
         /// The address tried.
         url: String,
-        /// What the network said.
+        /// The network error.
         detail: String,
     },
-    /// The flags about NATS contradict each other, or name a file that cannot be used.
+    /// The NATS flags contradict each other, or name a file that cannot be used.
     #[error("{detail}")]
     Settings {
-        /// What is wrong and what to change.
+        /// The mistake, and what to change.
         detail: String,
     },
-    /// The server refuses the user, or how it proves who it is.
+    /// The server refuses the user or its credentials.
     #[error("the NATS server at {url} refuses {who}: {advice}")]
     Authentication {
         /// The address tried.
         url: String,
-        /// Who was refused.
+        /// The user or credentials that were refused.
         who: String,
-        /// What to do about it.
+        /// What to do.
         advice: String,
     },
-    /// No TLS connection: one side does not trust the other, or does not speak it.
+    /// No TLS connection: a certificate is not trusted, or one side does not use TLS.
     #[error("no TLS connection to the NATS server at {url}: {detail}")]
     Tls {
         /// The address tried.
         url: String,
-        /// Why not, and what to do about it.
+        /// The reason, and what to do.
         detail: String,
     },
-    /// The user may not do what this command needs.
+    /// The user lacks a permission that this command needs.
     #[error("the NATS server denies user {user:?}: {detail}; use another --nats-user, or allow it in deploy/nats/")]
     Permission {
         /// The user.
         user: String,
-        /// The server's words.
+        /// The server's message.
         detail: String,
     },
-    /// The server lacks what the transaction needs.
+    /// The server's version lacks atomic batches.
     #[error("the NATS server at {url} is version {found}: {floor} or newer is needed; scripts/setup installs one")]
     ServerTooOld {
         /// The address.
         url: String,
-        /// Its version.
+        /// The server's version.
         found: String,
         /// The oldest version that works.
         floor: String,
@@ -63,7 +63,7 @@ pub enum Error {
         /// The address.
         url: String,
     },
-    /// The user's account has no streams: it is another account's user, or JetStream is not up yet.
+    /// The user's account has no streams: it belongs to another account, or JetStream is not up yet.
     #[error(
         "the account of user {user:?} has no JetStream at {url}: use a user of the pipeline, such as those of deploy/nats/services.conf"
     )]
@@ -87,35 +87,37 @@ pub enum Error {
         /// Its name.
         stream: String,
     },
-    /// A stream was restored while it was being read. What is known of it may be of what is gone.
-    #[error("{input} was restored from a backup meanwhile: start this service again, it goes on where the backup ends")]
+    /// A stream was restored while it was being read, so data that was read may no longer exist.
+    #[error(
+        "{input} was restored from a backup meanwhile: start this service again; it continues where the backup ends"
+    )]
     Restored {
         /// The stream.
         input: String,
     },
-    /// The server cannot set aside what the streams may grow to.
+    /// The server cannot reserve the storage that the streams may grow to.
     #[error(
         "the NATS server has no room for {bytes} bytes more ({description}): nothing was changed; raise max_file_store in \
-         nats.conf, or ask for lower limits"
+         nats.conf, or choose lower limits"
     )]
     NoRoom {
         /// The bytes.
         bytes: u64,
-        /// The server's words.
+        /// The server's message.
         description: String,
     },
-    /// The server has no partners for so many copies.
+    /// The server has too few peers for the replicas.
     #[error(
         "the NATS server cannot keep {replicas} copies ({description}): nothing was changed; start three servers with \
-         deploy/nats/cluster.conf, or ask for --replicas 1"
+         deploy/nats/cluster.conf, or pass --replicas 1"
     )]
     NoCluster {
-        /// The copies.
+        /// The number of replicas.
         replicas: u32,
-        /// The server's words.
+        /// The server's message.
         description: String,
     },
-    /// A stream exists but is not what this version needs.
+    /// A stream differs from the definition of this version.
     #[error("stream {stream} differs from what is needed ({difference}): see `topology plan`")]
     StreamDiffers {
         /// Its name.
@@ -123,7 +125,7 @@ pub enum Error {
         /// The first difference.
         difference: String,
     },
-    /// The input is not the one that the state was made from.
+    /// The input is not the log from which the state was computed.
     #[error(
         "{input} is not the log that the state of {output} was made from ({detail}): restore {input}, or run `topology rebuild {}`",
         .output.to_lowercase()
@@ -133,44 +135,44 @@ pub enum Error {
         input: String,
         /// The output stream, which holds the state.
         output: String,
-        /// What does not fit.
+        /// The contradiction.
         detail: String,
     },
-    /// The results so far were made with other settings.
+    /// The results so far were computed with other settings.
     #[error(
-        "{output} was made with \"{made}\", not with \"{asked}\": give the settings that it was made with, or run `topology rebuild {}`", .output.to_lowercase()
+        "{output} was computed with \"{made}\", not with \"{asked}\": use the settings that it was computed with, or run `topology rebuild {}`", .output.to_lowercase()
     )]
     OtherSettings {
         /// The output stream.
         output: String,
-        /// What it was made with.
+        /// The settings of the stored results.
         made: String,
-        /// What was asked for now.
+        /// The settings of this process.
         asked: String,
     },
-    /// Two steps that follow each other judge event time differently.
+    /// Two consecutive steps have different event-time settings.
     #[error(
-        "the {service} was told \"{made}\", this service \"{asked}\" (milliseconds): give both the same --disorder and --lateness"
+        "the {service} runs with \"{made}\", but this service with \"{asked}\" (milliseconds): give both the same --disorder and --lateness"
     )]
     OutOfStep {
-        /// The step before.
+        /// The upstream step.
         service: String,
-        /// What it was told.
+        /// The settings of the upstream step.
         made: String,
-        /// What this one was told.
+        /// The settings of this step.
         asked: String,
     },
-    /// Input that this partition has not read is gone.
+    /// Input that this partition has not read was deleted.
     #[error(
-        "partition {partition} has read {input} up to sequence {frontier}, but the stream now begins at {first}: what \
-         lies between is lost; restore it from a backup, or go on without it with --accept-loss"
+        "partition {partition} has read {input} up to sequence {frontier}, but the stream now begins at {first}: the \
+         messages between are lost; restore them from a backup, or continue without them with --accept-loss"
     )]
     Hole {
         /// The input stream.
         input: String,
         /// The partition.
         partition: u32,
-        /// Up to here nothing is missing.
+        /// The sequence up to which nothing is missing.
         frontier: u64,
         /// The first sequence that still exists.
         first: u64,
@@ -185,12 +187,12 @@ pub enum Error {
         output: String,
         /// The partition.
         partition: u32,
-        /// What contradicts.
+        /// The contradiction.
         detail: String,
     },
     /// Others use every consumer that this user may have. Waiting may help.
     #[error(
-        "all consumers of {stream} that user {user:?} may have are in use: wait, or delete one as admin; they go by themselves \
+        "all consumers of {stream} that user {user:?} may have are in use: wait, or delete one as admin; the server deletes them \
          at most 5 minutes after their programs"
     )]
     NoConsumer {
@@ -199,91 +201,90 @@ pub enum Error {
         /// The stream.
         stream: String,
     },
-    /// The server refused a request for a reason of ours: a bug, or a limit of the server.
+    /// The server refused a request: a bug here, or a limit of the server.
     #[error("the NATS server refused {what}: {description} ({code}/{err_code})")]
     Api {
-        /// What was asked.
+        /// The request.
         what: String,
-        /// HTTP-like class.
+        /// HTTP-like status class.
         code: u16,
-        /// JetStream's own code.
+        /// JetStream error code.
         err_code: u32,
-        /// The server's words.
+        /// The server's message.
         description: String,
     },
-    /// There is no room for what should be stored. Nothing of it is; waiting helps once somebody makes room.
+    /// The storage is full. Nothing was stored; waiting helps once an operator frees space.
     #[error(
         "storage is full: the NATS server refused {what} ({description}, {code}/{err_code}); raise the stream's limit \
-         with `topology apply`, or give the server more room: what waits is kept and goes on by itself"
+         with `topology apply`, or give the server more storage; pending messages are kept and stored later"
     )]
     Full {
-        /// What was asked.
+        /// The request.
         what: String,
-        /// HTTP-like class.
+        /// HTTP-like status class.
         code: u16,
-        /// JetStream's own code.
+        /// JetStream error code.
         err_code: u32,
-        /// The server's words.
+        /// The server's message.
         description: String,
     },
-    /// A message is larger than the server takes. It was not sent.
+    /// A message is larger than the server accepts. It was not sent.
     #[error(
         "a message on {subject} has {bytes} bytes with its headers, and the NATS server takes {limit}: raise max_payload \
          in nats.conf"
     )]
     TooLarge {
-        /// Where it should go.
+        /// Its subject.
         subject: String,
         /// Its bytes, headers included.
         bytes: usize,
         /// The server's limit.
         limit: usize,
     },
-    /// The server is connected and says nothing. It may or may not have happened.
+    /// The server is connected but does not answer. The request may have been executed.
     #[error(
-        "the NATS server does not answer {what}: when that goes on, its log says why; after a full disk it must be \
-         started again"
+        "the NATS server does not answer {what}: if that continues, read its log; after a full disk it must be restarted"
     )]
     Silent {
-        /// What was asked.
+        /// The request.
         what: String,
     },
-    /// The connection went, or nobody listens. It may or may not have happened.
+    /// The connection was lost, or no subscriber listens. The request may have been executed.
     #[error("no answer from the NATS server to {what}")]
     Unanswered {
-        /// What was asked.
+        /// The request.
         what: String,
     },
-    /// An answer or a stored record that cannot be read.
+    /// An answer or a stored record that cannot be decoded.
     #[error("cannot read {what}: {detail}")]
     Unreadable {
-        /// What was read.
+        /// The record.
         what: String,
-        /// Why it cannot be read.
+        /// Why it cannot be decoded.
         detail: String,
     },
 }
 
-/// A message of a batch did not arrive, or could not be stored.
+/// JetStream error code: a message of a batch did not arrive, or could not be stored.
 const INCOMPLETE: u32 = 10176;
 
-/// What a caller can do about an error.
+/// The possible reactions of a caller to an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Disposition {
-    /// Try again: an outage.
+    /// Retry: an outage.
     Retry,
-    /// Try again slowly and say so: storage is full.
+    /// Retry slowly and report it: the storage is full.
     RetrySlowly,
-    /// Stop: somebody must mend it.
+    /// Stop: an operator must act.
     Stop,
 }
 
 impl Error {
-    /// What the server said instead of an answer.
+    /// The error for a refusal by the server.
     pub fn refusal(what: String, code: u16, err_code: u32, mut description: String) -> Self {
         if err_code == INCOMPLETE {
-            // It says no more than this when it could not write the batch down either.
-            description.push_str("; when that goes on, its disk may be full: its log says so");
+            // The server reports the same code when it could not write the batch to disk.
+            description.push_str("; if that continues, its disk may be full: read its log");
         }
         match disposition_of(err_code) {
             Disposition::RetrySlowly => Self::Full { what, code, err_code, description },
@@ -291,7 +292,7 @@ impl Error {
         }
     }
 
-    /// What a caller can do.
+    /// The possible reaction of a caller.
     pub fn disposition(&self) -> Disposition {
         match self {
             Self::NoServer { .. }
@@ -323,13 +324,13 @@ impl Error {
         }
     }
 
-    /// Whether what was expected to be the last message of a subject is not: somebody has written it since, or another
-    /// attempt of ours is in flight.
+    /// Whether the expected last sequence of a subject was wrong: another writer has written it since, or an earlier
+    /// attempt of this process is in flight.
     pub fn is_overtaken(&self) -> bool {
         matches!(self, Self::Api { err_code: 10071 | 10164, .. })
     }
 
-    /// Whether only one partition must stop for it, while the others go on.
+    /// Whether the error stops one partition only, while the others go on.
     pub fn concerns_partition(&self) -> bool {
         matches!(
             self,
@@ -369,25 +370,25 @@ impl Error {
     }
 }
 
-/// The class of a JetStream error code. The first group was not stored and may be sent again; an unknown code is never
-/// a success and is treated as an outage: what really happened is read from the stream.
+/// Classifies a JetStream error code. `RetrySlowly` and `Stop` mean that nothing was stored. An unknown code counts as
+/// an outage, never as a success: the stream itself tells what was stored.
 pub fn disposition_of(err_code: u32) -> Disposition {
     match err_code {
-        // Full: insufficient resources, no storage left, the stream's limits exceeded or its disk full.
+        // Full: insufficient resources, no storage left, stream limits exceeded, or disk full.
         10023 | 10047 | 10077 => Disposition::RetrySlowly,
-        // Wrong in itself: invalid configuration, message larger than the stream takes, another stream expected, two
-        // roll-ups of a subject, age without permission; batches not allowed, not numbered, with an expected message id,
-        // with a bad id, too many messages, a bad commit, a message id.
+        // Invalid requests: configuration, message larger than the stream accepts, another stream expected, two
+        // roll-ups of a subject, TTL without permission; batches not allowed, not numbered, with an expected message
+        // id, with an invalid id, too many messages, an invalid commit, a message id.
         10052 | 10054 | 10060 | 10111 | 10166 | 10174 | 10175 | 10177 | 10179 | 10199 | 10200 | 10201 => {
             Disposition::Stop
         }
-        // Among the rest: 10008 and 10009 no leader, 10071 and 10164 another last sequence, 10163 a sequence that is not
-        // known yet, 10167 too many requests, 10176 an incomplete batch, 10210 too many open batches.
+        // The rest includes 10008 and 10009 no leader, 10071 and 10164 another last sequence, 10163 a sequence that is
+        // not known yet, 10167 too many requests, 10176 an incomplete batch, 10210 too many open batches.
         _ => Disposition::Retry,
     }
 }
 
-/// The exit code of the first bus error in a chain, for [`service::main`].
+/// The exit code of the first bus error in an error chain, for [`service::main`].
 pub fn exit_code(error: &anyhow::Error) -> Option<Code> {
     error.chain().find_map(|cause| cause.downcast_ref::<Error>()).map(Error::exit_code)
 }
@@ -405,16 +406,16 @@ mod tests {
                 assert_eq!(matches!(error, Error::Full { .. }), expected == Disposition::RetrySlowly, "{err_code}");
             }
         };
-        // Not stored, may go again; also what asks to read the position first.
+        // Not stored, may be sent again; includes the codes after which the position is read first.
         check(Disposition::Retry, &[10176, 10210, 10167, 10163, 10008, 10009, 10071, 10164]);
         check(Disposition::RetrySlowly, &[10077, 10023, 10047]);
         check(Disposition::Stop, &[10111, 10166, 10174, 10175, 10177, 10179, 10199, 10200, 10201, 10060]);
-        // Unknown is no success and no reason to stop: the position tells.
+        // An unknown code is neither a success nor a reason to stop: the position tells.
         check(Disposition::Retry, &[0, 1, 10999, u32::MAX]);
     }
 
     #[test]
-    fn a_full_store_is_said_with_what_to_do() {
+    fn a_full_store_is_reported_with_advice() {
         let error = Error::refusal("a commit to MARKET".to_owned(), 503, 10077, "maximum bytes exceeded".to_owned());
         let text = error.to_string();
         assert!(text.starts_with("storage is full: the NATS server refused a commit to MARKET"), "{text}");

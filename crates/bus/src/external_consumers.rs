@@ -1,5 +1,5 @@
-//! Readers that keep their place elsewhere, such as an archive on a disk: here they say how far they have read, so that
-//! trimming does not overtake them.
+//! Registrations of readers that keep their position outside the server, such as an archive on a disk. Each registers
+//! how far it has read, so that trimming does not overtake it.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -8,29 +8,30 @@ use crate::connect::{Connection, parse_answer};
 use crate::error::Error;
 use crate::protocol::{LogId, decode_version};
 use crate::snapshot::all_last;
+use crate::stream::{READERS_STREAM, Stream};
 use crate::subject;
-use crate::topology::{READERS_STREAM, Stream, purge, stream_info};
+use crate::topology::{purge, stream_info};
 
 /// The version of the stored form of registrations.
 pub const REGISTRATION_VERSION: u32 = 2;
 
-/// How far a reader is.
+/// A reader and how far it has read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Registration {
-    /// The version of its form: [`REGISTRATION_VERSION`].
+    /// The version of the stored form: [`REGISTRATION_VERSION`].
     pub version: u32,
-    /// What it is, for people: `the archive /srv/candlewire/archive`.
+    /// A description for people: `the archive /srv/candlewire/archive`.
     pub name: String,
-    /// Which log it reads. Another one cannot be continued.
+    /// The identity of the log that it reads. It cannot continue in another log.
     pub log: LogId,
-    /// It needs nothing up to this sequence any more.
+    /// It needs no message up to this sequence.
     pub through: u64,
 }
 
-/// Says how far a reader is, in the place of what it said before.
+/// Registers how far a reader has read; replaces its earlier registration.
 ///
 /// # Errors
-/// [`Error::StreamMissing`] when there is no bucket; whatever a request can meet.
+/// [`Error::StreamMissing`] when there is no bucket; errors of [`Connection::request`].
 pub async fn register(
     connection: &Connection,
     stream: Stream,
@@ -43,16 +44,16 @@ pub async fn register(
     parse_answer::<Value>("a registration", &answer.payload).map(drop)
 }
 
-/// Everybody who has said how far it has read a stream, by id.
+/// All registered readers of a stream, by id.
 ///
 /// # Errors
-/// As [`register`], and [`Error::Unreadable`] for what this version cannot have written.
+/// As [`register`], and [`Error::Unreadable`] for a registration of another version.
 pub async fn registered(connection: &Connection, stream: Stream) -> Result<Vec<(String, Registration)>, Error> {
     stream_info(connection, READERS_STREAM).await?;
     let stored = all_last(connection, READERS_STREAM, &subject::reader(stream, "*")).await?;
     let read = |message: crate::query::StoredMessage| {
         let id = message.subject.rsplit('.').next().unwrap_or_default().to_owned();
-        let advice = format!("run `topology trim --forget {id}`, and archive into another place");
+        let advice = format!("run `topology trim --forget {id}`, and archive to another directory or bucket");
         let registration = decode_version(&message.payload, REGISTRATION_VERSION, &advice)
             .map_err(|detail| Error::Unreadable { what: format!("reader {}", message.subject), detail })?;
         Ok((id, registration))
@@ -60,7 +61,7 @@ pub async fn registered(connection: &Connection, stream: Stream) -> Result<Vec<(
     stored.into_iter().map(read).collect()
 }
 
-/// Forgets a reader that will not come back. False when there is none of that id.
+/// Removes the registration of a reader. False when there is none with that id.
 ///
 /// # Errors
 /// As [`register`].

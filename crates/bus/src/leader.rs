@@ -1,26 +1,28 @@
-//! What the leader of a stream says, when it may have been chosen a moment ago.
+//! Stream descriptions from a leader that may have been elected a moment ago.
 //!
-//! With several servers a leader answers before it has applied all that its log holds, and a server that hung goes on for a
-//! moment as the leader that it was. Its answer then ends before what was read already. That is no other log, and passes.
+//! In a cluster a new leader answers before it has applied all of its log, and a server that hung answers as the former
+//! leader for a moment. Such an answer ends before messages that were read already. It passes, unlike another log.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::connect::{Connection, Reminder};
+use crate::connect::Connection;
 use crate::error::Error;
 use crate::protocol::LogId;
-use crate::topology::{Stream, StreamInfo, stream_info};
+use crate::reminder::Reminder;
+use crate::stream::Stream;
+use crate::topology::{StreamInfo, stream_info};
 
-/// How long a stream of several copies may end before what was read of it. Choosing a leader takes seconds; one that hung
-/// follows the others again after some more.
+/// How long a replicated stream may end before a sequence that was read. An election takes seconds; a server that hung
+/// catches up some seconds later.
 const CATCH_UP_MAX: Duration = Duration::from_secs(45);
-/// How long to wait before its leader is asked again.
-pub const AGAIN: Duration = Duration::from_millis(250);
+/// Delay before the leader is asked again.
+pub const RETRY_DELAY: Duration = Duration::from_millis(250);
 
-/// Asks about the stream `log` (any when it is not known), which was read up to `seq`, and asks again while its leader may lag
-/// behind that. An end before `seq` is returned only when it is final: at once when the stream is another log or on a single
-/// server, after 45 s otherwise.
+/// Reads the description of a stream that was read up to `seq` in the log `log` (`None` if unknown). Asks again while
+/// the leader may lag. Returns an end before `seq` only when it is final: at once for another log or a single server,
+/// otherwise after 45 s.
 ///
 /// # Errors
 /// As [`stream_info`] and [`StreamInfo::log`].
@@ -46,11 +48,11 @@ pub async fn info_reaching(
             info.state.last_seq,
             CATCH_UP_MAX.as_secs()
         ));
-        tokio::time::sleep(AGAIN).await;
+        tokio::time::sleep(RETRY_DELAY).await;
     }
 }
 
-/// Whether a stream that ends before `seq` may reach it without being another log, `waited` after it was asked first.
+/// Whether a stream that ends before `seq` may still reach it, `waited` after the first request.
 pub fn may_catch_up(info: &StreamInfo, seq: u64, waited: Duration) -> bool {
     info.state.last_seq < seq && info.replicas() > 1 && waited < CATCH_UP_MAX
 }

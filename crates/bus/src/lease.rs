@@ -1,15 +1,18 @@
-//! Who runs what: instances of a group share its slots (the partitions of a step, or the one seat of an active service).
+//! Leases: the instances of a group share its slots (the partitions of a step, or the single slot of an active
+//! service).
 //!
-//! Each instance keeps a member key, which it renews three times in its time to live, and one key for each slot that it
-//! owns, which it takes and gives back by comparing revisions. Whoever looks judges by its own clock for how long a
-//! member has shown no sign; a process of the same machine that is gone is seen at once. Leases are for efficiency only:
-//! two owners at once do no harm, because the transaction refuses all but one.
+//! Each instance has a member key, which it renews three times in its time to live. It has one key for each slot that
+//! it owns; it claims and releases a slot by comparing revisions. Every instance measures with its own clock how long a
+//! member was not renewed; a process of the same machine that has ended is noticed at once. Leases are for efficiency
+//! only: two owners at once do no harm, because the fence of a commit refuses all but one.
 
 mod assignment;
 mod bucket;
+mod change;
 mod holdings;
 mod membership;
 mod process;
+mod tombstone;
 
 use std::time::Duration;
 
@@ -18,29 +21,32 @@ use service::{Data, Health, Shutdown};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use crate::connect::{Connection, wait_for};
+use crate::connect::Connection;
 use crate::error::Error;
 use crate::lease::assignment::Silences;
 use crate::lease::bucket::Bucket;
 use crate::lease::membership::{Command, Membership};
-use crate::topology::{LEASES_STREAM, stream_info};
+use crate::retry::wait_for;
+use crate::stream::LEASES_STREAM;
+use crate::topology::stream_info;
 
-pub use assignment::{Assignment, Claim, Entry, Member};
+pub use assignment::{Assignment, KeyEntry, Member, SlotClaim};
+pub use change::{Change, Lease};
 pub use holdings::Holdings;
 pub use process::Process;
 
-/// Shortest time to live: a few answers of a busy server must fit into it.
+/// Shortest time to live: several answers of a busy server must fit into it.
 const TTL_MIN: Duration = Duration::from_millis(300);
 const TTL_MAX: Duration = Duration::from_secs(600);
-/// How long leaving a group may take: the process has 5 seconds for its whole end.
+/// Time limit for leaving a group: the whole process has 5 seconds to stop.
 const LEAVE_MAX: Duration = Duration::from_secs(1);
 
-/// Flags of every service that shares work with its like.
+/// Flags of every service whose instances share work.
 #[derive(Debug, Clone, Copy, clap::Args)]
 #[command(next_help_heading = "Instances")]
 pub struct LeaseArgs {
-    /// After this long without a sign of life an instance has lost its partitions to the others; 15s on a cluster,
-    /// where a change of leader takes some seconds
+    /// How long an instance may fail to renew before the others take its partitions; use 15s on a cluster, where an
+    /// election takes some seconds
     #[arg(long, env = "CANDLEWIRE_LEASE_TTL", default_value = "5s", value_parser = time_to_live)]
     pub lease_ttl: Duration,
 }
@@ -51,29 +57,7 @@ fn time_to_live(text: &str) -> Result<Duration, String> {
     (TTL_MIN..=TTL_MAX).contains(&ttl).then_some(ttl).ok_or_else(|| format!("between {min} and {max}"))
 }
 
-/// A slot that was taken. The same slot taken again is another lease.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Lease {
-    /// The slot.
-    pub slot: u32,
-    /// Which of the times that this instance took it.
-    term: u64,
-}
-
-/// What happens to the slots of this instance.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
-    /// It owns a slot from now on.
-    Taken(Lease),
-    /// Another instance should have this slot: end its work in order, then [`Leases::release`] it.
-    Wanted(u32),
-    /// Another instance has this slot already: drop its work.
-    Lost(u32),
-    /// It has the share that it can have for now.
-    Settled,
-}
-
-/// The membership of this process in a group. Dropping it ends all signs of life.
+/// Membership of this process in a group. Dropping it stops the renewals.
 #[derive(Debug)]
 pub struct Leases {
     changes: mpsc::UnboundedReceiver<Result<Change, Error>>,
@@ -88,38 +72,39 @@ impl Drop for Leases {
 }
 
 impl Leases {
-    /// Joins a group of `slots` slots and begins to take a share of them.
+    /// Joins a group of `slots` slots and starts to claim a share of them.
     pub fn join(connection: &Connection, group: &str, slots: u32, ttl: Duration) -> Self {
         let (sender, changes) = mpsc::unbounded_channel();
         let (commands, receiver) = mpsc::unbounded_channel();
         let id = format!("{:08x}", rand::rng().next_u32());
         tracing::debug!(group, id, "joining");
         let holdings = Holdings::new(id, Process::current(), slots, ttl);
-        let keeper = Membership::new(Bucket::new(connection, group), connection.clone(), holdings, sender);
-        Self { changes, commands, task: tokio::spawn(keeper.run(receiver)) }
+        let membership = Membership::new(Bucket::new(connection, group), connection.clone(), holdings, sender);
+        Self { changes, commands, task: tokio::spawn(membership.run(receiver)) }
     }
 
-    /// The next change. Outages are waited for; cancelling loses nothing.
+    /// Returns the next change. Outages are waited for. Cancel safe.
     ///
     /// # Errors
-    /// What waiting cannot mend, such as a missing permission.
+    /// An error that waiting cannot resolve, such as a missing permission.
     pub async fn next(&mut self) -> Result<Change, Error> {
         match self.changes.recv().await {
             Some(change) => change,
-            None => {
-                Err(Error::Unreadable { what: "the leases".to_owned(), detail: "their keeper has ended".to_owned() })
-            }
+            None => Err(Error::Unreadable {
+                what: "the leases".to_owned(),
+                detail: "the membership task has ended".to_owned(),
+            }),
         }
     }
 
-    /// Gives a slot back: nobody works on it here any more. Of a lease that was lost meanwhile this is no news, even when
-    /// its slot was taken again.
+    /// Releases a slot that no worker uses any more. Does nothing for a lease that was lost meanwhile, even when its
+    /// slot was claimed again.
     pub fn release(&self, lease: Lease) {
-        // A keeper that has ended has nothing to give back.
+        // A membership task that has ended holds no slots.
         drop(self.commands.send(Command::Release(lease)));
     }
 
-    /// Leaves the group, as soon as what was released is given back.
+    /// Leaves the group once all released slots are given back.
     pub async fn leave(self) {
         let (done, left) = oneshot::channel();
         if self.commands.send(Command::Leave(done)).is_ok() {
@@ -128,7 +113,7 @@ impl Leases {
     }
 }
 
-/// The one seat of a group in which a single instance is active and the others stand by.
+/// The lease of a group with a single slot: one instance is active, the others stand by.
 #[derive(Debug)]
 pub struct LeaderLease {
     leases: Leases,
@@ -136,10 +121,10 @@ pub struct LeaderLease {
 }
 
 impl LeaderLease {
-    /// Waits until this instance is the active one; standing by is being ready. `None` when shutdown came first.
+    /// Waits until this instance is the active one; a standby is ready. `None` after a shutdown request.
     ///
     /// # Errors
-    /// What waiting cannot mend, such as a missing permission.
+    /// An error that waiting cannot resolve, such as a missing permission.
     pub async fn take(
         connection: &Connection,
         group: &str,
@@ -180,51 +165,51 @@ impl LeaderLease {
         Ok(())
     }
 
-    /// Gives the seat up, for another instance to take at once.
+    /// Releases the slot, for another instance to claim at once.
     pub async fn leave(self) {
         self.leases.release(self.lease);
         self.leases.leave().await;
     }
 }
 
-/// Waits until the bucket exists. False when shutdown came first.
+/// Waits until the bucket exists. False after a shutdown request.
 ///
 /// # Errors
-/// What waiting cannot mend, such as a missing permission.
+/// An error that waiting cannot resolve, such as a missing permission.
 pub async fn wait_for_bucket(connection: &Connection, health: &Health, shutdown: &Shutdown) -> Result<bool, Error> {
     Ok(wait_for(|| stream_info(connection, LEASES_STREAM), health, shutdown).await?.is_some())
 }
 
-/// An instance, as others see it.
+/// An instance, as other instances see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Owner {
+pub struct SlotOwner {
     /// Its id in the group.
     pub id: String,
-    /// Where it runs, as `host:pid`.
+    /// Host and process, as `host:pid`.
     pub place: String,
 }
 
-/// The owner of each slot of a group that has one, by slot, as the bucket says at this moment: an instance that has died
-/// on another machine is still named until its time to live is over.
+/// The owners of the slots of a group, by slot, as the bucket says now. An instance that died on another machine is
+/// listed until its time to live is over.
 ///
 /// # Errors
 /// No answer, no bucket, or a missing permission.
-pub async fn owners(connection: &Connection, group: &str) -> Result<Vec<(u32, Owner)>, Error> {
+pub async fn owners(connection: &Connection, group: &str) -> Result<Vec<(u32, SlotOwner)>, Error> {
     let table = Bucket::new(connection, group).look().await?;
     let here = Process::current();
     let owner_of = |slot| {
         let id = table.owner(slot)?;
         let member = table.members.get(id)?.value.as_ref().filter(|member| !member.process.is_gone(&here))?;
-        Some((slot, Owner { id: id.to_owned(), place: place(&member.process) }))
+        Some((slot, SlotOwner { id: id.to_owned(), place: place(&member.process) }))
     };
     Ok(table.slots.keys().filter_map(|&slot| owner_of(slot)).collect())
 }
 
-/// The instances of a group that are alive: watches them until each has given a sign or its time to live is over.
+/// The living instances of a group: watches each until it renews its key or its time to live is over.
 ///
 /// # Errors
 /// No answer, no bucket, or a missing permission.
-pub async fn living(connection: &Connection, group: &str) -> Result<Vec<Owner>, Error> {
+pub async fn living(connection: &Connection, group: &str) -> Result<Vec<SlotOwner>, Error> {
     const LOOK: Duration = Duration::from_millis(100);
     let bucket = Bucket::new(connection, group);
     let here = Process::current();
@@ -241,7 +226,7 @@ pub async fn living(connection: &Connection, group: &str) -> Result<Vec<Owner>, 
         if living.iter().all(has_shown) {
             let owner = |id: String| {
                 let member = table.members.get(&id)?.value.as_ref()?;
-                Some(Owner { place: place(&member.process), id })
+                Some(SlotOwner { place: place(&member.process), id })
             };
             return Ok(living.into_iter().filter_map(owner).collect());
         }
@@ -259,7 +244,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_to_live_must_be_one_that_can_be_kept() {
+    fn a_time_to_live_must_be_long_enough_to_be_kept() {
         assert_eq!(time_to_live("500ms"), Ok(Duration::from_millis(500)));
         for bad in ["0s", "100ms", "1h", "5", "soon"] {
             assert!(time_to_live(bad).is_err(), "{bad}");

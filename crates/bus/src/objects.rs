@@ -1,4 +1,4 @@
-//! The ARTIFACTS object store: models, model cards, predictions. No shared file system is needed to read them.
+//! The ARTIFACTS object store: models, model cards, predictions. Readers need no shared file system.
 
 use std::time::Duration;
 
@@ -10,13 +10,14 @@ use tokio::time::timeout;
 use crate::connect::Connection;
 use crate::error::Error;
 use crate::query;
-use crate::topology::{ARTIFACTS, ARTIFACTS_STREAM, stream_info};
+use crate::stream::{ARTIFACTS, ARTIFACTS_STREAM};
+use crate::topology::stream_info;
 
-/// How long one object may take: some megabytes on a busy machine. The client itself would wait for ever for a chunk that
-/// is gone.
+/// Time limit for one object: some megabytes on a busy machine. The client alone would wait forever for a chunk that
+/// was deleted.
 const OBJECT_MAX: Duration = Duration::from_secs(30);
 
-/// Stores an object under a key, in place of an earlier one. Readers see the old or the new one, never a part.
+/// Stores an object under a key, replacing an earlier one. Readers see the old or the new one, never a mixture.
 ///
 /// # Errors
 /// [`Error::StreamMissing`] when the store does not exist; [`Error::Unanswered`] when the server does not answer.
@@ -31,8 +32,8 @@ pub async fn put(connection: &Connection, key: &str, bytes: &[u8]) -> Result<(),
     }
 }
 
-/// The object under a key; `None` when there is none. Its chunks are asked for one by one: the client would have them
-/// delivered, which does not reach an account that holds no stream.
+/// Returns the object of a key; `None` when there is none. Its chunks are requested one by one: the client would use a
+/// consumer, which does not reach an account without streams.
 ///
 /// # Errors
 /// As [`put`], and [`Error::Unreadable`] when what arrives does not match its digest.
@@ -52,7 +53,7 @@ pub async fn get(connection: &Connection, key: &str) -> Result<Option<Vec<u8>>, 
     }
 }
 
-/// What the chunks of an object hold, as far as there are any.
+/// Reads the existing chunks of an object.
 async fn chunks(connection: &Connection, info: &ObjectInfo) -> Result<Vec<u8>, Error> {
     let subject = format!("$O.{ARTIFACTS}.C.{}", info.nuid);
     let mut bytes = Vec::new();
@@ -69,14 +70,14 @@ async fn store(connection: &Connection) -> Result<ObjectStore, Error> {
     match connection.jetstream().get_object_store(ARTIFACTS).await {
         Ok(store) => Ok(store),
         Err(_) => {
-            // Missing, forbidden or silent: its stream says which.
+            // Missing, forbidden or silent: the description of its stream says which.
             stream_info(connection, ARTIFACTS_STREAM).await?;
             Err(Error::Unanswered { what: ARTIFACTS_STREAM.to_owned() })
         }
     }
 }
 
-/// Removes an object. One that is gone already is no error.
+/// Deletes an object. A missing object is no error.
 ///
 /// # Errors
 /// As [`put`].

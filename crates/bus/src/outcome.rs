@@ -1,30 +1,31 @@
-//! What a step made of input that somebody published: how far each partition is with it, and the results that name it.
+//! Results of a step for published input: how far each partition has committed, and the result lines.
 
 use serde::de::IgnoredAny;
 
 use crate::connect::Connection;
 use crate::error::Error;
 use crate::protocol::{LogId, Position, decode_position};
-use crate::subject::{self, RecordKind};
-use crate::topology::{Step, Stream};
+use crate::record_kind::RecordKind;
+use crate::stream::{Step, Stream};
+use crate::subject;
 use crate::{codec, query};
 
-/// Sequences of a stream that are read before their lines are visited: what is in memory at a time.
+/// Sequences per request, which bounds memory.
 const STRETCH: u64 = 1_024;
 
-/// How far a partition of a step is.
+/// How far a partition of a step has committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Committed {
+pub struct CommittedInput {
     /// Last input sequence whose results are stored.
     pub through: u64,
-    /// Input up to here was lost before it was read, at least in part; 0 for none.
+    /// Input up to here was lost in part before it was read; 0 for none.
     pub lost_to: u64,
-    /// Sequence of the position itself in the output: all results up to `through` are stored before it.
+    /// Sequence of the position in the output: all results up to `through` are stored before it.
     pub seq: u64,
 }
 
-/// How far a partition of a step is with the input log `log` ([`crate::topology::StreamInfo::log`]); `None` before its first
-/// commit, and while its position belongs to another log.
+/// Returns how far a partition of a step has committed of the input log `log` ([`crate::topology::StreamInfo::log`]);
+/// `None` before its first commit, and when its position belongs to another log.
 ///
 /// # Errors
 /// No answer, a missing permission, or a position that this build cannot read.
@@ -33,17 +34,17 @@ pub async fn committed(
     step: Step,
     partition: u32,
     log: &LogId,
-) -> Result<Option<Committed>, Error> {
+) -> Result<Option<CommittedInput>, Error> {
     let stored = query::last(connection, step.output, &subject::position(step.output, partition)).await?;
     let Some(stored) = stored else { return Ok(None) };
     let position: Position<IgnoredAny> = decode_position(&stored)?;
     let is_same_log = log.continues_from(&position.log, position.position);
     let Position { position: through, lost_to, .. } = position;
-    Ok(is_same_log.then_some(Committed { through, lost_to, seq: stored.seq }))
+    Ok(is_same_log.then_some(CommittedInput { through, lost_to, seq: stored.seq }))
 }
 
-/// Visits every line of a kind, of all instruments, that is stored between two sequences of a stream, both not included, in
-/// order, as the stream's leader has them. Needs no consumer.
+/// Visits every line of a kind, of all instruments, that is stored between two sequences of a stream (both exclusive),
+/// in order, as the leader has them. Needs no consumer.
 ///
 /// # Errors
 /// No answer, or a missing permission.

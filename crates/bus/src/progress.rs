@@ -1,4 +1,4 @@
-//! Where a step stands: what each partition has committed, and what still waits for it.
+//! Progress of a step: the commits of each partition, and its backlog.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
@@ -11,22 +11,23 @@ use crate::error::Error;
 use crate::protocol::{Position, positions};
 use crate::query::{self, Found};
 use crate::reader::count_from;
+use crate::stream::Step;
 use crate::subject;
-use crate::topology::{Step, stream_info};
+use crate::topology::stream_info;
 
-/// A partition of a step.
+/// Progress of one partition of a step.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StepProgress {
-    /// Which one.
+    /// The partition.
     pub partition: u32,
-    /// Last sequence of the input that concerns it; 0 for none.
+    /// Last input sequence of the partition; 0 for none.
     pub input_last: u64,
-    /// What it has committed; `None` before its first commit.
+    /// Its position; `None` before its first commit.
     pub position: Option<Position<Value>>,
 }
 
 impl StepProgress {
-    /// The last input sequence that it has committed; 0 before the first commit.
+    /// The last committed input sequence; 0 before the first commit.
     pub fn committed(&self) -> u64 {
         self.position.as_ref().map_or(0, |position| position.position)
     }
@@ -36,24 +37,24 @@ impl StepProgress {
         self.input_last <= self.committed()
     }
 
-    /// Whether there is anything to tell: input, or a commit.
+    /// Whether the partition has input or a commit.
     pub fn is_used(&self) -> bool {
         self.input_last > 0 || self.position.is_some()
     }
 }
 
-/// Whether a step counts: each does, but one that a pipeline can do without only from its first commit on.
+/// Whether a step is in use: an optional step only after its first commit, any other always.
 pub fn is_in_use(step: Step, standings: &[StepProgress]) -> bool {
     !step.is_optional || standings.iter().any(|standing| standing.position.is_some())
 }
 
-/// Every partition of a step, in order.
+/// The progress of every partition of a step, in order.
 ///
 /// # Errors
-/// Whatever reading can meet.
+/// Errors of the requests, and a position that cannot be decoded.
 pub async fn standings(connection: &Connection, step: Step) -> Result<Vec<StepProgress>, Error> {
     let partitions = stream_info(connection, step.input.name()).await?.partitions().unwrap_or_default();
-    // Inputs first: what a position covers is then at least what was seen.
+    // Inputs are read first, so that a position covers at least the input that was seen.
     let input_last = try_join_all((0..partitions).map(|partition| last_input(connection, step, partition))).await?;
     let mut positions: BTreeMap<u32, Position<Value>> = positions(connection, step.output).await?.into_iter().collect();
     let standings = (0..partitions).zip(input_last);
@@ -71,16 +72,16 @@ async fn last_input(connection: &Connection, step: Step, partition: u32) -> Resu
 /// Input that is stored and not yet committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Backlog {
-    /// Messages.
+    /// Number of messages.
     pub messages: u64,
-    /// When the oldest of them was stored, by the server's clock.
+    /// Time of storing of the oldest of them, by the server's clock.
     pub since: SystemTime,
 }
 
-/// What waits for a partition that has committed all input up to `committed`; `None` when nothing does.
+/// The backlog of a partition that has committed all input up to `committed`; `None` when it is empty.
 ///
 /// # Errors
-/// Whatever reading can meet.
+/// Any error of the requests.
 pub async fn backlog(
     connection: &Connection,
     step: Step,

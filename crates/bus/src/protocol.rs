@@ -1,4 +1,4 @@
-//! Stored forms that several crates read.
+//! Stored forms that several crates read and write.
 
 mod log_id;
 mod position;

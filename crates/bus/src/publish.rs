@@ -1,4 +1,4 @@
-//! Into FEED: ordered, acknowledged, and never twice.
+//! Publishes into FEED: in order, acknowledged, without duplicates.
 
 use std::time::Duration;
 
@@ -9,49 +9,52 @@ use serde::Deserialize;
 
 use crate::batch::{self, Numbered};
 use crate::codec::{Encoder, SCHEMA_HEADER};
-use crate::connect::{Connection, Reminder, parse_answer};
+use crate::connect::{Connection, parse_answer};
 use crate::error::{Disposition, Error};
-use crate::subject::{self, RecordKind};
+use crate::record_kind::RecordKind;
+use crate::reminder::Reminder;
+use crate::retry::Backoff;
+use crate::stream::Stream;
+use crate::subject;
 
-const RETRY_MIN: Duration = Duration::from_millis(20);
-const RETRY_MAX: Duration = Duration::from_millis(500);
-/// How long to wait before a full stream is tried again.
+const RETRY: Backoff = Backoff::new(Duration::from_millis(40), Duration::from_millis(500));
+/// Delay before a full stream is tried again.
 const FULL_RETRY: Duration = Duration::from_secs(1);
 
-/// A message on its way into FEED.
+/// A message to be published to FEED.
 #[derive(Debug, Clone)]
 pub struct FeedMessage {
-    /// What it holds.
+    /// Its kind.
     pub kind: RecordKind,
-    /// Of which instrument.
+    /// Its instrument.
     pub instrument: Instrument,
     /// One or more lines.
     pub payload: Bytes,
-    /// The same for the same content, so that a second copy is dropped: source, instrument, first and last event time,
-    /// count; of a flush also the id of the ticks before it.
+    /// Message id for deduplication, equal for equal content: source, instrument, first and last event time, count; for
+    /// a flush also the id of the ticks before it.
     pub id: String,
 }
 
-/// FEED has it.
+/// The acknowledgement of a publish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub struct Receipt {
-    /// Its sequence, or that of the first copy.
+    /// Sequence of the message, or of its first copy.
     pub seq: u64,
-    /// FEED had it already.
+    /// Whether FEED had the message already.
     #[serde(default)]
     pub duplicate: bool,
 }
 
-/// Publishes one message and returns when FEED has stored it. After a time-out, a lost connection or a full stream the
-/// same bytes go again with the same id, so nothing is lost, doubled or overtaken: await one message of an instrument
-/// before publishing its next. Never gives up on an outage; cancel it to stop.
+/// Publishes one message and returns when FEED has stored it. After a timeout, a lost connection or a full stream it
+/// sends the same bytes again with the same id, so no message is lost, duplicated or overtaken; await one message of an
+/// instrument before publishing its next. Retries without a limit during an outage; cancel it to stop.
 ///
 /// # Errors
-/// What sending again cannot mend: a message that is too large, a missing permission, a request that is wrong.
+/// A message that is too large, a missing permission, an invalid request.
 pub async fn publish(connection: &Connection, message: &FeedMessage) -> Result<Receipt, Error> {
     let subject = subject::feed(message.kind, &message.instrument);
     let (headers, payload) = sent(message, &mut Encoder::default());
-    let mut delay = RETRY_MIN;
+    let mut delays = RETRY.delays();
     let mut reminder = Reminder::default();
     loop {
         let answer = connection.request(subject.clone(), Some(headers.clone()), payload.clone()).await;
@@ -62,20 +65,23 @@ pub async fn publish(connection: &Connection, message: &FeedMessage) -> Result<R
             }
             Err(error) => error,
         };
-        match error.disposition() {
+        let delay = match error.disposition() {
             Disposition::Stop => return Err(error),
-            Disposition::RetrySlowly => delay = FULL_RETRY,
-            Disposition::Retry => delay = (delay * 2).min(RETRY_MAX),
-        }
+            Disposition::RetrySlowly => {
+                delays.skip_to_max();
+                FULL_RETRY
+            }
+            Disposition::Retry => delays.next_delay(),
+        };
         reminder.warn(&error);
         tokio::time::sleep(delay).await;
         connection.connected().await;
     }
 }
 
-/// Publishes messages in order and returns when FEED has stored all of them: several as one atomic batch, which costs the
-/// server one sync of its disk instead of one for each. Whatever keeps the batch from being stored, such as a message
-/// that FEED has already, has them published one after the other, as [`publish`] does. At most
+/// Publishes messages in order and returns when FEED has stored all of them. Several messages go as one atomic batch,
+/// which costs the server one sync of its disk instead of one per message. If the batch is not stored, for example
+/// because FEED has one of its messages already, they are published one by one as [`publish`] does. At most
 /// [`MESSAGES_MAX`](crate::batch::MESSAGES_MAX) messages and [`BYTES_MAX`](crate::batch::BYTES_MAX) bytes.
 ///
 /// # Errors
@@ -87,7 +93,7 @@ pub async fn publish_all(connection: &Connection, messages: &[FeedMessage]) -> R
                 let first = last + 1 - messages.len() as u64;
                 return Ok((first..=last).map(|seq| Receipt { seq, duplicate: false }).collect());
             }
-            // It may be stored all the same: then each of them is found to be there.
+            // The batch may be stored all the same; then each message is found to be a duplicate.
             Err(error) => tracing::debug!(%error, count = messages.len(), "publishing one by one"),
         }
     }
@@ -113,11 +119,11 @@ async fn publish_batch(connection: &Connection, messages: &[FeedMessage]) -> Res
     Ok(batch::send(connection, "a batch to FEED", batch).await?.seq)
 }
 
-/// Headers and payload as they go to the server.
+/// Headers and encoded payload.
 fn sent(message: &FeedMessage, encoder: &mut Encoder) -> (HeaderMap, Bytes) {
     let mut headers = HeaderMap::new();
     headers.insert(async_nats::header::NATS_MESSAGE_ID, message.id.as_str());
-    headers.insert(async_nats::header::NATS_EXPECTED_STREAM, crate::topology::Stream::Feed.name());
+    headers.insert(async_nats::header::NATS_EXPECTED_STREAM, Stream::Feed.name());
     headers.insert(SCHEMA_HEADER, message.kind.schema());
     let payload = encoder.encode(&mut headers, &message.payload);
     (headers, payload)

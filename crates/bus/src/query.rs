@@ -1,4 +1,4 @@
-//! What is stored, for tables, pages and whoever starts: last messages, newest revisions.
+//! Queries of stored messages: the last one, the next one, those between two sequences.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
@@ -8,19 +8,15 @@ use async_nats::jetstream::stream::{LastRawMessageErrorKind, RawMessageErrorKind
 use async_nats::{HeaderMap, HeaderValue, Message};
 use bytes::Bytes;
 use futures::future::try_join_all;
-use market::profile::HourOfDayLine;
-use market::{Candle, EventTime, Instrument, Window};
 use serde::Deserialize;
 use serde_json::json;
 
 use crate::connect::Connection;
 use crate::error::Error;
-use crate::reader::{Selection, read_to_end};
-use crate::subject::{self, RecordKind};
-use crate::topology::Stream;
-use crate::{codec, leader};
+use crate::stream::Stream;
+use crate::{codec, leader, subject};
 
-/// Parts of a stream that are read side by side, at most, and how long each is, at least.
+/// Upper bound of the slices of a stream that are read concurrently, and lower bound of their length.
 const SLICES: u64 = 8;
 const SLICE_MIN: u64 = 64;
 
@@ -35,24 +31,25 @@ pub struct StoredMessage {
     pub payload: Bytes,
     /// Its headers.
     pub headers: HeaderMap,
-    /// When the server stored it, in milliseconds. A restored message was stored before: see [`crate::arrival::of`].
+    /// Time of storing by the server's clock, in milliseconds; for a restored message, of the restore: see
+    /// [`crate::stored_time::of`].
     pub server_ms: i64,
 }
 
 impl StoredMessage {
-    /// The id that it was published with, if it was with one.
+    /// The message id that it was published with, if any.
     pub fn id(&self) -> Option<&str> {
         self.headers.get(NATS_MESSAGE_ID).map(HeaderValue::as_str)
     }
 
-    /// With its lines as they are.
+    /// The message with a decoded payload.
     pub fn decoded(self) -> Self {
         let (headers, payload) = codec::decode(Some(self.headers), self.payload);
         Self { payload, headers: headers.unwrap_or_default(), ..self }
     }
 }
 
-/// The last message on a stored subject, which may hold wildcards, as the stream's leader knows it.
+/// The last message on a stored subject, which may have wildcards, from the leader.
 ///
 /// # Errors
 /// No answer, or a missing permission.
@@ -82,7 +79,7 @@ pub async fn last(connection: &Connection, stream: Stream, subject: &str) -> Res
     }
 }
 
-/// The newest message on an exact stored subject, as any replica knows it: what a user without credentials may ask.
+/// The last message on an exact stored subject, from any replica: a request that is open to a user without credentials.
 ///
 /// # Errors
 /// No answer, or a missing permission.
@@ -90,7 +87,7 @@ pub async fn newest(connection: &Connection, stream: Stream, subject: &str) -> R
     direct(connection, format!("$JS.API.DIRECT.GET.{stream}.{subject}"), Bytes::new()).await
 }
 
-/// The last message before a sequence on a stored subject, which may hold wildcards, as any replica knows it.
+/// The last message before a sequence on a stored subject, which may have wildcards, from any replica.
 ///
 /// # Errors
 /// No answer, or a missing permission.
@@ -100,26 +97,26 @@ pub async fn last_before(
     subject: &str,
     seq: u64,
 ) -> Result<Option<StoredMessage>, Error> {
-    // For the server 0 is no bound at all.
+    // For the server 0 means no bound.
     let Some(up_to) = seq.checked_sub(1).filter(|&up_to| up_to > 0) else { return Ok(None) };
     let body = json!({ "multi_last": [subject], "up_to_seq": up_to }).to_string();
     direct(connection, format!("$JS.API.DIRECT.GET.{stream}"), body.into()).await
 }
 
-/// The first message of a direct answer, which has its place in headers.
+/// The message of a direct-get answer.
 async fn direct(connection: &Connection, request: String, body: Bytes) -> Result<Option<StoredMessage>, Error> {
     let message = connection.request(request, None, body).await?;
-    // Without a message the answer is a status.
+    // An answer without a message is a status.
     if message.status.is_some() {
         return Ok(None);
     }
     direct_answer(message).map(|stored| Some(stored.decoded())).ok_or_else(|| Error::Unreadable {
         what: "a stored message".to_owned(),
-        detail: "the server's answer does not say its place".to_owned(),
+        detail: "the server's answer has no sequence".to_owned(),
     })
 }
 
-/// A message as direct get returns it: its place in headers; `None` for the end of an answer, which has none.
+/// Parses a direct-get answer, whose sequence is in headers; `None` for the end of an answer.
 pub(crate) fn direct_answer(message: Message) -> Option<StoredMessage> {
     let headers = message.headers?;
     let header = |name: &str| headers.get(name).map(HeaderValue::as_str);
@@ -129,95 +126,22 @@ pub(crate) fn direct_answer(message: Message) -> Option<StoredMessage> {
     Some(StoredMessage { seq, subject, payload: message.payload, headers, server_ms })
 }
 
-/// A time of the server in whole milliseconds since the epoch.
+/// A server time in whole milliseconds since the epoch.
 fn ms_of(time: SystemTime) -> i64 {
     let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// The candles of a window in the newest revision of each, ordered by coin, quote and start.
-///
-/// # Errors
-/// Whatever reading can meet, and stored lines that are not candles.
-pub async fn newest_candles(
-    connection: &Connection,
-    window: Window,
-    instrument: Option<&Instrument>,
-) -> Result<Vec<Candle>, Error> {
-    let (stream, kind) = match window {
-        Window::Minute => (Stream::Market, RecordKind::Candle),
-        longer => (Stream::Stats, RecordKind::Stats(longer)),
-    };
-    let mut newest: BTreeMap<(String, String, EventTime), Candle> = BTreeMap::new();
-    each_line(connection, stream, kind, instrument, |line| {
-        let candle: Candle = serde_json::from_slice(line)?;
-        newest.insert((candle.coin.to_string(), candle.quote.to_string(), candle.start), candle);
-        Ok(())
-    })
-    .await?;
-    Ok(newest.into_values().collect())
-}
-
-/// The hour-of-day profile in the newest form of each row, ordered by coin, quote and hour.
-///
-/// # Errors
-/// Whatever reading can meet, and stored lines that are not profile rows.
-pub async fn newest_profile(
-    connection: &Connection,
-    instrument: Option<&Instrument>,
-) -> Result<Vec<HourOfDayLine<'static>>, Error> {
-    let mut newest: BTreeMap<(String, String, u8), HourOfDayLine<'static>> = BTreeMap::new();
-    each_line(connection, Stream::Stats, RecordKind::HourOfDay, instrument, |line| {
-        let row: HourOfDayLine<'_> = serde_json::from_slice(line)?;
-        let row = HourOfDayLine {
-            coin: row.coin.into_owned().into(),
-            quote: row.quote.into_owned().into(),
-            hour: row.hour,
-            average: row.average,
-            min: row.min,
-            max: row.max,
-            count: row.count,
-            first_seq: row.first_seq,
-            last_seq: row.last_seq,
-        };
-        newest.insert((row.coin.to_string(), row.quote.to_string(), row.hour), row);
-        Ok(())
-    })
-    .await?;
-    Ok(newest.into_values().collect())
-}
-
-/// Visits every stored line of a kind in stream order, so that later lines are newer.
-async fn each_line(
-    connection: &Connection,
-    stream: Stream,
-    kind: RecordKind,
-    instrument: Option<&Instrument>,
-    mut visit: impl FnMut(&[u8]) -> Result<(), serde_json::Error>,
-) -> Result<(), Error> {
-    let filters = vec![subject::of_kind(stream, kind, instrument)];
-    let selection = Selection { stream, filters, from: 1 };
-    let read = read_to_end(connection, selection, |delivery| {
-        codec::lines(&delivery.payload).try_for_each(|(line, bytes)| {
-            visit(bytes).map_err(|error| Error::Unreadable {
-                what: format!("line {line} of {stream} message {} on {}", delivery.seq, delivery.subject),
-                detail: error.to_string(),
-            })
-        })
-    });
-    read.await.map(drop)
-}
-
-/// A message and when it was stored, by the server's clock.
+/// A message and its time of storing.
 #[derive(Debug, Clone)]
 pub struct Found {
     /// The message.
     pub message: StoredMessage,
-    /// When it was stored.
+    /// Its time of storing, by the server's clock.
     pub stored_at: SystemTime,
 }
 
-/// The first message on a stored subject, which may hold wildcards, that there still is.
+/// The first existing message on a stored subject, which may have wildcards.
 ///
 /// # Errors
 /// No answer, or a missing permission.
@@ -225,7 +149,7 @@ pub async fn first(connection: &Connection, stream: Stream, subject: &str) -> Re
     first_from(connection, stream, subject, 1).await
 }
 
-/// The first message on a stored subject, which may hold wildcards, at or after a sequence.
+/// The first message on a stored subject, which may have wildcards, at or after a sequence.
 ///
 /// # Errors
 /// No answer, or a missing permission.
@@ -238,14 +162,14 @@ pub async fn first_from(
     Ok(next(connection, stream, subject, from).await?.map(|found| found.message.decoded()))
 }
 
-/// The first message on a subject, which may hold wildcards, at or after `from`.
+/// The first message on a subject, which may have wildcards, at or after `from`.
 pub async fn next(connection: &Connection, stream: Stream, subject: &str, from: u64) -> Result<Option<Found>, Error> {
     next_in(connection, stream.name(), subject, from).await
 }
 
-/// All messages on a subject, which may hold wildcards, between two sequences, both not included, in order, as the stream's
-/// leader knows them. With several servers a leader that was just chosen may lack some of them: only what one leader says
-/// that has everything before `before`, from beginning to end, counts.
+/// All messages on a subject, which may have wildcards, between two sequences (both exclusive), in order, from the
+/// leader. In a cluster a leader that was just elected may lack some of them, so a result counts only when one leader
+/// that has everything before `before` led from beginning to end.
 pub async fn between(
     connection: &Connection,
     stream: Stream,
@@ -270,7 +194,7 @@ pub async fn between(
     }
 }
 
-/// Each message takes a request: several slices are read side by side.
+/// Reads several slices concurrently, since each message takes a request.
 async fn slices(
     connection: &Connection,
     stream: Stream,
@@ -294,7 +218,7 @@ async fn slices(
     Ok(try_join_all(slices).await?.into_iter().flatten().collect())
 }
 
-/// As [`next`], of a stream that is not one of records.
+/// As [`next`], by the name of any JetStream stream.
 pub async fn next_in(connection: &Connection, stream: &str, subject: &str, from: u64) -> Result<Option<Found>, Error> {
     let unanswered = || unanswered(connection, stream, format!("messages on {subject} from {from}"));
     let handle = connection.jetstream().get_stream_no_info(stream).await.map_err(|_| unanswered())?;
@@ -314,10 +238,10 @@ pub async fn next_in(connection: &Connection, stream: &str, subject: &str, from:
     }
 }
 
-/// Every subject on which a stream has stored messages, without checkpoints.
+/// All subjects with stored messages of a stream, without checkpoints.
 ///
 /// # Errors
-/// Whatever a request can meet.
+/// Any error of [`Connection::api`].
 pub async fn subjects(connection: &Connection, stream: Stream) -> Result<Vec<String>, Error> {
     #[derive(Deserialize)]
     struct Page {
@@ -344,7 +268,7 @@ pub async fn subjects(connection: &Connection, stream: Stream) -> Result<Vec<Str
     }
 }
 
-/// No answer: because the server denied the question, or for no reason known.
+/// The error of a missing answer: a denied request, or an unknown reason.
 fn unanswered(connection: &Connection, stream: &str, what: String) -> Error {
     let denied = connection.denied(&format!("$JS.API.STREAM.MSG.GET.{stream}"));
     denied.unwrap_or(Error::Unanswered { what })

@@ -1,4 +1,4 @@
-//! The last message of each of many subjects, as one consistent picture where the server allows it.
+//! The last message of each of many subjects, as one consistent read where the server allows it.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -13,36 +13,37 @@ use crate::connect::{ANSWER_MAX, Connection};
 use crate::error::Error;
 use crate::query::{StoredMessage, direct_answer};
 use crate::reader::{ConsumerPosition, Created, create_consumer, delete_consumer};
-use crate::topology::Stream;
+use crate::stream::Stream;
 
-/// Most subjects that one isolated read returns. The server's own limit is 1,024.
+/// Upper bound of the subjects of one isolated read. The server's limit is 1,024.
 pub const ISOLATED_MAX: u64 = 1_000;
-/// Most bytes that one isolated read returns: nats.conf has the server close a connection for which twice that waits.
+/// Upper bound of the bytes of one isolated read. nats.conf lets the server close a connection with more than twice
+/// that pending.
 const ISOLATED_BYTES_MAX: usize = 8_000_000;
-/// So many of them go on side by side, of all partitions of this process.
+/// Isolated reads that run concurrently in this process.
 static ISOLATED: Semaphore = Semaphore::const_new(2);
-/// How many messages a pass asks for at once. Of the largest states, 8 MiB.
+/// Messages per pull of a consumer pass; at most 8 MiB with states of the largest size.
 const PASS_PULL: usize = 8;
-/// How long these may take.
+/// Time limit of a pull.
 const PASS_MAX: Duration = Duration::from_secs(5);
 
-/// The last message of each subject that matches, of which there are at most 1,024, as one consistent picture.
+/// The last message of each matching subject, of which there are at most 1,024, as one consistent read.
 pub async fn all_last(connection: &Connection, stream: &str, subject: &str) -> Result<Vec<StoredMessage>, Error> {
     let _permit = isolated().await;
     let found = multi_last(connection, stream, subject).await?;
     found.ok_or_else(|| Error::Unreadable {
         what: format!("the last messages on {subject}"),
-        detail: "they are too many".to_owned(),
+        detail: "there are too many".to_owned(),
     })
 }
 
-/// Permission for an isolated read, to be held until it has ended.
+/// Acquires a permit for an isolated read, to be held until the read has ended.
 pub async fn isolated() -> SemaphorePermit<'static> {
     ISOLATED.acquire().await.expect("the semaphore is never closed")
 }
 
-/// The last message of each subject that matches, as one consistent picture; `None` when they are too many for that. The
-/// caller holds a permit of [`isolated`].
+/// The last message of each matching subject, as one consistent read; `None` when there are too many. The caller holds
+/// a permit of [`isolated`].
 pub async fn multi_last(
     connection: &Connection,
     stream: &str,
@@ -69,20 +70,20 @@ pub async fn multi_last(
             Some(END) if left_over(&message) > 0 => return Ok(None),
             Some(NOT_FOUND | END) => return Ok(Some(found)),
             Some(TOO_MANY) => return Ok(None),
-            // No leader, nobody there: an outage.
+            // No leader, or no responder: an outage.
             Some(_) => return Err(unanswered()),
             None => found.extend(direct_answer(message)),
         }
     }
 }
 
-/// How many messages an answer leaves out, as its end says.
+/// The number of messages that an answer left out, from its end message.
 fn left_over(end: &Message) -> u64 {
     let left = end.headers.as_ref().and_then(|headers| headers.get("Nats-Num-Pending"));
     left.and_then(|left| left.as_str().parse().ok()).unwrap_or(0)
 }
 
-/// The same for any number of subjects, through a consumer: whoever commits meanwhile shows as a moved position.
+/// The last message of any number of subjects, through a consumer. A concurrent commit shows as a changed position.
 pub async fn last_per_subject(
     connection: &Connection,
     stream: Stream,
@@ -99,7 +100,7 @@ pub async fn last_per_subject(
     let messages = pull_all(connection, stream, &name, pending as usize).await;
     delete_consumer(connection, stream, &name).await;
     let messages = messages?;
-    // A state that was replaced during the pass appears twice: the newer one counts.
+    // A state that was replaced during the pass appears twice; the newer one counts.
     let mut seen = HashSet::new();
     let mut newest: Vec<StoredMessage> =
         messages.into_iter().rev().filter(|message| seen.insert(message.subject.clone())).collect();
@@ -132,7 +133,7 @@ async fn pull_all(
     Ok(messages)
 }
 
-/// A message as a consumer delivers it; `None` for a status.
+/// Parses a message that a consumer delivered; `None` for a status.
 fn consumed(message: Message) -> Option<StoredMessage> {
     let place = ConsumerPosition::parse(message.reply.as_ref().filter(|_| message.status.is_none())?)?;
     let ConsumerPosition { stream_seq: seq, server_ms, .. } = place;

@@ -1,113 +1,34 @@
-//! Every subject, as functions of what it names.
-
-use std::fmt;
+//! Builders and parsers of all subjects.
 
 use market::{Instrument, Window};
 
-use crate::topology::{LEASES, READERS, Step, Stream};
+use crate::record_kind::RecordKind;
+use crate::stream::{LEASES, READERS, Step, Stream};
 
-/// Where a message of a stream is published while it is restored: nobody else publishes there.
+/// The subject on which a restore publishes a message of a stream; no other publisher uses it.
 pub fn restored(stream: &str, subject: &str) -> String {
     format!("candlewire.restore.{stream}.{subject}")
 }
 
-/// All of these of a stream.
+/// All restore subjects of a stream.
 pub fn restored_all(stream: &str) -> String {
     restored(stream, ">")
 }
 
-/// What a message holds: the third token of a stored subject.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum RecordKind {
-    /// FEED: observations.
-    Tick,
-    /// FEED and MARKET: a promise that nothing earlier follows.
-    Heartbeat,
-    /// FEED and MARKET: a span without data.
-    Gap,
-    /// MARKET: accepted ticks.
-    Price,
-    /// MARKET: final 1-minute candles.
-    Candle,
-    /// MARKET: ticks beyond the allowed lateness.
-    Late,
-    /// MARKET: refused records.
-    Rejected,
-    /// STATS: final candles of a longer window.
-    Stats(Window),
-    /// STATS: rows of the hour-of-day profile.
-    HourOfDay,
-    /// FORECAST: what a model says of a candle to come.
-    Next,
-    /// FORECAST: a forecast that has met its truth.
-    Score,
-    /// FORECAST: a model that was trained, and what became of it.
-    Model,
-}
-
-impl RecordKind {
-    /// The kind as a token.
-    pub fn token(self) -> &'static str {
-        match self {
-            Self::Tick => "tick",
-            Self::Heartbeat => "heartbeat",
-            Self::Gap => "gap",
-            Self::Price => "price",
-            Self::Candle => "candle-1m",
-            Self::Late => "late",
-            Self::Rejected => "rejected",
-            Self::Stats(window) => window.name(),
-            Self::HourOfDay => "hour-of-day",
-            Self::Next => "next",
-            Self::Score => "score",
-            Self::Model => "model",
-        }
-    }
-
-    /// Whether a reader must see messages of this kind in the order of their inputs among the others that are: what
-    /// counts as late depends on what came before.
-    pub fn is_sequenced(self) -> bool {
-        matches!(self, Self::Heartbeat | Self::Gap | Self::Price)
-    }
-
-    /// The record that messages of this kind hold, as the schema header names it.
-    pub fn schema(self) -> &'static str {
-        match self {
-            Self::Tick => "tick/1",
-            Self::Heartbeat => "heartbeat/1",
-            Self::Gap => "gap/1",
-            Self::Price => "price/1",
-            Self::Candle | Self::Stats(_) => "candle/1",
-            Self::Late => "late/1",
-            Self::Rejected => "rejected/1",
-            Self::HourOfDay => "hour-of-day/1",
-            Self::Next => "next/1",
-            Self::Score => "score/2",
-            Self::Model => "model/3",
-        }
-    }
-}
-
-impl fmt::Display for RecordKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.token())
-    }
-}
-
-/// The partition of an instrument among `partitions`: what the server's `partition(P,2,3)` gives on ingest, the 32-bit
-/// FNV-1a hash of the two tokens, modulo P.
+/// The partition of an instrument: the result of the server's `partition(P,2,3)` on ingest, which is the 32-bit FNV-1a
+/// hash of both tokens modulo `partitions`.
 pub fn partition(coin: &str, quote: &str, partitions: u32) -> u32 {
     let bytes = coin.bytes().chain(quote.bytes());
     let hash = bytes.fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     hash % partitions
 }
 
-/// Where a producer publishes: `feed.tick.bitcoin.usd`. The server adds the partition.
+/// The subject that a producer publishes to: `feed.tick.bitcoin.usd`. The server adds the partition.
 pub fn feed(kind: RecordKind, instrument: &Instrument) -> String {
     format!("feed.{kind}.{}.{}", instrument.coin(), instrument.quote())
 }
 
-/// Where a message is stored: `market.3.price.bitcoin.usd`.
+/// The stored subject of a message: `market.3.price.bitcoin.usd`.
 pub fn stored(stream: Stream, partition: u32, kind: RecordKind, coin: &str, quote: &str) -> String {
     format!("{}.{partition}.{kind}.{coin}.{quote}", stream.root())
 }
@@ -122,11 +43,11 @@ pub fn all(stream: Stream) -> String {
     format!("{}.>", stream.root())
 }
 
-/// All that a step reads of one partition: `feed.3.>`, or `market.3.price.>` and `market.3.heartbeat.>`.
+/// All subjects that a step reads of one partition: `feed.3.>`, or `market.3.price.>` and `market.3.heartbeat.>`.
 pub fn inputs(step: Step, partition: u32) -> Vec<String> {
     if step.input == Stream::Feed {
-        // FEED has no other kinds, and one filter costs the server far less: for several it compares all subjects of the
-        // stream's newest messages with them, for each message of a backlog.
+        // FEED has no other kinds, and one filter is far cheaper: for several filters the server compares each message
+        // of a backlog with all subjects of the newest block of the stream.
         return vec![all_of_partition(Stream::Feed, partition)];
     }
     step.kinds.iter().map(|&kind| of_partition(step.input, partition, kind)).collect()
@@ -137,7 +58,7 @@ pub fn all_of_partition(stream: Stream, partition: u32) -> String {
     format!("{}.{partition}.>", stream.root())
 }
 
-/// What names the instrument in the stored subject of a message: `bitcoin.usd` in `market.3.price.bitcoin.usd`.
+/// The instrument tokens of a stored subject: `bitcoin.usd` in `market.3.price.bitcoin.usd`.
 pub fn instrument_of(stored: &str) -> Option<&str> {
     stored.splitn(4, '.').nth(3)
 }
@@ -150,7 +71,7 @@ pub fn of_kind(stream: Stream, kind: RecordKind, instrument: Option<&Instrument>
     }
 }
 
-/// Where a reader that keeps its place elsewhere says how far it is: `$KV.READERS.market.9f3c`.
+/// The registration of a reader with a position outside the server: `$KV.READERS.market.9f3c`.
 pub fn reader(stream: Stream, id: &str) -> String {
     format!("$KV.{READERS}.{}.{id}", stream.root())
 }
@@ -190,21 +111,21 @@ pub fn slot(group: &str, slot: u32) -> String {
     format!("$KV.{LEASES}.{group}.slot.{slot}")
 }
 
-/// The instance whose key this is.
+/// The instance id in a member key.
 pub(crate) fn member_of<'a>(group: &str, subject: &'a str) -> Option<&'a str> {
     subject.strip_prefix(&member(group, ""))
 }
 
-/// The slot whose key this is.
+/// The slot number in a slot key.
 pub(crate) fn slot_of(group: &str, subject: &str) -> Option<u32> {
     subject.strip_prefix(&format!("$KV.{LEASES}.{group}.slot."))?.parse().ok()
 }
 
-/// Every live subject begins like this.
+/// Prefix of all live subjects.
 pub const LIVE: &str = "live.";
 
-/// Where the server republishes what is committed: `live.price.bitcoin.usd`, `live.stats.1h.bitcoin.usd`,
-/// `live.forecast.next.bitcoin.usd`.
+/// The subject on which the server republishes committed results: `live.price.bitcoin.usd`,
+/// `live.stats.1h.bitcoin.usd`, `live.forecast.next.bitcoin.usd`.
 pub fn live(stream: Stream, kind: RecordKind, coin: &str, quote: &str) -> String {
     match stream {
         Stream::Stats | Stream::Forecast => format!("{LIVE}{}.{kind}.{coin}.{quote}", stream.root()),
@@ -212,7 +133,7 @@ pub fn live(stream: Stream, kind: RecordKind, coin: &str, quote: &str) -> String
     }
 }
 
-/// Where the messages of an exact live subject are stored; `None` for patterns and for what is never stored.
+/// The stored subject behind an exact live subject; `None` for patterns and for subjects that are never stored.
 pub fn stored_of_live(live: &str, partitions: u32) -> Option<(Stream, String)> {
     let tokens: Vec<&str> = live.split('.').collect();
     let (stream, kind, coin, quote) = match tokens[..] {
@@ -241,17 +162,17 @@ pub fn stored_of_live(live: &str, partitions: u32) -> Option<(Stream, String)> {
     Some((stream, stored(stream, partition(coin, quote, partitions), kind, coin, quote)))
 }
 
-/// Where provisional candles go: `live.provisional.1m.bitcoin.usd`.
+/// The subject of provisional candles: `live.provisional.1m.bitcoin.usd`.
 pub fn provisional(window: Window, coin: &str, quote: &str) -> String {
     format!("live.provisional.{window}.{coin}.{quote}")
 }
 
-/// A stored subject, taken apart: `<root>.<partition>.<kind>.<coin>.<quote>`.
+/// The tokens of a stored subject `<root>.<partition>.<kind>.<coin>.<quote>`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SubjectParts<'a> {
     /// The partition.
     pub partition: u32,
-    /// The kind, as it stands there.
+    /// The token of the kind.
     pub kind: &'a str,
     /// The coin.
     pub coin: &'a str,
@@ -260,7 +181,7 @@ pub struct SubjectParts<'a> {
 }
 
 impl<'a> SubjectParts<'a> {
-    /// Takes a stored subject apart; `None` when it has another form.
+    /// Splits a stored subject; `None` when it has another form.
     pub fn parse(subject: &'a str) -> Option<Self> {
         let mut tokens = subject.split('.').skip(1);
         let partition = tokens.next()?.parse().ok()?;
@@ -297,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn an_exact_live_subject_has_a_place_where_its_messages_are() {
+    fn an_exact_live_subject_has_a_stored_subject() {
         let stored = |live: &str| stored_of_live(live, 1).map(|(_, stored)| stored);
         assert_eq!(stored("live.price.bitcoin.usd").as_deref(), Some("market.0.price.bitcoin.usd"));
         assert_eq!(stored("live.stats.1h-30m.bitcoin.usd").as_deref(), Some("stats.0.1h-30m.bitcoin.usd"));

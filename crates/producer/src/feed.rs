@@ -3,10 +3,10 @@
 use std::future::Future;
 use std::time::Duration;
 
-use bus::connect::{patiently, wait_for};
 use bus::publish::{FeedMessage, Receipt};
 use bus::query::StoredMessage;
-use bus::{Connection, Error, NatsArgs, RecordKind, Stream, arrival, codec, query, subject, topology};
+use bus::retry::{patiently, wait_for};
+use bus::{Connection, Error, NatsArgs, RecordKind, Stream, codec, query, stored_time, subject, topology};
 use market::gap::GapLine;
 use market::heartbeat::HeartbeatLine;
 use market::tick::TickLine;
@@ -153,7 +153,7 @@ impl Certified {
 
 /// When FEED stored a message first, in milliseconds.
 async fn stored_ms(connection: &Connection, message: &StoredMessage) -> Result<i64, Error> {
-    patiently(RETRY, || arrival::of(connection, Stream::Feed, message)).await
+    patiently(RETRY, || stored_time::of(connection, Stream::Feed, message)).await
 }
 
 /// The ticks of a message that was stored at `stored_ms` but for those that were refused because they came from the future.

@@ -1,4 +1,4 @@
-//! The flags of every step.
+//! Command-line flags of every step.
 
 use std::time::Duration;
 
@@ -7,9 +7,9 @@ use market::Span;
 use market::windowing::EventTimePolicy;
 use service::HealthArgs;
 
-/// Longest disorder bound: what one message can close must fit into a batch.
+/// Upper bound of the disorder bound: the results of the windows that one message closes must fit into a batch.
 const DISORDER_MAX: Duration = Duration::from_secs(3_600);
-/// Longest allowed lateness: the minutes that can still be revised must fit into a state.
+/// Upper bound of the allowed lateness: the minutes that can still be revised must fit into a state.
 const LATENESS_MAX: Duration = Duration::from_secs(24 * 3_600);
 
 fn at_most(bound: Duration) -> impl Fn(&str) -> Result<Duration, String> + Clone {
@@ -20,21 +20,21 @@ fn at_most(bound: Duration) -> impl Fn(&str) -> Result<Duration, String> + Clone
     }
 }
 
-/// Flags of every step's `run`.
+/// Flags of `run` of every step.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ServeArgs {
-    /// How event time is judged.
+    /// Event-time settings.
     #[command(flatten)]
     pub event_time: EventTimeArgs,
-    /// Which partitions it works on.
+    /// Shares among instances.
     #[command(flatten)]
     pub instance: InstanceArgs,
-    /// Where health is served.
+    /// Address of the health endpoint.
     #[command(flatten)]
     pub health: HealthArgs,
 }
 
-/// Flags of every step that say how event time is judged.
+/// Event-time flags of every step.
 #[derive(Debug, Clone, Copy, clap::Args)]
 #[command(next_help_heading = "Event time")]
 pub struct EventTimeArgs {
@@ -53,14 +53,14 @@ impl From<EventTimeArgs> for EventTimePolicy {
     }
 }
 
-/// Flags of every step that say which partitions it works on.
+/// Flags about the partitions that an instance works on.
 #[derive(Debug, Clone, Copy, clap::Args)]
 #[command(next_help_heading = "Instances")]
 pub struct InstanceArgs {
-    /// How long this instance may be silent.
+    /// Time to live of the leases.
     #[command(flatten)]
     pub lease: LeaseArgs,
-    /// Go on where input is lost for ever, and record a gap; without it such a partition stops
+    /// Continue after input that was deleted unread, and record a gap; without this flag such a partition stops
     #[arg(long)]
     pub accept_loss: bool,
 }

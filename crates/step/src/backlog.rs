@@ -1,5 +1,4 @@
-//! How far a step is behind its input, said in the log when that lasts: more comes than this machine can take, or a long replay
-//! is under way.
+//! Backlog of a step, logged when it lasts: more input arrives than this machine can process, or a long replay runs.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,14 +6,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use bus::topology::Stream;
+use bus::stream::Stream;
 
-/// Messages of all partitions together that are no backlog yet.
+/// Messages of all partitions together below which there is no backlog.
 const MESSAGES_MIN: u64 = 1_000;
-/// How long a backlog may last before it is worth a line.
-const LASTING: Duration = Duration::from_secs(10);
-/// While it lasts, one line is logged this often.
-const AGAIN: Duration = Duration::from_secs(60);
+/// How long a backlog must last before it is logged.
+const DURATION_MIN: Duration = Duration::from_secs(10);
+/// Interval between log lines while it lasts.
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The backlog of a process. Clones share it.
 #[derive(Debug, Clone)]
@@ -28,12 +27,12 @@ impl Backlog {
         Self { input, partitions: Arc::default() }
     }
 
-    /// Counts a partition for as long as what is returned lives. Its end is no catching up.
-    pub(crate) fn owned(&self, partition: u32) -> Owned {
-        Owned { backlog: self.clone(), partition }
+    /// Counts a partition until the returned guard is dropped. Dropping it does not count as catching up.
+    pub(crate) fn count(&self, partition: u32) -> PartitionGuard {
+        PartitionGuard { backlog: self.clone(), partition }
     }
 
-    /// Takes note of how many messages of a partition are not committed yet.
+    /// Records the number of uncommitted messages of a partition.
     pub(crate) fn note(&self, partition: u32, messages: u64) {
         let mut partitions = self.partitions.lock().unwrap_or_else(PoisonError::into_inner);
         let input = self.input;
@@ -50,14 +49,14 @@ impl Backlog {
     }
 }
 
-/// A partition that is counted.
+/// Guard of a counted partition.
 #[derive(Debug)]
-pub(crate) struct Owned {
+pub(crate) struct PartitionGuard {
     backlog: Backlog,
     partition: u32,
 }
 
-impl Drop for Owned {
+impl Drop for PartitionGuard {
     fn drop(&mut self) {
         let mut partitions = self.backlog.partitions.lock().unwrap_or_else(PoisonError::into_inner);
         partitions.messages.remove(&self.partition);
@@ -67,13 +66,13 @@ impl Drop for Owned {
 #[derive(Debug, Default)]
 struct Partitions {
     messages: BTreeMap<u32, u64>,
-    /// Since when there is a backlog.
+    /// Start of the backlog.
     since: Option<Instant>,
-    /// When it was said last.
-    said: Option<Instant>,
+    /// Time of the last log line.
+    logged_at: Option<Instant>,
 }
 
-/// What the log should say.
+/// A log line.
 #[derive(Debug, PartialEq, Eq)]
 enum Notice {
     Behind { messages: u64, partitions: usize, since: Duration },
@@ -90,12 +89,12 @@ impl Partitions {
         let total: u64 = self.messages.values().sum();
         if total < MESSAGES_MIN {
             self.since = None;
-            return self.said.take().map(|_| Notice::CaughtUp);
+            return self.logged_at.take().map(|_| Notice::CaughtUp);
         }
         let since = now - *self.since.get_or_insert(now);
-        let is_due = since >= LASTING && self.said.is_none_or(|said| now - said >= AGAIN);
+        let is_due = since >= DURATION_MIN && self.logged_at.is_none_or(|logged_at| now - logged_at >= LOG_INTERVAL);
         is_due.then(|| {
-            self.said = Some(now);
+            self.logged_at = Some(now);
             Notice::Behind { messages: total, partitions: self.messages.len(), since }
         })
     }
@@ -106,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_backlog_is_said_when_it_lasts_and_when_it_is_over() {
+    fn a_lasting_backlog_is_logged_and_so_is_its_end() {
         let mut backlog = Partitions::default();
         let start = Instant::now();
         let mut note =
@@ -121,7 +120,7 @@ mod tests {
         assert_eq!(note(1, 6_000, 70), None);
         assert_eq!(note(1, 7_000, 71), behind(7_002, 2, 70));
         assert_eq!(note(1, 0, 72), Some(Notice::CaughtUp));
-        // A new backlog takes its time again.
+        // A new backlog must last again.
         assert_eq!(note(1, 5_000, 73), None);
         assert_eq!(note(1, 5_000, 82), None);
         assert_eq!(note(2, 0, 83), behind(5_000, 1, 10));

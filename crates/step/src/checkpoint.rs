@@ -1,37 +1,38 @@
-//! What a new owner of a partition begins from: its position and the states of its instruments.
+//! Recovery of a checkpoint: the position and the states with which a new owner of a partition starts.
 
 mod source;
 
 use std::time::Duration;
 
-use bus::connect::Reminder;
 use bus::error::Disposition;
 use bus::protocol::{Position, decode_position};
 use bus::query::StoredMessage;
-use bus::topology::{Step, Stream};
+use bus::reminder::Reminder;
+use bus::retry::Backoff;
+use bus::stream::{Step, Stream};
 use bus::{Error, subject};
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
-pub use source::Source;
+pub use source::CheckpointSource;
 
-/// How often equal positions with unequal sums are read again before they count as torn.
+/// Reads with one position and other sums before the checkpoint counts as torn.
 const TORN_READS_MAX: u32 = 10;
-/// Most outputs that a torn batch can have left behind its position.
+/// Upper bound of the outputs that a torn batch can have left after its position.
 const ORPHANS_MAX: usize = 1_000;
-const AGAIN: Duration = Duration::from_millis(10);
-const RETRY_MIN: Duration = Duration::from_millis(50);
-const RETRY_MAX: Duration = Duration::from_millis(500);
+/// Delay before a read that met another owner's commit is repeated.
+const REREAD_DELAY: Duration = Duration::from_millis(10);
+const RETRY: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_millis(500));
 /// Version of the encoding of states.
 const STATE_VERSION: u8 = 4;
 
-/// What was recovered.
+/// A recovered checkpoint.
 #[derive(Debug)]
 pub struct Checkpoint<S, C> {
-    /// Stream sequence of the position message: the fence. 0 when there is none.
+    /// Stream sequence of the position message, the fence; 0 without a position.
     pub fence: u64,
-    /// The position; `None` when nothing was ever committed.
+    /// The position; `None` before the first commit.
     pub position: Option<Position<C>>,
     /// The states.
     pub states: Vec<InstrumentState<S>>,
@@ -44,17 +45,17 @@ pub struct InstrumentState<S> {
     pub coin: String,
     /// Quote currency, as in the subject.
     pub quote: String,
-    /// Inputs applied to it.
+    /// Number of inputs applied to it.
     pub applied: u64,
-    /// The last input of it.
+    /// Its last input.
     pub last_seq: u64,
-    /// The step's state.
+    /// The state of the operator.
     pub state: S,
-    /// All of it, as it is stored.
+    /// The stored form.
     pub encoded: Bytes,
 }
 
-/// Encodes a state with the number of inputs applied to it and the last of them.
+/// Encodes a state with the number of inputs applied to it and the sequence of the last one.
 ///
 /// # Panics
 /// Never for states, which are plain data.
@@ -63,10 +64,10 @@ pub fn encode_state<S: Serialize>(applied: u64, last_seq: u64, state: &S) -> Byt
     bytes.expect("states are plain data and memory takes every byte").into()
 }
 
-/// A state as [`encode_state`] wrote it: the number of inputs applied to it, the last of them, and the state.
+/// Decodes the output of [`encode_state`]: the number of inputs applied, the sequence of the last one, and the state.
 ///
 /// # Errors
-/// Why it cannot be read.
+/// Why it cannot be decoded.
 pub fn decode_state<S: DeserializeOwned>(encoded: &[u8]) -> Result<(u64, u64, S), String> {
     match encoded.first() {
         Some(&STATE_VERSION) => {}
@@ -85,37 +86,37 @@ fn stored_state<S: DeserializeOwned>(stored: &StoredMessage) -> Result<Instrumen
     Ok(InstrumentState { coin: coin.to_owned(), quote: quote.to_owned(), applied, last_seq, state, encoded })
 }
 
-/// Recovers a partition of a step: position from the leader, states in one isolated read, accepted only when both agree.
-/// Outages are waited for.
+/// Recovers a partition of a step: the position from the leader, the states in one isolated read, accepted only when
+/// both agree. Outages are waited for.
 ///
 /// # Errors
 /// [`Error::CheckpointLost`] when outputs, states and position contradict each other.
 pub async fn recover<S: DeserializeOwned, C: DeserializeOwned>(
-    source: &impl Source,
+    source: &impl CheckpointSource,
     step: Step,
     partition: u32,
 ) -> Result<Checkpoint<S, C>, Error> {
     let mut reminder = Reminder::default();
-    let mut delay = RETRY_MIN;
+    let mut delays = RETRY.delays();
     let (mut torn_reads, mut torn_at) = (0, 0);
     loop {
         match attempt(source, step, partition).await {
             Ok(Attempt::Whole(checkpoint)) => return Ok(checkpoint),
-            Ok(Attempt::Moving) => source.pause(AGAIN).await,
+            Ok(Attempt::Moving) => source.pause(REREAD_DELAY).await,
             Ok(Attempt::Torn(Torn { fence, detail })) => {
-                // Under another owner's commits a pass over many states may be torn again and again, each time elsewhere.
+                // While another owner commits, reads of many states can be torn again and again, each at another
+                // position.
                 torn_reads = if fence == torn_at { torn_reads + 1 } else { 1 };
                 torn_at = fence;
                 if torn_reads == TORN_READS_MAX {
                     return Err(lost(step.output, partition, detail));
                 }
-                source.pause(AGAIN).await;
+                source.pause(REREAD_DELAY).await;
             }
             Err(error) if error.disposition() == Disposition::Stop => return Err(error),
             Err(error) => {
                 reminder.warn(&error);
-                source.pause(delay).await;
-                delay = (delay * 2).min(RETRY_MAX);
+                source.pause(delays.next_delay()).await;
             }
         }
     }
@@ -123,15 +124,15 @@ pub async fn recover<S: DeserializeOwned, C: DeserializeOwned>(
 
 enum Attempt<S, C> {
     Whole(Checkpoint<S, C>),
-    /// Another owner committed while we read.
+    /// Another owner committed during the read.
     Moving,
-    /// Position and states do not agree although the position stood still.
+    /// Position and states disagree although the position did not change.
     Torn(Torn),
 }
 
-/// Reads everything, in an order that makes it safe: what is read later is at least as new.
+/// Reads in an order that makes the result safe: each later read is at least as new as the one before.
 async fn attempt<S: DeserializeOwned, C: DeserializeOwned>(
-    source: &impl Source,
+    source: &impl CheckpointSource,
     step: Step,
     partition: u32,
 ) -> Result<Attempt<S, C>, Error> {
@@ -146,7 +147,8 @@ async fn attempt<S: DeserializeOwned, C: DeserializeOwned>(
         Err(torn) if known.seq == torn.fence => return Ok(Attempt::Torn(torn)),
         Err(_) => return Ok(Attempt::Moving),
     };
-    // One picture may be newer than the leader's position, which was read before it. An older one comes from a copy that lags.
+    // A consistent read may be newer than the position of the leader, which was read before. An older one is from a
+    // lagging replica.
     let is_current = if is_one_picture { checkpoint.fence >= known.seq } else { checkpoint.fence == known.seq };
     if !is_current || !remove_orphans(source, output, partition, checkpoint.fence).await? {
         return Ok(Attempt::Moving);
@@ -154,17 +156,17 @@ async fn attempt<S: DeserializeOwned, C: DeserializeOwned>(
     Ok(Attempt::Whole(checkpoint))
 }
 
-/// Position and states that do not agree.
+/// A position and states that disagree.
 #[derive(Debug)]
 pub struct Torn {
     /// Stream sequence of the position.
     pub fence: u64,
-    /// What contradicts.
+    /// The contradiction.
     detail: String,
 }
 
-/// Puts a checkpoint together from the last messages on the subjects of a partition. The position says how many states are
-/// stored and how many inputs they contain together: with a state that is newer, older or gone the sums differ.
+/// Assembles a checkpoint from the last messages on the subjects of a partition. The position holds the number of
+/// stored states and the number of inputs that they contain. If a state is newer, older or missing, the sums differ.
 ///
 /// # Errors
 /// [`Error::Unreadable`].
@@ -191,8 +193,12 @@ pub fn assemble<S: DeserializeOwned, C: DeserializeOwned>(
     Ok(Ok(Checkpoint { fence: stored.seq, position: Some(position), states }))
 }
 
-/// A partition without a position starts at the beginning, but only if nothing of it was ever stored.
-async fn beginning<S, C>(source: &impl Source, output: Stream, partition: u32) -> Result<Attempt<S, C>, Error> {
+/// A partition without a position starts at the beginning, but only if none of its results was ever stored.
+async fn beginning<S, C>(
+    source: &impl CheckpointSource,
+    output: Stream,
+    partition: u32,
+) -> Result<Attempt<S, C>, Error> {
     for subject in [subject::all_of_partition(output, partition), subject::checkpoint(output, partition)] {
         if let Some(found) = source.last(output, &subject).await? {
             if source.last(output, &subject::position(output, partition)).await?.is_some() {
@@ -208,9 +214,14 @@ async fn beginning<S, C>(source: &impl Source, output: Stream, partition: u32) -
     Ok(Attempt::Whole(Checkpoint { fence: 0, position: None, states: Vec::new() }))
 }
 
-/// Removes outputs behind the position. Commits put them before it, so they are the remains of a batch that a power cut tore.
-/// Returns false when the position moved meanwhile: then they belong to another owner's commit.
-async fn remove_orphans(source: &impl Source, output: Stream, partition: u32, fence: u64) -> Result<bool, Error> {
+/// Deletes outputs after the position. A commit stores outputs before its position, so these belong to a batch that a
+/// power cut tore. Returns false when the position changed meanwhile: then they belong to the commit of another owner.
+async fn remove_orphans(
+    source: &impl CheckpointSource,
+    output: Stream,
+    partition: u32,
+    fence: u64,
+) -> Result<bool, Error> {
     let outputs = subject::all_of_partition(output, partition);
     let last = source.last(output, &outputs).await?.map_or(0, |last| last.seq);
     let orphans = source.between(output, &outputs, (fence, last + 1)).await?;
@@ -222,9 +233,9 @@ async fn remove_orphans(source: &impl Source, output: Stream, partition: u32, fe
         return Ok(false);
     }
     if orphans.len() > ORPHANS_MAX {
-        return Err(lost(output, partition, format!("more than {ORPHANS_MAX} outputs behind the position")));
+        return Err(lost(output, partition, format!("more than {ORPHANS_MAX} outputs after the position")));
     }
-    tracing::warn!(stream = %output, partition, count = orphans.len(), "removing the remains of a batch that was torn");
+    tracing::warn!(stream = %output, partition, count = orphans.len(), "removing the outputs of a torn batch");
     for seq in orphans {
         source.remove(output, seq).await?;
     }

@@ -1,55 +1,53 @@
-//! A part on its way, until it is known how it ended.
+//! Outcome of a commit in flight.
 //!
-//! An answer that says "stored" settles it. Every other answer, and none, leaves two ways: the batch was not stored, or an
-//! attempt of ours was and its answer got lost, or is still on its way. The position tells: it names the batch that stored it.
-//! While nobody has moved it the part may be sent again, because the fence lets at most one attempt in.
+//! The answer "stored" settles a commit. Any other answer, and a missing one, leaves two cases: the batch was not
+//! stored, or an attempt was stored or still is in flight. The position decides: it names the batch that stored it.
+//! While the position is unchanged the part may be sent again, because the fence admits at most one attempt.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bus::Error;
 use bus::error::Disposition;
+use bus::retry::{Backoff, Delays};
 
-use crate::partition::StoredPosition;
-use crate::transaction::Part;
+use crate::part::{Part, StoredPosition};
 
-const RETRY_MIN: Duration = Duration::from_millis(20);
-const RETRY_MAX: Duration = Duration::from_millis(500);
-/// How long to wait before full storage is tried again.
+const RETRY: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(500));
+/// Delay before full storage is tried again.
 const FULL_RETRY: Duration = Duration::from_secs(1);
 
-/// What became of an attempt to store a part.
+/// The answer to an attempt to store a part.
 #[derive(Debug)]
-pub struct Answer {
+pub struct CommitAnswer {
     /// Id of the batch that was sent.
     pub batch: String,
-    /// The sequence of the position that was stored; or why it is not known to be.
+    /// The sequence of the stored position, or the reason why it is unknown.
     pub result: Result<u64, Error>,
 }
 
-/// What comes next.
+/// The next action of the partition.
 #[derive(Debug)]
 pub enum Next {
-    /// It is stored; the new fence.
+    /// The part is stored: continue with this fence.
     Stored(u64),
-    /// It is not stored: the partition has another owner. What was computed is void.
+    /// The part is not stored: the partition has another owner. Drop the uncommitted results.
     Fenced,
-    /// The position has to be read.
+    /// Read the position.
     ReadPosition,
-    /// It is not stored, or an attempt is still on its way: send it again after this time.
+    /// The part is not stored, or an attempt is still in flight: send it again after this time.
     Again(Duration),
-    /// It cannot be stored.
+    /// The part cannot be stored.
     Failed(Error),
 }
 
-/// A part on its way.
+/// A part in flight.
 #[derive(Debug)]
 pub struct Commit {
     part: Arc<Part>,
     /// Ids of the batches that were sent.
     tried: Vec<String>,
-    /// How long to wait before the next attempt.
-    delay: Duration,
+    delays: Delays,
     /// Whether the last attempt found the storage full.
     is_full: bool,
 }
@@ -57,16 +55,16 @@ pub struct Commit {
 impl Commit {
     /// A part that is about to be sent.
     pub fn new(part: Part) -> Self {
-        Self { part: Arc::new(part), tried: Vec::new(), delay: RETRY_MIN, is_full: false }
+        Self { part: Arc::new(part), tried: Vec::new(), delays: RETRY.delays(), is_full: false }
     }
 
-    /// What is to be stored.
+    /// The part.
     pub fn part(&self) -> &Arc<Part> {
         &self.part
     }
 
-    /// An attempt was answered, or is given up.
-    pub fn answered(&mut self, Answer { batch, result }: Answer) -> Next {
+    /// Handles the answer to an attempt, or its absence.
+    pub fn answered(&mut self, CommitAnswer { batch, result }: CommitAnswer) -> Next {
         self.tried.push(batch);
         match result {
             Ok(fence) => Next::Stored(fence),
@@ -80,7 +78,7 @@ impl Commit {
         }
     }
 
-    /// The position was read after an attempt failed.
+    /// Handles the position that was read after a failed attempt.
     pub fn position_read(&mut self, position: Option<&StoredPosition>) -> Next {
         let fence = position.map_or(0, |position| position.seq);
         let batch = position.and_then(|position| position.batch.as_ref());
@@ -90,8 +88,7 @@ impl Commit {
         if fence != self.part.fence {
             return Next::Fenced;
         }
-        let delay = if self.is_full { FULL_RETRY } else { self.delay };
-        self.delay = (self.delay * 2).min(RETRY_MAX);
-        Next::Again(delay)
+        let delay = self.delays.next_delay();
+        Next::Again(if self.is_full { FULL_RETRY } else { delay })
     }
 }

@@ -1,43 +1,45 @@
-//! Stores what the partitions of a process have sealed, as few batches as possible.
+//! Commits the sealed parts of all partitions of a process in as few batches as possible.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bus::Error;
-use bus::connect::Reminder;
 use bus::error::Disposition;
-use bus::topology::{PARTITIONS_MAX, Step};
+use bus::reminder::Reminder;
+use bus::stream::Step;
+use bus::topology::PARTITIONS_MAX;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use crate::commit::Answer;
+use crate::commit::CommitAnswer;
+use crate::context::Context;
 use crate::metrics::StepMetrics;
-use crate::serve::Context;
-use crate::transaction::{Part, Transactions, gather};
+use crate::part::Part;
+use crate::transaction::{Transactions, gather};
 
-/// Sealed parts that may wait: one for each partition is all there can be.
+/// Capacity of the queue: one sealed part per partition.
 const WAITING_MAX: usize = PARTITIONS_MAX as usize;
 
-/// After a live commit the next one waits this many times as long as it took: many at once, as when the hour ends for a
-/// thousand instruments, go in fewer batches, and what else the server has to store does not wait for them.
-const PAUSE: u32 = 2;
+/// After a live commit the next one is delayed by this multiple of its duration. Many results at once, as at the end of
+/// an hour for a thousand instruments, then need fewer batches and delay other requests to the server less.
+const PAUSE_FACTOR: u32 = 2;
 const PAUSE_MAX: Duration = Duration::from_millis(100);
 
-/// A sealed part, and where it is told what became of it.
-pub(crate) struct Sealed {
+/// A sealed part, and the channel for the answer.
+pub(crate) struct CommitRequest {
     pub(crate) part: Arc<Part>,
-    /// Whether it is what came a moment ago, not part of a replay.
+    /// Whether it contains live input, not a replay.
     pub(crate) is_live: bool,
-    pub(crate) done: oneshot::Sender<Answer>,
+    pub(crate) done: oneshot::Sender<CommitAnswer>,
 }
 
-pub(crate) fn channel() -> (mpsc::Sender<Sealed>, mpsc::Receiver<Sealed>) {
+pub(crate) fn channel() -> (mpsc::Sender<CommitRequest>, mpsc::Receiver<CommitRequest>) {
     mpsc::channel(WAITING_MAX)
 }
 
-/// Commits until every worker is gone.
-pub(crate) async fn run(context: Context, step: Step, metrics: StepMetrics, mut sealed: mpsc::Receiver<Sealed>) {
+/// Commits until every worker has ended.
+pub(crate) async fn run(context: Context, step: Step, metrics: StepMetrics, mut sealed: mpsc::Receiver<CommitRequest>) {
     let transactions = Transactions::new(&context.connection, step.output);
     let mut committer = Committer { transactions, metrics, reminder: Reminder::default() };
     let mut waiting = VecDeque::new();
@@ -50,19 +52,23 @@ pub(crate) async fn run(context: Context, step: Step, metrics: StepMetrics, mut 
             }
         }
         let is_live = pause(paused_until, &mut waiting, &mut sealed).await;
-        // Parts are sealed at the same instant when it is quiet: a worker that is just about to hand one in does it first.
+        // Many parts are sealed at the same instant when input pauses: yield to workers that are about to send theirs.
         tokio::task::yield_now().await;
         waiting.extend(std::iter::from_fn(|| sealed.try_recv().ok()));
         let began = Instant::now();
         committer.commit(gather(&mut waiting, |one| &*one.part)).await;
         if is_live && !step.is_live {
-            paused_until = Instant::now() + (began.elapsed() * PAUSE).min(PAUSE_MAX);
+            paused_until = Instant::now() + (began.elapsed() * PAUSE_FACTOR).min(PAUSE_MAX);
         }
     }
 }
 
-/// Waits, for as long as all that is sealed is live; returns whether it is.
-async fn pause(until: Instant, waiting: &mut VecDeque<Sealed>, sealed: &mut mpsc::Receiver<Sealed>) -> bool {
+/// Waits while all sealed parts are live; returns whether they are.
+async fn pause(
+    until: Instant,
+    waiting: &mut VecDeque<CommitRequest>,
+    sealed: &mut mpsc::Receiver<CommitRequest>,
+) -> bool {
     while waiting.iter().all(|one| one.is_live) {
         tokio::select! {
             () = tokio::time::sleep_until(until) => return true,
@@ -82,8 +88,8 @@ struct Committer {
 }
 
 impl Committer {
-    /// Sends a group once, and tells each who waits what became of it.
-    async fn commit(&mut self, group: Vec<Sealed>) {
+    /// Sends a group once, and reports the answer to every worker.
+    async fn commit(&mut self, group: Vec<CommitRequest>) {
         let id = self.transactions.next_id();
         let parts: Vec<_> = group.iter().map(|one| Arc::clone(&one.part)).collect();
         let start = Instant::now();
@@ -91,9 +97,9 @@ impl Committer {
             Ok(fences) => {
                 self.reminder.settle("the commit is settled");
                 self.metrics.stored(&parts, start.elapsed());
-                group.into_iter().zip(fences).for_each(|(one, fence)| one.tell(&id, Ok(fence)));
+                group.into_iter().zip(fences).for_each(|(one, fence)| one.answer(&id, Ok(fence)));
             }
-            // Whose part is wrong shows when each goes alone; the others are none the worse for it.
+            // When each part is sent alone, only the invalid one fails.
             Err(error) if group.len() > 1 && error.disposition() == Disposition::Stop => {
                 for one in group {
                     Box::pin(self.commit(vec![one])).await;
@@ -104,15 +110,15 @@ impl Committer {
                 if !error.is_overtaken() && error.disposition() != Disposition::Stop {
                     self.reminder.warn(&error);
                 }
-                group.into_iter().for_each(|one| one.tell(&id, Err(error.clone())));
+                group.into_iter().for_each(|one| one.answer(&id, Err(error.clone())));
             }
         }
     }
 }
 
-impl Sealed {
-    /// A worker that has ended does not care.
-    fn tell(self, id: &str, result: Result<u64, Error>) {
-        drop(self.done.send(Answer { batch: id.to_owned(), result }));
+impl CommitRequest {
+    /// A worker that has ended ignores the answer.
+    fn answer(self, id: &str, result: Result<u64, Error>) {
+        drop(self.done.send(CommitAnswer { batch: id.to_owned(), result }));
     }
 }

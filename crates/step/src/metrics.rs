@@ -1,4 +1,4 @@
-//! What a step counts and measures. `docs/metrics.md` lists every metric with its meaning and unit.
+//! Metrics of a step. `docs/metrics.md` lists every metric with its meaning and unit.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -11,7 +11,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use service::Metrics;
 
 use crate::operator::Figure;
-use crate::transaction::Part;
+use crate::part::Part;
 
 /// From half a millisecond to 16 seconds.
 const SECONDS: (f64, f64, u16) = (0.000_5, 2.0, 16);
@@ -48,15 +48,15 @@ impl StepMetrics {
         };
         Self {
             partitions: all.register("leases", "Partitions that this instance owns"),
-            stopped: all.register("partitions_stopped", "Partitions that have stopped until somebody mends them"),
-            lease_changes: all.register("lease_changes", "Partitions taken, handed over in order, or lost"),
+            stopped: all.register("partitions_stopped", "Partitions that have stopped until an operator acts"),
+            lease_changes: all.register("lease_changes", "Partitions claimed, handed over, or lost"),
             lag: all.register("lag_messages", "Messages of the input that are not committed yet"),
             position: all.register("position", "Stream sequence of the last committed input"),
             watermark_newest: all
                 .register("watermark_newest_timestamp_seconds", "Watermark of the instrument that is furthest"),
             watermark_oldest: all
                 .register("watermark_oldest_timestamp_seconds", "Watermark of the instrument that is least far"),
-            commits: all.register("commits", "Commits of a partition that are stored"),
+            commits: all.register("commits", "Commits of a partition that were stored"),
             fenced: all.register("commits_fenced", "Commits refused because the partition has another owner"),
             seconds: histogram(
                 "commit_duration_seconds",
@@ -69,14 +69,14 @@ impl StepMetrics {
         }
     }
 
-    /// A batch was stored.
+    /// Records a stored batch.
     pub(crate) fn stored(&self, parts: &[Arc<Part>], took: Duration) {
         self.seconds.observe(took.as_secs_f64());
         self.messages.observe(parts.iter().map(|part| part.messages.len() + 1).sum::<usize>() as f64);
         self.bytes.observe(parts.iter().map(|part| part.bytes()).sum::<usize>() as f64);
     }
 
-    /// A commit of a partition was refused because it has another owner.
+    /// Records a commit that was fenced.
     pub(crate) fn fenced(&self) {
         self.fenced.inc();
     }
@@ -91,7 +91,7 @@ impl StepMetrics {
         }
     }
 
-    /// A partition changed hands.
+    /// Records a change of a lease.
     pub(crate) fn lease(&self, change: &'static str) {
         self.lease_changes.get_or_create(&[("change", change)]).inc();
     }
@@ -102,28 +102,28 @@ impl StepMetrics {
     }
 }
 
-/// What is measured of a partition while it is owned.
+/// The metrics of a partition while this process owns it.
 #[derive(Debug)]
 pub(crate) struct PartitionMetrics {
     step: StepMetrics,
     labels: [(&'static str, String); 1],
-    /// What was counted up to the last commit: what this process did is what comes on top.
+    /// Counts up to the last commit: only the increase since then is added to the counters of this process.
     counted: Vec<Figure>,
 }
 
 impl PartitionMetrics {
-    /// How much of the input waits.
+    /// Sets the number of input messages that wait.
     pub(crate) fn lag(&self, messages: u64) {
         self.step.lag.get_or_create(&self.labels).set(gauged(messages));
     }
 
-    /// The range of the instruments' watermarks, in milliseconds since the epoch.
+    /// Sets the range of the instruments' watermarks, in milliseconds since the epoch.
     pub(crate) fn watermarks(&self, oldest_ms: i64, newest_ms: i64) {
         self.step.watermark_oldest.get_or_create(&self.labels).set(oldest_ms as f64 / 1e3);
         self.step.watermark_newest.get_or_create(&self.labels).set(newest_ms as f64 / 1e3);
     }
 
-    /// A commit is stored that ends here, with these counts since the partition began.
+    /// Records a stored commit up to `position`, with the counts since the partition began.
     pub(crate) fn stored(&mut self, position: u64, figures: Vec<Figure>) {
         self.step.commits.inc();
         self.step.position.get_or_create(&self.labels).set(gauged(position));
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn counts_are_those_of_this_process_and_gauges_go_with_the_partition() {
+    fn counters_are_per_process_and_gauges_end_with_the_partition() {
         let all = Metrics::default();
         let step = StepMetrics::new(&all);
         let mut partition = step.partition(3, vec![ticks("accepted", 100)]);

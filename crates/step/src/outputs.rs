@@ -1,32 +1,34 @@
-//! What a step has to say since its last commit.
+//! Outputs of a step since its last commit.
 
 use std::collections::HashMap;
 
 use bus::codec::{LINES_MAX, PLAIN_BYTES_MAX, Pack};
-use bus::subject::{self, RecordKind};
-use bus::topology::Stream;
+use bus::record_kind::RecordKind;
+use bus::stream::Stream;
+use bus::subject;
 use serde::Serialize;
 
-use crate::transaction::{Outgoing, Role};
+use crate::part::{Outgoing, Role};
 
-/// The results of a draft: lines of instruments and kinds, packed into messages when it is sealed.
+/// The results of a draft: lines by instrument and kind, packed into messages when the draft is sealed.
 #[derive(Debug, Default)]
 pub struct Outputs {
     entries: Vec<Entry>,
-    /// Whose results were written, by the caller's number.
+    /// Index into `writers` by the caller's instrument number.
     index: HashMap<usize, usize>,
     writers: Vec<Writer>,
-    /// Whose results come next; they have no writer before the first.
+    /// Instrument of the next results; it has no writer before its first result.
     instrument: usize,
     current: Option<usize>,
     bytes: usize,
     messages_max: usize,
 }
 
-/// One instrument's results.
+/// The results of one instrument.
 #[derive(Debug, Default)]
 struct Writer {
-    /// Where the next line of a kind goes. There are a handful of kinds: looking through them is faster than a hash.
+    /// Index of the entry for the next line of a kind. There are few kinds, so a linear search is faster than a hash
+    /// map.
     open: Vec<(RecordKind, usize)>,
     /// The sequenced kind that was written last.
     sequenced: Option<RecordKind>,
@@ -37,25 +39,25 @@ struct Entry {
     instrument: usize,
     kind: RecordKind,
     pack: Pack,
-    /// Lines by key, ascending, where a newer one takes the place of an older one. Most keys are the largest so far.
+    /// Lines by key, ascending, where a newer line replaces an older one. Most keys are larger than all before.
     newest: Vec<(i64, usize)>,
 }
 
 impl Outputs {
-    /// Adds a record.
+    /// Appends a record.
     pub fn append(&mut self, kind: RecordKind, record: &impl Serialize) {
         self.change(kind, |entry| {
             entry.pack.push(record);
         });
     }
 
-    /// Adds a record whose line is written already, in two parts.
+    /// Appends a serialized record, given in two parts.
     pub fn append_written(&mut self, kind: RecordKind, parts: [&[u8]; 2]) {
         self.change(kind, |entry| entry.pack.push_written(parts));
     }
 
-    /// Adds a record, or puts it in the place of an earlier one of the same key that was not committed yet: of several
-    /// revisions in one commit only the newest is stored.
+    /// Appends a record, or replaces an uncommitted one of the same key: of several revisions in one commit only the
+    /// newest is stored.
     pub fn append_newest(&mut self, kind: RecordKind, key: i64, record: &impl Serialize) {
         self.change(kind, |entry| {
             let newest = &mut entry.newest;
@@ -70,7 +72,7 @@ impl Outputs {
         });
     }
 
-    /// Whose results come next, by any number that the caller gives instruments. The first one is 0.
+    /// Selects the instrument of the next results, by any number of the caller's choice. The initial one is 0.
     pub fn select(&mut self, instrument: usize) {
         if self.instrument != instrument {
             self.instrument = instrument;
@@ -78,12 +80,12 @@ impl Outputs {
         }
     }
 
-    /// Whether nothing was written.
+    /// Whether there is no result.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// How many messages all that was written makes, if each of them is short enough to go as it is.
+    /// The number of messages, if each of them is short enough to be sent uncompressed; otherwise `None`.
     pub(crate) fn short_messages(&self) -> Option<usize> {
         let is_short = |entry: &Entry| entry.pack.len() <= LINES_MAX && entry.pack.bytes() <= PLAIN_BYTES_MAX;
         self.entries.iter().all(is_short).then_some(self.entries.len())
@@ -94,13 +96,13 @@ impl Outputs {
         self.bytes
     }
 
-    /// At most this many messages so far.
+    /// Upper bound of the number of messages so far.
     pub fn messages_max(&self) -> usize {
         self.messages_max
     }
 
-    /// The messages, in the order in which their subjects were first written; `name_of` gives an instrument's coin and
-    /// quote.
+    /// The messages, in the order in which their subjects were first written; `name_of` returns an instrument's coin
+    /// and quote.
     pub fn into_messages<'a>(
         self,
         stream: Stream,
@@ -127,7 +129,7 @@ impl Outputs {
         self.messages_max = self.messages_max + entry.pack.messages_max() - messages;
     }
 
-    /// Where the next line of a kind goes.
+    /// Returns the entry for the next line of a kind.
     fn entry(&mut self, kind: RecordKind) -> usize {
         let instrument = self.instrument;
         let current = *self.current.get_or_insert_with(|| {
@@ -136,7 +138,7 @@ impl Outputs {
             self.writers.len() - 1
         });
         let Writer { open, sequenced } = &mut self.writers[current];
-        // A heartbeat between two prices stays between them: the second price begins a new message.
+        // A heartbeat between two prices stays between them: the second price starts a new message.
         if kind.is_sequenced() && sequenced.replace(kind).is_some_and(|last| last != kind) {
             open.retain(|(other, _)| *other != kind);
         }

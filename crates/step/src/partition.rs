@@ -1,18 +1,19 @@
-//! A partition of a step as a pure state machine: what happens goes in, what is to be done comes out.
+//! A partition of a step as a pure state machine: events go in, effects come out.
 //!
-//! It reads no clock, holds no connection and waits for nothing, so the same events at the same times give the same effects. The
-//! worker performs them against a server, the simulator against a model of one, unit tests by hand.
+//! It reads no clock, holds no connection and waits for nothing, so the same events at the same times give the same
+//! effects. The worker performs them against a server, the simulator against a model of one, unit tests by hand.
 //!
 //! ```text
-//!             Recovered, input behind the states applied            due: Commit
+//!             Recovered, replay complete                            due: Commit
 //! Recovering ────────────────────────────────────────────▶ Owning ◀────────────▶ Sealed
 //!     │                                                      │       Stored          │ another fence
 //!     │ Stop                                                 │ Stop, all stored      ▼
 //!     └──────────────────▶ Drained ◀─────────────────────────┘                     Fenced
 //! ```
 //!
-//! While a commit is under way, input is applied to the next draft, which is sealed only when the one before it is stored. The
-//! loss of the lease leads to Fenced from everywhere; so does every position that another owner has written.
+//! While a commit is in flight, input is applied to the next draft. That draft is sealed only when the commit before it
+//! is stored. The loss of the lease leads to Fenced from every state, and so does a position that another owner has
+//! written.
 
 mod draft;
 mod due;
@@ -23,6 +24,7 @@ mod input;
 mod members;
 mod recovery;
 mod seal;
+mod state;
 #[cfg(test)]
 mod tests;
 
@@ -30,119 +32,29 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bus::Error;
-use bus::protocol::{LogId, StepConfig};
 use market::EventTime;
 
 use crate::commit::Next;
 use crate::commit_schedule::CommitSchedule;
 use crate::operator::Operator;
-use crate::partition::draft::{Draft, Held};
+use crate::partition::draft::Draft;
 use crate::partition::members::{Member, Members};
-use crate::partition::recovery::Replay;
-use crate::partition::seal::Sealed;
+use crate::partition::state::Phase;
+use crate::time::Time;
 
 pub use draft::{INPUT_BYTES_MAX, INPUT_MESSAGES_MAX};
-pub use event::{Effect, Ended, Event, InputInfo, Open, Report, StoredPosition};
+pub use event::{Effect, Ended, Event, InputInfo, PartitionReport, ProvisionalCandle};
 pub(crate) use recovery::check_settings;
+pub use state::{Partition, PartitionProgress, Setup};
 
-/// A time, counted from an instant that all partitions of a process have in common.
-pub type Time = Duration;
-
-/// How often a partition that reads looks whether what it jumped over was deleted.
-const LOOK: Duration = Duration::from_secs(5);
-/// How long a stop waits for the commit that is under way; the whole process has 4 seconds, one of them to give its leases back.
+/// Interval at which a partition checks whether messages that it skipped were deleted unread.
+const CHECK_INTERVAL: Duration = Duration::from_secs(5);
+/// Time limit for the commit in flight after a stop; the whole process has 4 seconds, one of them to release its
+/// leases.
 const DRAIN_MAX: Duration = Duration::from_millis(2_500);
-/// A partition with no more input to come than this has caught up.
-const PENDING_MAX: u64 = 8;
-
-/// What a partition is, and how it is to be worked on.
-#[derive(Debug, Clone)]
-pub struct Setup {
-    /// Which one.
-    pub partition: u32,
-    /// How many there are.
-    pub partitions: u32,
-    /// Which log is read.
-    pub log: LogId,
-    /// The settings that shape results.
-    pub config: StepConfig,
-    /// Whether to go on where input is lost for ever.
-    pub accept_loss: bool,
-}
-
-/// Where a partition is in its life.
-enum Phase {
-    /// Its checkpoint is being read.
-    Recovering,
-    /// What its stored states lack is applied to them; this was shown already.
-    Replaying(Replay),
-    /// It applies input; no commit is under way.
-    Owning,
-    /// A commit is under way.
-    Sealed(Box<Sealed>),
-    /// It has ended.
-    Over,
-}
-
-/// How far a partition has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Progress {
-    /// Messages of the input that wait, or are applied and in no commit.
-    pub lag: u64,
-    /// The watermark that is least far, and the one that is furthest, of the instruments that have one.
-    pub watermarks: Option<(EventTime, EventTime)>,
-}
-
-/// A partition.
-pub struct Partition<O: Operator> {
-    operator: Arc<O>,
-    setup: Setup,
-    schedule: CommitSchedule,
-    phase: Phase,
-    /// Stream sequence of the last position.
-    fence: u64,
-    /// Last input applied.
-    position: u64,
-    /// Up to here nothing for this partition can be missing.
-    frontier: u64,
-    /// Frontier of the last commit.
-    committed_frontier: u64,
-    committed_at: Time,
-    /// Position or frontier at the last look that found nothing missing.
-    verified: u64,
-    /// How old a stored frontier may get: well within the time that the input keeps messages.
-    frontier_age_max: Duration,
-    /// The stored frontier stands where the input will soon delete.
-    is_frontier_endangered: bool,
-    /// Inputs that still wait on the server.
-    pending: u64,
-    /// Whether a message has arrived that was not taken yet.
-    has_more: bool,
-    /// Input sequences that were lost and accepted as such.
-    lost: u64,
-    /// Whoever was read no further than this has a gap before its next message.
-    lost_to: u64,
-    /// Messages that were delivered again.
-    dropped: u64,
-    /// Whether the position alone is worth a commit.
-    is_position_due: bool,
-    counts: O::Counts,
-    members: Members<O::State>,
-    /// When the first input was applied that the stored states lack.
-    unsettled_since: Option<Time>,
-    draft: Draft,
-    /// A message that cannot be applied to its end yet.
-    held: Option<Held>,
-    stopping_since: Option<Time>,
-    /// Whether it was told that the input is there.
-    is_attached: bool,
-    is_in_place: bool,
-    /// When to look for holes; `None` while a look is under way.
-    look_at: Option<Time>,
-}
 
 impl<O: Operator> Partition<O> {
-    /// A partition that is owned from now on, and the first thing to do for it.
+    /// Returns a partition that is owned from now on, and its first effect.
     pub fn new(operator: Arc<O>, setup: Setup, schedule: CommitSchedule, now: Time) -> (Self, Vec<Effect>) {
         let partition = Self {
             operator,
@@ -170,20 +82,20 @@ impl<O: Operator> Partition<O> {
             held: None,
             stopping_since: None,
             is_attached: false,
-            is_in_place: false,
-            look_at: Some(now + LOOK),
+            is_attachment_reported: false,
+            check_at: Some(now + CHECK_INTERVAL),
         };
         (partition, vec![Effect::Recover])
     }
 
-    /// Takes note of what has happened, and returns what is to be done now, in order.
+    /// Handles an event; returns the effects to perform now, in order.
     pub fn on(&mut self, event: Event<O::State, O::Counts>, now: Time) -> Vec<Effect> {
         let mut effects = Vec::new();
         if matches!(self.phase, Phase::Over) {
             return effects;
         }
-        match self.take(event, now, &mut effects) {
-            Ok(()) => self.go_on(now, &mut effects),
+        match self.handle(event, now, &mut effects) {
+            Ok(()) => self.act_on_due(now, &mut effects),
             Err(error) => {
                 self.phase = Phase::Over;
                 effects.push(Effect::Fail(error));
@@ -192,11 +104,11 @@ impl<O: Operator> Partition<O> {
         effects
     }
 
-    fn take(&mut self, event: Event<O::State, O::Counts>, now: Time, effects: &mut Vec<Effect>) -> Result<(), Error> {
+    fn handle(&mut self, event: Event<O::State, O::Counts>, now: Time, effects: &mut Vec<Effect>) -> Result<(), Error> {
         match event {
             Event::Recovered(checkpoint) => self.begin(checkpoint, effects)?,
             Event::Attached { input, pending } => self.attach(&input, pending, effects)?,
-            Event::Input { delivery, more } => self.input(delivery, more, now, effects)?,
+            Event::Input(delivery) => self.input(delivery, now, effects)?,
             Event::Idle => self.has_more = false,
             Event::Ready => self.apply_held(now, effects)?,
             Event::Tick => {}
@@ -212,8 +124,8 @@ impl<O: Operator> Partition<O> {
                     self.settle(next, now, effects)?;
                 }
             }
-            Event::Looked { seen, input } => {
-                self.look_at = Some(now + LOOK);
+            Event::InputChecked { seen, input } => {
+                self.check_at = Some(now + CHECK_INTERVAL);
                 if !self.is_stopping() {
                     self.check_hole(&input, seen, effects)?;
                 }
@@ -224,12 +136,12 @@ impl<O: Operator> Partition<O> {
         Ok(())
     }
 
-    /// What is known of the commit that is under way.
+    /// Acts on the outcome of the commit in flight.
     fn settle(&mut self, next: Next, now: Time, effects: &mut Vec<Effect>) -> Result<(), Error> {
         match next {
             Next::Stored(fence) => self.confirm(fence, now, effects),
             Next::Fenced => {
-                effects.push(Effect::Report(Report::Overtaken));
+                effects.push(Effect::Report(PartitionReport::Overtaken));
                 self.end(Ended::Fenced, effects);
             }
             Next::ReadPosition => effects.push(Effect::ReadPosition),
@@ -248,8 +160,8 @@ impl<O: Operator> Partition<O> {
         effects.push(Effect::End(ended));
     }
 
-    /// Does what is due, whatever has happened.
-    fn go_on(&mut self, now: Time, effects: &mut Vec<Effect>) {
+    /// Does what is due, after any event.
+    fn act_on_due(&mut self, now: Time, effects: &mut Vec<Effect>) {
         match &mut self.phase {
             Phase::Over => return,
             Phase::Recovering | Phase::Replaying(_) if self.stopping_since.is_some() => {
@@ -258,7 +170,7 @@ impl<O: Operator> Partition<O> {
             Phase::Recovering | Phase::Replaying(_) => {}
             Phase::Sealed(sealed) => {
                 if self.stopping_since.is_some_and(|since| now >= since + DRAIN_MAX) {
-                    effects.push(Effect::Report(Report::Unconfirmed));
+                    effects.push(Effect::Report(PartitionReport::Unconfirmed));
                     return self.end(Ended::Drained, effects);
                 }
                 if sealed.again_at.is_some_and(|at| now >= at) {
@@ -274,15 +186,15 @@ impl<O: Operator> Partition<O> {
                 }
             }
         }
-        if !self.is_stopping() && self.look_at.is_some_and(|at| now >= at) {
-            // A reader without input looks by itself.
+        if !self.is_stopping() && self.check_at.is_some_and(|at| now >= at) {
+            // An idle reader reports the state of the input by itself.
             let has_jumped = self.position > self.verified && !matches!(self.phase, Phase::Recovering);
-            self.look_at = (!has_jumped).then_some(now + LOOK);
-            effects.extend(has_jumped.then_some(Effect::Look(self.position)));
+            self.check_at = (!has_jumped).then_some(now + CHECK_INTERVAL);
+            effects.extend(has_jumped.then_some(Effect::CheckInput(self.position)));
         }
     }
 
-    /// When to call [`Self::on`] with [`Event::Tick`] at the latest, if nothing else happens before.
+    /// The latest time at which to call [`Self::on`] with [`Event::Tick`], if no event comes before.
     pub fn wakes_at(&self, now: Time) -> Option<Time> {
         let of_phase = match &self.phase {
             Phase::Over => return None,
@@ -293,7 +205,7 @@ impl<O: Operator> Partition<O> {
             }
             Phase::Owning => self.due_at(now),
         };
-        of_phase.into_iter().chain(self.look_at.filter(|_| !self.is_stopping())).min()
+        of_phase.into_iter().chain(self.check_at.filter(|_| !self.is_stopping())).min()
     }
 
     /// Whether it was told to stop.
@@ -301,18 +213,18 @@ impl<O: Operator> Partition<O> {
         self.stopping_since.is_some()
     }
 
-    /// Whether it would do something if nothing more had arrived: see [`Event::Idle`].
+    /// Whether it delays a commit because another message may have arrived: see [`Event::Idle`].
     pub fn is_gathering(&self) -> bool {
         self.has_more
     }
 
-    /// Whether it can take another message.
+    /// Whether it accepts another message.
     pub fn takes_input(&self) -> bool {
         let is_open = !matches!(self.phase, Phase::Recovering | Phase::Over) && !self.is_stopping();
         is_open && self.held.is_none() && !self.draft.is_full()
     }
 
-    /// What it has been waiting for since when, if it cannot go on by itself.
+    /// The reason why it is blocked, with the start of the wait.
     pub fn waits_for(&self) -> Option<(Time, &'static str)> {
         match (&self.phase, &self.held) {
             (Phase::Sealed(sealed), _) => Some((sealed.since, "a commit")),
@@ -321,26 +233,21 @@ impl<O: Operator> Partition<O> {
         }
     }
 
-    /// How far it has come. Looks at every instrument.
-    pub fn progress(&self) -> Progress {
+    /// Its progress. Visits every instrument.
+    pub fn progress(&self) -> PartitionProgress {
         let watermark_of = |member: &Member<O::State>| {
-            member.state.changing().map_or(member.watermark, |state| self.operator.watermark(state))
+            member.state.if_decoded().map_or(member.watermark, |state| self.operator.watermark(state))
         };
         let watermarks = self.members.iter().map(watermark_of).filter(|&watermark| watermark > EventTime::MIN);
         let watermarks = watermarks.fold(None, |range, watermark| match range {
             None => Some((watermark, watermark)),
             Some((oldest, newest)) => Some((watermark.min(oldest), watermark.max(newest))),
         });
-        Progress { lag: self.pending + self.draft.inputs, watermarks }
+        PartitionProgress { lag: self.pending + self.draft.inputs, watermarks }
     }
 
-    /// Messages that were delivered again, and dropped.
+    /// Number of messages that were delivered again, and dropped.
     pub fn dropped(&self) -> u64 {
         self.dropped
-    }
-
-    /// Whether next to no input is to come.
-    fn has_caught_up(&self) -> bool {
-        self.pending <= PENDING_MAX
     }
 }

@@ -1,4 +1,4 @@
-//! Whether a step is useful: connected, its share taken, every partition of it at its place, none stopped.
+//! Readiness of a step: connected, with its share of partitions, each of them attached and none stopped.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,120 +10,120 @@ use crate::metrics::StepMetrics;
 use bus::Connection;
 use bus::Error;
 
-/// What the workers of a process know together. Clones share it.
+/// Readiness of a process, shared by its workers. Clones share it.
 #[derive(Debug, Clone)]
-pub(crate) struct Readiness(Arc<Mutex<Standing>>);
+pub(crate) struct Readiness(Arc<Mutex<ReadinessState>>);
 
 #[derive(Debug)]
-struct Standing {
+struct ReadinessState {
     health: Health,
     metrics: StepMetrics,
     is_connected: bool,
     /// Whether this instance has had its share once.
     is_settled: bool,
-    /// Whether it has been ready once.
+    /// Whether it was ready once.
     was_ready: bool,
-    /// Partitions that are owned.
+    /// Partitions that this instance owns.
     owned: BTreeSet<u32>,
-    /// Those of them that have not found their place yet.
-    seeking: BTreeSet<u32>,
-    /// Partitions that have stopped, and why.
+    /// Owned partitions that are not attached to their input yet.
+    attaching: BTreeSet<u32>,
+    /// Partitions that have stopped, with the reason.
     stopped: BTreeMap<u32, String>,
-    /// Partitions that cannot go on by themselves at the moment, and what they wait for.
+    /// Partitions that are blocked, with what they wait for.
     waiting: BTreeMap<u32, &'static str>,
-    /// The newest event time of each partition that has any, in milliseconds since the epoch.
+    /// The newest event time of each partition, in milliseconds since the epoch.
     newest: BTreeMap<u32, i64>,
 }
 
 impl Readiness {
     pub(crate) fn new(health: Health, metrics: StepMetrics) -> Self {
-        Self(Arc::new(Mutex::new(Standing {
+        Self(Arc::new(Mutex::new(ReadinessState {
             health,
             metrics,
             is_connected: true,
             is_settled: false,
             was_ready: false,
             owned: BTreeSet::new(),
-            seeking: BTreeSet::new(),
+            attaching: BTreeSet::new(),
             stopped: BTreeMap::new(),
             waiting: BTreeMap::new(),
             newest: BTreeMap::new(),
         })))
     }
 
-    /// A partition is owned from now on.
-    pub(crate) fn taken(&self, partition: u32) {
-        self.change(|standing| {
-            standing.owned.insert(partition);
-            standing.seeking.insert(partition);
+    /// Records a partition as owned.
+    pub(crate) fn add(&self, partition: u32) {
+        self.update(|state| {
+            state.owned.insert(partition);
+            state.attaching.insert(partition);
         });
     }
 
-    /// A partition has found its place.
-    pub(crate) fn attached(&self, partition: u32) {
-        self.change(|standing| {
-            standing.seeking.remove(&partition);
+    /// Records that a partition is attached to its input at its position.
+    pub(crate) fn set_attached(&self, partition: u32) {
+        self.update(|state| {
+            state.attaching.remove(&partition);
         });
     }
 
-    /// A partition is no longer owned.
-    pub(crate) fn gone(&self, partition: u32) {
-        self.change(|standing| {
-            standing.owned.remove(&partition);
-            standing.seeking.remove(&partition);
-            standing.stopped.remove(&partition);
-            standing.waiting.remove(&partition);
-            standing.newest.remove(&partition);
+    /// Records that a partition is no longer owned.
+    pub(crate) fn remove(&self, partition: u32) {
+        self.update(|state| {
+            state.owned.remove(&partition);
+            state.attaching.remove(&partition);
+            state.stopped.remove(&partition);
+            state.waiting.remove(&partition);
+            state.newest.remove(&partition);
         });
     }
 
-    /// What a partition has been waiting for, longer than it should; `None` once it goes on.
-    pub(crate) fn waiting(&self, partition: u32, what: Option<&'static str>) {
-        self.change(|standing| {
-            match what.filter(|_| standing.owned.contains(&partition)) {
-                Some(what) => standing.waiting.insert(partition, what),
-                None => standing.waiting.remove(&partition),
+    /// Records what a partition has been waiting for too long; `None` once it continues.
+    pub(crate) fn set_waiting(&self, partition: u32, what: Option<&'static str>) {
+        self.update(|state| {
+            match what.filter(|_| state.owned.contains(&partition)) {
+                Some(what) => state.waiting.insert(partition, what),
+                None => state.waiting.remove(&partition),
             };
         });
     }
 
-    /// The newest event time of a partition.
-    pub(crate) fn newest(&self, partition: u32, ms: i64) {
-        self.change(|standing| {
-            if standing.owned.contains(&partition) {
-                standing.newest.insert(partition, ms);
+    /// Records the newest event time of a partition.
+    pub(crate) fn set_newest(&self, partition: u32, ms: i64) {
+        self.update(|state| {
+            if state.owned.contains(&partition) {
+                state.newest.insert(partition, ms);
             }
         });
     }
 
-    /// A partition has stopped for good; the process stays up for the others, but it is not ready any more.
-    pub(crate) fn stopped(&self, partition: u32, error: &Error) {
-        self.change(|standing| drop(standing.stopped.insert(partition, error.to_string())));
+    /// Records that a partition has stopped for good. The process stays up for the others, but is not ready.
+    pub(crate) fn set_stopped(&self, partition: u32, error: &Error) {
+        self.update(|state| drop(state.stopped.insert(partition, error.to_string())));
     }
 
-    /// This instance has the share that it can have.
-    pub(crate) fn settled(&self) {
-        self.change(|standing| standing.is_settled = true);
+    /// Records that this instance has its share.
+    pub(crate) fn set_settled(&self) {
+        self.update(|state| state.is_settled = true);
     }
 
-    /// Follows the connection for as long as the process lives.
+    /// Follows the state of the connection as long as the process lives.
     pub(crate) async fn follow(self, connection: Connection) {
         let mut epoch = connection.epoch();
         while epoch.changed().await.is_ok() {
             let is_connected = connection.client().connection_state() == State::Connected;
-            self.change(|standing| standing.is_connected = is_connected);
+            self.update(|state| state.is_connected = is_connected);
         }
     }
 
-    fn change(&self, change: impl FnOnce(&mut Standing)) {
-        let mut standing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        change(&mut standing);
-        standing.tell();
+    fn update(&self, update: impl FnOnce(&mut ReadinessState)) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        update(&mut state);
+        state.publish();
     }
 }
 
-impl Standing {
-    fn tell(&mut self) {
+impl ReadinessState {
+    fn publish(&mut self) {
         self.metrics.partitions.set(self.owned.len() as i64);
         self.metrics.stopped.set(self.stopped.len() as i64);
         match self.obstacle() {
@@ -156,11 +156,11 @@ impl Standing {
         if let Some((partition, what)) = self.waiting.first_key_value() {
             return Some(format!("partition {partition} waits for {what}, the log says why"));
         }
-        let seeking = self.seeking.len();
-        match seeking {
+        let attaching = self.attaching.len();
+        match attaching {
             0 => None,
-            1 => Some("1 partition is finding its place".to_owned()),
-            _ => Some(format!("{seeking} partitions are finding their place")),
+            1 => Some("1 partition is attaching to its input".to_owned()),
+            _ => Some(format!("{attaching} partitions are attaching to their input")),
         }
     }
 }
@@ -178,61 +178,61 @@ mod tests {
     }
 
     #[test]
-    fn data_is_as_new_as_the_newest_of_the_partitions_that_are_owned() {
+    fn data_is_as_fresh_as_the_newest_owned_partition() {
         let (health, readiness) = unready();
         let fresh = || health.check_fresh(SystemTime::UNIX_EPOCH + Duration::from_secs(90), Duration::from_secs(60));
         assert_eq!(fresh(), Err("no data yet".to_owned()));
-        readiness.taken(3);
-        readiness.taken(4);
-        readiness.newest(3, 20_000);
-        readiness.newest(4, 50_000);
+        readiness.add(3);
+        readiness.add(4);
+        readiness.set_newest(3, 20_000);
+        readiness.set_newest(4, 50_000);
         assert_eq!(fresh(), Ok("newest data is 40s old, 1m is the bound".to_owned()));
-        readiness.gone(4);
+        readiness.remove(4);
         assert!(fresh().is_err_and(|words| words.starts_with("newest data is 1m 10s old")));
-        readiness.settled();
-        readiness.attached(3);
-        readiness.gone(3);
+        readiness.set_settled();
+        readiness.set_attached(3);
+        readiness.remove(3);
         assert_eq!(fresh(), Ok("no instrument here".to_owned()));
     }
 
     #[test]
-    fn ready_is_a_settled_share_at_its_place() {
+    fn ready_means_a_settled_share_with_attached_partitions() {
         let (health, readiness) = unready();
-        readiness.taken(3);
+        readiness.add(3);
         assert_eq!(health.check(), Err("waiting for partitions".to_owned()));
-        readiness.settled();
-        assert_eq!(health.check(), Err("1 partition is finding its place".to_owned()));
-        readiness.attached(3);
+        readiness.set_settled();
+        assert_eq!(health.check(), Err("1 partition is attaching to its input".to_owned()));
+        readiness.set_attached(3);
         assert_eq!(health.check(), Ok(()));
-        readiness.taken(4);
+        readiness.add(4);
         assert!(health.check().is_err());
-        readiness.gone(4);
+        readiness.remove(4);
         assert_eq!(health.check(), Ok(()));
     }
 
     #[test]
-    fn a_partition_that_waits_for_long_is_not_ready_until_it_goes_on() {
+    fn a_blocked_partition_is_not_ready_until_it_continues() {
         let (health, readiness) = unready();
-        readiness.taken(3);
-        readiness.settled();
-        readiness.attached(3);
-        readiness.waiting(3, Some("a commit"));
+        readiness.add(3);
+        readiness.set_settled();
+        readiness.set_attached(3);
+        readiness.set_waiting(3, Some("a commit"));
         assert_eq!(health.check(), Err("partition 3 waits for a commit, the log says why".to_owned()));
-        readiness.waiting(3, None);
+        readiness.set_waiting(3, None);
         assert_eq!(health.check(), Ok(()));
-        readiness.waiting(4, Some("a commit"));
-        assert_eq!(health.check(), Ok(()), "it is not ours");
+        readiness.set_waiting(4, Some("a commit"));
+        assert_eq!(health.check(), Ok(()), "this instance does not own it");
     }
 
     #[test]
-    fn a_stopped_partition_is_not_ready_until_another_instance_has_it() {
+    fn a_stopped_partition_is_not_ready_until_it_is_released() {
         let (health, readiness) = unready();
-        readiness.taken(3);
-        readiness.settled();
-        readiness.attached(3);
-        readiness.stopped(3, &Error::NoJetStream { url: "here".to_owned() });
+        readiness.add(3);
+        readiness.set_settled();
+        readiness.set_attached(3);
+        readiness.set_stopped(3, &Error::NoJetStream { url: "here".to_owned() });
         assert!(health.check().is_err_and(|reason| reason.starts_with("partition 3 stopped")));
-        readiness.gone(3);
+        readiness.remove(3);
         assert_eq!(health.check(), Ok(()));
     }
 }

@@ -1,50 +1,33 @@
-//! How a step runs: its instances share the partitions by leases, each partition that a process owns has a worker, and one
-//! committer per process stores what the workers have sealed, several partitions in one batch when they wait together.
+//! Entry points of a step: [`serve`] as a process, [`run`] as a task.
 
 use std::sync::Arc;
 
-use bus::connect::{start_service, wait_for};
+use bus::connect::start_service;
 use bus::lease::{Leases, wait_for_bucket};
 use bus::protocol::StepConfig;
-use bus::topology::{self, Step, StreamInfo};
-use bus::{Connection, Error, NatsArgs};
+use bus::retry::wait_for;
+use bus::stream::Step;
+use bus::topology::{self, StreamInfo};
+use bus::{Error, NatsArgs};
 use market::windowing::EventTimePolicy;
-use service::{Health, Shutdown};
+use service::Shutdown;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::args::{InstanceArgs, ServeArgs};
+use crate::args::ServeArgs;
 use crate::backlog::Backlog;
 use crate::commit_schedule::CommitSchedule;
 use crate::committer;
+use crate::context::{Context, OnCommit};
 use crate::metrics::StepMetrics;
 use crate::operator::Operator;
 use crate::partition::Setup;
 use crate::readiness::Readiness;
-use crate::supervisor::Crew;
-use crate::transaction::Outgoing;
+use crate::supervisor::Supervisor;
 use crate::worker::Shared;
 
-/// What is told about every batch once it is stored.
-pub type OnCommit = Arc<dyn Fn(&[Outgoing]) + Send + Sync>;
-
-/// Everything that the workers of a process share.
-#[derive(Clone)]
-pub struct Context {
-    /// The connection.
-    pub connection: Connection,
-    /// Asks everybody to drain and end.
-    pub shutdown: Shutdown,
-    /// What the process says of itself.
-    pub health: Health,
-    /// Told about every stored batch.
-    pub on_commit: Option<OnCommit>,
-    /// How it shares the partitions with other instances.
-    pub instance: InstanceArgs,
-}
-
-/// Serves a step as a process of its own until shutdown: health, connection, then [`run`]. `operator` makes the operator
-/// of how event time is judged.
+/// Serves a step as a process of its own until shutdown: health, connection, then [`run`]. `operator` creates the
+/// operator from the event-time settings.
 ///
 /// # Errors
 /// As [`start_service`] and [`run`].
@@ -63,12 +46,12 @@ pub async fn serve<O: Operator>(
     Ok(run(context, operator(event_time.into())).await?)
 }
 
-/// Runs a step over this instance's share of the partitions until shutdown: drains, commits what was applied, gives its
-/// partitions back, returns.
+/// Runs a step over this instance's share of the partitions until shutdown. At shutdown it commits what was applied,
+/// releases its partitions and returns.
 ///
 /// # Errors
-/// What waiting cannot mend: another topology, another log, missing permission. A partition whose input has a hole or
-/// whose checkpoint is lost stops alone, and the process stays up, not ready.
+/// An error that waiting cannot resolve: another topology, another log, a missing permission. A partition with a hole
+/// in its input or a lost checkpoint stops alone; the process stays up but is not ready.
 pub async fn run<O: Operator>(context: Context, operator: O) -> Result<(), Error> {
     let Some((input, _)) = wait_for_streams(&context, O::STEP).await? else { return Ok(()) };
     if !wait_for_bucket(&context.connection, &context.health, &context.shutdown).await? {
@@ -83,7 +66,7 @@ pub async fn run<O: Operator>(context: Context, operator: O) -> Result<(), Error
     let committer = tokio::spawn(committer::run(context.clone(), O::STEP, metrics.clone(), sealed));
     let readiness = Readiness::new(context.health.clone(), metrics.clone());
     let following = readiness.clone().follow(context.connection.clone());
-    // Ends with this step, also when it is dropped at once.
+    // Ends with this step, also when the step is dropped.
     let _following = AbortOnDropHandle::new(tokio::spawn(following));
     let leases = Leases::join(&context.connection, O::STEP.service, partitions, context.instance.lease.lease_ttl);
     let accept_loss = context.instance.accept_loss;
@@ -98,9 +81,9 @@ pub async fn run<O: Operator>(context: Context, operator: O) -> Result<(), Error
         backlog: Backlog::of(O::STEP.input),
         metrics,
     };
-    let crew = Crew::new(Arc::new(shared), leases);
-    let result = crew.run().await;
-    // Every worker has seen its last commit confirmed, or given it up.
+    let supervisor = Supervisor::new(Arc::new(shared), leases);
+    let result = supervisor.run().await;
+    // Every worker has its last commit confirmed, or has given up on it.
     committer.abort();
     match committer.await {
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
@@ -108,7 +91,7 @@ pub async fn run<O: Operator>(context: Context, operator: O) -> Result<(), Error
     }
 }
 
-/// Waits until both streams of a step exist. `None` when shutdown came first.
+/// Waits until both streams of a step exist. `None` after a shutdown request.
 async fn wait_for_streams(context: &Context, step: Step) -> Result<Option<(StreamInfo, StreamInfo)>, Error> {
     let Context { connection, health, shutdown, .. } = context;
     let wait = async |stream| wait_for(|| topology::require(connection, stream), health, shutdown).await;

@@ -1,4 +1,4 @@
-//! The workers of a process: one for each partition that it owns, as the leases come and go.
+//! Supervisor of the workers of a process: one worker per owned partition, started and stopped as leases change.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,15 +13,15 @@ use crate::partition::Ended;
 use crate::worker::{Shared, Signals, Worker};
 
 /// The workers of a process and their leases.
-pub(crate) struct Crew<O: Operator> {
+pub(crate) struct Supervisor<O: Operator> {
     shared: Arc<Shared<O>>,
     leases: Leases,
     workers: JoinSet<(u32, Result<Ended, Error>)>,
-    hands: HashMap<u32, Hand>,
+    handles: HashMap<u32, WorkerHandle>,
 }
 
-/// A partition that is owned, and how its worker is told to end.
-struct Hand {
+/// An owned partition, and the means to stop its worker.
+struct WorkerHandle {
     lease: Lease,
     signals: Signals,
     worker: AbortHandle,
@@ -29,13 +29,13 @@ struct Hand {
 
 type Joined = Result<(Id, (u32, Result<Ended, Error>)), JoinError>;
 
-impl<O: Operator> Crew<O> {
-    /// Nobody works yet.
+impl<O: Operator> Supervisor<O> {
+    /// A supervisor without workers.
     pub(crate) fn new(shared: Arc<Shared<O>>, leases: Leases) -> Self {
-        Self { shared, leases, workers: JoinSet::new(), hands: HashMap::new() }
+        Self { shared, leases, workers: JoinSet::new(), handles: HashMap::new() }
     }
 
-    /// Works until shutdown or the first error that concerns the whole process; then every worker drains.
+    /// Runs until shutdown or the first error that concerns the whole process; then every worker commits and ends.
     pub(crate) async fn run(mut self) -> Result<(), Error> {
         let shutdown = self.shared.context.shutdown.clone();
         let pulse = self.shared.context.health.pulse(format!("the {}", O::STEP.service));
@@ -52,7 +52,7 @@ impl<O: Operator> Crew<O> {
                 break Err(error);
             }
         };
-        self.hands.values().for_each(|hand| hand.signals.stop.request());
+        self.handles.values().for_each(|handle| handle.signals.stop.request());
         while let Some(joined) = self.workers.join_next_with_id().await {
             result = result.and(self.conclude(joined));
         }
@@ -66,65 +66,65 @@ impl<O: Operator> Crew<O> {
             Change::Wanted(partition) => {
                 tracing::info!(partition, "handing over");
                 self.shared.metrics.lease("handed-over");
-                let Some(hand) = self.hands.get(&partition) else { return };
-                hand.signals.stop.request();
-                if hand.worker.is_finished() {
-                    // It has stopped by itself, for a reason that the next owner will find too.
+                let Some(handle) = self.handles.get(&partition) else { return };
+                handle.signals.stop.request();
+                if handle.worker.is_finished() {
+                    // It stopped by itself, for a reason that the next owner will meet too.
                     self.give_back(partition);
                 }
             }
             Change::Lost(partition) => {
                 tracing::warn!(partition, "another instance owns the partition now");
                 self.shared.metrics.lease("lost");
-                if let Some(hand) = self.hands.remove(&partition) {
-                    hand.signals.lost.request();
+                if let Some(handle) = self.handles.remove(&partition) {
+                    handle.signals.lost.request();
                 }
-                self.shared.readiness.gone(partition);
+                self.shared.readiness.remove(partition);
             }
-            Change::Settled => self.shared.readiness.settled(),
+            Change::Settled => self.shared.readiness.set_settled(),
         }
     }
 
     fn give_back(&mut self, partition: u32) {
-        if let Some(hand) = self.hands.remove(&partition) {
-            self.leases.release(hand.lease);
+        if let Some(handle) = self.handles.remove(&partition) {
+            self.leases.release(handle.lease);
         }
-        self.shared.readiness.gone(partition);
+        self.shared.readiness.remove(partition);
     }
 
     fn start(&mut self, lease: Lease) {
         let partition = lease.slot;
         tracing::debug!(partition, "taken");
         self.shared.metrics.lease("taken");
-        self.shared.readiness.taken(partition);
+        self.shared.readiness.add(partition);
         let signals = Signals::default();
         let worker = Worker::new(self.shared.clone(), partition, signals.clone());
-        let counted = self.shared.backlog.owned(partition);
+        let counted = self.shared.backlog.count(partition);
         let worker = self.workers.spawn(async move {
             let _counted = counted;
             (partition, worker.run().await)
         });
-        self.hands.insert(partition, Hand { lease, signals, worker });
+        self.handles.insert(partition, WorkerHandle { lease, signals, worker });
     }
 
-    /// A worker has ended: gives its partition back, keeps it when it stopped for a reason that the next owner would find
-    /// too, or returns what concerns the whole process.
+    /// Handles the end of a worker: releases its partition, keeps it when the reason to stop would meet the next owner
+    /// too, or returns an error that concerns the whole process.
     fn conclude(&mut self, joined: Joined) -> Result<(), Error> {
         let (id, (partition, result)) = match joined {
             Ok(ended) => ended,
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            // Told to end at once.
+            // The worker was aborted.
             Err(_) => return Ok(()),
         };
-        let is_current = self.hands.get(&partition).is_some_and(|hand| hand.worker.id() == id);
+        let is_current = self.handles.get(&partition).is_some_and(|handle| handle.worker.id() == id);
         match result {
             Err(error) if !error.concerns_partition() => return Err(error),
-            // Another worker has the partition by now, or another instance.
+            // A later worker of this process, or another instance, has the partition.
             _ if !is_current => {}
             Ok(Ended::Drained | Ended::Fenced) => self.give_back(partition),
             Err(error) => {
                 tracing::error!(partition, "partition stopped: {error}");
-                self.shared.readiness.stopped(partition, &error);
+                self.shared.readiness.set_stopped(partition, &error);
             }
         }
         Ok(())

@@ -1,8 +1,8 @@
 //! One atomic batch for outputs, states and position, fenced by the sequence of the last position.
 //!
-//! The server stores all of a batch or nothing. The position carries the expectation that its subject was last written at the
-//! sequence we know; another owner that has written it since makes the server refuse our batch whole. What follows an answer
-//! that gets lost is in [`crate::commit`].
+//! The server stores all of a batch or nothing. The position expects that its subject was last written at the known
+//! sequence. If another owner has written it since, the server refuses the whole batch. [`crate::commit`] handles lost
+//! answers.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,61 +14,19 @@ use bus::batch::{self, Numbered, ROLLUP_HEADER};
 use bus::codec::{Encoder, SCHEMA_HEADER};
 use bus::protocol::Position;
 use bus::{Connection, Error, Stream, query, subject};
-use bytes::Bytes;
-use serde_json::Value;
 
-use crate::partition::StoredPosition;
+use crate::part::{Part, Role, StoredPosition};
 
 pub use bus::batch::{BYTES_MAX, MESSAGES_MAX};
 
 const ROLLUP_SUBJECT: &str = "sub";
-
-/// A message of a batch.
-#[derive(Debug, Clone)]
-pub struct Outgoing {
-    /// Stored subject.
-    pub subject: String,
-    /// Payload.
-    pub payload: Bytes,
-    /// What it is.
-    pub role: Role,
-}
-
-/// What a message of a batch is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// A result, with the name of its record.
-    Output(&'static str),
-    /// A state, which replaces the one before.
-    State,
-}
-
-/// What one partition wants to store.
-#[derive(Debug, Clone)]
-pub struct Part {
-    /// The partition.
-    pub partition: u32,
-    /// Stream sequence of the position that this follows; 0 for the first one.
-    pub fence: u64,
-    /// Outputs, then states, each state once.
-    pub messages: Vec<Outgoing>,
-    /// The new position; its batch is filled in here.
-    pub position: Position<Value>,
-}
-
-impl Part {
-    /// Payload bytes, without the position.
-    pub fn bytes(&self) -> usize {
-        self.messages.iter().map(|message| message.payload.len()).sum()
-    }
-}
 
 /// The commits of this process to one stream.
 #[derive(Debug)]
 pub struct Transactions {
     connection: Connection,
     output: Stream,
-    /// 128 random bits of this process start: ids must be unguessably unique, or two senders could mix.
+    /// 128 random bits of this process: batches of two senders with one id would mix.
     prefix: String,
     counter: AtomicU64,
 }
@@ -77,7 +35,7 @@ impl Transactions {
     /// Prepares commits to a stream.
     pub fn new(connection: &Connection, output: Stream) -> Self {
         let prefix = batch::unguessable();
-        // Stored positions name their batch: this line says which of them are ours.
+        // Stored positions name their batch: this log line tells which batches are from this process.
         tracing::info!(stream = %output, batches = %prefix, "ready to commit");
         Self { connection: connection.clone(), output, prefix, counter: AtomicU64::new(0) }
     }
@@ -87,17 +45,19 @@ impl Transactions {
         format!("{}-{:x}", self.prefix, self.counter.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Sends all parts once, in one batch of this id; returns the sequence of each part's position, which is its new fence.
+    /// Sends all parts once, in one batch with this id; returns the sequence of each part's position, which is its new
+    /// fence.
     ///
     /// # Errors
-    /// Those of the class `Stop` are final: a message that the server does not take, a missing permission, a request that the
-    /// server calls wrong in itself. After any other it is not known whether the batch is stored: the positions tell.
+    /// Errors with [`Disposition::Stop`](bus::error::Disposition::Stop) are final: a message that the server does not
+    /// accept, a missing permission, an invalid request. After any other error it is unknown whether the batch is
+    /// stored: the positions tell.
     pub async fn attempt(&self, parts: &[Arc<Part>], id: &str) -> Result<Vec<u64>, Error> {
         let messages: usize = parts.iter().map(|part| part.messages.len() + 1).sum();
         assert!(messages <= MESSAGES_MAX, "a batch of {messages} messages was not split before it was applied");
         let sent = self.send(parts, id).await;
         sent.map_err(|error| match self.connection.denied(&format!("\"{}.", self.output.root())) {
-            // A denied message of the batch leaves the rest of it incomplete, every time.
+            // A denied message makes the rest of the batch incomplete, every time.
             Some(denied) => denied,
             None => error,
         })
@@ -107,7 +67,7 @@ impl Transactions {
         let what = format!("a commit to {}", self.output);
         let (batch, offsets) = batch_of(self.output, parts, id);
         for (subject, headers, payload) in &batch {
-            // None is larger than the server takes.
+            // Refuse a message beyond the server's limit before any is sent.
             self.connection.check_size(subject, Some(headers), payload)?;
         }
         let numbered = batch.len() as u64;
@@ -148,14 +108,15 @@ fn position_of(output: Stream, part: &Part, id: &str, number: u64) -> Numbered {
     (subject::position(output, part.partition), headers, payload.into())
 }
 
-/// The first that waits, and all behind it that fit into one batch with it; `part_of` tells what each wants to store.
+/// Takes the first waiting part and all parts behind it that fit into one batch with it; `part_of` returns a part.
 pub fn gather<T>(waiting: &mut VecDeque<T>, part_of: impl Fn(&T) -> &Part) -> Vec<T> {
     let (mut messages, mut bytes) = (0, 0);
     let mut group: Vec<T> = Vec::new();
     while let Some(next) = waiting.front().map(&part_of) {
         messages += next.messages.len() + 1;
         bytes += next.bytes();
-        // A partition that was lost and taken again may have two owners here for a moment: they go one after the other.
+        // A partition that was lost and claimed again may have two owners here for a moment: their parts go into
+        // separate batches.
         let is_twice = group.iter().any(|one| part_of(one).partition == next.partition);
         if !group.is_empty() && (is_twice || messages > MESSAGES_MAX || bytes > BYTES_MAX) {
             break;
@@ -165,7 +126,7 @@ pub fn gather<T>(waiting: &mut VecDeque<T>, part_of: impl Fn(&T) -> &Part) -> Ve
     group
 }
 
-/// The position of a partition, as the leader of its stream knows it.
+/// The position of a partition, from the leader of its stream.
 ///
 /// # Errors
 /// No answer, or a missing permission.

@@ -1,13 +1,14 @@
-//! One partition at work: performs what its state machine asks for, and tells it what happens.
+//! Worker of one partition: performs the effects of its state machine, and feeds it with events.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use bus::connect::patiently;
 use bus::error::Disposition;
 use bus::protocol::StepConfig;
 use bus::reader::{self, Reader, Selection};
-use bus::topology::{STEPS, Step, stream_info};
+use bus::retry::Backoff;
+use bus::stream::{STEPS, Step};
+use bus::topology::stream_info;
 use bus::{Connection, Error, protocol, subject};
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
@@ -18,57 +19,61 @@ use tokio::time::Instant;
 use crate::backlog::Backlog;
 use crate::checkpoint;
 use crate::commit_schedule::CommitSchedule;
-use crate::committer::Sealed;
+use crate::committer::CommitRequest;
+use crate::context::Context;
 use crate::metrics::{PartitionMetrics, StepMetrics};
 use crate::operator::Operator;
-use crate::partition::{Effect, Ended, Event, InputInfo, Partition, Progress, Report, Setup, Time, check_settings};
+use crate::part::Part;
+use crate::partition::{
+    Effect, Ended, Event, InputInfo, Partition, PartitionProgress, PartitionReport, Setup, check_settings,
+};
 use crate::readiness::Readiness;
-use crate::serve::Context;
-use crate::transaction::{Part, read_position};
+use crate::time::Time;
+use crate::transaction::read_position;
 
-/// How long to wait before what was not answered is asked again.
-const AGAIN: Duration = Duration::from_millis(100);
-/// A partition that waits longer than this is not useful, until it goes on.
-const WAITING_MAX: Duration = Duration::from_secs(10);
-/// Gauges are brought up to date this often.
-const MEASURE: Duration = Duration::from_secs(1);
+/// Delay before an unanswered request is repeated.
+const RETRY: Backoff = Backoff::constant(Duration::from_millis(100));
+/// A partition that is blocked longer than this makes the service not ready.
+const BLOCKED_MAX: Duration = Duration::from_secs(10);
+/// Interval of updates of the gauges.
+const METRICS_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How a worker is told to end.
+/// The signals that end a worker.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Signals {
-    /// In order: what was applied is committed first.
+    /// Commit what was applied, then end.
     pub(crate) stop: Shutdown,
-    /// At once: another instance has the lease.
+    /// End at once: another instance has the lease.
     pub(crate) lost: Shutdown,
 }
 
-/// Everything that a worker shares with the others of its process.
+/// State that the workers of a process share.
 pub(crate) struct Shared<O> {
     pub(crate) context: Context,
     pub(crate) operator: Arc<O>,
     pub(crate) setup: Setup,
     pub(crate) schedule: CommitSchedule,
-    /// The instant that times count from.
+    /// Times count from this instant.
     pub(crate) epoch: Instant,
-    pub(crate) commits: mpsc::Sender<Sealed>,
+    pub(crate) commits: mpsc::Sender<CommitRequest>,
     pub(crate) readiness: Readiness,
     pub(crate) backlog: Backlog,
     pub(crate) metrics: StepMetrics,
 }
 
 type EventOf<O> = Event<<O as Operator>::State, <O as Operator>::Counts>;
-type Asked<O> = BoxFuture<'static, Result<EventOf<O>, Error>>;
+type PendingEvent<O> = BoxFuture<'static, Result<EventOf<O>, Error>>;
 
 /// A partition at work.
 pub(crate) struct Worker<O: Operator> {
     shared: Arc<Shared<O>>,
     setup: Setup,
     signals: Signals,
-    /// What was asked for and is not answered yet.
-    asked: FuturesUnordered<Asked<O>>,
+    /// Requests that are not answered yet.
+    requests: FuturesUnordered<PendingEvent<O>>,
     reader: Option<Reader>,
-    /// Whether the step before this one is known to judge event time as this one does.
-    is_in_step: bool,
+    /// Whether the upstream step is known to have the same event-time settings.
+    upstream_config_checked: bool,
     /// `None` until the checkpoint is read.
     metrics: Option<PartitionMetrics>,
 }
@@ -76,22 +81,22 @@ pub(crate) struct Worker<O: Operator> {
 impl<O: Operator> Worker<O> {
     pub(crate) fn new(shared: Arc<Shared<O>>, partition: u32, signals: Signals) -> Self {
         let setup = Setup { partition, ..shared.setup.clone() };
-        let asked = FuturesUnordered::new();
-        Self { shared, setup, signals, asked, reader: None, is_in_step: false, metrics: None }
+        let requests = FuturesUnordered::new();
+        Self { shared, setup, signals, requests, reader: None, upstream_config_checked: false, metrics: None }
     }
 
-    /// Works on the partition until told to stop or another owner turns up.
+    /// Works on the partition until it is told to stop or another owner commits.
     pub(crate) async fn run(mut self) -> Result<Ended, Error> {
         let Shared { operator, schedule, epoch, context, .. } = &*self.shared.clone();
         let (mut partition, mut effects) =
             Partition::new(operator.clone(), self.setup.clone(), schedule.clone(), epoch.elapsed());
         let pulse = context.health.pulse(format!("the worker of partition {}", self.setup.partition));
-        let mut beat = tokio::time::interval(BEAT.min(MEASURE));
+        let mut beat = tokio::time::interval(BEAT.min(METRICS_INTERVAL));
         loop {
             for effect in effects {
                 match effect {
                     Effect::End(ended) => {
-                        self.tell_dropped(&partition);
+                        self.log_dropped(&partition);
                         return Ok(ended);
                     }
                     Effect::Fail(error) => return Err(error),
@@ -101,7 +106,7 @@ impl<O: Operator> Worker<O> {
             pulse.beat();
             effects = match self.next(&partition, &mut beat).await? {
                 None => {
-                    self.measure(&partition);
+                    self.update_metrics(&partition);
                     Vec::new()
                 }
                 Some(event) => {
@@ -112,7 +117,7 @@ impl<O: Operator> Worker<O> {
         }
     }
 
-    /// Waits for what happens next; `None` when it is time to measure.
+    /// Waits for the next event; `None` when the gauges are due.
     async fn next(
         &mut self,
         partition: &Partition<O>,
@@ -121,12 +126,12 @@ impl<O: Operator> Worker<O> {
         let epoch = self.shared.epoch;
         let wakes_at = partition.wakes_at(epoch.elapsed());
         let is_stopping = partition.is_stopping();
-        let (takes_input, asked, signals) = (partition.takes_input(), &mut self.asked, &self.signals);
+        let (takes_input, requests, signals) = (partition.takes_input(), &mut self.requests, &self.signals);
         let reader = self.reader.as_mut().filter(|_| takes_input);
         if partition.is_gathering() && reader.as_ref().is_some_and(|reader| reader.is_empty()) {
             return Ok(Some(Event::Idle));
         }
-        // What has arrived goes into the next commit, so it is taken before an answer that lets this one be sealed.
+        // Input that has arrived belongs into the next commit, so it is taken before an answer that allows sealing.
         tokio::select! {
             biased;
             () = signals.lost.requested() => Ok(Some(Event::LeaseLost)),
@@ -134,23 +139,23 @@ impl<O: Operator> Worker<O> {
             _ = beat.tick() => Ok(None),
             () = until(wakes_at.map(|at| epoch + at)) => Ok(Some(Event::Tick)),
             event = next_input(reader) => event.map(Some),
-            Some(event) = asked.next() => event.map(Some),
+            Some(event) = requests.next() => event.map(Some),
         }
     }
 
-    /// Does what the partition asks for, or has it done.
+    /// Performs an effect, or starts a request for it.
     async fn perform(&mut self, effect: Effect) {
         let (connection, step, partition) = (self.shared.context.connection.clone(), O::STEP, self.setup.partition);
         match effect {
             Effect::Recover => {
                 let asked = self.setup.config.clone();
-                self.asked.push(Box::pin(async move {
+                self.requests.push(Box::pin(async move {
                     let recovered = checkpoint::recover(&connection, step, partition).await;
                     if let Err(Error::Unreadable { .. }) = recovered
                         && let Some(made) = protocol::settings_of(&connection, step.output, partition).await?
                     {
-                        // Another version may have stored it in another form. Its settings say so, and their error says
-                        // what to do.
+                        // Another version may have stored it in another form. If its settings differ, that error has
+                        // better advice.
                         check_settings::<O>(&made, &asked)?;
                     }
                     recovered.map(Event::Recovered)
@@ -161,22 +166,22 @@ impl<O: Operator> Worker<O> {
                 self.reader = Some(Reader::start_reaching(&connection, selection, reaches));
             }
             Effect::Commit { part, is_live } => self.commit(part, is_live).await,
-            Effect::ReadPosition => self.asked.push(Box::pin(async move {
+            Effect::ReadPosition => self.requests.push(Box::pin(async move {
                 connection.connected().await;
                 let ask = || read_position(&connection, step.output, partition);
-                Ok(Event::PositionRead(patiently(AGAIN, ask).await?))
+                Ok(Event::PositionRead(RETRY.retry(ask).await?))
             })),
-            Effect::Wait(ready) => self.asked.push(Box::pin(async move {
+            Effect::Wait(ready) => self.requests.push(Box::pin(async move {
                 ready.await;
                 Ok(Event::Ready)
             })),
-            Effect::Look(seen) => self.asked.push(Box::pin(async move {
-                let info = patiently(AGAIN, || stream_info(&connection, step.input.name())).await?;
-                Ok(Event::Looked { seen, input: InputInfo::try_from(&info)? })
+            Effect::CheckInput(seen) => self.requests.push(Box::pin(async move {
+                let info = RETRY.retry(|| stream_info(&connection, step.input.name())).await?;
+                Ok(Event::InputChecked { seen, input: InputInfo::try_from(&info)? })
             })),
-            Effect::Show(open) => {
-                for open in open {
-                    drop(connection.client().publish(open.subject, open.payload).await);
+            Effect::Publish(candles) => {
+                for candle in candles {
+                    drop(connection.client().publish(candle.subject, candle.payload).await);
                 }
             }
             Effect::Report(report) => self.report(report),
@@ -186,31 +191,31 @@ impl<O: Operator> Worker<O> {
 
     /// Hands a part to the committer.
     async fn commit(&mut self, part: Arc<Part>, is_live: bool) {
-        if !self.is_in_step {
+        if !self.upstream_config_checked {
             let Shared { context, setup, .. } = &*self.shared;
-            match check_step_before(&context.connection, O::STEP, part.partition, &setup.config).await {
-                Ok(is_known) => self.is_in_step = is_known,
+            match check_upstream_config(&context.connection, O::STEP, part.partition, &setup.config).await {
+                Ok(is_known) => self.upstream_config_checked = is_known,
                 Err(error) if error.disposition() == Disposition::Stop => {
-                    return self.asked.push(Box::pin(std::future::ready(Err(error))));
+                    return self.requests.push(Box::pin(std::future::ready(Err(error))));
                 }
-                // Asked again before the next commit.
+                // Checked again before the next commit.
                 Err(_) => {}
             }
         }
         let (done, answer) = oneshot::channel();
-        // The committer outlives every worker; should it be gone, the receiver says so.
-        drop(self.shared.commits.send(Sealed { part, is_live, done }).await);
-        self.asked.push(Box::pin(async move {
+        // The committer outlives every worker; if it is gone, the receiver reports it.
+        drop(self.shared.commits.send(CommitRequest { part, is_live, done }).await);
+        self.requests.push(Box::pin(async move {
             let answer = answer.await.map_err(|_| Error::Unanswered { what: "a commit".to_owned() })?;
             Ok(Event::Answered(answer))
         }));
     }
 
-    fn report(&mut self, report: Report) {
+    fn report(&mut self, report: PartitionReport) {
         let (partition, input) = (self.setup.partition, O::STEP.input);
         match report {
-            Report::InPlace => self.shared.readiness.attached(partition),
-            Report::Committed { part, figures } => {
+            PartitionReport::Attached => self.shared.readiness.set_attached(partition),
+            PartitionReport::Committed { part, figures } => {
                 if let Some(on_commit) = &self.shared.context.on_commit {
                     on_commit(&part.messages);
                 }
@@ -218,20 +223,23 @@ impl<O: Operator> Worker<O> {
                     metrics.stored(part.position.position, figures);
                 }
             }
-            Report::Overtaken => {
+            PartitionReport::Overtaken => {
                 self.shared.metrics.fenced();
-                tracing::warn!(partition, "another owner has committed: dropping what was computed");
+                tracing::warn!(partition, "another owner has committed: dropping uncommitted results");
             }
-            Report::LossAccepted { from, to } => {
-                tracing::warn!(%input, partition, from, to, "input is lost, going on behind it");
+            PartitionReport::LossAccepted { from, to } => {
+                tracing::warn!(%input, partition, from, to, "input gap accepted, continuing after it");
             }
-            Report::Unconfirmed => {
-                tracing::warn!(partition, "stopping with a commit unconfirmed: the next owner finds out");
+            PartitionReport::Unconfirmed => {
+                tracing::warn!(
+                    partition,
+                    "stopping with an unconfirmed commit: the next owner reads whether it was stored"
+                );
             }
         }
     }
 
-    /// What was counted before this process has the partition.
+    /// Starts the metrics with the counts of the checkpoint.
     fn note_counts(&mut self, event: &EventOf<O>) {
         if let Event::Recovered(checkpoint) = event {
             let counts = checkpoint.position.as_ref().map(|position| O::figures(&position.counts));
@@ -239,33 +247,33 @@ impl<O: Operator> Worker<O> {
         }
     }
 
-    /// Brings the gauges up to date, and says what this partition has been waiting for, if that is for long.
-    fn measure(&self, partition: &Partition<O>) {
+    /// Updates the gauges, and reports what this partition has been waiting for too long.
+    fn update_metrics(&self, partition: &Partition<O>) {
         let Shared { operator, epoch, readiness, backlog, .. } = &*self.shared;
-        let Progress { lag, watermarks } = partition.progress();
+        let PartitionProgress { lag, watermarks } = partition.progress();
         backlog.note(self.setup.partition, lag);
         if let Some(metrics) = &self.metrics {
             metrics.lag(lag);
             if let Some((oldest, newest)) = watermarks {
                 metrics.watermarks(oldest.ms(), newest.ms());
-                readiness.newest(self.setup.partition, newest.ms() + operator.event_time().disorder.ms());
+                readiness.set_newest(self.setup.partition, newest.ms() + operator.event_time().disorder.ms());
             }
         }
-        let waits = partition.waits_for().filter(|(since, _): &(Time, _)| epoch.elapsed() >= *since + WAITING_MAX);
-        readiness.waiting(self.setup.partition, waits.map(|(_, what)| what));
+        let waits = partition.waits_for().filter(|(since, _): &(Time, _)| epoch.elapsed() >= *since + BLOCKED_MAX);
+        readiness.set_waiting(self.setup.partition, waits.map(|(_, what)| what));
     }
 
-    fn tell_dropped(&self, partition: &Partition<O>) {
+    fn log_dropped(&self, partition: &Partition<O>) {
         let count = partition.dropped();
         if count > 0 {
-            tracing::warn!(partition = self.setup.partition, count, "input was delivered again, and dropped");
+            tracing::warn!(partition = self.setup.partition, count, "dropped input that was delivered again");
         }
     }
 }
 
-/// What the step before this one accepted must not be judged otherwise here. It has committed before there is any input to
-/// apply.
-async fn check_step_before(
+/// Checks that the upstream step has the same event-time settings; returns whether it has committed, which it has
+/// before there is any input to apply.
+async fn check_upstream_config(
     connection: &Connection,
     step: Step,
     partition: u32,
@@ -280,7 +288,7 @@ async fn check_step_before(
     Err(Error::OutOfStep { service, made, asked: asked.event_time() })
 }
 
-/// Resolves then, if ever.
+/// Resolves at a time; never for `None`.
 async fn until(time: Option<Instant>) {
     match time {
         Some(time) => tokio::time::sleep_until(time).await,
@@ -288,11 +296,13 @@ async fn until(time: Option<Instant>) {
     }
 }
 
-/// The next event of a reader, if there is one to be read.
+/// The next event of a reader; pending without one.
 async fn next_input<S, C>(reader: Option<&mut Reader>) -> Result<Event<S, C>, Error> {
     let Some(reader) = reader else { return std::future::pending().await };
     Ok(match reader.next().await? {
-        reader::Event::Attached { info, pending } => Event::Attached { input: InputInfo::try_from(&*info)?, pending },
-        reader::Event::Message(delivery) => Event::Input { delivery, more: true },
+        reader::ReaderEvent::Attached { info, pending } => {
+            Event::Attached { input: InputInfo::try_from(&*info)?, pending }
+        }
+        reader::ReaderEvent::Message(delivery) => Event::Input(delivery),
     })
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bus::RecordKind;
 use bus::codec::{LINES_MAX, LineReader, PAYLOAD_BYTES_MAX, ReadTick, lines, price_end};
-use bus::topology::{MARKET_STEP, Step};
+use bus::stream::{MARKET_STEP, Step};
 use market::acceptance::{Acceptance, TickVerdict};
 use market::gap::GapLine;
 use market::heartbeat::HeartbeatLine;

@@ -8,7 +8,7 @@ use bus::subject::SubjectParts;
 use comfy_table::{Table, presets};
 use market::tick::PriceLine;
 use market::{Candle, EventTime};
-use step::transaction::{Outgoing, Role};
+use step::part::{Outgoing, Role};
 
 /// Most rows of a batch that are printed; the rest is counted.
 const ROWS_MAX: usize = 20;

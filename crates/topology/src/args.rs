@@ -1,6 +1,6 @@
 //! The command line of `topology`.
 
-use bus::topology::Stream;
+use bus::stream::Stream;
 use clap::{Parser, Subcommand, ValueEnum};
 use service::{ProcessArgs, Program};
 

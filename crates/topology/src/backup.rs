@@ -11,7 +11,7 @@ use std::io;
 use std::path::PathBuf;
 
 use bus::Error;
-use bus::topology::{ARTIFACTS_STREAM, READERS_STREAM, Stream};
+use bus::stream::{ARTIFACTS_STREAM, READERS_STREAM, Stream};
 
 mod file;
 mod loading;

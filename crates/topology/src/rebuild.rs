@@ -2,8 +2,9 @@
 
 use bus::Error;
 use bus::connect::{Connection, nothing};
-use bus::lease::{self, Owner};
-use bus::topology::{ARCHIVER, FORECAST_STEP, STEPS, Step, Stream, StreamNote, mark, purge, stream_info};
+use bus::lease::{self, SlotOwner};
+use bus::stream::{ARCHIVER, FORECAST_STEP, STEPS, Step, Stream};
+use bus::topology::{StreamNote, mark, purge, stream_info};
 
 /// The step that makes a stream, and those that make theirs of it, upstream first.
 pub fn affected(stream: Stream) -> Vec<Step> {
@@ -22,7 +23,7 @@ pub struct Running {
     /// What it is.
     pub service: &'static str,
     /// Which one.
-    pub instance: Owner,
+    pub instance: SlotOwner,
 }
 
 /// The living instances of these steps. Takes as long as a time to live when

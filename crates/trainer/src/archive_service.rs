@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use bus::Connection;
-use bus::connect::Reminder;
-use bus::reader::{Delivery, Event, Reader};
+use bus::reader::{Delivery, Reader, ReaderEvent};
+use bus::reminder::Reminder;
 use bus::topology::StreamInfo;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
@@ -109,8 +109,8 @@ impl Archiving {
             tokio::select! {
                 () = shutdown.requested() => break,
                 event = reader.next() => match event? {
-                    Event::Attached { info, pending } => self.attached(&info, pending)?,
-                    Event::Message(delivery) => self.take(&delivery)?,
+                    ReaderEvent::Attached { info, pending } => self.attached(&info, pending)?,
+                    ReaderEvent::Message(delivery) => self.take(&delivery)?,
                 },
                 Some(wanted) = self.reached.wanted.recv() => self.wanted = self.wanted.max(wanted),
                 _ = file_due.tick(), if self.archiver.waiting() > 0 => pulse.during(self.write()).await?,

@@ -5,9 +5,11 @@
 use anyhow::{Context, anyhow};
 use bus::external_consumers::{self, REGISTRATION_VERSION, Registration};
 use bus::protocol::LogId;
-use bus::reader::{Delivery, Event, Form, Reader, Selection};
-use bus::subject::{self, RecordKind};
-use bus::topology::{Stream, StreamInfo};
+use bus::reader::{Delivery, Form, Reader, ReaderEvent, Selection};
+use bus::record_kind::RecordKind;
+use bus::stream::Stream;
+use bus::subject;
+use bus::topology::StreamInfo;
 use bus::{Connection, codec, leader};
 use market::Instrument;
 use service::{Code, WithCode};
@@ -266,18 +268,18 @@ pub async fn bring_up_to_date(connection: &Connection, archive: &Archive) -> any
     let mut reader = Reader::start_to_end(connection, archiver.selection(), Form::Lines);
     loop {
         let is_over = match reader.next().await? {
-            Event::Attached { info, pending } => {
+            ReaderEvent::Attached { info, pending } => {
                 archiver.check(&info)?;
                 pending == 0
             }
-            Event::Message(delivery) if delivery.seq > end => true,
-            Event::Message(delivery) => {
+            ReaderEvent::Message(delivery) if delivery.seq > end => true,
+            ReaderEvent::Message(delivery) => {
                 archiver.absorb(&delivery)?;
                 if archiver.waiting() >= FILE_ROWS_MAX {
                     archiver.write(delivery.seq).await?;
                     archiver.join().await?;
                 }
-                market.is_end(&delivery)
+                delivery.is_end_of(&market)
             }
         };
         if is_over {

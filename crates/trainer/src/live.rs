@@ -18,13 +18,13 @@ use std::sync::Arc;
 
 use bus::RecordKind;
 use bus::codec::{LineReader, lines};
-use bus::topology::{FORECAST_STEP, Step};
+use bus::stream::{FORECAST_STEP, Step};
 use futures::future::BoxFuture;
 use market::heartbeat::HeartbeatLine;
 use market::windowing::EventTimePolicy;
 use market::{Candle, EventTime, Instrument, Tick};
 use serde::{Deserialize, Serialize};
-use step::{Applied, Figure, Input, LeftOut, Operator, Outputs};
+use step::{Applied, Figure, Input, Operator, Outputs, SkipLog};
 use store::archive::Through;
 
 pub use self::counts::Counts;
@@ -39,13 +39,13 @@ use crate::prices::tick_of;
 pub struct Forecasting {
     rules: Rules,
     trainings: Trainings,
-    left_out: LeftOut,
+    skip_log: SkipLog,
 }
 
 impl Forecasting {
     /// A step by these rules, whose models come from these trainings.
     pub fn new(rules: Rules, trainings: Trainings) -> Self {
-        Self { rules, trainings, left_out: LeftOut::default() }
+        Self { rules, trainings, skip_log: SkipLog::default() }
     }
 }
 
@@ -89,7 +89,7 @@ impl Operator for Forecasting {
         let is_meant = |instrument: &&Instrument| self.rules.only.as_ref().is_none_or(|only| only == *instrument);
         let Some(instrument) = input.instrument.filter(|_| input.is_known_schema) else {
             counts.unreadable += 1;
-            self.left_out.note(&input, 0);
+            self.skip_log.note(&input, 0);
             return Applied::All;
         };
         if !is_meant(&instrument) {
@@ -107,7 +107,7 @@ impl Operator for Forecasting {
             }
             let Some(record) = record else {
                 counts.unreadable += 1;
-                self.left_out.note(&input, line);
+                self.skip_log.note(&input, line);
                 continue;
             };
             let at_hand = match self.at_hand(live, &record, instrument) {

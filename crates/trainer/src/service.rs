@@ -6,9 +6,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bus::connect::{start_service, wait_for};
+use bus::connect::start_service;
 use bus::lease::LeaderLease;
-use bus::topology::{ARCHIVER, Stream, StreamInfo};
+use bus::retry::wait_for;
+use bus::stream::{ARCHIVER, Stream};
+use bus::topology::StreamInfo;
 use bus::{Connection, NatsArgs};
 use service::{Code, Health, Shutdown, WithCode};
 use step::{self, Context};

@@ -244,7 +244,7 @@ fn windows(c: &mut Criterion) {
     let (ticks, instrument) = (&*TICKS, instrument());
     let mut group = c.benchmark_group("windows");
     group.throughput(Throughput::Elements(ticks.len() as u64));
-    let kinds = [("market", &[Window::Minute][..]), ("stats", &bus::topology::STATS_WINDOWS)];
+    let kinds = [("market", &[Window::Minute][..]), ("stats", &bus::stream::STATS_WINDOWS)];
     for (name, kinds) in kinds {
         group.bench_function(name, |b| b.iter(|| window(kinds, ticks, &instrument, |candle| drop(black_box(candle)))));
     }

@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use bus::topology::{FORECAST_STEP, MARKET_STEP, STATS_STEP};
+use bus::stream::{FORECAST_STEP, MARKET_STEP, STATS_STEP};
 use pipeline_tests::coingecko::CoinGecko;
 use pipeline_tests::health::Watched;
 use pipeline_tests::process::{cpu_seconds_of_children, peak_bytes, pss_bytes_of_all};

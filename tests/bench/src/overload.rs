@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use bus::Stream;
-use bus::topology::{MARKET_STEP, stream_info};
+use bus::stream::MARKET_STEP;
+use bus::topology::stream_info;
 use pipeline_tests::programs::Running;
 use pipeline_tests::server::password;
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::ensure;
 use bus::progress::standings;
 use bus::protocol::positions;
-use bus::topology::{MARKET_STEP, STATS_STEP, Step};
+use bus::stream::{MARKET_STEP, STATS_STEP, Step};
 use bus::{Connection, Stream};
 use pipeline_tests::health::Watched;
 use pipeline_tests::process::{cpu_seconds, has_ended};

@@ -8,8 +8,8 @@ use async_nats::HeaderMap;
 use async_nats::header::{NATS_BATCH_ID, NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, NATS_EXPECTED_STREAM, NATS_MESSAGE_ID};
 use bus::batch::{self, Numbered, ROLLUP_HEADER};
 use bus::codec::SCHEMA_HEADER;
-use bus::reader::{Event, Form, Reader, Selection, read_to_end, read_to_end_as};
-use bus::topology::{MARKET_STEP, STATS_STEP, Step};
+use bus::reader::{Form, Reader, ReaderEvent, Selection, read_to_end, read_to_end_as};
+use bus::stream::{MARKET_STEP, STATS_STEP, Step};
 use bus::{Connection, RecordKind, Stream, subject};
 use bytes::Bytes;
 use market::Instrument;
@@ -178,7 +178,7 @@ async fn read(connection: &Connection, step: Step, partition: u32, batches: &[Ba
     let mut left = batches.iter().flatten().filter(is_input).count();
     let mut reader = Reader::start(connection, Selection { stream: step.input, filters, from: 1 });
     while left > 0 {
-        if let Event::Message(_) = reader.next().await? {
+        if let ReaderEvent::Message(_) = reader.next().await? {
             left -= 1;
         }
     }

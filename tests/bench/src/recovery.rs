@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use async_nats::Subscriber;
-use bus::topology::{Limits, MARKET_STEP, STATS_STEP, Step};
+use bus::stream::{MARKET_STEP, STATS_STEP, Step};
+use bus::topology::Limits;
 use bus::{Connection, subject};
 use futures::StreamExt;
 use market::Instrument;

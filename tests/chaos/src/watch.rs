@@ -5,7 +5,8 @@ use std::future::Future;
 use std::time::Duration;
 
 use bus::protocol::{Position, positions};
-use bus::topology::{MARKET_STEP, STATS_STEP, Step, stream_info};
+use bus::stream::{MARKET_STEP, STATS_STEP, Step};
+use bus::topology::stream_info;
 use bus::{Connection, Stream, query, subject};
 use futures::future::join_all;
 use serde_json::Value;

@@ -1,26 +1,26 @@
-//! The input of a partition.
+//! The input log of a partition.
 
 use std::time::Duration;
 
 use bus::protocol::LogId;
 use bus::reader::Delivery;
+use bus::stream::Step;
 use bus::subject;
-use bus::topology::Step;
 use step::partition::InputInfo;
 
-/// The partition of every log in memory, which is the only one.
+/// The only partition of every log in memory.
 pub(crate) const PARTITION: u32 = 0;
 
-/// A log of which nothing is ever deleted, as a step reads it.
+/// A log from which no message is ever deleted, as a step reads it.
 #[derive(Debug)]
-pub struct Log {
-    /// What the step reads of it, in order.
+pub struct InputLog {
+    /// The messages that the step reads, in order.
     deliveries: Vec<Delivery>,
     last_seq: u64,
 }
 
-impl Log {
-    /// The log of these messages, which stand in order. As on a server the step gets only those that its reader asks for.
+impl InputLog {
+    /// A log of messages in order. As on a server the step gets only those that its reader selects.
     pub fn new(step: Step, messages: impl IntoIterator<Item = Delivery>) -> Self {
         let filters = subject::inputs(step, PARTITION);
         let is_read = |subject: &str| filters.iter().any(|filter| subject.starts_with(filter.trim_end_matches('>')));
@@ -35,7 +35,7 @@ impl Log {
         Self { deliveries, last_seq }
     }
 
-    /// Which log it is.
+    /// The identity of the log.
     pub(crate) fn id() -> LogId {
         LogId::new("in memory")
     }
@@ -52,17 +52,17 @@ impl Log {
         }
     }
 
-    /// The place of the first message that a reader gets from this sequence on.
+    /// The index of the first message that a reader gets from a sequence on.
     pub(crate) fn place_of(&self, from: u64) -> usize {
         self.deliveries.partition_point(|delivery| delivery.seq < from)
     }
 
-    /// How many messages a reader gets from this place on.
+    /// Number of messages that a reader gets from an index on.
     pub(crate) fn rest(&self, place: usize) -> usize {
         self.deliveries.len() - place
     }
 
-    /// The message at a place, when so many are known to follow it; and whether one of them is there.
+    /// The message at an index, with up to `following` pending messages; and whether there is one.
     pub(crate) fn delivery(&self, place: usize, following: usize) -> Option<(Delivery, bool)> {
         let mut delivery = self.deliveries.get(place)?.clone();
         let following = following.min(self.rest(place + 1));

@@ -1,25 +1,25 @@
-//! Owners of a partition one after the other, by a step that is small enough to foresee everything.
+//! Consecutive owners of a partition, with a step whose results are easy to predict.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
 use bus::RecordKind;
 use bus::reader::Delivery;
-use bus::topology::{MARKET_STEP, Step};
+use bus::stream::{MARKET_STEP, Step};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use market::windowing::EventTimePolicy;
 use market::{Candle, EventTime, Instrument};
-use memory_log::{Log, Memory, Owner};
+use memory_log::{InputLog, Memory, Owner};
 use step::checkpoint::decode_state;
 use step::partition::Ended;
 use step::{Applied, Figure, Input, Operator, Outputs};
 
-/// Adds up the numbers that come and shows each sum. A line `?7` needs to be told, once in the life of a process.
+/// Adds up numbers and emits each sum. A line such as `?7` waits once per process.
 #[derive(Default)]
 struct Adding {
     told: Arc<Mutex<HashSet<String>>>,
-    /// Lines that were applied, also again.
+    /// Applied lines, including replayed ones.
     lines: Mutex<Vec<String>>,
 }
 
@@ -82,7 +82,7 @@ fn memory(payloads: &[&'static str]) -> Memory {
         stored_ms: 0,
         pending: 0,
     };
-    Memory::new(Log::new(MARKET_STEP, payloads.iter().zip(1..).map(delivery)))
+    Memory::new(InputLog::new(MARKET_STEP, payloads.iter().zip(1..).map(delivery)))
 }
 
 fn start(memory: &mut Memory) -> (Owner<Adding>, Arc<Adding>) {
@@ -91,7 +91,7 @@ fn start(memory: &mut Memory) -> (Owner<Adding>, Arc<Adding>) {
     (Owner::start(operator.clone(), Box::new(wait), memory), operator)
 }
 
-/// The sums that are stored, with the number of lines and the sum that position and state say.
+/// The stored sums, with the line count of the position and the sum of the state.
 fn stored(memory: &Memory) -> (Vec<u64>, Option<u64>, Option<u64>) {
     let sums = memory.stored.outputs().iter().flat_map(|message| {
         let text = std::str::from_utf8(&message.payload).expect("text");
@@ -102,7 +102,7 @@ fn stored(memory: &Memory) -> (Vec<u64>, Option<u64>, Option<u64>) {
     (sums.collect(), count, state)
 }
 
-/// Settled and position, as they are stored.
+/// The stored `settled` and `position`.
 fn settled(memory: &Memory) -> (u64, u64) {
     let position = memory.stored.position().expect("a position");
     (position.settled, position.position)
@@ -115,7 +115,7 @@ fn finish(memory: &mut Memory) {
 }
 
 #[test]
-fn a_new_owner_applies_again_what_the_states_lack_and_shows_nothing_of_it() {
+fn a_new_owner_replays_missing_input_without_results() {
     let mut memory = memory(&["1", "2", "3", "4"]);
     let (mut first, _) = start(&mut memory);
     (0..3).for_each(|_| assert!(first.take(&mut memory, 0)));
@@ -137,11 +137,11 @@ fn a_new_owner_applies_again_what_the_states_lack_and_shows_nothing_of_it() {
 }
 
 #[test]
-fn who_was_overtaken_is_refused_and_ends() {
+fn an_overtaken_owner_is_refused_and_ends() {
     let mut memory = memory(&["1", "2", "3"]);
     let (mut frozen, _) = start(&mut memory);
     (0..2).for_each(|_| assert!(frozen.take(&mut memory, 1)));
-    assert!(memory.stored.outputs().is_empty(), "it gathers results as long as more is there");
+    assert!(memory.stored.outputs().is_empty(), "it gathers results while more input has arrived");
     let (mut other, _) = start(&mut memory);
     assert!(other.take(&mut memory, 0));
     other.store(&mut memory);
@@ -153,12 +153,12 @@ fn who_was_overtaken_is_refused_and_ends() {
 }
 
 #[test]
-fn a_commit_whose_answer_nobody_hears_counts() {
+fn a_commit_without_a_received_answer_counts() {
     let mut memory = memory(&["1", "2", "3"]);
     let (mut first, _) = start(&mut memory);
     assert!(first.take(&mut memory, 0));
-    assert_eq!(stored(&memory).0, [1], "stored, and the answer is on its way");
-    // Applied while the commit is under way, and lost.
+    assert_eq!(stored(&memory).0, [1], "stored, but not confirmed yet");
+    // Applied while the commit is in flight, and lost.
     assert!(first.take(&mut memory, 0));
     assert_eq!(stored(&memory).0, [1]);
     drop(first);
@@ -167,7 +167,7 @@ fn a_commit_whose_answer_nobody_hears_counts() {
 }
 
 #[test]
-fn half_a_message_is_applied_again_from_its_beginning() {
+fn half_a_message_is_applied_again_from_its_start() {
     let mut memory = memory(&["1", "2\n?5\n3", "4"]);
     let (mut first, operator) = start(&mut memory);
     (0..2).for_each(|_| assert!(first.take(&mut memory, 1)));
@@ -183,7 +183,7 @@ fn half_a_message_is_applied_again_from_its_beginning() {
 }
 
 #[test]
-fn what_a_message_needs_is_waited_for_again_when_it_is_applied_again() {
+fn a_replayed_message_waits_again() {
     let mut memory = memory(&["1\n?5", "?6"]);
     let (mut first, _) = start(&mut memory);
     assert!(first.take(&mut memory, 0));

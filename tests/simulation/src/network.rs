@@ -1,11 +1,11 @@
-//! Events in virtual time, and links between places that delay, lose, double and reorder what goes over them.
+//! Events in virtual time, and links between nodes that delay, lose, duplicate and reorder messages.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::random::Random;
 
-/// What happens next. Events of one instant come in the order in which they were scheduled.
+/// A queue of events. Events of one instant keep the order in which they were scheduled.
 #[derive(Debug, Clone)]
 pub struct Queue<E> {
     now_us: u64,
@@ -20,113 +20,113 @@ impl<E> Default for Queue<E> {
 }
 
 impl<E> Queue<E> {
-    /// The time of the last event that happened.
+    /// The time of the last event.
     pub fn now_us(&self) -> u64 {
         self.now_us
     }
 
-    /// Has an event happen at a time, or now where that has passed.
+    /// Schedules an event at a time, or now if that time has passed.
     pub fn at(&mut self, time_us: u64, event: E) {
         self.scheduled += 1;
         self.events.insert((time_us.max(self.now_us), self.scheduled), event);
     }
 
-    /// Has an event happen after a while.
+    /// Schedules an event after a delay.
     pub fn after(&mut self, delay_us: u64, event: E) {
         self.at(self.now_us + delay_us, event);
     }
 
-    /// The next event; the time is its time from now on.
+    /// Returns the next event and advances the time to it.
     pub fn pop(&mut self) -> Option<E> {
         let ((time_us, _), event) = self.events.pop_first()?;
         self.now_us = time_us;
         Some(event)
     }
 
-    /// Drops what must not happen any more, such as the timers of a process that died.
+    /// Drops events that must not happen any more, such as the timers of a dead process.
     pub fn retain(&mut self, mut keep: impl FnMut(&E) -> bool) {
         self.events.retain(|_, event| keep(event));
     }
 
-    /// How many events are still to come.
+    /// Number of scheduled events.
     pub fn len(&self) -> usize {
         self.events.len()
     }
 
-    /// Whether nothing is still to come.
+    /// Whether no event is scheduled.
     pub fn is_empty(&self) -> bool {
         self.events.is_empty()
     }
 }
 
-/// How a link treats messages.
+/// Delays and losses of a link.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Weather {
-    /// How long a message takes.
+pub struct LinkQuality {
+    /// Range of the normal delay.
     pub delay_us: Range<u64>,
-    /// So many of a thousand take much longer.
+    /// Messages per thousand that are much later.
     pub late: u32,
-    /// How much longer those take.
+    /// Range of the additional delay of those.
     pub late_us: Range<u64>,
-    /// So many of a thousand get lost.
+    /// Messages per thousand that are lost.
     pub lost: u32,
-    /// So many of a thousand come twice.
+    /// Messages per thousand that arrive twice.
     pub doubled: u32,
-    /// Whether messages stay in order, as on one connection: a late one then holds up those behind it.
+    /// Whether messages stay in order, as on one connection: a late message then delays those after it.
     pub in_order: bool,
 }
 
-impl Weather {
-    /// A connection on which nothing happens.
+impl LinkQuality {
+    /// A connection without disruptions.
     pub const CALM: Self = Self { delay_us: 50..200, late: 0, late_us: 0..0, lost: 0, doubled: 0, in_order: true };
 
-    /// Everything that can go wrong does now and then.
+    /// A connection with occasional losses, delays, duplicates and reordering.
     pub const ROUGH: Self =
         Self { delay_us: 50..5_000, late: 20, late_us: 1_000_000..8_000_000, lost: 20, doubled: 10, in_order: false };
 }
 
-/// One way between two places.
+/// One direction between two nodes.
 #[derive(Debug, Clone)]
 pub struct Link {
-    weather: Weather,
+    quality: LinkQuality,
     is_cut: bool,
-    /// When the last message arrives.
+    /// Arrival of the last message.
     arrives_us: u64,
 }
 
 impl Link {
-    /// A link with such weather.
-    pub fn new(weather: Weather) -> Self {
-        Self { weather, is_cut: false, arrives_us: 0 }
+    /// A link of a quality.
+    pub fn new(quality: LinkQuality) -> Self {
+        Self { quality, is_cut: false, arrives_us: 0 }
     }
 
-    /// Changes the weather; what is under way stays under way.
-    pub fn set_weather(&mut self, weather: Weather) {
-        self.weather = weather;
+    /// Changes the quality; messages in flight are not affected.
+    pub fn set_quality(&mut self, quality: LinkQuality) {
+        self.quality = quality;
     }
 
-    /// Loses everything that is sent from now on.
+    /// Loses every message that is sent from now on.
     pub fn cut(&mut self) {
         self.is_cut = true;
     }
 
-    /// Takes messages again.
-    pub fn mend(&mut self) {
+    /// Delivers messages again.
+    pub fn restore(&mut self) {
         self.is_cut = false;
     }
 
-    /// Sends a message: schedules its arrivals, of which there may be none, one or two. Returns how many.
+    /// Sends a message: schedules no, one or two arrivals. Returns how many.
     pub fn send<E: Clone>(&mut self, queue: &mut Queue<E>, random: &mut Random, message: E) -> usize {
-        // Drawn whether the link is cut or not: a cut changes nothing else of the run.
-        let is_lost = random.chance(self.weather.lost);
-        let is_doubled = random.chance(self.weather.doubled);
+        // Drawn even when the link is cut, so that a cut changes nothing else in the run.
+        let is_lost = random.chance(self.quality.lost);
+        let is_doubled = random.chance(self.quality.doubled);
         let arrivals = [self.arrival(queue.now_us(), random), self.arrival(queue.now_us(), random)];
         if self.is_cut || is_lost {
             return 0;
         }
         let count = 1 + usize::from(is_doubled);
         for mut arrives_us in arrivals.into_iter().take(count) {
-            if self.weather.in_order {
+            if self.quality.in_order {
                 arrives_us = arrives_us.max(self.arrives_us);
                 self.arrives_us = arrives_us;
             }
@@ -136,9 +136,9 @@ impl Link {
     }
 
     fn arrival(&self, now_us: u64, random: &mut Random) -> u64 {
-        let is_late = random.chance(self.weather.late);
+        let is_late = random.chance(self.quality.late);
         let (delay_us, late_us) =
-            (random.within(self.weather.delay_us.clone()), random.within(self.weather.late_us.clone()));
+            (random.within(self.quality.delay_us.clone()), random.within(self.quality.late_us.clone()));
         now_us + delay_us + if is_late { late_us } else { 0 }
     }
 }
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn events_come_by_time_and_those_of_one_instant_in_their_order() {
+    fn events_come_by_time_and_in_scheduled_order_at_one_instant() {
         let mut queue = Queue::default();
         queue.at(20, "late");
         queue.after(10, "first");
@@ -171,8 +171,8 @@ mod tests {
     }
 
     #[test]
-    fn rough_weather_does_everything_and_the_same_again_with_the_same_seed() {
-        let run = |seed| arrivals(&mut Link::new(Weather::ROUGH), &mut Seed(seed).random("network"), 2_000);
+    fn a_rough_link_disrupts_reproducibly() {
+        let run = |seed| arrivals(&mut Link::new(LinkQuality::ROUGH), &mut Seed(seed).random("network"), 2_000);
         let found = run(1);
         let mut times = vec![0; 2_000];
         found.iter().for_each(|&(_, number)| times[number as usize] += 1);
@@ -186,18 +186,18 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_keeps_the_order_though_one_of_its_messages_is_late() {
-        let weather = Weather { lost: 0, doubled: 0, in_order: true, ..Weather::ROUGH };
-        let found = arrivals(&mut Link::new(weather), &mut Seed(3).random("network"), 1_000);
+    fn an_ordered_link_keeps_the_order_despite_late_messages() {
+        let quality = LinkQuality { lost: 0, doubled: 0, in_order: true, ..LinkQuality::ROUGH };
+        let found = arrivals(&mut Link::new(quality), &mut Seed(3).random("network"), 1_000);
         assert!(found.iter().map(|&(_, number)| number).eq(0..1_000));
     }
 
     #[test]
-    fn what_is_sent_over_a_cut_link_never_arrives() {
-        let (mut link, mut random, mut queue) = (Link::new(Weather::CALM), Random::new(1), Queue::default());
+    fn messages_on_a_cut_link_never_arrive() {
+        let (mut link, mut random, mut queue) = (Link::new(LinkQuality::CALM), Random::new(1), Queue::default());
         link.cut();
         assert_eq!(link.send(&mut queue, &mut random, 1), 0);
-        link.mend();
+        link.restore();
         assert_eq!(link.send(&mut queue, &mut random, 2), 1);
         assert_eq!((queue.len(), queue.pop(), queue.is_empty()), (1, Some(2), true));
     }

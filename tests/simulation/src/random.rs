@@ -1,18 +1,18 @@
-//! The generator of a run: small, fast, and the same on every machine.
+//! The random generator of a run: small, fast, and the same on every machine.
 
 use std::convert::Infallible;
 use std::ops::Range;
 
 use rand::TryRng;
 
-/// A generator (xoshiro256++). It is a `rand` generator too.
+/// A generator (xoshiro256++). It implements the `rand` traits.
 #[derive(Debug, Clone)]
 pub struct Random {
     state: [u64; 4],
 }
 
 impl Random {
-    /// A generator that a number decides.
+    /// A generator with a seed.
     pub fn new(seed: u64) -> Self {
         let mut counter = seed;
         let state = [(); 4].map(|()| {
@@ -31,9 +31,9 @@ impl Random {
         result
     }
 
-    /// A number below `end`; 0 when there is none.
+    /// A number below `end`; 0 when `end` is 0.
     pub fn below(&mut self, end: u64) -> u64 {
-        // The high half of a product: fair enough below 2^32, and without division.
+        // The high half of a product: sufficiently uniform below 2^32, and without division.
         let product = u128::from(self.bits()) * u128::from(end);
         u64::try_from(product >> 64).unwrap_or_default()
     }
@@ -43,17 +43,17 @@ impl Random {
         range.start + self.below(range.end.saturating_sub(range.start))
     }
 
-    /// An index below a length; 0 when there is none.
+    /// An index below a length; 0 when the length is 0.
     pub fn index(&mut self, length: usize) -> usize {
         usize::try_from(self.below(length as u64)).unwrap_or_default()
     }
 
-    /// One of several.
+    /// A random element; `None` when there is none.
     pub fn pick<'a, T>(&mut self, choices: &'a [T]) -> Option<&'a T> {
         choices.get(self.index(choices.len()))
     }
 
-    /// Yes, so many times out of a thousand.
+    /// True with a probability in thousandths.
     pub fn chance(&mut self, per_mille: u32) -> bool {
         self.below(1_000) < u64::from(per_mille)
     }
@@ -79,7 +79,7 @@ impl TryRng for Random {
     }
 }
 
-/// Scatters the bits of a number (splitmix64).
+/// Mixes the bits of a number (splitmix64).
 pub(crate) fn mix(number: u64) -> u64 {
     let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -1,4 +1,4 @@
-//! Runs of seeds: what each comes to, and the shortest history of one that fails.
+//! Runs of seeds, and the shortest history of a failing run.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
@@ -6,40 +6,41 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::checks::{self, Failure};
 use crate::seed::Seed;
-use crate::world::{Fault, Plan, Remains, World};
+use crate::world::{Fault, RunPlan, RunResult, World};
 
-/// A run that is over.
+/// The result of a run.
 #[derive(Debug, Clone)]
-pub struct Outcome {
-    /// What is wrong, if anything is.
+pub struct RunOutcome {
+    /// The violated invariant, if any.
     pub failure: Option<Failure>,
-    /// Things that happened.
+    /// Number of events.
     pub events: u64,
-    /// The last of them, in words, where that was asked for.
+    /// The last events as text, if the run was traced.
     pub notes: Vec<String>,
 }
 
-/// Runs a world and checks what is left of it.
-pub fn outcome(world: World) -> Outcome {
+/// Runs a world and checks its result.
+pub fn outcome(world: World) -> RunOutcome {
     let run = catch_unwind(AssertUnwindSafe(|| {
-        let mut remains: Remains = world.run();
-        let failure = checks::check(&remains).err();
-        Outcome { failure, events: remains.events, notes: std::mem::take(&mut remains.notes) }
+        let mut result: RunResult = world.run();
+        let failure = checks::check(&result).err();
+        RunOutcome { failure, events: result.events, notes: std::mem::take(&mut result.notes) }
     }));
     run.unwrap_or_else(|panic| {
         let words = panic.downcast_ref::<String>().cloned();
         let words = words.or_else(|| panic.downcast_ref::<&str>().map(|&words| words.to_owned()));
         let failure = Failure { check: "nothing panics", detail: words.unwrap_or_default() };
-        Outcome { failure: Some(failure), events: 0, notes: Vec::new() }
+        RunOutcome { failure: Some(failure), events: 0, notes: Vec::new() }
     })
 }
 
-/// What the run of a seed comes to.
-pub fn of_seed(seed: Seed, fault: Option<Fault>) -> Outcome {
-    outcome(World::new(Plan::of(seed), fault, false))
+/// Runs a seed.
+pub fn of_seed(seed: Seed, fault: Option<Fault>) -> RunOutcome {
+    outcome(World::new(RunPlan::of(seed), fault, false))
 }
 
-/// Runs so many seeds from a first one side by side; returns the first that fails. `progress` is told how many have begun.
+/// Runs `count` seeds from a first one on several threads; returns the lowest that fails. `progress` receives the
+/// number of seeds that have started.
 pub fn first_failure(
     first: u64,
     count: u64,
@@ -72,20 +73,20 @@ pub fn first_failure(
     failed.into_inner().ok().flatten()
 }
 
-/// The shortest history in which something is wrong that a plan's run finds.
+/// The shortest failing history.
 #[derive(Debug)]
 pub struct History {
-    /// What is planned, as little as can be.
-    pub plan: Plan,
-    /// What is wrong.
+    /// The smallest plan that still fails.
+    pub plan: RunPlan,
+    /// The violated invariant.
     pub failure: Failure,
-    /// The last things that happened.
+    /// The last events.
     pub notes: Vec<String>,
 }
 
-/// Leaves out of a plan whatever can be left out while its run still fails; `None` if it does not fail.
-pub fn shortest(plan: Plan, fault: Option<Fault>) -> Option<History> {
-    let fails = |plan: &Plan| outcome(World::new(plan.clone(), fault, false)).failure.is_some();
+/// Reduces a plan while its run still fails; `None` if it does not fail.
+pub fn shortest(plan: RunPlan, fault: Option<Fault>) -> Option<History> {
+    let fails = |plan: &RunPlan| outcome(World::new(plan.clone(), fault, false)).failure.is_some();
     let mut plan = plan;
     if !fails(&plan) {
         return None;
@@ -97,17 +98,17 @@ pub fn shortest(plan: Plan, fault: Option<Fault>) -> Option<History> {
             None => break,
         }
     }
-    let Outcome { failure, notes, .. } = outcome(World::new(plan.clone(), fault, true));
+    let RunOutcome { failure, notes, .. } = outcome(World::new(plan.clone(), fault, true));
     Some(History { plan, failure: failure?, notes })
 }
 
-/// Plans that leave one more thing out, the most promising first.
-fn shorter(plan: &Plan) -> Vec<Plan> {
+/// Plans with one more reduction, the most promising first.
+fn shorter(plan: &RunPlan) -> Vec<RunPlan> {
     let mut plans = Vec::new();
-    let count = plan.disasters.len();
+    let count = plan.disruptions.len();
     let without = |range: std::ops::Range<usize>| {
         let mut less = plan.clone();
-        less.disasters.drain(range);
+        less.disruptions.drain(range);
         less
     };
     if count > 3 {
@@ -115,17 +116,17 @@ fn shorter(plan: &Plan) -> Vec<Plan> {
     }
     plans.extend((0..count).map(|idx| without(idx..idx + 1)));
     if plan.messages > 0 {
-        plans.push(Plan { messages: plan.messages / 2, ..plan.clone() });
-        plans.push(Plan { messages: plan.messages - 1, ..plan.clone() });
+        plans.push(RunPlan { messages: plan.messages / 2, ..plan.clone() });
+        plans.push(RunPlan { messages: plan.messages - 1, ..plan.clone() });
     }
     if plan.trims {
-        plans.push(Plan { trims: false, ..plan.clone() });
+        plans.push(RunPlan { trims: false, ..plan.clone() });
     }
     if plan.restarts_at_end {
-        plans.push(Plan { restarts_at_end: false, ..plan.clone() });
+        plans.push(RunPlan { restarts_at_end: false, ..plan.clone() });
     }
     if plan.partitions > 1 {
-        plans.push(Plan { partitions: plan.partitions - 1, ..plan.clone() });
+        plans.push(RunPlan { partitions: plan.partitions - 1, ..plan.clone() });
     }
     plans
 }

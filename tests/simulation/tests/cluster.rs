@@ -1,8 +1,8 @@
-//! What may happen to three servers.
+//! A cluster of three servers in the model: elections, lag, power cuts.
 
 use std::collections::BTreeMap;
 
-use simulation::jetstream::{Config, Refusal, Survivors, Sync, Ticket};
+use simulation::jetstream::{Refusal, StreamConfig, Survivors, Sync, Ticket};
 use simulation::{Answer, JetStream, Message, Random, Reply, Request, Seed};
 
 const MARKET: &str = "MARKET";
@@ -10,7 +10,7 @@ const ALL: usize = usize::MAX;
 
 fn cluster() -> JetStream {
     let mut model = JetStream::cluster(Sync::Always);
-    model.create(Config::market(1 << 30));
+    model.create(StreamConfig::market(1 << 30));
     model
 }
 
@@ -45,7 +45,7 @@ fn now(reply: Reply) -> String {
     }
 }
 
-/// Commits, and has everybody apply it.
+/// Commits, and lets every server apply it.
 fn commit(model: &mut JetStream, request: Request) {
     propose(model, request);
     assert_eq!(model.decide(MARKET, ALL).len(), 1);
@@ -72,7 +72,7 @@ fn a_commit_is_answered_when_most_servers_have_it() {
 }
 
 #[test]
-fn while_a_commit_is_in_flight_its_subject_cannot_be_expected() {
+fn a_subject_with_a_commit_in_flight_cannot_be_expected() {
     let mut model = cluster();
     propose(&mut model, position(0, "a"));
     assert_eq!(model.ask(0, position(0, "b")), Reply::Now(Answer::Refused(Refusal::WRONG_LAST_UNKNOWN)));
@@ -82,9 +82,9 @@ fn while_a_commit_is_in_flight_its_subject_cannot_be_expected() {
 }
 
 #[test]
-fn while_a_message_is_in_flight_a_second_copy_is_not_taken() {
+fn a_duplicate_of_a_message_in_flight_is_refused() {
     let mut model = cluster();
-    model.create(Config::feed(16, 1 << 30, u64::MAX / 2));
+    model.create(StreamConfig::feed(16, 1 << 30, u64::MAX / 2));
     let tick = || Request::Publish(Message::new("feed.tick.bitcoin.usd", "t").id("one"));
     let ticket = propose(&mut model, tick());
     assert_eq!(model.ask(0, tick()), Reply::Now(Answer::Refused(Refusal::DUPLICATE_UNKNOWN)));
@@ -104,13 +104,13 @@ fn a_follower_shows_an_older_picture_until_it_catches_up() {
     assert_eq!(model.catch_up(MARKET, 1, 2), 2);
     assert_eq!(now(model.ask_server(1, 0, picture())), "2 checkpoint.market.3.position p1");
     assert_eq!(now(model.ask_server(0, 0, picture())), "3 checkpoint.market.3.position p2");
-    assert_eq!(now(model.ask_server(1, 0, read())), "silence", "only a leader says what is last");
+    assert_eq!(now(model.ask_server(1, 0, read())), "silence", "only a leader answers");
     model.catch_up(MARKET, 1, ALL);
     assert_eq!(model.stored(MARKET, 1), model.stored(MARKET, 0));
 }
 
 #[test]
-fn a_leader_that_hung_wakes_as_the_leader_that_it_was() {
+fn a_leader_that_hung_still_answers_as_the_leader() {
     let mut model = cluster();
     commit(&mut model, position(0, "a"));
     model.freeze(0);
@@ -121,7 +121,7 @@ fn a_leader_that_hung_wakes_as_the_leader_that_it_was() {
     model.wake(0);
     assert_eq!(now(model.ask_server(0, 0, read())), "1 checkpoint.market.3.position a");
     assert!(now(model.ask_server(0, 0, info())).starts_with("1 messages from 1 to 1"));
-    assert_eq!(now(model.ask_server(0, 0, position(1, "c"))), "silence", "nobody agrees with it");
+    assert_eq!(now(model.ask_server(0, 0, position(1, "c"))), "silence", "it gets no majority");
     assert_eq!(now(model.ask(0, read())), "2 checkpoint.market.3.position b");
     model.catch_up(MARKET, 0, ALL);
     assert_eq!(now(model.ask_server(0, 0, read())), "silence", "it knows better now");
@@ -129,7 +129,7 @@ fn a_leader_that_hung_wakes_as_the_leader_that_it_was() {
 }
 
 #[test]
-fn what_a_dead_leader_proposed_is_stored_or_lost_and_nobody_is_told() {
+fn a_dead_leaders_proposals_are_stored_or_lost_unanswered() {
     for (kept, expected) in [(0, "1 checkpoint.market.3.position a"), (1, "2 checkpoint.market.3.position b")] {
         let mut model = cluster();
         commit(&mut model, position(0, "a"));
@@ -140,13 +140,13 @@ fn what_a_dead_leader_proposed_is_stored_or_lost_and_nobody_is_told() {
         assert_eq!(model.decide(MARKET, ALL), []);
         model.catch_up(MARKET, 2, ALL);
         assert_eq!(now(model.ask(0, read())), expected);
-        // The next expectation is judged by the outcome.
+        // The outcome determines the next expectation.
         propose(&mut model, position(1 + kept as u64, "c"));
     }
 }
 
 #[test]
-fn a_leader_that_was_just_chosen_may_end_earlier_and_stores_nothing_before_it_knows() {
+fn a_new_leader_stores_nothing_before_it_has_caught_up() {
     let mut model = cluster();
     commit(&mut model, position(0, "a"));
     propose(&mut model, position(1, "b"));
@@ -161,7 +161,7 @@ fn a_leader_that_was_just_chosen_may_end_earlier_and_stores_nothing_before_it_kn
 }
 
 #[test]
-fn a_server_that_lacks_what_was_acknowledged_cannot_lead() {
+fn a_server_that_lacks_acknowledged_messages_cannot_lead() {
     let mut model = cluster();
     model.freeze(2);
     propose(&mut model, position(0, "a"));
@@ -174,7 +174,7 @@ fn a_server_that_lacks_what_was_acknowledged_cannot_lead() {
 }
 
 #[test]
-fn open_batches_and_places_of_consumers_go_with_the_server_that_had_them() {
+fn open_batches_and_consumers_end_with_their_server() {
     let mut model = cluster();
     commit(&mut model, position(0, "a"));
     let part =
@@ -188,16 +188,16 @@ fn open_batches_and_places_of_consumers_go_with_the_server_that_had_them() {
     model.kill(1);
     assert_eq!(now(model.ask_server(1, 0, pull())), "silence");
     model.restart(1, 0);
-    assert_eq!(now(model.ask_server(1, 0, pull())), first, "from its start again, as if nothing had been read");
-    assert_eq!(now(model.ask_server(2, 0, pull())), "refused 503/0", "each server has its own");
+    assert_eq!(now(model.ask_server(1, 0, pull())), first, "from its start again");
+    assert_eq!(now(model.ask_server(2, 0, pull())), "refused 503/0", "each server has its own consumers");
     assert!(model.elect(MARKET, 2, 0));
     assert_eq!(model.ask(0, part(2, true)), Reply::Now(Answer::Refused(Refusal::INCOMPLETE)));
 }
 
 #[test]
-fn only_a_power_cut_of_all_without_sync_loses_what_was_acknowledged() {
+fn only_a_power_cut_of_all_servers_loses_acknowledged_data() {
     let mut model = JetStream::cluster(Sync::Later);
-    model.create(Config::market(1 << 30));
+    model.create(StreamConfig::market(1 << 30));
     commit(&mut model, position(0, "a"));
     (0..3).for_each(|server| model.sync(server));
     commit(&mut model, position(1, "b"));
@@ -214,9 +214,9 @@ fn only_a_power_cut_of_all_without_sync_loses_what_was_acknowledged() {
     assert_eq!(model.stored(MARKET, 1), model.stored(MARKET, 2));
 }
 
-/// Two writers commit positions, each with what it knows, while servers hang, die and lead in turn.
+/// Two writers commit positions, each with the sequence that it knows, while servers hang, die and lead in turn.
 #[test]
-fn nothing_acknowledged_is_ever_lost_and_each_position_follows_the_one_before() {
+fn nothing_acknowledged_is_lost_and_positions_are_ordered() {
     let (mut acknowledged, mut elections) = (0, 0);
     for seed in 0..200 {
         let (mut model, mut random) = (cluster(), Seed(seed).random("faults"));
@@ -241,7 +241,7 @@ fn nothing_acknowledged_is_ever_lost_and_each_position_follows_the_one_before() 
         catch_up_all(&mut model);
         let last = model.stored(MARKET, 0).last().map_or(0, |last| last.seq);
         assert!((1..3).all(|server| model.stored(MARKET, server) == model.stored(MARKET, 0)), "seed {seed}");
-        // Each took the place of the one that it expected.
+        // Each commit was stored right after the one that it expected.
         assert!(stored.iter().all(|&(expected, seq)| seq == expected + 1 && seq <= last), "seed {seed}: {stored:?}");
         assert!(stored.is_sorted_by(|before, after| before.1 < after.1), "seed {seed}: {stored:?}");
         acknowledged += stored.len();
@@ -249,8 +249,8 @@ fn nothing_acknowledged_is_ever_lost_and_each_position_follows_the_one_before() 
     assert!(acknowledged > 2_000 && elections > 500, "{acknowledged} commits, {elections} elections");
 }
 
-/// Reads the position from a server and commits the next one to another, or does both where the leader is; returns the
-/// ticket, with the sequence that it expected.
+/// Reads the position from a server and commits the next one to another server, or does both at the leader; returns the
+/// ticket with the expected sequence.
 fn write(model: &mut JetStream, random: &mut Random, step: u64) -> Option<(Ticket, u64)> {
     let leader = model.leader(MARKET).filter(|_| random.chance(700));
     let mut server = || leader.unwrap_or_else(|| random.index(3));
@@ -267,7 +267,7 @@ fn recover(model: &mut JetStream, server: usize) {
     model.restart(server, 0);
 }
 
-/// Something happens to a server; returns whether it leads now.
+/// Disrupts a server; returns whether it leads now.
 fn disturb(model: &mut JetStream, random: &mut Random) -> bool {
     let server = random.index(3);
     match random.below(12) {

@@ -1,6 +1,6 @@
-//! What may happen to a single server.
+//! A single server in the model: restarts, power cuts, time limits, full storage.
 
-use simulation::jetstream::{Allowed, Config, Refusal, Survivors, Sync};
+use simulation::jetstream::{Allowed, Refusal, StreamConfig, Survivors, Sync};
 use simulation::{Answer, JetStream, Message, Reply, Request};
 
 const AMPLE: u64 = 1 << 30;
@@ -8,7 +8,7 @@ const SECOND_US: u64 = 1_000_000;
 
 fn market(sync: Sync) -> JetStream {
     let mut model = JetStream::single(sync);
-    model.create(Config::market(AMPLE));
+    model.create(StreamConfig::market(AMPLE));
     model
 }
 
@@ -44,7 +44,7 @@ fn tick(id: &str) -> Request {
 
 /// Everything stored, as sequence and text.
 fn stored(model: &JetStream) -> String {
-    let line = |stored: &simulation::jetstream::Stored| {
+    let line = |stored: &simulation::jetstream::StoredMessage| {
         let last = stored.message.subject.rsplit('.').next().unwrap_or_default().to_owned();
         format!("{} {last} {}", stored.seq, String::from_utf8_lossy(&stored.message.payload))
     };
@@ -56,7 +56,7 @@ fn info(model: &mut JetStream, stream: &str) -> Answer {
 }
 
 #[test]
-fn a_killed_server_loses_nothing_that_was_acknowledged_but_what_was_open() {
+fn a_killed_server_loses_only_open_batches_and_consumers() {
     for sync in [Sync::Always, Sync::Later] {
         let mut model = market(sync);
         assert_eq!(ask(&mut model, commit("a", 0, "1")), Answer::Committed { seq: 3, count: 3 });
@@ -73,12 +73,12 @@ fn a_killed_server_loses_nothing_that_was_acknowledged_but_what_was_open() {
         assert_eq!(late, Answer::Refused(Refusal::INCOMPLETE));
         let pulled = ask(&mut model, Request::Pull { stream: "MARKET".to_owned(), consumer: 1, max: 9 });
         assert_eq!(pulled, Answer::Refused(Refusal::NO_RESPONDERS));
-        assert_eq!(model.drain_live("MARKET"), [], "what nobody had taken is never published again");
+        assert_eq!(model.drain_live("MARKET"), [], "unread live messages are never published again");
     }
 }
 
 #[test]
-fn a_server_that_syncs_always_loses_nothing_when_the_power_goes() {
+fn a_server_that_always_syncs_survives_a_power_cut() {
     let mut model = market(Sync::Always);
     ask(&mut model, commit("a", 0, "1"));
     ask(&mut model, commit("b", 3, "2"));
@@ -89,7 +89,7 @@ fn a_server_that_syncs_always_loses_nothing_when_the_power_goes() {
 }
 
 #[test]
-fn a_power_cut_without_sync_leaves_what_was_written_first() {
+fn a_power_cut_without_sync_keeps_a_prefix() {
     let cases: [(Survivors, &str); 6] = [
         (Survivors::NONE, "1 usd 1, 2 usd 1, 3 position 1"),
         // Orphan outputs.
@@ -109,7 +109,7 @@ fn a_power_cut_without_sync_leaves_what_was_written_first() {
         model.cut_power(0, survivors);
         model.restart(0, 0);
         assert_eq!(stored(&model), expected, "{survivors:?}");
-        // The log goes on behind the rest, and the rest stays.
+        // The log continues after the surviving messages.
         let last = model.stored("MARKET", 0).last().map_or(0, |stored| stored.seq);
         assert_eq!(
             ask(&mut model, Request::Publish(result("4"))),
@@ -123,9 +123,9 @@ fn a_power_cut_without_sync_leaves_what_was_written_first() {
 }
 
 #[test]
-fn message_ids_are_known_after_a_restart_as_far_as_their_messages_are_stored() {
+fn message_ids_of_stored_messages_survive_a_restart() {
     let mut model = JetStream::single(Sync::Always);
-    model.create(Config::feed(16, AMPLE, u64::MAX / 2));
+    model.create(StreamConfig::feed(16, AMPLE, u64::MAX / 2));
     ask(&mut model, tick("purged"));
     ask(&mut model, Request::Purge { stream: "FEED".to_owned(), filter: ">".into(), before: 0 });
     ask(&mut model, tick("stored"));
@@ -137,20 +137,20 @@ fn message_ids_are_known_after_a_restart_as_far_as_their_messages_are_stored() {
 }
 
 #[test]
-fn time_ends_message_ids_messages_and_open_batches() {
+fn message_ids_messages_and_open_batches_expire() {
     let mut model = market(Sync::Always);
-    let config = Config { duplicates_us: 10 * SECOND_US, ..Config::feed(16, AMPLE, 60 * SECOND_US) };
+    let config = StreamConfig { duplicates_us: 10 * SECOND_US, ..StreamConfig::feed(16, AMPLE, 60 * SECOND_US) };
     model.create(config);
-    model.create(Config::leases(AMPLE));
+    model.create(StreamConfig::leases(AMPLE));
     model.allow(Allowed { open: 1, silence_us: 3 * SECOND_US });
     let first = |second: u64, message: Message, model: &mut JetStream| {
         ask_at(model, second * SECOND_US, Request::Publish(message))
     };
-    // Ids: counted from the first sight.
+    // Ids: counted from the first message.
     assert_eq!(ask_at(&mut model, 0, tick("a")), Answer::Stored { seq: 1, is_duplicate: false });
     assert_eq!(ask_at(&mut model, 9 * SECOND_US, tick("a")), Answer::Stored { seq: 1, is_duplicate: true });
     assert_eq!(ask_at(&mut model, 10 * SECOND_US, tick("a")), Answer::Stored { seq: 2, is_duplicate: false });
-    // Messages: of the feed after its time, of the bucket after their own.
+    // Messages: those of FEED by its age limit, those of the bucket by their own TTL.
     let key = Message::new("$KV.LEASES.aggregator.member.a", "").ending(60);
     assert_eq!(first(0, key, &mut model), Answer::Stored { seq: 1, is_duplicate: false });
     let mut at = |second: u64, stream: &str| {
@@ -161,7 +161,7 @@ fn time_ends_message_ids_messages_and_open_batches() {
     assert_eq!(at(70, "FEED"), "0 messages from 3 to 2, 0 bytes");
     assert!(at(59, "KV_LEASES").starts_with("1 messages"));
     assert_eq!(at(60, "KV_LEASES"), "0 messages from 2 to 1, 0 bytes");
-    // Batches: every message starts the time anew.
+    // Batches: every message restarts the timeout.
     let part = |id, number| result("r").numbered(id, number, false);
     assert_eq!(first(100, part("a", 1), &mut model), Answer::Staged);
     assert_eq!(first(102, part("a", 2), &mut model), Answer::Staged);
@@ -171,7 +171,7 @@ fn time_ends_message_ids_messages_and_open_batches() {
 }
 
 #[test]
-fn what_is_full_refuses_until_there_is_room() {
+fn a_full_stream_refuses_until_there_is_room() {
     let mut model = market(Sync::Always);
     ask(&mut model, commit("a", 0, "1"));
     let before = stored(&model);
@@ -208,7 +208,7 @@ fn only_consumers_see_a_part_of_a_batch() {
 }
 
 #[test]
-fn a_stream_that_is_created_again_is_another_log() {
+fn a_recreated_stream_is_another_log() {
     let mut model = market(Sync::Always);
     let created = |model: &mut JetStream| match info(model, "MARKET") {
         Answer::Info(info) => info.created,
@@ -218,6 +218,6 @@ fn a_stream_that_is_created_again_is_another_log() {
     model.kill(0);
     model.restart(0, 0);
     assert_eq!(created(&mut model), first);
-    model.create(Config::market(AMPLE));
+    model.create(StreamConfig::market(AMPLE));
     assert_ne!(created(&mut model), first);
 }

@@ -1,28 +1,28 @@
-//! Payloads of many lines, compressed.
+//! Compression of payloads with many lines.
 //!
-//! A replay is bound by the bytes that the server writes, keeps and reads again, and its lines repeat their names: zstd
-//! makes a tenth of them in less time than writing them takes. What is live is one line or a few, and goes as it is, for
-//! everybody to read.
+//! The speed of a replay is limited by the bytes that the server writes, stores and reads back. Lines repeat their
+//! names, so zstd reduces them to a tenth in less time than writing them takes. Live messages have one line or a few;
+//! they are not compressed, so that every subscriber can read them.
 
 use async_nats::HeaderMap;
 use bytes::Bytes;
 
-/// Names how a payload is encoded: `zstd`, in one frame that says how long it is. Absent: as it is.
+/// Header with the encoding of a payload: `zstd`, one frame with its content size. Absent means not encoded.
 pub const ENCODING_HEADER: &str = "Content-Encoding";
-/// Payloads up to here are never compressed.
+/// Payloads up to this size are never compressed.
 pub const PLAIN_BYTES_MAX: usize = 4 * 1024;
-/// What a compressed payload may come to at most, as much as a message may hold by itself.
+/// Upper bound of a decompressed payload: the size limit of a message.
 const DECODED_BYTES_MAX: u64 = 1024 * 1024;
 const ZSTD: &str = "zstd";
-/// The fastest that still finds most: level 3 takes half as long again for the same size.
+/// The fastest level with most of the gain: level 3 takes half as long again for the same size.
 const LEVEL: i32 = 1;
 
-/// Compresses payloads, one after another.
+/// Compresses payloads one after another, with one context.
 #[derive(Default)]
 pub struct Encoder(Option<zstd::bulk::Compressor<'static>>);
 
 impl Encoder {
-    /// The payload as it is to be sent, and what its headers must say of it.
+    /// Returns the payload to send, and sets its encoding in the headers.
     pub fn encode(&mut self, headers: &mut HeaderMap, payload: &Bytes) -> Bytes {
         let encoded = if payload.len() > PLAIN_BYTES_MAX { self.compress(payload) } else { None };
         match encoded {
@@ -34,7 +34,7 @@ impl Encoder {
         }
     }
 
-    /// `None` when it would gain nothing.
+    /// `None` when the payload would not become smaller.
     fn compress(&mut self, payload: &[u8]) -> Option<Bytes> {
         if self.0.is_none() {
             self.0 = zstd::bulk::Compressor::new(LEVEL).ok();
@@ -44,13 +44,13 @@ impl Encoder {
     }
 }
 
-/// Decompresses payloads, one after another.
+/// Decompresses payloads one after another, with one context.
 #[derive(Default)]
 pub struct Decoder(Option<zstd::bulk::Decompressor<'static>>);
 
 impl Decoder {
-    /// Headers and payload of a message as its lines are. One that cannot be decoded stays as it came, with the header that
-    /// says so.
+    /// Returns the headers and the decoded payload of a message. A payload that cannot be decoded stays as it is, with
+    /// its encoding header.
     pub fn decode(&mut self, headers: Option<HeaderMap>, payload: Bytes) -> (Option<HeaderMap>, Bytes) {
         let Some(encoding) = headers.as_ref().and_then(|headers| headers.get(ENCODING_HEADER)) else {
             return (headers, payload);
@@ -61,7 +61,7 @@ impl Decoder {
         }
     }
 
-    /// Gives back the memory that the next payload would be decompressed with.
+    /// Releases the memory of the decompression context.
     pub fn rest(&mut self) {
         self.0 = None;
     }
@@ -78,8 +78,8 @@ impl Decoder {
     }
 }
 
-/// Headers and payload of a single message as its lines are: see [`ENCODING_HEADER`]. One that cannot be decoded stays as it
-/// came, with the header that says so.
+/// Returns the headers and the decoded payload of a single message: see [`ENCODING_HEADER`]. A payload that cannot be
+/// decoded stays as it is, with its encoding header.
 pub fn decode(headers: Option<HeaderMap>, payload: Bytes) -> (Option<HeaderMap>, Bytes) {
     Decoder::default().decode(headers, payload)
 }
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_live_goes_as_it_is() {
+    fn short_payloads_are_not_compressed() {
         let lines = vec![b'x'; PLAIN_BYTES_MAX];
         let (headers, payload) = sent(&lines);
         assert!(headers.get(ENCODING_HEADER).is_none());
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_become_shorter_goes_as_it_is() {
+    fn incompressible_payloads_are_not_compressed() {
         let mut noise = vec![0; 8_192];
         StdRng::seed_from_u64(1).fill_bytes(&mut noise);
         let (headers, payload) = sent(&noise);
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_decoded_stays_and_says_so() {
+    fn an_undecodable_payload_keeps_its_encoding_header() {
         let (headers, payload) = sent(&[b'x'; 10_000]);
         let mut other = headers.clone();
         other.insert(ENCODING_HEADER, "br");
@@ -151,7 +151,7 @@ mod tests {
             assert_eq!(same, payload);
             assert!(left.unwrap().get(ENCODING_HEADER).is_some());
         }
-        // None of them spoils the next one.
+        // A failure does not affect the next payload.
         assert_eq!(decoder.decode(Some(headers), payload).1, vec![b'x'; 10_000]);
     }
 
@@ -159,7 +159,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
         #[test]
-        fn what_is_encoded_is_decoded(lines in prop::collection::vec("[a-z0-9:,.]{0,80}", 0..600)) {
+       fn encoded_payloads_are_decoded(lines in prop::collection::vec("[a-z0-9:,.]{0,80}", 0..600)) {
             let payload = lines.join("\n");
             let (headers, sent) = sent(payload.as_bytes());
             prop_assert!(sent.len() <= payload.len());
@@ -171,7 +171,7 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_are_too_strange(bytes in prop::collection::vec(any::<u8>(), 0..400), at in any::<prop::sample::Index>()) {
+       fn any_bytes_can_be_passed_to_the_decoder(bytes in prop::collection::vec(any::<u8>(), 0..400), at in any::<prop::sample::Index>()) {
             let mut headers = HeaderMap::new();
             headers.insert(ENCODING_HEADER, ZSTD);
             decode(Some(headers.clone()), bytes.clone().into());

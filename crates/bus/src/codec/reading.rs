@@ -1,35 +1,36 @@
-//! Ticks and prices, read fast in the form in which our own programs write them.
+//! A fast parser for ticks and prices in the exact form in which candlewire writes them.
 //!
-//! Almost every line that a step reads is of that form: no white space, keys in the order of the record, names without
-//! escapes, numbers without sign or exponent. It is read in one pass here. Every other line, good or bad, is left to
+//! Almost every line that a step reads has that form: no white space, keys in the order of the record, names without
+//! escapes, numbers without sign or exponent. This parser reads it in one pass. Every other line, valid or not, goes to
 //! serde_json, which alone decides what is refused.
 
 use std::borrow::Cow;
 
 use market::tick::{PriceLine, TickLine};
 
-/// Reads the lines of one message. They begin alike, with the names of its instrument, which are read once.
+/// A reader for the lines of one message. They start with the same instrument names, which are parsed once.
 #[derive(Debug, Default)]
 pub struct LineReader<'a> {
     names: Option<Names<'a>>,
 }
 
-/// A tick as it was read.
+/// A parsed tick.
 #[derive(Debug)]
 pub struct ReadTick<'a> {
     /// The record.
     pub line: TickLine<'a>,
-    /// How the line begins, if the price of this tick is written with the same bytes up to its sequence, for [`price_end`].
+    /// The beginning of the line, if the price of this tick is written with the same bytes up to its sequence; see
+    /// [`price_end`].
     pub price_head: Option<&'a [u8]>,
 }
 
-/// How the line of a price ends whose beginning is [`ReadTick::price_head`]: with the sequence of its message in FEED.
+/// The end of a price line whose beginning is [`ReadTick::price_head`]: the sequence of its message in FEED.
 pub fn price_end(feed_seq: u64) -> String {
     format!(",\"feed_seq\":{feed_seq}}}")
 }
 
 impl<'a> LineReader<'a> {
-    /// Reads a tick of FEED.
+    /// Parses a tick of FEED.
     ///
     /// # Errors
     /// When serde_json refuses it.
@@ -41,7 +42,7 @@ impl<'a> LineReader<'a> {
         }
     }
 
-    /// Reads a price of MARKET.
+    /// Parses a price of MARKET.
     ///
     /// # Errors
     /// When serde_json refuses it.
@@ -54,20 +55,20 @@ impl<'a> LineReader<'a> {
     }
 }
 
-/// Most digits of an integer that surely fit 64 bits.
+/// Largest number of digits of an integer that always fits 64 bits.
 const DIGITS_MAX: usize = 18;
-/// Integers up to here are f64 too.
+/// Integers up to here are exact as f64.
 const MANTISSA_MAX: u64 = 1 << 53;
-/// The powers of ten that f64 holds exactly and that [`DIGITS_MAX`] can need.
+/// The powers of ten that are exact as f64 and that [`DIGITS_MAX`] can need.
 const POWERS_OF_TEN: [f64; DIGITS_MAX + 1] =
     [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18];
 
-/// Most bytes of a number that has surely no shorter form: with its point 15 digits, which f64 tells from all others.
+/// Largest length of a number that has no shorter form: 15 digits and a point, which f64 distinguishes from all others.
 const SHORTEST_BYTES_MAX: usize = 16;
-/// Numbers from here on are surely written without an exponent.
+/// Numbers from here on are written without an exponent.
 const PLAIN_MIN: f64 = 1e-4;
 
-/// How a line begins that names an instrument.
+/// The beginning of a line with instrument names.
 #[derive(Debug, Clone, Copy)]
 struct Names<'a> {
     head: &'a [u8],
@@ -75,7 +76,7 @@ struct Names<'a> {
     quote: &'a str,
 }
 
-/// What ticks and prices have in common.
+/// The fields that ticks and prices have in common.
 struct Observation {
     event_ms: i64,
     grain_ms: Option<i64>,
@@ -88,11 +89,11 @@ struct Observation {
     volume: Option<f64>,
 }
 
-/// What is left of a line. `None` from any of its methods: the line is of another form.
+/// The unread rest of a line. A method returns `None` for a line of another form.
 struct Cursor<'a> {
     whole: &'a [u8],
     rest: &'a [u8],
-    /// Whether every decimal so far stands as it would be written.
+    /// Whether every decimal so far is written in its shortest form.
     is_as_written: bool,
 }
 
@@ -106,7 +107,7 @@ impl<'a> Cursor<'a> {
     fn tick(mut self, names: &mut Option<Names<'a>>) -> Option<ReadTick<'a>> {
         let Names { coin, quote, .. } = self.names(names)?;
         let Observation { event_ms, grain_ms, complete_ms, id, open, high, low, close, volume } = self.observation()?;
-        // What equals the close is left out of a price.
+        // A price omits fields that equal its close.
         let is_as_price = self.is_as_written && [open, high, low].into_iter().flatten().all(|price| price != close);
         let price_head = is_as_price.then(|| self.done());
         let line = TickLine {
@@ -152,7 +153,7 @@ impl<'a> Cursor<'a> {
         self.end(price)
     }
 
-    /// The names that the line before had, if this one has them too.
+    /// The names of the line before, if this line has the same.
     #[inline]
     fn names(&mut self, names: &mut Option<Names<'a>>) -> Option<Names<'a>> {
         if let Some(known) = names
@@ -182,7 +183,7 @@ impl<'a> Cursor<'a> {
         })
     }
 
-    /// What was read so far.
+    /// The bytes that were read so far.
     fn done(&self) -> &'a [u8] {
         &self.whole[..self.whole.len() - self.rest.len()]
     }
@@ -191,14 +192,14 @@ impl<'a> Cursor<'a> {
         (self.rest == b"}").then_some(record)
     }
 
-    /// What stands behind `key`, which is next.
+    /// The cursor after `key`, if `key` is next.
     #[inline(always)]
     fn after(&mut self, key: &str) -> Option<&mut Self> {
         self.rest = self.rest.strip_prefix(key.as_bytes())?;
         Some(self)
     }
 
-    /// The value of `key`, if that is next; the outer `None` is a value of another form.
+    /// The value of `key`, if `key` is next; the outer `None` means a value of another form.
     #[inline(always)]
     fn optional<T>(&mut self, key: &str, value: impl FnOnce(&mut Self) -> Option<T>) -> Option<Option<T>> {
         match self.after(key) {
@@ -207,7 +208,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Text of printable ASCII without escapes.
+    /// A string of printable ASCII without escapes.
     fn name(&mut self) -> Option<&'a str> {
         let text = self.rest.strip_prefix(b"\"")?;
         let len = text.iter().position(|&byte| matches!(byte, b'"' | b'\\') || !(b' '..=b'~').contains(&byte))?;
@@ -226,7 +227,7 @@ impl<'a> Cursor<'a> {
         Some(integer)
     }
 
-    /// The number that the next digits make behind those of `before`, and how many they are. The number has a meaning up to
+    /// The number that the next digits form after those of `before`, and their count. The number is valid up to
     /// [`DIGITS_MAX`] digits.
     fn digits(&self, before: u64) -> (u64, usize) {
         let mut number = before;
@@ -252,7 +253,7 @@ impl<'a> Cursor<'a> {
             }
         }
         let text = &whole[..whole.len() - self.rest.len()];
-        // Both are exact then, so that the division rounds once.
+        // Both operands are exact then, so the division rounds once.
         let is_exact = text.len() <= DIGITS_MAX && digits <= MANTISSA_MAX;
         let number = if is_exact {
             digits as f64 / POWERS_OF_TEN[decimals]
@@ -276,7 +277,7 @@ mod tests {
     const TICK: &str = r#"{"coin":"bitcoin","quote":"usd","event_ms":1747517892000,"grain_ms":60000,"id":7,"open":1.5,"high":2.25,"low":1.0,"close":103376.01,"volume":0.5,"ingest_ms":1747517893120,"source":"recording","market_cap":2.05e12,"volume_24h":18.4,"high_24h":103718.0,"low_24h":102771.0}"#;
     const PRICE: &str = r#"{"coin":"bitcoin","quote":"usd","event_ms":1747517892000,"grain_ms":60000,"id":7,"open":1.5,"high":2.25,"low":1.0,"close":103376.01,"volume":0.5,"feed_seq":812}"#;
 
-    /// A record must be read, or refused with the same words, as serde_json does it. Bits count: -0 is not 0.
+    /// A record must be read, or refused with the same message, as by serde_json. Bits count: -0 is not 0.
     fn check<'a, T: Deserialize<'a> + Serialize>(line: &'a [u8], read: impl Fn(&'a [u8]) -> serde_json::Result<T>) {
         let text = |record: serde_json::Result<T>| match record {
             Ok(record) => serde_json::to_string(&record).unwrap(),
@@ -289,7 +290,7 @@ mod tests {
     fn check_both(line: &[u8]) {
         check(line, |line| LineReader::default().tick(line).map(|tick| tick.line));
         check(line, |line| LineReader::default().price(line));
-        // Behind a line that has told the names.
+        // After a line with the same names.
         check(line, |line| behind_another().tick(line).map(|tick| tick.line));
         check(line, |line| behind_another().price(line));
         check_price_head(line);
@@ -301,7 +302,7 @@ mod tests {
         reader
     }
 
-    /// Where a tick says how its price begins, the price is written so.
+    /// Checks that the price of a tick starts with `price_head`, if there is one.
     fn check_price_head(line: &[u8]) -> bool {
         let Ok(ReadTick { line, price_head: Some(head) }) = LineReader::default().tick(line) else { return false };
         let (coin, quote) = (line.coin.clone(), line.quote.clone());
@@ -324,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn what_our_programs_write_is_read_without_serde_json() {
+    fn lines_of_candlewire_are_read_without_serde_json() {
         let plain = TICK.replace("2.05e12", "2050000000000.0");
         assert!(check_price_head(plain.as_bytes()));
         assert!(Cursor::new(plain.as_bytes()).tick(&mut None).is_some());
@@ -338,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_names_another_instrument_is_read_as_what_it_is() {
+    fn a_line_with_another_instrument_is_not_misread() {
         let lines = ["bitcoin", "bitcoin", "bit", "bitcoin-cash", "bitcoin"].map(|coin| TICK.replace("bitcoin", coin));
         let mut reader = LineReader::default();
         let coins = lines.each_ref().map(|line| reader.tick(line.as_bytes()).unwrap().line.coin);
@@ -346,11 +347,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_otherwise_in_a_price_is_not_copied() {
+    fn numbers_in_another_form_are_not_copied_into_a_price() {
         for close in ["103376.010", "103376", "0.000001", "1234567890123456.5", "0.1000000000000000055", "1e5"] {
             assert!(!check_price_head(TICK.replace("103376.01", close).as_bytes()), "{close}");
         }
-        // An open that is the close is left out.
+        // An open that equals the close is omitted.
         assert!(!check_price_head(TICK.replace("1.5", "103376.01").as_bytes()));
     }
 
@@ -449,7 +450,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_number_has_the_bits_that_serde_json_gives_it(number in decimal()) {
+       fn every_number_has_the_bits_of_serde_json(number in decimal()) {
             let bits = |number: f64| number.to_bits();
             let mut cursor = Cursor::new(number.as_bytes());
             if let Some(found) = cursor.number().filter(|_| cursor.rest.is_empty()) {
@@ -461,7 +462,7 @@ mod tests {
         }
 
         #[test]
-        fn a_line_that_was_changed_anywhere_is_judged_as_by_serde_json(
+       fn a_line_with_a_random_change_is_judged_as_by_serde_json(
             at in any::<prop::sample::Index>(), byte in any::<u8>(), len in 0_usize..3, is_tick in any::<bool>(),
         ) {
             let mut line = if is_tick { TICK.replace("2.05e12", "2.05") } else { PRICE.to_owned() }.into_bytes();

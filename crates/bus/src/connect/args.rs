@@ -1,17 +1,14 @@
-//! The flags that say where NATS is, who asks, and how both prove it.
+//! Flags: address of NATS, user, credentials and TLS.
 
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::identity::Identity;
-use crate::error::Error;
-
-/// Flags of every binary that say where NATS is and who asks.
+/// NATS flags of every binary.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "NATS")]
 pub struct NatsArgs {
-    /// Address of the NATS server; of a cluster, all of them with commas between. tls:// insists on TLS
+    /// Address of the NATS server; for a cluster, all addresses separated by commas. tls:// requires TLS
     #[arg(long, env = "NATS_URL", default_value = "nats://127.0.0.1:4222", global = true)]
     pub nats_url: String,
 
@@ -23,33 +20,33 @@ pub struct NatsArgs {
     #[arg(long, env = "NATS_PASSWORD", hide_env_values = true, global = true)]
     pub nats_password: Option<Password>,
 
-    /// File that holds the password and nothing else
+    /// File that contains only the password
     #[arg(long, env = "NATS_PASSWORD_FILE", value_name = "PATH", global = true)]
     pub nats_password_file: Option<PathBuf>,
 
-    /// Credentials file of a user, in place of a password: its JWT and its key
+    /// Credentials file of a user (JWT and key), instead of a password
     #[arg(long, env = "NATS_CREDS", value_name = "PATH", global = true)]
     pub creds: Option<PathBuf>,
 
-    /// Certificates of who may vouch for the server (PEM); insists on TLS. By default those of this machine
+    /// CA certificates (PEM) to verify the server with; requires TLS. Default: the CAs of this machine
     #[arg(long, env = "NATS_TLS_CA", value_name = "PATH", global = true)]
     pub tls_ca: Option<PathBuf>,
 
-    /// Our own certificate (PEM), for a server that asks for one; insists on TLS
+    /// Client certificate (PEM), for a server that asks for one; requires TLS
     #[arg(long, env = "NATS_TLS_CERT", value_name = "PATH", global = true)]
     pub tls_cert: Option<PathBuf>,
 
-    /// Private key of our own certificate (PEM)
+    /// Private key of the client certificate (PEM)
     #[arg(long, env = "NATS_TLS_KEY", value_name = "PATH", global = true)]
     pub tls_key: Option<PathBuf>,
 
-    /// How many seconds a command waits for the server and its streams; services wait for ever
+    /// How many seconds a command waits for the server and its streams; services wait without a limit
     #[arg(long, env = "NATS_CONNECT_TIMEOUT", default_value = "5", value_name = "SECONDS", global = true)]
     pub connect_timeout: u64,
 }
 
 impl NatsArgs {
-    /// Flags that say no more than where the server is.
+    /// Flags with an address and defaults otherwise.
     pub fn at(url: impl Into<String>) -> Self {
         Self {
             nats_url: url.into(),
@@ -68,18 +65,9 @@ impl NatsArgs {
     pub fn patience(&self) -> Duration {
         Duration::from_secs(self.connect_timeout)
     }
-
-    /// Reads every file that the flags name and sees that they make sense together, without connecting; `user` is the
-    /// service's own.
-    ///
-    /// # Errors
-    /// [`Error::Settings`], which says what to change.
-    pub fn check(&self, user: Option<&str>) -> Result<(), Error> {
-        Identity::new(self, user).map(drop)
-    }
 }
 
-/// A password, which is never shown.
+/// A password. Its debug form hides it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Password(String);
 

@@ -1,4 +1,4 @@
-//! What the server says beside its answers: that it is gone, that it is back, that something is forbidden.
+//! Connection events from the client: connects, disconnects, denied permissions.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -7,43 +7,43 @@ use async_nats::{ClientError, Event, ServerError};
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::watch;
 
-use super::Reminder;
+use crate::reminder::Reminder;
 
-/// What was said so far. Cheap to clone.
+/// State of the connection as reported by events. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(super) struct Watch {
-    /// Counts connects and disconnects: an answer to what was asked before a change may never come.
+pub(super) struct ConnectionEvents {
+    /// Counts connects and disconnects: a request from before a change may never be answered.
     epoch: watch::Receiver<u64>,
-    /// The newest refusal for lack of permission.
+    /// The latest message about a missing permission.
     denial: Arc<Mutex<Option<String>>>,
 }
 
-impl Watch {
-    /// Something to ask, and what the client is to call with each event. The gauge is 1 while the server is connected.
+impl ConnectionEvents {
+    /// Returns the state and the callback for the client's events. The gauge is 1 while the server is connected.
     pub(super) fn new(connected: Gauge) -> (Self, impl Fn(Event) -> std::future::Ready<()> + Send + Sync + 'static) {
         let (sender, epoch) = watch::channel(0);
         let denial = Arc::new(Mutex::new(None));
         let listener = Listener { epoch: sender, denial: denial.clone(), reminder: Mutex::default(), connected };
         let listen = move |event| {
-            listener.hear(event);
+            listener.handle(event);
             std::future::ready(())
         };
         (Self { epoch, denial }, listen)
     }
 
     /// Waits for the first event, no longer than `limit`.
-    pub(super) async fn begun(&mut self, limit: Duration) {
+    pub(super) async fn first_event(&mut self, limit: Duration) {
         drop(tokio::time::timeout(limit, self.epoch.wait_for(|&epoch| epoch > 0)).await);
     }
 
-    /// Changes whenever the connection goes or comes back.
+    /// A receiver that changes on every connect and disconnect.
     pub(super) fn epoch(&self) -> watch::Receiver<u64> {
         let mut epoch = self.epoch.clone();
         epoch.mark_unchanged();
         epoch
     }
 
-    /// The missing permission that the server named together with `subject`, if it did.
+    /// The missing permission, if the server named one together with `subject`.
     pub(super) fn denial_of(&self, subject: &str) -> Option<String> {
         let denial = self.denial.lock().unwrap_or_else(PoisonError::into_inner);
         denial.clone().filter(|detail| detail.contains(subject))
@@ -58,22 +58,22 @@ struct Listener {
 }
 
 impl Listener {
-    fn hear(&self, event: Event) {
+    fn handle(&self, event: Event) {
         match &event {
             Event::Connected => tracing::info!("connected to the NATS server"),
             Event::Disconnected => {
                 tracing::warn!("lost the NATS server, reconnecting");
                 self.with_reminder(Reminder::postpone);
             }
-            Event::SlowConsumer(_) => tracing::warn!("messages came faster than they were read; some were dropped"),
+            Event::SlowConsumer(_) => tracing::warn!("slow consumer: the client dropped messages"),
             Event::ServerError(ServerError::Other(detail))
                 if detail.to_lowercase().contains("permissions violation") =>
             {
                 tracing::warn!(%detail, "the NATS server denied a request");
                 *self.denial.lock().unwrap_or_else(PoisonError::into_inner) = Some(detail.clone());
             }
-            Event::ServerError(error) => tracing::warn!(%error, "the NATS server complains"),
-            // One warning says that the server is away; each attempt to reach it again is no news for a minute.
+            Event::ServerError(error) => tracing::warn!(%error, "NATS server error"),
+            // One warning reports the outage; further attempts to reconnect are logged once a minute.
             Event::ClientError(ClientError::Other(detail)) => {
                 self.with_reminder(|reminder| reminder.warn(&format!("the NATS server is not back ({detail})")));
             }

@@ -1,4 +1,4 @@
-//! Who connects, and how both sides prove who they are: settings read and judged before the first attempt.
+//! Identity of the client and TLS settings, read and checked before the first attempt to connect.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,25 +13,25 @@ use serde::Deserialize;
 use super::args::{NatsArgs, Password};
 use crate::error::Error;
 
-/// What the flags come to.
+/// User, credentials and TLS settings that follow from the flags.
 #[derive(Debug)]
 pub(super) struct Identity {
-    /// Every server of a cluster: any of them will do.
+    /// Every server of a cluster.
     pub(super) addresses: Vec<ServerAddr>,
-    /// The user, whose inbox is `_INBOX_<user>`; empty for whoever comes without a name.
+    /// The user, whose inbox is `_INBOX_<user>`; empty without a user name.
     pub(super) user: String,
     login: Login,
     tls: Tls,
 }
 
-/// How a user proves who it is.
+/// The credentials of a user.
 #[derive(Debug)]
 enum Login {
-    /// Not at all.
-    Nobody,
+    /// Without credentials.
+    Anonymous,
     Password {
         password: Password,
-        /// The file that it stands in, if it does.
+        /// The file that the password was read from, if any.
         path: Option<PathBuf>,
     },
     Credentials {
@@ -40,7 +40,7 @@ enum Login {
     },
 }
 
-/// The files that TLS needs, and whether it is insisted on.
+/// TLS files, and whether TLS is required.
 #[derive(Debug)]
 struct Tls {
     is_required: bool,
@@ -49,20 +49,20 @@ struct Tls {
 }
 
 impl Identity {
-    /// Reads the files that the flags name; `default_user` is the service's own, `None` for who needs no name.
+    /// Reads the files that the flags name. `default_user` is the service's own user, `None` for anonymous access.
     pub(super) fn new(args: &NatsArgs, default_user: Option<&str>) -> Result<Self, Error> {
         let addresses = addresses(&args.nats_url)?;
         let login = Login::new(args, default_user)?;
         let named = match &login {
             Login::Credentials { text, .. } => name_in(text.reveal()),
-            Login::Nobody | Login::Password { .. } => None,
+            Login::Anonymous | Login::Password { .. } => None,
         };
         let user = args.nats_user.clone().or(named).or(default_user.map(str::to_owned)).unwrap_or_default();
         let tls = Tls::new(args, addresses.iter().any(ServerAddr::tls_required))?;
         Ok(Self { addresses, user, login, tls })
     }
 
-    /// Options with everything that concerns identity.
+    /// Connect options with user, credentials and TLS.
     pub(super) fn options(&self) -> Result<ConnectOptions, Error> {
         let mut options = ConnectOptions::new().require_tls(self.tls.is_required);
         if let Some(ca) = &self.tls.ca {
@@ -72,7 +72,7 @@ impl Identity {
             options = options.add_client_certificate(certificate.clone(), key.clone());
         }
         options = match &self.login {
-            Login::Nobody => options,
+            Login::Anonymous => options,
             Login::Password { password, .. } => {
                 options.user_and_password(self.user.clone(), password.reveal().to_owned())
             }
@@ -87,18 +87,18 @@ impl Identity {
         })
     }
 
-    /// Who was refused, in words, and what to do about it.
+    /// Description of the refused user, and advice.
     pub(super) fn refusal(&self) -> (String, String) {
         match &self.login {
-            Login::Nobody => (
-                "whoever comes without a name".to_owned(),
-                "name a user with --nats-user, or credentials with --creds".to_owned(),
+            Login::Anonymous => (
+                "a client without a user".to_owned(),
+                "give a user with --nats-user, or credentials with --creds".to_owned(),
             ),
             Login::Password { path: Some(path), .. } => (
                 format!("user {:?}", self.user),
                 format!(
                     "{} must hold the password that the server was started with (scripts/install, or for containers \
-                     deploy/docker/make-secrets, brings both together; then start the server and this again)",
+                     deploy/docker/make-secrets, sets both; then restart the server and this program)",
                     path.display()
                 ),
             ),
@@ -112,16 +112,26 @@ impl Identity {
             ),
             Login::Credentials { path, .. } => (
                 format!("the credentials in {}", path.display()),
-                "they have expired, were revoked, or come from another operator; make new ones with `topology \
-                 credentials`"
+                "they have expired, were revoked, or belong to another operator; create new ones with nsc (deploy/nats)"
                     .to_owned(),
             ),
         }
     }
 
-    /// Whether a certificate of our own is shown to whoever asks for one.
+    /// Whether a client certificate is configured.
     pub(super) fn has_certificate(&self) -> bool {
         self.tls.certificate.is_some()
+    }
+}
+
+impl NatsArgs {
+    /// Reads every file that the flags name and checks that the flags fit together, without connecting. `user` is the
+    /// service's own user.
+    ///
+    /// # Errors
+    /// [`Error::Settings`], which says what to change.
+    pub fn check(&self, user: Option<&str>) -> Result<(), Error> {
+        Identity::new(self, user).map(drop)
     }
 }
 
@@ -138,11 +148,11 @@ impl Login {
         }
         if let Some(path) = &args.creds {
             let text = read("credentials", path)?;
-            // The client knows the format; what it makes of it is thrown away.
+            // Only checks the format; the result is not kept.
             ConnectOptions::with_credentials(&text).map_err(|error| unreadable("credentials", path, &error))?;
             return Ok(Self::Credentials { path: path.clone(), text: text.into() });
         }
-        let Some(user) = args.nats_user.as_deref().or(default_user) else { return Ok(Self::Nobody) };
+        let Some(user) = args.nats_user.as_deref().or(default_user) else { return Ok(Self::Anonymous) };
         if let Some(path) = &args.nats_password_file {
             let text = read("password", path)?;
             let password = text.trim_end_matches(['\r', '\n']);
@@ -174,8 +184,8 @@ impl Tls {
         }
         if let Some((path, key_path)) = &certificate {
             let key = PrivateKeyDer::from_pem_file(key_path).map_err(|error| unreadable("key", key_path, &error))?;
-            // Made to see whether they belong together. The client reads the files itself, again at each reconnect, so that
-            // renewed ones count.
+            // Built only to check that certificate and key fit together. The client reads the files itself at each
+            // reconnect, so that renewed files are used.
             let made = ClientConfig::builder()
                 .with_root_certificates(trusted)
                 .with_client_auth_cert(certificates(path)?, key)
@@ -195,10 +205,10 @@ fn addresses(url: &str) -> Result<Vec<ServerAddr>, Error> {
         let settings = |detail: &str| Error::Settings { detail: format!("--nats-url (NATS_URL): {detail}") };
         let parsed: ServerAddr = address
             .parse()
-            // The address itself is not repeated: whoever writes it wrongly may have written a password into it.
+            // The address is not repeated in the error: a malformed one may contain a password.
             .map_err(|error| settings(&format!("{error}; it should look like nats://127.0.0.1:4222")))?;
         if parsed.is_websocket() {
-            return Err(settings("WebSockets are not spoken here; use nats:// or tls://"));
+            return Err(settings("WebSockets are not supported; use nats:// or tls://"));
         }
         if parsed.has_user_pass() || parsed.password().is_some() {
             return Err(settings(
@@ -236,12 +246,12 @@ fn incomplete(given: &str, missing: &str) -> Error {
     Error::Settings { detail: format!("{given} is set without {missing}: a certificate needs its key") }
 }
 
-/// The variable that holds a user's password when nothing else is said.
+/// Environment variable of a user's password.
 fn password_variable(user: &str) -> String {
     format!("CANDLEWIRE_PASSWORD_{}", user.to_uppercase().replace('-', "_"))
 }
 
-/// The name in a credentials file; its user's inbox bears it.
+/// The user name in a credentials file; the user's inbox has this name.
 fn name_in(credentials: &str) -> Option<String> {
     #[derive(Deserialize)]
     struct Claims {

@@ -1,4 +1,4 @@
-//! Why a server could not be connected to, in words for whoever must mend it.
+//! Classifies failed attempts to connect, with advice for the operator.
 
 use std::error::Error as StdError;
 use std::io;
@@ -9,7 +9,7 @@ use async_nats::{ConnectError, ConnectErrorKind, ServerError};
 use super::identity::Identity;
 use crate::error::Error;
 
-/// Which error of ours a failed attempt is. Only [`Error::NoServer`] is worth another attempt.
+/// The error of a failed attempt. Only [`Error::NoServer`] is worth another attempt.
 pub(super) fn error_of(error: &ConnectError, url: &str, identity: &Identity) -> Error {
     let url = url.to_owned();
     let is_refused =
@@ -27,7 +27,7 @@ pub(super) fn error_of(error: &ConnectError, url: &str, identity: &Identity) -> 
     Error::NoServer { url, detail: root_cause(error) }
 }
 
-/// The server's words for a login that it knows and does not take any more.
+/// Whether the server refuses a login that it knows: expired or revoked.
 fn is_login_refused(error: &ServerError) -> bool {
     let ServerError::Other(words) = error else { return false };
     let words = words.to_lowercase();
@@ -36,33 +36,35 @@ fn is_login_refused(error: &ServerError) -> bool {
 
 fn explain(error: &rustls::Error, has_certificate: bool) -> String {
     match error {
-        // A bad signature: of somebody with the name of one whom we trust.
+        // A bad signature means a certificate with the name of a trusted CA, signed by another key.
         rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
-            "its certificate is signed by nobody whom we trust: name who vouches for it with --tls-ca (NATS_TLS_CA)"
-                .to_owned()
+            "the server certificate is not signed by a trusted CA; pass the CA with --tls-ca (NATS_TLS_CA)".to_owned()
         }
         rustls::Error::InvalidCertificate(_) => {
-            format!("{error}: give the server a certificate that holds for this address and now")
+            format!("{error}: give the server a certificate that is valid for this address and time")
         }
         rustls::Error::AlertReceived(
             AlertDescription::CertificateRequired
             | AlertDescription::BadCertificate
             | AlertDescription::HandshakeFailure,
         ) if !has_certificate => {
-            "it asks for a certificate of ours: give --tls-cert and --tls-key (NATS_TLS_CERT, NATS_TLS_KEY)".to_owned()
+            "the server asks for a client certificate: pass --tls-cert and --tls-key (NATS_TLS_CERT, NATS_TLS_KEY)"
+                .to_owned()
         }
         rustls::Error::AlertReceived(alert) => {
-            format!("it does not take our certificate ({alert:?}): give one that its CA has signed with --tls-cert")
+            format!(
+                "the server refuses the client certificate ({alert:?}): pass one that its CA has signed with --tls-cert"
+            )
         }
         rustls::Error::InvalidMessage(_) => {
-            "it does not speak TLS: start it with deploy/nats/tls.conf, or connect to nats:// without any --tls-…"
+            "the server does not use TLS: start it with deploy/nats/tls.conf, or connect to nats:// without any --tls-…"
                 .to_owned()
         }
         other => other.to_string(),
     }
 }
 
-/// The first cause of a kind. An I/O error hides what it wraps from its list of causes.
+/// The first error of a type in a chain. An I/O error does not list the error that it wraps among its sources.
 fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
     let mut cause = Some(error);
     while let Some(error) = cause {

@@ -1,4 +1,4 @@
-//! What stands in the bucket for one group, who of it is alive, and what follows for this instance. No I/O.
+//! Members and claims of one group, and the share of each instance. No I/O.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
@@ -7,47 +7,47 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
-use crate::lease::bucket::is_deletion;
 use crate::lease::process::Process;
+use crate::lease::tombstone::is_deletion;
 use crate::query::StoredMessage;
 use crate::subject;
 
-/// What an instance says of itself.
+/// The value of a member key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
-    /// Where it runs.
+    /// The process of the instance.
     pub process: Process,
-    /// After this long without a sign it counts as dead.
+    /// After this long without a renewal the instance counts as dead, in milliseconds.
     pub ttl_ms: u64,
 }
 
-/// Who owns a slot.
+/// The value of a slot key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Claim {
-    /// The id of an instance.
+pub struct SlotClaim {
+    /// The id of the owner.
     pub owner: String,
 }
 
-/// A key's newest revision; `None` when it was deleted.
+/// The latest revision of a key; `value` is `None` when the key was deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry<T> {
+pub struct KeyEntry<T> {
     /// Its revision.
     pub revision: u64,
-    /// What it says.
+    /// Its value.
     pub value: Option<T>,
 }
 
-/// All keys of a group as one look found them.
+/// All keys of a group, as one read found them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Assignment {
-    /// By id.
-    pub members: BTreeMap<String, Entry<Member>>,
-    /// By number.
-    pub slots: BTreeMap<u32, Entry<Claim>>,
+    /// By instance id.
+    pub members: BTreeMap<String, KeyEntry<Member>>,
+    /// By slot number.
+    pub slots: BTreeMap<u32, KeyEntry<SlotClaim>>,
 }
 
 impl Assignment {
-    /// The newest message of every key of a group.
+    /// Parses the latest message of every key of a group.
     ///
     /// # Errors
     /// [`Error::Unreadable`].
@@ -68,19 +68,19 @@ impl Assignment {
         self.slots.get(&slot).and_then(|entry| entry.value.as_ref()).map(|claim| claim.owner.as_str())
     }
 
-    /// Revision to expect when the slot's key is written next; 0 when it was never written.
+    /// The revision to expect in the next write of a slot's key; 0 when it was never written.
     pub fn slot_revision(&self, slot: u32) -> u64 {
         self.slots.get(&slot).map_or(0, |entry| entry.revision)
     }
 }
 
-/// For how long each member has shown no sign. Only time between two looks counts, and no more of it than looks are
-/// apart when all is well: while nobody can look, nobody dies.
+/// How long each member was not renewed. Only time between two reads of the bucket counts, and at most twice the usual
+/// interval: while the server is away, no member dies.
 #[derive(Debug, Default)]
 pub(crate) struct Silences(HashMap<String, (u64, Duration)>);
 
 impl Silences {
-    /// Takes note of a look, `since_last` after the one before.
+    /// Records a read of the bucket, `since_last` after the one before.
     pub(crate) fn observe(&mut self, table: &Assignment, since_last: Duration) {
         self.0.retain(|id, _| table.members.contains_key(id));
         for (id, entry) in &table.members {
@@ -90,7 +90,7 @@ impl Silences {
         }
     }
 
-    /// The members that are alive, seen from the process `here`.
+    /// The members that are alive, as seen from the process `here`.
     pub(crate) fn living(&self, table: &Assignment, here: &Process) -> BTreeSet<String> {
         let is_alive = |id: &String, member: &Member| {
             let silence = self.0.get(id).map_or(Duration::ZERO, |(_, silence)| *silence);
@@ -101,18 +101,18 @@ impl Silences {
     }
 }
 
-/// What an instance should do to have its share.
+/// The changes that give an instance its share.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Shares {
-    /// Free slots to take.
+    /// Free slots to claim.
     pub(crate) take: Vec<u32>,
     /// Own slots to hand over.
     pub(crate) leave: Vec<u32>,
 }
 
-/// Shares `total` slots among the living. Nobody needs more than an equal share, rounded up: who has more hands over,
-/// who has less takes what is free. `held` are the slots that this instance works on, without those that it is already
-/// handing over; `busy` are slots that must not be taken now.
+/// Shares `total` slots among the living instances. An instance with more than an equal share, rounded up, hands over
+/// the rest; an instance with less claims free slots. `held` are the slots that this instance works on, without those
+/// that it is handing over; `busy` are slots that must not be claimed now.
 pub(crate) fn share(
     me: &str,
     living: &BTreeSet<String>,
@@ -132,20 +132,20 @@ pub(crate) fn share(
         !is_owned && !held.contains(slot) && !busy.contains(slot)
     };
     let free: Vec<u32> = (0..total).filter(is_free).collect();
-    // Several instances that find the same slots free begin at different ones.
+    // Instances that find the same free slots start at different ones.
     let rank = living.iter().position(|id| id == me).unwrap_or_default();
     let start = rank * free.len() / members;
     let take = free.iter().cycle().skip(start).take(free.len()).take(target - held.len()).copied().collect();
     Shares { take, leave: Vec::new() }
 }
 
-fn entry<T: DeserializeOwned>(stored: &StoredMessage) -> Result<Entry<T>, Error> {
+fn entry<T: DeserializeOwned>(stored: &StoredMessage) -> Result<KeyEntry<T>, Error> {
     if is_deletion(Some(&stored.headers)) {
-        return Ok(Entry { revision: stored.seq, value: None });
+        return Ok(KeyEntry { revision: stored.seq, value: None });
     }
     let value = serde_json::from_slice(&stored.payload)
         .map_err(|error| Error::Unreadable { what: format!("lease {}", stored.subject), detail: error.to_string() })?;
-    Ok(Entry { revision: stored.seq, value: Some(value) })
+    Ok(KeyEntry { revision: stored.seq, value: Some(value) })
 }
 
 #[cfg(test)]
@@ -153,7 +153,7 @@ mod tests {
     use super::*;
 
     fn table(owners: &[(u32, &str)]) -> Assignment {
-        let claim = |owner: &str| Entry { revision: 1, value: Some(Claim { owner: owner.to_owned() }) };
+        let claim = |owner: &str| KeyEntry { revision: 1, value: Some(SlotClaim { owner: owner.to_owned() }) };
         let slots = owners.iter().map(|(slot, owner)| (*slot, claim(owner))).collect();
         Assignment { members: BTreeMap::new(), slots }
     }
@@ -177,19 +177,19 @@ mod tests {
     }
 
     #[test]
-    fn whoever_has_more_than_a_share_hands_over_and_nobody_takes_what_a_living_one_owns() {
+    fn more_than_a_share_is_handed_over_and_living_owners_keep_theirs() {
         let owners: Vec<_> = (0..5).map(|slot| (slot, "a")).collect();
         assert_eq!(shares("a", &["a", "b"], &owners, 5), Shares { take: vec![], leave: vec![4, 3] });
         assert_eq!(shares("b", &["a", "b"], &owners, 5), Shares::default());
     }
 
     #[test]
-    fn what_the_dead_owned_is_free() {
+    fn slots_of_dead_owners_are_free() {
         let owners = [(0, "dead"), (1, "a"), (2, "dead"), (3, "b")];
         let mut taken = shares("a", &["a", "b"], &owners, 4).take;
         taken.extend(shares("b", &["a", "b"], &owners, 4).take);
         taken.sort_unstable();
-        assert_eq!(taken, [0, 2], "each takes another one");
+        assert_eq!(taken, [0, 2], "each takes a different slot");
     }
 
     #[test]
@@ -205,10 +205,10 @@ mod tests {
     }
 
     #[test]
-    fn only_silence_between_looks_makes_a_member_dead() {
+    fn only_time_between_reads_makes_a_member_dead() {
         let look = |revision| {
             let member = Member { process: Process::default(), ttl_ms: 1_000 };
-            let members = BTreeMap::from([("a".to_owned(), Entry { revision, value: Some(member) })]);
+            let members = BTreeMap::from([("a".to_owned(), KeyEntry { revision, value: Some(member) })]);
             Assignment { members, slots: BTreeMap::new() }
         };
         let mut silences = Silences::default();

@@ -1,4 +1,4 @@
-//! The keys of a group in the bucket.
+//! The keys of a group in the bucket of leases.
 
 use async_nats::HeaderMap;
 use async_nats::header::{NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, NATS_MESSAGE_TTL};
@@ -7,18 +7,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::connect::{Connection, parse_answer};
 use crate::error::Error;
-use crate::lease::assignment::{Assignment, Claim, Member};
+use crate::lease::assignment::{Assignment, Member, SlotClaim};
+use crate::lease::tombstone::{DELETED, OPERATION_HEADER};
 use crate::snapshot::all_last;
+use crate::stream::LEASES_STREAM;
 use crate::subject;
-use crate::topology::LEASES_STREAM;
 
-/// How the bucket marks a deleted key.
-const OPERATION_HEADER: &str = "KV-Operation";
-const DELETED: &str = "DEL";
-/// How long the mark of a member that is gone stays: without an end they would add up with every restart.
+/// How long the deletion marker of a dead member stays. Without a limit the markers would accumulate with every
+/// restart.
 const MARK_TTL: &str = "60s";
 
-/// A group's part of the bucket.
+/// The keys of one group.
 #[derive(Debug, Clone)]
 pub(crate) struct Bucket {
     connection: Connection,
@@ -40,31 +39,31 @@ impl Bucket {
         subject::leases(&self.group)
     }
 
-    /// What stands there now. A replica that is behind may answer: whoever writes is told.
+    /// Reads all keys. A lagging replica may answer: a write based on an old revision is refused.
     pub(crate) async fn look(&self) -> Result<Assignment, Error> {
         Assignment::of(&self.group, &all_last(&self.connection, LEASES_STREAM, &self.subjects()).await?)
     }
 
-    /// Says that a member is alive.
+    /// Renews a member key.
     pub(crate) async fn renew(&self, id: &str, member: &Member) -> Result<u64, Error> {
         self.write(subject::member(&self.group, id), HeaderMap::new(), encode(member)).await
     }
 
-    /// Removes a member, if `revision` is still the newest.
+    /// Deletes a member key, if `revision` is still the latest.
     pub(crate) async fn remove_member(&self, id: &str, revision: u64) -> Result<Option<u64>, Error> {
         let mut headers = deletion(revision);
         headers.insert(NATS_MESSAGE_TTL, MARK_TTL);
         unless_overtaken(self.write(subject::member(&self.group, id), headers, Bytes::new()).await)
     }
 
-    /// Takes a slot, if `revision` is still the newest. `None` when another instance was faster.
+    /// Claims a slot, if `revision` is still the latest. `None` when another instance was faster.
     pub(crate) async fn take(&self, slot: u32, owner: &str, revision: u64) -> Result<Option<u64>, Error> {
-        let claim = encode(&Claim { owner: owner.to_owned() });
+        let claim = encode(&SlotClaim { owner: owner.to_owned() });
         let written = self.write(subject::slot(&self.group, slot), expecting(revision), claim).await;
         unless_overtaken(written)
     }
 
-    /// Gives a slot back, if `revision` is still the newest.
+    /// Releases a slot, if `revision` is still the latest.
     pub(crate) async fn release(&self, slot: u32, revision: u64) -> Result<Option<u64>, Error> {
         unless_overtaken(self.write(subject::slot(&self.group, slot), deletion(revision), Bytes::new()).await)
     }
@@ -74,11 +73,6 @@ impl Bucket {
         let written: Written = parse_answer("a lease", &answer.payload)?;
         Ok(written.seq)
     }
-}
-
-/// Whether a message of the bucket says that its key is deleted.
-pub(crate) fn is_deletion(headers: Option<&HeaderMap>) -> bool {
-    headers.and_then(|headers| headers.get(OPERATION_HEADER)).is_some()
 }
 
 fn expecting(revision: u64) -> HeaderMap {

@@ -1,25 +1,25 @@
-//! The slots of an instance, and what follows from a look at the bucket. No I/O and no clock.
+//! The slots of an instance, and the changes that follow from a read of the bucket. No I/O and no clock.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
-use crate::lease::assignment::{Assignment, Claim, Entry, Member, Silences, share};
+use crate::lease::assignment::{Assignment, KeyEntry, Member, Silences, SlotClaim, share};
+use crate::lease::change::{Change, Lease};
 use crate::lease::process::Process;
-use crate::lease::{Change, Lease};
 
-/// Looks in a time to live. Two of them, and the time until the first sight, are what a crash may cost beyond it.
+/// Reads per time to live. A crash costs up to two reads and the time until the first one beyond the time to live.
 const LOOKS: u32 = 8;
 const LOOK_MAX: Duration = Duration::from_millis(400);
-/// Renewals in a time to live.
+/// Renewals per time to live.
 const RENEWALS: u32 = 3;
 
-/// How far a slot of this instance is.
+/// State of a slot of this instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Held,
-    /// Its work was asked to end.
+    /// Its worker was asked to stop.
     Draining,
-    /// Its work has ended; the key is still ours.
+    /// Its worker has stopped; the key still names this instance.
     Released,
 }
 
@@ -39,19 +39,19 @@ pub struct Holdings {
     look_every: Duration,
     renew_every: Duration,
     slots: BTreeMap<u32, Hold>,
-    /// Slots taken so far.
+    /// Number of claims so far.
     terms: u64,
-    /// Newest revision that we know of each slot's key: what an older look says is not news.
+    /// Latest known revision of each slot's key; an older revision in a read is ignored.
     revisions: HashMap<u32, u64>,
     silences: Silences,
-    /// Members at the last look: a sign of a new one is a reason to look at once.
+    /// Members at the last read; a renewal by a new member triggers a read at once.
     known: BTreeSet<String>,
     is_settled: bool,
     changes: Vec<Change>,
 }
 
 impl Holdings {
-    /// An instance of the process `here` that holds nothing yet.
+    /// An instance of the process `here` without slots.
     pub fn new(id: String, here: Process, total: u32, ttl: Duration) -> Self {
         let ttl_ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
         Self {
@@ -75,69 +75,69 @@ impl Holdings {
         &self.id
     }
 
-    /// What it says of itself.
+    /// The value of its member key.
     pub fn member(&self) -> &Member {
         &self.member
     }
 
-    /// How often it looks.
+    /// Interval between reads of the bucket.
     pub fn look_every(&self) -> Duration {
         self.look_every
     }
 
-    /// How often it gives a sign of life.
+    /// Interval between renewals.
     pub fn renew_every(&self) -> Duration {
         self.renew_every
     }
 
-    /// Whether it holds nothing, not even what it is about to give back.
+    /// Whether it holds no slot, not even one that it is about to give back.
     pub fn is_empty(&self) -> bool {
         self.slots.is_empty()
     }
 
-    /// Whether a member was there at the last look.
+    /// Whether a member was there at the last read.
     pub fn is_known(&self, is_it: impl Fn(&str) -> bool) -> bool {
         self.known.iter().any(|id| is_it(id))
     }
 
-    /// What has changed since the last call, in order.
+    /// The changes since the last call, in order.
     pub fn changes(&mut self) -> Vec<Change> {
         std::mem::take(&mut self.changes)
     }
 
-    /// Nobody works on this slot any more, if it is still this lease.
+    /// Marks a slot as unused, if it still belongs to this lease.
     pub fn release(&mut self, Lease { slot, term }: Lease) {
         if let Some(hold) = self.slots.get_mut(&slot).filter(|hold| hold.term == term) {
             hold.stage = Stage::Released;
         }
     }
 
-    /// Nobody works on any slot any more.
+    /// Marks all slots as unused.
     pub fn release_all(&mut self) {
         self.slots.values_mut().for_each(|hold| hold.stage = Stage::Released);
     }
 
-    /// The slots to give back, with the revision to expect.
+    /// The slots to give back, each with the revision to expect.
     pub fn released(&self) -> Vec<(u32, u64)> {
         let slots = self.at_stage(|stage| stage == Stage::Released).into_iter();
         slots.map(|slot| (slot, self.revisions.get(&slot).copied().unwrap_or_default())).collect()
     }
 
-    /// A slot was given back, with this revision; `None` when the revision to expect was another one.
+    /// Records that a slot was given back, with the new revision; `None` when the expected revision was not the latest.
     pub fn given_back(&mut self, slot: u32, revision: Option<u64>) {
         match revision {
             Some(revision) => drop(self.revisions.insert(slot, revision)),
-            // Another instance has it already, which is as good; or three servers that choose a leader refused a request of
-            // this instance for another one of it. The next look tells.
+            // Either another instance has the slot already, or a cluster during an election answered with the refusal
+            // of another request of this instance. The next read tells.
             None => drop(self.revisions.remove(&slot)),
         }
         self.slots.remove(&slot);
         self.is_settled = false;
     }
 
-    /// Takes note of a look, `since_last` after the one before; returns who is alive.
+    /// Records a read, `since_last` after the one before; returns the living members.
     pub fn looked(&mut self, table: &Assignment, since_last: Duration) -> BTreeSet<String> {
-        // More than looks are apart when all is well was an outage, in which nobody could give a sign.
+        // A longer interval than usual was an outage, in which no member could renew.
         self.silences.observe(table, since_last.min(self.look_every * 2));
         let mut living = self.silences.living(table, &self.member.process);
         living.insert(self.id.clone());
@@ -146,7 +146,7 @@ impl Holdings {
         living
     }
 
-    /// Compares what we hold with what a look found, and says what another instance has taken.
+    /// Compares the held slots with a read, and records the slots that another instance has claimed.
     fn reconcile(&mut self, table: &Assignment) {
         for (&slot, entry) in &table.slots {
             let known = self.revisions.get(&slot).copied().unwrap_or_default();
@@ -164,21 +164,21 @@ impl Holdings {
         }
     }
 
-    /// The slots whose key does not name this instance any more although nobody else has taken them, with the revision to
-    /// expect: its name is to be written again, and the work just goes on.
+    /// The held slots whose key names no instance although no other has claimed them, with the revision to expect: the
+    /// key is written again and the work continues.
     pub fn nameless(&self, table: &Assignment) -> Vec<(u32, u64)> {
         let held = self.at_stage(|stage| stage == Stage::Held).into_iter();
         held.filter(|slot| table.owner(*slot).is_none()).map(|slot| (slot, table.slot_revision(slot))).collect()
     }
 
-    /// The name of this instance stands at a slot again.
+    /// Records that the key of a slot names this instance again.
     pub fn reclaimed(&mut self, slot: u32, revision: Option<u64>) {
         if let Some(revision) = revision {
             self.revisions.insert(slot, revision);
         }
     }
 
-    /// Hands over what is more than a share; returns the free slots to take, with the revision to expect.
+    /// Hands over slots beyond the share; returns the free slots to claim, with the revision to expect.
     pub fn share(&mut self, table: &Assignment, living: &BTreeSet<String>) -> Vec<(u32, u64)> {
         let held = self.at_stage(|stage| stage == Stage::Held);
         let busy = self.at_stage(|stage| stage != Stage::Held);
@@ -193,8 +193,8 @@ impl Holdings {
         shares.take.into_iter().map(|slot| (slot, revision(slot))).collect()
     }
 
-    /// A free slot was taken, with this revision; `None` when another instance was faster, or we knew a revision of a bucket
-    /// that is no more.
+    /// Records that a free slot was claimed, with the new revision; `None` when another instance was faster, or the
+    /// known revision was of a deleted bucket.
     pub fn taken(&mut self, slot: u32, revision: Option<u64>) {
         match revision {
             Some(revision) => {
@@ -205,7 +205,7 @@ impl Holdings {
         }
     }
 
-    /// It has the share that it can have for now.
+    /// Records that the instance has its share for now.
     pub fn settle(&mut self) {
         if !self.is_settled {
             self.is_settled = true;
@@ -213,7 +213,7 @@ impl Holdings {
         }
     }
 
-    /// The members that are dead and still have a key, with the revision to expect.
+    /// The dead members that still have a key, with the revision to expect.
     pub fn dead<'a>(&self, table: &'a Assignment, living: &BTreeSet<String>) -> Vec<(&'a str, u64)> {
         let dead = table.members.iter().filter(|(id, entry)| entry.value.is_some() && !living.contains(*id));
         dead.map(|(id, entry)| (id.as_str(), entry.revision)).collect()
@@ -223,7 +223,7 @@ impl Holdings {
         self.slots.iter().filter(|(_, hold)| is_wanted(hold.stage)).map(|(slot, _)| *slot).collect()
     }
 
-    /// A slot is ours from now on.
+    /// Records the ownership of a slot.
     fn hold(&mut self, slot: u32) {
         self.terms += 1;
         let term = self.terms;
@@ -232,20 +232,20 @@ impl Holdings {
     }
 }
 
-/// What the key of a slot means to an instance.
+/// The meaning of a slot's key for an instance.
 #[derive(Debug, PartialEq, Eq)]
 enum Finding {
     /// No news.
     Nothing,
-    /// It names this instance, which does not work on the slot: by a request whose answer never came, or was a refusal of
-    /// something else. Nobody else will take it.
+    /// It names this instance, which does not work on the slot: the answer to its request was lost, or was the refusal
+    /// of another request. No other instance will claim it.
     Ours,
     /// It names another instance.
     Theirs,
 }
 
-/// Judges a key; a replica that lags may show one that is older than what is `known`.
-fn finding(entry: &Entry<Claim>, known: u64, id: &str, is_held: bool) -> Finding {
+/// Judges a key; a lagging replica may return a revision older than `known`.
+fn finding(entry: &KeyEntry<SlotClaim>, known: u64, id: &str, is_held: bool) -> Finding {
     match &entry.value {
         _ if entry.revision < known => Finding::Nothing,
         Some(claim) if claim.owner != id => Finding::Theirs,
@@ -259,12 +259,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_that_names_an_instance_is_its_own_however_it_came() {
-        let entry =
-            |revision, owner: Option<&str>| Entry { revision, value: owner.map(|owner| Claim { owner: owner.into() }) };
-        let check = |entry: Entry<Claim>, is_held, expected| assert_eq!(finding(&entry, 7, "a", is_held), expected);
+    fn a_key_that_names_an_instance_is_its_own() {
+        let entry = |revision, owner: Option<&str>| KeyEntry {
+            revision,
+            value: owner.map(|owner| SlotClaim { owner: owner.into() }),
+        };
+        let check =
+            |entry: KeyEntry<SlotClaim>, is_held, expected| assert_eq!(finding(&entry, 7, "a", is_held), expected);
         check(entry(8, Some("a")), false, Finding::Ours);
-        // It was to be deleted, and the server refused that.
+        // The deletion was refused by the server.
         check(entry(7, Some("a")), false, Finding::Ours);
         check(entry(7, Some("a")), true, Finding::Nothing);
         check(entry(6, Some("a")), false, Finding::Nothing);

@@ -1,4 +1,4 @@
-//! The task that looks, renews, takes and gives back.
+//! Background task: renews the membership, reads the bucket, claims and releases slots.
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -10,22 +10,24 @@ use futures::future::join_all;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use crate::connect::{Connection, Reminder};
+use crate::connect::Connection;
 use crate::error::{Disposition, Error};
 use crate::lease::assignment::Assignment;
-use crate::lease::bucket::{Bucket, is_deletion};
+use crate::lease::bucket::Bucket;
+use crate::lease::change::{Change, Lease};
 use crate::lease::holdings::Holdings;
-use crate::lease::{Change, Lease};
+use crate::lease::tombstone::is_deletion;
+use crate::reminder::Reminder;
 
-/// An answer that takes longer than this is not waited for: the next round asks again.
+/// Time limit for an answer: the next round asks again.
 const ANSWER_MAX: Duration = Duration::from_secs(1);
 
-/// What the work asks of the keeper.
+/// A command to the membership task.
 #[derive(Debug)]
 pub(crate) enum Command {
-    /// Nobody works on this slot any more, if it is still this lease.
+    /// No worker uses the slot any more, if it still belongs to this lease.
     Release(Lease),
-    /// Give back what was released, then leave.
+    /// Give back released slots, then leave the group.
     Leave(oneshot::Sender<()>),
 }
 
@@ -59,7 +61,7 @@ impl Membership {
             match round {
                 Ok(()) => {}
                 Err(error) if error.disposition() == Disposition::Stop => {
-                    // Nobody listens when this fails: then nobody needs to know.
+                    // The receiver is gone when this fails, so the error has no reader.
                     drop(self.changes.send(Err(error)));
                     return;
                 }
@@ -96,13 +98,13 @@ impl Membership {
         }
     }
 
-    /// Whether a message of the bucket may change what this instance should do: a key was given back, or somebody joins.
+    /// Whether a message of the bucket may change the shares: a key was deleted, or a member joins.
     fn is_news(&self, message: &Message) -> bool {
         let is_known = || self.holdings.is_known(|id| message.subject.ends_with(id));
         is_deletion(message.headers.as_ref()) || (message.subject.contains(".member.") && !is_known())
     }
 
-    /// One look, and what follows from it.
+    /// Renews, reads the bucket, and applies the changes that follow.
     async fn round(&mut self) -> Result<(), Error> {
         self.give_back().await?;
         if self.leaving.is_some() {
@@ -119,14 +121,14 @@ impl Membership {
         self.tell();
         self.take(free).await?;
         self.tell();
-        self.bury(&table, &living).await
+        self.delete_dead(&table, &living).await
     }
 
     async fn renew(&mut self) -> Result<(), Error> {
         if self.renewed_at.is_some_and(|at| at.elapsed() < self.holdings.renew_every()) {
             return Ok(());
         }
-        // From before the question: a late answer must not make the next sign late.
+        // The time before the request: a late answer must not delay the next renewal.
         let now = Instant::now();
         within(self.bucket.renew(self.holdings.id(), self.holdings.member())).await?;
         self.renewed_at = Some(now);
@@ -145,7 +147,7 @@ impl Membership {
         Ok(())
     }
 
-    /// Writes our name again where it is gone.
+    /// Writes the name of this instance again into keys that lost it.
     async fn reclaim(&mut self, table: &Assignment) -> Result<(), Error> {
         for (slot, revision) in self.holdings.nameless(table) {
             let revision = within(self.bucket.take(slot, self.holdings.id(), revision)).await?;
@@ -177,16 +179,16 @@ impl Membership {
         failure.map_or(Ok(()), Err)
     }
 
-    /// Removes the keys of members that are dead.
-    async fn bury(&self, table: &Assignment, living: &BTreeSet<String>) -> Result<(), Error> {
+    /// Deletes the keys of dead members.
+    async fn delete_dead(&self, table: &Assignment, living: &BTreeSet<String>) -> Result<(), Error> {
         for (id, revision) in self.holdings.dead(table, living) {
-            tracing::info!(id, "an instance shows no sign of life: its share is free");
+            tracing::info!(id, "an instance did not renew its membership: its share is free");
             within(self.bucket.remove_member(id, revision)).await?;
         }
         Ok(())
     }
 
-    /// Whether this instance was asked to leave and everything is given back; then its member key goes too.
+    /// Whether this instance was asked to leave and has given everything back; then it deletes its member key.
     async fn has_left(&mut self) -> bool {
         if !self.holdings.is_empty() {
             return false;
@@ -198,16 +200,16 @@ impl Membership {
             self.bucket.remove_member(id, revision).await
         };
         if let Err(error) = within(removed).await {
-            tracing::debug!(%error, "left without saying so");
+            tracing::debug!(%error, "left the group without deleting the member key");
         }
-        // Whoever waited may have given up.
+        // The waiting side may have given up.
         done.send(()).ok();
         true
     }
 
     fn tell(&mut self) {
         for change in self.holdings.changes() {
-            // Nobody listens when this fails: then this task is about to end too.
+            // The receiver is gone when this fails: then this task ends too.
             drop(self.changes.send(Ok(change)));
         }
     }

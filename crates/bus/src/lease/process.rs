@@ -1,21 +1,21 @@
-//! Which process an instance is, so that a neighbour on the same machine sees at once when it is gone.
+//! Identity of a process, so that other processes on the same machine notice its end at once.
 
 use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
 use serde::{Deserialize, Serialize};
 
-/// A process of a machine. What cannot be read stays empty, and then nothing is concluded from it.
+/// A process of a machine. Fields that cannot be read stay empty, and nothing is concluded from empty fields.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Process {
-    /// Name of the machine or container, for people.
+    /// Name of the machine or container.
     pub host: String,
-    /// Its id there.
+    /// Process id.
     pub pid: i32,
-    /// When it started, in the machine's own ticks: an id can be given out again.
+    /// Start time in clock ticks since boot: a process id can be reused.
     started: u64,
-    /// The boot of the machine that it runs on.
+    /// Boot id of the machine.
     boot: String,
-    /// The name space in which its id counts: containers have their own.
+    /// PID namespace of the process id: containers have their own.
     name_space: String,
 }
 
@@ -34,23 +34,23 @@ impl Process {
         }
     }
 
-    /// Whether it certainly runs no more, seen from the process `here`. False when it runs elsewhere or cannot be seen:
-    /// then only its silence tells.
+    /// Whether the process has certainly ended, as seen from the process `here`. False when it runs on another machine
+    /// or container: then only missing renewals tell.
     pub(crate) fn is_gone(&self, here: &Self) -> bool {
         let is_neighbour = !self.boot.is_empty()
             && !self.name_space.is_empty()
             && (&self.boot, &self.name_space) == (&here.boot, &here.name_space);
         let Some(pid) = Pid::from_raw(self.pid).filter(|_| is_neighbour) else { return false };
-        // A process of another user may be hidden from /proc: the signal that is none sees it nevertheless.
+        // A process of another user may be hidden from /proc, but signal 0 still finds it.
         test_kill_process(pid) == Err(Errno::SRCH)
             || stat(self.pid).is_some_and(|(is_dead, started)| is_dead || started != self.started)
     }
 }
 
-/// Whether a process has died (and waits for its parent to notice), and when it started.
+/// Whether a process is dead (perhaps not yet reaped), and its start time.
 fn stat(pid: i32) -> Option<(bool, u64)> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The second field is the name in parentheses, which may itself hold spaces and parentheses.
+    // The second field is the name in parentheses, which may contain spaces and parentheses.
     let mut fields = text.rsplit_once(')')?.1.split_ascii_whitespace();
     let state = fields.next()?;
     Some((matches!(state, "Z" | "X"), fields.nth(18)?.parse().ok()?))
@@ -62,7 +62,7 @@ mod tests {
     use std::process::Command;
 
     #[test]
-    fn a_neighbour_is_gone_when_it_has_ended_even_before_its_parent_noticed() {
+    fn a_local_process_is_gone_even_before_its_parent_reaps_it() {
         let here = Process::current();
         assert!(!here.is_gone(&here));
         let mut child = Command::new("sleep").arg("60").spawn().unwrap();
@@ -74,13 +74,13 @@ mod tests {
         while stat(pid).is_some_and(|(is_dead, _)| !is_dead) {
             std::thread::yield_now();
         }
-        assert!(neighbour.is_gone(&here), "dead, not yet buried");
+        assert!(neighbour.is_gone(&here), "dead, not yet reaped");
         child.wait().unwrap();
-        assert!(neighbour.is_gone(&here), "buried");
+        assert!(neighbour.is_gone(&here), "reaped");
     }
 
     #[test]
-    fn an_id_given_out_again_is_another_process() {
+    fn a_reused_process_id_is_another_process() {
         let here = Process::current();
         let before = Process { started: here.started - 1, ..here.clone() };
         assert!(before.is_gone(&here));

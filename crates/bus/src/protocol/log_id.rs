@@ -1,7 +1,7 @@
-//! Which log a stream is: when it was created, and what became of it since.
+//! Identity of a stream's log: creation time, rebuilds and restores.
 //!
-//! Every place in a log is noted together with its `LogId`. A log that was restored since is still the same up to where the
-//! backup reaches, and another one beyond: what was read further is gone.
+//! Every stored sequence is stored together with its `LogId`. A log that was restored since is the same log up to the
+//! end of the backup, and another log beyond: later messages no longer exist.
 
 use std::fmt;
 
@@ -10,37 +10,37 @@ use serde::{Deserialize, Serialize};
 /// The identity of a log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogId {
-    /// When its stream was created first, as the server writes it.
+    /// Creation time of its first stream, as the server writes it.
     pub created: String,
-    /// What became of it since, in order.
+    /// Rebuilds and restores since then, in order.
     pub events: Vec<LogEvent>,
 }
 
-/// An event after which a log is another one, or another one from some sequence on.
+/// An event after which a log is another one, entirely or from some sequence on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LogEvent {
-    /// It was emptied, and made again behind a sequence.
+    /// The log was emptied, and is computed again after a sequence.
     Rebuilt {
         /// That sequence.
         after: u64,
     },
-    /// It was restored from a backup.
+    /// The log was restored from a backup.
     Restored {
         /// The last sequence of the backup.
         to: u64,
-        /// When the stream was created that holds it since.
+        /// Creation time of the stream that holds it since.
         on: String,
     },
 }
 
 impl LogId {
-    /// The log of a stream to which nothing has happened since it was created.
+    /// The log of a stream without rebuilds or restores.
     pub fn new(created: impl Into<String>) -> Self {
         Self { created: created.into(), events: Vec::new() }
     }
 
-    /// The log after a rebuild behind a sequence. A restored one may tell of that rebuild already.
+    /// The log after a rebuild. A restored log may contain that rebuild already.
     #[must_use]
     pub fn rebuilt(mut self, after: u64) -> Self {
         let event = LogEvent::Rebuilt { after };
@@ -50,21 +50,21 @@ impl LogId {
         self
     }
 
-    /// The log after a restore of everything up to a sequence, into a stream that was created `on`.
+    /// The log after a restore of everything up to a sequence, into a stream that was created at `on`.
     #[must_use]
     pub fn restored(mut self, to: u64, on: impl Into<String>) -> Self {
         self.events.push(LogEvent::Restored { to, on: on.into() });
         self
     }
 
-    /// Whether a place in the log `then`, where everything up to `place` was read, is a place in this log.
+    /// Whether a position in the log `then`, where everything up to `place` was read, is a position in this log.
     pub fn continues_from(&self, then: &Self, place: u64) -> bool {
         let reaches_place = |event: &LogEvent| matches!(event, LogEvent::Restored { to, .. } if place <= *to);
         let since = self.events.strip_prefix(then.events.as_slice());
         self.created == then.created && since.is_some_and(|since| since.iter().all(reaches_place))
     }
 
-    /// Up to which sequence a restore has stored its messages; 0 when none has.
+    /// The last sequence that a restore has stored; 0 without a restore.
     pub fn restored_to(&self) -> u64 {
         let to = |event: &LogEvent| match event {
             LogEvent::Restored { to, .. } => Some(*to),
@@ -73,7 +73,7 @@ impl LogId {
         self.events.iter().filter_map(to).max().unwrap_or(0)
     }
 
-    /// As JSON, where only text can be stored.
+    /// As JSON, for places that store text.
     ///
     /// # Panics
     /// Never: it is plain data.
@@ -81,10 +81,10 @@ impl LogId {
         serde_json::to_string(self).expect("a log id is plain data")
     }
 
-    /// Reads what [`Self::to_json`] has written.
+    /// Parses the output of [`Self::to_json`].
     ///
     /// # Errors
-    /// When the text is anything else.
+    /// When the text has another form.
     pub fn from_json(text: &str) -> Result<Self, serde_json::Error> {
         serde_json::from_str(text)
     }
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_survives_a_restore_that_reaches_as_far() {
+    fn a_position_survives_a_restore_that_reaches_as_far() {
         let check = |now: &LogId, then: &LogId, place: u64, expected: bool| {
             assert_eq!(now.continues_from(then, place), expected, "{now} / {then} / {place}");
         };
@@ -134,7 +134,7 @@ mod tests {
         check(&twice, &monday(), 70, true);
         check(&twice, &once, 71, false);
         check(&monday(), &once, 1, false);
-        // What was made again since is another log at every place.
+        // A rebuilt log is another log at every position.
         check(&monday().rebuilt(95), &monday(), 1, false);
         check(&once.clone().rebuilt(95), &monday(), 1, false);
         check(&monday().rebuilt(50).restored(90, "tuesday"), &monday().rebuilt(50), 90, true);
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rebuild_is_told_once() {
+    fn a_rebuild_is_recorded_once() {
         assert_eq!(monday().rebuilt(5).events, [LogEvent::Rebuilt { after: 5 }]);
         let base = monday().rebuilt(50).restored(90, "tuesday");
         assert_eq!(base.clone().rebuilt(50), base);
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn the_stored_form_is_json_and_the_words_are_for_people() {
+    fn the_stored_form_is_json_and_the_display_form_is_text() {
         let log = monday().rebuilt(500).restored(900, "tuesday");
         let stored =
             r#"{"created":"monday","events":[{"rebuilt":{"after":500}},{"restored":{"to":900,"on":"tuesday"}}]}"#;

@@ -1,4 +1,4 @@
-//! Where a partition of a step stands, as it is stored.
+//! Stored position of a partition of a step.
 
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
@@ -8,8 +8,8 @@ use crate::connect::Connection;
 use crate::error::Error;
 use crate::query::{self, StoredMessage};
 use crate::snapshot::all_last;
+use crate::stream::Stream;
 use crate::subject;
-use crate::topology::Stream;
 
 /// The version of the stored form of positions.
 pub const POSITION_VERSION: u32 = 2;
@@ -17,35 +17,36 @@ pub const POSITION_VERSION: u32 = 2;
 /// The position of a partition, the last message of every commit.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Position<C> {
-    /// The version of its form: [`POSITION_VERSION`].
+    /// The version of the stored form: [`POSITION_VERSION`].
     pub version: u32,
     /// Last input sequence that the partition has consumed.
     pub position: u64,
     /// Highest input sequence up to which nothing for this partition can be missing.
     pub frontier: u64,
-    /// Up to here a look at the input found nothing missing. Input that was read since may have jumped over what was
-    /// deleted: the next owner looks again from here.
+    /// The last check of the input found nothing missing up to here. Input that was read since may follow messages that
+    /// were deleted unread, so the next owner checks again from here.
     pub verified: u64,
-    /// Id of the batch that stored it.
+    /// Id of the batch that stored the position.
     pub batch: String,
-    /// Which log the input is.
+    /// The identity of the input log.
     pub log: LogId,
-    /// Partitions of the topology.
+    /// Number of partitions.
     pub partitions: u32,
     /// The settings that shape results.
     pub config: StepConfig,
-    /// Every input up to here is contained in the stored states. What came since is applied to them again by a new owner.
+    /// The stored states contain every input up to here. A new owner applies the later input to them again.
     pub settled: u64,
-    /// How many instruments have a stored state.
+    /// Number of instruments with a stored state.
     pub states: u64,
-    /// How many inputs these states contain, all together.
+    /// Number of inputs that the stored states contain, summed over all states.
     pub states_applied: u64,
-    /// How many inputs were applied, all together.
+    /// Number of inputs that were applied, summed over all states.
     pub applied: u64,
-    /// Input sequences that were lost and accepted as such.
+    /// Number of input sequences that were lost with --accept-loss.
     #[serde(default, skip_serializing_if = "is_none")]
     pub lost: u64,
-    /// An instrument that was read no further than this when the loss was accepted has a gap before its next message.
+    /// An instrument that was last read before this sequence, when the loss was accepted, gets a gap before its next
+    /// message.
     #[serde(default, skip_serializing_if = "is_none")]
     pub lost_to: u64,
     /// The step's own counts.
@@ -53,7 +54,7 @@ pub struct Position<C> {
 }
 
 impl<C> Position<C> {
-    /// Up to here the input is needed no more: neither to go on nor to complete the stored states.
+    /// The last input sequence that is no longer needed, neither to continue nor to complete the stored states.
     pub fn needless(&self) -> u64 {
         if self.settled < self.position { self.settled } else { self.position.max(self.frontier) }
     }
@@ -63,10 +64,10 @@ fn is_none(number: &u64) -> bool {
     *number == 0
 }
 
-/// Reads a position, or as much of it as `P` names.
+/// Decodes a position, or the fields of it that `P` has.
 ///
 /// # Errors
-/// [`Error::Unreadable`], which says what to do when another version of candlewire stored it.
+/// [`Error::Unreadable`], with advice when another version of candlewire stored it.
 pub fn decode_position<P: DeserializeOwned>(stored: &StoredMessage) -> Result<P, Error> {
     let of_stream = stored.subject.split('.').nth(1).unwrap_or_default();
     let advice = format!("run `topology rebuild {of_stream}`");
@@ -74,20 +75,20 @@ pub fn decode_position<P: DeserializeOwned>(stored: &StoredMessage) -> Result<P,
         .map_err(|detail| Error::Unreadable { what: format!("position {}", stored.subject), detail })
 }
 
-/// The settings that the results of a partition were made with; `None` while it has no position.
+/// Returns the settings that the results of a partition were computed with; `None` while it has no position.
 ///
 /// # Errors
-/// Whatever reading can meet.
+/// Errors of the request, and a position that cannot be decoded.
 pub async fn settings_of(connection: &Connection, output: Stream, partition: u32) -> Result<Option<StepConfig>, Error> {
     let stored = query::last(connection, output, &subject::position(output, partition)).await?;
     let position = stored.as_ref().map(decode_position::<Position<IgnoredAny>>).transpose()?;
     Ok(position.map(|position| position.config))
 }
 
-/// The newest position of every partition, in order of partition, with the step's counts in the form asked for.
+/// The latest position of every partition, in order of partition, with the step's counts as `C`.
 ///
 /// # Errors
-/// Whatever reading can meet.
+/// Errors of the request, and a position that cannot be decoded.
 pub async fn positions<C: DeserializeOwned>(
     connection: &Connection,
     output: Stream,

@@ -1,18 +1,18 @@
-//! The settings that shape the results of a step. Other settings are other results.
+//! The settings that shape the results of a step.
 
 use std::fmt;
 
 use market::windowing::EventTimePolicy;
 use serde::{Deserialize, Serialize};
 
-/// What the results of a step were made with.
+/// The settings that the results of a step were computed with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepConfig {
     /// How far behind the newest event a tick may arrive without being late, in milliseconds.
     pub disorder_ms: i64,
     /// How long after its end a window can still be revised, in milliseconds.
     pub lateness_ms: i64,
-    /// Everything else that shapes the results, in the step's own words: `windows=1m;…`.
+    /// All other settings that shape the results, in the step's own text form: `windows=1m;…`.
     pub shape: String,
 }
 
@@ -22,12 +22,12 @@ impl StepConfig {
         Self { disorder_ms: disorder.ms(), lateness_ms: lateness.ms(), shape: shape.into() }
     }
 
-    /// Whether event time is judged as `other` judges it. Steps that follow each other must.
+    /// Whether the event-time settings are those of `other`. Consecutive steps must agree.
     pub fn judges_alike(&self, other: &Self) -> bool {
         (self.disorder_ms, self.lateness_ms) == (other.disorder_ms, other.lateness_ms)
     }
 
-    /// How event time is judged, for errors: `disorder=5000 lateness=600000`.
+    /// The event-time settings, for errors: `disorder=5000 lateness=600000`.
     pub fn event_time(&self) -> String {
         format!("disorder={} lateness={}", self.disorder_ms, self.lateness_ms)
     }
@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn the_stored_form_is_json_and_the_words_are_for_people() {
+    fn the_stored_form_is_json_and_the_display_form_is_text() {
         let config = StepConfig::new(EventTimePolicy::default(), "windows=1m");
         let stored = r#"{"disorder_ms":5000,"lateness_ms":600000,"shape":"windows=1m"}"#;
         assert_eq!(serde_json::to_string(&config).unwrap(), stored);

@@ -1,12 +1,12 @@
-//! Versions of stored forms: what another version of candlewire stored is never taken for what it is not.
+//! Versions of stored forms. A form of another version is refused, never misread.
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-/// Reads JSON that names the version of its form.
+/// Decodes JSON with a `version` field.
 ///
 /// # Errors
-/// Why it cannot be read, with `advice` when it has another version, or none.
+/// Why it cannot be decoded, with `advice` when the version is another one or missing.
 pub(crate) fn decode<T: DeserializeOwned>(payload: &[u8], version: u32, advice: &str) -> Result<T, String> {
     #[derive(Deserialize)]
     struct OfAnyVersion {

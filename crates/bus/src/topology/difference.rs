@@ -1,58 +1,58 @@
-//! What a stream is, against what it should be.
+//! Differences between a stream's configuration and its definition.
 
 use std::fmt;
 
 use serde_json::{Map, Value};
 
-/// What may change without losing anything, when it grows.
+/// Settings that can grow without loss of data.
 const GROWING: [&str; 3] = ["max_bytes", "max_age", "num_replicas"];
 
-/// What an existing stream has instead of what it should have.
+/// A setting of an existing stream that differs from its definition.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Difference {
+pub struct SettingDifference {
     /// The setting.
     pub key: String,
-    /// What the stream has.
+    /// Its value in the stream.
     pub actual: Value,
-    /// What it should have.
+    /// Its value in the definition.
     pub wanted: Value,
-    /// Whether changing it can lose nothing.
+    /// Whether it can be changed without loss of data.
     pub is_safe: bool,
-    /// What it does to a stream that holds checkpoints.
+    /// The consequence of the actual value in a stream with checkpoints.
     pub harm: Option<&'static str>,
 }
 
-impl fmt::Display for Difference {
+impl fmt::Display for SettingDifference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} is {} instead of {}", self.key, self.actual, self.wanted)?;
         self.harm.map_or(Ok(()), |harm| write!(f, ", which {harm}"))
     }
 }
 
-/// What another value of a setting does to a stream that holds checkpoints.
+/// The consequence of another value of a setting in a stream with checkpoints.
 fn harm(key: &str) -> Option<&'static str> {
     match key {
         "max_age" | "discard" | "max_msgs" | "max_msgs_per_subject" | "retention" => {
-            Some("deletes checkpoints, and then everything is processed again")
+            Some("deletes checkpoints, after which all input is processed again")
         }
         "storage" => Some("loses checkpoints with the server"),
-        "allow_rollup_hdrs" | "deny_purge" => Some("keeps a checkpoint from taking the place of the one before it"),
-        "deny_delete" => Some("keeps the remains of a torn batch from being removed"),
+        "allow_rollup_hdrs" | "deny_purge" => Some("prevents a checkpoint from replacing the one before it"),
+        "deny_delete" => Some("prevents the removal of a torn batch"),
         "allow_atomic" => Some("lets results be stored without their position"),
-        "allow_direct" => Some("keeps checkpoints from being read in one piece"),
+        "allow_direct" => Some("prevents a consistent read of checkpoints"),
         _ => None,
     }
 }
 
 /// Compares a stream's configuration with its definition, setting by setting.
-pub fn differences(wanted: &Value, actual: &Value) -> Vec<Difference> {
+pub fn differences(wanted: &Value, actual: &Value) -> Vec<SettingDifference> {
     let empty = Map::new();
     let wanted = wanted.as_object().unwrap_or(&empty);
     let is_allowed = |key: &str| wanted.get(key) == Some(&Value::Bool(true));
     let has_checkpoints = is_allowed("allow_atomic") && is_allowed("allow_rollup_hdrs");
     let differs = |(key, wanted): (&String, &Value)| {
         let actual = actual.get(key).cloned().unwrap_or(Value::Null);
-        (!is_same(wanted, &actual)).then(|| Difference {
+        (!is_same(wanted, &actual)).then(|| SettingDifference {
             key: key.clone(),
             harm: harm(key).filter(|_| has_checkpoints),
             is_safe: GROWING.contains(&key.as_str()) && grows(wanted, &actual),
@@ -63,7 +63,7 @@ pub fn differences(wanted: &Value, actual: &Value) -> Vec<Difference> {
     wanted.iter().filter_map(differs).collect()
 }
 
-/// The server leaves out what is false, zero or empty, and adds metadata of its own.
+/// The server omits false, zero and empty values, and adds metadata of its own.
 fn is_same(wanted: &Value, actual: &Value) -> bool {
     match (wanted, actual) {
         (Value::Object(wanted), Value::Object(actual)) => {
@@ -77,7 +77,7 @@ fn is_same(wanted: &Value, actual: &Value) -> bool {
 
 fn grows(wanted: &Value, actual: &Value) -> bool {
     match (wanted.as_u64(), actual.as_u64()) {
-        // No limit is -1 or 0 on the server's side: setting one could delete.
+        // The server writes "no limit" as -1 or 0: a limit instead could delete messages.
         (Some(wanted), Some(actual)) => actual > 0 && wanted > actual,
         _ => false,
     }

@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bus::connect::patiently;
 use bus::error::Disposition;
-use bus::outcome::{Committed, committed, each_line};
+use bus::outcome::{CommittedInput, committed, each_line};
 use bus::protocol::LogId;
-use bus::topology::{MARKET_STEP, stream_info};
+use bus::retry::patiently;
+use bus::stream::MARKET_STEP;
+use bus::topology::stream_info;
 use bus::{Connection, Error, RecordKind, Stream, subject};
 use market::Instrument;
 use market::validate::{Reason, RejectedLine};
@@ -186,7 +187,7 @@ impl Reading {
     async fn wait(&mut self, connection: &Connection, log: &LogId) -> Result<(), Error> {
         while let Some((&partition, &(end, _))) = self.behind.first_key_value() {
             match committed(connection, MARKET_STEP, partition, log).await {
-                Ok(Some(Committed { through, lost_to, seq })) if through >= end => {
+                Ok(Some(CommittedInput { through, lost_to, seq })) if through >= end => {
                     self.behind.remove(&partition);
                     self.lost_to = self.lost_to.max(lost_to);
                     self.market_end = self.market_end.max(seq);

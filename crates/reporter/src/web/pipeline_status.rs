@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bus::progress::{self, is_in_use, standings};
-use bus::topology::{STEPS, Step};
+use bus::stream::{STEPS, Step};
 use bus::{Connection, Error};
 use serde::Serialize;
 use tokio::time::Instant;

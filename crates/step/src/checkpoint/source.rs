@@ -1,21 +1,21 @@
-//! The requests of a recovery, apart from what follows from their answers: a simulation answers them otherwise.
+//! Requests of a recovery as a trait, so that the simulation can answer them.
 
 use std::future::Future;
 use std::time::Duration;
 
 use bus::query::{self, StoredMessage};
 use bus::snapshot::{ISOLATED_MAX, isolated, last_per_subject, multi_last};
-use bus::topology::Stream;
+use bus::stream::Stream;
 use bus::{Connection, Error, subject};
 use serde_json::json;
 
 /// Answers the requests of a recovery.
-pub trait Source: Sync {
-    /// The last message on a subject, which may hold wildcards, as the stream's leader has it.
+pub trait CheckpointSource: Sync {
+    /// The last message on a subject, which may have wildcards, from the leader.
     fn last(&self, stream: Stream, subject: &str) -> impl Future<Output = Result<Option<StoredMessage>, Error>> + Send;
 
-    /// The last message on each subject of a partition's checkpoint, which has so many states, and whether they are one
-    /// consistent picture. It may come from a copy that lags.
+    /// The last message on each subject of a partition's checkpoint with `states` states, and whether the read was
+    /// consistent. It may come from a lagging replica.
     fn checkpoint(
         &self,
         stream: Stream,
@@ -23,7 +23,7 @@ pub trait Source: Sync {
         states: u64,
     ) -> impl Future<Output = Result<(Vec<StoredMessage>, bool), Error>> + Send;
 
-    /// The sequences of all messages on a subject between two sequences, both not included, as the leader has them.
+    /// The sequences of all messages on a subject between two sequences (both exclusive), from the leader.
     fn between(
         &self,
         stream: Stream,
@@ -31,14 +31,14 @@ pub trait Source: Sync {
         bounds: (u64, u64),
     ) -> impl Future<Output = Result<Vec<u64>, Error>> + Send;
 
-    /// Removes a message.
+    /// Deletes a message.
     fn remove(&self, stream: Stream, seq: u64) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// Waits.
+    /// Sleeps.
     fn pause(&self, time: Duration) -> impl Future<Output = ()> + Send;
 }
 
-impl Source for Connection {
+impl CheckpointSource for Connection {
     async fn last(&self, stream: Stream, subject: &str) -> Result<Option<StoredMessage>, Error> {
         query::last(self, stream, subject).await
     }

@@ -1,4 +1,4 @@
-//! What happens to a partition, and what it asks for.
+//! Events and effects of a partition.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,83 +12,78 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 
 use crate::checkpoint::Checkpoint;
-use crate::commit::Answer;
+use crate::commit::CommitAnswer;
 use crate::operator::Figure;
-use crate::transaction::Part;
+use crate::part::{Part, StoredPosition};
 
-/// Something that has happened.
+/// An event.
 #[derive(Debug)]
 pub enum Event<S, C> {
-    /// The checkpoint was read: the answer to [`Effect::Recover`].
+    /// CommitAnswer to [`Effect::Recover`]: the checkpoint.
     Recovered(Checkpoint<S, C>),
-    /// Reading begins, begins again, or has found nothing more for a while.
+    /// Reading starts, starts again, or was idle for a while.
     Attached {
         /// The input as it was just before.
         input: InputInfo,
-        /// Messages that wait from here on.
+        /// Messages that are pending from here on.
         pending: u64,
     },
-    /// The next message of the input.
-    Input {
-        /// The message.
-        delivery: Delivery,
-        /// Whether another one may have arrived already; [`Event::Idle`] follows when none has.
-        more: bool,
-    },
+    /// The next message of the input. Another one may have arrived already; [`Event::Idle`] follows when none has.
+    Input(Delivery),
     /// No message has arrived that was not taken yet.
     Idle,
-    /// What the message needs that is applied in part is at hand: the answer to [`Effect::Wait`].
+    /// CommitAnswer to [`Effect::Wait`]: the held message can be applied further.
     Ready,
     /// Time has passed: see [`super::Partition::wakes_at`].
     Tick,
-    /// What became of an attempt to store a batch: an answer to [`Effect::Commit`].
-    Answered(Answer),
-    /// The position as it is stored: the answer to [`Effect::ReadPosition`].
+    /// CommitAnswer to [`Effect::Commit`]: the outcome of an attempt to store the part.
+    Answered(CommitAnswer),
+    /// CommitAnswer to [`Effect::ReadPosition`]: the stored position.
     PositionRead(Option<StoredPosition>),
-    /// The input as it is now: the answer to [`Effect::Look`].
-    Looked {
-        /// Where the partition was when it asked.
+    /// CommitAnswer to [`Effect::CheckInput`]: the input as it is now.
+    InputChecked {
+        /// The position of the partition when it asked.
         seen: u64,
         /// The input.
         input: InputInfo,
     },
     /// Another instance has the lease.
     LeaseLost,
-    /// Commit what was applied, and end.
+    /// Commit what was applied, then end.
     Stop,
 }
 
-/// Something to do, in order.
+/// An effect to perform, in order.
 pub enum Effect {
     /// Read the checkpoint.
     Recover,
-    /// Read the input from this sequence on.
+    /// Start to read the input.
     Read {
-        /// The first sequence of interest.
+        /// The first sequence to read.
         from: u64,
         /// A sequence that the input is known to reach.
         reaches: u64,
     },
-    /// Store this in one batch, perhaps with what other partitions want to store.
+    /// Store a part in one batch, perhaps together with parts of other partitions.
     Commit {
-        /// What to store.
+        /// The part.
         part: Arc<Part>,
-        /// Whether it is what came a moment ago, not part of a replay.
+        /// Whether it contains live input, not a replay.
         is_live: bool,
     },
-    /// Read the position, as the stream's leader knows it.
+    /// Read the position from the leader.
     ReadPosition,
-    /// Wait until a message can be applied further.
+    /// Wait until the held message can be applied further.
     Wait(BoxFuture<'static, ()>),
-    /// Look at the input; the partition is at this sequence.
-    Look(u64),
-    /// Show these windows, which are still open. One that gets lost does no harm: the next one comes in a second.
-    Show(Vec<Open>),
-    /// Tell people.
-    Report(Report),
-    /// The partition has ended: nothing that happens to it matters any more.
+    /// Read the description of the input; the partition is at this sequence.
+    CheckInput(u64),
+    /// Publish provisional candles. A lost one does no harm: the next follows in a second.
+    Publish(Vec<ProvisionalCandle>),
+    /// Log and count something.
+    Report(PartitionReport),
+    /// The partition has ended and ignores all further events.
     End(Ended),
-    /// The partition cannot go on.
+    /// The partition cannot continue.
     Fail(Error),
 }
 
@@ -100,8 +95,8 @@ impl fmt::Debug for Effect {
             Self::Commit { part, .. } => write!(f, "Commit(fence {}, {} messages)", part.fence, part.messages.len()),
             Self::ReadPosition => f.write_str("ReadPosition"),
             Self::Wait(_) => f.write_str("Wait"),
-            Self::Look(seen) => write!(f, "Look({seen})"),
-            Self::Show(open) => write!(f, "Show({})", open.len()),
+            Self::CheckInput(seen) => write!(f, "CheckInput({seen})"),
+            Self::Publish(open) => write!(f, "Publish({})", open.len()),
             Self::Report(report) => report.fmt(f),
             Self::End(ended) => ended.fmt(f),
             Self::Fail(error) => write!(f, "Fail({error})"),
@@ -109,71 +104,62 @@ impl fmt::Debug for Effect {
     }
 }
 
-/// Something for the log and the metrics.
+/// An observation for the log and the metrics.
 #[derive(Debug, Clone)]
-pub enum Report {
-    /// The partition is at its place: recovered, attached, owned.
-    InPlace,
+pub enum PartitionReport {
+    /// The partition is recovered and attached to its input.
+    Attached,
     /// A commit is stored.
     Committed {
-        /// What it stored.
+        /// The stored part.
         part: Arc<Part>,
-        /// The step's counts.
+        /// The counts of the step.
         figures: Vec<Figure>,
     },
-    /// Another owner has committed: what was computed is dropped.
+    /// Another owner has committed: uncommitted results are dropped.
     Overtaken,
-    /// Input is lost, and accepted as such.
+    /// Input is lost, as `--accept-loss` allows.
     LossAccepted {
         /// First sequence.
         from: u64,
         /// Last sequence.
         to: u64,
     },
-    /// The partition ends with a commit that nobody has confirmed: the next owner finds out.
+    /// The partition ends with an unconfirmed commit; the next owner reads whether it was stored.
     Unconfirmed,
 }
 
 /// How a partition ended without an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
-    /// Told to, with everything committed that was applied. When a message was applied in part and waits, what was applied
-    /// since the last commit is given up with it: the next owner applies it again.
+    /// It was told to, and everything that was applied is committed. If a message was applied in part, the input since
+    /// the last commit is dropped with it; the next owner applies it again.
     Drained,
     /// Another owner has committed, or has the lease.
     Fenced,
 }
 
-/// A window that is still open, for those who watch it.
+/// A provisional candle.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Open {
-    /// Where it is shown.
+pub struct ProvisionalCandle {
+    /// Its live subject.
     pub subject: String,
-    /// Its candle so far.
+    /// The candle so far.
     pub payload: Bytes,
 }
 
-/// A position as it is stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoredPosition {
-    /// Its sequence in the output stream.
-    pub seq: u64,
-    /// The id of the batch that stored it.
-    pub batch: Option<String>,
-}
-
-/// What a partition needs to know of its input stream.
+/// The part of the description of the input stream that a partition needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InputInfo {
-    /// Which log it is.
+    /// The identity of the log.
     pub log: LogId,
-    /// The first sequence from which on no message was removed.
+    /// The first sequence from which no message was removed.
     pub begins: u64,
     /// The first sequence that exists.
     pub first_seq: u64,
     /// The last sequence given out.
     pub last_seq: u64,
-    /// Whether it is trimmed behind the commits of its readers, and no further.
+    /// Whether it is trimmed up to the commits of its readers, and no further.
     pub is_trimmed: bool,
     /// Whether it deletes its oldest messages, or soon will.
     pub deletes: bool,

@@ -1,10 +1,10 @@
-//! What the simulator has found, each in the shortest form.
+//! Regression tests for faults that the simulator found.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bus::protocol::{LogId, StepConfig};
-use bus::topology::{STATS_STEP, Step};
+use bus::stream::{STATS_STEP, Step};
 use market::windowing::EventTimePolicy;
 use market::{Candle, EventTime, Instrument};
 
@@ -14,7 +14,7 @@ use crate::operator::{Applied, Figure, Input, Operator};
 use crate::outputs::Outputs;
 use crate::partition::{Effect, Event, InputInfo, Partition, Setup};
 
-/// Remembers nothing and says nothing.
+/// An operator without state and output.
 struct Quiet;
 
 impl Operator for Quiet {
@@ -63,7 +63,7 @@ fn input(begins: u64, last_seq: u64, is_trimmed: bool) -> InputInfo {
     }
 }
 
-/// A partition that has committed nothing, at its place: its input was looked at and has nothing for it up to 4.
+/// A partition without commits whose input was read up to 4 and has no message for it.
 fn at_its_place() -> Partition<Quiet> {
     let config = StepConfig::new(EventTimePolicy::default(), "");
     let setup = Setup { partition: 1, partitions: 2, log: log(), config, accept_loss: false };
@@ -79,16 +79,16 @@ fn fails(effects: &[Effect]) -> bool {
     effects.iter().any(|effect| matches!(effect, Effect::Fail(_)))
 }
 
-/// Seed 1: who trims waits for the positions that there are, and for the first input of a partition that has none. Input of
-/// other partitions goes before this one looks again.
+/// Seed 1: trimming waits for every stored position, and for the first input of a partition without one. Messages of
+/// other partitions may be removed before this partition checks its input again.
 #[test]
-fn trimming_takes_nothing_from_a_partition_without_a_position() {
+fn trimming_is_no_loss_for_a_partition_without_a_position() {
     let effects = at_its_place().on(Event::Attached { input: input(6, 8, true), pending: 0 }, Duration::from_secs(5));
     assert!(!fails(&effects), "{effects:?}");
 }
 
 #[test]
-fn limits_take_what_a_partition_without_a_position_has_not_seen() {
+fn retention_can_cause_a_loss_without_a_position() {
     let effects = at_its_place().on(Event::Attached { input: input(6, 8, false), pending: 0 }, Duration::from_secs(5));
     assert!(fails(&effects), "{effects:?}");
 }

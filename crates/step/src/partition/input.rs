@@ -1,4 +1,4 @@
-//! How a partition applies its input.
+//! Application of input to the states.
 
 use bus::reader::Delivery;
 use bus::subject::{self, SubjectParts};
@@ -6,19 +6,15 @@ use bus::{Error, codec};
 
 use crate::operator::{Applied, Input, Operator};
 use crate::partition::draft::Held;
-use crate::partition::{Effect, Partition, Phase, Time};
+use crate::partition::event::Effect;
+use crate::partition::state::{Partition, Phase};
+use crate::time::Time;
 
 impl<O: Operator> Partition<O> {
-    /// Takes the next message.
-    pub(super) fn input(
-        &mut self,
-        delivery: Delivery,
-        more: bool,
-        now: Time,
-        effects: &mut Vec<Effect>,
-    ) -> Result<(), Error> {
+    /// Applies the next message.
+    pub(super) fn input(&mut self, delivery: Delivery, now: Time, effects: &mut Vec<Effect>) -> Result<(), Error> {
         self.pending = delivery.pending;
-        self.has_more = more;
+        self.has_more = true;
         if delivery.seq <= self.position {
             self.dropped += 1;
             return Ok(());
@@ -26,7 +22,7 @@ impl<O: Operator> Partition<O> {
         if let Phase::Replaying(replay) = &self.phase
             && delivery.seq > replay.to
         {
-            // The last messages up to the position were others' or are contained in the states.
+            // The last messages up to the position were other partitions', or the states contain them.
             self.position = replay.to;
             self.end_replay(effects)?;
         }
@@ -34,7 +30,7 @@ impl<O: Operator> Partition<O> {
         self.end_replay(effects)
     }
 
-    /// Goes on with the message that waits.
+    /// Continues the held message.
     pub(super) fn apply_held(&mut self, now: Time, effects: &mut Vec<Effect>) -> Result<(), Error> {
         if let Some(Held { delivery, lines_done, .. }) = self.held.take() {
             self.apply_from(delivery, lines_done, now, effects);
@@ -42,8 +38,8 @@ impl<O: Operator> Partition<O> {
         self.end_replay(effects)
     }
 
-    /// Applies a message of which so many lines are done. It counts, and its instrument's state with it, only when all of it is
-    /// applied. What is applied again gives no results and counts nothing: both are stored.
+    /// Applies a message from line `lines_done` on. It counts, and its instrument's state changes, only when all of it
+    /// is applied. A replayed message gives no results and counts nothing: both are stored already.
     fn apply_from(&mut self, delivery: Delivery, lines_done: u32, now: Time, effects: &mut Vec<Effect>) {
         let Some(subject) = SubjectParts::parse(&delivery.subject) else { return };
         let key = subject::instrument_of(&delivery.subject).unwrap_or_default();
@@ -54,7 +50,7 @@ impl<O: Operator> Partition<O> {
             return;
         }
         let Some(&kind) = O::STEP.kinds.iter().find(|kind| kind.token() == subject.kind) else {
-            // FEED took other kinds once. No step knows them.
+            // FEED accepted other kinds once. No step reads them.
             return self.note(idx, delivery.seq, now);
         };
         let member = self.members.get_mut(idx);
@@ -72,7 +68,7 @@ impl<O: Operator> Partition<O> {
         let (outputs, counts) =
             if is_again { (&mut shown, &mut counted) } else { (&mut self.draft.outputs, &mut self.counts) };
         outputs.select(idx);
-        match self.operator.apply(input, member.state.at_hand(), counts, outputs) {
+        match self.operator.apply(input, member.state.decoded_mut(), counts, outputs) {
             Applied::All => self.note(idx, delivery.seq, now),
             Applied::UpTo { lines_done, ready } => {
                 self.held = Some(Held { since: now, delivery, lines_done });
@@ -82,7 +78,7 @@ impl<O: Operator> Partition<O> {
         }
     }
 
-    /// All of a message is applied to an instrument.
+    /// Records that all of a message is applied to an instrument.
     fn note(&mut self, idx: usize, seq: u64, now: Time) {
         self.members.note(idx, seq);
         self.unsettled_since.get_or_insert(now);
@@ -93,7 +89,7 @@ impl<O: Operator> Partition<O> {
         }
         self.frontier = self.frontier.max(seq);
         if seq == self.verified + 1 {
-            // Nothing fits between.
+            // No message fits between.
             self.verified = seq;
         }
         self.draft.note(idx, now);

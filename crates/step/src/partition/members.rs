@@ -1,4 +1,4 @@
-//! The instruments of a partition and how much of each is stored.
+//! The instruments of a partition, and how much of each is stored.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -11,38 +11,38 @@ use serde::de::DeserializeOwned;
 
 use crate::checkpoint::{InstrumentState, encode_state};
 use crate::lazy_state::LazyState;
-use crate::partition::Time;
-use crate::transaction::{Outgoing, Role};
+use crate::part::{Outgoing, Role};
+use crate::time::Time;
 
 /// An instrument.
 pub(super) struct Member<S> {
     pub(super) coin: String,
     pub(super) quote: String,
-    /// `None` for names that no instrument can bear.
+    /// `None` for an invalid name.
     pub(super) instrument: Option<Instrument>,
-    /// Inputs applied to it.
+    /// Number of inputs applied to it.
     pub(super) applied: u64,
-    /// The last of them.
+    /// Its last input.
     pub(super) last_seq: u64,
-    /// How many of them its stored state contains; 0 when none is stored.
+    /// Number of inputs that its stored state contains; 0 without one.
     stored_applied: u64,
     pub(super) state: LazyState<S>,
-    /// How far event time had come when the state was last encoded.
+    /// Its watermark when the state was last encoded.
     pub(super) watermark: EventTime,
-    /// When its open windows were shown last.
-    pub(super) shown_at: Option<Time>,
+    /// When its provisional candles were last published.
+    pub(super) published_at: Option<Time>,
 }
 
 /// The instruments of a partition.
 pub(super) struct Members<S> {
     all: Vec<Member<S>>,
-    /// By `coin.quote`, as subjects end.
+    /// Index by `coin.quote`, the last tokens of subjects.
     index: HashMap<String, usize>,
-    /// Those whose stored state lacks inputs, by the first input that it lacks.
+    /// Instruments whose stored state lacks inputs, by the first missing input.
     unsettled: BTreeSet<(u64, usize)>,
-    /// Inputs applied to all of them.
+    /// Number of inputs applied, summed over all instruments.
     applied: u64,
-    /// How many have a stored state, and how many inputs these contain together.
+    /// Number of stored states, and of the inputs that they contain together.
     stored: (u64, u64),
 }
 
@@ -53,7 +53,7 @@ impl<S> Default for Members<S> {
 }
 
 impl<S: Serialize + DeserializeOwned + Default> Members<S> {
-    /// The instruments of a checkpoint; `watermark_of` tells how far event time has come in a state.
+    /// The instruments of a checkpoint; `watermark_of` returns the watermark of a state.
     pub(super) fn restored(states: Vec<InstrumentState<S>>, watermark_of: impl Fn(&S) -> EventTime) -> Self {
         let mut members = Self::default();
         for InstrumentState { coin, quote, applied, last_seq, state, encoded } in states {
@@ -61,19 +61,19 @@ impl<S: Serialize + DeserializeOwned + Default> Members<S> {
             let member = &mut members.all[idx];
             (member.applied, member.last_seq, member.stored_applied) = (applied, last_seq, applied);
             member.watermark = watermark_of(&state);
-            member.state.rest(&encoded);
+            member.state.keep_encoded(&encoded);
             members.applied += applied;
             members.stored = (members.stored.0 + 1, members.stored.1 + applied);
         }
         members
     }
 
-    /// The number of the instrument that a stored subject ends with; a new one begins with nothing known.
+    /// The index of the instrument in a stored subject; a new instrument starts with the default state.
     pub(super) fn number(&mut self, key: &str, coin: &str, quote: &str) -> usize {
         self.index.get(key).copied().unwrap_or_else(|| self.insert(coin, quote))
     }
 
-    /// Names that no instrument can bear still get their refusals stored under their own subject.
+    /// An invalid name gets an entry too, because its refusals are stored under its own subject.
     fn insert(&mut self, coin: &str, quote: &str) -> usize {
         self.all.push(Member {
             coin: coin.to_owned(),
@@ -84,7 +84,7 @@ impl<S: Serialize + DeserializeOwned + Default> Members<S> {
             stored_applied: 0,
             state: LazyState::default(),
             watermark: EventTime::MIN,
-            shown_at: None,
+            published_at: None,
         });
         let idx = self.all.len() - 1;
         self.index.insert(format!("{coin}.{quote}"), idx);
@@ -99,13 +99,13 @@ impl<S: Serialize + DeserializeOwned + Default> Members<S> {
         self.all.iter()
     }
 
-    /// Coin and quote, as subjects name them.
+    /// Coin and quote, as in subjects.
     pub(super) fn name(&self, idx: usize) -> (&str, &str) {
         let Member { coin, quote, .. } = &self.all[idx];
         (coin, quote)
     }
 
-    /// An input was applied to an instrument, all of it.
+    /// Records that all of an input was applied to an instrument.
     pub(super) fn note(&mut self, idx: usize, seq: u64) {
         let member = &mut self.all[idx];
         if member.applied == member.stored_applied {
@@ -116,27 +116,28 @@ impl<S: Serialize + DeserializeOwned + Default> Members<S> {
         self.applied += 1;
     }
 
-    /// Inputs applied to all of them.
+    /// Number of inputs applied, summed over all instruments.
     pub(super) fn applied(&self) -> u64 {
         self.applied
     }
 
-    /// How many have a stored state, and how many inputs these contain together.
+    /// Number of stored states, and of the inputs that they contain together.
     pub(super) fn stored(&self) -> (u64, u64) {
         self.stored
     }
 
-    /// Whether every stored state contains all that was applied.
+    /// Whether the stored states contain every applied input.
     pub(super) fn is_settled(&self) -> bool {
         self.unsettled.is_empty()
     }
 
-    /// Up to here every input is contained in the stored states, if all up to `position` are applied.
+    /// The stored states contain every input up to here, if all up to `position` are applied.
     pub(super) fn settled(&self, position: u64) -> u64 {
         self.unsettled.first().map_or(position, |&(first, _)| first - 1)
     }
 
-    /// The states that have lacked inputs for longest, as messages, no more than fit. They count as stored from here on.
+    /// Encodes the states that have lacked inputs for the longest time, as many as fit. They count as stored from now
+    /// on.
     pub(super) fn settle(
         &mut self,
         (output, partition): (Stream, u32),
@@ -149,14 +150,14 @@ impl<S: Serialize + DeserializeOwned + Default> Members<S> {
             && let Some(&(first, idx)) = self.unsettled.first()
         {
             let member = &mut self.all[idx];
-            let state = member.state.at_hand();
+            let state = member.state.decoded_mut();
             let payload: Bytes = encode_state(member.applied, member.last_seq, state);
             if !messages.is_empty() && bytes + payload.len() > bytes_max {
                 break;
             }
             bytes += payload.len();
             member.watermark = watermark_of(state);
-            member.state.rest(&payload);
+            member.state.keep_encoded(&payload);
             self.stored.0 += u64::from(member.stored_applied == 0);
             self.stored.1 += member.applied - member.stored_applied;
             member.stored_applied = member.applied;

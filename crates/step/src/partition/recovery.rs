@@ -1,28 +1,20 @@
-//! How a partition begins: from its checkpoint, with the input that its stored states lack.
+//! Start of a partition: from its checkpoint, with a replay of the input that its stored states lack.
 //!
-//! The operator is deterministic, so a state that is applied to again comes to what it was. Nothing of that is emitted: the
-//! results are stored already, and the position counts them.
+//! The operator is deterministic, so a replay brings each state to its former value. It emits nothing: the results are
+//! stored already, and the position contains their counts.
 
 use bus::Error;
 use bus::protocol::{Position, StepConfig};
 
 use crate::checkpoint::{Checkpoint, lost};
 use crate::operator::Operator;
-use crate::partition::due::is_endangered;
+use crate::partition::due::{FRONTIER_AGE_MAX, is_endangered};
+use crate::partition::event::{Effect, InputInfo, PartitionReport};
 use crate::partition::members::Members;
-use crate::partition::{Effect, InputInfo, Partition, Phase, Report, due};
-
-/// What is applied again.
-#[derive(Debug)]
-pub(super) struct Replay {
-    /// The position: the last input that was applied before.
-    pub(super) to: u64,
-    /// How many inputs are applied to all states then. `None` when some of them are lost.
-    applied: Option<u64>,
-}
+use crate::partition::state::{Partition, Phase, Replay};
 
 impl<O: Operator> Partition<O> {
-    /// Begins from a checkpoint.
+    /// Starts from a checkpoint.
     pub(super) fn begin(
         &mut self,
         checkpoint: Checkpoint<O::State, O::Counts>,
@@ -50,7 +42,7 @@ impl<O: Operator> Partition<O> {
         Ok(())
     }
 
-    /// The checkpoint must have been made from this log with these settings.
+    /// Checks that the checkpoint was computed from this log with these settings.
     fn check_origin(&self, position: &Position<O::Counts>) -> Result<(), Error> {
         let setup = &self.setup;
         if !setup.log.continues_from(&position.log, position.position) {
@@ -62,7 +54,7 @@ impl<O: Operator> Partition<O> {
         check_settings::<O>(&position.config, &setup.config)
     }
 
-    /// The last input that was applied, also by an owner before.
+    /// The last input that was applied, by this owner or an earlier one.
     fn reached(&self) -> u64 {
         match &self.phase {
             Phase::Replaying(replay) => replay.to,
@@ -70,7 +62,7 @@ impl<O: Operator> Partition<O> {
         }
     }
 
-    /// Ends the replay, if it has come to its end.
+    /// Ends the replay once it has reached the position.
     pub(super) fn end_replay(&mut self, effects: &mut Vec<Effect>) -> Result<(), Error> {
         let Phase::Replaying(replay) = &self.phase else { return Ok(()) };
         if self.position < replay.to {
@@ -82,17 +74,17 @@ impl<O: Operator> Partition<O> {
             return Err(lost(O::STEP.output, self.setup.partition, detail));
         }
         self.phase = Phase::Owning;
-        self.tell_place(effects);
+        self.report_attached(effects);
         Ok(())
     }
 
-    /// Reading begins, or begins again: is the input still the one, and is all of it there?
+    /// Checks, whenever reading starts, that the input is the same log and complete.
     pub(super) fn attach(&mut self, input: &InputInfo, pending: u64, effects: &mut Vec<Effect>) -> Result<(), Error> {
         if input.log != self.setup.log {
             if input.log.continues_from(&self.setup.log, 0) {
                 return Err(Error::Restored { input: O::STEP.input.name().to_owned() });
             }
-            return Err(wrong_log::<O>(format!("it was created anew at {}", input.log)));
+            return Err(wrong_log::<O>(format!("it was recreated at {}", input.log)));
         }
         let reached = self.reached();
         if reached > input.last_seq {
@@ -100,13 +92,13 @@ impl<O: Operator> Partition<O> {
             return Err(wrong_log::<O>(detail));
         }
         if !input.retention.is_zero() {
-            self.frontier_age_max = due::FRONTIER_AGE_MAX.min(input.retention / 10);
+            self.frontier_age_max = FRONTIER_AGE_MAX.min(input.retention / 10);
         }
         self.check_hole(input, self.position, effects)?;
         self.pending = pending;
         if pending == 0 {
             if let Phase::Replaying(replay) = &self.phase {
-                // Nothing of this partition is left up to the position.
+                // No input of this partition is left up to the position.
                 self.position = replay.to;
                 self.end_replay(effects)?;
             }
@@ -115,30 +107,31 @@ impl<O: Operator> Partition<O> {
         }
         self.is_frontier_endangered = is_endangered(self.committed_frontier, input);
         self.is_attached = true;
-        self.tell_place(effects);
+        self.report_attached(effects);
         Ok(())
     }
 
-    /// Says once that the partition is at its place.
-    fn tell_place(&mut self, effects: &mut Vec<Effect>) {
-        if self.is_attached && !self.is_in_place && !matches!(self.phase, Phase::Replaying(_)) {
-            self.is_in_place = true;
-            effects.push(Effect::Report(Report::InPlace));
+    /// Reports once that the partition is recovered and attached.
+    fn report_attached(&mut self, effects: &mut Vec<Effect>) {
+        if self.is_attached && !self.is_attachment_reported && !matches!(self.phase, Phase::Replaying(_)) {
+            self.is_attachment_reported = true;
+            effects.push(Effect::Report(PartitionReport::Attached));
         }
     }
 
-    /// Whether input that this partition has not seen can be gone: everything up to what the last look verified was seen, and
-    /// whatever was applied since may have jumped over what was deleted meanwhile. `seen` is the position when the look began.
+    /// Checks whether input that this partition has not read was deleted. It has read everything up to the sequence
+    /// that the last check verified; input that was applied since may follow messages that were deleted meanwhile.
+    /// `seen` is the position at the start of the check.
     pub(super) fn check_hole(&mut self, input: &InputInfo, seen: u64, effects: &mut Vec<Effect>) -> Result<(), Error> {
         let has_history = self.position > 0 || self.frontier > 0;
-        // Trimming follows the commits closely, and goes no further; of a partition that has committed nothing it takes no input
-        // at all. Limits of the server know no reader.
+        // Trimming follows the commits and goes no further. It takes no input at all from a partition without a commit.
+        // Retention limits of the server ignore readers.
         let seen_to = match input.is_trimmed {
             true if self.fence == 0 => u64::MAX - 1,
             true => self.verified.max(self.frontier).max(seen),
             false => self.verified,
         };
-        // What the stored states lack must be there to the last message.
+        // Every input that the stored states lack must exist.
         let needed_to = match &self.phase {
             Phase::Replaying(_) => self.position.min(seen_to),
             _ => seen_to,
@@ -154,23 +147,23 @@ impl<O: Operator> Partition<O> {
             }
             self.accept_loss(needed_to + 1, input.begins - 1, effects)?;
         }
-        // What went before this partition existed is nobody's loss.
+        // Input from before the first commit of this partition is not a loss.
         let before = if has_history { 0 } else { input.begins.saturating_sub(1) };
         self.verified = self.verified.max(seen).max(before);
         Ok(())
     }
 
-    /// Goes on behind input that is gone. Each instrument learns of it with its next message, also one that was read beyond the
-    /// hole before it was noticed.
+    /// Continues after input that was deleted. Each instrument gets a gap before its next message, including one that
+    /// was read beyond the hole before it was noticed.
     fn accept_loss(&mut self, from: u64, to: u64, effects: &mut Vec<Effect>) -> Result<(), Error> {
-        effects.push(Effect::Report(Report::LossAccepted { from, to }));
+        effects.push(Effect::Report(PartitionReport::LossAccepted { from, to }));
         self.lost += to + 1 - from;
         self.lost_to = self.lost_to.max(to).max(self.position);
         self.frontier = self.frontier.max(to);
         self.verified = self.verified.max(to);
         self.is_position_due = true;
         if let Phase::Replaying(replay) = &mut self.phase {
-            // States that lack what was shown already: who has one learns of it likewise.
+            // The states lack input whose results are stored: their instruments get a gap as well.
             self.lost_to = self.lost_to.max(replay.to);
             replay.applied = None;
             self.position = self.position.max(to.min(replay.to));
@@ -180,7 +173,7 @@ impl<O: Operator> Partition<O> {
     }
 }
 
-/// Whether the results of a partition were made with the settings that are asked for now.
+/// Checks that the results of a partition were computed with the current settings.
 pub(crate) fn check_settings<O: Operator>(made: &StepConfig, asked: &StepConfig) -> Result<(), Error> {
     if made == asked {
         return Ok(());

@@ -1,4 +1,4 @@
-//! How a partition seals what was applied into a commit, and what follows when that is stored.
+//! Sealing of a draft into a commit, and its confirmation.
 
 use std::sync::Arc;
 
@@ -8,34 +8,15 @@ use bus::subject;
 use market::Candle;
 
 use crate::commit::Commit;
-use crate::operator::{Figure, Operator};
-use crate::partition::{Effect, Open, Partition, Phase, Report, Time};
-use crate::transaction::{BYTES_MAX, MESSAGES_MAX, Part};
+use crate::operator::Operator;
+use crate::part::Part;
+use crate::partition::event::{Effect, PartitionReport, ProvisionalCandle};
+use crate::partition::state::{Partition, Phase, Sealed};
+use crate::time::Time;
+use crate::transaction::{BYTES_MAX, MESSAGES_MAX};
 
-/// Provisional candles of an instrument go out at most this often.
+/// Minimum interval between provisional candles of an instrument.
 const PROVISIONAL: Time = Time::from_secs(1);
-
-/// A commit that is under way.
-pub(super) struct Sealed {
-    pub(super) commit: Commit,
-    /// Whether it is what came a moment ago.
-    is_live: bool,
-    /// From when on it has been under way.
-    pub(super) since: Time,
-    /// When it is to be sent again.
-    pub(super) again_at: Option<Time>,
-    /// Windows that were open when it was sealed.
-    open: Vec<Open>,
-    /// Counts up to its position.
-    figures: Vec<Figure>,
-}
-
-impl Sealed {
-    /// Has it stored.
-    pub(super) fn effect(&self) -> Effect {
-        Effect::Commit { part: Arc::clone(self.commit.part()), is_live: self.is_live }
-    }
-}
 
 impl<O: Operator> Partition<O> {
     /// Seals the draft, with the states if they are due.
@@ -86,32 +67,32 @@ impl<O: Operator> Partition<O> {
         }
     }
 
-    /// A commit is stored: the windows are shown that were open when it was sealed.
+    /// Records that the commit is stored, and publishes the provisional candles from the time of sealing.
     pub(super) fn confirm(&mut self, fence: u64, now: Time, effects: &mut Vec<Effect>) {
         let Phase::Sealed(sealed) = std::mem::replace(&mut self.phase, Phase::Owning) else { return };
         assert!(fence > self.fence, "a commit lowered the fence from {} to {fence}", self.fence);
         self.fence = fence;
         self.committed_at = now;
         let Sealed { commit, open, figures, .. } = *sealed;
-        effects.push(Effect::Report(Report::Committed { part: Arc::clone(commit.part()), figures }));
+        effects.push(Effect::Report(PartitionReport::Committed { part: Arc::clone(commit.part()), figures }));
         if !open.is_empty() {
-            effects.push(Effect::Show(open));
+            effects.push(Effect::Publish(open));
         }
     }
 
-    /// The windows of an instrument that are open now, to be shown once all that was applied to it is stored. Empty when they
-    /// were shown a moment ago, or much input is still to come.
-    fn open_windows(&mut self, idx: usize, now: Time) -> Vec<Open> {
+    /// The provisional candles of an instrument, to be published once the input applied so far is stored. Empty when
+    /// they were published a moment ago, or while much input is pending.
+    fn open_windows(&mut self, idx: usize, now: Time) -> Vec<ProvisionalCandle> {
         let has_caught_up = self.has_caught_up();
         let member = self.members.get_mut(idx);
-        if !has_caught_up || member.shown_at.is_some_and(|at| now < at + PROVISIONAL) {
+        if !has_caught_up || member.published_at.is_some_and(|at| now < at + PROVISIONAL) {
             return Vec::new();
         }
         let Some(instrument) = &member.instrument else { return Vec::new() };
-        member.shown_at = Some(now);
+        member.published_at = Some(now);
         let candles = member.state.read(|state| self.operator.provisional(instrument, state));
         let (coin, quote) = (&member.coin, &member.quote);
-        let open = |candle: Candle| Open {
+        let open = |candle: Candle| ProvisionalCandle {
             subject: subject::provisional(candle.window, coin, quote),
             payload: codec::single(&candle),
         };

@@ -1,4 +1,4 @@
-//! Each transition by hand: events in, effects out.
+//! Unit tests of the state machine: events in, effects out.
 
 mod commits;
 mod ends;
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bus::protocol::{LogId, Position, StepConfig};
 use bus::query::StoredMessage;
 use bus::reader::Delivery;
-use bus::topology::{MARKET_STEP, Step};
+use bus::stream::{MARKET_STEP, Step};
 use bus::{RecordKind, codec, subject};
 use futures::FutureExt;
 use market::windowing::EventTimePolicy;
@@ -18,15 +18,16 @@ use serde_json::Value;
 
 use super::*;
 use crate::checkpoint::{Checkpoint, assemble};
-use crate::commit::Answer;
+use crate::commit::CommitAnswer;
 use crate::operator::{Applied, Figure, Input};
 use crate::outputs::Outputs;
-use crate::transaction::{MESSAGES_MAX, Outgoing, Part, Role};
+use crate::part::{Outgoing, Part, Role, StoredPosition};
+use crate::transaction::MESSAGES_MAX;
 
 const PARTITION: u32 = 3;
 
-/// Counts lines. A line gives a price with the count so far; `silent` gives none, `twice` a price, a gap and a price, and `model`
-/// waits until the model is at hand.
+/// Counts lines. A line gives a price with the count so far; `silent` gives none, `twice` a price, a gap and a price,
+/// and `model` waits until the model is available.
 #[derive(Default)]
 struct Counting {
     has_model: AtomicBool,
@@ -79,7 +80,7 @@ impl Operator for Counting {
     }
 }
 
-/// A partition and what it asked for last.
+/// A partition and its latest effects.
 struct Rig {
     operator: Arc<Counting>,
     partition: Partition<Counting>,
@@ -109,7 +110,7 @@ fn input_info(begins: u64, last_seq: u64) -> InputInfo {
 }
 
 impl Rig {
-    /// One that begins from what commits have stored, not attached yet.
+    /// A partition that recovers from stored parts and is not attached yet.
     fn recovering(parts: &[Arc<Part>], accept_loss: bool) -> Self {
         let operator = Arc::new(Counting::default());
         let now = Duration::from_secs(100);
@@ -121,7 +122,7 @@ impl Rig {
         rig
     }
 
-    /// One at the beginning of an input that ends at a sequence, owning.
+    /// An owning partition at the beginning of an input that ends at a sequence.
     fn owning(last_seq: u64) -> Self {
         let mut rig = Self::recovering(&[], false);
         rig.attach(input_info(1, last_seq), last_seq);
@@ -137,7 +138,7 @@ impl Rig {
         self.on(Event::Attached { input, pending });
     }
 
-    /// A message of a coin, behind which nothing waits.
+    /// A message of a coin with no message after it.
     fn input(&mut self, seq: u64, coin: &str, lines: &str) {
         self.message(seq, coin, lines, false, 0);
     }
@@ -146,7 +147,11 @@ impl Rig {
         let subject = subject::stored(bus::Stream::Feed, PARTITION, RecordKind::Tick, coin, "usd").into();
         let payload = lines.to_owned().into();
         let delivery = Delivery { seq, subject, headers: None, payload, stored_ms: 0, pending };
-        self.on(Event::Input { delivery, more });
+        self.on(Event::Input(delivery));
+        if !more {
+            let effects = std::mem::take(&mut self.effects);
+            self.effects = effects.into_iter().chain(self.partition.on(Event::Idle, self.now)).collect();
+        }
     }
 
     fn wait(&mut self, time: Duration) {
@@ -155,14 +160,14 @@ impl Rig {
     }
 
     fn answer(&mut self, batch: &str, result: Result<u64, Error>) {
-        self.on(Event::Answered(Answer { batch: batch.to_owned(), result }));
+        self.on(Event::Answered(CommitAnswer { batch: batch.to_owned(), result }));
     }
 
     fn position_is(&mut self, seq: u64, batch: &str) {
         self.on(Event::PositionRead(Some(StoredPosition { seq, batch: Some(batch.to_owned()) })));
     }
 
-    /// The part that it asked to have stored just now.
+    /// The part that it just asked to store.
     fn committing(&self) -> Arc<Part> {
         let part = self.effects.iter().find_map(|effect| match effect {
             Effect::Commit { part, .. } => Some(part.clone()),
@@ -212,7 +217,7 @@ fn states(part: &Part) -> usize {
     part.messages.iter().filter(|message| message.role == Role::State).count()
 }
 
-/// What a new owner reads when these parts are stored, each behind the one before.
+/// The checkpoint that a new owner reads when these parts are stored in order.
 fn checkpoint(parts: &[Arc<Part>]) -> Checkpoint<u64, u64> {
     let Some(last) = parts.last() else { return Checkpoint { fence: 0, position: None, states: Vec::new() } };
     let mut stored: Vec<StoredMessage> = Vec::new();

@@ -6,9 +6,9 @@ use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::Path;
 
 use async_nats::HeaderMap;
-use bus::arrival::STORED_HEADER;
 use bus::batch::ROLLUP_HEADER;
 use bus::reader::Delivery;
+use bus::stored_time::STORED_HEADER;
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use flate2::Compression;

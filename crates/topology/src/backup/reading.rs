@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use async_nats::header::{NATS_BATCH_COMMIT, NATS_BATCH_ID};
-use bus::reader::{Delivery, Event, Form, Reader, Selection};
-use bus::topology::{Stream, StreamInfo, stream_info};
+use bus::reader::{Delivery, Form, Reader, ReaderEvent, Selection};
+use bus::stream::Stream;
+use bus::topology::{StreamInfo, stream_info};
 use bus::{Connection, query};
 use tokio::time::Instant;
 
@@ -34,9 +35,9 @@ pub(super) async fn records(
     let mut chase: Option<Instant> = None;
     loop {
         let delivery = match reader.next().await? {
-            Event::Attached { pending: 0, .. } => return Ok(()),
-            Event::Attached { .. } => continue,
-            Event::Message(delivery) => delivery,
+            ReaderEvent::Attached { pending: 0, .. } => return Ok(()),
+            ReaderEvent::Attached { .. } => continue,
+            ReaderEvent::Message(delivery) => delivery,
         };
         each(&Record::new(&delivery, false))?;
         let is_past = delivery.seq >= info.state.last_seq;

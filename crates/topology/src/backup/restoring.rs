@@ -4,9 +4,8 @@ use std::path::{Path, PathBuf};
 
 use bus::Error;
 use bus::connect::{Connection, nothing};
-use bus::topology::{
-    LEASES_STREAM, Limits, StreamInfo, any_stream_info, check_room, create, definitions, partitions_of, reveal,
-};
+use bus::stream::LEASES_STREAM;
+use bus::topology::{Limits, StreamInfo, any_stream_info, check_room, create, definitions, partitions_of, reveal};
 use serde_json::{Value, json};
 
 use super::BackupError;

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use bus::Connection;
-use bus::topology::{Stream, stream_info};
+use bus::stream::Stream;
+use bus::topology::stream_info;
 
 use super::file::Writer;
 use super::manifest::{Entry, Manifest, path_of};

@@ -1,13 +1,13 @@
 //! What to do about a difference that is not mended by itself.
 
-use bus::topology::Difference;
+use bus::topology::SettingDifference;
 use serde_json::Value;
 
 const DAY_NS: u64 = 86_400 * 1_000_000_000;
 
 /// What to do instead of having `apply` change a setting that it refuses to change.
-pub(crate) fn advice(stream: &str, difference: &Difference) -> String {
-    let Difference { key, actual, wanted, .. } = difference;
+pub(crate) fn advice(stream: &str, difference: &SettingDifference) -> String {
+    let SettingDifference { key, actual, wanted, .. } = difference;
     match (key.as_str(), limit(actual), limit(wanted)) {
         ("metadata" | "subject_transform", ..) => {
             "partitions are fixed once the streams exist: ask for as many as there are, or begin on an empty server and \

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{anyhow, bail};
 use bus::Connection;
-use bus::topology::LEASES;
+use bus::stream::LEASES;
 use service::{Code, Shutdown, WithCode};
 
 use super::output;

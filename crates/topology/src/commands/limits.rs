@@ -1,6 +1,7 @@
 //! The limits of the streams, as flags.
 
-use bus::topology::{ARTIFACTS_STREAM, Limits, PARTITIONS_MAX, Stream, StreamInfo};
+use bus::stream::{ARTIFACTS_STREAM, Stream};
+use bus::topology::{Limits, PARTITIONS_MAX, StreamInfo};
 
 const DAY_NS: u64 = 86_400 * 1_000_000_000;
 

@@ -1,27 +1,23 @@
-//! Waits for three servers that choose a leader, or of which one hangs.
+//! Retries while a cluster elects a leader or one of its servers hangs.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bus::error::Disposition;
-use bus::topology::{Stream, stream_info};
+use bus::retry::Backoff;
+use bus::stream::Stream;
+use bus::topology::stream_info;
 use bus::{Connection, Error};
 
-/// Longer than three servers take to choose a leader.
-const PATIENCE: Duration = Duration::from_secs(10);
-const AGAIN: Duration = Duration::from_millis(200);
+/// Longer than three servers take to elect a leader.
+const ELECTION_MAX: Duration = Duration::from_secs(10);
+const RETRY: Backoff = Backoff::constant(Duration::from_millis(200));
 
-/// Asks again while there is no answer. That something does not exist is one.
+/// Repeats a request while the server does not answer. "It does not exist" is an answer.
 pub(crate) async fn patiently<T>(ask: impl AsyncFn() -> Result<T, Error>) -> Result<T, Error> {
-    let start = Instant::now();
-    loop {
-        match ask().await {
-            Err(error) if is_silence(&error) && start.elapsed() < PATIENCE => tokio::time::sleep(AGAIN).await,
-            result => return result,
-        }
-    }
+    RETRY.retry_while(|error, elapsed| is_silence(error) && elapsed < ELECTION_MAX, || ask()).await
 }
 
-/// Returns when the server answers what is asked about streams.
+/// Waits until the server answers a request about a stream.
 pub(crate) async fn until_answered(connection: &Connection) -> Result<(), Error> {
     match patiently(async || stream_info(connection, Stream::Feed.name()).await).await {
         Err(Error::StreamMissing { .. } | Error::Restoring { .. }) => Ok(()),

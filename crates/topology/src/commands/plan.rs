@@ -2,7 +2,7 @@
 
 use anyhow::bail;
 use bus::topology::{
-    Difference, Limits, StreamInfo, check_room, create, definitions, differences, stream_info, update,
+    Limits, SettingDifference, StreamInfo, check_room, create, definitions, differences, stream_info, update,
 };
 use bus::{Connection, Error};
 use serde_json::Value;
@@ -16,8 +16,8 @@ use super::patience::until_answered;
 enum Change {
     Create,
     Nothing,
-    Raise(StreamInfo, Vec<Difference>),
-    Refuse(Vec<Difference>),
+    Raise(StreamInfo, Vec<SettingDifference>),
+    Refuse(Vec<SettingDifference>),
 }
 
 /// What has to be done to every stream, and the limits that they then have.
@@ -110,7 +110,7 @@ fn change_of(info: &StreamInfo, definition: &Value) -> Change {
 }
 
 /// Why differences are refused, and what to do instead.
-fn reasons(stream: &str, differences: &[Difference]) -> Vec<String> {
+fn reasons(stream: &str, differences: &[SettingDifference]) -> Vec<String> {
     let refused = differences.iter().filter(|difference| !difference.is_safe);
     refused.map(|difference| format!("{difference}: {}", advice(stream, difference))).collect()
 }
@@ -139,7 +139,7 @@ fn print(definition: &Value, change: &Change, done: bool) {
             let verb = if done { "raised" } else { "raise" };
             differences
                 .iter()
-                .map(|Difference { key, actual, wanted, .. }| format!("{verb}: {key} {actual} -> {wanted}"))
+                .map(|SettingDifference { key, actual, wanted, .. }| format!("{verb}: {key} {actual} -> {wanted}"))
                 .collect()
         }
         Change::Refuse(differences) => {

@@ -2,7 +2,8 @@
 
 use anyhow::{anyhow, bail};
 use bus::Connection;
-use bus::topology::{Step, Stream, stream_info};
+use bus::stream::{Step, Stream};
+use bus::topology::stream_info;
 use service::{Code, WithCode};
 
 use super::output;

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
-use bus::lease::{self, Owner};
+use bus::lease::{self, SlotOwner};
 use bus::progress::{Backlog, StepProgress, backlog, is_in_use, standings};
-use bus::topology::{LEASES, STEPS, Step, Stream, StreamInfo, stream_info};
+use bus::stream::{LEASES, STEPS, Step, Stream};
+use bus::topology::{StreamInfo, stream_info};
 use bus::{Connection, Error};
 use serde_json::{Map, Value, json};
 
@@ -38,7 +39,7 @@ struct Picture {
 /// A partition of a step that has input, or had some.
 struct Row {
     standing: StepProgress,
-    owner: Option<Owner>,
+    owner: Option<SlotOwner>,
     backlog: Option<Backlog>,
 }
 
@@ -144,7 +145,7 @@ impl Picture {
 }
 
 async fn rows(connection: &Connection, step: Step) -> Result<Vec<Row>, Error> {
-    let mut owners: BTreeMap<u32, Owner> = lease::owners(connection, step.service).await?.into_iter().collect();
+    let mut owners: BTreeMap<u32, SlotOwner> = lease::owners(connection, step.service).await?.into_iter().collect();
     let mut rows = Vec::new();
     let standings = standings(connection, step).await?;
     if owners.is_empty() && !is_in_use(step, &standings) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::bail;
 use bus::Connection;
 use bus::external_consumers::forget;
-use bus::topology::Stream;
+use bus::stream::Stream;
 
 use super::output;
 use crate::args::Checkpointed;

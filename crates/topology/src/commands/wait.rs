@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use anyhow::bail;
-use bus::connect::Reminder;
 use bus::error::Disposition;
 use bus::progress::{StepProgress, standings};
-use bus::topology::{STEPS, Step, Stream};
+use bus::reminder::Reminder;
+use bus::stream::{STEPS, Step, Stream};
 use bus::{Connection, Error};
 use service::Shutdown;
 use tokio::time::Instant;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use anyhow::{Context, anyhow, ensure};
 use bus::Connection;
-use bus::connect::Reminder;
 use bus::error::Disposition;
+use bus::reminder::Reminder;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use learn::forecaster::Forecaster;

@@ -7,8 +7,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bus::connect::Reminder;
 use bus::error::Disposition;
+use bus::reminder::Reminder;
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 use learn::booster::BoosterError;

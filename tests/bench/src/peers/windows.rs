@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, ensure};
 use bus::Connection;
-use bus::query::newest_candles;
+use bus::newest;
 use market::Window;
 
 /// The windows that are compared, by the names that the programs use.
@@ -26,7 +26,7 @@ impl Windows {
     pub(super) async fn ours(admin: &Connection) -> anyhow::Result<Self> {
         let mut all = Self::default();
         for (name, window) in WINDOWS {
-            let candles = newest_candles(admin, window, None).await?;
+            let candles = newest::candles(admin, window, None).await?;
             let rows = candles.iter().map(|one| (one.start.ms(), [one.average, one.low, one.high]));
             all.0.insert(name.to_owned(), rows.collect());
         }

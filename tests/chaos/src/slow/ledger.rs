@@ -11,7 +11,7 @@ use bytes::Bytes;
 use market::windowing::EventTimePolicy;
 use pipeline_tests::transactions::{Outcome, Transactions};
 use serde_json::{Value, json};
-use step::transaction::{Outgoing, Part, Role};
+use step::part::{Outgoing, Part, Role};
 
 const PARTITION: u32 = 3;
 /// Outputs of a batch.

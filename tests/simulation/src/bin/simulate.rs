@@ -1,4 +1,4 @@
-//! Runs seeds of the simulation, and prints the shortest history of one that fails.
+//! Runs seeds of the simulation and prints the shortest failing history.
 
 use std::io::{IsTerminal, Write, stderr, stdout};
 use std::process::ExitCode;
@@ -7,31 +7,31 @@ use std::time::Instant;
 use clap::Parser;
 use simulation::Seed;
 use simulation::run::{History, first_failure, shortest};
-use simulation::world::{Fault, Plan};
+use simulation::world::{Fault, RunPlan};
 
-/// Production code in a simulated world: one seed, one run.
+/// Runs production code in a simulated world: each seed is one run.
 #[derive(Debug, Parser)]
 struct Args {
-    /// How many seeds to run
+    /// Number of seeds to run
     #[arg(long, default_value_t = 1_000)]
     seeds: u64,
-    /// The first of them, or the only one without --seeds
+    /// The first seed, or the only one without --seeds
     #[arg(long)]
     seed: Option<u64>,
-    /// Plant a fault, which is to be found
+    /// Plant a fault that the checks must find
     #[arg(long, value_enum)]
     fault: Option<Fault>,
-    /// How many of the last things that happened to print of a seed that fails
+    /// How many of the last events to print for a failing seed
     #[arg(long, default_value_t = 60)]
     notes: usize,
-    /// How many to run side by side; all processors by default
+    /// Number of threads; all processors by default
     #[arg(long)]
     threads: Option<usize>,
 }
 
 fn main() -> anyhow::Result<ExitCode> {
     let args = Args::parse();
-    // A panic is a failure like any other, and is told with its history.
+    // A panic counts as a failure and is reported with its history.
     std::panic::set_hook(Box::new(|_| {}));
     let first = args.seed.unwrap_or(0);
     let is_single = args.seed.is_some() && !std::env::args().any(|argument| argument.starts_with("--seeds"));
@@ -43,20 +43,20 @@ fn main() -> anyhow::Result<ExitCode> {
         writeln!(out, "{count} seeds from {first} passed in {:.1} s", start.elapsed().as_secs_f64())?;
         return Ok(ExitCode::SUCCESS);
     };
-    match shortest(Plan::of(Seed(seed)), args.fault) {
+    match shortest(RunPlan::of(Seed(seed)), args.fault) {
         Some(history) => print(&mut out, seed, &history, args.notes)?,
         None => writeln!(out, "seed {seed} failed once and passes now: the simulation is not reproducible")?,
     }
     Ok(ExitCode::FAILURE)
 }
 
-/// Runs all of them; returns the first that fails.
+/// Runs the seeds; returns the first that fails.
 fn run(first: u64, count: u64, args: &Args) -> Option<u64> {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let is_shown = stderr().is_terminal();
     let progress = |done: u64| {
         if is_shown && done.is_multiple_of(100) {
-            // Nobody needs to see it.
+            // Progress output is optional, so its errors are ignored.
             drop(write!(stderr(), "\r{done} of {count} seeds"));
         }
     };

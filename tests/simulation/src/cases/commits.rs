@@ -1,6 +1,7 @@
-//! Commits that are stored.
+//! Cases of stored commits.
 
-use super::{Case, commit, info, last, market, next, picture, position, result, state};
+use super::case::{Case, market};
+use super::requests::{commit, info, last, next, picture, position, publish, result, state};
 
 pub(super) fn cases() -> Vec<Case> {
     [positions(), batches(), results()].into_iter().flatten().collect()
@@ -124,10 +125,10 @@ fn results() -> Vec<Case> {
         market(
             "a message by itself takes expectation and roll-up too",
             vec![
-                (super::publish(position(3, 0, "p1")), "stored 1"),
-                (super::publish(position(3, 0, "p2")), "refused 400/10071, last is 1"),
-                (super::publish(position(3, 1, "p2")), "stored 2"),
-                (super::publish(result("r")), "stored 3"),
+                (publish(position(3, 0, "p1")), "stored 1"),
+                (publish(position(3, 0, "p2")), "refused 400/10071, last is 1"),
+                (publish(position(3, 1, "p2")), "stored 2"),
+                (publish(result("r")), "stored 3"),
                 (info("MARKET"), "2 messages from 2 to 3, 235 bytes"),
             ],
         ),

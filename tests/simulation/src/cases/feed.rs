@@ -1,11 +1,12 @@
-//! What enters: message ids, partitions, and the oldest that go first.
+//! Cases of FEED: message ids, partitions, size limits.
 
-use super::{AMPLE, Case, FEED_AGE_US, PARTITIONS, commit, consume, info, last, next, publish, pull, purge};
+use super::case::{AMPLE, Case, FEED_AGE_US, PARTITIONS};
+use super::requests::{commit, consume, info, last, next, picture, publish, pull, purge};
 use crate::Request;
-use crate::jetstream::{Config, Message};
+use crate::jetstream::{Message, StreamConfig};
 
 fn feed(name: &'static str, max_bytes: u64, steps: Vec<(Request, &'static str)>) -> Case {
-    Case { name, streams: vec![Config::feed(PARTITIONS, max_bytes, FEED_AGE_US)], steps, live: &[] }
+    Case { name, streams: vec![StreamConfig::feed(PARTITIONS, max_bytes, FEED_AGE_US)], steps, live: &[] }
 }
 
 fn tick(coin: &str, id: &str, text: &'static str) -> Message {
@@ -57,7 +58,7 @@ fn limits() -> Vec<Case> {
 fn ids() -> Vec<Case> {
     vec![
         feed(
-            "a message id is stored once, whatever its subject",
+            "a message id is stored once, on any subject",
             AMPLE,
             vec![
                 (publish(tick("bitcoin", "one", "t1")), "stored 1"),
@@ -76,7 +77,7 @@ fn ids() -> Vec<Case> {
                 (publish(tick("solana", "3", "t")), "stored 3"),
                 (publish(tick("x", "4", "t")), "stored 4"),
                 (
-                    super::picture("FEED", "feed.>", 0),
+                    picture("FEED", "feed.>", 0),
                     "1 feed.15.tick.bitcoin.usd t, 2 feed.0.tick.ethereum.usd t, 3 feed.11.tick.solana.usd t, 4 feed.1.tick.x.usd t",
                 ),
             ],

@@ -1,11 +1,12 @@
-//! Leases: keys with revisions.
+//! Cases of leases: keys with revisions.
 
-use super::{AMPLE, Case, commit, info, last, picture, publish};
+use super::case::{AMPLE, Case};
+use super::requests::{commit, info, last, picture, publish};
 use crate::Request;
-use crate::jetstream::{Config, Message};
+use crate::jetstream::{Message, StreamConfig};
 
 fn leases(name: &'static str, steps: Vec<(Request, &'static str)>) -> Case {
-    Case { name, streams: vec![Config::leases(AMPLE)], steps, live: &[] }
+    Case { name, streams: vec![StreamConfig::leases(AMPLE)], steps, live: &[] }
 }
 
 fn slot(slot: u32, text: &'static str) -> Message {

@@ -1,15 +1,16 @@
-//! Full streams, and what is removed by hand.
+//! Cases of full streams, purges and deletions.
 
-use super::{AMPLE, Case, commit, delete, info, last, market, next, picture, position, publish, purge, result, state};
+use super::case::{AMPLE, Case, market};
+use super::requests::{commit, consume, delete, info, last, next, picture, position, publish, purge, result, state};
 use crate::Request;
-use crate::jetstream::Config;
+use crate::jetstream::StreamConfig;
 
 /// Twenty letters.
 const TEXT: &str = "abcdefghijklmnopqrst";
 
-/// A case of a MARKET that takes so many bytes.
+/// A case of MARKET with a size limit in bytes.
 fn small(name: &'static str, max_bytes: u64, steps: Vec<(Request, &'static str)>) -> Case {
-    Case { streams: vec![Config::market(max_bytes)], ..market(name, steps) }
+    Case { streams: vec![StreamConfig::market(max_bytes)], ..market(name, steps) }
 }
 
 pub(super) fn cases() -> Vec<Case> {
@@ -17,7 +18,7 @@ pub(super) fn cases() -> Vec<Case> {
 }
 
 fn full() -> Vec<Case> {
-    // What results take: alone, and as the first of a batch that has the id "a".
+    // The sizes of a result: alone, and as the first of a batch with the id "a".
     let (alone, first) = (result(TEXT).size(), result(TEXT).numbered("a", 1, false).size());
     let last = result(TEXT).numbered("a", 2, true).size();
     let two = || commit("a", vec![result(TEXT), result(TEXT)]);
@@ -73,7 +74,7 @@ fn full() -> Vec<Case> {
     ]
 }
 
-/// Results at 1, 4, 5 and 8, checkpoints at 6 and 7, all else replaced.
+/// Results at 1, 4, 5 and 8, checkpoints at 6 and 7; all other sequences were replaced.
 fn with(more: Vec<(Request, &'static str)>) -> Vec<(Request, &'static str)> {
     let commits = vec![
         (commit("a", vec![result("r1"), state("bitcoin", "s1"), position(3, 0, "p1")]), "committed 3 to 3"),
@@ -105,7 +106,7 @@ fn purged() -> Vec<Case> {
             ]),
         ),
         market(
-            "an emptied stream goes on where it was",
+            "an emptied stream continues its sequences",
             with(vec![
                 (purge("MARKET", ">", 0), "purged 6"),
                 (info("MARKET"), "0 messages from 9 to 8, 0 bytes"),
@@ -147,7 +148,7 @@ fn deleted() -> Vec<Case> {
                     picture("MARKET", ">", 0),
                     "5 market.3.price.bitcoin.usd r5, 6 checkpoint.market.3.state.bitcoin.usd s2, 7 checkpoint.market.3.position p2",
                 ),
-                (super::consume("MARKET", &[">"], 8), "0 pending"),
+                (consume("MARKET", &[">"], 8), "0 pending"),
             ]),
         ),
         market(
@@ -160,7 +161,7 @@ fn deleted() -> Vec<Case> {
             ]),
         ),
         Case {
-            streams: vec![Config::market(AMPLE), Config::leases(AMPLE)],
+            streams: vec![StreamConfig::market(AMPLE), StreamConfig::leases(AMPLE)],
             ..market(
                 "a stream that does not exist",
                 vec![(info("STATS"), "refused 404/10059"), (info("KV_LEASES"), "0 messages from 0 to 0, 0 bytes")],

@@ -1,12 +1,13 @@
-//! Reads over gaps.
+//! Cases of reads over gaps.
 
-use super::{Case, commit, consume, last, market, next, picture, position, pull, purge, result, state};
+use super::case::{Case, market};
+use super::requests::{commit, consume, delete, last, next, picture, position, pull, purge, result, state};
 use crate::Request;
 use crate::jetstream::Message;
 
 const RESULTS: &str = "market.*.*.*.*";
 
-/// Results at 1, 4, 5, 8 and 9, checkpoints at 6, 7, 10 and 11, all else replaced.
+/// Results at 1, 4, 5, 8 and 9, checkpoints at 6, 7, 10 and 11; all other sequences were replaced.
 fn filled(more: Vec<(Request, &'static str)>) -> Vec<(Request, &'static str)> {
     let other = |text| Message::new("market.3.candle-1m.ether.usd", text);
     let commits = vec![
@@ -27,7 +28,7 @@ pub(super) fn cases() -> Vec<Case> {
 fn pictures() -> Vec<Case> {
     vec![
         market(
-            "the last message of each subject after roll-ups, as it stood at a sequence",
+            "the last message of each subject after roll-ups, as of a sequence",
             filled(vec![
                 (
                     picture("MARKET", ">", 0),
@@ -132,11 +133,11 @@ fn removals() -> Vec<Case> {
                 (consume("MARKET", &["market.3.price.bitcoin.usd"], 1), "3 pending"),
                 (consume("MARKET", &["market.*.price.bitcoin.usd"], 1), "3 pending"),
                 (pull("MARKET", 1, 1), "1 market.3.price.bitcoin.usd r1 (number 1, 4 pending)"),
-                (super::delete("MARKET", 4), "deleted"),
+                (delete("MARKET", 4), "deleted"),
                 (pull("MARKET", 1, 1), "5 market.3.candle-1m.ether.usd c5 (number 2, 2 pending)"),
                 (pull("MARKET", 2, 1), "1 market.3.price.bitcoin.usd r1 (number 1, 1 pending)"),
                 (pull("MARKET", 3, 1), "1 market.3.price.bitcoin.usd r1 (number 1, 1 pending)"),
-                (super::delete("MARKET", 9), "deleted"),
+                (delete("MARKET", 9), "deleted"),
                 (pull("MARKET", 1, 9), "8 market.3.candle-1m.ether.usd c8 (number 3, 0 pending)"),
                 (pull("MARKET", 2, 9), "nothing"),
                 (pull("MARKET", 3, 9), "nothing"),

@@ -1,6 +1,7 @@
-//! Commits that are refused whole.
+//! Cases of refused commits.
 
-use super::{Case, commit, commit_numbered, info, market, position, publish, result, state};
+use super::case::{Case, market};
+use super::requests::{commit, commit_numbered, info, next, position, publish, result, state};
 use crate::jetstream::Message;
 
 pub(super) fn cases() -> Vec<Case> {
@@ -175,7 +176,7 @@ fn incomplete() -> Vec<Case> {
                 (staged("r1", 1), "staged"),
                 (staged("s2", 2), "staged"),
                 (last("r3", 3), "committed 3 to 3"),
-                (super::next("MARKET", ">", 2), "2 market.3.price.bitcoin.usd s2"),
+                (next("MARKET", ">", 2), "2 market.3.price.bitcoin.usd s2"),
             ],
         ),
         market(

@@ -1,18 +1,19 @@
-//! The judgement of `aggregator audit`, from the rows that are stored.
+//! The verdict of `aggregator audit` on the stored rows.
 
 use audit::{Bounds, Contained, Ledger, Left, Message};
 use bus::RecordKind;
-use bus::topology::{STATS_WINDOWS, Stream};
+use bus::stream::{STATS_WINDOWS, Stream};
 
+use crate::checks::failure::{Checked, Failure};
 use crate::checks::plain::is_lossy;
 use crate::checks::records::Name;
-use crate::checks::{Checked, Failure, Recorded, is_downstream_of_a_cut};
-use crate::jetstream::{Delivery, Stored};
-use crate::world::{Remains, wire};
+use crate::checks::records::StreamContents;
+use crate::jetstream::{ConsumerDelivery, StoredMessage};
+use crate::world::{RunResult, wire};
 
 const BOUNDS: Bounds = Bounds { disorder_ms: 5_000, lateness_ms: 600_000 };
 
-pub(crate) fn check(remains: &Remains, recorded: &Recorded) -> Checked {
+pub(crate) fn check(result: &RunResult, recorded: &StreamContents) -> Checked {
     let streams = [Stream::Feed, Stream::Market, Stream::Stats];
     for name in recorded.feed.keys().chain(recorded.market.keys()) {
         let (partition, coin, quote) = name;
@@ -31,21 +32,21 @@ pub(crate) fn check(remains: &Remains, recorded: &Recorded) -> Checked {
             market.map_or(0, |(seq, _)| *seq),
             stats.map_or(0, |(seq, _)| *seq),
         ];
-        for ((stream, history), end) in streams.into_iter().zip(&remains.histories).zip(ends) {
-            if is_downstream_of_a_cut(remains, stream) {
+        for ((stream, history), end) in streams.into_iter().zip(&result.histories).zip(ends) {
+            if result.follows_a_cut(stream) {
                 continue;
             }
             for (kind, stored) in history.iter().filter_map(|stored| Some((kind_of(stored, name)?, stored))) {
-                let delivery = Delivery { stored: stored.clone(), consumer_seq: 0, pending: 0 };
+                let delivery = ConsumerDelivery { stored: stored.clone(), consumer_seq: 0, pending: 0 };
                 let delivery = wire::delivery(&delivery);
                 if stored.seq <= end {
                     ledger.add(&Message::new(stream, kind, &delivery, true));
                 }
             }
         }
-        let feed_first = if is_lossy(remains, recorded, *partition) { remains.feed_first } else { 1 };
+        let feed_first = if is_lossy(result, recorded, *partition) { result.feed_first } else { 1 };
         let report = ledger.check(Left { feed_first, is_market_trimmed: false, is_stats_trimmed: false }, BOUNDS);
-        let is_judged = |stream: Stream| !is_downstream_of_a_cut(remains, stream);
+        let is_judged = |stream: Stream| !result.follows_a_cut(stream);
         let differences = report.differences.iter().filter(|difference| is_judged(stream_of(difference.kind)));
         if let Some(difference) = differences.into_iter().next() {
             return Err(Failure::new("the audit finds nothing", format!("partition {partition}: {difference:?}")));
@@ -58,8 +59,8 @@ fn stream_of(kind: RecordKind) -> Stream {
     if matches!(kind, RecordKind::Stats(_) | RecordKind::HourOfDay) { Stream::Stats } else { Stream::Market }
 }
 
-/// The kind of a message of the instrument; `None` for all others.
-fn kind_of(stored: &Stored, (partition, coin, quote): &Name) -> Option<RecordKind> {
+/// The kind of a message of the instrument; `None` for any other message.
+fn kind_of(stored: &StoredMessage, (partition, coin, quote): &Name) -> Option<RecordKind> {
     let kinds = [
         RecordKind::Tick,
         RecordKind::Heartbeat,
@@ -76,9 +77,9 @@ fn kind_of(stored: &Stored, (partition, coin, quote): &Name) -> Option<RecordKin
     kinds.find(|kind| is_it && kind.token() == subject.kind)
 }
 
-/// Whether states of MARKET lack what was shown already, because FEED lost it before they were stored: such a partition takes
-/// ticks again that are too late, which the audit's horizon does not foresee.
-fn has_forgotten(recorded: &Recorded, partition: u32) -> bool {
+/// Whether states of MARKET lack input whose results are stored, because FEED lost it before the states were stored.
+/// Such a partition accepts ticks again that are too late, which the audit does not expect.
+fn has_forgotten(recorded: &StreamContents, partition: u32) -> bool {
     let positions = recorded.positions.get(&(Stream::Market, partition)).map_or(&[][..], Vec::as_slice);
     positions.windows(2).any(|pair| pair[1].1.applied < pair[0].1.applied)
 }

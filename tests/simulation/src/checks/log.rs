@@ -1,27 +1,28 @@
-//! No output without an owner: results, states and position of a partition stand together, and each position follows the one
-//! before it.
+//! Ownership of results: results, states and position of a partition are in one batch, and each position follows the
+//! one before.
 
 use std::collections::BTreeMap;
 
-use bus::topology::Stream;
+use bus::stream::Stream;
 
+use crate::checks::failure::{Checked, Failure};
+use crate::checks::records::StreamContents;
 use crate::checks::records::partition_of;
-use crate::checks::{Checked, Failure, Recorded};
-use crate::jetstream::Stored;
-use crate::world::Remains;
+use crate::jetstream::StoredMessage;
+use crate::world::RunResult;
 
 const NAME: &str = "no output without owner";
 
-pub(crate) fn check(remains: &Remains, recorded: &Recorded) -> Checked {
-    let [_, market, stats] = &remains.histories;
+pub(crate) fn check(result: &RunResult, recorded: &StreamContents) -> Checked {
+    let [_, market, stats] = &result.histories;
     for (stream, history) in [(Stream::Market, market), (Stream::Stats, stats)] {
-        check_owners(remains, stream, history)?;
+        check_owners(result, stream, history)?;
     }
     for (&(stream, partition), positions) in &recorded.positions {
         let mut before = None;
         for (seq, position) in positions {
             let now = (position.position, position.applied);
-            // Behind an accepted loss states contain less than they did.
+            // After an accepted loss the states contain fewer inputs than before.
             let has_gone_back = |before: (u64, u64)| now.0 < before.0 || (position.lost == 0 && now.1 < before.1);
             if before.is_some_and(has_gone_back) || position.settled > position.position {
                 let detail = format!("{stream} {partition}: {now:?} at {seq} after {before:?}");
@@ -33,8 +34,8 @@ pub(crate) fn check(remains: &Remains, recorded: &Recorded) -> Checked {
     Ok(())
 }
 
-/// Each result belongs to the batch of the next position of its partition.
-fn check_owners(remains: &Remains, stream: Stream, history: &[Stored]) -> Checked {
+/// Each result must belong to the batch of the next position of its partition.
+fn check_owners(result: &RunResult, stream: Stream, history: &[StoredMessage]) -> Checked {
     let mut open: BTreeMap<u32, Vec<(u64, String)>> = BTreeMap::new();
     for stored in history {
         let subject = &stored.message.subject;
@@ -52,11 +53,11 @@ fn check_owners(remains: &Remains, stream: Stream, history: &[Stored]) -> Checke
         }
     }
     let is_stopped = |partition: u32| {
-        let mut stops = remains.stops.iter();
-        stops.any(|stop| (stop.output, stop.partition) == (stream, partition)) && remains.plan.tears()
+        let mut stops = result.stops.iter();
+        stops.any(|stop| (stop.output, stop.partition) == (stream, partition)) && result.plan.tears()
     };
     match open.into_iter().find(|(partition, _)| !is_stopped(*partition)) {
-        Some((partition, results)) if !super::is_downstream_of_a_cut(remains, stream) => {
+        Some((partition, results)) if !result.follows_a_cut(stream) => {
             Err(Failure::new(NAME, format!("{stream} {partition}: results behind the last position: {results:?}")))
         }
         _ => Ok(()),

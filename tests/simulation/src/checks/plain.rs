@@ -1,14 +1,16 @@
-//! Every record of FEED exactly once in MARKET, in order, judged plainly; and no position ahead of its results.
+//! Every record of FEED exactly once in MARKET, in order, compared with a simple computation; no position ahead of its
+//! results.
 
 use std::collections::BTreeSet;
 
 use bus::Error;
-use bus::topology::Stream;
+use bus::stream::Stream;
 use serde_json::Value;
 
+use crate::checks::failure::{Checked, Failure};
+use crate::checks::records::StreamContents;
 use crate::checks::records::{Line, Name};
-use crate::checks::{Checked, Failure, Recorded};
-use crate::world::{Remains, Stop};
+use crate::world::{RunResult, Stop};
 
 const DISORDER_MS: i64 = 5_000;
 const LATENESS_MS: i64 = 600_000;
@@ -30,7 +32,7 @@ pub(crate) struct Tick {
     pub(crate) volume: Option<f64>,
 }
 
-/// What an instrument's part of FEED comes to.
+/// The expected records of an instrument.
 #[derive(Debug, Default)]
 pub(crate) struct Judged {
     pub(crate) ticks: Vec<Tick>,
@@ -42,7 +44,7 @@ pub(crate) struct Judged {
     gaps: Vec<(i64, u64)>,
 }
 
-/// Judges lines of FEED, in order.
+/// Computes the expected records from lines of FEED, in order.
 pub(crate) fn judge(name: &Name, lines: &[(&str, &Line)]) -> Judged {
     let mut judged = Judged::default();
     let (mut newest_ms, mut seen) = (i64::MIN / 2, BTreeSet::new());
@@ -52,7 +54,7 @@ pub(crate) fn judge(name: &Name, lines: &[(&str, &Line)]) -> Judged {
     for &(kind, line) in lines {
         let place = (line.seq, line.number);
         if is_odd {
-            // The whole message, once.
+            // The whole message is refused once.
             if refused.insert(line.seq) {
                 judged.rejected.push((line.seq, 0));
             }
@@ -104,8 +106,8 @@ pub(crate) fn tick(seq: u64, said: &Value) -> Tick {
     }
 }
 
-/// The lines of an instrument that its partition has read, all kinds together, in order.
-pub(crate) fn read_lines<'a>(recorded: &'a Recorded, name: &Name) -> Vec<(&'a str, &'a Line)> {
+/// The lines of an instrument that its partition has read, of all kinds, in order.
+pub(crate) fn read_lines<'a>(recorded: &'a StreamContents, name: &Name) -> Vec<(&'a str, &'a Line)> {
     let position = recorded.last(Stream::Market, name.0).map_or(0, |(_, position)| position.position);
     let of_kinds = recorded.feed.get(name).into_iter().flatten();
     let mut lines: Vec<_> = of_kinds
@@ -116,37 +118,37 @@ pub(crate) fn read_lines<'a>(recorded: &'a Recorded, name: &Name) -> Vec<(&'a st
     lines
 }
 
-/// Whether input of a partition of MARKET was lost, as was accepted, or before it had committed anything: what went before that
-/// is nobody's loss. What follows from all of FEED does not hold then.
-pub(crate) fn is_lossy(remains: &Remains, recorded: &Recorded, partition: u32) -> bool {
+/// Whether input of a partition of MARKET was lost, either accepted or before its first commit. Checks that need all of
+/// FEED do not apply then.
+pub(crate) fn is_lossy(result: &RunResult, recorded: &StreamContents, partition: u32) -> bool {
     let positions = recorded.positions.get(&(Stream::Market, partition)).map_or(&[][..], Vec::as_slice);
     let first = positions.first().map_or(u64::MAX, |(seq, _)| *seq);
     let first_us =
-        remains.histories[1].iter().find(|stored| stored.seq == first).map_or(u64::MAX, |first| first.stored_us);
+        result.histories[1].iter().find(|stored| stored.seq == first).map_or(u64::MAX, |first| first.stored_us);
     let has_input_before = |before: u64| {
         let mut lines =
             recorded.feed.iter().filter(|(name, _)| name.0 == partition).flat_map(|(_, kinds)| kinds.values());
         lines.any(|lines| lines.first().is_some_and(|line| line.seq < before))
     };
-    // It may have read beyond a hole before it noticed, which it then stops for.
+    // The partition may have read beyond a hole before it noticed, and then it stops.
     let is_at_hole = |stop: &Stop| {
         (stop.output, stop.partition) == (Stream::Market, partition) && matches!(stop.error, Error::Hole { .. })
     };
     positions.last().is_some_and(|(_, position)| position.lost > 0)
-        || remains.stops.iter().any(is_at_hole)
-        || remains.feed_losses.iter().any(|&(at_us, before)| at_us <= first_us && has_input_before(before))
+        || result.stops.iter().any(is_at_hole)
+        || result.feed_losses.iter().any(|&(at_us, before)| at_us <= first_us && has_input_before(before))
 }
 
-pub(crate) fn check(remains: &Remains, recorded: &Recorded) -> Checked {
+pub(crate) fn check(result: &RunResult, recorded: &StreamContents) -> Checked {
     for name in recorded.feed.keys().chain(recorded.market.keys()) {
         let found =
             |kind: &str| recorded.market.get(name).and_then(|kinds| kinds.get(kind)).map_or(&[][..], Vec::as_slice);
-        if is_lossy(remains, recorded, name.0) {
+        if is_lossy(result, recorded, name.0) {
             check_once(name, found("price"))?;
             continue;
         }
         let judged = judge(name, &read_lines(recorded, name));
-        check_places(remains, recorded, name, &judged, found("price"))?;
+        check_places(result, recorded, name, &judged, found("price"))?;
         let end = recorded.last(Stream::Market, name.0).map_or(0, |(seq, _)| *seq);
         let committed =
             |kind: &str| found(kind).iter().filter(|line| line.seq <= end).filter_map(|line| line.said.as_ref());
@@ -172,7 +174,7 @@ fn seq_of(said: &Value) -> u64 {
     said["feed_seq"].as_u64().unwrap_or_default()
 }
 
-/// Behind a loss: no price twice, and all in order.
+/// After a loss: no price twice, and all in order.
 fn check_once(name: &Name, prices: &[Line]) -> Checked {
     let mut seen = BTreeSet::new();
     let mut before = 0;
@@ -202,8 +204,14 @@ fn same<T: PartialEq + std::fmt::Debug>(name: &Name, kind: &str, expected: &[T],
     Err(Failure::new(ONCE, detail))
 }
 
-/// At each position, the prices before it are those of the input up to it.
-fn check_places(remains: &Remains, recorded: &Recorded, name: &Name, judged: &Judged, prices: &[Line]) -> Checked {
+/// Checks that the prices before each position are those of the input up to it.
+fn check_places(
+    result: &RunResult,
+    recorded: &StreamContents,
+    name: &Name,
+    judged: &Judged,
+    prices: &[Line],
+) -> Checked {
     let inputs: Vec<(u64, u64)> =
         prices.iter().filter_map(|line| line.said.as_ref().map(|said| (line.seq, seq_of(said)))).collect();
     for (seq, position) in recorded.positions.get(&(Stream::Market, name.0)).into_iter().flatten() {
@@ -211,7 +219,7 @@ fn check_places(remains: &Remains, recorded: &Recorded, name: &Name, judged: &Ju
         let due = judged.ticks.iter().take_while(|tick| tick.seq <= position.position).count();
         if stored != due {
             let detail = format!("{name:?}: {stored} prices before position {} at {seq}, not {due}", position.position);
-            return Err(Failure::new(AHEAD, format!("{detail} (seed {})", remains.plan.seed)));
+            return Err(Failure::new(AHEAD, format!("{detail} (seed {})", result.plan.seed)));
         }
     }
     Ok(())

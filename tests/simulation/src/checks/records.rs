@@ -1,37 +1,37 @@
-//! What the streams hold, read plainly: by partition and instrument.
+//! Contents of the streams, decoded by partition and instrument.
 
 use std::collections::BTreeMap;
 
 use bus::protocol::{Position, decode_position};
-use bus::topology::Stream;
+use bus::stream::Stream;
 use serde_json::Value;
 
-use crate::checks::Failure;
-use crate::jetstream::Stored;
-use crate::world::{Remains, wire};
+use crate::checks::failure::Failure;
+use crate::jetstream::StoredMessage;
+use crate::world::{RunResult, wire};
 
 /// A line of a stored message.
 #[derive(Debug, Clone)]
 pub(crate) struct Line {
     /// Sequence of its message.
     pub(crate) seq: u64,
-    /// Its number there.
+    /// Its number in the message.
     pub(crate) number: u32,
-    /// What it says; `None` when it is no JSON.
+    /// The decoded line; `None` when it is not JSON.
     pub(crate) said: Option<Value>,
 }
 
-/// An instrument as subjects name it, and its partition.
+/// An instrument as subjects name it, with its partition.
 pub(crate) type Name = (u32, String, String);
 
 /// The lines of a stream by instrument and kind, in order.
 pub(crate) type Lines = BTreeMap<Name, BTreeMap<String, Vec<Line>>>;
 
-/// A position with its place in the stream.
+/// A position with its sequence in the stream.
 pub(crate) type Placed = (u64, Position<Value>);
 
-/// What the streams hold.
-pub(crate) struct Recorded {
+/// The contents of the streams.
+pub(crate) struct StreamContents {
     pub(crate) feed: Lines,
     pub(crate) market: Lines,
     pub(crate) stats: Lines,
@@ -39,9 +39,9 @@ pub(crate) struct Recorded {
     pub(crate) positions: BTreeMap<(Stream, u32), Vec<Placed>>,
 }
 
-impl Recorded {
-    pub(crate) fn of(remains: &Remains) -> Result<Self, Failure> {
-        let [feed, market, stats] = &remains.histories;
+impl StreamContents {
+    pub(crate) fn of(result: &RunResult) -> Result<Self, Failure> {
+        let [feed, market, stats] = &result.histories;
         let mut positions: BTreeMap<_, Vec<Placed>> = BTreeMap::new();
         for (stream, history) in [(Stream::Market, market), (Stream::Stats, stats)] {
             for stored in history.iter().filter(|stored| stored.message.subject.ends_with(".position")) {
@@ -54,18 +54,18 @@ impl Recorded {
         Ok(Self { feed: lines(feed), market: lines(market), stats: lines(stats), positions })
     }
 
-    /// The newest position of a partition.
+    /// The latest position of a partition.
     pub(crate) fn last(&self, stream: Stream, partition: u32) -> Option<&Placed> {
         self.positions.get(&(stream, partition))?.last()
     }
 }
 
-/// The token of a subject that is the partition.
+/// The partition in a token of a subject.
 pub(crate) fn partition_of(subject: &str, token: usize) -> u32 {
     subject.split('.').nth(token).and_then(|token| token.parse().ok()).unwrap_or(u32::MAX)
 }
 
-fn lines(history: &[Stored]) -> Lines {
+fn lines(history: &[StoredMessage]) -> Lines {
     let mut lines = Lines::new();
     for stored in history {
         let tokens: Vec<&str> = stored.message.subject.split('.').collect();

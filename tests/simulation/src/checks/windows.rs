@@ -1,20 +1,21 @@
-//! Every window, computed plainly from the ticks that count: no window that closes, no code of the steps.
+//! Every window, computed from the accepted ticks without any code of the steps.
 
 use std::collections::BTreeMap;
 
-use bus::topology::Stream;
+use bus::stream::Stream;
 use serde_json::Value;
 
+use crate::checks::failure::{Checked, Failure};
 use crate::checks::plain::{Tick, is_lossy, judge, read_lines};
+use crate::checks::records::StreamContents;
 use crate::checks::records::{Lines, Name};
-use crate::checks::{Checked, Failure, Recorded, is_downstream_of_a_cut};
-use crate::world::Remains;
+use crate::world::RunResult;
 
 const NAME: &str = "every window equals a plain computation";
 const MINUTE_MS: i64 = 60_000;
 const HOUR_MS: i64 = 3_600_000;
 
-/// Kinds of window: where, name, minutes, how far apart.
+/// Kinds of windows: stream, name, size and hop in minutes.
 const KINDS: [(Stream, &str, i64, i64); 6] = [
     (Stream::Market, "candle-1m", 1, 1),
     (Stream::Stats, "5m", 5, 5),
@@ -24,18 +25,18 @@ const KINDS: [(Stream, &str, i64, i64); 6] = [
     (Stream::Stats, "1h-30m", 60, 30),
 ];
 
-pub(crate) fn check(remains: &Remains, recorded: &Recorded) -> Checked {
+pub(crate) fn check(result: &RunResult, recorded: &StreamContents) -> Checked {
     for name in recorded.feed.keys() {
-        // What stopped has windows that nobody has closed.
+        // A stopped partition leaves windows open.
         let is_stopped = |output: Stream| {
-            let mut stops = remains.stops.iter();
+            let mut stops = result.stops.iter();
             stops.any(|stop| (stop.output, stop.partition) == (output, name.0))
         };
-        if is_lossy(remains, recorded, name.0) || is_stopped(Stream::Market) {
+        if is_lossy(result, recorded, name.0) || is_stopped(Stream::Market) {
             continue;
         }
         let ticks = judge(name, &read_lines(recorded, name)).ticks;
-        let has_stats = !is_stopped(Stream::Stats) && !is_downstream_of_a_cut(remains, Stream::Stats);
+        let has_stats = !is_stopped(Stream::Stats) && !result.follows_a_cut(Stream::Stats);
         for (stream, kind, size, hop) in KINDS {
             if stream == Stream::Market || has_stats {
                 let lines = if stream == Stream::Market { &recorded.market } else { &recorded.stats };
@@ -49,14 +50,14 @@ pub(crate) fn check(remains: &Remains, recorded: &Recorded) -> Checked {
     Ok(())
 }
 
-/// The newest row of each key.
+/// The latest row of each key.
 fn newest<'a>(lines: &'a Lines, name: &Name, kind: &str, key: &str) -> BTreeMap<i64, &'a Value> {
     let found = lines.get(name).and_then(|kinds| kinds.get(kind)).map_or(&[][..], Vec::as_slice);
     let rows = found.iter().filter_map(|line| line.said.as_ref());
     rows.filter_map(|row| Some((row[key].as_i64()?, row))).collect()
 }
 
-/// A row as far as it is compared: names and figures.
+/// The compared fields of a row: names and values.
 type Figures = Vec<(&'static str, f64)>;
 
 fn check_kind(name: &Name, kind: &str, found: &BTreeMap<i64, &Value>, expected: &BTreeMap<i64, Figures>) -> Checked {
@@ -111,7 +112,7 @@ fn figures(ticks: &[&Tick]) -> Figures {
     ]
 }
 
-/// The hours of the day, each with the closes of all its points and of the bars that lie within an hour.
+/// The hours of the day, each with the closes of all points and of the bars that lie within an hour.
 fn hours(ticks: &[Tick]) -> BTreeMap<i64, Figures> {
     let mut closes: BTreeMap<i64, Vec<f64>> = BTreeMap::new();
     for tick in ticks {

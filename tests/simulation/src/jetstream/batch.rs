@@ -1,36 +1,36 @@
-//! Atomic batches: how their messages are gathered, and whether all of them may be stored.
+//! Atomic batches: staging of their messages, and the checks before they are stored.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::jetstream::config::{Config, Discard};
+use crate::jetstream::config::{Discard, StreamConfig};
 use crate::jetstream::duplicates::Duplicates;
 use crate::jetstream::log::Log;
-use crate::jetstream::message::{Message, Place, Subject};
+use crate::jetstream::message::{BatchPlace, Message, Subject};
 use crate::jetstream::request::Refusal;
 
-/// Most messages of a batch.
+/// Maximum number of messages in a batch.
 pub const MESSAGES_MAX: usize = 1_000;
-/// Most characters of its id.
+/// Maximum length of a batch id in characters.
 const ID_MAX: usize = 64;
 
-/// What a server allows batches.
+/// Limits of a server for batches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Allowed {
-    /// Open batches of one stream.
+    /// Maximum number of open batches per stream.
     pub open: usize,
-    /// How long a batch may be silent, in microseconds.
+    /// Timeout of an open batch without a message, in microseconds.
     pub silence_us: u64,
 }
 
 impl Default for Allowed {
-    /// As our nats.conf has it.
+    /// As in nats.conf.
     fn default() -> Self {
         Self { open: 64, silence_us: 3_000_000 }
     }
 }
 
-/// The open batches of a stream, as its leader has them.
+/// The open batches of a stream, at its leader.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Staging {
     open: BTreeMap<Arc<str>, Open>,
@@ -43,11 +43,11 @@ struct Open {
 }
 
 impl Staging {
-    /// Takes the next message of a batch; returns the batch when it is whole.
+    /// Adds the next message of a batch; returns the batch when it is complete.
     pub(crate) fn add(
         &mut self,
         allowed: Allowed,
-        place: &Place,
+        place: &BatchPlace,
         message: Arc<Message>,
         now_us: u64,
     ) -> Result<Option<Vec<Arc<Message>>>, Refusal> {
@@ -69,7 +69,7 @@ impl Staging {
         }
         let none = || Open { messages: Vec::new(), heard_us: now_us };
         let open = self.open.entry(Arc::clone(&place.id)).or_insert_with(none);
-        // A number out of order ends the batch, also from another sender.
+        // A number out of order ends the batch, even if another sender sent it.
         let is_next = place.number == open.messages.len() as u64 + 1;
         if !is_next || is_too_large {
             self.open.remove(&place.id);
@@ -80,7 +80,7 @@ impl Staging {
         Ok(if place.commits { self.open.remove(&place.id).map(|open| open.messages) } else { None })
     }
 
-    /// Forgets all of them, as at a restart or when another server leads.
+    /// Drops all open batches, as after a restart or an election.
     pub(crate) fn clear(&mut self) {
         self.open.clear();
     }
@@ -123,17 +123,17 @@ impl InFlight {
     }
 }
 
-/// The state that a leader judges by.
+/// The state against which a leader checks messages.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct View<'a> {
-    pub(crate) config: &'a Config,
+    pub(crate) config: &'a StreamConfig,
     pub(crate) log: &'a Log,
     pub(crate) duplicates: &'a Duplicates,
     pub(crate) in_flight: &'a InFlight,
 }
 
 impl View<'_> {
-    /// Whether all of these messages may be stored together. The first that may not is the answer.
+    /// Checks whether all of these messages may be stored together. The first violation is the answer.
     pub(crate) fn judge(&self, messages: &[Arc<Message>]) -> Result<(), Refusal> {
         let (mut written, mut ids) = (BTreeSet::new(), BTreeSet::new());
         let mut bytes = self.log.bytes() + self.in_flight.bytes;

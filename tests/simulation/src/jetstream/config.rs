@@ -1,37 +1,37 @@
-//! What a stream is told when it is created: the part of `bus::topology` that the model knows.
+//! Configuration of a stream: the part of `bus::topology` that the model needs.
 
 use crate::jetstream::message::{Message, Subject, matches};
 
-/// How a stream behaves.
+/// The configuration of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Config {
+pub struct StreamConfig {
     /// Its name.
     pub name: String,
     /// The subjects that it stores.
     pub subjects: Vec<String>,
-    /// Most bytes.
+    /// Size limit in bytes.
     pub max_bytes: Option<u64>,
-    /// How it behaves when it is full.
+    /// Behavior when it is full.
     pub discard: Discard,
-    /// How long a message stays, in microseconds.
+    /// Age limit, in microseconds.
     pub max_age_us: Option<u64>,
-    /// Most messages on a subject; the oldest go.
+    /// Maximum number of messages per subject; the oldest are deleted.
     pub max_per_subject: Option<u64>,
-    /// How long message ids are remembered.
+    /// Deduplication window, in microseconds.
     pub duplicates_us: u64,
-    /// Whether it takes atomic batches.
+    /// Whether atomic batches are allowed.
     pub allows_batches: bool,
-    /// Whether it takes roll-ups.
+    /// Whether roll-ups are allowed.
     pub allows_rollup: bool,
-    /// Whether messages may have an age of their own.
+    /// Whether messages may have a TTL.
     pub allows_ttl: bool,
-    /// Subjects are stored with a partition of so many behind their first token.
+    /// Number of partitions; the stored subject has the partition after its first token.
     pub partitions: Option<u32>,
-    /// Where results are published again: this takes the place of their first two tokens.
+    /// Prefix of republished results, which replaces their first two tokens.
     pub live: Option<String>,
 }
 
-/// How a full stream behaves.
+/// Behavior of a full stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Discard {
     /// Refuses new messages.
@@ -40,11 +40,11 @@ pub enum Discard {
     Old,
 }
 
-/// The server's own way, unless a stream names another.
+/// The server's default deduplication window.
 const DUPLICATES_US: u64 = 120_000_000;
 
-impl Config {
-    /// FEED, with at most so many bytes.
+impl StreamConfig {
+    /// FEED, with a size limit in bytes.
     pub fn feed(partitions: u32, max_bytes: u64, max_age_us: u64) -> Self {
         Self {
             name: "FEED".to_owned(),
@@ -58,7 +58,7 @@ impl Config {
         }
     }
 
-    /// A stream that holds checkpoints beside results, such as MARKET with `market` and `live`.
+    /// A stream with results and checkpoints, such as MARKET with `market` and `live`.
     pub fn checkpointed(name: &str, root: &str, live: &str, max_bytes: u64) -> Self {
         Self {
             subjects: vec![format!("{root}.*.*.*.*"), format!("checkpoint.{root}.>")],
@@ -67,7 +67,7 @@ impl Config {
         }
     }
 
-    /// MARKET, with at most so many bytes.
+    /// MARKET, with a size limit in bytes.
     pub fn market(max_bytes: u64) -> Self {
         Self::checkpointed("MARKET", "market", "live", max_bytes)
     }
@@ -100,12 +100,12 @@ impl Config {
         }
     }
 
-    /// Whether it stores messages that are published to a subject.
+    /// Whether it stores messages of a subject.
     pub(crate) fn takes(&self, subject: &str) -> bool {
         self.subjects.iter().any(|filter| matches(filter, subject))
     }
 
-    /// The message as it is stored.
+    /// The message in its stored form.
     pub(crate) fn transformed(&self, message: Message) -> Message {
         let Some(partitions) = self.partitions else { return message };
         let tokens: Vec<&str> = message.subject.split('.').collect();
@@ -115,7 +115,7 @@ impl Config {
         Message { subject, ..message }
     }
 
-    /// Where a stored message is published again.
+    /// The live subject of a stored message.
     pub(crate) fn live_subject(&self, stored: &str) -> Option<Subject> {
         let (live, root) = (self.live.as_ref()?, self.subjects.first()?);
         if !matches(root, stored) {
@@ -126,7 +126,7 @@ impl Config {
     }
 }
 
-/// The server's own choice (FNV-1a of the tokens) among so many.
+/// The server's partition function: FNV-1a of the tokens.
 fn partition(coin: &str, quote: &str, partitions: u32) -> u32 {
     let hash = coin
         .bytes()
@@ -140,10 +140,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_results_are_published_again() {
-        let market = Config::market(1);
+    fn only_results_are_republished() {
+        let market = StreamConfig::market(1);
         assert_eq!(market.live_subject("market.3.price.bitcoin.usd").as_deref(), Some("live.price.bitcoin.usd"));
         assert_eq!(market.live_subject("checkpoint.market.3.position"), None);
-        assert_eq!(Config::feed(16, 1, 1).live_subject("feed.3.tick.bitcoin.usd"), None);
+        assert_eq!(StreamConfig::feed(16, 1, 1).live_subject("feed.3.tick.bitcoin.usd"), None);
     }
 }

@@ -1,8 +1,8 @@
-//! Consumers: readers of one copy of a stream, in order, without acknowledgements.
+//! Consumers: ordered readers of one replica, without acknowledgements.
 
 use crate::jetstream::log::Log;
 use crate::jetstream::message::{Subject, matches};
-use crate::jetstream::request::Delivery;
+use crate::jetstream::request::ConsumerDelivery;
 
 /// A consumer.
 #[derive(Debug, Clone)]
@@ -11,7 +11,7 @@ pub(crate) struct Consumer {
     start: u64,
     next: u64,
     delivered: u64,
-    /// Messages that came since the consumer was made, before its start: the server counts them as pending, for good.
+    /// Messages before its start that were stored after its creation: the server counts them as pending forever.
     early: u64,
 }
 
@@ -21,20 +21,20 @@ impl Consumer {
         Self { filters, start, next: start, delivered: 0, early: 0 }
     }
 
-    /// Messages that wait, none beyond `end`, with those that it only believes to wait.
+    /// Number of pending messages up to `end`, including those that the server only believes to be pending.
     pub(crate) fn pending(&self, log: &Log, end: u64) -> u64 {
         log.count(&self.filters, self.next, end) + self.early
     }
 
-    /// Takes note of a message that was just stored.
+    /// Records a message that was just stored.
     pub(crate) fn notice(&mut self, seq: u64, subject: &str) {
         if seq < self.start && self.filters.iter().any(|filter| matches(filter, subject)) {
             self.early += 1;
         }
     }
 
-    /// The next messages, none beyond `end`.
-    pub(crate) fn pull(&mut self, log: &Log, end: u64, max: usize) -> Vec<Delivery> {
+    /// The next messages up to `end`.
+    pub(crate) fn pull(&mut self, log: &Log, end: u64, max: usize) -> Vec<ConsumerDelivery> {
         let mut deliveries = Vec::new();
         let mut pending = self.pending(log, end);
         while deliveries.len() < max
@@ -44,12 +44,12 @@ impl Consumer {
             self.next = stored.seq + 1;
             self.delivered += 1;
             pending -= 1;
-            deliveries.push(Delivery { stored: stored.clone(), consumer_seq: self.delivered, pending });
+            deliveries.push(ConsumerDelivery { stored: stored.clone(), consumer_seq: self.delivered, pending });
         }
         deliveries
     }
 
-    /// Begins again where it was created, as a server does that makes it anew from its configuration.
+    /// Starts again where it was created, as a server does that recreates it from its configuration.
     pub(crate) fn begin_again(&mut self) {
         (self.next, self.delivered, self.early) = (self.start, 0, 0);
     }

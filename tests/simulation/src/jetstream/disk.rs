@@ -1,25 +1,26 @@
-//! A server's disk: when it has what the server did, and what a power cut leaves.
+//! Disks: when data is synced, and what survives a power cut.
 
-/// When a server writes what it stores through to the disk.
+/// When a server syncs to disk.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Sync {
     /// Before it acknowledges: `sync_interval: always`.
     #[default]
     Always,
-    /// Now and then, when [`crate::JetStream::sync`] says so. A process that is killed loses nothing, since the system has it.
+    /// When [`crate::JetStream::sync`] is called. A killed process loses nothing, since the operating system has the
+    /// data.
     Later,
 }
 
-/// The part of the unwritten work that survives a power cut. A server that syncs always has nothing of the kind.
+/// The unsynced data that survives a power cut. A server that always syncs has none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Survivors {
-    /// Whole commits, of those since the last sync, in order.
+    /// Number of whole commits since the last sync, in order.
     pub commits: usize,
-    /// Messages of the commit behind them, from its beginning: a torn batch.
+    /// Number of messages of the next commit, from its beginning: a torn batch.
     pub messages: usize,
 }
 
 impl Survivors {
-    /// Everything that was not written through is lost.
+    /// All unsynced data is lost.
     pub const NONE: Self = Self { commits: 0, messages: 0 };
 }

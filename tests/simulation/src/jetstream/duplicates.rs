@@ -1,20 +1,20 @@
-//! Which message ids a stream remembers, and for how long.
+//! The message ids that a stream remembers.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use crate::jetstream::log::Log;
 
-/// The message ids of a while.
+/// The message ids of a time window.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Duplicates {
     seqs: BTreeMap<Arc<str>, u64>,
-    /// In the order in which they came.
+    /// In order of arrival.
     seen: VecDeque<(u64, Arc<str>)>,
 }
 
 impl Duplicates {
-    /// The memory of a server that has just started: ids of stored messages, not of purged ones.
+    /// The ids that a restarted server knows: those of stored messages, not of purged ones.
     pub(crate) fn of(log: &Log, window_us: u64, now_us: u64) -> Self {
         let mut duplicates = Self::default();
         for stored in log.iter().filter(|stored| stored.stored_us + window_us > now_us) {
@@ -35,7 +35,7 @@ impl Duplicates {
         self.seqs.get(id).copied()
     }
 
-    /// Forgets ids that were first seen longer ago than the window.
+    /// Forgets ids that are older than the window.
     pub(crate) fn forget(&mut self, window_us: u64, now_us: u64) {
         while let Some((seen_us, id)) = self.seen.front()
             && seen_us + window_us <= now_us

@@ -1,89 +1,89 @@
-//! The messages of a stream: in order, and by subject, so that no read looks at more than it returns.
+//! The messages of a stream, in order and by subject, so that no read visits more than it returns.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use crate::jetstream::message::{Message, Stored, Subject, matches};
+use crate::jetstream::message::{Message, StoredMessage, Subject, matches};
 
-/// So many messages are looked at before the subjects are.
+/// Messages that are scanned before the index by subject is used.
 const SCAN: usize = 32;
 const SECOND_US: u64 = 1_000_000;
 
 /// The messages of a stream.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Log {
-    messages: BTreeMap<u64, Stored>,
+    messages: BTreeMap<u64, StoredMessage>,
     /// Sequences by subject, ascending.
     by_subject: BTreeMap<Subject, VecDeque<u64>>,
-    /// Messages with an age of their own, by the time at which they go.
+    /// Messages with a TTL, by their time of deletion.
     ending: BTreeSet<(u64, u64)>,
     last_seq: u64,
     bytes: u64,
 }
 
-/// The effect of a change of a log, kept to take it back.
+/// A change of a log, kept to undo it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Change {
     /// The last sequence before it.
     pub(crate) after: u64,
     /// The messages that it removed.
-    pub(crate) removed: Vec<Stored>,
+    pub(crate) removed: Vec<StoredMessage>,
 }
 
 impl Log {
-    /// First sequence that exists; the next one when nothing does any more; 0 when nothing ever did.
+    /// The first existing sequence; the next sequence when the log was emptied; 0 when it never had a message.
     pub(crate) fn first_seq(&self) -> u64 {
         let next = if self.last_seq == 0 { 0 } else { self.last_seq + 1 };
         self.messages.first_key_value().map_or(next, |(&seq, _)| seq)
     }
 
-    /// Last sequence given out.
+    /// The last assigned sequence.
     pub(crate) fn last_seq(&self) -> u64 {
         self.last_seq
     }
 
-    /// How many messages there are.
+    /// Number of messages.
     pub(crate) fn messages(&self) -> u64 {
         self.messages.len() as u64
     }
 
-    /// How many bytes they take.
+    /// Size in bytes.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }
 
     /// Every message, in order.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Stored> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &StoredMessage> {
         self.messages.values()
     }
 
     /// The first message.
-    pub(crate) fn first(&self) -> Option<&Stored> {
+    pub(crate) fn first(&self) -> Option<&StoredMessage> {
         self.messages.first_key_value().map(|(_, stored)| stored)
     }
 
     /// The message of a sequence.
-    pub(crate) fn get(&self, seq: u64) -> Option<&Stored> {
+    pub(crate) fn get(&self, seq: u64) -> Option<&StoredMessage> {
         self.messages.get(&seq)
     }
 
-    /// The last sequence on an exact subject; 0 when there is none.
+    /// The last sequence on an exact subject; 0 for none.
     pub(crate) fn last_on(&self, subject: &str) -> u64 {
         self.by_subject.get(subject).and_then(|seqs| seqs.back()).copied().unwrap_or_default()
     }
 
-    /// How many messages an exact subject has.
+    /// Number of messages on an exact subject.
     pub(crate) fn count_on(&self, subject: &str) -> u64 {
         self.by_subject.get(subject).map_or(0, |seqs| seqs.len() as u64)
     }
 
-    /// The first message on an exact subject.
+    /// The first sequence on an exact subject.
     pub(crate) fn first_on(&self, subject: &str) -> Option<u64> {
         self.by_subject.get(subject).and_then(|seqs| seqs.front()).copied()
     }
 
-    /// The last message on a filter. For `>` the server looks at the last sequence only, whose message may be gone.
-    pub(crate) fn last(&self, filter: &str) -> Option<&Stored> {
+    /// The last message on a filter. For `>` the server reads only the last sequence, whose message may be deleted.
+    pub(crate) fn last(&self, filter: &str) -> Option<&StoredMessage> {
         if filter == ">" {
             return self.get(self.last_seq);
         }
@@ -91,8 +91,8 @@ impl Log {
         self.get(*seq)
     }
 
-    /// The last message of each subject of a filter, none beyond a sequence, in order.
-    pub(crate) fn last_per_subject(&self, filter: &str, up_to: u64) -> Vec<Stored> {
+    /// The last message of each subject of a filter, up to a sequence, in order.
+    pub(crate) fn last_per_subject(&self, filter: &str, up_to: u64) -> Vec<StoredMessage> {
         let last = |(_, seqs): (&Subject, &VecDeque<u64>)| {
             seqs.partition_point(|&seq| seq <= up_to).checked_sub(1).map(|idx| seqs[idx])
         };
@@ -100,9 +100,9 @@ impl Log {
         seqs.into_iter().filter_map(|seq| self.get(seq).cloned()).collect()
     }
 
-    /// The first message on any of some filters at or after a sequence.
-    pub(crate) fn next(&self, filters: &[Subject], from: u64) -> Option<&Stored> {
-        let is_wanted = |stored: &&Stored| filters.iter().any(|filter| matches(filter, &stored.message.subject));
+    /// The first message on any of the filters at or after a sequence.
+    pub(crate) fn next(&self, filters: &[Subject], from: u64) -> Option<&StoredMessage> {
+        let is_wanted = |stored: &&StoredMessage| filters.iter().any(|filter| matches(filter, &stored.message.subject));
         let mut near = self.messages.range(from..).map(|(_, stored)| stored);
         if let Some(found) = near.by_ref().take(SCAN).find(is_wanted) {
             return Some(found);
@@ -113,7 +113,7 @@ impl Log {
         self.get(seq)
     }
 
-    /// How many messages are on any of some filters, which do not overlap, between two sequences, both included.
+    /// Number of messages on any of the filters, which must not overlap, between two sequences (both inclusive).
     pub(crate) fn count(&self, filters: &[Subject], from: u64, to: u64) -> u64 {
         let on = |(_, seqs): (_, &VecDeque<u64>)| {
             let before = seqs.partition_point(|&seq| seq < from);
@@ -122,15 +122,15 @@ impl Log {
         filters.iter().flat_map(|filter| self.subjects(filter)).map(on).sum()
     }
 
-    /// Stores a message behind all others.
+    /// Appends a message.
     pub(crate) fn append(&mut self, message: &Arc<Message>, now_us: u64) -> u64 {
         self.last_seq += 1;
-        self.insert(Stored { seq: self.last_seq, stored_us: now_us, message: Arc::clone(message) });
+        self.insert(StoredMessage { seq: self.last_seq, stored_us: now_us, message: Arc::clone(message) });
         self.last_seq
     }
 
     /// Removes a message.
-    pub(crate) fn remove(&mut self, seq: u64) -> Option<Stored> {
+    pub(crate) fn remove(&mut self, seq: u64) -> Option<StoredMessage> {
         let stored = self.messages.remove(&seq)?;
         self.bytes -= stored.message.size();
         if let Some(seqs) = self.by_subject.get_mut(&stored.message.subject) {
@@ -147,7 +147,7 @@ impl Log {
         Some(stored)
     }
 
-    /// The first message whose own age ends by a time.
+    /// The first message whose TTL ends by a time.
     pub(crate) fn ended(&self, now_us: u64) -> Option<u64> {
         self.ending.first().filter(|(end_us, _)| *end_us <= now_us).map(|&(_, seq)| seq)
     }
@@ -157,16 +157,16 @@ impl Log {
         self.subjects(filter).flat_map(|(_, seqs)| seqs.iter().copied().take_while(|&seq| seq < before)).collect()
     }
 
-    /// Takes a change back, which must be the last one that was not taken back.
+    /// Undoes a change, which must be the last one that was not undone.
     pub(crate) fn undo(&mut self, change: Change) {
         let added: Vec<u64> = self.messages.range(change.after + 1..).map(|(&seq, _)| seq).collect();
         added.into_iter().for_each(|seq| drop(self.remove(seq)));
-        // A message that the same change added and removed never was.
+        // A message that the same change added and removed must not come back.
         change.removed.into_iter().filter(|stored| stored.seq <= change.after).for_each(|stored| self.insert(stored));
         self.last_seq = change.after;
     }
 
-    fn insert(&mut self, stored: Stored) {
+    fn insert(&mut self, stored: StoredMessage) {
         self.bytes += stored.message.size();
         let subject = &stored.message.subject;
         let seqs = match self.by_subject.get_mut(subject) {
@@ -179,7 +179,7 @@ impl Log {
         self.messages.insert(stored.seq, stored);
     }
 
-    /// The subjects of a filter. The part of it without wildcards bounds where they are looked for.
+    /// The subjects that match a filter. The part before the first wildcard bounds the search.
     fn subjects<'a>(&'a self, filter: &'a str) -> impl Iterator<Item = (&'a Subject, &'a VecDeque<u64>)> {
         let literal = filter.split(['*', '>']).next().unwrap_or_default();
         let from = (std::ops::Bound::Included(literal), std::ops::Bound::Unbounded);
@@ -190,7 +190,7 @@ impl Log {
     }
 }
 
-fn end_of(stored: &Stored) -> Option<u64> {
+fn end_of(stored: &StoredMessage) -> Option<u64> {
     stored.message.headers.ttl_s.map(|seconds| stored.stored_us + seconds * SECOND_US)
 }
 
@@ -206,12 +206,12 @@ mod tests {
         log
     }
 
-    fn seqs(found: &[Stored]) -> Vec<u64> {
+    fn seqs(found: &[StoredMessage]) -> Vec<u64> {
         found.iter().map(|stored| stored.seq).collect()
     }
 
     #[test]
-    fn the_next_message_is_found_far_beyond_others() {
+    fn the_next_message_is_found_beyond_many_others() {
         let mut subjects = vec!["a.1"; 200];
         subjects[150] = "b.1";
         subjects[199] = "b.2";
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_taken_back_leaves_the_log_as_it_was() {
+    fn undoing_a_change_restores_the_log() {
         let mut log = log(&["a", "b", "a"]);
         let (before, bytes) = (log.iter().cloned().collect::<Vec<_>>(), log.bytes());
         let mut change = Change { after: log.last_seq(), removed: Vec::new() };

@@ -1,59 +1,59 @@
-//! Messages, as they are published and as they are stored.
+//! Messages, as published and as stored.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-/// A subject, or a filter with `*` for a token and `>` for all tokens from there on.
+/// A subject, or a filter with `*` for a token and `>` for all further tokens.
 pub type Subject = Arc<str>;
 
 /// A message as it is sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
-    /// Where it goes.
+    /// Its subject.
     pub subject: Subject,
-    /// Its content.
+    /// Its payload.
     pub payload: Bytes,
     /// Its headers.
     pub headers: Headers,
 }
 
-/// The headers that count.
+/// The headers that the model interprets.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Headers {
     /// `Candlewire-Schema`: record and version.
     pub schema: Option<Arc<str>>,
-    /// `Nats-Msg-Id`: a second copy of the same id is not stored.
+    /// `Nats-Msg-Id`: a second message with the same id is not stored.
     pub message_id: Option<Arc<str>>,
-    /// `Nats-Rollup: sub`: all earlier messages on the subject go.
+    /// `Nats-Rollup: sub`: replaces all earlier messages of the subject.
     pub rollup: bool,
-    /// `Nats-Expected-Last-Subject-Sequence`: only if this is the last one on the subject; 0 for none.
+    /// `Nats-Expected-Last-Subject-Sequence`: the required last sequence of the subject; 0 for none.
     pub expected: Option<u64>,
     /// `Nats-Batch-*`: its place in an atomic batch.
-    pub batch: Option<Place>,
-    /// `KV-Operation: DEL`: the key is deleted.
+    pub batch: Option<BatchPlace>,
+    /// `KV-Operation: DEL`: marks the key as deleted.
     pub is_deletion: bool,
-    /// `Nats-TTL`, in whole seconds: it goes by itself after this time.
+    /// `Nats-TTL`, in whole seconds.
     pub ttl_s: Option<u64>,
 }
 
-/// A message's place in a batch.
+/// The place of a message in a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
-    /// Which batch.
+pub struct BatchPlace {
+    /// The id of the batch.
     pub id: Arc<str>,
-    /// Its number there, from 1.
+    /// Its number in the batch, from 1.
     pub number: u64,
-    /// Whether it has the batch stored.
+    /// Whether it commits the batch.
     pub commits: bool,
 }
 
 /// A stored message.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stored {
+pub struct StoredMessage {
     /// Its sequence in the stream.
     pub seq: u64,
-    /// When it was stored.
+    /// Time of storing.
     pub stored_us: u64,
     /// The message.
     pub message: Arc<Message>,
@@ -65,35 +65,35 @@ impl Message {
         Self { subject: subject.into(), payload: payload.into(), headers: Headers::default() }
     }
 
-    /// With the name of its record.
+    /// Sets the schema.
     #[must_use]
     pub fn schema(mut self, schema: &str) -> Self {
         self.headers.schema = Some(schema.into());
         self
     }
 
-    /// With an id by which a second copy is known.
+    /// Sets the message id.
     #[must_use]
     pub fn id(mut self, id: &str) -> Self {
         self.headers.message_id = Some(id.into());
         self
     }
 
-    /// In the place of all messages before it on its subject.
+    /// Makes it a roll-up, which replaces all earlier messages of its subject.
     #[must_use]
     pub fn rollup(mut self) -> Self {
         self.headers.rollup = true;
         self
     }
 
-    /// Only if the last message on its subject has this sequence.
+    /// Sets the expected last sequence of its subject.
     #[must_use]
     pub fn expecting(mut self, seq: u64) -> Self {
         self.headers.expected = Some(seq);
         self
     }
 
-    /// Beside the messages before it on its subject, with no roll-up and no expectation.
+    /// Removes roll-up and expected sequence.
     #[must_use]
     pub fn plain(self) -> Self {
         let mut plain = self.without_rollup();
@@ -101,35 +101,35 @@ impl Message {
         plain
     }
 
-    /// Beside the messages before it on its subject.
+    /// Removes the roll-up.
     #[must_use]
     pub fn without_rollup(mut self) -> Self {
         self.headers.rollup = false;
         self
     }
 
-    /// For so many seconds.
+    /// Sets a TTL in seconds.
     #[must_use]
     pub fn ending(mut self, seconds: u64) -> Self {
         self.headers.ttl_s = Some(seconds);
         self
     }
 
-    /// As the mark of a deleted key.
+    /// Makes it the deletion marker of a key.
     #[must_use]
     pub fn deletion(mut self) -> Self {
         self.headers.is_deletion = true;
         self
     }
 
-    /// In a batch.
+    /// Puts it into a batch.
     #[must_use]
     pub fn numbered(mut self, id: &str, number: u64, commits: bool) -> Self {
-        self.headers.batch = Some(Place { id: id.into(), number, commits });
+        self.headers.batch = Some(BatchPlace { id: id.into(), number, commits });
         self
     }
 
-    /// Its bytes in a stream's file, which is what limits count.
+    /// Its bytes in the stream's file, which count for size limits.
     pub fn size(&self) -> u64 {
         /// Length, sequence, time and length of the subject.
         const RECORD: usize = 22;
@@ -144,7 +144,7 @@ impl Message {
 }
 
 impl Headers {
-    /// Name and value of each, as they are sent.
+    /// Name and value of each header, as sent.
     pub fn lines(&self) -> Vec<(&'static str, String)> {
         let mut lines = Vec::new();
         let mut add = |name, value: Option<String>| lines.extend(value.map(|value| (name, value)));
@@ -162,7 +162,7 @@ impl Headers {
         lines
     }
 
-    /// The bytes of these lines, without writing them.
+    /// The bytes of these lines, without building them.
     fn lines_bytes(&self) -> usize {
         let line = |name: &str, value: Option<usize>| value.map_or(0, |value| name.len() + ": \r\n".len() + value);
         let text = |text: &Option<Arc<str>>| text.as_ref().map(|text| text.len());
@@ -193,10 +193,10 @@ fn digits(number: u64) -> usize {
     number.checked_ilog10().unwrap_or_default() as usize + 1
 }
 
-/// Whether a subject is one of those that a filter names.
+/// Whether a subject matches a filter.
 pub fn matches(filter: &str, subject: &str) -> bool {
     let (mut filter, mut subject) = (filter.as_bytes(), subject.as_bytes());
-    // Token by token would be plainer; this is asked more often than anything else.
+    // Bytewise instead of token by token, because it is the most frequent operation.
     loop {
         match (filter, subject) {
             ([b'>'], [_, ..]) | ([], []) => return true,
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn the_length_of_headers_is_that_of_what_is_sent() {
+    fn the_length_of_headers_is_the_length_on_the_wire() {
         let message = Message::new("a.b", "xyz");
         assert_eq!(message.size(), 22 + 3 + 3 + 8);
         let message = message.schema("price/1").id("tick 1").rollup().expecting(1_230).deletion().ending(60);

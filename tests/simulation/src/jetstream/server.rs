@@ -1,38 +1,25 @@
-//! JetStream as a whole: one server or three, its streams, what it answers, and what may happen to it.
+//! The servers of JetStream and their streams: answers, and injected faults.
 
 use crate::jetstream::batch::Allowed;
-use crate::jetstream::config::Config;
+use crate::jetstream::config::StreamConfig;
 use crate::jetstream::consumer::Consumer;
-use crate::jetstream::copy::{Entry, Live};
 use crate::jetstream::disk::{Survivors, Sync};
-use crate::jetstream::group::{Group, Standing};
-use crate::jetstream::message::{Message, Stored};
-use crate::jetstream::request::{Answer, Refusal, Request};
+use crate::jetstream::group::{Group, ServerState};
+use crate::jetstream::message::{Message, StoredMessage};
+use crate::jetstream::replica::{Entry, Republished};
+use crate::jetstream::request::{Answer, Refusal, Reply, Request, RequestTarget, Ticket};
 
-/// Most subjects of one picture.
+/// Maximum number of subjects of a consistent read.
 const PICTURE_MAX: usize = 1_024;
 
-/// Stands for an answer that is still to come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Ticket(pub u64);
-
-/// The immediate part of an answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reply {
-    /// Its answer.
-    Now(Answer),
-    /// Nothing yet: most servers must have it first ([`JetStream::decide`]). If the leader changes before, no answer comes.
-    Later(Ticket),
-}
-
-/// One server, or several with a copy of every stream each.
+/// One server, or several with a replica of every stream each.
 #[derive(Debug, Clone)]
 pub struct JetStream {
     groups: Vec<Group>,
-    standings: Vec<Standing>,
+    states: Vec<ServerState>,
     sync: Sync,
     allowed: Allowed,
-    /// Most bytes of all streams together.
+    /// Size limit of all streams together, in bytes.
     room: Option<u64>,
     tickets: u64,
     consumers: u64,
@@ -45,7 +32,7 @@ impl JetStream {
         Self::of(1, sync)
     }
 
-    /// Three servers. The first leads every stream until another is elected.
+    /// Three servers. The first one leads every stream until another is elected.
     pub fn cluster(sync: Sync) -> Self {
         Self::of(3, sync)
     }
@@ -53,7 +40,7 @@ impl JetStream {
     fn of(servers: usize, sync: Sync) -> Self {
         Self {
             groups: Vec::new(),
-            standings: vec![Standing::Up; servers],
+            states: vec![ServerState::Up; servers],
             sync,
             allowed: Allowed::default(),
             room: None,
@@ -63,50 +50,50 @@ impl JetStream {
         }
     }
 
-    /// Changes what batches are allowed.
+    /// Changes the limits for batches.
     pub fn allow(&mut self, allowed: Allowed) {
         self.allowed = allowed;
     }
 
-    /// How many servers there are.
+    /// Number of servers.
     pub fn servers(&self) -> usize {
-        self.standings.len()
+        self.states.len()
     }
 
-    /// Creates a stream, in the place of one of its name: then it is another log.
-    pub fn create(&mut self, config: Config) {
+    /// Creates a stream, replacing one of the same name: the result is another log.
+    pub fn create(&mut self, config: StreamConfig) {
         self.created += 1;
         let created = format!("created {}", self.created);
         self.groups.retain(|group| group.config.name != config.name);
-        self.groups.push(Group::new(config, created, self.standings.len()));
+        self.groups.push(Group::new(config, created, self.states.len()));
     }
 
-    /// Changes how many bytes a stream may have, which stands for making room.
+    /// Changes the size limit of a stream.
     pub fn set_max_bytes(&mut self, stream: &str, max_bytes: Option<u64>) {
         if let Some(group) = named(&mut self.groups, stream) {
             group.config.max_bytes = max_bytes;
         }
     }
 
-    /// Changes how many bytes all streams may have together; beyond, publishing is refused with 10023.
+    /// Changes the size limit of all streams together; beyond it, publishing is refused with 10023.
     pub fn set_room(&mut self, room: Option<u64>) {
         self.room = room;
     }
 
-    /// Asks the leader of the stream, who answers as a matter of course.
+    /// Asks the leader of the stream.
     pub fn ask(&mut self, now_us: u64, request: Request) -> Reply {
-        match self.stream_of(&request).map(|group| group.leader()) {
+        match self.group_of(&request).map(|group| group.leader()) {
             Err(refusal) => Reply::Now(Answer::Refused(refusal)),
             Ok(Some(leader)) => self.ask_server(leader, now_us, request),
-            Ok(None) if self.standings.iter().all(|&standing| standing != Standing::Up) => Reply::Now(Answer::Silence),
+            Ok(None) if self.states.iter().all(|&state| state != ServerState::Up) => Reply::Now(Answer::Silence),
             Ok(None) => Reply::Now(Answer::Refused(Refusal::NO_LEADER)),
         }
     }
 
-    /// Asks one server: of several any may hold a consumer or give a picture, and one that was frozen may still take itself
-    /// for the leader. What only a leader answers is met with silence by all others.
+    /// Asks one server: any server may have a consumer or answer a consistent read, and one that was frozen may still
+    /// believe to lead. A server that does not lead is silent to requests for the leader.
     pub fn ask_server(&mut self, server: usize, now_us: u64, request: Request) -> Reply {
-        if self.standings[server] != Standing::Up {
+        if self.states[server] != ServerState::Up {
             return Reply::Now(Answer::Silence);
         }
         match self.answer(server, now_us, request) {
@@ -115,155 +102,148 @@ impl JetStream {
         }
     }
 
-    /// Has up to so many proposals of a stream stored, in order; returns their answers. With less than most servers up there
-    /// are none.
+    /// Commits up to `count` proposals of a stream, in order; returns their answers. Without a majority there are none.
     pub fn decide(&mut self, stream: &str, count: usize) -> Vec<(Ticket, Answer)> {
-        let Self { groups, standings, sync, .. } = self;
-        named(groups, stream).map(|group| group.decide(standings, *sync, count)).unwrap_or_default()
+        let Self { groups, states, sync, .. } = self;
+        named(groups, stream).map(|group| group.decide(states, *sync, count)).unwrap_or_default()
     }
 
-    /// Has a server apply up to so many commits of a stream that it lacks; returns how many it did. One that took itself for
-    /// the leader learns that it is not.
+    /// Lets a server apply up to `count` commits of a stream that it lacks; returns how many it did. A former leader
+    /// learns that it no longer leads.
     pub fn catch_up(&mut self, stream: &str, server: usize, count: usize) -> usize {
-        let Self { groups, standings, sync, .. } = self;
-        named(groups, stream).map(|group| group.catch_up(server, standings, *sync, count)).unwrap_or_default()
+        let Self { groups, states, sync, .. } = self;
+        named(groups, stream).map(|group| group.catch_up(server, states, *sync, count)).unwrap_or_default()
     }
 
-    /// How many commits of a stream a server lacks.
+    /// Number of commits of a stream that a server lacks.
     pub fn lag(&self, stream: &str, server: usize) -> usize {
         self.named(stream).map_or(0, |group| group.lag(server))
     }
 
-    /// Has a server lead a stream, if it is up and holds as much as most. It knows what it has applied by then, which may be
-    /// less than what was read: see [`Self::catch_up`]. Of the proposals that are open so many are stored after all, the
-    /// rest is lost; nobody gets an answer. Returns whether it leads.
+    /// Makes a server the leader of a stream, if it is up and holds as much as a majority. It has applied what it had
+    /// applied before, which may be less than what was read: see [`Self::catch_up`]. `kept` of the open proposals are
+    /// stored, the others are lost, all unanswered. Returns whether it leads.
     pub fn elect(&mut self, stream: &str, server: usize, kept: usize) -> bool {
-        let Self { groups, standings, .. } = self;
-        named(groups, stream).is_some_and(|group| group.elect(server, standings, kept))
+        let Self { groups, states, .. } = self;
+        named(groups, stream).is_some_and(|group| group.elect(server, states, kept))
     }
 
-    /// Leaves a stream without a leader, as between two.
+    /// Leaves a stream without a leader, as during an election.
     pub fn depose(&mut self, stream: &str) {
         if let Some(group) = named(&mut self.groups, stream) {
             group.depose();
         }
     }
 
-    /// Who leads a stream.
+    /// The leader of a stream.
     pub fn leader(&self, stream: &str) -> Option<usize> {
         self.named(stream)?.leader()
     }
 
-    /// Has a server hang: it answers nothing and applies nothing. When it wakes it may still take itself for the leader.
+    /// Freezes a server: it answers nothing and applies nothing. When it wakes it may still believe to lead.
     pub fn freeze(&mut self, server: usize) {
-        if self.standings[server] == Standing::Up {
-            self.standings[server] = Standing::Frozen;
+        if self.states[server] == ServerState::Up {
+            self.states[server] = ServerState::Frozen;
         }
     }
 
-    /// Wakes a server that hangs.
+    /// Wakes a frozen server.
     pub fn wake(&mut self, server: usize) {
-        if self.standings[server] == Standing::Frozen {
-            self.standings[server] = Standing::Up;
+        if self.states[server] == ServerState::Frozen {
+            self.states[server] = ServerState::Up;
         }
     }
 
-    /// Ends the process of a server. Nothing that it stored is lost; open batches and what was not drained of what it
-    /// published again are.
+    /// Kills the process of a server. It loses open batches and undrained republished results, but no stored message.
     pub fn kill(&mut self, server: usize) {
-        self.standings[server] = Standing::Down;
+        self.states[server] = ServerState::Down;
         self.groups.iter_mut().for_each(|group| group.kill(server));
     }
 
-    /// Ends the machine of a server: of what it did not write through only the survivors are left, of every stream.
+    /// Cuts the power of a server: of the unsynced data only the survivors are left, in every stream.
     pub fn cut_power(&mut self, server: usize, survivors: Survivors) {
-        self.standings[server] = Standing::Down;
+        self.states[server] = ServerState::Down;
         let sync = self.sync;
         self.groups.iter_mut().for_each(|group| group.cut_power(server, sync, survivors));
     }
 
-    /// Starts a server again. Alone it leads at once; of several one must be elected.
+    /// Restarts a server. A single server leads at once; in a cluster a leader must be elected.
     pub fn restart(&mut self, server: usize, now_us: u64) {
-        if self.standings[server] == Standing::Down {
-            self.standings[server] = Standing::Up;
+        if self.states[server] == ServerState::Down {
+            self.states[server] = ServerState::Up;
             self.groups.iter_mut().for_each(|group| group.restart(server, now_us));
         }
     }
 
-    /// Has a server write everything through to its disk.
+    /// Syncs all streams of a server to disk.
     pub fn sync(&mut self, server: usize) {
-        self.groups.iter_mut().for_each(|group| group.copies[server].sync());
+        self.groups.iter_mut().for_each(|group| group.replicas[server].sync());
     }
 
-    /// Shows consumers on a server only the first messages of the newest commit, as while it is being applied. Other reads
-    /// see all of it. The next commit, or [`Self::show_all`], shows them the rest.
+    /// Shows consumers on a server only the first messages of the latest commit, as while it is being applied. Other
+    /// reads see all of it. The next commit, or [`Self::show_all`], shows the rest.
     pub fn show_only(&mut self, stream: &str, server: usize, messages: u64) {
         if let Some(group) = named(&mut self.groups, stream) {
-            group.copies[server].show_only(messages);
+            group.replicas[server].show_only(messages);
         }
     }
 
-    /// Shows consumers on a server everything that it has.
+    /// Shows consumers on a server all messages.
     pub fn show_all(&mut self, stream: &str, server: usize) {
         if let Some(group) = named(&mut self.groups, stream) {
-            group.copies[server].show_all();
+            group.replicas[server].show_all();
         }
     }
 
-    /// The results that a stream published again since the last call.
-    pub fn drain_live(&mut self, stream: &str) -> Vec<Live> {
+    /// The results that a stream has republished since the last call.
+    pub fn drain_live(&mut self, stream: &str) -> Vec<Republished> {
         named(&mut self.groups, stream).map(Group::drain_live).unwrap_or_default()
     }
 
-    /// Everything that a server has of a stream, in order: for the checks of a run.
-    pub fn stored(&self, stream: &str, server: usize) -> Vec<Stored> {
-        self.named(stream).map(|group| group.copies[server].log.iter().cloned().collect()).unwrap_or_default()
+    /// All messages of a stream on a server, in order: for the checks of a run.
+    pub fn stored(&self, stream: &str, server: usize) -> Vec<StoredMessage> {
+        self.named(stream).map(|group| group.replicas[server].log.iter().cloned().collect()).unwrap_or_default()
     }
 
-    /// Every message that was ever stored in a stream, in order, but for those that were removed one by one: for the checks of
-    /// a run, purged ones are there.
-    pub fn history(&self, stream: &str) -> Vec<Stored> {
+    /// Every message that was ever stored in a stream, in order, including purged ones but without messages that were
+    /// deleted one by one: for the checks of a run.
+    pub fn history(&self, stream: &str) -> Vec<StoredMessage> {
         self.named(stream).map(Group::history).unwrap_or_default()
     }
 
-    /// Has a server write one stream through to its disk.
+    /// Syncs one stream of a server to disk.
     pub fn sync_stream(&mut self, stream: &str, server: usize) {
         if let Some(group) = named(&mut self.groups, stream) {
-            group.copies[server].sync();
+            group.replicas[server].sync();
         }
     }
 
-    /// Whether a server is up and answers.
+    /// Whether a server is up.
     pub fn is_up(&self, server: usize) -> bool {
-        self.standings[server] == Standing::Up
+        self.states[server] == ServerState::Up
     }
 
-    /// The bytes of all streams together.
+    /// The size of all streams together, in bytes.
     pub fn bytes(&self) -> u64 {
         self.groups.iter().map(Group::bytes).sum()
     }
 
-    /// The stream that a request is for. Publishing goes to the one that takes the subject.
-    fn stream_of(&self, request: &Request) -> Result<&Group, Refusal> {
-        let stream = match request {
-            Request::Publish(message) => return self.taking(&message.subject).map(|idx| &self.groups[idx]),
-            Request::Commit(messages) => {
-                let last = messages.last().ok_or(Refusal::NO_RESPONDERS)?;
-                return self.taking(&last.subject).map(|idx| &self.groups[idx]);
-            }
-            Request::Last { stream, .. }
-            | Request::Next { stream, .. }
-            | Request::LastPerSubject { stream, .. }
-            | Request::Info { stream }
-            | Request::Consume { stream, .. }
-            | Request::Pull { stream, .. }
-            | Request::Purge { stream, .. }
-            | Request::Delete { stream, .. } => stream,
-        };
-        self.named(stream).ok_or(Refusal::NO_STREAM)
+    /// The name of the stream of a request. A message goes to the stream with its subject.
+    ///
+    /// # Errors
+    /// The refusal of a request that no stream accepts.
+    pub fn stream_of(&self, request: &Request) -> Result<&str, Refusal> {
+        self.group_of(request).map(|group| group.config.name.as_str())
     }
 
-    /// The place of the stream that takes a subject.
+    fn group_of(&self, request: &Request) -> Result<&Group, Refusal> {
+        match request.target().ok_or(Refusal::NO_RESPONDERS)? {
+            RequestTarget::Stream(stream) => self.named(stream).ok_or(Refusal::NO_STREAM),
+            RequestTarget::Subject(subject) => self.taking(subject).map(|idx| &self.groups[idx]),
+        }
+    }
+
+    /// The index of the stream that stores a subject.
     fn taking(&self, subject: &str) -> Result<usize, Refusal> {
         self.groups.iter().position(|group| group.config.takes(subject)).ok_or(Refusal::NO_RESPONDERS)
     }
@@ -291,25 +271,25 @@ impl JetStream {
                 return Ok(self.change(server, self.place(&stream)?, Entry::Delete { seq }));
             }
             Request::Pull { stream, consumer, max } => {
-                let copy = self.group(&stream)?.copy(server, now_us);
-                let (log, end) = (&copy.log, copy.visible());
-                let consumer = copy.consumers.get_mut(&consumer).ok_or(Refusal::NO_RESPONDERS)?;
+                let replica = self.group(&stream)?.replica(server, now_us);
+                let (log, end) = (&replica.log, replica.visible());
+                let consumer = replica.consumers.get_mut(&consumer).ok_or(Refusal::NO_RESPONDERS)?;
                 Answer::Deliveries(consumer.pull(log, end, max))
             }
             Request::Consume { stream, filters, from } => {
                 let id = self.consumers + 1;
-                let copy = self.group(&stream)?.copy(server, now_us);
+                let replica = self.group(&stream)?.replica(server, now_us);
                 let consumer = Consumer::new(filters, from);
-                let pending = consumer.pending(&copy.log, copy.visible());
-                copy.consumers.insert(id, consumer);
+                let pending = consumer.pending(&replica.log, replica.visible());
+                replica.consumers.insert(id, consumer);
                 self.consumers = id;
                 Answer::Consumer { id, pending }
             }
             Request::LastPerSubject { stream, filter, up_to } => {
-                let log = &self.group(&stream)?.copy(server, now_us).log;
+                let log = &self.group(&stream)?.replica(server, now_us).log;
                 let found = match up_to {
                     0 => log.last_per_subject(&filter, u64::MAX),
-                    // A bound beyond the end finds nothing, not everything.
+                    // A bound beyond the end finds nothing.
                     up_to if up_to > log.last_seq() => Vec::new(),
                     up_to => log.last_per_subject(&filter, up_to),
                 };
@@ -320,11 +300,11 @@ impl JetStream {
             }
             Request::Last { stream, filter } => {
                 let Some(group) = self.led(server, &stream)? else { return Ok(Reply::Now(Answer::Silence)) };
-                Answer::Message(group.copy(server, now_us).log.last(&filter).cloned())
+                Answer::Message(group.replica(server, now_us).log.last(&filter).cloned())
             }
             Request::Next { stream, filter, from } => {
                 let Some(group) = self.led(server, &stream)? else { return Ok(Reply::Now(Answer::Silence)) };
-                Answer::Message(group.copy(server, now_us).log.next(&[filter], from).cloned())
+                Answer::Message(group.replica(server, now_us).log.next(&[filter], from).cloned())
             }
             Request::Info { stream } => {
                 let Some(group) = self.led(server, &stream)? else { return Ok(Reply::Now(Answer::Silence)) };
@@ -339,11 +319,11 @@ impl JetStream {
         self.group(stream).map(|group| Some(group).filter(|group| group.leads(server)))
     }
 
-    /// Publishes a whole batch; messages that no stream takes go nowhere.
+    /// Publishes a whole batch; messages without a stream are dropped.
     fn commit(&mut self, server: usize, now_us: u64, mut messages: Vec<Message>) -> Result<Reply, Refusal> {
         let last = messages.pop().ok_or(Refusal::NO_RESPONDERS)?;
         for message in messages {
-            // Nobody asked for an answer to these: the last one shows that one of them was refused.
+            // These messages have no reply subject: the answer to the last one shows that one of them was refused.
             drop(self.publish(server, now_us, message));
         }
         self.publish(server, now_us, last)
@@ -368,13 +348,13 @@ impl JetStream {
         self.room.is_some_and(|room| used() + message.size() > room)
     }
 
-    /// Proposes a change, which a server alone decides at once. One that only believes to lead gets nobody's agreement.
+    /// Proposes a change, which a single server commits at once. A server that only believes to lead gets no majority.
     fn change(&mut self, server: usize, place: usize, entry: Entry) -> Reply {
         let group = &mut self.groups[place];
         if group.leader() != Some(server) {
             return Reply::Now(Answer::Silence);
         }
-        if self.standings.len() == 1 {
+        if self.states.len() == 1 {
             return Reply::Now(group.store(self.sync, entry));
         }
         self.tickets += 1;

@@ -1,32 +1,33 @@
-//! The committer of a process: what its partitions have sealed goes in as few batches as possible.
+//! The committer of a process: it stores the sealed parts of its partitions in as few batches as possible.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bus::Error;
 use bus::batch::Numbered;
-use bus::topology::Stream;
-use step::commit::Answer as Committed;
-use step::transaction::{Part, batch_of, gather};
+use bus::stream::Stream;
+use step::commit::CommitAnswer;
+use step::part::Part;
+use step::transaction::{batch_of, gather};
 
 use crate::jetstream::{Answer, Message, Request};
-use crate::world::desk::{Mailbox, To};
+use crate::world::client::Client;
+use crate::world::executor::{Destination, Mailbox};
 use crate::world::fault::Fault;
-use crate::world::source::Asking;
 use crate::world::wire;
 
 const ANSWER_MAX: Duration = Duration::from_secs(5);
 const WHAT: &str = "a commit";
 
-/// A sealed part, and what is told what became of it.
+/// A sealed part, and the callback for the answer.
 pub(crate) struct Sealed {
     pub(crate) part: Arc<Part>,
-    pub(crate) done: Box<dyn Fn(Committed)>,
+    pub(crate) done: Box<dyn Fn(CommitAnswer)>,
 }
 
-/// Stores what is sealed.
+/// Stores sealed parts.
 pub(crate) struct Committer {
-    pub(crate) asking: Asking,
+    pub(crate) client: Client,
     pub(crate) output: Stream,
     pub(crate) prefix: String,
     pub(crate) sealed: Mailbox<Sealed>,
@@ -36,7 +37,7 @@ impl Committer {
     pub(crate) async fn run(self) {
         let mut counter = 0_u64;
         loop {
-            self.sealed.filled(&self.asking.io).await;
+            self.sealed.filled(&self.client.io).await;
             let mut waiting = self.sealed.take_all();
             while !waiting.is_empty() {
                 let group = gather(&mut waiting, |one| &*one.part);
@@ -44,10 +45,10 @@ impl Committer {
                 let id = format!("{}-{counter:x}", self.prefix);
                 counter += 1;
                 let result = self.attempt(&parts, &id).await;
-                self.asking.io.note(|| format!("batch {id} of partitions {:?}: {result:?}", numbers(&parts)));
+                self.client.io.note(|| format!("batch {id} of partitions {:?}: {result:?}", numbers(&parts)));
                 for (idx, one) in group.into_iter().enumerate() {
                     let result = result.as_ref().map(|fences| fences[idx]).map_err(Clone::clone);
-                    (one.done)(Committed { batch: id.clone(), result });
+                    (one.done)(CommitAnswer { batch: id.clone(), result });
                 }
                 waiting.extend(self.sealed.take_all());
             }
@@ -55,11 +56,11 @@ impl Committer {
     }
 
     async fn attempt(&self, parts: &[Arc<Part>], id: &str) -> Result<Vec<u64>, Error> {
-        let result = match self.asking.fault {
+        let result = match self.client.fault {
             Some(Fault::PositionBeforeResults) => self.send_positions_first(parts, id).await,
             _ => self.send(parts, id).await,
         };
-        let is_taken_for_refusal = match (&result, self.asking.fault) {
+        let is_taken_for_refusal = match (&result, self.client.fault) {
             (Err(Error::Unanswered { .. }), Some(Fault::LostAnswerTakenForRefusal)) => true,
             (Err(error), Some(Fault::DuplicateTakenForRefusal)) => error.is_overtaken(),
             _ => false,
@@ -79,7 +80,13 @@ impl Committer {
         let count = batch.len();
         let messages = batch.into_iter().zip(1..).map(|(message, number)| wire::message(message, number == count));
         let messages = messages.map(|message| self.planted(message)).collect();
-        match self.asking.io.ask(To::Leader, Request::Commit(messages), ANSWER_MAX).await.map(|packet| packet.answer) {
+        match self
+            .client
+            .io
+            .ask(Destination::Leader, Request::Commit(messages), ANSWER_MAX)
+            .await
+            .map(|response| response.answer)
+        {
             Some(Answer::Committed { seq, .. }) => Ok(seq),
             Some(answer) => Err(wire::failed(WHAT, answer)),
             None => Err(wire::unanswered(WHAT)),
@@ -88,7 +95,7 @@ impl Committer {
 
     fn planted(&self, mut message: Message) -> Message {
         let is_state = message.subject.contains(".state.");
-        match self.asking.fault {
+        match self.client.fault {
             Some(Fault::LeaseTrusted) => message.headers.expected = None,
             Some(Fault::StateWithoutLastSeq) if is_state => message.payload = without_last_seq(&message.payload).into(),
             _ => {}
@@ -96,7 +103,7 @@ impl Committer {
         message
     }
 
-    /// A planted fault: two batches.
+    /// Planted fault: sends positions and results as two batches.
     async fn send_positions_first(&self, parts: &[Arc<Part>], id: &str) -> Result<Vec<u64>, Error> {
         let without = |part: &Arc<Part>| Arc::new(Part { messages: Vec::new(), ..Part::clone(part) });
         let positions: Vec<Arc<Part>> = parts.iter().map(without).collect();
@@ -113,12 +120,12 @@ impl Committer {
         Ok(fences)
     }
 
-    /// A planted fault: what was not confirmed goes again, behind whatever is last.
+    /// Planted fault: sends an unconfirmed commit again, fenced by the latest position.
     async fn send_behind_new_fence(&self, parts: &[Arc<Part>], id: &str) -> Result<Vec<u64>, Error> {
         let mut again = Vec::new();
         for part in parts {
             let subject = bus::subject::position(self.output, part.partition);
-            let last = self.asking.last_message(self.output.name(), &subject).await?;
+            let last = self.client.last_message(self.output.name(), &subject).await?;
             again.push(Arc::new(Part { fence: last.map_or(0, |last| last.seq), ..Part::clone(part) }));
         }
         self.send(&again, &format!("{id}a")).await
@@ -129,7 +136,7 @@ fn numbers(parts: &[Arc<Part>]) -> Vec<u32> {
     parts.iter().map(|part| part.partition).collect()
 }
 
-/// The encoding of a state (version, inputs applied, last input, all as postcard has it) with 0 for its last input.
+/// Replaces the last input in the encoding of a state (version, inputs applied, last input, in postcard) by 0.
 fn without_last_seq(encoded: &[u8]) -> Vec<u8> {
     let after = |from: usize| from + encoded[from..].iter().take_while(|&&byte| byte >= 0x80).count() + 1;
     let (applied_end, last_seq_end) = (after(1), after(after(1)));

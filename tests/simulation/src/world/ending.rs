@@ -1,18 +1,19 @@
-//! When a run is over, and what is left of it.
+//! The end of a run, and its result.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bus::protocol::{Position, decode_position};
-use bus::topology::{MARKET_STEP, STATS_STEP, Step, Stream};
+use bus::stream::{MARKET_STEP, STATS_STEP, Step, Stream};
 use bus::{Error, subject};
 use serde::de::IgnoredAny;
 
-use crate::jetstream::Stored;
-use crate::world::plan::Plan;
-use crate::world::{World, wire};
+use crate::jetstream::StoredMessage;
+use crate::world::plan::RunPlan;
+use crate::world::state::World;
+use crate::world::wire;
 
-/// Why a partition has no more to show than it does.
+/// A partition that stopped, and the reason.
 #[derive(Debug, Clone)]
 pub(crate) struct Stop {
     pub(crate) output: Stream,
@@ -20,30 +21,37 @@ pub(crate) struct Stop {
     pub(crate) error: Error,
 }
 
-/// What is left of a run.
+/// The result of a run.
 #[derive(Debug)]
-pub(crate) struct Remains {
-    pub(crate) plan: Plan,
-    /// Every message of FEED, MARKET and STATS, whether it was purged since or not.
-    pub(crate) histories: [Vec<Stored>; 3],
+pub(crate) struct RunResult {
+    pub(crate) plan: RunPlan,
+    /// Every message of FEED, MARKET and STATS, including purged ones.
+    pub(crate) histories: [Vec<StoredMessage>; 3],
     /// The first sequence that FEED still has.
     pub(crate) feed_first: u64,
     /// The partitions that have stopped for good.
     pub(crate) stops: Vec<Stop>,
-    /// What FEED lost: when, and before which sequence.
+    /// The losses of FEED: time, and the sequence before which messages were deleted.
     pub(crate) feed_losses: Vec<(u64, u64)>,
     /// Processes that ended by themselves.
     pub(crate) exits: Vec<Error>,
-    /// Why it did not come to its end, if it did not.
+    /// The reason why the run did not finish, if it did not.
     pub(crate) stall: Option<String>,
-    /// Things that happened.
+    /// Number of events.
     pub(crate) events: u64,
-    /// The last of them, in words.
+    /// The last events as trace lines.
     pub(crate) notes: Vec<String>,
 }
 
+impl RunResult {
+    /// Whether results of a stream cannot be checked: STATS cannot continue after MARKET went back.
+    pub(crate) fn follows_a_cut(&self, output: Stream) -> bool {
+        output == Stream::Stats && self.plan.loses_market()
+    }
+}
+
 impl World {
-    pub(super) fn remains(mut self, events: u64, stall: Option<String>) -> Remains {
+    pub(super) fn result(mut self, events: u64, stall: Option<String>) -> RunResult {
         let histories = ["FEED", "MARKET", "STATS"].map(|stream| self.jet.history(stream));
         let feed_end = histories[0].last().map_or(1, |last| last.seq + 1);
         let feed_first = match self.last_or_next("FEED", "feed.>", Some(1)) {
@@ -51,7 +59,7 @@ impl World {
             None => feed_end,
         };
         let stops = self.stops.into_iter();
-        Remains {
+        RunResult {
             histories,
             feed_first,
             stops: stops.map(|((output, partition, _), (_, error))| Stop { output, partition, error }).collect(),
@@ -64,7 +72,7 @@ impl World {
         }
     }
 
-    /// What is still to be done, if anything is.
+    /// The work that is left, if any.
     pub(super) fn unfinished(&mut self) -> Option<String> {
         if !self.published.load(Ordering::Relaxed) {
             return Some("not everything is published".to_owned());
@@ -80,9 +88,9 @@ impl World {
             let now = Duration::from_micros(self.queue.now_us());
             let of_it = (step.output, partition, 0)..=(step.output, partition, usize::MAX);
             let stop = self.stops.range(of_it).map(|(_, (since, _))| now - *since).max();
-            // One that is not the owner any more learns it by then.
-            let patience = self.plan.lease_ttl * 2 + Duration::from_secs(3);
-            if stop.is_some_and(|ago| ago > patience) {
+            // By then a former owner knows that it has lost the partition.
+            let notice_max = self.plan.lease_ttl * 2 + Duration::from_secs(3);
+            if stop.is_some_and(|ago| ago > notice_max) {
                 continue;
             }
             let filters = subject::inputs(step, partition);

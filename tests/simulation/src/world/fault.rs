@@ -1,39 +1,39 @@
-//! Faults that can be planted, to see that the simulator finds them. They are in what surrounds production code here, never in
-//! production code.
+//! Faults that can be planted, to show that the simulator finds them. They are in the code around production code,
+//! never in production code.
 
-/// A fault.
+/// A planted fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub enum Fault {
-    /// The server ignores what a message expects: the fence is left out.
+    /// The server ignores expected sequences, so there is no fence.
     FenceLeftOut,
-    /// A process leaves the fence out of its commits, because it holds the lease.
+    /// A process omits the fence of its commits because it holds the lease.
     LeaseTrusted,
     /// A commit stores positions in a batch of their own, before the results.
     PositionBeforeResults,
-    /// States are stored without the last input that they contain.
+    /// States are stored without their last input.
     StateWithoutLastSeq,
-    /// A commit without an answer counts as refused, and goes again behind a new fence.
+    /// A commit without an answer counts as refused and is sent again with a new fence.
     LostAnswerTakenForRefusal,
-    /// A commit that is refused because its first copy was stored counts as refused, and goes again behind a new fence.
+    /// A commit that is refused because its first copy was stored counts as refused and is sent again with a new fence.
     DuplicateTakenForRefusal,
-    /// A recovery emits what it applies again.
+    /// A recovery emits the results of replayed input.
     ReplayEmits,
-    /// A recovery begins behind the position, not behind what the states contain.
+    /// A recovery continues after the position, not after the input that the states contain.
     ReplayFromPosition,
     /// MARKET is trimmed up to the positions of its readers.
     TrimmedToPosition,
-    /// A reader does not notice that a message is missing.
+    /// A reader does not notice a missing message.
     GapNotNoticed,
-    /// A recovery takes the position from a copy that lags.
+    /// A recovery reads the position from a lagging replica.
     LaggingCopyAccepted,
-    /// A reader takes the end of a copy that lags for the end of the stream.
+    /// A reader takes the end of a lagging replica for the end of the stream.
     LaggingEndAccepted,
-    /// The remains of a torn batch are left where they are.
+    /// The outputs of a torn batch are not removed.
     OrphansLeft,
 }
 
 impl Fault {
-    /// Every one.
+    /// Every fault.
     pub const ALL: [Self; 13] = [
         Self::FenceLeftOut,
         Self::LeaseTrusted,

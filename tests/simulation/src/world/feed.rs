@@ -1,4 +1,4 @@
-//! What is published: ticks, heartbeats and gaps of a few instruments, most of them right, in order and in time.
+//! The published messages: ticks, heartbeats and gaps of a few instruments, most of them valid, in order and in time.
 
 use std::time::Duration;
 
@@ -6,30 +6,30 @@ use serde_json::{Value, json};
 
 use crate::random::Random;
 
-/// Instruments by coin and quote. The last is one that nothing can be called.
+/// Instruments by coin and quote. The last one is not a valid instrument.
 pub(crate) const NAMES: [(&str, &str); 5] =
     [("bitcoin", "usd"), ("ethereum", "usd"), ("solana", "eur"), ("dogecoin", "usd"), ("Odd!", "usd")];
 const MINUTE_MS: i64 = 60_000;
 
-/// A message that is to be published.
+/// A message to be published.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Published {
-    /// Where.
+    /// Its subject.
     pub subject: String,
     /// Its lines.
     pub payload: String,
-    /// How long to wait before it.
+    /// The pause before it.
     pub pause: Duration,
 }
 
-/// Draws messages.
+/// Draws random messages.
 pub(crate) struct Feed {
     random: Random,
-    /// How far each instrument's event time has come.
+    /// The latest event time of each instrument.
     event_ms: [i64; NAMES.len()],
-    /// Numbers given out.
+    /// Message ids so far.
     ids: u64,
-    /// The last line of each instrument, to be said again.
+    /// The last line of each instrument, to be repeated.
     said: [Option<Value>; NAMES.len()],
     is_burst: bool,
 }
@@ -86,7 +86,7 @@ impl Feed {
                 .to_string()
             }
             _ => match (self.random.below(100), &self.said[one]) {
-                // The same once more, under another message id.
+                // The same line again, under another message id.
                 (0..6, Some(said)) => said.to_string(),
                 (6, _) => "{\"coin\":".to_owned(),
                 (7, _) => {

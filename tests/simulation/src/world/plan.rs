@@ -1,5 +1,5 @@
-//! A run as it is planned: what there is, and what goes wrong when. All of it is a function of the seed, and a part of it can
-//! be left out.
+//! The plan of a run: its processes and its disruptions. All of it is a function of the seed, and parts of it can be
+//! left out.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,57 +8,57 @@ use crate::jetstream::Sync;
 use crate::random::Random;
 use crate::seed::Seed;
 
-/// Something that goes wrong.
+/// A disruption.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trouble {
-    /// A process dies, and is started again after a while.
+pub enum Disruption {
+    /// A process crashes, and starts again after a while.
     Crash {
-        /// Which, counted over all processes of both steps.
+        /// Which process, counted over both steps.
         process: usize,
     },
-    /// A process is told to end in order, and is started again after a while.
+    /// A process is told to stop in order, and starts again after a while.
     Stop {
-        /// Which.
+        /// Which process.
         process: usize,
     },
     /// A process hangs for a while.
     Freeze {
-        /// Which.
+        /// Which process.
         process: usize,
     },
-    /// The clock of a process jumps ahead, as after a sleep of its machine.
+    /// The clock of a process jumps ahead, as after a suspend of its machine.
     Jump {
-        /// Which.
+        /// Which process.
         process: usize,
     },
-    /// A process is cut off for a while.
+    /// A process is disconnected for a while.
     Cut {
-        /// Which.
+        /// Which process.
         process: usize,
     },
-    /// Messages between everybody and the servers are late, lost, doubled and reordered for a while.
+    /// Messages between all processes and the servers are late, lost, duplicated and reordered for a while.
     Rough,
-    /// Deliveries of consumers are lost, doubled and reordered for a while.
+    /// Deliveries of consumers are lost, duplicated and reordered for a while.
     Gaps,
     /// The keys of the leases are deleted.
     LoseLeases,
     /// A server hangs for a while; another one leads meanwhile.
     Hang {
-        /// Which.
+        /// Which server.
         server: usize,
     },
-    /// A server dies, and is started again after a while.
+    /// A server is killed, and starts again after a while.
     Kill {
-        /// Which.
+        /// Which server.
         server: usize,
     },
-    /// A server loses its power, with what it has not written through of a stream.
+    /// A server loses power, with the unsynced messages of one stream.
     PowerCut {
-        /// Which stream loses: of MARKET and STATS one.
+        /// Which stream loses messages: STATS, or otherwise MARKET.
         is_stats: bool,
-        /// So many commits of it survive.
+        /// Number of unsynced commits that survive.
         commits: usize,
-        /// And so many messages of the next.
+        /// Number of messages of the next commit that survive.
         messages: usize,
     },
     /// Another server leads a stream from now on.
@@ -66,73 +66,73 @@ pub enum Trouble {
         /// Which stream.
         stream: usize,
     },
-    /// A server falls behind for a while.
+    /// A server lags for a while.
     Lag {
-        /// Which.
+        /// Which server.
         server: usize,
     },
-    /// Consumers of a stream see only the beginning of the newest commit for a while.
+    /// Consumers of a stream see only the beginning of the latest commit for a while.
     Halfway {
         /// Which stream.
         stream: usize,
     },
     /// The disks are full for a while.
     Full,
-    /// FEED loses the oldest part of its messages.
+    /// FEED loses its oldest messages.
     LoseFeed {
         /// How much of it, in thousandths.
         per_mille: u64,
     },
 }
 
-/// Something that goes wrong at a time, for a while.
+/// A disruption with its time and duration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Disaster {
-    /// When.
+pub struct ScheduledDisruption {
+    /// Start.
     pub at: Duration,
-    /// For how long, where that means anything.
+    /// Duration, if it has one.
     pub lasts: Duration,
-    /// What.
-    pub trouble: Trouble,
+    /// Kind.
+    pub kind: Disruption,
 }
 
-impl fmt::Display for Disaster {
+impl fmt::Display for ScheduledDisruption {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:>9.3} s  {:?}, {:.3} s", self.at.as_secs_f64(), self.trouble, self.lasts.as_secs_f64())
+        write!(f, "{:>9.3} s  {:?}, {:.3} s", self.at.as_secs_f64(), self.kind, self.lasts.as_secs_f64())
     }
 }
 
-/// A run as it is planned.
+/// The plan of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Plan {
-    /// Decides what is not planned: delays, prices, names.
+pub struct RunPlan {
+    /// Determines everything that is not planned: delays, prices, names.
     pub seed: Seed,
-    /// One server or three.
+    /// Number of servers: 1 or 3.
     pub servers: usize,
-    /// When servers write through.
+    /// When servers sync to disk.
     pub sync: Sync,
     /// Partitions of both steps.
     pub partitions: u32,
     /// Processes of each step.
     pub instances: usize,
-    /// Whether to go on where input is lost.
+    /// Whether the steps accept a loss of input.
     pub accept_loss: bool,
     /// Whether MARKET is trimmed.
     pub trims: bool,
-    /// Messages that are published before all is calm.
+    /// Messages that are published before the disruptions end.
     pub messages: usize,
-    /// When nothing goes wrong any more.
+    /// The time from which there are no disruptions.
     pub calm_at: Duration,
     /// Time to live of the leases.
     pub lease_ttl: Duration,
-    /// Whether all processes start again when it is calm, so that the last messages meet states that were recovered.
+    /// Whether all processes restart when the disruptions end, so that the last messages meet recovered states.
     pub restarts_at_end: bool,
-    /// What goes wrong, in order.
-    pub disasters: Vec<Disaster>,
+    /// The disruptions, in order.
+    pub disruptions: Vec<ScheduledDisruption>,
 }
 
-impl Plan {
-    /// The run of a seed.
+impl RunPlan {
+    /// The plan of a seed.
     pub fn of(seed: Seed) -> Self {
         let mut random = seed.random("plan");
         let random = &mut random;
@@ -146,74 +146,77 @@ impl Plan {
             partitions: 2 + random.below(3) as u32,
             instances: 1 + random.index(2),
             accept_loss: random.chance(500),
-            // What is trimmed of a MARKET that went back cannot be told from what it lost.
+            // In a MARKET that went back, trimmed messages cannot be distinguished from lost ones.
             trims: random.chance(400) && !is_torn,
             messages: 15 + random.index(70),
             calm_at,
             lease_ttl: Duration::from_millis([1_000, 2_000, 4_000][random.index(3)]),
             restarts_at_end: random.chance(700),
-            disasters: Vec::new(),
+            disruptions: Vec::new(),
         };
         let count = match random.below(10) {
             0 => 0,
             1..4 => 1 + random.index(3),
             _ => 3 + random.index(10),
         };
-        plan.disasters = (0..count).map(|_| plan.disaster(random)).collect();
-        // Whoever begins beside a server that lags may meet it.
-        let lagging: Vec<Disaster> =
-            plan.disasters.iter().filter(|disaster| matches!(disaster.trouble, Trouble::Lag { .. })).copied().collect();
-        for Disaster { at, lasts, .. } in lagging {
+        plan.disruptions = (0..count).map(|_| plan.disruption(random)).collect();
+        // A process that starts next to a lagging server may read from it.
+        let lagging: Vec<ScheduledDisruption> = plan
+            .disruptions
+            .iter()
+            .filter(|disruption| matches!(disruption.kind, Disruption::Lag { .. }))
+            .copied()
+            .collect();
+        for ScheduledDisruption { at, lasts, .. } in lagging {
             let at = at + Duration::from_micros(random.below(lasts.as_micros() as u64));
             let process = random.index(2 * plan.instances);
             let pause = Duration::from_millis(random.within(20..300));
-            plan.disasters.push(Disaster { at, lasts: pause, trouble: Trouble::Crash { process } });
+            plan.disruptions.push(ScheduledDisruption { at, lasts: pause, kind: Disruption::Crash { process } });
         }
-        // In some runs only: what follows is not exact in the sense of all others.
+        // In some runs only: checks are less strict with the following disruptions.
         let per_mille = random.within(100..1_001);
-        let losing = random.chance(120).then_some(Trouble::LoseFeed { per_mille });
+        let losing = random.chance(120).then_some(Disruption::LoseFeed { per_mille });
         let (is_stats, commits, messages) = (random.chance(500), random.index(3), random.index(8));
-        let tearing = is_torn.then_some(Trouble::PowerCut { is_stats, commits, messages });
-        let more: Vec<_> =
-            [losing, tearing].into_iter().flatten().map(|trouble| plan.during(random, trouble)).collect();
-        plan.disasters.extend(more);
-        plan.disasters.sort_by_key(|disaster| disaster.at);
+        let tearing = is_torn.then_some(Disruption::PowerCut { is_stats, commits, messages });
+        let more: Vec<_> = [losing, tearing].into_iter().flatten().map(|kind| plan.during(random, kind)).collect();
+        plan.disruptions.extend(more);
+        plan.disruptions.sort_by_key(|disruption| disruption.at);
         plan
     }
 
-    fn disaster(&self, random: &mut Random) -> Disaster {
+    fn disruption(&self, random: &mut Random) -> ScheduledDisruption {
         let (process, server) = (random.index(2 * self.instances), random.index(self.servers));
         let stream = random.index(3);
         let is_cluster = self.servers > 1;
-        let trouble = match random.below(27) {
-            5 => Trouble::Stop { process },
-            6 | 7 => Trouble::Freeze { process },
-            8 => Trouble::Jump { process },
-            9 => Trouble::Cut { process },
-            10..13 => Trouble::Rough,
-            13 => Trouble::Gaps,
-            14 => Trouble::LoseLeases,
-            15 if is_cluster => Trouble::Hang { server },
-            15 | 16 => Trouble::Kill { server },
-            17 if is_cluster => Trouble::StepDown { stream },
-            18..20 | 23..26 if is_cluster => Trouble::Lag { server },
-            23 | 24 => Trouble::Gaps,
-            20 => Trouble::Halfway { stream },
-            21 => Trouble::Full,
-            _ => Trouble::Crash { process },
+        let kind = match random.below(27) {
+            5 => Disruption::Stop { process },
+            6 | 7 => Disruption::Freeze { process },
+            8 => Disruption::Jump { process },
+            9 => Disruption::Cut { process },
+            10..13 => Disruption::Rough,
+            13 => Disruption::Gaps,
+            14 => Disruption::LoseLeases,
+            15 if is_cluster => Disruption::Hang { server },
+            15 | 16 => Disruption::Kill { server },
+            17 if is_cluster => Disruption::StepDown { stream },
+            18..20 | 23..26 if is_cluster => Disruption::Lag { server },
+            23 | 24 => Disruption::Gaps,
+            20 => Disruption::Halfway { stream },
+            21 => Disruption::Full,
+            _ => Disruption::Crash { process },
         };
-        self.during(random, trouble)
+        self.during(random, kind)
     }
 
-    /// At a time before all is calm, for a while.
-    fn during(&self, random: &mut Random, trouble: Trouble) -> Disaster {
+    /// A disruption at a random time before the disruptions end, for a random duration.
+    fn during(&self, random: &mut Random, kind: Disruption) -> ScheduledDisruption {
         let at = Duration::from_micros(random.within(100_000..self.calm_at.as_micros() as u64));
         let longest = if random.chance(700) { 800 } else { 6_000 };
-        Disaster { at, lasts: Duration::from_millis(random.within(20..longest)), trouble }
+        ScheduledDisruption { at, lasts: Duration::from_millis(random.within(20..longest)), kind }
     }
 }
 
-impl fmt::Display for Plan {
+impl fmt::Display for RunPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { servers, sync, partitions, instances, accept_loss, trims, messages, .. } = self;
         writeln!(
@@ -223,6 +226,6 @@ impl fmt::Display for Plan {
             self.restarts_at_end,
             self.calm_at.as_secs_f64()
         )?;
-        self.disasters.iter().try_for_each(|disaster| writeln!(f, "  {disaster}"))
+        self.disruptions.iter().try_for_each(|disruption| writeln!(f, "  {disruption}"))
     }
 }

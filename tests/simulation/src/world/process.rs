@@ -1,37 +1,37 @@
-//! A process that runs a step: its leases, its workers and its committer, as `step::supervisor` has them.
+//! A process of a step: its leases, workers and committer, as in `step::supervisor`.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bus::Error;
-use bus::lease::{Change, Holdings, Process as Place};
+use bus::lease::{Change, Holdings, Process as HostProcess};
 use bus::protocol::{LogId, StepConfig};
-use bus::topology::Stream;
+use bus::stream::Stream;
 use step::Operator;
 use step::commit_schedule::CommitSchedule;
 use step::partition::Setup;
 
 use crate::jetstream::Request;
+use crate::world::client::{ANSWER_MAX, Client};
 use crate::world::committer::Committer;
-use crate::world::desk::{Mailbox, Tasks, To};
-use crate::world::keeper::{Command, Membership};
-use crate::world::source::{ANSWER_MAX, Asking};
+use crate::world::executor::{Destination, Mailbox, Tasks};
+use crate::world::membership::{Command, Membership};
 use crate::world::wire::{self, Limits};
 use crate::world::worker::{Shared, Worker};
 
-/// Something about a process that the checks of a run want to know.
+/// Something about a process that the checks need to know.
 #[derive(Debug, Clone)]
-pub(crate) enum News {
-    /// A partition has stopped, for a reason that the next owner would find too.
+pub(crate) enum ProcessEvent {
+    /// A partition has stopped, for a reason that the next owner would meet too.
     Stopped { output: Stream, number: u32, error: Error },
-    /// It has not any more: the partition is another process's.
+    /// The process no longer owns the partition.
     Dropped { output: Stream, number: u32 },
     /// The process has ended; with an error, or as it was told.
     Ended(Option<Error>),
 }
 
-/// What a process is told when it starts.
+/// Settings of a process.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Flags {
     pub(crate) partitions: u32,
@@ -42,14 +42,14 @@ pub(crate) struct Flags {
 
 /// A process of any kind.
 pub(crate) trait Program {
-    /// Does whatever can be done now.
+    /// Does everything that can be done now.
     fn run(&mut self);
-    /// When something happens without anything coming.
+    /// The time at which it continues without an answer.
     fn wakes_at(&self) -> Option<Duration>;
-    /// Told to end in order.
+    /// Tells it to stop in order.
     fn stop(&mut self) {}
-    /// What has happened since the last call.
-    fn news(&mut self) -> Option<News> {
+    /// Returns what has happened since the last call.
+    fn news(&mut self) -> Option<ProcessEvent> {
         None
     }
 }
@@ -57,7 +57,7 @@ pub(crate) trait Program {
 /// A process that runs a step.
 pub(crate) struct Process<O: Operator> {
     operator: Arc<O>,
-    asking: Asking,
+    client: Client,
     flags: Flags,
     tasks: Tasks,
     /// The log of the input, once it is known.
@@ -66,25 +66,25 @@ pub(crate) struct Process<O: Operator> {
     changes: Mailbox<Change>,
     commands: Mailbox<Command>,
     left: Mailbox<()>,
-    news: Mailbox<News>,
-    /// Those of the partitions that are owned.
+    news: Mailbox<ProcessEvent>,
+    /// Workers of the owned partitions.
     workers: BTreeMap<u32, Worker<O>>,
-    /// Those that were dropped and have not ended yet.
+    /// Workers of former partitions that have not ended yet.
     dropped: Vec<Worker<O>>,
     is_stopping: bool,
     is_leaving: bool,
 }
 
 impl<O: Operator> Process<O> {
-    pub(crate) fn new(operator: O, asking: Asking, flags: Flags) -> Self {
+    pub(crate) fn new(operator: O, client: Client, flags: Flags) -> Self {
         let mut tasks = Tasks::default();
         let log = Mailbox::default();
-        let (found, ask) = (log.clone(), asking.clone());
-        tasks.spawn(&asking.io, async move {
+        let (found, ask) = (log.clone(), client.clone());
+        tasks.spawn(&client.io, async move {
             loop {
                 let request = Request::Info { stream: O::STEP.input.name().to_owned() };
-                let packet = ask.io.ask(To::Leader, request, ANSWER_MAX).await;
-                if let Ok(log) = wire::info(packet, flags.input).and_then(|info| info.log()) {
+                let response = ask.io.ask(Destination::Leader, request, ANSWER_MAX).await;
+                if let Ok(log) = wire::info(response, flags.input).and_then(|info| info.log()) {
                     return found.put(&ask.io, log);
                 }
                 ask.io.sleep(Duration::from_millis(200)).await;
@@ -92,7 +92,7 @@ impl<O: Operator> Process<O> {
         });
         Self {
             operator: Arc::new(operator),
-            asking,
+            client,
             flags,
             tasks,
             log,
@@ -108,28 +108,28 @@ impl<O: Operator> Process<O> {
         }
     }
 
-    /// The input is there: committer and leases begin.
+    /// Starts committer and leases once the input is known.
     fn begin(&mut self, log: LogId) {
         let Flags { partitions, accept_loss, lease_ttl, input } = self.flags;
-        let io = self.asking.io.clone();
+        let io = self.client.io.clone();
         let sealed = Mailbox::default();
         let prefix = format!("{:016x}", io.below(u64::MAX));
         let committer =
-            Committer { asking: self.asking.clone(), output: O::STEP.output, prefix, sealed: sealed.clone() };
+            Committer { client: self.client.clone(), output: O::STEP.output, prefix, sealed: sealed.clone() };
         self.tasks.spawn(&io, committer.run());
         let id = format!("{:08x}", io.below(1 << 32));
-        let keeper = Membership {
-            asking: self.asking.clone(),
+        let membership = Membership {
+            client: self.client.clone(),
             group: O::STEP.service,
-            holdings: Arc::new(Mutex::new(Holdings::new(id, Place::default(), partitions, lease_ttl))),
+            holdings: Arc::new(Mutex::new(Holdings::new(id, HostProcess::default(), partitions, lease_ttl))),
             commands: self.commands.clone(),
             changes: self.changes.clone(),
             left: self.left.clone(),
         };
-        self.tasks.spawn(&io, keeper.run());
+        self.tasks.spawn(&io, membership.run());
         let config = StepConfig::new(self.operator.event_time(), self.operator.shape());
         self.shared = Some(Arc::new(Shared {
-            asking: self.asking.clone(),
+            client: self.client.clone(),
             operator: Arc::clone(&self.operator),
             setup: Setup { partition: 0, partitions, log, config, accept_loss },
             schedule: CommitSchedule::new(O::STEP, partitions),
@@ -139,7 +139,7 @@ impl<O: Operator> Process<O> {
     }
 
     fn follow(&mut self, change: Change) {
-        self.asking.io.note(|| format!("{}: {change:?}", O::STEP.service));
+        self.client.io.note(|| format!("{}: {change:?}", O::STEP.service));
         match change {
             Change::Taken(lease) => {
                 let Some(shared) = self.shared.clone() else { return };
@@ -155,7 +155,7 @@ impl<O: Operator> Process<O> {
                 }
             }
             Change::Lost(slot) => {
-                self.news.put(&self.asking.io, News::Dropped { output: O::STEP.output, number: slot });
+                self.news.put(&self.client.io, ProcessEvent::Dropped { output: O::STEP.output, number: slot });
                 if let Some(mut worker) = self.workers.remove(&slot) {
                     worker.is_lost = true;
                     self.dropped.push(worker);
@@ -167,12 +167,12 @@ impl<O: Operator> Process<O> {
 
     fn give_back(&mut self, slot: u32) {
         if let Some(worker) = self.workers.remove(&slot) {
-            self.news.put(&self.asking.io, News::Dropped { output: O::STEP.output, number: slot });
-            self.commands.put(&self.asking.io, Command::Release(worker.lease));
+            self.news.put(&self.client.io, ProcessEvent::Dropped { output: O::STEP.output, number: slot });
+            self.commands.put(&self.client.io, Command::Release(worker.lease));
         }
     }
 
-    /// Some workers may have ended: gives their partitions back, or keeps them when they stopped by themselves.
+    /// Handles workers that have ended: releases their partitions, or keeps those that stopped by themselves.
     fn conclude(&mut self) {
         self.dropped.retain(|worker| worker.ended.is_none());
         let mut given = Vec::new();
@@ -180,12 +180,12 @@ impl<O: Operator> Process<O> {
             match &worker.ended {
                 Some(Ok(_)) => given.push(number),
                 Some(Err(error)) if !error.concerns_partition() => {
-                    self.news.put(&self.asking.io, News::Ended(Some(error.clone())));
+                    self.news.put(&self.client.io, ProcessEvent::Ended(Some(error.clone())));
                 }
                 Some(Err(error)) if !worker.is_asked_to_stop => {
                     let (output, error) = (O::STEP.output, error.clone());
-                    self.news.put(&self.asking.io, News::Stopped { output, number, error });
-                    // Told once.
+                    self.news.put(&self.client.io, ProcessEvent::Stopped { output, number, error });
+                    // Reported once.
                     worker.is_asked_to_stop = true;
                 }
                 _ => {}
@@ -195,18 +195,18 @@ impl<O: Operator> Process<O> {
         let have_ended = self.workers.values().all(|worker| worker.ended.is_some());
         if self.is_stopping && !self.is_leaving && have_ended {
             self.is_leaving = true;
-            self.commands.put(&self.asking.io, Command::Leave);
+            self.commands.put(&self.client.io, Command::Leave);
         }
         let is_gone = self.is_stopping && (self.shared.is_none() || self.left.take().is_some());
         if is_gone {
-            self.news.put(&self.asking.io, News::Ended(None));
+            self.news.put(&self.client.io, ProcessEvent::Ended(None));
         }
     }
 }
 
 impl<O: Operator> Program for Process<O> {
     fn run(&mut self) {
-        let io = self.asking.io.clone();
+        let io = self.client.io.clone();
         loop {
             let mut has_run = self.tasks.run(&io);
             if let Some(log) = self.log.take() {
@@ -231,7 +231,7 @@ impl<O: Operator> Program for Process<O> {
 
     fn wakes_at(&self) -> Option<Duration> {
         let of_workers = self.workers.values().chain(&self.dropped).filter_map(Worker::wakes_at);
-        self.asking.io.wakes_at().into_iter().chain(of_workers).min()
+        self.client.io.wakes_at().into_iter().chain(of_workers).min()
     }
 
     fn stop(&mut self) {
@@ -239,7 +239,7 @@ impl<O: Operator> Program for Process<O> {
         self.workers.values_mut().for_each(|worker| worker.is_asked_to_stop = true);
     }
 
-    fn news(&mut self) -> Option<News> {
+    fn news(&mut self) -> Option<ProcessEvent> {
         self.news.take()
     }
 }

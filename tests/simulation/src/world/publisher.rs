@@ -1,4 +1,4 @@
-//! The publisher: sends its messages into FEED with ids, and each again until it is confirmed.
+//! The publisher: sends messages with ids to FEED, each again until it is confirmed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,30 +6,30 @@ use std::time::Duration;
 
 use crate::jetstream::{Answer, Message, Request};
 use crate::random::Random;
-use crate::world::desk::{Io, Tasks, To};
+use crate::world::executor::{Destination, ProcessIo, Tasks};
 use crate::world::feed::{Feed, NAMES, Published};
 use crate::world::process::Program;
 use crate::world::wire::EPOCH_MS;
 
 const ANSWER_MAX: Duration = Duration::from_secs(1);
 
-/// What is published.
+/// The messages to publish.
 pub(crate) enum Script {
-    /// So many messages by chance.
+    /// Random messages.
     Drawn { random: Random, count: usize },
-    /// These.
+    /// Given messages.
     Fixed(Vec<Published>),
 }
 
 /// A process that publishes.
 pub(crate) struct Publisher {
-    io: Io,
+    io: ProcessIo,
     tasks: Tasks,
 }
 
 impl Publisher {
-    /// Publishes until the script is over, and behind `calm_at` the end of each instrument's recording; then `is_done`.
-    pub(crate) fn new(io: Io, script: Script, calm_at: Duration, is_done: Arc<AtomicBool>) -> Self {
+    /// Publishes the script, then after `calm_at` the end of each instrument's recording; then it sets `is_done`.
+    pub(crate) fn new(io: ProcessIo, script: Script, calm_at: Duration, is_done: Arc<AtomicBool>) -> Self {
         let mut tasks = Tasks::default();
         let sending = io.clone();
         tasks.spawn(&io, async move {
@@ -52,7 +52,7 @@ impl Program for Publisher {
 }
 
 struct Sender {
-    io: Io,
+    io: ProcessIo,
     sent: u64,
 }
 
@@ -90,8 +90,8 @@ impl Sender {
         self.sent += 1;
         let message = Message::new(&published.subject, published.payload).id(&format!("m{}", self.sent));
         loop {
-            let answer = self.io.ask(To::Leader, Request::Publish(message.clone()), ANSWER_MAX).await;
-            if let Some(Answer::Stored { .. }) = answer.map(|packet| packet.answer) {
+            let answer = self.io.ask(Destination::Leader, Request::Publish(message.clone()), ANSWER_MAX).await;
+            if let Some(Answer::Stored { .. }) = answer.map(|response| response.answer) {
                 return;
             }
             self.io.sleep(Duration::from_millis(50)).await;

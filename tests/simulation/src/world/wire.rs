@@ -1,4 +1,4 @@
-//! What production says in its own words and the model in others.
+//! Conversions between types of production code and of the model.
 
 use async_nats::HeaderMap;
 use async_nats::header::{NATS_BATCH_ID, NATS_BATCH_SEQUENCE, NATS_EXPECTED_LAST_SUBJECT_SEQUENCE};
@@ -10,10 +10,10 @@ use bus::{Error, query};
 use serde_json::json;
 use step::partition::InputInfo;
 
-use crate::jetstream::{self, Answer, Message, Refusal, Stored};
-use crate::world::desk::Packet;
+use crate::jetstream::{self, Answer, Message, Refusal, StoredMessage};
+use crate::world::executor::Response;
 
-/// The server's clock at the beginning of a run, in milliseconds since 1970.
+/// The server's clock at the start of a run, in milliseconds since 1970.
 pub(crate) const EPOCH_MS: i64 = 1_700_000_000_000;
 
 /// The server's clock in milliseconds.
@@ -21,7 +21,7 @@ pub(crate) fn server_ms(now_us: u64) -> i64 {
     EPOCH_MS + (now_us / 1_000) as i64
 }
 
-/// A message of a batch as the model takes it; `commits` for the last one. Lines go as they are.
+/// A message of a batch as a model message; `commits` for the last one. Payloads are decoded.
 pub(crate) fn message((subject, headers, payload): Numbered, commits: bool) -> Message {
     let (headers, payload) = codec::decode(Some(headers), payload);
     let headers = headers.unwrap_or_default();
@@ -43,8 +43,8 @@ fn headers_of(message: &Message) -> HeaderMap {
     headers
 }
 
-/// A stored message as production reads it.
-pub(crate) fn stored(stored: &Stored) -> query::StoredMessage {
+/// A stored message as production code reads it.
+pub(crate) fn stored(stored: &StoredMessage) -> query::StoredMessage {
     query::StoredMessage {
         seq: stored.seq,
         subject: stored.message.subject.to_string(),
@@ -54,9 +54,9 @@ pub(crate) fn stored(stored: &Stored) -> query::StoredMessage {
     }
 }
 
-/// A delivered message as production reads it.
-pub(crate) fn delivery(delivery: &jetstream::Delivery) -> Delivery {
-    let jetstream::Delivery { stored, pending, .. } = delivery;
+/// A delivered message as production code reads it.
+pub(crate) fn delivery(delivery: &jetstream::ConsumerDelivery) -> Delivery {
+    let jetstream::ConsumerDelivery { stored, pending, .. } = delivery;
     Delivery {
         seq: stored.seq,
         subject: stored.message.subject.as_ref().into(),
@@ -67,17 +67,17 @@ pub(crate) fn delivery(delivery: &jetstream::Delivery) -> Delivery {
     }
 }
 
-/// What a stream says of itself, with the part of its configuration that counts.
+/// The part of a stream's configuration that its description contains.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
     pub(crate) replicas: usize,
     pub(crate) max_age_us: u64,
 }
 
-/// The answer to a question about a stream, as production reads it.
-pub(crate) fn info(packet: Option<Packet>, limits: Limits) -> Result<StreamInfo, Error> {
+/// The description of a stream as production code reads it.
+pub(crate) fn info(response: Option<Response>, limits: Limits) -> Result<StreamInfo, Error> {
     let what = "STREAM.INFO";
-    let Packet { answer, trimmed, .. } = packet.ok_or_else(|| unanswered(what))?;
+    let Response { answer, trimmed, .. } = response.ok_or_else(|| unanswered(what))?;
     let Answer::Info(info) = answer else { return Err(failed(what, answer)) };
     let metadata = if trimmed > 0 { json!({ "candlewire.trimmed": trimmed.to_string() }) } else { json!({}) };
     let state = json!({ "messages": info.messages, "bytes": info.bytes, "first_seq": info.first_seq.max(1), "last_seq": info.last_seq });
@@ -87,7 +87,7 @@ pub(crate) fn info(packet: Option<Packet>, limits: Limits) -> Result<StreamInfo,
     Ok(serde_json::from_value(said).expect("it has the form of production"))
 }
 
-/// The part of it that a partition needs.
+/// The part of a description that a partition needs.
 pub(crate) fn input_info(info: &StreamInfo) -> InputInfo {
     InputInfo::try_from(info).expect("no simulated stream was restored")
 }
@@ -96,7 +96,7 @@ pub(crate) fn unanswered(what: &str) -> Error {
     Error::Unanswered { what: what.to_owned() }
 }
 
-/// The error of an answer that is not the one that was asked for.
+/// The error of an unexpected answer.
 pub(crate) fn failed(what: &str, answer: Answer) -> Error {
     match answer {
         Answer::Refused(Refusal { code, err_code, .. }) if err_code > 0 => {

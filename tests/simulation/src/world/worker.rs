@@ -1,4 +1,4 @@
-//! One partition at work: performs the effects of `step::partition::Partition`, as `step::worker` does.
+//! Worker of one partition: performs the effects of `step::partition::Partition`, like `step::worker`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,24 +7,25 @@ use bus::lease::Lease;
 use bus::{Error, subject};
 use step::checkpoint::{self, Checkpoint};
 use step::commit_schedule::CommitSchedule;
-use step::partition::{Effect, Ended, Event, Partition, Report, Setup, StoredPosition};
+use step::part::StoredPosition;
+use step::partition::{Effect, Ended, Event, Partition, PartitionReport, Setup};
 use step::{Operator, commit};
 
 use crate::jetstream::Request;
+use crate::world::client::{ANSWER_MAX, Client};
 use crate::world::committer::Sealed;
-use crate::world::desk::{Io, Mailbox, TaskId, Tasks, To};
+use crate::world::executor::{Destination, Mailbox, ProcessIo, TaskId, Tasks};
 use crate::world::fault::Fault;
-use crate::world::reader::{Read, Reader};
-use crate::world::source::{ANSWER_MAX, Asking};
+use crate::world::reader::{Reader, ReaderEvent};
 use crate::world::wire::{self, Limits};
 
-const AGAIN: Duration = Duration::from_millis(100);
+const RETRY_DELAY: Duration = Duration::from_millis(100);
 
 type Asked<O> = Result<Event<<O as Operator>::State, <O as Operator>::Counts>, Error>;
 
-/// What the workers of a process share.
+/// State that the workers of a process share.
 pub(crate) struct Shared<O> {
-    pub(crate) asking: Asking,
+    pub(crate) client: Client,
     pub(crate) operator: Arc<O>,
     pub(crate) setup: Setup,
     pub(crate) schedule: CommitSchedule,
@@ -39,7 +40,7 @@ pub(crate) struct Worker<O: Operator> {
     partition: Partition<O>,
     number: u32,
     asked: Mailbox<Asked<O>>,
-    read: Mailbox<Read>,
+    read: Mailbox<ReaderEvent>,
     tasks: Vec<TaskId>,
     reader: Option<TaskId>,
     pub(crate) is_asked_to_stop: bool,
@@ -49,7 +50,7 @@ pub(crate) struct Worker<O: Operator> {
 
 impl<O: Operator> Worker<O> {
     pub(crate) fn new(shared: Arc<Shared<O>>, lease: Lease, tasks: &mut Tasks) -> Self {
-        let (number, now) = (lease.slot, shared.asking.io.now());
+        let (number, now) = (lease.slot, shared.client.io.now());
         let setup = Setup { partition: number, ..shared.setup.clone() };
         let (partition, effects) = Partition::new(Arc::clone(&shared.operator), setup, shared.schedule.clone(), now);
         let mut worker = Self {
@@ -69,12 +70,12 @@ impl<O: Operator> Worker<O> {
         worker
     }
 
-    /// When something happens without anything coming.
+    /// The time at which it continues without an answer.
     pub(crate) fn wakes_at(&self) -> Option<Duration> {
-        if self.ended.is_some() { None } else { self.partition.wakes_at(self.shared.asking.io.now()) }
+        if self.ended.is_some() { None } else { self.partition.wakes_at(self.shared.client.io.now()) }
     }
 
-    /// Turns to what is next, if there is anything; returns whether there was.
+    /// Handles the next event, if there is one; returns whether there was.
     pub(crate) fn turn(&mut self, tasks: &mut Tasks) -> bool {
         if self.ended.is_some() {
             return false;
@@ -83,7 +84,7 @@ impl<O: Operator> Worker<O> {
         match event {
             Ok(event) => {
                 self.io().note(|| words::<O>(self.number, &event));
-                let now = self.shared.asking.io.now();
+                let now = self.shared.client.io.now();
                 let effects = self.partition.on(event, now);
                 self.perform_all(effects, tasks);
             }
@@ -96,13 +97,16 @@ impl<O: Operator> Worker<O> {
         if self.is_lost {
             return Some(Ok(Event::LeaseLost));
         }
+        if self.partition.is_gathering() && self.read.is_empty() {
+            return Some(Ok(Event::Idle));
+        }
         if let Some(event) = self.asked.take() {
             return Some(event);
         }
         if self.is_asked_to_stop && !self.partition.is_stopping() {
             return Some(Ok(Event::Stop));
         }
-        let now = self.shared.asking.io.now();
+        let now = self.shared.client.io.now();
         if self.partition.wakes_at(now).is_some_and(|at| at <= now) {
             return Some(Ok(Event::Tick));
         }
@@ -110,8 +114,8 @@ impl<O: Operator> Worker<O> {
             return None;
         }
         Some(Ok(match self.read.take()? {
-            Read::Attached { info, pending } => Event::Attached { input: wire::input_info(&info), pending },
-            Read::Message(delivery) => Event::Input { delivery, more: self.read.len() > 0 },
+            ReaderEvent::Attached { info, pending } => Event::Attached { input: wire::input_info(&info), pending },
+            ReaderEvent::Message(delivery) => Event::Input(delivery),
         }))
     }
 
@@ -121,14 +125,14 @@ impl<O: Operator> Worker<O> {
         self.ended = Some(ended);
     }
 
-    fn io(&self) -> &Io {
-        &self.shared.asking.io
+    fn io(&self) -> &ProcessIo {
+        &self.shared.client.io
     }
 
     fn note(&self, effect: &Effect) {
         let (service, number) = (O::STEP.service, self.number);
         match effect {
-            Effect::Show(_) | Effect::Report(Report::Committed { .. }) => {}
+            Effect::Publish(_) | Effect::Report(PartitionReport::Committed { .. }) => {}
             Effect::Commit { part, .. } => self.io().note(|| {
                 let (position, messages, fence) = (&part.position, part.messages.len(), part.fence);
                 let (place, settled, frontier) = (position.position, position.settled, position.frontier);
@@ -154,22 +158,22 @@ impl<O: Operator> Worker<O> {
 
     fn perform(&mut self, effect: Effect, tasks: &mut Tasks) {
         self.note(&effect);
-        let (asking, number) = (self.shared.asking.clone(), self.number);
+        let (client, number) = (self.shared.client.clone(), self.number);
         match effect {
             Effect::Recover => self.ask(tasks, async move {
-                let recovered = checkpoint::recover(&asking, O::STEP, number).await?;
-                Ok(Event::Recovered(planted::<O>(recovered, asking.fault)))
+                let recovered = checkpoint::recover(&client, O::STEP, number).await?;
+                Ok(Event::Recovered(planted::<O>(recovered, client.fault)))
             }),
             Effect::Read { from, reaches } => self.start_reader(from, reaches, tasks),
             Effect::Commit { part, .. } => {
                 let (asked, io) = (self.asked.clone(), self.io().clone());
-                let done = move |answer: commit::Answer| asked.put(&io, Ok(Event::Answered(answer)));
+                let done = move |answer: commit::CommitAnswer| asked.put(&io, Ok(Event::Answered(answer)));
                 self.shared.sealed.put(self.io(), Sealed { part, done: Box::new(done) });
             }
             Effect::ReadPosition => self.ask(tasks, async move {
                 let subject = subject::position(O::STEP.output, number);
                 loop {
-                    if let Ok(found) = asking.last_message(O::STEP.output.name(), &subject).await {
+                    if let Ok(found) = client.last_message(O::STEP.output.name(), &subject).await {
                         let batch = |headers: &async_nats::HeaderMap| {
                             headers.get(async_nats::header::NATS_BATCH_ID).map(|id| id.as_str().to_owned())
                         };
@@ -177,28 +181,28 @@ impl<O: Operator> Worker<O> {
                             found.map(|found| StoredPosition { seq: found.seq, batch: batch(&found.headers) });
                         return Ok(Event::PositionRead(position));
                     }
-                    asking.io.sleep(AGAIN).await;
+                    client.io.sleep(RETRY_DELAY).await;
                 }
             }),
-            Effect::Look(seen) => {
+            Effect::CheckInput(seen) => {
                 let limits = self.shared.input;
                 self.ask(tasks, async move {
                     loop {
                         let request = Request::Info { stream: O::STEP.input.name().to_owned() };
-                        let packet = asking.io.ask(To::Leader, request, ANSWER_MAX).await;
-                        if let Ok(info) = wire::info(packet, limits) {
-                            return Ok(Event::Looked { seen, input: wire::input_info(&info) });
+                        let response = client.io.ask(Destination::Leader, request, ANSWER_MAX).await;
+                        if let Ok(info) = wire::info(response, limits) {
+                            return Ok(Event::InputChecked { seen, input: wire::input_info(&info) });
                         }
-                        asking.io.sleep(AGAIN).await;
+                        client.io.sleep(RETRY_DELAY).await;
                     }
                 });
             }
-            // No operator here waits for anything.
-            Effect::Wait(_) | Effect::Show(_) | Effect::Report(_) | Effect::End(_) | Effect::Fail(_) => {}
+            // No operator here waits.
+            Effect::Wait(_) | Effect::Publish(_) | Effect::Report(_) | Effect::End(_) | Effect::Fail(_) => {}
         }
     }
 
-    /// Has something done, whose outcome is an event.
+    /// Starts a request whose outcome is an event.
     fn ask(&mut self, tasks: &mut Tasks, asked: impl Future<Output = Asked<O>> + 'static) {
         let (done, io) = (self.asked.clone(), self.io().clone());
         let task = tasks.spawn(self.io(), async move {
@@ -212,7 +216,7 @@ impl<O: Operator> Worker<O> {
         let filters = subject::inputs(O::STEP, self.number).iter().map(|filter| filter.as_str().into()).collect();
         self.read = Mailbox::default();
         let reader = Reader {
-            asking: self.shared.asking.clone(),
+            client: self.shared.client.clone(),
             limits: self.shared.input,
             stream: O::STEP.input.name(),
             filters,
@@ -226,7 +230,7 @@ impl<O: Operator> Worker<O> {
     }
 }
 
-/// What was recovered, with the fault that is planted.
+/// The recovered checkpoint, changed by a planted fault.
 fn planted<O: Operator>(
     mut recovered: Checkpoint<O::State, O::Counts>,
     fault: Option<Fault>,
@@ -242,16 +246,16 @@ fn planted<O: Operator>(
     recovered
 }
 
-/// An event in words; none for what happens all the time.
+/// An event as text; empty for frequent events.
 fn words<O: Operator>(number: u32, event: &Event<O::State, O::Counts>) -> String {
     let words = match event {
         Event::Recovered(found) => format!("recovered behind {}", found.fence),
         Event::Attached { input, pending } => {
             format!("attached, {pending} pending, input from {} to {}", input.begins, input.last_seq)
         }
-        Event::Input { delivery, .. } => format!("input {}", delivery.seq),
+        Event::Input(delivery) => format!("input {}", delivery.seq),
         Event::PositionRead(position) => format!("{position:?}"),
-        Event::Looked { seen, input } => format!("looked from {seen}, input from {}", input.begins),
+        Event::InputChecked { seen, input } => format!("looked from {seen}, input from {}", input.begins),
         Event::LeaseLost => "lease lost".to_owned(),
         Event::Stop => "told to stop".to_owned(),
         Event::Idle | Event::Ready | Event::Tick | Event::Answered(_) => return String::new(),

@@ -1,9 +1,9 @@
-//! What a partition commits when, and what becomes of it.
+//! Times, contents and outcomes of commits.
 
 use super::*;
 
 #[test]
-fn a_live_result_goes_with_its_position_at_once_and_its_state_when_it_is_quiet() {
+fn a_live_result_is_committed_at_once_and_its_state_later() {
     let mut rig = Rig::owning(1);
     rig.input(1, "bitcoin", "tick");
     let first = rig.committing();
@@ -11,7 +11,7 @@ fn a_live_result_goes_with_its_position_at_once_and_its_state_when_it_is_quiet()
     let Position { position, settled, applied, states: stored, states_applied, .. } = first.position.clone();
     assert_eq!((position, settled, applied, stored, states_applied), (1, 0, 1, 0, 0));
     rig.answer("a", Ok(2));
-    assert!(matches!(rig.effects[..], [Effect::Report(Report::Committed { .. })]), "{:?}", rig.effects);
+    assert!(matches!(rig.effects[..], [Effect::Report(PartitionReport::Committed { .. })]), "{:?}", rig.effects);
     rig.wait(Duration::from_millis(200));
     let second = rig.committing();
     assert_eq!((second.fence, results(&second), states(&second)), (2, vec![], 1));
@@ -19,7 +19,7 @@ fn a_live_result_goes_with_its_position_at_once_and_its_state_when_it_is_quiet()
 }
 
 #[test]
-fn a_state_is_stored_when_its_turn_comes_however_much_more_there_is() {
+fn states_are_stored_in_their_slot_while_input_continues() {
     let mut rig = Rig::owning(1);
     let (mut seq, mut fence, begin) = (0, 0, rig.now);
     let part = loop {
@@ -32,23 +32,23 @@ fn a_state_is_stored_when_its_turn_comes_however_much_more_there_is() {
         fence += 2;
         rig.answer("a", Ok(fence));
         rig.now += Duration::from_millis(50);
-        assert!(rig.now < begin + Duration::from_secs(5), "a turn comes every four seconds");
+        assert!(rig.now < begin + Duration::from_secs(5), "a slot comes every four seconds");
     };
     assert_eq!((part.position.settled, part.position.position), (seq, seq));
 }
 
 #[test]
-fn results_wait_for_input_that_is_at_hand_and_for_some_that_is_to_come() {
+fn results_wait_for_arrived_and_pending_input() {
     let mut rig = Rig::owning(100);
     rig.message(1, "bitcoin", "tick", true, 99);
     rig.message(2, "ethereum", "tick", false, 98);
-    assert!(rig.is_quiet(), "98 messages are on their way");
+    assert!(rig.is_quiet(), "98 messages are pending");
     rig.wait(Duration::from_millis(200));
     assert_eq!(rig.committing().position.position, 2);
 }
 
 #[test]
-fn while_a_commit_is_under_way_input_is_applied_to_the_next() {
+fn input_is_applied_to_the_next_draft_during_a_commit() {
     let mut rig = Rig::owning(3);
     rig.input(1, "bitcoin", "tick");
     rig.input(2, "bitcoin", "tick");
@@ -60,7 +60,7 @@ fn while_a_commit_is_under_way_input_is_applied_to_the_next() {
 }
 
 #[test]
-fn a_draft_that_is_full_is_committed_and_takes_no_more() {
+fn a_full_draft_is_committed_and_accepts_no_input() {
     let mut rig = Rig::owning(10_000);
     rig.input(1, "bitcoin", "tick");
     let mut seq = 1;
@@ -84,11 +84,11 @@ fn a_commit_of_another_owner_fences() {
     rig.position_is(8, "theirs");
     assert_eq!(rig.ended(), Some(Ended::Fenced));
     rig.input(2, "bitcoin", "tick");
-    assert!(rig.is_quiet(), "nothing matters any more");
+    assert!(rig.is_quiet(), "a partition that has ended ignores events");
 }
 
 #[test]
-fn an_unknown_commit_that_was_stored_is_found_by_its_batch() {
+fn an_unconfirmed_commit_is_found_by_its_batch_id() {
     let mut rig = Rig::owning(2);
     rig.input(1, "bitcoin", "tick");
     rig.answer("first", Err(unanswered()));
@@ -98,7 +98,7 @@ fn an_unknown_commit_that_was_stored_is_found_by_its_batch() {
 }
 
 #[test]
-fn an_unknown_commit_that_was_not_stored_is_sent_again_and_found_when_both_arrive() {
+fn an_unconfirmed_commit_is_sent_again_and_found_later() {
     let mut rig = Rig::owning(1);
     rig.input(1, "bitcoin", "tick");
     let part = rig.committing();
@@ -106,16 +106,16 @@ fn an_unknown_commit_that_was_not_stored_is_sent_again_and_found_when_both_arriv
     rig.on(Event::PositionRead(None));
     assert!(rig.is_quiet());
     rig.wait(Duration::from_millis(20));
-    assert!(Arc::ptr_eq(&part, &rig.committing()), "the very same part");
-    // The first attempt was only late: it is stored, and the second refused.
+    assert!(Arc::ptr_eq(&part, &rig.committing()), "the same part");
+    // The first attempt was only late: it is stored, and the server refuses the second.
     rig.answer("second", Err(refused()));
     rig.position_is(2, "first");
     assert_eq!(rig.ended(), None);
-    assert!(matches!(rig.effects[..], [Effect::Report(Report::Committed { .. })]), "{:?}", rig.effects);
+    assert!(matches!(rig.effects[..], [Effect::Report(PartitionReport::Committed { .. })]), "{:?}", rig.effects);
 }
 
 #[test]
-fn full_storage_is_tried_again_slowly() {
+fn full_storage_is_retried_slowly() {
     let mut rig = Rig::owning(1);
     rig.input(1, "bitcoin", "tick");
     rig.answer("first", Err(full()));
@@ -127,7 +127,7 @@ fn full_storage_is_tried_again_slowly() {
 }
 
 #[test]
-fn what_the_server_never_takes_stops_the_partition() {
+fn a_message_beyond_the_server_limit_stops_the_partition() {
     let mut rig = Rig::owning(1);
     rig.input(1, "bitcoin", "tick");
     rig.answer("first", Err(Error::TooLarge { subject: "here".to_owned(), bytes: 9, limit: 8 }));
@@ -135,7 +135,7 @@ fn what_the_server_never_takes_stops_the_partition() {
 }
 
 #[test]
-fn an_input_with_two_messages_on_one_subject_is_stored_with_both() {
+fn both_messages_of_one_subject_are_stored() {
     let mut rig = Rig::owning(1);
     rig.input(1, "bitcoin", "twice");
     let prices = ["price", "gap", "price"].map(|kind| (kind.to_owned(), "1".to_owned()));
@@ -143,7 +143,7 @@ fn an_input_with_two_messages_on_one_subject_is_stored_with_both() {
 }
 
 #[test]
-fn input_that_comes_again_is_dropped_and_counted() {
+fn redelivered_input_is_dropped_and_counted() {
     let mut rig = Rig::owning(1);
     rig.input(1, "bitcoin", "tick");
     rig.input(1, "bitcoin", "tick");

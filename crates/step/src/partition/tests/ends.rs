@@ -1,9 +1,9 @@
-//! How a partition ends, and what it does with a message that waits.
+//! Ends of a partition, and held messages.
 
 use super::*;
 
 #[test]
-fn a_stop_stores_all_that_was_applied_with_its_states() {
+fn a_stop_commits_all_applied_input_and_its_states() {
     let mut rig = Rig::owning(2);
     rig.input(1, "bitcoin", "tick");
     rig.input(2, "ethereum", "silent");
@@ -17,14 +17,14 @@ fn a_stop_stores_all_that_was_applied_with_its_states() {
 }
 
 #[test]
-fn a_stop_waits_for_no_answer_for_ever() {
+fn a_stop_waits_for_an_answer_only_up_to_a_deadline() {
     let mut rig = Rig::owning(1);
     rig.input(1, "bitcoin", "tick");
     rig.on(Event::Stop);
     let wakes_at = rig.partition.wakes_at(rig.now).expect("a deadline");
     rig.now = wakes_at;
     rig.on(Event::Tick);
-    assert!(matches!(rig.effects[..], [Effect::Report(Report::Unconfirmed), Effect::End(Ended::Drained)]));
+    assert!(matches!(rig.effects[..], [Effect::Report(PartitionReport::Unconfirmed), Effect::End(Ended::Drained)]));
 }
 
 #[test]
@@ -36,7 +36,7 @@ fn a_stop_during_recovery_ends_at_once() {
 }
 
 #[test]
-fn a_lease_that_is_lost_fences_at_once() {
+fn a_lost_lease_fences_at_once() {
     let mut rig = Rig::owning(1);
     rig.input(1, "bitcoin", "tick");
     rig.on(Event::LeaseLost);
@@ -46,7 +46,7 @@ fn a_lease_that_is_lost_fences_at_once() {
 }
 
 #[test]
-fn half_a_message_is_in_no_commit_and_a_stop_gives_it_up() {
+fn half_a_message_is_never_committed_and_a_stop_drops_it() {
     let mut rig = Rig::owning(2);
     rig.input(1, "bitcoin", "tick");
     let first = rig.committing();
@@ -57,7 +57,7 @@ fn half_a_message_is_in_no_commit_and_a_stop_gives_it_up() {
     assert!(!rig.effects.iter().any(|effect| matches!(effect, Effect::Commit { .. })), "{:?}", rig.effects);
     rig.on(Event::Stop);
     assert_eq!(rig.ended(), Some(Ended::Drained));
-    // The next owner applies all of it, first what the states lack of the one before.
+    // The next owner first replays the input that the states lack, then applies the whole message.
     let mut next = Rig::recovering(&[first], false);
     next.attach(input_info(1, 2), 2);
     next.operator.has_model.store(true, Ordering::Relaxed);
@@ -67,7 +67,7 @@ fn half_a_message_is_in_no_commit_and_a_stop_gives_it_up() {
 }
 
 #[test]
-fn a_message_that_waits_goes_on_from_its_line() {
+fn a_held_message_continues_at_its_line() {
     let mut rig = Rig::owning(1);
     rig.input(1, "bitcoin", "tick\nmodel");
     rig.operator.has_model.store(true, Ordering::Relaxed);
@@ -76,7 +76,7 @@ fn a_message_that_waits_goes_on_from_its_line() {
 }
 
 #[test]
-fn a_message_that_waits_while_it_is_applied_again_shows_nothing_either() {
+fn a_held_message_of_a_replay_gives_no_results() {
     let mut before = Rig::owning(1);
     before.operator.has_model.store(true, Ordering::Relaxed);
     before.input(1, "bitcoin", "tick\nmodel");
@@ -87,7 +87,7 @@ fn a_message_that_waits_while_it_is_applied_again_shows_nothing_either() {
     assert!(matches!(rig.effects[..], [Effect::Wait(_)]), "{:?}", rig.effects);
     rig.operator.has_model.store(true, Ordering::Relaxed);
     rig.on(Event::Ready);
-    assert!(matches!(rig.effects[..], [Effect::Report(Report::InPlace)]), "{:?}", rig.effects);
+    assert!(matches!(rig.effects[..], [Effect::Report(PartitionReport::Attached)]), "{:?}", rig.effects);
     rig.input(2, "bitcoin", "tick");
     assert_eq!(results(&rig.committing()), [("price".into(), "3".into())]);
 }

@@ -1,9 +1,9 @@
-//! How a partition begins from what another owner has stored.
+//! Recovery from the checkpoint of another owner.
 
 use super::*;
 
 #[test]
-fn a_takeover_applies_again_what_the_states_lack_and_shows_none_of_it() {
+fn a_takeover_replays_missing_input_without_results() {
     let mut before = Rig::owning(4);
     let mut parts = Vec::new();
     before.input(1, "bitcoin", "tick");
@@ -18,7 +18,7 @@ fn a_takeover_applies_again_what_the_states_lack_and_shows_none_of_it() {
         before.answer("c", Ok(2 * seq + 2));
     }
     assert_eq!(parts[4].position.settled, 1);
-    // Killed here. The next owner reads from behind what all states contain.
+    // Killed here. The next owner reads on after the input that all states contain.
     let mut rig = Rig::recovering(&parts, false);
     assert!(matches!(rig.effects[..], [Effect::Read { from: 2, reaches: 4 }]), "{:?}", rig.effects);
     rig.attach(input_info(1, 5), 4);
@@ -27,7 +27,7 @@ fn a_takeover_applies_again_what_the_states_lack_and_shows_none_of_it() {
         assert!(rig.is_quiet(), "{:?}", rig.effects);
     }
     rig.message(4, "bitcoin", "tick", false, 0);
-    assert!(matches!(rig.effects[..], [Effect::Report(Report::InPlace)]), "{:?}", rig.effects);
+    assert!(matches!(rig.effects[..], [Effect::Report(PartitionReport::Attached)]), "{:?}", rig.effects);
     rig.input(5, "bitcoin", "tick");
     let part = rig.committing();
     assert_eq!(results(&part), [("price".into(), "4".into())]);
@@ -35,7 +35,7 @@ fn a_takeover_applies_again_what_the_states_lack_and_shows_none_of_it() {
 }
 
 #[test]
-fn a_replay_whose_input_is_not_all_there_stops_the_partition() {
+fn a_replay_with_missing_input_stops_the_partition() {
     let mut before = Rig::owning(2);
     before.input(1, "bitcoin", "tick");
     let mut parts = vec![before.committing()];
@@ -44,7 +44,7 @@ fn a_replay_whose_input_is_not_all_there_stops_the_partition() {
     parts.push(before.committing());
     let mut rig = Rig::recovering(&parts, false);
     rig.attach(input_info(1, 2), 1);
-    // The first message is missing, and no look at the input says so.
+    // The first message is missing, which no check of the input has noticed.
     rig.message(2, "bitcoin", "tick", false, 0);
     assert!(rig.error().contains("its states come to 1 inputs, the position says 2"), "{}", rig.error());
 }
@@ -57,7 +57,7 @@ fn a_torn_batch_is_no_checkpoint() {
     before.answer("a", Ok(2));
     before.wait(Duration::from_millis(200));
     let torn = before.committing();
-    // Of the second batch the state reached the disk, the position did not.
+    // The state of the second batch reached the disk, its position did not.
     let position = Outgoing {
         subject: subject::position(bus::Stream::Market, PARTITION),
         payload: serde_json::to_vec(&parts[0].position).expect("plain data").into(),
@@ -76,7 +76,7 @@ fn a_torn_batch_is_no_checkpoint() {
 }
 
 #[test]
-fn input_that_is_gone_stops_the_partition_or_leaves_a_gap() {
+fn deleted_input_stops_the_partition_or_leaves_a_gap() {
     let mut before = Rig::owning(1);
     before.input(1, "bitcoin", "tick");
     let mut parts = vec![before.committing()];
@@ -91,7 +91,9 @@ fn input_that_is_gone_stops_the_partition_or_leaves_a_gap() {
     let mut rig = Rig::recovering(&parts, true);
     rig.attach(input_info(8, 9), 2);
     assert!(
-        rig.effects.iter().any(|effect| matches!(effect, Effect::Report(Report::LossAccepted { from: 2, to: 7 }))),
+        rig.effects
+            .iter()
+            .any(|effect| matches!(effect, Effect::Report(PartitionReport::LossAccepted { from: 2, to: 7 }))),
         "{:?}",
         rig.effects
     );
@@ -103,7 +105,7 @@ fn input_that_is_gone_stops_the_partition_or_leaves_a_gap() {
 }
 
 #[test]
-fn an_input_that_the_states_lack_and_that_is_gone_is_a_hole_too() {
+fn deleted_input_that_the_states_lack_is_a_hole() {
     let mut before = Rig::owning(1);
     before.input(1, "bitcoin", "tick");
     let parts = [before.committing()];
@@ -113,17 +115,17 @@ fn an_input_that_the_states_lack_and_that_is_gone_is_a_hole_too() {
     let mut rig = Rig::recovering(&parts, true);
     rig.attach(input_info(2, 2), 1);
     assert_eq!(rig.committing().position.lost, 1);
-    assert_eq!(rig.committing().position.applied, 0, "what the states have lost counts no more");
+    assert_eq!(rig.committing().position.applied, 0, "lost input of the states no longer counts");
 }
 
 #[test]
-fn another_log_and_a_log_that_ends_before_the_position_are_refused() {
+fn another_log_or_a_shorter_log_is_refused() {
     let mut before = Rig::owning(1);
     before.input(1, "bitcoin", "tick");
     let parts = [before.committing()];
     let mut rig = Rig::recovering(&parts, false);
     rig.attach(InputInfo { log: LogId::new("tuesday"), ..input_info(1, 1) }, 1);
-    assert!(rig.error().contains("it was created anew at tuesday"), "{}", rig.error());
+    assert!(rig.error().contains("it was recreated at tuesday"), "{}", rig.error());
     let mut rig = Rig::recovering(&parts, false);
     rig.attach(input_info(1, 0), 0);
     assert!(rig.error().contains("it ends at sequence 0, the position is 1"), "{}", rig.error());

@@ -7,9 +7,9 @@ use bus::reader::Delivery;
 use bus::{Stream, codec, subject};
 use futures::FutureExt;
 use learn::training::learn_against;
-use memory_log::{Log, Memory, Owner};
+use memory_log::{InputLog, Memory, Owner};
+use step::part::Outgoing;
 use step::partition::Ended;
-use step::transaction::Outgoing;
 use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
 
@@ -69,7 +69,7 @@ impl Workshop for Shared {
 }
 
 /// The log of these messages; and the ticks in it, each with its place.
-fn log_of(messages: &[(RecordKind, Vec<Entry>)], instrument: &Instrument) -> (Log, Vec<(Through, Tick)>) {
+fn log_of(messages: &[(RecordKind, Vec<Entry>)], instrument: &Instrument) -> (InputLog, Vec<(Through, Tick)>) {
     let (coin, quote) = (instrument.coin(), instrument.quote());
     let mut ticks = Vec::new();
     let mut deliveries = Vec::new();
@@ -84,7 +84,7 @@ fn log_of(messages: &[(RecordKind, Vec<Entry>)], instrument: &Instrument) -> (Lo
         let payload = lines.join(&b'\n').into();
         deliveries.push(Delivery { seq, subject, headers: None, payload, stored_ms: i64::MAX, pending: 0 });
     }
-    (Log::new(Forecasting::STEP, deliveries), ticks)
+    (InputLog::new(Forecasting::STEP, deliveries), ticks)
 }
 
 /// The lines of FORECAST. Kinds are packed apart: their order among each other is that of commits, and left out here.

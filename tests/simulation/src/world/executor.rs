@@ -1,5 +1,5 @@
-//! The tasks of a process, without a runtime: a task waits for an answer, for a time or for what another one puts into a
-//! [`Mailbox`], and nothing else. Which task goes on, and when, depends on nothing but what came.
+//! Executor of a process's tasks, without a runtime. A task waits for an answer, for a time, or for an item in a
+//! [`Mailbox`]. The order of tasks depends only on what arrives.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::future::{Future, poll_fn};
@@ -11,62 +11,62 @@ use std::time::Duration;
 use crate::jetstream::{Answer, Request};
 use crate::random::Random;
 
-/// Names a task of a process.
+/// Identifies a task of a process.
 pub(crate) type TaskId = u64;
 
-/// Which server a request goes to.
+/// Destination of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum To {
-    /// The one that leads the stream, or believes to.
+pub(crate) enum Destination {
+    /// The server that leads the stream, or believes to.
     Leader,
-    /// Any.
+    /// Any server.
     Any,
-    /// The one that has the consumer.
+    /// The server with the consumer.
     Server(usize),
-    /// The same, which is to wait a while where it has nothing.
-    Patient(usize),
+    /// The server with the consumer; it waits for messages if there are none.
+    LongPoll(usize),
 }
 
-/// A request on its way.
+/// A request in flight.
 #[derive(Debug, Clone)]
-pub(crate) struct Sent {
+pub(crate) struct SentRequest {
     pub(crate) id: u64,
-    pub(crate) to: To,
+    pub(crate) to: Destination,
     pub(crate) request: Request,
 }
 
-/// An answer on its way.
+/// An answer in flight.
 #[derive(Debug, Clone)]
-pub(crate) struct Packet {
-    /// Who answered.
+pub(crate) struct Response {
+    /// The server that answered.
     pub(crate) server: usize,
     pub(crate) answer: Answer,
-    /// Up to which sequence the stream says that it was trimmed; 0 for never.
+    /// The sequence up to which the stream is marked as trimmed; 0 for never.
     pub(crate) trimmed: u64,
 }
 
-/// The connection of a process, its clock and its chance. Clones are the same.
+/// The connection, clock and random generator of a process. Clones share them.
 #[derive(Clone)]
-pub(crate) struct Io(Arc<Mutex<Desk>>);
+pub(crate) struct ProcessIo(Arc<Mutex<IoState>>);
 
-struct Desk {
+struct IoState {
     now: Duration,
     ids: u64,
-    outbox: Vec<Sent>,
-    /// Who waits for which answer.
+    outbox: Vec<SentRequest>,
+    /// The task that waits for each answer.
     waiting: HashMap<u64, TaskId>,
-    answers: HashMap<u64, Packet>,
+    answers: HashMap<u64, Response>,
     timers: BTreeMap<(Duration, u64), TaskId>,
     ready: VecDeque<TaskId>,
     current: TaskId,
     random: Random,
-    /// What happens, in words; `None` where nobody wants to know.
+    /// Trace lines; `None` without tracing.
     notes: Option<Vec<String>>,
 }
 
-impl Io {
+impl ProcessIo {
     pub(crate) fn new(random: Random, now: Duration, is_traced: bool) -> Self {
-        Self(Arc::new(Mutex::new(Desk {
+        Self(Arc::new(Mutex::new(IoState {
             now,
             ids: 0,
             outbox: Vec::new(),
@@ -80,92 +80,92 @@ impl Io {
         })))
     }
 
-    fn desk(&self) -> MutexGuard<'_, Desk> {
+    fn state(&self) -> MutexGuard<'_, IoState> {
         self.0.lock().expect("one thread runs a world")
     }
 
     /// The clock of the process.
     pub(crate) fn now(&self) -> Duration {
-        self.desk().now
+        self.state().now
     }
 
-    /// Moves the clock, and readies the tasks that have waited for that.
+    /// Advances the clock and wakes the tasks whose timers are due.
     pub(crate) fn set_now(&self, now: Duration) {
-        let mut desk = self.desk();
-        desk.now = now;
-        while let Some(entry) = desk.timers.first_entry()
+        let mut state = self.state();
+        state.now = now;
+        while let Some(entry) = state.timers.first_entry()
             && entry.key().0 <= now
         {
             let task = entry.remove();
-            desk.ready.push_back(task);
+            state.ready.push_back(task);
         }
     }
 
-    /// When the first timer is due.
+    /// The time of the first timer.
     pub(crate) fn wakes_at(&self) -> Option<Duration> {
-        self.desk().timers.first_key_value().map(|(&(at, _), _)| at)
+        self.state().timers.first_key_value().map(|(&(at, _), _)| at)
     }
 
     pub(crate) fn below(&self, end: u64) -> u64 {
-        self.desk().random.below(end)
+        self.state().random.below(end)
     }
 
-    /// Writes down what happens.
+    /// Writes a trace line.
     pub(crate) fn note(&self, words: impl FnOnce() -> String) {
-        if let Some(notes) = &mut self.desk().notes {
+        if let Some(notes) = &mut self.state().notes {
             notes.push(words());
         }
     }
 
-    /// What was written down since the last call.
+    /// The trace lines since the last call.
     pub(crate) fn notes(&self) -> Vec<String> {
-        self.desk().notes.as_mut().map(std::mem::take).unwrap_or_default()
+        self.state().notes.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
-    /// What was sent since the last call.
-    pub(crate) fn sent(&self) -> Vec<Sent> {
-        std::mem::take(&mut self.desk().outbox)
+    /// The requests sent since the last call.
+    pub(crate) fn sent(&self) -> Vec<SentRequest> {
+        std::mem::take(&mut self.state().outbox)
     }
 
-    /// An answer has come. Only the first one to a request counts.
-    pub(crate) fn answer(&self, id: u64, packet: Packet) {
-        let mut desk = self.desk();
-        if let Some(task) = desk.waiting.remove(&id) {
-            desk.answers.insert(id, packet);
-            desk.ready.push_back(task);
+    /// Delivers an answer. Only the first answer to a request counts.
+    pub(crate) fn answer(&self, id: u64, response: Response) {
+        let mut state = self.state();
+        if let Some(task) = state.waiting.remove(&id) {
+            state.answers.insert(id, response);
+            state.ready.push_back(task);
         }
     }
 
     pub(crate) fn ready(&self, task: TaskId) {
-        self.desk().ready.push_back(task);
+        self.state().ready.push_back(task);
     }
 
     fn next_ready(&self) -> Option<TaskId> {
-        let mut desk = self.desk();
-        let task = desk.ready.pop_front()?;
-        desk.current = task;
+        let mut state = self.state();
+        let task = state.ready.pop_front()?;
+        state.current = task;
         Some(task)
     }
 
-    /// Asks, and waits for the answer; `None` when none comes in time.
-    pub(crate) async fn ask(&self, to: To, request: Request, within: Duration) -> Option<Packet> {
+    /// Sends a request and waits for the answer; `None` when none comes in time.
+    pub(crate) async fn ask(&self, to: Destination, request: Request, within: Duration) -> Option<Response> {
         let (id, deadline) = {
-            let mut desk = self.desk();
-            desk.ids += 1;
-            let (id, deadline, current) = (desk.ids, desk.now + within, desk.current);
-            desk.outbox.push(Sent { id, to, request });
-            desk.waiting.insert(id, current);
-            desk.timers.insert((deadline, id), current);
+            let mut state = self.state();
+            state.ids += 1;
+            let (id, deadline, current) = (state.ids, state.now + within, state.current);
+            state.outbox.push(SentRequest { id, to, request });
+            state.waiting.insert(id, current);
+            state.timers.insert((deadline, id), current);
             (id, deadline)
         };
         poll_fn(|_| {
-            let mut desk = self.desk();
-            if let Some(packet) = desk.answers.remove(&id) {
-                desk.timers.remove(&(deadline, id));
-                return Poll::Ready(Some(packet));
+            let mut state = self.state();
+            if let Some(response) = state.answers.remove(&id) {
+                state.timers.remove(&(deadline, id));
+                return Poll::Ready(Some(response));
             }
-            if desk.now >= deadline {
-                desk.waiting.remove(&id);
+            if state.now >= deadline {
+                state.waiting.remove(&id);
                 return Poll::Ready(None);
             }
             Poll::Pending
@@ -175,10 +175,10 @@ impl Io {
 
     pub(crate) async fn sleep(&self, time: Duration) {
         let at = {
-            let mut desk = self.desk();
-            desk.ids += 1;
-            let (at, id, current) = (desk.now + time, desk.ids, desk.current);
-            desk.timers.insert((at, id), current);
+            let mut state = self.state();
+            state.ids += 1;
+            let (at, id, current) = (state.now + time, state.ids, state.current);
+            state.timers.insert((at, id), current);
             at
         };
         poll_fn(|_| if self.now() >= at { Poll::Ready(()) } else { Poll::Pending }).await;
@@ -196,20 +196,20 @@ pub(crate) struct Tasks {
 
 impl Tasks {
     /// Starts a task.
-    pub(crate) fn spawn(&mut self, io: &Io, task: impl Future<Output = ()> + 'static) -> TaskId {
+    pub(crate) fn spawn(&mut self, io: &ProcessIo, task: impl Future<Output = ()> + 'static) -> TaskId {
         self.last += 1;
         self.all.insert(self.last, Box::pin(task));
         io.ready(self.last);
         self.last
     }
 
-    /// Ends a task where it waits.
+    /// Drops a task.
     pub(crate) fn cancel(&mut self, task: TaskId) {
         self.all.remove(&task);
     }
 
-    /// Has every task go on that can; returns whether there was one.
-    pub(crate) fn run(&mut self, io: &Io) -> bool {
+    /// Polls every task that is ready; returns whether there was one.
+    pub(crate) fn run(&mut self, io: &ProcessIo) -> bool {
         let mut context = Context::from_waker(Waker::noop());
         let mut has_run = false;
         while let Some(id) = io.next_ready() {
@@ -224,7 +224,7 @@ impl Tasks {
     }
 }
 
-/// Things that one task puts in and another one, or the process itself, takes out.
+/// A queue from one task to another task, or to the process itself.
 pub(crate) struct Mailbox<T>(Arc<Mutex<Waiting<T>>>);
 
 struct Waiting<T> {
@@ -249,7 +249,7 @@ impl<T> Mailbox<T> {
         self.0.lock().expect("one thread runs a world")
     }
 
-    pub(crate) fn put(&self, io: &Io, thing: T) {
+    pub(crate) fn put(&self, io: &ProcessIo, thing: T) {
         let mut waiting = self.waiting();
         waiting.things.push_back(thing);
         waiting.task.take().into_iter().for_each(|task| io.ready(task));
@@ -267,12 +267,16 @@ impl<T> Mailbox<T> {
         self.waiting().things.len()
     }
 
-    /// Waits until there is something.
-    pub(crate) async fn filled(&self, io: &Io) {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting().things.is_empty()
+    }
+
+    /// Waits until there is an item.
+    pub(crate) async fn filled(&self, io: &ProcessIo) {
         poll_fn(|_| {
             let mut waiting = self.waiting();
             if waiting.things.is_empty() {
-                waiting.task = Some(io.desk().current);
+                waiting.task = Some(io.state().current);
                 return Poll::Pending;
             }
             Poll::Ready(())
@@ -280,8 +284,8 @@ impl<T> Mailbox<T> {
         .await;
     }
 
-    /// Waits until there is something, and no longer than that.
-    pub(crate) async fn filled_within(&self, io: &Io, time: Duration) {
+    /// Waits until there is an item or the time is over.
+    pub(crate) async fn filled_within(&self, io: &ProcessIo, time: Duration) {
         let mut sleeping = std::pin::pin!(io.sleep(time));
         let mut filled = std::pin::pin!(self.filled(io));
         poll_fn(|context| {

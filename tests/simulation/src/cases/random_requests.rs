@@ -1,4 +1,4 @@
-//! Requests by chance, for what nobody has thought of.
+//! Random requests, for cases that are not in the table.
 
 use std::collections::BTreeMap;
 
@@ -6,27 +6,27 @@ use crate::jetstream::{Answer, Message, Refusal, Request};
 use crate::random::Random;
 use crate::seed::Seed;
 
-use super::{commit, consume, delete, info, last, next, picture, publish, pull, purge};
+use super::requests::{commit, consume, delete, info, last, next, picture, publish, pull, purge};
 
 const PARTITIONS: u64 = 3;
 const COINS: [&str; 3] = ["bitcoin", "ethereum", "solana"];
 const KINDS: [&str; 2] = ["price", "candle-1m"];
 const TEXTS: [&str; 4] = ["", "x", "some words", "rather many words, as of a whole candle with open, high, low"];
 
-/// Draws requests to MARKET that a step could make, most of them right, some not.
+/// Draws random requests to MARKET that a step could make, most of them valid.
 #[derive(Debug)]
-pub struct Chance {
+pub struct RandomRequests {
     random: Random,
     /// The position of each partition, as far as it was committed here.
     fences: BTreeMap<u64, u64>,
-    /// The partitions that the last request committed, and where in the batch the position of each is, from the end.
+    /// The partitions of the last commit, each with the distance of its position from the end of the batch.
     committing: Vec<(u64, u64)>,
     batches: u64,
     consumers: u64,
     last_seq: u64,
 }
 
-impl Chance {
+impl RandomRequests {
     /// The requests of a seed.
     pub fn new(seed: Seed) -> Self {
         Self {
@@ -64,13 +64,13 @@ impl Chance {
         }
     }
 
-    /// How many consumers were created.
+    /// Number of consumers that were created.
     pub fn consumers(&self) -> u64 {
         self.consumers
     }
 
-    /// Takes note of the answer to the last request.
-    pub fn learn(&mut self, answer: &Answer) {
+    /// Learns from the answer to the last request.
+    pub fn record(&mut self, answer: &Answer) {
         match *answer {
             Answer::Committed { seq, .. } => {
                 self.last_seq = seq;
@@ -79,7 +79,7 @@ impl Chance {
             }
             Answer::Stored { seq, .. } => self.last_seq = seq,
             Answer::Refused(Refusal { last_seq: Some(seq), .. }) => {
-                // Of one of the partitions: a wrong guess is told again.
+                // The sequence belongs to one of the partitions; a wrong guess is corrected later.
                 let place = self.random.pick(&self.committing).copied();
                 self.fences.extend(place.map(|(partition, _)| (partition, seq)));
             }
@@ -112,7 +112,7 @@ impl Chance {
         Message::new(&format!("market.{partition}.{kind}.{coin}.usd"), self.text()).schema("price/1")
     }
 
-    /// A batch of one or two parts: results, states, position. Now and then something about it is wrong.
+    /// A batch of one or two parts: results, states, position. Some are invalid.
     fn commit(&mut self) -> Request {
         let mut messages = Vec::new();
         let first = self.random.below(PARTITIONS);
@@ -146,7 +146,7 @@ impl Chance {
             && messages.len() > 1
             && self.random.chance(40)
         {
-            // Lost on the way.
+            // A message is lost on the way.
             messages.remove(self.random.index(messages.len() - 1));
         }
         request

@@ -1,31 +1,31 @@
-//! The leases of a process: the requests of `bus::lease` over the simulated network, around its own decisions.
+//! The leases of a process: the decisions of `bus::lease::Holdings`, with requests over the simulated network.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use bus::lease::{Assignment, Change, Claim, Holdings, Lease};
+use bus::lease::{Assignment, Change, Holdings, Lease, SlotClaim};
 use bus::{Error, subject};
 
 use crate::jetstream::{Answer, Message, Request};
-use crate::world::desk::{Io, Mailbox, To};
-use crate::world::source::Asking;
+use crate::world::client::Client;
+use crate::world::executor::{Destination, Mailbox, ProcessIo};
 use crate::world::wire;
 
 const ANSWER_MAX: Duration = Duration::from_secs(1);
-/// The stream behind the bucket.
+/// The stream that backs the bucket.
 pub(crate) const LEASES: &str = "KV_LEASES";
 const OVERTAKEN: [u32; 2] = [10_071, 10_164];
 
-/// What the work asks of the keeper.
+/// A command to the membership task.
 pub(crate) enum Command {
     Release(Lease),
     Leave,
 }
 
-/// Looks, renews, takes and gives back.
+/// Renews the membership, reads the bucket, claims and releases slots.
 pub(crate) struct Membership {
-    pub(crate) asking: Asking,
+    pub(crate) client: Client,
     pub(crate) group: &'static str,
     pub(crate) holdings: Arc<Mutex<Holdings>>,
     pub(crate) commands: Mailbox<Command>,
@@ -34,19 +34,19 @@ pub(crate) struct Membership {
 }
 
 impl Membership {
-    fn io(&self) -> &Io {
-        &self.asking.io
+    fn io(&self) -> &ProcessIo {
+        &self.client.io
     }
 
     fn held(&self) -> MutexGuard<'_, Holdings> {
         self.holdings.lock().expect("one thread runs a world")
     }
 
-    /// Works until it is told to leave.
+    /// Runs until it is told to leave.
     pub(crate) async fn run(self) {
         let (mut looked_at, mut renewed_at, mut is_leaving) = (self.io().now(), None, false);
         loop {
-            // Another round follows when this one fails.
+            // Another round follows a failed one.
             drop(self.round(&mut looked_at, &mut renewed_at, is_leaving).await);
             self.tell();
             if is_leaving && self.held().is_empty() {
@@ -83,7 +83,7 @@ impl Membership {
             return Ok(());
         }
         self.renew(renewed_at).await?;
-        let messages = self.asking.picture(LEASES, &subject::leases(self.group)).await?;
+        let messages = self.client.picture(LEASES, &subject::leases(self.group)).await?;
         let table = Assignment::of(self.group, &messages)?;
         let (now, since_last) = (self.io().now(), self.io().now() - *looked_at);
         *looked_at = now;
@@ -95,7 +95,7 @@ impl Membership {
             self.held().reclaimed(slot, revision);
         }
         self.share(&table, &living).await?;
-        self.bury(&table, &living).await
+        self.delete_dead(&table, &living).await
     }
 
     async fn renew(&self, renewed_at: &mut Option<Duration>) -> Result<(), Error> {
@@ -124,7 +124,7 @@ impl Membership {
         Ok(())
     }
 
-    async fn bury(&self, table: &Assignment, living: &BTreeSet<String>) -> Result<(), Error> {
+    async fn delete_dead(&self, table: &Assignment, living: &BTreeSet<String>) -> Result<(), Error> {
         let dead: Vec<(String, u64)> =
             self.held().dead(table, living).into_iter().map(|(id, revision)| (id.to_owned(), revision)).collect();
         for (id, revision) in dead {
@@ -136,14 +136,19 @@ impl Membership {
 
     async fn take(&self, slot: u32, revision: u64) -> Result<Option<u64>, Error> {
         let owner = self.held().id().to_owned();
-        let claim = serde_json::to_vec(&Claim { owner }).expect("a claim is plain data");
+        let claim = serde_json::to_vec(&SlotClaim { owner }).expect("a claim is plain data");
         self.write(Message::new(&subject::slot(self.group, slot), claim).expecting(revision)).await
     }
 
-    /// Writes a key; `None` when another one was faster.
+    /// Writes a key; `None` when another instance was faster.
     async fn write(&self, message: Message) -> Result<Option<u64>, Error> {
         const WHAT: &str = "a lease";
-        match self.io().ask(To::Leader, Request::Publish(message), ANSWER_MAX).await.map(|packet| packet.answer) {
+        match self
+            .io()
+            .ask(Destination::Leader, Request::Publish(message), ANSWER_MAX)
+            .await
+            .map(|response| response.answer)
+        {
             Some(Answer::Stored { seq, .. }) => Ok(Some(seq)),
             Some(Answer::Refused(refusal)) if OVERTAKEN.contains(&refusal.err_code) => Ok(None),
             Some(answer) => Err(wire::failed(WHAT, answer)),

@@ -1,9 +1,9 @@
-//! One server's copy of a stream.
+//! One server's replica of a stream.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::jetstream::config::{Config, Discard};
+use crate::jetstream::config::{Discard, StreamConfig};
 use crate::jetstream::consumer::Consumer;
 use crate::jetstream::disk::{Survivors, Sync};
 use crate::jetstream::duplicates::Duplicates;
@@ -11,7 +11,7 @@ use crate::jetstream::log::{Change, Log};
 use crate::jetstream::message::{Message, Subject};
 use crate::jetstream::request::{Answer, Refusal};
 
-/// A change of a stream that its servers agree on.
+/// A change that the servers of a stream agree on.
 #[derive(Debug, Clone)]
 pub(crate) enum Entry {
     Store { messages: Vec<Arc<Message>>, stored_us: u64, is_batch: bool },
@@ -19,40 +19,46 @@ pub(crate) enum Entry {
     Delete { seq: u64 },
 }
 
-/// A stored result as its stream publishes it again: at most once, in order, and never before it is stored.
+/// A republished result: at most once, in order, and never before it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Live {
-    /// Where.
+pub struct Republished {
+    /// Its live subject.
     pub subject: Subject,
     /// Its sequence in the stream.
     pub seq: u64,
     /// The sequence before it on its stored subject; 0 for none.
     pub previous: u64,
-    /// The message as it is stored.
+    /// The stored message.
     pub message: Arc<Message>,
 }
 
-/// One server's copy of a stream.
+/// One server's replica of a stream.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Copy {
+pub(crate) struct Replica {
     pub(crate) log: Log,
     pub(crate) duplicates: Duplicates,
     pub(crate) consumers: BTreeMap<u64, Consumer>,
-    /// How many of the agreed entries it has applied.
+    /// Number of agreed entries that it has applied.
     pub(crate) applied: usize,
-    /// How many of them it has been sent.
+    /// Number of agreed entries that it has received.
     pub(crate) held: usize,
-    /// What it did since it last wrote its work through.
+    /// Changes since the last sync.
     unsynced: Vec<Change>,
     /// The first sequence of the last entry.
     newest: u64,
-    /// Consumers see nothing beyond.
+    /// Upper bound of the sequences that consumers see.
     horizon: Option<u64>,
 }
 
-impl Copy {
-    /// Applies the next entry; `live` takes the results that are published again.
-    pub(crate) fn apply(&mut self, config: &Config, sync: Sync, entry: &Entry, live: Option<&mut Vec<Live>>) -> Answer {
+impl Replica {
+    /// Applies the next entry; `live` receives the republished results.
+    pub(crate) fn apply(
+        &mut self,
+        config: &StreamConfig,
+        sync: Sync,
+        entry: &Entry,
+        live: Option<&mut Vec<Republished>>,
+    ) -> Answer {
         let mut change = Change { after: self.log.last_seq(), removed: Vec::new() };
         let answer = match entry {
             Entry::Store { messages, stored_us, is_batch } => {
@@ -90,11 +96,11 @@ impl Copy {
 
     fn store(
         &mut self,
-        config: &Config,
+        config: &StreamConfig,
         message: &Arc<Message>,
         stored_us: u64,
         change: &mut Change,
-        live: Option<&mut Vec<Live>>,
+        live: Option<&mut Vec<Republished>>,
     ) {
         let subject = &message.subject;
         let previous = self.log.last_on(subject);
@@ -120,7 +126,7 @@ impl Copy {
         if let Some(live) = live
             && let Some(subject) = config.live_subject(subject)
         {
-            live.push(Live { subject, seq, previous, message: Arc::clone(message) });
+            live.push(Republished { subject, seq, previous, message: Arc::clone(message) });
         }
     }
 
@@ -128,8 +134,8 @@ impl Copy {
         change.removed.extend(self.log.remove(seq));
     }
 
-    /// Removes messages and forgets message ids that are too old.
-    pub(crate) fn grow_older(&mut self, config: &Config, now_us: u64) {
+    /// Deletes messages and forgets message ids that have expired.
+    pub(crate) fn grow_older(&mut self, config: &StreamConfig, now_us: u64) {
         if let Some(max_us) = config.max_age_us {
             while let Some(first) = self.log.first()
                 && first.stored_us + max_us <= now_us
@@ -144,12 +150,12 @@ impl Copy {
         self.duplicates.forget(config.duplicates_us, now_us);
     }
 
-    /// Writes everything through to the disk.
+    /// Syncs everything to disk.
     pub(crate) fn sync(&mut self) {
         self.unsynced.clear();
     }
 
-    /// Takes back what a power cut takes; returns how many messages of the next entry are left of it.
+    /// Undoes what a power cut loses; returns how many messages of the next entry survive.
     pub(crate) fn lose(&mut self, sync: Sync, survivors: Survivors) -> usize {
         if sync == Sync::Always {
             return 0;
@@ -161,14 +167,14 @@ impl Copy {
             self.applied -= 1;
         }
         self.held = self.applied;
-        // The rest is on the disk now.
+        // The rest is on disk now.
         self.unsynced.clear();
         if is_torn { survivors.messages } else { 0 }
     }
 
-    /// Starts again with what the disk has. Consumers live in memory: a server alone forgets them, one of several makes them
-    /// anew from where they once began.
-    pub(crate) fn restart(&mut self, config: &Config, is_alone: bool, now_us: u64) {
+    /// Restarts with the contents of the disk. Consumers are in memory: a single server forgets them, a server of a
+    /// cluster creates them again at their original start.
+    pub(crate) fn restart(&mut self, config: &StreamConfig, is_alone: bool, now_us: u64) {
         self.duplicates = Duplicates::of(&self.log, config.duplicates_us, now_us);
         self.horizon = None;
         if is_alone {
@@ -177,7 +183,7 @@ impl Copy {
         self.consumers.values_mut().for_each(Consumer::begin_again);
     }
 
-    /// Shows consumers only the first messages of the newest entry, as while it is being applied.
+    /// Shows consumers only the first messages of the latest entry, as while it is being applied.
     pub(crate) fn show_only(&mut self, messages: u64) {
         self.horizon = Some(self.newest.saturating_sub(1) + messages);
     }

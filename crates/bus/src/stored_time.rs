@@ -1,27 +1,29 @@
-//! When a message came into its log, by the server's clock: the time that no sender can choose.
+//! When a message was stored first, by the server's clock, which no sender can choose.
 //!
-//! `topology restore` stores old messages anew, so the server's own time of these is the time of the restore. It writes the
-//! original time beside each message of FEED as a header. A producer can write that header too, so it counts only at
-//! sequences up to which the log says that it was restored ([`crate::protocol::LogId`]): these were all stored by the restore.
+//! `topology restore` stores old messages again, so the server's time of such a message is the time of the restore. The
+//! restore writes the original time into a header of each message of FEED. A producer can write that header too. It
+//! therefore counts only up to the sequence to which the log was restored ([`crate::protocol::LogId`]): the restore
+//! stored all messages up to there.
 
 use async_nats::HeaderMap;
 
 use crate::connect::Connection;
 use crate::error::Error;
 use crate::query::StoredMessage;
-use crate::topology::{Stream, stream_info};
+use crate::stream::Stream;
+use crate::topology::stream_info;
 
-/// The header of a restored message: when it was stored first, in milliseconds since the epoch.
-pub const STORED_HEADER: &str = "Candlewire-StoredMessage";
+/// Header of a restored message: the time of its first storing, in milliseconds since the epoch.
+pub const STORED_HEADER: &str = "Candlewire-Stored";
 
-/// When a message was stored first, in milliseconds: `server_ms`, or what its header says where a restore wrote it.
+/// The time of the first storing, in milliseconds: the header's value where a restore wrote it, otherwise `server_ms`.
 pub(crate) fn stored_ms(seq: u64, server_ms: i64, headers: Option<&HeaderMap>, restored_to: u64) -> i64 {
     let original_ms = headers.filter(|_| seq <= restored_to).and_then(header_ms);
     original_ms.unwrap_or(server_ms)
 }
 
-/// When a stored message was stored first, in milliseconds. Asks the server for the stream's history only if the message has
-/// the header.
+/// Returns the time of the first storing of a message, in milliseconds. Asks the server for the stream's history only
+/// if the message has the header.
 ///
 /// # Errors
 /// Any error of a request.

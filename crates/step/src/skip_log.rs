@@ -1,22 +1,22 @@
-//! What a step cannot read.
+//! A log line for input that cannot be decoded.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::operator::Input;
 
-/// Says once that something cannot be read and is left out; further ones are for the step's counts alone.
+/// Logs the first line of input that cannot be decoded; later ones are only counted by the step.
 #[derive(Debug, Default)]
-pub struct LeftOut(AtomicBool);
+pub struct SkipLog(AtomicBool);
 
-impl LeftOut {
-    /// Takes note of a line of a step's input.
+impl SkipLog {
+    /// Records a line of a step's input.
     pub fn note(&self, input: &Input<'_>, line: u32) {
         if !self.0.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 seq = input.seq,
                 line,
                 kind = %input.kind,
-                "a line of the input cannot be read and is left out; further ones are only counted (`topology show`)"
+                "skipped an unreadable line of the input; further ones are only counted (`topology show`)"
             );
         }
     }
