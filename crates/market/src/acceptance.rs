@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use crate::tick::{Identity, Tick};
+use crate::tick::{TickIdentity, Tick};
 use crate::time::{EventTime, Span};
 use crate::watermark::Watermark;
 use crate::window::Window;
@@ -39,7 +39,7 @@ struct Run {
 }
 
 impl Run {
-    fn of(identity: Identity) -> Self {
+    fn of(identity: TickIdentity) -> Self {
         Self { event: identity.event, grain: identity.grain, ids: identity.id.map(|id| (id, id)) }
     }
 

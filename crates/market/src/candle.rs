@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::exact::ExactSum;
 use crate::instrument::Instrument;
-use crate::tick::{Identity, Tick};
+use crate::tick::{TickIdentity, Tick};
 use crate::time::{EventTime, Span};
 use crate::window::Window;
 
@@ -164,9 +164,9 @@ impl<'de> Deserialize<'de> for Candle {
 
 /// A window's ticks so far, in constant space, whatever the order in which they come. Never empty.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Partial {
-    earliest: Identity,
-    latest: Identity,
+pub struct PartialCandle {
+    earliest: TickIdentity,
+    latest: TickIdentity,
     open: f64,
     high: f64,
     low: f64,
@@ -206,7 +206,7 @@ impl<'a> Term<'a> {
     }
 }
 
-impl Partial {
+impl PartialCandle {
     /// Starts a window with its first tick.
     ///
     /// # Panics
@@ -235,7 +235,7 @@ impl Partial {
     /// Adds a tick.
     ///
     /// # Panics
-    /// As [`Partial::new`].
+    /// As [`PartialCandle::new`].
     pub fn add(&mut self, term: &Term<'_>) {
         let tick = term.tick;
         if tick.identity() < self.earliest {
@@ -314,7 +314,7 @@ mod tests {
 
     fn candle(ticks: &[Tick]) -> Candle {
         let instrument = Instrument::new("bitcoin", "usd").expect("valid");
-        let mut partial = Partial::new(&Term::new(&ticks[0]));
+        let mut partial = PartialCandle::new(&Term::new(&ticks[0]));
         ticks[1..].iter().for_each(|tick| partial.add(&Term::new(tick)));
         partial.candle(&instrument, (Window::Minute, EventTime(0)), Span(45_000), 1)
     }

@@ -7,7 +7,7 @@ pub const EVIDENCE: f64 = 0.05;
 
 /// What the test of Diebold and Mariano says.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Comparison {
+pub struct DieboldMariano {
     /// The corrected statistic: above 0 when the challenger's squared errors are smaller on average.
     pub statistic: f64,
     /// One-sided: how probable so large a statistic would be if the challenger were no better, 0 to 1.
@@ -49,7 +49,7 @@ pub struct Scores {
     /// Whether the model's errors are smaller than the baseline's by more than chance: the test of Diebold and Mariano.
     /// Absent when the two do not differ, or there are too few rows for the horizon.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub diebold_mariano: Option<Comparison>,
+    pub diebold_mariano: Option<DieboldMariano>,
 }
 
 impl Scores {

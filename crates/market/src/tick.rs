@@ -37,7 +37,7 @@ pub struct Tick {
 
 /// What makes two ticks of one instrument the same tick.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Identity {
+pub struct TickIdentity {
     /// The tick's event time.
     pub event: EventTime,
     /// The source's number, ordered before the grain so that open and close follow (event time, id).
@@ -58,8 +58,8 @@ pub fn counts_in(event: EventTime, grain: Option<Span>, start: EventTime, end: E
 
 impl Tick {
     /// The tick's identity within its instrument.
-    pub fn identity(&self) -> Identity {
-        Identity { event: self.event, id: self.id, grain: self.grain }
+    pub fn identity(&self) -> TickIdentity {
+        TickIdentity { event: self.event, id: self.id, grain: self.grain }
     }
 
     /// Whether it counts in the window `[start, end)`: see [`counts_in`].

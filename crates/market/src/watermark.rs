@@ -6,7 +6,7 @@ use crate::time::{EventTime, Span};
 
 /// The watermark before a record and after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Progress {
+pub struct WatermarkAdvance {
     /// Before: what is open at this watermark is open to the record.
     pub before: EventTime,
     /// After: what this watermark reaches is closed by the record.
@@ -32,10 +32,10 @@ impl Watermark {
     }
 
     /// Observes an event time, and tells where the watermark stood before it and stands now.
-    pub fn pass(&mut self, event: EventTime, disorder: Span) -> Progress {
+    pub fn advance(&mut self, event: EventTime, disorder: Span) -> WatermarkAdvance {
         let before = self.value(disorder);
         self.observe(event);
-        Progress { before, after: self.value(disorder) }
+        WatermarkAdvance { before, after: self.value(disorder) }
     }
 
     /// Everything before this has been seen, if nothing arrives later than `disorder` allows.

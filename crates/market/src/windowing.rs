@@ -12,12 +12,12 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use crate::candle::{Candle, Partial, Term};
+use crate::candle::{Candle, PartialCandle, Term};
 use crate::coverage::Coverage;
 use crate::instrument::Instrument;
 use crate::tick::Tick;
 use crate::time::{EventTime, Span};
-use crate::watermark::Progress;
+use crate::watermark::WatermarkAdvance;
 use crate::window::Window;
 
 /// How event time is judged. Part of what makes a result: another value is another result.
@@ -55,7 +55,7 @@ struct WindowSeries {
 struct OpenWindow {
     start: EventTime,
     /// None while it is only known that there was nothing.
-    ticks: Option<Partial>,
+    ticks: Option<PartialCandle>,
     coverage: Coverage,
     /// Of the newest issue; 0 before the first.
     revision: u32,
@@ -74,7 +74,7 @@ pub struct Issue<'a> {
     pub revision: u32,
     /// Whether this window was never issued before.
     pub is_first: bool,
-    ticks: &'a Partial,
+    ticks: &'a PartialCandle,
     coverage: &'a Coverage,
 }
 
@@ -100,7 +100,7 @@ impl Windowing {
     pub fn push(
         &mut self,
         tick: &Tick,
-        progress: Progress,
+        progress: WatermarkAdvance,
         settings: EventTimePolicy,
         mut issue: impl FnMut(Issue<'_>),
     ) -> u64 {
@@ -141,7 +141,7 @@ impl Windowing {
     pub fn heartbeat(
         &mut self,
         certified: Option<(EventTime, EventTime)>,
-        progress: Progress,
+        progress: WatermarkAdvance,
         settings: EventTimePolicy,
         issue: impl FnMut(Issue<'_>),
     ) -> u64 {
@@ -200,7 +200,7 @@ impl Windowing {
     fn certify(
         &mut self,
         certified: Option<(EventTime, EventTime)>,
-        progress: Progress,
+        progress: WatermarkAdvance,
         settings: EventTimePolicy,
     ) -> u64 {
         let Some(span) = certified else { return 0 };
@@ -247,7 +247,7 @@ impl WindowSeries {
 
     /// Adds a certified span to the open windows. Those that are not there yet are opened, unless `progress` closes and forgets
     /// them at once.
-    fn certify(&mut self, (from, to): (EventTime, EventTime), progress: Progress, lateness: Span) -> Certified {
+    fn certify(&mut self, (from, to): (EventTime, EventTime), progress: WatermarkAdvance, lateness: Span) -> Certified {
         let (window, size, hop) = (self.window, self.window.size(), self.window.hop());
         let mut dropped = 0;
         let is_reached = |start: EventTime| start < to && start + size > from.max(progress.before);
@@ -287,7 +287,7 @@ impl OpenWindow {
     fn add(&mut self, term: &Term<'_>, bounds: (EventTime, EventTime), is_closed: bool) -> u64 {
         match &mut self.ticks {
             Some(ticks) => ticks.add(term),
-            None => self.ticks = Some(Partial::new(term)),
+            None => self.ticks = Some(PartialCandle::new(term)),
         }
         let tick = term.tick();
         let bar = tick.grain.map(|_| (tick.event, tick.end()));
@@ -378,8 +378,8 @@ mod tests {
             self.drive(|windowing, issue| _ = windowing.heartbeat(certified, progress, settings, issue));
         }
 
-        fn observe(&mut self, event: EventTime) -> Progress {
-            self.watermark.pass(event, self.settings.disorder)
+        fn observe(&mut self, event: EventTime) -> WatermarkAdvance {
+            self.watermark.advance(event, self.settings.disorder)
         }
 
         fn coverage(&self, window: Window, minute: i64) -> f64 {
@@ -554,7 +554,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_order_within_the_disorder_bound_gives_the_same_candles((in_order, arriving) in arrivals()) {
-            let mut expected: BTreeMap<(Window, EventTime), (Partial, Coverage)> = BTreeMap::new();
+            let mut expected: BTreeMap<(Window, EventTime), (PartialCandle, Coverage)> = BTreeMap::new();
             for tick in &in_order {
                 for window in Window::ALL {
                     for start in window.starts(tick.event) {
@@ -562,7 +562,7 @@ mod tests {
                         let of_window = expected.entry((window, start));
                         let of_window = of_window
                             .and_modify(|(partial, _)| partial.add(&term))
-                            .or_insert_with(|| (Partial::new(&term), Coverage::default()));
+                            .or_insert_with(|| (PartialCandle::new(&term), Coverage::default()));
                         of_window.1.add(tick.event, tick.end(), (start, window.end(start)));
                     }
                 }
@@ -571,7 +571,7 @@ mod tests {
             arriving.iter().for_each(|tick| driver.push(tick));
             driver.flush();
             let instrument = driver.instrument.clone();
-            let candle = |(&at, (partial, coverage)): (&(Window, EventTime), &(Partial, Coverage))| {
+            let candle = |(&at, (partial, coverage)): (&(Window, EventTime), &(PartialCandle, Coverage))| {
                 (at, partial.candle(&instrument, at, coverage.covered(), 1))
             };
             prop_assert_eq!(driver.newest, expected.iter().map(candle).collect::<BTreeMap<_, _>>());
