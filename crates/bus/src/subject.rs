@@ -83,7 +83,7 @@ impl RecordKind {
             Self::HourOfDay => "hour-of-day/1",
             Self::Next => "next/1",
             Self::Score => "score/2",
-            Self::Model => "model/3",
+            Self::Model => "model/4",
         }
     }
 }

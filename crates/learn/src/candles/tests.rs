@@ -127,7 +127,7 @@ fn unbroken(records: &[Record]) -> Vec<bool> {
 /// Ticks as the archive has them, and the candles that a step makes of the whole stream, its windows closed in order.
 struct Streamed {
     windowing: Windowing,
-    settings: EventTimePolicy,
+    policy: EventTimePolicy,
     watermark: EventTime,
     ticks: Vec<Tick>,
     candles: BTreeMap<EventTime, Candle>,
@@ -135,27 +135,27 @@ struct Streamed {
 
 impl Streamed {
     fn new(window: Window, disorder: Span) -> Self {
-        let settings = EventTimePolicy { disorder, lateness: Span::minutes(10) };
+        let policy = EventTimePolicy { disorder, lateness: Span::minutes(10) };
         let (ticks, candles) = (Vec::new(), BTreeMap::new());
-        Self { windowing: Windowing::new(&[window]), settings, watermark: EventTime::MIN, ticks, candles }
+        Self { windowing: Windowing::new(&[window]), policy, watermark: EventTime::MIN, ticks, candles }
     }
 
-    fn progress(&mut self, after: EventTime) -> WatermarkAdvance {
+    fn advance(&mut self, after: EventTime) -> WatermarkAdvance {
         let after = after.max(self.watermark);
         WatermarkAdvance { before: std::mem::replace(&mut self.watermark, after), after }
     }
 
     fn push(&mut self, tick: Tick) {
-        let progress = self.progress(tick.event.saturating_sub(self.settings.disorder));
+        let advance = self.advance(tick.event.saturating_sub(self.policy.disorder));
         let issue = |issue: Issue<'_>| drop(self.candles.insert(issue.start, issue.candle(&bitcoin())));
-        self.windowing.push(&tick, progress, self.settings, issue);
+        self.windowing.push(&tick, advance, self.policy, issue);
         self.ticks.push(tick);
     }
 
     fn heartbeat(&mut self, certified: Option<(EventTime, EventTime)>, after: EventTime) {
-        let progress = self.progress(after);
+        let advance = self.advance(after);
         let issue = |issue: Issue<'_>| drop(self.candles.insert(issue.start, issue.candle(&bitcoin())));
-        self.windowing.heartbeat(certified, progress, self.settings, issue);
+        self.windowing.heartbeat(certified, advance, self.policy, issue);
     }
 
     /// Plays the records up to the last tick: the archive does not hold later certified spans.
@@ -176,7 +176,7 @@ impl Streamed {
             let grain = match record {
                 Record::Heartbeat { .. } => {
                     let certified = is_certified.then_some((before, now));
-                    self.heartbeat(certified, now.saturating_sub(self.settings.disorder));
+                    self.heartbeat(certified, now.saturating_sub(self.policy.disorder));
                     continue;
                 }
                 Record::Bar { grain_s, .. } => Some(Span::seconds(*grain_s)),
