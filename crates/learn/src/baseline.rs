@@ -4,8 +4,8 @@ use market::Baseline;
 
 use crate::dataset::Dataset;
 
-/// Returns the baseline with the smallest squared error on the given rows, which should be training rows, so that the choice uses no
-/// later truth. Of equal baselines the first is chosen.
+/// Returns the baseline with the smallest squared error on the given rows, which should be training rows, so that the
+/// choice uses no later truth. Of equal baselines the first is chosen.
 pub fn choose(dataset: &Dataset, rows: &[usize]) -> Baseline {
     let squared_error = |baseline: &Baseline| -> f64 {
         rows.iter().map(|&row| (dataset.rows[row].actual - dataset.baseline(row, *baseline)).powi(2)).sum()

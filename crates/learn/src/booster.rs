@@ -84,8 +84,8 @@ impl From<XGBError> for BoosterError {
 
 static IS_INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
-/// Ends every fit of this process after its present round, and lets no other one begin. A process that exits while a thread is
-/// inside XGBoost would unload the library under it.
+/// Ends every fit of this process after its present round, and lets no other one begin. A process that exits while a
+/// thread is inside XGBoost would unload the library under it.
 pub fn interrupt() {
     IS_INTERRUPTED.store(true, Ordering::Relaxed);
 }

@@ -44,8 +44,8 @@ impl FromStr for Interval {
 }
 
 impl Interval {
-    /// Returns the chosen window, and the candles of these ticks, which are ascending by (event time, id). The choice counts rows,
-    /// because thin candles and candles without neighbors give none.
+    /// Returns the chosen window, and the candles of these ticks, which are ascending by (event time, id). The choice
+    /// counts rows, because thin candles and candles without neighbors give none.
     ///
     /// # Panics
     /// The ticks are out of order.
@@ -103,8 +103,8 @@ impl Folded {
     }
 }
 
-/// Returns the final candles of a tumbling window. All accepted ticks count, late ones in their place, so each candle is the newest
-/// revision. `ticks` are ascending by (event time, id).
+/// Returns the final candles of a tumbling window. All accepted ticks count, late ones in their place, so each candle
+/// is the newest revision. `ticks` are ascending by (event time, id).
 ///
 /// # Panics
 /// The ticks are out of order.
@@ -147,7 +147,8 @@ impl Folding {
     }
 }
 
-/// Adds a tick to the window that it counts in, and its certified span to every window. Returns false when it counts in none.
+/// Adds a tick to the window that it counts in, and its certified span to every window. Returns false when it counts in
+/// none.
 fn take(folding: &mut VecDeque<Folding>, tick: &Tick, window: Window) -> bool {
     let start = tick.event.floor(window.size());
     let bounds = (start, window.end(start));

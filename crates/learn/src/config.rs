@@ -1,4 +1,4 @@
-//! What to learn, and how.
+//! The settings of a training.
 
 use market::{Instrument, Recipe};
 use serde::{Deserialize, Serialize};
@@ -8,12 +8,12 @@ use crate::candles::Interval;
 use crate::row_spec::RowSpec;
 use crate::split::Split;
 
-/// What to learn, and how.
+/// The settings of a training.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LearnConfig {
     /// The instrument.
     pub instrument: Instrument,
-    /// What is predicted, and from what.
+    /// The recipe.
     pub recipe: Recipe,
     /// Length of the candles. Recipes that work on ticks ignore it.
     pub interval: Interval,
@@ -32,7 +32,8 @@ pub struct LearnConfig {
 }
 
 impl LearnConfig {
-    /// Returns how rows are made of candles; for a recipe that works on ticks those of `returns`, which `trainer check` checks beside it.
+    /// Returns how rows are made of candles; for a recipe that works on ticks those of `returns`, which `trainer check`
+    /// checks beside it.
     pub fn row_spec(&self) -> RowSpec {
         let recipe = if self.recipe.is_of_candles() { self.recipe } else { Recipe::Returns };
         RowSpec { recipe, horizon: self.horizon, min_coverage: self.min_coverage }

@@ -1,8 +1,8 @@
 //! Features and labels, row by row.
 //!
-//! There are three recipes. `calendar`, from the original program, has one row a tick: its time predicts its close. `returns` has one
-//! row a candle: prices up to its end predict the log return over the horizon, from which the price is rebuilt. `volatility` has one row
-//! a candle: ranges up to its end predict log(high ÷ low) over the horizon.
+//! There are three recipes. `calendar`, from the original program, has one row a tick: its time predicts its close.
+//! `returns` has one row a candle: prices up to its end predict the log return over the horizon, from which the price
+//! is rebuilt. `volatility` has one row a candle: ranges up to its end predict log(high ÷ low) over the horizon.
 
 mod from_candles;
 mod from_ticks;
@@ -104,8 +104,8 @@ impl Dataset {
         baseline.predict(self.rows[row].last, self.averages.get(row))
     }
 
-    /// Whether the predicted value never changes: then there is nothing to learn. Ranges are differences of logs, so their last bits
-    /// are noise.
+    /// Whether the predicted value never changes: then there is nothing to learn. Ranges are differences of logs, so
+    /// their last bits are noise.
     pub fn is_constant(&self) -> bool {
         let noise = if self.recipe.predicts_prices() { 0.0 } else { RANGE_NOISE };
         self.rows.iter().all(|row| (row.actual - row.last).abs() <= noise)

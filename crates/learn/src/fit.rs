@@ -1,8 +1,9 @@
 //! The fitting procedure, the same for every fold and for the model itself. It uses training rows alone.
 //!
-//! The training rows are split once more, in the manner of the outer split. The inner split gives the number of rounds, if the recipe
-//! does not fix it, and calibrates the intervals; then the model is fitted to all training rows. The naive baseline is chosen on the
-//! training rows too. So a fold scores the whole procedure, and no choice sees the rows that are scored.
+//! The training rows are split once more, in the manner of the outer split. The inner split gives the number of rounds,
+//! if the recipe does not fix it, and calibrates the intervals; then the model is fitted to all training rows. The
+//! naive baseline is chosen on the training rows too. So a fold scores the whole procedure, and no choice sees the rows
+//! that are scored.
 
 use market::{EventTime, Recipe, Window};
 
@@ -41,8 +42,8 @@ pub struct Fitted {
     pub rounds: u32,
 }
 
-/// Fits a model to the given rows of a dataset. The intervals are calibrated on the rows that chose the number of rounds, so they are a
-/// little too narrow at first, and adapt from there.
+/// Fits a model to the given rows of a dataset. The intervals are calibrated on the rows that chose the number of
+/// rounds, so they are a little too narrow at first, and adapt from there.
 ///
 /// # Errors
 /// XGBoost returns an error.
@@ -76,8 +77,8 @@ pub fn fit(dataset: &Dataset, train: &[usize], fit_config: &FitConfig) -> Result
     Ok(Fitted { forecaster: Forecaster::new(model, metadata)?, rounds })
 }
 
-/// Returns the smearing factor: the mean of e^residual over rows that the model was not fitted to, for a recipe that is fitted to logs
-/// of the scored value. Prices need none: their returns are so small that the factor is 1.
+/// Returns the smearing factor: the mean of e^residual over rows that the model was not fitted to, for a recipe that is
+/// fitted to logs of the scored value. Prices need none: their returns are so small that the factor is 1.
 fn smearing(dataset: &Dataset, rows: &[usize], outputs: &[f32]) -> f64 {
     if dataset.recipe != Recipe::Volatility || outputs.is_empty() {
         return 1.0;

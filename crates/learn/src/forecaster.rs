@@ -1,7 +1,7 @@
 //! A model that is ready to predict, loaded from the bytes of its file alone.
 //!
-//! Beside the trees the file holds metadata: recipe, interval, horizon, naive baseline, calibration, and the range of each feature in
-//! training. So a model and its metadata cannot be separated, and a service needs no other file.
+//! Beside the trees the file holds metadata: recipe, interval, horizon, naive baseline, calibration, and the range of
+//! each feature in training. So a model and its metadata cannot be separated, and a service needs no other file.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -24,7 +24,7 @@ pub const FORMAT: u32 = 2;
 /// The metadata in a model file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ModelMetadata {
-    /// What it predicts, and from what.
+    /// The recipe.
     pub(crate) recipe: Recipe,
     /// Length of the candles; `None` for a recipe that works on ticks.
     pub(crate) interval: Option<Window>,
@@ -38,8 +38,9 @@ pub(crate) struct ModelMetadata {
     pub(crate) learned_until: EventTime,
     /// The naive baseline that the model is compared with.
     pub(crate) baseline: Baseline,
-    /// Smearing factor on the output of the trees. A model of logs predicts the median; the mean, which squared errors ask for, is larger
-    /// by the mean of e^residual (Duan, "Smearing estimate: a nonparametric retransformation method", 1983).
+    /// Smearing factor on the output of the trees. A model of logs predicts the median; the mean, which squared errors
+    /// ask for, is larger by the mean of e^residual (Duan, "Smearing estimate: a nonparametric retransformation
+    /// method", 1983).
     pub(crate) smearing: f64,
     /// Errors on rows that the model was not fitted to.
     pub(crate) calibration: Calibration,
@@ -134,8 +135,8 @@ pub struct Predicted {
     pub baseline: f64,
     /// The unit of errors in log. See [`crate::dataset::DatasetRow::scale`].
     pub scale: f64,
-    /// Whether a feature is outside its range in training, or missing although it never was in training. Features of the time do not
-    /// count: time always goes on.
+    /// Whether a feature is outside its range in training, or missing although it never was in training. Features of
+    /// the time do not count: time always goes on.
     pub is_unlike: bool,
 }
 
@@ -201,13 +202,14 @@ impl Forecaster {
         self.metadata.horizon
     }
 
-    /// Returns the minimum coverage of candles, in the fit and for forecasts: candles below count as missing. `None` for a recipe that
-    /// works on ticks.
+    /// Returns the minimum coverage of candles, in the fit and for forecasts: candles below count as missing. `None`
+    /// for a recipe that works on ticks.
     pub fn min_coverage(&self) -> Option<f64> {
         self.metadata.min_coverage
     }
 
-    /// Returns the event time of the last truth that the model was fitted to. Only scores of later predictions are fair.
+    /// Returns the event time of the last truth that the model was fitted to. Only scores of later predictions are
+    /// fair.
     pub fn learned_until(&self) -> EventTime {
         self.metadata.learned_until
     }
@@ -263,8 +265,8 @@ impl Forecaster {
         Ok(rows.iter().zip(outputs).zip(told).map(predicted_of).collect())
     }
 
-    /// Scores the model on rows of a dataset of its recipe, in order of time. The scores are fair only on rows that the model was not
-    /// fitted to. Returns `None` without rows.
+    /// Scores the model on rows of a dataset of its recipe, in order of time. The scores are fair only on rows that the
+    /// model was not fitted to. Returns `None` without rows.
     ///
     /// # Errors
     /// XGBoost returns an error.

@@ -1,11 +1,12 @@
 //! Prediction intervals that contain the truth as often as they say: conformal, and adaptive over time.
 //!
-//! The errors of a model on rows that it was not fitted to are sorted. The interval with a miss rate of α reaches from the error at
-//! rank ⌊(n + 1) α/2⌋ to the error at rank ⌈(n + 1) (1 − α/2)⌉. If future errors are exchangeable with those n, it misses at most a
-//! share α of the truths (split conformal: Vovk, Gammerman and Shafer 2005; Lei et al. 2018). Errors of prices are not exchangeable,
-//! so they are measured in units of each row's own scale (locally weighted), and the nominal miss rate moves against the observed
-//! misses: α ← α + γ (target − miss). That keeps the achieved rate near the target for any sequence of errors (Gibbs and Candès,
-//! "Adaptive conformal inference under distribution shift", 2021). The achieved coverage is always shown beside the nominal one.
+//! The errors of a model on rows that it was not fitted to are sorted. The interval with a miss rate of α reaches from
+//! the error at rank ⌊(n + 1) α/2⌋ to the error at rank ⌈(n + 1) (1 − α/2)⌉. If future errors are exchangeable with
+//! those n, it misses at most a share α of the truths (split conformal: Vovk, Gammerman and Shafer 2005; Lei et al.
+//! 2018). Errors of prices are not exchangeable, so they are measured in units of each row's own scale (locally
+//! weighted), and the nominal miss rate moves against the observed misses: α ← α + γ (target − miss). That keeps the
+//! achieved rate near the target for any sequence of errors (Gibbs and Candès, "Adaptive conformal inference under
+//! distribution shift", 2021). The achieved coverage is always shown beside the nominal one.
 
 use std::collections::VecDeque;
 
@@ -22,8 +23,8 @@ const QUANTILES_MAX: usize = 500;
 /// Largest error, in units of the scale, up or down: e to its power is infinite, or 0.
 const ERROR_MAX: f64 = 1_000.0;
 
-/// Returns the error of a prediction in units of its row's scale: log(actual ÷ predicted) ÷ scale, with its sign. For a truth of 0,
-/// which a range can have, it is −[`ERROR_MAX`].
+/// Returns the error of a prediction in units of its row's scale: log(actual ÷ predicted) ÷ scale, with its sign. For a
+/// truth of 0, which a range can have, it is −[`ERROR_MAX`].
 pub fn error(actual: f64, predicted: f64, scale: f64) -> f64 {
     ((actual / predicted).ln() / scale).clamp(-ERROR_MAX, ERROR_MAX)
 }
@@ -54,8 +55,8 @@ impl Calibration {
         self.rows
     }
 
-    /// Returns the interval of a prediction that misses a share `miss` of the truths; from the smallest error to the largest when there are
-    /// too few rows for that share. `None` without rows.
+    /// Returns the interval of a prediction that misses a share `miss` of the truths; from the smallest error to the
+    /// largest when there are too few rows for that share. `None` without rows.
     pub fn band(&self, miss: f64, predicted: f64, scale: f64) -> Option<Band> {
         let reach = |error: f64| predicted * (error * scale).exp();
         Some(Band { lower: reach(self.lower(miss)?), upper: reach(self.upper(miss)?).min(f64::MAX) })
@@ -114,8 +115,8 @@ impl Adaptive {
         self.misses
     }
 
-    /// Returns the intervals of a prediction. A level has no interval when the calibration has fewer than 2 ÷ miss rate − 1 rows: it would
-    /// have to be infinite.
+    /// Returns the intervals of a prediction. A level has no interval when the calibration has fewer than 2 ÷ miss rate
+    /// − 1 rows: it would have to be infinite.
     pub fn bands(&self, calibration: &Calibration, predicted: f64, scale: f64) -> Bands {
         let of_level = |idx: usize| {
             let is_possible = calibration.reaches(nominal_miss(LEVELS[idx]));
@@ -124,8 +125,8 @@ impl Adaptive {
         std::array::from_fn(of_level)
     }
 
-    /// Takes note of whether the truth was inside, by [`LEVELS`]; `None` where there was no interval. A rate stays within 0 and 1: at 0
-    /// the interval spans all errors of the calibration.
+    /// Takes note of whether the truth was inside, by [`LEVELS`]; `None` where there was no interval. A rate stays
+    /// within 0 and 1: at 0 the interval spans all errors of the calibration.
     pub fn observe(&mut self, inside: [Option<bool>; LEVELS.len()]) {
         for (idx, inside) in inside.into_iter().enumerate() {
             if let Some(inside) = inside {
@@ -157,8 +158,8 @@ pub struct TimedPrediction {
     pub scale: f64,
 }
 
-/// Returns the adaptive intervals of predictions in order of time, as they would have been live: a truth moves the rates of
-/// predictions that were made after it was known.
+/// Returns the adaptive intervals of predictions in order of time, as they would have been live: a truth moves the
+/// rates of predictions that were made after it was known.
 pub fn adaptive_bands(calibration: &Calibration, predictions: &[TimedPrediction]) -> Vec<Bands> {
     let mut adaptive = Adaptive::default();
     let mut waiting: VecDeque<(EventTime, [Option<bool>; LEVELS.len()])> = VecDeque::new();

@@ -1,9 +1,9 @@
 //! Checks for data leakage: information from the future that flatters a model's scores.
 //!
-//! [`first_leak`] finds features that know the future, [`split_fault`] finds training rows that are scored or whose truth comes too
-//! late, and [`distinct_times`] finds times that a model cannot tell apart. A model of shuffled labels ([`shuffle_labels`]) can learn
-//! nothing, so a score above luck shows a leak. A check that never finds anything proves nothing: [`plant_answer`] makes a dataset that
-//! must be found.
+//! [`first_leak`] finds features that know the future, [`split_fault`] finds training rows that are scored or whose
+//! truth comes too late, and [`distinct_times`] finds times that a model cannot tell apart. A model of shuffled labels
+//! ([`shuffle_labels`]) can learn nothing, so a score above luck shows a leak. A check that never finds anything proves
+//! nothing: [`plant_answer`] makes a dataset that must be found.
 
 use market::{Candle, EventTime, Span, Tick};
 
@@ -22,8 +22,8 @@ pub struct Leak {
     pub column: usize,
 }
 
-/// Recomputes feature rows, each from the history up to its candle, and returns the first number that differs from the one computed
-/// on all candles. One in `every` rows is checked: 1 checks all, at quadratic cost. `rows_of` is
+/// Recomputes feature rows, each from the history up to its candle, and returns the first number that differs from the
+/// one computed on all candles. One in `every` rows is checked: 1 checks all, at quadratic cost. `rows_of` is
 /// [`feature_rows`](crate::lookback::feature_rows) of a recipe.
 pub fn first_leak(candles: &[Candle], every: usize, rows_of: impl Fn(&[Candle]) -> Vec<FeatureRow>) -> Option<Leak> {
     let whole = rows_of(candles);
@@ -64,8 +64,8 @@ pub enum SplitFault {
     },
 }
 
-/// Looks for a row in both parts and, for a split by time, for a training row whose truth was not known `purge` before the first
-/// scored prediction. `purge` is `None` for a random split.
+/// Looks for a row in both parts and, for a split by time, for a training row whose truth was not known `purge` before
+/// the first scored prediction. `purge` is `None` for a random split.
 pub fn split_fault(rows: &[DatasetRow], part: &RowSplit, purge: Option<Span>) -> Option<SplitFault> {
     let mut is_trained = vec![false; rows.len()];
     part.train.iter().for_each(|&row| is_trained[row] = true);

@@ -1,12 +1,12 @@
 //! The learning core: ticks in; a model, its predictions, its scores and its model card out.
 //!
-//! It never reads a clock, a file or a socket, and knows no stream: the same ticks and settings give the same model, byte for
-//! byte. No file but [`booster`] uses XGBoost. A row of [`features`] is made by a function that is given only the past, so it
-//! cannot look ahead; [`leakage::first_leak`] checks that for a whole table.
+//! It never reads a clock, a file or a socket, and knows no stream: the same ticks and settings give the same model,
+//! byte for byte. No file but [`booster`] uses XGBoost. A row of [`features`] is made by a function that is given only
+//! the past, so it cannot look ahead; [`leakage::first_leak`] checks that for a whole table.
 //!
-//! Start reading at [`training`], which calls everything else: [`prepare`] makes rows of ticks ([`candles`], [`lookback`],
-//! [`features`], [`dataset`]) and splits them ([`split`]), [`fit`] fits a [`forecaster`] with its [`interval`]s, and
-//! [`evaluation`] scores it beside the naive [`baseline`].
+//! Start reading at [`training`], which calls everything else: [`prepare`] makes rows of ticks ([`candles`],
+//! [`lookback`], [`features`], [`dataset`]) and splits them ([`split`]), [`fit`] fits a [`forecaster`] with its
+//! [`interval`]s, and [`evaluation`] scores it beside the naive [`baseline`].
 //!
 //! ```no_run
 //! use learn::booster::{BaseScore, Boosting};

@@ -1,8 +1,8 @@
 //! The bounded history of an instrument's candles from which feature rows are made.
 //!
-//! Training pushes all candles of an archive through a [`Lookback`], a live step one candle at a time. There is one code path, so the
-//! same candles give the same features, bit for bit. The candles themselves may differ by late ticks: training reads the newest revision
-//! of each, a forecast is made from its first issue.
+//! Training pushes all candles of an archive through a [`Lookback`], a live step one candle at a time. There is one
+//! code path, so the same candles give the same features, bit for bit. The candles themselves may differ by late ticks:
+//! training reads the newest revision of each, a forecast is made from its first issue.
 
 use std::collections::VecDeque;
 
@@ -40,8 +40,8 @@ pub struct FeatureRow {
     pub at: EventTime,
     /// By [`columns`](crate::features::columns).
     pub features: Vec<f32>,
-    /// The newest value of the predicted quantity: the last close, or log(high ÷ low) over as many last candles as the horizon has. The
-    /// naive baseline `last` predicts this.
+    /// The newest value of the predicted quantity: the last close, or log(high ÷ low) over as many last candles as the
+    /// horizon has. The naive baseline `last` predicts this.
     pub last: f64,
     /// Running averages of the predicted quantity, by [`HALF_LIVES`], for `volatility`; `None` otherwise.
     pub averages: Option<[f64; HALF_LIVES.len()]>,
@@ -61,7 +61,8 @@ impl Lookback {
         Self { spec, end: None, close: 0.0, observed: VecDeque::new(), averages: Averages::default() }
     }
 
-    /// Adds the next final candle. A missing candle before it clears the history; a candle that is not usable counts as missing.
+    /// Adds the next final candle. A missing candle before it clears the history; a candle that is not usable counts as
+    /// missing.
     ///
     /// # Panics
     /// The candle begins before the newest one ends, or is provisional.
@@ -90,8 +91,9 @@ impl Lookback {
         }
     }
 
-    /// Returns the newest value of the predicted quantity, which is the truth of a prediction made one horizon ago: the last close, or
-    /// log(high ÷ low) over as many last candles as the horizon has. `None` while one of them is missing.
+    /// Returns the newest value of the predicted quantity, which is the truth of a prediction made one horizon ago: the
+    /// last close, or log(high ÷ low) over as many last candles as the horizon has. `None` while one of them is
+    /// missing.
     pub fn actual(&self) -> Option<f64> {
         match self.spec.recipe {
             Recipe::Calendar | Recipe::Returns => self.end.map(|_| self.close),
@@ -125,8 +127,8 @@ impl Lookback {
     }
 }
 
-/// Returns the feature rows of all candles whose trailing window is complete. `candles` are of one instrument and one tumbling window,
-/// ascending and final.
+/// Returns the feature rows of all candles whose trailing window is complete. `candles` are of one instrument and one
+/// tumbling window, ascending and final.
 ///
 /// # Panics
 /// As [`Lookback::new`] and [`Lookback::push`].

@@ -158,8 +158,8 @@ fn too_few(ticks: &[Tick], config: &LearnConfig, prepared: &Prepared) -> LearnEr
     }
 }
 
-/// Returns the rolling-origin folds inside the training part of a split by time: as many as configured, or fewer when they would have
-/// too few rows. A random split has none: its rows have no order that folds could respect.
+/// Returns the rolling-origin folds inside the training part of a split by time: as many as configured, or fewer when
+/// they would have too few rows. A random split has none: its rows have no order that folds could respect.
 pub fn folds_inside(dataset: &Dataset, outer: &RowSplit, config: &LearnConfig) -> Vec<RowSplit> {
     if config.split == Split::Random {
         return Vec::new();

@@ -60,7 +60,8 @@ impl RowSpec {
         }
     }
 
-    /// Returns how many rows [`Dataset::from_candles`](crate::dataset::Dataset::from_candles) makes of the same candles.
+    /// Returns how many rows [`Dataset::from_candles`](crate::dataset::Dataset::from_candles) makes of the same
+    /// candles.
     pub fn count_rows(&self, candles: &[Candle]) -> usize {
         let needed = self.lookback() + self.horizon;
         let (mut adjacent, mut end, mut rows) = (0, None, 0);

@@ -109,8 +109,8 @@ pub(crate) struct Shortage<'a> {
 }
 
 impl Shortage<'_> {
-    /// Whether no bar fits into a candle of the configured length, while longer candles hold some. Other data of this kind would not help
-    /// either.
+    /// Whether no bar fits into a candle of the configured length, while longer candles hold some. Other data of this
+    /// kind would not help either.
     pub(crate) fn is_of_the_interval(&self) -> bool {
         let holds = |window: Window| {
             let start = |tick: &Tick| tick.event.floor(window.size());

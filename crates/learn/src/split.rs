@@ -42,8 +42,8 @@ pub struct RowSplit {
     pub validation: Vec<usize>,
 }
 
-/// Holds out the last `share` of the rows, and purges: a training row stays only if its truth was known at least `purge` before the
-/// first held-out prediction is made. `rows` are ascending by `made`.
+/// Holds out the last `share` of the rows, and purges: a training row stays only if its truth was known at least
+/// `purge` before the first held-out prediction is made. `rows` are ascending by `made`.
 ///
 /// # Panics
 /// `share` is outside 0 to 1.
@@ -52,9 +52,9 @@ pub fn by_time(rows: &[DatasetRow], share: f64, purge: Span) -> RowSplit {
     RowSplit { train: purged(rows, first, purge), validation: (first..rows.len()).collect() }
 }
 
-/// Returns rolling-origin folds: `rows` are cut into `folds` + 1 blocks of equal size (the first takes the remainder). Fold i is
-/// scored on block i + 1 after training on all blocks before it, purged as in [`by_time`]. There are no folds when there are fewer rows
-/// than blocks. Positions are within `rows`.
+/// Returns rolling-origin folds: `rows` are cut into `folds` + 1 blocks of equal size (the first takes the remainder).
+/// Fold i is scored on block i + 1 after training on all blocks before it, purged as in [`by_time`]. There are no folds
+/// when there are fewer rows than blocks. Positions are within `rows`.
 pub fn rolling(rows: &[DatasetRow], folds: usize, purge: Span) -> Vec<RowSplit> {
     let block = rows.len() / (folds + 1);
     if block == 0 {
@@ -67,8 +67,8 @@ pub fn rolling(rows: &[DatasetRow], folds: usize, purge: Span) -> Vec<RowSplit> 
     (0..folds).map(part).collect()
 }
 
-/// Holds out a random `share` of `count` rows, as the original program did. Rows a minute apart fall on either side, so the model is
-/// scored at times whose neighbors it was fitted to. See [`RANDOM_LABEL`].
+/// Holds out a random `share` of `count` rows, as the original program did. Rows a minute apart fall on either side, so
+/// the model is scored at times whose neighbors it was fitted to. See [`RANDOM_LABEL`].
 ///
 /// # Panics
 /// `share` is outside 0 to 1.
@@ -102,7 +102,8 @@ fn purged(rows: &[DatasetRow], first: usize, purge: Span) -> Vec<usize> {
     (0..first).filter(|&row| rows[row].target_end + purge <= boundary.made).collect()
 }
 
-/// The generator of Steele, Lea and Flood, "Fast splittable pseudorandom number generators" (2014), as in Java's `SplittableRandom`.
+/// The generator of Steele, Lea and Flood, "Fast splittable pseudorandom number generators" (2014), as in Java's
+/// `SplittableRandom`.
 struct SplitMix64(u64);
 
 impl SplitMix64 {
@@ -114,7 +115,8 @@ impl SplitMix64 {
         z ^ (z >> 31)
     }
 
-    /// Returns a number in 0..bound: the high half of a 128-bit product. Its bias is below 2^-32 for any number of rows.
+    /// Returns a number in 0..bound: the high half of a 128-bit product. Its bias is below 2^-32 for any number of
+    /// rows.
     fn below(&mut self, bound: u64) -> u64 {
         ((u128::from(self.next()) * u128::from(bound)) >> 64) as u64
     }

@@ -6,8 +6,8 @@ use market::validate::{PRICE_MAX, PRICE_MIN};
 
 use crate::features::volatility::{self, RANGE_MIN};
 
-/// Returns the reference of a model's output, given the newest value and the running averages: the last close (`returns`), the level
-/// of the range (`volatility`), or 1 (`calendar`). Positive.
+/// Returns the reference of a model's output, given the newest value and the running averages: the last close
+/// (`returns`), the level of the range (`volatility`), or 1 (`calendar`). Positive.
 ///
 /// # Panics
 /// `volatility` gets no averages.
@@ -19,8 +19,8 @@ pub fn reference(recipe: Recipe, last: f64, averages: Option<&[f64; HALF_LIVES.l
     }
 }
 
-/// Returns the label that a model is fitted to: the truth itself (`calendar`), log(actual ÷ reference) (`returns`), or that held within
-/// bounds (`volatility`, see [`volatility::log_ratio`]).
+/// Returns the label that a model is fitted to: the truth itself (`calendar`), log(actual ÷ reference) (`returns`), or
+/// that held within bounds (`volatility`, see [`volatility::log_ratio`]).
 pub fn label(recipe: Recipe, actual: f64, reference: f64) -> f32 {
     let label = match recipe {
         Recipe::Calendar => actual,
@@ -30,8 +30,9 @@ pub fn label(recipe: Recipe, actual: f64, reference: f64) -> f32 {
     label as f32
 }
 
-/// Returns the price or range of a model's output: the output itself (`calendar`), or reference × e^output. It is held within the
-/// range of prices, or from [`RANGE_MIN`] to the range between the lowest price and the highest, so that it is always positive.
+/// Returns the price or range of a model's output: the output itself (`calendar`), or reference × e^output. It is held
+/// within the range of prices, or from [`RANGE_MIN`] to the range between the lowest price and the highest, so that it
+/// is always positive.
 pub fn value(recipe: Recipe, output: f32, reference: f64) -> f64 {
     match recipe {
         Recipe::Calendar => f64::from(output).clamp(PRICE_MIN, PRICE_MAX),

@@ -67,8 +67,8 @@ pub enum Stage {
     },
 }
 
-/// Trains a model on the ticks of an instrument, which are ascending by (event time, id) and come from the MARKET sequences `range`.
-/// The same ticks, settings and library give the same result, byte for byte.
+/// Trains a model on the ticks of an instrument, which are ascending by (event time, id) and come from the MARKET
+/// sequences `range`. The same ticks, settings and library give the same result, byte for byte.
 ///
 /// # Errors
 /// Too few rows, a price that never moves, ticks coarser than the interval, or an error of XGBoost.
@@ -79,8 +79,8 @@ pub fn learn(ticks: &[Tick], range: Option<SeqRange>, config: &LearnConfig) -> R
     learn_against(ticks, range, config, None, |_| ())
 }
 
-/// Trains a model, calls `report` before each stage, and scores the incumbent on the holdout too: a model of earlier ticks of the same
-/// instrument and recipe.
+/// Trains a model, calls `report` before each stage, and scores the incumbent on the holdout too: a model of earlier
+/// ticks of the same instrument and recipe.
 ///
 /// # Errors
 /// As [`learn`].
@@ -127,8 +127,8 @@ pub fn learn_against(
     Ok(Learned { card, predictions, model, comparison })
 }
 
-/// Scores both models on the held-out rows whose predictions are made after the incumbent's training ended. That is mostly the whole
-/// holdout; but an archive that begins later has another holdout.
+/// Scores both models on the held-out rows whose predictions are made after the incumbent's training ended. That is
+/// mostly the whole holdout; but an archive that begins later has another holdout.
 fn compare(
     dataset: &Dataset,
     held_out: &[usize],

@@ -1,8 +1,8 @@
 //! Checks that bytes are one whole UBJSON object, before XGBoost reads them.
 //!
-//! XGBoost (3.4.1) trusts the lengths in a model file and reads beyond its end: a file that was cut short is then completed with
-//! memory after it, or ends the process. This check decodes nothing; it follows the lengths, which must end where the bytes end. See
-//! <https://ubjson.org/type-reference/>.
+//! XGBoost (3.4.1) trusts the lengths in a model file and reads beyond its end: a file that was cut short is then
+//! completed with memory after it, or ends the process. This check decodes nothing; it follows the lengths, which must
+//! end where the bytes end. See <https://ubjson.org/type-reference/>.
 
 /// Maximum nesting of objects and arrays. XGBoost's models have six levels.
 const DEPTH_MAX: usize = 64;
@@ -45,8 +45,8 @@ fn skip_object(rest: &mut &[u8], depth: usize) -> Option<()> {
     take(rest, 1).map(drop)
 }
 
-/// Skips values up to the closing bracket; after `#` a counted number of values without a bracket; after `$` and `#` a counted number of
-/// values of one type without markers.
+/// Skips values up to the closing bracket; after `#` a counted number of values without a bracket; after `$` and `#` a
+/// counted number of values of one type without markers.
 fn skip_array(rest: &mut &[u8], depth: usize) -> Option<()> {
     match *rest.first()? {
         b'$' => {

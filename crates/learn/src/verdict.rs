@@ -83,7 +83,8 @@ mod tests {
 
     const PRICES: ScoredModel = ScoredModel { recipe: Recipe::Returns, baseline: Baseline::Last, split: Split::Time };
 
-    /// Returns the verdict on a model that is off by `model` where the baseline is off by `baseline`, in alternating blocks of ten rows.
+    /// Returns the verdict on a model that is off by `model` where the baseline is off by `baseline`, in alternating
+    /// blocks of ten rows.
     fn verdict_of(baseline: [f64; 2], model: [f64; 2], model: ScoredModel) -> String {
         let outcome = |idx: usize| {
             let (actual, turn) = (100.0 + (idx % 3) as f64, idx / 10 % 2);

@@ -10,26 +10,28 @@ use crate::watermark::Watermark;
 use crate::window::Window;
 use crate::windowing::EventTimePolicy;
 
-/// Maximum number of runs of identities in the memory of one instrument. At the default lateness of 10 minutes this is 6 ticks a second
-/// of different times. A faster source loses no tick that comes in order: the horizon rises behind it, and ticks below the horizon
-/// are late, so that no duplicate counts.
+/// Maximum number of runs of identities in the memory of one instrument. At the default lateness of 10 minutes this is
+/// 6 ticks a second of different times. A faster source loses no tick that comes in order: the horizon rises behind it,
+/// and ticks below the horizon are late, so that no duplicate counts.
 pub const IDENTITIES_MAX: usize = 4_096;
 
 /// The memory of one instrument for judging its next tick.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Acceptance {
     watermark: Watermark,
-    /// The newest identity that was dropped because memory was full. Ticks up to this one are late, also in an open window.
+    /// The newest identity that was dropped because memory was full. Ticks up to this one are late, also in an open
+    /// window.
     horizon: Option<Key>,
-    /// Ascending. The identities of every tick whose 1-minute window can still be revised, without those up to the horizon.
+    /// Ascending. The identities of every tick whose 1-minute window can still be revised, without those up to the
+    /// horizon.
     runs: VecDeque<Run>,
 }
 
 /// The order in which identities are kept and dropped: event time, grain, id.
 type Key = (EventTime, Option<Span>, Option<u64>);
 
-/// Ticks of one time and grain: those with the consecutive ids `ids.0` to `ids.1`, or the one tick without an id. Numbered trades take one
-/// run for each time, in any number.
+/// Ticks of one time and grain: those with the consecutive ids `ids.0` to `ids.1`, or the one tick without an id.
+/// Numbered trades take one run for each time, in any number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct Run {
     event: EventTime,
@@ -80,8 +82,8 @@ pub enum TickVerdict {
     Duplicate,
     /// The tick came after the allowed lateness of its 1-minute window, or is at or below the horizon.
     Late {
-        /// How far its event time is behind the watermark, or behind the horizon where that is further, in milliseconds. At least 1,
-        /// also for a tick of the horizon's own millisecond.
+        /// How far its event time is behind the watermark, or behind the horizon where that is further, in
+        /// milliseconds. At least 1, also for a tick of the horizon's own millisecond.
         late_ms: i64,
     },
 }

@@ -40,8 +40,8 @@ pub struct Candle {
     pub volume_count: Option<u64>,
     /// Number of ticks.
     pub count: u64,
-    /// Share of the window that is known, 0 to 1: the length of the union, inside the window, of its own bars and of certified spans,
-    /// ÷ the window's length.
+    /// Share of the window that is known, 0 to 1: the length of the union, inside the window, of its own bars and of
+    /// certified spans, ÷ the window's length.
     pub coverage: f64,
     /// Longest bar among the ticks; absent without bars.
     pub grain: Option<Span>,
@@ -259,8 +259,8 @@ impl PartialCandle {
         self.last_seq = self.last_seq.max(tick.feed_seq);
     }
 
-    /// Returns the candle of the window of this kind that begins at `start`, of which `covered` is known. The candle is provisional when
-    /// `revision` is 0.
+    /// Returns the candle of the window of this kind that begins at `start`, of which `covered` is known. The candle is
+    /// provisional when `revision` is 0.
     pub fn candle(
         &self,
         instrument: &Instrument,

@@ -7,9 +7,9 @@ use crate::time::{EventTime, Span};
 /// Maximum number of disjoint spans of a window: a day of single minutes.
 pub const SPANS_MAX: usize = 1_440;
 
-/// The union of half-open spans within one window. Overlaps count once, and the order of the spans does not matter, as long as no more
-/// than [`SPANS_MAX`] of them are disjoint. Beyond that the shortest span is dropped: the union may be too small, but is never too
-/// large.
+/// The union of half-open spans within one window. Overlaps count once, and the order of the spans does not matter, as
+/// long as no more than [`SPANS_MAX`] of them are disjoint. Beyond that the shortest span is dropped: the union may be
+/// too small, but is never too large.
 ///
 /// A window whose spans all touch, the usual case, takes 32 bytes and no heap memory.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,8 +3,8 @@
 /// Numbers below this are shown with an exponent: their plain digits would be mostly zeros.
 pub const PLAIN_MIN: f64 = 1e-6;
 
-/// Returns the number of decimals that show this many significant digits, at least 1, of a number in plain form. `None` for numbers
-/// below [`PLAIN_MIN`], which need an exponent. A whole number keeps all of its digits.
+/// Returns the number of decimals that show this many significant digits, at least 1, of a number in plain form. `None`
+/// for numbers below [`PLAIN_MIN`], which need an exponent. A whole number keeps all of its digits.
 pub fn plain_decimals(value: f64, digits: usize) -> Option<usize> {
     if value == 0.0 || !value.is_finite() {
         return Some(0);

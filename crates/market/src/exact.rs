@@ -1,8 +1,9 @@
 //! Sums that do not depend on the order of their terms.
 //!
-//! A sum of `f64` rounds at every step, so merging partial windows in another order gives other bits. This sum is a 256-bit fixed-point
-//! number with the unit 2⁻¹²⁸ (two's complement, four limbs, least significant first). Every accepted price and volume is a whole number
-//! of units, so addition is exact, commutative and associative. The only rounding happens when the result is read.
+//! A sum of `f64` rounds at every step, so merging partial windows in another order gives other bits. This sum is a
+//! 256-bit fixed-point number with the unit 2⁻¹²⁸ (two's complement, four limbs, least significant first). Every
+//! accepted price and volume is a whole number of units, so addition is exact, commutative and associative. The only
+//! rounding happens when the result is read.
 
 use serde::{Deserialize, Serialize};
 
@@ -53,7 +54,8 @@ impl ExactSum {
         self.mean(1)
     }
 
-    /// Returns the sum divided by `count`, rounded once to the nearest `f64` (ties to even). A `count` of 0 counts as 1.
+    /// Returns the sum divided by `count`, rounded once to the nearest `f64` (ties to even). A `count` of 0 counts as
+    /// 1.
     pub fn mean(&self, count: u64) -> f64 {
         let negative = self.is_negative();
         let magnitude = if negative { self.negated().0 } else { self.0 };
@@ -125,7 +127,8 @@ fn add_with_carry(left: u64, right: u64, carry: bool) -> (u64, bool) {
     (sum, first || second)
 }
 
-/// Divides (`left` × 2⁶⁴ + `limb`) by the divisor, where `left` is the remainder of the limbs above. Returns quotient and remainder.
+/// Divides (`left` × 2⁶⁴ + `limb`) by the divisor, where `left` is the remainder of the limbs above. Returns quotient
+/// and remainder.
 fn divide(left: u64, limb: u64, divisor: u64) -> (u64, u64) {
     const HALF: u32 = u64::BITS / 2;
     if divisor >> HALF == 0 {
@@ -151,8 +154,8 @@ fn round(limbs: &[u64], exponent: i32, sticky: bool) -> f64 {
     if half && (below || mantissa & 1 == 1) {
         mantissa += 1;
     }
-    // Both factors are exact: the mantissa has at most 54 bits, of which the last may be a carry, and the exponent stays far inside the
-    // normal range for 256 bits around 2^-192.
+    // Both factors are exact: the mantissa has at most 54 bits, of which the last may be a carry, and the exponent
+    // stays far inside the normal range for 256 bits around 2^-192.
     mantissa as f64 * 2_f64.powi(shift as i32 + exponent)
 }
 

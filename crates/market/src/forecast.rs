@@ -58,7 +58,8 @@ pub struct ForecastKey<'a> {
     pub model: Cow<'a, str>,
     /// How reliable it is.
     pub status: Status,
-    /// The model's prediction: the close at `target_end_ms` in quote currency, for `volatility` log(high ÷ low) of the target.
+    /// The model's prediction: the close at `target_end_ms` in quote currency, for `volatility` log(high ÷ low) of the
+    /// target.
     pub prediction: f64,
     /// The prediction of the naive baseline: the last close, for `volatility` the baseline that was chosen in training.
     pub baseline: f64,
@@ -67,7 +68,8 @@ pub struct ForecastKey<'a> {
 /// A forecast on `forecast.<p>.next.<coin>.<quote>`: `{"coin":"bitcoin","quote":"usd","recipe":"returns",
 /// "interval":"15m","made_ms":1583021700000,"target_start_ms":1583021700000,"target_end_ms":1583022600000,
 /// "model":"4be1c1f02b6f2a07","status":"candidate","prediction":8532.1,"baseline":8531.9,"level":0.9,"lower":8493.7,
-/// "upper":8570.6,"lower_50":…,"upper_50":…,…}`. An interval is absent while the model has too few rows to calibrate it.
+/// "upper":8570.6,"lower_50":…,"upper_50":…,…}`. An interval is absent while the model has too few rows to calibrate
+/// it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NextLine<'a> {
     /// The forecast.
@@ -144,7 +146,8 @@ pub enum Cause {
 /// "trained_ticks":…,"scores":{"rows":584,"rmse":27.23,"baseline_rmse":27.24,"skill":0.0004,"p":0.364},
 /// "incumbent":{"model":…,"rows":584,…}}`.
 ///
-/// It names its ticks by event time and number. Stream sequences depend on the packing of ticks; they are on the model card.
+/// It names its ticks by event time and number. Stream sequences depend on the packing of ticks; they are on the model
+/// card.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ModelLine<'a> {
     /// Coin.

@@ -8,7 +8,8 @@ use crate::instrument::Instrument;
 use crate::time::{EventTime, Span};
 use crate::validate::{Reason, check_complete, is_future};
 
-/// A heartbeat on FEED and MARKET: `{"coin":"bitcoin","quote":"usd","event_ms":1747517880000,"ingest_ms":1747518000000}`.
+/// A heartbeat on FEED and MARKET:
+/// `{"coin":"bitcoin","quote":"usd","event_ms":1747517880000,"ingest_ms":1747518000000}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct HeartbeatLine<'a> {
     /// Coin.
@@ -40,7 +41,8 @@ impl HeartbeatLine<'_> {
         self.complete_ms.map(|complete| (self.event().saturating_sub(Span(complete)), self.event()))
     }
 
-    /// Validates a heartbeat of the instrument that its subject names. `stored_ms` is the server's time of storing its message.
+    /// Validates a heartbeat of the instrument that its subject names. `stored_ms` is the server's time of storing its
+    /// message.
     ///
     /// # Errors
     /// The reason: another instrument, a time outside the calendar, or one ahead of its arrival.

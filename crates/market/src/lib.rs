@@ -1,10 +1,11 @@
-//! The vocabulary of the market, as pure code: ticks, exact sums, event-time windows, candles, and the records of the streams.
+//! The vocabulary of the market, as pure code: ticks, exact sums, event-time windows, candles, and the records of the
+//! streams.
 //!
-//! This crate never awaits, reads a clock, draws a random number, logs, or touches a file or a socket: the same input always
-//! gives the same output, on any machine, at any replay speed.
+//! This crate never awaits, reads a clock, draws a random number, logs, or touches a file or a socket: the same input
+//! always gives the same output, on any machine, at any replay speed.
 //!
-//! Start reading at [`tick`] (the input), [`validate`] and [`acceptance`] (which ticks count), [`windowing`] (when a window
-//! closes) and [`candle`] (the output).
+//! Start reading at [`tick`] (the input), [`validate`] and [`acceptance`] (which ticks count), [`windowing`] (when a
+//! window closes) and [`candle`] (the output).
 //!
 //! ```
 //! use market::acceptance::{Acceptance, TickVerdict};

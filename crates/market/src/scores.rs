@@ -14,18 +14,18 @@ pub struct DieboldMariano {
     pub p: f64,
 }
 
-/// Scores of a model and of the naive baseline on the same rows. Prices and their errors are in quote currency, ranges and theirs in
-/// log(high ÷ low).
+/// Scores of a model and of the naive baseline on the same rows. Prices and their errors are in quote currency, ranges
+/// and theirs in log(high ÷ low).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Scores {
     /// Number of rows.
     pub rows: usize,
-    /// R2: 1 − Σ(actual − predicted)² ÷ Σ(actual − mean actual)². On prices it is near 1 for any prediction near the last price. Absent when
-    /// all truths are equal.
+    /// R2: 1 − Σ(actual − predicted)² ÷ Σ(actual − mean actual)². On prices it is near 1 for any prediction near the
+    /// last price. Absent when all truths are equal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub r2: Option<f64>,
-    /// R2 of log returns, log(price ÷ last): above 0 only for a model with skill. Absent when all actual returns are equal, and for a recipe
-    /// that predicts no price.
+    /// R2 of log returns, log(price ÷ last): above 0 only for a model with skill. Absent when all actual returns are
+    /// equal, and for a recipe that predicts no price.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub r2_return: Option<f64>,
     /// Root mean squared error.
@@ -39,15 +39,16 @@ pub struct Scores {
     pub baseline_rmse: f64,
     /// Mean absolute error of the baseline.
     pub baseline_mae: f64,
-    /// 1 − RMSE ÷ RMSE of the baseline: above 0 when the model beats the naive baseline. Absent when the baseline has no error.
+    /// 1 − RMSE ÷ RMSE of the baseline: above 0 when the model beats the naive baseline. Absent when the baseline has
+    /// no error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skill: Option<f64>,
-    /// Of the rows whose truth differs from the baseline, the share for which the prediction is on the same side of the baseline as the
-    /// truth. A prediction equal to the baseline is a miss.
+    /// Of the rows whose truth differs from the baseline, the share for which the prediction is on the same side of the
+    /// baseline as the truth. A prediction equal to the baseline is a miss.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub direction_hit_rate: Option<f64>,
-    /// The test of whether the model's errors are smaller than the baseline's by more than chance. Absent when the two do not differ, or
-    /// there are too few rows for the horizon.
+    /// The test of whether the model's errors are smaller than the baseline's by more than chance. Absent when the two
+    /// do not differ, or there are too few rows for the horizon.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub diebold_mariano: Option<DieboldMariano>,
 }

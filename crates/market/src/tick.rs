@@ -8,16 +8,16 @@ use crate::time::{EventTime, Span};
 
 /// One validated observation of one instrument.
 ///
-/// With a grain it is a *bar*, which covers `[event, event + grain)`: a candle row of a file or an endpoint. Without one it is a *point*
-/// at `event`: a quote or a trade.
+/// With a grain it is a *bar*, which covers `[event, event + grain)`: a candle row of a file or an endpoint. Without
+/// one it is a *point* at `event`: a quote or a trade.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Tick {
     /// Event time, by the source's clock; the first instant of a bar.
     pub event: EventTime,
     /// Length of a bar; absent for a point.
     pub grain: Option<Span>,
-    /// The source is certified for `[event − complete, event)`: FEED has every observation of that span by now. Absent when the source
-    /// certifies nothing, as for bars.
+    /// The source is certified for `[event − complete, event)`: FEED has every observation of that span by now. Absent
+    /// when the source certifies nothing, as for bars.
     pub complete: Option<Span>,
     /// The source's number for the observation, where several may share a millisecond.
     pub id: Option<u64>,
@@ -49,8 +49,9 @@ pub struct TickIdentity {
 /// Bars of at most this length may cross the end of a window: they count in the one in which they begin.
 const CROSSING_MAX: Span = Span::MINUTE;
 
-/// Whether a tick counts in the window `[start, end)`. A point, and a bar of at most a minute, counts in the windows that contain its
-/// event time; a longer bar only in windows that hold all of it, so that no window holds a price from after its end.
+/// Whether a tick counts in the window `[start, end)`. A point, and a bar of at most a minute, counts in the windows
+/// that contain its event time; a longer bar only in windows that hold all of it, so that no window holds a price from
+/// after its end.
 pub fn counts_in(event: EventTime, grain: Option<Span>, start: EventTime, end: EventTime) -> bool {
     let is_inside = start <= event && event < end;
     is_inside && grain.is_none_or(|grain| grain <= CROSSING_MAX || event + grain <= end)
@@ -190,8 +191,8 @@ pub struct LateLine<'a> {
     pub price: PriceLine<'a>,
     /// Its line within the FEED message, counted from 0.
     pub line: u32,
-    /// How far its event time was behind the watermark, or behind the horizon of the acceptance memory where that is further, in
-    /// milliseconds. Above zero.
+    /// How far its event time was behind the watermark, or behind the horizon of the acceptance memory where that is
+    /// further, in milliseconds. Above zero.
     pub late_ms: i64,
 }
 

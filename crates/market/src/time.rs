@@ -19,7 +19,8 @@ pub struct Span(pub i64);
 impl EventTime {
     /// Before every observation: the watermark before the first one.
     pub const MIN: Self = Self(i64::MIN);
-    /// Earliest accepted event time: 2009-01-01. The first block of the first coin was made two days later, so no coin has an earlier price.
+    /// Earliest accepted event time: 2009-01-01. The first block of the first coin was made two days later, so no coin
+    /// has an earlier price.
     pub const EARLIEST: Self = Self(1_230_768_000_000);
     /// Latest accepted event time: the last millisecond of the year 9999, where RFC 3339 ends.
     pub const LATEST: Self = Self(253_402_300_799_999);

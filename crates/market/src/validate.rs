@@ -9,7 +9,8 @@ use crate::instrument::Instrument;
 use crate::tick::{PriceLine, Tick, TickLine};
 use crate::time::{EventTime, Span};
 
-/// A record with an event time further than this ahead of its arrival is rejected and moves no watermark: see [`is_future`].
+/// A record with an event time further than this ahead of its arrival is rejected and moves no watermark: see
+/// [`is_future`].
 pub const FUTURE_BOUND: Span = Span::minutes(2);
 /// Smallest price, in quote currency.
 pub const PRICE_MIN: f64 = 1e-15;
@@ -101,8 +102,8 @@ impl RejectedLine {
     }
 }
 
-/// Whether an event time is more than [`FUTURE_BOUND`] ahead of the record's arrival. The arrival is the earlier of the sender's ingest
-/// time and the server's time of storing: a sender can write any time, but not the server's.
+/// Whether an event time is more than [`FUTURE_BOUND`] ahead of the record's arrival. The arrival is the earlier of the
+/// sender's ingest time and the server's time of storing: a sender can write any time, but not the server's.
 pub fn is_future(event_ms: i64, ingest_ms: i64, stored_ms: i64) -> bool {
     event_ms > ingest_ms.min(stored_ms).saturating_add(FUTURE_BOUND.ms())
 }

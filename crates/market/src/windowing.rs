@@ -1,12 +1,12 @@
 //! Opens, closes and reissues the windows of one instrument.
 //!
-//! A window is issued (`final`) when the watermark reaches its end, or when a flush ends the recording. It accepts late ticks
-//! until the watermark reaches its end plus the allowed lateness; each of them issues it again with the next revision. A window
-//! without ticks is never issued.
+//! A window is issued (`final`) when the watermark reaches its end, or when a flush ends the recording. It accepts late
+//! ticks until the watermark reaches its end plus the allowed lateness; each of them issues it again with the next
+//! revision. A window without ticks is never issued.
 //!
-//! Coverage is kept beside the ticks, also for a window without ticks. A certified span counts in the windows that are open when
-//! the record comes, before the record's own time closes any. A closed window takes only the span of a late tick that counts in
-//! it.
+//! Coverage is kept beside the ticks, also for a window without ticks. A certified span counts in the windows that are
+//! open when the record comes, before the record's own time closes any. A closed window takes only the span of a late
+//! tick that counts in it.
 
 mod open_window;
 mod series;
@@ -54,9 +54,9 @@ impl Windowing {
         Self { series, due: EventTime::MIN }
     }
 
-    /// Adds an accepted tick to every window that it counts in, and its certified span to every open window. A window that has
-    /// closed already is issued again at once. Then the windows that `advance` closes are issued, in order of start within each
-    /// kind, and windows that can no longer be revised are dropped.
+    /// Adds an accepted tick to every window that it counts in, and its certified span to every open window. A window
+    /// that has closed already is issued again at once. Then the windows that `advance` closes are issued, in order of
+    /// start within each kind, and windows that can no longer be revised are dropped.
     ///
     /// Returns how many spans coverage had no room for.
     pub fn push(
@@ -90,14 +90,16 @@ impl Windowing {
         dropped
     }
 
-    /// Returns the kinds of window that are too short for a bar: none of their windows holds all of it, so it counts in none.
+    /// Returns the kinds of window that are too short for a bar: none of their windows holds all of it, so it counts in
+    /// none.
     pub fn too_short_for<'a>(&'a self, tick: &'a Tick) -> impl Iterator<Item = Window> + 'a {
         let takes = |window: Window| window.starts(tick.event).any(|start| tick.counts_in(start, window.end(start)));
         let is_long = tick.is_long();
         self.series.iter().map(WindowSeries::window).filter(move |&window| is_long && !takes(window))
     }
 
-    /// Applies a heartbeat: adds its certified span to every open window, and moves event time as [`Windowing::push`] does.
+    /// Applies a heartbeat: adds its certified span to every open window, and moves event time as [`Windowing::push`]
+    /// does.
     ///
     /// Returns how many spans coverage had no room for.
     pub fn heartbeat(
@@ -121,14 +123,15 @@ impl Windowing {
         self.due = due.unwrap_or(EventTime(i64::MAX));
     }
 
-    /// Ends the recording: issues every window with a tick that no issue contains yet. Later ticks open such a window again, and
-    /// its next close is the next revision.
+    /// Ends the recording: issues every window with a tick that no issue contains yet. Later ticks open such a window
+    /// again, and its next close is the next revision.
     pub fn flush(&mut self, mut issue: impl FnMut(Issue<'_>)) {
         // `due` may now be too early, which costs only a walk over the windows.
         self.series.iter_mut().for_each(|series| series.flush(&mut issue));
     }
 
-    /// Returns the provisional candles of the open windows with a tick that no issue contains yet, in order of kind and start.
+    /// Returns the provisional candles of the open windows with a tick that no issue contains yet, in order of kind and
+    /// start.
     pub fn provisional<'a>(&'a self, instrument: &'a Instrument) -> impl Iterator<Item = Candle> + 'a {
         self.series.iter().flat_map(move |series| series.provisional(instrument))
     }

@@ -134,8 +134,8 @@ impl ArchiveService {
         *self.requests.written.borrow() < self.wanted && self.wanted <= self.read_through
     }
 
-    /// Writes the ticks that were read. Waits while the disk is full or the bucket cannot be reached; no more messages are read
-    /// meanwhile, so no tick is lost.
+    /// Writes the ticks that were read. Waits while the disk is full or the bucket cannot be reached; no more messages
+    /// are read meanwhile, so no tick is lost.
     async fn write(&mut self) -> anyhow::Result<()> {
         let mut reminder = Reminder::default();
         let (rows, start) = (self.archiver.waiting() as u64, Instant::now());

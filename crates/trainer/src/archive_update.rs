@@ -52,7 +52,8 @@ pub(crate) async fn bring_up_to_date(connection: &Connection, archive: &Archive)
     Ok(ArchiveUpdate { ticks: archiver.ticks(), last_seq: archiver.last_seq() })
 }
 
-/// Brings the archive up to date with the server, if one answers. Returns `None` without a server when the archive holds ticks.
+/// Brings the archive up to date with the server, if one answers. Returns `None` without a server when the archive
+/// holds ticks.
 pub(crate) async fn update(archive: &Archive, nats: &NatsArgs) -> anyhow::Result<Option<Connection>> {
     let at_once = NatsArgs { connect_timeout: 0, ..nats.clone() };
     let connection = match Connection::open(&at_once, Some("trainer")).await {

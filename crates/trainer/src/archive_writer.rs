@@ -1,6 +1,7 @@
 //! MARKET → archive: every accepted tick as Parquet, exactly once.
 //!
-//! The last sequence in the archive is the position: reading continues after it, and a file appears whole or not at all.
+//! The last sequence in the archive is the position: reading continues after it, and a file appears whole or not at
+//! all.
 
 use anyhow::{Context, anyhow};
 use bus::external_consumers::{self, REGISTRATION_VERSION, Registration};
@@ -47,7 +48,8 @@ impl Archiver {
     /// Opens the archive for writing, and registers it so that trimming keeps the ticks that are not archived yet.
     ///
     /// # Errors
-    /// Another process writes the archive, it is damaged or of another stream, or MARKET no longer holds the next ticks.
+    /// Another process writes the archive, it is damaged or of another stream, or MARKET no longer holds the next
+    /// ticks.
     pub async fn open(connection: &Connection, archive: &Archive, market: &StreamInfo) -> anyhow::Result<Self> {
         let source = market.log()?;
         let (of_thread, of_market) = (archive.clone(), source.clone());
@@ -158,8 +160,8 @@ impl Archiver {
         }
     }
 
-    /// Writes the rows taken so far to a file that covers MARKET up to sequence `through`. The file is durable when this returns.
-    /// Does nothing when a file already reaches as far.
+    /// Writes the rows taken so far to a file that covers MARKET up to sequence `through`. The file is durable when
+    /// this returns. Does nothing when a file already reaches as far.
     ///
     /// # Errors
     /// The file cannot be written. No row is lost: the next call writes it.
@@ -223,8 +225,8 @@ impl Archiver {
     }
 }
 
-/// Opens an archive of the log `market`. A log that was restored from a backup continues its archive, if the backup reaches as
-/// far.
+/// Opens an archive of the log `market`. A log that was restored from a backup continues its archive, if the backup
+/// reaches as far.
 fn open(archive: &Archive, market: &LogId) -> Result<ArchiveWriter, ArchiveError> {
     let continues = |theirs: &str, last| LogId::from_json(theirs).is_ok_and(|log| market.continues_from(&log, last));
     match (archive.source()?, archive.last_seq()?) {

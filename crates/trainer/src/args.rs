@@ -41,7 +41,8 @@ pub enum Format {
 /// Flags that name an instrument.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct InstrumentArgs {
-    /// Coin, such as bitcoin; with --quote. By default the instruments of the archive: `train` needs exactly one, `run` forecasts each
+    /// Coin, such as bitcoin; with --quote. By default the instruments of the archive: `train` needs exactly one, `run`
+    /// forecasts each
     #[arg(long, requires = "quote")]
     pub coin: Option<String>,
 

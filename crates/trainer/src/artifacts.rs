@@ -78,8 +78,8 @@ impl Artifacts {
     /// Writes the files to a folder: all of them or none, the card with the digests of the others last.
     ///
     /// # Errors
-    /// The folder cannot be written to; the exit code is that of a bad configuration. The files of an earlier model stay
-    /// unchanged.
+    /// The folder cannot be written to; the exit code is that of a bad configuration. The files of an earlier model
+    /// stay unchanged.
     pub fn write(&self, folder: &Path) -> anyhow::Result<()> {
         let files: Vec<_> = MODEL_FILES.into_iter().zip(self.contents.iter().map(Vec::as_slice)).collect();
         atomic_write_all(folder, &files)
@@ -116,8 +116,8 @@ impl Artifacts {
         Ok(())
     }
 
-    /// Returns keys and contents in the order in which they are put: the files before their card, and the card before the id of
-    /// the newest model.
+    /// Returns keys and contents in the order in which they are put: the files before their card, and the card before
+    /// the id of the newest model.
     fn objects<'a>(
         &'a self,
         instrument: &Instrument,

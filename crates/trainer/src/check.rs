@@ -1,7 +1,7 @@
 //! `trainer check`: looks for leakage of the future into a model, and for scores that are flattered.
 //!
-//! Each check runs on the user's own data. One of them plants a leak that must be found: a check that can find nothing proves
-//! nothing.
+//! Each check runs on the user's own data. One of them plants a leak that must be found: a check that can find nothing
+//! proves nothing.
 
 pub(crate) mod finding;
 
@@ -94,7 +94,8 @@ fn conclude(findings: &[Finding]) -> anyhow::Result<()> {
     Err(anyhow!("{} of {} checks failed: {}", failed.len(), findings.len(), failed.join("; "))).exit_code(Code::Failed)
 }
 
-/// Runs all checks on the ticks of an instrument, ascending by (event time, id). `report` is called with the name of each step.
+/// Runs all checks on the ticks of an instrument, ascending by (event time, id). `report` is called with the name of
+/// each step.
 ///
 /// # Errors
 /// As [`learn::training::learn`].
@@ -167,8 +168,9 @@ fn rows_with_leak(spec: RowSpec, candles: &[Candle]) -> Vec<FeatureRow> {
     rows
 }
 
-/// Checks that a feature that knows the next candle is found, and that a model with the label as a feature has a smaller error
-/// than a model without features. Its error is not 0: trees cannot predict beyond the range of their training labels.
+/// Checks that a feature that knows the next candle is found, and that a model with the label as a feature has a
+/// smaller error than a model without features. Its error is not 0: trees cannot predict beyond the range of their
+/// training labels.
 fn planted_finding(
     dataset: &Dataset,
     outer: &RowSplit,
@@ -233,8 +235,8 @@ struct Errors {
     model: f64,
     /// Of the naive baseline.
     baseline: f64,
-    /// Of a model without features: the reference of the output times the mean ratio of truth to reference in the training rows.
-    /// It shows how much of a gain on the naive baseline is mere correction of its level.
+    /// Of a model without features: the reference of the output times the mean ratio of truth to reference in the
+    /// training rows. It shows how much of a gain on the naive baseline is mere correction of its level.
     constant: f64,
 }
 

@@ -40,7 +40,8 @@ pub enum Command {
     Archive(ArchiveArgs),
     /// Train one model on the archive (brought up to date if a server answers) or on a recording, print how good it is
     Train(TrainArgs),
-    /// Check that such a model does not know the future and that its score is not flattered; exit code 1 when a check fails
+    /// Check that such a model does not know the future and that its score is not flattered; exit code 1 when a check
+    /// fails
     Check(CheckArgs),
     /// Run as a service: archive continuously, train as event time passes, forecast each candle and score the forecasts
     Run(RunArgs),

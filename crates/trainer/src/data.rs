@@ -42,11 +42,11 @@ pub enum TickSource {
     Recording {
         /// The files, all of one instrument.
         files: Vec<PathBuf>,
-        /// What a row is; `None` to infer it from the rows.
+        /// The meaning of a row; `None` to infer it from the rows.
         grain: Option<Grain>,
-        /// Which of two rows with the same time and other values counts.
+        /// The rule for two rows with the same time and other values.
         conflict: Option<Conflict>,
-        /// What happens to open and close outside low and high.
+        /// The rule for open and close outside low and high.
         outside: Outside,
         /// A lone row further than this from its neighbors is rejected; `None` for the default.
         max_step: Option<Span>,
@@ -63,29 +63,30 @@ struct Typed {
     #[arg(long)]
     offline: bool,
 
-    /// Learn from a recording instead of the archive, without a server: a CSV file, plain or gzip, with a header that names
-    /// timestamp_ms and close (or price), and open, high, low, volume and id where there are any, of the instrument that
-    /// --coin and --quote name; repeat it for more files
+    /// Learn from a recording instead of the archive, without a server: a CSV file, plain or gzip, with a header that
+    /// names timestamp_ms and close (or price), and open, high, low, volume and id where there are any, of the
+    /// instrument that --coin and --quote name; repeat it for more files
     #[arg(long, value_name = "FILE", conflicts_with = "offline")]
     input: Vec<PathBuf>,
 
-    /// What a row of --input is: a candle of this length from its timestamp on, such as 1m, or a trade: all trades of one
-    /// instant count [default: candles as long as rows are most often apart; trades where there is a column id]
+    /// Meaning of a row of --input: a candle of this length from its timestamp on, such as 1m, or a trade: all trades of
+    /// one instant count [default: candles as long as rows are most often apart; trades where there is a column id]
     #[arg(long, value_name = "SPAN|trades", requires = "input")]
     grain: Option<Grain>,
 
-    /// Which of two rows of --input with the same time and other values counts: last (the later line, or the
-    /// file named later), first, or refuse (neither: the files are not read) [default: last, unless a quarter of the rows is
+    /// The row of --input that counts, of two with the same time and other values: last (the later line, or the file named
+    /// later), first, or refuse (neither: the files are not read) [default: last, unless a quarter of the rows is
     /// concerned]
     #[arg(long, value_name = "last|first|refuse")]
     conflict: Option<Conflict>,
 
-    /// What happens to a row of --input whose open or close lies outside its low and high: widen (its low and high are
+    /// Treatment of a row of --input whose open or close lies outside its low and high: widen (its low and high are
     /// widened) or reject
     #[arg(long, default_value = "widen", value_name = "widen|reject")]
     outside: Outside,
 
-    /// A lone row of --input further than this from its neighbours is rejected (jump); at least two grains [default: 30d]
+    /// A lone row of --input further than this from its neighbors is rejected (jump); at least two grains [default:
+    /// 30d]
     #[arg(long, value_name = "SPAN", requires = "input", value_parser = span)]
     max_step: Option<Span>,
 
@@ -153,7 +154,8 @@ impl DataArgs {
     /// Reads the ticks.
     ///
     /// # Errors
-    /// Exit code 4: there are no ticks. 2: a file or an archive cannot be used, or it holds several instruments and none is named.
+    /// Exit code 4: there are no ticks. 2: a file or an archive cannot be used, or it holds several instruments and
+    /// none is named.
     pub fn read(&self, progress: &ProgressDisplay) -> anyhow::Result<Data> {
         let named = self.instrument.instrument().exit_code(Code::BadConfig)?;
         match &self.source {

@@ -6,7 +6,7 @@ use store::archive::ArchiveError;
 use store::archive::storage::PlaceError;
 use store::bucket::BucketErrorKind;
 
-/// The exit code of the first error of ours in a chain, for [`service::main`].
+/// Returns the exit code of the first error of candlewire in a chain, for [`service::main`].
 pub fn exit_code(error: &anyhow::Error) -> Option<Code> {
     let of_cause = |cause: &(dyn std::error::Error + 'static)| {
         let of_archive = cause.downcast_ref::<ArchiveError>().map(code_of_archive);
@@ -36,7 +36,7 @@ fn code_of_archive(error: &ArchiveError) -> Code {
     }
 }
 
-/// The exit code that an error of ours ends the program with.
+/// Returns the exit code with which an error ends the program.
 pub(crate) fn code_of(error: &anyhow::Error) -> Option<Code> {
     error.downcast_ref::<Coded>().map(Coded::code).or_else(|| exit_code(error))
 }

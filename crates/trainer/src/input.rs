@@ -1,7 +1,7 @@
 //! Reads a recording into ticks to learn from, without a server.
 //!
-//! The producer reads and checks rows in the same way, so a model learns the same from a file as from its replay. Rows that are
-//! left out are counted by reason.
+//! The producer reads and checks rows in the same way, so a model learns the same from a file as from its replay. Rows
+//! that are left out are counted by reason.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ use store::recording::{Input, OnRead, Refusal, Rejects, Rules, Shape, Tally, Tra
 pub struct Recorded {
     /// Ascending by event time and id, each accepted by the rules of `market`.
     pub ticks: Vec<Tick>,
-    /// What each row is.
+    /// The meaning of a row.
     pub shape: Shape,
     /// Counts of the rows by result.
     pub tally: Tally,

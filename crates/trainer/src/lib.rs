@@ -1,11 +1,11 @@
-//! The trainer: keeps every accepted tick as Parquet, trains models on them, forecasts, and scores models and forecasts beside
-//! the naive baseline.
+//! The trainer: keeps every accepted tick as Parquet, trains models on them, forecasts, and scores models and forecasts
+//! beside the naive baseline.
 //!
-//! It never computes features, splits or scores: that is the crate `learn`, which this crate gives ticks to and whose results it
-//! stores. It never reads FEED or STATS: MARKET and its own archive are its only inputs.
+//! It never computes features, splits or scores: that is the crate `learn`, which this crate gives ticks to and whose
+//! results it stores. It never reads FEED or STATS: MARKET and its own archive are its only inputs.
 //!
-//! Start reading at [`train`], the one-shot command, and at [`service`](mod@service), the long-running one. Both read the
-//! archive that [`archive_writer`] writes. [`live`] is the forecasting step; it fits its models in child processes.
+//! Start reading at [`train`], the one-shot command, and at [`service`](mod@service), the long-running one. Both read
+//! the archive that [`archive_writer`] writes. [`live`] is the forecasting step; it fits its models in child processes.
 
 #![warn(missing_docs)]
 

@@ -1,8 +1,9 @@
-//! MARKET → FORECAST: one forecast a candle, scored when its truth comes, by a model that is trained as event time passes.
+//! MARKET → FORECAST: one forecast a candle, scored when its truth comes, by a model that is trained as event time
+//! passes.
 //!
-//! A step like the others: it reads MARKET alone, makes its candles with the same window code, and stores forecasts, scores,
-//! models and its position as one transaction. It starts a training and goes on; where the model begins to count it waits for
-//! it. So any speed, any crash and any packing give the same FORECAST.
+//! A step like the others: it reads MARKET alone, makes its candles with the same window code, and stores forecasts,
+//! scores, models and its position as one transaction. It starts a training and goes on; where the model begins to
+//! count it waits for it. So any speed, any crash and any packing give the same FORECAST.
 
 pub mod archive_trainer;
 pub mod config;

@@ -1,7 +1,7 @@
 //! `trainer run`: archives continuously, trains as event time passes, forecasts and scores.
 //!
-//! Two tasks run side by side: the archive service reads MARKET and writes archive files, and the step [`crate::live`] forecasts.
-//! The step starts trainings. A training asks the archive service to write as far as it needs.
+//! Two tasks run side by side: the archive service reads MARKET and writes archive files, and the step [`crate::live`]
+//! forecasts. The step starts trainings. A training asks the archive service to write as far as it needs.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,7 +32,8 @@ const RETRY_DELAY: Duration = Duration::from_millis(500);
 /// Runs until shutdown. Ticks that were read and not written yet then become a last archive file.
 ///
 /// # Errors
-/// Bad flags, an archive of another stream, an unwritable folder, a missing permission: errors that waiting does not resolve.
+/// Bad flags, an archive of another stream, an unwritable folder, a missing permission: errors that waiting does not
+/// resolve.
 pub async fn run(args: RunArgs, nats: &NatsArgs, shutdown: Shutdown) -> anyhow::Result<()> {
     let config = args.forecast_config().exit_code(Code::BadConfig)?;
     args.out.as_deref().map(prepare_folder).transpose()?;
@@ -118,8 +119,8 @@ impl Service {
         }
     }
 
-    /// Opens the archive. Waits while the instance that was active before still holds it (frozen, or with a half-written file),
-    /// or its bucket cannot be reached. Returns `None` when shutdown came first.
+    /// Opens the archive. Waits while the instance that was active before still holds it (frozen, or with a
+    /// half-written file), or its bucket cannot be reached. Returns `None` when shutdown came first.
     async fn open_archive(&self, market: &StreamInfo) -> anyhow::Result<Option<Archiver>> {
         let mut has_warned = false;
         loop {

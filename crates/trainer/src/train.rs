@@ -40,8 +40,8 @@ pub struct TrainArgs {
 /// Brings the archive up to date, trains, prints the scores and writes the files.
 ///
 /// # Errors
-/// Exit code 4: too few data to train on; no file is written. 5: the files are written, but the object store or the bucket
-/// refused them. 2 and 3: an error that the user or the operator must correct.
+/// Exit code 4: too few data to train on; no file is written. 5: the files are written, but the object store or the
+/// bucket refused them. 2 and 3: an error that the user or the operator must correct.
 pub async fn train(args: TrainArgs, nats: &NatsArgs) -> anyhow::Result<()> {
     // Errors of flags and of places for the result come before any long work.
     args.data.instrument.instrument().exit_code(Code::BadConfig)?;

@@ -22,8 +22,8 @@ const DRAIN_MAX: Duration = Duration::from_secs(3);
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Object storage")]
 pub struct UploadArgs {
-    /// Also upload each model's files to this bucket, with the key in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; see also
-    /// AWS_DEFAULT_REGION and AWS_ENDPOINT_URL
+    /// Also upload each model's files to this bucket, with the key in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; see
+    /// also AWS_DEFAULT_REGION and AWS_ENDPOINT_URL
     #[arg(long, env = "S3_BUCKET_NAME", value_name = "NAME")]
     pub s3_bucket: Option<String>,
 }

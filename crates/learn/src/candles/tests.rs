@@ -84,8 +84,8 @@ fn unheld_bars_and_an_open_candle_are_counted() {
     assert_eq!((minutes.candles.len(), minutes.open, minutes.long_bars), (2, 1, 0));
 }
 
-/// A record of a stream: time since the record before, the length of its bar in seconds or none, and whether its source is certified
-/// since the record before.
+/// A record of a stream: time since the record before, the length of its bar in seconds or none, and whether its source
+/// is certified since the record before.
 #[derive(Debug, Clone, Copy)]
 enum Record {
     Bar { step_ms: i64, grain_s: i64, is_certified: bool },
@@ -108,8 +108,9 @@ fn records() -> impl Strategy<Value = Vec<Record>> {
     prop::collection::vec(record, 1..300)
 }
 
-/// Returns which records are certified since the record before. Where certification breaks, a tick certifies no time before the break;
-/// heartbeats between the tick before and the break certify nothing here, because no tick can repeat their span.
+/// Returns which records are certified since the record before. Where certification breaks, a tick certifies no time
+/// before the break; heartbeats between the tick before and the break certify nothing here, because no tick can repeat
+/// their span.
 fn unbroken(records: &[Record]) -> Vec<bool> {
     let mut follows = true;
     let mut certified: Vec<bool> = Vec::new();

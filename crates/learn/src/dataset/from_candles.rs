@@ -9,8 +9,8 @@ use crate::row_spec::RowSpec;
 use crate::target;
 
 impl Dataset {
-    /// Makes the rows of a recipe that works on candles: final ones of one instrument and one tumbling window, ascending. There is one
-    /// row a candle, unless a candle is missing in its lookback or its horizon.
+    /// Makes the rows of a recipe that works on candles: final ones of one instrument and one tumbling window,
+    /// ascending. There is one row a candle, unless a candle is missing in its lookback or its horizon.
     ///
     /// # Panics
     /// The candles are out of order or provisional, the recipe works on ticks, or the horizon is out of its range.

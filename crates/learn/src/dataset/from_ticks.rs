@@ -10,9 +10,10 @@ use crate::features::calendar;
 use crate::target;
 
 impl Dataset {
-    /// Makes the `calendar` rows: one a tick, except ticks before which no price is known. The price of a point is known at its event
-    /// time, the close of a bar at the bar's end. Where bars overlap, the last price is that of the newest bar that has ended. `ticks`
-    /// are ascending by (event time, id). Times count from the first tick, which is a training tick in every split by time.
+    /// Makes the `calendar` rows: one a tick, except ticks before which no price is known. The price of a point is
+    /// known at its event time, the close of a bar at the bar's end. Where bars overlap, the last price is that of the
+    /// newest bar that has ended. `ticks` are ascending by (event time, id). Times count from the first tick, which is
+    /// a training tick in every split by time.
     ///
     /// # Errors
     /// Two different minutes have the same value as f32; that takes a recording of 31 years.

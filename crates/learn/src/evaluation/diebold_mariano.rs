@@ -1,16 +1,16 @@
 //! The test of Diebold and Mariano: whether one series of errors is smaller than another by more than chance.
 //!
-//! The squared errors of two forecasters on the same truths are subtracted. If neither is better, the mean of the differences d is near
-//! 0, and d̄ ÷ √(long-run variance ÷ n) is near the normal distribution (Diebold and Mariano, "Comparing predictive accuracy", 1995).
-//! Forecasts several steps ahead overlap, so neighboring differences are correlated; their long-run variance is estimated with Bartlett
-//! weights up to a lag of one horizon (Newey and West, 1987), which keeps it positive. The statistic is corrected for few rows and read
-//! from Student's t with n − 1 degrees of freedom (Harvey, Leybourne and Newbold, "Testing the equality of prediction mean squared
-//! errors", 1997).
+//! The squared errors of two forecasters on the same truths are subtracted. If neither is better, the mean of the
+//! differences d is near 0, and d̄ ÷ √(long-run variance ÷ n) is near the normal distribution (Diebold and Mariano,
+//! "Comparing predictive accuracy", 1995). Forecasts several steps ahead overlap, so neighboring differences are
+//! correlated; their long-run variance is estimated with Bartlett weights up to a lag of one horizon (Newey and West,
+//! 1987), which keeps it positive. The statistic is corrected for few rows and read from Student's t with n − 1 degrees
+//! of freedom (Harvey, Leybourne and Newbold, "Testing the equality of prediction mean squared errors", 1997).
 
 use market::scores::DieboldMariano;
 
-/// Compares squared errors in order of time, each `horizon` rows ahead. Returns `None` when the two never differ, or there are not
-/// more rows than the horizon.
+/// Compares squared errors in order of time, each `horizon` rows ahead. Returns `None` when the two never differ, or
+/// there are not more rows than the horizon.
 ///
 /// # Panics
 /// The numbers of errors differ.
@@ -46,15 +46,15 @@ fn long_run_variance(differences: &[f64], mean: f64, lag_max: usize) -> f64 {
     autocovariance(0) + 2.0 * (1..=lag_max).map(weighted).sum::<f64>()
 }
 
-/// Returns the probability of more than `t` in Student's distribution: half the regularized incomplete beta function at ν ÷ (ν + t²)
-/// for a positive t.
+/// Returns the probability of more than `t` in Student's distribution: half the regularized incomplete beta function at
+/// ν ÷ (ν + t²) for a positive t.
 fn student_t_above(t: f64, freedom: f64) -> f64 {
     let tail = 0.5 * incomplete_beta(freedom / 2.0, 0.5, freedom / (freedom + t * t));
     if t >= 0.0 { tail } else { 1.0 - tail }
 }
 
-/// Returns the regularized incomplete beta function I_x(a, b), by its continued fraction (Abramowitz and Stegun 26.5.8), which
-/// converges quickly for x below (a + 1) ÷ (a + b + 2); above that, by 1 − I_{1−x}(b, a).
+/// Returns the regularized incomplete beta function I_x(a, b), by its continued fraction (Abramowitz and Stegun
+/// 26.5.8), which converges quickly for x below (a + 1) ÷ (a + b + 2); above that, by 1 − I_{1−x}(b, a).
 fn incomplete_beta(a: f64, b: f64, x: f64) -> f64 {
     if x <= 0.0 || x >= 1.0 {
         return x.clamp(0.0, 1.0);

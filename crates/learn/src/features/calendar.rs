@@ -5,9 +5,9 @@ use market::{EventTime, Span};
 /// The columns, in order. See [`row`].
 pub const COLUMNS: [&str; 3] = ["timestamp", "hour", "day_of_week"];
 
-/// Returns the features at an instant: minutes since `origin` (with fractions), UTC hour 0–23, day of the week with 1 = Sunday …
-/// 7 = Saturday. Minutes rather than milliseconds, because an f32 is exact for whole numbers up to 2^24 only: 31 years of minutes,
-/// but less than five hours of milliseconds.
+/// Returns the features at an instant: minutes since `origin` (with fractions), UTC hour 0–23, day of the week with 1 =
+/// Sunday … 7 = Saturday. Minutes rather than milliseconds, because an f32 is exact for whole numbers up to 2^24 only:
+/// 31 years of minutes, but less than five hours of milliseconds.
 pub fn row(event: EventTime, origin: EventTime) -> [f32; COLUMNS.len()] {
     let minutes = (event - origin).ms() as f64 / Span::MINUTE.ms() as f64;
     [minutes as f32, f32::from(event.hour_of_day()), f32::from(day_of_week(event))]

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 /// Number of adjacent candles behind one row of features: the newest one and 24 before it.
 pub const LOOKBACK: usize = 25;
 
-/// Minimum number of points whose highest and lowest count as a range. Fewer points miss most of the price's path: the range of one
-/// point is always 0.
+/// Minimum number of points whose highest and lowest count as a range. Fewer points miss most of the price's path: the
+/// range of one point is always 0.
 pub const RANGE_POINTS_MIN: u64 = 4;
 
 /// Whether the high and low of a candle are a range: a bar has its own high and low, points need [`RANGE_POINTS_MIN`].

@@ -1,7 +1,7 @@
 //! Features of the `volatility` recipe, in units of a running average of the range.
 //!
-//! The features do not depend on the level of volatility, only on its recent change. A model of such features carries over from one
-//! coin, interval or year to another; a model of plain ranges does not.
+//! The features do not depend on the level of volatility, only on its recent change. A model of such features carries
+//! over from one coin, interval or year to another; a model of plain ranges does not.
 
 use market::baseline::HALF_LIVES;
 use market::{EventTime, Span};
@@ -37,12 +37,12 @@ pub const COLUMNS: [&str; 19] = [
 const LEVEL_IDX: usize = 1;
 /// Smallest range that serves as a unit: a millionth.
 pub const RANGE_MIN: f64 = 1e-6;
-/// Ranges further away from the level than this factor, up or down, count as this far. Otherwise a candle without movement is log 0,
-/// and one flash crash outweighs a year.
+/// Ranges further away from the level than this factor, up or down, count as this far. Otherwise a candle without
+/// movement is log 0, and one flash crash outweighs a year.
 pub const RATIO_MAX: f64 = 20.0;
 
-/// Exponentially weighted averages by [`HALF_LIVES`]: after one half-life of further candles a candle has half its weight.
-/// Weights are normalized (Σ w x ÷ Σ w), so that the first values weigh no more than they should.
+/// Exponentially weighted averages by [`HALF_LIVES`]: after one half-life of further candles a candle has half its
+/// weight. Weights are normalized (Σ w x ÷ Σ w), so that the first values weigh no more than they should.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Averages {
     sums: [f64; HALF_LIVES.len()],
@@ -76,8 +76,8 @@ pub fn log_ratio(range: f64, level: f64) -> f64 {
     (range / level).ln().clamp(-limit, limit)
 }
 
-/// Returns the features when the last of [`LOOKBACK`] adjacent candles has closed, at `closed`. `averages` are those of the range
-/// over the horizon. All logs of ratios are held within ±log [`RATIO_MAX`]:
+/// Returns the features when the last of [`LOOKBACK`] adjacent candles has closed, at `closed`. `averages` are those of
+/// the range over the horizon. All logs of ratios are held within ±log [`RATIO_MAX`]:
 ///
 /// - `range_k` = log(range of the candle k from the end ÷ level), `range_1` the newest;
 /// - `average_k` = log(average with half-life k ÷ level);

@@ -26,7 +26,8 @@ fn covered(bands: &[Bands], predictions: &[TimedPrediction], idx: usize) -> f64 
 
 #[test]
 fn ranks_have_the_correction_for_few_rows() {
-    // n errors 1…n: from rank ⌊(n + 1) α/2⌋ to rank ⌈(n + 1) (1 − α/2)⌉; no interval when one of these ranks does not exist.
+    // n errors 1…n: from rank ⌊(n + 1) α/2⌋ to rank ⌈(n + 1) (1 − α/2)⌉; no interval when one of these ranks does not
+    // exist.
     type Ends = Option<(f64, f64)>;
     let cases: [(usize, [Ends; 4]); 5] = [
         (0, [None; 4]),

@@ -36,8 +36,8 @@ impl Stretches {
         Self { count, longest, holes: holes.len(), first_hole: holes.first().copied(), windows }
     }
 
-    /// Explains why usable candles give no row: `before` candles are only the lookback of the features, and `after` candles are only
-    /// predicted.
+    /// Explains why usable candles give no row: `before` candles are only the lookback of the features, and `after`
+    /// candles are only predicted.
     pub(super) fn words(&self, window: Window, spec: RowSpec, (before, after): (usize, usize)) -> String {
         let Self { count, longest, .. } = *self;
         let (lookback, horizon) = (spec.lookback(), spec.horizon);

@@ -91,8 +91,8 @@ pub(super) fn card(
     }
 }
 
-/// Returns the model's id: 16 hexadecimal digits of a digest of the model, its data and its scores. It does not depend on the stream
-/// sequences of its ticks.
+/// Returns the model's id: 16 hexadecimal digits of a digest of the model, its data and its scores. It does not depend
+/// on the stream sequences of its ticks.
 pub(super) fn model_id(card: &ModelCard, model: &[u8]) -> String {
     let anywhere = ModelCard { sequence: None, ..card.clone() };
     let digest = Sha256::new().chain_update(anywhere.to_json()).chain_update(model).finalize();

@@ -20,8 +20,8 @@ pub(super) struct ScoredPart {
     pub(super) scores: PartScores,
 }
 
-/// Predicts rows in order of time. For a split by time the intervals adapt from row to row as they do live; for a random split they do
-/// not.
+/// Predicts rows in order of time. For a split by time the intervals adapt from row to row as they do live; for a
+/// random split they do not.
 pub(super) fn score(
     dataset: &Dataset,
     fitted: &Fitted,

@@ -170,7 +170,8 @@ fn ranges_that_follow_the_clock_are_learned() {
 
 #[test]
 fn the_baseline_is_chosen_without_the_rows_that_are_scored() {
-    // Ranges that jump up and down, until the last third, where they change slowly: the best baseline there is the worst before.
+    // Ranges that jump up and down, until the last third, where they change slowly: the best baseline there is the
+    // worst before.
     let mut ticks = wandering(900);
     for (idx, tick) in ticks.iter_mut().enumerate() {
         let jumps = if idx % 2 == 0 { 0.002 } else { 0.02 };

@@ -67,8 +67,8 @@ impl OpenWindow {
         self.has_news = true;
     }
 
-    /// Adds a tick that counts in this window, and the span of its bar. A closed window takes the tick's certified span too; an open
-    /// window has it already. Returns how many spans coverage had no room for.
+    /// Adds a tick that counts in this window, and the span of its bar. A closed window takes the tick's certified span
+    /// too; an open window has it already. Returns how many spans coverage had no room for.
     pub(super) fn add(&mut self, term: &Term<'_>, bounds: (EventTime, EventTime), is_closed: bool) -> u64 {
         match &mut self.ticks {
             Some(ticks) => ticks.add(term),

@@ -41,8 +41,8 @@ impl WindowSeries {
         self.open.len()
     }
 
-    /// Returns the start of the newest window that contains `event`. It is mostly that of the newest window there is, which saves
-    /// a division.
+    /// Returns the start of the newest window that contains `event`. It is mostly that of the newest window there is,
+    /// which saves a division.
     pub(super) fn newest_start(&self, event: EventTime) -> EventTime {
         let hop = self.window.hop();
         match self.open.back() {
@@ -64,8 +64,8 @@ impl WindowSeries {
         &mut self.open[idx]
     }
 
-    /// Issues the windows that this watermark closes, and drops those that can no longer be revised. Returns the watermark at
-    /// which the next window closes or is dropped.
+    /// Issues the windows that this watermark closes, and drops those that can no longer be revised. Returns the
+    /// watermark at which the next window closes or is dropped.
     pub(super) fn move_to(
         &mut self,
         watermark: EventTime,
@@ -102,8 +102,8 @@ impl WindowSeries {
         self.open.iter().filter_map(move |open| open.provisional(instrument, self.window))
     }
 
-    /// Adds a certified span to the windows that are not closed. Opens windows that do not exist yet, unless `advance` closes and
-    /// drops them at once.
+    /// Adds a certified span to the windows that are not closed. Opens windows that do not exist yet, unless `advance`
+    /// closes and drops them at once.
     pub(super) fn certify(
         &mut self,
         span: (EventTime, EventTime),

@@ -20,7 +20,8 @@ pub struct LearnArgs {
     #[arg(long, env = "CANDLEWIRE_RECIPE", default_value = "returns")]
     pub recipe: Recipe,
 
-    /// Length of the candles: 1m, 5m, 15m, 1h, 1d, or auto: for `train` the longest that gives 2,000 rows, for `run` 15m
+    /// Length of the candles: 1m, 5m, 15m, 1h, 1d, or auto: for `train` the longest that gives 2,000 rows, for `run`
+    /// 15m
     #[arg(long, env = "CANDLEWIRE_INTERVAL", default_value = "auto")]
     pub interval: Interval,
 
@@ -48,8 +49,8 @@ pub struct LearnArgs {
     #[arg(long, env = "CANDLEWIRE_FOLDS", default_value = "5", value_parser = clap::value_parser!(u16).range(..=100))]
     pub folds: u16,
 
-    /// Maximum number of boosting rounds [default: 100 for calendar; 300 for returns and 500 for volatility, which stop earlier when
-    /// more do not help]
+    /// Maximum number of boosting rounds [default: 100 for calendar; 300 for returns and 500 for volatility, which stop
+    /// earlier when more do not help]
     #[arg(long, env = "CANDLEWIRE_ROUNDS", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub rounds: Option<u32>,
 
@@ -61,7 +62,8 @@ pub struct LearnArgs {
     #[arg(long, env = "CANDLEWIRE_LEARNING_RATE", value_parser = rate)]
     pub learning_rate: Option<f64>,
 
-    /// Threads of the learner; part of a model's identity, because sums over another number of threads may round differently
+    /// Threads of the learner; part of a model's identity, because sums over another number of threads may round
+    /// differently
     #[arg(long, env = "CANDLEWIRE_THREADS", default_value = "2", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub threads: u16,
 }

@@ -31,7 +31,7 @@ use crate::upload::Uploader;
 /// Hexadecimal digits of a SHA-256 that an error shows.
 const DIGITS_SHOWN: usize = 16;
 
-/// Where models are stored.
+/// The stores that a model goes to.
 #[derive(Clone)]
 pub struct ModelSinks {
     /// The object store, which every model must reach: after a crash the step reads it from there.
@@ -113,8 +113,8 @@ impl ArchiveTrainer {
         fitted.artifacts.publish(connection, &job.instrument, &fitted.card).await
     }
 
-    /// Reads the file of the model in use, and refuses any file but the one that FORECAST names: the object store takes any
-    /// file, and XGBoost checks little of what it reads.
+    /// Reads the file of the model in use, and refuses any file but the one that FORECAST names: the object store takes
+    /// any file, and XGBoost checks little of what it reads.
     async fn read(&self, instrument: &Instrument, model: &ModelRef) -> anyhow::Result<Vec<u8>> {
         let recipe: Recipe = self.config.recipe;
         let key = paths::model_key(instrument, recipe, &model.id, paths::MODEL);

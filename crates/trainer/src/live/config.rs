@@ -5,8 +5,8 @@ use learn::row_spec::RowSpec;
 use market::windowing::EventTimePolicy;
 use market::{Instrument, Recipe, Span, Window};
 
-/// The form in which the step stores the state of an instrument. A change of the stored structs raises it: states of another
-/// form cannot be read, and FORECAST must be rebuilt.
+/// The form in which the step stores the state of an instrument. A change of the stored structs raises it: states of
+/// another form cannot be read, and FORECAST must be rebuilt.
 const STATE_FORM: u32 = 4;
 
 /// The settings that shape forecasts: other settings give other forecasts.
@@ -14,7 +14,7 @@ const STATE_FORM: u32 = 4;
 pub struct ForecastConfig {
     /// Disorder bound and allowed lateness.
     pub event_time: EventTimePolicy,
-    /// What is predicted, and from what.
+    /// The recipe.
     pub recipe: Recipe,
     /// Length of the candles.
     pub interval: Window,
@@ -50,8 +50,8 @@ impl ForecastConfig {
         Span(self.interval.size().ms() * self.horizon as i64)
     }
 
-    /// Everything that shapes the forecasts but the event-time policy, and the form of stored states. Steps with different
-    /// fingerprints must not continue each other's FORECAST.
+    /// Everything that shapes the forecasts but the event-time policy, and the form of stored states. Steps with
+    /// different fingerprints must not continue each other's FORECAST.
     pub(crate) fn fingerprint(&self) -> String {
         let Self { recipe, interval, horizon, min_coverage, every, activation, expire, learning, .. } = self;
         let only = self.only.as_ref().map_or_else(|| "all".to_owned(), ToString::to_string);

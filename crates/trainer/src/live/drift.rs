@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::lines::ScoredForecast;
 
-/// Scored forecasts of one judgement. Each forecast is judged once: a test that is repeated on the same rows would find drift by
-/// chance.
+/// Scored forecasts of one judgement. Each forecast is judged once: a test that is repeated on the same rows would find
+/// drift by chance.
 const SCORED: usize = 100;
 /// A model drifts when it is worse than the naive baseline with a p below this.
 const P_MAX: f64 = 0.01;
@@ -33,8 +33,8 @@ struct Row {
 }
 
 impl Drift {
-    /// Records a scored forecast. Of forecasts with a longer `horizon` only every `horizon`-th counts, so that no two share a
-    /// candle.
+    /// Records a scored forecast. Of forecasts with a longer `horizon` only every `horizon`-th counts, so that no two
+    /// share a candle.
     pub(crate) fn observe(&mut self, scored: &ScoredForecast<'_>, horizon: usize) {
         self.skipped += 1;
         if usize::from(self.skipped) < horizon {

@@ -9,7 +9,7 @@ use service::Code;
 
 use crate::error::code_of;
 
-/// What to do when the model in use cannot be read.
+/// Advice for a model in use that cannot be read.
 pub(super) const REBUILD_ADVICE: &str = "run `topology rebuild forecast`, and the trainer learns anew";
 
 /// A fit that failed for a reason that neither time nor another attempt changes.
@@ -23,8 +23,8 @@ pub(super) struct PermanentFitError(pub(super) String);
 #[error("the process that was to fit a model ended before it was done ({0})")]
 pub(super) struct FitProcessDied(pub(super) ExitStatus);
 
-/// Whether neither time nor another attempt can resolve an error: a setting, a permission, a damaged model, a learner that
-/// refuses.
+/// Whether neither time nor another attempt can resolve an error: a setting, a permission, a damaged model, a learner
+/// that refuses.
 pub(super) fn is_fatal(error: &anyhow::Error) -> bool {
     let of_bus = error.downcast_ref::<bus::Error>().is_some_and(|error| error.disposition() == Disposition::Stop);
     let is_permanent = error.is::<PermanentFitError>() || error.is::<LearnError>() || error.is::<BoosterError>();

@@ -1,12 +1,13 @@
 //! Fits a model in a child process: this program, started as `trainer fit`.
 //!
-//! A fit needs many times the memory that the service needs otherwise. An allocator gives back part of it, the end of a process
-//! all of it. And a fit that crashes, or is killed for lack of memory, does not end the service.
+//! A fit needs many times the memory that the service needs otherwise. An allocator gives back part of it, the end of a
+//! process all of it. And a fit that crashes, or is killed for lack of memory, does not end the service.
 //!
-//! The service writes a request to the process's standard input and keeps that open, so the process sees an EOF when the
-//! service ends, and ends too. The response comes back by standard output. A process that ends without a response is started
-//! again, after pauses that grow; only a response can end the service. Requests and responses go through pipes rather than
-//! files: a service in a container may have no folder to write to, and a killed service leaves no file behind.
+//! The service writes a request to the process's standard input and keeps that open, so the process sees an EOF when
+//! the service ends, and ends too. The response comes back by standard output. A process that ends without a response
+//! is started again, after pauses that grow; only a response can end the service. Requests and responses go through
+//! pipes rather than files: a service in a container may have no folder to write to, and a killed service leaves no
+//! file behind.
 
 pub(crate) mod child;
 pub(super) mod frame;
@@ -29,12 +30,13 @@ use crate::artifacts::Artifacts;
 const OWN_PROGRAM: &str = "/proc/self/exe";
 const OWN_NAME: &str = "trainer";
 
-/// How the threads of a fit wait for each other, unless the environment sets [`WAIT_POLICY`]. OpenMP reads these variables
-/// when the library is loaded, so they can only be set for a new process.
+/// Settings of the threads of a fit, which wait for each other; unless the environment sets [`WAIT_POLICY`]. OpenMP reads these
+/// variables when the library is loaded, so they can only be set for a new process.
 ///
-/// By default threads spin, and a tree is a few hundred such waits: on busy cores a thread spins for as long as the one that it
-/// waits for is not scheduled. Threads that sleep at once cost a wake-up of an idle core at each wait. So they spin for some
-/// microseconds, which is long enough when both have a core, and then sleep. docs/decisions/0009 has the figures.
+/// By default threads spin, and a tree is a few hundred such waits: on busy cores a thread spins for as long as the one
+/// that it waits for is not scheduled. Threads that sleep at once cost a wake-up of an idle core at each wait. So they
+/// spin for some microseconds, which is long enough when both have a core, and then sleep. docs/decisions/0009 has the
+/// figures.
 const OPENMP_VARIABLES: [(&str, &str); 2] = [(WAIT_POLICY, "passive"), ("GOMP_SPINCOUNT", "1000")];
 const WAIT_POLICY: &str = "OMP_WAIT_POLICY";
 
@@ -45,7 +47,8 @@ pub(super) struct FittedModel {
     pub(super) trained: TrainedModel,
 }
 
-/// Fits a model in a child process. The inner `Err` says why the data give no model. Dropping the future kills the process.
+/// Fits a model in a child process. The inner `Err` says why the data give no model. Dropping the future kills the
+/// process.
 ///
 /// # Errors
 /// The archive cannot be read, the learner refuses, or the process ends without a response.

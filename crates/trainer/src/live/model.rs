@@ -33,7 +33,7 @@ impl ModelRef {
 
 /// A model and its scores.
 pub struct TrainedModel {
-    /// Which model.
+    /// Its id and the digest of its file.
     pub model: ModelRef,
     /// The model, ready to predict.
     pub forecaster: Arc<Forecaster>,

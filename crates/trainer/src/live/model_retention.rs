@@ -13,8 +13,8 @@ const NEWEST: usize = 10;
 /// How many models before them are removed: older ones were removed earlier.
 const REMOVED_MAX: usize = 20;
 
-/// Removes the files of an instrument's old models: all but the newest and the one in use, as FORECAST has committed them. So a
-/// model that the step needs after a crash stays, and so does a model without a record.
+/// Removes the files of an instrument's old models: all but the newest and the one in use, as FORECAST has committed
+/// them. So a model that the step needs after a crash stays, and so does a model without a record.
 ///
 /// # Errors
 /// A read or a removal fails. The next call removes the rest.

@@ -1,5 +1,5 @@
-//! The forecasting state of an instrument, and the effect of each closed candle on it: a pure function of the records, one by
-//! one, in any packing.
+//! The forecasting state of an instrument, and the effect of each closed candle on it: a pure function of the records,
+//! one by one, in any packing.
 
 use std::sync::Arc;
 
@@ -77,8 +77,8 @@ struct PendingTraining {
     cause: Cause,
     /// End of the candle that made it due.
     due: EventTime,
-    /// The model counts from the first candle that ends here or later, closed by a later record than the one that made the
-    /// training due.
+    /// The model counts from the first candle that ends here or later, closed by a later record than the one that made
+    /// the training due.
     activates: EventTime,
     /// Whether a later record has come.
     has_later_record: bool,
@@ -131,8 +131,8 @@ impl InstrumentForecast {
         Some(TrainingJob { instrument: instrument.clone(), through: training.through, incumbent })
     }
 
-    /// Whether the pending training must be done before a record of this event time is applied: the record may close a candle
-    /// from which the model counts. A flush closes every candle.
+    /// Whether the pending training must be done before a record of this event time is applied: the record may close a
+    /// candle from which the model counts. A flush closes every candle.
     pub(crate) fn needs_model(&self, event: EventTime, is_flush: bool, config: &ForecastConfig) -> bool {
         let Some(training) = &self.training else { return false };
         let mut watermark = self.watermark;
@@ -284,8 +284,8 @@ impl InstrumentForecast {
         }
     }
 
-    /// Starts a training when event time has passed the next multiple of the span between trainings, or the model in use has
-    /// drifted; one at a time.
+    /// Starts a training when event time has passed the next multiple of the span between trainings, or the model in
+    /// use has drifted; one at a time.
     fn start_due_training(&mut self, candle: &Candle, context: &mut ForecastContext<'_>) {
         let multiple = candle.end.floor(context.config.every);
         let last_due = *self.last_due.get_or_insert(multiple);
@@ -341,7 +341,8 @@ impl InstrumentForecast {
     }
 }
 
-/// Decides about a challenger: it replaces the incumbent only when its RMSE is lower on rows that neither has learned from.
+/// Decides about a challenger: it replaces the incumbent only when its RMSE is lower on rows that neither has learned
+/// from.
 fn decide_role(challenger: &TrainedModel) -> ModelRole {
     if challenger.comparison.is_some_and(|comparison| comparison.incumbent.rmse <= comparison.challenger.rmse) {
         ModelRole::Rejected

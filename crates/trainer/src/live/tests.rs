@@ -71,7 +71,7 @@ fn minutes(from: i64, count: i64) -> Vec<Entry> {
     (from..from + count).map(|idx| quote(idx * MINUTE, close(idx))).collect()
 }
 
-/// Packs neighbours of one kind into messages; `cut` says where a new one begins.
+/// Packs neighbors of one kind into messages; `cut` returns whether a new message begins at an index.
 fn pack(entries: &[Entry], mut cut: impl FnMut(usize) -> bool) -> Vec<(RecordKind, Vec<Entry>)> {
     let mut messages: Vec<(RecordKind, Vec<Entry>)> = Vec::new();
     for (idx, entry) in entries.iter().enumerate() {

@@ -1,7 +1,8 @@
 //! Trainings in progress and loaded models, for the forecasting step.
 //!
-//! A training is a pure function of the log: repeated, it gives the same model. So the step starts one as soon as it is due,
-//! goes on, and waits for the model only where it begins to count. After a crash the step starts the training again.
+//! A training is a pure function of the log: repeated, it gives the same model. So the step starts one as soon as it is
+//! due, goes on, and waits for the model only where it begins to count. After a crash the step starts the training
+//! again.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,7 +22,8 @@ use super::model_trainer::{ModelTrainer, TrainingJob, TrainingOutcome};
 
 /// Pause before another attempt.
 pub(super) const RETRY_DELAY: Duration = Duration::from_millis(500);
-/// Longest pause before a fit whose process died is started again: each attempt may cost the machine all that a fit does.
+/// Longest pause before a fit whose process died is started again: each attempt may cost the machine all that a fit
+/// does.
 const RETRY_DELAY_MAX: Duration = Duration::from_secs(60);
 
 /// A result that several tasks can await; `None` when shutdown came first.

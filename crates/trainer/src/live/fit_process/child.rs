@@ -28,8 +28,8 @@ pub fn is_fit_subprocess() -> bool {
     std::env::args_os().nth(1).is_some_and(|argument| argument == ARGUMENT)
 }
 
-/// Reads a request from standard input, fits the model, and writes the response to standard output. It reads no `.env`: the
-/// settings of the service are in the request and in the environment.
+/// Reads a request from standard input, fits the model, and writes the response to standard output. It reads no `.env`:
+/// the settings of the service are in the request and in the environment.
 #[allow(clippy::print_stderr)]
 pub fn run_fit_subprocess() -> ExitCode {
     // Lists of processes show this name. The fit works without it too.
@@ -49,8 +49,8 @@ fn respond() -> anyhow::Result<()> {
     // For reading an archive in a bucket.
     let runtime = runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let within = runtime.enter();
-    // A supervisor that sends SIGTERM to all processes of the unit reaches the service too, which ends this process when it
-    // does not need it any more.
+    // A supervisor that sends SIGTERM to all processes of the unit reaches the service too, which ends this process
+    // when it does not need it any more.
     let _ignored = signal(SignalKind::terminate())?;
     let response = match fit(&request, files.first()) {
         Ok((comparison, artifacts)) => {
@@ -78,8 +78,8 @@ fn read_request() -> anyhow::Result<Frame<FitRequest>> {
     Frame::decode(&bytes).context(misuse)
 }
 
-/// Kills this process as soon as its parent is gone: EOF on standard input means that. A signal, because no thread can be
-/// interrupted inside XGBoost or a request to a bucket.
+/// Kills this process as soon as its parent is gone: EOF on standard input means that. A signal, because no thread can
+/// be interrupted inside XGBoost or a request to a bucket.
 fn end_with_parent() {
     std::thread::spawn(|| {
         drop(io::copy(&mut io::stdin(), &mut io::sink()));

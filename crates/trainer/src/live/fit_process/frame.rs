@@ -10,7 +10,7 @@ use store::archive::Through;
 
 use crate::live::error::PermanentFitError;
 
-/// What to fit.
+/// A request for a fit.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(in crate::live) struct FitRequest {
     /// The archive, as the flag `--archive` names it.
@@ -41,8 +41,8 @@ pub(super) fn failed(why: String, exit_code: u8, is_fatal: bool) -> anyhow::Erro
     }
 }
 
-/// A message and files, as they go through a pipe: the message as JSON, which gives back each number as it was, and the files
-/// as they are.
+/// A message and files, as they go through a pipe: the message as JSON, which gives back each number as it was, and the
+/// files as they are.
 #[derive(Debug, PartialEq)]
 pub(super) struct Frame<T> {
     pub(super) message: T,

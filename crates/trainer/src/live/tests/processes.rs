@@ -89,7 +89,8 @@ fn log_of(messages: &[(RecordKind, Vec<Entry>)], instrument: &Instrument) -> (Lo
     (Log::new(Forecasting::STEP, deliveries), ticks)
 }
 
-/// Returns the lines of FORECAST, sorted by kind: messages hold one kind each, and commits decide the order of messages.
+/// Returns the lines of FORECAST, sorted by kind: messages hold one kind each, and commits decide the order of
+/// messages.
 fn lines_of(outputs: &[Outgoing]) -> Vec<(&'static str, String)> {
     let mut found = Vec::new();
     for message in outputs {
@@ -114,8 +115,8 @@ pub(super) enum Training {
     Awaited,
 }
 
-/// Gives a process one message after the other. It crashes after the messages that `crash` names, and loses what is in memory and
-/// not committed. A commit comes after every `commit` messages.
+/// Gives a process one message after the other. It crashes after the messages that `crash` names, and loses what is in
+/// memory and not committed. A commit comes after every `commit` messages.
 pub(super) fn run(messages: &[(RecordKind, Vec<Entry>)], commit: usize, crash: &[usize], flags: &[&str]) -> StoredForecasts {
     run_beside(Training::Beside, messages, commit, crash, flags).0
 }
