@@ -330,7 +330,7 @@ async fn other_rules_need_a_rebuild_which_gives_the_same_forecasts_again() {
     let _processor = world.start("stream-processor");
     let (code, error) = fail(world.program("trainer").args(["evaluate"]));
     assert_eq!(code, 4, "{error}");
-    assert!(error.contains("no forecast has met its truth yet"), "{error}");
+    assert!(error.contains("no forecast has been scored yet"), "{error}");
     let mut first = Running::start(&mut trainer(&world));
     forecast_all(&world, &mut world.replay(&file, "1m"));
     let expected = forecasts(&world).await;

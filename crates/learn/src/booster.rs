@@ -129,7 +129,11 @@ impl Model {
     ///
     /// # Errors
     /// XGBoost returns an error.
-    pub fn stop_early(train: LabeledRows<'_>, unseen: LabeledRows<'_>, boosting: &Boosting) -> Result<EarlyStop, BoosterError> {
+    pub fn stop_early(
+        train: LabeledRows<'_>,
+        unseen: LabeledRows<'_>,
+        boosting: &Boosting,
+    ) -> Result<EarlyStop, BoosterError> {
         let (matrix, unseen_matrix) = (to_matrix(train)?, to_matrix(unseen)?);
         let mut booster = new_booster(boosting, train.labels, &[&matrix, &unseen_matrix])?;
         let mut best: Option<(f64, EarlyStop)> = None;

@@ -46,7 +46,11 @@ pub fn evaluate(recipe: Recipe, horizon: usize, outcomes: &[PredictionOutcome]) 
 
 /// The coefficient of determination. `None` when the truth is constant: the denominator is then zero, or rounding
 /// noise.
-fn r2(outcomes: &[PredictionOutcome], actual: impl Fn(&PredictionOutcome) -> f64, predicted: impl Fn(&PredictionOutcome) -> f64) -> Option<f64> {
+fn r2(
+    outcomes: &[PredictionOutcome],
+    actual: impl Fn(&PredictionOutcome) -> f64,
+    predicted: impl Fn(&PredictionOutcome) -> f64,
+) -> Option<f64> {
     let first = actual(&outcomes[0]);
     if outcomes.iter().all(|outcome| actual(outcome) == first) {
         return None;

@@ -8,9 +8,9 @@
 use market::{EventTime, Recipe, Window};
 
 use crate::baseline;
-use crate::booster::{BoosterError, Boosting, Model, LabeledRows};
+use crate::booster::{BoosterError, Boosting, LabeledRows, Model};
 use crate::dataset::{Dataset, DatasetRow};
-use crate::forecaster::{Forecaster, ModelMetadata, FeatureRange};
+use crate::forecaster::{FeatureRange, Forecaster, ModelMetadata};
 use crate::interval::{Calibration, error};
 use crate::split::Split;
 

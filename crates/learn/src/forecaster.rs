@@ -62,12 +62,12 @@ impl FeatureRange {
     pub(crate) fn of(features: &[f32], width: usize) -> Vec<Self> {
         let mut columns = vec![Self { within: None, is_missing: false }; width];
         for row in features.chunks_exact(width) {
-            columns.iter_mut().zip(row).for_each(|(column, value)| column.take(*value));
+            columns.iter_mut().zip(row).for_each(|(column, value)| column.extend(*value));
         }
         columns
     }
 
-    fn take(&mut self, value: f32) {
+    fn extend(&mut self, value: f32) {
         if value.is_nan() {
             self.is_missing = true;
         } else {
@@ -76,7 +76,7 @@ impl FeatureRange {
         }
     }
 
-    fn knows(&self, value: f32) -> bool {
+    fn contains(&self, value: f32) -> bool {
         if value.is_nan() {
             self.is_missing
         } else {
@@ -153,7 +153,7 @@ impl Forecaster {
         let columns = crate::features::columns(metadata.recipe);
         let features = columns.iter().map(|name| (*name).to_owned()).collect();
         let stored = StoredMetadata { format: FORMAT, features, rest: &metadata };
-        let json = serde_json::to_string(&stored).expect("an metadata has only keys of text");
+        let json = serde_json::to_string(&stored).expect("all keys of the metadata are text");
         model.set_metadata(METADATA_KEY, &json, columns)?;
         Ok(Self { model: Mutex::new(model), metadata })
     }
@@ -257,12 +257,12 @@ impl Forecaster {
     pub fn predict_rows(&self, dataset: &Dataset, rows: &[usize]) -> Result<Vec<Predicted>, BoosterError> {
         let features = dataset.features_of(rows);
         let outputs = self.model().predict(&features, rows.len())?;
-        let told = features.chunks_exact(dataset.width());
+        let feature_rows = features.chunks_exact(dataset.width());
         let predicted_of = |((&row, output), features): ((&usize, f32), &[f32])| {
             let baseline = dataset.baseline(row, self.baseline());
             self.predicted(output, dataset.reference(row), baseline, dataset.rows[row].scale, features)
         };
-        Ok(rows.iter().zip(outputs).zip(told).map(predicted_of).collect())
+        Ok(rows.iter().zip(outputs).zip(feature_rows).map(predicted_of).collect())
     }
 
     /// Scores the model on rows of a dataset of its recipe, in order of time. The scores are fair only on rows that the
@@ -287,7 +287,7 @@ impl Forecaster {
 
     fn predicted(&self, output: f32, reference: f64, baseline: f64, scale: f64, features: &[f32]) -> Predicted {
         let columns = columns(self.recipe()).iter().zip(features).zip(&self.metadata.learned);
-        let is_unlike = columns.into_iter().any(|((name, value), learned)| !is_of_time(name) && !learned.knows(*value));
+        let is_unlike = columns.into_iter().any(|((name, value), range)| !is_of_time(name) && !range.contains(*value));
         let prediction = target::value(self.recipe(), output, reference) * self.metadata.smearing;
         Predicted { prediction, baseline, scale, is_unlike }
     }

@@ -155,7 +155,8 @@ mod tests {
     fn only_a_split_that_leaks_has_a_fault() {
         // Row i is made at minute i + 1, its truth is known a minute later.
         let rows = calendar().rows;
-        let part = |train: &[usize], validation: &[usize]| RowSplit { train: train.into(), validation: validation.into() };
+        let part =
+            |train: &[usize], validation: &[usize]| RowSplit { train: train.into(), validation: validation.into() };
         let minute = |minute: i64| EventTime(minute * Span::MINUTE.ms());
         let in_both = SplitFault::InBoth { made: minute(5) };
         let late = |row: i64| SplitFault::NotPurged { target_end: minute(row + 2), from: minute(9) };

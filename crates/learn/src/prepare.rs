@@ -8,7 +8,7 @@ use crate::config::LearnConfig;
 use crate::dataset::{Dataset, DatasetError};
 use crate::fit::FitConfig;
 use crate::row_spec::ROWS_MIN;
-use crate::shortage::{TickSummary, Shortage};
+use crate::shortage::{Shortage, TickSummary};
 use crate::split::{self, RowSplit, Split};
 
 /// Minimum number of rows of a fold. With fewer rows there are fewer folds than configured.

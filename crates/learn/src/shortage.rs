@@ -164,11 +164,14 @@ impl Shortage<'_> {
         };
         let intervals: Vec<Alternative> = alternatives(self.spec).collect();
         if !intervals.is_empty() {
-            let of = |alternative: &Alternative| format!("--interval {} ({} rows)", alternative.window, alternative.rows);
+            let of =
+                |alternative: &Alternative| format!("--interval {} ({} rows)", alternative.window, alternative.rows);
             return format!("what works is {}", intervals.iter().map(of).collect::<Vec<_>>().join(" or "));
         }
         let lower = LESS_COVERAGE.into_iter().filter(|coverage| *coverage < self.spec.min_coverage);
-        let most = |spec: RowSpec| alternatives(spec).max_by_key(|alternative| (alternative.window == self.window, alternative.rows));
+        let most = |spec: RowSpec| {
+            alternatives(spec).max_by_key(|alternative| (alternative.window == self.window, alternative.rows))
+        };
         if let Some(alternative) = lower.map(|min_coverage| RowSpec { min_coverage, ..self.spec }).find_map(most) {
             let Alternative { window, spec, rows } = alternative;
             return format!(

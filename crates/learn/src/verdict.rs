@@ -83,12 +83,12 @@ mod tests {
 
     const PRICES: ScoredModel = ScoredModel { recipe: Recipe::Returns, baseline: Baseline::Last, split: Split::Time };
 
-    /// Returns the verdict on a model that is off by `model` where the baseline is off by `baseline`, in alternating
-    /// blocks of ten rows.
-    fn verdict_of(baseline: [f64; 2], model: [f64; 2], model: ScoredModel) -> String {
+    /// Returns the verdict on a model whose errors are `errors` where those of the baseline are `baseline`, in
+    /// alternating blocks of ten rows.
+    fn verdict_of(baseline: [f64; 2], errors: [f64; 2], model: ScoredModel) -> String {
         let outcome = |idx: usize| {
             let (actual, turn) = (100.0 + (idx % 3) as f64, idx / 10 % 2);
-            PredictionOutcome { baseline: actual - baseline[turn], actual, predicted: actual - model[turn] }
+            PredictionOutcome { baseline: actual - baseline[turn], actual, predicted: actual - errors[turn] }
         };
         let outcomes: Vec<_> = (0..120).map(outcome).collect();
         verdict(&evaluate(model.recipe, 1, &outcomes).expect("there are rows"), model)
@@ -96,8 +96,8 @@ mod tests {
 
     #[test]
     fn each_result_has_its_own_sentence() {
-        let check = |baseline, model, model, expected: &str| {
-            let verdict = verdict_of(baseline, model, model);
+        let check = |baseline, errors, model, expected: &str| {
+            let verdict = verdict_of(baseline, errors, model);
             assert!(verdict.starts_with(expected), "{verdict}");
         };
         check(

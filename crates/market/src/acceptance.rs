@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use crate::tick::{TickIdentity, Tick};
+use crate::tick::{Tick, TickIdentity};
 use crate::time::{EventTime, Span};
 use crate::watermark::Watermark;
 use crate::window::Window;
@@ -235,11 +235,7 @@ mod tests {
         }
         assert_eq!(acceptance.judge(&tick(999, u64::MAX), policy), TickVerdict::Late { late_ms: 1 });
         assert_eq!(acceptance.judge(&tick(1_000, newest_lost + 2), policy), TickVerdict::Duplicate);
-        assert_eq!(
-            acceptance.judge(&tick(1_000, newest_lost + 1), policy),
-            TickVerdict::Accepted,
-            "above the horizon"
-        );
+        assert_eq!(acceptance.judge(&tick(1_000, newest_lost + 1), policy), TickVerdict::Accepted, "above the horizon");
         assert_eq!(acceptance.judge(&tick(1_001, 0), policy), TickVerdict::Accepted);
     }
 

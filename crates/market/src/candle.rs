@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::exact::ExactSum;
 use crate::instrument::Instrument;
-use crate::tick::{TickIdentity, Tick};
+use crate::tick::{Tick, TickIdentity};
 use crate::time::{EventTime, Span};
 use crate::window::Window;
 

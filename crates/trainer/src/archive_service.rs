@@ -122,7 +122,9 @@ impl ArchiveService {
         }
         match self.archiver.write(self.read_through).await {
             Err(error) if can_wait(&error) => {
-                tracing::warn!("the ticks read last are not in a file; they are read again at the next start: {error:#}");
+                tracing::warn!(
+                    "the ticks read last are not in a file; they are read again at the next start: {error:#}"
+                );
                 Ok(())
             }
             written => written.inspect(|()| tracing::info!(read_through = self.read_through, "archive is written")),

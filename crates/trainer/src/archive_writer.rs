@@ -16,8 +16,8 @@ use store::archive::catalog::SeqRange;
 use store::archive::{Archive, ArchiveError, ArchiveWriter};
 use store::ticks::{Batch, TickRows};
 
-use crate::prices::tick_of;
 use crate::error::can_wait;
+use crate::prices::tick_of;
 
 /// Maximum number of rows in memory before they become a file: about 12 MB.
 pub const FILE_ROWS_MAX: usize = 100_000;

@@ -102,7 +102,11 @@ fn conclude(findings: &[Finding]) -> anyhow::Result<()> {
 ///
 /// # Panics
 /// When ticks are out of order.
-pub fn run_checks(ticks: &[Tick], config: &LearnConfig, report: impl Fn(&'static str)) -> Result<Vec<Finding>, LearnError> {
+pub fn run_checks(
+    ticks: &[Tick],
+    config: &LearnConfig,
+    report: impl Fn(&'static str),
+) -> Result<Vec<Finding>, LearnError> {
     report("making rows");
     let (prepared, outer) = prepare_and_split(ticks, config)?;
     let dataset = &prepared.dataset;
@@ -212,7 +216,10 @@ fn split_finding(dataset: &Dataset, outer: &RowSplit, config: &LearnConfig) -> F
     let fault = std::iter::once(outer).chain(&folds).find_map(|split| split_fault(&dataset.rows, split, purge));
     let detail = match fault {
         None if config.split == Split::Random => RANDOM_LABEL.to_owned(),
-        None => format!("holdout and {} folds: no training row is scored, and all training truths are known in time", folds.len()),
+        None => format!(
+            "holdout and {} folds: no training row is scored, and all training truths are known in time",
+            folds.len()
+        ),
         Some(fault) => fault.to_string(),
     };
     let ok = fault.is_none() && config.split == Split::Time;

@@ -3,7 +3,7 @@
 use crate::args::ArchiveArgs;
 use crate::check::CheckArgs;
 use crate::evaluate::EvaluateArgs;
-use crateservice::RunArgs;
+use crate::run_args::RunArgs;
 use crate::train::TrainArgs;
 
 /// Keeps accepted ticks as Parquet, trains on them, and scores the model beside the naive baseline.

@@ -47,8 +47,9 @@ pub async fn evaluate(connection: &Connection, args: &EvaluateArgs) -> anyhow::R
     let evaluations: Vec<Evaluation> = scored.into_iter().map(evaluation).collect();
     if evaluations.is_empty() {
         let of = named.map_or_else(String::new, |named| format!(" of {named}"));
-        let error =
-            anyhow::anyhow!("no forecast{of} has met its truth yet: `trainer run` makes them, candle by candle");
+        let error = anyhow::anyhow!(
+            "no forecast{of} has been scored yet: `trainer run` makes and scores them, candle by candle"
+        );
         return Err(error).exit_code(Code::NotEnoughData);
     }
     if evaluations.iter().all(|evaluation| evaluation.all.is_none()) {
@@ -63,7 +64,10 @@ pub async fn evaluate(connection: &Connection, args: &EvaluateArgs) -> anyhow::R
 }
 
 /// Reads all scores, in the order of their truths.
-async fn read(connection: &Connection, named: Option<&Instrument>) -> anyhow::Result<BTreeMap<Series, Vec<ScoredForecast>>> {
+async fn read(
+    connection: &Connection,
+    named: Option<&Instrument>,
+) -> anyhow::Result<BTreeMap<Series, Vec<ScoredForecast>>> {
     bus::topology::require(connection, Stream::Forecast).await?;
     let filters = vec![subject::of_kind(Stream::Forecast, RecordKind::Score, named)];
     let selection = Selection { stream: Stream::Forecast, filters, from: 1 };

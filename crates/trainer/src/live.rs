@@ -12,7 +12,7 @@ mod drift;
 pub(crate) mod error;
 pub(crate) mod fit_process;
 mod lines;
-pub(crate) mod model;
+pub mod model;
 mod model_retention;
 pub mod model_trainer;
 mod state;

@@ -237,7 +237,9 @@ fn the_volatility_label_is_the_range_over_the_horizon() {
         let low = target.iter().map(|candle| candle.low).fold(f64::INFINITY, f64::min);
         assert!((row.actual - (high / low).ln()).abs() < 1e-12, "{row:?}");
         assert_eq!(row.target_end, target[horizon - 1].end);
-        assert!((crate::target::value(dataset.recipe, row.label, dataset.reference(0)) / row.actual - 1.0).abs() < 1e-5);
+        assert!(
+            (crate::target::value(dataset.recipe, row.label, dataset.reference(0)) / row.actual - 1.0).abs() < 1e-5
+        );
         // The newest value covers the same number of candles, and the averages are of such values.
         let next = Dataset::from_candles(spec(Recipe::Volatility, horizon), &candles[horizon..]);
         assert_eq!(next.rows[0].last.to_bits(), row.actual.to_bits());

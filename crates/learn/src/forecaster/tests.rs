@@ -1,7 +1,7 @@
 use market::{Candle, Instrument, Span, Tick};
 
 use super::*;
-use crate::booster::{Boosting, BaseScore, LabeledRows};
+use crate::booster::{BaseScore, Boosting, LabeledRows};
 use crate::candles::fold;
 use crate::fit::{FitConfig, fit};
 use crate::lookback::feature_rows;
@@ -104,9 +104,12 @@ fn features_unlike_the_training_are_marked() {
 fn load_changed(change: impl Fn(&mut serde_json::Value)) -> ForecasterError {
     let dataset = Dataset::from_candles(spec(Recipe::Returns, 1), &candles(200));
     let mut model = trained(Recipe::Returns, 1, &dataset).model.into_inner().expect("no panic");
-    let mut metadata = serde_json::from_str(&model.metadata(METADATA_KEY).expect("readable").expect("metadata")).expect("json");
+    let mut metadata =
+        serde_json::from_str(&model.metadata(METADATA_KEY).expect("readable").expect("metadata")).expect("json");
     change(&mut metadata);
-    model.set_metadata(METADATA_KEY, &metadata.to_string(), crate::features::columns(Recipe::Returns)).expect("written");
+    model
+        .set_metadata(METADATA_KEY, &metadata.to_string(), crate::features::columns(Recipe::Returns))
+        .expect("written");
     Forecaster::load(&model.to_bytes().expect("bytes"), 1).err().expect("refused")
 }
 

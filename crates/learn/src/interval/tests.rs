@@ -15,7 +15,13 @@ fn hashed(number: u64) -> f64 {
 fn series(count: i64, horizon: i64, spread_of: impl Fn(i64) -> f64) -> Vec<TimedPrediction> {
     let timed = |idx: i64| {
         let actual = ((2.0 * hashed(idx as u64) - 1.0) * spread_of(idx)).exp();
-        TimedPrediction { made: EventTime(idx), target_end: EventTime(idx + horizon), predicted: 1.0, actual, scale: 1.0 }
+        TimedPrediction {
+            made: EventTime(idx),
+            target_end: EventTime(idx + horizon),
+            predicted: 1.0,
+            actual,
+            scale: 1.0,
+        }
     };
     (0..count).map(timed).collect()
 }
@@ -120,7 +126,8 @@ fn a_truth_is_not_used_before_it_is_known() {
     let calibration = Calibration::new((0..200).map(|idx| f64::from(idx - 100) / 1_000.0).collect());
     for horizon in [1, 5] {
         // Every prediction misses, so that every truth that is used widens the band.
-        let far: Vec<_> = series(20, horizon, |_| 0.0).into_iter().map(|row| TimedPrediction { actual: 9.0, ..row }).collect();
+        let far: Vec<_> =
+            series(20, horizon, |_| 0.0).into_iter().map(|row| TimedPrediction { actual: 9.0, ..row }).collect();
         let widths: Vec<_> =
             adaptive_bands(&calibration, &far).iter().map(|bands| bands[0].expect("a band").width()).collect();
         let first_wider = widths.iter().position(|width| *width > widths[0]);

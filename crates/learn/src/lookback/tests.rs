@@ -1,6 +1,6 @@
 use super::*;
-use crate::dataset::{self, Dataset};
 use crate::dataset::tests::spec;
+use crate::dataset::{self, Dataset};
 
 /// An hour whose price wanders and whose range changes.
 fn candle(idx: i64) -> Candle {

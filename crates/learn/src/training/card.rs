@@ -11,7 +11,7 @@ use store::model_card::{
 
 use crate::booster::{OBJECTIVE, TREE_METHOD};
 use crate::config::LearnConfig;
-use crate::fit::{Fitted, FitConfig};
+use crate::fit::{FitConfig, Fitted};
 use crate::prepare::Prepared;
 use crate::split::RowSplit;
 use crate::verdict::{ScoredModel, verdict};

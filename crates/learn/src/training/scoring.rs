@@ -10,7 +10,7 @@ use crate::booster::BoosterError;
 use crate::dataset::Dataset;
 use crate::evaluation::{PredictionOutcome, evaluate};
 use crate::fit::Fitted;
-use crate::forecaster::{Forecaster, Predicted, timed};
+use crate::forecaster::{Forecaster, Predicted, timed_predictions};
 use crate::interval::{Adaptive, TimedPrediction, adaptive_bands, coverage};
 use crate::split::{RowSplit, Split};
 
@@ -55,7 +55,8 @@ pub(super) fn score(
 }
 
 fn part_scores(forecaster: &Forecaster, predictions: &[Prediction], unlike: usize) -> PartScores {
-    let outcome = |row: &Prediction| PredictionOutcome { baseline: row.baseline, actual: row.close, predicted: row.prediction };
+    let outcome =
+        |row: &Prediction| PredictionOutcome { baseline: row.baseline, actual: row.close, predicted: row.prediction };
     let outcomes: Vec<_> = predictions.iter().map(outcome).collect();
     let scores = evaluate(forecaster.recipe(), forecaster.horizon(), &outcomes).expect("a part has rows");
     let by_level = |of: &dyn Fn(usize) -> Option<f64>| -> BTreeMap<String, f64> {

@@ -1,7 +1,7 @@
 use market::{EventTime, Instrument, Recipe, Span};
 
 use super::*;
-use crate::booster::{Boosting, BaseScore};
+use crate::booster::{BaseScore, Boosting};
 use crate::candles::Interval;
 
 fn config(recipe: Recipe, split: Split) -> LearnConfig {

@@ -114,11 +114,17 @@ impl Defaults {
     fn of(recipe: Recipe) -> Self {
         match recipe {
             // As in the original program.
-            Recipe::Calendar => Self { rounds: 100, depth: 5, rate: 0.1, leaf_rows_min: 1, base_score: BaseScore::Mean },
+            Recipe::Calendar => {
+                Self { rounds: 100, depth: 5, rate: 0.1, leaf_rows_min: 1, base_score: BaseScore::Mean }
+            }
             // Returns are nearly all noise: small trees, small steps, and leaves of many rows.
-            Recipe::Returns => Self { rounds: 300, depth: 3, rate: 0.05, leaf_rows_min: 20, base_score: BaseScore::Zero },
+            Recipe::Returns => {
+                Self { rounds: 300, depth: 3, rate: 0.05, leaf_rows_min: 20, base_score: BaseScore::Zero }
+            }
             // Ranges can be predicted, and their mean is near the level but not equal to it.
-            Recipe::Volatility => Self { rounds: 500, depth: 4, rate: 0.05, leaf_rows_min: 50, base_score: BaseScore::Mean },
+            Recipe::Volatility => {
+                Self { rounds: 500, depth: 4, rate: 0.05, leaf_rows_min: 50, base_score: BaseScore::Mean }
+            }
         }
     }
 }

@@ -38,7 +38,7 @@ pub(super) struct ScoreSummary {
 
 /// Summary of the forecasts of one model.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(super) struct OfModel {
+pub(super) struct ModelSummary {
     pub(super) model: String,
     #[serde(flatten)]
     pub(super) summary: ScoreSummary,
@@ -56,7 +56,7 @@ pub(super) struct Evaluation {
     /// `None` when all are left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) all: Option<ScoreSummary>,
-    pub(super) models: Vec<OfModel>,
+    pub(super) models: Vec<ModelSummary>,
     pub(super) spans: Vec<ScoreSummary>,
 }
 
@@ -102,7 +102,8 @@ impl Evaluation {
             }
         }
         let summary = |scored: &[ScoredForecast]| ScoreSummary::of(&series, scored);
-        let of_model = |(model, scored): (String, Vec<ScoredForecast>)| Some(OfModel { model, summary: summary(&scored)? });
+        let of_model =
+            |(model, scored): (String, Vec<ScoredForecast>)| Some(ModelSummary { model, summary: summary(&scored)? });
         let span_of = |scored: &ScoredForecast| scored.made.floor(by);
         let models = by_model.into_iter().filter_map(of_model).collect();
         let spans = scored.chunk_by(|a, b| span_of(a) == span_of(b)).filter_map(summary).collect();

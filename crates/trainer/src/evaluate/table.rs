@@ -4,7 +4,7 @@ use comfy_table::Table;
 use learn::verdict::{chance, five_digits};
 use market::EventTime;
 
-use super::evaluation::{Evaluation, LEVELS, Series, ScoreSummary};
+use super::evaluation::{Evaluation, LEVELS, ScoreSummary, Series};
 use crate::score_tables::{align, percent, probability, ratio, table};
 
 /// How many of the newest rows a table shows. JSON has all.
@@ -83,7 +83,9 @@ fn verdict(all: &ScoreSummary) -> String {
     let skill = match (scores.skill, scores.is_evident()) {
         (None, _) => "nothing moved, so nothing can be said about the models".to_owned(),
         (Some(skill), true) => format!("the models beat the naive baseline by {:.2} %{p}", skill * 100.0),
-        (Some(skill), false) => format!("there is no evidence that the models beat the naive baseline, skill {skill:.4}{p}"),
+        (Some(skill), false) => {
+            format!("there is no evidence that the models beat the naive baseline, skill {skill:.4}{p}")
+        }
     };
     format!(
         "Live, on {} forecasts, {skill}: {champion} were made by a champion, {candidate} by a candidate, {unlike_training} from \

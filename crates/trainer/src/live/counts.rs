@@ -44,7 +44,8 @@ impl Counts {
             labels: vec![("reason", reason)],
             count,
         };
-        let forecasts = "Forecasts by outcome: made, of them unlike-training, scored, unscored; expired ones were not made";
+        let forecasts =
+            "Forecasts by outcome: made, of them unlike-training, scored, unscored; expired ones were not made";
         let models = "Trainings by outcome: trained, of them taken into use; none for lack of data";
         vec![
             of("forecasts", forecasts, "made", self.forecasts),

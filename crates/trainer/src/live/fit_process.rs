@@ -30,8 +30,8 @@ use crate::artifacts::Artifacts;
 const OWN_PROGRAM: &str = "/proc/self/exe";
 const OWN_NAME: &str = "trainer";
 
-/// Settings of the threads of a fit, which wait for each other; unless the environment sets [`WAIT_POLICY`]. OpenMP reads these
-/// variables when the library is loaded, so they can only be set for a new process.
+/// Let the threads of a fit sleep after a short spin while they wait for each other. The environment overrules these
+/// variables with [`WAIT_POLICY`]. OpenMP reads them when the library is loaded, so only a new process gets them.
 ///
 /// By default threads spin, and a tree is a few hundred such waits: on busy cores a thread spins for as long as the one
 /// that it waits for is not scheduled. Threads that sleep at once cost a wake-up of an idle core at each wait. So they

@@ -233,8 +233,7 @@ impl InstrumentForecast {
 
     /// Decides about the model of the pending training, if this is the candle from which it counts.
     fn activate(&mut self, candle: &Candle, context: &mut ForecastContext<'_>) {
-        let counts_now =
-            |training: &mut PendingTraining| training.has_later_record && candle.end >= training.activates;
+        let counts_now = |training: &mut PendingTraining| training.has_later_record && candle.end >= training.activates;
         let Some(training) = self.training.take_if(counts_now) else { return };
         let outcome = context.outcome.take();
         let outcome = outcome.expect("a record from which a model counts is applied after the training is done");
@@ -305,8 +304,7 @@ impl InstrumentForecast {
         self.in_use.iter_mut().for_each(|in_use| in_use.drift = Drift::default());
         let activates = candle.end + context.config.until_active();
         let through = context.through;
-        self.training =
-            Some(PendingTraining { through, cause, due: candle.end, activates, has_later_record: false });
+        self.training = Some(PendingTraining { through, cause, due: candle.end, activates, has_later_record: false });
         self.job(context.instrument).iter().for_each(|job| context.trainings.start(job));
     }
 

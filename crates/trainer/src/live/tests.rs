@@ -184,7 +184,9 @@ fn thin_candles_count_live_by_the_coverage_of_the_fit() {
         .collect();
     let messages = pack(&entries, |idx| idx % 100 == 0);
     let strict = run(&messages, 5, &[7], &[]);
-    let made = |stored: &StoredForecasts| stored.of(RecordKind::Next).iter().map(|next| next["made_ms"].as_i64().unwrap()).max();
+    let made = |stored: &StoredForecasts| {
+        stored.of(RecordKind::Next).iter().map(|next| next["made_ms"].as_i64().unwrap()).max()
+    };
     assert_eq!(made(&strict), Some(START + whole * MINUTE), "no candle after it is known to half");
     assert!(strict.counts.thin > 100 && strict.counts.few_points == 0, "{:?}", strict.counts);
     let lenient = run(&messages, 5, &[7], &["--min-coverage", "0.4"]);

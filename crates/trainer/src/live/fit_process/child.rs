@@ -69,7 +69,8 @@ fn respond() -> anyhow::Result<()> {
 
 fn read_request() -> anyhow::Result<Frame<FitRequest>> {
     let mut input = io::stdin();
-    let misuse = "only the service starts `trainer fit`, and sends what to fit by standard input: see `trainer train --help`";
+    let misuse =
+        "only the service starts `trainer fit`, and sends what to fit by standard input: see `trainer train --help`";
     ensure!(!input.is_terminal(), misuse);
     let mut len = [0; 8];
     input.read_exact(&mut len).context(misuse)?;

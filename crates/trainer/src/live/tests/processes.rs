@@ -117,7 +117,12 @@ pub(super) enum Training {
 
 /// Gives a process one message after the other. It crashes after the messages that `crash` names, and loses what is in
 /// memory and not committed. A commit comes after every `commit` messages.
-pub(super) fn run(messages: &[(RecordKind, Vec<Entry>)], commit: usize, crash: &[usize], flags: &[&str]) -> StoredForecasts {
+pub(super) fn run(
+    messages: &[(RecordKind, Vec<Entry>)],
+    commit: usize,
+    crash: &[usize],
+    flags: &[&str],
+) -> StoredForecasts {
     run_beside(Training::Beside, messages, commit, crash, flags).0
 }
 
