@@ -12,7 +12,7 @@ use crate::shortage::{Shortage, TickSummary};
 use crate::split::{self, RowSplit, Split};
 
 /// Minimum number of rows of a fold. With fewer rows there are fewer folds than configured.
-const FOLD_ROWS_MIN: usize = 30;
+pub(crate) const FOLD_ROWS_MIN: usize = 30;
 /// The interval on the card of a recipe that works on ticks.
 const TICK_INTERVAL: &str = "tick";
 

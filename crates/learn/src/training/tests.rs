@@ -1,8 +1,9 @@
-use market::{EventTime, Instrument, Recipe, Span};
+use market::{EventTime, Instrument, Recipe, Span, Window};
 
 use super::*;
 use crate::booster::{BaseScore, Boosting};
 use crate::candles::Interval;
+use crate::prepare::FOLD_ROWS_MIN;
 
 fn config(recipe: Recipe, split: Split) -> LearnConfig {
     LearnConfig {
