@@ -218,17 +218,17 @@ async fn each_candle_has_one_forecast_that_its_truth_scores() {
     }
 
     // A model is used from its own record on, and says how it did against the one before.
-    let used: Vec<&Value> = models.iter().filter(|model| model["standing"] != "lost").collect();
+    let used: Vec<&Value> = models.iter().filter(|model| model["role"] != "rejected").collect();
     for next in &next {
         let made = next["made_ms"].as_i64().unwrap();
         let newest = used.iter().rfind(|model| model["valid_from_ms"].as_i64().unwrap() <= made).unwrap();
         assert_eq!(next["model"], newest["model"]);
     }
-    assert!(models[0].get("rival").is_none() && models[1]["rival"]["rmse"].is_f64());
+    assert!(models[0].get("incumbent").is_none() && models[1]["incumbent"]["rmse"].is_f64());
     // All rows of the newer holdout are unknown to the older model too, so the scores are of the same rows.
-    assert!(models[1..].iter().all(|model| model["rival"]["rows"] == model["scores"]["rows"]));
-    let lost = |model: &Value| model["rival"]["rmse"].as_f64() <= model["scores"]["rmse"].as_f64();
-    assert!(models[1..].iter().all(|model| (model["standing"] == "lost") == lost(model)), "{models:?}");
+    assert!(models[1..].iter().all(|model| model["incumbent"]["rows"] == model["scores"]["rows"]));
+    let loses = |model: &Value| model["incumbent"]["rmse"].as_f64() <= model["scores"]["rmse"].as_f64();
+    assert!(models[1..].iter().all(|model| (model["role"] == "rejected") == loses(model)), "{models:?}");
 
     // What the scores come to, for people and machines.
     let table = succeed(world.program("trainer").arg("evaluate"));
@@ -261,7 +261,7 @@ async fn a_trainer_that_catches_up_may_be_stopped_anywhere() {
     let expected = forecasts(&straight).await;
     assert!(expected["model"].len() > 12, "{}", expected["model"].len());
     // A model that wins again is as good as new: there is a forecast for each candle, though none lives for a day.
-    assert!(parsed(&expected["model"]).iter().any(|model| model["standing"] == "lost"));
+    assert!(parsed(&expected["model"]).iter().any(|model| model["role"] == "rejected"));
     let made: Vec<i64> = parsed(&expected["next"]).iter().map(|next| next["made_ms"].as_i64().unwrap()).collect();
     let missing: Vec<&[i64]> = made.windows(2).filter(|pair| pair[1] - pair[0] != QUARTER_MS).collect();
     assert_eq!(missing.len(), 1, "but in and after the hole of the recording: {missing:?}");
@@ -330,7 +330,7 @@ async fn other_rules_need_a_rebuild_which_gives_the_same_forecasts_again() {
     let _processor = world.start("stream-processor");
     let (code, error) = fail(world.program("trainer").args(["evaluate"]));
     assert_eq!(code, 4, "{error}");
-    assert!(error.contains("no forecast has met its truth yet"), "{error}");
+    assert!(error.contains("no forecast has been scored yet"), "{error}");
     let mut first = Running::start(&mut trainer(&world));
     forecast_all(&world, &mut world.replay(&file, "1m"));
     let expected = forecasts(&world).await;
@@ -366,7 +366,7 @@ async fn a_model_that_was_swapped_is_refused_with_both_digests() {
     assert_eq!(first.wait(), Some(0));
     let before = forecasts(&world).await;
     let models = parsed(&before["model"]);
-    let in_use = models.iter().rfind(|model| model["standing"] != "lost").unwrap();
+    let in_use = models.iter().rfind(|model| model["role"] != "rejected").unwrap();
     let bitcoin = Instrument::new("bitcoin", "usdt").unwrap();
     let key = model_key(&bitcoin, Recipe::Returns, in_use["model"].as_str().unwrap(), MODEL);
 

@@ -132,7 +132,7 @@ impl Aggregation {
             *counts.coarser.entry(window).or_default() += 1;
         }
         state.profile.add(tick);
-        let progress = state.watermark.pass(tick.event, self.settings.disorder);
+        let progress = state.watermark.advance(tick.event, self.settings.disorder);
         let issue = issuer(instrument, &state.profile, &mut counts.candles, outputs);
         counts.spans_dropped += state.windows.push(tick, progress, self.settings, issue);
     }
@@ -148,7 +148,7 @@ impl Aggregation {
         if heartbeat.flush {
             state.windows.flush(issuer(instrument, &state.profile, &mut counts.candles, outputs));
         } else {
-            let progress = state.watermark.pass(heartbeat.event(), self.settings.disorder);
+            let progress = state.watermark.advance(heartbeat.event(), self.settings.disorder);
             let issue = issuer(instrument, &state.profile, &mut counts.candles, outputs);
             counts.spans_dropped += state.windows.heartbeat(heartbeat.certified(), progress, self.settings, issue);
         }

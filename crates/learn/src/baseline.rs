@@ -1,11 +1,11 @@
-//! Which naive baseline a model is compared with.
+//! The choice of the naive baseline that a model is compared with.
 
 use market::Baseline;
 
 use crate::dataset::Dataset;
 
-/// The baseline with the smallest squared error on the given rows, which should be training rows: the comparison is with
-/// the baseline that could have been chosen at the time. Of equals the first.
+/// Returns the baseline with the smallest squared error on the given rows, which should be training rows, so that the
+/// choice uses no later truth. Of equal baselines the first is chosen.
 pub fn choose(dataset: &Dataset, rows: &[usize]) -> Baseline {
     let squared_error = |baseline: &Baseline| -> f64 {
         rows.iter().map(|&row| (dataset.rows[row].actual - dataset.baseline(row, *baseline)).powi(2)).sum()

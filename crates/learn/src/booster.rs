@@ -1,4 +1,4 @@
-//! Gradient-boosted trees. The only file that knows XGBoost.
+//! Gradient-boosted trees. No other file uses XGBoost.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -8,73 +8,73 @@ use xgb::{Booster, DMatrix, XGBError};
 
 use crate::ubjson;
 
-/// The objective, in XGBoost's words.
+/// The objective, as XGBoost names it.
 pub const OBJECTIVE: &str = "reg:squarederror";
-/// How cuts are found, in XGBoost's words.
+/// The method that finds splits, as XGBoost names it.
 pub const TREE_METHOD: &str = "hist";
 
-/// Rounds without a better score on unseen rows after which no more are tried.
-const PATIENCE: u32 = 30;
+/// Boosting ends after this many rounds without a smaller error on unseen rows.
+const EARLY_STOPPING_ROUNDS: u32 = 30;
 
-/// How trees are grown. Equal settings and rows give equal models, bit for bit.
+/// Parameters of the trees. Equal parameters and rows give equal models, bit for bit.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Boosting {
-    /// Most boosting rounds: one tree each. At least 1.
+    /// Maximum number of boosting rounds, one tree each. At least 1.
     pub rounds_max: u32,
-    /// Most levels of a tree. At least 1.
+    /// Maximum depth of a tree. At least 1.
     pub depth: u32,
-    /// How much of each tree's correction is taken over: above 0, at most 1.
+    /// Share of each tree's correction that counts: above 0, at most 1.
     pub learning_rate: f64,
-    /// Fewest rows on either side of a cut. At least 1.
+    /// Minimum number of rows on either side of a split. At least 1.
     pub leaf_rows_min: u32,
-    /// What is predicted before the first tree.
-    pub start: Start,
-    /// Seed of the learner.
+    /// The prediction before the first tree.
+    pub base_score: BaseScore,
+    /// Seed of XGBoost.
     pub seed: u64,
-    /// Threads: sums are split over them, so another number may round otherwise. At least 1.
+    /// Threads. Sums are split over them, so another number of threads may round differently. At least 1.
     pub threads: usize,
 }
 
-/// What a model without trees predicts.
+/// The prediction of a model without trees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Start {
+pub enum BaseScore {
     /// The mean of the labels.
     Mean,
-    /// Nothing: 0. Every deviation from it must be earned.
+    /// 0.
     Zero,
 }
 
 /// Rows to learn from or to score on.
 #[derive(Debug, Clone, Copy)]
-pub struct Table<'a> {
-    /// Row-major; NaN is missing.
+pub struct LabeledRows<'a> {
+    /// Row-major, one group of features a row; NaN is a missing value.
     pub features: &'a [f32],
-    /// One a row.
+    /// One label a row.
     pub labels: &'a [f32],
 }
 
-/// Why there is no model.
+/// Errors of fitting, loading and predicting.
 #[derive(Debug, thiserror::Error)]
 pub enum BoosterError {
-    /// XGBoost refused.
+    /// XGBoost returned an error.
     #[error("XGBoost: {0}")]
     Refused(String),
-    /// The bytes of a model do not end where they say that they do.
+    /// The bytes of a model end too early or too late.
     #[error("{bytes} bytes are not one whole model")]
     CutShort {
-        /// How many there are.
+        /// How many bytes there are.
         bytes: usize,
     },
-    /// The process ends: see [`interrupt`].
+    /// The process is ending: see [`interrupt`].
     #[error("the fit was stopped before its end")]
     Interrupted,
-    /// A setting outside what XGBoost takes.
+    /// A parameter outside the range of XGBoost.
     #[error("XGBoost does not take these parameters: {0}")]
     Parameters(String),
 }
 
 impl From<XGBError> for BoosterError {
-    /// Keeps the first line: what follows is a stack trace.
+    /// Keeps the first line; the others are a stack trace.
     fn from(error: XGBError) -> Self {
         let text = error.to_string();
         let first = text.lines().next().unwrap_or_default();
@@ -84,8 +84,8 @@ impl From<XGBError> for BoosterError {
 
 static IS_INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
-/// Has every fit of this process end with its present round, and no other one begin: a process that exits while a thread is
-/// inside XGBoost would take the library away from under it.
+/// Ends every fit of this process after its present round, and lets no other one begin. A process that exits while a
+/// thread is inside XGBoost would unload the library under it.
 pub fn interrupt() {
     IS_INTERRUPTED.store(true, Ordering::Relaxed);
 }
@@ -102,12 +102,12 @@ pub struct Model {
     booster: Booster,
 }
 
-/// A search for the number of rounds that predicts unseen rows best.
+/// The result of a search for the number of rounds with the smallest error on unseen rows.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Stopped {
+pub struct EarlyStop {
     /// The number of rounds.
     pub rounds: u32,
-    /// What the model of that many rounds says of the unseen rows.
+    /// Predictions of the unseen rows by the model of that many rounds.
     pub predictions: Vec<f32>,
 }
 
@@ -115,8 +115,8 @@ impl Model {
     /// Fits a model of exactly `rounds` trees, at least one.
     ///
     /// # Errors
-    /// When XGBoost refuses.
-    pub fn fit(train: Table<'_>, boosting: &Boosting, rounds: u32) -> Result<Self, BoosterError> {
+    /// XGBoost returns an error.
+    pub fn fit(train: LabeledRows<'_>, boosting: &Boosting, rounds: u32) -> Result<Self, BoosterError> {
         let matrix = to_matrix(train)?;
         let mut booster = new_booster(boosting, train.labels, &[&matrix])?;
         for round in 0..rounds {
@@ -125,35 +125,39 @@ impl Model {
         Ok(Self { booster })
     }
 
-    /// Grows trees as long as they help on the rows `unseen`, and returns the best number of them.
+    /// Grows trees as long as they reduce the error on the rows `unseen`, and returns the best number of them.
     ///
     /// # Errors
-    /// When XGBoost refuses.
-    pub fn stop_early(train: Table<'_>, unseen: Table<'_>, boosting: &Boosting) -> Result<Stopped, BoosterError> {
+    /// XGBoost returns an error.
+    pub fn stop_early(
+        train: LabeledRows<'_>,
+        unseen: LabeledRows<'_>,
+        boosting: &Boosting,
+    ) -> Result<EarlyStop, BoosterError> {
         let (matrix, unseen_matrix) = (to_matrix(train)?, to_matrix(unseen)?);
         let mut booster = new_booster(boosting, train.labels, &[&matrix, &unseen_matrix])?;
-        let mut best: Option<(f64, Stopped)> = None;
+        let mut best: Option<(f64, EarlyStop)> = None;
         for rounds in 1..=boosting.rounds_max {
             grow(&mut booster, &matrix, rounds - 1)?;
             let predictions = booster.predict(&unseen_matrix)?;
             let error = squared_error(&predictions, unseen.labels);
             match &best {
                 Some((least, stopped)) if error >= *least => {
-                    if rounds - stopped.rounds >= PATIENCE {
+                    if rounds - stopped.rounds >= EARLY_STOPPING_ROUNDS {
                         break;
                     }
                 }
-                _ => best = Some((error, Stopped { rounds, predictions })),
+                _ => best = Some((error, EarlyStop { rounds, predictions })),
             }
         }
         let (_, stopped) = best.ok_or_else(|| BoosterError::Parameters("no rounds".to_owned()))?;
         Ok(stopped)
     }
 
-    /// What the model says of `rows` rows of features.
+    /// Predicts `rows` rows of features.
     ///
     /// # Errors
-    /// When XGBoost refuses.
+    /// XGBoost returns an error.
     pub fn predict(&self, features: &[f32], rows: usize) -> Result<Vec<f32>, BoosterError> {
         if rows == 0 {
             return Ok(Vec::new());
@@ -161,35 +165,35 @@ impl Model {
         Ok(self.booster.predict(&DMatrix::from_dense(features, rows)?)?)
     }
 
-    /// Writes a note into the model, which stays in its file, and names its features.
+    /// Stores metadata in the model, which its file keeps, and names its features.
     ///
     /// # Errors
-    /// When XGBoost refuses.
-    pub fn inscribe(&mut self, key: &str, note: &str, features: &[&str]) -> Result<(), BoosterError> {
-        self.booster.set_attribute(key, note)?;
+    /// XGBoost returns an error.
+    pub fn set_metadata(&mut self, key: &str, metadata: &str, features: &[&str]) -> Result<(), BoosterError> {
+        self.booster.set_attribute(key, metadata)?;
         Ok(self.booster.set_feature_names(&features.to_vec())?)
     }
 
-    /// A note that was written into the model.
+    /// Returns metadata that was stored in the model.
     ///
     /// # Errors
-    /// When XGBoost refuses.
-    pub fn note(&self, key: &str) -> Result<Option<String>, BoosterError> {
+    /// XGBoost returns an error.
+    pub fn metadata(&self, key: &str) -> Result<Option<String>, BoosterError> {
         Ok(self.booster.get_attribute(key)?)
     }
 
-    /// The model as a file's content, in XGBoost's binary JSON (`.ubj`).
+    /// Returns the content of a model file, in XGBoost's binary JSON (`.ubj`).
     ///
     /// # Errors
-    /// When XGBoost refuses.
+    /// XGBoost returns an error.
     pub fn to_bytes(&self) -> Result<Vec<u8>, BoosterError> {
         Ok(self.booster.save_buffer(true)?)
     }
 
-    /// Reads a model. `threads` are not stored in it.
+    /// Reads a model file. It does not hold the number of `threads`.
     ///
     /// # Errors
-    /// When the bytes are no model, or not all of one.
+    /// The bytes are not a model, or not all of one.
     pub fn from_bytes(bytes: &[u8], threads: usize) -> Result<Self, BoosterError> {
         if !ubjson::is_whole_object(bytes) {
             return Err(BoosterError::CutShort { bytes: bytes.len() });
@@ -199,7 +203,7 @@ impl Model {
         Ok(Self { booster })
     }
 
-    /// The version of libxgboost that made the model, such as `3.4.1`; `unknown` when it does not say.
+    /// Returns the version of libxgboost that made the model, such as `3.4.1`; `unknown` when the model has none.
     pub fn library_version(&self) -> String {
         let json = self.booster.save_buffer(false).unwrap_or_default();
         let model: serde_json::Value = serde_json::from_slice(&json).unwrap_or_default();
@@ -208,7 +212,7 @@ impl Model {
     }
 }
 
-fn to_matrix(table: Table<'_>) -> Result<DMatrix, BoosterError> {
+fn to_matrix(table: LabeledRows<'_>) -> Result<DMatrix, BoosterError> {
     let mut matrix = DMatrix::from_dense(table.features, table.labels.len())?;
     matrix.set_labels(table.labels)?;
     Ok(matrix)
@@ -216,7 +220,7 @@ fn to_matrix(table: Table<'_>) -> Result<DMatrix, BoosterError> {
 
 fn new_booster(boosting: &Boosting, labels: &[f32], matrices: &[&DMatrix]) -> Result<Booster, BoosterError> {
     let mut booster = Booster::new_with_cached_dmats(&parameters(boosting, labels)?, matrices)?;
-    // Quiet: it would write to standard output, about parameters that the bindings send and it no longer knows.
+    // XGBoost would warn on standard output about parameters that the bindings set and it has dropped.
     booster.set_param("verbosity", "0")?;
     Ok(booster)
 }
@@ -227,17 +231,17 @@ fn parameters(boosting: &Boosting, labels: &[f32]) -> Result<BoosterParameters, 
         .tree_method(tree::TreeMethod::Hist)
         .max_depth(boosting.depth)
         .eta(boosting.learning_rate as f32)
-        // With squared errors every row weighs 1.
+        // With squared errors each row weighs 1.
         .min_child_weight(boosting.leaf_rows_min as f32)
         .build()
         .map_err(|error| refused(&error))?;
-    let start = match boosting.start {
-        Start::Zero => 0.0,
-        Start::Mean => labels.iter().copied().map(f64::from).sum::<f64>() / labels.len().max(1) as f64,
+    let base_score = match boosting.base_score {
+        BaseScore::Zero => 0.0,
+        BaseScore::Mean => labels.iter().copied().map(f64::from).sum::<f64>() / labels.len().max(1) as f64,
     };
     let task = learning::LearningTaskParametersBuilder::default()
         .objective(learning::Objective::RegLinear)
-        .base_score(start as f32)
+        .base_score(base_score as f32)
         .seed(boosting.seed)
         .build()
         .map_err(|error| refused(&error))?;
@@ -263,12 +267,12 @@ mod tests {
         depth: 3,
         learning_rate: 0.1,
         leaf_rows_min: 5,
-        start: Start::Zero,
+        base_score: BaseScore::Zero,
         seed: 42,
         threads: 2,
     };
 
-    /// Two features and, of the first one, a step; the second is beside the point.
+    /// Two features: the label is a step of the first, and does not depend on the second.
     fn table(rows: usize, noise: f32) -> (Vec<f32>, Vec<f32>) {
         let wave = |idx: usize, factor: f32| (idx as f32 * factor).sin();
         let features: Vec<f32> = (0..rows).flat_map(|idx| [wave(idx, 0.37), wave(idx, 7.1)]).collect();
@@ -277,12 +281,13 @@ mod tests {
         (features, labels)
     }
 
-    fn view<'a>((features, labels): &'a (Vec<f32>, Vec<f32>)) -> Table<'a> {
-        Table { features, labels }
+    fn view<'a>((features, labels): &'a (Vec<f32>, Vec<f32>)) -> LabeledRows<'a> {
+        LabeledRows { features, labels }
     }
 
+    /// A model that is fitted again has the same bytes, and a loaded model predicts the same.
     #[test]
-    fn the_same_rows_give_the_same_bytes_and_a_loaded_model_predicts_the_same() {
+    fn the_same_rows_give_the_same_bytes() {
         let data = table(500, 0.1);
         let model = Model::fit(view(&data), &BOOSTING, 40).expect("a model");
         let bytes = model.to_bytes().expect("bytes");
@@ -297,11 +302,11 @@ mod tests {
     }
 
     #[test]
-    fn rounds_end_where_they_stop_helping() {
+    fn boosting_stops_early() {
         let stopped = Model::stop_early(view(&table(500, 0.0)), view(&table(300, 0.0)), &BOOSTING).expect("rounds");
         assert!(stopped.rounds > 20, "{}", stopped.rounds);
         assert_eq!(stopped.predictions.len(), 300);
-        // Nothing to be learned: labels of the unseen rows have nothing to do with the others.
+        // The labels of the unseen rows have no relation to the others.
         let mut other = table(300, 0.0);
         other.1.iter_mut().for_each(|label| *label = 0.5 - *label);
         let stopped = Model::stop_early(view(&table(500, 0.0)), view(&other), &BOOSTING).expect("rounds");
@@ -309,21 +314,21 @@ mod tests {
     }
 
     #[test]
-    fn a_model_starts_where_it_was_told_to() {
-        // One value throughout: no cut is possible, and the only leaf goes a tenth of the way.
+    fn a_model_starts_at_its_base_score() {
+        // All rows are equal: no split is possible, and the only leaf goes a tenth of the way.
         let data = (vec![1.0; 20], vec![7.0; 20]);
-        for (start, expected) in [(Start::Mean, 7.0..=7.0), (Start::Zero, 0.6..=0.7)] {
-            let model = Model::fit(view(&data), &Boosting { start, ..BOOSTING }, 1).expect("a model");
+        for (base_score, expected) in [(BaseScore::Mean, 7.0..=7.0), (BaseScore::Zero, 0.6..=0.7)] {
+            let model = Model::fit(view(&data), &Boosting { base_score, ..BOOSTING }, 1).expect("a model");
             let predicted = model.predict(&[1.0], 1).expect("a prediction")[0];
-            assert!(expected.contains(&predicted), "{start:?}: {predicted}");
+            assert!(expected.contains(&predicted), "{base_score:?}: {predicted}");
         }
     }
 
     #[test]
-    fn bytes_that_are_no_model_are_refused() {
+    fn bytes_that_are_not_a_model_are_refused() {
         assert!(Model::from_bytes(b"no model", 1).is_err());
         let bytes = Model::fit(view(&table(50, 0.0)), &BOOSTING, 3).and_then(|model| model.to_bytes()).expect("bytes");
-        // XGBoost would find the rest of the model behind the cut.
+        // XGBoost alone would read the rest of the model from memory after the cut.
         assert!((0..bytes.len()).step_by(7).all(|cut| Model::from_bytes(&bytes[..cut], 1).is_err()));
     }
 }

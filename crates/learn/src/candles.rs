@@ -1,32 +1,32 @@
-//! From ticks to the candles that a model learns from, and which length of candle that is.
+//! Candles to learn from, made from ticks, and the choice of their length.
 
 use std::collections::VecDeque;
 use std::str::FromStr;
 
-use market::candle::{Partial, Term};
+use market::candle::{PartialCandle, Term};
 use market::coverage::Coverage;
 use market::{Candle, EventTime, Instrument, Span, Tick, Window};
 use serde::{Deserialize, Serialize};
 
-use crate::dataset::RowSpec;
+use crate::row_spec::RowSpec;
 
-/// Lengths of candle that a model can learn from, longest first.
+/// Candle lengths that a model can learn from, longest first.
 pub const INTERVALS: [Window; 5] =
     [Window::Day, Window::Hour, Window::QuarterHour, Window::FiveMinutes, Window::Minute];
 
-/// Rows that make a length long enough to be chosen: with fewer, a shorter one has more to teach.
+/// Rows that are enough to choose a length. With fewer, a shorter length is tried.
 pub const ROWS_WANTED: usize = 2_000;
 
-/// How long the candles are that a model learns from.
+/// The length of the candles that a model learns from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Interval {
-    /// The longest of [`INTERVALS`] that gives [`ROWS_WANTED`], else the one that gives most.
+    /// The longest of [`INTERVALS`] that gives [`ROWS_WANTED`] rows, else the one that gives most.
     Auto,
-    /// This one.
+    /// This length.
     Fixed(Window),
 }
 
-/// A name that is none of the intervals.
+/// A name that is not an interval.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not one of auto, 1m, 5m, 15m, 1h, 1d")]
 pub struct UnknownInterval(String);
@@ -44,11 +44,11 @@ impl FromStr for Interval {
 }
 
 impl Interval {
-    /// The window that these ticks, ascending by (event time, id), are folded into, and their candles. Rows are counted, not
-    /// candles: thin ones and ones without neighbours teach nothing.
+    /// Returns the chosen window, and the candles of these ticks, which are ascending by (event time, id). The choice
+    /// counts rows, because thin candles and candles without neighbors give none.
     ///
     /// # Panics
-    /// When ticks are out of order.
+    /// The ticks are out of order.
     pub fn choose(self, ticks: &[Tick], instrument: &Instrument, spec: RowSpec) -> (Window, Folded) {
         match self {
             Self::Fixed(window) => (window, fold(ticks, instrument, window)),
@@ -76,23 +76,23 @@ fn choose(ticks: &[Tick], instrument: &Instrument, spec: RowSpec) -> (Window, Fo
     (best.1, best.2)
 }
 
-/// What speaks for a length of candle; the first number that differs decides.
+/// The rank of a candle length. The first field that differs decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Worth {
     rows: usize,
-    /// Without any row an error is about the length for which there is most.
+    /// Decides between lengths without rows, so that an error is about the length with the most candles.
     usable: usize,
     candles: usize,
 }
 
-/// What ticks come to in windows of one length.
+/// The candles of one length that ticks give.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Folded {
     /// Final candles, ascending.
     pub candles: Vec<Candle>,
-    /// Candles that are left out because their window was not observed to its end: the last one, or none.
+    /// Candles left out because their window was not observed to its end: the last one, or none.
     pub open: usize,
-    /// Bars that are in no candle because no window holds all of them.
+    /// Bars that no window holds completely, so that they count in no candle.
     pub long_bars: usize,
 }
 
@@ -103,11 +103,11 @@ impl Folded {
     }
 }
 
-/// The final candles of a tumbling window: a plain fold of all accepted ticks, late ones in their place, so each is the
-/// newest revision. `ticks` are ascending by (event time, id).
+/// Returns the final candles of a tumbling window. All accepted ticks count, late ones in their place, so each candle
+/// is the newest revision. `ticks` are ascending by (event time, id).
 ///
 /// # Panics
-/// When ticks are out of order.
+/// The ticks are out of order.
 pub fn fold(ticks: &[Tick], instrument: &Instrument, window: Window) -> Folded {
     assert!(ticks.is_sorted_by_key(Tick::identity), "ticks are sorted by (event time, id)");
     let observed_until = ticks.iter().map(Tick::end).max().unwrap_or(EventTime::MIN);
@@ -116,7 +116,7 @@ pub fn fold(ticks: &[Tick], instrument: &Instrument, window: Window) -> Folded {
     let mut folding: VecDeque<Folding> = VecDeque::new();
     for tick in ticks {
         folded.long_bars += usize::from(!take(&mut folding, tick, window));
-        // What a later tick certifies does not reach back to these.
+        // Spans that later ticks certify do not reach back to these windows.
         let beyond = tick.event.saturating_sub(reach);
         while folding.front().is_some_and(|oldest| oldest.bounds.1 <= beyond) {
             folded.candles.extend(folding.pop_front().and_then(|oldest| oldest.candle(instrument, window)));
@@ -132,11 +132,11 @@ pub fn fold(ticks: &[Tick], instrument: &Instrument, window: Window) -> Folded {
     folded
 }
 
-/// A window being folded.
+/// A window whose ticks are being read.
 struct Folding {
     bounds: (EventTime, EventTime),
-    /// None while it is only known that there was nothing.
-    ticks: Option<Partial>,
+    /// `None` while no tick counts in it.
+    ticks: Option<PartialCandle>,
     coverage: Coverage,
 }
 
@@ -147,7 +147,8 @@ impl Folding {
     }
 }
 
-/// Adds a tick to the window that it counts in, and what its source certifies to every window. False when it counts in none.
+/// Adds a tick to the window that it counts in, and its certified span to every window. Returns false when it counts in
+/// none.
 fn take(folding: &mut VecDeque<Folding>, tick: &Tick, window: Window) -> bool {
     let start = tick.event.floor(window.size());
     let bounds = (start, window.end(start));
@@ -164,7 +165,7 @@ fn take(folding: &mut VecDeque<Folding>, tick: &Tick, window: Window) -> bool {
         let term = Term::new(tick);
         match &mut newest.ticks {
             Some(ticks) => ticks.add(&term),
-            None => newest.ticks = Some(Partial::new(&term)),
+            None => newest.ticks = Some(PartialCandle::new(&term)),
         }
         if tick.grain.is_some() {
             newest.coverage.add(tick.event, tick.end(), bounds);

@@ -1,24 +1,24 @@
-//! How good predictions were, beside a baseline that does nothing: the last price, or a running average.
+//! Scores of predictions beside the naive baseline: the last price, or a running average.
 
-pub mod comparison;
+pub mod diebold_mariano;
 
 use market::{Recipe, Scores};
 
-use self::comparison::compare;
+use self::diebold_mariano::diebold_mariano;
 
-/// One prediction that has met its truth.
+/// A prediction and its truth.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Outcome {
-    /// What the baseline predicted.
+pub struct PredictionOutcome {
+    /// The prediction of the naive baseline.
     pub baseline: f64,
     /// The truth: a close, or log(high ÷ low).
     pub actual: f64,
-    /// What the model predicted.
+    /// The prediction of the model.
     pub predicted: f64,
 }
 
-/// Scores predictions of a recipe in order of time, `horizon` rows ahead; nothing to score gives no scores.
-pub fn evaluate(recipe: Recipe, horizon: usize, outcomes: &[Outcome]) -> Option<Scores> {
+/// Scores predictions in order of time, made `horizon` rows ahead. Returns `None` without predictions.
+pub fn evaluate(recipe: Recipe, horizon: usize, outcomes: &[PredictionOutcome]) -> Option<Scores> {
     if outcomes.is_empty() {
         return None;
     }
@@ -26,8 +26,8 @@ pub fn evaluate(recipe: Recipe, horizon: usize, outcomes: &[Outcome]) -> Option<
     let baseline_errors = || outcomes.iter().map(|outcome| outcome.actual - outcome.baseline);
     let rmse = root_mean_square(errors());
     let baseline_rmse = root_mean_square(baseline_errors());
-    let actual_return = |outcome: &Outcome| (outcome.actual / outcome.baseline).ln();
-    let predicted_return = |outcome: &Outcome| (outcome.predicted / outcome.baseline).ln();
+    let actual_return = |outcome: &PredictionOutcome| (outcome.actual / outcome.baseline).ln();
+    let predicted_return = |outcome: &PredictionOutcome| (outcome.predicted / outcome.baseline).ln();
     let r2_return = || r2(outcomes, actual_return, predicted_return);
     Some(Scores {
         rows: outcomes.len(),
@@ -40,12 +40,17 @@ pub fn evaluate(recipe: Recipe, horizon: usize, outcomes: &[Outcome]) -> Option<
         baseline_mae: mean_absolute(baseline_errors()),
         skill: (baseline_rmse > 0.0).then(|| 1.0 - rmse / baseline_rmse),
         direction_hit_rate: direction_hit_rate(outcomes),
-        diebold_mariano: compare(baseline_errors(), errors(), horizon),
+        diebold_mariano: diebold_mariano(baseline_errors(), errors(), horizon),
     })
 }
 
-/// The coefficient of determination. None when the truth is constant: the denominator is then zero, or rounding noise.
-fn r2(outcomes: &[Outcome], actual: impl Fn(&Outcome) -> f64, predicted: impl Fn(&Outcome) -> f64) -> Option<f64> {
+/// The coefficient of determination. `None` when the truth is constant: the denominator is then zero, or rounding
+/// noise.
+fn r2(
+    outcomes: &[PredictionOutcome],
+    actual: impl Fn(&PredictionOutcome) -> f64,
+    predicted: impl Fn(&PredictionOutcome) -> f64,
+) -> Option<f64> {
     let first = actual(&outcomes[0]);
     if outcomes.iter().all(|outcome| actual(outcome) == first) {
         return None;
@@ -57,7 +62,7 @@ fn r2(outcomes: &[Outcome], actual: impl Fn(&Outcome) -> f64, predicted: impl Fn
     r2.is_finite().then_some(r2)
 }
 
-fn direction_hit_rate(outcomes: &[Outcome]) -> Option<f64> {
+fn direction_hit_rate(outcomes: &[PredictionOutcome]) -> Option<f64> {
     let moved: Vec<_> = outcomes.iter().filter(|outcome| outcome.actual != outcome.baseline).collect();
     let hits = moved
         .iter()
@@ -79,8 +84,8 @@ fn mean_absolute(errors: impl ExactSizeIterator<Item = f64>) -> f64 {
 mod tests {
     use super::*;
 
-    fn outcomes(rows: &[(f64, f64, f64)]) -> Vec<Outcome> {
-        rows.iter().map(|&(baseline, actual, predicted)| Outcome { baseline, actual, predicted }).collect()
+    fn outcomes(rows: &[(f64, f64, f64)]) -> Vec<PredictionOutcome> {
+        rows.iter().map(|&(baseline, actual, predicted)| PredictionOutcome { baseline, actual, predicted }).collect()
     }
 
     fn scores(rows: &[(f64, f64, f64)]) -> Scores {
@@ -99,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn doing_nothing_has_no_skill_and_knows_no_direction() {
+    fn the_naive_baseline_has_no_skill_and_no_direction() {
         let scores = scores(&[(10.0, 12.0, 10.0), (12.0, 9.0, 12.0), (9.0, 9.0, 9.0)]);
         assert_eq!((scores.skill, scores.direction_hit_rate), (Some(0.0), Some(0.0)));
         assert_eq!(scores.r2, scores.baseline_r2);
@@ -107,8 +112,8 @@ mod tests {
     }
 
     #[test]
-    fn what_a_constant_price_leaves_undefined_is_absent() {
-        // 0.1 has no exact f64: its mean over three rows is not itself, and a naive R2 would be any number.
+    fn scores_that_are_undefined_are_absent() {
+        // 0.1 has no exact f64: its mean over three rows is not itself, and a naive R2 could be any number.
         let still = scores(&[(0.1, 0.1, 0.2), (0.1, 0.1, 0.2), (0.1, 0.1, 0.2)]);
         assert_eq!((still.r2, still.r2_return, still.skill, still.direction_hit_rate), (None, None, None, None));
         assert_eq!(still.baseline_rmse, 0.0);

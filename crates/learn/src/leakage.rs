@@ -1,50 +1,84 @@
-//! Guards against scores that flatter: ways in which the future can leak into a model, and how each would show.
+//! Checks for data leakage: information from the future that flatters a model's scores.
 //!
-//! [`crate::dataset::first_leak`] looks for features that know the future, [`part_fault`] for rows that are learned from
-//! although they should only be scored, and [`distinct_times`] for times that a model cannot tell apart. With labels that
-//! were shuffled ([`shuffle_labels`]) nothing can be learned, so whatever still scores is a leak. A guard that never finds
-//! anything proves nothing: [`plant_answer`] makes a dataset that must be caught.
+//! [`first_leak`] finds features that know the future, [`split_fault`] finds training rows that are scored or whose
+//! truth comes too late, and [`distinct_times`] finds times that a model cannot tell apart. A model of shuffled labels
+//! ([`shuffle_labels`]) can learn nothing, so a score above luck shows a leak. A check that never finds anything proves
+//! nothing: [`plant_answer`] makes a dataset that must be found.
 
-use market::{EventTime, Span, Tick};
+use market::{Candle, EventTime, Span, Tick};
 
-use crate::dataset::{Dataset, Row};
-use crate::features::calendar_row;
-use crate::split::{Part, shuffled};
+use crate::dataset::{Dataset, DatasetRow};
+use crate::features::calendar;
+use crate::lookback::FeatureRow;
+use crate::split::{RowSplit, shuffled};
 
-/// What is wrong with a split.
+/// A feature that changes when later data is removed, so it was computed from the future.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum PartFault {
-    /// A row is learned from and scored on.
-    #[error("the row of {known} is in both parts")]
+#[error("feature column {column} at {at} changes when the candles after it are taken away: it knows the future")]
+pub struct Leak {
+    /// Event time of the row.
+    pub at: EventTime,
+    /// Index of the column. Indexes after the last feature are the newest value, the scale and the running averages.
+    pub column: usize,
+}
+
+/// Recomputes feature rows, each from the history up to its candle, and returns the first number that differs from the
+/// one computed on all candles. One in `every` rows is checked: 1 checks all, at quadratic cost. `rows_of` is
+/// [`feature_rows`](crate::lookback::feature_rows) of a recipe.
+pub fn first_leak(candles: &[Candle], every: usize, rows_of: impl Fn(&[Candle]) -> Vec<FeatureRow>) -> Option<Leak> {
+    let whole = rows_of(candles);
+    whole.iter().step_by(every.max(1)).find_map(|row| {
+        let end = candles.partition_point(|candle| candle.end <= row.at);
+        let truncated = rows_of(&candles[..end]);
+        let Some(again) = truncated.last().filter(|last| last.at == row.at) else {
+            return Some(Leak { at: row.at, column: 0 });
+        };
+        let column = bits(row).into_iter().zip(bits(again)).position(|(whole, truncated)| whole != truncated)?;
+        Some(Leak { at: row.at, column })
+    })
+}
+
+/// Returns all numbers of a feature row as bits.
+fn bits(row: &FeatureRow) -> Vec<u64> {
+    let others = [row.last, row.scale].into_iter().chain(row.averages.into_iter().flatten());
+    let features = row.features.iter().map(|feature| u64::from(feature.to_bits()));
+    features.chain(others.map(f64::to_bits)).collect()
+}
+
+/// A leak between the parts of a split.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SplitFault {
+    /// A row is both a training row and a scored row.
+    #[error("the row of {made} is in both parts")]
     InBoth {
-        /// When the row is predicted.
-        known: EventTime,
+        /// Event time of the row.
+        made: EventTime,
     },
-    /// A row that is learned from tells of the time that is scored.
+    /// The truth of a training row is known too late.
     #[error("the truth of a training row is known at {target_end}, too late for predictions from {from} on")]
     NotPurged {
-        /// When the training row's truth is known.
+        /// Event time of the training row's truth.
         target_end: EventTime,
-        /// When the first prediction that is scored is made.
+        /// Event time of the first scored prediction.
         from: EventTime,
     },
 }
 
-/// Looks for a row in both parts, and, where parts follow each other in time, for a training row whose truth was not known
-/// `purge` before the first prediction that is scored. `purge` is None for a random split, which keeps no order.
-pub fn part_fault(rows: &[Row], part: &Part, purge: Option<Span>) -> Option<PartFault> {
+/// Looks for a row in both parts and, for a split by time, for a training row whose truth was not known `purge` before
+/// the first scored prediction. `purge` is `None` for a random split.
+pub fn split_fault(rows: &[DatasetRow], part: &RowSplit, purge: Option<Span>) -> Option<SplitFault> {
     let mut is_trained = vec![false; rows.len()];
     part.train.iter().for_each(|&row| is_trained[row] = true);
     if let Some(&row) = part.validation.iter().find(|&&row| is_trained[row]) {
-        return Some(PartFault::InBoth { known: rows[row].known });
+        return Some(SplitFault::InBoth { made: rows[row].made });
     }
     let purge = purge?;
-    let from = part.validation.iter().map(|&row| rows[row].known).min()?;
+    let from = part.validation.iter().map(|&row| rows[row].made).min()?;
     let target_end = part.train.iter().map(|&row| rows[row].target_end).max()?;
-    (target_end + purge > from).then_some(PartFault::NotPurged { target_end, from })
+    (target_end + purge > from).then_some(SplitFault::NotPurged { target_end, from })
 }
 
-/// Deals the labels of these rows out among them anew. Features, truths and all other rows stay as they are.
+/// Shuffles the labels of these rows among them. Features, truths and all other rows stay unchanged.
 pub fn shuffle_labels(dataset: &mut Dataset, rows: &[usize], seed: u64) {
     let labels = dataset.labels_of(rows);
     for (&row, from) in rows.iter().zip(shuffled(rows.len(), seed)) {
@@ -52,7 +86,7 @@ pub fn shuffle_labels(dataset: &mut Dataset, rows: &[usize], seed: u64) {
     }
 }
 
-/// Puts the label of each row where its first feature was: what a careless join with later data does.
+/// Replaces the first feature of each row by its label, as a careless join with later data would.
 pub fn plant_answer(dataset: &mut Dataset) {
     let width = dataset.width();
     for (row, features) in dataset.rows.iter().zip(dataset.features.chunks_exact_mut(width)) {
@@ -60,22 +94,22 @@ pub fn plant_answer(dataset: &mut Dataset) {
     }
 }
 
-/// How well times stay apart when they become a feature.
+/// Event times of ticks, and the numbers that they become as a feature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DistinctTimes {
-    /// Different event times of the ticks.
+    /// Number of different event times.
     pub times: usize,
-    /// Different numbers that they become.
+    /// Number of different feature values.
     pub numbers: usize,
-    /// The first tick whose minute cannot be told from the minute before it.
+    /// The first tick whose minute has the same feature value as the minute before it.
     pub collapsed: Option<EventTime>,
 }
 
-/// Counts the event times of ticks, ascending, and the numbers that a model sees instead of them.
+/// Counts the different event times of ticks, which are ascending, and their different feature values.
 pub fn distinct_times(ticks: &[Tick]) -> DistinctTimes {
     let Some(first) = ticks.first() else { return DistinctTimes { times: 0, numbers: 0, collapsed: None } };
     let mut distinct = DistinctTimes { times: 1, numbers: 1, collapsed: None };
-    let number = |tick: &Tick| calendar_row(tick.event, first.event)[0];
+    let number = |tick: &Tick| calendar::row(tick.event, first.event)[0];
     for pair in ticks.windows(2) {
         let (before, tick) = (&pair[0], &pair[1]);
         let is_same_number = number(before) == number(tick);
@@ -91,7 +125,6 @@ pub fn distinct_times(ticks: &[Tick]) -> DistinctTimes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dataset;
 
     fn tick(event: i64) -> Tick {
         let close = 100.0 + (event as f64 / 7e5).sin();
@@ -115,17 +148,18 @@ mod tests {
     }
 
     fn calendar() -> Dataset {
-        dataset::calendar(&minutes(0..50)).expect("short enough")
+        Dataset::from_ticks(&minutes(0..50)).expect("short enough")
     }
 
     #[test]
-    fn a_split_is_found_fault_with_only_when_it_leaks() {
-        // Row i is known at minute i + 1, its truth a minute later.
+    fn only_a_split_that_leaks_has_a_fault() {
+        // Row i is made at minute i + 1, its truth is known a minute later.
         let rows = calendar().rows;
-        let part = |train: &[usize], validation: &[usize]| Part { train: train.into(), validation: validation.into() };
+        let part =
+            |train: &[usize], validation: &[usize]| RowSplit { train: train.into(), validation: validation.into() };
         let minute = |minute: i64| EventTime(minute * Span::MINUTE.ms());
-        let in_both = PartFault::InBoth { known: minute(5) };
-        let late = |row: i64| PartFault::NotPurged { target_end: minute(row + 2), from: minute(9) };
+        let in_both = SplitFault::InBoth { made: minute(5) };
+        let late = |row: i64| SplitFault::NotPurged { target_end: minute(row + 2), from: minute(9) };
         let cases = [
             (part(&[0, 1, 2], &[8, 9]), Some(Span::MINUTE), None),
             (part(&[0, 1, 6], &[8, 9]), Some(Span::MINUTE), None),
@@ -139,12 +173,12 @@ mod tests {
             (part(&[4], &[]), Some(Span::MINUTE), None),
         ];
         for (part, purge, expected) in cases {
-            assert_eq!(part_fault(&rows, &part, purge), expected, "{part:?} {purge:?}");
+            assert_eq!(split_fault(&rows, &part, purge), expected, "{part:?} {purge:?}");
         }
     }
 
     #[test]
-    fn shuffling_keeps_the_labels_and_touches_nothing_else() {
+    fn shuffling_changes_only_the_order_of_labels() {
         let before = calendar();
         let mut after = before.clone();
         let rows: Vec<usize> = (0..40).collect();
@@ -164,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_planted_answer_stands_in_the_first_column_alone() {
+    fn a_planted_answer_is_in_the_first_column_only() {
         let before = calendar();
         let mut after = before.clone();
         plant_answer(&mut after);
@@ -175,14 +209,15 @@ mod tests {
         }
     }
 
+    /// Times with equal feature values are counted, and the first minute among them is named.
     #[test]
-    fn times_that_become_one_number_are_counted_and_minutes_that_do_are_named() {
+    fn times_with_one_feature_value_are_counted() {
         let check = |ticks: &[Tick], times: usize, numbers: usize, collapsed: Option<EventTime>| {
             assert_eq!(distinct_times(ticks), DistinctTimes { times, numbers, collapsed });
         };
         check(&[], 0, 0, None);
         check(&minutes([0, 1, 1, 2]), 3, 3, None);
-        // After two years of minutes an f32 knows no quarter of a second.
+        // After two years of minutes an f32 cannot hold a quarter of a second.
         let later = 2 * 365 * Span::DAY.ms();
         check(&[tick(0), tick(later), tick(later + 250)], 3, 2, None);
         let after_seventy_years = 70 * 365 * Span::DAY.ms() + Span::MINUTE.ms();

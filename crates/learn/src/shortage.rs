@@ -1,6 +1,7 @@
-//! Why ticks give too few rows to learn from, and what would give more: in words, for an error.
+//! Explains why ticks give too few rows to learn from, and which change of data or settings would give enough.
 
 mod stretches;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -9,29 +10,28 @@ use store::model_card::Skipped;
 
 use self::stretches::Stretches;
 use crate::candles::{Folded, INTERVALS, fold};
-use crate::dataset::RowSpec;
-use crate::features::RANGE_POINTS_MIN;
-use crate::training::ROWS_MIN;
+use crate::features::observed::RANGE_POINTS_MIN;
+use crate::row_spec::{ROWS_MIN, RowSpec};
 
-/// Values of --min-coverage that are tried, best first.
+/// Values of --min-coverage that are tried, in this order.
 const LESS_COVERAGE: [f64; 6] = [0.4, 0.3, 0.2, 0.1, 0.05, 0.0];
 
-/// What ticks are: bars of what length, points how far apart.
-pub(crate) struct Data<'a>(pub(crate) &'a [Tick]);
+/// Describes ticks: the length of bars, the distance of points.
+pub(crate) struct TickSummary<'a>(pub(crate) &'a [Tick]);
 
-impl Data<'_> {
+impl TickSummary<'_> {
     fn bars(&self) -> impl Iterator<Item = (&Tick, Span)> {
         self.0.iter().filter_map(|tick| Some((tick, tick.grain?)))
     }
 
-    /// The most frequent length of the bars, and how many have it.
+    /// Returns the most frequent length of the bars, and how many have it.
     fn usual_bar(&self) -> Option<(Span, usize)> {
         let mut counts: BTreeMap<Span, usize> = BTreeMap::new();
         self.bars().for_each(|(_, grain)| *counts.entry(grain).or_default() += 1);
         counts.into_iter().max_by_key(|(_, count)| *count)
     }
 
-    /// How many bars there are, in words.
+    /// Describes the bars, if there are any.
     fn bars_words(&self) -> Option<String> {
         let (grain, alike) = self.usual_bar()?;
         let count = self.bars().count();
@@ -39,7 +39,7 @@ impl Data<'_> {
         Some(format!("{count} bars{most} of {}", SpanWords(grain)))
     }
 
-    /// How many points there are, and how far they are apart on average.
+    /// Returns the number of points, and their mean distance.
     fn points(&self) -> (usize, Option<Span>) {
         let events: Vec<_> = self.0.iter().filter(|tick| tick.grain.is_none()).map(|tick| tick.event).collect();
         let step = match &events[..] {
@@ -57,13 +57,13 @@ impl Data<'_> {
         }
     }
 
-    /// Whether these are points alone, so far apart that no two candles are adjacent.
+    /// Whether all ticks are points, so far apart that no two candles are adjacent.
     fn are_sparse_points(&self) -> bool {
         let [longest, ..] = INTERVALS;
         self.usual_bar().is_none() && self.points().1.is_some_and(|step| step > longest.size())
     }
 
-    /// What to take instead of bars that no candle of any length holds.
+    /// Advises on bars that fit into no candle of any length.
     fn shorter_bars(&self) -> String {
         let [longest, ..] = INTERVALS;
         let unaligned = self.bars().find(|(tick, grain)| {
@@ -80,7 +80,7 @@ impl Data<'_> {
     }
 }
 
-impl fmt::Display for Data<'_> {
+impl fmt::Display for TickSummary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kinds: Vec<String> = self.bars_words().into_iter().chain(self.points_words()).collect();
         f.write_str(if kinds.is_empty() { "no ticks" } else { "" })?;
@@ -88,28 +88,28 @@ impl fmt::Display for Data<'_> {
     }
 }
 
-/// A setting under which there would be rows enough.
-struct Offer {
+/// Settings that would give enough rows.
+struct Alternative {
     window: Window,
     spec: RowSpec,
     rows: usize,
 }
 
-/// Ticks that give too few rows, and how rows were asked for.
+/// Ticks that give too few rows, and the settings.
 pub(crate) struct Shortage<'a> {
     pub(crate) ticks: &'a [Tick],
     pub(crate) instrument: &'a Instrument,
     pub(crate) spec: RowSpec,
     /// Length of the candles.
     pub(crate) window: Window,
-    /// Whether that length was asked for.
+    /// Whether the length is configured rather than chosen.
     pub(crate) is_fixed: bool,
-    /// What gave no row.
+    /// Candles that gave no row, by cause.
     pub(crate) skipped: Skipped,
 }
 
 impl Shortage<'_> {
-    /// Whether no bar fits into a candle of the length that was asked for, while longer candles hold some: other data of this
+    /// Whether no bar fits into a candle of the configured length, while longer candles hold some. Other data of this
     /// kind would not help either.
     pub(crate) fn is_of_the_interval(&self) -> bool {
         let holds = |window: Window| {
@@ -119,15 +119,15 @@ impl Shortage<'_> {
         self.is_fixed && !holds(self.window) && INTERVALS.into_iter().any(holds)
     }
 
-    /// What the data are, what became of them, and what to do.
+    /// Returns a description of the data, the reasons for missing rows, and advice.
     pub(crate) fn words(&self) -> String {
         let tried = INTERVALS.map(|window| (window, fold(self.ticks, self.instrument, window)));
         let found = tried.iter().find(|(window, _)| *window == self.window).and_then(|(_, folded)| self.found(folded));
-        let parts = [Some(format!("the data are {}", Data(self.ticks))), found, Some(self.advice(&tried))];
+        let parts = [Some(format!("the data are {}", TickSummary(self.ticks))), found, Some(self.advice(&tried))];
         parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
     }
 
-    /// What became of the ticks in candles of this length.
+    /// Returns the reasons for missing rows, for candles of this length.
     fn found(&self, folded: &Folded) -> Option<String> {
         let (window, candles) = (self.window, folded.candles.len());
         let Skipped { thin, few_points, trailing_window, horizon, open: _, long_bars } = self.skipped;
@@ -156,43 +156,46 @@ impl Shortage<'_> {
         (!causes.is_empty()).then(|| causes.join("; "))
     }
 
-    /// What would give rows enough, the least change first.
+    /// Returns the smallest change of settings that gives enough rows, or else advice on the data.
     fn advice(&self, tried: &[(Window, Folded)]) -> String {
-        let offers = |spec: RowSpec| {
+        let alternatives = |spec: RowSpec| {
             let of = tried.iter().map(move |(window, folded)| (*window, spec.count_rows(&folded.candles)));
-            of.filter(|(_, rows)| *rows >= ROWS_MIN).map(move |(window, rows)| Offer { window, spec, rows })
+            of.filter(|(_, rows)| *rows >= ROWS_MIN).map(move |(window, rows)| Alternative { window, spec, rows })
         };
-        let intervals: Vec<Offer> = offers(self.spec).collect();
+        let intervals: Vec<Alternative> = alternatives(self.spec).collect();
         if !intervals.is_empty() {
-            let of = |offer: &Offer| format!("--interval {} ({} rows)", offer.window, offer.rows);
+            let of =
+                |alternative: &Alternative| format!("--interval {} ({} rows)", alternative.window, alternative.rows);
             return format!("what works is {}", intervals.iter().map(of).collect::<Vec<_>>().join(" or "));
         }
         let lower = LESS_COVERAGE.into_iter().filter(|coverage| *coverage < self.spec.min_coverage);
-        let most = |spec: RowSpec| offers(spec).max_by_key(|offer| (offer.window == self.window, offer.rows));
-        if let Some(offer) = lower.map(|min_coverage| RowSpec { min_coverage, ..self.spec }).find_map(most) {
-            let Offer { window, spec, rows } = offer;
+        let most = |spec: RowSpec| {
+            alternatives(spec).max_by_key(|alternative| (alternative.window == self.window, alternative.rows))
+        };
+        if let Some(alternative) = lower.map(|min_coverage| RowSpec { min_coverage, ..self.spec }).find_map(most) {
+            let Alternative { window, spec, rows } = alternative;
             return format!(
                 "what works is --min-coverage {} --interval {window} ({rows} rows), or data that tell more of each candle",
                 spec.min_coverage
             );
         }
         let of_prices = RowSpec { recipe: Recipe::Returns, ..self.spec };
-        if let Some(offer) = most(of_prices).filter(|_| self.spec.recipe == Recipe::Volatility) {
+        if let Some(alternative) = most(of_prices).filter(|_| self.spec.recipe == Recipe::Volatility) {
             return format!(
                 "what works is --recipe returns, which needs no ranges ({} rows of {})",
-                offer.rows, offer.window
+                alternative.rows, alternative.window
             );
         }
         if tried.iter().all(|(_, folded)| folded.long_bars > 0 && folded.candles.is_empty() && folded.open == 0) {
-            return Data(self.ticks).shorter_bars();
+            return TickSummary(self.ticks).shorter_bars();
         }
         self.more_data(tried)
     }
 
-    /// What to take where no setting helps.
+    /// Returns advice on the data, where no setting helps.
     fn more_data(&self, tried: &[(Window, Folded)]) -> String {
         let needed = ROWS_MIN - 1 + self.spec.lookback() + self.spec.horizon;
-        if Data(self.ticks).are_sparse_points() {
+        if TickSummary(self.ticks).are_sparse_points() {
             let [longest, ..] = INTERVALS;
             return format!(
                 "take prices at most {longest} apart, the longest candle: {ROWS_MIN} rows are {needed} candles in a row"
@@ -208,7 +211,7 @@ impl Shortage<'_> {
     }
 }
 
-/// The coverage of the candle in the middle, rounded down to hundredths.
+/// Returns the median coverage of the candles, rounded down to hundredths.
 fn usual_coverage(candles: &[Candle]) -> f64 {
     let mut coverages: Vec<f64> = candles.iter().map(|candle| candle.coverage).collect();
     coverages.sort_unstable_by(f64::total_cmp);
@@ -216,7 +219,7 @@ fn usual_coverage(candles: &[Candle]) -> f64 {
     (middle * 100.0 + 1e-9).floor() / 100.0
 }
 
-/// A span by its two largest units, such as `1h 30m`.
+/// Shows a span by its two largest units, such as `1h 30m`.
 struct SpanWords(Span);
 
 impl fmt::Display for SpanWords {

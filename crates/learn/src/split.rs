@@ -1,57 +1,86 @@
-//! Which rows are learned from and which are scored on: by time with a purge, or at random as the original did.
+//! Splits rows into training and validation parts: by time with a purge, or at random as the original program did.
 
 use market::Span;
+use serde::{Deserialize, Serialize};
+use store::model_card::RANDOM_LABEL;
 
-use crate::dataset::Row;
+use crate::dataset::DatasetRow;
 
-/// Rows by position, ascending; no row is in both.
+/// How rows are held out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+pub enum Split {
+    /// The last rows in time, after a purge of one horizon: a fair score
+    Time,
+    /// Random rows, as the original program did: leaks the future
+    Random,
+}
+
+impl Split {
+    /// Returns the label of the split, which is shown with every score of it.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Time => "time",
+            Self::Random => RANDOM_LABEL,
+        }
+    }
+
+    /// Splits rows, which are ascending by `made`.
+    pub fn split_rows(self, rows: &[DatasetRow], share: f64, purge: Span, seed: u64) -> RowSplit {
+        match self {
+            Self::Time => by_time(rows, share, purge),
+            Self::Random => random(rows.len(), share, seed),
+        }
+    }
+}
+
+/// Positions of rows, ascending. No row is in both parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Part {
-    /// Learned from.
+pub struct RowSplit {
+    /// Rows to fit to.
     pub train: Vec<usize>,
-    /// Scored on. Called holdout in the outermost split.
+    /// Rows to score on, called holdout in the outermost split.
     pub validation: Vec<usize>,
 }
 
-/// Holds out the last `share` of the rows, and purges: a row is left to train on only if its truth was known at least
-/// `purge` before the first held-out prediction is made. `rows` are ascending by `known`.
+/// Holds out the last `share` of the rows, and purges: a training row stays only if its truth was known at least
+/// `purge` before the first held-out prediction is made. `rows` are ascending by `made`.
 ///
 /// # Panics
-/// When `share` is outside 0 to 1.
-pub fn by_time(rows: &[Row], share: f64, purge: Span) -> Part {
+/// `share` is outside 0 to 1.
+pub fn by_time(rows: &[DatasetRow], share: f64, purge: Span) -> RowSplit {
     let first = rows.len() - held_out(rows.len(), share);
-    Part { train: purged(rows, first, purge), validation: (first..rows.len()).collect() }
+    RowSplit { train: purged(rows, first, purge), validation: (first..rows.len()).collect() }
 }
 
-/// Rolling-origin folds: `rows` are cut into `folds` + 1 blocks of equal size (the first takes the remainder), and fold
-/// i is scored on block i + 1 after learning from all blocks before it, purged as in [`by_time`]. No folds when there
-/// are fewer rows than blocks. Positions are within `rows`.
-pub fn rolling(rows: &[Row], folds: usize, purge: Span) -> Vec<Part> {
+/// Returns rolling-origin folds: `rows` are cut into `folds` + 1 blocks of equal size (the first takes the remainder).
+/// Fold i is scored on block i + 1 after training on all blocks before it, purged as in [`by_time`]. There are no folds
+/// when there are fewer rows than blocks. Positions are within `rows`.
+pub fn rolling(rows: &[DatasetRow], folds: usize, purge: Span) -> Vec<RowSplit> {
     let block = rows.len() / (folds + 1);
     if block == 0 {
         return Vec::new();
     }
     let part = |fold: usize| {
         let first = rows.len() - (folds - fold) * block;
-        Part { train: purged(rows, first, purge), validation: (first..first + block).collect() }
+        RowSplit { train: purged(rows, first, purge), validation: (first..first + block).collect() }
     };
     (0..folds).map(part).collect()
 }
 
-/// Holds out a random `share` of `count` rows: the original's protocol. Rows a minute apart land on either side, so the
-/// model is asked about times whose neighbours it has seen. See [`RANDOM_LABEL`].
+/// Holds out a random `share` of `count` rows, as the original program did. Rows a minute apart fall on either side, so
+/// the model is scored at times whose neighbors it was fitted to. See [`RANDOM_LABEL`].
 ///
 /// # Panics
-/// When `share` is outside 0 to 1.
-pub fn random(count: usize, share: f64, seed: u64) -> Part {
+/// `share` is outside 0 to 1.
+pub fn random(count: usize, share: f64, seed: u64) -> RowSplit {
     let mut train = shuffled(count, seed);
     let mut validation = train.split_off(count - held_out(count, share));
     validation.sort_unstable();
     train.sort_unstable();
-    Part { train, validation }
+    RowSplit { train, validation }
 }
 
-/// The numbers below `count` in an order that only the seed decides: Fisher and Yates, from the end.
+/// Returns the numbers below `count` in an order that only the seed decides (Fisher–Yates, from the end).
 pub(crate) fn shuffled(count: usize, seed: u64) -> Vec<usize> {
     let mut shuffled: Vec<usize> = (0..count).collect();
     let mut generator = SplitMix64(seed);
@@ -61,19 +90,20 @@ pub(crate) fn shuffled(count: usize, seed: u64) -> Vec<usize> {
     shuffled
 }
 
-/// `share` of `count`, rounded to the nearest row.
+/// Returns `share` of `count`, rounded to the nearest row.
 fn held_out(count: usize, share: f64) -> usize {
     assert!((0.0..=1.0).contains(&share), "a share is between 0 and 1: {share}");
     ((count as f64 * share).round() as usize).min(count)
 }
 
-/// The rows before `first` whose truth was known `purge` before row `first` is predicted.
-fn purged(rows: &[Row], first: usize, purge: Span) -> Vec<usize> {
+/// Returns the rows before `first` whose truth was known `purge` before the prediction of row `first` is made.
+fn purged(rows: &[DatasetRow], first: usize, purge: Span) -> Vec<usize> {
     let Some(boundary) = rows.get(first) else { return (0..first).collect() };
-    (0..first).filter(|&row| rows[row].target_end + purge <= boundary.known).collect()
+    (0..first).filter(|&row| rows[row].target_end + purge <= boundary.made).collect()
 }
 
-/// Steele, Lea and Flood, "Fast splittable pseudorandom number generators" (2014), as in Java's `SplittableRandom`.
+/// The generator of Steele, Lea and Flood, "Fast splittable pseudorandom number generators" (2014), as in Java's
+/// `SplittableRandom`.
 struct SplitMix64(u64);
 
 impl SplitMix64 {
@@ -85,7 +115,8 @@ impl SplitMix64 {
         z ^ (z >> 31)
     }
 
-    /// A number in 0..bound: the high half of a 128-bit product. Its bias is below 2^-32 for any count of rows.
+    /// Returns a number in 0..bound: the high half of a 128-bit product. Its bias is below 2^-32 for any number of
+    /// rows.
     fn below(&mut self, bound: u64) -> u64 {
         ((u128::from(self.next()) * u128::from(bound)) >> 64) as u64
     }
@@ -98,12 +129,12 @@ mod tests {
 
     use super::*;
 
-    /// Rows at the given steps from one to the next, with truths `horizon` later.
-    fn rows(steps: &[i64], horizon: i64) -> Vec<Row> {
-        let mut known = 0;
-        let at = |known: i64| Row {
-            known: EventTime(known),
-            target_end: EventTime(known + horizon),
+    /// Returns rows at the given distances from each other, with truths `horizon` later.
+    fn rows(steps: &[i64], horizon: i64) -> Vec<DatasetRow> {
+        let mut made = 0;
+        let at = |made: i64| DatasetRow {
+            made: EventTime(made),
+            target_end: EventTime(made + horizon),
             last: 1.0,
             actual: 1.0,
             label: 0.0,
@@ -112,14 +143,14 @@ mod tests {
         steps
             .iter()
             .map(|step| {
-                known += step;
-                at(known)
+                made += step;
+                at(made)
             })
             .collect()
     }
 
-    fn check_fair(rows: &[Row], part: &Part, purge: Span) {
-        let boundary = part.validation.iter().map(|&row| rows[row].known).min();
+    fn check_fair(rows: &[DatasetRow], part: &RowSplit, purge: Span) {
+        let boundary = part.validation.iter().map(|&row| rows[row].made).min();
         for &row in &part.train {
             assert!(!part.validation.contains(&row), "row {row} is in both");
             let Some(boundary) = boundary else { continue };
@@ -129,7 +160,7 @@ mod tests {
 
     #[test]
     fn generator_gives_the_published_numbers() {
-        // Of the reference implementation (Vigna, splitmix64.c) with seed 1234567.
+        // From the reference implementation (Vigna, splitmix64.c) with seed 1234567.
         let mut generator = SplitMix64(1_234_567);
         let numbers = [generator.next(), generator.next(), generator.next()];
         assert_eq!(numbers, [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423]);

@@ -1,19 +1,19 @@
-//! Whether bytes are one whole UBJSON object, before XGBoost reads them.
+//! Checks that bytes are one whole UBJSON object, before XGBoost reads them.
 //!
-//! XGBoost (3.4.1) believes the lengths that stand in a model file and reads on beyond its end: a file that was cut short
-//! is then completed with whatever lies behind it in memory, or ends the process. Nothing is decoded here; lengths are
-//! followed, and must end where the bytes end. See <https://ubjson.org/type-reference/>.
+//! XGBoost (3.4.1) trusts the lengths in a model file and reads beyond its end: a file that was cut short is then
+//! completed with memory after it, or ends the process. This check decodes nothing; it follows the lengths, which must
+//! end where the bytes end. See <https://ubjson.org/type-reference/>.
 
-/// Objects and arrays within each other at most. XGBoost's models have six.
+/// Maximum nesting of objects and arrays. XGBoost's models have six levels.
 const DEPTH_MAX: usize = 64;
 
-/// Whether these are the bytes of one object, from its first to its last.
+/// Whether the bytes are exactly one object.
 pub(crate) fn is_whole_object(bytes: &[u8]) -> bool {
     let mut rest = bytes;
     bytes.first() == Some(&b'{') && skip_value(&mut rest, 0).is_some() && rest.is_empty()
 }
 
-/// Goes past a value; None when it is cut short or not UBJSON.
+/// Skips a value. `None` when it is cut short or not UBJSON.
 fn skip_value(rest: &mut &[u8], depth: usize) -> Option<()> {
     let marker = take(rest, 1)?[0];
     match marker {
@@ -24,7 +24,7 @@ fn skip_value(rest: &mut &[u8], depth: usize) -> Option<()> {
     }
 }
 
-/// Bytes of a value of fixed length after its marker.
+/// Returns the number of bytes of a value of fixed length after its marker.
 fn width(marker: u8) -> Option<usize> {
     match marker {
         b'Z' | b'N' | b'T' | b'F' => Some(0),
@@ -36,7 +36,7 @@ fn width(marker: u8) -> Option<usize> {
     }
 }
 
-/// Pairs of a text without marker and a value, up to the closing brace.
+/// Skips pairs of a text without marker and a value, up to the closing brace.
 fn skip_object(rest: &mut &[u8], depth: usize) -> Option<()> {
     while *rest.first()? != b'}' {
         skip_text(rest)?;
@@ -45,8 +45,8 @@ fn skip_object(rest: &mut &[u8], depth: usize) -> Option<()> {
     take(rest, 1).map(drop)
 }
 
-/// Values up to the closing bracket; after `#` so many values without a bracket; after `$` and `#` so many of one type
-/// without markers.
+/// Skips values up to the closing bracket; after `#` a counted number of values without a bracket; after `$` and `#` a
+/// counted number of values of one type without markers.
 fn skip_array(rest: &mut &[u8], depth: usize) -> Option<()> {
     match *rest.first()? {
         b'$' => {
@@ -78,7 +78,7 @@ fn skip_text(rest: &mut &[u8]) -> Option<()> {
     take(rest, bytes).map(drop)
 }
 
-/// An integer with its marker, as a length: big-endian, not negative.
+/// Reads an integer with its marker as a length: big-endian, not negative.
 fn length(rest: &mut &[u8]) -> Option<usize> {
     let marker = take(rest, 1)?[0];
     let bytes = take(rest, width(marker).filter(|_| b"iUIlL".contains(&marker))?)?;
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_object_from_its_first_byte_to_its_last() {
+    fn only_exactly_one_object_is_accepted() {
         let wholes: [&[u8]; 7] = [
             b"{}",
             b"{U\x01aZ}",
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_about_its_length_is_refused() {
+    fn wrong_lengths_are_refused() {
         let endless = [b"{U\x01a".as_slice(), &[b'['; 100_000]].concat();
         let lies: [&[u8]; 5] = [
             b"{U\xffa}",

@@ -1,36 +1,37 @@
-//! Which valid ticks count: not seen before, and not later than allowed.
+//! Decides which valid ticks count: those that are neither duplicates nor later than allowed.
 
 use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use crate::tick::{Identity, Tick};
+use crate::tick::{Tick, TickIdentity};
 use crate::time::{EventTime, Span};
 use crate::watermark::Watermark;
 use crate::window::Window;
 use crate::windowing::EventTimePolicy;
 
-/// Most runs of identities that one instrument remembers. At the default lateness of 10 minutes this is 6 ticks a second of
-/// different times. A faster source loses nothing that comes in order: the horizon rises behind it, and makes late what
-/// comes from below instead of letting duplicates slip in.
+/// Maximum number of runs of identities in the memory of one instrument. At the default lateness of 10 minutes this is
+/// 6 ticks a second of different times. A faster source loses no tick that comes in order: the horizon rises behind it,
+/// and ticks below the horizon are late, so that no duplicate counts.
 pub const IDENTITIES_MAX: usize = 4_096;
 
-/// What one instrument remembers in order to judge its next tick.
+/// The memory of one instrument for judging its next tick.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Acceptance {
     watermark: Watermark,
-    /// The newest identity that was forgotten because memory was full. Ticks up to this one are late, also in an open
-    /// window; those above it were never forgotten.
+    /// The newest identity that was dropped because memory was full. Ticks up to this one are late, also in an open
+    /// window.
     horizon: Option<Key>,
-    /// Ascending. Of every tick whose 1-minute window can still be revised. The oldest go first.
+    /// Ascending. The identities of every tick whose 1-minute window can still be revised, without those up to the
+    /// horizon.
     runs: VecDeque<Run>,
 }
 
-/// The order in which identities are remembered and forgotten: event time, grain, id.
+/// The order in which identities are kept and dropped: event time, grain, id.
 type Key = (EventTime, Option<Span>, Option<u64>);
 
-/// Ticks of one time and grain, with the ids `ids.0` to `ids.1` without a hole, or the one tick without an id. Trades that a
-/// source numbers take one run for each time, however many they are.
+/// Ticks of one time and grain: those with the consecutive ids `ids.0` to `ids.1`, or the one tick without an id.
+/// Numbered trades take one run for each time, in any number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct Run {
     event: EventTime,
@@ -39,16 +40,16 @@ struct Run {
 }
 
 impl Run {
-    fn of(identity: Identity) -> Self {
+    fn of(identity: TickIdentity) -> Self {
         Self { event: identity.event, grain: identity.grain, ids: identity.id.map(|id| (id, id)) }
     }
 
-    /// Of its first tick. By this runs ascend.
+    /// Returns the key of its first tick. Runs ascend by this key.
     fn key(&self) -> Key {
         (self.event, self.grain, self.ids.map(|(first, _)| first))
     }
 
-    /// Of its last tick.
+    /// Returns the key of its last tick.
     fn last_key(&self) -> Key {
         (self.event, self.grain, self.ids.map(|(_, last)| last))
     }
@@ -61,7 +62,7 @@ impl Run {
         self.event == other.event && self.grain == other.grain && is_within
     }
 
-    /// Takes the run behind it in, when no id is missing between the two.
+    /// Joins the next run to this one when no id is missing between the two.
     fn append(&mut self, next: &Self) -> bool {
         let (Some((_, last)), Some((first, end))) = (&mut self.ids, next.ids) else { return false };
         let is_adjacent = self.event == next.event && self.grain == next.grain && last.checked_add(1) == Some(first);
@@ -72,32 +73,32 @@ impl Run {
     }
 }
 
-/// The judgement of a valid tick.
+/// The verdict on a valid tick.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TickVerdict {
-    /// It counts.
+    /// The tick counts.
     Accepted,
-    /// It was seen before; the first one counts.
+    /// The tick was seen before; the first one counts.
     Duplicate,
-    /// It came after the allowed lateness of its 1-minute window, or from before what is remembered.
+    /// The tick came after the allowed lateness of its 1-minute window, or is at or below the horizon.
     Late {
-        /// How far its event time stands behind the watermark, or behind the horizon where that is further, in
+        /// How far its event time is behind the watermark, or behind the horizon where that is further, in
         /// milliseconds. At least 1, also for a tick of the horizon's own millisecond.
         late_ms: i64,
     },
 }
 
 impl Acceptance {
-    /// The watermark before the next tick.
-    pub fn watermark(&self, settings: EventTimePolicy) -> EventTime {
-        self.watermark.value(settings.disorder)
+    /// Returns the watermark before the next tick.
+    pub fn watermark(&self, policy: EventTimePolicy) -> EventTime {
+        self.watermark.value(policy.disorder)
     }
 
-    /// Judges a tick by its 1-minute window and, when it is accepted, moves the watermark and remembers it.
-    pub fn judge(&mut self, tick: &Tick, settings: EventTimePolicy) -> TickVerdict {
-        let (watermark, run) = (self.watermark(settings), Run::of(tick.identity()));
+    /// Judges a tick by its 1-minute window. An accepted tick moves the watermark and is remembered.
+    pub fn judge(&mut self, tick: &Tick, policy: EventTimePolicy) -> TickVerdict {
+        let (watermark, run) = (self.watermark(policy), Run::of(tick.identity()));
         let horizon = self.horizon.filter(|horizon| run.key() <= *horizon);
-        if horizon.is_some() || expired(tick.event, watermark, settings) {
+        if horizon.is_some() || expired(tick.event, watermark, policy) {
             let reached = horizon.map_or(watermark, |(event, ..)| event.max(watermark));
             return TickVerdict::Late { late_ms: reached.ms().saturating_sub(tick.event.ms()).max(1) };
         }
@@ -105,19 +106,19 @@ impl Acceptance {
             return TickVerdict::Duplicate;
         }
         self.watermark.observe(tick.event);
-        self.forget(settings);
+        self.forget(policy);
         TickVerdict::Accepted
     }
 
-    /// Takes a heartbeat's word that nothing earlier will follow.
-    pub fn observe(&mut self, event: EventTime, settings: EventTimePolicy) {
+    /// Applies a heartbeat: no earlier tick will follow.
+    pub fn observe(&mut self, event: EventTime, policy: EventTimePolicy) {
         self.watermark.observe(event);
-        self.forget(settings);
+        self.forget(policy);
     }
 
     /// Remembers one identity. Returns whether it is new.
     fn remember(&mut self, run: Run) -> bool {
-        // Mostly it is the newest, which needs no search.
+        // It is mostly the newest, which needs no search.
         let behind = match self.runs.back() {
             Some(newest) if run.key() < newest.key() => self.runs.partition_point(|earlier| earlier.key() <= run.key()),
             _ => self.runs.len(),
@@ -143,9 +144,9 @@ impl Acceptance {
         true
     }
 
-    fn forget(&mut self, settings: EventTimePolicy) {
-        let watermark = self.watermark(settings);
-        while self.runs.front().is_some_and(|oldest| expired(oldest.event, watermark, settings)) {
+    fn forget(&mut self, policy: EventTimePolicy) {
+        let watermark = self.watermark(policy);
+        while self.runs.front().is_some_and(|oldest| expired(oldest.event, watermark, policy)) {
             self.runs.pop_front();
         }
         while self.runs.len() > IDENTITIES_MAX {
@@ -155,9 +156,9 @@ impl Acceptance {
 }
 
 /// Whether the 1-minute window of an event can no longer be revised.
-fn expired(event: EventTime, watermark: EventTime, settings: EventTimePolicy) -> bool {
+fn expired(event: EventTime, watermark: EventTime, policy: EventTimePolicy) -> bool {
     let start = event.floor(Window::Minute.size());
-    watermark >= Window::Minute.end(start) + settings.lateness
+    watermark >= Window::Minute.end(start) + policy.lateness
 }
 
 #[cfg(test)]
@@ -185,64 +186,60 @@ mod tests {
     #[test]
     fn the_first_of_two_equal_ticks_counts() {
         let mut acceptance = Acceptance::default();
-        let settings = EventTimePolicy::default();
-        assert_eq!(acceptance.judge(&tick(1_000, 1), settings), TickVerdict::Accepted);
-        assert_eq!(acceptance.judge(&tick(1_000, 1), settings), TickVerdict::Duplicate);
-        assert_eq!(acceptance.judge(&tick(1_000, 2), settings), TickVerdict::Accepted);
+        let policy = EventTimePolicy::default();
+        assert_eq!(acceptance.judge(&tick(1_000, 1), policy), TickVerdict::Accepted);
+        assert_eq!(acceptance.judge(&tick(1_000, 1), policy), TickVerdict::Duplicate);
+        assert_eq!(acceptance.judge(&tick(1_000, 2), policy), TickVerdict::Accepted);
     }
 
     #[test]
     fn lateness_is_judged_against_the_end_of_the_minute() {
-        let settings = EventTimePolicy::default();
+        let policy = EventTimePolicy::default();
         // The minute [0, 60 s) expires when the watermark reaches 660 s, that is at an event of 665 s.
         let mut acceptance = Acceptance::default();
-        acceptance.judge(&tick(664_999, 1), settings);
-        assert_eq!(acceptance.judge(&tick(59_999, 1), settings), TickVerdict::Accepted);
-        acceptance.judge(&tick(665_000, 1), settings);
-        assert_eq!(acceptance.judge(&tick(59_998, 1), settings), TickVerdict::Late { late_ms: 600_002 });
-        assert_eq!(acceptance.judge(&tick(60_000, 1), settings), TickVerdict::Accepted);
+        acceptance.judge(&tick(664_999, 1), policy);
+        assert_eq!(acceptance.judge(&tick(59_999, 1), policy), TickVerdict::Accepted);
+        acceptance.judge(&tick(665_000, 1), policy);
+        assert_eq!(acceptance.judge(&tick(59_998, 1), policy), TickVerdict::Late { late_ms: 600_002 });
+        assert_eq!(acceptance.judge(&tick(60_000, 1), policy), TickVerdict::Accepted);
     }
 
     #[test]
-    fn full_memory_makes_ticks_late_and_never_double() {
+    fn full_memory_makes_ticks_late_but_never_doubles_them() {
         let mut acceptance = Acceptance::default();
-        let settings = EventTimePolicy::default();
+        let policy = EventTimePolicy::default();
         for id in 0..=IDENTITIES_MAX as u64 {
-            assert_eq!(acceptance.judge(&tick(1_000 + id as i64 / 2, 2 * id), settings), TickVerdict::Accepted);
+            assert_eq!(acceptance.judge(&tick(1_000 + id as i64 / 2, 2 * id), policy), TickVerdict::Accepted);
         }
         assert_eq!(acceptance.runs.len(), IDENTITIES_MAX);
-        // The watermark stands far before these ticks: how late they are is measured from the horizon.
-        assert_eq!(acceptance.judge(&tick(1_000, 0), settings), TickVerdict::Late { late_ms: 1 });
-        assert_eq!(acceptance.judge(&tick(990, 1), settings), TickVerdict::Late { late_ms: 10 });
-        assert_eq!(acceptance.judge(&tick(1_001, 4), settings), TickVerdict::Duplicate);
-        // Once the watermark has passed the horizon, it is what counts again.
-        acceptance.observe(EventTime(665_000), settings);
-        assert_eq!(acceptance.judge(&tick(1_000, 3), settings), TickVerdict::Late { late_ms: 659_000 });
+        // The watermark is far below these ticks: lateness is measured from the horizon.
+        assert_eq!(acceptance.judge(&tick(1_000, 0), policy), TickVerdict::Late { late_ms: 1 });
+        assert_eq!(acceptance.judge(&tick(990, 1), policy), TickVerdict::Late { late_ms: 10 });
+        assert_eq!(acceptance.judge(&tick(1_001, 4), policy), TickVerdict::Duplicate);
+        // Once the watermark has passed the horizon, lateness is measured from the watermark.
+        acceptance.observe(EventTime(665_000), policy);
+        assert_eq!(acceptance.judge(&tick(1_000, 3), policy), TickVerdict::Late { late_ms: 659_000 });
     }
 
     #[test]
-    fn sparse_ids_of_one_instant_all_count_and_never_twice() {
+    fn sparse_ids_of_one_instant_count_exactly_once() {
         let mut acceptance = Acceptance::default();
-        let settings = EventTimePolicy::default();
+        let policy = EventTimePolicy::default();
         let many = 3 * IDENTITIES_MAX as u64;
         for id in (0..2 * many).step_by(2) {
-            assert_eq!(acceptance.judge(&tick(1_000, id), settings), TickVerdict::Accepted, "{id}");
+            assert_eq!(acceptance.judge(&tick(1_000, id), policy), TickVerdict::Accepted, "{id}");
         }
         let newest_lost = 2 * (many - IDENTITIES_MAX as u64) - 2;
         for id in [0, 1, newest_lost - 1, newest_lost] {
-            assert_eq!(acceptance.judge(&tick(1_000, id), settings), TickVerdict::Late { late_ms: 1 }, "{id}");
+            assert_eq!(acceptance.judge(&tick(1_000, id), policy), TickVerdict::Late { late_ms: 1 }, "{id}");
         }
-        assert_eq!(acceptance.judge(&tick(999, u64::MAX), settings), TickVerdict::Late { late_ms: 1 });
-        assert_eq!(acceptance.judge(&tick(1_000, newest_lost + 2), settings), TickVerdict::Duplicate);
-        assert_eq!(
-            acceptance.judge(&tick(1_000, newest_lost + 1), settings),
-            TickVerdict::Accepted,
-            "above the horizon"
-        );
-        assert_eq!(acceptance.judge(&tick(1_001, 0), settings), TickVerdict::Accepted);
+        assert_eq!(acceptance.judge(&tick(999, u64::MAX), policy), TickVerdict::Late { late_ms: 1 });
+        assert_eq!(acceptance.judge(&tick(1_000, newest_lost + 2), policy), TickVerdict::Duplicate);
+        assert_eq!(acceptance.judge(&tick(1_000, newest_lost + 1), policy), TickVerdict::Accepted, "above the horizon");
+        assert_eq!(acceptance.judge(&tick(1_001, 0), policy), TickVerdict::Accepted);
     }
 
-    /// Ticks that come together: how far time goes on before them, how many they are, and the steps between their ids.
+    /// Ticks that come together: the time since the group before, their number, and the step between their ids.
     fn groups() -> impl Strategy<Value = Vec<(i64, usize, u64)>> {
         let ahead = prop_oneof![3 => 0_i64..3, 2 => Just(1_000), 1 => 0_i64..1_000_000];
         let count = prop_oneof![2 => 1_usize..10, 1 => 1_usize..2 * IDENTITIES_MAX];
@@ -253,7 +250,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
         #[test]
-        fn what_comes_in_order_counts_and_its_repetition_never(
+        fn ordered_ticks_count_once(
             groups in groups(),
             repeated in prop::collection::vec(any::<prop::sample::Index>(), 100),
         ) {
@@ -265,16 +262,16 @@ mod tests {
                     ticks.push(tick(event, id));
                 }
             }
-            let (mut acceptance, settings) = (Acceptance::default(), EventTimePolicy::default());
+            let (mut acceptance, policy) = (Acceptance::default(), EventTimePolicy::default());
             let mut repeated = repeated.iter().cycle();
             for (idx, tick) in ticks.iter().enumerate() {
-                prop_assert_eq!(acceptance.judge(tick, settings), TickVerdict::Accepted, "{:?}", tick);
+                prop_assert_eq!(acceptance.judge(tick, policy), TickVerdict::Accepted, "{:?}", tick);
                 let again = repeated.next().expect("a cycle").get(&ticks[..=idx]);
-                prop_assert_ne!(acceptance.judge(again, settings), TickVerdict::Accepted, "{:?}", again);
+                prop_assert_ne!(acceptance.judge(again, policy), TickVerdict::Accepted, "{:?}", again);
                 prop_assert!(acceptance.runs.len() <= IDENTITIES_MAX);
             }
             for again in &ticks {
-                prop_assert_ne!(acceptance.judge(again, settings), TickVerdict::Accepted, "{:?}", again);
+                prop_assert_ne!(acceptance.judge(again, policy), TickVerdict::Accepted, "{:?}", again);
             }
         }
     }
@@ -282,23 +279,23 @@ mod tests {
     #[test]
     fn numbered_trades_do_not_end_their_own_second() {
         let mut acceptance = Acceptance::default();
-        let settings = EventTimePolicy::default();
+        let policy = EventTimePolicy::default();
         let trades = 3 * IDENTITIES_MAX as u64;
         // The middle third comes last, and in reverse.
         let third = IDENTITIES_MAX as u64;
         let order = (0..third).chain(2 * third..trades).chain((third..2 * third).rev());
         for id in order {
-            assert_eq!(acceptance.judge(&tick(1_000, id), settings), TickVerdict::Accepted, "{id}");
+            assert_eq!(acceptance.judge(&tick(1_000, id), policy), TickVerdict::Accepted, "{id}");
         }
         assert_eq!(acceptance.runs.len(), 1);
         for id in 0..trades {
-            assert_eq!(acceptance.judge(&tick(1_000, id), settings), TickVerdict::Duplicate, "{id}");
+            assert_eq!(acceptance.judge(&tick(1_000, id), policy), TickVerdict::Duplicate, "{id}");
         }
         let unnumbered = Tick { id: None, ..tick(1_000, 0) };
-        assert_eq!(acceptance.judge(&unnumbered, settings), TickVerdict::Accepted);
-        assert_eq!(acceptance.judge(&unnumbered, settings), TickVerdict::Duplicate);
+        assert_eq!(acceptance.judge(&unnumbered, policy), TickVerdict::Accepted);
+        assert_eq!(acceptance.judge(&unnumbered, policy), TickVerdict::Duplicate);
         let bar = Tick { grain: Some(Span::MINUTE), ..unnumbered };
-        assert_eq!(acceptance.judge(&bar, settings), TickVerdict::Accepted, "another grain is another tick");
+        assert_eq!(acceptance.judge(&bar, policy), TickVerdict::Accepted, "another grain is another tick");
     }
 
     #[test]

@@ -1,14 +1,14 @@
-//! Prediction intervals as they are stored and shown. They are computed in the crate `learn`.
+//! Prediction intervals as they are stored and shown. The crate `learn` computes them.
 
 use serde::{Deserialize, Serialize};
 
 /// Levels of the intervals, in percent.
 pub const LEVELS: [u8; 4] = [50, 80, 90, 95];
 
-/// The level that is meant when none is named, in percent.
+/// The level of `lower` and `upper` without a suffix, in percent.
 pub const LEVEL_MAIN: u8 = 90;
 
-/// Where the truth should be: from `lower` to `upper`, both included, in units of what is predicted.
+/// A prediction interval, both ends included, in units of the predicted value.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Band {
     /// Lower end, 0 or above.
@@ -23,11 +23,11 @@ impl Band {
         (self.lower..=self.upper).contains(&actual)
     }
 
-    /// From end to end.
+    /// Returns the distance of the two ends.
     pub fn width(&self) -> f64 {
         self.upper - self.lower
     }
 }
 
-/// The intervals of one prediction, by [`LEVELS`]; none where there were too few rows to calibrate on.
+/// The intervals of one prediction, by [`LEVELS`]; `None` where there were too few rows to calibrate on.
 pub type Bands = [Option<Band>; LEVELS.len()];

@@ -1,4 +1,4 @@
-//! The naive baseline: a prediction without a model, which every model must beat.
+//! The naive baseline: a prediction without a model, which every model is compared with.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,19 +13,19 @@ pub const HALF_LIVES: [u32; 6] = [3, 6, 12, 24, 48, 96];
 /// A prediction that needs no training.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Baseline {
-    /// The newest value stays: the last price, or the range of the last candles.
+    /// The newest value: the last price, or the range of the last candles.
     Last,
-    /// The running average with the half-life at this position of [`HALF_LIVES`]; only for `volatility`.
+    /// The running average with the half-life at this index of [`HALF_LIVES`]; only for `volatility`.
     Average(usize),
 }
 
-/// A name that is no baseline.
+/// A name that is not a baseline.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown baseline {0:?}: last, or ewma- and a half-life of {HALF_LIVES:?} candles")]
 pub struct UnknownBaseline(String);
 
 impl Baseline {
-    /// What a recipe can be compared with.
+    /// Returns the baselines that a recipe can be compared with.
     pub fn all(recipe: Recipe) -> Vec<Self> {
         let averages = match recipe {
             Recipe::Calendar | Recipe::Returns => 0,
@@ -34,10 +34,10 @@ impl Baseline {
         std::iter::once(Self::Last).chain((0..averages).map(Self::Average)).collect()
     }
 
-    /// What it predicts, given the newest value and the running averages, where there are any.
+    /// Returns the prediction, given the newest value and the running averages, where there are any.
     ///
     /// # Panics
-    /// When an average is asked for of a recipe that has none.
+    /// A recipe without averages is compared with one.
     pub fn predict(self, last: f64, averages: Option<&[f64; HALF_LIVES.len()]>) -> f64 {
         match self {
             Self::Last => last,
@@ -45,7 +45,7 @@ impl Baseline {
         }
     }
 
-    /// What it is called beside scores of a recipe.
+    /// Returns the name of the baseline beside scores of a recipe.
     pub fn words(self, recipe: Recipe) -> String {
         match self {
             Self::Last => self.short_words(recipe).to_owned(),
@@ -53,7 +53,7 @@ impl Baseline {
         }
     }
 
-    /// What it is called where there is little room.
+    /// Returns a shorter name, for labels in plots.
     pub fn short_words(self, recipe: Recipe) -> &'static str {
         match self {
             Self::Last if recipe.predicts_prices() => "last price",

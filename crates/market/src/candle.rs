@@ -1,4 +1,4 @@
-//! Candles: what a window of ticks comes to.
+//! Candles: the statistics of the ticks in a window.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::exact::ExactSum;
 use crate::instrument::Instrument;
-use crate::tick::{Identity, Tick};
+use crate::tick::{Tick, TickIdentity};
 use crate::time::{EventTime, Span};
 use crate::window::Window;
 
@@ -34,14 +34,14 @@ pub struct Candle {
     pub close: f64,
     /// Mean of the ticks' closes: the exact sum divided by `count`, rounded once.
     pub average: f64,
-    /// Volume traded, in units of the coin, of the ticks that knew it; absent when none did.
+    /// Volume traded, in units of the coin, of the ticks with a volume; absent when no tick has one.
     pub volume: Option<f64>,
-    /// Ticks that knew their volume, when only some did: `volume` is then part of what was traded.
+    /// Number of ticks with a volume, when only some have one: `volume` is then a part of the traded volume.
     pub volume_count: Option<u64>,
-    /// Ticks.
+    /// Number of ticks.
     pub count: u64,
-    /// Share of the window that is known, 0 to 1: the length of the union, inside the window, of its own bars and of the
-    /// spans for which the source is certified, ÷ the window's length.
+    /// Share of the window that is known, 0 to 1: the length of the union, inside the window, of its own bars and of
+    /// certified spans, ÷ the window's length.
     pub coverage: f64,
     /// Longest bar among the ticks; absent without bars.
     pub grain: Option<Span>,
@@ -56,21 +56,21 @@ pub struct Candle {
 }
 
 impl Candle {
-    /// The instrument.
+    /// Returns the instrument.
     ///
     /// # Panics
-    /// Never for candles of this pipeline, whose names were checked when their ticks entered.
+    /// Never for candles of this pipeline: the names of ticks are checked on entry.
     pub fn instrument(&self) -> Instrument {
         Instrument::new(&self.coin, &self.quote).expect("a candle's names were checked at the edge")
     }
 
-    /// The volume when every tick knew it: what was traded, and not a part of it.
+    /// Returns the volume when every tick has one, so that it is the whole traded volume.
     pub fn whole_volume(&self) -> Option<f64> {
         self.volume.filter(|_| self.volume_count.is_none())
     }
 }
 
-/// A candle as it travels: `{"coin":"bitcoin","quote":"usd","window":"1m","start_ms":…,"end_ms":…,"open":…,"high":…,
+/// A candle as a record: `{"coin":"bitcoin","quote":"usd","window":"1m","start_ms":…,"end_ms":…,"open":…,"high":…,
 /// "low":…,"close":…,"average":…,"volume":…,"count":4,"coverage":1.0,"grain_ms":60000,"revision":1,"final":true,
 /// "first_seq":…,"last_seq":…}`. Open, high and low are left out when equal to close, volume when unknown, volume_count
 /// when 0 or equal to count, grain_ms without bars.
@@ -162,11 +162,11 @@ impl<'de> Deserialize<'de> for Candle {
     }
 }
 
-/// A window's ticks so far, in constant space, whatever the order in which they come. Never empty.
+/// Accumulates the ticks of a window in constant space, in any order of arrival. Never empty.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Partial {
-    earliest: Identity,
-    latest: Identity,
+pub struct PartialCandle {
+    earliest: TickIdentity,
+    latest: TickIdentity,
     open: f64,
     high: f64,
     low: f64,
@@ -180,7 +180,7 @@ pub struct Partial {
     last_seq: u64,
 }
 
-/// A tick on its way into windows: what it adds to their sums is worked out once for all of them.
+/// The exact terms that a tick adds to the sums of its windows, computed once for all of them.
 #[derive(Debug, Clone, Copy)]
 pub struct Term<'a> {
     tick: &'a Tick,
@@ -191,26 +191,26 @@ pub struct Term<'a> {
 const IN_RANGE: &str = "validated prices and volumes fit an exact sum";
 
 impl<'a> Term<'a> {
-    /// Works out what a tick adds.
+    /// Computes the terms of a tick.
     ///
     /// # Panics
-    /// When the tick was not validated: prices and volumes in range always fit an exact sum.
+    /// The tick was not validated: prices and volumes in range always fit an exact sum.
     pub fn new(tick: &'a Tick) -> Self {
         let exact = |value| ExactSum::from_f64(value).expect(IN_RANGE);
         Self { tick, close: exact(tick.close), volume: tick.volume.map(exact) }
     }
 
-    /// The tick.
+    /// Returns the tick.
     pub(crate) fn tick(&self) -> &'a Tick {
         self.tick
     }
 }
 
-impl Partial {
-    /// Starts a window with its first tick.
+impl PartialCandle {
+    /// Starts with the first tick of a window.
     ///
     /// # Panics
-    /// Never in a stream's life: sums have room for 2^25 ticks and more.
+    /// Not within the life of a stream: sums have room for 2^25 ticks and more.
     pub fn new(term: &Term<'_>) -> Self {
         let tick = term.tick;
         let mut partial = Self {
@@ -235,7 +235,7 @@ impl Partial {
     /// Adds a tick.
     ///
     /// # Panics
-    /// As [`Partial::new`].
+    /// As [`PartialCandle::new`].
     pub fn add(&mut self, term: &Term<'_>) {
         let tick = term.tick;
         if tick.identity() < self.earliest {
@@ -259,8 +259,8 @@ impl Partial {
         self.last_seq = self.last_seq.max(tick.feed_seq);
     }
 
-    /// The candle of the window of this kind that begins at `start`, of which `covered` is known; provisional when `revision`
-    /// is 0.
+    /// Returns the candle of the window of this kind that begins at `start`, of which `covered` is known. The candle is
+    /// provisional when `revision` is 0.
     pub fn candle(
         &self,
         instrument: &Instrument,
@@ -314,13 +314,13 @@ mod tests {
 
     fn candle(ticks: &[Tick]) -> Candle {
         let instrument = Instrument::new("bitcoin", "usd").expect("valid");
-        let mut partial = Partial::new(&Term::new(&ticks[0]));
+        let mut partial = PartialCandle::new(&Term::new(&ticks[0]));
         ticks[1..].iter().for_each(|tick| partial.add(&Term::new(tick)));
         partial.candle(&instrument, (Window::Minute, EventTime(0)), Span(45_000), 1)
     }
 
     #[test]
-    fn open_and_close_follow_event_time_whatever_came_first() {
+    fn open_and_close_follow_event_time() {
         let candle = candle(&[tick(30_000, None, 10.0, None), tick(0, Some(60_000), 8.0, None)]);
         assert_eq!((candle.coverage, candle.open, candle.close, candle.average), (0.75, 8.0, 10.0, 9.0));
         assert_eq!((candle.first_seq, candle.last_seq, candle.count), (0, 30_000, 2));
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn a_volume_that_some_ticks_know_is_marked_as_partial() {
+    fn a_volume_of_some_ticks_is_marked_as_partial() {
         let volume = |volumes: [Option<f64>; 2]| {
             let candle = candle(&[tick(0, None, 1.0, volumes[0]), tick(1, None, 1.0, volumes[1])]);
             (candle.volume, candle.volume_count, candle.whole_volume())

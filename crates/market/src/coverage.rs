@@ -1,22 +1,22 @@
-//! Which parts of a window are known: a union of spans, exact to the millisecond.
+//! The coverage of a window: the union of its known spans, exact to the millisecond.
 
 use serde::{Deserialize, Serialize};
 
 use crate::time::{EventTime, Span};
 
-/// Most disjoint spans that a window remembers: a day of single minutes.
+/// Maximum number of disjoint spans of a window: a day of single minutes.
 pub const SPANS_MAX: usize = 1_440;
 
-/// The union of half-open spans within one window. What overlaps counts once, and the order in which spans come does not
-/// matter, as long as no more than [`SPANS_MAX`] of them are disjoint. Beyond that the shortest goes: the union is then too
-/// small, never too large.
+/// The union of half-open spans within one window. Overlaps count once, and the order of the spans does not matter, as
+/// long as no more than [`SPANS_MAX`] of them are disjoint. Beyond that the shortest span is dropped: the union may be
+/// too small, but is never too large.
 ///
-/// A window whose spans all touch, the usual case, takes 32 bytes and no memory of its own.
+/// A window whose spans all touch, the usual case, takes 32 bytes and no heap memory.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Coverage {
-    /// The latest span, in milliseconds from the window's start; empty when nothing is known.
+    /// The latest span, in milliseconds from the window's start; empty without any span.
     latest: Part,
-    /// The others, ascending. None of them touches its neighbour.
+    /// The others, ascending. None of them touches its neighbor.
     earlier: Vec<Part>,
 }
 
@@ -41,10 +41,10 @@ impl Part {
 }
 
 impl Coverage {
-    /// Adds what lies of `[from, to)` within the window `[start, end)`. Returns whether a span had to go.
+    /// Adds the part of `[from, to)` inside the window `[start, end)`. Returns whether a span was dropped.
     ///
     /// # Panics
-    /// When the window is longer than 49 days.
+    /// The window is longer than 49 days.
     pub fn add(&mut self, from: EventTime, to: EventTime, (start, end): (EventTime, EventTime)) -> bool {
         let (from, to) = (from.max(start), to.min(end));
         if from >= to {
@@ -54,7 +54,7 @@ impl Coverage {
         self.insert(Part { from: offset(from), to: offset(to) })
     }
 
-    /// The length of the union.
+    /// Returns the length of the union.
     pub fn covered(&self) -> Span {
         let parts = self.earlier.iter().chain([&self.latest]);
         Span(parts.map(|part| i64::from(part.len())).sum())
@@ -62,7 +62,7 @@ impl Coverage {
 
     fn insert(&mut self, part: Part) -> bool {
         let is_first = self.latest.len() == 0;
-        // Time mostly goes on where the latest span ends.
+        // A new span mostly continues the latest one.
         if is_first || (self.latest.touches(part) && part.from >= self.latest.from) {
             self.latest = if is_first { part } else { self.latest.hull(part) };
             return false;
@@ -116,28 +116,28 @@ mod tests {
     }
 
     #[test]
-    fn only_what_lies_in_the_window_counts() {
+    fn only_the_part_in_the_window_counts() {
         assert_eq!(union(&[(0, 5_000)]).covered(), Span(100));
         assert_eq!(union(&[(0, 1_000), (1_100, 2_000)]).covered(), Span(0));
         assert_eq!(union(&[(990, 1_010), (1_090, 1_200), (1_050, 1_040)]).covered(), Span(20));
     }
 
     #[test]
-    fn beyond_the_bound_the_shortest_goes() {
+    fn beyond_the_bound_the_shortest_is_dropped() {
         let window = (EventTime(0), EventTime(Span::DAY.ms()));
         let mut coverage = Coverage::default();
         let mut add = |from: i64, len: i64| coverage.add(EventTime(from), EventTime(from + len), window);
         for idx in 0..SPANS_MAX as i64 {
             assert!(!add(idx * 10, if idx == 7 { 1 } else { 2 }));
         }
-        assert!(add(50_000, 5), "the one of 1 ms goes");
-        assert!(add(60_000, 1), "the new one is the shortest and goes");
+        assert!(add(50_000, 5), "the span of 1 ms is dropped");
+        assert!(add(60_000, 1), "the new span is the shortest and is dropped");
         assert_eq!(coverage.covered(), Span(2 * (SPANS_MAX as i64 - 1) + 5));
     }
 
     proptest! {
         #[test]
-        fn it_is_the_plain_union_in_any_order(
+        fn coverage_is_the_plain_union_in_any_order(
             spans in prop::collection::vec((980_i64..1_120, 0_i64..30), 0..60),
         ) {
             let spans: Vec<_> = spans.into_iter().map(|(from, len)| (from, from + len)).collect();

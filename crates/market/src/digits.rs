@@ -1,10 +1,10 @@
-//! How many digits of a number people read: enough of any size, from 10⁻¹⁵ and the errors of such prices to 10¹⁵.
+//! Digits of numbers for people: enough at any size, from prices of 10⁻¹⁵ and their errors to 10¹⁵.
 
-/// Numbers below this are written with an exponent: their plain digits would be mostly zeros.
+/// Numbers below this are shown with an exponent: their plain digits would be mostly zeros.
 pub const PLAIN_MIN: f64 = 1e-6;
 
-/// Decimals that show so many significant digits, at least 1, of a number in plain form; `None` for numbers below
-/// [`PLAIN_MIN`], which take an exponent. A whole number keeps all of its digits.
+/// Returns the number of decimals that show this many significant digits, at least 1, of a number in plain form. `None`
+/// for numbers below [`PLAIN_MIN`], which need an exponent. A whole number keeps all of its digits.
 pub fn plain_decimals(value: f64, digits: usize) -> Option<usize> {
     if value == 0.0 || !value.is_finite() {
         return Some(0);
@@ -19,7 +19,7 @@ pub fn plain_decimals(value: f64, digits: usize) -> Option<usize> {
     Some(usize::try_from(behind_first as i64 - power).unwrap_or(0))
 }
 
-/// A number with so many significant digits: `12346`, `1.2346`, `0.0012346`, `1.2346e-16`.
+/// Shows a number with this many significant digits: `12346`, `1.2346`, `0.0012346`, `1.2346e-16`.
 pub fn significant(value: f64, digits: usize) -> String {
     match plain_decimals(value, digits) {
         Some(decimals) => format!("{value:.decimals$}"),
@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn figures_of_every_size_show_five_digits() {
+    fn numbers_of_every_size_show_five_digits() {
         let cases = [
             (0.0, "0"),
             (1e15, "1000000000000000"),

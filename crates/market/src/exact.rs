@@ -1,8 +1,8 @@
 //! Sums that do not depend on the order of their terms.
 //!
-//! A sum of `f64` rounds at every step, so merging partial windows in another order gives other bits. Here a sum is a
-//! 256-bit fixed-point number with the unit 2⁻¹²⁸ (two's complement, four limbs, least significant first): every
-//! accepted price and volume is a whole number of units, so adding is exact, commutative and associative, and the one
+//! A sum of `f64` rounds at every step, so merging partial windows in another order gives other bits. This sum is a
+//! 256-bit fixed-point number with the unit 2⁻¹²⁸ (two's complement, four limbs, least significant first). Every
+//! accepted price and volume is a whole number of units, so addition is exact, commutative and associative. The only
 //! rounding happens when the result is read.
 
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,7 @@ const MANTISSA_BITS: u32 = 53;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExactSum([u64; LIMBS]);
 
-/// A term or a total that 256 bits with the unit 2⁻¹²⁸ cannot hold.
+/// A term or a total that does not fit 256 bits with the unit 2⁻¹²⁸.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not representable as a 256-bit sum with unit 2^-128")]
 pub struct Unrepresentable;
@@ -25,7 +25,7 @@ impl ExactSum {
     /// Adds a term.
     ///
     /// # Errors
-    /// When the term is not finite, has bits below 2⁻¹²⁸, or the total leaves the range. The sum is then unchanged.
+    /// The term is not finite, has bits below 2⁻¹²⁸, or the total leaves the range. The sum is then unchanged.
     pub fn add(&mut self, term: f64) -> Result<(), Unrepresentable> {
         self.merge(&Self::from_f64(term)?)
     }
@@ -33,14 +33,14 @@ impl ExactSum {
     /// Adds another sum.
     ///
     /// # Errors
-    /// When the total leaves the range. The sum is then unchanged.
+    /// The total leaves the range. The sum is then unchanged.
     pub fn merge(&mut self, other: &Self) -> Result<(), Unrepresentable> {
         let mut total = [0; LIMBS];
         let mut carry = false;
         for (idx, limb) in total.iter_mut().enumerate() {
             (*limb, carry) = add_with_carry(self.0[idx], other.0[idx], carry);
         }
-        // Two's complement overflows exactly when two numbers of one sign give one of the other sign.
+        // Two's complement overflows exactly when two numbers of one sign have a sum of the other sign.
         let total = Self(total);
         if self.is_negative() == other.is_negative() && total.is_negative() != self.is_negative() {
             return Err(Unrepresentable);
@@ -49,17 +49,18 @@ impl ExactSum {
         Ok(())
     }
 
-    /// The sum, rounded once to the nearest `f64` (ties to even).
+    /// Returns the sum, rounded once to the nearest `f64` (ties to even).
     pub fn to_f64(&self) -> f64 {
         self.mean(1)
     }
 
-    /// The sum divided by `count`, rounded once to the nearest `f64` (ties to even). A `count` of 0 counts as 1.
+    /// Returns the sum divided by `count`, rounded once to the nearest `f64` (ties to even). A `count` of 0 counts as
+    /// 1.
     pub fn mean(&self, count: u64) -> f64 {
         let negative = self.is_negative();
         let magnitude = if negative { self.negated().0 } else { self.0 };
         let divisor = count.max(1);
-        // 64 more bits below the unit, so that the quotient keeps a full mantissa whatever the count.
+        // 64 more bits below the unit keep a full mantissa in the quotient for any count.
         let mut quotient = [0_u64; LIMBS + 1];
         let mut remainder = 0;
         let top = magnitude.iter().rposition(|&limb| limb != 0).map_or(0, |idx| idx + 1);
@@ -71,10 +72,10 @@ impl ExactSum {
         if negative { -rounded } else { rounded }
     }
 
-    /// The sum of one term.
+    /// Creates the sum of one term.
     ///
     /// # Errors
-    /// When the term is not finite, or has bits below 2⁻¹²⁸ or above the range.
+    /// The term is not finite, or has bits below 2⁻¹²⁸ or above the range.
     pub fn from_f64(term: f64) -> Result<Self, Unrepresentable> {
         if !term.is_finite() {
             return Err(Unrepresentable);
@@ -126,11 +127,12 @@ fn add_with_carry(left: u64, right: u64, carry: bool) -> (u64, bool) {
     (sum, first || second)
 }
 
-/// Divides a limb, with what is left of those above it before it, by the divisor: quotient and what is left.
+/// Divides (`left` × 2⁶⁴ + `limb`) by the divisor, where `left` is the remainder of the limbs above. Returns quotient
+/// and remainder.
 fn divide(left: u64, limb: u64, divisor: u64) -> (u64, u64) {
     const HALF: u32 = u64::BITS / 2;
     if divisor >> HALF == 0 {
-        // In two halves: the processor divides 64 bits many times faster than code divides 128.
+        // In two halves: a processor divides 64 bits many times faster than software divides 128.
         let high = (left << HALF) | (limb >> HALF);
         let low = ((high % divisor) << HALF) | (limb & u64::from(u32::MAX));
         (((high / divisor) << HALF) | (low / divisor), low % divisor)
@@ -141,7 +143,7 @@ fn divide(left: u64, limb: u64, divisor: u64) -> (u64, u64) {
     }
 }
 
-/// The nearest `f64` to `limbs × 2^exponent`, where `sticky` says that something is left below the last limb.
+/// Returns the nearest `f64` to `limbs × 2^exponent`. `sticky` says that a remainder is left below the last limb.
 fn round(limbs: &[u64], exponent: i32, sticky: bool) -> f64 {
     let Some(top) = limbs.iter().rposition(|&limb| limb != 0) else { return 0.0 };
     let width = top as u32 * u64::BITS + (u64::BITS - limbs[top].leading_zeros());
@@ -152,12 +154,12 @@ fn round(limbs: &[u64], exponent: i32, sticky: bool) -> f64 {
     if half && (below || mantissa & 1 == 1) {
         mantissa += 1;
     }
-    // Both factors are exact: the mantissa has at most 54 bits of which the last may be a carry, and the exponent stays
-    // far inside the normal range for 256 bits around 2^-192.
+    // Both factors are exact: the mantissa has at most 54 bits, of which the last may be a carry, and the exponent
+    // stays far inside the normal range for 256 bits around 2^-192.
     mantissa as f64 * 2_f64.powi(shift as i32 + exponent)
 }
 
-/// The 64 bits of `limbs` that begin at bit `from`.
+/// Returns the 64 bits of `limbs` that begin at bit `from`.
 fn bits_from(limbs: &[u64], from: u32) -> u64 {
     let (idx, offset) = ((from / u64::BITS) as usize, from % u64::BITS);
     let low = limbs[idx] >> offset;
@@ -192,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_refused_and_changes_nothing() {
+    fn a_term_that_does_not_fit_changes_nothing() {
         let mut total = sum(&[1.5]);
         for bad in [f64::NAN, f64::INFINITY, 2_f64.powi(-129), 2_f64.powi(127)] {
             assert_eq!(total.add(bad), Err(Unrepresentable), "{bad:e}");

@@ -1,4 +1,4 @@
-//! What is said of a candle to come, and what became of it: the records of FORECAST.
+//! Forecasts, their scores, and decisions about models: the records of FORECAST.
 //!
 //! All times are event time, so the same log gives the same forecasts at any replay speed.
 
@@ -10,31 +10,31 @@ use crate::recipe::Recipe;
 use crate::scores::Scores;
 use crate::window::Window;
 
-/// What a model in use is worth by itself.
+/// The decision about a trained model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ModelRole {
-    /// On the newest holdout it beats the baseline by more than chance (p < 0.05).
+    /// Used: it beats the naive baseline on its holdout by more than chance (p < 0.05).
     Champion,
-    /// There is no evidence of that: used because there is nothing better, and it says so.
+    /// Used without that evidence; its forecasts say so.
     Candidate,
-    /// On rows that neither has learned from it lost to the model in use, which stays.
-    Lost,
+    /// Not used: on rows that neither has learned from, its RMSE is not below the incumbent's.
+    Rejected,
 }
 
-/// How a forecast is to be taken.
+/// How reliable a forecast is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Status {
-    /// Of a model that beats the baseline by more than chance.
+    /// Made by a model that beats the naive baseline by more than chance.
     Champion,
-    /// Of a model for which there is no evidence of that.
+    /// Made by a model without evidence of that.
     Candidate,
-    /// What it was made from lies beyond all that the model has learned from: trees cannot reach further.
+    /// Made from features outside the range of the training data: trees cannot extrapolate.
     UnlikeTraining,
 }
 
-/// Which forecast of which model: enough to tell it from all others.
+/// Identifies a forecast.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ForecastKey<'a> {
     /// Coin.
@@ -43,38 +43,39 @@ pub struct ForecastKey<'a> {
     /// Quote currency.
     #[serde(borrow)]
     pub quote: Cow<'a, str>,
-    /// What is predicted, and from what.
+    /// The recipe.
     pub recipe: Recipe,
     /// Length of the candles.
     pub interval: Window,
-    /// When it was made: the end of the newest candle that it knows.
+    /// When it was made, in milliseconds: the end of the newest candle that it knows.
     pub made_ms: i64,
-    /// First instant of what it is about.
+    /// First instant of the target, in milliseconds.
     pub target_start_ms: i64,
-    /// First instant after what it is about.
+    /// First instant after the target, in milliseconds.
     pub target_end_ms: i64,
-    /// The model, by its id.
+    /// Id of the model.
     #[serde(borrow)]
     pub model: Cow<'a, str>,
-    /// How it is to be taken.
+    /// How reliable it is.
     pub status: Status,
-    /// What the model says: the close at `target_end_ms` in quote currency, for `volatility` log(high ÷ low) of the
+    /// The model's prediction: the close at `target_end_ms` in quote currency, for `volatility` log(high ÷ low) of the
     /// target.
     pub prediction: f64,
-    /// What doing nothing says: the last close, for `volatility` the baseline that was chosen in training.
+    /// The prediction of the naive baseline: the last close, for `volatility` the baseline that was chosen in training.
     pub baseline: f64,
 }
 
 /// A forecast on `forecast.<p>.next.<coin>.<quote>`: `{"coin":"bitcoin","quote":"usd","recipe":"returns",
 /// "interval":"15m","made_ms":1583021700000,"target_start_ms":1583021700000,"target_end_ms":1583022600000,
 /// "model":"4be1c1f02b6f2a07","status":"candidate","prediction":8532.1,"baseline":8531.9,"level":0.9,"lower":8493.7,
-/// "upper":8570.6,"lower_50":…,"upper_50":…,…}`. An interval is absent while too little is known to make it.
+/// "upper":8570.6,"lower_50":…,"upper_50":…,…}`. An interval is absent while the model has too few rows to calibrate
+/// it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NextLine<'a> {
-    /// Which forecast.
+    /// The forecast.
     #[serde(flatten, borrow)]
     pub key: ForecastKey<'a>,
-    /// How often the truth should lie between `lower` and `upper`: 0.9.
+    /// The nominal rate of `lower` and `upper`: 0.9.
     pub level: f64,
     /// Lower end of the 90 % interval.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -102,51 +103,51 @@ pub struct NextLine<'a> {
     pub upper_95: Option<f64>,
 }
 
-/// A forecast that has met its truth, on `forecast.<p>.score.<coin>.<quote>`: the forecast's own fields, and
+/// A scored forecast on `forecast.<p>.score.<coin>.<quote>`: the fields of the forecast, and
 /// `"actual":8540.2,"coverage":1.0,"error":8.1,"inside":true,"inside_50":false,…`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ScoreLine<'a> {
-    /// Which forecast.
+    /// The forecast.
     #[serde(flatten, borrow)]
     pub key: ForecastKey<'a>,
-    /// The truth, by the first final candle of the target; later revisions change nothing.
+    /// The truth, from the first final candle of the target; later revisions do not change it.
     pub actual: f64,
-    /// The least coverage of the candles of the target, 0 to 1: how well the truth is known.
+    /// The least coverage of the candles of the target, 0 to 1.
     pub coverage: f64,
     /// `actual` − `prediction`.
     pub error: f64,
     /// Whether the truth is inside the 90 % interval; absent when there was none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inside: Option<bool>,
-    /// The same of the 50 % interval.
+    /// The same for the 50 % interval.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inside_50: Option<bool>,
-    /// The same of the 80 % interval.
+    /// The same for the 80 % interval.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inside_80: Option<bool>,
-    /// The same of the 95 % interval.
+    /// The same for the 95 % interval.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inside_95: Option<bool>,
 }
 
-/// Why a model was trained.
+/// The cause of a training.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Cause {
     /// Event time passed a multiple of the span between trainings.
     Schedule,
-    /// The model in use has become worse than doing nothing, or its intervals miss too often.
+    /// The model in use has become worse than the naive baseline, or its intervals miss too often.
     Drift,
 }
 
-/// A model that was trained and what became of it, on `forecast.<p>.model.<coin>.<quote>`:
+/// A trained model and the decision about it, on `forecast.<p>.model.<coin>.<quote>`:
 /// `{"coin":"bitcoin","quote":"usd","recipe":"returns","interval":"15m","min_coverage":0.5,"model":"4be1c1f02b6f2a07","sha256":"9f2c…",
-/// "cause":"schedule","standing":"champion","valid_from_ms":…,"expires_ms":…,"trained_first_ms":…,"trained_last_ms":…,
+/// "cause":"schedule","role":"champion","valid_from_ms":…,"expires_ms":…,"trained_first_ms":…,"trained_last_ms":…,
 /// "trained_ticks":…,"scores":{"rows":584,"rmse":27.23,"baseline_rmse":27.24,"skill":0.0004,"p":0.364},
-/// "rival":{"model":…,"rows":584,…}}`.
+/// "incumbent":{"model":…,"rows":584,…}}`.
 ///
-/// It names its ticks by event time and number; the stream sequences, which depend on how ticks were packed, stand on the
-/// model card.
+/// It names its ticks by event time and number. Stream sequences depend on the packing of ticks; they are on the model
+/// card.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ModelLine<'a> {
     /// Coin.
@@ -155,52 +156,52 @@ pub struct ModelLine<'a> {
     /// Quote currency.
     #[serde(borrow)]
     pub quote: Cow<'a, str>,
-    /// What it predicts, and from what.
+    /// The recipe.
     pub recipe: Recipe,
     /// Length of the candles.
     pub interval: Window,
     /// Candles of less coverage count as missing, 0 to 1: when it was fitted and scored, and for its forecasts.
     pub min_coverage: f64,
-    /// The model, by its id; its files stand in ARTIFACTS under this id.
+    /// Id of the model, under which ARTIFACTS holds its files.
     #[serde(borrow)]
     pub model: Cow<'a, str>,
-    /// SHA-256 of its file, as 64 hexadecimal digits: nothing else is loaded under its id.
+    /// SHA-256 of its file, as 64 hexadecimal digits. Another file is not loaded under its id.
     #[serde(borrow)]
     pub sha256: Cow<'a, str>,
     /// Why it was trained.
     pub cause: Cause,
-    /// What became of it.
-    pub standing: ModelRole,
-    /// End of the candle from which on it counts.
+    /// The decision.
+    pub role: ModelRole,
+    /// End of the candle from which the model counts, in milliseconds.
     pub valid_from_ms: i64,
-    /// From here on it makes no more forecasts.
+    /// Event time from which it makes no more forecasts, in milliseconds.
     pub expires_ms: i64,
-    /// Event time of the first tick that it learned from.
+    /// Event time of the first tick that it learned from, in milliseconds.
     pub trained_first_ms: i64,
-    /// Event time of the last tick that it learned from.
+    /// Event time of the last tick that it learned from, in milliseconds.
     pub trained_last_ms: i64,
-    /// Ticks that it learned from.
+    /// Number of ticks that it learned from.
     pub trained_ticks: u64,
     /// Its scores on its holdout.
     pub scores: HoldoutScores,
-    /// The model that was in use until now, on the same rows: whoever has the lower RMSE is used from here on.
+    /// The model in use until now, on the same rows. The model with the lower RMSE is used from here on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rival: Option<Incumbent>,
+    pub incumbent: Option<Incumbent>,
 }
 
 /// Scores of a model on the holdout of a new one.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct HoldoutScores {
-    /// Rows.
+    /// Number of rows.
     pub rows: u64,
     /// Its RMSE.
     pub rmse: f64,
-    /// The baseline's RMSE.
+    /// The naive baseline's RMSE.
     pub baseline_rmse: f64,
-    /// 1 − RMSE ÷ the baseline's; absent when nothing moved.
+    /// 1 − RMSE ÷ the baseline's; absent when the truth never moved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skill: Option<f64>,
-    /// How probable so good scores would be by chance; absent when that cannot be said.
+    /// p-value of a skill this high by chance; absent when the test is not possible.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub p: Option<f64>,
 }
@@ -217,7 +218,7 @@ impl From<&Scores> for HoldoutScores {
     }
 }
 
-/// The model that was in use, on the holdout of a new one.
+/// The model in use, with its scores on the holdout of a new one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Incumbent {
     /// Its id.

@@ -1,4 +1,4 @@
-//! A span that the source could not give.
+//! Gaps: spans for which the source gave no data.
 
 use std::borrow::Cow;
 
@@ -9,7 +9,7 @@ use crate::time::EventTime;
 use crate::validate::Reason;
 
 /// A gap on FEED and MARKET: `{"coin":"bitcoin","quote":"usd","from_ms":1583313720000,"to_ms":1583321400000,
-/// "cause":"missing-in-recording"}`. It moves no watermark and closes nothing.
+/// "cause":"missing-in-recording"}`. It moves no watermark and closes no window.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct GapLine<'a> {
     /// Coin.
@@ -22,16 +22,16 @@ pub struct GapLine<'a> {
     pub from_ms: i64,
     /// First instant with an observation again, in milliseconds.
     pub to_ms: i64,
-    /// Why, such as `missing-in-recording` or `rate-limited`.
+    /// The cause, such as `missing-in-recording` or `rate-limited`.
     #[serde(borrow)]
     pub cause: Cow<'a, str>,
 }
 
 impl GapLine<'_> {
-    /// Checks a gap of the instrument that its subject names.
+    /// Validates a gap of the instrument that its subject names.
     ///
     /// # Errors
-    /// The named reason: another instrument, or a span that does not go forward within the calendar.
+    /// The reason: another instrument, or a span that does not go forward within the calendar.
     pub fn validate(&self, instrument: &Instrument) -> Result<(), Reason> {
         if self.coin != instrument.coin() || self.quote != instrument.quote() {
             return Err(Reason::WrongInstrument);

@@ -1,4 +1,4 @@
-//! The source's promise that nothing with an earlier event time will follow.
+//! Heartbeats: the source's promise that no earlier tick will follow.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,8 @@ use crate::instrument::Instrument;
 use crate::time::{EventTime, Span};
 use crate::validate::{Reason, check_complete, is_future};
 
-/// A heartbeat on FEED and MARKET: `{"coin":"bitcoin","quote":"usd","event_ms":1747517880000,"ingest_ms":1747518000000}`.
+/// A heartbeat on FEED and MARKET:
+/// `{"coin":"bitcoin","quote":"usd","event_ms":1747517880000,"ingest_ms":1747518000000}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct HeartbeatLine<'a> {
     /// Coin.
@@ -17,13 +18,12 @@ pub struct HeartbeatLine<'a> {
     /// Quote currency.
     #[serde(borrow)]
     pub quote: Cow<'a, str>,
-    /// Nothing before this will follow, in milliseconds. With `flush`, the last tick's event time.
+    /// No tick before this will follow, in milliseconds. With `flush`, the last tick's event time.
     pub event_ms: i64,
-    /// How far back from `event_ms` the source is certified, in milliseconds: it had no price in that span that is not in
-    /// FEED by now.
+    /// How far back from `event_ms` the source is certified, in milliseconds: FEED has every price of that span by now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub complete_ms: Option<i64>,
-    /// When it was issued, by the producer's clock, in milliseconds.
+    /// When it was sent, by the producer's clock, in milliseconds.
     pub ingest_ms: i64,
     /// The recording ends here: close every window that holds a tick, without moving the watermark.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -31,20 +31,21 @@ pub struct HeartbeatLine<'a> {
 }
 
 impl HeartbeatLine<'_> {
-    /// The event time that it vouches for.
+    /// Returns its event time.
     pub fn event(&self) -> EventTime {
         EventTime(self.event_ms)
     }
 
-    /// The span `[event − complete, event)` for which its source is certified.
+    /// Returns the span `[event − complete, event)` for which the source is certified.
     pub fn certified(&self) -> Option<(EventTime, EventTime)> {
         self.complete_ms.map(|complete| (self.event().saturating_sub(Span(complete)), self.event()))
     }
 
-    /// Checks a heartbeat of the instrument that its subject names. `stored_ms` is when the server stored its message.
+    /// Validates a heartbeat of the instrument that its subject names. `stored_ms` is the server's time of storing its
+    /// message.
     ///
     /// # Errors
-    /// The named reason: another instrument, a time outside the calendar, or one ahead of its arrival.
+    /// The reason: another instrument, a time outside the calendar, or one ahead of its arrival.
     pub fn validate(&self, instrument: &Instrument, stored_ms: i64) -> Result<(), Reason> {
         if self.coin != instrument.coin() || self.quote != instrument.quote() {
             return Err(Reason::WrongInstrument);
@@ -53,17 +54,17 @@ impl HeartbeatLine<'_> {
             return Err(Reason::OutOfRange);
         }
         check_complete(self.complete_ms)?;
-        // A flush moves no watermark, so it may follow ticks that were refused for their time.
+        // A flush moves no watermark, so it may follow ticks that were rejected for their time.
         if !self.flush && is_future(self.event_ms, self.ingest_ms, stored_ms) {
             return Err(Reason::Future);
         }
         Ok(())
     }
 
-    /// Checks a heartbeat of MARKET. When FEED stored it is not kept; it was judged then.
+    /// Validates a heartbeat of MARKET. MARKET does not hold the arrival, which was checked before.
     ///
     /// # Errors
-    /// The named reason why it cannot have been accepted.
+    /// The reason for which it cannot have been accepted.
     pub fn revalidate(&self, instrument: &Instrument) -> Result<(), Reason> {
         self.validate(instrument, self.ingest_ms)
     }
@@ -76,10 +77,10 @@ mod tests {
     const NOW_MS: i64 = 1_600_000_000_000;
 
     #[test]
-    fn only_a_flush_may_name_a_time_that_has_not_come() {
+    fn only_a_flush_may_be_ahead_of_its_arrival() {
         let instrument = Instrument::new("bitcoin", "usd").expect("valid");
         let check = |event_ms: i64, flush: bool, expected: Option<Reason>| {
-            // Of ingest and store time the earlier counts.
+            // The earlier of ingest and store time counts.
             for (ingest_ms, stored_ms) in [(NOW_MS, i64::MAX), (i64::MAX, NOW_MS)] {
                 let (coin, quote) = ("bitcoin".into(), "usd".into());
                 let heartbeat = HeartbeatLine { coin, quote, event_ms, complete_ms: None, ingest_ms, flush };

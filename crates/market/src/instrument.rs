@@ -1,4 +1,4 @@
-//! What is priced, and in what: a coin and the currency that it is quoted in.
+//! Instruments: a coin and the currency that it is quoted in.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Longest coin or quote, in bytes. Both become tokens of NATS subjects and parts of object keys.
+/// Maximum length of coin and quote, in bytes. Both become tokens of NATS subjects and parts of object keys.
 pub const TOKEN_BYTES_MAX: usize = 64;
 
 /// A coin and its quote currency, such as `bitcoin` in `usd`. Cheap to clone.
@@ -16,7 +16,7 @@ pub struct Instrument {
     quote: Arc<str>,
 }
 
-/// Why a coin or quote cannot name an instrument.
+/// A coin or quote that is not valid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{role} {token:?} must be 1 to {TOKEN_BYTES_MAX} characters of a-z, 0-9, '-' and '_'")]
 pub struct InstrumentError {
@@ -25,27 +25,27 @@ pub struct InstrumentError {
 }
 
 impl Instrument {
-    /// Names an instrument by its coin and quote currency.
+    /// Creates an instrument from its coin and quote currency.
     ///
     /// # Errors
-    /// When either is empty, longer than [`TOKEN_BYTES_MAX`], or holds anything but `a-z`, `0-9`, `-` and `_`.
+    /// Either is empty, longer than [`TOKEN_BYTES_MAX`], or has a character other than `a-z`, `0-9`, `-` and `_`.
     pub fn new(coin: &str, quote: &str) -> Result<Self, InstrumentError> {
         check_token("coin", coin)?;
         check_token("quote", quote)?;
         Ok(Self { coin: coin.into(), quote: quote.into() })
     }
 
-    /// The coin, by its CoinGecko id where it has one, such as `bitcoin`.
+    /// Returns the coin, by its CoinGecko id where it has one, such as `bitcoin`.
     pub fn coin(&self) -> &str {
         &self.coin
     }
 
-    /// The currency of every price, such as `usd`.
+    /// Returns the currency of every price, such as `usd`.
     pub fn quote(&self) -> &str {
         &self.quote
     }
 
-    /// Coin and quote currency, for whoever keeps them.
+    /// Returns coin and quote currency, to be stored.
     pub(crate) fn names(&self) -> (Arc<str>, Arc<str>) {
         (self.coin.clone(), self.quote.clone())
     }
@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_that_would_break_a_subject_are_refused() {
+    fn names_that_would_break_a_subject_are_rejected() {
         for bad in ["", "a.b", "a b", "a*", "a>", "A", "bitcoin\n", &"x".repeat(65)] {
             assert!(Instrument::new(bad, "usd").is_err(), "{bad:?}");
             assert!(Instrument::new("bitcoin", bad).is_err(), "{bad:?}");

@@ -1,4 +1,4 @@
-//! The hour-of-day profile: what prices were at each UTC hour, over all days since the beginning.
+//! The hour-of-day profile: statistics of prices at each UTC hour, over all days.
 
 use std::borrow::Cow;
 
@@ -26,7 +26,7 @@ pub struct HourOfDayLine<'a> {
     pub min: f64,
     /// Largest close.
     pub max: f64,
-    /// Ticks.
+    /// Number of ticks.
     pub count: u64,
     /// Smallest FEED sequence among the ticks.
     pub first_seq: u64,
@@ -51,10 +51,10 @@ struct Hour {
 }
 
 impl Profile {
-    /// Adds an accepted tick to its hour, if it counts for one.
+    /// Adds an accepted tick to its hour, if it counts for an hour.
     ///
     /// # Panics
-    /// When the tick was not validated: prices in range always fit an exact sum.
+    /// The tick was not validated: prices in range always fit an exact sum.
     pub fn add(&mut self, tick: &Tick) {
         if !tick.counts_in_hour() {
             return;
@@ -75,7 +75,7 @@ impl Profile {
         hour.last_seq = hour.last_seq.max(tick.feed_seq);
     }
 
-    /// The row of a UTC hour, when it holds a tick.
+    /// Returns the row of a UTC hour; `None` without a tick.
     pub fn row<'a>(&self, instrument: &'a Instrument, hour: u8) -> Option<HourOfDayLine<'a>> {
         let of_hour = self.hours.get(usize::from(hour)).copied().flatten()?;
         Some(HourOfDayLine {

@@ -1,15 +1,15 @@
-//! What is predicted, and from what.
+//! Recipes: what a model predicts from which features.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// What is predicted, and from what.
+/// A recipe: the predicted value and the features.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Recipe {
-    /// Time, hour and day of the week → close, per tick: the original program's.
+    /// Time, hour and day of the week → close, per tick, as in the original program.
     Calendar,
     /// Trailing returns, volatility, range, volume and calendar → the next log return, per candle.
     Returns,
@@ -22,7 +22,7 @@ impl Recipe {
     /// Every recipe.
     pub const ALL: [Self; 3] = [Self::Calendar, Self::Returns, Self::Volatility];
 
-    /// The name in flags, records and object keys.
+    /// Returns the name in flags, records and object keys.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Calendar => "calendar",
@@ -31,12 +31,12 @@ impl Recipe {
         }
     }
 
-    /// Whether it works on candles; otherwise on ticks.
+    /// Whether the recipe works on candles; otherwise on ticks.
     pub const fn is_of_candles(self) -> bool {
         matches!(self, Self::Returns | Self::Volatility)
     }
 
-    /// Whether it predicts prices; otherwise log(high ÷ low).
+    /// Whether the recipe predicts prices; otherwise log(high ÷ low).
     pub const fn predicts_prices(self) -> bool {
         matches!(self, Self::Calendar | Self::Returns)
     }
@@ -48,7 +48,7 @@ impl fmt::Display for Recipe {
     }
 }
 
-/// A name that is none of the recipes.
+/// A name that is not a recipe.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown recipe {0:?}: one of calendar, returns, volatility")]
 pub struct UnknownRecipe(String);

@@ -1,34 +1,34 @@
-//! Scores of a model beside the naive baseline. They are computed in the crate `learn`.
+//! Scores of a model beside the naive baseline. The crate `learn` computes them.
 
 use serde::{Deserialize, Serialize};
 
-/// Shares of chance below this are called evidence.
+/// A p below this is evidence.
 pub const EVIDENCE: f64 = 0.05;
 
-/// What the test of Diebold and Mariano says.
+/// The result of the test of Diebold and Mariano.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Comparison {
+pub struct DieboldMariano {
     /// The corrected statistic: above 0 when the challenger's squared errors are smaller on average.
     pub statistic: f64,
-    /// One-sided: how probable so large a statistic would be if the challenger were no better, 0 to 1.
+    /// One-sided p-value, 0 to 1: the probability of a statistic at least this large if the challenger is no better.
     pub p: f64,
 }
 
-/// Scores of a model and of the baseline on the same rows. Prices and their errors are in quote currency, ranges and
-/// theirs in log(high ÷ low).
+/// Scores of a model and of the naive baseline on the same rows. Prices and their errors are in quote currency, ranges
+/// and theirs in log(high ÷ low).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Scores {
-    /// Rows that were scored.
+    /// Number of rows.
     pub rows: usize,
-    /// 1 − Σ(actual − predicted)² ÷ Σ(actual − mean actual)². On prices near 1 for anything that knows the last price.
-    /// Absent when all truths are equal.
+    /// R2: 1 − Σ(actual − predicted)² ÷ Σ(actual − mean actual)². On prices it is near 1 for any prediction near the
+    /// last price. Absent when all truths are equal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub r2: Option<f64>,
-    /// The same on log returns, log(price ÷ last): above 0 only for a model that knows something.
-    /// Absent when all actual returns are equal, and for a recipe that predicts no price.
+    /// R2 of log returns, log(price ÷ last): above 0 only for a model with skill. Absent when all actual returns are
+    /// equal, and for a recipe that predicts no price.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub r2_return: Option<f64>,
-    /// Root of the mean squared error.
+    /// Root mean squared error.
     pub rmse: f64,
     /// Mean absolute error.
     pub mae: f64,
@@ -39,21 +39,22 @@ pub struct Scores {
     pub baseline_rmse: f64,
     /// Mean absolute error of the baseline.
     pub baseline_mae: f64,
-    /// 1 − RMSE ÷ RMSE of the baseline: above 0 when the model beats doing nothing. Absent when the baseline is perfect.
+    /// 1 − RMSE ÷ RMSE of the baseline: above 0 when the model beats the naive baseline. Absent when the baseline has
+    /// no error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skill: Option<f64>,
-    /// Of the rows whose truth differs from the baseline, the share for which the model was on the right side of it;
-    /// predicting the baseline itself is a miss.
+    /// Of the rows whose truth differs from the baseline, the share for which the prediction is on the same side of the
+    /// baseline as the truth. A prediction equal to the baseline is a miss.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub direction_hit_rate: Option<f64>,
-    /// Whether the model's errors are smaller than the baseline's by more than chance: the test of Diebold and Mariano.
-    /// Absent when the two do not differ, or there are too few rows for the horizon.
+    /// The test of whether the model's errors are smaller than the baseline's by more than chance. Absent when the two
+    /// do not differ, or there are too few rows for the horizon.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub diebold_mariano: Option<Comparison>,
+    pub diebold_mariano: Option<DieboldMariano>,
 }
 
 impl Scores {
-    /// Whether the model beats doing nothing by more than chance: [`EVIDENCE`].
+    /// Whether the model beats the naive baseline by more than chance: see [`EVIDENCE`].
     pub fn is_evident(&self) -> bool {
         self.skill.is_some_and(|skill| skill > 0.0) && self.diebold_mariano.is_some_and(|test| test.p < EVIDENCE)
     }

@@ -1,4 +1,4 @@
-//! The rows of every table, for whoever prints or saves them: columns, order, and how values are written.
+//! Tables of results: columns, their order, and the format of values.
 
 use crate::candle::Candle;
 use crate::profile::HourOfDayLine;
@@ -29,9 +29,9 @@ pub const CANDLE_COLUMNS: [&str; 17] = [
 /// Columns of the hour-of-day table, in order.
 pub const HOUR_OF_DAY_COLUMNS: [&str; 7] = ["coin", "quote", "hour", "average", "min", "max", "count"];
 
-/// A candle's cells, by [`CANDLE_COLUMNS`]. Times are RFC 3339 in UTC; numbers take the shortest form that reads back
-/// the same. The cell of an unknown volume is empty, that of `volume_count` unless the volume is partial, and that of
-/// `grain_ms` without bars.
+/// Returns a candle's cells, by [`CANDLE_COLUMNS`]. Times are RFC 3339 in UTC; numbers have the shortest form that
+/// reads back the same. The cell of an unknown volume is empty, that of `volume_count` unless the volume is partial,
+/// and that of `grain_ms` without bars.
 pub fn candle_row(candle: &Candle) -> [String; 17] {
     let known = |number: Option<String>| number.unwrap_or_default();
     [
@@ -55,7 +55,7 @@ pub fn candle_row(candle: &Candle) -> [String; 17] {
     ]
 }
 
-/// A profile row's cells, by [`HOUR_OF_DAY_COLUMNS`].
+/// Returns a profile row's cells, by [`HOUR_OF_DAY_COLUMNS`].
 pub fn hour_of_day_row(row: &HourOfDayLine<'_>) -> [String; 7] {
     [
         row.coin.to_string(),
@@ -68,8 +68,8 @@ pub fn hour_of_day_row(row: &HourOfDayLine<'_>) -> [String; 7] {
     ]
 }
 
-/// What a reader of the moving average has to know of bars longer than the 30 minutes between two windows: windows that hold
-/// none whole are not in the table. `None` for points and shorter bars.
+/// Returns a note on the moving average of bars longer than the 30 minutes between two windows: windows that hold no
+/// whole bar are not in the table. `None` for points and shorter bars.
 pub fn moving_average_note<'a>(candles: impl IntoIterator<Item = &'a Candle>) -> Option<String> {
     let window = Window::HourEveryHalf;
     let is_thinned = |candle: &&Candle| candle.grain.is_some_and(|grain| grain > window.hop());

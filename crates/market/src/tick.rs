@@ -1,4 +1,4 @@
-//! One observation of a price, as it travels and as it counts.
+//! Ticks: one observation of a price, as a value and as records.
 
 use std::borrow::Cow;
 
@@ -8,18 +8,18 @@ use crate::time::{EventTime, Span};
 
 /// One validated observation of one instrument.
 ///
-/// With a grain it is a *bar*, which stands for `[event, event + grain)` whatever its values: a candle row of a file or an
-/// endpoint. Without one it is a *point* at `event`: a quote or a trade.
+/// With a grain it is a *bar*, which covers `[event, event + grain)`: a candle row of a file or an endpoint. Without
+/// one it is a *point* at `event`: a quote or a trade.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Tick {
-    /// When it was observed, by the source's own clock: of a bar its first instant.
+    /// Event time, by the source's clock; the first instant of a bar.
     pub event: EventTime,
     /// Length of a bar; absent for a point.
     pub grain: Option<Span>,
-    /// The source is certified for `[event − complete, event)`: it had nothing in that span that is not in FEED by now.
-    /// Absent when it certifies nothing, as for bars.
+    /// The source is certified for `[event − complete, event)`: FEED has every observation of that span by now. Absent
+    /// when the source certifies nothing, as for bars.
     pub complete: Option<Span>,
-    /// The source's number for it, where several observations may share a millisecond.
+    /// The source's number for the observation, where several may share a millisecond.
     pub id: Option<u64>,
     /// First price of a bar; equal to `close` for a point.
     pub open: f64,
@@ -31,13 +31,13 @@ pub struct Tick {
     pub close: f64,
     /// Volume traded, in units of the coin; absent when unknown.
     pub volume: Option<f64>,
-    /// Sequence of the FEED message that brought it.
+    /// Sequence of the FEED message that holds the tick.
     pub feed_seq: u64,
 }
 
-/// What makes two ticks of one instrument the same tick.
+/// The identity of a tick within its instrument: two ticks with the same identity are duplicates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Identity {
+pub struct TickIdentity {
     /// The tick's event time.
     pub event: EventTime,
     /// The source's number, ordered before the grain so that open and close follow (event time, id).
@@ -49,41 +49,42 @@ pub struct Identity {
 /// Bars of at most this length may cross the end of a window: they count in the one in which they begin.
 const CROSSING_MAX: Span = Span::MINUTE;
 
-/// Whether a tick counts in the window `[start, end)`. A point, and a bar of at most a minute, counts where its event time
-/// lies; a longer bar only where all of it lies, so that no window holds a price from behind its end.
+/// Whether a tick counts in the window `[start, end)`. A point, and a bar of at most a minute, counts in the windows
+/// that contain its event time; a longer bar only in windows that hold all of it, so that no window holds a price from
+/// after its end.
 pub fn counts_in(event: EventTime, grain: Option<Span>, start: EventTime, end: EventTime) -> bool {
     let is_inside = start <= event && event < end;
     is_inside && grain.is_none_or(|grain| grain <= CROSSING_MAX || event + grain <= end)
 }
 
 impl Tick {
-    /// The tick's identity within its instrument.
-    pub fn identity(&self) -> Identity {
-        Identity { event: self.event, id: self.id, grain: self.grain }
+    /// Returns the tick's identity within its instrument.
+    pub fn identity(&self) -> TickIdentity {
+        TickIdentity { event: self.event, id: self.id, grain: self.grain }
     }
 
-    /// Whether it counts in the window `[start, end)`: see [`counts_in`].
+    /// Whether the tick counts in the window `[start, end)`: see [`counts_in`].
     pub fn counts_in(&self, start: EventTime, end: EventTime) -> bool {
         counts_in(self.event, self.grain, start, end)
     }
 
-    /// Whether it is a bar of more than a minute, which some windows are too short for.
+    /// Whether the tick is a bar of more than a minute, for which some windows are too short.
     pub(crate) fn is_long(&self) -> bool {
         self.grain.is_some_and(|grain| grain > CROSSING_MAX)
     }
 
-    /// Whether it counts for its hour of the day: a point does, and a bar that lies within one UTC hour.
+    /// Whether the tick counts for its hour of the day: a point does, and a bar within one UTC hour.
     pub fn counts_in_hour(&self) -> bool {
         let hour_end = self.event.floor(Span::HOUR) + Span::HOUR;
         self.grain.is_none_or(|grain| self.event + grain <= hour_end)
     }
 
-    /// The last instant that it tells of, exclusive for a bar.
+    /// Returns the end of a bar, exclusive, or the event time of a point.
     pub fn end(&self) -> EventTime {
         self.grain.map_or(self.event, |grain| self.event + grain)
     }
 
-    /// The span `[event − complete, event)` for which its source is certified.
+    /// Returns the span `[event − complete, event)` for which the source is certified.
     pub fn certified(&self) -> Option<(EventTime, EventTime)> {
         self.complete.map(|complete| (self.event.saturating_sub(complete), self.event))
     }
@@ -124,12 +125,12 @@ pub struct TickLine<'a> {
     /// Volume traded, in units of the coin.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub volume: Option<f64>,
-    /// When we received it, by our clock, in milliseconds.
+    /// Ingest time by the producer's clock, in milliseconds.
     pub ingest_ms: i64,
-    /// Where it came from, such as `coingecko`.
+    /// The source, such as `coingecko`.
     #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
     pub source: Option<Cow<'a, str>>,
-    /// Market capitalisation in quote currency.
+    /// Market capitalization in quote currency.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub market_cap: Option<f64>,
     /// Rolling 24-hour volume, in quote currency; never a candle's volume.
@@ -178,11 +179,11 @@ pub struct PriceLine<'a> {
     /// Volume traded, in units of the coin.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub volume: Option<f64>,
-    /// Sequence of the FEED message that brought it.
+    /// Sequence of the FEED message that holds the tick.
     pub feed_seq: u64,
 }
 
-/// A tick that came after its window's allowed lateness: a price with `late_ms` beside it.
+/// A tick that came after the allowed lateness of its window: a price with `late_ms` beside it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LateLine<'a> {
     /// The tick as a price line.
@@ -190,13 +191,13 @@ pub struct LateLine<'a> {
     pub price: PriceLine<'a>,
     /// Its line within the FEED message, counted from 0.
     pub line: u32,
-    /// How far its event time stood behind the watermark, or behind the horizon of what is remembered where that is
+    /// How far its event time was behind the watermark, or behind the horizon of the acceptance memory where that is
     /// further, in milliseconds. Above zero.
     pub late_ms: i64,
 }
 
 impl<'a> PriceLine<'a> {
-    /// Writes a tick of the named instrument; what equals its default is left out.
+    /// Creates the record of a tick; fields that equal their default are left out.
     pub fn new(coin: &'a str, quote: &'a str, tick: &Tick) -> Self {
         let unless_close = |price: f64| (price != tick.close).then_some(price);
         Self {
@@ -215,7 +216,7 @@ impl<'a> PriceLine<'a> {
         }
     }
 
-    /// The tick of this line. MARKET holds only validated ticks, so nothing is checked again.
+    /// Returns the tick of this record, without validation: MARKET holds only validated ticks.
     pub fn tick(&self) -> Tick {
         Tick {
             event: EventTime(self.event_ms),

@@ -17,40 +17,40 @@ pub struct EventTime(pub i64);
 pub struct Span(pub i64);
 
 impl EventTime {
-    /// Before every observation: where a watermark stands that has seen nothing.
+    /// Before every observation: the watermark before the first one.
     pub const MIN: Self = Self(i64::MIN);
-    /// Earliest event time that is accepted: 2009-01-01. The first block of the first coin was made two days later, so no coin
+    /// Earliest accepted event time: 2009-01-01. The first block of the first coin was made two days later, so no coin
     /// has an earlier price.
     pub const EARLIEST: Self = Self(1_230_768_000_000);
-    /// Latest event time that is accepted: the last millisecond of the year 9999, where RFC 3339 ends.
+    /// Latest accepted event time: the last millisecond of the year 9999, where RFC 3339 ends.
     pub const LATEST: Self = Self(253_402_300_799_999);
 
-    /// Milliseconds since the epoch.
+    /// Returns milliseconds since the epoch.
     pub const fn ms(self) -> i64 {
         self.0
     }
 
-    /// The instant as a UTC calendar time; instants outside the calendar are held at 1970.
+    /// Returns the instant as a UTC calendar time; 1970-01-01 for instants outside the calendar.
     pub fn to_utc(self) -> DateTime<Utc> {
         DateTime::from_timestamp_millis(self.0).unwrap_or_default()
     }
 
-    /// The UTC hour of the day, 0 to 23.
+    /// Returns the UTC hour of the day, 0 to 23.
     pub fn hour_of_day(self) -> u8 {
         (self.0.rem_euclid(Span::DAY.0) / Span::HOUR.0) as u8
     }
 
-    /// The latest multiple of `span` since the epoch that is not after this instant.
+    /// Returns the latest multiple of `span` since the epoch that is not after this instant.
     pub fn floor(self, span: Span) -> Self {
         Self(self.0 - self.0.rem_euclid(span.0))
     }
 
-    /// This instant moved back, never below [`EventTime::MIN`].
+    /// Returns this instant moved back, at least [`EventTime::MIN`].
     pub fn saturating_sub(self, span: Span) -> Self {
         Self(self.0.saturating_sub(span.0))
     }
 
-    /// RFC 3339 in UTC with `Z`; milliseconds only where there are any.
+    /// Shows the instant as RFC 3339 in UTC with `Z`; with milliseconds only when they are not 0.
     pub fn to_rfc3339(self) -> String {
         self.to_utc().to_rfc3339_opts(SecondsFormat::AutoSi, true)
     }
@@ -63,20 +63,20 @@ impl Span {
     pub const MINUTE: Self = Self(60_000);
     /// One hour.
     pub const HOUR: Self = Self(3_600_000);
-    /// One day of 24 hours; UTC has no others here.
+    /// One day of 24 hours.
     pub const DAY: Self = Self(86_400_000);
 
-    /// Milliseconds.
+    /// Returns milliseconds.
     pub fn ms(self) -> i64 {
         self.0
     }
 
-    /// A span of `count` minutes.
+    /// Returns a span of `count` minutes.
     pub const fn minutes(count: i64) -> Self {
         Self(count * Self::MINUTE.0)
     }
 
-    /// A span of `count` seconds.
+    /// Returns a span of `count` seconds.
     pub const fn seconds(count: i64) -> Self {
         Self(count * Self::SECOND.0)
     }
@@ -102,7 +102,7 @@ impl fmt::Display for EventTime {
     }
 }
 
-/// As flags take it, in the largest unit of which it is a multiple: `250ms`, `90s`, `15m`, `1h`, `7d`.
+/// Shows a span as flags accept it, in the largest unit of which it is a multiple: `250ms`, `90s`, `15m`, `1h`, `7d`.
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let units = [(Self::DAY, "d"), (Self::HOUR, "h"), (Self::MINUTE, "m"), (Self::SECOND, "s"), (Self(1), "ms")];
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn spans_are_written_as_flags_take_them() {
+    fn spans_are_shown_as_flags_accept_them() {
         let check = |ms: i64, expected: &str| assert_eq!(Span(ms).to_string(), expected);
         check(0, "0ms");
         check(250, "250ms");

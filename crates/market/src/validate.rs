@@ -1,4 +1,4 @@
-//! From a line to a tick, or to a named reason why not.
+//! Validates records: a line becomes a tick, or is rejected for a named reason.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,20 +9,21 @@ use crate::instrument::Instrument;
 use crate::tick::{PriceLine, Tick, TickLine};
 use crate::time::{EventTime, Span};
 
-/// A record stamped further than this ahead of its arrival is refused and moves no watermark: see [`is_future`].
+/// A record with an event time further than this ahead of its arrival is rejected and moves no watermark: see
+/// [`is_future`].
 pub const FUTURE_BOUND: Span = Span::minutes(2);
 /// Smallest price, in quote currency.
 pub const PRICE_MIN: f64 = 1e-15;
 /// Largest price, in quote currency.
 pub const PRICE_MAX: f64 = 1e15;
-/// Smallest volume other than zero: below it an f64 has bits finer than the unit of [`crate::exact::ExactSum`].
+/// Smallest volume other than zero. A smaller f64 may have bits finer than the unit of [`crate::exact::ExactSum`].
 pub const VOLUME_MIN: f64 = 1.0 / (1_u128 << 75) as f64;
 /// Largest volume of one tick, in units of the coin.
 pub const VOLUME_MAX: f64 = 1e21;
-/// Longest grain, and longest span that a source certifies at once: a year with a day to spare.
+/// Longest grain, and longest certified span of one record: a year with a day to spare.
 pub const GRAIN_MAX: Span = Span(366 * Span::DAY.0);
 
-/// Why a record was refused.
+/// Why a record is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reason {
@@ -32,24 +33,24 @@ pub enum Reason {
     UnknownVersion,
     /// Coin or quote differ from the subject's.
     WrongInstrument,
-    /// A number that is not finite.
+    /// A number is not finite.
     NonFinite,
-    /// A price below zero.
+    /// A price is below zero.
     NegativePrice,
-    /// A price of zero.
+    /// A price is zero.
     ZeroPrice,
-    /// Open or close outside [low, high], or low above high.
+    /// Open or close is outside [low, high], or low is above high.
     HighLowOrder,
-    /// A price, volume, grain or time outside what is taken: times begin with [`EventTime::EARLIEST`].
+    /// A price, volume, grain or time is out of range: times begin with [`EventTime::EARLIEST`].
     OutOfRange,
-    /// Stamped more than [`FUTURE_BOUND`] ahead of its arrival.
+    /// The event time is more than [`FUTURE_BOUND`] ahead of the arrival.
     Future,
-    /// A message of too many lines or bytes.
+    /// The message has too many lines or bytes.
     TooLong,
 }
 
 impl Reason {
-    /// The reason as it is written in records, such as `negative-price`.
+    /// Returns the reason as written in records, such as `negative-price`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Unparsable => "unparsable",
@@ -65,7 +66,7 @@ impl Reason {
         }
     }
 
-    /// Whether one record of it stands for all lines of a message.
+    /// Whether one rejected record counts for all lines of its message.
     pub fn is_of_message(self) -> bool {
         matches!(self, Self::UnknownVersion | Self::TooLong)
     }
@@ -77,41 +78,40 @@ impl fmt::Display for Reason {
     }
 }
 
-/// A refused record on MARKET: `{"feed_seq":7,"line":0,"reason":"negative-price","head":"{\"coin\":…"}`.
+/// A rejected record on MARKET: `{"feed_seq":7,"line":0,"reason":"negative-price","head":"{\"coin\":…"}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RejectedLine {
-    /// Sequence of the FEED message that brought it.
+    /// Sequence of the FEED message that holds the record.
     pub feed_seq: u64,
     /// Its line within the message, counted from 0.
     pub line: u32,
-    /// Why it was refused.
+    /// Why it is rejected.
     pub reason: Reason,
     /// Its first [`HEAD_BYTES_MAX`] bytes, as text.
     pub head: String,
 }
 
-/// How much of a refused record is kept beside the reason; FEED still has all of it.
+/// How many bytes of a rejected record are stored beside the reason; FEED still has all of it.
 pub const HEAD_BYTES_MAX: usize = 256;
 
 impl RejectedLine {
-    /// Records the refusal of `raw`.
+    /// Creates the record for `raw`.
     pub fn new(feed_seq: u64, line: u32, reason: Reason, raw: &[u8]) -> Self {
         let head = &raw[..raw.len().min(HEAD_BYTES_MAX)];
         Self { feed_seq, line, reason, head: String::from_utf8_lossy(head).into_owned() }
     }
 }
 
-/// Whether an event time lies more than [`FUTURE_BOUND`] ahead of the record's arrival. The arrival is the earlier of two
-/// times: the sender's own, and the server's time of storing. A sender can write any time, but not the server's.
+/// Whether an event time is more than [`FUTURE_BOUND`] ahead of the record's arrival. The arrival is the earlier of the
+/// sender's ingest time and the server's time of storing: a sender can write any time, but not the server's.
 pub fn is_future(event_ms: i64, ingest_ms: i64, stored_ms: i64) -> bool {
     event_ms > ingest_ms.min(stored_ms).saturating_add(FUTURE_BOUND.ms())
 }
 
-/// Checks a line of the instrument that its subject names, and makes it a tick. `stored_ms` is when the server stored its
-/// message.
+/// Validates a line of the instrument that its subject names. `stored_ms` is the server's time of storing its message.
 ///
 /// # Errors
-/// The named reason why the line cannot count as an observation.
+/// The reason for which the line is rejected.
 pub fn validate(line: &TickLine<'_>, instrument: &Instrument, feed_seq: u64, stored_ms: i64) -> Result<Tick, Reason> {
     if line.coin != instrument.coin() || line.quote != instrument.quote() {
         return Err(Reason::WrongInstrument);
@@ -138,10 +138,10 @@ pub fn validate(line: &TickLine<'_>, instrument: &Instrument, feed_seq: u64, sto
     Ok(Tick { event, grain, complete, id: line.id, open, high, low, close, volume, feed_seq })
 }
 
-/// Checks a price of MARKET as the tick that it was: whoever sums up must not meet what nobody accepted.
+/// Validates a price of MARKET again as the tick that it was, so that statistics hold only valid ticks.
 ///
 /// # Errors
-/// The named reason why it cannot have been accepted.
+/// The reason for which it cannot have been accepted.
 pub fn revalidate(line: &PriceLine<'_>, instrument: &Instrument) -> Result<Tick, Reason> {
     let tick = TickLine {
         coin: Cow::Borrowed(&line.coin),
@@ -155,7 +155,7 @@ pub fn revalidate(line: &PriceLine<'_>, instrument: &Instrument) -> Result<Tick,
         low: line.low,
         close: line.close,
         volume: line.volume,
-        // When it came is not kept; it was judged then.
+        // MARKET does not hold the arrival, which was checked before.
         ingest_ms: line.event_ms,
         source: None,
         market_cap: None,
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn every_refusal_has_its_own_name() {
+    fn each_fault_has_its_own_reason() {
         check(|_| (), None);
         check(|l| l.coin = Cow::Borrowed("ethereum"), Some(Reason::WrongInstrument));
         check(|l| l.close = f64::NAN, Some(Reason::NonFinite));
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ingest_clock_that_jumps_hurts_only_when_it_goes_back() {
+    fn an_ingest_clock_may_jump_ahead_but_not_back() {
         check(|l| l.ingest_ms = i64::MAX, None);
         check(|l| l.ingest_ms = NOW_MS - 120_000, None);
         check(|l| l.ingest_ms = NOW_MS - 120_001, Some(Reason::Future));
@@ -281,7 +281,7 @@ mod tests {
             let line = TickLine { ingest_ms, ..line() };
             assert_eq!(validate(&line, &instrument, 7, stored_ms).err(), expected, "{ingest_ms} {stored_ms}");
         };
-        // The line's event time is that of `NOW_MS`.
+        // The line's event time is `NOW_MS`.
         check(NOW_MS - 120_000, NOW_MS - 120_000, None);
         check(i64::MAX, NOW_MS - 120_000, None);
         check(i64::MAX, NOW_MS - 120_001, Some(Reason::Future));

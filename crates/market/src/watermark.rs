@@ -1,19 +1,19 @@
-//! How far event time has certainly come.
+//! The watermark of an instrument.
 
 use serde::{Deserialize, Serialize};
 
 use crate::time::{EventTime, Span};
 
-/// The watermark before a record and after it.
+/// The watermark before and after a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Progress {
-    /// Before: what is open at this watermark is open to the record.
+pub struct WatermarkAdvance {
+    /// Watermark before the record: a window that is open at this watermark takes the record.
     pub before: EventTime,
-    /// After: what this watermark reaches is closed by the record.
+    /// Watermark after the record: the record closes the windows that this watermark reaches.
     pub after: EventTime,
 }
 
-/// The largest event time seen, less the disorder bound. It never goes back.
+/// The largest event time so far, less the disorder bound. It never goes back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Watermark {
     max_event: EventTime,
@@ -26,19 +26,19 @@ impl Default for Watermark {
 }
 
 impl Watermark {
-    /// Observes an event time of an accepted tick or heartbeat. Earlier ones change nothing.
+    /// Observes the event time of an accepted tick or heartbeat. An earlier one has no effect.
     pub fn observe(&mut self, event: EventTime) {
         self.max_event = self.max_event.max(event);
     }
 
-    /// Observes an event time, and tells where the watermark stood before it and stands now.
-    pub fn pass(&mut self, event: EventTime, disorder: Span) -> Progress {
+    /// Observes an event time, and returns the watermark before and after.
+    pub fn advance(&mut self, event: EventTime, disorder: Span) -> WatermarkAdvance {
         let before = self.value(disorder);
         self.observe(event);
-        Progress { before, after: self.value(disorder) }
+        WatermarkAdvance { before, after: self.value(disorder) }
     }
 
-    /// Everything before this has been seen, if nothing arrives later than `disorder` allows.
+    /// Returns the watermark: no tick before it will come, if none is later than `disorder` allows.
     pub fn value(&self, disorder: Span) -> EventTime {
         self.max_event.saturating_sub(disorder)
     }

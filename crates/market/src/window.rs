@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::time::{EventTime, Span};
 
-/// A kind of window: how long it is and how far apart two of them start.
+/// A kind of window: its size, and the distance of the starts of two neighbors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Window {
     /// One minute, tumbling.
@@ -31,11 +31,11 @@ pub enum Window {
 }
 
 impl Window {
-    /// Every kind, shortest first.
+    /// All kinds: tumbling ones by size, then the hopping one.
     pub const ALL: [Self; 6] =
         [Self::Minute, Self::FiveMinutes, Self::QuarterHour, Self::Hour, Self::Day, Self::HourEveryHalf];
 
-    /// The name in records, subjects and tables, such as `1h-30m`.
+    /// Returns the name in records, subjects and tables, such as `1h-30m`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Minute => "1m",
@@ -47,7 +47,7 @@ impl Window {
         }
     }
 
-    /// From a window's start to its end.
+    /// Returns the distance from a window's start to its end.
     pub const fn size(self) -> Span {
         match self {
             Self::Minute => Span::MINUTE,
@@ -58,7 +58,7 @@ impl Window {
         }
     }
 
-    /// From one window's start to the next one's. Equal to the size when tumbling.
+    /// Returns the distance from one window's start to the next one's. Equal to the size when tumbling.
     pub const fn hop(self) -> Span {
         match self {
             Self::HourEveryHalf => Span::minutes(30),
@@ -66,7 +66,7 @@ impl Window {
         }
     }
 
-    /// How many windows of this kind contain each instant.
+    /// Returns how many windows of this kind contain each instant.
     const fn overlap(self) -> i64 {
         match self {
             Self::HourEveryHalf => 2,
@@ -74,19 +74,19 @@ impl Window {
         }
     }
 
-    /// The starts of all windows of this kind that contain `event`, newest first:
+    /// Returns the starts of all windows of this kind that contain `event`, newest first:
     /// `t − floor_mod(t, hop)`, then back by `hop` while the window still contains `t`.
     pub fn starts(self, event: EventTime) -> impl Iterator<Item = EventTime> {
         self.starts_from(event.floor(self.hop()))
     }
 
-    /// The same, for whoever knows the newest of them.
+    /// Returns the same, given the newest start.
     pub(crate) fn starts_from(self, newest: EventTime) -> impl Iterator<Item = EventTime> {
         let hop = self.hop().ms();
         (0..self.overlap()).map(move |back| EventTime(newest.ms() - back * hop))
     }
 
-    /// The end of the window that begins at `start`.
+    /// Returns the end of the window that begins at `start`.
     pub fn end(self, start: EventTime) -> EventTime {
         start + self.size()
     }
@@ -98,7 +98,7 @@ impl fmt::Display for Window {
     }
 }
 
-/// A name that is none of the windows.
+/// A name that is not a window.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown window {0:?}: one of 1m, 5m, 15m, 1h, 1d, 1h-30m")]
 pub struct UnknownWindow(String);
@@ -111,7 +111,7 @@ impl FromStr for Window {
     }
 }
 
-// A hopping window must divide evenly, or an instant would lie in a varying number of windows.
+// The size of a hopping window must be a multiple of its hop, or instants would lie in different numbers of windows.
 const _: () = {
     let mut idx = 0;
     while idx < Window::ALL.len() {

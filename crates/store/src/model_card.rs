@@ -261,7 +261,7 @@ impl ModelCard {
 
 #[cfg(test)]
 mod tests {
-    use market::scores::Comparison;
+    use market::scores::DieboldMariano;
 
     use super::*;
 
@@ -277,7 +277,7 @@ mod tests {
             baseline_mae: 2.0,
             skill: Some(0.5),
             direction_hit_rate: Some(1.0),
-            diebold_mariano: Some(Comparison { statistic: 2.0, p: 0.02 }),
+            diebold_mariano: Some(DieboldMariano { statistic: 2.0, p: 0.02 }),
         };
         let of_level = |figure| BTreeMap::from([("90".to_owned(), figure)]);
         let (coverage, width, width_relative) = (of_level(0.91), of_level(3.0), of_level(0.03));

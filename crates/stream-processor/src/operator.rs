@@ -10,7 +10,7 @@ use market::gap::GapLine;
 use market::heartbeat::HeartbeatLine;
 use market::tick::{LateLine, PriceLine, Tick};
 use market::validate::{Reason, RejectedLine, validate};
-use market::watermark::Progress;
+use market::watermark::WatermarkAdvance;
 use market::windowing::{EventTimePolicy, Issue, Windowing};
 use market::{Candle, EventTime, Instrument, Span, Window};
 use serde::{Deserialize, Serialize};
@@ -194,7 +194,7 @@ impl<'a> Application<'a> {
                 for window in self.state.minutes.too_short_for(tick) {
                     *self.counts.coarser.entry(window).or_default() += 1;
                 }
-                let progress = Progress { before, after: self.state.acceptance.watermark(self.settings) };
+                let progress = WatermarkAdvance { before, after: self.state.acceptance.watermark(self.settings) };
                 let issue = issuer(self.instrument, &mut self.counts.candles, self.outputs);
                 self.counts.spans_dropped += self.state.minutes.push(tick, progress, self.settings, issue);
             }
@@ -208,7 +208,7 @@ impl<'a> Application<'a> {
         } else {
             let before = self.state.acceptance.watermark(self.settings);
             self.state.acceptance.observe(heartbeat.event(), self.settings);
-            let progress = Progress { before, after: self.state.acceptance.watermark(self.settings) };
+            let progress = WatermarkAdvance { before, after: self.state.acceptance.watermark(self.settings) };
             let certified = heartbeat.certified();
             self.counts.spans_dropped += self.state.minutes.heartbeat(certified, progress, self.settings, issue);
         }

@@ -1,4 +1,4 @@
-//! The archive of a service: written after a while, when much is waiting, and when a training needs it.
+//! Writes the archive of the service: at intervals, when enough ticks wait, and when a training needs them.
 
 use std::time::Duration;
 
@@ -15,43 +15,43 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use crate::archive_writer::{Archiver, FILE_ROWS_MAX};
-use crate::train::can_wait;
+use crate::error::can_wait;
 
-/// How long to wait before what could not be written is tried again.
-const RETRY: Duration = Duration::from_millis(500);
+/// Pause before another attempt to write.
+const RETRY_DELAY: Duration = Duration::from_millis(500);
 
-/// Asks the archiver to write as far as a training needs, and waits for it.
+/// Lets a training ask the archive service to write, and wait until it has. Clones share it.
 #[derive(Debug, Clone)]
-pub(crate) struct Reach {
+pub(crate) struct ArchiveHandle {
     wanted: mpsc::UnboundedSender<u64>,
     written: watch::Receiver<u64>,
 }
 
-/// The archiver's end of [`Reach`].
+/// The archive service's end of an [`ArchiveHandle`].
 #[derive(Debug)]
-pub(crate) struct Reached {
+pub(crate) struct WriteRequests {
     wanted: mpsc::UnboundedReceiver<u64>,
     written: watch::Sender<u64>,
 }
 
-/// Both ends, with the archive reaching as far as `written`.
-pub(crate) fn reach(written: u64) -> (Reach, Reached) {
+/// Returns both ends, for an archive that reaches MARKET sequence `written`.
+pub(crate) fn archive_handle(written: u64) -> (ArchiveHandle, WriteRequests) {
     let (wanted, receiver) = mpsc::unbounded_channel();
     let (sender, written) = watch::channel(written);
-    (Reach { wanted, written }, Reached { wanted: receiver, written: sender })
+    (ArchiveHandle { wanted, written }, WriteRequests { wanted: receiver, written: sender })
 }
 
-impl Reach {
-    /// Returns when everything that MARKET accepted up to this sequence is in files.
-    pub(crate) async fn through(&self, seq: u64) -> anyhow::Result<()> {
-        self.wanted.send(seq).context("the archiver has ended")?;
+impl ArchiveHandle {
+    /// Returns when all ticks that MARKET accepted up to this sequence are in files.
+    pub(crate) async fn write_through(&self, seq: u64) -> anyhow::Result<()> {
+        self.wanted.send(seq).context("the archive service has ended")?;
         let mut written = self.written.clone();
-        written.wait_for(|&written| written >= seq).await.context("the archiver has ended")?;
+        written.wait_for(|&written| written >= seq).await.context("the archive service has ended")?;
         Ok(())
     }
 }
 
-/// What is counted and measured of an archive.
+/// Metrics of the archive.
 struct ArchiveMetrics {
     lag: Gauge,
     waiting: Gauge,
@@ -65,38 +65,38 @@ impl ArchiveMetrics {
         let histogram = || Histogram::new(exponential_buckets(0.01, 2.0, 13));
         Self {
             lag: all.register("archive_lag_messages", "Messages of MARKET that the archive has not read yet"),
-            waiting: all.register("archive_waiting_rows", "Ticks that were read and are in no file yet"),
-            rows: all.register("archive_rows", "Ticks that were written into files"),
+            waiting: all.register("archive_waiting_rows", "Ticks that were read and are not in a file yet"),
+            rows: all.register("archive_rows", "Ticks written into files"),
             seconds: all.register_with("archive_write_duration_seconds", "Writing and syncing a file", histogram),
         }
     }
 }
 
-/// An archive being written.
-pub(crate) struct Archiving {
+/// The part of the service that reads MARKET and writes the archive.
+pub(crate) struct ArchiveService {
     archiver: Archiver,
-    /// All accepted ticks up to this MARKET sequence were taken.
-    looked_at: u64,
-    reached: Reached,
-    /// The MARKET sequence that a training waits for.
+    /// The MARKET sequence up to which ticks were read.
+    read_through: u64,
+    requests: WriteRequests,
+    /// The MARKET sequence up to which a training needs the archive.
     wanted: u64,
     health: Health,
     metrics: ArchiveMetrics,
     shutdown: Shutdown,
 }
 
-impl Archiving {
-    /// Goes on where the archive ends.
-    pub(crate) fn new(archiver: Archiver, reached: Reached, health: Health, shutdown: Shutdown) -> Self {
-        let looked_at = archiver.last_seq().unwrap_or_default();
+impl ArchiveService {
+    /// Continues where the archive ends.
+    pub(crate) fn new(archiver: Archiver, requests: WriteRequests, health: Health, shutdown: Shutdown) -> Self {
+        let read_through = archiver.last_seq().unwrap_or_default();
         let metrics = ArchiveMetrics::new(health.metrics());
-        Self { archiver, looked_at, reached, wanted: 0, health, metrics, shutdown }
+        Self { archiver, read_through, requests, wanted: 0, health, metrics, shutdown }
     }
 
-    /// Reads and writes until shutdown, a file at least after every `file_every` in which something came.
+    /// Reads and writes until shutdown: a file after every `file_every` in which ticks came, or sooner.
     ///
     /// # Errors
-    /// What waiting cannot mend.
+    /// An error that waiting does not resolve.
     pub(crate) async fn run(mut self, connection: &Connection, file_every: Duration) -> anyhow::Result<()> {
         let shutdown = self.shutdown.clone();
         let mut reader = Reader::start(connection, self.archiver.selection());
@@ -112,33 +112,36 @@ impl Archiving {
                     ReaderEvent::Attached { info, pending } => self.attached(&info, pending)?,
                     ReaderEvent::Message(delivery) => self.take(&delivery)?,
                 },
-                Some(wanted) = self.reached.wanted.recv() => self.wanted = self.wanted.max(wanted),
+                Some(wanted) = self.requests.wanted.recv() => self.wanted = self.wanted.max(wanted),
                 _ = file_due.tick(), if self.archiver.waiting() > 0 => pulse.during(self.write()).await?,
                 _ = beat.tick() => {}
             }
-            if self.is_wanted() || self.archiver.waiting() >= FILE_ROWS_MAX {
+            if self.has_write_request() || self.archiver.waiting() >= FILE_ROWS_MAX {
                 pulse.during(self.write()).await?;
             }
         }
-        match self.archiver.write(self.looked_at).await {
+        match self.archiver.write(self.read_through).await {
             Err(error) if can_wait(&error) => {
-                tracing::warn!("what was read last is in no file, and is read again at the next start: {error:#}");
+                tracing::warn!(
+                    "the ticks read last are not in a file; they are read again at the next start: {error:#}"
+                );
                 Ok(())
             }
-            written => written.inspect(|()| tracing::info!(looked_at = self.looked_at, "archive is written")),
+            written => written.inspect(|()| tracing::info!(read_through = self.read_through, "archive is written")),
         }
     }
 
-    /// Whether a training waits for what was read and is in no file yet.
-    fn is_wanted(&self) -> bool {
-        *self.reached.written.borrow() < self.wanted && self.wanted <= self.looked_at
+    /// Whether a training waits for ticks that were read and are not in a file yet.
+    fn has_write_request(&self) -> bool {
+        *self.requests.written.borrow() < self.wanted && self.wanted <= self.read_through
     }
 
-    /// Writes what was read. While there is no room for it, or no way to the bucket, nothing more is read and nothing lost.
+    /// Writes the ticks that were read. Waits while the disk is full or the bucket cannot be reached; no more messages
+    /// are read meanwhile, so no tick is lost.
     async fn write(&mut self) -> anyhow::Result<()> {
         let mut reminder = Reminder::default();
         let (rows, start) = (self.archiver.waiting() as u64, Instant::now());
-        while let Err(error) = self.archiver.write(self.looked_at).await {
+        while let Err(error) = self.archiver.write(self.read_through).await {
             if !can_wait(&error) {
                 return Err(error);
             }
@@ -146,20 +149,20 @@ impl Archiving {
             reminder.warn(&format!("{error:#}"));
             tokio::select! {
                 () = self.shutdown.requested() => return Ok(()),
-                () = tokio::time::sleep(RETRY) => {}
+                () = tokio::time::sleep(RETRY_DELAY) => {}
             }
         }
         reminder.settle("the archive is written");
         self.metrics.rows.inc_by(rows);
         self.metrics.seconds.observe(start.elapsed().as_secs_f64());
-        self.reached.written.send_replace(self.looked_at);
+        self.requests.written.send_replace(self.read_through);
         self.archiver.join().await
     }
 
     fn attached(&mut self, market: &StreamInfo, pending: u64) -> anyhow::Result<()> {
         self.archiver.check(market)?;
         if pending == 0 {
-            self.looked_at = self.looked_at.max(market.state.last_seq);
+            self.read_through = self.read_through.max(market.state.last_seq);
         }
         self.note_backlog(pending);
         Ok(())
@@ -167,7 +170,7 @@ impl Archiving {
 
     fn take(&mut self, delivery: &Delivery) -> anyhow::Result<()> {
         self.archiver.absorb(delivery)?;
-        self.looked_at = delivery.seq;
+        self.read_through = delivery.seq;
         self.note_backlog(delivery.pending);
         Ok(())
     }

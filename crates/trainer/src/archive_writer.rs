@@ -1,15 +1,14 @@
 //! MARKET → archive: every accepted tick as Parquet, exactly once.
 //!
-//! The archive's own last sequence is the position: reading goes on behind it, and a file appears whole or not at all.
+//! The last sequence in the archive is the position: reading continues after it, and a file appears whole or not at
+//! all.
 
 use anyhow::{Context, anyhow};
 use bus::external_consumers::{self, REGISTRATION_VERSION, Registration};
 use bus::protocol::LogId;
-use bus::reader::{Delivery, Form, Reader, ReaderEvent, Selection};
-use bus::record_kind::RecordKind;
-use bus::stream::Stream;
-use bus::subject;
-use bus::topology::StreamInfo;
+use bus::reader::{Delivery, Selection};
+use bus::subject::{self, RecordKind};
+use bus::topology::{Stream, StreamInfo};
 use bus::{Connection, codec, leader};
 use market::Instrument;
 use service::{Code, WithCode};
@@ -17,49 +16,40 @@ use store::archive::catalog::SeqRange;
 use store::archive::{Archive, ArchiveError, ArchiveWriter};
 use store::ticks::{Batch, TickRows};
 
+use crate::error::can_wait;
 use crate::prices::tick_of;
-use crate::train::can_wait;
 
-/// Rows that are kept in memory before they become a file, whatever the time: about 12 MB.
+/// Maximum number of rows in memory before they become a file: about 12 MB.
 pub const FILE_ROWS_MAX: usize = 100_000;
-
-/// What bringing an archive up to date came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Archived {
-    /// Ticks that were new.
-    pub ticks: u64,
-    /// MARKET sequence that the archive reaches; None when MARKET never held anything.
-    pub last_seq: Option<u64>,
-}
 
 /// Turns messages of MARKET into archive files.
 pub struct Archiver {
     connection: Connection,
-    /// Lent to a blocking thread while a file is written.
+    /// `None` while a blocking thread writes a file with it.
     writer: Option<ArchiveWriter>,
-    /// What the archive is called where readers say how far they are.
+    /// The name of the archive in the register of external consumers.
     name: String,
-    /// And its id there.
+    /// Its id there.
     id: String,
     rows: TickRows,
-    /// Rows that make the next file, until it is written.
+    /// The rows of the next file, until it is written.
     sealed: Option<(SeqRange, Batch)>,
-    /// Lines that were none.
+    /// Lines that could not be read.
     left_out: u64,
-    /// Which log MARKET is.
+    /// The identity of the MARKET log.
     source: LogId,
-    /// First sequence that no file has looked at.
+    /// First MARKET sequence after the range of the files.
     next: u64,
-    /// Ticks that came since the start.
+    /// Ticks since the start.
     ticks: u64,
 }
 
 impl Archiver {
-    /// Takes the archive for writing what the MARKET stream holds, and has nothing trimmed from now on that is not archived.
+    /// Opens the archive for writing, and registers it so that trimming keeps the ticks that are not archived yet.
     ///
     /// # Errors
-    /// When the archive is another process's, damaged, or of another stream, or MARKET no longer holds what would have
-    /// to come next.
+    /// Another process writes the archive, it is damaged or of another stream, or MARKET no longer holds the next
+    /// ticks.
     pub async fn open(connection: &Connection, archive: &Archive, market: &StreamInfo) -> anyhow::Result<Self> {
         let source = market.log()?;
         let (of_thread, of_market) = (archive.clone(), source.clone());
@@ -84,7 +74,7 @@ impl Archiver {
         Ok(archiver)
     }
 
-    /// Says how far the archive is. An outage is no reason not to archive: the next file says it again.
+    /// Registers how far the archive reaches. An error does not stop archiving: the next file registers again.
     async fn register(&self) {
         let (name, log, through) = (self.name.clone(), self.source.clone(), self.next - 1);
         let registration = Registration { version: REGISTRATION_VERSION, name, log, through };
@@ -95,10 +85,10 @@ impl Archiver {
         }
     }
 
-    /// Checks that MARKET is the stream that is being archived, and still holds what comes next.
+    /// Checks that MARKET is the log that is being archived, and still holds the next ticks.
     ///
     /// # Errors
-    /// When it is another one (exit code 3), or began anew behind where the archive ends.
+    /// MARKET is another log (exit code 3), or begins after the end of the archive.
     pub fn check(&self, market: &StreamInfo) -> anyhow::Result<()> {
         let archived = self.next - 1;
         let (first, last) = (market.begins(), market.state.last_seq);
@@ -116,13 +106,13 @@ impl Archiver {
         }
         anyhow::ensure!(
             first <= self.next,
-            "it ends at MARKET sequence {archived}, but MARKET now begins at {first}: what lies between is gone; archive \
+            "it ends at MARKET sequence {archived}, but MARKET now begins at {first}: the ticks between are gone; archive \
              into another place with --archive and keep this one as it is"
         );
         Ok(())
     }
 
-    /// What to read: all accepted ticks that are not archived yet.
+    /// Returns the messages to read: all accepted ticks that are not archived yet.
     pub fn selection(&self) -> Selection {
         Selection {
             stream: Stream::Market,
@@ -131,15 +121,15 @@ impl Archiver {
         }
     }
 
-    /// Rows that are in no file yet.
+    /// Returns the number of rows that are not in a file yet.
     pub fn waiting(&self) -> usize {
         self.rows.len()
     }
 
-    /// Takes the ticks of a message. What is none is counted and left out, as the forecasts leave it out.
+    /// Takes the ticks of a message. A line that is not a tick is counted and left out, as by the forecasting step.
     ///
     /// # Errors
-    /// When the subject is not one of MARKET.
+    /// The subject is not one of MARKET.
     pub fn absorb(&mut self, delivery: &Delivery) -> anyhow::Result<()> {
         let subject = subject::SubjectParts::parse(&delivery.subject);
         let subject = subject.with_context(|| format!("{} is not a subject of MARKET", delivery.subject))?;
@@ -158,7 +148,7 @@ impl Archiver {
         Ok(())
     }
 
-    /// Says once that something is no tick.
+    /// Counts a line that is not a tick, and warns about the first.
     fn leave_out(&mut self, seq: u64, line: u32) {
         self.left_out += 1;
         if self.left_out == 1 {
@@ -170,11 +160,11 @@ impl Archiver {
         }
     }
 
-    /// Makes a file of all that was taken, as everything that MARKET accepted up to sequence `through`. It lasts when this
-    /// returns. Nothing happens when a file already reaches as far.
+    /// Writes the rows taken so far to a file that covers MARKET up to sequence `through`. The file is durable when
+    /// this returns. Does nothing when a file already reaches as far.
     ///
     /// # Errors
-    /// When the file cannot be written. Then nothing is lost: the next call writes it.
+    /// The file cannot be written. No row is lost: the next call writes it.
     pub async fn write(&mut self, through: u64) -> anyhow::Result<()> {
         self.write_sealed().await?;
         if through >= self.next {
@@ -195,10 +185,10 @@ impl Archiver {
         Ok(())
     }
 
-    /// Joins the newest files where that pays. The archive is whole whatever becomes of it.
+    /// Joins the newest files where that pays. The archive stays complete when this fails.
     ///
     /// # Errors
-    /// What waiting cannot mend; the next call makes up for the rest.
+    /// An error that waiting does not resolve. The next call joins the rest.
     pub async fn join(&mut self) -> anyhow::Result<()> {
         match self.with_writer(|writer| writer.join().map(drop)).await {
             Err(error) if can_wait(&error) => {
@@ -209,7 +199,7 @@ impl Archiver {
         }
     }
 
-    /// Has a blocking thread do something with the writer.
+    /// Runs a job with the writer on a blocking thread.
     async fn with_writer(
         &mut self,
         job: impl FnOnce(&mut ArchiveWriter) -> Result<(), ArchiveError> + Send + 'static,
@@ -224,13 +214,19 @@ impl Archiver {
         Ok(done?)
     }
 
-    /// MARKET sequence that the archive's files reach; None before the first one.
+    /// Returns the number of ticks taken since the start.
+    pub fn ticks(&self) -> u64 {
+        self.ticks
+    }
+
+    /// Returns the MARKET sequence that the files reach; `None` before the first file.
     pub fn last_seq(&self) -> Option<u64> {
         self.writer.as_ref().and_then(ArchiveWriter::last_seq)
     }
 }
 
-/// Opens an archive for what the log `market` holds, also when that was restored since, if it reaches as far.
+/// Opens an archive of the log `market`. A log that was restored from a backup continues its archive, if the backup
+/// reaches as far.
 fn open(archive: &Archive, market: &LogId) -> Result<ArchiveWriter, ArchiveError> {
     let continues = |theirs: &str, last| LogId::from_json(theirs).is_ok_and(|log| market.continues_from(&log, last));
     match (archive.source()?, archive.last_seq()?) {
@@ -243,7 +239,7 @@ fn open(archive: &Archive, market: &LogId) -> Result<ArchiveWriter, ArchiveError
     }
 }
 
-/// Names the logs as people read them.
+/// Shows the logs of an error as people read them.
 fn in_words(error: ArchiveError) -> ArchiveError {
     let words = |source: String| match LogId::from_json(&source) {
         Ok(log) => log.to_string(),
@@ -257,69 +253,12 @@ fn in_words(error: ArchiveError) -> ArchiveError {
     }
 }
 
-/// Archives what MARKET holds now.
-///
-/// # Errors
-/// As [`Archiver::open`], and whatever reading and writing can meet.
-pub async fn bring_up_to_date(connection: &Connection, archive: &Archive) -> anyhow::Result<Archived> {
-    let market = bus::topology::require(connection, Stream::Market).await?;
-    let mut archiver = Archiver::open(connection, archive, &market).await?;
-    let end = market.state.last_seq;
-    let mut reader = Reader::start_to_end(connection, archiver.selection(), Form::Lines);
-    loop {
-        let is_over = match reader.next().await? {
-            ReaderEvent::Attached { info, pending } => {
-                archiver.check(&info)?;
-                pending == 0
-            }
-            ReaderEvent::Message(delivery) if delivery.seq > end => true,
-            ReaderEvent::Message(delivery) => {
-                archiver.absorb(&delivery)?;
-                if archiver.waiting() >= FILE_ROWS_MAX {
-                    archiver.write(delivery.seq).await?;
-                    archiver.join().await?;
-                }
-                delivery.is_end_of(&market)
-            }
-        };
-        if is_over {
-            break;
-        }
-    }
-    archiver.write(end).await?;
-    archiver.join().await?;
-    tracing::info!(ticks = archiver.ticks, last_seq = end, %archive, "archive is up to date");
-    Ok(Archived { ticks: archiver.ticks, last_seq: archiver.last_seq() })
-}
-
-/// The instrument that was named, or the archive's only one.
-///
-/// # Errors
-/// When the archive holds several, none, or cannot be read.
-pub fn choose_instrument(archive: &Archive, named: Option<Instrument>) -> anyhow::Result<Instrument> {
-    if let Some(named) = named {
-        return Ok(named);
-    }
-    let held = archive.holdings()?;
-    let names: Vec<_> = held.keys().map(ToString::to_string).collect();
-    match held.into_keys().next() {
-        None => Err(anyhow!(
-            "there are no ticks in the archive {archive}: name another one with --archive, or fill it with `trainer archive`"
-        )).exit_code(Code::NotEnoughData),
-        Some(only) if names.len() == 1 => Ok(only),
-        Some(_) => {
-            let error = anyhow!("the archive holds {}: choose one with --coin and --quote", names.join(", "));
-            Err(error).exit_code(Code::BadConfig)
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn an_archive_goes_on_with_the_log_that_it_was_made_from() {
+    fn an_archive_continues_only_with_its_own_log() {
         let folder = tempfile::tempdir().expect("a folder");
         let archive = Archive::new(folder.path());
         let write = |writer: &mut ArchiveWriter, seq| {
@@ -339,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn an_archive_of_another_version_is_refused_with_what_to_do() {
+    fn an_archive_of_another_version_is_refused_with_advice() {
         let folder = tempfile::tempdir().expect("a folder");
         let archive = Archive::new(folder.path());
         let mut writer = ArchiveWriter::open(archive.clone(), "monday").expect("writable");

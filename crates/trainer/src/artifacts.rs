@@ -1,4 +1,4 @@
-//! The files of one training: in a folder, in the object store, and in a bucket.
+//! The files of one training, and their copies in a folder, in the object store and in a bucket.
 
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
@@ -15,16 +15,16 @@ use store::paths::{self, MODEL, MODEL_CARD, MODEL_FILES, PREDICTIONS, PREDICTION
 use store::schema::LOG_RANGE;
 use store::{predictions, zip};
 
-/// The files of one training, by the order of [`MODEL_FILES`].
+/// The files of one training, in the order of [`MODEL_FILES`].
 pub struct Artifacts {
     contents: [Vec<u8>; MODEL_FILES.len()],
 }
 
 impl Artifacts {
-    /// Makes the files.
+    /// Creates the files of a training.
     ///
     /// # Errors
-    /// When Parquet or zip refuses.
+    /// Parquet or zip fails.
     pub fn new(learned: &Learned) -> anyhow::Result<Self> {
         let card = &learned.card;
         let notes = [
@@ -51,7 +51,7 @@ impl Artifacts {
             other => unreachable!("{other} is no file of a model"),
         };
         let mut contents = MODEL_FILES.map(content_of);
-        // The card is the last one, because it knows the others.
+        // The card comes last, because it holds the digests of the others.
         let [others @ .., of_card] = &mut contents;
         let digest = |(file, content): (&&str, &Vec<u8>)| ((*file).to_owned(), FileDigest::of(content));
         let files = MODEL_FILES.iter().zip(others.iter()).map(digest).collect();
@@ -59,17 +59,17 @@ impl Artifacts {
         Ok(Self { contents })
     }
 
-    /// The files, as [`Self::into_contents`] has given them.
+    /// Creates the files from the contents that [`Self::into_contents`] returned.
     pub(crate) fn from_contents(contents: [Vec<u8>; MODEL_FILES.len()]) -> Self {
         Self { contents }
     }
 
-    /// The files, by the order of [`MODEL_FILES`].
+    /// Returns the contents of the files, in the order of [`MODEL_FILES`].
     pub(crate) fn into_contents(self) -> [Vec<u8>; MODEL_FILES.len()] {
         self.contents
     }
 
-    /// What is in a file; nothing, when a model has no such file.
+    /// Returns the content of a file; empty, when a model has no such file.
     pub(crate) fn content(&self, file: &str) -> &[u8] {
         let found = MODEL_FILES.iter().position(|name| *name == file);
         found.map(|idx| self.contents[idx].as_slice()).unwrap_or_default()
@@ -78,21 +78,21 @@ impl Artifacts {
     /// Writes the files to a folder: all of them or none, the card with the digests of the others last.
     ///
     /// # Errors
-    /// When the folder cannot be written to; the exit code is that of a bad configuration. The files of an earlier model
-    /// are then as they were.
+    /// The folder cannot be written to; the exit code is that of a bad configuration. The files of an earlier model
+    /// stay unchanged.
     pub fn write(&self, folder: &Path) -> anyhow::Result<()> {
         let files: Vec<_> = MODEL_FILES.into_iter().zip(self.contents.iter().map(Vec::as_slice)).collect();
         atomic_write_all(folder, &files)
             .map_err(|(path, error)| {
-                anyhow!("cannot write {}: {error}; what was there before still stands", path.display())
+                anyhow!("cannot write {}: {error}; the files of the earlier model are unchanged", path.display())
             })
             .exit_code(Code::BadConfig)
     }
 
-    /// Puts the files into the object store, and then the note which model is an instrument's newest.
+    /// Puts the files into the object store, and then the id of the instrument's newest model.
     ///
     /// # Errors
-    /// When the object store does not exist or does not answer. Doing it again is harmless.
+    /// The object store does not exist or does not answer. The call can be repeated.
     pub async fn publish(
         &self,
         connection: &Connection,
@@ -105,10 +105,10 @@ impl Artifacts {
         Ok(())
     }
 
-    /// Puts the files into a bucket, and then the note which model is an instrument's newest.
+    /// Puts the files into a bucket, and then the id of the instrument's newest model.
     ///
     /// # Errors
-    /// When the bucket does not take them. Doing it again is harmless.
+    /// The bucket refuses them. The call can be repeated.
     pub async fn upload(&self, bucket: &Bucket, instrument: &Instrument, card: &ModelCard) -> Result<(), BucketError> {
         for (key, content) in self.objects(instrument, card) {
             bucket.put(&key, content).await?;
@@ -116,8 +116,8 @@ impl Artifacts {
         Ok(())
     }
 
-    /// What stands under which key, in the order in which it is put: whoever finds a card finds its files, and whoever
-    /// finds the newest model's id finds its card.
+    /// Returns keys and contents in the order in which they are put: the files before their card, and the card before
+    /// the id of the newest model.
     fn objects<'a>(
         &'a self,
         instrument: &Instrument,
@@ -130,10 +130,10 @@ impl Artifacts {
     }
 }
 
-/// Makes a folder for results, so that a long training does not end with nowhere to put it.
+/// Creates a folder for results and checks that it can be written to, before a long training begins.
 ///
 /// # Errors
-/// When it cannot be made or written to; the exit code is that of a bad configuration.
+/// The folder cannot be created or written to; the exit code is that of a bad configuration.
 pub fn prepare_folder(folder: &Path) -> anyhow::Result<()> {
     let probe: PathBuf = folder.join(".writable");
     std::fs::create_dir_all(folder)

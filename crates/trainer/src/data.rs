@@ -1,4 +1,4 @@
-//! Where the ticks come from that a model learns from: the archive, or a recording.
+//! The ticks that a model learns from: from the archive, or from a recording.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,79 +14,80 @@ use store::archive::catalog::SeqRange;
 use store::archive::{Archive, Through};
 use store::recording::{Conflict, Grain, Outside, Rules};
 
-use crate::archive_writer::choose_instrument;
-use crate::args::{ArchiveArgs, InstrumentArgs, parse_span};
+use crate::args::parse::span;
+use crate::args::{ArchiveArgs, InstrumentArgs};
 use crate::input;
-use crate::progress::Progress;
+use crate::progress::ProgressDisplay;
 
-/// Flags that say where the ticks are, and whose.
+/// Flags that select the ticks.
 #[derive(Debug, Clone)]
 pub struct DataArgs {
-    /// Where the ticks are.
-    pub source: Source,
-    /// Whose ticks.
+    /// The archive or the files.
+    pub source: TickSource,
+    /// The instrument.
     pub instrument: InstrumentArgs,
 }
 
-/// Where ticks are.
+/// The place of the ticks.
 #[derive(Debug, Clone)]
-pub enum Source {
-    /// In the archive.
+pub enum TickSource {
+    /// An archive.
     Archive {
-        /// Where it is.
+        /// The archive.
         archive: ArchiveArgs,
-        /// It is used as it stands, without asking a server.
+        /// Use the archive as it is, without a server.
         offline: bool,
     },
-    /// In files of a recording.
+    /// Files of a recording.
     Recording {
-        /// All of one instrument.
+        /// The files, all of one instrument.
         files: Vec<PathBuf>,
-        /// What each row is; None where the rows tell.
+        /// The meaning of a row; `None` to infer it from the rows.
         grain: Option<Grain>,
-        /// Which of two rows counts that have the same time and say different things.
+        /// The rule for two rows with the same time and other values.
         conflict: Option<Conflict>,
-        /// What happens to open and close outside low and high.
+        /// The rule for open and close outside low and high.
         outside: Outside,
-        /// A lone row further than this from its neighbours is refused; None for the usual span.
+        /// A lone row further than this from its neighbors is rejected; `None` for the default.
         max_step: Option<Span>,
     },
 }
 
-/// What was typed.
+/// The flags as clap parses them.
 #[derive(clap::Args)]
 struct Typed {
     #[command(flatten)]
     archive: ArchiveArgs,
 
-    /// Use the archive as it stands, without asking a server
+    /// Use the archive as it is, without asking a server
     #[arg(long)]
     offline: bool,
 
-    /// Learn from a recording instead of the archive, without a server: a CSV file, plain or gzip, with a header that names
-    /// timestamp_ms and close (or price), and open, high, low, volume and id where there are any, of the instrument that
-    /// --coin and --quote name; repeat it for more files
+    /// Learn from a recording instead of the archive, without a server: a CSV file, plain or gzip, with a header that
+    /// names timestamp_ms and close (or price), and open, high, low, volume and id where there are any, of the
+    /// instrument that --coin and --quote name; repeat it for more files
     #[arg(long, value_name = "FILE", conflicts_with = "offline")]
     input: Vec<PathBuf>,
 
-    /// What a row of --input is: a candle of this length from its timestamp on, such as 1m, or trades, of which all of one
-    /// instant count [default: candles as long as rows are most often apart; trades where there is a column id]
+    /// Meaning of a row of --input: a candle of this length from its timestamp on, such as 1m, or a trade: all trades of
+    /// one instant count [default: candles as long as rows are most often apart; trades where there is a column id]
     #[arg(long, value_name = "SPAN|trades", requires = "input")]
     grain: Option<Grain>,
 
-    /// Which of two rows of --input counts that have the same time and say different things: last (the later line, or the
-    /// file named later), first, or refuse (neither: the files are not read) [default: last, unless a quarter of the rows is
+    /// The row of --input that counts, of two with the same time and other values: last (the later line, or the file named
+    /// later), first, or refuse (neither: the files are not read) [default: last, unless a quarter of the rows is
     /// concerned]
     #[arg(long, value_name = "last|first|refuse")]
     conflict: Option<Conflict>,
 
-    /// What happens to a row of --input whose open or close lies outside its low and high: widen (its low and high are
+    /// Treatment of a row of --input whose open or close lies outside its low and high: widen (its low and high are
     /// widened) or reject
     #[arg(long, default_value = "widen", value_name = "widen|reject")]
     outside: Outside,
 
-    /// A lone row of --input further than this from its neighbours is rejected (jump); at least two grains [default: 30d]
-    #[arg(long, value_name = "SPAN", requires = "input", value_parser = parse_span)]
+    /// A lone row of --input further than this from its neighbors is rejected (jump); at least two grains [default:
+    /// 30d]
+    #[arg(long, value_name = "SPAN", requires = "input", value_parser = span)]
     max_step: Option<Span>,
 
     #[command(flatten)]
@@ -108,9 +109,9 @@ impl FromArgMatches for DataArgs {
         let Typed { archive, offline, input, grain, conflict, outside, max_step, instrument } =
             Typed::from_arg_matches(matches)?;
         if input.is_empty() {
-            return Ok(Self { source: Source::Archive { archive, offline }, instrument });
+            return Ok(Self { source: TickSource::Archive { archive, offline }, instrument });
         }
-        // Only what was typed contradicts: an archive from the environment is there for other commands.
+        // An archive in the environment is for other commands and does not contradict --input.
         if matches.value_source("archive") == Some(ValueSource::CommandLine) {
             let message = "ticks come from --input or from --archive: leave one of them out";
             return Err(clap::Error::raw(ErrorKind::ArgumentConflict, message));
@@ -120,7 +121,7 @@ impl FromArgMatches for DataArgs {
             let message = format!("whose prices does {file} hold? Say --coin and --quote");
             return Err(clap::Error::raw(ErrorKind::MissingRequiredArgument, message));
         }
-        Ok(Self { source: Source::Recording { files: input, grain, conflict, outside, max_step }, instrument })
+        Ok(Self { source: TickSource::Recording { files: input, grain, conflict, outside, max_step }, instrument })
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
@@ -131,42 +132,42 @@ impl FromArgMatches for DataArgs {
 
 /// Ticks to learn from.
 pub struct Data {
-    /// Whose ticks.
+    /// The instrument.
     pub instrument: Instrument,
     /// Ascending by (event time, id).
     pub ticks: Vec<Tick>,
-    /// MARKET sequences of which they were taken, when they are of a stream.
+    /// Range of MARKET sequences that the ticks come from; `None` for a recording.
     pub range: Option<SeqRange>,
-    /// For people: what was found in a recording, and what was left out.
+    /// A summary of a recording, for people.
     pub note: Option<String>,
 }
 
 impl DataArgs {
-    /// The archive that a server could bring up to date; None when no server is to be asked.
+    /// Returns the archive to bring up to date; `None` when no server is to be asked.
     pub fn archive_to_update(&self) -> Option<&ArchiveArgs> {
         match &self.source {
-            Source::Archive { archive, offline: false } => Some(archive),
-            Source::Archive { .. } | Source::Recording { .. } => None,
+            TickSource::Archive { archive, offline: false } => Some(archive),
+            TickSource::Archive { .. } | TickSource::Recording { .. } => None,
         }
     }
 
     /// Reads the ticks.
     ///
     /// # Errors
-    /// With exit code 4 when there are none, 2 for a file or an archive that cannot be used, or that holds several
-    /// instruments when none is named.
-    pub fn read(&self, progress: &Progress) -> anyhow::Result<Data> {
+    /// Exit code 4: there are no ticks. 2: a file or an archive cannot be used, or it holds several instruments and
+    /// none is named.
+    pub fn read(&self, progress: &ProgressDisplay) -> anyhow::Result<Data> {
         let named = self.instrument.instrument().exit_code(Code::BadConfig)?;
         match &self.source {
-            Source::Archive { archive, .. } => {
+            TickSource::Archive { archive, .. } => {
                 progress.step("reading the archive");
                 let archive = archive.open()?;
                 read_archive(&archive, &choose_instrument(&archive, named)?, Through::ALL)
             }
-            Source::Recording { files, grain, conflict, outside, max_step } => {
+            TickSource::Recording { files, grain, conflict, outside, max_step } => {
                 let instrument =
                     named.context("a recording has no instrument of its own").exit_code(Code::BadConfig)?;
-                // A size that is not known now is said to be so when the file is opened.
+                // An error here comes again, with its message, when the file is opened.
                 let sizes = files.iter().filter_map(|file| file.metadata().ok()).map(|file| file.len());
                 let bar = progress.reading(sizes.sum());
                 let on_read: store::recording::OnRead = Arc::new(move |bytes| bar.inc(bytes));
@@ -180,10 +181,10 @@ impl DataArgs {
     }
 }
 
-/// Reads what an archive holds of an instrument up to a place in MARKET.
+/// Reads the ticks of an instrument from an archive, up to a line of MARKET.
 ///
 /// # Errors
-/// With exit code 4 when it holds nothing; whatever reading it can meet.
+/// Exit code 4: there are no ticks. Others: the archive cannot be read.
 pub fn read_archive(archive: &Archive, instrument: &Instrument, through: Through) -> anyhow::Result<Data> {
     let series = archive.series(instrument, through)?;
     if series.ticks.is_empty() {
@@ -195,7 +196,29 @@ pub fn read_archive(archive: &Archive, instrument: &Instrument, through: Through
     Ok(Data { instrument: instrument.clone(), ticks: series.ticks, range: series.range, note: None })
 }
 
-/// The wall clock. A clock before 1970 counts as 1970: every row is then of the future, and the reader says so.
+/// Returns the named instrument, or the only one of the archive.
+///
+/// # Errors
+/// The archive holds several or none, or cannot be read.
+fn choose_instrument(archive: &Archive, named: Option<Instrument>) -> anyhow::Result<Instrument> {
+    if let Some(named) = named {
+        return Ok(named);
+    }
+    let held = archive.holdings()?;
+    let names: Vec<_> = held.keys().map(ToString::to_string).collect();
+    match held.into_keys().next() {
+        None => Err(anyhow!(
+            "there are no ticks in the archive {archive}: name another one with --archive, or fill it with `trainer archive`"
+        )).exit_code(Code::NotEnoughData),
+        Some(only) if names.len() == 1 => Ok(only),
+        Some(_) => {
+            let error = anyhow!("the archive holds {}: choose one with --coin and --quote", names.join(", "));
+            Err(error).exit_code(Code::BadConfig)
+        }
+    }
+}
+
+/// Returns the wall-clock time. A clock before 1970 counts as 1970; the reader then rejects every row as future.
 fn now() -> EventTime {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     EventTime(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))

@@ -1,7 +1,7 @@
-//! A recording → ticks to learn from, without a server.
+//! Reads a recording into ticks to learn from, without a server.
 //!
-//! The producer reads and judges rows in the same way, so a file teaches what its replay would. What does not count is
-//! counted by its reason.
+//! The producer reads and checks rows in the same way, so a model learns the same from a file as from its replay. Rows
+//! that are left out are counted by reason.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -12,22 +12,21 @@ use market::{Instrument, Tick};
 use service::{Code, WithCode};
 use store::recording::{Input, OnRead, Refusal, Rejects, Rules, Shape, Tally, Track, Unusable};
 
-/// What a recording holds.
+/// The content of a recording.
 #[derive(Debug)]
 pub struct Recorded {
     /// Ascending by event time and id, each accepted by the rules of `market`.
     pub ticks: Vec<Tick>,
-    /// What each row is.
+    /// The meaning of a row.
     pub shape: Shape,
-    /// What became of the rows.
+    /// Counts of the rows by result.
     pub tally: Tally,
 }
 
 /// Reads the files of one instrument by these rules.
 ///
 /// # Errors
-/// With exit code 2 when a file is no recording or breaks off, or there is no telling what a row is; with exit code 4
-/// when no row counts.
+/// Exit code 2: a file is not a recording or breaks off, or the rows do not tell their length. 4: no row counts.
 pub fn read(files: &[PathBuf], instrument: &Instrument, rules: Rules, on_read: &OnRead) -> anyhow::Result<Recorded> {
     let inputs: Result<Vec<_>, Unusable> = files.iter().map(|path| Input::at(path, OnRead::clone(on_read))).collect();
     let track = inputs.and_then(|inputs| Track::open(inputs, instrument, rules));
@@ -45,16 +44,16 @@ pub fn read(files: &[PathBuf], instrument: &Instrument, rules: Rules, on_read: &
     }
     if ticks.is_empty() {
         let names = files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", ");
-        let error = anyhow!("not enough data: {names} holds no row that can be used; {}", Left(&tally));
+        let error = anyhow!("not enough data: {names} holds no row that can be used; {}", LeftOut(&tally));
         return Err(error).exit_code(Code::NotEnoughData);
     }
     Ok(Recorded { ticks, shape: track.shape(), tally })
 }
 
 impl fmt::Display for Recorded {
-    /// One line for people: what there is, and what was left out why.
+    /// Writes one line for people: the ticks, and the rows left out by reason.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ticks, read as {}; {}", self.ticks.len(), self.shape.words(), Left(&self.tally))?;
+        write!(f, "{} ticks, read as {}; {}", self.ticks.len(), self.shape.words(), LeftOut(&self.tally))?;
         match self.tally.widened {
             0 => Ok(()),
             widened => write!(f, "; low and high of {widened} widened to hold open and close"),
@@ -62,10 +61,10 @@ impl fmt::Display for Recorded {
     }
 }
 
-/// What was left out, in words.
-struct Left<'a>(&'a Tally);
+/// Shows the rows left out by reason.
+struct LeftOut<'a>(&'a Tally);
 
-impl fmt::Display for Left<'_> {
+impl fmt::Display for LeftOut<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Tally { rows, duplicates, conflicts, unfinished, without_price, foreign, rejected, .. } = self.0;
         let counted = [
@@ -124,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_of_any_order_become_ticks_in_order_and_the_rest_is_counted() {
+    fn rows_in_any_order_become_sorted_ticks() {
         let text = minutes([5, 3, 4, 4, 1, 2])
             + "junk\n1690000000000,2,3,1,2,5\n"
             + &prices(6, "1,1,1,-1,1")
@@ -150,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_that_do_not_tell_their_length_are_refused_until_it_is_said() {
+    fn rows_of_unknown_length_need_the_flag_grain() {
         let error = read_text(&minutes([7]), None).expect_err("no grain");
         assert_eq!(code(&error), Some(Code::BadConfig));
         assert!(error.to_string().contains("say it with --grain"), "{error}");

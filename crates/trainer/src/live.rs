@@ -1,14 +1,18 @@
-//! MARKET → FORECAST: one forecast a candle, scored when its truth comes, by a model that is trained as event time passes.
+//! MARKET → FORECAST: one forecast a candle, scored when its truth comes, by a model that is trained as event time
+//! passes.
 //!
 //! A step like the others: it reads MARKET alone, makes its candles with the same window code, and stores forecasts,
-//! scores, models and its position as one transaction. It asks for a training and goes on; where the model begins to
-//! count it waits. So any speed, any crash and any packing give the same FORECAST.
+//! scores, models and its position as one transaction. It starts a training and goes on; where the model begins to
+//! count it waits for it. So any speed, any crash and any packing give the same FORECAST.
 
+pub mod archive_trainer;
 pub mod config;
 mod counts;
 mod drift;
+pub(crate) mod error;
 pub(crate) mod fit_process;
 mod lines;
+pub mod model;
 mod model_retention;
 pub mod model_trainer;
 mod state;
@@ -18,40 +22,41 @@ use std::sync::Arc;
 
 use bus::RecordKind;
 use bus::codec::{LineReader, lines};
-use bus::stream::{FORECAST_STEP, Step};
+use bus::topology::{FORECAST_STEP, Step};
 use futures::future::BoxFuture;
+use learn::forecaster::Forecaster;
 use market::heartbeat::HeartbeatLine;
 use market::windowing::EventTimePolicy;
 use market::{Candle, EventTime, Instrument, Tick};
 use serde::{Deserialize, Serialize};
-use step::{Applied, Figure, Input, Operator, Outputs, SkipLog};
+use step::{Applied, Figure, Input, LeftOut, Operator, Outputs};
 use store::archive::Through;
 
 pub use self::counts::Counts;
-use learn::forecaster::Forecaster;
 
-use self::config::Rules;
-use self::state::{Desk, Live};
-use self::trainings::{Outcome, Trainings};
+use self::config::ForecastConfig;
+use self::model_trainer::TrainingOutcome;
+use self::state::{ForecastContext, InstrumentForecast};
+use self::trainings::Trainings;
 use crate::prices::tick_of;
 
-/// The step.
+/// The forecasting step.
 pub struct Forecasting {
-    rules: Rules,
+    config: ForecastConfig,
     trainings: Trainings,
-    skip_log: SkipLog,
+    left_out: LeftOut,
 }
 
 impl Forecasting {
-    /// A step by these rules, whose models come from these trainings.
-    pub fn new(rules: Rules, trainings: Trainings) -> Self {
-        Self { rules, trainings, skip_log: SkipLog::default() }
+    /// Creates a step that forecasts by `config` with the models of `trainings`.
+    pub fn new(config: ForecastConfig, trainings: Trainings) -> Self {
+        Self { config, trainings, left_out: LeftOut::default() }
     }
 }
 
-/// What is remembered of an instrument; nothing before its first record.
+/// The state of an instrument; `None` before its first record.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct State(Option<Box<Live>>);
+pub struct State(Option<Box<InstrumentForecast>>);
 
 /// A line of MARKET.
 enum Record<'a> {
@@ -78,24 +83,24 @@ impl Operator for Forecasting {
     type Counts = Counts;
 
     fn event_time(&self) -> EventTimePolicy {
-        self.rules.settings
+        self.config.event_time
     }
 
     fn shape(&self) -> String {
-        self.rules.words()
+        self.config.fingerprint()
     }
 
     fn apply(&self, input: Input<'_>, state: &mut State, counts: &mut Counts, outputs: &mut Outputs) -> Applied {
-        let is_meant = |instrument: &&Instrument| self.rules.only.as_ref().is_none_or(|only| only == *instrument);
+        let is_selected = |instrument: &&Instrument| self.config.only.as_ref().is_none_or(|only| only == *instrument);
         let Some(instrument) = input.instrument.filter(|_| input.is_known_schema) else {
             counts.unreadable += 1;
-            self.skip_log.note(&input, 0);
+            self.left_out.note(&input, 0);
             return Applied::All;
         };
-        if !is_meant(&instrument) {
+        if !is_selected(&instrument) {
             return Applied::All;
         }
-        let live = state.0.get_or_insert_with(|| Box::new(Live::new(&self.rules)));
+        let forecast = state.0.get_or_insert_with(|| Box::new(InstrumentForecast::new(&self.config)));
         // Rows of this message in the archive, so far.
         let mut rows = 0;
         let mut reader = LineReader::default();
@@ -107,38 +112,38 @@ impl Operator for Forecasting {
             }
             let Some(record) = record else {
                 counts.unreadable += 1;
-                self.skip_log.note(&input, line);
+                self.left_out.note(&input, line);
                 continue;
             };
-            let at_hand = match self.at_hand(live, &record, instrument) {
-                Ok(at_hand) => at_hand,
+            let loaded = match self.load(forecast, &record, instrument) {
+                Ok(loaded) => loaded,
                 Err(ready) => return Applied::UpTo { lines_done: line, ready },
             };
-            let mut desk = Desk {
-                rules: &self.rules,
+            let mut context = ForecastContext {
+                config: &self.config,
                 instrument,
                 trainings: &self.trainings,
-                outcome: at_hand.outcome,
-                forecaster: at_hand.forecaster,
+                outcome: loaded.outcome,
+                forecaster: loaded.forecaster,
                 through: Through { seq: input.seq, lines: rows },
                 counts,
                 outputs,
             };
             match record {
-                Record::Price(tick) => live.price(&tick, &mut desk),
-                Record::Heartbeat(heartbeat) => live.heartbeat(&heartbeat, &mut desk),
+                Record::Price(tick) => forecast.price(&tick, &mut context),
+                Record::Heartbeat(heartbeat) => forecast.heartbeat(&heartbeat, &mut context),
             }
         }
         Applied::All
     }
 
-    /// Candles that are still open are the stream-processor's and the aggregator's to show.
+    /// Returns nothing: the stream-processor and the aggregator publish provisional candles.
     fn provisional(&self, _: &Instrument, _: &State) -> Vec<Candle> {
         Vec::new()
     }
 
     fn watermark(&self, state: &State) -> EventTime {
-        state.0.as_ref().map_or(EventTime::MIN, |live| live.watermark(&self.rules))
+        state.0.as_ref().map_or(EventTime::MIN, |forecast| forecast.watermark(&self.config))
     }
 
     fn figures(counts: &Counts) -> Vec<Figure> {
@@ -147,36 +152,36 @@ impl Operator for Forecasting {
 }
 
 impl Forecasting {
-    /// What a record is applied with; or, when something of it is missing, what is to be waited for.
-    fn at_hand(
+    /// Returns the models that a record needs; or, when one is missing, a future that resolves when it is there.
+    fn load(
         &self,
-        live: &Live,
+        forecast: &InstrumentForecast,
         record: &Record<'_>,
         instrument: &Instrument,
-    ) -> Result<AtHand, BoxFuture<'static, ()>> {
-        let mut at_hand = AtHand::default();
-        if let Some(model) = live.model_in_use() {
-            at_hand.forecaster = self.trainings.forecaster(instrument, model);
-            if at_hand.forecaster.is_none() {
+    ) -> Result<LoadedModels, BoxFuture<'static, ()>> {
+        let mut loaded = LoadedModels::default();
+        if let Some(model) = forecast.model_in_use() {
+            loaded.forecaster = self.trainings.forecaster(instrument, model);
+            if loaded.forecaster.is_none() {
                 return Err(self.trainings.loaded(instrument, model));
             }
         }
-        let Some(job) = live.job(instrument) else { return Ok(at_hand) };
-        // After a crash it is not under way any more.
+        let Some(job) = forecast.job(instrument) else { return Ok(loaded) };
+        // After a crash it is not in progress any more.
         self.trainings.start(&job);
-        at_hand.outcome = self.trainings.outcome(&job);
-        if at_hand.outcome.is_none() && live.needs_model(record.event(), record.is_flush(), &self.rules) {
+        loaded.outcome = self.trainings.outcome(&job);
+        if loaded.outcome.is_none() && forecast.needs_model(record.event(), record.is_flush(), &self.config) {
             tracing::info!(%instrument, "forecasts wait for a model that is being fitted");
             return Err(self.trainings.done(&job));
         }
-        Ok(at_hand)
+        Ok(loaded)
     }
 }
 
-/// Models that a record may ask for.
+/// The models that a record may need.
 #[derive(Default)]
-struct AtHand {
-    outcome: Option<Arc<Outcome>>,
+struct LoadedModels {
+    outcome: Option<Arc<TrainingOutcome>>,
     forecaster: Option<Arc<Forecaster>>,
 }
 

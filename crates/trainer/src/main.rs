@@ -1,9 +1,8 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    trainer::be_patient();
-    if trainer::is_told_to_fit() {
-        return trainer::fit_as_told();
+    if trainer::is_fit_subprocess() {
+        return trainer::run_fit_subprocess();
     }
     service::main(trainer::run, trainer::exit_code, include_str!("../../../deploy/settings.txt"))
 }

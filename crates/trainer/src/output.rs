@@ -1,25 +1,25 @@
-//! What the trainer's commands print on standard output.
+//! Prints the results of the commands on standard output.
 
 use std::io::{Write, stdout};
 use std::path::Path;
 
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{ContentArrangement, Table};
-use learn::features::RANGE_POINTS_MIN;
+use learn::features::observed::RANGE_POINTS_MIN;
 use market::Instrument;
 use store::archive::storage::ArchiveStorage;
 use store::bucket::Bucket;
 use store::model_card::{ModelCard, Skipped};
 use store::paths::{self, MODEL_FILES};
 
-use crate::archive_writer::Archived;
-use crate::check::Finding;
+use crate::archive_update::ArchiveUpdate;
+use crate::check::finding::Finding;
 use crate::score_tables::{interval_table, score_table, units};
 
-/// Columns of a table that is written elsewhere than on a terminal.
+/// Width of a table in columns where standard output is not a terminal.
 const WIDTH: u16 = 120;
 
-/// Prints a line. A reader that has seen enough (`| head`) is no error.
+/// Prints a line. A closed pipe (`| head`) is not an error.
 macro_rules! line {
     ($($text:tt)*) => {
         drop(writeln!(stdout(), $($text)*))
@@ -31,28 +31,27 @@ pub(crate) fn print_text(text: &str) {
     line!("{text}");
 }
 
-/// Prints what was archived.
-pub(crate) fn print_archived(archived: &Archived, place: &ArchiveStorage) {
-    match archived.last_seq {
+/// Prints the result of an update of the archive.
+pub(crate) fn print_update(update: &ArchiveUpdate, place: &ArchiveStorage) {
+    match update.last_seq {
         None => line!("MARKET is empty: nothing to archive in {place}"),
-        Some(last) if archived.ticks == 0 => line!("{place} is up to date: MARKET sequence {last}, no new ticks"),
-        Some(last) => line!("archived {} ticks in {place}, up to MARKET sequence {last}", archived.ticks),
+        Some(last) if update.ticks == 0 => line!("{place} is up to date: MARKET sequence {last}, no new ticks"),
+        Some(last) => line!("archived {} ticks in {place}, up to MARKET sequence {last}", update.ticks),
     }
 }
 
-/// Prints what was found in a recording, if one was read.
+/// Prints the summary of a recording, if one was read.
 pub(crate) fn print_note(note: Option<&str>) {
     if let Some(note) = note {
         line!("{note}");
     }
 }
 
-/// Prints what guards against leaks found, for people.
+/// Prints the findings of `trainer check` as a table.
 pub(crate) fn print_findings(findings: &[Finding]) {
     let mut table = Table::new();
     table.load_style(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
     if table.width().is_none() {
-        // No terminal: a width that most have.
         table.set_width(WIDTH);
     }
     table.set_header(["check", "", "found"]);
@@ -62,13 +61,13 @@ pub(crate) fn print_findings(findings: &[Finding]) {
     line!("{table}");
 }
 
-/// The same for machines.
+/// Prints the findings as JSON.
 pub(crate) fn print_findings_json(findings: &[Finding]) {
     let ok = findings.iter().all(|finding| finding.ok);
     line!("{:#}", serde_json::json!({ "ok": ok, "checks": findings }));
 }
 
-/// Prints a model's scores, part by part beside the baseline, and what to make of them.
+/// Prints a model's scores, part by part beside the naive baseline, and its verdict.
 pub(crate) fn print_card(card: &ModelCard, out: &Path) {
     line!(
         "{}/{} · recipe {} · interval {} · horizon {} · split {}",
@@ -95,7 +94,7 @@ pub(crate) fn print_card(card: &ModelCard, out: &Path) {
     line!("model {} in {} ms; in {}: {}", card.model, card.duration_ms, out.display(), MODEL_FILES.join(", "));
 }
 
-/// What gave no row, by cause.
+/// Says how many candles or ticks gave no row, by cause.
 fn skipped_words(card: &ModelCard) -> String {
     let Skipped { thin, few_points, trailing_window, horizon, open, long_bars } = card.rows.skipped;
     let (unit, min_coverage) = match card.min_coverage {
@@ -118,12 +117,12 @@ fn skipped_words(card: &ModelCard) -> String {
     format!("{unit} that gave no row: {words}")
 }
 
-/// Prints that no bucket is named, so that nobody looks for the files there.
+/// Prints that the files were not uploaded, because no bucket is named.
 pub(crate) fn print_upload_skipped() {
     line!("upload skipped: S3_BUCKET_NAME not set");
 }
 
-/// Prints where the files are in a bucket.
+/// Prints the place of the files in a bucket.
 pub(crate) fn print_uploaded(bucket: &Bucket, instrument: &Instrument, card: &ModelCard) {
     let key = paths::model_key(instrument, card.recipe, &card.model, "");
     line!("uploaded to s3://{}/{key}", bucket.name());

@@ -1,44 +1,44 @@
-//! How far a command has come, drawn on standard error when that is a terminal.
+//! A progress bar on standard error, when that is a terminal.
 
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use learn::training::Step;
+use learn::training::Stage;
 
-/// How often the bar moves while nothing is reported.
-const TICK: Duration = Duration::from_millis(100);
+/// Redraw period of the bar.
+const REDRAW_PERIOD: Duration = Duration::from_millis(100);
 
-/// A bar that is gone when it is dropped.
-pub struct Progress {
+/// A progress bar. It disappears when it is dropped.
+pub struct ProgressDisplay {
     bar: ProgressBar,
 }
 
-impl Progress {
+impl ProgressDisplay {
     /// Draws the bar.
     pub fn start() -> Self {
         let bar = ProgressBar::new_spinner();
-        bar.enable_steady_tick(TICK);
+        bar.enable_steady_tick(REDRAW_PERIOD);
         Self { bar }
     }
 
-    /// Begins a step whose length is not known.
+    /// Shows a step of unknown length.
     pub fn step(&self, name: impl Into<String>) {
         self.bar.set_message(name.into());
         self.style("{spinner} {msg} {elapsed}");
     }
 
-    /// Begins the reading of so many bytes. What is returned is told of those that were read.
+    /// Shows the reading of this many bytes. The caller advances the returned bar.
     pub fn reading(&self, bytes: u64) -> ProgressBar {
         self.bar.set_length(bytes);
         self.style("reading {wide_bar} {bytes}/{total_bytes} {eta}");
         self.bar.clone()
     }
 
-    /// Begins a step of learning.
-    pub fn learning(&self, step: Step) {
-        let (name, done, folds) = match step {
-            Step::Fold { number, of } => (format!("fold {number} of {of}"), number - 1, of),
-            Step::Model { folds } => ("fitting the model".to_owned(), folds, folds),
+    /// Shows a stage of learning.
+    pub fn learning(&self, stage: Stage) {
+        let (name, done, folds) = match stage {
+            Stage::Fold { number, of } => (format!("fold {number} of {of}"), number - 1, of),
+            Stage::Model { folds } => ("fitting the model".to_owned(), folds, folds),
         };
         self.bar.set_length(folds as u64 + 1);
         self.bar.set_position(done as u64);
@@ -51,7 +51,7 @@ impl Progress {
     }
 }
 
-impl Drop for Progress {
+impl Drop for ProgressDisplay {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
     }

@@ -1,14 +1,14 @@
-//! Scores as tables: part by part, beside the baseline.
+//! Tables of scores, part by part beside the naive baseline.
 
 use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
-use learn::fit::Split;
+use learn::split::Split;
 use learn::verdict::five_digits;
 use market::band::LEVELS;
-use market::scores::Comparison;
+use market::scores::DieboldMariano;
 use store::model_card::{ModelCard, PartScores};
 use store::schema::LOG_RANGE;
 
-/// How good each part was: the model, the baseline, and the one beside the other.
+/// Returns the scores of each part: of the model, of the naive baseline, and the two compared.
 pub(crate) fn score_table(card: &ModelCard) -> Table {
     let mut table = table(&[
         "part",
@@ -42,7 +42,7 @@ pub(crate) fn score_table(card: &ModelCard) -> Table {
     align(table)
 }
 
-/// How often the intervals held the truth, beside how often they say they do, and how wide they are.
+/// Returns the share of truths inside the intervals of each level, and the mean width of the intervals.
 pub(crate) fn interval_table(card: &ModelCard) -> Table {
     let levels = LEVELS.map(|level| level.to_string());
     let header = levels
@@ -59,16 +59,16 @@ pub(crate) fn interval_table(card: &ModelCard) -> Table {
     align(table)
 }
 
-/// Says what the columns are measured in, and what is called doing nothing.
+/// Says in which unit the columns are, and which naive baseline was chosen.
 pub(crate) fn units(card: &ModelCard) -> String {
     let unit = if card.recipe.predicts_prices() { card.quote.as_str() } else { LOG_RANGE };
     let baseline = card.baseline.words(card.recipe);
     format!(
-        "RMSE, MAE and widths in {unit}; the baseline is the {baseline}; p is how often luck alone would look as good"
+        "RMSE, MAE and widths in {unit}; the naive baseline is the {baseline}; p is how often luck alone would look as good"
     )
 }
 
-/// The parts of a training by their names. A score of a random split never stands without its label.
+/// Returns the parts of a training with their names. Scores of a random split have its label.
 fn parts(card: &ModelCard) -> impl Iterator<Item = (String, &PartScores)> {
     let is_fair = card.split == Split::Time.label();
     let held_out = if is_fair { "holdout".to_owned() } else { format!("test\n{}", card.split.replace(": ", ":\n")) };
@@ -98,7 +98,7 @@ pub(crate) fn percent(value: Option<f64>) -> String {
     value.map_or_else(|| "–".to_owned(), |value| format!("{:.1} %", value * 100.0))
 }
 
-pub(crate) fn probability(test: Option<Comparison>) -> String {
+pub(crate) fn probability(test: Option<DieboldMariano>) -> String {
     let text = |p: f64| if p < 0.001 { "< 0.001".to_owned() } else { format!("{p:.3}") };
     test.map_or_else(|| "–".to_owned(), |test| text(test.p))
 }

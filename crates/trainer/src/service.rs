@@ -1,7 +1,7 @@
 //! `trainer run`: archives continuously, trains as event time passes, forecasts and scores.
 //!
-//! Two things run side by side: `archiving` reads MARKET and writes archive files, and the step [`crate::live`]
-//! forecasts. The step asks for trainings, a training asks the archiver to write as far as it needs.
+//! Two tasks run side by side: the archive service reads MARKET and writes archive files, and the step [`crate::live`]
+//! forecasts. The step starts trainings. A training asks the archive service to write as far as it needs.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,26 +17,27 @@ use step::{self, Context};
 use store::archive::Archive;
 use tokio::sync::Semaphore;
 
-use crate::archive_service::{Archiving, reach};
+use crate::archive_service::{ArchiveService, archive_handle};
 use crate::archive_writer::Archiver;
-use crate::args::RunArgs;
 use crate::artifacts::prepare_folder;
+use crate::error::{is_locked, is_outage};
 use crate::live::Forecasting;
-use crate::live::config::Rules;
-use crate::live::model_trainer::{Forge, Shelves};
+use crate::live::archive_trainer::{ArchiveTrainer, ModelSinks};
+use crate::live::config::ForecastConfig;
 use crate::live::trainings::Trainings;
-use crate::train::{is_locked, is_outage};
+use crate::run_args::RunArgs;
 use crate::upload::Uploader;
 
-/// How long to wait before a locked archive is tried again.
-const RETRY: Duration = Duration::from_millis(500);
+/// Pause before a locked archive is tried again.
+const RETRY_DELAY: Duration = Duration::from_millis(500);
 
-/// Runs until shutdown; then what was read and not yet written becomes a last archive file.
+/// Runs until shutdown. Ticks that were read and not written yet then become a last archive file.
 ///
 /// # Errors
-/// What waiting cannot mend: bad flags, an archive of another stream, an unwritable folder, missing permission.
+/// Bad flags, an archive of another stream, an unwritable folder, a missing permission: errors that waiting does not
+/// resolve.
 pub async fn run(args: RunArgs, nats: &NatsArgs, shutdown: Shutdown) -> anyhow::Result<()> {
-    let rules = args.rules().exit_code(Code::BadConfig)?;
+    let config = args.forecast_config().exit_code(Code::BadConfig)?;
     args.out.as_deref().map(prepare_folder).transpose()?;
     let bucket = args.upload.bucket()?;
     let archive = args.archive.open()?;
@@ -44,62 +45,63 @@ pub async fn run(args: RunArgs, nats: &NatsArgs, shutdown: Shutdown) -> anyhow::
         return Ok(());
     };
     let (uploader, uploading) = bucket.map(|bucket| Uploader::start(bucket, shutdown.clone())).unzip();
-    let turn = Arc::new(Semaphore::new(1));
-    let service = Service { args, rules, archive, connection, uploader, turn, health, shutdown };
-    let ended = service.take_turns().await;
+    let fit_permit = Arc::new(Semaphore::new(1));
+    let service = Service { args, config, archive, connection, uploader, fit_permit, health, shutdown };
+    let ended = service.serve_when_active().await;
     if let Some(uploading) = uploading.filter(|_| ended.is_ok()) {
         uploading.finish().await;
     }
     ended
 }
 
-/// An instance of the service: active, or standing by.
+/// An instance of the service: active or standby.
 struct Service {
     args: RunArgs,
-    rules: Rules,
+    config: ForecastConfig,
     archive: Archive,
     connection: Connection,
     uploader: Option<Uploader>,
-    /// One fit at a time, also when one is left over from when this instance was active before.
-    turn: Arc<Semaphore>,
+    /// One fit at a time, including one that is left from an earlier active period of this instance.
+    fit_permit: Arc<Semaphore>,
     health: Health,
     shutdown: Shutdown,
 }
 
 impl Service {
-    /// Stands by until this instance is the active one, and works as that until shutdown.
-    async fn take_turns(&self) -> anyhow::Result<()> {
+    /// Waits for the leader lease, and serves while this instance holds it; until shutdown.
+    async fn serve_when_active(&self) -> anyhow::Result<()> {
         let Self { connection, health, shutdown, .. } = self;
         let ttl = self.args.instance.lease.lease_ttl;
-        while let Some(mut seat) = LeaderLease::take(connection, ARCHIVER, ttl, health, shutdown).await? {
+        while let Some(mut lease) = LeaderLease::take(connection, ARCHIVER, ttl, health, shutdown).await? {
             tokio::select! {
                 served = self.serve() => {
-                    seat.leave().await;
+                    lease.leave().await;
                     return served;
                 }
-                // What was read and not written yet is read again by whoever writes this archive next.
-                lost = seat.lost() => lost?,
+                // The next writer of this archive reads again the ticks that were not written yet.
+                lost = lease.lost() => lost?,
             }
             tracing::warn!("another trainer has taken over, standing by");
         }
         Ok(())
     }
 
-    /// Works as the active instance until shutdown.
+    /// Serves as the active instance until shutdown.
     async fn serve(&self) -> anyhow::Result<()> {
-        let Self { args, rules, connection, health, shutdown, .. } = self;
+        let Self { args, config, connection, health, shutdown, .. } = self;
         let require = || bus::topology::require(connection, Stream::Market);
         let Some(market) = wait_for(require, health, shutdown).await? else { return Ok(()) };
         let Some(archiver) = self.open_archive(&market).await? else { return Ok(()) };
         let parts = Parts { archive: health.part("archive"), forecasts: health.part("forecasts") };
         health.ready();
 
-        let (reach, reached) = reach(archiver.last_seq().unwrap_or_default());
+        let (archive, requests) = archive_handle(archiver.last_seq().unwrap_or_default());
         let (out, uploader) = (args.out.clone(), self.uploader.clone());
-        let shelves = Shelves { connection: connection.clone(), out, uploader };
-        let forge = Forge::new(args.archive.archive.clone(), reach, args.config()?, shelves, Arc::clone(&self.turn));
+        let sinks = ModelSinks { connection: connection.clone(), out, uploader };
+        let (storage, permit) = (args.archive.archive.clone(), Arc::clone(&self.fit_permit));
+        let trainer = ArchiveTrainer::new(storage, archive, args.learn_config()?, sinks, permit);
         let end = EndWithService(Shutdown::new());
-        let (trainings, mut fatal) = Trainings::new(Arc::new(forge), end.0.clone());
+        let (trainings, mut fatal) = Trainings::new(Arc::new(trainer), end.0.clone());
         let context = Context {
             connection: connection.clone(),
             shutdown: shutdown.clone(),
@@ -108,10 +110,10 @@ impl Service {
             instance: args.instance,
         };
         let forecasting = async {
-            step::run(context, Forecasting::new(rules.clone(), trainings)).await?;
+            step::run(context, Forecasting::new(config.clone(), trainings)).await?;
             Ok(())
         };
-        let archiving = Archiving::new(archiver, reached, parts.archive.clone(), shutdown.clone());
+        let archiving = ArchiveService::new(archiver, requests, parts.archive.clone(), shutdown.clone());
         let archiving = archiving.run(connection, Duration::from_millis(args.archive_every.ms().unsigned_abs()));
         tokio::select! {
             both = async { tokio::try_join!(archiving, forecasting) } => both.map(drop),
@@ -119,8 +121,8 @@ impl Service {
         }
     }
 
-    /// Opens the archive, and waits while the instance that was active before still holds it (frozen, or with a file half
-    /// written), or its bucket cannot be reached. None when shutdown came first.
+    /// Opens the archive. Waits while the instance that was active before still holds it (frozen, or with a
+    /// half-written file), or its bucket cannot be reached. Returns `None` when shutdown came first.
     async fn open_archive(&self, market: &StreamInfo) -> anyhow::Result<Option<Archiver>> {
         let mut has_warned = false;
         loop {
@@ -134,13 +136,13 @@ impl Service {
             }
             tokio::select! {
                 () = self.shutdown.requested() => return Ok(None),
-                () = tokio::time::sleep(RETRY) => {}
+                () = tokio::time::sleep(RETRY_DELAY) => {}
             }
         }
     }
 }
 
-/// The parts of the active instance; one that stands by has none.
+/// The health of the parts of the active instance; a standby has none.
 struct Parts {
     archive: Health,
     forecasts: Health,
@@ -153,7 +155,7 @@ impl Drop for Parts {
     }
 }
 
-/// Trainings must not outlive the active instance.
+/// Ends the trainings with the active instance.
 struct EndWithService(Shutdown);
 
 impl Drop for EndWithService {

@@ -1,4 +1,4 @@
-//! Models on their way to a bucket: once at the end of a training, or beside a service that does not wait for them.
+//! Uploads models to a bucket, in the background of the service.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,26 +13,26 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::artifacts::Artifacts;
 
-/// How long to wait before what was not taken is offered again.
-const RETRY: Duration = Duration::from_secs(60);
-/// How long the end of a service may wait for an upload.
-const LAST_MAX: Duration = Duration::from_secs(3);
+/// Pause before a failed upload is tried again.
+const RETRY_DELAY: Duration = Duration::from_secs(60);
+/// Longest wait for uploads at the end of the service.
+const DRAIN_MAX: Duration = Duration::from_secs(3);
 
-/// Flags of what uploads.
+/// Flags of uploads.
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Object storage")]
 pub struct UploadArgs {
-    /// Also upload each model's files to this bucket, with the key in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; see also
-    /// AWS_DEFAULT_REGION and AWS_ENDPOINT_URL
+    /// Also upload each model's files to this bucket, with the key in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; see
+    /// also AWS_DEFAULT_REGION and AWS_ENDPOINT_URL
     #[arg(long, env = "S3_BUCKET_NAME", value_name = "NAME")]
     pub s3_bucket: Option<String>,
 }
 
 impl UploadArgs {
-    /// The bucket, if one is named.
+    /// Returns the bucket, if one is named.
     ///
     /// # Errors
-    /// When there is no key for it; the exit code is that of a bad configuration.
+    /// There is no key for it; the exit code is that of a bad configuration.
     pub fn bucket(&self) -> anyhow::Result<Option<Bucket>> {
         let Some(name) = self.s3_bucket.as_deref().filter(|name| !name.is_empty()) else { return Ok(None) };
         let access = Access::from_environment().exit_code(Code::BadConfig)?;
@@ -40,13 +40,13 @@ impl UploadArgs {
     }
 }
 
-/// Where a service leaves its models to be uploaded, the newest of each instrument. Clones share it.
+/// Takes models to upload, and keeps the newest of each instrument until it is uploaded. Clones share it.
 #[derive(Clone)]
 pub struct Uploader(Arc<Shared>);
 
 struct Shared {
     bucket: Bucket,
-    /// What the bucket does not have yet. A newer model of an instrument takes the place of the one before.
+    /// Models that are not in the bucket yet. A newer model of an instrument replaces the one before.
     waiting: Mutex<BTreeMap<Instrument, Arc<Upload>>>,
     offered: Notify,
 }
@@ -56,21 +56,21 @@ struct Upload {
     artifacts: Artifacts,
 }
 
-/// The uploads beside a service, which end when this is dropped.
+/// The task that uploads. It ends when this is dropped.
 pub struct Uploading {
     shared: Arc<Shared>,
     task: AbortOnDropHandle<()>,
 }
 
 impl Uploader {
-    /// Starts with nothing to upload. What the bucket does not take is offered to it again until it does.
+    /// Starts the task. A failed upload is tried again until it succeeds.
     pub fn start(bucket: Bucket, shutdown: Shutdown) -> (Self, Uploading) {
         let shared = Arc::new(Shared { bucket, waiting: Mutex::default(), offered: Notify::new() });
         let task = AbortOnDropHandle::new(tokio::spawn(upload(Arc::clone(&shared), shutdown)));
         (Self(Arc::clone(&shared)), Uploading { shared, task })
     }
 
-    /// Takes a model. Nobody waits for its upload.
+    /// Takes a model to upload, and returns at once.
     pub fn offer(&self, instrument: &Instrument, card: &ModelCard, artifacts: Artifacts) {
         let upload = Arc::new(Upload { card: card.clone(), artifacts });
         self.0.waiting().insert(instrument.clone(), upload);
@@ -79,9 +79,9 @@ impl Uploader {
 }
 
 impl Uploading {
-    /// Waits a short while for the last uploads after shutdown, and says what was left.
+    /// Waits a short while for the last uploads after shutdown, and warns about those that are left.
     pub async fn finish(mut self) {
-        drop(tokio::time::timeout(LAST_MAX, &mut self.task).await);
+        drop(tokio::time::timeout(DRAIN_MAX, &mut self.task).await);
         for (instrument, upload) in &*self.shared.waiting() {
             tracing::warn!(%instrument, model = upload.card.model, "not uploaded");
         }
@@ -93,7 +93,7 @@ impl Shared {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Offers the bucket all that waits. Returns whether it took all.
+    /// Uploads all waiting models. Returns whether all succeeded.
     async fn upload_all(&self) -> bool {
         let waiting = self.waiting().clone();
         for (instrument, upload) in waiting {
@@ -103,20 +103,20 @@ impl Shared {
                 return false;
             }
             tracing::info!(%instrument, model, bucket = self.bucket.name(), "uploaded");
-            // Unless a newer one came meanwhile.
+            // A newer model that came meanwhile stays.
             self.waiting().retain(|_, other| !Arc::ptr_eq(other, &upload));
         }
         true
     }
 }
 
-/// Uploads until shutdown, and then once more what is left.
+/// Uploads until shutdown, and then once more the models that are left.
 async fn upload(shared: Arc<Shared>, shutdown: Shutdown) {
     while !shutdown.is_requested() {
         let took_all = shared.upload_all().await;
         tokio::select! {
             () = shared.offered.notified() => {}
-            () = tokio::time::sleep(RETRY), if !took_all => {}
+            () = tokio::time::sleep(RETRY_DELAY), if !took_all => {}
             () = shutdown.requested() => {}
         }
     }

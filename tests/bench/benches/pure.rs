@@ -235,7 +235,7 @@ fn window(kinds: &[Window], ticks: &[Tick], instrument: &Instrument, mut each: i
     let settings = EventTimePolicy::default();
     let (mut windowing, mut watermark) = (Windowing::new(kinds), Watermark::default());
     for tick in ticks {
-        let progress = watermark.pass(tick.event, settings.disorder);
+        let progress = watermark.advance(tick.event, settings.disorder);
         windowing.push(tick, progress, settings, |issue| each(issue.candle(instrument)));
     }
 }

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use market::watermark::Progress;
+use market::watermark::WatermarkAdvance;
 use market::windowing::{EventTimePolicy, Issue, Windowing};
 use market::{Recipe, Span};
 use proptest::prelude::*;
@@ -56,13 +56,13 @@ fn auto_takes_the_longest_interval_with_enough_rows() {
 }
 
 #[test]
-fn auto_counts_only_candles_with_neighbors_and_known_enough() {
-    // A hole every 25 minutes leaves no minute with 25 behind it, but hardly thins five minutes.
+fn auto_counts_only_usable_candles_with_neighbors() {
+    // A hole every 25 minutes leaves no minute with 25 before it, but few candles of five minutes become thin.
     let torn: Vec<Tick> =
         ticks(2_000, Span::MINUTE).into_iter().filter(|tick| tick.event.ms() / 60_000 % 25 != 0).collect();
     assert_eq!(choose(Interval::Fixed(Window::Minute), &torn, 0.5), (Window::Minute, 0));
     assert_eq!(choose(Interval::Auto, &torn, 0.5), (Window::FiveMinutes, 375));
-    // One minute in three: nothing is known to half, all but minutes to 0.3.
+    // One minute in three: no candle is known to half, all but minutes are known to 0.3.
     let sparse: Vec<Tick> = ticks(30_000, Span::MINUTE).into_iter().step_by(3).collect();
     assert_eq!(choose(Interval::Auto, &sparse, 0.5).1, 0);
     assert_eq!(choose(Interval::Auto, &sparse, 0.3), (Window::QuarterHour, 1_974));
@@ -76,7 +76,7 @@ fn history_of_a_coarser_grain_does_not_lengthen_live_minutes() {
 }
 
 #[test]
-fn bars_that_no_window_holds_and_an_open_candle_are_counted() {
+fn unheld_bars_and_an_open_candle_are_counted() {
     let half_past: Vec<Tick> = (0..10).map(|idx| tick(30 * 60_000 + idx * Span::DAY.ms(), Span::DAY)).collect();
     let days = fold(&half_past, &bitcoin(), Window::Day);
     assert_eq!((days.candles.len(), days.open, days.long_bars), (0, 0, 10));
@@ -84,8 +84,8 @@ fn bars_that_no_window_holds_and_an_open_candle_are_counted() {
     assert_eq!((minutes.candles.len(), minutes.open, minutes.long_bars), (2, 1, 0));
 }
 
-/// A record of a stream: how long after the one before, a bar of so many seconds or none, and whether its source is certified
-/// since the record before.
+/// A record of a stream: time since the record before, the length of its bar in seconds or none, and whether its source
+/// is certified since the record before.
 #[derive(Debug, Clone, Copy)]
 enum Record {
     Bar { step_ms: i64, grain_s: i64, is_certified: bool },
@@ -108,8 +108,9 @@ fn records() -> impl Strategy<Value = Vec<Record>> {
     prop::collection::vec(record, 1..300)
 }
 
-/// Which records are certified since the one before. Where certification breaks, a tick tells of nothing before the break: the
-/// heartbeats between the tick before and the break certify nothing here, because no tick can repeat it.
+/// Returns which records are certified since the record before. Where certification breaks, a tick certifies no time
+/// before the break; heartbeats between the tick before and the break certify nothing here, because no tick can repeat
+/// their span.
 fn unbroken(records: &[Record]) -> Vec<bool> {
     let mut follows = true;
     let mut certified: Vec<bool> = Vec::new();
@@ -124,10 +125,10 @@ fn unbroken(records: &[Record]) -> Vec<bool> {
     certified
 }
 
-/// Ticks as the archive has them and the candles that a step makes of the whole stream, its windows closed in order.
+/// Ticks as the archive has them, and the candles that a step makes of the whole stream, its windows closed in order.
 struct Streamed {
     windowing: Windowing,
-    settings: EventTimePolicy,
+    policy: EventTimePolicy,
     watermark: EventTime,
     ticks: Vec<Tick>,
     candles: BTreeMap<EventTime, Candle>,
@@ -135,35 +136,35 @@ struct Streamed {
 
 impl Streamed {
     fn new(window: Window, disorder: Span) -> Self {
-        let settings = EventTimePolicy { disorder, lateness: Span::minutes(10) };
+        let policy = EventTimePolicy { disorder, lateness: Span::minutes(10) };
         let (ticks, candles) = (Vec::new(), BTreeMap::new());
-        Self { windowing: Windowing::new(&[window]), settings, watermark: EventTime::MIN, ticks, candles }
+        Self { windowing: Windowing::new(&[window]), policy, watermark: EventTime::MIN, ticks, candles }
     }
 
-    fn progress(&mut self, after: EventTime) -> Progress {
+    fn advance(&mut self, after: EventTime) -> WatermarkAdvance {
         let after = after.max(self.watermark);
-        Progress { before: std::mem::replace(&mut self.watermark, after), after }
+        WatermarkAdvance { before: std::mem::replace(&mut self.watermark, after), after }
     }
 
     fn push(&mut self, tick: Tick) {
-        let progress = self.progress(tick.event.saturating_sub(self.settings.disorder));
+        let advance = self.advance(tick.event.saturating_sub(self.policy.disorder));
         let issue = |issue: Issue<'_>| drop(self.candles.insert(issue.start, issue.candle(&bitcoin())));
-        self.windowing.push(&tick, progress, self.settings, issue);
+        self.windowing.push(&tick, advance, self.policy, issue);
         self.ticks.push(tick);
     }
 
     fn heartbeat(&mut self, certified: Option<(EventTime, EventTime)>, after: EventTime) {
-        let progress = self.progress(after);
+        let advance = self.advance(after);
         let issue = |issue: Issue<'_>| drop(self.candles.insert(issue.start, issue.candle(&bitcoin())));
-        self.windowing.heartbeat(certified, progress, self.settings, issue);
+        self.windowing.heartbeat(certified, advance, self.policy, issue);
     }
 
-    /// Plays the records up to the last tick: what is certified behind it the archive cannot know.
+    /// Plays the records up to the last tick: the archive does not hold later certified spans.
     fn play(mut self, records: &[Record]) -> Self {
         let certified = unbroken(records);
         let newest = records.iter().rposition(|record| !matches!(record, Record::Heartbeat { .. }));
         let mut now = EventTime(1_583_020_800_000);
-        // Since when the source has been certified without a break, at most since the tick before.
+        // Event time since which the source is certified without a break, at most since the tick before.
         let mut since = now;
         for ((record, is_certified), seq) in records[..newest.map_or(0, |idx| idx + 1)].iter().zip(certified).zip(1..) {
             let (Record::Bar { step_ms, .. } | Record::Point { step_ms, .. } | Record::Heartbeat { step_ms, .. }) =
@@ -176,7 +177,7 @@ impl Streamed {
             let grain = match record {
                 Record::Heartbeat { .. } => {
                     let certified = is_certified.then_some((before, now));
-                    self.heartbeat(certified, now.saturating_sub(self.settings.disorder));
+                    self.heartbeat(certified, now.saturating_sub(self.policy.disorder));
                     continue;
                 }
                 Record::Bar { grain_s, .. } => Some(Span::seconds(*grain_s)),

@@ -1,12 +1,15 @@
 use std::sync::Arc;
 
 use market::validate::{PRICE_MAX, PRICE_MIN};
-use market::{Tick, Window};
+use market::{Candle, Tick, Window};
 use proptest::prelude::*;
 
 use super::*;
+use crate::features::observed::{LOOKBACK, RANGE_POINTS_MIN};
 use crate::features::volatility::{self, RANGE_MIN};
-use crate::features::{LOOKBACK, RANGE_POINTS_MIN};
+use crate::leakage::first_leak;
+use crate::lookback::feature_rows;
+use crate::row_spec::RowSpec;
 
 /// An hour that closes at `close`.
 pub(crate) fn candle(idx: i64, close: f64) -> Candle {
@@ -34,7 +37,7 @@ pub(crate) fn candle(idx: i64, close: f64) -> Candle {
     }
 }
 
-/// Rows of this recipe, by the usual coverage.
+/// Rows of this recipe, with the default coverage.
 pub(crate) fn spec(recipe: Recipe, horizon: usize) -> RowSpec {
     RowSpec { recipe, horizon, min_coverage: 0.5 }
 }
@@ -63,12 +66,12 @@ fn tick(event: i64, close: f64) -> Tick {
 fn a_row_pairs_what_was_known_with_the_candle_one_horizon_later() {
     let candles = candles(0..30);
     for horizon in [1, 3] {
-        let dataset = of_candles(spec(Recipe::Returns, horizon), &candles);
+        let dataset = Dataset::from_candles(spec(Recipe::Returns, horizon), &candles);
         assert_eq!(dataset.rows.len(), 30 - (LOOKBACK - 1) - horizon);
         assert_eq!(dataset.features.len(), dataset.rows.len() * dataset.width());
         let (last, target) = (&candles[LOOKBACK - 1], &candles[LOOKBACK - 1 + horizon]);
         let row = dataset.rows[0];
-        assert_eq!((row.known, row.target_end), (last.end, target.end));
+        assert_eq!((row.made, row.target_end), (last.end, target.end));
         assert_eq!((row.last, row.actual), (last.close, target.close));
         let rebuilt = crate::target::value(dataset.recipe, row.label, row.last);
         assert!((rebuilt / row.actual - 1.0).abs() < 1e-6, "{rebuilt} {}", row.actual);
@@ -77,15 +80,15 @@ fn a_row_pairs_what_was_known_with_the_candle_one_horizon_later() {
 }
 
 #[test]
-fn rows_that_would_cross_a_missing_candle_are_skipped_and_counted() {
+fn rows_across_a_missing_candle_are_skipped_and_counted() {
     // 40 candles, one missing, 40 more.
     let candles = candles((0..40).chain(41..81));
-    let dataset = of_candles(spec(Recipe::Returns, 2), &candles);
+    let dataset = Dataset::from_candles(spec(Recipe::Returns, 2), &candles);
     assert_eq!(dataset.skipped, Skipped { trailing_window: 2 * (LOOKBACK - 1), horizon: 4, ..Skipped::default() });
     assert_eq!(dataset.rows.len() + 2 * (LOOKBACK - 1) + 4, candles.len());
     let hole = EventTime(40 * Span::HOUR.ms());
     for row in &dataset.rows {
-        let first_seen = EventTime(row.known.ms() - LOOKBACK as i64 * Span::HOUR.ms());
+        let first_seen = EventTime(row.made.ms() - LOOKBACK as i64 * Span::HOUR.ms());
         assert!(row.target_end <= hole || first_seen > hole, "{row:?}");
     }
 }
@@ -94,17 +97,17 @@ fn rows_that_would_cross_a_missing_candle_are_skipped_and_counted() {
 fn thin_candles_count_as_missing() {
     let mut candles = candles(0..60);
     candles[30].coverage = 0.49;
-    let dataset = of_candles(spec(Recipe::Returns, 1), &candles);
+    let dataset = Dataset::from_candles(spec(Recipe::Returns, 1), &candles);
     assert_eq!(dataset.skipped.thin, 1);
     assert_eq!(dataset.rows.len(), (30 - LOOKBACK) + (29 - LOOKBACK));
 }
 
 #[test]
-fn what_counts_as_thin_is_asked_for() {
+fn the_minimum_coverage_is_configurable() {
     let mut candles = candles(0..60);
     candles.iter_mut().zip(0..).for_each(|(candle, idx)| candle.coverage = if idx % 2 == 0 { 0.3 } else { 1.0 });
     let skipped = |min_coverage| {
-        let dataset = of_candles(RowSpec { min_coverage, ..spec(Recipe::Returns, 1) }, &candles);
+        let dataset = Dataset::from_candles(RowSpec { min_coverage, ..spec(Recipe::Returns, 1) }, &candles);
         (dataset.rows.len(), dataset.skipped.thin)
     };
     assert_eq!([0.0, 0.3, 0.31, 1.0].map(skipped), [(35, 0), (35, 0), (0, 30), (0, 30)]);
@@ -116,13 +119,13 @@ fn a_few_points_are_no_range() {
     candles[40].grain = None;
     for (points, few_points) in [(1, 1), (RANGE_POINTS_MIN - 1, 1), (RANGE_POINTS_MIN, 0)] {
         candles[40].count = points;
-        let dataset = of_candles(spec(Recipe::Volatility, 1), &candles);
+        let dataset = Dataset::from_candles(spec(Recipe::Volatility, 1), &candles);
         let expected = if few_points == 0 { 45 } else { (40 - LOOKBACK) + (29 - LOOKBACK) };
         assert_eq!((dataset.rows.len(), dataset.skipped.few_points), (expected, few_points), "{points}");
-        // Its close is as good as any other.
-        let returns = of_candles(spec(Recipe::Returns, 1), &candles);
+        // Its close is usable.
+        let returns = Dataset::from_candles(spec(Recipe::Returns, 1), &candles);
         assert_eq!((returns.rows.len(), returns.skipped.few_points), (45, 0), "{points}");
-        let newest = returns.rows.iter().position(|row| row.known == candles[40].end).expect("a row");
+        let newest = returns.rows.iter().position(|row| row.made == candles[40].end).expect("a row");
         let column =
             crate::features::columns(returns.recipe).iter().position(|name| *name == "range_1").expect("a column");
         assert_eq!(returns.features[newest * returns.width() + column].is_nan(), few_points > 0, "{points}");
@@ -135,7 +138,7 @@ fn the_last_price_of_overlapping_bars_is_one_that_was_known() {
         grain: grain.map(Span::minutes),
         ..tick(minute * 60_000, close)
     };
-    // An hour that is still open, minutes within it, and quotes.
+    // An hour that is still open, minutes within it, and points.
     let ticks = [
         at(0, Some(60), 1.0),
         at(1, Some(1), 2.0),
@@ -144,19 +147,19 @@ fn the_last_price_of_overlapping_bars_is_one_that_was_known() {
         at(4, None, 5.0),
         at(60, None, 6.0),
     ];
-    let dataset = calendar(&ticks).expect("short enough");
-    let last: Vec<_> = dataset.rows.iter().map(|row| (row.known.ms() / 60_000, row.last, row.actual)).collect();
+    let dataset = Dataset::from_ticks(&ticks).expect("short enough");
+    let last: Vec<_> = dataset.rows.iter().map(|row| (row.made.ms() / 60_000, row.last, row.actual)).collect();
     assert_eq!(last, [(2, 2.0, 3.0), (3, 3.0, 4.0), (4, 4.0, 5.0), (60, 1.0, 6.0)]);
     assert_eq!(dataset.skipped.trailing_window, 2);
-    let points: Vec<_> = dataset.rows.iter().map(|row| (row.target_end - row.known).ms() / 60_000).collect();
+    let points: Vec<_> = dataset.rows.iter().map(|row| (row.target_end - row.made).ms() / 60_000).collect();
     assert_eq!(points, [1, 0, 0, 0]);
 }
 
 #[test]
 fn a_calendar_row_predicts_its_own_tick_against_the_one_before() {
-    let dataset = calendar(&[tick(0, 10.0), tick(60_000, 11.0), tick(180_000, 12.0)]).expect("short enough");
+    let dataset = Dataset::from_ticks(&[tick(0, 10.0), tick(60_000, 11.0), tick(180_000, 12.0)]).expect("short enough");
     assert_eq!(dataset.rows.len(), 2);
-    assert_eq!(dataset.rows[1].known, EventTime(180_000));
+    assert_eq!(dataset.rows[1].made, EventTime(180_000));
     assert_eq!(dataset.rows[1].target_end, EventTime(240_000));
     assert_eq!((dataset.rows[1].last, dataset.rows[1].actual, dataset.rows[1].label), (11.0, 12.0, 12.0));
     assert_eq!(&dataset.features[3..], [3.0, 0.0, 5.0]);
@@ -168,11 +171,11 @@ fn minutes_of_thirty_years_stay_distinct_and_longer_is_refused() {
     let start = 1_583_020_800_000;
     let at = |ms: i64| tick(start + ms, 1.0);
     let within = [at(0), at(years(30)), at(years(30) + 60_000), at(years(30) + 120_000)];
-    let dataset = calendar(&within).expect("thirty years are short enough");
+    let dataset = Dataset::from_ticks(&within).expect("thirty years are short enough");
     let minutes: Vec<_> = dataset.features.iter().step_by(3).collect();
     assert!(minutes.windows(2).all(|pair| pair[0] < pair[1]), "{minutes:?}");
     let beyond = [at(0), at(years(70)), at(years(70) + 60_000), at(years(70) + 120_000)];
-    assert!(matches!(calendar(&beyond), Err(DatasetError::TimesCollapse { .. })));
+    assert!(matches!(Dataset::from_ticks(&beyond), Err(DatasetError::TimesCollapse { .. })));
 }
 
 #[test]
@@ -180,7 +183,7 @@ fn features_do_not_change_when_the_future_is_taken_away() {
     let candles = candles((0..60).chain(63..110));
     for (recipe, horizon) in [(Recipe::Returns, 1), (Recipe::Volatility, 1), (Recipe::Volatility, 30)] {
         assert_eq!(
-            first_leak(&candles, 1, |candles| known(spec(recipe, horizon), candles)),
+            first_leak(&candles, 1, |candles| feature_rows(spec(recipe, horizon), candles)),
             None,
             "{recipe} {horizon}"
         );
@@ -188,12 +191,12 @@ fn features_do_not_change_when_the_future_is_taken_away() {
 }
 
 #[test]
-fn a_planted_leak_is_caught() {
+fn a_planted_leak_is_found() {
     let candles = candles(0..60);
     let leaky = |candles: &[Candle]| {
-        let mut known = known(spec(Recipe::Returns, 1), candles);
+        let mut known = feature_rows(spec(Recipe::Returns, 1), candles);
         for row in &mut known {
-            // The return of the candle after: what a careless shift by one would do.
+            // The return of the next candle, as from a shift by one.
             if let Some(next) = candles.iter().find(|candle| candle.start == row.at) {
                 row.features[10] = (next.close / row.last).ln() as f32;
             }
@@ -202,10 +205,10 @@ fn a_planted_leak_is_caught() {
     };
     let leak = first_leak(&candles, 1, leaky).expect("the planted leak");
     assert_eq!(leak.column, 10);
-    // A whole-sample scaling looks harmless and leaks all the same.
+    // Scaling by a mean of the whole sample leaks too.
     let scaled = |candles: &[Candle]| {
         let mean = candles.iter().map(|candle| candle.close).sum::<f64>() / candles.len() as f64;
-        let mut known = known(spec(Recipe::Volatility, 1), candles);
+        let mut known = feature_rows(spec(Recipe::Volatility, 1), candles);
         known.iter_mut().for_each(|row| row.scale /= mean);
         known
     };
@@ -214,8 +217,8 @@ fn a_planted_leak_is_caught() {
 }
 
 #[test]
-fn adjacent_rows_are_lent_and_others_gathered() {
-    let dataset = of_candles(spec(Recipe::Returns, 1), &candles(0..60));
+fn adjacent_rows_are_borrowed_and_others_copied() {
+    let dataset = Dataset::from_candles(spec(Recipe::Returns, 1), &candles(0..60));
     let width = dataset.width();
     assert!(matches!(dataset.features_of(&[3, 4, 5]), Cow::Borrowed(lent) if lent.len() == 3 * width));
     let gathered = dataset.features_of(&[5, 3]);
@@ -224,19 +227,21 @@ fn adjacent_rows_are_lent_and_others_gathered() {
 }
 
 #[test]
-fn the_label_of_volatility_is_the_range_of_all_candles_of_the_horizon() {
+fn the_volatility_label_is_the_range_over_the_horizon() {
     let candles = candles(0..40);
     for horizon in [1, 3] {
-        let dataset = of_candles(spec(Recipe::Volatility, horizon), &candles);
+        let dataset = Dataset::from_candles(spec(Recipe::Volatility, horizon), &candles);
         let row = dataset.rows[0];
         let target = &candles[LOOKBACK..LOOKBACK + horizon];
         let high = target.iter().map(|candle| candle.high).fold(0.0, f64::max);
         let low = target.iter().map(|candle| candle.low).fold(f64::INFINITY, f64::min);
         assert!((row.actual - (high / low).ln()).abs() < 1e-12, "{row:?}");
         assert_eq!(row.target_end, target[horizon - 1].end);
-        assert!((crate::target::value(dataset.recipe, row.label, dataset.anchor(0)) / row.actual - 1.0).abs() < 1e-5);
-        // The newest value is that of the same number of candles, and the averages are of such values.
-        let next = of_candles(spec(Recipe::Volatility, horizon), &candles[horizon..]);
+        assert!(
+            (crate::target::value(dataset.recipe, row.label, dataset.reference(0)) / row.actual - 1.0).abs() < 1e-5
+        );
+        // The newest value covers the same number of candles, and the averages are of such values.
+        let next = Dataset::from_candles(spec(Recipe::Volatility, horizon), &candles[horizon..]);
         assert_eq!(next.rows[0].last.to_bits(), row.actual.to_bits());
         assert_eq!(dataset.averages.len(), dataset.rows.len());
     }
@@ -248,16 +253,16 @@ fn candles_without_movement_have_finite_labels() {
     for still in &mut candles[30..33] {
         (still.open, still.high, still.low) = (still.close, still.close, still.close);
     }
-    let dataset = of_candles(spec(Recipe::Volatility, 1), &candles);
+    let dataset = Dataset::from_candles(spec(Recipe::Volatility, 1), &candles);
     let lowest = -(volatility::RATIO_MAX.ln() as f32);
     let still: Vec<_> = dataset.rows.iter().filter(|row| row.actual == 0.0).map(|row| row.label).collect();
     assert_eq!(still, [lowest; 3]);
     assert!(dataset.rows.iter().all(|row| row.label.is_finite()));
-    // A market that never moves at all.
+    // A market that never moves.
     for candle in &mut candles {
         (candle.open, candle.high, candle.low, candle.close) = (5.0, 5.0, 5.0, 5.0);
     }
-    let dataset = of_candles(spec(Recipe::Volatility, 1), &candles);
+    let dataset = Dataset::from_candles(spec(Recipe::Volatility, 1), &candles);
     assert!(dataset.rows.iter().all(|row| row.actual == row.last && row.label.is_finite()));
 }
 
@@ -268,7 +273,7 @@ fn the_baseline_is_the_best_of_the_rows_that_it_may_see() {
     for (idx, candle) in candles.iter_mut().enumerate() {
         candle.high = candle.close * if idx % 2 == 0 { 1.01 } else { 1.05 };
     }
-    let dataset = of_candles(spec(Recipe::Volatility, 1), &candles);
+    let dataset = Dataset::from_candles(spec(Recipe::Volatility, 1), &candles);
     let all: Vec<usize> = (0..dataset.rows.len()).collect();
     let chosen = crate::baseline::choose(&dataset, &all);
     assert!(matches!(chosen, Baseline::Average(idx) if idx >= 3), "{chosen}");
@@ -293,7 +298,7 @@ proptest! {
         }
         for recipe in [Recipe::Returns, Recipe::Volatility] {
             let spec = RowSpec { recipe, horizon, min_coverage };
-            let dataset = of_candles(spec, &candles);
+            let dataset = Dataset::from_candles(spec, &candles);
             prop_assert_eq!(spec.count_rows(&candles), dataset.rows.len());
             let Skipped { thin, few_points, trailing_window, horizon, .. } = dataset.skipped;
             let left_out = thin + few_points + trailing_window + horizon;
@@ -302,9 +307,9 @@ proptest! {
     }
 
     #[test]
-    fn a_rebuilt_value_is_always_possible(output in prop::num::f32::NORMAL, anchor in 1e-15..1e15) {
+    fn a_rebuilt_value_is_always_possible(output in prop::num::f32::NORMAL, reference in 1e-15..1e15) {
         for recipe in Recipe::ALL {
-            let value = crate::target::value(recipe, output, anchor);
+            let value = crate::target::value(recipe, output, reference);
             let possible = if recipe.predicts_prices() { PRICE_MIN..=PRICE_MAX } else { RANGE_MIN..=70.0 };
             prop_assert!(possible.contains(&value), "{recipe}: {value}");
         }

@@ -1,12 +1,13 @@
-//! Features of the `returns` recipe: what the price did in the last 25 candles.
+//! Features of the `returns` recipe, from the prices of the last 25 candles.
 
 use std::f64::consts::TAU;
 
 use market::{EventTime, Span};
 
-use super::{LOOKBACK, Observed, day_of_week, mean, or_missing, volume_ratio};
+use super::calendar::day_of_week;
+use super::observed::{LOOKBACK, ObservedCandle, mean, or_missing, volume_ratio};
 
-/// Columns, in order. See [`row`].
+/// The columns, in order. See [`row`].
 pub const COLUMNS: [&str; 23] = [
     "return_1",
     "return_2",
@@ -33,10 +34,10 @@ pub const COLUMNS: [&str; 23] = [
     "weekday_cos",
 ];
 
-/// Smallest [`volatility`]: a millionth. Below it prices did not move, and nothing can be measured in units of it.
+/// Smallest [`volatility`]: a millionth. Below it the price does not move, and the volatility is not usable as a unit.
 pub const VOLATILITY_MIN: f64 = 1e-6;
 
-/// The features when the last of [`LOOKBACK`] adjacent candles has closed, at `known`:
+/// Returns the features when the last of [`LOOKBACK`] adjacent candles has closed, at `closed`:
 ///
 /// - `return_k` = log(close ÷ close k candles before);
 /// - `above_mean_k` = log close − mean of the last k log closes;
@@ -44,21 +45,21 @@ pub const VOLATILITY_MIN: f64 = 1e-6;
 ///   that of 24;
 /// - `range_1` = log(high ÷ low), and its mean over the last k;
 /// - `volume_ratio_k` = mean volume of the last k ÷ mean volume of the last 24;
-/// - hour and weekday at `known`, where the next candle begins, as sine and cosine.
+/// - hour and weekday at `closed`, where the next candle begins, as sine and cosine.
 ///
-/// What cannot be computed (unknown volume, unknown range, 0 ÷ 0) is NaN, which tree models take as missing.
+/// A feature that cannot be computed (unknown volume, unknown range, 0 ÷ 0) is NaN, which tree models treat as missing.
 ///
 /// # Panics
-/// When not given exactly [`LOOKBACK`] candles.
-pub fn row(trailing: &[Observed], known: EventTime) -> [f32; COLUMNS.len()] {
+/// The slice does not hold exactly [`LOOKBACK`] candles.
+pub fn row(trailing: &[ObservedCandle], closed: EventTime) -> [f32; COLUMNS.len()] {
     assert_eq!(trailing.len(), LOOKBACK, "a row needs its whole trailing window");
     let last = trailing[LOOKBACK - 1];
     let return_over = |k: usize| last.log_close - trailing[LOOKBACK - 1 - k].log_close;
     let above_mean = |k: usize| last.log_close - mean(trailing, k, |candle| candle.log_close);
-    let range_mean = |k: usize| mean(trailing, k, Observed::range);
+    let range_mean = |k: usize| mean(trailing, k, ObservedCandle::range);
     let (volatility_6, volatility_24) = (root_mean_square_return(trailing, 6), root_mean_square_return(trailing, 24));
-    let day_turn = known.ms().rem_euclid(Span::DAY.ms()) as f64 / Span::DAY.ms() as f64 * TAU;
-    let week_turn = (f64::from(day_of_week(known)) - 1.0) / 7.0 * TAU;
+    let day_turn = closed.ms().rem_euclid(Span::DAY.ms()) as f64 / Span::DAY.ms() as f64 * TAU;
+    let week_turn = (f64::from(day_of_week(closed)) - 1.0) / 7.0 * TAU;
     [
         return_over(1),
         return_over(2),
@@ -87,17 +88,17 @@ pub fn row(trailing: &[Observed], known: EventTime) -> [f32; COLUMNS.len()] {
     .map(or_missing)
 }
 
-/// How far a log price wandered in one candle, over the trailing window: the root of the mean squared return, at least
-/// [`VOLATILITY_MIN`]. Errors measured in units of it are comparable between calm and wild times.
+/// Returns the volatility of one candle over the trailing window: the root of the mean squared log return, at least
+/// [`VOLATILITY_MIN`]. Errors in units of it are comparable between calm and volatile times.
 ///
 /// # Panics
-/// When not given exactly [`LOOKBACK`] candles.
-pub fn volatility(trailing: &[Observed]) -> f64 {
+/// The slice does not hold exactly [`LOOKBACK`] candles.
+pub fn volatility(trailing: &[ObservedCandle]) -> f64 {
     assert_eq!(trailing.len(), LOOKBACK, "volatility needs its whole trailing window");
     root_mean_square_return(trailing, LOOKBACK - 1).max(VOLATILITY_MIN)
 }
 
-fn root_mean_square_return(trailing: &[Observed], k: usize) -> f64 {
+fn root_mean_square_return(trailing: &[ObservedCandle], k: usize) -> f64 {
     let squares = trailing[LOOKBACK - 1 - k..].windows(2).map(|pair| (pair[1].log_close - pair[0].log_close).powi(2));
     (squares.sum::<f64>() / k as f64).sqrt()
 }
@@ -105,12 +106,12 @@ fn root_mean_square_return(trailing: &[Observed], k: usize) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::features::Extremes;
+    use crate::features::observed::Extremes;
 
-    fn observed(close: f64, volume: Option<f64>) -> Observed {
+    fn observed(close: f64, volume: Option<f64>) -> ObservedCandle {
         let log_close = close.ln();
         let extremes = Extremes { log_high: log_close + 0.005, log_low: log_close - 0.005 };
-        Observed { extremes: Some(extremes), log_close, volume }
+        ObservedCandle { extremes: Some(extremes), log_close, volume }
     }
 
     fn value(row: &[f32], column: &str) -> f32 {
@@ -139,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_computed_is_missing() {
+    fn features_that_cannot_be_computed_are_missing() {
         let still: Vec<_> = (0..LOOKBACK).map(|_| observed(100.0, None)).collect();
         let row = row(&still, EventTime(0));
         for column in ["volatility_ratio", "volume_ratio_1", "volume_ratio_6"] {
@@ -150,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_that_is_not_known_leaves_only_ranges_missing() {
+    fn an_unknown_range_leaves_only_range_features_missing() {
         let mut trailing: Vec<_> = (0..LOOKBACK).map(|i| observed(100.0 + i as f64, Some(5.0))).collect();
         trailing[LOOKBACK - 8].extremes = None;
         let row = row(&trailing, EventTime(0));

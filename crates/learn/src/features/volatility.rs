@@ -1,15 +1,16 @@
-//! Features of the `volatility` recipe: what the last candles did, in units of a running average of their range.
+//! Features of the `volatility` recipe, in units of a running average of the range.
 //!
-//! Nothing here depends on how wild the market is, only on how much wilder it was just now than a little before. A model
-//! of such numbers can be carried from one coin, interval or year to another; one of plain ranges cannot.
+//! The features do not depend on the level of volatility, only on its recent change. A model of such features carries
+//! over from one coin, interval or year to another; a model of plain ranges does not.
 
 use market::baseline::HALF_LIVES;
 use market::{EventTime, Span};
 use serde::{Deserialize, Serialize};
 
-use super::{LOOKBACK, Observed, day_of_week, or_missing, volume_ratio};
+use super::calendar::day_of_week;
+use super::observed::{LOOKBACK, ObservedCandle, or_missing, volume_ratio};
 
-/// Columns, in order. See [`row`].
+/// The columns, in order. See [`row`].
 pub const COLUMNS: [&str; 19] = [
     "range_1",
     "range_2",
@@ -32,16 +33,16 @@ pub const COLUMNS: [&str; 19] = [
     "day_of_week",
 ];
 
-/// Position in [`HALF_LIVES`] of the average that all else is measured in.
+/// Index in [`HALF_LIVES`] of the average that is the unit of the features.
 const LEVEL_IDX: usize = 1;
-/// Smallest range that something is measured in: a millionth.
+/// Smallest range that serves as a unit: a millionth.
 pub const RANGE_MIN: f64 = 1e-6;
-/// Ranges further away from the level than this, up or down, are told and learned as this far. A candle without any
-/// movement is log 0 otherwise, and a flash crash would outweigh a year.
+/// Ranges further away from the level than this factor, up or down, count as this far. Otherwise a candle without
+/// movement is log 0, and one flash crash outweighs a year.
 pub const RATIO_MAX: f64 = 20.0;
 
-/// Exponentially weighted averages by [`HALF_LIVES`]: after half as many more candles a candle weighs half as much.
-/// Weights are normalised (Σ w x ÷ Σ w), so that the first values weigh no more than they should.
+/// Exponentially weighted averages by [`HALF_LIVES`]: after one half-life of further candles a candle has half its
+/// weight. Weights are normalized (Σ w x ÷ Σ w), so that the first values weigh no more than they should.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Averages {
     sums: [f64; HALF_LIVES.len()],
@@ -49,7 +50,7 @@ pub struct Averages {
 }
 
 impl Averages {
-    /// Takes the next value.
+    /// Adds the next value.
     pub fn push(&mut self, value: f64) {
         for (idx, half_life) in HALF_LIVES.into_iter().enumerate() {
             let decay = 0.5_f64.powf(1.0 / f64::from(half_life));
@@ -58,45 +59,45 @@ impl Averages {
         }
     }
 
-    /// The averages; NaN before the first value.
+    /// Returns the averages; NaN before the first value.
     pub fn values(&self) -> [f64; HALF_LIVES.len()] {
         std::array::from_fn(|idx| self.sums[idx] / self.weights[idx])
     }
 }
 
-/// What all else is measured in: the average with a half-life of 6 candles, at least [`RANGE_MIN`].
+/// Returns the unit of the features: the average with a half-life of 6 candles, at least [`RANGE_MIN`].
 pub fn level(averages: &[f64; HALF_LIVES.len()]) -> f64 {
     averages[LEVEL_IDX].max(RANGE_MIN)
 }
 
-/// log(range ÷ level), held within ±log [`RATIO_MAX`].
+/// Returns log(range ÷ level), held within ±log [`RATIO_MAX`].
 pub fn log_ratio(range: f64, level: f64) -> f64 {
     let limit = RATIO_MAX.ln();
     (range / level).ln().clamp(-limit, limit)
 }
 
-/// The features when the last of [`LOOKBACK`] adjacent candles has closed, at `known`; `averages` are those of the range
-/// over the horizon, and all logs of ratios are held within ±log [`RATIO_MAX`]:
+/// Returns the features when the last of [`LOOKBACK`] adjacent candles has closed, at `closed`. `averages` are those of
+/// the range over the horizon. All logs of ratios are held within ±log [`RATIO_MAX`]:
 ///
 /// - `range_k` = log(range of the candle k from the end ÷ level), `range_1` the newest;
 /// - `average_k` = log(average with half-life k ÷ level);
-/// - `return_k` = log(close ÷ close k candles before) ÷ (level × √k), with its sign: falls stir more than rises;
+/// - `return_k` = log(close ÷ close k candles before) ÷ (level × √k), with its sign: a fall raises volatility more than a rise;
 /// - `close_in_range` = (log close − log low) ÷ range of the newest candle, 0 to 1;
 /// - `volume_ratio_k` = mean volume of the last k ÷ mean volume of the last 24;
-/// - minute of the UTC day, minute of the hour and day of the week (1 = Sunday) at `known`, where the next candle begins.
+/// - minute of the UTC day, minute of the hour and day of the week (1 = Sunday) at `closed`, where the next candle begins.
 ///
-/// What cannot be computed (unknown volume, 0 ÷ 0) is NaN, which tree models take as missing.
+/// A feature that cannot be computed (unknown volume, 0 ÷ 0) is NaN, which tree models treat as missing.
 ///
 /// # Panics
-/// When not given exactly [`LOOKBACK`] candles.
-pub fn row(trailing: &[Observed], averages: &[f64; HALF_LIVES.len()], known: EventTime) -> [f32; COLUMNS.len()] {
+/// The slice does not hold exactly [`LOOKBACK`] candles.
+pub fn row(trailing: &[ObservedCandle], averages: &[f64; HALF_LIVES.len()], closed: EventTime) -> [f32; COLUMNS.len()] {
     assert_eq!(trailing.len(), LOOKBACK, "a row needs its whole trailing window");
     let last = trailing[LOOKBACK - 1];
     let level = level(averages);
     let range = |k: usize| log_ratio(trailing[LOOKBACK - k].range(), level);
     let average = |idx: usize| log_ratio(averages[idx], level);
     let return_over = |k: usize| (last.log_close - trailing[LOOKBACK - 1 - k].log_close) / (level * (k as f64).sqrt());
-    let minute_of = |span: Span| known.ms().rem_euclid(span.ms()) as f64 / Span::MINUTE.ms() as f64;
+    let minute_of = |span: Span| closed.ms().rem_euclid(span.ms()) as f64 / Span::MINUTE.ms() as f64;
     [
         range(1),
         range(2),
@@ -116,7 +117,7 @@ pub fn row(trailing: &[Observed], averages: &[f64; HALF_LIVES.len()], known: Eve
         volume_ratio(trailing, 6),
         minute_of(Span::DAY),
         minute_of(Span::HOUR),
-        f64::from(day_of_week(known)),
+        f64::from(day_of_week(closed)),
     ]
     .map(or_missing)
 }
@@ -124,15 +125,15 @@ pub fn row(trailing: &[Observed], averages: &[f64; HALF_LIVES.len()], known: Eve
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::features::Extremes;
+    use crate::features::observed::Extremes;
 
     /// A candle of this range that closes at its middle.
-    fn observed(log_close: f64, range: f64) -> Observed {
+    fn observed(log_close: f64, range: f64) -> ObservedCandle {
         let extremes = Extremes { log_high: log_close + range / 2.0, log_low: log_close - range / 2.0 };
-        Observed { extremes: Some(extremes), log_close, volume: Some(2.0) }
+        ObservedCandle { extremes: Some(extremes), log_close, volume: Some(2.0) }
     }
 
-    fn row_of(trailing: &[Observed]) -> [f32; COLUMNS.len()] {
+    fn row_of(trailing: &[ObservedCandle]) -> [f32; COLUMNS.len()] {
         let mut averages = Averages::default();
         trailing.iter().for_each(|candle| averages.push(candle.range()));
         // 2020-03-01, a Sunday, 13:45.
@@ -144,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn an_average_halves_the_weight_of_what_is_a_half_life_old() {
+    fn a_value_has_half_its_weight_after_a_half_life() {
         let mut averages = Averages::default();
         averages.push(8.0);
         assert_eq!(averages.values(), [8.0; 6]);
@@ -155,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn twice_as_wild_a_market_tells_the_same() {
+    fn features_do_not_depend_on_the_level_of_volatility() {
         let trailing = |scale: f64| -> Vec<_> {
             let candle = |idx: usize| observed(scale * (idx as f64).sin(), scale * (1.5 + (idx as f64 * 1.3).cos()));
             (0..LOOKBACK).map(candle).collect()
@@ -173,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_candle_without_movement_is_calm_but_not_infinitely() {
+    fn a_candle_without_movement_has_finite_features() {
         let mut trailing = vec![observed(1.0, 0.01); LOOKBACK];
         trailing[LOOKBACK - 1] = observed(1.0, 0.0);
         let row = row_of(&trailing);

@@ -1,17 +1,19 @@
 use market::{Candle, Instrument, Span, Tick};
 
 use super::*;
-use crate::booster::{Boosting, Start, Table};
+use crate::booster::{BaseScore, Boosting, LabeledRows};
 use crate::candles::fold;
-use crate::dataset::{RowSpec, known, of_candles};
-use crate::fit::{Split, Task, fit};
+use crate::fit::{FitConfig, fit};
+use crate::lookback::feature_rows;
+use crate::row_spec::RowSpec;
+use crate::split::Split;
 
 const BOOSTING: Boosting = Boosting {
     rounds_max: 30,
     depth: 3,
     learning_rate: 0.1,
     leaf_rows_min: 10,
-    start: Start::Zero,
+    base_score: BaseScore::Zero,
     seed: 42,
     threads: 1,
 };
@@ -46,18 +48,18 @@ fn spec(recipe: Recipe, horizon: usize) -> RowSpec {
 fn trained(recipe: Recipe, horizon: usize, dataset: &Dataset) -> Forecaster {
     let train: Vec<usize> = (0..dataset.rows.len() / 2).collect();
     let interval = Some(Window::Hour);
-    let task =
-        Task { interval, horizon, min_coverage: Some(0.5), origin: None, split: Split::Time, boosting: BOOSTING };
-    let forecaster = fit(dataset, &train, &task).expect("a model").forecaster;
+    let fit_config =
+        FitConfig { interval, horizon, min_coverage: Some(0.5), origin: None, split: Split::Time, boosting: BOOSTING };
+    let forecaster = fit(dataset, &train, &fit_config).expect("a model").forecaster;
     assert_eq!(forecaster.recipe(), recipe);
     forecaster
 }
 
 #[test]
-fn a_loaded_model_says_live_what_it_said_when_it_was_scored() {
+fn a_loaded_model_predicts_live_as_in_scoring() {
     let candles = candles(500);
     for (recipe, horizon) in [(Recipe::Returns, 1), (Recipe::Volatility, 1), (Recipe::Volatility, 5)] {
-        let dataset = of_candles(spec(recipe, horizon), &candles);
+        let dataset = Dataset::from_candles(spec(recipe, horizon), &candles);
         let all: Vec<usize> = (0..dataset.rows.len()).collect();
         let trained = trained(recipe, horizon, &dataset);
         let bytes = trained.to_bytes().expect("bytes");
@@ -67,8 +69,8 @@ fn a_loaded_model_says_live_what_it_said_when_it_was_scored() {
         assert_eq!((loaded.baseline(), loaded.calibration()), (trained.baseline(), trained.calibration()));
         assert!(loaded.calibration().rows() > 30 && loaded.to_bytes().expect("bytes") == bytes);
         let scored = trained.predict_rows(&dataset, &all).expect("predictions");
-        for known in known(spec(recipe, horizon), &candles) {
-            let Some(row) = dataset.rows.iter().position(|row| row.known == known.at) else { continue };
+        for known in feature_rows(spec(recipe, horizon), &candles) {
+            let Some(row) = dataset.rows.iter().position(|row| row.made == known.at) else { continue };
             assert_eq!(loaded.predict(&known).expect("a prediction"), scored[row], "{recipe} {}", known.at);
         }
         let half = all.len() / 2;
@@ -81,51 +83,54 @@ fn a_loaded_model_says_live_what_it_said_when_it_was_scored() {
 }
 
 #[test]
-fn what_is_unlike_the_training_is_told() {
-    let dataset = of_candles(spec(Recipe::Volatility, 1), &candles(500));
+fn features_unlike_the_training_are_marked() {
+    let dataset = Dataset::from_candles(spec(Recipe::Volatility, 1), &candles(500));
     let forecaster = trained(Recipe::Volatility, 1, &dataset);
     let train: Vec<usize> = (0..dataset.rows.len() / 2).collect();
     let alike = forecaster.predict_rows(&dataset, &train).expect("predictions");
     assert!(alike.iter().all(|row| !row.is_unlike), "rows that were learned from");
-    let mut known = known(spec(Recipe::Volatility, 1), &candles(60)).pop().expect("known");
-    let is_unlike = |known: &Known| forecaster.predict(known).expect("a prediction").is_unlike;
+    let mut known = feature_rows(spec(Recipe::Volatility, 1), &candles(60)).pop().expect("known");
+    let is_unlike = |known: &FeatureRow| forecaster.predict(known).expect("a prediction").is_unlike;
     assert!(!is_unlike(&known));
     known.features[0] = 2.9;
     assert!(is_unlike(&known), "a range as never before");
-    // The volume was always known.
+    // The volume was never missing in training.
     known.features[0] = 0.0;
     known.features[14] = f32::NAN;
     assert!(is_unlike(&known), "missing as never before");
 }
 
-/// The error of loading a model whose imprint was changed.
+/// Returns the error of loading a model whose metadata was changed.
 fn load_changed(change: impl Fn(&mut serde_json::Value)) -> ForecasterError {
-    let dataset = of_candles(spec(Recipe::Returns, 1), &candles(200));
-    let mut model = trained(Recipe::Returns, 1, &dataset).model.into_inner().expect("nobody has panicked");
-    let mut imprint = serde_json::from_str(&model.note(IMPRINT).expect("a note").expect("a note")).expect("json");
-    change(&mut imprint);
-    model.inscribe(IMPRINT, &imprint.to_string(), crate::features::columns(Recipe::Returns)).expect("written");
+    let dataset = Dataset::from_candles(spec(Recipe::Returns, 1), &candles(200));
+    let mut model = trained(Recipe::Returns, 1, &dataset).model.into_inner().expect("no panic");
+    let mut metadata =
+        serde_json::from_str(&model.metadata(METADATA_KEY).expect("readable").expect("metadata")).expect("json");
+    change(&mut metadata);
+    model
+        .set_metadata(METADATA_KEY, &metadata.to_string(), crate::features::columns(Recipe::Returns))
+        .expect("written");
     Forecaster::load(&model.to_bytes().expect("bytes"), 1).err().expect("refused")
 }
 
 #[test]
 fn a_file_that_cannot_be_used_is_refused_with_advice() {
-    let dataset = of_candles(spec(Recipe::Returns, 1), &candles(200));
+    let dataset = Dataset::from_candles(spec(Recipe::Returns, 1), &candles(200));
     let bytes = trained(Recipe::Returns, 1, &dataset).to_bytes().expect("bytes");
     for cut in [0, 1, bytes.len() / 2, bytes.len() - 1] {
         let error = Forecaster::load(&bytes[..cut], 1).err().expect("cut short");
         assert!(error.to_string().contains("damaged or cut short"), "{cut}: {error}");
     }
-    let table = Table { features: &dataset.features, labels: &vec![1.0; dataset.rows.len()] };
+    let table = LabeledRows { features: &dataset.features, labels: &vec![1.0; dataset.rows.len()] };
     let foreign = crate::booster::Model::fit(table, &BOOSTING, 1).and_then(|model| model.to_bytes()).expect("bytes");
     let error = Forecaster::load(&foreign, 1).err().expect("refused");
     assert!(matches!(error, ForecasterError::Foreign), "{error}");
-    let error = load_changed(|imprint| imprint["format"] = 99.into());
+    let error = load_changed(|metadata| metadata["format"] = 99.into());
     assert!(matches!(error, ForecasterError::OtherFormat { found: 99 }), "{error}");
-    let error = load_changed(|imprint| imprint["format"] = 1.into());
+    let error = load_changed(|metadata| metadata["format"] = 1.into());
     assert!(error.to_string().contains("what coverage candles need: train a new model"), "{error}");
-    let error = load_changed(|imprint| imprint["features"][3] = "moon_phase".into());
+    let error = load_changed(|metadata| metadata["features"][3] = "moon_phase".into());
     assert!(error.to_string().contains("moon_phase") && error.to_string().contains("train a new model"), "{error}");
-    let error = load_changed(|imprint| imprint["recipe"] = "astrology".into());
+    let error = load_changed(|metadata| metadata["recipe"] = "astrology".into());
     assert!(matches!(error, ForecasterError::OtherFeatures { .. }), "{error}");
 }

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// A number in 0..1 that looks random: the finalizer of MurmurHash3.
+/// Returns a number in 0..1 that looks random: the finalizer of MurmurHash3.
 fn hashed(number: u64) -> f64 {
     let mut hash = number + 1;
     for factor in [0xff51_afd7_ed55_8ccd, 0xc4ce_b9fe_1a85_ec53] {
@@ -11,22 +11,29 @@ fn hashed(number: u64) -> f64 {
     ((hash ^ (hash >> 33)) >> 11) as f64 / (1_u64 << 53) as f64
 }
 
-/// Predictions of 1, one a step, whose log errors are even within ±`spread_of` the row.
-fn series(count: i64, horizon: i64, spread_of: impl Fn(i64) -> f64) -> Vec<Dated> {
-    let dated = |idx: i64| {
+/// Returns predictions of 1, one a step, whose log errors are uniform within ±`spread_of` the row.
+fn series(count: i64, horizon: i64, spread_of: impl Fn(i64) -> f64) -> Vec<TimedPrediction> {
+    let timed = |idx: i64| {
         let actual = ((2.0 * hashed(idx as u64) - 1.0) * spread_of(idx)).exp();
-        Dated { known: EventTime(idx), target_end: EventTime(idx + horizon), predicted: 1.0, actual, scale: 1.0 }
+        TimedPrediction {
+            made: EventTime(idx),
+            target_end: EventTime(idx + horizon),
+            predicted: 1.0,
+            actual,
+            scale: 1.0,
+        }
     };
-    (0..count).map(dated).collect()
+    (0..count).map(timed).collect()
 }
 
-fn covered(bands: &[Bands], predictions: &[Dated], idx: usize) -> f64 {
+fn covered(bands: &[Bands], predictions: &[TimedPrediction], idx: usize) -> f64 {
     coverage(predictions.iter().zip(bands).map(|(row, bands)| (row.actual, bands[idx]))).expect("rows have bands")
 }
 
 #[test]
 fn ranks_have_the_correction_for_few_rows() {
-    // n errors 1…n: from rank ⌊(n + 1) α/2⌋ to rank ⌈(n + 1) (1 − α/2)⌉, no interval when one of them does not exist.
+    // n errors 1…n: from rank ⌊(n + 1) α/2⌋ to rank ⌈(n + 1) (1 − α/2)⌉; no interval when one of these ranks does not
+    // exist.
     type Ends = Option<(f64, f64)>;
     let cases: [(usize, [Ends; 4]); 5] = [
         (0, [None; 4]),
@@ -87,7 +94,7 @@ fn truths_of_zero_widen_only_the_lower_end() {
 
 #[test]
 fn coverage_holds_when_errors_become_wilder_than_ever_before() {
-    // Calibrated on a calm time. Then errors are half as large again: a fixed interval covers 90 × 2/3 = 60 %.
+    // Calibrated in a calm time. Then errors are larger by half: a fixed interval covers 90 × 2/3 = 60 %.
     let calm = series(2_000, 1, |_| 0.1);
     let calibration = Calibration::new(calm.iter().map(|row| error(row.actual, row.predicted, 1.0)).collect());
     let later = series(6_000, 1, |idx| if idx < 1_000 { 0.1 } else { 0.105 });
@@ -118,8 +125,9 @@ fn calmer_errors_make_narrower_bands() {
 fn a_truth_is_not_used_before_it_is_known() {
     let calibration = Calibration::new((0..200).map(|idx| f64::from(idx - 100) / 1_000.0).collect());
     for horizon in [1, 5] {
-        // Everything misses, so that every truth that is used widens the band.
-        let far: Vec<_> = series(20, horizon, |_| 0.0).into_iter().map(|row| Dated { actual: 9.0, ..row }).collect();
+        // Every prediction misses, so that every truth that is used widens the band.
+        let far: Vec<_> =
+            series(20, horizon, |_| 0.0).into_iter().map(|row| TimedPrediction { actual: 9.0, ..row }).collect();
         let widths: Vec<_> =
             adaptive_bands(&calibration, &far).iter().map(|bands| bands[0].expect("a band").width()).collect();
         let first_wider = widths.iter().position(|width| *width > widths[0]);
@@ -153,7 +161,7 @@ proptest! {
         let bands = Adaptive::default().bands(&calibration, 100.0, scale);
         for (band, level) in bands.into_iter().zip(LEVELS) {
             let Band { lower, upper } = band.expect("there are rows enough");
-            // The last bit of exp may put the row that sets an end outside.
+            // The last bit of exp may put the row at an end outside.
             let wide = Band { lower: lower * (1.0 - 1e-12), upper: upper * (1.0 + 1e-12) };
             let inside = errors.iter().filter(|error| wide.contains(100.0 * (*error * scale).exp()));
             let share = inside.count() as f64 / errors.len() as f64;
@@ -162,7 +170,7 @@ proptest! {
     }
 
     #[test]
-    fn rates_stay_within_bounds_and_bands_finite_whatever_happens(
+    fn rates_stay_within_bounds_and_bands_finite(
         hits in prop::collection::vec(prop::array::uniform4(prop::option::of(any::<bool>())), 0..500),
         errors in prop::collection::vec(-0.5..0.5_f64, 0..100),
     ) {

@@ -1,6 +1,6 @@
 use super::*;
-use crate::dataset;
 use crate::dataset::tests::spec;
+use crate::dataset::{self, Dataset};
 
 /// An hour whose price wanders and whose range changes.
 fn candle(idx: i64) -> Candle {
@@ -13,19 +13,19 @@ const RECIPES: [(Recipe, usize); 4] =
     [(Recipe::Returns, 1), (Recipe::Returns, 4), (Recipe::Volatility, 1), (Recipe::Volatility, 40)];
 
 #[test]
-fn what_is_known_live_is_what_was_learned_from() {
+fn live_feature_rows_equal_those_of_the_dataset() {
     let candles: Vec<_> = (0..150).chain(153..300).map(candle).collect();
     for (recipe, horizon) in RECIPES {
-        let dataset = dataset::of_candles(spec(recipe, horizon), &candles);
-        let mut trail = Lookback::new(spec(recipe, horizon));
+        let dataset = Dataset::from_candles(spec(recipe, horizon), &candles);
+        let mut lookback = Lookback::new(spec(recipe, horizon));
         let mut row = 0;
         for candle in &candles {
-            trail.push(candle);
+            lookback.push(candle);
             // A service that is killed and started again after every candle.
-            let state = postcard::to_stdvec(&trail).expect("serialized");
-            trail = postcard::from_bytes(&state).expect("a trail");
-            let Some(known) = trail.known() else { continue };
-            if dataset.rows.get(row).is_none_or(|row| row.known != known.at) {
+            let state = postcard::to_stdvec(&lookback).expect("serialized");
+            lookback = postcard::from_bytes(&state).expect("a lookback");
+            let Some(known) = lookback.feature_row() else { continue };
+            if dataset.rows.get(row).is_none_or(|row| row.made != known.at) {
                 continue;
             }
             let width = dataset.width();
@@ -44,9 +44,9 @@ fn what_is_known_live_is_what_was_learned_from() {
 fn the_truth_of_a_prediction_is_known_one_horizon_later() {
     let candles: Vec<_> = (0..120).map(candle).collect();
     for (recipe, horizon) in RECIPES {
-        let mut trail = Lookback::new(spec(recipe, horizon));
-        let actual: Vec<_> = candles.iter().map(|candle| (trail.push(candle), trail.actual()).1).collect();
-        let dataset = dataset::of_candles(spec(recipe, horizon), &candles);
+        let mut lookback = Lookback::new(spec(recipe, horizon));
+        let actual: Vec<_> = candles.iter().map(|candle| (lookback.push(candle), lookback.actual()).1).collect();
+        let dataset = Dataset::from_candles(spec(recipe, horizon), &candles);
         for row in &dataset.rows {
             let idx = candles.iter().position(|candle| candle.end == row.target_end).expect("a candle");
             assert_eq!(actual[idx], Some(row.actual), "{recipe}");
@@ -58,10 +58,10 @@ fn the_truth_of_a_prediction_is_known_one_horizon_later() {
 fn a_missing_or_thin_candle_starts_the_trailing_window_anew() {
     for (recipe, horizon) in RECIPES {
         let needed = LOOKBACK.max(horizon);
-        let mut trail = Lookback::new(spec(recipe, horizon));
+        let mut lookback = Lookback::new(spec(recipe, horizon));
         let mut ready = |candle: &Candle| {
-            trail.push(candle);
-            trail.known().is_some()
+            lookback.push(candle);
+            lookback.feature_row().is_some()
         };
         let ends: Vec<_> = (0..60).map(|idx| ready(&candle(idx))).collect();
         assert_eq!(ends.iter().position(|ready| *ready), Some(needed - 1), "{recipe}");
@@ -75,14 +75,14 @@ fn a_missing_or_thin_candle_starts_the_trailing_window_anew() {
 }
 
 #[test]
-fn a_trail_stays_small_enough_for_a_checkpoint_a_candle() {
+fn a_lookback_is_small_enough_to_be_stored_each_candle() {
     for (recipe, horizon) in RECIPES {
-        let mut trail = Lookback::new(spec(recipe, horizon));
-        let size = |trail: &Lookback| postcard::to_stdvec(trail).expect("serialized").len();
-        (0..200).for_each(|idx| trail.push(&candle(idx)));
-        let full = size(&trail);
-        (200..1_000).for_each(|idx| trail.push(&candle(idx)));
-        assert_eq!(size(&trail), full, "{recipe}");
+        let mut lookback = Lookback::new(spec(recipe, horizon));
+        let size = |lookback: &Lookback| postcard::to_stdvec(lookback).expect("serialized").len();
+        (0..200).for_each(|idx| lookback.push(&candle(idx)));
+        let full = size(&lookback);
+        (200..1_000).for_each(|idx| lookback.push(&candle(idx)));
+        assert_eq!(size(&lookback), full, "{recipe}");
         assert!(full < 2_048, "{recipe} {horizon}: {full} bytes");
     }
 }

@@ -1,25 +1,25 @@
-//! How the candles that count follow each other, which decides how many rows they give.
+//! Runs of adjacent usable candles, which decide how many rows they give.
 
 use market::{Candle, EventTime, Window};
 
-use crate::dataset::RowSpec;
+use crate::row_spec::RowSpec;
 
-/// The candles of one length, by what lies between them.
+/// Runs of candles of one length, and the holes between them.
 pub(super) struct Stretches {
-    /// Runs of adjacent candles that count.
+    /// Number of runs of adjacent usable candles.
     pub(super) count: usize,
-    /// Candles of the longest of them.
+    /// Number of candles in the longest run.
     pub(super) longest: usize,
-    /// Places where one or more windows have no candle at all.
+    /// Number of holes: one or more windows without any candle.
     pub(super) holes: usize,
-    /// The first of these.
+    /// The first hole.
     first_hole: Option<(EventTime, EventTime)>,
-    /// Windows from the first candle to the last, with a candle or without.
+    /// Number of windows from the first candle to the last, with or without a candle.
     pub(super) windows: usize,
 }
 
 impl Stretches {
-    /// Of ascending candles of a tumbling window.
+    /// Finds the runs and holes of a tumbling window's candles, which are ascending.
     pub(super) fn of(candles: &[Candle], window: Window, spec: RowSpec) -> Self {
         let holes: Vec<_> =
             candles.windows(2).map(|pair| (pair[0].end, pair[1].start)).filter(|(end, start)| end < start).collect();
@@ -36,8 +36,8 @@ impl Stretches {
         Self { count, longest, holes: holes.len(), first_hole: holes.first().copied(), windows }
     }
 
-    /// Why so many candles that count, `before` and `after`, give no row: the features look back on the first, and the last
-    /// are only predicted.
+    /// Explains why usable candles give no row: `before` candles are only the lookback of the features, and `after`
+    /// candles are only predicted.
     pub(super) fn words(&self, window: Window, spec: RowSpec, (before, after): (usize, usize)) -> String {
         let Self { count, longest, .. } = *self;
         let (lookback, horizon) = (spec.lookback(), spec.horizon);
@@ -64,7 +64,7 @@ impl Stretches {
         }
     }
 
-    /// What is missing between the first candle and the last.
+    /// Describes the holes between the first candle and the last.
     pub(super) fn holes_words(&self, window: Window) -> Option<String> {
         let (from, to) = self.first_hole?;
         Some(match self.holes {

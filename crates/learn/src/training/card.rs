@@ -1,30 +1,44 @@
-//! The card of a model that was just learned.
+//! The model card of a training.
 
 use std::collections::BTreeMap;
 
 use market::{EventTime, Tick};
 use sha2::{Digest, Sha256};
 use store::archive::catalog::SeqRange;
-use store::model_card::{CARD_VERSION, ModelCard, Parameters, Rows, SequenceRange, TimeRange, Versions};
+use store::model_card::{
+    CARD_VERSION, FoldScores, ModelCard, Parameters, PartScores, Rows, SequenceRange, TimeRange, Versions,
+};
 
-use super::{LearnConfig, Prepared, Trained};
 use crate::booster::{OBJECTIVE, TREE_METHOD};
-use crate::verdict::{Subject, verdict};
+use crate::config::LearnConfig;
+use crate::fit::{FitConfig, Fitted};
+use crate::prepare::Prepared;
+use crate::split::RowSplit;
+use crate::verdict::{ScoredModel, verdict};
 
-/// Everything that is known of a model but its id and the time that it took.
+/// Everything that a training fitted and scored.
+pub(super) struct TrainingResult {
+    pub(super) outer: RowSplit,
+    pub(super) fit_config: FitConfig,
+    pub(super) fitted: Fitted,
+    pub(super) holdout: PartScores,
+    pub(super) folds: Vec<FoldScores>,
+}
+
+/// Returns the card, without the model's id and the duration.
 pub(super) fn card(
     ticks: &[Tick],
     range: Option<SeqRange>,
     config: &LearnConfig,
     prepared: &Prepared,
-    trained: Trained,
+    result: TrainingResult,
 ) -> ModelCard {
-    let Trained { outer, task, fitted, holdout, folds } = trained;
+    let TrainingResult { outer, fit_config, fitted, holdout, folds } = result;
     let (first, last) = (&ticks[0], &ticks[ticks.len() - 1]);
     let dataset = &prepared.dataset;
     let boosting = &config.boosting;
     let baseline = fitted.forecaster.baseline();
-    let subject = Subject { recipe: config.recipe, baseline, split: config.split };
+    let scored_model = ScoredModel { recipe: config.recipe, baseline, split: config.split };
     ModelCard {
         model: String::new(),
         coin: config.instrument.coin().to_owned(),
@@ -32,7 +46,7 @@ pub(super) fn card(
         recipe: config.recipe,
         interval: prepared.interval(),
         horizon: config.horizon,
-        min_coverage: task.min_coverage,
+        min_coverage: fit_config.min_coverage,
         baseline,
         split: config.split.label().to_owned(),
         threads: boosting.threads,
@@ -46,7 +60,7 @@ pub(super) fn card(
             objective: OBJECTIVE.to_owned(),
             tree_method: TREE_METHOD.to_owned(),
             holdout: config.holdout,
-            origin_ms: task.origin.map(EventTime::ms),
+            origin_ms: fit_config.origin.map(EventTime::ms),
             smearing: fitted.forecaster.smearing(),
         },
         features: crate::features::columns(config.recipe).iter().map(|name| (*name).to_owned()).collect(),
@@ -54,7 +68,7 @@ pub(super) fn card(
         time: TimeRange {
             first_ms: first.event.ms(),
             last_ms: last.event.ms(),
-            holdout_from_ms: dataset.rows[outer.validation[0]].known.ms(),
+            holdout_from_ms: dataset.rows[outer.validation[0]].made.ms(),
         },
         rows: Rows {
             ticks: ticks.len(),
@@ -69,7 +83,7 @@ pub(super) fn card(
             xgboost: fitted.forecaster.library_version(),
             card: CARD_VERSION,
         },
-        verdict: verdict(&holdout.scores, subject),
+        verdict: verdict(&holdout.scores, scored_model),
         holdout,
         folds,
         files: BTreeMap::new(),
@@ -77,7 +91,8 @@ pub(super) fn card(
     }
 }
 
-/// 16 hexadecimal digits that stand for the model, its data and its scores, wherever in a stream its ticks stood.
+/// Returns the model's id: 16 hexadecimal digits of a digest of the model, its data and its scores. It does not depend
+/// on the stream sequences of its ticks.
 pub(super) fn model_id(card: &ModelCard, model: &[u8]) -> String {
     let anywhere = ModelCard { sequence: None, ..card.clone() };
     let digest = Sha256::new().chain_update(anywhere.to_json()).chain_update(model).finalize();

@@ -1,4 +1,4 @@
-//! How good a part of the rows was predicted, as it would have been live.
+//! Scores of a part of the rows, predicted as it would have been live.
 
 use std::collections::BTreeMap;
 
@@ -8,54 +8,55 @@ use store::predictions::{Fold, Prediction};
 
 use crate::booster::BoosterError;
 use crate::dataset::Dataset;
-use crate::evaluation::{Outcome, evaluate};
-use crate::fit::{Fitted, Split};
-use crate::forecaster::{Forecaster, Predicted, dated};
-use crate::interval::{Adaptive, Dated, adaptive_bands, coverage};
-use crate::split::Part;
+use crate::evaluation::{PredictionOutcome, evaluate};
+use crate::fit::Fitted;
+use crate::forecaster::{Forecaster, Predicted, timed_predictions};
+use crate::interval::{Adaptive, TimedPrediction, adaptive_bands, coverage};
+use crate::split::{RowSplit, Split};
 
-/// A part that was predicted, and how good that was.
-pub(super) struct Scored {
+/// Predictions of a part of the rows, and their scores.
+pub(super) struct ScoredPart {
     pub(super) predictions: Vec<Prediction>,
     pub(super) scores: PartScores,
 }
 
-/// Predicts rows in order of time. Where they follow one another, intervals adapt from row to row as they do live; rows
-/// of a random split do not.
+/// Predicts rows in order of time. For a split by time the intervals adapt from row to row as they do live; for a
+/// random split they do not.
 pub(super) fn score(
     dataset: &Dataset,
     fitted: &Fitted,
     rows: &[usize],
     fold: Fold,
     split: Split,
-) -> Result<Scored, BoosterError> {
+) -> Result<ScoredPart, BoosterError> {
     let forecaster = &fitted.forecaster;
     let predicted = forecaster.predict_rows(dataset, rows)?;
-    let dated = dated(dataset, rows, &predicted);
+    let timed = timed_predictions(dataset, rows, &predicted);
     let calibration = forecaster.calibration();
     let bands = match split {
-        Split::Time => adaptive_bands(calibration, &dated),
+        Split::Time => adaptive_bands(calibration, &timed),
         Split::Random => {
             let adaptive = Adaptive::default();
-            dated.iter().map(|row| adaptive.bands(calibration, row.predicted, row.scale)).collect()
+            timed.iter().map(|row| adaptive.bands(calibration, row.predicted, row.scale)).collect()
         }
     };
-    let prediction_of = |((dated, predicted), bands): ((&Dated, &Predicted), _)| Prediction {
-        timestamp: dated.target_end,
-        close: dated.actual,
+    let prediction_of = |((timed, predicted), bands): ((&TimedPrediction, &Predicted), _)| Prediction {
+        timestamp: timed.target_end,
+        close: timed.actual,
         prediction: predicted.prediction,
         baseline: predicted.baseline,
         bands,
         fold,
     };
-    let predictions: Vec<_> = dated.iter().zip(&predicted).zip(bands).map(prediction_of).collect();
+    let predictions: Vec<_> = timed.iter().zip(&predicted).zip(bands).map(prediction_of).collect();
     let unlike = predicted.iter().filter(|row| row.is_unlike).count();
     let scores = part_scores(forecaster, &predictions, unlike);
-    Ok(Scored { predictions, scores })
+    Ok(ScoredPart { predictions, scores })
 }
 
 fn part_scores(forecaster: &Forecaster, predictions: &[Prediction], unlike: usize) -> PartScores {
-    let outcome = |row: &Prediction| Outcome { baseline: row.baseline, actual: row.close, predicted: row.prediction };
+    let outcome =
+        |row: &Prediction| PredictionOutcome { baseline: row.baseline, actual: row.close, predicted: row.prediction };
     let outcomes: Vec<_> = predictions.iter().map(outcome).collect();
     let scores = evaluate(forecaster.recipe(), forecaster.horizon(), &outcomes).expect("a part has rows");
     let by_level = |of: &dyn Fn(usize) -> Option<f64>| -> BTreeMap<String, f64> {
@@ -81,7 +82,7 @@ fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
 
 pub(super) fn fold_scores(
     dataset: &Dataset,
-    part: &Part,
+    part: &RowSplit,
     fold: usize,
     fitted: &Fitted,
     scores: PartScores,
@@ -92,7 +93,7 @@ pub(super) fn fold_scores(
         train_rows: part.train.len(),
         rounds: fitted.rounds,
         baseline: fitted.forecaster.baseline(),
-        from_ms: dataset.rows[first].known.ms(),
+        from_ms: dataset.rows[first].made.ms(),
         to_ms: dataset.rows[last].target_end.ms(),
         part: scores,
     }

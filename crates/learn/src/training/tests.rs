@@ -1,7 +1,9 @@
-use market::{EventTime, Span};
+use market::{EventTime, Instrument, Recipe, Span, Window};
 
 use super::*;
-use crate::booster::Start;
+use crate::booster::{BaseScore, Boosting};
+use crate::candles::Interval;
+use crate::prepare::FOLD_ROWS_MIN;
 
 fn config(recipe: Recipe, split: Split) -> LearnConfig {
     LearnConfig {
@@ -18,7 +20,7 @@ fn config(recipe: Recipe, split: Split) -> LearnConfig {
             depth: 3,
             learning_rate: 0.1,
             leaf_rows_min: 10,
-            start: if recipe == Recipe::Calendar { Start::Mean } else { Start::Zero },
+            base_score: if recipe == Recipe::Calendar { BaseScore::Mean } else { BaseScore::Zero },
             seed: 42,
             threads: 1,
         },
@@ -49,7 +51,7 @@ fn wandering(count: i64) -> Vec<Tick> {
     hourly(count, |idx| 1_000.0 * (0.2 * (idx * 0.13).sin() + 0.1 * (idx * 1.7).sin() + 0.0005 * idx).exp())
 }
 
-/// The same with ranges that differ: three times as wild in the afternoon, and never quite alike.
+/// The same with ranges that differ: three times as wide in the afternoon, and never quite equal.
 fn stirred(count: i64) -> Vec<Tick> {
     let mut ticks = wandering(count);
     for (idx, tick) in ticks.iter_mut().enumerate() {
@@ -75,13 +77,13 @@ fn the_same_ticks_give_the_same_bytes() {
 }
 
 #[test]
-fn a_price_that_repeats_itself_is_learned_and_the_card_says_so() {
+fn a_periodic_price_is_learned_and_the_card_says_so() {
     let learned = learn(&wandering(800), None, &config(Recipe::Returns, Split::Time)).expect("learned");
     let card = &learned.card;
     assert_eq!((card.interval.as_str(), card.split.as_str(), card.horizon), ("1h", "time", 1));
     let skill = card.holdout.scores.skill.expect("the price moves");
     assert!(skill > 0.5, "{skill}");
-    assert!(card.verdict.starts_with("The model beats doing nothing"), "{}", card.verdict);
+    assert!(card.verdict.starts_with("The model beats the naive baseline"), "{}", card.verdict);
     assert_eq!(card.folds.len(), 3);
     assert_eq!(card.rows.train + card.rows.holdout + card.rows.purged, 800 - 24 - 1);
     let fold_rows: usize = card.folds.iter().map(|fold| fold.part.scores.rows).sum();
@@ -90,8 +92,9 @@ fn a_price_that_repeats_itself_is_learned_and_the_card_says_so() {
     assert_eq!(held_out.count(), card.rows.holdout);
 }
 
+/// The same recipe has a high R2 on a random split and a low one on a split by time.
 #[test]
-fn a_random_split_flatters_and_is_labelled_while_time_tells_the_truth() {
+fn a_random_split_flatters_and_is_labeled() {
     let ticks = hourly(1_500, |idx| 1_000.0 + idx + 50.0 * (idx * 0.02).sin());
     let random = learn(&ticks, None, &config(Recipe::Calendar, Split::Random)).expect("learned").card;
     let time = learn(&ticks, None, &config(Recipe::Calendar, Split::Time)).expect("learned").card;
@@ -104,7 +107,7 @@ fn a_random_split_flatters_and_is_labelled_while_time_tells_the_truth() {
 }
 
 #[test]
-fn steps_that_nothing_foretells_give_no_skill() {
+fn unpredictable_steps_give_no_skill() {
     let mut price = 1_000.0;
     let mut ticks = hourly(1_200, |_| price);
     for (idx, tick) in ticks.iter_mut().enumerate() {
@@ -116,7 +119,7 @@ fn steps_that_nothing_foretells_give_no_skill() {
     assert!(skill.abs() < 0.03, "{skill}");
 }
 
-/// A number in 0..1 that looks random: the finalizer of MurmurHash3.
+/// Returns a number in 0..1 that looks random: the finalizer of MurmurHash3.
 fn hashed(number: u64) -> f64 {
     let mut hash = number + 1;
     for factor in [0xff51_afd7_ed55_8ccd, 0xc4ce_b9fe_1a85_ec53] {
@@ -135,7 +138,7 @@ fn intervals_cover_about_as_often_as_they_say() {
 }
 
 #[test]
-fn too_little_to_learn_from_is_said_by_name() {
+fn too_few_data_are_refused_by_their_own_errors() {
     let returns = config(Recipe::Returns, Split::Time);
     for count in [0, 1, 10, 100] {
         let error = learn(&wandering(count), None, &returns).err().expect("too few");
@@ -148,13 +151,14 @@ fn too_little_to_learn_from_is_said_by_name() {
     assert!(matches!(coarse, LearnError::TooCoarse { .. }) && !coarse.is_not_enough_data(), "{coarse}");
 }
 
+/// Ranges that depend on the hour are learned; a constant range is refused.
 #[test]
-fn ranges_that_follow_the_clock_are_learned_and_still_ones_refused() {
+fn ranges_that_follow_the_clock_are_learned() {
     let volatility = config(Recipe::Volatility, Split::Time);
     let still = learn(&wandering(1_200), None, &volatility).err().expect("every candle is as wide as the others");
     assert!(matches!(still, LearnError::Constant { what: "range does not change", .. }), "{still}");
     let mut ticks = stirred(1_200);
-    // A candle without any movement breaks nothing.
+    // A candle without any movement is no problem.
     (ticks[700].high, ticks[700].low) = (ticks[700].close, ticks[700].close);
     let learned = learn(&ticks, None, &volatility).expect("learned");
     let card = learned.card;
@@ -167,7 +171,8 @@ fn ranges_that_follow_the_clock_are_learned_and_still_ones_refused() {
 
 #[test]
 fn the_baseline_is_chosen_without_the_rows_that_are_scored() {
-    // Ranges that jump up and down, until the last third, where they change slowly: what is best there is worst before.
+    // Ranges that jump up and down, until the last third, where they change slowly: the best baseline there is the
+    // worst before.
     let mut ticks = wandering(900);
     for (idx, tick) in ticks.iter_mut().enumerate() {
         let jumps = if idx % 2 == 0 { 0.002 } else { 0.02 };
@@ -194,10 +199,10 @@ fn few_rows_have_few_folds_and_all_of_them_are_scored() {
 }
 
 #[test]
-fn whoever_waits_is_told_of_each_fold_and_then_of_the_model() {
+fn each_fold_and_then_the_model_are_reported() {
     let mut told = Vec::new();
     let config = config(Recipe::Returns, Split::Time);
     learn_against(&wandering(400), None, &config, None, |step| told.push(step)).expect("learned");
-    let folds = (1..=3).map(|number| Step::Fold { number, of: 3 });
-    assert_eq!(told, folds.chain([Step::Model { folds: 3 }]).collect::<Vec<_>>());
+    let folds = (1..=3).map(|number| Stage::Fold { number, of: 3 });
+    assert_eq!(told, folds.chain([Stage::Model { folds: 3 }]).collect::<Vec<_>>());
 }

@@ -66,7 +66,7 @@ fn coverage(records: &[Record], with_heartbeats: bool) -> BTreeMap<(Window, Even
     let (mut windowing, mut watermark) = (Windowing::new(&Window::ALL), Watermark::default());
     let mut found = BTreeMap::new();
     for record in records {
-        let mut pass = |event| watermark.pass(event, settings.disorder);
+        let mut pass = |event| watermark.advance(event, settings.disorder);
         let issue = |issue: Issue<'_>| {
             found.insert((issue.window, issue.start), issue.candle(&instrument).coverage);
         };

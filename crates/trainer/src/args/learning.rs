@@ -1,26 +1,27 @@
-//! Flags of learning, and how a recipe is fitted without them.
+//! Flags of learning, and the defaults of each recipe.
 
 use anyhow::bail;
-use learn::booster::{Boosting, Start};
+use learn::booster::{BaseScore, Boosting};
 use learn::candles::Interval;
-use learn::fit::Split;
+use learn::config::LearnConfig;
 use learn::lookback::HORIZON_MAX;
-use learn::training::LearnConfig;
+use learn::split::Split;
 use market::{Instrument, Recipe};
 
-use super::parse_coverage;
+use super::parse::{coverage, rate, share};
 
-/// Flags that say what is learned, and how.
+/// Flags of learning.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Learning")]
 pub struct LearnArgs {
-    /// What is predicted from what: `returns` (the next log return from trailing returns, volatility, range, volume and
-    /// time), `volatility` (the next log(high/low) from what trailing ranges, returns and volume did, and time) or
+    /// What to predict from what: `returns` (the next log return from trailing returns, volatility, range, volume and
+    /// time), `volatility` (the next log(high/low) from trailing ranges, returns, volume and time) or
     /// `calendar` (each tick's price from its time alone, as the original program did)
     #[arg(long, env = "CANDLEWIRE_RECIPE", default_value = "returns")]
     pub recipe: Recipe,
 
-    /// Length of the candles: 1m, 5m, 15m, 1h, 1d, or auto: for `train` the longest that gives 2,000 rows, for `run` 15m
+    /// Length of the candles: 1m, 5m, 15m, 1h, 1d, or auto: for `train` the longest that gives 2,000 rows, for `run`
+    /// 15m
     #[arg(long, env = "CANDLEWIRE_INTERVAL", default_value = "auto")]
     pub interval: Interval,
 
@@ -29,10 +30,10 @@ pub struct LearnArgs {
     pub horizon: u16,
 
     /// Candles of less coverage count as missing, 0 to 1
-    #[arg(long, env = "CANDLEWIRE_MIN_COVERAGE", default_value = "0.5", value_name = "SHARE", value_parser = parse_coverage)]
+    #[arg(long, env = "CANDLEWIRE_MIN_COVERAGE", default_value = "0.5", value_name = "SHARE", value_parser = coverage)]
     pub min_coverage: f64,
 
-    /// How rows are held out
+    /// How to hold rows out
     #[arg(long, env = "CANDLEWIRE_SPLIT", value_enum, default_value = "time")]
     pub split: Split,
 
@@ -40,37 +41,38 @@ pub struct LearnArgs {
     #[arg(long, env = "CANDLEWIRE_SEED", default_value = "42", value_parser = clap::value_parser!(u32))]
     pub seed: u32,
 
-    /// Share of the rows that is held out, such as 0.2
-    #[arg(long, env = "CANDLEWIRE_HOLDOUT", default_value = "0.2", value_parser = parse_share)]
+    /// Share of the rows to hold out, such as 0.2
+    #[arg(long, env = "CANDLEWIRE_HOLDOUT", default_value = "0.2", value_parser = share)]
     pub holdout: f64,
 
     /// Rolling-origin folds inside the training part (split by time)
     #[arg(long, env = "CANDLEWIRE_FOLDS", default_value = "5", value_parser = clap::value_parser!(u16).range(..=100))]
     pub folds: u16,
 
-    /// Most boosting rounds [default: 100 for calendar; 300 for returns and 500 for volatility, which stop earlier when
-    /// more do not help]
+    /// Maximum number of boosting rounds [default: 100 for calendar; 300 for returns and 500 for volatility, which stop
+    /// earlier when more do not help]
     #[arg(long, env = "CANDLEWIRE_ROUNDS", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub rounds: Option<u32>,
 
-    /// Most levels of a tree [default: 5 for calendar, 3 for returns, 4 for volatility]
+    /// Maximum depth of a tree [default: 5 for calendar, 3 for returns, 4 for volatility]
     #[arg(long, env = "CANDLEWIRE_DEPTH", value_parser = clap::value_parser!(u32).range(1..=20))]
     pub depth: Option<u32>,
 
-    /// How much of each tree's correction is taken over [default: 0.1 for calendar, else 0.05]
-    #[arg(long, env = "CANDLEWIRE_LEARNING_RATE", value_parser = parse_rate)]
+    /// Learning rate: the share of each tree's correction that counts [default: 0.1 for calendar, else 0.05]
+    #[arg(long, env = "CANDLEWIRE_LEARNING_RATE", value_parser = rate)]
     pub learning_rate: Option<f64>,
 
-    /// Threads of the learner; part of a model's identity, because sums over other threads may round otherwise
+    /// Threads of the learner; part of a model's identity, because sums over another number of threads may round
+    /// differently
     #[arg(long, env = "CANDLEWIRE_THREADS", default_value = "2", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub threads: u16,
 }
 
 impl LearnArgs {
-    /// What these flags come to for an instrument.
+    /// Returns what to learn of an instrument, and how.
     ///
     /// # Errors
-    /// When they contradict each other.
+    /// The flags contradict each other.
     pub fn config(&self, instrument: Instrument) -> anyhow::Result<LearnConfig> {
         let defaults = Defaults::of(self.recipe);
         if self.recipe == Recipe::Calendar && (self.horizon != 1 || self.interval != Interval::Auto) {
@@ -90,7 +92,7 @@ impl LearnArgs {
                 depth: self.depth.unwrap_or(defaults.depth),
                 learning_rate: self.learning_rate.unwrap_or(defaults.rate),
                 leaf_rows_min: defaults.leaf_rows_min,
-                start: defaults.start,
+                base_score: defaults.base_score,
                 seed: u64::from(self.seed),
                 threads: usize::from(self.threads),
             },
@@ -98,35 +100,31 @@ impl LearnArgs {
     }
 }
 
-/// How a recipe is fitted unless flags say otherwise.
+/// How a recipe is fitted without flags.
 struct Defaults {
     rounds: u32,
     depth: u32,
     rate: f64,
     leaf_rows_min: u32,
-    start: Start,
+    base_score: BaseScore,
 }
 
 impl Defaults {
-    /// Found on folds inside the training parts of several recordings, and the same for all of them.
+    /// Returns values that were found on folds inside the training parts of several recordings.
     fn of(recipe: Recipe) -> Self {
         match recipe {
-            // The original's protocol.
-            Recipe::Calendar => Self { rounds: 100, depth: 5, rate: 0.1, leaf_rows_min: 1, start: Start::Mean },
+            // As in the original program.
+            Recipe::Calendar => {
+                Self { rounds: 100, depth: 5, rate: 0.1, leaf_rows_min: 1, base_score: BaseScore::Mean }
+            }
             // Returns are nearly all noise: small trees, small steps, and leaves of many rows.
-            Recipe::Returns => Self { rounds: 300, depth: 3, rate: 0.05, leaf_rows_min: 20, start: Start::Zero },
-            // Ranges can be foretold, and they average about the level, not at it.
-            Recipe::Volatility => Self { rounds: 500, depth: 4, rate: 0.05, leaf_rows_min: 50, start: Start::Mean },
+            Recipe::Returns => {
+                Self { rounds: 300, depth: 3, rate: 0.05, leaf_rows_min: 20, base_score: BaseScore::Zero }
+            }
+            // Ranges can be predicted, and their mean is near the level but not equal to it.
+            Recipe::Volatility => {
+                Self { rounds: 500, depth: 4, rate: 0.05, leaf_rows_min: 50, base_score: BaseScore::Mean }
+            }
         }
     }
-}
-
-fn parse_share(text: &str) -> Result<f64, String> {
-    let within = |share: &f64| (0.01..=0.9).contains(share);
-    text.parse().ok().filter(within).ok_or_else(|| "a share from 0.01 to 0.9".to_owned())
-}
-
-fn parse_rate(text: &str) -> Result<f64, String> {
-    let within = |rate: &f64| *rate > 0.0 && *rate <= 1.0;
-    text.parse().ok().filter(within).ok_or_else(|| "above 0, at most 1".to_owned())
 }

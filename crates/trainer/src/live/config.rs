@@ -1,18 +1,20 @@
-//! What shapes the forecasts.
+//! The settings that shape forecasts.
 
-use learn::dataset::RowSpec;
-use learn::training::LearnConfig;
+use learn::config::LearnConfig;
+use learn::row_spec::RowSpec;
 use market::windowing::EventTimePolicy;
 use market::{Instrument, Recipe, Span, Window};
 
-use super::state::FORM;
+/// The form in which the step stores the state of an instrument. A change of the stored structs raises it: states of
+/// another form cannot be read, and FORECAST must be rebuilt.
+const STATE_FORM: u32 = 4;
 
-/// Everything that shapes the forecasts: other rules give other forecasts.
+/// The settings that shape forecasts: other settings give other forecasts.
 #[derive(Debug, Clone)]
-pub struct Rules {
-    /// How event time is judged.
-    pub settings: EventTimePolicy,
-    /// What is predicted, and from what.
+pub struct ForecastConfig {
+    /// Disorder bound and allowed lateness.
+    pub event_time: EventTimePolicy,
+    /// The recipe.
     pub recipe: Recipe,
     /// Length of the candles.
     pub interval: Window,
@@ -22,47 +24,48 @@ pub struct Rules {
     pub min_coverage: f64,
     /// A training is due when event time passes a multiple of this.
     pub every: Span,
-    /// So many candles after it was due a model begins to count.
+    /// How many candles after its training was due a model begins to count.
     pub activation: u16,
-    /// So long after its training a model makes no more forecasts.
+    /// How long after its training a model makes forecasts, in event time.
     pub expire: Span,
-    /// The only instrument that is forecast; all when none is named.
+    /// The only instrument to forecast; all when `None`.
     pub only: Option<Instrument>,
-    /// How models are learned, in words.
+    /// How models are learned: see [`learning_fingerprint`].
     pub learning: String,
 }
 
-impl Rules {
-    /// How rows are made of candles: for forecasts as in training.
+impl ForecastConfig {
+    /// How rows are made of candles, the same for forecasts as in training.
     pub(crate) fn row_spec(&self) -> RowSpec {
         RowSpec { recipe: self.recipe, horizon: self.horizon, min_coverage: self.min_coverage }
     }
 
-    /// From the candle that makes a training due to the one from which on its model counts.
+    /// Time from the candle that makes a training due to the candle from which its model counts.
     pub(crate) fn until_active(&self) -> Span {
         Span(self.interval.size().ms() * i64::from(self.activation))
     }
 
-    /// From when a forecast is made to when its truth is known.
+    /// Time from a forecast to its truth.
     pub(crate) fn target(&self) -> Span {
         Span(self.interval.size().ms() * self.horizon as i64)
     }
 
-    /// All of it in words, but for how event time is judged; and the form of stored states.
-    pub(crate) fn words(&self) -> String {
+    /// Everything that shapes the forecasts but the event-time policy, and the form of stored states. Steps with
+    /// different fingerprints must not continue each other's FORECAST.
+    pub(crate) fn fingerprint(&self) -> String {
         let Self { recipe, interval, horizon, min_coverage, every, activation, expire, learning, .. } = self;
         let only = self.only.as_ref().map_or_else(|| "all".to_owned(), ToString::to_string);
         format!(
             "recipe={recipe} interval={interval} horizon={horizon} min-coverage={min_coverage} every={} activation={activation} expire={} \
-             instruments={only} {learning} state={FORM}",
+             instruments={only} {learning} state={STATE_FORM}",
             every.ms(),
             expire.ms()
         )
     }
 }
 
-/// How models are learned, in words: everything that changes a model.
-pub fn learning_words(config: &LearnConfig) -> String {
+/// Everything that changes a model, but the instrument and the settings that [`ForecastConfig`] holds itself.
+pub fn learning_fingerprint(config: &LearnConfig) -> String {
     let boosting = &config.boosting;
     format!(
         "holdout={} folds={} rounds={} depth={} rate={} leaf={} start={:?} seed={} threads={} format={}",
@@ -72,7 +75,7 @@ pub fn learning_words(config: &LearnConfig) -> String {
         boosting.depth,
         boosting.learning_rate,
         boosting.leaf_rows_min,
-        boosting.start,
+        boosting.base_score,
         boosting.seed,
         boosting.threads,
         learn::forecaster::FORMAT,

@@ -1,9 +1,9 @@
-//! What the step that forecasts has done, in numbers.
+//! Counts of the forecasting step.
 
 use serde::{Deserialize, Serialize};
 use step::Figure;
 
-/// What was done, over all instruments of a partition.
+/// Counts over all instruments of a partition.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Candles that closed.
@@ -14,28 +14,28 @@ pub struct Counts {
     pub few_points: u64,
     /// Forecasts made.
     pub forecasts: u64,
-    /// Of them, made from what is unlike everything in training.
+    /// Of them, those from features outside the range of the training data.
     pub unlike_training: u64,
-    /// Forecasts that met their truth.
+    /// Forecasts whose truth has come.
     pub scored: u64,
     /// Forecasts whose truth never came: a candle of the target was absent, or counts as missing.
     pub unscored: u64,
-    /// Candles at whose end the model was too old to be asked.
+    /// Candles without a forecast because the model had expired.
     pub expired: u64,
     /// Models trained.
     pub models: u64,
-    /// Of them, those that were taken into use.
+    /// Of them, those that replaced the incumbent.
     pub switches: u64,
     /// Trainings for which there was not enough data.
     pub untrained: u64,
-    /// Trainings that drift has asked for.
+    /// Trainings that were due because of drift.
     pub drifts: u64,
-    /// Lines of MARKET that could not be read; none is expected.
+    /// Lines of MARKET that could not be read; 0 in a healthy pipeline.
     pub unreadable: u64,
 }
 
 impl Counts {
-    /// The counts as metrics.
+    /// Returns the counts as metrics.
     pub(crate) fn figures(&self) -> Vec<Figure> {
         let of = |metric, help, outcome, count| Figure { metric, help, labels: vec![("outcome", outcome)], count };
         let left_out = |reason, count| Figure {
@@ -44,8 +44,9 @@ impl Counts {
             labels: vec![("reason", reason)],
             count,
         };
-        let forecasts = "Forecasts by what became of them: made, of them unlike-training, scored, unscored; expired ones were not made";
-        let models = "Trainings by what they came to: trained, of them taken into use; none for lack of data";
+        let forecasts =
+            "Forecasts by outcome: made, of them unlike-training, scored, unscored; expired ones were not made";
+        let models = "Trainings by outcome: trained, of them taken into use; none for lack of data";
         vec![
             of("forecasts", forecasts, "made", self.forecasts),
             of("forecasts", forecasts, "unlike-training", self.unlike_training),
@@ -59,12 +60,12 @@ impl Counts {
             left_out("few-points", self.few_points),
             Figure {
                 metric: "drifts",
-                help: "Trainings that drift has asked for",
+                help: "Trainings that were due because of drift",
                 labels: Vec::new(),
                 count: self.drifts,
             },
             Figure::candles(self.candles),
-            of("ticks", "Lines of MARKET by what became of them", "unreadable", self.unreadable),
+            of("ticks", "Lines of MARKET by outcome", "unreadable", self.unreadable),
         ]
     }
 }

@@ -1,16 +1,16 @@
-//! Whether a model has drifted away from what it forecasts, judged by its scored forecasts alone.
+//! Detects that a model has drifted, from its scored forecasts alone.
 
-use learn::evaluation::comparison::compare;
+use learn::evaluation::diebold_mariano::diebold_mariano;
 use serde::{Deserialize, Serialize};
 
-use super::lines::Scored;
+use super::lines::ScoredForecast;
 
-/// Scored forecasts of a judgement. Each forecast is judged once: a test that is looked at again and again finds by chance
-/// what is not there.
+/// Scored forecasts of one judgement. Each forecast is judged once: a test that is repeated on the same rows would find
+/// drift by chance.
 const SCORED: usize = 100;
-/// Worse than doing nothing, and so unlikely by chance, is drift.
+/// A model drifts when it is worse than the naive baseline with a p below this.
 const P_MAX: f64 = 0.01;
-/// A 90 % interval that holds fewer truths than this is drift, although it adapts.
+/// A model drifts when its 90 % intervals, although they adapt, hold fewer truths than this of [`SCORED`].
 const INSIDE_MIN: usize = 80;
 
 /// The scored forecasts of one model since it was last judged.
@@ -19,7 +19,7 @@ pub(crate) struct Drift {
     rows: Vec<Row>,
     /// Forecasts since the last one that counts.
     skipped: u16,
-    is_far: bool,
+    has_drifted: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -33,9 +33,9 @@ struct Row {
 }
 
 impl Drift {
-    /// Takes note of a forecast that has met its truth. Of those that look several candles ahead only every so many counts,
-    /// so that no two share a candle.
-    pub(crate) fn observe(&mut self, scored: &Scored<'_>, horizon: usize) {
+    /// Records a scored forecast. Of forecasts with a longer `horizon` only every `horizon`-th counts, so that no two
+    /// share a candle.
+    pub(crate) fn observe(&mut self, scored: &ScoredForecast<'_>, horizon: usize) {
         self.skipped += 1;
         if usize::from(self.skipped) < horizon {
             return;
@@ -48,27 +48,27 @@ impl Drift {
             baseline_error: log_of(scored.forecast.baseline),
             is_inside: inside.unwrap_or(true),
         };
-        // A truth of 0 has no logarithm, and says nothing of drift.
+        // A truth of 0 has no logarithm and does not count.
         if row.error.is_finite() && row.baseline_error.is_finite() {
             self.rows.push(row);
         }
         if self.rows.len() == SCORED {
-            self.is_far = is_far(&self.rows);
+            self.has_drifted = has_drifted(&self.rows);
             self.rows.clear();
         }
     }
 
-    /// Whether the model was found to be worse than doing nothing, or its intervals to miss too often.
-    pub(crate) fn is_far(&self) -> bool {
-        self.is_far
+    /// Whether the model was worse than the naive baseline, or its intervals missed too often, at the last judgement.
+    pub(crate) fn has_drifted(&self) -> bool {
+        self.has_drifted
     }
 }
 
-fn is_far(rows: &[Row]) -> bool {
+fn has_drifted(rows: &[Row]) -> bool {
     let inside = rows.iter().filter(|row| row.is_inside).count();
     let errors = rows.iter().map(|row| f64::from(row.error));
     let baseline_errors = rows.iter().map(|row| f64::from(row.baseline_error));
-    // Whether doing nothing beats the model by more than chance.
-    let is_worse = compare(errors, baseline_errors, 1).is_some_and(|test| test.p < P_MAX);
+    // The naive baseline is the challenger here.
+    let is_worse = diebold_mariano(errors, baseline_errors, 1).is_some_and(|test| test.p < P_MAX);
     inside < INSIDE_MIN || is_worse
 }

@@ -1,4 +1,4 @@
-//! Forecasts, their scores and models, as the records that they become.
+//! The records of FORECAST, made from forecasts, their scores, and decisions about models.
 
 use std::borrow::Cow;
 
@@ -10,17 +10,17 @@ use market::forecast::{
 use market::{EventTime, Instrument};
 use serde::{Deserialize, Serialize};
 
-use super::config::Rules;
-use super::trainings::Trained;
+use super::config::ForecastConfig;
+use super::model::TrainedModel;
 
 // The records name each level, in this order.
 const _: () = assert!(matches!(LEVELS, [50, 80, LEVEL_MAIN, 95]) && LEVEL_MAIN == 90);
 
-/// What a model says of candles to come.
+/// A forecast of the next candles.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Forecast {
     pub(crate) model: String,
-    /// The target begins where the newest candle ended.
+    /// End of the newest candle, where the target begins.
     pub(crate) made: EventTime,
     pub(crate) target_end: EventTime,
     pub(crate) status: Status,
@@ -29,9 +29,9 @@ pub(crate) struct Forecast {
     pub(crate) bands: Bands,
 }
 
-/// A forecast that has met its truth.
+/// A forecast and its truth.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Scored<'a> {
+pub(crate) struct ScoredForecast<'a> {
     pub(crate) forecast: &'a Forecast,
     pub(crate) actual: f64,
     /// The least coverage of the candles of the target.
@@ -39,12 +39,12 @@ pub(crate) struct Scored<'a> {
 }
 
 impl Forecast {
-    fn key<'a>(&'a self, rules: &Rules, instrument: &'a Instrument) -> ForecastKey<'a> {
+    fn key<'a>(&'a self, config: &ForecastConfig, instrument: &'a Instrument) -> ForecastKey<'a> {
         ForecastKey {
             coin: Cow::Borrowed(instrument.coin()),
             quote: Cow::Borrowed(instrument.quote()),
-            recipe: rules.recipe,
-            interval: rules.interval,
+            recipe: config.recipe,
+            interval: config.interval,
             made_ms: self.made.ms(),
             target_start_ms: self.made.ms(),
             target_end_ms: self.target_end.ms(),
@@ -55,13 +55,13 @@ impl Forecast {
         }
     }
 
-    /// The record.
-    pub(crate) fn line<'a>(&'a self, rules: &Rules, instrument: &'a Instrument) -> NextLine<'a> {
+    /// Returns the record of the forecast.
+    pub(crate) fn line<'a>(&'a self, config: &ForecastConfig, instrument: &'a Instrument) -> NextLine<'a> {
         let [band_50, band_80, band_90, band_95] = self.bands;
         let lower = |band: Option<Band>| band.map(|band| band.lower);
         let upper = |band: Option<Band>| band.map(|band| band.upper);
         NextLine {
-            key: self.key(rules, instrument),
+            key: self.key(config, instrument),
             level: f64::from(LEVEL_MAIN) / 100.0,
             lower: lower(band_90),
             upper: upper(band_90),
@@ -75,17 +75,17 @@ impl Forecast {
     }
 }
 
-impl<'a> Scored<'a> {
-    /// Whether the truth is inside each interval, by [`LEVELS`]; `None` where there was none.
+impl<'a> ScoredForecast<'a> {
+    /// Whether the truth is inside each interval, by [`LEVELS`]; `None` where there was no interval.
     pub(crate) fn inside(&self) -> [Option<bool>; LEVELS.len()] {
         interval::inside(&self.forecast.bands, self.actual)
     }
 
-    /// The record.
-    pub(crate) fn line(&self, rules: &Rules, instrument: &'a Instrument) -> ScoreLine<'a> {
+    /// Returns the record of the score.
+    pub(crate) fn line(&self, config: &ForecastConfig, instrument: &'a Instrument) -> ScoreLine<'a> {
         let [inside_50, inside_80, inside, inside_95] = self.inside();
         ScoreLine {
-            key: self.forecast.key(rules, instrument),
+            key: self.forecast.key(config, instrument),
             actual: self.actual,
             coverage: self.coverage,
             error: self.actual - self.forecast.prediction,
@@ -97,36 +97,41 @@ impl<'a> Scored<'a> {
     }
 }
 
-/// What becomes of a model that was trained.
+/// The decision about a trained model.
 #[derive(Debug, Clone)]
-pub(crate) struct Fate {
+pub(crate) struct ModelDecision {
     pub(crate) cause: Cause,
-    pub(crate) standing: ModelRole,
+    pub(crate) role: ModelRole,
     pub(crate) valid_from: EventTime,
     pub(crate) expires: EventTime,
-    pub(crate) rival: Option<Incumbent>,
+    pub(crate) incumbent: Option<Incumbent>,
 }
 
-impl Fate {
-    /// The record.
-    pub(crate) fn line<'a>(self, trained: &'a Trained, rules: &Rules, instrument: &'a Instrument) -> ModelLine<'a> {
+impl ModelDecision {
+    /// Returns the record of the decision.
+    pub(crate) fn line<'a>(
+        self,
+        trained: &'a TrainedModel,
+        config: &ForecastConfig,
+        instrument: &'a Instrument,
+    ) -> ModelLine<'a> {
         ModelLine {
             coin: Cow::Borrowed(instrument.coin()),
             quote: Cow::Borrowed(instrument.quote()),
-            recipe: rules.recipe,
-            interval: rules.interval,
-            min_coverage: rules.min_coverage,
+            recipe: config.recipe,
+            interval: config.interval,
+            min_coverage: config.min_coverage,
             model: Cow::Borrowed(&trained.model.id),
             sha256: Cow::Borrowed(&trained.model.sha256),
             cause: self.cause,
-            standing: self.standing,
+            role: self.role,
             valid_from_ms: self.valid_from.ms(),
             expires_ms: self.expires.ms(),
             trained_first_ms: trained.first.ms(),
             trained_last_ms: trained.last.ms(),
             trained_ticks: trained.ticks,
             scores: HoldoutScores::from(&trained.scores),
-            rival: self.rival,
+            incumbent: self.incumbent,
         }
     }
 }

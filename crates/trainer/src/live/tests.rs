@@ -1,18 +1,18 @@
-//! The step over a log in memory: real models, cut, crashed and handed over wherever a test wants.
+//! The step over a log in memory, with real models: packed, crashed and handed over anywhere.
 
 mod processes;
 
 use clap::Parser;
-use learn::training::LearnConfig;
+use learn::config::LearnConfig;
 use market::Span;
 use market::tick::PriceLine;
 use proptest::prelude::*;
 use serde_json::Value;
 
 use self::processes::{Training, run, run_beside};
-use super::config::learning_words;
+use super::config::learning_fingerprint;
 use super::*;
-use crate::args::{Args, Command};
+use crate::cli::{Args, Command};
 
 const MINUTE: i64 = 60_000;
 /// 2020-01-02T00:00:00Z, when the times of all entries begin.
@@ -71,7 +71,7 @@ fn minutes(from: i64, count: i64) -> Vec<Entry> {
     (from..from + count).map(|idx| quote(idx * MINUTE, close(idx))).collect()
 }
 
-/// Packs neighbours of one kind into messages; `cut` says where a new one begins.
+/// Packs neighbors of one kind into messages; `cut` returns whether a new message begins at an index.
 fn pack(entries: &[Entry], mut cut: impl FnMut(usize) -> bool) -> Vec<(RecordKind, Vec<Entry>)> {
     let mut messages: Vec<(RecordKind, Vec<Entry>)> = Vec::new();
     for (idx, entry) in entries.iter().enumerate() {
@@ -83,30 +83,31 @@ fn pack(entries: &[Entry], mut cut: impl FnMut(usize) -> bool) -> Vec<(RecordKin
     messages
 }
 
-/// What a run stores: the lines of FORECAST in order, and the counts.
+/// The stored results of a run: the lines of FORECAST in order, and the counts.
 #[derive(Debug, Default, PartialEq)]
-struct Stored {
+struct StoredForecasts {
     lines: Vec<(&'static str, String)>,
     counts: Counts,
 }
 
-impl Stored {
+impl StoredForecasts {
     fn of(&self, kind: RecordKind) -> Vec<Value> {
         let of_kind = self.lines.iter().filter(|(token, _)| *token == kind.token());
         of_kind.map(|(_, line)| serde_json::from_str(line).expect("a record")).collect()
     }
 }
 
-fn rules(flags: &[&str]) -> (Rules, LearnConfig) {
+fn config(flags: &[&str]) -> (ForecastConfig, LearnConfig) {
     let every = if flags.contains(&"--every") { &[][..] } else { &["--every", "12h"] };
     let fixed = ["trainer", "run", "--interval", "5m", "--rounds", "20", "--folds", "1", "--threads", "1"];
     let flags = [&fixed[..], every, flags].concat();
     let Command::Run(run) = Args::try_parse_from(flags).expect("valid flags").command else {
         panic!("run was asked for")
     };
-    let rules = run.rules().expect("valid rules");
-    assert_eq!(rules.learning, learning_words(&run.config().expect("valid")));
-    (rules, run.config().expect("valid"))
+    let config = run.forecast_config().expect("valid flags");
+    let learn_config = run.learn_config().expect("valid flags");
+    assert_eq!(config.learning, learning_fingerprint(&learn_config));
+    (config, learn_config)
 }
 
 #[test]
@@ -122,12 +123,13 @@ fn any_packing_and_any_crash_give_the_same_forecasts() {
     assert_eq!(run(&packets, 3, &crashes, &[]), whole);
 }
 
+/// A process that dies while half of a message is applied: the next one applies the message from its beginning.
 #[test]
-fn a_message_that_is_applied_in_half_when_its_process_dies_is_applied_again_from_its_beginning() {
+fn a_half_applied_message_is_applied_again_after_a_crash() {
     const PACKET: usize = 50;
     let packets = pack(&minutes(0, 1_700), |idx| idx % PACKET == 0);
     let whole = run(&packets, 4, &[], &[]);
-    // Nothing waits for anything before the first model counts: a candle before its first forecast at the earliest.
+    // The first wait is for the first model: a candle before its first forecast at the earliest.
     let made_ms = whole.of(RecordKind::Next)[0]["made_ms"].as_i64().expect("a time");
     let first = usize::try_from((made_ms - START) / MINUTE).expect("an index");
     assert!((6..PACKET - 1).contains(&(first % PACKET)), "line {} of its packet", first % PACKET);
@@ -146,9 +148,10 @@ fn heartbeats_and_a_flush_close_candles_as_prices_do() {
     assert_eq!(run(&pack(&entries, |_| true), 7, &[500, 1_446, 1_999], &[]), stored);
 }
 
+/// An expired model makes no forecasts, and a forecast without truth is not scored.
 #[test]
-fn a_model_that_is_too_old_is_not_asked_and_one_without_truth_is_not_scored() {
-    // Two days, then three days of nothing, then half an hour.
+fn expired_models_and_missing_truths_are_counted() {
+    // Two days, then three days without ticks, then half an hour.
     let mut entries = minutes(0, 2_880);
     entries.extend(minutes(5 * 1_440, 30));
     let stored = run(&pack(&entries, |_| true), 50, &[], &["--expire", "24h", "--horizon", "2"]);
@@ -162,7 +165,7 @@ fn a_model_that_is_too_old_is_not_asked_and_one_without_truth_is_not_scored() {
 }
 
 #[test]
-fn too_little_to_learn_from_makes_no_model_and_stops_nothing() {
+fn too_few_data_make_no_model_and_the_step_goes_on() {
     let still: Vec<Entry> = (0..3_000).map(|idx| quote(idx * MINUTE, 100.0)).collect();
     let stored = run(&pack(&still, |idx| idx % 60 == 0), 5, &[7], &[]);
     assert_eq!((stored.counts.models, stored.counts.forecasts), (0, 0));
@@ -170,7 +173,7 @@ fn too_little_to_learn_from_makes_no_model_and_stops_nothing() {
 }
 
 #[test]
-fn thin_candles_count_live_by_the_coverage_that_was_fitted() {
+fn thin_candles_count_live_by_the_coverage_of_the_fit() {
     // Of every candle of five minutes, three are missing after the first day and a half.
     let whole = 2_160;
     let entries: Vec<Entry> = minutes(0, 2_880)
@@ -181,7 +184,9 @@ fn thin_candles_count_live_by_the_coverage_that_was_fitted() {
         .collect();
     let messages = pack(&entries, |idx| idx % 100 == 0);
     let strict = run(&messages, 5, &[7], &[]);
-    let made = |stored: &Stored| stored.of(RecordKind::Next).iter().map(|next| next["made_ms"].as_i64().unwrap()).max();
+    let made = |stored: &StoredForecasts| {
+        stored.of(RecordKind::Next).iter().map(|next| next["made_ms"].as_i64().unwrap()).max()
+    };
     assert_eq!(made(&strict), Some(START + whole * MINUTE), "no candle after it is known to half");
     assert!(strict.counts.thin > 100 && strict.counts.few_points == 0, "{:?}", strict.counts);
     let lenient = run(&messages, 5, &[7], &["--min-coverage", "0.4"]);
@@ -221,8 +226,8 @@ fn points_too_few_for_a_range_forecast_no_volatility() {
 }
 
 #[test]
-fn what_lies_beyond_all_training_is_marked() {
-    // The price leaps by half within a candle: no return in training was ever like it.
+fn features_beyond_the_training_data_are_marked() {
+    // The price rises by half within a candle, further than any return in training.
     let mut entries = minutes(0, 2_000);
     let leap = 1_900;
     for entry in &mut entries[leap..] {
@@ -241,7 +246,7 @@ fn what_lies_beyond_all_training_is_marked() {
 }
 
 #[test]
-fn a_world_that_changes_asks_for_a_new_model_before_its_time() {
+fn drift_starts_a_training_ahead_of_schedule() {
     // The price swings for two days; then it goes up and down every few minutes, ten times as far.
     let mut entries = minutes(0, 2_880);
     entries.extend((2_880..4_200).map(|idx| {
@@ -262,7 +267,7 @@ proptest! {
         commit in 1_usize..9,
         crashes in prop::collection::btree_set(0_usize..60, 0..6),
     ) {
-        // Ticks that come late, a hole, and two candles ahead.
+        // Late ticks, a hole, and a horizon of two candles.
         let mut entries = minutes(0, 1_700);
         entries.swap(300, 303);
         let late = entries.remove(1_440);

@@ -1,235 +1,156 @@
-//! Trainings under way and models at hand, for the step that forecasts.
+//! Trainings in progress and loaded models, for the forecasting step.
 //!
-//! A training is a pure function of the log: asked for twice it gives the same model. So the step asks as soon as one is
-//! due, goes on, and waits for it only where its model counts; after a crash it asks again.
+//! A training is a pure function of the log: repeated, it gives the same model. So the step starts one as soon as it is
+//! due, goes on, and waits for the model only where it begins to count. After a crash the step starts the training
+//! again.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bus::error::Disposition;
-use bus::reminder::Reminder;
+use bus::connect::Reminder;
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
-use learn::booster::BoosterError;
 use learn::forecaster::Forecaster;
-use learn::training::{Duel, LearnError};
-use market::{EventTime, Instrument, Scores};
-use serde::{Deserialize, Serialize};
-use service::{Code, Shutdown};
-use store::archive::Through;
-use store::model_card::{FileDigest, ModelCard};
+use market::Instrument;
+use service::Shutdown;
 use tokio::sync::mpsc;
 
-use super::fit_process::{Broken, Died};
+use super::error::{FitProcessDied, is_fatal};
+use super::model::{ModelRef, TrainedModel};
+use super::model_trainer::{ModelTrainer, TrainingJob, TrainingOutcome};
 
-/// How long to wait before something that failed is tried again.
-pub(super) const RETRY: Duration = Duration::from_millis(500);
-/// The longest wait before a fit whose process died is started again: each such try may cost the machine all that a fit does.
-const RETRY_MAX: Duration = Duration::from_secs(60);
-/// Threads for one row: more would cost more than they save.
-pub(super) const LIVE_THREADS: usize = 1;
+/// Pause before another attempt.
+pub(super) const RETRY_DELAY: Duration = Duration::from_millis(500);
+/// Longest pause before a fit whose process died is started again: each attempt may cost the machine all that a fit
+/// does.
+const RETRY_DELAY_MAX: Duration = Duration::from_secs(60);
 
-/// A model, and the one file that is it: the object store takes any file under its id.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ModelRef {
-    /// Its id.
-    pub id: String,
-    /// SHA-256 of its file, as 64 hexadecimal digits.
-    pub sha256: String,
-}
+/// A result that several tasks can await; `None` when shutdown came first.
+type SharedResult<T> = Shared<BoxFuture<'static, Option<Arc<T>>>>;
 
-impl ModelRef {
-    /// A model by its id and the content of its file.
-    pub fn new(id: impl Into<String>, file: &[u8]) -> Self {
-        Self { id: id.into(), sha256: FileDigest::of(file).sha256 }
-    }
-}
+/// Work in progress or done, one of each kind for an instrument, with the key that says what was asked for.
+type Work<K, T> = Mutex<HashMap<Instrument, (K, SharedResult<T>)>>;
 
-/// A training: whose ticks, up to where, and the model that it must beat.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Job {
-    /// Whose model.
-    pub instrument: Instrument,
-    /// It learns from nothing later.
-    pub through: Through,
-    /// The model in use.
-    pub rival: Option<ModelRef>,
-}
-
-/// What a training came to.
-pub enum Outcome {
-    /// A model.
-    Trained(Box<Trained>),
-    /// No model: there is not enough to learn from.
-    Nothing,
-}
-
-/// A model and how it did.
-pub struct Trained {
-    /// Which model.
-    pub model: ModelRef,
-    /// The model, ready to predict.
-    pub forecaster: Arc<Forecaster>,
-    /// Event time of its first tick.
-    pub first: EventTime,
-    /// Event time of its last tick.
-    pub last: EventTime,
-    /// Its ticks.
-    pub ticks: u64,
-    /// How it did on its holdout.
-    pub scores: Scores,
-    /// How both did, this one and the model in use, on rows that neither has learned from.
-    pub duel: Option<Duel>,
-}
-
-/// What was learned, as the step needs it.
-///
-/// # Errors
-/// When the model cannot be read back from its own bytes.
-pub fn trained(card: &ModelCard, model: &[u8], duel: Option<Duel>) -> anyhow::Result<Trained> {
-    Ok(Trained {
-        model: ModelRef::new(&card.model, model),
-        forecaster: Arc::new(Forecaster::load(model, LIVE_THREADS)?),
-        first: EventTime(card.time.first_ms),
-        last: EventTime(card.time.last_ms),
-        ticks: card.rows.ticks as u64,
-        scores: card.holdout.scores,
-        duel,
-    })
-}
-
-/// Where ticks come from and models go.
-pub trait Workshop: Send + Sync + 'static {
-    /// Trains, and stores the model where [`Self::load`] finds it. The same job gives the same model.
-    fn train(&self, job: Job) -> BoxFuture<'static, anyhow::Result<Outcome>>;
-
-    /// Reads a model that was stored; nothing but the file that it was stored as.
-    fn load(&self, instrument: Instrument, model: ModelRef) -> BoxFuture<'static, anyhow::Result<Forecaster>>;
-}
-
-/// A result that many may wait for; none when everything was stopped first.
-type Under<T> = Shared<BoxFuture<'static, Option<Arc<T>>>>;
-
-/// Trainings under way and models at hand, one of each for an instrument. Clones share them.
+/// Trainings in progress and loaded models, one of each for an instrument. Clones share them.
 #[derive(Clone)]
 pub struct Trainings(Arc<Inner>);
 
 struct Inner {
-    workshop: Arc<dyn Workshop>,
-    trainings: Mutex<HashMap<Instrument, (Job, Under<Outcome>)>>,
-    models: Mutex<HashMap<Instrument, (ModelRef, Under<Forecaster>)>>,
-    stop: Shutdown,
+    trainer: Arc<dyn ModelTrainer>,
+    trainings: Work<TrainingJob, TrainingOutcome>,
+    models: Work<ModelRef, Forecaster>,
+    shutdown: Shutdown,
     fatal: mpsc::UnboundedSender<anyhow::Error>,
 }
 
-/// What ends all trainings: an error that neither time nor a retry can mend.
-pub type Fatal = mpsc::UnboundedReceiver<anyhow::Error>;
+/// Receives errors that end all trainings: neither time nor another attempt can resolve them.
+pub type FatalErrors = mpsc::UnboundedReceiver<anyhow::Error>;
 
 impl Trainings {
-    /// Nothing under way. Work goes on until `stop`; what cannot be mended comes out of the second value.
-    pub fn new(workshop: Arc<dyn Workshop>, stop: Shutdown) -> (Self, Fatal) {
+    /// Starts with no training in progress. Work goes on until `shutdown`; fatal errors arrive at the second value.
+    pub fn new(trainer: Arc<dyn ModelTrainer>, shutdown: Shutdown) -> (Self, FatalErrors) {
         let (fatal, errors) = mpsc::unbounded_channel();
         let (trainings, models) = (Mutex::default(), Mutex::default());
-        (Self(Arc::new(Inner { workshop, trainings, models, stop, fatal })), errors)
+        (Self(Arc::new(Inner { trainer, trainings, models, shutdown, fatal })), errors)
     }
 
-    /// Begins a training, if it is not under way or done, in place of an earlier one of its instrument.
-    pub fn start(&self, job: &Job) {
+    /// Starts a training, unless it is in progress or done. It replaces an earlier one of its instrument.
+    pub fn start(&self, job: &TrainingJob) {
         drop(self.training(job));
     }
 
-    /// Resolves when a training is done, which is begun if need be.
-    pub fn done(&self, job: &Job) -> BoxFuture<'static, ()> {
+    /// Resolves when a training is done. Starts it if need be.
+    pub fn done(&self, job: &TrainingJob) -> BoxFuture<'static, ()> {
         done(self.training(job))
     }
 
-    /// What a training came to; `None` while it is under way.
-    pub fn outcome(&self, job: &Job) -> Option<Arc<Outcome>> {
+    /// Returns the result of a training; `None` while it is in progress.
+    pub fn outcome(&self, job: &TrainingJob) -> Option<Arc<TrainingOutcome>> {
         let trainings = lock(&self.0.trainings);
-        let (_, under_way) = trainings.get(&job.instrument).filter(|(of, _)| of == job)?;
-        under_way.peek().cloned().flatten()
+        let (_, training) = trainings.get(&job.instrument).filter(|(of, _)| of == job)?;
+        training.peek().cloned().flatten()
     }
 
-    /// A model that is at hand.
+    /// Returns a model that is loaded.
     pub fn forecaster(&self, instrument: &Instrument, model: &ModelRef) -> Option<Arc<Forecaster>> {
         let models = lock(&self.0.models);
         let (_, loaded) = models.get(instrument).filter(|(of, _)| of == model)?;
         loaded.peek().cloned().flatten()
     }
 
-    /// Resolves when a model is at hand, which is read if need be.
+    /// Resolves when a model is loaded. Starts loading it if need be.
     pub fn loaded(&self, instrument: &Instrument, model: &ModelRef) -> BoxFuture<'static, ()> {
         let (of, key) = (instrument.clone(), model.clone());
-        let load = move |workshop: &dyn Workshop| workshop.load(of.clone(), key.clone());
-        done(self.begin(&self.0.models, instrument, model.clone(), load))
+        let load = move |trainer: &dyn ModelTrainer| trainer.load(of.clone(), key.clone());
+        done(self.start_once(&self.0.models, instrument, model.clone(), load))
     }
 
-    /// A training is settled, and its model taken into use if it comes with one.
-    pub fn settle(&self, instrument: &Instrument, taken: Option<&Trained>) {
+    /// Ends the training of an instrument. A model that was `taken` into use is kept loaded.
+    pub fn settle(&self, instrument: &Instrument, taken: Option<&TrainedModel>) {
         lock(&self.0.trainings).remove(instrument);
         if let Some(trained) = taken {
-            let at_hand = std::future::ready(Some(Arc::clone(&trained.forecaster))).boxed().shared();
-            // Peeking sees only what was polled once.
-            drop(at_hand.clone().now_or_never());
-            lock(&self.0.models).insert(instrument.clone(), (trained.model.clone(), at_hand));
+            let loaded = std::future::ready(Some(Arc::clone(&trained.forecaster))).boxed().shared();
+            // A shared future can be peeked at only after it was polled.
+            drop(loaded.clone().now_or_never());
+            lock(&self.0.models).insert(instrument.clone(), (trained.model.clone(), loaded));
         }
     }
 
-    fn training(&self, job: &Job) -> Under<Outcome> {
+    fn training(&self, job: &TrainingJob) -> SharedResult<TrainingOutcome> {
         let of = job.clone();
-        self.begin(&self.0.trainings, &job.instrument, job.clone(), move |workshop| workshop.train(of.clone()))
+        self.start_once(&self.0.trainings, &job.instrument, job.clone(), move |trainer| trainer.train(of.clone()))
     }
 
-    /// Does something until it succeeds, once for everybody who waits for it.
-    fn begin<K: PartialEq, T: Send + Sync + 'static>(
+    /// Starts work that is repeated until it succeeds, once for all tasks that wait for it.
+    fn start_once<K: PartialEq, T: Send + Sync + 'static>(
         &self,
-        all: &Mutex<HashMap<Instrument, (K, Under<T>)>>,
+        all: &Work<K, T>,
         instrument: &Instrument,
         key: K,
-        work: impl Fn(&dyn Workshop) -> BoxFuture<'static, anyhow::Result<T>> + Send + Sync + 'static,
-    ) -> Under<T> {
+        work: impl Fn(&dyn ModelTrainer) -> BoxFuture<'static, anyhow::Result<T>> + Send + Sync + 'static,
+    ) -> SharedResult<T> {
         let mut all = lock(all);
-        if let Some((_, under_way)) = all.get(instrument).filter(|(of, _)| *of == key) {
-            return under_way.clone();
+        if let Some((_, started)) = all.get(instrument).filter(|(of, _)| *of == key) {
+            return started.clone();
         }
-        let (workshop, stop, fatal) = (Arc::clone(&self.0.workshop), self.0.stop.clone(), self.0.fatal.clone());
-        let broken = fatal.clone();
+        let (trainer, shutdown, fatal) = (Arc::clone(&self.0.trainer), self.0.shutdown.clone(), self.0.fatal.clone());
+        let fatal_panic = fatal.clone();
         let work = tokio::spawn(async move {
             tokio::select! {
-                done = until_done(|| work(&*workshop), &fatal) => Some(Arc::new(done)),
-                () = stop.requested() => None,
+                done = retry_until_done(|| work(&*trainer), &fatal) => Some(Arc::new(done)),
+                () = shutdown.requested() => None,
             }
         });
         let done = async move {
             match work.await {
                 Ok(done) => done,
                 Err(panicked) => {
-                    drop(broken.send(panicked.into()));
+                    drop(fatal_panic.send(panicked.into()));
                     std::future::pending().await
                 }
             }
         };
-        let under_way = done.boxed().shared();
-        // Goes on whoever waits for it.
-        drop(tokio::spawn(under_way.clone()));
-        all.insert(instrument.clone(), (key, under_way.clone()));
-        under_way
+        let started = done.boxed().shared();
+        // Polls it to its end, also when no other task awaits it.
+        drop(tokio::spawn(started.clone()));
+        all.insert(instrument.clone(), (key, started.clone()));
+        started
     }
 }
 
-/// Resolves with a result; never, when everything was stopped.
-fn done<T: Send + Sync + 'static>(under_way: Under<T>) -> BoxFuture<'static, ()> {
+/// Resolves with a result; never after shutdown.
+fn done<T: Send + Sync + 'static>(started: SharedResult<T>) -> BoxFuture<'static, ()> {
     let done = async move {
-        if under_way.await.is_none() {
+        if started.await.is_none() {
             std::future::pending::<()>().await;
         }
     };
     done.boxed()
 }
 
-/// Tries until it works. Whatever waiting cannot mend is reported; then this never returns.
-async fn until_done<T>(
+/// Repeats work until it succeeds. After a fatal error, which is sent to `fatal`, it never returns.
+async fn retry_until_done<T>(
     work: impl Fn() -> BoxFuture<'static, anyhow::Result<T>>,
     fatal: &mpsc::UnboundedSender<anyhow::Error>,
 ) -> T {
@@ -241,7 +162,7 @@ async fn until_done<T>(
             Err(error) => error,
         };
         if is_fatal(&error) {
-            // Nobody listens any more when the service has ended already.
+            // The receiver is gone when the service has ended already.
             drop(fatal.send(error));
             return std::future::pending().await;
         }
@@ -251,16 +172,9 @@ async fn until_done<T>(
     }
 }
 
-/// How long to wait after an error before the next try, when it was `last` before this one.
+/// Returns the pause after an error, given the pause before it.
 fn pause_after(error: &anyhow::Error, last: Duration) -> Duration {
-    if error.is::<Died>() { (last * 2).clamp(RETRY, RETRY_MAX) } else { RETRY }
-}
-
-/// Whether neither time nor another try can mend it: a setting, a permission, a damaged model, a broken fit.
-pub(super) fn is_fatal(error: &anyhow::Error) -> bool {
-    let of_bus = error.downcast_ref::<bus::Error>().is_some_and(|error| error.disposition() == Disposition::Stop);
-    let is_broken = error.is::<Broken>() || error.is::<LearnError>() || error.is::<BoosterError>();
-    of_bus || is_broken || matches!(crate::code_of(error), Some(Code::Server | Code::BadConfig))
+    if error.is::<FitProcessDied>() { (last * 2).clamp(RETRY_DELAY, RETRY_DELAY_MAX) } else { RETRY_DELAY }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -277,8 +191,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whatever_dies_again_and_again_is_tried_ever_more_rarely() {
-        let died = || Died(ExitStatus::from_raw(9)).into();
+    fn pauses_double_while_the_fit_process_dies() {
+        let died = || FitProcessDied(ExitStatus::from_raw(9)).into();
         let away = || anyhow!("the bucket is away");
         let mut pause = Duration::ZERO;
         let mut after = |error: anyhow::Error| {

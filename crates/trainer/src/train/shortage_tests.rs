@@ -1,11 +1,12 @@
-//! Too little to learn from: what is said, and the exit code.
+//! Too few data to learn from: the message and the exit code.
 
 use clap::Parser;
-use learn::training::{LearnConfig, learn};
+use learn::config::LearnConfig;
+use learn::training::learn;
 use market::{EventTime, Instrument, Span, Tick};
 use service::Code;
 
-use crate::args::{Args, Command};
+use crate::cli::{Args, Command};
 
 fn config(flags: &[&str]) -> LearnConfig {
     let args = Args::try_parse_from([&["trainer", "train", "--threads", "1"], flags].concat()).expect("valid flags");
@@ -13,7 +14,7 @@ fn config(flags: &[&str]) -> LearnConfig {
     train.learn.config(Instrument::new("bitcoin", "usd").expect("valid")).expect("valid flags")
 }
 
-/// So many ticks, so far apart, from a time of the first day on.
+/// Returns `count` ticks, `step` apart, from a time of the first day on.
 fn ticks(count: i64, step: Span, grain: Option<Span>, from: Span) -> Vec<Tick> {
     let tick = |idx: i64| {
         let close = 100.0 + (idx as f64 * 0.7).sin();
@@ -37,11 +38,11 @@ fn bars(count: i64, grain: Span) -> Vec<Tick> {
     ticks(count, grain, Some(grain), Span(0))
 }
 
-/// Asserts that learning fails by this code, with all of these words.
+/// Asserts that learning fails with this exit code and all of these words.
 fn check(name: &str, ticks: &[Tick], flags: &[&str], code: Code, words: &[&str]) {
     let error = anyhow::Error::from(learn(ticks, None, &config(flags)).err().expect(name));
     let said = format!("{error}");
-    assert_eq!(crate::code_of(&error), Some(code), "{name}: {said}");
+    assert_eq!(crate::error::code_of(&error), Some(code), "{name}: {said}");
     for words in words {
         assert!(said.contains(words), "{name}: {words:?} is missing in {said:?}");
     }

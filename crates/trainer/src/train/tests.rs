@@ -10,13 +10,13 @@ use store::paths::{MODEL_CARD, MODEL_FILES};
 use store::ticks::TickRows;
 
 use super::*;
-use crate::Args;
+use crate::cli::{Args, Command};
 
 const HEADER: &str = "timestamp_ms,open,high,low,close,volume\n";
 /// 2020-01-01T00:00Z.
 const START: i64 = 1_577_836_800_000;
 
-/// An archive of minutes, of as many instruments as prices are given.
+/// Writes an archive of minutes of each coin.
 fn archive(folder: &Path, minutes: i64, coins: &[&str]) {
     let mut rows = TickRows::default();
     for (coin, idx) in coins.iter().flat_map(|coin| (0..minutes).map(move |idx| (coin, idx))) {
@@ -31,17 +31,17 @@ fn archive(folder: &Path, minutes: i64, coins: &[&str]) {
     writer.append(SeqRange { first: 1, last: 9 }, &rows.into_batch()).expect("written");
 }
 
-/// Trains with the given flags into the folder `out`; the exit code and the message when it fails.
+/// Trains with the given flags into the folder `out`. The error is the exit code and the message.
 fn train_with(folder: &Path, flags: &[&str]) -> Result<(), (Option<Code>, String)> {
     let out = folder.join("out").display().to_string();
     let fixed = ["trainer", "train", "--threads", "1", "--out", &out];
     let args = Args::try_parse_from([&fixed, flags].concat()).expect("valid flags");
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let done = runtime.block_on(crate::run(args, service::Shutdown::new()));
-    done.map_err(|error| (crate::code_of(&error), format!("{error:#}")))
+    done.map_err(|error| (crate::error::code_of(&error), format!("{error:#}")))
 }
 
-/// Trains from the archive with the given flags; the exit code when it fails.
+/// Trains from the archive with the given flags. The error is the exit code.
 fn run(folder: &Path, flags: &[&str]) -> Result<(), Option<Code>> {
     let archive = folder.join("archive").display().to_string();
     let flags = [&["--offline", "--archive", &archive], flags].concat();
@@ -56,7 +56,7 @@ fn run_input(folder: &Path, file: &str, bytes: &[u8], flags: &[&str]) -> Result<
     train_with(folder, &[&["--input", &input, "--coin", "bitcoin", "--quote", "usd"], flags].concat())
 }
 
-/// A recording of these minutes.
+/// Returns a recording of these minutes.
 fn minutes(minutes: impl IntoIterator<Item = i64>) -> String {
     let row = |minute: i64| {
         let close = 100.0 + (minute as f64 / 9.0).sin() + (minute as f64 / 2.3).cos();
@@ -74,7 +74,7 @@ fn card(folder: &Path) -> ModelCard {
 }
 
 #[test]
-fn a_training_leaves_its_files_and_the_next_one_the_same() {
+fn a_repeated_training_leaves_the_same_files() {
     let folder = tempfile::tempdir().expect("a folder");
     archive(&folder.path().join("archive"), 400, &["bitcoin"]);
     run(folder.path(), &[]).expect("trained");
@@ -86,7 +86,7 @@ fn a_training_leaves_its_files_and_the_next_one_the_same() {
 }
 
 #[test]
-fn what_ends_without_a_model_leaves_no_file_and_says_why_by_its_code() {
+fn a_training_without_a_model_leaves_no_file() {
     type Case = (&'static str, i64, &'static [&'static str], &'static [&'static str], Code);
     let cases: [Case; 6] = [
         ("no archive", 0, &[], &[], Code::NotEnoughData),
@@ -113,7 +113,7 @@ fn an_archive_and_its_recording_teach_the_same() {
     archive(&folder.path().join("archive"), 400, &["bitcoin"]);
     run(folder.path(), &[]).expect("trained");
     let of_archive = read_out(folder.path());
-    // The archive of these tests knows no volume.
+    // The archive of these tests has no volume.
     let recording = minutes(0..400).replace(",1.5\n", ",\n");
     run_input(folder.path(), "minutes.csv", recording.as_bytes(), &[]).expect("trained");
     let of_recording = read_out(folder.path());
@@ -139,8 +139,8 @@ fn a_lone_row_counts_when_max_step_reaches_it() {
     let note = |flags: &[&str]| {
         let fixed = ["trainer", "train", "--input", &input, "--coin", "bitcoin", "--quote", "usd"];
         let args = Args::try_parse_from([&fixed, flags].concat()).expect("valid flags");
-        let crate::args::Command::Train(train) = args.command else { panic!("train was asked for") };
-        train.data.read(&Progress::start()).expect("a recording").note.expect("a note")
+        let Command::Train(train) = args.command else { panic!("train was asked for") };
+        train.data.read(&ProgressDisplay::start()).expect("a recording").note.expect("a note")
     };
     let refused = "5 ticks, read as candles of 1m; left out of 6 rows: 1 jump (a jump is a lone row further than --max-step from \
                    the others)";
@@ -149,7 +149,7 @@ fn a_lone_row_counts_when_max_step_reaches_it() {
 }
 
 #[test]
-fn data_that_cannot_teach_is_refused_by_name_and_leaves_no_file() {
+fn unusable_data_are_refused_with_advice_and_leave_no_file() {
     let still = |row: i64| format!("{},5,5,5,5,1\n", START + row * 60_000);
     let torn = (0..2_000).filter(|minute| minute % 25 != 0);
     let cases: [(&str, String, &[&str], Code, &str); 9] = [

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, ensure};
-use learn::booster::{Boosting, Model, Start, Table};
+use learn::booster::{BaseScore, Boosting, LabeledRows, Model};
 use pipeline_tests::process::peak_bytes;
 use pipeline_tests::server::checkout;
 use rand::rngs::StdRng;
@@ -81,12 +81,12 @@ pub fn fit(folder: &Path) -> anyhow::Result<Fit> {
         depth: 5,
         learning_rate: 0.1,
         leaf_rows_min: 1,
-        start: Start::Mean,
+        base_score: BaseScore::Mean,
         seed: 42,
         threads: THREADS,
     };
     let start = Instant::now();
-    let model = Model::fit(Table { features: &features, labels: &labels }, &boosting, ROUNDS)?;
+    let model = Model::fit(LabeledRows { features: &features, labels: &labels }, &boosting, ROUNDS)?;
     let seconds = start.elapsed().as_secs_f64();
     let scored = ROWS / 10;
     let predictions = model.predict(&features[..scored * COLUMNS], scored)?;

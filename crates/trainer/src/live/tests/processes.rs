@@ -1,4 +1,4 @@
-//! Processes that run the step one after the other, over a log in memory, with real models.
+//! Simulated processes that run the step one after the other, over a log in memory, with real models.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Mutex;
@@ -7,37 +7,39 @@ use bus::reader::Delivery;
 use bus::{Stream, codec, subject};
 use futures::FutureExt;
 use learn::training::learn_against;
-use memory_log::{InputLog, Memory, Owner};
-use step::part::Outgoing;
+use memory_log::{Log, Memory, Owner};
 use step::partition::Ended;
+use step::transaction::Outgoing;
 use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
 
-use super::super::trainings::{Job, ModelRef, Workshop, trained};
+use super::super::model::{ModelRef, TrainedModel};
+use super::super::model_trainer::{ModelTrainer, TrainingJob, TrainingOutcome};
 use super::*;
 
-/// Ticks with their place in MARKET, and the models that were made of them.
-struct Shop {
+/// A model trainer in memory: ticks with their place in MARKET, and the models learned from them.
+struct MemoryTrainer {
     ticks: Vec<(Through, Tick)>,
     config: LearnConfig,
     models: Mutex<BTreeMap<String, Vec<u8>>>,
-    /// Nothing is trained before it opens.
+    /// Trainings wait until it has a permit.
     gate: Semaphore,
 }
 
-impl Shop {
-    fn make(&self, job: &Job) -> anyhow::Result<Outcome> {
+impl MemoryTrainer {
+    fn train_once(&self, job: &TrainingJob) -> anyhow::Result<TrainingOutcome> {
         let known = self.ticks.iter().filter(|(at, _)| *at <= job.through).map(|(_, tick)| *tick);
         let mut ticks: Vec<Tick> = known.collect();
         ticks.sort_by_key(Tick::identity);
-        let rival = job.rival.as_ref().map(|model| self.read(model)).transpose()?;
+        let incumbent = job.incumbent.as_ref().map(|model| self.read(model)).transpose()?;
         let config = LearnConfig { instrument: job.instrument.clone(), ..self.config.clone() };
-        match learn_against(&ticks, None, &config, rival.as_ref(), |_| ()) {
+        match learn_against(&ticks, None, &config, incumbent.as_ref(), |_| ()) {
             Ok(learned) => {
                 self.models.lock().expect("no panic").insert(learned.card.model.clone(), learned.model.clone());
-                Ok(Outcome::Trained(Box::new(trained(&learned.card, &learned.model, learned.duel)?)))
+                let trained = TrainedModel::new(&learned.card, &learned.model, learned.comparison)?;
+                Ok(TrainingOutcome::Trained(Box::new(trained)))
             }
-            Err(error) if error.is_not_enough_data() => Ok(Outcome::Nothing),
+            Err(error) if error.is_not_enough_data() => Ok(TrainingOutcome::NoModel),
             Err(error) => Err(error.into()),
         }
     }
@@ -50,26 +52,26 @@ impl Shop {
     }
 }
 
-struct Shared(Arc<Shop>);
+struct SharedTrainer(Arc<MemoryTrainer>);
 
-impl Workshop for Shared {
-    fn train(&self, job: Job) -> BoxFuture<'static, anyhow::Result<Outcome>> {
-        let shop = Arc::clone(&self.0);
+impl ModelTrainer for SharedTrainer {
+    fn train(&self, job: TrainingJob) -> BoxFuture<'static, anyhow::Result<TrainingOutcome>> {
+        let trainer = Arc::clone(&self.0);
         async move {
-            let _open = shop.gate.acquire().await?;
-            shop.make(&job)
+            let _permit = trainer.gate.acquire().await?;
+            trainer.train_once(&job)
         }
         .boxed()
     }
 
     fn load(&self, _: Instrument, model: ModelRef) -> BoxFuture<'static, anyhow::Result<Forecaster>> {
-        let shop = Arc::clone(&self.0);
-        async move { shop.read(&model) }.boxed()
+        let trainer = Arc::clone(&self.0);
+        async move { trainer.read(&model) }.boxed()
     }
 }
 
-/// The log of these messages; and the ticks in it, each with its place.
-fn log_of(messages: &[(RecordKind, Vec<Entry>)], instrument: &Instrument) -> (InputLog, Vec<(Through, Tick)>) {
+/// Returns the log of these messages, and the ticks in it, each with its place.
+fn log_of(messages: &[(RecordKind, Vec<Entry>)], instrument: &Instrument) -> (Log, Vec<(Through, Tick)>) {
     let (coin, quote) = (instrument.coin(), instrument.quote());
     let mut ticks = Vec::new();
     let mut deliveries = Vec::new();
@@ -84,10 +86,11 @@ fn log_of(messages: &[(RecordKind, Vec<Entry>)], instrument: &Instrument) -> (In
         let payload = lines.join(&b'\n').into();
         deliveries.push(Delivery { seq, subject, headers: None, payload, stored_ms: i64::MAX, pending: 0 });
     }
-    (InputLog::new(Forecasting::STEP, deliveries), ticks)
+    (Log::new(Forecasting::STEP, deliveries), ticks)
 }
 
-/// The lines of FORECAST. Kinds are packed apart: their order among each other is that of commits, and left out here.
+/// Returns the lines of FORECAST, sorted by kind: messages hold one kind each, and commits decide the order of
+/// messages.
 fn lines_of(outputs: &[Outgoing]) -> Vec<(&'static str, String)> {
     let mut found = Vec::new();
     for message in outputs {
@@ -112,33 +115,38 @@ pub(super) enum Training {
     Awaited,
 }
 
-/// Gives a process one message after the other; after those that `crash` names everything that is in memory is gone, and what was
-/// not committed with it. A commit comes after every `commit` messages.
-pub(super) fn run(messages: &[(RecordKind, Vec<Entry>)], commit: usize, crash: &[usize], flags: &[&str]) -> Stored {
+/// Gives a process one message after the other. It crashes after the messages that `crash` names, and loses what is in
+/// memory and not committed. A commit comes after every `commit` messages.
+pub(super) fn run(
+    messages: &[(RecordKind, Vec<Entry>)],
+    commit: usize,
+    crash: &[usize],
+    flags: &[&str],
+) -> StoredForecasts {
     run_beside(Training::Beside, messages, commit, crash, flags).0
 }
 
-/// The same; says also how many crashes came while a message waited for what it needs.
+/// The same; returns also how many crashes came while a message waited for a model.
 pub(super) fn run_beside(
     training: Training,
     messages: &[(RecordKind, Vec<Entry>)],
     commit: usize,
     crash: &[usize],
     flags: &[&str],
-) -> (Stored, usize) {
+) -> (StoredForecasts, usize) {
     let runtime = Arc::new(Runtime::new().expect("a runtime"));
     let _inside = runtime.enter();
     let (log, ticks) = log_of(messages, &bitcoin());
-    let (rules, config) = rules(flags);
+    let (forecast_config, config) = config(flags);
     let gate = Semaphore::new(usize::from(training == Training::Beside));
-    let shop = Arc::new(Shop { ticks, config, models: Mutex::default(), gate });
+    let trainer = Arc::new(MemoryTrainer { ticks, config, models: Mutex::default(), gate });
     let mut memory = Memory::new(log);
     let start = |memory: &mut Memory| {
-        let (trainings, _) = Trainings::new(Arc::new(Shared(shop.clone())), service::Shutdown::new());
-        let step = Arc::new(Forecasting::new(rules.clone(), trainings));
-        let (runtime, shop) = (runtime.clone(), shop.clone());
+        let (trainings, _) = Trainings::new(Arc::new(SharedTrainer(trainer.clone())), service::Shutdown::new());
+        let step = Arc::new(Forecasting::new(forecast_config.clone(), trainings));
+        let (runtime, trainer) = (runtime.clone(), trainer.clone());
         let wait = move |ready| {
-            shop.gate.add_permits(1);
+            trainer.gate.add_permits(1);
             runtime.block_on(ready);
         };
         Owner::start(step, Box::new(wait), memory)
@@ -167,5 +175,5 @@ pub(super) fn run_beside(
     }
     let position = memory.stored.position().expect("a position");
     let counts = serde_json::from_value(position.counts.clone()).expect("counts");
-    (Stored { lines: lines_of(memory.stored.outputs()), counts }, crashes_in_wait)
+    (StoredForecasts { lines: lines_of(memory.stored.outputs()), counts }, crashes_in_wait)
 }

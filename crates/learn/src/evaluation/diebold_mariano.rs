@@ -1,24 +1,24 @@
-//! Whether one row of errors is smaller than another by more than chance: the test of Diebold and Mariano.
+//! The test of Diebold and Mariano: whether one series of errors is smaller than another by more than chance.
 //!
 //! The squared errors of two forecasters on the same truths are subtracted. If neither is better, the mean of the
 //! differences d is near 0, and d̄ ÷ √(long-run variance ÷ n) is near the normal distribution (Diebold and Mariano,
-//! "Comparing predictive accuracy", 1995). Forecasts several steps ahead overlap, so differences near each other are
-//! alike; their long-run variance is estimated with Bartlett weights up to a lag of one horizon (Newey and West, 1987),
-//! which keeps it positive. The statistic is corrected for few rows and read from Student's t with n − 1 degrees of
-//! freedom (Harvey, Leybourne and Newbold, "Testing the equality of prediction mean squared errors", 1997).
+//! "Comparing predictive accuracy", 1995). Forecasts several steps ahead overlap, so neighboring differences are
+//! correlated; their long-run variance is estimated with Bartlett weights up to a lag of one horizon (Newey and West,
+//! 1987), which keeps it positive. The statistic is corrected for few rows and read from Student's t with n − 1 degrees
+//! of freedom (Harvey, Leybourne and Newbold, "Testing the equality of prediction mean squared errors", 1997).
 
-use market::scores::Comparison;
+use market::scores::DieboldMariano;
 
-/// Compares squared errors in order of time, each `horizon` rows ahead. None when the two never differ, or the rows are
-/// not more than the horizon.
+/// Compares squared errors in order of time, each `horizon` rows ahead. Returns `None` when the two never differ, or
+/// there are not more rows than the horizon.
 ///
 /// # Panics
-/// When the counts of errors differ.
-pub fn compare(
+/// The numbers of errors differ.
+pub fn diebold_mariano(
     champion: impl ExactSizeIterator<Item = f64>,
     challenger: impl ExactSizeIterator<Item = f64>,
     horizon: usize,
-) -> Option<Comparison> {
+) -> Option<DieboldMariano> {
     assert_eq!(champion.len(), challenger.len(), "errors are of the same truths");
     let differences: Vec<f64> = champion.zip(challenger).map(|(a, b)| a * a - b * b).collect();
     if differences.len() <= horizon {
@@ -33,10 +33,10 @@ pub fn compare(
     let ahead = horizon as f64;
     let correction = (count + 1.0 - 2.0 * ahead + ahead * (ahead - 1.0) / count) / count;
     let statistic = mean / (variance / count).sqrt() * correction.max(0.0).sqrt();
-    statistic.is_finite().then(|| Comparison { statistic, p: student_t_above(statistic, count - 1.0) })
+    statistic.is_finite().then(|| DieboldMariano { statistic, p: student_t_above(statistic, count - 1.0) })
 }
 
-/// Σ over lags −L…L of (1 − |lag| ÷ (L + 1)) × autocovariance, with L one horizon.
+/// Returns Σ over lags −L…L of (1 − |lag| ÷ (L + 1)) × autocovariance, with L one horizon.
 fn long_run_variance(differences: &[f64], mean: f64, lag_max: usize) -> f64 {
     let autocovariance = |lag: usize| -> f64 {
         let pairs = differences[lag..].iter().zip(differences);
@@ -46,15 +46,15 @@ fn long_run_variance(differences: &[f64], mean: f64, lag_max: usize) -> f64 {
     autocovariance(0) + 2.0 * (1..=lag_max).map(weighted).sum::<f64>()
 }
 
-/// The probability of more than `t` in Student's distribution: half the regularised incomplete beta function at
+/// Returns the probability of more than `t` in Student's distribution: half the regularized incomplete beta function at
 /// ν ÷ (ν + t²) for a positive t.
 fn student_t_above(t: f64, freedom: f64) -> f64 {
     let tail = 0.5 * incomplete_beta(freedom / 2.0, 0.5, freedom / (freedom + t * t));
     if t >= 0.0 { tail } else { 1.0 - tail }
 }
 
-/// The regularised incomplete beta function I_x(a, b), by its continued fraction (Abramowitz and Stegun 26.5.8), which
-/// converges quickly for x below (a + 1) ÷ (a + b + 2); above that, by 1 − I_{1−x}(b, a).
+/// Returns the regularized incomplete beta function I_x(a, b), by its continued fraction (Abramowitz and Stegun
+/// 26.5.8), which converges quickly for x below (a + 1) ÷ (a + b + 2); above that, by 1 − I_{1−x}(b, a).
 fn incomplete_beta(a: f64, b: f64, x: f64) -> f64 {
     if x <= 0.0 || x >= 1.0 {
         return x.clamp(0.0, 1.0);
@@ -67,9 +67,9 @@ fn incomplete_beta(a: f64, b: f64, x: f64) -> f64 {
     }
 }
 
-/// The continued fraction, by Lentz's method.
+/// Returns the continued fraction, by Lentz's method.
 fn beta_fraction(a: f64, b: f64, x: f64) -> f64 {
-    /// Where it converges slowest, about √max(a, b) terms are needed: 1,000 for a million rows.
+    /// Near the slowest convergence about √max(a, b) terms are needed: 1,000 for a million rows.
     const TERMS_MAX: usize = 100_000;
     let guarded = |value: f64| if value.abs() < 1e-300 { 1e-300 } else { value };
     let (mut c, mut d) = (1.0, 1.0 / guarded(1.0 - (a + b) * x / (a + 1.0)));
@@ -96,8 +96,8 @@ fn beta_fraction(a: f64, b: f64, x: f64) -> f64 {
 mod tests {
     use super::*;
 
-    fn compared(champion: &[f64], challenger: &[f64], horizon: usize) -> Option<Comparison> {
-        compare(champion.iter().copied(), challenger.iter().copied(), horizon)
+    fn compared(champion: &[f64], challenger: &[f64], horizon: usize) -> Option<DieboldMariano> {
+        diebold_mariano(champion.iter().copied(), challenger.iter().copied(), horizon)
     }
 
     #[test]
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_differ_or_is_too_short_is_not_compared() {
+    fn equal_or_too_short_series_are_not_compared() {
         assert_eq!(compared(&[1.0, -2.0, 3.0], &[-1.0, 2.0, 3.0], 1), None);
         assert_eq!(compared(&[1.0, 2.0, 3.0], &[3.0, 2.0, 0.0], 3), None);
         assert_eq!(compared(&[], &[], 1), None);
@@ -136,8 +136,9 @@ mod tests {
         }
     }
 
+    /// The test equals a regression of the differences on a constant with Newey–West errors.
     #[test]
-    fn the_result_is_that_of_a_regression_on_a_constant_with_newey_west_errors() {
+    fn the_result_is_that_of_a_newey_west_regression() {
         // statsmodels: OLS(d, 1).fit(cov_type='HAC', maxlags=horizon), its t times the correction; scipy.stats.t.sf.
         let wave = |a: f64, b: f64, c: f64, d: f64, shift: f64| -> Vec<f64> {
             (0..200).map(|idx| a * (f64::from(idx) * b + shift).sin() + c * (f64::from(idx) * d).cos()).collect()

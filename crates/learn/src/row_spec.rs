@@ -1,15 +1,18 @@
-//! How rows are made of candles, and which candles count for them.
+//! How rows are made of candles, and which candles are usable.
 
 use market::{Candle, Recipe};
 use serde::{Deserialize, Serialize};
 use store::model_card::Skipped;
 
-use crate::features::{LOOKBACK, has_range};
+use crate::features::observed::{LOOKBACK, has_range};
 
-/// How rows are made of candles. Training, scoring and live forecasts of one model go by one and the same.
+/// Minimum number of rows of a training. With fewer, a good score is likely to be luck.
+pub const ROWS_MIN: usize = 100;
+
+/// How rows are made of candles: the same in training, scoring and live forecasts of a model.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct RowSpec {
-    /// What is predicted, and from what: a recipe that works on candles.
+    /// The recipe, one that works on candles.
     pub recipe: Recipe,
     /// How many candles ahead, 1 to [`crate::lookback::HORIZON_MAX`].
     pub horizon: usize,
@@ -17,18 +20,18 @@ pub struct RowSpec {
     pub min_coverage: f64,
 }
 
-/// Why a candle counts as missing.
+/// Why a candle is not usable and counts as missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unusable {
-    /// Less of its window is known than [`RowSpec::min_coverage`].
+pub enum UnusableCandle {
+    /// Its coverage is below [`RowSpec::min_coverage`].
     Thin,
-    /// Its high and low are no range, which the recipe is about. See [`has_range`].
+    /// Its high and low are not a range, which the recipe needs. See [`has_range`].
     FewPoints,
 }
 
-impl Unusable {
-    /// Counts the candle among those that gave no row.
-    pub(super) fn count_in(self, skipped: &mut Skipped) {
+impl UnusableCandle {
+    /// Counts the candle as skipped.
+    pub(crate) fn count_in(self, skipped: &mut Skipped) {
         match self {
             Self::Thin => skipped.thin += 1,
             Self::FewPoints => skipped.few_points += 1,
@@ -37,27 +40,28 @@ impl Unusable {
 }
 
 impl RowSpec {
-    /// Why a candle counts as missing; None when it counts.
-    pub fn unusable(&self, candle: &Candle) -> Option<Unusable> {
+    /// Returns why a candle counts as missing; `None` when it is usable.
+    pub fn unusable(&self, candle: &Candle) -> Option<UnusableCandle> {
         if candle.coverage < self.min_coverage {
-            Some(Unusable::Thin)
+            Some(UnusableCandle::Thin)
         } else if self.recipe == Recipe::Volatility && !has_range(candle) {
-            Some(Unusable::FewPoints)
+            Some(UnusableCandle::FewPoints)
         } else {
             None
         }
     }
 
-    /// How many adjacent candles a prediction is made from, the newest included.
+    /// Returns the number of adjacent candles that a prediction is made from, the newest included.
     pub fn lookback(&self) -> usize {
         match self.recipe {
-            // The newest range is that of as many candles as are predicted.
+            // The newest range covers as many candles as the horizon has.
             Recipe::Volatility => LOOKBACK.max(self.horizon),
             Recipe::Calendar | Recipe::Returns => LOOKBACK,
         }
     }
 
-    /// How many rows [`super::of_candles`] makes of the same candles, without making them.
+    /// Returns how many rows [`Dataset::from_candles`](crate::dataset::Dataset::from_candles) makes of the same
+    /// candles.
     pub fn count_rows(&self, candles: &[Candle]) -> usize {
         let needed = self.lookback() + self.horizon;
         let (mut adjacent, mut end, mut rows) = (0, None, 0);
