@@ -3,9 +3,10 @@
 //!
 //! Ranges join, so a hole is an error and no manifest is needed. One process writes, any number read at the same time: a
 //! file appears whole, and when files are joined the joined one appears before its parts go. Where the files lie is the
-//! business of a [`Place`].
+//! business of a [`Storage`].
 
 pub mod catalog;
+pub mod location;
 pub mod storage;
 mod writer;
 
@@ -18,8 +19,8 @@ use market::{EventTime, Instrument, Tick};
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use serde::{Deserialize, Serialize};
 
-use crate::archive::catalog::{Listing, ListingError, SeqRange, TickFile, list};
-use crate::archive::storage::{Content, Entry, Folder, Place, PlaceError};
+use crate::archive::catalog::{Catalog, CatalogError, SeqRange, TickFile};
+use crate::archive::storage::{Content, Entry, FolderStorage, Storage, StorageError};
 use crate::bucket::BucketErrorKind;
 use crate::digest::Digest;
 use crate::schema;
@@ -38,14 +39,14 @@ const BATCH_ROWS: usize = 8_192;
 pub enum ArchiveError {
     /// The place does not do what it was asked.
     #[error(transparent)]
-    Place(#[from] PlaceError),
+    Storage(#[from] StorageError),
     /// The files do not make one archive.
     #[error("{place}: {error}")]
-    Listing {
+    Catalog {
         /// Where the archive is.
         place: String,
         /// What is wrong with it.
-        error: ListingError,
+        error: CatalogError,
     },
     /// A file is not what its name says.
     #[error("{file} is damaged ({reason}): put a copy back, or move all files away and archive anew")]
@@ -91,18 +92,18 @@ pub enum ArchiveError {
 impl ArchiveError {
     /// Whether another process is writing to the archive.
     pub fn is_locked(&self) -> bool {
-        matches!(self, Self::Place(PlaceError::Locked(_)))
+        matches!(self, Self::Storage(StorageError::Locked(_)))
     }
 
     /// Whether waiting may help, and nothing else is wrong.
     pub fn is_outage(&self) -> bool {
-        matches!(self, Self::Place(PlaceError::Bucket(error)) if error.kind() == BucketErrorKind::Unreachable)
+        matches!(self, Self::Storage(StorageError::Bucket(error)) if error.kind() == BucketErrorKind::Unreachable)
     }
 
     /// Whether there is no room, and nothing else is wrong.
     pub fn is_full(&self) -> bool {
         let is_room = |kind| matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
-        matches!(self, Self::Place(PlaceError::Io { error, .. }) if is_room(error.kind()))
+        matches!(self, Self::Storage(StorageError::Io { error, .. }) if is_room(error.kind()))
     }
 }
 
@@ -160,7 +161,7 @@ impl Holding {
 /// An archive to read from.
 #[derive(Debug, Clone)]
 pub struct Archive {
-    place: Arc<dyn Place>,
+    place: Arc<dyn Storage>,
 }
 
 impl From<&Path> for Archive {
@@ -177,45 +178,45 @@ impl From<&Archive> for Archive {
 
 impl fmt::Display for Archive {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.place.fmt(f)
+        self.storage.fmt(f)
     }
 }
 
 impl Archive {
     /// An archive in a folder, which need not exist yet.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
-        Self::at(Folder::new(folder))
+        Self::at(FolderStorage::new(folder))
     }
 
     /// An archive somewhere.
-    pub fn at(place: impl Place + 'static) -> Self {
+    pub fn at(place: impl Storage + 'static) -> Self {
         Self { place: Arc::new(place) }
     }
 
     /// What others know it by, wherever they stand.
     pub fn full_name(&self) -> String {
-        self.place.full_name()
+        self.storage.full_name()
     }
 
     /// Sorts out the files that count.
     ///
     /// # Errors
     /// When the place cannot be read, or the files leave a hole or overlap.
-    pub fn list(&self) -> Result<Listing, ArchiveError> {
-        self.sort(&self.place.list()?)
+    pub fn catalog(&self) -> Result<Catalog, ArchiveError> {
+        self.catalog_of(&self.storage.list()?)
     }
 
-    fn sort(&self, entries: &[Entry]) -> Result<Listing, ArchiveError> {
-        list(entries.iter().map(|entry| entry.name.as_str()))
-            .map_err(|error| ArchiveError::Listing { place: self.to_string(), error })
+    fn catalog_of(&self, entries: &[Entry]) -> Result<Catalog, ArchiveError> {
+        Catalog::of(entries.iter().map(|entry| entry.name.as_str()))
+            .map_err(|error| ArchiveError::Catalog { place: self.to_string(), error })
     }
 
     /// The last MARKET sequence that was looked at; None for an archive without files.
     ///
     /// # Errors
-    /// As [`Self::list`].
+    /// As [`Self::catalog`].
     pub fn last_seq(&self) -> Result<Option<u64>, ArchiveError> {
-        Ok(self.list()?.files.last().map(|file| file.range.last))
+        Ok(self.catalog()?.files.last().map(|file| file.range.last))
     }
 
     /// The MARKET stream that the archive was made from; None for an archive without files.
@@ -224,7 +225,7 @@ impl Archive {
     /// When the newest file cannot be read.
     pub fn source(&self) -> Result<Option<String>, ArchiveError> {
         for _ in 0..LISTINGS_MAX {
-            let Some(newest) = self.list()?.files.pop() else { return Ok(None) };
+            let Some(newest) = self.catalog()?.files.pop() else { return Ok(None) };
             if let Some(file) = OpenFile::open(self, newest)? {
                 return file.source();
             }
@@ -274,7 +275,7 @@ impl Archive {
         let mut listings = 0;
         'listing: loop {
             listings += 1;
-            for file in self.list()?.files {
+            for file in self.catalog()?.files {
                 let (range, from) = (file.range, read.map_or(0, |read| read.last + 1));
                 if range.last < from {
                     continue;
@@ -311,10 +312,10 @@ struct OpenFile {
 impl OpenFile {
     /// None when there is no such file any more.
     fn open(archive: &Archive, file: TickFile) -> Result<Option<Self>, ArchiveError> {
-        let Some(content) = archive.place.open(&file.name())? else { return Ok(None) };
+        let Some(content) = archive.storage.open(&file.name())? else { return Ok(None) };
         let name = archive.name_of(file);
         let found = content.read_from(0).and_then(Digest::of);
-        let found = found.map_err(|error| PlaceError::Io { path: name.clone().into(), error })?;
+        let found = found.map_err(|error| StorageError::Io { path: name.clone().into(), error })?;
         if found != file.digest {
             return Err(damaged(&name, format!("the SHA-256 of its bytes begins with {found}")));
         }

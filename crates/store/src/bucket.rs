@@ -9,20 +9,18 @@ mod error;
 mod upload;
 
 use std::fmt;
-use std::time::Duration;
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
 
 pub use access::{Access, AccessError};
+use error::Target;
 pub use error::{BucketError, BucketErrorKind};
 pub use upload::{PART_BYTES, Upload};
 
 /// How often an object is read anew because the connection broke in its middle.
 const READS_MAX: usize = 5;
-/// How long giving up an upload may take, which nobody waits for gladly.
-const ABORT_MAX: Duration = Duration::from_secs(5);
 
 /// An object of a bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,40 +35,25 @@ pub struct Object {
 #[derive(Clone)]
 pub struct Bucket {
     client: Client,
-    name: String,
-    endpoint: String,
+    target: Target,
 }
 
 impl fmt::Debug for Bucket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Bucket").field("name", &self.name).field("endpoint", &self.endpoint).finish_non_exhaustive()
+        f.debug_struct("Bucket").field("name", &self.target.bucket).field("endpoint", &self.target.endpoint).finish_non_exhaustive()
     }
 }
 
 impl Bucket {
     /// A bucket by its name. Nothing is asked yet.
     pub fn new(name: impl Into<String>, access: &Access) -> Self {
-        Self { client: access.client(), name: name.into(), endpoint: access.endpoint().to_owned() }
+        let target = Target { bucket: name.into(), endpoint: access.endpoint().to_owned() };
+        Self { client: access.client(), target }
     }
 
     /// Its name.
     pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Puts an object. Under its key there is what was there before or all of `content`, never a part.
-    ///
-    /// # Errors
-    /// When the server does not take it. Then nothing is left of it, as far as the server can be reached.
-    pub async fn put(&self, key: &str, content: &[u8]) -> Result<(), BucketError> {
-        let mut upload = self.upload(key);
-        upload.write(content).await?;
-        upload.finish().await
-    }
-
-    /// Starts to put an object piece by piece; it appears when it is finished.
-    pub fn upload(&self, key: &str) -> Upload {
-        Upload::new(self.clone(), key.to_owned())
+        &self.target.bucket
     }
 
     /// The content of an object; None when there is none.
@@ -80,12 +63,12 @@ impl Bucket {
     pub async fn get(&self, key: &str) -> Result<Option<Bytes>, BucketError> {
         let mut reads = 0;
         loop {
-            let request = self.client.get_object().bucket(&self.name).key(key);
+            let request = self.client.get_object().bucket(self.name()).key(key);
             let answer = match request.send().await {
                 Ok(answer) => answer,
                 Err(error) => {
                     let is_absent = error.as_service_error().is_some_and(|error| error.is_no_such_key());
-                    return if is_absent { Ok(None) } else { Err(self.error(key, &error)) };
+                    return if is_absent { Ok(None) } else { Err(self.target.error(key, &error)) };
                 }
             };
             // What breaks after the answer has begun is not the SDK's to try again.
@@ -93,7 +76,7 @@ impl Bucket {
             match answer.body.collect().await {
                 Ok(body) => return Ok(Some(body.into_bytes())),
                 Err(error) if reads < READS_MAX => tracing::debug!(key, %error, "reading it again"),
-                Err(error) => return Err(self.broken(key, &error)),
+                Err(error) => return Err(self.target.broken(key, &error)),
             }
         }
     }
@@ -103,11 +86,11 @@ impl Bucket {
     /// # Errors
     /// When the server does not list them.
     pub async fn list(&self, prefix: &str) -> Result<Vec<Object>, BucketError> {
-        let request = self.client.list_objects_v2().bucket(&self.name).prefix(prefix);
+        let request = self.client.list_objects_v2().bucket(self.name()).prefix(prefix);
         let mut pages = request.into_paginator().send();
         let mut objects = Vec::new();
         while let Some(page) = pages.next().await {
-            let page = page.map_err(|error| self.error(prefix, &error))?;
+            let page = page.map_err(|error| self.target.error(prefix, &error))?;
             let of_page = page.contents.unwrap_or_default().into_iter().filter_map(|object| {
                 let bytes = object.size.and_then(|size| u64::try_from(size).ok()).unwrap_or_default();
                 Some(Object { key: object.key?, bytes })
@@ -122,8 +105,8 @@ impl Bucket {
     /// # Errors
     /// When the server refuses.
     pub async fn delete(&self, key: &str) -> Result<(), BucketError> {
-        let deleted = self.client.delete_object().bucket(&self.name).key(key).send().await;
-        deleted.map(drop).map_err(|error| self.error(key, &error))
+        let deleted = self.client.delete_object().bucket(self.name()).key(key).send().await;
+        deleted.map(drop).map_err(|error| self.target.error(key, &error))
     }
 
     /// Gives up what killed processes began to upload under keys that begin with `prefix` and never finished: no reader
@@ -134,8 +117,8 @@ impl Bucket {
     pub async fn remove_unfinished(&self, prefix: &str) -> Result<usize, BucketError> {
         let mut removed = 0;
         loop {
-            let page = self.client.list_multipart_uploads().bucket(&self.name).prefix(prefix).send().await;
-            let page = page.map_err(|error| self.error(prefix, &error))?;
+            let page = self.client.list_multipart_uploads().bucket(self.name()).prefix(prefix).send().await;
+            let page = page.map_err(|error| self.target.error(prefix, &error))?;
             let uploads = page.uploads.unwrap_or_default();
             for (key, id) in uploads.iter().filter_map(|upload| upload.key().zip(upload.upload_id())) {
                 self.abort(key, id).await?;
@@ -149,16 +132,16 @@ impl Bucket {
     }
 
     async fn put_whole(&self, key: &str, content: Vec<u8>) -> Result<(), BucketError> {
-        let request = self.client.put_object().bucket(&self.name).key(key).body(ByteStream::from(content));
-        request.send().await.map(drop).map_err(|error| self.error(key, &error))
+        let request = self.client.put_object().bucket(self.name()).key(key).body(ByteStream::from(content));
+        request.send().await.map(drop).map_err(|error| self.target.error(key, &error))
     }
 
     async fn abort(&self, key: &str, id: &str) -> Result<(), BucketError> {
-        let aborted = self.client.abort_multipart_upload().bucket(&self.name).key(key).upload_id(id).send().await;
+        let aborted = self.client.abort_multipart_upload().bucket(self.name()).key(key).upload_id(id).send().await;
         match aborted {
             Ok(_) => Ok(()),
             Err(error) if error.as_service_error().is_some_and(|error| error.is_no_such_upload()) => Ok(()),
-            Err(error) => Err(self.error(key, &error)),
+            Err(error) => Err(self.target.error(key, &error)),
         }
     }
 }

@@ -16,6 +16,8 @@ mod container;
 mod counts;
 mod file;
 mod instrument_rows;
+#[cfg(test)]
+mod instrument_rows_tests;
 mod lines;
 mod names;
 mod numbering;
@@ -27,12 +29,12 @@ mod sort;
 mod steps;
 mod survey;
 mod time;
-#[cfg(test)]
-mod track_tests;
+mod unusable;
 
 pub use columns::COLUMNS;
 pub use counts::{Rejects, Tally};
-pub use file::{Input, OnRead, Unusable};
+pub use file::{Input, OnRead};
 pub use instrument_rows::Track;
 pub use row::{Refusal, Row, SOURCE};
 pub use rules::{Conflict, Grain, Outside, REORDER_ROWS, Rules, STEP_MAX, Shape};
+pub use unusable::Unusable;

@@ -8,7 +8,7 @@ use anyhow::bail;
 use market::{Instrument, Recipe, Span, Window};
 use service::{Code, WithCode};
 use store::archive::Archive;
-use store::archive::storage::ArchiveStorage;
+use store::archive::location::ArchiveLocation;
 
 pub use self::learning::LearnArgs;
 use learn::candles::Interval;
@@ -70,7 +70,7 @@ pub struct ArchiveArgs {
     /// Where the archive is: a folder, made if need be, or s3://BUCKET/PREFIX with the key in AWS_ACCESS_KEY_ID and
     /// AWS_SECRET_ACCESS_KEY
     #[arg(long, env = "CANDLEWIRE_ARCHIVE", default_value = "out/archive", value_name = "PLACE")]
-    pub archive: ArchiveStorage,
+    pub archive: ArchiveLocation,
 }
 
 impl ArchiveArgs {

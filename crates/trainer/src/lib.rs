@@ -10,7 +10,7 @@ use bus::Connection;
 use learn::booster;
 use learn::training::LearnError;
 use store::archive::ArchiveError;
-use store::archive::storage::PlaceError;
+use store::archive::storage::StorageError;
 use store::bucket::BucketErrorKind;
 
 mod archive_service;
@@ -53,14 +53,14 @@ pub fn exit_code(error: &anyhow::Error) -> Option<Code> {
 fn code_of_archive(error: &ArchiveError) -> Code {
     match error {
         ArchiveError::OtherSource { .. } => Code::Server,
-        ArchiveError::Place(PlaceError::Bucket(error)) => match error.kind() {
+        ArchiveError::Storage(StorageError::Bucket(error)) => match error.kind() {
             BucketErrorKind::WrongKey | BucketErrorKind::Denied => Code::Server,
             BucketErrorKind::NoBucket | BucketErrorKind::WrongRegion => Code::BadConfig,
             BucketErrorKind::Unreachable | BucketErrorKind::Other => Code::Failed,
         },
         ArchiveError::Overtaken { .. } => Code::Failed,
-        ArchiveError::Place(PlaceError::Io { .. } | PlaceError::Locked(_))
-        | ArchiveError::Listing { .. }
+        ArchiveError::Storage(StorageError::Io { .. } | StorageError::Locked(_))
+        | ArchiveError::Catalog { .. }
         | ArchiveError::Damaged { .. }
         | ArchiveError::Gone { .. } => Code::BadConfig,
     }

@@ -7,7 +7,7 @@ use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{ContentArrangement, Table};
 use learn::features::RANGE_POINTS_MIN;
 use market::Instrument;
-use store::archive::storage::ArchiveStorage;
+use store::archive::location::ArchiveLocation;
 use store::bucket::Bucket;
 use store::model_card::{ModelCard, Skipped};
 use store::paths::{self, MODEL_FILES};
@@ -32,7 +32,7 @@ pub(crate) fn print_text(text: &str) {
 }
 
 /// Prints what was archived.
-pub(crate) fn print_archived(archived: &Archived, place: &ArchiveStorage) {
+pub(crate) fn print_archived(archived: &Archived, place: &ArchiveLocation) {
     match archived.last_seq {
         None => line!("MARKET is empty: nothing to archive in {place}"),
         Some(last) if archived.ticks == 0 => line!("{place} is up to date: MARKET sequence {last}, no new ticks"),

@@ -42,7 +42,7 @@ impl TickFile {
 
 /// What a folder of archive files comes to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Listing {
+pub struct Catalog {
     /// Ascending; each begins where the one before it ended.
     pub files: Vec<TickFile>,
     /// Parts of joined files among `files`, whose removal was interrupted: to be ignored, and removed by the writer.
@@ -89,35 +89,37 @@ pub enum ListingError {
     NoDigest(String),
 }
 
-/// Sorts out the files of a folder by their names. Foreign names are ignored; of a joined file and its parts the widest
-/// counts.
-///
-/// # Errors
-/// When ranges leave a hole or overlap, or a name is garbled.
-pub fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<Listing, ListingError> {
-    let names = names.into_iter().filter(|name| paths::is_ticks_file(name));
-    let mut files = names.map(parse).collect::<Result<Vec<_>, _>>()?;
-    // Of two that begin together the widest comes first, and what it contains follows it.
-    files.sort_by_key(|file| (file.range.first, std::cmp::Reverse(file.range.last)));
-    let mut listing = Listing::default();
-    for file in files {
-        let Some(before) = listing.files.last().copied() else {
-            listing.files.push(file);
-            continue;
-        };
-        let (range, end) = (file.range, before.range.last);
-        // Other bytes of the same sequences are no part of a joined file.
-        if range.last <= end && range != before.range {
-            listing.superseded.push(file);
-        } else if range.first <= end {
-            return Err(ListingError::Overlap { a: before, b: file });
-        } else if range.first > end + 1 {
-            return Err(ListingError::Hole { before, after: file });
-        } else {
-            listing.files.push(file);
+impl Catalog {
+    /// Sorts out the files of a folder by their names. Foreign names are ignored; of a joined file and its parts the widest
+    /// counts.
+    ///
+    /// # Errors
+    /// When ranges leave a hole or overlap, or a name is garbled.
+    pub fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<Catalog, ListingError> {
+        let names = names.into_iter().filter(|name| paths::is_ticks_file(name));
+        let mut files = names.map(parse).collect::<Result<Vec<_>, _>>()?;
+        // Of two that begin together the widest comes first, and what it contains follows it.
+        files.sort_by_key(|file| (file.range.first, std::cmp::Reverse(file.range.last)));
+        let mut catalog = Self::default();
+        for file in files {
+            let Some(before) = catalog.files.last().copied() else {
+                catalog.files.push(file);
+                continue;
+            };
+            let (range, end) = (file.range, before.range.last);
+            // Other bytes of the same sequences are no part of a joined file.
+            if range.last <= end && range != before.range {
+                catalog.superseded.push(file);
+            } else if range.first <= end {
+                return Err(ListingError::Overlap { a: before, b: file });
+            } else if range.first > end + 1 {
+                return Err(ListingError::Hole { before, after: file });
+            } else {
+                catalog.files.push(file);
+            }
         }
+        Ok(catalog)
     }
-    Ok(listing)
 }
 
 fn parse(name: &str) -> Result<TickFile, ListingError> {
@@ -168,16 +170,16 @@ mod tests {
         ];
         for (name, ranges, expected) in cases {
             let names: Vec<_> = ranges.iter().map(|&(first, last)| file(first, last).name()).collect();
-            let listing = list(names.iter().map(String::as_str).chain(["README.txt", ".lock"]));
-            assert_eq!(listing.map(|listing| (listing.files, listing.superseded.len())), expected, "{name}");
+            let catalog = Catalog::of(names.iter().map(String::as_str).chain(["README.txt", ".lock"]));
+            assert_eq!(catalog.map(|catalog| (catalog.files, catalog.superseded.len())), expected, "{name}");
         }
     }
 
     #[test]
     fn a_garbled_name_is_an_error_that_says_what_to_do() {
-        let error = list(["ticks-1-x.parquet"]).expect_err("garbled");
+        let error = Catalog::of(["ticks-1-x.parquet"]).expect_err("garbled");
         assert!(error.to_string().contains("move it away"), "{error}");
-        let error = list(["ticks-1-9.parquet"]).expect_err("no digest");
+        let error = Catalog::of(["ticks-1-9.parquet"]).expect_err("no digest");
         assert!(error.to_string().contains("`sha256sum`"), "{error}");
     }
 
@@ -185,7 +187,7 @@ mod tests {
     fn two_files_of_the_same_sequences_are_refused() {
         let (one, digest) = (file(1, 9), file(1, 8).digest);
         let other = TickFile { digest, ..one };
-        let error = list([&*one.name(), &*other.name()]).expect_err("one of them is of another archive");
+        let error = Catalog::of([&*one.name(), &*other.name()]).expect_err("one of them is of another archive");
         assert_eq!(error, ListingError::Overlap { a: one, b: other });
     }
 

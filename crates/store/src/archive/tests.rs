@@ -100,9 +100,9 @@ fn joining_changes_no_row_and_leaves_few_files() {
         joined += writer.join().expect("joined");
     }
     assert!(joined > 0);
-    let listing = writer.archive().list().expect("readable");
-    assert!(listing.files.len() < 10, "{listing:?}");
-    assert_eq!(listing.superseded, []);
+    let catalog = writer.archive().catalog().expect("readable");
+    assert!(catalog.files.len() < 10, "{catalog:?}");
+    assert_eq!(catalog.superseded, []);
     assert_eq!(events(writer.archive(), Through::ALL), (1..=40).map(|seq| seq * 10).collect::<Vec<_>>());
     assert_eq!(writer.archive().source().expect("readable").as_deref(), Some("MARKET"));
 }
@@ -121,7 +121,7 @@ fn a_join_that_was_cut_short_is_read_once_and_cleared_away() {
     drop(writer);
     assert_eq!(events(&Archive::new(folder.path()), Through::ALL), [100, 200]);
     let writer = ArchiveWriter::open(folder.path(), "MARKET").expect("writable");
-    let Listing { files, superseded } = writer.archive().list().expect("readable");
+    let Catalog { files, superseded } = writer.archive().catalog().expect("readable");
     assert_eq!(files.iter().map(|file| file.range).collect::<Vec<_>>(), [range(1, 9)]);
     assert_eq!(superseded, []);
     assert_eq!(writer.last_seq(), Some(9));

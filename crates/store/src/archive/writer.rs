@@ -8,7 +8,7 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 
 use super::{Archive, ArchiveError, OpenFile, damaged};
-use crate::archive::catalog::{Listing, SeqRange, TickFile, to_join};
+use crate::archive::catalog::{Catalog, SeqRange, TickFile, to_join};
 use crate::archive::storage::{Claim, Entry};
 use crate::digest::Digesting;
 use crate::schema;
@@ -38,16 +38,16 @@ impl ArchiveWriter {
     /// writable.
     pub fn open(archive: impl Into<Archive>, source: &str) -> Result<Self, ArchiveError> {
         let archive = archive.into();
-        let claim = archive.place.claim()?;
-        let listing = archive.list()?;
+        let claim = archive.storage.claim()?;
+        let catalog = archive.catalog()?;
         if let Some(theirs) = archive.source()?
             && theirs != source
         {
             return Err(ArchiveError::OtherSource { place: archive.to_string(), theirs, ours: source.to_owned() });
         }
-        let last_seq = listing.files.last().map(|file| file.range.last);
+        let last_seq = catalog.files.last().map(|file| file.range.last);
         let writer = Self { archive, source: source.to_owned(), last_seq, claim };
-        writer.remove_superseded(&listing)?;
+        writer.remove_superseded(&catalog)?;
         Ok(writer)
     }
 
@@ -86,7 +86,7 @@ impl ArchiveWriter {
             "{range:?} does not join {:?}",
             self.last_seq
         );
-        let newest = self.archive.list()?.files.pop().map(|newest| newest.range);
+        let newest = self.archive.catalog()?.files.pop().map(|newest| newest.range);
         // A file of this range is this one: it appeared, and the answer that said so was lost.
         if newest != Some(range) {
             self.check_end(newest.map(|newest| newest.last))?;
@@ -101,11 +101,11 @@ impl ArchiveWriter {
     /// # Errors
     /// When a file cannot be read or written. Then the archive is whole still.
     pub fn join(&mut self) -> Result<usize, ArchiveError> {
-        let entries = self.archive.place.list()?;
-        let listing = self.archive.sort(&entries)?;
+        let entries = self.archive.storage.list()?;
+        let catalog = self.archive.catalog_of(&entries)?;
         // Of a join that did not come to its end.
-        self.remove_superseded(&listing)?;
-        let files = listing.files;
+        self.remove_superseded(&catalog)?;
+        let files = catalog.files;
         self.check_end(files.last().map(|file| file.range.last))?;
         let parts = &files[files.len() - to_join(&sizes(&files, &entries), JOINED_BYTES_MAX)..];
         let (Some(first), Some(last)) = (parts.first(), parts.last()) else { return Ok(0) };
@@ -148,7 +148,7 @@ impl ArchiveWriter {
     ) -> Result<(), ArchiveError> {
         let mut rows = Some(rows);
         let mut unread = None;
-        let put = self.archive.place.put(&mut |to| {
+        let put = self.archive.storage.put(&mut |to| {
             let rows = rows.take().ok_or_else(|| io::Error::other("a file is filled once"))?;
             let mut to = Digesting::new(to);
             self.encode(&mut to, rows).map_err(|failure| match failure {
@@ -178,18 +178,18 @@ impl ArchiveWriter {
     }
 
     /// Removes the parts of joined files, which must be whole: of a damaged one the parts may be the only copy.
-    fn remove_superseded(&self, listing: &Listing) -> Result<(), ArchiveError> {
-        let has_parts = |file: &&TickFile| listing.superseded.iter().any(|part| file.range.contains(part.range));
-        for file in listing.files.iter().filter(has_parts) {
+    fn remove_superseded(&self, catalog: &Catalog) -> Result<(), ArchiveError> {
+        let has_parts = |file: &&TickFile| catalog.superseded.iter().any(|part| file.range.contains(part.range));
+        for file in catalog.files.iter().filter(has_parts) {
             self.open_file(*file)?;
         }
-        self.remove(&listing.superseded)
+        self.remove(&catalog.superseded)
     }
 
     fn remove(&self, files: &[TickFile]) -> Result<(), ArchiveError> {
         let names: Vec<_> = files.iter().map(|file| file.name()).collect();
         if !names.is_empty() {
-            self.archive.place.remove(&names)?;
+            self.archive.storage.remove(&names)?;
         }
         Ok(())
     }

@@ -6,8 +6,6 @@ use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStreamError;
 
-use super::Bucket;
-
 /// What kind of trouble it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BucketErrorKind {
@@ -75,7 +73,16 @@ impl fmt::Display for BucketError {
     }
 }
 
-impl Bucket {
+/// The bucket and the server that an error is about.
+#[derive(Debug, Clone)]
+pub(super) struct Target {
+    /// Name of the bucket.
+    pub(super) bucket: String,
+    /// Address of the server.
+    pub(super) endpoint: String,
+}
+
+impl Target {
     /// What to make of an error of the SDK.
     pub(super) fn error<E>(&self, key: &str, error: &SdkError<E, HttpResponse>) -> BucketError
     where
@@ -90,18 +97,18 @@ impl Bucket {
             (_, None) if !code.is_empty() => code.to_owned(),
             _ => one_line(&DisplayErrorContext(error).to_string()),
         };
-        self.trouble(kind_of(error, code, status), key, words)
+        self.failure(kind_of(error, code, status), key, words)
     }
 
     /// What to make of an answer that broke off.
     pub(super) fn broken(&self, key: &str, error: &ByteStreamError) -> BucketError {
-        self.trouble(BucketErrorKind::Unreachable, key, one_line(&DisplayErrorContext(error).to_string()))
+        self.failure(BucketErrorKind::Unreachable, key, one_line(&DisplayErrorContext(error).to_string()))
     }
 
-    pub(super) fn trouble(&self, kind: BucketErrorKind, key: &str, words: impl Into<String>) -> BucketError {
+    pub(super) fn failure(&self, kind: BucketErrorKind, key: &str, words: impl Into<String>) -> BucketError {
         BucketError {
             kind,
-            bucket: self.name.clone(),
+            bucket: self.bucket.clone(),
             key: key.to_owned(),
             endpoint: self.endpoint.clone(),
             words: words.into(),

@@ -1,15 +1,20 @@
 //! An object that is put piece by piece, and appears when it is finished.
 
+use std::time::Duration;
+
 use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
 
-use super::{ABORT_MAX, Bucket, BucketError, BucketErrorKind};
+use super::Bucket;
+use super::error::{BucketError, BucketErrorKind};
 
 /// An object up to this size is put with one request; a larger one in parts of this size, of which one is in memory.
 pub const PART_BYTES: usize = 8 << 20;
 /// S3 takes no more parts of an object.
 const PARTS_MAX: i32 = 10_000;
+/// How long giving up an upload may take, which nobody waits for gladly.
+const ABORT_MAX: Duration = Duration::from_secs(5);
 
 /// An object on its way. Dropped before it is finished it never appears.
 #[derive(Debug)]
@@ -94,11 +99,11 @@ impl Upload {
         };
         let number = i32::try_from(multipart.parts.len()).unwrap_or(PARTS_MAX) + 1;
         if number > PARTS_MAX {
-            return Err(bucket.trouble(BucketErrorKind::Other, key, format!("more than {PARTS_MAX} parts")));
+            return Err(bucket.target.failure(BucketErrorKind::Other, key, format!("more than {PARTS_MAX} parts")));
         }
         let body = ByteStream::from(std::mem::take(&mut self.buffer));
-        let request = bucket.client.upload_part().bucket(&bucket.name).key(key).upload_id(&multipart.id);
-        let part = request.part_number(number).body(body).send().await.map_err(|error| bucket.error(key, &error))?;
+        let request = bucket.client.upload_part().bucket(bucket.name()).key(key).upload_id(&multipart.id);
+        let part = request.part_number(number).body(body).send().await.map_err(|error| bucket.target.error(key, &error))?;
         let part = CompletedPart::builder()
             .part_number(number)
             .set_e_tag(part.e_tag)
@@ -111,7 +116,7 @@ impl Upload {
     async fn complete(&mut self) -> Result<(), BucketError> {
         let Some(Multipart { id, parts }) = &self.multipart else { return Ok(()) };
         let parts = CompletedMultipartUpload::builder().set_parts(Some(parts.clone())).build();
-        let (client, name, key) = (&self.bucket.client, &self.bucket.name, &self.key);
+        let (client, name, key) = (&self.bucket.client, self.bucket.name(), &self.key);
         let request = client.complete_multipart_upload().bucket(name).key(key).upload_id(id).multipart_upload(parts);
         match request.send().await {
             Ok(_) => Ok(()),
@@ -122,26 +127,41 @@ impl Upload {
             {
                 Ok(())
             }
-            Err(error) => Err(self.bucket.error(key, &error)),
+            Err(error) => Err(self.bucket.target.error(key, &error)),
         }
     }
 
     /// Whether under the key there is an object of this size.
     async fn is_there(&self) -> bool {
-        let head = self.bucket.client.head_object().bucket(&self.bucket.name).key(&self.key).send().await;
+        let head = self.bucket.client.head_object().bucket(self.bucket.name()).key(&self.key).send().await;
         head.is_ok_and(|head| head.content_length.and_then(|bytes| u64::try_from(bytes).ok()) == Some(self.bytes))
     }
 }
 
 impl Bucket {
+    /// Puts an object. Under its key there is what was there before or all of `content`, never a part.
+    ///
+    /// # Errors
+    /// When the server does not take it. Then nothing is left of it, as far as the server can be reached.
+    pub async fn put(&self, key: &str, content: &[u8]) -> Result<(), BucketError> {
+        let mut upload = self.upload(key);
+        upload.write(content).await?;
+        upload.finish().await
+    }
+
+    /// Starts to put an object piece by piece; it appears when it is finished.
+    pub fn upload(&self, key: &str) -> Upload {
+        Upload::new(self.clone(), key.to_owned())
+    }
+
     /// Begins an object of several parts, and returns the id of its upload.
     async fn begin(&self, key: &str) -> Result<String, BucketError> {
         // An object has one writer: what was begun before was cut short.
         if let Err(error) = self.remove_unfinished(key).await {
             tracing::debug!(key, %error, "an earlier upload may lie unfinished");
         }
-        let begun = self.client.create_multipart_upload().bucket(&self.name).key(key).send().await;
-        let begun = begun.map_err(|error| self.error(key, &error))?;
-        begun.upload_id.ok_or_else(|| self.trouble(BucketErrorKind::Other, key, "an upload without an id"))
+        let begun = self.client.create_multipart_upload().bucket(self.name()).key(key).send().await;
+        let begun = begun.map_err(|error| self.target.error(key, &error))?;
+        begun.upload_id.ok_or_else(|| self.target.failure(BucketErrorKind::Other, key, "an upload without an id"))
     }
 }

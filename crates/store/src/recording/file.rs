@@ -14,6 +14,7 @@ use super::container;
 use super::lines::Lines;
 use super::row::{Refusal, Row};
 use super::time::Stamp;
+use super::unusable::Unusable;
 
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 /// Comments and titles before the header, at most.
@@ -36,31 +37,6 @@ pub struct Input {
 impl fmt::Debug for Input {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name)
-    }
-}
-
-/// Why a file cannot be read at all, or not to its end.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("{place}: {problem}")]
-pub struct Unusable {
-    /// The file, with the line if it came to that.
-    pub(crate) place: String,
-    pub(crate) problem: String,
-    /// Whether another header is what ends it.
-    pub(crate) is_header: bool,
-    /// Whether two rows that say different things are what is wrong.
-    pub(crate) is_conflict: bool,
-}
-
-impl Unusable {
-    /// What is wrong with a file, or at a line of it.
-    pub(crate) fn new(place: String, problem: String) -> Self {
-        Self { place, problem, is_header: false, is_conflict: false }
-    }
-
-    /// The same, with more to say.
-    pub(crate) fn and(self, more: &str) -> Self {
-        Self { problem: format!("{}; {more}", self.problem), ..self }
     }
 }
 

@@ -6,7 +6,7 @@ use market::validate::GRAIN_MAX;
 use market::{EventTime, Instrument, Span};
 
 use super::counts::{Rejects, Tally};
-use super::file::{Input, Rows, Unusable};
+use super::file::{Input, Rows};
 use super::numbering::Numbering;
 use super::row::{Refusal, Row};
 use super::rules::{Conflict, Judge, Rules, Shape};
@@ -15,6 +15,7 @@ use super::shape::{are_many, shape};
 use super::sort::{Sorted, Sorter};
 use super::survey::{Order, Survey, survey, unsorted};
 use super::time;
+use super::unusable::Unusable;
 
 /// Reads the files of one instrument as one recording.
 pub struct Track {

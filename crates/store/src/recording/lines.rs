@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::{BufRead, Read};
 
-use super::file::Unusable;
+use super::unusable::Unusable;
 
 /// The longest line that may be a row. Seven numbers take at most some 170 bytes; the rest is room for other columns.
 pub(crate) const LINE_BYTES_MAX: usize = 64 * 1024;

@@ -3,11 +3,12 @@
 use market::Span;
 use market::validate::GRAIN_MAX;
 
-use super::file::{Input, Unusable};
+use super::file::Input;
 use super::rules::{Grain, Rules, Shape, span_words};
 use super::steps::Steps;
 use super::survey::{Kind, Survey};
 use super::time;
+use super::unusable::Unusable;
 
 /// Fewer distances than this do not show that a file has another grain than its neighbours.
 const TELLING_STEPS: u64 = 10;

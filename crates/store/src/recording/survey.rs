@@ -3,13 +3,14 @@
 
 use market::EventTime;
 
-use super::file::{Input, Line, Unusable};
+use super::file::{Input, Line};
 use super::names::Names;
 use super::row::Row;
 use super::rules::{Grain, Rules};
 use super::sort::{Lines, Sorter};
 use super::steps::Steps;
 use super::time::{self, Times};
+use super::unusable::Unusable;
 
 /// So many rows are looked at for their prices: trades have one price each.
 const PRICED_ROWS_MAX: u64 = 1_000;

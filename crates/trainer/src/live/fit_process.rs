@@ -19,7 +19,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use service::{Code, Coded, WithCode};
 use store::archive::Through;
-use store::archive::storage::ArchiveStorage;
+use store::archive::location::ArchiveLocation;
 use store::model_card::ModelCard;
 use store::paths::{MODEL, MODEL_CARD, MODEL_FILES};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -196,7 +196,7 @@ fn take_order() -> anyhow::Result<(Order, Vec<Vec<u8>>)> {
 
 fn fit(order: &Order, rival: Option<&Vec<u8>>) -> anyhow::Result<(Option<Duel>, Artifacts)> {
     let started = std::time::Instant::now();
-    let archive = order.place.parse::<ArchiveStorage>()?.archive()?;
+    let archive = order.place.parse::<ArchiveLocation>()?.archive()?;
     let rival = rival.map(|rival| load(rival, &order.config.instrument)).transpose()?;
     let data = read_archive(&archive, &order.config.instrument, order.through)?;
     let learned =

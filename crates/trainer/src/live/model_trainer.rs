@@ -13,7 +13,7 @@ use learn::forecaster::Forecaster;
 use learn::training::LearnConfig;
 use market::{Instrument, Recipe};
 use service::{Code, WithCode};
-use store::archive::storage::ArchiveStorage;
+use store::archive::location::ArchiveLocation;
 use store::model_card::{FileDigest, ModelCard};
 use store::paths;
 use tokio::sync::Semaphore;
@@ -41,7 +41,7 @@ pub struct Shelves {
 /// The workshop of the service. Clones share it.
 #[derive(Clone)]
 pub struct Forge {
-    place: ArchiveStorage,
+    place: ArchiveLocation,
     reach: Reach,
     /// How models are learned; the instrument is each in its turn.
     config: LearnConfig,
@@ -53,7 +53,7 @@ pub struct Forge {
 impl Forge {
     /// A workshop that learns from the archive, when it is its `turn`.
     pub(crate) fn new(
-        place: ArchiveStorage,
+        place: ArchiveLocation,
         reach: Reach,
         config: LearnConfig,
         shelves: Shelves,

@@ -5,36 +5,36 @@ use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
-use super::{Claim, Content, Entry, Fill, Place, PlaceError};
+use super::{Claim, Content, Entry, Fill, Storage, StorageError};
 use crate::atomic_file::{atomic_write_as, remove_unfinished, sync_folder};
 use crate::paths;
 
 /// A folder, which need not exist yet. Its writer holds a lock, which goes with the process, however it ends.
 #[derive(Debug, Clone)]
-pub struct Folder(PathBuf);
+pub struct FolderStorage(PathBuf);
 
-impl Folder {
+impl FolderStorage {
     /// A folder by its path.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self(path.into())
     }
 }
 
-impl fmt::Display for Folder {
+impl fmt::Display for FolderStorage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.display().fmt(f)
     }
 }
 
-impl Place for Folder {
-    fn claim(&self) -> Result<Claim, PlaceError> {
+impl Storage for FolderStorage {
+    fn claim(&self) -> Result<Claim, StorageError> {
         fs::create_dir_all(&self.0).map_err(|error| at(&self.0, error))?;
         let path = self.0.join(paths::ARCHIVE_LOCK);
         let file = File::options().create(true).truncate(false).read(true).write(true).open(&path);
         let mut file = file.map_err(|error| at(&path, error))?;
         match file.try_lock() {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(PlaceError::Locked(self.to_string())),
+            Err(TryLockError::WouldBlock) => return Err(StorageError::Locked(self.to_string())),
             Err(TryLockError::Error(error)) => return Err(at(&path, error)),
         }
         let id = known_id(&mut file).map_err(|error| at(&path, error))?;
@@ -42,7 +42,7 @@ impl Place for Folder {
         Ok(Claim { id, _lock: Some(file) })
     }
 
-    fn list(&self) -> Result<Vec<Entry>, PlaceError> {
+    fn list(&self) -> Result<Vec<Entry>, StorageError> {
         let mut files = Vec::new();
         let entries = match fs::read_dir(&self.0) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(files),
@@ -61,7 +61,7 @@ impl Place for Folder {
         Ok(files)
     }
 
-    fn open(&self, name: &str) -> Result<Option<Content>, PlaceError> {
+    fn open(&self, name: &str) -> Result<Option<Content>, StorageError> {
         let path = self.0.join(name);
         match File::open(&path) {
             Ok(file) => Ok(Some(Content::File(file))),
@@ -70,11 +70,11 @@ impl Place for Folder {
         }
     }
 
-    fn put(&self, fill: &mut Fill<'_>) -> Result<(), PlaceError> {
+    fn put(&self, fill: &mut Fill<'_>) -> Result<(), StorageError> {
         atomic_write_as(&self.0, |file| fill(file)).map_err(|error| at(&self.0, error))
     }
 
-    fn remove(&self, names: &[String]) -> Result<(), PlaceError> {
+    fn remove(&self, names: &[String]) -> Result<(), StorageError> {
         for name in names {
             let path = self.0.join(name);
             fs::remove_file(&path).map_err(|error| at(&path, error))?;
@@ -87,8 +87,8 @@ impl Place for Folder {
     }
 }
 
-fn at(path: &Path, error: io::Error) -> PlaceError {
-    PlaceError::Io { path: path.to_owned(), error }
+fn at(path: &Path, error: io::Error) -> StorageError {
+    StorageError::Io { path: path.to_owned(), error }
 }
 
 /// The id that the file holds; a new one when it holds none, or only a part of one.

@@ -5,7 +5,7 @@ use std::future::Future;
 
 use tokio::runtime::Handle;
 
-use super::{Claim, Content, Entry, Fill, Place, PlaceError, SCHEME, is_id, new_id};
+use super::{Claim, Content, Entry, Fill, Storage, StorageError, SCHEME, is_id, new_id};
 use crate::bucket::Bucket;
 use crate::paths;
 
@@ -14,14 +14,14 @@ use crate::paths;
 /// A bucket has no lock: that only one process writes is seen to by whoever starts it (in a service by its lease). Two
 /// writers would make files that overlap, which every reader refuses.
 #[derive(Debug, Clone)]
-pub struct Prefix {
+pub struct BucketStorage {
     bucket: Bucket,
     prefix: String,
     /// Where requests run while a thread waits for them.
     runtime: Handle,
 }
 
-impl Prefix {
+impl BucketStorage {
     /// A prefix is empty or ends with a slash.
     pub fn new(bucket: Bucket, prefix: impl Into<String>, runtime: Handle) -> Self {
         Self { bucket, prefix: prefix.into(), runtime }
@@ -37,14 +37,14 @@ impl Prefix {
     }
 }
 
-impl fmt::Display for Prefix {
+impl fmt::Display for BucketStorage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{SCHEME}{}/{}", self.bucket.name(), self.prefix)
     }
 }
 
-impl Place for Prefix {
-    fn claim(&self) -> Result<Claim, PlaceError> {
+impl Storage for BucketStorage {
+    fn claim(&self) -> Result<Claim, StorageError> {
         let key = self.key(paths::ARCHIVE_ID);
         let known = self.wait(self.bucket.get(&key))?;
         let known = known.and_then(|known| String::from_utf8(known.into()).ok()).filter(|known| is_id(known));
@@ -60,7 +60,7 @@ impl Place for Prefix {
         Ok(Claim { id, _lock: None })
     }
 
-    fn list(&self) -> Result<Vec<Entry>, PlaceError> {
+    fn list(&self) -> Result<Vec<Entry>, StorageError> {
         let objects = self.wait(self.bucket.list(&self.prefix))?.into_iter();
         let of_prefix = objects.filter_map(|object| {
             let name = object.key.strip_prefix(&self.prefix)?;
@@ -69,18 +69,18 @@ impl Place for Prefix {
         Ok(of_prefix.collect())
     }
 
-    fn open(&self, name: &str) -> Result<Option<Content>, PlaceError> {
+    fn open(&self, name: &str) -> Result<Option<Content>, StorageError> {
         Ok(self.wait(self.bucket.get(&self.key(name)))?.map(Content::Bytes))
     }
 
     /// The whole file is in memory: its key tells its digest, and S3 wants the key first.
-    fn put(&self, fill: &mut Fill<'_>) -> Result<(), PlaceError> {
+    fn put(&self, fill: &mut Fill<'_>) -> Result<(), StorageError> {
         let mut content = Vec::new();
-        let name = fill(&mut content).map_err(|error| PlaceError::Io { path: self.to_string().into(), error })?;
+        let name = fill(&mut content).map_err(|error| StorageError::Io { path: self.to_string().into(), error })?;
         Ok(self.wait(self.bucket.put(&self.key(&name), &content))?)
     }
 
-    fn remove(&self, names: &[String]) -> Result<(), PlaceError> {
+    fn remove(&self, names: &[String]) -> Result<(), StorageError> {
         for name in names {
             self.wait(self.bucket.delete(&self.key(name)))?;
         }
