@@ -3,7 +3,6 @@
 //! This crate writes nothing to NATS and computes no candle, feature or score: it reads and shows. Start reading at
 //! [`run`]; [`picture`] is a pure function from predictions to pixels, `view` what tables and page have in common.
 
-pub mod picture;
 pub mod plot;
 pub mod summary;
 pub mod tables;
@@ -12,13 +11,11 @@ pub mod web;
 
 mod number;
 mod output;
+mod user;
 mod view;
 mod volume;
 
 use service::{AskArgs, ProcessArgs, Program, Shutdown};
-
-/// The name by which the server knows this service.
-const USER: &str = "reporter";
 
 /// Shows what the pipeline has made: a plot, tables, figures, live messages, a web page
 #[derive(Debug, clap::Parser)]

@@ -7,18 +7,18 @@ use comfy_table::{Cell, CellAlignment, LineStyle, Table, TableStyle};
 
 /// Whether somebody still reads what is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Heard {
+pub(crate) enum Printed {
     /// As far as we know.
     Yes,
     /// The reading end of the pipe is closed (`| head`): no error of ours, and a reason to end.
-    NoMore,
+    ReaderGone,
 }
 
 /// Prints a line.
 ///
 /// # Errors
 /// Whatever writing can meet, except a reader that left.
-pub(crate) fn line(text: &str) -> io::Result<Heard> {
+pub(crate) fn line(text: &str) -> io::Result<Printed> {
     lines([text])
 }
 
@@ -26,15 +26,15 @@ pub(crate) fn line(text: &str) -> io::Result<Heard> {
 ///
 /// # Errors
 /// As [`line`].
-pub(crate) fn lines<T: AsRef<[u8]>>(texts: impl IntoIterator<Item = T>) -> io::Result<Heard> {
+pub(crate) fn lines<T: AsRef<[u8]>>(texts: impl IntoIterator<Item = T>) -> io::Result<Printed> {
     let mut out = BufWriter::new(io::stdout().lock());
     let written = texts.into_iter().try_for_each(|text| {
         out.write_all(text.as_ref())?;
         out.write_all(b"\n")
     });
     match written.and_then(|()| out.flush()) {
-        Ok(()) => Ok(Heard::Yes),
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Heard::NoMore),
+        Ok(()) => Ok(Printed::Yes),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Printed::ReaderGone),
         Err(error) => Err(error),
     }
 }

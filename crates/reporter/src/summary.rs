@@ -93,7 +93,7 @@ impl MarketCounts {
 /// The figures. Scores are of the holdout (of the test rows of a random split) and absent when nothing was trained;
 /// prices and errors are in quote currency.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-struct Metrics {
+struct RunSummary {
     #[serde(skip_serializing_if = "Option::is_none")]
     coin: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -133,9 +133,9 @@ pub async fn run(args: &Args, nats: &NatsArgs) -> anyhow::Result<()> {
         Some(path) => read_summary(path).exit_code(Code::BadConfig)?,
         None => ProducerSummary::default(),
     };
-    let connection = Connection::open(nats, Some(crate::USER)).await?;
+    let connection = Connection::open(nats, Some(crate::user::USER)).await?;
     let market = MarketCounts::read(&connection).await?;
-    let mut json = serde_json::to_vec_pretty(&metrics(card, producer, market)).context("cannot encode the figures")?;
+    let mut json = serde_json::to_vec_pretty(&summarize(card, producer, market)).context("cannot encode the figures")?;
     json.push(b'\n');
     atomic_write(&args.out, |file| file.write_all(&json))
         .map_err(|error: io::Error| {
@@ -164,10 +164,10 @@ fn read_summary(path: &Path) -> anyhow::Result<ProducerSummary> {
         .with_context(|| format!("cannot read what the producer counted from {} (--producer-summary)", path.display()))
 }
 
-fn metrics(card: Option<ModelCard>, producer: ProducerSummary, market: MarketCounts) -> Metrics {
+fn summarize(card: Option<ModelCard>, producer: ProducerSummary, market: MarketCounts) -> RunSummary {
     let card = card.as_ref();
     let scores = card.map(|card| &card.holdout.scores);
-    Metrics {
+    RunSummary {
         coin: card.map(|card| card.coin.clone()),
         quote: card.map(|card| card.quote.clone()),
         rows: scores.map(|scores| scores.rows),
@@ -200,7 +200,7 @@ mod tests {
         market.add(&counts(r#"{"accepted":1,"rejected":{"future":1,"zero-price":2},"newer":7}"#));
         let producer =
             serde_json::from_str(r#"{"published":9,"duplicates":2,"rejected":{"unparsable":6}}"#).expect("a summary");
-        let metrics = serde_json::to_value(metrics(None, producer, market)).expect("json");
+        let metrics = serde_json::to_value(summarize(None, producer, market)).expect("json");
         let numbers = ["ticks", "candles", "late", "duplicates", "rejected"].map(|name| metrics[name].as_u64());
         assert_eq!(numbers, [Some(6), Some(4), Some(2), Some(3), Some(12)]);
         assert_eq!(metrics["rejected_by"]["stream_processor"]["future"], 4);

@@ -39,7 +39,7 @@ pub async fn run(args: &Args, nats: &NatsArgs) -> anyhow::Result<()> {
         (Some(coin), Some(quote)) => Some(Instrument::new(coin, quote).exit_code(Code::BadConfig)?),
         _ => None,
     };
-    let connection = Connection::open(nats, Some(crate::USER)).await?;
+    let connection = Connection::open(nats, Some(crate::user::USER)).await?;
     let mut view = View::new(usize::from(args.last));
     read_stats(&connection, instrument.as_ref(), &mut view).await?;
     read_minutes(&connection, instrument.as_ref(), usize::from(args.last), &mut view).await?;

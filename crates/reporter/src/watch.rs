@@ -11,7 +11,7 @@ use futures::StreamExt;
 use gaps::Gaps;
 use service::{Code, Health, Shutdown, WithCode};
 
-use crate::output::{self, Heard};
+use crate::output::{self, Printed};
 
 /// Prints live messages, one line each; needs no password.
 #[derive(Debug, Clone, clap::Args)]
@@ -54,7 +54,7 @@ pub async fn run(args: &Args, nats: &NatsArgs, shutdown: &Shutdown) -> anyhow::R
     let mut messages = connection.client().subscribe(args.subject.clone()).await?;
     connection.client().flush().await?;
     let mut watcher = Watcher { format: args.format, gaps: Gaps::default() };
-    if watcher.last_known(&connection, args).await? == Heard::NoMore {
+    if watcher.last_known(&connection, args).await? == Printed::ReaderGone {
         return Ok(());
     }
     let mut is_first = true;
@@ -74,7 +74,7 @@ pub async fn run(args: &Args, nats: &NatsArgs, shutdown: &Shutdown) -> anyhow::R
         };
         is_first = false;
         let Some(message) = message else { anyhow::bail!("the subscription to {} has ended", args.subject) };
-        if watcher.live(&message)? == Heard::NoMore {
+        if watcher.live(&message)? == Printed::ReaderGone {
             return Ok(());
         }
     }
@@ -107,16 +107,16 @@ struct Watcher {
 
 impl Watcher {
     /// Prints the last value of a subject that names one, marked as such.
-    async fn last_known(&mut self, connection: &Connection, args: &Args) -> anyhow::Result<Heard> {
+    async fn last_known(&mut self, connection: &Connection, args: &Args) -> anyhow::Result<Printed> {
         let Some((stream, stored)) = subject::stored_of_live(&args.subject, args.partitions) else {
-            return Ok(Heard::Yes);
+            return Ok(Printed::Yes);
         };
         let message = match query::newest(connection, stream, &stored).await {
             Ok(Some(message)) => message,
-            Ok(None) => return Ok(Heard::Yes),
+            Ok(None) => return Ok(Printed::Yes),
             Err(error) => {
                 tracing::warn!(%error, "the last known value cannot be read");
-                return Ok(Heard::Yes);
+                return Ok(Printed::Yes);
             }
         };
         self.gaps.begin(&args.subject, message.seq);
@@ -137,17 +137,17 @@ impl Watcher {
     }
 
     /// Prints a live message, after a note when something before it is missing.
-    fn live(&mut self, message: &Message) -> anyhow::Result<Heard> {
+    fn live(&mut self, message: &Message) -> anyhow::Result<Printed> {
         let headers = message.headers.as_ref();
         let subject = message.subject.as_str();
         if is_stray(message) {
             tracing::warn!("somebody had something stored sent to {subject}; it is not shown");
-            return Ok(Heard::Yes);
+            return Ok(Printed::Yes);
         }
         if let Some(seq) = number(headers, "Nats-Sequence") {
             let previous = number(headers, "Nats-Last-Sequence").unwrap_or_default();
             match self.gaps.see(subject, seq, previous) {
-                gaps::Seen::Again => return Ok(Heard::Yes),
+                gaps::Seen::Again => return Ok(Printed::Yes),
                 gaps::Seen::InOrder => {}
                 gaps::Seen::Missed { after } => tracing::warn!(
                     "missed messages on {subject} after sequence {after} up to {previous}: this reader was too slow or was \

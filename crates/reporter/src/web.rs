@@ -2,14 +2,13 @@
 
 mod feed;
 mod pipeline_status;
-mod plot;
+mod plot_file;
+mod shared;
 mod snapshot;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
 
 use anyhow::Context;
 use axum::Router;
@@ -22,10 +21,10 @@ use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
 use bus::NatsArgs;
-use pipeline_status::PipelineStatus;
-use plot::Plot;
+use plot_file::PlotFile;
 use service::{Bounds, Code, Health, HealthArgs, Shutdown, WithCode};
-use snapshot::{Choice, Live, Tables};
+use shared::Shared;
+use snapshot::{Choice, LiveSnapshot, TablesSnapshot};
 use store::paths;
 use tokio::net::TcpListener;
 
@@ -56,62 +55,17 @@ const BOUNDS: Bounds = Bounds::of_connections(512);
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// What the page shows, shared by those who fill it and those who answer.
-#[derive(Debug)]
-struct Shared {
-    view: Mutex<View>,
-    standing: Mutex<PipelineStatus>,
-    /// Changes whenever a table does.
-    version: AtomicU64,
-    /// When the last price was committed while we looked, by our clock; 0 for never.
-    moved_ms: AtomicI64,
-    health: Health,
-    plot: Plot,
-}
-
-impl Shared {
-    fn view(&self) -> MutexGuard<'_, View> {
-        self.view.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn standing(&self) -> MutexGuard<'_, PipelineStatus> {
-        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn changed(&self) {
-        self.version.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn moved(&self) {
-        self.moved_ms.store(now_ms(), Ordering::Relaxed);
-    }
-
-    fn live(&self, choice: &Choice) -> Live {
-        let clock = snapshot::Clock { now_ms: now_ms(), moved_ms: self.moved_ms.load(Ordering::Relaxed) };
-        let version = self.version.load(Ordering::Relaxed);
-        let plot = self.plot.version();
-        snapshot::live(&self.view(), &self.standing(), choice, clock, snapshot::Versions { version, plot })
-    }
-}
-
 /// Serves until shutdown. The page is there at once and says what is missing.
 ///
 /// # Errors
 /// A port that is taken ends with exit code 2; what waiting for the server cannot mend as the bus says.
 pub async fn run(args: &Args, nats: &NatsArgs, shutdown: &Shutdown) -> anyhow::Result<()> {
-    nats.check(Some(crate::USER))?;
+    nats.check(Some(crate::user::USER))?;
     let listener = TcpListener::bind(args.listen)
         .await
         .with_context(|| format!("cannot listen on {}; choose another address with --listen", args.listen))
         .exit_code(Code::BadConfig)?;
-    let shared = Arc::new(Shared {
-        view: Mutex::new(View::new(WINDOWS_MAX)),
-        standing: Mutex::new(PipelineStatus::default()),
-        version: AtomicU64::new(0),
-        moved_ms: AtomicI64::new(0),
-        health: Health::new(),
-        plot: Plot::at(args.out.join(paths::PLOT)),
-    });
+    let shared = Arc::new(Shared::new(View::new(WINDOWS_MAX), PlotFile::at(args.out.join(paths::PLOT))));
     shared.health.serve(&args.health, shutdown.clone()).await?;
     tracing::info!("the page is at http://{}/", listener.local_addr()?);
     let hosts = args.health.allowed_hosts.clone();
@@ -147,16 +101,16 @@ async fn with_headers(request: Request, next: Next) -> Response {
     response
 }
 
-async fn live(State(shared): State<Arc<Shared>>, Query(choice): Query<Choice>) -> Json<Live> {
+async fn live(State(shared): State<Arc<Shared>>, Query(choice): Query<Choice>) -> Json<LiveSnapshot> {
     Json(shared.live(&choice))
 }
 
 async fn tables(
     State(shared): State<Arc<Shared>>,
     Query(choice): Query<Choice>,
-) -> Result<Json<Tables>, (StatusCode, &'static str)> {
-    let version = shared.version.load(Ordering::Relaxed);
-    snapshot::tables(&shared.view(), &choice, version)
+) -> Result<Json<TablesSnapshot>, (StatusCode, &'static str)> {
+    shared
+        .tables(&choice)
         .map(Json)
         .ok_or((StatusCode::NOT_FOUND, "no such instrument yet\n"))
 }
@@ -172,9 +126,4 @@ async fn plot(State(shared): State<Arc<Shared>>) -> Response {
             (StatusCode::NOT_FOUND, "no plot yet: `trainer train`, then `reporter plot`, make one\n").into_response()
         }
     }
-}
-
-/// By our clock: only to say how old things are.
-fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }

@@ -48,6 +48,13 @@ pub enum Fold {
     Test,
 }
 
+impl Fold {
+    /// Whether no fit and no choice has seen its rows: the holdout, or the held-out rows of a random split.
+    pub fn is_held_out(self) -> bool {
+        matches!(self, Self::Holdout | Self::Test)
+    }
+}
+
 impl fmt::Display for Fold {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

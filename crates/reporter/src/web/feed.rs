@@ -9,14 +9,14 @@ use bus::{Connection, Error, NatsArgs, RecordKind, Stream, query, subject, topol
 use market::{Instrument, Window};
 use service::{Data, Shutdown};
 
-use super::Shared;
-use super::pipeline_status::{Looks, PipelineStatus};
+use super::pipeline_status::{InputEnds, PipelineStatus};
+use super::shared::Shared;
 use crate::view::{WINDOWS, kind_of};
 
 /// MARKET is long: of its prices only those among so many last messages are read. A replayed message holds up to 128 KiB.
 const MARKET_TAIL: u64 = 512;
 /// How often the steps' positions are read.
-const LOOK: Duration = Duration::from_secs(2);
+const STATUS_INTERVAL: Duration = Duration::from_secs(2);
 /// Instruments whose last price is fetched in one look.
 const FETCHES_MAX: usize = 64;
 
@@ -25,10 +25,10 @@ const FETCHES_MAX: usize = 64;
 /// # Errors
 /// What waiting cannot mend: credentials, permissions, another topology.
 pub(super) async fn follow(shared: &Shared, nats: &NatsArgs, shutdown: &Shutdown) -> Result<(), Error> {
-    let Some(connection) = Connection::wait(nats, Some(crate::USER), &shared.health, shutdown).await? else {
+    let Some(connection) = Connection::wait(nats, Some(crate::user::USER), &shared.health, shutdown).await? else {
         return Ok(());
     };
-    shared.standing().is_connected = true;
+    shared.status().is_connected = true;
     let required = async |stream| wait_for(|| topology::require(&connection, stream), &shared.health, shutdown).await;
     let Some(market) = required(Stream::Market).await? else { return Ok(()) };
     let Some(_) = required(Stream::Stats).await? else { return Ok(()) };
@@ -45,7 +45,7 @@ pub(super) async fn follow(shared: &Shared, nats: &NatsArgs, shutdown: &Shutdown
     tokio::select! {
         never = read(shared, &connection, prices, Part::Prices) => never,
         never = read(shared, &connection, statistics, Part::Tables) => never,
-        never = watch_standing(shared, &connection) => never,
+        never = watch_steps(shared, &connection) => never,
         () = shutdown.requested() => Ok(()),
     }
 }
@@ -89,26 +89,26 @@ async fn read(shared: &Shared, connection: &Connection, selection: Selection, pa
 }
 
 /// Looks again and again how the steps stand.
-async fn watch_standing(shared: &Shared, connection: &Connection) -> Result<(), Error> {
+async fn watch_steps(shared: &Shared, connection: &Connection) -> Result<(), Error> {
     let pulse = shared.health.pulse("looking at the steps");
-    let mut looks = Looks::default();
+    let mut ends = InputEnds::default();
     loop {
-        pulse.during(look(shared, connection, &mut looks)).await;
-        tokio::time::sleep(LOOK).await;
+        pulse.during(refresh(shared, connection, &mut ends)).await;
+        tokio::time::sleep(STATUS_INTERVAL).await;
     }
 }
 
-async fn look(shared: &Shared, connection: &Connection, looks: &mut Looks) {
+async fn refresh(shared: &Shared, connection: &Connection, ends: &mut InputEnds) {
     if connection.client().connection_state() == State::Connected {
-        match PipelineStatus::read(connection, looks).await {
-            Ok(standing) => *shared.standing() = standing,
-            Err(error) => tracing::debug!(%error, "the standing of the steps is not known"),
+        match PipelineStatus::read(connection, ends).await {
+            Ok(status) => *shared.status() = status,
+            Err(error) => tracing::debug!(%error, "the status of the steps is not known"),
         }
         if let Err(error) = fetch_prices(shared, connection).await {
             tracing::debug!(%error, "last prices are not known");
         }
     } else {
-        shared.standing().is_connected = false;
+        shared.status().is_connected = false;
         // The reader says when all is read again.
         shared.health.not_ready("the NATS server is away");
     }

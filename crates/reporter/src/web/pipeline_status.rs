@@ -17,7 +17,7 @@ pub(super) struct PipelineStatus {
     /// Whether the server answers.
     pub(super) is_connected: bool,
     /// The steps, upstream first; empty before they were first read.
-    pub(super) steps: Vec<StepStanding>,
+    pub(super) steps: Vec<StepStatus>,
     /// What the stream-processor has counted.
     pub(super) counts: MarketCounts,
 }
@@ -27,11 +27,11 @@ const SETTLED: Duration = Duration::from_secs(6);
 
 /// Where the inputs ended when the steps were looked at before, the newest look last: by service and partition.
 #[derive(Debug, Default)]
-pub(super) struct Looks(VecDeque<(Instant, Ends)>);
+pub(super) struct InputEnds(VecDeque<(Instant, Ends)>);
 
 type Ends = BTreeMap<(&'static str, u32), u64>;
 
-impl Looks {
+impl InputEnds {
     /// Notes a look; returns the ends that must be committed by now, those of the newest look that is old enough, or of the
     /// first one.
     fn settled(&mut self, now: Instant, ends: Ends) -> &Ends {
@@ -45,7 +45,7 @@ impl Looks {
 
 /// How far a step is.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(super) struct StepStanding {
+pub(super) struct StepStatus {
     /// The service that runs it.
     pub(super) service: &'static str,
     /// Messages between the position and what was the last input a moment ago, of the partition that is furthest behind; at
@@ -60,19 +60,19 @@ impl PipelineStatus {
     ///
     /// # Errors
     /// Whatever reading can meet.
-    pub(super) async fn read(connection: &Connection, looks: &mut Looks) -> Result<Self, Error> {
+    pub(super) async fn read(connection: &Connection, seen: &mut InputEnds) -> Result<Self, Error> {
         let mut all = Vec::with_capacity(STEPS.len());
         for step in STEPS {
             all.push((step, standings(connection, step).await?));
         }
         let key = |step: &Step, partition: &progress::StepProgress| (step.service, partition.partition);
         let ends = all.iter().flat_map(|(step, of)| of.iter().map(move |one| (key(step, one), one.input_last)));
-        let settled = looks.settled(Instant::now(), ends.collect());
+        let settled = seen.settled(Instant::now(), ends.collect());
         let in_use = all.iter().filter(|(step, partitions)| is_in_use(*step, partitions));
         let steps = in_use.map(|(step, partitions)| {
             let end = |one| settled.get(&key(step, one)).copied().unwrap_or_default();
             let behind = partitions.iter().map(|one| end(one).saturating_sub(one.committed())).max();
-            StepStanding {
+            StepStatus {
                 service: step.service,
                 behind: behind.unwrap_or_default(),
                 has_begun: partitions.iter().any(|one| one.position.is_some()),
@@ -89,9 +89,9 @@ mod tests {
 
     #[test]
     fn what_came_a_moment_ago_is_not_behind() {
-        let (mut looks, first) = (Looks::default(), Instant::now());
+        let (mut seen, first) = (InputEnds::default(), Instant::now());
         let mut ends = |secs, end| {
-            let settled = looks.settled(first + Duration::from_secs(secs), Ends::from([(("aggregator", 3), end)]));
+            let settled = seen.settled(first + Duration::from_secs(secs), Ends::from([(("aggregator", 3), end)]));
             settled[&("aggregator", 3)]
         };
         // Until a look is old enough, what was there at the first one counts.

@@ -5,7 +5,7 @@ use market::profile::HourOfDayLine;
 use market::{Candle, EventTime, Span, Window};
 use serde::{Deserialize, Serialize};
 
-use super::pipeline_status::{PipelineStatus, StepStanding};
+use super::pipeline_status::{PipelineStatus, StepStatus};
 use crate::number::{PriceFormat, number};
 use crate::view::{InstrumentView, Name, View};
 
@@ -25,7 +25,7 @@ pub(super) struct Choice {
 
 /// What changes all the time.
 #[derive(Debug, Serialize)]
-pub(super) struct Live {
+pub(super) struct LiveSnapshot {
     /// Every instrument that has data.
     instruments: Vec<String>,
     /// Where its live price is published.
@@ -41,7 +41,7 @@ pub(super) struct Live {
 
 /// By our clock: only to say how old things are.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Clock {
+pub(super) struct Freshness {
     /// Now.
     pub(super) now_ms: i64,
     /// When the last price was committed while we looked; 0 for never.
@@ -74,7 +74,7 @@ pub(super) struct HealthReport {
     /// All of it as one line for people.
     pub(super) line: String,
     connected: bool,
-    steps: Vec<StepStanding>,
+    steps: Vec<StepStatus>,
     accepted: u64,
     duplicate: u64,
     late: u64,
@@ -84,7 +84,7 @@ pub(super) struct HealthReport {
 
 /// The tables of one instrument, newest rows first.
 #[derive(Debug, Serialize)]
-pub(super) struct Tables {
+pub(super) struct TablesSnapshot {
     version: u64,
     instrument: String,
     hourly: CandleTable,
@@ -158,8 +158,8 @@ fn name_of((coin, quote): &Name) -> String {
 }
 
 /// What changes all the time.
-pub(super) fn live(view: &View, standing: &PipelineStatus, choice: &Choice, clock: Clock, versions: Versions) -> Live {
-    let now_ms = clock.now_ms;
+pub(super) fn live(view: &View, status: &PipelineStatus, choice: &Choice, freshness: Freshness, versions: Versions) -> LiveSnapshot {
+    let now_ms = freshness.now_ms;
     let chosen = chosen(view, choice);
     let price = chosen.and_then(|(_, rows)| rows.price);
     let price = price.map(|price| {
@@ -167,30 +167,30 @@ pub(super) fn live(view: &View, standing: &PipelineStatus, choice: &Choice, cloc
         LivePrice { close, format: PriceFormat::of([close]), event_ms: price.event.ms(), age_ms }
     });
     let newest = view.instruments().filter_map(|(_, rows)| rows.price).max_by_key(|price| price.event);
-    let counts = &standing.counts;
+    let counts = &status.counts;
     let health = HealthReport {
-        line: health_line(standing, newest.map(|price| (price.event, now_ms - price.known.ms()))),
-        connected: standing.is_connected,
-        steps: standing.steps.clone(),
+        line: health_line(status, newest.map(|price| (price.event, now_ms - price.known.ms()))),
+        connected: status.is_connected,
+        steps: status.steps.clone(),
         accepted: counts.accepted,
         duplicate: counts.duplicate,
         late: counts.late,
         rejected: counts.rejected_total(),
         candles: counts.candles,
     };
-    Live {
+    LiveSnapshot {
         instruments: view.instruments().take(INSTRUMENTS_MAX).map(|(name, _)| name_of(name)).collect(),
         subject: chosen.map(|((coin, quote), _)| subject::live(Stream::Market, RecordKind::Price, coin, quote)),
         instrument: chosen.map(|(name, _)| name_of(name)),
         price,
         health,
-        is_moving: now_ms - clock.moved_ms <= MOVING_MS_MAX,
+        is_moving: now_ms - freshness.moved_ms <= MOVING_MS_MAX,
         versions,
     }
 }
 
-fn health_line(standing: &PipelineStatus, newest: Option<(EventTime, i64)>) -> String {
-    let mut parts = vec![match (standing.is_connected, standing.steps.is_empty()) {
+fn health_line(status: &PipelineStatus, newest: Option<(EventTime, i64)>) -> String {
+    let mut parts = vec![match (status.is_connected, status.steps.is_empty()) {
         (true, _) => "nats connected".to_owned(),
         (false, true) => "nats away".to_owned(),
         (false, false) => "nats away, what follows was last known".to_owned(),
@@ -199,16 +199,16 @@ fn health_line(standing: &PipelineStatus, newest: Option<(EventTime, i64)>) -> S
         Some((event, age_ms)) => format!("last price {event}, {} ago", age(age_ms)),
         None => "no price yet".to_owned(),
     });
-    parts.extend(standing.steps.iter().map(|step| match (step.has_begun, step.behind) {
+    parts.extend(status.steps.iter().map(|step| match (step.has_begun, step.behind) {
         (_, 0) => format!("{} up to date", step.service),
         (true, behind) => format!("{} {} messages behind", step.service, number(behind as f64, 0)),
         (false, behind) => format!("{} has not begun, {} messages wait", step.service, number(behind as f64, 0)),
     }));
-    if standing.steps.is_empty() {
+    if status.steps.is_empty() {
         parts.push("steps not known yet".to_owned());
         return parts.join(" · ");
     }
-    let counts = &standing.counts;
+    let counts = &status.counts;
     let counted = [("accepted", counts.accepted), ("late", counts.late), ("rejected", counts.rejected_total())];
     parts.extend(counted.iter().map(|(name, count)| format!("{name} {}", number(*count as f64, 0))));
     parts.join(" · ")
@@ -227,9 +227,9 @@ fn age(ms: i64) -> String {
 }
 
 /// The tables of the chosen instrument; none when it has no data.
-pub(super) fn tables(view: &View, choice: &Choice, version: u64) -> Option<Tables> {
+pub(super) fn tables(view: &View, choice: &Choice, version: u64) -> Option<TablesSnapshot> {
     let (name, rows) = chosen(view, choice)?;
-    Some(Tables {
+    Some(TablesSnapshot {
         version,
         instrument: name_of(name),
         hourly: candle_table(rows, Window::Hour),
@@ -305,8 +305,8 @@ mod tests {
 
     const NONE: Versions = Versions { version: 0, plot: None };
 
-    fn at(now_ms: i64) -> Clock {
-        Clock { now_ms, moved_ms: 0 }
+    fn at(now_ms: i64) -> Freshness {
+        Freshness { now_ms, moved_ms: 0 }
     }
 
     #[test]

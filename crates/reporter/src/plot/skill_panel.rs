@@ -9,7 +9,7 @@ use super::canvas::{Anchor, Canvas, Point, TextStyle};
 use super::extent::Extent;
 use super::frame::{Area, Frame};
 use super::theme::{BAND, BASELINE, BEHIND, INK, MODEL, MUTED, SMALL};
-use super::words;
+use super::labels;
 
 /// The axis reaches at least so far to either side of zero, in percent.
 const SCALE_MIN: f64 = 1.0;
@@ -36,7 +36,7 @@ pub(super) fn draw(canvas: &mut Canvas, area: Area, card: &ModelCard, rows: &[&P
     let up = Extent::of(values.iter().copied().chain([-SCALE_MIN, SCALE_MIN])).padded(0.18);
     let across = Extent::of(rows.iter().map(|row| row.timestamp.ms() as f64));
     let frame = Frame::within(area, across, up, 5);
-    let baseline = words::short_baseline(card);
+    let baseline = labels::short_baseline(card);
     frame.title(canvas, &format!("Against the {baseline}"), "squared error saved, in %");
     let (Some(first), Some(last), Some(&end)) = (rows.first(), rows.last(), values.last()) else {
         let middle = ((frame.area.left + frame.area.right) / 2.0, (frame.area.top + frame.area.bottom) / 2.0);

@@ -2,7 +2,7 @@
 
 use super::canvas::{Anchor, Canvas, Image, SCALE, TextStyle};
 use super::theme::{AXIS, BACKGROUND, BASELINE, GRID, INK, MODEL, MUTED, SMALL, TITLE, WARNING};
-use super::{MARGIN, WIDTH};
+use super::layout::{MARGIN, WIDTH};
 
 /// A bar.
 #[derive(Debug, Clone, PartialEq)]

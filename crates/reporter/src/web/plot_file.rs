@@ -15,7 +15,7 @@ const SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
 
 /// A file that `reporter plot` makes and replaces.
 #[derive(Debug)]
-pub(super) struct Plot {
+pub(super) struct PlotFile {
     path: PathBuf,
     /// What was read last, and from which file.
     read: Mutex<Option<(Replacement, Bytes)>>,
@@ -35,7 +35,7 @@ impl From<&Metadata> for Replacement {
     }
 }
 
-impl Plot {
+impl PlotFile {
     pub(super) fn at(path: PathBuf) -> Self {
         Self { path, read: Mutex::default() }
     }

@@ -11,7 +11,7 @@ use super::canvas::{Anchor, Canvas, Point, TextStyle};
 use super::extent::Extent;
 use super::frame::{Area, Frame};
 use super::theme::{AXIS, BAND, BASELINE, HOLDOUT, INK, MODEL, MUTED, SMALL};
-use super::{is_unseen, words};
+use super::labels;
 
 /// A step this many times longer than the usual one breaks the lines.
 const BREAK_STEPS: i64 = 3;
@@ -32,11 +32,11 @@ pub(super) fn draw(canvas: &mut Canvas, area: Area, card: &ModelCard, rows: &[&P
     let up = with_headroom(prices.stretched(bands, 0.15).padded(0.03));
     let frame = Frame::within(area, Extent::of(rows.iter().map(|row| at(row))), up, 6);
     let is_random = rows.iter().any(|row| row.fold == Fold::Test);
-    let split = rows.iter().find(|row| is_unseen(row)).filter(|_| !is_random);
+    let split = rows.iter().find(|row| row.fold.is_held_out()).filter(|_| !is_random);
     if let Some(first) = split {
         frame.shade(canvas, at(first), frame.across.high, HOLDOUT);
     }
-    frame.title(canvas, &words::capitalized(&words::axis(card)), "time in UTC");
+    frame.title(canvas, &labels::capitalized(&labels::axis(card)), "time in UTC");
     frame.grid(canvas);
     let across = (EventTime(frame.across.low as i64), EventTime(frame.across.high as i64));
     frame.foot(canvas, &time_marks(across.0, across.1, 14));

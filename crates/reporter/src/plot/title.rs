@@ -8,7 +8,8 @@ use store::model_card::{ModelCard, RANDOM_LABEL};
 use super::axis::signed_percent;
 use super::canvas::{Anchor, Canvas, TextStyle};
 use super::theme::{BAND, BASELINE, INK, MODEL, MUTED, SMALL, WARNING};
-use super::{HEIGHT, MARGIN, OVERVIEW_TOP, WIDTH, words};
+use super::labels;
+use super::layout::{HEIGHT, MARGIN, OVERVIEW_TOP, WIDTH};
 use crate::number::{number, significant};
 
 /// Draws title, scores and legend.
@@ -42,13 +43,13 @@ fn split_words(card: &ModelCard) -> &str {
 
 /// `next 15m close · recipe returns · `
 fn subject(card: &ModelCard) -> String {
-    format!("{} · recipe {} ·", words::predicted(card), card.recipe)
+    format!("{} · recipe {} ·", labels::predicted(card), card.recipe)
 }
 
 /// `R2 0.9981 · RMSE 23.11 usdt · …`: holdout figures, with what the rows are.
 fn scores(card: &ModelCard) -> String {
     let scores = &card.holdout.scores;
-    let (unit, baseline) = (words::unit(card), words::short_baseline(card));
+    let (unit, baseline) = (labels::unit(card), labels::short_baseline(card));
     let mut parts = vec![format!("R2 {}", scores.r2.map_or("undefined".to_owned(), |r2| number(r2, 4)))];
     parts.push(format!("RMSE {}{unit} ({baseline} {})", significant(scores.rmse), significant(scores.baseline_rmse)));
     if let Some(skill) = scores.skill {
@@ -91,7 +92,7 @@ fn entries(card: &ModelCard) -> [Entry; 5] {
             mark: |canvas, x, y| canvas.rectangle((x, y - 7.0), (x + MARK_WIDTH, y + 7.0), BAND),
         },
         Entry {
-            words: format!("{} (baseline)", words::baseline(card)).into(),
+            words: format!("{} (baseline)", labels::baseline(card)).into(),
             mark: |canvas, x, y| canvas.line(&[(x, y), (x + MARK_WIDTH, y)], 1.8, BASELINE),
         },
         Entry {

@@ -4,40 +4,18 @@
 //! panels: everything on one axis, the last rows one by one with what was known before each, and what the model adds to
 //! doing nothing. Start reading at [`draw`].
 
-mod axis;
-mod bars;
-mod canvas;
-mod extent;
-mod frame;
-mod gain;
-mod heading;
-mod last_rows;
-mod overview;
-mod theme;
-mod words;
-
-use canvas::{Anchor, Canvas, TextStyle};
-use frame::Area;
 use store::model_card::ModelCard;
-use store::predictions::{Fold, Prediction};
-use theme::{BACKGROUND, INK, MUTED};
+use store::predictions::Prediction;
 
-pub use bars::{Bar, bars};
-pub use canvas::Image;
-
-/// Pixels in a row.
-pub const WIDTH: u32 = 1_600;
-/// Rows of pixels.
-pub const HEIGHT: u32 = 1_000;
-
-/// Space left and right of everything.
-const MARGIN: f64 = 36.0;
-/// Where the panels begin, below the heading.
-const OVERVIEW_TOP: f64 = 158.0;
+use super::canvas::{Anchor, Canvas, Image, SCALE, TextStyle};
+use super::frame::Area;
+use super::layout::{HEIGHT, MARGIN, OVERVIEW_TOP, WIDTH};
+use super::theme::{BACKGROUND, INK, MUTED};
+use super::{last_rows, overview, skill_panel, title};
 
 /// Draws predictions in any order; `card` is of the training that made them.
 pub fn draw(card: &ModelCard, predictions: &[Prediction]) -> Image {
-    draw_at(canvas::SCALE, card, predictions)
+    draw_at(SCALE, card, predictions)
 }
 
 fn draw_at(scale: u32, card: &ModelCard, predictions: &[Prediction]) -> Image {
@@ -48,20 +26,15 @@ fn compose(scale: u32, card: &ModelCard, predictions: &[Prediction]) -> Canvas {
     let mut canvas = Canvas::new((WIDTH, HEIGHT), scale, BACKGROUND);
     let mut rows: Vec<&Prediction> = predictions.iter().collect();
     rows.sort_by_key(|row| row.timestamp);
-    let unseen: Vec<&Prediction> = rows.iter().copied().filter(|row| is_unseen(row)).collect();
-    heading::draw(&mut canvas, card);
+    let unseen: Vec<&Prediction> = rows.iter().copied().filter(|row| row.fold.is_held_out()).collect();
+    title::draw(&mut canvas, card);
     let right = f64::from(WIDTH) - MARGIN;
     let bottom = f64::from(HEIGHT) - 70.0;
     overview::draw(&mut canvas, Area { left: MARGIN, top: OVERVIEW_TOP, right, bottom: 560.0 }, card, &rows);
     last_rows::draw(&mut canvas, Area { left: MARGIN, top: 614.0, right: 1_010.0, bottom }, card, &unseen);
-    gain::draw(&mut canvas, Area { left: 1_064.0, top: 614.0, right, bottom }, card, &unseen);
-    heading::footer(&mut canvas, card, rows.len(), unseen.len());
+    skill_panel::draw(&mut canvas, Area { left: 1_064.0, top: 614.0, right, bottom }, card, &unseen);
+    title::footer(&mut canvas, card, rows.len(), unseen.len());
     canvas
-}
-
-/// Whether a row is of the part that no fit and no choice has seen.
-fn is_unseen(row: &Prediction) -> bool {
-    matches!(row.fold, Fold::Holdout | Fold::Test)
 }
 
 /// The picture of no predictions at all.
@@ -80,7 +53,9 @@ mod tests {
     use market::band::Band;
     use plotters::style::RGBColor;
     use proptest::prelude::*;
+    use store::predictions::Fold;
 
+    use super::super::theme;
     use super::*;
 
     /// A card as the trainer writes it, with the given split and rows of the holdout.
@@ -173,7 +148,7 @@ mod tests {
         let rows = [row(0, 10.0, Fold::Holdout), row(1, 12.0, Fold::Holdout)];
         let rows: Vec<&Prediction> = rows.iter().collect();
         // Squared errors 0.64 each, squared moves 1 each: 18 % saved by each row.
-        let saved = gain::saved(&rows).expect("the price moved");
+        let saved = skill_panel::saved(&rows).expect("the price moved");
         assert!((saved[0] - 18.0).abs() < 1e-9 && (saved[1] - 36.0).abs() < 1e-9, "{saved:?}");
     }
 

@@ -10,7 +10,7 @@ use super::extent::Extent;
 use super::frame::{Area, Frame};
 use super::overview::main_band;
 use super::theme::{BAND, BASELINE, INK, MODEL};
-use super::words;
+use super::labels;
 
 /// As many as can be told apart.
 const ROWS_MAX: usize = 48;
@@ -24,8 +24,8 @@ pub(super) fn draw(canvas: &mut Canvas, area: Area, card: &ModelCard, unseen: &[
     let frame = Frame::within(area, across, values.stretched(bands, 0.6).padded(0.04), 5);
     let missed = rows.iter().filter(|row| is_missed(row)).count();
     let beside = match rows.iter().filter(|row| main_band(row).is_some()).count() {
-        0 => words::axis(card),
-        banded => format!("{}; {missed} of {banded} outside the 90 % interval", words::axis(card)),
+        0 => labels::axis(card),
+        banded => format!("{}; {missed} of {banded} outside the 90 % interval", labels::axis(card)),
     };
     frame.title(canvas, &format!("The last {} rows, one by one", rows.len()), &beside);
     frame.grid(canvas);

@@ -1,0 +1,73 @@
+//! What the page shows, shared by those who fill it and those who answer.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use service::Health;
+
+use super::pipeline_status::PipelineStatus;
+use super::plot_file::PlotFile;
+use super::snapshot::{self, Choice, LiveSnapshot, TablesSnapshot};
+use crate::view::View;
+
+/// What the page shows, shared by those who fill it and those who answer.
+#[derive(Debug)]
+pub(super) struct Shared {
+    view: Mutex<View>,
+    status: Mutex<PipelineStatus>,
+    /// Changes whenever a table does.
+    version: AtomicU64,
+    /// When the last price was committed while we looked, by our clock; 0 for never.
+    moved_ms: AtomicI64,
+    pub(super) health: Health,
+    pub(super) plot: PlotFile,
+}
+
+impl Shared {
+    /// Shares this view and this plot, with no status yet.
+    pub(super) fn new(view: View, plot: PlotFile) -> Self {
+        Self {
+            view: Mutex::new(view),
+            status: Mutex::new(PipelineStatus::default()),
+            version: AtomicU64::new(0),
+            moved_ms: AtomicI64::new(0),
+            health: Health::new(),
+            plot,
+        }
+    }
+
+    pub(super) fn view(&self) -> MutexGuard<'_, View> {
+        self.view.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn status(&self) -> MutexGuard<'_, PipelineStatus> {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn changed(&self) {
+        self.version.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn moved(&self) {
+        self.moved_ms.store(now_ms(), Ordering::Relaxed);
+    }
+
+    pub(super) fn live(&self, choice: &Choice) -> LiveSnapshot {
+        let freshness = snapshot::Freshness { now_ms: now_ms(), moved_ms: self.moved_ms.load(Ordering::Relaxed) };
+        let version = self.version.load(Ordering::Relaxed);
+        let plot = self.plot.version();
+        snapshot::live(&self.view(), &self.status(), choice, freshness, snapshot::Versions { version, plot })
+    }
+
+    /// The tables of the chosen instrument; none when it has no data.
+    pub(super) fn tables(&self, choice: &Choice) -> Option<TablesSnapshot> {
+        let version = self.version.load(Ordering::Relaxed);
+        snapshot::tables(&self.view(), choice, version)
+    }
+}
+
+/// By our clock: only to say how old things are.
+fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+}
