@@ -11,8 +11,8 @@ use service::{AskArgs, HealthArgs, ProcessArgs};
 use store::recording::{Conflict, Grain, Outside, REORDER_ROWS, Rules};
 
 use crate::clock::now_ms;
-use crate::coingecko::{self, ApiKey, Plan};
-use crate::recording::{self, Older, Speed};
+use crate::coingecko::{self, ApiKey, ApiPlan};
+use crate::recording::{self, OlderRows, Speed};
 
 /// Brings prices into FEED, the stream that everything else is computed from
 #[derive(Debug, clap::Parser)]
@@ -173,7 +173,7 @@ pub struct RecordingArgs {
 
     /// What happens to rows that are not newer than what FEED has of the instrument
     #[arg(long, env = "CANDLEWIRE_OLDER", value_enum, default_value = "refuse")]
-    pub older: Older,
+    pub older: OlderRows,
 
     /// Where rejected rows are kept, one JSON object each; made when there is one
     #[arg(long, env = "CANDLEWIRE_REJECTS", default_value = "rejects.jsonl", value_name = "FILE")]
@@ -216,7 +216,7 @@ pub struct ApiArgs {
 
     /// Which plan of CoinGecko [default: demo when the environment variable COINGECKO_API_KEY holds a key, else keyless]
     #[arg(long, env = "COINGECKO_PLAN", value_enum)]
-    pub plan: Option<Plan>,
+    pub plan: Option<ApiPlan>,
 
     /// Key of the plan
     #[arg(long, env = "COINGECKO_API_KEY", hide = true, hide_env_values = true)]
@@ -258,7 +258,7 @@ impl RunArgs {
     ///
     /// # Errors
     /// What is missing or contradicts itself.
-    pub(crate) fn to_recording(&self) -> anyhow::Result<recording::Config> {
+    pub(crate) fn to_recording(&self) -> anyhow::Result<recording::ReplayConfig> {
         let args = &self.recording;
         ensure!(!args.files.is_empty(), "--source recording needs a file: --file PATH");
         let mut files: Vec<(Instrument, Vec<PathBuf>)> = Vec::new();
@@ -272,7 +272,7 @@ impl RunArgs {
                 None => files.push((instrument, vec![file.path.clone()])),
             }
         }
-        Ok(recording::Config {
+        Ok(recording::ReplayConfig {
             files,
             rules: Rules {
                 grain: args.grain,
@@ -304,7 +304,7 @@ impl RunArgs {
     ///
     /// # Errors
     /// What is missing or contradicts itself.
-    pub(crate) fn to_coingecko(&self) -> anyhow::Result<coingecko::Config> {
+    pub(crate) fn to_coingecko(&self) -> anyhow::Result<coingecko::PollingConfig> {
         ensure!(!self.coins.is_empty(), "--source coingecko needs a coin: --coin bitcoin");
         let has_file = !self.recording.files.is_empty();
         ensure!(!has_file, "--file (CANDLEWIRE_FILE) is of --source recording: leave it out, or the source coingecko");
@@ -321,7 +321,18 @@ impl RunArgs {
         ensure!(step <= market::validate::GRAIN_MAX, "--interval is longer than a year");
         let source_delay = self.polling.source_delay;
         let (api, lease_ttl) = (self.api.to_api()?, self.lease.lease_ttl);
-        Ok(coingecko::Config { instruments, interval, step, source_delay, api, lease_ttl })
+        Ok(coingecko::PollingConfig { instruments, interval, step, source_delay, api, lease_ttl })
+    }
+}
+
+impl FetchArgs {
+    /// The API and the instrument to ask it about.
+    ///
+    /// # Errors
+    /// An instrument that cannot be one, or a plan and a key that do not fit together.
+    pub(crate) fn to_request(&self) -> anyhow::Result<(coingecko::Api, Instrument)> {
+        let instrument = Instrument::new(&self.coin, &self.quote)?;
+        Ok((self.api.to_api()?, instrument))
     }
 }
 
@@ -332,14 +343,16 @@ impl ApiArgs {
     /// A plan without its key, or a key without its plan.
     pub(crate) fn to_api(&self) -> anyhow::Result<coingecko::Api> {
         let key = self.api_key.clone().filter(|key| !key.is_empty());
-        let plan = self.plan.unwrap_or(if key.is_some() { Plan::Demo } else { Plan::Keyless });
+        let plan = self.plan.unwrap_or(if key.is_some() { ApiPlan::Demo } else { ApiPlan::Keyless });
         let key = match (plan, key) {
-            (Plan::Keyless, None) => None,
-            (Plan::Keyless, Some(_)) => {
+            (ApiPlan::Keyless, None) => None,
+            (ApiPlan::Keyless, Some(_)) => {
                 bail!("COINGECKO_API_KEY is set and the plan is keyless: remove the key, or set COINGECKO_PLAN=demo")
             }
-            (Plan::Demo, Some(key)) => Some(key),
-            (Plan::Demo, None) => bail!("the plan demo needs a key: set COINGECKO_API_KEY, or COINGECKO_PLAN=keyless"),
+            (ApiPlan::Demo, Some(key)) => Some(key),
+            (ApiPlan::Demo, None) => {
+                bail!("the plan demo needs a key: set COINGECKO_API_KEY, or COINGECKO_PLAN=keyless")
+            }
         };
         Ok(coingecko::Api { base_url: self.base_url.trim_end_matches('/').to_owned(), key })
     }

@@ -16,7 +16,7 @@ use service::{Health, Shutdown};
 
 /// Instruments that FEED is asked about at the same time.
 pub(crate) const ASKED_MAX: usize = 64;
-const RETRY: Duration = Duration::from_millis(500);
+const RETRY_DELAY: Duration = Duration::from_millis(500);
 
 /// The last tick that FEED has of an instrument.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,13 +67,13 @@ impl Feed for Connection {
     }
 
     async fn is_empty(&self) -> Result<bool, Error> {
-        let info = patiently(RETRY, || topology::stream_info(self, Stream::Feed.name())).await?;
+        let info = patiently(RETRY_DELAY, || topology::stream_info(self, Stream::Feed.name())).await?;
         Ok(info.state.bytes == 0)
     }
 
     async fn last_tick(&self, instrument: &Instrument) -> Result<Option<LastTick>, Error> {
         let subject = subject::of_kind(Stream::Feed, RecordKind::Tick, Some(instrument));
-        let mut stored = patiently(RETRY, || query::last(self, Stream::Feed, &subject)).await?;
+        let mut stored = patiently(RETRY_DELAY, || query::last(self, Stream::Feed, &subject)).await?;
         while let Some(message) = stored {
             if let Some(tick) = ticks_in_time(&message.payload, stored_ms(self, &message).await?).last() {
                 return Ok(Some(LastTick {
@@ -84,14 +84,14 @@ impl Feed for Connection {
                     id: message.id().map(str::to_owned),
                 }));
             }
-            stored = patiently(RETRY, || query::last_before(self, Stream::Feed, &subject, message.seq)).await?;
+            stored = patiently(RETRY_DELAY, || query::last_before(self, Stream::Feed, &subject, message.seq)).await?;
         }
         Ok(None)
     }
 
     async fn gaps_after(&self, instrument: &Instrument, seq: u64) -> Result<Vec<(EventTime, EventTime)>, Error> {
         let subject = subject::of_kind(Stream::Feed, RecordKind::Gap, Some(instrument));
-        let stored = patiently(RETRY, || query::last(self, Stream::Feed, &subject)).await?;
+        let stored = patiently(RETRY_DELAY, || query::last(self, Stream::Feed, &subject)).await?;
         Ok(stored.filter(|stored| stored.seq > seq).map(|stored| gaps(&stored.payload)).unwrap_or_default())
     }
 
@@ -99,7 +99,7 @@ impl Feed for Connection {
         let subject = subject::of_kind(Stream::Feed, RecordKind::Tick, Some(instrument));
         let mut from = 1;
         loop {
-            let first = patiently(RETRY, || async {
+            let first = patiently(RETRY_DELAY, || async {
                 let first = query::first_from(self, Stream::Feed, &subject, from).await?;
                 first.ok_or_else(|| Error::Unanswered { what: format!("the first message on {subject}") })
             });
@@ -126,7 +126,7 @@ impl Feed for Connection {
 
 async fn last_heartbeat(connection: &Connection, instrument: &Instrument) -> Result<Option<StoredMessage>, Error> {
     let subject = subject::of_kind(Stream::Feed, RecordKind::Heartbeat, Some(instrument));
-    patiently(RETRY, || query::last(connection, Stream::Feed, &subject)).await
+    patiently(RETRY_DELAY, || query::last(connection, Stream::Feed, &subject)).await
 }
 
 fn heartbeat(payload: &[u8]) -> Option<HeartbeatLine<'_>> {
@@ -153,7 +153,7 @@ impl Certified {
 
 /// When FEED stored a message first, in milliseconds.
 async fn stored_ms(connection: &Connection, message: &StoredMessage) -> Result<i64, Error> {
-    patiently(RETRY, || arrival::of(connection, Stream::Feed, message)).await
+    patiently(RETRY_DELAY, || arrival::of(connection, Stream::Feed, message)).await
 }
 
 /// The ticks of a message that was stored at `stored_ms` but for those that were refused because they came from the future.

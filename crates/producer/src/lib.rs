@@ -42,7 +42,10 @@ pub async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
                 }
             }
         }
-        Command::Fetch(fetch) => coingecko::fetch(&fetch, &shutdown).await,
+        Command::Fetch(fetch) => {
+            let (api, instrument) = fetch.to_request().exit_code(Code::BadConfig)?;
+            coingecko::fetch(&api, &instrument, &shutdown).await
+        }
         Command::Health(ask) => ask.ask().await,
     }
 }

@@ -16,18 +16,18 @@ pub(crate) fn has_room(ticks: &Pack) -> bool {
 
 /// The place of a tick within its instrument: its time, and the number of a trade.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Place {
+pub(crate) struct TickKey {
     pub(crate) event: EventTime,
     pub(crate) number: Option<u64>,
 }
 
-impl From<EventTime> for Place {
+impl From<EventTime> for TickKey {
     fn from(event: EventTime) -> Self {
         Self { event, number: None }
     }
 }
 
-impl std::fmt::Display for Place {
+impl std::fmt::Display for TickKey {
     /// Trades of one instant may be in several messages: their numbers tell these apart.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { event, number } = self;
@@ -52,8 +52,8 @@ impl Origin<'_> {
     pub(crate) fn ticks(
         self,
         grain: Option<Span>,
-        first: impl Into<Place>,
-        last: impl Into<Place>,
+        first: impl Into<TickKey>,
+        last: impl Into<TickKey>,
         count: usize,
         payload: Bytes,
     ) -> FeedMessage {

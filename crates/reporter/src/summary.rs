@@ -135,7 +135,8 @@ pub async fn run(args: &Args, nats: &NatsArgs) -> anyhow::Result<()> {
     };
     let connection = Connection::open(nats, Some(crate::user::USER)).await?;
     let market = MarketCounts::read(&connection).await?;
-    let mut json = serde_json::to_vec_pretty(&summarize(card, producer, market)).context("cannot encode the figures")?;
+    let mut json =
+        serde_json::to_vec_pretty(&summarize(card, producer, market)).context("cannot encode the figures")?;
     json.push(b'\n');
     atomic_write(&args.out, |file| file.write_all(&json))
         .map_err(|error: io::Error| {

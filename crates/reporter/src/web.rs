@@ -109,10 +109,7 @@ async fn tables(
     State(shared): State<Arc<Shared>>,
     Query(choice): Query<Choice>,
 ) -> Result<Json<TablesSnapshot>, (StatusCode, &'static str)> {
-    shared
-        .tables(&choice)
-        .map(Json)
-        .ok_or((StatusCode::NOT_FOUND, "no such instrument yet\n"))
+    shared.tables(&choice).map(Json).ok_or((StatusCode::NOT_FOUND, "no such instrument yet\n"))
 }
 
 async fn health_line(State(shared): State<Arc<Shared>>) -> String {

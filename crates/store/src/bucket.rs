@@ -40,7 +40,10 @@ pub struct Bucket {
 
 impl fmt::Debug for Bucket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Bucket").field("name", &self.target.bucket).field("endpoint", &self.target.endpoint).finish_non_exhaustive()
+        f.debug_struct("Bucket")
+            .field("name", &self.target.bucket)
+            .field("endpoint", &self.target.endpoint)
+            .finish_non_exhaustive()
     }
 }
 

@@ -8,8 +8,8 @@
 //! A row is a candle from its timestamp on, a price at its timestamp, or a trade: see [`Shape`]. `survey` looks at a whole
 //! file before a row of it counts, `shape` tells from it what the rows are, `file` and `lines` read, `columns` makes rows of
 //! lines, `rules` judges each, `sort` puts a file in order, `numbering` numbers trades, `sequence` judges rows by their
-//! neighbours, and [`Track`] does all that for the files of one instrument. Nothing is lost silently: what does not count is
-//! in the [`Tally`], by its reason.
+//! neighbours, and [`InstrumentRows`] does all that for the files of one instrument. Nothing is lost silently: what does not count is
+//! in the [`RowCounts`], by its reason.
 
 mod columns;
 mod container;
@@ -32,9 +32,9 @@ mod time;
 mod unusable;
 
 pub use columns::COLUMNS;
-pub use counts::{Rejects, Tally};
+pub use counts::{Rejects, RowCounts};
 pub use file::{Input, OnRead};
-pub use instrument_rows::Track;
+pub use instrument_rows::InstrumentRows;
 pub use row::{Refusal, Row, SOURCE};
 pub use rules::{Conflict, Grain, Outside, REORDER_ROWS, Rules, STEP_MAX, Shape};
 pub use unusable::Unusable;

@@ -10,7 +10,7 @@ use anyhow::anyhow;
 use market::validate::validate;
 use market::{Instrument, Tick};
 use service::{Code, WithCode};
-use store::recording::{Input, OnRead, Refusal, Rejects, Rules, Shape, Tally, Track, Unusable};
+use store::recording::{Input, OnRead, Refusal, Rejects, Rules, Shape, RowCounts, InstrumentRows, Unusable};
 
 /// What a recording holds.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub struct Recorded {
     /// What each row is.
     pub shape: Shape,
     /// What became of the rows.
-    pub tally: Tally,
+    pub tally: RowCounts,
 }
 
 /// Reads the files of one instrument by these rules.
@@ -30,9 +30,9 @@ pub struct Recorded {
 /// when no row counts.
 pub fn read(files: &[PathBuf], instrument: &Instrument, rules: Rules, on_read: &OnRead) -> anyhow::Result<Recorded> {
     let inputs: Result<Vec<_>, Unusable> = files.iter().map(|path| Input::at(path, OnRead::clone(on_read))).collect();
-    let track = inputs.and_then(|inputs| Track::open(inputs, instrument, rules));
+    let track = inputs.and_then(|inputs| InstrumentRows::open(inputs, instrument, rules));
     let mut track = track.exit_code(Code::BadConfig)?;
-    let (mut ticks, mut tally) = (Vec::new(), Tally::default());
+    let (mut ticks, mut tally) = (Vec::new(), RowCounts::default());
     let (mut rejects, now, grain) = (Rejects::nowhere(), rules.now.ms(), track.shape().grain());
     while let Some(row) = track.next(&mut tally, &mut rejects) {
         match validate(&row.to_line(instrument, grain, now), instrument, 0, now) {
@@ -63,11 +63,11 @@ impl fmt::Display for Recorded {
 }
 
 /// What was left out, in words.
-struct Left<'a>(&'a Tally);
+struct Left<'a>(&'a RowCounts);
 
 impl fmt::Display for Left<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Tally { rows, duplicates, conflicts, unfinished, without_price, foreign, rejected, .. } = self.0;
+        let RowCounts { rows, duplicates, conflicts, unfinished, without_price, foreign, rejected, .. } = self.0;
         let counted = [
             (*duplicates, "duplicate"),
             (*conflicts, "of these with other values"),

@@ -35,7 +35,7 @@ pub(crate) struct Answer {
 pub(crate) enum Class {
     /// Too many requests: wait as told, then ask less often.
     RateLimited,
-    /// Trouble at the source or before it: ask again later.
+    /// QuoteError at the source or before it: ask again later.
     Upstream,
     /// No connection, or no answer in time: ask again later.
     Unreachable,

@@ -10,7 +10,7 @@ use market::heartbeat::HeartbeatLine;
 use market::tick::TickLine;
 use market::{EventTime, Instrument, Span};
 
-use super::SOURCE;
+use super::config::SOURCE;
 use crate::message::{Origin, has_room};
 
 /// Ticks that wait at most. One coin a minute fills it in a week, 100 coins in 100 minutes; some 4 MB.
@@ -29,7 +29,7 @@ pub(crate) enum Record {
 /// One queue an instrument, all together bounded. When full, the oldest tick of the longest queue goes, and what went
 /// becomes a gap record.
 #[derive(Debug)]
-pub(crate) struct Outbox {
+pub(crate) struct BoundedBuffer {
     queues: Vec<Queue>,
     ticks: usize,
     ticks_max: usize,
@@ -46,7 +46,7 @@ struct Queue {
     lost_from_ms: Option<i64>,
 }
 
-impl Outbox {
+impl BoundedBuffer {
     /// Empty queues of these instruments.
     pub(crate) fn new(instruments: &[Instrument], ticks_max: usize) -> Self {
         let queue = |instrument: &Instrument| Queue {
@@ -59,8 +59,8 @@ impl Outbox {
     }
 
     /// Appends a record of an instrument, by its place.
-    pub(crate) fn push(&mut self, lane: usize, record: Record) {
-        let queue = &mut self.queues[lane];
+    pub(crate) fn push(&mut self, instrument_idx: usize, record: Record) {
+        let queue = &mut self.queues[instrument_idx];
         match (&record, queue.records.back_mut()) {
             (Record::Heartbeat(later), Some(Record::Heartbeat(last))) if joins(last, later) => {
                 // The later one says all that both do.
@@ -83,7 +83,11 @@ impl Outbox {
 
     /// Instruments for which something waits.
     pub(crate) fn waiting(&self) -> impl Iterator<Item = usize> {
-        self.queues.iter().enumerate().filter(|(_, queue)| !queue.records.is_empty()).map(|(lane, _)| lane)
+        self.queues
+            .iter()
+            .enumerate()
+            .filter(|(_, queue)| !queue.records.is_empty())
+            .map(|(instrument_idx, _)| instrument_idx)
     }
 
     /// Ticks that wait.
@@ -93,8 +97,8 @@ impl Outbox {
 
     /// Takes the next message of an instrument: one gap, one heartbeat, or all ticks up to the next of those that one
     /// payload takes.
-    pub(crate) fn take(&mut self, lane: usize) -> Option<FeedMessage> {
-        let queue = &mut self.queues[lane];
+    pub(crate) fn take(&mut self, instrument_idx: usize) -> Option<FeedMessage> {
+        let queue = &mut self.queues[instrument_idx];
         let before = queue.ticks;
         let message = queue.take();
         self.ticks -= before - queue.ticks;
@@ -240,13 +244,13 @@ mod tests {
     }
 
     /// How much each record that waits certifies, in minutes.
-    fn certified(outbox: &Outbox) -> Vec<Option<i64>> {
+    fn certified(buffer: &BoundedBuffer) -> Vec<Option<i64>> {
         let complete_ms = |record: &Record| match record {
             Record::Tick(tick) => tick.complete_ms,
             Record::Heartbeat(heartbeat) => heartbeat.complete_ms,
             Record::Gap(_) => None,
         };
-        outbox.queues[0].records.iter().map(|record| Some(complete_ms(record)? / 60_000)).collect()
+        buffer.queues[0].records.iter().map(|record| Some(complete_ms(record)? / 60_000)).collect()
     }
 
     fn certifying(record: Record, minutes: i64) -> Record {
@@ -260,71 +264,71 @@ mod tests {
 
     #[test]
     fn heartbeats_that_are_joined_certify_what_both_did() {
-        let mut outbox = outbox(TICKS_MAX);
-        outbox.push(0, certifying(heartbeat(10), 3));
-        outbox.push(0, certifying(heartbeat(12), 2));
-        assert_eq!(certified(&outbox), [Some(5)]);
-        outbox.push(0, certifying(heartbeat(20), 1));
-        assert_eq!(certified(&outbox), [Some(5), Some(1)], "they do not touch");
+        let mut buffer = buffer(TICKS_MAX);
+        buffer.push(0, certifying(heartbeat(10), 3));
+        buffer.push(0, certifying(heartbeat(12), 2));
+        assert_eq!(certified(&buffer), [Some(5)]);
+        buffer.push(0, certifying(heartbeat(20), 1));
+        assert_eq!(certified(&buffer), [Some(5), Some(1)], "they do not touch");
     }
 
     #[test]
     fn what_was_dropped_is_certified_by_nothing_that_follows() {
-        let mut outbox = outbox(2);
-        outbox.push(0, tick("bitcoin", 1));
-        outbox.push(0, certifying(heartbeat(5), 4));
-        outbox.push(0, certifying(tick("bitcoin", 6), 5));
-        outbox.push(0, certifying(tick("bitcoin", 7), 1));
-        assert_eq!(certified(&outbox), [None, None, Some(1)]);
-        assert_eq!(outbox.dropped, 1);
+        let mut buffer = buffer(2);
+        buffer.push(0, tick("bitcoin", 1));
+        buffer.push(0, certifying(heartbeat(5), 4));
+        buffer.push(0, certifying(tick("bitcoin", 6), 5));
+        buffer.push(0, certifying(tick("bitcoin", 7), 1));
+        assert_eq!(certified(&buffer), [None, None, Some(1)]);
+        assert_eq!(buffer.dropped, 1);
     }
 
-    fn outbox(ticks_max: usize) -> Outbox {
+    fn buffer(ticks_max: usize) -> BoundedBuffer {
         let instrument = |coin| Instrument::new(coin, "usd").unwrap();
-        Outbox::new(&[instrument("bitcoin"), instrument("ethereum")], ticks_max)
+        BoundedBuffer::new(&[instrument("bitcoin"), instrument("ethereum")], ticks_max)
     }
 
     /// What is taken: ids without their common beginning, in minutes.
-    fn check(outbox: &mut Outbox, lane: usize, expected: &[&str]) {
-        let messages: Vec<FeedMessage> = std::iter::from_fn(|| outbox.take(lane)).collect();
+    fn check(buffer: &mut BoundedBuffer, instrument_idx: usize, expected: &[&str]) {
+        let messages: Vec<FeedMessage> = std::iter::from_fn(|| buffer.take(instrument_idx)).collect();
         let found: Vec<String> = messages.iter().map(|message| message.id.replacen("coingecko/", "", 1)).collect();
         assert_eq!(found, expected);
     }
 
     #[test]
     fn ticks_that_waited_go_together_and_order_is_kept() {
-        let mut outbox = outbox(TICKS_MAX);
+        let mut buffer = buffer(TICKS_MAX);
         for record in [tick("bitcoin", 1), tick("bitcoin", 2), heartbeat(3), heartbeat(4), tick("bitcoin", 5)] {
-            outbox.push(0, record);
+            buffer.push(0, record);
         }
-        assert_eq!((outbox.ticks(), outbox.waiting().collect::<Vec<_>>()), (3, vec![0]));
+        assert_eq!((buffer.ticks(), buffer.waiting().collect::<Vec<_>>()), (3, vec![0]));
         let expected = [
             "tick/bitcoin/usd/point/60000-120000/2",
             "heartbeat/bitcoin/usd/240000",
             "tick/bitcoin/usd/point/300000-300000/1",
         ];
-        check(&mut outbox, 0, &expected);
-        assert_eq!((outbox.ticks(), outbox.waiting().count()), (0, 0));
+        check(&mut buffer, 0, &expected);
+        assert_eq!((buffer.ticks(), buffer.waiting().count()), (0, 0));
     }
 
     #[test]
     fn a_message_takes_no_more_lines_than_a_payload() {
-        let mut outbox = outbox(TICKS_MAX);
-        (0..LINES_MAX as i64 + 1).for_each(|minute| outbox.push(0, tick("bitcoin", minute)));
-        let first = outbox.take(0).unwrap();
+        let mut buffer = buffer(TICKS_MAX);
+        (0..LINES_MAX as i64 + 1).for_each(|minute| buffer.push(0, tick("bitcoin", minute)));
+        let first = buffer.take(0).unwrap();
         assert_eq!(bus::codec::lines(&first.payload).count(), LINES_MAX);
-        check(&mut outbox, 0, &["tick/bitcoin/usd/point/30000000-30000000/1"]);
+        check(&mut buffer, 0, &["tick/bitcoin/usd/point/30000000-30000000/1"]);
     }
 
     #[test]
     fn overflow_drops_the_oldest_of_the_longest_queue_and_leaves_a_gap() {
-        let mut outbox = outbox(4);
-        outbox.push(1, tick("ethereum", 1));
+        let mut buffer = buffer(4);
+        buffer.push(1, tick("ethereum", 1));
         for minute in 1..=5 {
-            outbox.push(0, tick("bitcoin", minute));
-            outbox.push(0, heartbeat(minute));
+            buffer.push(0, tick("bitcoin", minute));
+            buffer.push(0, heartbeat(minute));
         }
-        assert_eq!((outbox.ticks(), outbox.dropped), (4, 2));
+        assert_eq!((buffer.ticks(), buffer.dropped), (4, 2));
         let expected = [
             "gap/bitcoin/usd/60000-180000/1",
             "heartbeat/bitcoin/usd/120000",
@@ -335,18 +339,18 @@ mod tests {
             "tick/bitcoin/usd/point/300000-300000/1",
             "heartbeat/bitcoin/usd/300000",
         ];
-        check(&mut outbox, 0, &expected);
-        check(&mut outbox, 1, &["tick/ethereum/usd/point/60000-60000/1"]);
+        check(&mut buffer, 0, &expected);
+        check(&mut buffer, 1, &["tick/ethereum/usd/point/60000-60000/1"]);
     }
 
     #[test]
     fn a_dropped_tick_takes_the_gap_before_it_along() {
-        let mut outbox = outbox(1);
+        let mut buffer = buffer(1);
         let gap =
             GapLine { coin: "bitcoin".into(), quote: "usd".into(), from_ms: 7, to_ms: 60_000, cause: "blocked".into() };
         for record in [Record::Gap(gap), tick("bitcoin", 1), tick("bitcoin", 2)] {
-            outbox.push(0, record);
+            buffer.push(0, record);
         }
-        check(&mut outbox, 0, &["gap/bitcoin/usd/7-120000/1", "tick/bitcoin/usd/point/120000-120000/1"]);
+        check(&mut buffer, 0, &["gap/bitcoin/usd/7-120000/1", "tick/bitcoin/usd/point/120000-120000/1"]);
     }
 }

@@ -21,7 +21,7 @@ const ANSWER_SLACK_MS: i64 = 5_000;
 
 /// What is known of the time before a new price.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Before {
+pub(crate) enum TimeBefore {
     /// There is no earlier time to speak of.
     Nothing,
     /// This much of it is certified.
@@ -42,10 +42,10 @@ pub(crate) struct Certification {
     interval: Span,
     /// Certified without a break from here on: the last price, if there was any.
     from: Option<EventTime>,
-    /// Up to here FEED was told so. Without a price: when one was first owed.
-    told: Option<EventTime>,
+    /// Up to here FEED was certified_to so. Without a price: when one was first owed.
+    certified_to: Option<EventTime>,
     /// When the coin was last heard of, by our clock in milliseconds; none since a start.
-    heard_ms: Option<i64>,
+    last_answer_ms: Option<i64>,
     /// The first reason why it has not been heard of since.
     cause: Option<&'static str>,
 }
@@ -54,28 +54,32 @@ impl Certification {
     /// Goes on behind what FEED has: the end of the last price, if there is any, and up to where heartbeats have certified
     /// that there was no other.
     pub(crate) fn new(interval: Span, end: Option<EventTime>, certified: Option<EventTime>) -> Self {
-        let told = end.map(|end| certified.map_or(end, |certified| certified.max(end)));
-        Self { interval, from: end, told, heard_ms: None, cause: end.map(|_| STOPPED) }
+        let certified_to = end.map(|end| certified.map_or(end, |certified| certified.max(end)));
+        Self { interval, from: end, certified_to, last_answer_ms: None, cause: end.map(|_| STOPPED) }
     }
 
     /// A poll brought no usable price, for this cause; the first one stays. `now` is the time of the answer, or of giving up.
     pub(crate) fn interrupted(&mut self, cause: &'static str, now: EventTime) {
         self.cause.get_or_insert(cause);
-        self.told.get_or_insert(now);
+        self.certified_to.get_or_insert(now);
     }
 
     /// The source still shows the last price at this time of our clock: it had nothing newer.
     pub(crate) fn unchanged(&mut self, answered_ms: i64) {
-        self.heard_ms = Some(answered_ms);
+        self.last_answer_ms = Some(answered_ms);
         self.cause = None;
     }
 
     /// The source shows a newer price of `event`. Says what is known of the time before it.
-    pub(crate) fn tick(&mut self, event: EventTime, answered_ms: i64) -> Before {
+    pub(crate) fn tick(&mut self, event: EventTime, answered_ms: i64) -> TimeBefore {
         let before = self.before(event, answered_ms);
-        let is_broken = matches!(before, Before::Gap { .. });
+        let is_broken = matches!(before, TimeBefore::Gap { .. });
         // A heartbeat may have promised more than this price.
-        self.told = Some(self.told.filter(|_| self.from.is_some() && !is_broken).map_or(event, |told| told.max(event)));
+        self.certified_to = Some(
+            self.certified_to
+                .filter(|_| self.from.is_some() && !is_broken)
+                .map_or(event, |certified_to| certified_to.max(event)),
+        );
         self.from = Some(event);
         self.unchanged(answered_ms);
         before
@@ -83,14 +87,14 @@ impl Certification {
 
     /// A heartbeat of `event` is published after [`Certification::unchanged`]. Says how much it certifies.
     pub(crate) fn heartbeat(&mut self, event: EventTime) -> Option<Span> {
-        let told = self.told.filter(|told| *told < event)?;
-        self.told = Some(event);
-        Some((event - told).min(GRAIN_MAX))
+        let certified_to = self.certified_to.filter(|certified_to| *certified_to < event)?;
+        self.certified_to = Some(event);
+        Some((event - certified_to).min(GRAIN_MAX))
     }
 
     /// When the coin was last heard of, by our clock in milliseconds.
-    pub(crate) fn heard_ms(&self) -> Option<i64> {
-        self.heard_ms
+    pub(crate) fn last_answer_ms(&self) -> Option<i64> {
+        self.last_answer_ms
     }
 
     /// Whether polling went on between the last usable answer and one at this time.
@@ -98,24 +102,24 @@ impl Certification {
         self.interruption(answered_ms).is_none()
     }
 
-    fn before(&self, event: EventTime, answered_ms: i64) -> Before {
-        let Some(told) = self.told else { return Before::Nothing };
-        let is_hole = event - told > Span(2 * self.interval.ms()).max(GAP_MIN);
+    fn before(&self, event: EventTime, answered_ms: i64) -> TimeBefore {
+        let Some(certified_to) = self.certified_to else { return TimeBefore::Nothing };
+        let is_hole = event - certified_to > Span(2 * self.interval.ms()).max(GAP_MIN);
         if is_hole && let Some(cause) = self.interruption(answered_ms) {
-            return Before::Gap { from: told, cause };
+            return TimeBefore::Gap { from: certified_to, cause };
         }
         match self.from {
-            Some(from) if from < event => Before::Certified((event - from).min(GRAIN_MAX)),
-            _ => Before::Nothing,
+            Some(from) if from < event => TimeBefore::Certified((event - from).min(GRAIN_MAX)),
+            _ => TimeBefore::Nothing,
         }
     }
 
     /// The cause of an interruption of more than two polls that ends at this time. Half a poll more is allowed, because one
     /// answer takes longer than another.
     fn interruption(&self, answered_ms: i64) -> Option<&'static str> {
-        let Some(heard_ms) = self.heard_ms else { return Some(self.cause.unwrap_or(STOPPED)) };
+        let Some(last_answer_ms) = self.last_answer_ms else { return Some(self.cause.unwrap_or(STOPPED)) };
         // A clock that was set back says nothing about how long it lasted.
-        let lasted_ms = answered_ms.saturating_sub(heard_ms).saturating_abs();
+        let lasted_ms = answered_ms.saturating_sub(last_answer_ms).saturating_abs();
         let polls_ms = self.interval.ms().saturating_mul(5) / 2;
         let (cause, allowed_ms) = match self.cause {
             Some(cause) => (cause, polls_ms),
@@ -138,22 +142,22 @@ mod tests {
         EventTime(minute * 60_000)
     }
 
-    fn tick(certification: &mut Certification, at: i64) -> Before {
+    fn tick(certification: &mut Certification, at: i64) -> TimeBefore {
         certification.tick(minute(at), minute(at).ms() + 10_000)
     }
 
-    fn certified(minutes: i64) -> Before {
-        Before::Certified(Span::minutes(minutes))
+    fn certified(minutes: i64) -> TimeBefore {
+        TimeBefore::Certified(Span::minutes(minutes))
     }
 
-    fn gap(from: i64, cause: &'static str) -> Before {
-        Before::Gap { from: minute(from), cause }
+    fn gap(from: i64, cause: &'static str) -> TimeBefore {
+        TimeBefore::Gap { from: minute(from), cause }
     }
 
     #[test]
     fn each_price_vouches_for_the_time_since_the_one_before() {
         let mut coin = certification(None);
-        assert_eq!(tick(&mut coin, 0), Before::Nothing);
+        assert_eq!(tick(&mut coin, 0), TimeBefore::Nothing);
         assert_eq!(tick(&mut coin, 1), certified(1));
         (2..30).for_each(|at| coin.unchanged(minute(at).ms()));
         assert_eq!(coin.heartbeat(minute(20)), Some(Span::minutes(19)));
@@ -226,7 +230,7 @@ mod tests {
         for start in 0..6 {
             let event = EventTime(20_000 * (start + 1));
             let before = Certification::new(Span::minutes(5), end, None).tick(event, event.ms());
-            if let Before::Certified(span) = before {
+            if let TimeBefore::Certified(span) = before {
                 certified = Span(certified.ms() + span.ms());
             }
             end = Some(event);
@@ -234,7 +238,7 @@ mod tests {
         assert_eq!(certified, Span::seconds(100));
         let event = EventTime(3_700_000);
         let before = Certification::new(Span::minutes(5), end, None).tick(event, event.ms());
-        assert_eq!(before, Before::Gap { from: EventTime(120_000), cause: STOPPED });
+        assert_eq!(before, TimeBefore::Gap { from: EventTime(120_000), cause: STOPPED });
     }
 
     #[test]
@@ -246,7 +250,7 @@ mod tests {
         // A first price from before it was owed.
         let mut coin = certification(None);
         coin.interrupted("coin-missing", minute(10));
-        assert_eq!(tick(&mut coin, 5), Before::Nothing);
+        assert_eq!(tick(&mut coin, 5), TimeBefore::Nothing);
         assert_eq!(tick(&mut coin, 6), certified(1));
     }
 
@@ -264,6 +268,6 @@ mod tests {
         let far = EventTime(2 * GRAIN_MAX.ms());
         assert_eq!(coin.heartbeat(far), Some(GRAIN_MAX));
         coin.unchanged(far.ms());
-        assert_eq!(coin.tick(far, far.ms()), Before::Certified(GRAIN_MAX));
+        assert_eq!(coin.tick(far, far.ms()), TimeBefore::Certified(GRAIN_MAX));
     }
 }

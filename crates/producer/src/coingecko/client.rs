@@ -9,8 +9,8 @@ use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, LOCATION, RETRY
 use reqwest::{Response, Url, redirect};
 use rustls::crypto::CryptoProvider;
 
-use super::Api;
 use super::answer::{Answer, Class, Refusal};
+use super::config::Api;
 use super::key::{ApiKey, excerpt};
 use super::markets::Quote;
 use crate::clock::now_ms;
@@ -78,7 +78,7 @@ impl Client {
         Ok(Self { http, markets, key: api.key.clone() })
     }
 
-    /// What CoinGecko says of these coins, at most [`super::COINS_MAX`].
+    /// What CoinGecko says of these coins, at most [`COINS_MAX`](super::config::COINS_MAX).
     ///
     /// # Errors
     /// Whatever else it says, or that it says nothing.

@@ -9,10 +9,9 @@ use service::{Code, Shutdown, WithCode};
 
 use super::answer::{Class, Refusal};
 use super::client::Client;
+use super::config::{Api, SOURCE};
 use super::observer::{self, Poll};
-use super::trouble::Trouble;
-use super::{Api, SOURCE};
-use crate::args::FetchArgs;
+use super::quote_error::QuoteError;
 use crate::clock::now_ms;
 use crate::output;
 
@@ -55,11 +54,9 @@ pub struct Fetched {
 ///
 /// # Errors
 /// Bad flags, a coin that CoinGecko does not know, or whatever CoinGecko answers instead.
-pub async fn fetch(args: &FetchArgs, shutdown: &Shutdown) -> anyhow::Result<()> {
-    let instrument = Instrument::new(&args.coin, &args.quote).exit_code(Code::BadConfig)?;
-    let api = args.api.to_api().exit_code(Code::BadConfig)?;
+pub async fn fetch(api: &Api, instrument: &Instrument, shutdown: &Shutdown) -> anyhow::Result<()> {
     let tick = tokio::select! {
-        tick = tick(&api, &instrument) => tick?,
+        tick = tick(api, instrument) => tick?,
         () = shutdown.requested() => return Ok(()),
     };
     let line = serde_json::to_string(&tick).context("a tick that is no JSON")?;
@@ -76,8 +73,8 @@ pub async fn tick(api: &Api, instrument: &Instrument) -> anyhow::Result<Fetched>
     let (coin, quote) = (instrument.coin(), instrument.quote());
     let list = client.markets(quote, &[coin]).await.map_err(coded)?;
     let poll = Poll { answered_ms: now_ms(SystemTime::now()), date: list.date };
-    let tick =
-        observer::tick(instrument, list.quotes.get(coin), poll).map_err(|trouble| no_price(trouble, instrument))?;
+    let tick = observer::tick(instrument, list.quotes.get(coin), poll)
+        .map_err(|quote_error| no_price(quote_error, instrument))?;
     Ok(Fetched {
         coin: coin.to_owned(),
         quote: quote.to_owned(),
@@ -96,9 +93,9 @@ pub async fn tick(api: &Api, instrument: &Instrument) -> anyhow::Result<Fetched>
 }
 
 /// Why there is no tick. A wrong id is a bad configuration; the rest may pass.
-fn no_price(trouble: Trouble, instrument: &Instrument) -> anyhow::Error {
-    let code = if trouble == Trouble::Missing { Code::BadConfig } else { Code::Failed };
-    service::Coded::new(code, anyhow!(trouble.explain(instrument))).into()
+fn no_price(quote_error: QuoteError, instrument: &Instrument) -> anyhow::Error {
+    let code = if quote_error == QuoteError::Missing { Code::BadConfig } else { Code::Failed };
+    service::Coded::new(code, anyhow!(quote_error.explain(instrument))).into()
 }
 
 /// What only other flags can mend is a bad configuration.

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Every number may be null, an integer, a float or in exponent form; the order is not the one asked for; unknown coins
-//! are left out. A price that is a text and a time without a zone were never seen, and are troubles with a name. `total_volume`, `high_24h` and `low_24h` are of the rolling 24 hours and never a candle's.
+//! are left out. A price that is a text and a time without a zone were never seen, and are quote_errors with a name. `total_volume`, `high_24h` and `low_24h` are of the rolling 24 hours and never a candle's.
 //!
 //! An answer takes little more memory than its text: entries and fields are slices of it, unknown fields are skipped, and
 //! there are no more entries than coins asked for.
@@ -22,15 +22,15 @@ use serde_json::Deserializer;
 use serde_json::value::RawValue;
 
 use super::json::{field, object};
-use super::trouble::Trouble;
+use super::quote_error::QuoteError;
 
 /// What the source says of one coin.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Quote {
     /// The price, not yet validated, or why there is none.
-    pub(crate) price: Result<f64, Trouble>,
+    pub(crate) price: Result<f64, QuoteError>,
     /// When the source last looked, by its own clock, or why that is not known.
-    pub(crate) last_updated: Result<EventTime, Trouble>,
+    pub(crate) last_updated: Result<EventTime, QuoteError>,
     pub(crate) market_cap: Option<f64>,
     pub(crate) volume_24h: Option<f64>,
     pub(crate) high_24h: Option<f64>,
@@ -41,7 +41,7 @@ pub(crate) struct Quote {
 impl Default for Quote {
     /// Of a coin about which nothing is known.
     fn default() -> Self {
-        let (price, last_updated) = (Err(Trouble::NoPrice), Err(Trouble::NoTime));
+        let (price, last_updated) = (Err(QuoteError::NoPrice), Err(QuoteError::NoTime));
         Self { price, last_updated, market_cap: None, volume_24h: None, high_24h: None, low_24h: None }
     }
 }
@@ -125,23 +125,23 @@ fn quote(entry: &RawValue) -> Option<(String, Quote)> {
 }
 
 /// A price of any size: one beyond f64 is infinite, which validation has a name for.
-fn price(json: Option<&RawValue>) -> Result<f64, Trouble> {
-    let json = json.ok_or(Trouble::NoPrice)?.get();
+fn price(json: Option<&RawValue>) -> Result<f64, QuoteError> {
+    let json = json.ok_or(QuoteError::NoPrice)?.get();
     let is_number = json.starts_with(|first: char| first == '-' || first.is_ascii_digit());
-    json.parse().ok().filter(|_| is_number).ok_or(Trouble::PriceNotNumber)
+    json.parse().ok().filter(|_| is_number).ok_or(QuoteError::PriceNotNumber)
 }
 
-fn time(json: Option<&RawValue>) -> Result<EventTime, Trouble> {
-    let text: String = field(Some(json.ok_or(Trouble::NoTime)?)).ok_or(Trouble::TimeUnreadable)?;
+fn time(json: Option<&RawValue>) -> Result<EventTime, QuoteError> {
+    let text: String = field(Some(json.ok_or(QuoteError::NoTime)?)).ok_or(QuoteError::TimeUnreadable)?;
     let Ok(time) = DateTime::parse_from_rfc3339(&text) else {
         let is_local = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f"]
             .iter()
             .any(|form| NaiveDateTime::parse_from_str(&text, form).is_ok());
-        return Err(if is_local { Trouble::TimeWithoutZone } else { Trouble::TimeUnreadable });
+        return Err(if is_local { QuoteError::TimeWithoutZone } else { QuoteError::TimeUnreadable });
     };
     let time = EventTime(time.timestamp_millis());
     let is_in_calendar = (EventTime::EARLIEST..=EventTime::LATEST).contains(&time);
-    if is_in_calendar { Ok(time) } else { Err(Trouble::TimeOutOfRange) }
+    if is_in_calendar { Ok(time) } else { Err(QuoteError::TimeOutOfRange) }
 }
 
 #[cfg(test)]
@@ -164,8 +164,8 @@ mod tests {
         let read = |coin: &str| (quotes[coin].price, quotes[coin].last_updated);
         assert_eq!(read("a"), (Ok(77_671.0), Ok(EventTime(1_779_108_561_599))));
         assert_eq!((quotes["a"].high_24h, quotes["a"].low_24h), (Some(1_500.0), None));
-        assert_eq!(read("b"), (Ok(1.2e-7), Err(Trouble::TimeUnreadable)));
-        assert_eq!(read("c"), (Err(Trouble::PriceNotNumber), Err(Trouble::TimeUnreadable)));
+        assert_eq!(read("b"), (Ok(1.2e-7), Err(QuoteError::TimeUnreadable)));
+        assert_eq!(read("c"), (Err(QuoteError::PriceNotNumber), Err(QuoteError::TimeUnreadable)));
         assert_eq!((quotes["b"].high_24h, quotes["c"].market_cap, quotes["c"].volume_24h), (None, None, None));
         assert_eq!(quotes.len(), 3);
     }
@@ -178,10 +178,10 @@ mod tests {
     #[test]
     fn a_price_that_is_no_number_has_a_name() {
         let check = |field: &str, expected| assert_eq!(read(field).price, expected, "{field}");
-        check("", Err(Trouble::NoPrice));
-        check(r#","current_price":null"#, Err(Trouble::NoPrice));
+        check("", Err(QuoteError::NoPrice));
+        check(r#","current_price":null"#, Err(QuoteError::NoPrice));
         for json in [r#""12""#, r#""NaN""#, r#""""#, "true", "[12]", r#"{"usd":12}"#] {
-            check(&format!(r#","current_price":{json}"#), Err(Trouble::PriceNotNumber));
+            check(&format!(r#","current_price":{json}"#), Err(QuoteError::PriceNotNumber));
         }
         check(r#","current_price": -0.5e-3 "#, Ok(-0.5e-3));
         check(r#","current_price":1e999"#, Ok(f64::INFINITY));
@@ -194,15 +194,15 @@ mod tests {
             let field = format!(r#","last_updated":{json}"#);
             assert_eq!(read(&field).last_updated, expected, "{json}");
         };
-        assert_eq!(read("").last_updated, Err(Trouble::NoTime));
-        check("null", Err(Trouble::NoTime));
-        check(r#""2026-05-18T12:49:21.599""#, Err(Trouble::TimeWithoutZone));
-        check(r#""2026-05-18 12:49:21""#, Err(Trouble::TimeWithoutZone));
-        check(r#""2026-05-18""#, Err(Trouble::TimeUnreadable));
-        check(r#""""#, Err(Trouble::TimeUnreadable));
-        check("1779108561", Err(Trouble::TimeUnreadable));
-        check(r#""1970-01-01T00:00:00.000Z""#, Err(Trouble::TimeOutOfRange));
-        check(r#""2008-12-31T23:59:59.999Z""#, Err(Trouble::TimeOutOfRange));
+        assert_eq!(read("").last_updated, Err(QuoteError::NoTime));
+        check("null", Err(QuoteError::NoTime));
+        check(r#""2026-05-18T12:49:21.599""#, Err(QuoteError::TimeWithoutZone));
+        check(r#""2026-05-18 12:49:21""#, Err(QuoteError::TimeWithoutZone));
+        check(r#""2026-05-18""#, Err(QuoteError::TimeUnreadable));
+        check(r#""""#, Err(QuoteError::TimeUnreadable));
+        check("1779108561", Err(QuoteError::TimeUnreadable));
+        check(r#""1970-01-01T00:00:00.000Z""#, Err(QuoteError::TimeOutOfRange));
+        check(r#""2008-12-31T23:59:59.999Z""#, Err(QuoteError::TimeOutOfRange));
         check(r#""2009-01-01T00:00:00Z""#, Ok(EventTime::EARLIEST));
         check(r#""2026-05-18T14:49:21.599+02:00""#, Ok(EventTime(1_779_108_561_599)));
     }
@@ -225,6 +225,6 @@ mod tests {
     #[test]
     fn depth_takes_no_stack() {
         let deep = format!(r#"[{{"id":"a","current_price":{}{}}}]"#, "[".repeat(500_000), "]".repeat(500_000));
-        assert_eq!(quotes(&deep, 1).unwrap()["a"].price, Err(Trouble::PriceNotNumber));
+        assert_eq!(quotes(&deep, 1).unwrap()["a"].price, Err(QuoteError::PriceNotNumber));
     }
 }

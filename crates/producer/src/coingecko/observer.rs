@@ -10,12 +10,12 @@ use market::tick::TickLine;
 use market::validate::{FUTURE_BOUND, validate};
 use market::{EventTime, Instrument, Span};
 
-use super::SOURCE;
 use super::buffer::Record;
-use super::certification::{Before, Certification};
+use super::certification::{Certification, TimeBefore};
+use super::config::SOURCE;
 use super::lag::Lags;
 use super::markets::Quote;
-use super::trouble::Trouble;
+use super::quote_error::QuoteError;
 use crate::feed::{Certified, Feed, LastTick};
 
 /// At most one heartbeat a minute, less what one answer may take longer than the next. By the source's clock: none of ours
@@ -37,12 +37,12 @@ pub(crate) struct Poll {
 #[derive(Debug, PartialEq)]
 pub(crate) struct Observed {
     /// Its place.
-    pub(crate) lane: usize,
+    pub(crate) instrument_idx: usize,
     /// In the order in which they go into FEED.
     pub(crate) records: Vec<Record>,
     /// Why it gave no usable price, if it gave none.
-    pub(crate) trouble: Option<Trouble>,
-    /// Whether the trouble, or its end, is new.
+    pub(crate) quote_error: Option<QuoteError>,
+    /// Whether the quote_error, or its end, is new.
     pub(crate) is_news: bool,
 }
 
@@ -52,13 +52,13 @@ pub(crate) struct Counts {
     pub(crate) ticks: u64,
     pub(crate) heartbeats: u64,
     pub(crate) gaps: u64,
-    /// Coins of answers that said what they had said before.
+    /// Coins of answers that reported what they had reported before.
     pub(crate) unchanged: u64,
     /// Coins without a usable price.
-    pub(crate) troubles: u64,
+    pub(crate) quote_errors: u64,
 }
 
-/// Remembers what each coin said last. Knows no clock and no network.
+/// Remembers what each coin reported last. Knows no clock and no network.
 #[derive(Debug)]
 pub(crate) struct Observer {
     source_delay: Span,
@@ -74,16 +74,16 @@ struct Coin {
     certification: Certification,
     lags: Lags,
     /// The newest heartbeat that certifies.
-    promised: Option<EventTime>,
+    last_heartbeat: Option<EventTime>,
     /// What was wrong with the last answer.
-    trouble: Option<Trouble>,
-    /// The trouble that was news last, if it has not ended.
-    said: Option<Trouble>,
+    quote_error: Option<QuoteError>,
+    /// The quote_error that was news last, if it has not ended.
+    reported: Option<QuoteError>,
 }
 
 /// What FEED ends with, of one instrument.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct End {
+pub(crate) struct FeedEnd {
     pub(crate) instrument: Instrument,
     /// Its last tick.
     pub(crate) last: Option<LastTick>,
@@ -91,7 +91,7 @@ pub(crate) struct End {
     pub(crate) certified: Option<Certified>,
 }
 
-impl End {
+impl FeedEnd {
     /// Asks FEED.
     ///
     /// # Errors
@@ -105,8 +105,8 @@ impl End {
 impl Observer {
     /// Goes on where FEED ends, with a poll every `interval`. A last tick ahead of the clock is one that was rejected: it does
     /// not count.
-    pub(crate) fn new(ends: Vec<End>, interval: Span, source_delay: Span, now_ms: i64) -> Self {
-        let coin = |End { instrument, last, certified }: End| {
+    pub(crate) fn new(ends: Vec<FeedEnd>, interval: Span, source_delay: Span, now_ms: i64) -> Self {
+        let coin = |FeedEnd { instrument, last, certified }: FeedEnd| {
             let last = last.filter(|last| last.event <= EventTime(now_ms) + FUTURE_BOUND);
             let certified = certified.filter(|certified| certified.end <= EventTime(now_ms) + FUTURE_BOUND);
             // It stayed behind the largest lag of its day: a restart keeps what was learned.
@@ -119,9 +119,9 @@ impl Observer {
                 last: last.map(|last| last.event),
                 certification: Certification::new(interval, end, certified),
                 lags,
-                promised: certified,
-                trouble: None,
-                said: None,
+                last_heartbeat: certified,
+                quote_error: None,
+                reported: None,
             }
         };
         Self { source_delay, coins: ends.into_iter().map(coin).collect(), counts: Counts::default() }
@@ -130,43 +130,43 @@ impl Observer {
     /// Takes an answer about the coins of these places.
     pub(crate) fn answered(
         &mut self,
-        lanes: Range<usize>,
+        range: Range<usize>,
         quotes: &HashMap<String, Quote>,
         poll: Poll,
     ) -> Vec<Observed> {
         let Self { source_delay, coins, counts } = self;
-        lanes
-            .map(|lane| {
-                let coin = &mut coins[lane];
+        range
+            .map(|instrument_idx| {
+                let coin = &mut coins[instrument_idx];
                 let quote = quotes.get(coin.instrument.coin());
                 let observed = coin.answered(quote, poll, *source_delay);
-                let (records, trouble) =
-                    observed.map_or_else(|trouble| (Vec::new(), Some(trouble)), |records| (records, None));
-                if let Some(trouble) = trouble {
-                    coin.certification.interrupted(trouble.cause(), poll.now());
+                let (records, quote_error) =
+                    observed.map_or_else(|quote_error| (Vec::new(), Some(quote_error)), |records| (records, None));
+                if let Some(quote_error) = quote_error {
+                    coin.certification.interrupted(quote_error.cause(), poll.now());
                 }
-                counts.add(&records, trouble);
-                coin.trouble = trouble;
-                let is_news = coin.is_news(trouble);
-                Observed { lane, records, trouble, is_news }
+                counts.add(&records, quote_error);
+                coin.quote_error = quote_error;
+                let is_news = coin.is_news(quote_error);
+                Observed { instrument_idx, records, quote_error, is_news }
             })
             .collect()
     }
 
     /// A poll about this coin failed at this time of our clock: if ticks turn out to be missing, this is why.
-    pub(crate) fn failed(&mut self, lane: usize, cause: &'static str, now_ms: i64) {
-        self.coins[lane].certification.interrupted(cause, EventTime(now_ms));
+    pub(crate) fn failed(&mut self, instrument_idx: usize, cause: &'static str, now_ms: i64) {
+        self.coins[instrument_idx].certification.interrupted(cause, EventTime(now_ms));
     }
 
     /// The instruments in order of their places, each with the time of our clock at which it last gave a usable price, and with
     /// what was wrong with the last answer.
-    pub(crate) fn standing(&self) -> impl Iterator<Item = (&Instrument, Option<i64>, Option<Trouble>)> {
-        self.coins.iter().map(|coin| (&coin.instrument, coin.certification.heard_ms(), coin.trouble))
+    pub(crate) fn states(&self) -> impl Iterator<Item = (&Instrument, Option<i64>, Option<QuoteError>)> {
+        self.coins.iter().map(|coin| (&coin.instrument, coin.certification.last_answer_ms(), coin.quote_error))
     }
 
     /// The instrument of a place.
-    pub(crate) fn instrument(&self, lane: usize) -> &Instrument {
-        &self.coins[lane].instrument
+    pub(crate) fn instrument(&self, instrument_idx: usize) -> &Instrument {
+        &self.coins[instrument_idx].instrument
     }
 }
 
@@ -181,22 +181,22 @@ impl Poll {
     /// # Errors
     /// It is so far ahead of our clock that the stream-processor might refuse a heartbeat that stays `source_delay` behind it, and
     /// those that follow would have to be later still.
-    fn date_in_time(self, source_delay: Span) -> Result<Option<EventTime>, Trouble> {
+    fn date_in_time(self, source_delay: Span) -> Result<Option<EventTime>, QuoteError> {
         let latest = EventTime(self.answered_ms) + FUTURE_BOUND;
         let is_ahead = self.date.is_some_and(|date| date.saturating_sub(source_delay) > latest);
-        if is_ahead { Err(Trouble::AheadOfClock) } else { Ok(self.date) }
+        if is_ahead { Err(QuoteError::AheadOfClock) } else { Ok(self.date) }
     }
 }
 
 impl Counts {
-    fn add(&mut self, records: &[Record], trouble: Option<Trouble>) {
+    fn add(&mut self, records: &[Record], quote_error: Option<QuoteError>) {
         let count = |is_of: fn(&Record) -> bool| records.iter().filter(|record| is_of(record)).count() as u64;
         let ticks = count(|record| matches!(record, Record::Tick(_)));
         self.ticks += ticks;
         self.heartbeats += count(|record| matches!(record, Record::Heartbeat(_)));
         self.gaps += count(|record| matches!(record, Record::Gap(_)));
-        self.troubles += u64::from(trouble.is_some());
-        self.unchanged += u64::from(trouble.is_none() && ticks == 0);
+        self.quote_errors += u64::from(quote_error.is_some());
+        self.unchanged += u64::from(quote_error.is_none() && ticks == 0);
     }
 }
 
@@ -204,15 +204,19 @@ impl Counts {
 ///
 /// # Errors
 /// Why it is none. One from the future would hide every good one that comes before its time.
-pub(crate) fn tick(instrument: &Instrument, quote: Option<&Quote>, poll: Poll) -> Result<TickLine<'static>, Trouble> {
-    let quote = quote.ok_or(Trouble::Missing)?;
+pub(crate) fn tick(
+    instrument: &Instrument,
+    quote: Option<&Quote>,
+    poll: Poll,
+) -> Result<TickLine<'static>, QuoteError> {
+    let quote = quote.ok_or(QuoteError::Missing)?;
     let (close, event) = (quote.price?, quote.last_updated?);
     let answered = EventTime(poll.answered_ms);
     if event > poll.now() + AHEAD_MAX {
-        return Err(Trouble::AheadOfAnswer);
+        return Err(QuoteError::AheadOfAnswer);
     }
     if event > answered + FUTURE_BOUND {
-        return Err(Trouble::AheadOfClock);
+        return Err(QuoteError::AheadOfClock);
     }
     let line = TickLine {
         coin: Cow::Owned(instrument.coin().to_owned()),
@@ -234,23 +238,23 @@ pub(crate) fn tick(instrument: &Instrument, quote: Option<&Quote>, poll: Poll) -
         low_24h: quote.low_24h,
     };
     // FEED stores it later than this, by a clock that may be behind; that is the only thing left to refuse.
-    validate(&line, instrument, 0, poll.answered_ms).map_err(Trouble::Refused)?;
+    validate(&line, instrument, 0, poll.answered_ms).map_err(QuoteError::Refused)?;
     Ok(line)
 }
 
 impl Coin {
-    /// Whether a trouble, or its end, has to be said. Answers of different edges may be older by turns, which is no news; if it
+    /// Whether a quote_error, or its end, has to be reported. Answers of different edges may be older by turns, which is no news; if it
     /// lasts, readiness and the gap tell of it.
-    fn is_news(&mut self, trouble: Option<Trouble>) -> bool {
-        trouble != Some(Trouble::Older) && std::mem::replace(&mut self.said, trouble) != trouble
+    fn is_news(&mut self, quote_error: Option<QuoteError>) -> bool {
+        quote_error != Some(QuoteError::Older) && std::mem::replace(&mut self.reported, quote_error) != quote_error
     }
 
     /// The records that an answer comes to.
-    fn answered(&mut self, quote: Option<&Quote>, poll: Poll, source_delay: Span) -> Result<Vec<Record>, Trouble> {
+    fn answered(&mut self, quote: Option<&Quote>, poll: Poll, source_delay: Span) -> Result<Vec<Record>, QuoteError> {
         let mut line = tick(&self.instrument, quote, poll)?;
         let event = EventTime(line.event_ms);
         match self.last {
-            Some(last) if event < last => Err(Trouble::Older),
+            Some(last) if event < last => Err(QuoteError::Older),
             Some(last) if event == last => {
                 let heartbeat = self.heartbeat_time(source_delay, poll)?;
                 self.certification.unchanged(poll.answered_ms);
@@ -260,9 +264,9 @@ impl Coin {
                 self.learn_lag(event, source_delay, poll);
                 let mut records = Vec::new();
                 match self.certification.tick(event, poll.answered_ms) {
-                    Before::Nothing => {}
-                    Before::Certified(span) => line.complete_ms = Some(span.ms()),
-                    Before::Gap { from, cause } => records.push(self.gap(from, event, cause)),
+                    TimeBefore::Nothing => {}
+                    TimeBefore::Certified(span) => line.complete_ms = Some(span.ms()),
+                    TimeBefore::Gap { from, cause } => records.push(self.gap(from, event, cause)),
                 }
                 records.push(Record::Tick(Box::new(line)));
                 self.last = Some(event);
@@ -281,15 +285,15 @@ impl Coin {
     }
 
     /// The time of a heartbeat that says anything that the last tick and the last heartbeat did not.
-    fn heartbeat_time(&mut self, source_delay: Span, poll: Poll) -> Result<Option<EventTime>, Trouble> {
+    fn heartbeat_time(&mut self, source_delay: Span, poll: Poll) -> Result<Option<EventTime>, QuoteError> {
         let (Some(date), Some(last)) = (poll.date_in_time(source_delay)?, self.last) else { return Ok(None) };
         let event = date.saturating_sub(self.lags.largest(date, source_delay));
-        let is_due = self.promised.is_none_or(|promised| event - promised >= HEARTBEAT_EVERY);
+        let is_due = self.last_heartbeat.is_none_or(|last_heartbeat| event - last_heartbeat >= HEARTBEAT_EVERY);
         Ok((event > last && is_due).then_some(event))
     }
 
     fn heartbeat(&mut self, event: EventTime, poll: Poll) -> Record {
-        self.promised = Some(event);
+        self.last_heartbeat = Some(event);
         Record::Heartbeat(HeartbeatLine {
             coin: Cow::Owned(self.instrument.coin().to_owned()),
             quote: Cow::Owned(self.instrument.quote().to_owned()),

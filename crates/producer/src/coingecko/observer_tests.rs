@@ -7,8 +7,8 @@ use market::{EventTime, Instrument, Span};
 
 use super::buffer::Record;
 use super::markets::Quote;
-use super::observer::{Counts, End, Observed, Observer, Poll};
-use super::trouble::Trouble;
+use super::observer::{Counts, FeedEnd, Observed, Observer, Poll};
+use super::quote_error::QuoteError;
 use crate::feed::{Certified, LastTick};
 
 const START: i64 = 1_747_517_880_000;
@@ -34,7 +34,7 @@ pub(super) fn observer(last_second: Option<i64>) -> Observer {
 }
 
 fn observer_after(last: Option<LastTick>, certified: Option<Certified>) -> Observer {
-    let end = End { instrument: bitcoin(), last, certified };
+    let end = FeedEnd { instrument: bitcoin(), last, certified };
     Observer::new(vec![end], Span::MINUTE, Span::minutes(5), at(1_000).ms())
 }
 
@@ -64,7 +64,7 @@ fn words(records: &[Record]) -> Vec<String> {
 fn check(observer: &mut Observer, second: i64, updated: i64, expected: &[&str]) {
     let observed = answered(observer, Some(quote(updated)), poll(second));
     assert_eq!(
-        (words(&observed.records), observed.trouble),
+        (words(&observed.records), observed.quote_error),
         (expected.iter().map(|&word| word.to_owned()).collect(), None),
         "{second}"
     );
@@ -77,9 +77,9 @@ fn idle(observer: &mut Observer, seconds: std::ops::Range<i64>, updated: i64) ->
 }
 
 /// An answer whose price is refused for this reason.
-fn refuse(observer: &mut Observer, quote: Option<Quote>, poll: Poll, expected: Trouble) {
+fn refuse(observer: &mut Observer, quote: Option<Quote>, poll: Poll, expected: QuoteError) {
     let observed = answered(observer, quote, poll);
-    assert_eq!((observed.records, observed.trouble), (vec![], Some(expected)));
+    assert_eq!((observed.records, observed.quote_error), (vec![], Some(expected)));
 }
 
 #[test]
@@ -97,10 +97,10 @@ fn an_unchanged_time_is_no_tick_and_an_older_one_is_refused() {
     check(&mut observer, 10, 0, &["tick 0"]);
     check(&mut observer, 70, 0, &[]);
     check(&mut observer, 130, 60, &["tick 60 (60)"]);
-    refuse(&mut observer, Some(quote(0)), poll(190), Trouble::Older);
+    refuse(&mut observer, Some(quote(0)), poll(190), QuoteError::Older);
     check(&mut observer, 250, 60, &[]);
-    let Counts { ticks, unchanged, troubles, .. } = observer.counts;
-    assert_eq!((ticks, unchanged, troubles), (2, 2, 1));
+    let Counts { ticks, unchanged, quote_errors, .. } = observer.counts;
+    assert_eq!((ticks, unchanged, quote_errors), (2, 2, 1));
 }
 
 #[test]
@@ -153,7 +153,7 @@ fn heartbeats_stay_behind_the_largest_lag_of_the_day() {
     // Of the first price nobody knows since when it was there.
     check(&mut observer, 1_000, 0, &["tick 0"]);
     check(&mut observer, 1_060, 0, &["heartbeat 760 (760)"]);
-    // Ten minutes old when it is first shown; it was promised that nothing this old would come.
+    // Ten minutes old when it is first shown; it was last_heartbeat that nothing this old would come.
     check(&mut observer, 1_120, 520, &["tick 520 (520)"]);
     // Shown for long is no lag.
     let heartbeats = idle(&mut observer, 1_180..2_500, 520);
@@ -209,21 +209,21 @@ fn a_bar_of_a_recording_is_the_tick_before_up_to_its_end() {
 }
 
 /// Every way in which an answer holds no usable price, as it comes at a second; the last tick is of second 0.
-fn troubles(second: i64) -> Vec<(Option<Quote>, Trouble)> {
+fn quote_errors(second: i64) -> Vec<(Option<Quote>, QuoteError)> {
     let with = |change: fn(&mut Quote)| {
         let mut quote = quote(second);
         change(&mut quote);
         Some(quote)
     };
-    let refused = |change: fn(&mut Quote), reason| (with(change), Trouble::Refused(reason));
+    let refused = |change: fn(&mut Quote), reason| (with(change), QuoteError::Refused(reason));
     vec![
-        (None, Trouble::Missing),
-        (with(|quote| quote.price = Err(Trouble::NoPrice)), Trouble::NoPrice),
-        (with(|quote| quote.price = Err(Trouble::PriceNotNumber)), Trouble::PriceNotNumber),
-        (with(|quote| quote.last_updated = Err(Trouble::NoTime)), Trouble::NoTime),
-        (with(|quote| quote.last_updated = Err(Trouble::TimeWithoutZone)), Trouble::TimeWithoutZone),
-        (Some(quote(second + 6)), Trouble::AheadOfAnswer),
-        (Some(quote(-1)), Trouble::Older),
+        (None, QuoteError::Missing),
+        (with(|quote| quote.price = Err(QuoteError::NoPrice)), QuoteError::NoPrice),
+        (with(|quote| quote.price = Err(QuoteError::PriceNotNumber)), QuoteError::PriceNotNumber),
+        (with(|quote| quote.last_updated = Err(QuoteError::NoTime)), QuoteError::NoTime),
+        (with(|quote| quote.last_updated = Err(QuoteError::TimeWithoutZone)), QuoteError::TimeWithoutZone),
+        (Some(quote(second + 6)), QuoteError::AheadOfAnswer),
+        (Some(quote(-1)), QuoteError::Older),
         refused(|quote| quote.price = Ok(0.0), Reason::ZeroPrice),
         refused(|quote| quote.price = Ok(-1.0), Reason::NegativePrice),
         refused(|quote| quote.price = Ok(f64::INFINITY), Reason::NonFinite),
@@ -234,21 +234,21 @@ fn troubles(second: i64) -> Vec<(Option<Quote>, Trouble)> {
 
 #[test]
 fn every_way_of_giving_no_price_leaves_a_gap_with_its_cause() {
-    for kind in 0..troubles(0).len() {
+    for kind in 0..quote_errors(0).len() {
         let mut observer = observer(None);
         check(&mut observer, 0, 0, &["tick 0"]);
         let mut news = 0;
         let mut cause = "";
         for second in [60, 120, 180] {
-            let (quote, expected) = troubles(second).swap_remove(kind);
+            let (quote, expected) = quote_errors(second).swap_remove(kind);
             let observed = answered(&mut observer, quote, poll(second));
-            assert_eq!((observed.records, observed.trouble), (vec![], Some(expected)));
+            assert_eq!((observed.records, observed.quote_error), (vec![], Some(expected)));
             news += u32::from(observed.is_news);
             cause = expected.cause();
         }
         // Edges may answer older by turns.
         let is_said = cause != "older-answer";
-        assert_eq!((news, observer.counts.troubles), (u32::from(is_said), 3), "{cause}");
+        assert_eq!((news, observer.counts.quote_errors), (u32::from(is_said), 3), "{cause}");
         let end = answered(&mut observer, Some(quote(230)), poll(240));
         assert_eq!(words(&end.records), [format!("gap 0 230 {cause}"), "tick 230".to_owned()]);
         assert_eq!(end.is_news, is_said);
@@ -290,20 +290,20 @@ fn prices_from_1e_15_to_1e15_are_taken() {
 fn a_price_ahead_of_its_answer_hides_none_that_follows() {
     let mut observer = observer(None);
     check(&mut observer, 0, 0, &["tick 0"]);
-    refuse(&mut observer, Some(quote(120)), poll(1), Trouble::AheadOfAnswer);
+    refuse(&mut observer, Some(quote(120)), poll(1), QuoteError::AheadOfAnswer);
     (2..10).for_each(|second| {
         let span = if second == 2 { 2 } else { 1 };
         check(&mut observer, second, second, &[&format!("tick {second} ({span})")]);
     });
     check(&mut observer, 20, 25, &["tick 25 (16)"]);
-    refuse(&mut observer, Some(quote(27)), poll(21), Trouble::AheadOfAnswer);
+    refuse(&mut observer, Some(quote(27)), poll(21), QuoteError::AheadOfAnswer);
 }
 
 #[test]
 fn a_date_far_ahead_of_our_clock_silences_no_heartbeat() {
     let mut observer = observer(Some(0));
     let forged = Poll { date: Some(EventTime(253_402_300_799_000)), ..poll(60) };
-    refuse(&mut observer, Some(quote(0)), forged, Trouble::AheadOfClock);
+    refuse(&mut observer, Some(quote(0)), forged, QuoteError::AheadOfClock);
     check(&mut observer, 400, 0, &["heartbeat 100 (100)"]);
 }
 
@@ -313,7 +313,7 @@ fn without_a_date_our_clock_says_what_is_ahead() {
     let undated = |second: i64| Poll { date: None, ..poll(second) };
     let observed = answered(&mut observer, Some(quote(5)), undated(0));
     assert_eq!(words(&observed.records), ["tick 5"]);
-    refuse(&mut observer, Some(quote(16)), undated(10), Trouble::AheadOfAnswer);
+    refuse(&mut observer, Some(quote(16)), undated(10), QuoteError::AheadOfAnswer);
 }
 
 #[test]
@@ -321,6 +321,6 @@ fn a_clock_that_is_behind_leaves_a_gap_of_its_own_cause() {
     let mut observer = observer(Some(0));
     check(&mut observer, 10, 0, &[]);
     let behind = |second: i64| Poll { answered_ms: at(second - 130).ms(), ..poll(second) };
-    refuse(&mut observer, Some(quote(300)), behind(300), Trouble::AheadOfClock);
+    refuse(&mut observer, Some(quote(300)), behind(300), QuoteError::AheadOfClock);
     check(&mut observer, 400, 400, &["gap 0 400 clock-behind", "tick 400"]);
 }

@@ -16,40 +16,41 @@ use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
 
 use super::answer::{Class, Refusal};
-use super::buffer::{Outbox, TICKS_MAX};
+use super::backoff;
+use super::buffer::{BoundedBuffer, TICKS_MAX};
 use super::client::Client;
+use super::config::{COINS_MAX, PollingConfig, SOURCE};
 use super::markets::Quote;
-use super::observer::{End, Observed, Observer, Poll};
+use super::observer::{FeedEnd, Observed, Observer, Poll};
 use super::readiness::Readiness;
-use super::{COINS_MAX, Config, SOURCE, backoff};
-use crate::batch_publisher::Lanes;
+use crate::batch_publisher::BatchPublisher;
 use crate::clock::now_ms;
 use crate::feed::{self, ASKED_MAX, Feed};
 use crate::metrics::ProducerMetrics;
 
 /// How long a stopping producer waits for NATS to take what it has.
-const DRAIN: Duration = Duration::from_secs(3);
+const DRAIN_MAX: Duration = Duration::from_secs(3);
 
 /// Polls CoinGecko into FEED until shutdown, while no other producer does. Outages of either side are waited for.
 ///
 /// # Errors
 /// Bad flags, FEED of another form, missing permission.
-pub async fn run(config: Config, nats: &NatsArgs, health: &Health, shutdown: &Shutdown) -> anyhow::Result<()> {
+pub async fn run(config: PollingConfig, nats: &NatsArgs, health: &Health, shutdown: &Shutdown) -> anyhow::Result<()> {
     let client = Client::new(&config.api).exit_code(Code::BadConfig)?;
     let Some(connection) = feed::connect(nats, health, shutdown).await? else { return Ok(()) };
     let ttl = config.lease_ttl;
-    while let Some(mut seat) = LeaderLease::take(&connection, &group(), ttl, health, shutdown).await? {
+    while let Some(mut lease) = LeaderLease::take(&connection, &group(), ttl, health, shutdown).await? {
         health.not_ready("waiting for the first answer of CoinGecko");
         tokio::select! {
             polled = poll_into(&connection, &config, &client, health, shutdown) => {
-                seat.leave().await;
+                lease.leave().await;
                 polled?;
                 // Refused for good: another one may have a better key. This one says why it is not ready, until stopped.
                 shutdown.requested().await;
                 return Ok(());
             }
             // What was polled and not published yet, the other one has asked for itself.
-            lost = seat.lost() => lost?,
+            lost = lease.lost() => lost?,
         }
         tracing::warn!("another producer has taken over, standing by");
     }
@@ -62,27 +63,27 @@ fn group() -> String {
 }
 
 /// What the two tasks share.
-struct Waiting {
-    outbox: Mutex<Outbox>,
-    news: Notify,
+struct SharedBuffer {
+    buffer: Mutex<BoundedBuffer>,
+    pushed: Notify,
 }
 
-impl Waiting {
-    fn with<T>(&self, act: impl FnOnce(&mut Outbox) -> T) -> T {
-        act(&mut self.outbox.lock().unwrap_or_else(PoisonError::into_inner))
+impl SharedBuffer {
+    fn with<T>(&self, act: impl FnOnce(&mut BoundedBuffer) -> T) -> T {
+        act(&mut self.buffer.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 async fn poll_into(
     feed: &impl Feed,
-    config: &Config,
+    config: &PollingConfig,
     client: &Client,
     health: &Health,
     shutdown: &Shutdown,
 ) -> Result<(), Error> {
-    let ask = async |instrument| End::of(instrument, feed).await;
+    let ask = async |instrument| FeedEnd::of(instrument, feed).await;
     let ends = futures::stream::iter(&config.instruments).map(ask).buffered(ASKED_MAX).try_collect();
-    let ends: Vec<End> = tokio::select! {
+    let ends: Vec<FeedEnd> = tokio::select! {
         ends = ends => ends?,
         () = shutdown.requested() => return Ok(()),
     };
@@ -91,20 +92,21 @@ async fn poll_into(
     let started_ms = now_ms(SystemTime::now());
     let observer = Observer::new(ends, config.step, config.source_delay, started_ms);
     let readiness = Readiness { interval: config.step, started_ms };
-    let waiting = Waiting { outbox: Mutex::new(Outbox::new(&config.instruments, TICKS_MAX)), news: Notify::new() };
+    let shared =
+        SharedBuffer { buffer: Mutex::new(BoundedBuffer::new(&config.instruments, TICKS_MAX)), pushed: Notify::new() };
     let (count, finish) = (config.instruments.len(), Shutdown::new());
     let metrics = ProducerMetrics::new(health.metrics());
     let mut poller =
-        Poller { config, client, observer, readiness, waiting: &waiting, health, metrics: metrics.clone(), dropped: 0 };
+        Poller { config, client, observer, readiness, shared: &shared, health, metrics: metrics.clone(), dropped: 0 };
     let polling = async {
         poller.run(shutdown).await;
         finish.request();
-        tokio::time::sleep(DRAIN).await;
+        tokio::time::sleep(DRAIN_MAX).await;
     };
     tokio::select! {
-        published = publish(feed, count, &waiting, health, &metrics, &finish) => published,
+        published = publish(feed, count, &shared, health, &metrics, &finish) => published,
         () = polling => {
-            tracing::error!(ticks = waiting.with(|outbox| outbox.ticks()), "stopped before NATS took what was waiting");
+            tracing::error!(ticks = shared.with(|buffer| buffer.ticks()), "stopped before NATS took what was waiting");
             Ok(())
         }
     }
@@ -114,42 +116,42 @@ async fn poll_into(
 async fn publish(
     feed: &impl Feed,
     coins: usize,
-    waiting: &Waiting,
+    shared: &SharedBuffer,
     health: &Health,
     metrics: &ProducerMetrics,
     finish: &Shutdown,
 ) -> Result<(), Error> {
-    let mut lanes = Lanes::new(feed, coins, metrics);
+    let mut publisher = BatchPublisher::new(feed, coins, metrics);
     let pulse = health.pulse("publishing");
     let mut beat = tokio::time::interval(BEAT);
     let mut newest = None;
     loop {
         pulse.beat();
-        waiting.with(|outbox| {
-            let ready: Vec<usize> = outbox.waiting().collect();
-            for lane in ready {
-                if lanes.is_free(lane)
-                    && let Some(message) = outbox.take(lane)
+        shared.with(|buffer| {
+            let ready: Vec<usize> = buffer.waiting().collect();
+            for instrument_idx in ready {
+                if publisher.is_free(instrument_idx)
+                    && let Some(message) = buffer.take(instrument_idx)
                 {
                     let newest = newest_tick(&message);
-                    lanes.launch(lane, vec![message], newest);
+                    publisher.submit(instrument_idx, vec![message], newest);
                 }
             }
-            metrics.waiting.set(outbox.ticks() as i64);
+            metrics.waiting.set(buffer.ticks() as i64);
         });
-        if finish.is_requested() && lanes.is_idle() {
+        if finish.is_requested() && publisher.is_idle() {
             return Ok(());
         }
         tokio::select! {
-            stored = lanes.next() => {
-                let stored = stored?.note;
+            stored = publisher.next_stored() => {
+                let stored = stored?.context;
                 if stored > newest {
                     newest = stored;
                     health.data(newest.map_or(Data::Awaited, |event| Data::Newest(event.ms())));
                 }
             }
             _ = beat.tick() => {}
-            () = waiting.news.notified() => {}
+            () = shared.pushed.notified() => {}
             () = finish.requested(), if !finish.is_requested() => {}
         }
     }
@@ -164,11 +166,11 @@ fn newest_tick(message: &FeedMessage) -> Option<EventTime> {
 }
 
 struct Poller<'a> {
-    config: &'a Config,
+    config: &'a PollingConfig,
     client: &'a Client,
     observer: Observer,
     readiness: Readiness,
-    waiting: &'a Waiting,
+    shared: &'a SharedBuffer,
     health: &'a Health,
     metrics: ProducerMetrics,
     /// Dropped ticks that were reported.
@@ -193,7 +195,7 @@ impl Poller<'_> {
                     tracing::info!(failures, "CoinGecko answers again");
                 }
                 failures = 0;
-                self.judge(None);
+                self.report_readiness(None);
                 continue;
             };
             failures += 1;
@@ -214,18 +216,18 @@ impl Poller<'_> {
     /// Waits after a refusal, and says so when the source has been useless for too long meanwhile.
     async fn rest(&self, pause: Duration, refusal: &Refusal) {
         let end = tokio::time::Instant::now() + pause;
-        self.judge(Some(refusal));
+        self.report_readiness(Some(refusal));
         while let Some(spare) = self.readiness.spare_time(&self.observer, now_ms(SystemTime::now()))
             && tokio::time::Instant::now() + spare < end
         {
             tokio::time::sleep(spare).await;
-            self.judge(Some(refusal));
+            self.report_readiness(Some(refusal));
         }
         tokio::time::sleep_until(end).await;
     }
 
     /// Says whether the source is useful. `refusal` is what it said instead of an answer.
-    fn judge(&self, refusal: Option<&Refusal>) {
+    fn report_readiness(&self, refusal: Option<&Refusal>) {
         let is_wrong = refusal.filter(|refusal| refusal.class == Class::Request);
         let checked = match is_wrong {
             // Asking again for the same does not help.
@@ -242,8 +244,8 @@ impl Poller<'_> {
     async fn poll(&mut self) -> Result<(), Refusal> {
         let count = self.config.instruments.len();
         for first in (0..count).step_by(COINS_MAX) {
-            let lanes = first..count.min(first + COINS_MAX);
-            let instruments = &self.config.instruments[lanes.clone()];
+            let range = first..count.min(first + COINS_MAX);
+            let instruments = &self.config.instruments[range.clone()];
             let coins: Vec<&str> = instruments.iter().map(|instrument| instrument.coin()).collect();
             let asked = Instant::now();
             let answer = self.client.markets(instruments[0].quote(), &coins).await;
@@ -251,11 +253,11 @@ impl Poller<'_> {
             match answer {
                 Ok(list) => {
                     let poll = Poll { answered_ms: now_ms(SystemTime::now()), date: list.date };
-                    self.take(lanes, &list.quotes, poll);
+                    self.take(range, &list.quotes, poll);
                 }
                 Err(refusal) => {
                     let (cause, now_ms) = (refusal.class.as_str(), now_ms(SystemTime::now()));
-                    (first..count).for_each(|lane| self.observer.failed(lane, cause, now_ms));
+                    (first..count).for_each(|instrument_idx| self.observer.failed(instrument_idx, cause, now_ms));
                     return Err(refusal);
                 }
             }
@@ -264,17 +266,18 @@ impl Poller<'_> {
         Ok(())
     }
 
-    fn take(&mut self, lanes: Range<usize>, quotes: &HashMap<String, Quote>, poll: Poll) {
-        for observed in self.observer.answered(lanes, quotes, poll) {
-            let lane = observed.lane;
-            if let Some(trouble) = observed.trouble {
-                self.metrics.refused(trouble.cause(), 1);
+    fn take(&mut self, range: Range<usize>, quotes: &HashMap<String, Quote>, poll: Poll) {
+        for observed in self.observer.answered(range, quotes, poll) {
+            let instrument_idx = observed.instrument_idx;
+            if let Some(quote_error) = observed.quote_error {
+                self.metrics.refused(quote_error.cause(), 1);
             }
-            report(self.observer.instrument(lane), &observed);
-            self.waiting.with(|outbox| observed.records.into_iter().for_each(|record| outbox.push(lane, record)));
+            report(self.observer.instrument(instrument_idx), &observed);
+            self.shared
+                .with(|buffer| observed.records.into_iter().for_each(|record| buffer.push(instrument_idx, record)));
         }
-        self.waiting.news.notify_one();
-        let dropped = self.waiting.with(|outbox| outbox.dropped);
+        self.shared.pushed.notify_one();
+        let dropped = self.shared.with(|buffer| buffer.dropped);
         if dropped > self.dropped {
             self.metrics.dropped.inc_by(dropped - self.dropped);
             tracing::error!(ticks = dropped - self.dropped, "dropped the oldest ticks: NATS has been away too long");
@@ -285,9 +288,11 @@ impl Poller<'_> {
 
 /// Once for each change, not with every poll.
 fn report(instrument: &Instrument, observed: &Observed) {
-    match observed.trouble {
+    match observed.quote_error {
         _ if !observed.is_news => {}
-        Some(trouble) => tracing::warn!(%instrument, cause = trouble.cause(), "{}", trouble.explain(instrument)),
+        Some(quote_error) => {
+            tracing::warn!(%instrument, cause = quote_error.cause(), "{}", quote_error.explain(instrument))
+        }
         None => tracing::info!(%instrument, "CoinGecko has a usable price again"),
     }
 }

@@ -6,7 +6,7 @@ use market::{Instrument, Span};
 
 use super::answer::Refusal;
 use super::observer::Observer;
-use super::trouble::Trouble;
+use super::quote_error::QuoteError;
 
 /// A coin may go without a usable price for so many intervals.
 const SILENT_INTERVALS_MAX: i64 = 3;
@@ -19,10 +19,10 @@ pub(crate) struct Readiness {
 }
 
 /// A coin that has given no usable price for a while.
-struct Silent<'a> {
+struct SilentCoin<'a> {
     instrument: &'a Instrument,
     since_ms: i64,
-    trouble: Option<Trouble>,
+    quote_error: Option<QuoteError>,
 }
 
 impl Readiness {
@@ -31,12 +31,12 @@ impl Readiness {
     /// # Errors
     /// Which coin has given no usable price for longer than three intervals, or since the start if none has, and why.
     pub(crate) fn check(&self, observer: &Observer, now_ms: i64, refusal: Option<&Refusal>) -> Result<(), String> {
-        let is_first = observer.standing().all(|(_, heard_ms, _)| heard_ms.is_none());
+        let is_first = observer.states().all(|(_, answered_ms, _)| answered_ms.is_none());
         let silent: Vec<_> = self.coins(observer).filter(|coin| is_first || self.spare(coin, now_ms) < 0).collect();
         let Some(longest) = silent.iter().min_by_key(|coin| coin.since_ms) else { return Ok(()) };
-        let why = match (refusal, longest.trouble) {
+        let why = match (refusal, longest.quote_error) {
             (Some(refusal), _) => refusal.to_string(),
-            (None, Some(trouble)) => trouble.explain(longest.instrument),
+            (None, Some(quote_error)) => quote_error.explain(longest.instrument),
             (None, None) => "CoinGecko has not answered yet".to_owned(),
         };
         let seconds = Duration::from_secs((now_ms - longest.since_ms).max(0).unsigned_abs() / 1_000);
@@ -54,17 +54,17 @@ impl Readiness {
         Some(Duration::from_millis(spare.unsigned_abs() + 1))
     }
 
-    fn coins<'a>(&self, observer: &'a Observer) -> impl Iterator<Item = Silent<'a>> {
+    fn coins<'a>(&self, observer: &'a Observer) -> impl Iterator<Item = SilentCoin<'a>> {
         let started_ms = self.started_ms;
-        observer.standing().map(move |(instrument, heard_ms, trouble)| Silent {
+        observer.states().map(move |(instrument, answered_ms, quote_error)| SilentCoin {
             instrument,
-            since_ms: heard_ms.unwrap_or(started_ms),
-            trouble,
+            since_ms: answered_ms.unwrap_or(started_ms),
+            quote_error,
         })
     }
 
     /// Milliseconds that a coin may still be silent; below zero when it has been so for too long.
-    fn spare(&self, coin: &Silent<'_>, now_ms: i64) -> i64 {
+    fn spare(&self, coin: &SilentCoin<'_>, now_ms: i64) -> i64 {
         coin.since_ms.saturating_add(self.interval.ms().saturating_mul(SILENT_INTERVALS_MAX)).saturating_sub(now_ms)
     }
 }
@@ -78,7 +78,7 @@ mod tests {
     use super::*;
     use crate::coingecko::answer::Class;
     use crate::coingecko::markets::Quote;
-    use crate::coingecko::observer::{End, Poll};
+    use crate::coingecko::observer::{FeedEnd, Poll};
 
     /// Two coins, polled every minute.
     struct Polls {
@@ -92,7 +92,7 @@ mod tests {
 
     impl Polls {
         fn new() -> Self {
-            let end = |coin| End { instrument: Instrument::new(coin, "usd").unwrap(), last: None, certified: None };
+            let end = |coin| FeedEnd { instrument: Instrument::new(coin, "usd").unwrap(), last: None, certified: None };
             let ends = vec![end("bitcoin"), end("ethereum")];
             Self { observer: Observer::new(ends, Span::MINUTE, Span::minutes(5), START_MS), now_ms: START_MS }
         }

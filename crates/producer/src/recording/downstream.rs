@@ -15,12 +15,12 @@ use market::validate::{Reason, RejectedLine};
 use serde::{Deserialize, Serialize};
 use service::Shutdown;
 
-use super::refused_later::RefusedLater;
-use super::sent::Sent;
+use super::downstream_rejects::DownstreamRejects;
+use super::published::PublishedMessages;
 
 /// How often the positions are read.
-const LOOK: Duration = Duration::from_millis(50);
-const RETRY: Duration = Duration::from_millis(500);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
+const RETRY_DELAY: Duration = Duration::from_millis(500);
 const STOPPED: &str = "stopped before the stream-processor had read all of it";
 
 /// What the stream-processor made of the ticks of a replay.
@@ -52,15 +52,15 @@ pub(crate) enum Downstream {
 
 /// Follows what one replay publishes.
 #[derive(Debug)]
-pub(crate) struct Watch {
+pub(crate) struct DownstreamWatch {
     wait: Duration,
     /// Where the streams ended before it, or why that is not known.
-    before: Result<Ends, String>,
+    before: Result<StreamEnds, String>,
 }
 
 /// Where the streams end.
 #[derive(Debug, Clone)]
-struct Ends {
+struct StreamEnds {
     /// FEED's last sequence.
     feed: u64,
     /// Which log FEED is.
@@ -70,7 +70,7 @@ struct Ends {
     market: u64,
 }
 
-impl Watch {
+impl DownstreamWatch {
     /// Looks where the streams end, before anything is published. `wait` is for the stream-processor, later: zero follows
     /// nothing.
     pub(crate) async fn begin(connection: &Connection, wait: Duration, shutdown: &Shutdown) -> Self {
@@ -97,9 +97,9 @@ impl Watch {
     pub(crate) async fn check(
         &self,
         connection: &Connection,
-        sent: &Sent,
+        sent: &PublishedMessages,
         instruments: &[&Instrument],
-        keep: &mut RefusedLater<'_>,
+        keep: &mut DownstreamRejects<'_>,
         shutdown: &Shutdown,
     ) -> Downstream {
         if self.wait.is_zero() || sent.is_empty() {
@@ -125,14 +125,14 @@ impl Watch {
     async fn reach(
         &self,
         connection: &Connection,
-        ends: &Ends,
-        sent: &Sent,
+        ends: &StreamEnds,
+        sent: &PublishedMessages,
         instruments: &[&Instrument],
     ) -> Result<u64, String> {
         if sent.is_incomplete {
             return Err("the replay published more messages than can be followed".to_owned());
         }
-        let mut reading = Reading::of(sent, instruments, ends.partitions);
+        let mut reading = StepReading::of(sent, instruments, ends.partitions);
         match tokio::time::timeout(self.wait, reading.wait(connection, &ends.log)).await {
             Ok(Ok(())) if reading.lost_to > sent.begin() => {
                 Err("FEED lost some of it before the stream-processor read it".to_owned())
@@ -153,16 +153,16 @@ impl Watch {
     }
 }
 
-async fn ends(connection: &Connection) -> Result<Ends, Error> {
-    let feed = patiently(RETRY, || stream_info(connection, Stream::Feed.name())).await?;
-    let market = patiently(RETRY, || stream_info(connection, Stream::Market.name())).await?;
+async fn ends(connection: &Connection) -> Result<StreamEnds, Error> {
+    let feed = patiently(RETRY_DELAY, || stream_info(connection, Stream::Feed.name())).await?;
+    let market = patiently(RETRY_DELAY, || stream_info(connection, Stream::Market.name())).await?;
     let partitions = feed.partitions().unwrap_or(1);
-    Ok(Ends { feed: feed.state.last_seq, log: feed.log()?, partitions, market: market.state.last_seq })
+    Ok(StreamEnds { feed: feed.state.last_seq, log: feed.log()?, partitions, market: market.state.last_seq })
 }
 
 /// How far the stream-processor is with what was sent.
 #[derive(Debug, Default)]
-struct Reading {
+struct StepReading {
     /// Partitions that are not read to their end: what the end is, and how far they are.
     behind: BTreeMap<u32, (u64, u64)>,
     lost_to: u64,
@@ -170,11 +170,11 @@ struct Reading {
     market_end: u64,
 }
 
-impl Reading {
-    fn of(sent: &Sent, instruments: &[&Instrument], partitions: u32) -> Self {
+impl StepReading {
+    fn of(sent: &PublishedMessages, instruments: &[&Instrument], partitions: u32) -> Self {
         let mut reading = Self::default();
-        for (lane, seq) in sent.places() {
-            let instrument = instruments[lane];
+        for (instrument_idx, seq) in sent.positions() {
+            let instrument = instruments[instrument_idx];
             let partition = subject::partition(instrument.coin(), instrument.quote(), partitions);
             let (end, _) = reading.behind.entry(partition).or_default();
             *end = seq.max(*end);
@@ -199,7 +199,7 @@ impl Reading {
                 Err(error) if error.disposition() == Disposition::Stop => return Err(error),
                 Err(error) => tracing::debug!(%error, partition, "the position is not known"),
             }
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
         Ok(())
     }
@@ -207,7 +207,7 @@ impl Reading {
 
 /// The part of a price and of a late tick that names its message.
 #[derive(Deserialize)]
-struct Brought {
+struct FeedRef {
     feed_seq: u64,
 }
 
@@ -215,13 +215,13 @@ struct Brought {
 async fn count(
     connection: &Connection,
     range: (u64, u64),
-    sent: &Sent,
-    keep: &mut RefusedLater<'_>,
+    sent: &PublishedMessages,
+    keep: &mut DownstreamRejects<'_>,
 ) -> Result<Outcome, String> {
     let mut outcome = Outcome::default();
     for (kind, counter) in [(RecordKind::Price, &mut outcome.accepted), (RecordKind::Late, &mut outcome.late)] {
         each_line(connection, Stream::Market, kind, range, |line| {
-            let brought = serde_json::from_slice::<Brought>(line).ok();
+            let brought = serde_json::from_slice::<FeedRef>(line).ok();
             *counter += u64::from(brought.is_some_and(|brought| sent.ticks_of(brought.feed_seq).is_some()));
         })
         .await
@@ -240,8 +240,8 @@ async fn count(
     })
     .await
     .map_err(|error| error.to_string())?;
-    let told = outcome.accepted + outcome.late + outcome.rejected.values().sum::<u64>();
-    let duplicates = sent.ticks().checked_sub(told);
+    let counted = outcome.accepted + outcome.late + outcome.rejected.values().sum::<u64>();
+    let duplicates = sent.ticks().checked_sub(counted);
     outcome.duplicates =
         duplicates.ok_or("MARKET has more results of it than it had ticks; `aggregator audit` says which")?;
     Ok(outcome)

@@ -8,7 +8,7 @@ use std::time::Duration;
 use market::EventTime;
 use store::recording::Rejects;
 
-use super::pack::{Packer, Parcel};
+use super::pack::{PackedRows, Packer};
 
 /// How fast event time passes.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -35,7 +35,7 @@ impl FromStr for Speed {
 }
 
 /// The clock of a replay, and the wish to end it.
-pub(crate) trait Time {
+pub(crate) trait ReplayClock {
     /// Now, in milliseconds since the epoch: the ingest time of what is packed now.
     fn now_ms(&self) -> i64;
     /// How long the replay has been running.
@@ -44,30 +44,30 @@ pub(crate) trait Time {
     fn wait(&self, duration: Duration) -> bool;
 }
 
-/// Takes parcels in order; `false` ends the replay.
-pub(crate) type Emit<'a> = &'a mut dyn FnMut(Parcel) -> bool;
+/// Takes packed in order; `false` ends the replay.
+pub(crate) type Emit<'a> = &'a mut dyn FnMut(PackedRows) -> bool;
 
 /// Reads all instruments to their ends, or until `emit` or the clock says to stop. Returns whether all was read.
 pub(crate) fn replay(
     packers: &mut [Packer],
     speed: Speed,
     rejects: &mut Rejects,
-    time: &dyn Time,
+    clock: &dyn ReplayClock,
     emit: Emit<'_>,
 ) -> bool {
     match speed {
-        Speed::Max => in_turns(packers, rejects, time, emit),
-        Speed::Times(factor) => on_time(packers, factor, rejects, time, emit),
+        Speed::Max => in_turns(packers, rejects, clock, emit),
+        Speed::Times(factor) => on_time(packers, factor, rejects, clock, emit),
     }
 }
 
 /// One payload of each instrument in turn, so that none runs ahead of the others.
-fn in_turns(packers: &mut [Packer], rejects: &mut Rejects, time: &dyn Time, emit: Emit<'_>) -> bool {
+fn in_turns(packers: &mut [Packer], rejects: &mut Rejects, clock: &dyn ReplayClock, emit: Emit<'_>) -> bool {
     let mut live: Vec<usize> = (0..packers.len()).collect();
     while !live.is_empty() {
         for idx in std::mem::take(&mut live) {
-            if let Some(parcel) = packers[idx].next_parcel(EventTime::LATEST, time.now_ms(), rejects) {
-                if !emit(parcel) {
+            if let Some(packed) = packers[idx].next_packed(EventTime::LATEST, clock.now_ms(), rejects) {
+                if !emit(packed) {
                     return false;
                 }
                 live.push(idx);
@@ -78,22 +78,28 @@ fn in_turns(packers: &mut [Packer], rejects: &mut Rejects, time: &dyn Time, emit
 }
 
 /// Each row when its time has come, counted from the first row that is published.
-fn on_time(packers: &mut [Packer], factor: f64, rejects: &mut Rejects, time: &dyn Time, emit: Emit<'_>) -> bool {
+fn on_time(
+    packers: &mut [Packer],
+    factor: f64,
+    rejects: &mut Rejects,
+    clock: &dyn ReplayClock,
+    emit: Emit<'_>,
+) -> bool {
     let mut next: BinaryHeap<Reverse<(EventTime, usize)>> = BinaryHeap::new();
     for (idx, packer) in packers.iter_mut().enumerate() {
         next.extend(packer.peek(rejects).map(|event| Reverse((event, idx))));
     }
     let Some(&Reverse((first, _))) = next.peek() else { return true };
-    let course = Course { first, started: time.elapsed(), factor };
+    let schedule = Schedule { first, started: clock.elapsed(), factor };
     while let Some(Reverse((event, idx))) = next.pop() {
-        let early = course.due(event).saturating_sub(time.elapsed());
-        if !early.is_zero() && !time.wait(early) {
+        let early = schedule.due(event).saturating_sub(clock.elapsed());
+        if !early.is_zero() && !clock.wait(early) {
             return false;
         }
         // The wait may end a moment early: what it was for is due nevertheless.
-        let until = course.reached(time.elapsed()).max(event);
-        if let Some(parcel) = packers[idx].next_parcel(until, time.now_ms(), rejects)
-            && !emit(parcel)
+        let until = schedule.reached(clock.elapsed()).max(event);
+        if let Some(packed) = packers[idx].next_packed(until, clock.now_ms(), rejects)
+            && !emit(packed)
         {
             return false;
         }
@@ -104,13 +110,13 @@ fn on_time(packers: &mut [Packer], factor: f64, rejects: &mut Rejects, time: &dy
 
 /// Which event time belongs to which moment of the replay.
 #[derive(Debug, Clone, Copy)]
-struct Course {
+struct Schedule {
     first: EventTime,
     started: Duration,
     factor: f64,
 }
 
-impl Course {
+impl Schedule {
     /// When a row of this time is due.
     fn due(&self, event: EventTime) -> Duration {
         let ms = (event - self.first).ms() as f64 / self.factor;
@@ -131,16 +137,16 @@ mod tests {
     use std::cell::Cell;
 
     use market::{Instrument, Span};
-    use store::recording::{Input, Rules, Track};
+    use store::recording::{Input, InstrumentRows, Rules};
 
     use super::*;
     use crate::memory::START;
 
     /// A clock that moves only when it is waited for.
     #[derive(Default)]
-    struct Pretended(Cell<Duration>);
+    struct FakeClock(Cell<Duration>);
 
-    impl Time for Pretended {
+    impl ReplayClock for FakeClock {
         fn now_ms(&self) -> i64 {
             0
         }
@@ -155,42 +161,42 @@ mod tests {
         }
     }
 
-    fn packer(lane: usize, coin: &str, seconds: &[i64]) -> Packer {
-        let rows: String = seconds.iter().map(|second| format!("{},1,1,1,1,1\n", START + second * 1_000)).collect();
-        let input = Input::of_bytes(coin, format!("timestamp_ms,open,high,low,close,volume\n{rows}").into_bytes());
+    fn packer(instrument_idx: usize, coin: &str, seconds: &[i64]) -> Packer {
+        let text: String = seconds.iter().map(|second| format!("{},1,1,1,1,1\n", START + second * 1_000)).collect();
+        let input = Input::of_bytes(coin, format!("timestamp_ms,open,high,low,close,volume\n{text}").into_bytes());
         let instrument = Instrument::new(coin, "usd").unwrap();
         let now = EventTime(START + Span::DAY.ms());
-        let track = Track::open(vec![input], &instrument, Rules::at(now)).unwrap();
-        Packer::new(lane, instrument, track, false, None)
+        let rows = InstrumentRows::open(vec![input], &instrument, Rules::at(now)).unwrap();
+        Packer::new(instrument_idx, instrument, rows, false, None)
     }
 
     #[test]
     fn a_paced_replay_interleaves_by_event_time_and_waits_for_each_row() {
         let mut packers = [packer(0, "bitcoin", &[100, 160, 220]), packer(1, "ethereum", &[130, 160])];
-        let time = Pretended::default();
+        let clock = FakeClock::default();
         let mut rejects = Rejects::new(|| Ok(Box::new(std::io::sink())));
         let mut sent = Vec::new();
-        let mut emit = |parcel: Parcel| {
-            sent.push((time.elapsed().as_secs(), parcel.lane, parcel.ticks));
+        let mut emit = |packed: PackedRows| {
+            sent.push((clock.elapsed().as_secs(), packed.instrument_idx, packed.ticks));
             true
         };
-        assert!(replay(&mut packers, Speed::Times(10.0), &mut rejects, &time, &mut emit));
+        assert!(replay(&mut packers, Speed::Times(10.0), &mut rejects, &clock, &mut emit));
         assert_eq!(sent, [(0, 0, 1), (3, 1, 1), (6, 0, 1), (6, 1, 1), (12, 0, 1)]);
     }
 
     #[test]
     fn rows_that_are_due_together_go_together() {
         let mut packers = [packer(0, "bitcoin", &[0, 1, 2, 3, 4, 5])];
-        let time = Pretended::default();
+        let clock = FakeClock::default();
         let mut rejects = Rejects::new(|| Ok(Box::new(std::io::sink())));
         let mut sent = Vec::new();
-        let mut emit = |parcel: Parcel| {
-            // Publishing is slow: three seconds pass at each parcel.
-            time.wait(Duration::from_secs(3));
-            sent.push(parcel.ticks);
+        let mut emit = |packed: PackedRows| {
+            // Publishing is slow: three seconds pass at each packed.
+            clock.wait(Duration::from_secs(3));
+            sent.push(packed.ticks);
             true
         };
-        assert!(replay(&mut packers, Speed::Times(1.0), &mut rejects, &time, &mut emit));
+        assert!(replay(&mut packers, Speed::Times(1.0), &mut rejects, &clock, &mut emit));
         assert_eq!(sent, [1, 3, 2]);
     }
 
@@ -199,7 +205,7 @@ mod tests {
         for speed in [Speed::Max, Speed::Times(1.0)] {
             let mut packers = [packer(0, "bitcoin", &[0, 1, 2]), packer(1, "ethereum", &[0, 1])];
             let mut rejects = Rejects::new(|| Ok(Box::new(std::io::sink())));
-            assert!(!replay(&mut packers, speed, &mut rejects, &Pretended::default(), &mut |_| false));
+            assert!(!replay(&mut packers, speed, &mut rejects, &FakeClock::default(), &mut |_| false));
         }
     }
 

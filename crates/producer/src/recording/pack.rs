@@ -6,12 +6,12 @@ use bus::codec::Pack;
 use bus::publish::FeedMessage;
 use market::gap::GapLine;
 use market::{EventTime, Instrument, Span};
-use store::recording::{Rejects, Row, SOURCE, Shape, Tally, Track};
+use store::recording::{InstrumentRows, Rejects, Row, RowCounts, SOURCE, Shape};
 
-use super::fit::Fit;
-use super::resume::Standing;
-use super::sent::Runs;
-use crate::message::{Origin, Place, has_room};
+use super::published::RowRuns;
+use super::resume::FeedTail;
+use super::window_fit::WindowFit;
+use crate::message::{Origin, TickKey, has_room};
 
 /// Why there is a gap.
 const GAP_CAUSE: &str = "missing-in-recording";
@@ -20,13 +20,13 @@ const GAPS_MAX: usize = 300;
 
 /// Messages of one instrument that are published in order: gaps that end in these ticks, then the ticks.
 #[derive(Debug, Clone)]
-pub(crate) struct Parcel {
+pub(crate) struct PackedRows {
     /// The instrument, by its place in the replay.
-    pub(crate) lane: usize,
+    pub(crate) instrument_idx: usize,
     pub(crate) messages: Vec<FeedMessage>,
     pub(crate) ticks: u64,
     /// The rows of the ticks.
-    pub(crate) rows: Runs,
+    pub(crate) rows: RowRuns,
     pub(crate) gaps: u64,
     /// The end of the instrument's recording, when all of it was read, to its end, and nothing follows.
     pub(crate) end: Option<EventTime>,
@@ -34,36 +34,42 @@ pub(crate) struct Parcel {
 
 /// One instrument of a replay.
 pub(crate) struct Packer {
-    lane: usize,
+    instrument_idx: usize,
     instrument: Instrument,
-    track: Track,
+    rows: InstrumentRows,
     /// Whether holes become gap records.
     gaps: bool,
-    pub(crate) tally: Tally,
+    pub(crate) row_counts: RowCounts,
     /// Which windows the rows that count fill.
-    pub(crate) fit: Fit,
+    pub(crate) fit: WindowFit,
     /// FEED has everything up to here: a time, and the number of a trade.
     skip_to: Option<(EventTime, Option<u64>)>,
     /// The row before the next one, or what FEED ends with: its time, and its length if it is a candle.
     before: Option<(EventTime, Option<Span>)>,
     /// Gaps (from, to) that FEED has without the tick that ends them.
-    told: Vec<(EventTime, EventTime)>,
+    known_gaps: Vec<(EventTime, EventTime)>,
     next: Option<Row>,
 }
 
 impl Packer {
-    /// Reads `track`; rows up to what `have` ends with are counted and left out.
-    pub(crate) fn new(lane: usize, instrument: Instrument, track: Track, gaps: bool, have: Option<&Standing>) -> Self {
+    /// Reads `rows`; rows up to what `have` ends with are counted and left out.
+    pub(crate) fn new(
+        instrument_idx: usize,
+        instrument: Instrument,
+        rows: InstrumentRows,
+        gaps: bool,
+        tail: Option<&FeedTail>,
+    ) -> Self {
         Self {
-            lane,
+            instrument_idx,
             instrument,
-            track,
+            rows,
             gaps,
-            tally: Tally::default(),
-            fit: Fit::default(),
-            skip_to: have.map(|have| (have.last.event, have.last.number)),
-            before: have.map(|have| (have.last.event, have.last.grain)),
-            told: have.map(|have| have.told.clone()).unwrap_or_default(),
+            row_counts: RowCounts::default(),
+            fit: WindowFit::default(),
+            skip_to: tail.map(|tail| (tail.last.event, tail.last.number)),
+            before: tail.map(|tail| (tail.last.event, tail.last.grain)),
+            known_gaps: tail.map(|tail| tail.known_gaps.clone()).unwrap_or_default(),
             next: None,
         }
     }
@@ -74,18 +80,18 @@ impl Packer {
     }
 
     /// The rows that it reads.
-    pub(crate) fn track(&self) -> &Track {
-        &self.track
+    pub(crate) fn rows(&self) -> &InstrumentRows {
+        &self.rows
     }
 
     /// The time of the next row to publish.
     pub(crate) fn peek(&mut self, rejects: &mut Rejects) -> Option<EventTime> {
         while self.next.is_none() {
-            let row = self.track.next(&mut self.tally, rejects)?;
-            let grain = self.track.shape().grain().filter(|_| !row.is_point);
+            let row = self.rows.next(&mut self.row_counts, rejects)?;
+            let grain = self.rows.shape().grain().filter(|_| !row.is_point);
             self.fit.add(row.event, grain, row.id, row.volume);
             if self.skip_to.is_some_and(|last| (row.event, row.id) <= last) {
-                self.tally.count_skipped(row.event);
+                self.row_counts.count_skipped(row.event);
             } else {
                 self.next = Some(row);
             }
@@ -95,10 +101,15 @@ impl Packer {
 
     /// The next messages: as many rows as one payload takes, none after `until`. They depend on where it starts and on
     /// nothing else, so that a message that was under way when the process died is recognised when it is sent again.
-    pub(crate) fn next_parcel(&mut self, until: EventTime, ingest_ms: i64, rejects: &mut Rejects) -> Option<Parcel> {
+    pub(crate) fn next_packed(
+        &mut self,
+        until: EventTime,
+        ingest_ms: i64,
+        rejects: &mut Rejects,
+    ) -> Option<PackedRows> {
         self.peek(rejects).filter(|&event| event <= until)?;
-        let (grain, mut span) = (self.track.shape().grain(), None);
-        let (mut ticks, mut gaps, mut rows) = (Pack::default(), Vec::new(), Runs::default());
+        let (grain, mut span) = (self.rows.shape().grain(), None);
+        let (mut ticks, mut gaps, mut runs) = (Pack::default(), Vec::new(), RowRuns::default());
         while has_room(&ticks) && gaps.len() < GAPS_MAX {
             if self.peek(rejects).is_none_or(|event| event > until) {
                 break;
@@ -106,10 +117,10 @@ impl Packer {
             let Some(row) = self.next.take() else { break };
             gaps.extend(self.gap_before(&row));
             ticks.push(&row.to_line(&self.instrument, grain, ingest_ms));
-            rows.push(&row);
+            runs.push(&row);
             self.before = Some((row.event, grain.filter(|_| !row.is_point)));
-            let place = Place { event: row.event, number: row.id };
-            span = Some(span.map_or((place, place), |(first, _)| (first, place)));
+            let key = TickKey { event: row.event, number: row.id };
+            span = Some(span.map_or((key, key), |(first, _)| (first, key)));
         }
         let (first, last) = span?;
         let origin = Origin { source: SOURCE, instrument: &self.instrument };
@@ -120,12 +131,19 @@ impl Packer {
         // Reading also ends where a refused row cannot be kept: then nobody knows what would have followed.
         let is_last = self.peek(rejects).is_none() && !rejects.has_failed();
         let end = self.end().filter(|_| is_last);
-        Some(Parcel { lane: self.lane, messages, ticks: count as u64, rows, gaps: gap_count as u64, end })
+        Some(PackedRows {
+            instrument_idx: self.instrument_idx,
+            messages,
+            ticks: count as u64,
+            rows: runs,
+            gaps: gap_count as u64,
+            end,
+        })
     }
 
     /// The newest of all rows that count, once all are read, unless the recording broke off.
     pub(crate) fn end(&self) -> Option<EventTime> {
-        let (_, end) = self.tally.range.filter(|_| self.track.cut().is_none())?;
+        let (_, end) = self.row_counts.range.filter(|_| self.rows.cut().is_none())?;
         Some(end)
     }
 
@@ -133,11 +151,11 @@ impl Packer {
     fn gap_before(&self, row: &Row) -> Option<(EventTime, EventTime)> {
         // A recording that has every price up to here has no hole.
         let (before, grain) = self.before.filter(|_| self.gaps && row.complete.is_none())?;
-        let hole = grain.map_or(self.track.shape(), Shape::Candles).hole();
+        let hole = grain.map_or(self.rows.shape(), Shape::Candles).hole();
         // Behind a price at an instant nothing is known from the next millisecond on.
         let gap = (before + grain.unwrap_or(Span(1)), row.event);
         let is_gap = row.event - before > hole || (row.is_behind_jump && gap.0 < gap.1);
-        (is_gap && !self.told.contains(&gap)).then_some(gap)
+        (is_gap && !self.known_gaps.contains(&gap)).then_some(gap)
     }
 
     fn gap_message(&self, gaps: &[(EventTime, EventTime)]) -> Option<FeedMessage> {

@@ -11,12 +11,12 @@ use market::gap::GapLine;
 use market::tick::TickLine;
 use market::{EventTime, Instrument, Span};
 use service::Shutdown;
-use store::recording::{Grain, Input, Rejects, Rules, Track};
+use store::recording::{Grain, Input, InstrumentRows, Rejects, Rules};
 
 use super::Recording;
 use super::pace::Speed;
-use super::replay::{Ending, Plan, Replayed, replay};
-use super::resume::Older;
+use super::replay::{Ending, ReplayPlan, Replayed, replay};
+use super::resume::OlderRows;
 use super::summary::Summary;
 use crate::clock::now_ms;
 use crate::feed::Feed;
@@ -27,9 +27,9 @@ use crate::metrics::ProducerMetrics;
 const HEADER: &str = "timestamp_ms,open,high,low,close,volume\n";
 
 #[derive(Clone, Default)]
-struct Kept(Arc<Mutex<Vec<u8>>>);
+struct KeptRejects(Arc<Mutex<Vec<u8>>>);
 
-impl Write for Kept {
+impl Write for KeptRejects {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.lock().unwrap().extend_from_slice(bytes);
         Ok(bytes.len())
@@ -40,8 +40,8 @@ impl Write for Kept {
     }
 }
 
-fn plan() -> Plan {
-    Plan { gaps: true, speed: Speed::Max, older: Older::Refuse, flush: true, feed_end: 0 }
+fn plan() -> ReplayPlan {
+    ReplayPlan { gaps: true, speed: Speed::Max, older: OlderRows::Refuse, flush: true, feed_end: 0 }
 }
 
 fn rules() -> Rules {
@@ -72,19 +72,24 @@ fn recordings(files: &[(&str, &str, String)]) -> Vec<Recording> {
 
 fn recording(coin: &str, inputs: Vec<Input>) -> Recording {
     let instrument = Instrument::new(coin, "usdt").unwrap();
-    let track = Track::open(inputs, &instrument, rules()).unwrap();
-    Recording { instrument, track }
+    let rows = InstrumentRows::open(inputs, &instrument, rules()).unwrap();
+    Recording { instrument, rows }
 }
 
 fn metrics() -> ProducerMetrics {
     ProducerMetrics::new(&service::Metrics::default())
 }
 
-async fn run_with(feed: &Memory, recordings: Vec<Recording>, plan: Plan) -> anyhow::Result<(Summary, Ending, String)> {
-    let kept = Kept::default();
+async fn run_with(
+    feed: &Memory,
+    recordings: Vec<Recording>,
+    plan: ReplayPlan,
+) -> anyhow::Result<(Summary, Ending, String)> {
+    let kept = KeptRejects::default();
     let file = kept.clone();
     let rejects = Rejects::new(move || Ok(Box::new(file)));
-    let replayed = replay(feed, recordings, plan, rejects, || (), &metrics(), &Shutdown::new()).await?;
+    let replay = Replay { feed, plan, metrics: &metrics(), shutdown: &Shutdown::new() };
+    let replayed = replay.run(recordings, rejects, || ()).await?;
     let Replayed { summary, ending, .. } = replayed;
     let kept = String::from_utf8(kept.0.lock().unwrap().clone())?;
     Ok((summary, ending, kept))
@@ -102,7 +107,7 @@ async fn a_recording_is_published_in_order_in_packed_messages_and_flushed() {
     let total = run(&feed, rows(0..1_201)).await.total();
     assert_eq!(feed.minutes(), (0..1_201).collect::<Vec<_>>());
     assert_eq!((feed.gaps(), feed.flushes()), (vec![], vec![1_200]));
-    assert_eq!((total.tally.rows, total.published, total.tally.skipped, total.flushes), (1_201, 1_201, 0, 1));
+    assert_eq!((total.row_counts.rows, total.published, total.row_counts.skipped, total.flushes), (1_201, 1_201, 0, 1));
     let messages = feed.messages.lock().unwrap();
     let ids: Vec<&str> = messages.iter().map(|message| message.id.as_str()).collect();
     let expected = [
@@ -148,7 +153,7 @@ async fn bad_rows_are_rejected_with_reason_and_kept_with_file_and_line() {
     assert!(matches!(ending, Ending::Done), "{ending:?}");
     assert_eq!(feed.minutes(), [1, 5, 6]);
     let total = summary.total();
-    let rejected: Vec<_> = total.tally.rejected.iter().map(|(reason, count)| (*reason, *count)).collect();
+    let rejected: Vec<_> = total.row_counts.rejected.iter().map(|(reason, count)| (*reason, *count)).collect();
     let expected = [
         ("high-low-order", 1),
         ("incomplete-price", 2),
@@ -158,9 +163,10 @@ async fn bad_rows_are_rejected_with_reason_and_kept_with_file_and_line() {
         ("zero-price", 1),
     ];
     assert_eq!(rejected, expected);
-    assert_eq!((total.tally.duplicates, total.tally.conflicts, total.tally.foreign), (2, 1, 1));
-    let accounted = total.published + total.tally.duplicates + total.tally.rejected_count() + total.tally.foreign;
-    assert_eq!(total.tally.rows, accounted);
+    assert_eq!((total.row_counts.duplicates, total.row_counts.conflicts, total.row_counts.foreign), (2, 1, 1));
+    let accounted =
+        total.published + total.row_counts.duplicates + total.row_counts.rejected_count() + total.row_counts.foreign;
+    assert_eq!(total.row_counts.rows, accounted);
     let kept: Vec<&str> = kept.lines().collect();
     assert_eq!(kept[0], r#"{"file":"a.csv","line":3,"reason":"foreign","text":"garbage"}"#);
     assert_eq!(kept[3], r#"{"file":"a.csv","line":6,"reason":"incomplete-price","text":"1577836920000,1,2,1,,1"}"#);
@@ -179,7 +185,7 @@ async fn holes_become_gap_records_before_the_tick_that_ends_them() {
     assert_eq!(feed.messages.lock().unwrap()[0].kind, RecordKind::Gap);
 
     let feed = Memory::default();
-    let plan = Plan { gaps: false, flush: false, ..plan() };
+    let plan = ReplayPlan { gaps: false, flush: false, ..plan() };
     run_with(&feed, recordings(&[("bitcoin", "a.csv", text)]), plan).await.unwrap();
     assert_eq!((feed.gaps(), feed.flushes(), feed.minutes().len()), (vec![], vec![], 5));
 }
@@ -194,7 +200,7 @@ async fn rows_are_put_in_order_however_far_they_are_from_their_place() {
     let feed = Memory::default();
     let total = run(&feed, rows((10..200).chain([5]).chain(200..300))).await.total();
     assert_eq!(feed.minutes(), [5].into_iter().chain(10..300).collect::<Vec<_>>());
-    assert_eq!((total.tally.rejected_count(), feed.gaps()), (0, vec![(6, 10)]));
+    assert_eq!((total.row_counts.rejected_count(), feed.gaps()), (0, vec![(6, 10)]));
 
     let feed = Memory::default();
     run(&feed, rows((0..300).rev())).await;
@@ -208,8 +214,8 @@ async fn files_of_one_instrument_are_one_recording_whatever_their_order() {
     let files = files.map(|(coin, name, minutes)| (coin, name, rows(minutes)));
     let (summary, ..) = run_with(&feed, recordings(&files), plan()).await.unwrap();
     assert_eq!(feed.minutes(), (0..300).collect::<Vec<_>>());
-    let tally = &summary.instruments[0].1.tally;
-    assert_eq!((tally.duplicates, tally.conflicts, tally.rejected_count()), (60, 0, 0));
+    let row_counts = &summary.instruments[0].1.row_counts;
+    assert_eq!((row_counts.duplicates, row_counts.conflicts, row_counts.rejected_count()), (60, 0, 0));
 }
 
 #[tokio::test]
@@ -246,7 +252,9 @@ async fn after_a_crash_at_any_message_feed_is_what_it_would_have_been() {
 async fn a_gap_whose_tick_was_never_published_is_told_once() {
     // A paced replay sends what is due: it died after the first gap, and goes on as fast as it can.
     let feed = Memory::default();
-    run_with(&feed, recordings(&[("bitcoin", "a.csv", rows([0, 1]))]), Plan { flush: false, ..plan() }).await.unwrap();
+    run_with(&feed, recordings(&[("bitcoin", "a.csv", rows([0, 1]))]), ReplayPlan { flush: false, ..plan() })
+        .await
+        .unwrap();
     let (from_ms, to_ms) = (at(2), at(6));
     let gap =
         GapLine { coin: "bitcoin".into(), quote: "usdt".into(), from_ms, to_ms, cause: "missing-in-recording".into() };
@@ -263,7 +271,7 @@ async fn rows_from_the_future_hide_nothing_that_comes_in_time() {
     let ahead = (now_ms(SystemTime::now()) - START) / MINUTE + 60;
     // Hours away from UTC, a recording may end tomorrow.
     let total = run(&feed, rows([0, 1].into_iter().chain(ahead..ahead + 600))).await.total();
-    assert_eq!(total.tally.rejected["future"], 600);
+    assert_eq!(total.row_counts.rejected["future"], 600);
     run(&feed, rows([0, 1, 2, 7, 8])).await;
     assert_eq!((feed.minutes(), feed.gaps()), (vec![0, 1, 2, 7, 8], vec![(3, 7)]));
 }
@@ -294,8 +302,8 @@ async fn the_same_recording_again_adds_nothing() {
     let before = feed.messages.lock().unwrap().len();
     let total = run(&feed, rows(0..600)).await.total();
     assert_eq!(feed.messages.lock().unwrap().len(), before);
-    assert_eq!((total.published, total.tally.skipped, total.flushes), (0, 600, 0));
-    let range = total.tally.skipped_range.map(|(first, last)| (first.ms(), last.ms()));
+    assert_eq!((total.published, total.row_counts.skipped, total.flushes), (0, 600, 0));
+    let range = total.row_counts.skipped_range.map(|(first, last)| (first.ms(), last.ms()));
     assert_eq!(range, Some((at(0), at(599))));
 }
 
@@ -331,15 +339,15 @@ async fn rows_from_before_feed_begins_are_refused_skipped_or_sent() {
 
     // Two of 202 rows are less than one in a hundred.
     let total = run_with(&feed, files(998), plan()).await.unwrap().0.total();
-    assert_eq!((total.published, total.tally.skipped), (100, 102));
+    assert_eq!((total.published, total.row_counts.skipped), (100, 102));
 
-    let skip = Plan { older: Older::Skip, ..plan() };
+    let skip = ReplayPlan { older: OlderRows::Skip, ..plan() };
     let total = run_with(&feed, files(900), skip).await.unwrap().0.total();
-    assert_eq!((total.published, total.tally.skipped), (0, 300));
+    assert_eq!((total.published, total.row_counts.skipped), (0, 300));
 
-    let send = Plan { older: Older::Publish, ..plan() };
+    let send = ReplayPlan { older: OlderRows::Publish, ..plan() };
     let total = run_with(&feed, files(900), send).await.unwrap().0.total();
-    assert_eq!((total.published, total.tally.skipped), (300, 0));
+    assert_eq!((total.published, total.row_counts.skipped), (300, 0));
     // Behind what FEED holds of it, whatever comes late.
     run_with(&feed, recordings(&[("bitcoin", "older.csv", rows(0..10))]), send).await.unwrap();
     assert_eq!(feed.flushes(), [1_099, 1_199, 1_199, 1_199]);
@@ -393,16 +401,16 @@ async fn instruments_advance_together_to_within_one_payload() {
 async fn a_recording_without_a_good_row_publishes_nothing() {
     let feed = Memory::default();
     let total = run(&feed, "garbage\nmore\n".to_owned()).await.total();
-    assert_eq!((feed.messages.lock().unwrap().len(), total.tally.rows, total.tally.range), (0, 2, None));
+    assert_eq!((feed.messages.lock().unwrap().len(), total.row_counts.rows, total.row_counts.range), (0, 2, None));
 }
 
 #[tokio::test]
 async fn an_instrument_is_flushed_when_it_ends_and_the_rest_goes_on() {
     let feed = Memory::default();
     // A minute for each row of the longer one: it does not end while anybody waits.
-    let plan = Plan { speed: Speed::Times(1.0), ..plan() };
+    let plan = ReplayPlan { speed: Speed::Times(1.0), ..plan() };
     let shutdown = Shutdown::new();
-    let rejects = Rejects::new(|| Ok(Box::new(Kept::default())));
+    let rejects = Rejects::new(|| Ok(Box::new(KeptRejects::default())));
     let files = recordings(&[("bitcoin", "a.csv", rows(0..100)), ("ethereum", "b.csv", rows(0..1))]);
     let metrics = metrics();
     let replaying = replay(&feed, files, plan, rejects, || (), &metrics, &shutdown);
@@ -479,9 +487,9 @@ async fn a_replay_that_cannot_keep_what_it_refuses_flushes_nothing_until_it_is_d
 #[tokio::test]
 async fn shutdown_ends_a_slow_replay_without_a_flush() {
     let feed = Memory::default();
-    let plan = Plan { speed: Speed::Times(1.0), ..plan() };
+    let plan = ReplayPlan { speed: Speed::Times(1.0), ..plan() };
     let shutdown = Shutdown::new();
-    let rejects = Rejects::new(|| Ok(Box::new(Kept::default())));
+    let rejects = Rejects::new(|| Ok(Box::new(KeptRejects::default())));
     let files = recordings(&[("bitcoin", "a.csv", rows(0..100))]);
     let metrics = metrics();
     let replaying = replay(&feed, files, plan, rejects, || (), &metrics, &shutdown);
@@ -500,7 +508,7 @@ async fn shutdown_ends_a_slow_replay_without_a_flush() {
 fn trades(text: String, grain: Grain) -> Vec<Recording> {
     let input = Input::of_bytes("a.csv", format!("timestamp_ms,price,volume\n{text}").into_bytes());
     let instrument = Instrument::new("bitcoin", "usdt").unwrap();
-    let track = Track::open(vec![input], &instrument, Rules { grain: Some(grain), ..rules() }).unwrap();
+    let track = InstrumentRows::open(vec![input], &instrument, Rules { grain: Some(grain), ..rules() }).unwrap();
     vec![Recording { instrument, track }]
 }
 
@@ -523,7 +531,7 @@ async fn trades_of_one_instant_all_count_after_a_crash_too() {
         assert_eq!(feed.ticks(), whole.ticks(), "{breaks_after}");
     }
     let total = run_with(&whole, files(), plan()).await.unwrap().0.total();
-    assert_eq!((total.published, total.tally.skipped), (0, 1_900));
+    assert_eq!((total.published, total.row_counts.skipped), (0, 1_900));
 }
 
 #[tokio::test]

@@ -5,12 +5,12 @@ use futures::{StreamExt, TryStreamExt};
 use market::{EventTime, Instrument};
 use store::recording::Unusable;
 
-use super::Recording;
+use super::opened::Recording;
 use crate::feed::{ASKED_MAX, Feed, LastTick};
 
 /// What happens to rows that are not newer than what FEED has of their instrument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Older {
+pub enum OlderRows {
     /// Left out; a file with more than 1 % of rows from before FEED begins is refused
     Refuse,
     /// Left out
@@ -21,10 +21,10 @@ pub enum Older {
 
 /// What FEED has of an instrument.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Standing {
+pub(crate) struct FeedTail {
     pub(crate) last: LastTick,
-    /// Gaps (from, to) that are told although no tick follows them: a replay died in between.
-    pub(crate) told: Vec<(EventTime, EventTime)>,
+    /// Gaps (from, to) that are known_gaps although no tick follows them: a replay died in between.
+    pub(crate) known_gaps: Vec<(EventTime, EventTime)>,
     /// Event time of the first tick; known only when it matters.
     begin: Option<EventTime>,
 }
@@ -33,11 +33,11 @@ pub(crate) struct Standing {
 ///
 /// # Errors
 /// What FEED cannot say.
-pub(crate) async fn standings(
+pub(crate) async fn tails(
     feed: &impl Feed,
     recordings: &[Recording],
-    older: Older,
-) -> Result<Vec<Option<Standing>>, Error> {
+    older: OlderRows,
+) -> Result<Vec<Option<FeedTail>>, Error> {
     // One question instead of thousands where there is nothing to find.
     if feed.is_empty().await? {
         return Ok(vec![None; recordings.len()]);
@@ -45,11 +45,11 @@ pub(crate) async fn standings(
     let ask = async |recording: &Recording| {
         let Some(last) = feed.last_tick(&recording.instrument).await? else { return Ok(None) };
         let begin = match older {
-            Older::Refuse => Some(feed.first_event(&recording.instrument).await?),
-            Older::Skip | Older::Publish => None,
+            OlderRows::Refuse => Some(feed.first_event(&recording.instrument).await?),
+            OlderRows::Skip | OlderRows::Publish => None,
         };
-        let told = feed.gaps_after(&recording.instrument, last.seq).await?;
-        Ok(Some(Standing { last, told, begin }))
+        let known_gaps = feed.gaps_after(&recording.instrument, last.seq).await?;
+        Ok(Some(FeedTail { last, known_gaps, begin }))
     };
     futures::stream::iter(recordings).map(ask).buffered(ASKED_MAX).try_collect().await
 }
@@ -71,10 +71,10 @@ pub(crate) enum Refused {
 ///
 /// # Errors
 /// The first file that does.
-pub(crate) fn check(recordings: &[Recording], standings: &[Option<Standing>]) -> Result<(), Refused> {
-    for (recording, standing) in recordings.iter().zip(standings) {
-        let Some(begin) = standing.as_ref().and_then(|standing| standing.begin) else { continue };
-        for (input, start) in recording.track.files() {
+pub(crate) fn check(recordings: &[Recording], tails: &[Option<FeedTail>]) -> Result<(), Refused> {
+    for (recording, tail) in recordings.iter().zip(tails) {
+        let Some(begin) = tail.as_ref().and_then(|tail| tail.begin) else { continue };
+        for (input, start) in recording.rows.files() {
             if start.is_none_or(|start| start >= begin) {
                 continue;
             }

@@ -7,10 +7,10 @@ use std::path::Path;
 
 use market::{EventTime, Instrument};
 use serde::Serialize;
-use store::recording::Tally;
+use store::recording::RowCounts;
 
 use super::downstream::{Downstream, Outcome};
-use super::fit::Fit;
+use super::window_fit::WindowFit;
 
 /// More refused rows than this, in percent of those that carry a price, are a failure.
 pub(crate) const REFUSED_MAX_PERCENT: u64 = 1;
@@ -19,7 +19,7 @@ pub(crate) const REFUSED_MAX_PERCENT: u64 = 1;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Counts {
     #[serde(flatten)]
-    pub(crate) tally: Tally,
+    pub(crate) row_counts: RowCounts,
     /// Ticks that FEED has stored.
     pub(crate) published: u64,
     /// Gap records that FEED has stored.
@@ -29,12 +29,12 @@ pub(crate) struct Counts {
     /// Flushes that FEED has stored.
     pub(crate) flushes: u64,
     /// Which windows the rows that count fill.
-    pub(crate) fit: Fit,
+    pub(crate) fit: WindowFit,
 }
 
 impl Counts {
     fn add(&mut self, other: &Self) {
-        self.tally.add(&other.tally);
+        self.row_counts.add(&other.row_counts);
         self.published += other.published;
         self.gaps += other.gaps;
         self.known_messages += other.known_messages;
@@ -132,7 +132,7 @@ struct Range {
 
 impl From<&Counts> for Range {
     fn from(counts: &Counts) -> Self {
-        let (first_ms, last_ms) = counts.tally.range.unzip();
+        let (first_ms, last_ms) = counts.row_counts.range.unzip();
         Self { first_ms, last_ms }
     }
 }
@@ -147,8 +147,8 @@ impl Summary {
 
     /// The refused rows of all instruments.
     pub(crate) fn refused(&self) -> Refused {
-        let Counts { tally, .. } = self.total();
-        let mut refused = Refused { of: tally.priced_count(), by_reason: tally.rejected };
+        let Counts { row_counts, .. } = self.total();
+        let mut refused = Refused { of: row_counts.priced_count(), by_reason: row_counts.rejected };
         if let Downstream::Checked(outcome) = &self.downstream {
             for (reason, count) in &outcome.rejected {
                 *refused.by_reason.entry(reason.as_str()).or_default() += count;
@@ -202,13 +202,13 @@ pub(crate) mod tests {
     use super::*;
 
     pub(crate) fn summary() -> Summary {
-        let mut tally = Tally { rows: 9, duplicates: 1, ..Tally::default() };
-        tally.count_rejected(Refusal::Jump);
-        tally.count_rejected(Refusal::Unparsable);
-        tally.count_rejected(Refusal::Jump);
-        [0, 60_000].into_iter().for_each(|ms| tally.count_skipped(EventTime(ms)));
-        [0, 180_000].into_iter().for_each(|ms| tally.count_accepted(EventTime(ms)));
-        let mut counts = Counts { tally, published: 4, gaps: 1, ..Counts::default() };
+        let mut row_counts = RowCounts { rows: 9, duplicates: 1, ..RowCounts::default() };
+        row_counts.count_rejected(Refusal::Jump);
+        row_counts.count_rejected(Refusal::Unparsable);
+        row_counts.count_rejected(Refusal::Jump);
+        [0, 60_000].into_iter().for_each(|ms| row_counts.count_skipped(EventTime(ms)));
+        [0, 180_000].into_iter().for_each(|ms| row_counts.count_accepted(EventTime(ms)));
+        let mut counts = Counts { row_counts, published: 4, gaps: 1, ..Counts::default() };
         counts.fit.add(EventTime(0), Some(market::Span::MINUTE), None, Some(1.0));
         let instrument = |coin| Instrument::new(coin, "usd").unwrap();
         Summary {

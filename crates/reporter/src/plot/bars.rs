@@ -1,8 +1,8 @@
 //! Shares of a limit as bars, one below the other.
 
 use super::canvas::{Anchor, Canvas, Image, SCALE, TextStyle};
-use super::theme::{AXIS, BACKGROUND, BASELINE, GRID, INK, MODEL, MUTED, SMALL, TITLE, WARNING};
 use super::layout::{MARGIN, WIDTH};
+use super::theme::{AXIS, BACKGROUND, BASELINE, GRID, INK, MODEL, MUTED, SMALL, TITLE, WARNING};
 
 /// A bar.
 #[derive(Debug, Clone, PartialEq)]

@@ -8,9 +8,9 @@ use super::axis::{Mark, time_marks};
 use super::canvas::{Canvas, Point};
 use super::extent::Extent;
 use super::frame::{Area, Frame};
+use super::labels;
 use super::overview::main_band;
 use super::theme::{BAND, BASELINE, INK, MODEL};
-use super::labels;
 
 /// As many as can be told apart.
 const ROWS_MAX: usize = 48;

@@ -10,8 +10,8 @@ use super::axis::time_marks;
 use super::canvas::{Anchor, Canvas, Point, TextStyle};
 use super::extent::Extent;
 use super::frame::{Area, Frame};
-use super::theme::{AXIS, BAND, BASELINE, HOLDOUT, INK, MODEL, MUTED, SMALL};
 use super::labels;
+use super::theme::{AXIS, BAND, BASELINE, HOLDOUT, INK, MODEL, MUTED, SMALL};
 
 /// A step this many times longer than the usual one breaks the lines.
 const BREAK_STEPS: i64 = 3;

@@ -8,8 +8,8 @@ use super::axis::{signed_percent, time_marks};
 use super::canvas::{Anchor, Canvas, Point, TextStyle};
 use super::extent::Extent;
 use super::frame::{Area, Frame};
-use super::theme::{BAND, BASELINE, BEHIND, INK, MODEL, MUTED, SMALL};
 use super::labels;
+use super::theme::{BAND, BASELINE, BEHIND, INK, MODEL, MUTED, SMALL};
 
 /// The axis reaches at least so far to either side of zero, in percent.
 const SCALE_MIN: f64 = 1.0;

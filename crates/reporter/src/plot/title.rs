@@ -7,9 +7,9 @@ use store::model_card::{ModelCard, RANDOM_LABEL};
 
 use super::axis::signed_percent;
 use super::canvas::{Anchor, Canvas, TextStyle};
-use super::theme::{BAND, BASELINE, INK, MODEL, MUTED, SMALL, WARNING};
 use super::labels;
 use super::layout::{HEIGHT, MARGIN, OVERVIEW_TOP, WIDTH};
+use super::theme::{BAND, BASELINE, INK, MODEL, MUTED, SMALL, WARNING};
 use crate::number::{number, significant};
 
 /// Draws title, scores and legend.

@@ -158,7 +158,13 @@ fn name_of((coin, quote): &Name) -> String {
 }
 
 /// What changes all the time.
-pub(super) fn live(view: &View, status: &PipelineStatus, choice: &Choice, freshness: Freshness, versions: Versions) -> LiveSnapshot {
+pub(super) fn live(
+    view: &View,
+    status: &PipelineStatus,
+    choice: &Choice,
+    freshness: Freshness,
+    versions: Versions,
+) -> LiveSnapshot {
     let now_ms = freshness.now_ms;
     let chosen = chosen(view, choice);
     let price = chosen.and_then(|(_, rows)| rows.price);

@@ -103,7 +103,8 @@ impl Upload {
         }
         let body = ByteStream::from(std::mem::take(&mut self.buffer));
         let request = bucket.client.upload_part().bucket(bucket.name()).key(key).upload_id(&multipart.id);
-        let part = request.part_number(number).body(body).send().await.map_err(|error| bucket.target.error(key, &error))?;
+        let part =
+            request.part_number(number).body(body).send().await.map_err(|error| bucket.target.error(key, &error))?;
         let part = CompletedPart::builder()
             .part_number(number)
             .set_e_tag(part.e_tag)

@@ -13,7 +13,7 @@ const TEXT_BYTES_MAX: usize = 256;
 
 /// What the reading of one instrument counted.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Tally {
+pub struct RowCounts {
     /// Lines that were not blank.
     pub rows: u64,
     /// Rows that the reader left out because it has their time already.
@@ -42,7 +42,7 @@ pub struct Tally {
     pub range: Option<(EventTime, EventTime)>,
 }
 
-impl Tally {
+impl RowCounts {
     /// Counts a line that does not count, by what it is.
     pub fn count_rejected(&mut self, reason: Refusal) {
         match reason {

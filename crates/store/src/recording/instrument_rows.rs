@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use market::validate::GRAIN_MAX;
 use market::{EventTime, Instrument, Span};
 
-use super::counts::{Rejects, Tally};
+use super::counts::{Rejects, RowCounts};
 use super::file::{Input, Rows};
 use super::numbering::Numbering;
 use super::row::{Refusal, Row};
@@ -18,7 +18,7 @@ use super::time;
 use super::unusable::Unusable;
 
 /// Reads the files of one instrument as one recording.
-pub struct Track {
+pub struct InstrumentRows {
     rules: Rules,
     judge: Judge,
     files: Vec<(Input, Survey)>,
@@ -57,7 +57,7 @@ enum Source {
     Ended,
 }
 
-impl Track {
+impl InstrumentRows {
     /// A recording of these files. Looks at all of each before the first row is given.
     ///
     /// # Errors
@@ -92,16 +92,16 @@ impl Track {
     }
 
     /// The next row that counts. All others are counted and kept.
-    pub fn next(&mut self, tally: &mut Tally, rejects: &mut Rejects) -> Option<Row> {
+    pub fn next(&mut self, row_counts: &mut RowCounts, rejects: &mut Rejects) -> Option<Row> {
         loop {
             match self.course.sequence.next() {
                 Some(RowVerdict::Accepted(row)) => {
-                    tally.count_accepted(row.event);
+                    row_counts.count_accepted(row.event);
                     return Some(self.course.connect(row, self.judge.shape));
                 }
                 Some(RowVerdict::Duplicate { conflict }) => {
-                    tally.duplicates += 1;
-                    tally.conflicts += u64::from(conflict);
+                    row_counts.duplicates += 1;
+                    row_counts.conflicts += u64::from(conflict);
                 }
                 Some(RowVerdict::Conflict(one, other)) => {
                     self.course.is_finished = true;
@@ -109,16 +109,16 @@ impl Track {
                     return None;
                 }
                 Some(RowVerdict::Refused(row, reason)) => {
-                    tally.count_rejected(reason);
+                    row_counts.count_rejected(reason);
                     rejects.keep(self.files[row.file as usize].0.name(), row.line, reason, row.text().as_bytes());
                 }
                 None if self.course.is_finished || rejects.has_failed() => return None,
-                None => self.feed_sequence(tally, rejects),
+                None => self.feed_sequence(row_counts, rejects),
             }
         }
     }
 
-    /// Where it broke off, once [`Track::next`] has returned `None`.
+    /// Where it broke off, once [`InstrumentRows::next`] has returned `None`.
     pub fn cut(&self) -> Option<&Unusable> {
         self.cut.as_ref()
     }
@@ -132,11 +132,11 @@ impl Track {
     }
 
     /// Reads all of it, then goes back to its beginning: what was counted, and where it broke off.
-    fn read_through(&mut self) -> (Tally, Option<Unusable>) {
-        let (mut tally, mut rejects) = (Tally::default(), Rejects::nowhere());
-        while self.next(&mut tally, &mut rejects).is_some() {}
+    fn read_through(&mut self) -> (RowCounts, Option<Unusable>) {
+        let (mut row_counts, mut rejects) = (RowCounts::default(), Rejects::nowhere());
+        while self.next(&mut row_counts, &mut rejects).is_some() {}
         self.course = Course::new(&self.files, self.judge.shape, &self.rules);
-        (tally, self.cut.take())
+        (row_counts, self.cut.take())
     }
 
     /// Whether a file begins before one that begins earlier has ended.
@@ -148,15 +148,15 @@ impl Track {
 
     /// Reads all of it once: files of different instruments say something else at each time that they share.
     fn refuse_many_conflicts(&mut self) -> Result<(), Unusable> {
-        let (tally, _) = self.read_through();
-        if !are_many(tally.conflicts, tally.rows) {
+        let (row_counts, _) = self.read_through();
+        if !are_many(row_counts.conflicts, row_counts.rows) {
             return Ok(());
         }
         let names = self.files.iter().map(|(input, _)| input.name()).collect::<Vec<_>>().join(", ");
         let problem = format!(
             "{} of {} rows have the time of another row and say something else: name files of one instrument and market; if they \
              are, say which of two rows counts, with --conflict last or --conflict first",
-            tally.conflicts, tally.rows
+            row_counts.conflicts, row_counts.rows
         );
         Err(Unusable::new(names, problem))
     }
@@ -171,8 +171,8 @@ impl Track {
         Unusable { is_conflict: true, ..Unusable::new(place(other), problem) }
     }
 
-    fn feed_sequence(&mut self, tally: &mut Tally, rejects: &mut Rejects) {
-        let next = self.next_in_order(tally, rejects);
+    fn feed_sequence(&mut self, row_counts: &mut RowCounts, rejects: &mut Rejects) {
+        let next = self.next_in_order(row_counts, rejects);
         let Course { sequence, numbering, open, is_finished, .. } = &mut self.course;
         match next {
             Ok(Some(row)) => match numbering.as_mut().map_or(Some(row), |numbering| numbering.number(row)) {
@@ -190,11 +190,11 @@ impl Track {
 
     /// The oldest row of all files. A file is opened when its start is reached, so that years of daily files need few
     /// open ones.
-    fn next_in_order(&mut self, tally: &mut Tally, rejects: &mut Rejects) -> Result<Option<Row>, Unusable> {
+    fn next_in_order(&mut self, row_counts: &mut RowCounts, rejects: &mut Rejects) -> Result<Option<Row>, Unusable> {
         loop {
             let mut oldest = None;
             for (idx, open) in self.course.open.iter_mut().enumerate() {
-                open.fill(&self.files[open.file], &self.judge, tally, rejects)?;
+                open.fill(&self.files[open.file], &self.judge, row_counts, rejects)?;
                 if let Some(row) = &open.next {
                     let place = (row.event, row.id, open.file, idx);
                     oldest = Some(oldest.map_or(place, |oldest| place.min(oldest)));
@@ -210,27 +210,27 @@ impl Track {
                 }
                 (_, waiting) => {
                     if let Some((file, _)) = waiting {
-                        self.open_file(file, tally, rejects)?;
+                        self.open_file(file, row_counts, rejects)?;
                     }
                 }
             }
         }
     }
 
-    fn open_file(&mut self, file: usize, tally: &mut Tally, rejects: &mut Rejects) -> Result<(), Unusable> {
+    fn open_file(&mut self, file: usize, row_counts: &mut RowCounts, rejects: &mut Rejects) -> Result<(), Unusable> {
         self.course.waiting.pop_front();
         // Files that are read to their end have nothing left to say.
         self.course.open.retain(|open| open.next.is_some() || !matches!(open.source, Source::Ended));
         let (input, survey) = &self.files[file];
         let mut rows = input.rows()?;
-        tally.rows += rows.preamble;
-        tally.foreign += rows.preamble;
+        row_counts.rows += rows.preamble;
+        row_counts.foreign += rows.preamble;
         let source = if survey.order == Order::Ascending {
             Source::Rows(rows)
         } else {
             let mut sorter = Sorter::new(survey.lines(), self.rules.reorder_rows);
             let reader = Reader { file, input, survey, judge: &self.judge };
-            while let Some(row) = reader.next(&mut rows, tally, rejects)? {
+            while let Some(row) = reader.next(&mut rows, row_counts, rejects)? {
                 sorter.push(row).map_err(|error| unsorted(input, &error))?;
             }
             Source::Sorted(sorter.finish().map_err(|error| unsorted(input, &error))?)
@@ -279,7 +279,7 @@ impl OpenFile {
         &mut self,
         (input, survey): &(Input, Survey),
         judge: &Judge,
-        tally: &mut Tally,
+        row_counts: &mut RowCounts,
         rejects: &mut Rejects,
     ) -> Result<(), Unusable> {
         if self.next.is_some() {
@@ -293,7 +293,7 @@ impl OpenFile {
             }
             Source::Rows(rows) => {
                 let reader = Reader { file: self.file, input, survey, judge };
-                reader.next(rows, tally, rejects).unwrap_or_else(|cut| {
+                reader.next(rows, row_counts, rejects).unwrap_or_else(|cut| {
                     self.cut = Some(cut);
                     None
                 })
@@ -316,25 +316,30 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     /// The next row that is an observation. What is none is counted and kept.
-    fn next(&self, rows: &mut Rows, tally: &mut Tally, rejects: &mut Rejects) -> Result<Option<Row>, Unusable> {
+    fn next(
+        &self,
+        rows: &mut Rows,
+        row_counts: &mut RowCounts,
+        rejects: &mut Rejects,
+    ) -> Result<Option<Row>, Unusable> {
         while !rejects.has_failed() {
             let line = match rows.next_line() {
                 Ok(Some(line)) => line,
                 Ok(None) => break,
                 Err(end) => {
-                    tally.rows += u64::from(end.is_header);
-                    tally.headers += u64::from(end.is_header);
+                    row_counts.rows += u64::from(end.is_header);
+                    row_counts.headers += u64::from(end.is_header);
                     return Err(end);
                 }
             };
-            tally.rows += 1;
+            row_counts.rows += 1;
             match line.row(self.file as u32, time::latest(self.judge.now)).and_then(|row| self.judge(row)) {
                 Ok((row, is_widened)) => {
-                    tally.widened += u64::from(is_widened);
+                    row_counts.widened += u64::from(is_widened);
                     return Ok(Some(row));
                 }
                 Err(reason) => {
-                    tally.count_rejected(reason);
+                    row_counts.count_rejected(reason);
                     rejects.keep(self.input.name(), line.number, reason, line.text);
                 }
             }

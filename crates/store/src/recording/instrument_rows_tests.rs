@@ -16,7 +16,7 @@ fn rules() -> Rules {
 
 struct Read {
     rows: Vec<Row>,
-    tally: Tally,
+    row_counts: RowCounts,
     shape: Shape,
     cut: Option<String>,
 }
@@ -25,15 +25,18 @@ fn read_files(files: &[(&str, String)], rules: Rules) -> Result<Read, String> {
     let instrument = Instrument::new("bitcoin", "usd").unwrap();
     let inputs =
         files.iter().map(|(name, text)| Input::of_bytes(name, text.replace('T', &START.to_string()).into())).collect();
-    let mut track = Track::open(inputs, &instrument, rules).map_err(|error| error.to_string())?;
-    let (mut tally, mut rejects, mut rows) = (Tally::default(), Rejects::nowhere(), Vec::new());
-    while let Some(row) = track.next(&mut tally, &mut rejects) {
+    let mut track = InstrumentRows::open(inputs, &instrument, rules).map_err(|error| error.to_string())?;
+    let (mut row_counts, mut rejects, mut rows) = (RowCounts::default(), Rejects::nowhere(), Vec::new());
+    while let Some(row) = track.next(&mut row_counts, &mut rejects) {
         rows.push(row);
     }
-    let accounted =
-        rows.len() as u64 + tally.duplicates + tally.rejected_count() + tally.unfinished + tally.without_price;
-    assert_eq!(tally.rows, accounted + tally.foreign + tally.headers, "{tally:?}");
-    Ok(Read { rows, tally, shape: track.shape(), cut: track.cut().map(ToString::to_string) })
+    let accounted = rows.len() as u64
+        + row_counts.duplicates
+        + row_counts.rejected_count()
+        + row_counts.unfinished
+        + row_counts.without_price;
+    assert_eq!(row_counts.rows, accounted + row_counts.foreign + row_counts.headers, "{row_counts:?}");
+    Ok(Read { rows, row_counts, shape: track.shape(), cut: track.cut().map(ToString::to_string) })
 }
 
 fn read(text: &str, rules: Rules) -> Result<Read, String> {
@@ -91,14 +94,14 @@ fn numbered_trades_count_once_by_their_number() {
     let numbered = read(text, rules()).unwrap();
     let found: Vec<_> = numbered.rows.iter().map(|row| (row.close, row.id)).collect();
     assert_eq!(found, [(10.0, Some(7)), (10.5, Some(8)), (11.0, Some(9))]);
-    assert_eq!((numbered.tally.duplicates, numbered.tally.rejected["unparsable"]), (1, 1));
+    assert_eq!((numbered.row_counts.duplicates, numbered.row_counts.rejected["unparsable"]), (1, 1));
     // The later line counts, also with the newest first.
     for order in [[9, 8, 7], [7, 8, 9]] {
         let row = |(at, id): (usize, &u64)| format!("{},{},1,{id}\n", START + *id as i64, 10.0 + at as f64 / 4.0);
         let lines = order.iter().flat_map(|id| [id, id]).enumerate().map(row).collect::<String>();
         let read = read(&format!("timestamp_ms,price,volume,id\n{lines}"), rules()).unwrap();
         let of_8 = read.rows.iter().find(|row| row.id == Some(8)).unwrap();
-        assert_eq!((of_8.close, read.tally.conflicts), (10.75, 3), "{order:?}");
+        assert_eq!((of_8.close, read.row_counts.conflicts), (10.75, 3), "{order:?}");
     }
 }
 
@@ -126,7 +129,7 @@ fn rows_that_look_like_trades_are_not_taken_for_conflicts() {
         1704067200500,9,9,9,9,8\n1704067230000,10,10,10,10,1\n";
     for rules in [rules(), saying("1m")] {
         refused(&text, rules, &["a.csv: 3 of 6 rows have the time of the row before", "--grain trades", "--conflict"]);
-        assert_eq!(read(&text, Rules { conflict: Some(Conflict::Last), ..rules }).unwrap().tally.conflicts, 3);
+        assert_eq!(read(&text, Rules { conflict: Some(Conflict::Last), ..rules }).unwrap().row_counts.conflicts, 3);
     }
     // In whole seconds the rows of a busy market are as regular as candles.
     let row = |trade: i64| {
@@ -164,7 +167,7 @@ fn a_file_of_two_instruments_is_refused() {
     let error = read_files(&files, rules()).err().unwrap();
     assert!(error.starts_with("a.csv, b.csv: 20 of 40 rows have the time of another row"), "{error}");
     let chosen = read_files(&files, Rules { conflict: Some(Conflict::Last), ..rules() }).unwrap();
-    assert_eq!((chosen.rows[0].open, chosen.tally.conflicts), (6.0, 20));
+    assert_eq!((chosen.rows[0].open, chosen.row_counts.conflicts), (6.0, 20));
 }
 
 #[test]
@@ -207,7 +210,7 @@ fn prices_contradict_a_length_of_candles() {
     // Rows further apart than a mistyped time may be, all of them.
     let monthly = Rules::at(EventTime(START + 3_000 * Span::DAY.ms()));
     let read = read(&text(90 * 1_440, 30), monthly).unwrap();
-    assert_eq!((read.rows.len(), read.tally.rejected_count()), (30, 0));
+    assert_eq!((read.rows.len(), read.row_counts.rejected_count()), (30, 0));
 }
 
 #[test]
@@ -218,7 +221,7 @@ fn of_two_rows_of_one_time_the_chosen_one_counts() {
     let check = |order: [&str; 3], conflict: Conflict, expected: f64| {
         let read = read(&text(order), Rules { conflict: Some(conflict), ..saying("1m") }).unwrap();
         assert_eq!(read.rows.last().unwrap().close, expected, "{order:?} {conflict:?}");
-        assert_eq!((read.tally.duplicates, read.tally.conflicts), (1, 1));
+        assert_eq!((read.row_counts.duplicates, read.row_counts.conflicts), (1, 1));
     };
     check([before, unfinished, whole], Conflict::Last, 106.0);
     check([before, unfinished, whole], Conflict::First, 100.1);
@@ -235,7 +238,7 @@ fn of_two_rows_of_one_time_the_chosen_one_counts() {
 #[test]
 fn a_bad_row_does_not_replace_a_good_one_of_its_time() {
     let read = read(&(HEADER.to_owned() + "T,100,101,99,100,5\nT,100,101,99,-1,5\n"), saying("1m")).unwrap();
-    assert_eq!((values(&read), read.tally.rejected["negative-price"]), (vec![(100.0, Some(5.0))], 1));
+    assert_eq!((values(&read), read.row_counts.rejected["negative-price"]), (vec![(100.0, Some(5.0))], 1));
 }
 
 #[test]
@@ -266,7 +269,7 @@ fn rows_that_do_not_tell_their_length_ask_for_it() {
     refused(&one, rules(), &["a.csv: ", "say it with --grain"]);
     assert_eq!(read(&one, saying("1d")).unwrap().shape, Shape::Candles(Span::DAY));
     let unusable = read(&(HEADER.to_owned() + "junk\nT,,,,,\n"), rules()).unwrap();
-    assert_eq!((unusable.rows.len(), unusable.tally.foreign, unusable.tally.without_price), (0, 1, 1));
+    assert_eq!((unusable.rows.len(), unusable.row_counts.foreign, unusable.row_counts.without_price), (0, 1, 1));
 }
 
 #[test]
@@ -288,9 +291,9 @@ fn open_and_close_outside_the_range_widen_it_or_are_refused() {
     let widened = read(&text, saying("1m")).unwrap();
     let ranges: Vec<_> = widened.rows.iter().map(|row| (row.low, row.high)).collect();
     assert_eq!(ranges, [(1.0, 3.0), (99.5, 103.0), (101.0, 103.0000000001)]);
-    assert_eq!((widened.tally.widened, widened.tally.rejected_count()), (2, 0));
+    assert_eq!((widened.row_counts.widened, widened.row_counts.rejected_count()), (2, 0));
     let refused = read(&text, Rules { outside: Outside::Reject, ..saying("1m") }).unwrap();
-    assert_eq!((refused.rows.len(), refused.tally.rejected["high-low-order"]), (1, 2));
+    assert_eq!((refused.rows.len(), refused.row_counts.rejected["high-low-order"]), (1, 2));
 }
 
 #[test]
@@ -299,10 +302,13 @@ fn rows_without_a_price_are_told_from_refused_ones() {
         + &candle(0)
         + "# a remark\n1704067260000,,,,,\n1704067320000,NaN,NaN,NaN,NaN,0\n"
         + "1704067380000,2,3,1,2,NaN\n1704067440000,2,3,1,2,-1\n0,2,3,1,2,5\n";
-    let Read { rows, tally, .. } = read(&text, saying("1m")).unwrap();
+    let Read { rows, row_counts, .. } = read(&text, saying("1m")).unwrap();
     assert_eq!(rows.iter().map(|row| row.volume).collect::<Vec<_>>(), [Some(5.0), None]);
-    assert_eq!((tally.foreign, tally.without_price, tally.rejected_count(), tally.priced_count()), (1, 2, 2, 4));
-    let reasons: Vec<_> = tally.rejected.into_iter().collect();
+    assert_eq!(
+        (row_counts.foreign, row_counts.without_price, row_counts.rejected_count(), row_counts.priced_count()),
+        (1, 2, 2, 4)
+    );
+    let reasons: Vec<_> = row_counts.rejected.into_iter().collect();
     assert_eq!(reasons, [("before-2009", 1), ("negative-volume", 1)]);
 }
 
@@ -311,7 +317,7 @@ fn a_candle_that_has_not_ended_is_left_out() {
     let now = EventTime(START + 10 * 60_000 - 30_000);
     let rules = Rules { now, ..rules() };
     let read = read(&(HEADER.to_owned() + &candles(0..10)), rules).unwrap();
-    assert_eq!((read.rows.len(), read.tally.unfinished, read.tally.rejected_count()), (9, 1, 0));
+    assert_eq!((read.rows.len(), read.row_counts.unfinished, read.row_counts.rejected_count()), (9, 1, 0));
 }
 
 #[test]
@@ -333,7 +339,7 @@ fn times_that_cannot_be_true_refuse_the_file() {
 fn a_second_header_ends_the_reading_with_its_line() {
     let second = "timestamp_ms,open,close,high,low,volume\n";
     let read = read(&(HEADER.to_owned() + &candles(0..10) + second + &candles(10..20)), rules()).unwrap();
-    assert_eq!((read.rows.len(), read.tally.headers), (10, 1));
+    assert_eq!((read.rows.len(), read.row_counts.headers), (10, 1));
     assert!(read.cut.unwrap().starts_with("a.csv line 12: the file has a second header here"));
 }
 
@@ -356,7 +362,7 @@ fn two_files_that_overlap_give_each_trade_once() {
     let whole = read(&file(0..60), saying("trades")).unwrap();
     let halves = read_files(&[("a.csv", file(0..40)), ("b.csv", file(30..60))], saying("trades")).unwrap();
     let places = |read: &Read| read.rows.iter().map(|row| (row.event, row.id)).collect::<Vec<_>>();
-    assert_eq!((places(&whole), 60, 10), (places(&halves), whole.rows.len(), halves.tally.duplicates));
+    assert_eq!((places(&whole), 60, 10), (places(&halves), whole.rows.len(), halves.row_counts.duplicates));
 }
 
 proptest! {
@@ -384,7 +390,7 @@ proptest! {
             let minutes = |read: &Read| read.rows.iter().map(|row| (row.event.ms() - START) / 60_000).collect::<Vec<_>>();
             prop_assert_eq!(minutes(&ascending), sorted);
             prop_assert_eq!(minutes(&shuffled), minutes(&ascending));
-            prop_assert_eq!(shuffled.tally.duplicates, ascending.tally.duplicates);
+            prop_assert_eq!(shuffled.row_counts.duplicates, ascending.row_counts.duplicates);
             prop_assert_eq!(shuffled.shape, ascending.shape);
         }
     }

@@ -5,7 +5,7 @@ use std::future::Future;
 
 use tokio::runtime::Handle;
 
-use super::{Claim, Content, Entry, Fill, Storage, StorageError, SCHEME, is_id, new_id};
+use super::{Claim, Content, Entry, Fill, SCHEME, Storage, StorageError, is_id, new_id};
 use crate::bucket::Bucket;
 use crate::paths;
 

@@ -5,7 +5,7 @@ use market::validate::Reason;
 
 /// Why an answer holds no usable price of a coin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Trouble {
+pub(crate) enum QuoteError {
     /// The answer does not name it.
     Missing,
     /// It has no price, or null.
@@ -30,7 +30,7 @@ pub(crate) enum Trouble {
     Refused(Reason),
 }
 
-impl Trouble {
+impl QuoteError {
     /// The cause of the gap that it leaves.
     pub(crate) fn cause(self) -> &'static str {
         match self {

@@ -7,10 +7,10 @@ use std::path::Path;
 use market::validate::{Reason, RejectedLine};
 use serde::Serialize;
 
-use super::sent::Sent;
+use super::published::PublishedMessages;
 
 /// Appends what MARKET refused to the file of the refused rows.
-pub(crate) struct RefusedLater<'a> {
+pub(crate) struct DownstreamRejects<'a> {
     path: &'a Path,
     /// Whether the file holds refused rows of this replay.
     is_begun: bool,
@@ -31,16 +31,16 @@ struct Line<'a> {
     text: &'a str,
 }
 
-impl<'a> RefusedLater<'a> {
+impl<'a> DownstreamRejects<'a> {
     /// Appends to `path` when `is_begun`, else writes it anew when the first record comes.
     pub(crate) fn new(path: &'a Path, is_begun: bool, name_of: &'a dyn Fn(usize, u32) -> Option<String>) -> Self {
         Self { path, is_begun, name_of, file: None, error: None }
     }
 
     /// Keeps a record with its file and line where they are known. After an error nothing more is written.
-    pub(crate) fn keep(&mut self, refused: &RejectedLine, sent: &Sent) {
+    pub(crate) fn keep(&mut self, refused: &RejectedLine, sent: &PublishedMessages) {
         let row = sent.row_of(refused.feed_seq, refused.line);
-        let place = row.and_then(|(lane, file, line)| Some(((self.name_of)(lane, file)?, line)));
+        let place = row.and_then(|(instrument_idx, file, line)| Some(((self.name_of)(instrument_idx, file)?, line)));
         let (file, line) = place.unzip();
         let RejectedLine { feed_seq, reason, head, .. } = refused;
         let line = Line { file, line, feed_seq: *feed_seq, reason: *reason, text: head };

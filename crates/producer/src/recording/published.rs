@@ -6,18 +6,18 @@ use store::recording::Row;
 
 /// Messages that are remembered: 32 MiB.
 const MESSAGES_MAX: usize = 2 << 20;
-/// Runs of rows that are remembered: 12 MiB. Rows in the order of their file are one run a message.
+/// RowRuns of rows that are remembered: 12 MiB. Rows in the order of their file are one run a message.
 const RUNS_MAX: usize = 1 << 20;
 
 /// Neighboring lines of one file, forward or backward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Run {
+pub(crate) struct RowRun {
     file: u32,
     first: u32,
     last: u32,
 }
 
-impl Run {
+impl RowRun {
     fn len(self) -> u32 {
         self.first.abs_diff(self.last) + 1
     }
@@ -43,13 +43,13 @@ impl Run {
 
 /// The rows of one message, in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Runs(Vec<Run>);
+pub(crate) struct RowRuns(Vec<RowRun>);
 
-impl Runs {
+impl RowRuns {
     /// Adds the next row.
     pub(crate) fn push(&mut self, row: &Row) {
         if !self.0.last_mut().is_some_and(|run| run.take(row)) {
-            self.0.push(Run { file: row.file, first: row.line, last: row.line });
+            self.0.push(RowRun { file: row.file, first: row.line, last: row.line });
         }
     }
 }
@@ -63,28 +63,28 @@ struct Message {
     /// Where its rows begin among the runs, if they are remembered.
     first_run: Option<u32>,
     /// Its instrument, by its place in the replay.
-    lane: u32,
+    instrument_idx: u32,
 }
 
 /// The messages that one replay added to FEED: not those that FEED had before it began.
 #[derive(Debug, Default)]
-pub(crate) struct Sent {
+pub(crate) struct PublishedMessages {
     /// FEED's last sequence before the first publish.
     begin: u64,
     messages: Vec<Message>,
-    runs: Vec<Run>,
+    runs: Vec<RowRun>,
     /// Whether there were more messages than are remembered.
     pub(crate) is_incomplete: bool,
 }
 
-impl Sent {
+impl PublishedMessages {
     /// Nothing yet, into a FEED that ends at `begin`.
     pub(crate) fn new(begin: u64) -> Self {
         Self { begin, ..Self::default() }
     }
 
     /// Takes note of a message; `rows` are those of its ticks.
-    pub(crate) fn add(&mut self, lane: usize, kind: RecordKind, receipt: Receipt, rows: &Runs) {
+    pub(crate) fn add(&mut self, instrument_idx: usize, kind: RecordKind, receipt: Receipt, rows: &RowRuns) {
         if receipt.seq <= self.begin {
             return;
         }
@@ -100,7 +100,7 @@ impl Sent {
                 self.runs.extend(&rows.0);
             }
         }
-        self.messages.push(Message { seq: receipt.seq, ticks, first_run, lane: lane as u32 });
+        self.messages.push(Message { seq: receipt.seq, ticks, first_run, instrument_idx: instrument_idx as u32 });
     }
 
     /// Puts the messages in the order of FEED, once all are there. One that was sent twice is one.
@@ -125,8 +125,8 @@ impl Sent {
     }
 
     /// Each message's instrument, by its place in the replay, and its sequence.
-    pub(crate) fn places(&self) -> impl Iterator<Item = (usize, u64)> {
-        self.messages.iter().map(|message| (message.lane as usize, message.seq))
+    pub(crate) fn positions(&self) -> impl Iterator<Item = (usize, u64)> {
+        self.messages.iter().map(|message| (message.instrument_idx as usize, message.seq))
     }
 
     /// How many ticks a message of this sequence holds; `None` when it is none of these.
@@ -140,7 +140,7 @@ impl Sent {
         let mut offset = tick;
         for run in self.runs.get(message.first_run? as usize..)? {
             if offset < run.len() {
-                return (tick < message.ticks).then(|| (message.lane as usize, run.file, run.line(offset)));
+                return (tick < message.ticks).then(|| (message.instrument_idx as usize, run.file, run.line(offset)));
             }
             offset -= run.len();
         }
@@ -176,8 +176,8 @@ mod tests {
     }
 
     /// The rows (file, line) of one message.
-    fn runs(rows: &[(u32, u32)]) -> Runs {
-        let mut runs = Runs::default();
+    fn runs(rows: &[(u32, u32)]) -> RowRuns {
+        let mut runs = RowRuns::default();
         rows.iter().for_each(|&(file, line)| runs.push(&row(file, line)));
         runs
     }
@@ -189,7 +189,7 @@ mod tests {
     #[test]
     fn each_tick_is_found_in_its_file() {
         let check = |rows: &[(u32, u32)], stretches: usize| {
-            let mut sent = Sent::new(10);
+            let mut sent = PublishedMessages::new(10);
             sent.add(3, RecordKind::Gap, receipt(11), &runs(rows));
             sent.add(3, RecordKind::Tick, receipt(12), &runs(rows));
             sent.finish();
@@ -208,7 +208,7 @@ mod tests {
 
     #[test]
     fn what_feed_had_before_is_not_among_them() {
-        let mut sent = Sent::new(10);
+        let mut sent = PublishedMessages::new(10);
         sent.add(0, RecordKind::Tick, Receipt { seq: 10, duplicate: true }, &runs(&[(0, 2)]));
         assert!(sent.is_empty());
         // The answer to the first attempt was lost, and the second one found it.

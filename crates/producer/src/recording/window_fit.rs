@@ -11,8 +11,8 @@ const MOVING: Window = Window::HourEveryHalf;
 
 /// Bars and points of an instrument, and the windows that hold the bars.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-#[serde(into = "FitJson")]
-pub(crate) struct Fit {
+#[serde(into = "WindowFitJson")]
+pub(crate) struct WindowFit {
     /// The longest bar.
     grain: Option<Span>,
     bars: u64,
@@ -30,7 +30,7 @@ pub(crate) struct Fit {
 
 /// The fit as the summary for programs says it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct FitJson {
+pub(crate) struct WindowFitJson {
     /// Length of the longest bar.
     #[serde(skip_serializing_if = "Option::is_none")]
     grain_ms: Option<Span>,
@@ -44,14 +44,14 @@ pub(crate) struct FitJson {
     bars_across: Option<u64>,
 }
 
-impl From<Fit> for FitJson {
-    fn from(fit: Fit) -> Self {
+impl From<WindowFit> for WindowFitJson {
+    fn from(fit: WindowFit) -> Self {
         let (shortest_window, bars_across) = fit.shortest().unzip();
         Self { grain_ms: fit.grain, bars: fit.bars, points: fit.points, shortest_window, bars_across }
     }
 }
 
-impl Fit {
+impl WindowFit {
     /// Takes note of a row that counts: a bar of this length, or a point, with an id when it is a trade.
     pub(crate) fn add(&mut self, event: EventTime, grain: Option<Span>, id: Option<u64>, volume: Option<f64>) {
         self.without_volume += u64::from(volume.is_none());
@@ -136,7 +136,7 @@ mod tests {
 
     /// Bars of `minutes` one after the other, the first `offset` minutes after midnight.
     fn words(minutes: i64, offset: i64, count: i64) -> String {
-        let mut fit = Fit::default();
+        let mut fit = WindowFit::default();
         let grain = Span::minutes(minutes);
         let first = EventTime(Span::DAY.ms() * 19_000 + Span::minutes(offset).ms());
         (0..count).for_each(|idx| fit.add(first + Span(idx * grain.ms()), Some(grain), None, Some(1.0)));
@@ -174,13 +174,13 @@ mod tests {
 
     #[test]
     fn points_count_in_every_window() {
-        let mut fit = Fit::default();
+        let mut fit = WindowFit::default();
         assert_eq!(fit.in_words(), None);
         fit.add(EventTime(7), None, Some(1), Some(0.0));
         assert!(fit.in_words().unwrap().starts_with("trades, all that an instant has: each counts"), "{fit:?}");
         fit.add(EventTime(7), None, None, None);
         let words = fit.in_words().unwrap();
         assert!(words.starts_with("points: ") && words.ends_with("; 1 of 2 do not say their volume"), "{words}");
-        assert_eq!(FitJson::from(fit).shortest_window, None);
+        assert_eq!(WindowFitJson::from(fit).shortest_window, None);
     }
 }

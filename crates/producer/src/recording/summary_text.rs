@@ -3,7 +3,7 @@
 use std::fmt::{self, Display, Write as _};
 use std::path::Path;
 
-use store::recording::Tally;
+use store::recording::RowCounts;
 
 use super::downstream::{Downstream, Outcome};
 use super::summary::{Counts, Refused, Summary};
@@ -22,7 +22,7 @@ impl Summary {
         } else {
             text.instrument(&format!("{} instruments", self.instruments.len()), &self.total());
         }
-        text.downstream(&self.downstream, self.total().tally.skipped);
+        text.downstream(&self.downstream, self.total().row_counts.skipped);
         let refused = self.refused();
         if refused.count() > 0 {
             text.line(&format!("{}: see {}", refused.in_words(), rejects.display()));
@@ -49,21 +49,21 @@ impl Text {
     }
 
     fn instrument(&mut self, name: &str, counts: &Counts) {
-        let Counts { tally, published, gaps, known_messages, fit, .. } = counts;
-        let range = tally.range.map(|(first, last)| format!(" from {first} to {last}")).unwrap_or_default();
-        let (rows, ticks, gaps) = (some(tally.rows, "row"), some(*published, "tick"), some(*gaps, "gap"));
+        let Counts { row_counts, published, gaps, known_messages, fit, .. } = counts;
+        let range = row_counts.range.map(|(first, last)| format!(" from {first} to {last}")).unwrap_or_default();
+        let (rows, ticks, gaps) = (some(row_counts.rows, "row"), some(*published, "tick"), some(*gaps, "gap"));
         self.line(&format!("{name}: {rows}{range}; published {ticks} and {gaps}"));
         if let Some(fit) = fit.in_words() {
             self.line(&format!("  {fit}"));
         }
-        if let Some((first, last)) = tally.skipped_range {
-            let skipped = some(tally.skipped, "row");
+        if let Some((first, last)) = row_counts.skipped_range {
+            let skipped = some(row_counts.skipped, "row");
             self.line(&format!("  skipped {skipped} from {first} to {last}: FEED has that time already"));
         }
-        self.left_out(tally);
-        if tally.rejected_count() > 0 {
-            let refused = some(tally.rejected_count(), "row");
-            self.line(&format!("  refused {refused} ({})", reasons(&tally.rejected)));
+        self.left_out(row_counts);
+        if row_counts.rejected_count() > 0 {
+            let refused = some(row_counts.rejected_count(), "row");
+            self.line(&format!("  refused {refused} ({})", reasons(&row_counts.rejected)));
         }
         if *known_messages > 0 {
             let known = some(*known_messages, "message");
@@ -72,25 +72,25 @@ impl Text {
     }
 
     /// Rows that do not count, and are not refused; and those that count otherwise than they were written.
-    fn left_out(&mut self, tally: &Tally) {
-        if tally.duplicates > 0 {
-            let duplicates = some(tally.duplicates, "duplicate row");
-            let conflicts = grouped(tally.conflicts);
+    fn left_out(&mut self, row_counts: &RowCounts) {
+        if row_counts.duplicates > 0 {
+            let duplicates = some(row_counts.duplicates, "duplicate row");
+            let conflicts = grouped(row_counts.conflicts);
             self.line(&format!(
                 "  left out {duplicates}, {conflicts} with other values (--conflict says which one counts)"
             ));
         }
-        if tally.widened > 0 {
-            let widened = some(tally.widened, "row");
+        if row_counts.widened > 0 {
+            let widened = some(row_counts.widened, "row");
             self.line(&format!(
                 "  widened low and high of {widened} to hold open and close (--outside reject refuses them)"
             ));
         }
         let others = [
-            (tally.unfinished, "candle that has not ended yet", "candles that have not ended yet"),
-            (tally.without_price, "row without a price", "rows without a price"),
-            (tally.foreign, "line that is no row", "lines that are no rows"),
-            (tally.headers, "second header", "second headers"),
+            (row_counts.unfinished, "candle that has not ended yet", "candles that have not ended yet"),
+            (row_counts.without_price, "row without a price", "rows without a price"),
+            (row_counts.foreign, "line that is no row", "lines that are no rows"),
+            (row_counts.headers, "second header", "second headers"),
         ];
         for (count, one, several) in others.into_iter().filter(|(count, ..)| *count > 0) {
             self.line(&format!("  left out {} {}", grouped(count), if count == 1 { one } else { several }));
