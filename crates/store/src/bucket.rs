@@ -1,8 +1,8 @@
-//! A bucket of an S3 server: objects are put whole, read whole, listed and deleted.
+//! Client of one bucket of an S3 server: put, get, list and delete whole objects.
 //!
-//! Every request is tried again, with growing pauses of random length, until it succeeds or its time is up. Each of them
-//! may be sent twice without harm: the same key gets the same bytes. The SDK sends a CRC-32 with all that is written, which
-//! the server checks, and checks the server's on all that is read.
+//! Every request is retried with exponential backoff and jitter until it succeeds or its timeout has passed. Each
+//! request may be sent twice without harm, because the same key gets the same bytes. The SDK sends a CRC-32 with all
+//! writes, which the server checks, and verifies the server's CRC-32 on all reads.
 
 mod access;
 mod error;
@@ -19,19 +19,19 @@ use error::Target;
 pub use error::{BucketError, BucketErrorKind};
 pub use upload::{PART_BYTES, Upload};
 
-/// How often an object is read anew because the connection broke in its middle.
+/// Reads of an object, at most. A read starts again when the connection breaks in its middle.
 const READS_MAX: usize = 5;
 
-/// An object of a bucket.
+/// An object in a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Object {
-    /// Its key.
+    /// Key of the object.
     pub key: String,
-    /// Its size in bytes.
+    /// Size in bytes.
     pub bytes: u64,
 }
 
-/// A bucket. Clones share its connections. What is printed of it has no part of the key.
+/// A bucket. Clones share its connections. Its debug output contains no part of the access key.
 #[derive(Clone)]
 pub struct Bucket {
     client: Client,
@@ -48,21 +48,21 @@ impl fmt::Debug for Bucket {
 }
 
 impl Bucket {
-    /// A bucket by its name. Nothing is asked yet.
+    /// Returns the bucket with this name. Sends no request.
     pub fn new(name: impl Into<String>, access: &Access) -> Self {
         let target = Target { bucket: name.into(), endpoint: access.endpoint().to_owned() };
         Self { client: access.client(), target }
     }
 
-    /// Its name.
+    /// Returns the name of the bucket.
     pub fn name(&self) -> &str {
         &self.target.bucket
     }
 
-    /// The content of an object; None when there is none.
+    /// Returns the content of an object; `None` when there is none.
     ///
     /// # Errors
-    /// When the server does not give it.
+    /// The server does not return it.
     pub async fn get(&self, key: &str) -> Result<Option<Bytes>, BucketError> {
         let mut reads = 0;
         loop {
@@ -74,20 +74,22 @@ impl Bucket {
                     return if is_absent { Ok(None) } else { Err(self.target.error(key, &error)) };
                 }
             };
-            // What breaks after the answer has begun is not the SDK's to try again.
+            // The SDK does not retry a failure after the answer has begun.
             reads += 1;
             match answer.body.collect().await {
                 Ok(body) => return Ok(Some(body.into_bytes())),
-                Err(error) if reads < READS_MAX => tracing::debug!(key, %error, "reading it again"),
+                Err(error) if reads < READS_MAX => {
+                    tracing::debug!(key, %error, "connection broke, reading the object again")
+                }
                 Err(error) => return Err(self.target.broken(key, &error)),
             }
         }
     }
 
-    /// All objects whose keys begin with `prefix`, by key.
+    /// Lists all objects whose keys begin with `prefix`, by key.
     ///
     /// # Errors
-    /// When the server does not list them.
+    /// The server does not list them.
     pub async fn list(&self, prefix: &str) -> Result<Vec<Object>, BucketError> {
         let request = self.client.list_objects_v2().bucket(self.name()).prefix(prefix);
         let mut pages = request.into_paginator().send();
@@ -103,20 +105,20 @@ impl Bucket {
         Ok(objects)
     }
 
-    /// Deletes an object. That there is none is no error.
+    /// Deletes an object. A missing object is not an error.
     ///
     /// # Errors
-    /// When the server refuses.
+    /// The server refuses.
     pub async fn delete(&self, key: &str) -> Result<(), BucketError> {
         let deleted = self.client.delete_object().bucket(self.name()).key(key).send().await;
         deleted.map(drop).map_err(|error| self.target.error(key, &error))
     }
 
-    /// Gives up what killed processes began to upload under keys that begin with `prefix` and never finished: no reader
-    /// sees it, but it takes room. Only where nobody else is uploading. Returns how many there were.
+    /// Aborts unfinished multipart uploads under keys that begin with `prefix`, as killed processes leave them: no
+    /// reader sees them, but they take space. No other process may be uploading there. Returns the number of uploads.
     ///
     /// # Errors
-    /// When the server refuses.
+    /// The server refuses.
     pub async fn remove_unfinished(&self, prefix: &str) -> Result<usize, BucketError> {
         let mut removed = 0;
         loop {
@@ -127,7 +129,7 @@ impl Bucket {
                 self.abort(key, id).await?;
                 removed += 1;
             }
-            // What was given up is not listed again: the next page is the first one.
+            // An aborted upload is no longer listed, so the first page is always the next one.
             if uploads.is_empty() || page.is_truncated != Some(true) {
                 return Ok(removed);
             }

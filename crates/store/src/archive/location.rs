@@ -1,4 +1,4 @@
-//! The location of an archive as a user writes it: a folder, or `s3://BUCKET/PREFIX`.
+//! Location of an archive as a user types it: a folder, or `s3://BUCKET/PREFIX`.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -10,23 +10,23 @@ use super::Archive;
 use super::storage::{BucketStorage, SCHEME};
 use crate::bucket::{Access, AccessError, Bucket};
 
-/// Where an archive is, as it is typed: a folder, or `s3://BUCKET/PREFIX`.
+/// Location of an archive, as a user types it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ArchiveLocation {
-    /// In a folder.
+    /// A folder.
     Folder(PathBuf),
-    /// In a bucket.
+    /// Objects of a bucket.
     Bucket {
-        /// The bucket.
+        /// Name of the bucket.
         bucket: String,
-        /// How all its keys begin: empty, or with a slash at the end.
+        /// Common prefix of the keys: empty, or with a slash at the end.
         prefix: String,
     },
 }
 
-/// A text that is no place for an archive.
+/// The error of parsing a text that is not the location of an archive.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no place for an archive: a folder, or s3://BUCKET/PREFIX")]
+#[error("{0:?} is not a location of an archive: write a folder, or s3://BUCKET/PREFIX")]
 pub struct BadLocation(String);
 
 impl FromStr for ArchiveLocation {
@@ -60,13 +60,13 @@ impl fmt::Display for ArchiveLocation {
 }
 
 impl ArchiveLocation {
-    /// The archive that is there, or will be.
+    /// Returns the archive at this location, which need not exist yet.
     ///
     /// # Errors
-    /// When it is in a bucket and the environment has no key for S3.
+    /// The location is in a bucket and the environment has no key for S3.
     ///
     /// # Panics
-    /// Outside of a tokio runtime.
+    /// The location is in a bucket and there is no tokio runtime.
     pub fn archive(&self) -> Result<Archive, AccessError> {
         match self {
             Self::Folder(path) => Ok(Archive::new(path)),
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_is_a_folder_or_a_prefix_of_a_bucket() {
+    fn a_location_is_a_folder_or_a_prefix_of_a_bucket() {
         let folder = |path: &str| Ok(ArchiveLocation::Folder(PathBuf::from(path)));
         let in_bucket =
             |prefix: &str| Ok(ArchiveLocation::Bucket { bucket: "prices".to_owned(), prefix: prefix.to_owned() });

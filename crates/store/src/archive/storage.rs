@@ -1,6 +1,6 @@
-//! Where the files of an archive lie: in a folder, or in a bucket under a prefix.
+//! Storage of an archive's files: a folder, or objects of a bucket under a prefix.
 //!
-//! Both promise the same: a file appears whole or not at all, and the list of names decides what there is.
+//! Both give the same guarantees: a file appears whole or not at all, and the list of names decides which files exist.
 
 mod bucket;
 mod folder;
@@ -19,89 +19,90 @@ use crate::bucket::BucketError;
 pub use bucket::BucketStorage;
 pub use folder::FolderStorage;
 
-/// How an archive in a bucket begins.
+/// URL scheme of an archive in a bucket.
 pub(super) const SCHEME: &str = "s3://";
-/// Length of an archive's id.
+/// Length of an archive's id in hexadecimal digits.
 const ID_DIGITS: usize = 16;
 
-/// Where the files of an archive lie. Its methods may block for as long as a disk or a server takes.
+/// Storage of an archive's files. Methods may block for as long as a disk or a server takes.
 pub trait Storage: fmt::Debug + fmt::Display + Send + Sync {
-    /// Makes this process the writer, and clears away what killed writers left half done.
+    /// Makes this process the writer and removes the unfinished files of killed writers.
     ///
     /// # Errors
-    /// When another process is the writer, as far as the place can tell, or the place cannot be written to.
+    /// Another process is the writer, as far as the storage can tell, or the storage is not writable.
     fn claim(&self) -> Result<Claim, StorageError>;
 
-    /// The files that there are. None when the place does not exist.
+    /// Lists the files; an empty list when the storage does not exist.
     ///
     /// # Errors
-    /// When the place cannot be read.
+    /// The storage cannot be read.
     fn list(&self) -> Result<Vec<Entry>, StorageError>;
 
-    /// A file; None when there is none of this name.
+    /// Opens a file; `None` when there is none of this name.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// The file cannot be read.
     fn open(&self, name: &str) -> Result<Option<Content>, StorageError>;
 
-    /// Puts a file there, whole or not at all. It lasts when this returns.
+    /// Writes a file, whole or not at all. The file is durable when this returns.
     ///
     /// # Errors
-    /// When `fill` fails, or the place does not take the file. Then there is nothing of it.
+    /// `fill` fails, or the storage rejects the file. No part of it remains.
     fn put(&self, fill: &mut Fill<'_>) -> Result<(), StorageError>;
 
-    /// Removes files, in order. That they are gone lasts when this returns.
+    /// Removes files, in order. The removals are durable when this returns.
     ///
     /// # Errors
-    /// When one cannot be removed.
+    /// A file cannot be removed.
     fn remove(&self, names: &[String]) -> Result<(), StorageError>;
 
-    /// What others know it by, wherever they stand.
+    /// Returns a name that is the same for every process, such as an absolute path.
     fn full_name(&self) -> String;
 }
 
-/// Writes the content of a file, and returns its name, which may tell the digest of the content.
+/// Callback that writes the content of a file and returns the file's name, which may hold a digest of the content.
 pub type Fill<'a> = dyn FnMut(&mut (dyn Write + Send)) -> io::Result<String> + 'a;
 
-/// A file by its name.
+/// A file in a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// Its name.
+    /// Name of the file.
     pub name: String,
-    /// Its size in bytes.
+    /// Size in bytes.
     pub bytes: u64,
 }
 
-/// That this process is the writer, for as long as it is kept.
+/// The right to write to an archive. It lasts until it is dropped.
 #[derive(Debug)]
 pub struct Claim {
-    /// Which archive it is, wherever its files are moved: 16 hexadecimal digits, which the first writer makes up.
+    /// Id of the archive: 16 hexadecimal digits that the first writer chooses at random. It stays the same when the
+    /// files are moved.
     pub id: String,
-    /// Locked for as long as it is open.
+    /// The file is locked for as long as it is open.
     _lock: Option<File>,
 }
 
-/// A file, for reading.
+/// Content of an open file.
 #[derive(Debug)]
 pub enum Content {
-    /// On a disk. Once open it can be read even when it is removed.
+    /// On disk. An open file stays readable after its removal.
     File(File),
     /// In memory.
     Bytes(Bytes),
 }
 
-/// Why a place does not do what it was asked.
+/// Error of a storage.
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
-    /// The file system refused.
+    /// The file system failed.
     #[error("{}: {error}", path.display())]
     Io {
-        /// File or folder.
+        /// Path of the file or folder.
         path: PathBuf,
-        /// Why.
+        /// Cause.
         error: io::Error,
     },
-    /// S3 refused.
+    /// S3 failed.
     #[error(transparent)]
     Bucket(#[from] BucketError),
     /// Another process is the writer.
@@ -119,7 +120,7 @@ impl Length for Content {
 }
 
 impl Content {
-    /// Its bytes from one on.
+    /// Returns a reader of the bytes from `start` on.
     pub(crate) fn read_from(&self, start: u64) -> io::Result<Box<dyn Read>> {
         match self {
             Self::File(file) => {

@@ -1,4 +1,4 @@
-//! An archive's files in a bucket, under a prefix.
+//! Archive storage in a bucket, under a prefix.
 
 use std::fmt;
 use std::future::Future;
@@ -11,18 +11,18 @@ use crate::paths;
 
 /// The objects of a bucket whose keys begin with a prefix.
 ///
-/// A bucket has no lock: that only one process writes is seen to by whoever starts it (in a service by its lease). Two
-/// writers would make files that overlap, which every reader refuses.
+/// A bucket has no lock. The caller must ensure that only one process writes; a service does so with its lease. Two
+/// writers would write files that overlap, and every reader refuses those.
 #[derive(Debug, Clone)]
 pub struct BucketStorage {
     bucket: Bucket,
     prefix: String,
-    /// Where requests run while a thread waits for them.
+    /// Runtime that runs the requests while a thread waits for them.
     runtime: Handle,
 }
 
 impl BucketStorage {
-    /// A prefix is empty or ends with a slash.
+    /// Returns the storage; `prefix` is empty or ends with a slash.
     pub fn new(bucket: Bucket, prefix: impl Into<String>, runtime: Handle) -> Self {
         Self { bucket, prefix: prefix.into(), runtime }
     }
@@ -31,7 +31,7 @@ impl BucketStorage {
         format!("{}{name}", self.prefix)
     }
 
-    /// Waits for a request. A thread of the runtime hands its other work to another thread meanwhile.
+    /// Blocks until a request is done. A runtime thread passes its other tasks to another thread first.
     fn wait<T>(&self, request: impl Future<Output = T>) -> T {
         tokio::task::block_in_place(|| self.runtime.block_on(request))
     }
@@ -73,7 +73,7 @@ impl Storage for BucketStorage {
         Ok(self.wait(self.bucket.get(&self.key(name)))?.map(Content::Bytes))
     }
 
-    /// The whole file is in memory: its key tells its digest, and S3 wants the key first.
+    /// Keeps the whole file in memory, because S3 needs the key first and the key holds the digest.
     fn put(&self, fill: &mut Fill<'_>) -> Result<(), StorageError> {
         let mut content = Vec::new();
         let name = fill(&mut content).map_err(|error| StorageError::Io { path: self.to_string().into(), error })?;

@@ -1,4 +1,4 @@
-//! An archive's files in a folder.
+//! Archive storage in a folder.
 
 use std::fmt;
 use std::fs::{self, File, TryLockError};
@@ -9,12 +9,12 @@ use super::{Claim, Content, Entry, Fill, Storage, StorageError};
 use crate::atomic_file::{atomic_write_as, remove_unfinished, sync_folder};
 use crate::paths;
 
-/// A folder, which need not exist yet. Its writer holds a lock, which goes with the process, however it ends.
+/// A folder, which need not exist yet. Its writer holds a file lock, which the system releases when the process ends.
 #[derive(Debug, Clone)]
 pub struct FolderStorage(PathBuf);
 
 impl FolderStorage {
-    /// A folder by its path.
+    /// Returns the storage in the folder with this path.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self(path.into())
     }
@@ -53,7 +53,7 @@ impl Storage for FolderStorage {
             let Ok(name) = entry.file_name().into_string() else { continue };
             match entry.metadata() {
                 Ok(metadata) => files.push(Entry { name, bytes: metadata.len() }),
-                // Removed meanwhile.
+                // Removed between the listing and this call.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(at(&entry.path(), error)),
             }
@@ -91,7 +91,7 @@ fn at(path: &Path, error: io::Error) -> StorageError {
     StorageError::Io { path: path.to_owned(), error }
 }
 
-/// The id that the file holds; a new one when it holds none, or only a part of one.
+/// Reads the archive's id from the lock file. Writes a new id when there is none, or only a part of one.
 fn known_id(file: &mut File) -> io::Result<String> {
     let mut known = String::new();
     file.read_to_string(&mut known)?;
