@@ -1,15 +1,19 @@
-//! Recordings: what was observed of an instrument, as CSV files, plain or gzip, with the columns [`COLUMNS`].
+//! Reader of recordings: observed prices of an instrument in CSV files, plain or gzip, with the columns [`COLUMNS`].
 //!
 //! ```csv
 //! timestamp_ms,open,high,low,close,volume
 //! 1583020800000,8523.61,8527.42,8521.08,8524.91,12.5
 //! ```
 //!
-//! A row is a candle from its timestamp on, a price at its timestamp, or a trade: see [`Shape`]. `survey` looks at a whole
-//! file before a row of it counts, `shape` tells from it what the rows are, `file` and `lines` read, `columns` makes rows of
-//! lines, `rules` judges each, `sort` puts a file in order, `numbering` numbers trades, `sequence` judges rows by their
-//! neighbours, and [`InstrumentRows`] does all that for the files of one instrument. Nothing is lost silently: what does not count is
-//! in the [`RowCounts`], by its reason.
+//! A row is a candle that begins at its timestamp, a price at its timestamp, or a trade: see [`Shape`].
+//! [`InstrumentRows`] reads the files of one instrument in these steps:
+//!
+//! 1. `survey` reads a whole file before any row of it counts, and `shape` derives the [`Shape`] of the rows from that.
+//! 2. `file` and `lines` read lines, and `columns` parses them into rows.
+//! 3. `rules` judges single rows, `sort` orders the rows of a file, and `numbering` numbers trades that have no id.
+//! 4. `sequence` judges rows by their neighbors.
+//!
+//! No row is lost silently: [`RowCounts`] counts every row that does not count, by reason.
 
 mod columns;
 mod container;

@@ -1,4 +1,4 @@
-//! A recording's file: plain or gzip text, opened, checked and read line by line.
+//! File of a recording, plain or gzip: opening, checking, and reading line by line.
 
 use std::fmt;
 use std::fs::File;
@@ -17,16 +17,16 @@ use super::time::Stamp;
 use super::unusable::Unusable;
 
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
-/// Comments and titles before the header, at most.
+/// Lines of comments and titles before the header, at most.
 const PREAMBLE_MAX: u64 = 20;
 
-/// Is told how many bytes of the file were read, each time some were: for a progress bar.
+/// Callback for a progress bar: receives the number of bytes after each read.
 pub type OnRead = Arc<dyn Fn(u64) + Send + Sync>;
 
-/// Opens the bytes of a file from the beginning, as often as needed.
+/// Opens the file at its beginning, any number of times.
 type Open = Box<dyn Fn() -> io::Result<Box<dyn Read + Send>> + Send>;
 
-/// A file that may hold a recording. It is open only while it is read: thousands may wait.
+/// A file that may hold a recording. It is open only during reads, so that a run can have thousands of files.
 pub struct Input {
     name: String,
     bytes: u64,
@@ -40,7 +40,7 @@ impl fmt::Debug for Input {
     }
 }
 
-/// A file that tells how much of it was read.
+/// A reader that reports the bytes it has read.
 struct Watched {
     file: Box<dyn Read + Send>,
     on_read: OnRead,
@@ -55,16 +55,16 @@ impl Read for Watched {
 }
 
 impl Input {
-    /// A file of the machine. `on_read` hears of the reading of its rows, not of the look at it before.
+    /// Refers to a file on disk. `on_read` is called while the rows are read, but not during the survey.
     ///
     /// # Errors
-    /// When there is none, or it is no regular file.
+    /// The file does not exist, or is not a regular file.
     pub fn at(path: &Path, on_read: OnRead) -> Result<Self, Unusable> {
         let name = path.display().to_string();
         let unusable = |problem: String| Unusable::new(name.clone(), problem);
         let metadata = std::fs::metadata(path).map_err(|error| unusable(format!("cannot open it: {error}")))?;
         if !metadata.is_file() {
-            // It is read twice: once to check it before anything is published, once for its rows.
+            // The file is read twice: once for the survey before anything is published, once for its rows.
             return Err(unusable("not a regular file: write what it gives into a file, and name that".to_owned()));
         }
         let path = path.to_owned();
@@ -72,29 +72,29 @@ impl Input {
         Ok(Self { name, bytes: metadata.len(), open, on_read: Some(on_read) })
     }
 
-    /// A file that is in memory, under the name that errors give it.
+    /// Wraps bytes in memory as a file. `name` appears in errors.
     pub fn of_bytes(name: &str, bytes: Vec<u8>) -> Self {
         let length = bytes.len() as u64;
         let open: Open = Box::new(move || Ok(Box::new(io::Cursor::new(bytes.clone()))));
         Self { name: name.to_owned(), bytes: length, open, on_read: None }
     }
 
-    /// The file as it was named.
+    /// Returns the name of the file as the user wrote it.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Its length on disk.
+    /// Returns the size on disk in bytes.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Counts the rows with a readable time, and those of them that are older than `bound`.
+    /// Counts the rows with a readable time, and those of them before `bound`.
     ///
     /// # Errors
-    /// When it cannot be opened or does not begin as a recording. A file that breaks off counts as far as it goes.
+    /// The file cannot be opened, or does not begin as a recording. A truncated file counts up to its end.
     pub fn count_older(&self, bound: EventTime) -> Result<(u64, u64), Unusable> {
-        let mut rows = self.look()?;
+        let mut rows = self.rows_unreported()?;
         let (mut all, mut older) = (0, 0);
         while let Ok(Some(line)) = rows.next_line() {
             if let Some((Stamp::Whole(ms), _)) = line.stamp() {
@@ -105,10 +105,10 @@ impl Input {
         Ok((all, older))
     }
 
-    /// Opens it and reads its header.
+    /// Opens the file and reads its header.
     ///
     /// # Errors
-    /// When it cannot be opened or does not begin as a recording.
+    /// The file cannot be opened, or does not begin as a recording.
     pub(crate) fn rows(&self) -> Result<Rows, Unusable> {
         let file = (self.open)().map_err(|error| self.unopened(&error))?;
         match &self.on_read {
@@ -117,11 +117,11 @@ impl Input {
         }
     }
 
-    /// As [`Input::rows`], for a look at it that nobody hears of.
+    /// Opens the file like [`Input::rows`], but without progress reports.
     ///
     /// # Errors
-    /// As there.
-    pub(crate) fn look(&self) -> Result<Rows, Unusable> {
+    /// As [`Input::rows`].
+    pub(crate) fn rows_unreported(&self) -> Result<Rows, Unusable> {
         self.rows_of((self.open)().map_err(|error| self.unopened(&error))?)
     }
 
@@ -147,7 +147,7 @@ impl Input {
         }))
     }
 
-    /// Gzip is recognised by its content, whatever the name.
+    /// Decompresses gzip, which is recognized by its content and not by the file's name.
     fn text_of(&self, file: Box<dyn Read + Send>) -> Result<Box<dyn BufRead + Send>, Unusable> {
         let mut file = BufReader::with_capacity(container::HEAD_BYTES, file);
         let head = file.fill_buf().map_err(|error| self.unopened(&error))?;
@@ -173,7 +173,7 @@ impl Input {
         Unusable::new(self.name.clone(), format!("cannot open it: {error}"))
     }
 
-    /// What is wrong at a line.
+    /// Returns an error at a line.
     pub(crate) fn unusable(&self, line: u32, problem: String) -> Unusable {
         Unusable::new(format!("{} line {line}", self.name), problem)
     }
@@ -184,34 +184,34 @@ fn is_remark(text: &[u8]) -> bool {
     text.starts_with(b"#") || text.starts_with(b"http") || !text.contains(&b',')
 }
 
-/// The rows of an open file.
+/// Rows of an open file.
 pub(crate) struct Rows {
     lines: Lines,
     columns: Columns,
-    /// Lines before the header.
+    /// Number of lines before the header.
     pub(crate) preamble: u64,
 }
 
 /// A line that is not blank.
 pub(crate) struct Line<'a> {
-    /// Counted from 1.
+    /// Line number, from 1.
     pub(crate) number: u32,
-    /// Without its line break; of a line that is too long for a row only the beginning.
+    /// Text without the line break. Of a line that is too long for a row, it is the beginning.
     pub(crate) text: &'a [u8],
     is_whole: bool,
     columns: &'a Columns,
 }
 
 impl Rows {
-    /// The columns of its header.
+    /// Returns the columns of the header.
     pub(crate) fn columns(&self) -> &Columns {
         &self.columns
     }
 
-    /// The next line that is not blank.
+    /// Reads the next line that is not blank.
     ///
     /// # Errors
-    /// The file breaks off: a cut or damaged gzip file, a failing disk, another header.
+    /// The file breaks off: truncated or damaged gzip, a failing disk, or a second header.
     pub(crate) fn next_line(&mut self) -> Result<Option<Line<'_>>, Unusable> {
         let Some((number, is_whole)) = self.lines.next()? else { return Ok(None) };
         let (text, columns) = (self.lines.text(), &self.columns);
@@ -225,35 +225,35 @@ impl Rows {
 }
 
 impl<'a> Line<'a> {
-    /// The line as a row of this file, no later than `latest`.
+    /// Parses the line as a row of its file, no later than `latest`.
     ///
     /// # Errors
-    /// The named reason why it is none.
+    /// The reason why it is not a row.
     pub(crate) fn row(&self, file: u32, latest: EventTime) -> Result<Row, Refusal> {
         if self.is_whole { self.columns.row(self.text, file, self.number, latest) } else { Err(Refusal::TooLong) }
     }
 
-    /// Another line of its file.
+    /// Returns another line of the same file.
     pub(crate) fn like<'b>(&'b self, text: &'b [u8]) -> Line<'b> {
         Line { number: self.number, text, is_whole: true, columns: self.columns }
     }
 
-    /// Its time, as far as it is a number, with the field that it is in.
+    /// Parses the time, and returns it with its field.
     pub(crate) fn stamp(&self) -> Option<(Stamp, &'a [u8])> {
         self.columns.stamp(self.text).filter(|_| self.is_whole)
     }
 
-    /// Whether columns of it name its instrument.
+    /// Whether some columns name the instrument.
     pub(crate) fn has_names(&self) -> bool {
         self.columns.has_names()
     }
 
-    /// The columns that name its instrument, and the names.
+    /// Returns the columns that name the instrument, with their fields.
     pub(crate) fn names(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
         self.columns.names(self.text)
     }
 
-    /// The number of its trade.
+    /// Parses the trade id.
     pub(crate) fn id(&self) -> Option<u64> {
         self.columns.id(self.text)
     }
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn remarks_before_the_header_are_passed_over() {
+    fn remarks_before_the_header_are_skipped() {
         let text = format!(
             "https://example.com/a,b\n# a remark, made by hand\nPrices of bitcoin\n{HEADER}1583020800000,1,1,1,1,1\n"
         );
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_file_gives_its_whole_lines_and_then_says_where_it_ends() {
+    fn a_truncated_file_gives_its_whole_lines_then_an_error() {
         let text: String =
             (0..20_000).map(|n| format!("{},{}.25,{n}.5,{n}.125,{n}.375,{}\n", n * 60_000, n, n * 7 % 13)).collect();
         let mut bytes = gzip((HEADER.to_owned() + &text).as_bytes());

@@ -1,4 +1,4 @@
-//! The rows of one instrument, from all its files, in order and judged.
+//! The rows of one instrument from all its files, in event-time order and judged.
 
 use std::collections::VecDeque;
 
@@ -17,26 +17,26 @@ use super::survey::{Order, Survey, survey, unsorted};
 use super::time;
 use super::unusable::Unusable;
 
-/// Reads the files of one instrument as one recording.
+/// Reader of one instrument's files as one recording.
 pub struct InstrumentRows {
     rules: Rules,
     judge: Judge,
     files: Vec<(Input, Survey)>,
-    course: Course,
-    /// Where a file broke off: the recording ends there, whatever other files hold after it.
+    state: ReadingState,
+    /// Error of a file that broke off. The recording ends there, even if other files have later rows.
     cut: Option<Unusable>,
 }
 
-/// How far the reading is.
-struct Course {
-    /// Files that are not open yet, the one that starts first at the front.
+/// State of the reading.
+struct ReadingState {
+    /// Files that are not open yet. The file with the earliest start is at the front.
     waiting: VecDeque<usize>,
     open: Vec<OpenFile>,
     numbering: Option<Numbering>,
     sequence: Sequence,
     /// The last row that counts.
     before: Option<Row>,
-    /// Whether the numbers of trades are those of all trades.
+    /// Whether the files' trade ids number all trades without gaps.
     is_consecutive: bool,
     is_finished: bool,
 }
@@ -44,35 +44,35 @@ struct Course {
 struct OpenFile {
     file: usize,
     source: Source,
-    /// The row that comes next.
+    /// The next row of the file.
     next: Option<Row>,
     cut: Option<Unusable>,
 }
 
-/// Where the rows of an open file come from.
+/// Source of an open file's rows.
 enum Source {
-    /// From the file, which is in order.
+    /// The file itself, which is in order.
     Rows(Rows),
     Sorted(Sorted),
     Ended,
 }
 
 impl InstrumentRows {
-    /// A recording of these files. Looks at all of each before the first row is given.
+    /// Surveys all files, before the first row is returned.
     ///
     /// # Errors
-    /// A file that is no recording, or has times that cannot be true; files that contradict each other or the rules; rows
-    /// that say different things of one time, when those are to be refused.
+    /// A file is not a recording or has impossible times; files contradict each other or the rules; rows of one time
+    /// have different values and conflicts are to be refused.
     pub fn open(inputs: Vec<Input>, instrument: &Instrument, rules: Rules) -> Result<Self, Unusable> {
-        let look = |input: Input| survey(&input, &rules).map(|survey| (input, survey));
-        let mut files = inputs.into_iter().map(look).collect::<Result<Vec<_>, _>>()?;
+        let surveyed = |input: Input| survey(&input, &rules).map(|survey| (input, survey));
+        let mut files = inputs.into_iter().map(surveyed).collect::<Result<Vec<_>, _>>()?;
         let shape = shape(&mut files, &rules)?;
         let judge = Judge { instrument: instrument.clone(), shape, outside: rules.outside, now: rules.now };
-        // Months differ in length: rows that are a usual step apart are never alone.
+        // Months differ in length. Rows that are one usual step apart must not count as jumps.
         let step_max = rules.step_max.max(Span(shape.step().unwrap_or(Span(0)).ms().saturating_mul(2)));
         let rules = Rules { step_max, ..rules };
-        let course = Course::new(&files, shape, &rules);
-        let mut track = Self { rules, judge, files, course, cut: None };
+        let state = ReadingState::new(&files, shape, &rules);
+        let mut track = Self { rules, judge, files, state, cut: None };
         match rules.conflict {
             Some(Conflict::Refuse) => track.refuse_conflicts()?,
             None if track.files_overlap() => track.refuse_many_conflicts()?,
@@ -81,30 +81,30 @@ impl InstrumentRows {
         Ok(track)
     }
 
-    /// What its rows are.
+    /// Returns the shape of the rows.
     pub fn shape(&self) -> Shape {
         self.judge.shape
     }
 
-    /// Its files, each with the time of its oldest row.
+    /// Returns the files, each with the time of its oldest row.
     pub fn files(&self) -> impl Iterator<Item = (&Input, Option<EventTime>)> {
         self.files.iter().map(|(input, survey)| (input, survey.start()))
     }
 
-    /// The next row that counts. All others are counted and kept.
+    /// Returns the next row that counts. All other rows are counted, and refused ones are kept in `rejects`.
     pub fn next(&mut self, row_counts: &mut RowCounts, rejects: &mut Rejects) -> Option<Row> {
         loop {
-            match self.course.sequence.next() {
+            match self.state.sequence.next() {
                 Some(RowVerdict::Accepted(row)) => {
                     row_counts.count_accepted(row.event);
-                    return Some(self.course.connect(row, self.judge.shape));
+                    return Some(self.state.connect(row, self.judge.shape));
                 }
                 Some(RowVerdict::Duplicate { conflict }) => {
                     row_counts.duplicates += 1;
                     row_counts.conflicts += u64::from(conflict);
                 }
                 Some(RowVerdict::Conflict(one, other)) => {
-                    self.course.is_finished = true;
+                    self.state.is_finished = true;
                     self.cut = Some(self.conflict(&one, &other));
                     return None;
                 }
@@ -112,18 +112,18 @@ impl InstrumentRows {
                     row_counts.count_rejected(reason);
                     rejects.keep(self.files[row.file as usize].0.name(), row.line, reason, row.text().as_bytes());
                 }
-                None if self.course.is_finished || rejects.has_failed() => return None,
+                None if self.state.is_finished || rejects.has_failed() => return None,
                 None => self.feed_sequence(row_counts, rejects),
             }
         }
     }
 
-    /// Where it broke off, once [`InstrumentRows::next`] has returned `None`.
+    /// Returns the error of a file that broke off, after [`InstrumentRows::next`] has returned `None`.
     pub fn cut(&self) -> Option<&Unusable> {
         self.cut.as_ref()
     }
 
-    /// Reads all of it once, so that nothing is published of files that are refused.
+    /// Reads all rows once, so that no row of refused files is published.
     fn refuse_conflicts(&mut self) -> Result<(), Unusable> {
         match self.read_through().1 {
             Some(conflict) if conflict.is_conflict => Err(conflict),
@@ -131,22 +131,23 @@ impl InstrumentRows {
         }
     }
 
-    /// Reads all of it, then goes back to its beginning: what was counted, and where it broke off.
+    /// Reads all rows, then rewinds. Returns the counts, and the error of a file that broke off.
     fn read_through(&mut self) -> (RowCounts, Option<Unusable>) {
         let (mut row_counts, mut rejects) = (RowCounts::default(), Rejects::nowhere());
         while self.next(&mut row_counts, &mut rejects).is_some() {}
-        self.course = Course::new(&self.files, self.judge.shape, &self.rules);
+        self.state = ReadingState::new(&self.files, self.judge.shape, &self.rules);
         (row_counts, self.cut.take())
     }
 
-    /// Whether a file begins before one that begins earlier has ended.
+    /// Whether a file begins before another that begins earlier has ended.
     fn files_overlap(&self) -> bool {
         let mut ranges: Vec<_> = self.files.iter().filter_map(|(_, survey)| survey.range).collect();
         ranges.sort_unstable();
         ranges.windows(2).any(|pair| pair[1].0 <= pair[0].1)
     }
 
-    /// Reads all of it once: files of different instruments say something else at each time that they share.
+    /// Reads all rows once and refuses many conflicts: files of different instruments have different values at every
+    /// time that they share.
     fn refuse_many_conflicts(&mut self) -> Result<(), Unusable> {
         let (row_counts, _) = self.read_through();
         if !are_many(row_counts.conflicts, row_counts.rows) {
@@ -173,7 +174,7 @@ impl InstrumentRows {
 
     fn feed_sequence(&mut self, row_counts: &mut RowCounts, rejects: &mut Rejects) {
         let next = self.next_in_order(row_counts, rejects);
-        let Course { sequence, numbering, open, is_finished, .. } = &mut self.course;
+        let ReadingState { sequence, numbering, open, is_finished, .. } = &mut self.state;
         match next {
             Ok(Some(row)) => match numbering.as_mut().map_or(Some(row), |numbering| numbering.number(row)) {
                 Some(row) => sequence.push(row),
@@ -188,12 +189,12 @@ impl InstrumentRows {
         }
     }
 
-    /// The oldest row of all files. A file is opened when its start is reached, so that years of daily files need few
-    /// open ones.
+    /// Returns the oldest row of all files. A file is opened when its start is reached, so that years of daily files
+    /// need few open files.
     fn next_in_order(&mut self, row_counts: &mut RowCounts, rejects: &mut Rejects) -> Result<Option<Row>, Unusable> {
         loop {
             let mut oldest = None;
-            for (idx, open) in self.course.open.iter_mut().enumerate() {
+            for (idx, open) in self.state.open.iter_mut().enumerate() {
                 open.fill(&self.files[open.file], &self.judge, row_counts, rejects)?;
                 if let Some(row) = &open.next {
                     let place = (row.event, row.id, open.file, idx);
@@ -202,11 +203,11 @@ impl InstrumentRows {
                     return Err(cut);
                 }
             }
-            let waiting = self.course.waiting.front().map(|&file| (file, self.files[file].1.start()));
+            let waiting = self.state.waiting.front().map(|&file| (file, self.files[file].1.start()));
             match (oldest, waiting) {
                 (None, None) => return Ok(None),
                 (Some((event, _, _, idx)), waiting) if waiting.is_none_or(|(_, start)| start > Some(event)) => {
-                    return Ok(self.course.open[idx].next.take());
+                    return Ok(self.state.open[idx].next.take());
                 }
                 (_, waiting) => {
                     if let Some((file, _)) = waiting {
@@ -218,9 +219,9 @@ impl InstrumentRows {
     }
 
     fn open_file(&mut self, file: usize, row_counts: &mut RowCounts, rejects: &mut Rejects) -> Result<(), Unusable> {
-        self.course.waiting.pop_front();
-        // Files that are read to their end have nothing left to say.
-        self.course.open.retain(|open| open.next.is_some() || !matches!(open.source, Source::Ended));
+        self.state.waiting.pop_front();
+        // Files that are read to their end are no longer needed.
+        self.state.open.retain(|open| open.next.is_some() || !matches!(open.source, Source::Ended));
         let (input, survey) = &self.files[file];
         let mut rows = input.rows()?;
         row_counts.rows += rows.preamble;
@@ -228,19 +229,19 @@ impl InstrumentRows {
         let source = if survey.order == Order::Ascending {
             Source::Rows(rows)
         } else {
-            let mut sorter = Sorter::new(survey.lines(), self.rules.reorder_rows);
+            let mut sorter = Sorter::new(survey.line_order(), self.rules.reorder_rows);
             let reader = Reader { file, input, survey, judge: &self.judge };
             while let Some(row) = reader.next(&mut rows, row_counts, rejects)? {
                 sorter.push(row).map_err(|error| unsorted(input, &error))?;
             }
             Source::Sorted(sorter.finish().map_err(|error| unsorted(input, &error))?)
         };
-        self.course.open.push(OpenFile { file, source, next: None, cut: None });
+        self.state.open.push(OpenFile { file, source, next: None, cut: None });
         Ok(())
     }
 }
 
-impl Course {
+impl ReadingState {
     fn new(files: &[(Input, Survey)], shape: Shape, rules: &Rules) -> Self {
         let mut waiting: Vec<usize> = (0..files.len()).collect();
         waiting.sort_by_key(|&file| (files[file].1.start(), file));
@@ -259,8 +260,8 @@ impl Course {
         }
     }
 
-    /// Says how far back from a point the recording has every price: to the row before, unless there is a hole between them.
-    /// Within a file of trades there is none, but where its numbers jump.
+    /// Sets for a point how far back the recording is complete: to the row before it, unless there is a hole between
+    /// them. A file of trades has no holes, except where its trade ids jump.
     fn connect(&mut self, mut row: Row, shape: Shape) -> Row {
         let Some(before) = self.before.replace(row).filter(|_| row.is_point) else { return row };
         let distance = row.event - before.event;
@@ -274,7 +275,7 @@ impl Course {
 }
 
 impl OpenFile {
-    /// Sees to the next row, if the file has one.
+    /// Reads the next row of a file, if it has one.
     fn fill(
         &mut self,
         (input, survey): &(Input, Survey),
@@ -315,7 +316,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// The next row that is an observation. What is none is counted and kept.
+    /// Returns the next row that is an observation. Other rows are counted, and refused ones are kept in `rejects`.
     fn next(
         &self,
         rows: &mut Rows,

@@ -1,4 +1,4 @@
-//! Recordings as their users have them: what counts of each, and what becomes of the rest.
+//! Recordings as users have them: the rows that count, and the counts of all others.
 
 use market::{EventTime, Instrument, Span};
 use proptest::prelude::*;
@@ -47,7 +47,7 @@ fn saying(grain: &str) -> Rules {
     Rules { grain: Some(grain.parse().unwrap()), ..rules() }
 }
 
-/// A candle a minute.
+/// A candle at a minute.
 fn candle(minute: i64) -> String {
     format!("{},2,3,1,2,5\n", START + minute * 60_000)
 }
@@ -56,12 +56,12 @@ fn candles(minutes: impl IntoIterator<Item = i64>) -> String {
     minutes.into_iter().map(candle).collect()
 }
 
-/// The close and the volume of each row.
+/// Returns the close and the volume of each row.
 fn values(read: &Read) -> Vec<(f64, Option<f64>)> {
     read.rows.iter().map(|row| (row.close, row.volume)).collect()
 }
 
-/// The refusal of a file, which says each of these.
+/// Checks that a file is refused with an error that contains each of these texts.
 fn refused(text: &str, rules: Rules, expected: &[&str]) {
     let error = read(text, rules).err().expect("refused");
     assert!(expected.iter().all(|part| error.contains(part)), "{error}");
@@ -83,7 +83,7 @@ fn all_trades_of_an_instant_count_in_the_order_of_the_file() {
     };
     for grain in ["1ms", "trades"] {
         check(HEADER.to_owned() + &rows.iter().map(row).collect::<String>(), saying(grain));
-        // With the newest first, the last line of an instant is its first trade.
+        // With the newest row first, the last line of an instant is its first trade.
         check(HEADER.to_owned() + &rows.iter().rev().map(row).collect::<String>(), saying(grain));
     }
 }
@@ -95,7 +95,7 @@ fn numbered_trades_count_once_by_their_number() {
     let found: Vec<_> = numbered.rows.iter().map(|row| (row.close, row.id)).collect();
     assert_eq!(found, [(10.0, Some(7)), (10.5, Some(8)), (11.0, Some(9))]);
     assert_eq!((numbered.row_counts.duplicates, numbered.row_counts.rejected["unparsable"]), (1, 1));
-    // The later line counts, also with the newest first.
+    // The later line counts, also with the newest row first.
     for order in [[9, 8, 7], [7, 8, 9]] {
         let row = |(at, id): (usize, &u64)| format!("{},{},1,{id}\n", START + *id as i64, 10.0 + at as f64 / 4.0);
         let lines = order.iter().flat_map(|id| [id, id]).enumerate().map(row).collect::<String>();
@@ -118,7 +118,7 @@ fn trades_are_missing_where_their_numbers_jump() {
         assert!(read.rows.iter().skip(1).all(|row| is_certified(row) != row.is_behind_jump), "{ids:?}");
     };
     check(&[5, 6, 7, 9, 10], &[false, false, false, true, false]);
-    // The numbers of all markets together, say, tell nothing of this one.
+    // Ids that are shared by all markets, for example, say nothing about gaps in this one.
     check(&[5, 16, 17, 29, 40], &[false; 5]);
 }
 
@@ -131,7 +131,7 @@ fn rows_that_look_like_trades_are_not_taken_for_conflicts() {
         refused(&text, rules, &["a.csv: 3 of 6 rows have the time of the row before", "--grain trades", "--conflict"]);
         assert_eq!(read(&text, Rules { conflict: Some(Conflict::Last), ..rules }).unwrap().row_counts.conflicts, 3);
     }
-    // In whole seconds the rows of a busy market are as regular as candles.
+    // At whole seconds the rows of a busy market are as regular as candles.
     let row = |trade: i64| {
         format!("{},{price},{price},{price},{price},1\n", START + trade / 3 * 1_000, price = 10 + trade % 3)
     };
@@ -152,11 +152,11 @@ fn a_file_of_two_instruments_is_refused() {
         rules(),
         &["a.csv line 3: its Symbol is SOL, and that of line 2 is ADA"],
     );
-    // A number in such a column, or nothing, names no instrument; nor does a column of another name.
+    // A number or an empty field in such a column does not name an instrument; nor does a column of another name.
     let numbers: String = (0..20).map(|at| row((at, ["1", "2", ""][at as usize % 3], 100))).collect();
     assert_eq!(read(&(named("base") + &numbers), rules()).unwrap().rows.len(), 20);
     assert_eq!(read(&(named("remark") + &interleaved), rules()).unwrap().rows.len(), 20);
-    // Without a name the prices of one time tell.
+    // Without a name, different prices at one time show several instruments.
     let unnamed: String =
         (0..40).map(|at| format!("{},{},{2},9,{2},1\n", START + at / 2 * 60_000, 7 + at % 2, 6 + at % 2)).collect();
     refused(&(HEADER.to_owned() + &unnamed), rules(), &["20 of 40 rows", "one file for each", "--conflict last"]);
@@ -188,7 +188,7 @@ fn candles_of_several_lengths_are_refused() {
     refused(&(HEADER.to_owned() + &fives), rules(), &["mostly 5m apart, and 49 of 149 follow sooner, such as 1m"]);
     let files = [("m.csv", HEADER.to_owned() + &candles(0..400)), ("h.csv", HEADER.to_owned() + &hours(10..19))];
     assert!(read_files(&files, rules()).err().unwrap().starts_with("h.csv: its rows are 1h apart"));
-    // Minutes of which one in 32 is there: what is said counts, and the rows alone do not tell.
+    // Only one minute in 32 has a candle: the given grain counts, because the rows alone do not show it.
     let is_there = |minute: i64| {
         let mixed = minute.cast_unsigned().wrapping_mul(0x9E37_79B9_7F4A_7C15);
         (mixed ^ (mixed >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9) >> 59 == 0
@@ -207,7 +207,7 @@ fn prices_contradict_a_length_of_candles() {
     };
     refused(&text(60, 40), saying("1m"), &["prices about 1h apart, and --grain says 1m: leave --grain out"]);
     assert_eq!(read(&text(1, 40), saying("1m")).unwrap().shape, Shape::Points(Span::MINUTE));
-    // Rows further apart than a mistyped time may be, all of them.
+    // All rows are further apart than the bound for a mistyped time.
     let monthly = Rules::at(EventTime(START + 3_000 * Span::DAY.ms()));
     let read = read(&text(90 * 1_440, 30), monthly).unwrap();
     assert_eq!((read.rows.len(), read.row_counts.rejected_count()), (30, 0));
@@ -230,7 +230,7 @@ fn of_two_rows_of_one_time_the_chosen_one_counts() {
     let error = read(&text([before, unfinished, whole]), Rules { conflict: Some(Conflict::Refuse), ..saying("1m") });
     let error = error.err().unwrap();
     assert!(error.starts_with("a.csv line 4: ") && error.contains("a.csv line 3"), "{error}");
-    // Of two files that of the one that is named later.
+    // Of two files, the row of the file that is named later counts.
     let files = [("b.csv", text([before, "", whole])), ("a.csv", text(["", "", unfinished]))];
     assert_eq!(values(&read_files(&files, saying("1m")).unwrap())[1], (100.1, Some(0.3)));
 }
@@ -366,7 +366,7 @@ fn two_files_that_overlap_give_each_trade_once() {
 }
 
 proptest! {
-    /// However many rows, and whatever their order, each is a row or a counted duplicate.
+    /// Every row counts or is a counted duplicate, for any number of rows in any order.
     #[test]
     fn any_order_of_a_file_gives_the_same_rows(
         steps in prop::collection::vec(prop_oneof![6 => Just(1_i64), 2 => Just(0), 1 => 2_i64..5], 2..120),

@@ -1,4 +1,4 @@
-//! What the user says about a recording, what its rows are, and which of them can count.
+//! Rules of a recording: the user's settings, the shape of the rows, and the judgement of single rows.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -8,32 +8,33 @@ use market::{EventTime, Instrument, Span};
 
 use super::row::{Refusal, Row};
 
-/// Rows that are held in memory to put a file in order, unless another number is said.
+/// Default number of rows in memory while a file is sorted.
 pub const REORDER_ROWS: usize = 10_000;
-/// A lone row further than this from its neighbours is a mistyped time, unless another span is said.
+/// Default distance from its neighbors beyond which a single row counts as a mistyped time.
 pub const STEP_MAX: Span = Span(30 * Span::DAY.0);
-/// Points closer than this never have a gap between them, however close they usually are.
+/// Shortest distance of points that can count as a hole.
 const HOLE_MIN: Span = Span::MINUTE;
 
-/// How rows are put in order and judged.
+/// Settings for sorting and judging rows.
 #[derive(Debug, Clone, Copy)]
 pub struct Rules {
-    /// What the user says that a row is; otherwise the rows themselves tell.
+    /// Kind of rows, as the user gives it; `None` derives it from the rows.
     pub grain: Option<Grain>,
-    /// Rows of a file without order that are held in memory at a time; the others wait in a temporary file.
+    /// Rows of an unsorted file in memory at a time. The others are in a temporary file.
     pub reorder_rows: usize,
-    /// A lone row further than this from its neighbours is refused. Never less than two grains.
+    /// Distance from its neighbors beyond which a single row is refused. At least two grains.
     pub step_max: Span,
-    /// Which of two rows of one time counts, if the user says; otherwise the last, unless there are many of them.
+    /// Row that counts when two of one time differ, as the user gives it; `None` takes the last, unless there are many
+    /// conflicts.
     pub conflict: Option<Conflict>,
-    /// What happens to open and close beyond low and high.
+    /// Treatment of an open or close outside low and high.
     pub outside: Outside,
-    /// The present: later rows are refused, and candles that have not ended are left out.
+    /// The current time. Later rows are refused, and candles that have not ended are left out.
     pub now: EventTime,
 }
 
 impl Rules {
-    /// The rules without a word from the user, at this present.
+    /// Returns the default rules at this current time.
     pub fn at(now: EventTime) -> Self {
         Self {
             grain: None,
@@ -46,10 +47,10 @@ impl Rules {
     }
 }
 
-/// What a row is, as it is said: `1m` for candles of a minute, `trades` (or `0`, or `1ms`) for single trades.
+/// Kind of rows, as a user types it: `1m` for candles of a minute; `trades`, `0` or `1ms` for single trades.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Grain {
-    /// Candles of this length, 2 ms to 366 days.
+    /// Candles of this length, from 2 ms to 366 days.
     Candles(Span),
     /// Trades: every row of an instant counts.
     Trades,
@@ -72,15 +73,15 @@ impl FromStr for Grain {
     }
 }
 
-/// Which of two rows counts that have the same time and say different things.
+/// Choice between two rows of one time with different values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Conflict {
-    /// The later line, or the line of the file that was named later.
+    /// The later line counts, or the line of the file that was named later.
     #[default]
     Last,
-    /// The earlier one.
+    /// The earlier line counts.
     First,
-    /// Neither: the files are refused.
+    /// Neither counts: the files are refused.
     Refuse,
 }
 
@@ -97,12 +98,12 @@ impl FromStr for Conflict {
     }
 }
 
-/// What happens to a row whose open or close lies beyond its low and high.
+/// Treatment of a row whose open or close is outside its low and high.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outside {
-    /// Low and high are widened to hold both.
+    /// Low and high are widened to include both.
     Widen,
-    /// It is refused.
+    /// The row is refused.
     Reject,
 }
 
@@ -118,19 +119,19 @@ impl FromStr for Outside {
     }
 }
 
-/// What the rows of a recording are.
+/// Kind of rows in a recording.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
-    /// Candles of this length; rows without open, high and low among them are points.
+    /// Candles of this length. Rows without open, high and low among them are points.
     Candles(Span),
-    /// Prices at instants, usually so far apart.
+    /// Prices at instants, usually this far apart.
     Points(Span),
-    /// Trades: every row of an instant counts, and between two rows there was none.
+    /// Trades: every row of an instant counts, and no trade happened between two rows.
     Trades,
 }
 
 impl Shape {
-    /// The length of a candle; `None` for points.
+    /// Returns the length of a candle; `None` for points and trades.
     pub fn grain(self) -> Option<Span> {
         match self {
             Self::Candles(grain) => Some(grain),
@@ -138,7 +139,7 @@ impl Shape {
         }
     }
 
-    /// How far rows are usually apart; `None` for trades.
+    /// Returns the usual distance of rows; `None` for trades.
     pub(crate) fn step(self) -> Option<Span> {
         match self {
             Self::Candles(step) | Self::Points(step) => Some(step),
@@ -146,12 +147,12 @@ impl Shape {
         }
     }
 
-    /// Rows further apart than this have a hole between them: two usual steps, and at least a minute.
+    /// Returns the distance beyond which two rows have a hole between them: two usual steps, and at least a minute.
     pub fn hole(self) -> Span {
         self.step().map_or(HOLE_MIN, |step| Span(step.ms().saturating_mul(2)).max(HOLE_MIN))
     }
 
-    /// The shape in words, such as `candles of 1m`.
+    /// Formats the shape, such as `candles of 1m`.
     pub fn words(self) -> String {
         match self {
             Self::Candles(grain) => format!("candles of {}", span_words(grain)),
@@ -161,12 +162,12 @@ impl Shape {
     }
 }
 
-/// A span as it is typed, such as `1h 30m`.
+/// Formats a span as a user types it, such as `1h 30m`.
 pub(crate) fn span_words(span: Span) -> String {
     humantime::format_duration(Duration::from_millis(span.ms().unsigned_abs())).to_string()
 }
 
-/// Judges single rows of one instrument.
+/// Judge of single rows of one instrument.
 #[derive(Debug, Clone)]
 pub(crate) struct Judge {
     pub(crate) instrument: Instrument,
@@ -176,21 +177,21 @@ pub(crate) struct Judge {
 }
 
 impl Judge {
-    /// The row as it can count, and whether its range was widened.
+    /// Returns the row in the form in which it can count, and whether its range was widened.
     ///
     /// # Errors
-    /// The named reason why it cannot be an observation.
+    /// The reason why the row cannot be an observation.
     pub(crate) fn judge(&self, mut row: Row) -> Result<(Row, bool), Refusal> {
         match self.shape {
             Shape::Trades if row.open != row.close || row.high != row.close || row.low != row.close => {
                 return Err(Refusal::NotATrade);
             }
             Shape::Trades => row.is_point = true,
-            // A number in such a file is the number of a row.
+            // In such a file an id is the number of a row, not of a trade.
             Shape::Candles(_) | Shape::Points(_) => row.id = None,
         }
         let is_outside = row.open.min(row.close) < row.low || row.open.max(row.close) > row.high;
-        // A low above the high is no hair's breadth: which of the four is wrong is open.
+        // With low above high it is unknown which of the four prices is wrong, so the range is not widened.
         let is_widened = is_outside && row.low <= row.high && self.outside == Outside::Widen;
         if is_widened {
             row.low = row.low.min(row.open).min(row.close);
@@ -260,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn candles_that_have_not_ended_and_times_to_come_do_not_count() {
+    fn unfinished_candles_and_future_times_do_not_count() {
         let check = |minutes_ago: i64, expected: Option<Refusal>| {
             let found = judge(Shape::Candles(Span::HOUR), Outside::Widen, minutes_ago, [1.0; 4]);
             assert_eq!(found.err(), expected, "{minutes_ago}");

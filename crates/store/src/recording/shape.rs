@@ -1,4 +1,4 @@
-//! What the rows of an instrument are, from what the user says and what its files show.
+//! The shape of an instrument's rows, from the user's settings and the survey of its files.
 
 use market::Span;
 use market::validate::GRAIN_MAX;
@@ -10,16 +10,16 @@ use super::survey::{Kind, Survey};
 use super::time;
 use super::unusable::Unusable;
 
-/// Fewer distances than this do not show that a file has another grain than its neighbours.
+/// Distances that a file needs at least to show a grain other than that of the other files.
 const TELLING_STEPS: u64 = 10;
-/// So many rows may say something else than another one of their time, and so many candles may overlap, in any file.
+/// Rows per file that may differ from another row of their time, and candles per file that may overlap, at most.
 const CONFLICTS_MAX: u64 = 2;
 const OVERLAPS_MAX: u64 = 2;
 
-/// What the rows are.
+/// Returns the shape of the rows.
 ///
 /// # Errors
-/// When the files differ, when they contradict the grain that was said, or when they do not tell it.
+/// The files differ, contradict the given grain, or do not show a grain.
 pub(crate) fn shape(files: &mut [(Input, Survey)], rules: &Rules) -> Result<Shape, Unusable> {
     if all_are_trades(files)? {
         return Ok(Shape::Trades);
@@ -45,7 +45,7 @@ pub(crate) fn shape(files: &mut [(Input, Survey)], rules: &Rules) -> Result<Shap
     Ok(Shape::Candles(grain))
 }
 
-/// Whether the files hold trades, all of them in the same way.
+/// Whether all files hold trades, either all with ids or all without.
 fn all_are_trades(files: &[(Input, Survey)]) -> Result<bool, Unusable> {
     let kind = |survey: &Survey| match (survey.kind, survey.is_numbered) {
         (Kind::Trades, true) => "trades with ids",
@@ -65,11 +65,12 @@ fn all_are_trades(files: &[(Input, Survey)]) -> Result<bool, Unusable> {
     Ok(survey.kind == Kind::Trades)
 }
 
-/// Compares what was said with the rows of a file.
+/// Compares the given grain with the rows of a file.
 fn check_said(input: &Input, survey: &mut Survey, said: Span) -> Result<(), Unusable> {
     let usual = survey.steps.usual().filter(|usual| *usual != said);
     let (steps, total) = (&survey.steps, survey.steps.total());
-    // Where most candles are missing no distance is the rule, and others follow sooner than the most frequent one.
+    // Where most candles are missing, no distance is typical, and some candles follow sooner than the most frequent
+    // distance.
     let is_sparse = |usual: Span| steps.count(usual) * 2 <= total && overlaps(steps, usual).is_some();
     let is_other = |usual: &Span| steps.count(*usual) > 1 && steps.contradict(said) && !is_sparse(*usual);
     let Some(usual) = usual.filter(is_other) else { return Ok(()) };
@@ -88,7 +89,8 @@ fn check_said(input: &Input, survey: &mut Survey, said: Span) -> Result<(), Unus
     Err(Unusable::new(input.name().to_owned(), problem))
 }
 
-/// Asks where many rows share their time with others and say something else: all but one of each time would be lost.
+/// Refuses a file in which many rows share their time with other rows and differ from them: all but one per time would
+/// be lost.
 fn check_conflicts(input: &Input, survey: &Survey) -> Result<(), Unusable> {
     let Survey { rows, others, .. } = *survey;
     if !are_many(others, rows) {
@@ -106,12 +108,12 @@ fn check_conflicts(input: &Input, survey: &Survey) -> Result<(), Unusable> {
     Err(Unusable::new(input.name().to_owned(), problem))
 }
 
-/// Whether so many conflicts among so many rows are more than corrections.
+/// Whether this number of conflicts among these rows is too large to be corrections.
 pub(crate) fn are_many(conflicts: u64, rows: u64) -> bool {
     conflicts > CONFLICTS_MAX && conflicts * 4 > rows
 }
 
-/// Looks for candles of several lengths in a file: those of another length than `grain` would stand for a wrong time.
+/// Refuses a file with candles of several lengths: candles of another length than `grain` would get a wrong end.
 fn check_mixed(input: &Input, survey: &Survey, grain: Span) -> Result<(), Unusable> {
     if survey.kind != Kind::Candles {
         return Ok(());
@@ -139,7 +141,8 @@ fn check_mixed(input: &Input, survey: &Survey, grain: Span) -> Result<(), Unusab
     }
 }
 
-/// The most frequent distance of candles that overlap, and how many do, when they are more than a mistyped time or two.
+/// Returns the most frequent distance of overlapping candles and their number, if there are more than one or two
+/// mistyped times.
 fn overlaps(steps: &Steps, grain: Span) -> Option<(Span, u64)> {
     steps.overlapping(grain).filter(|(_, count)| *count > OVERLAPS_MAX && *count * 50 > steps.total())
 }
@@ -147,7 +150,7 @@ fn overlaps(steps: &Steps, grain: Span) -> Option<(Span, u64)> {
 fn inferred(files: &mut [(Input, Survey)], usual: Option<Span>, rules: &Rules) -> Result<Span, Unusable> {
     let names = files.iter().map(|(input, _)| input.name()).collect::<Vec<_>>().join(", ");
     let Some(usual) = usual.filter(|usual| *usual <= GRAIN_MAX) else {
-        // Without a row that counts nothing depends on it, and the rows themselves are what is wrong.
+        // Without a row that counts the shape does not matter, and the refused rows are the problem to report.
         let is_empty = !files.iter().any(|(input, _)| has_row(input, rules));
         let problem = "its rows do not tell how long one is: say it with --grain, such as --grain 1h".to_owned();
         return if is_empty { Ok(Span::MINUTE) } else { Err(Unusable::new(names, problem)) };
@@ -173,7 +176,7 @@ fn inferred(files: &mut [(Input, Survey)], usual: Option<Span>, rules: &Rules) -
 
 /// Whether a file has a row.
 fn has_row(input: &Input, rules: &Rules) -> bool {
-    let Ok(mut rows) = input.look() else { return false };
+    let Ok(mut rows) = input.rows_unreported() else { return false };
     while let Ok(Some(line)) = rows.next_line() {
         if line.row(0, time::latest(rules.now)).is_ok() {
             return true;

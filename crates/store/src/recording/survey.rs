@@ -1,5 +1,5 @@
-//! The look at a whole file before the first of its rows counts: whether its times can be true, in which order it is, what
-//! its rows are, and how far they are apart.
+//! Survey of a whole file before the first of its rows counts: whether its times are possible, the order and kind of
+//! its rows, and their distances.
 
 use market::EventTime;
 
@@ -7,26 +7,26 @@ use super::file::{Input, Line};
 use super::names::Names;
 use super::row::Row;
 use super::rules::{Grain, Rules};
-use super::sort::{Lines, Sorter};
+use super::sort::{LineOrder, Sorter};
 use super::steps::Steps;
 use super::time::{self, Times};
 use super::unusable::Unusable;
 
-/// So many rows are looked at for their prices: trades have one price each.
+/// Rows whose prices are examined, at most: a trade has a single price.
 const PRICED_ROWS_MAX: u64 = 1_000;
 
-/// In which order the rows of a file are.
+/// Order of a file's rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Order {
-    /// None is older than the one before; trades of an instant are in the order of their numbers.
+    /// Times never decrease; trades of one instant are in the order of their ids.
     Ascending,
-    /// None is newer than the one before.
+    /// Times never increase.
     Descending,
-    /// Neither.
+    /// Neither of both.
     Shuffled,
 }
 
-/// What the rows of one file are.
+/// Kind of a file's rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Candles,
@@ -34,63 +34,63 @@ pub(crate) enum Kind {
     Trades,
 }
 
-/// What the look at a file says.
+/// Result of a survey.
 #[derive(Debug)]
 pub(crate) struct Survey {
     pub(crate) kind: Kind,
     pub(crate) order: Order,
-    /// The times of its oldest and its newest row; `None` when no row has a time that can be true.
+    /// Times of the oldest and the newest row; `None` when no row has a possible time.
     pub(crate) range: Option<(EventTime, EventTime)>,
     pub(crate) steps: Steps,
-    /// Whether its trades have numbers of their own.
+    /// Whether the trades have ids.
     pub(crate) is_numbered: bool,
-    /// Whether more than half of its trades have the number behind that of the one before, so that others are missing where a
-    /// number is.
+    /// Whether more than half of the trades have the id that follows the one before, so that a skipped id shows a
+    /// missing trade.
     pub(crate) is_consecutive: bool,
-    /// Rows with such a time.
+    /// Rows with a possible time.
     pub(crate) rows: u64,
-    /// Rows of the time of the one before that say something else.
+    /// Rows that have the time of the row before and other values.
     pub(crate) others: u64,
-    /// Whether all rows that were looked at have one price for open, high, low and close.
+    /// Whether open, high, low and close are equal in all examined rows.
     pub(crate) has_single_prices: bool,
 }
 
-/// Looks at a file.
+/// Surveys a file.
 ///
 /// # Errors
-/// When it is no recording, has no row, or has times that cannot be true; when it breaks off and is not in order, because the
-/// part that is missing may belong before the part that is there.
+/// The file is not a recording, has no row, or has impossible times; or it breaks off and is not in order, because the
+/// missing part may belong before the present part.
 pub(crate) fn survey(input: &Input, rules: &Rules) -> Result<Survey, Unusable> {
-    let mut rows = input.look()?;
+    let mut rows = input.rows_unreported()?;
     let has_candles = rows.columns().has_candles();
-    let mut look = Look::new(rows.columns().has_id(), rules);
+    let mut state = SurveyState::new(rows.columns().has_id(), rules);
     let end = loop {
         match rows.next_line() {
-            Ok(Some(line)) => look.note(&line),
+            Ok(Some(line)) => state.note(&line),
             Ok(None) => break None,
             Err(end) => break Some(end),
         }
     };
-    look.times.judge(&mut look.steps, look.shared).map_err(|(line, problem)| input.unusable(line, problem))?;
-    look.names.judge().map_err(|(line, problem)| input.unusable(line, problem))?;
+    state.times.judge(&mut state.steps, state.shared).map_err(|(line, problem)| input.unusable(line, problem))?;
+    state.names.judge().map_err(|(line, problem)| input.unusable(line, problem))?;
     match end {
-        Some(end) if look.lines == 0 => return Err(end),
-        None if look.lines == 0 => {
+        Some(end) if state.lines == 0 => return Err(end),
+        None if state.lines == 0 => {
             return Err(input.unusable(1, "no row follows the header: name a file with rows".to_owned()));
         }
-        Some(end) if look.order() != Order::Ascending => {
+        Some(end) if state.order() != Order::Ascending => {
             return Err(end.and("its rows are not in order of time, so none of them is used"));
         }
         _ => {}
     }
-    let mut survey = look.survey(has_candles, rules.grain);
+    let mut survey = state.survey(has_candles, rules.grain);
     if survey.order != Order::Ascending {
         survey.measure_in_order(input, rules)?;
     }
     Ok(survey)
 }
 
-/// How the numbers of trades follow each other, the newest first or last.
+/// Order of the trade ids, for files with the newest row first or last.
 #[derive(Debug, Default)]
 struct Numbers {
     all: u64,
@@ -110,15 +110,15 @@ impl Numbers {
     }
 }
 
-/// What was seen so far.
-struct Look {
+/// State of a survey.
+struct SurveyState {
     latest: EventTime,
     lines: u64,
     rows: u64,
     others: u64,
     /// Rows that have the time of the row before.
     shared: u64,
-    /// Whether the distances of rows tell anything: those of trades do not.
+    /// Whether the distances of rows show a grain; those of trades do not.
     has_steps: bool,
     times: Times,
     names: Names,
@@ -130,11 +130,11 @@ struct Look {
     is_descending: bool,
     has_id: bool,
     numbers: Numbers,
-    /// Whether all rows had one price so far; the first ones are looked at.
+    /// Whether open, high, low and close are equal in the rows examined so far.
     has_single_prices: bool,
 }
 
-impl Look {
+impl SurveyState {
     fn new(has_id: bool, rules: &Rules) -> Self {
         let latest = time::latest(rules.now);
         Self {
@@ -163,7 +163,7 @@ impl Look {
         let Some((stamp, field)) = line.stamp() else { return };
         let Some(event) = self.times.note(stamp, line.number, field) else { return };
         self.names.note(line);
-        // A column of that name may hold anything else.
+        // A column named id may hold anything else.
         self.has_id &= self.rows > 0 || line.id().is_some();
         self.rows += 1;
         let place = (event, if self.has_id { line.id() } else { None });
@@ -187,7 +187,7 @@ impl Look {
         }
     }
 
-    /// Whether a row says something else than the one before. Rows that cannot count contradict none.
+    /// Whether a row has other values than the one before. A row that cannot count does not contradict another.
     fn differs(&self, line: &Line<'_>) -> bool {
         line.text != self.before_text
             && line.row(0, self.latest).is_ok_and(|row| {
@@ -228,22 +228,22 @@ impl Look {
 }
 
 impl Survey {
-    /// The time of its oldest row.
+    /// Returns the time of the oldest row.
     pub(crate) fn start(&self) -> Option<EventTime> {
         self.range.map(|(start, _)| start)
     }
 
-    /// Which of two trades of one instant without numbers is the earlier one.
-    pub(crate) fn lines(&self) -> Lines {
+    /// Returns the order of two trades of one instant without ids.
+    pub(crate) fn line_order(&self) -> LineOrder {
         let is_backward = self.kind == Kind::Trades && !self.is_numbered && self.order == Order::Descending;
-        if is_backward { Lines::Backward } else { Lines::Forward }
+        if is_backward { LineOrder::Backward } else { LineOrder::Forward }
     }
 
-    /// Measures again what depends on the order.
+    /// Measures the order-dependent figures again.
     fn measure_in_order(&mut self, input: &Input, rules: &Rules) -> Result<(), Unusable> {
         let unsorted = |error| unsorted(input, &error);
-        let mut sorter = Sorter::new(Lines::Forward, rules.reorder_rows);
-        let mut rows = input.look()?;
+        let mut sorter = Sorter::new(LineOrder::Forward, rules.reorder_rows);
+        let mut rows = input.rows_unreported()?;
         while let Some(line) = rows.next_line()? {
             if let Ok(row) = line.row(0, time::latest(rules.now)) {
                 sorter.push(row).map_err(unsorted)?;
@@ -266,7 +266,7 @@ impl Survey {
     }
 }
 
-/// A file whose rows cannot be put in order.
+/// Returns the error of a file whose rows cannot be sorted.
 pub(crate) fn unsorted(input: &Input, error: &std::io::Error) -> Unusable {
     let folder = std::env::temp_dir();
     let problem = format!(
@@ -289,7 +289,7 @@ mod tests {
         Rules { reorder_rows: 3, ..Rules::at(EventTime(START + Span::DAY.ms())) }
     }
 
-    fn look(text: &str) -> Result<Survey, String> {
+    fn surveyed(text: &str) -> Result<Survey, String> {
         survey(&Input::of_bytes("a.csv", text.into()), &rules()).map_err(|error| error.to_string())
     }
 
@@ -301,7 +301,7 @@ mod tests {
     #[test]
     fn order_start_and_usual_step_are_found_in_any_order() {
         let check = |minutes: &[i64], order: Order, step: Option<i64>| {
-            let mut found = look(&candles(minutes)).unwrap();
+            let mut found = surveyed(&candles(minutes)).unwrap();
             let expected = minutes.iter().min().map(|minute| EventTime(START + minute * 60_000));
             assert_eq!((found.order, found.start()), (order, expected), "{minutes:?}");
             assert_eq!(found.steps.usual(), step.map(Span::minutes), "{minutes:?}");
@@ -317,7 +317,7 @@ mod tests {
     fn rows_are_candles_prices_or_trades() {
         let check = |text: &str, kind: Kind| {
             let text = text.replace('T', &START.to_string());
-            assert_eq!(look(&text).unwrap().kind, kind, "{text}");
+            assert_eq!(surveyed(&text).unwrap().kind, kind, "{text}");
         };
         check("timestamp_ms,open,high,low,close\nT,1,1,1,1\n", Kind::Candles);
         check("timestamp_ms,price\nT,1\n", Kind::Prices);
@@ -329,8 +329,8 @@ mod tests {
     #[test]
     fn a_file_that_breaks_off_out_of_order_is_not_used() {
         let second = "close,open\n";
-        assert!(look(&(candles(&[0, 1]) + second)).is_ok());
-        let error = look(&(candles(&[1, 0]) + second)).unwrap_err();
+        assert!(surveyed(&(candles(&[0, 1]) + second)).is_ok());
+        let error = surveyed(&(candles(&[1, 0]) + second)).unwrap_err();
         assert!(error.starts_with("a.csv line 4: the file has a second header"), "{error}");
         assert!(error.ends_with("not in order of time, so none of them is used"), "{error}");
     }
@@ -338,7 +338,7 @@ mod tests {
     #[test]
     fn a_file_without_rows_is_refused() {
         for text in ["", "\n \n"] {
-            let error = look(&format!("timestamp_ms,price\n{text}")).unwrap_err();
+            let error = surveyed(&format!("timestamp_ms,price\n{text}")).unwrap_err();
             assert!(error.starts_with("a.csv line 1: no row follows the header"), "{error}");
         }
     }

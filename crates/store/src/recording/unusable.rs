@@ -1,25 +1,25 @@
-//! The error of a recording that cannot be used.
+//! Error of a file that cannot be used as a recording.
 
-/// Why a file cannot be read at all, or not to its end.
+/// Error of a file that cannot be read, or not to its end.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{place}: {problem}")]
 pub struct Unusable {
-    /// The file, with the line if it came to that.
+    /// The file, with the line if there is one.
     pub(crate) place: String,
     pub(crate) problem: String,
-    /// Whether another header is what ends it.
+    /// Whether a second header is the cause.
     pub(crate) is_header: bool,
-    /// Whether two rows that say different things are what is wrong.
+    /// Whether rows with different values at one time are the cause.
     pub(crate) is_conflict: bool,
 }
 
 impl Unusable {
-    /// What is wrong with a file, or at a line of it.
+    /// Returns the error of a file, or of a line of it.
     pub(crate) fn new(place: String, problem: String) -> Self {
         Self { place, problem, is_header: false, is_conflict: false }
     }
 
-    /// The same, with more to say.
+    /// Appends more text to the problem.
     pub(crate) fn and(self, more: &str) -> Self {
         Self { problem: format!("{}; {more}", self.problem), ..self }
     }
