@@ -1,4 +1,4 @@
-//! What waits to be published, bounded: while NATS is away polling goes on.
+//! Bounded buffer of unpublished records, so that polling continues during an outage of NATS.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -13,12 +13,12 @@ use market::{EventTime, Instrument, Span};
 use super::config::SOURCE;
 use crate::message::{Origin, has_room};
 
-/// Ticks that wait at most. One coin a minute fills it in a week, 100 coins in 100 minutes; some 4 MB.
+/// Ticks in the buffer, at most; about 4 MB. One coin per minute fills it in a week, 100 coins in 100 minutes.
 pub(crate) const TICKS_MAX: usize = 10_000;
-/// The cause of the gap that dropped ticks leave.
+/// Cause of the gap that dropped ticks leave.
 const OVERFLOW: &str = "buffer-overflow";
 
-/// A record that waits.
+/// An unpublished record.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Record {
     Tick(Box<TickLine<'static>>),
@@ -26,14 +26,14 @@ pub(crate) enum Record {
     Heartbeat(HeartbeatLine<'static>),
 }
 
-/// One queue an instrument, all together bounded. When full, the oldest tick of the longest queue goes, and what went
-/// becomes a gap record.
+/// One queue per instrument, with a common bound. When the buffer is full, the oldest tick of the longest queue is
+/// dropped and becomes part of a gap record.
 #[derive(Debug)]
 pub(crate) struct BoundedBuffer {
     queues: Vec<Queue>,
     ticks: usize,
     ticks_max: usize,
-    /// Ticks that were dropped.
+    /// Number of dropped ticks.
     pub(crate) dropped: u64,
 }
 
@@ -42,12 +42,12 @@ struct Queue {
     instrument: Instrument,
     records: VecDeque<Record>,
     ticks: usize,
-    /// From here on ticks were dropped, up to the next tick that still waits.
+    /// Event time of the first dropped tick, until the gap up to the next kept tick is published.
     lost_from_ms: Option<i64>,
 }
 
 impl BoundedBuffer {
-    /// Empty queues of these instruments.
+    /// Returns empty queues for these instruments.
     pub(crate) fn new(instruments: &[Instrument], ticks_max: usize) -> Self {
         let queue = |instrument: &Instrument| Queue {
             instrument: instrument.clone(),
@@ -58,12 +58,12 @@ impl BoundedBuffer {
         Self { queues: instruments.iter().map(queue).collect(), ticks: 0, ticks_max, dropped: 0 }
     }
 
-    /// Appends a record of an instrument, by its place.
+    /// Appends a record of an instrument.
     pub(crate) fn push(&mut self, instrument_idx: usize, record: Record) {
         let queue = &mut self.queues[instrument_idx];
         match (&record, queue.records.back_mut()) {
             (Record::Heartbeat(later), Some(Record::Heartbeat(last))) if joins(last, later) => {
-                // The later one says all that both do.
+                // The later heartbeat certifies the span of both.
                 let from_ms = last.event_ms - last.complete_ms.unwrap_or_default();
                 let complete_ms = later.complete_ms.map(|_| later.event_ms - from_ms);
                 *last = HeartbeatLine { complete_ms, ..later.clone() };
@@ -81,7 +81,7 @@ impl BoundedBuffer {
         }
     }
 
-    /// Instruments for which something waits.
+    /// Returns the indexes of instruments with unpublished records.
     pub(crate) fn waiting(&self) -> impl Iterator<Item = usize> {
         self.queues
             .iter()
@@ -90,13 +90,13 @@ impl BoundedBuffer {
             .map(|(instrument_idx, _)| instrument_idx)
     }
 
-    /// Ticks that wait.
+    /// Returns the number of unpublished ticks.
     pub(crate) fn ticks(&self) -> usize {
         self.ticks
     }
 
-    /// Takes the next message of an instrument: one gap, one heartbeat, or all ticks up to the next of those that one
-    /// payload takes.
+    /// Removes and returns the next message of an instrument: one gap, one heartbeat, or the ticks up to the next other
+    /// record, as many as one payload takes.
     pub(crate) fn take(&mut self, instrument_idx: usize) -> Option<FeedMessage> {
         let queue = &mut self.queues[instrument_idx];
         let before = queue.ticks;
@@ -117,7 +117,7 @@ impl BoundedBuffer {
                     queue.certify_nothing();
                     return;
                 }
-                // The hole grows backwards over one that was there before.
+                // The new gap includes the dropped one.
                 Record::Gap(gap) => {
                     queue.lost_from_ms.get_or_insert(gap.from_ms);
                 }
@@ -127,7 +127,7 @@ impl BoundedBuffer {
     }
 }
 
-/// Whether the spans of two heartbeats touch, or neither has one.
+/// Whether the spans of two heartbeats touch, or both have none.
 fn joins(earlier: &HeartbeatLine<'_>, later: &HeartbeatLine<'_>) -> bool {
     match (earlier.complete_ms, later.complete_ms) {
         (Some(_), Some(complete_ms)) => later.event_ms - complete_ms <= earlier.event_ms,
@@ -137,7 +137,7 @@ fn joins(earlier: &HeartbeatLine<'_>, later: &HeartbeatLine<'_>) -> bool {
 }
 
 impl Queue {
-    /// A tick was dropped: nothing is certified up to the one that follows.
+    /// Removes certifications up to the next tick, after a tick was dropped.
     fn certify_nothing(&mut self) {
         for record in &mut self.records {
             match record {
@@ -163,7 +163,7 @@ impl Queue {
         Some(message)
     }
 
-    /// The gap that dropped ticks left, once the tick after it is here.
+    /// Returns the gap of dropped ticks, if the tick after it is in the queue.
     fn take_lost(&mut self) -> Option<FeedMessage> {
         let from_ms = self.lost_from_ms?;
         let to_ms = self.records.iter().find_map(|record| match record {
@@ -243,7 +243,7 @@ mod tests {
         })
     }
 
-    /// How much each record that waits certifies, in minutes.
+    /// Returns how much each record certifies, in minutes.
     fn certified(buffer: &BoundedBuffer) -> Vec<Option<i64>> {
         let complete_ms = |record: &Record| match record {
             Record::Tick(tick) => tick.complete_ms,
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn heartbeats_that_are_joined_certify_what_both_did() {
+    fn joined_heartbeats_certify_the_span_of_both() {
         let mut buffer = buffer(TICKS_MAX);
         buffer.push(0, certifying(heartbeat(10), 3));
         buffer.push(0, certifying(heartbeat(12), 2));
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_dropped_is_certified_by_nothing_that_follows() {
+    fn dropped_ticks_are_certified_by_no_later_record() {
         let mut buffer = buffer(2);
         buffer.push(0, tick("bitcoin", 1));
         buffer.push(0, certifying(heartbeat(5), 4));
@@ -288,7 +288,7 @@ mod tests {
         BoundedBuffer::new(&[instrument("bitcoin"), instrument("ethereum")], ticks_max)
     }
 
-    /// What is taken: ids without their common beginning, in minutes.
+    /// Checks the ids of all messages of an instrument, without their common prefix.
     fn check(buffer: &mut BoundedBuffer, instrument_idx: usize, expected: &[&str]) {
         let messages: Vec<FeedMessage> = std::iter::from_fn(|| buffer.take(instrument_idx)).collect();
         let found: Vec<String> = messages.iter().map(|message| message.id.replacen("coingecko/", "", 1)).collect();
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn ticks_that_waited_go_together_and_order_is_kept() {
+    fn buffered_ticks_are_packed_and_order_is_kept() {
         let mut buffer = buffer(TICKS_MAX);
         for record in [tick("bitcoin", 1), tick("bitcoin", 2), heartbeat(3), heartbeat(4), tick("bitcoin", 5)] {
             buffer.push(0, record);
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn overflow_drops_the_oldest_of_the_longest_queue_and_leaves_a_gap() {
+    fn overflow_drops_the_oldest_tick_of_the_longest_queue() {
         let mut buffer = buffer(4);
         buffer.push(1, tick("ethereum", 1));
         for minute in 1..=5 {

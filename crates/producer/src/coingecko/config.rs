@@ -6,44 +6,44 @@ use market::{Instrument, Span};
 
 use super::key::ApiKey;
 
-/// The API that everyone may ask.
+/// Root URL of the public API.
 pub const PUBLIC_URL: &str = "https://api.coingecko.com/api/v3";
-/// The source of every tick.
+/// Name of this source in ticks.
 pub(crate) const SOURCE: &str = "coingecko";
-/// Coins of one request; the API gives no longer page.
+/// Coins of one request, at most; the API has no longer page.
 pub(crate) const COINS_MAX: usize = 250;
 
-/// Who asks.
+/// Plan at CoinGecko.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum ApiPlan {
-    /// Anybody, with few requests
+    /// Without a key, with few requests
     Keyless,
-    /// The owner of a free key
+    /// With a free key
     Demo,
 }
 
-/// How CoinGecko is asked.
+/// Access to the API.
 #[derive(Debug, Clone)]
 pub struct Api {
-    /// Root of the API, without a slash at its end.
+    /// Root URL of the API, without a slash at its end.
     pub base_url: String,
-    /// The key of a demo plan.
+    /// API key of the demo plan.
     pub key: Option<ApiKey>,
 }
 
-/// What to poll, and how often.
+/// Configuration of the poller.
 #[derive(Debug, Clone)]
 pub struct PollingConfig {
-    /// The coins, all in one currency.
+    /// The coins, all in one quote currency.
     pub instruments: Vec<Instrument>,
-    /// From one request to the next.
+    /// Time between two requests.
     pub interval: Duration,
-    /// The same as a span of event time.
+    /// `interval` as a span of event time.
     pub step: Span,
-    /// How old an answer may be.
+    /// Minimum age of an answer.
     pub source_delay: Span,
-    /// How CoinGecko is asked.
+    /// Access to the API.
     pub api: Api,
-    /// After this long without a sign of life another producer takes over.
+    /// Time without a renewal of the lease after which another producer takes over.
     pub lease_ttl: Duration,
 }

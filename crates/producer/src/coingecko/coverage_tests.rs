@@ -1,5 +1,5 @@
-//! Random polls through the observer into windows: what ticks alone certify, as an archive holds them, is what ticks and
-//! heartbeats do, and nothing that is missing is certified.
+//! Property tests of certification, from random polls to windows: ticks alone, as an archive holds them, certify the
+//! same as ticks and heartbeats, and no missing time is certified.
 
 use std::collections::BTreeMap;
 
@@ -12,17 +12,18 @@ use proptest::prelude::*;
 use super::buffer::Record;
 use super::observer_tests::{answered, at, bitcoin, observer, poll, quote};
 
-/// What one poll finds.
+/// Result of one poll.
 #[derive(Debug, Clone, Copy)]
 enum Found {
     Unchanged,
-    /// A price that is so many seconds old.
+    /// A new price of this age in seconds.
     New(i64),
     Missing,
     Failure,
 }
 
-/// Polls a minute apart, give or take; mostly something is found. Failures come in runs, so that some break certification.
+/// Generates polls about a minute apart, most of them with a result. Failures come in runs, so that some break
+/// certification.
 fn polls() -> impl Strategy<Value = Vec<(i64, Found)>> {
     let found = prop_oneof![
         4 => (0_i64..200).prop_map(Found::New),
@@ -38,7 +39,7 @@ fn polls() -> impl Strategy<Value = Vec<(i64, Found)>> {
     })
 }
 
-/// All records of these polls.
+/// Returns all records of these polls.
 fn observe(polls: &[(i64, Found)]) -> Vec<Record> {
     let mut observer = observer(None);
     let (mut now, mut newest, mut records) = (0, 0, Vec::new());
@@ -46,7 +47,7 @@ fn observe(polls: &[(i64, Found)]) -> Vec<Record> {
         now += step;
         let mut answer = |quote| records.extend(answered(&mut observer, quote, poll(now)).records);
         match found {
-            // Never older than what was shown before, nor than the source delay.
+            // Never older than the previous price, nor than the source delay.
             Found::New(age) => {
                 newest = newest.max(now - age);
                 answer(Some(quote(newest)));
@@ -59,8 +60,8 @@ fn observe(polls: &[(i64, Found)]) -> Vec<Record> {
     records
 }
 
-/// Coverage of every window that closed before the last tick, as the steps compute it from these records, and where
-/// certification was broken.
+/// Returns the coverage of every window that closed before the last tick, as the steps compute it from these records,
+/// and the places where certification was broken.
 fn coverage(records: &[Record], with_heartbeats: bool) -> BTreeMap<(Window, EventTime), f64> {
     let (settings, instrument) = (EventTimePolicy::default(), bitcoin());
     let (mut windowing, mut watermark) = (Windowing::new(&Window::ALL), Watermark::default());
@@ -85,7 +86,7 @@ fn coverage(records: &[Record], with_heartbeats: bool) -> BTreeMap<(Window, Even
     found
 }
 
-/// The times of two neighbouring ticks, and whether certification held between them.
+/// Returns the times of each two neighboring ticks, and whether certification was unbroken between them.
 fn stretches(records: &[Record]) -> Vec<(EventTime, EventTime, bool)> {
     let (mut stretches, mut last, mut is_broken) = (Vec::new(), None, true);
     for record in records {
@@ -111,7 +112,7 @@ proptest! {
         let (alone, together) = (coverage(&records, false), coverage(&records, true));
         for (&(window, start), &covered) in &alone {
             let end = window.end(start);
-            // The plain union of what was polled without interruption.
+            // The plain union of the uninterrupted polls.
             let known: i64 = stretches.iter().filter(|(_, _, is_unbroken)| *is_unbroken)
                 .map(|&(from, to, _)| (to.min(end) - from.max(start)).ms().max(0)).sum();
             let broken = stretches.iter().any(|&(from, to, is_unbroken)| !is_unbroken && from < end && to > start);

@@ -1,15 +1,16 @@
-//! `/coins/markets`: one observation of each coin.
+//! Quotes of the endpoint `/coins/markets`: one observation per coin.
 //!
 //! ```json
 //! [{"id":"bitcoin","symbol":"btc","current_price":77671,"market_cap":1555886872303,"total_volume":33235034316,
 //!   "high_24h":78419,"low_24h":76696,"last_updated":"2026-05-18T12:49:21.599Z"}]
 //! ```
 //!
-//! Every number may be null, an integer, a float or in exponent form; the order is not the one asked for; unknown coins
-//! are left out. A price that is a text and a time without a zone were never seen, and are quote_errors with a name. `total_volume`, `high_24h` and `low_24h` are of the rolling 24 hours and never a candle's.
+//! Every number may be null, an integer, a float or in exponent form. The order differs from the request, and unknown
+//! coins are left out. A price as text or a time without a zone was never observed; each has its own [`QuoteError`].
+//! `total_volume`, `high_24h` and `low_24h` cover the rolling 24 hours and never a candle.
 //!
-//! An answer takes little more memory than its text: entries and fields are slices of it, unknown fields are skipped, and
-//! there are no more entries than coins asked for.
+//! A parsed answer takes little more memory than its text: entries and fields are slices of it, unknown fields are
+//! skipped, and there are no more entries than requested coins.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -24,12 +25,12 @@ use serde_json::value::RawValue;
 use super::json::{field, object};
 use super::quote_error::QuoteError;
 
-/// What the source says of one coin.
+/// Quote of one coin.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Quote {
-    /// The price, not yet validated, or why there is none.
+    /// Price, not validated yet, or why there is none.
     pub(crate) price: Result<f64, QuoteError>,
-    /// When the source last looked, by its own clock, or why that is not known.
+    /// Time of the observation by the source's clock, or why it is not known.
     pub(crate) last_updated: Result<EventTime, QuoteError>,
     pub(crate) market_cap: Option<f64>,
     pub(crate) volume_24h: Option<f64>,
@@ -39,41 +40,42 @@ pub(crate) struct Quote {
 
 #[cfg(test)]
 impl Default for Quote {
-    /// Of a coin about which nothing is known.
+    /// A quote without price and time.
     fn default() -> Self {
         let (price, last_updated) = (Err(QuoteError::NoPrice), Err(QuoteError::NoTime));
         Self { price, last_updated, market_cap: None, volume_24h: None, high_24h: None, low_24h: None }
     }
 }
 
-/// Why a page has no quotes.
+/// Error of a page without quotes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NoQuotes {
-    /// It has more entries than coins were asked for.
+    /// It has more entries than requested coins.
     TooMany,
-    /// It is JSON, but no list.
+    /// It is JSON, but not a list.
     NoList,
-    /// It is no JSON.
+    /// It is not JSON.
     NoJson,
 }
 
-/// The quotes of a page by coin. An entry that is not an object with an id is left out: its coin counts as missing.
+/// Parses the quotes of a page, by coin. An entry that is not an object with an id is left out, and its coin counts as
+/// missing.
 ///
 /// # Errors
-/// A page that is no list, or a list of more entries than were asked for.
+/// The page is not a list, or has more entries than requested coins.
 pub(crate) fn quotes(page: &str, asked: usize) -> Result<HashMap<String, Quote>, NoQuotes> {
     let mut json = Deserializer::from_str(page);
     let entries = json.deserialize_seq(Entries { asked }).and_then(|entries| json.end().map(|()| entries));
     match entries {
         Ok(entries) => Ok(entries.into_iter().filter_map(quote).collect()),
-        // Entries may hold any JSON, so only the limit of `Entries` makes an error of this kind in a list.
+        // Entries may hold any JSON, so in a list only the limit of `Entries` causes this kind of error.
         Err(error) if error.is_data() && page.trim_start().starts_with('[') => Err(NoQuotes::TooMany),
         Err(_) if serde_json::from_str::<IgnoredAny>(page).is_ok() => Err(NoQuotes::NoList),
         Err(_) => Err(NoQuotes::NoJson),
     }
 }
 
-/// Reads a list up to the number of entries that were asked for.
+/// Visitor of a list with at most the requested number of entries.
 struct Entries {
     asked: usize,
 }
@@ -97,7 +99,7 @@ impl<'de> Visitor<'de> for Entries {
     }
 }
 
-/// The fields of an entry that are used. Each may hold any JSON.
+/// Used fields of an entry. Each may hold any JSON.
 #[derive(Deserialize)]
 struct Entry<'a> {
     id: String,
@@ -124,7 +126,7 @@ fn quote(entry: &RawValue) -> Option<(String, Quote)> {
     Some((entry.id, quote))
 }
 
-/// A price of any size: one beyond f64 is infinite, which validation has a name for.
+/// Parses a price of any size. One beyond f64 becomes infinite, which validation rejects with a reason.
 fn price(json: Option<&RawValue>) -> Result<f64, QuoteError> {
     let json = json.ok_or(QuoteError::NoPrice)?.get();
     let is_number = json.starts_with(|first: char| first == '-' || first.is_ascii_digit());
@@ -149,7 +151,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_of_every_form_are_read_and_bad_coins_spoil_no_other() {
+    fn all_number_forms_are_read_and_bad_coins_spoil_no_other() {
         let page = r#" [
             {"id":"a","current_price":77671,"high_24h":1.5e3,"low_24h":null,"last_updated":"2026-05-18T12:49:21.599Z"},
             {"id":"b","current_price":1.2e-7,"last_updated":"yesterday","roi":{"times":[1,{"a":"]"}]},"high_24h":1e999},
@@ -170,7 +172,7 @@ mod tests {
         assert_eq!(quotes.len(), 3);
     }
 
-    /// What an entry with this field beside its id gives.
+    /// Parses an entry that has an id and this field.
     fn read(field: &str) -> Quote {
         quotes(&format!(r#"[{{"id":"a"{field}}}]"#), 1).unwrap().remove("a").unwrap()
     }

@@ -1,9 +1,11 @@
-//! CoinGecko, asked for all coins at once, every interval.
+//! CoinGecko as a source: all coins are requested at once, every poll interval.
 //!
-//! `client` asks, `answer` understands, `markets` reads quotes (both by `json`), `key` keeps the key out of what is shown,
-//! `quote_error` names what is wrong with a quote. `observer` decides what is new: `certification` says what is known of the time
-//! between two prices, `lag` how far heartbeats stay behind. `buffer` holds what waits for NATS, `backoff` says when to ask
-//! again after a refusal, `readiness` whether the source is useful, `poll` puts it together.
+//! - Requests: `client` sends them, `answer` classifies the answers, `markets` parses quotes (both with `json`),
+//! `quote_error` names unusable quotes, and `key` hides the API key.
+//! - Decisions: `observer` derives new records from answers. `certification` decides what is known of the time between
+//! two prices, and `lag` how far heartbeats stay behind.
+//! - Service: `poll` runs the poller and the publisher, `buffer` holds unpublished records, `backoff` decides when to
+//! ask again after a refusal, and `readiness` whether the source is usable.
 
 mod answer;
 mod backoff;

@@ -1,4 +1,4 @@
-//! From answers to records: what is a new tick, what is only a heartbeat, and what has been missed.
+//! Conversion of answers to records: new ticks, heartbeats, and gaps.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -18,47 +18,47 @@ use super::markets::Quote;
 use super::quote_error::QuoteError;
 use crate::feed::{Certified, Feed, LastTick};
 
-/// At most one heartbeat a minute, less what one answer may take longer than the next. By the source's clock: none of ours
-/// that is set back silences them.
+/// Shortest distance of two heartbeats: a minute, less the variation of the answer time. It is measured by the source's
+/// clock, so that a local clock that is set back does not silence heartbeats.
 const HEARTBEAT_EVERY: Span = Span::seconds(55);
-/// How far ahead of its answer an observation may be: the Date header has whole seconds, and clocks differ.
+/// Largest lead of an observation over its answer: the Date header has whole seconds, and clocks differ.
 const AHEAD_MAX: Span = Span::seconds(5);
 
 /// Times of one poll.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Poll {
-    /// When its answer was there, by our clock: the ingest time of what it brings.
+    /// Time of the answer by the local clock: the ingest time of its records.
     pub(crate) answered_ms: i64,
-    /// When the source sent the answer, by the source's clock.
+    /// Date of the answer by the source's clock.
     pub(crate) date: Option<EventTime>,
 }
 
-/// What an answer comes to for one coin.
+/// Result of an answer for one coin.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Observed {
-    /// Its place.
+    /// Index of the instrument.
     pub(crate) instrument_idx: usize,
-    /// In the order in which they go into FEED.
+    /// Records in the order of publishing.
     pub(crate) records: Vec<Record>,
-    /// Why it gave no usable price, if it gave none.
+    /// Why the answer has no usable price of the coin.
     pub(crate) quote_error: Option<QuoteError>,
-    /// Whether the quote_error, or its end, is new.
+    /// Whether the error, or its end, is new and should be logged.
     pub(crate) is_news: bool,
 }
 
-/// What the observer has seen since it began.
+/// Counts since the start of the observer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(crate) ticks: u64,
     pub(crate) heartbeats: u64,
     pub(crate) gaps: u64,
-    /// Coins of answers that reported what they had reported before.
+    /// Coins with the same price time as in the answer before.
     pub(crate) unchanged: u64,
     /// Coins without a usable price.
     pub(crate) quote_errors: u64,
 }
 
-/// Remembers what each coin reported last. Knows no clock and no network.
+/// State of all coins. It has no clock and no network access.
 #[derive(Debug)]
 pub(crate) struct Observer {
     source_delay: Span,
@@ -69,33 +69,33 @@ pub(crate) struct Observer {
 #[derive(Debug)]
 struct Coin {
     instrument: Instrument,
-    /// The time of the newest tick.
+    /// Event time of the newest tick.
     last: Option<EventTime>,
     certification: Certification,
     lags: Lags,
-    /// The newest heartbeat that certifies.
+    /// Event time of the newest heartbeat that certifies.
     last_heartbeat: Option<EventTime>,
-    /// What was wrong with the last answer.
+    /// Error of the last answer.
     quote_error: Option<QuoteError>,
-    /// The quote_error that was news last, if it has not ended.
+    /// Error that was last reported as new, until it ends.
     reported: Option<QuoteError>,
 }
 
-/// What FEED ends with, of one instrument.
+/// The end of FEED for one instrument.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct FeedEnd {
     pub(crate) instrument: Instrument,
-    /// Its last tick.
+    /// Last tick.
     pub(crate) last: Option<LastTick>,
-    /// Up to where a heartbeat has certified that there was no other.
+    /// End of the time that heartbeats certified to hold no other tick.
     pub(crate) certified: Option<Certified>,
 }
 
 impl FeedEnd {
-    /// Asks FEED.
+    /// Reads the end from FEED.
     ///
     /// # Errors
-    /// What asking again does not help against.
+    /// FEED cannot be read, and retrying does not help.
     pub(crate) async fn of(instrument: &Instrument, feed: &impl Feed) -> Result<Self, bus::Error> {
         let (last, certified) = (feed.last_tick(instrument).await?, feed.last_certified(instrument).await?);
         Ok(Self { instrument: instrument.clone(), last, certified })
@@ -103,13 +103,13 @@ impl FeedEnd {
 }
 
 impl Observer {
-    /// Goes on where FEED ends, with a poll every `interval`. A last tick ahead of the clock is one that was rejected: it does
-    /// not count.
+    /// Continues from the end of FEED, with a poll every `interval`. A last tick ahead of the clock was rejected and
+    /// does not count.
     pub(crate) fn new(ends: Vec<FeedEnd>, interval: Span, source_delay: Span, now_ms: i64) -> Self {
         let coin = |FeedEnd { instrument, last, certified }: FeedEnd| {
             let last = last.filter(|last| last.event <= EventTime(now_ms) + FUTURE_BOUND);
             let certified = certified.filter(|certified| certified.end <= EventTime(now_ms) + FUTURE_BOUND);
-            // It stayed behind the largest lag of its day: a restart keeps what was learned.
+            // The heartbeat was behind by the largest lag of its day, so a restart keeps that lag.
             let mut lags = Lags::default();
             certified.iter().for_each(|certified| lags.learn(certified.issued, certified.end));
             let certified = certified.map(|certified| certified.end);
@@ -127,7 +127,7 @@ impl Observer {
         Self { source_delay, coins: ends.into_iter().map(coin).collect(), counts: Counts::default() }
     }
 
-    /// Takes an answer about the coins of these places.
+    /// Processes an answer about the coins with these indexes.
     pub(crate) fn answered(
         &mut self,
         range: Range<usize>,
@@ -153,34 +153,34 @@ impl Observer {
             .collect()
     }
 
-    /// A poll about this coin failed at this time of our clock: if ticks turn out to be missing, this is why.
+    /// Records a failed poll of a coin at this time of the local clock. It is the cause of a gap, if prices turn out to
+    /// be missing.
     pub(crate) fn failed(&mut self, instrument_idx: usize, cause: &'static str, now_ms: i64) {
         self.coins[instrument_idx].certification.interrupted(cause, EventTime(now_ms));
     }
 
-    /// The instruments in order of their places, each with the time of our clock at which it last gave a usable price, and with
-    /// what was wrong with the last answer.
+    /// Returns each instrument with the local time of its last usable price and the error of its last answer.
     pub(crate) fn states(&self) -> impl Iterator<Item = (&Instrument, Option<i64>, Option<QuoteError>)> {
         self.coins.iter().map(|coin| (&coin.instrument, coin.certification.last_answer_ms(), coin.quote_error))
     }
 
-    /// The instrument of a place.
+    /// Returns an instrument by its index.
     pub(crate) fn instrument(&self, instrument_idx: usize) -> &Instrument {
         &self.coins[instrument_idx].instrument
     }
 }
 
 impl Poll {
-    /// When the source answered, by its own clock where it says so.
+    /// Returns the date of the answer; without one, its time by the local clock.
     fn now(self) -> EventTime {
         self.date.unwrap_or(EventTime(self.answered_ms))
     }
 
-    /// When the source answered, if it says so.
+    /// Returns the date of the answer, if it has one.
     ///
     /// # Errors
-    /// It is so far ahead of our clock that the stream-processor might refuse a heartbeat that stays `source_delay` behind it, and
-    /// those that follow would have to be later still.
+    /// The date is so far ahead of the local clock that the stream-processor might reject a heartbeat that is
+    /// `source_delay` behind it. Later heartbeats would have to be later still.
     fn date_in_time(self, source_delay: Span) -> Result<Option<EventTime>, QuoteError> {
         let latest = EventTime(self.answered_ms) + FUTURE_BOUND;
         let is_ahead = self.date.is_some_and(|date| date.saturating_sub(source_delay) > latest);
@@ -200,10 +200,10 @@ impl Counts {
     }
 }
 
-/// The tick that a quote is, as the stream-processor would take it.
+/// Converts a quote to a tick that the stream-processor accepts.
 ///
 /// # Errors
-/// Why it is none. One from the future would hide every good one that comes before its time.
+/// Why it is not usable. A tick from the future would hide all good ones before its time.
 pub(crate) fn tick(
     instrument: &Instrument,
     quote: Option<&Quote>,
@@ -237,19 +237,19 @@ pub(crate) fn tick(
         high_24h: quote.high_24h,
         low_24h: quote.low_24h,
     };
-    // FEED stores it later than this, by a clock that may be behind; that is the only thing left to refuse.
+    // FEED stores the tick later, by a clock that may be behind. No other check can fail there.
     validate(&line, instrument, 0, poll.answered_ms).map_err(QuoteError::Refused)?;
     Ok(line)
 }
 
 impl Coin {
-    /// Whether a quote_error, or its end, has to be reported. Answers of different edges may be older by turns, which is no news; if it
-    /// lasts, readiness and the gap tell of it.
+    /// Whether an error, or its end, must be reported. An older price is not reported, because edge servers may answer
+    /// out of step; if that lasts, readiness and the gap report it.
     fn is_news(&mut self, quote_error: Option<QuoteError>) -> bool {
         quote_error != Some(QuoteError::Older) && std::mem::replace(&mut self.reported, quote_error) != quote_error
     }
 
-    /// The records that an answer comes to.
+    /// Converts an answer to records.
     fn answered(&mut self, quote: Option<&Quote>, poll: Poll, source_delay: Span) -> Result<Vec<Record>, QuoteError> {
         let mut line = tick(&self.instrument, quote, poll)?;
         let event = EventTime(line.event_ms);
@@ -275,7 +275,8 @@ impl Coin {
         }
     }
 
-    /// A new time teaches how far answers lag, if the poll before would have shown it: else it may have been there for long.
+    /// Adds a lag, if the previous poll would have shown the new price: otherwise the price may have been visible for
+    /// long.
     fn learn_lag(&mut self, event: EventTime, source_delay: Span, poll: Poll) {
         if let Ok(Some(date)) = poll.date_in_time(source_delay)
             && self.certification.is_unbroken(poll.answered_ms)
@@ -284,7 +285,7 @@ impl Coin {
         }
     }
 
-    /// The time of a heartbeat that says anything that the last tick and the last heartbeat did not.
+    /// Returns the time of a heartbeat, if it adds something to the last tick and the last heartbeat.
     fn heartbeat_time(&mut self, source_delay: Span, poll: Poll) -> Result<Option<EventTime>, QuoteError> {
         let (Some(date), Some(last)) = (poll.date_in_time(source_delay)?, self.last) else { return Ok(None) };
         let event = date.saturating_sub(self.lags.largest(date, source_delay));

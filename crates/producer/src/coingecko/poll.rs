@@ -1,4 +1,4 @@
-//! The life of the live source: one task asks, the other publishes, and neither waits for the other.
+//! The CoinGecko service: one task polls, the other publishes, and neither waits for the other.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -28,13 +28,14 @@ use crate::clock::now_ms;
 use crate::feed::{self, ASKED_MAX, Feed};
 use crate::metrics::ProducerMetrics;
 
-/// How long a stopping producer waits for NATS to take what it has.
+/// Time that a stopping producer waits until NATS has stored the buffer, at most.
 const DRAIN_MAX: Duration = Duration::from_secs(3);
 
-/// Polls CoinGecko into FEED until shutdown, while no other producer does. Outages of either side are waited for.
+/// Polls CoinGecko into FEED until shutdown, as long as this instance holds the leader lease. It waits through outages
+/// of both sides.
 ///
 /// # Errors
-/// Bad flags, FEED of another form, missing permission.
+/// Bad flags, a FEED with other settings, or a missing permission.
 pub async fn run(config: PollingConfig, nats: &NatsArgs, health: &Health, shutdown: &Shutdown) -> anyhow::Result<()> {
     let client = Client::new(&config.api).exit_code(Code::BadConfig)?;
     let Some(connection) = feed::connect(nats, health, shutdown).await? else { return Ok(()) };
@@ -45,11 +46,12 @@ pub async fn run(config: PollingConfig, nats: &NatsArgs, health: &Health, shutdo
             polled = poll_into(&connection, &config, &client, health, shutdown) => {
                 lease.leave().await;
                 polled?;
-                // Refused for good: another one may have a better key. This one says why it is not ready, until stopped.
+                // CoinGecko refuses this configuration for good. Another instance may have a better key, so this one
+                // releases the lease and stays not ready until it is stopped.
                 shutdown.requested().await;
                 return Ok(());
             }
-            // What was polled and not published yet, the other one has asked for itself.
+            // The new leader polls for itself, so unpublished records are dropped.
             lost = lease.lost() => lost?,
         }
         tracing::warn!("another producer has taken over, standing by");
@@ -57,12 +59,12 @@ pub async fn run(config: PollingConfig, nats: &NatsArgs, health: &Health, shutdo
     Ok(())
 }
 
-/// Producers of one source take turns: together they would ask twice as often as the source allows.
+/// Name of the leader lease. Two polling producers would exceed the rate limit of the source.
 fn group() -> String {
     format!("producer.{SOURCE}")
 }
 
-/// What the two tasks share.
+/// Buffer that the two tasks share.
 struct SharedBuffer {
     buffer: Mutex<BoundedBuffer>,
     pushed: Notify,
@@ -106,13 +108,13 @@ async fn poll_into(
     tokio::select! {
         published = publish(feed, count, &shared, health, &metrics, &finish) => published,
         () = polling => {
-            tracing::error!(ticks = shared.with(|buffer| buffer.ticks()), "stopped before NATS took what was waiting");
+            tracing::error!(ticks = shared.with(|buffer| buffer.ticks()), "shut down with unpublished ticks");
             Ok(())
         }
     }
 }
 
-/// Publishes what waits, until told to finish and nothing waits.
+/// Publishes the buffer, until it is told to finish and the buffer is empty.
 async fn publish(
     feed: &impl Feed,
     coins: usize,
@@ -157,10 +159,10 @@ async fn publish(
     }
 }
 
-/// Event time of the newest tick of a message, if it holds any.
+/// Returns the event time of the newest tick in a message, if it holds ticks.
 fn newest_tick(message: &FeedMessage) -> Option<EventTime> {
     let is_ticks = message.kind == RecordKind::Tick;
-    // It was stored just now.
+    // The message was stored just now, so no tick counts as from the future.
     let tick = is_ticks.then(|| feed::ticks_in_time(&message.payload, i64::MAX).last()).flatten()?;
     Some(EventTime(tick.event_ms))
 }
@@ -173,7 +175,7 @@ struct Poller<'a> {
     shared: &'a SharedBuffer,
     health: &'a Health,
     metrics: ProducerMetrics,
-    /// Dropped ticks that were reported.
+    /// Dropped ticks that are already reported.
     dropped: u64,
 }
 
@@ -181,7 +183,7 @@ impl Poller<'_> {
     /// Polls until shutdown, or until asking again cannot help.
     async fn run(&mut self, shutdown: &Shutdown) {
         let mut interval = tokio::time::interval(self.config.interval);
-        // A slow answer delays the next poll: polls never pile up.
+        // A slow answer delays the next poll, so that polls do not pile up.
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut failures = 0;
         let pulse = self.health.pulse("polling");
@@ -201,7 +203,7 @@ impl Poller<'_> {
             failures += 1;
             self.metrics.refused(refusal.class.as_str(), 1);
             let Some(pause) = backoff::pause(&refusal, failures, rand::rng().random()) else {
-                tracing::error!("{refusal}; not asking again until restarted");
+                tracing::error!("{refusal}; no further requests until a restart");
                 self.health.not_ready(refusal.to_string());
                 return;
             };
@@ -213,7 +215,7 @@ impl Poller<'_> {
         }
     }
 
-    /// Waits after a refusal, and says so when the source has been useless for too long meanwhile.
+    /// Waits after a refusal, and updates readiness when a coin becomes silent for too long meanwhile.
     async fn rest(&self, pause: Duration, refusal: &Refusal) {
         let end = tokio::time::Instant::now() + pause;
         self.report_readiness(Some(refusal));
@@ -226,11 +228,11 @@ impl Poller<'_> {
         tokio::time::sleep_until(end).await;
     }
 
-    /// Says whether the source is useful. `refusal` is what it said instead of an answer.
+    /// Sets the readiness. `refusal` is the last answer, if it was one.
     fn report_readiness(&self, refusal: Option<&Refusal>) {
         let is_wrong = refusal.filter(|refusal| refusal.class == Class::Request);
         let checked = match is_wrong {
-            // Asking again for the same does not help.
+            // The same request would be refused again.
             Some(refusal) => Err(refusal.to_string()),
             None => self.readiness.check(&self.observer, now_ms(SystemTime::now()), refusal),
         };
@@ -240,7 +242,7 @@ impl Poller<'_> {
         }
     }
 
-    /// Asks once about every coin: one request, or one after the other for more coins than a request takes.
+    /// Requests all coins: one request, or several in sequence for more coins than one takes.
     async fn poll(&mut self) -> Result<(), Refusal> {
         let count = self.config.instruments.len();
         for first in (0..count).step_by(COINS_MAX) {
@@ -280,13 +282,16 @@ impl Poller<'_> {
         let dropped = self.shared.with(|buffer| buffer.dropped);
         if dropped > self.dropped {
             self.metrics.dropped.inc_by(dropped - self.dropped);
-            tracing::error!(ticks = dropped - self.dropped, "dropped the oldest ticks: NATS has been away too long");
+            tracing::error!(
+                ticks = dropped - self.dropped,
+                "dropped the oldest ticks: the NATS outage filled the buffer"
+            );
             self.dropped = dropped;
         }
     }
 }
 
-/// Once for each change, not with every poll.
+/// Logs an error or its end once, not with every poll.
 fn report(instrument: &Instrument, observed: &Observed) {
     match observed.quote_error {
         _ if !observed.is_news => {}

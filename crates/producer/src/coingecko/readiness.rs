@@ -1,4 +1,4 @@
-//! Whether the source is useful: each coin has given a usable price lately.
+//! Readiness of the CoinGecko source: each coin had a usable price recently.
 
 use std::time::Duration;
 
@@ -8,17 +8,17 @@ use super::answer::Refusal;
 use super::observer::Observer;
 use super::quote_error::QuoteError;
 
-/// A coin may go without a usable price for so many intervals.
+/// Poll intervals that a coin may go without a usable price.
 const SILENT_INTERVALS_MAX: i64 = 3;
 
-/// Judges a source that is asked every `interval` since `started_ms`, by our clock.
+/// Judge of a source that is polled every `interval` since `started_ms`, by the local clock.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Readiness {
     pub(crate) interval: Span,
     pub(crate) started_ms: i64,
 }
 
-/// A coin that has given no usable price for a while.
+/// A coin, with the time since which it has had no usable price.
 struct SilentCoin<'a> {
     instrument: &'a Instrument,
     since_ms: i64,
@@ -26,10 +26,11 @@ struct SilentCoin<'a> {
 }
 
 impl Readiness {
-    /// Judges at `now_ms`. `refusal` is what the source said instead of an answer, if it did so last.
+    /// Checks the coins at `now_ms`. `refusal` is the last answer, if it was one.
     ///
     /// # Errors
-    /// Which coin has given no usable price for longer than three intervals, or since the start if none has, and why.
+    /// The coin that has had no usable price for longest, if that is more than three intervals or if no coin has had
+    /// one since the start, and why.
     pub(crate) fn check(&self, observer: &Observer, now_ms: i64, refusal: Option<&Refusal>) -> Result<(), String> {
         let is_first = observer.states().all(|(_, answered_ms, _)| answered_ms.is_none());
         let silent: Vec<_> = self.coins(observer).filter(|coin| is_first || self.spare(coin, now_ms) < 0).collect();
@@ -48,7 +49,7 @@ impl Readiness {
         Err(format!("no usable price of {}{others} for {length}: {why}", longest.instrument))
     }
 
-    /// How long it is until the first coin has been silent for too long, if nothing comes.
+    /// Returns the time until the first coin is silent for too long, if nothing comes.
     pub(crate) fn spare_time(&self, observer: &Observer, now_ms: i64) -> Option<Duration> {
         let spare = self.coins(observer).map(|coin| self.spare(&coin, now_ms)).filter(|spare| *spare >= 0).min()?;
         Some(Duration::from_millis(spare.unsigned_abs() + 1))
@@ -63,7 +64,7 @@ impl Readiness {
         })
     }
 
-    /// Milliseconds that a coin may still be silent; below zero when it has been so for too long.
+    /// Returns the milliseconds that a coin may still be silent; below 0 if it is silent for too long.
     fn spare(&self, coin: &SilentCoin<'_>, now_ms: i64) -> i64 {
         coin.since_ms.saturating_add(self.interval.ms().saturating_mul(SILENT_INTERVALS_MAX)).saturating_sub(now_ms)
     }
@@ -97,7 +98,7 @@ mod tests {
             Self { observer: Observer::new(ends, Span::MINUTE, Span::minutes(5), START_MS), now_ms: START_MS }
         }
 
-        /// Another minute, in which these coins have a price.
+        /// Advances by a minute, in which these coins have a price.
         fn poll(&mut self, coins: &[&'static str]) -> Result<(), String> {
             self.now_ms += 60_000;
             let now = EventTime(self.now_ms);
@@ -130,7 +131,7 @@ mod tests {
         let mut polls = Polls::new();
         let said = polls.poll(&[]).unwrap_err();
         assert!(said.contains("no usable price of bitcoin/usd and 1 more for 1m"), "{said}");
-        // One that has never had a price gets three intervals.
+        // A coin that has never had a price gets three intervals.
         assert_eq!(polls.poll(&["bitcoin"]), Ok(()));
         assert_eq!(polls.poll(&["bitcoin"]), Ok(()));
         assert!(polls.poll(&["bitcoin"]).is_err());

@@ -1,4 +1,4 @@
-//! The end of a recording: one heartbeat an instrument that closes the windows of its last ticks.
+//! The flush at the end of a recording: one heartbeat per instrument that closes the windows of its last ticks.
 
 use std::time::SystemTime;
 
@@ -18,19 +18,19 @@ use crate::feed::{ASKED_MAX, Feed, LastTick};
 use crate::message::Origin;
 use crate::metrics::ProducerMetrics;
 
-/// The flush behind the last ticks of a recording, which are the message of this id.
+/// Returns the flush after the last ticks of a recording. `ticks` is the id of their message.
 pub(crate) fn behind(
     instrument: &Instrument,
     tail: Option<&FeedTail>,
     recorded: EventTime,
     ticks: &str,
 ) -> FeedMessage {
-    // Rows that are older than what FEED has do not change what its last tick is.
+    // Rows that are older than FEED's last tick do not change that tick.
     let event = tail.map_or(recorded, |tail| tail.last.event.max(recorded));
     message(instrument, event, ticks)
 }
 
-/// Flushes the recordings that FEED has had to their last tick all along, unless it has their flushes too.
+/// Publishes the flush of each recording of which FEED already had all ticks, unless FEED has the flush too.
 pub(crate) async fn flush_rest(
     feed: &impl Feed,
     packers: &[Packer],

@@ -1,7 +1,9 @@
-//! Recordings: CSV files, plain or gzip, replayed into FEED in order, once, at any speed.
+//! Replay of recordings: CSV files, plain or gzip, are published into FEED in order, once, at any speed.
 //!
-//! [`store::recording`] reads and judges rows; `pack` makes messages of them, `pace` says when, `replay` publishes, and
-//! `flush` ends each instrument.
+//! [`store::recording`] reads and judges rows. `pack` converts them to messages, `pace` times them, `reading` runs both
+//! on a thread, `publishing` publishes the messages, `flush` ends each instrument, and `replay` combines these.
+//! `resume` compares a recording with FEED before the first publish, and `downstream` follows the messages after the
+//! last one.
 
 mod downstream;
 mod downstream_rejects;
@@ -45,36 +47,36 @@ use self::summary::{REFUSED_MAX_PERCENT, Summary};
 use crate::metrics::ProducerMetrics;
 use crate::output;
 
-/// What to replay, and how.
+/// Configuration of a replay.
 #[derive(Debug, Clone)]
 pub struct ReplayConfig {
-    /// The files of each instrument.
+    /// Files of each instrument.
     pub files: Vec<(Instrument, Vec<PathBuf>)>,
-    /// How their rows are read.
+    /// Rules for reading the rows.
     pub rules: Rules,
-    /// How fast event time passes.
+    /// Speed of event time.
     pub speed: Speed,
     /// Whether holes become gap records.
     pub gaps: bool,
     /// Whether each instrument ends with a flush.
     pub flush: bool,
-    /// What happens to rows that are not newer than what FEED has.
+    /// Treatment of rows that are not newer than FEED's last tick.
     pub older: OlderRows,
-    /// Where refused rows are kept.
+    /// File of refused rows.
     pub rejects: PathBuf,
-    /// Where the summary is written.
+    /// File of the summary.
     pub summary: Option<PathBuf>,
-    /// How long to wait for the stream-processor afterwards; zero does not.
+    /// Time to wait for the stream-processor after the last row; zero does not wait.
     pub downstream_wait: Duration,
-    /// Whether any share of refused rows is fine.
+    /// Whether any share of refused rows counts as a success.
     pub allow_rejects: bool,
 }
 
-/// Replays recordings into FEED: checks all files, waits for FEED, publishes, reports.
+/// Replays recordings into FEED: surveys all files, waits for FEED, publishes, and prints a summary.
 ///
 /// # Errors
-/// Unusable files (before the first publish, or where one breaks off), nothing that counts in them, FEED of another
-/// form, paths that cannot be written.
+/// A file is unusable (before the first publish, or where it breaks off), no row counts, FEED has other settings, or an
+/// output file cannot be written.
 pub async fn run(config: ReplayConfig, nats: &NatsArgs, health: &Health, shutdown: &Shutdown) -> anyhow::Result<()> {
     for path in config.summary.iter().chain([&config.rejects]) {
         check_folder(path).exit_code(Code::BadConfig)?;
@@ -108,7 +110,7 @@ pub async fn run(config: ReplayConfig, nats: &NatsArgs, health: &Health, shutdow
     conclude(&config, &summary, ending)
 }
 
-/// Learns what became of the replay downstream; `keep` takes what was refused there.
+/// Determines the outcome of the replay downstream; `keep` receives the rejected records.
 async fn follow(
     connection: &Connection,
     watch: &DownstreamWatch,
@@ -125,7 +127,7 @@ async fn follow(
 }
 
 impl ReplayConfig {
-    /// The name of a file, by the place of its instrument and its own.
+    /// Returns the name of a file by the index of its instrument and its own index.
     fn file(&self, instrument_idx: usize, file: u32) -> Option<String> {
         let (_, paths) = self.files.get(instrument_idx)?;
         Some(paths.get(file as usize)?.display().to_string())
@@ -135,7 +137,7 @@ impl ReplayConfig {
         ReplayPlan { gaps: self.gaps, speed: self.speed, older: self.older, flush: self.flush, feed_end }
     }
 
-    /// Where the reader keeps refused rows; `is_begun` is set when there is the first one.
+    /// Returns the writer of refused rows; `is_begun` is set when the first one comes.
     fn rejects(&self, is_begun: &Arc<AtomicBool>) -> Rejects {
         let (path, is_begun) = (self.rejects.clone(), Arc::clone(is_begun));
         Rejects::new(move || {
@@ -145,14 +147,15 @@ impl ReplayConfig {
     }
 }
 
-/// The folder must be there before anything is published; the file is made only when there is something to write.
+/// Checks that the folder of an output file exists, before anything is published. The file itself is created only when
+/// there is something to write.
 fn check_folder(path: &Path) -> anyhow::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     anyhow::ensure!(folder.is_dir(), "cannot write {}: there is no folder {}", path.display(), folder.display());
     Ok(())
 }
 
-/// Draws the bar on standard error if that is a terminal.
+/// Shows the progress bar, if standard error is a terminal.
 fn show(progress: &ProgressBar, bytes: u64) {
     let style =
         ProgressStyle::with_template("{wide_bar} {bytes}/{total_bytes} {eta}").unwrap_or(ProgressStyle::default_bar());
@@ -163,7 +166,7 @@ fn show(progress: &ProgressBar, bytes: u64) {
     progress.enable_steady_tick(Duration::from_millis(200));
 }
 
-/// Says on a terminal what the replay waits for.
+/// Shows on a terminal what the replay waits for.
 fn waiting() -> ProgressBar {
     let spinner = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
     spinner.set_message("published; waiting until the stream-processor has read it");
@@ -193,14 +196,14 @@ fn conclude(config: &ReplayConfig, summary: &Summary, ending: Ending) -> anyhow:
         ))
         .exit_code(Code::BadConfig),
         Ending::Stopped => {
-            tracing::info!("stopped before the end: run the same command again to go on, which skips what FEED has");
+            tracing::info!("stopped before the end; run the same command again to continue, it skips the rows that FEED has");
             Ok(())
         }
         Ending::Done => judge(config, summary),
     }
 }
 
-/// A replay that came to its end is a failure nevertheless when no row counts, or too few do.
+/// Decides whether a complete replay is a failure: no row counts, or too many are refused.
 fn judge(config: &ReplayConfig, summary: &Summary) -> anyhow::Result<()> {
     let (total, refused) = (summary.total(), summary.refused());
     let rejects = config.rejects.display();

@@ -1,4 +1,4 @@
-//! How fast a recording is replayed, and in which order its instruments take turns.
+//! Speed of a replay, and the order in which its instruments take turns.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -10,12 +10,12 @@ use store::recording::Rejects;
 
 use super::pack::{PackedRows, Packer};
 
-/// How fast event time passes.
+/// Speed of event time.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Speed {
-    /// As fast as FEED takes it.
+    /// As fast as FEED accepts the messages.
     Max,
-    /// So many times as fast as it happened.
+    /// This multiple of real time.
     Times(f64),
 }
 
@@ -29,25 +29,25 @@ impl FromStr for Speed {
         let factor = text.strip_suffix('x').and_then(|factor| factor.parse().ok());
         match factor.filter(|factor: &f64| factor.is_finite() && *factor > 0.0) {
             Some(factor) => Ok(Self::Times(factor)),
-            None => Err("say max, or how many times as fast as it happened, such as 1x or 600x".to_owned()),
+            None => Err("write max, or a multiple of real time such as 1x or 600x".to_owned()),
         }
     }
 }
 
-/// The clock of a replay, and the wish to end it.
+/// Clock of a replay, which also carries the request to stop.
 pub(crate) trait ReplayClock {
-    /// Now, in milliseconds since the epoch: the ingest time of what is packed now.
+    /// Returns the current time in milliseconds since the epoch: the ingest time of the ticks that are packed now.
     fn now_ms(&self) -> i64;
-    /// How long the replay has been running.
+    /// Returns the time since the start of the replay.
     fn elapsed(&self) -> Duration;
-    /// Waits; returns whether the replay should go on.
+    /// Waits; returns `false` if the replay must stop.
     fn wait(&self, duration: Duration) -> bool;
 }
 
-/// Takes packed in order; `false` ends the replay.
+/// Callback that receives packed rows in order; `false` ends the replay.
 pub(crate) type Emit<'a> = &'a mut dyn FnMut(PackedRows) -> bool;
 
-/// Reads all instruments to their ends, or until `emit` or the clock says to stop. Returns whether all was read.
+/// Reads all instruments to their ends, or until `emit` or the clock stops it. Returns whether all rows were read.
 pub(crate) fn replay(
     packers: &mut [Packer],
     speed: Speed,
@@ -61,7 +61,7 @@ pub(crate) fn replay(
     }
 }
 
-/// One payload of each instrument in turn, so that none runs ahead of the others.
+/// Emits one payload of each instrument in turn, so that none runs ahead of the others.
 fn in_turns(packers: &mut [Packer], rejects: &mut Rejects, clock: &dyn ReplayClock, emit: Emit<'_>) -> bool {
     let mut live: Vec<usize> = (0..packers.len()).collect();
     while !live.is_empty() {
@@ -77,7 +77,7 @@ fn in_turns(packers: &mut [Packer], rejects: &mut Rejects, clock: &dyn ReplayClo
     true
 }
 
-/// Each row when its time has come, counted from the first row that is published.
+/// Emits each row when it is due, relative to the first row that is published.
 fn on_time(
     packers: &mut [Packer],
     factor: f64,
@@ -96,7 +96,7 @@ fn on_time(
         if !early.is_zero() && !clock.wait(early) {
             return false;
         }
-        // The wait may end a moment early: what it was for is due nevertheless.
+        // The wait may end slightly early, but the row that it was for is due.
         let until = schedule.reached(clock.elapsed()).max(event);
         if let Some(packed) = packers[idx].next_packed(until, clock.now_ms(), rejects)
             && !emit(packed)
@@ -108,7 +108,7 @@ fn on_time(
     true
 }
 
-/// Which event time belongs to which moment of the replay.
+/// Mapping between event time and time since the start of the replay.
 #[derive(Debug, Clone, Copy)]
 struct Schedule {
     first: EventTime,
@@ -117,17 +117,17 @@ struct Schedule {
 }
 
 impl Schedule {
-    /// When a row of this time is due.
+    /// Returns when a row of this event time is due.
     fn due(&self, event: EventTime) -> Duration {
         let ms = (event - self.first).ms() as f64 / self.factor;
-        // A replay that takes longer than a duration can say ends with the process.
+        // A replay that is longer than the largest duration never reaches this row.
         self.started.saturating_add(Duration::try_from_secs_f64(ms / 1_000.0).unwrap_or(Duration::MAX))
     }
 
-    /// The event time that has been reached.
+    /// Returns the event time that is due by now.
     fn reached(&self, elapsed: Duration) -> EventTime {
         let ms = elapsed.saturating_sub(self.started).as_secs_f64() * 1_000.0 * self.factor;
-        // Casting saturates.
+        // The cast saturates.
         EventTime(self.first.ms().saturating_add(ms as i64))
     }
 }
@@ -142,7 +142,7 @@ mod tests {
     use super::*;
     use crate::memory::START;
 
-    /// A clock that moves only when it is waited for.
+    /// A clock that advances only by waits.
     #[derive(Default)]
     struct FakeClock(Cell<Duration>);
 
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_paced_replay_interleaves_by_event_time_and_waits_for_each_row() {
+    fn a_paced_replay_interleaves_instruments_by_event_time() {
         let mut packers = [packer(0, "bitcoin", &[100, 160, 220]), packer(1, "ethereum", &[130, 160])];
         let clock = FakeClock::default();
         let mut rejects = Rejects::new(|| Ok(Box::new(std::io::sink())));
@@ -191,7 +191,7 @@ mod tests {
         let mut rejects = Rejects::new(|| Ok(Box::new(std::io::sink())));
         let mut sent = Vec::new();
         let mut emit = |packed: PackedRows| {
-            // Publishing is slow: three seconds pass at each packed.
+            // Publishing is slow: three seconds pass at each call.
             clock.wait(Duration::from_secs(3));
             sent.push(packed.ticks);
             true
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replay_ends_when_nobody_takes_its_parcels() {
+    fn a_replay_ends_when_its_rows_are_no_longer_accepted() {
         for speed in [Speed::Max, Speed::Times(1.0)] {
             let mut packers = [packer(0, "bitcoin", &[0, 1, 2]), packer(1, "ethereum", &[0, 1])];
             let mut rejects = Rejects::new(|| Ok(Box::new(std::io::sink())));

@@ -1,4 +1,5 @@
-//! Rows of one instrument into messages: what FEED has is skipped, holes become gap records, ticks are packed.
+//! Packing of one instrument's rows into messages: it skips rows that FEED has, converts holes to gap records, and
+//! packs ticks.
 
 use std::borrow::Cow;
 
@@ -13,26 +14,26 @@ use super::resume::FeedTail;
 use super::window_fit::WindowFit;
 use crate::message::{Origin, TickKey, has_room};
 
-/// Why there is a gap.
+/// Cause of the gaps in a recording.
 const GAP_CAUSE: &str = "missing-in-recording";
-/// Gap lines before one message of ticks; so many fit into any payload.
+/// Gap lines before one message of ticks, at most; this number fits into any payload.
 const GAPS_MAX: usize = 300;
 
-/// Messages of one instrument that are published in order: gaps that end in these ticks, then the ticks.
+/// Messages of one instrument in the order of publishing: the gaps before the ticks, then the ticks.
 #[derive(Debug, Clone)]
 pub(crate) struct PackedRows {
-    /// The instrument, by its place in the replay.
+    /// Index of the instrument in the replay.
     pub(crate) instrument_idx: usize,
     pub(crate) messages: Vec<FeedMessage>,
     pub(crate) ticks: u64,
     /// The rows of the ticks.
     pub(crate) rows: RowRuns,
     pub(crate) gaps: u64,
-    /// The end of the instrument's recording, when all of it was read, to its end, and nothing follows.
+    /// Event time of the recording's newest row, if this is its last message and it was read to its end.
     pub(crate) end: Option<EventTime>,
 }
 
-/// One instrument of a replay.
+/// Packer of one instrument's rows.
 pub(crate) struct Packer {
     instrument_idx: usize,
     instrument: Instrument,
@@ -40,19 +41,19 @@ pub(crate) struct Packer {
     /// Whether holes become gap records.
     gaps: bool,
     pub(crate) row_counts: RowCounts,
-    /// Which windows the rows that count fill.
+    /// Windows that the rows fill.
     pub(crate) fit: WindowFit,
-    /// FEED has everything up to here: a time, and the number of a trade.
+    /// Last tick in FEED: event time and trade id. Rows up to it are skipped.
     skip_to: Option<(EventTime, Option<u64>)>,
-    /// The row before the next one, or what FEED ends with: its time, and its length if it is a candle.
+    /// The previous row, or FEED's last tick: event time, and length if it is a candle.
     before: Option<(EventTime, Option<Span>)>,
-    /// Gaps (from, to) that FEED has without the tick that ends them.
+    /// Gaps (from, to) in FEED that no tick follows.
     known_gaps: Vec<(EventTime, EventTime)>,
     next: Option<Row>,
 }
 
 impl Packer {
-    /// Reads `rows`; rows up to what `have` ends with are counted and left out.
+    /// Packs `rows`; rows up to the `tail` of FEED are counted as skipped.
     pub(crate) fn new(
         instrument_idx: usize,
         instrument: Instrument,
@@ -74,17 +75,17 @@ impl Packer {
         }
     }
 
-    /// The instrument.
+    /// Returns the instrument.
     pub(crate) fn instrument(&self) -> &Instrument {
         &self.instrument
     }
 
-    /// The rows that it reads.
+    /// Returns the reader of the rows.
     pub(crate) fn rows(&self) -> &InstrumentRows {
         &self.rows
     }
 
-    /// The time of the next row to publish.
+    /// Returns the event time of the next row to publish.
     pub(crate) fn peek(&mut self, rejects: &mut Rejects) -> Option<EventTime> {
         while self.next.is_none() {
             let row = self.rows.next(&mut self.row_counts, rejects)?;
@@ -99,8 +100,8 @@ impl Packer {
         self.next.map(|row| row.event)
     }
 
-    /// The next messages: as many rows as one payload takes, none after `until`. They depend on where it starts and on
-    /// nothing else, so that a message that was under way when the process died is recognised when it is sent again.
+    /// Returns the next messages: as many rows as one payload takes, none after `until`. Their content depends only on
+    /// the first row, so that FEED recognizes a message that is sent again after a crash.
     pub(crate) fn next_packed(
         &mut self,
         until: EventTime,
@@ -128,7 +129,7 @@ impl Packer {
         let (count, gap_count) = (ticks.len(), gaps.len());
         let payload = ticks.into_payloads().swap_remove(0);
         messages.push(origin.ticks(grain, first, last, count, payload));
-        // Reading also ends where a refused row cannot be kept: then nobody knows what would have followed.
+        // Reading also ends when a refused row cannot be written. It is then unknown whether more rows would follow.
         let is_last = self.peek(rejects).is_none() && !rejects.has_failed();
         let end = self.end().filter(|_| is_last);
         Some(PackedRows {
@@ -141,18 +142,18 @@ impl Packer {
         })
     }
 
-    /// The newest of all rows that count, once all are read, unless the recording broke off.
+    /// Returns the event time of the newest row that counts, after all rows are read, unless a file broke off.
     pub(crate) fn end(&self) -> Option<EventTime> {
         let (_, end) = self.row_counts.range.filter(|_| self.rows.cut().is_none())?;
         Some(end)
     }
 
-    /// The hole between the row before and this one, if it is one.
+    /// Returns the hole between the previous row and this one, if there is one.
     fn gap_before(&self, row: &Row) -> Option<(EventTime, EventTime)> {
-        // A recording that has every price up to here has no hole.
+        // A recording that is complete up to this row has no hole before it.
         let (before, grain) = self.before.filter(|_| self.gaps && row.complete.is_none())?;
         let hole = grain.map_or(self.rows.shape(), Shape::Candles).hole();
-        // Behind a price at an instant nothing is known from the next millisecond on.
+        // After a price at an instant, nothing is known from the next millisecond on.
         let gap = (before + grain.unwrap_or(Span(1)), row.event);
         let is_gap = row.event - before > hole || (row.is_behind_jump && gap.0 < gap.1);
         (is_gap && !self.known_gaps.contains(&gap)).then_some(gap)

@@ -1,15 +1,15 @@
-//! What a replay stored in FEED: which messages, and which row of which file each of their ticks was.
+//! The messages that a replay added to FEED, with the file and line of each tick.
 
 use bus::RecordKind;
 use bus::publish::Receipt;
 use store::recording::Row;
 
-/// Messages that are remembered: 32 MiB.
+/// Messages that are kept, at most: 32 MiB.
 const MESSAGES_MAX: usize = 2 << 20;
-/// RowRuns of rows that are remembered: 12 MiB. Rows in the order of their file are one run a message.
+/// Runs of rows that are kept, at most: 12 MiB. Rows in the order of their file are one run per message.
 const RUNS_MAX: usize = 1 << 20;
 
-/// Neighboring lines of one file, forward or backward.
+/// Consecutive lines of one file, forward or backward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RowRun {
     file: u32,
@@ -26,7 +26,7 @@ impl RowRun {
         if self.first <= self.last { self.first + offset } else { self.first - offset }
     }
 
-    /// Whether the row follows in the direction of the run, which its second row decides.
+    /// Extends the run by a row, if it is the next line in the run's direction. The second row decides the direction.
     fn take(&mut self, row: &Row) -> bool {
         let goes_on = match self.first.cmp(&self.last) {
             std::cmp::Ordering::Equal => self.last.abs_diff(row.line) == 1,
@@ -41,7 +41,7 @@ impl RowRun {
     }
 }
 
-/// The rows of one message, in order.
+/// Rows of one message, in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct RowRuns(Vec<RowRun>);
 
@@ -54,36 +54,36 @@ impl RowRuns {
     }
 }
 
-/// A stored message.
+/// A message that FEED has stored.
 #[derive(Debug, Clone, Copy)]
 struct Message {
     seq: u64,
-    /// Ticks in it; 0 for a gap or a flush.
+    /// Number of ticks; 0 for a gap or a flush.
     ticks: u32,
-    /// Where its rows begin among the runs, if they are remembered.
+    /// Index of its first run, if its rows are kept.
     first_run: Option<u32>,
-    /// Its instrument, by its place in the replay.
+    /// Index of the instrument in the replay.
     instrument_idx: u32,
 }
 
-/// The messages that one replay added to FEED: not those that FEED had before it began.
+/// Messages that one replay added to FEED, without those that FEED had before.
 #[derive(Debug, Default)]
 pub(crate) struct PublishedMessages {
     /// FEED's last sequence before the first publish.
     begin: u64,
     messages: Vec<Message>,
     runs: Vec<RowRun>,
-    /// Whether there were more messages than are remembered.
+    /// Whether there were more messages than are kept.
     pub(crate) is_incomplete: bool,
 }
 
 impl PublishedMessages {
-    /// Nothing yet, into a FEED that ends at `begin`.
+    /// Returns an empty set, for a FEED that ends at sequence `begin`.
     pub(crate) fn new(begin: u64) -> Self {
         Self { begin, ..Self::default() }
     }
 
-    /// Takes note of a message; `rows` are those of its ticks.
+    /// Adds a message; `rows` are those of its ticks.
     pub(crate) fn add(&mut self, instrument_idx: usize, kind: RecordKind, receipt: Receipt, rows: &RowRuns) {
         if receipt.seq <= self.begin {
             return;
@@ -103,7 +103,7 @@ impl PublishedMessages {
         self.messages.push(Message { seq: receipt.seq, ticks, first_run, instrument_idx: instrument_idx as u32 });
     }
 
-    /// Puts the messages in the order of FEED, once all are there. One that was sent twice is one.
+    /// Sorts the messages by sequence when all are added. A message that was sent twice is kept once.
     pub(crate) fn finish(&mut self) {
         self.messages.sort_by_key(|message| message.seq);
         self.messages.dedup_by_key(|message| message.seq);
@@ -114,27 +114,27 @@ impl PublishedMessages {
         self.messages.is_empty()
     }
 
-    /// FEED's last sequence before the first of them.
+    /// Returns FEED's last sequence before the replay.
     pub(crate) fn begin(&self) -> u64 {
         self.begin
     }
 
-    /// Ticks in all of them.
+    /// Returns the number of ticks in all messages.
     pub(crate) fn ticks(&self) -> u64 {
         self.messages.iter().map(|message| u64::from(message.ticks)).sum()
     }
 
-    /// Each message's instrument, by its place in the replay, and its sequence.
+    /// Returns the instrument index and the sequence of each message.
     pub(crate) fn positions(&self) -> impl Iterator<Item = (usize, u64)> {
         self.messages.iter().map(|message| (message.instrument_idx as usize, message.seq))
     }
 
-    /// How many ticks a message of this sequence holds; `None` when it is none of these.
+    /// Returns the number of ticks in the message of this sequence; `None` for a message that is not of this replay.
     pub(crate) fn ticks_of(&self, seq: u64) -> Option<u32> {
         self.find(seq).map(|message| message.ticks)
     }
 
-    /// The instrument of a message, by its place in the replay, with file and line of one of its ticks, counted from 0.
+    /// Returns the instrument index, file index and line of a tick, by the sequence of its message and its index there.
     pub(crate) fn row_of(&self, seq: u64, tick: u32) -> Option<(usize, u32, u32)> {
         let message = self.find(seq)?;
         let mut offset = tick;
@@ -175,7 +175,7 @@ mod tests {
         }
     }
 
-    /// The rows (file, line) of one message.
+    /// Returns the runs of one message's rows, given as (file, line).
     fn runs(rows: &[(u32, u32)]) -> RowRuns {
         let mut runs = RowRuns::default();
         rows.iter().for_each(|&(file, line)| runs.push(&row(file, line)));
@@ -207,11 +207,11 @@ mod tests {
     }
 
     #[test]
-    fn what_feed_had_before_is_not_among_them() {
+    fn messages_that_feed_had_before_are_not_included() {
         let mut sent = PublishedMessages::new(10);
         sent.add(0, RecordKind::Tick, Receipt { seq: 10, duplicate: true }, &runs(&[(0, 2)]));
         assert!(sent.is_empty());
-        // The answer to the first attempt was lost, and the second one found it.
+        // The answer to the first attempt was lost, and the second attempt was a duplicate.
         sent.add(0, RecordKind::Tick, receipt(11), &runs(&[(0, 3)]));
         sent.add(0, RecordKind::Tick, Receipt { seq: 11, duplicate: true }, &runs(&[(0, 3)]));
         sent.finish();

@@ -1,4 +1,4 @@
-//! Replays into a FEED in memory: what a user would find there, undisturbed, after crashes, and with bad files.
+//! Replays into a FEED in memory: undisturbed, after crashes, and with bad files.
 
 use std::collections::HashMap;
 use std::io::{self, Write};
@@ -57,7 +57,7 @@ fn rows(minutes: impl IntoIterator<Item = i64>) -> String {
     minutes.into_iter().map(row).collect()
 }
 
-/// The recordings of these files: (coin, name, content without header).
+/// Opens recordings from files given as (coin, name, content without header).
 fn recordings(files: &[(&str, &str, String)]) -> Vec<Recording> {
     let mut coins: Vec<(&str, Vec<Input>)> = Vec::new();
     for (coin, name, text) in files {
@@ -102,7 +102,7 @@ async fn run(feed: &Memory, text: String) -> Summary {
 }
 
 #[tokio::test]
-async fn a_recording_is_published_in_order_in_packed_messages_and_flushed() {
+async fn a_recording_is_published_in_order_packed_and_flushed() {
     let feed = Memory::default();
     let total = run(&feed, rows(0..1_201)).await.total();
     assert_eq!(feed.minutes(), (0..1_201).collect::<Vec<_>>());
@@ -117,7 +117,7 @@ async fn a_recording_is_published_in_order_in_packed_messages_and_flushed() {
         "recording/heartbeat/bitcoin/usdt/flush/1577908800000/recording/tick/bitcoin/usdt/60000/1577896800000-1577908800000/201",
     ];
     assert_eq!(ids, expected);
-    // The steps meet the last ticks and their flush together.
+    // The steps receive the last ticks and their flush together.
     assert!(feed.publishes.lock().unwrap().last().is_some_and(|&messages| messages >= 2));
     let line = codec::lines(&messages[0].payload).nth(1).unwrap().1;
     let line = String::from_utf8(line.to_vec()).unwrap();
@@ -130,7 +130,7 @@ async fn a_recording_is_published_in_order_in_packed_messages_and_flushed() {
 }
 
 #[tokio::test]
-async fn bad_rows_are_rejected_with_reason_and_kept_with_file_and_line() {
+async fn bad_rows_are_rejected_with_reason_file_and_line() {
     let bad = |minute: i64, values: &str| format!("{},{values}\n", at(minute));
     let text = [
         row(1),
@@ -191,7 +191,7 @@ async fn holes_become_gap_records_before_the_tick_that_ends_them() {
 }
 
 #[tokio::test]
-async fn rows_are_put_in_order_however_far_they_are_from_their_place() {
+async fn rows_are_sorted_over_any_distance() {
     let feed = Memory::default();
     let shuffled = (0..300).map(|minute| (minute / 50) * 50 + (minute * 7) % 50);
     run(&feed, rows(shuffled)).await;
@@ -208,7 +208,7 @@ async fn rows_are_put_in_order_however_far_they_are_from_their_place() {
 }
 
 #[tokio::test]
-async fn files_of_one_instrument_are_one_recording_whatever_their_order() {
+async fn files_of_one_instrument_are_one_recording_in_any_order() {
     let feed = Memory::default();
     let files = [("bitcoin", "c", 150..300), ("bitcoin", "a", 0..100), ("bitcoin", "b", 90..200)];
     let files = files.map(|(coin, name, minutes)| (coin, name, rows(minutes)));
@@ -219,7 +219,7 @@ async fn files_of_one_instrument_are_one_recording_whatever_their_order() {
 }
 
 #[tokio::test]
-async fn after_a_crash_at_any_message_feed_is_what_it_would_have_been() {
+async fn after_a_crash_at_any_message_feed_has_the_same_contents() {
     let files = || {
         let bitcoin = rows((0..700).chain(705..1_700));
         recordings(&[("bitcoin", "a.csv", bitcoin), ("ethereum", "b.csv", rows(100..1_300))])
@@ -249,8 +249,8 @@ async fn after_a_crash_at_any_message_feed_is_what_it_would_have_been() {
 }
 
 #[tokio::test]
-async fn a_gap_whose_tick_was_never_published_is_told_once() {
-    // A paced replay sends what is due: it died after the first gap, and goes on as fast as it can.
+async fn a_gap_whose_tick_was_never_published_is_published_once() {
+    // A paced replay died after it had published the first gap. The next one runs at full speed.
     let feed = Memory::default();
     run_with(&feed, recordings(&[("bitcoin", "a.csv", rows([0, 1]))]), ReplayPlan { flush: false, ..plan() })
         .await
@@ -269,16 +269,17 @@ async fn a_gap_whose_tick_was_never_published_is_told_once() {
 async fn rows_from_the_future_hide_nothing_that_comes_in_time() {
     let feed = Memory::default();
     let ahead = (now_ms(SystemTime::now()) - START) / MINUTE + 60;
-    // Hours away from UTC, a recording may end tomorrow.
+    // A recording in another time zone may end tomorrow.
     let total = run(&feed, rows([0, 1].into_iter().chain(ahead..ahead + 600))).await.total();
     assert_eq!(total.row_counts.rejected["future"], 600);
     run(&feed, rows([0, 1, 2, 7, 8])).await;
     assert_eq!((feed.minutes(), feed.gaps()), (vec![0, 1, 2, 7, 8], vec![(3, 7)]));
 }
 
-/// A sender can claim any ingest time; the server's time of storing shows that the tick was refused.
+/// A sender can claim any ingest time. The time at which the server stored the message shows that the tick was
+/// rejected.
 #[tokio::test]
-async fn a_tick_with_a_forged_ingest_time_hides_nothing_that_comes_in_time() {
+async fn a_forged_ingest_time_hides_no_tick_that_is_in_time() {
     let feed = Memory { stored_ms: Some(at(1_000)), ..Memory::default() };
     let instrument = Instrument::new("bitcoin", "usdt").unwrap();
     run(&feed, rows([5])).await;
@@ -289,7 +290,7 @@ async fn a_tick_with_a_forged_ingest_time_hides_nothing_that_comes_in_time() {
     feed.publish(std::slice::from_ref(&forged)).await.unwrap();
     run(&feed, rows([5, 6, 7])).await;
     assert_eq!(feed.minutes(), [5, 9_000, 6, 7]);
-    // Nor does FEED begin with it.
+    // A forged tick at the beginning does not count as FEED's begin either.
     feed.messages.lock().unwrap().insert(0, forged);
     run(&feed, rows([5, 6, 7, 8])).await;
     assert_eq!(feed.minutes(), [9_000, 5, 9_000, 6, 7, 8]);
@@ -337,7 +338,7 @@ async fn rows_from_before_feed_begins_are_refused_skipped_or_sent() {
     assert!(text.starts_with("old.csv holds 100 rows (of 300) from before 2020-01-01T16:40:00Z"), "{text}");
     assert_eq!(feed.minutes().len(), 100, "nothing is published before the check");
 
-    // Two of 202 rows are less than one in a hundred.
+    // Two of 202 rows are less than 1 %.
     let total = run_with(&feed, files(998), plan()).await.unwrap().0.total();
     assert_eq!((total.published, total.row_counts.skipped), (100, 102));
 
@@ -348,7 +349,7 @@ async fn rows_from_before_feed_begins_are_refused_skipped_or_sent() {
     let send = ReplayPlan { older: OlderRows::Publish, ..plan() };
     let total = run_with(&feed, files(900), send).await.unwrap().0.total();
     assert_eq!((total.published, total.row_counts.skipped), (300, 0));
-    // Behind what FEED holds of it, whatever comes late.
+    // Rows may even be older than all of FEED.
     run_with(&feed, recordings(&[("bitcoin", "older.csv", rows(0..10))]), send).await.unwrap();
     assert_eq!(feed.flushes(), [1_099, 1_199, 1_199, 1_199]);
 }
@@ -358,7 +359,7 @@ fn service_code(error: &anyhow::Error) -> Option<service::Code> {
 }
 
 #[tokio::test]
-async fn a_cut_file_is_published_up_to_the_cut_and_goes_on_once_mended() {
+async fn a_cut_file_is_published_to_the_cut_and_resumes_once_repaired() {
     let text = format!("{HEADER}{}", rows((0..9_000).chain(9_100..20_000)));
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
     encoder.write_all(text.as_bytes()).unwrap();
@@ -366,7 +367,7 @@ async fn a_cut_file_is_published_up_to_the_cut_and_goes_on_once_mended() {
     let cut = mended[..mended.len() / 3].to_vec();
     let file = |bytes: Vec<u8>| {
         let input = Input::of_bytes("a.csv.gz", bytes);
-        // A later file must not hide the hole that the cut one leaves.
+        // A later file must not hide the hole that the truncated one leaves.
         let later = Input::of_bytes("b.csv", format!("{HEADER}{}", rows(20_000..20_010)).into_bytes());
         vec![recording("bitcoin", vec![input, later])]
     };
@@ -392,7 +393,7 @@ async fn instruments_advance_together_to_within_one_payload() {
         *sent.entry(message.instrument.to_string()).or_default() += 1;
         let most = *sent.values().max().unwrap();
         let least = if sent.len() == 3 { *sent.values().min().unwrap() } else { 0 };
-        // One payload ahead, while the other's is still under way.
+        // One payload ahead, while the other one is in flight.
         assert!(most - least <= 2, "{sent:?}");
     }
 }
@@ -407,7 +408,7 @@ async fn a_recording_without_a_good_row_publishes_nothing() {
 #[tokio::test]
 async fn an_instrument_is_flushed_when_it_ends_and_the_rest_goes_on() {
     let feed = Memory::default();
-    // A minute for each row of the longer one: it does not end while anybody waits.
+    // Each row of the longer recording takes a minute, so the test ends before it does.
     let plan = ReplayPlan { speed: Speed::Times(1.0), ..plan() };
     let shutdown = Shutdown::new();
     let rejects = Rejects::new(|| Ok(Box::new(KeptRejects::default())));
@@ -439,7 +440,7 @@ async fn a_short_recording_is_flushed_amid_the_ticks_of_a_long_one() {
 }
 
 #[tokio::test]
-async fn beside_a_file_that_broke_off_the_whole_ones_are_flushed() {
+async fn whole_files_are_flushed_beside_a_file_that_broke_off() {
     let feed = Memory::default();
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
     encoder.write_all(format!("{HEADER}{}", rows(0..20_000)).as_bytes()).unwrap();
@@ -454,7 +455,7 @@ async fn beside_a_file_that_broke_off_the_whole_ones_are_flushed() {
     assert_eq!(feed.flushes(), [29_999]);
 }
 
-/// A disk without room.
+/// A full disk.
 struct Full;
 
 impl Write for Full {
@@ -468,7 +469,7 @@ impl Write for Full {
 }
 
 #[tokio::test]
-async fn a_replay_that_cannot_keep_what_it_refuses_flushes_nothing_until_it_is_done_again() {
+async fn a_replay_that_cannot_keep_refused_rows_flushes_nothing() {
     let feed = Memory::default();
     let text = format!("{}no row\n{}", rows(0..3_000), rows(3_000..6_000));
     let files = || recordings(&[("bitcoin", "a.csv", text.clone()), ("ethereum", "b.csv", rows(0..6_000))]);
@@ -512,9 +513,9 @@ fn trades(text: String, grain: Grain) -> Vec<Recording> {
     vec![Recording { instrument, track }]
 }
 
-/// More trades of one second than a message holds: each counts, whenever the replay dies.
+/// A second has more trades than a message holds. Each counts, after a crash at any message.
 #[tokio::test]
-async fn trades_of_one_instant_all_count_after_a_crash_too() {
+async fn all_trades_of_one_instant_count_after_a_crash() {
     let text: String = (0..1_900).map(|trade| format!("{},{},1\n", at(trade / 1_200), 10 + trade % 3)).collect();
     let files = || trades(text.clone(), Grain::Trades);
     let whole = Memory::default();
@@ -535,7 +536,7 @@ async fn trades_of_one_instant_all_count_after_a_crash_too() {
 }
 
 #[tokio::test]
-async fn prices_reach_back_to_the_one_before_or_have_a_gap_there() {
+async fn prices_are_complete_back_to_the_previous_or_have_a_gap() {
     let rows: String = [0, 1, 2, 5, 6].map(|minute| format!("{},7,\n", at(minute))).concat();
     let feed = Memory::default();
     run_with(&feed, trades(rows, Grain::Candles(Span::MINUTE)), plan()).await.unwrap();

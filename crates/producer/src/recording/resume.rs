@@ -1,4 +1,4 @@
-//! FEED only grows forward: what may become of rows that are not newer than what FEED has.
+//! Where a replay resumes: FEED only grows forward, so rows that are not newer than its last tick need a policy.
 
 use bus::Error;
 use futures::{StreamExt, TryStreamExt};
@@ -8,37 +8,37 @@ use store::recording::Unusable;
 use super::opened::Recording;
 use crate::feed::{ASKED_MAX, Feed, LastTick};
 
-/// What happens to rows that are not newer than what FEED has of their instrument.
+/// Policy for rows that are not newer than the instrument's last tick in FEED.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum OlderRows {
-    /// Left out; a file with more than 1 % of rows from before FEED begins is refused
+    /// Skip them, but refuse a file with more than 1 % of rows from before FEED begins
     Refuse,
-    /// Left out
+    /// Skip them
     Skip,
-    /// Published nevertheless; they end as duplicates, revisions or late ticks
+    /// Publish them; they become duplicates, revisions or late ticks
     Publish,
 }
 
-/// What FEED has of an instrument.
+/// The end of FEED for one instrument.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct FeedTail {
     pub(crate) last: LastTick,
-    /// Gaps (from, to) that are known_gaps although no tick follows them: a replay died in between.
+    /// Gaps (from, to) that no tick follows, because a replay died in between.
     pub(crate) known_gaps: Vec<(EventTime, EventTime)>,
-    /// Event time of the first tick; known only when it matters.
+    /// Event time of the first tick; read only if the policy needs it.
     begin: Option<EventTime>,
 }
 
-/// Asks FEED what it has of each recording's instrument.
+/// Reads the end of FEED for the instrument of each recording.
 ///
 /// # Errors
-/// What FEED cannot say.
+/// FEED cannot be read, and retrying does not help.
 pub(crate) async fn tails(
     feed: &impl Feed,
     recordings: &[Recording],
     older: OlderRows,
 ) -> Result<Vec<Option<FeedTail>>, Error> {
-    // One question instead of thousands where there is nothing to find.
+    // One request instead of thousands if FEED is empty.
     if feed.is_empty().await? {
         return Ok(vec![None; recordings.len()]);
     }
@@ -54,7 +54,7 @@ pub(crate) async fn tails(
     futures::stream::iter(recordings).map(ask).buffered(ASKED_MAX).try_collect().await
 }
 
-/// A file that would leave a hole before existing data, or that can no longer be read.
+/// Error of a file that begins too early, or that can no longer be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refused {
     #[error(
@@ -67,10 +67,10 @@ pub(crate) enum Refused {
     Unusable(#[from] Unusable),
 }
 
-/// Checks that no file holds more than 1 % of rows from before FEED begins. Reads only files that start there.
+/// Checks that no file holds more than 1 % of rows from before FEED begins. Reads only the files that begin earlier.
 ///
 /// # Errors
-/// The first file that does.
+/// The first file that does, or that cannot be read.
 pub(crate) fn check(recordings: &[Recording], tails: &[Option<FeedTail>]) -> Result<(), Refused> {
     for (recording, tail) in recordings.iter().zip(tails) {
         let Some(begin) = tail.as_ref().and_then(|tail| tail.begin) else { continue };

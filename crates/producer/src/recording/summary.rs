@@ -1,4 +1,4 @@
-//! What a replay did: counts, and the summary for programs. `words` is the one for people.
+//! Counts of a replay, and its summary as JSON. `summary_text` formats the summary for people.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -12,10 +12,10 @@ use store::recording::RowCounts;
 use super::downstream::{Downstream, Outcome};
 use super::window_fit::WindowFit;
 
-/// More refused rows than this, in percent of those that carry a price, are a failure.
+/// Refused rows in percent of the rows with a price, above which a replay fails.
 pub(crate) const REFUSED_MAX_PERCENT: u64 = 1;
 
-/// What became of one instrument, or of all.
+/// Counts of one instrument, or of all.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Counts {
     #[serde(flatten)]
@@ -24,11 +24,11 @@ pub(crate) struct Counts {
     pub(crate) published: u64,
     /// Gap records that FEED has stored.
     pub(crate) gaps: u64,
-    /// Messages that FEED said it had already.
+    /// Messages that FEED reported as duplicates.
     pub(crate) known_messages: u64,
     /// Flushes that FEED has stored.
     pub(crate) flushes: u64,
-    /// Which windows the rows that count fill.
+    /// Windows that the rows fill.
     pub(crate) fit: WindowFit,
 }
 
@@ -46,36 +46,36 @@ impl Counts {
 /// The summary of a replay.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Summary {
-    /// Each instrument, in the order of the command line.
+    /// Counts of each instrument, in the order of the command line.
     pub(crate) instruments: Vec<(Instrument, Counts)>,
-    /// Whether everything was read and published.
+    /// Whether all rows were read and published.
     pub(crate) is_complete: bool,
-    /// What became of it downstream.
+    /// Outcome downstream.
     pub(crate) downstream: Downstream,
 }
 
-/// Refused rows of all instruments, by the reader and by MARKET.
+/// Refused rows of all instruments, by the reader and by the stream-processor.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Refused {
     /// By reason.
     pub(crate) by_reason: BTreeMap<&'static str, u64>,
-    /// Rows that carry a price, refused or not.
+    /// Rows with a price, refused or not.
     pub(crate) of: u64,
 }
 
 impl Refused {
-    /// Refused rows of all reasons.
+    /// Returns the number of refused rows.
     pub(crate) fn count(&self) -> u64 {
         self.by_reason.values().sum()
     }
 
-    /// Whether they are more than a replay may refuse without a word from its user.
+    /// Whether more rows are refused than a replay may refuse by default.
     pub(crate) fn is_too_many(&self) -> bool {
         self.count() * 100 > self.of * REFUSED_MAX_PERCENT
     }
 }
 
-/// The summary as JSON: the sums at the top, the instruments below.
+/// The summary as JSON: sums at the top, instruments below.
 #[derive(Serialize)]
 struct Json<'a> {
     #[serde(flatten)]
@@ -83,9 +83,9 @@ struct Json<'a> {
     #[serde(flatten)]
     range: Range,
     complete: bool,
-    /// Refused rows, here and downstream.
+    /// Refused rows, by the reader and downstream.
     refused: u64,
-    /// Of so many rows that carry a price.
+    /// Rows with a price.
     refused_of: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     downstream: Option<JsonDownstream<'a>>,
@@ -97,7 +97,7 @@ struct JsonDownstream<'a> {
     checked: bool,
     #[serde(flatten)]
     outcome: Option<&'a Outcome>,
-    /// Why it is not checked.
+    /// Reason why the outcome is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<&'a str>,
 }
@@ -138,14 +138,14 @@ impl From<&Counts> for Range {
 }
 
 impl Summary {
-    /// The sums over all instruments.
+    /// Returns the sums over all instruments.
     pub(crate) fn total(&self) -> Counts {
         let mut total = Counts::default();
         self.instruments.iter().for_each(|(_, counts)| total.add(counts));
         total
     }
 
-    /// The refused rows of all instruments.
+    /// Returns the refused rows of all instruments.
     pub(crate) fn refused(&self) -> Refused {
         let Counts { row_counts, .. } = self.total();
         let mut refused = Refused { of: row_counts.priced_count(), by_reason: row_counts.rejected };
@@ -157,10 +157,10 @@ impl Summary {
         refused
     }
 
-    /// Writes it as JSON under a temporary name and renames it, so that no half summary is ever seen.
+    /// Writes the summary as JSON, under a temporary name that is then renamed, so that a reader never sees half of it.
     ///
     /// # Errors
-    /// Whatever writing a file can meet.
+    /// The file cannot be written.
     pub(crate) fn write(&self, path: &Path) -> io::Result<()> {
         let mut temporary = path.as_os_str().to_owned();
         temporary.push(format!(".tmp-{}", std::process::id()));
@@ -223,7 +223,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn programs_read_the_sums_and_each_instrument() {
+    fn json_holds_the_sums_and_each_instrument() {
         let json: serde_json::Value = serde_json::from_str(&summary().to_json()).unwrap();
         let pick = |value: &serde_json::Value| {
             ["rows", "published", "skipped", "duplicates", "gaps", "first_ms", "last_ms"]
@@ -239,7 +239,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn more_than_one_row_in_a_hundred_is_too_many() {
+    fn more_than_one_percent_refused_is_too_many() {
         let refused = |count, of| Refused { by_reason: [("jump", count)].into(), of };
         assert!(!refused(1, 100).is_too_many() && refused(2, 100).is_too_many());
         assert!(!refused(0, 0).is_too_many());

@@ -1,4 +1,4 @@
-//! The summary of a replay for people.
+//! Text of a replay's summary.
 
 use std::fmt::{self, Display, Write as _};
 use std::path::Path;
@@ -8,11 +8,11 @@ use store::recording::RowCounts;
 use super::downstream::{Downstream, Outcome};
 use super::summary::{Counts, Refused, Summary};
 
-/// With more instruments than this only their sum is printed.
+/// Number of instruments above which only their sum is printed.
 const PRINTED_MAX: usize = 20;
 
 impl Summary {
-    /// The summary in lines; `rejects` is where refused rows are kept. When any row was refused the last line says so.
+    /// Formats the summary; `rejects` is the file of refused rows. If any row was refused, the last line says so.
     pub(crate) fn to_text(&self, rejects: &Path) -> String {
         let mut text = Text::default();
         if self.instruments.len() <= PRINTED_MAX {
@@ -32,7 +32,7 @@ impl Summary {
 }
 
 impl Refused {
-    /// `2 of 44,512 rows refused (2 high-low-order)`.
+    /// Formats the refused rows: `2 of 44,512 rows refused (2 high-low-order)`.
     pub(crate) fn in_words(&self) -> String {
         let reasons = reasons(&self.by_reason);
         format!("{} of {} refused ({reasons})", grouped(self.count()), some(self.of, "row"))
@@ -67,11 +67,11 @@ impl Text {
         }
         if *known_messages > 0 {
             let known = some(*known_messages, "message");
-            self.line(&format!("  FEED did not store {known} again: it has had the same within the last 10 minutes"));
+            self.line(&format!("  FEED did not store {known} again: it received the same within the last 10 minutes"));
         }
     }
 
-    /// Rows that do not count, and are not refused; and those that count otherwise than they were written.
+    /// Adds lines for rows that were left out without being refused, and for rows with changed values.
     fn left_out(&mut self, row_counts: &RowCounts) {
         if row_counts.duplicates > 0 {
             let duplicates = some(row_counts.duplicates, "duplicate row");
@@ -97,7 +97,7 @@ impl Text {
         }
     }
 
-    /// What the stream-processor made of it. What FEED had before is in none of these counts.
+    /// Adds the outcome downstream. None of its counts includes rows that FEED had before.
     fn downstream(&mut self, downstream: &Downstream, skipped: u64) {
         match downstream {
             Downstream::Unasked => {}
@@ -134,18 +134,18 @@ impl Display for Outcome {
     }
 }
 
-/// `2 future, 1 zero-price`.
+/// Formats counts by reason: `2 future, 1 zero-price`.
 fn reasons<'a, R: Display + 'a>(by_reason: impl IntoIterator<Item = (&'a R, &'a u64)>) -> String {
     let words = by_reason.into_iter().map(|(reason, &count)| format!("{} {reason}", grouped(count)));
     words.collect::<Vec<_>>().join(", ")
 }
 
-/// `1 row`, `44,512 rows`.
+/// Formats a count with its noun: `1 row`, `44,512 rows`.
 fn some(count: u64, noun: &str) -> String {
     format!("{} {noun}{}", grouped(count), if count == 1 { "" } else { "s" })
 }
 
-/// `44,512`.
+/// Formats a count with thousands separators: `44,512`.
 fn grouped(count: u64) -> String {
     let digits = count.to_string();
     let mut text = String::new();
@@ -164,7 +164,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn people_read_what_became_of_every_row() {
+    fn the_text_accounts_for_every_row() {
         let instrument = "\
 bitcoin/usd: 9 rows from 1970-01-01T00:00:00Z to 1970-01-01T00:03:00Z; published 4 ticks and 1 gap
   bars of 1m: the shortest window they fill is 1m
@@ -181,7 +181,7 @@ downstream: 6 accepted, 0 late, 2 rejected (2 future); without the 4 rows that F
     }
 
     #[test]
-    fn what_was_not_checked_is_said_with_its_reason() {
+    fn an_unchecked_outcome_is_printed_with_its_reason() {
         let summary = Summary { downstream: Downstream::Unchecked("nobody reads".to_owned()), ..Summary::default() };
         assert_eq!(summary.to_text(Path::new("x")), "not checked downstream: nobody reads\n");
         assert_eq!(Summary::default().to_text(Path::new("x")), "");

@@ -6,7 +6,7 @@ use market::validate::GRAIN_MAX;
 use super::file::Input;
 use super::rules::{Grain, Rules, Shape, span_words};
 use super::steps::Steps;
-use super::survey::{Kind, Survey};
+use super::survey::{RowKind, Survey};
 use super::time;
 use super::unusable::Unusable;
 
@@ -37,7 +37,7 @@ pub(crate) fn shape(files: &mut [(Input, Survey)], rules: &Rules) -> Result<Shap
     if let Some(said) = said {
         files.iter_mut().try_for_each(|(input, survey)| check_said(input, survey, said))?;
     }
-    if !files.iter().any(|(_, survey)| survey.kind == Kind::Candles) {
+    if !files.iter().any(|(_, survey)| survey.kind == RowKind::Candles) {
         return Ok(Shape::Points(usual.or(said).unwrap_or(Span::MINUTE)));
     }
     let grain = said.map_or_else(|| inferred(files, usual, rules), Ok)?;
@@ -48,9 +48,9 @@ pub(crate) fn shape(files: &mut [(Input, Survey)], rules: &Rules) -> Result<Shap
 /// Whether all files hold trades, either all with ids or all without.
 fn all_are_trades(files: &[(Input, Survey)]) -> Result<bool, Unusable> {
     let kind = |survey: &Survey| match (survey.kind, survey.is_numbered) {
-        (Kind::Trades, true) => "trades with ids",
-        (Kind::Trades, false) => "trades without ids",
-        (Kind::Candles | Kind::Prices, _) => "candles or prices",
+        (RowKind::Trades, true) => "trades with ids",
+        (RowKind::Trades, false) => "trades without ids",
+        (RowKind::Candles | RowKind::Prices, _) => "candles or prices",
     };
     let Some((first, survey)) = files.first() else { return Ok(false) };
     if let Some((other, differing)) = files.iter().find(|(_, other)| kind(other) != kind(survey)) {
@@ -62,7 +62,7 @@ fn all_are_trades(files: &[(Input, Survey)]) -> Result<bool, Unusable> {
         );
         return Err(Unusable::new(other.name().to_owned(), problem));
     }
-    Ok(survey.kind == Kind::Trades)
+    Ok(survey.kind == RowKind::Trades)
 }
 
 /// Compares the given grain with the rows of a file.
@@ -76,7 +76,7 @@ fn check_said(input: &Input, survey: &mut Survey, said: Span) -> Result<(), Unus
     let Some(usual) = usual.filter(is_other) else { return Ok(()) };
     let (apart, said) = (span_words(usual), span_words(said));
     let problem = match survey.kind {
-        Kind::Candles => {
+        RowKind::Candles => {
             format!(
                 "its rows are {apart} apart, and --grain says {said}: say --grain {}, or leave it out",
                 apart.replace(' ', "")
@@ -115,7 +115,7 @@ pub(crate) fn are_many(conflicts: u64, rows: u64) -> bool {
 
 /// Refuses a file with candles of several lengths: candles of another length than `grain` would get a wrong end.
 fn check_mixed(input: &Input, survey: &Survey, grain: Span) -> Result<(), Unusable> {
-    if survey.kind != Kind::Candles {
+    if survey.kind != RowKind::Candles {
         return Ok(());
     }
     let total = survey.steps.total();
@@ -157,7 +157,7 @@ fn inferred(files: &mut [(Input, Survey)], usual: Option<Span>, rules: &Rules) -
     };
     for (input, survey) in files {
         let total = survey.steps.total();
-        let own = survey.steps.usual().filter(|own| *own != usual && survey.kind == Kind::Candles);
+        let own = survey.steps.usual().filter(|own| *own != usual && survey.kind == RowKind::Candles);
         let tells = |own: &Span| {
             let count = survey.steps.count(*own);
             (total >= TELLING_STEPS && survey.steps.contradict(usual)) || (count == total && count > 1)

@@ -26,9 +26,9 @@ pub(crate) enum Order {
     Shuffled,
 }
 
-/// Kind of a file's rows.
+/// RowKind of a file's rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum RowKind {
     Candles,
     Prices,
     Trades,
@@ -37,7 +37,7 @@ pub(crate) enum Kind {
 /// Result of a survey.
 #[derive(Debug)]
 pub(crate) struct Survey {
-    pub(crate) kind: Kind,
+    pub(crate) kind: RowKind,
     pub(crate) order: Order,
     /// Times of the oldest and the newest row; `None` when no row has a possible time.
     pub(crate) range: Option<(EventTime, EventTime)>,
@@ -206,12 +206,12 @@ impl SurveyState {
     fn survey(self, has_candles: bool, said: Option<Grain>) -> Survey {
         let is_numbered = self.has_id && (!has_candles || self.has_single_prices);
         let kind = match said {
-            Some(Grain::Trades) => Kind::Trades,
-            None if is_numbered => Kind::Trades,
-            _ if has_candles => Kind::Candles,
-            _ => Kind::Prices,
+            Some(Grain::Trades) => RowKind::Trades,
+            None if is_numbered => RowKind::Trades,
+            _ if has_candles => RowKind::Candles,
+            _ => RowKind::Prices,
         };
-        let (order, is_numbered) = (self.order(), kind == Kind::Trades && self.has_id);
+        let (order, is_numbered) = (self.order(), kind == RowKind::Trades && self.has_id);
         let is_consecutive = is_numbered && self.numbers.are_consecutive();
         Survey {
             kind,
@@ -235,7 +235,7 @@ impl Survey {
 
     /// Returns the order of two trades of one instant without ids.
     pub(crate) fn line_order(&self) -> LineOrder {
-        let is_backward = self.kind == Kind::Trades && !self.is_numbered && self.order == Order::Descending;
+        let is_backward = self.kind == RowKind::Trades && !self.is_numbered && self.order == Order::Descending;
         if is_backward { LineOrder::Backward } else { LineOrder::Forward }
     }
 
@@ -315,15 +315,15 @@ mod tests {
 
     #[test]
     fn rows_are_candles_prices_or_trades() {
-        let check = |text: &str, kind: Kind| {
+        let check = |text: &str, kind: RowKind| {
             let text = text.replace('T', &START.to_string());
             assert_eq!(surveyed(&text).unwrap().kind, kind, "{text}");
         };
-        check("timestamp_ms,open,high,low,close\nT,1,1,1,1\n", Kind::Candles);
-        check("timestamp_ms,price\nT,1\n", Kind::Prices);
-        check("timestamp_ms,price,id\nT,1,7\n", Kind::Trades);
-        check("timestamp_ms,open,high,low,close,id\nT,1,1,1,1,7\n", Kind::Trades);
-        check("id,timestamp_ms,open,high,low,close\n1,T,1,1,1,1\n2,T,1,2,1,1\n", Kind::Candles);
+        check("timestamp_ms,open,high,low,close\nT,1,1,1,1\n", RowKind::Candles);
+        check("timestamp_ms,price\nT,1\n", RowKind::Prices);
+        check("timestamp_ms,price,id\nT,1,7\n", RowKind::Trades);
+        check("timestamp_ms,open,high,low,close,id\nT,1,1,1,1,7\n", RowKind::Trades);
+        check("id,timestamp_ms,open,high,low,close\n1,T,1,1,1,1\n2,T,1,2,1,1\n", RowKind::Candles);
     }
 
     #[test]
