@@ -1,6 +1,6 @@
-//! `reporter plot`: predictions beside what happened, as one PNG.
+//! `reporter plot`: draws predictions and actual values into one PNG.
 //!
-//! `command` reads the files, `drawing` composes the panels as a pure function from rows to pixels.
+//! `command` reads the files, and `drawing` composes the panels as a pure function from rows to pixels.
 
 mod axis;
 mod bars;

@@ -1,4 +1,4 @@
-//! `reporter run`: the web page. It works without internet and writes nothing.
+//! `reporter run`: the web page. It needs no internet access and writes nothing.
 
 mod feed;
 mod pipeline_status;
@@ -33,32 +33,32 @@ use crate::view::View;
 /// Serves a web page: live price, tables, the plot, health.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
-    /// Where the page is served; port 0 takes a free one and logs it
+    /// Address of the page; port 0 takes a free port and logs it
     #[arg(long, env = "CANDLEWIRE_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDR")]
     pub listen: SocketAddr,
 
-    /// Folder of output_plot.png, which the page shows; a new one appears by itself
+    /// Folder of output_plot.png; the page shows a new plot without a restart
     #[arg(long, env = "CANDLEWIRE_OUT", default_value = "out", value_name = "DIR")]
     pub out: PathBuf,
 
-    /// Where health is served.
+    /// Address of the health endpoint.
     #[command(flatten)]
     pub health: HealthArgs,
 }
 
-/// Windows of a kind that are kept for an instrument: two days of hours for the little chart, more than a table shows.
+/// Windows of a kind that are kept per instrument: 50 hours for the chart, which is more than a table shows.
 const WINDOWS_MAX: usize = 50;
-/// A browser opens up to six connections.
+/// Connections, at most; a browser opens up to six.
 const BOUNDS: Bounds = Bounds::of_connections(512);
 
-/// Nothing from elsewhere, no inline code, no frames.
+/// Content security policy: only resources of this server, no inline code, no frames.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// Serves until shutdown. The page is there at once and says what is missing.
+/// Serves the page until shutdown. The page is available at once and shows what is missing.
 ///
 /// # Errors
-/// A port that is taken ends with exit code 2; what waiting for the server cannot mend as the bus says.
+/// Exit code 2 if the port is taken; otherwise an error of NATS that waiting does not solve.
 pub async fn run(args: &Args, nats: &NatsArgs, shutdown: &Shutdown) -> anyhow::Result<()> {
     nats.check(Some(crate::user::USER))?;
     let listener = TcpListener::bind(args.listen)
@@ -120,7 +120,7 @@ async fn plot(State(shared): State<Arc<Shared>>) -> Response {
     match shared.plot.bytes().await {
         Some(bytes) => ([(CONTENT_TYPE, "image/png")], bytes).into_response(),
         None => {
-            (StatusCode::NOT_FOUND, "no plot yet: `trainer train`, then `reporter plot`, make one\n").into_response()
+            (StatusCode::NOT_FOUND, "no plot yet: run `trainer train`, then `reporter plot`\n").into_response()
         }
     }
 }

@@ -76,7 +76,7 @@ impl QuoteError {
                 "CoinGecko dates its price of {coin} more than 5 s ahead of its own answer: refused (time-ahead); wait until its clock is right"
             ),
             Self::AheadOfClock => {
-                format!("CoinGecko's time for {coin} is ahead of ours: check the clock of this machine")
+                format!("CoinGecko's time for {coin} is ahead of the local clock: check the clock of this machine")
             }
             Self::Older => {
                 format!(

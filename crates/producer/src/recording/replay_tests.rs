@@ -363,8 +363,8 @@ async fn a_cut_file_is_published_to_the_cut_and_resumes_once_repaired() {
     let text = format!("{HEADER}{}", rows((0..9_000).chain(9_100..20_000)));
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
     encoder.write_all(text.as_bytes()).unwrap();
-    let mended = encoder.finish().unwrap();
-    let cut = mended[..mended.len() / 3].to_vec();
+    let repaired = encoder.finish().unwrap();
+    let cut = repaired[..repaired.len() / 3].to_vec();
     let file = |bytes: Vec<u8>| {
         let input = Input::of_bytes("a.csv.gz", bytes);
         // A later file must not hide the hole that the truncated one leaves.
@@ -378,7 +378,7 @@ async fn a_cut_file_is_published_to_the_cut_and_resumes_once_repaired() {
     assert!(unusable.to_string().starts_with(&format!("a.csv.gz line {}: ", published + 2)), "{unusable} {published}");
     assert_eq!((summary.total().published, feed.flushes()), (published, vec![]));
 
-    run_with(&feed, file(mended), plan()).await.unwrap();
+    run_with(&feed, file(repaired), plan()).await.unwrap();
     assert_eq!(feed.minutes(), (0..9_000).chain(9_100..20_010).collect::<Vec<_>>());
     assert_eq!((feed.gaps(), feed.flushes()), (vec![(9_000, 9_100)], vec![20_009]));
 }

@@ -182,8 +182,8 @@ downstream: 6 accepted, 0 late, 2 rejected (2 future); without the 4 rows that F
 
     #[test]
     fn an_unchecked_outcome_is_printed_with_its_reason() {
-        let summary = Summary { downstream: Downstream::Unchecked("nobody reads".to_owned()), ..Summary::default() };
-        assert_eq!(summary.to_text(Path::new("x")), "not checked downstream: nobody reads\n");
+        let summary = Summary { downstream: Downstream::Unchecked("no reader".to_owned()), ..Summary::default() };
+        assert_eq!(summary.to_text(Path::new("x")), "not checked downstream: no reader\n");
         assert_eq!(Summary::default().to_text(Path::new("x")), "");
     }
 

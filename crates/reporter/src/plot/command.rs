@@ -1,4 +1,4 @@
-//! `reporter plot`: predictions and model card in, picture out.
+//! The command `reporter plot`: reads predictions and model card, writes the plot.
 
 use std::io;
 use std::io::Write;
@@ -15,27 +15,27 @@ use super::canvas::Image;
 use super::drawing;
 use crate::output;
 
-/// Draws actual against predicted prices into a PNG file.
+/// Draws actual and predicted prices into a PNG file.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
-    /// Predictions to draw, as `trainer train` writes them
+    /// Predictions, as `trainer train` writes them
     #[arg(long, env = "CANDLEWIRE_PREDICTIONS", default_value = "out/predictions.parquet", value_name = "FILE")]
     pub predictions: PathBuf,
 
-    /// The model card of the same training
+    /// Model card of the same training
     #[arg(long, env = "CANDLEWIRE_MODEL_CARD", default_value = "out/model-card.json", value_name = "FILE")]
     pub model_card: PathBuf,
 
-    /// Where the picture goes; an older one is replaced at once, when the new one is whole
+    /// File of the plot; an older one is replaced when the new one is complete
     #[arg(long, env = "CANDLEWIRE_PLOT", default_value = "out/output_plot.png", value_name = "FILE")]
     pub out: PathBuf,
 }
 
-/// Draws the picture.
+/// Draws the plot.
 ///
 /// # Errors
-/// Unusable input and a place that cannot be written to end with exit code 2; predictions without a row with 4, after a
-/// picture that says so.
+/// Exit code 2 if an input is unusable or the plot cannot be written; exit code 4 if there is no prediction, after a
+/// plot that says so.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let rows = read_predictions(&args.predictions).exit_code(Code::BadConfig)?;
     if rows.is_empty() {
@@ -69,7 +69,7 @@ fn read_card(path: &Path) -> anyhow::Result<ModelCard> {
     })
 }
 
-/// Scores printed over the predictions of another model would be a lie that nobody can see.
+/// Checks that card and predictions are of one training. A plot with the scores of another model would look right.
 fn check_same_training(card: &ModelCard, rows: &[Prediction], args: &Args) -> anyhow::Result<()> {
     let unseen = rows.iter().filter(|row| row.fold.is_held_out()).count();
     if unseen != card.holdout.scores.rows {
@@ -80,7 +80,7 @@ fn check_same_training(card: &ModelCard, rows: &[Prediction], args: &Args) -> an
             args.predictions.display()
         );
     }
-    // Cards of earlier versions hold no digests.
+    // Cards of early versions hold no digests.
     if let Some(digest) = card.files.get(paths::PREDICTIONS) {
         let content = std::fs::read(&args.predictions)?;
         if FileDigest::of(&content) != *digest {
@@ -95,7 +95,7 @@ fn check_same_training(card: &ModelCard, rows: &[Prediction], args: &Args) -> an
 }
 
 fn write(path: &Path, image: &Image) -> anyhow::Result<()> {
-    let png = image.to_png().context("cannot encode the picture")?;
+    let png = image.to_png().context("cannot encode the plot")?;
     atomic_write(path, |file| file.write_all(&png))
         .map_err(|error: io::Error| {
             anyhow::anyhow!("cannot write {}: {error}; choose another place with --out", path.display())

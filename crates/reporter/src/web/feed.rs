@@ -1,4 +1,4 @@
-//! Fills the page's view: reads what the streams hold, then follows them.
+//! Feed of the page's view: reads the stored messages of the streams, then follows new ones.
 
 use std::time::Duration;
 
@@ -13,17 +13,18 @@ use super::pipeline_status::{InputEnds, PipelineStatus};
 use super::shared::Shared;
 use crate::view::{WINDOWS, kind_of};
 
-/// MARKET is long: of its prices only those among so many last messages are read. A replayed message holds up to 128 KiB.
+/// MARKET messages from the end whose prices are read at the start. MARKET is long, and a replayed message holds up to
+/// 128 KiB.
 const MARKET_TAIL: u64 = 512;
-/// How often the steps' positions are read.
+/// Time between two reads of the steps' positions.
 const STATUS_INTERVAL: Duration = Duration::from_secs(2);
-/// Instruments whose last price is fetched in one look.
+/// Instruments whose last price is fetched per status read, at most.
 const FETCHES_MAX: usize = 64;
 
-/// Follows until shutdown, through every outage.
+/// Follows the streams until shutdown, through outages.
 ///
 /// # Errors
-/// What waiting cannot mend: credentials, permissions, another topology.
+/// Waiting does not help: wrong credentials, missing permissions, or streams with other settings.
 pub(super) async fn follow(shared: &Shared, nats: &NatsArgs, shutdown: &Shutdown) -> Result<(), Error> {
     let Some(connection) = Connection::wait(nats, Some(crate::user::USER), &shared.health, shutdown).await? else {
         return Ok(());
@@ -50,16 +51,16 @@ pub(super) async fn follow(shared: &Shared, nats: &NatsArgs, shutdown: &Shutdown
     }
 }
 
-/// What a selection is read for.
+/// Purpose of a selection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Part {
-    /// Its messages are prices: they tell whether something is alive upstream.
+    /// Messages with prices. A new one shows that the source is active.
     Prices,
-    /// Its messages change tables; when what is stored was read, the page is ready.
+    /// Messages that change tables. When the stored ones are read, the page is ready.
     Tables,
 }
 
-/// Reads a selection into the view, for ever.
+/// Reads a selection into the view, forever.
 async fn read(shared: &Shared, connection: &Connection, selection: Selection, part: Part) -> Result<(), Error> {
     let mut reader = Reader::start(connection, selection);
     let mut has_read_all = false;
@@ -67,9 +68,9 @@ async fn read(shared: &Shared, connection: &Connection, selection: Selection, pa
         let pending = match reader.next().await? {
             Event::Attached { pending, .. } => pending,
             Event::Message(delivery) => {
-                // A line that cannot be shown is no reason to show nothing.
+                // The other lines can still be shown.
                 if let Err(error) = shared.view().apply(&delivery.subject, &delivery.payload) {
-                    tracing::warn!(%error, "a stored record is not shown");
+                    tracing::warn!(%error, "ignored an unreadable stored record");
                 }
                 match part {
                     Part::Tables => shared.changed(),
@@ -88,7 +89,7 @@ async fn read(shared: &Shared, connection: &Connection, selection: Selection, pa
     }
 }
 
-/// Looks again and again how the steps stand.
+/// Reads the status of the steps periodically, forever.
 async fn watch_steps(shared: &Shared, connection: &Connection) -> Result<(), Error> {
     let pulse = shared.health.pulse("looking at the steps");
     let mut ends = InputEnds::default();
@@ -102,14 +103,14 @@ async fn refresh(shared: &Shared, connection: &Connection, ends: &mut InputEnds)
     if connection.client().connection_state() == State::Connected {
         match PipelineStatus::read(connection, ends).await {
             Ok(status) => *shared.status() = status,
-            Err(error) => tracing::debug!(%error, "the status of the steps is not known"),
+            Err(error) => tracing::debug!(%error, "cannot read the status of the steps"),
         }
         if let Err(error) = fetch_prices(shared, connection).await {
-            tracing::debug!(%error, "last prices are not known");
+            tracing::debug!(%error, "cannot fetch last prices");
         }
     } else {
         shared.status().is_connected = false;
-        // The reader says when all is read again.
+        // The reader sets ready again when it has read all stored messages.
         shared.health.not_ready("the NATS server is away");
     }
     shared.health.data(shared.view().newest().map_or(Data::Awaited, |event| Data::Newest(event.ms())));

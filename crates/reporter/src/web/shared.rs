@@ -1,4 +1,4 @@
-//! What the page shows, shared by those who fill it and those who answer.
+//! State of the page, shared by the feed that fills it and the handlers that answer requests.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,21 +11,21 @@ use super::plot_file::PlotFile;
 use super::snapshot::{self, Choice, LiveSnapshot, TablesSnapshot};
 use crate::view::View;
 
-/// What the page shows, shared by those who fill it and those who answer.
+/// State of the page.
 #[derive(Debug)]
 pub(super) struct Shared {
     view: Mutex<View>,
     status: Mutex<PipelineStatus>,
-    /// Changes whenever a table does.
+    /// Version of the tables; changes whenever a table does.
     version: AtomicU64,
-    /// When the last price was committed while we looked, by our clock; 0 for never.
+    /// Time of the last price that was committed while the reporter ran, by the local clock; 0 for none.
     moved_ms: AtomicI64,
     pub(super) health: Health,
     pub(super) plot: PlotFile,
 }
 
 impl Shared {
-    /// Shares this view and this plot, with no status yet.
+    /// Returns the state with this view and plot, and without a status.
     pub(super) fn new(view: View, plot: PlotFile) -> Self {
         Self {
             view: Mutex::new(view),
@@ -60,14 +60,14 @@ impl Shared {
         snapshot::live(&self.view(), &self.status(), choice, freshness, snapshot::Versions { version, plot })
     }
 
-    /// The tables of the chosen instrument; none when it has no data.
+    /// Returns the tables of the chosen instrument; `None` if it has no data.
     pub(super) fn tables(&self, choice: &Choice) -> Option<TablesSnapshot> {
         let version = self.version.load(Ordering::Relaxed);
         snapshot::tables(&self.view(), choice, version)
     }
 }
 
-/// By our clock: only to say how old things are.
+/// Returns the local time, which is used only for the age of data.
 fn now_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }

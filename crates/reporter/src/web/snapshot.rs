@@ -1,4 +1,4 @@
-//! What the page is told, as JSON.
+//! JSON answers for the page.
 
 use bus::{RecordKind, Stream, subject};
 use market::profile::HourOfDayLine;
@@ -11,53 +11,53 @@ use crate::view::{InstrumentView, Name, View};
 
 /// Rows of a table on the page.
 const ROWS: usize = 24;
-/// Hours of the little chart.
+/// Hours of the chart.
 const CHART_HOURS: usize = 48;
-/// Most instruments to choose from; more are found by their address (`#coin/quote`).
+/// Instruments in the list, at most; others are reached by their address (`#coin/quote`).
 const INSTRUMENTS_MAX: usize = 500;
 
-/// Which instrument the page shows; the first one unless both are given.
+/// Instrument that the page shows; the first one unless coin and quote are both given.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub(super) struct Choice {
     coin: Option<String>,
     quote: Option<String>,
 }
 
-/// What changes all the time.
+/// Live part of the page, which changes all the time.
 #[derive(Debug, Serialize)]
 pub(super) struct LiveSnapshot {
-    /// Every instrument that has data.
+    /// Instruments with data.
     instruments: Vec<String>,
-    /// Where its live price is published.
+    /// Subject of the live price.
     subject: Option<String>,
     instrument: Option<String>,
     price: Option<LivePrice>,
     pub(super) health: HealthReport,
-    /// Whether prices are being committed at the moment, of now or of a recording.
+    /// Whether prices are being committed now, from a live source or a recording.
     is_moving: bool,
     #[serde(flatten)]
     versions: Versions,
 }
 
-/// By our clock: only to say how old things are.
+/// Times by the local clock, used only for ages.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Freshness {
-    /// Now.
+    /// The current time.
     pub(super) now_ms: i64,
-    /// When the last price was committed while we looked; 0 for never.
+    /// Time of the last price that was committed while the reporter ran; 0 for none.
     pub(super) moved_ms: i64,
 }
 
-/// What tells a browser that something else than the price has changed.
+/// Versions of the other parts of the page, by which a browser notices changes.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(super) struct Versions {
-    /// Changes when a table does.
+    /// Version of the tables.
     pub(super) version: u64,
-    /// Changes when the plot does; null without a plot.
+    /// Version of the plot; null without a plot.
     pub(super) plot: Option<u64>,
 }
 
-/// So long after the last price something is still taken to be alive upstream: a few polls of a slow source.
+/// Time after the last price during which a source counts as active, in milliseconds: a few polls of a slow source.
 const MOVING_MS_MAX: i64 = 300_000;
 
 #[derive(Debug, Serialize)]
@@ -65,13 +65,13 @@ struct LivePrice {
     close: f64,
     format: PriceFormat,
     event_ms: i64,
-    /// How long its span is over; never below 0.
+    /// Time since the end of the price's span, in milliseconds; at least 0.
     age_ms: i64,
 }
 
 #[derive(Debug, Serialize)]
 pub(super) struct HealthReport {
-    /// All of it as one line for people.
+    /// The report as one line of text.
     pub(super) line: String,
     connected: bool,
     steps: Vec<StepStatus>,
@@ -109,7 +109,7 @@ struct CandleRow {
     close: f64,
     average: f64,
     volume: Option<f64>,
-    /// Ticks that knew their volume, when only some did: `volume` is then part of it.
+    /// Number of ticks with a volume, if only some have one; `volume` is then a partial sum.
     #[serde(skip_serializing_if = "Option::is_none")]
     volume_count: Option<u64>,
     count: u64,
@@ -136,7 +136,7 @@ struct Hour {
 #[derive(Debug, Serialize)]
 struct Chart {
     format: PriceFormat,
-    /// Oldest first. A new piece begins behind hours that have no candle: the line breaks there.
+    /// Points by time, oldest first. A new piece begins after hours without a candle, where the line breaks.
     pieces: Vec<Vec<ChartPoint>>,
 }
 
@@ -157,7 +157,7 @@ fn name_of((coin, quote): &Name) -> String {
     format!("{coin}/{quote}")
 }
 
-/// What changes all the time.
+/// Returns the live part of the page.
 pub(super) fn live(
     view: &View,
     status: &PipelineStatus,
@@ -199,7 +199,7 @@ fn health_line(status: &PipelineStatus, newest: Option<(EventTime, i64)>) -> Str
     let mut parts = vec![match (status.is_connected, status.steps.is_empty()) {
         (true, _) => "nats connected".to_owned(),
         (false, true) => "nats away".to_owned(),
-        (false, false) => "nats away, what follows was last known".to_owned(),
+        (false, false) => "nats away, the following is the last known state".to_owned(),
     }];
     parts.push(match newest {
         Some((event, age_ms)) => format!("last price {event}, {} ago", age(age_ms)),
@@ -220,7 +220,7 @@ fn health_line(status: &PipelineStatus, newest: Option<(EventTime, i64)>) -> Str
     parts.join(" · ")
 }
 
-/// A length of time in its largest unit: `7 s`, `3 min`, `5 h`, `12 days`, `6 years`.
+/// Formats a duration in its largest unit: `7 s`, `3 min`, `5 h`, `12 days`, `6 years`.
 fn age(ms: i64) -> String {
     let seconds = ms.max(0) / 1_000;
     match seconds {
@@ -232,7 +232,7 @@ fn age(ms: i64) -> String {
     }
 }
 
-/// The tables of the chosen instrument; none when it has no data.
+/// Returns the tables of the chosen instrument; `None` if it has no data.
 pub(super) fn tables(view: &View, choice: &Choice, version: u64) -> Option<TablesSnapshot> {
     let (name, rows) = chosen(view, choice)?;
     Some(TablesSnapshot {
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn tiny_prices_are_told_with_their_digits() {
+    fn tiny_prices_are_shown_with_their_digits() {
         let mut view = View::new(50);
         let price = r#"{"coin":"bitcoin","quote":"usdt","event_ms":60000,"close":1e-15,"feed_seq":1}"#;
         view.apply("market.1.price.bitcoin.usdt", price.as_bytes()).expect("a price");
@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn a_partial_volume_is_told_with_how_many_knew_it() {
+    fn a_partial_volume_has_its_number_of_ticks() {
         let mut view = View::new(50);
         for (start, volume) in
             [(0, r#""volume":15.0,"volume_count":3"#), (3_600_000, r#""volume":15.0"#), (7_200_000, r#""open":1.0"#)]
@@ -376,14 +376,14 @@ mod tests {
     }
 
     #[test]
-    fn without_data_the_page_is_told_so() {
+    fn without_data_the_page_shows_that() {
         let live = live(&View::new(1), &PipelineStatus::default(), &Choice::default(), at(0), NONE);
         assert!(live.instruments.is_empty() && live.price.is_none());
         assert!(live.health.line.contains("no price yet"));
     }
 
     #[test]
-    fn ages_are_told_in_their_largest_unit() {
+    fn ages_are_shown_in_their_largest_unit() {
         let cases = [(-5, "0 s"), (119_999, "119 s"), (120_000, "2 min"), (7_200_000, "2 h"), (172_800_000, "2 days")];
         for (ms, expected) in cases {
             assert_eq!(age(ms), expected);
