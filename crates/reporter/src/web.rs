@@ -119,8 +119,6 @@ async fn health_line(State(shared): State<Arc<Shared>>) -> String {
 async fn plot(State(shared): State<Arc<Shared>>) -> Response {
     match shared.plot.bytes().await {
         Some(bytes) => ([(CONTENT_TYPE, "image/png")], bytes).into_response(),
-        None => {
-            (StatusCode::NOT_FOUND, "no plot yet: run `trainer train`, then `reporter plot`\n").into_response()
-        }
+        None => (StatusCode::NOT_FOUND, "no plot yet: run `trainer train`, then `reporter plot`\n").into_response(),
     }
 }

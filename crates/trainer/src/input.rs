@@ -153,7 +153,7 @@ mod tests {
     fn rows_that_do_not_tell_their_length_are_refused_until_it_is_said() {
         let error = read_text(&minutes([7]), None).expect_err("no grain");
         assert_eq!(code(&error), Some(Code::BadConfig));
-        assert!(error.to_string().contains("say it with --grain"), "{error}");
+        assert!(error.to_string().contains("pass it with --grain"), "{error}");
         assert_eq!(read_text(&minutes([7]), Some("1d")).expect("a recording").shape, Shape::Candles(Span::DAY));
     }
 

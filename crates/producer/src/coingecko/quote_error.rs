@@ -61,7 +61,7 @@ impl QuoteError {
             Self::PriceNotNumber => format!(
                 "CoinGecko gives the price of {coin} as something other than a number: check --base-url, or wait until it is one"
             ),
-            Self::NoTime => format!("CoinGecko does not say when it saw {coin}: wait, or leave it out"),
+            Self::NoTime => format!("CoinGecko gives no time for its price of {coin}: wait, or leave it out"),
             Self::TimeWithoutZone => format!(
                 "CoinGecko gives the time of {coin} without a time zone: check --base-url, or wait until it ends with Z or an offset"
             ),

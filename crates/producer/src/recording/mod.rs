@@ -179,7 +179,7 @@ fn report(config: &ReplayConfig, summary: &Summary) -> anyhow::Result<()> {
     if let Some(path) = &config.summary {
         summary
             .write(path)
-            .with_context(|| format!("cannot write the summary {}: name another file with --summary", path.display()))
+            .with_context(|| format!("cannot write the summary {}: choose another file with --summary", path.display()))
             .exit_code(Code::BadConfig)?;
     }
     Ok(())
@@ -188,7 +188,7 @@ fn report(config: &ReplayConfig, summary: &Summary) -> anyhow::Result<()> {
 fn conclude(config: &ReplayConfig, summary: &Summary, ending: Ending) -> anyhow::Result<()> {
     match ending {
         Ending::Rejects(error) => Err(error)
-            .with_context(|| format!("cannot write the refused rows to {}: name another file with --rejects", config.rejects.display()))
+            .with_context(|| format!("cannot write the refused rows to {}: choose another file with --rejects", config.rejects.display()))
             .exit_code(Code::BadConfig),
         Ending::Cut(cut) => Err(anyhow::anyhow!(
             "{cut}: the rows before it are published, without a flush; repair the file and run the same command again, which \

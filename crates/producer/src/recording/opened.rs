@@ -13,8 +13,8 @@ pub(crate) struct Recording {
     pub(crate) rows: InstrumentRows,
 }
 
-/// Surveys all files of all instruments, so that nothing is published when one of them is refused. `progress` advances by
-/// the bytes that are read later.
+/// Surveys all files of all instruments, so that nothing is published when one of them is refused. `progress` advances
+/// by the bytes that are read later.
 ///
 /// # Errors
 /// The first file that cannot be used.

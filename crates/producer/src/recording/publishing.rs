@@ -18,7 +18,8 @@ use crate::metrics::ProducerMetrics;
 /// How long a stopping replay waits for messages in flight.
 const DRAIN_MAX: Duration = Duration::from_secs(3);
 
-/// Publishes packed rows as they come, until there are no more or shutdown is requested. Returns whether all were stored.
+/// Publishes packed rows as they come, until there are no more or shutdown is requested. Returns whether all were
+/// stored.
 ///
 /// With `tails`, an instrument's last message and its flush are published together, so that the steps receive the flush
 /// while the windows that it closes are in memory. Without `tails` there is no flush.

@@ -1,4 +1,5 @@
-//! The reading thread of a replay: reads recordings, packs rows into messages, and hands them over at the replay's speed.
+//! The reading thread of a replay: reads recordings, packs rows into messages, and hands them over at the replay's
+//! speed.
 
 use std::time::{Duration, Instant, SystemTime};
 

@@ -59,7 +59,8 @@ pub(crate) struct Replay<'a, F> {
 }
 
 impl<F: Feed> Replay<'_, F> {
-    /// Replays recordings, all instruments side by side. `begin` is called after the last check, before the first publish.
+    /// Replays recordings, all instruments side by side. `begin` is called after the last check, before the first
+    /// publish.
     ///
     /// # Errors
     /// A file with too many rows from before FEED begins (exit code 2), and a publish that fails for good.

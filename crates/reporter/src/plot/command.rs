@@ -41,7 +41,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     if rows.is_empty() {
         write(&args.out, &drawing::no_data())?;
         let error =
-            anyhow::anyhow!("{} holds no row: {} says \"no data\"", args.predictions.display(), args.out.display());
+            anyhow::anyhow!("{} holds no row, so {} shows \"no data\"", args.predictions.display(), args.out.display());
         return Err(error).exit_code(Code::NotEnoughData);
     }
     let card = read_card(&args.model_card).exit_code(Code::BadConfig)?;
@@ -54,7 +54,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 fn read_predictions(path: &Path) -> anyhow::Result<Vec<Prediction>> {
     predictions::read(path).with_context(|| {
         format!(
-            "cannot read predictions from {}; `trainer train` makes them, --predictions names others",
+            "cannot read predictions from {}; run `trainer train`, or choose another file with --predictions",
             path.display()
         )
     })
@@ -63,7 +63,7 @@ fn read_predictions(path: &Path) -> anyhow::Result<Vec<Prediction>> {
 fn read_card(path: &Path) -> anyhow::Result<ModelCard> {
     ModelCard::read(path).with_context(|| {
         format!(
-            "cannot read a model card from {}; `trainer train` makes it, --model-card names another",
+            "cannot read a model card from {}; run `trainer train`, or choose another file with --model-card",
             path.display()
         )
     })
@@ -74,7 +74,7 @@ fn check_same_training(card: &ModelCard, rows: &[Prediction], args: &Args) -> an
     let unseen = rows.iter().filter(|row| row.fold.is_held_out()).count();
     if unseen != card.holdout.scores.rows {
         bail!(
-            "{} scores {} rows but {} holds {unseen}: they are of different trainings",
+            "{} scores {} rows but {} holds {unseen}: they belong to different trainings",
             args.model_card.display(),
             card.holdout.scores.rows,
             args.predictions.display()
@@ -85,7 +85,7 @@ fn check_same_training(card: &ModelCard, rows: &[Prediction], args: &Args) -> an
         let content = std::fs::read(&args.predictions)?;
         if FileDigest::of(&content) != *digest {
             bail!(
-                "{} is the card of other predictions than {}: name files of one training",
+                "{} is the card of other predictions than {}: pass files of one training",
                 args.model_card.display(),
                 args.predictions.display()
             );

@@ -90,8 +90,8 @@ pub enum CatalogError {
 }
 
 impl Catalog {
-    /// Builds the catalog from the names in a storage. Other names are ignored. Of a joined file and its parts, the joined
-    /// file counts.
+    /// Builds the catalog from the names in a storage. Other names are ignored. Of a joined file and its parts, the
+    /// joined file counts.
     ///
     /// # Errors
     /// The ranges leave a hole or overlap, or an archive file has a name that cannot be parsed.
@@ -131,8 +131,8 @@ fn parse(name: &str) -> Result<TickFile, CatalogError> {
 
 /// Returns how many of the newest files to join: 0, or at least 2. `sizes` are in bytes, oldest first.
 ///
-/// It goes from the newest file backwards and stops at a file that is larger than all newer ones together, or that would
-/// make the joined file larger than `bytes_max`. So a row is rewritten at most once per doubling.
+/// It goes from the newest file backwards and stops at a file that is larger than all newer ones together, or that
+/// would make the joined file larger than `bytes_max`. So a row is rewritten at most once per doubling.
 pub fn to_join(sizes: &[u64], bytes_max: u64) -> usize {
     let mut total = 0_u64;
     let mut count = 0;

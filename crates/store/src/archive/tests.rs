@@ -59,7 +59,8 @@ fn ticks_come_back_in_order_of_event_time_and_none_is_lost() {
     assert_eq!(archive.source().expect("readable").as_deref(), Some("MARKET"));
     let holding = Holding { ticks: 4, first: EventTime(100), last: EventTime(300) };
     assert_eq!(archive.holdings().expect("readable"), BTreeMap::from([(bitcoin(), holding)]));
-    let dogecoin = archive.series(&Instrument::new("dogecoin", "usdt").expect("valid"), Through::ALL).expect("readable");
+    let dogecoin =
+        archive.series(&Instrument::new("dogecoin", "usdt").expect("valid"), Through::ALL).expect("readable");
     assert_eq!(dogecoin.ticks, []);
 }
 

@@ -155,8 +155,8 @@ impl InstrumentRows {
         }
         let names = self.files.iter().map(|(input, _)| input.name()).collect::<Vec<_>>().join(", ");
         let problem = format!(
-            "{} of {} rows have the time of another row and say something else: name files of one instrument and market; if they \
-             are, say which of two rows counts, with --conflict last or --conflict first",
+            "{} of {} rows have the time of another row and other values: pass files of one instrument and market; if they \
+             are, choose the row that counts with --conflict last or --conflict first",
             row_counts.conflicts, row_counts.rows
         );
         Err(Unusable::new(names, problem))
@@ -165,7 +165,7 @@ impl InstrumentRows {
     fn conflict(&self, one: &Row, other: &Row) -> Unusable {
         let place = |row: &Row| format!("{} line {}", self.files[row.file as usize].0.name(), row.line);
         let problem = format!(
-            "it says something else of {} than {}: choose with --conflict last or --conflict first",
+            "its row of {} has other values than {}: choose with --conflict last or --conflict first",
             other.event,
             place(one)
         );

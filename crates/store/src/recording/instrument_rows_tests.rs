@@ -266,7 +266,7 @@ fn a_grain_that_contradicts_the_rows_is_refused() {
 #[test]
 fn rows_that_do_not_tell_their_length_ask_for_it() {
     let one = HEADER.to_owned() + &candle(0);
-    refused(&one, rules(), &["a.csv: ", "say it with --grain"]);
+    refused(&one, rules(), &["a.csv: ", "pass it with --grain"]);
     assert_eq!(read(&one, saying("1d")).unwrap().shape, Shape::Candles(Span::DAY));
     let unusable = read(&(HEADER.to_owned() + "junk\nT,,,,,\n"), rules()).unwrap();
     assert_eq!((unusable.rows.len(), unusable.row_counts.foreign, unusable.row_counts.without_price), (0, 1, 1));

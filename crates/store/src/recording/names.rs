@@ -70,7 +70,7 @@ impl Names {
         let Some(Other { line, column, first: (first_line, first), name }) = &self.other else { return Ok(()) };
         let problem = format!(
             "its {column} is {name}, and that of line {first_line} is {first}: a file holds one instrument of one market; write \
-             one file for each, and name the column otherwise if it says something else"
+             one file for each, and rename the column if it holds something else"
         );
         Err((*line, problem))
     }

@@ -64,11 +64,11 @@ impl FromStr for Grain {
             return Ok(Self::Trades);
         }
         let length = humantime::parse_duration(text)
-            .map_err(|error| format!("{error}: say how long a candle is, such as 1m or 1h, or trades"))?;
+            .map_err(|error| format!("{error}: write the length of a candle, such as 1m or 1h, or trades"))?;
         match i64::try_from(length.as_millis()) {
             Ok(0 | 1) => Ok(Self::Trades),
             Ok(ms) if Span(ms) <= GRAIN_MAX => Ok(Self::Candles(Span(ms))),
-            _ => Err("longer than a year: say how long a candle is, such as 1m or 1h, or trades".to_owned()),
+            _ => Err("longer than a year: write the length of a candle, such as 1m or 1h, or trades".to_owned()),
         }
     }
 }
@@ -93,7 +93,7 @@ impl FromStr for Conflict {
             "last" => Ok(Self::Last),
             "first" => Ok(Self::First),
             "refuse" => Ok(Self::Refuse),
-            _ => Err("say last, first or refuse".to_owned()),
+            _ => Err("write last, first or refuse".to_owned()),
         }
     }
 }
@@ -114,7 +114,7 @@ impl FromStr for Outside {
         match text {
             "widen" => Ok(Self::Widen),
             "reject" => Ok(Self::Reject),
-            _ => Err("say widen or reject".to_owned()),
+            _ => Err("write widen or reject".to_owned()),
         }
     }
 }

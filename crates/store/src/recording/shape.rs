@@ -78,7 +78,7 @@ fn check_said(input: &Input, survey: &mut Survey, said: Span) -> Result<(), Unus
     let problem = match survey.kind {
         RowKind::Candles => {
             format!(
-                "its rows are {apart} apart, and --grain says {said}: say --grain {}, or leave it out",
+                "its rows are {apart} apart, and --grain says {said}: pass --grain {}, or leave it out",
                 apart.replace(' ', "")
             )
         }
@@ -97,12 +97,12 @@ fn check_conflicts(input: &Input, survey: &Survey) -> Result<(), Unusable> {
         return Ok(());
     }
     let remedy = if survey.has_single_prices {
-        "if they are trades, say --grain trades, and all of them count; if not"
+        "if they are trades, pass --grain trades, and all of them count; if not"
     } else {
         "if it holds several instruments or markets, write one file for each; if not"
     };
     let problem = format!(
-        "{others} of {rows} rows have the time of the row before and say something else: {remedy}, say which of two counts, with \
+        "{others} of {rows} rows have the time of the row before and other values: {remedy}, choose the row that counts with \
          --conflict last or --conflict first"
     );
     Err(Unusable::new(input.name().to_owned(), problem))
@@ -121,8 +121,8 @@ fn check_mixed(input: &Input, survey: &Survey, grain: Span) -> Result<(), Unusab
     let total = survey.steps.total();
     if let Some((step, count)) = overlaps(&survey.steps, grain) {
         let problem = format!(
-            "its rows are mostly {} apart, and {count} of {total} follow sooner, such as {}: candles would overlap; say how long \
-             they are with --grain, or split the file by their length",
+            "its rows are mostly {} apart, and {count} of {total} follow sooner, such as {}: candles would overlap; pass \
+             their length with --grain, or split the file by length",
             span_words(grain),
             span_words(step)
         );
@@ -152,7 +152,7 @@ fn inferred(files: &mut [(Input, Survey)], usual: Option<Span>, rules: &Rules) -
     let Some(usual) = usual.filter(|usual| *usual <= GRAIN_MAX) else {
         // Without a row that counts the shape does not matter, and the refused rows are the problem to report.
         let is_empty = !files.iter().any(|(input, _)| has_row(input, rules));
-        let problem = "its rows do not tell how long one is: say it with --grain, such as --grain 1h".to_owned();
+        let problem = "the length of its rows is unknown: pass it with --grain, such as --grain 1h".to_owned();
         return if is_empty { Ok(Span::MINUTE) } else { Err(Unusable::new(names, problem)) };
     };
     for (input, survey) in files {

@@ -270,7 +270,7 @@ impl Survey {
 pub(crate) fn unsorted(input: &Input, error: &std::io::Error) -> Unusable {
     let folder = std::env::temp_dir();
     let problem = format!(
-        "its rows cannot be put in order: {error}; make room in {}, or name another folder with TMPDIR",
+        "its rows cannot be sorted: {error}; free space in {}, or set TMPDIR to another folder",
         folder.display()
     );
     Unusable::new(input.name().to_owned(), problem)
