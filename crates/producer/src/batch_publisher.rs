@@ -92,7 +92,7 @@ impl<'f, F: Feed, T: Send + 'f> BatchPublisher<'f, F, T> {
     /// receipts.
     ///
     /// # Panics
-    /// When there is no room, or there are more messages than one submission may have.
+    /// There is no room, or there are more messages than one submission may have.
     pub(crate) fn submit(&mut self, instrument_idx: usize, messages: Vec<FeedMessage>, context: T) {
         assert!(self.has_room() && messages.len() <= SUBMISSION_MESSAGES_MAX, "a submission fits into a batch");
         self.unstored[instrument_idx] += 1;

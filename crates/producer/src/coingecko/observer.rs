@@ -40,7 +40,7 @@ pub(crate) struct Observed {
     pub(crate) instrument_idx: usize,
     /// Records in the order of publishing.
     pub(crate) records: Vec<Record>,
-    /// Why the answer has no usable price of the coin.
+    /// Error of an answer without a usable price of the coin.
     pub(crate) quote_error: Option<QuoteError>,
     /// Whether the error, or its end, is new and should be logged.
     pub(crate) is_news: bool,
@@ -203,7 +203,7 @@ impl Counts {
 /// Converts a quote to a tick that the stream-processor accepts.
 ///
 /// # Errors
-/// Why it is not usable. A tick from the future would hide all good ones before its time.
+/// The quote is not usable. A tick from the future would hide all good ones before its time.
 pub(crate) fn tick(
     instrument: &Instrument,
     quote: Option<&Quote>,

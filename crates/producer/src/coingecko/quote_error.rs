@@ -3,7 +3,7 @@
 use market::Instrument;
 use market::validate::Reason;
 
-/// Why an answer has no usable price of a coin.
+/// Error of an answer without a usable price of a coin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum QuoteError {
     /// The answer does not contain the coin.

@@ -87,7 +87,7 @@ mod tests {
         now_ms: i64,
     }
 
-    /// When the producer started.
+    /// Start of the producer.
     const START_MS: i64 = 1_600_000_000_000;
     const READINESS: Readiness = Readiness { interval: Span::MINUTE, started_ms: START_MS };
 

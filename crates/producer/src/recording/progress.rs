@@ -1,4 +1,4 @@
-//! Progress of a replay: what FEED has confirmed.
+//! Progress of a replay, as FEED has confirmed it.
 
 use super::published::{PublishedMessages, RowRuns};
 use crate::batch_publisher::StoredSubmission;
@@ -23,7 +23,7 @@ pub(crate) struct Contents {
     pub(crate) rows: RowRuns,
 }
 
-/// What FEED has confirmed, by instrument and by message.
+/// Confirmations of FEED, by instrument and by message.
 #[derive(Debug)]
 pub(crate) struct ReplayProgress {
     pub(crate) confirmed: Vec<InstrumentProgress>,

@@ -15,7 +15,7 @@ use crate::batch_publisher::BatchPublisher;
 use crate::feed::Feed;
 use crate::metrics::ProducerMetrics;
 
-/// How long a stopping replay waits for messages in flight.
+/// Time that a stopping replay waits for messages in flight, at most.
 const DRAIN_MAX: Duration = Duration::from_secs(3);
 
 /// Publishes packed rows as they come, until there are no more or shutdown is requested. Returns whether all were

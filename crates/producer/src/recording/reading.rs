@@ -23,7 +23,7 @@ pub(crate) struct ReadingThread {
     stop: Shutdown,
 }
 
-/// What the reading thread returns.
+/// Result of the reading thread.
 pub(crate) struct ReadingDone {
     pub(crate) packers: Vec<Packer>,
     pub(crate) rejects: Rejects,

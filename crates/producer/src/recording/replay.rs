@@ -15,7 +15,7 @@ use super::{flush, publishing};
 use crate::feed::Feed;
 use crate::metrics::ProducerMetrics;
 
-/// How to replay.
+/// Settings of a replay.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ReplayPlan {
     /// Whether holes become gap records.
@@ -28,7 +28,7 @@ pub(crate) struct ReplayPlan {
     pub(crate) feed_end: u64,
 }
 
-/// How a replay ended.
+/// Ending of a replay.
 #[derive(Debug)]
 pub(crate) enum Ending {
     /// All rows were read and published.

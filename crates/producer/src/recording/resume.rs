@@ -1,4 +1,4 @@
-//! Where a replay resumes: FEED only grows forward, so rows that are not newer than its last tick need a policy.
+//! Resuming a replay: FEED only grows forward, so rows that are not newer than its last tick need a policy.
 
 use bus::Error;
 use futures::{StreamExt, TryStreamExt};
