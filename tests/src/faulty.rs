@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{fmt, io};
 
-use store::archive::storage::{Claim, Content, Entry, Fill, Storage, StorageError};
+use store::archive::storage::{Content, Fill, Storage, StorageError, StoredFile, WriterClaim};
 
 /// What a writer leaves that dies while it writes a file of this name.
 pub type LeaveHalf = Arc<dyn Fn(&str) + Send + Sync>;
@@ -43,14 +43,14 @@ impl<P: fmt::Display> fmt::Display for Faulty<P> {
 }
 
 impl<P: Storage> Storage for Faulty<P> {
-    fn claim(&self) -> Result<Claim, StorageError> {
+    fn claim(&self) -> Result<WriterClaim, StorageError> {
         self.step()?;
         let claim = self.inner.claim()?;
         self.step()?;
         Ok(claim)
     }
 
-    fn list(&self) -> Result<Vec<Entry>, StorageError> {
+    fn list(&self) -> Result<Vec<StoredFile>, StorageError> {
         self.inner.list()
     }
 

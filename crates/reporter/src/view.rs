@@ -27,14 +27,14 @@ pub(crate) struct View {
 #[derive(Debug, Default)]
 pub(crate) struct InstrumentView {
     /// Newest price by event time.
-    pub(crate) price: Option<Price>,
+    pub(crate) price: Option<LastPrice>,
     candles: BTreeMap<Window, BTreeMap<EventTime, Candle>>,
     hours: BTreeMap<u8, HourOfDayLine<'static>>,
 }
 
 /// A price with its times.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Price {
+pub(crate) struct LastPrice {
     /// Event time of the tick.
     pub(crate) event: EventTime,
     /// Time since which the price is known. For a bar, that is its end.
@@ -97,7 +97,7 @@ impl View {
     fn price(&mut self, line: &[u8]) -> Result<(), serde_json::Error> {
         let line: PriceLine<'_> = serde_json::from_slice(line)?;
         let tick = line.tick();
-        let price = Price { event: tick.event, known: tick.end(), close: tick.close };
+        let price = LastPrice { event: tick.event, known: tick.end(), close: tick.close };
         let newest = &mut self.instrument(&line.coin, &line.quote).price;
         // A late tick within the allowed lateness is accepted, but it is not the current price.
         if newest.is_none_or(|newest| newest.event <= price.event) {

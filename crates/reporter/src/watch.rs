@@ -22,7 +22,7 @@ pub struct Args {
 
     /// Output format
     #[arg(long, value_enum, default_value = "text")]
-    pub format: Format,
+    pub format: WatchFormat,
 
     /// Number of partitions of the streams, as `topology apply` made them; needed to find the last known value
     #[arg(long, env = "CANDLEWIRE_PARTITIONS", default_value_t = topology::Limits::default().partitions, value_name = "P",
@@ -32,7 +32,7 @@ pub struct Args {
 
 /// Output format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Format {
+pub enum WatchFormat {
     /// For people
     Text,
     /// One JSON object per line, as stored
@@ -100,7 +100,7 @@ fn check_subject(watched: &str) -> anyhow::Result<()> {
 }
 
 struct Watcher {
-    format: Format,
+    format: WatchFormat,
     gaps: Gaps,
 }
 
@@ -124,11 +124,11 @@ impl Watcher {
         let is_profile = stored.split('.').nth(2) == Some(RecordKind::HourOfDay.token());
         let newest = if is_profile { &lines[..] } else { &lines[lines.len().saturating_sub(1)..] };
         match self.format {
-            Format::Text => {
+            WatchFormat::Text => {
                 let marked = |line: &&[u8]| format!("last known: {}", text::line(&args.subject, line));
                 Ok(output::lines(newest.iter().map(marked))?)
             }
-            Format::Json => {
+            WatchFormat::Json => {
                 tracing::info!(lines = newest.len(), "the first lines are the last known values");
                 Ok(output::lines(newest)?)
             }
@@ -157,8 +157,8 @@ impl Watcher {
         let (_, payload) = bus::codec::decode(message.headers.clone(), message.payload.clone());
         let lines = bus::codec::lines(&payload).map(|(_, line)| line);
         Ok(match self.format {
-            Format::Text => output::lines(lines.map(|line| text::line(subject, line)))?,
-            Format::Json => output::lines(lines)?,
+            WatchFormat::Text => output::lines(lines.map(|line| text::line(subject, line)))?,
+            WatchFormat::Json => output::lines(lines)?,
         })
     }
 }

@@ -23,7 +23,7 @@ use axum::routing::get;
 use bus::NatsArgs;
 use plot_file::PlotFile;
 use service::{Bounds, Code, Health, HealthArgs, Shutdown, WithCode};
-use shared::Shared;
+use shared::PageState;
 use snapshot::{Choice, LiveSnapshot, TablesSnapshot};
 use store::paths;
 use tokio::net::TcpListener;
@@ -65,7 +65,7 @@ pub async fn run(args: &Args, nats: &NatsArgs, shutdown: &Shutdown) -> anyhow::R
         .await
         .with_context(|| format!("cannot listen on {}; choose another address with --listen", args.listen))
         .exit_code(Code::BadConfig)?;
-    let shared = Arc::new(Shared::new(View::new(WINDOWS_MAX), PlotFile::at(args.out.join(paths::PLOT))));
+    let shared = Arc::new(PageState::new(View::new(WINDOWS_MAX), PlotFile::at(args.out.join(paths::PLOT))));
     shared.health.serve(&args.health, shutdown.clone()).await?;
     tracing::info!("the page is at http://{}/", listener.local_addr()?);
     let hosts = args.health.allowed_hosts.clone();
@@ -76,7 +76,7 @@ pub async fn run(args: &Args, nats: &NatsArgs, shutdown: &Shutdown) -> anyhow::R
     Ok(())
 }
 
-fn routes(shared: Arc<Shared>) -> Router {
+fn routes(shared: Arc<PageState>) -> Router {
     let asset = |kind: &'static str, text: &'static str| get(move || async move { ([(CONTENT_TYPE, kind)], text) });
     Router::new()
         .route("/", asset("text/html; charset=utf-8", include_str!("web/index.html")))
@@ -101,22 +101,22 @@ async fn with_headers(request: Request, next: Next) -> Response {
     response
 }
 
-async fn live(State(shared): State<Arc<Shared>>, Query(choice): Query<Choice>) -> Json<LiveSnapshot> {
+async fn live(State(shared): State<Arc<PageState>>, Query(choice): Query<Choice>) -> Json<LiveSnapshot> {
     Json(shared.live(&choice))
 }
 
 async fn tables(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<PageState>>,
     Query(choice): Query<Choice>,
 ) -> Result<Json<TablesSnapshot>, (StatusCode, &'static str)> {
     shared.tables(&choice).map(Json).ok_or((StatusCode::NOT_FOUND, "no such instrument yet\n"))
 }
 
-async fn health_line(State(shared): State<Arc<Shared>>) -> String {
+async fn health_line(State(shared): State<Arc<PageState>>) -> String {
     format!("{}\n", shared.live(&Choice::default()).health.line)
 }
 
-async fn plot(State(shared): State<Arc<Shared>>) -> Response {
+async fn plot(State(shared): State<Arc<PageState>>) -> Response {
     match shared.plot.bytes().await {
         Some(bytes) => ([(CONTENT_TYPE, "image/png")], bytes).into_response(),
         None => (StatusCode::NOT_FOUND, "no plot yet: run `trainer train`, then `reporter plot`\n").into_response(),

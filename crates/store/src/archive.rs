@@ -20,7 +20,7 @@ use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchR
 use serde::{Deserialize, Serialize};
 
 use crate::archive::catalog::{Catalog, CatalogError, SeqRange, TickFile};
-use crate::archive::storage::{Content, Entry, FolderStorage, Storage, StorageError};
+use crate::archive::storage::{Content, FolderStorage, Storage, StorageError, StoredFile};
 use crate::bucket::BucketErrorKind;
 use crate::digest::Digest;
 use crate::schema;
@@ -207,7 +207,7 @@ impl Archive {
         self.catalog_of(&self.storage.list()?)
     }
 
-    fn catalog_of(&self, entries: &[Entry]) -> Result<Catalog, ArchiveError> {
+    fn catalog_of(&self, entries: &[StoredFile]) -> Result<Catalog, ArchiveError> {
         Catalog::of(entries.iter().map(|entry| entry.name.as_str()))
             .map_err(|error| ArchiveError::Catalog { place: self.to_string(), error })
     }

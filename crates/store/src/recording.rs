@@ -5,10 +5,10 @@
 //! 1583020800000,8523.61,8527.42,8521.08,8524.91,12.5
 //! ```
 //!
-//! A row is a candle that begins at its timestamp, a price at its timestamp, or a trade: see [`Shape`].
+//! A row is a candle that begins at its timestamp, a price at its timestamp, or a trade: see [`RowShape`].
 //! [`InstrumentRows`] reads the files of one instrument in these steps:
 //!
-//! 1. `survey` reads a whole file before any row of it counts, and `shape` derives the [`Shape`] of the rows from that.
+//! 1. `survey` reads a whole file before any row of it counts, and `shape` derives the [`RowShape`] of the rows from that.
 //! 2. `file` and `lines` read lines, and `columns` parses them into rows.
 //! 3. `rules` judges single rows, `sort` orders the rows of a file, and `numbering` numbers trades that have no id.
 //! 4. `sequence` judges rows by their neighbors.
@@ -37,8 +37,8 @@ mod unusable;
 
 pub use columns::COLUMNS;
 pub use counts::{Rejects, RowCounts};
-pub use file::{Input, OnRead};
+pub use file::{OnRead, RecordingFile};
 pub use instrument_rows::InstrumentRows;
-pub use row::{Refusal, Row, SOURCE};
-pub use rules::{Conflict, Grain, Outside, REORDER_ROWS, Rules, STEP_MAX, Shape};
-pub use unusable::Unusable;
+pub use row::{RecordingRow, RowRefusal, SOURCE};
+pub use rules::{Conflict, Grain, Outside, REORDER_ROWS, RowShape, Rules, STEP_MAX};
+pub use unusable::UnusableFile;

@@ -10,7 +10,9 @@ use anyhow::anyhow;
 use market::validate::validate;
 use market::{Instrument, Tick};
 use service::{Code, WithCode};
-use store::recording::{Input, OnRead, Refusal, Rejects, Rules, Shape, RowCounts, InstrumentRows, Unusable};
+use store::recording::{
+    InstrumentRows, OnRead, RecordingFile, Rejects, RowCounts, RowRefusal, RowShape, Rules, UnusableFile,
+};
 
 /// What a recording holds.
 #[derive(Debug)]
@@ -18,7 +20,7 @@ pub struct Recorded {
     /// Ascending by event time and id, each accepted by the rules of `market`.
     pub ticks: Vec<Tick>,
     /// What each row is.
-    pub shape: Shape,
+    pub shape: RowShape,
     /// What became of the rows.
     pub tally: RowCounts,
 }
@@ -29,7 +31,8 @@ pub struct Recorded {
 /// With exit code 2 when a file is no recording or breaks off, or there is no telling what a row is; with exit code 4
 /// when no row counts.
 pub fn read(files: &[PathBuf], instrument: &Instrument, rules: Rules, on_read: &OnRead) -> anyhow::Result<Recorded> {
-    let inputs: Result<Vec<_>, Unusable> = files.iter().map(|path| Input::at(path, OnRead::clone(on_read))).collect();
+    let inputs: Result<Vec<_>, UnusableFile> =
+        files.iter().map(|path| RecordingFile::at(path, OnRead::clone(on_read))).collect();
     let track = inputs.and_then(|inputs| InstrumentRows::open(inputs, instrument, rules));
     let mut track = track.exit_code(Code::BadConfig)?;
     let (mut ticks, mut tally) = (Vec::new(), RowCounts::default());
@@ -80,7 +83,7 @@ impl fmt::Display for Left<'_> {
             counted.filter(|(count, _)| *count > 0).map(|(count, name)| format!("{count} {name}")).collect();
         let left = if left.is_empty() { "none".to_owned() } else { left.join(", ") };
         write!(f, "left out of {rows} rows: {left}")?;
-        match rejected.contains_key(Refusal::Jump.as_str()) {
+        match rejected.contains_key(RowRefusal::Jump.as_str()) {
             true => f.write_str(" (a jump is a lone row further than --max-step from the others)"),
             false => Ok(()),
         }
@@ -133,7 +136,7 @@ mod tests {
             + &prices(9, ",,,,0");
         let recorded = read_text(&text, None).expect("a recording");
         let events: Vec<_> = recorded.ticks.iter().map(|tick| (tick.event.ms() - START) / 60_000).collect();
-        assert_eq!((events, recorded.shape), (vec![1, 2, 3, 4, 5], Shape::Candles(Span::MINUTE)));
+        assert_eq!((events, recorded.shape), (vec![1, 2, 3, 4, 5], RowShape::Candles(Span::MINUTE)));
         assert_eq!(
             recorded.to_string(),
             "5 ticks, read as candles of 1m; left out of 12 rows: 1 duplicate, 1 without a price, 1 foreign, 1 high-low-order, \
@@ -154,7 +157,7 @@ mod tests {
         let error = read_text(&minutes([7]), None).expect_err("no grain");
         assert_eq!(code(&error), Some(Code::BadConfig));
         assert!(error.to_string().contains("pass it with --grain"), "{error}");
-        assert_eq!(read_text(&minutes([7]), Some("1d")).expect("a recording").shape, Shape::Candles(Span::DAY));
+        assert_eq!(read_text(&minutes([7]), Some("1d")).expect("a recording").shape, RowShape::Candles(Span::DAY));
     }
 
     #[test]

@@ -19,7 +19,7 @@ use super::markets::{self, NoQuotes, Quote};
 
 /// An HTTP answer.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Answer {
+pub(crate) struct HttpAnswer {
     pub(crate) status: u16,
     pub(crate) content_type: Option<String>,
     pub(crate) retry_after: Option<String>,
@@ -112,7 +112,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-impl Answer {
+impl HttpAnswer {
     /// Parses the quotes, by coin.
     ///
     /// # Errors
@@ -248,7 +248,7 @@ mod tests {
     use super::*;
 
     fn check(status: u16, body: &str, class: Class, code: Option<i64>, detail: &str) {
-        let answer = Answer { status, body: body.into(), ..Answer::default() };
+        let answer = HttpAnswer { status, body: body.into(), ..HttpAnswer::default() };
         let refusal = answer.quotes(1, None, UNIX_EPOCH).unwrap_err();
         assert_eq!((refusal.class, refusal.code, refusal.detail.as_str()), (class, code, detail), "{status} {body}");
     }
@@ -323,7 +323,7 @@ mod tests {
     #[test]
     fn a_redirect_names_the_host_and_the_flag() {
         let redirected_to = Some("elsewhere.example:8443".to_owned());
-        let answer = Answer { status: 302, redirected_to, body: b"[]".to_vec(), ..Answer::default() };
+        let answer = HttpAnswer { status: 302, redirected_to, body: b"[]".to_vec(), ..HttpAnswer::default() };
         let refusal = answer.quotes(1, None, UNIX_EPOCH).unwrap_err();
         assert_eq!(refusal.class, Class::Redirected);
         let said = refusal.to_string();
@@ -331,7 +331,7 @@ mod tests {
     }
 
     fn said(status: u16, body: &str) -> String {
-        let answer = Answer { status, body: body.into(), ..Answer::default() };
+        let answer = HttpAnswer { status, body: body.into(), ..HttpAnswer::default() };
         answer.quotes(1, None, UNIX_EPOCH).unwrap_err().to_string()
     }
 
@@ -374,11 +374,11 @@ mod tests {
         );
         check(503, "<html>busy", Class::Upstream, None, "HTML instead of JSON: <html>busy");
         check(200, "<html>sign in", Class::Upstream, None, "HTML instead of JSON: <html>sign in");
-        let declared = Answer {
+        let declared = HttpAnswer {
             status: 200,
             content_type: Some("text/HTML".to_owned()),
             body: b"[]".to_vec(),
-            ..Answer::default()
+            ..HttpAnswer::default()
         };
         assert_eq!(declared.quotes(1, None, UNIX_EPOCH).unwrap_err().class, Class::Upstream);
     }
@@ -387,7 +387,7 @@ mod tests {
     fn retry_after_is_seconds_or_a_date() {
         let check = |header: &str, expected: Option<u64>| {
             let retry_after = Some(header.to_owned());
-            let answer = Answer { status: 429, retry_after, ..Answer::default() };
+            let answer = HttpAnswer { status: 429, retry_after, ..HttpAnswer::default() };
             let refusal = answer.quotes(1, None, UNIX_EPOCH + Duration::from_secs(784_111_770)).unwrap_err();
             assert_eq!(refusal.retry_after, expected.map(Duration::from_secs), "{header}");
         };
@@ -400,13 +400,13 @@ mod tests {
 
     #[test]
     fn an_empty_list_is_an_answer() {
-        let answer = Answer { status: 200, body: b" [] ".to_vec(), ..Answer::default() };
+        let answer = HttpAnswer { status: 200, body: b" [] ".to_vec(), ..HttpAnswer::default() };
         assert_eq!(answer.quotes(1, None, UNIX_EPOCH), Ok(HashMap::new()));
     }
 
     #[test]
     fn long_answers_are_shown_in_part_on_one_line() {
-        let answer = Answer { status: 500, body: "a\nb\u{7}".repeat(10_000).into(), ..Answer::default() };
+        let answer = HttpAnswer { status: 500, body: "a\nb\u{7}".repeat(10_000).into(), ..HttpAnswer::default() };
         let shown = answer.quotes(1, None, UNIX_EPOCH).unwrap_err().to_string();
         assert!(shown.len() < 250 && !shown.contains(['\n', '\u{7}']), "{shown}");
     }

@@ -20,7 +20,7 @@ const OVERFLOW: &str = "buffer-overflow";
 
 /// An unpublished record.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Record {
+pub(crate) enum BufferedRecord {
     Tick(Box<TickLine<'static>>),
     Gap(GapLine<'static>),
     Heartbeat(HeartbeatLine<'static>),
@@ -40,7 +40,7 @@ pub(crate) struct BoundedBuffer {
 #[derive(Debug)]
 struct Queue {
     instrument: Instrument,
-    records: VecDeque<Record>,
+    records: VecDeque<BufferedRecord>,
     ticks: usize,
     /// Event time of the first dropped tick, until the gap up to the next kept tick is published.
     lost_from_ms: Option<i64>,
@@ -59,17 +59,17 @@ impl BoundedBuffer {
     }
 
     /// Appends a record of an instrument.
-    pub(crate) fn push(&mut self, instrument_idx: usize, record: Record) {
+    pub(crate) fn push(&mut self, instrument_idx: usize, record: BufferedRecord) {
         let queue = &mut self.queues[instrument_idx];
         match (&record, queue.records.back_mut()) {
-            (Record::Heartbeat(later), Some(Record::Heartbeat(last))) if joins(last, later) => {
+            (BufferedRecord::Heartbeat(later), Some(BufferedRecord::Heartbeat(last))) if joins(last, later) => {
                 // The later heartbeat certifies the span of both.
                 let from_ms = last.event_ms - last.complete_ms.unwrap_or_default();
                 let complete_ms = later.complete_ms.map(|_| later.event_ms - from_ms);
                 *last = HeartbeatLine { complete_ms, ..later.clone() };
                 return;
             }
-            (Record::Tick(_), _) => {
+            (BufferedRecord::Tick(_), _) => {
                 queue.ticks += 1;
                 self.ticks += 1;
             }
@@ -109,7 +109,7 @@ impl BoundedBuffer {
         let Some(queue) = self.queues.iter_mut().max_by_key(|queue| queue.ticks) else { return };
         while let Some(record) = queue.records.pop_front() {
             match record {
-                Record::Tick(tick) => {
+                BufferedRecord::Tick(tick) => {
                     queue.lost_from_ms.get_or_insert(tick.event_ms);
                     queue.ticks -= 1;
                     self.ticks -= 1;
@@ -118,10 +118,10 @@ impl BoundedBuffer {
                     return;
                 }
                 // The new gap includes the dropped one.
-                Record::Gap(gap) => {
+                BufferedRecord::Gap(gap) => {
                     queue.lost_from_ms.get_or_insert(gap.from_ms);
                 }
-                Record::Heartbeat(_) => {}
+                BufferedRecord::Heartbeat(_) => {}
             }
         }
     }
@@ -141,12 +141,12 @@ impl Queue {
     fn certify_nothing(&mut self) {
         for record in &mut self.records {
             match record {
-                Record::Heartbeat(heartbeat) => heartbeat.complete_ms = None,
-                Record::Tick(tick) => {
+                BufferedRecord::Heartbeat(heartbeat) => heartbeat.complete_ms = None,
+                BufferedRecord::Tick(tick) => {
                     tick.complete_ms = None;
                     return;
                 }
-                Record::Gap(_) => {}
+                BufferedRecord::Gap(_) => {}
             }
         }
     }
@@ -156,9 +156,9 @@ impl Queue {
             return Some(message);
         }
         let message = match self.records.pop_front()? {
-            Record::Tick(first) => self.take_ticks(*first),
-            Record::Gap(gap) => self.gap_message(&gap),
-            Record::Heartbeat(heartbeat) => self.origin().heartbeat(heartbeat.event(), single(&heartbeat)),
+            BufferedRecord::Tick(first) => self.take_ticks(*first),
+            BufferedRecord::Gap(gap) => self.gap_message(&gap),
+            BufferedRecord::Heartbeat(heartbeat) => self.origin().heartbeat(heartbeat.event(), single(&heartbeat)),
         };
         Some(message)
     }
@@ -167,8 +167,8 @@ impl Queue {
     fn take_lost(&mut self) -> Option<FeedMessage> {
         let from_ms = self.lost_from_ms?;
         let to_ms = self.records.iter().find_map(|record| match record {
-            Record::Tick(tick) => Some(tick.event_ms),
-            Record::Gap(_) | Record::Heartbeat(_) => None,
+            BufferedRecord::Tick(tick) => Some(tick.event_ms),
+            BufferedRecord::Gap(_) | BufferedRecord::Heartbeat(_) => None,
         })?;
         self.lost_from_ms = None;
         Some(self.gap_message(&GapLine {
@@ -185,7 +185,7 @@ impl Queue {
         let mut last_ms = first_ms;
         let mut lines = Pack::default();
         lines.push(&first);
-        while let (true, Some(Record::Tick(tick))) = (has_room(&lines), self.records.front()) {
+        while let (true, Some(BufferedRecord::Tick(tick))) = (has_room(&lines), self.records.front()) {
             last_ms = tick.event_ms;
             lines.push(tick.as_ref());
             self.records.pop_front();
@@ -210,8 +210,8 @@ mod tests {
 
     use super::*;
 
-    fn tick(coin: &'static str, minute: i64) -> Record {
-        Record::Tick(Box::new(TickLine {
+    fn tick(coin: &'static str, minute: i64) -> BufferedRecord {
+        BufferedRecord::Tick(Box::new(TickLine {
             coin: coin.into(),
             quote: "usd".into(),
             event_ms: minute * 60_000,
@@ -232,8 +232,8 @@ mod tests {
         }))
     }
 
-    fn heartbeat(minute: i64) -> Record {
-        Record::Heartbeat(HeartbeatLine {
+    fn heartbeat(minute: i64) -> BufferedRecord {
+        BufferedRecord::Heartbeat(HeartbeatLine {
             coin: "bitcoin".into(),
             quote: "usd".into(),
             event_ms: minute * 60_000,
@@ -245,19 +245,21 @@ mod tests {
 
     /// Returns how much each record certifies, in minutes.
     fn certified(buffer: &BoundedBuffer) -> Vec<Option<i64>> {
-        let complete_ms = |record: &Record| match record {
-            Record::Tick(tick) => tick.complete_ms,
-            Record::Heartbeat(heartbeat) => heartbeat.complete_ms,
-            Record::Gap(_) => None,
+        let complete_ms = |record: &BufferedRecord| match record {
+            BufferedRecord::Tick(tick) => tick.complete_ms,
+            BufferedRecord::Heartbeat(heartbeat) => heartbeat.complete_ms,
+            BufferedRecord::Gap(_) => None,
         };
         buffer.queues[0].records.iter().map(|record| Some(complete_ms(record)? / 60_000)).collect()
     }
 
-    fn certifying(record: Record, minutes: i64) -> Record {
+    fn certifying(record: BufferedRecord, minutes: i64) -> BufferedRecord {
         let complete_ms = Some(minutes * 60_000);
         match record {
-            Record::Tick(tick) => Record::Tick(Box::new(TickLine { complete_ms, ..*tick })),
-            Record::Heartbeat(heartbeat) => Record::Heartbeat(HeartbeatLine { complete_ms, ..heartbeat }),
+            BufferedRecord::Tick(tick) => BufferedRecord::Tick(Box::new(TickLine { complete_ms, ..*tick })),
+            BufferedRecord::Heartbeat(heartbeat) => {
+                BufferedRecord::Heartbeat(HeartbeatLine { complete_ms, ..heartbeat })
+            }
             gap => gap,
         }
     }
@@ -348,7 +350,7 @@ mod tests {
         let mut buffer = buffer(1);
         let gap =
             GapLine { coin: "bitcoin".into(), quote: "usd".into(), from_ms: 7, to_ms: 60_000, cause: "blocked".into() };
-        for record in [Record::Gap(gap), tick("bitcoin", 1), tick("bitcoin", 2)] {
+        for record in [BufferedRecord::Gap(gap), tick("bitcoin", 1), tick("bitcoin", 2)] {
             buffer.push(0, record);
         }
         check(&mut buffer, 0, &["gap/bitcoin/usd/7-120000/1", "tick/bitcoin/usd/point/120000-120000/1"]);

@@ -9,7 +9,7 @@ use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, LOCATION, RETRY
 use reqwest::{Response, Url, redirect};
 use rustls::crypto::CryptoProvider;
 
-use super::answer::{Answer, Class, Refusal};
+use super::answer::{Class, HttpAnswer, Refusal};
 use super::config::Api;
 use super::key::{ApiKey, excerpt};
 use super::markets::Quote;
@@ -119,7 +119,7 @@ impl Client {
 }
 
 /// Reads an answer, at most `bytes_max` of its body.
-async fn read(mut response: Response, bytes_max: usize) -> Result<Answer, reqwest::Error> {
+async fn read(mut response: Response, bytes_max: usize) -> Result<HttpAnswer, reqwest::Error> {
     let status = response.status().as_u16();
     let content_type = header(&response, &CONTENT_TYPE);
     let retry_after = header(&response, &RETRY_AFTER);
@@ -130,7 +130,7 @@ async fn read(mut response: Response, bytes_max: usize) -> Result<Answer, reqwes
         is_cut = chunk.len() > room;
         body.extend_from_slice(&chunk[..chunk.len().min(room)]);
     }
-    Ok(Answer { status, content_type, retry_after, redirected_to, body, is_cut })
+    Ok(HttpAnswer { status, content_type, retry_after, redirected_to, body, is_cut })
 }
 
 /// Returns the host of a redirect. Path and parameters are left out, because they may hold secrets.

@@ -9,7 +9,7 @@ use market::windowing::{EventTimePolicy, Issue, Windowing};
 use market::{EventTime, Window};
 use proptest::prelude::*;
 
-use super::buffer::Record;
+use super::buffer::BufferedRecord;
 use super::observer_tests::{answered, at, bitcoin, observer, poll, quote};
 
 /// Result of one poll.
@@ -40,7 +40,7 @@ fn polls() -> impl Strategy<Value = Vec<(i64, Found)>> {
 }
 
 /// Returns all records of these polls.
-fn observe(polls: &[(i64, Found)]) -> Vec<Record> {
+fn observe(polls: &[(i64, Found)]) -> Vec<BufferedRecord> {
     let mut observer = observer(None);
     let (mut now, mut newest, mut records) = (0, 0, Vec::new());
     for &(step, found) in polls {
@@ -62,7 +62,7 @@ fn observe(polls: &[(i64, Found)]) -> Vec<Record> {
 
 /// Returns the coverage of every window that closed before the last tick, as the steps compute it from these records,
 /// and the places where certification was broken.
-fn coverage(records: &[Record], with_heartbeats: bool) -> BTreeMap<(Window, EventTime), f64> {
+fn coverage(records: &[BufferedRecord], with_heartbeats: bool) -> BTreeMap<(Window, EventTime), f64> {
     let (settings, instrument) = (EventTimePolicy::default(), bitcoin());
     let (mut windowing, mut watermark) = (Windowing::new(&Window::ALL), Watermark::default());
     let mut found = BTreeMap::new();
@@ -72,32 +72,32 @@ fn coverage(records: &[Record], with_heartbeats: bool) -> BTreeMap<(Window, Even
             found.insert((issue.window, issue.start), issue.candle(&instrument).coverage);
         };
         match record {
-            Record::Tick(line) => {
+            BufferedRecord::Tick(line) => {
                 let tick = validate(line, &instrument, 1, i64::MAX).unwrap();
                 windowing.push(&tick, pass(tick.event), settings, issue);
             }
-            Record::Heartbeat(beat) if with_heartbeats => {
+            BufferedRecord::Heartbeat(beat) if with_heartbeats => {
                 beat.validate(&instrument, i64::MAX).unwrap();
                 windowing.heartbeat(beat.certified(), pass(beat.event()), settings, issue);
             }
-            Record::Heartbeat(_) | Record::Gap(_) => {}
+            BufferedRecord::Heartbeat(_) | BufferedRecord::Gap(_) => {}
         }
     }
     found
 }
 
 /// Returns the times of each two neighboring ticks, and whether certification was unbroken between them.
-fn stretches(records: &[Record]) -> Vec<(EventTime, EventTime, bool)> {
+fn stretches(records: &[BufferedRecord]) -> Vec<(EventTime, EventTime, bool)> {
     let (mut stretches, mut last, mut is_broken) = (Vec::new(), None, true);
     for record in records {
         match record {
-            Record::Gap(_) => is_broken = true,
-            Record::Tick(tick) => {
+            BufferedRecord::Gap(_) => is_broken = true,
+            BufferedRecord::Tick(tick) => {
                 let event = EventTime(tick.event_ms);
                 stretches.extend(last.map(|last| (last, event, !is_broken)));
                 (last, is_broken) = (Some(event), false);
             }
-            Record::Heartbeat(_) => {}
+            BufferedRecord::Heartbeat(_) => {}
         }
     }
     stretches
@@ -128,13 +128,13 @@ proptest! {
     #[test]
     fn between_two_ticks_time_is_certified_or_a_gap(polls in polls()) {
         let records = observe(&polls);
-        for pair in records.iter().filter(|record| !matches!(record, Record::Heartbeat(_))).collect::<Vec<_>>().windows(2) {
+        for pair in records.iter().filter(|record| !matches!(record, BufferedRecord::Heartbeat(_))).collect::<Vec<_>>().windows(2) {
             match pair {
-                [Record::Tick(before), Record::Tick(tick)] => {
+                [BufferedRecord::Tick(before), BufferedRecord::Tick(tick)] => {
                     prop_assert_eq!(tick.complete_ms, Some(tick.event_ms - before.event_ms));
                 }
-                [Record::Tick(before), Record::Gap(gap)] => prop_assert!(gap.from_ms >= before.event_ms),
-                [Record::Gap(gap), Record::Tick(tick)] => {
+                [BufferedRecord::Tick(before), BufferedRecord::Gap(gap)] => prop_assert!(gap.from_ms >= before.event_ms),
+                [BufferedRecord::Gap(gap), BufferedRecord::Tick(tick)] => {
                     prop_assert_eq!((tick.complete_ms, tick.event_ms), (None, gap.to_ms));
                 }
                 other => prop_assert!(false, "{:?}", other),

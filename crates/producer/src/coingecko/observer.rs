@@ -10,7 +10,7 @@ use market::tick::TickLine;
 use market::validate::{FUTURE_BOUND, validate};
 use market::{EventTime, Instrument, Span};
 
-use super::buffer::Record;
+use super::buffer::BufferedRecord;
 use super::certification::{Certification, TimeBefore};
 use super::config::SOURCE;
 use super::lag::Lags;
@@ -35,11 +35,11 @@ pub(crate) struct Poll {
 
 /// Result of an answer for one coin.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Observed {
+pub(crate) struct ObservedCoin {
     /// Index of the instrument.
     pub(crate) instrument_idx: usize,
     /// Records in the order of publishing.
-    pub(crate) records: Vec<Record>,
+    pub(crate) records: Vec<BufferedRecord>,
     /// Error of an answer without a usable price of the coin.
     pub(crate) quote_error: Option<QuoteError>,
     /// Whether the error, or its end, is new and should be logged.
@@ -48,7 +48,7 @@ pub(crate) struct Observed {
 
 /// Counts since the start of the observer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Counts {
+pub(crate) struct ObserverCounts {
     pub(crate) ticks: u64,
     pub(crate) heartbeats: u64,
     pub(crate) gaps: u64,
@@ -63,7 +63,7 @@ pub(crate) struct Counts {
 pub(crate) struct Observer {
     source_delay: Span,
     coins: Vec<Coin>,
-    pub(crate) counts: Counts,
+    pub(crate) counts: ObserverCounts,
 }
 
 #[derive(Debug)]
@@ -124,7 +124,7 @@ impl Observer {
                 reported: None,
             }
         };
-        Self { source_delay, coins: ends.into_iter().map(coin).collect(), counts: Counts::default() }
+        Self { source_delay, coins: ends.into_iter().map(coin).collect(), counts: ObserverCounts::default() }
     }
 
     /// Processes an answer about the coins with these indexes.
@@ -133,7 +133,7 @@ impl Observer {
         range: Range<usize>,
         quotes: &HashMap<String, Quote>,
         poll: Poll,
-    ) -> Vec<Observed> {
+    ) -> Vec<ObservedCoin> {
         let Self { source_delay, coins, counts } = self;
         range
             .map(|instrument_idx| {
@@ -148,7 +148,7 @@ impl Observer {
                 counts.add(&records, quote_error);
                 coin.quote_error = quote_error;
                 let is_news = coin.is_news(quote_error);
-                Observed { instrument_idx, records, quote_error, is_news }
+                ObservedCoin { instrument_idx, records, quote_error, is_news }
             })
             .collect()
     }
@@ -188,13 +188,13 @@ impl Poll {
     }
 }
 
-impl Counts {
-    fn add(&mut self, records: &[Record], quote_error: Option<QuoteError>) {
-        let count = |is_of: fn(&Record) -> bool| records.iter().filter(|record| is_of(record)).count() as u64;
-        let ticks = count(|record| matches!(record, Record::Tick(_)));
+impl ObserverCounts {
+    fn add(&mut self, records: &[BufferedRecord], quote_error: Option<QuoteError>) {
+        let count = |is_of: fn(&BufferedRecord) -> bool| records.iter().filter(|record| is_of(record)).count() as u64;
+        let ticks = count(|record| matches!(record, BufferedRecord::Tick(_)));
         self.ticks += ticks;
-        self.heartbeats += count(|record| matches!(record, Record::Heartbeat(_)));
-        self.gaps += count(|record| matches!(record, Record::Gap(_)));
+        self.heartbeats += count(|record| matches!(record, BufferedRecord::Heartbeat(_)));
+        self.gaps += count(|record| matches!(record, BufferedRecord::Gap(_)));
         self.quote_errors += u64::from(quote_error.is_some());
         self.unchanged += u64::from(quote_error.is_none() && ticks == 0);
     }
@@ -250,7 +250,12 @@ impl Coin {
     }
 
     /// Converts an answer to records.
-    fn answered(&mut self, quote: Option<&Quote>, poll: Poll, source_delay: Span) -> Result<Vec<Record>, QuoteError> {
+    fn answered(
+        &mut self,
+        quote: Option<&Quote>,
+        poll: Poll,
+        source_delay: Span,
+    ) -> Result<Vec<BufferedRecord>, QuoteError> {
         let mut line = tick(&self.instrument, quote, poll)?;
         let event = EventTime(line.event_ms);
         match self.last {
@@ -268,7 +273,7 @@ impl Coin {
                     TimeBefore::Certified(span) => line.complete_ms = Some(span.ms()),
                     TimeBefore::Gap { from, cause } => records.push(self.gap(from, event, cause)),
                 }
-                records.push(Record::Tick(Box::new(line)));
+                records.push(BufferedRecord::Tick(Box::new(line)));
                 self.last = Some(event);
                 Ok(records)
             }
@@ -293,9 +298,9 @@ impl Coin {
         Ok((event > last && is_due).then_some(event))
     }
 
-    fn heartbeat(&mut self, event: EventTime, poll: Poll) -> Record {
+    fn heartbeat(&mut self, event: EventTime, poll: Poll) -> BufferedRecord {
         self.last_heartbeat = Some(event);
-        Record::Heartbeat(HeartbeatLine {
+        BufferedRecord::Heartbeat(HeartbeatLine {
             coin: Cow::Owned(self.instrument.coin().to_owned()),
             quote: Cow::Owned(self.instrument.quote().to_owned()),
             event_ms: event.ms(),
@@ -305,8 +310,8 @@ impl Coin {
         })
     }
 
-    fn gap(&self, from: EventTime, to: EventTime, cause: &'static str) -> Record {
-        Record::Gap(GapLine {
+    fn gap(&self, from: EventTime, to: EventTime, cause: &'static str) -> BufferedRecord {
+        BufferedRecord::Gap(GapLine {
             coin: Cow::Owned(self.instrument.coin().to_owned()),
             quote: Cow::Owned(self.instrument.quote().to_owned()),
             from_ms: from.ms(),

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use market::validate::Reason;
 use market::{EventTime, Instrument, Span};
 
-use super::buffer::Record;
+use super::buffer::BufferedRecord;
 use super::markets::Quote;
-use super::observer::{Counts, FeedEnd, Observed, Observer, Poll};
+use super::observer::{FeedEnd, ObservedCoin, Observer, ObserverCounts, Poll};
 use super::quote_error::QuoteError;
 use crate::feed::{Certified, LastTick};
 
@@ -43,19 +43,21 @@ pub(super) fn quote(second: i64) -> Quote {
 }
 
 /// Returns the result of one answer.
-pub(super) fn answered(observer: &mut Observer, quote: Option<Quote>, poll: Poll) -> Observed {
+pub(super) fn answered(observer: &mut Observer, quote: Option<Quote>, poll: Poll) -> ObservedCoin {
     let quotes: HashMap<_, _> = quote.into_iter().map(|quote| ("bitcoin".to_owned(), quote)).collect();
     observer.answered(0..1, &quotes, poll).remove(0)
 }
 
 /// Formats records, with times in seconds from the start and certified spans in parentheses.
-fn words(records: &[Record]) -> Vec<String> {
+fn words(records: &[BufferedRecord]) -> Vec<String> {
     let second = |ms: i64| (ms - START) / 1_000;
     let certified = |ms: Option<i64>| ms.map_or_else(String::new, |ms| format!(" ({})", ms / 1_000));
-    let word = |record: &Record| match record {
-        Record::Tick(tick) => format!("tick {}{}", second(tick.event_ms), certified(tick.complete_ms)),
-        Record::Gap(gap) => format!("gap {} {} {}", second(gap.from_ms), second(gap.to_ms), gap.cause),
-        Record::Heartbeat(beat) => format!("heartbeat {}{}", second(beat.event_ms), certified(beat.complete_ms)),
+    let word = |record: &BufferedRecord| match record {
+        BufferedRecord::Tick(tick) => format!("tick {}{}", second(tick.event_ms), certified(tick.complete_ms)),
+        BufferedRecord::Gap(gap) => format!("gap {} {} {}", second(gap.from_ms), second(gap.to_ms), gap.cause),
+        BufferedRecord::Heartbeat(beat) => {
+            format!("heartbeat {}{}", second(beat.event_ms), certified(beat.complete_ms))
+        }
     };
     records.iter().map(word).collect()
 }
@@ -85,7 +87,7 @@ fn refuse(observer: &mut Observer, quote: Option<Quote>, poll: Poll, expected: Q
 #[test]
 fn a_tick_is_one_price_and_keeps_rolling_figures_apart() {
     let observed = answered(&mut observer(None), Some(quote(0)), poll(10));
-    let [Record::Tick(tick)] = observed.records.as_slice() else { panic!("{observed:?}") };
+    let [BufferedRecord::Tick(tick)] = observed.records.as_slice() else { panic!("{observed:?}") };
     let line = serde_json::to_string(tick).unwrap();
     let expected = r#"{"coin":"bitcoin","quote":"usd","event_ms":1747517880000,"close":100.0,"ingest_ms":1747517890500,"source":"coingecko","volume_24h":5.0}"#;
     assert_eq!(line, expected);
@@ -99,7 +101,7 @@ fn an_unchanged_time_is_no_tick_and_an_older_one_is_refused() {
     check(&mut observer, 130, 60, &["tick 60 (60)"]);
     refuse(&mut observer, Some(quote(0)), poll(190), QuoteError::Older);
     check(&mut observer, 250, 60, &[]);
-    let Counts { ticks, unchanged, quote_errors, .. } = observer.counts;
+    let ObserverCounts { ticks, unchanged, quote_errors, .. } = observer.counts;
     assert_eq!((ticks, unchanged, quote_errors), (2, 2, 1));
 }
 

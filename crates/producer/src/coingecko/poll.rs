@@ -21,8 +21,8 @@ use super::buffer::{BoundedBuffer, TICKS_MAX};
 use super::client::Client;
 use super::config::{COINS_MAX, PollingConfig, SOURCE};
 use super::markets::Quote;
-use super::observer::{FeedEnd, Observed, Observer, Poll};
-use super::readiness::Readiness;
+use super::observer::{FeedEnd, ObservedCoin, Observer, Poll};
+use super::readiness::SourceReadiness;
 use crate::batch_publisher::BatchPublisher;
 use crate::clock::now_ms;
 use crate::feed::{self, ASKED_MAX, Feed};
@@ -93,7 +93,7 @@ async fn poll_into(
     health.data(newest.map_or(Data::Awaited, |event| Data::Newest(event.ms())));
     let started_ms = now_ms(SystemTime::now());
     let observer = Observer::new(ends, config.step, config.source_delay, started_ms);
-    let readiness = Readiness { interval: config.step, started_ms };
+    let readiness = SourceReadiness { interval: config.step, started_ms };
     let shared =
         SharedBuffer { buffer: Mutex::new(BoundedBuffer::new(&config.instruments, TICKS_MAX)), pushed: Notify::new() };
     let (count, finish) = (config.instruments.len(), Shutdown::new());
@@ -171,7 +171,7 @@ struct Poller<'a> {
     config: &'a PollingConfig,
     client: &'a Client,
     observer: Observer,
-    readiness: Readiness,
+    readiness: SourceReadiness,
     shared: &'a SharedBuffer,
     health: &'a Health,
     metrics: ProducerMetrics,
@@ -292,7 +292,7 @@ impl Poller<'_> {
 }
 
 /// Logs an error or its end once, not with every poll.
-fn report(instrument: &Instrument, observed: &Observed) {
+fn report(instrument: &Instrument, observed: &ObservedCoin) {
     match observed.quote_error {
         _ if !observed.is_news => {}
         Some(quote_error) => {

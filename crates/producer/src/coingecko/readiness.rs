@@ -13,7 +13,7 @@ const SILENT_INTERVALS_MAX: i64 = 3;
 
 /// Judge of a source that is polled every `interval` since `started_ms`, by the local clock.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Readiness {
+pub(crate) struct SourceReadiness {
     pub(crate) interval: Span,
     pub(crate) started_ms: i64,
 }
@@ -25,7 +25,7 @@ struct SilentCoin<'a> {
     quote_error: Option<QuoteError>,
 }
 
-impl Readiness {
+impl SourceReadiness {
     /// Checks the coins at `now_ms`. `refusal` is the last answer, if it was one.
     ///
     /// # Errors
@@ -89,7 +89,7 @@ mod tests {
 
     /// Start of the producer.
     const START_MS: i64 = 1_600_000_000_000;
-    const READINESS: Readiness = Readiness { interval: Span::MINUTE, started_ms: START_MS };
+    const READINESS: SourceReadiness = SourceReadiness { interval: Span::MINUTE, started_ms: START_MS };
 
     impl Polls {
         fn new() -> Self {

@@ -25,7 +25,7 @@ const STOPPED: &str = "stopped before the stream-processor had read all of it";
 
 /// Results of the stream-processor for the ticks of a replay.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub(crate) struct Outcome {
+pub(crate) struct DownstreamOutcome {
     /// Accepted ticks.
     pub(crate) accepted: u64,
     /// Ticks that MARKET already had.
@@ -45,7 +45,7 @@ pub(crate) enum Downstream {
     #[default]
     Unasked,
     /// All messages were read and counted.
-    Checked(Outcome),
+    Checked(DownstreamOutcome),
     /// The outcome is not known, for this reason.
     Unchecked(String),
 }
@@ -217,8 +217,8 @@ async fn count(
     range: (u64, u64),
     sent: &PublishedMessages,
     keep: &mut DownstreamRejects<'_>,
-) -> Result<Outcome, String> {
-    let mut outcome = Outcome::default();
+) -> Result<DownstreamOutcome, String> {
+    let mut outcome = DownstreamOutcome::default();
     for (kind, counter) in [(RecordKind::Price, &mut outcome.accepted), (RecordKind::Late, &mut outcome.late)] {
         each_line(connection, Stream::Market, kind, range, |line| {
             let brought = serde_json::from_slice::<FeedRef>(line).ok();

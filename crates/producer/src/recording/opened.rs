@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use indicatif::ProgressBar;
 use market::Instrument;
-use store::recording::{Input, InstrumentRows, OnRead, Rules, Unusable};
+use store::recording::{InstrumentRows, OnRead, RecordingFile, Rules, UnusableFile};
 
 /// The files of one instrument: surveyed, not read yet.
 pub(crate) struct Recording {
@@ -22,11 +22,12 @@ pub(crate) fn open(
     files: Vec<(Instrument, Vec<PathBuf>)>,
     rules: Rules,
     progress: &ProgressBar,
-) -> Result<Vec<Recording>, Unusable> {
+) -> Result<Vec<Recording>, UnusableFile> {
     let bar = progress.clone();
     let on_read: OnRead = Arc::new(move |bytes| bar.inc(bytes));
     let open = |(instrument, paths): (Instrument, Vec<PathBuf>)| {
-        let inputs = paths.iter().map(|path| Input::at(path, Arc::clone(&on_read))).collect::<Result<Vec<_>, _>>()?;
+        let inputs =
+            paths.iter().map(|path| RecordingFile::at(path, Arc::clone(&on_read))).collect::<Result<Vec<_>, _>>()?;
         let rows = InstrumentRows::open(inputs, &instrument, rules)?;
         Ok(Recording { instrument, rows })
     };

@@ -137,7 +137,7 @@ mod tests {
     use std::cell::Cell;
 
     use market::{Instrument, Span};
-    use store::recording::{Input, InstrumentRows, Rules};
+    use store::recording::{InstrumentRows, RecordingFile, Rules};
 
     use super::*;
     use crate::memory::START;
@@ -163,7 +163,8 @@ mod tests {
 
     fn packer(instrument_idx: usize, coin: &str, seconds: &[i64]) -> Packer {
         let text: String = seconds.iter().map(|second| format!("{},1,1,1,1,1\n", START + second * 1_000)).collect();
-        let input = Input::of_bytes(coin, format!("timestamp_ms,open,high,low,close,volume\n{text}").into_bytes());
+        let input =
+            RecordingFile::of_bytes(coin, format!("timestamp_ms,open,high,low,close,volume\n{text}").into_bytes());
         let instrument = Instrument::new(coin, "usd").unwrap();
         let now = EventTime(START + Span::DAY.ms());
         let rows = InstrumentRows::open(vec![input], &instrument, Rules::at(now)).unwrap();

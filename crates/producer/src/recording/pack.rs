@@ -7,7 +7,7 @@ use bus::codec::Pack;
 use bus::publish::FeedMessage;
 use market::gap::GapLine;
 use market::{EventTime, Instrument, Span};
-use store::recording::{InstrumentRows, Rejects, Row, RowCounts, SOURCE, Shape};
+use store::recording::{InstrumentRows, RecordingRow, Rejects, RowCounts, RowShape, SOURCE};
 
 use super::published::RowRuns;
 use super::resume::FeedTail;
@@ -49,7 +49,7 @@ pub(crate) struct Packer {
     before: Option<(EventTime, Option<Span>)>,
     /// Gaps (from, to) in FEED that no tick follows.
     known_gaps: Vec<(EventTime, EventTime)>,
-    next: Option<Row>,
+    next: Option<RecordingRow>,
 }
 
 impl Packer {
@@ -149,10 +149,10 @@ impl Packer {
     }
 
     /// Returns the hole between the previous row and this one, if there is one.
-    fn gap_before(&self, row: &Row) -> Option<(EventTime, EventTime)> {
+    fn gap_before(&self, row: &RecordingRow) -> Option<(EventTime, EventTime)> {
         // A recording that is complete up to this row has no hole before it.
         let (before, grain) = self.before.filter(|_| self.gaps && row.complete.is_none())?;
-        let hole = grain.map_or(self.rows.shape(), Shape::Candles).hole();
+        let hole = grain.map_or(self.rows.shape(), RowShape::Candles).hole();
         // After a price at an instant, nothing is known from the next millisecond on.
         let gap = (before + grain.unwrap_or(Span(1)), row.event);
         let is_gap = row.event - before > hole || (row.is_behind_jump && gap.0 < gap.1);

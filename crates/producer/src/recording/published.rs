@@ -2,7 +2,7 @@
 
 use bus::RecordKind;
 use bus::publish::Receipt;
-use store::recording::Row;
+use store::recording::RecordingRow;
 
 /// Messages that are kept, at most: 32 MiB.
 const MESSAGES_MAX: usize = 2 << 20;
@@ -27,7 +27,7 @@ impl RowRun {
     }
 
     /// Extends the run by a row, if it is the next line in the run's direction. The second row decides the direction.
-    fn take(&mut self, row: &Row) -> bool {
+    fn take(&mut self, row: &RecordingRow) -> bool {
         let goes_on = match self.first.cmp(&self.last) {
             std::cmp::Ordering::Equal => self.last.abs_diff(row.line) == 1,
             std::cmp::Ordering::Less => self.last.checked_add(1) == Some(row.line),
@@ -47,7 +47,7 @@ pub(crate) struct RowRuns(Vec<RowRun>);
 
 impl RowRuns {
     /// Adds the next row.
-    pub(crate) fn push(&mut self, row: &Row) {
+    pub(crate) fn push(&mut self, row: &RecordingRow) {
         if !self.0.last_mut().is_some_and(|run| run.take(row)) {
             self.0.push(RowRun { file: row.file, first: row.line, last: row.line });
         }
@@ -158,8 +158,8 @@ mod tests {
 
     use super::*;
 
-    fn row(file: u32, line: u32) -> Row {
-        Row {
+    fn row(file: u32, line: u32) -> RecordingRow {
+        RecordingRow {
             event: EventTime(0),
             open: 1.0,
             high: 1.0,

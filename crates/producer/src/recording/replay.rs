@@ -1,7 +1,7 @@
 //! A replay: asks FEED where each instrument ends, then reads on one thread and publishes what it reads.
 
 use service::{Code, Shutdown, WithCode};
-use store::recording::{Rejects, Unusable};
+use store::recording::{Rejects, UnusableFile};
 
 use super::opened::Recording;
 use super::pace::Speed;
@@ -10,7 +10,7 @@ use super::progress::{InstrumentProgress, ReplayProgress};
 use super::published::PublishedMessages;
 use super::reading::{ReadingDone, ReadingThread};
 use super::resume::{self, FeedTail, OlderRows};
-use super::summary::{Counts, Summary};
+use super::summary::{ReplayCounts, Summary};
 use super::{flush, publishing};
 use crate::feed::Feed;
 use crate::metrics::ProducerMetrics;
@@ -36,7 +36,7 @@ pub(crate) enum Ending {
     /// Shutdown came first.
     Stopped,
     /// A file broke off; all rows before that were published.
-    Cut(Unusable),
+    Cut(UnusableFile),
     /// A refused row could not be written to the rejects file.
     Rejects(std::io::Error),
 }
@@ -136,7 +136,7 @@ fn replayed(packers: Vec<Packer>, progress: ReplayProgress, ending: Ending) -> R
     let ReplayProgress { confirmed, mut published } = progress;
     published.finish();
     let counts = |(packer, confirmed): (Packer, InstrumentProgress)| {
-        let counts = Counts {
+        let counts = ReplayCounts {
             row_counts: packer.row_counts.clone(),
             published: confirmed.ticks,
             gaps: confirmed.gaps,

@@ -11,7 +11,7 @@ use market::gap::GapLine;
 use market::tick::TickLine;
 use market::{EventTime, Instrument, Span};
 use service::Shutdown;
-use store::recording::{Grain, Input, InstrumentRows, Rejects, Rules};
+use store::recording::{Grain, InstrumentRows, RecordingFile, Rejects, Rules};
 
 use super::Recording;
 use super::pace::Speed;
@@ -59,9 +59,9 @@ fn rows(minutes: impl IntoIterator<Item = i64>) -> String {
 
 /// Opens recordings from files given as (coin, name, content without header).
 fn recordings(files: &[(&str, &str, String)]) -> Vec<Recording> {
-    let mut coins: Vec<(&str, Vec<Input>)> = Vec::new();
+    let mut coins: Vec<(&str, Vec<RecordingFile>)> = Vec::new();
     for (coin, name, text) in files {
-        let input = Input::of_bytes(name, format!("{HEADER}{text}").into_bytes());
+        let input = RecordingFile::of_bytes(name, format!("{HEADER}{text}").into_bytes());
         match coins.iter_mut().find(|(known, _)| known == coin) {
             Some((_, inputs)) => inputs.push(input),
             None => coins.push((coin, vec![input])),
@@ -70,7 +70,7 @@ fn recordings(files: &[(&str, &str, String)]) -> Vec<Recording> {
     coins.into_iter().map(|(coin, inputs)| recording(coin, inputs)).collect()
 }
 
-fn recording(coin: &str, inputs: Vec<Input>) -> Recording {
+fn recording(coin: &str, inputs: Vec<RecordingFile>) -> Recording {
     let instrument = Instrument::new(coin, "usdt").unwrap();
     let rows = InstrumentRows::open(inputs, &instrument, rules()).unwrap();
     Recording { instrument, rows }
@@ -366,9 +366,9 @@ async fn a_cut_file_is_published_to_the_cut_and_resumes_once_repaired() {
     let repaired = encoder.finish().unwrap();
     let cut = repaired[..repaired.len() / 3].to_vec();
     let file = |bytes: Vec<u8>| {
-        let input = Input::of_bytes("a.csv.gz", bytes);
+        let input = RecordingFile::of_bytes("a.csv.gz", bytes);
         // A later file must not hide the hole that the truncated one leaves.
-        let later = Input::of_bytes("b.csv", format!("{HEADER}{}", rows(20_000..20_010)).into_bytes());
+        let later = RecordingFile::of_bytes("b.csv", format!("{HEADER}{}", rows(20_000..20_010)).into_bytes());
         vec![recording("bitcoin", vec![input, later])]
     };
     let feed = Memory::default();
@@ -447,7 +447,7 @@ async fn whole_files_are_flushed_beside_a_file_that_broke_off() {
     let mut cut = encoder.finish().unwrap();
     cut.truncate(cut.len() / 2);
     let mut files = recordings(&[("ethereum", "b.csv", rows(0..30_000))]);
-    files.push(recording("bitcoin", vec![Input::of_bytes("a.csv.gz", cut)]));
+    files.push(recording("bitcoin", vec![RecordingFile::of_bytes("a.csv.gz", cut)]));
     let (summary, ending, _) = run_with(&feed, files, plan()).await.unwrap();
     assert!(matches!(ending, Ending::Cut(_)), "{ending:?}");
     let flushes = summary.instruments.iter().map(|(instrument, counts)| (instrument.coin(), counts.flushes));
@@ -507,7 +507,7 @@ async fn shutdown_ends_a_slow_replay_without_a_flush() {
 }
 
 fn trades(text: String, grain: Grain) -> Vec<Recording> {
-    let input = Input::of_bytes("a.csv", format!("timestamp_ms,price,volume\n{text}").into_bytes());
+    let input = RecordingFile::of_bytes("a.csv", format!("timestamp_ms,price,volume\n{text}").into_bytes());
     let instrument = Instrument::new("bitcoin", "usdt").unwrap();
     let track = InstrumentRows::open(vec![input], &instrument, Rules { grain: Some(grain), ..rules() }).unwrap();
     vec![Recording { instrument, track }]

@@ -3,7 +3,7 @@
 use bus::Error;
 use futures::{StreamExt, TryStreamExt};
 use market::{EventTime, Instrument};
-use store::recording::Unusable;
+use store::recording::UnusableFile;
 
 use super::opened::Recording;
 use crate::feed::{ASKED_MAX, Feed, LastTick};
@@ -56,7 +56,7 @@ pub(crate) async fn tails(
 
 /// Error of a file that begins too early, or that can no longer be read.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Refused {
+pub(crate) enum ResumeError {
     #[error(
         "{file} holds {older} rows (of {all}) from before {begin}, where FEED begins for {instrument}, and FEED only grows \
          forward: publish history first and live data second, into an empty FEED; or leave those rows out with --older \
@@ -64,14 +64,14 @@ pub(crate) enum Refused {
     )]
     TooOld { file: String, older: u64, all: u64, begin: EventTime, instrument: Instrument },
     #[error(transparent)]
-    Unusable(#[from] Unusable),
+    UnusableFile(#[from] UnusableFile),
 }
 
 /// Checks that no file holds more than 1 % of rows from before FEED begins. Reads only the files that begin earlier.
 ///
 /// # Errors
 /// The first file that does, or that cannot be read.
-pub(crate) fn check(recordings: &[Recording], tails: &[Option<FeedTail>]) -> Result<(), Refused> {
+pub(crate) fn check(recordings: &[Recording], tails: &[Option<FeedTail>]) -> Result<(), ResumeError> {
     for (recording, tail) in recordings.iter().zip(tails) {
         let Some(begin) = tail.as_ref().and_then(|tail| tail.begin) else { continue };
         for (input, start) in recording.rows.files() {
@@ -81,7 +81,7 @@ pub(crate) fn check(recordings: &[Recording], tails: &[Option<FeedTail>]) -> Res
             let (all, older) = input.count_older(begin)?;
             if older * 100 > all {
                 let (file, instrument) = (input.name().to_owned(), recording.instrument.clone());
-                return Err(Refused::TooOld { file, older, all, begin, instrument });
+                return Err(ResumeError::TooOld { file, older, all, begin, instrument });
             }
         }
     }

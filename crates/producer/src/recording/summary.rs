@@ -9,7 +9,7 @@ use market::{EventTime, Instrument};
 use serde::Serialize;
 use store::recording::RowCounts;
 
-use super::downstream::{Downstream, Outcome};
+use super::downstream::{Downstream, DownstreamOutcome};
 use super::window_fit::WindowFit;
 
 /// Refused rows in percent of the rows with a price, above which a replay fails.
@@ -17,7 +17,7 @@ pub(crate) const REFUSED_MAX_PERCENT: u64 = 1;
 
 /// Counts of one instrument, or of all.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub(crate) struct Counts {
+pub(crate) struct ReplayCounts {
     #[serde(flatten)]
     pub(crate) row_counts: RowCounts,
     /// Ticks that FEED has stored.
@@ -32,7 +32,7 @@ pub(crate) struct Counts {
     pub(crate) fit: WindowFit,
 }
 
-impl Counts {
+impl ReplayCounts {
     fn add(&mut self, other: &Self) {
         self.row_counts.add(&other.row_counts);
         self.published += other.published;
@@ -47,7 +47,7 @@ impl Counts {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Summary {
     /// Counts of each instrument, in the order of the command line.
-    pub(crate) instruments: Vec<(Instrument, Counts)>,
+    pub(crate) instruments: Vec<(Instrument, ReplayCounts)>,
     /// Whether all rows were read and published.
     pub(crate) is_complete: bool,
     /// Outcome downstream.
@@ -56,14 +56,14 @@ pub(crate) struct Summary {
 
 /// Refused rows of all instruments, by the reader and by the stream-processor.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Refused {
+pub(crate) struct RefusedRows {
     /// By reason.
     pub(crate) by_reason: BTreeMap<&'static str, u64>,
     /// Rows with a price, refused or not.
     pub(crate) of: u64,
 }
 
-impl Refused {
+impl RefusedRows {
     /// Returns the number of refused rows.
     pub(crate) fn count(&self) -> u64 {
         self.by_reason.values().sum()
@@ -79,7 +79,7 @@ impl Refused {
 #[derive(Serialize)]
 struct Json<'a> {
     #[serde(flatten)]
-    counts: &'a Counts,
+    counts: &'a ReplayCounts,
     #[serde(flatten)]
     range: Range,
     complete: bool,
@@ -96,7 +96,7 @@ struct Json<'a> {
 struct JsonDownstream<'a> {
     checked: bool,
     #[serde(flatten)]
-    outcome: Option<&'a Outcome>,
+    outcome: Option<&'a DownstreamOutcome>,
     /// Reason why the outcome is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<&'a str>,
@@ -117,7 +117,7 @@ struct JsonInstrument<'a> {
     coin: &'a str,
     quote: &'a str,
     #[serde(flatten)]
-    counts: &'a Counts,
+    counts: &'a ReplayCounts,
     #[serde(flatten)]
     range: Range,
 }
@@ -130,8 +130,8 @@ struct Range {
     last_ms: Option<EventTime>,
 }
 
-impl From<&Counts> for Range {
-    fn from(counts: &Counts) -> Self {
+impl From<&ReplayCounts> for Range {
+    fn from(counts: &ReplayCounts) -> Self {
         let (first_ms, last_ms) = counts.row_counts.range.unzip();
         Self { first_ms, last_ms }
     }
@@ -139,16 +139,16 @@ impl From<&Counts> for Range {
 
 impl Summary {
     /// Returns the sums over all instruments.
-    pub(crate) fn total(&self) -> Counts {
-        let mut total = Counts::default();
+    pub(crate) fn total(&self) -> ReplayCounts {
+        let mut total = ReplayCounts::default();
         self.instruments.iter().for_each(|(_, counts)| total.add(counts));
         total
     }
 
     /// Returns the refused rows of all instruments.
-    pub(crate) fn refused(&self) -> Refused {
-        let Counts { row_counts, .. } = self.total();
-        let mut refused = Refused { of: row_counts.priced_count(), by_reason: row_counts.rejected };
+    pub(crate) fn refused(&self) -> RefusedRows {
+        let ReplayCounts { row_counts, .. } = self.total();
+        let mut refused = RefusedRows { of: row_counts.priced_count(), by_reason: row_counts.rejected };
         if let Downstream::Checked(outcome) = &self.downstream {
             for (reason, count) in &outcome.rejected {
                 *refused.by_reason.entry(reason.as_str()).or_default() += count;
@@ -197,27 +197,27 @@ impl Summary {
 #[cfg(test)]
 pub(crate) mod tests {
     use market::validate::Reason;
-    use store::recording::Refusal;
+    use store::recording::RowRefusal;
 
     use super::*;
 
     pub(crate) fn summary() -> Summary {
         let mut row_counts = RowCounts { rows: 9, duplicates: 1, ..RowCounts::default() };
-        row_counts.count_rejected(Refusal::Jump);
-        row_counts.count_rejected(Refusal::Unparsable);
-        row_counts.count_rejected(Refusal::Jump);
+        row_counts.count_rejected(RowRefusal::Jump);
+        row_counts.count_rejected(RowRefusal::Unparsable);
+        row_counts.count_rejected(RowRefusal::Jump);
         [0, 60_000].into_iter().for_each(|ms| row_counts.count_skipped(EventTime(ms)));
         [0, 180_000].into_iter().for_each(|ms| row_counts.count_accepted(EventTime(ms)));
-        let mut counts = Counts { row_counts, published: 4, gaps: 1, ..Counts::default() };
+        let mut counts = ReplayCounts { row_counts, published: 4, gaps: 1, ..ReplayCounts::default() };
         counts.fit.add(EventTime(0), Some(market::Span::MINUTE), None, Some(1.0));
         let instrument = |coin| Instrument::new(coin, "usd").unwrap();
         Summary {
             instruments: vec![(instrument("bitcoin"), counts.clone()), (instrument("ethereum"), counts)],
             is_complete: true,
-            downstream: Downstream::Checked(Outcome {
+            downstream: Downstream::Checked(DownstreamOutcome {
                 accepted: 6,
                 rejected: [(Reason::Future, 2)].into(),
-                ..Outcome::default()
+                ..DownstreamOutcome::default()
             }),
         }
     }
@@ -240,7 +240,7 @@ pub(crate) mod tests {
 
     #[test]
     fn more_than_one_percent_refused_is_too_many() {
-        let refused = |count, of| Refused { by_reason: [("jump", count)].into(), of };
+        let refused = |count, of| RefusedRows { by_reason: [("jump", count)].into(), of };
         assert!(!refused(1, 100).is_too_many() && refused(2, 100).is_too_many());
         assert!(!refused(0, 0).is_too_many());
     }

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use store::recording::RowCounts;
 
-use super::downstream::{Downstream, Outcome};
-use super::summary::{Counts, Refused, Summary};
+use super::downstream::{Downstream, DownstreamOutcome};
+use super::summary::{RefusedRows, ReplayCounts, Summary};
 
 /// Number of instruments above which only their sum is printed.
 const PRINTED_MAX: usize = 20;
@@ -31,7 +31,7 @@ impl Summary {
     }
 }
 
-impl Refused {
+impl RefusedRows {
     /// Formats the refused rows: `2 of 44,512 rows refused (2 high-low-order)`.
     pub(crate) fn in_words(&self) -> String {
         let reasons = reasons(&self.by_reason);
@@ -48,8 +48,8 @@ impl Text {
         writeln!(self.0, "{line}").expect("a string takes every byte");
     }
 
-    fn instrument(&mut self, name: &str, counts: &Counts) {
-        let Counts { row_counts, published, gaps, known_messages, fit, .. } = counts;
+    fn instrument(&mut self, name: &str, counts: &ReplayCounts) {
+        let ReplayCounts { row_counts, published, gaps, known_messages, fit, .. } = counts;
         let range = row_counts.range.map(|(first, last)| format!(" from {first} to {last}")).unwrap_or_default();
         let (rows, ticks, gaps) = (some(row_counts.rows, "row"), some(*published, "tick"), some(*gaps, "gap"));
         self.line(&format!("{name}: {rows}{range}; published {ticks} and {gaps}"));
@@ -113,7 +113,7 @@ impl Text {
     }
 }
 
-impl Display for Outcome {
+impl Display for DownstreamOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} accepted", grouped(self.accepted))?;
         if self.duplicates > 0 {

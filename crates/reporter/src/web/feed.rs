@@ -10,7 +10,7 @@ use market::{Instrument, Window};
 use service::{Data, Shutdown};
 
 use super::pipeline_status::{InputEnds, PipelineStatus};
-use super::shared::Shared;
+use super::shared::PageState;
 use crate::view::{WINDOWS, kind_of};
 
 /// MARKET messages from the end whose prices are read at the start. MARKET is long, and a replayed message holds up to
@@ -25,7 +25,7 @@ const FETCHES_MAX: usize = 64;
 ///
 /// # Errors
 /// Waiting does not help: wrong credentials, missing permissions, or streams with other settings.
-pub(super) async fn follow(shared: &Shared, nats: &NatsArgs, shutdown: &Shutdown) -> Result<(), Error> {
+pub(super) async fn follow(shared: &PageState, nats: &NatsArgs, shutdown: &Shutdown) -> Result<(), Error> {
     let Some(connection) = Connection::wait(nats, Some(crate::user::USER), &shared.health, shutdown).await? else {
         return Ok(());
     };
@@ -61,7 +61,7 @@ enum Part {
 }
 
 /// Reads a selection into the view, forever.
-async fn read(shared: &Shared, connection: &Connection, selection: Selection, part: Part) -> Result<(), Error> {
+async fn read(shared: &PageState, connection: &Connection, selection: Selection, part: Part) -> Result<(), Error> {
     let mut reader = Reader::start(connection, selection);
     let mut has_read_all = false;
     loop {
@@ -90,7 +90,7 @@ async fn read(shared: &Shared, connection: &Connection, selection: Selection, pa
 }
 
 /// Reads the status of the steps periodically, forever.
-async fn watch_steps(shared: &Shared, connection: &Connection) -> Result<(), Error> {
+async fn watch_steps(shared: &PageState, connection: &Connection) -> Result<(), Error> {
     let pulse = shared.health.pulse("looking at the steps");
     let mut ends = InputEnds::default();
     loop {
@@ -99,7 +99,7 @@ async fn watch_steps(shared: &Shared, connection: &Connection) -> Result<(), Err
     }
 }
 
-async fn refresh(shared: &Shared, connection: &Connection, ends: &mut InputEnds) {
+async fn refresh(shared: &PageState, connection: &Connection, ends: &mut InputEnds) {
     if connection.client().connection_state() == State::Connected {
         match PipelineStatus::read(connection, ends).await {
             Ok(status) => *shared.status() = status,
@@ -117,7 +117,7 @@ async fn refresh(shared: &Shared, connection: &Connection, ends: &mut InputEnds)
 }
 
 /// Fetches the last price of instruments that have tables but no price among MARKET's last messages.
-async fn fetch_prices(shared: &Shared, connection: &Connection) -> Result<(), Error> {
+async fn fetch_prices(shared: &PageState, connection: &Connection) -> Result<(), Error> {
     let unpriced = |view: &crate::view::View| -> Vec<Instrument> {
         let without = view.instruments().filter(|(_, rows)| rows.price.is_none());
         without.filter_map(|((coin, quote), _)| Instrument::new(coin, quote).ok()).take(FETCHES_MAX).collect()

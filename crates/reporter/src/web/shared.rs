@@ -13,7 +13,7 @@ use crate::view::View;
 
 /// State of the page.
 #[derive(Debug)]
-pub(super) struct Shared {
+pub(super) struct PageState {
     view: Mutex<View>,
     status: Mutex<PipelineStatus>,
     /// Version of the tables; changes whenever a table does.
@@ -24,7 +24,7 @@ pub(super) struct Shared {
     pub(super) plot: PlotFile,
 }
 
-impl Shared {
+impl PageState {
     /// Returns the state with this view and plot, and without a status.
     pub(super) fn new(view: View, plot: PlotFile) -> Self {
         Self {
@@ -57,7 +57,7 @@ impl Shared {
         let freshness = snapshot::Freshness { now_ms: now_ms(), moved_ms: self.moved_ms.load(Ordering::Relaxed) };
         let version = self.version.load(Ordering::Relaxed);
         let plot = self.plot.version();
-        snapshot::live(&self.view(), &self.status(), choice, freshness, snapshot::Versions { version, plot })
+        snapshot::live(&self.view(), &self.status(), choice, freshness, snapshot::PartVersions { version, plot })
     }
 
     /// Returns the tables of the chosen instrument; `None` if it has no data.

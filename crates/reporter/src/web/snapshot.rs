@@ -36,7 +36,7 @@ pub(super) struct LiveSnapshot {
     /// Whether prices are being committed now, from a live source or a recording.
     is_moving: bool,
     #[serde(flatten)]
-    versions: Versions,
+    versions: PartVersions,
 }
 
 /// Times by the local clock, used only for ages.
@@ -50,7 +50,7 @@ pub(super) struct Freshness {
 
 /// Versions of the other parts of the page, by which a browser notices changes.
 #[derive(Debug, Clone, Copy, Serialize)]
-pub(super) struct Versions {
+pub(super) struct PartVersions {
     /// Version of the tables.
     pub(super) version: u64,
     /// Version of the plot; null without a plot.
@@ -163,7 +163,7 @@ pub(super) fn live(
     status: &PipelineStatus,
     choice: &Choice,
     freshness: Freshness,
-    versions: Versions,
+    versions: PartVersions,
 ) -> LiveSnapshot {
     let now_ms = freshness.now_ms;
     let chosen = chosen(view, choice);
@@ -309,7 +309,7 @@ mod tests {
         view
     }
 
-    const NONE: Versions = Versions { version: 0, plot: None };
+    const NONE: PartVersions = PartVersions { version: 0, plot: None };
 
     fn at(now_ms: i64) -> Freshness {
         Freshness { now_ms, moved_ms: 0 }

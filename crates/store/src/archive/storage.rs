@@ -30,13 +30,13 @@ pub trait Storage: fmt::Debug + fmt::Display + Send + Sync {
     ///
     /// # Errors
     /// Another process is the writer, as far as the storage can tell, or the storage is not writable.
-    fn claim(&self) -> Result<Claim, StorageError>;
+    fn claim(&self) -> Result<WriterClaim, StorageError>;
 
     /// Lists the files; an empty list when the storage does not exist.
     ///
     /// # Errors
     /// The storage cannot be read.
-    fn list(&self) -> Result<Vec<Entry>, StorageError>;
+    fn list(&self) -> Result<Vec<StoredFile>, StorageError>;
 
     /// Opens a file; `None` when there is none of this name.
     ///
@@ -65,7 +65,7 @@ pub type Fill<'a> = dyn FnMut(&mut (dyn Write + Send)) -> io::Result<String> + '
 
 /// A file in a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct StoredFile {
     /// Name of the file.
     pub name: String,
     /// Size in bytes.
@@ -74,7 +74,7 @@ pub struct Entry {
 
 /// The right to write to an archive. It lasts until it is dropped.
 #[derive(Debug)]
-pub struct Claim {
+pub struct WriterClaim {
     /// Id of the archive: 16 hexadecimal digits that the first writer chooses at random. It stays the same when the
     /// files are moved.
     pub id: String,

@@ -9,7 +9,7 @@ use parquet::file::metadata::KeyValue;
 
 use super::{Archive, ArchiveError, OpenFile, damaged};
 use crate::archive::catalog::{Catalog, SeqRange, TickFile, to_join};
-use crate::archive::storage::{Claim, Entry};
+use crate::archive::storage::{StoredFile, WriterClaim};
 use crate::digest::DigestWriter;
 use crate::schema;
 use crate::ticks::conform;
@@ -26,7 +26,7 @@ pub struct ArchiveWriter {
     archive: Archive,
     source: String,
     last_seq: Option<u64>,
-    claim: Claim,
+    claim: WriterClaim,
 }
 
 impl ArchiveWriter {
@@ -198,7 +198,7 @@ impl ArchiveWriter {
 }
 
 /// Returns the size of each file, in bytes.
-fn sizes(files: &[TickFile], entries: &[Entry]) -> Vec<u64> {
+fn sizes(files: &[TickFile], entries: &[StoredFile]) -> Vec<u64> {
     let size = |file: &TickFile| {
         let name = file.name();
         entries.iter().find(|entry| entry.name == name).map_or(0, |entry| entry.bytes)

@@ -4,7 +4,7 @@ use market::EventTime;
 use market::validate::Reason;
 
 use super::names;
-use super::row::{Refusal, Row};
+use super::row::{RecordingRow, RowRefusal};
 use super::time::Stamp;
 
 /// Columns of a recording, in documented order. Time and close are required. Open, high and low are all present or all
@@ -122,17 +122,17 @@ impl Columns {
     ///
     /// # Errors
     /// The reason why the line is not a row.
-    pub(crate) fn row(&self, text: &[u8], file: u32, line: u32, latest: EventTime) -> Result<Row, Refusal> {
+    pub(crate) fn row(&self, text: &[u8], file: u32, line: u32, latest: EventTime) -> Result<RecordingRow, RowRefusal> {
         let picked = self.pick(text)?;
         let (Some(time), Some(close)) = (picked[TIME], picked[CLOSE]) else { return Err(self.misshapen(text)) };
         let price = parse_cell(close);
         let Some(stamp) = Stamp::parse(time) else {
-            return Err(if matches!(price, Ok(Some(_))) { Refusal::Unparsable } else { self.misshapen(text) });
+            return Err(if matches!(price, Ok(Some(_))) { RowRefusal::Unparsable } else { self.misshapen(text) });
         };
         let candle = [picked[OPEN], picked[HIGH], picked[LOW]];
         let Some(price) = price? else {
             let is_empty = |cell: &Option<&[u8]>| cell.is_none_or(|cell| matches!(parse_cell(cell), Ok(None)));
-            return Err(if candle.iter().all(is_empty) { Refusal::NoPrice } else { Refusal::IncompletePrice });
+            return Err(if candle.iter().all(is_empty) { RowRefusal::NoPrice } else { RowRefusal::IncompletePrice });
         };
         let event = stamp.event(latest)?;
         // Where all four prices are the same text, it is parsed only once.
@@ -145,11 +145,11 @@ impl Columns {
         let (open, high, low, is_point) = match (cell(open)?, cell(high)?, cell(low)?) {
             (Some(open), Some(high), Some(low)) => (open, high, low, false),
             (None, None, None) => (price, price, price, true),
-            _ => return Err(Refusal::IncompletePrice),
+            _ => return Err(RowRefusal::IncompletePrice),
         };
         let volume = picked[VOLUME].map_or(Ok(None), parse_volume)?;
         let id = picked[ID].and_then(parse_id);
-        Ok(Row {
+        Ok(RecordingRow {
             event,
             open,
             high,
@@ -179,7 +179,7 @@ impl Columns {
 
     /// Returns the fields of the known columns. A line with fewer or more fields than the header is refused, because
     /// the assignment is unknown; empty fields at the end are ignored.
-    fn pick<'a>(&self, text: &'a [u8]) -> Result<[Option<&'a [u8]>; COLUMNS.len()], Refusal> {
+    fn pick<'a>(&self, text: &'a [u8]) -> Result<[Option<&'a [u8]>; COLUMNS.len()], RowRefusal> {
         let mut picked = [None; COLUMNS.len()];
         for (idx, field) in fields(text).enumerate() {
             match self.slots.get(idx) {
@@ -195,7 +195,7 @@ impl Columns {
 
     /// Classifies a line with a wrong number of fields: it is an unparsable row if it holds a time or several numbers,
     /// otherwise it is not a row.
-    fn misshapen(&self, text: &[u8]) -> Refusal {
+    fn misshapen(&self, text: &[u8]) -> RowRefusal {
         let is_number = |part: &&[u8]| {
             let part = part.strip_prefix(b"\"").unwrap_or(part).trim_ascii();
             part.first().is_some_and(|byte| byte.is_ascii_digit() || b"+-.$".contains(byte))
@@ -203,9 +203,9 @@ impl Columns {
         // Another program may use another separator.
         let numbers = text.split(|byte| b",;\t|".contains(byte)).filter(is_number).count();
         if self.stamp(text).is_some() || (numbers > 1 && !text.starts_with(b"#")) {
-            Refusal::Unparsable
+            RowRefusal::Unparsable
         } else {
-            Refusal::Foreign
+            RowRefusal::Foreign
         }
     }
 }
@@ -284,20 +284,20 @@ fn fields(text: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// Parses a finite number; `None` for a field that means "no value".
-fn parse_cell(field: &[u8]) -> Result<Option<f64>, Refusal> {
-    let text = str::from_utf8(field).map_err(|_| Refusal::Unparsable)?;
+fn parse_cell(field: &[u8]) -> Result<Option<f64>, RowRefusal> {
+    let text = str::from_utf8(field).map_err(|_| RowRefusal::Unparsable)?;
     match text.parse::<f64>() {
         Ok(number) if number.is_finite() => Ok(Some(number)),
         Ok(number) if number.is_nan() => Ok(None),
         Ok(_) => Err(Reason::NonFinite.into()),
         Err(_) if NOTHING.iter().any(|nothing| text.eq_ignore_ascii_case(nothing)) => Ok(None),
-        Err(_) => Err(Refusal::Unparsable),
+        Err(_) => Err(RowRefusal::Unparsable),
     }
 }
 
-fn parse_volume(field: &[u8]) -> Result<Option<f64>, Refusal> {
+fn parse_volume(field: &[u8]) -> Result<Option<f64>, RowRefusal> {
     match parse_cell(field)? {
-        Some(volume) if volume < 0.0 => Err(Refusal::NegativeVolume),
+        Some(volume) if volume < 0.0 => Err(RowRefusal::NegativeVolume),
         volume => Ok(volume),
     }
 }
@@ -315,7 +315,7 @@ mod tests {
     /// 2026-01-01.
     const LATEST: EventTime = EventTime(1_767_225_600_000);
 
-    fn check(line: &str, expected: Result<(f64, f64, Option<f64>), Refusal>) {
+    fn check(line: &str, expected: Result<(f64, f64, Option<f64>), RowRefusal>) {
         let columns = Columns::parse(HEADER).unwrap();
         let line = line.replace('T', "1704067200000");
         let found = columns.row(line.as_bytes(), 0, 2, LATEST).map(|row| (row.open, row.close, row.volume));
@@ -337,36 +337,36 @@ mod tests {
         for nothing in ["", "NaN", "nan", "null", "-", "None", "N/A", "\"\""] {
             check(&format!("T,1,3,1,2,{nothing}"), Ok((1.0, 2.0, None)));
         }
-        check("T,1,3,1,2,-0.5", Err(Refusal::NegativeVolume));
+        check("T,1,3,1,2,-0.5", Err(RowRefusal::NegativeVolume));
         check("T,1,3,1,2,inf", Err(Reason::NonFinite.into()));
-        check("T,1,3,1,2,much", Err(Refusal::Unparsable));
+        check("T,1,3,1,2,much", Err(RowRefusal::Unparsable));
     }
 
     #[test]
     fn every_bad_row_has_its_own_name() {
-        check("T,1,3,1,x,5", Err(Refusal::Unparsable));
-        check("T,1,3", Err(Refusal::Unparsable));
-        check("T,1,3,1,2", Err(Refusal::Unparsable));
-        check("T,8,523.5,8,600.0,8,510.0,8,520.0,5", Err(Refusal::Unparsable));
-        check("2024-01-01,1,3,1,2,5", Err(Refusal::Unparsable));
-        check("T.5,1,3,1,2,5", Err(Refusal::FractionalTime));
-        check("T,,3,1,2,5", Err(Refusal::IncompletePrice));
-        check("T,1,3,1,,5", Err(Refusal::IncompletePrice));
-        check("T,1,3,NaN,2,5", Err(Refusal::IncompletePrice));
+        check("T,1,3,1,x,5", Err(RowRefusal::Unparsable));
+        check("T,1,3", Err(RowRefusal::Unparsable));
+        check("T,1,3,1,2", Err(RowRefusal::Unparsable));
+        check("T,8,523.5,8,600.0,8,510.0,8,520.0,5", Err(RowRefusal::Unparsable));
+        check("2024-01-01,1,3,1,2,5", Err(RowRefusal::Unparsable));
+        check("T.5,1,3,1,2,5", Err(RowRefusal::FractionalTime));
+        check("T,,3,1,2,5", Err(RowRefusal::IncompletePrice));
+        check("T,1,3,1,,5", Err(RowRefusal::IncompletePrice));
+        check("T,1,3,NaN,2,5", Err(RowRefusal::IncompletePrice));
         check("T,1,inf,1,2,5", Err(Reason::NonFinite.into()));
         check("T,1,3,1,1e999,5", Err(Reason::NonFinite.into()));
         // Rows of another layout are rows too, and count as unparsable.
-        check("2024-01-01 03:20:00,1,3,1,2,2,5", Err(Refusal::Unparsable));
-        check("2024-01-01,\"1,5\",\"3,5\",x,y", Err(Refusal::Unparsable));
-        check("1704067200000;1;3.5;1;2;5", Err(Refusal::Unparsable));
-        check("0,1,3,1,2,5", Err(Refusal::Before2009));
-        check("T0,1,3,1,2,5", Err(Refusal::FUTURE));
+        check("2024-01-01 03:20:00,1,3,1,2,2,5", Err(RowRefusal::Unparsable));
+        check("2024-01-01,\"1,5\",\"3,5\",x,y", Err(RowRefusal::Unparsable));
+        check("1704067200000;1;3.5;1;2;5", Err(RowRefusal::Unparsable));
+        check("0,1,3,1,2,5", Err(RowRefusal::Before2009));
+        check("T0,1,3,1,2,5", Err(RowRefusal::FUTURE));
     }
 
     #[test]
     fn lines_without_a_price_are_told_from_bad_rows() {
         for line in ["T,,,,,", "T,NaN,NaN,NaN,NaN,0", "T,null,null,null,null,null", "T,-,-,-,-,-"] {
-            check(line, Err(Refusal::NoPrice));
+            check(line, Err(RowRefusal::NoPrice));
         }
         for line in [
             "garbage",
@@ -378,7 +378,7 @@ mod tests {
             "a,b,c,d,e,f,g",
             "exported 2024-01-01,by me",
         ] {
-            check(line, Err(Refusal::Foreign));
+            check(line, Err(RowRefusal::Foreign));
         }
     }
 

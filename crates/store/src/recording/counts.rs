@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use market::EventTime;
 use serde::Serialize;
 
-use super::row::Refusal;
+use super::row::RowRefusal;
 
 /// Bytes of a refused line that are kept, at most.
 const TEXT_BYTES_MAX: usize = 256;
@@ -44,12 +44,12 @@ pub struct RowCounts {
 
 impl RowCounts {
     /// Counts a refused line by its reason.
-    pub fn count_rejected(&mut self, reason: Refusal) {
+    pub fn count_rejected(&mut self, reason: RowRefusal) {
         match reason {
-            Refusal::Foreign => self.foreign += 1,
-            Refusal::Header => self.headers += 1,
-            Refusal::NoPrice => self.without_price += 1,
-            Refusal::Unfinished => self.unfinished += 1,
+            RowRefusal::Foreign => self.foreign += 1,
+            RowRefusal::Header => self.headers += 1,
+            RowRefusal::NoPrice => self.without_price += 1,
+            RowRefusal::Unfinished => self.unfinished += 1,
             _ => *self.rejected.entry(reason.as_str()).or_default() += 1,
         }
     }
@@ -133,7 +133,7 @@ impl Rejects {
     }
 
     /// Writes a refused row. After an error it writes nothing more; see [`Rejects::finish`].
-    pub fn keep(&mut self, file: &str, line: u32, reason: Refusal, text: &[u8]) {
+    pub fn keep(&mut self, file: &str, line: u32, reason: RowRefusal, text: &[u8]) {
         let text = String::from_utf8_lossy(&text[..text.len().min(TEXT_BYTES_MAX)]);
         let reject = Reject { file, line, reason: reason.as_str(), text: &text };
         if self.error.is_none() {

@@ -12,9 +12,9 @@ use market::EventTime;
 use super::columns::Columns;
 use super::container;
 use super::lines::Lines;
-use super::row::{Refusal, Row};
+use super::row::{RecordingRow, RowRefusal};
 use super::time::Stamp;
-use super::unusable::Unusable;
+use super::unusable::UnusableFile;
 
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 /// Lines of comments and titles before the header, at most.
@@ -27,14 +27,14 @@ pub type OnRead = Arc<dyn Fn(u64) + Send + Sync>;
 type Open = Box<dyn Fn() -> io::Result<Box<dyn Read + Send>> + Send>;
 
 /// A file that may hold a recording. It is open only during reads, so that a run can have thousands of files.
-pub struct Input {
+pub struct RecordingFile {
     name: String,
     bytes: u64,
     open: Open,
     on_read: Option<OnRead>,
 }
 
-impl fmt::Debug for Input {
+impl fmt::Debug for RecordingFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name)
     }
@@ -54,14 +54,14 @@ impl Read for Watched {
     }
 }
 
-impl Input {
+impl RecordingFile {
     /// Refers to a file on disk. `on_read` is called while the rows are read, but not during the survey.
     ///
     /// # Errors
     /// The file does not exist, or is not a regular file.
-    pub fn at(path: &Path, on_read: OnRead) -> Result<Self, Unusable> {
+    pub fn at(path: &Path, on_read: OnRead) -> Result<Self, UnusableFile> {
         let name = path.display().to_string();
-        let unusable = |problem: String| Unusable::new(name.clone(), problem);
+        let unusable = |problem: String| UnusableFile::new(name.clone(), problem);
         let metadata = std::fs::metadata(path).map_err(|error| unusable(format!("cannot open it: {error}")))?;
         if !metadata.is_file() {
             // The file is read twice: once for the survey before anything is published, once for its rows.
@@ -93,7 +93,7 @@ impl Input {
     ///
     /// # Errors
     /// The file cannot be opened, or does not begin as a recording. A truncated file counts up to its end.
-    pub fn count_older(&self, bound: EventTime) -> Result<(u64, u64), Unusable> {
+    pub fn count_older(&self, bound: EventTime) -> Result<(u64, u64), UnusableFile> {
         let mut rows = self.rows_unreported()?;
         let (mut all, mut older) = (0, 0);
         while let Ok(Some(line)) = rows.next_line() {
@@ -109,7 +109,7 @@ impl Input {
     ///
     /// # Errors
     /// The file cannot be opened, or does not begin as a recording.
-    pub(crate) fn rows(&self) -> Result<Rows, Unusable> {
+    pub(crate) fn rows(&self) -> Result<Rows, UnusableFile> {
         let file = (self.open)().map_err(|error| self.unopened(&error))?;
         match &self.on_read {
             Some(on_read) => self.rows_of(Box::new(Watched { file, on_read: OnRead::clone(on_read) })),
@@ -117,17 +117,17 @@ impl Input {
         }
     }
 
-    /// Opens the file like [`Input::rows`], but without progress reports.
+    /// Opens the file like [`RecordingFile::rows`], but without progress reports.
     ///
     /// # Errors
-    /// As [`Input::rows`].
-    pub(crate) fn rows_unreported(&self) -> Result<Rows, Unusable> {
+    /// As [`RecordingFile::rows`].
+    pub(crate) fn rows_unreported(&self) -> Result<Rows, UnusableFile> {
         self.rows_of((self.open)().map_err(|error| self.unopened(&error))?)
     }
 
-    fn rows_of(&self, file: Box<dyn Read + Send>) -> Result<Rows, Unusable> {
+    fn rows_of(&self, file: Box<dyn Read + Send>) -> Result<Rows, UnusableFile> {
         let mut lines = Lines::new(self.name.clone(), self.text_of(file)?);
-        let mut first_problem: Option<Unusable> = None;
+        let mut first_problem: Option<UnusableFile> = None;
         for preamble in 0..=PREAMBLE_MAX {
             let Some((number, _)) = lines.next()? else { break };
             let (is_header, problem) = match Columns::parse(lines.text()) {
@@ -148,7 +148,7 @@ impl Input {
     }
 
     /// Decompresses gzip, which is recognized by its content and not by the file's name.
-    fn text_of(&self, file: Box<dyn Read + Send>) -> Result<Box<dyn BufRead + Send>, Unusable> {
+    fn text_of(&self, file: Box<dyn Read + Send>) -> Result<Box<dyn BufRead + Send>, UnusableFile> {
         let mut file = BufReader::with_capacity(container::HEAD_BYTES, file);
         let head = file.fill_buf().map_err(|error| self.unopened(&error))?;
         let is_gzip = head.starts_with(&GZIP_MAGIC);
@@ -160,7 +160,7 @@ impl Input {
         let broken = |error| self.unusable(1, format!("the file breaks off here ({error})"));
         let head = text.fill_buf().map_err(broken)?;
         if let Some(problem) = container::foreign(head) {
-            return Err(Unusable::new(self.name.clone(), problem.replace("FILE", &self.name)));
+            return Err(UnusableFile::new(self.name.clone(), problem.replace("FILE", &self.name)));
         }
         if !is_gzip && !head.is_empty() && self.name.to_ascii_lowercase().ends_with(".gz") {
             let problem = "not gzip, although its name ends in .gz; rename it if it is plain text".to_owned();
@@ -169,13 +169,13 @@ impl Input {
         Ok(text)
     }
 
-    fn unopened(&self, error: &io::Error) -> Unusable {
-        Unusable::new(self.name.clone(), format!("cannot open it: {error}"))
+    fn unopened(&self, error: &io::Error) -> UnusableFile {
+        UnusableFile::new(self.name.clone(), format!("cannot open it: {error}"))
     }
 
     /// Returns an error at a line.
-    pub(crate) fn unusable(&self, line: u32, problem: String) -> Unusable {
-        Unusable::new(format!("{} line {line}", self.name), problem)
+    pub(crate) fn unusable(&self, line: u32, problem: String) -> UnusableFile {
+        UnusableFile::new(format!("{} line {line}", self.name), problem)
     }
 }
 
@@ -212,13 +212,13 @@ impl Rows {
     ///
     /// # Errors
     /// The file breaks off: truncated or damaged gzip, a failing disk, or a second header.
-    pub(crate) fn next_line(&mut self) -> Result<Option<Line<'_>>, Unusable> {
+    pub(crate) fn next_line(&mut self) -> Result<Option<Line<'_>>, UnusableFile> {
         let Some((number, is_whole)) = self.lines.next()? else { return Ok(None) };
         let (text, columns) = (self.lines.text(), &self.columns);
         if columns.is_header(text) {
             let problem = "the file has a second header here, and the rows after it may have other columns: split the file at this line";
             let place = format!("{} line {number}", self.lines.name());
-            return Err(Unusable { is_header: true, ..Unusable::new(place, problem.to_owned()) });
+            return Err(UnusableFile { is_header: true, ..UnusableFile::new(place, problem.to_owned()) });
         }
         Ok(Some(Line { number, text, is_whole, columns }))
     }
@@ -229,8 +229,8 @@ impl<'a> Line<'a> {
     ///
     /// # Errors
     /// The reason why it is not a row.
-    pub(crate) fn row(&self, file: u32, latest: EventTime) -> Result<Row, Refusal> {
-        if self.is_whole { self.columns.row(self.text, file, self.number, latest) } else { Err(Refusal::TooLong) }
+    pub(crate) fn row(&self, file: u32, latest: EventTime) -> Result<RecordingRow, RowRefusal> {
+        if self.is_whole { self.columns.row(self.text, file, self.number, latest) } else { Err(RowRefusal::TooLong) }
     }
 
     /// Returns another line of the same file.
@@ -278,7 +278,7 @@ mod tests {
     #[test]
     fn unusable_files_are_named_with_what_they_are() {
         let check = |name: &str, bytes: Vec<u8>, expected: &str| {
-            let error = Input::of_bytes(name, bytes).rows().err().expect("unusable").to_string();
+            let error = RecordingFile::of_bytes(name, bytes).rows().err().expect("unusable").to_string();
             assert!(error.starts_with(expected), "{error}");
         };
         let truncated = |bytes: Vec<u8>| bytes[..8].to_vec();
@@ -310,7 +310,7 @@ mod tests {
             "https://example.com/a,b\n# a remark, made by hand\nPrices of bitcoin\n{HEADER}1583020800000,1,1,1,1,1\n"
         );
         for bytes in [text.clone().into_bytes(), gzip(text.as_bytes())] {
-            let mut rows = Input::of_bytes("a.csv", bytes).rows().unwrap();
+            let mut rows = RecordingFile::of_bytes("a.csv", bytes).rows().unwrap();
             assert_eq!((rows.preamble, rows.next_line().unwrap().unwrap().number), (3, 5));
         }
     }
@@ -321,7 +321,7 @@ mod tests {
             (0..20_000).map(|n| format!("{},{}.25,{n}.5,{n}.125,{n}.375,{}\n", n * 60_000, n, n * 7 % 13)).collect();
         let mut bytes = gzip((HEADER.to_owned() + &text).as_bytes());
         bytes.truncate(bytes.len() / 2);
-        let mut rows = Input::of_bytes("a.csv.gz", bytes).rows().unwrap();
+        let mut rows = RecordingFile::of_bytes("a.csv.gz", bytes).rows().unwrap();
         let lines: Vec<&str> = text.lines().collect();
         let mut reached = 1;
         let error = loop {
@@ -343,7 +343,7 @@ mod tests {
     fn a_second_header_ends_the_file_with_its_line() {
         for header in [HEADER, "timestamp_ms,open,close,high,low,volume\n", "close,high\n"] {
             let text = format!("{HEADER}1583020800000,1,1,1,1,1\n{header}1583020860000,1,1,1,1,1\n");
-            let mut rows = Input::of_bytes("a.csv", text.into_bytes()).rows().unwrap();
+            let mut rows = RecordingFile::of_bytes("a.csv", text.into_bytes()).rows().unwrap();
             assert_eq!(rows.next_line().unwrap().unwrap().number, 2);
             let end = rows.next_line().err().expect("a second header");
             assert!(end.is_header && end.to_string().starts_with("a.csv line 3: "), "{end}");
@@ -353,8 +353,9 @@ mod tests {
     #[test]
     fn lines_that_end_in_cr_only_end_the_file() {
         let first = format!("{HEADER}1583020800000,1,1,1,1,1\r\n");
-        let mut rows =
-            Input::of_bytes("a.csv", (first + "1583020860000,1,1,1,1,1\r1,1,1,1,1,1\r\n").into()).rows().unwrap();
+        let mut rows = RecordingFile::of_bytes("a.csv", (first + "1583020860000,1,1,1,1,1\r1,1,1,1,1,1\r\n").into())
+            .rows()
+            .unwrap();
         assert_eq!(rows.next_line().unwrap().unwrap().number, 2);
         let end = rows.next_line().err().expect("cut").to_string();
         assert!(end.starts_with("a.csv line 3: lines end in CR only from here on; convert them: tr"), "{end}");
@@ -363,9 +364,9 @@ mod tests {
     #[test]
     fn a_line_without_end_is_one_bad_line() {
         let text = format!("{HEADER}{}\n1583020800000,1,1,1,1,1\n", "x".repeat(3 * LINE_BYTES_MAX));
-        let mut rows = Input::of_bytes("a.csv", text.into_bytes()).rows().unwrap();
+        let mut rows = RecordingFile::of_bytes("a.csv", text.into_bytes()).rows().unwrap();
         let long = rows.next_line().unwrap().unwrap();
-        assert_eq!((long.number, long.text.len(), long.row(0, LATEST)), (2, LINE_BYTES_MAX, Err(Refusal::TooLong)));
+        assert_eq!((long.number, long.text.len(), long.row(0, LATEST)), (2, LINE_BYTES_MAX, Err(RowRefusal::TooLong)));
         let good = rows.next_line().unwrap().unwrap();
         assert_eq!((good.number, good.text), (3, b"1583020800000,1,1,1,1,1".as_slice()));
         assert!(rows.next_line().unwrap().is_none());

@@ -6,25 +6,25 @@ use market::validate::GRAIN_MAX;
 use market::{EventTime, Instrument, Span};
 
 use super::counts::{Rejects, RowCounts};
-use super::file::{Input, Rows};
+use super::file::{RecordingFile, Rows};
 use super::numbering::Numbering;
-use super::row::{Refusal, Row};
-use super::rules::{Conflict, Judge, Rules, Shape};
+use super::row::{RecordingRow, RowRefusal};
+use super::rules::{Conflict, Judge, RowShape, Rules};
 use super::sequence::{RowVerdict, Sequence};
 use super::shape::{are_many, shape};
 use super::sort::{Sorted, Sorter};
-use super::survey::{Order, Survey, survey, unsorted};
+use super::survey::{FileOrder, Survey, survey, unsorted};
 use super::time;
-use super::unusable::Unusable;
+use super::unusable::UnusableFile;
 
 /// Reader of one instrument's files as one recording.
 pub struct InstrumentRows {
     rules: Rules,
     judge: Judge,
-    files: Vec<(Input, Survey)>,
+    files: Vec<(RecordingFile, Survey)>,
     state: ReadingState,
     /// Error of a file that broke off. The recording ends there, even if other files have later rows.
-    cut: Option<Unusable>,
+    cut: Option<UnusableFile>,
 }
 
 /// State of the reading.
@@ -35,7 +35,7 @@ struct ReadingState {
     numbering: Option<Numbering>,
     sequence: Sequence,
     /// The last row that counts.
-    before: Option<Row>,
+    before: Option<RecordingRow>,
     /// Whether the files' trade ids number all trades without gaps.
     is_consecutive: bool,
     is_finished: bool,
@@ -45,8 +45,8 @@ struct OpenFile {
     file: usize,
     source: Source,
     /// The next row of the file.
-    next: Option<Row>,
-    cut: Option<Unusable>,
+    next: Option<RecordingRow>,
+    cut: Option<UnusableFile>,
 }
 
 /// Source of an open file's rows.
@@ -63,8 +63,8 @@ impl InstrumentRows {
     /// # Errors
     /// A file is not a recording or has impossible times; files contradict each other or the rules; rows of one time
     /// have different values and conflicts are to be refused.
-    pub fn open(inputs: Vec<Input>, instrument: &Instrument, rules: Rules) -> Result<Self, Unusable> {
-        let surveyed = |input: Input| survey(&input, &rules).map(|survey| (input, survey));
+    pub fn open(inputs: Vec<RecordingFile>, instrument: &Instrument, rules: Rules) -> Result<Self, UnusableFile> {
+        let surveyed = |input: RecordingFile| survey(&input, &rules).map(|survey| (input, survey));
         let mut files = inputs.into_iter().map(surveyed).collect::<Result<Vec<_>, _>>()?;
         let shape = shape(&mut files, &rules)?;
         let judge = Judge { instrument: instrument.clone(), shape, outside: rules.outside, now: rules.now };
@@ -82,17 +82,17 @@ impl InstrumentRows {
     }
 
     /// Returns the shape of the rows.
-    pub fn shape(&self) -> Shape {
+    pub fn shape(&self) -> RowShape {
         self.judge.shape
     }
 
     /// Returns the files, each with the time of its oldest row.
-    pub fn files(&self) -> impl Iterator<Item = (&Input, Option<EventTime>)> {
+    pub fn files(&self) -> impl Iterator<Item = (&RecordingFile, Option<EventTime>)> {
         self.files.iter().map(|(input, survey)| (input, survey.start()))
     }
 
     /// Returns the next row that counts. All other rows are counted, and refused ones are kept in `rejects`.
-    pub fn next(&mut self, row_counts: &mut RowCounts, rejects: &mut Rejects) -> Option<Row> {
+    pub fn next(&mut self, row_counts: &mut RowCounts, rejects: &mut Rejects) -> Option<RecordingRow> {
         loop {
             match self.state.sequence.next() {
                 Some(RowVerdict::Accepted(row)) => {
@@ -119,12 +119,12 @@ impl InstrumentRows {
     }
 
     /// Returns the error of a file that broke off, after [`InstrumentRows::next`] has returned `None`.
-    pub fn cut(&self) -> Option<&Unusable> {
+    pub fn cut(&self) -> Option<&UnusableFile> {
         self.cut.as_ref()
     }
 
     /// Reads all rows once, so that no row of refused files is published.
-    fn refuse_conflicts(&mut self) -> Result<(), Unusable> {
+    fn refuse_conflicts(&mut self) -> Result<(), UnusableFile> {
         match self.read_through().1 {
             Some(conflict) if conflict.is_conflict => Err(conflict),
             _ => Ok(()),
@@ -132,7 +132,7 @@ impl InstrumentRows {
     }
 
     /// Reads all rows, then rewinds. Returns the counts, and the error of a file that broke off.
-    fn read_through(&mut self) -> (RowCounts, Option<Unusable>) {
+    fn read_through(&mut self) -> (RowCounts, Option<UnusableFile>) {
         let (mut row_counts, mut rejects) = (RowCounts::default(), Rejects::nowhere());
         while self.next(&mut row_counts, &mut rejects).is_some() {}
         self.state = ReadingState::new(&self.files, self.judge.shape, &self.rules);
@@ -148,7 +148,7 @@ impl InstrumentRows {
 
     /// Reads all rows once and refuses many conflicts: files of different instruments have different values at every
     /// time that they share.
-    fn refuse_many_conflicts(&mut self) -> Result<(), Unusable> {
+    fn refuse_many_conflicts(&mut self) -> Result<(), UnusableFile> {
         let (row_counts, _) = self.read_through();
         if !are_many(row_counts.conflicts, row_counts.rows) {
             return Ok(());
@@ -159,17 +159,17 @@ impl InstrumentRows {
              are, choose the row that counts with --conflict last or --conflict first",
             row_counts.conflicts, row_counts.rows
         );
-        Err(Unusable::new(names, problem))
+        Err(UnusableFile::new(names, problem))
     }
 
-    fn conflict(&self, one: &Row, other: &Row) -> Unusable {
-        let place = |row: &Row| format!("{} line {}", self.files[row.file as usize].0.name(), row.line);
+    fn conflict(&self, one: &RecordingRow, other: &RecordingRow) -> UnusableFile {
+        let place = |row: &RecordingRow| format!("{} line {}", self.files[row.file as usize].0.name(), row.line);
         let problem = format!(
             "its row of {} has other values than {}: choose with --conflict last or --conflict first",
             other.event,
             place(one)
         );
-        Unusable { is_conflict: true, ..Unusable::new(place(other), problem) }
+        UnusableFile { is_conflict: true, ..UnusableFile::new(place(other), problem) }
     }
 
     fn feed_sequence(&mut self, row_counts: &mut RowCounts, rejects: &mut Rejects) {
@@ -191,7 +191,11 @@ impl InstrumentRows {
 
     /// Returns the oldest row of all files. A file is opened when its start is reached, so that years of daily files
     /// need few open files.
-    fn next_in_order(&mut self, row_counts: &mut RowCounts, rejects: &mut Rejects) -> Result<Option<Row>, Unusable> {
+    fn next_in_order(
+        &mut self,
+        row_counts: &mut RowCounts,
+        rejects: &mut Rejects,
+    ) -> Result<Option<RecordingRow>, UnusableFile> {
         loop {
             let mut oldest = None;
             for (idx, open) in self.state.open.iter_mut().enumerate() {
@@ -218,7 +222,12 @@ impl InstrumentRows {
         }
     }
 
-    fn open_file(&mut self, file: usize, row_counts: &mut RowCounts, rejects: &mut Rejects) -> Result<(), Unusable> {
+    fn open_file(
+        &mut self,
+        file: usize,
+        row_counts: &mut RowCounts,
+        rejects: &mut Rejects,
+    ) -> Result<(), UnusableFile> {
         self.state.waiting.pop_front();
         // Files that are read to their end are no longer needed.
         self.state.open.retain(|open| open.next.is_some() || !matches!(open.source, Source::Ended));
@@ -226,7 +235,7 @@ impl InstrumentRows {
         let mut rows = input.rows()?;
         row_counts.rows += rows.preamble;
         row_counts.foreign += rows.preamble;
-        let source = if survey.order == Order::Ascending {
+        let source = if survey.order == FileOrder::Ascending {
             Source::Rows(rows)
         } else {
             let mut sorter = Sorter::new(survey.line_order(), self.rules.reorder_rows);
@@ -242,11 +251,11 @@ impl InstrumentRows {
 }
 
 impl ReadingState {
-    fn new(files: &[(Input, Survey)], shape: Shape, rules: &Rules) -> Self {
+    fn new(files: &[(RecordingFile, Survey)], shape: RowShape, rules: &Rules) -> Self {
         let mut waiting: Vec<usize> = (0..files.len()).collect();
         waiting.sort_by_key(|&file| (files[file].1.start(), file));
         let has_numbers = files.iter().all(|(_, survey)| survey.is_numbered);
-        let numbering = (shape == Shape::Trades && !has_numbers).then(|| Numbering::of_files(files.len()));
+        let numbering = (shape == RowShape::Trades && !has_numbers).then(|| Numbering::of_files(files.len()));
         let sequence = Sequence::new(rules.step_max, rules.conflict.unwrap_or_default());
         let is_consecutive = files.iter().all(|(_, survey)| survey.is_consecutive);
         Self {
@@ -262,12 +271,12 @@ impl ReadingState {
 
     /// Sets for a point how far back the recording is complete: to the row before it, unless there is a hole between
     /// them. A file of trades has no holes, except where its trade ids jump.
-    fn connect(&mut self, mut row: Row, shape: Shape) -> Row {
+    fn connect(&mut self, mut row: RecordingRow, shape: RowShape) -> RecordingRow {
         let Some(before) = self.before.replace(row).filter(|_| row.is_point) else { return row };
         let distance = row.event - before.event;
         row.is_behind_jump =
             self.is_consecutive && before.id.zip(row.id).is_some_and(|(before, id)| before.checked_add(1) != Some(id));
-        let is_whole = distance <= shape.hole() || (shape == Shape::Trades && before.file == row.file);
+        let is_whole = distance <= shape.hole() || (shape == RowShape::Trades && before.file == row.file);
         let is_complete = is_whole && !row.is_behind_jump && (Span(1)..=GRAIN_MAX).contains(&distance);
         row.complete = is_complete.then_some(distance);
         row
@@ -278,11 +287,11 @@ impl OpenFile {
     /// Reads the next row of a file, if it has one.
     fn fill(
         &mut self,
-        (input, survey): &(Input, Survey),
+        (input, survey): &(RecordingFile, Survey),
         judge: &Judge,
         row_counts: &mut RowCounts,
         rejects: &mut Rejects,
-    ) -> Result<(), Unusable> {
+    ) -> Result<(), UnusableFile> {
         if self.next.is_some() {
             return Ok(());
         }
@@ -290,7 +299,7 @@ impl OpenFile {
             Source::Ended => None,
             Source::Sorted(sorted) => {
                 let row = sorted.next().map_err(|error| unsorted(input, &error))?;
-                row.map(|row| Row { file: self.file as u32, ..row })
+                row.map(|row| RecordingRow { file: self.file as u32, ..row })
             }
             Source::Rows(rows) => {
                 let reader = Reader { file: self.file, input, survey, judge };
@@ -310,7 +319,7 @@ impl OpenFile {
 /// Reads the rows of one file.
 struct Reader<'a> {
     file: usize,
-    input: &'a Input,
+    input: &'a RecordingFile,
     survey: &'a Survey,
     judge: &'a Judge,
 }
@@ -322,7 +331,7 @@ impl Reader<'_> {
         rows: &mut Rows,
         row_counts: &mut RowCounts,
         rejects: &mut Rejects,
-    ) -> Result<Option<Row>, Unusable> {
+    ) -> Result<Option<RecordingRow>, UnusableFile> {
         while !rejects.has_failed() {
             let line = match rows.next_line() {
                 Ok(Some(line)) => line,
@@ -348,11 +357,11 @@ impl Reader<'_> {
         Ok(None)
     }
 
-    fn judge(&self, mut row: Row) -> Result<(Row, bool), Refusal> {
+    fn judge(&self, mut row: RecordingRow) -> Result<(RecordingRow, bool), RowRefusal> {
         if !self.survey.is_numbered {
             row.id = None;
         } else if row.id.is_none() {
-            return Err(Refusal::Unparsable);
+            return Err(RowRefusal::Unparsable);
         }
         self.judge.judge(row)
     }

@@ -15,16 +15,18 @@ fn rules() -> Rules {
 }
 
 struct Read {
-    rows: Vec<Row>,
+    rows: Vec<RecordingRow>,
     row_counts: RowCounts,
-    shape: Shape,
+    shape: RowShape,
     cut: Option<String>,
 }
 
 fn read_files(files: &[(&str, String)], rules: Rules) -> Result<Read, String> {
     let instrument = Instrument::new("bitcoin", "usd").unwrap();
-    let inputs =
-        files.iter().map(|(name, text)| Input::of_bytes(name, text.replace('T', &START.to_string()).into())).collect();
+    let inputs = files
+        .iter()
+        .map(|(name, text)| RecordingFile::of_bytes(name, text.replace('T', &START.to_string()).into()))
+        .collect();
     let mut track = InstrumentRows::open(inputs, &instrument, rules).map_err(|error| error.to_string())?;
     let (mut row_counts, mut rejects, mut rows) = (RowCounts::default(), Rejects::nowhere(), Vec::new());
     while let Some(row) = track.next(&mut row_counts, &mut rejects) {
@@ -76,7 +78,7 @@ fn all_trades_of_an_instant_count_in_the_order_of_the_file() {
     let check = |text: String, rules: Rules| {
         let read = read(&text, rules).unwrap();
         let found: Vec<_> = read.rows.iter().map(|row| (row.close, row.id.unwrap())).collect();
-        assert_eq!((read.shape, found.as_slice()), (Shape::Trades, expected.as_slice()));
+        assert_eq!((read.shape, found.as_slice()), (RowShape::Trades, expected.as_slice()));
         let complete: Vec<_> = read.rows.iter().map(|row| row.complete.map(Span::ms)).collect();
         assert_eq!(complete, [None, None, None, Some(500), None, Some(29_500)]);
         assert!(read.rows.iter().all(|row| row.is_point));
@@ -114,7 +116,7 @@ fn trades_are_missing_where_their_numbers_jump() {
     let check = |ids: &[u64], behind_jump: &[bool]| {
         let read = read(&text(ids), rules()).unwrap();
         assert_eq!(read.rows.iter().map(|row| row.is_behind_jump).collect::<Vec<_>>(), behind_jump, "{ids:?}");
-        let is_certified = |row: &Row| row.complete == Some(Span(90_000));
+        let is_certified = |row: &RecordingRow| row.complete == Some(Span(90_000));
         assert!(read.rows.iter().skip(1).all(|row| is_certified(row) != row.is_behind_jump), "{ids:?}");
     };
     check(&[5, 6, 7, 9, 10], &[false, false, false, true, false]);
@@ -196,7 +198,7 @@ fn candles_of_several_lengths_are_refused() {
     let sparse = candles((0..4_000).filter(|&minute| is_there(minute)));
     refused(&(HEADER.to_owned() + &sparse), rules(), &["follow sooner", "--grain"]);
     let said = read(&(HEADER.to_owned() + &sparse), saying("1m"));
-    assert_eq!(said.map(|read| read.shape), Ok(Shape::Candles(Span::MINUTE)));
+    assert_eq!(said.map(|read| read.shape), Ok(RowShape::Candles(Span::MINUTE)));
 }
 
 #[test]
@@ -206,7 +208,7 @@ fn prices_contradict_a_length_of_candles() {
         format!("timestamp_ms,price\n{}", (0..rows).map(row).collect::<String>())
     };
     refused(&text(60, 40), saying("1m"), &["prices about 1h apart, and --grain says 1m: leave --grain out"]);
-    assert_eq!(read(&text(1, 40), saying("1m")).unwrap().shape, Shape::Points(Span::MINUTE));
+    assert_eq!(read(&text(1, 40), saying("1m")).unwrap().shape, RowShape::Points(Span::MINUTE));
     // All rows are further apart than the bound for a mistyped time.
     let monthly = Rules::at(EventTime(START + 3_000 * Span::DAY.ms()));
     let read = read(&text(90 * 1_440, 30), monthly).unwrap();
@@ -245,7 +247,7 @@ fn a_bad_row_does_not_replace_a_good_one_of_its_time() {
 fn candles_are_as_long_as_their_rows_are_apart() {
     let check = |minutes: &[i64], grain: Span| {
         let text = HEADER.to_owned() + &candles(minutes.iter().copied());
-        assert_eq!(read(&text, rules()).unwrap().shape, Shape::Candles(grain), "{minutes:?}");
+        assert_eq!(read(&text, rules()).unwrap().shape, RowShape::Candles(grain), "{minutes:?}");
     };
     check(&[0, 60, 120, 180, 300], Span::HOUR);
     check(&[300, 180, 120, 60, 0], Span::HOUR);
@@ -267,7 +269,7 @@ fn a_grain_that_contradicts_the_rows_is_refused() {
 fn rows_that_do_not_tell_their_length_ask_for_it() {
     let one = HEADER.to_owned() + &candle(0);
     refused(&one, rules(), &["a.csv: ", "pass it with --grain"]);
-    assert_eq!(read(&one, saying("1d")).unwrap().shape, Shape::Candles(Span::DAY));
+    assert_eq!(read(&one, saying("1d")).unwrap().shape, RowShape::Candles(Span::DAY));
     let unusable = read(&(HEADER.to_owned() + "junk\nT,,,,,\n"), rules()).unwrap();
     assert_eq!((unusable.rows.len(), unusable.row_counts.foreign, unusable.row_counts.without_price), (0, 1, 1));
 }
@@ -279,7 +281,7 @@ fn prices_alone_are_points_that_reach_back_to_the_one_before() {
     let read = read(&format!("timestamp_ms,price\n{rows}"), rules()).unwrap();
     let complete: Vec<_> = read.rows.iter().map(|row| row.complete.map(|span| span.ms() / 60_000)).collect();
     assert_eq!(complete, [None, Some(1), Some(1), Some(2), None, Some(1)], "two usual steps are no hole, three are");
-    assert_eq!(read.shape, Shape::Points(Span::MINUTE));
+    assert_eq!(read.shape, RowShape::Points(Span::MINUTE));
     assert!(read.rows.iter().all(|row| row.is_point && row.id.is_none()));
 }
 

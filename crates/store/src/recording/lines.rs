@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::{BufRead, Read};
 
-use super::unusable::Unusable;
+use super::unusable::UnusableFile;
 
 /// Length of a row in bytes, at most. Seven numbers take about 170 bytes; the rest is room for other columns.
 pub(crate) const LINE_BYTES_MAX: usize = 64 * 1024;
@@ -37,7 +37,7 @@ impl Lines {
     ///
     /// # Errors
     /// The file breaks off.
-    pub(crate) fn next(&mut self) -> Result<Option<(u32, bool)>, Unusable> {
+    pub(crate) fn next(&mut self) -> Result<Option<(u32, bool)>, UnusableFile> {
         loop {
             self.buffer.clear();
             let limit = LINE_BYTES_MAX as u64;
@@ -56,7 +56,7 @@ impl Lines {
             if memchr::memchr(b'\r', self.text()).is_some() {
                 let place = format!("{} line {number}", self.name);
                 let problem = "lines end in CR only from here on; convert them: tr '\\r' '\\n' < FILE > FILE.csv";
-                return Err(Unusable::new(place, problem.replace("FILE", &self.name)));
+                return Err(UnusableFile::new(place, problem.replace("FILE", &self.name)));
             }
             if !self.buffer.trim_ascii().is_empty() {
                 return Ok(Some((number, true)));
@@ -64,7 +64,7 @@ impl Lines {
         }
     }
 
-    fn skip_line(&mut self) -> Result<(), Unusable> {
+    fn skip_line(&mut self) -> Result<(), UnusableFile> {
         loop {
             let read = self.text.fill_buf();
             let (used, is_done) = match read {
@@ -83,8 +83,11 @@ impl Lines {
     }
 
     /// Returns the error of a file that breaks off after the line that was read last.
-    fn broken(&self, error: &dyn fmt::Display) -> Unusable {
+    fn broken(&self, error: &dyn fmt::Display) -> UnusableFile {
         let place = format!("{} line {}", self.name, self.number + 1);
-        Unusable::new(place, format!("the file breaks off here ({error}): fetch it again, or cut it before this line"))
+        UnusableFile::new(
+            place,
+            format!("the file breaks off here ({error}): fetch it again, or cut it before this line"),
+        )
     }
 }

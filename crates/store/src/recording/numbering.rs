@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use market::EventTime;
 
-use super::row::Row;
+use super::row::RecordingRow;
 
 /// Assigns ids to the trades of one instrument, in event-time order. An id depends only on the rows of its instant, so
 /// that a second reading assigns the same ids.
@@ -36,7 +36,7 @@ impl Numbering {
     }
 
     /// Returns the trade with its id, or `None` when another file already gave it.
-    pub(crate) fn number(&mut self, row: Row) -> Option<Row> {
+    pub(crate) fn number(&mut self, row: RecordingRow) -> Option<RecordingRow> {
         if row.event != self.event {
             (self.event, self.next, self.file) = (row.event, 0, row.file);
             self.known.clear();
@@ -46,10 +46,10 @@ impl Numbering {
         }
         let id = Some(self.next);
         self.next += 1;
-        Some(Row { id, ..row })
+        Some(RecordingRow { id, ..row })
     }
 
-    fn is_known(&mut self, row: &Row) -> bool {
+    fn is_known(&mut self, row: &RecordingRow) -> bool {
         if row.file != self.file {
             self.file = row.file;
             self.known.values_mut().for_each(|known| known.here = 0);
@@ -71,7 +71,7 @@ mod tests {
         let mut numbering = Numbering::of_files(files);
         let number = |&(event, close, file): &(i64, f64, u32)| {
             let (event, open, high, low) = (EventTime(event), close, close, close);
-            let row = Row {
+            let row = RecordingRow {
                 event,
                 open,
                 high,

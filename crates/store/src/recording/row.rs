@@ -11,7 +11,7 @@ pub const SOURCE: &str = "recording";
 
 /// A row: a candle that begins at its event time, or a price at its event time.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Row {
+pub struct RecordingRow {
     /// Begin of a candle, or time of a price.
     pub event: EventTime,
     /// First price, in quote currency.
@@ -38,7 +38,7 @@ pub struct Row {
     pub file: u32,
 }
 
-impl Row {
+impl RecordingRow {
     /// Returns the key that duplicates share.
     pub(crate) fn identity(&self) -> (EventTime, Option<u64>, bool) {
         (self.event, self.id, self.is_point)
@@ -85,7 +85,7 @@ impl Row {
 
 /// Reason why a line of a recording does not count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
+pub enum RowRefusal {
     /// A comment, a text, or fields without time and price.
     Foreign,
     /// A header after the first one. The reading ends there.
@@ -116,7 +116,7 @@ pub enum Refusal {
     Invalid(Reason),
 }
 
-impl Refusal {
+impl RowRefusal {
     /// A time after now.
     pub const FUTURE: Self = Self::Invalid(Reason::Future);
 
@@ -141,7 +141,7 @@ impl Refusal {
     }
 }
 
-impl From<Reason> for Refusal {
+impl From<Reason> for RowRefusal {
     fn from(reason: Reason) -> Self {
         Self::Invalid(reason)
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use market::validate::{GRAIN_MAX, validate};
 use market::{EventTime, Instrument, Span};
 
-use super::row::{Refusal, Row};
+use super::row::{RecordingRow, RowRefusal};
 
 /// Default number of rows in memory while a file is sorted.
 pub const REORDER_ROWS: usize = 10_000;
@@ -121,7 +121,7 @@ impl FromStr for Outside {
 
 /// Kind of rows in a recording.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shape {
+pub enum RowShape {
     /// Candles of this length. Rows without open, high and low among them are points.
     Candles(Span),
     /// Prices at instants, usually this far apart.
@@ -130,7 +130,7 @@ pub enum Shape {
     Trades,
 }
 
-impl Shape {
+impl RowShape {
     /// Returns the length of a candle; `None` for points and trades.
     pub fn grain(self) -> Option<Span> {
         match self {
@@ -171,7 +171,7 @@ pub(crate) fn span_words(span: Span) -> String {
 #[derive(Debug, Clone)]
 pub(crate) struct Judge {
     pub(crate) instrument: Instrument,
-    pub(crate) shape: Shape,
+    pub(crate) shape: RowShape,
     pub(crate) outside: Outside,
     pub(crate) now: EventTime,
 }
@@ -181,14 +181,14 @@ impl Judge {
     ///
     /// # Errors
     /// The reason why the row cannot be an observation.
-    pub(crate) fn judge(&self, mut row: Row) -> Result<(Row, bool), Refusal> {
+    pub(crate) fn judge(&self, mut row: RecordingRow) -> Result<(RecordingRow, bool), RowRefusal> {
         match self.shape {
-            Shape::Trades if row.open != row.close || row.high != row.close || row.low != row.close => {
-                return Err(Refusal::NotATrade);
+            RowShape::Trades if row.open != row.close || row.high != row.close || row.low != row.close => {
+                return Err(RowRefusal::NotATrade);
             }
-            Shape::Trades => row.is_point = true,
+            RowShape::Trades => row.is_point = true,
             // In such a file an id is the number of a row, not of a trade.
-            Shape::Candles(_) | Shape::Points(_) => row.id = None,
+            RowShape::Candles(_) | RowShape::Points(_) => row.id = None,
         }
         let is_outside = row.open.min(row.close) < row.low || row.open.max(row.close) > row.high;
         // With low above high it is unknown which of the four prices is wrong, so the range is not widened.
@@ -200,7 +200,7 @@ impl Judge {
         let now = self.now.ms();
         validate(&row.to_line(&self.instrument, self.shape.grain(), now), &self.instrument, 0, now)?;
         let is_unfinished = !row.is_point && self.shape.grain().is_some_and(|grain| row.event + grain > self.now);
-        if is_unfinished { Err(Refusal::Unfinished) } else { Ok((row, is_widened)) }
+        if is_unfinished { Err(RowRefusal::Unfinished) } else { Ok((row, is_widened)) }
     }
 }
 
@@ -213,14 +213,14 @@ mod tests {
     const NOW: EventTime = EventTime(1_704_067_200_000);
 
     fn judge(
-        shape: Shape,
+        shape: RowShape,
         outside: Outside,
         minutes_ago: i64,
         [open, high, low, close]: [f64; 4],
-    ) -> Result<String, Refusal> {
+    ) -> Result<String, RowRefusal> {
         let instrument = Instrument::new("bitcoin", "usd").unwrap();
         let event = EventTime(NOW.ms() - minutes_ago * 60_000);
-        let row = Row {
+        let row = RecordingRow {
             event,
             open,
             high,
@@ -240,8 +240,8 @@ mod tests {
 
     #[test]
     fn open_and_close_outside_the_range_widen_it() {
-        let check = |prices: [f64; 4], expected: Result<&str, Refusal>| {
-            let found = judge(Shape::Candles(Span::MINUTE), Outside::Widen, 5, prices);
+        let check = |prices: [f64; 4], expected: Result<&str, RowRefusal>| {
+            let found = judge(RowShape::Candles(Span::MINUTE), Outside::Widen, 5, prices);
             assert_eq!(found, expected.map(str::to_owned), "{prices:?}");
         };
         check([100.0, 103.0, 99.0, 102.0], Ok("100 103 99 102"));
@@ -256,27 +256,27 @@ mod tests {
             Ok("0.000000000000021 0.000000000000022 0.00000000000002 0.000000000000021"),
         );
         check([1e-16, 1e-16, 1e-16, 1e-16], Err(Reason::OutOfRange.into()));
-        let refused = judge(Shape::Candles(Span::MINUTE), Outside::Reject, 5, [99.5, 103.0, 100.0, 102.0]);
+        let refused = judge(RowShape::Candles(Span::MINUTE), Outside::Reject, 5, [99.5, 103.0, 100.0, 102.0]);
         assert_eq!(refused, Err(Reason::HighLowOrder.into()));
     }
 
     #[test]
     fn unfinished_candles_and_future_times_do_not_count() {
-        let check = |minutes_ago: i64, expected: Option<Refusal>| {
-            let found = judge(Shape::Candles(Span::HOUR), Outside::Widen, minutes_ago, [1.0; 4]);
+        let check = |minutes_ago: i64, expected: Option<RowRefusal>| {
+            let found = judge(RowShape::Candles(Span::HOUR), Outside::Widen, minutes_ago, [1.0; 4]);
             assert_eq!(found.err(), expected, "{minutes_ago}");
         };
         check(60, None);
-        check(59, Some(Refusal::Unfinished));
-        check(0, Some(Refusal::Unfinished));
-        check(-3, Some(Refusal::FUTURE));
-        assert!(judge(Shape::Points(Span::HOUR), Outside::Widen, 0, [1.0; 4]).is_ok());
+        check(59, Some(RowRefusal::Unfinished));
+        check(0, Some(RowRefusal::Unfinished));
+        check(-3, Some(RowRefusal::FUTURE));
+        assert!(judge(RowShape::Points(Span::HOUR), Outside::Widen, 0, [1.0; 4]).is_ok());
     }
 
     #[test]
     fn a_trade_has_one_price() {
-        assert!(judge(Shape::Trades, Outside::Widen, 5, [1.0; 4]).is_ok());
-        assert_eq!(judge(Shape::Trades, Outside::Widen, 5, [1.0, 2.0, 1.0, 1.0]), Err(Refusal::NotATrade));
+        assert!(judge(RowShape::Trades, Outside::Widen, 5, [1.0; 4]).is_ok());
+        assert_eq!(judge(RowShape::Trades, Outside::Widen, 5, [1.0, 2.0, 1.0, 1.0]), Err(RowRefusal::NotATrade));
     }
 
     #[test]

@@ -5,23 +5,23 @@ use std::collections::VecDeque;
 
 use market::Span;
 
-use super::row::{Refusal, Row};
+use super::row::{RecordingRow, RowRefusal};
 use super::rules::Conflict;
 
 /// Verdict on a row.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum RowVerdict {
     /// The row counts.
-    Accepted(Row),
+    Accepted(RecordingRow),
     /// An earlier row has the same identity.
     Duplicate {
         /// Whether the two have different values.
         conflict: bool,
     },
     /// The two have different values, and conflicts are to be refused.
-    Conflict(Row, Row),
+    Conflict(RecordingRow, RecordingRow),
     /// The row does not count, for this reason.
-    Refused(Row, Refusal),
+    Refused(RecordingRow, RowRefusal),
 }
 
 /// Judge of one instrument's rows in event-time order.
@@ -34,10 +34,10 @@ pub(crate) struct Sequence {
     step_max: Span,
     conflict: Conflict,
     /// The newest row. A row of the same identity may replace it.
-    newest: Option<Row>,
+    newest: Option<RecordingRow>,
     anchor: Anchor,
     /// A row that is alone unless the next row follows it closely.
-    doubtful: Option<Row>,
+    doubtful: Option<RecordingRow>,
     verdicts: VecDeque<RowVerdict>,
 }
 
@@ -46,9 +46,9 @@ pub(crate) struct Sequence {
 enum Anchor {
     None,
     /// The first row, which no other row has confirmed yet.
-    First(Row),
+    First(RecordingRow),
     /// An accepted row.
-    Accepted(Row),
+    Accepted(RecordingRow),
 }
 
 impl Sequence {
@@ -58,10 +58,10 @@ impl Sequence {
     }
 
     /// Adds the next row in the order of time, id, file and line.
-    pub(crate) fn push(&mut self, row: Row) {
+    pub(crate) fn push(&mut self, row: RecordingRow) {
         match self.newest {
             Some(newest) if row.event < newest.event => {
-                self.verdicts.push_back(RowVerdict::Refused(row, Refusal::OutOfOrder));
+                self.verdicts.push_back(RowVerdict::Refused(row, RowRefusal::OutOfOrder));
             }
             Some(newest) if row.identity() == newest.identity() => self.push_again(newest, row),
             Some(newest) => {
@@ -86,7 +86,7 @@ impl Sequence {
             self.accept(first);
         }
         if let Some(lone) = self.doubtful.take() {
-            self.verdicts.push_back(RowVerdict::Refused(lone, Refusal::Jump));
+            self.verdicts.push_back(RowVerdict::Refused(lone, RowRefusal::Jump));
         }
     }
 
@@ -95,7 +95,7 @@ impl Sequence {
         self.verdicts.pop_front()
     }
 
-    fn push_again(&mut self, newest: Row, row: Row) {
+    fn push_again(&mut self, newest: RecordingRow, row: RecordingRow) {
         let conflict = !row.agrees_with(&newest);
         if conflict && self.conflict == Conflict::Refuse {
             self.verdicts.push_back(RowVerdict::Conflict(newest, row));
@@ -107,16 +107,16 @@ impl Sequence {
         }
     }
 
-    fn advance(&mut self, row: Row) {
+    fn advance(&mut self, row: RecordingRow) {
         if let Some(doubtful) = self.doubtful.take() {
             if self.follows(doubtful, row) {
                 if let Anchor::First(lone) = self.anchor {
-                    self.verdicts.push_back(RowVerdict::Refused(lone, Refusal::Jump));
+                    self.verdicts.push_back(RowVerdict::Refused(lone, RowRefusal::Jump));
                 }
                 self.accept(doubtful);
                 self.accept(row);
             } else {
-                self.verdicts.push_back(RowVerdict::Refused(doubtful, Refusal::Jump));
+                self.verdicts.push_back(RowVerdict::Refused(doubtful, RowRefusal::Jump));
                 self.doubtful = Some(row);
             }
             return;
@@ -132,11 +132,11 @@ impl Sequence {
         }
     }
 
-    fn follows(&self, before: Row, row: Row) -> bool {
+    fn follows(&self, before: RecordingRow, row: RecordingRow) -> bool {
         row.event - before.event <= self.step_max
     }
 
-    fn accept(&mut self, row: Row) {
+    fn accept(&mut self, row: RecordingRow) {
         self.anchor = Anchor::Accepted(row);
         self.verdicts.push_back(RowVerdict::Accepted(row));
     }
@@ -154,7 +154,7 @@ mod tests {
         for (line, &(day, close)) in (2_u32..).zip(rows) {
             let event = EventTime(day * Span::DAY.ms());
             let (volume, id, is_point, complete) = (None, None, false, None);
-            sequence.push(Row {
+            sequence.push(RecordingRow {
                 event,
                 open: close,
                 high: close,
@@ -170,7 +170,7 @@ mod tests {
             });
         }
         sequence.finish();
-        let day = |row: Row| row.event.ms() / Span::DAY.ms();
+        let day = |row: RecordingRow| row.event.ms() / Span::DAY.ms();
         let words = |verdict| match verdict {
             RowVerdict::Accepted(row) => format!("{}={}", day(row), row.close),
             RowVerdict::Duplicate { conflict: false } => "duplicate".to_owned(),

@@ -4,11 +4,11 @@ use market::Span;
 use market::validate::GRAIN_MAX;
 
 use super::file::Input;
-use super::rules::{Grain, Rules, Shape, span_words};
+use super::rules::{Grain, RowShape, Rules, span_words};
 use super::steps::Steps;
 use super::survey::{RowKind, Survey};
 use super::time;
-use super::unusable::Unusable;
+use super::unusable::UnusableFile;
 
 /// Distances that a file needs at least to show a grain other than that of the other files.
 const TELLING_STEPS: u64 = 10;
@@ -20,9 +20,9 @@ const OVERLAPS_MAX: u64 = 2;
 ///
 /// # Errors
 /// The files differ, contradict the given grain, or do not show a grain.
-pub(crate) fn shape(files: &mut [(Input, Survey)], rules: &Rules) -> Result<Shape, Unusable> {
+pub(crate) fn shape(files: &mut [(RecordingFile, Survey)], rules: &Rules) -> Result<RowShape, UnusableFile> {
     if all_are_trades(files)? {
-        return Ok(Shape::Trades);
+        return Ok(RowShape::Trades);
     }
     if rules.conflict.is_none() {
         files.iter().try_for_each(|(input, survey)| check_conflicts(input, survey))?;
@@ -38,15 +38,15 @@ pub(crate) fn shape(files: &mut [(Input, Survey)], rules: &Rules) -> Result<Shap
         files.iter_mut().try_for_each(|(input, survey)| check_said(input, survey, said))?;
     }
     if !files.iter().any(|(_, survey)| survey.kind == RowKind::Candles) {
-        return Ok(Shape::Points(usual.or(said).unwrap_or(Span::MINUTE)));
+        return Ok(RowShape::Points(usual.or(said).unwrap_or(Span::MINUTE)));
     }
     let grain = said.map_or_else(|| inferred(files, usual, rules), Ok)?;
     files.iter().try_for_each(|(input, survey)| check_mixed(input, survey, grain))?;
-    Ok(Shape::Candles(grain))
+    Ok(RowShape::Candles(grain))
 }
 
 /// Whether all files hold trades, either all with ids or all without.
-fn all_are_trades(files: &[(Input, Survey)]) -> Result<bool, Unusable> {
+fn all_are_trades(files: &[(RecordingFile, Survey)]) -> Result<bool, UnusableFile> {
     let kind = |survey: &Survey| match (survey.kind, survey.is_numbered) {
         (RowKind::Trades, true) => "trades with ids",
         (RowKind::Trades, false) => "trades without ids",
@@ -60,13 +60,13 @@ fn all_are_trades(files: &[(Input, Survey)]) -> Result<bool, Unusable> {
             first.name(),
             kind(survey)
         );
-        return Err(Unusable::new(other.name().to_owned(), problem));
+        return Err(UnusableFile::new(other.name().to_owned(), problem));
     }
     Ok(survey.kind == RowKind::Trades)
 }
 
 /// Compares the given grain with the rows of a file.
-fn check_said(input: &Input, survey: &mut Survey, said: Span) -> Result<(), Unusable> {
+fn check_said(input: &RecordingFile, survey: &mut Survey, said: Span) -> Result<(), UnusableFile> {
     let usual = survey.steps.usual().filter(|usual| *usual != said);
     let (steps, total) = (&survey.steps, survey.steps.total());
     // Where most candles are missing, no distance is typical, and some candles follow sooner than the most frequent
@@ -86,12 +86,12 @@ fn check_said(input: &Input, survey: &mut Survey, said: Span) -> Result<(), Unus
             "its rows are prices about {apart} apart, and --grain says {said}: leave --grain out, which is for candles"
         ),
     };
-    Err(Unusable::new(input.name().to_owned(), problem))
+    Err(UnusableFile::new(input.name().to_owned(), problem))
 }
 
 /// Refuses a file in which many rows share their time with other rows and differ from them: all but one per time would
 /// be lost.
-fn check_conflicts(input: &Input, survey: &Survey) -> Result<(), Unusable> {
+fn check_conflicts(input: &RecordingFile, survey: &Survey) -> Result<(), UnusableFile> {
     let Survey { rows, others, .. } = *survey;
     if !are_many(others, rows) {
         return Ok(());
@@ -105,7 +105,7 @@ fn check_conflicts(input: &Input, survey: &Survey) -> Result<(), Unusable> {
         "{others} of {rows} rows have the time of the row before and other values: {remedy}, choose the row that counts with \
          --conflict last or --conflict first"
     );
-    Err(Unusable::new(input.name().to_owned(), problem))
+    Err(UnusableFile::new(input.name().to_owned(), problem))
 }
 
 /// Whether this number of conflicts among these rows is too large to be corrections.
@@ -114,7 +114,7 @@ pub(crate) fn are_many(conflicts: u64, rows: u64) -> bool {
 }
 
 /// Refuses a file with candles of several lengths: candles of another length than `grain` would get a wrong end.
-fn check_mixed(input: &Input, survey: &Survey, grain: Span) -> Result<(), Unusable> {
+fn check_mixed(input: &RecordingFile, survey: &Survey, grain: Span) -> Result<(), UnusableFile> {
     if survey.kind != RowKind::Candles {
         return Ok(());
     }
@@ -126,7 +126,7 @@ fn check_mixed(input: &Input, survey: &Survey, grain: Span) -> Result<(), Unusab
             span_words(grain),
             span_words(step)
         );
-        return Err(Unusable::new(input.name().to_owned(), problem));
+        return Err(UnusableFile::new(input.name().to_owned(), problem));
     }
     match survey.steps.coarser_stretch(grain) {
         Some((step, line)) => {
@@ -147,13 +147,13 @@ fn overlaps(steps: &Steps, grain: Span) -> Option<(Span, u64)> {
     steps.overlapping(grain).filter(|(_, count)| *count > OVERLAPS_MAX && *count * 50 > steps.total())
 }
 
-fn inferred(files: &mut [(Input, Survey)], usual: Option<Span>, rules: &Rules) -> Result<Span, Unusable> {
+fn inferred(files: &mut [(RecordingFile, Survey)], usual: Option<Span>, rules: &Rules) -> Result<Span, UnusableFile> {
     let names = files.iter().map(|(input, _)| input.name()).collect::<Vec<_>>().join(", ");
     let Some(usual) = usual.filter(|usual| *usual <= GRAIN_MAX) else {
         // Without a row that counts the shape does not matter, and the refused rows are the problem to report.
         let is_empty = !files.iter().any(|(input, _)| has_row(input, rules));
         let problem = "the length of its rows is unknown: pass it with --grain, such as --grain 1h".to_owned();
-        return if is_empty { Ok(Span::MINUTE) } else { Err(Unusable::new(names, problem)) };
+        return if is_empty { Ok(Span::MINUTE) } else { Err(UnusableFile::new(names, problem)) };
     };
     for (input, survey) in files {
         let total = survey.steps.total();
@@ -168,14 +168,14 @@ fn inferred(files: &mut [(Input, Survey)], usual: Option<Span>, rules: &Rules) -
                 span_words(other),
                 span_words(usual)
             );
-            return Err(Unusable::new(input.name().to_owned(), problem));
+            return Err(UnusableFile::new(input.name().to_owned(), problem));
         }
     }
     Ok(usual)
 }
 
 /// Whether a file has a row.
-fn has_row(input: &Input, rules: &Rules) -> bool {
+fn has_row(input: &RecordingFile, rules: &Rules) -> bool {
     let Ok(mut rows) = input.rows_unreported() else { return false };
     while let Ok(Some(line)) = rows.next_line() {
         if line.row(0, time::latest(rules.now)).is_ok() {

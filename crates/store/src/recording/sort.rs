@@ -8,7 +8,7 @@ use std::os::unix::fs::FileExt;
 
 use market::EventTime;
 
-use super::row::Row;
+use super::row::RecordingRow;
 
 /// Bytes of a row in a temporary file: six numbers of 8 bytes, the id, the line, and flags of the present fields.
 const ROW_BYTES: usize = 61;
@@ -31,7 +31,7 @@ pub(crate) enum LineOrder {
 }
 
 impl LineOrder {
-    fn key(self, row: &Row) -> SortKey {
+    fn key(self, row: &RecordingRow) -> SortKey {
         let line = match self {
             Self::Forward => row.line,
             Self::Backward => u32::MAX - row.line,
@@ -44,7 +44,7 @@ impl LineOrder {
 pub(crate) struct Sorter {
     line_order: LineOrder,
     rows_max: usize,
-    rows: Vec<Row>,
+    rows: Vec<RecordingRow>,
     spill: Option<Spill>,
 }
 
@@ -66,7 +66,7 @@ impl Sorter {
     ///
     /// # Errors
     /// The temporary file cannot be created or written.
-    pub(crate) fn push(&mut self, row: Row) -> io::Result<()> {
+    pub(crate) fn push(&mut self, row: RecordingRow) -> io::Result<()> {
         if self.rows.len() == self.rows_max {
             self.spill()?;
         }
@@ -116,7 +116,7 @@ impl Sorter {
 /// Sorted rows.
 pub(crate) enum Sorted {
     /// All rows in memory, in reverse order.
-    Held(Vec<Row>),
+    Held(Vec<RecordingRow>),
     /// Rows from a temporary file.
     Merged(Merge),
 }
@@ -126,7 +126,7 @@ impl Sorted {
     ///
     /// # Errors
     /// The temporary file cannot be read.
-    pub(crate) fn next(&mut self) -> io::Result<Option<Row>> {
+    pub(crate) fn next(&mut self) -> io::Result<Option<RecordingRow>> {
         match self {
             Self::Held(rows) => Ok(rows.pop()),
             Self::Merged(merge) => merge.next(),
@@ -147,7 +147,7 @@ pub(crate) struct Merge {
 struct Run {
     from: u64,
     to: u64,
-    read: Vec<Row>,
+    read: Vec<RecordingRow>,
 }
 
 impl Merge {
@@ -162,7 +162,7 @@ impl Merge {
         Ok(merge)
     }
 
-    fn next(&mut self) -> io::Result<Option<Row>> {
+    fn next(&mut self) -> io::Result<Option<RecordingRow>> {
         let Some(Reverse((_, idx))) = self.next.pop() else { return Ok(None) };
         let row = self.runs[idx].read.pop();
         self.add_head(idx)?;
@@ -194,8 +194,8 @@ impl Run {
     }
 }
 
-fn encode(row: &Row) -> [u8; ROW_BYTES] {
-    let Row { event, open, high, low, close, volume, id, is_point, line, .. } = row;
+fn encode(row: &RecordingRow) -> [u8; ROW_BYTES] {
+    let RecordingRow { event, open, high, low, close, volume, id, is_point, line, .. } = row;
     let mut bytes = [0; ROW_BYTES];
     let prices = [open, high, low, close, &volume.unwrap_or_default()].map(|number| number.to_le_bytes());
     bytes[..8].copy_from_slice(&event.ms().to_le_bytes());
@@ -208,11 +208,11 @@ fn encode(row: &Row) -> [u8; ROW_BYTES] {
 }
 
 /// Decodes a row without its file, which all rows share.
-fn decode(bytes: &[u8; ROW_BYTES]) -> Row {
+fn decode(bytes: &[u8; ROW_BYTES]) -> RecordingRow {
     let word = |idx: usize| std::array::from_fn::<u8, 8, _>(|at| bytes[idx * 8 + at]);
     let number = |idx: usize| f64::from_le_bytes(word(idx));
     let has = |flag: u8| bytes[60] & flag != 0;
-    Row {
+    RecordingRow {
         event: EventTime(i64::from_le_bytes(word(0))),
         open: number(1),
         high: number(2),
@@ -234,13 +234,13 @@ mod tests {
 
     use super::*;
 
-    fn row(event: i64, line: u32) -> Row {
+    fn row(event: i64, line: u32) -> RecordingRow {
         let close = 100.0 + f64::from(line);
         let volume = (!line.is_multiple_of(3)).then_some(f64::from(line) / 7.0);
         let id = line.is_multiple_of(5).then_some(u64::from(line % 2));
         let event = EventTime(event);
         let is_point = line.is_multiple_of(4);
-        Row {
+        RecordingRow {
             event,
             open: close - 0.5,
             high: close + 1.0,
@@ -256,7 +256,7 @@ mod tests {
         }
     }
 
-    fn sorted(line_order: LineOrder, rows_max: usize, rows: &[Row]) -> Vec<Row> {
+    fn sorted(line_order: LineOrder, rows_max: usize, rows: &[RecordingRow]) -> Vec<RecordingRow> {
         let mut sorter = Sorter::new(line_order, rows_max);
         rows.iter().for_each(|row| sorter.push(*row).unwrap());
         let mut sorted = sorter.finish().unwrap();
@@ -271,7 +271,7 @@ mod tests {
             line_order in prop_oneof![Just(LineOrder::Forward), Just(LineOrder::Backward)],
             seed in any::<u64>(),
         ) {
-            let rows: Vec<Row> = (2..).zip(&events).map(|(line, &event)| row(event, line)).collect();
+            let rows: Vec<RecordingRow> = (2..).zip(&events).map(|(line, &event)| row(event, line)).collect();
             let mut expected = rows.clone();
             expected.sort_by_key(|row| line_order.key(row));
             let mut shuffled = rows;

@@ -3,21 +3,21 @@
 
 use market::EventTime;
 
-use super::file::{Input, Line};
+use super::file::{Line, RecordingFile};
 use super::names::Names;
-use super::row::Row;
+use super::row::RecordingRow;
 use super::rules::{Grain, Rules};
 use super::sort::{LineOrder, Sorter};
 use super::steps::Steps;
-use super::time::{self, Times};
-use super::unusable::Unusable;
+use super::time::{self, TimeStatistics};
+use super::unusable::UnusableFile;
 
 /// Rows whose prices are examined, at most: a trade has a single price.
 const PRICED_ROWS_MAX: u64 = 1_000;
 
 /// Order of a file's rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Order {
+pub(crate) enum FileOrder {
     /// Times never decrease; trades of one instant are in the order of their ids.
     Ascending,
     /// Times never increase.
@@ -38,7 +38,7 @@ pub(crate) enum RowKind {
 #[derive(Debug)]
 pub(crate) struct Survey {
     pub(crate) kind: RowKind,
-    pub(crate) order: Order,
+    pub(crate) order: FileOrder,
     /// Times of the oldest and the newest row; `None` when no row has a possible time.
     pub(crate) range: Option<(EventTime, EventTime)>,
     pub(crate) steps: Steps,
@@ -60,7 +60,7 @@ pub(crate) struct Survey {
 /// # Errors
 /// The file is not a recording, has no row, or has impossible times; or it breaks off and is not in order, because the
 /// missing part may belong before the present part.
-pub(crate) fn survey(input: &Input, rules: &Rules) -> Result<Survey, Unusable> {
+pub(crate) fn survey(input: &RecordingFile, rules: &Rules) -> Result<Survey, UnusableFile> {
     let mut rows = input.rows_unreported()?;
     let has_candles = rows.columns().has_candles();
     let mut state = SurveyState::new(rows.columns().has_id(), rules);
@@ -78,13 +78,13 @@ pub(crate) fn survey(input: &Input, rules: &Rules) -> Result<Survey, Unusable> {
         None if state.lines == 0 => {
             return Err(input.unusable(1, "no row follows the header: name a file with rows".to_owned()));
         }
-        Some(end) if state.order() != Order::Ascending => {
+        Some(end) if state.order() != FileOrder::Ascending => {
             return Err(end.and("its rows are not in order of time, so none of them is used"));
         }
         _ => {}
     }
     let mut survey = state.survey(has_candles, rules.grain);
-    if survey.order != Order::Ascending {
+    if survey.order != FileOrder::Ascending {
         survey.measure_in_order(input, rules)?;
     }
     Ok(survey)
@@ -120,7 +120,7 @@ struct SurveyState {
     shared: u64,
     /// Whether the distances of rows show a grain; those of trades do not.
     has_steps: bool,
-    times: Times,
+    times: TimeStatistics,
     names: Names,
     steps: Steps,
     range: Option<(EventTime, EventTime)>,
@@ -144,7 +144,7 @@ impl SurveyState {
             others: 0,
             shared: 0,
             has_steps: rules.grain != Some(Grain::Trades),
-            times: Times::new(latest),
+            times: TimeStatistics::new(latest),
             names: Names::default(),
             steps: Steps::default(),
             range: None,
@@ -182,7 +182,7 @@ impl SurveyState {
         self.before_text.extend_from_slice(line.text);
         self.range = Some(self.range.map_or((event, event), |(first, last)| (first.min(event), last.max(event))));
         if self.rows <= PRICED_ROWS_MAX && self.has_single_prices {
-            let is_single = |row: Row| row.open == row.close && row.high == row.close && row.low == row.close;
+            let is_single = |row: RecordingRow| row.open == row.close && row.high == row.close && row.low == row.close;
             self.has_single_prices = line.row(0, self.latest).map_or(true, is_single);
         }
     }
@@ -195,11 +195,11 @@ impl SurveyState {
             })
     }
 
-    fn order(&self) -> Order {
+    fn order(&self) -> FileOrder {
         match (self.is_ascending, self.is_descending) {
-            (true, _) => Order::Ascending,
-            (false, true) => Order::Descending,
-            (false, false) => Order::Shuffled,
+            (true, _) => FileOrder::Ascending,
+            (false, true) => FileOrder::Descending,
+            (false, false) => FileOrder::Shuffled,
         }
     }
 
@@ -235,12 +235,12 @@ impl Survey {
 
     /// Returns the order of two trades of one instant without ids.
     pub(crate) fn line_order(&self) -> LineOrder {
-        let is_backward = self.kind == RowKind::Trades && !self.is_numbered && self.order == Order::Descending;
+        let is_backward = self.kind == RowKind::Trades && !self.is_numbered && self.order == FileOrder::Descending;
         if is_backward { LineOrder::Backward } else { LineOrder::Forward }
     }
 
     /// Measures the order-dependent figures again.
-    fn measure_in_order(&mut self, input: &Input, rules: &Rules) -> Result<(), Unusable> {
+    fn measure_in_order(&mut self, input: &RecordingFile, rules: &Rules) -> Result<(), UnusableFile> {
         let unsorted = |error| unsorted(input, &error);
         let mut sorter = Sorter::new(LineOrder::Forward, rules.reorder_rows);
         let mut rows = input.rows_unreported()?;
@@ -252,7 +252,7 @@ impl Survey {
         let mut sorted = sorter.finish().map_err(unsorted)?;
         (self.steps, self.others) = (Steps::default(), 0);
         let mut numbers = Numbers::default();
-        let mut before: Option<Row> = None;
+        let mut before: Option<RecordingRow> = None;
         while let Some(row) = sorted.next().map_err(unsorted)? {
             if let Some(before) = before {
                 self.steps.note(row.event - before.event, row.line);
@@ -267,13 +267,13 @@ impl Survey {
 }
 
 /// Returns the error of a file whose rows cannot be sorted.
-pub(crate) fn unsorted(input: &Input, error: &std::io::Error) -> Unusable {
+pub(crate) fn unsorted(input: &RecordingFile, error: &std::io::Error) -> UnusableFile {
     let folder = std::env::temp_dir();
     let problem = format!(
         "its rows cannot be sorted: {error}; free space in {}, or set TMPDIR to another folder",
         folder.display()
     );
-    Unusable::new(input.name().to_owned(), problem)
+    UnusableFile::new(input.name().to_owned(), problem)
 }
 
 #[cfg(test)]
@@ -290,7 +290,7 @@ mod tests {
     }
 
     fn surveyed(text: &str) -> Result<Survey, String> {
-        survey(&Input::of_bytes("a.csv", text.into()), &rules()).map_err(|error| error.to_string())
+        survey(&RecordingFile::of_bytes("a.csv", text.into()), &rules()).map_err(|error| error.to_string())
     }
 
     fn candles(minutes: &[i64]) -> String {
@@ -300,17 +300,17 @@ mod tests {
 
     #[test]
     fn order_start_and_usual_step_are_found_in_any_order() {
-        let check = |minutes: &[i64], order: Order, step: Option<i64>| {
+        let check = |minutes: &[i64], order: FileOrder, step: Option<i64>| {
             let mut found = surveyed(&candles(minutes)).unwrap();
             let expected = minutes.iter().min().map(|minute| EventTime(START + minute * 60_000));
             assert_eq!((found.order, found.start()), (order, expected), "{minutes:?}");
             assert_eq!(found.steps.usual(), step.map(Span::minutes), "{minutes:?}");
         };
-        check(&[0, 5, 10, 11, 20, 25], Order::Ascending, Some(5));
-        check(&[25, 20, 11, 10, 5, 0], Order::Descending, Some(5));
-        check(&[10, 25, 0, 20, 5, 11], Order::Shuffled, Some(5));
-        check(&[7], Order::Ascending, None);
-        check(&[7, 7, 7], Order::Ascending, None);
+        check(&[0, 5, 10, 11, 20, 25], FileOrder::Ascending, Some(5));
+        check(&[25, 20, 11, 10, 5, 0], FileOrder::Descending, Some(5));
+        check(&[10, 25, 0, 20, 5, 11], FileOrder::Shuffled, Some(5));
+        check(&[7], FileOrder::Ascending, None);
+        check(&[7, 7, 7], FileOrder::Ascending, None);
     }
 
     #[test]

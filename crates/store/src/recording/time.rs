@@ -2,7 +2,7 @@
 
 use market::{EventTime, Span};
 
-use super::row::Refusal;
+use super::row::RowRefusal;
 use super::steps::Steps;
 
 /// Largest lead of an observation over the current time. Clocks and time zones differ by less.
@@ -50,14 +50,14 @@ impl Stamp {
     ///
     /// # Errors
     /// The reason why it cannot be the time of a row.
-    pub(crate) fn event(self, latest: EventTime) -> Result<EventTime, Refusal> {
+    pub(crate) fn event(self, latest: EventTime) -> Result<EventTime, RowRefusal> {
         let ms = match self {
             Self::Whole(ms) | Self::Exponent(ms, _) => ms,
-            Self::Fraction(_) => return Err(Refusal::FractionalTime),
+            Self::Fraction(_) => return Err(RowRefusal::FractionalTime),
         };
         match EventTime(ms) {
-            event if event < EventTime::EARLIEST => Err(Refusal::Before2009),
-            event if event > latest => Err(Refusal::FUTURE),
+            event if event < EventTime::EARLIEST => Err(RowRefusal::Before2009),
+            event if event > latest => Err(RowRefusal::FUTURE),
             event => Ok(event),
         }
     }
@@ -106,7 +106,7 @@ struct WrittenTime {
 
 /// Statistics of a file's times.
 #[derive(Debug)]
-pub(crate) struct Times {
+pub(crate) struct TimeStatistics {
     latest: EventTime,
     possible: u64,
     impossible: u64,
@@ -125,7 +125,7 @@ struct Exponents {
     are_minutes: bool,
 }
 
-impl Times {
+impl TimeStatistics {
     /// Returns empty statistics; a time after `latest` is impossible.
     pub(crate) fn new(latest: EventTime) -> Self {
         Self {
@@ -299,7 +299,7 @@ mod tests {
     const NOW: EventTime = EventTime(1_767_225_600_000);
 
     fn judge(fields: &[&str]) -> Result<(), String> {
-        let (mut times, mut steps, mut shared) = (Times::new(latest(NOW)), Steps::default(), 0);
+        let (mut times, mut steps, mut shared) = (TimeStatistics::new(latest(NOW)), Steps::default(), 0);
         let mut before = None;
         for (line, field) in (2..).zip(fields) {
             let event = Stamp::parse(field.as_bytes()).and_then(|stamp| times.note(stamp, line, field.as_bytes()));
@@ -381,18 +381,18 @@ mod tests {
 
     #[test]
     fn a_time_is_a_whole_number_between_2009_and_tomorrow() {
-        let check = |field: &str, expected: Result<i64, Refusal>| {
+        let check = |field: &str, expected: Result<i64, RowRefusal>| {
             let found = Stamp::parse(field.as_bytes()).expect("a number").event(latest(NOW));
             assert_eq!(found.map(EventTime::ms), expected, "{field}");
         };
         check("1230768000000", Ok(1_230_768_000_000));
         check("1583020800000.0", Ok(1_583_020_800_000));
         check("1.5830208e12", Ok(1_583_020_800_000));
-        check("1230767999999", Err(Refusal::Before2009));
-        check("-1", Err(Refusal::Before2009));
+        check("1230767999999", Err(RowRefusal::Before2009));
+        check("-1", Err(RowRefusal::Before2009));
         check("1767312000000", Ok(1_767_312_000_000));
-        check("1767312000001", Err(Refusal::FUTURE));
-        check("1583020800000.5", Err(Refusal::FractionalTime));
+        check("1767312000001", Err(RowRefusal::FUTURE));
+        check("1583020800000.5", Err(RowRefusal::FractionalTime));
         for bad in ["", "2024-01-01", "NaN", "inf"] {
             assert_eq!(Stamp::parse(bad.as_bytes()), None, "{bad}");
         }

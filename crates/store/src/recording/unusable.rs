@@ -3,7 +3,7 @@
 /// Error of a file that cannot be read, or not to its end.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{place}: {problem}")]
-pub struct Unusable {
+pub struct UnusableFile {
     /// The file, with the line if there is one.
     pub(crate) place: String,
     pub(crate) problem: String,
@@ -13,7 +13,7 @@ pub struct Unusable {
     pub(crate) is_conflict: bool,
 }
 
-impl Unusable {
+impl UnusableFile {
     /// Returns the error of a file, or of a line of it.
     pub(crate) fn new(place: String, problem: String) -> Self {
         Self { place, problem, is_header: false, is_conflict: false }

@@ -5,7 +5,7 @@ use std::future::Future;
 
 use tokio::runtime::Handle;
 
-use super::{Claim, Content, Entry, Fill, SCHEME, Storage, StorageError, is_id, new_id};
+use super::{Content, Fill, SCHEME, Storage, StorageError, StoredFile, WriterClaim, is_id, new_id};
 use crate::bucket::Bucket;
 use crate::paths;
 
@@ -44,7 +44,7 @@ impl fmt::Display for BucketStorage {
 }
 
 impl Storage for BucketStorage {
-    fn claim(&self) -> Result<Claim, StorageError> {
+    fn claim(&self) -> Result<WriterClaim, StorageError> {
         let key = self.key(paths::ARCHIVE_ID);
         let known = self.wait(self.bucket.get(&key))?;
         let known = known.and_then(|known| String::from_utf8(known.into()).ok()).filter(|known| is_id(known));
@@ -57,14 +57,14 @@ impl Storage for BucketStorage {
             }
         };
         self.wait(self.bucket.remove_unfinished(&self.prefix))?;
-        Ok(Claim { id, _lock: None })
+        Ok(WriterClaim { id, _lock: None })
     }
 
-    fn list(&self) -> Result<Vec<Entry>, StorageError> {
+    fn list(&self) -> Result<Vec<StoredFile>, StorageError> {
         let objects = self.wait(self.bucket.list(&self.prefix))?.into_iter();
         let of_prefix = objects.filter_map(|object| {
             let name = object.key.strip_prefix(&self.prefix)?;
-            (!name.contains('/')).then(|| Entry { name: name.to_owned(), bytes: object.bytes })
+            (!name.contains('/')).then(|| StoredFile { name: name.to_owned(), bytes: object.bytes })
         });
         Ok(of_prefix.collect())
     }

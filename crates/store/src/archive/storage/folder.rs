@@ -5,7 +5,7 @@ use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
-use super::{Claim, Content, Entry, Fill, Storage, StorageError};
+use super::{Content, Fill, Storage, StorageError, StoredFile, WriterClaim};
 use crate::atomic_file::{atomic_write_as, remove_unfinished, sync_folder};
 use crate::paths;
 
@@ -27,7 +27,7 @@ impl fmt::Display for FolderStorage {
 }
 
 impl Storage for FolderStorage {
-    fn claim(&self) -> Result<Claim, StorageError> {
+    fn claim(&self) -> Result<WriterClaim, StorageError> {
         fs::create_dir_all(&self.0).map_err(|error| at(&self.0, error))?;
         let path = self.0.join(paths::ARCHIVE_LOCK);
         let file = File::options().create(true).truncate(false).read(true).write(true).open(&path);
@@ -39,10 +39,10 @@ impl Storage for FolderStorage {
         }
         let id = known_id(&mut file).map_err(|error| at(&path, error))?;
         remove_unfinished(&self.0).map_err(|error| at(&self.0, error))?;
-        Ok(Claim { id, _lock: Some(file) })
+        Ok(WriterClaim { id, _lock: Some(file) })
     }
 
-    fn list(&self) -> Result<Vec<Entry>, StorageError> {
+    fn list(&self) -> Result<Vec<StoredFile>, StorageError> {
         let mut files = Vec::new();
         let entries = match fs::read_dir(&self.0) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(files),
@@ -52,7 +52,7 @@ impl Storage for FolderStorage {
             let entry = entry.map_err(|error| at(&self.0, error))?;
             let Ok(name) = entry.file_name().into_string() else { continue };
             match entry.metadata() {
-                Ok(metadata) => files.push(Entry { name, bytes: metadata.len() }),
+                Ok(metadata) => files.push(StoredFile { name, bytes: metadata.len() }),
                 // Removed between the listing and this call.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(at(&entry.path(), error)),
