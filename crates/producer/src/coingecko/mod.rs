@@ -1,11 +1,11 @@
 //! CoinGecko as a source: all coins are requested at once, every poll interval.
 //!
 //! - Requests: `client` sends them, `answer` classifies the answers, `markets` parses quotes (both with `json`),
-//! `quote_error` names unusable quotes, and `key` hides the API key.
+//!   `quote_error` names unusable quotes, and `key` hides the API key.
 //! - Decisions: `observer` derives new records from answers. `certification` decides what is known of the time between
-//! two prices, and `lag` how far heartbeats stay behind.
+//!   two prices, and `lag` how far heartbeats stay behind.
 //! - Service: `poll` runs the poller and the publisher, `buffer` holds unpublished records, `backoff` decides when to
-//! ask again after a refusal, and `readiness` whether the source is usable.
+//!   ask again after a refusal, and `readiness` whether the source is usable.
 
 mod answer;
 mod backoff;
@@ -24,7 +24,6 @@ mod observer;
 #[cfg(test)]
 mod observer_tests;
 mod poll;
-mod quote_error;
 mod quote_error;
 mod readiness;
 
