@@ -1,10 +1,10 @@
 //! `reporter run`: the web page. It needs no internet access and writes nothing.
 
-mod feed;
 mod pipeline_status;
 mod plot_file;
 mod shared;
 mod snapshot;
+mod view_updater;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -71,7 +71,7 @@ pub async fn run(args: &Args, nats: &NatsArgs, shutdown: &Shutdown) -> anyhow::R
     let hosts = args.health.allowed_hosts.clone();
     let served = service::serve(listener, routes(shared.clone()), hosts, BOUNDS, shutdown.clone());
     let served = async { tokio::spawn(served).await.context("the page is no longer served") };
-    let fed = async { Ok(feed::follow(&shared, nats, shutdown).await?) };
+    let fed = async { Ok(view_updater::follow(&shared, nats, shutdown).await?) };
     tokio::try_join!(served, fed)?;
     Ok(())
 }

@@ -168,6 +168,7 @@ mod tests {
         assert_eq!(fs::read_dir(folder.path()).expect("readable").count(), 2);
     }
 
+    /// Other files of the folder are kept, hidden ones too.
     #[test]
     fn leftovers_of_a_killed_process_are_removed() {
         let folder = tempfile::tempdir().expect("a folder");

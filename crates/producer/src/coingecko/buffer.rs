@@ -322,6 +322,7 @@ mod tests {
         check(&mut buffer, 0, &["tick/bitcoin/usd/point/30000000-30000000/1"]);
     }
 
+    /// The dropped ticks leave a gap record.
     #[test]
     fn overflow_drops_the_oldest_tick_of_the_longest_queue() {
         let mut buffer = buffer(4);

@@ -171,6 +171,7 @@ mod tests {
         Packer::new(instrument_idx, instrument, rows, false, None)
     }
 
+    /// Each row waits until it is due at ten times real time.
     #[test]
     fn a_paced_replay_interleaves_instruments_by_event_time() {
         let mut packers = [packer(0, "bitcoin", &[100, 160, 220]), packer(1, "ethereum", &[130, 160])];

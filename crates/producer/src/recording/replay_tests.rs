@@ -414,7 +414,8 @@ async fn an_instrument_is_flushed_when_it_ends_and_the_rest_goes_on() {
     let rejects = Rejects::new(|| Ok(Box::new(KeptRejects::default())));
     let files = recordings(&[("bitcoin", "a.csv", rows(0..100)), ("ethereum", "b.csv", rows(0..1))]);
     let metrics = metrics();
-    let replaying = replay(&feed, files, plan, rejects, || (), &metrics, &shutdown);
+    let replay = Replay { feed: &feed, plan, metrics: &metrics, shutdown: &shutdown };
+    let replaying = replay.run(files, rejects, || ());
     let stop = async {
         while feed.flushes().is_empty() {
             tokio::task::yield_now().await;
@@ -468,13 +469,15 @@ impl Write for Full {
     }
 }
 
+/// The next run of the same command, with a disk that has room, publishes the flush.
 #[tokio::test]
 async fn a_replay_that_cannot_keep_refused_rows_flushes_nothing() {
     let feed = Memory::default();
     let text = format!("{}no row\n{}", rows(0..3_000), rows(3_000..6_000));
     let files = || recordings(&[("bitcoin", "a.csv", text.clone()), ("ethereum", "b.csv", rows(0..6_000))]);
     let rejects = Rejects::new(|| Ok(Box::new(Full)));
-    let replayed = replay(&feed, files(), plan(), rejects, || (), &metrics(), &Shutdown::new()).await.unwrap();
+    let replay = Replay { feed: &feed, plan: plan(), metrics: &metrics(), shutdown: &Shutdown::new() };
+    let replayed = replay.run(files(), rejects, || ()).await.unwrap();
     let Replayed { summary, ending, .. } = replayed;
     assert!(matches!(ending, Ending::Rejects(_)), "{ending:?}");
     let published = summary.total().published;
@@ -493,7 +496,8 @@ async fn shutdown_ends_a_slow_replay_without_a_flush() {
     let rejects = Rejects::new(|| Ok(Box::new(KeptRejects::default())));
     let files = recordings(&[("bitcoin", "a.csv", rows(0..100))]);
     let metrics = metrics();
-    let replaying = replay(&feed, files, plan, rejects, || (), &metrics, &shutdown);
+    let replay = Replay { feed: &feed, plan, metrics: &metrics, shutdown: &shutdown };
+    let replaying = replay.run(files, rejects, || ());
     let stop = async {
         while feed.messages.lock().unwrap().is_empty() {
             tokio::task::yield_now().await;

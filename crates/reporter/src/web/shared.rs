@@ -1,4 +1,4 @@
-//! State of the page, shared by the feed that fills it and the handlers that answer requests.
+//! State of the page, shared by the view updater that fills it and the handlers that answer requests.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};

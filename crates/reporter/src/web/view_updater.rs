@@ -1,4 +1,4 @@
-//! Feed of the page's view: reads the stored messages of the streams, then follows new ones.
+//! Updates the page's view: reads the stored messages of the streams, then follows new ones.
 
 use std::time::Duration;
 
