@@ -22,7 +22,7 @@ use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
 use bus::NatsArgs;
 use plot_file::PlotFile;
-use service::{Bounds, Code, Health, HealthArgs, Shutdown, WithCode};
+use service::{Bounds, Code, HealthArgs, Shutdown, WithCode};
 use shared::PageState;
 use snapshot::{Choice, LiveSnapshot, TablesSnapshot};
 use store::paths;

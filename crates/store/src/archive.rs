@@ -162,7 +162,7 @@ impl Holding {
 /// A readable archive.
 #[derive(Debug, Clone)]
 pub struct Archive {
-    place: Arc<dyn Storage>,
+    storage: Arc<dyn Storage>,
 }
 
 impl From<&Path> for Archive {
@@ -190,8 +190,8 @@ impl Archive {
     }
 
     /// Returns the archive in any storage.
-    pub fn at(place: impl Storage + 'static) -> Self {
-        Self { place: Arc::new(place) }
+    pub fn at(storage: impl Storage + 'static) -> Self {
+        Self { storage: Arc::new(storage) }
     }
 
     /// Returns a name that is the same for every process, such as an absolute path.

@@ -13,9 +13,9 @@ use market::{EventTime, Instrument, Span};
 use service::Shutdown;
 use store::recording::{Grain, InstrumentRows, RecordingFile, Rejects, Rules};
 
-use super::Recording;
+use super::opened::Recording;
 use super::pace::Speed;
-use super::replay::{Ending, ReplayPlan, Replayed, replay};
+use super::replay::{Ending, Replay, ReplayPlan, Replayed};
 use super::resume::OlderRows;
 use super::summary::Summary;
 use crate::clock::now_ms;
@@ -513,8 +513,8 @@ async fn shutdown_ends_a_slow_replay_without_a_flush() {
 fn trades(text: String, grain: Grain) -> Vec<Recording> {
     let input = RecordingFile::of_bytes("a.csv", format!("timestamp_ms,price,volume\n{text}").into_bytes());
     let instrument = Instrument::new("bitcoin", "usdt").unwrap();
-    let track = InstrumentRows::open(vec![input], &instrument, Rules { grain: Some(grain), ..rules() }).unwrap();
-    vec![Recording { instrument, track }]
+    let rows = InstrumentRows::open(vec![input], &instrument, Rules { grain: Some(grain), ..rules() }).unwrap();
+    vec![Recording { instrument, rows }]
 }
 
 /// A second has more trades than a message holds. Each counts, after a crash at any message.

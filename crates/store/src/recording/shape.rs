@@ -3,7 +3,7 @@
 use market::Span;
 use market::validate::GRAIN_MAX;
 
-use super::file::Input;
+use super::file::RecordingFile;
 use super::rules::{Grain, RowShape, Rules, span_words};
 use super::steps::Steps;
 use super::survey::{RowKind, Survey};
