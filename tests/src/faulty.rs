@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{fmt, io};
 
-use store::archive::storage::{Claim, Content, Entry, Fill, Place, PlaceError};
+use store::archive::storage::{Content, Fill, Storage, StorageError, StoredFile, WriterClaim};
 
 /// What a writer leaves that dies while it writes a file of this name.
 pub type LeaveHalf = Arc<dyn Fn(&str) + Send + Sync>;
@@ -24,9 +24,9 @@ impl<P> Faulty<P> {
     }
 
     /// Does a step, if the writer lives.
-    fn step(&self) -> Result<(), PlaceError> {
+    fn step(&self) -> Result<(), StorageError> {
         let left = self.steps.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |steps| steps.checked_sub(1));
-        left.map(drop).map_err(|_| PlaceError::Io { path: "writer".into(), error: io::Error::other("dead") })
+        left.map(drop).map_err(|_| StorageError::Io { path: "writer".into(), error: io::Error::other("dead") })
     }
 }
 
@@ -42,26 +42,26 @@ impl<P: fmt::Display> fmt::Display for Faulty<P> {
     }
 }
 
-impl<P: Place> Place for Faulty<P> {
-    fn claim(&self) -> Result<Claim, PlaceError> {
+impl<P: Storage> Storage for Faulty<P> {
+    fn claim(&self) -> Result<WriterClaim, StorageError> {
         self.step()?;
         let claim = self.inner.claim()?;
         self.step()?;
         Ok(claim)
     }
 
-    fn list(&self) -> Result<Vec<Entry>, PlaceError> {
+    fn list(&self) -> Result<Vec<StoredFile>, StorageError> {
         self.inner.list()
     }
 
-    fn open(&self, name: &str) -> Result<Option<Content>, PlaceError> {
+    fn open(&self, name: &str) -> Result<Option<Content>, StorageError> {
         self.inner.open(name)
     }
 
-    fn put(&self, fill: &mut Fill<'_>) -> Result<(), PlaceError> {
+    fn put(&self, fill: &mut Fill<'_>) -> Result<(), StorageError> {
         self.step()?;
         if let Err(dead) = self.step() {
-            let name = fill(&mut io::sink()).map_err(|error| PlaceError::Io { path: "writer".into(), error })?;
+            let name = fill(&mut io::sink()).map_err(|error| StorageError::Io { path: "writer".into(), error })?;
             (self.leave_half)(&name);
             return Err(dead);
         }
@@ -69,7 +69,7 @@ impl<P: Place> Place for Faulty<P> {
         self.step()
     }
 
-    fn remove(&self, names: &[String]) -> Result<(), PlaceError> {
+    fn remove(&self, names: &[String]) -> Result<(), StorageError> {
         for name in names {
             self.step()?;
             self.inner.remove(std::slice::from_ref(name))?;

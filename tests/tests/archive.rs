@@ -13,7 +13,7 @@ use pipeline_tests::s3::{BUCKET, S3, WRITER};
 use pipeline_tests::ticks::minutes;
 use pipeline_tests::world::World;
 use store::archive::catalog::SeqRange;
-use store::archive::storage::{Folder, Place, PlaceError, Prefix};
+use store::archive::storage::{BucketStorage, FolderStorage, Storage, StorageError};
 use store::archive::{Archive, ArchiveError, ArchiveWriter, Through};
 use store::bucket::PART_BYTES;
 use store::digest::Digest;
@@ -67,7 +67,7 @@ fn events(archive: &Archive) -> Vec<i64> {
 
 /// Has a writer die at every step, each time in a new place, and looks what there is then and after it was started again.
 /// Returns how many steps there are.
-fn die_at_every_step<P: Place + Clone + 'static>(
+fn die_at_every_step<P: Storage + Clone + 'static>(
     mut new_place: impl FnMut(usize) -> P,
     leave_half: impl Fn(&P) -> LeaveHalf,
     check_clean: impl Fn(&P),
@@ -85,15 +85,15 @@ fn die_at_every_step<P: Place + Clone + 'static>(
         }
         // A test beside this one that starts a program holds a copy of every lock for a moment.
         eventually("the lock is free", || match write(&archive, &mut sure) {
-            Err(ArchiveError::Place(PlaceError::Locked(_))) => false,
+            Err(ArchiveError::Storage(StorageError::Locked(_))) => false,
             written => {
                 written.unwrap();
                 true
             }
         });
         assert_eq!(events(&archive), (1..=FILES as i64).collect::<Vec<_>>(), "killed after {steps} steps");
-        let listing = archive.list().unwrap();
-        assert!(listing.superseded.is_empty() && listing.files.len() < FILES as usize, "{steps}: {listing:?}");
+        let catalog = archive.catalog().unwrap();
+        assert!(catalog.superseded.is_empty() && catalog.files.len() < FILES as usize, "{steps}: {catalog:?}");
         check_clean(&place);
     }
     unreachable!("a writer that lives long enough comes to its end");
@@ -102,9 +102,9 @@ fn die_at_every_step<P: Place + Clone + 'static>(
 #[test]
 fn a_writer_may_die_at_every_step_in_a_folder() {
     let dir = tempfile::tempdir().unwrap();
-    let path_of = |place: &Folder| Path::new(&place.full_name()).to_owned();
+    let path_of = |place: &FolderStorage| Path::new(&place.full_name()).to_owned();
     let steps = die_at_every_step(
-        |steps| Folder::new(dir.path().join(steps.to_string())),
+        |steps| FolderStorage::new(dir.path().join(steps.to_string())),
         |place| {
             let folder = path_of(place);
             Arc::new(move |name| std::fs::write(folder.join(format!(".{name}.tmp-4711")), "PAR1").unwrap())
@@ -124,7 +124,7 @@ async fn a_writer_may_die_at_every_step_in_a_bucket() {
     let runtime = Handle::current();
     let half = vec![0; PART_BYTES + 1];
     let steps = die_at_every_step(
-        |steps| Prefix::new(bucket.clone(), format!("{steps}/"), runtime.clone()),
+        |steps| BucketStorage::new(bucket.clone(), format!("{steps}/"), runtime.clone()),
         |place| {
             let (place, bucket, runtime, half) = (place.to_string(), bucket.clone(), runtime.clone(), half.clone());
             let prefix = place.trim_start_matches(&format!("s3://{BUCKET}/")).to_owned();
@@ -142,7 +142,7 @@ async fn a_writer_may_die_at_every_step_in_a_bucket() {
     assert!(steps >= STEPS_MIN, "{steps} steps");
 
     // Nothing but the second writer's care stands between two writers of a bucket.
-    let archive = Archive::at(Prefix::new(bucket.clone(), "two/", runtime));
+    let archive = Archive::at(BucketStorage::new(bucket.clone(), "two/", runtime));
     let batch = |seq| {
         let mut rows = TickRows::default();
         rows.push(&bitcoin(), &tick(seq as i64), seq);
@@ -238,7 +238,7 @@ async fn a_bucket_takes_the_archive_and_gives_it_back() {
     succeed(&mut trainer(&["archive", "--archive", "folder"]));
     let in_folder = Archive::new(world.dir.path().join("folder")).series(&bitcoin(), Through::ALL).unwrap();
     let (bucket, runtime) = (s3.bucket(), Handle::current());
-    let in_bucket = |prefix| Archive::at(Prefix::new(bucket.clone(), prefix, runtime.clone()));
+    let in_bucket = |prefix| Archive::at(BucketStorage::new(bucket.clone(), prefix, runtime.clone()));
     assert_eq!(in_folder.ticks.len(), 600);
     assert_eq!(in_bucket("archive/").series(&bitcoin(), Through::ALL).unwrap(), in_folder);
     let train = ["train", "--offline", "--interval", "1m", "--folds", "1", "--rounds", "5"];

@@ -1,4 +1,4 @@
-//! What the user types, and the configuration that it means.
+//! Command line of the producer, and its conversion to configurations.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -11,20 +11,20 @@ use service::{AskArgs, HealthArgs, ProcessArgs};
 use store::recording::{Conflict, Grain, Outside, REORDER_ROWS, Rules};
 
 use crate::clock::now_ms;
-use crate::coingecko::{self, ApiKey, Plan};
-use crate::recording::{self, Older, Speed};
+use crate::coingecko::{self, ApiKey, ApiPlan};
+use crate::recording::{self, OlderRows, Speed};
 
 /// Brings prices into FEED, the stream that everything else is computed from
 #[derive(Debug, clap::Parser)]
 #[command(name = "producer", version)]
 pub struct Args {
-    /// What every program of ours is told.
+    /// Flags that every program has.
     #[command(flatten)]
     pub process: ProcessArgs,
-    /// Where NATS is.
+    /// Address and credentials of the NATS server.
     #[command(flatten)]
     pub nats: bus::NatsArgs,
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub command: Command,
 }
@@ -39,18 +39,18 @@ impl service::Program for Args {
     }
 }
 
-/// What the producer can do.
+/// Commands of the producer.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
     /// Publish ticks of a source into FEED: a recording to its end, CoinGecko until stopped
     Run(Box<RunArgs>),
     /// Ask CoinGecko for one tick of one coin and print it as JSON; needs no NATS server
     Fetch(FetchArgs),
-    /// Ask a running one whether it is ready; exit code 1 when it is not
+    /// Ask a running producer whether it is ready; exit code 1 if it is not
     Health(AskArgs),
 }
 
-/// Where ticks come from.
+/// Source of ticks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Source {
     /// CSV files
@@ -62,7 +62,7 @@ pub enum Source {
 /// Flags of `run`.
 #[derive(Debug, clap::Args)]
 pub struct RunArgs {
-    /// Where ticks come from
+    /// Source of the ticks
     #[arg(long, env = "CANDLEWIRE_SOURCE", value_enum)]
     pub source: Source,
 
@@ -88,15 +88,15 @@ pub struct RunArgs {
     #[command(flatten)]
     pub polling: PollingArgs,
 
-    /// How CoinGecko is asked.
+    /// Access to CoinGecko.
     #[command(flatten)]
     pub api: ApiArgs,
 
-    /// How long this instance may be silent.
+    /// Time to live of this instance's lease.
     #[command(flatten)]
     pub lease: LeaseArgs,
 
-    /// Where health is served.
+    /// Address of the health endpoint.
     #[command(flatten)]
     pub health: HealthArgs,
 }
@@ -110,7 +110,7 @@ pub enum Switch {
     Off,
 }
 
-/// A file, with the instrument that it holds if it was named as `coin/quote=PATH`.
+/// A file argument, `PATH` or `coin/quote=PATH`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileArg {
     instrument: Option<Instrument>,
@@ -131,35 +131,39 @@ impl FromStr for FileArg {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Recording")]
 pub struct RecordingArgs {
-    /// CSV file, plain or gzip, with a header that names timestamp_ms and close (or price), and open, high, low, volume and id
-    /// where there are any; repeat it for more files of the instrument that --coin and --quote name, or write
-    /// coin/quote=PATH for other instruments
+    /// CSV file, plain or gzip. Its header must name timestamp_ms and close (or price), and may name open, high, low,
+    /// volume and
+    /// id. Repeat the flag for more files of the instrument that --coin and --quote name, or write coin/quote=PATH for
+    /// other
+    /// instruments
     #[arg(long = "file", env = "CANDLEWIRE_FILE", value_name = "[COIN/QUOTE=]PATH")]
     pub files: Vec<FileArg>,
 
-    /// What a row is: a candle of this length from its timestamp on, such as 1m, or trades, of which all of one instant count
-    /// [default: candles as long as rows are most often apart; trades where there is a column id]
+    /// Kind of the rows: candles of this length that begin at their timestamp, such as 1m; or trades, which all count
+    /// even at
+    /// the same instant [default: candles with the most frequent distance of rows; trades if there is a column id]
     #[arg(long, env = "CANDLEWIRE_GRAIN", value_name = "SPAN|trades")]
     pub grain: Option<Grain>,
 
-    /// max, or how many times as fast as it happened: 1x, 600x
+    /// Speed of the replay: max, or a multiple of real time such as 1x or 600x
     #[arg(long, env = "CANDLEWIRE_SPEED", default_value = "max")]
     pub speed: Speed,
 
-    /// Rows in memory while a file that is not in order of time is put in order; the others wait in a temporary file
+    /// Rows in memory while an unsorted file is sorted by time; the others are in a temporary file
     #[arg(long, env = "CANDLEWIRE_REORDER", default_value_t = REORDER_ROWS as u32, value_name = "ROWS", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub reorder: u32,
 
-    /// Which of two rows counts that have the same time and say different things: last (the later line, or the file named
-    /// later), first, or refuse (neither: the files are not read) [default: last, unless a quarter of the rows is concerned]
+    /// Choice between two rows with the same time and different values: last (the later line, or the file named later),
+    /// first,
+    /// or refuse (the files are not read) [default: last, unless a quarter of the rows conflicts]
     #[arg(long, env = "CANDLEWIRE_CONFLICT", value_name = "last|first|refuse")]
     pub conflict: Option<Conflict>,
 
-    /// What happens to a row whose open or close lies outside its low and high: widen (its low and high are widened) or reject
+    /// Treatment of a row whose open or close is outside its low and high: widen low and high, or reject the row
     #[arg(long, env = "CANDLEWIRE_OUTSIDE", default_value = "widen", value_name = "widen|reject")]
     pub outside: Outside,
 
-    /// A lone row further than this from its neighbours is rejected (jump); at least two grains
+    /// Distance from its neighbors beyond which a single row is rejected (jump); at least two grains
     #[arg(long, env = "CANDLEWIRE_MAX_STEP", default_value = "30d", value_name = "SPAN", value_parser = parse_span)]
     pub max_step: Span,
 
@@ -171,24 +175,25 @@ pub struct RecordingArgs {
     #[arg(long, env = "CANDLEWIRE_FLUSH", value_enum, default_value = "on", num_args = 0..=1, default_missing_value = "on")]
     pub flush: Switch,
 
-    /// What happens to rows that are not newer than what FEED has of the instrument
+    /// Treatment of rows that are not newer than the instrument's last tick in FEED
     #[arg(long, env = "CANDLEWIRE_OLDER", value_enum, default_value = "refuse")]
-    pub older: Older,
+    pub older: OlderRows,
 
-    /// Where rejected rows are kept, one JSON object each; made when there is one
+    /// File of rejected rows, one JSON object per line; created when the first row is rejected
     #[arg(long, env = "CANDLEWIRE_REJECTS", default_value = "rejects.jsonl", value_name = "FILE")]
     pub rejects: PathBuf,
 
-    /// End with exit code 0 even when more than 1 % of the rows that carry a price are refused
+    /// Exit with code 0 even if more than 1 % of the rows with a price are refused
     #[arg(long, env = "CANDLEWIRE_ALLOW_REJECTS")]
     pub allow_rejects: bool,
 
-    /// How long to wait, after the last row, for the stream-processor to read what was published, to count what it accepted
-    /// and refused; 0 does not wait
+    /// Time to wait after the last row until the stream-processor has read the published messages, to count accepted
+    /// and
+    /// refused ticks; 0 does not wait
     #[arg(long, env = "CANDLEWIRE_DOWNSTREAM_WAIT", default_value = "30s", value_name = "DURATION", value_parser = parse_wait)]
     pub downstream_wait: Duration,
 
-    /// Also write the counts as JSON into this file at the end
+    /// Write the counts as JSON into this file at the end
     #[arg(long, env = "CANDLEWIRE_SUMMARY", value_name = "FILE")]
     pub summary: Option<PathBuf>,
 }
@@ -197,28 +202,29 @@ pub struct RecordingArgs {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "CoinGecko")]
 pub struct PollingArgs {
-    /// How often CoinGecko is asked; it has nothing newer within a minute
+    /// Time between two requests to CoinGecko, which has no newer price within a minute
     #[arg(long, env = "COINGECKO_INTERVAL", default_value = "60s", value_parser = parse_duration)]
     pub interval: Duration,
 
-    /// How old an answer may be at least: heartbeats stay so far behind, or as far as answers were seen to lag in 24 hours
+    /// Minimum age of an answer. Heartbeats stay this far behind, or as far as the largest lag of an answer in the last
+    /// 24 hours
     #[arg(long, env = "COINGECKO_SOURCE_DELAY", default_value = "5m", value_parser = parse_span)]
     pub source_delay: Span,
 }
 
-/// How CoinGecko is asked.
+/// Access to CoinGecko.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "CoinGecko")]
 pub struct ApiArgs {
-    /// Root of the API
+    /// Root URL of the API
     #[arg(long, env = "COINGECKO_BASE_URL", default_value = coingecko::PUBLIC_URL, value_name = "URL")]
     pub base_url: String,
 
-    /// Which plan of CoinGecko [default: demo when the environment variable COINGECKO_API_KEY holds a key, else keyless]
+    /// Plan at CoinGecko [default: demo if the environment variable COINGECKO_API_KEY holds a key, else keyless]
     #[arg(long, env = "COINGECKO_PLAN", value_enum)]
-    pub plan: Option<Plan>,
+    pub plan: Option<ApiPlan>,
 
-    /// Key of the plan
+    /// API key of the plan
     #[arg(long, env = "COINGECKO_API_KEY", hide = true, hide_env_values = true)]
     pub api_key: Option<ApiKey>,
 }
@@ -234,7 +240,7 @@ pub struct FetchArgs {
     #[arg(long, env = "CANDLEWIRE_QUOTE", default_value = "usd")]
     pub quote: String,
 
-    /// How CoinGecko is asked.
+    /// Access to CoinGecko.
     #[command(flatten)]
     pub api: ApiArgs,
 }
@@ -244,7 +250,7 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
     if duration < Duration::from_millis(1) { Err("must be at least 1ms".to_owned()) } else { Ok(duration) }
 }
 
-/// A duration, where 0 needs no unit.
+/// Parses a duration; 0 needs no unit.
 fn parse_wait(text: &str) -> Result<Duration, String> {
     if text == "0" { Ok(Duration::ZERO) } else { humantime::parse_duration(text).map_err(|error| error.to_string()) }
 }
@@ -254,11 +260,11 @@ fn parse_span(text: &str) -> Result<Span, String> {
 }
 
 impl RunArgs {
-    /// The replay that these flags ask for.
+    /// Converts the flags to the configuration of a replay.
     ///
     /// # Errors
-    /// What is missing or contradicts itself.
-    pub(crate) fn to_recording(&self) -> anyhow::Result<recording::Config> {
+    /// Flags are missing or contradict each other.
+    pub(crate) fn to_recording(&self) -> anyhow::Result<recording::ReplayConfig> {
         let args = &self.recording;
         ensure!(!args.files.is_empty(), "--source recording needs a file: --file PATH");
         let mut files: Vec<(Instrument, Vec<PathBuf>)> = Vec::new();
@@ -272,7 +278,7 @@ impl RunArgs {
                 None => files.push((instrument, vec![file.path.clone()])),
             }
         }
-        Ok(recording::Config {
+        Ok(recording::ReplayConfig {
             files,
             rules: Rules {
                 grain: args.grain,
@@ -296,18 +302,21 @@ impl RunArgs {
     fn named_instrument(&self, path: &std::path::Path) -> anyhow::Result<Instrument> {
         match (self.coins.as_slice(), &self.quote) {
             ([coin], Some(quote)) => Ok(Instrument::new(coin, quote)?),
-            _ => bail!("what does {0} hold? Say one --coin and its --quote, or --file COIN/QUOTE={0}", path.display()),
+            _ => bail!(
+                "the instrument of {0} is not known: pass one --coin and its --quote, or --file COIN/QUOTE={0}",
+                path.display()
+            ),
         }
     }
 
-    /// The polling that these flags ask for.
+    /// Converts the flags to the configuration of a poller.
     ///
     /// # Errors
-    /// What is missing or contradicts itself.
-    pub(crate) fn to_coingecko(&self) -> anyhow::Result<coingecko::Config> {
+    /// Flags are missing or contradict each other.
+    pub(crate) fn to_coingecko(&self) -> anyhow::Result<coingecko::PollingConfig> {
         ensure!(!self.coins.is_empty(), "--source coingecko needs a coin: --coin bitcoin");
         let has_file = !self.recording.files.is_empty();
-        ensure!(!has_file, "--file (CANDLEWIRE_FILE) is of --source recording: leave it out, or the source coingecko");
+        ensure!(!has_file, "--file (CANDLEWIRE_FILE) belongs to --source recording: remove it, or change the source");
         let quote = self.quote.as_deref().unwrap_or("usd");
         let mut instruments: Vec<Instrument> = Vec::new();
         for coin in &self.coins {
@@ -321,25 +330,38 @@ impl RunArgs {
         ensure!(step <= market::validate::GRAIN_MAX, "--interval is longer than a year");
         let source_delay = self.polling.source_delay;
         let (api, lease_ttl) = (self.api.to_api()?, self.lease.lease_ttl);
-        Ok(coingecko::Config { instruments, interval, step, source_delay, api, lease_ttl })
+        Ok(coingecko::PollingConfig { instruments, interval, step, source_delay, api, lease_ttl })
+    }
+}
+
+impl FetchArgs {
+    /// Converts the flags to an API and an instrument.
+    ///
+    /// # Errors
+    /// The instrument is not valid, or plan and key do not fit together.
+    pub(crate) fn to_request(&self) -> anyhow::Result<(coingecko::Api, Instrument)> {
+        let instrument = Instrument::new(&self.coin, &self.quote)?;
+        Ok((self.api.to_api()?, instrument))
     }
 }
 
 impl ApiArgs {
-    /// How the API is asked.
+    /// Converts the flags to the access to the API.
     ///
     /// # Errors
-    /// A plan without its key, or a key without its plan.
+    /// The plan needs a key, or a key is set for the plan without one.
     pub(crate) fn to_api(&self) -> anyhow::Result<coingecko::Api> {
         let key = self.api_key.clone().filter(|key| !key.is_empty());
-        let plan = self.plan.unwrap_or(if key.is_some() { Plan::Demo } else { Plan::Keyless });
+        let plan = self.plan.unwrap_or(if key.is_some() { ApiPlan::Demo } else { ApiPlan::Keyless });
         let key = match (plan, key) {
-            (Plan::Keyless, None) => None,
-            (Plan::Keyless, Some(_)) => {
+            (ApiPlan::Keyless, None) => None,
+            (ApiPlan::Keyless, Some(_)) => {
                 bail!("COINGECKO_API_KEY is set and the plan is keyless: remove the key, or set COINGECKO_PLAN=demo")
             }
-            (Plan::Demo, Some(key)) => Some(key),
-            (Plan::Demo, None) => bail!("the plan demo needs a key: set COINGECKO_API_KEY, or COINGECKO_PLAN=keyless"),
+            (ApiPlan::Demo, Some(key)) => Some(key),
+            (ApiPlan::Demo, None) => {
+                bail!("the plan demo needs a key: set COINGECKO_API_KEY, or COINGECKO_PLAN=keyless")
+            }
         };
         Ok(coingecko::Api { base_url: self.base_url.trim_end_matches('/').to_owned(), key })
     }
@@ -374,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_said_with_the_flag_that_mends_it() {
+    fn an_incomplete_command_names_the_missing_flag() {
         let check = |flags: &str, expected: &str| {
             let run = run_args(flags);
             let error = match run.source {

@@ -1,4 +1,4 @@
-//! Publishing in waves: while one is on its way, whatever is launched waits for the next, which takes all of it at once.
+//! Publishing in batches, one at a time: submissions that arrive while a batch is in flight form the next batch.
 
 use std::collections::VecDeque;
 
@@ -10,111 +10,116 @@ use futures::future::BoxFuture;
 use crate::feed::Feed;
 use crate::metrics::ProducerMetrics;
 
-/// Payload of a wave, but for the launch that makes it full; well within a batch. A batch costs the server some 4 ms of a
-/// core before its first byte.
-const WAVE_BYTES: usize = 6 * 1024 * 1024;
-/// Messages of one launch, at most: gaps, ticks, a flush.
-const LAUNCH_MESSAGES_MAX: usize = 3;
+/// Payload at which a batch takes no further submission. It is well below the size limit of a batch. A batch costs the
+/// server about 4 ms of a core before its first byte, so large batches pay.
+const BATCH_BYTES: usize = 6 * 1024 * 1024;
+/// Messages of one submission, at most: gaps, ticks, a flush.
+const SUBMISSION_MESSAGES_MAX: usize = 3;
 
-/// One lane an instrument. Order within an instrument is part of correctness: waves are stored one after the other, each in
-/// the order of its launches.
-pub(crate) struct Lanes<'f, F, T> {
+/// Publishes messages of several instruments and keeps their order. The order within an instrument is part of
+/// correctness: batches are stored one after the other, each in the order of its submissions.
+pub(crate) struct BatchPublisher<'f, F, T> {
     feed: &'f F,
     metrics: &'f ProducerMetrics,
-    /// Launches of each lane that are not stored.
-    under_way: Vec<usize>,
-    waiting: Wave<T>,
-    running: Option<BoxFuture<'f, Result<Vec<Stored<T>>, Error>>>,
-    /// What was stored and not asked for yet.
-    stored: VecDeque<Stored<T>>,
+    /// Submissions of each instrument that are not stored yet.
+    unstored: Vec<usize>,
+    /// The batch that takes submissions.
+    next: Batch<T>,
+    /// The batch that is being published.
+    in_flight: Option<BoxFuture<'f, Result<Vec<StoredSubmission<T>>, Error>>>,
+    /// Stored submissions that [`Self::next_stored`] has not returned yet.
+    stored: VecDeque<StoredSubmission<T>>,
 }
 
-/// All messages of a launch are stored.
+/// A submission of which FEED has stored all messages.
 #[derive(Debug)]
-pub(crate) struct Stored<T> {
-    /// The lane.
-    pub(crate) lane: usize,
-    /// What was launched with them.
-    pub(crate) note: T,
-    /// Where FEED has each of them, in order, with its kind.
+pub(crate) struct StoredSubmission<T> {
+    pub(crate) instrument_idx: usize,
+    /// The context that was submitted with the messages.
+    pub(crate) context: T,
+    /// Kind and receipt of each message, in order.
     pub(crate) receipts: Vec<(RecordKind, Receipt)>,
 }
 
-/// Launches that are published together.
-struct Wave<T> {
+/// Submissions that are published together.
+struct Batch<T> {
     messages: Vec<FeedMessage>,
     bytes: usize,
-    launches: Vec<Launch<T>>,
+    submissions: Vec<Submission<T>>,
 }
 
-struct Launch<T> {
-    lane: usize,
+struct Submission<T> {
+    instrument_idx: usize,
     messages: usize,
-    note: T,
+    context: T,
 }
 
-impl<T> Default for Wave<T> {
+impl<T> Default for Batch<T> {
     fn default() -> Self {
-        Self { messages: Vec::new(), bytes: 0, launches: Vec::new() }
+        Self { messages: Vec::new(), bytes: 0, submissions: Vec::new() }
     }
 }
 
-impl<'f, F: Feed, T: Send + 'f> Lanes<'f, F, T> {
-    /// Idle lanes.
-    pub(crate) fn new(feed: &'f F, count: usize, metrics: &'f ProducerMetrics) -> Self {
+impl<'f, F: Feed, T: Send + 'f> BatchPublisher<'f, F, T> {
+    /// An idle publisher for this number of instruments.
+    pub(crate) fn new(feed: &'f F, instruments: usize, metrics: &'f ProducerMetrics) -> Self {
         Self {
             feed,
             metrics,
-            under_way: vec![0; count],
-            waiting: Wave::default(),
-            running: None,
+            unstored: vec![0; instruments],
+            next: Batch::default(),
+            in_flight: None,
             stored: VecDeque::new(),
         }
     }
 
-    /// Whether the next wave takes more.
+    /// Whether the next batch takes another submission.
     pub(crate) fn has_room(&self) -> bool {
-        self.waiting.bytes < WAVE_BYTES && self.waiting.messages.len() + LAUNCH_MESSAGES_MAX <= MESSAGES_MAX
+        self.next.bytes < BATCH_BYTES && self.next.messages.len() + SUBMISSION_MESSAGES_MAX <= MESSAGES_MAX
     }
 
-    /// Whether a lane has nothing under way, and there is room.
-    pub(crate) fn is_free(&self, lane: usize) -> bool {
-        self.under_way[lane] == 0 && self.has_room()
+    /// Whether all submissions of an instrument are stored and the next batch has room.
+    pub(crate) fn is_free(&self, instrument_idx: usize) -> bool {
+        self.unstored[instrument_idx] == 0 && self.has_room()
     }
 
-    /// Whether nothing is under way.
+    /// Whether all submissions are stored and were returned.
     pub(crate) fn is_idle(&self) -> bool {
-        self.running.is_none() && self.waiting.launches.is_empty() && self.stored.is_empty()
+        self.in_flight.is_none() && self.next.submissions.is_empty() && self.stored.is_empty()
     }
 
-    /// Publishes a lane's messages, a few, behind all that was launched before; `note` comes back with the result.
-    pub(crate) fn launch(&mut self, lane: usize, messages: Vec<FeedMessage>, note: T) {
-        assert!(self.has_room() && messages.len() <= LAUNCH_MESSAGES_MAX, "a wave fits into a batch");
-        self.under_way[lane] += 1;
-        let Wave { messages: all, bytes, launches } = &mut self.waiting;
+    /// Adds messages of an instrument to the next batch, after all earlier submissions; `context` comes back with the
+    /// receipts.
+    ///
+    /// # Panics
+    /// There is no room, or there are more messages than one submission may have.
+    pub(crate) fn submit(&mut self, instrument_idx: usize, messages: Vec<FeedMessage>, context: T) {
+        assert!(self.has_room() && messages.len() <= SUBMISSION_MESSAGES_MAX, "a submission fits into a batch");
+        self.unstored[instrument_idx] += 1;
+        let Batch { messages: all, bytes, submissions } = &mut self.next;
         *bytes += messages.iter().map(|message| message.payload.len()).sum::<usize>();
-        launches.push(Launch { lane, messages: messages.len(), note });
+        submissions.push(Submission { instrument_idx, messages: messages.len(), context });
         all.extend(messages);
     }
 
-    /// The next launch that is stored; waits for ever when nothing is under way. Safe to cancel.
+    /// Returns the next stored submission; waits forever when nothing was submitted. Cancellation-safe.
     ///
     /// # Errors
-    /// What publishing cannot mend.
-    pub(crate) async fn next(&mut self) -> Result<Stored<T>, Error> {
+    /// The publish failed for good: retrying does not help.
+    pub(crate) async fn next_stored(&mut self) -> Result<StoredSubmission<T>, Error> {
         loop {
             if let Some(stored) = self.stored.pop_front() {
-                self.under_way[stored.lane] -= 1;
+                self.unstored[stored.instrument_idx] -= 1;
                 return Ok(stored);
             }
-            if self.running.is_none() && !self.waiting.launches.is_empty() {
-                let wave = std::mem::take(&mut self.waiting);
-                self.running = Some(Box::pin(publish(self.feed, self.metrics, wave)));
+            if self.in_flight.is_none() && !self.next.submissions.is_empty() {
+                let batch = std::mem::take(&mut self.next);
+                self.in_flight = Some(Box::pin(publish(self.feed, self.metrics, batch)));
             }
-            match &mut self.running {
-                Some(running) => {
-                    let result = running.await;
-                    self.running = None;
+            match &mut self.in_flight {
+                Some(in_flight) => {
+                    let result = in_flight.await;
+                    self.in_flight = None;
                     self.stored.extend(result?);
                 }
                 None => std::future::pending().await,
@@ -123,17 +128,21 @@ impl<'f, F: Feed, T: Send + 'f> Lanes<'f, F, T> {
     }
 }
 
-async fn publish<T>(feed: &impl Feed, metrics: &ProducerMetrics, wave: Wave<T>) -> Result<Vec<Stored<T>>, Error> {
-    let receipts = feed.publish(&wave.messages).await?;
-    for (message, receipt) in wave.messages.iter().zip(&receipts) {
+async fn publish<T>(
+    feed: &impl Feed,
+    metrics: &ProducerMetrics,
+    batch: Batch<T>,
+) -> Result<Vec<StoredSubmission<T>>, Error> {
+    let receipts = feed.publish(&batch.messages).await?;
+    for (message, receipt) in batch.messages.iter().zip(&receipts) {
         if !receipt.duplicate {
             metrics.published(message.kind, codec::lines(&message.payload).count() as u64);
         }
     }
-    let mut receipts = wave.messages.iter().map(|message| message.kind).zip(receipts);
-    let stored = |Launch { lane, messages, note }| {
+    let mut receipts = batch.messages.iter().map(|message| message.kind).zip(receipts);
+    let stored = |Submission { instrument_idx, messages, context }| {
         let receipts = receipts.by_ref().take(messages).collect();
-        Stored { lane, note, receipts }
+        StoredSubmission { instrument_idx, context, receipts }
     };
-    Ok(wave.launches.into_iter().map(stored).collect())
+    Ok(batch.submissions.into_iter().map(stored).collect())
 }

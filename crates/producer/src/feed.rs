@@ -1,12 +1,12 @@
-//! FEED as a source sees it: what it ends with, and a place to publish.
+//! FEED as a source uses it: queries of its newest records, and publishing.
 
 use std::future::Future;
 use std::time::Duration;
 
+use bus::connect::{patiently, wait_for};
 use bus::publish::{FeedMessage, Receipt};
 use bus::query::StoredMessage;
-use bus::retry::{patiently, wait_for};
-use bus::{Connection, Error, NatsArgs, RecordKind, Stream, codec, query, stored_time, subject, topology};
+use bus::{Connection, Error, NatsArgs, RecordKind, Stream, arrival, codec, query, subject, topology};
 use market::gap::GapLine;
 use market::heartbeat::HeartbeatLine;
 use market::tick::TickLine;
@@ -14,20 +14,20 @@ use market::validate::is_future;
 use market::{EventTime, Instrument, Span};
 use service::{Health, Shutdown};
 
-/// Instruments that FEED is asked about at the same time.
+/// Instruments that are queried at the same time, at most.
 pub(crate) const ASKED_MAX: usize = 64;
-const RETRY: Duration = Duration::from_millis(500);
+const RETRY_DELAY: Duration = Duration::from_millis(500);
 
-/// The last tick that FEED has of an instrument.
+/// Last tick of an instrument in FEED.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LastTick {
     pub(crate) event: EventTime,
     pub(crate) grain: Option<Span>,
-    /// The number of a trade.
+    /// Id of a trade.
     pub(crate) number: Option<u64>,
-    /// Sequence of its message.
+    /// Sequence of the tick's message.
     pub(crate) seq: u64,
-    /// Id of its message, if whoever published it gave one.
+    /// Id of the tick's message, if its publisher gave one.
     pub(crate) id: Option<String>,
 }
 
@@ -38,26 +38,27 @@ pub(crate) struct Flush {
     pub(crate) seq: u64,
 }
 
-/// FEED, or what stands for it in tests. Nothing here gives up on an outage: cancel to stop.
+/// FEED, or a substitute in tests. Every method retries through outages without a limit; to stop it, drop its future.
 pub(crate) trait Feed: Sync {
     /// Publishes messages in order and returns when all are stored; see [`bus::publish::publish_all`].
     fn publish(&self, messages: &[FeedMessage]) -> impl Future<Output = Result<Vec<Receipt>, Error>> + Send;
-    /// Whether it holds nothing at all.
+    /// Whether FEED is empty.
     fn is_empty(&self) -> impl Future<Output = Result<bool, Error>> + Send;
-    /// The last tick of an instrument, but for those that were refused because they came from the future: their time may
-    /// still come.
+    /// Returns the last tick of an instrument, without ticks that were rejected because their time was in the future:
+    /// that time may still come.
     fn last_tick(&self, instrument: &Instrument) -> impl Future<Output = Result<Option<LastTick>, Error>> + Send;
-    /// The gaps (from, to) of an instrument that stand last in FEED, and behind this sequence.
+    /// Returns the gaps (from, to) in an instrument's last gap message, if its sequence is above `seq`.
     fn gaps_after(
         &self,
         instrument: &Instrument,
         seq: u64,
     ) -> impl Future<Output = Result<Vec<(EventTime, EventTime)>, Error>> + Send;
-    /// The event time of the first tick of an instrument that has a last one; ticks that were refused are left out as there.
+    /// Returns the event time of an instrument's first tick, without rejected ticks as in [`Self::last_tick`]. The
+    /// instrument must have a last tick.
     fn first_event(&self, instrument: &Instrument) -> impl Future<Output = Result<EventTime, Error>> + Send;
-    /// The last heartbeat of an instrument, if it is a flush.
+    /// Returns the last heartbeat of an instrument, if it is a flush.
     fn last_flush(&self, instrument: &Instrument) -> impl Future<Output = Result<Option<Flush>, Error>> + Send;
-    /// What an instrument's last heartbeat certifies, if anything.
+    /// Returns the certified end in an instrument's last heartbeat, if it certifies anything.
     fn last_certified(&self, instrument: &Instrument) -> impl Future<Output = Result<Option<Certified>, Error>> + Send;
 }
 
@@ -67,13 +68,13 @@ impl Feed for Connection {
     }
 
     async fn is_empty(&self) -> Result<bool, Error> {
-        let info = patiently(RETRY, || topology::stream_info(self, Stream::Feed.name())).await?;
+        let info = patiently(RETRY_DELAY, || topology::stream_info(self, Stream::Feed.name())).await?;
         Ok(info.state.bytes == 0)
     }
 
     async fn last_tick(&self, instrument: &Instrument) -> Result<Option<LastTick>, Error> {
         let subject = subject::of_kind(Stream::Feed, RecordKind::Tick, Some(instrument));
-        let mut stored = patiently(RETRY, || query::last(self, Stream::Feed, &subject)).await?;
+        let mut stored = patiently(RETRY_DELAY, || query::last(self, Stream::Feed, &subject)).await?;
         while let Some(message) = stored {
             if let Some(tick) = ticks_in_time(&message.payload, stored_ms(self, &message).await?).last() {
                 return Ok(Some(LastTick {
@@ -84,14 +85,14 @@ impl Feed for Connection {
                     id: message.id().map(str::to_owned),
                 }));
             }
-            stored = patiently(RETRY, || query::last_before(self, Stream::Feed, &subject, message.seq)).await?;
+            stored = patiently(RETRY_DELAY, || query::last_before(self, Stream::Feed, &subject, message.seq)).await?;
         }
         Ok(None)
     }
 
     async fn gaps_after(&self, instrument: &Instrument, seq: u64) -> Result<Vec<(EventTime, EventTime)>, Error> {
         let subject = subject::of_kind(Stream::Feed, RecordKind::Gap, Some(instrument));
-        let stored = patiently(RETRY, || query::last(self, Stream::Feed, &subject)).await?;
+        let stored = patiently(RETRY_DELAY, || query::last(self, Stream::Feed, &subject)).await?;
         Ok(stored.filter(|stored| stored.seq > seq).map(|stored| gaps(&stored.payload)).unwrap_or_default())
     }
 
@@ -99,7 +100,7 @@ impl Feed for Connection {
         let subject = subject::of_kind(Stream::Feed, RecordKind::Tick, Some(instrument));
         let mut from = 1;
         loop {
-            let first = patiently(RETRY, || async {
+            let first = patiently(RETRY_DELAY, || async {
                 let first = query::first_from(self, Stream::Feed, &subject, from).await?;
                 first.ok_or_else(|| Error::Unanswered { what: format!("the first message on {subject}") })
             });
@@ -126,24 +127,24 @@ impl Feed for Connection {
 
 async fn last_heartbeat(connection: &Connection, instrument: &Instrument) -> Result<Option<StoredMessage>, Error> {
     let subject = subject::of_kind(Stream::Feed, RecordKind::Heartbeat, Some(instrument));
-    patiently(RETRY, || query::last(connection, Stream::Feed, &subject)).await
+    patiently(RETRY_DELAY, || query::last(connection, Stream::Feed, &subject)).await
 }
 
 fn heartbeat(payload: &[u8]) -> Option<HeartbeatLine<'_>> {
     serde_json::from_slice(payload).ok()
 }
 
-/// The end of what a heartbeat certifies.
+/// End of the time that a heartbeat certifies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Certified {
-    /// Nothing before it is missing.
+    /// No price before this time is missing.
     pub(crate) end: EventTime,
-    /// When that was said, by the producer's clock.
+    /// Time at which the heartbeat was issued, by the producer's clock.
     pub(crate) issued: EventTime,
 }
 
 impl Certified {
-    /// What a heartbeat's payload certifies, if anything.
+    /// Returns the certified end in a heartbeat's payload, if it certifies anything.
     pub(crate) fn of(payload: &[u8]) -> Option<Self> {
         let heartbeat = heartbeat(payload)?;
         let (_, end) = heartbeat.certified()?;
@@ -151,27 +152,28 @@ impl Certified {
     }
 }
 
-/// When FEED stored a message first, in milliseconds.
+/// Returns the time at which FEED first stored a message, in milliseconds.
 async fn stored_ms(connection: &Connection, message: &StoredMessage) -> Result<i64, Error> {
-    patiently(RETRY, || stored_time::of(connection, Stream::Feed, message)).await
+    patiently(RETRY_DELAY, || arrival::of(connection, Stream::Feed, message)).await
 }
 
-/// The ticks of a message that was stored at `stored_ms` but for those that were refused because they came from the future.
+/// Returns the ticks of a message that was stored at `stored_ms`, without those that were rejected because their time
+/// was in the future.
 pub(crate) fn ticks_in_time(payload: &[u8], stored_ms: i64) -> impl Iterator<Item = TickLine<'_>> {
     let ticks = codec::lines(payload).filter_map(|(_, line)| serde_json::from_slice::<TickLine<'_>>(line).ok());
     ticks.filter(move |tick| !is_future(tick.event_ms, tick.ingest_ms, stored_ms))
 }
 
-/// A message's gaps (from, to).
+/// Returns the gaps (from, to) of a message.
 pub(crate) fn gaps(payload: &[u8]) -> Vec<(EventTime, EventTime)> {
     let gaps = codec::lines(payload).filter_map(|(_, line)| serde_json::from_slice::<GapLine<'_>>(line).ok());
     gaps.map(|gap| (EventTime(gap.from_ms), EventTime(gap.to_ms))).collect()
 }
 
-/// Connects and waits until FEED is there; `None` when shutdown came first.
+/// Connects and waits until FEED exists; `None` when shutdown came first.
 ///
 /// # Errors
-/// What waiting cannot mend: wrong credentials, a server that is too old, a FEED of another form.
+/// Waiting does not help: wrong credentials, a server that is too old, or a FEED with other settings.
 pub(crate) async fn connect(
     args: &NatsArgs,
     health: &Health,

@@ -1,8 +1,10 @@
-//! From the world into FEED: recordings and CoinGecko become ticks, heartbeats and gaps.
+//! The producer: it publishes recordings and CoinGecko's prices into FEED as ticks, heartbeats and gap records.
 //!
-//! The producer judges no price by rules of its own (live ones by the stream-processor's, before they go out), never computes a
-//! candle, and keeps nothing on disk: at every start FEED itself says where to go on. Start reading at [`recording`] and [`coingecko`], the two
-//! sources; `feed` is what both see of FEED, `lanes` how both publish into it.
+//! It has no validation rules of its own: it checks live prices by the stream-processor's rules before it publishes
+//! them. It never computes a candle, and it stores nothing on disk: at every start it asks FEED where to continue.
+//!
+//! Start reading at [`recording`] and [`coingecko`], the two sources. Both query FEED through `feed` and publish
+//! through `batch_publisher`.
 
 mod args;
 mod batch_publisher;
@@ -20,10 +22,10 @@ use service::{Code, Health, Shutdown, WithCode};
 
 pub use args::{ApiArgs, Args, Command, FetchArgs, FileArg, PollingArgs, RecordingArgs, RunArgs, Source, Switch};
 
-/// Does what the command line says, until done or told to stop.
+/// Runs a command until it is done or shutdown is requested.
 ///
 /// # Errors
-/// Bad flags, unusable files, and what waiting for NATS or CoinGecko cannot mend.
+/// Bad flags, unusable files, or a failure of NATS or CoinGecko that retrying does not solve.
 pub async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
     match args.command {
         Command::Run(run) => {
@@ -42,7 +44,10 @@ pub async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
                 }
             }
         }
-        Command::Fetch(fetch) => coingecko::fetch(&fetch, &shutdown).await,
+        Command::Fetch(fetch) => {
+            let (api, instrument) = fetch.to_request().exit_code(Code::BadConfig)?;
+            coingecko::fetch(&api, &instrument, &shutdown).await
+        }
         Command::Health(ask) => ask.ask().await,
     }
 }

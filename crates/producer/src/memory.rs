@@ -1,4 +1,4 @@
-//! FEED in memory, for tests: what a user would find there.
+//! FEED in memory, for tests, with queries for its contents.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +17,7 @@ pub(crate) const MINUTE: i64 = 60_000;
 /// 2020-01-01T00:00Z, from which tests count minutes.
 pub(crate) const START: i64 = 1_577_836_800_000;
 
-/// So many minutes from the start, in milliseconds.
+/// Returns the time this many minutes after the start, in milliseconds.
 pub(crate) fn at(minute: i64) -> i64 {
     START + minute * MINUTE
 }
@@ -26,15 +26,15 @@ fn minute(ms: i64) -> i64 {
     (ms - START) / MINUTE
 }
 
-/// FEED in memory. Breaks after so many messages, the last of which is stored although its sender never hears of it.
+/// FEED in memory. It fails after `breaks_after` messages: the last one is stored, but its sender gets an error.
 #[derive(Default)]
 pub(crate) struct Memory {
     pub(crate) messages: Mutex<Vec<FeedMessage>>,
-    /// How many messages were published at a time.
+    /// Number of messages in each publish.
     pub(crate) publishes: Mutex<Vec<usize>>,
     pub(crate) is_publishing: AtomicBool,
     pub(crate) breaks_after: Option<usize>,
-    /// When all of it was stored, if that was before what its senders say.
+    /// Time at which all messages were stored; `None` for a time after all ingest times.
     pub(crate) stored_ms: Option<i64>,
 }
 
@@ -61,7 +61,7 @@ impl Memory {
         of_kind.flat_map(|message| codec::lines(&message.payload).map(|(_, line)| read(line))).collect()
     }
 
-    /// All ticks in the order of FEED, without the time at which they came.
+    /// Returns all ticks in the order of FEED, with the ingest time set to 0.
     pub(crate) fn ticks(&self) -> Vec<TickLine<'static>> {
         self.lines(RecordKind::Tick, |line| {
             let tick: TickLine<'_> = serde_json::from_slice(line).unwrap();
@@ -70,12 +70,12 @@ impl Memory {
         })
     }
 
-    /// The minutes of all ticks.
+    /// Returns the minutes of all ticks.
     pub(crate) fn minutes(&self) -> Vec<i64> {
         self.ticks().iter().map(|tick| minute(tick.event_ms)).collect()
     }
 
-    /// From and to of all gaps, in minutes.
+    /// Returns all gaps as (from, to) in minutes.
     pub(crate) fn gaps(&self) -> Vec<(i64, i64)> {
         self.lines(RecordKind::Gap, |line| {
             let gap: GapLine<'_> = serde_json::from_slice(line).unwrap();
@@ -84,7 +84,7 @@ impl Memory {
         })
     }
 
-    /// The minutes of all flushes.
+    /// Returns the minutes of all flushes.
     pub(crate) fn flushes(&self) -> Vec<i64> {
         self.lines(RecordKind::Heartbeat, |line| {
             let heartbeat: HeartbeatLine<'_> = serde_json::from_slice(line).unwrap();
@@ -97,7 +97,7 @@ impl Memory {
         self.stored_ms.unwrap_or(i64::MAX)
     }
 
-    /// An instrument's messages of a kind with their sequences, the newest first.
+    /// Returns an instrument's messages of a kind with their sequences, the newest first.
     fn newest(&self, kind: RecordKind, instrument: &Instrument) -> Vec<(u64, FeedMessage)> {
         let messages = self.messages.lock().unwrap();
         let numbered = (1..).zip(messages.iter());

@@ -1,4 +1,4 @@
-//! Messages for FEED, each with an id that is the same for the same content: FEED drops the second of two.
+//! Messages for FEED. Equal content gets an equal id, so that FEED drops a repetition.
 
 use bus::RecordKind;
 use bus::codec::{LINES_MAX, PAYLOAD_BYTES_MAX, Pack};
@@ -6,29 +6,29 @@ use bus::publish::FeedMessage;
 use bytes::Bytes;
 use market::{EventTime, Instrument, Span};
 
-/// The longest line of a tick: two names of 64 bytes, five prices or figures of 24, and the keys.
+/// Length of a tick's line in bytes, at most: two names of 64 bytes, five numbers of 24, and the keys.
 const TICK_BYTES_MAX: usize = 512;
 
-/// Whether one more tick surely fits into the same message.
+/// Whether one more tick is sure to fit into the same message.
 pub(crate) fn has_room(ticks: &Pack) -> bool {
     ticks.len() < LINES_MAX && ticks.bytes() + TICK_BYTES_MAX <= PAYLOAD_BYTES_MAX
 }
 
-/// The place of a tick within its instrument: its time, and the number of a trade.
+/// Position of a tick within its instrument: its event time, and the id of a trade.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Place {
+pub(crate) struct TickKey {
     pub(crate) event: EventTime,
     pub(crate) number: Option<u64>,
 }
 
-impl From<EventTime> for Place {
+impl From<EventTime> for TickKey {
     fn from(event: EventTime) -> Self {
         Self { event, number: None }
     }
 }
 
-impl std::fmt::Display for Place {
-    /// Trades of one instant may be in several messages: their numbers tell these apart.
+impl std::fmt::Display for TickKey {
+    /// Includes the trade id, because trades of one instant may be in several messages.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { event, number } = self;
         match number {
@@ -38,7 +38,7 @@ impl std::fmt::Display for Place {
     }
 }
 
-/// Where a message comes from and which instrument it is about.
+/// Source and instrument of a message.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Origin<'a> {
     /// The source, such as `recording`.
@@ -48,12 +48,12 @@ pub(crate) struct Origin<'a> {
 }
 
 impl Origin<'_> {
-    /// Points, or bars of one grain, from `first` to `last`.
+    /// Returns a message of points, or of bars of one grain, from `first` to `last`.
     pub(crate) fn ticks(
         self,
         grain: Option<Span>,
-        first: impl Into<Place>,
-        last: impl Into<Place>,
+        first: impl Into<TickKey>,
+        last: impl Into<TickKey>,
         count: usize,
         payload: Bytes,
     ) -> FeedMessage {
@@ -61,18 +61,18 @@ impl Origin<'_> {
         self.message(RecordKind::Tick, format!("{grain}/{}-{}/{count}", first.into(), last.into()), payload)
     }
 
-    /// Gaps from the beginning of the first to the end of the last.
+    /// Returns a message of gaps, from the begin of the first to the end of the last.
     pub(crate) fn gaps(self, from: EventTime, to: EventTime, count: usize, payload: Bytes) -> FeedMessage {
         self.message(RecordKind::Gap, format!("{}-{}/{count}", from.ms(), to.ms()), payload)
     }
 
-    /// A heartbeat.
+    /// Returns a heartbeat message.
     pub(crate) fn heartbeat(self, event: EventTime, payload: Bytes) -> FeedMessage {
         self.message(RecordKind::Heartbeat, event.ms().to_string(), payload)
     }
 
-    /// The flush after these ticks, by the id of their message, or its sequence if it has none: ticks that come later need another one, even
-    /// when they are older than the last.
+    /// Returns the flush after the ticks of the message `after`: its id, or its sequence if it has none. Ticks that
+    /// come later need another flush, even if they are older than the last tick.
     pub(crate) fn flush(self, event: EventTime, after: &str, payload: Bytes) -> FeedMessage {
         self.message(RecordKind::Heartbeat, format!("flush/{}/{after}", event.ms()), payload)
     }

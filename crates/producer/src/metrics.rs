@@ -1,4 +1,4 @@
-//! What the producer counts and measures.
+//! Metrics of the producer.
 
 use bus::RecordKind;
 use prometheus_client::metrics::counter::Counter;
@@ -9,16 +9,16 @@ use service::Metrics;
 
 type By<T> = Family<[(&'static str, T); 1], Counter>;
 
-/// The metrics of the producer. Clones share them.
+/// Metrics of the producer. Clones share them.
 #[derive(Debug, Clone)]
 pub(crate) struct ProducerMetrics {
     published: By<String>,
-    /// From asking the source until its answer was read, or was given up.
+    /// Time from a request to the end of its answer or its failure.
     pub(crate) seconds: Histogram,
     errors: By<&'static str>,
-    /// Ticks that wait for NATS.
+    /// Ticks in the buffer that NATS has not stored yet.
     pub(crate) waiting: Gauge,
-    /// Ticks that waited too long and are now a gap.
+    /// Ticks that were dropped from the full buffer and became a gap.
     pub(crate) dropped: Counter,
 }
 
@@ -30,7 +30,7 @@ impl ProducerMetrics {
             published: all.register("published", "Records that FEED has stored, by kind"),
             seconds: all.register_with(
                 "upstream_request_duration_seconds",
-                "From asking the source until its answer was read, or was given up",
+                "From a request to the source until its answer was read or it failed",
                 histogram,
             ),
             errors: all.register(
@@ -38,16 +38,16 @@ impl ProducerMetrics {
                 "Requests that the source refused or did not answer, and answers without a usable price of a coin, by class",
             ),
             waiting: all.register("outbox_ticks", "Ticks that wait for NATS"),
-            dropped: all.register("outbox_dropped", "Ticks that waited too long for NATS and became a gap"),
+            dropped: all.register("outbox_dropped", "Ticks that were dropped during an outage of NATS and became a gap"),
         }
     }
 
-    /// FEED has stored records.
+    /// Counts records that FEED has stored.
     pub(crate) fn published(&self, kind: RecordKind, records: u64) {
         self.published.get_or_create(&[("kind", kind.to_string())]).inc_by(records);
     }
 
-    /// The source refused, did not answer, or answered without a usable price.
+    /// Counts requests that were refused, not answered, or answered without a usable price.
     pub(crate) fn refused(&self, class: &'static str, times: u64) {
         if times > 0 {
             self.errors.get_or_create(&[("class", class)]).inc_by(times);

@@ -1,4 +1,4 @@
-//! The one place that writes to standard output.
+//! Standard output. No other file writes to it.
 #![allow(clippy::print_stdout)]
 
 use std::io::{self, Write};
@@ -6,7 +6,7 @@ use std::io::{self, Write};
 /// Writes text to standard output.
 ///
 /// # Errors
-/// When nobody reads it any more.
+/// The reading end is closed.
 pub(crate) fn print(text: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     stdout.write_all(text.as_bytes())?;

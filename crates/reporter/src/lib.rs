@@ -1,9 +1,8 @@
-//! Shows what the pipeline has made: a plot, tables, figures, live messages, a web page.
+//! The reporter: it shows the results of the pipeline as a plot, tables, figures, live messages and a web page.
 //!
-//! This crate writes nothing to NATS and computes no candle, feature or score: it reads and shows. Start reading at
-//! [`run`]; [`picture`] is a pure function from predictions to pixels, `view` what tables and page have in common.
+//! It only reads: it writes nothing to NATS and computes no candle, feature or score. Start reading at [`run`].
+//! [`plot`] draws predictions, [`web`] serves the page, and `view` holds the newest rows for both tables and page.
 
-pub mod picture;
 pub mod plot;
 pub mod summary;
 pub mod tables;
@@ -12,32 +11,30 @@ pub mod web;
 
 mod number;
 mod output;
+mod user;
 mod view;
 mod volume;
 
 use service::{AskArgs, ProcessArgs, Program, Shutdown};
 
-/// The name by which the server knows this service.
-const USER: &str = "reporter";
-
-/// Shows what the pipeline has made: a plot, tables, figures, live messages, a web page
+/// Shows the results of the pipeline: a plot, tables, figures, live messages, a web page
 #[derive(Debug, clap::Parser)]
 #[command(version)]
 pub struct Args {
-    /// What every program of ours is told.
+    /// Flags that every program has.
     #[command(flatten)]
     pub process: ProcessArgs,
 
-    /// Where NATS is.
+    /// Address and credentials of the NATS server.
     #[command(flatten)]
     pub nats: bus::NatsArgs,
 
-    /// What to show.
+    /// The command.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// What to show.
+/// Commands of the reporter.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
     /// Draw actual against predicted prices into a PNG file
@@ -50,7 +47,7 @@ pub enum Command {
     Watch(watch::Args),
     /// Serve a web page: live price, tables, the plot, health
     Run(web::Args),
-    /// Ask a running one whether it is ready; exit code 1 when it is not
+    /// Ask a running reporter whether it is ready; exit code 1 if it is not
     Health(AskArgs),
 }
 
@@ -64,10 +61,10 @@ impl Program for Args {
     }
 }
 
-/// Runs a command until it is done or told to stop.
+/// Runs a command until it is done or shutdown is requested.
 ///
 /// # Errors
-/// Whatever the command meets; each error says what to do and carries its exit code.
+/// The error of the command. It says what to do and carries its exit code.
 pub async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
     match args.command {
         Command::Plot(plot) => plot::run(&plot),
@@ -79,7 +76,7 @@ pub async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
     }
 }
 
-/// Gives up a command that has nothing to finish.
+/// Runs a command that has nothing to clean up, and drops it on shutdown.
 async fn unless_told(shutdown: &Shutdown, command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     tokio::select! {
         done = command => done,

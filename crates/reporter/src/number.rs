@@ -1,8 +1,8 @@
-//! Numbers for people. Which of them take an exponent, `market` says.
+//! Number formats for people. `market` decides which numbers take an exponent.
 
 use market::digits::{PLAIN_MIN, plain_decimals};
 
-/// A number for people: thousands set apart by commas, a true minus sign.
+/// Formats a number with thousands separators and a true minus sign.
 pub(crate) fn number(value: f64, decimals: usize) -> String {
     let plain = format!("{:.decimals$}", value.abs());
     let (whole, fraction) = plain.split_at(plain.find('.').unwrap_or(plain.len()));
@@ -10,7 +10,7 @@ pub(crate) fn number(value: f64, decimals: usize) -> String {
     format!("{}{}{fraction}", sign(value < 0.0 && !is_zero), grouped(whole))
 }
 
-/// A number with about four significant digits: 7,123 · 71.23 · 0.0007123 · 7.123e-14.
+/// Formats a number with about four significant digits: 7,123 · 71.23 · 0.0007123 · 7.123e-14.
 pub(crate) fn significant(value: f64) -> String {
     match plain_decimals(value, 4) {
         Some(decimals) => number(value, decimals),
@@ -18,7 +18,7 @@ pub(crate) fn significant(value: f64) -> String {
     }
 }
 
-/// So many `10^-decimals`, exactly: 12,345 and two decimals are 123.45.
+/// Formats `count` · 10^−`decimals` exactly: 12,345 and two decimals are 123.45.
 pub(crate) fn decimal(count: i64, decimals: usize) -> String {
     let digits = format!("{:0>width$}", count.unsigned_abs(), width = decimals + 1);
     let (whole, fraction) = digits.split_at(digits.len() - decimals);
@@ -45,24 +45,24 @@ fn grouped(whole: &str) -> String {
     grouped
 }
 
-/// How the prices of a column are written: evenly, and with the digits that they have. As JSON, for the page:
+/// Price format of a column: the same number of decimals in each row, without loss of digits. Its JSON for the page is
 /// `{"plain":2}` or `{"exponential":3}`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum PriceFormat {
-    /// With so many decimals.
+    /// This number of decimals.
     Plain(usize),
-    /// With an exponent of ten, behind so many decimals: all prices of the column are tiny.
+    /// Exponent notation with this number of decimals, for a column of tiny prices.
     Exponential(usize),
 }
 
-/// Decimals that are written at most, unless a small price needs more.
+/// Decimals, at most, unless a small price needs more.
 const DECIMALS_MAX: usize = 12;
-/// Significant digits of the smallest price that are written at least, if it has them.
+/// Significant digits of the smallest price, at least, if it has them.
 const DIGITS_MIN: i32 = 4;
 
 impl PriceFormat {
-    /// The form of a column with these prices.
+    /// Returns the format for a column with these prices.
     pub(crate) fn of(prices: impl IntoIterator<Item = f64>) -> Self {
         let (mut largest, mut smallest_exponent, mut fraction, mut decimals) = (0.0_f64, 0, 0, 0);
         for price in prices {
@@ -79,7 +79,7 @@ impl PriceFormat {
         Self::Plain(decimals.clamp(0, of_smallest.max(DECIMALS_MAX as i32)) as usize)
     }
 
-    /// Writes a price of the column.
+    /// Formats a price of the column.
     pub(crate) fn write(self, price: f64) -> String {
         match self {
             Self::Plain(decimals) => number(price, decimals),
@@ -88,7 +88,7 @@ impl PriceFormat {
     }
 }
 
-/// How many significant digits a number has in its shortest form, and the power of ten of the first.
+/// Returns the number of significant digits in a number's shortest form, and the power of ten of the first.
 fn shortest(value: f64) -> (i32, i32) {
     let text = format!("{value:e}");
     let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn four_significant_digits_are_shown_of_any_size() {
+    fn numbers_of_any_size_have_four_significant_digits() {
         let cases = [
             (71.234_5, "71.23"),
             (123_456.7, "123,457"),
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn prices_of_a_column_are_even_and_lose_no_digit() {
+    fn prices_of_a_column_have_equal_decimals_and_lose_no_digit() {
         let check = |prices: &[f64], expected: &[&str]| {
             let format = PriceFormat::of(prices.iter().copied());
             let texts: Vec<_> = prices.iter().map(|&price| format.write(price)).collect();
@@ -138,7 +138,7 @@ mod tests {
         check(&[2.1e-14, 2.25e-14, 1e-15], &["2.10e-14", "2.25e-14", "1.00e-15"]);
         check(&[1e15, 1e15 + 1.0], &["1,000,000,000,000,000", "1,000,000,000,000,001"]);
         check(&[0.1 + 0.2], &["0.300000000000"]);
-        // A price that fell to a millionth of a millionth still has its digits.
+        // After a fall to 10^-12 of its value, a price still has its digits.
         check(&[1.0, 2.345_6e-13], &["1.0000000000000000", "0.0000000000002346"]);
         check(&[], &[]);
     }

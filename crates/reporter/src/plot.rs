@@ -1,102 +1,23 @@
-//! `reporter plot`: predictions and model card in, picture out.
+//! `reporter plot`: draws predictions and actual values into one PNG.
+//!
+//! `command` reads the files, and `drawing` composes the panels as a pure function from rows to pixels.
 
-use std::io;
-use std::io::Write;
-use std::path::{Path, PathBuf};
+mod axis;
+mod bars;
+mod canvas;
+mod command;
+mod drawing;
+mod extent;
+mod frame;
+mod labels;
+mod last_rows;
+mod layout;
+mod overview;
+mod skill_panel;
+mod theme;
+mod title;
 
-use anyhow::{Context, bail};
-use service::{Code, WithCode};
-use store::atomic_file::atomic_write;
-use store::model_card::{FileDigest, ModelCard};
-use store::paths;
-use store::predictions::{self, Fold, Prediction};
-
-use crate::{output, picture};
-
-/// Draws actual against predicted prices into a PNG file.
-#[derive(Debug, Clone, clap::Args)]
-pub struct Args {
-    /// Predictions to draw, as `trainer train` writes them
-    #[arg(long, env = "CANDLEWIRE_PREDICTIONS", default_value = "out/predictions.parquet", value_name = "FILE")]
-    pub predictions: PathBuf,
-
-    /// The model card of the same training
-    #[arg(long, env = "CANDLEWIRE_MODEL_CARD", default_value = "out/model-card.json", value_name = "FILE")]
-    pub model_card: PathBuf,
-
-    /// Where the picture goes; an older one is replaced at once, when the new one is whole
-    #[arg(long, env = "CANDLEWIRE_PLOT", default_value = "out/output_plot.png", value_name = "FILE")]
-    pub out: PathBuf,
-}
-
-/// Draws the picture.
-///
-/// # Errors
-/// Unusable input and a place that cannot be written to end with exit code 2; predictions without a row with 4, after a
-/// picture that says so.
-pub fn run(args: &Args) -> anyhow::Result<()> {
-    let rows = read_predictions(&args.predictions).exit_code(Code::BadConfig)?;
-    if rows.is_empty() {
-        write(&args.out, &picture::no_data())?;
-        let error =
-            anyhow::anyhow!("{} holds no row: {} says \"no data\"", args.predictions.display(), args.out.display());
-        return Err(error).exit_code(Code::NotEnoughData);
-    }
-    let card = read_card(&args.model_card).exit_code(Code::BadConfig)?;
-    check_same_training(&card, &rows, args).exit_code(Code::BadConfig)?;
-    write(&args.out, &picture::draw(&card, &rows))?;
-    output::line(&format!("{}: {} predictions of {}/{}", args.out.display(), rows.len(), card.coin, card.quote))?;
-    Ok(())
-}
-
-fn read_predictions(path: &Path) -> anyhow::Result<Vec<Prediction>> {
-    predictions::read(path).with_context(|| {
-        format!(
-            "cannot read predictions from {}; `trainer train` makes them, --predictions names others",
-            path.display()
-        )
-    })
-}
-
-fn read_card(path: &Path) -> anyhow::Result<ModelCard> {
-    ModelCard::read(path).with_context(|| {
-        format!(
-            "cannot read a model card from {}; `trainer train` makes it, --model-card names another",
-            path.display()
-        )
-    })
-}
-
-/// Scores printed over the predictions of another model would be a lie that nobody can see.
-fn check_same_training(card: &ModelCard, rows: &[Prediction], args: &Args) -> anyhow::Result<()> {
-    let unseen = rows.iter().filter(|row| matches!(row.fold, Fold::Holdout | Fold::Test)).count();
-    if unseen != card.holdout.scores.rows {
-        bail!(
-            "{} scores {} rows but {} holds {unseen}: they are of different trainings",
-            args.model_card.display(),
-            card.holdout.scores.rows,
-            args.predictions.display()
-        );
-    }
-    // Cards of earlier versions hold no digests.
-    if let Some(digest) = card.files.get(paths::PREDICTIONS) {
-        let content = std::fs::read(&args.predictions)?;
-        if FileDigest::of(&content) != *digest {
-            bail!(
-                "{} is the card of other predictions than {}: name files of one training",
-                args.model_card.display(),
-                args.predictions.display()
-            );
-        }
-    }
-    Ok(())
-}
-
-fn write(path: &Path, image: &picture::Image) -> anyhow::Result<()> {
-    let png = image.to_png().context("cannot encode the picture")?;
-    atomic_write(path, |file| file.write_all(&png))
-        .map_err(|error: io::Error| {
-            anyhow::anyhow!("cannot write {}: {error}; choose another place with --out", path.display())
-        })
-        .exit_code(Code::BadConfig)
-}
+pub use bars::{Bar, bars};
+pub use canvas::Image;
+pub use command::{Args, run};
+pub use drawing::{draw, no_data};

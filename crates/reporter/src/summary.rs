@@ -1,4 +1,4 @@
-//! `reporter metrics`: the figures of a whole run in one small JSON file.
+//! `reporter metrics`: a summary of a whole run in one small JSON file.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -13,46 +13,46 @@ use store::model_card::{ModelCard, ModelCardError};
 
 use crate::output;
 
-/// Writes the figures of a run as JSON: holdout scores and record counts.
+/// Writes a summary of a run as JSON: holdout scores and record counts.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
-    /// The model card; without the file there are no scores
+    /// Model card; without the file, the summary has no scores
     #[arg(long, env = "CANDLEWIRE_MODEL_CARD", default_value = "out/model-card.json", value_name = "FILE")]
     pub model_card: PathBuf,
 
-    /// What the producer counted (its --summary); without it only the stream-processor's counts are in the figures
+    /// Summary file of the producer (its --summary); without it, only the counts of the stream-processor are used
     #[arg(long, env = "CANDLEWIRE_PRODUCER_SUMMARY", value_name = "FILE")]
     pub producer_summary: Option<PathBuf>,
 
-    /// Where the figures go
+    /// File of the summary
     #[arg(long, env = "CANDLEWIRE_METRICS", default_value = "out/metrics.json", value_name = "FILE")]
     pub out: PathBuf,
 }
 
-/// What the producer counted. Whatever else it says is its own affair.
+/// Used fields of the producer's summary. Other fields are ignored.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 pub struct ProducerSummary {
-    /// Rows that it had seen before.
+    /// Repeated rows.
     #[serde(default)]
     pub duplicates: u64,
-    /// Rows that it refused, by reason.
+    /// Refused rows by reason.
     #[serde(default)]
     pub rejected: BTreeMap<String, u64>,
 }
 
-/// What the stream-processor counted, in one partition or in all.
+/// Counts of the stream-processor, in one partition or in all.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MarketCounts {
-    /// Ticks that count.
+    /// Accepted ticks.
     #[serde(default)]
     pub accepted: u64,
-    /// Ticks that were seen before.
+    /// Repeated ticks.
     #[serde(default)]
     pub duplicate: u64,
     /// Ticks beyond the allowed lateness.
     #[serde(default)]
     pub late: u64,
-    /// Refused records by reason.
+    /// Rejected records by reason.
     #[serde(default)]
     pub rejected: BTreeMap<String, u64>,
     /// 1-minute windows that became final.
@@ -61,7 +61,7 @@ pub struct MarketCounts {
 }
 
 impl MarketCounts {
-    /// Adds those of another partition.
+    /// Adds the counts of another partition.
     pub fn add(&mut self, other: &Self) {
         self.accepted += other.accepted;
         self.duplicate += other.duplicate;
@@ -72,10 +72,10 @@ impl MarketCounts {
         }
     }
 
-    /// Those of all partitions, as the last commits left them.
+    /// Reads the sum over all partitions, as of their last commits.
     ///
     /// # Errors
-    /// Whatever reading can meet.
+    /// The positions cannot be read.
     pub async fn read(connection: &Connection) -> Result<Self, bus::Error> {
         let mut sum = Self::default();
         for (_, position) in protocol::positions::<Self>(connection, Stream::Market).await? {
@@ -84,16 +84,16 @@ impl MarketCounts {
         Ok(sum)
     }
 
-    /// Refused records of all reasons.
+    /// Returns the number of rejected records.
     pub fn rejected_total(&self) -> u64 {
         self.rejected.values().sum()
     }
 }
 
-/// The figures. Scores are of the holdout (of the test rows of a random split) and absent when nothing was trained;
-/// prices and errors are in quote currency.
+/// Summary of a run. Scores are of the holdout (of the test rows for a random split), and null without a model. Prices
+/// and errors are in quote currency.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-struct Metrics {
+struct RunSummary {
     #[serde(skip_serializing_if = "Option::is_none")]
     coin: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -122,20 +122,21 @@ struct RejectedBy {
     stream_processor: BTreeMap<String, u64>,
 }
 
-/// Writes the figures.
+/// Writes the summary.
 ///
 /// # Errors
-/// An unreadable card or summary and a place that cannot be written to end with exit code 2; a server that cannot be
-/// asked as the bus says.
+/// Exit code 2 if the card or the producer's summary is unreadable or the file cannot be written; otherwise a failed
+/// request to NATS.
 pub async fn run(args: &Args, nats: &NatsArgs) -> anyhow::Result<()> {
     let card = read_card(&args.model_card).exit_code(Code::BadConfig)?;
     let producer = match &args.producer_summary {
         Some(path) => read_summary(path).exit_code(Code::BadConfig)?,
         None => ProducerSummary::default(),
     };
-    let connection = Connection::open(nats, Some(crate::USER)).await?;
+    let connection = Connection::open(nats, Some(crate::user::USER)).await?;
     let market = MarketCounts::read(&connection).await?;
-    let mut json = serde_json::to_vec_pretty(&metrics(card, producer, market)).context("cannot encode the figures")?;
+    let mut json =
+        serde_json::to_vec_pretty(&summarize(card, producer, market)).context("cannot encode the summary")?;
     json.push(b'\n');
     atomic_write(&args.out, |file| file.write_all(&json))
         .map_err(|error: io::Error| {
@@ -146,12 +147,12 @@ pub async fn run(args: &Args, nats: &NatsArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A run with too few rows to train has no card, and figures nevertheless.
+/// Reads the model card. A run with too few rows to train has none.
 fn read_card(path: &Path) -> anyhow::Result<Option<ModelCard>> {
     match ModelCard::read(path) {
         Ok(card) => Ok(Some(card)),
         Err(ModelCardError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
-            tracing::info!(path = %path.display(), "there is no model card, so there are no scores");
+            tracing::info!(path = %path.display(), "no model card, so the summary has no scores");
             Ok(None)
         }
         Err(error) => Err(error).with_context(|| format!("cannot read the model card {}", path.display())),
@@ -160,14 +161,13 @@ fn read_card(path: &Path) -> anyhow::Result<Option<ModelCard>> {
 
 fn read_summary(path: &Path) -> anyhow::Result<ProducerSummary> {
     let read = || anyhow::Ok(serde_json::from_slice(&std::fs::read(path)?)?);
-    read()
-        .with_context(|| format!("cannot read what the producer counted from {} (--producer-summary)", path.display()))
+    read().with_context(|| format!("cannot read the producer's summary from {} (--producer-summary)", path.display()))
 }
 
-fn metrics(card: Option<ModelCard>, producer: ProducerSummary, market: MarketCounts) -> Metrics {
+fn summarize(card: Option<ModelCard>, producer: ProducerSummary, market: MarketCounts) -> RunSummary {
     let card = card.as_ref();
     let scores = card.map(|card| &card.holdout.scores);
-    Metrics {
+    RunSummary {
         coin: card.map(|card| card.coin.clone()),
         quote: card.map(|card| card.quote.clone()),
         rows: scores.map(|scores| scores.rows),
@@ -200,7 +200,7 @@ mod tests {
         market.add(&counts(r#"{"accepted":1,"rejected":{"future":1,"zero-price":2},"newer":7}"#));
         let producer =
             serde_json::from_str(r#"{"published":9,"duplicates":2,"rejected":{"unparsable":6}}"#).expect("a summary");
-        let metrics = serde_json::to_value(metrics(None, producer, market)).expect("json");
+        let metrics = serde_json::to_value(summarize(None, producer, market)).expect("json");
         let numbers = ["ticks", "candles", "late", "duplicates", "rejected"].map(|name| metrics[name].as_u64());
         assert_eq!(numbers, [Some(6), Some(4), Some(2), Some(3), Some(12)]);
         assert_eq!(metrics["rejected_by"]["stream_processor"]["future"], 4);

@@ -1,4 +1,4 @@
-//! `reporter tables`: the newest rows of everything, for people.
+//! `reporter tables`: prints the newest rows of every table.
 
 use bus::reader::{Selection, read_to_end};
 use bus::{Connection, NatsArgs, RecordKind, Stream, query, subject};
@@ -27,19 +27,19 @@ pub struct Args {
     pub last: u16,
 }
 
-/// The first guess of how many of MARKET's last messages hold the newest 1-minute candles.
+/// MARKET messages that are read first, from the end, to find the newest 1-minute candles.
 const TAIL: u64 = 2_048;
 
 /// Prints the tables.
 ///
 /// # Errors
-/// No server, no streams, a missing permission; a name that cannot be an instrument's ends with exit code 2.
+/// Exit code 2 if the instrument is not valid; otherwise no server, no streams, or a missing permission.
 pub async fn run(args: &Args, nats: &NatsArgs) -> anyhow::Result<()> {
     let instrument = match (&args.coin, &args.quote) {
         (Some(coin), Some(quote)) => Some(Instrument::new(coin, quote).exit_code(Code::BadConfig)?),
         _ => None,
     };
-    let connection = Connection::open(nats, Some(crate::USER)).await?;
+    let connection = Connection::open(nats, Some(crate::user::USER)).await?;
     let mut view = View::new(usize::from(args.last));
     read_stats(&connection, instrument.as_ref(), &mut view).await?;
     read_minutes(&connection, instrument.as_ref(), usize::from(args.last), &mut view).await?;
@@ -67,7 +67,8 @@ async fn read_stats(
     read_to_end(connection, selection, |delivery| view.apply(&delivery.subject, &delivery.payload)).await.map(drop)
 }
 
-/// MARKET is long and only its end is wanted: reads from ever farther back until every instrument has its rows.
+/// Reads the newest 1-minute candles. MARKET is long, so it reads its end, and starts further back until every
+/// instrument has enough rows.
 async fn read_minutes(
     connection: &Connection,
     instrument: Option<&Instrument>,
@@ -97,7 +98,7 @@ async fn read_prices(
     let known = view.instruments().filter_map(|((coin, quote), _)| Instrument::new(coin, quote).ok());
     let mut filters: Vec<String> =
         known.map(|known| subject::of_kind(Stream::Market, RecordKind::Price, Some(&known))).collect();
-    // An instrument that is only minutes old has prices and nothing else.
+    // An instrument that is only minutes old has prices and no candles.
     filters.push(subject::of_kind(Stream::Market, RecordKind::Price, instrument));
     for filter in filters {
         if let Some(message) = query::last(connection, Stream::Market, &filter).await? {
@@ -141,7 +142,7 @@ fn titled(title: &str, is_empty: bool, table: impl FnOnce() -> String) -> String
     format!("\n{title}\n{body}\n")
 }
 
-/// What is left out of the columns that programs get: the same in every row, in another cell, or of no use to people.
+/// Columns that are shown. The others are the same in every row, part of another cell, or for programs only.
 const SHOWN: [&str; 10] =
     ["start", "open", "high", "low", "close", "average", "volume", "count", "coverage", "revision"];
 
@@ -200,7 +201,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tables_name_the_instrument_its_price_and_what_is_missing() {
+    fn tables_have_the_instrument_its_price_and_empty_tables() {
         let mut view = View::new(3);
         let price = r#"{"coin":"bitcoin","quote":"usdt","event_ms":1583020800000,"grain_ms":60000,"close":8552.76,"feed_seq":1}"#;
         view.apply("market.1.price.bitcoin.usdt", price.as_bytes()).expect("a price");
@@ -218,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_volume_that_only_some_ticks_know_is_a_lower_bound() {
+    fn a_partial_volume_is_shown_as_a_lower_bound() {
         let mut view = View::new(3);
         for (hour, volume) in [(0, r#""volume":15.0,"volume_count":3"#), (1, r#""volume":7123.0"#)] {
             let (start, end) = (hour * 3_600_000, (hour + 1) * 3_600_000);

@@ -1,4 +1,4 @@
-//! The newest of everything, in memory: what tables and pages show. Bounded, whatever the streams hold.
+//! In-memory view of the newest rows of every instrument, for tables and page. Its size is bounded.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use market::profile::HourOfDayLine;
 use market::tick::PriceLine;
 use market::{Candle, EventTime, Window};
 
-/// The windows that are shown, of all that there are.
+/// Windows whose candles are shown.
 pub(crate) const WINDOWS: [Window; 4] = [Window::Minute, Window::Hour, Window::Day, Window::HourEveryHalf];
 
 /// Coin and quote currency.
@@ -18,7 +18,7 @@ pub(crate) type Name = (String, String);
 /// The newest rows of every instrument.
 #[derive(Debug)]
 pub(crate) struct View {
-    /// Most windows of a kind that are kept for an instrument.
+    /// Windows of a kind that are kept per instrument, at most.
     windows_max: usize,
     instruments: BTreeMap<Name, InstrumentView>,
 }
@@ -26,50 +26,50 @@ pub(crate) struct View {
 /// The newest rows of one instrument.
 #[derive(Debug, Default)]
 pub(crate) struct InstrumentView {
-    /// The newest price by event time.
-    pub(crate) price: Option<Price>,
+    /// Newest price by event time.
+    pub(crate) price: Option<LastPrice>,
     candles: BTreeMap<Window, BTreeMap<EventTime, Candle>>,
     hours: BTreeMap<u8, HourOfDayLine<'static>>,
 }
 
-/// A price and when it was known.
+/// A price with its times.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Price {
-    /// Its event time.
+pub(crate) struct LastPrice {
+    /// Event time of the tick.
     pub(crate) event: EventTime,
-    /// When it was known: the close of a bar only at its end.
+    /// Time since which the price is known. For a bar, that is its end.
     pub(crate) known: EventTime,
-    /// In quote currency.
+    /// Price in quote currency.
     pub(crate) close: f64,
 }
 
 impl InstrumentView {
-    /// The newest revisions of a window's candles, oldest first.
+    /// Returns the newest revisions of a window's candles, oldest first.
     pub(crate) fn candles(&self, window: Window) -> impl DoubleEndedIterator<Item = &Candle> {
         self.candles.get(&window).into_iter().flat_map(BTreeMap::values)
     }
 
-    /// The profile, by hour.
+    /// Returns the hour-of-day profile, by hour.
     pub(crate) fn hours(&self) -> impl Iterator<Item = &HourOfDayLine<'static>> {
         self.hours.values()
     }
 }
 
 impl View {
-    /// A view that keeps so many windows of a kind.
+    /// Returns an empty view that keeps this number of windows of a kind.
     pub(crate) fn new(windows_max: usize) -> Self {
         Self { windows_max, instruments: BTreeMap::new() }
     }
 
-    /// Every instrument that has a row, by name.
+    /// Returns every instrument that has a row, by name.
     pub(crate) fn instruments(&self) -> impl Iterator<Item = (&Name, &InstrumentView)> {
         self.instruments.iter()
     }
 
-    /// Takes in a stored message of any kind that is shown; others are ignored. Later messages are newer.
+    /// Adds a stored message, if its kind is shown. Later messages must be newer.
     ///
     /// # Errors
-    /// [`Error::Unreadable`] when a line is not what its subject says.
+    /// [`Error::Unreadable`] if a line is not what its subject says.
     pub(crate) fn apply(&mut self, subject: &str, payload: &[u8]) -> Result<(), Error> {
         let Some(stored) = SubjectParts::parse(subject) else { return Ok(()) };
         let window = |kind: RecordKind| WINDOWS.into_iter().find(|&window| kind_of(window) == kind);
@@ -89,7 +89,7 @@ impl View {
         Ok(())
     }
 
-    /// Event time of the newest price of all.
+    /// Returns the event time of the newest price of all instruments.
     pub(crate) fn newest(&self) -> Option<EventTime> {
         self.instruments().filter_map(|(_, rows)| rows.price.as_ref()).map(|price| price.event).max()
     }
@@ -97,9 +97,9 @@ impl View {
     fn price(&mut self, line: &[u8]) -> Result<(), serde_json::Error> {
         let line: PriceLine<'_> = serde_json::from_slice(line)?;
         let tick = line.tick();
-        let price = Price { event: tick.event, known: tick.end(), close: tick.close };
+        let price = LastPrice { event: tick.event, known: tick.end(), close: tick.close };
         let newest = &mut self.instrument(&line.coin, &line.quote).price;
-        // A tick that came late within its allowance is accepted, but it is not the price of now.
+        // A late tick within the allowed lateness is accepted, but it is not the current price.
         if newest.is_none_or(|newest| newest.event <= price.event) {
             *newest = Some(price);
         }
@@ -130,7 +130,7 @@ impl View {
     }
 }
 
-/// The kind of message that holds a window's candles.
+/// Returns the kind of the messages that hold a window's candles.
 pub(crate) fn kind_of(window: Window) -> RecordKind {
     if window == Window::Minute { RecordKind::Candle } else { RecordKind::Stats(window) }
 }
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn newest_revision_counts_and_old_windows_go() {
+    fn the_newest_revision_counts_and_old_windows_are_dropped() {
         let mut view = View::new(2);
         let rows = [hourly(0, 1.0, 1), hourly(3_600_000, 2.0, 1), hourly(7_200_000, 3.0, 1), hourly(3_600_000, 2.5, 2)];
         view.apply("stats.3.1h.bitcoin.usd", rows.join("\n").as_bytes()).expect("candles");
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tick_that_came_late_is_not_the_price_of_now() {
+    fn a_late_tick_is_not_the_current_price() {
         let mut view = View::new(2);
         view.apply("market.3.price.bitcoin.usd", [price(120_000, 9.0), price(60_000, 8.0)].join("\n").as_bytes())
             .expect("prices");
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_not_what_its_subject_says_names_the_place() {
+    fn an_unreadable_line_is_an_error_with_its_subject() {
         let error = View::new(2).apply("market.3.price.bitcoin.usd", b"{}").expect_err("no price");
         assert!(error.to_string().contains("line 0 of a message on market.3.price.bitcoin.usd"), "{error}");
     }

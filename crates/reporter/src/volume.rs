@@ -1,8 +1,9 @@
-//! A candle's volume for people, who must not take a part of it for the whole.
+//! Volume format for people that marks a partial volume as a lower bound.
 
 use market::Candle;
 
-/// The volume as `write` has it, such as `15`, or `≥ 15 (3 of 60)` when only 3 of 60 ticks gave theirs; `None` when none did.
+/// Formats a candle's volume with `write`, such as `15`, or `≥ 15 (3 of 60)` if only 3 of 60 ticks have a volume;
+/// `None` if no tick has one.
 pub(crate) fn words(candle: &Candle, write: impl FnOnce(f64) -> String) -> Option<String> {
     let volume = write(candle.volume?);
     Some(match candle.volume_count {

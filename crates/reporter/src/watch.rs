@@ -1,4 +1,4 @@
-//! `reporter watch`: live messages as they are committed, one line each.
+//! `reporter watch`: prints live messages as they are committed, one line per record.
 
 mod gaps;
 mod text;
@@ -11,50 +11,49 @@ use futures::StreamExt;
 use gaps::Gaps;
 use service::{Code, Health, Shutdown, WithCode};
 
-use crate::output::{self, Heard};
+use crate::output::{self, Printed};
 
 /// Prints live messages, one line each; needs no password.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
-    /// What to watch, such as live.price.bitcoin.usdt or live.stats.1h.>
+    /// Subject to watch, such as live.price.bitcoin.usdt or live.stats.1h.>
     #[arg(default_value = "live.price.>", env = "CANDLEWIRE_WATCH")]
     pub subject: String,
 
-    /// How to print it
+    /// Output format
     #[arg(long, value_enum, default_value = "text")]
-    pub format: Format,
+    pub format: WatchFormat,
 
-    /// Partitions of the streams, as `topology apply` made them: where the last known value is found
+    /// Number of partitions of the streams, as `topology apply` made them; needed to find the last known value
     #[arg(long, env = "CANDLEWIRE_PARTITIONS", default_value_t = topology::Limits::default().partitions, value_name = "P",
         value_parser = clap::value_parser!(u32).range(1..=i64::from(topology::PARTITIONS_MAX)))]
     pub partitions: u32,
 }
 
-/// How messages are printed.
+/// Output format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Format {
+pub enum WatchFormat {
     /// For people
     Text,
-    /// One JSON object a line, as it is stored
+    /// One JSON object per line, as stored
     Json,
 }
 
-/// After so much silence the watcher is told why nothing may come.
+/// Time without a message after which the user is told why none may come.
 const SILENCE: Duration = Duration::from_secs(2);
 
-/// Watches until shutdown, or until nobody reads what is printed.
+/// Prints live messages until shutdown, or until the output has no reader. Waits while the server is unreachable.
 ///
 /// # Errors
-/// A subject that cannot be watched ends with exit code 2; a server that refuses as the bus says. A server that is away
-/// is waited for.
+/// Exit code 2 if the subject cannot be watched; otherwise the server refuses.
 pub async fn run(args: &Args, nats: &NatsArgs, shutdown: &Shutdown) -> anyhow::Result<()> {
     check_subject(&args.subject).exit_code(Code::BadConfig)?;
     let Some(connection) = Connection::wait(nats, None, &Health::new(), shutdown).await? else { return Ok(()) };
-    // Subscribed before the last value is read, so that nothing falls between the two.
+    // The subscription starts before the last value is read, so that no message between the two is missed.
     let mut messages = connection.client().subscribe(args.subject.clone()).await?;
     connection.client().flush().await?;
     let mut watcher = Watcher { format: args.format, gaps: Gaps::default() };
-    if watcher.last_known(&connection, args).await? == Heard::NoMore {
+    if watcher.last_known(&connection, args).await? == Printed::ReaderGone {
         return Ok(());
     }
     let mut is_first = true;
@@ -74,13 +73,13 @@ pub async fn run(args: &Args, nats: &NatsArgs, shutdown: &Shutdown) -> anyhow::R
         };
         is_first = false;
         let Some(message) = message else { anyhow::bail!("the subscription to {} has ended", args.subject) };
-        if watcher.live(&message)? == Heard::NoMore {
+        if watcher.live(&message)? == Printed::ReaderGone {
             return Ok(());
         }
     }
 }
 
-/// All users may subscribe to `live.>` and nothing else; the server would refuse silently.
+/// Checks the subject. All users may subscribe to `live.>` and nothing else, and the server would refuse silently.
 fn check_subject(watched: &str) -> anyhow::Result<()> {
     let tokens: Vec<&str> = watched.split('.').collect();
     let is_token =
@@ -101,53 +100,53 @@ fn check_subject(watched: &str) -> anyhow::Result<()> {
 }
 
 struct Watcher {
-    format: Format,
+    format: WatchFormat,
     gaps: Gaps,
 }
 
 impl Watcher {
-    /// Prints the last value of a subject that names one, marked as such.
-    async fn last_known(&mut self, connection: &Connection, args: &Args) -> anyhow::Result<Heard> {
+    /// Prints the last known value, if the subject names a single one, and marks it as such.
+    async fn last_known(&mut self, connection: &Connection, args: &Args) -> anyhow::Result<Printed> {
         let Some((stream, stored)) = subject::stored_of_live(&args.subject, args.partitions) else {
-            return Ok(Heard::Yes);
+            return Ok(Printed::Yes);
         };
         let message = match query::newest(connection, stream, &stored).await {
             Ok(Some(message)) => message,
-            Ok(None) => return Ok(Heard::Yes),
+            Ok(None) => return Ok(Printed::Yes),
             Err(error) => {
-                tracing::warn!(%error, "the last known value cannot be read");
-                return Ok(Heard::Yes);
+                tracing::warn!(%error, "cannot read the last known value");
+                return Ok(Printed::Yes);
             }
         };
         self.gaps.begin(&args.subject, message.seq);
         let lines: Vec<&[u8]> = bus::codec::lines(&message.payload).map(|(_, line)| line).collect();
-        // A message may hold hundreds of lines, of which the last is the newest; rows of a profile are all values of now.
+        // A message may hold hundreds of lines, of which the last is the newest. In a profile all rows are current.
         let is_profile = stored.split('.').nth(2) == Some(RecordKind::HourOfDay.token());
         let newest = if is_profile { &lines[..] } else { &lines[lines.len().saturating_sub(1)..] };
         match self.format {
-            Format::Text => {
+            WatchFormat::Text => {
                 let marked = |line: &&[u8]| format!("last known: {}", text::line(&args.subject, line));
                 Ok(output::lines(newest.iter().map(marked))?)
             }
-            Format::Json => {
-                tracing::info!(lines = newest.len(), "first comes what was last known");
+            WatchFormat::Json => {
+                tracing::info!(lines = newest.len(), "the first lines are the last known values");
                 Ok(output::lines(newest)?)
             }
         }
     }
 
-    /// Prints a live message, after a note when something before it is missing.
-    fn live(&mut self, message: &Message) -> anyhow::Result<Heard> {
+    /// Prints a live message, after a warning if messages before it are missing.
+    fn live(&mut self, message: &Message) -> anyhow::Result<Printed> {
         let headers = message.headers.as_ref();
         let subject = message.subject.as_str();
         if is_stray(message) {
-            tracing::warn!("somebody had something stored sent to {subject}; it is not shown");
-            return Ok(Heard::Yes);
+            tracing::warn!("ignored a stored message replayed to {subject}");
+            return Ok(Printed::Yes);
         }
         if let Some(seq) = number(headers, "Nats-Sequence") {
             let previous = number(headers, "Nats-Last-Sequence").unwrap_or_default();
             match self.gaps.see(subject, seq, previous) {
-                gaps::Seen::Again => return Ok(Heard::Yes),
+                gaps::Seen::Again => return Ok(Printed::Yes),
                 gaps::Seen::InOrder => {}
                 gaps::Seen::Missed { after } => tracing::warn!(
                     "missed messages on {subject} after sequence {after} up to {previous}: this reader was too slow or was \
@@ -158,14 +157,15 @@ impl Watcher {
         let (_, payload) = bus::codec::decode(message.headers.clone(), message.payload.clone());
         let lines = bus::codec::lines(&payload).map(|(_, line)| line);
         Ok(match self.format {
-            Format::Text => output::lines(lines.map(|line| text::line(subject, line)))?,
-            Format::Json => output::lines(lines)?,
+            WatchFormat::Text => output::lines(lines.map(|line| text::line(subject, line)))?,
+            WatchFormat::Json => output::lines(lines)?,
         })
     }
 }
 
-/// Whether somebody had a stored message sent here: as the answer to a request, or by a consumer that delivers to live
-/// subjects, whose messages bear the subject that they are stored under. What is committed also says what came before it.
+/// Whether a message is a replayed stored message instead of a live one: the answer to another client's request, or a
+/// delivery of a consumer to a live subject. Its subject is the stored one, or it lacks the header with the sequence of
+/// its predecessor.
 fn is_stray(message: &Message) -> bool {
     let headers = message.headers.as_ref();
     message.status.is_some()

@@ -1,11 +1,12 @@
-//! The archive: every accepted tick as Parquet, in files named by the MARKET sequences that were looked at and by the digest
-//! of their bytes. A file is read only when its bytes still have it: a disk that loses a bit would change a model in silence.
+//! The archive: every accepted tick as Parquet files, read and written without a manifest.
 //!
-//! Ranges join, so a hole is an error and no manifest is needed. One process writes, any number read at the same time: a
-//! file appears whole, and when files are joined the joined one appears before its parts go. Where the files lie is the
-//! business of a [`Place`].
+//! A file's name holds the MARKET sequences that it covers and a digest of its bytes. A reader checks the digest first,
+//! because a flipped bit would change a model silently. The ranges of the files must be contiguous, so a missing file
+//! is an error. One process writes and any number read at the same time: a file appears whole, and a joined file
+//! appears before its parts are removed. A [`Storage`] holds the files.
 
 pub mod catalog;
+pub mod location;
 pub mod storage;
 mod writer;
 
@@ -18,8 +19,8 @@ use market::{EventTime, Instrument, Tick};
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use serde::{Deserialize, Serialize};
 
-use crate::archive::catalog::{Listing, ListingError, SeqRange, TickFile, list};
-use crate::archive::storage::{Content, Entry, Folder, Place, PlaceError};
+use crate::archive::catalog::{Catalog, CatalogError, SeqRange, TickFile};
+use crate::archive::storage::{Content, FolderStorage, Storage, StorageError, StoredFile};
 use crate::bucket::BucketErrorKind;
 use crate::digest::Digest;
 use crate::schema;
@@ -27,117 +28,118 @@ use crate::ticks::for_each_tick;
 
 pub use writer::{ArchiveWriter, JOINED_BYTES_MAX};
 
-/// How often a reader lists again because a file that it was about to open has just been joined.
+/// Listings per read, at most. A reader lists again when a file that it was about to open has just been joined.
 const LISTINGS_MAX: usize = 10;
 
-/// Rows decoded at a time.
+/// Rows per decoded batch.
 const BATCH_ROWS: usize = 8_192;
 
-/// Why an archive cannot be read or written.
+/// Error of reading or writing an archive.
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
-    /// The place does not do what it was asked.
+    /// The storage failed.
     #[error(transparent)]
-    Place(#[from] PlaceError),
-    /// The files do not make one archive.
+    Storage(#[from] StorageError),
+    /// The files do not form one archive.
     #[error("{place}: {error}")]
-    Listing {
-        /// Where the archive is.
+    Catalog {
+        /// Location of the archive.
         place: String,
-        /// What is wrong with it.
-        error: ListingError,
+        /// The fault in its files.
+        error: CatalogError,
     },
-    /// A file is not what its name says.
-    #[error("{file} is damaged ({reason}): put a copy back, or move all files away and archive anew")]
+    /// A file's content does not match its name.
+    #[error("{file} is damaged ({reason}): restore a copy, or move all files away and build the archive again")]
     Damaged {
-        /// The file.
+        /// Name of the file.
         file: String,
-        /// What was found.
+        /// The fault that was found.
         reason: String,
     },
-    /// A file went between listing and opening, again and again.
-    #[error("{file} disappeared: put it back, or move all files away and archive anew")]
+    /// A file vanished between listing and opening, several times in a row.
+    #[error("{file} disappeared: restore it, or move all files away and build the archive again")]
     Gone {
-        /// The file.
+        /// Name of the file.
         file: String,
     },
-    /// Another process has written to the archive, which was ours.
+    /// Another process wrote to the archive while this process was its writer.
     #[error(
-        "another process writes to the archive {place}: it reaches MARKET sequence {theirs}, not {ours} as we left it"
+        "another process writes to the archive {place}: it ends at MARKET sequence {theirs}, not at {ours} as this process left it"
     )]
     Overtaken {
-        /// Where the archive is.
+        /// Location of the archive.
         place: String,
-        /// Where it ends.
+        /// Last sequence of the archive now.
         theirs: u64,
-        /// Where we ended it.
+        /// Last sequence that this process wrote.
         ours: u64,
     },
-    /// The archive was made from another MARKET stream.
+    /// The archive belongs to another MARKET stream.
     #[error(
-        "the archive {place} was made from another MARKET stream ({theirs}, not {ours}): archive into another place with \
-         --archive, or move its files away and archive anew"
+        "the archive {place} was made from another MARKET stream ({theirs}, not {ours}): choose another location with \
+        --archive, or move its files away and build the archive again"
     )]
     OtherSource {
-        /// Where the archive is.
+        /// Location of the archive.
         place: String,
-        /// The stream that it was made from.
+        /// The stream that the archive was made from.
         theirs: String,
-        /// The stream that is to be archived.
+        /// The stream to be archived.
         ours: String,
     },
 }
 
 impl ArchiveError {
-    /// Whether another process is writing to the archive.
+    /// Whether another process holds the archive's lock.
     pub fn is_locked(&self) -> bool {
-        matches!(self, Self::Place(PlaceError::Locked(_)))
+        matches!(self, Self::Storage(StorageError::Locked(_)))
     }
 
-    /// Whether waiting may help, and nothing else is wrong.
+    /// Whether the storage is unreachable, so that retrying may help.
     pub fn is_outage(&self) -> bool {
-        matches!(self, Self::Place(PlaceError::Bucket(error)) if error.kind() == BucketErrorKind::Unreachable)
+        matches!(self, Self::Storage(StorageError::Bucket(error)) if error.kind() == BucketErrorKind::Unreachable)
     }
 
-    /// Whether there is no room, and nothing else is wrong.
+    /// Whether the disk is full or over quota, so that retrying helps once there is room.
     pub fn is_full(&self) -> bool {
         let is_room = |kind| matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
-        matches!(self, Self::Place(PlaceError::Io { error, .. }) if is_room(error.kind()))
+        matches!(self, Self::Storage(StorageError::Io { error, .. }) if is_room(error.kind()))
     }
 }
 
-/// The ticks of one instrument, and how far the archive reached when they were read.
+/// The ticks of one instrument, and the range of the archive when they were read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Series {
-    /// Ascending by (event time, id); ticks of one identity by MARKET sequence.
+    /// Ascending by (event time, id); ticks with equal identity by MARKET sequence.
     pub ticks: Vec<Tick>,
-    /// MARKET sequences that were looked at; None for an archive without files.
+    /// MARKET sequences that the archive covers, up to the last one read; `None` for an archive without files.
     pub range: Option<SeqRange>,
 }
 
-/// Where in MARKET reading ends: a message may hold many rows, and a model may know only the first of them.
+/// The end of a read in MARKET. It may lie inside a message, because a message holds many rows and a model may know
+/// only the first of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Through {
-    /// The last MARKET sequence of which anything is read.
+    /// Last MARKET sequence of which any row is read.
     pub seq: u64,
-    /// How many rows of that message are read, in the order of its lines; all rows of the messages before it are.
+    /// Number of rows read from that message, in the order of its lines. All rows of earlier messages are read.
     pub lines: usize,
 }
 
 impl Through {
-    /// Everything that there is.
+    /// The end of the archive.
     pub const ALL: Self = Self::seq(u64::MAX);
 
-    /// All rows up to a MARKET sequence, included.
+    /// The end of the message with this MARKET sequence.
     pub const fn seq(seq: u64) -> Self {
         Self { seq, lines: usize::MAX }
     }
 }
 
-/// What an archive holds of one instrument.
+/// Extent of one instrument's ticks in an archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Holding {
-    /// Ticks.
+    /// Number of ticks.
     pub ticks: u64,
     /// Event time of the earliest tick.
     pub first: EventTime,
@@ -157,10 +159,10 @@ impl Holding {
     }
 }
 
-/// An archive to read from.
+/// A readable archive.
 #[derive(Debug, Clone)]
 pub struct Archive {
-    place: Arc<dyn Place>,
+    storage: Arc<dyn Storage>,
 }
 
 impl From<&Path> for Archive {
@@ -177,54 +179,54 @@ impl From<&Archive> for Archive {
 
 impl fmt::Display for Archive {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.place.fmt(f)
+        self.storage.fmt(f)
     }
 }
 
 impl Archive {
-    /// An archive in a folder, which need not exist yet.
+    /// Returns the archive in a folder, which need not exist yet.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
-        Self::at(Folder::new(folder))
+        Self::at(FolderStorage::new(folder))
     }
 
-    /// An archive somewhere.
-    pub fn at(place: impl Place + 'static) -> Self {
-        Self { place: Arc::new(place) }
+    /// Returns the archive in any storage.
+    pub fn at(storage: impl Storage + 'static) -> Self {
+        Self { storage: Arc::new(storage) }
     }
 
-    /// What others know it by, wherever they stand.
+    /// Returns a name that is the same for every process, such as an absolute path.
     pub fn full_name(&self) -> String {
-        self.place.full_name()
+        self.storage.full_name()
     }
 
-    /// Sorts out the files that count.
+    /// Lists the files and returns those that count.
     ///
     /// # Errors
-    /// When the place cannot be read, or the files leave a hole or overlap.
-    pub fn list(&self) -> Result<Listing, ArchiveError> {
-        self.sort(&self.place.list()?)
+    /// The storage cannot be read, or the files leave a hole or overlap.
+    pub fn catalog(&self) -> Result<Catalog, ArchiveError> {
+        self.catalog_of(&self.storage.list()?)
     }
 
-    fn sort(&self, entries: &[Entry]) -> Result<Listing, ArchiveError> {
-        list(entries.iter().map(|entry| entry.name.as_str()))
-            .map_err(|error| ArchiveError::Listing { place: self.to_string(), error })
+    fn catalog_of(&self, entries: &[StoredFile]) -> Result<Catalog, ArchiveError> {
+        Catalog::of(entries.iter().map(|entry| entry.name.as_str()))
+            .map_err(|error| ArchiveError::Catalog { place: self.to_string(), error })
     }
 
-    /// The last MARKET sequence that was looked at; None for an archive without files.
+    /// Returns the last MARKET sequence that the archive covers; `None` for an archive without files.
     ///
     /// # Errors
-    /// As [`Self::list`].
+    /// As [`Self::catalog`].
     pub fn last_seq(&self) -> Result<Option<u64>, ArchiveError> {
-        Ok(self.list()?.files.last().map(|file| file.range.last))
+        Ok(self.catalog()?.files.last().map(|file| file.range.last))
     }
 
-    /// The MARKET stream that the archive was made from; None for an archive without files.
+    /// Returns the identity of the MARKET stream that the archive was made from; `None` for an archive without files.
     ///
     /// # Errors
-    /// When the newest file cannot be read.
+    /// The newest file cannot be read.
     pub fn source(&self) -> Result<Option<String>, ArchiveError> {
         for _ in 0..LISTINGS_MAX {
-            let Some(newest) = self.list()?.files.pop() else { return Ok(None) };
+            let Some(newest) = self.catalog()?.files.pop() else { return Ok(None) };
             if let Some(file) = OpenFile::open(self, newest)? {
                 return file.source();
             }
@@ -232,10 +234,11 @@ impl Archive {
         Err(ArchiveError::Gone { file: format!("the newest file of the archive {self}") })
     }
 
-    /// The ticks of an instrument that MARKET accepted up to `through`, late ones in their place.
+    /// Returns the ticks of an instrument that MARKET accepted up to `through`; late ticks are sorted by event time
+    /// too.
     ///
     /// # Errors
-    /// When the files do not join, or one cannot be read.
+    /// The files are not contiguous, or one cannot be read.
     pub fn series(&self, instrument: &Instrument, through: Through) -> Result<Series, ArchiveError> {
         let mut ticks = Vec::new();
         let mut last_lines = 0;
@@ -248,13 +251,13 @@ impl Archive {
                 ticks.push(tick);
             }
         })?;
-        // Stable: rows come by sequence.
+        // The sort is stable and rows come by sequence, so equal identities stay in order of sequence.
         ticks.sort_by_key(Tick::identity);
         let range = range.map(|range| SeqRange { last: range.last.min(through.seq), ..range });
         Ok(Series { ticks, range })
     }
 
-    /// Every instrument of the archive, with what there is of it.
+    /// Returns every instrument of the archive with the extent of its ticks.
     ///
     /// # Errors
     /// As [`Self::series`].
@@ -267,14 +270,14 @@ impl Archive {
         Ok(holdings)
     }
 
-    /// Calls `each` with every row, by MARKET sequence, and returns which sequences the files looked at. A file that was
-    /// joined away between listing and opening makes it list again, and go on behind what it has read.
+    /// Calls `each` with every row, by MARKET sequence, and returns the sequences that the files cover. When a file was
+    /// joined away between listing and opening, it lists again and continues after the last file that it read.
     fn for_each(&self, mut each: impl FnMut(&Instrument, Tick, u64)) -> Result<Option<SeqRange>, ArchiveError> {
         let mut read: Option<SeqRange> = None;
         let mut listings = 0;
         'listing: loop {
             listings += 1;
-            for file in self.list()?.files {
+            for file in self.catalog()?.files {
                 let (range, from) = (file.range, read.map_or(0, |read| read.last + 1));
                 if range.last < from {
                     continue;
@@ -296,25 +299,25 @@ impl Archive {
         }
     }
 
-    /// A file, for people.
+    /// Describes a file in messages.
     fn name_of(&self, file: TickFile) -> String {
         format!("{} of the archive {self}", file.name())
     }
 }
 
-/// A file that counts, open, and with the bytes that were written.
+/// An open archive file with a verified digest.
 struct OpenFile {
     name: String,
     content: Content,
 }
 
 impl OpenFile {
-    /// None when there is no such file any more.
+    /// Opens a file and verifies its digest; `None` when the file no longer exists.
     fn open(archive: &Archive, file: TickFile) -> Result<Option<Self>, ArchiveError> {
-        let Some(content) = archive.place.open(&file.name())? else { return Ok(None) };
+        let Some(content) = archive.storage.open(&file.name())? else { return Ok(None) };
         let name = archive.name_of(file);
         let found = content.read_from(0).and_then(Digest::of);
-        let found = found.map_err(|error| PlaceError::Io { path: name.clone().into(), error })?;
+        let found = found.map_err(|error| StorageError::Io { path: name.clone().into(), error })?;
         if found != file.digest {
             return Err(damaged(&name, format!("the SHA-256 of its bytes begins with {found}")));
         }
@@ -337,7 +340,7 @@ impl OpenFile {
         Ok(source.and_then(|pair| pair.value.clone()))
     }
 
-    /// Its rows, and its name for errors.
+    /// Returns a reader of the rows, and the file's name for errors.
     fn batches(self) -> Result<(String, ParquetRecordBatchReader), ArchiveError> {
         let (name, reader) = self.reader()?;
         let batches = reader.with_batch_size(BATCH_ROWS).build().map_err(|error| damaged(&name, error))?;

@@ -1,18 +1,18 @@
-//! Files that appear whole or not at all.
+//! Atomic file writes: a file appears whole or not at all.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-/// Between a file's final name and the process that is writing it: `.model.ubj.tmp-4711`.
+/// Separates a file's final name from the id of the writing process: `.model.ubj.tmp-4711`.
 const TEMPORARY_MARK: &str = ".tmp-";
 
-/// Writes a file so that under its name there is the old content or the new, never a part: into a temporary file of the
-/// same folder → fsync → rename → fsync of the folder. The folder must exist.
+/// Writes a file atomically: its name holds the old content or the new, never a part. The steps are: write a temporary
+/// file in the same folder, fsync it, rename it, fsync the folder. The folder must exist.
 ///
 /// # Errors
-/// What `write` returns, or why the file could not be created, synced or renamed. Then no file is left behind, and an
-/// earlier one under the name is as it was.
+/// The error of `write`, or the failure to create, sync or rename the file. In each case no temporary file remains, and
+/// an earlier file of this name is unchanged.
 pub fn atomic_write<E: From<io::Error>>(
     path: &Path,
     write: impl FnOnce(&mut BufWriter<File>) -> Result<(), E>,
@@ -22,7 +22,8 @@ pub fn atomic_write<E: From<io::Error>>(
     Ok(())
 }
 
-/// As [`atomic_write`], for a file of a folder that is named when it is written: `write` returns its name.
+/// Writes a file atomically like [`atomic_write`], where `write` returns the file's name, for example because the name
+/// holds a digest.
 ///
 /// # Errors
 /// As [`atomic_write`].
@@ -41,12 +42,12 @@ pub fn atomic_write_as<E: From<io::Error>>(
     Ok(())
 }
 
-/// Writes files that belong together: none gets its name before all are on the disk, so that what can go wrong (a full
-/// disk) goes wrong while the old files still stand. They get their names in the given order; a process that is killed
-/// between two of them leaves both old and new files, so the last one should tell the others' digests.
+/// Writes files that belong together. All of them are written and synced before the first is renamed, so that a full
+/// disk leaves the old files as they were. The renames happen in the given order. A process that is killed between two
+/// of them leaves old and new files side by side, so the last file should hold the digests of the others.
 ///
 /// # Errors
-/// Why a file could not be created, written, synced or renamed, with its path.
+/// The path of the file that could not be created, written, synced or renamed, and the cause.
 pub fn atomic_write_all(folder: &Path, files: &[(&str, &[u8])]) -> Result<(), (PathBuf, io::Error)> {
     let mut written = Vec::with_capacity(files.len());
     for (name, content) in files {
@@ -61,7 +62,7 @@ pub fn atomic_write_all(folder: &Path, files: &[(&str, &[u8])]) -> Result<(), (P
     sync(folder).map_err(|error| (folder.to_owned(), error))
 }
 
-/// A file that is complete and synced but for its name. Removed when dropped without one.
+/// A file that is complete and synced, but still has its temporary name. Dropping it removes it.
 struct Unnamed {
     path: PathBuf,
     temporary: PathBuf,
@@ -87,15 +88,15 @@ impl Unnamed {
 
 impl Drop for Unnamed {
     fn drop(&mut self) {
-        // It may have its name by now, or never have been made; and the error that matters is the first one.
+        // The file may already be renamed or may never have existed; an error here would hide the first one.
         drop(fs::remove_file(&self.temporary));
     }
 }
 
-/// Makes the names in the folder of `path` last: a rename or removal survives a power cut only after this.
+/// Makes renames and removals in the folder of `path` durable: they survive a power cut only after this.
 ///
 /// # Errors
-/// When the folder cannot be opened or synced.
+/// The folder cannot be opened or synced.
 pub fn sync_folder(path: &Path) -> io::Result<()> {
     sync(folder_of(path))
 }
@@ -104,11 +105,10 @@ fn sync(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// Removes what killed processes left behind of files that were never finished. Only for a folder that nobody else is
-/// writing to.
+/// Removes the temporary files that killed processes left in a folder. No other process may be writing to the folder.
 ///
 /// # Errors
-/// When the folder cannot be read, or a file not removed.
+/// The folder cannot be read, or a file cannot be removed.
 pub fn remove_unfinished(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
@@ -158,7 +158,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let read = |name: &str| fs::read(folder.path().join(name)).expect("readable");
         atomic_write_all(folder.path(), &[("model", b"1"), ("card", b"1")]).expect("written");
-        // The last one cannot be written: its name belongs to a folder that is not there.
+        // The last file cannot be written, because its folder does not exist.
         let failed = atomic_write_all(folder.path(), &[("model", b"2"), ("card", b"2"), ("none/extra", b"2")]);
         assert_eq!(failed.expect_err("it failed").0, folder.path().join("none/extra"));
         assert_eq!((read("model"), read("card")), (b"1".to_vec(), b"1".to_vec()));
@@ -168,8 +168,9 @@ mod tests {
         assert_eq!(fs::read_dir(folder.path()).expect("readable").count(), 2);
     }
 
+    /// Other files of the folder are kept, hidden ones too.
     #[test]
-    fn leftovers_of_a_killed_process_are_removed_and_other_files_kept() {
+    fn leftovers_of_a_killed_process_are_removed() {
         let folder = tempfile::tempdir().expect("a folder");
         for name in [".ticks-1-2.parquet.tmp-99", "ticks-1-2.parquet", ".hidden"] {
             fs::write(folder.path().join(name), b"x").expect("written");

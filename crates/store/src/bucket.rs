@@ -1,113 +1,101 @@
-//! A bucket of an S3 server: objects are put whole, read whole, listed and deleted.
+//! Client of one bucket of an S3 server: put, get, list and delete whole objects.
 //!
-//! Every request is tried again, with growing pauses of random length, until it succeeds or its time is up. Each of them
-//! may be sent twice without harm: the same key gets the same bytes. The SDK sends a CRC-32 with all that is written, which
-//! the server checks, and checks the server's on all that is read.
+//! Every request is retried with exponential backoff and jitter until it succeeds or its timeout has passed. Each
+//! request may be sent twice without harm, because the same key gets the same bytes. The SDK sends a CRC-32 with all
+//! writes, which the server checks, and verifies the server's CRC-32 on all reads.
 
 mod access;
 mod error;
 mod upload;
 
 use std::fmt;
-use std::time::Duration;
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
 
 pub use access::{Access, AccessError};
+use error::Target;
 pub use error::{BucketError, BucketErrorKind};
 pub use upload::{PART_BYTES, Upload};
 
-/// How often an object is read anew because the connection broke in its middle.
+/// Reads of an object, at most. A read starts again when the connection breaks in its middle.
 const READS_MAX: usize = 5;
-/// How long giving up an upload may take, which nobody waits for gladly.
-const ABORT_MAX: Duration = Duration::from_secs(5);
 
-/// An object of a bucket.
+/// An object in a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Object {
-    /// Its key.
+    /// Key of the object.
     pub key: String,
-    /// Its size in bytes.
+    /// Size in bytes.
     pub bytes: u64,
 }
 
-/// A bucket. Clones share its connections. What is printed of it has no part of the key.
+/// A bucket. Clones share its connections. Its debug output contains no part of the access key.
 #[derive(Clone)]
 pub struct Bucket {
     client: Client,
-    name: String,
-    endpoint: String,
+    target: Target,
 }
 
 impl fmt::Debug for Bucket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Bucket").field("name", &self.name).field("endpoint", &self.endpoint).finish_non_exhaustive()
+        f.debug_struct("Bucket")
+            .field("name", &self.target.bucket)
+            .field("endpoint", &self.target.endpoint)
+            .finish_non_exhaustive()
     }
 }
 
 impl Bucket {
-    /// A bucket by its name. Nothing is asked yet.
+    /// Returns the bucket with this name. Sends no request.
     pub fn new(name: impl Into<String>, access: &Access) -> Self {
-        Self { client: access.client(), name: name.into(), endpoint: access.endpoint().to_owned() }
+        let target = Target { bucket: name.into(), endpoint: access.endpoint().to_owned() };
+        Self { client: access.client(), target }
     }
 
-    /// Its name.
+    /// Returns the name of the bucket.
     pub fn name(&self) -> &str {
-        &self.name
+        &self.target.bucket
     }
 
-    /// Puts an object. Under its key there is what was there before or all of `content`, never a part.
+    /// Returns the content of an object; `None` when there is none.
     ///
     /// # Errors
-    /// When the server does not take it. Then nothing is left of it, as far as the server can be reached.
-    pub async fn put(&self, key: &str, content: &[u8]) -> Result<(), BucketError> {
-        let mut upload = self.upload(key);
-        upload.write(content).await?;
-        upload.finish().await
-    }
-
-    /// Starts to put an object piece by piece; it appears when it is finished.
-    pub fn upload(&self, key: &str) -> Upload {
-        Upload::new(self.clone(), key.to_owned())
-    }
-
-    /// The content of an object; None when there is none.
-    ///
-    /// # Errors
-    /// When the server does not give it.
+    /// The server does not return it.
     pub async fn get(&self, key: &str) -> Result<Option<Bytes>, BucketError> {
         let mut reads = 0;
         loop {
-            let request = self.client.get_object().bucket(&self.name).key(key);
+            let request = self.client.get_object().bucket(self.name()).key(key);
             let answer = match request.send().await {
                 Ok(answer) => answer,
                 Err(error) => {
                     let is_absent = error.as_service_error().is_some_and(|error| error.is_no_such_key());
-                    return if is_absent { Ok(None) } else { Err(self.error(key, &error)) };
+                    return if is_absent { Ok(None) } else { Err(self.target.error(key, &error)) };
                 }
             };
-            // What breaks after the answer has begun is not the SDK's to try again.
+            // The SDK does not retry a failure after the answer has begun.
             reads += 1;
             match answer.body.collect().await {
                 Ok(body) => return Ok(Some(body.into_bytes())),
-                Err(error) if reads < READS_MAX => tracing::debug!(key, %error, "reading it again"),
-                Err(error) => return Err(self.broken(key, &error)),
+                Err(error) if reads < READS_MAX => {
+                    tracing::debug!(key, %error, "connection broke, reading the object again")
+                }
+                Err(error) => return Err(self.target.broken(key, &error)),
             }
         }
     }
 
-    /// All objects whose keys begin with `prefix`, by key.
+    /// Lists all objects whose keys begin with `prefix`, by key.
     ///
     /// # Errors
-    /// When the server does not list them.
+    /// The server does not list them.
     pub async fn list(&self, prefix: &str) -> Result<Vec<Object>, BucketError> {
-        let request = self.client.list_objects_v2().bucket(&self.name).prefix(prefix);
+        let request = self.client.list_objects_v2().bucket(self.name()).prefix(prefix);
         let mut pages = request.into_paginator().send();
         let mut objects = Vec::new();
         while let Some(page) = pages.next().await {
-            let page = page.map_err(|error| self.error(prefix, &error))?;
+            let page = page.map_err(|error| self.target.error(prefix, &error))?;
             let of_page = page.contents.unwrap_or_default().into_iter().filter_map(|object| {
                 let bytes = object.size.and_then(|size| u64::try_from(size).ok()).unwrap_or_default();
                 Some(Object { key: object.key?, bytes })
@@ -117,31 +105,31 @@ impl Bucket {
         Ok(objects)
     }
 
-    /// Deletes an object. That there is none is no error.
+    /// Deletes an object. A missing object is not an error.
     ///
     /// # Errors
-    /// When the server refuses.
+    /// The server refuses.
     pub async fn delete(&self, key: &str) -> Result<(), BucketError> {
-        let deleted = self.client.delete_object().bucket(&self.name).key(key).send().await;
-        deleted.map(drop).map_err(|error| self.error(key, &error))
+        let deleted = self.client.delete_object().bucket(self.name()).key(key).send().await;
+        deleted.map(drop).map_err(|error| self.target.error(key, &error))
     }
 
-    /// Gives up what killed processes began to upload under keys that begin with `prefix` and never finished: no reader
-    /// sees it, but it takes room. Only where nobody else is uploading. Returns how many there were.
+    /// Aborts unfinished multipart uploads under keys that begin with `prefix`, as killed processes leave them: no
+    /// reader sees them, but they take space. No other process may be uploading there. Returns the number of uploads.
     ///
     /// # Errors
-    /// When the server refuses.
+    /// The server refuses.
     pub async fn remove_unfinished(&self, prefix: &str) -> Result<usize, BucketError> {
         let mut removed = 0;
         loop {
-            let page = self.client.list_multipart_uploads().bucket(&self.name).prefix(prefix).send().await;
-            let page = page.map_err(|error| self.error(prefix, &error))?;
+            let page = self.client.list_multipart_uploads().bucket(self.name()).prefix(prefix).send().await;
+            let page = page.map_err(|error| self.target.error(prefix, &error))?;
             let uploads = page.uploads.unwrap_or_default();
             for (key, id) in uploads.iter().filter_map(|upload| upload.key().zip(upload.upload_id())) {
                 self.abort(key, id).await?;
                 removed += 1;
             }
-            // What was given up is not listed again: the next page is the first one.
+            // An aborted upload is no longer listed, so the first page is always the next one.
             if uploads.is_empty() || page.is_truncated != Some(true) {
                 return Ok(removed);
             }
@@ -149,16 +137,16 @@ impl Bucket {
     }
 
     async fn put_whole(&self, key: &str, content: Vec<u8>) -> Result<(), BucketError> {
-        let request = self.client.put_object().bucket(&self.name).key(key).body(ByteStream::from(content));
-        request.send().await.map(drop).map_err(|error| self.error(key, &error))
+        let request = self.client.put_object().bucket(self.name()).key(key).body(ByteStream::from(content));
+        request.send().await.map(drop).map_err(|error| self.target.error(key, &error))
     }
 
     async fn abort(&self, key: &str, id: &str) -> Result<(), BucketError> {
-        let aborted = self.client.abort_multipart_upload().bucket(&self.name).key(key).upload_id(id).send().await;
+        let aborted = self.client.abort_multipart_upload().bucket(self.name()).key(key).upload_id(id).send().await;
         match aborted {
             Ok(_) => Ok(()),
             Err(error) if error.as_service_error().is_some_and(|error| error.is_no_such_upload()) => Ok(()),
-            Err(error) => Err(self.error(key, &error)),
+            Err(error) => Err(self.target.error(key, &error)),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What the bytes of an archive file are known by.
+//! Short digest in the name of an archive file.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -6,33 +6,33 @@ use std::str::FromStr;
 
 use sha2::{Digest as _, Sha256};
 
-/// Length of its text.
+/// Length of a digest in hexadecimal digits.
 const DIGITS: usize = 16;
 
-/// The first 64 bits of a SHA-256. It finds damage, not forgery: a writer of files chooses their names too.
+/// The first 64 bits of a SHA-256. It detects damage, not forgery: a forger can also choose the file's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Digest(u64);
 
 impl Digest {
-    /// The digest of all that there is to read.
+    /// Computes the digest of everything that `content` yields.
     ///
     /// # Errors
-    /// When reading fails.
+    /// Reading fails.
     pub fn of(mut content: impl Read) -> io::Result<Self> {
-        let mut digesting = Digesting::new(io::sink());
-        io::copy(&mut content, &mut digesting)?;
-        Ok(digesting.digest())
+        let mut writer = DigestWriter::new(io::sink());
+        io::copy(&mut content, &mut writer)?;
+        Ok(writer.digest())
     }
 }
 
-/// As `sha256sum FILE | cut -c-16` prints it.
+/// Formats the digest as `sha256sum FILE | cut -c-16` prints it.
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:0DIGITS$x}", self.0)
     }
 }
 
-/// A text that is no digest.
+/// The error of parsing a text that is not a digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a digest is {DIGITS} hexadecimal digits in lower case")]
 pub struct BadDigest;
@@ -47,25 +47,25 @@ impl FromStr for Digest {
     }
 }
 
-/// Computes the digest of what passes through.
-pub(crate) struct Digesting<W> {
+/// Writes through to another writer and computes the digest of the bytes.
+pub(crate) struct DigestWriter<W> {
     to: W,
     sha: Sha256,
 }
 
-impl<W: Write> Digesting<W> {
+impl<W: Write> DigestWriter<W> {
     pub(crate) fn new(to: W) -> Self {
         Self { to, sha: Sha256::new() }
     }
 
-    /// The digest of all that was written.
+    /// Returns the digest of all bytes written so far.
     pub(crate) fn digest(self) -> Digest {
         let sha = self.sha.finalize();
         Digest(u64::from_be_bytes(*sha.first_chunk().expect("a SHA-256 has 32 bytes")))
     }
 }
 
-impl<W: Write> Write for Digesting<W> {
+impl<W: Write> Write for DigestWriter<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let count = self.to.write(bytes)?;
         self.sha.update(&bytes[..count]);

@@ -1,4 +1,4 @@
-//! `model-card.json`: what a model is, what it learned from, and how good it is beside doing nothing.
+//! `model-card.json`: a model's settings, its training data, and its scores beside the naive baseline.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -9,107 +9,108 @@ use market::{Baseline, Scores};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// How the label of every score from a random split begins: such a score says nothing about the future.
+/// Prefix of the label of every score from a random split: such a score says nothing about the future.
 pub const RANDOM_LABEL: &str = "random: leaks the future";
 
-/// The layout of the card, which a change of it raises.
+/// Version of the card's layout. Every change of the layout raises it.
 pub const CARD_VERSION: u32 = 3;
 
-/// What is known of a model. Two trainings on the same archive differ in `duration_ms` only.
+/// Description of a model. Two trainings on the same archive differ in `duration_ms` only.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ModelCard {
-    /// The model's id: the first 16 hexadecimal digits of the SHA-256 of this card without `model`, `sequence`, `files` and
-    /// `duration_ms`, and of its file. Equal ticks, settings and libraries give an equal id.
+    /// Id of the model: the first 16 hexadecimal digits of a SHA-256 over this card (without `model`, `sequence`,
+    /// `files` and `duration_ms`) and the model file. Equal ticks, settings and libraries give equal ids.
     pub model: String,
     /// Coin.
     pub coin: String,
     /// Quote currency.
     pub quote: String,
-    /// What it predicts, and from what.
+    /// Recipe: the predicted value and the features.
     pub recipe: Recipe,
-    /// Length of the candles that it learned from, such as `15m`; `tick` for a recipe that works on ticks.
+    /// Length of the candles that the model was fitted to, such as `15m`; `tick` for a recipe that works on ticks.
     pub interval: String,
-    /// How many intervals ahead it predicts.
+    /// Number of intervals that the prediction looks ahead.
     pub horizon: usize,
-    /// Candles of less coverage counted as missing, 0 to 1: in its training, its scores and its forecasts. Absent for a
-    /// recipe that works on ticks.
+    /// Coverage, 0 to 1, below which a candle counts as missing in training, scores and forecasts. Absent for a recipe
+    /// that works on ticks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_coverage: Option<f64>,
-    /// What it is compared with: `last`, or for `volatility` the best of that and running averages (`ewma-12`: with a
-    /// half-life of 12 candles) on the training rows.
+    /// Naive baseline of the comparison: `last`, or for `volatility` the better of `last` and running averages
+    /// (`ewma-12` has a half-life of 12 candles) on the training rows.
     pub baseline: Baseline,
     /// How rows were held out: `time`, or `random: leaks the future`.
     pub split: String,
-    /// Threads that it was trained with: another number may round sums otherwise.
+    /// Threads used for the fit. Another number may round sums differently.
     pub threads: usize,
-    /// Seed of the split and of the learner.
+    /// Seed of the split and of the booster.
     pub seed: u64,
-    /// How it was fitted.
+    /// Parameters of the fit.
     pub parameters: Parameters,
-    /// Columns of its features, in order.
+    /// Names of the features, in order.
     pub features: Vec<String>,
-    /// MARKET sequences of which its ticks were taken; absent when they are not of a stream.
+    /// MARKET sequences of its ticks; absent when the ticks do not come from a stream.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sequence: Option<SequenceRange>,
     /// Event times of its ticks.
     pub time: TimeRange,
-    /// How many of what.
+    /// Row counts.
     pub rows: Rows,
-    /// What made it.
+    /// Versions of the programs that made it.
     pub versions: Versions,
-    /// Scores on rows that no fit and no choice has seen. Errors are in quote currency, or in log(high ÷ low).
+    /// Scores on the holdout, which no fit and no model choice has used. Errors are in quote currency, or in log(high ÷
+    /// low).
     pub holdout: PartScores,
     /// Scores of rolling-origin folds inside the training part, in order of time.
     pub folds: Vec<FoldScores>,
-    /// Whether it beats doing nothing, in one sentence.
+    /// One sentence that says whether the model beats the naive baseline.
     pub verdict: String,
-    /// The model's other files, by name, so that a copy of them can be checked. Not a part of the id.
+    /// Digests of the model's other files, by name, so that copies can be checked. They are not a part of the id.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub files: BTreeMap<String, FileDigest>,
-    /// How long the training took.
+    /// Duration of the training, in milliseconds.
     pub duration_ms: u64,
 }
 
-/// What a file's content is known by.
+/// Size and SHA-256 of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileDigest {
-    /// Its size.
+    /// Size in bytes.
     pub bytes: u64,
-    /// Its SHA-256, as 64 hexadecimal digits.
+    /// SHA-256 as 64 hexadecimal digits.
     pub sha256: String,
 }
 
 impl FileDigest {
-    /// The digest of a content.
+    /// Computes the digest of a file's content.
     pub fn of(content: &[u8]) -> Self {
         let sha256 = Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect();
         Self { bytes: content.len() as u64, sha256 }
     }
 }
 
-/// How a model was fitted.
+/// Parameters of a fit.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Parameters {
-    /// Boosting rounds of the model: as asked for, or fewer where more stopped helping inside the training part.
+    /// Boosting rounds of the model. Fewer than `rounds_max` when more rounds stopped helping inside the training part.
     pub rounds: u32,
-    /// Boosting rounds that it might have had.
+    /// Upper bound of the boosting rounds.
     pub rounds_max: u32,
-    /// Most levels of a tree.
+    /// Maximum depth of a tree.
     pub depth: u32,
-    /// How much of each tree's correction is taken over, 0 to 1.
+    /// Learning rate, 0 to 1.
     pub learning_rate: f64,
-    /// Fewest rows on either side of a cut.
+    /// Minimum number of rows on either side of a split.
     pub leaf_rows_min: u32,
-    /// The objective, in XGBoost's words.
+    /// Objective, as XGBoost names it.
     pub objective: String,
-    /// How cuts are found, in XGBoost's words.
+    /// Tree construction algorithm, as XGBoost names it.
     pub tree_method: String,
-    /// Share of the rows held out.
+    /// Share of the rows that is held out, 0 to 1.
     pub holdout: f64,
-    /// For recipes that count time from a beginning: the beginning.
+    /// Origin of time, for recipes that have the elapsed time as a feature. Milliseconds since the epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin_ms: Option<i64>,
-    /// For recipes that are fitted to logs and scored on what they are logs of: the factor between the two.
+    /// Smearing factor that converts a predicted log to the scored unit, for recipes that are fitted to logs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub smearing: Option<f64>,
 }
@@ -117,9 +118,9 @@ pub struct Parameters {
 /// Stream sequences, both included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SequenceRange {
-    /// First one.
+    /// First sequence.
     pub first: u64,
-    /// Last one.
+    /// Last sequence.
     pub last: u64,
 }
 
@@ -130,28 +131,29 @@ pub struct TimeRange {
     pub first_ms: i64,
     /// Event time of the last tick.
     pub last_ms: i64,
-    /// When the first prediction of the holdout is made.
+    /// Time at which the first prediction of the holdout is made.
     pub holdout_from_ms: i64,
 }
 
-/// What gave no row, by cause: candles, or ticks for a recipe that works on them. Each is counted once.
+/// Candles that gave no row (ticks, for a recipe that works on ticks), by cause. Each is counted once.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Skipped {
-    /// Candles that less is known of than `min_coverage`. They count as missing.
+    /// Candles with less coverage than `min_coverage`. They count as missing.
     pub thin: usize,
-    /// Candles without bars and of too few points for a range, which the recipe is about. They count as missing.
+    /// Candles without bars and with too few points for a range, for a recipe that predicts the range. They count as
+    /// missing.
     pub few_points: usize,
-    /// The trailing window begins before the data or crosses a missing candle.
+    /// Candles whose trailing window begins before the data or crosses a missing candle.
     pub trailing_window: usize,
-    /// The horizon ends after the data or crosses a missing candle.
+    /// Candles whose horizon ends after the data or crosses a missing candle.
     pub horizon: usize,
     /// Candles whose window had not ended yet.
     pub open: usize,
-    /// Bars (not candles) that no window of this length holds all of, so that they are in no candle.
+    /// Bars (not candles) that are in no candle, because no window of this length holds the whole bar.
     pub long_bars: usize,
 }
 
-/// How many of what a training had.
+/// Row counts of a training.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rows {
     /// Ticks of the instrument.
@@ -160,82 +162,83 @@ pub struct Rows {
     pub candles: usize,
     /// Rows that the model was fitted to.
     pub train: usize,
-    /// Rows held out.
+    /// Rows that were held out.
     pub holdout: usize,
-    /// Rows left out between the two, so that no training row's truth reaches into the holdout.
+    /// Rows left out between training part and holdout, so that no training row's actual value reaches into the
+    /// holdout.
     pub purged: usize,
-    /// What gave no row, by cause.
+    /// Candles that gave no row, by cause.
     pub skipped: Skipped,
 }
 
-/// What made a model.
+/// Versions of the programs that made a model.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Versions {
-    /// This project's.
+    /// Version of candlewire.
     pub candlewire: String,
-    /// The learner's library.
+    /// Version of XGBoost.
     pub xgboost: String,
-    /// The layout of this card.
+    /// Layout version of this card.
     pub card: u32,
 }
 
-/// Scores of one part, with the coverage and the width of its intervals.
+/// Scores of one part of the data, with the coverage and width of the prediction intervals.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PartScores {
-    /// Scores of the model and of the baseline.
+    /// Scores of the model and of the naive baseline.
     #[serde(flatten)]
     pub scores: Scores,
-    /// Share of the truths inside the interval, by its level in percent: `{"50":…,"80":…,"90":…,"95":…}`.
+    /// Share of the actual values inside the interval, by level in percent: `{"50":…,"80":…,"90":…,"95":…}`.
     pub coverage: BTreeMap<String, f64>,
-    /// Mean width of the interval in units of what is predicted, by its level in percent.
+    /// Mean width of the interval in the unit of the prediction, by level in percent.
     pub width: BTreeMap<String, f64>,
-    /// Mean of the interval's width ÷ the baseline, by its level in percent: for prices, relative to the last price.
+    /// Mean of width ÷ baseline, by level in percent. For prices, the width relative to the last price.
     pub width_relative: BTreeMap<String, f64>,
-    /// Rows with a feature beyond what the model has learned from.
+    /// Rows with a feature outside the range of the training rows.
     pub unlike_training: usize,
 }
 
-/// Scores of one fold.
+/// Scores of one validation fold.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FoldScores {
-    /// The fold's number, from 1.
+    /// Number of the fold, from 1.
     pub fold: usize,
-    /// Rows that its model was fitted to.
+    /// Rows that the fold's model was fitted to.
     pub train_rows: usize,
-    /// Boosting rounds of its model.
+    /// Boosting rounds of the fold's model.
     pub rounds: u32,
-    /// What it is compared with, chosen on the rows that its model was fitted to.
+    /// Naive baseline, chosen on the rows that the fold's model was fitted to.
     pub baseline: Baseline,
-    /// When its first prediction is made.
+    /// Time at which the fold's first prediction is made.
     pub from_ms: i64,
-    /// When the truth of its last prediction is known.
+    /// Time at which the actual value of the fold's last prediction is known.
     pub to_ms: i64,
-    /// How good its model was.
+    /// Scores of the fold's model.
     #[serde(flatten)]
     pub part: PartScores,
 }
 
-/// Why a model card cannot be read.
+/// Error of reading a model card.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelCardError {
-    /// The file system refused.
+    /// The file system failed.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// Not a model card.
+    /// The file is not a model card.
     #[error("not a model card: {0}")]
     Json(#[from] serde_json::Error),
-    /// A card of another version.
+    /// The card has another layout version.
     #[error(
         "the model card has layout {found}, this version reads layout {CARD_VERSION}: train a new model with this version"
     )]
     OtherVersion {
-        /// What the card says.
+        /// Layout version of the card.
         found: u64,
     },
 }
 
 impl ModelCard {
-    /// The card as JSON, for people and programs, with a line end.
+    /// Returns the card as indented JSON with a final newline.
     ///
     /// # Panics
     /// Never: every key of the card is text.
@@ -248,7 +251,7 @@ impl ModelCard {
     /// Reads a card.
     ///
     /// # Errors
-    /// When the file is missing, or holds something else or a card of another version.
+    /// The file is missing, holds other data, or has another layout version.
     pub fn read(path: &Path) -> Result<Self, ModelCardError> {
         let json = std::fs::read(path)?;
         let of_any_version: serde_json::Value = serde_json::from_slice(&json)?;
@@ -331,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn a_card_comes_back_as_it_was_with_scores_where_readers_look() {
+    fn a_card_comes_back_with_scores_under_the_documented_keys() {
         let json = card().to_json();
         assert_eq!(serde_json::from_slice::<ModelCard>(&json).expect("a card"), card());
         let value: serde_json::Value = serde_json::from_slice(&json).expect("json");
@@ -342,7 +345,7 @@ mod tests {
         assert_eq!(value["files"]["model.ubj"]["bytes"], 3);
         let sha256_of_abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(value["files"]["model.ubj"]["sha256"], sha256_of_abc);
-        // What is undefined is absent, not null.
+        // Undefined scores are absent, not null.
         assert!(!value["holdout"].as_object().expect("scores").contains_key("r2_return"));
     }
 

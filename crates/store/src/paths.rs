@@ -1,74 +1,76 @@
-//! What every file and object is called. No such name is written anywhere else.
+//! Names of files and object keys. No other file of the project writes such a name.
 
 use market::{Instrument, Recipe};
 
 use crate::digest::Digest;
 
-/// The plot of actual against predicted prices.
+/// Plot of actual and predicted prices.
 pub const PLOT: &str = "output_plot.png";
 /// Predictions of validation and holdout rows; see [`crate::predictions`].
 pub const PREDICTIONS: &str = "predictions.parquet";
-/// The same file, zipped.
+/// [`PREDICTIONS`] as a zip archive.
 pub const PREDICTIONS_ZIP: &str = "predictions.parquet.zip";
-/// The model, in XGBoost's binary JSON.
+/// Model in XGBoost's binary JSON.
 pub const MODEL: &str = "model.ubj";
-/// What the model is and how good; see [`crate::model_card`].
+/// Description and scores of the model; see [`crate::model_card`].
 pub const MODEL_CARD: &str = "model-card.json";
-/// The figures of a whole run: holdout scores and record counts.
+/// Summary of a whole run: holdout scores and record counts.
 pub const METRICS: &str = "metrics.json";
 
-/// What one training makes, in the order in which it is written: the card last, because it speaks for the others.
+/// Files of one training, in the order in which they are written. The card is last, because it holds the digests of the
+/// others.
 pub const MODEL_FILES: [&str; 4] = [PREDICTIONS, PREDICTIONS_ZIP, MODEL, MODEL_CARD];
 
-/// The file that the one writer of an archive holds locked. It holds the archive's id.
+/// Lock file of an archive in a folder. Its writer keeps it locked. It holds the archive's id.
 pub const ARCHIVE_LOCK: &str = ".lock";
-/// The object that holds the id of an archive in a bucket.
+/// Object that holds the id of an archive in a bucket.
 pub const ARCHIVE_ID: &str = ".archive-id";
 
 const TICKS_PREFIX: &str = "ticks-";
 const TICKS_SUFFIX: &str = ".parquet";
 
-/// The object key of a file of one model: `bitcoin/usdt/returns/4be1c1f02b6f2a07/model.ubj`.
+/// Returns the object key of a file of one model: `bitcoin/usdt/returns/4be1c1f02b6f2a07/model.ubj`.
 pub fn model_key(instrument: &Instrument, recipe: Recipe, model: &str, file: &str) -> String {
     format!("{}{model}/{file}", models_prefix(instrument, recipe))
 }
 
-/// How the object keys of all models of an instrument and recipe begin: `bitcoin/usdt/returns/`.
+/// Returns the common prefix of the object keys of all models of an instrument and recipe: `bitcoin/usdt/returns/`.
 pub fn models_prefix(instrument: &Instrument, recipe: Recipe) -> String {
     format!("{}/{}/{recipe}/", instrument.coin(), instrument.quote())
 }
 
-/// The object key under which the id of an instrument's newest model stands, written after all of its files:
-/// `bitcoin/usdt/returns/latest`.
+/// Returns the key of the object that holds the id of an instrument's newest model: `bitcoin/usdt/returns/latest`. It
+/// is written after all files of that model.
 pub fn latest_key(instrument: &Instrument, recipe: Recipe) -> String {
     format!("{}latest", models_prefix(instrument, recipe))
 }
 
-/// The name of an archive file that looked at MARKET sequences `first` to `last`, both included, and whose bytes have this
-/// digest: `ticks-1-4711-ba7816bf8f01cfea.parquet`.
+/// Returns the name of an archive file that covers MARKET sequences `first` to `last`, both included, and whose bytes
+/// have this digest: `ticks-1-4711-ba7816bf8f01cfea.parquet`.
 pub fn ticks_file(first: u64, last: u64, digest: Digest) -> String {
     format!("{TICKS_PREFIX}{first}-{last}-{digest}{TICKS_SUFFIX}")
 }
 
-/// Whether a name claims to be an archive file's.
+/// Whether a name has the prefix and suffix of an archive file.
 pub fn is_ticks_file(name: &str) -> bool {
     name.starts_with(TICKS_PREFIX) && name.ends_with(TICKS_SUFFIX)
 }
 
-/// The sequences and the digest in an archive file's name; None when it is not exactly what [`ticks_file`] writes.
+/// Parses an archive file's name into its first and last sequence and its digest; `None` when [`ticks_file`] would not
+/// write exactly this name.
 pub fn parse_ticks_file(name: &str) -> Option<(u64, u64, Digest)> {
     let (range, digest) = name.strip_prefix(TICKS_PREFIX)?.strip_suffix(TICKS_SUFFIX)?.rsplit_once('-')?;
     let ((first, last), digest) = (parse_range(range)?, digest.parse().ok()?);
     Some((first, last, digest))
 }
 
-/// Whether a name is that of an archive file of earlier versions, which wrote no digest: `ticks-1-4711.parquet`.
+/// Whether a name is that of an archive file without a digest, as early versions wrote it: `ticks-1-4711.parquet`.
 pub fn is_ticks_file_without_digest(name: &str) -> bool {
     let range = name.strip_prefix(TICKS_PREFIX).and_then(|name| name.strip_suffix(TICKS_SUFFIX));
     range.is_some_and(|range| parse_range(range).is_some())
 }
 
-/// Sequences as a file's name tells them, and in no other form.
+/// Parses `first-last`; `None` for any other notation of the same numbers.
 fn parse_range(range: &str) -> Option<(u64, u64)> {
     let (first, last) = range.split_once('-')?;
     let (first, last) = (first.parse().ok()?, last.parse().ok()?);
@@ -80,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_names_that_we_write_are_read() {
+    fn only_names_in_the_written_form_are_parsed() {
         let digest = "00000000000000ff".parse().expect("a digest");
         assert_eq!(ticks_file(1, 4_711, digest), "ticks-1-4711-00000000000000ff.parquet");
         assert_eq!(parse_ticks_file(&ticks_file(1, 4_711, digest)), Some((1, 4_711, digest)));
@@ -98,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_tell_instrument_recipe_and_model() {
+    fn keys_hold_instrument_recipe_and_model() {
         let instrument = Instrument::new("bitcoin", "usdt").expect("valid");
         assert_eq!(model_key(&instrument, Recipe::Returns, "4be1", MODEL), "bitcoin/usdt/returns/4be1/model.ubj");
         assert_eq!(latest_key(&instrument, Recipe::Calendar), "bitcoin/usdt/calendar/latest");

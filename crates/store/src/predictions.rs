@@ -1,4 +1,4 @@
-//! `predictions.parquet`: what the model said about rows that it had not learned from, beside what happened.
+//! `predictions.parquet`: predictions for rows that the model was not fitted to, beside the actual values.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -20,20 +20,20 @@ use parquet::file::metadata::KeyValue;
 
 use crate::schema;
 
-/// One row of predictions: a candle (or tick) of a validation part or of the holdout.
+/// One row of predictions, for a candle (or tick) of a validation fold or of the holdout.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Prediction {
     /// End of the predicted candle.
     pub timestamp: EventTime,
-    /// The truth: its close, or log(high ÷ low) of the candles of the horizon.
+    /// Actual value: the close, or log(high ÷ low) of the candles within the horizon.
     pub close: f64,
-    /// What the model predicted.
+    /// Prediction of the model.
     pub prediction: f64,
-    /// What doing nothing predicted: the last close known when predicting, or a running average of the range.
+    /// Prediction of the naive baseline: the last close known at prediction time, or a running average of the range.
     pub baseline: f64,
-    /// Where the truth should be, by [`LEVELS`]; none where there were too few rows to calibrate on.
+    /// Prediction intervals, in the order of [`LEVELS`]; `None` where too few rows were available for calibration.
     pub bands: Bands,
-    /// Which part of the data it is of.
+    /// Part of the data that the row belongs to.
     pub fold: Fold,
 }
 
@@ -42,10 +42,17 @@ pub struct Prediction {
 pub enum Fold {
     /// A rolling-origin fold inside the training part, counted from 1.
     Validation(usize),
-    /// The last rows in time, which no choice has seen.
+    /// The last rows in time, which no fit and no model choice has used.
     Holdout,
     /// The held-out rows of a random split.
     Test,
+}
+
+impl Fold {
+    /// Whether no fit and no model choice has used the rows: the holdout, or the held-out rows of a random split.
+    pub fn is_held_out(self) -> bool {
+        matches!(self, Self::Holdout | Self::Test)
+    }
 }
 
 impl fmt::Display for Fold {
@@ -58,7 +65,7 @@ impl fmt::Display for Fold {
     }
 }
 
-/// A text that names no part of the data.
+/// The error of parsing a text that names no part of the data.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown fold {0:?}: a number, holdout or test")]
 pub struct UnknownFold(String);
@@ -75,28 +82,28 @@ impl FromStr for Fold {
     }
 }
 
-/// Why predictions cannot be read or written.
+/// Error of reading or writing predictions.
 #[derive(Debug, thiserror::Error)]
 pub enum PredictionsError {
-    /// The file system refused.
+    /// The file system failed.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// Not Parquet, or cut short.
+    /// The file is not Parquet, or is truncated.
     #[error(transparent)]
     Parquet(#[from] ParquetError),
-    /// Not the columns of predictions.
+    /// The file does not have the columns of predictions.
     #[error(transparent)]
     Columns(#[from] ArrowError),
-    /// Not a part of the data.
+    /// A row has an unknown fold.
     #[error(transparent)]
     Fold(#[from] UnknownFold),
 }
 
-/// Writes predictions as Parquet; `notes` (recipe, interval, split …) go into the file's metadata. The same predictions
-/// give the same bytes.
+/// Writes predictions as Parquet, with `notes` (recipe, interval, split …) in the file's metadata. Equal predictions
+/// give equal bytes.
 ///
 /// # Errors
-/// When `to` refuses.
+/// Writing to `to` fails.
 pub fn write(to: impl Write + Send, rows: &[Prediction], notes: &[(&str, String)]) -> Result<(), PredictionsError> {
     let columns = schema::predictions(&other_levels());
     let notes = notes.iter().map(|(key, value)| KeyValue::new(format!("candlewire.{key}"), value.clone())).collect();
@@ -110,7 +117,7 @@ pub fn write(to: impl Write + Send, rows: &[Prediction], notes: &[(&str, String)
 /// Reads predictions, in the order in which they were written.
 ///
 /// # Errors
-/// When the file is missing, damaged, or holds something else.
+/// The file is missing, damaged, or holds other data.
 pub fn read(path: &Path) -> Result<Vec<Prediction>, PredictionsError> {
     let file = std::fs::File::open(path)?;
     let mut rows = Vec::new();
@@ -124,7 +131,7 @@ fn other_levels() -> Vec<u8> {
     LEVELS.into_iter().filter(|&level| level != LEVEL_MAIN).collect()
 }
 
-/// The columns of the interval of a level.
+/// Returns the columns of an interval's lower and upper end.
 fn band_columns(level: u8) -> [String; 2] {
     if level == LEVEL_MAIN {
         [schema::LOWER.to_owned(), schema::UPPER.to_owned()]
@@ -236,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn predictions_come_back_as_they_were_and_bytes_are_the_same_each_time() {
+    fn predictions_come_back_and_bytes_are_reproducible() {
         let folder = tempfile::tempdir().expect("a folder");
         let rows = vec![
             prediction(1_583_020_800_000, Fold::Validation(1), false),
@@ -255,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_are_those_that_readers_know() {
+    fn columns_have_the_names_that_readers_expect() {
         let schema = schema::predictions(&other_levels());
         let names: Vec<_> = schema.fields().iter().map(|field| field.name().as_str()).collect();
         let expected = [

@@ -1,21 +1,27 @@
-//! Recordings: what was observed of an instrument, as CSV files, plain or gzip, with the columns [`COLUMNS`].
+//! Reader of recordings: observed prices of an instrument in CSV files, plain or gzip, with the columns [`COLUMNS`].
 //!
 //! ```csv
 //! timestamp_ms,open,high,low,close,volume
 //! 1583020800000,8523.61,8527.42,8521.08,8524.91,12.5
 //! ```
 //!
-//! A row is a candle from its timestamp on, a price at its timestamp, or a trade: see [`Shape`]. `survey` looks at a whole
-//! file before a row of it counts, `shape` tells from it what the rows are, `file` and `lines` read, `columns` makes rows of
-//! lines, `rules` judges each, `sort` puts a file in order, `numbering` numbers trades, `sequence` judges rows by their
-//! neighbours, and [`Track`] does all that for the files of one instrument. Nothing is lost silently: what does not count is
-//! in the [`Tally`], by its reason.
+//! A row is a candle that begins at its timestamp, a price at its timestamp, or a trade: see [`RowShape`].
+//! [`InstrumentRows`] reads the files of one instrument in these steps:
+//!
+//! 1. `survey` reads a whole file before any row of it counts, and `shape` derives the [`RowShape`] of the rows from that.
+//! 2. `file` and `lines` read lines, and `columns` parses them into rows.
+//! 3. `rules` judges single rows, `sort` orders the rows of a file, and `numbering` numbers trades that have no id.
+//! 4. `sequence` judges rows by their neighbors.
+//!
+//! No row is lost silently: [`RowCounts`] counts every row that does not count, by reason.
 
 mod columns;
 mod container;
 mod counts;
 mod file;
 mod instrument_rows;
+#[cfg(test)]
+mod instrument_rows_tests;
 mod lines;
 mod names;
 mod numbering;
@@ -27,12 +33,12 @@ mod sort;
 mod steps;
 mod survey;
 mod time;
-#[cfg(test)]
-mod track_tests;
+mod unusable;
 
 pub use columns::COLUMNS;
-pub use counts::{Rejects, Tally};
-pub use file::{Input, OnRead, Unusable};
-pub use instrument_rows::Track;
-pub use row::{Refusal, Row, SOURCE};
-pub use rules::{Conflict, Grain, Outside, REORDER_ROWS, Rules, STEP_MAX, Shape};
+pub use counts::{Rejects, RowCounts};
+pub use file::{OnRead, RecordingFile};
+pub use instrument_rows::InstrumentRows;
+pub use row::{RecordingRow, RowRefusal, SOURCE};
+pub use rules::{Conflict, Grain, Outside, REORDER_ROWS, RowShape, Rules, STEP_MAX};
+pub use unusable::UnusableFile;

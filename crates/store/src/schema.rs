@@ -1,4 +1,4 @@
-//! Columns of every Parquet file: names, types, encodings.
+//! Columns of every Parquet file: names, types and encodings.
 
 use std::sync::Arc;
 
@@ -8,70 +8,75 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
 use parquet::schema::types::ColumnPath;
 
-/// Coin of a tick.
+/// Coin of the tick.
 pub const COIN: &str = "coin";
-/// Quote currency of a tick.
+/// Quote currency of the tick.
 pub const QUOTE: &str = "quote";
-/// Event time of a tick.
+/// Event time of the tick.
 pub const EVENT: &str = "event_ms";
 /// Length of a bar in milliseconds; null for a point.
 pub const GRAIN: &str = "grain_ms";
-/// How far back from its event time a tick's source is certified, in milliseconds; null when it certifies nothing.
+/// Span before the event time that the tick's source certifies as complete, in milliseconds; null when it certifies
+/// nothing.
 pub const COMPLETE: &str = "complete_ms";
-/// The source's number for a tick, where it has one. An id of 2^63 or more, which no exchange uses, is stored as
-/// id − 2^64: below zero, where no other id is.
+/// Id of the tick at its source; null when the source gives none. An id of 2^63 or more, which no exchange uses, is
+/// stored as id − 2^64, a negative number that no other id has.
 pub const ID: &str = "id";
-/// Open; null for a quote, which has only a close.
+/// Open in quote currency; null for a quote, which has only a close.
 pub const OPEN: &str = "open";
-/// High; null for a quote.
+/// High in quote currency; null for a quote.
 pub const HIGH: &str = "high";
-/// Low; null for a quote.
+/// Low in quote currency; null for a quote.
 pub const LOW: &str = "low";
-/// Close, in quote currency; in predictions the truth: the close, or log(high ÷ low) for the recipe `volatility`.
+/// Close in quote currency. In predictions it is the actual value: the close, or log(high ÷ low) for the recipe
+/// `volatility`.
 pub const CLOSE: &str = "close";
 /// Volume in units of the coin; null when unknown.
 pub const VOLUME: &str = "volume";
-/// Sequence of the FEED message that brought a tick.
+/// Sequence of the FEED message that holds the tick.
 pub const FEED_SEQ: &str = "feed_seq";
-/// Sequence of the MARKET message that accepted it.
+/// Sequence of the MARKET message that accepted the tick.
 pub const MARKET_SEQ: &str = "market_seq";
 
 /// End of the predicted candle.
 pub const TIMESTAMP: &str = "timestamp";
-/// The prediction, in the unit that the file's metadata names (`candlewire.unit`).
+/// Prediction, in the unit that the file's metadata gives as `candlewire.unit`.
 pub const PREDICTION: &str = "prediction";
-/// What doing nothing predicts: the last close known when predicting, or what `candlewire.baseline` names.
+/// Prediction of the naive baseline: the last close known at prediction time, or the baseline that
+/// `candlewire.baseline` names.
 pub const BASELINE: &str = "baseline";
-/// Lower end of the 90 % interval; of the others `lower_50` and so on.
+/// Lower end of the 90 % interval. Other levels have columns such as `lower_50`.
 pub const LOWER: &str = "lower";
-/// Upper end of the 90 % interval; of the others `upper_50` and so on.
+/// Upper end of the 90 % interval. Other levels have columns such as `upper_50`.
 pub const UPPER: &str = "upper";
-/// Which part of the data a prediction is of: `1`…`n`, `holdout`, or `test` of a random split.
+/// Part of the data that a prediction belongs to: `1`…`n`, `holdout`, or `test` for a random split.
 pub const FOLD: &str = "fold";
 
-/// The unit of predictions that are of no price.
+/// Unit of predictions that are not prices.
 pub const LOG_RANGE: &str = "log(high/low)";
 
-/// File metadata: which MARKET stream an archive was made from, as JSON of its identity.
+/// Metadata key of an archive file: the identity of its MARKET stream as JSON.
 pub const SOURCE_KEY: &str = "candlewire.source";
 
-/// Rows in a row group: bounds the memory of reading and writing to some tens of megabytes.
+/// Rows per row group, at most. It bounds the memory of reading and writing to some tens of megabytes.
 const ROW_GROUP_ROWS_MAX: usize = 1 << 18;
 
-/// Level 1 finds nothing in small whole numbers that repeat; levels from 4 on take several times as long for a tenth less.
+/// zstd level. Level 1 misses repetitions in small integers; levels from 4 on take several times as long and save a
+/// tenth.
 const ZSTD_LEVEL: i32 = 3;
 
-/// Milliseconds, UTC: read as a time by DuckDB, Polars, pandas and Spark alike.
+/// Type of time columns: milliseconds in UTC, which DuckDB, Polars, pandas and Spark all read as a time.
 pub fn timestamp_type() -> DataType {
     DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into()))
 }
 
-/// Text of which a file has few different values.
+/// Type of text columns with few distinct values: dictionary-encoded.
 pub fn name_type() -> DataType {
     DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8))
 }
 
-/// Columns of an archive file. Whole numbers are signed, because Spark reads unsigned 64-bit numbers as decimals.
+/// Returns the columns of an archive file. Integers are signed, because Spark reads unsigned 64-bit integers as
+/// decimals.
 pub fn ticks() -> SchemaRef {
     Arc::new(Schema::new(vec![
         Field::new(COIN, name_type(), false),
@@ -90,7 +95,7 @@ pub fn ticks() -> SchemaRef {
     ]))
 }
 
-/// Columns of `predictions.parquet`, whose intervals have the given levels in percent beside 90.
+/// Returns the columns of `predictions.parquet`. `other_levels` are the interval levels in percent besides 90.
 pub fn predictions(other_levels: &[u8]) -> SchemaRef {
     let mut fields = vec![
         Field::new(TIMESTAMP, timestamp_type(), false),
@@ -108,25 +113,26 @@ pub fn predictions(other_levels: &[u8]) -> SchemaRef {
     Arc::new(Schema::new(fields))
 }
 
-/// The column of the lower end at a level other than 90 %.
+/// Returns the column of the lower interval end at a level other than 90 %.
 pub fn lower_of(level: u8) -> String {
     format!("{LOWER}_{level}")
 }
 
-/// The column of the upper end at a level other than 90 %.
+/// Returns the column of the upper interval end at a level other than 90 %.
 pub fn upper_of(level: u8) -> String {
     format!("{UPPER}_{level}")
 }
 
-/// How a file of this schema is written: as every reader of Parquet reads it, so with the encodings of Parquet 1.0 (text as
-/// a dictionary, numbers plain), pages of version 1 and zstd, with statistics for pruning. Spark's vectorized reader,
-/// fastparquet and older Trino know no `BYTE_STREAM_SPLIT`, and some no `DELTA_BINARY_PACKED`.
+/// Returns the writer properties for a file of this schema. They use only features that every Parquet reader supports:
+/// the encodings of Parquet 1.0 (dictionary for text, plain for numbers), data pages of version 1, zstd, and statistics
+/// for pruning. Spark's vectorized reader, fastparquet and older Trino do not support `BYTE_STREAM_SPLIT`, and some do
+/// not support `DELTA_BINARY_PACKED`.
 ///
-/// Plain numbers are also the smaller ones: zstd finds what decimal prices and regular times repeat, which a dictionary of
-/// mostly different values and bytes that are split hide from it.
+/// Plain numbers also compress better: zstd finds the repetitions in decimal prices and regular times. A dictionary of
+/// mostly distinct values, or split bytes, would hide these repetitions.
 ///
 /// # Panics
-/// Never: zstd has the level that is asked for.
+/// Never: the zstd level is valid.
 pub fn writer_properties(schema: &Schema, metadata: Vec<KeyValue>) -> WriterProperties {
     let level = ZstdLevel::try_new(ZSTD_LEVEL).expect("zstd has this level");
     let mut properties = WriterProperties::builder()

@@ -1,4 +1,4 @@
-//! Ticks as columns of an archive file, and back.
+//! Conversion between ticks and the columns of an archive file.
 
 use std::sync::Arc;
 
@@ -13,10 +13,10 @@ use market::{EventTime, Instrument, Span, Tick};
 
 use crate::schema;
 
-/// Rows in columns, as an archive file takes them.
+/// Rows in the columns of an archive file.
 pub type Batch = RecordBatch;
 
-/// Rows of an archive file to be, in columns.
+/// Builder of a batch of archive rows.
 pub struct TickRows {
     coin: StringDictionaryBuilder<Int32Type>,
     quote: StringDictionaryBuilder<Int32Type>,
@@ -59,7 +59,7 @@ impl TickRows {
     /// Adds a tick that the MARKET message `market_seq` accepted.
     ///
     /// # Panics
-    /// When a sequence is above 2^63, which no stream reaches.
+    /// A sequence is 2^63 or more, which no stream reaches.
     pub fn push(&mut self, instrument: &Instrument, tick: &Tick, market_seq: u64) {
         const SEQUENCE: &str = "a stream's sequences fit 63 bits";
         self.coin.append_value(instrument.coin());
@@ -68,7 +68,7 @@ impl TickRows {
         self.grain.append_option(tick.grain.map(Span::ms));
         self.complete.append_option(tick.complete.map(Span::ms));
         self.id.append_option(tick.id.map(u64::cast_signed));
-        // A quote has one price. Three more copies of it would take more room than all the rest of the row.
+        // A quote has one price. Three more copies of it would take more space than the rest of the row.
         let unless_quote = |price: f64| (!is_quote(tick)).then_some(price);
         self.open.append_option(unless_quote(tick.open));
         self.high.append_option(unless_quote(tick.high));
@@ -80,7 +80,7 @@ impl TickRows {
         self.len += 1;
     }
 
-    /// Rows so far.
+    /// Returns the number of rows.
     pub fn len(&self) -> usize {
         self.len
     }
@@ -90,7 +90,7 @@ impl TickRows {
         self.len == 0
     }
 
-    /// The rows as a batch of [`schema::ticks`].
+    /// Returns the rows as a batch of [`schema::ticks`].
     ///
     /// # Panics
     /// Never: every row has a value in every column.
@@ -114,8 +114,8 @@ impl TickRows {
     }
 }
 
-/// Whether a tick is a quote: one price, and no volume. A recorded candle in which the price stood still has a volume,
-/// if only 0, and keeps all its columns.
+/// Whether a tick is a quote: one price and no volume. A recorded candle with a constant price still has a volume, at
+/// least 0, and keeps all its columns.
 fn is_quote(tick: &Tick) -> bool {
     tick.volume.is_none() && tick.open == tick.close && tick.high == tick.close && tick.low == tick.close
 }
@@ -123,7 +123,7 @@ fn is_quote(tick: &Tick) -> bool {
 /// Calls `each` for every row of a batch of archived ticks, with its instrument and MARKET sequence.
 ///
 /// # Errors
-/// As [`conform`], and when a name cannot be an instrument's.
+/// The batch does not [`conform`], or a name is not valid for an instrument.
 pub fn for_each_tick(batch: &RecordBatch, mut each: impl FnMut(&Instrument, Tick, u64)) -> Result<(), ArrowError> {
     let batch = conform(batch)?;
     let column = |name: &str| batch.column_by_name(name).expect("a conforming batch has every column");
@@ -153,11 +153,11 @@ pub fn for_each_tick(batch: &RecordBatch, mut each: impl FnMut(&Instrument, Tick
     Ok(())
 }
 
-/// A batch of archived ticks with the columns of [`schema::ticks`]. Another program may have rewritten the file with plain
-/// text, other integers or more columns: still the same ticks.
+/// Converts a batch of archived ticks to the columns of [`schema::ticks`]. Another program may have rewritten the file
+/// with plain text, other integer types or additional columns; the ticks are the same.
 ///
 /// # Errors
-/// When a column is missing, of another kind, or holds what no archived tick can.
+/// A column is missing, has an inconvertible type, or holds a value that no archived tick can have.
 pub fn conform(batch: &RecordBatch) -> Result<Batch, ArrowError> {
     let ours = schema::ticks();
     if batch.schema_ref().fields() == ours.fields() {
@@ -172,11 +172,11 @@ fn column(batch: &RecordBatch, field: &Field) -> Result<ArrayRef, ArrowError> {
     let column = batch.column_by_name(field.name()).ok_or_else(no_column)?;
     match (column.data_type(), field.data_type()) {
         (theirs, ours) if theirs == ours => Ok(Arc::clone(column)),
-        // An id has 64 bits, whether they are read with a sign or without.
+        // An id has 64 bits, whether they are read as signed or unsigned.
         (DataType::UInt64, DataType::Int64) if field.name() == schema::ID => {
             Ok(Arc::new(column.as_primitive::<UInt64Type>().unary::<_, Int64Type>(u64::cast_signed)))
         }
-        // By default a value that does not fit becomes a null.
+        // The default options would turn a value that does not fit into null.
         (_, ours) => cast_with_options(column, ours, &CastOptions { safe: false, ..CastOptions::default() }),
     }
 }
@@ -185,7 +185,7 @@ fn value<T: ArrowPrimitiveType>(column: &PrimitiveArray<T>, row: usize) -> Optio
     column.is_valid(row).then(|| column.value(row))
 }
 
-/// The instruments of a batch's rows. Rows of one instrument mostly follow each other.
+/// Instruments of a batch's rows. It caches the last one, because rows of one instrument mostly follow each other.
 struct Instruments<'a> {
     coin_keys: &'a [i32],
     quote_keys: &'a [i32],
@@ -286,7 +286,7 @@ mod tests {
         Ok(ticks)
     }
 
-    /// A batch with a column in place of the one of this name.
+    /// Returns the batch with the named column replaced.
     fn with(batch: &RecordBatch, name: &str, column: ArrayRef) -> RecordBatch {
         let columns = batch.schema_ref().fields().iter().zip(batch.columns()).map(|(field, kept)| {
             let column = if field.name() == name { &column } else { kept };
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_that_another_program_rewrote_are_the_same_ticks() {
+    fn columns_rewritten_by_another_program_give_the_same_ticks() {
         let ticks = [trade(1), trade(u64::MAX)];
         let mut rows = TickRows::default();
         ticks.iter().for_each(|tick| rows.push(&bitcoin(), tick, 3));

@@ -1,15 +1,16 @@
-//! A file in a zip archive, for those who want one download.
+//! Zip archive of a single file, for users who want one small download. The crate `zip` (written `::zip` here) does the
+//! work.
 
 use std::io::{self, Seek, Write};
 
-use zip::write::SimpleFileOptions;
-use zip::{CompressionMethod, DateTime, ZipWriter};
+use ::zip::write::SimpleFileOptions;
+use ::zip::{CompressionMethod, DateTime, ZipWriter};
 
-/// Writes a zip archive that holds one file of this name and content. The same content gives the same bytes: the entry
-/// bears zip's earliest date instead of today's.
+/// Writes a zip archive that holds one file of this name and content. Equal content gives equal bytes, because the
+/// entry has zip's earliest date instead of the current one.
 ///
 /// # Errors
-/// When `to` refuses.
+/// Writing to `to` fails.
 pub fn write_zip(to: impl Write + Seek, name: &str, content: &[u8]) -> io::Result<()> {
     let options = SimpleFileOptions::default()
         .compression_method(CompressionMethod::Deflated)
@@ -29,7 +30,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_packed_comes_out_and_bytes_are_the_same_each_time() {
+    fn zipped_content_comes_back_and_bytes_are_reproducible() {
         let pack = || {
             let mut bytes = Cursor::new(Vec::new());
             write_zip(&mut bytes, "predictions.parquet", &[7; 100_000]).expect("packed");

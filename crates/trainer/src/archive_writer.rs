@@ -232,7 +232,7 @@ fn open(archive: &Archive, market: &LogId) -> Result<ArchiveWriter, ArchiveError
     match (archive.source()?, archive.last_seq()?) {
         (Some(theirs), Some(last)) if continues(&theirs, last) => {
             let mut writer = ArchiveWriter::open(archive.clone(), &theirs)?;
-            writer.goes_on_as(&market.to_json());
+            writer.continue_as(&market.to_json());
             Ok(writer)
         }
         _ => ArchiveWriter::open(archive.clone(), &market.to_json()).map_err(in_words),

@@ -6,7 +6,7 @@ pub(crate) mod parse;
 use market::Instrument;
 use service::{Code, WithCode};
 use store::archive::Archive;
-use store::archive::storage::ArchiveStorage;
+use store::archive::location::ArchiveLocation;
 
 pub use self::learning::LearnArgs;
 
@@ -16,7 +16,7 @@ pub struct ArchiveArgs {
     /// The archive: a folder, created if it does not exist, or s3://BUCKET/PREFIX with the key in AWS_ACCESS_KEY_ID and
     /// AWS_SECRET_ACCESS_KEY
     #[arg(long, env = "CANDLEWIRE_ARCHIVE", default_value = "out/archive", value_name = "PLACE")]
-    pub archive: ArchiveStorage,
+    pub archive: ArchiveLocation,
 }
 
 impl ArchiveArgs {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Context;
-use reporter::picture::{Bar, bars};
+use reporter::plot::{Bar, bars};
 
 use super::report::Figure;
 

@@ -1,9 +1,9 @@
-//! What CoinGecko's answers mean, whatever their form: a list of coins, or a refusal with its class.
+//! Interpretation of CoinGecko's answers: a list of coins, or a refusal with its class.
 //!
-//! Errors come in four JSON shapes, as HTML with any status, as bare text, or not at all:
+//! Errors come in four JSON shapes, as HTML with any status, as plain text, or as an empty body:
 //! `{"status":{"error_code":10002,"error_message":"…"}}`, `{"error":{"status":{…}}}`, `{"error":"coin not found"}`,
-//! `{"timestamp":"…","error_code":10011,"status":{"error_message":"…"}}`. The code decides where there is one, else the
-//! status.
+//! `{"timestamp":"…","error_code":10011,"status":{"error_message":"…"}}`. The error code decides the class; without
+//! one, the HTTP status does.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -17,42 +17,42 @@ use super::json::{field, object};
 use super::key::{ApiKey, excerpt};
 use super::markets::{self, NoQuotes, Quote};
 
-/// An answer as it came.
+/// An HTTP answer.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Answer {
+pub(crate) struct HttpAnswer {
     pub(crate) status: u16,
     pub(crate) content_type: Option<String>,
     pub(crate) retry_after: Option<String>,
-    /// The host that the source sends us to instead, with its port if it names one.
+    /// Host of a redirect, with its port if it names one.
     pub(crate) redirected_to: Option<String>,
     pub(crate) body: Vec<u8>,
-    /// Whether the body goes on: `body` is as much of it as an answer may take.
+    /// Whether the body was truncated to the size limit.
     pub(crate) is_cut: bool,
 }
 
-/// What to do about a refusal.
+/// Class of a refusal, by the right reaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Class {
     /// Too many requests: wait as told, then ask less often.
     RateLimited,
-    /// Trouble at the source or before it: ask again later.
+    /// A failure at CoinGecko or at a server before it: ask again later.
     Upstream,
     /// No connection, or no answer in time: ask again later.
     Unreachable,
-    /// The network edge keeps us out: ask again much later.
+    /// CoinGecko's network edge blocks this address: ask again much later.
     Blocked,
-    /// Another address instead of an answer, which is not followed, because the key would go along: ask again later.
+    /// A redirect, which is not followed, because the other host would receive the key: ask again later.
     Redirected,
-    /// The key is missing, wrong, or of the other host: only a new configuration helps.
+    /// The key is missing, wrong, or for the other host: only a new configuration helps.
     Key,
-    /// The plan does not include what was asked: only another plan helps.
+    /// The plan does not include the request: only another plan helps.
     Plan,
     /// The request itself is wrong, such as an unknown currency.
     Request,
 }
 
 impl Class {
-    /// The class in a word: the cause of the gap that it leaves, and a label of metrics.
+    /// Returns the class as one word: the cause of the resulting gap, and a label of metrics.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::RateLimited => "rate-limited",
@@ -67,17 +67,17 @@ impl Class {
     }
 }
 
-/// An answer that is not the one that was asked for.
+/// An answer without the requested quotes, or no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refusal {
     pub(crate) class: Class,
     pub(crate) status: Option<u16>,
     pub(crate) code: Option<i64>,
-    /// The source's words without the key, or the client's.
+    /// Error message of CoinGecko without the key, or of the client.
     pub(crate) detail: String,
-    /// Whether these are an error that the source names: it is the source then, not a page on the way to it.
+    /// Whether CoinGecko itself named the error, as opposed to a page of a server in between.
     pub(crate) is_named: bool,
-    /// How long the source asks us to wait.
+    /// Time to wait that CoinGecko asked for.
     pub(crate) retry_after: Option<Duration>,
 }
 
@@ -112,11 +112,11 @@ impl fmt::Display for Refusal {
     }
 }
 
-impl Answer {
-    /// What the answer says of the coins that it was asked for, by coin.
+impl HttpAnswer {
+    /// Parses the quotes, by coin.
     ///
     /// # Errors
-    /// The refusal that it is instead, without the key. `now` turns a date of `Retry-After` into a time to wait.
+    /// The refusal that the answer is instead, without the key. `now` converts a date in `Retry-After` to a duration.
     pub(crate) fn quotes(
         &self,
         asked: usize,
@@ -140,13 +140,13 @@ impl Answer {
         };
         let (code, words) = if is_html { (None, None) } else { code_and_words(&text) };
         let class = match class_of_code(code).unwrap_or_else(|| class_of_status(self.status)) {
-            // The edge's own page for a blocked address comes with more than one status.
+            // The edge sends its page for a blocked address with several statuses.
             Class::Upstream if is_html && names_error_1020(&text) => Class::Blocked,
             class => class,
         };
         let is_named = words.is_some();
         let detail = match words {
-            // Neither the status nor a code tells that this is an error.
+            // Neither the status nor an error code marks this answer as an error.
             Some(words) if is_success(self.status) && class == Class::Upstream => {
                 format!("the error {:?}", excerpt(&words, key))
             }
@@ -177,7 +177,7 @@ fn is_success(status: u16) -> bool {
     (200..300).contains(&status)
 }
 
-/// 304 says that nothing has changed, which was not asked.
+/// Whether a status is a redirect. 304 means "not modified" and is not one.
 fn is_redirect(status: u16) -> bool {
     (300..400).contains(&status) && status != 304
 }
@@ -186,7 +186,7 @@ fn class_of_code(code: Option<i64>) -> Option<Class> {
     match code? {
         10002 | 10010 | 10011 => Some(Class::Key),
         10005 => Some(Class::Plan),
-        // More history than the plan gives: comes with 401, but the key is good.
+        // Too old a date for the plan: comes with 401, but the key is good.
         10012 => Some(Class::Request),
         429 => Some(Class::RateLimited),
         403 | 1020 => Some(Class::Blocked),
@@ -210,7 +210,7 @@ fn names_error_1020(page: &str) -> bool {
     page.contains("1020") && page.contains("denied") || page.contains("error code: 1020")
 }
 
-/// An error object, or one of the objects in it. Each field may hold any JSON.
+/// An error object, or an object inside it. Each field may hold any JSON.
 #[derive(Default, Deserialize)]
 struct ErrorObject<'a> {
     #[serde(borrow)]
@@ -220,7 +220,7 @@ struct ErrorObject<'a> {
     error: Option<&'a RawValue>,
 }
 
-/// Code and words of an error object in any of its shapes.
+/// Returns the code and the message of an error object in any of its shapes.
 fn code_and_words(text: &str) -> (Option<i64>, Option<String>) {
     fn inner(field: Option<&RawValue>) -> ErrorObject<'_> {
         field.and_then(|json| object(json.get())).unwrap_or_default()
@@ -233,7 +233,7 @@ fn code_and_words(text: &str) -> (Option<i64>, Option<String>) {
     (field(code).or_else(|| field::<String>(code)?.parse().ok()), field(words))
 }
 
-/// Seconds, or a date.
+/// Parses `Retry-After`: seconds, or a date.
 fn parse_retry_after(header: &str, now: SystemTime) -> Option<Duration> {
     match header.trim().parse::<u64>() {
         Ok(seconds) => Some(Duration::from_secs(seconds)),
@@ -248,7 +248,7 @@ mod tests {
     use super::*;
 
     fn check(status: u16, body: &str, class: Class, code: Option<i64>, detail: &str) {
-        let answer = Answer { status, body: body.into(), ..Answer::default() };
+        let answer = HttpAnswer { status, body: body.into(), ..HttpAnswer::default() };
         let refusal = answer.quotes(1, None, UNIX_EPOCH).unwrap_err();
         assert_eq!((refusal.class, refusal.code, refusal.detail.as_str()), (class, code, detail), "{status} {body}");
     }
@@ -323,7 +323,7 @@ mod tests {
     #[test]
     fn a_redirect_names_the_host_and_the_flag() {
         let redirected_to = Some("elsewhere.example:8443".to_owned());
-        let answer = Answer { status: 302, redirected_to, body: b"[]".to_vec(), ..Answer::default() };
+        let answer = HttpAnswer { status: 302, redirected_to, body: b"[]".to_vec(), ..HttpAnswer::default() };
         let refusal = answer.quotes(1, None, UNIX_EPOCH).unwrap_err();
         assert_eq!(refusal.class, Class::Redirected);
         let said = refusal.to_string();
@@ -331,7 +331,7 @@ mod tests {
     }
 
     fn said(status: u16, body: &str) -> String {
-        let answer = Answer { status, body: body.into(), ..Answer::default() };
+        let answer = HttpAnswer { status, body: body.into(), ..HttpAnswer::default() };
         answer.quotes(1, None, UNIX_EPOCH).unwrap_err().to_string()
     }
 
@@ -374,11 +374,11 @@ mod tests {
         );
         check(503, "<html>busy", Class::Upstream, None, "HTML instead of JSON: <html>busy");
         check(200, "<html>sign in", Class::Upstream, None, "HTML instead of JSON: <html>sign in");
-        let declared = Answer {
+        let declared = HttpAnswer {
             status: 200,
             content_type: Some("text/HTML".to_owned()),
             body: b"[]".to_vec(),
-            ..Answer::default()
+            ..HttpAnswer::default()
         };
         assert_eq!(declared.quotes(1, None, UNIX_EPOCH).unwrap_err().class, Class::Upstream);
     }
@@ -387,7 +387,7 @@ mod tests {
     fn retry_after_is_seconds_or_a_date() {
         let check = |header: &str, expected: Option<u64>| {
             let retry_after = Some(header.to_owned());
-            let answer = Answer { status: 429, retry_after, ..Answer::default() };
+            let answer = HttpAnswer { status: 429, retry_after, ..HttpAnswer::default() };
             let refusal = answer.quotes(1, None, UNIX_EPOCH + Duration::from_secs(784_111_770)).unwrap_err();
             assert_eq!(refusal.retry_after, expected.map(Duration::from_secs), "{header}");
         };
@@ -400,13 +400,13 @@ mod tests {
 
     #[test]
     fn an_empty_list_is_an_answer() {
-        let answer = Answer { status: 200, body: b" [] ".to_vec(), ..Answer::default() };
+        let answer = HttpAnswer { status: 200, body: b" [] ".to_vec(), ..HttpAnswer::default() };
         assert_eq!(answer.quotes(1, None, UNIX_EPOCH), Ok(HashMap::new()));
     }
 
     #[test]
     fn long_answers_are_shown_in_part_on_one_line() {
-        let answer = Answer { status: 500, body: "a\nb\u{7}".repeat(10_000).into(), ..Answer::default() };
+        let answer = HttpAnswer { status: 500, body: "a\nb\u{7}".repeat(10_000).into(), ..HttpAnswer::default() };
         let shown = answer.quotes(1, None, UNIX_EPOCH).unwrap_err().to_string();
         assert!(shown.len() < 250 && !shown.contains(['\n', '\u{7}']), "{shown}");
     }

@@ -1,5 +1,5 @@
-//! How long to wait after a refusal: as told where told, else longer each time, at random so that many clients that failed
-//! together do not come back together.
+//! Backoff after a refusal: the time that CoinGecko asked for, or exponential backoff with jitter, so that many clients
+//! that failed together do not return together.
 
 use std::time::Duration;
 
@@ -7,15 +7,15 @@ use super::answer::{Class, Refusal};
 
 const BACKOFF_MIN: Duration = Duration::from_secs(15);
 const BACKOFF_MAX: Duration = Duration::from_secs(15 * 60);
-/// Shortest pause when the network edge keeps us out: asking sooner prolongs it.
+/// Shortest pause after a block by the network edge: an earlier request prolongs the block.
 const BLOCKED_MIN: Duration = Duration::from_secs(10 * 60);
-/// A source that asks for more than this has mistyped.
+/// Longest `Retry-After` that is obeyed; a longer one is a mistake of the source.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 const _: () = assert!(BACKOFF_MIN.as_secs() < BACKOFF_MAX.as_secs() && BLOCKED_MIN.as_secs() < BACKOFF_MAX.as_secs());
 
-/// The pause after the `failures`th refusal in a row (from 1), or `None` when asking again cannot help. `random` is
-/// uniform in [0, 1).
+/// Returns the pause after the `failures`th refusal in a row (from 1), or `None` if asking again cannot help. `random`
+/// is uniform in [0, 1).
 pub(crate) fn pause(refusal: &Refusal, failures: u32, random: f64) -> Option<Duration> {
     let told = refusal.retry_after.map(|told| {
         let told = told.min(RETRY_AFTER_MAX);
@@ -23,7 +23,7 @@ pub(crate) fn pause(refusal: &Refusal, failures: u32, random: f64) -> Option<Dur
     });
     let own = match refusal.class {
         Class::Key | Class::Plan => return None,
-        // What was told is enough the first time; whoever is refused again asks less often.
+        // The first time the requested pause is enough; after another refusal the requests become rarer.
         Class::RateLimited if told.is_some() && failures <= 1 => Duration::ZERO,
         Class::RateLimited | Class::Upstream | Class::Unreachable | Class::Redirected => {
             between(BACKOFF_MIN, doubled(failures), random)
@@ -34,7 +34,7 @@ pub(crate) fn pause(refusal: &Refusal, failures: u32, random: f64) -> Option<Dur
     Some(own.max(told.unwrap_or_default()))
 }
 
-/// 30 s, 1 min, 2 min … [`BACKOFF_MAX`].
+/// Returns 30 s, 1 min, 2 min … up to [`BACKOFF_MAX`].
 fn doubled(failures: u32) -> Duration {
     BACKOFF_MIN.saturating_mul(1_u32.checked_shl(failures.min(16)).unwrap_or(u32::MAX)).min(BACKOFF_MAX)
 }
@@ -58,7 +58,7 @@ mod tests {
         }
     }
 
-    /// Shortest and longest pause in seconds.
+    /// Checks the shortest and the longest pause, in seconds.
     fn check(class: Class, retry_after: Option<u64>, failures: u32, expected: Option<(u64, u64)>) {
         let at = |random: f64| {
             pause(&refusal(class, retry_after), failures, random).map(|pause| pause.as_secs_f64().round() as u64)
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn what_asking_cannot_mend_is_not_asked_again_or_seldom() {
+    fn permanent_refusals_are_asked_again_never_or_rarely() {
         check(Class::Key, None, 1, None);
         check(Class::Plan, Some(5), 1, None);
         check(Class::Blocked, None, 1, Some((600, 1_200)));

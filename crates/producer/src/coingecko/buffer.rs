@@ -1,4 +1,4 @@
-//! What waits to be published, bounded: while NATS is away polling goes on.
+//! Bounded buffer of unpublished records, so that polling continues during an outage of NATS.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -10,44 +10,44 @@ use market::heartbeat::HeartbeatLine;
 use market::tick::TickLine;
 use market::{EventTime, Instrument, Span};
 
-use super::SOURCE;
+use super::config::SOURCE;
 use crate::message::{Origin, has_room};
 
-/// Ticks that wait at most. One coin a minute fills it in a week, 100 coins in 100 minutes; some 4 MB.
+/// Ticks in the buffer, at most; about 4 MB. One coin per minute fills it in a week, 100 coins in 100 minutes.
 pub(crate) const TICKS_MAX: usize = 10_000;
-/// The cause of the gap that dropped ticks leave.
+/// Cause of the gap that dropped ticks leave.
 const OVERFLOW: &str = "buffer-overflow";
 
-/// A record that waits.
+/// An unpublished record.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Record {
+pub(crate) enum BufferedRecord {
     Tick(Box<TickLine<'static>>),
     Gap(GapLine<'static>),
     Heartbeat(HeartbeatLine<'static>),
 }
 
-/// One queue an instrument, all together bounded. When full, the oldest tick of the longest queue goes, and what went
-/// becomes a gap record.
+/// One queue per instrument, with a common bound. When the buffer is full, the oldest tick of the longest queue is
+/// dropped and becomes part of a gap record.
 #[derive(Debug)]
-pub(crate) struct Outbox {
+pub(crate) struct BoundedBuffer {
     queues: Vec<Queue>,
     ticks: usize,
     ticks_max: usize,
-    /// Ticks that were dropped.
+    /// Number of dropped ticks.
     pub(crate) dropped: u64,
 }
 
 #[derive(Debug)]
 struct Queue {
     instrument: Instrument,
-    records: VecDeque<Record>,
+    records: VecDeque<BufferedRecord>,
     ticks: usize,
-    /// From here on ticks were dropped, up to the next tick that still waits.
+    /// Event time of the first dropped tick, until the gap up to the next kept tick is published.
     lost_from_ms: Option<i64>,
 }
 
-impl Outbox {
-    /// Empty queues of these instruments.
+impl BoundedBuffer {
+    /// Returns empty queues for these instruments.
     pub(crate) fn new(instruments: &[Instrument], ticks_max: usize) -> Self {
         let queue = |instrument: &Instrument| Queue {
             instrument: instrument.clone(),
@@ -58,18 +58,18 @@ impl Outbox {
         Self { queues: instruments.iter().map(queue).collect(), ticks: 0, ticks_max, dropped: 0 }
     }
 
-    /// Appends a record of an instrument, by its place.
-    pub(crate) fn push(&mut self, lane: usize, record: Record) {
-        let queue = &mut self.queues[lane];
+    /// Appends a record of an instrument.
+    pub(crate) fn push(&mut self, instrument_idx: usize, record: BufferedRecord) {
+        let queue = &mut self.queues[instrument_idx];
         match (&record, queue.records.back_mut()) {
-            (Record::Heartbeat(later), Some(Record::Heartbeat(last))) if joins(last, later) => {
-                // The later one says all that both do.
+            (BufferedRecord::Heartbeat(later), Some(BufferedRecord::Heartbeat(last))) if joins(last, later) => {
+                // The later heartbeat certifies the span of both.
                 let from_ms = last.event_ms - last.complete_ms.unwrap_or_default();
                 let complete_ms = later.complete_ms.map(|_| later.event_ms - from_ms);
                 *last = HeartbeatLine { complete_ms, ..later.clone() };
                 return;
             }
-            (Record::Tick(_), _) => {
+            (BufferedRecord::Tick(_), _) => {
                 queue.ticks += 1;
                 self.ticks += 1;
             }
@@ -81,20 +81,24 @@ impl Outbox {
         }
     }
 
-    /// Instruments for which something waits.
+    /// Returns the indexes of instruments with unpublished records.
     pub(crate) fn waiting(&self) -> impl Iterator<Item = usize> {
-        self.queues.iter().enumerate().filter(|(_, queue)| !queue.records.is_empty()).map(|(lane, _)| lane)
+        self.queues
+            .iter()
+            .enumerate()
+            .filter(|(_, queue)| !queue.records.is_empty())
+            .map(|(instrument_idx, _)| instrument_idx)
     }
 
-    /// Ticks that wait.
+    /// Returns the number of unpublished ticks.
     pub(crate) fn ticks(&self) -> usize {
         self.ticks
     }
 
-    /// Takes the next message of an instrument: one gap, one heartbeat, or all ticks up to the next of those that one
-    /// payload takes.
-    pub(crate) fn take(&mut self, lane: usize) -> Option<FeedMessage> {
-        let queue = &mut self.queues[lane];
+    /// Removes and returns the next message of an instrument: one gap, one heartbeat, or the ticks up to the next other
+    /// record, as many as one payload takes.
+    pub(crate) fn take(&mut self, instrument_idx: usize) -> Option<FeedMessage> {
+        let queue = &mut self.queues[instrument_idx];
         let before = queue.ticks;
         let message = queue.take();
         self.ticks -= before - queue.ticks;
@@ -105,7 +109,7 @@ impl Outbox {
         let Some(queue) = self.queues.iter_mut().max_by_key(|queue| queue.ticks) else { return };
         while let Some(record) = queue.records.pop_front() {
             match record {
-                Record::Tick(tick) => {
+                BufferedRecord::Tick(tick) => {
                     queue.lost_from_ms.get_or_insert(tick.event_ms);
                     queue.ticks -= 1;
                     self.ticks -= 1;
@@ -113,17 +117,17 @@ impl Outbox {
                     queue.certify_nothing();
                     return;
                 }
-                // The hole grows backwards over one that was there before.
-                Record::Gap(gap) => {
+                // The new gap includes the dropped one.
+                BufferedRecord::Gap(gap) => {
                     queue.lost_from_ms.get_or_insert(gap.from_ms);
                 }
-                Record::Heartbeat(_) => {}
+                BufferedRecord::Heartbeat(_) => {}
             }
         }
     }
 }
 
-/// Whether the spans of two heartbeats touch, or neither has one.
+/// Whether the spans of two heartbeats touch, or both have none.
 fn joins(earlier: &HeartbeatLine<'_>, later: &HeartbeatLine<'_>) -> bool {
     match (earlier.complete_ms, later.complete_ms) {
         (Some(_), Some(complete_ms)) => later.event_ms - complete_ms <= earlier.event_ms,
@@ -133,16 +137,16 @@ fn joins(earlier: &HeartbeatLine<'_>, later: &HeartbeatLine<'_>) -> bool {
 }
 
 impl Queue {
-    /// A tick was dropped: nothing is certified up to the one that follows.
+    /// Removes certifications up to the next tick, after a tick was dropped.
     fn certify_nothing(&mut self) {
         for record in &mut self.records {
             match record {
-                Record::Heartbeat(heartbeat) => heartbeat.complete_ms = None,
-                Record::Tick(tick) => {
+                BufferedRecord::Heartbeat(heartbeat) => heartbeat.complete_ms = None,
+                BufferedRecord::Tick(tick) => {
                     tick.complete_ms = None;
                     return;
                 }
-                Record::Gap(_) => {}
+                BufferedRecord::Gap(_) => {}
             }
         }
     }
@@ -152,19 +156,19 @@ impl Queue {
             return Some(message);
         }
         let message = match self.records.pop_front()? {
-            Record::Tick(first) => self.take_ticks(*first),
-            Record::Gap(gap) => self.gap_message(&gap),
-            Record::Heartbeat(heartbeat) => self.origin().heartbeat(heartbeat.event(), single(&heartbeat)),
+            BufferedRecord::Tick(first) => self.take_ticks(*first),
+            BufferedRecord::Gap(gap) => self.gap_message(&gap),
+            BufferedRecord::Heartbeat(heartbeat) => self.origin().heartbeat(heartbeat.event(), single(&heartbeat)),
         };
         Some(message)
     }
 
-    /// The gap that dropped ticks left, once the tick after it is here.
+    /// Returns the gap of dropped ticks, if the tick after it is in the queue.
     fn take_lost(&mut self) -> Option<FeedMessage> {
         let from_ms = self.lost_from_ms?;
         let to_ms = self.records.iter().find_map(|record| match record {
-            Record::Tick(tick) => Some(tick.event_ms),
-            Record::Gap(_) | Record::Heartbeat(_) => None,
+            BufferedRecord::Tick(tick) => Some(tick.event_ms),
+            BufferedRecord::Gap(_) | BufferedRecord::Heartbeat(_) => None,
         })?;
         self.lost_from_ms = None;
         Some(self.gap_message(&GapLine {
@@ -181,7 +185,7 @@ impl Queue {
         let mut last_ms = first_ms;
         let mut lines = Pack::default();
         lines.push(&first);
-        while let (true, Some(Record::Tick(tick))) = (has_room(&lines), self.records.front()) {
+        while let (true, Some(BufferedRecord::Tick(tick))) = (has_room(&lines), self.records.front()) {
             last_ms = tick.event_ms;
             lines.push(tick.as_ref());
             self.records.pop_front();
@@ -206,8 +210,8 @@ mod tests {
 
     use super::*;
 
-    fn tick(coin: &'static str, minute: i64) -> Record {
-        Record::Tick(Box::new(TickLine {
+    fn tick(coin: &'static str, minute: i64) -> BufferedRecord {
+        BufferedRecord::Tick(Box::new(TickLine {
             coin: coin.into(),
             quote: "usd".into(),
             event_ms: minute * 60_000,
@@ -228,8 +232,8 @@ mod tests {
         }))
     }
 
-    fn heartbeat(minute: i64) -> Record {
-        Record::Heartbeat(HeartbeatLine {
+    fn heartbeat(minute: i64) -> BufferedRecord {
+        BufferedRecord::Heartbeat(HeartbeatLine {
             coin: "bitcoin".into(),
             quote: "usd".into(),
             event_ms: minute * 60_000,
@@ -239,92 +243,95 @@ mod tests {
         })
     }
 
-    /// How much each record that waits certifies, in minutes.
-    fn certified(outbox: &Outbox) -> Vec<Option<i64>> {
-        let complete_ms = |record: &Record| match record {
-            Record::Tick(tick) => tick.complete_ms,
-            Record::Heartbeat(heartbeat) => heartbeat.complete_ms,
-            Record::Gap(_) => None,
+    /// Returns how much each record certifies, in minutes.
+    fn certified(buffer: &BoundedBuffer) -> Vec<Option<i64>> {
+        let complete_ms = |record: &BufferedRecord| match record {
+            BufferedRecord::Tick(tick) => tick.complete_ms,
+            BufferedRecord::Heartbeat(heartbeat) => heartbeat.complete_ms,
+            BufferedRecord::Gap(_) => None,
         };
-        outbox.queues[0].records.iter().map(|record| Some(complete_ms(record)? / 60_000)).collect()
+        buffer.queues[0].records.iter().map(|record| Some(complete_ms(record)? / 60_000)).collect()
     }
 
-    fn certifying(record: Record, minutes: i64) -> Record {
+    fn certifying(record: BufferedRecord, minutes: i64) -> BufferedRecord {
         let complete_ms = Some(minutes * 60_000);
         match record {
-            Record::Tick(tick) => Record::Tick(Box::new(TickLine { complete_ms, ..*tick })),
-            Record::Heartbeat(heartbeat) => Record::Heartbeat(HeartbeatLine { complete_ms, ..heartbeat }),
+            BufferedRecord::Tick(tick) => BufferedRecord::Tick(Box::new(TickLine { complete_ms, ..*tick })),
+            BufferedRecord::Heartbeat(heartbeat) => {
+                BufferedRecord::Heartbeat(HeartbeatLine { complete_ms, ..heartbeat })
+            }
             gap => gap,
         }
     }
 
     #[test]
-    fn heartbeats_that_are_joined_certify_what_both_did() {
-        let mut outbox = outbox(TICKS_MAX);
-        outbox.push(0, certifying(heartbeat(10), 3));
-        outbox.push(0, certifying(heartbeat(12), 2));
-        assert_eq!(certified(&outbox), [Some(5)]);
-        outbox.push(0, certifying(heartbeat(20), 1));
-        assert_eq!(certified(&outbox), [Some(5), Some(1)], "they do not touch");
+    fn joined_heartbeats_certify_the_span_of_both() {
+        let mut buffer = buffer(TICKS_MAX);
+        buffer.push(0, certifying(heartbeat(10), 3));
+        buffer.push(0, certifying(heartbeat(12), 2));
+        assert_eq!(certified(&buffer), [Some(5)]);
+        buffer.push(0, certifying(heartbeat(20), 1));
+        assert_eq!(certified(&buffer), [Some(5), Some(1)], "they do not touch");
     }
 
     #[test]
-    fn what_was_dropped_is_certified_by_nothing_that_follows() {
-        let mut outbox = outbox(2);
-        outbox.push(0, tick("bitcoin", 1));
-        outbox.push(0, certifying(heartbeat(5), 4));
-        outbox.push(0, certifying(tick("bitcoin", 6), 5));
-        outbox.push(0, certifying(tick("bitcoin", 7), 1));
-        assert_eq!(certified(&outbox), [None, None, Some(1)]);
-        assert_eq!(outbox.dropped, 1);
+    fn dropped_ticks_are_certified_by_no_later_record() {
+        let mut buffer = buffer(2);
+        buffer.push(0, tick("bitcoin", 1));
+        buffer.push(0, certifying(heartbeat(5), 4));
+        buffer.push(0, certifying(tick("bitcoin", 6), 5));
+        buffer.push(0, certifying(tick("bitcoin", 7), 1));
+        assert_eq!(certified(&buffer), [None, None, Some(1)]);
+        assert_eq!(buffer.dropped, 1);
     }
 
-    fn outbox(ticks_max: usize) -> Outbox {
+    fn buffer(ticks_max: usize) -> BoundedBuffer {
         let instrument = |coin| Instrument::new(coin, "usd").unwrap();
-        Outbox::new(&[instrument("bitcoin"), instrument("ethereum")], ticks_max)
+        BoundedBuffer::new(&[instrument("bitcoin"), instrument("ethereum")], ticks_max)
     }
 
-    /// What is taken: ids without their common beginning, in minutes.
-    fn check(outbox: &mut Outbox, lane: usize, expected: &[&str]) {
-        let messages: Vec<FeedMessage> = std::iter::from_fn(|| outbox.take(lane)).collect();
+    /// Checks the ids of all messages of an instrument, without their common prefix.
+    fn check(buffer: &mut BoundedBuffer, instrument_idx: usize, expected: &[&str]) {
+        let messages: Vec<FeedMessage> = std::iter::from_fn(|| buffer.take(instrument_idx)).collect();
         let found: Vec<String> = messages.iter().map(|message| message.id.replacen("coingecko/", "", 1)).collect();
         assert_eq!(found, expected);
     }
 
     #[test]
-    fn ticks_that_waited_go_together_and_order_is_kept() {
-        let mut outbox = outbox(TICKS_MAX);
+    fn buffered_ticks_are_packed_and_order_is_kept() {
+        let mut buffer = buffer(TICKS_MAX);
         for record in [tick("bitcoin", 1), tick("bitcoin", 2), heartbeat(3), heartbeat(4), tick("bitcoin", 5)] {
-            outbox.push(0, record);
+            buffer.push(0, record);
         }
-        assert_eq!((outbox.ticks(), outbox.waiting().collect::<Vec<_>>()), (3, vec![0]));
+        assert_eq!((buffer.ticks(), buffer.waiting().collect::<Vec<_>>()), (3, vec![0]));
         let expected = [
             "tick/bitcoin/usd/point/60000-120000/2",
             "heartbeat/bitcoin/usd/240000",
             "tick/bitcoin/usd/point/300000-300000/1",
         ];
-        check(&mut outbox, 0, &expected);
-        assert_eq!((outbox.ticks(), outbox.waiting().count()), (0, 0));
+        check(&mut buffer, 0, &expected);
+        assert_eq!((buffer.ticks(), buffer.waiting().count()), (0, 0));
     }
 
     #[test]
     fn a_message_takes_no_more_lines_than_a_payload() {
-        let mut outbox = outbox(TICKS_MAX);
-        (0..LINES_MAX as i64 + 1).for_each(|minute| outbox.push(0, tick("bitcoin", minute)));
-        let first = outbox.take(0).unwrap();
+        let mut buffer = buffer(TICKS_MAX);
+        (0..LINES_MAX as i64 + 1).for_each(|minute| buffer.push(0, tick("bitcoin", minute)));
+        let first = buffer.take(0).unwrap();
         assert_eq!(bus::codec::lines(&first.payload).count(), LINES_MAX);
-        check(&mut outbox, 0, &["tick/bitcoin/usd/point/30000000-30000000/1"]);
+        check(&mut buffer, 0, &["tick/bitcoin/usd/point/30000000-30000000/1"]);
     }
 
+    /// The dropped ticks leave a gap record.
     #[test]
-    fn overflow_drops_the_oldest_of_the_longest_queue_and_leaves_a_gap() {
-        let mut outbox = outbox(4);
-        outbox.push(1, tick("ethereum", 1));
+    fn overflow_drops_the_oldest_tick_of_the_longest_queue() {
+        let mut buffer = buffer(4);
+        buffer.push(1, tick("ethereum", 1));
         for minute in 1..=5 {
-            outbox.push(0, tick("bitcoin", minute));
-            outbox.push(0, heartbeat(minute));
+            buffer.push(0, tick("bitcoin", minute));
+            buffer.push(0, heartbeat(minute));
         }
-        assert_eq!((outbox.ticks(), outbox.dropped), (4, 2));
+        assert_eq!((buffer.ticks(), buffer.dropped), (4, 2));
         let expected = [
             "gap/bitcoin/usd/60000-180000/1",
             "heartbeat/bitcoin/usd/120000",
@@ -335,18 +342,18 @@ mod tests {
             "tick/bitcoin/usd/point/300000-300000/1",
             "heartbeat/bitcoin/usd/300000",
         ];
-        check(&mut outbox, 0, &expected);
-        check(&mut outbox, 1, &["tick/ethereum/usd/point/60000-60000/1"]);
+        check(&mut buffer, 0, &expected);
+        check(&mut buffer, 1, &["tick/ethereum/usd/point/60000-60000/1"]);
     }
 
     #[test]
     fn a_dropped_tick_takes_the_gap_before_it_along() {
-        let mut outbox = outbox(1);
+        let mut buffer = buffer(1);
         let gap =
             GapLine { coin: "bitcoin".into(), quote: "usd".into(), from_ms: 7, to_ms: 60_000, cause: "blocked".into() };
-        for record in [Record::Gap(gap), tick("bitcoin", 1), tick("bitcoin", 2)] {
-            outbox.push(0, record);
+        for record in [BufferedRecord::Gap(gap), tick("bitcoin", 1), tick("bitcoin", 2)] {
+            buffer.push(0, record);
         }
-        check(&mut outbox, 0, &["gap/bitcoin/usd/7-120000/1", "tick/bitcoin/usd/point/120000-120000/1"]);
+        check(&mut buffer, 0, &["gap/bitcoin/usd/7-120000/1", "tick/bitcoin/usd/point/120000-120000/1"]);
     }
 }

@@ -1,121 +1,128 @@
-//! What a poller can vouch for: this is the one place that says what "without interruption" means.
+//! Certification of completeness by polling. This file defines "uninterrupted".
 //!
-//! A poller that asks without interruption knows of every price that CoinGecko showed it, so the time between two prices is
-//! certified: nothing is missing there that polling could have brought (prices between two polls are unknown and not
-//! claimed). An interruption is every stretch in which the coin gave no usable price: failed polls, refusals, an answer
-//! without it, a restart, a machine that slept. One that lasted longer than two polls breaks certification: the next price
-//! vouches for nothing before it, and what lies between is a gap. If the source then shows the price of before, it had
-//! nothing newer, so that nothing was missed and nothing is broken.
+//! An uninterrupted poller knows every price that CoinGecko showed, so it certifies the time between two prices:
+//! polling could not have brought another one there. Prices between two polls are unknown and not claimed.
+//!
+//! An interruption is a stretch in which the coin gave no usable price: failed polls, refusals, an answer without the
+//! coin, a restart, a suspended machine. An interruption of more than two polls breaks certification: the next price
+//! certifies nothing before it, and the time between is a gap. If the source still shows the previous price afterwards,
+//! it had nothing newer, so nothing was missed and certification continues.
 
 use market::validate::GRAIN_MAX;
 use market::{EventTime, Span};
 
-/// Prices closer than this never have a gap between them, however short the interval.
+/// Shortest gap between two prices, even if the poll interval is shorter.
 const GAP_MIN: Span = Span::MINUTE;
-/// The cause of a gap that began before this process.
+/// Cause of a gap that began before this process.
 const STOPPED: &str = "producer-stopped";
-/// The cause of a gap without a failed poll: none was made in time, as on a machine that slept.
+/// Cause of a gap without a failed poll: no poll was made in time, as on a suspended machine.
 const NOT_POLLED: &str = "not-polled";
-/// Without a failed poll this much is no interruption, however short the interval: an answer may take so long.
+/// Delay without a failed poll that is never an interruption: an answer may take this long, even if the poll interval
+/// is shorter.
 const ANSWER_SLACK_MS: i64 = 5_000;
 
-/// What is known of the time before a new price.
+/// Knowledge about the time before a new price.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Before {
-    /// There is no earlier time to speak of.
+pub(crate) enum TimeBefore {
+    /// There is no earlier time to certify.
     Nothing,
-    /// This much of it is certified.
+    /// This span before the price is certified.
     Certified(Span),
-    /// From here on prices may be missing.
+    /// Prices may be missing since `from`.
     Gap {
-        /// Where certification ended.
+        /// End of certification.
         from: EventTime,
-        /// Why.
+        /// Cause of the interruption.
         cause: &'static str,
     },
 }
 
-/// How far one coin is certified. Knows no clock.
+/// Certification of one coin. It has no clock of its own.
 #[derive(Debug, Clone)]
 pub(crate) struct Certification {
-    /// From one poll to the next.
+    /// Time between two polls.
     interval: Span,
-    /// Certified without a break from here on: the last price, if there was any.
+    /// Start of the unbroken certification: the last price, if there is one.
     from: Option<EventTime>,
-    /// Up to here FEED was told so. Without a price: when one was first owed.
-    told: Option<EventTime>,
-    /// When the coin was last heard of, by our clock in milliseconds; none since a start.
-    heard_ms: Option<i64>,
-    /// The first reason why it has not been heard of since.
+    /// End of the certification in FEED. Before the first price: the time since which a price is missing.
+    certified_to: Option<EventTime>,
+    /// Time of the last usable answer since the start, by the clock of this machine in milliseconds.
+    last_answer_ms: Option<i64>,
+    /// Cause of the first failure since the last usable answer.
     cause: Option<&'static str>,
 }
 
 impl Certification {
-    /// Goes on behind what FEED has: the end of the last price, if there is any, and up to where heartbeats have certified
-    /// that there was no other.
+    /// Continues from FEED: `end` is the end of the last price, and `certified` the end of the time that heartbeats
+    /// certified.
     pub(crate) fn new(interval: Span, end: Option<EventTime>, certified: Option<EventTime>) -> Self {
-        let told = end.map(|end| certified.map_or(end, |certified| certified.max(end)));
-        Self { interval, from: end, told, heard_ms: None, cause: end.map(|_| STOPPED) }
+        let certified_to = end.map(|end| certified.map_or(end, |certified| certified.max(end)));
+        Self { interval, from: end, certified_to, last_answer_ms: None, cause: end.map(|_| STOPPED) }
     }
 
-    /// A poll brought no usable price, for this cause; the first one stays. `now` is the time of the answer, or of giving up.
+    /// Records a poll without a usable price. The first cause counts. `now` is the time of the answer, or of the
+    /// failure.
     pub(crate) fn interrupted(&mut self, cause: &'static str, now: EventTime) {
         self.cause.get_or_insert(cause);
-        self.told.get_or_insert(now);
+        self.certified_to.get_or_insert(now);
     }
 
-    /// The source still shows the last price at this time of our clock: it had nothing newer.
+    /// Records an answer with the same price as before: the source had nothing newer.
     pub(crate) fn unchanged(&mut self, answered_ms: i64) {
-        self.heard_ms = Some(answered_ms);
+        self.last_answer_ms = Some(answered_ms);
         self.cause = None;
     }
 
-    /// The source shows a newer price of `event`. Says what is known of the time before it.
-    pub(crate) fn tick(&mut self, event: EventTime, answered_ms: i64) -> Before {
+    /// Records a newer price of `event`, and returns what is known of the time before it.
+    pub(crate) fn tick(&mut self, event: EventTime, answered_ms: i64) -> TimeBefore {
         let before = self.before(event, answered_ms);
-        let is_broken = matches!(before, Before::Gap { .. });
-        // A heartbeat may have promised more than this price.
-        self.told = Some(self.told.filter(|_| self.from.is_some() && !is_broken).map_or(event, |told| told.max(event)));
+        let is_broken = matches!(before, TimeBefore::Gap { .. });
+        // A heartbeat may have certified a later time than this price.
+        self.certified_to = Some(
+            self.certified_to
+                .filter(|_| self.from.is_some() && !is_broken)
+                .map_or(event, |certified_to| certified_to.max(event)),
+        );
         self.from = Some(event);
         self.unchanged(answered_ms);
         before
     }
 
-    /// A heartbeat of `event` is published after [`Certification::unchanged`]. Says how much it certifies.
+    /// Returns how much a heartbeat of `event` certifies. Call [`Certification::unchanged`] first.
     pub(crate) fn heartbeat(&mut self, event: EventTime) -> Option<Span> {
-        let told = self.told.filter(|told| *told < event)?;
-        self.told = Some(event);
-        Some((event - told).min(GRAIN_MAX))
+        let certified_to = self.certified_to.filter(|certified_to| *certified_to < event)?;
+        self.certified_to = Some(event);
+        Some((event - certified_to).min(GRAIN_MAX))
     }
 
-    /// When the coin was last heard of, by our clock in milliseconds.
-    pub(crate) fn heard_ms(&self) -> Option<i64> {
-        self.heard_ms
+    /// Returns the time of the last usable answer, by the clock of this machine in milliseconds.
+    pub(crate) fn last_answer_ms(&self) -> Option<i64> {
+        self.last_answer_ms
     }
 
-    /// Whether polling went on between the last usable answer and one at this time.
+    /// Whether polling was uninterrupted between the last usable answer and one at this time.
     pub(crate) fn is_unbroken(&self, answered_ms: i64) -> bool {
         self.interruption(answered_ms).is_none()
     }
 
-    fn before(&self, event: EventTime, answered_ms: i64) -> Before {
-        let Some(told) = self.told else { return Before::Nothing };
-        let is_hole = event - told > Span(2 * self.interval.ms()).max(GAP_MIN);
+    fn before(&self, event: EventTime, answered_ms: i64) -> TimeBefore {
+        let Some(certified_to) = self.certified_to else { return TimeBefore::Nothing };
+        let is_hole = event - certified_to > Span(2 * self.interval.ms()).max(GAP_MIN);
         if is_hole && let Some(cause) = self.interruption(answered_ms) {
-            return Before::Gap { from: told, cause };
+            return TimeBefore::Gap { from: certified_to, cause };
         }
         match self.from {
-            Some(from) if from < event => Before::Certified((event - from).min(GRAIN_MAX)),
-            _ => Before::Nothing,
+            Some(from) if from < event => TimeBefore::Certified((event - from).min(GRAIN_MAX)),
+            _ => TimeBefore::Nothing,
         }
     }
 
-    /// The cause of an interruption of more than two polls that ends at this time. Half a poll more is allowed, because one
-    /// answer takes longer than another.
+    /// Returns the cause of an interruption of more than two polls that ends at this time. The bound is two and a half
+    /// polls, because one answer takes longer than another.
     fn interruption(&self, answered_ms: i64) -> Option<&'static str> {
-        let Some(heard_ms) = self.heard_ms else { return Some(self.cause.unwrap_or(STOPPED)) };
-        // A clock that was set back says nothing about how long it lasted.
-        let lasted_ms = answered_ms.saturating_sub(heard_ms).saturating_abs();
+        let Some(last_answer_ms) = self.last_answer_ms else { return Some(self.cause.unwrap_or(STOPPED)) };
+        // After the clock was set back, the length of the interruption is unknown.
+        let lasted_ms = answered_ms.saturating_sub(last_answer_ms).saturating_abs();
         let polls_ms = self.interval.ms().saturating_mul(5) / 2;
         let (cause, allowed_ms) = match self.cause {
             Some(cause) => (cause, polls_ms),
@@ -138,27 +145,27 @@ mod tests {
         EventTime(minute * 60_000)
     }
 
-    fn tick(certification: &mut Certification, at: i64) -> Before {
+    fn tick(certification: &mut Certification, at: i64) -> TimeBefore {
         certification.tick(minute(at), minute(at).ms() + 10_000)
     }
 
-    fn certified(minutes: i64) -> Before {
-        Before::Certified(Span::minutes(minutes))
+    fn certified(minutes: i64) -> TimeBefore {
+        TimeBefore::Certified(Span::minutes(minutes))
     }
 
-    fn gap(from: i64, cause: &'static str) -> Before {
-        Before::Gap { from: minute(from), cause }
+    fn gap(from: i64, cause: &'static str) -> TimeBefore {
+        TimeBefore::Gap { from: minute(from), cause }
     }
 
     #[test]
-    fn each_price_vouches_for_the_time_since_the_one_before() {
+    fn each_price_certifies_the_time_since_the_previous_one() {
         let mut coin = certification(None);
-        assert_eq!(tick(&mut coin, 0), Before::Nothing);
+        assert_eq!(tick(&mut coin, 0), TimeBefore::Nothing);
         assert_eq!(tick(&mut coin, 1), certified(1));
         (2..30).for_each(|at| coin.unchanged(minute(at).ms()));
         assert_eq!(coin.heartbeat(minute(20)), Some(Span::minutes(19)));
         assert_eq!(coin.heartbeat(minute(25)), Some(Span::minutes(5)));
-        // Over the heartbeats, so that prices alone say as much.
+        // The span reaches back over the heartbeats, so that prices alone certify as much.
         assert_eq!(tick(&mut coin, 30), certified(29));
         assert_eq!(tick(&mut coin, 31), certified(1));
     }
@@ -198,7 +205,7 @@ mod tests {
     fn prices_close_together_have_no_gap_between_them() {
         let mut coin = certification(None);
         tick(&mut coin, 0);
-        // The answer comes after half an hour, but tells of the second minute.
+        // The answer comes after half an hour, but shows a price of the second minute.
         assert_eq!(coin.tick(minute(2), minute(30).ms()), certified(2));
     }
 
@@ -212,21 +219,21 @@ mod tests {
     }
 
     #[test]
-    fn a_restart_goes_on_behind_the_heartbeats_of_before() {
+    fn a_restart_continues_after_the_earlier_heartbeats() {
         let start = || Certification::new(Span::MINUTE, Some(minute(0)), Some(minute(30)));
         assert_eq!(tick(&mut start(), 32), certified(32));
         assert_eq!(tick(&mut start(), 33), gap(30, STOPPED));
     }
 
     #[test]
-    fn six_starts_and_silence_certify_what_was_seen() {
-        // Polls every five minutes, a start every 20 s, then none for an hour.
+    fn six_starts_and_a_silence_certify_only_the_polled_time() {
+        // Polls every five minutes; a start every 20 s, then none for an hour.
         let mut end = None;
         let mut certified = Span(0);
         for start in 0..6 {
             let event = EventTime(20_000 * (start + 1));
             let before = Certification::new(Span::minutes(5), end, None).tick(event, event.ms());
-            if let Before::Certified(span) = before {
+            if let TimeBefore::Certified(span) = before {
                 certified = Span(certified.ms() + span.ms());
             }
             end = Some(event);
@@ -234,36 +241,36 @@ mod tests {
         assert_eq!(certified, Span::seconds(100));
         let event = EventTime(3_700_000);
         let before = Certification::new(Span::minutes(5), end, None).tick(event, event.ms());
-        assert_eq!(before, Before::Gap { from: EventTime(120_000), cause: STOPPED });
+        assert_eq!(before, TimeBefore::Gap { from: EventTime(120_000), cause: STOPPED });
     }
 
     #[test]
-    fn a_coin_that_was_owed_since_the_start_leaves_a_gap() {
+    fn a_coin_that_is_missing_since_the_start_leaves_a_gap() {
         let mut coin = certification(None);
         (0..10).for_each(|at| coin.interrupted("coin-missing", minute(at)));
         assert_eq!(tick(&mut coin, 10), gap(0, "coin-missing"));
         assert_eq!(tick(&mut coin, 11), certified(1));
-        // A first price from before it was owed.
+        // The first price is older than the first failed poll.
         let mut coin = certification(None);
         coin.interrupted("coin-missing", minute(10));
-        assert_eq!(tick(&mut coin, 5), Before::Nothing);
+        assert_eq!(tick(&mut coin, 5), TimeBefore::Nothing);
         assert_eq!(tick(&mut coin, 6), certified(1));
     }
 
     #[test]
-    fn a_clock_that_was_set_back_vouches_for_nothing() {
+    fn a_clock_that_was_set_back_certifies_nothing() {
         let mut coin = certification(None);
         tick(&mut coin, 100);
         assert_eq!(coin.tick(minute(110), minute(50).ms()), gap(100, NOT_POLLED));
     }
 
     #[test]
-    fn no_more_than_what_downstream_takes_is_certified() {
+    fn no_span_longer_than_the_limit_downstream_is_certified() {
         let mut coin = certification(Some(0));
         coin.unchanged(0);
         let far = EventTime(2 * GRAIN_MAX.ms());
         assert_eq!(coin.heartbeat(far), Some(GRAIN_MAX));
         coin.unchanged(far.ms());
-        assert_eq!(coin.tick(far, far.ms()), Before::Certified(GRAIN_MAX));
+        assert_eq!(coin.tick(far, far.ms()), TimeBefore::Certified(GRAIN_MAX));
     }
 }

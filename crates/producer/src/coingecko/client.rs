@@ -1,4 +1,4 @@
-//! The HTTP side: one request, within limits, and never a word of the key.
+//! HTTP client of CoinGecko: one request at a time, bounded in time and size, without the key in any message.
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
@@ -9,24 +9,24 @@ use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, LOCATION, RETRY
 use reqwest::{Response, Url, redirect};
 use rustls::crypto::CryptoProvider;
 
-use super::Api;
-use super::answer::{Answer, Class, Refusal};
+use super::answer::{Class, HttpAnswer, Refusal};
+use super::config::Api;
 use super::key::{ApiKey, excerpt};
 use super::markets::Quote;
 use crate::clock::now_ms;
 
 const CONNECT_MAX: Duration = Duration::from_secs(5);
-/// From the request to the last byte.
+/// Time from the request to the last byte, at most.
 const ANSWER_MAX: Duration = Duration::from_secs(20);
-/// What an answer may take besides coins: more than any page of an error.
+/// Bytes of an answer besides its coins, at most: more than any error page.
 const BODY_BYTES_MIN: usize = 64 * 1024;
-/// What an answer may take for each coin that was asked for: four times what one takes.
+/// Bytes of an answer per requested coin, at most: four times the usual size.
 const COIN_BYTES_MAX: usize = 4 * 1024;
-/// CoinGecko answers 403 to whoever does not say who asks.
+/// User agent. CoinGecko answers 403 to a request without one.
 const USER_AGENT: &str = concat!("candlewire/", env!("CARGO_PKG_VERSION"));
 const DEMO_KEY_HEADER: HeaderName = HeaderName::from_static("x-cg-demo-api-key");
 
-/// Asks one host with one key.
+/// Client of one host with one key.
 #[derive(Debug)]
 pub(crate) struct Client {
     http: reqwest::Client,
@@ -34,23 +34,23 @@ pub(crate) struct Client {
     key: Option<ApiKey>,
 }
 
-/// What CoinGecko says of the coins that it was asked for.
+/// Quotes of the requested coins.
 #[derive(Debug)]
 pub(crate) struct List {
-    /// By coin.
+    /// Quotes by coin.
     pub(crate) quotes: HashMap<String, Quote>,
-    /// When it was sent, by the source's clock.
+    /// Date of the answer, by the source's clock.
     pub(crate) date: Option<EventTime>,
 }
 
 impl Client {
-    /// Prepares requests; asks nothing yet.
+    /// Creates a client. It sends no request yet.
     ///
     /// # Errors
-    /// A base URL that is none, or a key that no header can carry.
+    /// The base URL is not valid, or the key cannot be a header value.
     pub(crate) fn new(api: &Api) -> anyhow::Result<Self> {
         if CryptoProvider::get_default().is_none() {
-            // Somebody else may have been faster: then theirs is as good.
+            // Another thread may have installed a provider meanwhile, which serves as well.
             rustls::crypto::ring::default_provider().install_default().ok();
         }
         let markets = format!("{}/coins/markets", api.base_url);
@@ -71,17 +71,17 @@ impl Client {
             .connect_timeout(CONNECT_MAX)
             .timeout(ANSWER_MAX)
             .gzip(true)
-            // A redirect to another host would take the key along.
+            // A redirect to another host would send the key there.
             .redirect(redirect::Policy::none())
             .build()
             .context("cannot set up HTTPS: are the certificates of this system installed (ca-certificates)?")?;
         Ok(Self { http, markets, key: api.key.clone() })
     }
 
-    /// What CoinGecko says of these coins, at most [`super::COINS_MAX`].
+    /// Requests the quotes of these coins, at most [`COINS_MAX`](super::config::COINS_MAX).
     ///
     /// # Errors
-    /// Whatever else it says, or that it says nothing.
+    /// CoinGecko gives another answer or none.
     pub(crate) async fn markets(&self, quote: &str, coins: &[&str]) -> Result<List, Refusal> {
         let (ids, per_page) = (coins.join(","), coins.len().to_string());
         let parameters =
@@ -95,7 +95,7 @@ impl Client {
         Ok(List { quotes, date: date.map(|date| EventTime(now_ms(date))) })
     }
 
-    /// No answer, or half of one.
+    /// Converts a failed or incomplete answer to a refusal.
     fn failed(&self, error: &reqwest::Error) -> Refusal {
         let class = if error.is_connect() || error.is_timeout() { Class::Unreachable } else { Class::Upstream };
         let mut cause: &dyn std::error::Error = error;
@@ -118,8 +118,8 @@ impl Client {
     }
 }
 
-/// Reads no more of an answer than it may take.
-async fn read(mut response: Response, bytes_max: usize) -> Result<Answer, reqwest::Error> {
+/// Reads an answer, at most `bytes_max` of its body.
+async fn read(mut response: Response, bytes_max: usize) -> Result<HttpAnswer, reqwest::Error> {
     let status = response.status().as_u16();
     let content_type = header(&response, &CONTENT_TYPE);
     let retry_after = header(&response, &RETRY_AFTER);
@@ -130,10 +130,10 @@ async fn read(mut response: Response, bytes_max: usize) -> Result<Answer, reqwes
         is_cut = chunk.len() > room;
         body.extend_from_slice(&chunk[..chunk.len().min(room)]);
     }
-    Ok(Answer { status, content_type, retry_after, redirected_to, body, is_cut })
+    Ok(HttpAnswer { status, content_type, retry_after, redirected_to, body, is_cut })
 }
 
-/// The host of a redirect. Path and parameters are not shown: they may hold anything.
+/// Returns the host of a redirect. Path and parameters are left out, because they may hold secrets.
 fn redirected_to(response: &Response) -> Option<String> {
     let location = header(response, &LOCATION).filter(|_| response.status().is_redirection())?;
     let host = response.url().join(&location).ok().and_then(|url| {

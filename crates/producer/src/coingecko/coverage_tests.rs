@@ -1,5 +1,5 @@
-//! Random polls through the observer into windows: what ticks alone certify, as an archive holds them, is what ticks and
-//! heartbeats do, and nothing that is missing is certified.
+//! Property tests of certification, from random polls to windows: ticks alone, as an archive holds them, certify the
+//! same as ticks and heartbeats, and no missing time is certified.
 
 use std::collections::BTreeMap;
 
@@ -9,20 +9,21 @@ use market::windowing::{EventTimePolicy, Issue, Windowing};
 use market::{EventTime, Window};
 use proptest::prelude::*;
 
-use super::buffer::Record;
+use super::buffer::BufferedRecord;
 use super::observer_tests::{answered, at, bitcoin, observer, poll, quote};
 
-/// What one poll finds.
+/// Result of one poll.
 #[derive(Debug, Clone, Copy)]
 enum Found {
     Unchanged,
-    /// A price that is so many seconds old.
+    /// A new price of this age in seconds.
     New(i64),
     Missing,
     Failure,
 }
 
-/// Polls a minute apart, give or take; mostly something is found. Failures come in runs, so that some break certification.
+/// Generates polls about a minute apart, most of them with a result. Failures come in runs, so that some break
+/// certification.
 fn polls() -> impl Strategy<Value = Vec<(i64, Found)>> {
     let found = prop_oneof![
         4 => (0_i64..200).prop_map(Found::New),
@@ -38,15 +39,15 @@ fn polls() -> impl Strategy<Value = Vec<(i64, Found)>> {
     })
 }
 
-/// All records of these polls.
-fn observe(polls: &[(i64, Found)]) -> Vec<Record> {
+/// Returns all records of these polls.
+fn observe(polls: &[(i64, Found)]) -> Vec<BufferedRecord> {
     let mut observer = observer(None);
     let (mut now, mut newest, mut records) = (0, 0, Vec::new());
     for &(step, found) in polls {
         now += step;
         let mut answer = |quote| records.extend(answered(&mut observer, quote, poll(now)).records);
         match found {
-            // Never older than what was shown before, nor than the source delay.
+            // Never older than the previous price, nor than the source delay.
             Found::New(age) => {
                 newest = newest.max(now - age);
                 answer(Some(quote(newest)));
@@ -59,9 +60,9 @@ fn observe(polls: &[(i64, Found)]) -> Vec<Record> {
     records
 }
 
-/// Coverage of every window that closed before the last tick, as the steps compute it from these records, and where
-/// certification was broken.
-fn coverage(records: &[Record], with_heartbeats: bool) -> BTreeMap<(Window, EventTime), f64> {
+/// Returns the coverage of every window that closed before the last tick, as the steps compute it from these records,
+/// and the places where certification was broken.
+fn coverage(records: &[BufferedRecord], with_heartbeats: bool) -> BTreeMap<(Window, EventTime), f64> {
     let (settings, instrument) = (EventTimePolicy::default(), bitcoin());
     let (mut windowing, mut watermark) = (Windowing::new(&Window::ALL), Watermark::default());
     let mut found = BTreeMap::new();
@@ -71,32 +72,32 @@ fn coverage(records: &[Record], with_heartbeats: bool) -> BTreeMap<(Window, Even
             found.insert((issue.window, issue.start), issue.candle(&instrument).coverage);
         };
         match record {
-            Record::Tick(line) => {
+            BufferedRecord::Tick(line) => {
                 let tick = validate(line, &instrument, 1, i64::MAX).unwrap();
                 windowing.push(&tick, pass(tick.event), settings, issue);
             }
-            Record::Heartbeat(beat) if with_heartbeats => {
+            BufferedRecord::Heartbeat(beat) if with_heartbeats => {
                 beat.validate(&instrument, i64::MAX).unwrap();
                 windowing.heartbeat(beat.certified(), pass(beat.event()), settings, issue);
             }
-            Record::Heartbeat(_) | Record::Gap(_) => {}
+            BufferedRecord::Heartbeat(_) | BufferedRecord::Gap(_) => {}
         }
     }
     found
 }
 
-/// The times of two neighbouring ticks, and whether certification held between them.
-fn stretches(records: &[Record]) -> Vec<(EventTime, EventTime, bool)> {
+/// Returns the times of each two neighboring ticks, and whether certification was unbroken between them.
+fn stretches(records: &[BufferedRecord]) -> Vec<(EventTime, EventTime, bool)> {
     let (mut stretches, mut last, mut is_broken) = (Vec::new(), None, true);
     for record in records {
         match record {
-            Record::Gap(_) => is_broken = true,
-            Record::Tick(tick) => {
+            BufferedRecord::Gap(_) => is_broken = true,
+            BufferedRecord::Tick(tick) => {
                 let event = EventTime(tick.event_ms);
                 stretches.extend(last.map(|last| (last, event, !is_broken)));
                 (last, is_broken) = (Some(event), false);
             }
-            Record::Heartbeat(_) => {}
+            BufferedRecord::Heartbeat(_) => {}
         }
     }
     stretches
@@ -111,7 +112,7 @@ proptest! {
         let (alone, together) = (coverage(&records, false), coverage(&records, true));
         for (&(window, start), &covered) in &alone {
             let end = window.end(start);
-            // The plain union of what was polled without interruption.
+            // The plain union of the uninterrupted polls.
             let known: i64 = stretches.iter().filter(|(_, _, is_unbroken)| *is_unbroken)
                 .map(|&(from, to, _)| (to.min(end) - from.max(start)).ms().max(0)).sum();
             let broken = stretches.iter().any(|&(from, to, is_unbroken)| !is_unbroken && from < end && to > start);
@@ -127,13 +128,13 @@ proptest! {
     #[test]
     fn between_two_ticks_time_is_certified_or_a_gap(polls in polls()) {
         let records = observe(&polls);
-        for pair in records.iter().filter(|record| !matches!(record, Record::Heartbeat(_))).collect::<Vec<_>>().windows(2) {
+        for pair in records.iter().filter(|record| !matches!(record, BufferedRecord::Heartbeat(_))).collect::<Vec<_>>().windows(2) {
             match pair {
-                [Record::Tick(before), Record::Tick(tick)] => {
+                [BufferedRecord::Tick(before), BufferedRecord::Tick(tick)] => {
                     prop_assert_eq!(tick.complete_ms, Some(tick.event_ms - before.event_ms));
                 }
-                [Record::Tick(before), Record::Gap(gap)] => prop_assert!(gap.from_ms >= before.event_ms),
-                [Record::Gap(gap), Record::Tick(tick)] => {
+                [BufferedRecord::Tick(before), BufferedRecord::Gap(gap)] => prop_assert!(gap.from_ms >= before.event_ms),
+                [BufferedRecord::Gap(gap), BufferedRecord::Tick(tick)] => {
                     prop_assert_eq!((tick.complete_ms, tick.event_ms), (None, gap.to_ms));
                 }
                 other => prop_assert!(false, "{:?}", other),

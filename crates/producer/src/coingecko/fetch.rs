@@ -1,4 +1,4 @@
-//! One tick, printed.
+//! The command `fetch`: prints one tick.
 
 use std::time::SystemTime;
 
@@ -9,21 +9,20 @@ use service::{Code, Shutdown, WithCode};
 
 use super::answer::{Class, Refusal};
 use super::client::Client;
+use super::config::{Api, SOURCE};
 use super::observer::{self, Poll};
-use super::trouble::Trouble;
-use super::{Api, SOURCE};
-use crate::args::FetchArgs;
+use super::quote_error::QuoteError;
 use crate::clock::now_ms;
 use crate::output;
 
-/// A tick as `fetch` prints it: nothing that is known is left out.
+/// A tick as `fetch` prints it, with all fields of the quote.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Fetched {
     /// Coin.
     pub coin: String,
     /// Quote currency.
     pub quote: String,
-    /// When the source looked, in milliseconds.
+    /// Time of the observation at the source, in milliseconds.
     pub event_ms: i64,
     /// The same as `close`: a quote is one price.
     pub open: f64,
@@ -31,9 +30,9 @@ pub struct Fetched {
     pub high: f64,
     /// The same as `close`.
     pub low: f64,
-    /// The price, in quote currency.
+    /// Price in quote currency.
     pub close: f64,
-    /// Market capitalisation in quote currency.
+    /// Market capitalization in quote currency.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub market_cap: Option<f64>,
     /// Rolling 24-hour volume, in quote currency.
@@ -45,21 +44,20 @@ pub struct Fetched {
     /// Rolling 24-hour low.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub low_24h: Option<f64>,
-    /// When we asked, in milliseconds.
+    /// Time of the answer by the clock of this machine, in milliseconds.
     pub ingest_ms: i64,
-    /// Where it comes from.
+    /// Name of the source.
     pub source: &'static str,
 }
 
 /// Prints one tick as one JSON object.
 ///
 /// # Errors
-/// Bad flags, a coin that CoinGecko does not know, or whatever CoinGecko answers instead.
-pub async fn fetch(args: &FetchArgs, shutdown: &Shutdown) -> anyhow::Result<()> {
-    let instrument = Instrument::new(&args.coin, &args.quote).exit_code(Code::BadConfig)?;
-    let api = args.api.to_api().exit_code(Code::BadConfig)?;
+/// The client cannot be set up, CoinGecko does not know the coin or has no price of it, or it gives another answer or
+/// none.
+pub async fn fetch(api: &Api, instrument: &Instrument, shutdown: &Shutdown) -> anyhow::Result<()> {
     let tick = tokio::select! {
-        tick = tick(&api, &instrument) => tick?,
+        tick = tick(api, instrument) => tick?,
         () = shutdown.requested() => return Ok(()),
     };
     let line = serde_json::to_string(&tick).context("a tick that is no JSON")?;
@@ -67,17 +65,17 @@ pub async fn fetch(args: &FetchArgs, shutdown: &Shutdown) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// Asks for one tick.
+/// Requests one tick.
 ///
 /// # Errors
-/// A coin that CoinGecko does not know or has no price of, or whatever it answers instead.
+/// As [`fetch`].
 pub async fn tick(api: &Api, instrument: &Instrument) -> anyhow::Result<Fetched> {
     let client = Client::new(api).exit_code(Code::BadConfig)?;
     let (coin, quote) = (instrument.coin(), instrument.quote());
     let list = client.markets(quote, &[coin]).await.map_err(coded)?;
     let poll = Poll { answered_ms: now_ms(SystemTime::now()), date: list.date };
-    let tick =
-        observer::tick(instrument, list.quotes.get(coin), poll).map_err(|trouble| no_price(trouble, instrument))?;
+    let tick = observer::tick(instrument, list.quotes.get(coin), poll)
+        .map_err(|quote_error| no_price(quote_error, instrument))?;
     Ok(Fetched {
         coin: coin.to_owned(),
         quote: quote.to_owned(),
@@ -95,13 +93,13 @@ pub async fn tick(api: &Api, instrument: &Instrument) -> anyhow::Result<Fetched>
     })
 }
 
-/// Why there is no tick. A wrong id is a bad configuration; the rest may pass.
-fn no_price(trouble: Trouble, instrument: &Instrument) -> anyhow::Error {
-    let code = if trouble == Trouble::Missing { Code::BadConfig } else { Code::Failed };
-    service::Coded::new(code, anyhow!(trouble.explain(instrument))).into()
+/// Converts a quote error, with an exit code: an unknown coin is a bad configuration, the other errors may pass.
+fn no_price(quote_error: QuoteError, instrument: &Instrument) -> anyhow::Error {
+    let code = if quote_error == QuoteError::Missing { Code::BadConfig } else { Code::Failed };
+    service::Coded::new(code, anyhow!(quote_error.explain(instrument))).into()
 }
 
-/// What only other flags can mend is a bad configuration.
+/// Converts a refusal, with an exit code: it is a bad configuration if only other flags can help.
 fn coded(refusal: Refusal) -> anyhow::Error {
     let code = match refusal.class {
         Class::Key | Class::Plan | Class::Request => Code::BadConfig,

@@ -1,15 +1,15 @@
-//! JSON of an untrusted source, read in place: a field takes no memory until its value is asked for, and a value of another
-//! type than the one asked for counts as absent.
+//! Lazy parsing of untrusted JSON: a field is parsed only when its value is needed, and a value of an unexpected type
+//! counts as absent.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-/// What a field holds, if it is of this type.
+/// Parses a field; `None` if it has another type.
 pub(crate) fn field<'a, T: Deserialize<'a>>(field: Option<&'a RawValue>) -> Option<T> {
     serde_json::from_str(field?.get()).ok()
 }
 
-/// The fields of an object. A struct would be read from a list as well, by its order.
+/// Parses the fields of an object. It refuses a list, which serde would accept for a struct by the order of its fields.
 pub(crate) fn object<'a, T: Deserialize<'a>>(json: &'a str) -> Option<T> {
     json.trim_start().starts_with('{').then(|| serde_json::from_str(json).ok()).flatten()
 }

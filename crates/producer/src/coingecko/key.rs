@@ -1,34 +1,34 @@
-//! The key, and a source's words without it.
+//! The API key, and excerpts of the source's texts without it.
 
 use std::fmt;
 use std::str::FromStr;
 
 use reqwest::header::HeaderValue;
 
-/// How much of a source's words is shown.
+/// Bytes of the source's text that are shown, at most.
 const EXCERPT_BYTES_MAX: usize = 160;
-/// Parts of the key that are at least so long are hidden too: a source may repeat only a part.
+/// Length from which a part of the key is hidden too, because a source may repeat only a part.
 const PART_MIN: usize = 6;
 const HIDDEN: &str = "(key)";
 
-/// A key. Never shown, not even for debugging.
+/// An API key. Its debug output is hidden.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ApiKey(String);
 
 impl ApiKey {
-    /// Whether there is nothing in it, as in an environment variable that is set to nothing.
+    /// Whether the key is empty, as from an empty environment variable.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The key as the value of a header, if it has only characters that a header can carry.
+    /// Returns the key as a header value, if all of its characters are allowed there.
     pub(crate) fn to_header(&self) -> Option<HeaderValue> {
         let mut value = HeaderValue::from_str(&self.0).ok()?;
         value.set_sensitive(true);
         Some(value)
     }
 
-    /// The rest of a text behind the key, or behind a part of it, that the text begins with.
+    /// If the text begins with the key or a part of it, returns the rest of the text.
     fn strip_from<'a>(&self, text: &'a str) -> Option<&'a str> {
         let key = self.0.as_bytes();
         let shortest = PART_MIN.min(key.len()).max(1);
@@ -52,8 +52,8 @@ impl fmt::Debug for ApiKey {
     }
 }
 
-/// The beginning of a source's words, on one line and without the key. The key is replaced before the text is cut: a key
-/// that lies across the cut is found too.
+/// Returns the beginning of a source's text, on one line and without the key. The key is replaced before the text is
+/// cut, so that a key across the cut is found too.
 pub(crate) fn excerpt(text: &str, key: Option<&ApiKey>) -> String {
     let (mut shown, mut rest) = (String::new(), text.trim());
     while shown.len() < EXCERPT_BYTES_MAX
@@ -73,7 +73,7 @@ pub(crate) fn excerpt(text: &str, key: Option<&ApiKey>) -> String {
     shown
 }
 
-/// How many characters of the key a text begins with, and the rest of the text.
+/// Returns the number of leading characters of the key that the text begins with, and the rest of the text.
 fn common<'a>(key: &[u8], mut text: &'a str) -> (usize, &'a str) {
     let mut count = 0;
     for character in key {
@@ -83,7 +83,7 @@ fn common<'a>(key: &[u8], mut text: &'a str) -> (usize, &'a str) {
     (count, text)
 }
 
-/// The rest of a text behind a character, in either case, that it begins with. URLs and JSON may write it as `%2D` and
+/// If the text begins with this character in either case, returns the rest. URLs and JSON may escape it as `%2D` and
 /// `\u002d`.
 fn strip_character(text: &str, expected: u8) -> Option<&str> {
     let is_expected = |found: u8| found.eq_ignore_ascii_case(&expected);
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn words_are_shown_on_one_line_without_control_characters() {
+    fn texts_are_shown_on_one_line_without_control_characters() {
         assert_eq!(excerpt(" a\r\n\t b\u{1b}[31mc\u{e4}% \\u00 ", None), "a b?[31mc\u{e4}% \\u00");
         assert_eq!(excerpt("", None), "");
         assert_eq!(excerpt(&"\u{20ac}".repeat(1_000), None).chars().count(), 54);

@@ -1,16 +1,16 @@
-//! How far the source's answers lag behind its observations, as the last 24 hours show.
+//! Lag of the source's answers behind its observations, over the last 24 hours.
 
 use std::collections::VecDeque;
 
 use market::{EventTime, Span};
 
-/// How long a lag is remembered.
+/// Time for which a lag counts.
 const REMEMBERED: Span = Span::DAY;
-/// Lags that are kept at most. More are rare: each is smaller than all before it that still count.
+/// Lags that are kept, at most. More are rare, because each kept lag is smaller than all before it.
 const KEPT_MAX: usize = 64;
 
-/// The largest lag of the last 24 hours, by the source's clock. Beyond [`KEPT_MAX`] different lags one of them is remembered
-/// longer than it has to be, so that the lag is never understated.
+/// The largest lag of the last 24 hours, by the source's clock. With more than [`KEPT_MAX`] different lags, one of them
+/// counts for longer than 24 hours, so that the lag is never understated.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Lags {
     /// Ascending by date, descending by lag.
@@ -24,10 +24,10 @@ struct Lag {
 }
 
 impl Lags {
-    /// An answer of this date is the first that shows an observation of `event`.
+    /// Adds a lag: an answer of this date is the first that shows an observation of `event`.
     pub(crate) fn learn(&mut self, date: EventTime, event: EventTime) {
         let lag = date - event;
-        // Answers of different edges may be dated in another order than they came.
+        // The dates of different edge servers may be out of order.
         let date = self.kept.back().map_or(date, |newest| newest.date.max(date));
         while self.kept.back().is_some_and(|newest| newest.lag <= lag) {
             self.kept.pop_back();
@@ -38,7 +38,7 @@ impl Lags {
         }
     }
 
-    /// The largest lag of the 24 hours before `date`, or `least` if that is more.
+    /// Returns the largest lag of the 24 hours before `date`, at least `least`.
     pub(crate) fn largest(&mut self, date: EventTime, least: Span) -> Span {
         while self.kept.front().is_some_and(|oldest| date - oldest.date > REMEMBERED) {
             self.kept.pop_front();
@@ -46,7 +46,7 @@ impl Lags {
         self.kept.front().map_or(least, |oldest| oldest.lag.max(least))
     }
 
-    /// Of the two that are nearest in time, the larger stays as long as the later would.
+    /// Merges the two lags that are nearest in time: the larger one counts as long as the later one would.
     fn join_nearest(&mut self) {
         let distance = |idx: &usize| self.kept[idx + 1].date - self.kept[*idx].date;
         let Some(idx) = (0..self.kept.len() - 1).min_by_key(distance) else { return };
@@ -88,7 +88,7 @@ mod tests {
                 shown.push((date, Span(lag)));
                 let in_day = shown.iter().filter(|(then, _)| date - *then <= Span::DAY);
                 let plain = in_day.map(|(_, lag)| *lag).max().unwrap();
-                // So few that none had to be joined.
+                // There are too few lags for a merge.
                 prop_assert_eq!(bounded.largest(date, Span(0)), plain);
                 prop_assert!(bounded.kept.len() <= KEPT_MAX);
             }

@@ -1,15 +1,16 @@
-//! `/coins/markets`: one observation of each coin.
+//! Quotes of the endpoint `/coins/markets`: one observation per coin.
 //!
 //! ```json
 //! [{"id":"bitcoin","symbol":"btc","current_price":77671,"market_cap":1555886872303,"total_volume":33235034316,
 //!   "high_24h":78419,"low_24h":76696,"last_updated":"2026-05-18T12:49:21.599Z"}]
 //! ```
 //!
-//! Every number may be null, an integer, a float or in exponent form; the order is not the one asked for; unknown coins
-//! are left out. A price that is a text and a time without a zone were never seen, and are troubles with a name. `total_volume`, `high_24h` and `low_24h` are of the rolling 24 hours and never a candle's.
+//! Every number may be null, an integer, a float or in exponent form. The order differs from the request, and unknown
+//! coins are left out. A price as text or a time without a zone was never observed; each has its own [`QuoteError`].
+//! `total_volume`, `high_24h` and `low_24h` cover the rolling 24 hours and never a candle.
 //!
-//! An answer takes little more memory than its text: entries and fields are slices of it, unknown fields are skipped, and
-//! there are no more entries than coins asked for.
+//! A parsed answer takes little more memory than its text: entries and fields are slices of it, unknown fields are
+//! skipped, and there are no more entries than requested coins.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -22,15 +23,15 @@ use serde_json::Deserializer;
 use serde_json::value::RawValue;
 
 use super::json::{field, object};
-use super::trouble::Trouble;
+use super::quote_error::QuoteError;
 
-/// What the source says of one coin.
+/// Quote of one coin.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Quote {
-    /// The price, not yet validated, or why there is none.
-    pub(crate) price: Result<f64, Trouble>,
-    /// When the source last looked, by its own clock, or why that is not known.
-    pub(crate) last_updated: Result<EventTime, Trouble>,
+    /// Price, not validated yet, or why there is none.
+    pub(crate) price: Result<f64, QuoteError>,
+    /// Time of the observation by the source's clock, or why it is not known.
+    pub(crate) last_updated: Result<EventTime, QuoteError>,
     pub(crate) market_cap: Option<f64>,
     pub(crate) volume_24h: Option<f64>,
     pub(crate) high_24h: Option<f64>,
@@ -39,41 +40,42 @@ pub(crate) struct Quote {
 
 #[cfg(test)]
 impl Default for Quote {
-    /// Of a coin about which nothing is known.
+    /// A quote without price and time.
     fn default() -> Self {
-        let (price, last_updated) = (Err(Trouble::NoPrice), Err(Trouble::NoTime));
+        let (price, last_updated) = (Err(QuoteError::NoPrice), Err(QuoteError::NoTime));
         Self { price, last_updated, market_cap: None, volume_24h: None, high_24h: None, low_24h: None }
     }
 }
 
-/// Why a page has no quotes.
+/// Error of a page without quotes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NoQuotes {
-    /// It has more entries than coins were asked for.
+    /// It has more entries than requested coins.
     TooMany,
-    /// It is JSON, but no list.
+    /// It is JSON, but not a list.
     NoList,
-    /// It is no JSON.
+    /// It is not JSON.
     NoJson,
 }
 
-/// The quotes of a page by coin. An entry that is not an object with an id is left out: its coin counts as missing.
+/// Parses the quotes of a page, by coin. An entry that is not an object with an id is left out, and its coin counts as
+/// missing.
 ///
 /// # Errors
-/// A page that is no list, or a list of more entries than were asked for.
+/// The page is not a list, or has more entries than requested coins.
 pub(crate) fn quotes(page: &str, asked: usize) -> Result<HashMap<String, Quote>, NoQuotes> {
     let mut json = Deserializer::from_str(page);
     let entries = json.deserialize_seq(Entries { asked }).and_then(|entries| json.end().map(|()| entries));
     match entries {
         Ok(entries) => Ok(entries.into_iter().filter_map(quote).collect()),
-        // Entries may hold any JSON, so only the limit of `Entries` makes an error of this kind in a list.
+        // Entries may hold any JSON, so in a list only the limit of `Entries` causes this kind of error.
         Err(error) if error.is_data() && page.trim_start().starts_with('[') => Err(NoQuotes::TooMany),
         Err(_) if serde_json::from_str::<IgnoredAny>(page).is_ok() => Err(NoQuotes::NoList),
         Err(_) => Err(NoQuotes::NoJson),
     }
 }
 
-/// Reads a list up to the number of entries that were asked for.
+/// Visitor of a list with at most the requested number of entries.
 struct Entries {
     asked: usize,
 }
@@ -97,7 +99,7 @@ impl<'de> Visitor<'de> for Entries {
     }
 }
 
-/// The fields of an entry that are used. Each may hold any JSON.
+/// Used fields of an entry. Each may hold any JSON.
 #[derive(Deserialize)]
 struct Entry<'a> {
     id: String,
@@ -124,24 +126,24 @@ fn quote(entry: &RawValue) -> Option<(String, Quote)> {
     Some((entry.id, quote))
 }
 
-/// A price of any size: one beyond f64 is infinite, which validation has a name for.
-fn price(json: Option<&RawValue>) -> Result<f64, Trouble> {
-    let json = json.ok_or(Trouble::NoPrice)?.get();
+/// Parses a price of any size. One beyond f64 becomes infinite, which validation rejects with a reason.
+fn price(json: Option<&RawValue>) -> Result<f64, QuoteError> {
+    let json = json.ok_or(QuoteError::NoPrice)?.get();
     let is_number = json.starts_with(|first: char| first == '-' || first.is_ascii_digit());
-    json.parse().ok().filter(|_| is_number).ok_or(Trouble::PriceNotNumber)
+    json.parse().ok().filter(|_| is_number).ok_or(QuoteError::PriceNotNumber)
 }
 
-fn time(json: Option<&RawValue>) -> Result<EventTime, Trouble> {
-    let text: String = field(Some(json.ok_or(Trouble::NoTime)?)).ok_or(Trouble::TimeUnreadable)?;
+fn time(json: Option<&RawValue>) -> Result<EventTime, QuoteError> {
+    let text: String = field(Some(json.ok_or(QuoteError::NoTime)?)).ok_or(QuoteError::TimeUnreadable)?;
     let Ok(time) = DateTime::parse_from_rfc3339(&text) else {
         let is_local = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f"]
             .iter()
             .any(|form| NaiveDateTime::parse_from_str(&text, form).is_ok());
-        return Err(if is_local { Trouble::TimeWithoutZone } else { Trouble::TimeUnreadable });
+        return Err(if is_local { QuoteError::TimeWithoutZone } else { QuoteError::TimeUnreadable });
     };
     let time = EventTime(time.timestamp_millis());
     let is_in_calendar = (EventTime::EARLIEST..=EventTime::LATEST).contains(&time);
-    if is_in_calendar { Ok(time) } else { Err(Trouble::TimeOutOfRange) }
+    if is_in_calendar { Ok(time) } else { Err(QuoteError::TimeOutOfRange) }
 }
 
 #[cfg(test)]
@@ -149,7 +151,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_of_every_form_are_read_and_bad_coins_spoil_no_other() {
+    fn all_number_forms_are_read_and_bad_coins_spoil_no_other() {
         let page = r#" [
             {"id":"a","current_price":77671,"high_24h":1.5e3,"low_24h":null,"last_updated":"2026-05-18T12:49:21.599Z"},
             {"id":"b","current_price":1.2e-7,"last_updated":"yesterday","roi":{"times":[1,{"a":"]"}]},"high_24h":1e999},
@@ -164,13 +166,13 @@ mod tests {
         let read = |coin: &str| (quotes[coin].price, quotes[coin].last_updated);
         assert_eq!(read("a"), (Ok(77_671.0), Ok(EventTime(1_779_108_561_599))));
         assert_eq!((quotes["a"].high_24h, quotes["a"].low_24h), (Some(1_500.0), None));
-        assert_eq!(read("b"), (Ok(1.2e-7), Err(Trouble::TimeUnreadable)));
-        assert_eq!(read("c"), (Err(Trouble::PriceNotNumber), Err(Trouble::TimeUnreadable)));
+        assert_eq!(read("b"), (Ok(1.2e-7), Err(QuoteError::TimeUnreadable)));
+        assert_eq!(read("c"), (Err(QuoteError::PriceNotNumber), Err(QuoteError::TimeUnreadable)));
         assert_eq!((quotes["b"].high_24h, quotes["c"].market_cap, quotes["c"].volume_24h), (None, None, None));
         assert_eq!(quotes.len(), 3);
     }
 
-    /// What an entry with this field beside its id gives.
+    /// Parses an entry that has an id and this field.
     fn read(field: &str) -> Quote {
         quotes(&format!(r#"[{{"id":"a"{field}}}]"#), 1).unwrap().remove("a").unwrap()
     }
@@ -178,10 +180,10 @@ mod tests {
     #[test]
     fn a_price_that_is_no_number_has_a_name() {
         let check = |field: &str, expected| assert_eq!(read(field).price, expected, "{field}");
-        check("", Err(Trouble::NoPrice));
-        check(r#","current_price":null"#, Err(Trouble::NoPrice));
+        check("", Err(QuoteError::NoPrice));
+        check(r#","current_price":null"#, Err(QuoteError::NoPrice));
         for json in [r#""12""#, r#""NaN""#, r#""""#, "true", "[12]", r#"{"usd":12}"#] {
-            check(&format!(r#","current_price":{json}"#), Err(Trouble::PriceNotNumber));
+            check(&format!(r#","current_price":{json}"#), Err(QuoteError::PriceNotNumber));
         }
         check(r#","current_price": -0.5e-3 "#, Ok(-0.5e-3));
         check(r#","current_price":1e999"#, Ok(f64::INFINITY));
@@ -194,15 +196,15 @@ mod tests {
             let field = format!(r#","last_updated":{json}"#);
             assert_eq!(read(&field).last_updated, expected, "{json}");
         };
-        assert_eq!(read("").last_updated, Err(Trouble::NoTime));
-        check("null", Err(Trouble::NoTime));
-        check(r#""2026-05-18T12:49:21.599""#, Err(Trouble::TimeWithoutZone));
-        check(r#""2026-05-18 12:49:21""#, Err(Trouble::TimeWithoutZone));
-        check(r#""2026-05-18""#, Err(Trouble::TimeUnreadable));
-        check(r#""""#, Err(Trouble::TimeUnreadable));
-        check("1779108561", Err(Trouble::TimeUnreadable));
-        check(r#""1970-01-01T00:00:00.000Z""#, Err(Trouble::TimeOutOfRange));
-        check(r#""2008-12-31T23:59:59.999Z""#, Err(Trouble::TimeOutOfRange));
+        assert_eq!(read("").last_updated, Err(QuoteError::NoTime));
+        check("null", Err(QuoteError::NoTime));
+        check(r#""2026-05-18T12:49:21.599""#, Err(QuoteError::TimeWithoutZone));
+        check(r#""2026-05-18 12:49:21""#, Err(QuoteError::TimeWithoutZone));
+        check(r#""2026-05-18""#, Err(QuoteError::TimeUnreadable));
+        check(r#""""#, Err(QuoteError::TimeUnreadable));
+        check("1779108561", Err(QuoteError::TimeUnreadable));
+        check(r#""1970-01-01T00:00:00.000Z""#, Err(QuoteError::TimeOutOfRange));
+        check(r#""2008-12-31T23:59:59.999Z""#, Err(QuoteError::TimeOutOfRange));
         check(r#""2009-01-01T00:00:00Z""#, Ok(EventTime::EARLIEST));
         check(r#""2026-05-18T14:49:21.599+02:00""#, Ok(EventTime(1_779_108_561_599)));
     }
@@ -225,6 +227,6 @@ mod tests {
     #[test]
     fn depth_takes_no_stack() {
         let deep = format!(r#"[{{"id":"a","current_price":{}{}}}]"#, "[".repeat(500_000), "]".repeat(500_000));
-        assert_eq!(quotes(&deep, 1).unwrap()["a"].price, Err(Trouble::PriceNotNumber));
+        assert_eq!(quotes(&deep, 1).unwrap()["a"].price, Err(QuoteError::PriceNotNumber));
     }
 }

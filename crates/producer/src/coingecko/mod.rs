@@ -1,15 +1,18 @@
-//! CoinGecko, asked for all coins at once, every interval.
+//! CoinGecko as a source: all coins are requested at once, every poll interval.
 //!
-//! `client` asks, `answer` understands, `markets` reads quotes (both by `json`), `key` keeps the key out of what is shown,
-//! `trouble` names what is wrong with a quote. `observer` decides what is new: `certification` says what is known of the time
-//! between two prices, `lag` how far heartbeats stay behind. `outbox` holds what waits for NATS, `backoff` says when to ask
-//! again after a refusal, `readiness` whether the source is useful, `poll` puts it together.
+//! - Requests: `client` sends them, `answer` classifies the answers, `markets` parses quotes (both with `json`),
+//!   `quote_error` names unusable quotes, and `key` hides the API key.
+//! - Decisions: `observer` derives new records from answers. `certification` decides what is known of the time between
+//!   two prices, and `lag` how far heartbeats stay behind.
+//! - Service: `poll` runs the poller and the publisher, `buffer` holds unpublished records, `backoff` decides when to
+//!   ask again after a refusal, and `readiness` whether the source is usable.
 
 mod answer;
 mod backoff;
 mod buffer;
 mod certification;
 mod client;
+mod config;
 #[cfg(test)]
 mod coverage_tests;
 mod fetch;
@@ -21,55 +24,10 @@ mod observer;
 #[cfg(test)]
 mod observer_tests;
 mod poll;
+mod quote_error;
 mod readiness;
-mod trouble;
 
-use std::time::Duration;
-
-use market::{Instrument, Span};
-
+pub use self::config::{Api, ApiPlan, PUBLIC_URL, PollingConfig};
 pub use self::fetch::{fetch, tick};
 pub use self::key::ApiKey;
 pub use self::poll::run;
-
-/// The API that everyone may ask.
-pub const PUBLIC_URL: &str = "https://api.coingecko.com/api/v3";
-/// The source of every tick.
-pub(crate) const SOURCE: &str = "coingecko";
-/// Coins of one request; the API gives no longer page.
-pub(crate) const COINS_MAX: usize = 250;
-
-/// Who asks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Plan {
-    /// Anybody, with few requests
-    Keyless,
-    /// The owner of a free key
-    Demo,
-}
-
-/// How CoinGecko is asked.
-#[derive(Debug, Clone)]
-pub struct Api {
-    /// Root of the API, without a slash at its end.
-    pub base_url: String,
-    /// The key of a demo plan.
-    pub key: Option<ApiKey>,
-}
-
-/// What to poll, and how often.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// The coins, all in one currency.
-    pub instruments: Vec<Instrument>,
-    /// From one request to the next.
-    pub interval: Duration,
-    /// The same as a span of event time.
-    pub step: Span,
-    /// How old an answer may be.
-    pub source_delay: Span,
-    /// How CoinGecko is asked.
-    pub api: Api,
-    /// After this long without a sign of life another producer takes over.
-    pub lease_ttl: Duration,
-}

@@ -1,4 +1,4 @@
-//! From answers to records: what is a new tick, what is only a heartbeat, and what has been missed.
+//! Conversion of answers to records: new ticks, heartbeats, and gaps.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -10,92 +10,92 @@ use market::tick::TickLine;
 use market::validate::{FUTURE_BOUND, validate};
 use market::{EventTime, Instrument, Span};
 
-use super::SOURCE;
-use super::buffer::Record;
-use super::certification::{Before, Certification};
+use super::buffer::BufferedRecord;
+use super::certification::{Certification, TimeBefore};
+use super::config::SOURCE;
 use super::lag::Lags;
 use super::markets::Quote;
-use super::trouble::Trouble;
+use super::quote_error::QuoteError;
 use crate::feed::{Certified, Feed, LastTick};
 
-/// At most one heartbeat a minute, less what one answer may take longer than the next. By the source's clock: none of ours
-/// that is set back silences them.
+/// Shortest distance of two heartbeats: a minute, less the variation of the answer time. It is measured by the source's
+/// clock, so that a local clock that is set back does not silence heartbeats.
 const HEARTBEAT_EVERY: Span = Span::seconds(55);
-/// How far ahead of its answer an observation may be: the Date header has whole seconds, and clocks differ.
+/// Largest lead of an observation over its answer: the Date header has whole seconds, and clocks differ.
 const AHEAD_MAX: Span = Span::seconds(5);
 
 /// Times of one poll.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Poll {
-    /// When its answer was there, by our clock: the ingest time of what it brings.
+    /// Time of the answer by the local clock: the ingest time of its records.
     pub(crate) answered_ms: i64,
-    /// When the source sent the answer, by the source's clock.
+    /// Date of the answer by the source's clock.
     pub(crate) date: Option<EventTime>,
 }
 
-/// What an answer comes to for one coin.
+/// Result of an answer for one coin.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Observed {
-    /// Its place.
-    pub(crate) lane: usize,
-    /// In the order in which they go into FEED.
-    pub(crate) records: Vec<Record>,
-    /// Why it gave no usable price, if it gave none.
-    pub(crate) trouble: Option<Trouble>,
-    /// Whether the trouble, or its end, is new.
+pub(crate) struct ObservedCoin {
+    /// Index of the instrument.
+    pub(crate) instrument_idx: usize,
+    /// Records in the order of publishing.
+    pub(crate) records: Vec<BufferedRecord>,
+    /// Error of an answer without a usable price of the coin.
+    pub(crate) quote_error: Option<QuoteError>,
+    /// Whether the error, or its end, is new and should be logged.
     pub(crate) is_news: bool,
 }
 
-/// What the observer has seen since it began.
+/// Counts since the start of the observer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Counts {
+pub(crate) struct ObserverCounts {
     pub(crate) ticks: u64,
     pub(crate) heartbeats: u64,
     pub(crate) gaps: u64,
-    /// Coins of answers that said what they had said before.
+    /// Coins with the same price time as in the answer before.
     pub(crate) unchanged: u64,
     /// Coins without a usable price.
-    pub(crate) troubles: u64,
+    pub(crate) quote_errors: u64,
 }
 
-/// Remembers what each coin said last. Knows no clock and no network.
+/// State of all coins. It has no clock and no network access.
 #[derive(Debug)]
 pub(crate) struct Observer {
     source_delay: Span,
     coins: Vec<Coin>,
-    pub(crate) counts: Counts,
+    pub(crate) counts: ObserverCounts,
 }
 
 #[derive(Debug)]
 struct Coin {
     instrument: Instrument,
-    /// The time of the newest tick.
+    /// Event time of the newest tick.
     last: Option<EventTime>,
     certification: Certification,
     lags: Lags,
-    /// The newest heartbeat that certifies.
-    promised: Option<EventTime>,
-    /// What was wrong with the last answer.
-    trouble: Option<Trouble>,
-    /// The trouble that was news last, if it has not ended.
-    said: Option<Trouble>,
+    /// Event time of the newest heartbeat that certifies.
+    last_heartbeat: Option<EventTime>,
+    /// Error of the last answer.
+    quote_error: Option<QuoteError>,
+    /// Error that was last reported as new, until it ends.
+    reported: Option<QuoteError>,
 }
 
-/// What FEED ends with, of one instrument.
+/// The end of FEED for one instrument.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct End {
+pub(crate) struct FeedEnd {
     pub(crate) instrument: Instrument,
-    /// Its last tick.
+    /// Last tick.
     pub(crate) last: Option<LastTick>,
-    /// Up to where a heartbeat has certified that there was no other.
+    /// End of the time that heartbeats certified to hold no other tick.
     pub(crate) certified: Option<Certified>,
 }
 
-impl End {
-    /// Asks FEED.
+impl FeedEnd {
+    /// Reads the end from FEED.
     ///
     /// # Errors
-    /// What asking again does not help against.
+    /// FEED cannot be read, and retrying does not help.
     pub(crate) async fn of(instrument: &Instrument, feed: &impl Feed) -> Result<Self, bus::Error> {
         let (last, certified) = (feed.last_tick(instrument).await?, feed.last_certified(instrument).await?);
         Ok(Self { instrument: instrument.clone(), last, certified })
@@ -103,13 +103,13 @@ impl End {
 }
 
 impl Observer {
-    /// Goes on where FEED ends, with a poll every `interval`. A last tick ahead of the clock is one that was rejected: it does
-    /// not count.
-    pub(crate) fn new(ends: Vec<End>, interval: Span, source_delay: Span, now_ms: i64) -> Self {
-        let coin = |End { instrument, last, certified }: End| {
+    /// Continues from the end of FEED, with a poll every `interval`. A last tick ahead of the clock was rejected and
+    /// does not count.
+    pub(crate) fn new(ends: Vec<FeedEnd>, interval: Span, source_delay: Span, now_ms: i64) -> Self {
+        let coin = |FeedEnd { instrument, last, certified }: FeedEnd| {
             let last = last.filter(|last| last.event <= EventTime(now_ms) + FUTURE_BOUND);
             let certified = certified.filter(|certified| certified.end <= EventTime(now_ms) + FUTURE_BOUND);
-            // It stayed behind the largest lag of its day: a restart keeps what was learned.
+            // The heartbeat was behind by the largest lag of its day, so a restart keeps that lag.
             let mut lags = Lags::default();
             certified.iter().for_each(|certified| lags.learn(certified.issued, certified.end));
             let certified = certified.map(|certified| certified.end);
@@ -119,100 +119,104 @@ impl Observer {
                 last: last.map(|last| last.event),
                 certification: Certification::new(interval, end, certified),
                 lags,
-                promised: certified,
-                trouble: None,
-                said: None,
+                last_heartbeat: certified,
+                quote_error: None,
+                reported: None,
             }
         };
-        Self { source_delay, coins: ends.into_iter().map(coin).collect(), counts: Counts::default() }
+        Self { source_delay, coins: ends.into_iter().map(coin).collect(), counts: ObserverCounts::default() }
     }
 
-    /// Takes an answer about the coins of these places.
+    /// Processes an answer about the coins with these indexes.
     pub(crate) fn answered(
         &mut self,
-        lanes: Range<usize>,
+        range: Range<usize>,
         quotes: &HashMap<String, Quote>,
         poll: Poll,
-    ) -> Vec<Observed> {
+    ) -> Vec<ObservedCoin> {
         let Self { source_delay, coins, counts } = self;
-        lanes
-            .map(|lane| {
-                let coin = &mut coins[lane];
+        range
+            .map(|instrument_idx| {
+                let coin = &mut coins[instrument_idx];
                 let quote = quotes.get(coin.instrument.coin());
                 let observed = coin.answered(quote, poll, *source_delay);
-                let (records, trouble) =
-                    observed.map_or_else(|trouble| (Vec::new(), Some(trouble)), |records| (records, None));
-                if let Some(trouble) = trouble {
-                    coin.certification.interrupted(trouble.cause(), poll.now());
+                let (records, quote_error) =
+                    observed.map_or_else(|quote_error| (Vec::new(), Some(quote_error)), |records| (records, None));
+                if let Some(quote_error) = quote_error {
+                    coin.certification.interrupted(quote_error.cause(), poll.now());
                 }
-                counts.add(&records, trouble);
-                coin.trouble = trouble;
-                let is_news = coin.is_news(trouble);
-                Observed { lane, records, trouble, is_news }
+                counts.add(&records, quote_error);
+                coin.quote_error = quote_error;
+                let is_news = coin.is_news(quote_error);
+                ObservedCoin { instrument_idx, records, quote_error, is_news }
             })
             .collect()
     }
 
-    /// A poll about this coin failed at this time of our clock: if ticks turn out to be missing, this is why.
-    pub(crate) fn failed(&mut self, lane: usize, cause: &'static str, now_ms: i64) {
-        self.coins[lane].certification.interrupted(cause, EventTime(now_ms));
+    /// Records a failed poll of a coin at this time of the local clock. It is the cause of a gap, if prices turn out to
+    /// be missing.
+    pub(crate) fn failed(&mut self, instrument_idx: usize, cause: &'static str, now_ms: i64) {
+        self.coins[instrument_idx].certification.interrupted(cause, EventTime(now_ms));
     }
 
-    /// The instruments in order of their places, each with the time of our clock at which it last gave a usable price, and with
-    /// what was wrong with the last answer.
-    pub(crate) fn standing(&self) -> impl Iterator<Item = (&Instrument, Option<i64>, Option<Trouble>)> {
-        self.coins.iter().map(|coin| (&coin.instrument, coin.certification.heard_ms(), coin.trouble))
+    /// Returns each instrument with the local time of its last usable price and the error of its last answer.
+    pub(crate) fn states(&self) -> impl Iterator<Item = (&Instrument, Option<i64>, Option<QuoteError>)> {
+        self.coins.iter().map(|coin| (&coin.instrument, coin.certification.last_answer_ms(), coin.quote_error))
     }
 
-    /// The instrument of a place.
-    pub(crate) fn instrument(&self, lane: usize) -> &Instrument {
-        &self.coins[lane].instrument
+    /// Returns an instrument by its index.
+    pub(crate) fn instrument(&self, instrument_idx: usize) -> &Instrument {
+        &self.coins[instrument_idx].instrument
     }
 }
 
 impl Poll {
-    /// When the source answered, by its own clock where it says so.
+    /// Returns the date of the answer; without one, its time by the local clock.
     fn now(self) -> EventTime {
         self.date.unwrap_or(EventTime(self.answered_ms))
     }
 
-    /// When the source answered, if it says so.
+    /// Returns the date of the answer, if it has one.
     ///
     /// # Errors
-    /// It is so far ahead of our clock that the stream-processor might refuse a heartbeat that stays `source_delay` behind it, and
-    /// those that follow would have to be later still.
-    fn date_in_time(self, source_delay: Span) -> Result<Option<EventTime>, Trouble> {
+    /// The date is so far ahead of the local clock that the stream-processor might reject a heartbeat that is
+    /// `source_delay` behind it. Later heartbeats would have to be later still.
+    fn date_in_time(self, source_delay: Span) -> Result<Option<EventTime>, QuoteError> {
         let latest = EventTime(self.answered_ms) + FUTURE_BOUND;
         let is_ahead = self.date.is_some_and(|date| date.saturating_sub(source_delay) > latest);
-        if is_ahead { Err(Trouble::AheadOfClock) } else { Ok(self.date) }
+        if is_ahead { Err(QuoteError::AheadOfClock) } else { Ok(self.date) }
     }
 }
 
-impl Counts {
-    fn add(&mut self, records: &[Record], trouble: Option<Trouble>) {
-        let count = |is_of: fn(&Record) -> bool| records.iter().filter(|record| is_of(record)).count() as u64;
-        let ticks = count(|record| matches!(record, Record::Tick(_)));
+impl ObserverCounts {
+    fn add(&mut self, records: &[BufferedRecord], quote_error: Option<QuoteError>) {
+        let count = |is_of: fn(&BufferedRecord) -> bool| records.iter().filter(|record| is_of(record)).count() as u64;
+        let ticks = count(|record| matches!(record, BufferedRecord::Tick(_)));
         self.ticks += ticks;
-        self.heartbeats += count(|record| matches!(record, Record::Heartbeat(_)));
-        self.gaps += count(|record| matches!(record, Record::Gap(_)));
-        self.troubles += u64::from(trouble.is_some());
-        self.unchanged += u64::from(trouble.is_none() && ticks == 0);
+        self.heartbeats += count(|record| matches!(record, BufferedRecord::Heartbeat(_)));
+        self.gaps += count(|record| matches!(record, BufferedRecord::Gap(_)));
+        self.quote_errors += u64::from(quote_error.is_some());
+        self.unchanged += u64::from(quote_error.is_none() && ticks == 0);
     }
 }
 
-/// The tick that a quote is, as the stream-processor would take it.
+/// Converts a quote to a tick that the stream-processor accepts.
 ///
 /// # Errors
-/// Why it is none. One from the future would hide every good one that comes before its time.
-pub(crate) fn tick(instrument: &Instrument, quote: Option<&Quote>, poll: Poll) -> Result<TickLine<'static>, Trouble> {
-    let quote = quote.ok_or(Trouble::Missing)?;
+/// The quote is not usable. A tick from the future would hide all good ones before its time.
+pub(crate) fn tick(
+    instrument: &Instrument,
+    quote: Option<&Quote>,
+    poll: Poll,
+) -> Result<TickLine<'static>, QuoteError> {
+    let quote = quote.ok_or(QuoteError::Missing)?;
     let (close, event) = (quote.price?, quote.last_updated?);
     let answered = EventTime(poll.answered_ms);
     if event > poll.now() + AHEAD_MAX {
-        return Err(Trouble::AheadOfAnswer);
+        return Err(QuoteError::AheadOfAnswer);
     }
     if event > answered + FUTURE_BOUND {
-        return Err(Trouble::AheadOfClock);
+        return Err(QuoteError::AheadOfClock);
     }
     let line = TickLine {
         coin: Cow::Owned(instrument.coin().to_owned()),
@@ -233,24 +237,29 @@ pub(crate) fn tick(instrument: &Instrument, quote: Option<&Quote>, poll: Poll) -
         high_24h: quote.high_24h,
         low_24h: quote.low_24h,
     };
-    // FEED stores it later than this, by a clock that may be behind; that is the only thing left to refuse.
-    validate(&line, instrument, 0, poll.answered_ms).map_err(Trouble::Refused)?;
+    // FEED stores the tick later, by a clock that may be behind. No other check can fail there.
+    validate(&line, instrument, 0, poll.answered_ms).map_err(QuoteError::Refused)?;
     Ok(line)
 }
 
 impl Coin {
-    /// Whether a trouble, or its end, has to be said. Answers of different edges may be older by turns, which is no news; if it
-    /// lasts, readiness and the gap tell of it.
-    fn is_news(&mut self, trouble: Option<Trouble>) -> bool {
-        trouble != Some(Trouble::Older) && std::mem::replace(&mut self.said, trouble) != trouble
+    /// Whether an error, or its end, must be reported. An older price is not reported, because edge servers may answer
+    /// out of step; if that lasts, readiness and the gap report it.
+    fn is_news(&mut self, quote_error: Option<QuoteError>) -> bool {
+        quote_error != Some(QuoteError::Older) && std::mem::replace(&mut self.reported, quote_error) != quote_error
     }
 
-    /// The records that an answer comes to.
-    fn answered(&mut self, quote: Option<&Quote>, poll: Poll, source_delay: Span) -> Result<Vec<Record>, Trouble> {
+    /// Converts an answer to records.
+    fn answered(
+        &mut self,
+        quote: Option<&Quote>,
+        poll: Poll,
+        source_delay: Span,
+    ) -> Result<Vec<BufferedRecord>, QuoteError> {
         let mut line = tick(&self.instrument, quote, poll)?;
         let event = EventTime(line.event_ms);
         match self.last {
-            Some(last) if event < last => Err(Trouble::Older),
+            Some(last) if event < last => Err(QuoteError::Older),
             Some(last) if event == last => {
                 let heartbeat = self.heartbeat_time(source_delay, poll)?;
                 self.certification.unchanged(poll.answered_ms);
@@ -260,18 +269,19 @@ impl Coin {
                 self.learn_lag(event, source_delay, poll);
                 let mut records = Vec::new();
                 match self.certification.tick(event, poll.answered_ms) {
-                    Before::Nothing => {}
-                    Before::Certified(span) => line.complete_ms = Some(span.ms()),
-                    Before::Gap { from, cause } => records.push(self.gap(from, event, cause)),
+                    TimeBefore::Nothing => {}
+                    TimeBefore::Certified(span) => line.complete_ms = Some(span.ms()),
+                    TimeBefore::Gap { from, cause } => records.push(self.gap(from, event, cause)),
                 }
-                records.push(Record::Tick(Box::new(line)));
+                records.push(BufferedRecord::Tick(Box::new(line)));
                 self.last = Some(event);
                 Ok(records)
             }
         }
     }
 
-    /// A new time teaches how far answers lag, if the poll before would have shown it: else it may have been there for long.
+    /// Adds a lag, if the previous poll would have shown the new price: otherwise the price may have been visible for
+    /// long.
     fn learn_lag(&mut self, event: EventTime, source_delay: Span, poll: Poll) {
         if let Ok(Some(date)) = poll.date_in_time(source_delay)
             && self.certification.is_unbroken(poll.answered_ms)
@@ -280,17 +290,17 @@ impl Coin {
         }
     }
 
-    /// The time of a heartbeat that says anything that the last tick and the last heartbeat did not.
-    fn heartbeat_time(&mut self, source_delay: Span, poll: Poll) -> Result<Option<EventTime>, Trouble> {
+    /// Returns the time of a heartbeat, if it adds something to the last tick and the last heartbeat.
+    fn heartbeat_time(&mut self, source_delay: Span, poll: Poll) -> Result<Option<EventTime>, QuoteError> {
         let (Some(date), Some(last)) = (poll.date_in_time(source_delay)?, self.last) else { return Ok(None) };
         let event = date.saturating_sub(self.lags.largest(date, source_delay));
-        let is_due = self.promised.is_none_or(|promised| event - promised >= HEARTBEAT_EVERY);
+        let is_due = self.last_heartbeat.is_none_or(|last_heartbeat| event - last_heartbeat >= HEARTBEAT_EVERY);
         Ok((event > last && is_due).then_some(event))
     }
 
-    fn heartbeat(&mut self, event: EventTime, poll: Poll) -> Record {
-        self.promised = Some(event);
-        Record::Heartbeat(HeartbeatLine {
+    fn heartbeat(&mut self, event: EventTime, poll: Poll) -> BufferedRecord {
+        self.last_heartbeat = Some(event);
+        BufferedRecord::Heartbeat(HeartbeatLine {
             coin: Cow::Owned(self.instrument.coin().to_owned()),
             quote: Cow::Owned(self.instrument.quote().to_owned()),
             event_ms: event.ms(),
@@ -300,8 +310,8 @@ impl Coin {
         })
     }
 
-    fn gap(&self, from: EventTime, to: EventTime, cause: &'static str) -> Record {
-        Record::Gap(GapLine {
+    fn gap(&self, from: EventTime, to: EventTime, cause: &'static str) -> BufferedRecord {
+        BufferedRecord::Gap(GapLine {
             coin: Cow::Owned(self.instrument.coin().to_owned()),
             quote: Cow::Owned(self.instrument.quote().to_owned()),
             from_ms: from.ms(),

@@ -1,24 +1,24 @@
-//! The observer, driven by answers as CoinGecko gives them.
+//! Tests of the observer with answers in CoinGecko's form.
 
 use std::collections::HashMap;
 
 use market::validate::Reason;
 use market::{EventTime, Instrument, Span};
 
-use super::buffer::Record;
+use super::buffer::BufferedRecord;
 use super::markets::Quote;
-use super::observer::{Counts, End, Observed, Observer, Poll};
-use super::trouble::Trouble;
+use super::observer::{FeedEnd, ObservedCoin, Observer, ObserverCounts, Poll};
+use super::quote_error::QuoteError;
 use crate::feed::{Certified, LastTick};
 
 const START: i64 = 1_747_517_880_000;
 
-/// A time so many seconds after the start.
+/// Returns the time this many seconds after the start.
 pub(super) fn at(second: i64) -> EventTime {
     EventTime(START + second * 1_000)
 }
 
-/// A poll that the source answered so many seconds after the start; the answer took half a second.
+/// Returns a poll that the source answered this many seconds after the start; the answer took half a second.
 pub(super) fn poll(second: i64) -> Poll {
     Poll { answered_ms: at(second).ms() + 500, date: Some(at(second)) }
 }
@@ -27,14 +27,14 @@ pub(super) fn bitcoin() -> Instrument {
     Instrument::new("bitcoin", "usd").unwrap()
 }
 
-/// One coin, asked every minute, of which FEED has a last tick at this second.
+/// Returns an observer of one coin, polled every minute. FEED has its last tick at this second.
 pub(super) fn observer(last_second: Option<i64>) -> Observer {
     let last = last_second.map(|second| LastTick { number: None, event: at(second), grain: None, seq: 1, id: None });
     observer_after(last, None)
 }
 
 fn observer_after(last: Option<LastTick>, certified: Option<Certified>) -> Observer {
-    let end = End { instrument: bitcoin(), last, certified };
+    let end = FeedEnd { instrument: bitcoin(), last, certified };
     Observer::new(vec![end], Span::MINUTE, Span::minutes(5), at(1_000).ms())
 }
 
@@ -42,50 +42,52 @@ pub(super) fn quote(second: i64) -> Quote {
     Quote { price: Ok(100.0), last_updated: Ok(at(second)), volume_24h: Some(5.0), ..Quote::default() }
 }
 
-/// What one answer comes to.
-pub(super) fn answered(observer: &mut Observer, quote: Option<Quote>, poll: Poll) -> Observed {
+/// Returns the result of one answer.
+pub(super) fn answered(observer: &mut Observer, quote: Option<Quote>, poll: Poll) -> ObservedCoin {
     let quotes: HashMap<_, _> = quote.into_iter().map(|quote| ("bitcoin".to_owned(), quote)).collect();
     observer.answered(0..1, &quotes, poll).remove(0)
 }
 
-/// Records as words, with times in seconds from the start; what is certified is in parentheses.
-fn words(records: &[Record]) -> Vec<String> {
+/// Formats records, with times in seconds from the start and certified spans in parentheses.
+fn words(records: &[BufferedRecord]) -> Vec<String> {
     let second = |ms: i64| (ms - START) / 1_000;
     let certified = |ms: Option<i64>| ms.map_or_else(String::new, |ms| format!(" ({})", ms / 1_000));
-    let word = |record: &Record| match record {
-        Record::Tick(tick) => format!("tick {}{}", second(tick.event_ms), certified(tick.complete_ms)),
-        Record::Gap(gap) => format!("gap {} {} {}", second(gap.from_ms), second(gap.to_ms), gap.cause),
-        Record::Heartbeat(beat) => format!("heartbeat {}{}", second(beat.event_ms), certified(beat.complete_ms)),
+    let word = |record: &BufferedRecord| match record {
+        BufferedRecord::Tick(tick) => format!("tick {}{}", second(tick.event_ms), certified(tick.complete_ms)),
+        BufferedRecord::Gap(gap) => format!("gap {} {} {}", second(gap.from_ms), second(gap.to_ms), gap.cause),
+        BufferedRecord::Heartbeat(beat) => {
+            format!("heartbeat {}{}", second(beat.event_ms), certified(beat.complete_ms))
+        }
     };
     records.iter().map(word).collect()
 }
 
-/// An answer at a second that shows a price of a second comes to these records.
+/// Checks the records of an answer at a second that shows a price of another second.
 fn check(observer: &mut Observer, second: i64, updated: i64, expected: &[&str]) {
     let observed = answered(observer, Some(quote(updated)), poll(second));
     assert_eq!(
-        (words(&observed.records), observed.trouble),
+        (words(&observed.records), observed.quote_error),
         (expected.iter().map(|&word| word.to_owned()).collect(), None),
         "{second}"
     );
 }
 
-/// Answers every minute from one second to another, which show nothing new.
+/// Returns the records of answers every minute that show nothing new.
 fn idle(observer: &mut Observer, seconds: std::ops::Range<i64>, updated: i64) -> Vec<String> {
     let polls = seconds.step_by(60);
     polls.flat_map(|second| words(&answered(observer, Some(quote(updated)), poll(second)).records)).collect()
 }
 
-/// An answer whose price is refused for this reason.
-fn refuse(observer: &mut Observer, quote: Option<Quote>, poll: Poll, expected: Trouble) {
+/// Checks that an answer is refused with this error.
+fn refuse(observer: &mut Observer, quote: Option<Quote>, poll: Poll, expected: QuoteError) {
     let observed = answered(observer, quote, poll);
-    assert_eq!((observed.records, observed.trouble), (vec![], Some(expected)));
+    assert_eq!((observed.records, observed.quote_error), (vec![], Some(expected)));
 }
 
 #[test]
 fn a_tick_is_one_price_and_keeps_rolling_figures_apart() {
     let observed = answered(&mut observer(None), Some(quote(0)), poll(10));
-    let [Record::Tick(tick)] = observed.records.as_slice() else { panic!("{observed:?}") };
+    let [BufferedRecord::Tick(tick)] = observed.records.as_slice() else { panic!("{observed:?}") };
     let line = serde_json::to_string(tick).unwrap();
     let expected = r#"{"coin":"bitcoin","quote":"usd","event_ms":1747517880000,"close":100.0,"ingest_ms":1747517890500,"source":"coingecko","volume_24h":5.0}"#;
     assert_eq!(line, expected);
@@ -97,10 +99,10 @@ fn an_unchanged_time_is_no_tick_and_an_older_one_is_refused() {
     check(&mut observer, 10, 0, &["tick 0"]);
     check(&mut observer, 70, 0, &[]);
     check(&mut observer, 130, 60, &["tick 60 (60)"]);
-    refuse(&mut observer, Some(quote(0)), poll(190), Trouble::Older);
+    refuse(&mut observer, Some(quote(0)), poll(190), QuoteError::Older);
     check(&mut observer, 250, 60, &[]);
-    let Counts { ticks, unchanged, troubles, .. } = observer.counts;
-    assert_eq!((ticks, unchanged, troubles), (2, 2, 1));
+    let ObserverCounts { ticks, unchanged, quote_errors, .. } = observer.counts;
+    assert_eq!((ticks, unchanged, quote_errors), (2, 2, 1));
 }
 
 #[test]
@@ -111,7 +113,7 @@ fn a_restart_publishes_nothing_twice() {
 }
 
 #[test]
-fn heartbeats_say_something_new_and_come_once_a_minute_at_most() {
+fn heartbeats_add_something_and_come_at_most_once_a_minute() {
     let mut observer = observer(None);
     check(&mut observer, 0, 0, &["tick 0"]);
     assert_eq!(idle(&mut observer, 60..301, 0), [""; 0]);
@@ -134,7 +136,7 @@ fn a_tick_certifies_back_over_heartbeats_to_the_tick_before() {
 }
 
 #[test]
-fn our_clock_set_back_silences_no_heartbeat() {
+fn a_local_clock_set_back_silences_no_heartbeat() {
     let mut observer = observer(Some(0));
     check(&mut observer, 400, 0, &["heartbeat 100 (100)"]);
     let behind = Poll { answered_ms: at(300).ms(), ..poll(460) };
@@ -142,7 +144,7 @@ fn our_clock_set_back_silences_no_heartbeat() {
 }
 
 #[test]
-fn an_answer_without_a_date_promises_nothing() {
+fn an_answer_without_a_date_gives_no_heartbeat() {
     let undated = Poll { date: None, ..poll(1_000) };
     assert_eq!(answered(&mut observer(Some(0)), Some(quote(0)), undated).records, []);
 }
@@ -150,12 +152,12 @@ fn an_answer_without_a_date_promises_nothing() {
 #[test]
 fn heartbeats_stay_behind_the_largest_lag_of_the_day() {
     let mut observer = observer(None);
-    // Of the first price nobody knows since when it was there.
+    // The first price may have been visible for any time, so it teaches no lag.
     check(&mut observer, 1_000, 0, &["tick 0"]);
     check(&mut observer, 1_060, 0, &["heartbeat 760 (760)"]);
-    // Ten minutes old when it is first shown; it was promised that nothing this old would come.
+    // The price is ten minutes old when it first appears, although a heartbeat had certified that time.
     check(&mut observer, 1_120, 520, &["tick 520 (520)"]);
-    // Shown for long is no lag.
+    // A price that stays visible for long is not a lag.
     let heartbeats = idle(&mut observer, 1_180..2_500, 520);
     assert_eq!(heartbeats[0], "heartbeat 820 (60)");
     assert_eq!(heartbeats.last().unwrap(), "heartbeat 1840 (60)");
@@ -178,7 +180,7 @@ fn an_outage_leaves_a_gap_with_its_first_cause_once_it_ends() {
 }
 
 #[test]
-fn a_coin_that_was_idle_during_the_outage_missed_nothing() {
+fn a_coin_that_was_idle_during_the_outage_has_no_gap() {
     let mut observer = observer(None);
     check(&mut observer, 0, 0, &["tick 0"]);
     observer.failed(0, "rate-limited", at(60).ms());
@@ -194,10 +196,10 @@ fn a_machine_that_slept_leaves_a_gap() {
 }
 
 #[test]
-fn the_time_before_a_restart_is_a_gap_unless_nothing_happened() {
+fn a_restart_leaves_a_gap_unless_the_price_is_unchanged() {
     check(&mut observer(Some(-1_000)), 10, 0, &["gap -1000 0 producer-stopped", "tick 0"]);
     check(&mut observer(Some(-100)), 10, 0, &["tick 0 (100)"]);
-    // A last tick from the future was rejected: it hides nothing.
+    // A last tick from the future was rejected, so it does not hide this one.
     check(&mut observer(Some(100_000)), 10, 0, &["tick 0"]);
 }
 
@@ -208,22 +210,22 @@ fn a_bar_of_a_recording_is_the_tick_before_up_to_its_end() {
     check(&mut observer, 40, 30, &["tick 30 (30)"]);
 }
 
-/// Every way in which an answer holds no usable price, as it comes at a second; the last tick is of second 0.
-fn troubles(second: i64) -> Vec<(Option<Quote>, Trouble)> {
+/// Returns every kind of answer without a usable price at this second, after a last tick at second 0.
+fn quote_errors(second: i64) -> Vec<(Option<Quote>, QuoteError)> {
     let with = |change: fn(&mut Quote)| {
         let mut quote = quote(second);
         change(&mut quote);
         Some(quote)
     };
-    let refused = |change: fn(&mut Quote), reason| (with(change), Trouble::Refused(reason));
+    let refused = |change: fn(&mut Quote), reason| (with(change), QuoteError::Refused(reason));
     vec![
-        (None, Trouble::Missing),
-        (with(|quote| quote.price = Err(Trouble::NoPrice)), Trouble::NoPrice),
-        (with(|quote| quote.price = Err(Trouble::PriceNotNumber)), Trouble::PriceNotNumber),
-        (with(|quote| quote.last_updated = Err(Trouble::NoTime)), Trouble::NoTime),
-        (with(|quote| quote.last_updated = Err(Trouble::TimeWithoutZone)), Trouble::TimeWithoutZone),
-        (Some(quote(second + 6)), Trouble::AheadOfAnswer),
-        (Some(quote(-1)), Trouble::Older),
+        (None, QuoteError::Missing),
+        (with(|quote| quote.price = Err(QuoteError::NoPrice)), QuoteError::NoPrice),
+        (with(|quote| quote.price = Err(QuoteError::PriceNotNumber)), QuoteError::PriceNotNumber),
+        (with(|quote| quote.last_updated = Err(QuoteError::NoTime)), QuoteError::NoTime),
+        (with(|quote| quote.last_updated = Err(QuoteError::TimeWithoutZone)), QuoteError::TimeWithoutZone),
+        (Some(quote(second + 6)), QuoteError::AheadOfAnswer),
+        (Some(quote(-1)), QuoteError::Older),
         refused(|quote| quote.price = Ok(0.0), Reason::ZeroPrice),
         refused(|quote| quote.price = Ok(-1.0), Reason::NegativePrice),
         refused(|quote| quote.price = Ok(f64::INFINITY), Reason::NonFinite),
@@ -233,22 +235,22 @@ fn troubles(second: i64) -> Vec<(Option<Quote>, Trouble)> {
 }
 
 #[test]
-fn every_way_of_giving_no_price_leaves_a_gap_with_its_cause() {
-    for kind in 0..troubles(0).len() {
+fn every_quote_error_leaves_a_gap_with_its_cause() {
+    for kind in 0..quote_errors(0).len() {
         let mut observer = observer(None);
         check(&mut observer, 0, 0, &["tick 0"]);
         let mut news = 0;
         let mut cause = "";
         for second in [60, 120, 180] {
-            let (quote, expected) = troubles(second).swap_remove(kind);
+            let (quote, expected) = quote_errors(second).swap_remove(kind);
             let observed = answered(&mut observer, quote, poll(second));
-            assert_eq!((observed.records, observed.trouble), (vec![], Some(expected)));
+            assert_eq!((observed.records, observed.quote_error), (vec![], Some(expected)));
             news += u32::from(observed.is_news);
             cause = expected.cause();
         }
-        // Edges may answer older by turns.
+        // Edge servers may answer out of step.
         let is_said = cause != "older-answer";
-        assert_eq!((news, observer.counts.troubles), (u32::from(is_said), 3), "{cause}");
+        assert_eq!((news, observer.counts.quote_errors), (u32::from(is_said), 3), "{cause}");
         let end = answered(&mut observer, Some(quote(230)), poll(240));
         assert_eq!(words(&end.records), [format!("gap 0 230 {cause}"), "tick 230".to_owned()]);
         assert_eq!(end.is_news, is_said);
@@ -256,9 +258,9 @@ fn every_way_of_giving_no_price_leaves_a_gap_with_its_cause() {
 }
 
 #[test]
-fn a_restart_promises_no_less_than_before() {
+fn a_restart_certifies_no_less_than_before() {
     let last = LastTick { number: None, event: at(0), grain: None, seq: 1, id: None };
-    // As if the source delay had been shorter.
+    // As with a shorter source delay.
     let certified = Certified { end: at(600), issued: at(850) };
     let mut observer = observer_after(Some(last), Some(certified));
     check(&mut observer, 950, 0, &[]);
@@ -290,30 +292,30 @@ fn prices_from_1e_15_to_1e15_are_taken() {
 fn a_price_ahead_of_its_answer_hides_none_that_follows() {
     let mut observer = observer(None);
     check(&mut observer, 0, 0, &["tick 0"]);
-    refuse(&mut observer, Some(quote(120)), poll(1), Trouble::AheadOfAnswer);
+    refuse(&mut observer, Some(quote(120)), poll(1), QuoteError::AheadOfAnswer);
     (2..10).for_each(|second| {
         let span = if second == 2 { 2 } else { 1 };
         check(&mut observer, second, second, &[&format!("tick {second} ({span})")]);
     });
     check(&mut observer, 20, 25, &["tick 25 (16)"]);
-    refuse(&mut observer, Some(quote(27)), poll(21), Trouble::AheadOfAnswer);
+    refuse(&mut observer, Some(quote(27)), poll(21), QuoteError::AheadOfAnswer);
 }
 
 #[test]
-fn a_date_far_ahead_of_our_clock_silences_no_heartbeat() {
+fn a_date_far_ahead_of_the_local_clock_silences_no_heartbeat() {
     let mut observer = observer(Some(0));
     let forged = Poll { date: Some(EventTime(253_402_300_799_000)), ..poll(60) };
-    refuse(&mut observer, Some(quote(0)), forged, Trouble::AheadOfClock);
+    refuse(&mut observer, Some(quote(0)), forged, QuoteError::AheadOfClock);
     check(&mut observer, 400, 0, &["heartbeat 100 (100)"]);
 }
 
 #[test]
-fn without_a_date_our_clock_says_what_is_ahead() {
+fn without_a_date_the_local_clock_bounds_the_price_time() {
     let mut observer = observer(None);
     let undated = |second: i64| Poll { date: None, ..poll(second) };
     let observed = answered(&mut observer, Some(quote(5)), undated(0));
     assert_eq!(words(&observed.records), ["tick 5"]);
-    refuse(&mut observer, Some(quote(16)), undated(10), Trouble::AheadOfAnswer);
+    refuse(&mut observer, Some(quote(16)), undated(10), QuoteError::AheadOfAnswer);
 }
 
 #[test]
@@ -321,6 +323,6 @@ fn a_clock_that_is_behind_leaves_a_gap_of_its_own_cause() {
     let mut observer = observer(Some(0));
     check(&mut observer, 10, 0, &[]);
     let behind = |second: i64| Poll { answered_ms: at(second - 130).ms(), ..poll(second) };
-    refuse(&mut observer, Some(quote(300)), behind(300), Trouble::AheadOfClock);
+    refuse(&mut observer, Some(quote(300)), behind(300), QuoteError::AheadOfClock);
     check(&mut observer, 400, 400, &["gap 0 400 clock-behind", "tick 400"]);
 }

@@ -1,4 +1,4 @@
-//! The life of the live source: one task asks, the other publishes, and neither waits for the other.
+//! The CoinGecko service: one task polls, the other publishes, and neither waits for the other.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -16,73 +16,76 @@ use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
 
 use super::answer::{Class, Refusal};
-use super::buffer::{Outbox, TICKS_MAX};
+use super::backoff;
+use super::buffer::{BoundedBuffer, TICKS_MAX};
 use super::client::Client;
+use super::config::{COINS_MAX, PollingConfig, SOURCE};
 use super::markets::Quote;
-use super::observer::{End, Observed, Observer, Poll};
-use super::readiness::Readiness;
-use super::{COINS_MAX, Config, SOURCE, backoff};
-use crate::batch_publisher::Lanes;
+use super::observer::{FeedEnd, ObservedCoin, Observer, Poll};
+use super::readiness::SourceReadiness;
+use crate::batch_publisher::BatchPublisher;
 use crate::clock::now_ms;
 use crate::feed::{self, ASKED_MAX, Feed};
 use crate::metrics::ProducerMetrics;
 
-/// How long a stopping producer waits for NATS to take what it has.
-const DRAIN: Duration = Duration::from_secs(3);
+/// Time that a stopping producer waits until NATS has stored the buffer, at most.
+const DRAIN_MAX: Duration = Duration::from_secs(3);
 
-/// Polls CoinGecko into FEED until shutdown, while no other producer does. Outages of either side are waited for.
+/// Polls CoinGecko into FEED until shutdown, as long as this instance holds the leader lease. It waits through outages
+/// of both sides.
 ///
 /// # Errors
-/// Bad flags, FEED of another form, missing permission.
-pub async fn run(config: Config, nats: &NatsArgs, health: &Health, shutdown: &Shutdown) -> anyhow::Result<()> {
+/// Bad flags, a FEED with other settings, or a missing permission.
+pub async fn run(config: PollingConfig, nats: &NatsArgs, health: &Health, shutdown: &Shutdown) -> anyhow::Result<()> {
     let client = Client::new(&config.api).exit_code(Code::BadConfig)?;
     let Some(connection) = feed::connect(nats, health, shutdown).await? else { return Ok(()) };
     let ttl = config.lease_ttl;
-    while let Some(mut seat) = LeaderLease::take(&connection, &group(), ttl, health, shutdown).await? {
+    while let Some(mut lease) = LeaderLease::take(&connection, &group(), ttl, health, shutdown).await? {
         health.not_ready("waiting for the first answer of CoinGecko");
         tokio::select! {
             polled = poll_into(&connection, &config, &client, health, shutdown) => {
-                seat.leave().await;
+                lease.leave().await;
                 polled?;
-                // Refused for good: another one may have a better key. This one says why it is not ready, until stopped.
+                // CoinGecko refuses this configuration for good. Another instance may have a better key, so this one
+                // releases the lease and stays not ready until it is stopped.
                 shutdown.requested().await;
                 return Ok(());
             }
-            // What was polled and not published yet, the other one has asked for itself.
-            lost = seat.lost() => lost?,
+            // The new leader polls for itself, so unpublished records are dropped.
+            lost = lease.lost() => lost?,
         }
         tracing::warn!("another producer has taken over, standing by");
     }
     Ok(())
 }
 
-/// Producers of one source take turns: together they would ask twice as often as the source allows.
+/// Name of the leader lease. Two polling producers would exceed the rate limit of the source.
 fn group() -> String {
     format!("producer.{SOURCE}")
 }
 
-/// What the two tasks share.
-struct Waiting {
-    outbox: Mutex<Outbox>,
-    news: Notify,
+/// Buffer that the two tasks share.
+struct SharedBuffer {
+    buffer: Mutex<BoundedBuffer>,
+    pushed: Notify,
 }
 
-impl Waiting {
-    fn with<T>(&self, act: impl FnOnce(&mut Outbox) -> T) -> T {
-        act(&mut self.outbox.lock().unwrap_or_else(PoisonError::into_inner))
+impl SharedBuffer {
+    fn with<T>(&self, act: impl FnOnce(&mut BoundedBuffer) -> T) -> T {
+        act(&mut self.buffer.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 async fn poll_into(
     feed: &impl Feed,
-    config: &Config,
+    config: &PollingConfig,
     client: &Client,
     health: &Health,
     shutdown: &Shutdown,
 ) -> Result<(), Error> {
-    let ask = async |instrument| End::of(instrument, feed).await;
+    let ask = async |instrument| FeedEnd::of(instrument, feed).await;
     let ends = futures::stream::iter(&config.instruments).map(ask).buffered(ASKED_MAX).try_collect();
-    let ends: Vec<End> = tokio::select! {
+    let ends: Vec<FeedEnd> = tokio::select! {
         ends = ends => ends?,
         () = shutdown.requested() => return Ok(()),
     };
@@ -90,88 +93,89 @@ async fn poll_into(
     health.data(newest.map_or(Data::Awaited, |event| Data::Newest(event.ms())));
     let started_ms = now_ms(SystemTime::now());
     let observer = Observer::new(ends, config.step, config.source_delay, started_ms);
-    let readiness = Readiness { interval: config.step, started_ms };
-    let waiting = Waiting { outbox: Mutex::new(Outbox::new(&config.instruments, TICKS_MAX)), news: Notify::new() };
+    let readiness = SourceReadiness { interval: config.step, started_ms };
+    let shared =
+        SharedBuffer { buffer: Mutex::new(BoundedBuffer::new(&config.instruments, TICKS_MAX)), pushed: Notify::new() };
     let (count, finish) = (config.instruments.len(), Shutdown::new());
     let metrics = ProducerMetrics::new(health.metrics());
     let mut poller =
-        Poller { config, client, observer, readiness, waiting: &waiting, health, metrics: metrics.clone(), dropped: 0 };
+        Poller { config, client, observer, readiness, shared: &shared, health, metrics: metrics.clone(), dropped: 0 };
     let polling = async {
         poller.run(shutdown).await;
         finish.request();
-        tokio::time::sleep(DRAIN).await;
+        tokio::time::sleep(DRAIN_MAX).await;
     };
     tokio::select! {
-        published = publish(feed, count, &waiting, health, &metrics, &finish) => published,
+        published = publish(feed, count, &shared, health, &metrics, &finish) => published,
         () = polling => {
-            tracing::error!(ticks = waiting.with(|outbox| outbox.ticks()), "stopped before NATS took what was waiting");
+            tracing::error!(ticks = shared.with(|buffer| buffer.ticks()), "shut down with unpublished ticks");
             Ok(())
         }
     }
 }
 
-/// Publishes what waits, until told to finish and nothing waits.
+/// Publishes the buffer, until it is told to finish and the buffer is empty.
 async fn publish(
     feed: &impl Feed,
     coins: usize,
-    waiting: &Waiting,
+    shared: &SharedBuffer,
     health: &Health,
     metrics: &ProducerMetrics,
     finish: &Shutdown,
 ) -> Result<(), Error> {
-    let mut lanes = Lanes::new(feed, coins, metrics);
+    let mut publisher = BatchPublisher::new(feed, coins, metrics);
     let pulse = health.pulse("publishing");
     let mut beat = tokio::time::interval(BEAT);
     let mut newest = None;
     loop {
         pulse.beat();
-        waiting.with(|outbox| {
-            let ready: Vec<usize> = outbox.waiting().collect();
-            for lane in ready {
-                if lanes.is_free(lane)
-                    && let Some(message) = outbox.take(lane)
+        shared.with(|buffer| {
+            let ready: Vec<usize> = buffer.waiting().collect();
+            for instrument_idx in ready {
+                if publisher.is_free(instrument_idx)
+                    && let Some(message) = buffer.take(instrument_idx)
                 {
                     let newest = newest_tick(&message);
-                    lanes.launch(lane, vec![message], newest);
+                    publisher.submit(instrument_idx, vec![message], newest);
                 }
             }
-            metrics.waiting.set(outbox.ticks() as i64);
+            metrics.waiting.set(buffer.ticks() as i64);
         });
-        if finish.is_requested() && lanes.is_idle() {
+        if finish.is_requested() && publisher.is_idle() {
             return Ok(());
         }
         tokio::select! {
-            stored = lanes.next() => {
-                let stored = stored?.note;
+            stored = publisher.next_stored() => {
+                let stored = stored?.context;
                 if stored > newest {
                     newest = stored;
                     health.data(newest.map_or(Data::Awaited, |event| Data::Newest(event.ms())));
                 }
             }
             _ = beat.tick() => {}
-            () = waiting.news.notified() => {}
+            () = shared.pushed.notified() => {}
             () = finish.requested(), if !finish.is_requested() => {}
         }
     }
 }
 
-/// Event time of the newest tick of a message, if it holds any.
+/// Returns the event time of the newest tick in a message, if it holds ticks.
 fn newest_tick(message: &FeedMessage) -> Option<EventTime> {
     let is_ticks = message.kind == RecordKind::Tick;
-    // It was stored just now.
+    // The message was stored just now, so no tick counts as from the future.
     let tick = is_ticks.then(|| feed::ticks_in_time(&message.payload, i64::MAX).last()).flatten()?;
     Some(EventTime(tick.event_ms))
 }
 
 struct Poller<'a> {
-    config: &'a Config,
+    config: &'a PollingConfig,
     client: &'a Client,
     observer: Observer,
-    readiness: Readiness,
-    waiting: &'a Waiting,
+    readiness: SourceReadiness,
+    shared: &'a SharedBuffer,
     health: &'a Health,
     metrics: ProducerMetrics,
-    /// Dropped ticks that were reported.
+    /// Dropped ticks that are already reported.
     dropped: u64,
 }
 
@@ -179,7 +183,7 @@ impl Poller<'_> {
     /// Polls until shutdown, or until asking again cannot help.
     async fn run(&mut self, shutdown: &Shutdown) {
         let mut interval = tokio::time::interval(self.config.interval);
-        // A slow answer delays the next poll: polls never pile up.
+        // A slow answer delays the next poll, so that polls do not pile up.
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut failures = 0;
         let pulse = self.health.pulse("polling");
@@ -193,13 +197,13 @@ impl Poller<'_> {
                     tracing::info!(failures, "CoinGecko answers again");
                 }
                 failures = 0;
-                self.judge(None);
+                self.report_readiness(None);
                 continue;
             };
             failures += 1;
             self.metrics.refused(refusal.class.as_str(), 1);
             let Some(pause) = backoff::pause(&refusal, failures, rand::rng().random()) else {
-                tracing::error!("{refusal}; not asking again until restarted");
+                tracing::error!("{refusal}; no further requests until a restart");
                 self.health.not_ready(refusal.to_string());
                 return;
             };
@@ -211,24 +215,24 @@ impl Poller<'_> {
         }
     }
 
-    /// Waits after a refusal, and says so when the source has been useless for too long meanwhile.
+    /// Waits after a refusal, and updates readiness when a coin becomes silent for too long meanwhile.
     async fn rest(&self, pause: Duration, refusal: &Refusal) {
         let end = tokio::time::Instant::now() + pause;
-        self.judge(Some(refusal));
+        self.report_readiness(Some(refusal));
         while let Some(spare) = self.readiness.spare_time(&self.observer, now_ms(SystemTime::now()))
             && tokio::time::Instant::now() + spare < end
         {
             tokio::time::sleep(spare).await;
-            self.judge(Some(refusal));
+            self.report_readiness(Some(refusal));
         }
         tokio::time::sleep_until(end).await;
     }
 
-    /// Says whether the source is useful. `refusal` is what it said instead of an answer.
-    fn judge(&self, refusal: Option<&Refusal>) {
+    /// Sets the readiness. `refusal` is the last answer, if it was one.
+    fn report_readiness(&self, refusal: Option<&Refusal>) {
         let is_wrong = refusal.filter(|refusal| refusal.class == Class::Request);
         let checked = match is_wrong {
-            // Asking again for the same does not help.
+            // The same request would be refused again.
             Some(refusal) => Err(refusal.to_string()),
             None => self.readiness.check(&self.observer, now_ms(SystemTime::now()), refusal),
         };
@@ -238,12 +242,12 @@ impl Poller<'_> {
         }
     }
 
-    /// Asks once about every coin: one request, or one after the other for more coins than a request takes.
+    /// Requests all coins: one request, or several in sequence for more coins than one takes.
     async fn poll(&mut self) -> Result<(), Refusal> {
         let count = self.config.instruments.len();
         for first in (0..count).step_by(COINS_MAX) {
-            let lanes = first..count.min(first + COINS_MAX);
-            let instruments = &self.config.instruments[lanes.clone()];
+            let range = first..count.min(first + COINS_MAX);
+            let instruments = &self.config.instruments[range.clone()];
             let coins: Vec<&str> = instruments.iter().map(|instrument| instrument.coin()).collect();
             let asked = Instant::now();
             let answer = self.client.markets(instruments[0].quote(), &coins).await;
@@ -251,11 +255,11 @@ impl Poller<'_> {
             match answer {
                 Ok(list) => {
                     let poll = Poll { answered_ms: now_ms(SystemTime::now()), date: list.date };
-                    self.take(lanes, &list.quotes, poll);
+                    self.take(range, &list.quotes, poll);
                 }
                 Err(refusal) => {
                     let (cause, now_ms) = (refusal.class.as_str(), now_ms(SystemTime::now()));
-                    (first..count).for_each(|lane| self.observer.failed(lane, cause, now_ms));
+                    (first..count).for_each(|instrument_idx| self.observer.failed(instrument_idx, cause, now_ms));
                     return Err(refusal);
                 }
             }
@@ -264,30 +268,36 @@ impl Poller<'_> {
         Ok(())
     }
 
-    fn take(&mut self, lanes: Range<usize>, quotes: &HashMap<String, Quote>, poll: Poll) {
-        for observed in self.observer.answered(lanes, quotes, poll) {
-            let lane = observed.lane;
-            if let Some(trouble) = observed.trouble {
-                self.metrics.refused(trouble.cause(), 1);
+    fn take(&mut self, range: Range<usize>, quotes: &HashMap<String, Quote>, poll: Poll) {
+        for observed in self.observer.answered(range, quotes, poll) {
+            let instrument_idx = observed.instrument_idx;
+            if let Some(quote_error) = observed.quote_error {
+                self.metrics.refused(quote_error.cause(), 1);
             }
-            report(self.observer.instrument(lane), &observed);
-            self.waiting.with(|outbox| observed.records.into_iter().for_each(|record| outbox.push(lane, record)));
+            report(self.observer.instrument(instrument_idx), &observed);
+            self.shared
+                .with(|buffer| observed.records.into_iter().for_each(|record| buffer.push(instrument_idx, record)));
         }
-        self.waiting.news.notify_one();
-        let dropped = self.waiting.with(|outbox| outbox.dropped);
+        self.shared.pushed.notify_one();
+        let dropped = self.shared.with(|buffer| buffer.dropped);
         if dropped > self.dropped {
             self.metrics.dropped.inc_by(dropped - self.dropped);
-            tracing::error!(ticks = dropped - self.dropped, "dropped the oldest ticks: NATS has been away too long");
+            tracing::error!(
+                ticks = dropped - self.dropped,
+                "dropped the oldest ticks: the NATS outage filled the buffer"
+            );
             self.dropped = dropped;
         }
     }
 }
 
-/// Once for each change, not with every poll.
-fn report(instrument: &Instrument, observed: &Observed) {
-    match observed.trouble {
+/// Logs an error or its end once, not with every poll.
+fn report(instrument: &Instrument, observed: &ObservedCoin) {
+    match observed.quote_error {
         _ if !observed.is_news => {}
-        Some(trouble) => tracing::warn!(%instrument, cause = trouble.cause(), "{}", trouble.explain(instrument)),
+        Some(quote_error) => {
+            tracing::warn!(%instrument, cause = quote_error.cause(), "{}", quote_error.explain(instrument))
+        }
         None => tracing::info!(%instrument, "CoinGecko has a usable price again"),
     }
 }

@@ -1,4 +1,4 @@
-//! Whether the source is useful: each coin has given a usable price lately.
+//! Readiness of the CoinGecko source: each coin had a usable price recently.
 
 use std::time::Duration;
 
@@ -6,37 +6,38 @@ use market::{Instrument, Span};
 
 use super::answer::Refusal;
 use super::observer::Observer;
-use super::trouble::Trouble;
+use super::quote_error::QuoteError;
 
-/// A coin may go without a usable price for so many intervals.
+/// Poll intervals that a coin may go without a usable price.
 const SILENT_INTERVALS_MAX: i64 = 3;
 
-/// Judges a source that is asked every `interval` since `started_ms`, by our clock.
+/// Judge of a source that is polled every `interval` since `started_ms`, by the local clock.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Readiness {
+pub(crate) struct SourceReadiness {
     pub(crate) interval: Span,
     pub(crate) started_ms: i64,
 }
 
-/// A coin that has given no usable price for a while.
-struct Silent<'a> {
+/// A coin, with the time since which it has had no usable price.
+struct SilentCoin<'a> {
     instrument: &'a Instrument,
     since_ms: i64,
-    trouble: Option<Trouble>,
+    quote_error: Option<QuoteError>,
 }
 
-impl Readiness {
-    /// Judges at `now_ms`. `refusal` is what the source said instead of an answer, if it did so last.
+impl SourceReadiness {
+    /// Checks the coins at `now_ms`. `refusal` is the last answer, if it was one.
     ///
     /// # Errors
-    /// Which coin has given no usable price for longer than three intervals, or since the start if none has, and why.
+    /// The coin that has had no usable price for longest, if that is more than three intervals or if no coin has had
+    /// one since the start, and why.
     pub(crate) fn check(&self, observer: &Observer, now_ms: i64, refusal: Option<&Refusal>) -> Result<(), String> {
-        let is_first = observer.standing().all(|(_, heard_ms, _)| heard_ms.is_none());
+        let is_first = observer.states().all(|(_, answered_ms, _)| answered_ms.is_none());
         let silent: Vec<_> = self.coins(observer).filter(|coin| is_first || self.spare(coin, now_ms) < 0).collect();
         let Some(longest) = silent.iter().min_by_key(|coin| coin.since_ms) else { return Ok(()) };
-        let why = match (refusal, longest.trouble) {
+        let why = match (refusal, longest.quote_error) {
             (Some(refusal), _) => refusal.to_string(),
-            (None, Some(trouble)) => trouble.explain(longest.instrument),
+            (None, Some(quote_error)) => quote_error.explain(longest.instrument),
             (None, None) => "CoinGecko has not answered yet".to_owned(),
         };
         let seconds = Duration::from_secs((now_ms - longest.since_ms).max(0).unsigned_abs() / 1_000);
@@ -48,23 +49,23 @@ impl Readiness {
         Err(format!("no usable price of {}{others} for {length}: {why}", longest.instrument))
     }
 
-    /// How long it is until the first coin has been silent for too long, if nothing comes.
+    /// Returns the time until the first coin is silent for too long, if nothing comes.
     pub(crate) fn spare_time(&self, observer: &Observer, now_ms: i64) -> Option<Duration> {
         let spare = self.coins(observer).map(|coin| self.spare(&coin, now_ms)).filter(|spare| *spare >= 0).min()?;
         Some(Duration::from_millis(spare.unsigned_abs() + 1))
     }
 
-    fn coins<'a>(&self, observer: &'a Observer) -> impl Iterator<Item = Silent<'a>> {
+    fn coins<'a>(&self, observer: &'a Observer) -> impl Iterator<Item = SilentCoin<'a>> {
         let started_ms = self.started_ms;
-        observer.standing().map(move |(instrument, heard_ms, trouble)| Silent {
+        observer.states().map(move |(instrument, answered_ms, quote_error)| SilentCoin {
             instrument,
-            since_ms: heard_ms.unwrap_or(started_ms),
-            trouble,
+            since_ms: answered_ms.unwrap_or(started_ms),
+            quote_error,
         })
     }
 
-    /// Milliseconds that a coin may still be silent; below zero when it has been so for too long.
-    fn spare(&self, coin: &Silent<'_>, now_ms: i64) -> i64 {
+    /// Returns the milliseconds that a coin may still be silent; below 0 if it is silent for too long.
+    fn spare(&self, coin: &SilentCoin<'_>, now_ms: i64) -> i64 {
         coin.since_ms.saturating_add(self.interval.ms().saturating_mul(SILENT_INTERVALS_MAX)).saturating_sub(now_ms)
     }
 }
@@ -78,7 +79,7 @@ mod tests {
     use super::*;
     use crate::coingecko::answer::Class;
     use crate::coingecko::markets::Quote;
-    use crate::coingecko::observer::{End, Poll};
+    use crate::coingecko::observer::{FeedEnd, Poll};
 
     /// Two coins, polled every minute.
     struct Polls {
@@ -86,18 +87,18 @@ mod tests {
         now_ms: i64,
     }
 
-    /// When the producer started.
+    /// Start of the producer.
     const START_MS: i64 = 1_600_000_000_000;
-    const READINESS: Readiness = Readiness { interval: Span::MINUTE, started_ms: START_MS };
+    const READINESS: SourceReadiness = SourceReadiness { interval: Span::MINUTE, started_ms: START_MS };
 
     impl Polls {
         fn new() -> Self {
-            let end = |coin| End { instrument: Instrument::new(coin, "usd").unwrap(), last: None, certified: None };
+            let end = |coin| FeedEnd { instrument: Instrument::new(coin, "usd").unwrap(), last: None, certified: None };
             let ends = vec![end("bitcoin"), end("ethereum")];
             Self { observer: Observer::new(ends, Span::MINUTE, Span::minutes(5), START_MS), now_ms: START_MS }
         }
 
-        /// Another minute, in which these coins have a price.
+        /// Advances by a minute, in which these coins have a price.
         fn poll(&mut self, coins: &[&'static str]) -> Result<(), String> {
             self.now_ms += 60_000;
             let now = EventTime(self.now_ms);
@@ -130,7 +131,7 @@ mod tests {
         let mut polls = Polls::new();
         let said = polls.poll(&[]).unwrap_err();
         assert!(said.contains("no usable price of bitcoin/usd and 1 more for 1m"), "{said}");
-        // One that has never had a price gets three intervals.
+        // A coin that has never had a price gets three intervals.
         assert_eq!(polls.poll(&["bitcoin"]), Ok(()));
         assert_eq!(polls.poll(&["bitcoin"]), Ok(()));
         assert!(polls.poll(&["bitcoin"]).is_err());

@@ -1,5 +1,5 @@
-//! What became of a replay downstream: waits until the stream-processor has read what was published, and counts what it made
-//! of exactly these messages, by the results on MARKET that name them.
+//! The outcome of a replay downstream: waits until the stream-processor has read the published messages, then counts
+//! the results on MARKET that refer to exactly these messages.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,64 +16,64 @@ use market::validate::{Reason, RejectedLine};
 use serde::{Deserialize, Serialize};
 use service::Shutdown;
 
-use super::refused_later::RefusedLater;
-use super::sent::Sent;
+use super::downstream_rejects::DownstreamRejects;
+use super::published::PublishedMessages;
 
-/// How often the positions are read.
-const LOOK: Duration = Duration::from_millis(50);
-const RETRY: Duration = Duration::from_millis(500);
+/// Time between two reads of the positions.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
+const RETRY_DELAY: Duration = Duration::from_millis(500);
 const STOPPED: &str = "stopped before the stream-processor had read all of it";
 
-/// What the stream-processor made of the ticks of a replay.
+/// Results of the stream-processor for the ticks of a replay.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub(crate) struct Outcome {
-    /// Ticks that count.
+pub(crate) struct DownstreamOutcome {
+    /// Accepted ticks.
     pub(crate) accepted: u64,
-    /// Ticks that MARKET had already.
+    /// Ticks that MARKET already had.
     pub(crate) duplicates: u64,
     /// Ticks beyond the allowed lateness.
     pub(crate) late: u64,
-    /// Refused ticks by reason.
+    /// Rejected ticks by reason.
     pub(crate) rejected: BTreeMap<Reason, u64>,
-    /// Refused gap records and flushes by reason.
+    /// Rejected gap records and flushes by reason.
     pub(crate) rejected_others: BTreeMap<Reason, u64>,
 }
 
-/// What is known of a replay downstream.
+/// Outcome of a replay downstream, as far as it is known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) enum Downstream {
-    /// Nobody asked, or this replay published nothing.
+    /// The wait is switched off, or this replay published nothing.
     #[default]
     Unasked,
-    /// All of it was read and counted.
-    Checked(Outcome),
-    /// It is not known, for this reason.
+    /// All messages were read and counted.
+    Checked(DownstreamOutcome),
+    /// The outcome is not known, for this reason.
     Unchecked(String),
 }
 
-/// Follows what one replay publishes.
+/// Follows the messages of one replay.
 #[derive(Debug)]
-pub(crate) struct Watch {
+pub(crate) struct DownstreamWatch {
     wait: Duration,
-    /// Where the streams ended before it, or why that is not known.
-    before: Result<Ends, String>,
+    /// Ends of the streams before the replay, or why they are not known.
+    before: Result<StreamEnds, String>,
 }
 
-/// Where the streams end.
+/// Ends of the streams.
 #[derive(Debug, Clone)]
-struct Ends {
+struct StreamEnds {
     /// FEED's last sequence.
     feed: u64,
-    /// Which log FEED is.
+    /// Identity of FEED's log.
     log: LogId,
     partitions: u32,
     /// MARKET's last sequence.
     market: u64,
 }
 
-impl Watch {
-    /// Looks where the streams end, before anything is published. `wait` is for the stream-processor, later: zero follows
-    /// nothing.
+impl DownstreamWatch {
+    /// Reads the ends of the streams before anything is published. `wait` is the later wait for the stream-processor;
+    /// zero switches it off.
     pub(crate) async fn begin(connection: &Connection, wait: Duration, shutdown: &Shutdown) -> Self {
         if wait.is_zero() {
             return Self { wait, before: Err("--downstream-wait is 0".to_owned()) };
@@ -81,26 +81,26 @@ impl Watch {
         let before = tokio::select! {
             ends = tokio::time::timeout(wait, ends(connection)) => match ends {
                 Ok(ends) => ends.map_err(|error| error.to_string()),
-                Err(_) => Err("FEED and MARKET did not say where they end before the replay".to_owned()),
+                Err(_) => Err("FEED and MARKET did not report their ends before the replay".to_owned()),
             },
             () = shutdown.requested() => Err(STOPPED.to_owned()),
         };
         Self { wait, before }
     }
 
-    /// FEED's last sequence before the replay, as far as it is known.
+    /// Returns FEED's last sequence before the replay; 0 if it is not known.
     pub(crate) fn feed_end(&self) -> u64 {
         self.before.as_ref().map_or(0, |ends| ends.feed)
     }
 
-    /// Waits for the stream-processor to read what was sent, then counts what it made of it, each within the time that was
-    /// given. `instruments` are those of the replay, in order; `keep` takes what was refused.
+    /// Waits until the stream-processor has read the sent messages, then counts their results. Each of the two has the
+    /// wait time. `instruments` are those of the replay, in order; `keep` receives the rejected records.
     pub(crate) async fn check(
         &self,
         connection: &Connection,
-        sent: &Sent,
+        sent: &PublishedMessages,
         instruments: &[&Instrument],
-        keep: &mut RefusedLater<'_>,
+        keep: &mut DownstreamRejects<'_>,
         shutdown: &Shutdown,
     ) -> Downstream {
         if self.wait.is_zero() || sent.is_empty() {
@@ -122,18 +122,18 @@ impl Watch {
         checked.map_or_else(Downstream::Unchecked, Downstream::Checked)
     }
 
-    /// Returns the sequence of MARKET before which all results are, once they are there.
+    /// Waits for the stream-processor. Returns the sequence of MARKET before which all results are.
     async fn reach(
         &self,
         connection: &Connection,
-        ends: &Ends,
-        sent: &Sent,
+        ends: &StreamEnds,
+        sent: &PublishedMessages,
         instruments: &[&Instrument],
     ) -> Result<u64, String> {
         if sent.is_incomplete {
             return Err("the replay published more messages than can be followed".to_owned());
         }
-        let mut reading = Reading::of(sent, instruments, ends.partitions);
+        let mut reading = StepReading::of(sent, instruments, ends.partitions);
         match tokio::time::timeout(self.wait, reading.wait(connection, &ends.log)).await {
             Ok(Ok(())) if reading.lost_to > sent.begin() => {
                 Err("FEED lost some of it before the stream-processor read it".to_owned())
@@ -148,34 +148,34 @@ impl Watch {
         }
     }
 
-    /// The time that is given, and how to give more.
+    /// Describes the wait time and the flag that sets it.
     fn allowed(&self) -> String {
         format!("{} (--downstream-wait)", humantime::format_duration(self.wait))
     }
 }
 
-async fn ends(connection: &Connection) -> Result<Ends, Error> {
-    let feed = patiently(RETRY, || stream_info(connection, Stream::Feed.name())).await?;
-    let market = patiently(RETRY, || stream_info(connection, Stream::Market.name())).await?;
+async fn ends(connection: &Connection) -> Result<StreamEnds, Error> {
+    let feed = patiently(RETRY_DELAY, || stream_info(connection, Stream::Feed.name())).await?;
+    let market = patiently(RETRY_DELAY, || stream_info(connection, Stream::Market.name())).await?;
     let partitions = feed.partitions().unwrap_or(1);
-    Ok(Ends { feed: feed.state.last_seq, log: feed.log()?, partitions, market: market.state.last_seq })
+    Ok(StreamEnds { feed: feed.state.last_seq, log: feed.log()?, partitions, market: market.state.last_seq })
 }
 
-/// How far the stream-processor is with what was sent.
+/// Progress of the stream-processor with the sent messages.
 #[derive(Debug, Default)]
-struct Reading {
-    /// Partitions that are not read to their end: what the end is, and how far they are.
+struct StepReading {
+    /// Partitions that are not read to their end: (last sequence sent, sequence read).
     behind: BTreeMap<u32, (u64, u64)>,
     lost_to: u64,
-    /// All results are before this sequence of MARKET.
+    /// Sequence of MARKET before which all results are.
     market_end: u64,
 }
 
-impl Reading {
-    fn of(sent: &Sent, instruments: &[&Instrument], partitions: u32) -> Self {
+impl StepReading {
+    fn of(sent: &PublishedMessages, instruments: &[&Instrument], partitions: u32) -> Self {
         let mut reading = Self::default();
-        for (lane, seq) in sent.places() {
-            let instrument = instruments[lane];
+        for (instrument_idx, seq) in sent.positions() {
+            let instrument = instruments[instrument_idx];
             let partition = subject::partition(instrument.coin(), instrument.quote(), partitions);
             let (end, _) = reading.behind.entry(partition).or_default();
             *end = seq.max(*end);
@@ -183,7 +183,7 @@ impl Reading {
         reading
     }
 
-    /// Returns when each partition has committed the last message. Outages are waited for.
+    /// Waits until each partition has committed its last message, through outages.
     async fn wait(&mut self, connection: &Connection, log: &LogId) -> Result<(), Error> {
         while let Some((&partition, &(end, _))) = self.behind.first_key_value() {
             match committed(connection, MARKET_STEP, partition, log).await {
@@ -198,31 +198,31 @@ impl Reading {
                     self.behind.insert(partition, (end, through));
                 }
                 Err(error) if error.disposition() == Disposition::Stop => return Err(error),
-                Err(error) => tracing::debug!(%error, partition, "the position is not known"),
+                Err(error) => tracing::debug!(%error, partition, "cannot read the position"),
             }
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
         Ok(())
     }
 }
 
-/// The part of a price and of a late tick that names its message.
+/// The fields of a price or a late tick that refer to its FEED message.
 #[derive(Deserialize)]
-struct Brought {
+struct FeedRef {
     feed_seq: u64,
 }
 
-/// Counts the results between two sequences of MARKET that name what was sent.
+/// Counts the results between two sequences of MARKET that refer to sent messages.
 async fn count(
     connection: &Connection,
     range: (u64, u64),
-    sent: &Sent,
-    keep: &mut RefusedLater<'_>,
-) -> Result<Outcome, String> {
-    let mut outcome = Outcome::default();
+    sent: &PublishedMessages,
+    keep: &mut DownstreamRejects<'_>,
+) -> Result<DownstreamOutcome, String> {
+    let mut outcome = DownstreamOutcome::default();
     for (kind, counter) in [(RecordKind::Price, &mut outcome.accepted), (RecordKind::Late, &mut outcome.late)] {
         each_line(connection, Stream::Market, kind, range, |line| {
-            let brought = serde_json::from_slice::<Brought>(line).ok();
+            let brought = serde_json::from_slice::<FeedRef>(line).ok();
             *counter += u64::from(brought.is_some_and(|brought| sent.ticks_of(brought.feed_seq).is_some()));
         })
         .await
@@ -241,9 +241,9 @@ async fn count(
     })
     .await
     .map_err(|error| error.to_string())?;
-    let told = outcome.accepted + outcome.late + outcome.rejected.values().sum::<u64>();
-    let duplicates = sent.ticks().checked_sub(told);
+    let counted = outcome.accepted + outcome.late + outcome.rejected.values().sum::<u64>();
+    let duplicates = sent.ticks().checked_sub(counted);
     outcome.duplicates =
-        duplicates.ok_or("MARKET has more results of it than it had ticks; `aggregator audit` says which")?;
+        duplicates.ok_or("MARKET has more results for this replay than it had ticks; run `aggregator audit`")?;
     Ok(outcome)
 }

@@ -1,4 +1,4 @@
-//! The end of a recording: one heartbeat an instrument that closes the windows of its last ticks.
+//! The flush at the end of a recording: one heartbeat per instrument that closes the windows of its last ticks.
 
 use std::time::SystemTime;
 
@@ -9,62 +9,62 @@ use market::heartbeat::HeartbeatLine;
 use market::{EventTime, Instrument};
 use store::recording::SOURCE;
 
-use super::ledger::{Ledger, Note};
 use super::pack::Packer;
-use super::resume::Standing;
-use crate::batch_publisher::Lanes;
+use super::progress::{Contents, ReplayProgress};
+use super::resume::FeedTail;
+use crate::batch_publisher::BatchPublisher;
 use crate::clock::now_ms;
 use crate::feed::{ASKED_MAX, Feed, LastTick};
 use crate::message::Origin;
 use crate::metrics::ProducerMetrics;
 
-/// The flush behind the last ticks of a recording, which are the message of this id.
+/// Returns the flush after the last ticks of a recording. `ticks` is the id of their message.
 pub(crate) fn behind(
     instrument: &Instrument,
-    standing: Option<&Standing>,
+    tail: Option<&FeedTail>,
     recorded: EventTime,
     ticks: &str,
 ) -> FeedMessage {
-    // Rows that are older than what FEED has do not change what its last tick is.
-    let event = standing.map_or(recorded, |standing| standing.last.event.max(recorded));
+    // Rows that are older than FEED's last tick do not change that tick.
+    let event = tail.map_or(recorded, |tail| tail.last.event.max(recorded));
     message(instrument, event, ticks)
 }
 
-/// Flushes the recordings that FEED has had to their last tick all along, unless it has their flushes too.
+/// Publishes the flush of each recording of which FEED already had all ticks, unless FEED has the flush too.
 pub(crate) async fn flush_rest(
     feed: &impl Feed,
     packers: &[Packer],
-    standings: &[Option<Standing>],
-    ledger: &mut Ledger,
+    tails: &[Option<FeedTail>],
+    progress: &mut ReplayProgress,
     metrics: &ProducerMetrics,
 ) -> Result<(), Error> {
-    let ends = packers.iter().zip(standings).zip(&ledger.acked).enumerate();
+    let ends = packers.iter().zip(tails).zip(&progress.confirmed).enumerate();
     let ends: Vec<(usize, &LastTick)> = ends
-        .filter(|(_, (_, acked))| acked.ticks == 0)
-        .filter_map(|(lane, ((packer, standing), _))| {
-            let last = &standing.as_ref()?.last;
-            (packer.end() == Some(last.event)).then_some((lane, last))
+        .filter(|(_, (_, confirmed))| confirmed.ticks == 0)
+        .filter_map(|(instrument_idx, ((packer, tail), _))| {
+            let last = &tail.as_ref()?.last;
+            (packer.end() == Some(last.event)).then_some((instrument_idx, last))
         })
         .collect();
-    let is_wanted = async |&(lane, last): &(usize, &LastTick)| {
-        let flushed = feed.last_flush(packers[lane].instrument()).await?;
+    let is_wanted = async |&(instrument_idx, last): &(usize, &LastTick)| {
+        let flushed = feed.last_flush(packers[instrument_idx].instrument()).await?;
         Ok::<_, Error>(flushed.is_none_or(|flush| flush.event != last.event || flush.seq < last.seq))
     };
     let wanted: Vec<bool> = futures::stream::iter(&ends).map(is_wanted).buffered(ASKED_MAX).try_collect().await?;
-    let mut lanes = Lanes::new(feed, packers.len(), metrics);
-    for (&(lane, last), _) in ends.iter().zip(wanted).filter(|(_, wanted)| *wanted) {
-        while !lanes.is_free(lane) {
-            ledger.add(&lanes.next().await?);
+    let mut publisher = BatchPublisher::new(feed, packers.len(), metrics);
+    for (&(instrument_idx, last), _) in ends.iter().zip(wanted).filter(|(_, wanted)| *wanted) {
+        while !publisher.is_free(instrument_idx) {
+            progress.add(&publisher.next_stored().await?);
         }
         let ticks = last.id.clone().unwrap_or_else(|| last.seq.to_string());
-        lanes.launch(
-            lane,
-            vec![message(packers[lane].instrument(), last.event, &ticks)],
-            Note { flushes: 1, ..Note::default() },
+        publisher.submit(
+            instrument_idx,
+            vec![message(packers[instrument_idx].instrument(), last.event, &ticks)],
+            Contents { flushes: 1, ..Contents::default() },
         );
     }
-    while !lanes.is_idle() {
-        ledger.add(&lanes.next().await?);
+    while !publisher.is_idle() {
+        progress.add(&publisher.next_stored().await?);
     }
     Ok(())
 }

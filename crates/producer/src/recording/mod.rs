@@ -1,22 +1,27 @@
-//! Recordings: CSV files, plain or gzip, replayed into FEED in order, once, at any speed.
+//! Replay of recordings: CSV files, plain or gzip, are published into FEED in order, once, at any speed.
 //!
-//! [`store::recording`] reads and judges rows; `pack` makes messages of them, `pace` says when, `replay` publishes, and
-//! `flush` ends each instrument.
+//! [`store::recording`] reads and judges rows. `pack` converts them to messages, `pace` times them, `reading` runs both
+//! on a thread, `publishing` publishes the messages, `flush` ends each instrument, and `replay` combines these.
+//! `resume` compares a recording with FEED before the first publish, and `downstream` follows the messages after the
+//! last one.
 
 mod downstream;
-mod fit;
+mod downstream_rejects;
 mod flush;
-mod ledger;
+mod opened;
 mod pace;
 mod pack;
-mod refused_later;
+mod progress;
+mod published;
+mod publishing;
+mod reading;
 mod replay;
 #[cfg(test)]
 mod replay_tests;
 mod resume;
-mod sent;
 mod summary;
-mod words;
+mod summary_text;
+mod window_fit;
 
 use std::fs::File;
 use std::io::BufWriter;
@@ -30,78 +35,74 @@ use bus::{Connection, NatsArgs};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use market::Instrument;
 use service::{Code, Health, Shutdown, WithCode};
-use store::recording::{Input, OnRead, Rejects, Rules, Track, Unusable};
+use store::recording::{Rejects, Rules};
 
-use self::downstream::{Downstream, Watch};
+use self::downstream::{Downstream, DownstreamWatch};
+use self::downstream_rejects::DownstreamRejects;
 pub use self::pace::Speed;
-use self::refused_later::RefusedLater;
-use self::replay::{Ending, Plan, Replayed};
-pub use self::resume::Older;
-use self::sent::Sent;
+use self::published::PublishedMessages;
+use self::replay::{Ending, Replay, ReplayPlan, Replayed};
+pub use self::resume::OlderRows;
 use self::summary::{REFUSED_MAX_PERCENT, Summary};
 use crate::metrics::ProducerMetrics;
 use crate::output;
 
-/// What to replay, and how.
+/// Configuration of a replay.
 #[derive(Debug, Clone)]
-pub struct Config {
-    /// The files of each instrument.
+pub struct ReplayConfig {
+    /// Files of each instrument.
     pub files: Vec<(Instrument, Vec<PathBuf>)>,
-    /// How their rows are read.
+    /// Rules for reading the rows.
     pub rules: Rules,
-    /// How fast event time passes.
+    /// Speed of event time.
     pub speed: Speed,
     /// Whether holes become gap records.
     pub gaps: bool,
     /// Whether each instrument ends with a flush.
     pub flush: bool,
-    /// What happens to rows that are not newer than what FEED has.
-    pub older: Older,
-    /// Where refused rows are kept.
+    /// Treatment of rows that are not newer than FEED's last tick.
+    pub older: OlderRows,
+    /// File of refused rows.
     pub rejects: PathBuf,
-    /// Where the summary is written.
+    /// File of the summary.
     pub summary: Option<PathBuf>,
-    /// How long to wait for the stream-processor afterwards; zero does not.
+    /// Time to wait for the stream-processor after the last row; zero does not wait.
     pub downstream_wait: Duration,
-    /// Whether any share of refused rows is fine.
+    /// Whether any share of refused rows counts as a success.
     pub allow_rejects: bool,
 }
 
-/// The files of one instrument, looked at and not read yet.
-pub(crate) struct Recording {
-    pub(crate) instrument: Instrument,
-    pub(crate) track: Track,
-}
-
-/// Replays recordings into FEED: checks all files, waits for FEED, publishes, reports.
+/// Replays recordings into FEED: surveys all files, waits for FEED, publishes, and prints a summary.
 ///
 /// # Errors
-/// Unusable files (before the first publish, or where one breaks off), nothing that counts in them, FEED of another
-/// form, paths that cannot be written.
-pub async fn run(config: Config, nats: &NatsArgs, health: &Health, shutdown: &Shutdown) -> anyhow::Result<()> {
+/// A file is unusable (before the first publish, or where it breaks off), no row counts, FEED has other settings, or an
+/// output file cannot be written.
+pub async fn run(config: ReplayConfig, nats: &NatsArgs, health: &Health, shutdown: &Shutdown) -> anyhow::Result<()> {
     for path in config.summary.iter().chain([&config.rejects]) {
         check_folder(path).exit_code(Code::BadConfig)?;
     }
     let progress = ProgressBar::hidden();
     let (files, rules, bar) = (config.files.clone(), config.rules, progress.clone());
-    let recordings = tokio::task::spawn_blocking(move || open(files, rules, &bar)).await?.exit_code(Code::BadConfig)?;
+    let recordings =
+        tokio::task::spawn_blocking(move || opened::open(files, rules, &bar)).await?.exit_code(Code::BadConfig)?;
     let Some(connection) = crate::feed::connect(nats, health, shutdown).await? else { return Ok(()) };
     health.ready();
     let metrics = ProducerMetrics::new(health.metrics());
-    let watch = Watch::begin(&connection, config.downstream_wait, shutdown).await;
+    let watch = DownstreamWatch::begin(&connection, config.downstream_wait, shutdown).await;
 
-    let bytes = recordings.iter().flat_map(|recording| recording.track.files()).map(|(input, _)| input.bytes()).sum();
+    let bytes = recordings.iter().flat_map(|recording| recording.rows.files()).map(|(input, _)| input.bytes()).sum();
     let show = || show(&progress, bytes);
     let plan = config.plan(watch.feed_end());
     let is_begun = Arc::default();
     let rejects = config.rejects(&is_begun);
-    let replayed = replay::replay(&connection, recordings, plan, rejects, show, &metrics, shutdown).await;
+    let replay = Replay { feed: &connection, plan, metrics: &metrics, shutdown };
+    let replayed = replay.run(recordings, rejects, show).await;
     progress.finish_and_clear();
-    let Replayed { mut summary, mut ending, sent } = replayed?;
+    let Replayed { mut summary, mut ending, published } = replayed?;
     if matches!(ending, Ending::Done | Ending::Cut(_)) {
-        let name_of = |lane, file| config.file(lane, file);
-        let mut keep = RefusedLater::new(&config.rejects, is_begun.load(Ordering::Relaxed), &name_of);
-        summary.downstream = follow(&connection, &watch, &sent, &summary, &mut keep, shutdown).await;
+        let name_of = |instrument_idx, file| config.file(instrument_idx, file);
+        let mut keep = DownstreamRejects::new(&config.rejects, is_begun.load(Ordering::Relaxed), &name_of);
+        summary.downstream = follow(&connection, &watch, &published, &summary, &mut keep, shutdown).await;
         let kept = keep.finish();
         ending = kept.map_or_else(Ending::Rejects, |()| ending);
     }
@@ -109,34 +110,34 @@ pub async fn run(config: Config, nats: &NatsArgs, health: &Health, shutdown: &Sh
     conclude(&config, &summary, ending)
 }
 
-/// Learns what became of the replay downstream; `keep` takes what was refused there.
+/// Determines the outcome of the replay downstream; `keep` receives the rejected records.
 async fn follow(
     connection: &Connection,
-    watch: &Watch,
-    sent: &Sent,
+    watch: &DownstreamWatch,
+    published: &PublishedMessages,
     summary: &Summary,
-    keep: &mut RefusedLater<'_>,
+    keep: &mut DownstreamRejects<'_>,
     shutdown: &Shutdown,
 ) -> Downstream {
     let instruments: Vec<_> = summary.instruments.iter().map(|(instrument, _)| instrument).collect();
     let waiting = waiting();
-    let downstream = watch.check(connection, sent, &instruments, keep, shutdown).await;
+    let downstream = watch.check(connection, published, &instruments, keep, shutdown).await;
     waiting.finish_and_clear();
     downstream
 }
 
-impl Config {
-    /// The name of a file, by the place of its instrument and its own.
-    fn file(&self, lane: usize, file: u32) -> Option<String> {
-        let (_, paths) = self.files.get(lane)?;
+impl ReplayConfig {
+    /// Returns the name of a file by the index of its instrument and its own index.
+    fn file(&self, instrument_idx: usize, file: u32) -> Option<String> {
+        let (_, paths) = self.files.get(instrument_idx)?;
         Some(paths.get(file as usize)?.display().to_string())
     }
 
-    fn plan(&self, feed_end: u64) -> Plan {
-        Plan { gaps: self.gaps, speed: self.speed, older: self.older, flush: self.flush, feed_end }
+    fn plan(&self, feed_end: u64) -> ReplayPlan {
+        ReplayPlan { gaps: self.gaps, speed: self.speed, older: self.older, flush: self.flush, feed_end }
     }
 
-    /// Where the reader keeps refused rows; `is_begun` is set when there is the first one.
+    /// Returns the writer of refused rows; `is_begun` is set when the first one comes.
     fn rejects(&self, is_begun: &Arc<AtomicBool>) -> Rejects {
         let (path, is_begun) = (self.rejects.clone(), Arc::clone(is_begun));
         Rejects::new(move || {
@@ -146,30 +147,15 @@ impl Config {
     }
 }
 
-/// Looks at all files of all instruments, so that nothing is published when one of them is refused.
-fn open(
-    files: Vec<(Instrument, Vec<PathBuf>)>,
-    rules: Rules,
-    progress: &ProgressBar,
-) -> Result<Vec<Recording>, Unusable> {
-    let bar = progress.clone();
-    let on_read: OnRead = Arc::new(move |bytes| bar.inc(bytes));
-    let open = |(instrument, paths): (Instrument, Vec<PathBuf>)| {
-        let inputs = paths.iter().map(|path| Input::at(path, Arc::clone(&on_read))).collect::<Result<Vec<_>, _>>()?;
-        let track = Track::open(inputs, &instrument, rules)?;
-        Ok(Recording { instrument, track })
-    };
-    files.into_iter().map(open).collect()
-}
-
-/// The folder must be there before anything is published; the file is made only when there is something to write.
+/// Checks that the folder of an output file exists, before anything is published. The file itself is created only when
+/// there is something to write.
 fn check_folder(path: &Path) -> anyhow::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     anyhow::ensure!(folder.is_dir(), "cannot write {}: there is no folder {}", path.display(), folder.display());
     Ok(())
 }
 
-/// Draws the bar on standard error if that is a terminal.
+/// Shows the progress bar, if standard error is a terminal.
 fn show(progress: &ProgressBar, bytes: u64) {
     let style =
         ProgressStyle::with_template("{wide_bar} {bytes}/{total_bytes} {eta}").unwrap_or(ProgressStyle::default_bar());
@@ -180,7 +166,7 @@ fn show(progress: &ProgressBar, bytes: u64) {
     progress.enable_steady_tick(Duration::from_millis(200));
 }
 
-/// Says on a terminal what the replay waits for.
+/// Shows on a terminal what the replay waits for.
 fn waiting() -> ProgressBar {
     let spinner = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
     spinner.set_message("published; waiting until the stream-processor has read it");
@@ -188,21 +174,21 @@ fn waiting() -> ProgressBar {
     spinner
 }
 
-fn report(config: &Config, summary: &Summary) -> anyhow::Result<()> {
+fn report(config: &ReplayConfig, summary: &Summary) -> anyhow::Result<()> {
     output::print(&summary.to_text(&config.rejects))?;
     if let Some(path) = &config.summary {
         summary
             .write(path)
-            .with_context(|| format!("cannot write the summary {}: name another file with --summary", path.display()))
+            .with_context(|| format!("cannot write the summary {}: choose another file with --summary", path.display()))
             .exit_code(Code::BadConfig)?;
     }
     Ok(())
 }
 
-fn conclude(config: &Config, summary: &Summary, ending: Ending) -> anyhow::Result<()> {
+fn conclude(config: &ReplayConfig, summary: &Summary, ending: Ending) -> anyhow::Result<()> {
     match ending {
         Ending::Rejects(error) => Err(error)
-            .with_context(|| format!("cannot write the refused rows to {}: name another file with --rejects", config.rejects.display()))
+            .with_context(|| format!("cannot write the refused rows to {}: choose another file with --rejects", config.rejects.display()))
             .exit_code(Code::BadConfig),
         Ending::Cut(cut) => Err(anyhow::anyhow!(
             "{cut}: the rows before it are published, without a flush; repair the file and run the same command again, which \
@@ -210,19 +196,19 @@ fn conclude(config: &Config, summary: &Summary, ending: Ending) -> anyhow::Resul
         ))
         .exit_code(Code::BadConfig),
         Ending::Stopped => {
-            tracing::info!("stopped before the end: run the same command again to go on, which skips what FEED has");
+            tracing::info!("stopped before the end; run the same command again to continue, it skips the rows that FEED has");
             Ok(())
         }
         Ending::Done => judge(config, summary),
     }
 }
 
-/// A replay that came to its end is a failure nevertheless when no row counts, or too few do.
-fn judge(config: &Config, summary: &Summary) -> anyhow::Result<()> {
+/// Decides whether a complete replay is a failure: no row counts, or too many are refused.
+fn judge(config: &ReplayConfig, summary: &Summary) -> anyhow::Result<()> {
     let (total, refused) = (summary.total(), summary.refused());
     let rejects = config.rejects.display();
-    if total.tally.range.is_none() {
-        let error = anyhow::anyhow!("no row can be used, of {} in all: see {rejects}", total.tally.rows);
+    if total.row_counts.range.is_none() {
+        let error = anyhow::anyhow!("no row can be used, of {} in all: see {rejects}", total.row_counts.rows);
         return Err(error).exit_code(Code::NotEnoughData);
     }
     if refused.is_too_many() && !config.allow_rejects {

@@ -1,4 +1,5 @@
-//! Rows of one instrument into messages: what FEED has is skipped, holes become gap records, ticks are packed.
+//! Packing of one instrument's rows into messages: it skips rows that FEED has, converts holes to gap records, and
+//! packs ticks.
 
 use std::borrow::Cow;
 
@@ -6,86 +7,92 @@ use bus::codec::Pack;
 use bus::publish::FeedMessage;
 use market::gap::GapLine;
 use market::{EventTime, Instrument, Span};
-use store::recording::{Rejects, Row, SOURCE, Shape, Tally, Track};
+use store::recording::{InstrumentRows, RecordingRow, Rejects, RowCounts, RowShape, SOURCE};
 
-use super::fit::Fit;
-use super::resume::Standing;
-use super::sent::Runs;
-use crate::message::{Origin, Place, has_room};
+use super::published::RowRuns;
+use super::resume::FeedTail;
+use super::window_fit::WindowFit;
+use crate::message::{Origin, TickKey, has_room};
 
-/// Why there is a gap.
+/// Cause of the gaps in a recording.
 const GAP_CAUSE: &str = "missing-in-recording";
-/// Gap lines before one message of ticks; so many fit into any payload.
+/// Gap lines before one message of ticks, at most; this number fits into any payload.
 const GAPS_MAX: usize = 300;
 
-/// Messages of one instrument that are published in order: gaps that end in these ticks, then the ticks.
+/// Messages of one instrument in the order of publishing: the gaps before the ticks, then the ticks.
 #[derive(Debug, Clone)]
-pub(crate) struct Parcel {
-    /// The instrument, by its place in the replay.
-    pub(crate) lane: usize,
+pub(crate) struct PackedRows {
+    /// Index of the instrument in the replay.
+    pub(crate) instrument_idx: usize,
     pub(crate) messages: Vec<FeedMessage>,
     pub(crate) ticks: u64,
     /// The rows of the ticks.
-    pub(crate) rows: Runs,
+    pub(crate) rows: RowRuns,
     pub(crate) gaps: u64,
-    /// The end of the instrument's recording, when all of it was read, to its end, and nothing follows.
+    /// Event time of the recording's newest row, if this is its last message and it was read to its end.
     pub(crate) end: Option<EventTime>,
 }
 
-/// One instrument of a replay.
+/// Packer of one instrument's rows.
 pub(crate) struct Packer {
-    lane: usize,
+    instrument_idx: usize,
     instrument: Instrument,
-    track: Track,
+    rows: InstrumentRows,
     /// Whether holes become gap records.
     gaps: bool,
-    pub(crate) tally: Tally,
-    /// Which windows the rows that count fill.
-    pub(crate) fit: Fit,
-    /// FEED has everything up to here: a time, and the number of a trade.
+    pub(crate) row_counts: RowCounts,
+    /// Windows that the rows fill.
+    pub(crate) fit: WindowFit,
+    /// Last tick in FEED: event time and trade id. Rows up to it are skipped.
     skip_to: Option<(EventTime, Option<u64>)>,
-    /// The row before the next one, or what FEED ends with: its time, and its length if it is a candle.
+    /// The previous row, or FEED's last tick: event time, and length if it is a candle.
     before: Option<(EventTime, Option<Span>)>,
-    /// Gaps (from, to) that FEED has without the tick that ends them.
-    told: Vec<(EventTime, EventTime)>,
-    next: Option<Row>,
+    /// Gaps (from, to) in FEED that no tick follows.
+    known_gaps: Vec<(EventTime, EventTime)>,
+    next: Option<RecordingRow>,
 }
 
 impl Packer {
-    /// Reads `track`; rows up to what `have` ends with are counted and left out.
-    pub(crate) fn new(lane: usize, instrument: Instrument, track: Track, gaps: bool, have: Option<&Standing>) -> Self {
+    /// Packs `rows`; rows up to the `tail` of FEED are counted as skipped.
+    pub(crate) fn new(
+        instrument_idx: usize,
+        instrument: Instrument,
+        rows: InstrumentRows,
+        gaps: bool,
+        tail: Option<&FeedTail>,
+    ) -> Self {
         Self {
-            lane,
+            instrument_idx,
             instrument,
-            track,
+            rows,
             gaps,
-            tally: Tally::default(),
-            fit: Fit::default(),
-            skip_to: have.map(|have| (have.last.event, have.last.number)),
-            before: have.map(|have| (have.last.event, have.last.grain)),
-            told: have.map(|have| have.told.clone()).unwrap_or_default(),
+            row_counts: RowCounts::default(),
+            fit: WindowFit::default(),
+            skip_to: tail.map(|tail| (tail.last.event, tail.last.number)),
+            before: tail.map(|tail| (tail.last.event, tail.last.grain)),
+            known_gaps: tail.map(|tail| tail.known_gaps.clone()).unwrap_or_default(),
             next: None,
         }
     }
 
-    /// The instrument.
+    /// Returns the instrument.
     pub(crate) fn instrument(&self) -> &Instrument {
         &self.instrument
     }
 
-    /// The rows that it reads.
-    pub(crate) fn track(&self) -> &Track {
-        &self.track
+    /// Returns the reader of the rows.
+    pub(crate) fn rows(&self) -> &InstrumentRows {
+        &self.rows
     }
 
-    /// The time of the next row to publish.
+    /// Returns the event time of the next row to publish.
     pub(crate) fn peek(&mut self, rejects: &mut Rejects) -> Option<EventTime> {
         while self.next.is_none() {
-            let row = self.track.next(&mut self.tally, rejects)?;
-            let grain = self.track.shape().grain().filter(|_| !row.is_point);
+            let row = self.rows.next(&mut self.row_counts, rejects)?;
+            let grain = self.rows.shape().grain().filter(|_| !row.is_point);
             self.fit.add(row.event, grain, row.id, row.volume);
             if self.skip_to.is_some_and(|last| (row.event, row.id) <= last) {
-                self.tally.count_skipped(row.event);
+                self.row_counts.count_skipped(row.event);
             } else {
                 self.next = Some(row);
             }
@@ -93,12 +100,17 @@ impl Packer {
         self.next.map(|row| row.event)
     }
 
-    /// The next messages: as many rows as one payload takes, none after `until`. They depend on where it starts and on
-    /// nothing else, so that a message that was under way when the process died is recognised when it is sent again.
-    pub(crate) fn next_parcel(&mut self, until: EventTime, ingest_ms: i64, rejects: &mut Rejects) -> Option<Parcel> {
+    /// Returns the next messages: as many rows as one payload takes, none after `until`. Their content depends only on
+    /// the first row, so that FEED recognizes a message that is sent again after a crash.
+    pub(crate) fn next_packed(
+        &mut self,
+        until: EventTime,
+        ingest_ms: i64,
+        rejects: &mut Rejects,
+    ) -> Option<PackedRows> {
         self.peek(rejects).filter(|&event| event <= until)?;
-        let (grain, mut span) = (self.track.shape().grain(), None);
-        let (mut ticks, mut gaps, mut rows) = (Pack::default(), Vec::new(), Runs::default());
+        let (grain, mut span) = (self.rows.shape().grain(), None);
+        let (mut ticks, mut gaps, mut runs) = (Pack::default(), Vec::new(), RowRuns::default());
         while has_room(&ticks) && gaps.len() < GAPS_MAX {
             if self.peek(rejects).is_none_or(|event| event > until) {
                 break;
@@ -106,10 +118,10 @@ impl Packer {
             let Some(row) = self.next.take() else { break };
             gaps.extend(self.gap_before(&row));
             ticks.push(&row.to_line(&self.instrument, grain, ingest_ms));
-            rows.push(&row);
+            runs.push(&row);
             self.before = Some((row.event, grain.filter(|_| !row.is_point)));
-            let place = Place { event: row.event, number: row.id };
-            span = Some(span.map_or((place, place), |(first, _)| (first, place)));
+            let key = TickKey { event: row.event, number: row.id };
+            span = Some(span.map_or((key, key), |(first, _)| (first, key)));
         }
         let (first, last) = span?;
         let origin = Origin { source: SOURCE, instrument: &self.instrument };
@@ -117,27 +129,34 @@ impl Packer {
         let (count, gap_count) = (ticks.len(), gaps.len());
         let payload = ticks.into_payloads().swap_remove(0);
         messages.push(origin.ticks(grain, first, last, count, payload));
-        // Reading also ends where a refused row cannot be kept: then nobody knows what would have followed.
+        // Reading also ends when a refused row cannot be written. It is then unknown whether more rows would follow.
         let is_last = self.peek(rejects).is_none() && !rejects.has_failed();
         let end = self.end().filter(|_| is_last);
-        Some(Parcel { lane: self.lane, messages, ticks: count as u64, rows, gaps: gap_count as u64, end })
+        Some(PackedRows {
+            instrument_idx: self.instrument_idx,
+            messages,
+            ticks: count as u64,
+            rows: runs,
+            gaps: gap_count as u64,
+            end,
+        })
     }
 
-    /// The newest of all rows that count, once all are read, unless the recording broke off.
+    /// Returns the event time of the newest row that counts, after all rows are read, unless a file broke off.
     pub(crate) fn end(&self) -> Option<EventTime> {
-        let (_, end) = self.tally.range.filter(|_| self.track.cut().is_none())?;
+        let (_, end) = self.row_counts.range.filter(|_| self.rows.cut().is_none())?;
         Some(end)
     }
 
-    /// The hole between the row before and this one, if it is one.
-    fn gap_before(&self, row: &Row) -> Option<(EventTime, EventTime)> {
-        // A recording that has every price up to here has no hole.
+    /// Returns the hole between the previous row and this one, if there is one.
+    fn gap_before(&self, row: &RecordingRow) -> Option<(EventTime, EventTime)> {
+        // A recording that is complete up to this row has no hole before it.
         let (before, grain) = self.before.filter(|_| self.gaps && row.complete.is_none())?;
-        let hole = grain.map_or(self.track.shape(), Shape::Candles).hole();
-        // Behind a price at an instant nothing is known from the next millisecond on.
+        let hole = grain.map_or(self.rows.shape(), RowShape::Candles).hole();
+        // After a price at an instant, nothing is known from the next millisecond on.
         let gap = (before + grain.unwrap_or(Span(1)), row.event);
         let is_gap = row.event - before > hole || (row.is_behind_jump && gap.0 < gap.1);
-        (is_gap && !self.told.contains(&gap)).then_some(gap)
+        (is_gap && !self.known_gaps.contains(&gap)).then_some(gap)
     }
 
     fn gap_message(&self, gaps: &[(EventTime, EventTime)]) -> Option<FeedMessage> {

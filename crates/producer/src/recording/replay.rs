@@ -1,241 +1,152 @@
-//! A replay: a thread that reads and packs, and lanes that publish.
+//! A replay: asks FEED where each instrument ends, then reads on one thread and publishes what it reads.
 
-use std::time::{Duration, Instant, SystemTime};
-
-use anyhow::Context;
-use bus::Error;
-use bus::publish::FeedMessage;
 use service::{Code, Shutdown, WithCode};
-use store::recording::{Rejects, Unusable};
-use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use store::recording::{Rejects, UnusableFile};
 
-use super::ledger::{Acked, Ledger, Note};
-use super::pace::{self, Speed, Time};
-use super::pack::{Packer, Parcel};
-use super::resume::{self, Older, Standing};
-use super::sent::Sent;
-use super::summary::{Counts, Summary};
-use super::{Recording, flush};
-use crate::batch_publisher::Lanes;
-use crate::clock::now_ms;
+use super::opened::Recording;
+use super::pace::Speed;
+use super::pack::Packer;
+use super::progress::{InstrumentProgress, ReplayProgress};
+use super::published::PublishedMessages;
+use super::reading::{ReadingDone, ReadingThread};
+use super::resume::{self, FeedTail, OlderRows};
+use super::summary::{ReplayCounts, Summary};
+use super::{flush, publishing};
 use crate::feed::Feed;
 use crate::metrics::ProducerMetrics;
 
-/// Parcels that are packed ahead of publishing: 2 MiB.
-const AHEAD: usize = 16;
-/// How long a stopping replay waits for what is under way.
-const DRAIN: Duration = Duration::from_secs(3);
-
-/// How to replay.
+/// Settings of a replay.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Plan {
+pub(crate) struct ReplayPlan {
     /// Whether holes become gap records.
     pub(crate) gaps: bool,
     pub(crate) speed: Speed,
-    pub(crate) older: Older,
+    pub(crate) older: OlderRows,
+    /// Whether each instrument ends with a flush.
     pub(crate) flush: bool,
     /// FEED's last sequence before the replay.
     pub(crate) feed_end: u64,
 }
 
-/// How a replay ended.
+/// Ending of a replay.
 #[derive(Debug)]
 pub(crate) enum Ending {
-    /// Everything was read and published.
+    /// All rows were read and published.
     Done,
     /// Shutdown came first.
     Stopped,
-    /// A file broke off; everything before was published.
-    Cut(Unusable),
-    /// A refused row could not be kept.
+    /// A file broke off; all rows before that were published.
+    Cut(UnusableFile),
+    /// A refused row could not be written to the rejects file.
     Rejects(std::io::Error),
 }
 
-/// What a replay did.
+/// The result of a replay.
 #[derive(Debug)]
 pub(crate) struct Replayed {
     pub(crate) summary: Summary,
     pub(crate) ending: Ending,
     /// The messages that it added to FEED.
-    pub(crate) sent: Sent,
+    pub(crate) published: PublishedMessages,
 }
 
-/// What the reading thread gives back.
-struct ReadingDone {
-    packers: Vec<Packer>,
-    rejects: Rejects,
-    is_complete: bool,
+/// A replay that is about to run.
+pub(crate) struct Replay<'a, F> {
+    pub(crate) feed: &'a F,
+    pub(crate) plan: ReplayPlan,
+    pub(crate) metrics: &'a ProducerMetrics,
+    pub(crate) shutdown: &'a Shutdown,
 }
 
-/// Replays recordings, all instruments side by side, and counts. `begin` is called when nothing stands against the
-/// first publish.
-///
-/// # Errors
-/// A file with too many rows from before FEED begins (exit code 2), and what publishing cannot mend.
-pub(crate) async fn replay(
-    feed: &impl Feed,
+impl<F: Feed> Replay<'_, F> {
+    /// Replays recordings, all instruments side by side. `begin` is called after the last check, before the first
+    /// publish.
+    ///
+    /// # Errors
+    /// A file with too many rows from before FEED begins (exit code 2), and a publish that fails for good.
+    pub(crate) async fn run(
+        self,
+        recordings: Vec<Recording>,
+        rejects: Rejects,
+        begin: impl FnOnce(),
+    ) -> anyhow::Result<Replayed> {
+        let Self { feed, plan, metrics, shutdown } = self;
+        let tails = tokio::select! {
+            tails = resume::tails(feed, &recordings, plan.older) => tails?,
+            () = shutdown.requested() => {
+                return Ok(replayed(Vec::new(), ReplayProgress::new(0, plan.feed_end), Ending::Stopped));
+            }
+        };
+        let (recordings, tails) = check(recordings, tails).await?;
+        begin();
+
+        let packers = packers(recordings, &tails, plan);
+        let mut progress = ReplayProgress::new(packers.len(), plan.feed_end);
+        let (reading, packed) = ReadingThread::start(packers, rejects, plan.speed);
+        let flushed_tails = plan.flush.then_some(tails.as_slice());
+        let published = publishing::publish(feed, packed, flushed_tails, &mut progress, metrics, shutdown).await;
+        let done = reading.finish().await?;
+        let is_published = published?;
+
+        let (packers, ending) = ending(done, is_published);
+        if plan.flush && matches!(ending, Ending::Done | Ending::Cut(_)) {
+            tokio::select! {
+                flushed = flush::flush_rest(feed, &packers, &tails, &mut progress, metrics) => flushed?,
+                () = shutdown.requested() => return Ok(replayed(packers, progress, Ending::Stopped)),
+            }
+        }
+        Ok(replayed(packers, progress, ending))
+    }
+}
+
+/// Checks the recordings against FEED on a blocking thread, because it may read whole files.
+async fn check(
     recordings: Vec<Recording>,
-    plan: Plan,
-    rejects: Rejects,
-    begin: impl FnOnce(),
-    metrics: &ProducerMetrics,
-    shutdown: &Shutdown,
-) -> anyhow::Result<Replayed> {
-    let standings = tokio::select! {
-        standings = resume::standings(feed, &recordings, plan.older) => standings?,
-        () = shutdown.requested() => return Ok(replayed(Vec::new(), Ledger::new(0, plan.feed_end), Ending::Stopped)),
+    tails: Vec<Option<FeedTail>>,
+) -> anyhow::Result<(Vec<Recording>, Vec<Option<FeedTail>>)> {
+    tokio::task::spawn_blocking(move || {
+        resume::check(&recordings, &tails)?;
+        anyhow::Ok((recordings, tails))
+    })
+    .await?
+    .exit_code(Code::BadConfig)
+}
+
+fn packers(recordings: Vec<Recording>, tails: &[Option<FeedTail>], plan: ReplayPlan) -> Vec<Packer> {
+    let packer = |(instrument_idx, (recording, tail)): (usize, (Recording, &Option<FeedTail>))| {
+        let tail = tail.as_ref().filter(|_| plan.older != OlderRows::Publish);
+        Packer::new(instrument_idx, recording.instrument, recording.rows, plan.gaps, tail)
     };
-    let (recordings, standings) = check(recordings, standings).await?;
-    begin();
+    recordings.into_iter().zip(tails).enumerate().map(packer).collect()
+}
 
-    let packers = packers(recordings, &standings, plan);
-    let mut ledger = Ledger::new(packers.len(), plan.feed_end);
-    let stop = Shutdown::new();
-    let (sender, parcels) = mpsc::channel(AHEAD);
-    let time = RunningTime { started: Instant::now(), handle: Handle::current(), stop: stop.clone() };
-    let reading = tokio::task::spawn_blocking(move || read(packers, rejects, plan.speed, &time, &sender));
-    let published =
-        publish(feed, parcels, plan.flush.then_some(standings.as_slice()), &mut ledger, metrics, shutdown).await;
-    stop.request();
-    let ReadingDone { packers, rejects, is_complete } = reading.await.context("the reading thread ended early")?;
-    let is_published = published?;
-
-    let cut = packers.iter().find_map(|packer| packer.track().cut().cloned());
+fn ending(done: ReadingDone, is_published: bool) -> (Vec<Packer>, Ending) {
+    let ReadingDone { packers, rejects, is_complete } = done;
+    let cut = packers.iter().find_map(|packer| packer.rows().cut().cloned());
     let ending = match (rejects.finish(), is_complete && is_published, cut) {
         (Err(error), _, _) => Ending::Rejects(error),
         (Ok(()), false, _) => Ending::Stopped,
         (Ok(()), true, Some(cut)) => Ending::Cut(cut),
         (Ok(()), true, None) => Ending::Done,
     };
-    if plan.flush && matches!(ending, Ending::Done | Ending::Cut(_)) {
-        tokio::select! {
-            flushed = flush::flush_rest(feed, &packers, &standings, &mut ledger, metrics) => flushed?,
-            () = shutdown.requested() => return Ok(replayed(packers, ledger, Ending::Stopped)),
-        }
-    }
-    Ok(replayed(packers, ledger, ending))
+    (packers, ending)
 }
 
-async fn check(
-    recordings: Vec<Recording>,
-    standings: Vec<Option<Standing>>,
-) -> anyhow::Result<(Vec<Recording>, Vec<Option<Standing>>)> {
-    tokio::task::spawn_blocking(move || {
-        resume::check(&recordings, &standings)?;
-        anyhow::Ok((recordings, standings))
-    })
-    .await?
-    .exit_code(Code::BadConfig)
-}
-
-fn packers(recordings: Vec<Recording>, standings: &[Option<Standing>], plan: Plan) -> Vec<Packer> {
-    let packer = |(lane, (recording, standing)): (usize, (Recording, &Option<Standing>))| {
-        let have = standing.as_ref().filter(|_| plan.older != Older::Publish);
-        Packer::new(lane, recording.instrument, recording.track, plan.gaps, have)
-    };
-    recordings.into_iter().zip(standings).enumerate().map(packer).collect()
-}
-
-fn read(
-    mut packers: Vec<Packer>,
-    mut rejects: Rejects,
-    speed: Speed,
-    time: &RunningTime,
-    sender: &mpsc::Sender<Parcel>,
-) -> ReadingDone {
-    let mut emit = |parcel| !time.stop.is_requested() && sender.blocking_send(parcel).is_ok();
-    let is_complete = pace::replay(&mut packers, speed, &mut rejects, time, &mut emit);
-    ReadingDone { packers, rejects, is_complete }
-}
-
-struct RunningTime {
-    started: Instant,
-    handle: Handle,
-    stop: Shutdown,
-}
-
-impl Time for RunningTime {
-    fn now_ms(&self) -> i64 {
-        now_ms(SystemTime::now())
-    }
-
-    fn elapsed(&self) -> Duration {
-        self.started.elapsed()
-    }
-
-    fn wait(&self, duration: Duration) -> bool {
-        self.handle.block_on(async { tokio::time::timeout(duration, self.stop.requested()).await.is_err() })
-    }
-}
-
-/// The flush that belongs behind its instrument's last messages.
-fn flush_behind(Parcel { lane, messages, end, .. }: &Parcel, standings: &[Option<Standing>]) -> Option<FeedMessage> {
-    let (end, last) = ((*end)?, messages.last()?);
-    Some(flush::behind(&last.instrument, standings[*lane].as_ref(), end, &last.id))
-}
-
-/// Publishes parcels as they come, each instrument's last one together with its flush: whatever closes its windows then meets
-/// them while they are at hand. There is none without `standings`. Returns whether all were stored before shutdown.
-async fn publish(
-    feed: &impl Feed,
-    mut parcels: mpsc::Receiver<Parcel>,
-    standings: Option<&[Option<Standing>]>,
-    ledger: &mut Ledger,
-    metrics: &ProducerMetrics,
-    shutdown: &Shutdown,
-) -> Result<bool, Error> {
-    let mut lanes = Lanes::new(feed, ledger.acked.len(), metrics);
-    let mut held: Option<Parcel> = None;
-    let mut is_open = true;
-    while is_open || held.is_some() || !lanes.is_idle() {
-        tokio::select! {
-            stored = lanes.next() => ledger.add(&stored?),
-            parcel = parcels.recv(), if held.is_none() && is_open => {
-                is_open = parcel.is_some();
-                held = parcel;
-            }
-            () = shutdown.requested() => {
-                drain(&mut lanes, ledger).await?;
-                return Ok(false);
-            }
-        }
-        if let Some(parcel) = held.take_if(|_| lanes.has_room()) {
-            let flush = standings.and_then(|standings| flush_behind(&parcel, standings));
-            let Parcel { lane, mut messages, ticks, gaps, rows, .. } = parcel;
-            let flushes = u64::from(flush.is_some());
-            messages.extend(flush);
-            lanes.launch(lane, messages, Note { ticks, gaps, flushes, rows });
-        }
-    }
-    Ok(true)
-}
-
-/// Waits a little for what is under way. What does not come back is found in FEED, or not, at the next start.
-async fn drain<F: Feed>(lanes: &mut Lanes<'_, F, Note>, ledger: &mut Ledger) -> Result<(), Error> {
-    let deadline = tokio::time::Instant::now() + DRAIN;
-    while !lanes.is_idle() {
-        let Ok(stored) = tokio::time::timeout_at(deadline, lanes.next()).await else { break };
-        ledger.add(&stored?);
-    }
-    Ok(())
-}
-
-fn replayed(packers: Vec<Packer>, ledger: Ledger, ending: Ending) -> Replayed {
-    let Ledger { acked, mut sent } = ledger;
-    sent.finish();
-    let counts = |(packer, acked): (Packer, Acked)| {
-        let counts = Counts {
-            published: acked.ticks,
-            gaps: acked.gaps,
-            known_messages: acked.known,
-            flushes: acked.flushes,
-            tally: packer.tally.clone(),
+fn replayed(packers: Vec<Packer>, progress: ReplayProgress, ending: Ending) -> Replayed {
+    let ReplayProgress { confirmed, mut published } = progress;
+    published.finish();
+    let counts = |(packer, confirmed): (Packer, InstrumentProgress)| {
+        let counts = ReplayCounts {
+            row_counts: packer.row_counts.clone(),
+            published: confirmed.ticks,
+            gaps: confirmed.gaps,
+            known_messages: confirmed.known,
+            flushes: confirmed.flushes,
             fit: packer.fit.clone(),
         };
         (packer.instrument().clone(), counts)
     };
-    let instruments = packers.into_iter().zip(acked).map(counts).collect();
+    let instruments = packers.into_iter().zip(confirmed).map(counts).collect();
     let is_complete = matches!(ending, Ending::Done);
-    Replayed { summary: Summary { instruments, is_complete, ..Summary::default() }, ending, sent }
+    Replayed { summary: Summary { instruments, is_complete, ..Summary::default() }, ending, published }
 }

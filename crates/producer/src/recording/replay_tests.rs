@@ -1,4 +1,4 @@
-//! Replays into a FEED in memory: what a user would find there, undisturbed, after crashes, and with bad files.
+//! Replays into a FEED in memory: undisturbed, after crashes, and with bad files.
 
 use std::collections::HashMap;
 use std::io::{self, Write};
@@ -11,12 +11,12 @@ use market::gap::GapLine;
 use market::tick::TickLine;
 use market::{EventTime, Instrument, Span};
 use service::Shutdown;
-use store::recording::{Grain, Input, Rejects, Rules, Track};
+use store::recording::{Grain, InstrumentRows, RecordingFile, Rejects, Rules};
 
-use super::Recording;
+use super::opened::Recording;
 use super::pace::Speed;
-use super::replay::{Ending, Plan, Replayed, replay};
-use super::resume::Older;
+use super::replay::{Ending, Replay, ReplayPlan, Replayed};
+use super::resume::OlderRows;
 use super::summary::Summary;
 use crate::clock::now_ms;
 use crate::feed::Feed;
@@ -27,9 +27,9 @@ use crate::metrics::ProducerMetrics;
 const HEADER: &str = "timestamp_ms,open,high,low,close,volume\n";
 
 #[derive(Clone, Default)]
-struct Kept(Arc<Mutex<Vec<u8>>>);
+struct KeptRejects(Arc<Mutex<Vec<u8>>>);
 
-impl Write for Kept {
+impl Write for KeptRejects {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.lock().unwrap().extend_from_slice(bytes);
         Ok(bytes.len())
@@ -40,8 +40,8 @@ impl Write for Kept {
     }
 }
 
-fn plan() -> Plan {
-    Plan { gaps: true, speed: Speed::Max, older: Older::Refuse, flush: true, feed_end: 0 }
+fn plan() -> ReplayPlan {
+    ReplayPlan { gaps: true, speed: Speed::Max, older: OlderRows::Refuse, flush: true, feed_end: 0 }
 }
 
 fn rules() -> Rules {
@@ -57,11 +57,11 @@ fn rows(minutes: impl IntoIterator<Item = i64>) -> String {
     minutes.into_iter().map(row).collect()
 }
 
-/// The recordings of these files: (coin, name, content without header).
+/// Opens recordings from files given as (coin, name, content without header).
 fn recordings(files: &[(&str, &str, String)]) -> Vec<Recording> {
-    let mut coins: Vec<(&str, Vec<Input>)> = Vec::new();
+    let mut coins: Vec<(&str, Vec<RecordingFile>)> = Vec::new();
     for (coin, name, text) in files {
-        let input = Input::of_bytes(name, format!("{HEADER}{text}").into_bytes());
+        let input = RecordingFile::of_bytes(name, format!("{HEADER}{text}").into_bytes());
         match coins.iter_mut().find(|(known, _)| known == coin) {
             Some((_, inputs)) => inputs.push(input),
             None => coins.push((coin, vec![input])),
@@ -70,21 +70,26 @@ fn recordings(files: &[(&str, &str, String)]) -> Vec<Recording> {
     coins.into_iter().map(|(coin, inputs)| recording(coin, inputs)).collect()
 }
 
-fn recording(coin: &str, inputs: Vec<Input>) -> Recording {
+fn recording(coin: &str, inputs: Vec<RecordingFile>) -> Recording {
     let instrument = Instrument::new(coin, "usdt").unwrap();
-    let track = Track::open(inputs, &instrument, rules()).unwrap();
-    Recording { instrument, track }
+    let rows = InstrumentRows::open(inputs, &instrument, rules()).unwrap();
+    Recording { instrument, rows }
 }
 
 fn metrics() -> ProducerMetrics {
     ProducerMetrics::new(&service::Metrics::default())
 }
 
-async fn run_with(feed: &Memory, recordings: Vec<Recording>, plan: Plan) -> anyhow::Result<(Summary, Ending, String)> {
-    let kept = Kept::default();
+async fn run_with(
+    feed: &Memory,
+    recordings: Vec<Recording>,
+    plan: ReplayPlan,
+) -> anyhow::Result<(Summary, Ending, String)> {
+    let kept = KeptRejects::default();
     let file = kept.clone();
     let rejects = Rejects::new(move || Ok(Box::new(file)));
-    let replayed = replay(feed, recordings, plan, rejects, || (), &metrics(), &Shutdown::new()).await?;
+    let replay = Replay { feed, plan, metrics: &metrics(), shutdown: &Shutdown::new() };
+    let replayed = replay.run(recordings, rejects, || ()).await?;
     let Replayed { summary, ending, .. } = replayed;
     let kept = String::from_utf8(kept.0.lock().unwrap().clone())?;
     Ok((summary, ending, kept))
@@ -97,12 +102,12 @@ async fn run(feed: &Memory, text: String) -> Summary {
 }
 
 #[tokio::test]
-async fn a_recording_is_published_in_order_in_packed_messages_and_flushed() {
+async fn a_recording_is_published_in_order_packed_and_flushed() {
     let feed = Memory::default();
     let total = run(&feed, rows(0..1_201)).await.total();
     assert_eq!(feed.minutes(), (0..1_201).collect::<Vec<_>>());
     assert_eq!((feed.gaps(), feed.flushes()), (vec![], vec![1_200]));
-    assert_eq!((total.tally.rows, total.published, total.tally.skipped, total.flushes), (1_201, 1_201, 0, 1));
+    assert_eq!((total.row_counts.rows, total.published, total.row_counts.skipped, total.flushes), (1_201, 1_201, 0, 1));
     let messages = feed.messages.lock().unwrap();
     let ids: Vec<&str> = messages.iter().map(|message| message.id.as_str()).collect();
     let expected = [
@@ -112,7 +117,7 @@ async fn a_recording_is_published_in_order_in_packed_messages_and_flushed() {
         "recording/heartbeat/bitcoin/usdt/flush/1577908800000/recording/tick/bitcoin/usdt/60000/1577896800000-1577908800000/201",
     ];
     assert_eq!(ids, expected);
-    // The steps meet the last ticks and their flush together.
+    // The steps receive the last ticks and their flush together.
     assert!(feed.publishes.lock().unwrap().last().is_some_and(|&messages| messages >= 2));
     let line = codec::lines(&messages[0].payload).nth(1).unwrap().1;
     let line = String::from_utf8(line.to_vec()).unwrap();
@@ -125,7 +130,7 @@ async fn a_recording_is_published_in_order_in_packed_messages_and_flushed() {
 }
 
 #[tokio::test]
-async fn bad_rows_are_rejected_with_reason_and_kept_with_file_and_line() {
+async fn bad_rows_are_rejected_with_reason_file_and_line() {
     let bad = |minute: i64, values: &str| format!("{},{values}\n", at(minute));
     let text = [
         row(1),
@@ -148,7 +153,7 @@ async fn bad_rows_are_rejected_with_reason_and_kept_with_file_and_line() {
     assert!(matches!(ending, Ending::Done), "{ending:?}");
     assert_eq!(feed.minutes(), [1, 5, 6]);
     let total = summary.total();
-    let rejected: Vec<_> = total.tally.rejected.iter().map(|(reason, count)| (*reason, *count)).collect();
+    let rejected: Vec<_> = total.row_counts.rejected.iter().map(|(reason, count)| (*reason, *count)).collect();
     let expected = [
         ("high-low-order", 1),
         ("incomplete-price", 2),
@@ -158,9 +163,10 @@ async fn bad_rows_are_rejected_with_reason_and_kept_with_file_and_line() {
         ("zero-price", 1),
     ];
     assert_eq!(rejected, expected);
-    assert_eq!((total.tally.duplicates, total.tally.conflicts, total.tally.foreign), (2, 1, 1));
-    let accounted = total.published + total.tally.duplicates + total.tally.rejected_count() + total.tally.foreign;
-    assert_eq!(total.tally.rows, accounted);
+    assert_eq!((total.row_counts.duplicates, total.row_counts.conflicts, total.row_counts.foreign), (2, 1, 1));
+    let accounted =
+        total.published + total.row_counts.duplicates + total.row_counts.rejected_count() + total.row_counts.foreign;
+    assert_eq!(total.row_counts.rows, accounted);
     let kept: Vec<&str> = kept.lines().collect();
     assert_eq!(kept[0], r#"{"file":"a.csv","line":3,"reason":"foreign","text":"garbage"}"#);
     assert_eq!(kept[3], r#"{"file":"a.csv","line":6,"reason":"incomplete-price","text":"1577836920000,1,2,1,,1"}"#);
@@ -179,13 +185,13 @@ async fn holes_become_gap_records_before_the_tick_that_ends_them() {
     assert_eq!(feed.messages.lock().unwrap()[0].kind, RecordKind::Gap);
 
     let feed = Memory::default();
-    let plan = Plan { gaps: false, flush: false, ..plan() };
+    let plan = ReplayPlan { gaps: false, flush: false, ..plan() };
     run_with(&feed, recordings(&[("bitcoin", "a.csv", text)]), plan).await.unwrap();
     assert_eq!((feed.gaps(), feed.flushes(), feed.minutes().len()), (vec![], vec![], 5));
 }
 
 #[tokio::test]
-async fn rows_are_put_in_order_however_far_they_are_from_their_place() {
+async fn rows_are_sorted_over_any_distance() {
     let feed = Memory::default();
     let shuffled = (0..300).map(|minute| (minute / 50) * 50 + (minute * 7) % 50);
     run(&feed, rows(shuffled)).await;
@@ -194,7 +200,7 @@ async fn rows_are_put_in_order_however_far_they_are_from_their_place() {
     let feed = Memory::default();
     let total = run(&feed, rows((10..200).chain([5]).chain(200..300))).await.total();
     assert_eq!(feed.minutes(), [5].into_iter().chain(10..300).collect::<Vec<_>>());
-    assert_eq!((total.tally.rejected_count(), feed.gaps()), (0, vec![(6, 10)]));
+    assert_eq!((total.row_counts.rejected_count(), feed.gaps()), (0, vec![(6, 10)]));
 
     let feed = Memory::default();
     run(&feed, rows((0..300).rev())).await;
@@ -202,18 +208,18 @@ async fn rows_are_put_in_order_however_far_they_are_from_their_place() {
 }
 
 #[tokio::test]
-async fn files_of_one_instrument_are_one_recording_whatever_their_order() {
+async fn files_of_one_instrument_are_one_recording_in_any_order() {
     let feed = Memory::default();
     let files = [("bitcoin", "c", 150..300), ("bitcoin", "a", 0..100), ("bitcoin", "b", 90..200)];
     let files = files.map(|(coin, name, minutes)| (coin, name, rows(minutes)));
     let (summary, ..) = run_with(&feed, recordings(&files), plan()).await.unwrap();
     assert_eq!(feed.minutes(), (0..300).collect::<Vec<_>>());
-    let tally = &summary.instruments[0].1.tally;
-    assert_eq!((tally.duplicates, tally.conflicts, tally.rejected_count()), (60, 0, 0));
+    let row_counts = &summary.instruments[0].1.row_counts;
+    assert_eq!((row_counts.duplicates, row_counts.conflicts, row_counts.rejected_count()), (60, 0, 0));
 }
 
 #[tokio::test]
-async fn after_a_crash_at_any_message_feed_is_what_it_would_have_been() {
+async fn after_a_crash_at_any_message_feed_has_the_same_contents() {
     let files = || {
         let bitcoin = rows((0..700).chain(705..1_700));
         recordings(&[("bitcoin", "a.csv", bitcoin), ("ethereum", "b.csv", rows(100..1_300))])
@@ -243,10 +249,12 @@ async fn after_a_crash_at_any_message_feed_is_what_it_would_have_been() {
 }
 
 #[tokio::test]
-async fn a_gap_whose_tick_was_never_published_is_told_once() {
-    // A paced replay sends what is due: it died after the first gap, and goes on as fast as it can.
+async fn a_gap_whose_tick_was_never_published_is_published_once() {
+    // A paced replay died after it had published the first gap. The next one runs at full speed.
     let feed = Memory::default();
-    run_with(&feed, recordings(&[("bitcoin", "a.csv", rows([0, 1]))]), Plan { flush: false, ..plan() }).await.unwrap();
+    run_with(&feed, recordings(&[("bitcoin", "a.csv", rows([0, 1]))]), ReplayPlan { flush: false, ..plan() })
+        .await
+        .unwrap();
     let (from_ms, to_ms) = (at(2), at(6));
     let gap =
         GapLine { coin: "bitcoin".into(), quote: "usdt".into(), from_ms, to_ms, cause: "missing-in-recording".into() };
@@ -261,16 +269,17 @@ async fn a_gap_whose_tick_was_never_published_is_told_once() {
 async fn rows_from_the_future_hide_nothing_that_comes_in_time() {
     let feed = Memory::default();
     let ahead = (now_ms(SystemTime::now()) - START) / MINUTE + 60;
-    // Hours away from UTC, a recording may end tomorrow.
+    // A recording in another time zone may end tomorrow.
     let total = run(&feed, rows([0, 1].into_iter().chain(ahead..ahead + 600))).await.total();
-    assert_eq!(total.tally.rejected["future"], 600);
+    assert_eq!(total.row_counts.rejected["future"], 600);
     run(&feed, rows([0, 1, 2, 7, 8])).await;
     assert_eq!((feed.minutes(), feed.gaps()), (vec![0, 1, 2, 7, 8], vec![(3, 7)]));
 }
 
-/// A sender can claim any ingest time; the server's time of storing shows that the tick was refused.
+/// A sender can claim any ingest time. The time at which the server stored the message shows that the tick was
+/// rejected.
 #[tokio::test]
-async fn a_tick_with_a_forged_ingest_time_hides_nothing_that_comes_in_time() {
+async fn a_forged_ingest_time_hides_no_tick_that_is_in_time() {
     let feed = Memory { stored_ms: Some(at(1_000)), ..Memory::default() };
     let instrument = Instrument::new("bitcoin", "usdt").unwrap();
     run(&feed, rows([5])).await;
@@ -281,7 +290,7 @@ async fn a_tick_with_a_forged_ingest_time_hides_nothing_that_comes_in_time() {
     feed.publish(std::slice::from_ref(&forged)).await.unwrap();
     run(&feed, rows([5, 6, 7])).await;
     assert_eq!(feed.minutes(), [5, 9_000, 6, 7]);
-    // Nor does FEED begin with it.
+    // A forged tick at the beginning does not count as FEED's begin either.
     feed.messages.lock().unwrap().insert(0, forged);
     run(&feed, rows([5, 6, 7, 8])).await;
     assert_eq!(feed.minutes(), [9_000, 5, 9_000, 6, 7, 8]);
@@ -294,8 +303,8 @@ async fn the_same_recording_again_adds_nothing() {
     let before = feed.messages.lock().unwrap().len();
     let total = run(&feed, rows(0..600)).await.total();
     assert_eq!(feed.messages.lock().unwrap().len(), before);
-    assert_eq!((total.published, total.tally.skipped, total.flushes), (0, 600, 0));
-    let range = total.tally.skipped_range.map(|(first, last)| (first.ms(), last.ms()));
+    assert_eq!((total.published, total.row_counts.skipped, total.flushes), (0, 600, 0));
+    let range = total.row_counts.skipped_range.map(|(first, last)| (first.ms(), last.ms()));
     assert_eq!(range, Some((at(0), at(599))));
 }
 
@@ -329,18 +338,18 @@ async fn rows_from_before_feed_begins_are_refused_skipped_or_sent() {
     assert!(text.starts_with("old.csv holds 100 rows (of 300) from before 2020-01-01T16:40:00Z"), "{text}");
     assert_eq!(feed.minutes().len(), 100, "nothing is published before the check");
 
-    // Two of 202 rows are less than one in a hundred.
+    // Two of 202 rows are less than 1 %.
     let total = run_with(&feed, files(998), plan()).await.unwrap().0.total();
-    assert_eq!((total.published, total.tally.skipped), (100, 102));
+    assert_eq!((total.published, total.row_counts.skipped), (100, 102));
 
-    let skip = Plan { older: Older::Skip, ..plan() };
+    let skip = ReplayPlan { older: OlderRows::Skip, ..plan() };
     let total = run_with(&feed, files(900), skip).await.unwrap().0.total();
-    assert_eq!((total.published, total.tally.skipped), (0, 300));
+    assert_eq!((total.published, total.row_counts.skipped), (0, 300));
 
-    let send = Plan { older: Older::Publish, ..plan() };
+    let send = ReplayPlan { older: OlderRows::Publish, ..plan() };
     let total = run_with(&feed, files(900), send).await.unwrap().0.total();
-    assert_eq!((total.published, total.tally.skipped), (300, 0));
-    // Behind what FEED holds of it, whatever comes late.
+    assert_eq!((total.published, total.row_counts.skipped), (300, 0));
+    // Rows may even be older than all of FEED.
     run_with(&feed, recordings(&[("bitcoin", "older.csv", rows(0..10))]), send).await.unwrap();
     assert_eq!(feed.flushes(), [1_099, 1_199, 1_199, 1_199]);
 }
@@ -350,16 +359,16 @@ fn service_code(error: &anyhow::Error) -> Option<service::Code> {
 }
 
 #[tokio::test]
-async fn a_cut_file_is_published_up_to_the_cut_and_goes_on_once_mended() {
+async fn a_cut_file_is_published_to_the_cut_and_resumes_once_repaired() {
     let text = format!("{HEADER}{}", rows((0..9_000).chain(9_100..20_000)));
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
     encoder.write_all(text.as_bytes()).unwrap();
-    let mended = encoder.finish().unwrap();
-    let cut = mended[..mended.len() / 3].to_vec();
+    let repaired = encoder.finish().unwrap();
+    let cut = repaired[..repaired.len() / 3].to_vec();
     let file = |bytes: Vec<u8>| {
-        let input = Input::of_bytes("a.csv.gz", bytes);
-        // A later file must not hide the hole that the cut one leaves.
-        let later = Input::of_bytes("b.csv", format!("{HEADER}{}", rows(20_000..20_010)).into_bytes());
+        let input = RecordingFile::of_bytes("a.csv.gz", bytes);
+        // A later file must not hide the hole that the truncated one leaves.
+        let later = RecordingFile::of_bytes("b.csv", format!("{HEADER}{}", rows(20_000..20_010)).into_bytes());
         vec![recording("bitcoin", vec![input, later])]
     };
     let feed = Memory::default();
@@ -369,7 +378,7 @@ async fn a_cut_file_is_published_up_to_the_cut_and_goes_on_once_mended() {
     assert!(unusable.to_string().starts_with(&format!("a.csv.gz line {}: ", published + 2)), "{unusable} {published}");
     assert_eq!((summary.total().published, feed.flushes()), (published, vec![]));
 
-    run_with(&feed, file(mended), plan()).await.unwrap();
+    run_with(&feed, file(repaired), plan()).await.unwrap();
     assert_eq!(feed.minutes(), (0..9_000).chain(9_100..20_010).collect::<Vec<_>>());
     assert_eq!((feed.gaps(), feed.flushes()), (vec![(9_000, 9_100)], vec![20_009]));
 }
@@ -384,7 +393,7 @@ async fn instruments_advance_together_to_within_one_payload() {
         *sent.entry(message.instrument.to_string()).or_default() += 1;
         let most = *sent.values().max().unwrap();
         let least = if sent.len() == 3 { *sent.values().min().unwrap() } else { 0 };
-        // One payload ahead, while the other's is still under way.
+        // One payload ahead, while the other one is in flight.
         assert!(most - least <= 2, "{sent:?}");
     }
 }
@@ -393,19 +402,20 @@ async fn instruments_advance_together_to_within_one_payload() {
 async fn a_recording_without_a_good_row_publishes_nothing() {
     let feed = Memory::default();
     let total = run(&feed, "garbage\nmore\n".to_owned()).await.total();
-    assert_eq!((feed.messages.lock().unwrap().len(), total.tally.rows, total.tally.range), (0, 2, None));
+    assert_eq!((feed.messages.lock().unwrap().len(), total.row_counts.rows, total.row_counts.range), (0, 2, None));
 }
 
 #[tokio::test]
 async fn an_instrument_is_flushed_when_it_ends_and_the_rest_goes_on() {
     let feed = Memory::default();
-    // A minute for each row of the longer one: it does not end while anybody waits.
-    let plan = Plan { speed: Speed::Times(1.0), ..plan() };
+    // Each row of the longer recording takes a minute, so the test ends before it does.
+    let plan = ReplayPlan { speed: Speed::Times(1.0), ..plan() };
     let shutdown = Shutdown::new();
-    let rejects = Rejects::new(|| Ok(Box::new(Kept::default())));
+    let rejects = Rejects::new(|| Ok(Box::new(KeptRejects::default())));
     let files = recordings(&[("bitcoin", "a.csv", rows(0..100)), ("ethereum", "b.csv", rows(0..1))]);
     let metrics = metrics();
-    let replaying = replay(&feed, files, plan, rejects, || (), &metrics, &shutdown);
+    let replay = Replay { feed: &feed, plan, metrics: &metrics, shutdown: &shutdown };
+    let replaying = replay.run(files, rejects, || ());
     let stop = async {
         while feed.flushes().is_empty() {
             tokio::task::yield_now().await;
@@ -431,14 +441,14 @@ async fn a_short_recording_is_flushed_amid_the_ticks_of_a_long_one() {
 }
 
 #[tokio::test]
-async fn beside_a_file_that_broke_off_the_whole_ones_are_flushed() {
+async fn whole_files_are_flushed_beside_a_file_that_broke_off() {
     let feed = Memory::default();
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
     encoder.write_all(format!("{HEADER}{}", rows(0..20_000)).as_bytes()).unwrap();
     let mut cut = encoder.finish().unwrap();
     cut.truncate(cut.len() / 2);
     let mut files = recordings(&[("ethereum", "b.csv", rows(0..30_000))]);
-    files.push(recording("bitcoin", vec![Input::of_bytes("a.csv.gz", cut)]));
+    files.push(recording("bitcoin", vec![RecordingFile::of_bytes("a.csv.gz", cut)]));
     let (summary, ending, _) = run_with(&feed, files, plan()).await.unwrap();
     assert!(matches!(ending, Ending::Cut(_)), "{ending:?}");
     let flushes = summary.instruments.iter().map(|(instrument, counts)| (instrument.coin(), counts.flushes));
@@ -446,7 +456,7 @@ async fn beside_a_file_that_broke_off_the_whole_ones_are_flushed() {
     assert_eq!(feed.flushes(), [29_999]);
 }
 
-/// A disk without room.
+/// A full disk.
 struct Full;
 
 impl Write for Full {
@@ -459,13 +469,15 @@ impl Write for Full {
     }
 }
 
+/// The next run of the same command, with a disk that has room, publishes the flush.
 #[tokio::test]
-async fn a_replay_that_cannot_keep_what_it_refuses_flushes_nothing_until_it_is_done_again() {
+async fn a_replay_that_cannot_keep_refused_rows_flushes_nothing() {
     let feed = Memory::default();
     let text = format!("{}no row\n{}", rows(0..3_000), rows(3_000..6_000));
     let files = || recordings(&[("bitcoin", "a.csv", text.clone()), ("ethereum", "b.csv", rows(0..6_000))]);
     let rejects = Rejects::new(|| Ok(Box::new(Full)));
-    let replayed = replay(&feed, files(), plan(), rejects, || (), &metrics(), &Shutdown::new()).await.unwrap();
+    let replay = Replay { feed: &feed, plan: plan(), metrics: &metrics(), shutdown: &Shutdown::new() };
+    let replayed = replay.run(files(), rejects, || ()).await.unwrap();
     let Replayed { summary, ending, .. } = replayed;
     assert!(matches!(ending, Ending::Rejects(_)), "{ending:?}");
     let published = summary.total().published;
@@ -479,12 +491,13 @@ async fn a_replay_that_cannot_keep_what_it_refuses_flushes_nothing_until_it_is_d
 #[tokio::test]
 async fn shutdown_ends_a_slow_replay_without_a_flush() {
     let feed = Memory::default();
-    let plan = Plan { speed: Speed::Times(1.0), ..plan() };
+    let plan = ReplayPlan { speed: Speed::Times(1.0), ..plan() };
     let shutdown = Shutdown::new();
-    let rejects = Rejects::new(|| Ok(Box::new(Kept::default())));
+    let rejects = Rejects::new(|| Ok(Box::new(KeptRejects::default())));
     let files = recordings(&[("bitcoin", "a.csv", rows(0..100))]);
     let metrics = metrics();
-    let replaying = replay(&feed, files, plan, rejects, || (), &metrics, &shutdown);
+    let replay = Replay { feed: &feed, plan, metrics: &metrics, shutdown: &shutdown };
+    let replaying = replay.run(files, rejects, || ());
     let stop = async {
         while feed.messages.lock().unwrap().is_empty() {
             tokio::task::yield_now().await;
@@ -498,15 +511,15 @@ async fn shutdown_ends_a_slow_replay_without_a_flush() {
 }
 
 fn trades(text: String, grain: Grain) -> Vec<Recording> {
-    let input = Input::of_bytes("a.csv", format!("timestamp_ms,price,volume\n{text}").into_bytes());
+    let input = RecordingFile::of_bytes("a.csv", format!("timestamp_ms,price,volume\n{text}").into_bytes());
     let instrument = Instrument::new("bitcoin", "usdt").unwrap();
-    let track = Track::open(vec![input], &instrument, Rules { grain: Some(grain), ..rules() }).unwrap();
-    vec![Recording { instrument, track }]
+    let rows = InstrumentRows::open(vec![input], &instrument, Rules { grain: Some(grain), ..rules() }).unwrap();
+    vec![Recording { instrument, rows }]
 }
 
-/// More trades of one second than a message holds: each counts, whenever the replay dies.
+/// A second has more trades than a message holds. Each counts, after a crash at any message.
 #[tokio::test]
-async fn trades_of_one_instant_all_count_after_a_crash_too() {
+async fn all_trades_of_one_instant_count_after_a_crash() {
     let text: String = (0..1_900).map(|trade| format!("{},{},1\n", at(trade / 1_200), 10 + trade % 3)).collect();
     let files = || trades(text.clone(), Grain::Trades);
     let whole = Memory::default();
@@ -523,11 +536,11 @@ async fn trades_of_one_instant_all_count_after_a_crash_too() {
         assert_eq!(feed.ticks(), whole.ticks(), "{breaks_after}");
     }
     let total = run_with(&whole, files(), plan()).await.unwrap().0.total();
-    assert_eq!((total.published, total.tally.skipped), (0, 1_900));
+    assert_eq!((total.published, total.row_counts.skipped), (0, 1_900));
 }
 
 #[tokio::test]
-async fn prices_reach_back_to_the_one_before_or_have_a_gap_there() {
+async fn prices_are_complete_back_to_the_previous_or_have_a_gap() {
     let rows: String = [0, 1, 2, 5, 6].map(|minute| format!("{},7,\n", at(minute))).concat();
     let feed = Memory::default();
     run_with(&feed, trades(rows, Grain::Candles(Span::MINUTE)), plan()).await.unwrap();

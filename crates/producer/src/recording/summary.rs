@@ -1,4 +1,4 @@
-//! What a replay did: counts, and the summary for programs. `words` is the one for people.
+//! Counts of a replay, and its summary as JSON. `summary_text` formats the summary for people.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -7,34 +7,34 @@ use std::path::Path;
 
 use market::{EventTime, Instrument};
 use serde::Serialize;
-use store::recording::Tally;
+use store::recording::RowCounts;
 
-use super::downstream::{Downstream, Outcome};
-use super::fit::Fit;
+use super::downstream::{Downstream, DownstreamOutcome};
+use super::window_fit::WindowFit;
 
-/// More refused rows than this, in percent of those that carry a price, are a failure.
+/// Refused rows in percent of the rows with a price, above which a replay fails.
 pub(crate) const REFUSED_MAX_PERCENT: u64 = 1;
 
-/// What became of one instrument, or of all.
+/// Counts of one instrument, or of all.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub(crate) struct Counts {
+pub(crate) struct ReplayCounts {
     #[serde(flatten)]
-    pub(crate) tally: Tally,
+    pub(crate) row_counts: RowCounts,
     /// Ticks that FEED has stored.
     pub(crate) published: u64,
     /// Gap records that FEED has stored.
     pub(crate) gaps: u64,
-    /// Messages that FEED said it had already.
+    /// Messages that FEED reported as duplicates.
     pub(crate) known_messages: u64,
     /// Flushes that FEED has stored.
     pub(crate) flushes: u64,
-    /// Which windows the rows that count fill.
-    pub(crate) fit: Fit,
+    /// Windows that the rows fill.
+    pub(crate) fit: WindowFit,
 }
 
-impl Counts {
+impl ReplayCounts {
     fn add(&mut self, other: &Self) {
-        self.tally.add(&other.tally);
+        self.row_counts.add(&other.row_counts);
         self.published += other.published;
         self.gaps += other.gaps;
         self.known_messages += other.known_messages;
@@ -46,46 +46,46 @@ impl Counts {
 /// The summary of a replay.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Summary {
-    /// Each instrument, in the order of the command line.
-    pub(crate) instruments: Vec<(Instrument, Counts)>,
-    /// Whether everything was read and published.
+    /// Counts of each instrument, in the order of the command line.
+    pub(crate) instruments: Vec<(Instrument, ReplayCounts)>,
+    /// Whether all rows were read and published.
     pub(crate) is_complete: bool,
-    /// What became of it downstream.
+    /// Outcome downstream.
     pub(crate) downstream: Downstream,
 }
 
-/// Refused rows of all instruments, by the reader and by MARKET.
+/// Refused rows of all instruments, by the reader and by the stream-processor.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Refused {
+pub(crate) struct RefusedRows {
     /// By reason.
     pub(crate) by_reason: BTreeMap<&'static str, u64>,
-    /// Rows that carry a price, refused or not.
+    /// Rows with a price, refused or not.
     pub(crate) of: u64,
 }
 
-impl Refused {
-    /// Refused rows of all reasons.
+impl RefusedRows {
+    /// Returns the number of refused rows.
     pub(crate) fn count(&self) -> u64 {
         self.by_reason.values().sum()
     }
 
-    /// Whether they are more than a replay may refuse without a word from its user.
+    /// Whether more rows are refused than a replay may refuse by default.
     pub(crate) fn is_too_many(&self) -> bool {
         self.count() * 100 > self.of * REFUSED_MAX_PERCENT
     }
 }
 
-/// The summary as JSON: the sums at the top, the instruments below.
+/// The summary as JSON: sums at the top, instruments below.
 #[derive(Serialize)]
 struct Json<'a> {
     #[serde(flatten)]
-    counts: &'a Counts,
+    counts: &'a ReplayCounts,
     #[serde(flatten)]
     range: Range,
     complete: bool,
-    /// Refused rows, here and downstream.
+    /// Refused rows, by the reader and downstream.
     refused: u64,
-    /// Of so many rows that carry a price.
+    /// Rows with a price.
     refused_of: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     downstream: Option<JsonDownstream<'a>>,
@@ -96,8 +96,8 @@ struct Json<'a> {
 struct JsonDownstream<'a> {
     checked: bool,
     #[serde(flatten)]
-    outcome: Option<&'a Outcome>,
-    /// Why it is not checked.
+    outcome: Option<&'a DownstreamOutcome>,
+    /// Reason why the outcome is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<&'a str>,
 }
@@ -117,7 +117,7 @@ struct JsonInstrument<'a> {
     coin: &'a str,
     quote: &'a str,
     #[serde(flatten)]
-    counts: &'a Counts,
+    counts: &'a ReplayCounts,
     #[serde(flatten)]
     range: Range,
 }
@@ -130,25 +130,25 @@ struct Range {
     last_ms: Option<EventTime>,
 }
 
-impl From<&Counts> for Range {
-    fn from(counts: &Counts) -> Self {
-        let (first_ms, last_ms) = counts.tally.range.unzip();
+impl From<&ReplayCounts> for Range {
+    fn from(counts: &ReplayCounts) -> Self {
+        let (first_ms, last_ms) = counts.row_counts.range.unzip();
         Self { first_ms, last_ms }
     }
 }
 
 impl Summary {
-    /// The sums over all instruments.
-    pub(crate) fn total(&self) -> Counts {
-        let mut total = Counts::default();
+    /// Returns the sums over all instruments.
+    pub(crate) fn total(&self) -> ReplayCounts {
+        let mut total = ReplayCounts::default();
         self.instruments.iter().for_each(|(_, counts)| total.add(counts));
         total
     }
 
-    /// The refused rows of all instruments.
-    pub(crate) fn refused(&self) -> Refused {
-        let Counts { tally, .. } = self.total();
-        let mut refused = Refused { of: tally.priced_count(), by_reason: tally.rejected };
+    /// Returns the refused rows of all instruments.
+    pub(crate) fn refused(&self) -> RefusedRows {
+        let ReplayCounts { row_counts, .. } = self.total();
+        let mut refused = RefusedRows { of: row_counts.priced_count(), by_reason: row_counts.rejected };
         if let Downstream::Checked(outcome) = &self.downstream {
             for (reason, count) in &outcome.rejected {
                 *refused.by_reason.entry(reason.as_str()).or_default() += count;
@@ -157,10 +157,10 @@ impl Summary {
         refused
     }
 
-    /// Writes it as JSON under a temporary name and renames it, so that no half summary is ever seen.
+    /// Writes the summary as JSON, under a temporary name that is then renamed, so that a reader never sees half of it.
     ///
     /// # Errors
-    /// Whatever writing a file can meet.
+    /// The file cannot be written.
     pub(crate) fn write(&self, path: &Path) -> io::Result<()> {
         let mut temporary = path.as_os_str().to_owned();
         temporary.push(format!(".tmp-{}", std::process::id()));
@@ -197,33 +197,33 @@ impl Summary {
 #[cfg(test)]
 pub(crate) mod tests {
     use market::validate::Reason;
-    use store::recording::Refusal;
+    use store::recording::RowRefusal;
 
     use super::*;
 
     pub(crate) fn summary() -> Summary {
-        let mut tally = Tally { rows: 9, duplicates: 1, ..Tally::default() };
-        tally.count_rejected(Refusal::Jump);
-        tally.count_rejected(Refusal::Unparsable);
-        tally.count_rejected(Refusal::Jump);
-        [0, 60_000].into_iter().for_each(|ms| tally.count_skipped(EventTime(ms)));
-        [0, 180_000].into_iter().for_each(|ms| tally.count_accepted(EventTime(ms)));
-        let mut counts = Counts { tally, published: 4, gaps: 1, ..Counts::default() };
+        let mut row_counts = RowCounts { rows: 9, duplicates: 1, ..RowCounts::default() };
+        row_counts.count_rejected(RowRefusal::Jump);
+        row_counts.count_rejected(RowRefusal::Unparsable);
+        row_counts.count_rejected(RowRefusal::Jump);
+        [0, 60_000].into_iter().for_each(|ms| row_counts.count_skipped(EventTime(ms)));
+        [0, 180_000].into_iter().for_each(|ms| row_counts.count_accepted(EventTime(ms)));
+        let mut counts = ReplayCounts { row_counts, published: 4, gaps: 1, ..ReplayCounts::default() };
         counts.fit.add(EventTime(0), Some(market::Span::MINUTE), None, Some(1.0));
         let instrument = |coin| Instrument::new(coin, "usd").unwrap();
         Summary {
             instruments: vec![(instrument("bitcoin"), counts.clone()), (instrument("ethereum"), counts)],
             is_complete: true,
-            downstream: Downstream::Checked(Outcome {
+            downstream: Downstream::Checked(DownstreamOutcome {
                 accepted: 6,
                 rejected: [(Reason::Future, 2)].into(),
-                ..Outcome::default()
+                ..DownstreamOutcome::default()
             }),
         }
     }
 
     #[test]
-    fn programs_read_the_sums_and_each_instrument() {
+    fn json_holds_the_sums_and_each_instrument() {
         let json: serde_json::Value = serde_json::from_str(&summary().to_json()).unwrap();
         let pick = |value: &serde_json::Value| {
             ["rows", "published", "skipped", "duplicates", "gaps", "first_ms", "last_ms"]
@@ -239,8 +239,8 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn more_than_one_row_in_a_hundred_is_too_many() {
-        let refused = |count, of| Refused { by_reason: [("jump", count)].into(), of };
+    fn more_than_one_percent_refused_is_too_many() {
+        let refused = |count, of| RefusedRows { by_reason: [("jump", count)].into(), of };
         assert!(!refused(1, 100).is_too_many() && refused(2, 100).is_too_many());
         assert!(!refused(0, 0).is_too_many());
     }

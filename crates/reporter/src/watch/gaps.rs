@@ -1,8 +1,9 @@
-//! Whether a subscriber has seen everything: each live message names the sequence of the one before it on its subject.
+//! Detection of missed messages: each live message has the sequence of its predecessor on the same subject.
 
 use std::collections::HashMap;
 
-/// Most subjects that are remembered: 8 kinds of 10,000 instruments. Beyond, all are forgotten and begin anew.
+/// Subjects that are kept, at most: 8 kinds of 10,000 instruments. When there are more, all are dropped and start
+/// again.
 const SUBJECTS_MAX: usize = 80_000;
 
 /// The last sequence seen on each subject.
@@ -11,27 +12,27 @@ pub(super) struct Gaps {
     last: HashMap<String, u64>,
 }
 
-/// What a message is to those before it.
+/// Relation of a message to the earlier ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Seen {
-    /// The next one, or the first of its subject.
+    /// It follows the last one, or is the first of its subject.
     InOrder,
-    /// Printed before, as the last known value.
+    /// It was printed before, as the last known value.
     Again,
-    /// Something between is missing.
+    /// Messages before it are missing.
     Missed {
-        /// The last sequence that was seen.
+        /// Last sequence seen on the subject.
         after: u64,
     },
 }
 
 impl Gaps {
-    /// Takes note of a stored message that was read before the first live one.
+    /// Records a stored message that was read before the first live one.
     pub(super) fn begin(&mut self, subject: &str, seq: u64) {
         self.last.insert(subject.to_owned(), seq);
     }
 
-    /// Takes note of a live message with its sequence and that of its predecessor (0 for none).
+    /// Records a live message with its sequence and that of its predecessor (0 for none).
     pub(super) fn see(&mut self, subject: &str, seq: u64, previous: u64) -> Seen {
         let Some(last) = self.last.get_mut(subject) else {
             if self.last.len() >= SUBJECTS_MAX {
@@ -45,7 +46,7 @@ impl Gaps {
             return Seen::Again;
         }
         *last = seq;
-        // A smaller predecessor than what was seen: the stream was emptied and is filled again.
+        // A predecessor below the last sequence means that the stream was emptied and filled again.
         if previous > after { Seen::Missed { after } } else { Seen::InOrder }
     }
 }
@@ -55,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_missing_is_noticed_per_subject() {
+    fn missed_messages_are_detected_per_subject() {
         let mut gaps = Gaps::default();
         gaps.begin("live.price.bitcoin.usd", 10);
         let seen = [

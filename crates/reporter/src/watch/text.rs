@@ -1,4 +1,4 @@
-//! A record as one line for people.
+//! Text format of live records: one line each.
 
 use market::tick::PriceLine;
 use market::{Candle, EventTime, Span};
@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::volume;
 
-/// Writes a record of a live subject. What is not understood is shown as it is; control characters never reach the
+/// Formats a record of a live subject. An unknown record is shown as it is. Control characters never reach the
 /// terminal.
 pub(super) fn line(subject: &str, record: &[u8]) -> String {
     let text = price(subject, record).or_else(|| candle(record)).or_else(|| generic(subject, record));
@@ -44,7 +44,7 @@ fn candle(record: &[u8]) -> Option<String> {
     ))
 }
 
-/// Any other record: time, kind and instrument as in the subject, then every field.
+/// Formats any other record: time, kind and instrument from the subject, then every field.
 fn generic(subject: &str, record: &[u8]) -> Option<String> {
     let mut fields: Map<String, Value> = serde_json::from_slice(record).ok()?;
     let mut parts = Vec::new();
@@ -61,7 +61,7 @@ fn generic(subject: &str, record: &[u8]) -> Option<String> {
     Some(parts.join(" "))
 }
 
-/// A field by its name: times as times, spans in seconds.
+/// Formats a field by its name: times as UTC, spans in seconds.
 fn field(name: &str, value: &Value) -> String {
     let ms = value.as_i64().filter(|_| name.ends_with("_ms"));
     match (name.strip_suffix("_ms"), ms) {
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_volume_that_only_some_ticks_know_is_a_lower_bound() {
+    fn a_partial_volume_is_shown_as_a_lower_bound() {
         let check = |volume: &str, expected| {
             let record = format!(
                 r#"{{"coin":"bitcoin","quote":"usdt","window":"1h","start_ms":0,"end_ms":3600000,"close":1.0,"average":1.0,{volume},"count":60,"coverage":1.0,"revision":1,"final":true,"first_seq":1,"last_seq":1}}"#

@@ -1,4 +1,4 @@
-// Keeps the page live. Everything that comes from the server is written as text, never as markup.
+// Updates the page. Data from the server is inserted as text, never as markup.
 "use strict";
 
 const LIVE_MS = 1000;
@@ -13,7 +13,7 @@ const shown = { instrument: "", version: -1, table: "hourly", tables: null, tabl
 
 const fixed = (value, decimals) =>
   value.toLocaleString("en-US", { minimumFractionDigits: decimals, maximumFractionDigits: decimals });
-// How prices are written is decided once for a column, by the reporter: { plain: decimals } or { exponential: decimals }.
+// The reporter chooses one price format per column: { plain: decimals } or { exponential: decimals }.
 const written = (format, price) =>
   "exponential" in format ? price.toExponential(format.exponential) : fixed(price, format.plain);
 const whole = (value) => value.toLocaleString("en-US");
@@ -31,7 +31,7 @@ function age(ms) {
   return `${Math.floor(s / 31536000)} years`;
 }
 
-// ---- the chosen instrument ---------------------------------------------------------------------------------------
+// ---- the selected instrument ---------------------------------------------------------------------------------------
 
 const chosen = () => decodeURIComponent(location.hash.slice(1));
 
@@ -71,7 +71,7 @@ function showLive(live) {
 function showPipelineState(live) {
   const health = live.health;
   const behind = Math.max(0, ...health.steps.map((step) => step.behind));
-  if (!health.connected) showState("bad", live.instruments.length ? "NATS is away: showing what was last known" : "waiting for NATS");
+  if (!health.connected) showState("bad", live.instruments.length ? "NATS is unreachable: showing the last known state" : "waiting for NATS");
   else if (!live.price) showState("wait", "connected, no data yet");
   else if (behind > 0) showState("warn", `catching up: ${whole(behind)} messages`);
   else if (!live.is_moving) showState("good", "up to date; no live source");
@@ -94,7 +94,7 @@ function showFacts(live) {
     const words = step.behind === 0 ? "up to date" : `${whole(step.behind)} messages behind`;
     facts.push([step.service, step.has_begun || step.behind === 0 ? words : "has not begun", step.behind ? "warn" : ""]);
   }
-  // Before the steps were first read nothing is known, which is not the same as nothing counted.
+  // Before the first read of the steps the counts are unknown, which differs from zero.
   if (health.steps.length) {
     facts.push(["ticks accepted", whole(health.accepted), ""], ["1-minute candles", whole(health.candles), ""]);
     facts.push(["late", whole(health.late), health.late ? "warn" : ""]);
@@ -148,7 +148,7 @@ function showTables() {
   showCandles(tables[shown.table], shown.table === "daily" ? day : minute);
 }
 
-// Where only some ticks gave their volume, what is known of it is its least.
+// If only some ticks have a volume, their sum is a lower bound.
 function volumeOf(row) {
   if (row.volume === null) return "";
   const volume = rough(row.volume);
@@ -206,7 +206,7 @@ function fill(headings, rows, why, isPart = () => false) {
   byId("rows").replaceChildren(...body);
 }
 
-// ---- the little chart --------------------------------------------------------------------------------------------
+// ---- the chart ---------------------------------------------------------------------------------------------------
 
 const CHART = { width: 600, height: 140, top: 8, bottom: 132 };
 
@@ -228,7 +228,7 @@ function showChart(chart) {
   showChange(points, last);
 }
 
-// The line of hours that follow each other, and the area below it. One hour alone is a dot: a line of no length.
+// The line of consecutive hours and the area below it. A single hour is a dot: a line of length 0.
 function pathsOf(piece, x, y) {
   const path = (shape, name) => {
     const element = document.createElementNS("http://www.w3.org/2000/svg", "path");
@@ -272,7 +272,7 @@ async function refresh() {
     showLive(live);
     await refreshTables(live);
   } catch {
-    showState("bad", "the reporter does not answer: showing what was last known");
+    showState("bad", "the reporter does not answer: showing the last known state");
   }
 }
 

@@ -1,63 +1,63 @@
-//! What the page is told, as JSON.
+//! JSON answers for the page.
 
 use bus::{RecordKind, Stream, subject};
 use market::profile::HourOfDayLine;
 use market::{Candle, EventTime, Span, Window};
 use serde::{Deserialize, Serialize};
 
-use super::pipeline_status::{PipelineStatus, StepStanding};
+use super::pipeline_status::{PipelineStatus, StepStatus};
 use crate::number::{PriceFormat, number};
 use crate::view::{InstrumentView, Name, View};
 
 /// Rows of a table on the page.
 const ROWS: usize = 24;
-/// Hours of the little chart.
+/// Hours of the chart.
 const CHART_HOURS: usize = 48;
-/// Most instruments to choose from; more are found by their address (`#coin/quote`).
+/// Instruments in the list, at most; others are reached by their address (`#coin/quote`).
 const INSTRUMENTS_MAX: usize = 500;
 
-/// Which instrument the page shows; the first one unless both are given.
+/// Instrument that the page shows; the first one unless coin and quote are both given.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub(super) struct Choice {
     coin: Option<String>,
     quote: Option<String>,
 }
 
-/// What changes all the time.
+/// Live part of the page, which changes all the time.
 #[derive(Debug, Serialize)]
-pub(super) struct Live {
-    /// Every instrument that has data.
+pub(super) struct LiveSnapshot {
+    /// Instruments with data.
     instruments: Vec<String>,
-    /// Where its live price is published.
+    /// Subject of the live price.
     subject: Option<String>,
     instrument: Option<String>,
     price: Option<LivePrice>,
     pub(super) health: HealthReport,
-    /// Whether prices are being committed at the moment, of now or of a recording.
+    /// Whether prices are being committed now, from a live source or a recording.
     is_moving: bool,
     #[serde(flatten)]
-    versions: Versions,
+    versions: PartVersions,
 }
 
-/// By our clock: only to say how old things are.
+/// Times by the local clock, used only for ages.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Clock {
-    /// Now.
+pub(super) struct Freshness {
+    /// The current time.
     pub(super) now_ms: i64,
-    /// When the last price was committed while we looked; 0 for never.
+    /// Time of the last price that was committed while the reporter ran; 0 for none.
     pub(super) moved_ms: i64,
 }
 
-/// What tells a browser that something else than the price has changed.
+/// Versions of the other parts of the page, by which a browser notices changes.
 #[derive(Debug, Clone, Copy, Serialize)]
-pub(super) struct Versions {
-    /// Changes when a table does.
+pub(super) struct PartVersions {
+    /// Version of the tables.
     pub(super) version: u64,
-    /// Changes when the plot does; null without a plot.
+    /// Version of the plot; null without a plot.
     pub(super) plot: Option<u64>,
 }
 
-/// So long after the last price something is still taken to be alive upstream: a few polls of a slow source.
+/// Time after the last price during which a source counts as active, in milliseconds: a few polls of a slow source.
 const MOVING_MS_MAX: i64 = 300_000;
 
 #[derive(Debug, Serialize)]
@@ -65,16 +65,16 @@ struct LivePrice {
     close: f64,
     format: PriceFormat,
     event_ms: i64,
-    /// How long its span is over; never below 0.
+    /// Time since the end of the price's span, in milliseconds; at least 0.
     age_ms: i64,
 }
 
 #[derive(Debug, Serialize)]
 pub(super) struct HealthReport {
-    /// All of it as one line for people.
+    /// The report as one line of text.
     pub(super) line: String,
     connected: bool,
-    steps: Vec<StepStanding>,
+    steps: Vec<StepStatus>,
     accepted: u64,
     duplicate: u64,
     late: u64,
@@ -84,7 +84,7 @@ pub(super) struct HealthReport {
 
 /// The tables of one instrument, newest rows first.
 #[derive(Debug, Serialize)]
-pub(super) struct Tables {
+pub(super) struct TablesSnapshot {
     version: u64,
     instrument: String,
     hourly: CandleTable,
@@ -109,7 +109,7 @@ struct CandleRow {
     close: f64,
     average: f64,
     volume: Option<f64>,
-    /// Ticks that knew their volume, when only some did: `volume` is then part of it.
+    /// Number of ticks with a volume, if only some have one; `volume` is then a partial sum.
     #[serde(skip_serializing_if = "Option::is_none")]
     volume_count: Option<u64>,
     count: u64,
@@ -136,7 +136,7 @@ struct Hour {
 #[derive(Debug, Serialize)]
 struct Chart {
     format: PriceFormat,
-    /// Oldest first. A new piece begins behind hours that have no candle: the line breaks there.
+    /// Points by time, oldest first. A new piece begins after hours without a candle, where the line breaks.
     pieces: Vec<Vec<ChartPoint>>,
 }
 
@@ -157,9 +157,15 @@ fn name_of((coin, quote): &Name) -> String {
     format!("{coin}/{quote}")
 }
 
-/// What changes all the time.
-pub(super) fn live(view: &View, standing: &PipelineStatus, choice: &Choice, clock: Clock, versions: Versions) -> Live {
-    let now_ms = clock.now_ms;
+/// Returns the live part of the page.
+pub(super) fn live(
+    view: &View,
+    status: &PipelineStatus,
+    choice: &Choice,
+    freshness: Freshness,
+    versions: PartVersions,
+) -> LiveSnapshot {
+    let now_ms = freshness.now_ms;
     let chosen = chosen(view, choice);
     let price = chosen.and_then(|(_, rows)| rows.price);
     let price = price.map(|price| {
@@ -167,54 +173,54 @@ pub(super) fn live(view: &View, standing: &PipelineStatus, choice: &Choice, cloc
         LivePrice { close, format: PriceFormat::of([close]), event_ms: price.event.ms(), age_ms }
     });
     let newest = view.instruments().filter_map(|(_, rows)| rows.price).max_by_key(|price| price.event);
-    let counts = &standing.counts;
+    let counts = &status.counts;
     let health = HealthReport {
-        line: health_line(standing, newest.map(|price| (price.event, now_ms - price.known.ms()))),
-        connected: standing.is_connected,
-        steps: standing.steps.clone(),
+        line: health_line(status, newest.map(|price| (price.event, now_ms - price.known.ms()))),
+        connected: status.is_connected,
+        steps: status.steps.clone(),
         accepted: counts.accepted,
         duplicate: counts.duplicate,
         late: counts.late,
         rejected: counts.rejected_total(),
         candles: counts.candles,
     };
-    Live {
+    LiveSnapshot {
         instruments: view.instruments().take(INSTRUMENTS_MAX).map(|(name, _)| name_of(name)).collect(),
         subject: chosen.map(|((coin, quote), _)| subject::live(Stream::Market, RecordKind::Price, coin, quote)),
         instrument: chosen.map(|(name, _)| name_of(name)),
         price,
         health,
-        is_moving: now_ms - clock.moved_ms <= MOVING_MS_MAX,
+        is_moving: now_ms - freshness.moved_ms <= MOVING_MS_MAX,
         versions,
     }
 }
 
-fn health_line(standing: &PipelineStatus, newest: Option<(EventTime, i64)>) -> String {
-    let mut parts = vec![match (standing.is_connected, standing.steps.is_empty()) {
+fn health_line(status: &PipelineStatus, newest: Option<(EventTime, i64)>) -> String {
+    let mut parts = vec![match (status.is_connected, status.steps.is_empty()) {
         (true, _) => "nats connected".to_owned(),
         (false, true) => "nats away".to_owned(),
-        (false, false) => "nats away, what follows was last known".to_owned(),
+        (false, false) => "nats away, the following is the last known state".to_owned(),
     }];
     parts.push(match newest {
         Some((event, age_ms)) => format!("last price {event}, {} ago", age(age_ms)),
         None => "no price yet".to_owned(),
     });
-    parts.extend(standing.steps.iter().map(|step| match (step.has_begun, step.behind) {
+    parts.extend(status.steps.iter().map(|step| match (step.has_begun, step.behind) {
         (_, 0) => format!("{} up to date", step.service),
         (true, behind) => format!("{} {} messages behind", step.service, number(behind as f64, 0)),
         (false, behind) => format!("{} has not begun, {} messages wait", step.service, number(behind as f64, 0)),
     }));
-    if standing.steps.is_empty() {
+    if status.steps.is_empty() {
         parts.push("steps not known yet".to_owned());
         return parts.join(" · ");
     }
-    let counts = &standing.counts;
+    let counts = &status.counts;
     let counted = [("accepted", counts.accepted), ("late", counts.late), ("rejected", counts.rejected_total())];
     parts.extend(counted.iter().map(|(name, count)| format!("{name} {}", number(*count as f64, 0))));
     parts.join(" · ")
 }
 
-/// A length of time in its largest unit: `7 s`, `3 min`, `5 h`, `12 days`, `6 years`.
+/// Formats a duration in its largest unit: `7 s`, `3 min`, `5 h`, `12 days`, `6 years`.
 fn age(ms: i64) -> String {
     let seconds = ms.max(0) / 1_000;
     match seconds {
@@ -226,10 +232,10 @@ fn age(ms: i64) -> String {
     }
 }
 
-/// The tables of the chosen instrument; none when it has no data.
-pub(super) fn tables(view: &View, choice: &Choice, version: u64) -> Option<Tables> {
+/// Returns the tables of the chosen instrument; `None` if it has no data.
+pub(super) fn tables(view: &View, choice: &Choice, version: u64) -> Option<TablesSnapshot> {
     let (name, rows) = chosen(view, choice)?;
-    Some(Tables {
+    Some(TablesSnapshot {
         version,
         instrument: name_of(name),
         hourly: candle_table(rows, Window::Hour),
@@ -303,10 +309,10 @@ mod tests {
         view
     }
 
-    const NONE: Versions = Versions { version: 0, plot: None };
+    const NONE: PartVersions = PartVersions { version: 0, plot: None };
 
-    fn at(now_ms: i64) -> Clock {
-        Clock { now_ms, moved_ms: 0 }
+    fn at(now_ms: i64) -> Freshness {
+        Freshness { now_ms, moved_ms: 0 }
     }
 
     #[test]
@@ -332,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn tiny_prices_are_told_with_their_digits() {
+    fn tiny_prices_are_shown_with_their_digits() {
         let mut view = View::new(50);
         let price = r#"{"coin":"bitcoin","quote":"usdt","event_ms":60000,"close":1e-15,"feed_seq":1}"#;
         view.apply("market.1.price.bitcoin.usdt", price.as_bytes()).expect("a price");
@@ -346,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn a_partial_volume_is_told_with_how_many_knew_it() {
+    fn a_partial_volume_has_its_number_of_ticks() {
         let mut view = View::new(50);
         for (start, volume) in
             [(0, r#""volume":15.0,"volume_count":3"#), (3_600_000, r#""volume":15.0"#), (7_200_000, r#""open":1.0"#)]
@@ -370,14 +376,14 @@ mod tests {
     }
 
     #[test]
-    fn without_data_the_page_is_told_so() {
+    fn without_data_the_page_shows_that() {
         let live = live(&View::new(1), &PipelineStatus::default(), &Choice::default(), at(0), NONE);
         assert!(live.instruments.is_empty() && live.price.is_none());
         assert!(live.health.line.contains("no price yet"));
     }
 
     #[test]
-    fn ages_are_told_in_their_largest_unit() {
+    fn ages_are_shown_in_their_largest_unit() {
         let cases = [(-5, "0 s"), (119_999, "119 s"), (120_000, "2 min"), (7_200_000, "2 h"), (172_800_000, "2 days")];
         for (ms, expected) in cases {
             assert_eq!(age(ms), expected);

@@ -1,35 +1,35 @@
-//! Which archive files count: their ranges must join.
+//! Catalog of an archive: the files that count. Their ranges must be contiguous.
 
 use crate::digest::Digest;
 use crate::paths;
 
-/// The MARKET sequences that were looked at to make an archive file.
+/// MARKET sequences that an archive file covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SeqRange {
-    /// First sequence, above 0.
+    /// First sequence; at least 1.
     pub first: u64,
     /// Last sequence, included; not below `first`.
     pub last: u64,
 }
 
 impl SeqRange {
-    /// Whether all of another range is in this one.
+    /// Whether this range includes all of `other`.
     pub fn contains(self, other: Self) -> bool {
         self.first <= other.first && other.last <= self.last
     }
 }
 
-/// An archive file, as its name tells it.
+/// An archive file, as its name describes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TickFile {
-    /// What it looked at.
+    /// Sequences that the file covers.
     pub range: SeqRange,
-    /// What its bytes were when it was written.
+    /// Digest of the file's bytes when it was written.
     pub digest: Digest,
 }
 
 impl TickFile {
-    /// Its name.
+    /// Returns the file's name.
     pub fn name(self) -> String {
         paths::ticks_file(self.range.first, self.range.last, self.digest)
     }
@@ -40,22 +40,22 @@ impl TickFile {
     }
 }
 
-/// What a folder of archive files comes to.
+/// The files of an archive.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Listing {
-    /// Ascending; each begins where the one before it ended.
+pub struct Catalog {
+    /// Files that count, ascending; each begins where the one before it ends.
     pub files: Vec<TickFile>,
-    /// Parts of joined files among `files`, whose removal was interrupted: to be ignored, and removed by the writer.
+    /// Parts of joined files whose removal was interrupted. Readers ignore them and the writer removes them.
     pub superseded: Vec<TickFile>,
 }
 
-/// Why a folder of archive files cannot be trusted.
+/// Error of files that do not form one archive.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ListingError {
-    /// Sequences that no file has looked at, between two that some have.
+pub enum CatalogError {
+    /// Sequences that no file covers, between two files.
     #[error(
         "the archive has a hole: {before} ends at sequence {end} and the next file is {after}; \
-         put the missing file back, or move all files away and archive anew",
+         put the missing file back, or move all files away and build the archive again",
         before = before.name(), end = before.range.last, after = after.name()
     )]
     Hole {
@@ -64,72 +64,75 @@ pub enum ListingError {
         /// The file after it.
         after: TickFile,
     },
-    /// Two files have looked at the same sequences, and neither is a part of the other.
+    /// Two files cover the same sequences, and neither is a part of the other.
     #[error(
-        "the archive files {a} and {b} overlap; one of them is from another archive: move it away",
+        "the archive files {a} and {b} overlap; one of them belongs to another archive: move it away",
         a = a.name(), b = b.name()
     )]
     Overlap {
         /// The file that begins first.
         a: TickFile,
-        /// The other.
+        /// The file that begins later.
         b: TickFile,
     },
-    /// A file that calls itself an archive file but tells no range.
+    /// A file with the prefix and suffix of an archive file, but without a range.
     #[error(
         "{0:?} is not the name of an archive file (ticks-<first>-<last>-<digest>.parquet): rename it or move it away"
     )]
     Name(String),
-    /// A file of a version that wrote no digests.
+    /// A file without a digest in its name, as early versions wrote it.
     #[error(
-        "the archive file {0} is of an earlier version, which wrote no digest into names: put the first 16 digits of its \
-         SHA-256 there, as `sha256sum` prints them (ticks-<first>-<last>-<digest>.parquet), also into the other names; or \
-         archive into another place with --archive"
+        "the archive file {0} is of an earlier version and has no digest in its name: add the first 16 digits of its \
+         SHA-256, as `sha256sum` prints them (ticks-<first>-<last>-<digest>.parquet), to this and all other names; or \
+         choose another location with --archive"
     )]
     NoDigest(String),
 }
 
-/// Sorts out the files of a folder by their names. Foreign names are ignored; of a joined file and its parts the widest
-/// counts.
-///
-/// # Errors
-/// When ranges leave a hole or overlap, or a name is garbled.
-pub fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<Listing, ListingError> {
-    let names = names.into_iter().filter(|name| paths::is_ticks_file(name));
-    let mut files = names.map(parse).collect::<Result<Vec<_>, _>>()?;
-    // Of two that begin together the widest comes first, and what it contains follows it.
-    files.sort_by_key(|file| (file.range.first, std::cmp::Reverse(file.range.last)));
-    let mut listing = Listing::default();
-    for file in files {
-        let Some(before) = listing.files.last().copied() else {
-            listing.files.push(file);
-            continue;
-        };
-        let (range, end) = (file.range, before.range.last);
-        // Other bytes of the same sequences are no part of a joined file.
-        if range.last <= end && range != before.range {
-            listing.superseded.push(file);
-        } else if range.first <= end {
-            return Err(ListingError::Overlap { a: before, b: file });
-        } else if range.first > end + 1 {
-            return Err(ListingError::Hole { before, after: file });
-        } else {
-            listing.files.push(file);
+impl Catalog {
+    /// Builds the catalog from the names in a storage. Other names are ignored. Of a joined file and its parts, the
+    /// joined file counts.
+    ///
+    /// # Errors
+    /// The ranges leave a hole or overlap, or an archive file has a name that cannot be parsed.
+    pub fn of<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<Self, CatalogError> {
+        let names = names.into_iter().filter(|name| paths::is_ticks_file(name));
+        let mut files = names.map(parse).collect::<Result<Vec<_>, _>>()?;
+        // Of two files that begin together the widest comes first, and its parts follow it.
+        files.sort_by_key(|file| (file.range.first, std::cmp::Reverse(file.range.last)));
+        let mut catalog = Self::default();
+        for file in files {
+            let Some(before) = catalog.files.last().copied() else {
+                catalog.files.push(file);
+                continue;
+            };
+            let (range, end) = (file.range, before.range.last);
+            // A file of exactly the same sequences but with other bytes is not a part of a joined file.
+            if range.last <= end && range != before.range {
+                catalog.superseded.push(file);
+            } else if range.first <= end {
+                return Err(CatalogError::Overlap { a: before, b: file });
+            } else if range.first > end + 1 {
+                return Err(CatalogError::Hole { before, after: file });
+            } else {
+                catalog.files.push(file);
+            }
         }
+        Ok(catalog)
     }
-    Ok(listing)
 }
 
-fn parse(name: &str) -> Result<TickFile, ListingError> {
+fn parse(name: &str) -> Result<TickFile, CatalogError> {
     TickFile::parse(name).ok_or_else(|| {
-        let error = if paths::is_ticks_file_without_digest(name) { ListingError::NoDigest } else { ListingError::Name };
+        let error = if paths::is_ticks_file_without_digest(name) { CatalogError::NoDigest } else { CatalogError::Name };
         error(name.to_owned())
     })
 }
 
-/// Chooses neighbours to join: from the newest file backwards, as long as a file is not larger than all after it together
-/// (so that a row is rewritten at most once for each doubling) and the whole stays within `bytes_max`. `sizes` are in
-/// bytes, oldest first. Returns how many of the newest files to join; none or at least 2.
+/// Returns how many of the newest files to join: 0, or at least 2. `sizes` are in bytes, oldest first.
+///
+/// It goes from the newest file backwards and stops at a file that is larger than all newer ones together, or that
+/// would make the joined file larger than `bytes_max`. So a row is rewritten at most once per doubling.
 pub fn to_join(sizes: &[u64], bytes_max: u64) -> usize {
     let mut total = 0_u64;
     let mut count = 0;
@@ -154,30 +157,30 @@ mod tests {
 
     #[test]
     fn ranges_must_join_and_the_widest_counts() {
-        let hole = |before, after| Err(ListingError::Hole { before, after });
-        type Case = (&'static str, &'static [(u64, u64)], Result<(Vec<TickFile>, usize), ListingError>);
+        let hole = |before, after| Err(CatalogError::Hole { before, after });
+        type Case = (&'static str, &'static [(u64, u64)], Result<(Vec<TickFile>, usize), CatalogError>);
         let cases: [Case; 8] = [
             ("nothing", &[], Ok((vec![], 0))),
             ("a first file that begins late", &[(7, 9)], Ok((vec![file(7, 9)], 0))),
             ("in any order", &[(10, 11), (1, 9)], Ok((vec![file(1, 9), file(10, 11)], 0))),
             ("a hole", &[(1, 9), (11, 12)], hole(file(1, 9), file(11, 12))),
-            ("an overlap", &[(1, 9), (9, 12)], Err(ListingError::Overlap { a: file(1, 9), b: file(9, 12) })),
+            ("an overlap", &[(1, 9), (9, 12)], Err(CatalogError::Overlap { a: file(1, 9), b: file(9, 12) })),
             ("joined, parts not gone", &[(1, 4), (5, 9), (1, 9)], Ok((vec![file(1, 9)], 2))),
             ("joined, first part gone", &[(5, 9), (1, 9), (10, 12)], Ok((vec![file(1, 9), file(10, 12)], 1))),
             ("joined in the middle", &[(1, 2), (3, 9), (3, 4), (5, 9)], Ok((vec![file(1, 2), file(3, 9)], 2))),
         ];
         for (name, ranges, expected) in cases {
             let names: Vec<_> = ranges.iter().map(|&(first, last)| file(first, last).name()).collect();
-            let listing = list(names.iter().map(String::as_str).chain(["README.txt", ".lock"]));
-            assert_eq!(listing.map(|listing| (listing.files, listing.superseded.len())), expected, "{name}");
+            let catalog = Catalog::of(names.iter().map(String::as_str).chain(["README.txt", ".lock"]));
+            assert_eq!(catalog.map(|catalog| (catalog.files, catalog.superseded.len())), expected, "{name}");
         }
     }
 
     #[test]
-    fn a_garbled_name_is_an_error_that_says_what_to_do() {
-        let error = list(["ticks-1-x.parquet"]).expect_err("garbled");
+    fn a_name_that_cannot_be_parsed_is_an_error_with_advice() {
+        let error = Catalog::of(["ticks-1-x.parquet"]).expect_err("garbled");
         assert!(error.to_string().contains("move it away"), "{error}");
-        let error = list(["ticks-1-9.parquet"]).expect_err("no digest");
+        let error = Catalog::of(["ticks-1-9.parquet"]).expect_err("no digest");
         assert!(error.to_string().contains("`sha256sum`"), "{error}");
     }
 
@@ -185,8 +188,8 @@ mod tests {
     fn two_files_of_the_same_sequences_are_refused() {
         let (one, digest) = (file(1, 9), file(1, 8).digest);
         let other = TickFile { digest, ..one };
-        let error = list([&*one.name(), &*other.name()]).expect_err("one of them is of another archive");
-        assert_eq!(error, ListingError::Overlap { a: one, b: other });
+        let error = Catalog::of([&*one.name(), &*other.name()]).expect_err("one of them is of another archive");
+        assert_eq!(error, CatalogError::Overlap { a: one, b: other });
     }
 
     #[test]

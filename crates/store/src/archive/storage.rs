@@ -1,110 +1,108 @@
-//! Where the files of an archive lie: in a folder, or in a bucket under a prefix.
+//! Storage of an archive's files: a folder, or objects of a bucket under a prefix.
 //!
-//! Both promise the same: a file appears whole or not at all, and the list of names decides what there is.
+//! Both give the same guarantees: a file appears whole or not at all, and the list of names decides which files exist.
 
+mod bucket;
 mod folder;
-mod prefix;
 
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use bytes::{Buf, Bytes};
 use parquet::errors::ParquetError;
 use parquet::file::reader::{ChunkReader, Length};
-use tokio::runtime::Handle;
 
-use crate::archive::Archive;
-use crate::bucket::{Access, AccessError, Bucket, BucketError};
+use crate::bucket::BucketError;
 
-pub use folder::Folder;
-pub use prefix::Prefix;
+pub use bucket::BucketStorage;
+pub use folder::FolderStorage;
 
-/// How an archive in a bucket begins.
-const SCHEME: &str = "s3://";
-/// Length of an archive's id.
+/// URL scheme of an archive in a bucket.
+pub(super) const SCHEME: &str = "s3://";
+/// Length of an archive's id in hexadecimal digits.
 const ID_DIGITS: usize = 16;
 
-/// Where the files of an archive lie. Its methods may block for as long as a disk or a server takes.
-pub trait Place: fmt::Debug + fmt::Display + Send + Sync {
-    /// Makes this process the writer, and clears away what killed writers left half done.
+/// Storage of an archive's files. Methods may block for as long as a disk or a server takes.
+pub trait Storage: fmt::Debug + fmt::Display + Send + Sync {
+    /// Makes this process the writer and removes the unfinished files of killed writers.
     ///
     /// # Errors
-    /// When another process is the writer, as far as the place can tell, or the place cannot be written to.
-    fn claim(&self) -> Result<Claim, PlaceError>;
+    /// Another process is the writer, as far as the storage can tell, or the storage is not writable.
+    fn claim(&self) -> Result<WriterClaim, StorageError>;
 
-    /// The files that there are. None when the place does not exist.
+    /// Lists the files; an empty list when the storage does not exist.
     ///
     /// # Errors
-    /// When the place cannot be read.
-    fn list(&self) -> Result<Vec<Entry>, PlaceError>;
+    /// The storage cannot be read.
+    fn list(&self) -> Result<Vec<StoredFile>, StorageError>;
 
-    /// A file; None when there is none of this name.
+    /// Opens a file; `None` when there is none of this name.
     ///
     /// # Errors
-    /// When it cannot be read.
-    fn open(&self, name: &str) -> Result<Option<Content>, PlaceError>;
+    /// The file cannot be read.
+    fn open(&self, name: &str) -> Result<Option<Content>, StorageError>;
 
-    /// Puts a file there, whole or not at all. It lasts when this returns.
+    /// Writes a file, whole or not at all. The file is durable when this returns.
     ///
     /// # Errors
-    /// When `fill` fails, or the place does not take the file. Then there is nothing of it.
-    fn put(&self, fill: &mut Fill<'_>) -> Result<(), PlaceError>;
+    /// `fill` fails, or the storage rejects the file. No part of it remains.
+    fn put(&self, fill: &mut Fill<'_>) -> Result<(), StorageError>;
 
-    /// Removes files, in order. That they are gone lasts when this returns.
+    /// Removes files, in order. The removals are durable when this returns.
     ///
     /// # Errors
-    /// When one cannot be removed.
-    fn remove(&self, names: &[String]) -> Result<(), PlaceError>;
+    /// A file cannot be removed.
+    fn remove(&self, names: &[String]) -> Result<(), StorageError>;
 
-    /// What others know it by, wherever they stand.
+    /// Returns a name that is the same for every process, such as an absolute path.
     fn full_name(&self) -> String;
 }
 
-/// Writes the content of a file, and returns its name, which may tell the digest of the content.
+/// Callback that writes the content of a file and returns the file's name, which may hold a digest of the content.
 pub type Fill<'a> = dyn FnMut(&mut (dyn Write + Send)) -> io::Result<String> + 'a;
 
-/// A file by its name.
+/// A file in a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
-    /// Its name.
+pub struct StoredFile {
+    /// Name of the file.
     pub name: String,
-    /// Its size in bytes.
+    /// Size in bytes.
     pub bytes: u64,
 }
 
-/// That this process is the writer, for as long as it is kept.
+/// The right to write to an archive. It lasts until it is dropped.
 #[derive(Debug)]
-pub struct Claim {
-    /// Which archive it is, wherever its files are moved: 16 hexadecimal digits, which the first writer makes up.
+pub struct WriterClaim {
+    /// Id of the archive: 16 hexadecimal digits that the first writer chooses at random. It stays the same when the
+    /// files are moved.
     pub id: String,
-    /// Locked for as long as it is open.
+    /// The file is locked for as long as it is open.
     _lock: Option<File>,
 }
 
-/// A file, for reading.
+/// Content of an open file.
 #[derive(Debug)]
 pub enum Content {
-    /// On a disk. Once open it can be read even when it is removed.
+    /// On disk. An open file stays readable after its removal.
     File(File),
     /// In memory.
     Bytes(Bytes),
 }
 
-/// Why a place does not do what it was asked.
+/// Error of a storage.
 #[derive(Debug, thiserror::Error)]
-pub enum PlaceError {
-    /// The file system refused.
+pub enum StorageError {
+    /// The file system failed.
     #[error("{}: {error}", path.display())]
     Io {
-        /// File or folder.
+        /// Path of the file or folder.
         path: PathBuf,
-        /// Why.
+        /// Cause.
         error: io::Error,
     },
-    /// S3 refused.
+    /// S3 failed.
     #[error(transparent)]
     Bucket(#[from] BucketError),
     /// Another process is the writer.
@@ -122,7 +120,7 @@ impl Length for Content {
 }
 
 impl Content {
-    /// Its bytes from one on.
+    /// Returns a reader of the bytes from `start` on.
     pub(crate) fn read_from(&self, start: u64) -> io::Result<Box<dyn Read>> {
         match self {
             Self::File(file) => {
@@ -159,104 +157,4 @@ fn new_id() -> String {
 
 fn is_id(text: &str) -> bool {
     text.len() == ID_DIGITS && text.bytes().all(|byte| byte.is_ascii_hexdigit())
-}
-
-/// Where an archive is, as it is typed: a folder, or `s3://BUCKET/PREFIX`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ArchiveStorage {
-    /// In a folder.
-    Folder(PathBuf),
-    /// In a bucket.
-    Bucket {
-        /// The bucket.
-        bucket: String,
-        /// How all its keys begin: empty, or with a slash at the end.
-        prefix: String,
-    },
-}
-
-/// A text that is no place for an archive.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no place for an archive: a folder, or s3://BUCKET/PREFIX")]
-pub struct BadPlace(String);
-
-impl FromStr for ArchiveStorage {
-    type Err = BadPlace;
-
-    fn from_str(text: &str) -> Result<Self, BadPlace> {
-        let Some(path) = text.strip_prefix(SCHEME) else {
-            let is_foreign = text.is_empty() || text.contains("://");
-            return if is_foreign { Err(BadPlace(text.to_owned())) } else { Ok(Self::Folder(PathBuf::from(text))) };
-        };
-        let (bucket, prefix) = path.split_once('/').unwrap_or((path, ""));
-        let prefix = prefix.trim_end_matches('/');
-        let is_good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '-' | '_');
-        let is_bucket = (3..=63).contains(&bucket.len()) && bucket.chars().all(is_good);
-        let is_prefix = prefix.is_empty() || !prefix.split('/').any(str::is_empty);
-        if !is_bucket || !is_prefix {
-            return Err(BadPlace(text.to_owned()));
-        }
-        let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
-        Ok(Self::Bucket { bucket: bucket.to_owned(), prefix })
-    }
-}
-
-impl fmt::Display for ArchiveStorage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Folder(path) => path.display().fmt(f),
-            Self::Bucket { bucket, prefix } => write!(f, "{SCHEME}{bucket}/{prefix}"),
-        }
-    }
-}
-
-impl ArchiveStorage {
-    /// The archive that is there, or will be.
-    ///
-    /// # Errors
-    /// When it is in a bucket and the environment has no key for S3.
-    ///
-    /// # Panics
-    /// Outside of a tokio runtime.
-    pub fn archive(&self) -> Result<Archive, AccessError> {
-        match self {
-            Self::Folder(path) => Ok(Archive::new(path)),
-            Self::Bucket { bucket, prefix } => {
-                let bucket = Bucket::new(bucket, &Access::from_environment()?);
-                Ok(Archive::at(Prefix::new(bucket, prefix, Handle::current())))
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_place_is_a_folder_or_a_prefix_of_a_bucket() {
-        let folder = |path: &str| Ok(ArchiveStorage::Folder(PathBuf::from(path)));
-        let in_bucket =
-            |prefix: &str| Ok(ArchiveStorage::Bucket { bucket: "prices".to_owned(), prefix: prefix.to_owned() });
-        let bad = |text: &str| Err(BadPlace(text.to_owned()));
-        for (text, expected) in [
-            ("out/archive", folder("out/archive")),
-            ("/srv/s3:/x", folder("/srv/s3:/x")),
-            ("s3://prices", in_bucket("")),
-            ("s3://prices/", in_bucket("")),
-            ("s3://prices/archive", in_bucket("archive/")),
-            ("s3://prices/a/b/", in_bucket("a/b/")),
-            ("", bad("")),
-            ("s3://", bad("s3://")),
-            ("s3:///archive", bad("s3:///archive")),
-            ("s3://Prices/archive", bad("s3://Prices/archive")),
-            ("s3://prices//archive", bad("s3://prices//archive")),
-            ("s3://prices/a//b", bad("s3://prices/a//b")),
-            ("https://prices/archive", bad("https://prices/archive")),
-        ] {
-            assert_eq!(text.parse::<ArchiveStorage>(), expected, "{text}");
-        }
-        let place: ArchiveStorage = "s3://prices/archive".parse().expect("a place");
-        assert_eq!(place.to_string(), "s3://prices/archive/");
-    }
 }

@@ -24,7 +24,7 @@ fn tick(event: i64, close: f64) -> Tick {
     }
 }
 
-/// One row for each of the given (MARKET sequence, event time).
+/// Returns one row for each given (MARKET sequence, event time).
 fn rows(of: &[(u64, i64)]) -> TickRows {
     let mut rows = TickRows::default();
     for &(seq, event) in of {
@@ -47,7 +47,8 @@ fn ticks_come_back_in_order_of_event_time_and_none_is_lost() {
     let mut writer = ArchiveWriter::open(folder.path(), "MARKET").expect("writable");
     assert_eq!(writer.last_seq(), None);
     writer.append(range(3, 10), &rows(&[(4, 100), (9, 300)]).into_batch()).expect("written");
-    // Nothing accepted in 11 to 20; a late tick afterwards, and one identity twice (after a rebuild of MARKET).
+    // Sequences 11 to 20 hold no accepted tick. Then a late tick follows, and a repeated identity, as after a rebuild
+    // of MARKET.
     writer.append(range(11, 20), &TickRows::default().into_batch()).expect("written");
     writer.append(range(21, 30), &rows(&[(22, 200), (23, 300)]).into_batch()).expect("written");
     let archive = Archive::new(folder.path());
@@ -58,8 +59,9 @@ fn ticks_come_back_in_order_of_event_time_and_none_is_lost() {
     assert_eq!(archive.source().expect("readable").as_deref(), Some("MARKET"));
     let holding = Holding { ticks: 4, first: EventTime(100), last: EventTime(300) };
     assert_eq!(archive.holdings().expect("readable"), BTreeMap::from([(bitcoin(), holding)]));
-    let nobody = archive.series(&Instrument::new("dogecoin", "usdt").expect("valid"), Through::ALL).expect("readable");
-    assert_eq!(nobody.ticks, []);
+    let dogecoin =
+        archive.series(&Instrument::new("dogecoin", "usdt").expect("valid"), Through::ALL).expect("readable");
+    assert_eq!(dogecoin.ticks, []);
 }
 
 #[test]
@@ -67,7 +69,7 @@ fn reading_ends_after_any_line_of_any_message() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut writer = ArchiveWriter::open(folder.path(), "MARKET").expect("writable");
     let other = Instrument::new("ethereum", "usdt").expect("valid");
-    // Message 5 brings a late tick among others; another coin's message stands between.
+    // Message 5 holds a late tick among others; a message of another coin lies between.
     let mut first = rows(&[(3, 100), (5, 300), (5, 200), (5, 400)]);
     first.push(&other, &tick(250, 1.0), 6);
     writer.append(range(1, 6), &first.into_batch()).expect("written");
@@ -100,20 +102,20 @@ fn joining_changes_no_row_and_leaves_few_files() {
         joined += writer.join().expect("joined");
     }
     assert!(joined > 0);
-    let listing = writer.archive().list().expect("readable");
-    assert!(listing.files.len() < 10, "{listing:?}");
-    assert_eq!(listing.superseded, []);
+    let catalog = writer.archive().catalog().expect("readable");
+    assert!(catalog.files.len() < 10, "{catalog:?}");
+    assert_eq!(catalog.superseded, []);
     assert_eq!(events(writer.archive(), Through::ALL), (1..=40).map(|seq| seq * 10).collect::<Vec<_>>());
     assert_eq!(writer.archive().source().expect("readable").as_deref(), Some("MARKET"));
 }
 
 #[test]
-fn a_join_that_was_cut_short_is_read_once_and_cleared_away() {
+fn an_interrupted_join_is_read_once_and_cleaned_up() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut writer = ArchiveWriter::open(folder.path(), "MARKET").expect("writable");
     writer.append(range(1, 5), &rows(&[(1, 100)]).into_batch()).expect("written");
     writer.append(range(6, 9), &rows(&[(7, 200)]).into_batch()).expect("written");
-    // As if killed after the joined file appeared, and again while writing the next one.
+    // As if the writer was killed after the joined file appeared, and again while it wrote the next one.
     let whole = rows(&[(1, 100), (7, 200)]).into_batch();
     writer.write(range(1, 9), |file| Ok(file.write(&whole)?)).expect("written");
     let unfinished = folder.path().join(".ticks-10-12.parquet.tmp-1");
@@ -121,7 +123,7 @@ fn a_join_that_was_cut_short_is_read_once_and_cleared_away() {
     drop(writer);
     assert_eq!(events(&Archive::new(folder.path()), Through::ALL), [100, 200]);
     let writer = ArchiveWriter::open(folder.path(), "MARKET").expect("writable");
-    let Listing { files, superseded } = writer.archive().list().expect("readable");
+    let Catalog { files, superseded } = writer.archive().catalog().expect("readable");
     assert_eq!(files.iter().map(|file| file.range).collect::<Vec<_>>(), [range(1, 9)]);
     assert_eq!(superseded, []);
     assert_eq!(writer.last_seq(), Some(9));
@@ -141,7 +143,7 @@ fn two_writers_and_another_stream_are_refused() {
     assert!(matches!(other, ArchiveError::OtherSource { .. }), "{other}");
 }
 
-/// The files of an archive, by name.
+/// Returns the files of an archive, by name.
 fn files(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).expect("readable").map(|entry| entry.expect("an entry").path());
     let mut files: Vec<_> = entries.filter(|path| path.extension().is_some_and(|of| of == "parquet")).collect();
@@ -177,7 +179,7 @@ fn every_reader_refuses_a_file_with_a_flipped_bit() {
     let check = |what: &str, bit: usize, error: Option<ArchiveError>| {
         assert!(matches!(error, Some(ArchiveError::Damaged { .. })), "{what} with bit {bit} flipped: {error:?}");
     };
-    // All over the file, and each bit of a byte in its turn.
+    // The step of 97 covers the whole file and every bit position.
     for bit in (0..8 * whole.len()).step_by(97) {
         let mut flipped = whole.clone();
         flipped[bit / 8] ^= 1 << (bit % 8);
@@ -214,7 +216,7 @@ fn parts_stay_when_the_joined_file_is_damaged() {
     writer.append(range(1, 5), &rows(&[(1, 100)]).into_batch()).expect("written");
     writer.append(range(6, 9), &rows(&[(7, 200)]).into_batch()).expect("written");
     let parts = files(folder.path());
-    // A third file: the newest one is looked at in any case.
+    // A third file, because the newest file is read in any case.
     writer.append(range(10, 12), &rows(&[(11, 300)]).into_batch()).expect("written");
     let whole = rows(&[(1, 100), (7, 200)]).into_batch();
     writer.write(range(1, 9), |file| Ok(file.write(&whole)?)).expect("written");
@@ -232,7 +234,7 @@ fn parts_stay_when_the_joined_file_is_damaged() {
 }
 
 #[test]
-fn a_file_without_a_digest_is_refused_and_renaming_it_is_enough() {
+fn a_file_without_a_digest_is_refused_until_it_is_renamed() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut writer = ArchiveWriter::open(folder.path(), "MARKET").expect("writable");
     writer.append(range(1, 9), &rows(&[(1, 100)]).into_batch()).expect("written");

@@ -1,4 +1,4 @@
-//! Writing an archive: one writer, files that appear whole, and small ones joined to larger ones.
+//! Writer of an archive: it appends files and joins small ones to larger ones.
 
 use std::io::{self, Write};
 
@@ -8,77 +8,78 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 
 use super::{Archive, ArchiveError, OpenFile, damaged};
-use crate::archive::catalog::{Listing, SeqRange, TickFile, to_join};
-use crate::archive::storage::{Claim, Entry};
-use crate::digest::Digesting;
+use crate::archive::catalog::{Catalog, SeqRange, TickFile, to_join};
+use crate::archive::storage::{StoredFile, WriterClaim};
+use crate::digest::DigestWriter;
 use crate::schema;
 use crate::ticks::conform;
 
-/// Files are joined up to this size. In a bucket a file is in memory whole, when it is written and when it is read.
+/// Size up to which files are joined, in bytes. In a bucket, a whole file is in memory while it is written or read.
 pub const JOINED_BYTES_MAX: u64 = 64 << 20;
 
-/// What Parquet is written to.
+/// Destination of Parquet bytes.
 type To<'a> = &'a mut (dyn Write + Send);
 
-/// An archive to write to: the only writer of its place until it is dropped.
+/// A writable archive. It is the only writer of its storage until it is dropped.
 #[derive(Debug)]
 pub struct ArchiveWriter {
     archive: Archive,
     source: String,
     last_seq: Option<u64>,
-    claim: Claim,
+    claim: WriterClaim,
 }
 
 impl ArchiveWriter {
-    /// Takes an archive (made if need be) for writing what the MARKET stream `source` holds, and clears away what a killed
-    /// writer left.
+    /// Opens an archive for writing ticks of the MARKET stream `source`, creates it if it does not exist, and removes
+    /// the unfinished files of a killed writer.
     ///
     /// # Errors
-    /// When another process holds it, its files do not join, it was made from another stream, or its place is not
-    /// writable.
+    /// Another process holds the archive, its files are not contiguous, it was made from another stream, or its storage
+    /// is not writable.
     pub fn open(archive: impl Into<Archive>, source: &str) -> Result<Self, ArchiveError> {
         let archive = archive.into();
-        let claim = archive.place.claim()?;
-        let listing = archive.list()?;
+        let claim = archive.storage.claim()?;
+        let catalog = archive.catalog()?;
         if let Some(theirs) = archive.source()?
             && theirs != source
         {
             return Err(ArchiveError::OtherSource { place: archive.to_string(), theirs, ours: source.to_owned() });
         }
-        let last_seq = listing.files.last().map(|file| file.range.last);
+        let last_seq = catalog.files.last().map(|file| file.range.last);
         let writer = Self { archive, source: source.to_owned(), last_seq, claim };
-        writer.remove_superseded(&listing)?;
+        writer.remove_superseded(&catalog)?;
         Ok(writer)
     }
 
-    /// Says what the MARKET stream is called from now on: the files to come are of `source`.
-    pub fn goes_on_as(&mut self, source: &str) {
+    /// Sets the identity of the MARKET stream for the files that follow, after the stream's log was continued under a
+    /// new one.
+    pub fn continue_as(&mut self, source: &str) {
         source.clone_into(&mut self.source);
     }
 
-    /// The archive, for reading.
+    /// Returns the archive, for reading.
     pub fn archive(&self) -> &Archive {
         &self.archive
     }
 
-    /// Which archive it is, wherever its files are moved: 16 hexadecimal digits.
+    /// Returns the id of the archive: 16 hexadecimal digits that stay the same when the files are moved.
     pub fn id(&self) -> &str {
         &self.claim.id
     }
 
-    /// The last MARKET sequence that was looked at; None for an archive without files.
+    /// Returns the last MARKET sequence that the archive covers; `None` for an archive without files.
     pub fn last_seq(&self) -> Option<u64> {
         self.last_seq
     }
 
-    /// Writes the rows that were found in `range`, which begins where the archive ends: a batch of [`schema::ticks`]. The
-    /// file lasts when this returns.
+    /// Writes the rows of `range`, a batch of [`schema::ticks`], as a new file. `range` begins where the archive ends.
+    /// The file is durable when this returns.
     ///
     /// # Errors
-    /// When the file cannot be written, or somebody else has written one. Then the archive is as it was.
+    /// The file cannot be written, or another process has written one. The archive is unchanged.
     ///
     /// # Panics
-    /// When the range does not join the archive.
+    /// `range` does not begin where the archive ends.
     pub fn append(&mut self, range: SeqRange, rows: &RecordBatch) -> Result<(), ArchiveError> {
         assert!(0 < range.first && range.first <= range.last, "a file looks at some sequence: {range:?}");
         assert!(
@@ -86,8 +87,8 @@ impl ArchiveWriter {
             "{range:?} does not join {:?}",
             self.last_seq
         );
-        let newest = self.archive.list()?.files.pop().map(|newest| newest.range);
-        // A file of this range is this one: it appeared, and the answer that said so was lost.
+        let newest = self.archive.catalog()?.files.pop().map(|newest| newest.range);
+        // A file of this range is this one: an earlier attempt succeeded, and its answer was lost.
         if newest != Some(range) {
             self.check_end(newest.map(|newest| newest.last))?;
             self.write(range, |writer| Ok(writer.write(rows)?))?;
@@ -96,16 +97,16 @@ impl ArchiveWriter {
         Ok(())
     }
 
-    /// Joins the newest files, where [`to_join`] says so, up to [`JOINED_BYTES_MAX`]. Returns how many were joined.
+    /// Joins the newest files, as [`to_join`] decides, up to [`JOINED_BYTES_MAX`]. Returns how many were joined.
     ///
     /// # Errors
-    /// When a file cannot be read or written. Then the archive is whole still.
+    /// A file cannot be read or written. The archive stays complete.
     pub fn join(&mut self) -> Result<usize, ArchiveError> {
-        let entries = self.archive.place.list()?;
-        let listing = self.archive.sort(&entries)?;
-        // Of a join that did not come to its end.
-        self.remove_superseded(&listing)?;
-        let files = listing.files;
+        let entries = self.archive.storage.list()?;
+        let catalog = self.archive.catalog_of(&entries)?;
+        // An earlier join may have been interrupted before it removed its parts.
+        self.remove_superseded(&catalog)?;
+        let files = catalog.files;
         self.check_end(files.last().map(|file| file.range.last))?;
         let parts = &files[files.len() - to_join(&sizes(&files, &entries), JOINED_BYTES_MAX)..];
         let (Some(first), Some(last)) = (parts.first(), parts.last()) else { return Ok(0) };
@@ -115,8 +116,8 @@ impl ArchiveWriter {
         Ok(parts.len())
     }
 
-    /// Refuses to go on when the archive does not end where this writer left it. In a folder the lock sees to that; in a
-    /// bucket two writers would make files that overlap.
+    /// Checks that the archive ends where this writer left it. In a folder the lock ensures that; in a bucket two
+    /// writers would write files that overlap.
     fn check_end(&self, end: Option<u64>) -> Result<(), ArchiveError> {
         if end == self.last_seq {
             return Ok(());
@@ -125,7 +126,7 @@ impl ArchiveWriter {
         Err(ArchiveError::Overtaken { place: self.archive.to_string(), theirs, ours })
     }
 
-    /// Opens a file that must be there, and is whole.
+    /// Opens a file that must exist and verifies it.
     fn open_file(&self, file: TickFile) -> Result<OpenFile, ArchiveError> {
         let gone = || ArchiveError::Gone { file: self.archive.name_of(file) };
         OpenFile::open(&self.archive, file)?.ok_or_else(gone)
@@ -148,9 +149,9 @@ impl ArchiveWriter {
     ) -> Result<(), ArchiveError> {
         let mut rows = Some(rows);
         let mut unread = None;
-        let put = self.archive.place.put(&mut |to| {
+        let put = self.archive.storage.put(&mut |to| {
             let rows = rows.take().ok_or_else(|| io::Error::other("a file is filled once"))?;
-            let mut to = Digesting::new(to);
+            let mut to = DigestWriter::new(to);
             self.encode(&mut to, rows).map_err(|failure| match failure {
                 Failure::Write(error) => refusal(error),
                 Failure::Read(error) => io::Error::other(unread.insert(error).to_string()),
@@ -177,26 +178,27 @@ impl ArchiveWriter {
         Ok(())
     }
 
-    /// Removes the parts of joined files, which must be whole: of a damaged one the parts may be the only copy.
-    fn remove_superseded(&self, listing: &Listing) -> Result<(), ArchiveError> {
-        let has_parts = |file: &&TickFile| listing.superseded.iter().any(|part| file.range.contains(part.range));
-        for file in listing.files.iter().filter(has_parts) {
+    /// Removes the parts of joined files, after it has verified the joined files: if one is damaged, its parts may be
+    /// the only copy.
+    fn remove_superseded(&self, catalog: &Catalog) -> Result<(), ArchiveError> {
+        let has_parts = |file: &&TickFile| catalog.superseded.iter().any(|part| file.range.contains(part.range));
+        for file in catalog.files.iter().filter(has_parts) {
             self.open_file(*file)?;
         }
-        self.remove(&listing.superseded)
+        self.remove(&catalog.superseded)
     }
 
     fn remove(&self, files: &[TickFile]) -> Result<(), ArchiveError> {
         let names: Vec<_> = files.iter().map(|file| file.name()).collect();
         if !names.is_empty() {
-            self.archive.place.remove(&names)?;
+            self.archive.storage.remove(&names)?;
         }
         Ok(())
     }
 }
 
-/// The size of each file.
-fn sizes(files: &[TickFile], entries: &[Entry]) -> Vec<u64> {
+/// Returns the size of each file, in bytes.
+fn sizes(files: &[TickFile], entries: &[StoredFile]) -> Vec<u64> {
     let size = |file: &TickFile| {
         let name = file.name();
         entries.iter().find(|entry| entry.name == name).map_or(0, |entry| entry.bytes)
@@ -204,7 +206,7 @@ fn sizes(files: &[TickFile], entries: &[Entry]) -> Vec<u64> {
     files.iter().map(size).collect()
 }
 
-/// What the place said, where Parquet only passes it on: whoever waits for room must see that there is none.
+/// Extracts the storage's own error from Parquet's, so that the caller can tell a full disk from other failures.
 fn refusal(error: ParquetError) -> io::Error {
     match error {
         ParquetError::External(error) => error.downcast().map_or_else(io::Error::other, |error: Box<io::Error>| *error),
@@ -212,7 +214,7 @@ fn refusal(error: ParquetError) -> io::Error {
     }
 }
 
-/// Why a file could not be written: the new one, or one that it is made of.
+/// Failure to write a file: the new file cannot be written, or one of its parts cannot be read.
 pub(super) enum Failure {
     Write(ParquetError),
     Read(ArchiveError),

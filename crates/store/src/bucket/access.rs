@@ -1,4 +1,4 @@
-//! Where S3 is, and with which key: from the environment.
+//! Address and key of an S3 server, from the environment.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,38 +9,38 @@ use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region, StalledStreamProtectionConfig};
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 
-/// Half of a key: who asks.
+/// Public half of the access key.
 const KEY_ID: &str = "AWS_ACCESS_KEY_ID";
-/// The other half, which nobody may see.
+/// Secret half of the access key.
 const SECRET: &str = "AWS_SECRET_ACCESS_KEY";
-/// Belongs to a key that was lent for a time.
+/// Session token of a temporary key.
 const TOKEN: &str = "AWS_SESSION_TOKEN";
-/// Where the bucket is; the first that is set counts.
+/// Region of the bucket; the first variable that is set counts.
 const REGIONS: [&str; 2] = ["AWS_DEFAULT_REGION", "AWS_REGION"];
-/// An S3 server other than Amazon's.
+/// Address of an S3 server other than Amazon's.
 const ENDPOINT: &str = "AWS_ENDPOINT_URL";
-/// Amazon's first region, which other servers take for any.
+/// Amazon's first region, which other servers accept too.
 const REGION: &str = "us-east-1";
 
-/// How long a request is tried before it is given up, retries included.
-const PATIENCE: (&str, Duration) = ("CANDLEWIRE_S3_TIMEOUT", Duration::from_secs(60));
-/// How long a connection may take.
+/// Time until a request is given up, retries included.
+const TIMEOUT: (&str, Duration) = ("CANDLEWIRE_S3_TIMEOUT", Duration::from_secs(60));
+/// Time to connect, at most.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
-/// How long a body may stand still, either way, before its request is sent again.
+/// Time without progress of a body, in either direction, after which its request is sent again.
 const STALL_MAX: Duration = Duration::from_secs(5);
-/// The first pause before a request is sent again, at most; each later one may be twice as long, up to the longest.
+/// Longest first pause before a retry. Each later pause may be twice as long, up to [`PAUSE_MAX`].
 const PAUSE_FIRST: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
-/// More often than a request can be sent in its time.
+/// Retries per request. More than fit into its timeout, so that the timeout decides.
 const ATTEMPTS_MAX: u32 = 1_000;
 
-/// Where S3 is and who asks. What is printed of it has no secret.
+/// Address and key of an S3 server. Its debug output contains no secret.
 #[derive(Clone)]
 pub struct Access {
     credentials: Credentials,
     region: String,
     endpoint: Option<String>,
-    patience: Duration,
+    timeout: Duration,
 }
 
 impl fmt::Debug for Access {
@@ -48,30 +48,30 @@ impl fmt::Debug for Access {
         f.debug_struct("Access")
             .field("region", &self.region)
             .field("endpoint", &self.endpoint)
-            .field("patience", &self.patience)
+            .field("timeout", &self.timeout)
             .finish_non_exhaustive()
     }
 }
 
-/// Why the environment does not say how to reach S3.
+/// Error of the environment variables for S3.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AccessError {
-    /// There is no key, or half of one.
+    /// The key is missing, or half of it.
     #[error("{} not set: S3 needs a key, in the environment or in .env", names.join(" and "))]
     NoKey {
-        /// The variables that are missing.
+        /// Names of the missing variables.
         names: Vec<&'static str>,
     },
-    /// The address cannot be one.
-    #[error("AWS_ENDPOINT_URL is {0:?}, which is no address: write http://HOST:PORT or https://HOST")]
+    /// The address is not valid.
+    #[error("AWS_ENDPOINT_URL is {0:?}, which is not an address: write http://HOST:PORT or https://HOST")]
     Endpoint(String),
-    /// The time cannot be one.
-    #[error("CANDLEWIRE_S3_TIMEOUT is {0:?}, which is no time: write a number of seconds, such as 60")]
-    Patience(String),
+    /// The timeout is not valid.
+    #[error("CANDLEWIRE_S3_TIMEOUT is {0:?}, which is not a time: write a number of seconds, such as 60")]
+    Timeout(String),
 }
 
 impl Access {
-    /// Takes it from the environment of this process.
+    /// Reads address and key from the environment of this process.
     ///
     /// # Errors
     /// As [`Self::from_variables`].
@@ -79,10 +79,10 @@ impl Access {
         Self::from_variables(|name| std::env::var(name).ok())
     }
 
-    /// Takes the key, the region, the address and the time from variables; an empty one counts as not set.
+    /// Reads key, region, address and timeout from variables; an empty variable counts as not set.
     ///
     /// # Errors
-    /// When the key is not there, or the address or the time cannot be one.
+    /// The key is missing, or the address or the timeout is not valid.
     pub fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Self, AccessError> {
         let value = |name: &str| variable(name).filter(|value| !value.is_empty());
         let (Some(id), Some(secret)) = (value(KEY_ID), value(SECRET)) else {
@@ -97,22 +97,22 @@ impl Access {
             credentials: Credentials::new(id, secret, value(TOKEN), None, "environment"),
             region: REGIONS.into_iter().find_map(value).unwrap_or_else(|| REGION.to_owned()),
             endpoint,
-            patience: value(PATIENCE.0).map_or(Ok(PATIENCE.1), |text| parse_patience(&text))?,
+            timeout: value(TIMEOUT.0).map_or(Ok(TIMEOUT.1), |text| parse_timeout(&text))?,
         })
     }
 
-    /// Where S3 is, in words.
+    /// Returns the address of the server, for messages.
     pub(super) fn endpoint(&self) -> &str {
         self.endpoint.as_deref().unwrap_or("Amazon's address")
     }
 
-    /// A client. One for all of a process shares its connections.
+    /// Creates a client. Clients do not share connections, so a process needs only one.
     pub(super) fn client(&self) -> Client {
         let retries = RetryConfig::standard()
             .with_max_attempts(ATTEMPTS_MAX)
             .with_initial_backoff(PAUSE_FIRST)
             .with_max_backoff(PAUSE_MAX);
-        let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT_MAX).operation_timeout(self.patience).build();
+        let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT_MAX).operation_timeout(self.timeout).build();
         let http = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring));
         let mut config = aws_sdk_s3::Config::builder()
             .behavior_version(BehaviorVersion::latest())
@@ -130,9 +130,9 @@ impl Access {
     }
 }
 
-fn parse_patience(text: &str) -> Result<Duration, AccessError> {
+fn parse_timeout(text: &str) -> Result<Duration, AccessError> {
     let seconds = text.parse().ok().filter(|seconds| (1..=86_400).contains(seconds));
-    seconds.map(Duration::from_secs).ok_or_else(|| AccessError::Patience(text.to_owned()))
+    seconds.map(Duration::from_secs).ok_or_else(|| AccessError::Timeout(text.to_owned()))
 }
 
 fn is_address(text: &str) -> bool {
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_needed_whole_and_what_is_missing_is_named() {
+    fn half_a_key_is_refused_and_the_missing_half_named() {
         let missing = |variables: &[_]| match access(variables) {
             Err(AccessError::NoKey { names }) => names,
             other => panic!("{other:?}"),
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn region_and_address_have_the_usual_names_and_no_secret_is_printed() {
+    fn usual_variables_are_read_and_no_secret_is_printed() {
         let key = [(KEY_ID, "id-of-key"), (SECRET, "secret-of-key"), (TOKEN, "token-of-key")];
         assert_eq!(access(&key).expect("a key").region, "us-east-1");
         let both = access(&[&key[..], &[("AWS_REGION", "eu-west-1"), ("AWS_DEFAULT_REGION", "eu-west-2")]].concat());
@@ -170,10 +170,10 @@ mod tests {
         let one = access(&[&key[..], &[("AWS_REGION", "eu-west-1"), (ENDPOINT, "http://127.0.0.1:8333")]].concat());
         let one = one.expect("a key");
         assert_eq!((one.region.as_str(), one.endpoint()), ("eu-west-1", "http://127.0.0.1:8333"));
-        assert_eq!(one.patience, Duration::from_secs(60));
-        let patience = |seconds| access(&[&key[..], &[("CANDLEWIRE_S3_TIMEOUT", seconds)]].concat());
-        assert_eq!(patience("5").expect("a key").patience, Duration::from_secs(5));
-        assert_eq!(patience("0").expect_err("no time"), AccessError::Patience("0".to_owned()));
+        assert_eq!(one.timeout, Duration::from_secs(60));
+        let timeout = |seconds| access(&[&key[..], &[("CANDLEWIRE_S3_TIMEOUT", seconds)]].concat());
+        assert_eq!(timeout("5").expect("a key").timeout, Duration::from_secs(5));
+        assert_eq!(timeout("0").expect_err("no time"), AccessError::Timeout("0".to_owned()));
         let printed = format!("{one:?} {:?}", super::super::Bucket::new("prices", &one));
         assert!(!printed.contains("of-key"), "{printed}");
         for bad in ["127.0.0.1:8333", "http://", "ftp://host", "https:///path", "http://a b"] {

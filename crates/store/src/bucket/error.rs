@@ -1,4 +1,4 @@
-//! Why S3 did not do what it was asked, and what to do about it.
+//! Errors of an S3 server, with advice.
 
 use std::fmt;
 
@@ -6,40 +6,38 @@ use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStreamError;
 
-use super::Bucket;
-
-/// What kind of trouble it is.
+/// Class of an S3 error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BucketErrorKind {
-    /// The key is unknown, its secret is another, or it has expired.
+    /// The key is unknown, its secret does not match, or it has expired.
     WrongKey,
-    /// There is no such bucket.
+    /// The bucket does not exist.
     NoBucket,
-    /// The key may not do this.
+    /// The key has no permission for the request.
     Denied,
     /// The bucket is in another region.
     WrongRegion,
-    /// No answer in time, or none that helps: waiting may.
+    /// No answer in time, or a server error: retrying may help.
     Unreachable,
-    /// Something else, in the server's words.
+    /// Any other error.
     Other,
 }
 
-/// Why S3 did not do what it was asked.
+/// A failed request to an S3 server.
 #[derive(Debug, Clone)]
 pub struct BucketError {
     kind: BucketErrorKind,
     bucket: String,
     key: String,
     endpoint: String,
-    /// The server's or the network's words.
+    /// Message of the server or of the network layer.
     words: String,
 }
 
 impl std::error::Error for BucketError {}
 
 impl BucketError {
-    /// What kind of trouble it is.
+    /// Returns the class of the error.
     pub fn kind(&self) -> BucketErrorKind {
         self.kind
     }
@@ -55,7 +53,7 @@ impl fmt::Display for BucketError {
                  if it is set, AWS_SESSION_TOKEN"
             ),
             BucketErrorKind::NoBucket => {
-                write!(f, "S3 at {endpoint} has no bucket {bucket}: create it, or name another one")
+                write!(f, "S3 at {endpoint} has no bucket {bucket}: create it, or choose another one")
             }
             BucketErrorKind::Denied => write!(
                 f,
@@ -75,8 +73,17 @@ impl fmt::Display for BucketError {
     }
 }
 
-impl Bucket {
-    /// What to make of an error of the SDK.
+/// The bucket and the server that an error is about.
+#[derive(Debug, Clone)]
+pub(super) struct Target {
+    /// Name of the bucket.
+    pub(super) bucket: String,
+    /// Address of the server.
+    pub(super) endpoint: String,
+}
+
+impl Target {
+    /// Converts an error of the SDK.
     pub(super) fn error<E>(&self, key: &str, error: &SdkError<E, HttpResponse>) -> BucketError
     where
         E: ProvideErrorMetadata + std::error::Error + 'static,
@@ -90,18 +97,18 @@ impl Bucket {
             (_, None) if !code.is_empty() => code.to_owned(),
             _ => one_line(&DisplayErrorContext(error).to_string()),
         };
-        self.trouble(kind_of(error, code, status), key, words)
+        self.failure(kind_of(error, code, status), key, words)
     }
 
-    /// What to make of an answer that broke off.
+    /// Converts a failure in the middle of an answer.
     pub(super) fn broken(&self, key: &str, error: &ByteStreamError) -> BucketError {
-        self.trouble(BucketErrorKind::Unreachable, key, one_line(&DisplayErrorContext(error).to_string()))
+        self.failure(BucketErrorKind::Unreachable, key, one_line(&DisplayErrorContext(error).to_string()))
     }
 
-    pub(super) fn trouble(&self, kind: BucketErrorKind, key: &str, words: impl Into<String>) -> BucketError {
+    pub(super) fn failure(&self, kind: BucketErrorKind, key: &str, words: impl Into<String>) -> BucketError {
         BucketError {
             kind,
-            bucket: self.name.clone(),
+            bucket: self.bucket.clone(),
             key: key.to_owned(),
             endpoint: self.endpoint.clone(),
             words: words.into(),
@@ -109,7 +116,7 @@ impl Bucket {
     }
 }
 
-/// By the code of the server's answer; an answer to a HEAD has none, only a status.
+/// Classifies an error by the code in the server's answer. The answer to a HEAD request has only a status.
 fn kind_of<E>(error: &SdkError<E, HttpResponse>, code: &str, status: Option<u16>) -> BucketErrorKind {
     match code {
         "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidToken" | "ExpiredToken" | "TokenRefreshRequired" => {
@@ -130,7 +137,7 @@ fn kind_of<E>(error: &SdkError<E, HttpResponse>, code: &str, status: Option<u16>
     }
 }
 
-/// Causes of the SDK come with the debug form of them all behind; people need the first part.
+/// Returns the first part of an SDK error. The rest is the debug form of all its causes.
 fn one_line(text: &str) -> String {
     text.lines().next().unwrap_or_default().split(" (").next().unwrap_or_default().to_owned()
 }

@@ -1,14 +1,14 @@
-//! The header of a recording, and how a line of text becomes a row.
+//! Columns of a recording: the header, and parsing a line into a row.
 
 use market::EventTime;
 use market::validate::Reason;
 
 use super::names;
-use super::row::{Refusal, Row};
+use super::row::{RecordingRow, RowRefusal};
 use super::time::Stamp;
 
-/// The columns of a recording, in the order in which they are documented. Needed are the time and the close; open, high
-/// and low come together or not at all.
+/// Columns of a recording, in documented order. Time and close are required. Open, high and low are all present or all
+/// absent.
 pub const COLUMNS: [&str; 7] = ["timestamp_ms", "open", "high", "low", "close", "volume", "id"];
 
 const TIME: usize = 0;
@@ -19,46 +19,46 @@ const CLOSE: usize = 4;
 const VOLUME: usize = 5;
 const ID: usize = 6;
 
-/// What the column of a file without candles may be called.
+/// Accepted name of the close column in a file without candles.
 const PRICE: &str = "price";
-/// Fields that say that there is no value, in small letters. NaN is a number that says so.
+/// Fields that mean "no value", in lower case. NaN, which parses as a number, means it too.
 const NOTHING: [&str; 9] = ["", "null", "none", "nil", "na", "n/a", "#n/a", "-", "--"];
-/// So many column names are repeated in an error.
+/// Column names quoted in an error, at most.
 const NAMED_MAX: usize = 12;
-/// So much of a field is repeated in an error.
+/// Characters of a field quoted in an error, at most.
 const EXCERPT_CHARS_MAX: usize = 40;
 
-/// Words that the names of columns are made of: a line of such names is a header, whichever program wrote it.
+/// Words in the column names of other programs. A line of such names is a header.
 const HEADER_WORDS: [&str; 13] =
     ["open", "high", "low", "close", "volume", "price", "time", "date", "datetime", "timestamp", "unix", "ts", "vol"];
-/// A name has few words; more of them are a sentence.
+/// Words in a column name, at most; a longer text is a sentence.
 const NAME_WORDS_MAX: usize = 3;
 
-/// Why a line is no header that can be used.
+/// Error of a line that is not a usable header.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct NoHeader {
     pub(crate) text: String,
-    /// Whether the line is meant as the header all the same.
+    /// Whether the line is a header, although not a usable one.
     pub(crate) is_header: bool,
 }
 
-/// Which field of a line is which column.
+/// Assignment of a line's fields to columns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Columns {
-    /// For each field the index into [`COLUMNS`], if it is one of them.
+    /// For each field the index into [`COLUMNS`], or `None` for any other column.
     slots: Vec<Option<usize>>,
-    /// The field of the time.
+    /// Index of the time field.
     time_field: usize,
-    /// Fields that name the instrument, ascending.
+    /// Indexes of the fields that name the instrument, ascending.
     names: Vec<usize>,
     header: Vec<u8>,
 }
 
 impl Columns {
-    /// Reads the header; other columns are ignored.
+    /// Parses the header. Unknown columns are ignored.
     ///
     /// # Errors
-    /// What is missing, what was found, and what is needed.
+    /// A description of the missing, the found and the required columns.
     pub(crate) fn parse(header: &[u8]) -> Result<Self, NoHeader> {
         let header = header.strip_prefix(b"\xef\xbb\xbf").unwrap_or(header).trim_ascii();
         let has_close = fields(header).any(|field| slot_of(field, false) == Some(CLOSE));
@@ -86,19 +86,19 @@ impl Columns {
         }
     }
 
-    /// Whether rows are candles, with open, high and low.
+    /// Whether rows are candles with open, high and low.
     pub(crate) fn has_candles(&self) -> bool {
         self.slots.contains(&Some(OPEN))
     }
 
-    /// Whether rows have the number of a trade.
+    /// Whether rows have a trade id.
     pub(crate) fn has_id(&self) -> bool {
         self.slots.contains(&Some(ID))
     }
 
-    /// Whether a line is another header: this one again, or nothing but names of columns.
+    /// Whether a line is a header: the same one again, or a line of column names only.
     pub(crate) fn is_header(&self, text: &[u8]) -> bool {
-        // Rows begin with a digit nearly always.
+        // Nearly all rows begin with a digit.
         if text.first().is_none_or(u8::is_ascii_digit) {
             return false;
         }
@@ -107,35 +107,35 @@ impl Columns {
         text == self.header || (!text.starts_with(b"#") && (fields(text).any(is_time) || names_columns(text)))
     }
 
-    /// Whether columns name the instrument of a row.
+    /// Whether some columns name the instrument of a row.
     pub(crate) fn has_names(&self) -> bool {
         !self.names.is_empty()
     }
 
-    /// The columns that name the instrument, with the names in a line.
+    /// Returns the columns that name the instrument, each with its field in this line.
     pub(crate) fn names<'a>(&'a self, text: &'a [u8]) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
         let field = |text, idx| fields(text).nth(idx).unwrap_or_default();
         self.names.iter().map(move |&idx| (field(&self.header, idx), field(text, idx)))
     }
 
-    /// Reads a line; `file` and `line` say where it stands, and no time is later than `latest`.
+    /// Parses a line. `file` and `line` locate it; a time after `latest` is refused.
     ///
     /// # Errors
-    /// The named reason why it is not a row.
-    pub(crate) fn row(&self, text: &[u8], file: u32, line: u32, latest: EventTime) -> Result<Row, Refusal> {
+    /// The reason why the line is not a row.
+    pub(crate) fn row(&self, text: &[u8], file: u32, line: u32, latest: EventTime) -> Result<RecordingRow, RowRefusal> {
         let picked = self.pick(text)?;
         let (Some(time), Some(close)) = (picked[TIME], picked[CLOSE]) else { return Err(self.misshapen(text)) };
         let price = parse_cell(close);
         let Some(stamp) = Stamp::parse(time) else {
-            return Err(if matches!(price, Ok(Some(_))) { Refusal::Unparsable } else { self.misshapen(text) });
+            return Err(if matches!(price, Ok(Some(_))) { RowRefusal::Unparsable } else { self.misshapen(text) });
         };
         let candle = [picked[OPEN], picked[HIGH], picked[LOW]];
         let Some(price) = price? else {
             let is_empty = |cell: &Option<&[u8]>| cell.is_none_or(|cell| matches!(parse_cell(cell), Ok(None)));
-            return Err(if candle.iter().all(is_empty) { Refusal::NoPrice } else { Refusal::IncompletePrice });
+            return Err(if candle.iter().all(is_empty) { RowRefusal::NoPrice } else { RowRefusal::IncompletePrice });
         };
         let event = stamp.event(latest)?;
-        // In a recording of single prices all four are the same text.
+        // Where all four prices are the same text, it is parsed only once.
         let cell = |field: Option<&[u8]>| match field {
             Some(field) if field == close => Ok(Some(price)),
             Some(field) => parse_cell(field),
@@ -145,11 +145,11 @@ impl Columns {
         let (open, high, low, is_point) = match (cell(open)?, cell(high)?, cell(low)?) {
             (Some(open), Some(high), Some(low)) => (open, high, low, false),
             (None, None, None) => (price, price, price, true),
-            _ => return Err(Refusal::IncompletePrice),
+            _ => return Err(RowRefusal::IncompletePrice),
         };
         let volume = picked[VOLUME].map_or(Ok(None), parse_volume)?;
         let id = picked[ID].and_then(parse_id);
-        Ok(Row {
+        Ok(RecordingRow {
             event,
             open,
             high,
@@ -165,21 +165,21 @@ impl Columns {
         })
     }
 
-    /// Reads only the time of a line, and the field that it is in.
+    /// Parses only the time of a line, and returns it with its field.
     pub(crate) fn stamp<'a>(&self, text: &'a [u8]) -> Option<(Stamp, &'a [u8])> {
         let field = fields(text).nth(self.time_field)?;
         Some((Stamp::parse(field)?, field))
     }
 
-    /// Reads only the number of a line's trade.
+    /// Parses only the trade id of a line.
     pub(crate) fn id(&self, text: &[u8]) -> Option<u64> {
         let field = self.slots.iter().position(|slot| *slot == Some(ID))?;
         parse_id(fields(text).nth(field)?)
     }
 
-    /// The fields of the columns. With fewer or more fields than the header has, it is open which is which; empty ones at the
-    /// end are no fields.
-    fn pick<'a>(&self, text: &'a [u8]) -> Result<[Option<&'a [u8]>; COLUMNS.len()], Refusal> {
+    /// Returns the fields of the known columns. A line with fewer or more fields than the header is refused, because
+    /// the assignment is unknown; empty fields at the end are ignored.
+    fn pick<'a>(&self, text: &'a [u8]) -> Result<[Option<&'a [u8]>; COLUMNS.len()], RowRefusal> {
         let mut picked = [None; COLUMNS.len()];
         for (idx, field) in fields(text).enumerate() {
             match self.slots.get(idx) {
@@ -193,24 +193,24 @@ impl Columns {
         if is_whole { Ok(picked) } else { Err(self.misshapen(text)) }
     }
 
-    /// What a line is whose fields are not those of the header: with a time, or with several numbers, a row that cannot be
-    /// read; otherwise no row.
-    fn misshapen(&self, text: &[u8]) -> Refusal {
+    /// Classifies a line with a wrong number of fields: it is an unparsable row if it holds a time or several numbers,
+    /// otherwise it is not a row.
+    fn misshapen(&self, text: &[u8]) -> RowRefusal {
         let is_number = |part: &&[u8]| {
             let part = part.strip_prefix(b"\"").unwrap_or(part).trim_ascii();
             part.first().is_some_and(|byte| byte.is_ascii_digit() || b"+-.$".contains(byte))
         };
-        // Another program may separate them otherwise.
+        // Another program may use another separator.
         let numbers = text.split(|byte| b",;\t|".contains(byte)).filter(is_number).count();
         if self.stamp(text).is_some() || (numbers > 1 && !text.starts_with(b"#")) {
-            Refusal::Unparsable
+            RowRefusal::Unparsable
         } else {
-            Refusal::Foreign
+            RowRefusal::Foreign
         }
     }
 }
 
-/// The column of this name.
+/// Returns the index into [`COLUMNS`] of a column with this name.
 fn slot_of(field: &[u8], price_is_close: bool) -> Option<usize> {
     if price_is_close && field.eq_ignore_ascii_case(PRICE.as_bytes()) {
         return Some(CLOSE);
@@ -218,7 +218,7 @@ fn slot_of(field: &[u8], price_is_close: bool) -> Option<usize> {
     COLUMNS.iter().position(|column| field.eq_ignore_ascii_case(column.as_bytes()))
 }
 
-/// Whether a line names columns, two at least, and has no number.
+/// Whether a line holds at least two column names and no number.
 fn names_columns(text: &[u8]) -> bool {
     let is_word = |word: &[u8]| HEADER_WORDS.iter().any(|known| word.eq_ignore_ascii_case(known.as_bytes()));
     let is_name = |field: &&[u8]| {
@@ -229,17 +229,17 @@ fn names_columns(text: &[u8]) -> bool {
     fields(text).filter(is_name).count() > 1 && !fields(text).any(is_number)
 }
 
-/// A field as a number, which may be NaN or infinite.
+/// Parses a field as a number, which may be NaN or infinite.
 pub(crate) fn number_of(field: &[u8]) -> Option<f64> {
     str::from_utf8(field).ok()?.parse().ok()
 }
 
-/// The beginning of a field, for an error.
+/// Returns the beginning of a field, for an error.
 pub(crate) fn excerpt(field: &[u8]) -> String {
     String::from_utf8_lossy(field).chars().take(EXCERPT_CHARS_MAX).collect()
 }
 
-/// Why a line is no header.
+/// Describes why a line is not a usable header.
 fn problem(header: &[u8], missing: usize) -> NoHeader {
     let needed = "needed are timestamp_ms and close (or price); open, high and low together, volume and id are read where there are any";
     let names: Vec<_> = fields(header).map(|field| String::from_utf8_lossy(field)).collect();
@@ -269,8 +269,8 @@ fn problem(header: &[u8], missing: usize) -> NoHeader {
     NoHeader { text, is_header: false }
 }
 
-/// The fields of a line, without blanks and quotes around them. A comma between quotes does not separate; a line break
-/// between quotes does, so that one broken line cannot swallow the rest of the file.
+/// Splits a line into fields, without surrounding blanks and quotes. A comma inside quotes does not separate fields. A
+/// line break inside quotes ends the line, so that one broken line cannot swallow the rest of the file.
 fn fields(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut is_quoted = false;
     text.split(move |&byte| {
@@ -283,26 +283,26 @@ fn fields(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Reads a finite number; `None` where the field says that there is none.
-fn parse_cell(field: &[u8]) -> Result<Option<f64>, Refusal> {
-    let text = str::from_utf8(field).map_err(|_| Refusal::Unparsable)?;
+/// Parses a finite number; `None` for a field that means "no value".
+fn parse_cell(field: &[u8]) -> Result<Option<f64>, RowRefusal> {
+    let text = str::from_utf8(field).map_err(|_| RowRefusal::Unparsable)?;
     match text.parse::<f64>() {
         Ok(number) if number.is_finite() => Ok(Some(number)),
         Ok(number) if number.is_nan() => Ok(None),
         Ok(_) => Err(Reason::NonFinite.into()),
         Err(_) if NOTHING.iter().any(|nothing| text.eq_ignore_ascii_case(nothing)) => Ok(None),
-        Err(_) => Err(Refusal::Unparsable),
+        Err(_) => Err(RowRefusal::Unparsable),
     }
 }
 
-fn parse_volume(field: &[u8]) -> Result<Option<f64>, Refusal> {
+fn parse_volume(field: &[u8]) -> Result<Option<f64>, RowRefusal> {
     match parse_cell(field)? {
-        Some(volume) if volume < 0.0 => Err(Refusal::NegativeVolume),
+        Some(volume) if volume < 0.0 => Err(RowRefusal::NegativeVolume),
         volume => Ok(volume),
     }
 }
 
-/// A trade's number; text that is none counts as no number.
+/// Parses a trade id; a text that is not a number gives `None`.
 fn parse_id(field: &[u8]) -> Option<u64> {
     str::from_utf8(field).ok()?.parse().ok()
 }
@@ -315,7 +315,7 @@ mod tests {
     /// 2026-01-01.
     const LATEST: EventTime = EventTime(1_767_225_600_000);
 
-    fn check(line: &str, expected: Result<(f64, f64, Option<f64>), Refusal>) {
+    fn check(line: &str, expected: Result<(f64, f64, Option<f64>), RowRefusal>) {
         let columns = Columns::parse(HEADER).unwrap();
         let line = line.replace('T', "1704067200000");
         let found = columns.row(line.as_bytes(), 0, 2, LATEST).map(|row| (row.open, row.close, row.volume));
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_is_read_however_its_numbers_are_written() {
+    fn a_row_is_read_in_every_notation_of_its_numbers() {
         check("T,1,3,1,2,5", Ok((1.0, 2.0, Some(5.0))));
         check(" T , 1,3,1, 2 ,\r", Ok((1.0, 2.0, None)));
         check("\"T\",\"1\",\"3\",\"1\",\"2\",\"5\"", Ok((1.0, 2.0, Some(5.0))));
@@ -337,36 +337,36 @@ mod tests {
         for nothing in ["", "NaN", "nan", "null", "-", "None", "N/A", "\"\""] {
             check(&format!("T,1,3,1,2,{nothing}"), Ok((1.0, 2.0, None)));
         }
-        check("T,1,3,1,2,-0.5", Err(Refusal::NegativeVolume));
+        check("T,1,3,1,2,-0.5", Err(RowRefusal::NegativeVolume));
         check("T,1,3,1,2,inf", Err(Reason::NonFinite.into()));
-        check("T,1,3,1,2,much", Err(Refusal::Unparsable));
+        check("T,1,3,1,2,much", Err(RowRefusal::Unparsable));
     }
 
     #[test]
     fn every_bad_row_has_its_own_name() {
-        check("T,1,3,1,x,5", Err(Refusal::Unparsable));
-        check("T,1,3", Err(Refusal::Unparsable));
-        check("T,1,3,1,2", Err(Refusal::Unparsable));
-        check("T,8,523.5,8,600.0,8,510.0,8,520.0,5", Err(Refusal::Unparsable));
-        check("2024-01-01,1,3,1,2,5", Err(Refusal::Unparsable));
-        check("T.5,1,3,1,2,5", Err(Refusal::FractionalTime));
-        check("T,,3,1,2,5", Err(Refusal::IncompletePrice));
-        check("T,1,3,1,,5", Err(Refusal::IncompletePrice));
-        check("T,1,3,NaN,2,5", Err(Refusal::IncompletePrice));
+        check("T,1,3,1,x,5", Err(RowRefusal::Unparsable));
+        check("T,1,3", Err(RowRefusal::Unparsable));
+        check("T,1,3,1,2", Err(RowRefusal::Unparsable));
+        check("T,8,523.5,8,600.0,8,510.0,8,520.0,5", Err(RowRefusal::Unparsable));
+        check("2024-01-01,1,3,1,2,5", Err(RowRefusal::Unparsable));
+        check("T.5,1,3,1,2,5", Err(RowRefusal::FractionalTime));
+        check("T,,3,1,2,5", Err(RowRefusal::IncompletePrice));
+        check("T,1,3,1,,5", Err(RowRefusal::IncompletePrice));
+        check("T,1,3,NaN,2,5", Err(RowRefusal::IncompletePrice));
         check("T,1,inf,1,2,5", Err(Reason::NonFinite.into()));
         check("T,1,3,1,1e999,5", Err(Reason::NonFinite.into()));
-        // Rows of another layout are rows.
-        check("2024-01-01 03:20:00,1,3,1,2,2,5", Err(Refusal::Unparsable));
-        check("2024-01-01,\"1,5\",\"3,5\",x,y", Err(Refusal::Unparsable));
-        check("1704067200000;1;3.5;1;2;5", Err(Refusal::Unparsable));
-        check("0,1,3,1,2,5", Err(Refusal::Before2009));
-        check("T0,1,3,1,2,5", Err(Refusal::FUTURE));
+        // Rows of another layout are rows too, and count as unparsable.
+        check("2024-01-01 03:20:00,1,3,1,2,2,5", Err(RowRefusal::Unparsable));
+        check("2024-01-01,\"1,5\",\"3,5\",x,y", Err(RowRefusal::Unparsable));
+        check("1704067200000;1;3.5;1;2;5", Err(RowRefusal::Unparsable));
+        check("0,1,3,1,2,5", Err(RowRefusal::Before2009));
+        check("T0,1,3,1,2,5", Err(RowRefusal::FUTURE));
     }
 
     #[test]
     fn lines_without_a_price_are_told_from_bad_rows() {
         for line in ["T,,,,,", "T,NaN,NaN,NaN,NaN,0", "T,null,null,null,null,null", "T,-,-,-,-,-"] {
-            check(line, Err(Refusal::NoPrice));
+            check(line, Err(RowRefusal::NoPrice));
         }
         for line in [
             "garbage",
@@ -378,12 +378,12 @@ mod tests {
             "a,b,c,d,e,f,g",
             "exported 2024-01-01,by me",
         ] {
-            check(line, Err(Refusal::Foreign));
+            check(line, Err(RowRefusal::Foreign));
         }
     }
 
     #[test]
-    fn columns_are_found_by_name_whatever_their_order() {
+    fn columns_are_found_by_name_in_any_order() {
         let columns = Columns::parse(b"\xef\xbb\xbfname,\"Close\",low,high,open,volume,timestamp_ms\r").unwrap();
         let row = columns.row(b"\"a, b\",2,1,3,1.5,9,1704067200000", 1, 7, LATEST).unwrap();
         assert_eq!((row.text().as_str(), row.line, row.file), ("1704067200000,1.5,3,1,2,9", 7, 1));
@@ -404,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_that_cannot_be_used_says_what_was_found_and_what_is_needed() {
+    fn an_unusable_header_is_refused_with_the_needed_columns() {
         let check = |header: &str, expected: &str| {
             let said = Columns::parse(header.as_bytes()).expect_err("no header").text;
             assert!(said.contains(expected), "{header}: {said}");

@@ -1,11 +1,11 @@
-//! What a file is by its first bytes, whatever its name.
+//! Detection of file types that are not CSV, by content. The file's name does not matter.
 
-/// So many first bytes are looked at.
+/// Bytes of the file's beginning that are examined.
 pub(crate) const HEAD_BYTES: usize = 64 * 1024;
-/// A tar archive names itself here.
+/// Position of the magic number of a tar archive.
 const TAR_MARK: std::ops::Range<usize> = 257..262;
 
-/// What a file is that no recording can be, and what to do with it. `FILE` stands for its name.
+/// A file type that cannot be a recording, with advice. In the advice, `FILE` is replaced by the file's name.
 struct Known {
     magic: &'static [u8],
     what: &'static str,
@@ -18,7 +18,7 @@ const fn known(magic: &'static [u8], what: &'static str, remedy: &'static str) -
 
 const EXPORT: &str = "export it as CSV, in UTF-8";
 
-/// Longer marks stand before shorter ones that they begin with.
+/// Known types. A longer magic number comes before a shorter one that is its prefix.
 const KNOWN: [Known; 32] = [
     known(b"\x28\xb5\x2f\xfd", "a zstd file", "decompress it first: zstd -dc FILE > FILE.csv"),
     known(b"\xfd7zXZ\x00", "an xz file", "decompress it first: xz -dc FILE > FILE.csv"),
@@ -58,7 +58,7 @@ const KNOWN: [Known; 32] = [
     known(b"[", "JSON", "convert it to CSV with a header"),
 ];
 
-/// Says what a text is that begins with these bytes, and what to do, if it cannot be CSV with line feeds in UTF-8.
+/// Returns the type of a text that begins with these bytes and advice, if it is not UTF-8 text with line feeds.
 pub(crate) fn foreign(head: &[u8]) -> Option<String> {
     let say = |what: &str, remedy: &str| Some(format!("this is {what}; {remedy}"));
     if head.starts_with(b"PK\x03\x04") || head.starts_with(b"PK\x05\x06") {
@@ -85,7 +85,7 @@ pub(crate) fn foreign(head: &[u8]) -> Option<String> {
         _ => return say("no text", "name a CSV file"),
     }
     let is_cr_only = head.contains(&b'\r') && !head.contains(&b'\n');
-    // A last line may end in CR LF beyond what is looked at.
+    // The last line may end in CR LF beyond the examined bytes.
     if is_cr_only && head.trim_ascii_end().contains(&b'\r') {
         return say("text whose lines end in CR only", "convert it: tr '\\r' '\\n' < FILE > FILE.csv");
     }
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn text_with_any_usual_line_end_is_no_foreign_file() {
+    fn text_with_any_usual_line_end_is_accepted() {
         for head in [
             "",
             "timestamp_ms,close",

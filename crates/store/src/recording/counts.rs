@@ -1,4 +1,4 @@
-//! What became of the rows: counted, and the refused ones kept.
+//! Counts of rows by outcome, and the file of refused rows.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -6,66 +6,66 @@ use std::io::{self, Write};
 use market::EventTime;
 use serde::Serialize;
 
-use super::row::Refusal;
+use super::row::RowRefusal;
 
-/// How much of a refused line is kept.
+/// Bytes of a refused line that are kept, at most.
 const TEXT_BYTES_MAX: usize = 256;
 
-/// What the reading of one instrument counted.
+/// Row counts of one instrument.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Tally {
+pub struct RowCounts {
     /// Lines that were not blank.
     pub rows: u64,
-    /// Rows that the reader left out because it has their time already.
+    /// Rows that the reader left out because FEED already has their time.
     pub skipped: u64,
-    /// First and last of them.
+    /// Event times of the first and the last skipped row.
     #[serde(skip)]
     pub skipped_range: Option<(EventTime, EventTime)>,
-    /// Rows of a time, and of a trade's number, that had a row already.
+    /// Rows that repeat an earlier row's time (and trade id).
     pub duplicates: u64,
-    /// Those of them that said something else.
+    /// Duplicates with other values than the earlier row.
     pub conflicts: u64,
-    /// Rows whose low or high was widened to hold open and close.
+    /// Rows whose low or high was widened to include open and close.
     pub widened: u64,
-    /// Candles that have not ended yet: left out.
+    /// Candles that have not ended yet. They are left out.
     pub unfinished: u64,
-    /// Rows with a time and no price: left out.
+    /// Rows with a time and without a price. They are left out.
     pub without_price: u64,
-    /// Lines that are no rows, such as comments: left out.
+    /// Lines that are not rows, such as comments. They are left out.
     pub foreign: u64,
-    /// Headers behind the first one, each of which ends its file.
+    /// Headers after the first one. Each ends its file.
     pub headers: u64,
-    /// Refused rows that carry a price, by reason.
+    /// Refused rows with a price, by reason.
     pub rejected: BTreeMap<&'static str, u64>,
-    /// First and last row that counts, published or skipped.
+    /// Event times of the first and the last row that counts, published or skipped.
     #[serde(skip)]
     pub range: Option<(EventTime, EventTime)>,
 }
 
-impl Tally {
-    /// Counts a line that does not count, by what it is.
-    pub fn count_rejected(&mut self, reason: Refusal) {
+impl RowCounts {
+    /// Counts a refused line by its reason.
+    pub fn count_rejected(&mut self, reason: RowRefusal) {
         match reason {
-            Refusal::Foreign => self.foreign += 1,
-            Refusal::Header => self.headers += 1,
-            Refusal::NoPrice => self.without_price += 1,
-            Refusal::Unfinished => self.unfinished += 1,
+            RowRefusal::Foreign => self.foreign += 1,
+            RowRefusal::Header => self.headers += 1,
+            RowRefusal::NoPrice => self.without_price += 1,
+            RowRefusal::Unfinished => self.unfinished += 1,
             _ => *self.rejected.entry(reason.as_str()).or_default() += 1,
         }
     }
 
-    /// Counts a row that was left out.
+    /// Counts a row that FEED already has.
     pub fn count_skipped(&mut self, event: EventTime) {
         self.skipped += 1;
         extend(&mut self.skipped_range, event);
     }
 
-    /// Takes note of a row that counts.
+    /// Extends the range by a row that counts.
     pub fn count_accepted(&mut self, event: EventTime) {
         extend(&mut self.range, event);
     }
 
-    /// Adds what another instrument counted.
+    /// Adds the counts of another instrument.
     pub fn add(&mut self, other: &Self) {
         self.rows += other.rows;
         self.skipped += other.skipped;
@@ -87,12 +87,12 @@ impl Tally {
         }
     }
 
-    /// Refused rows that carry a price, of all reasons.
+    /// Returns the number of refused rows with a price.
     pub fn rejected_count(&self) -> u64 {
         self.rejected.values().sum()
     }
 
-    /// Rows that carry a price, refused or not.
+    /// Returns the number of rows with a price, refused or not.
     pub fn priced_count(&self) -> u64 {
         self.rows - self.without_price - self.foreign - self.headers
     }
@@ -103,10 +103,10 @@ fn extend(range: &mut Option<(EventTime, EventTime)>, event: EventTime) {
     *range = Some((first.min(event), last.max(event)));
 }
 
-/// Makes the file of the refused rows when the first one comes.
+/// Creates the file of refused rows when the first one comes.
 type Create = Box<dyn FnOnce() -> io::Result<Box<dyn Write + Send>> + Send>;
 
-/// The refused rows, one JSON object a line: `{"file":"a.csv","line":7,"reason":"unparsable","text":"…"}`.
+/// Writer of refused rows, one JSON object per line: `{"file":"a.csv","line":7,"reason":"unparsable","text":"…"}`.
 pub struct Rejects {
     create: Option<Create>,
     file: Option<Box<dyn Write + Send>>,
@@ -122,18 +122,18 @@ struct Reject<'a> {
 }
 
 impl Rejects {
-    /// Keeps nothing.
+    /// Returns a writer that discards all rows.
     pub fn nowhere() -> Self {
         Self { create: None, file: None, error: None }
     }
 
-    /// Keeps them in the file that `create` makes when the first one comes.
+    /// Returns a writer into the file that `create` creates when the first row comes.
     pub fn new(create: impl FnOnce() -> io::Result<Box<dyn Write + Send>> + Send + 'static) -> Self {
         Self { create: Some(Box::new(create)), file: None, error: None }
     }
 
-    /// Keeps a refused row. After an error nothing more is written; see [`Rejects::finish`].
-    pub fn keep(&mut self, file: &str, line: u32, reason: Refusal, text: &[u8]) {
+    /// Writes a refused row. After an error it writes nothing more; see [`Rejects::finish`].
+    pub fn keep(&mut self, file: &str, line: u32, reason: RowRefusal, text: &[u8]) {
         let text = String::from_utf8_lossy(&text[..text.len().min(TEXT_BYTES_MAX)]);
         let reject = Reject { file, line, reason: reason.as_str(), text: &text };
         if self.error.is_none() {
@@ -141,15 +141,15 @@ impl Rejects {
         }
     }
 
-    /// Whether a refused row could not be kept.
+    /// Whether a refused row could not be written.
     pub fn has_failed(&self) -> bool {
         self.error.is_some()
     }
 
-    /// Writes what is still in memory.
+    /// Flushes the file.
     ///
     /// # Errors
-    /// The first error of all writing.
+    /// The first error of any write.
     pub fn finish(mut self) -> io::Result<()> {
         match (self.error.take(), &mut self.file) {
             (Some(error), _) => Err(error),

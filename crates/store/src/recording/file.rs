@@ -1,4 +1,4 @@
-//! A recording's file: plain or gzip text, opened, checked and read line by line.
+//! File of a recording, plain or gzip: opening, checking, and reading line by line.
 
 use std::fmt;
 use std::fs::File;
@@ -12,59 +12,35 @@ use market::EventTime;
 use super::columns::Columns;
 use super::container;
 use super::lines::Lines;
-use super::row::{Refusal, Row};
+use super::row::{RecordingRow, RowRefusal};
 use super::time::Stamp;
+use super::unusable::UnusableFile;
 
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
-/// Comments and titles before the header, at most.
+/// Lines of comments and titles before the header, at most.
 const PREAMBLE_MAX: u64 = 20;
 
-/// Is told how many bytes of the file were read, each time some were: for a progress bar.
+/// Callback for a progress bar: receives the number of bytes after each read.
 pub type OnRead = Arc<dyn Fn(u64) + Send + Sync>;
 
-/// Opens the bytes of a file from the beginning, as often as needed.
+/// Opens the file at its beginning, any number of times.
 type Open = Box<dyn Fn() -> io::Result<Box<dyn Read + Send>> + Send>;
 
-/// A file that may hold a recording. It is open only while it is read: thousands may wait.
-pub struct Input {
+/// A file that may hold a recording. It is open only during reads, so that a run can have thousands of files.
+pub struct RecordingFile {
     name: String,
     bytes: u64,
     open: Open,
     on_read: Option<OnRead>,
 }
 
-impl fmt::Debug for Input {
+impl fmt::Debug for RecordingFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name)
     }
 }
 
-/// Why a file cannot be read at all, or not to its end.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("{place}: {problem}")]
-pub struct Unusable {
-    /// The file, with the line if it came to that.
-    pub(crate) place: String,
-    pub(crate) problem: String,
-    /// Whether another header is what ends it.
-    pub(crate) is_header: bool,
-    /// Whether two rows that say different things are what is wrong.
-    pub(crate) is_conflict: bool,
-}
-
-impl Unusable {
-    /// What is wrong with a file, or at a line of it.
-    pub(crate) fn new(place: String, problem: String) -> Self {
-        Self { place, problem, is_header: false, is_conflict: false }
-    }
-
-    /// The same, with more to say.
-    pub(crate) fn and(self, more: &str) -> Self {
-        Self { problem: format!("{}; {more}", self.problem), ..self }
-    }
-}
-
-/// A file that tells how much of it was read.
+/// A reader that reports the bytes it has read.
 struct Watched {
     file: Box<dyn Read + Send>,
     on_read: OnRead,
@@ -78,17 +54,17 @@ impl Read for Watched {
     }
 }
 
-impl Input {
-    /// A file of the machine. `on_read` hears of the reading of its rows, not of the look at it before.
+impl RecordingFile {
+    /// Refers to a file on disk. `on_read` is called while the rows are read, but not during the survey.
     ///
     /// # Errors
-    /// When there is none, or it is no regular file.
-    pub fn at(path: &Path, on_read: OnRead) -> Result<Self, Unusable> {
+    /// The file does not exist, or is not a regular file.
+    pub fn at(path: &Path, on_read: OnRead) -> Result<Self, UnusableFile> {
         let name = path.display().to_string();
-        let unusable = |problem: String| Unusable::new(name.clone(), problem);
+        let unusable = |problem: String| UnusableFile::new(name.clone(), problem);
         let metadata = std::fs::metadata(path).map_err(|error| unusable(format!("cannot open it: {error}")))?;
         if !metadata.is_file() {
-            // It is read twice: once to check it before anything is published, once for its rows.
+            // The file is read twice: once for the survey before anything is published, once for its rows.
             return Err(unusable("not a regular file: write what it gives into a file, and name that".to_owned()));
         }
         let path = path.to_owned();
@@ -96,29 +72,29 @@ impl Input {
         Ok(Self { name, bytes: metadata.len(), open, on_read: Some(on_read) })
     }
 
-    /// A file that is in memory, under the name that errors give it.
+    /// Wraps bytes in memory as a file. `name` appears in errors.
     pub fn of_bytes(name: &str, bytes: Vec<u8>) -> Self {
         let length = bytes.len() as u64;
         let open: Open = Box::new(move || Ok(Box::new(io::Cursor::new(bytes.clone()))));
         Self { name: name.to_owned(), bytes: length, open, on_read: None }
     }
 
-    /// The file as it was named.
+    /// Returns the name of the file as the user wrote it.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Its length on disk.
+    /// Returns the size on disk in bytes.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Counts the rows with a readable time, and those of them that are older than `bound`.
+    /// Counts the rows with a readable time, and those of them before `bound`.
     ///
     /// # Errors
-    /// When it cannot be opened or does not begin as a recording. A file that breaks off counts as far as it goes.
-    pub fn count_older(&self, bound: EventTime) -> Result<(u64, u64), Unusable> {
-        let mut rows = self.look()?;
+    /// The file cannot be opened, or does not begin as a recording. A truncated file counts up to its end.
+    pub fn count_older(&self, bound: EventTime) -> Result<(u64, u64), UnusableFile> {
+        let mut rows = self.rows_unreported()?;
         let (mut all, mut older) = (0, 0);
         while let Ok(Some(line)) = rows.next_line() {
             if let Some((Stamp::Whole(ms), _)) = line.stamp() {
@@ -129,11 +105,11 @@ impl Input {
         Ok((all, older))
     }
 
-    /// Opens it and reads its header.
+    /// Opens the file and reads its header.
     ///
     /// # Errors
-    /// When it cannot be opened or does not begin as a recording.
-    pub(crate) fn rows(&self) -> Result<Rows, Unusable> {
+    /// The file cannot be opened, or does not begin as a recording.
+    pub(crate) fn rows(&self) -> Result<Rows, UnusableFile> {
         let file = (self.open)().map_err(|error| self.unopened(&error))?;
         match &self.on_read {
             Some(on_read) => self.rows_of(Box::new(Watched { file, on_read: OnRead::clone(on_read) })),
@@ -141,17 +117,17 @@ impl Input {
         }
     }
 
-    /// As [`Input::rows`], for a look at it that nobody hears of.
+    /// Opens the file like [`RecordingFile::rows`], but without progress reports.
     ///
     /// # Errors
-    /// As there.
-    pub(crate) fn look(&self) -> Result<Rows, Unusable> {
+    /// As [`RecordingFile::rows`].
+    pub(crate) fn rows_unreported(&self) -> Result<Rows, UnusableFile> {
         self.rows_of((self.open)().map_err(|error| self.unopened(&error))?)
     }
 
-    fn rows_of(&self, file: Box<dyn Read + Send>) -> Result<Rows, Unusable> {
+    fn rows_of(&self, file: Box<dyn Read + Send>) -> Result<Rows, UnusableFile> {
         let mut lines = Lines::new(self.name.clone(), self.text_of(file)?);
-        let mut first_problem: Option<Unusable> = None;
+        let mut first_problem: Option<UnusableFile> = None;
         for preamble in 0..=PREAMBLE_MAX {
             let Some((number, _)) = lines.next()? else { break };
             let (is_header, problem) = match Columns::parse(lines.text()) {
@@ -171,8 +147,8 @@ impl Input {
         }))
     }
 
-    /// Gzip is recognised by its content, whatever the name.
-    fn text_of(&self, file: Box<dyn Read + Send>) -> Result<Box<dyn BufRead + Send>, Unusable> {
+    /// Decompresses gzip, which is recognized by its content and not by the file's name.
+    fn text_of(&self, file: Box<dyn Read + Send>) -> Result<Box<dyn BufRead + Send>, UnusableFile> {
         let mut file = BufReader::with_capacity(container::HEAD_BYTES, file);
         let head = file.fill_buf().map_err(|error| self.unopened(&error))?;
         let is_gzip = head.starts_with(&GZIP_MAGIC);
@@ -184,7 +160,7 @@ impl Input {
         let broken = |error| self.unusable(1, format!("the file breaks off here ({error})"));
         let head = text.fill_buf().map_err(broken)?;
         if let Some(problem) = container::foreign(head) {
-            return Err(Unusable::new(self.name.clone(), problem.replace("FILE", &self.name)));
+            return Err(UnusableFile::new(self.name.clone(), problem.replace("FILE", &self.name)));
         }
         if !is_gzip && !head.is_empty() && self.name.to_ascii_lowercase().ends_with(".gz") {
             let problem = "not gzip, although its name ends in .gz; rename it if it is plain text".to_owned();
@@ -193,13 +169,13 @@ impl Input {
         Ok(text)
     }
 
-    fn unopened(&self, error: &io::Error) -> Unusable {
-        Unusable::new(self.name.clone(), format!("cannot open it: {error}"))
+    fn unopened(&self, error: &io::Error) -> UnusableFile {
+        UnusableFile::new(self.name.clone(), format!("cannot open it: {error}"))
     }
 
-    /// What is wrong at a line.
-    pub(crate) fn unusable(&self, line: u32, problem: String) -> Unusable {
-        Unusable::new(format!("{} line {line}", self.name), problem)
+    /// Returns an error at a line.
+    pub(crate) fn unusable(&self, line: u32, problem: String) -> UnusableFile {
+        UnusableFile::new(format!("{} line {line}", self.name), problem)
     }
 }
 
@@ -208,76 +184,76 @@ fn is_remark(text: &[u8]) -> bool {
     text.starts_with(b"#") || text.starts_with(b"http") || !text.contains(&b',')
 }
 
-/// The rows of an open file.
+/// Rows of an open file.
 pub(crate) struct Rows {
     lines: Lines,
     columns: Columns,
-    /// Lines before the header.
+    /// Number of lines before the header.
     pub(crate) preamble: u64,
 }
 
 /// A line that is not blank.
 pub(crate) struct Line<'a> {
-    /// Counted from 1.
+    /// Line number, from 1.
     pub(crate) number: u32,
-    /// Without its line break; of a line that is too long for a row only the beginning.
+    /// Text without the line break. Of a line that is too long for a row, it is the beginning.
     pub(crate) text: &'a [u8],
     is_whole: bool,
     columns: &'a Columns,
 }
 
 impl Rows {
-    /// The columns of its header.
+    /// Returns the columns of the header.
     pub(crate) fn columns(&self) -> &Columns {
         &self.columns
     }
 
-    /// The next line that is not blank.
+    /// Reads the next line that is not blank.
     ///
     /// # Errors
-    /// The file breaks off: a cut or damaged gzip file, a failing disk, another header.
-    pub(crate) fn next_line(&mut self) -> Result<Option<Line<'_>>, Unusable> {
+    /// The file breaks off: truncated or damaged gzip, a failing disk, or a second header.
+    pub(crate) fn next_line(&mut self) -> Result<Option<Line<'_>>, UnusableFile> {
         let Some((number, is_whole)) = self.lines.next()? else { return Ok(None) };
         let (text, columns) = (self.lines.text(), &self.columns);
         if columns.is_header(text) {
             let problem = "the file has a second header here, and the rows after it may have other columns: split the file at this line";
             let place = format!("{} line {number}", self.lines.name());
-            return Err(Unusable { is_header: true, ..Unusable::new(place, problem.to_owned()) });
+            return Err(UnusableFile { is_header: true, ..UnusableFile::new(place, problem.to_owned()) });
         }
         Ok(Some(Line { number, text, is_whole, columns }))
     }
 }
 
 impl<'a> Line<'a> {
-    /// The line as a row of this file, no later than `latest`.
+    /// Parses the line as a row of its file, no later than `latest`.
     ///
     /// # Errors
-    /// The named reason why it is none.
-    pub(crate) fn row(&self, file: u32, latest: EventTime) -> Result<Row, Refusal> {
-        if self.is_whole { self.columns.row(self.text, file, self.number, latest) } else { Err(Refusal::TooLong) }
+    /// The reason why it is not a row.
+    pub(crate) fn row(&self, file: u32, latest: EventTime) -> Result<RecordingRow, RowRefusal> {
+        if self.is_whole { self.columns.row(self.text, file, self.number, latest) } else { Err(RowRefusal::TooLong) }
     }
 
-    /// Another line of its file.
+    /// Returns another line of the same file.
     pub(crate) fn like<'b>(&'b self, text: &'b [u8]) -> Line<'b> {
         Line { number: self.number, text, is_whole: true, columns: self.columns }
     }
 
-    /// Its time, as far as it is a number, with the field that it is in.
+    /// Parses the time, and returns it with its field.
     pub(crate) fn stamp(&self) -> Option<(Stamp, &'a [u8])> {
         self.columns.stamp(self.text).filter(|_| self.is_whole)
     }
 
-    /// Whether columns of it name its instrument.
+    /// Whether some columns name the instrument.
     pub(crate) fn has_names(&self) -> bool {
         self.columns.has_names()
     }
 
-    /// The columns that name its instrument, and the names.
+    /// Returns the columns that name the instrument, with their fields.
     pub(crate) fn names(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
         self.columns.names(self.text)
     }
 
-    /// The number of its trade.
+    /// Parses the trade id.
     pub(crate) fn id(&self) -> Option<u64> {
         self.columns.id(self.text)
     }
@@ -302,7 +278,7 @@ mod tests {
     #[test]
     fn unusable_files_are_named_with_what_they_are() {
         let check = |name: &str, bytes: Vec<u8>, expected: &str| {
-            let error = Input::of_bytes(name, bytes).rows().err().expect("unusable").to_string();
+            let error = RecordingFile::of_bytes(name, bytes).rows().err().expect("unusable").to_string();
             assert!(error.starts_with(expected), "{error}");
         };
         let truncated = |bytes: Vec<u8>| bytes[..8].to_vec();
@@ -329,23 +305,23 @@ mod tests {
     }
 
     #[test]
-    fn remarks_before_the_header_are_passed_over() {
+    fn remarks_before_the_header_are_skipped() {
         let text = format!(
             "https://example.com/a,b\n# a remark, made by hand\nPrices of bitcoin\n{HEADER}1583020800000,1,1,1,1,1\n"
         );
         for bytes in [text.clone().into_bytes(), gzip(text.as_bytes())] {
-            let mut rows = Input::of_bytes("a.csv", bytes).rows().unwrap();
+            let mut rows = RecordingFile::of_bytes("a.csv", bytes).rows().unwrap();
             assert_eq!((rows.preamble, rows.next_line().unwrap().unwrap().number), (3, 5));
         }
     }
 
     #[test]
-    fn a_cut_file_gives_its_whole_lines_and_then_says_where_it_ends() {
+    fn a_truncated_file_gives_its_whole_lines_then_an_error() {
         let text: String =
             (0..20_000).map(|n| format!("{},{}.25,{n}.5,{n}.125,{n}.375,{}\n", n * 60_000, n, n * 7 % 13)).collect();
         let mut bytes = gzip((HEADER.to_owned() + &text).as_bytes());
         bytes.truncate(bytes.len() / 2);
-        let mut rows = Input::of_bytes("a.csv.gz", bytes).rows().unwrap();
+        let mut rows = RecordingFile::of_bytes("a.csv.gz", bytes).rows().unwrap();
         let lines: Vec<&str> = text.lines().collect();
         let mut reached = 1;
         let error = loop {
@@ -367,7 +343,7 @@ mod tests {
     fn a_second_header_ends_the_file_with_its_line() {
         for header in [HEADER, "timestamp_ms,open,close,high,low,volume\n", "close,high\n"] {
             let text = format!("{HEADER}1583020800000,1,1,1,1,1\n{header}1583020860000,1,1,1,1,1\n");
-            let mut rows = Input::of_bytes("a.csv", text.into_bytes()).rows().unwrap();
+            let mut rows = RecordingFile::of_bytes("a.csv", text.into_bytes()).rows().unwrap();
             assert_eq!(rows.next_line().unwrap().unwrap().number, 2);
             let end = rows.next_line().err().expect("a second header");
             assert!(end.is_header && end.to_string().starts_with("a.csv line 3: "), "{end}");
@@ -377,8 +353,9 @@ mod tests {
     #[test]
     fn lines_that_end_in_cr_only_end_the_file() {
         let first = format!("{HEADER}1583020800000,1,1,1,1,1\r\n");
-        let mut rows =
-            Input::of_bytes("a.csv", (first + "1583020860000,1,1,1,1,1\r1,1,1,1,1,1\r\n").into()).rows().unwrap();
+        let mut rows = RecordingFile::of_bytes("a.csv", (first + "1583020860000,1,1,1,1,1\r1,1,1,1,1,1\r\n").into())
+            .rows()
+            .unwrap();
         assert_eq!(rows.next_line().unwrap().unwrap().number, 2);
         let end = rows.next_line().err().expect("cut").to_string();
         assert!(end.starts_with("a.csv line 3: lines end in CR only from here on; convert them: tr"), "{end}");
@@ -387,9 +364,9 @@ mod tests {
     #[test]
     fn a_line_without_end_is_one_bad_line() {
         let text = format!("{HEADER}{}\n1583020800000,1,1,1,1,1\n", "x".repeat(3 * LINE_BYTES_MAX));
-        let mut rows = Input::of_bytes("a.csv", text.into_bytes()).rows().unwrap();
+        let mut rows = RecordingFile::of_bytes("a.csv", text.into_bytes()).rows().unwrap();
         let long = rows.next_line().unwrap().unwrap();
-        assert_eq!((long.number, long.text.len(), long.row(0, LATEST)), (2, LINE_BYTES_MAX, Err(Refusal::TooLong)));
+        assert_eq!((long.number, long.text.len(), long.row(0, LATEST)), (2, LINE_BYTES_MAX, Err(RowRefusal::TooLong)));
         let good = rows.next_line().unwrap().unwrap();
         assert_eq!((good.number, good.text), (3, b"1583020800000,1,1,1,1,1".as_slice()));
         assert!(rows.next_line().unwrap().is_none());

@@ -1,41 +1,42 @@
-//! The rows of one instrument, from all its files, in order and judged.
+//! The rows of one instrument from all its files, in event-time order and judged.
 
 use std::collections::VecDeque;
 
 use market::validate::GRAIN_MAX;
 use market::{EventTime, Instrument, Span};
 
-use super::counts::{Rejects, Tally};
-use super::file::{Input, Rows, Unusable};
+use super::counts::{Rejects, RowCounts};
+use super::file::{RecordingFile, Rows};
 use super::numbering::Numbering;
-use super::row::{Refusal, Row};
-use super::rules::{Conflict, Judge, Rules, Shape};
+use super::row::{RecordingRow, RowRefusal};
+use super::rules::{Conflict, Judge, RowShape, Rules};
 use super::sequence::{RowVerdict, Sequence};
 use super::shape::{are_many, shape};
 use super::sort::{Sorted, Sorter};
-use super::survey::{Order, Survey, survey, unsorted};
+use super::survey::{FileOrder, Survey, survey, unsorted};
 use super::time;
+use super::unusable::UnusableFile;
 
-/// Reads the files of one instrument as one recording.
-pub struct Track {
+/// Reader of one instrument's files as one recording.
+pub struct InstrumentRows {
     rules: Rules,
     judge: Judge,
-    files: Vec<(Input, Survey)>,
-    course: Course,
-    /// Where a file broke off: the recording ends there, whatever other files hold after it.
-    cut: Option<Unusable>,
+    files: Vec<(RecordingFile, Survey)>,
+    state: ReadingState,
+    /// Error of a file that broke off. The recording ends there, even if other files have later rows.
+    cut: Option<UnusableFile>,
 }
 
-/// How far the reading is.
-struct Course {
-    /// Files that are not open yet, the one that starts first at the front.
+/// State of the reading.
+struct ReadingState {
+    /// Files that are not open yet. The file with the earliest start is at the front.
     waiting: VecDeque<usize>,
     open: Vec<OpenFile>,
     numbering: Option<Numbering>,
     sequence: Sequence,
     /// The last row that counts.
-    before: Option<Row>,
-    /// Whether the numbers of trades are those of all trades.
+    before: Option<RecordingRow>,
+    /// Whether the files' trade ids number all trades without gaps.
     is_consecutive: bool,
     is_finished: bool,
 }
@@ -43,35 +44,35 @@ struct Course {
 struct OpenFile {
     file: usize,
     source: Source,
-    /// The row that comes next.
-    next: Option<Row>,
-    cut: Option<Unusable>,
+    /// The next row of the file.
+    next: Option<RecordingRow>,
+    cut: Option<UnusableFile>,
 }
 
-/// Where the rows of an open file come from.
+/// Source of an open file's rows.
 enum Source {
-    /// From the file, which is in order.
+    /// The file itself, which is in order.
     Rows(Rows),
     Sorted(Sorted),
     Ended,
 }
 
-impl Track {
-    /// A recording of these files. Looks at all of each before the first row is given.
+impl InstrumentRows {
+    /// Surveys all files, before the first row is returned.
     ///
     /// # Errors
-    /// A file that is no recording, or has times that cannot be true; files that contradict each other or the rules; rows
-    /// that say different things of one time, when those are to be refused.
-    pub fn open(inputs: Vec<Input>, instrument: &Instrument, rules: Rules) -> Result<Self, Unusable> {
-        let look = |input: Input| survey(&input, &rules).map(|survey| (input, survey));
-        let mut files = inputs.into_iter().map(look).collect::<Result<Vec<_>, _>>()?;
+    /// A file is not a recording or has impossible times; files contradict each other or the rules; rows of one time
+    /// have different values and conflicts are to be refused.
+    pub fn open(inputs: Vec<RecordingFile>, instrument: &Instrument, rules: Rules) -> Result<Self, UnusableFile> {
+        let surveyed = |input: RecordingFile| survey(&input, &rules).map(|survey| (input, survey));
+        let mut files = inputs.into_iter().map(surveyed).collect::<Result<Vec<_>, _>>()?;
         let shape = shape(&mut files, &rules)?;
         let judge = Judge { instrument: instrument.clone(), shape, outside: rules.outside, now: rules.now };
-        // Months differ in length: rows that are a usual step apart are never alone.
+        // Months differ in length. Rows that are one usual step apart must not count as jumps.
         let step_max = rules.step_max.max(Span(shape.step().unwrap_or(Span(0)).ms().saturating_mul(2)));
         let rules = Rules { step_max, ..rules };
-        let course = Course::new(&files, shape, &rules);
-        let mut track = Self { rules, judge, files, course, cut: None };
+        let state = ReadingState::new(&files, shape, &rules);
+        let mut track = Self { rules, judge, files, state, cut: None };
         match rules.conflict {
             Some(Conflict::Refuse) => track.refuse_conflicts()?,
             None if track.files_overlap() => track.refuse_many_conflicts()?,
@@ -80,99 +81,100 @@ impl Track {
         Ok(track)
     }
 
-    /// What its rows are.
-    pub fn shape(&self) -> Shape {
+    /// Returns the shape of the rows.
+    pub fn shape(&self) -> RowShape {
         self.judge.shape
     }
 
-    /// Its files, each with the time of its oldest row.
-    pub fn files(&self) -> impl Iterator<Item = (&Input, Option<EventTime>)> {
+    /// Returns the files, each with the time of its oldest row.
+    pub fn files(&self) -> impl Iterator<Item = (&RecordingFile, Option<EventTime>)> {
         self.files.iter().map(|(input, survey)| (input, survey.start()))
     }
 
-    /// The next row that counts. All others are counted and kept.
-    pub fn next(&mut self, tally: &mut Tally, rejects: &mut Rejects) -> Option<Row> {
+    /// Returns the next row that counts. All other rows are counted, and refused ones are kept in `rejects`.
+    pub fn next(&mut self, row_counts: &mut RowCounts, rejects: &mut Rejects) -> Option<RecordingRow> {
         loop {
-            match self.course.sequence.next() {
+            match self.state.sequence.next() {
                 Some(RowVerdict::Accepted(row)) => {
-                    tally.count_accepted(row.event);
-                    return Some(self.course.connect(row, self.judge.shape));
+                    row_counts.count_accepted(row.event);
+                    return Some(self.state.connect(row, self.judge.shape));
                 }
                 Some(RowVerdict::Duplicate { conflict }) => {
-                    tally.duplicates += 1;
-                    tally.conflicts += u64::from(conflict);
+                    row_counts.duplicates += 1;
+                    row_counts.conflicts += u64::from(conflict);
                 }
                 Some(RowVerdict::Conflict(one, other)) => {
-                    self.course.is_finished = true;
+                    self.state.is_finished = true;
                     self.cut = Some(self.conflict(&one, &other));
                     return None;
                 }
                 Some(RowVerdict::Refused(row, reason)) => {
-                    tally.count_rejected(reason);
+                    row_counts.count_rejected(reason);
                     rejects.keep(self.files[row.file as usize].0.name(), row.line, reason, row.text().as_bytes());
                 }
-                None if self.course.is_finished || rejects.has_failed() => return None,
-                None => self.feed_sequence(tally, rejects),
+                None if self.state.is_finished || rejects.has_failed() => return None,
+                None => self.feed_sequence(row_counts, rejects),
             }
         }
     }
 
-    /// Where it broke off, once [`Track::next`] has returned `None`.
-    pub fn cut(&self) -> Option<&Unusable> {
+    /// Returns the error of a file that broke off, after [`InstrumentRows::next`] has returned `None`.
+    pub fn cut(&self) -> Option<&UnusableFile> {
         self.cut.as_ref()
     }
 
-    /// Reads all of it once, so that nothing is published of files that are refused.
-    fn refuse_conflicts(&mut self) -> Result<(), Unusable> {
+    /// Reads all rows once, so that no row of refused files is published.
+    fn refuse_conflicts(&mut self) -> Result<(), UnusableFile> {
         match self.read_through().1 {
             Some(conflict) if conflict.is_conflict => Err(conflict),
             _ => Ok(()),
         }
     }
 
-    /// Reads all of it, then goes back to its beginning: what was counted, and where it broke off.
-    fn read_through(&mut self) -> (Tally, Option<Unusable>) {
-        let (mut tally, mut rejects) = (Tally::default(), Rejects::nowhere());
-        while self.next(&mut tally, &mut rejects).is_some() {}
-        self.course = Course::new(&self.files, self.judge.shape, &self.rules);
-        (tally, self.cut.take())
+    /// Reads all rows, then rewinds. Returns the counts, and the error of a file that broke off.
+    fn read_through(&mut self) -> (RowCounts, Option<UnusableFile>) {
+        let (mut row_counts, mut rejects) = (RowCounts::default(), Rejects::nowhere());
+        while self.next(&mut row_counts, &mut rejects).is_some() {}
+        self.state = ReadingState::new(&self.files, self.judge.shape, &self.rules);
+        (row_counts, self.cut.take())
     }
 
-    /// Whether a file begins before one that begins earlier has ended.
+    /// Whether a file begins before another that begins earlier has ended.
     fn files_overlap(&self) -> bool {
         let mut ranges: Vec<_> = self.files.iter().filter_map(|(_, survey)| survey.range).collect();
         ranges.sort_unstable();
         ranges.windows(2).any(|pair| pair[1].0 <= pair[0].1)
     }
 
-    /// Reads all of it once: files of different instruments say something else at each time that they share.
-    fn refuse_many_conflicts(&mut self) -> Result<(), Unusable> {
-        let (tally, _) = self.read_through();
-        if !are_many(tally.conflicts, tally.rows) {
+    /// Reads all rows once and refuses many conflicts: files of different instruments have different values at every
+    /// time that they share.
+    fn refuse_many_conflicts(&mut self) -> Result<(), UnusableFile> {
+        let (row_counts, _) = self.read_through();
+        if !are_many(row_counts.conflicts, row_counts.rows) {
             return Ok(());
         }
         let names = self.files.iter().map(|(input, _)| input.name()).collect::<Vec<_>>().join(", ");
         let problem = format!(
-            "{} of {} rows have the time of another row and say something else: name files of one instrument and market; if they \
-             are, say which of two rows counts, with --conflict last or --conflict first",
-            tally.conflicts, tally.rows
+            "{} of {} rows have the time of another row and other values: pass files of one instrument and market; if they \
+             are, choose the row that counts with --conflict last or --conflict first",
+            row_counts.conflicts, row_counts.rows
         );
-        Err(Unusable::new(names, problem))
+        Err(UnusableFile::new(names, problem))
     }
 
-    fn conflict(&self, one: &Row, other: &Row) -> Unusable {
-        let place = |row: &Row| format!("{} line {}", self.files[row.file as usize].0.name(), row.line);
+    fn conflict(&self, one: &RecordingRow, other: &RecordingRow) -> UnusableFile {
+        let place = |row: &RecordingRow| format!("{} line {}", self.files[row.file as usize].0.name(), row.line);
         let problem = format!(
-            "it says something else of {} than {}: choose with --conflict last or --conflict first",
+            "its row of {} has other values than {}: choose with --conflict last or --conflict first",
             other.event,
             place(one)
         );
-        Unusable { is_conflict: true, ..Unusable::new(place(other), problem) }
+        UnusableFile { is_conflict: true, ..UnusableFile::new(place(other), problem) }
     }
 
-    fn feed_sequence(&mut self, tally: &mut Tally, rejects: &mut Rejects) {
-        let next = self.next_in_order(tally, rejects);
-        let Course { sequence, numbering, open, is_finished, .. } = &mut self.course;
+    fn feed_sequence(&mut self, row_counts: &mut RowCounts, rejects: &mut Rejects) {
+        let next = self.next_in_order(row_counts, rejects);
+        let ReadingState { sequence, numbering, open, is_finished, .. } = &mut self.state;
         match next {
             Ok(Some(row)) => match numbering.as_mut().map_or(Some(row), |numbering| numbering.number(row)) {
                 Some(row) => sequence.push(row),
@@ -187,13 +189,17 @@ impl Track {
         }
     }
 
-    /// The oldest row of all files. A file is opened when its start is reached, so that years of daily files need few
-    /// open ones.
-    fn next_in_order(&mut self, tally: &mut Tally, rejects: &mut Rejects) -> Result<Option<Row>, Unusable> {
+    /// Returns the oldest row of all files. A file is opened when its start is reached, so that years of daily files
+    /// need few open files.
+    fn next_in_order(
+        &mut self,
+        row_counts: &mut RowCounts,
+        rejects: &mut Rejects,
+    ) -> Result<Option<RecordingRow>, UnusableFile> {
         loop {
             let mut oldest = None;
-            for (idx, open) in self.course.open.iter_mut().enumerate() {
-                open.fill(&self.files[open.file], &self.judge, tally, rejects)?;
+            for (idx, open) in self.state.open.iter_mut().enumerate() {
+                open.fill(&self.files[open.file], &self.judge, row_counts, rejects)?;
                 if let Some(row) = &open.next {
                     let place = (row.event, row.id, open.file, idx);
                     oldest = Some(oldest.map_or(place, |oldest| place.min(oldest)));
@@ -201,50 +207,55 @@ impl Track {
                     return Err(cut);
                 }
             }
-            let waiting = self.course.waiting.front().map(|&file| (file, self.files[file].1.start()));
+            let waiting = self.state.waiting.front().map(|&file| (file, self.files[file].1.start()));
             match (oldest, waiting) {
                 (None, None) => return Ok(None),
                 (Some((event, _, _, idx)), waiting) if waiting.is_none_or(|(_, start)| start > Some(event)) => {
-                    return Ok(self.course.open[idx].next.take());
+                    return Ok(self.state.open[idx].next.take());
                 }
                 (_, waiting) => {
                     if let Some((file, _)) = waiting {
-                        self.open_file(file, tally, rejects)?;
+                        self.open_file(file, row_counts, rejects)?;
                     }
                 }
             }
         }
     }
 
-    fn open_file(&mut self, file: usize, tally: &mut Tally, rejects: &mut Rejects) -> Result<(), Unusable> {
-        self.course.waiting.pop_front();
-        // Files that are read to their end have nothing left to say.
-        self.course.open.retain(|open| open.next.is_some() || !matches!(open.source, Source::Ended));
+    fn open_file(
+        &mut self,
+        file: usize,
+        row_counts: &mut RowCounts,
+        rejects: &mut Rejects,
+    ) -> Result<(), UnusableFile> {
+        self.state.waiting.pop_front();
+        // Files that are read to their end are no longer needed.
+        self.state.open.retain(|open| open.next.is_some() || !matches!(open.source, Source::Ended));
         let (input, survey) = &self.files[file];
         let mut rows = input.rows()?;
-        tally.rows += rows.preamble;
-        tally.foreign += rows.preamble;
-        let source = if survey.order == Order::Ascending {
+        row_counts.rows += rows.preamble;
+        row_counts.foreign += rows.preamble;
+        let source = if survey.order == FileOrder::Ascending {
             Source::Rows(rows)
         } else {
-            let mut sorter = Sorter::new(survey.lines(), self.rules.reorder_rows);
+            let mut sorter = Sorter::new(survey.line_order(), self.rules.reorder_rows);
             let reader = Reader { file, input, survey, judge: &self.judge };
-            while let Some(row) = reader.next(&mut rows, tally, rejects)? {
+            while let Some(row) = reader.next(&mut rows, row_counts, rejects)? {
                 sorter.push(row).map_err(|error| unsorted(input, &error))?;
             }
             Source::Sorted(sorter.finish().map_err(|error| unsorted(input, &error))?)
         };
-        self.course.open.push(OpenFile { file, source, next: None, cut: None });
+        self.state.open.push(OpenFile { file, source, next: None, cut: None });
         Ok(())
     }
 }
 
-impl Course {
-    fn new(files: &[(Input, Survey)], shape: Shape, rules: &Rules) -> Self {
+impl ReadingState {
+    fn new(files: &[(RecordingFile, Survey)], shape: RowShape, rules: &Rules) -> Self {
         let mut waiting: Vec<usize> = (0..files.len()).collect();
         waiting.sort_by_key(|&file| (files[file].1.start(), file));
         let has_numbers = files.iter().all(|(_, survey)| survey.is_numbered);
-        let numbering = (shape == Shape::Trades && !has_numbers).then(|| Numbering::of_files(files.len()));
+        let numbering = (shape == RowShape::Trades && !has_numbers).then(|| Numbering::of_files(files.len()));
         let sequence = Sequence::new(rules.step_max, rules.conflict.unwrap_or_default());
         let is_consecutive = files.iter().all(|(_, survey)| survey.is_consecutive);
         Self {
@@ -258,14 +269,14 @@ impl Course {
         }
     }
 
-    /// Says how far back from a point the recording has every price: to the row before, unless there is a hole between them.
-    /// Within a file of trades there is none, but where its numbers jump.
-    fn connect(&mut self, mut row: Row, shape: Shape) -> Row {
+    /// Sets for a point how far back the recording is complete: to the row before it, unless there is a hole between
+    /// them. A file of trades has no holes, except where its trade ids jump.
+    fn connect(&mut self, mut row: RecordingRow, shape: RowShape) -> RecordingRow {
         let Some(before) = self.before.replace(row).filter(|_| row.is_point) else { return row };
         let distance = row.event - before.event;
         row.is_behind_jump =
             self.is_consecutive && before.id.zip(row.id).is_some_and(|(before, id)| before.checked_add(1) != Some(id));
-        let is_whole = distance <= shape.hole() || (shape == Shape::Trades && before.file == row.file);
+        let is_whole = distance <= shape.hole() || (shape == RowShape::Trades && before.file == row.file);
         let is_complete = is_whole && !row.is_behind_jump && (Span(1)..=GRAIN_MAX).contains(&distance);
         row.complete = is_complete.then_some(distance);
         row
@@ -273,14 +284,14 @@ impl Course {
 }
 
 impl OpenFile {
-    /// Sees to the next row, if the file has one.
+    /// Reads the next row of a file, if it has one.
     fn fill(
         &mut self,
-        (input, survey): &(Input, Survey),
+        (input, survey): &(RecordingFile, Survey),
         judge: &Judge,
-        tally: &mut Tally,
+        row_counts: &mut RowCounts,
         rejects: &mut Rejects,
-    ) -> Result<(), Unusable> {
+    ) -> Result<(), UnusableFile> {
         if self.next.is_some() {
             return Ok(());
         }
@@ -288,11 +299,11 @@ impl OpenFile {
             Source::Ended => None,
             Source::Sorted(sorted) => {
                 let row = sorted.next().map_err(|error| unsorted(input, &error))?;
-                row.map(|row| Row { file: self.file as u32, ..row })
+                row.map(|row| RecordingRow { file: self.file as u32, ..row })
             }
             Source::Rows(rows) => {
                 let reader = Reader { file: self.file, input, survey, judge };
-                reader.next(rows, tally, rejects).unwrap_or_else(|cut| {
+                reader.next(rows, row_counts, rejects).unwrap_or_else(|cut| {
                     self.cut = Some(cut);
                     None
                 })
@@ -308,32 +319,37 @@ impl OpenFile {
 /// Reads the rows of one file.
 struct Reader<'a> {
     file: usize,
-    input: &'a Input,
+    input: &'a RecordingFile,
     survey: &'a Survey,
     judge: &'a Judge,
 }
 
 impl Reader<'_> {
-    /// The next row that is an observation. What is none is counted and kept.
-    fn next(&self, rows: &mut Rows, tally: &mut Tally, rejects: &mut Rejects) -> Result<Option<Row>, Unusable> {
+    /// Returns the next row that is an observation. Other rows are counted, and refused ones are kept in `rejects`.
+    fn next(
+        &self,
+        rows: &mut Rows,
+        row_counts: &mut RowCounts,
+        rejects: &mut Rejects,
+    ) -> Result<Option<RecordingRow>, UnusableFile> {
         while !rejects.has_failed() {
             let line = match rows.next_line() {
                 Ok(Some(line)) => line,
                 Ok(None) => break,
                 Err(end) => {
-                    tally.rows += u64::from(end.is_header);
-                    tally.headers += u64::from(end.is_header);
+                    row_counts.rows += u64::from(end.is_header);
+                    row_counts.headers += u64::from(end.is_header);
                     return Err(end);
                 }
             };
-            tally.rows += 1;
+            row_counts.rows += 1;
             match line.row(self.file as u32, time::latest(self.judge.now)).and_then(|row| self.judge(row)) {
                 Ok((row, is_widened)) => {
-                    tally.widened += u64::from(is_widened);
+                    row_counts.widened += u64::from(is_widened);
                     return Ok(Some(row));
                 }
                 Err(reason) => {
-                    tally.count_rejected(reason);
+                    row_counts.count_rejected(reason);
                     rejects.keep(self.input.name(), line.number, reason, line.text);
                 }
             }
@@ -341,11 +357,11 @@ impl Reader<'_> {
         Ok(None)
     }
 
-    fn judge(&self, mut row: Row) -> Result<(Row, bool), Refusal> {
+    fn judge(&self, mut row: RecordingRow) -> Result<(RecordingRow, bool), RowRefusal> {
         if !self.survey.is_numbered {
             row.id = None;
         } else if row.id.is_none() {
-            return Err(Refusal::Unparsable);
+            return Err(RowRefusal::Unparsable);
         }
         self.judge.judge(row)
     }

@@ -1,14 +1,14 @@
-//! The lines of an open file.
+//! Line reader of an open file.
 
 use std::fmt;
 use std::io::{BufRead, Read};
 
-use super::file::Unusable;
+use super::unusable::UnusableFile;
 
-/// The longest line that may be a row. Seven numbers take at most some 170 bytes; the rest is room for other columns.
+/// Length of a row in bytes, at most. Seven numbers take about 170 bytes; the rest is room for other columns.
 pub(crate) const LINE_BYTES_MAX: usize = 64 * 1024;
 
-/// Lines that are not blank, one at a time.
+/// Reader of the lines that are not blank.
 pub(crate) struct Lines {
     name: String,
     text: Box<dyn BufRead + Send>,
@@ -18,31 +18,31 @@ pub(crate) struct Lines {
 }
 
 impl Lines {
-    /// Reads this text under the name that errors give it.
+    /// Reads `text`. `name` appears in errors.
     pub(crate) fn new(name: String, text: Box<dyn BufRead + Send>) -> Self {
         Self { name, text, buffer: Vec::new(), number: 0 }
     }
 
-    /// The name of the file.
+    /// Returns the name of the file.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
-    /// The line that was read last, without its line break.
+    /// Returns the line that was read last, without its line break.
     pub(crate) fn text(&self) -> &[u8] {
         self.buffer.trim_ascii_end()
     }
 
-    /// Reads the next line that is not blank: its number, and whether all of it is in the buffer.
+    /// Reads the next line that is not blank. Returns its number, and whether the buffer holds all of it.
     ///
     /// # Errors
     /// The file breaks off.
-    pub(crate) fn next(&mut self) -> Result<Option<(u32, bool)>, Unusable> {
+    pub(crate) fn next(&mut self) -> Result<Option<(u32, bool)>, UnusableFile> {
         loop {
             self.buffer.clear();
             let limit = LINE_BYTES_MAX as u64;
             let read = self.text.by_ref().take(limit).read_until(b'\n', &mut self.buffer);
-            // After an error the buffer holds half a line: half a number is a wrong number.
+            // After an error the buffer holds an incomplete line, and half a number is a wrong number.
             let is_end = read.map_err(|error| self.broken(&error))? == 0;
             if is_end {
                 return Ok(None);
@@ -56,7 +56,7 @@ impl Lines {
             if memchr::memchr(b'\r', self.text()).is_some() {
                 let place = format!("{} line {number}", self.name);
                 let problem = "lines end in CR only from here on; convert them: tr '\\r' '\\n' < FILE > FILE.csv";
-                return Err(Unusable::new(place, problem.replace("FILE", &self.name)));
+                return Err(UnusableFile::new(place, problem.replace("FILE", &self.name)));
             }
             if !self.buffer.trim_ascii().is_empty() {
                 return Ok(Some((number, true)));
@@ -64,7 +64,7 @@ impl Lines {
         }
     }
 
-    fn skip_line(&mut self) -> Result<(), Unusable> {
+    fn skip_line(&mut self) -> Result<(), UnusableFile> {
         loop {
             let read = self.text.fill_buf();
             let (used, is_done) = match read {
@@ -82,9 +82,12 @@ impl Lines {
         }
     }
 
-    /// The file ends where it should not: after the line that was read last.
-    fn broken(&self, error: &dyn fmt::Display) -> Unusable {
+    /// Returns the error of a file that breaks off after the line that was read last.
+    fn broken(&self, error: &dyn fmt::Display) -> UnusableFile {
         let place = format!("{} line {}", self.name, self.number + 1);
-        Unusable::new(place, format!("the file breaks off here ({error}): fetch it again, or cut it before this line"))
+        UnusableFile::new(
+            place,
+            format!("the file breaks off here ({error}): fetch it again, or cut it before this line"),
+        )
     }
 }

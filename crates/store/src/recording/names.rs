@@ -1,9 +1,9 @@
-//! Columns that name the instrument of a row: a recording holds one instrument of one market.
+//! Columns that name the instrument of a row. A recording must hold one instrument of one market.
 
 use super::columns::{excerpt, number_of};
 use super::file::Line;
 
-/// What such a column is called.
+/// Names of such columns.
 const CALLED: [&str; 12] = [
     "symbol",
     "coin",
@@ -19,17 +19,17 @@ const CALLED: [&str; 12] = [
     "currency",
 ];
 
-/// Whether a column of this name says whose price a row is.
+/// Whether a column with this name names an instrument.
 pub(crate) fn is_name(header: &[u8]) -> bool {
     CALLED.iter().any(|called| header.eq_ignore_ascii_case(called.as_bytes()))
 }
 
-/// The names in the rows of one file.
+/// Instrument names in the rows of one file.
 #[derive(Debug, Default)]
 pub(crate) struct Names {
-    /// The names in the first row; `None` for a number, which names nothing.
+    /// Names in the first row; `None` for a number, which does not name an instrument.
     first: Option<(u32, Vec<Option<Vec<u8>>>)>,
-    /// The first other name: its line, its column, and both names.
+    /// First name that differs: its line, its column, and both names.
     other: Option<Other>,
 }
 
@@ -42,7 +42,7 @@ struct Other {
 }
 
 impl Names {
-    /// Takes note of a row.
+    /// Adds a row.
     pub(crate) fn note(&mut self, line: &Line<'_>) {
         if self.other.is_some() || !line.has_names() {
             return;
@@ -62,15 +62,15 @@ impl Names {
         self.other = other;
     }
 
-    /// Whether all rows are of one instrument.
+    /// Checks that all rows are of one instrument.
     ///
     /// # Errors
-    /// The line with another name, and what to do.
+    /// The first line with another name, and advice.
     pub(crate) fn judge(&self) -> Result<(), (u32, String)> {
         let Some(Other { line, column, first: (first_line, first), name }) = &self.other else { return Ok(()) };
         let problem = format!(
             "its {column} is {name}, and that of line {first_line} is {first}: a file holds one instrument of one market; write \
-             one file for each, and name the column otherwise if it says something else"
+             one file for each, and rename the column if it holds something else"
         );
         Err((*line, problem))
     }

@@ -1,41 +1,42 @@
-//! Numbers for trades that have none: their place within their instant, so that all of them count.
+//! Ids for trades that have none: their position within their instant, so that all of them count.
 
 use std::collections::HashMap;
 
 use market::EventTime;
 
-use super::row::Row;
+use super::row::RecordingRow;
 
-/// Numbers the trades of one instrument, in event-time order. A number depends on the rows of its instant alone, so that a
-/// second reading gives the same ones.
+/// Assigns ids to the trades of one instrument, in event-time order. An id depends only on the rows of its instant, so
+/// that a second reading assigns the same ids.
 ///
-/// Files may overlap: of an instant that several hold, each trade counts as often as the file has it that has it most often.
+/// Files may overlap. When several files hold an instant, each distinct trade counts as often as in the file that has
+/// it most often.
 #[derive(Debug)]
 pub(crate) struct Numbering {
     has_several_files: bool,
     event: EventTime,
     next: u64,
     file: u32,
-    /// The trades of this instant by price and volume.
+    /// The trades of the current instant, by price and volume.
     known: HashMap<(u64, Option<u64>), Known>,
 }
 
 #[derive(Debug, Default)]
 struct Known {
-    /// In the file that has it most often.
+    /// Occurrences in the file that has it most often.
     most: u64,
-    /// In the file that is being read.
+    /// Occurrences in the file that is being read.
     here: u64,
 }
 
 impl Numbering {
-    /// For so many files.
+    /// Returns the numbering for this number of files.
     pub(crate) fn of_files(files: usize) -> Self {
         Self { has_several_files: files > 1, event: EventTime::MIN, next: 0, file: 0, known: HashMap::new() }
     }
 
-    /// The trade with its number, or `None` when another file gave it already.
-    pub(crate) fn number(&mut self, row: Row) -> Option<Row> {
+    /// Returns the trade with its id, or `None` when another file already gave it.
+    pub(crate) fn number(&mut self, row: RecordingRow) -> Option<RecordingRow> {
         if row.event != self.event {
             (self.event, self.next, self.file) = (row.event, 0, row.file);
             self.known.clear();
@@ -45,10 +46,10 @@ impl Numbering {
         }
         let id = Some(self.next);
         self.next += 1;
-        Some(Row { id, ..row })
+        Some(RecordingRow { id, ..row })
     }
 
-    fn is_known(&mut self, row: &Row) -> bool {
+    fn is_known(&mut self, row: &RecordingRow) -> bool {
         if row.file != self.file {
             self.file = row.file;
             self.known.values_mut().for_each(|known| known.here = 0);
@@ -65,12 +66,12 @@ impl Numbering {
 mod tests {
     use super::*;
 
-    /// Trades as (time, price, file), and the numbers that they get.
+    /// Checks the ids of trades given as (time, price, file).
     fn check(files: usize, trades: &[(i64, f64, u32)], expected: &[Option<u64>]) {
         let mut numbering = Numbering::of_files(files);
         let number = |&(event, close, file): &(i64, f64, u32)| {
             let (event, open, high, low) = (EventTime(event), close, close, close);
-            let row = Row {
+            let row = RecordingRow {
                 event,
                 open,
                 high,
@@ -90,12 +91,12 @@ mod tests {
     }
 
     #[test]
-    fn every_trade_of_an_instant_has_its_place_as_number() {
+    fn a_trade_gets_its_position_within_the_instant_as_id() {
         check(1, &[(1, 5.0, 0), (1, 5.0, 0), (1, 6.0, 0), (2, 5.0, 0)], &[Some(0), Some(1), Some(2), Some(0)]);
     }
 
     #[test]
-    fn what_two_files_have_in_common_counts_once() {
+    fn trades_that_two_files_share_count_once() {
         let whole = [(1, 5.0, 0), (1, 5.0, 0), (1, 6.0, 0)];
         let check_second = |second: &[f64], expected: &[Option<u64>]| {
             let trades: Vec<_> = whole.into_iter().chain(second.iter().map(|&price| (1, price, 1))).collect();

@@ -1,4 +1,4 @@
-//! One row of a recording, and why a line is none.
+//! A row of a recording, and the reasons why a line is not one.
 
 use std::borrow::Cow;
 
@@ -6,13 +6,13 @@ use market::tick::TickLine;
 use market::validate::Reason;
 use market::{EventTime, Instrument, Span};
 
-/// The source of every tick of a recording.
+/// Name of this source in ticks.
 pub const SOURCE: &str = "recording";
 
-/// A row: a candle from its event time on, or a price at its event time, and where it stands.
+/// A row: a candle that begins at its event time, or a price at its event time.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Row {
-    /// When a candle begins, or when there was this price.
+pub struct RecordingRow {
+    /// Begin of a candle, or time of a price.
     pub event: EventTime,
     /// First price, in quote currency.
     pub open: f64,
@@ -20,38 +20,38 @@ pub struct Row {
     pub high: f64,
     /// Lowest price.
     pub low: f64,
-    /// Last price; for a point the price.
+    /// Last price; for a point, its price.
     pub close: f64,
     /// Volume traded, in units of the coin; absent when unknown.
     pub volume: Option<f64>,
-    /// The number of a trade: the file's own, or its place among the trades of its instant, from 0.
+    /// Id of a trade: the file's own, or the position among the trades of its instant, from 0.
     pub id: Option<u64>,
-    /// Whether it is a price at an instant, and no candle.
+    /// Whether the row is a price at an instant, not a candle.
     pub is_point: bool,
-    /// For a point, how far back from its event time the recording has every price.
+    /// For a point: the span before its event time in which the recording is complete.
     pub complete: Option<Span>,
-    /// Whether the numbers of the file's trades say that some are missing before it.
+    /// Whether a jump of the trade ids shows that trades before this row are missing.
     pub is_behind_jump: bool,
-    /// Its line in its file, counted from 1.
+    /// Line number in its file, from 1.
     pub line: u32,
-    /// The file, by its place on the command line.
+    /// Index of the file in the order of the command line.
     pub file: u32,
 }
 
-impl Row {
-    /// What it has in common with its duplicates.
+impl RecordingRow {
+    /// Returns the key that duplicates share.
     pub(crate) fn identity(&self) -> (EventTime, Option<u64>, bool) {
         (self.event, self.id, self.is_point)
     }
 
-    /// Whether another row of the same identity says the same.
+    /// Whether a row of the same identity has the same values.
     pub fn agrees_with(&self, other: &Self) -> bool {
         let values = |row: &Self| (row.open, row.high, row.low, row.close, row.volume);
         values(self) == values(other)
     }
 
-    /// The row as a tick that was received at `ingest_ms`: a candle observed `grain` from its event time on. What equals
-    /// the close is left out.
+    /// Converts the row to a tick that was received at `ingest_ms`; a candle has the length `grain`. Prices that equal
+    /// the close are left out.
     pub fn to_line<'a>(&self, instrument: &'a Instrument, grain: Option<Span>, ingest_ms: i64) -> TickLine<'a> {
         let unless_close = |price: f64| (price != self.close).then_some(price);
         TickLine {
@@ -75,7 +75,7 @@ impl Row {
         }
     }
 
-    /// The row as text in the documented column order, for rows that are refused after their line is gone.
+    /// Formats the row in the documented column order, for rows that are refused after their line is gone.
     pub fn text(&self) -> String {
         let Self { event, open, high, low, close, volume, .. } = self;
         let volume = volume.map(|volume| volume.to_string()).unwrap_or_default();
@@ -83,22 +83,22 @@ impl Row {
     }
 }
 
-/// Why a line of a recording does not count.
+/// Reason why a line of a recording does not count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
-    /// A comment, text, or fields without time and price.
+pub enum RowRefusal {
+    /// A comment, a text, or fields without time and price.
     Foreign,
-    /// A header that is not the first: the reading ends there.
+    /// A header after the first one. The reading ends there.
     Header,
     /// A time without a price.
     NoPrice,
     /// A candle that has not ended yet.
     Unfinished,
-    /// A time or a number that cannot be read, or more or fewer fields than the header has.
+    /// A time or number that cannot be parsed, or a wrong number of fields.
     Unparsable,
     /// A line longer than any row.
     TooLong,
-    /// Open, high and low are given in part.
+    /// Only some of open, high and low are given.
     IncompletePrice,
     /// A time with a fraction of a millisecond.
     FractionalTime,
@@ -106,21 +106,21 @@ pub enum Refusal {
     Before2009,
     /// A volume below zero.
     NegativeVolume,
-    /// Prices that differ within one trade.
+    /// Different prices within one trade.
     NotATrade,
-    /// Older than what was already taken: the file was changed while it was read.
+    /// Older than a row that was read before: the file changed during the reading.
     OutOfOrder,
-    /// Alone, further from its neighbours than the largest step.
+    /// A single row that is further from its neighbors than the largest step.
     Jump,
-    /// What no tick may be, by the name that MARKET gives it.
+    /// A reason for which the stream-processor rejects a tick.
     Invalid(Reason),
 }
 
-impl Refusal {
-    /// Later than now.
+impl RowRefusal {
+    /// A time after now.
     pub const FUTURE: Self = Self::Invalid(Reason::Future);
 
-    /// The reason as it is written into summaries and rejects.
+    /// Returns the reason as it is written into summaries and rejects.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Foreign => "foreign",
@@ -141,7 +141,7 @@ impl Refusal {
     }
 }
 
-impl From<Reason> for Refusal {
+impl From<Reason> for RowRefusal {
     fn from(reason: Reason) -> Self {
         Self::Invalid(reason)
     }

@@ -1,4 +1,4 @@
-//! What the user says about a recording, what its rows are, and which of them can count.
+//! Rules of a recording: the user's settings, the shape of the rows, and the judgement of single rows.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -6,34 +6,35 @@ use std::time::Duration;
 use market::validate::{GRAIN_MAX, validate};
 use market::{EventTime, Instrument, Span};
 
-use super::row::{Refusal, Row};
+use super::row::{RecordingRow, RowRefusal};
 
-/// Rows that are held in memory to put a file in order, unless another number is said.
+/// Default number of rows in memory while a file is sorted.
 pub const REORDER_ROWS: usize = 10_000;
-/// A lone row further than this from its neighbours is a mistyped time, unless another span is said.
+/// Default distance from its neighbors beyond which a single row counts as a mistyped time.
 pub const STEP_MAX: Span = Span(30 * Span::DAY.0);
-/// Points closer than this never have a gap between them, however close they usually are.
+/// Shortest distance of points that can count as a hole.
 const HOLE_MIN: Span = Span::MINUTE;
 
-/// How rows are put in order and judged.
+/// Settings for sorting and judging rows.
 #[derive(Debug, Clone, Copy)]
 pub struct Rules {
-    /// What the user says that a row is; otherwise the rows themselves tell.
+    /// Kind of rows, as the user gives it; `None` derives it from the rows.
     pub grain: Option<Grain>,
-    /// Rows of a file without order that are held in memory at a time; the others wait in a temporary file.
+    /// Rows of an unsorted file in memory at a time. The others are in a temporary file.
     pub reorder_rows: usize,
-    /// A lone row further than this from its neighbours is refused. Never less than two grains.
+    /// Distance from its neighbors beyond which a single row is refused. At least two grains.
     pub step_max: Span,
-    /// Which of two rows of one time counts, if the user says; otherwise the last, unless there are many of them.
+    /// Row that counts when two of one time differ, as the user gives it; `None` takes the last, unless there are many
+    /// conflicts.
     pub conflict: Option<Conflict>,
-    /// What happens to open and close beyond low and high.
+    /// Treatment of an open or close outside low and high.
     pub outside: Outside,
-    /// The present: later rows are refused, and candles that have not ended are left out.
+    /// The current time. Later rows are refused, and candles that have not ended are left out.
     pub now: EventTime,
 }
 
 impl Rules {
-    /// The rules without a word from the user, at this present.
+    /// Returns the default rules at this current time.
     pub fn at(now: EventTime) -> Self {
         Self {
             grain: None,
@@ -46,10 +47,10 @@ impl Rules {
     }
 }
 
-/// What a row is, as it is said: `1m` for candles of a minute, `trades` (or `0`, or `1ms`) for single trades.
+/// Kind of rows, as a user types it: `1m` for candles of a minute; `trades`, `0` or `1ms` for single trades.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Grain {
-    /// Candles of this length, 2 ms to 366 days.
+    /// Candles of this length, from 2 ms to 366 days.
     Candles(Span),
     /// Trades: every row of an instant counts.
     Trades,
@@ -63,24 +64,24 @@ impl FromStr for Grain {
             return Ok(Self::Trades);
         }
         let length = humantime::parse_duration(text)
-            .map_err(|error| format!("{error}: say how long a candle is, such as 1m or 1h, or trades"))?;
+            .map_err(|error| format!("{error}: write the length of a candle, such as 1m or 1h, or trades"))?;
         match i64::try_from(length.as_millis()) {
             Ok(0 | 1) => Ok(Self::Trades),
             Ok(ms) if Span(ms) <= GRAIN_MAX => Ok(Self::Candles(Span(ms))),
-            _ => Err("longer than a year: say how long a candle is, such as 1m or 1h, or trades".to_owned()),
+            _ => Err("longer than a year: write the length of a candle, such as 1m or 1h, or trades".to_owned()),
         }
     }
 }
 
-/// Which of two rows counts that have the same time and say different things.
+/// Choice between two rows of one time with different values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Conflict {
-    /// The later line, or the line of the file that was named later.
+    /// The later line counts, or the line of the file that was named later.
     #[default]
     Last,
-    /// The earlier one.
+    /// The earlier line counts.
     First,
-    /// Neither: the files are refused.
+    /// Neither counts: the files are refused.
     Refuse,
 }
 
@@ -92,17 +93,17 @@ impl FromStr for Conflict {
             "last" => Ok(Self::Last),
             "first" => Ok(Self::First),
             "refuse" => Ok(Self::Refuse),
-            _ => Err("say last, first or refuse".to_owned()),
+            _ => Err("write last, first or refuse".to_owned()),
         }
     }
 }
 
-/// What happens to a row whose open or close lies beyond its low and high.
+/// Treatment of a row whose open or close is outside its low and high.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outside {
-    /// Low and high are widened to hold both.
+    /// Low and high are widened to include both.
     Widen,
-    /// It is refused.
+    /// The row is refused.
     Reject,
 }
 
@@ -113,24 +114,24 @@ impl FromStr for Outside {
         match text {
             "widen" => Ok(Self::Widen),
             "reject" => Ok(Self::Reject),
-            _ => Err("say widen or reject".to_owned()),
+            _ => Err("write widen or reject".to_owned()),
         }
     }
 }
 
-/// What the rows of a recording are.
+/// Kind of rows in a recording.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shape {
-    /// Candles of this length; rows without open, high and low among them are points.
+pub enum RowShape {
+    /// Candles of this length. Rows without open, high and low among them are points.
     Candles(Span),
-    /// Prices at instants, usually so far apart.
+    /// Prices at instants, usually this far apart.
     Points(Span),
-    /// Trades: every row of an instant counts, and between two rows there was none.
+    /// Trades: every row of an instant counts, and no trade happened between two rows.
     Trades,
 }
 
-impl Shape {
-    /// The length of a candle; `None` for points.
+impl RowShape {
+    /// Returns the length of a candle; `None` for points and trades.
     pub fn grain(self) -> Option<Span> {
         match self {
             Self::Candles(grain) => Some(grain),
@@ -138,7 +139,7 @@ impl Shape {
         }
     }
 
-    /// How far rows are usually apart; `None` for trades.
+    /// Returns the usual distance of rows; `None` for trades.
     pub(crate) fn step(self) -> Option<Span> {
         match self {
             Self::Candles(step) | Self::Points(step) => Some(step),
@@ -146,12 +147,12 @@ impl Shape {
         }
     }
 
-    /// Rows further apart than this have a hole between them: two usual steps, and at least a minute.
+    /// Returns the distance beyond which two rows have a hole between them: two usual steps, and at least a minute.
     pub fn hole(self) -> Span {
         self.step().map_or(HOLE_MIN, |step| Span(step.ms().saturating_mul(2)).max(HOLE_MIN))
     }
 
-    /// The shape in words, such as `candles of 1m`.
+    /// Formats the shape, such as `candles of 1m`.
     pub fn words(self) -> String {
         match self {
             Self::Candles(grain) => format!("candles of {}", span_words(grain)),
@@ -161,36 +162,36 @@ impl Shape {
     }
 }
 
-/// A span as it is typed, such as `1h 30m`.
+/// Formats a span as a user types it, such as `1h 30m`.
 pub(crate) fn span_words(span: Span) -> String {
     humantime::format_duration(Duration::from_millis(span.ms().unsigned_abs())).to_string()
 }
 
-/// Judges single rows of one instrument.
+/// Judge of single rows of one instrument.
 #[derive(Debug, Clone)]
 pub(crate) struct Judge {
     pub(crate) instrument: Instrument,
-    pub(crate) shape: Shape,
+    pub(crate) shape: RowShape,
     pub(crate) outside: Outside,
     pub(crate) now: EventTime,
 }
 
 impl Judge {
-    /// The row as it can count, and whether its range was widened.
+    /// Returns the row in the form in which it can count, and whether its range was widened.
     ///
     /// # Errors
-    /// The named reason why it cannot be an observation.
-    pub(crate) fn judge(&self, mut row: Row) -> Result<(Row, bool), Refusal> {
+    /// The reason why the row cannot be an observation.
+    pub(crate) fn judge(&self, mut row: RecordingRow) -> Result<(RecordingRow, bool), RowRefusal> {
         match self.shape {
-            Shape::Trades if row.open != row.close || row.high != row.close || row.low != row.close => {
-                return Err(Refusal::NotATrade);
+            RowShape::Trades if row.open != row.close || row.high != row.close || row.low != row.close => {
+                return Err(RowRefusal::NotATrade);
             }
-            Shape::Trades => row.is_point = true,
-            // A number in such a file is the number of a row.
-            Shape::Candles(_) | Shape::Points(_) => row.id = None,
+            RowShape::Trades => row.is_point = true,
+            // In such a file an id is the number of a row, not of a trade.
+            RowShape::Candles(_) | RowShape::Points(_) => row.id = None,
         }
         let is_outside = row.open.min(row.close) < row.low || row.open.max(row.close) > row.high;
-        // A low above the high is no hair's breadth: which of the four is wrong is open.
+        // With low above high it is unknown which of the four prices is wrong, so the range is not widened.
         let is_widened = is_outside && row.low <= row.high && self.outside == Outside::Widen;
         if is_widened {
             row.low = row.low.min(row.open).min(row.close);
@@ -199,7 +200,7 @@ impl Judge {
         let now = self.now.ms();
         validate(&row.to_line(&self.instrument, self.shape.grain(), now), &self.instrument, 0, now)?;
         let is_unfinished = !row.is_point && self.shape.grain().is_some_and(|grain| row.event + grain > self.now);
-        if is_unfinished { Err(Refusal::Unfinished) } else { Ok((row, is_widened)) }
+        if is_unfinished { Err(RowRefusal::Unfinished) } else { Ok((row, is_widened)) }
     }
 }
 
@@ -212,14 +213,14 @@ mod tests {
     const NOW: EventTime = EventTime(1_704_067_200_000);
 
     fn judge(
-        shape: Shape,
+        shape: RowShape,
         outside: Outside,
         minutes_ago: i64,
         [open, high, low, close]: [f64; 4],
-    ) -> Result<String, Refusal> {
+    ) -> Result<String, RowRefusal> {
         let instrument = Instrument::new("bitcoin", "usd").unwrap();
         let event = EventTime(NOW.ms() - minutes_ago * 60_000);
-        let row = Row {
+        let row = RecordingRow {
             event,
             open,
             high,
@@ -239,8 +240,8 @@ mod tests {
 
     #[test]
     fn open_and_close_outside_the_range_widen_it() {
-        let check = |prices: [f64; 4], expected: Result<&str, Refusal>| {
-            let found = judge(Shape::Candles(Span::MINUTE), Outside::Widen, 5, prices);
+        let check = |prices: [f64; 4], expected: Result<&str, RowRefusal>| {
+            let found = judge(RowShape::Candles(Span::MINUTE), Outside::Widen, 5, prices);
             assert_eq!(found, expected.map(str::to_owned), "{prices:?}");
         };
         check([100.0, 103.0, 99.0, 102.0], Ok("100 103 99 102"));
@@ -255,27 +256,27 @@ mod tests {
             Ok("0.000000000000021 0.000000000000022 0.00000000000002 0.000000000000021"),
         );
         check([1e-16, 1e-16, 1e-16, 1e-16], Err(Reason::OutOfRange.into()));
-        let refused = judge(Shape::Candles(Span::MINUTE), Outside::Reject, 5, [99.5, 103.0, 100.0, 102.0]);
+        let refused = judge(RowShape::Candles(Span::MINUTE), Outside::Reject, 5, [99.5, 103.0, 100.0, 102.0]);
         assert_eq!(refused, Err(Reason::HighLowOrder.into()));
     }
 
     #[test]
-    fn candles_that_have_not_ended_and_times_to_come_do_not_count() {
-        let check = |minutes_ago: i64, expected: Option<Refusal>| {
-            let found = judge(Shape::Candles(Span::HOUR), Outside::Widen, minutes_ago, [1.0; 4]);
+    fn unfinished_candles_and_future_times_do_not_count() {
+        let check = |minutes_ago: i64, expected: Option<RowRefusal>| {
+            let found = judge(RowShape::Candles(Span::HOUR), Outside::Widen, minutes_ago, [1.0; 4]);
             assert_eq!(found.err(), expected, "{minutes_ago}");
         };
         check(60, None);
-        check(59, Some(Refusal::Unfinished));
-        check(0, Some(Refusal::Unfinished));
-        check(-3, Some(Refusal::FUTURE));
-        assert!(judge(Shape::Points(Span::HOUR), Outside::Widen, 0, [1.0; 4]).is_ok());
+        check(59, Some(RowRefusal::Unfinished));
+        check(0, Some(RowRefusal::Unfinished));
+        check(-3, Some(RowRefusal::FUTURE));
+        assert!(judge(RowShape::Points(Span::HOUR), Outside::Widen, 0, [1.0; 4]).is_ok());
     }
 
     #[test]
     fn a_trade_has_one_price() {
-        assert!(judge(Shape::Trades, Outside::Widen, 5, [1.0; 4]).is_ok());
-        assert_eq!(judge(Shape::Trades, Outside::Widen, 5, [1.0, 2.0, 1.0, 1.0]), Err(Refusal::NotATrade));
+        assert!(judge(RowShape::Trades, Outside::Widen, 5, [1.0; 4]).is_ok());
+        assert_eq!(judge(RowShape::Trades, Outside::Widen, 5, [1.0, 2.0, 1.0, 1.0]), Err(RowRefusal::NotATrade));
     }
 
     #[test]

@@ -1,66 +1,67 @@
-//! Which rows of an ordered recording count: one of each time and number, never back, no lone row far from all others.
+//! Judgement of rows by their neighbors: one row per time and id, in ascending order, without single rows far from all
+//! others.
 
 use std::collections::VecDeque;
 
 use market::Span;
 
-use super::row::{Refusal, Row};
+use super::row::{RecordingRow, RowRefusal};
 use super::rules::Conflict;
 
-/// What becomes of a row.
+/// Verdict on a row.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum RowVerdict {
-    /// It counts.
-    Accepted(Row),
-    /// There was a row of its identity.
+    /// The row counts.
+    Accepted(RecordingRow),
+    /// An earlier row has the same identity.
     Duplicate {
-        /// Whether the two say different things.
+        /// Whether the two have different values.
         conflict: bool,
     },
-    /// The two say different things, and neither is to be preferred.
-    Conflict(Row, Row),
-    /// It does not count, for this reason.
-    Refused(Row, Refusal),
+    /// The two have different values, and conflicts are to be refused.
+    Conflict(RecordingRow, RecordingRow),
+    /// The row does not count, for this reason.
+    Refused(RecordingRow, RowRefusal),
 }
 
-/// Judges the rows of one instrument in event-time order.
+/// Judge of one instrument's rows in event-time order.
 ///
-/// A row is *alone* when it is more than `step_max` from the row before it and the next row does not follow it within
-/// `step_max`: a mistyped year. The first row is alone when the second is that far away and a third confirms the second. Lone
-/// rows are refused as jumps.
+/// A row is *alone* when it is more than `step_max` after the row before it and the next row does not follow within
+/// `step_max`, as after a mistyped year. The first row is alone when the second is that far away and a third confirms
+/// the second. A row that is alone is refused as a jump.
 #[derive(Debug)]
 pub(crate) struct Sequence {
     step_max: Span,
     conflict: Conflict,
-    /// The newest row, which one of the same identity may replace.
-    newest: Option<Row>,
+    /// The newest row. A row of the same identity may replace it.
+    newest: Option<RecordingRow>,
     anchor: Anchor,
-    /// A row that is alone unless the next one follows it.
-    doubtful: Option<Row>,
+    /// A row that is alone unless the next row follows it closely.
+    doubtful: Option<RecordingRow>,
     verdicts: VecDeque<RowVerdict>,
 }
 
-/// The row that the next one is measured from.
+/// The row from which the distance of the next one is measured.
 #[derive(Debug, Clone, Copy)]
 enum Anchor {
     None,
-    /// The first row, which nothing confirms yet.
-    First(Row),
+    /// The first row, which no other row has confirmed yet.
+    First(RecordingRow),
     /// An accepted row.
-    Accepted(Row),
+    Accepted(RecordingRow),
 }
 
 impl Sequence {
-    /// Judges by this largest step, and in conflicts by this rule.
+    /// Returns a judge with this largest step and this rule for conflicts.
     pub(crate) fn new(step_max: Span, conflict: Conflict) -> Self {
         Self { step_max, conflict, newest: None, anchor: Anchor::None, doubtful: None, verdicts: VecDeque::new() }
     }
 
-    /// Takes the next row in the order of time, number, file and line.
-    pub(crate) fn push(&mut self, row: Row) {
+    /// Adds the next row in the order of time, id, file and line.
+    pub(crate) fn push(&mut self, row: RecordingRow) {
         match self.newest {
             Some(newest) if row.event < newest.event => {
-                self.verdicts.push_back(RowVerdict::Refused(row, Refusal::OutOfOrder));
+                self.verdicts.push_back(RowVerdict::Refused(row, RowRefusal::OutOfOrder));
             }
             Some(newest) if row.identity() == newest.identity() => self.push_again(newest, row),
             Some(newest) => {
@@ -71,7 +72,7 @@ impl Sequence {
         }
     }
 
-    /// Takes a row that was there already: its duplicate, for which it is not known yet whether it counts.
+    /// Adds a duplicate whose outcome depends on the row that it repeats.
     pub(crate) fn push_known(&mut self) {
         self.verdicts.push_back(RowVerdict::Duplicate { conflict: false });
     }
@@ -85,16 +86,16 @@ impl Sequence {
             self.accept(first);
         }
         if let Some(lone) = self.doubtful.take() {
-            self.verdicts.push_back(RowVerdict::Refused(lone, Refusal::Jump));
+            self.verdicts.push_back(RowVerdict::Refused(lone, RowRefusal::Jump));
         }
     }
 
-    /// The next verdict that is certain.
+    /// Returns the next verdict that no later row can change.
     pub(crate) fn next(&mut self) -> Option<RowVerdict> {
         self.verdicts.pop_front()
     }
 
-    fn push_again(&mut self, newest: Row, row: Row) {
+    fn push_again(&mut self, newest: RecordingRow, row: RecordingRow) {
         let conflict = !row.agrees_with(&newest);
         if conflict && self.conflict == Conflict::Refuse {
             self.verdicts.push_back(RowVerdict::Conflict(newest, row));
@@ -106,16 +107,16 @@ impl Sequence {
         }
     }
 
-    fn advance(&mut self, row: Row) {
+    fn advance(&mut self, row: RecordingRow) {
         if let Some(doubtful) = self.doubtful.take() {
             if self.follows(doubtful, row) {
                 if let Anchor::First(lone) = self.anchor {
-                    self.verdicts.push_back(RowVerdict::Refused(lone, Refusal::Jump));
+                    self.verdicts.push_back(RowVerdict::Refused(lone, RowRefusal::Jump));
                 }
                 self.accept(doubtful);
                 self.accept(row);
             } else {
-                self.verdicts.push_back(RowVerdict::Refused(doubtful, Refusal::Jump));
+                self.verdicts.push_back(RowVerdict::Refused(doubtful, RowRefusal::Jump));
                 self.doubtful = Some(row);
             }
             return;
@@ -131,11 +132,11 @@ impl Sequence {
         }
     }
 
-    fn follows(&self, before: Row, row: Row) -> bool {
+    fn follows(&self, before: RecordingRow, row: RecordingRow) -> bool {
         row.event - before.event <= self.step_max
     }
 
-    fn accept(&mut self, row: Row) {
+    fn accept(&mut self, row: RecordingRow) {
         self.anchor = Anchor::Accepted(row);
         self.verdicts.push_back(RowVerdict::Accepted(row));
     }
@@ -147,13 +148,13 @@ mod tests {
 
     use super::*;
 
-    /// Rows as (day, close) and verdicts as words, in order.
+    /// Returns the verdicts on rows given as (day, close), in order.
     fn judge(conflict: Conflict, rows: &[(i64, f64)]) -> Vec<String> {
         let mut sequence = Sequence::new(Span(30 * Span::DAY.ms()), conflict);
         for (line, &(day, close)) in (2_u32..).zip(rows) {
             let event = EventTime(day * Span::DAY.ms());
             let (volume, id, is_point, complete) = (None, None, false, None);
-            sequence.push(Row {
+            sequence.push(RecordingRow {
                 event,
                 open: close,
                 high: close,
@@ -169,7 +170,7 @@ mod tests {
             });
         }
         sequence.finish();
-        let day = |row: Row| row.event.ms() / Span::DAY.ms();
+        let day = |row: RecordingRow| row.event.ms() / Span::DAY.ms();
         let words = |verdict| match verdict {
             RowVerdict::Accepted(row) => format!("{}={}", day(row), row.close),
             RowVerdict::Duplicate { conflict: false } => "duplicate".to_owned(),
@@ -195,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_of_a_file_that_was_changed_meanwhile_is_out_of_order() {
+    fn a_row_of_a_file_that_changed_meanwhile_is_out_of_order() {
         check(&[(1, 5.0), (3, 5.0), (2, 5.0), (4, 5.0)], &["2 out-of-order", "1=5", "3=5", "4=5"]);
     }
 

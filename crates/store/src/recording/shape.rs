@@ -1,27 +1,28 @@
-//! What the rows of an instrument are, from what the user says and what its files show.
+//! The shape of an instrument's rows, from the user's settings and the survey of its files.
 
 use market::Span;
 use market::validate::GRAIN_MAX;
 
-use super::file::{Input, Unusable};
-use super::rules::{Grain, Rules, Shape, span_words};
+use super::file::RecordingFile;
+use super::rules::{Grain, RowShape, Rules, span_words};
 use super::steps::Steps;
-use super::survey::{Kind, Survey};
+use super::survey::{RowKind, Survey};
 use super::time;
+use super::unusable::UnusableFile;
 
-/// Fewer distances than this do not show that a file has another grain than its neighbours.
+/// Distances that a file needs at least to show a grain other than that of the other files.
 const TELLING_STEPS: u64 = 10;
-/// So many rows may say something else than another one of their time, and so many candles may overlap, in any file.
+/// Rows per file that may differ from another row of their time, and candles per file that may overlap, at most.
 const CONFLICTS_MAX: u64 = 2;
 const OVERLAPS_MAX: u64 = 2;
 
-/// What the rows are.
+/// Returns the shape of the rows.
 ///
 /// # Errors
-/// When the files differ, when they contradict the grain that was said, or when they do not tell it.
-pub(crate) fn shape(files: &mut [(Input, Survey)], rules: &Rules) -> Result<Shape, Unusable> {
+/// The files differ, contradict the given grain, or do not show a grain.
+pub(crate) fn shape(files: &mut [(RecordingFile, Survey)], rules: &Rules) -> Result<RowShape, UnusableFile> {
     if all_are_trades(files)? {
-        return Ok(Shape::Trades);
+        return Ok(RowShape::Trades);
     }
     if rules.conflict.is_none() {
         files.iter().try_for_each(|(input, survey)| check_conflicts(input, survey))?;
@@ -36,20 +37,20 @@ pub(crate) fn shape(files: &mut [(Input, Survey)], rules: &Rules) -> Result<Shap
     if let Some(said) = said {
         files.iter_mut().try_for_each(|(input, survey)| check_said(input, survey, said))?;
     }
-    if !files.iter().any(|(_, survey)| survey.kind == Kind::Candles) {
-        return Ok(Shape::Points(usual.or(said).unwrap_or(Span::MINUTE)));
+    if !files.iter().any(|(_, survey)| survey.kind == RowKind::Candles) {
+        return Ok(RowShape::Points(usual.or(said).unwrap_or(Span::MINUTE)));
     }
     let grain = said.map_or_else(|| inferred(files, usual, rules), Ok)?;
     files.iter().try_for_each(|(input, survey)| check_mixed(input, survey, grain))?;
-    Ok(Shape::Candles(grain))
+    Ok(RowShape::Candles(grain))
 }
 
-/// Whether the files hold trades, all of them in the same way.
-fn all_are_trades(files: &[(Input, Survey)]) -> Result<bool, Unusable> {
+/// Whether all files hold trades, either all with ids or all without.
+fn all_are_trades(files: &[(RecordingFile, Survey)]) -> Result<bool, UnusableFile> {
     let kind = |survey: &Survey| match (survey.kind, survey.is_numbered) {
-        (Kind::Trades, true) => "trades with ids",
-        (Kind::Trades, false) => "trades without ids",
-        (Kind::Candles | Kind::Prices, _) => "candles or prices",
+        (RowKind::Trades, true) => "trades with ids",
+        (RowKind::Trades, false) => "trades without ids",
+        (RowKind::Candles | RowKind::Prices, _) => "candles or prices",
     };
     let Some((first, survey)) = files.first() else { return Ok(false) };
     if let Some((other, differing)) = files.iter().find(|(_, other)| kind(other) != kind(survey)) {
@@ -59,24 +60,25 @@ fn all_are_trades(files: &[(Input, Survey)]) -> Result<bool, Unusable> {
             first.name(),
             kind(survey)
         );
-        return Err(Unusable::new(other.name().to_owned(), problem));
+        return Err(UnusableFile::new(other.name().to_owned(), problem));
     }
-    Ok(survey.kind == Kind::Trades)
+    Ok(survey.kind == RowKind::Trades)
 }
 
-/// Compares what was said with the rows of a file.
-fn check_said(input: &Input, survey: &mut Survey, said: Span) -> Result<(), Unusable> {
+/// Compares the given grain with the rows of a file.
+fn check_said(input: &RecordingFile, survey: &mut Survey, said: Span) -> Result<(), UnusableFile> {
     let usual = survey.steps.usual().filter(|usual| *usual != said);
     let (steps, total) = (&survey.steps, survey.steps.total());
-    // Where most candles are missing no distance is the rule, and others follow sooner than the most frequent one.
+    // Where most candles are missing, no distance is typical, and some candles follow sooner than the most frequent
+    // distance.
     let is_sparse = |usual: Span| steps.count(usual) * 2 <= total && overlaps(steps, usual).is_some();
     let is_other = |usual: &Span| steps.count(*usual) > 1 && steps.contradict(said) && !is_sparse(*usual);
     let Some(usual) = usual.filter(is_other) else { return Ok(()) };
     let (apart, said) = (span_words(usual), span_words(said));
     let problem = match survey.kind {
-        Kind::Candles => {
+        RowKind::Candles => {
             format!(
-                "its rows are {apart} apart, and --grain says {said}: say --grain {}, or leave it out",
+                "its rows are {apart} apart, and --grain says {said}: pass --grain {}, or leave it out",
                 apart.replace(' ', "")
             )
         }
@@ -84,46 +86,47 @@ fn check_said(input: &Input, survey: &mut Survey, said: Span) -> Result<(), Unus
             "its rows are prices about {apart} apart, and --grain says {said}: leave --grain out, which is for candles"
         ),
     };
-    Err(Unusable::new(input.name().to_owned(), problem))
+    Err(UnusableFile::new(input.name().to_owned(), problem))
 }
 
-/// Asks where many rows share their time with others and say something else: all but one of each time would be lost.
-fn check_conflicts(input: &Input, survey: &Survey) -> Result<(), Unusable> {
+/// Refuses a file in which many rows share their time with other rows and differ from them: all but one per time would
+/// be lost.
+fn check_conflicts(input: &RecordingFile, survey: &Survey) -> Result<(), UnusableFile> {
     let Survey { rows, others, .. } = *survey;
     if !are_many(others, rows) {
         return Ok(());
     }
     let remedy = if survey.has_single_prices {
-        "if they are trades, say --grain trades, and all of them count; if not"
+        "if they are trades, pass --grain trades, and all of them count; if not"
     } else {
         "if it holds several instruments or markets, write one file for each; if not"
     };
     let problem = format!(
-        "{others} of {rows} rows have the time of the row before and say something else: {remedy}, say which of two counts, with \
+        "{others} of {rows} rows have the time of the row before and other values: {remedy}, choose the row that counts with \
          --conflict last or --conflict first"
     );
-    Err(Unusable::new(input.name().to_owned(), problem))
+    Err(UnusableFile::new(input.name().to_owned(), problem))
 }
 
-/// Whether so many conflicts among so many rows are more than corrections.
+/// Whether this number of conflicts among these rows is too large to be corrections.
 pub(crate) fn are_many(conflicts: u64, rows: u64) -> bool {
     conflicts > CONFLICTS_MAX && conflicts * 4 > rows
 }
 
-/// Looks for candles of several lengths in a file: those of another length than `grain` would stand for a wrong time.
-fn check_mixed(input: &Input, survey: &Survey, grain: Span) -> Result<(), Unusable> {
-    if survey.kind != Kind::Candles {
+/// Refuses a file with candles of several lengths: candles of another length than `grain` would get a wrong end.
+fn check_mixed(input: &RecordingFile, survey: &Survey, grain: Span) -> Result<(), UnusableFile> {
+    if survey.kind != RowKind::Candles {
         return Ok(());
     }
     let total = survey.steps.total();
     if let Some((step, count)) = overlaps(&survey.steps, grain) {
         let problem = format!(
-            "its rows are mostly {} apart, and {count} of {total} follow sooner, such as {}: candles would overlap; say how long \
-             they are with --grain, or split the file by their length",
+            "its rows are mostly {} apart, and {count} of {total} follow sooner, such as {}: candles would overlap; pass \
+             their length with --grain, or split the file by length",
             span_words(grain),
             span_words(step)
         );
-        return Err(Unusable::new(input.name().to_owned(), problem));
+        return Err(UnusableFile::new(input.name().to_owned(), problem));
     }
     match survey.steps.coarser_stretch(grain) {
         Some((step, line)) => {
@@ -138,22 +141,23 @@ fn check_mixed(input: &Input, survey: &Survey, grain: Span) -> Result<(), Unusab
     }
 }
 
-/// The most frequent distance of candles that overlap, and how many do, when they are more than a mistyped time or two.
+/// Returns the most frequent distance of overlapping candles and their number, if there are more than one or two
+/// mistyped times.
 fn overlaps(steps: &Steps, grain: Span) -> Option<(Span, u64)> {
     steps.overlapping(grain).filter(|(_, count)| *count > OVERLAPS_MAX && *count * 50 > steps.total())
 }
 
-fn inferred(files: &mut [(Input, Survey)], usual: Option<Span>, rules: &Rules) -> Result<Span, Unusable> {
+fn inferred(files: &mut [(RecordingFile, Survey)], usual: Option<Span>, rules: &Rules) -> Result<Span, UnusableFile> {
     let names = files.iter().map(|(input, _)| input.name()).collect::<Vec<_>>().join(", ");
     let Some(usual) = usual.filter(|usual| *usual <= GRAIN_MAX) else {
-        // Without a row that counts nothing depends on it, and the rows themselves are what is wrong.
+        // Without a row that counts the shape does not matter, and the refused rows are the problem to report.
         let is_empty = !files.iter().any(|(input, _)| has_row(input, rules));
-        let problem = "its rows do not tell how long one is: say it with --grain, such as --grain 1h".to_owned();
-        return if is_empty { Ok(Span::MINUTE) } else { Err(Unusable::new(names, problem)) };
+        let problem = "the length of its rows is unknown: pass it with --grain, such as --grain 1h".to_owned();
+        return if is_empty { Ok(Span::MINUTE) } else { Err(UnusableFile::new(names, problem)) };
     };
     for (input, survey) in files {
         let total = survey.steps.total();
-        let own = survey.steps.usual().filter(|own| *own != usual && survey.kind == Kind::Candles);
+        let own = survey.steps.usual().filter(|own| *own != usual && survey.kind == RowKind::Candles);
         let tells = |own: &Span| {
             let count = survey.steps.count(*own);
             (total >= TELLING_STEPS && survey.steps.contradict(usual)) || (count == total && count > 1)
@@ -164,15 +168,15 @@ fn inferred(files: &mut [(Input, Survey)], usual: Option<Span>, rules: &Rules) -
                 span_words(other),
                 span_words(usual)
             );
-            return Err(Unusable::new(input.name().to_owned(), problem));
+            return Err(UnusableFile::new(input.name().to_owned(), problem));
         }
     }
     Ok(usual)
 }
 
 /// Whether a file has a row.
-fn has_row(input: &Input, rules: &Rules) -> bool {
-    let Ok(mut rows) = input.look() else { return false };
+fn has_row(input: &RecordingFile, rules: &Rules) -> bool {
+    let Ok(mut rows) = input.rows_unreported() else { return false };
     while let Ok(Some(line)) = rows.next_line() {
         if line.row(0, time::latest(rules.now)).is_ok() {
             return true;

@@ -1,4 +1,4 @@
-//! Rows of one file put in order, however many and however shuffled, within bounded memory.
+//! External sort of one file's rows by time, in bounded memory.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -8,9 +8,9 @@ use std::os::unix::fs::FileExt;
 
 use market::EventTime;
 
-use super::row::Row;
+use super::row::RecordingRow;
 
-/// A row in a temporary file: six numbers of 8 bytes, the id, the line, and which of them are there.
+/// Bytes of a row in a temporary file: six numbers of 8 bytes, the id, the line, and flags of the present fields.
 const ROW_BYTES: usize = 61;
 const HAS_VOLUME: u8 = 1;
 const HAS_ID: u8 = 2;
@@ -18,20 +18,20 @@ const IS_POINT: u8 = 4;
 /// Rows that are read ahead of each run at a time, at least.
 const AHEAD_MIN: usize = 16;
 
-/// The place of a row: by its time, the number of its trade, and its line.
-type Place = (EventTime, Option<u64>, u32);
+/// Sort key of a row: its time, its trade id, and its line.
+type SortKey = (EventTime, Option<u64>, u32);
 
-/// Which of two rows of one instant is the earlier one.
+/// Order of two rows of one instant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Lines {
-    /// That of the earlier line.
+pub(crate) enum LineOrder {
+    /// The earlier line comes first.
     Forward,
-    /// That of the later line: trades of a file with the newest first.
+    /// The later line comes first: trades of a file with the newest row first.
     Backward,
 }
 
-impl Lines {
-    fn place(self, row: &Row) -> Place {
+impl LineOrder {
+    fn key(self, row: &RecordingRow) -> SortKey {
         let line = match self {
             Self::Forward => row.line,
             Self::Backward => u32::MAX - row.line,
@@ -40,33 +40,33 @@ impl Lines {
     }
 }
 
-/// Takes rows in any order. At most `rows_max` are in memory; the others wait in sorted runs in a temporary file.
+/// Sorter of rows in any order. At most `rows_max` are in memory; the others are in sorted runs in a temporary file.
 pub(crate) struct Sorter {
-    lines: Lines,
+    line_order: LineOrder,
     rows_max: usize,
-    rows: Vec<Row>,
+    rows: Vec<RecordingRow>,
     spill: Option<Spill>,
 }
 
-/// Sorted runs, one behind the other.
+/// Sorted runs in a temporary file, one after the other.
 struct Spill {
     file: BufWriter<File>,
     rows: u64,
-    /// Where each run begins, and the place of its last row.
-    runs: Vec<(u64, Place)>,
+    /// Begin of each run, and the sort key of its last row.
+    runs: Vec<(u64, SortKey)>,
 }
 
 impl Sorter {
-    /// Holds so many rows in memory, at least one.
-    pub(crate) fn new(lines: Lines, rows_max: usize) -> Self {
-        Self { lines, rows_max: rows_max.max(1), rows: Vec::new(), spill: None }
+    /// Returns a sorter with this number of rows in memory, at least one.
+    pub(crate) fn new(line_order: LineOrder, rows_max: usize) -> Self {
+        Self { line_order, rows_max: rows_max.max(1), rows: Vec::new(), spill: None }
     }
 
-    /// Takes a row.
+    /// Adds a row.
     ///
     /// # Errors
-    /// When the temporary file cannot be made or written.
-    pub(crate) fn push(&mut self, row: Row) -> io::Result<()> {
+    /// The temporary file cannot be created or written.
+    pub(crate) fn push(&mut self, row: RecordingRow) -> io::Result<()> {
         if self.rows.len() == self.rows_max {
             self.spill()?;
         }
@@ -74,34 +74,34 @@ impl Sorter {
         Ok(())
     }
 
-    /// All rows in order.
+    /// Returns all rows in order.
     ///
     /// # Errors
-    /// When the temporary file cannot be written or read.
+    /// The temporary file cannot be written or read.
     pub(crate) fn finish(mut self) -> io::Result<Sorted> {
         if self.spill.is_none() {
-            let lines = self.lines;
-            self.rows.sort_unstable_by_key(|row| Reverse(lines.place(row)));
+            let line_order = self.line_order;
+            self.rows.sort_unstable_by_key(|row| Reverse(line_order.key(row)));
             return Ok(Sorted::Held(self.rows));
         }
         self.spill()?;
         let Some(Spill { file, rows, runs }) = self.spill else { return Ok(Sorted::Held(Vec::new())) };
         let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
-        Merge::new(file, self.lines, rows, &runs, self.rows_max).map(Sorted::Merged)
+        Merge::new(file, self.line_order, rows, &runs, self.rows_max).map(Sorted::Merged)
     }
 
-    /// Writes what is in memory behind the last run, or as another one.
+    /// Writes the rows in memory to the temporary file: it extends the last run, or begins another one.
     fn spill(&mut self) -> io::Result<()> {
-        let lines = self.lines;
-        self.rows.sort_unstable_by_key(|row| lines.place(row));
+        let line_order = self.line_order;
+        self.rows.sort_unstable_by_key(|row| line_order.key(row));
         let (Some(first), Some(last)) = (self.rows.first(), self.rows.last()) else { return Ok(()) };
-        let (first, last) = (lines.place(first), lines.place(last));
+        let (first, last) = (line_order.key(first), line_order.key(last));
         let spill = match &mut self.spill {
             Some(spill) => spill,
             none => none.insert(Spill { file: BufWriter::new(tempfile::tempfile()?), rows: 0, runs: Vec::new() }),
         };
         match spill.runs.last_mut() {
-            // A file that is nearly in order is one long run.
+            // A file that is nearly in order becomes one long run.
             Some((_, end)) if *end <= first => *end = last,
             _ => spill.runs.push((spill.rows, last)),
         }
@@ -113,20 +113,20 @@ impl Sorter {
     }
 }
 
-/// Rows in order.
+/// Sorted rows.
 pub(crate) enum Sorted {
-    /// All in memory, the first at the end.
-    Held(Vec<Row>),
-    /// From a temporary file.
+    /// All rows in memory, in reverse order.
+    Held(Vec<RecordingRow>),
+    /// Rows from a temporary file.
     Merged(Merge),
 }
 
 impl Sorted {
-    /// The next row; `file` is where it belongs.
+    /// Returns the next row and sets its file to `file`.
     ///
     /// # Errors
-    /// When the temporary file cannot be read.
-    pub(crate) fn next(&mut self) -> io::Result<Option<Row>> {
+    /// The temporary file cannot be read.
+    pub(crate) fn next(&mut self) -> io::Result<Option<RecordingRow>> {
         match self {
             Self::Held(rows) => Ok(rows.pop()),
             Self::Merged(merge) => merge.next(),
@@ -134,49 +134,49 @@ impl Sorted {
     }
 }
 
-/// The runs of a temporary file, merged.
+/// Merge of the runs in a temporary file.
 pub(crate) struct Merge {
     file: File,
-    lines: Lines,
+    line_order: LineOrder,
     runs: Vec<Run>,
-    next: BinaryHeap<Reverse<(Place, usize)>>,
+    next: BinaryHeap<Reverse<(SortKey, usize)>>,
     ahead: usize,
 }
 
-/// What is left of a run, in rows of the file, and what was read of it, the first at the end.
+/// Remaining rows of a run in the file, and the rows read ahead, in reverse order.
 struct Run {
     from: u64,
     to: u64,
-    read: Vec<Row>,
+    read: Vec<RecordingRow>,
 }
 
 impl Merge {
-    fn new(file: File, lines: Lines, rows: u64, runs: &[(u64, Place)], rows_max: usize) -> io::Result<Self> {
+    fn new(file: File, line_order: LineOrder, rows: u64, runs: &[(u64, SortKey)], rows_max: usize) -> io::Result<Self> {
         let ends = runs.iter().skip(1).map(|(from, _)| *from).chain([rows]);
         let runs: Vec<Run> = runs.iter().zip(ends).map(|(&(from, _), to)| Run { from, to, read: Vec::new() }).collect();
         let ahead = (rows_max / runs.len().max(1)).max(AHEAD_MIN);
-        let mut merge = Self { file, lines, runs, next: BinaryHeap::new(), ahead };
+        let mut merge = Self { file, line_order, runs, next: BinaryHeap::new(), ahead };
         for idx in 0..merge.runs.len() {
-            merge.look(idx)?;
+            merge.add_head(idx)?;
         }
         Ok(merge)
     }
 
-    fn next(&mut self) -> io::Result<Option<Row>> {
+    fn next(&mut self) -> io::Result<Option<RecordingRow>> {
         let Some(Reverse((_, idx))) = self.next.pop() else { return Ok(None) };
         let row = self.runs[idx].read.pop();
-        self.look(idx)?;
+        self.add_head(idx)?;
         Ok(row)
     }
 
-    /// Lets a run take part with its first row, if it has one.
-    fn look(&mut self, idx: usize) -> io::Result<()> {
+    /// Adds the first row of a run to the merge, if it has one.
+    fn add_head(&mut self, idx: usize) -> io::Result<()> {
         let run = &mut self.runs[idx];
         if run.read.is_empty() {
             run.fill(&self.file, self.ahead)?;
         }
         if let Some(first) = run.read.last() {
-            self.next.push(Reverse((self.lines.place(first), idx)));
+            self.next.push(Reverse((self.line_order.key(first), idx)));
         }
         Ok(())
     }
@@ -194,8 +194,8 @@ impl Run {
     }
 }
 
-fn encode(row: &Row) -> [u8; ROW_BYTES] {
-    let Row { event, open, high, low, close, volume, id, is_point, line, .. } = row;
+fn encode(row: &RecordingRow) -> [u8; ROW_BYTES] {
+    let RecordingRow { event, open, high, low, close, volume, id, is_point, line, .. } = row;
     let mut bytes = [0; ROW_BYTES];
     let prices = [open, high, low, close, &volume.unwrap_or_default()].map(|number| number.to_le_bytes());
     bytes[..8].copy_from_slice(&event.ms().to_le_bytes());
@@ -207,12 +207,12 @@ fn encode(row: &Row) -> [u8; ROW_BYTES] {
     bytes
 }
 
-/// The row without its file, which all of them have in common.
-fn decode(bytes: &[u8; ROW_BYTES]) -> Row {
+/// Decodes a row without its file, which all rows share.
+fn decode(bytes: &[u8; ROW_BYTES]) -> RecordingRow {
     let word = |idx: usize| std::array::from_fn::<u8, 8, _>(|at| bytes[idx * 8 + at]);
     let number = |idx: usize| f64::from_le_bytes(word(idx));
     let has = |flag: u8| bytes[60] & flag != 0;
-    Row {
+    RecordingRow {
         event: EventTime(i64::from_le_bytes(word(0))),
         open: number(1),
         high: number(2),
@@ -234,13 +234,13 @@ mod tests {
 
     use super::*;
 
-    fn row(event: i64, line: u32) -> Row {
+    fn row(event: i64, line: u32) -> RecordingRow {
         let close = 100.0 + f64::from(line);
         let volume = (!line.is_multiple_of(3)).then_some(f64::from(line) / 7.0);
         let id = line.is_multiple_of(5).then_some(u64::from(line % 2));
         let event = EventTime(event);
         let is_point = line.is_multiple_of(4);
-        Row {
+        RecordingRow {
             event,
             open: close - 0.5,
             high: close + 1.0,
@@ -256,8 +256,8 @@ mod tests {
         }
     }
 
-    fn sorted(lines: Lines, rows_max: usize, rows: &[Row]) -> Vec<Row> {
-        let mut sorter = Sorter::new(lines, rows_max);
+    fn sorted(line_order: LineOrder, rows_max: usize, rows: &[RecordingRow]) -> Vec<RecordingRow> {
+        let mut sorter = Sorter::new(line_order, rows_max);
         rows.iter().for_each(|row| sorter.push(*row).unwrap());
         let mut sorted = sorter.finish().unwrap();
         std::iter::from_fn(|| sorted.next().unwrap()).collect()
@@ -268,21 +268,21 @@ mod tests {
         fn any_permutation_gives_the_same_rows(
             events in prop::collection::vec(0_i64..50, 0..200),
             rows_max in 0_usize..250,
-            lines in prop_oneof![Just(Lines::Forward), Just(Lines::Backward)],
+            line_order in prop_oneof![Just(LineOrder::Forward), Just(LineOrder::Backward)],
             seed in any::<u64>(),
         ) {
-            let rows: Vec<Row> = (2..).zip(&events).map(|(line, &event)| row(event, line)).collect();
+            let rows: Vec<RecordingRow> = (2..).zip(&events).map(|(line, &event)| row(event, line)).collect();
             let mut expected = rows.clone();
-            expected.sort_by_key(|row| lines.place(row));
+            expected.sort_by_key(|row| line_order.key(row));
             let mut shuffled = rows;
             shuffled.sort_by_key(|row| u64::from(row.line).wrapping_mul(seed | 1).rotate_left(17));
-            prop_assert_eq!(sorted(lines, rows_max, &shuffled), expected);
+            prop_assert_eq!(sorted(line_order, rows_max, &shuffled), expected);
         }
     }
 
     #[test]
     fn a_file_nearly_in_order_is_one_run() {
-        let mut sorter = Sorter::new(Lines::Forward, 10);
+        let mut sorter = Sorter::new(LineOrder::Forward, 10);
         for minute in 0..1_000_i64 {
             sorter.push(row(minute ^ 1, 2 + minute as u32)).unwrap();
         }

@@ -1,21 +1,21 @@
-//! How far the rows of a recording are apart.
+//! Distances between the rows of a recording.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use market::Span;
 
-/// A stretch of rows with other distances than the rest is no chance when it would happen so rarely, as a natural logarithm:
-/// once in 10^9 rows.
+/// Probability, as a negative natural logarithm, below which a stretch of rows with other distances is not a
+/// coincidence: once in 10^9 rows.
 const CHANCE_LN: f64 = 20.7;
 
-/// How often there is a distance.
+/// Occurrences of one distance.
 #[derive(Debug, Clone, Copy, Default)]
 struct Count {
     all: u64,
-    /// The most often without another one between.
+    /// Longest series of this distance without another one between.
     longest: u64,
-    /// The line of the second row of that stretch.
+    /// Line of the second row of that series.
     line: u32,
 }
 
@@ -28,11 +28,11 @@ impl Count {
     }
 }
 
-/// The distances between neighbours in time, counted. There are few different ones: a year has room for 250,000.
+/// Counts of the distances between neighbors in time. There are few distinct ones: a year has room for 250,000.
 #[derive(Debug)]
 pub(crate) struct Steps {
     counts: HashMap<Span, Count>,
-    /// The distance that came last, and how often in a row: recordings mostly go on as they did.
+    /// The latest distance with the length of its current series: most recordings continue as before.
     latest: (Span, Count),
 }
 
@@ -43,7 +43,7 @@ impl Default for Steps {
 }
 
 impl Steps {
-    /// Counts the distance between two rows, the later of them on this line; rows of one instant have none.
+    /// Adds the distance between two rows, of which the later is on this line. Rows of one instant have no distance.
     pub(crate) fn note(&mut self, step: Span, line: u32) {
         if step == Span(0) {
             return;
@@ -56,7 +56,7 @@ impl Steps {
         self.latest.1.longest += 1;
     }
 
-    /// Adds what was counted elsewhere.
+    /// Adds the counts of another file.
     pub(crate) fn add(&mut self, other: &Self) {
         for (&step, &count) in other.counts.iter().chain([(&other.latest.0, &other.latest.1)]) {
             if count.all > 0 {
@@ -65,30 +65,31 @@ impl Steps {
         }
     }
 
-    /// The most frequent distance, the shortest of equals; `None` without two rows of different time.
+    /// Returns the most frequent distance (the shortest of equally frequent ones); `None` without two rows of different
+    /// times.
     pub(crate) fn usual(&mut self) -> Option<Span> {
         self.settle();
         self.counts.iter().max_by_key(|(step, count)| (count.all, Reverse(**step))).map(|(step, _)| *step)
     }
 
-    /// How often there is this distance.
+    /// Returns how often this distance occurs.
     pub(crate) fn count(&self, step: Span) -> u64 {
         self.counted().filter(|(other, _)| *other == step).map(|(_, count)| count.all).sum()
     }
 
-    /// How many distances there are.
+    /// Returns the number of distances.
     pub(crate) fn total(&self) -> u64 {
         self.counted().map(|(_, count)| count.all).sum()
     }
 
-    /// Whether more than half of all distances are others.
+    /// Whether more than half of all distances differ from `step`.
     pub(crate) fn contradict(&self, step: Span) -> bool {
         let all = self.total();
         (all - self.count(step)) * 2 > all
     }
 
-    /// The most frequent distance clearly shorter than a candle, and how many are: such candles overlap. Months and days of a
-    /// change of clocks differ by less.
+    /// Returns the most frequent distance that is clearly shorter than a candle, and the number of such distances:
+    /// these candles overlap. Months, and days of a clock change, differ by less.
     pub(crate) fn overlapping(&self, grain: Span) -> Option<(Span, u64)> {
         let is_shorter = |step: Span| step.ms().saturating_mul(10) < grain.ms().saturating_mul(9);
         let shorter = || self.counted().filter(|(step, _)| is_shorter(*step));
@@ -96,8 +97,8 @@ impl Steps {
         shorter().max_by_key(|(step, count)| (count.all, Reverse(*step))).map(|(step, _)| (step, all))
     }
 
-    /// A stretch of rows that follow each other at another distance, a multiple of a candle's length, more often than candles
-    /// that are missing by chance would: the distance, and the line where it begins.
+    /// Returns the longest series of a distance that is a multiple of a candle's length, if it is too long for candles
+    /// missing by chance: the distance, and the line where it begins.
     pub(crate) fn coarser_stretch(&self, grain: Span) -> Option<(Span, u32)> {
         let is_stretch = |(step, count): &(Span, Count)| {
             let times = step.ms() / grain.ms().max(1);
@@ -126,9 +127,9 @@ impl Steps {
     }
 }
 
-/// How improbable it is, at most, that the next candle that is there comes so many places later, when candles are missing
-/// independently of each other: the negative natural logarithm of (1/n)(1 − 1/n)^(n − 1), the most that a geometric
-/// distribution gives n.
+/// Returns an upper bound of the probability that the next present candle comes this many places later when candles are
+/// missing independently, as a negative natural logarithm: (1/n)(1 − 1/n)^(n − 1), the maximum of a geometric
+/// distribution at n.
 fn chance_ln(places: f64) -> f64 {
     places.ln() - (places - 1.0) * (1.0 - places.recip()).ln()
 }
@@ -162,14 +163,14 @@ mod tests {
     #[test]
     fn candles_that_follow_too_soon_overlap() {
         assert_eq!(steps(&[60, 60, 45, 15, 60, 15]).overlapping(Span(60)), Some((Span(15), 3)));
-        // Months, and days when clocks change.
+        // Months, and days of a clock change.
         let day = Span::DAY.ms();
         assert_eq!(steps(&[31 * day, 28 * day, 31 * day]).overlapping(Span(31 * day)), None);
         assert_eq!(steps(&[24, 23, 24, 25]).overlapping(Span(24)), None);
     }
 
     #[test]
-    fn a_stretch_of_longer_steps_is_no_chance() {
+    fn a_series_of_longer_steps_is_no_coincidence() {
         let check = |times: i64, often: usize, expected: bool| {
             let parts = [vec![60; 20], vec![60 * times; often], vec![60; 9]].concat();
             let line = expected.then_some((Span(60 * times), 23));
@@ -178,7 +179,7 @@ mod tests {
         // A quarter of the rows may be missing in a row now and then.
         [(2, 14), (5, 8), (60, 4), (1_440, 2)].into_iter().for_each(|(times, often)| check(times, often, false));
         [(2, 16), (5, 9), (60, 5), (1_440, 3)].into_iter().for_each(|(times, often)| check(times, often, true));
-        // Nights without trade, each behind a day of minutes.
+        // Nights without trading, each after a day of minutes.
         assert_eq!(steps(&[60, 60, 3_600].repeat(50)).coarser_stretch(Span(60)), None);
     }
 

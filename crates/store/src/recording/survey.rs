@@ -1,95 +1,96 @@
-//! The look at a whole file before the first of its rows counts: whether its times can be true, in which order it is, what
-//! its rows are, and how far they are apart.
+//! Survey of a whole file before the first of its rows counts: whether its times are possible, the order and kind of
+//! its rows, and their distances.
 
 use market::EventTime;
 
-use super::file::{Input, Line, Unusable};
+use super::file::{Line, RecordingFile};
 use super::names::Names;
-use super::row::Row;
+use super::row::RecordingRow;
 use super::rules::{Grain, Rules};
-use super::sort::{Lines, Sorter};
+use super::sort::{LineOrder, Sorter};
 use super::steps::Steps;
-use super::time::{self, Times};
+use super::time::{self, TimeStatistics};
+use super::unusable::UnusableFile;
 
-/// So many rows are looked at for their prices: trades have one price each.
+/// Rows whose prices are examined, at most: a trade has a single price.
 const PRICED_ROWS_MAX: u64 = 1_000;
 
-/// In which order the rows of a file are.
+/// Order of a file's rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Order {
-    /// None is older than the one before; trades of an instant are in the order of their numbers.
+pub(crate) enum FileOrder {
+    /// Times never decrease; trades of one instant are in the order of their ids.
     Ascending,
-    /// None is newer than the one before.
+    /// Times never increase.
     Descending,
-    /// Neither.
+    /// Neither of both.
     Shuffled,
 }
 
-/// What the rows of one file are.
+/// RowKind of a file's rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum RowKind {
     Candles,
     Prices,
     Trades,
 }
 
-/// What the look at a file says.
+/// Result of a survey.
 #[derive(Debug)]
 pub(crate) struct Survey {
-    pub(crate) kind: Kind,
-    pub(crate) order: Order,
-    /// The times of its oldest and its newest row; `None` when no row has a time that can be true.
+    pub(crate) kind: RowKind,
+    pub(crate) order: FileOrder,
+    /// Times of the oldest and the newest row; `None` when no row has a possible time.
     pub(crate) range: Option<(EventTime, EventTime)>,
     pub(crate) steps: Steps,
-    /// Whether its trades have numbers of their own.
+    /// Whether the trades have ids.
     pub(crate) is_numbered: bool,
-    /// Whether more than half of its trades have the number behind that of the one before, so that others are missing where a
-    /// number is.
+    /// Whether more than half of the trades have the id that follows the one before, so that a skipped id shows a
+    /// missing trade.
     pub(crate) is_consecutive: bool,
-    /// Rows with such a time.
+    /// Rows with a possible time.
     pub(crate) rows: u64,
-    /// Rows of the time of the one before that say something else.
+    /// Rows that have the time of the row before and other values.
     pub(crate) others: u64,
-    /// Whether all rows that were looked at have one price for open, high, low and close.
+    /// Whether open, high, low and close are equal in all examined rows.
     pub(crate) has_single_prices: bool,
 }
 
-/// Looks at a file.
+/// Surveys a file.
 ///
 /// # Errors
-/// When it is no recording, has no row, or has times that cannot be true; when it breaks off and is not in order, because the
-/// part that is missing may belong before the part that is there.
-pub(crate) fn survey(input: &Input, rules: &Rules) -> Result<Survey, Unusable> {
-    let mut rows = input.look()?;
+/// The file is not a recording, has no row, or has impossible times; or it breaks off and is not in order, because the
+/// missing part may belong before the present part.
+pub(crate) fn survey(input: &RecordingFile, rules: &Rules) -> Result<Survey, UnusableFile> {
+    let mut rows = input.rows_unreported()?;
     let has_candles = rows.columns().has_candles();
-    let mut look = Look::new(rows.columns().has_id(), rules);
+    let mut state = SurveyState::new(rows.columns().has_id(), rules);
     let end = loop {
         match rows.next_line() {
-            Ok(Some(line)) => look.note(&line),
+            Ok(Some(line)) => state.note(&line),
             Ok(None) => break None,
             Err(end) => break Some(end),
         }
     };
-    look.times.judge(&mut look.steps, look.shared).map_err(|(line, problem)| input.unusable(line, problem))?;
-    look.names.judge().map_err(|(line, problem)| input.unusable(line, problem))?;
+    state.times.judge(&mut state.steps, state.shared).map_err(|(line, problem)| input.unusable(line, problem))?;
+    state.names.judge().map_err(|(line, problem)| input.unusable(line, problem))?;
     match end {
-        Some(end) if look.lines == 0 => return Err(end),
-        None if look.lines == 0 => {
+        Some(end) if state.lines == 0 => return Err(end),
+        None if state.lines == 0 => {
             return Err(input.unusable(1, "no row follows the header: name a file with rows".to_owned()));
         }
-        Some(end) if look.order() != Order::Ascending => {
+        Some(end) if state.order() != FileOrder::Ascending => {
             return Err(end.and("its rows are not in order of time, so none of them is used"));
         }
         _ => {}
     }
-    let mut survey = look.survey(has_candles, rules.grain);
-    if survey.order != Order::Ascending {
+    let mut survey = state.survey(has_candles, rules.grain);
+    if survey.order != FileOrder::Ascending {
         survey.measure_in_order(input, rules)?;
     }
     Ok(survey)
 }
 
-/// How the numbers of trades follow each other, the newest first or last.
+/// Order of the trade ids, for files with the newest row first or last.
 #[derive(Debug, Default)]
 struct Numbers {
     all: u64,
@@ -109,17 +110,17 @@ impl Numbers {
     }
 }
 
-/// What was seen so far.
-struct Look {
+/// State of a survey.
+struct SurveyState {
     latest: EventTime,
     lines: u64,
     rows: u64,
     others: u64,
     /// Rows that have the time of the row before.
     shared: u64,
-    /// Whether the distances of rows tell anything: those of trades do not.
+    /// Whether the distances of rows show a grain; those of trades do not.
     has_steps: bool,
-    times: Times,
+    times: TimeStatistics,
     names: Names,
     steps: Steps,
     range: Option<(EventTime, EventTime)>,
@@ -129,11 +130,11 @@ struct Look {
     is_descending: bool,
     has_id: bool,
     numbers: Numbers,
-    /// Whether all rows had one price so far; the first ones are looked at.
+    /// Whether open, high, low and close are equal in the rows examined so far.
     has_single_prices: bool,
 }
 
-impl Look {
+impl SurveyState {
     fn new(has_id: bool, rules: &Rules) -> Self {
         let latest = time::latest(rules.now);
         Self {
@@ -143,7 +144,7 @@ impl Look {
             others: 0,
             shared: 0,
             has_steps: rules.grain != Some(Grain::Trades),
-            times: Times::new(latest),
+            times: TimeStatistics::new(latest),
             names: Names::default(),
             steps: Steps::default(),
             range: None,
@@ -162,7 +163,7 @@ impl Look {
         let Some((stamp, field)) = line.stamp() else { return };
         let Some(event) = self.times.note(stamp, line.number, field) else { return };
         self.names.note(line);
-        // A column of that name may hold anything else.
+        // A column named id may hold anything else.
         self.has_id &= self.rows > 0 || line.id().is_some();
         self.rows += 1;
         let place = (event, if self.has_id { line.id() } else { None });
@@ -181,12 +182,12 @@ impl Look {
         self.before_text.extend_from_slice(line.text);
         self.range = Some(self.range.map_or((event, event), |(first, last)| (first.min(event), last.max(event))));
         if self.rows <= PRICED_ROWS_MAX && self.has_single_prices {
-            let is_single = |row: Row| row.open == row.close && row.high == row.close && row.low == row.close;
+            let is_single = |row: RecordingRow| row.open == row.close && row.high == row.close && row.low == row.close;
             self.has_single_prices = line.row(0, self.latest).map_or(true, is_single);
         }
     }
 
-    /// Whether a row says something else than the one before. Rows that cannot count contradict none.
+    /// Whether a row has other values than the one before. A row that cannot count does not contradict another.
     fn differs(&self, line: &Line<'_>) -> bool {
         line.text != self.before_text
             && line.row(0, self.latest).is_ok_and(|row| {
@@ -194,23 +195,23 @@ impl Look {
             })
     }
 
-    fn order(&self) -> Order {
+    fn order(&self) -> FileOrder {
         match (self.is_ascending, self.is_descending) {
-            (true, _) => Order::Ascending,
-            (false, true) => Order::Descending,
-            (false, false) => Order::Shuffled,
+            (true, _) => FileOrder::Ascending,
+            (false, true) => FileOrder::Descending,
+            (false, false) => FileOrder::Shuffled,
         }
     }
 
     fn survey(self, has_candles: bool, said: Option<Grain>) -> Survey {
         let is_numbered = self.has_id && (!has_candles || self.has_single_prices);
         let kind = match said {
-            Some(Grain::Trades) => Kind::Trades,
-            None if is_numbered => Kind::Trades,
-            _ if has_candles => Kind::Candles,
-            _ => Kind::Prices,
+            Some(Grain::Trades) => RowKind::Trades,
+            None if is_numbered => RowKind::Trades,
+            _ if has_candles => RowKind::Candles,
+            _ => RowKind::Prices,
         };
-        let (order, is_numbered) = (self.order(), kind == Kind::Trades && self.has_id);
+        let (order, is_numbered) = (self.order(), kind == RowKind::Trades && self.has_id);
         let is_consecutive = is_numbered && self.numbers.are_consecutive();
         Survey {
             kind,
@@ -227,22 +228,22 @@ impl Look {
 }
 
 impl Survey {
-    /// The time of its oldest row.
+    /// Returns the time of the oldest row.
     pub(crate) fn start(&self) -> Option<EventTime> {
         self.range.map(|(start, _)| start)
     }
 
-    /// Which of two trades of one instant without numbers is the earlier one.
-    pub(crate) fn lines(&self) -> Lines {
-        let is_backward = self.kind == Kind::Trades && !self.is_numbered && self.order == Order::Descending;
-        if is_backward { Lines::Backward } else { Lines::Forward }
+    /// Returns the order of two trades of one instant without ids.
+    pub(crate) fn line_order(&self) -> LineOrder {
+        let is_backward = self.kind == RowKind::Trades && !self.is_numbered && self.order == FileOrder::Descending;
+        if is_backward { LineOrder::Backward } else { LineOrder::Forward }
     }
 
-    /// Measures again what depends on the order.
-    fn measure_in_order(&mut self, input: &Input, rules: &Rules) -> Result<(), Unusable> {
+    /// Measures the order-dependent figures again.
+    fn measure_in_order(&mut self, input: &RecordingFile, rules: &Rules) -> Result<(), UnusableFile> {
         let unsorted = |error| unsorted(input, &error);
-        let mut sorter = Sorter::new(Lines::Forward, rules.reorder_rows);
-        let mut rows = input.look()?;
+        let mut sorter = Sorter::new(LineOrder::Forward, rules.reorder_rows);
+        let mut rows = input.rows_unreported()?;
         while let Some(line) = rows.next_line()? {
             if let Ok(row) = line.row(0, time::latest(rules.now)) {
                 sorter.push(row).map_err(unsorted)?;
@@ -251,7 +252,7 @@ impl Survey {
         let mut sorted = sorter.finish().map_err(unsorted)?;
         (self.steps, self.others) = (Steps::default(), 0);
         let mut numbers = Numbers::default();
-        let mut before: Option<Row> = None;
+        let mut before: Option<RecordingRow> = None;
         while let Some(row) = sorted.next().map_err(unsorted)? {
             if let Some(before) = before {
                 self.steps.note(row.event - before.event, row.line);
@@ -265,14 +266,14 @@ impl Survey {
     }
 }
 
-/// A file whose rows cannot be put in order.
-pub(crate) fn unsorted(input: &Input, error: &std::io::Error) -> Unusable {
+/// Returns the error of a file whose rows cannot be sorted.
+pub(crate) fn unsorted(input: &RecordingFile, error: &std::io::Error) -> UnusableFile {
     let folder = std::env::temp_dir();
     let problem = format!(
-        "its rows cannot be put in order: {error}; make room in {}, or name another folder with TMPDIR",
+        "its rows cannot be sorted: {error}; free space in {}, or set TMPDIR to another folder",
         folder.display()
     );
-    Unusable::new(input.name().to_owned(), problem)
+    UnusableFile::new(input.name().to_owned(), problem)
 }
 
 #[cfg(test)]
@@ -288,8 +289,8 @@ mod tests {
         Rules { reorder_rows: 3, ..Rules::at(EventTime(START + Span::DAY.ms())) }
     }
 
-    fn look(text: &str) -> Result<Survey, String> {
-        survey(&Input::of_bytes("a.csv", text.into()), &rules()).map_err(|error| error.to_string())
+    fn surveyed(text: &str) -> Result<Survey, String> {
+        survey(&RecordingFile::of_bytes("a.csv", text.into()), &rules()).map_err(|error| error.to_string())
     }
 
     fn candles(minutes: &[i64]) -> String {
@@ -299,37 +300,37 @@ mod tests {
 
     #[test]
     fn order_start_and_usual_step_are_found_in_any_order() {
-        let check = |minutes: &[i64], order: Order, step: Option<i64>| {
-            let mut found = look(&candles(minutes)).unwrap();
+        let check = |minutes: &[i64], order: FileOrder, step: Option<i64>| {
+            let mut found = surveyed(&candles(minutes)).unwrap();
             let expected = minutes.iter().min().map(|minute| EventTime(START + minute * 60_000));
             assert_eq!((found.order, found.start()), (order, expected), "{minutes:?}");
             assert_eq!(found.steps.usual(), step.map(Span::minutes), "{minutes:?}");
         };
-        check(&[0, 5, 10, 11, 20, 25], Order::Ascending, Some(5));
-        check(&[25, 20, 11, 10, 5, 0], Order::Descending, Some(5));
-        check(&[10, 25, 0, 20, 5, 11], Order::Shuffled, Some(5));
-        check(&[7], Order::Ascending, None);
-        check(&[7, 7, 7], Order::Ascending, None);
+        check(&[0, 5, 10, 11, 20, 25], FileOrder::Ascending, Some(5));
+        check(&[25, 20, 11, 10, 5, 0], FileOrder::Descending, Some(5));
+        check(&[10, 25, 0, 20, 5, 11], FileOrder::Shuffled, Some(5));
+        check(&[7], FileOrder::Ascending, None);
+        check(&[7, 7, 7], FileOrder::Ascending, None);
     }
 
     #[test]
     fn rows_are_candles_prices_or_trades() {
-        let check = |text: &str, kind: Kind| {
+        let check = |text: &str, kind: RowKind| {
             let text = text.replace('T', &START.to_string());
-            assert_eq!(look(&text).unwrap().kind, kind, "{text}");
+            assert_eq!(surveyed(&text).unwrap().kind, kind, "{text}");
         };
-        check("timestamp_ms,open,high,low,close\nT,1,1,1,1\n", Kind::Candles);
-        check("timestamp_ms,price\nT,1\n", Kind::Prices);
-        check("timestamp_ms,price,id\nT,1,7\n", Kind::Trades);
-        check("timestamp_ms,open,high,low,close,id\nT,1,1,1,1,7\n", Kind::Trades);
-        check("id,timestamp_ms,open,high,low,close\n1,T,1,1,1,1\n2,T,1,2,1,1\n", Kind::Candles);
+        check("timestamp_ms,open,high,low,close\nT,1,1,1,1\n", RowKind::Candles);
+        check("timestamp_ms,price\nT,1\n", RowKind::Prices);
+        check("timestamp_ms,price,id\nT,1,7\n", RowKind::Trades);
+        check("timestamp_ms,open,high,low,close,id\nT,1,1,1,1,7\n", RowKind::Trades);
+        check("id,timestamp_ms,open,high,low,close\n1,T,1,1,1,1\n2,T,1,2,1,1\n", RowKind::Candles);
     }
 
     #[test]
     fn a_file_that_breaks_off_out_of_order_is_not_used() {
         let second = "close,open\n";
-        assert!(look(&(candles(&[0, 1]) + second)).is_ok());
-        let error = look(&(candles(&[1, 0]) + second)).unwrap_err();
+        assert!(surveyed(&(candles(&[0, 1]) + second)).is_ok());
+        let error = surveyed(&(candles(&[1, 0]) + second)).unwrap_err();
         assert!(error.starts_with("a.csv line 4: the file has a second header"), "{error}");
         assert!(error.ends_with("not in order of time, so none of them is used"), "{error}");
     }
@@ -337,7 +338,7 @@ mod tests {
     #[test]
     fn a_file_without_rows_is_refused() {
         for text in ["", "\n \n"] {
-            let error = look(&format!("timestamp_ms,price\n{text}")).unwrap_err();
+            let error = surveyed(&format!("timestamp_ms,price\n{text}")).unwrap_err();
             assert!(error.starts_with("a.csv line 1: no row follows the header"), "{error}");
         }
     }

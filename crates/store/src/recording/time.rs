@@ -1,21 +1,22 @@
-//! The time column: how a field is read, and whether the times of a file can be true.
+//! The time column: parsing a field, and checking whether the times of a file are possible.
 
 use market::{EventTime, Span};
 
-use super::row::Refusal;
+use super::row::RowRefusal;
 use super::steps::Steps;
 
-/// Clocks and zones differ by less than this: nothing was observed later than so far from now.
+/// Largest lead of an observation over the current time. Clocks and time zones differ by less.
 const AHEAD_MAX: Span = Span::DAY;
-/// In exponent form a file tells minutes when its finest last digit stands for so many milliseconds at most.
+/// Value in milliseconds of the finest last digit up to which a file in exponent form can represent every minute.
 const DIGIT_MS: i64 = 10_000;
-/// Fewer rows may stand on a grid by chance.
+/// Rows that a grid needs at least; fewer may lie on one by chance.
 const GRID_ROWS_MIN: u64 = 3;
-/// A float of 32 bits has such a multiple of milliseconds for each time since 2004, or a larger one.
+/// Every time since 2004 as a 32-bit float is a multiple of 2^16 ms, or of a larger power of two.
 const FLOAT_BITS: u32 = 16;
-/// Candles may be a multiple of 100 s long. Times that were cut to it coincide, or follow each other unevenly.
+/// Rounding to which candle times may be cut. Candles may be a multiple of 100 s long; times that were cut to it
+/// coincide, or follow each other unevenly.
 const HUNDRED_SECONDS_MS: i64 = 100_000;
-/// One shared time in so many rows tells.
+/// One shared time in this number of rows is significant.
 const SHARED_ROWS: u64 = 20;
 
 /// A number in the time column, as it is written.
@@ -23,14 +24,14 @@ const SHARED_ROWS: u64 = 20;
 pub(crate) enum Stamp {
     /// A whole number.
     Whole(i64),
-    /// A number with digits behind the point.
+    /// A number with a fraction.
     Fraction(f64),
-    /// A whole number in exponent form, and what one of its last written digit stands for.
+    /// An integer in exponent form, and the value of its last written digit.
     Exponent(i64, i64),
 }
 
 impl Stamp {
-    /// Reads a field; `None` when it is no number.
+    /// Parses a field; `None` when it is not a number.
     pub(crate) fn parse(field: &[u8]) -> Option<Self> {
         let text = str::from_utf8(field).ok()?;
         if let Ok(whole) = text.parse() {
@@ -40,23 +41,23 @@ impl Stamp {
         if number.fract() != 0.0 {
             return Some(Self::Fraction(number));
         }
-        // Programs that know only floats write `1583020800000.0`. Casting saturates.
+        // Programs that know only floats write `1583020800000.0`. The cast saturates.
         let whole = number as i64;
         Some(text.find(['e', 'E']).map_or(Self::Whole(whole), |at| Self::Exponent(whole, last_digit(text, at))))
     }
 
-    /// As an event time between [`EventTime::EARLIEST`] and `latest`.
+    /// Converts to an event time between [`EventTime::EARLIEST`] and `latest`.
     ///
     /// # Errors
-    /// The named reason why it cannot be the time of a row.
-    pub(crate) fn event(self, latest: EventTime) -> Result<EventTime, Refusal> {
+    /// The reason why it cannot be the time of a row.
+    pub(crate) fn event(self, latest: EventTime) -> Result<EventTime, RowRefusal> {
         let ms = match self {
             Self::Whole(ms) | Self::Exponent(ms, _) => ms,
-            Self::Fraction(_) => return Err(Refusal::FractionalTime),
+            Self::Fraction(_) => return Err(RowRefusal::FractionalTime),
         };
         match EventTime(ms) {
-            event if event < EventTime::EARLIEST => Err(Refusal::Before2009),
-            event if event > latest => Err(Refusal::FUTURE),
+            event if event < EventTime::EARLIEST => Err(RowRefusal::Before2009),
+            event if event > latest => Err(RowRefusal::FUTURE),
             event => Ok(event),
         }
     }
@@ -69,12 +70,12 @@ impl Stamp {
     }
 }
 
-/// The latest time that a row may have.
+/// Returns the latest time that a row may have.
 pub(crate) fn latest(now: EventTime) -> EventTime {
     EventTime(now.ms().saturating_add(AHEAD_MAX.ms()))
 }
 
-/// What one of the last written digit of a number in exponent form stands for, at least 1.
+/// Returns the value of the last written digit of a number in exponent form, at least 1.
 fn last_digit(text: &str, exponent_at: usize) -> i64 {
     let decimals = text[..exponent_at].split_once('.').map_or(0, |(_, decimals)| decimals.len());
     let exponent: i64 = text[exponent_at + 1..].parse().unwrap_or(0);
@@ -95,37 +96,37 @@ const OTHER_UNITS: [Unit; 3] = [
     Unit { name: "nanoseconds", ms: 1e-6 },
 ];
 
-/// A time as it stands in the file.
+/// A time as the file has it, for errors.
 #[derive(Debug, Clone)]
-struct Place {
+struct WrittenTime {
     line: u32,
     text: String,
     value: f64,
 }
 
-/// What the times of a file have in common.
+/// Statistics of a file's times.
 #[derive(Debug)]
-pub(crate) struct Times {
+pub(crate) struct TimeStatistics {
     latest: EventTime,
     possible: u64,
     impossible: u64,
-    /// The first time in milliseconds.
-    first: Option<Place>,
+    /// The first possible time.
+    first: Option<WrittenTime>,
     grid: Grid,
-    first_impossible: Option<Place>,
-    other_unit: Option<(Place, Unit)>,
+    first_impossible: Option<WrittenTime>,
+    other_unit: Option<(WrittenTime, Unit)>,
     exponents: Option<Exponents>,
 }
 
 #[derive(Debug)]
 struct Exponents {
-    first: Place,
+    first: WrittenTime,
     finest: i64,
     are_minutes: bool,
 }
 
-impl Times {
-    /// Judges by this latest time.
+impl TimeStatistics {
+    /// Returns empty statistics; a time after `latest` is impossible.
     pub(crate) fn new(latest: EventTime) -> Self {
         Self {
             latest,
@@ -139,11 +140,11 @@ impl Times {
         }
     }
 
-    /// Takes note of a line's time; returns it if it can be true.
+    /// Adds a line's time; returns it if it is possible.
     pub(crate) fn note(&mut self, stamp: Stamp, line: u32, field: &[u8]) -> Option<EventTime> {
         if let Stamp::Exponent(value, digit) = stamp {
             let known = self.exponents.get_or_insert_with(|| Exponents {
-                first: place(stamp, line, field),
+                first: written(stamp, line, field),
                 finest: digit,
                 are_minutes: true,
             });
@@ -153,7 +154,7 @@ impl Times {
         let event = stamp.event(self.latest).ok();
         if let Some(event) = event {
             if self.possible == 0 {
-                self.first = Some(place(stamp, line, field));
+                self.first = Some(written(stamp, line, field));
             }
             self.possible += 1;
             self.grid.note(event);
@@ -166,25 +167,25 @@ impl Times {
     fn note_impossible(&mut self, stamp: Stamp, line: u32, field: &[u8]) {
         self.impossible += 1;
         if self.first_impossible.is_none() {
-            self.first_impossible = Some(place(stamp, line, field));
+            self.first_impossible = Some(written(stamp, line, field));
         }
         if self.other_unit.is_none() {
             let range = EventTime::EARLIEST.ms() as f64..=self.latest.ms() as f64;
             let unit = OTHER_UNITS.into_iter().find(|unit| range.contains(&(stamp.value() * unit.ms)));
-            self.other_unit = unit.map(|unit| (place(stamp, line, field), unit));
+            self.other_unit = unit.map(|unit| (written(stamp, line, field), unit));
         }
     }
 
-    /// Whether the times of the file can be true, with their distances and the number of rows that have the time of the row
-    /// before.
+    /// Checks whether the times of the file are possible. `steps` are their distances, `shared` is the number of rows
+    /// that have the time of the row before.
     ///
     /// # Errors
-    /// The line that shows that they cannot, and what to do.
+    /// The line that shows that they are not, and advice.
     pub(crate) fn judge(&self, steps: &mut Steps, shared: u64) -> Result<(), (u32, String)> {
         let exponents = self.exponents.as_ref().filter(|exponents| exponents.are_cut());
         let is_cut = self.possible >= GRID_ROWS_MIN && self.grid.is_cut(steps, shared, self.possible);
         let cut = exponents.map(|exponents| &exponents.first).or(self.first.as_ref().filter(|_| is_cut));
-        if let Some(Place { line, text, .. }) = cut {
+        if let Some(WrittenTime { line, text, .. }) = cut {
             let problem = format!(
                 "{text} has lost its last digits, as spreadsheets cut them: give the column a number format without decimals \
                  and export it again"
@@ -192,40 +193,40 @@ impl Times {
             return Err((*line, problem));
         }
         match (&self.other_unit, &self.first_impossible) {
-            (Some((place, unit)), _) if self.possible > 0 => Err((place.line, self.mixed(place, *unit))),
-            (Some((place, unit)), _) => Err((place.line, place.in_unit(*unit))),
-            (None, Some(place)) if self.impossible > self.possible => Err((place.line, self.mostly_impossible(place))),
+            (Some((time, unit)), _) if self.possible > 0 => Err((time.line, self.mixed(time, *unit))),
+            (Some((time, unit)), _) => Err((time.line, time.in_unit(*unit))),
+            (None, Some(time)) if self.impossible > self.possible => Err((time.line, self.mostly_impossible(time))),
             (None, _) => Ok(()),
         }
     }
 
-    fn mixed(&self, Place { text, .. }: &Place, Unit { name, .. }: Unit) -> String {
+    fn mixed(&self, WrittenTime { text, .. }: &WrittenTime, Unit { name, .. }: Unit) -> String {
         format!(
             "{text} is a time in {name}, and line {} has one in milliseconds: convert the whole column to milliseconds",
             self.first.as_ref().map_or(0, |first| first.line)
         )
     }
 
-    fn mostly_impossible(&self, place: &Place) -> String {
+    fn mostly_impossible(&self, time: &WrittenTime) -> String {
         let Self { impossible, possible, .. } = self;
-        let reads = if place.value.fract() == 0.0 {
-            format!("reads as {} in milliseconds", date(place.value))
+        let reads = if time.value.fract() == 0.0 {
+            format!("reads as {} in milliseconds", date(time.value))
         } else {
             "is a fraction of a millisecond".to_owned()
         };
         format!(
             "{} {reads}, and {impossible} of {} rows have a time that is fractional, before 2009 or after tomorrow: write whole \
              milliseconds since 1970 (UTC)",
-            place.text,
+            time.text,
             impossible + possible
         )
     }
 }
 
-/// Which times a file has none of: those between the marks of a grid.
+/// The coarsest grid that all times of a file lie on.
 #[derive(Debug)]
 struct Grid {
-    /// Zeros at the end of all times in binary, at least.
+    /// Trailing binary zeros that all times have, at least.
     bits: u32,
     are_hundreds: bool,
     are_minutes: bool,
@@ -247,8 +248,8 @@ impl Grid {
         self.are_seconds &= ms % Span::SECOND.ms() == 0;
     }
 
-    /// Whether no clock stands on this grid, but numbers do that were written with fewer digits: floats of 32 bits, or times
-    /// that an exponent form has cut before.
+    /// Whether the grid comes from lost digits rather than from a clock: 32-bit floats, or times that an exponent form
+    /// cut before they were written.
     fn is_cut(&self, steps: &mut Steps, shared: u64, rows: u64) -> bool {
         let is_binary = self.bits >= FLOAT_BITS && !self.are_seconds;
         let is_decimal = self.are_hundreds && !self.are_minutes;
@@ -257,14 +258,15 @@ impl Grid {
 }
 
 impl Exponents {
-    /// Exact programs leave zeros at the end out, so the finest number of the file counts: down to ten seconds it tells
-    /// every minute, at a hundred seconds it may be exact if each time is a whole minute.
+    /// Whether the exponent form has cut digits off. Programs leave trailing zeros out, so the finest number of the
+    /// file counts: down to ten seconds it can represent every minute; at a hundred seconds it may be exact if each
+    /// time is a whole minute.
     fn are_cut(&self) -> bool {
         self.finest > 10 * DIGIT_MS || (self.finest > DIGIT_MS && !self.are_minutes)
     }
 }
 
-impl Place {
+impl WrittenTime {
     fn in_unit(&self, Unit { name, ms }: Unit) -> String {
         let Self { text, value, .. } = self;
         format!(
@@ -275,11 +277,11 @@ impl Place {
     }
 }
 
-fn place(stamp: Stamp, line: u32, field: &[u8]) -> Place {
-    Place { line, text: String::from_utf8_lossy(field).into_owned(), value: stamp.value() }
+fn written(stamp: Stamp, line: u32, field: &[u8]) -> WrittenTime {
+    WrittenTime { line, text: String::from_utf8_lossy(field).into_owned(), value: stamp.value() }
 }
 
-/// The day of a time in milliseconds.
+/// Returns the day of a time in milliseconds.
 fn date(ms: f64) -> String {
     let is_in_calendar = (-1e14..=1e14).contains(&ms);
     if is_in_calendar {
@@ -297,7 +299,7 @@ mod tests {
     const NOW: EventTime = EventTime(1_767_225_600_000);
 
     fn judge(fields: &[&str]) -> Result<(), String> {
-        let (mut times, mut steps, mut shared) = (Times::new(latest(NOW)), Steps::default(), 0);
+        let (mut times, mut steps, mut shared) = (TimeStatistics::new(latest(NOW)), Steps::default(), 0);
         let mut before = None;
         for (line, field) in (2..).zip(fields) {
             let event = Stamp::parse(field.as_bytes()).and_then(|stamp| times.note(stamp, line, field.as_bytes()));
@@ -334,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn few_impossible_times_among_possible_ones_do_not_refuse_the_file() {
+    fn a_few_impossible_times_do_not_refuse_the_file() {
         assert_eq!(judge(&["0", "1704067200000", "1704067260000", "4102444800000", "1704067320000"]), Ok(()));
         assert_eq!(judge(&[]), Ok(()));
     }
@@ -347,7 +349,7 @@ mod tests {
             assert_eq!(said.as_ref().is_err_and(|said| said.starts_with(&expected)), is_cut, "{fields:?}: {said:?}");
         };
         check(&["1.70407E+12", "1.70407E+12"], true);
-        // A multiple of a minute by chance.
+        // A multiple of a minute by coincidence.
         check(&["1.70406E+12"], true);
         check(&["1.704067e12"], true);
         check(&["1.7040672E+12", "1.7040673E+12"], true);
@@ -379,18 +381,18 @@ mod tests {
 
     #[test]
     fn a_time_is_a_whole_number_between_2009_and_tomorrow() {
-        let check = |field: &str, expected: Result<i64, Refusal>| {
+        let check = |field: &str, expected: Result<i64, RowRefusal>| {
             let found = Stamp::parse(field.as_bytes()).expect("a number").event(latest(NOW));
             assert_eq!(found.map(EventTime::ms), expected, "{field}");
         };
         check("1230768000000", Ok(1_230_768_000_000));
         check("1583020800000.0", Ok(1_583_020_800_000));
         check("1.5830208e12", Ok(1_583_020_800_000));
-        check("1230767999999", Err(Refusal::Before2009));
-        check("-1", Err(Refusal::Before2009));
+        check("1230767999999", Err(RowRefusal::Before2009));
+        check("-1", Err(RowRefusal::Before2009));
         check("1767312000000", Ok(1_767_312_000_000));
-        check("1767312000001", Err(Refusal::FUTURE));
-        check("1583020800000.5", Err(Refusal::FractionalTime));
+        check("1767312000001", Err(RowRefusal::FUTURE));
+        check("1583020800000.5", Err(RowRefusal::FractionalTime));
         for bad in ["", "2024-01-01", "NaN", "inf"] {
             assert_eq!(Stamp::parse(bad.as_bytes()), None, "{bad}");
         }

@@ -1,4 +1,4 @@
-//! Recordings as their users have them: what counts of each, and what becomes of the rest.
+//! Recordings as users have them: the rows that count, and the counts of all others.
 
 use market::{EventTime, Instrument, Span};
 use proptest::prelude::*;
@@ -15,25 +15,30 @@ fn rules() -> Rules {
 }
 
 struct Read {
-    rows: Vec<Row>,
-    tally: Tally,
-    shape: Shape,
+    rows: Vec<RecordingRow>,
+    row_counts: RowCounts,
+    shape: RowShape,
     cut: Option<String>,
 }
 
 fn read_files(files: &[(&str, String)], rules: Rules) -> Result<Read, String> {
     let instrument = Instrument::new("bitcoin", "usd").unwrap();
-    let inputs =
-        files.iter().map(|(name, text)| Input::of_bytes(name, text.replace('T', &START.to_string()).into())).collect();
-    let mut track = Track::open(inputs, &instrument, rules).map_err(|error| error.to_string())?;
-    let (mut tally, mut rejects, mut rows) = (Tally::default(), Rejects::nowhere(), Vec::new());
-    while let Some(row) = track.next(&mut tally, &mut rejects) {
+    let inputs = files
+        .iter()
+        .map(|(name, text)| RecordingFile::of_bytes(name, text.replace('T', &START.to_string()).into()))
+        .collect();
+    let mut track = InstrumentRows::open(inputs, &instrument, rules).map_err(|error| error.to_string())?;
+    let (mut row_counts, mut rejects, mut rows) = (RowCounts::default(), Rejects::nowhere(), Vec::new());
+    while let Some(row) = track.next(&mut row_counts, &mut rejects) {
         rows.push(row);
     }
-    let accounted =
-        rows.len() as u64 + tally.duplicates + tally.rejected_count() + tally.unfinished + tally.without_price;
-    assert_eq!(tally.rows, accounted + tally.foreign + tally.headers, "{tally:?}");
-    Ok(Read { rows, tally, shape: track.shape(), cut: track.cut().map(ToString::to_string) })
+    let accounted = rows.len() as u64
+        + row_counts.duplicates
+        + row_counts.rejected_count()
+        + row_counts.unfinished
+        + row_counts.without_price;
+    assert_eq!(row_counts.rows, accounted + row_counts.foreign + row_counts.headers, "{row_counts:?}");
+    Ok(Read { rows, row_counts, shape: track.shape(), cut: track.cut().map(ToString::to_string) })
 }
 
 fn read(text: &str, rules: Rules) -> Result<Read, String> {
@@ -44,7 +49,7 @@ fn saying(grain: &str) -> Rules {
     Rules { grain: Some(grain.parse().unwrap()), ..rules() }
 }
 
-/// A candle a minute.
+/// A candle at a minute.
 fn candle(minute: i64) -> String {
     format!("{},2,3,1,2,5\n", START + minute * 60_000)
 }
@@ -53,12 +58,12 @@ fn candles(minutes: impl IntoIterator<Item = i64>) -> String {
     minutes.into_iter().map(candle).collect()
 }
 
-/// The close and the volume of each row.
+/// Returns the close and the volume of each row.
 fn values(read: &Read) -> Vec<(f64, Option<f64>)> {
     read.rows.iter().map(|row| (row.close, row.volume)).collect()
 }
 
-/// The refusal of a file, which says each of these.
+/// Checks that a file is refused with an error that contains each of these texts.
 fn refused(text: &str, rules: Rules, expected: &[&str]) {
     let error = read(text, rules).err().expect("refused");
     assert!(expected.iter().all(|part| error.contains(part)), "{error}");
@@ -73,14 +78,14 @@ fn all_trades_of_an_instant_count_in_the_order_of_the_file() {
     let check = |text: String, rules: Rules| {
         let read = read(&text, rules).unwrap();
         let found: Vec<_> = read.rows.iter().map(|row| (row.close, row.id.unwrap())).collect();
-        assert_eq!((read.shape, found.as_slice()), (Shape::Trades, expected.as_slice()));
+        assert_eq!((read.shape, found.as_slice()), (RowShape::Trades, expected.as_slice()));
         let complete: Vec<_> = read.rows.iter().map(|row| row.complete.map(Span::ms)).collect();
         assert_eq!(complete, [None, None, None, Some(500), None, Some(29_500)]);
         assert!(read.rows.iter().all(|row| row.is_point));
     };
     for grain in ["1ms", "trades"] {
         check(HEADER.to_owned() + &rows.iter().map(row).collect::<String>(), saying(grain));
-        // With the newest first, the last line of an instant is its first trade.
+        // With the newest row first, the last line of an instant is its first trade.
         check(HEADER.to_owned() + &rows.iter().rev().map(row).collect::<String>(), saying(grain));
     }
 }
@@ -91,14 +96,14 @@ fn numbered_trades_count_once_by_their_number() {
     let numbered = read(text, rules()).unwrap();
     let found: Vec<_> = numbered.rows.iter().map(|row| (row.close, row.id)).collect();
     assert_eq!(found, [(10.0, Some(7)), (10.5, Some(8)), (11.0, Some(9))]);
-    assert_eq!((numbered.tally.duplicates, numbered.tally.rejected["unparsable"]), (1, 1));
-    // The later line counts, also with the newest first.
+    assert_eq!((numbered.row_counts.duplicates, numbered.row_counts.rejected["unparsable"]), (1, 1));
+    // The later line counts, also with the newest row first.
     for order in [[9, 8, 7], [7, 8, 9]] {
         let row = |(at, id): (usize, &u64)| format!("{},{},1,{id}\n", START + *id as i64, 10.0 + at as f64 / 4.0);
         let lines = order.iter().flat_map(|id| [id, id]).enumerate().map(row).collect::<String>();
         let read = read(&format!("timestamp_ms,price,volume,id\n{lines}"), rules()).unwrap();
         let of_8 = read.rows.iter().find(|row| row.id == Some(8)).unwrap();
-        assert_eq!((of_8.close, read.tally.conflicts), (10.75, 3), "{order:?}");
+        assert_eq!((of_8.close, read.row_counts.conflicts), (10.75, 3), "{order:?}");
     }
 }
 
@@ -111,11 +116,11 @@ fn trades_are_missing_where_their_numbers_jump() {
     let check = |ids: &[u64], behind_jump: &[bool]| {
         let read = read(&text(ids), rules()).unwrap();
         assert_eq!(read.rows.iter().map(|row| row.is_behind_jump).collect::<Vec<_>>(), behind_jump, "{ids:?}");
-        let is_certified = |row: &Row| row.complete == Some(Span(90_000));
+        let is_certified = |row: &RecordingRow| row.complete == Some(Span(90_000));
         assert!(read.rows.iter().skip(1).all(|row| is_certified(row) != row.is_behind_jump), "{ids:?}");
     };
     check(&[5, 6, 7, 9, 10], &[false, false, false, true, false]);
-    // The numbers of all markets together, say, tell nothing of this one.
+    // Ids that are shared by all markets, for example, say nothing about gaps in this one.
     check(&[5, 16, 17, 29, 40], &[false; 5]);
 }
 
@@ -126,9 +131,9 @@ fn rows_that_look_like_trades_are_not_taken_for_conflicts() {
         1704067200500,9,9,9,9,8\n1704067230000,10,10,10,10,1\n";
     for rules in [rules(), saying("1m")] {
         refused(&text, rules, &["a.csv: 3 of 6 rows have the time of the row before", "--grain trades", "--conflict"]);
-        assert_eq!(read(&text, Rules { conflict: Some(Conflict::Last), ..rules }).unwrap().tally.conflicts, 3);
+        assert_eq!(read(&text, Rules { conflict: Some(Conflict::Last), ..rules }).unwrap().row_counts.conflicts, 3);
     }
-    // In whole seconds the rows of a busy market are as regular as candles.
+    // At whole seconds the rows of a busy market are as regular as candles.
     let row = |trade: i64| {
         format!("{},{price},{price},{price},{price},1\n", START + trade / 3 * 1_000, price = 10 + trade % 3)
     };
@@ -149,11 +154,11 @@ fn a_file_of_two_instruments_is_refused() {
         rules(),
         &["a.csv line 3: its Symbol is SOL, and that of line 2 is ADA"],
     );
-    // A number in such a column, or nothing, names no instrument; nor does a column of another name.
+    // A number or an empty field in such a column does not name an instrument; nor does a column of another name.
     let numbers: String = (0..20).map(|at| row((at, ["1", "2", ""][at as usize % 3], 100))).collect();
     assert_eq!(read(&(named("base") + &numbers), rules()).unwrap().rows.len(), 20);
     assert_eq!(read(&(named("remark") + &interleaved), rules()).unwrap().rows.len(), 20);
-    // Without a name the prices of one time tell.
+    // Without a name, different prices at one time show several instruments.
     let unnamed: String =
         (0..40).map(|at| format!("{},{},{2},9,{2},1\n", START + at / 2 * 60_000, 7 + at % 2, 6 + at % 2)).collect();
     refused(&(HEADER.to_owned() + &unnamed), rules(), &["20 of 40 rows", "one file for each", "--conflict last"]);
@@ -164,7 +169,7 @@ fn a_file_of_two_instruments_is_refused() {
     let error = read_files(&files, rules()).err().unwrap();
     assert!(error.starts_with("a.csv, b.csv: 20 of 40 rows have the time of another row"), "{error}");
     let chosen = read_files(&files, Rules { conflict: Some(Conflict::Last), ..rules() }).unwrap();
-    assert_eq!((chosen.rows[0].open, chosen.tally.conflicts), (6.0, 20));
+    assert_eq!((chosen.rows[0].open, chosen.row_counts.conflicts), (6.0, 20));
 }
 
 #[test]
@@ -185,7 +190,7 @@ fn candles_of_several_lengths_are_refused() {
     refused(&(HEADER.to_owned() + &fives), rules(), &["mostly 5m apart, and 49 of 149 follow sooner, such as 1m"]);
     let files = [("m.csv", HEADER.to_owned() + &candles(0..400)), ("h.csv", HEADER.to_owned() + &hours(10..19))];
     assert!(read_files(&files, rules()).err().unwrap().starts_with("h.csv: its rows are 1h apart"));
-    // Minutes of which one in 32 is there: what is said counts, and the rows alone do not tell.
+    // Only one minute in 32 has a candle: the given grain counts, because the rows alone do not show it.
     let is_there = |minute: i64| {
         let mixed = minute.cast_unsigned().wrapping_mul(0x9E37_79B9_7F4A_7C15);
         (mixed ^ (mixed >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9) >> 59 == 0
@@ -193,7 +198,7 @@ fn candles_of_several_lengths_are_refused() {
     let sparse = candles((0..4_000).filter(|&minute| is_there(minute)));
     refused(&(HEADER.to_owned() + &sparse), rules(), &["follow sooner", "--grain"]);
     let said = read(&(HEADER.to_owned() + &sparse), saying("1m"));
-    assert_eq!(said.map(|read| read.shape), Ok(Shape::Candles(Span::MINUTE)));
+    assert_eq!(said.map(|read| read.shape), Ok(RowShape::Candles(Span::MINUTE)));
 }
 
 #[test]
@@ -203,11 +208,11 @@ fn prices_contradict_a_length_of_candles() {
         format!("timestamp_ms,price\n{}", (0..rows).map(row).collect::<String>())
     };
     refused(&text(60, 40), saying("1m"), &["prices about 1h apart, and --grain says 1m: leave --grain out"]);
-    assert_eq!(read(&text(1, 40), saying("1m")).unwrap().shape, Shape::Points(Span::MINUTE));
-    // Rows further apart than a mistyped time may be, all of them.
+    assert_eq!(read(&text(1, 40), saying("1m")).unwrap().shape, RowShape::Points(Span::MINUTE));
+    // All rows are further apart than the bound for a mistyped time.
     let monthly = Rules::at(EventTime(START + 3_000 * Span::DAY.ms()));
     let read = read(&text(90 * 1_440, 30), monthly).unwrap();
-    assert_eq!((read.rows.len(), read.tally.rejected_count()), (30, 0));
+    assert_eq!((read.rows.len(), read.row_counts.rejected_count()), (30, 0));
 }
 
 #[test]
@@ -218,7 +223,7 @@ fn of_two_rows_of_one_time_the_chosen_one_counts() {
     let check = |order: [&str; 3], conflict: Conflict, expected: f64| {
         let read = read(&text(order), Rules { conflict: Some(conflict), ..saying("1m") }).unwrap();
         assert_eq!(read.rows.last().unwrap().close, expected, "{order:?} {conflict:?}");
-        assert_eq!((read.tally.duplicates, read.tally.conflicts), (1, 1));
+        assert_eq!((read.row_counts.duplicates, read.row_counts.conflicts), (1, 1));
     };
     check([before, unfinished, whole], Conflict::Last, 106.0);
     check([before, unfinished, whole], Conflict::First, 100.1);
@@ -227,7 +232,7 @@ fn of_two_rows_of_one_time_the_chosen_one_counts() {
     let error = read(&text([before, unfinished, whole]), Rules { conflict: Some(Conflict::Refuse), ..saying("1m") });
     let error = error.err().unwrap();
     assert!(error.starts_with("a.csv line 4: ") && error.contains("a.csv line 3"), "{error}");
-    // Of two files that of the one that is named later.
+    // Of two files, the row of the file that is named later counts.
     let files = [("b.csv", text([before, "", whole])), ("a.csv", text(["", "", unfinished]))];
     assert_eq!(values(&read_files(&files, saying("1m")).unwrap())[1], (100.1, Some(0.3)));
 }
@@ -235,14 +240,14 @@ fn of_two_rows_of_one_time_the_chosen_one_counts() {
 #[test]
 fn a_bad_row_does_not_replace_a_good_one_of_its_time() {
     let read = read(&(HEADER.to_owned() + "T,100,101,99,100,5\nT,100,101,99,-1,5\n"), saying("1m")).unwrap();
-    assert_eq!((values(&read), read.tally.rejected["negative-price"]), (vec![(100.0, Some(5.0))], 1));
+    assert_eq!((values(&read), read.row_counts.rejected["negative-price"]), (vec![(100.0, Some(5.0))], 1));
 }
 
 #[test]
 fn candles_are_as_long_as_their_rows_are_apart() {
     let check = |minutes: &[i64], grain: Span| {
         let text = HEADER.to_owned() + &candles(minutes.iter().copied());
-        assert_eq!(read(&text, rules()).unwrap().shape, Shape::Candles(grain), "{minutes:?}");
+        assert_eq!(read(&text, rules()).unwrap().shape, RowShape::Candles(grain), "{minutes:?}");
     };
     check(&[0, 60, 120, 180, 300], Span::HOUR);
     check(&[300, 180, 120, 60, 0], Span::HOUR);
@@ -263,10 +268,10 @@ fn a_grain_that_contradicts_the_rows_is_refused() {
 #[test]
 fn rows_that_do_not_tell_their_length_ask_for_it() {
     let one = HEADER.to_owned() + &candle(0);
-    refused(&one, rules(), &["a.csv: ", "say it with --grain"]);
-    assert_eq!(read(&one, saying("1d")).unwrap().shape, Shape::Candles(Span::DAY));
+    refused(&one, rules(), &["a.csv: ", "pass it with --grain"]);
+    assert_eq!(read(&one, saying("1d")).unwrap().shape, RowShape::Candles(Span::DAY));
     let unusable = read(&(HEADER.to_owned() + "junk\nT,,,,,\n"), rules()).unwrap();
-    assert_eq!((unusable.rows.len(), unusable.tally.foreign, unusable.tally.without_price), (0, 1, 1));
+    assert_eq!((unusable.rows.len(), unusable.row_counts.foreign, unusable.row_counts.without_price), (0, 1, 1));
 }
 
 #[test]
@@ -276,7 +281,7 @@ fn prices_alone_are_points_that_reach_back_to_the_one_before() {
     let read = read(&format!("timestamp_ms,price\n{rows}"), rules()).unwrap();
     let complete: Vec<_> = read.rows.iter().map(|row| row.complete.map(|span| span.ms() / 60_000)).collect();
     assert_eq!(complete, [None, Some(1), Some(1), Some(2), None, Some(1)], "two usual steps are no hole, three are");
-    assert_eq!(read.shape, Shape::Points(Span::MINUTE));
+    assert_eq!(read.shape, RowShape::Points(Span::MINUTE));
     assert!(read.rows.iter().all(|row| row.is_point && row.id.is_none()));
 }
 
@@ -288,9 +293,9 @@ fn open_and_close_outside_the_range_widen_it_or_are_refused() {
     let widened = read(&text, saying("1m")).unwrap();
     let ranges: Vec<_> = widened.rows.iter().map(|row| (row.low, row.high)).collect();
     assert_eq!(ranges, [(1.0, 3.0), (99.5, 103.0), (101.0, 103.0000000001)]);
-    assert_eq!((widened.tally.widened, widened.tally.rejected_count()), (2, 0));
+    assert_eq!((widened.row_counts.widened, widened.row_counts.rejected_count()), (2, 0));
     let refused = read(&text, Rules { outside: Outside::Reject, ..saying("1m") }).unwrap();
-    assert_eq!((refused.rows.len(), refused.tally.rejected["high-low-order"]), (1, 2));
+    assert_eq!((refused.rows.len(), refused.row_counts.rejected["high-low-order"]), (1, 2));
 }
 
 #[test]
@@ -299,10 +304,13 @@ fn rows_without_a_price_are_told_from_refused_ones() {
         + &candle(0)
         + "# a remark\n1704067260000,,,,,\n1704067320000,NaN,NaN,NaN,NaN,0\n"
         + "1704067380000,2,3,1,2,NaN\n1704067440000,2,3,1,2,-1\n0,2,3,1,2,5\n";
-    let Read { rows, tally, .. } = read(&text, saying("1m")).unwrap();
+    let Read { rows, row_counts, .. } = read(&text, saying("1m")).unwrap();
     assert_eq!(rows.iter().map(|row| row.volume).collect::<Vec<_>>(), [Some(5.0), None]);
-    assert_eq!((tally.foreign, tally.without_price, tally.rejected_count(), tally.priced_count()), (1, 2, 2, 4));
-    let reasons: Vec<_> = tally.rejected.into_iter().collect();
+    assert_eq!(
+        (row_counts.foreign, row_counts.without_price, row_counts.rejected_count(), row_counts.priced_count()),
+        (1, 2, 2, 4)
+    );
+    let reasons: Vec<_> = row_counts.rejected.into_iter().collect();
     assert_eq!(reasons, [("before-2009", 1), ("negative-volume", 1)]);
 }
 
@@ -311,7 +319,7 @@ fn a_candle_that_has_not_ended_is_left_out() {
     let now = EventTime(START + 10 * 60_000 - 30_000);
     let rules = Rules { now, ..rules() };
     let read = read(&(HEADER.to_owned() + &candles(0..10)), rules).unwrap();
-    assert_eq!((read.rows.len(), read.tally.unfinished, read.tally.rejected_count()), (9, 1, 0));
+    assert_eq!((read.rows.len(), read.row_counts.unfinished, read.row_counts.rejected_count()), (9, 1, 0));
 }
 
 #[test]
@@ -333,7 +341,7 @@ fn times_that_cannot_be_true_refuse_the_file() {
 fn a_second_header_ends_the_reading_with_its_line() {
     let second = "timestamp_ms,open,close,high,low,volume\n";
     let read = read(&(HEADER.to_owned() + &candles(0..10) + second + &candles(10..20)), rules()).unwrap();
-    assert_eq!((read.rows.len(), read.tally.headers), (10, 1));
+    assert_eq!((read.rows.len(), read.row_counts.headers), (10, 1));
     assert!(read.cut.unwrap().starts_with("a.csv line 12: the file has a second header here"));
 }
 
@@ -356,11 +364,11 @@ fn two_files_that_overlap_give_each_trade_once() {
     let whole = read(&file(0..60), saying("trades")).unwrap();
     let halves = read_files(&[("a.csv", file(0..40)), ("b.csv", file(30..60))], saying("trades")).unwrap();
     let places = |read: &Read| read.rows.iter().map(|row| (row.event, row.id)).collect::<Vec<_>>();
-    assert_eq!((places(&whole), 60, 10), (places(&halves), whole.rows.len(), halves.tally.duplicates));
+    assert_eq!((places(&whole), 60, 10), (places(&halves), whole.rows.len(), halves.row_counts.duplicates));
 }
 
 proptest! {
-    /// However many rows, and whatever their order, each is a row or a counted duplicate.
+    /// Every row counts or is a counted duplicate, for any number of rows in any order.
     #[test]
     fn any_order_of_a_file_gives_the_same_rows(
         steps in prop::collection::vec(prop_oneof![6 => Just(1_i64), 2 => Just(0), 1 => 2_i64..5], 2..120),
@@ -384,7 +392,7 @@ proptest! {
             let minutes = |read: &Read| read.rows.iter().map(|row| (row.event.ms() - START) / 60_000).collect::<Vec<_>>();
             prop_assert_eq!(minutes(&ascending), sorted);
             prop_assert_eq!(minutes(&shuffled), minutes(&ascending));
-            prop_assert_eq!(shuffled.tally.duplicates, ascending.tally.duplicates);
+            prop_assert_eq!(shuffled.row_counts.duplicates, ascending.row_counts.duplicates);
             prop_assert_eq!(shuffled.shape, ascending.shape);
         }
     }

@@ -1,42 +1,43 @@
-//! Which windows the bars of a recording fill: a bar longer than a minute counts only in windows that hold all of it.
+//! The windows that the bars of a recording fill. A bar longer than a minute counts only in windows that hold all of
+//! it.
 
 use market::tick::counts_in;
 use market::{EventTime, Span, Window};
 use serde::Serialize;
 
-/// The windows that follow one another, shortest first.
+/// Tumbling windows, shortest first.
 const TUMBLING: [Window; 5] = [Window::Minute, Window::FiveMinutes, Window::QuarterHour, Window::Hour, Window::Day];
-/// The hour every 30 minutes.
+/// The moving average: one hour, every 30 minutes.
 const MOVING: Window = Window::HourEveryHalf;
 
 /// Bars and points of an instrument, and the windows that hold the bars.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-#[serde(into = "FitJson")]
-pub(crate) struct Fit {
-    /// The longest bar.
+#[serde(into = "WindowFitJson")]
+pub(crate) struct WindowFit {
+    /// Length of the longest bar.
     grain: Option<Span>,
     bars: u64,
     points: u64,
-    /// Points with the number of a trade.
+    /// Points with a trade id.
     trades: u64,
-    /// Bars and points that do not say how much was traded.
+    /// Bars and points without a volume.
     without_volume: u64,
-    /// Bars that one window of each of [`TUMBLING`] holds whole.
+    /// Bars that a single window holds whole, for each of [`TUMBLING`].
     held: [u64; TUMBLING.len()],
-    /// Bars in windows of the moving average that begin on the hour, and in those that begin half past it.
+    /// Bars in moving-average windows that begin on the hour, and in those that begin at half past.
     on_hour: u64,
     half_past: u64,
 }
 
-/// The fit as the summary for programs says it.
+/// The fit in the JSON summary.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct FitJson {
+pub(crate) struct WindowFitJson {
     /// Length of the longest bar.
     #[serde(skip_serializing_if = "Option::is_none")]
     grain_ms: Option<Span>,
     bars: u64,
     points: u64,
-    /// The shortest window that holds more than half of the bars; absent without bars, or when none does.
+    /// Shortest window that holds more than half of the bars; absent without bars, or if no window does.
     #[serde(skip_serializing_if = "Option::is_none")]
     shortest_window: Option<Window>,
     /// Bars that cross the bounds of that window.
@@ -44,15 +45,15 @@ pub(crate) struct FitJson {
     bars_across: Option<u64>,
 }
 
-impl From<Fit> for FitJson {
-    fn from(fit: Fit) -> Self {
+impl From<WindowFit> for WindowFitJson {
+    fn from(fit: WindowFit) -> Self {
         let (shortest_window, bars_across) = fit.shortest().unzip();
         Self { grain_ms: fit.grain, bars: fit.bars, points: fit.points, shortest_window, bars_across }
     }
 }
 
-impl Fit {
-    /// Takes note of a row that counts: a bar of this length, or a point, with an id when it is a trade.
+impl WindowFit {
+    /// Adds a row that counts: a bar of length `grain`, or a point, with an id if it is a trade.
     pub(crate) fn add(&mut self, event: EventTime, grain: Option<Span>, id: Option<u64>, volume: Option<f64>) {
         self.without_volume += u64::from(volume.is_none());
         let Some(length) = grain else {
@@ -72,7 +73,7 @@ impl Fit {
         }
     }
 
-    /// Adds another instrument's.
+    /// Adds the counts of another instrument.
     pub(crate) fn merge(&mut self, other: &Self) {
         self.grain = self.grain.max(other.grain);
         self.bars += other.bars;
@@ -84,20 +85,20 @@ impl Fit {
         self.half_past += other.half_past;
     }
 
-    /// The shortest window that holds more than half of the bars, and how many of them it does not hold.
+    /// Returns the shortest window that holds more than half of the bars, and the number of bars that it does not hold.
     fn shortest(&self) -> Option<(Window, u64)> {
         let mut windows = TUMBLING.into_iter().zip(self.held);
         let (window, held) = windows.find(|(_, held)| held * 2 > self.bars)?;
         Some((window, self.bars - held))
     }
 
-    /// For people, in a line; `None` without a row.
+    /// Formats the fit in one line; `None` without a row.
     pub(crate) fn in_words(&self) -> Option<String> {
         let rows = self.bars + self.points;
         let volume = match self.without_volume {
             0 => String::new(),
-            without if without == rows => "; none says its volume".to_owned(),
-            without => format!("; {without} of {rows} do not say their volume"),
+            without if without == rows => "; none has a volume".to_owned(),
+            without => format!("; {without} of {rows} have no volume"),
         };
         (rows > 0).then(|| self.windows_in_words() + &volume)
     }
@@ -119,7 +120,7 @@ impl Fit {
         words
     }
 
-    /// What the moving average lacks.
+    /// Describes the missing windows of the moving average.
     fn moving_average(&self) -> &'static str {
         match (self.on_hour > 0, self.half_past > 0) {
             (true, true) => "",
@@ -134,9 +135,9 @@ impl Fit {
 mod tests {
     use super::*;
 
-    /// Bars of `minutes` one after the other, the first `offset` minutes after midnight.
+    /// Formats the fit of bars of `minutes`, one after the other, the first `offset` minutes after midnight.
     fn words(minutes: i64, offset: i64, count: i64) -> String {
-        let mut fit = Fit::default();
+        let mut fit = WindowFit::default();
         let grain = Span::minutes(minutes);
         let first = EventTime(Span::DAY.ms() * 19_000 + Span::minutes(offset).ms());
         (0..count).for_each(|idx| fit.add(first + Span(idx * grain.ms()), Some(grain), None, Some(1.0)));
@@ -174,13 +175,13 @@ mod tests {
 
     #[test]
     fn points_count_in_every_window() {
-        let mut fit = Fit::default();
+        let mut fit = WindowFit::default();
         assert_eq!(fit.in_words(), None);
         fit.add(EventTime(7), None, Some(1), Some(0.0));
         assert!(fit.in_words().unwrap().starts_with("trades, all that an instant has: each counts"), "{fit:?}");
         fit.add(EventTime(7), None, None, None);
         let words = fit.in_words().unwrap();
-        assert!(words.starts_with("points: ") && words.ends_with("; 1 of 2 do not say their volume"), "{words}");
-        assert_eq!(FitJson::from(fit).shortest_window, None);
+        assert!(words.starts_with("points: ") && words.ends_with("; 1 of 2 have no volume"), "{words}");
+        assert_eq!(WindowFitJson::from(fit).shortest_window, None);
     }
 }

@@ -1,4 +1,4 @@
-//! The lower right panel: what the model adds to the baseline, row after row.
+//! Lower right panel: the model's skill against the naive baseline, accumulated over the rows.
 
 use market::EventTime;
 use store::model_card::ModelCard;
@@ -8,16 +8,16 @@ use super::axis::{signed_percent, time_marks};
 use super::canvas::{Anchor, Canvas, Point, TextStyle};
 use super::extent::Extent;
 use super::frame::{Area, Frame};
+use super::labels;
 use super::theme::{BAND, BASELINE, BEHIND, INK, MODEL, MUTED, SMALL};
-use super::words;
 
-/// The axis reaches at least so far to either side of zero, in percent.
+/// The value axis reaches at least this far to either side of zero, in percent.
 const SCALE_MIN: f64 = 1.0;
 
-/// Squared error that the model has saved up to each row, in percent of the baseline's whole squared error:
-/// 100 · Σ((actual − baseline)² − (actual − prediction)²) ÷ Σ(actual − baseline)², the numerator up to the row, the
-/// denominator over all rows. It ends at the out-of-sample R2 of Campbell and Thompson (2008); its slope tells when the
-/// model was worth something (Goyal and Welch, 2008). None when the baseline is always right.
+/// Returns the squared error that the model has saved up to each row, in percent of the baseline's total squared error:
+/// 100 · Σ((actual − baseline)² − (actual − prediction)²) ÷ Σ(actual − baseline)², with the numerator up to the row and
+/// the denominator over all rows. It ends at the out-of-sample R2 of Campbell and Thompson (2008); its slope shows when
+/// the model was useful (Goyal and Welch, 2008). `None` if the baseline is always right.
 pub(super) fn saved(rows: &[&Prediction]) -> Option<Vec<f64>> {
     let squared = |row: &Prediction, predicted: f64| (row.close - predicted).powi(2);
     let total: f64 = rows.iter().map(|row| squared(row, row.baseline)).sum();
@@ -29,14 +29,14 @@ pub(super) fn saved(rows: &[&Prediction]) -> Option<Vec<f64>> {
     (total > 0.0).then(|| percent.collect())
 }
 
-/// Draws the panel for unseen rows in order of time.
+/// Draws the panel for held-out rows in order of time.
 pub(super) fn draw(canvas: &mut Canvas, area: Area, card: &ModelCard, rows: &[&Prediction]) {
     let values = saved(rows).unwrap_or_default();
-    // Less than a percent is noise, and looks like it.
+    // A gain of less than a percent is noise, and the axis makes it look small.
     let up = Extent::of(values.iter().copied().chain([-SCALE_MIN, SCALE_MIN])).padded(0.18);
     let across = Extent::of(rows.iter().map(|row| row.timestamp.ms() as f64));
     let frame = Frame::within(area, across, up, 5);
-    let baseline = words::short_baseline(card);
+    let baseline = labels::short_baseline(card);
     frame.title(canvas, &format!("Against the {baseline}"), "squared error saved, in %");
     let (Some(first), Some(last), Some(&end)) = (rows.first(), rows.last(), values.last()) else {
         let middle = ((frame.area.left + frame.area.right) / 2.0, (frame.area.top + frame.area.bottom) / 2.0);
@@ -55,7 +55,7 @@ pub(super) fn draw(canvas: &mut Canvas, area: Area, card: &ModelCard, rows: &[&P
     name_sides(canvas, &frame, end, &line);
 }
 
-/// Ahead of the baseline in the model's colour, behind it in the baseline's.
+/// Fills above zero in the model's color, and below zero in the baseline's.
 fn fill(canvas: &mut Canvas, frame: &Frame, line: &[Point]) {
     let zero = frame.y(0.0);
     for (color, is_ahead) in [(BAND, true), (BEHIND, false)] {
@@ -68,13 +68,13 @@ fn fill(canvas: &mut Canvas, frame: &Frame, line: &[Point]) {
     }
 }
 
-/// Size of the final figure.
+/// Text size of the final figure.
 const END_SIZE: f64 = 20.0;
 
-/// What lies above and below the zero line.
+/// Texts above and below the zero line.
 const SIDES: [&str; 2] = ["rising: better than the baseline", "falling: worse"];
 
-/// Says what the sides of the zero line mean, and where the line ended.
+/// Writes the texts of both sides, and the final value beside the end of the line.
 fn name_sides(canvas: &mut Canvas, frame: &Frame, end: f64, line: &[Point]) {
     let Area { left, top, bottom, .. } = frame.area;
     let small = TextStyle::new(SMALL, MUTED);
@@ -84,7 +84,7 @@ fn name_sides(canvas: &mut Canvas, frame: &Frame, end: f64, line: &[Point]) {
     canvas.dot((x, y), 4.5, MODEL);
     let style = TextStyle::new(END_SIZE, INK).bold().anchored(Anchor::Right);
     let figure = signed_percent(end);
-    // Beside the end of the line, on the side away from zero, and clear of the words at the left.
+    // On the side away from zero, and clear of the texts at the left.
     let is_clear = x - style.width(&figure) > left + small.width(SIDES[0]) + 24.0;
     let (highest, lowest) = if is_clear { (top, bottom - 8.0) } else { (top + 40.0, bottom - 34.0) };
     let base = if end >= 0.0 { y - 12.0 } else { y + 24.0 };

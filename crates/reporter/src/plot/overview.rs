@@ -1,4 +1,4 @@
-//! The upper panel: every prediction on one axis of time, with the place where the unseen part begins.
+//! Upper panel: all predictions on one time axis, with the begin of the holdout.
 
 use market::EventTime;
 use market::band::{Band, LEVEL_MAIN, LEVELS};
@@ -10,13 +10,13 @@ use super::axis::time_marks;
 use super::canvas::{Anchor, Canvas, Point, TextStyle};
 use super::extent::Extent;
 use super::frame::{Area, Frame};
+use super::labels;
 use super::theme::{AXIS, BAND, BASELINE, HOLDOUT, INK, MODEL, MUTED, SMALL};
-use super::{is_unseen, words};
 
-/// A step this many times longer than the usual one breaks the lines.
+/// Multiple of the usual distance of rows beyond which the lines are broken.
 const BREAK_STEPS: i64 = 3;
 
-/// The 90 % interval of a row.
+/// Returns the 90 % interval of a row.
 pub(super) fn main_band(row: &Prediction) -> Option<Band> {
     LEVELS.iter().position(|&level| level == LEVEL_MAIN).and_then(|idx| row.bands[idx])
 }
@@ -32,11 +32,11 @@ pub(super) fn draw(canvas: &mut Canvas, area: Area, card: &ModelCard, rows: &[&P
     let up = with_headroom(prices.stretched(bands, 0.15).padded(0.03));
     let frame = Frame::within(area, Extent::of(rows.iter().map(|row| at(row))), up, 6);
     let is_random = rows.iter().any(|row| row.fold == Fold::Test);
-    let split = rows.iter().find(|row| is_unseen(row)).filter(|_| !is_random);
+    let split = rows.iter().find(|row| row.fold.is_held_out()).filter(|_| !is_random);
     if let Some(first) = split {
         frame.shade(canvas, at(first), frame.across.high, HOLDOUT);
     }
-    frame.title(canvas, &words::capitalized(&words::axis(card)), "time in UTC");
+    frame.title(canvas, &labels::capitalized(&labels::axis(card)), "time in UTC");
     frame.grid(canvas);
     let across = (EventTime(frame.across.low as i64), EventTime(frame.across.high as i64));
     frame.foot(canvas, &time_marks(across.0, across.1, 14));
@@ -50,12 +50,12 @@ pub(super) fn draw(canvas: &mut Canvas, area: Area, card: &ModelCard, rows: &[&P
     }
 }
 
-/// Room above the highest price for the names of the parts.
+/// Adds room above the highest price for the names of the parts.
 fn with_headroom(prices: Extent) -> Extent {
     Extent { high: prices.high + (prices.high - prices.low) * 0.08, ..prices }
 }
 
-/// Rows of a random split have no neighbours to be joined with.
+/// Draws the rows of a random split. They have no neighbors to be connected with.
 fn scattered(canvas: &mut Canvas, frame: &Frame, rows: &[&Prediction]) {
     for row in rows {
         if let Some(band) = main_band(row) {
@@ -69,16 +69,17 @@ fn scattered(canvas: &mut Canvas, frame: &Frame, rows: &[&Prediction]) {
     }
 }
 
-/// What a row says.
+/// Selects a value of a row.
 type Value = fn(&Prediction) -> f64;
 
-/// The baseline lies under the actual price, which is wide, so that the prediction can lie upon it and both be seen.
+/// Layers from bottom to top with radius and color: the actual price is wider than the prediction on it, so that both
+/// are visible.
 const MARKS: [(Value, f64, RGBColor); 3] =
     [(|row| row.baseline, 1.3, BASELINE), (|row| row.close, 2.2, INK), (|row| row.prediction, 1.1, MODEL)];
 
 fn connected(canvas: &mut Canvas, frame: &Frame, rows: &[&Prediction]) {
     for piece in pieces(rows) {
-        // Each fold has a model of its own: what two of them said is not joined.
+        // Each fold has its own model, so intervals and predictions of different folds are not connected.
         for fold in piece.chunk_by(|a, b| a.fold == b.fold) {
             band(canvas, frame, fold);
         }
@@ -101,7 +102,7 @@ fn band(canvas: &mut Canvas, frame: &Frame, rows: &[&Prediction]) {
     }
 }
 
-/// Cuts rows where the data has a hole.
+/// Splits rows where the data has a hole.
 fn pieces<'a, 'b>(rows: &'a [&'b Prediction]) -> impl Iterator<Item = &'a [&'b Prediction]> {
     let mut steps: Vec<i64> = rows.windows(2).map(|pair| (pair[1].timestamp - pair[0].timestamp).ms()).collect();
     let middle = steps.len() / 2;
@@ -109,8 +110,8 @@ fn pieces<'a, 'b>(rows: &'a [&'b Prediction]) -> impl Iterator<Item = &'a [&'b P
     rows.chunk_by(move |a, b| (b.timestamp - a.timestamp).ms() <= usual * BREAK_STEPS)
 }
 
-/// A line through all rows that is no heavier than the picture is wide: of the rows in one column of pixels the first,
-/// the smallest, the largest and the last.
+/// Returns a line through all rows with a bounded number of points: of the rows in one pixel column, the first, the
+/// smallest, the largest and the last.
 fn condensed(frame: &Frame, rows: &[&Prediction], value: Value) -> Vec<Point> {
     let mut points = Vec::new();
     for column in rows.chunk_by(|a, b| frame.x(at(a)).floor() == frame.x(at(b)).floor()) {
@@ -126,7 +127,7 @@ fn condensed(frame: &Frame, rows: &[&Prediction], value: Value) -> Vec<Point> {
     points
 }
 
-/// Names the parts of the data at the top of the frame, and draws where one ends.
+/// Writes the names of the parts at the top of the frame, and draws their borders.
 fn parts(canvas: &mut Canvas, frame: &Frame, rows: &[&Prediction], first: &Prediction) {
     let base = frame.area.top + 18.0;
     let text = format!("holdout starts {}", first.timestamp.to_utc().format("%Y-%m-%d %H:%M"));
@@ -139,7 +140,7 @@ fn parts(canvas: &mut Canvas, frame: &Frame, rows: &[&Prediction], first: &Predi
         if number > 1 {
             canvas.line(&[(left, frame.area.top), (left, frame.area.top + 10.0)], 1.0, AXIS);
         }
-        // What the holdout's name covers is not there for others.
+        // Names of folds do not extend into the holdout's name.
         name_fold(canvas, (left, right.min(holdout - PARTS_GAP)), base, number);
     }
     canvas.dashed((x, frame.area.top), (x, frame.area.bottom), 1.6, INK);
@@ -149,13 +150,13 @@ fn parts(canvas: &mut Canvas, frame: &Frame, rows: &[&Prediction], first: &Predi
 /// Space beside the name of a part.
 const PARTS_GAP: f64 = 10.0;
 
-/// Where a text begins that belongs to a line: right of it, or left of it where the frame ends before the text would.
+/// Returns the left end of a text beside a line: right of it, or left of it if there is no room.
 fn beside(x: f64, width: f64, area: Area) -> f64 {
     let right = x + PARTS_GAP;
     if right + width <= area.right { right } else { x - PARTS_GAP - width }
 }
 
-/// Writes the name of a fold, or its number alone, or nothing, as there is room.
+/// Writes the name of a fold, or only its number, or nothing, depending on the room.
 fn name_fold(canvas: &mut Canvas, (left, right): (f64, f64), base: f64, number: usize) {
     let style = TextStyle::new(SMALL, MUTED).anchored(Anchor::Middle);
     let texts = [format!("validation fold {number}"), number.to_string()];

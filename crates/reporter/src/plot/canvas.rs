@@ -1,11 +1,11 @@
-//! A drawing surface: shapes are drawn large by plotters and averaged down, which smooths every edge; letters are drawn
-//! at their final size. Coordinates are in final pixels, from the upper left.
+//! Drawing surface. Shapes are drawn enlarged by plotters and averaged down, which smooths every edge; letters are
+//! drawn at their final size. Coordinates are in final pixels, from the upper left.
 
 use ab_glyph::{Font, FontRef, Glyph, PxScale, ScaleFont, point};
 use plotters::backend::{BitMapBackend, DrawingBackend};
 use plotters::style::{RGBColor, ShapeStyle};
 
-/// Shapes are drawn this many times larger: each pixel is the mean of its square, 10 shades of an edge.
+/// Enlargement of shapes. Each pixel is the mean of its 3 × 3 square, which gives 10 shades of an edge.
 pub(super) const SCALE: u32 = 3;
 
 const REGULAR: &[u8] = include_bytes!("../../assets/IBMPlexSans-Regular.ttf");
@@ -23,18 +23,18 @@ pub(super) struct Canvas {
     labels: Vec<Label>,
 }
 
-/// A finished picture: rows of red, green and blue bytes from the top.
+/// A finished image: rows of red, green and blue bytes from the top.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {
-    /// Pixels in a row.
+    /// Width in pixels.
     pub width: u32,
-    /// Rows.
+    /// Height in pixels.
     pub height: u32,
-    /// Three bytes a pixel.
+    /// Three bytes per pixel.
     pub pixels: Vec<u8>,
 }
 
-/// Which end of a text stands at the given place.
+/// Point of a text that is placed at a given position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Anchor {
     /// Its left end.
@@ -46,7 +46,7 @@ pub(super) enum Anchor {
 }
 
 impl Anchor {
-    /// How much of the text is left of its place.
+    /// Share of the text's width that is left of the position.
     fn share(self) -> f64 {
         match self {
             Self::Left => 0.0,
@@ -56,16 +56,16 @@ impl Anchor {
     }
 }
 
-/// How a text looks.
+/// Style of a text.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct TextStyle {
     /// Size of the em square in pixels.
     pub(super) size: f64,
-    /// Colour of the letters.
+    /// Color of the letters.
     pub(super) color: RGBColor,
-    /// Semi-bold instead of regular.
+    /// Whether the letters are semi-bold instead of regular.
     pub(super) is_bold: bool,
-    /// Which end stands at the given place.
+    /// Point of the text that is placed at a given position.
     pub(super) anchor: Anchor,
 }
 
@@ -87,9 +87,9 @@ impl TextStyle {
         FontRef::try_from_slice(bytes).expect("the embedded fonts are fonts")
     }
 
-    /// Places the letters of a text on a base line; returns them with the width of all.
+    /// Lays out the letters of a text on a baseline. Returns them with the total width.
     fn layout(self, font: &FontRef<'_>, text: &str) -> (Vec<Glyph>, f32) {
-        // ab_glyph counts from ascent to descent, type designers by the em square.
+        // ab_glyph scales by ascent plus descent, font sizes are given by the em square.
         let em = font.units_per_em().unwrap_or(1_000.0);
         let scale = PxScale::from(self.size as f32 * font.height_unscaled() / em);
         let scaled = font.as_scaled(scale);
@@ -106,12 +106,12 @@ impl TextStyle {
         (glyphs, x)
     }
 
-    /// The same style, smaller where a text would be wider than so many pixels.
+    /// Returns the same style, with a smaller size if the text would be wider than `width_max` pixels.
     pub(super) fn fitting(self, text: &str, width_max: f64) -> Self {
         Self { size: self.size * (width_max / self.width(text)).min(1.0), ..self }
     }
 
-    /// The width of a text in pixels.
+    /// Returns the width of a text in pixels.
     pub(super) fn width(self, text: &str) -> f64 {
         f64::from(self.layout(&self.font(), text).1)
     }
@@ -124,20 +124,21 @@ struct Label {
 }
 
 impl Canvas {
-    /// A surface that is `scale` times as wide and as high until it is finished.
+    /// Returns an empty surface; its shapes are enlarged by `scale` until it is finished.
     pub(super) fn new((width, height): (u32, u32), scale: u32, background: RGBColor) -> Self {
         let count = (width * scale) as usize * (height * scale) as usize;
         let pixels = [background.0, background.1, background.2].repeat(count);
         Self { width, height, scale, pixels, labels: Vec::new() }
     }
 
-    /// Joins points by straight lines of a width in pixels.
+    /// Draws straight lines through points; `width` is in pixels.
     pub(super) fn line(&mut self, points: &[Point], width: f64, color: RGBColor) {
         let stroke = (width * f64::from(self.scale)).round().max(1.0) as u32;
         let style = ShapeStyle { color: color.into(), filled: true, stroke_width: stroke };
         let points: Vec<_> = points.iter().map(|&point| self.enlarge(point)).collect();
         self.shapes(|backend| {
-            // Piece by piece with round joints: plotters' outline of a whole zigzag crosses itself and leaves holes.
+            // Each piece is drawn separately with round joints: plotters' outline of a whole zigzag crosses itself and
+            // leaves holes.
             for pair in points.windows(2).filter(|pair| pair[0] != pair[1]) {
                 backend.draw_path(pair.iter().copied(), &style)?;
             }
@@ -146,7 +147,7 @@ impl Canvas {
         });
     }
 
-    /// A horizontal or vertical dashed line.
+    /// Draws a horizontal or vertical dashed line.
     pub(super) fn dashed(&mut self, from: Point, to: Point, width: f64, color: RGBColor) {
         const DASH: f64 = 5.0;
         let length = (to.0 - from.0).hypot(to.1 - from.1);
@@ -168,17 +169,17 @@ impl Canvas {
         self.shapes(|backend| backend.fill_polygon(outline, &style));
     }
 
-    /// Fills a rectangle between two corners.
+    /// Fills a rectangle given by two corners.
     pub(super) fn rectangle(&mut self, from: Point, to: Point, color: RGBColor) {
         let style = ShapeStyle { color: color.into(), filled: true, stroke_width: 1 };
         let (from, (right, bottom)) = (self.enlarge(from), self.enlarge(to));
-        // The far edges belong to the neighbour, so that touching rectangles do not overlap.
+        // The far edges belong to the neighbor, so that adjacent rectangles do not overlap.
         self.shapes(|backend| {
             backend.draw_rect(from, ((right - 1).max(from.0), (bottom - 1).max(from.1)), &style, true)
         });
     }
 
-    /// A filled disc.
+    /// Fills a circle.
     pub(super) fn dot(&mut self, center: Point, radius: f64, color: RGBColor) {
         let style = ShapeStyle { color: color.into(), filled: true, stroke_width: 1 };
         let radius = (radius * f64::from(self.scale)).round() as u32;
@@ -186,7 +187,7 @@ impl Canvas {
         self.shapes(|backend| backend.draw_circle(center, radius, &style, true));
     }
 
-    /// Writes a text whose base line is at the given height.
+    /// Writes a text with its baseline at the height of `at`.
     pub(super) fn text(&mut self, at: Point, text: impl Into<String>, style: TextStyle) {
         self.labels.push(Label { at, text: text.into(), style });
     }
@@ -201,7 +202,7 @@ impl Canvas {
         image
     }
 
-    /// Every text with the left and right ends of its base line, and the height of that.
+    /// Returns every text with the left and right ends of its baseline, and the baseline's height.
     #[cfg(test)]
     pub(super) fn texts(&self) -> Vec<(String, [f64; 2], f64)> {
         let ends = |label: &Label| {
@@ -252,10 +253,10 @@ impl Image {
         }
     }
 
-    /// The picture as a PNG file.
+    /// Encodes the image as PNG.
     ///
     /// # Errors
-    /// Never for a picture of this module: its bytes fit its size.
+    /// Never for an image of this module, whose bytes match its size.
     pub fn to_png(&self) -> Result<Vec<u8>, png::EncodingError> {
         let mut bytes = Vec::new();
         let mut encoder = png::Encoder::new(&mut bytes, self.width, self.height);
@@ -268,7 +269,7 @@ impl Image {
     }
 }
 
-/// The mean of each square of `scale` × `scale` pixels.
+/// Returns the mean of each square of `scale` × `scale` pixels.
 fn averaged(large: &[u8], width: usize, height: usize, scale: usize) -> Vec<u8> {
     let row_bytes = width * scale * 3;
     let mut sums = vec![0_u16; width * 3];

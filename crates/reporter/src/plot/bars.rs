@@ -1,30 +1,33 @@
-//! Shares of a limit as bars, one below the other.
+//! Bar chart of shares of a limit, for the benchmark's `bench.png`.
+//!
+//! It is here and not in the benchmark because it draws on the private canvas, and because only this crate may depend
+//! on the plotting library.
 
 use super::canvas::{Anchor, Canvas, Image, SCALE, TextStyle};
+use super::layout::{MARGIN, WIDTH};
 use super::theme::{AXIS, BACKGROUND, BASELINE, GRID, INK, MODEL, MUTED, SMALL, TITLE, WARNING};
-use super::{MARGIN, WIDTH};
 
-/// A bar.
+/// One bar.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Bar {
-    /// What it is.
+    /// Name of the figure.
     pub name: String,
-    /// How much of the limit it takes, smallest and largest measurement around the median; 1 is all of it.
+    /// Smallest, median and largest measurement as shares of the limit; 1 is the limit.
     pub share: (f64, f64, f64),
-    /// The figure and its limit, in words.
+    /// The figure and its limit as text.
     pub words: String,
 }
 
 const HEADING: f64 = 110.0;
 const ROW: f64 = 34.0;
-/// Where bars begin and where the limit is.
+/// Left end of the bars, and position of the limit.
 const LEFT: f64 = 520.0;
 const LIMIT: f64 = 1_060.0;
-/// Longer bars are cut here.
+/// Right end of the longest bar; longer ones are cut.
 const RIGHT: f64 = 1_330.0;
 const FOOT: f64 = 56.0;
 
-/// Draws bars under a title and a line of small print.
+/// Draws bars under a title and a note in small print.
 pub fn bars(title: &str, note: &str, bars: &[Bar]) -> Image {
     let foot = HEADING + ROW * bars.len() as f64;
     let mut canvas = Canvas::new((WIDTH, (foot + FOOT) as u32), SCALE, BACKGROUND);
@@ -64,7 +67,7 @@ fn draw(canvas: &mut Canvas, middle: f64, bar: &Bar) {
     canvas.text((RIGHT + 16.0, middle + 5.0), bar.words.as_str(), words.fitting(&bar.words, words_width));
 }
 
-/// Where a share ends.
+/// Returns the horizontal position of a share.
 fn at(share: f64) -> f64 {
     (LEFT + (LIMIT - LEFT) * share).clamp(LEFT, RIGHT)
 }
@@ -74,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_figure_beyond_its_limit_cannot_be_overlooked() {
+    fn a_figure_beyond_its_limit_has_the_warning_color() {
         let bar = |share: f64| Bar { name: "replay".to_owned(), share: (share, share, share), words: String::new() };
         let count = |image: &Image, color: [u8; 3]| image.pixels.chunks(3).filter(|pixel| **pixel == color).count();
         let warning = [WARNING.0, WARNING.1, WARNING.2];

@@ -1,5 +1,5 @@
-//! The plot as the page serves it. It is read once for each version, and all answers share those bytes: many slow clients
-//! must not hold a copy each.
+//! The plot file as the page serves it. Each version is read once, and all answers share its bytes, so that many slow
+//! clients do not hold a copy each.
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
@@ -9,19 +9,19 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use tokio::sync::Mutex;
 
-/// A larger file was not made by `reporter plot`.
+/// Size of the file in bytes, at most; `reporter plot` writes smaller ones.
 const BYTES_MAX: u64 = 32 << 20;
 const SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
 
-/// A file that `reporter plot` makes and replaces.
+/// The file that `reporter plot` writes and replaces.
 #[derive(Debug)]
-pub(super) struct Plot {
+pub(super) struct PlotFile {
     path: PathBuf,
-    /// What was read last, and from which file.
+    /// The bytes that were read last, and the version they are from.
     read: Mutex<Option<(Replacement, Bytes)>>,
 }
 
-/// Tells one file from its replacement, also when both were written within the same tick of the clock.
+/// Version of a file. It tells a file from its replacement, even if both were written within one clock tick.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Replacement {
     inode: u64,
@@ -35,18 +35,18 @@ impl From<&Metadata> for Replacement {
     }
 }
 
-impl Plot {
+impl PlotFile {
     pub(super) fn at(path: PathBuf) -> Self {
         Self { path, read: Mutex::default() }
     }
 
-    /// When it was last replaced; none when there is none.
+    /// Returns the time of the last replacement in milliseconds; `None` without a file.
     pub(super) fn version(&self) -> Option<u64> {
         let changed = std::fs::metadata(&self.path).and_then(|file| file.modified()).ok()?;
         Some(changed.duration_since(UNIX_EPOCH).ok()?.as_millis() as u64)
     }
 
-    /// The picture; none when there is none.
+    /// Returns the bytes of the plot; `None` without a file.
     pub(super) async fn bytes(&self) -> Option<Bytes> {
         let mut read = self.read.lock().await;
         let file = tokio::fs::metadata(&self.path).await.ok()?;

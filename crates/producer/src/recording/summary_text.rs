@@ -1,18 +1,18 @@
-//! The summary of a replay for people.
+//! Text of a replay's summary.
 
 use std::fmt::{self, Display, Write as _};
 use std::path::Path;
 
-use store::recording::Tally;
+use store::recording::RowCounts;
 
-use super::downstream::{Downstream, Outcome};
-use super::summary::{Counts, Refused, Summary};
+use super::downstream::{Downstream, DownstreamOutcome};
+use super::summary::{RefusedRows, ReplayCounts, Summary};
 
-/// With more instruments than this only their sum is printed.
+/// Number of instruments above which only their sum is printed.
 const PRINTED_MAX: usize = 20;
 
 impl Summary {
-    /// The summary in lines; `rejects` is where refused rows are kept. When any row was refused the last line says so.
+    /// Formats the summary; `rejects` is the file of refused rows. If any row was refused, the last line says so.
     pub(crate) fn to_text(&self, rejects: &Path) -> String {
         let mut text = Text::default();
         if self.instruments.len() <= PRINTED_MAX {
@@ -22,7 +22,7 @@ impl Summary {
         } else {
             text.instrument(&format!("{} instruments", self.instruments.len()), &self.total());
         }
-        text.downstream(&self.downstream, self.total().tally.skipped);
+        text.downstream(&self.downstream, self.total().row_counts.skipped);
         let refused = self.refused();
         if refused.count() > 0 {
             text.line(&format!("{}: see {}", refused.in_words(), rejects.display()));
@@ -31,8 +31,8 @@ impl Summary {
     }
 }
 
-impl Refused {
-    /// `2 of 44,512 rows refused (2 high-low-order)`.
+impl RefusedRows {
+    /// Formats the refused rows: `2 of 44,512 rows refused (2 high-low-order)`.
     pub(crate) fn in_words(&self) -> String {
         let reasons = reasons(&self.by_reason);
         format!("{} of {} refused ({reasons})", grouped(self.count()), some(self.of, "row"))
@@ -48,56 +48,56 @@ impl Text {
         writeln!(self.0, "{line}").expect("a string takes every byte");
     }
 
-    fn instrument(&mut self, name: &str, counts: &Counts) {
-        let Counts { tally, published, gaps, known_messages, fit, .. } = counts;
-        let range = tally.range.map(|(first, last)| format!(" from {first} to {last}")).unwrap_or_default();
-        let (rows, ticks, gaps) = (some(tally.rows, "row"), some(*published, "tick"), some(*gaps, "gap"));
+    fn instrument(&mut self, name: &str, counts: &ReplayCounts) {
+        let ReplayCounts { row_counts, published, gaps, known_messages, fit, .. } = counts;
+        let range = row_counts.range.map(|(first, last)| format!(" from {first} to {last}")).unwrap_or_default();
+        let (rows, ticks, gaps) = (some(row_counts.rows, "row"), some(*published, "tick"), some(*gaps, "gap"));
         self.line(&format!("{name}: {rows}{range}; published {ticks} and {gaps}"));
         if let Some(fit) = fit.in_words() {
             self.line(&format!("  {fit}"));
         }
-        if let Some((first, last)) = tally.skipped_range {
-            let skipped = some(tally.skipped, "row");
+        if let Some((first, last)) = row_counts.skipped_range {
+            let skipped = some(row_counts.skipped, "row");
             self.line(&format!("  skipped {skipped} from {first} to {last}: FEED has that time already"));
         }
-        self.left_out(tally);
-        if tally.rejected_count() > 0 {
-            let refused = some(tally.rejected_count(), "row");
-            self.line(&format!("  refused {refused} ({})", reasons(&tally.rejected)));
+        self.left_out(row_counts);
+        if row_counts.rejected_count() > 0 {
+            let refused = some(row_counts.rejected_count(), "row");
+            self.line(&format!("  refused {refused} ({})", reasons(&row_counts.rejected)));
         }
         if *known_messages > 0 {
             let known = some(*known_messages, "message");
-            self.line(&format!("  FEED did not store {known} again: it has had the same within the last 10 minutes"));
+            self.line(&format!("  FEED did not store {known} again: it received the same within the last 10 minutes"));
         }
     }
 
-    /// Rows that do not count, and are not refused; and those that count otherwise than they were written.
-    fn left_out(&mut self, tally: &Tally) {
-        if tally.duplicates > 0 {
-            let duplicates = some(tally.duplicates, "duplicate row");
-            let conflicts = grouped(tally.conflicts);
+    /// Adds lines for rows that were left out without being refused, and for rows with changed values.
+    fn left_out(&mut self, row_counts: &RowCounts) {
+        if row_counts.duplicates > 0 {
+            let duplicates = some(row_counts.duplicates, "duplicate row");
+            let conflicts = grouped(row_counts.conflicts);
             self.line(&format!(
                 "  left out {duplicates}, {conflicts} with other values (--conflict says which one counts)"
             ));
         }
-        if tally.widened > 0 {
-            let widened = some(tally.widened, "row");
+        if row_counts.widened > 0 {
+            let widened = some(row_counts.widened, "row");
             self.line(&format!(
                 "  widened low and high of {widened} to hold open and close (--outside reject refuses them)"
             ));
         }
         let others = [
-            (tally.unfinished, "candle that has not ended yet", "candles that have not ended yet"),
-            (tally.without_price, "row without a price", "rows without a price"),
-            (tally.foreign, "line that is no row", "lines that are no rows"),
-            (tally.headers, "second header", "second headers"),
+            (row_counts.unfinished, "candle that has not ended yet", "candles that have not ended yet"),
+            (row_counts.without_price, "row without a price", "rows without a price"),
+            (row_counts.foreign, "line that is no row", "lines that are no rows"),
+            (row_counts.headers, "second header", "second headers"),
         ];
         for (count, one, several) in others.into_iter().filter(|(count, ..)| *count > 0) {
             self.line(&format!("  left out {} {}", grouped(count), if count == 1 { one } else { several }));
         }
     }
 
-    /// What the stream-processor made of it. What FEED had before is in none of these counts.
+    /// Adds the outcome downstream. None of its counts includes rows that FEED had before.
     fn downstream(&mut self, downstream: &Downstream, skipped: u64) {
         match downstream {
             Downstream::Unasked => {}
@@ -113,7 +113,7 @@ impl Text {
     }
 }
 
-impl Display for Outcome {
+impl Display for DownstreamOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} accepted", grouped(self.accepted))?;
         if self.duplicates > 0 {
@@ -134,18 +134,18 @@ impl Display for Outcome {
     }
 }
 
-/// `2 future, 1 zero-price`.
+/// Formats counts by reason: `2 future, 1 zero-price`.
 fn reasons<'a, R: Display + 'a>(by_reason: impl IntoIterator<Item = (&'a R, &'a u64)>) -> String {
     let words = by_reason.into_iter().map(|(reason, &count)| format!("{} {reason}", grouped(count)));
     words.collect::<Vec<_>>().join(", ")
 }
 
-/// `1 row`, `44,512 rows`.
+/// Formats a count with its noun: `1 row`, `44,512 rows`.
 fn some(count: u64, noun: &str) -> String {
     format!("{} {noun}{}", grouped(count), if count == 1 { "" } else { "s" })
 }
 
-/// `44,512`.
+/// Formats a count with thousands separators: `44,512`.
 fn grouped(count: u64) -> String {
     let digits = count.to_string();
     let mut text = String::new();
@@ -164,7 +164,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn people_read_what_became_of_every_row() {
+    fn the_text_accounts_for_every_row() {
         let instrument = "\
 bitcoin/usd: 9 rows from 1970-01-01T00:00:00Z to 1970-01-01T00:03:00Z; published 4 ticks and 1 gap
   bars of 1m: the shortest window they fill is 1m
@@ -181,9 +181,9 @@ downstream: 6 accepted, 0 late, 2 rejected (2 future); without the 4 rows that F
     }
 
     #[test]
-    fn what_was_not_checked_is_said_with_its_reason() {
-        let summary = Summary { downstream: Downstream::Unchecked("nobody reads".to_owned()), ..Summary::default() };
-        assert_eq!(summary.to_text(Path::new("x")), "not checked downstream: nobody reads\n");
+    fn an_unchecked_outcome_is_printed_with_its_reason() {
+        let summary = Summary { downstream: Downstream::Unchecked("no reader".to_owned()), ..Summary::default() };
+        assert_eq!(summary.to_text(Path::new("x")), "not checked downstream: no reader\n");
         assert_eq!(Summary::default().to_text(Path::new("x")), "");
     }
 

@@ -1,4 +1,4 @@
-//! Records that MARKET refused, beside the rows that the reader refused: the same file, the same form.
+//! Records that the stream-processor rejected, in the same file and format as the rows that the reader refused.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
@@ -7,14 +7,14 @@ use std::path::Path;
 use market::validate::{Reason, RejectedLine};
 use serde::Serialize;
 
-use super::sent::Sent;
+use super::published::PublishedMessages;
 
-/// Appends what MARKET refused to the file of the refused rows.
-pub(crate) struct RefusedLater<'a> {
+/// Appends rejected records to the file of refused rows.
+pub(crate) struct DownstreamRejects<'a> {
     path: &'a Path,
-    /// Whether the file holds refused rows of this replay.
+    /// Whether the file already holds refused rows of this replay.
     is_begun: bool,
-    /// The name of a file of the replay, by the instrument's place and its own.
+    /// Returns the name of a file by the index of its instrument and its own index.
     name_of: &'a dyn Fn(usize, u32) -> Option<String>,
     file: Option<BufWriter<File>>,
     error: Option<io::Error>,
@@ -31,16 +31,16 @@ struct Line<'a> {
     text: &'a str,
 }
 
-impl<'a> RefusedLater<'a> {
-    /// Appends to `path` when `is_begun`, else writes it anew when the first record comes.
+impl<'a> DownstreamRejects<'a> {
+    /// Appends to `path` if `is_begun`, otherwise replaces it when the first record comes.
     pub(crate) fn new(path: &'a Path, is_begun: bool, name_of: &'a dyn Fn(usize, u32) -> Option<String>) -> Self {
         Self { path, is_begun, name_of, file: None, error: None }
     }
 
-    /// Keeps a record with its file and line where they are known. After an error nothing more is written.
-    pub(crate) fn keep(&mut self, refused: &RejectedLine, sent: &Sent) {
+    /// Writes a rejected record, with its file and line if they are known. After an error it writes nothing more.
+    pub(crate) fn keep(&mut self, refused: &RejectedLine, sent: &PublishedMessages) {
         let row = sent.row_of(refused.feed_seq, refused.line);
-        let place = row.and_then(|(lane, file, line)| Some(((self.name_of)(lane, file)?, line)));
+        let place = row.and_then(|(instrument_idx, file, line)| Some(((self.name_of)(instrument_idx, file)?, line)));
         let (file, line) = place.unzip();
         let RejectedLine { feed_seq, reason, head, .. } = refused;
         let line = Line { file, line, feed_seq: *feed_seq, reason: *reason, text: head };
@@ -61,10 +61,10 @@ impl<'a> RefusedLater<'a> {
         Ok(())
     }
 
-    /// Writes what is still in memory.
+    /// Flushes the file.
     ///
     /// # Errors
-    /// The first error of all writing.
+    /// The first error of any write.
     pub(crate) fn finish(self) -> io::Result<()> {
         match (self.error, self.file) {
             (Some(error), _) => Err(error),

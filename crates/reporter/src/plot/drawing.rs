@@ -1,43 +1,21 @@
-//! `output_plot.png`: predictions beside what happened, as a pure function from rows to pixels.
+//! Composition of `output_plot.png`, as a pure function from rows to pixels.
 //!
-//! A forecast of the next close looks right on any plot, because the last price does too. So the picture has three
-//! panels: everything on one axis, the last rows one by one with what was known before each, and what the model adds to
-//! doing nothing. Start reading at [`draw`].
+//! A forecast of the next close looks right on any plot, because the last price does too. So there are three panels:
+//! all predictions on one time axis, the last rows one by one with the baseline of each, and the model's gain over the
+//! naive baseline. Start reading at [`draw`].
 
-mod axis;
-mod bars;
-mod canvas;
-mod extent;
-mod frame;
-mod gain;
-mod heading;
-mod last_rows;
-mod overview;
-mod theme;
-mod words;
-
-use canvas::{Anchor, Canvas, TextStyle};
-use frame::Area;
 use store::model_card::ModelCard;
-use store::predictions::{Fold, Prediction};
-use theme::{BACKGROUND, INK, MUTED};
+use store::predictions::Prediction;
 
-pub use bars::{Bar, bars};
-pub use canvas::Image;
+use super::canvas::{Anchor, Canvas, Image, SCALE, TextStyle};
+use super::frame::Area;
+use super::layout::{HEIGHT, MARGIN, OVERVIEW_TOP, WIDTH};
+use super::theme::{BACKGROUND, INK, MUTED};
+use super::{last_rows, overview, skill_panel, title};
 
-/// Pixels in a row.
-pub const WIDTH: u32 = 1_600;
-/// Rows of pixels.
-pub const HEIGHT: u32 = 1_000;
-
-/// Space left and right of everything.
-const MARGIN: f64 = 36.0;
-/// Where the panels begin, below the heading.
-const OVERVIEW_TOP: f64 = 158.0;
-
-/// Draws predictions in any order; `card` is of the training that made them.
+/// Draws predictions, in any order. `card` is the model card of their training.
 pub fn draw(card: &ModelCard, predictions: &[Prediction]) -> Image {
-    draw_at(canvas::SCALE, card, predictions)
+    draw_at(SCALE, card, predictions)
 }
 
 fn draw_at(scale: u32, card: &ModelCard, predictions: &[Prediction]) -> Image {
@@ -48,23 +26,18 @@ fn compose(scale: u32, card: &ModelCard, predictions: &[Prediction]) -> Canvas {
     let mut canvas = Canvas::new((WIDTH, HEIGHT), scale, BACKGROUND);
     let mut rows: Vec<&Prediction> = predictions.iter().collect();
     rows.sort_by_key(|row| row.timestamp);
-    let unseen: Vec<&Prediction> = rows.iter().copied().filter(|row| is_unseen(row)).collect();
-    heading::draw(&mut canvas, card);
+    let unseen: Vec<&Prediction> = rows.iter().copied().filter(|row| row.fold.is_held_out()).collect();
+    title::draw(&mut canvas, card);
     let right = f64::from(WIDTH) - MARGIN;
     let bottom = f64::from(HEIGHT) - 70.0;
     overview::draw(&mut canvas, Area { left: MARGIN, top: OVERVIEW_TOP, right, bottom: 560.0 }, card, &rows);
     last_rows::draw(&mut canvas, Area { left: MARGIN, top: 614.0, right: 1_010.0, bottom }, card, &unseen);
-    gain::draw(&mut canvas, Area { left: 1_064.0, top: 614.0, right, bottom }, card, &unseen);
-    heading::footer(&mut canvas, card, rows.len(), unseen.len());
+    skill_panel::draw(&mut canvas, Area { left: 1_064.0, top: 614.0, right, bottom }, card, &unseen);
+    title::footer(&mut canvas, card, rows.len(), unseen.len());
     canvas
 }
 
-/// Whether a row is of the part that no fit and no choice has seen.
-fn is_unseen(row: &Prediction) -> bool {
-    matches!(row.fold, Fold::Holdout | Fold::Test)
-}
-
-/// The picture of no predictions at all.
+/// Draws the plot of an empty file of predictions.
 pub fn no_data() -> Image {
     let mut canvas = Canvas::new((WIDTH, HEIGHT), 1, BACKGROUND);
     let middle = (f64::from(WIDTH) / 2.0, f64::from(HEIGHT) / 2.0);
@@ -80,10 +53,12 @@ mod tests {
     use market::band::Band;
     use plotters::style::RGBColor;
     use proptest::prelude::*;
+    use store::predictions::Fold;
 
+    use super::super::theme;
     use super::*;
 
-    /// A card as the trainer writes it, with the given split and rows of the holdout.
+    /// Returns a card as the trainer writes it, with the given split and number of holdout rows.
     fn card(split: &str, rows: usize) -> ModelCard {
         let scores = serde_json::json!({
             "rows": rows, "r2": 0.5, "rmse": 1.0, "mae": 1.0, "baseline_rmse": 2.0, "baseline_mae": 2.0, "skill": 0.5,
@@ -113,7 +88,7 @@ mod tests {
         (0..count).map(|minute| row(minute, 100.0 + (minute % 7) as f64, fold)).collect()
     }
 
-    /// Smoothing takes most of the time and nothing but looks depends on it.
+    /// Draws without smoothing, which takes most of the time and does not matter for the tests.
     fn unsmoothed(card: &ModelCard, predictions: &[Prediction]) -> Image {
         draw_at(1, card, predictions)
     }
@@ -133,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_random_split_is_called_what_it_is() {
+    fn a_random_split_has_the_warning_color() {
         let image = unsmoothed(&card("random: leaks the future", 40), &rows(40, Fold::Test));
         assert!(count(&image, theme::WARNING) > 100);
         assert_eq!(count(&image, theme::HOLDOUT), 0);
@@ -147,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn odd_data_is_drawn_nevertheless() {
+    fn unusual_data_is_drawn() {
         let still = |count| {
             vec![Prediction { prediction: 5.0, baseline: 5.0, bands: [None; 4], ..row(0, 5.0, Fold::Holdout) }; count]
         };
@@ -158,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn no_data_says_so_and_a_png_is_a_png() {
+    fn no_data_is_drawn_as_text_and_encoded_as_png() {
         let image = no_data();
         assert!(count(&image, theme::INK) > 100);
         let png = image.to_png().expect("encoded");
@@ -172,12 +147,12 @@ mod tests {
     fn the_saved_error_ends_at_one_minus_the_ratio() {
         let rows = [row(0, 10.0, Fold::Holdout), row(1, 12.0, Fold::Holdout)];
         let rows: Vec<&Prediction> = rows.iter().collect();
-        // Squared errors 0.64 each, squared moves 1 each: 18 % saved by each row.
-        let saved = gain::saved(&rows).expect("the price moved");
+        // Squared errors of the model are 0.64 each, of the baseline 1 each: each row saves 18 %.
+        let saved = skill_panel::saved(&rows).expect("the price moved");
         assert!((saved[0] - 18.0).abs() < 1e-9 && (saved[1] - 36.0).abs() < 1e-9, "{saved:?}");
     }
 
-    /// Rows around a price that move by a share of it, so many of them unseen.
+    /// Returns rows around a price that move by a share of it, of which the last `unseen` are holdout rows.
     fn rows_around(price: f64, width: f64, count: i64, unseen: i64) -> Vec<Prediction> {
         let row = |minute: i64| {
             let close = price * (1.0 + width * (minute as f64 / 5.0).sin());
@@ -199,7 +174,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
-        /// Whatever the prices are, and wherever the holdout begins.
+        /// Holds for any prices and any begin of the holdout.
         #[test]
         fn every_text_is_inside_and_none_covers_another(
             size in -15.0..15.0_f64, width in -9.0..-0.4_f64, count in 2_i64..400, unseen in 0.0..=1.0_f64,

@@ -1,34 +1,35 @@
-//! Fills the page's view: reads what the streams hold, then follows them.
+//! Updates the page's view: reads the stored messages of the streams, then follows new ones.
 
 use std::time::Duration;
 
 use async_nats::connection::State;
-use bus::reader::{Reader, ReaderEvent, Selection};
-use bus::retry::wait_for;
+use bus::connect::wait_for;
+use bus::reader::{Event, Reader, Selection};
 use bus::{Connection, Error, NatsArgs, RecordKind, Stream, query, subject, topology};
 use market::{Instrument, Window};
 use service::{Data, Shutdown};
 
-use super::Shared;
-use super::pipeline_status::{Looks, PipelineStatus};
+use super::pipeline_status::{InputEnds, PipelineStatus};
+use super::shared::PageState;
 use crate::view::{WINDOWS, kind_of};
 
-/// MARKET is long: of its prices only those among so many last messages are read. A replayed message holds up to 128 KiB.
+/// MARKET messages from the end whose prices are read at the start. MARKET is long, and a replayed message holds up to
+/// 128 KiB.
 const MARKET_TAIL: u64 = 512;
-/// How often the steps' positions are read.
-const LOOK: Duration = Duration::from_secs(2);
-/// Instruments whose last price is fetched in one look.
+/// Time between two reads of the steps' positions.
+const STATUS_INTERVAL: Duration = Duration::from_secs(2);
+/// Instruments whose last price is fetched per status read, at most.
 const FETCHES_MAX: usize = 64;
 
-/// Follows until shutdown, through every outage.
+/// Follows the streams until shutdown, through outages.
 ///
 /// # Errors
-/// What waiting cannot mend: credentials, permissions, another topology.
-pub(super) async fn follow(shared: &Shared, nats: &NatsArgs, shutdown: &Shutdown) -> Result<(), Error> {
-    let Some(connection) = Connection::wait(nats, Some(crate::USER), &shared.health, shutdown).await? else {
+/// Waiting does not help: wrong credentials, missing permissions, or streams with other settings.
+pub(super) async fn follow(shared: &PageState, nats: &NatsArgs, shutdown: &Shutdown) -> Result<(), Error> {
+    let Some(connection) = Connection::wait(nats, Some(crate::user::USER), &shared.health, shutdown).await? else {
         return Ok(());
     };
-    shared.standing().is_connected = true;
+    shared.status().is_connected = true;
     let required = async |stream| wait_for(|| topology::require(&connection, stream), &shared.health, shutdown).await;
     let Some(market) = required(Stream::Market).await? else { return Ok(()) };
     let Some(_) = required(Stream::Stats).await? else { return Ok(()) };
@@ -45,31 +46,31 @@ pub(super) async fn follow(shared: &Shared, nats: &NatsArgs, shutdown: &Shutdown
     tokio::select! {
         never = read(shared, &connection, prices, Part::Prices) => never,
         never = read(shared, &connection, statistics, Part::Tables) => never,
-        never = watch_standing(shared, &connection) => never,
+        never = watch_steps(shared, &connection) => never,
         () = shutdown.requested() => Ok(()),
     }
 }
 
-/// What a selection is read for.
+/// Purpose of a selection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Part {
-    /// Its messages are prices: they tell whether something is alive upstream.
+    /// Messages with prices. A new one shows that the source is active.
     Prices,
-    /// Its messages change tables; when what is stored was read, the page is ready.
+    /// Messages that change tables. When the stored ones are read, the page is ready.
     Tables,
 }
 
-/// Reads a selection into the view, for ever.
-async fn read(shared: &Shared, connection: &Connection, selection: Selection, part: Part) -> Result<(), Error> {
+/// Reads a selection into the view, forever.
+async fn read(shared: &PageState, connection: &Connection, selection: Selection, part: Part) -> Result<(), Error> {
     let mut reader = Reader::start(connection, selection);
     let mut has_read_all = false;
     loop {
         let pending = match reader.next().await? {
-            ReaderEvent::Attached { pending, .. } => pending,
-            ReaderEvent::Message(delivery) => {
-                // A line that cannot be shown is no reason to show nothing.
+            Event::Attached { pending, .. } => pending,
+            Event::Message(delivery) => {
+                // The other lines can still be shown.
                 if let Err(error) = shared.view().apply(&delivery.subject, &delivery.payload) {
-                    tracing::warn!(%error, "a stored record is not shown");
+                    tracing::warn!(%error, "ignored an unreadable stored record");
                 }
                 match part {
                     Part::Tables => shared.changed(),
@@ -88,35 +89,35 @@ async fn read(shared: &Shared, connection: &Connection, selection: Selection, pa
     }
 }
 
-/// Looks again and again how the steps stand.
-async fn watch_standing(shared: &Shared, connection: &Connection) -> Result<(), Error> {
+/// Reads the status of the steps periodically, forever.
+async fn watch_steps(shared: &PageState, connection: &Connection) -> Result<(), Error> {
     let pulse = shared.health.pulse("looking at the steps");
-    let mut looks = Looks::default();
+    let mut ends = InputEnds::default();
     loop {
-        pulse.during(look(shared, connection, &mut looks)).await;
-        tokio::time::sleep(LOOK).await;
+        pulse.during(refresh(shared, connection, &mut ends)).await;
+        tokio::time::sleep(STATUS_INTERVAL).await;
     }
 }
 
-async fn look(shared: &Shared, connection: &Connection, looks: &mut Looks) {
+async fn refresh(shared: &PageState, connection: &Connection, ends: &mut InputEnds) {
     if connection.client().connection_state() == State::Connected {
-        match PipelineStatus::read(connection, looks).await {
-            Ok(standing) => *shared.standing() = standing,
-            Err(error) => tracing::debug!(%error, "the standing of the steps is not known"),
+        match PipelineStatus::read(connection, ends).await {
+            Ok(status) => *shared.status() = status,
+            Err(error) => tracing::debug!(%error, "cannot read the status of the steps"),
         }
         if let Err(error) = fetch_prices(shared, connection).await {
-            tracing::debug!(%error, "last prices are not known");
+            tracing::debug!(%error, "cannot fetch last prices");
         }
     } else {
-        shared.standing().is_connected = false;
-        // The reader says when all is read again.
+        shared.status().is_connected = false;
+        // The reader sets ready again when it has read all stored messages.
         shared.health.not_ready("the NATS server is away");
     }
     shared.health.data(shared.view().newest().map_or(Data::Awaited, |event| Data::Newest(event.ms())));
 }
 
 /// Fetches the last price of instruments that have tables but no price among MARKET's last messages.
-async fn fetch_prices(shared: &Shared, connection: &Connection) -> Result<(), Error> {
+async fn fetch_prices(shared: &PageState, connection: &Connection) -> Result<(), Error> {
     let unpriced = |view: &crate::view::View| -> Vec<Instrument> {
         let without = view.instruments().filter(|(_, rows)| rows.price.is_none());
         without.filter_map(|((coin, quote), _)| Instrument::new(coin, quote).ok()).take(FETCHES_MAX).collect()

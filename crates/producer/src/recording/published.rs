@@ -1,23 +1,23 @@
-//! What a replay stored in FEED: which messages, and which row of which file each of their ticks was.
+//! The messages that a replay added to FEED, with the file and line of each tick.
 
 use bus::RecordKind;
 use bus::publish::Receipt;
-use store::recording::Row;
+use store::recording::RecordingRow;
 
-/// Messages that are remembered: 32 MiB.
+/// Messages that are kept, at most: 32 MiB.
 const MESSAGES_MAX: usize = 2 << 20;
-/// Runs of rows that are remembered: 12 MiB. Rows in the order of their file are one run a message.
+/// Runs of rows that are kept, at most: 12 MiB. Rows in the order of their file are one run per message.
 const RUNS_MAX: usize = 1 << 20;
 
-/// Neighboring lines of one file, forward or backward.
+/// Consecutive lines of one file, forward or backward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Run {
+pub(crate) struct RowRun {
     file: u32,
     first: u32,
     last: u32,
 }
 
-impl Run {
+impl RowRun {
     fn len(self) -> u32 {
         self.first.abs_diff(self.last) + 1
     }
@@ -26,8 +26,8 @@ impl Run {
         if self.first <= self.last { self.first + offset } else { self.first - offset }
     }
 
-    /// Whether the row follows in the direction of the run, which its second row decides.
-    fn take(&mut self, row: &Row) -> bool {
+    /// Extends the run by a row, if it is the next line in the run's direction. The second row decides the direction.
+    fn take(&mut self, row: &RecordingRow) -> bool {
         let goes_on = match self.first.cmp(&self.last) {
             std::cmp::Ordering::Equal => self.last.abs_diff(row.line) == 1,
             std::cmp::Ordering::Less => self.last.checked_add(1) == Some(row.line),
@@ -41,50 +41,50 @@ impl Run {
     }
 }
 
-/// The rows of one message, in order.
+/// Rows of one message, in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Runs(Vec<Run>);
+pub(crate) struct RowRuns(Vec<RowRun>);
 
-impl Runs {
+impl RowRuns {
     /// Adds the next row.
-    pub(crate) fn push(&mut self, row: &Row) {
+    pub(crate) fn push(&mut self, row: &RecordingRow) {
         if !self.0.last_mut().is_some_and(|run| run.take(row)) {
-            self.0.push(Run { file: row.file, first: row.line, last: row.line });
+            self.0.push(RowRun { file: row.file, first: row.line, last: row.line });
         }
     }
 }
 
-/// A stored message.
+/// A message that FEED has stored.
 #[derive(Debug, Clone, Copy)]
 struct Message {
     seq: u64,
-    /// Ticks in it; 0 for a gap or a flush.
+    /// Number of ticks; 0 for a gap or a flush.
     ticks: u32,
-    /// Where its rows begin among the runs, if they are remembered.
+    /// Index of its first run, if its rows are kept.
     first_run: Option<u32>,
-    /// Its instrument, by its place in the replay.
-    lane: u32,
+    /// Index of the instrument in the replay.
+    instrument_idx: u32,
 }
 
-/// The messages that one replay added to FEED: not those that FEED had before it began.
+/// Messages that one replay added to FEED, without those that FEED had before.
 #[derive(Debug, Default)]
-pub(crate) struct Sent {
+pub(crate) struct PublishedMessages {
     /// FEED's last sequence before the first publish.
     begin: u64,
     messages: Vec<Message>,
-    runs: Vec<Run>,
-    /// Whether there were more messages than are remembered.
+    runs: Vec<RowRun>,
+    /// Whether there were more messages than are kept.
     pub(crate) is_incomplete: bool,
 }
 
-impl Sent {
-    /// Nothing yet, into a FEED that ends at `begin`.
+impl PublishedMessages {
+    /// Returns an empty set, for a FEED that ends at sequence `begin`.
     pub(crate) fn new(begin: u64) -> Self {
         Self { begin, ..Self::default() }
     }
 
-    /// Takes note of a message; `rows` are those of its ticks.
-    pub(crate) fn add(&mut self, lane: usize, kind: RecordKind, receipt: Receipt, rows: &Runs) {
+    /// Adds a message; `rows` are those of its ticks.
+    pub(crate) fn add(&mut self, instrument_idx: usize, kind: RecordKind, receipt: Receipt, rows: &RowRuns) {
         if receipt.seq <= self.begin {
             return;
         }
@@ -100,10 +100,10 @@ impl Sent {
                 self.runs.extend(&rows.0);
             }
         }
-        self.messages.push(Message { seq: receipt.seq, ticks, first_run, lane: lane as u32 });
+        self.messages.push(Message { seq: receipt.seq, ticks, first_run, instrument_idx: instrument_idx as u32 });
     }
 
-    /// Puts the messages in the order of FEED, once all are there. One that was sent twice is one.
+    /// Sorts the messages by sequence when all are added. A message that was sent twice is kept once.
     pub(crate) fn finish(&mut self) {
         self.messages.sort_by_key(|message| message.seq);
         self.messages.dedup_by_key(|message| message.seq);
@@ -114,33 +114,33 @@ impl Sent {
         self.messages.is_empty()
     }
 
-    /// FEED's last sequence before the first of them.
+    /// Returns FEED's last sequence before the replay.
     pub(crate) fn begin(&self) -> u64 {
         self.begin
     }
 
-    /// Ticks in all of them.
+    /// Returns the number of ticks in all messages.
     pub(crate) fn ticks(&self) -> u64 {
         self.messages.iter().map(|message| u64::from(message.ticks)).sum()
     }
 
-    /// Each message's instrument, by its place in the replay, and its sequence.
-    pub(crate) fn places(&self) -> impl Iterator<Item = (usize, u64)> {
-        self.messages.iter().map(|message| (message.lane as usize, message.seq))
+    /// Returns the instrument index and the sequence of each message.
+    pub(crate) fn positions(&self) -> impl Iterator<Item = (usize, u64)> {
+        self.messages.iter().map(|message| (message.instrument_idx as usize, message.seq))
     }
 
-    /// How many ticks a message of this sequence holds; `None` when it is none of these.
+    /// Returns the number of ticks in the message of this sequence; `None` for a message that is not of this replay.
     pub(crate) fn ticks_of(&self, seq: u64) -> Option<u32> {
         self.find(seq).map(|message| message.ticks)
     }
 
-    /// The instrument of a message, by its place in the replay, with file and line of one of its ticks, counted from 0.
+    /// Returns the instrument index, file index and line of a tick, by the sequence of its message and its index there.
     pub(crate) fn row_of(&self, seq: u64, tick: u32) -> Option<(usize, u32, u32)> {
         let message = self.find(seq)?;
         let mut offset = tick;
         for run in self.runs.get(message.first_run? as usize..)? {
             if offset < run.len() {
-                return (tick < message.ticks).then(|| (message.lane as usize, run.file, run.line(offset)));
+                return (tick < message.ticks).then(|| (message.instrument_idx as usize, run.file, run.line(offset)));
             }
             offset -= run.len();
         }
@@ -158,8 +158,8 @@ mod tests {
 
     use super::*;
 
-    fn row(file: u32, line: u32) -> Row {
-        Row {
+    fn row(file: u32, line: u32) -> RecordingRow {
+        RecordingRow {
             event: EventTime(0),
             open: 1.0,
             high: 1.0,
@@ -175,9 +175,9 @@ mod tests {
         }
     }
 
-    /// The rows (file, line) of one message.
-    fn runs(rows: &[(u32, u32)]) -> Runs {
-        let mut runs = Runs::default();
+    /// Returns the runs of one message's rows, given as (file, line).
+    fn runs(rows: &[(u32, u32)]) -> RowRuns {
+        let mut runs = RowRuns::default();
         rows.iter().for_each(|&(file, line)| runs.push(&row(file, line)));
         runs
     }
@@ -189,7 +189,7 @@ mod tests {
     #[test]
     fn each_tick_is_found_in_its_file() {
         let check = |rows: &[(u32, u32)], stretches: usize| {
-            let mut sent = Sent::new(10);
+            let mut sent = PublishedMessages::new(10);
             sent.add(3, RecordKind::Gap, receipt(11), &runs(rows));
             sent.add(3, RecordKind::Tick, receipt(12), &runs(rows));
             sent.finish();
@@ -207,11 +207,11 @@ mod tests {
     }
 
     #[test]
-    fn what_feed_had_before_is_not_among_them() {
-        let mut sent = Sent::new(10);
+    fn messages_that_feed_had_before_are_not_included() {
+        let mut sent = PublishedMessages::new(10);
         sent.add(0, RecordKind::Tick, Receipt { seq: 10, duplicate: true }, &runs(&[(0, 2)]));
         assert!(sent.is_empty());
-        // The answer to the first attempt was lost, and the second one found it.
+        // The answer to the first attempt was lost, and the second attempt was a duplicate.
         sent.add(0, RecordKind::Tick, receipt(11), &runs(&[(0, 3)]));
         sent.add(0, RecordKind::Tick, Receipt { seq: 11, duplicate: true }, &runs(&[(0, 3)]));
         sent.finish();

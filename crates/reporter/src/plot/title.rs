@@ -1,4 +1,4 @@
-//! What the picture is of, how good the model was, and what the marks mean.
+//! Title with the scores of the model, legend, and footer.
 
 use std::borrow::Cow;
 
@@ -7,8 +7,9 @@ use store::model_card::{ModelCard, RANDOM_LABEL};
 
 use super::axis::signed_percent;
 use super::canvas::{Anchor, Canvas, TextStyle};
+use super::labels;
+use super::layout::{HEIGHT, MARGIN, OVERVIEW_TOP, WIDTH};
 use super::theme::{BAND, BASELINE, INK, MODEL, MUTED, SMALL, WARNING};
-use super::{HEIGHT, MARGIN, OVERVIEW_TOP, WIDTH, words};
 use crate::number::{number, significant};
 
 /// Draws title, scores and legend.
@@ -40,15 +41,15 @@ fn split_words(card: &ModelCard) -> &str {
     if is_random(card) { RANDOM_LABEL } else { "by time" }
 }
 
-/// `next 15m close · recipe returns · `
+/// Formats the prediction and the recipe: `next 15m close · recipe returns · `.
 fn subject(card: &ModelCard) -> String {
-    format!("{} · recipe {} ·", words::predicted(card), card.recipe)
+    format!("{} · recipe {} ·", labels::predicted(card), card.recipe)
 }
 
-/// `R2 0.9981 · RMSE 23.11 usdt · …`: holdout figures, with what the rows are.
+/// Formats the scores: `R2 0.9981 · RMSE 23.11 usdt · …`, with the number of rows.
 fn scores(card: &ModelCard) -> String {
     let scores = &card.holdout.scores;
-    let (unit, baseline) = (words::unit(card), words::short_baseline(card));
+    let (unit, baseline) = (labels::unit(card), labels::short_baseline(card));
     let mut parts = vec![format!("R2 {}", scores.r2.map_or("undefined".to_owned(), |r2| number(r2, 4)))];
     parts.push(format!("RMSE {}{unit} ({baseline} {})", significant(scores.rmse), significant(scores.baseline_rmse)));
     if let Some(skill) = scores.skill {
@@ -62,7 +63,7 @@ fn scores(card: &ModelCard) -> String {
     parts.join("   ·   ")
 }
 
-/// One entry: how wide its mark is, how to draw it, what it means.
+/// An entry of the legend.
 struct Entry {
     words: Cow<'static, str>,
     mark: fn(&mut Canvas, f64, f64),
@@ -91,7 +92,7 @@ fn entries(card: &ModelCard) -> [Entry; 5] {
             mark: |canvas, x, y| canvas.rectangle((x, y - 7.0), (x + MARK_WIDTH, y + 7.0), BAND),
         },
         Entry {
-            words: format!("{} (baseline)", words::baseline(card)).into(),
+            words: format!("{} (baseline)", labels::baseline(card)).into(),
             mark: |canvas, x, y| canvas.line(&[(x, y), (x + MARK_WIDTH, y)], 1.8, BASELINE),
         },
         Entry {
@@ -105,7 +106,7 @@ fn entries(card: &ModelCard) -> [Entry; 5] {
     ]
 }
 
-/// One line of marks at the right, above the panels.
+/// Draws the legend in one line, right-aligned above the panels.
 fn legend(canvas: &mut Canvas, card: &ModelCard) {
     let style = TextStyle::new(SMALL, INK);
     let entries = entries(card);
@@ -119,14 +120,14 @@ fn legend(canvas: &mut Canvas, card: &ModelCard) {
     }
 }
 
-/// Says what the rows are and which model made them.
+/// Writes which rows are drawn and which model made the predictions.
 pub(super) fn footer(canvas: &mut Canvas, card: &ModelCard, rows: usize, unseen: usize) {
     let style = TextStyle::new(14.0, MUTED);
     let base = f64::from(HEIGHT) - 16.0;
     let (validation, unseen) = (number((rows - unseen) as f64, 0), number(unseen as f64, 0));
     let what = if is_random(card) {
         format!(
-            "{unseen} rows drawn at random; their neighbours in time were learned from, so nothing here says how the future is met"
+            "{unseen} rows drawn at random; the model was fitted to their neighbors in time, so this plot does not show future skill"
         )
     } else {
         format!(

@@ -1,8 +1,8 @@
-//! What things are called, which depends on what was predicted.
+//! Labels that depend on the predicted quantity.
 
 use store::model_card::ModelCard;
 
-/// What was predicted, such as `next 15m close` or `range of the next 1h`.
+/// Describes the prediction, such as `next 15m close` or `range of the next 1h`.
 pub(super) fn predicted(card: &ModelCard) -> String {
     match (card.recipe.predicts_prices(), card.interval.as_str(), card.horizon) {
         (_, "tick", _) => "close of each tick".to_owned(),
@@ -13,27 +13,27 @@ pub(super) fn predicted(card: &ModelCard) -> String {
     }
 }
 
-/// What is on the axis, with its unit: `price (usdt)` or `range, log(high/low)`.
+/// Describes the value axis with its unit: `price (usdt)` or `range, log(high/low)`.
 pub(super) fn axis(card: &ModelCard) -> String {
     if card.recipe.predicts_prices() { format!("price ({})", card.quote) } else { "range, log(high/low)".to_owned() }
 }
 
-/// The unit behind a figure, with a space before it: ` usdt`, or nothing for logs.
+/// Returns the unit of a figure after a space: ` usdt`, or nothing for logs.
 pub(super) fn unit(card: &ModelCard) -> String {
     if card.recipe.predicts_prices() { format!(" {}", card.quote) } else { String::new() }
 }
 
-/// What doing nothing is called.
+/// Describes the naive baseline.
 pub(super) fn baseline(card: &ModelCard) -> String {
     card.baseline.words(card.recipe)
 }
 
-/// The same where there is little room.
+/// Describes the naive baseline where there is little room.
 pub(super) fn short_baseline(card: &ModelCard) -> &'static str {
     card.baseline.short_words(card.recipe)
 }
 
-/// A text with a capital at its beginning.
+/// Capitalizes the first letter.
 pub(super) fn capitalized(text: &str) -> String {
     let mut letters = text.chars();
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())

@@ -1,4 +1,4 @@
-//! The lower left panel: the last unseen rows one by one, with what was known before each.
+//! Lower left panel: the last held-out rows one by one, each with its baseline and interval.
 
 use market::EventTime;
 use store::model_card::ModelCard;
@@ -8,14 +8,14 @@ use super::axis::{Mark, time_marks};
 use super::canvas::{Canvas, Point};
 use super::extent::Extent;
 use super::frame::{Area, Frame};
+use super::labels;
 use super::overview::main_band;
 use super::theme::{BAND, BASELINE, INK, MODEL};
-use super::words;
 
-/// As many as can be told apart.
+/// Rows that are drawn, at most; more could not be told apart.
 const ROWS_MAX: usize = 48;
 
-/// Draws the panel for unseen rows in order of time.
+/// Draws the panel for held-out rows in order of time.
 pub(super) fn draw(canvas: &mut Canvas, area: Area, card: &ModelCard, unseen: &[&Prediction]) {
     let rows = &unseen[unseen.len().saturating_sub(ROWS_MAX)..];
     let values = Extent::of(rows.iter().flat_map(|row| [row.close, row.prediction, row.baseline]));
@@ -24,8 +24,8 @@ pub(super) fn draw(canvas: &mut Canvas, area: Area, card: &ModelCard, unseen: &[
     let frame = Frame::within(area, across, values.stretched(bands, 0.6).padded(0.04), 5);
     let missed = rows.iter().filter(|row| is_missed(row)).count();
     let beside = match rows.iter().filter(|row| main_band(row).is_some()).count() {
-        0 => words::axis(card),
-        banded => format!("{}; {missed} of {banded} outside the 90 % interval", words::axis(card)),
+        0 => labels::axis(card),
+        banded => format!("{}; {missed} of {banded} outside the 90 % interval", labels::axis(card)),
     };
     frame.title(canvas, &format!("The last {} rows, one by one", rows.len()), &beside);
     frame.grid(canvas);
@@ -44,7 +44,7 @@ pub(super) fn draw(canvas: &mut Canvas, area: Area, card: &ModelCard, unseen: &[
     }
 }
 
-/// The interval as a bar, and the baseline as a stroke across it.
+/// Draws each interval as a bar, and the baseline as a stroke across it.
 fn bars(canvas: &mut Canvas, frame: &Frame, rows: &[&Prediction]) {
     for (row, idx) in rows.iter().zip(0_i32..) {
         let (left, right) = (frame.x(f64::from(idx) - 0.36), frame.x(f64::from(idx) + 0.36));
@@ -60,7 +60,7 @@ fn is_missed(row: &Prediction) -> bool {
     main_band(row).is_some_and(|band| !band.contains(row.close))
 }
 
-/// Marks of time, placed among rows that stand equally far apart whatever lies between them.
+/// Places time marks between rows, which are drawn at equal distances regardless of their times.
 fn marks(rows: &[&Prediction]) -> Vec<Mark> {
     let ([first, .., last] | [first @ last]) = rows else { return Vec::new() };
     let place = |mark: Mark| {

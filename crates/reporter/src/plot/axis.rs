@@ -1,4 +1,4 @@
-//! Where an axis has its marks and what stands there.
+//! Marks of value axes and time axes, with their labels.
 
 use std::ops::Range;
 
@@ -11,21 +11,22 @@ use crate::number::{decimal, number, significant};
 /// A mark on an axis.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Mark {
-    /// Where, in units of the axis.
+    /// Position in units of the axis.
     pub(super) at: f64,
-    /// What stands there.
+    /// Text at the mark.
     pub(super) label: String,
 }
 
-/// Powers of ten that are written in plain digits: beyond, labels would be mostly zeros.
+/// Powers of ten that are written in plain digits. Beyond them labels would be mostly zeros.
 const PLAIN: Range<i32> = -6..10;
 
-/// Round numbers within an extent, about `count` of them, in steps of 1, 2 or 5 times a power of ten. Marks are whole
-/// multiples of that power, and their labels are written from the multiples: no two are alike, however narrow the extent is.
+/// Returns about `count` round numbers within an extent, in steps of 1, 2 or 5 times a power of ten. Each mark is an
+/// integer multiple of that power, and its label is written from the integer, so that no two labels are equal in any
+/// narrow extent.
 pub(super) fn value_marks(extent: Extent, count: u32) -> Vec<Mark> {
     let (factor, power) = round_step((extent.high - extent.low) / f64::from(count));
     let step = scaled(factor, power);
-    // A mark at the very end is not lost to the last bit of a division.
+    // The tolerance keeps a mark at the very end, in spite of rounding.
     let first = (extent.low / step - 1e-9).ceil() as i64 * factor;
     let last = (extent.high / step + 1e-9).floor() as i64 * factor;
     let digits = first.unsigned_abs().max(last.unsigned_abs()).checked_ilog10().unwrap_or(0);
@@ -34,19 +35,20 @@ pub(super) fn value_marks(extent: Extent, count: u32) -> Vec<Mark> {
     multiples.map(|count| Mark { at: scaled(count, power), label: value_label(count, power, exponent) }).collect()
 }
 
-/// The smallest of 1, 2 and 5 times a power of ten that is at least `step`, with that power.
+/// Returns the smallest of 1, 2 and 5 times a power of ten that is at least `step`, as factor and power.
 fn round_step(step: f64) -> (i64, i32) {
     let power = step.log10().floor() as i32;
     let factor = [1, 2, 5].into_iter().find(|&factor| scaled(factor, power) >= step * 0.999_999);
     factor.map_or((1, power + 1), |factor| (factor, power))
 }
 
-/// `count` · 10^`power`, rounded once.
+/// Returns `count` · 10^`power`, rounded once.
 fn scaled(count: i64, power: i32) -> f64 {
     format!("{count}e{power}").parse().unwrap_or(f64::NAN)
 }
 
-/// `count` · 10^`power` for people. All numbers of an axis have one form: that of `exponent`, the power of ten of the largest.
+/// Formats `count` · 10^`power`. All labels of an axis have one form, which depends on `exponent`, the power of ten of
+/// the largest.
 fn value_label(count: i64, power: i32, exponent: i32) -> String {
     match u32::try_from(power) {
         _ if !PLAIN.contains(&exponent) => {
@@ -58,15 +60,15 @@ fn value_label(count: i64, power: i32, exponent: i32) -> String {
     }
 }
 
-/// A share in percent with its sign: +5.72 % · −4,485 % · 0.00 %.
+/// Formats a percentage with its sign: +5.72 % · −4,485 % · 0.00 %.
 pub(super) fn signed_percent(percent: f64) -> String {
     let text = if percent.abs() < 100.0 { number(percent, 2) } else { significant(percent) };
-    // What is rounded to nothing has no sign either.
+    // A value that is rounded to zero has no sign.
     let sign = if percent > 0.0 && text != number(0.0, 2) { "+" } else { "" };
     format!("{sign}{text} %")
 }
 
-/// From one mark of a time axis to the next.
+/// Distance of marks on a time axis.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Step {
     /// A span that divides the day.
@@ -75,7 +77,7 @@ enum Step {
     Months(u32),
 }
 
-/// Longest step: beyond, marks stand closer than asked for.
+/// Longest step. On a longer axis, marks are closer than requested.
 const YEARS_MAX: u32 = 100;
 
 const STEPS: [Step; 21] = [
@@ -111,13 +113,13 @@ impl Step {
         }
     }
 
-    /// The first mark at or before an instant.
+    /// Returns the first mark at or before an instant.
     fn floor(self, time: DateTime<Utc>) -> DateTime<Utc> {
         let midnight = |date: chrono::NaiveDate| date.and_time(NaiveTime::MIN).and_utc();
         let date = time.date_naive();
         match self {
             Self::Within(span) => EventTime(time.timestamp_millis()).floor(span).to_utc(),
-            // Counted from the first of each month, so that the marks are dates that people know.
+            // Counted from the first of each month, so that marks are familiar dates.
             Self::Days(days) => {
                 let back = u64::from(date.day0()) % days;
                 midnight(date.checked_sub_days(Days::new(back)).unwrap_or(date))
@@ -135,7 +137,7 @@ impl Step {
             Self::Within(span) => Some(EventTime(time.timestamp_millis() + span.ms()).to_utc()),
             Self::Days(days) => {
                 let next = time.checked_add_days(Days::new(days))?;
-                // A day or two before the next first would crowd it.
+                // A mark one or two days before the next first of a month would be too close to it.
                 let first = time.date_naive().with_day(1)?.checked_add_months(Months::new(1))?;
                 let first = first.and_time(NaiveTime::MIN).and_utc();
                 let crowds = next + chrono::Duration::days(days as i64 / 2) >= first && days > 1;
@@ -146,8 +148,8 @@ impl Step {
     }
 }
 
-/// Marks of a time axis, at most `count` or so, at instants that people know. A label names the hour or the day; the
-/// first one, and each that begins a new day or year, says which.
+/// Returns about `count` marks of a time axis, at most, at round instants. A label shows the hour or the day; the first
+/// one, and each that begins a new day or year, shows that too.
 pub(super) fn time_marks(from: EventTime, to: EventTime, count: u32) -> Vec<Mark> {
     let days = (to - from).ms() as f64 / Span::DAY.ms() as f64;
     let wanted = days / f64::from(count);
@@ -213,7 +215,7 @@ mod tests {
     }
 
     proptest! {
-        /// Prices of any size, also in an extent of a thousand millionth of them.
+        /// Prices of any size, also in an extent of 10^-9 of their size.
         #[test]
         fn labels_are_distinct_complete_and_narrow(size in -15.0..15.0_f64, width in -11.9..1.0_f64, count in 5_u32..8) {
             let low = 10_f64.powf(size);
@@ -233,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_share_has_its_sign_and_nothing_has_none() {
+    fn a_percentage_has_a_sign_and_zero_has_none() {
         assert_eq!(
             [0.0004, -0.0004, 5.724, -4_485.2].map(signed_percent),
             ["0.00 %", "0.00 %", "+5.72 %", "\u{2212}4,485 %"]

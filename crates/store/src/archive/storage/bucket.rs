@@ -1,28 +1,28 @@
-//! An archive's files in a bucket, under a prefix.
+//! Archive storage in a bucket, under a prefix.
 
 use std::fmt;
 use std::future::Future;
 
 use tokio::runtime::Handle;
 
-use super::{Claim, Content, Entry, Fill, Place, PlaceError, SCHEME, is_id, new_id};
+use super::{Content, Fill, SCHEME, Storage, StorageError, StoredFile, WriterClaim, is_id, new_id};
 use crate::bucket::Bucket;
 use crate::paths;
 
 /// The objects of a bucket whose keys begin with a prefix.
 ///
-/// A bucket has no lock: that only one process writes is seen to by whoever starts it (in a service by its lease). Two
-/// writers would make files that overlap, which every reader refuses.
+/// A bucket has no lock. The caller must ensure that only one process writes; a service does so with its lease. Two
+/// writers would write files that overlap, and every reader refuses those.
 #[derive(Debug, Clone)]
-pub struct Prefix {
+pub struct BucketStorage {
     bucket: Bucket,
     prefix: String,
-    /// Where requests run while a thread waits for them.
+    /// Runtime that runs the requests while a thread waits for them.
     runtime: Handle,
 }
 
-impl Prefix {
-    /// A prefix is empty or ends with a slash.
+impl BucketStorage {
+    /// Returns the storage; `prefix` is empty or ends with a slash.
     pub fn new(bucket: Bucket, prefix: impl Into<String>, runtime: Handle) -> Self {
         Self { bucket, prefix: prefix.into(), runtime }
     }
@@ -31,20 +31,20 @@ impl Prefix {
         format!("{}{name}", self.prefix)
     }
 
-    /// Waits for a request. A thread of the runtime hands its other work to another thread meanwhile.
+    /// Blocks until a request is done. A runtime thread passes its other tasks to another thread first.
     fn wait<T>(&self, request: impl Future<Output = T>) -> T {
         tokio::task::block_in_place(|| self.runtime.block_on(request))
     }
 }
 
-impl fmt::Display for Prefix {
+impl fmt::Display for BucketStorage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{SCHEME}{}/{}", self.bucket.name(), self.prefix)
     }
 }
 
-impl Place for Prefix {
-    fn claim(&self) -> Result<Claim, PlaceError> {
+impl Storage for BucketStorage {
+    fn claim(&self) -> Result<WriterClaim, StorageError> {
         let key = self.key(paths::ARCHIVE_ID);
         let known = self.wait(self.bucket.get(&key))?;
         let known = known.and_then(|known| String::from_utf8(known.into()).ok()).filter(|known| is_id(known));
@@ -57,30 +57,30 @@ impl Place for Prefix {
             }
         };
         self.wait(self.bucket.remove_unfinished(&self.prefix))?;
-        Ok(Claim { id, _lock: None })
+        Ok(WriterClaim { id, _lock: None })
     }
 
-    fn list(&self) -> Result<Vec<Entry>, PlaceError> {
+    fn list(&self) -> Result<Vec<StoredFile>, StorageError> {
         let objects = self.wait(self.bucket.list(&self.prefix))?.into_iter();
         let of_prefix = objects.filter_map(|object| {
             let name = object.key.strip_prefix(&self.prefix)?;
-            (!name.contains('/')).then(|| Entry { name: name.to_owned(), bytes: object.bytes })
+            (!name.contains('/')).then(|| StoredFile { name: name.to_owned(), bytes: object.bytes })
         });
         Ok(of_prefix.collect())
     }
 
-    fn open(&self, name: &str) -> Result<Option<Content>, PlaceError> {
+    fn open(&self, name: &str) -> Result<Option<Content>, StorageError> {
         Ok(self.wait(self.bucket.get(&self.key(name)))?.map(Content::Bytes))
     }
 
-    /// The whole file is in memory: its key tells its digest, and S3 wants the key first.
-    fn put(&self, fill: &mut Fill<'_>) -> Result<(), PlaceError> {
+    /// Keeps the whole file in memory, because S3 needs the key first and the key holds the digest.
+    fn put(&self, fill: &mut Fill<'_>) -> Result<(), StorageError> {
         let mut content = Vec::new();
-        let name = fill(&mut content).map_err(|error| PlaceError::Io { path: self.to_string().into(), error })?;
+        let name = fill(&mut content).map_err(|error| StorageError::Io { path: self.to_string().into(), error })?;
         Ok(self.wait(self.bucket.put(&self.key(&name), &content))?)
     }
 
-    fn remove(&self, names: &[String]) -> Result<(), PlaceError> {
+    fn remove(&self, names: &[String]) -> Result<(), StorageError> {
         for name in names {
             self.wait(self.bucket.delete(&self.key(name)))?;
         }

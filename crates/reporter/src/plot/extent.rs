@@ -1,10 +1,9 @@
-//! From one value of an axis to another.
+//! Extent of an axis.
 
-/// Values closer to each other than this share of them are taken to be equal: marks between them would need more digits
-/// than numbers have.
+/// Relative difference below which values count as equal: marks between them would need more digits than an f64 has.
 const WIDTH_MIN: f64 = 1e-12;
 
-/// From one value to another; never empty.
+/// A range of values; never empty.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Extent {
     pub(super) low: f64,
@@ -12,7 +11,7 @@ pub(super) struct Extent {
 }
 
 impl Extent {
-    /// From the smallest to the largest of some values; around them when they are all equal.
+    /// Returns the range of the values; a range around them if they are all equal.
     pub(super) fn of(values: impl IntoIterator<Item = f64>) -> Self {
         let (low, high) = values
             .into_iter()
@@ -28,13 +27,13 @@ impl Extent {
         Self { low, high }
     }
 
-    /// Wider by a share of its length on either side.
+    /// Returns the extent widened by a share of its length on either side.
     pub(super) fn padded(self, share: f64) -> Self {
         let slack = (self.high - self.low) * share;
         Self { low: self.low - slack, high: self.high + slack }
     }
 
-    /// Wide enough for `other` too, but by no more than a share of its length on either side.
+    /// Returns the extent widened to include `other`, by at most a share of its length on either side.
     pub(super) fn stretched(self, other: Self, share_max: f64) -> Self {
         let most = self.padded(share_max);
         Self { low: self.low.min(other.low.max(most.low)), high: self.high.max(other.high.min(most.high)) }
@@ -46,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_extent_is_never_empty_and_never_runs_away() {
+    fn an_extent_is_never_empty_and_grows_within_bounds() {
         assert_eq!(Extent::of([]), Extent { low: 0.0, high: 1.0 });
         assert_eq!(Extent::of([5.0, 5.0]), Extent { low: 4.95, high: 5.05 });
         assert_eq!(Extent::of([f64::NAN, 1.0, 3.0]), Extent { low: 1.0, high: 3.0 });

@@ -1,37 +1,37 @@
-//! Why a coin gives no usable price although CoinGecko answered: a word for gap records and metrics, and a sentence for people.
+//! Errors of single quotes: CoinGecko answered, but gives no usable price of a coin.
 
 use market::Instrument;
 use market::validate::Reason;
 
-/// Why an answer holds no usable price of a coin.
+/// Error of an answer without a usable price of a coin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Trouble {
-    /// The answer does not name it.
+pub(crate) enum QuoteError {
+    /// The answer does not contain the coin.
     Missing,
-    /// It has no price, or null.
+    /// The price is absent or null.
     NoPrice,
-    /// Its price is a text, a list, an object or a truth value.
+    /// The price is a text, a list, an object or a boolean.
     PriceNotNumber,
-    /// It has no time of observation, or null.
+    /// The time of the observation is absent or null.
     NoTime,
-    /// Its time names no time zone.
+    /// The time has no time zone.
     TimeWithoutZone,
-    /// Its time is neither RFC 3339 nor a time without a zone.
+    /// The time is neither RFC 3339 nor a time without a zone.
     TimeUnreadable,
-    /// Its time is before 2009, when no coin had a price, or beyond the calendar.
+    /// The time is before 2009, when no coin had a price, or beyond the calendar.
     TimeOutOfRange,
-    /// Its time is ahead of the answer: an error of the source.
+    /// The time is ahead of the answer: an error of the source.
     AheadOfAnswer,
-    /// The source's time is ahead of our clock, but not of the answer: our clock is behind.
+    /// The time is ahead of the local clock, but not of the answer: the local clock is behind.
     AheadOfClock,
-    /// Its time is before that of a price which the source gave earlier.
+    /// The time is before that of an earlier price.
     Older,
-    /// The stream-processor would refuse it for this reason.
+    /// The stream-processor would reject it for this reason.
     Refused(Reason),
 }
 
-impl Trouble {
-    /// The cause of the gap that it leaves.
+impl QuoteError {
+    /// Returns the cause of the resulting gap, which is also a label of metrics.
     pub(crate) fn cause(self) -> &'static str {
         match self {
             Self::Missing => "coin-missing",
@@ -48,7 +48,7 @@ impl Trouble {
         }
     }
 
-    /// What is wrong, and what to do about it.
+    /// Describes the error and what to do about it.
     pub(crate) fn explain(self, instrument: &Instrument) -> String {
         let (coin, quote) = (instrument.coin(), instrument.quote());
         match self {
@@ -61,7 +61,7 @@ impl Trouble {
             Self::PriceNotNumber => format!(
                 "CoinGecko gives the price of {coin} as something other than a number: check --base-url, or wait until it is one"
             ),
-            Self::NoTime => format!("CoinGecko does not say when it saw {coin}: wait, or leave it out"),
+            Self::NoTime => format!("CoinGecko gives no time for its price of {coin}: wait, or leave it out"),
             Self::TimeWithoutZone => format!(
                 "CoinGecko gives the time of {coin} without a time zone: check --base-url, or wait until it ends with Z or an offset"
             ),
@@ -76,7 +76,7 @@ impl Trouble {
                 "CoinGecko dates its price of {coin} more than 5 s ahead of its own answer: refused (time-ahead); wait until its clock is right"
             ),
             Self::AheadOfClock => {
-                format!("CoinGecko's time for {coin} is ahead of ours: check the clock of this machine")
+                format!("CoinGecko's time for {coin} is ahead of the local clock: check the clock of this machine")
             }
             Self::Older => {
                 format!(

@@ -1,0 +1,73 @@
+//! State of the page, shared by the view updater that fills it and the handlers that answer requests.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use service::Health;
+
+use super::pipeline_status::PipelineStatus;
+use super::plot_file::PlotFile;
+use super::snapshot::{self, Choice, LiveSnapshot, TablesSnapshot};
+use crate::view::View;
+
+/// State of the page.
+#[derive(Debug)]
+pub(super) struct PageState {
+    view: Mutex<View>,
+    status: Mutex<PipelineStatus>,
+    /// Version of the tables; changes whenever a table does.
+    version: AtomicU64,
+    /// Time of the last price that was committed while the reporter ran, by the local clock; 0 for none.
+    moved_ms: AtomicI64,
+    pub(super) health: Health,
+    pub(super) plot: PlotFile,
+}
+
+impl PageState {
+    /// Returns the state with this view and plot, and without a status.
+    pub(super) fn new(view: View, plot: PlotFile) -> Self {
+        Self {
+            view: Mutex::new(view),
+            status: Mutex::new(PipelineStatus::default()),
+            version: AtomicU64::new(0),
+            moved_ms: AtomicI64::new(0),
+            health: Health::new(),
+            plot,
+        }
+    }
+
+    pub(super) fn view(&self) -> MutexGuard<'_, View> {
+        self.view.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn status(&self) -> MutexGuard<'_, PipelineStatus> {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn changed(&self) {
+        self.version.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn moved(&self) {
+        self.moved_ms.store(now_ms(), Ordering::Relaxed);
+    }
+
+    pub(super) fn live(&self, choice: &Choice) -> LiveSnapshot {
+        let freshness = snapshot::Freshness { now_ms: now_ms(), moved_ms: self.moved_ms.load(Ordering::Relaxed) };
+        let version = self.version.load(Ordering::Relaxed);
+        let plot = self.plot.version();
+        snapshot::live(&self.view(), &self.status(), choice, freshness, snapshot::PartVersions { version, plot })
+    }
+
+    /// Returns the tables of the chosen instrument; `None` if it has no data.
+    pub(super) fn tables(&self, choice: &Choice) -> Option<TablesSnapshot> {
+        let version = self.version.load(Ordering::Relaxed);
+        snapshot::tables(&self.view(), choice, version)
+    }
+}
+
+/// Returns the local time, which is used only for the age of data.
+fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+}
