@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use aggregator::Aggregation;
-use audit::{self, Bounds, Contained, Ledger, Left, Report};
+use audit::{self, AuditReport, ConsumedMarket, EventTimeBounds, InstrumentAudit, Retained};
 use bus::publish::{FeedMessage, publish, publish_all};
 use bus::reader::{Delivery, Selection, read_to_end};
 use bus::subject::SubjectParts;
@@ -383,10 +383,10 @@ fn report_of(
     instrument: &Instrument,
     stats_read: usize,
     feed_first: u64,
-) -> Report {
+) -> AuditReport {
     let (coin, quote) = (instrument.coin(), instrument.quote());
-    let contained = Contained { to: stats_read as u64, lost_to: 0 };
-    let mut ledger = Ledger::new(coin, quote, contained);
+    let consumed = ConsumedMarket { to: stats_read as u64, lost_to: 0 };
+    let mut audit = InstrumentAudit::new(coin, quote, consumed);
     let deliveries = |log: &[Message]| -> Vec<(RecordKind, Delivery)> {
         let delivery = |(idx, message): (usize, &Message)| {
             let subject = SubjectParts::parse(&message.subject).unwrap();
@@ -406,11 +406,11 @@ fn report_of(
     let logs = [(Stream::Feed, feed), (Stream::Market, &market.output), (Stream::Stats, &stats.output)];
     for (stream, log) in logs {
         for (kind, delivery) in deliveries(log) {
-            ledger.add(&audit::Message::new(stream, kind, &delivery, true));
+            audit.add(&audit::AuditedMessage::new(stream, kind, &delivery, true));
         }
     }
-    let left = Left { feed_first, is_market_trimmed: false, is_stats_trimmed: false };
-    ledger.check(left, Bounds { disorder_ms: 5_000, lateness_ms: 600_000 })
+    let retained = Retained { feed_first, is_market_trimmed: false, is_stats_trimmed: false };
+    audit.check(retained, EventTimeBounds { disorder_ms: 5_000, lateness_ms: 600_000 })
 }
 
 proptest! {
@@ -444,7 +444,7 @@ proptest! {
 }
 
 /// What the audit says of these records, packed by 500.
-fn audited(records: &[Record], instrument: &Instrument) -> Report {
+fn audited(records: &[Record], instrument: &Instrument) -> AuditReport {
     let feed = feed(records, |idx| idx % 500 == 0);
     let market = harness::run(Processing::new(EventTimePolicy::default()), &feed, &[]);
     let stats = harness::run(Aggregation::new(EventTimePolicy::default()), &market.output, &[]);
@@ -452,7 +452,7 @@ fn audited(records: &[Record], instrument: &Instrument) -> Report {
     report_of(&feed, &[market, stats], instrument, read, 1)
 }
 
-fn equal(report: &Report, kind: RecordKind) -> u64 {
+fn equal(report: &AuditReport, kind: RecordKind) -> u64 {
     report.kinds.iter().find(|found| found.kind == kind).map_or(0, |found| found.counts.equal)
 }
 

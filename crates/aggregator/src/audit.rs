@@ -1,6 +1,6 @@
 //! `aggregator audit`: prints the report of the crate `audit`, and fails when it is not clean.
 
-use audit::{Bounds, Report};
+use audit::{AuditReport, EventTimeBounds};
 use bus::Connection;
 use market::windowing::EventTimePolicy;
 use service::{Code, Coded};
@@ -49,7 +49,7 @@ pub enum ReportFormat {
 /// Audits everything, prints what was found, and fails when something is not as it must be.
 pub(crate) async fn run(connection: &Connection, args: &AuditArgs) -> anyhow::Result<()> {
     let EventTimePolicy { disorder, lateness } = args.event_time.into();
-    let report = audit::audit(connection, Bounds { disorder_ms: disorder.ms(), lateness_ms: lateness.ms() }).await?;
+    let report = audit::audit(connection, EventTimeBounds { disorder_ms: disorder.ms(), lateness_ms: lateness.ms() }).await?;
     match args.format {
         ReportFormat::Table => output::line(&report.to_string())?,
         ReportFormat::Json => output::json_lines(std::slice::from_ref(&report))?,
@@ -57,7 +57,7 @@ pub(crate) async fn run(connection: &Connection, args: &AuditArgs) -> anyhow::Re
     if report.is_clean() {
         return Ok(());
     }
-    let Report { different, missing, extra, .. } = report;
+    let AuditReport { different, missing, extra, .. } = report;
     let error = anyhow::anyhow!("not as FEED says: {different} different, {missing} missing, {extra} extra");
     Err(Coded::new(Code::Failed, error).into())
 }
