@@ -79,7 +79,7 @@ async fn streams_of_one_copy_get_three() {
     apply(&[]);
     assert!(apply(&["--replicas", "3"]).contains("raised: num_replicas 1 -> 3"));
     world.server.wait_until_whole();
-    assert!(apply(&[]).contains("as it should be"), "what no flag says stays");
+    assert!(apply(&[]).contains("as planned"), "what no flag says stays");
     let (code, error) = fail(world.program("topology").args(["apply", "--replicas", "1"]));
     assert!(code == 3 && error.contains("ask for --replicas 3"), "{code} {error}");
 }

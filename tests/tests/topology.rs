@@ -156,10 +156,10 @@ async fn trimming_keeps_checkpoints_and_stops_where_the_slowest_reader_is() {
     let admin = world.server.connect("admin").await;
     let trim = |flags: &[&str]| succeed(world.program("topology").args(["trim", "market"]).args(flags));
     let (before, held) = (checkpoints(&admin).await, results(&admin, Stream::Market).await);
-    assert!(trim(&[]).contains("MARKET: 0 messages are gone"), "nothing is 90 days old");
+    assert!(trim(&[]).contains("MARKET: 0 messages removed"), "nothing is 90 days old");
 
     let first = trim(&["--older-than", "0s", "--dry-run"]);
-    assert!(first.contains(&format!("MARKET: {held} messages would go")), "{first}");
+    assert!(first.contains(&format!("MARKET: {held} messages would be removed")), "{first}");
     succeed(world.program("trainer").args(["archive", "--archive", "archive"]));
     let aggregator = world.start("aggregator");
     aggregator.signal("STOP");
@@ -181,7 +181,7 @@ async fn trimming_keeps_checkpoints_and_stops_where_the_slowest_reader_is() {
     // Forgotten, it is overtaken, and says so instead of leaving a hole.
     let id = said.rsplit_once('(').and_then(|(_, rest)| rest.split_once(')')).unwrap().0;
     let said = trim(&["--older-than", "0s", "--forget", id]);
-    assert!(said.contains("MARKET: 1 messages are gone"), "{said}");
+    assert!(said.contains("MARKET: 1 messages removed"), "{said}");
     let (code, error) = fail(world.program("trainer").args(["archive", "--archive", "archive"]));
     assert!(code == 1 && error.contains("but MARKET now begins at"), "{code} {error}");
     let after = checkpoints(&admin).await;

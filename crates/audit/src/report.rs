@@ -1,4 +1,4 @@
-//! AuditReport of an audit.
+//! Report of an audit.
 
 mod text;
 
@@ -89,7 +89,7 @@ pub enum Mismatch {
     Extra,
 }
 
-/// AuditReport of an audit: `{"windows":…,"equal":…,"different":…,"missing":…,"extra":…,"not_checkable":…,"records":…,
+/// Report of an audit: `{"windows":…,"equal":…,"different":…,"missing":…,"extra":…,"not_checkable":…,"records":…,
 /// "records_equal":…,"feed_first":…,"feed_last":…,"feed_end":…,"kinds":[…],"differences":[…]}`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct AuditReport {

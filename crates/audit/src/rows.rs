@@ -1,4 +1,4 @@
-//! Compared rows of MARKET and STATS, in types of the audit's own.
+//! Rows compared by the audit: lines of MARKET and STATS as types of its own.
 
 use std::cmp::Ordering;
 
