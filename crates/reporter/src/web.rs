@@ -24,7 +24,7 @@ use axum::routing::get;
 use bus::NatsArgs;
 use pipeline_status::PipelineStatus;
 use plot::Plot;
-use service::{Bounds, Code, Health, HealthArgs, Shutdown, WithCode};
+use service::{Code, ConnectionLimits, Health, HealthArgs, Shutdown, WithCode};
 use snapshot::{Choice, Live, Tables};
 use store::paths;
 use tokio::net::TcpListener;
@@ -50,7 +50,7 @@ pub struct Args {
 /// Windows of a kind that are kept for an instrument: two days of hours for the little chart, more than a table shows.
 const WINDOWS_MAX: usize = 50;
 /// A browser opens up to six connections.
-const BOUNDS: Bounds = Bounds::of_connections(512);
+const BOUNDS: ConnectionLimits = ConnectionLimits::of_connections(512);
 
 /// Nothing from elsewhere, no inline code, no frames.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \

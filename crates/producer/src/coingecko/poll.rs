@@ -11,7 +11,7 @@ use bus::{Error, NatsArgs, RecordKind};
 use futures::{StreamExt, TryStreamExt};
 use market::{EventTime, Instrument};
 use rand::RngExt;
-use service::{BEAT, Code, Data, Health, Shutdown, WithCode};
+use service::{BEAT, Code, Freshness, Health, Shutdown, WithCode};
 use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
 
@@ -87,7 +87,7 @@ async fn poll_into(
         () = shutdown.requested() => return Ok(()),
     };
     let newest = ends.iter().filter_map(|end| Some(end.last.as_ref()?.event)).max();
-    health.data(newest.map_or(Data::Awaited, |event| Data::Newest(event.ms())));
+    health.data(newest.map_or(Freshness::Awaited, |event| Freshness::Newest(event.ms())));
     let started_ms = now_ms(SystemTime::now());
     let observer = Observer::new(ends, config.step, config.source_delay, started_ms);
     let readiness = Readiness { interval: config.step, started_ms };
@@ -145,7 +145,7 @@ async fn publish(
                 let stored = stored?.note;
                 if stored > newest {
                     newest = stored;
-                    health.data(newest.map_or(Data::Awaited, |event| Data::Newest(event.ms())));
+                    health.data(newest.map_or(Freshness::Awaited, |event| Freshness::Newest(event.ms())));
                 }
             }
             _ = beat.tick() => {}

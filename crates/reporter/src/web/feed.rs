@@ -7,7 +7,7 @@ use bus::connect::wait_for;
 use bus::reader::{Event, Reader, Selection};
 use bus::{Connection, Error, NatsArgs, RecordKind, Stream, query, subject, topology};
 use market::{Instrument, Window};
-use service::{Data, Shutdown};
+use service::{Freshness, Shutdown};
 
 use super::Shared;
 use super::pipeline_status::{Looks, PipelineStatus};
@@ -112,7 +112,7 @@ async fn look(shared: &Shared, connection: &Connection, looks: &mut Looks) {
         // The reader says when all is read again.
         shared.health.not_ready("the NATS server is away");
     }
-    shared.health.data(shared.view().newest().map_or(Data::Awaited, |event| Data::Newest(event.ms())));
+    shared.health.data(shared.view().newest().map_or(Freshness::Awaited, |event| Freshness::Newest(event.ms())));
 }
 
 /// Fetches the last price of instruments that have tables but no price among MARKET's last messages.
