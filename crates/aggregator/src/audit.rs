@@ -58,6 +58,6 @@ pub(crate) async fn run(connection: &Connection, args: &AuditArgs) -> anyhow::Re
         return Ok(());
     }
     let AuditReport { different, missing, extra, .. } = report;
-    let error = anyhow::anyhow!("MARKET or STATS differs from FEED: {different} different, {missing} missing, {extra} extra");
+    let error = anyhow::anyhow!("not as FEED says: {different} different, {missing} missing, {extra} extra");
     Err(Coded::new(Code::Failed, error).into())
 }
