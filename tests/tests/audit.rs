@@ -57,7 +57,7 @@ async fn purge(admin: &Connection, stream: Stream, body: Value) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sound_pipeline_has_nothing_to_find_and_what_is_gone_is_not_checked() {
+async fn a_sound_pipeline_passes_and_removed_rows_are_not_checked() {
     let world = World::new().await;
     let _services = [world.start("stream-processor"), world.start("aggregator")];
     succeed(&mut world.replay(&sample(MONTH), "1m"));
@@ -203,7 +203,7 @@ impl Case {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whatever_was_tampered_with_is_found() {
+async fn every_tampered_row_is_found() {
     let case = Case::new().await;
     let report = clean(&case.world);
     let equal = |name: &str| kind(&report, name)["equal"].as_u64().unwrap();
@@ -246,7 +246,7 @@ async fn whatever_was_tampered_with_is_found() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whatever_is_gone_is_missed() {
+async fn every_removed_row_is_reported_missing() {
     let case = Case::new().await;
     let mut gone = Vec::new();
     // Not the first message of all: what is gone from there may have been trimmed away.
@@ -271,7 +271,7 @@ async fn whatever_is_gone_is_missed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_lost_and_accepted_is_not_checked() {
+async fn accepted_losses_are_not_checked() {
     let mut case = Case::new().await;
     let admin = case.world.server.connect("admin").await;
     let [processor, aggregator] = &mut case.services;
@@ -345,7 +345,7 @@ async fn an_audit_asks_no_more_of_the_server_for_more_instruments() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_an_audit_reads_lies_where_tmpdir_says_and_is_never_left_there() {
+async fn an_audit_keeps_its_file_in_tmpdir_and_leaves_none() {
     let world = World::new().await;
     let _processor = world.start("stream-processor");
     succeed(&mut world.replay(&sample(MONTH), "1m"));

@@ -113,7 +113,7 @@ async fn kept() -> (World, PathBuf) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_restored_is_what_was_there_and_goes_on() {
+async fn restored_streams_equal_the_backup_and_continue() {
     let (world, folder) = kept().await;
     let other = empty();
     let listener = other.server.connect("reporter").await;
@@ -175,7 +175,7 @@ async fn publish_forged(producer: &Connection, event_ms: i64, stored_ms: Option<
 /// A tick that was ahead of the server's clock when FEED stored it is refused for ever, also when FEED is restored and judged
 /// again after its time has come; and nobody can write another time of storing into a message, before a restore or after.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_tick_from_the_future_stays_refused_after_restore_and_rebuild() {
+async fn a_future_tick_stays_refused_after_restore_and_rebuild() {
     const LEAP_DAY: i64 = 1_582_934_400_000;
     const YEAR_9999: i64 = 253_402_214_400_000;
     let now_ms = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64;
@@ -228,7 +228,7 @@ fn copy_archive(from: &World, to: &World) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_has_read_further_than_the_backup_reaches_is_told_so() {
+async fn readers_ahead_of_the_backup_are_told() {
     let (world, folder) = kept().await;
     let services = ["stream-processor", "aggregator"].map(|name| world.start(name));
     succeed(&mut world.replay(&excerpt(&world, ROWS + 500), "1m"));
@@ -286,7 +286,7 @@ async fn services_that_lose_their_streams_wait_for_the_restore() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_whole_backup_is_refused_and_changes_nothing() {
+async fn an_incomplete_backup_is_refused_and_changes_nothing() {
     let (world, folder) = kept().await;
     let other = empty();
     let admin = other.server.connect("admin").await;

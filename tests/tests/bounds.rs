@@ -54,7 +54,7 @@ fn fill(settings: EventTimePolicy, identities: usize) -> [usize; 2] {
 }
 
 #[test]
-fn a_state_fits_into_a_message_whatever_the_flags_and_the_source() {
+fn a_state_fits_into_a_message_for_all_flags_and_sources() {
     let sizes = [
         ("default", fill(EventTimePolicy::default(), IDENTITIES_MAX)),
         ("largest flags", fill(largest(), IDENTITIES_MAX)),
@@ -115,7 +115,7 @@ fn short_tick(event_ms: i64) -> TickLine<'static> {
 }
 
 #[test]
-fn what_one_message_adds_to_a_commit_is_bounded() {
+fn the_output_of_one_message_is_bounded() {
     let settings = largest();
     let (processing, aggregation) = (Processing::new(settings), aggregator::Aggregation::new(settings));
     let price = |tick: &TickLine<'static>, idx: u64| {

@@ -27,7 +27,7 @@ async fn a_publisher_names_a_message_that_the_server_does_not_take() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_partition_whose_results_the_server_does_not_take_stops_and_the_others_go_on() {
+async fn a_partition_with_refused_results_stops_and_others_continue() {
     const LINES: i64 = 500;
     let mut world = World::new().await;
     let producer = world.server.connect("producer").await;
@@ -48,7 +48,7 @@ async fn a_partition_whose_results_the_server_does_not_take_stops_and_the_others
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sixty_four_partitions_of_one_process_commit_without_a_refusal() {
+async fn one_process_commits_sixty_four_partitions_without_refusals() {
     const INSTRUMENTS: usize = 200;
     const ROUNDS: i64 = 5;
     let world = World::with_limits(&Limits { partitions: 64, ..Limits::default() }).await;
@@ -71,7 +71,7 @@ async fn sixty_four_partitions_of_one_process_commit_without_a_refusal() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reader_that_the_server_gave_up_as_too_slow_goes_on_where_it_was() {
+async fn a_slow_consumer_continues_where_it_was_disconnected() {
     const INSTRUMENTS: u64 = 16;
     const MESSAGES: u64 = 24;
     let server = Server::start_with(|conf| {
@@ -111,7 +111,7 @@ async fn a_reader_that_the_server_gave_up_as_too_slow_goes_on_where_it_was() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_watcher_is_told_what_it_missed_while_the_server_was_away() {
+async fn a_watcher_reports_what_it_missed_during_an_outage() {
     let mut world = World::new().await;
     let _processor = world.start("stream-processor");
     let producer = world.server.connect("producer").await;

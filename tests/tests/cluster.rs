@@ -85,7 +85,7 @@ async fn streams_of_one_copy_get_three() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn live_prices_of_three_servers_come_at_once_and_no_owner_gives_up() {
+async fn live_prices_of_a_cluster_are_prompt_and_keep_their_owners() {
     const ROUNDS: i64 = 40;
     const COINS: usize = 4;
     let world = World::clustered().await;

@@ -65,8 +65,9 @@ http.server.HTTPServer((sys.argv[1], 8000), Replica).serve_forever()";
     Running::start(project.host("python3").args(["-c", replica, &outside]).stderr(Stdio::null()))
 }
 
+/// Starts the pipeline from the compose file, scales the steps to four instances, and stops it.
 #[test]
-fn everything_starts_from_the_compose_file_scales_to_four_and_stops() {
+fn the_compose_file_starts_scales_and_stops_the_pipeline() {
     let mut project = Project::new(None);
     let _coingecko = start_coingecko(&mut project);
     // In the order that helps least: the services wait for the server and the streams.
@@ -104,7 +105,7 @@ fn everything_starts_from_the_compose_file_scales_to_four_and_stops() {
 }
 
 #[test]
-fn three_servers_keep_three_copies_when_the_variables_of_the_cluster_are_given() {
+fn the_cluster_variables_give_three_servers_and_three_copies() {
     let project = Project::new(Some("cluster.env"));
     let mut servers = ["nats", "nats-2", "nats-3"].map(|server| project.start(server, 1));
     servers.iter_mut().for_each(Container::wait_until_healthy);
@@ -136,7 +137,7 @@ fn the_trainer_reaches_the_s3_server_with_its_own_key() {
 }
 
 #[test]
-fn what_compose_starts_is_locked_down() {
+fn compose_services_are_locked_down() {
     for variant in [None, Some("cluster.env"), Some("s3.env")] {
         let project = Project::new(variant);
         for name in project.services() {
@@ -233,7 +234,7 @@ fn checkout_for_secrets() -> tempfile::TempDir {
 }
 
 #[test]
-fn a_secret_that_the_server_cannot_read_is_refused_before_anything_is_written() {
+fn an_unreadable_secret_is_refused_before_anything_is_written() {
     let dir = checkout_for_secrets();
     let secrets = dir.path().join("deploy/docker/secrets");
     std::fs::create_dir_all(&secrets).unwrap();

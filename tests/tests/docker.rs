@@ -40,7 +40,7 @@ fn an_image_has_its_program_and_nothing_that_it_does_not_need() {
 }
 
 #[test]
-fn images_are_pinned_and_run_as_nobody() {
+fn images_are_pinned_and_run_without_privileges() {
     let stages = container::dockerfile();
     let own: BTreeSet<&str> = stages.iter().map(|stage| stage.name.as_str()).collect();
     let copied = stages.iter().flat_map(|stage| &stage.steps).filter(|step| step.word == "COPY");
@@ -74,7 +74,7 @@ fn packages_of_the_build_and_of_the_base_are_in_debians_index() {
 
 /// Where the compiler only stands in, cargo itself says whether it would find all that it is to build.
 #[test]
-fn the_build_context_is_a_whole_workspace_with_every_program_of_the_images() {
+fn the_build_context_is_a_complete_workspace() {
     let images = Images::shared();
     let source = images.get("build").root.join("src");
     let mut cargo = Command::new("cargo");

@@ -83,7 +83,7 @@ fn a_command_that_does_not_exist_is_found() {
 
 /// In running text a command is a program's name and what follows it in the same code span.
 #[test]
-fn every_command_that_is_mentioned_has_a_subcommand_of_that_name() {
+fn every_mentioned_command_is_a_subcommand() {
     let known = PROGRAMS.map(|program| (program, docs::subcommands(program)));
     for page in docs::pages() {
         let text = fs::read_to_string(checkout().join(&page)).unwrap();
@@ -140,7 +140,7 @@ fn typed(world: &World, command: &Documented) -> Command {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_commands_of_the_readme_do_what_they_say() {
+async fn the_commands_of_the_readme_work() {
     let (world, _services) = reader_of_the_readme().await;
     let excuses = NOT_RUN.map(|(begins, _)| (begins, Cell::new(0)));
     let mut run = 0;

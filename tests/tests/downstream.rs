@@ -137,7 +137,7 @@ async fn more_than_one_refused_row_in_a_hundred_is_a_failure() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_killed_replay_is_counted_without_what_others_sent() {
+async fn a_killed_replay_is_counted_without_foreign_ticks() {
     let world = World::new().await;
     let _processor = world.start("stream-processor");
     let rows = file(&world, "rows.csv", (0..3_000).map(good));

@@ -53,7 +53,7 @@ async fn a_replay_is_stored_compressed_and_a_live_price_as_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_decoded_is_refused_and_the_partition_goes_on() {
+async fn undecodable_messages_are_refused_and_the_partition_continues() {
     let world = World::new().await;
     let producer = world.server.connect("producer").await;
     let _services = [world.start("stream-processor"), world.start("aggregator")];

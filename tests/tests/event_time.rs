@@ -109,7 +109,7 @@ fn past_midnight() -> Vec<Record> {
 const LATE: i64 = DAY_2 - 30 * SECOND;
 
 #[test]
-fn a_late_tick_revises_exactly_the_closed_windows_that_it_touches() {
+fn a_late_tick_revises_exactly_the_closed_windows_it_is_in() {
     let expected = [
         (("candle-1m", DAY_2 - MINUTE), Some(2)),
         (("5m", DAY_2 - 5 * MINUTE), Some(2)),
@@ -141,7 +141,7 @@ fn when_all_windows_of_a_late_tick_have_closed_all_are_revised() {
 }
 
 #[test]
-fn a_late_tick_is_counted_in_the_windows_that_are_still_open_without_a_revision() {
+fn a_late_tick_counts_in_open_windows_without_a_revision() {
     let mut records = every_minute(DAY_1 + 10 * HOUR, DAY_1 + 10 * HOUR + 9 * MINUTE);
     records.push(promise(DAY_1 + 10 * HOUR + 9 * MINUTE));
     let late = DAY_1 + 10 * HOUR + 7 * MINUTE + 30 * SECOND;
@@ -184,7 +184,7 @@ fn the_allowed_lateness_ends_with_the_millisecond() {
 }
 
 #[test]
-fn a_window_that_closed_empty_gets_revision_2_from_its_first_tick() {
+fn the_first_tick_of_a_closed_empty_window_makes_revision_2() {
     let records = [price(DAY_1), price(DAY_1 + 6 * MINUTE)];
     let late = price(DAY_1 + 5 * MINUTE - 1);
     let expected = [(("candle-1m", DAY_1 + 4 * MINUTE), Some(2)), (("5m", DAY_1), Some(2))];
@@ -229,7 +229,7 @@ fn windows_of_every_length_close_with_the_millisecond() {
 }
 
 #[test]
-fn a_flush_closes_what_holds_a_tick_once_and_moves_no_watermark() {
+fn a_flush_closes_windows_once_and_moves_no_watermark() {
     let settings = EventTimePolicy::default();
     let hour = DAY_1 + HOUR;
     let records = [price(DAY_1), price(hour + 10 * SECOND)];
@@ -459,8 +459,9 @@ fn the_ends_of_the_calendar_have_windows_too() {
     assert_eq!(rows[&("candle-1m", last + 1 - 2 * MINUTE)]["revision"], 2);
 }
 
+/// More ticks than an instrument remembers: a repeated forgotten tick is late, and never counted twice.
 #[test]
-fn more_ticks_than_can_be_remembered_are_late_when_they_come_again_and_never_counted_twice() {
+fn forgotten_ticks_are_late_when_repeated() {
     let many = 2 * IDENTITIES_MAX as i64;
     let numbered = |id: i64| {
         let mut tick = tick(&bitcoin(), DAY_1 + id / 100, 100.0);

@@ -50,8 +50,9 @@ fn part(partition: u32, fence: u64, messages: Vec<Outgoing>) -> Part {
     Part { partition, fence, messages, position }
 }
 
+/// A commit replaces only the position that it expects; a refused commit stores nothing.
 #[tokio::test(flavor = "multi_thread")]
-async fn only_the_expected_position_is_replaced_and_a_refusal_stores_nothing() {
+async fn only_the_expected_position_is_replaced() {
     let server = Server::with_streams().await;
     let connection = server.connect("stream-processor").await;
     let transactions = Transactions::new(&connection, Stream::Market);
@@ -68,7 +69,7 @@ async fn only_the_expected_position_is_replaced_and_a_refusal_stores_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn several_partitions_commit_together_and_each_learns_its_own_fence() {
+async fn partitions_of_one_commit_each_learn_their_own_fence() {
     let server = Server::with_streams().await;
     let connection = server.connect("stream-processor").await;
     let transactions = Transactions::new(&connection, Stream::Market);
@@ -121,7 +122,7 @@ fn headers(id: &str, number: usize, more: &[(&str, &str)]) -> HeaderMap {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_wrong_with_a_batch_is_answered_as_it_is_classed_and_stores_nothing() {
+async fn every_batch_error_gets_its_class_and_stores_nothing() {
     const OUTPUT: &str = "market.3.price.bitcoin.usd";
     const POSITION: &str = "checkpoint.market.3.position";
     const COMMIT: (&str, &str) = ("Nats-Batch-Commit", "1");
@@ -166,8 +167,9 @@ async fn what_is_wrong_with_a_batch_is_answered_as_it_is_classed_and_stores_noth
     assert_eq!(stream_info(&connection, "MARKET").await.unwrap().state.last_seq, before);
 }
 
+/// A message that the server cannot take is named in the error, and no message of its batch is sent.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_that_the_server_does_not_take_is_named_and_nothing_of_its_batch_is_sent() {
+async fn a_message_the_server_cannot_take_stops_its_whole_batch() {
     let server = Server::with_streams().await;
     let proxy = Proxy::start(&server).await;
     let connection = proxy.connect(&server, "stream-processor").await;
@@ -220,7 +222,7 @@ async fn two_owners_that_fight_store_everything_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_recovered_beside_a_busy_owner_is_always_of_one_commit() {
+async fn recovery_beside_a_busy_owner_reads_a_single_commit() {
     const PASSES: usize = 400;
     const AT_ONCE: usize = 10;
     let server = Server::with_streams().await;
@@ -255,7 +257,7 @@ async fn what_is_recovered_beside_a_busy_owner_is_always_of_one_commit() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn batches_that_a_dead_client_left_open_hold_up_nobody_for_long() {
+async fn open_batches_of_a_dead_client_block_others_only_briefly() {
     let server = Server::with_streams().await;
     // More than the server has room for, each with its first message only.
     let dead = server.connect("stream-processor").await;

@@ -132,7 +132,7 @@ fn fit_of(trainer: u32, other: Option<u32>) -> u32 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_fit_that_dies_takes_nothing_with_it_and_none_outlives_its_trainer() {
+async fn a_fit_crash_is_contained_and_no_fit_outlives_its_trainer() {
     let world = World::new().await;
     let file = minutes(&world, 7_300);
     let _processor = world.start("stream-processor");
@@ -155,8 +155,10 @@ async fn a_fit_that_dies_takes_nothing_with_it_and_none_outlives_its_trainer() {
     eventually("the fit has ended too", || !is_alive(second));
 }
 
+/// A fit process uses the settings that its trainer was started with, even if `.env` or the environment changed
+/// meanwhile.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_fit_goes_by_what_its_trainer_was_told_whatever_has_become_of_the_settings() {
+async fn a_fit_process_uses_the_settings_of_its_trainer() {
     let world = World::new().await;
     let file = minutes(&world, 7_300);
     let _processor = world.start("stream-processor");
@@ -299,7 +301,7 @@ async fn a_trainer_that_catches_up_may_be_stopped_anywhere() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_object_store_is_waited_for_and_nothing_is_fitted_again() {
+async fn a_full_object_store_is_waited_for_without_a_second_fit() {
     let world = World::with_limits(&Limits { artifacts_bytes: 20_000, ..Limits::default() }).await;
     let file = minutes(&world, 3_050);
     let _processor = world.start("stream-processor");
@@ -323,8 +325,9 @@ async fn a_full_object_store_is_waited_for_and_nothing_is_fitted_again() {
     assert_eq!(said.try_iter().filter(|line| line.contains("fitting a model")).count(), 0);
 }
 
+/// Other forecast settings need a rebuild; a rebuild with the old ones gives the same forecasts again.
 #[tokio::test(flavor = "multi_thread")]
-async fn other_rules_need_a_rebuild_which_gives_the_same_forecasts_again() {
+async fn changed_forecast_rules_need_a_rebuild() {
     let world = World::new().await;
     let file = minutes(&world, 3_200);
     let _processor = world.start("stream-processor");
@@ -427,7 +430,7 @@ async fn each_instrument_has_its_own_model() {
 }
 
 #[test]
-fn what_cannot_be_forecast_is_refused_before_anything_starts() {
+fn impossible_forecasts_are_refused_before_starting() {
     let dir = tempfile::tempdir().unwrap();
     for (flags, advice) in [
         (vec!["--recipe", "calendar"], "choose returns or volatility"),

@@ -19,7 +19,7 @@ fn start(world: &World, name: &str) -> Watched {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_step_counts_what_topology_counts_and_tells_how_far_it_is() {
+async fn metrics_of_a_step_agree_with_topology_show() {
     // One partition: each gauge has one line.
     let world = World::with_limits(&Limits { partitions: 1, ..Limits::default() }).await;
     let [processor, aggregator] = ["stream-processor", "aggregator"].map(|name| start(&world, name));
@@ -101,7 +101,7 @@ fn settings_are_shown_with_their_origin_and_secrets_are_not() {
 }
 
 #[test]
-fn a_setting_that_is_none_ends_every_program_before_it_does_anything() {
+fn an_unknown_setting_ends_every_program_at_once() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join(".env"), "CANDLEWIRE_LEASE_TLL=7s\n").unwrap();
     for words in [

@@ -30,8 +30,9 @@ fn check_table(table: &str) {
     assert_eq!(table.lines().count(), 1 + MINUTES as usize, "{table}");
 }
 
+/// The pipeline runs over TLS; a client that does not trust the server's CA gets an error that says so.
 #[test]
-fn the_pipeline_runs_over_tls_and_whoever_does_not_trust_the_server_is_told() {
+fn the_pipeline_runs_over_tls_and_explains_missing_trust() {
     let variant = Variant::start(Kind::Tls);
     check_table(&variant.run_pipeline(MINUTES));
     let untrusted = "signed by nobody whom we trust";
@@ -48,8 +49,9 @@ fn the_pipeline_runs_over_tls_and_whoever_does_not_trust_the_server_is_told() {
     check(wrong.arg("plan").env("NATS_PASSWORD", "wrong"), 3, &["refuses user \"admin\"", "NATS_PASSWORD"]);
 }
 
+/// The pipeline runs with certificates on both sides; a client without one is refused.
 #[test]
-fn the_pipeline_runs_with_certificates_on_both_sides_and_nobody_comes_without() {
+fn the_pipeline_runs_with_mtls_and_refuses_clients_without() {
     let variant = Variant::start(Kind::MutualTls);
     check_table(&variant.run_pipeline(MINUTES));
     let mut without = variant.stranger("topology");
@@ -68,7 +70,7 @@ fn the_pipeline_runs_with_certificates_on_both_sides_and_nobody_comes_without() 
 }
 
 #[test]
-fn the_pipeline_runs_beside_another_account_that_sees_nothing_of_it() {
+fn another_account_sees_nothing_of_the_pipeline() {
     let variant = Variant::start(Kind::Accounts);
     check_table(&variant.run_pipeline(MINUTES));
     let account = "use a user of the pipeline";
@@ -77,8 +79,9 @@ fn the_pipeline_runs_beside_another_account_that_sees_nothing_of_it() {
     check(variant.as_other("aggregator").args(["show", "hourly"]), 3, &[account]);
 }
 
+/// The pipeline runs with credentials files; foreign and expired ones are refused.
 #[test]
-fn the_pipeline_runs_with_credentials_and_foreign_or_old_ones_are_refused() {
+fn the_pipeline_runs_with_credentials_and_refuses_others() {
     let variant = Variant::start(Kind::Credentials);
     check_table(&variant.run_pipeline(MINUTES));
     for secret in [variant.credentials("admin"), variant.credentials("admin").with_file_name("operator.nk")] {
@@ -110,7 +113,7 @@ fn the_pipeline_runs_with_credentials_and_foreign_or_old_ones_are_refused() {
 }
 
 #[test]
-fn settings_that_contradict_each_other_are_refused_before_any_connection() {
+fn contradictory_settings_are_refused_before_connecting() {
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str| dir.path().join(name).display().to_string();
     run_openssl("tls.conf", dir.path());
@@ -157,7 +160,7 @@ async fn a_password_may_stand_in_a_file_and_a_wrong_one_is_one_line() {
 }
 
 #[test]
-fn a_server_without_tls_is_named_as_such_to_whoever_insists_on_it() {
+fn a_client_that_requires_tls_names_a_server_without_it() {
     let server = Server::start();
     let dir = tempfile::tempdir().unwrap();
     run_openssl("tls.conf", dir.path());

@@ -72,7 +72,7 @@ fn prices(minute: i64, [open, high, low, close]: [f64; 4]) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rows_that_are_not_numbers_are_kept_aside_and_the_rest_goes_on() {
+async fn rows_without_numbers_are_set_aside_and_others_published() {
     let case = Case::new().await;
     let bad = |minute: i64, price: &str| format!("{},100,110,90,{price},1", START + minute * 60_000);
     let rows = [row(0), "garbage".to_owned(), bad(1, "NaN"), bad(2, "inf"), bad(3, ""), row(4)];
@@ -116,8 +116,9 @@ async fn of_two_rows_of_one_time_the_last_counts() {
     assert_eq!(case.world.count("accepted"), 2);
 }
 
+/// Rows from the future are refused; they close no window and make no later row late.
 #[tokio::test(flavor = "multi_thread")]
-async fn rows_from_the_future_are_refused_close_nothing_and_hide_nothing() {
+async fn rows_from_the_future_are_refused_and_close_no_window() {
     let case = Case::new().await;
     let ahead = (now_ms() - START) / 60_000 + 60;
     succeed(&mut case.world.replay(&case.rows(&[row(0), row(1)]), "1m"));
@@ -138,7 +139,7 @@ async fn rows_from_the_future_are_refused_close_nothing_and_hide_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn files_that_are_no_recordings_are_refused_before_anything_is_published() {
+async fn files_that_are_no_recordings_are_refused_before_publishing() {
     let case = Case::new().await;
     let files: [(&str, &[u8], &str); 9] = [
         ("empty.csv", b"", "line 1"),
@@ -166,8 +167,9 @@ async fn files_that_are_no_recordings_are_refused_before_anything_is_published()
     assert_eq!(case.feed_messages(), 0);
 }
 
+/// A recording that breaks off is published up to the break, and not flushed.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_recording_that_breaks_off_is_published_up_to_the_break_and_not_flushed() {
+async fn a_truncated_recording_is_published_up_to_the_break() {
     let case = Case::new().await;
     let whole = std::fs::read(sample("btcusdt_1m_2020-03.csv.gz")).unwrap();
     let path = case.file("cut.csv.gz", &whole[..whole.len() / 2]);

@@ -125,7 +125,7 @@ fn secrets_are_made_once_and_only_root_reads_them() {
 }
 
 #[test]
-fn a_secret_that_the_server_cannot_read_is_refused_before_anything_changes() {
+fn an_unreadable_secret_is_refused_before_any_change() {
     let site = Site::new();
     site.install(&[]);
     site.build("target/release/trainer", "two");
@@ -200,7 +200,7 @@ fn without_cargo_it_says_how_to_build() {
 }
 
 #[test]
-fn what_units_and_configuration_refer_to_is_installed() {
+fn everything_that_units_refer_to_is_installed() {
     let site = Site::new();
     site.install(&[]);
     let mut referred = 0;
@@ -216,8 +216,9 @@ fn what_units_and_configuration_refer_to_is_installed() {
     assert!(referred >= 5, "the units say where it stands how they are changed");
 }
 
+/// A new version replaces unchanged files; beside an edited file it puts the new one under another name.
 #[test]
-fn a_new_version_replaces_what_nobody_has_changed_and_puts_the_rest_beside_it() {
+fn an_upgrade_replaces_unchanged_files_and_keeps_edited_ones() {
     let site = Site::new();
     site.install(&[]);
     let edited = site.read("etc/candlewire/candlewire.env") + "CANDLEWIRE_LOG=debug\n";
@@ -249,7 +250,7 @@ fn a_new_version_replaces_what_nobody_has_changed_and_puts_the_rest_beside_it() 
 }
 
 #[test]
-fn uninstalling_takes_the_programs_and_leaves_what_is_the_operators() {
+fn uninstalling_removes_programs_and_keeps_operator_files() {
     let site = Site::new();
     site.install(&[]);
     std::fs::create_dir_all(site.path("var/lib/candlewire")).unwrap();
@@ -277,7 +278,7 @@ fn another_prefix_is_where_the_units_look() {
 }
 
 #[test]
-fn what_is_not_ours_is_never_replaced() {
+fn foreign_files_are_never_replaced() {
     let site = Site::new();
     let foreign = site.path("usr/local/bin/producer");
     std::fs::create_dir_all(foreign.parent().unwrap()).unwrap();
@@ -290,7 +291,7 @@ fn what_is_not_ours_is_never_replaced() {
 }
 
 #[test]
-fn what_cannot_be_done_is_said_before_anything_changes() {
+fn impossible_requests_are_refused_before_any_change() {
     let site = Site::new();
     let check = |arguments: &[&str], code: i32, word: &str| {
         let output = site.command(arguments).output().unwrap();

@@ -100,8 +100,9 @@ async fn a_stop_signal_drains_within_its_deadline() {
     replay.check().await;
 }
 
+/// A producer that is killed again and again publishes every tick, every gap and the end of the recording once.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_producer_that_is_killed_again_and_again_tells_every_tick_every_gap_and_the_end_once() {
+async fn a_repeatedly_killed_producer_publishes_everything_once() {
     const MINUTE: i64 = 60_000;
     const START: i64 = 1_583_020_800_000;
     let world = World::new().await;

@@ -110,7 +110,7 @@ async fn a_frozen_owner_is_replaced_and_does_no_harm_when_it_wakes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_was_away_takes_no_partition_from_a_living_owner() {
+async fn a_server_outage_takes_no_partition_from_a_living_owner() {
     let mut world = World::new().await;
     let producer = world.server.connect("producer").await;
     let admin = world.server.connect("admin").await;
@@ -153,7 +153,7 @@ async fn a_claim_that_vanishes_is_written_again_and_the_work_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lease_that_was_lost_gives_nothing_back_when_its_slot_was_taken_again() {
+async fn a_lost_lease_does_not_release_a_slot_taken_by_another() {
     let world = World::new().await;
     let admin = world.server.connect("admin").await;
     let mut leases = Leases::join(&admin, "trainer", 1, TTL);
@@ -172,7 +172,7 @@ async fn a_lease_that_was_lost_gives_nothing_back_when_its_slot_was_taken_again(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_instance_is_active_and_the_other_takes_over_when_it_leaves_or_falls_silent() {
+async fn a_standby_takes_over_when_the_active_one_leaves_or_hangs() {
     let world = World::new().await;
     let (first, second) = (world.server.connect("admin").await, world.server.connect("admin").await);
     let (health, shutdown) = (Health::new(), Shutdown::new());
@@ -195,7 +195,7 @@ async fn one_instance_is_active_and_the_other_takes_over_when_it_leaves_or_falls
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_two_trainers_one_archives_and_the_other_goes_on_when_it_freezes() {
+async fn of_two_trainers_the_standby_archives_when_the_other_freezes() {
     let world = World::new().await;
     let producer = world.server.connect("producer").await;
     let _processor = world.start("stream-processor");

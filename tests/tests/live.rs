@@ -190,7 +190,7 @@ async fn fetch_and_run_agree_on_the_smallest_price() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn six_starts_and_silence_cover_what_was_certified() {
+async fn six_starts_and_silence_cover_only_certified_spans() {
     let (world, source) = (World::new().await, CoinGecko::start().await);
     // Twenty seconds into an hour.
     let start = start_ms() / 3_600_000 * 3_600_000 + 20_000;

@@ -84,7 +84,7 @@ async fn a_batch_that_loses_a_message_is_sent_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_commit_whose_answer_comes_after_the_time_out_or_never_is_stored_once() {
+async fn a_commit_with_a_late_or_lost_answer_is_stored_once() {
     let never = survives(Frame::is_stored_answer, Fate::Drop);
     let late = survives(Frame::is_stored_answer, Fate::Late(Duration::from_millis(5_500)));
     tokio::join!(never, late);
@@ -130,8 +130,9 @@ async fn a_commit_that_arrives_before_its_repetition_is_the_one() {
     assert_eq!(Counting::check(&direct, PARTITION).await, 55);
 }
 
+/// A commit of several partitions was stored, but one of them has another owner when the answer is looked up.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_stored_counts_although_one_partition_of_it_has_another_owner_now() {
+async fn a_stored_commit_counts_after_a_partition_changed_hands() {
     let case = Case::new().await;
     let direct = case.server.connect("stream-processor").await;
     let behind = case.proxy.connect(&case.server, "stream-processor").await;
@@ -166,8 +167,9 @@ async fn what_was_stored_counts_although_one_partition_of_it_has_another_owner_n
     assert_eq!(futures::future::join_all(found).await, [5 + 7 + 3, 7 + 1]);
 }
 
+/// An owner that was stopped between apply and send, and overtaken meanwhile, stores and publishes nothing.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_owner_that_was_stopped_between_apply_and_send_stores_and_shows_nothing() {
+async fn an_owner_stopped_between_apply_and_send_stores_nothing() {
     let world = World::with_limits(&Limits { partitions: 1, ..Limits::default() }).await;
     let proxy = Proxy::start(&world.server).await;
     let (producer, direct) = tokio::join!(world.server.connect("producer"), world.server.connect("stream-processor"));
@@ -248,8 +250,9 @@ async fn ticks_whose_batch_or_answer_is_cut_off_are_stored_once() {
     feed_survives(Frame::is_stored_answer, Fate::CutBefore).await;
 }
 
+/// A batch of ticks loses a message on its way, or its answer comes late: every tick is stored once.
 #[tokio::test(flavor = "multi_thread")]
-async fn ticks_whose_batch_loses_a_message_or_whose_answer_comes_late_are_stored_once() {
+async fn ticks_of_a_broken_batch_or_late_answer_are_stored_once() {
     let lost = feed_survives(Frame::begins_batch, Fate::Drop);
     let never = feed_survives(Frame::is_stored_answer, Fate::Drop);
     let late = feed_survives(Frame::is_stored_answer, Fate::Late(Duration::from_millis(5_500)));

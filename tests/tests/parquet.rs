@@ -29,18 +29,18 @@ fn check(reader: &str, program: Command, types: Value) {
 }
 
 #[test]
-fn duckdb_reads_what_is_written_without_help() {
+fn duckdb_reads_the_archive_without_options() {
     check("DuckDB", duckdb(), types(["VARCHAR", "TIMESTAMP WITH TIME ZONE", "BIGINT", "DOUBLE"]));
 }
 
 #[test]
-fn polars_reads_what_is_written_without_help() {
+fn polars_reads_the_archive_without_options() {
     let of_polars = types(["Categorical", "Datetime(time_unit='ms', time_zone='UTC')", "Int64", "Float64"]);
     check("Polars", python("polars_read.py", &[], &["python"]), of_polars);
 }
 
 #[test]
-fn fastparquet_reads_what_is_written_without_help() {
+fn fastparquet_reads_the_archive_without_options() {
     let program = python("pandas_read.py", &["fastparquet"], &["pandas"]);
     assert_eq!(ask(program, files().path(), SETUP), answers());
 }

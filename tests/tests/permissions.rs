@@ -389,8 +389,9 @@ fn partition() -> u32 {
     subject::partition("bitcoin", "usdt", 16)
 }
 
+/// Runs the whole pipeline with one user per service, and tries every foreign action as every user.
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_does_what_another_may_while_the_whole_pipeline_runs_under_the_same_users() {
+async fn no_user_can_do_what_only_another_may() {
     let world = World::new().await;
     let mut services: Vec<Running> = ["stream-processor", "aggregator"].map(|name| world.start(name)).into();
     let archive = world.dir.path().join("archive");

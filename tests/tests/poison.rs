@@ -41,8 +41,9 @@ async fn rejected(connection: &Connection) -> Vec<(String, u64, u64, String)> {
     found
 }
 
+/// Unusable records of FEED are stored in MARKET with the reason, and the partition continues.
 #[tokio::test(flavor = "multi_thread")]
-async fn records_that_nobody_can_use_are_kept_with_their_reason_and_the_partition_goes_on() {
+async fn unusable_records_are_stored_with_their_reason() {
     const TICKS: &str = "feed.tick.bitcoin.usd";
     const BEFORE_2009: i64 = 1_230_767_999_999;
     let world = World::new().await;
@@ -91,8 +92,9 @@ async fn records_that_nobody_can_use_are_kept_with_their_reason_and_the_partitio
     assert_eq!(candles.lines().count(), 2, "{candles}");
 }
 
+/// The aggregator counts every unreadable record, logs it once, and skips it.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_aggregator_cannot_read_is_counted_said_once_and_left_out() {
+async fn the_aggregator_counts_and_skips_unreadable_records() {
     let world = World::new().await;
     let processor = world.start("stream-processor");
     let producer = world.server.connect("producer").await;
@@ -137,7 +139,7 @@ async fn what_the_aggregator_cannot_read_is_counted_said_once_and_left_out() {
 
 /// A kind that no step knows would stay in FEED unjudged: its sender is told at once instead.
 #[tokio::test(flavor = "multi_thread")]
-async fn feed_takes_no_kind_that_nobody_would_judge() {
+async fn feed_accepts_only_record_kinds_that_are_judged() {
     let world = World::new().await;
     let producer = world.server.connect("producer").await;
     let sent = producer.jetstream().publish("feed.trade.bitcoin.usd".to_owned(), line(1_600_000_000_000).into()).await;

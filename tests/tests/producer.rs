@@ -54,7 +54,7 @@ async fn fetch_prints_one_tick_with_all_that_is_known() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn fetch_says_in_one_line_what_is_wrong_and_never_the_key() {
+async fn fetch_explains_errors_in_one_line_without_the_key() {
     let source = CoinGecko::start().await;
     source.set("bitcoin", 1.0, now_ms());
     source.set("ancient", 1.0, 0);
@@ -126,7 +126,7 @@ async fn each_new_observation_of_each_coin_is_one_tick() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn more_coins_than_a_page_are_asked_for_one_page_after_the_other() {
+async fn coins_beyond_one_page_are_requested_page_by_page() {
     let (world, source) = (World::new().await, CoinGecko::start().await);
     let start = now_ms();
     let coins: Vec<String> = (0..251).map(|number| format!("coin-{number}")).collect();
@@ -260,8 +260,9 @@ async fn it_is_ready_when_both_sides_have_answered() {
     assert_eq!(producer.metric("upstream_request_duration_seconds_count"), Some(source.seen().len() as f64));
 }
 
+/// Of several live producers only one polls; another takes over when it dies or freezes.
 #[tokio::test(flavor = "multi_thread")]
-async fn of_several_live_producers_one_asks_and_another_goes_on_when_it_dies_or_freezes() {
+async fn one_of_several_producers_polls_and_a_standby_takes_over() {
     let world = World::new().await;
     // Each asks a source of its own, so that it is seen who asks.
     let sources = [CoinGecko::start().await, CoinGecko::start().await, CoinGecko::start().await];

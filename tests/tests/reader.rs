@@ -73,8 +73,9 @@ async fn it_goes_on_soon_after_its_consumer_was_deleted() {
     read(&mut reader, 4..=5).await;
 }
 
+/// A delivery that gets lost is read again; a repeated delivery is dropped and counted.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_lost_on_its_way_is_read_again_and_what_comes_again_is_dropped_and_counted() {
+async fn lost_deliveries_are_read_again_and_duplicates_are_dropped() {
     let server = Server::with_streams().await;
     let proxy = Proxy::start(&server).await;
     let (producer, connection) = tokio::join!(server.connect("producer"), proxy.connect(&server, "stream-processor"));

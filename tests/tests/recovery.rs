@@ -39,7 +39,7 @@ fn stop(service: &mut Running) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_idle_step_goes_on_where_it_was_after_the_server_was_killed() {
+async fn an_idle_step_continues_at_its_position_after_a_server_kill() {
     let mut world = World::new().await;
     let _processor = world.start("stream-processor");
     let _aggregator = world.start("aggregator");
@@ -55,8 +55,9 @@ async fn an_idle_step_goes_on_where_it_was_after_the_server_was_killed() {
     assert_eq!((world.count("accepted"), world.count("duplicate"), world.count("late")), (6, 0, 0));
 }
 
+/// A step that never read a message starts right after the server was killed and restarted.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_step_that_never_read_anything_starts_right_after_the_server_was_killed() {
+async fn a_step_without_input_starts_after_a_server_kill() {
     let (mut world, producer) = with_one_tick_processed().await;
     // Started exactly at the end of its input, it has nothing delivered when the server goes.
     let _processor = world.start("stream-processor");
@@ -165,8 +166,10 @@ fn copy(from: &Path, to: &Path) {
     assert!(Command::new("cp").arg("-r").args([from, to]).status().unwrap().success());
 }
 
+/// A busy partition makes FEED drop its oldest messages; the quiet partition beside it must not take that for lost
+/// input.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_quiet_partition_beside_a_busy_one_raises_no_alarm_when_the_input_turns_over() {
+async fn a_quiet_partition_raises_no_alarm_when_its_input_expires() {
     /// Longer than a partition without input goes without a look at the stream.
     const LOOK: Duration = Duration::from_millis(5_500);
     /// Messages of 3 kB, short enough to be stored as they are.
@@ -219,8 +222,9 @@ async fn other_settings_than_those_of_the_state_are_refused() {
     assert!(code == 3 && error.contains("settings"), "{code} {error}");
 }
 
+/// A step refuses the stored position of another version; after a rebuild it continues.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_position_of_another_version_is_refused_and_a_rebuild_goes_on() {
+async fn a_position_of_another_version_needs_a_rebuild() {
     let (world, _) = with_one_tick_processed().await;
     let processor = world.server.connect("stream-processor").await;
     let partition = bus::subject::partition("bitcoin", "usd", 16);
@@ -247,8 +251,10 @@ async fn a_position_of_another_version_is_refused_and_a_rebuild_goes_on() {
     assert_eq!(world.count("accepted"), 1);
 }
 
+/// Input that was deleted before it was read stops the partition; the error names the position and the first retained
+/// sequence.
 #[tokio::test(flavor = "multi_thread")]
-async fn input_that_was_deleted_unread_stops_the_partition_with_both_numbers() {
+async fn deleted_unread_input_stops_the_partition_with_both_numbers() {
     let (world, producer) = with_one_tick_processed().await;
     for second in 1..10 {
         publish_tick(&producer, 1_600_000_000_000 + second * 1_000).await;
@@ -310,7 +316,7 @@ async fn the_remains_of_a_torn_batch_are_removed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stop_while_the_server_is_away_ends_in_time_and_loses_nothing() {
+async fn a_stop_during_a_server_outage_is_quick_and_loses_nothing() {
     let mut world = World::new().await;
     let producer = world.server.connect("producer").await;
     let (mut processor, log) = Running::start_followed(world.program("stream-processor").arg("run"));

@@ -39,8 +39,9 @@ fn json(path: &Path) -> Value {
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
+/// Two runs side by side do not disturb each other.
 #[test]
-fn two_runs_side_by_side_do_not_disturb_each_other_and_give_the_same_tables() {
+fn two_concurrent_runs_give_the_same_tables() {
     let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
     let start = |dir: &tempfile::TempDir| {
         let mut command = once(dir.path(), &sample("btcusdt_1m_2020-03.csv.gz"));
@@ -108,8 +109,9 @@ fn listening(id: u32) -> Vec<String> {
     addresses
 }
 
+/// All processes of `scripts/run` listen on loopback only, and a client without a password can change nothing.
 #[tokio::test(flavor = "multi_thread")]
-async fn everything_of_a_run_listens_on_loopback_and_nobody_without_a_name_changes_anything() {
+async fn a_run_listens_on_loopback_only_and_guests_change_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let port = free_port();
     let mut command = run(&dir.path().join("out"), &minutes(dir.path(), 200));
@@ -211,7 +213,7 @@ fn a_run_learns_from_candles_of_the_length_that_was_asked_for() {
 }
 
 #[test]
-fn what_cannot_work_is_said_before_anything_starts() {
+fn impossible_options_are_refused_before_starting() {
     let dir = tempfile::tempdir().unwrap();
     let (code, error) = fail(&mut once(dir.path(), &dir.path().join("absent.csv")));
     assert!(code == 2 && error.contains("absent.csv"), "{code} {error}");

@@ -12,7 +12,7 @@ use store::model_card::{FileDigest, ModelCard};
 use store::paths::{MODEL_CARD, MODEL_FILES, latest_key, model_key};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn objects_come_back_as_they_were_and_what_is_wrong_is_said_with_what_to_do() {
+async fn objects_round_trip_and_errors_say_what_to_do() {
     let s3 = S3::start().await;
     let bucket = s3.bucket();
     // A part exactly, and one byte more, which makes it two.
@@ -70,7 +70,7 @@ async fn check_model(bucket: &Bucket, out: &Path) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_model_goes_to_the_bucket_and_what_prevents_it_costs_no_result() {
+async fn a_model_is_uploaded_and_a_failed_upload_costs_no_result() {
     let s3 = S3::start().await;
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("out");

@@ -252,8 +252,9 @@ fn placeless_others(stores: &[Store; 2]) -> Vec<Vec<Value>> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
+    /// Any packing of FEED into commits, any crash and any takeover gives the same output bytes.
     #[test]
-    fn one_feed_gives_the_same_bytes_whoever_commits_crashes_or_is_overtaken(
+    fn one_feed_gives_equal_bytes_across_crashes_and_takeovers(
         records in records(), cuts in prop::collection::vec(any::<bool>(), 120), market in turns(), stats in turns(),
     ) {
         let feed = feed(&records, |idx| cuts[idx]);

@@ -27,7 +27,7 @@ fn setup_in(dir: &Path) -> PathBuf {
 }
 
 #[test]
-fn what_only_tests_need_is_asked_for_by_the_name_of_its_package() {
+fn test_only_tools_are_installed_by_package_name() {
     let dir = tempfile::tempdir().unwrap();
     let path_of_setup = setup_in(dir.path());
     for (program, package) in
@@ -127,7 +127,7 @@ fn a_wrong_password_is_refused_with_the_variable_that_holds_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_user_who_may_not_is_refused_with_what_is_missing() {
+async fn a_refused_user_is_told_the_missing_permission() {
     let world = World::new().await;
     // May read what was published last, and nothing else of the streams.
     let flags = ["--nats-url", &world.server.url(), "--nats-user", "reader"];
@@ -152,7 +152,7 @@ async fn other_streams_are_refused_with_the_command_that_shows_them() {
 }
 
 #[test]
-fn a_server_that_is_too_old_is_refused_with_what_is_needed() {
+fn a_server_that_is_too_old_is_refused_with_the_needed_version() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("nats://{}", listener.local_addr().unwrap());
     // The greeting of the nats-server that Debian ships; no such server can run beside the one that is needed here.
@@ -192,7 +192,7 @@ fn a_missing_server_is_waited_for_by_every_service() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_taken_port_and_a_folder_that_cannot_be_are_bad_configuration() {
+async fn a_port_in_use_and_an_impossible_folder_are_bad_configuration() {
     let world = World::new().await;
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
@@ -207,7 +207,7 @@ async fn a_taken_port_and_a_folder_that_cannot_be_are_bad_configuration() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_could_lose_something_is_refused_with_what_to_do_instead() {
+async fn changes_that_could_lose_data_are_refused_with_advice() {
     let world = World::new().await;
     for (flags, said) in [
         (["--partitions", "8"], "partitions are fixed"),

@@ -97,8 +97,10 @@ impl Watched {
     }
 }
 
+/// Kills a step after a commit of results and before the states that contain their input are stored. Every result
+/// stays, once.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_shown_is_neither_lost_nor_doubled_by_a_kill_before_its_state_is_stored() {
+async fn a_kill_before_states_are_stored_keeps_each_output_once() {
     const ROUNDS: i64 = 12;
     let mut watched = Watched::start().await;
     let mut unsettled = 0;
@@ -121,7 +123,7 @@ async fn what_was_shown_is_neither_lost_nor_doubled_by_a_kill_before_its_state_i
 
 /// A partition without a pause stores its states seldom: the next owner has much to apply again, and shows none of it.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_busy_partition_that_is_killed_goes_on_with_what_its_states_lack() {
+async fn a_killed_busy_partition_replays_the_input_its_states_lack() {
     const MANY: u64 = 100;
     let mut watched = Watched::start().await;
     let viewer = watched.world.server.connect("reporter").await;
@@ -163,7 +165,7 @@ async fn a_busy_partition_that_is_killed_goes_on_with_what_its_states_lack() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn trimming_leaves_what_the_next_owner_has_to_apply_again() {
+async fn trimming_keeps_the_input_that_a_new_owner_replays() {
     const MINUTES: i64 = 60_000;
     let mut watched = Watched::start().await;
     let viewer = watched.world.server.connect("reporter").await;
@@ -194,7 +196,7 @@ async fn trimming_leaves_what_the_next_owner_has_to_apply_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stop_stores_the_states_of_what_was_shown() {
+async fn a_stop_stores_the_states_of_all_committed_results() {
     let mut watched = Watched::start().await;
     watched.show(FIRST_MS + 1_000).await;
     watched.processor.terminate();
@@ -205,7 +207,7 @@ async fn a_stop_stores_the_states_of_what_was_shown() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_is_killed_between_result_and_state_has_all_of_it_once() {
+async fn a_server_kill_between_result_and_state_stores_each_once() {
     let mut watched = Watched::start().await;
     watched.show(FIRST_MS + 1_000).await;
     watched.world.server.kill();

@@ -128,8 +128,9 @@ async fn a_real_server_answers_every_case_as_it_is_written() {
     assert!(differences.is_empty(), "{}", differences.join("\n"));
 }
 
+/// Random sequences of requests get the same answers from nats-server and from the simulated server.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_real_server_answers_what_nobody_has_thought_of_as_the_model_does() {
+async fn a_real_server_answers_random_requests_like_the_model() {
     let server = server();
     for seed in (1..=SEEDS).map(Seed) {
         let streams = [Config::market(40_000 * seed.0)];

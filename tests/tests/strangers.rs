@@ -87,7 +87,7 @@ fn consumer(stream: &str, name: &str, subjects: &str, inactive_s: u64) -> (Strin
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reader_who_takes_every_consumer_keeps_no_service_out() {
+async fn a_guest_that_takes_every_consumer_blocks_no_service() {
     let world = World::new().await;
     let producer = world.server.connect("producer").await;
     let archive = world.dir.path().join("archive");

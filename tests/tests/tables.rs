@@ -69,12 +69,12 @@ async fn check(file: &str, grain: &str, grain_ms: i64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_month_of_minutes_gives_the_tables_that_a_plain_computation_gives() {
+async fn tables_of_a_month_of_minutes_equal_a_plain_computation() {
     check("btcusdt_1m_2020-03.csv.gz", "1m", MINUTE).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn five_years_of_hours_give_the_tables_that_a_plain_computation_gives() {
+async fn tables_of_five_years_of_hours_equal_a_plain_computation() {
     check("btcusdt_1h_2019-2023.csv.gz", "1h", HOUR).await;
 }
 

@@ -66,8 +66,9 @@ async fn publish_tick(connection: &Connection, coin: &str, event_ms: i64) {
     publish_tick_of(connection, &Instrument::new(coin, "usd").unwrap(), event_ms).await;
 }
 
+/// `topology apply` refuses every change that could delete a checkpoint, with the reason.
 #[tokio::test(flavor = "multi_thread")]
-async fn whatever_could_delete_a_checkpoint_is_refused_with_its_reason() {
+async fn changes_that_could_delete_a_checkpoint_are_refused() {
     let deletes = "deletes checkpoints";
     let spoilt = [
         (json!({ "max_age": 3_600_000_000_000_u64 }), "max_age", deletes),
@@ -102,8 +103,9 @@ async fn whatever_could_delete_a_checkpoint_is_refused_with_its_reason() {
     }
 }
 
+/// A rebuild recreates the same tables; the archive of before cannot be continued.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rebuild_makes_the_same_tables_again_and_ends_the_archive_of_before() {
+async fn a_rebuild_recreates_equal_tables_and_ends_the_archive() {
     let world = processed().await;
     let tables = world.tables();
     let archive = || {
@@ -151,7 +153,7 @@ fn hostname() -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn trimming_keeps_checkpoints_and_stops_where_the_slowest_reader_is() {
+async fn trimming_keeps_checkpoints_and_stops_at_the_slowest_reader() {
     let world = processed().await;
     let admin = world.server.connect("admin").await;
     let trim = |flags: &[&str]| succeed(world.program("topology").args(["trim", "market"]).args(flags));

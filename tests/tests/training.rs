@@ -28,7 +28,7 @@ fn write_careless_recording(path: &Path) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_recording_teaches_what_its_replay_teaches() {
+async fn training_from_a_recording_equals_training_from_its_replay() {
     let world = World::new().await;
     let recording = world.dir.path().join("minutes.csv");
     write_careless_recording(&recording);

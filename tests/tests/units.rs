@@ -92,8 +92,9 @@ fn eventually_ready(installed: &Installed, unit: &str) {
     });
 }
 
+/// Starts an installed tree from its own systemd units, and stops it in order.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_installed_tree_starts_from_its_own_units_and_stops_in_order() {
+async fn installed_units_start_the_services_and_stop_them_in_order() {
     let source = coingecko().await;
     let installed = Installed::fresh();
     installed.set("COINGECKO_BASE_URL", source.url());
@@ -129,8 +130,9 @@ async fn an_installed_tree_starts_from_its_own_units_and_stops_in_order() {
     assert!(accepted(&installed) >= 2);
 }
 
+/// Four instances of the template unit share the partitions and the work.
 #[tokio::test(flavor = "multi_thread")]
-async fn four_instances_from_the_template_share_the_partitions_and_the_work() {
+async fn four_template_instances_share_the_partitions() {
     let installed = Installed::shared();
     installed.start(&["candlewire-nats", "candlewire-topology", READERS[0], READERS[1]]);
     let admin = NatsArgs {
@@ -253,8 +255,10 @@ async fn every_order_of_start_up_ends_ready() {
     assert_eq!(audited(&installed), TICKS);
 }
 
+/// A service that dies or hangs is started again; one that ends with the exit code of a fault that needs an operator is
+/// not.
 #[test]
-fn whatever_dies_or_hangs_is_started_again_and_what_somebody_must_mend_is_not() {
+fn systemd_restarts_crashes_and_hangs_but_not_bad_configuration() {
     let installed = Installed::shared();
     let [processor, aggregator, ..] = READERS;
     installed.drop_in("candlewire-aggregator@.service", "watchdog", "WatchdogSec=1");

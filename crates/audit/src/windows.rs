@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flush_issues_what_is_open_and_more_data_opens_it_again() {
+    fn a_flush_issues_open_windows_and_later_ticks_reopen_them() {
         let flushed = [Tick(10, 1.0), Flush, Flush, Heartbeat(30)];
         assert_eq!(issued(&judged(&flushed), MINUTE), [(0, 1, 1)]);
         let more = [Tick(10, 1.0), Flush, Tick(20, 1.0), Tick(21, 1.0)];

@@ -269,7 +269,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_minute_is_closed_by_the_first_tick_that_is_far_enough_behind_it() {
+    fn a_minute_closes_at_the_first_tick_beyond_the_disorder_bound() {
         let schedule = Schedule { rate: 10, speed: 15, warm: 0, run: 200, runs: 1 };
         for instrument in 0..schedule.rate {
             for start_ms in [FIRST_MS, FIRST_MS + 120_000] {
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tick_is_known_by_its_time_and_belongs_to_a_run_once_it_is_warm() {
+    fn a_tick_is_known_by_its_time_and_counts_after_warm_up() {
         let schedule = Schedule { rate: 1_000, speed: 15, warm: 1_000, run: 500, runs: 2 };
         assert_eq!((schedule.ticks(), schedule.number_at(schedule.event_ms(1_234))), (2_000, 1_234));
         assert_eq!(

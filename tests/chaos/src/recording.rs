@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_recording_has_an_instrument_in_every_partition_and_goes_on_after_the_sample() {
+    fn a_recording_covers_every_partition_and_outlasts_the_sample() {
         let dir = tempfile::tempdir().unwrap();
         let recording = write(dir.path(), 4, 45_000).unwrap();
         assert_eq!((recording.files.len(), recording.rows), (4, 180_000));

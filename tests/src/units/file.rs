@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn an_instance_has_the_lines_of_its_template_with_its_own_name_in_them() {
+    fn an_instance_has_its_template_lines_with_its_own_name() {
         let text = "[Service]\nExecStart=/bin/a --port 210%i \"two words\"\nEnvironment=A=%d/x B=%n\n";
         let (_dir, root) = root_with(&[("usr/lib/systemd/system/a@.service", text)]);
         let unit = Unit::load(&root, "a@7").unwrap();
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_unit_is_refused() {
+    fn a_file_that_is_no_unit_is_refused() {
         let (_dir, root) = root_with(&[
             ("etc/systemd/system/a.service", "[Service]\nExecStart=/bin/a %Z\n"),
             ("etc/systemd/system/b.service", "[Service]\nExecStart\n"),

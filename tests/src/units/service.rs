@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_refused() {
+    fn unknown_directives_are_refused() {
         let refused = |text: &str, word: &str| assert!(service(text).unwrap_err().to_string().contains(word), "{text}");
         refused("RootDirectory=/x", "RootDirectory");
         refused("Type=forking", "forking");

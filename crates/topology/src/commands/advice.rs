@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_refusal_says_what_to_do_instead() {
+    fn every_refusal_gives_an_alternative() {
         let check = |stream: &str, wanted: Value, actual: Value, expected: &str| {
             let found = differences(&wanted, &actual);
             let said = advice(stream, &found[0]);
