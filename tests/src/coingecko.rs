@@ -28,7 +28,7 @@ const CURRENCIES: [&str; 3] = ["usd", "eur", "btc"];
 #[derive(Debug)]
 pub struct CoinGecko {
     url: String,
-    state: Arc<Mutex<World>>,
+    state: Arc<Mutex<UpstreamState>>,
     server: JoinHandle<()>,
 }
 
@@ -112,7 +112,7 @@ impl Answer {
 }
 
 #[derive(Debug, Default)]
-struct World {
+struct UpstreamState {
     /// By currency and coin.
     coins: BTreeMap<(String, String), Value>,
     /// Answers that come before the usual ones.
@@ -126,8 +126,8 @@ struct World {
 }
 
 /// The producer that polls a replica for these coins.
-pub fn polling(world: &crate::world::World, source: &CoinGecko, coins: &str, interval: &str) -> Command {
-    let mut command = world.program("producer");
+pub fn polling(pipeline: &crate::test_pipeline::TestPipeline, source: &CoinGecko, coins: &str, interval: &str) -> Command {
+    let mut command = pipeline.program("producer");
     command.args(["run", "--source", "coingecko", "--coins", coins, "--interval", interval]);
     command.args(["--base-url", source.url()]);
     command
@@ -138,7 +138,7 @@ impl CoinGecko {
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/api/v3", listener.local_addr().unwrap());
-        let state = Arc::new(Mutex::new(World::default()));
+        let state = Arc::new(Mutex::new(UpstreamState::default()));
         let routes = Router::new().route("/api/v3/coins/markets", get(markets)).with_state(state.clone());
         let server = tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
         Self { url, state, server }
@@ -157,20 +157,20 @@ impl CoinGecko {
     /// Has the source see a coin at `updated_ms` and say so in answers of `date_ms`, a whole second, from one answer to the
     /// next.
     pub fn observe(&self, coin: &str, price: f64, updated_ms: i64, date_ms: i64) {
-        let mut world = self.world();
-        world.coins.insert(("usd".to_owned(), coin.to_owned()), quote(coin, price, updated_ms));
-        world.date = Some(UNIX_EPOCH + Duration::from_millis(date_ms.unsigned_abs()));
+        let mut state = self.state();
+        state.coins.insert(("usd".to_owned(), coin.to_owned()), quote(coin, price, updated_ms));
+        state.date = Some(UNIX_EPOCH + Duration::from_millis(date_ms.unsigned_abs()));
     }
 
     /// Sets the element of a coin in usd as it stands in the answer.
     pub fn set_raw(&self, coin: &str, quote: Value) {
-        self.world().coins.insert(("usd".to_owned(), coin.to_owned()), quote);
+        self.state().coins.insert(("usd".to_owned(), coin.to_owned()), quote);
     }
 
     /// Changes one field of a coin in usd; `None` leaves it out.
     pub fn set_field(&self, coin: &str, field: &str, value: Option<Value>) {
-        let mut world = self.world();
-        let quote = world.coins.get_mut(&("usd".to_owned(), coin.to_owned())).expect("a coin that was set");
+        let mut state = self.state();
+        let quote = state.coins.get_mut(&("usd".to_owned(), coin.to_owned())).expect("a coin that was set");
         let fields = quote.as_object_mut().expect("an object");
         match value {
             Some(value) => fields.insert(field.to_owned(), value),
@@ -180,27 +180,27 @@ impl CoinGecko {
 
     /// Forgets a coin, as if it were renamed.
     pub fn remove(&self, coin: &str) {
-        self.world().coins.remove(&("usd".to_owned(), coin.to_owned()));
+        self.state().coins.remove(&("usd".to_owned(), coin.to_owned()));
     }
 
     /// Answers once in this way before anything else.
     pub fn say(&self, answer: Answer) {
-        self.world().script.push_back(answer);
+        self.state().script.push_back(answer);
     }
 
     /// Answers always in this way from now on; `None` for the usual answers.
     pub fn always_say(&self, answer: Option<Answer>) {
-        self.world().stuck = answer;
+        self.state().stuck = answer;
     }
 
     /// Answers 401 to whoever does not send this demo key.
     pub fn require_key(&self, key: &str) {
-        self.world().key = Some(key.to_owned());
+        self.state().key = Some(key.to_owned());
     }
 
     /// Sets the clock of the Date header.
     pub fn set_date(&self, date: SystemTime) {
-        self.world().date = Some(date);
+        self.state().date = Some(date);
     }
 
     /// Waits until so many requests more have been answered.
@@ -211,10 +211,10 @@ impl CoinGecko {
 
     /// All requests so far.
     pub fn seen(&self) -> Vec<Seen> {
-        self.world().seen.clone()
+        self.state().seen.clone()
     }
 
-    fn world(&self) -> MutexGuard<'_, World> {
+    fn state(&self) -> MutexGuard<'_, UpstreamState> {
         self.state.lock().unwrap()
     }
 }
@@ -237,17 +237,17 @@ fn quote(coin: &str, price: f64, updated_ms: i64) -> Value {
 }
 
 async fn markets(
-    State(state): State<Arc<Mutex<World>>>,
+    State(state): State<Arc<Mutex<UpstreamState>>>,
     Query(parameters): Query<BTreeMap<String, String>>,
     headers: HeaderMap,
 ) -> Response<Body> {
     let accepts_gzip = text(&headers, "accept-encoding").is_some_and(|accepted| accepted.contains("gzip"));
     let (answer, date) = {
-        let mut world = state.lock().unwrap();
+        let mut state = state.lock().unwrap();
         let ids = parameters.get("ids").map(|ids| ids.split(',').map(str::to_owned).collect()).unwrap_or_default();
         let user_agent = text(&headers, "user-agent");
-        world.seen.push(Seen { at: Instant::now(), ids, parameters: parameters.clone(), user_agent });
-        (world.answer(&parameters, &headers), world.date)
+        state.seen.push(Seen { at: Instant::now(), ids, parameters: parameters.clone(), user_agent });
+        (state.answer(&parameters, &headers), state.date)
     };
     tokio::time::sleep(answer.delay).await;
     let mut response = Response::builder().status(answer.status);
@@ -271,7 +271,7 @@ fn text(headers: &HeaderMap, name: &str) -> Option<String> {
     Some(headers.get(name)?.to_str().unwrap().to_owned())
 }
 
-impl World {
+impl UpstreamState {
     fn answer(&mut self, parameters: &BTreeMap<String, String>, headers: &HeaderMap) -> Answer {
         if let Some(answer) = self.script.pop_front().or_else(|| self.stuck.clone()) {
             return answer;

@@ -29,4 +29,4 @@ pub mod ticks;
 pub mod transactions;
 pub mod units;
 pub mod variant;
-pub mod world;
+pub mod test_pipeline;

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use crate::programs::{Running, program, succeed};
 use crate::server::{Server, USERS, checkout, password_variable};
 use crate::ticks::minutes;
-use crate::world::World;
+use crate::test_pipeline::TestPipeline;
 
 /// The user of the other account in accounts.conf, and its password.
 pub const OTHER: &str = "other";
@@ -30,7 +30,7 @@ pub enum Kind {
 pub struct Variant {
     kind: Kind,
     /// The server, and a folder with what its head told to make.
-    pub world: World,
+    pub pipeline: TestPipeline,
 }
 
 impl Variant {
@@ -60,12 +60,12 @@ impl Variant {
         ];
         let variables = variables.map(|(name, value)| (name.to_owned(), value));
         let server = Server::start_from(&conf, &variables);
-        Self { kind, world: World { server, dir } }
+        Self { kind, pipeline: TestPipeline { server, dir } }
     }
 
     /// A file in the folder.
     pub fn path(&self, name: &str) -> PathBuf {
-        self.world.dir.path().join(name)
+        self.pipeline.dir.path().join(name)
     }
 
     /// The credentials of a user.
@@ -75,10 +75,10 @@ impl Variant {
 
     /// A program that says nothing of who it is but what the variant needs of everybody.
     pub fn stranger(&self, name: &str) -> Command {
-        let mut command = program(name, self.world.dir.path());
+        let mut command = program(name, self.pipeline.dir.path());
         command.env("CANDLEWIRE_LOG", "warn").env("CANDLEWIRE_LEASE_TTL", "500ms");
         let scheme = if matches!(self.kind, Kind::Tls | Kind::MutualTls) { "tls" } else { "nats" };
-        command.env("NATS_URL", format!("{scheme}://localhost:{}", self.world.server.port()));
+        command.env("NATS_URL", format!("{scheme}://localhost:{}", self.pipeline.server.port()));
         command
     }
 
@@ -106,7 +106,7 @@ impl Variant {
         succeed(self.program("topology", "admin").arg("apply"));
         let service = |name: &str| Running::start(self.program(name, name).arg("run"));
         let _services = [service("stream-processor"), service("aggregator")];
-        let file = minutes(self.world.dir.path(), count);
+        let file = minutes(self.pipeline.dir.path(), count);
         let mut replay = self.program("producer", "producer");
         replay.args(["run", "--source", "recording", "--file"]).arg(file);
         let said = succeed(replay.args(["--coin", "bitcoin", "--quote", "usdt", "--grain", "1m"]));

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use pipeline_tests::oracle::{close_enough, covered_ms};
 use pipeline_tests::programs::succeed;
-use pipeline_tests::world::World;
+use pipeline_tests::test_pipeline::TestPipeline;
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::strategy::ValueTree;
@@ -356,18 +356,18 @@ fn now_ms() -> u64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn any_recording_gives_the_tables_of_a_plain_computation() {
     let (seed, recordings) = recordings();
-    let world = World::new().await;
-    let _services = [world.start("stream-processor"), world.start("aggregator")];
-    let mut replay = world.program("producer");
+    let pipeline = TestPipeline::new().await;
+    let _services = [pipeline.start("stream-processor"), pipeline.start("aggregator")];
+    let mut replay = pipeline.program("producer");
     replay.args(["run", "--source", "recording"]);
     for (number, recording) in recordings.iter().enumerate() {
-        let file = world.dir.path().join(format!("{number}.csv"));
+        let file = pipeline.dir.path().join(format!("{number}.csv"));
         std::fs::write(&file, recording.text()).unwrap();
         replay.arg("--file").arg(format!("c{number}/usd={}", file.display()));
     }
     succeed(&mut replay);
-    world.wait();
-    let tables = world.tables();
+    pipeline.wait();
+    let tables = pipeline.tables();
     for (number, recording) in recordings.iter().enumerate() {
         let coin = format!("c{number}");
         let check = || {
@@ -384,5 +384,5 @@ async fn any_recording_gives_the_tables_of_a_plain_computation() {
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(check));
         assert!(outcome.is_ok(), "TEST_SEED={seed}, recording {number}: {:?} {:?}", recording.shape, recording.order);
     }
-    succeed(world.program("aggregator").arg("audit"));
+    succeed(pipeline.program("aggregator").arg("audit"));
 }

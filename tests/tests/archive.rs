@@ -11,7 +11,7 @@ use pipeline_tests::faulty::{Faulty, LeaveHalf};
 use pipeline_tests::programs::{Running, eventually, fail, program, succeed};
 use pipeline_tests::s3::{BUCKET, S3, WRITER};
 use pipeline_tests::ticks::minutes;
-use pipeline_tests::world::World;
+use pipeline_tests::test_pipeline::TestPipeline;
 use store::archive::catalog::SeqRange;
 use store::archive::storage::{Folder, Place, PlaceError, Prefix};
 use store::archive::{Archive, ArchiveError, ArchiveWriter, Through};
@@ -213,15 +213,15 @@ fn a_training_refuses_a_file_with_one_flipped_bit() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bucket_takes_the_archive_and_gives_it_back() {
-    let (world, mut s3) = (World::new().await, S3::start().await);
+    let (pipeline, mut s3) = (TestPipeline::new().await, S3::start().await);
     let trainer = |arguments: &[&str]| {
-        let mut command = world.program("trainer");
+        let mut command = pipeline.program("trainer");
         command.args(arguments).envs(s3.variables(WRITER));
         command
     };
-    let _processor = world.start("stream-processor");
-    succeed(&mut world.replay(&minutes(world.dir.path(), 600), "1m"));
-    world.wait_for_market();
+    let _processor = pipeline.start("stream-processor");
+    succeed(&mut pipeline.replay(&minutes(pipeline.dir.path(), 600), "1m"));
+    pipeline.wait_for_market();
 
     let archive = ["archive", "--archive", "s3://prices/archive"];
     let (code, error) = fail(trainer(&archive).env("AWS_ACCESS_KEY_ID", ""));
@@ -236,7 +236,7 @@ async fn a_bucket_takes_the_archive_and_gives_it_back() {
     let told = succeed(&mut trainer(&archive));
     assert!(told.contains("no new ticks"), "{told}");
     succeed(&mut trainer(&["archive", "--archive", "folder"]));
-    let in_folder = Archive::new(world.dir.path().join("folder")).series(&bitcoin(), Through::ALL).unwrap();
+    let in_folder = Archive::new(pipeline.dir.path().join("folder")).series(&bitcoin(), Through::ALL).unwrap();
     let (bucket, runtime) = (s3.bucket(), Handle::current());
     let in_bucket = |prefix| Archive::at(Prefix::new(bucket.clone(), prefix, runtime.clone()));
     assert_eq!(in_folder.ticks.len(), 600);

@@ -16,7 +16,7 @@ use pipeline_tests::disk::SmallDisk;
 use pipeline_tests::harness::{self, KINDS, Message, Record, Store, feed};
 use pipeline_tests::programs::{Running, eventually, fail, succeed};
 use pipeline_tests::ticks;
-use pipeline_tests::world::{World, sample};
+use pipeline_tests::test_pipeline::{TestPipeline, sample};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use stream_processor::Processing;
@@ -28,16 +28,16 @@ const MONTH: &str = "btcusdt_1m_2020-03.csv.gz";
 const START: i64 = 1_583_020_800_000;
 
 /// Exit code and report of an audit.
-fn audit(world: &World) -> (i32, Value) {
-    let output = world.program("aggregator").args(["audit", "--format", "json"]).output().unwrap();
+fn audit(pipeline: &TestPipeline) -> (i32, Value) {
+    let output = pipeline.program("aggregator").args(["audit", "--format", "json"]).output().unwrap();
     let report = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
     (output.status.code().unwrap(), report)
 }
 
 /// The report of an audit that finds nothing.
-fn clean(world: &World) -> Value {
-    let (code, report) = audit(world);
+fn clean(pipeline: &TestPipeline) -> Value {
+    let (code, report) = audit(pipeline);
     assert_eq!((code, &report["differences"]), (0, &json!([])), "{report}");
     assert_eq!(report["windows"], report["equal"], "{report}");
     report
@@ -58,11 +58,11 @@ async fn purge(admin: &Connection, stream: Stream, body: Value) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sound_pipeline_passes_and_removed_rows_are_not_checked() {
-    let world = World::new().await;
-    let _services = [world.start("stream-processor"), world.start("aggregator")];
-    succeed(&mut world.replay(&sample(MONTH), "1m"));
-    world.wait();
-    let report = clean(&world);
+    let pipeline = TestPipeline::new().await;
+    let _services = [pipeline.start("stream-processor"), pipeline.start("aggregator")];
+    succeed(&mut pipeline.replay(&sample(MONTH), "1m"));
+    pipeline.wait();
+    let report = clean(&pipeline);
     assert_eq!(
         (&report["not_checkable"], &report["feed_first"], &report["feed_last"]),
         (&json!(0), &json!(1), &json!(92))
@@ -73,12 +73,12 @@ async fn a_sound_pipeline_passes_and_removed_rows_are_not_checked() {
     for (name, count) in windows.into_iter().chain([("hour-of-day", 24)]) {
         assert_eq!(kind(&report, name)["equal"], count, "{name}");
     }
-    let table = succeed(world.program("aggregator").arg("audit"));
+    let table = succeed(pipeline.program("aggregator").arg("audit"));
     assert!(table.contains("44512") && table.contains("FEED, sequence 1 to 92 of 92"), "{table}");
 
-    let admin = world.server.connect("admin").await;
+    let admin = pipeline.server.connect("admin").await;
     purge(&admin, Stream::Feed, json!({ "seq": 40 })).await;
-    let report = clean(&world);
+    let report = clean(&pipeline);
     assert_eq!(report["feed_first"], 40);
     // 39 messages of at most 500 rows are gone, and the first 11 minutes and 5 seconds after them are uncertain.
     let prices = kind(&report, "price");
@@ -95,27 +95,27 @@ async fn a_sound_pipeline_passes_and_removed_rows_are_not_checked() {
         let end = bus::topology::stream_info(&admin, stream.name()).await.unwrap().state.last_seq;
         purge(&admin, stream, json!({ "filter": bus::subject::all(stream), "seq": end * 3 / 4 })).await;
     }
-    let report = clean(&world);
+    let report = clean(&pipeline);
     let after = report["windows"].as_u64().unwrap();
     assert!(0 < after && after < before, "{after} of {before}: {report}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_running_pipeline_gives_no_false_alarm() {
-    let world = World::new().await;
-    let mut services = vec![world.start("stream-processor")];
-    let mut producer = Running::start(world.replay(&sample(MONTH), "1m").args(["--speed", "600000x"]));
+    let pipeline = TestPipeline::new().await;
+    let mut services = vec![pipeline.start("stream-processor")];
+    let mut producer = Running::start(pipeline.replay(&sample(MONTH), "1m").args(["--speed", "600000x"]));
     // The aggregator has not begun: MARKET is checked, STATS is not expected.
-    let report = clean(&world);
+    let report = clean(&pipeline);
     assert_eq!(kind(&report, "1h")["checked"], 0);
-    services.push(world.start("aggregator"));
+    services.push(pipeline.start("aggregator"));
     let mut windows = Vec::new();
     while producer.is_running() {
-        windows.push(clean(&world)["windows"].as_u64().unwrap());
+        windows.push(clean(&pipeline)["windows"].as_u64().unwrap());
     }
     assert_eq!(producer.wait(), Some(0));
-    world.wait();
-    windows.push(clean(&world)["windows"].as_u64().unwrap());
+    pipeline.wait();
+    windows.push(clean(&pipeline)["windows"].as_u64().unwrap());
     assert!(windows.is_sorted() && windows.first() < windows.last(), "audited while it ran: {windows:?}");
 }
 
@@ -130,7 +130,7 @@ async fn tick(producer: &Connection, after_ms: i64, close: f64, nth: u32) {
 
 /// A pipeline with ticks of all sorts in it.
 struct Case {
-    world: World,
+    pipeline: TestPipeline,
     producer: Connection,
     partition: u32,
     services: [Running; 2],
@@ -138,17 +138,17 @@ struct Case {
 
 impl Case {
     async fn new() -> Self {
-        let world = World::new().await;
-        let services = [world.start("stream-processor"), world.start("aggregator")];
-        let producer = world.server.connect("producer").await;
+        let pipeline = TestPipeline::new().await;
+        let services = [pipeline.start("stream-processor"), pipeline.start("aggregator")];
+        let producer = pipeline.server.connect("producer").await;
         let partition = bus::subject::partition("bitcoin", "usd", 16);
-        let case = Self { world, producer, partition, services };
+        let case = Self { pipeline, producer, partition, services };
         for minutes in [0..1, 1..90, 90..180] {
             for minute in minutes {
                 case.tick(minute * 60_000, minute as f64 + 100.1, 0).await;
             }
             // What comes later goes into commits of its own.
-            case.world.wait();
+            case.pipeline.wait();
         }
         // Late and applied, too late, a duplicate, refused.
         case.tick(175 * 60_000 + 1, 300.0, 1).await;
@@ -156,7 +156,7 @@ impl Case {
         case.tick(60_000 + 2, 300.0, 2).await;
         case.tick(179 * 60_000, 300.0, 3).await;
         case.tick(180 * 60_000, -1.0, 4).await;
-        case.world.wait();
+        case.pipeline.wait();
         case
     }
 
@@ -166,7 +166,7 @@ impl Case {
 
     /// The stored messages of a kind: sequence and lines.
     async fn stored(&self, stream: Stream, kind: RecordKind) -> Vec<(u64, Vec<Value>)> {
-        let admin = self.world.server.connect("admin").await;
+        let admin = self.pipeline.server.connect("admin").await;
         let subject = self.subject(stream, kind);
         let mut messages = Vec::new();
         let selection = Selection { stream, filters: vec![subject], from: 1 };
@@ -184,13 +184,13 @@ impl Case {
     }
 
     async fn delete(&self, stream: Stream, seq: u64) {
-        let admin = self.world.server.connect("admin").await;
+        let admin = self.pipeline.server.connect("admin").await;
         admin.api::<Value>(&format!("STREAM.MSG.DELETE.{stream}"), &json!({ "seq": seq })).await.unwrap();
     }
 
     /// Stores a row as only the step itself may.
     async fn plant(&self, user: &str, stream: Stream, kind: RecordKind, row: &Value) {
-        let connection = self.world.server.connect(user).await;
+        let connection = self.pipeline.server.connect(user).await;
         let jetstream = connection.jetstream();
         jetstream.publish(self.subject(stream, kind), row.to_string().into()).await.unwrap().await.unwrap();
     }
@@ -198,14 +198,14 @@ impl Case {
     /// Lets both steps commit once more: what was stored behind their positions now stands before them.
     async fn go_on(&self, minute: i64) {
         self.tick(minute * 60_000, 200.0, 0).await;
-        self.world.wait();
+        self.pipeline.wait();
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_tampered_row_is_found() {
     let case = Case::new().await;
-    let report = clean(&case.world);
+    let report = clean(&case.pipeline);
     let equal = |name: &str| kind(&report, name)["equal"].as_u64().unwrap();
     assert_eq!((equal("price"), equal("late"), equal("rejected")), (181, 2, 1), "{report}");
 
@@ -221,9 +221,9 @@ async fn every_tampered_row_is_found() {
     let fourth = minutes.iter().flat_map(|(_, lines)| lines).nth(3).unwrap();
     case.plant("stream-processor", Stream::Market, RecordKind::Candle, fourth).await;
     // Behind the positions they are nobody's yet.
-    clean(&case.world);
+    clean(&case.pipeline);
     case.go_on(181).await;
-    let (code, report) = audit(&case.world);
+    let (code, report) = audit(&case.pipeline);
     assert_eq!((code, totals(&report)), (1, [1, 0, 2]), "{report}");
     let found: Vec<[&str; 4]> = report["differences"]
         .as_array()
@@ -239,7 +239,7 @@ async fn every_tampered_row_is_found() {
     assert_eq!(found, expected);
     let hour = &report["differences"][2];
     assert_eq!((&hour["found"]["close"], &hour["expected"]["revision"]), (&json!(1.5), &json!(1)), "{hour}");
-    let output = case.world.program("aggregator").arg("audit").output().unwrap();
+    let output = case.pipeline.program("aggregator").arg("audit").output().unwrap();
     let (table, error) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(table.contains("2020-03-01T01:00:00Z: close is 1.5 instead of 219.1, "), "{table}");
     assert_eq!(error.trim(), "error: not as FEED says: 1 different, 0 missing, 2 extra");
@@ -257,7 +257,7 @@ async fn every_removed_row_is_reported_missing() {
     }
     let days = case.stored(Stream::Stats, RecordKind::HourOfDay).await;
     case.delete(Stream::Stats, days.last().unwrap().0).await;
-    let (code, report) = audit(&case.world);
+    let (code, report) = audit(&case.pipeline);
     let missing = |name: &str| kind(&report, name)["missing"].as_u64().unwrap();
     assert_eq!(["price", "late", "candle-1m"].map(missing).to_vec(), gone, "{report}");
     // Of a row that is stored anew the one before is left, which is no longer right.
@@ -273,7 +273,7 @@ async fn every_removed_row_is_reported_missing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn accepted_losses_are_not_checked() {
     let mut case = Case::new().await;
-    let admin = case.world.server.connect("admin").await;
+    let admin = case.pipeline.server.connect("admin").await;
     let [processor, aggregator] = &mut case.services;
     let lose = async |service: &mut Running, name: &str, stream: Stream, minutes: std::ops::Range<i64>| {
         service.terminate();
@@ -282,26 +282,26 @@ async fn accepted_losses_are_not_checked() {
             tick(&case.producer, minute * 60_000, 150.0, 0).await;
         }
         if stream == Stream::Market {
-            case.world.wait_for_market();
+            case.pipeline.wait_for_market();
         }
         let end = bus::topology::stream_info(&admin, stream.name()).await.unwrap().state.last_seq;
         purge(&admin, stream, json!({ "filter": bus::subject::all(stream), "seq": end - 3 })).await;
-        *service = Running::start(case.world.program(name).args(["run", "--accept-loss"]));
-        case.world.wait();
+        *service = Running::start(case.pipeline.program(name).args(["run", "--accept-loss"]));
+        case.pipeline.wait();
     };
     lose(processor, "stream-processor", Stream::Feed, 200..260).await;
-    let report = clean(&case.world);
+    let report = clean(&case.pipeline);
     assert_eq!(
         (kind(&report, "gap")["checked"].as_u64(), report["not_checkable"].as_u64() > Some(180)),
         (Some(0), true)
     );
     lose(aggregator, "aggregator", Stream::Market, 260..320).await;
-    clean(&case.world);
+    clean(&case.pipeline);
     for minute in 320..500 {
         tick(&case.producer, minute * 60_000, 150.0, 0).await;
     }
-    case.world.wait();
-    let report = clean(&case.world);
+    case.pipeline.wait();
+    let report = clean(&case.pipeline);
     let hours = ["checked", "not_checkable"].map(|count| kind(&report, "1h")[count].as_u64().unwrap());
     assert!(hours[0] > 1 && hours[1] > 1, "{report}");
 }
@@ -309,7 +309,7 @@ async fn accepted_losses_are_not_checked() {
 #[tokio::test(flavor = "multi_thread")]
 async fn settings_other_than_those_of_the_steps_are_refused() {
     let case = Case::new().await;
-    let (code, error) = fail(case.world.program("aggregator").args(["audit", "--lateness", "11m"]));
+    let (code, error) = fail(case.pipeline.program("aggregator").args(["audit", "--lateness", "11m"]));
     let expected = "was made with \"disorder=5000 lateness=600000";
     assert!(code == 3 && error.contains(expected), "{code} {error}");
 }
@@ -317,9 +317,9 @@ async fn settings_other_than_those_of_the_steps_are_refused() {
 /// The server prepares each reading of one instrument's messages, which takes it longer than handing over thousands of them.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_audit_asks_no_more_of_the_server_for_more_instruments() {
-    let world = World::new().await;
-    let _services = [world.start("stream-processor"), world.start("aggregator")];
-    let (producer, admin) = tokio::join!(world.server.connect("producer"), world.server.connect("admin"));
+    let pipeline = TestPipeline::new().await;
+    let _services = [pipeline.start("stream-processor"), pipeline.start("aggregator")];
+    let (producer, admin) = tokio::join!(pipeline.server.connect("producer"), pipeline.server.connect("admin"));
     let asked = async || {
         let info: Value = admin.api("INFO", &json!({})).await.unwrap();
         info["api"]["total"].as_u64().unwrap()
@@ -335,9 +335,9 @@ async fn an_audit_asks_no_more_of_the_server_for_more_instruments() {
                 publish_all(&producer, messages).await.unwrap();
             }
         }
-        world.wait();
+        pipeline.wait();
         let before = asked().await;
-        clean(&world);
+        clean(&pipeline);
         questions.push(asked().await - before);
     }
     // Steps and leases ask too, and say no more for more instruments.
@@ -346,16 +346,16 @@ async fn an_audit_asks_no_more_of_the_server_for_more_instruments() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_audit_keeps_its_file_in_tmpdir_and_leaves_none() {
-    let world = World::new().await;
-    let _processor = world.start("stream-processor");
-    succeed(&mut world.replay(&sample(MONTH), "1m"));
-    world.wait_for_market();
+    let pipeline = TestPipeline::new().await;
+    let _processor = pipeline.start("stream-processor");
+    succeed(&mut pipeline.replay(&sample(MONTH), "1m"));
+    pipeline.wait_for_market();
     let audit = |folder: &Path| {
-        let mut command = world.program("aggregator");
+        let mut command = pipeline.program("aggregator");
         command.arg("audit").env("TMPDIR", folder);
         command
     };
-    let folder = world.dir.path().join("aside");
+    let folder = pipeline.dir.path().join("aside");
     let (code, error) = fail(&mut audit(&folder));
     assert!(code == 2 && error.contains("aside (No such file or directory") && error.contains("set TMPDIR"), "{error}");
     let disk = SmallDisk::new(64 << 10);

@@ -13,7 +13,7 @@ use flate2::write::GzEncoder;
 use pipeline_tests::docs::{self, Documented, PROGRAMS};
 use pipeline_tests::programs::{Running, eventually, programs, succeed};
 use pipeline_tests::server::checkout;
-use pipeline_tests::world::{World, sample};
+use pipeline_tests::test_pipeline::{TestPipeline, sample};
 
 /// What is not run, by how it begins, and why. What it names is looked at nevertheless.
 const NOT_RUN: [(&str, &str); 7] = [
@@ -99,9 +99,9 @@ fn every_mentioned_command_is_a_subcommand() {
 }
 
 /// A folder that looks like the checkout after scripts/run, beside a pipeline that has a recording behind it.
-async fn reader_of_the_readme() -> (World, Vec<Running>) {
-    let world = World::new().await;
-    let dir = world.dir.path();
+async fn reader_of_the_readme() -> (TestPipeline, Vec<Running>) {
+    let pipeline = TestPipeline::new().await;
+    let dir = pipeline.dir.path();
     // Copies: what is typed may write there.
     for name in ["scripts", "deploy", "nats.conf"] {
         succeed(Command::new("cp").arg("--archive").arg(checkout().join(name)).arg(dir));
@@ -116,20 +116,20 @@ async fn reader_of_the_readme() -> (World, Vec<Running>) {
     let mut excerpt = GzEncoder::new(fs::File::create(dir.join("tests/data").join(name)).unwrap(), Compression::fast());
     rows.for_each(|row| writeln!(excerpt, "{}", row.unwrap()).unwrap());
     excerpt.finish().unwrap();
-    let mut trainer = world.program("trainer");
+    let mut trainer = pipeline.program("trainer");
     trainer.args(["run", "--archive", "archive", "--interval", "1h", "--every", "30d", "--expire", "90d"]);
     trainer.args(["--threads", "1", "--folds", "1", "--rounds", "20"]);
-    let services = [world.start("stream-processor"), world.start("aggregator"), Running::start(&mut trainer)];
-    succeed(&mut world.replay(&dir.join("tests/data").join(name), "1h"));
-    world.wait();
-    (world, services.into())
+    let services = [pipeline.start("stream-processor"), pipeline.start("aggregator"), Running::start(&mut trainer)];
+    succeed(&mut pipeline.replay(&dir.join("tests/data").join(name), "1h"));
+    pipeline.wait();
+    (pipeline, services.into())
 }
 
 /// The command as it is typed, in that folder.
-fn typed(world: &World, command: &Documented) -> Command {
-    let model = world.program("topology");
+fn typed(pipeline: &TestPipeline, command: &Documented) -> Command {
+    let model = pipeline.program("topology");
     let mut shell = Command::new("bash");
-    shell.args(["-euo", "pipefail", "-c", &command.text]).current_dir(world.dir.path());
+    shell.args(["-euo", "pipefail", "-c", &command.text]).current_dir(pipeline.dir.path());
     for (name, value) in model.get_envs() {
         match value {
             Some(value) => shell.env(name, value),
@@ -141,17 +141,17 @@ fn typed(world: &World, command: &Documented) -> Command {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_commands_of_the_readme_work() {
-    let (world, _services) = reader_of_the_readme().await;
+    let (pipeline, _services) = reader_of_the_readme().await;
     let excuses = NOT_RUN.map(|(begins, _)| (begins, Cell::new(0)));
     let mut run = 0;
     for command in docs::pages().iter().filter(|page| !is_elsewhere(page)).flat_map(|page| docs::commands(page)) {
         if let Some((_, used)) = excuses.iter().find(|(begins, _)| command.text.starts_with(begins)) {
             used.set(used.get() + 1);
         } else if ENDLESS.iter().any(|endless| command.text.contains(endless)) {
-            run_for_a_while(&world, &command);
+            run_for_a_while(&pipeline, &command);
             run += 1;
         } else {
-            run_to_its_end(&world, &command);
+            run_to_its_end(&pipeline, &command);
             run += 1;
         }
     }
@@ -165,9 +165,9 @@ fn is_elsewhere(page: &str) -> bool {
 }
 
 /// Runs what does something and ends.
-fn run_to_its_end(world: &World, command: &Documented) {
-    let [out, errors] = ["out", "errors"].map(|name| world.dir.path().join(format!("command.{name}")));
-    let mut shell = typed(world, command);
+fn run_to_its_end(pipeline: &TestPipeline, command: &Documented) {
+    let [out, errors] = ["out", "errors"].map(|name| pipeline.dir.path().join(format!("command.{name}")));
+    let mut shell = typed(pipeline, command);
     shell.stdout(fs::File::create(&out).unwrap()).stderr(fs::File::create(&errors).unwrap());
     let mut running = Running::start(&mut shell);
     eventually(&format!("{} ends", command.text), || !running.is_running());
@@ -177,9 +177,9 @@ fn run_to_its_end(world: &World, command: &Documented) {
 }
 
 /// Starts what does not end by itself, sees that it finds the server, and stops it.
-fn run_for_a_while(world: &World, command: &Documented) {
-    let log = world.dir.path().join("endless.log");
-    let mut shell = typed(world, command);
+fn run_for_a_while(pipeline: &TestPipeline, command: &Documented) {
+    let log = pipeline.dir.path().join("endless.log");
+    let mut shell = typed(pipeline, command);
     // The shell makes way for the program, so that the signal reaches it.
     shell.env("CANDLEWIRE_LOG", "info").stdout(Stdio::null()).stderr(fs::File::create(&log).unwrap());
     let mut running = Running::start(&mut shell);

@@ -12,7 +12,7 @@ use market::{EventTime, Instrument, Span};
 use pipeline_tests::harness::{
     KINDS, Message, Record, STORED_MS, Store, feed, gap, heartbeat, lines, newest, run_both, tick,
 };
-use pipeline_tests::world::World;
+use pipeline_tests::test_pipeline::TestPipeline;
 use serde_json::{Value, json};
 use step::{Input, Operator};
 use stream_processor::Processing;
@@ -492,9 +492,9 @@ fn revisions(csv: &str) -> BTreeMap<String, (u32, u32)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tables_show_the_revisions_of_late_ticks() {
-    let world = World::new().await;
-    let _services = [world.start("stream-processor"), world.start("aggregator")];
-    let producer = world.server.connect("producer").await;
+    let pipeline = TestPipeline::new().await;
+    let _services = [pipeline.start("stream-processor"), pipeline.start("aggregator")];
+    let producer = pipeline.server.connect("producer").await;
     let send = async |number: usize, record: &Record| {
         let (kind, payload) = match record {
             Record::Tick(tick) => (RecordKind::Tick, codec::single(tick)),
@@ -509,10 +509,10 @@ async fn tables_show_the_revisions_of_late_ticks() {
     for (number, record) in records.iter().enumerate() {
         send(number, record).await;
     }
-    world.wait();
-    let counts = ["accepted", "late", "duplicate"].map(|name| world.count(name));
+    pipeline.wait();
+    let counts = ["accepted", "late", "duplicate"].map(|name| pipeline.count(name));
     assert_eq!(counts, [186, 1, 0]);
-    let tables = world.tables();
+    let tables = pipeline.tables();
     let row = |table: &str, start_ms: i64| revisions(&tables[table])[&EventTime(start_ms).to_rfc3339()];
     assert_eq!(row("candles-1m", DAY_2 - MINUTE), (2, 2));
     assert_eq!(row("candles-1m", DAY_2 - 2 * MINUTE), (1, 1));

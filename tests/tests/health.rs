@@ -10,35 +10,35 @@ use pipeline_tests::health::Watched;
 use pipeline_tests::programs::{eventually, fail, program, succeed};
 use pipeline_tests::server::checkout;
 use pipeline_tests::ticks::publish_tick;
-use pipeline_tests::world::{World, sample};
+use pipeline_tests::test_pipeline::{TestPipeline, sample};
 
 use crate::kills::{SAMPLE, TICKS};
 
-fn start(world: &World, name: &str) -> Watched {
-    Watched::start(world.program(name).arg("run"), |_| {})
+fn start(pipeline: &TestPipeline, name: &str) -> Watched {
+    Watched::start(pipeline.program(name).arg("run"), |_| {})
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn metrics_of_a_step_agree_with_topology_show() {
     // One partition: each gauge has one line.
-    let world = World::with_limits(&Limits { partitions: 1, ..Limits::default() }).await;
-    let [processor, aggregator] = ["stream-processor", "aggregator"].map(|name| start(&world, name));
+    let pipeline = TestPipeline::with_limits(&Limits { partitions: 1, ..Limits::default() }).await;
+    let [processor, aggregator] = ["stream-processor", "aggregator"].map(|name| start(&pipeline, name));
     eventually("both are ready", || processor.is_ready() && aggregator.is_ready());
     assert_eq!(processor.page("/fresh"), (200, "no instrument here\n".to_owned()));
-    succeed(&mut world.replay(&sample(SAMPLE), "1m"));
-    let producer = world.server.connect("producer").await;
+    succeed(&mut pipeline.replay(&sample(SAMPLE), "1m"));
+    let producer = pipeline.server.connect("producer").await;
     publish_tick(&producer, 1_500_000_000_000).await;
-    world.wait();
+    pipeline.wait();
 
     let counted = |name: &str| processor.metric(&format!("ticks_total{{outcome=\"{name}\"}}"));
     eventually("every tick is counted", || counted("accepted") == Some(TICKS as f64 + 1.0));
     assert_eq!((counted("late"), counted("duplicate")), (Some(0.0), Some(0.0)));
-    assert_eq!(processor.metric("candles_final_total"), Some(world.count("candles") as f64));
+    assert_eq!(processor.metric("candles_final_total"), Some(pipeline.count("candles") as f64));
     assert_eq!(aggregator.metric("ticks_total{outcome=\"aggregated\"}"), Some(TICKS as f64 + 1.0));
     for step in [&processor, &aggregator] {
         let gauge = |name: &str| step.metric(&format!("{name}{{partition=\"0\"}}"));
         eventually("nothing waits", || gauge("lag_messages") == Some(0.0));
-        let standing = world.standing();
+        let standing = pipeline.standing();
         let service = if step.addr == processor.addr { "stream-processor" } else { "aggregator" };
         assert_eq!(gauge("position"), standing["steps"][service]["partitions"][0]["position"].as_f64());
         // March 2020 ends where it does; the tick of 2017 is of the other instrument.
@@ -53,7 +53,7 @@ async fn metrics_of_a_step_agree_with_topology_show() {
         let (status, words) = step.page("/fresh");
         assert!(status == 503 && words.contains("10m is the bound"), "{status} {words}");
     }
-    let fresh = Watched::start(world.program("stream-processor").args(["run", "--fresh-within", "100years"]), |_| {});
+    let fresh = Watched::start(pipeline.program("stream-processor").args(["run", "--fresh-within", "100years"]), |_| {});
     processor.process.terminate();
     eventually("its data is fresh enough", || fresh.page("/fresh").0 == 200 && fresh.page("/fresh").1.contains("old"));
     let accepted = fresh.metric("ticks_total{outcome=\"accepted\"}");

@@ -10,7 +10,7 @@ use pipeline_tests::health::{Watched, page};
 use pipeline_tests::process::peak_bytes;
 use pipeline_tests::programs::{NEVER, Running, eventually, fail, program, succeed};
 use pipeline_tests::ticks::{noise, publish_tick};
-use pipeline_tests::world::World;
+use pipeline_tests::test_pipeline::TestPipeline;
 use tempfile::TempDir;
 
 /// The beginning of a request that never comes to its end.
@@ -69,19 +69,19 @@ fn status_under(addr: &str, host: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_step_finds_its_server_again_while_strangers_hold_its_port() {
-    let mut world = World::with_limits(&Limits { partitions: 1, ..Limits::default() }).await;
+    let mut pipeline = TestPipeline::with_limits(&Limits { partitions: 1, ..Limits::default() }).await;
     let (sender, log) = mpsc::channel();
-    let mut command = world.program("stream-processor");
+    let mut command = pipeline.program("stream-processor");
     let step = Watched::start(command.arg("run"), move |line| drop(sender.send(line.to_owned())));
     eventually("the step is ready", || step.is_ready());
     limit_files(&step.process, 128);
-    world.server.kill();
+    pipeline.server.kill();
     log.iter().find(|line| line.contains("lost the NATS server")).unwrap();
     let _held: Vec<TcpStream> = (0..160).map(|_| hold(&step.addr, HALF)).collect();
     eventually("they are taken in", || open_files(&step.process) > 64);
-    world.server.start_again();
-    publish_tick(&world.server.connect("producer").await, 1_600_000_000_000).await;
-    eventually("the step goes on", || world.count("accepted") == 1);
+    pipeline.server.start_again();
+    publish_tick(&pipeline.server.connect("producer").await, 1_600_000_000_000).await;
+    eventually("the step goes on", || pipeline.count("accepted") == 1);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::process::Command;
 use pipeline_tests::programs::{Running, eventually, fail, program, program_at, succeed};
 use pipeline_tests::server::Server;
 use pipeline_tests::variant::{Kind, Variant, make_credentials, run_openssl};
-use pipeline_tests::world::World;
+use pipeline_tests::test_pipeline::TestPipeline;
 
 /// Candles of each run: two windows of an hour, and a bit.
 const MINUTES: u32 = 130;
@@ -149,10 +149,10 @@ fn contradictory_settings_are_refused_before_connecting() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_password_may_stand_in_a_file_and_a_wrong_one_is_one_line() {
-    let world = World::new().await;
-    let file = world.dir.path().join("password");
+    let pipeline = TestPipeline::new().await;
+    let file = pipeline.dir.path().join("password");
     std::fs::write(&file, "cw-test-admin\n").unwrap();
-    let mut plan = world.program("topology");
+    let mut plan = pipeline.program("topology");
     plan.args(["plan", "--nats-password-file"]).arg(&file).env_remove("CANDLEWIRE_PASSWORD_ADMIN");
     succeed(&mut plan);
     std::fs::write(&file, "wrong\n").unwrap();

@@ -7,7 +7,7 @@ use bus::topology::{StreamState, stream_info};
 use bus::{Connection, RecordKind, codec};
 use market::Instrument;
 use pipeline_tests::harness::{heartbeat, tick};
-use pipeline_tests::world::World;
+use pipeline_tests::test_pipeline::TestPipeline;
 
 const MINUTE: i64 = 60_000;
 /// 2020-03-01T00:00:00Z.
@@ -41,13 +41,13 @@ async fn states(reader: &Connection) -> Vec<StreamState> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn in_20_seconds_of_idleness_nothing_is_written() {
-    let world = World::new().await;
-    let _services = ["stream-processor", "stream-processor", "aggregator", "aggregator"].map(|name| world.start(name));
-    let producer = world.server.connect("producer").await;
+    let pipeline = TestPipeline::new().await;
+    let _services = ["stream-processor", "stream-processor", "aggregator", "aggregator"].map(|name| pipeline.start(name));
+    let producer = pipeline.server.connect("producer").await;
     let coins = (0..COINS).map(|number| format!("coin-{number}"));
     futures::future::join_all(coins.map(async |coin| publish_coin(&producer, &coin).await)).await;
-    world.wait();
-    let admin = world.server.connect("admin").await;
+    pipeline.wait();
+    let admin = pipeline.server.connect("admin").await;
     let positions = bus::protocol::positions::<serde_json::Value>(&admin, bus::Stream::Stats).await.unwrap();
     assert_eq!(positions.len(), 16, "every partition has work");
     let before = states(&admin).await;
@@ -57,5 +57,5 @@ async fn in_20_seconds_of_idleness_nothing_is_written() {
     for (before, after) in before.iter().zip(&after) {
         assert_eq!((before.last_seq, before.messages), (after.last_seq, after.messages));
     }
-    assert_eq!((world.count("accepted"), world.count("duplicate"), world.count("late")), (7 * COINS, 0, 0));
+    assert_eq!((pipeline.count("accepted"), pipeline.count("duplicate"), pipeline.count("late")), (7 * COINS, 0, 0));
 }

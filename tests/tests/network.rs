@@ -15,7 +15,7 @@ use pipeline_tests::proxy::{Fate, Frame, Proxy};
 use pipeline_tests::server::Server;
 use pipeline_tests::ticks::{bitcoin, packed, publish_tick, tick};
 use pipeline_tests::transactions::{Outcome, Transactions};
-use pipeline_tests::world::World;
+use pipeline_tests::test_pipeline::TestPipeline;
 use serde_json::Value;
 use step::checkpoint::recover;
 use step::transaction::Part;
@@ -170,14 +170,14 @@ async fn a_stored_commit_counts_after_a_partition_changed_hands() {
 /// An owner that was stopped between apply and send, and overtaken meanwhile, stores and publishes nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_owner_stopped_between_apply_and_send_stores_nothing() {
-    let world = World::with_limits(&Limits { partitions: 1, ..Limits::default() }).await;
-    let proxy = Proxy::start(&world.server).await;
-    let (producer, direct) = tokio::join!(world.server.connect("producer"), world.server.connect("stream-processor"));
-    let _processor = Running::start(world.program("stream-processor").arg("run").env("NATS_URL", proxy.url()));
+    let pipeline = TestPipeline::with_limits(&Limits { partitions: 1, ..Limits::default() }).await;
+    let proxy = Proxy::start(&pipeline.server).await;
+    let (producer, direct) = tokio::join!(pipeline.server.connect("producer"), pipeline.server.connect("stream-processor"));
+    let _processor = Running::start(pipeline.program("stream-processor").arg("run").env("NATS_URL", proxy.url()));
     publish_tick(&producer, 1_600_000_000_000).await;
-    world.wait_for_market();
+    pipeline.wait_for_market();
     let mut provisional =
-        world.server.connect("reporter").await.client().subscribe("live.provisional.>").await.unwrap();
+        pipeline.server.connect("reporter").await.client().subscribe("live.provisional.>").await.unwrap();
 
     // It has applied the next ticks, too many to go ahead of their commit, and is stopped before the first byte of its batch;
     // another owner commits.
@@ -201,8 +201,8 @@ async fn an_owner_stopped_between_apply_and_send_stores_nothing() {
     // And it goes on right.
     proxy.rule(|_| Fate::Pass);
     proxy.release();
-    world.wait_for_market();
-    assert_eq!((world.count("accepted"), world.count("duplicate")), (101, 0));
+    pipeline.wait_for_market();
+    assert_eq!((pipeline.count("accepted"), pipeline.count("duplicate")), (101, 0));
     assert_eq!(proxy.refusals(REFUSED), 1);
     assert!(provisional.next().await.is_some(), "what is committed is shown");
 }

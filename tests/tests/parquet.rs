@@ -9,7 +9,7 @@ use market::{EventTime, Instrument, Span, Tick};
 use parquet::basic::{Compression, Encoding, PageType};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use pipeline_tests::readers::{answers, ask, duckdb, python, types, write_files};
-use pipeline_tests::world::sample_lines;
+use pipeline_tests::test_pipeline::sample_lines;
 use serde_json::Value;
 use store::archive::ArchiveWriter;
 use store::archive::catalog::SeqRange;

@@ -10,7 +10,7 @@ use pipeline_tests::attacker::{Attacker, NAME};
 use pipeline_tests::programs::{Running, eventually, succeed};
 use pipeline_tests::server::Server;
 use pipeline_tests::ticks::minutes;
-use pipeline_tests::world::World;
+use pipeline_tests::test_pipeline::TestPipeline;
 use serde_json::{Value, json};
 
 /// Everybody but admin.
@@ -233,7 +233,7 @@ async fn check_bodies(server: &Server) {
 
 /// A consumer that sends old prices to a live subject: the viewer may not create one. Who may create consumers can, and then
 /// whoever listens hears it; `reporter watch` does not take it for a live price.
-async fn check_push_consumers(world: &World) {
+async fn check_push_consumers(pipeline: &TestPipeline) {
     let body = |subject: &str| {
         let config = json!({
             "name": "reader-2", "deliver_subject": "live.price.bitcoin.usdt", "deliver_policy": "all", "ack_policy": "none",
@@ -244,19 +244,19 @@ async fn check_push_consumers(world: &World) {
     let prices = "market.*.price.bitcoin.usdt";
     let create = format!("$JS.API.CONSUMER.CREATE.MARKET.reader-2.{prices}");
     for user in ["viewer", "producer", "stream-processor"] {
-        let mut attacker = Attacker::connect(&world.server, user).await;
+        let mut attacker = Attacker::connect(&pipeline.server, user).await;
         for call in [&create, "$JS.API.CONSUMER.CREATE.MARKET", "$JS.API.CONSUMER.DURABLE.CREATE.MARKET.push"] {
             assert!(attacker.is_publish_denied(call, None, &body(prices)).await, "{user} may call {call}");
         }
     }
-    let [shown, log] = ["watch.out", "watch.log"].map(|name| world.dir.path().join(name));
-    let mut watch = world.program("reporter");
+    let [shown, log] = ["watch.out", "watch.log"].map(|name| pipeline.dir.path().join(name));
+    let mut watch = pipeline.program("reporter");
     watch.args(["watch", "live.price.bitcoin.usdt", "--format", "json"]).env("CANDLEWIRE_LOG", "info");
     let [out, errors] = [&shown, &log].map(|path| std::fs::File::create(path).unwrap());
     let _watch = Running::start(watch.stdout(out).stderr(errors));
     let has_logged = |words: &str| std::fs::read_to_string(&log).unwrap().contains(words);
     eventually("the last known price is shown", || has_logged("last known"));
-    let reader = Attacker::connect(&world.server, "reader").await;
+    let reader = Attacker::connect(&pipeline.server, "reader").await;
     assert!(!reader.is_refused(&create, &body(prices)).await);
     eventually("what the consumer sends is noticed", || has_logged("it is not shown"));
     assert_eq!(std::fs::read_to_string(&shown).unwrap().lines().count(), 1, "nothing old is shown as live");
@@ -392,33 +392,33 @@ fn partition() -> u32 {
 /// Runs the whole pipeline with one user per service, and tries every foreign action as every user.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_user_can_do_what_only_another_may() {
-    let world = World::new().await;
-    let mut services: Vec<Running> = ["stream-processor", "aggregator"].map(|name| world.start(name)).into();
-    let archive = world.dir.path().join("archive");
+    let pipeline = TestPipeline::new().await;
+    let mut services: Vec<Running> = ["stream-processor", "aggregator"].map(|name| pipeline.start(name)).into();
+    let archive = pipeline.dir.path().join("archive");
     let trainer = ["run", "--coin", "bitcoin", "--quote", "usdt", "--archive-every", "1s", "--archive"];
-    services.push(Running::start(world.program("trainer").args(trainer).arg(&archive)));
-    services.push(Running::start(world.program("reporter").args(["run", "--listen", "127.0.0.1:0"])));
+    services.push(Running::start(pipeline.program("trainer").args(trainer).arg(&archive)));
+    services.push(Running::start(pipeline.program("reporter").args(["run", "--listen", "127.0.0.1:0"])));
     let flags = ["--speed", "20000x", "--downstream-wait", "30s", "--summary", "summary.json"];
-    let mut producer = Running::start(world.replay(&minutes(world.dir.path(), 1_000), "1m").args(flags));
-    eventually("prices are accepted", || world.count("accepted") > 0);
-    check_all_denials(&world.server).await;
-    check_bodies(&world.server).await;
+    let mut producer = Running::start(pipeline.replay(&minutes(pipeline.dir.path(), 1_000), "1m").args(flags));
+    eventually("prices are accepted", || pipeline.count("accepted") > 0);
+    check_all_denials(&pipeline.server).await;
+    check_bodies(&pipeline.server).await;
     assert_eq!(producer.wait(), Some(0));
-    let summary = std::fs::read(world.dir.path().join("summary.json")).unwrap();
+    let summary = std::fs::read(pipeline.dir.path().join("summary.json")).unwrap();
     let summary: Value = serde_json::from_slice(&summary).unwrap();
     assert_eq!(summary["downstream"]["accepted"], 1_000, "the producer may learn what became of it: {summary}");
-    world.wait();
-    check_push_consumers(&world).await;
-    let audit = succeed(world.program("aggregator").arg("audit"));
-    assert_eq!(world.count("accepted"), 1_000, "{audit}");
+    pipeline.wait();
+    check_push_consumers(&pipeline).await;
+    let audit = succeed(pipeline.program("aggregator").arg("audit"));
+    assert_eq!(pipeline.count("accepted"), 1_000, "{audit}");
     assert!(services.iter_mut().all(Running::is_running), "each service runs on");
     drop(services);
-    let violations = world.server.log();
+    let violations = pipeline.server.log();
     let violations = violations.lines().filter(|line| line.contains("Violation") && !line.contains(NAME));
     assert_eq!(violations.collect::<Vec<_>>(), Vec::<&str>::new(), "the services do what they may");
-    let before = standing(&world.server).await;
-    check_all_denials(&world.server).await;
-    check_stray_answers(&world.server).await;
-    assert_eq!(standing(&world.server).await, before);
-    succeed(world.program("aggregator").arg("audit"));
+    let before = standing(&pipeline.server).await;
+    check_all_denials(&pipeline.server).await;
+    check_stray_answers(&pipeline.server).await;
+    assert_eq!(standing(&pipeline.server).await, before);
+    succeed(pipeline.program("aggregator").arg("audit"));
 }

@@ -6,7 +6,7 @@ use bus::topology::stream_info;
 use bus::{Connection, Error, Stream, subject};
 use pipeline_tests::programs::{Running, succeed};
 use pipeline_tests::ticks::{bitcoin, publish_tick, tick_line};
-use pipeline_tests::world::World;
+use pipeline_tests::test_pipeline::TestPipeline;
 use serde_json::{Value, json};
 
 /// Stores a message as it is; returns its sequence.
@@ -46,9 +46,9 @@ async fn rejected(connection: &Connection) -> Vec<(String, u64, u64, String)> {
 async fn unusable_records_are_stored_with_their_reason() {
     const TICKS: &str = "feed.tick.bitcoin.usd";
     const BEFORE_2009: i64 = 1_230_767_999_999;
-    let world = World::new().await;
-    let _services = [world.start("stream-processor"), world.start("aggregator")];
-    let producer = world.server.connect("producer").await;
+    let pipeline = TestPipeline::new().await;
+    let _services = [pipeline.start("stream-processor"), pipeline.start("aggregator")];
+    let producer = pipeline.server.connect("producer").await;
     publish_tick(&producer, 1_600_000_000_000).await;
     let of_another = line(1_600_000_001_000).replace("bitcoin", "ethereum");
     let poison: [(&str, &str, Vec<u8>, u64, &str); 12] = [
@@ -79,30 +79,30 @@ async fn unusable_records_are_stored_with_their_reason() {
     expected.push(("bitcoin".to_owned(), seq, 1, "unparsable".to_owned()));
     expected.push(("bitcoin".to_owned(), seq, 4, "out-of-range".to_owned()));
     publish_tick(&producer, 1_600_000_120_000).await;
-    world.wait();
-    let market = world.server.connect("reader").await;
+    pipeline.wait();
+    let market = pipeline.server.connect("reader").await;
     assert_eq!(rejected(&market).await, expected);
-    let counts = &world.standing()["steps"]["stream-processor"]["counts"];
+    let counts = &pipeline.standing()["steps"]["stream-processor"]["counts"];
     let refused = json!({
         "unparsable": 7, "unknown-version": 2, "wrong-instrument": 2, "too-long": 2, "out-of-range": 1,
     });
     assert_eq!((&counts["accepted"], &counts["rejected"]), (&json!(4), &refused));
-    assert_eq!(world.standing()["steps"]["aggregator"]["counts"]["prices"], 4);
-    let candles = succeed(world.program("aggregator").args(["show", "candles-1m", "--all", "--format", "csv"]));
+    assert_eq!(pipeline.standing()["steps"]["aggregator"]["counts"]["prices"], 4);
+    let candles = succeed(pipeline.program("aggregator").args(["show", "candles-1m", "--all", "--format", "csv"]));
     assert_eq!(candles.lines().count(), 2, "{candles}");
 }
 
 /// The aggregator counts every unreadable record, logs it once, and skips it.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_aggregator_counts_and_skips_unreadable_records() {
-    let world = World::new().await;
-    let processor = world.start("stream-processor");
-    let producer = world.server.connect("producer").await;
+    let pipeline = TestPipeline::new().await;
+    let processor = pipeline.start("stream-processor");
+    let producer = pipeline.server.connect("producer").await;
     publish_tick(&producer, 1_600_000_000_000).await;
-    world.wait_for_market();
+    pipeline.wait_for_market();
     drop(processor);
     // Nobody but the stream-processor may write MARKET; here it has gone mad.
-    let mad = world.server.connect("stream-processor").await;
+    let mad = pipeline.server.connect("stream-processor").await;
     let price = |change: &str, to: &str| {
         let good =
             r#"{"coin":"bitcoin","quote":"usd","event_ms":1600000001000,"grain_ms":1000,"close":100.0,"feed_seq":1}"#;
@@ -127,9 +127,9 @@ async fn the_aggregator_counts_and_skips_unreadable_records() {
         store(&mad, subject, schema, payload.as_str()).await;
     }
     store(&mad, &prices, "price/1", price("100.0", "101.0")).await;
-    let (mut aggregator, log) = Running::start_followed(world.program("aggregator").arg("run"));
-    world.wait();
-    let counts = world.standing()["steps"]["aggregator"]["counts"].clone();
+    let (mut aggregator, log) = Running::start_followed(pipeline.program("aggregator").arg("run"));
+    pipeline.wait();
+    let counts = pipeline.standing()["steps"]["aggregator"]["counts"].clone();
     assert_eq!((&counts["unreadable"], &counts["prices"]), (&json!(poison.len()), &json!(2)));
     aggregator.terminate();
     let said = log.map_while(Result::ok).filter(|line| line.contains("cannot be read")).count();
@@ -140,10 +140,10 @@ async fn the_aggregator_counts_and_skips_unreadable_records() {
 /// A kind that no step knows would stay in FEED unjudged: its sender is told at once instead.
 #[tokio::test(flavor = "multi_thread")]
 async fn feed_accepts_only_record_kinds_that_are_judged() {
-    let world = World::new().await;
-    let producer = world.server.connect("producer").await;
+    let pipeline = TestPipeline::new().await;
+    let producer = pipeline.server.connect("producer").await;
     let sent = producer.jetstream().publish("feed.trade.bitcoin.usd".to_owned(), line(1_600_000_000_000).into()).await;
     assert!(sent.unwrap().await.is_err());
-    let admin = world.server.connect("admin").await;
+    let admin = pipeline.server.connect("admin").await;
     assert_eq!(stream_info(&admin, "FEED").await.unwrap().state.messages, 0);
 }

@@ -8,7 +8,7 @@ use bus::{Connection, Stream, subject};
 use pipeline_tests::proxy::{Fate, Frame, Proxy};
 use pipeline_tests::server::Server;
 use pipeline_tests::ticks::publish_tick;
-use pipeline_tests::world::World;
+use pipeline_tests::test_pipeline::TestPipeline;
 use serde_json::Value;
 
 /// The client's own ordered consumer would be silent for longer.
@@ -100,9 +100,9 @@ async fn lost_deliveries_are_read_again_and_duplicates_are_dropped() {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_hundred_crashed_starts_leave_room_for_another() {
     const STARTS: usize = 200;
-    let world = World::new().await;
+    let pipeline = TestPipeline::new().await;
     let (producer, connection) =
-        tokio::join!(world.server.connect("producer"), world.server.connect("stream-processor"));
+        tokio::join!(pipeline.server.connect("producer"), pipeline.server.connect("stream-processor"));
     // A reader that is dropped leaves its consumer behind, as a process does that is killed.
     let crash = async |partition: u32| {
         let filters = MARKET_STEP.kinds.iter().map(|&kind| subject::of_partition(Stream::Feed, partition, kind));
@@ -113,8 +113,8 @@ async fn two_hundred_crashed_starts_leave_room_for_another() {
     for _ in 0..STARTS {
         futures::future::join_all((0..16).map(&crash)).await;
     }
-    let _processor = world.start("stream-processor");
+    let _processor = pipeline.start("stream-processor");
     publish(&producer, 0..5).await;
-    world.wait_for_market();
-    assert_eq!(world.count("accepted"), 5);
+    pipeline.wait_for_market();
+    assert_eq!(pipeline.count("accepted"), 5);
 }

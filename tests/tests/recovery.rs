@@ -1,4 +1,4 @@
-//! What a step does when the world around it is not as it was.
+//! What a step does when the pipeline around it is not as it was.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -17,19 +17,19 @@ use pipeline_tests::proxy::Proxy;
 use pipeline_tests::server::Server;
 use pipeline_tests::ticks::{instruments, publish_tick, publish_tick_of, tick_line};
 use pipeline_tests::transactions::{Outcome, Transactions};
-use pipeline_tests::world::World;
+use pipeline_tests::test_pipeline::TestPipeline;
 use serde_json::{Value, json};
 use step::transaction::{MESSAGES_MAX, Outgoing, Part, Role};
 
-/// A world whose stream-processor has committed one tick, and runs no more; with a connection of the producer.
-async fn with_one_tick_processed() -> (World, Connection) {
-    let world = World::new().await;
-    let producer = world.server.connect("producer").await;
+/// A pipeline whose stream-processor has committed one tick, and runs no more; with a connection of the producer.
+async fn with_one_tick_processed() -> (TestPipeline, Connection) {
+    let pipeline = TestPipeline::new().await;
+    let producer = pipeline.server.connect("producer").await;
     publish_tick(&producer, 1_600_000_000_000).await;
-    let mut processor = world.start("stream-processor");
-    world.wait_for_market();
+    let mut processor = pipeline.start("stream-processor");
+    pipeline.wait_for_market();
     stop(&mut processor);
-    (world, producer)
+    (pipeline, producer)
 }
 
 /// Ends a service in order: what it has shown is stored with the states that it comes from.
@@ -40,40 +40,40 @@ fn stop(service: &mut Running) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_idle_step_continues_at_its_position_after_a_server_kill() {
-    let mut world = World::new().await;
-    let _processor = world.start("stream-processor");
-    let _aggregator = world.start("aggregator");
-    let producer = world.server.connect("producer").await;
+    let mut pipeline = TestPipeline::new().await;
+    let _processor = pipeline.start("stream-processor");
+    let _aggregator = pipeline.start("aggregator");
+    let producer = pipeline.server.connect("producer").await;
     publish_tick(&producer, 1_600_000_000_000).await;
-    world.wait();
-    world.server.kill();
-    world.server.start_again();
+    pipeline.wait();
+    pipeline.server.kill();
+    pipeline.server.start_again();
     for second in 1..=5 {
         publish_tick(&producer, 1_600_000_000_000 + second * 1_000).await;
     }
-    world.wait();
-    assert_eq!((world.count("accepted"), world.count("duplicate"), world.count("late")), (6, 0, 0));
+    pipeline.wait();
+    assert_eq!((pipeline.count("accepted"), pipeline.count("duplicate"), pipeline.count("late")), (6, 0, 0));
 }
 
 /// A step that never read a message starts right after the server was killed and restarted.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_step_without_input_starts_after_a_server_kill() {
-    let (mut world, producer) = with_one_tick_processed().await;
+    let (mut pipeline, producer) = with_one_tick_processed().await;
     // Started exactly at the end of its input, it has nothing delivered when the server goes.
-    let _processor = world.start("stream-processor");
-    let _aggregator = world.start("aggregator");
-    world.wait();
-    world.server.kill();
-    world.server.start_again();
+    let _processor = pipeline.start("stream-processor");
+    let _aggregator = pipeline.start("aggregator");
+    pipeline.wait();
+    pipeline.server.kill();
+    pipeline.server.start_again();
     publish_tick(&producer, 1_600_000_001_000).await;
-    world.wait();
-    assert_eq!((world.count("accepted"), world.count("duplicate")), (2, 0));
+    pipeline.wait();
+    assert_eq!((pipeline.count("accepted"), pipeline.count("duplicate")), (2, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_position_beside_outputs_is_refused_not_started_over() {
-    let (world, producer) = with_one_tick_processed().await;
-    let admin = world.server.connect("admin").await;
+    let (pipeline, producer) = with_one_tick_processed().await;
+    let admin = pipeline.server.connect("admin").await;
     let purge = serde_json::json!({ "filter": "checkpoint.market.>" });
     admin.api::<Value>("STREAM.PURGE.MARKET", &purge).await.unwrap();
     let positions = protocol::positions::<Value>(&admin, bus::Stream::Market).await.unwrap();
@@ -82,7 +82,7 @@ async fn a_lost_position_beside_outputs_is_refused_not_started_over() {
     let refused = step::checkpoint::recover::<Value, Value>(&admin, MARKET_STEP, partition).await;
     assert!(matches!(refused, Err(Error::CheckpointLost { .. })), "{refused:?}");
     let before = stream_info(&admin, "MARKET").await.unwrap().state.last_seq;
-    let (_processor, mut log) = Running::start_followed(world.program("stream-processor").arg("run"));
+    let (_processor, mut log) = Running::start_followed(pipeline.program("stream-processor").arg("run"));
     publish_tick(&producer, 1_600_000_001_000).await;
     let stopped = log.find(|line| line.as_ref().is_ok_and(|line| line.contains("partition stopped"))).unwrap().unwrap();
     assert!(stopped.contains("no position, but market."), "{stopped}");
@@ -93,8 +93,8 @@ async fn a_lost_position_beside_outputs_is_refused_not_started_over() {
 /// A leader of three that was just chosen may answer before it has applied what its log holds.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_step_waits_for_a_leader_that_lags() {
-    let (world, producer) = with_one_tick_processed().await;
-    let proxy = Proxy::start(&world.server).await;
+    let (pipeline, producer) = with_one_tick_processed().await;
+    let proxy = Proxy::start(&pipeline.server).await;
     proxy.edit(|frame| {
         let mut answer: Value = serde_json::from_str(&frame.payload).ok()?;
         let is_of_feed = answer["config"]["name"] == "FEED" && answer["state"].is_object();
@@ -106,35 +106,35 @@ async fn a_step_waits_for_a_leader_that_lags() {
     });
     let (said, heard) = std::sync::mpsc::channel();
     let note = move |line: &str| drop(said.send(line.to_owned()));
-    let mut command = world.program("stream-processor");
+    let mut command = pipeline.program("stream-processor");
     let mut processor = Watched::start(command.arg("run").env("NATS_URL", proxy.url()), note);
     let waits = heard.iter().find(|line| line.contains("waiting: FEED was read up to sequence 1"));
     assert!(waits.is_some_and(|line| line.contains("ends at 0")), "the step says what it waits for");
     proxy.edit(|_| None);
     publish_tick(&producer, 1_600_000_001_000).await;
-    world.wait_for_market();
-    assert_eq!(world.count("accepted"), 2);
+    pipeline.wait_for_market();
+    assert_eq!(pipeline.count("accepted"), 2);
     assert!(processor.process.is_running());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_input_that_was_created_anew_is_not_the_log_of_the_state() {
-    let (world, _) = with_one_tick_processed().await;
-    let admin = world.server.connect("admin").await;
+    let (pipeline, _) = with_one_tick_processed().await;
+    let admin = pipeline.server.connect("admin").await;
     admin.api::<Value>("STREAM.DELETE.FEED", &Value::Null).await.unwrap();
     create(&admin, &definitions(&Limits::default())[0]).await.unwrap();
-    let (code, error) = fail(world.program("stream-processor").arg("run"));
+    let (code, error) = fail(pipeline.program("stream-processor").arg("run"));
     assert!(code == 3 && error.contains("FEED is not the log"), "{code} {error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_input_that_is_created_anew_under_a_running_step_ends_it() {
-    let world = World::new().await;
-    let producer = world.server.connect("producer").await;
+    let pipeline = TestPipeline::new().await;
+    let producer = pipeline.server.connect("producer").await;
     publish_tick(&producer, 1_600_000_000_000).await;
-    let (mut processor, log) = Running::start_followed(world.program("stream-processor").arg("run"));
-    world.wait_for_market();
-    let admin = world.server.connect("admin").await;
+    let (mut processor, log) = Running::start_followed(pipeline.program("stream-processor").arg("run"));
+    pipeline.wait_for_market();
+    let admin = pipeline.server.connect("admin").await;
     admin.api::<Value>("STREAM.DELETE.FEED", &Value::Null).await.unwrap();
     create(&admin, &definitions(&Limits::default())[0]).await.unwrap();
     assert_eq!(processor.wait(), Some(3));
@@ -144,21 +144,21 @@ async fn an_input_that_is_created_anew_under_a_running_step_ends_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_input_that_is_older_than_the_position_is_refused() {
-    let (mut world, producer) = with_one_tick_processed().await;
+    let (mut pipeline, producer) = with_one_tick_processed().await;
     // FEED comes back from a backup that was made before the second tick.
-    world.server.kill();
-    let (feed, backup) = (world.server.store_of("FEED"), world.dir.path().join("backup"));
+    pipeline.server.kill();
+    let (feed, backup) = (pipeline.server.store_of("FEED"), pipeline.dir.path().join("backup"));
     copy(&feed, &backup);
-    world.server.start_again();
+    pipeline.server.start_again();
     publish_tick(&producer, 1_600_000_001_000).await;
-    let processor = world.start("stream-processor");
-    world.wait_for_market();
+    let processor = pipeline.start("stream-processor");
+    pipeline.wait_for_market();
     drop(processor);
-    world.server.kill();
+    pipeline.server.kill();
     std::fs::remove_dir_all(&feed).unwrap();
     copy(&backup, &feed);
-    world.server.start_again();
-    let (code, error) = fail(world.program("stream-processor").arg("run"));
+    pipeline.server.start_again();
+    let (code, error) = fail(pipeline.program("stream-processor").arg("run"));
     assert!(code == 3 && error.contains("ends at sequence 1, the position is 2"), "{code} {error}");
 }
 
@@ -175,8 +175,8 @@ async fn a_quiet_partition_raises_no_alarm_when_its_input_expires() {
     /// Messages of 3 kB, short enough to be stored as they are.
     const LINES: i64 = 30;
     const MESSAGES: i64 = 32;
-    let world = World::with_limits(&Limits { partitions: 2, feed_bytes: 160 << 10, ..Limits::default() }).await;
-    let producer = world.server.connect("producer").await;
+    let pipeline = TestPipeline::with_limits(&Limits { partitions: 2, feed_bytes: 160 << 10, ..Limits::default() }).await;
+    let producer = pipeline.server.connect("producer").await;
     let [quiet, busy] = <[Instrument; 2]>::try_from(instruments(2)).unwrap();
     // More than half of what FEED may hold.
     let wave = async |wave: i64| {
@@ -191,42 +191,42 @@ async fn a_quiet_partition_raises_no_alarm_when_its_input_expires() {
             publish(&producer, &message).await.unwrap();
         }
     };
-    let mut processor = world.start("stream-processor");
+    let mut processor = pipeline.start("stream-processor");
     publish_tick_of(&producer, &quiet, 1_600_000_000_000).await;
     wave(0).await;
-    world.wait_for_market();
+    pipeline.wait_for_market();
     tokio::time::sleep(LOOK).await;
     wave(1).await;
-    world.wait_for_market();
-    let admin = world.server.connect("admin").await;
+    pipeline.wait_for_market();
+    let admin = pipeline.server.connect("admin").await;
     let first_seq = stream_info(&admin, "FEED").await.unwrap().state.first_seq;
     assert!(first_seq > 2, "what comes after the quiet tick is gone");
     // A start knows only what is stored: that the quiet partition has missed nothing of it.
     processor.terminate();
     assert_eq!(processor.wait(), Some(0));
-    let (mut processor, log) = Running::start_followed(world.program("stream-processor").arg("run"));
-    let accepted = world.count("accepted");
+    let (mut processor, log) = Running::start_followed(pipeline.program("stream-processor").arg("run"));
+    let accepted = pipeline.count("accepted");
     publish_tick_of(&producer, &quiet, 1_600_000_001_000).await;
     eventually("the tick is processed, or its partition has stopped", || {
-        world.count("accepted") > accepted || !processor.is_running()
+        pipeline.count("accepted") > accepted || !processor.is_running()
     });
     processor.terminate();
     assert!(!log.map_while(Result::ok).any(|line| line.contains("partition stopped")));
-    assert_eq!(world.count("accepted") as i64, 2 + 2 * MESSAGES * LINES);
+    assert_eq!(pipeline.count("accepted") as i64, 2 + 2 * MESSAGES * LINES);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn other_settings_than_those_of_the_state_are_refused() {
-    let (world, _) = with_one_tick_processed().await;
-    let (code, error) = fail(world.program("stream-processor").args(["run", "--lateness", "11m"]));
+    let (pipeline, _) = with_one_tick_processed().await;
+    let (code, error) = fail(pipeline.program("stream-processor").args(["run", "--lateness", "11m"]));
     assert!(code == 3 && error.contains("settings"), "{code} {error}");
 }
 
 /// A step refuses the stored position of another version; after a rebuild it continues.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_position_of_another_version_needs_a_rebuild() {
-    let (world, _) = with_one_tick_processed().await;
-    let processor = world.server.connect("stream-processor").await;
+    let (pipeline, _) = with_one_tick_processed().await;
+    let processor = pipeline.server.connect("stream-processor").await;
     let partition = bus::subject::partition("bitcoin", "usd", 16);
     let older = json!({
         "position": 1, "frontier": 1, "verified": 1, "batch": "", "input_created": "then", "partitions": 16,
@@ -236,50 +236,50 @@ async fn a_position_of_another_version_needs_a_rebuild() {
     processor.jetstream().publish(subject, older.to_string().into()).await.unwrap().await.unwrap();
     let way = "run `topology rebuild market`";
     for step in ["stream-processor", "aggregator"] {
-        let (_step, mut log) = Running::start_followed(world.program(step).arg("run"));
+        let (_step, mut log) = Running::start_followed(pipeline.program(step).arg("run"));
         let stopped = log.find(|line| line.as_ref().is_ok_and(|line| line.contains("partition stopped"))).unwrap();
         let stopped = stopped.unwrap();
         assert!(stopped.contains("another version of candlewire") && stopped.contains(way), "{step}: {stopped}");
     }
     for (name, command) in [("aggregator", "audit"), ("topology", "show")] {
-        let (_, error) = fail(world.program(name).arg(command));
+        let (_, error) = fail(pipeline.program(name).arg(command));
         assert!(error.contains("another version of candlewire") && error.contains(way), "{name} {command}: {error}");
     }
-    succeed(world.program("topology").args(["rebuild", "market", "--yes"]));
-    let _services = [world.start("stream-processor"), world.start("aggregator")];
-    world.wait();
-    assert_eq!(world.count("accepted"), 1);
+    succeed(pipeline.program("topology").args(["rebuild", "market", "--yes"]));
+    let _services = [pipeline.start("stream-processor"), pipeline.start("aggregator")];
+    pipeline.wait();
+    assert_eq!(pipeline.count("accepted"), 1);
 }
 
 /// Input that was deleted before it was read stops the partition; the error names the position and the first retained
 /// sequence.
 #[tokio::test(flavor = "multi_thread")]
 async fn deleted_unread_input_stops_the_partition_with_both_numbers() {
-    let (world, producer) = with_one_tick_processed().await;
+    let (pipeline, producer) = with_one_tick_processed().await;
     for second in 1..10 {
         publish_tick(&producer, 1_600_000_000_000 + second * 1_000).await;
     }
-    let admin = world.server.connect("admin").await;
+    let admin = pipeline.server.connect("admin").await;
     admin.api::<Value>("STREAM.PURGE.FEED", &serde_json::json!({ "seq": 8 })).await.unwrap();
-    let (_processor, mut log) = Running::start_followed(world.program("stream-processor").arg("run"));
+    let (_processor, mut log) = Running::start_followed(pipeline.program("stream-processor").arg("run"));
     let stopped = log.find(|line| line.as_ref().is_ok_and(|line| line.contains("partition stopped"))).unwrap().unwrap();
     assert!(stopped.contains("up to sequence 1,") && stopped.contains("begins at 8"), "{stopped}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_running_reader_that_is_overtaken_stops_with_both_numbers() {
-    let world = World::new().await;
-    let producer = world.server.connect("producer").await;
+    let pipeline = TestPipeline::new().await;
+    let producer = pipeline.server.connect("producer").await;
     publish_tick(&producer, 1_600_000_000_000).await;
-    let (mut processor, mut log) = Running::start_followed(world.program("stream-processor").arg("run"));
-    world.wait_for_market();
+    let (mut processor, mut log) = Running::start_followed(pipeline.program("stream-processor").arg("run"));
+    pipeline.wait_for_market();
     // Frozen, it cannot see what comes and goes; awake again, it is handed what the server had sent it, and then the next
     // message as if nothing had been.
     processor.signal("STOP");
     for second in 1..200 {
         publish_tick(&producer, 1_600_000_000_000 + second * 1_000).await;
     }
-    let admin = world.server.connect("admin").await;
+    let admin = pipeline.server.connect("admin").await;
     admin.api::<Value>("STREAM.PURGE.FEED", &serde_json::json!({ "seq": 150 })).await.unwrap();
     processor.signal("CONT");
     let stopped = log.find(|line| line.as_ref().is_ok_and(|line| line.contains("partition stopped")));
@@ -289,18 +289,18 @@ async fn a_running_reader_that_is_overtaken_stops_with_both_numbers() {
         panic!("the stream-processor ended: {:?}", processor.wait());
     }
     // What it had read beyond the hole was committed before it looked: the next owner must find the hole all the same.
-    assert!(world.count("accepted") < 199);
+    assert!(pipeline.count("accepted") < 199);
     processor.kill();
-    let (_next, mut log) = Running::start_followed(world.program("stream-processor").arg("run"));
+    let (_next, mut log) = Running::start_followed(pipeline.program("stream-processor").arg("run"));
     let stopped = log.find(|line| line.as_ref().is_ok_and(|line| line.contains("partition stopped"))).unwrap().unwrap();
     assert!(stopped.contains("begins at 150"), "{stopped}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_remains_of_a_torn_batch_are_removed() {
-    let (world, producer) = with_one_tick_processed().await;
+    let (pipeline, producer) = with_one_tick_processed().await;
     let partition = bus::subject::partition("bitcoin", "usd", 16);
-    let processor = world.server.connect("stream-processor").await;
+    let processor = pipeline.server.connect("stream-processor").await;
     let before = stream_info(&processor, "MARKET").await.unwrap().state.messages;
     for _ in 0..37 {
         let orphan = format!("market.{partition}.price.bitcoin.usd");
@@ -308,36 +308,36 @@ async fn the_remains_of_a_torn_batch_are_removed() {
     }
     let outputs = async || stream_info(&processor, "MARKET").await.unwrap().state.messages;
     assert_eq!(outputs().await, before + 37);
-    let _processor = world.start("stream-processor");
+    let _processor = pipeline.start("stream-processor");
     publish_tick(&producer, 1_600_000_001_000).await;
-    world.wait_for_market();
+    pipeline.wait_for_market();
     // The second tick adds a price; state and position replace those before.
     assert_eq!(outputs().await, before + 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_during_a_server_outage_is_quick_and_loses_nothing() {
-    let mut world = World::new().await;
-    let producer = world.server.connect("producer").await;
-    let (mut processor, log) = Running::start_followed(world.program("stream-processor").arg("run"));
+    let mut pipeline = TestPipeline::new().await;
+    let producer = pipeline.server.connect("producer").await;
+    let (mut processor, log) = Running::start_followed(pipeline.program("stream-processor").arg("run"));
     publish_tick(&producer, 1_600_000_000_000).await;
-    world.wait_for_market();
-    world.server.kill();
+    pipeline.wait_for_market();
+    pipeline.server.kill();
     processor.terminate();
     let code = processor.wait();
     assert_eq!(code, Some(0), "{:?}", log.map_while(Result::ok).collect::<Vec<_>>());
-    world.server.start_again();
-    let _services = [world.start("stream-processor"), world.start("aggregator")];
+    pipeline.server.start_again();
+    let _services = [pipeline.start("stream-processor"), pipeline.start("aggregator")];
     publish_tick(&producer, 1_600_000_001_000).await;
-    world.wait();
-    assert_eq!((world.count("accepted"), world.count("duplicate")), (2, 0));
+    pipeline.wait();
+    assert_eq!((pipeline.count("accepted"), pipeline.count("duplicate")), (2, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn more_instruments_than_one_read_returns_are_recovered() {
     const INSTRUMENTS: u32 = 1_100;
-    let world = World::with_limits(&Limits { partitions: 1, ..Limits::default() }).await;
-    let producer = world.server.connect("producer").await;
+    let pipeline = TestPipeline::with_limits(&Limits { partitions: 1, ..Limits::default() }).await;
+    let producer = pipeline.server.connect("producer").await;
     let publish_round = async |event_ms: i64| {
         let each = (0..INSTRUMENTS).map(|idx| {
             let instrument = Instrument::new(&format!("coin-{idx}"), "usd").unwrap();
@@ -347,14 +347,14 @@ async fn more_instruments_than_one_read_returns_are_recovered() {
         futures::stream::iter(each).buffer_unordered(64).count().await
     };
     publish_round(1_600_000_000_000).await;
-    let processor = world.start("stream-processor");
-    world.wait_for_market();
+    let processor = pipeline.start("stream-processor");
+    pipeline.wait_for_market();
     drop(processor);
-    check_batches(&world.server.connect("reader").await).await;
-    let _processor = world.start("stream-processor");
+    check_batches(&pipeline.server.connect("reader").await).await;
+    let _processor = pipeline.start("stream-processor");
     publish_round(1_600_000_001_000).await;
-    world.wait_for_market();
-    assert_eq!((world.count("accepted"), world.count("duplicate")), (2 * u64::from(INSTRUMENTS), 0));
+    pipeline.wait_for_market();
+    assert_eq!((pipeline.count("accepted"), pipeline.count("duplicate")), (2 * u64::from(INSTRUMENTS), 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

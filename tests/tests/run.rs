@@ -9,7 +9,7 @@ use pipeline_tests::attacker::Attacker;
 use pipeline_tests::programs::{fail, programs};
 use pipeline_tests::server::{checkout, signal};
 use pipeline_tests::ticks::minutes;
-use pipeline_tests::world::{TABLES, sample, sample_lines};
+use pipeline_tests::test_pipeline::{TABLES, sample, sample_lines};
 use serde_json::Value;
 
 /// `scripts/run` over a recording. It builds into the folder that these tests were built into: there is nothing to build.

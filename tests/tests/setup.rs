@@ -9,7 +9,7 @@ use std::process::Command;
 use bus::topology::{Limits, create, definitions};
 use pipeline_tests::programs::{Running, fail, path_without, program, succeed};
 use pipeline_tests::server::{Server, checkout};
-use pipeline_tests::world::{World, sample};
+use pipeline_tests::test_pipeline::{TestPipeline, sample};
 use serde_json::{Value, json};
 
 /// A checkout of scripts/setup alone. What it fetches for everybody is there.
@@ -128,10 +128,10 @@ fn a_wrong_password_is_refused_with_the_variable_that_holds_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_user_is_told_the_missing_permission() {
-    let world = World::new().await;
+    let pipeline = TestPipeline::new().await;
     // May read what was published last, and nothing else of the streams.
-    let flags = ["--nats-url", &world.server.url(), "--nats-user", "reader"];
-    all_refuse(world.dir.path(), &flags, &["user \"reader\"", "--nats-user"]);
+    let flags = ["--nats-url", &pipeline.server.url(), "--nats-user", "reader"];
+    all_refuse(pipeline.dir.path(), &flags, &["user \"reader\"", "--nats-user"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -193,22 +193,22 @@ fn a_missing_server_is_waited_for_by_every_service() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_port_in_use_and_an_impossible_folder_are_bad_configuration() {
-    let world = World::new().await;
+    let pipeline = TestPipeline::new().await;
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     for service in ["stream-processor", "aggregator"] {
-        let (code, error) = fail(world.program(service).args(["run", "--http", &address]));
+        let (code, error) = fail(pipeline.program(service).args(["run", "--http", &address]));
         assert!(code == 2 && error.contains(&address) && error.contains("--http"), "{code} {error}");
     }
-    let (code, error) = fail(world.program("reporter").args(["run", "--listen", &address]));
+    let (code, error) = fail(pipeline.program("reporter").args(["run", "--listen", &address]));
     assert!(code == 2 && error.contains(&address), "{code} {error}");
-    let (code, error) = fail(world.program("trainer").args(["archive", "--archive", "/dev/null/archive"]));
+    let (code, error) = fail(pipeline.program("trainer").args(["archive", "--archive", "/dev/null/archive"]));
     assert!(code == 2 && error.contains("/dev/null/archive"), "{code} {error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn changes_that_could_lose_data_are_refused_with_advice() {
-    let world = World::new().await;
+    let pipeline = TestPipeline::new().await;
     for (flags, said) in [
         (["--partitions", "8"], "partitions are fixed"),
         (["--market-bytes", "1GiB"], "--market-bytes 8589934592"),
@@ -216,34 +216,34 @@ async fn changes_that_could_lose_data_are_refused_with_advice() {
         (["--replicas", "3"], "deploy/nats/cluster.conf"),
         (["--market-bytes", "30GiB"], "max_file_store"),
     ] {
-        let (code, error) = fail(world.program("topology").arg("apply").args(flags));
+        let (code, error) = fail(pipeline.program("topology").arg("apply").args(flags));
         assert!(code == 3 && error.contains(said), "{flags:?}: {code} {error}");
-        succeed(world.program("topology").arg("plan"));
+        succeed(pipeline.program("topology").arg("plan"));
     }
     let output =
-        world.program("topology").args(["plan", "--feed-days", "7", "--stats-bytes", "3GiB"]).output().unwrap();
+        pipeline.program("topology").args(["plan", "--feed-days", "7", "--stats-bytes", "3GiB"]).output().unwrap();
     let told = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(
         told.contains("FEED           refused: max_age") && told.contains("STATS          raise: max_bytes"),
         "{told}"
     );
-    assert!(succeed(world.program("topology").args(["apply", "--stats-bytes", "3GiB"])).contains("raised: max_bytes"));
-    succeed(world.program("topology").args(["plan", "--stats-bytes", "3GiB"]));
+    assert!(succeed(pipeline.program("topology").args(["apply", "--stats-bytes", "3GiB"])).contains("raised: max_bytes"));
+    succeed(pipeline.program("topology").args(["plan", "--stats-bytes", "3GiB"]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn exported_definitions_make_the_same_streams() {
     let server = Server::start();
-    let world = World::at(server);
+    let pipeline = TestPipeline::at(server);
     let flags = ["--partitions", "4", "--feed-days", "7"];
-    let printed: Value = serde_json::from_str(&succeed(world.program("topology").arg("export").args(flags))).unwrap();
-    let files = succeed(world.program("topology").args(["export", "definitions"]).args(flags));
-    let admin = world.server.connect("admin").await;
+    let printed: Value = serde_json::from_str(&succeed(pipeline.program("topology").arg("export").args(flags))).unwrap();
+    let files = succeed(pipeline.program("topology").args(["export", "definitions"]).args(flags));
+    let admin = pipeline.server.connect("admin").await;
     for (file, printed) in files.lines().zip(printed.as_array().unwrap()) {
-        let definition: Value = serde_json::from_slice(&std::fs::read(world.dir.path().join(file)).unwrap()).unwrap();
+        let definition: Value = serde_json::from_slice(&std::fs::read(pipeline.dir.path().join(file)).unwrap()).unwrap();
         assert_eq!(&definition, printed);
         create(&admin, &definition).await.unwrap();
     }
-    succeed(world.program("topology").arg("plan").args(flags));
+    succeed(pipeline.program("topology").arg("plan").args(flags));
 }

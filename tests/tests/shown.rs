@@ -11,7 +11,7 @@ use bus::{Connection, Error, NatsArgs, Stream, subject};
 use futures::{FutureExt, StreamExt};
 use pipeline_tests::programs::{NEVER, Running, eventually, succeed};
 use pipeline_tests::ticks::publish_tick;
-use pipeline_tests::world::World;
+use pipeline_tests::test_pipeline::TestPipeline;
 use serde_json::Value;
 
 /// In a minute from 960 s to 1,020 s.
@@ -24,7 +24,7 @@ fn partition() -> u32 {
 
 /// Both steps, and who looks.
 struct Watched {
-    world: World,
+    pipeline: TestPipeline,
     processor: Running,
     aggregator: Running,
     producer: Connection,
@@ -35,15 +35,15 @@ struct Watched {
 impl Watched {
     /// One tick is committed, so that the next one is live.
     async fn start() -> Self {
-        let world = World::new().await;
-        let viewer = Connection::open(&NatsArgs::at(world.server.url()), None).await.unwrap();
+        let pipeline = TestPipeline::new().await;
+        let viewer = Connection::open(&NatsArgs::at(pipeline.server.url()), None).await.unwrap();
         let prices = viewer.client().subscribe(PRICE).await.unwrap();
         viewer.client().flush().await.unwrap();
-        let (producer, admin) = (world.server.connect("producer").await, world.server.connect("admin").await);
-        let (processor, aggregator) = (world.start("stream-processor"), world.start("aggregator"));
-        let mut watched = Self { world, processor, aggregator, producer, admin, prices };
+        let (producer, admin) = (pipeline.server.connect("producer").await, pipeline.server.connect("admin").await);
+        let (processor, aggregator) = (pipeline.start("stream-processor"), pipeline.start("aggregator"));
+        let mut watched = Self { pipeline, processor, aggregator, producer, admin, prices };
         watched.show(FIRST_MS).await;
-        watched.world.wait();
+        watched.pipeline.wait();
         watched
     }
 
@@ -69,7 +69,7 @@ impl Watched {
 
     /// How many ticks were accepted, seen before, late.
     fn counts(&self) -> [u64; 3] {
-        ["accepted", "duplicate", "late"].map(|name| self.world.count(name))
+        ["accepted", "duplicate", "late"].map(|name| self.pipeline.count(name))
     }
 
     /// All results of MARKET of one kind, in order.
@@ -93,7 +93,7 @@ impl Watched {
     }
 
     fn audit(&self) {
-        succeed(self.world.program("aggregator").arg("audit"));
+        succeed(self.pipeline.program("aggregator").arg("audit"));
     }
 }
 
@@ -110,11 +110,11 @@ async fn a_kill_before_states_are_stored_keeps_each_output_once() {
         watched.processor.kill();
         unsettled += i64::from(watched.is_unsettled(Stream::Market).await);
         watched.audit();
-        watched.processor = watched.world.start("stream-processor");
+        watched.processor = watched.pipeline.start("stream-processor");
     }
     assert!(unsettled >= ROUNDS / 2, "killed only {unsettled} of {ROUNDS} times between result and state");
     watched.show(FIRST_MS + 600_000).await;
-    watched.world.wait();
+    watched.pipeline.wait();
     let expected: Vec<i64> = (0..=ROUNDS).map(|round| FIRST_MS + round * 13_000).chain([FIRST_MS + 600_000]).collect();
     assert_eq!(watched.price_times().await, expected);
     assert_eq!(watched.counts(), [ROUNDS as u64 + 2, 0, 0]);
@@ -126,7 +126,7 @@ async fn a_kill_before_states_are_stored_keeps_each_output_once() {
 async fn a_killed_busy_partition_replays_the_input_its_states_lack() {
     const MANY: u64 = 100;
     let mut watched = Watched::start().await;
-    let viewer = watched.world.server.connect("reporter").await;
+    let viewer = watched.pipeline.server.connect("reporter").await;
     let mut provisional = viewer.client().subscribe("live.provisional.1m.bitcoin.usd").await.unwrap();
     let mut event_times = (FIRST_MS..).step_by(100);
     let (mut shown, mut opened) = (vec![event_times.next().unwrap()], 0);
@@ -148,7 +148,7 @@ async fn a_killed_busy_partition_replays_the_input_its_states_lack() {
     watched.processor.kill();
     watched.audit();
     let killed_at = watched.position(Stream::Market).await.position;
-    watched.processor = watched.world.start("stream-processor");
+    watched.processor = watched.pipeline.start("stream-processor");
     // It never gets quiet, and its turn comes. The aggregator shows its open windows too.
     let mut open_hours = viewer.client().subscribe("live.provisional.1h.bitcoin.usd").await.unwrap();
     let mut is_hour_shown = false;
@@ -158,7 +158,7 @@ async fn a_killed_busy_partition_replays_the_input_its_states_lack() {
         watched.show(shown[shown.len() - 1]).await;
         assert!(Instant::now() < deadline, "shown {}", shown.len());
     }
-    watched.world.wait();
+    watched.pipeline.wait();
     assert_eq!(watched.price_times().await, shown);
     assert_eq!(watched.counts(), [shown.len() as u64, 0, 0]);
     watched.audit();
@@ -168,14 +168,14 @@ async fn a_killed_busy_partition_replays_the_input_its_states_lack() {
 async fn trimming_keeps_the_input_that_a_new_owner_replays() {
     const MINUTES: i64 = 60_000;
     let mut watched = Watched::start().await;
-    let viewer = watched.world.server.connect("reporter").await;
+    let viewer = watched.pipeline.server.connect("reporter").await;
     let mut candles = viewer.client().subscribe("live.stats.5m.bitcoin.usd").await.unwrap();
     let mut shown = vec![FIRST_MS];
     let deadline = Instant::now() + NEVER;
     // Until the aggregator is killed between a candle and the state that it comes from.
     while !watched.is_unsettled(Stream::Stats).await {
         watched.aggregator.kill();
-        watched.aggregator = watched.world.start("aggregator");
+        watched.aggregator = watched.pipeline.start("aggregator");
         // Each closes a window of five minutes.
         shown.push(FIRST_MS + shown.len() as i64 * 6 * MINUTES);
         watched.show(shown[shown.len() - 1]).await;
@@ -184,12 +184,12 @@ async fn trimming_keeps_the_input_that_a_new_owner_replays() {
         assert!(Instant::now() < deadline, "killed {} times", shown.len());
     }
     let settled = watched.position(Stream::Stats).await.settled;
-    succeed(watched.world.program("topology").args(["trim", "market", "--older-than", "0s"]));
+    succeed(watched.pipeline.program("topology").args(["trim", "market", "--older-than", "0s"]));
     let left = watched.price_times().await;
     assert!(left.len() < shown.len() && shown.ends_with(&left), "{left:?} of {shown:?}, settled {settled}");
-    watched.aggregator = watched.world.start("aggregator");
+    watched.aggregator = watched.pipeline.start("aggregator");
     watched.show(shown[shown.len() - 1] + 6 * MINUTES).await;
-    watched.world.wait();
+    watched.pipeline.wait();
     let prices = watched.position(Stream::Stats).await.counts["prices"].clone();
     assert_eq!(prices, shown.len() + 1, "each price is aggregated once");
     watched.audit();
@@ -210,10 +210,10 @@ async fn a_stop_stores_the_states_of_all_committed_results() {
 async fn a_server_kill_between_result_and_state_stores_each_once() {
     let mut watched = Watched::start().await;
     watched.show(FIRST_MS + 1_000).await;
-    watched.world.server.kill();
-    watched.world.server.start_again();
+    watched.pipeline.server.kill();
+    watched.pipeline.server.start_again();
     publish_tick(&watched.producer, FIRST_MS + 2_000).await;
-    eventually("all is committed", || watched.world.count("accepted") == 3);
+    eventually("all is committed", || watched.pipeline.count("accepted") == 3);
     assert_eq!(watched.price_times().await, [FIRST_MS, FIRST_MS + 1_000, FIRST_MS + 2_000]);
     watched.audit();
 }

@@ -10,7 +10,7 @@ use pipeline_tests::health::Watched;
 use pipeline_tests::programs::{eventually, succeed};
 use pipeline_tests::server::{Server, checkout};
 use pipeline_tests::ticks::publish_tick;
-use pipeline_tests::world::World;
+use pipeline_tests::test_pipeline::TestPipeline;
 use serde_json::{Value, json};
 
 /// Connections of all viewers, and subscriptions of each.
@@ -55,18 +55,18 @@ impl Viewer {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn viewers_share_so_many_connections_and_subscriptions() {
-    let world = World::new().await;
+    let pipeline = TestPipeline::new().await;
     let mut viewers = Vec::new();
     for number in 1..=CONNECTIONS {
-        let (viewer, error) = Viewer::connect(&world.server, "");
+        let (viewer, error) = Viewer::connect(&pipeline.server, "");
         assert_eq!(error, None, "viewer {number}");
         viewers.push(viewer);
     }
-    let (_, refusal) = Viewer::connect(&world.server, "");
+    let (_, refusal) = Viewer::connect(&pipeline.server, "");
     assert!(refusal.is_some_and(|error| error.contains("maximum account active connections exceeded")));
     // Users with a password have their own connections.
     for user in ["admin", "producer", "reader"] {
-        world.server.connect(user).await;
+        pipeline.server.connect(user).await;
     }
     let subscribe = |number: usize| format!("SUB live.> {number}\r\n");
     let viewer = &mut viewers[0];
@@ -88,20 +88,20 @@ fn consumer(stream: &str, name: &str, subjects: &str, inactive_s: u64) -> (Strin
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_guest_that_takes_every_consumer_blocks_no_service() {
-    let world = World::new().await;
-    let producer = world.server.connect("producer").await;
-    let archive = world.dir.path().join("archive");
+    let pipeline = TestPipeline::new().await;
+    let producer = pipeline.server.connect("producer").await;
+    let archive = pipeline.dir.path().join("archive");
     let start = || {
-        let [processor, aggregator] = ["stream-processor", "aggregator"].map(|name| world.start(name));
+        let [processor, aggregator] = ["stream-processor", "aggregator"].map(|name| pipeline.start(name));
         let trainer = ["run", "--coin", "bitcoin", "--quote", "usd", "--archive"];
-        let trainer = Watched::start(world.program("trainer").args(trainer).arg(&archive), |_| ());
-        let page = Watched::start(world.program("reporter").args(["run", "--listen", "127.0.0.1:0"]), |_| ());
+        let trainer = Watched::start(pipeline.program("trainer").args(trainer).arg(&archive), |_| ());
+        let page = Watched::start(pipeline.program("reporter").args(["run", "--listen", "127.0.0.1:0"]), |_| ());
         (processor, aggregator, trainer, page)
     };
     let services = start();
     publish_tick(&producer, 1_600_000_000_000).await;
-    world.wait();
-    let mut reader = Attacker::connect(&world.server, "reader").await;
+    pipeline.wait();
+    let mut reader = Attacker::connect(&pipeline.server, "reader").await;
     for (stream, subjects) in READ {
         for number in 1..=CONSUMERS {
             let (call, body) = consumer(stream, &format!("reader-{number}"), subjects, 300);
@@ -117,15 +117,15 @@ async fn a_guest_that_takes_every_consumer_blocks_no_service() {
     let (_processor, _aggregator, trainer, page) = start();
     publish_tick(&producer, 1_600_000_060_000).await;
     publish_tick(&producer, 1_600_000_120_000).await;
-    world.wait();
-    assert_eq!(world.count("accepted"), 3);
+    pipeline.wait();
+    assert_eq!(pipeline.count("accepted"), 3);
     eventually("the trainer and the page are ready", || trainer.is_ready() && page.is_ready());
-    succeed(world.program("aggregator").arg("audit"));
+    succeed(pipeline.program("aggregator").arg("audit"));
     // Another reader waits until a name is free.
-    let admin: Connection = world.server.connect("admin").await;
+    let admin: Connection = pipeline.server.connect("admin").await;
     let deleted = admin.api::<Value>("CONSUMER.DELETE.STATS.reader-7", &json!({})).await.unwrap();
     assert_eq!(deleted["success"], true);
-    let table = succeed(world.program("aggregator").args(["show", "hourly", "--all", "--format", "csv"]));
+    let table = succeed(pipeline.program("aggregator").args(["show", "hourly", "--all", "--format", "csv"]));
     assert!(table.lines().count() > 0, "{table}");
 }
 

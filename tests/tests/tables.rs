@@ -4,18 +4,18 @@ use std::collections::BTreeMap;
 
 use pipeline_tests::oracle::{self, Expected, Row, close_enough};
 use pipeline_tests::programs::succeed;
-use pipeline_tests::world::{World, sample};
+use pipeline_tests::test_pipeline::{TestPipeline, sample};
 
 const MINUTE: i64 = 60_000;
 const HOUR: i64 = 60 * MINUTE;
 
 /// The tables of an undisturbed replay of a sample.
 async fn replayed(file: &str, grain: &str) -> BTreeMap<&'static str, String> {
-    let world = World::new().await;
-    let _services = [world.start("stream-processor"), world.start("aggregator")];
-    succeed(&mut world.replay(&sample(file), grain));
-    world.wait();
-    world.tables()
+    let pipeline = TestPipeline::new().await;
+    let _services = [pipeline.start("stream-processor"), pipeline.start("aggregator")];
+    succeed(&mut pipeline.replay(&sample(file), grain));
+    pipeline.wait();
+    pipeline.tables()
 }
 
 fn check_candles(csv: &str, window: &str, grain_ms: i64, expected: &BTreeMap<i64, Expected>) {

@@ -9,7 +9,7 @@ use flate2::read::GzDecoder;
 
 use pipeline_tests::disk::SmallDisk;
 use pipeline_tests::programs::{fail, programs, succeed};
-use pipeline_tests::world::{World, sample};
+use pipeline_tests::test_pipeline::{TestPipeline, sample};
 
 const SAMPLE: &str = "btcusdt_1m_2020-03.csv.gz";
 
@@ -29,14 +29,14 @@ fn write_careless_recording(path: &Path) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn training_from_a_recording_equals_training_from_its_replay() {
-    let world = World::new().await;
-    let recording = world.dir.path().join("minutes.csv");
+    let pipeline = TestPipeline::new().await;
+    let recording = pipeline.dir.path().join("minutes.csv");
     write_careless_recording(&recording);
-    let _processor = world.start("stream-processor");
-    succeed(&mut world.replay(&recording, "1m"));
-    world.wait_for_market();
+    let _processor = pipeline.start("stream-processor");
+    succeed(&mut pipeline.replay(&recording, "1m"));
+    pipeline.wait_for_market();
     let train = |out: &str| {
-        let mut command = world.program("trainer");
+        let mut command = pipeline.program("trainer");
         command.args(["train", "--coin", "bitcoin", "--quote", "usdt", "--out", out]);
         command
     };
@@ -45,7 +45,7 @@ async fn training_from_a_recording_equals_training_from_its_replay() {
     let left = "1980 ticks, read as candles of 1m; left out of 1983 rows: 1 duplicate, 1 foreign, 1 negative-price";
     assert!(said.starts_with(left), "{said}");
     for file in ["predictions.parquet", "model.ubj"] {
-        let read = |out: &str| std::fs::read(world.dir.path().join(out).join(file)).unwrap();
+        let read = |out: &str| std::fs::read(pipeline.dir.path().join(out).join(file)).unwrap();
         assert!(read("replayed") == read("read"), "{file} differs");
     }
 }

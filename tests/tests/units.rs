@@ -16,7 +16,7 @@ use pipeline_tests::programs::{eventually, succeed};
 use pipeline_tests::server::checkout;
 use pipeline_tests::ticks::coin_in;
 use pipeline_tests::units::Active;
-use pipeline_tests::world::sample;
+use pipeline_tests::test_pipeline::sample;
 use serde_json::{Value, json};
 
 /// Minutes of the bundled recording that are replayed.

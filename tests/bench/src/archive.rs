@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use market::{EventTime, Instrument, Span, Tick};
-use pipeline_tests::world::sample_lines;
+use pipeline_tests::test_pipeline::sample_lines;
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 use store::archive::catalog::SeqRange;

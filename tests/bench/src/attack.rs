@@ -110,7 +110,7 @@ pub async fn measure(effort: Effort, say: fn(&str)) -> anyhow::Result<Vec<Figure
     let schedule =
         Schedule { rate: RATE, speed: 1, warm: RATE * WARM.as_secs(), run, runs: 1 + PHASES * ATTACKS.len() };
     let mut pipeline = Pipeline::start(1).await?;
-    let server = pipeline.world.server.url();
+    let server = pipeline.base.server.url();
     let server: SocketAddr = server.trim_start_matches("nats://").parse().context("the server's address")?;
     say(&format!("{} attacks of {} s each, {RATE} ticks a second", ATTACKS.len(), phase.as_secs()));
     let begins = move |run: usize| schedule.due(schedule.warm + schedule.run * run as u64);
@@ -133,7 +133,7 @@ pub async fn measure(effort: Effort, say: fn(&str)) -> anyhow::Result<Vec<Figure
     for (name, service) in &mut pipeline.services {
         ensure!(service.process.is_running(), "the {name} has ended by itself");
     }
-    let peak = peak_bytes(pipeline.world.server.id())? as f64 / 1e6;
+    let peak = peak_bytes(pipeline.base.server.id())? as f64 / 1e6;
     let mut figures = Judge { schedule, arrivals }.figures();
     figures.push(Figure::new("attack.nats_peak_mb", "MB", vec![peak]));
     Ok(figures)

@@ -57,7 +57,7 @@ pub async fn measure(effort: Effort, say: fn(&str)) -> anyhow::Result<Vec<Figure
 
 /// Publishes so many rounds, and returns when everything is committed.
 async fn feed(pipeline: &Pipeline, rounds: usize) -> anyhow::Result<()> {
-    let producer = pipeline.world.server.connect("producer").await;
+    let producer = pipeline.base.server.connect("producer").await;
     let names = (0..INSTRUMENTS).map(|number| Instrument::new(&format!("coin-{number}"), "usd"));
     let instruments = names.collect::<Result<Vec<_>, _>>()?;
     for round in 0..rounds {

@@ -44,22 +44,22 @@ const LIVE_COIN: &str = "ethereum";
 /// # Errors
 /// A program fails.
 pub async fn measure(effort: Effort, say: fn(&str)) -> anyhow::Result<Vec<Figure>> {
-    let world = CoinGecko::start().await;
+    let coingecko = CoinGecko::start().await;
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
-    world.set(LIVE_COIN, 1_894.75, i64::try_from(now.as_millis())?);
-    let mut figures = memory(effort, &world, say).await?;
+    coingecko.set(LIVE_COIN, 1_894.75, i64::try_from(now.as_millis())?);
+    let mut figures = memory(effort, &coingecko, say).await?;
     figures.extend(sizes()?);
-    figures.extend(starts(effort, &world, say).await?);
+    figures.extend(starts(effort, &coingecko, say).await?);
     Ok(figures)
 }
 
 /// A service as its user starts it.
-fn service(pipeline: &Pipeline, name: &str, world: &CoinGecko) -> Command {
+fn service(pipeline: &Pipeline, name: &str, coingecko: &CoinGecko) -> Command {
     let mut command = pipeline.program(name);
     command.arg("run");
     match name {
         "producer" => {
-            command.args(["--source", "coingecko", "--coin", LIVE_COIN, "--quote", "usd", "--base-url", world.url()]);
+            command.args(["--source", "coingecko", "--coin", LIVE_COIN, "--quote", "usd", "--base-url", coingecko.url()]);
         }
         "trainer" => {
             command.args(["--archive", "archive", "--coin", "bitcoin", "--quote", "usd", "--every", TRAIN_EVERY]);
@@ -73,7 +73,7 @@ fn service(pipeline: &Pipeline, name: &str, world: &CoinGecko) -> Command {
 }
 
 /// PSS of each process a while after W1, the trainer after one training.
-async fn memory(effort: Effort, world: &CoinGecko, say: fn(&str)) -> anyhow::Result<Vec<Figure>> {
+async fn memory(effort: Effort, coingecko: &CoinGecko, say: fn(&str)) -> anyhow::Result<Vec<Figure>> {
     let dir = tempfile::tempdir()?;
     let workload = Workload::one(dir.path(), TICKS)?;
     let mut runs: Vec<Vec<(String, f64)>> = Vec::new();
@@ -81,7 +81,7 @@ async fn memory(effort: Effort, world: &CoinGecko, say: fn(&str)) -> anyhow::Res
     for run in 1..=effort.runs {
         let mut pipeline = Pipeline::start(1).await?;
         for name in SERVICES.into_iter().filter(|name| ![MARKET_STEP.service, STATS_STEP.service].contains(name)) {
-            let mut command = service(&pipeline, name, world);
+            let mut command = service(&pipeline, name, coingecko);
             pipeline.add(name, &mut command);
         }
         pipeline.until_ready().await?;
@@ -178,7 +178,7 @@ fn sizes() -> anyhow::Result<Vec<Figure>> {
 }
 
 /// From the start of a process until it says that it is ready, on a server that runs already.
-async fn starts(effort: Effort, world: &CoinGecko, say: fn(&str)) -> anyhow::Result<Vec<Figure>> {
+async fn starts(effort: Effort, coingecko: &CoinGecko, say: fn(&str)) -> anyhow::Result<Vec<Figure>> {
     let pipeline = Pipeline::start(0).await?;
     let servers = (0..effort.runs).map(|_| {
         let start = Instant::now();
@@ -190,7 +190,7 @@ async fn starts(effort: Effort, world: &CoinGecko, say: fn(&str)) -> anyhow::Res
     for name in SERVICES {
         let mut times = Vec::new();
         for _ in 0..effort.runs {
-            let mut command = service(&pipeline, name, world);
+            let mut command = service(&pipeline, name, coingecko);
             let time = tokio::task::spawn_blocking(move || until_ready(&mut command)).await??;
             times.push(time);
         }

@@ -184,7 +184,7 @@ impl Series {
         tokio::time::sleep(REST_COLLECTED).await;
         let mut figures: Vec<Figure> = Vec::new();
         for (size, pipeline) in &pipelines {
-            let held = pss_bytes(pipeline.world.server.id())? as f64 / 1e6;
+            let held = pss_bytes(pipeline.base.server.id())? as f64 / 1e6;
             let figure = Figure::new(format!("growth.{}.{size}.nats_collected_mb", self.name), "MB", vec![held]);
             figures.push(figures.first().map_or(figure.clone(), |first| figure.against(first)));
         }

@@ -9,7 +9,7 @@ use bus::topology::{Limits, stream_info};
 use pipeline_tests::instance::{Condition, Instance};
 use pipeline_tests::process::{cpu_seconds, pss_bytes};
 use pipeline_tests::ticks;
-use pipeline_tests::world::{LEASE_TTL, LEASE_TTL_VARIABLE, World};
+use pipeline_tests::test_pipeline::{LEASE_TTL, LEASE_TTL_VARIABLE, TestPipeline};
 
 use super::effort::Effort;
 use super::pipeline::NATS;
@@ -96,7 +96,7 @@ fn written(stream: &str, messages: u64) -> Figure {
 
 /// Two instances of each service, with an instrument in every partition.
 struct Rig {
-    world: World,
+    base: TestPipeline,
     partitions: u32,
     instances: BTreeMap<String, Instance>,
     producer: Connection,
@@ -108,21 +108,21 @@ struct Rig {
 impl Rig {
     async fn new() -> anyhow::Result<Self> {
         let limits = Limits::default();
-        let world = World::with_limits(&limits).await;
-        let (producer, admin) = (world.server.connect("producer").await, world.server.connect("admin").await);
+        let base = TestPipeline::with_limits(&limits).await;
+        let (producer, admin) = (base.server.connect("producer").await, base.server.connect("admin").await);
         let mut instances = BTreeMap::new();
         for service in ["stream-processor", "aggregator"] {
             for number in 0..2 {
                 let name = format!("{service}.{number}");
-                let mut command = world.program(service);
+                let mut command = base.program(service);
                 command.arg("run");
                 command.env(LEASE_TTL_VARIABLE, format!("{}s", LEASE_TTL.as_secs()));
-                let instance = Instance::start(&name, world.dir.path(), &mut command)?;
+                let instance = Instance::start(&name, base.dir.path(), &mut command)?;
                 instances.insert(name, instance);
             }
         }
         let rig =
-            Self { world, partitions: limits.partitions, instances, producer, admin, event_ms: 1_600_000_000_000 };
+            Self { base, partitions: limits.partitions, instances, producer, admin, event_ms: 1_600_000_000_000 };
         rig.publish(|instrument| ticks::tick(instrument, rig.event_ms)).await?;
         Ok(rig)
     }
@@ -161,7 +161,7 @@ impl Rig {
 
     fn processes(&self) -> impl Iterator<Item = (String, u32)> {
         let services = self.instances.iter().map(|(name, instance)| (name.clone(), instance.id()));
-        services.chain([(NATS.to_owned(), self.world.server.id())])
+        services.chain([(NATS.to_owned(), self.base.server.id())])
     }
 
     /// Seconds of processor time that each process has used.

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use pipeline_tests::programs::program;
-use pipeline_tests::world::sample_lines;
+use pipeline_tests::test_pipeline::sample_lines;
 use serde_json::Value;
 
 use self::fit::Fit;

@@ -63,10 +63,10 @@ pub(super) async fn feed(
     schedule: Schedule,
     beside: impl FnOnce(Instant),
 ) -> anyhow::Result<Arrivals> {
-    let url = pipeline.world.server.url();
+    let url = pipeline.base.server.url();
     let viewer = Connection::open(&NatsArgs::at(url), None).await?;
     let mut listener = Listener::new(viewer.client(), schedule).await?;
-    let producer = pipeline.world.server.connect("producer").await;
+    let producer = pipeline.base.server.connect("producer").await;
     let handle = Handle::current();
     // A moment ahead, so that the first tick is not late already.
     let start = Instant::now() + Duration::from_millis(100);

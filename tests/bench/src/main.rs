@@ -17,7 +17,7 @@ use bench::{archive, attack, audit, footprint, growth, idle, latency, overload, 
 use clap::{Parser, ValueEnum};
 use futures::FutureExt;
 use pipeline_tests::interrupt;
-use pipeline_tests::world::LEASE_TTL;
+use pipeline_tests::test_pipeline::LEASE_TTL;
 
 /// Measures what ARCHITECTURE.md states
 #[derive(Debug, Clone, Parser)]

@@ -65,7 +65,7 @@ impl Seen {
 
 async fn single(say: fn(&str)) -> anyhow::Result<Vec<Figure>> {
     let mut pipeline = Pipeline::start(1).await?;
-    let port = pipeline.world.server.port();
+    let port = pipeline.base.server.port();
     let start = Instant::now();
     let sending = tokio::task::spawn_blocking(move || send(port));
     let seen = watch(&pipeline, start, || !sending.is_finished()).await;

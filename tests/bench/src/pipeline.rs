@@ -16,7 +16,7 @@ use bus::{Connection, Stream};
 use pipeline_tests::health::Watched;
 use pipeline_tests::process::{cpu_seconds, has_ended};
 use pipeline_tests::programs::{NEVER, Running};
-use pipeline_tests::world::World;
+use pipeline_tests::test_pipeline::TestPipeline;
 use serde_json::Value;
 
 use super::workload::Workload;
@@ -33,7 +33,7 @@ const PRODUCER: &str = "producer";
 #[derive(Debug)]
 pub struct Pipeline {
     /// Server and folder.
-    pub world: World,
+    pub base: TestPipeline,
     /// The services by name, such as `aggregator` or `aggregator.1`.
     pub services: BTreeMap<String, Watched>,
     admin: Connection,
@@ -60,9 +60,9 @@ impl Pipeline {
     /// # Errors
     /// One does not get ready.
     pub async fn start(instances: usize) -> anyhow::Result<Self> {
-        let world = World::new().await;
-        let admin = world.server.connect("admin").await;
-        let mut pipeline = Self { world, services: BTreeMap::new(), admin, warnings: Arc::default() };
+        let base = TestPipeline::new().await;
+        let admin = base.server.connect("admin").await;
+        let mut pipeline = Self { base, services: BTreeMap::new(), admin, warnings: Arc::default() };
         for number in 0..instances {
             for step in [MARKET_STEP, STATS_STEP] {
                 let name = if number == 0 { step.service.to_owned() } else { format!("{}.{number}", step.service) };
@@ -75,8 +75,8 @@ impl Pipeline {
 
     /// A program of ours as its user starts it, with nothing of what tests change.
     pub fn program(&self, name: &str) -> Command {
-        let mut command = self.world.program(name);
-        command.env_remove(pipeline_tests::world::LEASE_TTL_VARIABLE);
+        let mut command = self.base.program(name);
+        command.env_remove(pipeline_tests::test_pipeline::LEASE_TTL_VARIABLE);
         command
     }
 
@@ -114,7 +114,7 @@ impl Pipeline {
     /// The ids of the server's process and the services'.
     pub fn processes(&self) -> impl Iterator<Item = (&str, u32)> {
         let services = self.services.iter().map(|(name, service)| (name.as_str(), service.process.id()));
-        services.chain([(NATS, self.world.server.id())])
+        services.chain([(NATS, self.base.server.id())])
     }
 
     /// The producer's command for a replay at full speed.
@@ -167,7 +167,7 @@ impl Pipeline {
     /// # Errors
     /// Its folder cannot be read.
     pub fn bytes_on_disk(&self, stream: Stream) -> anyhow::Result<u64> {
-        Ok(bytes_in(&self.world.server.store_of(stream.name()))?)
+        Ok(bytes_in(&self.base.server.store_of(stream.name()))?)
     }
 
     /// Ticks that the stream-processor has accepted.

@@ -13,7 +13,7 @@ use bus::topology::{MARKET_STEP, STATS_STEP, Step};
 use bus::{Connection, RecordKind, Stream, subject};
 use bytes::Bytes;
 use market::Instrument;
-use pipeline_tests::world::World;
+use pipeline_tests::test_pipeline::TestPipeline;
 
 use super::pipeline::Pipeline;
 use super::report::{Figure, Promise};
@@ -131,8 +131,8 @@ pub async fn measure(shape: &Shape, runs: usize) -> anyhow::Result<Raw> {
 
 /// Writes and reads it once, on a fresh store: three writers and two readers at once, as in a replay.
 async fn run(sizes: &Sizes) -> anyhow::Result<Duration> {
-    let world = World::new().await;
-    let connect = async |user| world.server.connect(user).await;
+    let base = TestPipeline::new().await;
+    let connect = async |user| base.server.connect(user).await;
     let (producer, market, stats) =
         (connect("producer").await, connect("stream-processor").await, connect("aggregator").await);
     let start = Instant::now();

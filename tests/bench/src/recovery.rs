@@ -42,7 +42,7 @@ pub async fn measure(effort: Effort, say: fn(&str)) -> anyhow::Result<Vec<Figure
     let mut pipeline = Pipeline::start(1).await?;
     pipeline.replay(&workload).await?;
     let touched = one_in_each_partition(&workload);
-    let producer = pipeline.world.server.connect("producer").await;
+    let producer = pipeline.base.server.connect("producer").await;
     let mut figures = Vec::new();
     let mut event_ms = FIRST_MS;
     for (step, live) in [(MARKET_STEP, "live.price.>"), (STATS_STEP, "live.stats.5m.>")] {

@@ -17,7 +17,7 @@ use futures::StreamExt;
 use market::Instrument;
 use pipeline_tests::instance::{Condition, Instance};
 use pipeline_tests::ticks;
-use pipeline_tests::world::{LEASE_TTL_VARIABLE, World};
+use pipeline_tests::test_pipeline::{LEASE_TTL_VARIABLE, TestPipeline};
 
 use super::report::{Figure, Promise};
 use super::times::Times;
@@ -97,7 +97,7 @@ fn figures(name: &str, times: &Times, bound: Duration, gentlest: Option<&Figure>
 
 /// Two instances, a source of ticks, and a subscriber that sees who commits.
 struct Rig {
-    world: World,
+    base: TestPipeline,
     lease_ttl: Duration,
     instances: Vec<Instance>,
     producer: Connection,
@@ -112,12 +112,12 @@ struct Rig {
 
 impl Rig {
     async fn new(lease_ttl: Duration) -> anyhow::Result<Self> {
-        let world = World::with_limits(&Limits { partitions: PARTITIONS, ..Limits::default() }).await;
-        let producer = world.server.connect("producer").await;
-        let admin = world.server.connect("admin").await;
+        let base = TestPipeline::with_limits(&Limits { partitions: PARTITIONS, ..Limits::default() }).await;
+        let producer = base.server.connect("producer").await;
+        let admin = base.server.connect("admin").await;
         let live = admin.client().subscribe("live.price.>").await?;
         let mut rig = Self {
-            world,
+            base,
             lease_ttl,
             instances: Vec::new(),
             producer,
@@ -129,14 +129,14 @@ impl Rig {
         };
         for number in 0..2 {
             let instance =
-                Instance::start(&format!("stream-processor.{number}"), rig.world.dir.path(), &mut rig.command())?;
+                Instance::start(&format!("stream-processor.{number}"), rig.base.dir.path(), &mut rig.command())?;
             rig.instances.push(instance);
         }
         Ok(rig)
     }
 
     fn command(&self) -> std::process::Command {
-        let mut command = self.world.program("stream-processor");
+        let mut command = self.base.program("stream-processor");
         let lease_ttl = format!("{}ms", self.lease_ttl.as_millis());
         command.arg("run").env(LEASE_TTL_VARIABLE, lease_ttl).env("CANDLEWIRE_LOG", "info");
         command

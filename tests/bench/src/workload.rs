@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use market::{Instrument, Span};
-use pipeline_tests::world::sample_lines;
+use pipeline_tests::test_pipeline::sample_lines;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 

@@ -29,14 +29,14 @@ pub const TABLES: [&str; 5] = ["candles-1m", "hourly", "daily", "moving-average"
 
 /// A server with streams, or a cluster, and a folder to work in.
 #[derive(Debug)]
-pub struct World<S = Server> {
+pub struct TestPipeline<S = Server> {
     /// The server, or the servers.
     pub server: S,
     /// The folder.
     pub dir: TempDir,
 }
 
-impl World {
+impl TestPipeline {
     /// Starts a server and creates the streams.
     pub async fn new() -> Self {
         Self::with_limits(&Limits::default()).await
@@ -47,21 +47,21 @@ impl World {
         Self::at(Server::with_limits(limits).await)
     }
 
-    /// A world around a server that has its streams.
+    /// A pipeline around a server that has its streams.
     pub fn at(server: Server) -> Self {
         Self { server, dir: tempfile::tempdir().unwrap() }
     }
 }
 
-impl World<Cluster> {
+impl TestPipeline<Cluster> {
     /// Starts three servers and creates the streams, a copy on each.
     pub async fn clustered() -> Self {
         Self { server: Cluster::with_streams().await, dir: tempfile::tempdir().unwrap() }
     }
 }
 
-impl<S: Host> World<S> {
-    /// A program in this world.
+impl<S: Host> TestPipeline<S> {
+    /// A program in this pipeline.
     pub fn program(&self, name: &str) -> Command {
         program_at(name, self.dir.path(), &self.server)
     }
