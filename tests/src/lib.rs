@@ -1,7 +1,7 @@
-//! What the tests share: real nats-servers, one or three, the programs as processes, the steps without either, faults, and an
-//! independent computation of every table.
+//! Test support: real nats-servers, one or three; the programs as processes; the steps without either; fault injection;
+//! and an independent computation of every table.
 
-// A test may stop where it stands: what is unwrapped here is an environment that is not as the tests need it.
+// A test may panic when its environment is unsuitable.
 #![allow(clippy::unwrap_used)]
 
 pub mod attacker;

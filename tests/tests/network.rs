@@ -11,7 +11,7 @@ use futures::{FutureExt, StreamExt};
 use market::tick::TickLine;
 use pipeline_tests::counting::Counting;
 use pipeline_tests::programs::Running;
-use pipeline_tests::proxy::{Fate, Frame, Proxy};
+use pipeline_tests::proxy::{Treatment, Frame, Proxy};
 use pipeline_tests::server::Server;
 use pipeline_tests::ticks::{bitcoin, packed, publish_tick, tick};
 use pipeline_tests::transactions::{Outcome, Transactions};
@@ -55,45 +55,45 @@ impl Case {
 }
 
 /// Does this to the next message that is meant; the owner must come through.
-async fn survives(is_meant: impl FnMut(&Frame) -> bool + Send + 'static, fate: Fate) {
+async fn survives(is_meant: impl FnMut(&Frame) -> bool + Send + 'static, treatment: Treatment) {
     let case = Case::new().await;
-    case.proxy.once(is_meant, fate);
+    case.proxy.once(is_meant, treatment);
     case.check().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_whose_answer_is_cut_off_is_stored_once() {
-    survives(Frame::is_commit, Fate::CutAfter).await;
-    survives(Frame::is_stored_answer, Fate::CutBefore).await;
-    survives(Frame::is_stored_answer, Fate::CutInside).await;
+    survives(Frame::is_commit, Treatment::CutAfter).await;
+    survives(Frame::is_stored_answer, Treatment::CutBefore).await;
+    survives(Frame::is_stored_answer, Treatment::CutInside).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_that_is_cut_off_is_stored_once() {
-    survives(Frame::is_commit, Fate::CutBefore).await;
-    survives(Frame::is_commit, Fate::CutInside).await;
-    survives(Frame::begins_batch, Fate::CutInside).await;
-    survives(Frame::begins_batch, Fate::CutAfter).await;
+    survives(Frame::is_commit, Treatment::CutBefore).await;
+    survives(Frame::is_commit, Treatment::CutInside).await;
+    survives(Frame::begins_batch, Treatment::CutInside).await;
+    survives(Frame::begins_batch, Treatment::CutAfter).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_that_loses_a_message_is_sent_again() {
     let is_tenth = |frame: &Frame| frame.to_server && frame.headers.contains("\r\nNats-Batch-Sequence: 10\r\n");
-    survives(is_tenth, Fate::Drop).await;
-    survives(Frame::begins_batch, Fate::Drop).await;
+    survives(is_tenth, Treatment::Drop).await;
+    survives(Frame::begins_batch, Treatment::Drop).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_with_a_late_or_lost_answer_is_stored_once() {
-    let never = survives(Frame::is_stored_answer, Fate::Drop);
-    let late = survives(Frame::is_stored_answer, Fate::Late(Duration::from_millis(5_500)));
+    let never = survives(Frame::is_stored_answer, Treatment::Drop);
+    let late = survives(Frame::is_stored_answer, Treatment::Late(Duration::from_millis(5_500)));
     tokio::join!(never, late);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_that_arrives_after_its_repetition_is_refused() {
     let mut case = Case::new().await;
-    case.proxy.once(Frame::is_commit, Fate::Strand);
+    case.proxy.once(Frame::is_commit, Treatment::Strand);
     let outcome = case.owner.commit(&case.transactions, 50).await.unwrap();
     let direct = case.server.connect("admin").await;
     assert_eq!(outcome, Outcome::Stored(last_seq(&direct).await), "the first is still on its way");
@@ -111,9 +111,9 @@ async fn a_commit_that_arrives_before_its_repetition_is_the_one() {
     case.proxy.rule(move |frame| {
         commits += usize::from(frame.is_commit());
         match commits {
-            1 if frame.is_commit() => Fate::Strand,
-            2 if frame.is_commit() => Fate::Hold,
-            _ => Fate::Pass,
+            1 if frame.is_commit() => Treatment::Strand,
+            2 if frame.is_commit() => Treatment::Hold,
+            _ => Treatment::Pass,
         }
     });
     let direct = case.server.connect("admin").await;
@@ -140,20 +140,20 @@ async fn a_stored_commit_counts_after_a_partition_changed_hands() {
     // The answer is lost, and before the positions can be read another owner has committed to one of them.
     let mut is_cut = false;
     case.proxy.rule(move |frame| {
-        let fate = match frame {
-            commit if commit.is_commit() && !is_cut => Fate::CutAfter,
-            question if is_cut && question.subject.starts_with("$JS.API.STREAM.MSG.GET.") => Fate::Hold,
-            _ => Fate::Pass,
+        let treatment = match frame {
+            commit if commit.is_commit() && !is_cut => Treatment::CutAfter,
+            question if is_cut && question.subject.starts_with("$JS.API.STREAM.MSG.GET.") => Treatment::Hold,
+            _ => Treatment::Pass,
         };
-        is_cut |= fate == Fate::CutAfter;
-        fate
+        is_cut |= treatment == Treatment::CutAfter;
+        treatment
     });
     let parts = [case.owner.part(7), others.part(7)];
     let takeover = async {
         case.proxy.held(1).await;
         let mut other = Counting::recover(&direct, PARTITION).await;
         let outcome = other.commit(&Transactions::new(&direct, Stream::Market), 3).await.unwrap();
-        case.proxy.rule(|_| Fate::Pass);
+        case.proxy.rule(|_| Treatment::Pass);
         case.proxy.release();
         outcome
     };
@@ -181,7 +181,7 @@ async fn an_owner_stopped_between_apply_and_send_stores_nothing() {
 
     // It has applied the next ticks, too many to go ahead of their commit, and is stopped before the first byte of its batch;
     // another owner commits.
-    proxy.rule(|frame| if frame.begins_batch() { Fate::Hold } else { Fate::Pass });
+    proxy.rule(|frame| if frame.begins_batch() { Treatment::Hold } else { Treatment::Pass });
     publish(&producer, &packed(&bitcoin(), (1_600_000_001_000..1_600_000_101_000).step_by(1_000))).await.unwrap();
     proxy.held(1).await;
     let found = recover::<(), Value>(&direct, MARKET_STEP, 0).await.unwrap();
@@ -199,7 +199,7 @@ async fn an_owner_stopped_between_apply_and_send_stores_nothing() {
     assert!(provisional.next().now_or_never().is_none(), "nothing of it is shown");
 
     // And it goes on right.
-    proxy.rule(|_| Fate::Pass);
+    proxy.rule(|_| Treatment::Pass);
     proxy.release();
     pipeline.wait_for_market();
     assert_eq!((pipeline.count("accepted"), pipeline.count("duplicate")), (101, 0));
@@ -212,13 +212,13 @@ async fn last_seq(connection: &Connection) -> u64 {
 }
 
 /// Publishes ticks in batches while this happens to the next message that is meant: FEED must have each once, in order.
-async fn feed_survives(is_meant: impl FnMut(&Frame) -> bool + Send + 'static, fate: Fate) {
+async fn feed_survives(is_meant: impl FnMut(&Frame) -> bool + Send + 'static, treatment: Treatment) {
     let server = Server::with_streams().await;
     let proxy = Proxy::start(&server).await;
     let connection = proxy.connect(&server, "producer").await;
     let ticks = |from: i64| (from..from + 20).map(|event| tick(&bitcoin(), event)).collect::<Vec<_>>();
     publish_all(&connection, &ticks(0)).await.unwrap();
-    proxy.once(is_meant, fate);
+    proxy.once(is_meant, treatment);
     for from in [20, 40] {
         let receipts = publish_all(&connection, &ticks(from)).await.unwrap();
         let expected: Vec<u64> = (from as u64 + 1..=from as u64 + 20).collect();
@@ -244,18 +244,18 @@ async fn events(server: &Server) -> Vec<i64> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ticks_whose_batch_or_answer_is_cut_off_are_stored_once() {
-    feed_survives(Frame::is_commit, Fate::CutAfter).await;
-    feed_survives(Frame::is_commit, Fate::CutBefore).await;
-    feed_survives(Frame::begins_batch, Fate::CutInside).await;
-    feed_survives(Frame::is_stored_answer, Fate::CutBefore).await;
+    feed_survives(Frame::is_commit, Treatment::CutAfter).await;
+    feed_survives(Frame::is_commit, Treatment::CutBefore).await;
+    feed_survives(Frame::begins_batch, Treatment::CutInside).await;
+    feed_survives(Frame::is_stored_answer, Treatment::CutBefore).await;
 }
 
 /// A batch of ticks loses a message on its way, or its answer comes late: every tick is stored once.
 #[tokio::test(flavor = "multi_thread")]
 async fn ticks_of_a_broken_batch_or_late_answer_are_stored_once() {
-    let lost = feed_survives(Frame::begins_batch, Fate::Drop);
-    let never = feed_survives(Frame::is_stored_answer, Fate::Drop);
-    let late = feed_survives(Frame::is_stored_answer, Fate::Late(Duration::from_millis(5_500)));
+    let lost = feed_survives(Frame::begins_batch, Treatment::Drop);
+    let never = feed_survives(Frame::is_stored_answer, Treatment::Drop);
+    let late = feed_survives(Frame::is_stored_answer, Treatment::Late(Duration::from_millis(5_500)));
     tokio::join!(lost, never, late);
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bus::reader::{Delivery, Event, Reader, Selection};
 use bus::topology::MARKET_STEP;
 use bus::{Connection, Stream, subject};
-use pipeline_tests::proxy::{Fate, Frame, Proxy};
+use pipeline_tests::proxy::{Treatment, Frame, Proxy};
 use pipeline_tests::server::Server;
 use pipeline_tests::ticks::publish_tick;
 use pipeline_tests::test_pipeline::TestPipeline;
@@ -85,14 +85,14 @@ async fn lost_deliveries_are_read_again_and_duplicates_are_dropped() {
         deliveries += u32::from(frame.is_delivery());
         frame.is_delivery() && deliveries == 10
     };
-    proxy.once(is_tenth, Fate::Drop);
+    proxy.once(is_tenth, Treatment::Drop);
     let mut reader = reader(&connection);
     read(&mut reader, 1..=100).await;
-    proxy.once(Frame::is_delivery, Fate::Twice);
+    proxy.once(Frame::is_delivery, Treatment::Twice);
     publish(&producer, 100..102).await;
     read(&mut reader, 101..=102).await;
     assert_eq!(reader.repeated(), 1);
-    proxy.once(Frame::is_delivery, Fate::CutInside);
+    proxy.once(Frame::is_delivery, Treatment::CutInside);
     publish(&producer, 102..105).await;
     read(&mut reader, 103..=105).await;
 }
