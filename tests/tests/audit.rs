@@ -1,4 +1,4 @@
-//! `aggregator audit`: nothing to find in a sound pipeline, also while it runs; everything that is planted, found.
+//! `aggregator audit`: no findings in a sound pipeline, even while it runs; and every planted fault found.
 
 use std::fs;
 use std::path::Path;
@@ -35,7 +35,7 @@ fn audit(pipeline: &TestPipeline) -> (i32, Value) {
     (output.status.code().unwrap(), report)
 }
 
-/// The report of an audit that finds nothing.
+/// The report of an audit without findings.
 fn clean(pipeline: &TestPipeline) -> Value {
     let (code, report) = audit(pipeline);
     assert_eq!((code, &report["differences"]), (0, &json!([])), "{report}");
@@ -68,7 +68,7 @@ async fn a_sound_pipeline_passes_and_removed_rows_are_not_checked() {
         (&json!(0), &json!(1), &json!(92))
     );
     assert_eq!(kind(&report, "price")["equal"], 44_512);
-    // Minutes, and what is made of them: of 31 days, one gap of 128 minutes.
+    // Minutes and their windows, of 31 days with one gap of 128 minutes.
     let windows = [("candle-1m", 44_512), ("5m", 8_903), ("15m", 2_968), ("1h", 743), ("1d", 31), ("1h-30m", 1_486)];
     for (name, count) in windows.into_iter().chain([("hour-of-day", 24)]) {
         assert_eq!(kind(&report, name)["equal"], count, "{name}");
@@ -80,7 +80,7 @@ async fn a_sound_pipeline_passes_and_removed_rows_are_not_checked() {
     purge(&admin, Stream::Feed, json!({ "seq": 40 })).await;
     let report = clean(&pipeline);
     assert_eq!(report["feed_first"], 40);
-    // 39 messages of at most 500 rows are gone, and the first 11 minutes and 5 seconds after them are uncertain.
+    // 39 messages of at most 500 rows are removed, and the first 11 minutes and 5 seconds after them are uncertain.
     let prices = kind(&report, "price");
     let (checked, lost) = (prices["checked"].as_u64().unwrap(), prices["not_checkable"].as_u64().unwrap());
     assert_eq!(checked + lost, 44_512, "{prices}");
@@ -105,7 +105,7 @@ async fn a_running_pipeline_gives_no_false_alarm() {
     let pipeline = TestPipeline::new().await;
     let mut services = vec![pipeline.start("stream-processor")];
     let mut producer = Running::start(pipeline.replay(&sample(MONTH), "1m").args(["--speed", "600000x"]));
-    // The aggregator has not begun: MARKET is checked, STATS is not expected.
+    // The aggregator has not started: MARKET is checked, STATS is not expected.
     let report = clean(&pipeline);
     assert_eq!(kind(&report, "1h")["checked"], 0);
     services.push(pipeline.start("aggregator"));
@@ -119,7 +119,7 @@ async fn a_running_pipeline_gives_no_false_alarm() {
     assert!(windows.is_sorted() && windows.first() < windows.last(), "audited while it ran: {windows:?}");
 }
 
-/// Publishes a quote of bitcoin/usd, so long after [`START`]; `nth` tells apart those of one event time.
+/// Publishes a quote of bitcoin/usd, this long after [`START`]; `nth` distinguishes quotes of one event time.
 async fn tick(producer: &Connection, after_ms: i64, close: f64, nth: u32) {
     let instrument = Instrument::new("bitcoin", "usd").unwrap();
     let line = TickLine { volume: Some(0.1), ..harness::tick(&instrument, START + after_ms, close) };
@@ -128,7 +128,7 @@ async fn tick(producer: &Connection, after_ms: i64, close: f64, nth: u32) {
     publish(producer, &message).await.unwrap();
 }
 
-/// A pipeline with ticks of all sorts in it.
+/// A pipeline with every kind of tick.
 struct Case {
     pipeline: TestPipeline,
     producer: Connection,
@@ -147,10 +147,10 @@ impl Case {
             for minute in minutes {
                 case.tick(minute * 60_000, minute as f64 + 100.1, 0).await;
             }
-            // What comes later goes into commits of its own.
+            // Later input goes into commits of its own.
             case.pipeline.wait();
         }
-        // Late and applied, too late, a duplicate, refused.
+        // Late but applied, too late, a duplicate, refused.
         case.tick(175 * 60_000 + 1, 300.0, 1).await;
         case.tick(60_000 + 1, 300.0, 2).await;
         case.tick(60_000 + 2, 300.0, 2).await;
@@ -188,14 +188,14 @@ impl Case {
         admin.api::<Value>(&format!("STREAM.MSG.DELETE.{stream}"), &json!({ "seq": seq })).await.unwrap();
     }
 
-    /// Stores a row as only the step itself may.
+    /// Stores a row with the permission of the step.
     async fn plant(&self, user: &str, stream: Stream, kind: RecordKind, row: &Value) {
         let connection = self.pipeline.server.connect(user).await;
         let jetstream = connection.jetstream();
         jetstream.publish(self.subject(stream, kind), row.to_string().into()).await.unwrap().await.unwrap();
     }
 
-    /// Lets both steps commit once more: what was stored behind their positions now stands before them.
+    /// Makes both steps commit once more, so that the planted rows lie before their positions.
     async fn go_on(&self, minute: i64) {
         self.tick(minute * 60_000, 200.0, 0).await;
         self.pipeline.wait();
@@ -209,7 +209,7 @@ async fn every_tampered_row_is_found() {
     let equal = |name: &str| kind(&report, name)["equal"].as_u64().unwrap();
     assert_eq!((equal("price"), equal("late"), equal("rejected")), (181, 2, 1), "{report}");
 
-    // A candle with another close, as its newest revision; one too many; a revision that is stored twice.
+    // A candle with another close as its newest revision; an extra candle; a revision stored twice.
     let hours = case.stored(Stream::Stats, RecordKind::Stats(Window::Hour)).await;
     let mut wrong = hours.iter().flat_map(|(_, lines)| lines).nth(1).unwrap().clone();
     (wrong["close"], wrong["revision"]) = (json!(1.5), json!(9));
@@ -220,7 +220,7 @@ async fn every_tampered_row_is_found() {
     let minutes = case.stored(Stream::Market, RecordKind::Candle).await;
     let fourth = minutes.iter().flat_map(|(_, lines)| lines).nth(3).unwrap();
     case.plant("stream-processor", Stream::Market, RecordKind::Candle, fourth).await;
-    // Behind the positions they are nobody's yet.
+    // Rows after the positions are not judged yet.
     clean(&case.pipeline);
     case.go_on(181).await;
     let (code, report) = audit(&case.pipeline);
@@ -249,7 +249,7 @@ async fn every_tampered_row_is_found() {
 async fn every_removed_row_is_reported_missing() {
     let case = Case::new().await;
     let mut gone = Vec::new();
-    // Not the first message of all: what is gone from there may have been trimmed away.
+    // Not the first message of all: it could also have been trimmed.
     for (kind, nth) in [(RecordKind::Price, 1), (RecordKind::Late, 0), (RecordKind::Candle, 0)] {
         let (seq, lines) = case.stored(Stream::Market, kind).await.swap_remove(nth);
         case.delete(Stream::Market, seq).await;
@@ -260,7 +260,7 @@ async fn every_removed_row_is_reported_missing() {
     let (code, report) = audit(&case.pipeline);
     let missing = |name: &str| kind(&report, name)["missing"].as_u64().unwrap();
     assert_eq!(["price", "late", "candle-1m"].map(missing).to_vec(), gone, "{report}");
-    // Of a row that is stored anew the one before is left, which is no longer right.
+    // When the newest version of a row is removed, the version before is found, which is wrong by now.
     let hours = kind(&report, "hour-of-day");
     assert!(hours["missing"].as_u64().unwrap() + hours["different"].as_u64().unwrap() > 0, "{hours}");
     let [different, missing, extra] = totals(&report);
@@ -314,7 +314,7 @@ async fn settings_other_than_those_of_the_steps_are_refused() {
     assert!(code == 3 && error.contains(expected), "{code} {error}");
 }
 
-/// The server prepares each reading of one instrument's messages, which takes it longer than handing over thousands of them.
+/// Opening a consumer for one instrument costs the server more than delivering thousands of messages.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_audit_asks_no_more_of_the_server_for_more_instruments() {
     let pipeline = TestPipeline::new().await;
@@ -325,7 +325,7 @@ async fn an_audit_asks_no_more_of_the_server_for_more_instruments() {
         info["api"]["total"].as_u64().unwrap()
     };
     let partitions = ticks::instruments(16);
-    // More than have a bucket each.
+    // More instruments than buckets.
     let many: Vec<_> = (0..1_100).map(|number| Instrument::new(&format!("many-{number}"), "usd").unwrap()).collect();
     let mut questions = Vec::new();
     for instruments in [partitions, many] {
@@ -340,7 +340,7 @@ async fn an_audit_asks_no_more_of_the_server_for_more_instruments() {
         clean(&pipeline);
         questions.push(asked().await - before);
     }
-    // Steps and leases ask too, and say no more for more instruments.
+    // Steps and leases send requests too, but no more for more instruments.
     assert!(questions[1] < questions[0] + 100, "{questions:?}");
 }
 
@@ -370,13 +370,13 @@ async fn an_audit_keeps_its_file_in_tmpdir_and_leaves_none() {
         files.into_iter().any(|file| is_in_folder(&file.path())) || !running.is_running()
     });
     running.kill();
-    assert_eq!(fs::read_dir(&folder).unwrap().count(), 0, "what a killed audit has read is gone");
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 0, "the file of a killed audit is removed");
     succeed(&mut audit(&folder));
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
 }
 
-/// The audit's report of what the steps stored of `feed`, when STATS was made of MARKET up to message `stats_read`, and
-/// FEED begins with message `feed_first`.
+/// The audit's report on the stored output of `feed`, where STATS contains MARKET up to message `stats_read`, and FEED
+/// starts at message `feed_first`.
 fn report_of(
     feed: &[Message],
     [market, stats]: &[Store; 2],
@@ -416,8 +416,9 @@ fn report_of(
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
-    /// Whatever comes, however it is packed, committed, crashed and handed over, and wherever STATS stands: two
-    /// implementations that share no code agree on every bit. And whatever FEED has lost, nothing false is said of the rest.
+    /// Two implementations that share no code agree on every bit, for any input, packing, commits, crashes and
+    /// takeovers, and any progress of STATS. Whatever part of FEED is lost, the audit reports nothing false on the
+    /// rest.
     #[test]
     fn the_steps_and_the_audit_agree(
         records in records(),
@@ -443,7 +444,7 @@ proptest! {
     }
 }
 
-/// What the audit says of these records, packed by 500.
+/// The audit's report on these records, packed by 500.
 fn audited(records: &[Record], instrument: &Instrument) -> AuditReport {
     let feed = feed(records, |idx| idx % 500 == 0);
     let market = harness::run(Processing::new(EventTimePolicy::default()), &feed, &[]);
@@ -486,7 +487,7 @@ fn more_sparse_ids_of_a_second_than_are_known_are_judged_alike() {
     let report = audited(&records, &instrument);
     assert!(report.is_clean(), "{report:#?}");
     assert_eq!([RecordKind::Price, RecordKind::Late].map(|kind| equal(&report, kind)), [3 * TRADES, 0]);
-    // Each second comes twice, then once more in reverse and with the ids between; the last id of all is far above.
+    // Each second is sent twice, then once more in reverse with the ids between; the last id is far above.
     let disordered = |at: i64| {
         let again = (0..2 * TRADES).rev().map(move |id| trade(at, id));
         second(at).chain(second(at)).chain([trade(at, u64::MAX)]).chain(again)

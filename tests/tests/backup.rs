@@ -1,4 +1,5 @@
-//! Backup and restore of the streams: while the pipeline runs, beside running services, interrupted, damaged, into a cluster.
+//! Backup and restore of the streams: while the pipeline runs, beside running services, interrupted, damaged, into a
+//! cluster.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
@@ -23,7 +24,7 @@ use serde_json::{Value, json};
 
 use crate::kills::{MIDDLE, SAMPLE, TICKS, undisturbed};
 
-/// A month in about 45 seconds: it is not over before it is ended.
+/// A month in about 45 seconds, so that it is not over before it is stopped.
 const SPEED: &str = "60000x";
 /// Rows of the excerpt.
 const ROWS: usize = 2_000;
@@ -68,7 +69,7 @@ fn contents<S: Host>(pipeline: &TestPipeline<S>) -> Vec<[u64; 3]> {
     let standing = pipeline.standing();
     let of = |stream: Stream| {
         let number = |key: &str| standing["streams"][stream.name()][key].as_u64().unwrap();
-        // The server says of a new stream that it begins at 0, later at 1.
+        // The server reports first sequence 0 for a new stream, later 1.
         [number("messages"), number("first_seq").max(1), number("last_seq")]
     };
     Stream::ALL.map(of).into()
@@ -81,7 +82,7 @@ async fn a_backup_of_a_pipeline_at_work_is_whole() {
     let mut replay = pipeline.replay_in_the_middle(SAMPLE, MIDDLE, SPEED);
     let folder = pipeline.dir.path().join("backup");
     backup(&pipeline, &folder);
-    assert!(replay.is_running(), "the replay was over before the backup was taken");
+    assert!(replay.is_running(), "the replay ended before the backup");
     replay.kill();
     stop(services);
     let other = empty();
@@ -94,11 +95,11 @@ async fn a_backup_of_a_pipeline_at_work_is_whole() {
     audit(&other);
 }
 
-/// A pipeline that has processed the excerpt, with an archive, a model and its backup, and runs no more.
+/// A stopped pipeline that has processed the excerpt, with an archive, a model and its backup.
 async fn kept() -> (TestPipeline, PathBuf) {
     let pipeline = TestPipeline::new().await;
     let services = ["stream-processor", "aggregator"].map(|name| pipeline.start(name));
-    // In a second: hundreds of commits, each of which replaces checkpoints.
+    // Within a second: hundreds of commits, each of which replaces checkpoints.
     succeed(pipeline.replay(&excerpt(&pipeline, ROWS), "1m").args(["--speed", "120000x"]));
     pipeline.wait();
     stop(services);
@@ -122,7 +123,7 @@ async fn restored_streams_equal_the_backup_and_continue() {
     assert_eq!(contents(&other), contents(&pipeline));
     assert_eq!(other.tables(), pipeline.tables());
     listener.client().flush().await.unwrap();
-    assert!(live.next().now_or_never().is_none(), "old prices are no news");
+    assert!(live.next().now_or_never().is_none(), "old prices are not republished");
     audit(&other);
     let admin = other.server.connect("admin").await;
     assert_eq!(objects::get(&admin, "model").await.unwrap(), Some(vec![7; 500_000]));
@@ -135,7 +136,7 @@ async fn restored_streams_equal_the_backup_and_continue() {
         assert_eq!(after.log().unwrap(), restored);
     }
     succeed(other.program("topology").arg("plan"));
-    // A second backup of what was restored is as good as the first, and the archive goes on behind both.
+    // A second backup, of the restored streams, is as good as the first, and the archive continues after both.
     let again = other.dir.path().join("again");
     backup(&other, &again);
     let third = empty();
@@ -152,14 +153,14 @@ async fn restored_streams_equal_the_backup_and_continue() {
     }
 }
 
-/// What the stream-processor has refused because it came from the future, and what it has accepted.
+/// The ticks that the stream-processor refused as from the future, and those that it accepted.
 fn future_and_accepted(pipeline: &TestPipeline) -> [u64; 2] {
     let refused = &pipeline.standing()["steps"]["stream-processor"]["counts"]["rejected"]["future"];
     [refused.as_u64().unwrap_or(0), pipeline.count("accepted")]
 }
 
-/// Publishes a tick of bitcoin/usdt as a sender that writes what it likes: its ingest time is its event time, and it may say
-/// when it was stored.
+/// Publishes a tick of bitcoin/usdt like a forger: its ingest time equals its event time, and it may carry a time of
+/// storing.
 async fn publish_forged(producer: &Connection, event_ms: i64, stored_ms: Option<i64>) {
     let instrument = Instrument::new("bitcoin", "usdt").unwrap();
     let mut headers = HeaderMap::new();
@@ -172,8 +173,8 @@ async fn publish_forged(producer: &Connection, event_ms: i64, stored_ms: Option<
     stored.await.unwrap();
 }
 
-/// A tick that was ahead of the server's clock when FEED stored it is refused for ever, also when FEED is restored and judged
-/// again after its time has come; and nobody can write another time of storing into a message, before a restore or after.
+/// A tick that was ahead of the server's clock when FEED stored it stays refused forever, even when FEED is restored
+/// and judged again after its time has come. No client can forge the time of storing, before a restore or after.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_future_tick_stays_refused_after_restore_and_rebuild() {
     const LEAP_DAY: i64 = 1_582_934_400_000;
@@ -185,7 +186,7 @@ async fn a_future_tick_stays_refused_after_restore_and_rebuild() {
     publish_forged(&producer, LEAP_DAY, Some(0)).await;
     publish_forged(&producer, YEAR_9999, None).await;
     publish_forged(&producer, YEAR_9999, Some(YEAR_9999)).await;
-    // It may count from five seconds on.
+    // It would be accepted five seconds later.
     let soon_ms = now_ms() + 125_000;
     publish_forged(&producer, soon_ms, None).await;
     pipeline.wait();
@@ -214,7 +215,7 @@ async fn a_future_tick_stays_refused_after_restore_and_rebuild() {
     restore(&twice, &again);
     succeed(twice.program("topology").args(["rebuild", "market", "--yes"]));
     let _services = ["stream-processor", "aggregator"].map(|name| twice.start(name));
-    // A replay goes on behind the last tick that counts.
+    // A replay continues after the last accepted tick.
     succeed(&mut twice.replay(&excerpt(&twice, ROWS), "1m"));
     twice.wait();
     assert_eq!(future_and_accepted(&twice), [4, 1 + ROWS as u64]);
@@ -239,7 +240,7 @@ async fn readers_ahead_of_the_backup_are_told() {
     restore(&other, &folder);
     copy_archive(&pipeline, &other);
     let _services = ["stream-processor", "aggregator"].map(|name| other.start(name));
-    // Other ticks take the sequences that the archive has seen.
+    // Other ticks get the sequences that the archive has already read.
     let producer = other.server.connect("producer").await;
     for minute in 0..400 {
         publish(&producer, minute).await;
@@ -258,7 +259,7 @@ async fn publish(producer: &Connection, minute: i64) {
 async fn services_that_lose_their_streams_wait_for_the_restore() {
     let (pipeline, folder) = kept().await;
     let mut services = ["stream-processor", "aggregator"].map(|name| pipeline.start(name));
-    // Beyond the backup.
+    // More than the backup has.
     succeed(&mut pipeline.replay(&excerpt(&pipeline, ROWS + 500), "1m"));
     pipeline.wait();
     let admin = pipeline.server.connect("admin").await;
@@ -266,7 +267,7 @@ async fn services_that_lose_their_streams_wait_for_the_restore() {
         admin.api::<Value>(&format!("STREAM.DELETE.{name}"), &json!({})).await.unwrap();
     }
     restore(&pipeline, &folder);
-    // What a supervisor does.
+    // As a supervisor does.
     let again = |services: &mut [Running; 2]| {
         for (service, name) in services.iter_mut().zip(["stream-processor", "aggregator"]) {
             if !service.is_running() {
@@ -349,14 +350,14 @@ async fn a_backup_that_does_not_come_to_its_end_leaves_nothing() {
     let folder = pipeline.dir.path().join("late");
     for signal in ["TERM", "KILL"] {
         let mut running = Running::start(pipeline.program("topology").arg("backup").arg(&folder));
-        eventually("it has begun", || names().len() > before.len() || !running.is_running());
+        eventually("it has started", || names().len() > before.len() || !running.is_running());
         running.signal(signal);
         running.wait();
         assert!(signal == "KILL" || folder.exists() || names().len() == before.len(), "{:?}", names());
     }
     drop(fs::remove_dir_all(&folder));
     backup(&pipeline, &folder);
-    assert_eq!(names().len(), before.len() + 1, "what the killed one left is gone: {:?}", names());
+    assert_eq!(names().len(), before.len() + 1, "the remains of the killed one are removed: {:?}", names());
 }
 
 /// The hidden folders beside a backup, by name.
@@ -365,11 +366,11 @@ fn hidden<S: Host>(pipeline: &TestPipeline<S>) -> Vec<String> {
     names.filter(|name| name.starts_with('.')).collect()
 }
 
-/// The living one runs in a process namespace of its own, as in a container: its process id says nothing outside.
+/// The running backup is in its own process namespace, as in a container, so its process id means nothing outside.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_next_backup_removes_a_killed_one_but_no_living_one() {
     let (pipeline, _) = kept().await;
-    // Each stands still when the first messages of a stream reach it.
+    // Each blocks when the first messages of a stream arrive.
     let half_done = async |name: &str, prefix: &[&str]| {
         let proxy = Proxy::start(&pipeline.server).await;
         proxy.once(Frame::is_delivery, Fate::Hold);

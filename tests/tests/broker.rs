@@ -1,4 +1,4 @@
-//! A broker that is small, slow, or was away.
+//! A NATS server that is small, slow or temporarily down.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ async fn a_partition_with_refused_results_stops_and_others_continue() {
     let producer = pipeline.server.connect("producer").await;
     let message = packed(&bitcoin(), (0..LINES).map(|line| 1_600_000_000_000 + line * 1_000));
     publish(&producer, &message).await.unwrap();
-    // What FEED has already makes more prices than the server takes in one message from now on.
+    // The prices of FEED no longer fit into the message size that the server allows from now on.
     pipeline.server.kill();
     pipeline.server.configure(|conf| conf.replace("max_payload: 1MB", "max_payload: 1KB"));
     pipeline.server.start_again();
@@ -44,7 +44,7 @@ async fn a_partition_with_refused_results_stops_and_others_continue() {
     let other = Instrument::new("ethereum", "usd").unwrap();
     assert_ne!(subject::partition("ethereum", "usd", 16), subject::partition("bitcoin", "usd", 16));
     publish_tick_of(&producer, &other, 1_600_000_000_000).await;
-    eventually("the other partition goes on", || pipeline.count("accepted") == 1);
+    eventually("the other partition continues", || pipeline.count("accepted") == 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -83,8 +83,8 @@ async fn a_slow_consumer_continues_where_it_was_disconnected() {
     let (processor, mut log) = Running::start_followed(pipeline.program("stream-processor").arg("run"));
     publish_tick(&producer, 1_600_000_000_000).await;
     pipeline.wait_for_market();
-    // Frozen, it reads nothing, and what it has asked for is more than the server keeps for anybody. Ticks would be
-    // compressed: each message is one line that is none.
+    // While frozen it reads nothing, and it has requested more than the server buffers for a client. Ticks would be
+    // compressed, so each message is one unparsable line.
     processor.signal("STOP");
     let mut line = noise(50_000);
     line.iter_mut().filter(|byte| **byte == b'\n').for_each(|byte| *byte = b'x');
@@ -122,7 +122,7 @@ async fn a_watcher_reports_what_it_missed_during_an_outage() {
     log.find(|line| line.as_ref().is_ok_and(|line| line.contains("connected and waiting"))).unwrap().unwrap();
     publish_tick(&producer, 1_600_000_000_000).await;
     pipeline.wait_for_market();
-    // While it cannot hear, the server is killed and comes back, and two prices are committed.
+    // While it is frozen, the server is killed and restarted, and two prices are committed.
     watcher.signal("STOP");
     pipeline.server.kill();
     pipeline.server.start_again();
@@ -131,7 +131,8 @@ async fn a_watcher_reports_what_it_missed_during_an_outage() {
     }
     pipeline.wait_for_market();
     watcher.signal("CONT");
-    // It hears again once it is back, which nobody sees from outside: ticks come until it says what it missed.
+    // It resubscribes after the restart, which is not visible from outside: publish ticks until it reports what it
+    // missed.
     let (told, mut is_told) = tokio::sync::oneshot::channel();
     let listener = std::thread::spawn(move || {
         let missed = log.find(|line| line.as_ref().is_ok_and(|line| line.contains("missed messages")));

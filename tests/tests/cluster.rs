@@ -1,4 +1,4 @@
-//! Three servers, each stream on all of them: one dies in the middle of commits, and nothing shows.
+//! Three servers with a copy of each stream on each: one dies in the middle of commits, without visible effect.
 
 use std::collections::BTreeMap;
 
@@ -15,10 +15,10 @@ use serde_json::Value;
 
 use crate::kills::{MIDDLE, SAMPLE, TICKS, undisturbed};
 
-/// A month in about 27 seconds: not over before the servers have found a new leader, also on a busy machine.
+/// A month in about 27 seconds: not over before the servers have elected a new leader, even on a busy machine.
 const SPEED: &str = "100000x";
 
-/// A replay through two processes of each step, in its middle, with one server that leads every stream.
+/// A running replay through two processes of each step, with one server that leads every stream.
 struct Replay {
     pipeline: TestPipeline<Cluster>,
     producer: Running,
@@ -35,7 +35,7 @@ impl Replay {
         Self { pipeline, producer, _services: services }
     }
 
-    /// Lets everything finish; nothing may be missing, doubled or late, on any of the servers.
+    /// Lets everything finish; no row may be missing, doubled or late, on any server.
     async fn check(mut self) {
         assert_eq!(self.producer.wait(), Some(0));
         self.pipeline.wait();
@@ -58,14 +58,14 @@ async fn a_killed_leader_of_every_stream_leaves_no_trace() {
     replay.check().await;
 }
 
-/// The users are those of one server, with what they may do.
+/// The users have the permissions of a single server.
 async fn check_permissions(pipeline: &TestPipeline<Cluster>) {
     for user in USERS {
         pipeline.server.connect(user).await;
     }
     let (code, error) = fail(pipeline.program("topology").args(["--nats-user", "reporter", "apply", "--replicas", "3"]));
     assert!(code == 3 && error.contains("denies user \"reporter\""), "{code} {error}");
-    // Guests ask through their own accounts, whichever server they and the stream's leader are on.
+    // Guests send requests through their own accounts, from any server to the stream's leader on any server.
     for node in 0..NODES {
         let reader = Connection::open(&pipeline.server.nats_args_of(node, "reader"), None).await.unwrap();
         assert!(query::subjects(&reader, Stream::Stats).await.unwrap().len() > 1);
@@ -90,18 +90,18 @@ async fn live_prices_of_a_cluster_are_prompt_and_keep_their_owners() {
     const COINS: usize = 4;
     let pipeline = TestPipeline::clustered().await;
     let mut command = pipeline.program("stream-processor");
-    // The usual time: a cluster beside other tests may take half a second to answer.
+    // The default lease time to live: a cluster beside other tests may take half a second to answer.
     let mut processor = Watched::start(command.arg("run").env_remove(LEASE_TTL_VARIABLE), |_| ());
     let _aggregator = pipeline.start("aggregator");
     let (producer, admin) = (pipeline.server.connect("producer").await, pipeline.server.connect("admin").await);
-    // All in one partition: what they give is stored one after the other.
+    // All in one partition, so that their results are stored one after the other.
     let coins = (0..).map(|number| format!("coin-{number}"));
     let coins: Vec<_> = coins.filter(|coin| subject::partition(coin, "usd", 16) == 5).take(COINS).collect();
     let coins: Vec<_> = coins.iter().map(|coin| Instrument::new(coin, "usd").unwrap()).collect();
     for round in 0..ROUNDS {
         // Every fifth round closes a minute.
         let ticks: Vec<_> = coins.iter().map(|coin| tick(coin, 1_600_000_000_000 + round * 13_000)).collect();
-        // The first ones each alone, so that they are live however slowly the step has started.
+        // The first ones alone, so that they are live even if the step starts slowly.
         for together in ticks.chunks(if round < 2 { 1 } else { COINS }) {
             publish_each(&producer, together).await.unwrap();
             if round < 2 {
@@ -124,7 +124,7 @@ async fn live_prices_of_a_cluster_are_prompt_and_keep_their_owners() {
     assert!(times.len() == COINS && times.values().all(|found| *found == expected), "{times:?}");
     succeed(pipeline.program("aggregator").arg("audit"));
     let taken = processor.metric("lease_changes_total{change=\"taken\"}");
-    assert_eq!(taken, Some(16.0), "each partition once: nobody took the server's haste for another owner");
+    assert_eq!(taken, Some(16.0), "each partition was taken once: no early republishing counted as another owner");
     processor.process.terminate();
     assert_eq!(processor.process.wait(), Some(0));
 }

@@ -1,4 +1,4 @@
-//! The commands of the documentation, run as they stand, or at least known to exist.
+//! Commands of the documentation: run as written, or at least checked to exist.
 
 use std::cell::Cell;
 use std::fs;
@@ -15,7 +15,7 @@ use pipeline_tests::programs::{Running, eventually, programs, succeed};
 use pipeline_tests::server::checkout;
 use pipeline_tests::test_pipeline::{TestPipeline, sample};
 
-/// What is not run, by how it begins, and why. What it names is looked at nevertheless.
+/// Commands that are not run, by prefix, with the reason. Their names are checked nevertheless.
 const NOT_RUN: [(&str, &str); 7] = [
     ("./scripts/run --live", "asks CoinGecko"),
     ("./scripts/run", "builds with --release; the tests in run.rs call it as it stands but for --profile dev"),
@@ -25,9 +25,9 @@ const NOT_RUN: [(&str, &str); 7] = [
     ("sudo", "changes the machine; the tests of the units install into a folder and start from there"),
     ("docker ", "needs an engine; the tests in compose.rs start the same without one"),
 ];
-/// What runs until it is stopped, by what it contains.
+/// Commands that run until stopped, by a part of their text.
 const ENDLESS: [&str; 2] = ["reporter watch", "stream-processor run"];
-/// Pages whose commands are run elsewhere, and where.
+/// Pages whose commands are run by other tests.
 const ELSEWHERE: [(&str, &str); 4] = [
     ("OPERATIONS.md", "tests/operator types its commands"),
     ("deploy/README.md", "needs systemd, or three machines"),
@@ -98,11 +98,11 @@ fn every_mentioned_command_is_a_subcommand() {
     }
 }
 
-/// A folder that looks like the checkout after scripts/run, beside a pipeline that has a recording behind it.
+/// A folder like the checkout after scripts/run, with a pipeline that has processed a recording.
 async fn reader_of_the_readme() -> (TestPipeline, Vec<Running>) {
     let pipeline = TestPipeline::new().await;
     let dir = pipeline.dir.path();
-    // Copies: what is typed may write there.
+    // Copies, since the commands may write there.
     for name in ["scripts", "deploy", "nats.conf"] {
         succeed(Command::new("cp").arg("--archive").arg(checkout().join(name)).arg(dir));
     }
@@ -110,7 +110,7 @@ async fn reader_of_the_readme() -> (TestPipeline, Vec<Running>) {
     fs::create_dir_all(dir.join("target")).unwrap();
     symlink(programs(), dir.join("target/release")).unwrap();
     fs::create_dir_all(dir.join("tests/data")).unwrap();
-    // The beginning of the sample: what is learned from it is not what this is about.
+    // The start of the sample is enough, since the trained model does not matter here.
     let name = "btcusdt_1h_2019-2023.csv.gz";
     let rows = BufReader::new(GzDecoder::new(fs::File::open(sample(name)).unwrap())).lines().take(2_501);
     let mut excerpt = GzEncoder::new(fs::File::create(dir.join("tests/data").join(name)).unwrap(), Compression::fast());
@@ -125,7 +125,7 @@ async fn reader_of_the_readme() -> (TestPipeline, Vec<Running>) {
     (pipeline, services.into())
 }
 
-/// The command as it is typed, in that folder.
+/// The command as typed in that folder.
 fn typed(pipeline: &TestPipeline, command: &Documented) -> Command {
     let model = pipeline.program("topology");
     let mut shell = Command::new("bash");
@@ -157,14 +157,14 @@ async fn the_commands_of_the_readme_work() {
     }
     assert!(run >= 5, "only {run} commands are run: where are they?");
     let unused: Vec<&str> = excuses.iter().filter(|(_, used)| used.get() == 0).map(|(begins, _)| *begins).collect();
-    assert!(unused.is_empty(), "excuses for what nobody says any more: {unused:?}");
+    assert!(unused.is_empty(), "exceptions for commands that no page has any more: {unused:?}");
 }
 
 fn is_elsewhere(page: &str) -> bool {
     ELSEWHERE.iter().any(|(elsewhere, _)| *elsewhere == page)
 }
 
-/// Runs what does something and ends.
+/// Runs a command that ends by itself.
 fn run_to_its_end(pipeline: &TestPipeline, command: &Documented) {
     let [out, errors] = ["out", "errors"].map(|name| pipeline.dir.path().join(format!("command.{name}")));
     let mut shell = typed(pipeline, command);
@@ -176,11 +176,11 @@ fn run_to_its_end(pipeline: &TestPipeline, command: &Documented) {
     assert!(fs::metadata(&out).unwrap().len() > 0, "{}: {} says nothing", command.place, command.text);
 }
 
-/// Starts what does not end by itself, sees that it finds the server, and stops it.
+/// Starts a command that runs until stopped, checks that it finds the server, and stops it.
 fn run_for_a_while(pipeline: &TestPipeline, command: &Documented) {
     let log = pipeline.dir.path().join("endless.log");
     let mut shell = typed(pipeline, command);
-    // The shell makes way for the program, so that the signal reaches it.
+    // The shell is replaced by the program, so that the signal reaches it.
     shell.env("CANDLEWIRE_LOG", "info").stdout(Stdio::null()).stderr(fs::File::create(&log).unwrap());
     let mut running = Running::start(&mut shell);
     eventually(&format!("{} is connected", command.text), || fs::read_to_string(&log).unwrap().contains("connected"));

@@ -1,4 +1,4 @@
-//! What a replay says of its rows after they left the producer: accepted, late and refused, exactly, or that nobody knows.
+//! Summary of a replay on its rows in the stream-processor: accepted, late and refused, exact or unknown.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -49,13 +49,13 @@ fn summary(pipeline: &TestPipeline) -> Value {
     serde_json::from_slice(&std::fs::read(pipeline.dir.path().join("summary.json")).unwrap()).unwrap()
 }
 
-/// What is kept of refused rows.
+/// The stored rejects.
 fn rejects(pipeline: &TestPipeline) -> Vec<Value> {
     let text = std::fs::read_to_string(pipeline.dir.path().join("rejects.jsonl")).unwrap_or_default();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// Every row that the producer may publish is one that MARKET takes: these two are spoilt on their way.
+/// The producer publishes only rows that MARKET accepts; these two are corrupted in transit.
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_that_market_refuses_are_told_with_their_line() {
     let pipeline = TestPipeline::new().await;
@@ -107,7 +107,7 @@ async fn without_a_stream_processor_nothing_is_claimed() {
     assert!(last.starts_with("not checked downstream: no stream-processor has read up to FEED sequence 2 "), "{said}");
     assert!(last.contains("within 300ms"), "{said}");
     assert_eq!(summary(&pipeline)["downstream"]["checked"], false);
-    // Nothing new is published: there is nothing to wait for.
+    // Nothing new is published, so there is nothing to wait for.
     let again = succeed(&mut replay(&pipeline, &rows));
     assert!(!again.contains("downstream"), "{again}");
 }
@@ -125,7 +125,7 @@ async fn more_than_one_refused_row_in_a_hundred_is_a_failure() {
         let last = format!("{refused} of 200 rows refused ({refused} high-low-order): see rejects.jsonl");
         assert_eq!(said.lines().last().unwrap(), last, "{said}");
         let lines: Vec<i64> = rejects(&pipeline).iter().map(|reject| reject["line"].as_i64().unwrap()).collect();
-        assert_eq!(lines.len() as i64, refused, "each is kept");
+        assert_eq!(lines.len() as i64, refused, "each is stored");
         assert!(lines.iter().all(|line| (202 - refused..=201).contains(line)), "{lines:?}");
         error
     };
@@ -149,7 +149,7 @@ async fn a_killed_replay_is_counted_without_foreign_ticks() {
     let before = pipeline.count("accepted");
     let mut paced = replay(&pipeline, &rows);
     let mut rest = Running::start(paced.args(["--speed", "60000x"]).stdout(Stdio::null()));
-    eventually("it goes on", || pipeline.count("accepted") > before);
+    eventually("it continues", || pipeline.count("accepted") > before);
     let producer = pipeline.server.connect("producer").await;
     let instrument = Instrument::new("bitcoin", "usdt").unwrap();
     let garbage =

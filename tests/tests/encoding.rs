@@ -1,4 +1,4 @@
-//! Payloads of many lines are compressed on their way and in the streams; whoever reads has their lines.
+//! Messages of many lines are compressed in transit and in the streams, and decompressed for every reader.
 
 use async_nats::HeaderMap;
 use bus::codec::{ENCODING_HEADER, PLAIN_BYTES_MAX};

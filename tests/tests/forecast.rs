@@ -1,5 +1,4 @@
-//! Live forecasts: the same at any speed and after any crash, each scored by its truth, from models that were chosen
-//! fairly.
+//! Live forecasts: equal at any speed and after any crash, each scored by its actual value, from fairly chosen models.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -39,14 +38,14 @@ fn minutes(pipeline: &TestPipeline, count: usize) -> PathBuf {
     path
 }
 
-/// A trainer with small models: what is tested is when they are made and what becomes of them.
+/// A trainer with small models: the tests are about when models are made and used.
 fn trainer(pipeline: &TestPipeline) -> Command {
     let mut command = pipeline.program("trainer");
     command.args(["run", "--archive", "archive", "--threads", "1", "--folds", "1", "--rounds", "40"]);
     command
 }
 
-/// Replays and waits until all of it is forecast.
+/// Replays and waits until everything is forecast.
 fn forecast_all(pipeline: &TestPipeline, replay: &mut Command) {
     succeed(replay);
     succeed(pipeline.program("topology").args(["wait", "market", "forecast"]));
@@ -70,7 +69,7 @@ async fn forecasts(pipeline: &TestPipeline) -> BTreeMap<&'static str, Vec<String
     all
 }
 
-/// The close of each quarter of an hour, by its end, as the aggregator issued it first.
+/// The close of each quarter of an hour, by its end, as first issued by the aggregator.
 async fn closes(pipeline: &TestPipeline) -> BTreeMap<i64, f64> {
     let connection = Connection::open(&nats_args(pipeline.server.url(), "reader"), None).await.unwrap();
     let filters = vec![subject::of_kind(Stream::Stats, RecordKind::Stats(Window::QuarterHour), None)];
@@ -102,7 +101,7 @@ async fn any_speed_and_kills_in_mid_fit_give_the_same_forecasts() {
     assert_eq!(expected["model"].len(), 4, "the first day is too short, then one a day: {:?}", expected["model"]);
     assert!(expected["next"].len() > 150, "{}", expected["next"].len());
 
-    // A tick at a time, and a trainer that dies whenever it begins to fit.
+    // One tick at a time, and a trainer that is killed whenever it starts to fit.
     let slowly = TestPipeline::new().await;
     let _processor = slowly.start("stream-processor");
     let mut replay = slowly.replay(&file, "1m");
@@ -121,7 +120,7 @@ async fn any_speed_and_kills_in_mid_fit_give_the_same_forecasts() {
     assert_eq!(forecasts(&slowly).await, expected);
 }
 
-/// The process in which a trainer fits a model, as soon as there is one that is not `other`.
+/// The fit process of a trainer, once there is one other than `other`.
 fn fit_of(trainer: u32, other: Option<u32>) -> u32 {
     let mut found = None;
     eventually("a process fits a model", || {
@@ -138,21 +137,21 @@ async fn a_fit_crash_is_contained_and_no_fit_outlives_its_trainer() {
     let _processor = pipeline.start("stream-processor");
     succeed(&mut pipeline.replay(&file, "1m"));
     pipeline.wait_for_market();
-    // It takes an hour to learn so slowly.
+    // Learning this slowly takes an hour.
     let slowly = ["--recipe", "volatility", "--interval", "1m", "--learning-rate", "0.00001", "--rounds", "100000"];
     let mut command = pipeline.program("trainer");
     command.args(["run", "--archive", "archive"]).args(slowly);
     let (mut trainer, lines) = Running::start_followed(&mut command);
     let first = fit_of(trainer.id(), None);
-    eventually("a list of processes shows what it is", || name_of(first) == "trainer-fit");
+    eventually("the fit process has its name", || name_of(first) == "trainer-fit");
     signal(first, "KILL");
     let mut said = lines.map_while(Result::ok);
-    assert!(said.any(|line| line.contains("ended before it was done (signal: 9 (SIGKILL))")), "it tells nobody");
+    assert!(said.any(|line| line.contains("ended before it was done (signal: 9 (SIGKILL))")), "the crash is not logged");
     let second = fit_of(trainer.id(), Some(first));
     assert!(trainer.is_running());
-    // Nobody tells the fit.
+    // Kills only the trainer.
     trainer.kill();
-    eventually("the fit has ended too", || !is_alive(second));
+    eventually("the fit process has ended too", || !is_alive(second));
 }
 
 /// A fit process uses the settings that its trainer was started with, even if `.env` or the environment changed
@@ -168,7 +167,7 @@ async fn a_fit_process_uses_the_settings_of_its_trainer() {
     let mut said = lines.map_while(Result::ok);
     succeed(&mut pipeline.replay(&file, "1m"));
     assert!(said.any(|line| line.contains("fitting a model")), "the trainer ended by itself");
-    // Whatever starts in this folder from now on ends at once.
+    // From now on every program started in this folder fails.
     std::fs::write(pipeline.dir.path().join(".env"), "CANDLEWIRE_LOG='info\n").unwrap();
     let (code, error) = fail(pipeline.program("trainer").args(["health"]));
     assert!(code == 2 && error.contains("cannot read .env"), "{code} {error}");
@@ -178,7 +177,7 @@ async fn a_fit_process_uses_the_settings_of_its_trainer() {
     trainer.terminate();
     assert_eq!(trainer.wait(), Some(0));
     let said = reading.join().unwrap();
-    assert!(said.iter().any(|line| line.contains("fitting a model")), "all fits had begun before: {said:#?}");
+    assert!(said.iter().any(|line| line.contains("fitting a model")), "no fit started after the change: {said:#?}");
     assert!(!said.iter().any(|line| line.contains("WARN")), "{said:#?}");
 }
 
@@ -193,7 +192,7 @@ async fn each_candle_has_one_forecast_that_its_truth_scores() {
     let all = forecasts(&pipeline).await;
     let (next, scores, models) = (parsed(&all["next"]), parsed(&all["score"]), parsed(&all["model"]));
 
-    // Due at midnight, counting one candle later; from there on one forecast a candle, about the candle that follows.
+    // Due at midnight, effective one candle later; from then on one forecast per candle, about the next candle.
     let first = models[0]["valid_from_ms"].as_i64().unwrap();
     assert_eq!(first % DAY_MS, QUARTER_MS);
     let made: Vec<i64> = next.iter().map(|next| next["made_ms"].as_i64().unwrap()).collect();
@@ -207,9 +206,9 @@ async fn each_candle_has_one_forecast_that_its_truth_scores() {
         assert!(ends.is_sorted() && ends.len() >= 4, "{next}");
     }
 
-    // Scored by the close of the target as the aggregator has it.
+    // Scored by the target's close in STATS.
     let candles = closes(&pipeline).await;
-    assert_eq!(scores.len() + 1, next.len(), "only the last one has no truth yet");
+    assert_eq!(scores.len() + 1, next.len(), "only the last one has no score yet");
     for (score, next) in scores.iter().zip(&next) {
         assert_eq!((&score["model"], &score["prediction"]), (&next["model"], &next["prediction"]));
         let actual = candles[&score["target_end_ms"].as_i64().unwrap()];
@@ -219,7 +218,7 @@ async fn each_candle_has_one_forecast_that_its_truth_scores() {
         assert_eq!(score["inside"], inside);
     }
 
-    // A model is used from its own record on, and says how it did against the one before.
+    // A model is used from its own record on, and carries its comparison with the model before.
     let used: Vec<&Value> = models.iter().filter(|model| model["standing"] != "lost").collect();
     for next in &next {
         let made = next["made_ms"].as_i64().unwrap();
@@ -227,12 +226,12 @@ async fn each_candle_has_one_forecast_that_its_truth_scores() {
         assert_eq!(next["model"], newest["model"]);
     }
     assert!(models[0].get("rival").is_none() && models[1]["rival"]["rmse"].is_f64());
-    // All rows of the newer holdout are unknown to the older model too, so the scores are of the same rows.
+    // All rows of the newer holdout are unknown to the older model too, so both scores are about the same rows.
     assert!(models[1..].iter().all(|model| model["rival"]["rows"] == model["scores"]["rows"]));
     let lost = |model: &Value| model["rival"]["rmse"].as_f64() <= model["scores"]["rmse"].as_f64();
     assert!(models[1..].iter().all(|model| (model["standing"] == "lost") == lost(model)), "{models:?}");
 
-    // What the scores come to, for people and machines.
+    // The mean scores, for people and machines.
     let table = succeed(pipeline.program("trainer").arg("evaluate"));
     assert!(table.contains("bitcoin/usdt · recipe returns · interval 15m"), "{table}");
     let json: Value =
@@ -251,7 +250,7 @@ async fn each_candle_has_one_forecast_that_its_truth_scores() {
     assert!((all["rmse"].as_f64().unwrap() / rmse - 1.0).abs() < 1e-9, "{all}");
 }
 
-/// Models that were replaced go from the object store; whatever a killed trainer goes on with must still be there.
+/// Replaced models are removed from the object store; those that a restarted trainer needs must still be there.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trainer_that_catches_up_may_be_stopped_anywhere() {
     let straight = TestPipeline::new().await;
@@ -262,11 +261,11 @@ async fn a_trainer_that_catches_up_may_be_stopped_anywhere() {
     forecast_all(&straight, &mut straight.replay(&file, "1m"));
     let expected = forecasts(&straight).await;
     assert!(expected["model"].len() > 12, "{}", expected["model"].len());
-    // A model that wins again is as good as new: there is a forecast for each candle, though none lives for a day.
+    // A model that wins again counts as new: every candle has a forecast although no model lives for a day.
     assert!(parsed(&expected["model"]).iter().any(|model| model["standing"] == "lost"));
     let made: Vec<i64> = parsed(&expected["next"]).iter().map(|next| next["made_ms"].as_i64().unwrap()).collect();
     let missing: Vec<&[i64]> = made.windows(2).filter(|pair| pair[1] - pair[0] != QUARTER_MS).collect();
-    assert_eq!(missing.len(), 1, "but in and after the hole of the recording: {missing:?}");
+    assert_eq!(missing.len(), 1, "only in and after the gap of the recording: {missing:?}");
 
     let stopped = TestPipeline::new().await;
     let _processor = stopped.start("stream-processor");
@@ -289,7 +288,7 @@ async fn a_trainer_that_catches_up_may_be_stopped_anywhere() {
             assert_eq!(running.wait(), Some(0), "{last:#?}");
         }
     }
-    // One that stands by goes on where the active one dies.
+    // A standby continues where the active trainer dies.
     let mut command = trainer(&stopped);
     command.args(every).env("CANDLEWIRE_LOG", "info");
     let (mut active, lines) = Running::start_followed(&mut command);
@@ -344,7 +343,7 @@ async fn changed_forecast_rules_need_a_rebuild() {
     let (code, error) = fail(trainer(&pipeline).args(["--horizon", "2"]));
     assert_eq!(code, 3, "{error}");
     assert!(error.contains("horizon=1") && error.contains("topology rebuild forecast"), "{error}");
-    // Another version may have stored states that this one cannot even read.
+    // Another version may have stored states that this one cannot decode.
     let store = pipeline.server.connect("trainer").await;
     let partition = subject::partition("bitcoin", "usdt", Limits::default().partitions);
     let state = subject::state(Stream::Forecast, partition, "bitcoin", "usdt");
@@ -357,13 +356,14 @@ async fn changed_forecast_rules_need_a_rebuild() {
     assert_eq!(forecasts(&pipeline).await, expected);
 }
 
-/// The object store takes whatever the trainer's user puts there: a model that FORECAST does not name is never asked.
+/// The object store accepts anything from the trainer's user: a model that FORECAST does not name must never be used.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_model_that_was_swapped_is_refused_with_both_digests() {
     let pipeline = TestPipeline::new().await;
     let _processor = pipeline.start("stream-processor");
     let mut first = Running::start(&mut trainer(&pipeline));
-    // It ends with a candle: one that the flush closes early is thin, and what follows it would have no neighbors.
+    // The recording ends with a candle: one closed early by the flush is thin, and the next candle would have no
+    // neighbors.
     forecast_all(&pipeline, &mut pipeline.replay(&minutes(&pipeline, 3_195), "1m"));
     first.terminate();
     assert_eq!(first.wait(), Some(0));
@@ -373,7 +373,7 @@ async fn a_model_that_was_swapped_is_refused_with_both_digests() {
     let bitcoin = Instrument::new("bitcoin", "usdt").unwrap();
     let key = model_key(&bitcoin, Recipe::Returns, in_use["model"].as_str().unwrap(), MODEL);
 
-    // Another one of the same ticks, in every way as valid.
+    // Another valid model of the same ticks.
     let train = ["train", "--offline", "--archive", "archive", "--interval", "15m", "--folds", "1", "--rounds", "30"];
     succeed(pipeline.program("trainer").args(train).args(["--threads", "1", "--out", "other"]));
     let other = std::fs::read(pipeline.dir.path().join("other").join(MODEL)).unwrap();
@@ -384,13 +384,13 @@ async fn a_model_that_was_swapped_is_refused_with_both_digests() {
     for start in ["first", "second"] {
         let (mut refusing, lines) = Running::start_followed(&mut trainer(&pipeline));
         eventually("the trainer ends", || !refusing.is_running());
-        assert_eq!(refusing.wait(), Some(3), "no supervisor starts it again: {start}");
+        assert_eq!(refusing.wait(), Some(3), "no supervisor restarts it: {start}");
         let said = lines.map_while(Result::ok).find(|line| line.starts_with("error: ")).unwrap();
         let digests = [&right, &other].map(|file| FileDigest::of(file).sha256[..16].to_owned());
         let words = [&key, &digests[0], &digests[1], "topology rebuild forecast"];
         assert!(words.iter().all(|word| said.contains(*word)), "{said}");
     }
-    assert_eq!(forecasts(&pipeline).await, before, "it was never asked");
+    assert_eq!(forecasts(&pipeline).await, before, "it was never used");
 
     objects::put(&store, &key, &right).await.unwrap();
     let mut trainer = Running::start(&mut trainer(&pipeline));
@@ -400,7 +400,7 @@ async fn a_model_that_was_swapped_is_refused_with_both_digests() {
     assert_eq!(after["next"][..before["next"].len()], before["next"][..]);
     assert_eq!(in_use["sha256"], FileDigest::of(&right).sha256);
 
-    // A running trainer reads it again when the next day's model has to beat it.
+    // A running trainer reads it again when the next day's model is compared with it.
     objects::put(&store, &key, &other).await.unwrap();
     succeed(&mut pipeline.replay(&minutes(&pipeline, 4_800), "1m"));
     eventually("the trainer ends", || !trainer.is_running());

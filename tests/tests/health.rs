@@ -1,5 +1,4 @@
-//! What services say of themselves: whether they live, are useful, have fresh data, and what they count; and what they
-//! were told.
+//! Health of services: alive, ready, fresh, metrics; and their settings.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -37,13 +36,13 @@ async fn metrics_of_a_step_agree_with_topology_show() {
     assert_eq!(aggregator.metric("ticks_total{outcome=\"aggregated\"}"), Some(TICKS as f64 + 1.0));
     for step in [&processor, &aggregator] {
         let gauge = |name: &str| step.metric(&format!("{name}{{partition=\"0\"}}"));
-        eventually("nothing waits", || gauge("lag_messages") == Some(0.0));
+        eventually("no message waits", || gauge("lag_messages") == Some(0.0));
         let standing = pipeline.standing();
         let service = if step.addr == processor.addr { "stream-processor" } else { "aggregator" };
         assert_eq!(gauge("position"), standing["steps"][service]["partitions"][0]["position"].as_f64());
-        // March 2020 ends where it does; the tick of 2017 is of the other instrument.
-        eventually("the watermarks are told", || gauge("watermark_newest_timestamp_seconds") > Some(1_585_000_000.0));
-        eventually("the oldest is told", || gauge("watermark_oldest_timestamp_seconds") == Some(1_500_000_000.0 - 5.0));
+        // March 2020 ends at its own time; the tick of 2017 belongs to the other instrument.
+        eventually("the newest watermark is reported", || gauge("watermark_newest_timestamp_seconds") > Some(1_585_000_000.0));
+        eventually("the oldest watermark is reported", || gauge("watermark_oldest_timestamp_seconds") == Some(1_500_000_000.0 - 5.0));
         assert_eq!([step.metric("leases"), step.metric("nats_connected")], [Some(1.0), Some(1.0)]);
         let commits = step.metric("commits_total").unwrap();
         assert!(commits >= 1.0 && step.metric("commit_duration_seconds_count").unwrap() >= 1.0);
@@ -57,7 +56,7 @@ async fn metrics_of_a_step_agree_with_topology_show() {
     processor.process.terminate();
     eventually("its data is fresh enough", || fresh.page("/fresh").0 == 200 && fresh.page("/fresh").1.contains("old"));
     let accepted = fresh.metric("ticks_total{outcome=\"accepted\"}");
-    assert_eq!(accepted.unwrap_or(0.0), 0.0, "what another process did is not counted again");
+    assert_eq!(accepted.unwrap_or(0.0), 0.0, "ticks of another process are not counted again");
 }
 
 #[test]
@@ -71,7 +70,7 @@ fn a_container_asks_with_the_program_itself() {
         command
     };
     assert_eq!(succeed(&mut ask(&["--alive"])), "ok\n");
-    eventually("it says what it waits for", || {
+    eventually("the reason is reported", || {
         let (code, error) = fail(&mut ask(&[]));
         code == 1 && error.contains("no NATS server answers")
     });
@@ -121,7 +120,7 @@ fn an_unknown_setting_ends_every_program_at_once() {
 fn an_env_file_that_is_not_the_callers_own_ends_every_program() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join(".env");
-    // Nobody listens there: an attempt to connect would end with another code.
+    // No server listens there: an attempt to connect would end with another code.
     std::fs::write(&file, "NATS_URL=nats://127.0.0.1:1\n").unwrap();
     let check = |name: &str, command: &str, words: &str| {
         let (code, error) = fail(program(name, dir.path()).arg(command));
@@ -135,7 +134,7 @@ fn an_env_file_that_is_not_the_callers_own_ends_every_program() {
     std::fs::set_permissions(&file, PermissionsExt::from_mode(0o644)).unwrap();
     let (code, error) = fail(program("topology", dir.path()).args(["show", "--connect-timeout", "1"]));
     assert!(code == 1 && error.contains("no NATS server answers"), "{code} {error}");
-    // Only root can give a file away.
+    // Only root can change the owner of a file.
     if std::fs::metadata(&file).unwrap().uid() == 0 {
         chown(&file, Some(65_534), None).unwrap();
         check("topology", "show", "belongs to user 65534");
@@ -159,7 +158,7 @@ fn every_variable_that_a_program_reads_is_known_to_all() {
     ] {
         variables(&command, &mut found);
     }
-    // What nats-server and Compose read: `$NAME`, `${NAME:-default}`.
+    // Read by nats-server and Compose: `$NAME`, `${NAME:-default}`.
     let mut files = vec![checkout().join("nats.conf"), checkout().join("deploy/compose.yaml")];
     files.extend(std::fs::read_dir(checkout().join("deploy/nats")).unwrap().map(|entry| entry.unwrap().path()));
     for file in files.iter().filter(|file| file.is_file()) {

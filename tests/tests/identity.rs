@@ -1,4 +1,4 @@
-//! Who connects proves who it is, in each of the ways that deploy/nats ships, and is refused with one clear line.
+//! Authentication in each way that deploy/nats ships; a refused client gets one clear line.
 
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
@@ -8,10 +8,11 @@ use pipeline_tests::server::Server;
 use pipeline_tests::variant::{Kind, Variant, make_credentials, run_openssl};
 use pipeline_tests::test_pipeline::TestPipeline;
 
-/// Candles of each run: two windows of an hour, and a bit.
+/// Candles of each run: two hours and ten minutes.
 const MINUTES: u32 = 130;
 
-/// A command ends with this code, and says this in one line and nothing else; else what it did say.
+/// Checks that a command ends with this code and exactly one line that contains these parts; returns its output
+/// otherwise.
 fn is_said(command: &mut Command, code: i32, parts: &[&str]) -> Result<(), String> {
     let output = command.stdin(std::process::Stdio::null()).output().unwrap();
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -24,9 +25,9 @@ fn check(command: &mut Command, code: i32, parts: &[&str]) {
     is_said(command, code, parts).unwrap();
 }
 
-/// What a reader sees of a pipeline of some minutes.
+/// Checks a reader's view of the pipeline.
 fn check_table(table: &str) {
-    // The last minute is closed by the end of the recording.
+    // The end of the recording closes the last minute.
     assert_eq!(table.lines().count(), 1 + MINUTES as usize, "{table}");
 }
 
@@ -41,10 +42,10 @@ fn the_pipeline_runs_over_tls_and_explains_missing_trust() {
     run_openssl("tls.conf", foreign.path());
     let ca = foreign.path().join("ca.pem");
     check(variant.stranger("topology").arg("plan").arg("--tls-ca").arg(&ca), 3, &[untrusted]);
-    // A service does not wait for what waiting cannot mend.
+    // A service does not wait when waiting cannot help.
     let mut service = Running::start(variant.stranger("stream-processor").arg("run"));
     assert_eq!(service.wait(), Some(3));
-    // The certificate is for localhost and 127.0.0.1 only, and a password counts as without TLS.
+    // The certificate is only for localhost and 127.0.0.1, and passwords are checked as without TLS.
     let mut wrong = variant.program("topology", "admin");
     check(wrong.arg("plan").env("NATS_PASSWORD", "wrong"), 3, &["refuses user \"admin\"", "NATS_PASSWORD"]);
 }
@@ -63,7 +64,7 @@ fn the_pipeline_runs_with_mtls_and_refuses_clients_without() {
     without.env("NATS_TLS_CERT", foreign.path().join("producer.pem"));
     without.env("NATS_TLS_KEY", foreign.path().join("producer.key"));
     check(&mut without, 3, &["does not take our certificate"]);
-    // The viewer has no password, and needs a certificate all the same.
+    // The viewer has no password, but also needs a certificate.
     let mut viewer = variant.stranger("reporter");
     viewer.arg("watch").env("NATS_TLS_CA", variant.path("ca.pem"));
     check(&mut viewer, 3, &["asks for a certificate of ours"]);
@@ -95,16 +96,16 @@ fn the_pipeline_runs_with_credentials_and_refuses_others() {
     let mut plan = variant.stranger("topology");
     let refused = ["refuses the credentials in ", "topology credentials"];
     check(plan.arg("plan").env("NATS_CREDS", foreign.path().join("admin.creds")), 3, &refused);
-    // The same keys, so the same server takes new credentials; these end at once.
+    // New credentials with the same keys, which the same server accepts; these expire at once.
     let before = std::fs::read(variant.credentials("admin")).unwrap();
     make_credentials(&variant.path("deploy/nats/credentials"), &["--valid", "0s"]);
     assert_ne!(before, std::fs::read(variant.credentials("admin")).unwrap());
     plan.env("NATS_CREDS", variant.credentials("admin"));
-    // Within the second in which they end they may still be taken, and then end in the middle of a command.
-    eventually("they have ended", || is_said(&mut plan, 3, &refused).is_ok());
+    // They may still be accepted during the second in which they expire, and then expire in the middle of a command.
+    eventually("they have expired", || is_said(&mut plan, 3, &refused).is_ok());
     make_credentials(&variant.path("deploy/nats/credentials"), &["--valid", "1day"]);
     succeed(&mut plan);
-    // What one user may do stands in its credentials.
+    // A user's permissions are part of its credentials.
     check(
         variant.program("topology", "producer").arg("apply").env("CANDLEWIRE_LOG", "error"),
         3,
@@ -139,7 +140,7 @@ fn contradictory_settings_are_refused_before_connecting() {
     ];
     for (flags, parts) in cases {
         let mut command = program("topology", dir.path());
-        // Nobody listens there: an attempt would end with another code.
+        // No server listens there: an attempt to connect would end with another code.
         command.env("NATS_URL", "nats://127.0.0.1:1").arg("plan").args(flags);
         check(&mut command, 2, parts);
         let errors = String::from_utf8(command.output().unwrap().stderr).unwrap();

@@ -1,4 +1,4 @@
-//! Nothing comes in, so nothing is written.
+//! Without input, nothing is written.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ const START: i64 = 1_583_020_800_000;
 const COINS: u64 = 64;
 const IDLE: Duration = Duration::from_secs(20);
 
-/// A few minutes of a coin, the last of them still open.
+/// A few minutes of a coin; the last is still open.
 async fn publish_coin(producer: &Connection, coin: &str) {
     let instrument = Instrument::new(coin, "usd").unwrap();
     let send = async |kind: RecordKind, event_ms: i64, payload| {
@@ -49,9 +49,9 @@ async fn in_20_seconds_of_idleness_nothing_is_written() {
     pipeline.wait();
     let admin = pipeline.server.connect("admin").await;
     let positions = bus::protocol::positions::<serde_json::Value>(&admin, bus::Stream::Stats).await.unwrap();
-    assert_eq!(positions.len(), 16, "every partition has work");
+    assert_eq!(positions.len(), 16, "every partition has a position");
     let before = states(&admin).await;
-    // This is the idleness that the test is about.
+    // The subject of the test: nothing happens for this time.
     tokio::time::sleep(IDLE).await;
     let after = states(&admin).await;
     for (before, after) in before.iter().zip(&after) {

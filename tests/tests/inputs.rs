@@ -1,4 +1,4 @@
-//! Bad recordings: what is kept, what is refused, and what is said.
+//! Bad recordings: accepted rows, refused rows, and messages.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -42,7 +42,7 @@ impl Case {
         self.file("rows.csv", format!("{HEADER}\n{}\n", rows.join("\n")).as_bytes())
     }
 
-    /// What the producer kept of rows that it refused: (line, reason).
+    /// The rejects file of the producer: (line, reason).
     fn rejects(&self) -> Vec<(u64, String)> {
         let text = std::fs::read_to_string(self.pipeline.dir.path().join("rejects.jsonl")).unwrap_or_default();
         let parse = |line: &str| serde_json::from_str::<Value>(line).unwrap();
@@ -178,7 +178,7 @@ async fn a_truncated_recording_is_published_up_to_the_break() {
     case.pipeline.wait();
     let (accepted, candles) = (case.pipeline.count("accepted"), case.pipeline.count("candles"));
     assert!((10_000..44_512).contains(&accepted), "{accepted}");
-    assert_eq!(candles, accepted - 2, "the last minute is open, the one before within the disorder bound");
+    assert_eq!(candles, accepted - 2, "the last minute is open, the previous one within the disorder bound");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -241,7 +241,7 @@ async fn too_few_rows_to_train_on_are_said_so_and_leave_no_model() {
     assert!(!case.pipeline.dir.path().join("out/model.ubj").exists());
 }
 
-/// The ticks that the trainer takes of a recording: time, grain, completeness, number, close.
+/// The ticks that the trainer reads from a recording: time, grain, completeness, id, close.
 fn taught(path: &Path) -> Vec<[Value; 5]> {
     let instrument = Instrument::new("bitcoin", "usdt").unwrap();
     let (now, on_read): (_, OnRead) = (EventTime(now_ms()), Arc::new(|_| ()));
@@ -258,7 +258,7 @@ fn now_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64
 }
 
-/// A replay that needs no grain: what it says, and its summary.
+/// Output and summary of a replay without `--grain`.
 fn replayed(case: &Case, path: &Path) -> (String, Value) {
     let summary = case.pipeline.dir.path().join("summary.json");
     let mut replay = case.pipeline.program("producer");
@@ -384,7 +384,7 @@ async fn rows_that_conflict_are_refused_where_that_is_asked_for() {
     assert_eq!(case.feed_messages(), 0);
 }
 
-/// A file teaches what its replay teaches.
+/// Trainer and producer read the same ticks from a file.
 #[tokio::test(flavor = "multi_thread")]
 async fn trainer_and_producer_take_the_same_rows() {
     let unknown = |minute: i64| format!("{},100,110,90,105,NaN", START + minute * 60_000);

@@ -1,4 +1,4 @@
-//! `scripts/install`: what it puts where, what it leaves alone, and what it takes away again.
+//! `scripts/install`: the files that it installs, keeps and removes.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 const PROGRAMS: [&str; 6] = ["producer", "stream-processor", "aggregator", "trainer", "reporter", "topology"];
 
-/// A checkout whose programs are small, and a folder to install into.
+/// A checkout with small programs, and a folder to install into.
 struct Site {
     checkout: TempDir,
     root: TempDir,
@@ -112,7 +112,7 @@ fn secrets_are_made_once_and_only_root_reads_them() {
     assert_eq!(mode(&site.path("etc/candlewire/nats.env")), 0o600);
     assert!(environment().contains(&format!("CANDLEWIRE_PASSWORD_STREAM_PROCESSOR={}\n", secret("stream-processor"))));
 
-    // The operator's own line stays, and a secret that was changed reaches the server.
+    // The operator's own line stays, and a changed secret reaches the server.
     let own = "GOMEMLIMIT=1GiB\nCANDLEWIRE_PASSWORD_ROUTES=\"cw-between-the-servers\"\nCANDLEWIRE_PASSWORD_ADMIN_2=x\n";
     std::fs::write(site.path("etc/candlewire/nats.env"), environment() + own).unwrap();
     std::fs::write(site.path("etc/candlewire/secrets/trainer"), "cw-another-secret\n").unwrap();
@@ -147,13 +147,14 @@ fn an_unreadable_secret_is_refused_before_any_change() {
         refused("etc/candlewire/secrets/trainer", wrong);
     }
     refused("etc/candlewire/nats.env", "CANDLEWIRE_PASSWORD_ROUTES=12345678901234567890\n");
-    // An empty one is made.
+    // An empty secret is replaced by a new one.
     std::fs::write(site.path("etc/candlewire/secrets/trainer"), "").unwrap();
     site.install(&[]);
     assert!(site.read("etc/candlewire/secrets/trainer").len() >= 48);
 }
 
-/// `sudo scripts/install` in somebody's checkout: root's PATH has no cargo, and no file of that user becomes root's.
+/// `sudo scripts/install` in another user's checkout: root's PATH has no cargo, and no file of that user may become
+/// root's.
 #[test]
 fn root_has_the_owner_of_the_checkout_build_it() {
     const OWNER: u32 = 4711;
@@ -172,7 +173,7 @@ fn root_has_the_owner_of_the_checkout_build_it() {
         ),
     );
     succeed(Command::new("chown").args(["-R", &OWNER.to_string()]).arg(own));
-    // The machine knows that user, for the time of this call.
+    // The machine knows that user for the time of this call.
     let users = std::fs::read_to_string("/etc/passwd").unwrap();
     let known = site.path("passwd");
     std::fs::write(&known, format!("{users}newcomer:x:{OWNER}:{OWNER}::{}:/bin/sh\n", home.display())).unwrap();
@@ -213,7 +214,7 @@ fn everything_that_units_refer_to_is_installed() {
             referred += usize::from(word.ends_with("README.md"));
         }
     }
-    assert!(referred >= 5, "the units say where it stands how they are changed");
+    assert!(referred >= 5, "the units name the pages about changing them");
 }
 
 /// A new version replaces unchanged files; beside an edited file it puts the new one under another name.
@@ -225,7 +226,7 @@ fn an_upgrade_replaces_unchanged_files_and_keeps_edited_ones() {
     std::fs::write(site.path("etc/candlewire/candlewire.env"), &edited).unwrap();
     assert!(site.install(&[]).contains("nothing to change"), "the shipped settings are the same as before");
 
-    // A program that runs keeps the file that it was started from.
+    // A running program keeps the file that it was started from.
     let old = std::fs::File::open(site.path("usr/local/bin/trainer")).unwrap();
     site.build("target/release/trainer", "two");
     for (file, line) in [("deploy/systemd/candlewire.env", "#CANDLEWIRE_NEW=1\n"), ("nats.conf", "# new\n")] {
@@ -243,7 +244,7 @@ fn an_upgrade_replaces_unchanged_files_and_keeps_edited_ones() {
     assert!(site.read("etc/candlewire/nats.conf").ends_with("# new\n"));
     assert!(!site.path("usr/local/lib/systemd/system/candlewire-reporter.service").exists());
 
-    // It is offered once.
+    // The new file is offered only once.
     std::fs::remove_file(site.path("etc/candlewire/candlewire.env.new")).unwrap();
     assert!(site.install(&[]).contains("nothing to change"));
     assert!(!site.path("etc/candlewire/candlewire.env.new").exists());
@@ -312,7 +313,7 @@ fn impossible_requests_are_refused_before_any_change() {
 
 #[test]
 fn without_root_it_asks_for_a_folder() {
-    // Whoever runs this as root calls it as nobody.
+    // Run as an unprivileged user, even if the tests run as root.
     let site = Site::new();
     std::fs::set_permissions(site.checkout.path(), PermissionsExt::from_mode(0o755)).unwrap();
     let script = site.checkout.path().join("scripts/install");

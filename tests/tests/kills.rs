@@ -1,4 +1,4 @@
-//! kill -9 in the middle of a replay, of each process in turn: the same tables, byte for byte.
+//! kill -9 in the middle of a replay, for each process in turn: the tables are equal byte for byte.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -13,10 +13,10 @@ pub(crate) const SAMPLE: &str = "btcusdt_1m_2020-03.csv.gz";
 const SPEED: &str = "300000x";
 /// Ticks of the sample.
 pub(crate) const TICKS: u64 = 44_512;
-/// Ticks that are committed before anything happens.
+/// Ticks committed before the kill.
 pub(crate) const MIDDLE: u64 = 8_000;
 
-/// The tables of a replay that nobody disturbs.
+/// The tables of an undisturbed replay.
 pub(crate) async fn undisturbed() -> &'static BTreeMap<&'static str, String> {
     static TABLES: OnceCell<BTreeMap<&'static str, String>> = OnceCell::const_new();
     TABLES
@@ -30,7 +30,7 @@ pub(crate) async fn undisturbed() -> &'static BTreeMap<&'static str, String> {
         .await
 }
 
-/// A pipeline in the middle of a replay.
+/// A running replay, in its middle.
 struct Replay {
     pipeline: TestPipeline,
     processor: Running,
@@ -46,7 +46,7 @@ impl Replay {
         Self { pipeline, processor, aggregator, producer }
     }
 
-    /// Lets everything finish; nothing may be missing, doubled or late.
+    /// Lets everything finish; no row may be missing, doubled or late.
     async fn check(mut self) {
         assert_eq!(self.producer.wait(), Some(0));
         self.pipeline.wait();
@@ -106,23 +106,23 @@ async fn a_repeatedly_killed_producer_publishes_everything_once() {
     const MINUTE: i64 = 60_000;
     const START: i64 = 1_583_020_800_000;
     let pipeline = TestPipeline::new().await;
-    // Two minutes, then three that are missing.
+    // Two minutes present, then three missing.
     let times: Vec<i64> = (0..800).map(|row| START + (row / 2 * 5 + row % 2) * MINUTE).collect();
     let mut text = "timestamp_ms,open,high,low,close,volume\n".to_owned();
     times.iter().for_each(|ms| writeln!(text, "{ms},1,2,0.5,1.5,1").unwrap());
     let file = pipeline.dir.path().join("gaps.csv");
     std::fs::write(&file, text).unwrap();
-    // Twelve seconds, had it the time.
+    // The whole replay would take twelve seconds.
     let start = |speed| Running::start(pipeline.replay(&file, "1m").args(["--speed", speed]));
     let stored = || pipeline.standing()["streams"]["FEED"]["messages"].as_u64().unwrap();
     for _ in 0..5 {
         let mut producer = start("10000x");
         let before = stored();
-        eventually("the replay goes on", || stored() > before + 20);
+        eventually("the replay continues", || stored() > before + 20);
         producer.kill();
     }
     assert_eq!(start("max").wait(), Some(0));
-    // The end is told already.
+    // The end is published already.
     assert_eq!(start("max").wait(), Some(0));
     let numbers = |records: Vec<serde_json::Value>, field: &str| -> Vec<i64> {
         records.iter().map(|record| record[field].as_i64().unwrap()).collect()

@@ -1,4 +1,4 @@
-//! Instances of a step share its partitions, whatever joins, leaves, dies or freezes.
+//! Instances of a step share its partitions while others join, leave, die or freeze.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -28,7 +28,7 @@ async fn publish_round(producer: &Connection, event_ms: i64) {
     futures::future::join_all(each).await;
 }
 
-/// How many partitions each instance of the stream-processor owns, in ascending order.
+/// Partitions per instance of the stream-processor, in ascending order.
 async fn shares(connection: &Connection) -> Vec<usize> {
     let mut shares: BTreeMap<String, usize> = BTreeMap::new();
     for (_, owner) in owners(connection, "stream-processor").await.unwrap() {
@@ -72,9 +72,9 @@ async fn instances_share_partitions_as_they_come_and_go() {
     round().await;
     let mut third = pipeline.start("stream-processor");
     round().await;
-    // The newcomer takes two of each. An instance that a busy machine holds up for longer than its lease begins anew.
+    // The new instance takes two of each. An instance delayed longer than its lease by a busy machine rejoins.
     eventually_shares_one_of(&admin, &[&[4, 6, 6], &[5, 5, 6]]).await;
-    // One leaves in order, one dies, while ticks keep coming.
+    // One leaves gracefully, one dies, while ticks keep coming.
     third.terminate();
     round().await;
     assert_eq!(third.wait(), Some(0));
@@ -99,12 +99,12 @@ async fn a_frozen_owner_is_replaced_and_does_no_harm_when_it_wakes() {
     frozen.signal("STOP");
     publish_round(&producer, 1_600_000_001_000).await;
     let other = pipeline.start("stream-processor");
-    eventually("the other one works", || pipeline.count("accepted") == 2 * u64::from(COINS));
+    eventually("the other one processes", || pipeline.count("accepted") == 2 * u64::from(COINS));
     frozen.signal("CONT");
     publish_round(&producer, 1_600_000_002_000).await;
     eventually_shares(&admin, &[8, 8]).await;
     publish_round(&producer, 1_600_000_003_000).await;
-    eventually("both work", || pipeline.count("accepted") == 4 * u64::from(COINS));
+    eventually("both process", || pipeline.count("accepted") == 4 * u64::from(COINS));
     assert_eq!((pipeline.count("duplicate"), pipeline.count("late")), (0, 0));
     drop(other);
 }
@@ -114,7 +114,7 @@ async fn a_server_outage_takes_no_partition_from_a_living_owner() {
     let mut pipeline = TestPipeline::new().await;
     let producer = pipeline.server.connect("producer").await;
     let admin = pipeline.server.connect("admin").await;
-    // One that a busy machine keeps too.
+    // Long enough to be renewed on a busy machine.
     let ttl = Duration::from_secs(2);
     let start = || Running::start(pipeline.program("stream-processor").arg("run").env("CANDLEWIRE_LEASE_TTL", "2s"));
     let _first = start();
@@ -123,12 +123,12 @@ async fn a_server_outage_takes_no_partition_from_a_living_owner() {
     eventually_shares(&admin, &[8, 8]).await;
     let before = owners(&admin, "stream-processor").await.unwrap();
     pipeline.server.kill();
-    // Longer than the time to live.
+    // Longer than the lease time to live.
     tokio::time::sleep(ttl * 2).await;
     pipeline.server.start_again();
     publish_round(&producer, 1_600_000_000_000).await;
-    eventually("the work goes on", || pipeline.count("accepted") == u64::from(COINS));
-    assert_eq!(owners(&admin, "stream-processor").await.unwrap(), before, "nobody lost anything");
+    eventually("processing continues", || pipeline.count("accepted") == u64::from(COINS));
+    assert_eq!(owners(&admin, "stream-processor").await.unwrap(), before, "no instance lost a partition");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -149,7 +149,7 @@ async fn a_claim_that_vanishes_is_written_again_and_the_work_goes_on() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let quiet = tokio::time::timeout(TTL * 3, leases.next()).await;
-    assert!(quiet.is_err(), "the work noticed: {quiet:?}");
+    assert!(quiet.is_err(), "the owner was interrupted: {quiet:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -159,7 +159,7 @@ async fn a_lost_lease_does_not_release_a_slot_taken_by_another() {
     let mut leases = Leases::join(&admin, "trainer", 1, TTL);
     let Change::Taken(first) = leases.next().await.unwrap() else { panic!("the slot is free") };
     assert_eq!(leases.next().await.unwrap(), Change::Settled);
-    // Somebody who never was a member writes its name: the slot is lost, and free again at once.
+    // A non-member overwrites the slot: it is lost, and free again at once.
     let claim = json!({ "owner": "nobody" }).to_string();
     admin.jetstream().publish("$KV.LEASES.trainer.slot.0", claim.into()).await.unwrap().await.unwrap();
     assert_eq!(leases.next().await.unwrap(), Change::Lost(0));
@@ -181,13 +181,13 @@ async fn a_standby_takes_over_when_the_active_one_leaves_or_hangs() {
         let (connection, health, shutdown) = (second.clone(), Health::new(), shutdown.clone());
         tokio::spawn(async move { LeaderLease::take(&connection, "trainer", TTL, &health, &shutdown).await })
     };
-    // Alive, it keeps its seat for as long as it likes.
+    // While alive, it keeps the leader lease.
     tokio::time::sleep(TTL * 3).await;
     assert!(!waiting.is_finished());
     active.leave().await;
-    let second_seat = waiting.await.unwrap().unwrap().unwrap();
-    // Dropped, it gives no more signs.
-    drop(second_seat);
+    let ssecond_lease = waiting.await.unwrap().unwrap().unwrap();
+    // Dropped without releasing its lease.
+    drop(ssecond_lease);
     let third = LeaderLease::take(&first, "trainer", TTL, &health, &shutdown).await.unwrap().unwrap();
     assert_eq!(living(&first, "trainer").await.unwrap().len(), 1);
     third.leave().await;
@@ -204,7 +204,7 @@ async fn of_two_trainers_the_standby_archives_when_the_other_freezes() {
         command.args(["run", "--archive-every", "1s", "--archive"]).arg(pipeline.dir.path().join(folder));
         command
     };
-    // Small files are joined: what the archive reaches stands in the names, ticks-<first>-<last>-<digest>.parquet.
+    // Small files are merged. The names say how far the archive reaches: ticks-<first>-<last>-<digest>.parquet.
     let reaches = |folder: &str| {
         let entries = std::fs::read_dir(pipeline.dir.path().join(folder)).into_iter().flatten().flatten();
         let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
@@ -218,7 +218,7 @@ async fn of_two_trainers_the_standby_archives_when_the_other_freezes() {
     let mut said = |words: &str| log.find(|line| line.as_ref().is_ok_and(|line| line.contains(words))).is_some();
     assert!(said("another instance is active, standing by"));
     first.signal("STOP");
-    // It holds the archive still: the second one waits, and does not give up.
+    // The frozen one still holds the archive: the second one waits, and does not give up.
     assert!(said("waiting: "));
     let before = reaches("shared");
     first.signal("CONT");
@@ -245,7 +245,7 @@ async fn accepted_loss_goes_on_and_leaves_a_gap() {
     publish_round(&producer, 1_600_000_000_000).await;
     let mut first = pipeline.start("stream-processor");
     pipeline.wait_for_market();
-    // In order, so that the states are stored too.
+    // Gracefully, so that the states are stored too.
     first.terminate();
     assert_eq!(first.wait(), Some(0));
     publish_round(&producer, 1_600_000_010_000).await;

@@ -1,5 +1,5 @@
-//! What live prices certify, and that none which is owed is missing in silence: the producer against a replica of CoinGecko
-//! whose clock the test sets.
+//! Certification and gaps of live prices: the producer against a mock of CoinGecko whose clock the test sets. No
+//! missing price may go unreported.
 
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -13,13 +13,13 @@ use serde_json::{Value, json};
 
 const MINUTE: i64 = 60_000;
 
-/// A whole second, so long ago that nothing below is ahead of the clock.
+/// A whole second, far enough in the past that nothing below is ahead of the clock.
 fn start_ms() -> i64 {
     let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64;
     (now_ms - 6 * 3_600_000) / 1_000 * 1_000
 }
 
-/// Polls with health; what is logged can be received.
+/// A polling producer with health; its log lines can be received.
 fn watched(pipeline: &TestPipeline, source: &CoinGecko, coins: &str) -> (Watched, Receiver<String>) {
     let (lines, received) = channel();
     let producer =
@@ -27,7 +27,7 @@ fn watched(pipeline: &TestPipeline, source: &CoinGecko, coins: &str) -> (Watched
     (producer, received)
 }
 
-/// Waits until FEED has so many records of a kind.
+/// Waits until FEED has this many records of a kind.
 async fn wait_for(pipeline: &TestPipeline, kind: RecordKind, count: usize) -> Vec<Value> {
     let mut records = Vec::new();
     for _ in 0..600 {
@@ -40,7 +40,7 @@ async fn wait_for(pipeline: &TestPipeline, kind: RecordKind, count: usize) -> Ve
     panic!("{records:?} are not {count} records");
 }
 
-/// How much each record certifies, in minutes.
+/// The certified span of each record, in minutes.
 fn certified(records: &[Value]) -> Vec<Option<f64>> {
     records.iter().map(|record| Some(record.get("complete_ms")?.as_f64()? / MINUTE as f64)).collect()
 }
@@ -67,7 +67,7 @@ async fn polled_prices_certify_back_over_heartbeats() {
 async fn heartbeats_stay_behind_the_lag_that_was_shown() {
     let (pipeline, source) = (TestPipeline::new().await, CoinGecko::start().await);
     let start = start_ms();
-    // Of the first price nobody knows since when the source has shown it.
+    // The time since when the source has shown the first price is unknown.
     source.observe("bitcoin", 1.0, start, start + 30 * MINUTE);
     let _producer = Running::start(&mut polling(&pipeline, &source, "bitcoin", "100ms"));
     let first = wait_for(&pipeline, RecordKind::Heartbeat, 1).await;
@@ -116,7 +116,7 @@ async fn every_way_of_giving_no_price_becomes_a_gap() {
         let metric = format!("upstream_errors_total{{class=\"{cause}\"}}");
         assert!(producer.metric(&metric) >= Some(1.0), "{metric}");
     }
-    assert_eq!(pipeline.feed(RecordKind::Tick).await.len(), expected.len() + 1, "what would be refused does not go out");
+    assert_eq!(pipeline.feed(RecordKind::Tick).await.len(), expected.len() + 1, "prices that would be refused are not published");
     drop(producer);
     let said: Vec<String> = lines.iter().filter(|line| line.contains("WARN") && line.contains("cause=")).collect();
     assert_eq!(said.len(), expected.len(), "once each: {said:#?}");
@@ -146,7 +146,7 @@ async fn a_source_that_refuses_for_long_is_not_ready() {
     let (producer, _lines) = watched(&pipeline, &source, "bitcoin");
     eventually("it is ready", || producer.is_ready());
     source.say(Answer::rate_limited("2"));
-    eventually("it is not ready while it waits", || producer.page("/readyz").1.contains("Rate Limit"));
+    eventually("it is not ready while it backs off", || producer.page("/readyz").1.contains("Rate Limit"));
     eventually("it is ready again", || producer.is_ready());
 }
 
@@ -184,15 +184,15 @@ async fn fetch_and_run_agree_on_the_smallest_price() {
     source.set("tiny", 0.9e-15, start + MINUTE);
     let (code, error) = fail(&mut fetch());
     assert!(code == 1 && error.contains("outside 1e-15 to 1e15"), "{code} {error}");
-    eventually("run says the same", || lines.try_iter().any(|line| line.contains("outside 1e-15 to 1e15")));
+    eventually("run reports the same", || lines.try_iter().any(|line| line.contains("outside 1e-15 to 1e15")));
     assert!(producer.page("/healthz").0 == 200);
-    assert_eq!(pipeline.feed(RecordKind::Tick).await.len(), 1, "what would be refused downstream does not go out");
+    assert_eq!(pipeline.feed(RecordKind::Tick).await.len(), 1, "prices that would be refused downstream are not published");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn six_starts_and_silence_cover_only_certified_spans() {
     let (pipeline, source) = (TestPipeline::new().await, CoinGecko::start().await);
-    // Twenty seconds into an hour.
+    // Twenty seconds after a full hour.
     let start = start_ms() / 3_600_000 * 3_600_000 + 20_000;
     for number in 0..6 {
         let event = start + number * 20_000;

@@ -1,5 +1,5 @@
-//! The transaction over a network that breaks: whatever happens to a commit or its answer, it is stored once, and nobody
-//! is taken for another owner who is not. And batches of ticks on their way into FEED.
+//! The transaction over a faulty network: a commit is stored once, whatever part of it or of its answer gets lost, and
+//! no owner is mistaken for another. Also batches of ticks to FEED.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ use step::transaction::Part;
 const REFUSED: u32 = 10_071;
 const PARTITION: u32 = 3;
 
-/// An owner behind a proxy, which has committed once.
+/// An owner behind a proxy, with one commit.
 struct Case {
     server: Server,
     proxy: Proxy,
@@ -43,18 +43,18 @@ impl Case {
         Self { server, proxy, owner, transactions }
     }
 
-    /// Commits until something happens to a commit, and twice more; all must be stored, once.
+    /// Commits until the treatment has hit a commit, and twice more; all must be stored once.
     async fn check(mut self) {
         for _ in 0..3 {
             let outcome = self.owner.commit(&self.transactions, 50).await.unwrap();
-            assert!(matches!(outcome, Outcome::Stored(_)), "nobody else is here");
+            assert!(matches!(outcome, Outcome::Stored(_)), "there is no other owner");
         }
         let direct = self.server.connect("admin").await;
         assert_eq!(Counting::check(&direct, PARTITION).await, 155);
     }
 }
 
-/// Does this to the next message that is meant; the owner must come through.
+/// Applies the treatment to the next matching message; the owner must continue.
 async fn survives(is_meant: impl FnMut(&Frame) -> bool + Send + 'static, treatment: Treatment) {
     let case = Case::new().await;
     case.proxy.once(is_meant, treatment);
@@ -96,7 +96,7 @@ async fn a_commit_that_arrives_after_its_repetition_is_refused() {
     case.proxy.once(Frame::is_commit, Treatment::Strand);
     let outcome = case.owner.commit(&case.transactions, 50).await.unwrap();
     let direct = case.server.connect("admin").await;
-    assert_eq!(outcome, Outcome::Stored(last_seq(&direct).await), "the first is still on its way");
+    assert_eq!(outcome, Outcome::Stored(last_seq(&direct).await), "the first is still in transit");
     case.proxy.release();
     for inputs in [55, 45] {
         assert!(matches!(case.owner.commit(&case.transactions, inputs).await, Ok(Outcome::Stored(_))));
@@ -126,7 +126,7 @@ async fn a_commit_that_arrives_before_its_repetition_is_the_one() {
     };
     let (outcome, ()) = tokio::join!(case.owner.commit(&case.transactions, 50), both_arrive);
     assert_eq!(outcome.unwrap(), Outcome::Stored(last_seq(&direct).await));
-    assert_eq!(case.proxy.refusals(REFUSED), 1, "the repetition is refused, and that is no other owner");
+    assert_eq!(case.proxy.refusals(REFUSED), 1, "the repetition is refused, but not as another owner");
     assert_eq!(Counting::check(&direct, PARTITION).await, 55);
 }
 
@@ -179,8 +179,7 @@ async fn an_owner_stopped_between_apply_and_send_stores_nothing() {
     let mut provisional =
         pipeline.server.connect("reporter").await.client().subscribe("live.provisional.>").await.unwrap();
 
-    // It has applied the next ticks, too many to go ahead of their commit, and is stopped before the first byte of its batch;
-    // another owner commits.
+    // It has applied the next ticks and is stopped before the first byte of its batch; meanwhile another owner commits.
     proxy.rule(|frame| if frame.begins_batch() { Treatment::Hold } else { Treatment::Pass });
     publish(&producer, &packed(&bitcoin(), (1_600_000_001_000..1_600_000_101_000).step_by(1_000))).await.unwrap();
     proxy.held(1).await;
@@ -190,28 +189,29 @@ async fn an_owner_stopped_between_apply_and_send_stores_nothing() {
     let taken = stream_info(&direct, "MARKET").await.unwrap().state;
     assert_eq!(outcomes, [Outcome::Stored(taken.last_seq)]);
 
-    // It goes on: refused once, it recovers, applies the tick again, and is stopped again before it sends.
+    // It is resumed: refused once, it recovers, applies the tick again, and is stopped again before it sends.
     proxy.release();
     proxy.held(1).await;
     let after = stream_info(&direct, "MARKET").await.unwrap().state;
-    assert_eq!((after.last_seq, after.messages), (taken.last_seq, taken.messages), "nothing of it is stored");
+    assert_eq!((after.last_seq, after.messages), (taken.last_seq, taken.messages), "none of its results is stored");
     assert_eq!(proxy.refusals(REFUSED), 1);
-    assert!(provisional.next().now_or_never().is_none(), "nothing of it is shown");
+    assert!(provisional.next().now_or_never().is_none(), "none of its results is published");
 
-    // And it goes on right.
+    // Then it continues normally.
     proxy.rule(|_| Treatment::Pass);
     proxy.release();
     pipeline.wait_for_market();
     assert_eq!((pipeline.count("accepted"), pipeline.count("duplicate")), (101, 0));
     assert_eq!(proxy.refusals(REFUSED), 1);
-    assert!(provisional.next().await.is_some(), "what is committed is shown");
+    assert!(provisional.next().await.is_some(), "committed results are published");
 }
 
 async fn last_seq(connection: &Connection) -> u64 {
     stream_info(connection, "MARKET").await.unwrap().state.last_seq
 }
 
-/// Publishes ticks in batches while this happens to the next message that is meant: FEED must have each once, in order.
+/// Publishes ticks in batches and applies the treatment to the next matching message: FEED must have each tick once, in
+/// order.
 async fn feed_survives(is_meant: impl FnMut(&Frame) -> bool + Send + 'static, treatment: Treatment) {
     let server = Server::with_streams().await;
     let proxy = Proxy::start(&server).await;
@@ -227,7 +227,7 @@ async fn feed_survives(is_meant: impl FnMut(&Frame) -> bool + Send + 'static, tr
     assert_eq!(events(&server).await, (0..60).collect::<Vec<_>>());
 }
 
-/// The event times of bitcoin's ticks, as they stand in FEED.
+/// The event times of bitcoin's ticks, in FEED's order.
 async fn events(server: &Server) -> Vec<i64> {
     let reader = server.connect("stream-processor").await;
     let filters = vec![subject::of_kind(Stream::Feed, RecordKind::Tick, Some(&bitcoin()))];

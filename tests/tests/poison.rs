@@ -1,4 +1,4 @@
-//! What no step can use: it is kept with its reason, counted, and the partition goes on.
+//! Unusable records: they are stored with their reason and counted, and the partition continues.
 
 use async_nats::HeaderMap;
 use bus::reader::{Selection, read_to_end};
@@ -9,7 +9,7 @@ use pipeline_tests::ticks::{bitcoin, publish_tick, tick_line};
 use pipeline_tests::test_pipeline::TestPipeline;
 use serde_json::{Value, json};
 
-/// Stores a message as it is; returns its sequence.
+/// Stores a message as given; returns its sequence.
 async fn store(connection: &Connection, subject: &str, schema: &str, payload: impl Into<Vec<u8>>) -> u64 {
     let mut headers = HeaderMap::new();
     headers.insert("Candlewire-Schema", schema);
@@ -21,7 +21,7 @@ fn line(event_ms: i64) -> String {
     serde_json::to_string(&tick_line(&bitcoin(), event_ms)).unwrap()
 }
 
-/// What MARKET keeps of refused records: (subject's coin, sequence in FEED, line, reason), in order.
+/// Refused records in MARKET: (subject's coin, sequence in FEED, line, reason), in order.
 async fn rejected(connection: &Connection) -> Vec<(String, u64, u64, String)> {
     let mut found = Vec::new();
     let filters = vec!["market.*.rejected.*.*".to_owned()];
@@ -101,8 +101,8 @@ async fn the_aggregator_counts_and_skips_unreadable_records() {
     publish_tick(&producer, 1_600_000_000_000).await;
     pipeline.wait_for_market();
     drop(processor);
-    // Nobody but the stream-processor may write MARKET; here it has gone mad.
-    let mad = pipeline.server.connect("stream-processor").await;
+    // Only the stream-processor may write MARKET; the test takes its role to write garbage.
+    llet faulty =pipeline.server.connect("stream-processor").await;
     let price = |change: &str, to: &str| {
         let good =
             r#"{"coin":"bitcoin","quote":"usd","event_ms":1600000001000,"grain_ms":1000,"close":100.0,"feed_seq":1}"#;
@@ -124,9 +124,9 @@ async fn the_aggregator_counts_and_skips_unreadable_records() {
         (&heartbeats, "heartbeat/1", price("1600000001000", "9223372036854775807")),
     ];
     for (subject, schema, payload) in &poison {
-        store(&mad, subject, schema, payload.as_str()).await;
+        store(&faulty, subject, schema, payload.as_str()).await;
     }
-    store(&mad, &prices, "price/1", price("100.0", "101.0")).await;
+    store(&faulty, &prices, "price/1", price("100.0", "101.0")).await;
     let (mut aggregator, log) = Running::start_followed(pipeline.program("aggregator").arg("run"));
     pipeline.wait();
     let counts = pipeline.standing()["steps"]["aggregator"]["counts"].clone();
@@ -134,10 +134,10 @@ async fn the_aggregator_counts_and_skips_unreadable_records() {
     aggregator.terminate();
     let said = log.map_while(Result::ok).filter(|line| line.contains("cannot be read")).count();
     assert_eq!((said, aggregator.wait()), (1, Some(0)));
-    assert!(stream_info(&mad, "MARKET").await.unwrap().state.messages > 10);
+    assert!(stream_info(&faulty, "MARKET").await.unwrap().state.messages > 10);
 }
 
-/// A kind that no step knows would stay in FEED unjudged: its sender is told at once instead.
+/// A record kind that no step knows would stay in FEED unjudged, so the sender is refused at once.
 #[tokio::test(flavor = "multi_thread")]
 async fn feed_accepts_only_record_kinds_that_are_judged() {
     let pipeline = TestPipeline::new().await;

@@ -1,4 +1,4 @@
-//! The producer against a replica of CoinGecko: what comes into FEED, and what happens when either side fails.
+//! The producer against a mock of CoinGecko: records in FEED, and failures on either side.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -10,7 +10,7 @@ use pipeline_tests::programs::{NEVER, Running, eventually, fail, program, succee
 use pipeline_tests::test_pipeline::TestPipeline;
 use serde_json::{Value, json};
 
-/// Shorter than anybody should poll the real one.
+/// Shorter than the real API may be polled.
 const INTERVAL: &str = "100ms";
 
 fn now_ms() -> i64 {
@@ -101,7 +101,7 @@ async fn fetch_explains_errors_in_one_line_without_the_key() {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_new_observation_of_each_coin_is_one_tick() {
     let (pipeline, source) = (TestPipeline::new().await, CoinGecko::start().await);
-    // So long ago that no observation below is ahead of its answer.
+    // Far enough in the past that no observation below is ahead of its answer.
     let start = now_ms() - 120_000;
     source.set("bitcoin", 103_376.25, start);
     source.set("ethereum", 2_491.11, start + 1);
@@ -110,7 +110,7 @@ async fn each_new_observation_of_each_coin_is_one_tick() {
     wait_for_events(&pipeline, "bitcoin", &[start]).await;
     source.set("bitcoin", 103_400.0, start + 60_000);
     wait_for_events(&pipeline, "bitcoin", &[start, start + 60_000]).await;
-    // An edge with an older answer, then the same as before.
+    // An edge server with an older answer, then the same as before.
     source.set("bitcoin", 103_376.25, start);
     source.wait_for_polls(2);
     source.set("bitcoin", 103_400.0, start + 60_000);
@@ -209,7 +209,7 @@ async fn a_slow_answer_is_waited_for_and_polls_do_not_pile_up() {
 #[tokio::test(flavor = "multi_thread")]
 async fn while_nats_is_away_ticks_wait_and_come_in_order() {
     let (mut pipeline, source) = (TestPipeline::new().await, CoinGecko::start().await);
-    // So long ago that no observation below is ahead of its answer.
+    // Far enough in the past that no observation below is ahead of its answer.
     let start = now_ms() - 60_000;
     source.set("bitcoin", 1.0, start);
     let _producer = Running::start(&mut polling(&pipeline, &source, "bitcoin", INTERVAL));
@@ -225,7 +225,7 @@ async fn while_nats_is_away_ticks_wait_and_come_in_order() {
     wait_for_events(&pipeline, "bitcoin", &expected).await;
 }
 
-/// Starts polling with health.
+/// A polling producer with health.
 fn polling_with_health(pipeline: &TestPipeline, source: &CoinGecko, flags: &[&str]) -> Watched {
     let mut command = polling(pipeline, source, "bitcoin", INTERVAL);
     command.args(flags).env("COINGECKO_API_KEY", "CG-topsecret");
@@ -264,7 +264,7 @@ async fn it_is_ready_when_both_sides_have_answered() {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_of_several_producers_polls_and_a_standby_takes_over() {
     let pipeline = TestPipeline::new().await;
-    // Each asks a source of its own, so that it is seen who asks.
+    // Each polls a source of its own, so that the active one is known.
     let sources = [CoinGecko::start().await, CoinGecko::start().await, CoinGecko::start().await];
     let observe = |price: f64, event_ms: i64| sources.iter().for_each(|source| source.set("bitcoin", price, event_ms));
     let (before, after) = (now_ms() - 60_000, now_ms() - 50_000);
@@ -274,7 +274,7 @@ async fn one_of_several_producers_polls_and_a_standby_takes_over() {
     let (second, mut log) =
         Running::start_followed(polling(&pipeline, &sources[1], "bitcoin", INTERVAL).env("CANDLEWIRE_LOG", "info"));
     sources[0].wait_for_polls(5);
-    assert!(sources[1].seen().is_empty(), "two ask at once");
+    assert!(sources[1].seen().is_empty(), "two poll at once");
     first.kill();
     sources[1].wait_for_polls(5);
     let _third = Running::start(&mut polling(&pipeline, &sources[2], "bitcoin", INTERVAL));
@@ -286,14 +286,14 @@ async fn one_of_several_producers_polls_and_a_standby_takes_over() {
     let _stands_by = log.find(|line| line.as_ref().is_ok_and(|line| line.contains("another producer has taken over")));
     let asked = sources[1].seen().len();
     sources[2].wait_for_polls(5);
-    assert_eq!(sources[1].seen().len(), asked, "two ask at once");
-    assert_eq!(events(&pipeline, "bitcoin").await, [before, after], "nothing is in FEED twice");
+    assert_eq!(sources[1].seen().len(), asked, "two poll at once");
+    assert_eq!(events(&pipeline, "bitcoin").await, [before, after], "no tick is in FEED twice");
 }
 
 /// A key of the usual length.
 const KEY: &str = "CG-SuperSecretKey1234567890";
 
-/// Six characters in a row are no chance.
+/// Six consecutive characters of the key cannot occur by chance.
 fn shows_no_part_of_the_key(text: &str) {
     let text = text.to_lowercase();
     for part in KEY.to_lowercase().as_bytes().windows(6).map(|part| str::from_utf8(part).unwrap()) {
@@ -309,7 +309,7 @@ async fn no_part_of_the_key_is_shown_wherever_an_answer_is_cut() {
     let encoded: String = KEY.bytes().map(|byte| format!("%{byte:02X}")).collect();
     let words = |text: String| json!({"status": {"error_code": 10002, "error_message": text}}).to_string();
     let padding = |length: usize| "x".repeat(length);
-    // Behind some 140 bytes the key lies across the end of what is shown.
+    // After some 140 bytes the key crosses the end of the printed part.
     let answers = [
         Answer::new(500, padding(140) + KEY),
         Answer::new(500, padding(130) + &escaped),
@@ -346,13 +346,13 @@ async fn a_running_producer_shows_no_part_of_the_key() {
     ["/readyz", "/metrics"].into_iter().for_each(|path| shows_no_part_of_the_key(&producer.page(path).1));
 }
 
-/// What an answer may cost, however small it is on the wire.
+/// Largest growth of memory from one answer, however small it is when compressed.
 const GROWTH_MAX: u64 = 20_000_000;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hostile_answer_costs_little_memory() {
     let (pipeline, source) = (TestPipeline::new().await, CoinGecko::start().await);
-    // A full page: the source may answer the most.
+    // A full page: the largest valid answer.
     let coins: Vec<String> = (0..250).map(|number| format!("coin-{number}")).collect();
     coins.iter().for_each(|coin| source.set(coin, 5.0, now_ms()));
     let producer = Watched::start(&mut polling(&pipeline, &source, &coins.join(","), INTERVAL), |_| ());
@@ -381,7 +381,7 @@ async fn more_entries_than_coins_asked_for_are_refused() {
     let quote = json!({"id": "bitcoin", "current_price": 1.0, "last_updated": "2025-01-01T00:00:00Z"});
     check(Answer::new(200, json!([quote, quote]).to_string()), "more entries than the 1 asked for");
     check(Answer::new(200, format!("[{}", " ".repeat(1_000_000))), "more than 69632 bytes");
-    // What is too long and no price anyway keeps its class.
+    // An answer that is too long and no price keeps its class.
     check(Answer::html(403, &format!("<html>{}", "x".repeat(1_000_000))), "may be blocked");
     check(Answer::new(429, "Throttled ".repeat(100_000)), "answered 429: more than 69632 bytes: Throttled Throttled");
 }
@@ -399,7 +399,7 @@ async fn a_price_ahead_of_its_answer_hides_none_that_follows() {
     let mut expected = vec![start];
     wait_for_events(&pipeline, "bitcoin", &expected).await;
     for second in 1..=12 {
-        // As the attack did: every second a price, one of them two minutes ahead.
+        // As in the attack: one price per second, one of them two minutes ahead.
         let ahead = if second == 4 { 119 } else { 0 };
         observe(second, ahead);
         source.wait_for_polls(2);
@@ -434,5 +434,5 @@ async fn prices_that_a_source_ahead_of_itself_costs_become_a_gap() {
         json!({"coin": "bitcoin", "quote": "usd", "from_ms": start, "to_ms": start + 300_000, "cause": "time-ahead"});
     assert_eq!(pipeline.feed(RecordKind::Gap).await, [expected]);
     warned.recv_timeout(NEVER).expect("a warning");
-    assert_eq!(warned.try_iter().count(), 0, "one warning, not one with every answer");
+    assert_eq!(warned.try_iter().count(), 0, "one warning, not one per answer");
 }

@@ -1,4 +1,4 @@
-//! Our own reader against the real server: every message once and in order, whatever happens to it.
+//! The ordered reader against a real server: every message once and in order, whatever goes wrong.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use pipeline_tests::ticks::publish_tick;
 use pipeline_tests::test_pipeline::TestPipeline;
 use serde_json::Value;
 
-/// The client's own ordered consumer would be silent for longer.
+/// Longest wait for the next message. The client library's own ordered consumer stays silent for longer.
 const SOON: Duration = Duration::from_secs(8);
 
 /// Reads all ticks of FEED.
@@ -31,7 +31,7 @@ async fn next(reader: &mut Reader) -> Delivery {
     tokio::time::timeout(SOON, next).await.expect("a message soon")
 }
 
-/// The next messages are these, each once.
+/// Reads these sequences, each once.
 async fn read(reader: &mut Reader, sequences: std::ops::RangeInclusive<u64>) {
     for seq in sequences {
         assert_eq!(next(reader).await.seq, seq);
@@ -103,7 +103,7 @@ async fn two_hundred_crashed_starts_leave_room_for_another() {
     let pipeline = TestPipeline::new().await;
     let (producer, connection) =
         tokio::join!(pipeline.server.connect("producer"), pipeline.server.connect("stream-processor"));
-    // A reader that is dropped leaves its consumer behind, as a process does that is killed.
+    // A dropped reader leaves its consumer behind, like a killed process.
     let crash = async |partition: u32| {
         let filters = MARKET_STEP.kinds.iter().map(|&kind| subject::of_partition(Stream::Feed, partition, kind));
         let selection = Selection { stream: Stream::Feed, filters: filters.collect(), from: 1 };

@@ -1,5 +1,5 @@
-//! Readers of our Parquet files that are too large for every run: `scripts/test --peers` fetches them and runs this. A
-//! reader that is not there fails its test.
+//! Parquet readers that are too large for every run; `scripts/test --peers` installs them and runs these tests. A
+//! missing reader fails its test.
 #![allow(clippy::unwrap_used)]
 
 use std::process::Command;

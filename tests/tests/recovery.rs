@@ -1,4 +1,4 @@
-//! What a step does when the pipeline around it is not as it was.
+//! Recovery of a step when streams, settings or the server have changed.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -21,7 +21,7 @@ use pipeline_tests::test_pipeline::TestPipeline;
 use serde_json::{Value, json};
 use step::transaction::{MESSAGES_MAX, Outgoing, Part, Role};
 
-/// A pipeline whose stream-processor has committed one tick, and runs no more; with a connection of the producer.
+/// A pipeline whose stream-processor has committed one tick and stopped, with a connection of the producer.
 async fn with_one_tick_processed() -> (TestPipeline, Connection) {
     let pipeline = TestPipeline::new().await;
     let producer = pipeline.server.connect("producer").await;
@@ -32,7 +32,7 @@ async fn with_one_tick_processed() -> (TestPipeline, Connection) {
     (pipeline, producer)
 }
 
-/// Ends a service in order: what it has shown is stored with the states that it comes from.
+/// Stops a service gracefully, so that its states are stored too.
 fn stop(service: &mut Running) {
     service.terminate();
     assert_eq!(service.wait(), Some(0));
@@ -59,7 +59,7 @@ async fn an_idle_step_continues_at_its_position_after_a_server_kill() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_step_without_input_starts_after_a_server_kill() {
     let (mut pipeline, producer) = with_one_tick_processed().await;
-    // Started exactly at the end of its input, it has nothing delivered when the server goes.
+    // Started exactly at the end of its input, it has received nothing when the server is killed.
     let _processor = pipeline.start("stream-processor");
     let _aggregator = pipeline.start("aggregator");
     pipeline.wait();
@@ -87,10 +87,10 @@ async fn a_lost_position_beside_outputs_is_refused_not_started_over() {
     let stopped = log.find(|line| line.as_ref().is_ok_and(|line| line.contains("partition stopped"))).unwrap().unwrap();
     assert!(stopped.contains("no position, but market."), "{stopped}");
     let after = stream_info(&admin, "MARKET").await.unwrap().state.last_seq;
-    assert_eq!(before, after, "nothing is processed twice");
+    assert_eq!(before, after, "no input is processed twice");
 }
 
-/// A leader of three that was just chosen may answer before it has applied what its log holds.
+/// A newly elected leader of three may answer before it has applied its log.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_step_waits_for_a_leader_that_lags() {
     let (pipeline, producer) = with_one_tick_processed().await;
@@ -109,7 +109,7 @@ async fn a_step_waits_for_a_leader_that_lags() {
     let mut command = pipeline.program("stream-processor");
     let mut processor = Watched::start(command.arg("run").env("NATS_URL", proxy.url()), note);
     let waits = heard.iter().find(|line| line.contains("waiting: FEED was read up to sequence 1"));
-    assert!(waits.is_some_and(|line| line.contains("ends at 0")), "the step says what it waits for");
+    assert!(waits.is_some_and(|line| line.contains("ends at 0")), "the step logs what it waits for");
     proxy.edit(|_| None);
     publish_tick(&producer, 1_600_000_001_000).await;
     pipeline.wait_for_market();
@@ -145,7 +145,7 @@ async fn an_input_that_is_created_anew_under_a_running_step_ends_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_input_that_is_older_than_the_position_is_refused() {
     let (mut pipeline, producer) = with_one_tick_processed().await;
-    // FEED comes back from a backup that was made before the second tick.
+    // FEED is restored from a backup made before the second tick.
     pipeline.server.kill();
     let (feed, backup) = (pipeline.server.store_of("FEED"), pipeline.dir.path().join("backup"));
     copy(&feed, &backup);
@@ -170,15 +170,15 @@ fn copy(from: &Path, to: &Path) {
 /// input.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_quiet_partition_raises_no_alarm_when_its_input_expires() {
-    /// Longer than a partition without input goes without a look at the stream.
+    /// Longer than the interval at which a partition without input reads the stream's state.
     const LOOK: Duration = Duration::from_millis(5_500);
-    /// Messages of 3 kB, short enough to be stored as they are.
+    /// Messages of 3 kB, short enough to be stored uncompressed.
     const LINES: i64 = 30;
     const MESSAGES: i64 = 32;
     let pipeline = TestPipeline::with_limits(&Limits { partitions: 2, feed_bytes: 160 << 10, ..Limits::default() }).await;
     let producer = pipeline.server.connect("producer").await;
     let [quiet, busy] = <[Instrument; 2]>::try_from(instruments(2)).unwrap();
-    // More than half of what FEED may hold.
+    // More than half of FEED's limit.
     let wave = async |wave: i64| {
         for number in wave * MESSAGES..(wave + 1) * MESSAGES {
             let mut pack = codec::Pack::default();
@@ -200,8 +200,8 @@ async fn a_quiet_partition_raises_no_alarm_when_its_input_expires() {
     pipeline.wait_for_market();
     let admin = pipeline.server.connect("admin").await;
     let first_seq = stream_info(&admin, "FEED").await.unwrap().state.first_seq;
-    assert!(first_seq > 2, "what comes after the quiet tick is gone");
-    // A start knows only what is stored: that the quiet partition has missed nothing of it.
+    assert!(first_seq > 2, "messages after the quiet tick are removed");
+    // A restarted step only knows what is stored: that the quiet partition has missed nothing.
     processor.terminate();
     assert_eq!(processor.wait(), Some(0));
     let (mut processor, log) = Running::start_followed(pipeline.program("stream-processor").arg("run"));
@@ -273,8 +273,8 @@ async fn a_running_reader_that_is_overtaken_stops_with_both_numbers() {
     publish_tick(&producer, 1_600_000_000_000).await;
     let (mut processor, mut log) = Running::start_followed(pipeline.program("stream-processor").arg("run"));
     pipeline.wait_for_market();
-    // Frozen, it cannot see what comes and goes; awake again, it is handed what the server had sent it, and then the next
-    // message as if nothing had been.
+    // While frozen it does not see the deletion. When woken it receives what the server had already sent, and then the
+    // next message as if none were missing.
     processor.signal("STOP");
     for second in 1..200 {
         publish_tick(&producer, 1_600_000_000_000 + second * 1_000).await;
@@ -288,7 +288,7 @@ async fn a_running_reader_that_is_overtaken_stops_with_both_numbers() {
     } else {
         panic!("the stream-processor ended: {:?}", processor.wait());
     }
-    // What it had read beyond the hole was committed before it looked: the next owner must find the hole all the same.
+    // Input read after the hole was committed before the check: the next owner must find the hole nevertheless.
     assert!(pipeline.count("accepted") < 199);
     processor.kill();
     let (_next, mut log) = Running::start_followed(pipeline.program("stream-processor").arg("run"));
@@ -311,7 +311,7 @@ async fn the_remains_of_a_torn_batch_are_removed() {
     let _processor = pipeline.start("stream-processor");
     publish_tick(&producer, 1_600_000_001_000).await;
     pipeline.wait_for_market();
-    // The second tick adds a price; state and position replace those before.
+    // The second tick adds a price; state and position replace the earlier ones.
     assert_eq!(outputs().await, before + 1);
 }
 
@@ -366,7 +366,7 @@ async fn states_of_more_bytes_than_one_read_returns_are_recovered() {
     let transactions = Transactions::new(&connection, Stream::Market);
     let state = |idx: usize| Outgoing {
         subject: format!("checkpoint.market.3.state.coin-{idx}.usd"),
-        // Version 4, one input, which was the first.
+        // Version 4, one applied input, the first.
         payload: [&[4, 1, 1], &vec![0; BYTES][..]].concat().into(),
         role: Role::State,
     };
@@ -382,7 +382,7 @@ async fn states_of_more_bytes_than_one_read_returns_are_recovered() {
         let position = serde_json::from_value(position).unwrap();
         let messages = states.iter().map(|&idx| state(idx)).collect();
         let outcomes = transactions.commit(&[Part { partition: 3, fence, messages, position }]).await.unwrap();
-        let Outcome::Stored(stored) = outcomes[0] else { panic!("nobody else is here") };
+        let Outcome::Stored(stored) = outcomes[0] else { panic!("there is no other owner") };
         fence = stored;
     }
     let recovery = step::checkpoint::recover::<(), Value>(&connection, MARKET_STEP, 3);
@@ -390,7 +390,7 @@ async fn states_of_more_bytes_than_one_read_returns_are_recovered() {
     assert_eq!((found.fence, found.states.len()), (fence, STATES));
 }
 
-/// What waited together was split into batches of which the server takes each.
+/// Checks that the pending output was split into batches that the server accepts.
 async fn check_batches(connection: &Connection) {
     let (mut batches, mut largest) = (HashSet::new(), 0);
     let selection = Selection { stream: Stream::Market, filters: vec!["market.>".to_owned()], from: 1 };

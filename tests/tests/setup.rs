@@ -1,4 +1,4 @@
-//! What a user hears when something around the programs is not as it should be: one line, and the right exit code.
+//! Errors about the environment: one line and the right exit code.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -12,7 +12,7 @@ use pipeline_tests::server::{Server, checkout};
 use pipeline_tests::test_pipeline::{TestPipeline, sample};
 use serde_json::{Value, json};
 
-/// A checkout of scripts/setup alone. What it fetches for everybody is there.
+/// A checkout with only scripts/setup. Its usual downloads are present.
 fn setup_in(dir: &Path) -> PathBuf {
     let [scripts, tools] = ["scripts", ".tools"].map(|name| dir.join(name));
     std::fs::create_dir(&scripts).unwrap();
@@ -87,7 +87,7 @@ fn a_service_waits_for_its_streams() {
     running.terminate();
 }
 
-/// Every service as it is started, with what it cannot do without.
+/// The command of every service, with its required flags.
 fn services() -> [(&'static str, Vec<String>); 5] {
     let own = |arguments: &[&str]| arguments.iter().map(|&argument| argument.to_owned()).collect::<Vec<_>>();
     let file = sample("btcusdt_1m_2020-03.csv.gz").to_string_lossy().into_owned();
@@ -101,11 +101,11 @@ fn services() -> [(&'static str, Vec<String>); 5] {
     ]
 }
 
-/// Starts every service and `topology show`; each must end with code 3 and say all of this.
+/// Starts every service and `topology show`; each must end with code 3 and print all of this.
 fn all_refuse(dir: &Path, flags: &[&str], said: &[&str]) {
     let mut commands: Vec<_> = services().into();
     commands.push(("topology", vec!["show".to_owned()]));
-    // At once: a server says nothing to who may not ask, and each waits for its answer.
+    // Concurrently: the server does not answer a forbidden request, so each waits for its timeout.
     std::thread::scope(|scope| {
         for (name, arguments) in &commands {
             scope.spawn(move || {
@@ -129,7 +129,7 @@ fn a_wrong_password_is_refused_with_the_variable_that_holds_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_user_is_told_the_missing_permission() {
     let pipeline = TestPipeline::new().await;
-    // May read what was published last, and nothing else of the streams.
+    // May read the last published value, and nothing else of the streams.
     let flags = ["--nats-url", &pipeline.server.url(), "--nats-user", "reader"];
     all_refuse(pipeline.dir.path(), &flags, &["user \"reader\"", "--nats-user"]);
 }
@@ -155,7 +155,7 @@ async fn other_streams_are_refused_with_the_command_that_shows_them() {
 fn a_server_that_is_too_old_is_refused_with_the_needed_version() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("nats://{}", listener.local_addr().unwrap());
-    // The greeting of the nats-server that Debian ships; no such server can run beside the one that is needed here.
+    // The greeting of Debian's nats-server; that server cannot run beside the required one.
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let stream = stream.unwrap();
@@ -166,7 +166,7 @@ fn a_server_that_is_too_old_is_refused_with_the_needed_version() {
     all_refuse(dir.path(), &["--nats-url", &url], &["2.9.10", "2.15", "scripts/setup"]);
 }
 
-/// Says of itself what an old server says, and answers pings.
+/// Sends the greeting of an old server and answers pings.
 fn greet(mut stream: TcpStream) {
     let greeting = r#"INFO {"server_id":"x","server_name":"x","version":"2.9.10","go":"","host":"","port":0,"headers":true,"max_payload":1048576,"proto":1}"#;
     write!(stream, "{greeting}\r\n").unwrap();

@@ -1,4 +1,4 @@
-//! Full storage: the services say so, wait, and go on by themselves when there is room. Nothing is lost.
+//! Full storage: services report it, wait, and continue by themselves when there is room. Nothing is lost.
 
 use std::io::{BufReader, Lines};
 use std::process::ChildStderr;
@@ -15,17 +15,17 @@ const ROWS: u64 = 44_512;
 
 type Log = Lines<BufReader<ChildStderr>>;
 
-/// Waits for a line of a log that says all of this.
+/// Waits for a log line that contains all of this.
 fn said(log: &mut Log, parts: &[&str]) -> String {
     let says = |line: &String| parts.iter().all(|part| line.contains(part));
-    log.map_while(Result::ok).find(says).unwrap_or_else(|| panic!("nobody said {parts:?}"))
+    log.map_while(Result::ok).find(says).unwrap_or_else(|| panic!("no log line with {parts:?}"))
 }
 
 fn start(pipeline: &TestPipeline) -> (Running, Log) {
     Running::start_followed(pipeline.program("stream-processor").arg("run").env("CANDLEWIRE_LOG", "info"))
 }
 
-/// Everything is there, once.
+/// Every tick is stored, once.
 fn check(pipeline: &TestPipeline) {
     pipeline.wait_for_market();
     let counts = ["accepted", "late", "duplicate"].map(|name| pipeline.count(name));
@@ -94,7 +94,7 @@ async fn a_full_disk_is_hinted_at_and_nothing_is_lost() {
     let mut producer = Running::start(pipeline.replay(&sample(SAMPLE), "1m").stdout(std::process::Stdio::null()));
     said(&mut log, &["WARN", "full"]);
     assert!(pipeline.server.log().contains("no space left on device"));
-    // The server does not trust a disk again that was full: it wants to be started anew.
+    // The server does not use a full disk again until it is restarted.
     pipeline.server.kill();
     disk.grow(200 << 20);
     pipeline.server.start_again();

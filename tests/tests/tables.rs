@@ -1,4 +1,4 @@
-//! Every number of every table, against a plain computation on the same rows.
+//! Every number of every table, compared with a plain computation on the same rows.
 
 use std::collections::BTreeMap;
 

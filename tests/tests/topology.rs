@@ -1,4 +1,4 @@
-//! The `topology` command against the real server: what it refuses, trims and rebuilds.
+//! The `topology` command against a real server: refusals, trimming, rebuilds.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -30,7 +30,7 @@ fn excerpt(pipeline: &TestPipeline) -> PathBuf {
     path
 }
 
-/// A pipeline that has processed the excerpt and runs no more.
+/// A stopped pipeline that has processed the excerpt.
 async fn processed() -> TestPipeline {
     let pipeline = TestPipeline::new().await;
     let services = ["stream-processor", "aggregator"].map(|name| pipeline.start(name));
@@ -53,7 +53,7 @@ async fn checkpoints(connection: &Connection) -> Vec<(u32, Position<Value>)> {
     all
 }
 
-/// Messages of a stream that are results, not checkpoints.
+/// The result messages of a stream, without checkpoints.
 async fn results(connection: &Connection, stream: Stream) -> u64 {
     let held =
         connection.api::<Value>(&format!("STREAM.INFO.{stream}"), &json!({ "subjects_filter": ">" })).await.unwrap();
@@ -77,7 +77,7 @@ async fn changes_that_could_delete_a_checkpoint_are_refused() {
         (json!({ "max_msgs_per_subject": 100 }), "max_msgs_per_subject", deletes),
         (json!({ "allow_atomic": false }), "allow_atomic", "without their position"),
         (json!({ "allow_rollup_hdrs": false }), "allow_rollup_hdrs", "taking the place"),
-        // The server refuses roll-ups where purging is denied.
+        // The server refuses roll-ups when purging is denied.
         (json!({ "deny_purge": true, "allow_rollup_hdrs": false }), "deny_purge", "taking the place"),
     ];
     let server = Server::start();
@@ -180,7 +180,7 @@ async fn trimming_keeps_checkpoints_and_stops_at_the_slowest_reader() {
     let said = trim(&["--older-than", "0s"]);
     assert!(said.contains("stay, because the archive "), "{said}");
     assert_eq!(results(&admin, Stream::Market).await, 1, "the price that is not archived yet");
-    // Forgotten, it is overtaken, and says so instead of leaving a hole.
+    // A forgotten archive is overtaken, and reports it instead of leaving a hole.
     let id = said.rsplit_once('(').and_then(|(_, rest)| rest.split_once(')')).unwrap().0;
     let said = trim(&["--older-than", "0s", "--forget", id]);
     assert!(said.contains("MARKET: 1 messages removed"), "{said}");
@@ -218,7 +218,7 @@ async fn services_go_on_after_trimming_as_if_nothing_had_been() {
     let producer = pipeline.server.connect("producer").await;
     publish_tick(&producer, "quiet", 1_600_000_000_000).await;
     pipeline.wait();
-    // Beside the work, again and again.
+    // During the work, repeatedly.
     let mut replay = Running::start(pipeline.replay(&sample(SAMPLE), "1m").args(["--speed", "1200000x"]));
     while replay.is_running() {
         succeed(pipeline.program("topology").args(["trim", "--older-than", "0s"]));
@@ -243,7 +243,7 @@ async fn waiting_ends_beside_a_live_source() {
     let pipeline = TestPipeline::new().await;
     let _services = [pipeline.start("stream-processor"), pipeline.start("aggregator")];
     let producer = pipeline.server.connect("producer").await;
-    // Partitions of which one always has something that it has not committed yet.
+    // Partitions of which one always has uncommitted input.
     let live = tokio::spawn(async move {
         let instruments = instruments(4);
         for event_ms in (1_600_000_000_000..).step_by(20) {

@@ -1,4 +1,4 @@
-//! What viewers and readers can take of the server: never so much that a service lacks it.
+//! Resource limits of viewers and readers: they can never starve a service.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
@@ -16,19 +16,19 @@ use serde_json::{Value, json};
 /// Connections of all viewers, and subscriptions of each.
 const CONNECTIONS: usize = 16;
 const SUBSCRIPTIONS: usize = 8;
-/// Consumers of a stream that readers may have.
+/// Consumers that readers may create on a stream.
 const CONSUMERS: u32 = 32;
-/// The streams that they read, with the subjects of their results.
+/// The streams that readers read, with their result subjects.
 const READ: [(&str, &str); 3] = [("MARKET", "market.>"), ("STATS", "stats.>"), ("FORECAST", "forecast.>")];
 
-/// A viewer who speaks the protocol himself.
+/// A viewer that speaks the protocol directly.
 struct Viewer {
     stream: TcpStream,
     lines: BufReader<TcpStream>,
 }
 
 impl Viewer {
-    /// Connects, and says what the server answers to `words`: nothing, or its error.
+    /// Connects and sends `words`; returns the server's error, if any.
     fn connect(server: &Server, words: &str) -> (Self, Option<String>) {
         let stream = TcpStream::connect(("127.0.0.1", server.port())).unwrap();
         let lines = BufReader::new(stream.try_clone().unwrap());
@@ -38,7 +38,7 @@ impl Viewer {
     }
 
     fn say(&mut self, words: &str) -> Option<String> {
-        // A connection that the server has closed takes nothing more, but has its last word to be read.
+        // A closed connection accepts nothing more, but its last line can be read.
         drop(self.stream.write_all(format!("{words}PING\r\n").as_bytes()));
         let mut error = None;
         loop {
@@ -76,7 +76,7 @@ async fn viewers_share_so_many_connections_and_subscriptions() {
     assert_eq!(viewer.say("UNSUB 1\r\nSUB live.price.> 99\r\n"), None, "the connection stays");
 }
 
-/// A consumer of a reader, which the server deletes after so many seconds without a request.
+/// A reader's consumer, which the server deletes after this many seconds without a request.
 fn consumer(stream: &str, name: &str, subjects: &str, inactive_s: u64) -> (String, String) {
     let config = json!({
         "name": name, "ack_policy": "none", "mem_storage": true, "filter_subject": subjects,
@@ -109,7 +109,7 @@ async fn a_guest_that_takes_every_consumer_blocks_no_service() {
         }
         let (call, body) = consumer(stream, "reader-33", subjects, 300);
         assert!(reader.is_publish_denied(&call, None, &body).await, "{call}");
-        // Nobody keeps a consumer for days after leaving.
+        // No consumer may stay for days without requests.
         let (call, body) = consumer(stream, "reader-1", subjects, 30 * 86_400);
         assert!(reader.is_refused(&call, &body).await, "{call}");
     }
@@ -129,7 +129,7 @@ async fn a_guest_that_takes_every_consumer_blocks_no_service() {
     assert!(table.lines().count() > 0, "{table}");
 }
 
-/// Opens 300 connections one after the other, and says how many the server took and how many whole seconds that was at most.
+/// Opens 300 connections in sequence; prints how many the server accepted, and over how many seconds at most.
 const CONNECT_OFTEN: &str = r#"
 began=$(date +%s) taken=0
 for _ in {1..300}; do
@@ -138,7 +138,7 @@ done
 echo "$taken $(($(date +%s) - began + 1))"
 "#;
 
-/// In a network of its own: root floods the server, and another user connects meanwhile.
+/// In a separate network namespace: root floods the server while another user connects.
 #[test]
 fn the_firewall_rations_the_connections_of_each_user() {
     let run = r#"
@@ -162,6 +162,6 @@ fn the_firewall_rations_the_connections_of_each_user() {
     let (taken, seconds) = counts.split_once(' ').unwrap();
     let (taken, seconds): (u64, u64) = (taken.parse().unwrap(), seconds.parse().unwrap());
     assert!((64..=64 + 20 * seconds).contains(&taken), "{taken} connections in {seconds} s");
-    assert_eq!(answers, "300", "the connection of before goes on");
-    assert_eq!(rest, "another user came in");
+    assert_eq!(answers, "300", "the existing connection still works");
+    assert_eq!(rest, "another user can connect");
 }

@@ -1,5 +1,5 @@
-//! Live results go without the states that they come from: shown at once, and neither lost nor doubled when the step dies before
-//! the states are stored.
+//! Live results are committed without the states that contain their input: published at once, and neither lost nor
+//! doubled when the step dies before it stores those states.
 
 use std::time::Instant;
 
@@ -14,7 +14,7 @@ use pipeline_tests::ticks::publish_tick;
 use pipeline_tests::test_pipeline::TestPipeline;
 use serde_json::Value;
 
-/// In a minute from 960 s to 1,020 s.
+/// Within a minute from 960 s to 1,020 s.
 const FIRST_MS: i64 = 1_600_000_000_000;
 const PRICE: &str = "live.price.bitcoin.usd";
 
@@ -22,7 +22,7 @@ fn partition() -> u32 {
     subject::partition("bitcoin", "usd", 16)
 }
 
-/// Both steps, and who looks.
+/// Both steps and a viewer.
 struct Watched {
     pipeline: TestPipeline,
     processor: Running,
@@ -33,7 +33,7 @@ struct Watched {
 }
 
 impl Watched {
-    /// One tick is committed, so that the next one is live.
+    /// Commits one tick, so that the next one is live.
     async fn start() -> Self {
         let pipeline = TestPipeline::new().await;
         let viewer = Connection::open(&NatsArgs::at(pipeline.server.url()), None).await.unwrap();
@@ -47,15 +47,15 @@ impl Watched {
         watched
     }
 
-    /// Publishes a tick and waits until a viewer has its price.
+    /// Publishes a tick and waits until a viewer has received its price.
     async fn show(&mut self, event_ms: i64) {
         publish_tick(&self.producer, event_ms).await;
-        let shown = tokio::time::timeout(NEVER, self.prices.next()).await.expect("the price is shown").unwrap();
+        let shown = tokio::time::timeout(NEVER, self.prices.next()).await.expect("the price is published").unwrap();
         let price: Value = serde_json::from_slice(&shown.payload).unwrap();
         assert_eq!(price["event_ms"], event_ms);
     }
 
-    /// Where a step stands.
+    /// The position of a step.
     async fn position(&self, output: Stream) -> Position<Value> {
         let positions = positions::<Value>(&self.admin, output).await.unwrap();
         positions.into_iter().find(|(number, _)| *number == partition()).unwrap().1
@@ -67,7 +67,7 @@ impl Watched {
         settled < position
     }
 
-    /// How many ticks were accepted, seen before, late.
+    /// Numbers of accepted, duplicate and late ticks.
     fn counts(&self) -> [u64; 3] {
         ["accepted", "duplicate", "late"].map(|name| self.pipeline.count(name))
     }
@@ -85,7 +85,7 @@ impl Watched {
         found
     }
 
-    /// The event times of all prices, in the order in which they are stored.
+    /// The event times of all prices, in stored order.
     async fn price_times(&self) -> Vec<i64> {
         let prices = self.results("price").await;
         let lines = prices.iter().flat_map(|price| bus::codec::lines(&price.payload));
@@ -105,7 +105,7 @@ async fn a_kill_before_states_are_stored_keeps_each_output_once() {
     let mut watched = Watched::start().await;
     let mut unsettled = 0;
     for round in 1..=ROUNDS {
-        // Every fifth closes a minute: a price and a candle are shown then.
+        // Every fifth tick closes a minute: then a price and a candle are published.
         watched.show(FIRST_MS + round * 13_000).await;
         watched.processor.kill();
         unsettled += i64::from(watched.is_unsettled(Stream::Market).await);
@@ -121,7 +121,8 @@ async fn a_kill_before_states_are_stored_keeps_each_output_once() {
     watched.audit();
 }
 
-/// A partition without a pause stores its states seldom: the next owner has much to apply again, and shows none of it.
+/// A partition without a pause seldom stores its states: the next owner replays many inputs, and publishes none of the
+/// results again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_busy_partition_replays_the_input_its_states_lack() {
     const MANY: u64 = 100;
@@ -131,7 +132,7 @@ async fn a_killed_busy_partition_replays_the_input_its_states_lack() {
     let mut event_times = (FIRST_MS..).step_by(100);
     let (mut shown, mut opened) = (vec![event_times.next().unwrap()], 0);
     let deadline = Instant::now() + NEVER;
-    // Until the states lack so many inputs, and an open window was shown with one of them.
+    // Until the states lack this many inputs, and an open window with one of them was published.
     loop {
         shown.push(event_times.next().unwrap());
         watched.show(shown[shown.len() - 1]).await;
@@ -149,7 +150,7 @@ async fn a_killed_busy_partition_replays_the_input_its_states_lack() {
     watched.audit();
     let killed_at = watched.position(Stream::Market).await.position;
     watched.processor = watched.pipeline.start("stream-processor");
-    // It never gets quiet, and its turn comes. The aggregator shows its open windows too.
+    // It is never idle, and its scheduled commit comes. The aggregator publishes its open windows too.
     let mut open_hours = viewer.client().subscribe("live.provisional.1h.bitcoin.usd").await.unwrap();
     let mut is_hour_shown = false;
     while watched.position(Stream::Market).await.settled <= killed_at || !is_hour_shown {
@@ -172,14 +173,14 @@ async fn trimming_keeps_the_input_that_a_new_owner_replays() {
     let mut candles = viewer.client().subscribe("live.stats.5m.bitcoin.usd").await.unwrap();
     let mut shown = vec![FIRST_MS];
     let deadline = Instant::now() + NEVER;
-    // Until the aggregator is killed between a candle and the state that it comes from.
+    // Until the aggregator is killed between a candle and the state that contains its input.
     while !watched.is_unsettled(Stream::Stats).await {
         watched.aggregator.kill();
         watched.aggregator = watched.pipeline.start("aggregator");
         // Each closes a window of five minutes.
         shown.push(FIRST_MS + shown.len() as i64 * 6 * MINUTES);
         watched.show(shown[shown.len() - 1]).await;
-        tokio::time::timeout(NEVER, candles.next()).await.expect("a candle is shown");
+        tokio::time::timeout(NEVER, candles.next()).await.expect("a candle is published");
         watched.aggregator.kill();
         assert!(Instant::now() < deadline, "killed {} times", shown.len());
     }
