@@ -1,4 +1,4 @@
-//! What the programs take of a machine: memory with everything running, bytes on disk, and how long each takes to get ready.
+//! Footprint of the programs: memory with everything running, size on disk, and time until ready.
 
 use std::path::Path;
 use std::process::Command;
@@ -21,25 +21,25 @@ use super::workload::{TICKS, Workload};
 
 /// The programs that are services.
 const SERVICES: [&str; 5] = ["producer", "stream-processor", "aggregator", "trainer", "reporter"];
-/// When memory is looked at, after the replay.
+/// Pause after the replay before memory is measured.
 const REST: Duration = Duration::from_secs(30);
 const REST_QUICK: Duration = Duration::from_secs(3);
-/// The promises, in megabytes and milliseconds.
+/// Promises, in megabytes and milliseconds.
 const SERVICES_MAX: f64 = 60.0;
 const NATS_MAX: f64 = 120.0;
 const READY_MAX: f64 = 200.0;
-/// W1 passes one multiple of it: one training, as far into the data as may be.
+/// W1 passes one multiple of it: one training, as late in the data as possible.
 const TRAIN_EVERY: &str = "300d";
-/// Pause between two questions whether a service is ready.
+/// Interval of readiness checks.
 const LOOK: Duration = Duration::from_millis(1);
-/// Pause between two looks at a fit, which takes a few hundred milliseconds.
+/// Interval of samples during a fit, which takes a few hundred milliseconds.
 const LOOK_AT_FIT: Duration = Duration::from_millis(5);
-/// What a list of processes shows of a fit.
+/// Process name of a fit.
 const FIT: &str = "trainer-fit";
-/// What the producer polls meanwhile, as it does in ordinary life.
+/// Polled by the producer meanwhile, as in normal use.
 const LIVE_COIN: &str = "ethereum";
 
-/// Measures memory after W1 with all five services, sizes, and starts.
+/// Measures memory after W1 with all five services, sizes, and start times.
 ///
 /// # Errors
 /// A program fails.
@@ -53,7 +53,7 @@ pub async fn measure(effort: Effort, say: fn(&str)) -> anyhow::Result<Vec<Figure
     Ok(figures)
 }
 
-/// A service as its user starts it.
+/// A service, started like a user does.
 fn service(pipeline: &Pipeline, name: &str, coingecko: &CoinGecko) -> Command {
     let mut command = pipeline.program(name);
     command.arg("run");
@@ -72,7 +72,7 @@ fn service(pipeline: &Pipeline, name: &str, coingecko: &CoinGecko) -> Command {
     command
 }
 
-/// PSS of each process a while after W1, the trainer after one training.
+/// PSS of each process some time after W1, with one training of the trainer.
 async fn memory(effort: Effort, coingecko: &CoinGecko, say: fn(&str)) -> anyhow::Result<Vec<Figure>> {
     let dir = tempfile::tempdir()?;
     let workload = Workload::one(dir.path(), TICKS)?;
@@ -116,13 +116,13 @@ async fn memory(effort: Effort, coingecko: &CoinGecko, say: fn(&str)) -> anyhow:
     Ok(whole.into_iter().chain(parts).chain([replay, peak, cpu]).collect())
 }
 
-/// What the process took in which the trainer fitted its model, and which has ended when memory is looked at.
+/// Peak memory of the fit process, which has ended when memory is measured.
 struct Fit {
     peak_mb: f64,
     cpu_s: f64,
 }
 
-/// Looks at the fits of a trainer while they run, until it is dropped.
+/// Samples the fits of a trainer while they run, until dropped.
 struct FitWatch {
     stop: Shutdown,
     watching: Option<JoinHandle<u64>>,
@@ -135,7 +135,8 @@ impl FitWatch {
         let watching = std::thread::spawn(move || {
             let mut peak = 0;
             while !told.is_requested() {
-                // One that has just ended has nothing to show any more; one that has just begun is still the trainer's copy.
+                // A process that has just ended has no values any more; one that has just started is still a copy of
+                // the trainer.
                 let fits = children(trainer).into_iter().filter(|id| name_of(*id) == FIT);
                 peak = fits.flat_map(peak_bytes).fold(peak, u64::max);
                 std::thread::sleep(LOOK_AT_FIT);
@@ -145,7 +146,7 @@ impl FitWatch {
         Self { stop, watching: Some(watching) }
     }
 
-    /// The most memory that one of them ever held, in megabytes.
+    /// Peak memory of a fit, in megabytes.
     fn peak_mb(mut self) -> anyhow::Result<f64> {
         let peak = self.end().filter(|peak| *peak > 0).context("no fit was met while it ran")?;
         Ok(peak as f64 / 1e6)
@@ -163,7 +164,7 @@ impl Drop for FitWatch {
     }
 }
 
-/// Bytes of the programs as they are built.
+/// Sizes of the built programs.
 fn sizes() -> anyhow::Result<Vec<Figure>> {
     let size = |name: &str, path: &Path| {
         let bytes = std::fs::metadata(path).with_context(|| format!("cannot look at {}", path.display()))?.len();
@@ -177,7 +178,7 @@ fn sizes() -> anyhow::Result<Vec<Figure>> {
     Ok(figures)
 }
 
-/// From the start of a process until it says that it is ready, on a server that runs already.
+/// Time from the start of a process until it reports ready, on a running server.
 async fn starts(effort: Effort, coingecko: &CoinGecko, say: fn(&str)) -> anyhow::Result<Vec<Figure>> {
     let pipeline = Pipeline::start(0).await?;
     let servers = (0..effort.runs).map(|_| {
@@ -202,7 +203,7 @@ async fn starts(effort: Effort, coingecko: &CoinGecko, say: fn(&str)) -> anyhow:
     Ok(figures)
 }
 
-/// Starts a service, stops it in order once it is ready, and returns how long it took to get there.
+/// Starts a service, stops it gracefully once it is ready, and returns the time until ready.
 fn until_ready(command: &mut Command) -> anyhow::Result<Duration> {
     let start = Instant::now();
     let mut service = Watched::start(command, |_| {});
