@@ -128,7 +128,7 @@ pub struct Turn {
     pub inputs: usize,
     /// Whether messages arrive one by one, before the next exists. Otherwise all are available.
     pub is_live: bool,
-    /// What happens then.
+    /// The end of the turn.
     pub end: End,
 }
 

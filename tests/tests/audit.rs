@@ -417,7 +417,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
     /// Two implementations that share no code agree on every bit, for any input, packing, commits, crashes and
-    /// takeovers, and any progress of STATS. Whatever part of FEED is lost, the audit reports nothing false on the
+    /// takeovers, and any progress of STATS. If a part of FEED is lost, the audit reports nothing false on the
     /// rest.
     #[test]
     fn the_steps_and_the_audit_agree(

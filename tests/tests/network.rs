@@ -1,4 +1,4 @@
-//! The transaction over a faulty network: a commit is stored once, whatever part of it or of its answer gets lost, and
+//! The transaction over a faulty network: a commit is stored once, even if a part of it or of its answer gets lost, and
 //! no owner is mistaken for another. Also batches of ticks to FEED.
 
 use std::time::Duration;

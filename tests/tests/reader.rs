@@ -1,4 +1,4 @@
-//! The ordered reader against a real server: every message once and in order, whatever goes wrong.
+//! The ordered reader against a real server: every message once and in order, despite all faults.
 
 use std::time::Duration;
 

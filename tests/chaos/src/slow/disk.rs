@@ -15,7 +15,7 @@ fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587D, struct.pack('I', 2))"
 #[derive(Debug)]
 pub(super) struct Disk {
     dir: TempDir,
-    /// What is mounted: an image file, or `tmpfs`.
+    /// Arguments of `mount` for the source: an image file, or `tmpfs`.
     source: Vec<String>,
 }
 
