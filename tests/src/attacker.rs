@@ -8,7 +8,8 @@ use futures::StreamExt;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-use crate::server::{Server, password};
+use crate::server::Server;
+use crate::users::password;
 
 /// Connection name, which distinguishes it from services in the server's log.
 pub const NAME: &str = "attacker";

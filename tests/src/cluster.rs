@@ -12,8 +12,11 @@ use bus::{Connection, NatsArgs, Stream};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::host::Host;
+use crate::process::signal;
 use crate::programs::eventually;
-use crate::server::{GO_SETTINGS, Host, USERS, checkout, nats_args, password, password_variable, signal};
+use crate::server::{GO_SETTINGS, checkout, nats_args};
+use crate::users::{USERS, password, password_variable};
 
 /// Servers of a cluster, and copies of each stream.
 pub const NODES: usize = 3;

@@ -125,7 +125,12 @@ struct UpstreamState {
 }
 
 /// A producer that polls the mock for these coins.
-pub fn polling(pipeline: &crate::test_pipeline::TestPipeline, source: &CoinGecko, coins: &str, interval: &str) -> Command {
+pub fn polling(
+    pipeline: &crate::test_pipeline::TestPipeline,
+    source: &CoinGecko,
+    coins: &str,
+    interval: &str,
+) -> Command {
     let mut command = pipeline.program("producer");
     command.args(["run", "--source", "coingecko", "--coins", coins, "--interval", interval]);
     command.args(["--base-url", source.url()]);

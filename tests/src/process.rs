@@ -1,11 +1,18 @@
-//! Resources of a process, from Linux' /proc.
+//! Signals to a process, and its resources from Linux' /proc.
 
 use std::collections::BTreeMap;
+use std::process::Command;
 
 use anyhow::Context;
 
 /// Clock ticks per second, as user programs see them on every architecture.
 const CLOCK_TICKS: f64 = 100.0;
+
+/// Sends a process a signal by its name.
+pub fn signal(id: u32, name: &str) {
+    let status = Command::new("kill").args(["-s", name, &id.to_string()]).status().unwrap();
+    assert!(status.success());
+}
 
 /// Processor seconds of a process, including one that has ended and was not waited for.
 ///

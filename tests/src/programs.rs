@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::server::{Host, USERS, password, password_variable};
+use crate::host::Host;
+use crate::users::{USERS, password, password_variable};
 
 /// A process that is killed when dropped.
 #[derive(Debug)]
@@ -42,7 +43,7 @@ impl Running {
 
     /// Sends a signal by its name.
     pub fn signal(&self, name: &str) {
-        crate::server::signal(self.id(), name);
+        crate::process::signal(self.id(), name);
     }
 
     /// The process id.

@@ -9,9 +9,9 @@ use bus::{Connection, NatsArgs};
 use tempfile::TempDir;
 
 use crate::disk::SmallDisk;
+use crate::host::Host;
+use crate::users::password;
 
-/// The users of nats.conf that have a password.
-pub const USERS: [&str; 7] = ["admin", "producer", "stream-processor", "aggregator", "trainer", "reporter", "reader"];
 /// Go garbage collector settings that scripts/run and the units give the server.
 pub const GO_SETTINGS: [(&str, &str); 2] = [("GOGC", "50"), ("GOMEMLIMIT", "400MiB")];
 /// Longest start of a server.
@@ -40,12 +40,6 @@ struct Place {
     variables: Vec<(String, String)>,
 }
 
-/// A server or cluster to connect to.
-pub trait Host {
-    /// The address as `--nats-url` takes it.
-    fn url(&self) -> String;
-}
-
 /// [`GO_SETTINGS`], overridden by the environment.
 pub fn go_settings() -> [(&'static str, String); 2] {
     GO_SETTINGS.map(|(name, shipped)| (name, std::env::var(name).unwrap_or_else(|_| shipped.to_owned())))
@@ -56,25 +50,9 @@ pub fn checkout() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-/// The password of a user in tests.
-pub fn password(user: &str) -> String {
-    format!("cw-test-{user}")
-}
-
-/// The environment variable of a user's password.
-pub fn password_variable(user: &str) -> String {
-    format!("CANDLEWIRE_PASSWORD_{}", user.to_uppercase().replace('-', "_"))
-}
-
 /// The flags of a program that connects to `url` as a user of nats.conf.
 pub fn nats_args(url: String, user: &str) -> NatsArgs {
     NatsArgs { nats_user: Some(user.to_owned()), nats_password: Some(password(user).into()), ..NatsArgs::at(url) }
-}
-
-/// Sends a process a signal by its name.
-pub fn signal(id: u32, name: &str) {
-    let status = Command::new("kill").args(["-s", name, &id.to_string()]).status().unwrap();
-    assert!(status.success());
 }
 
 /// A configuration of nats-server with its includes inlined, so that a test can change any line.

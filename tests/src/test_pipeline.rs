@@ -16,8 +16,9 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::cluster::Cluster;
+use crate::host::Host;
 use crate::programs::{Running, eventually, program_at, succeed};
-use crate::server::{Host, Server, checkout, nats_args};
+use crate::server::{Server, checkout, nats_args};
 
 /// Default lease time to live.
 pub const LEASE_TTL: Duration = Duration::from_secs(5);

@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::programs::{Running, program, succeed};
-use crate::server::{Server, USERS, checkout, password_variable};
-use crate::ticks::minutes;
+use crate::server::{Server, checkout};
 use crate::test_pipeline::TestPipeline;
+use crate::ticks::minutes;
+use crate::users::{USERS, password_variable};
 
 /// User of the other account in accounts.conf, and its password.
 pub const OTHER: &str = "other";
@@ -110,7 +111,10 @@ impl Variant {
         let mut replay = self.program("producer", "producer");
         replay.args(["run", "--source", "recording", "--file"]).arg(file);
         let said = succeed(replay.args(["--coin", "bitcoin", "--quote", "usdt", "--grain", "1m"]));
-        assert!(said.contains("downstream: ") && !said.contains("not checked"), "the producer may read positions: {said}");
+        assert!(
+            said.contains("downstream: ") && !said.contains("not checked"),
+            "the producer may read positions: {said}"
+        );
         succeed(self.program("topology", "admin").arg("wait"));
         succeed(self.program("aggregator", "aggregator").arg("audit"));
         let archive = self.path("archive");

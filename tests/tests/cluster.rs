@@ -8,7 +8,7 @@ use market::Instrument;
 use pipeline_tests::cluster::{Cluster, NODES};
 use pipeline_tests::health::Watched;
 use pipeline_tests::programs::{Running, fail, succeed};
-use pipeline_tests::server::USERS;
+use pipeline_tests::users::USERS;
 use pipeline_tests::ticks::{publish_each, tick};
 use pipeline_tests::test_pipeline::{LEASE_TTL_VARIABLE, TestPipeline};
 use serde_json::Value;

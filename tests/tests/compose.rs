@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use pipeline_tests::container::{Container, Project};
 use pipeline_tests::programs::{Running, eventually, fail, program, succeed};
-use pipeline_tests::server::{USERS, checkout};
+use pipeline_tests::server::checkout;
+use pipeline_tests::users::USERS;
 use pipeline_tests::ticks::coin_in;
 use serde_json::Value;
 
@@ -185,7 +186,7 @@ fn each_service_has_its_own_secret_and_no_other() {
     }
     let passwords: BTreeSet<String> =
         project.environment("nats").into_keys().filter(|key| key.starts_with("CANDLEWIRE_PASSWORD_")).collect();
-    let users = USERS.iter().map(|user| pipeline_tests::server::password_variable(user));
+    let users = USERS.iter().map(|user| pipeline_tests::users::password_variable(user));
     let wanted: BTreeSet<String> = users.chain(["CANDLEWIRE_PASSWORD_ROUTES".to_owned()]).collect();
     assert_eq!(passwords, wanted, "nats-server knows every user");
 }

@@ -18,7 +18,7 @@ use pipeline_tests::test_pipeline::{TestPipeline, sample};
 /// Commands that are not run, by prefix, with the reason. Their names are checked nevertheless.
 const NOT_RUN: [(&str, &str); 7] = [
     ("./scripts/run --live", "asks CoinGecko"),
-    ("./scripts/run", "builds with --release; the tests in run.rs call it as it stands but for --profile dev"),
+    ("./scripts/run", "builds with --release; the tests in run.rs call it with --profile dev added"),
     ("./scripts/chaos", "takes minutes; the test in chaos.rs does ten of its kills"),
     ("./scripts/bench", "takes minutes, and says what a busy machine is worth"),
     ("nats ", "the NATS command line is not in our hands"),

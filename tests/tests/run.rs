@@ -7,7 +7,8 @@ use std::process::{Child, Command, Stdio};
 
 use pipeline_tests::attacker::Attacker;
 use pipeline_tests::programs::{fail, programs};
-use pipeline_tests::server::{checkout, signal};
+use pipeline_tests::process::signal;
+use pipeline_tests::server::checkout;
 use pipeline_tests::ticks::minutes;
 use pipeline_tests::test_pipeline::{TABLES, sample, sample_lines};
 use serde_json::Value;

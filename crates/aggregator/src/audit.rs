@@ -49,7 +49,8 @@ pub enum ReportFormat {
 /// Audits everything, prints the report, and fails when a row is different, missing or extra.
 pub(crate) async fn run(connection: &Connection, args: &AuditArgs) -> anyhow::Result<()> {
     let EventTimePolicy { disorder, lateness } = args.event_time.into();
-    let report = audit::audit(connection, EventTimeBounds { disorder_ms: disorder.ms(), lateness_ms: lateness.ms() }).await?;
+    let report =
+        audit::audit(connection, EventTimeBounds { disorder_ms: disorder.ms(), lateness_ms: lateness.ms() }).await?;
     match args.format {
         ReportFormat::Table => output::line(&report.to_string())?,
         ReportFormat::Json => output::json_lines(std::slice::from_ref(&report))?,

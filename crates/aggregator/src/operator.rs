@@ -71,7 +71,13 @@ impl Operator for Aggregation {
         format!("windows={};coverage=union", STATS_WINDOWS.map(Window::name).join(","))
     }
 
-    fn apply(&self, input: Input<'_>, state: &mut AggregationState, counts: &mut AggregationCounts, outputs: &mut Outputs) -> Applied {
+    fn apply(
+        &self,
+        input: Input<'_>,
+        state: &mut AggregationState,
+        counts: &mut AggregationCounts,
+        outputs: &mut Outputs,
+    ) -> Applied {
         // MARKET holds only records of the stream-processor. An unreadable record is skipped and must not stop the others.
         let Some(instrument) = input.instrument.filter(|_| input.is_known_schema) else {
             counts.unreadable += 1;

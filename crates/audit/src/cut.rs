@@ -111,7 +111,11 @@ async fn instruments_of(connection: &Connection, stream: Stream) -> Result<BTree
 }
 
 /// Reads the positions of a step from the stream's leader.
-async fn cut_points(connection: &Connection, stream: Stream, bounds: EventTimeBounds) -> anyhow::Result<BTreeMap<u32, CutPoint>> {
+async fn cut_points(
+    connection: &Connection,
+    stream: Stream,
+    bounds: EventTimeBounds,
+) -> anyhow::Result<BTreeMap<u32, CutPoint>> {
     let info = stream_info(connection, stream.name()).await?;
     let partitions = info.partitions().with_context(|| format!("{stream} names no number of partitions"))?;
     let cut_points = (0..partitions).map(async |partition| {

@@ -4,9 +4,9 @@ use bus::RecordKind;
 use bytes::Bytes;
 use serde::Deserialize;
 
-use crate::rows::{Gap, Heartbeat, Price};
 use crate::message::AuditedMessage;
 use crate::names::InstrumentNames;
+use crate::rows::{Gap, Heartbeat, Price};
 
 /// A message of FEED.
 #[derive(Debug, Clone)]
@@ -181,7 +181,11 @@ fn is_certifiable(complete_ms: Option<i64>) -> bool {
     complete_ms.is_none_or(|complete_ms| (0..=GRAIN_MS_MAX).contains(&complete_ms))
 }
 
-fn heartbeat(line: HeartbeatLine, names: InstrumentNames<'_>, message: &FeedMessage) -> Result<Heartbeat, &'static str> {
+fn heartbeat(
+    line: HeartbeatLine,
+    names: InstrumentNames<'_>,
+    message: &FeedMessage,
+) -> Result<Heartbeat, &'static str> {
     let HeartbeatLine { event_ms, complete_ms, ingest_ms, flush, .. } = line;
     let is_in_time = |arrival_ms| event_ms - AHEAD_MS_MAX <= arrival_ms;
     match event_ms {

@@ -6,17 +6,17 @@ use bus::RecordKind;
 use bus::topology::{STATS_WINDOWS, Stream};
 use market::Window;
 
+use crate::bounds::EventTimeBounds;
 use crate::checkable_range::CheckableRange;
 use crate::compare::Compared;
-use crate::judge::{Judged, judge};
 use crate::feed::FeedMessage;
+use crate::judge::{Judged, judge};
 use crate::message::AuditedMessage;
+use crate::names::InstrumentNames;
 use crate::report::AuditReport;
 use crate::rows::{Identity, Price, Row};
 use crate::stored::{MarketTables, StatsTables};
-use crate::windows::{WindowShape, Timeline};
-use crate::bounds::EventTimeBounds;
-use crate::names::InstrumentNames;
+use crate::windows::{Timeline, WindowShape};
 
 /// All messages of one instrument up to the cut. Messages are added in stream order.
 #[derive(Debug)]

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::feed::{self, FeedMessage, FeedRecord};
-use crate::rows::{Gap, Heartbeat, Late, Price, Rejected};
 use crate::bounds::EventTimeBounds;
+use crate::feed::{self, FeedMessage, FeedRecord};
 use crate::names::InstrumentNames;
+use crate::rows::{Gap, Heartbeat, Late, Price, Rejected};
 
 /// Most runs of ticks remembered for an instrument; ticks older than the newest forgotten one are late. A run has one
 /// event time, one length and consecutive ids.

@@ -53,7 +53,8 @@ pub async fn audit(connection: &Connection, bounds: EventTimeBounds) -> anyhow::
     let cut = Cut::take(connection, bounds).await?;
     let messages = Messages::read(connection, &cut, &cut.instruments).await?;
     let feed_first = messages.retained.feed_first;
-    let mut report = AuditReport { feed_first, feed_last: cut.feed_last(), feed_end: cut.feed_end, ..AuditReport::default() };
+    let mut report =
+        AuditReport { feed_first, feed_last: cut.feed_last(), feed_end: cut.feed_end, ..AuditReport::default() };
     for audits in messages.audits() {
         for (instrument, audit) in audits? {
             let mut found = audit.check(messages.retained, bounds);

@@ -59,7 +59,8 @@ impl<'a> Messages<'a> {
                 let place = self.cut.stats.get(partition).copied().unwrap_or_default();
                 ConsumedMarket { to: place.input, lost_to: place.lost_to }
             };
-            let audit = |one: &'a InstrumentKey| (one, InstrumentAudit::new(&one.coin, &one.quote, consumed(&one.partition)));
+            let audit =
+                |one: &'a InstrumentKey| (one, InstrumentAudit::new(&one.coin, &one.quote, consumed(&one.partition)));
             let mut audits: Vec<_> = instruments.iter().map(audit).collect();
             self.spill.each_block(bucket, |mut block| {
                 while !block.is_empty() {

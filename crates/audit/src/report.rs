@@ -184,7 +184,9 @@ impl AuditReport {
                 self.differences.push(RowDifference { kind, instrument, row, outcome, expected, found });
             }
         };
-        different.iter().for_each(|(wanted, found)| show(Mismatch::Different, wanted.name(), Some(wanted), Some(found)));
+        different
+            .iter()
+            .for_each(|(wanted, found)| show(Mismatch::Different, wanted.name(), Some(wanted), Some(found)));
         missing.iter().for_each(|wanted| show(Mismatch::Missing, wanted.row.name(), Some(&wanted.row), None));
         extra.iter().for_each(|row| show(Mismatch::Extra, row.name(), None, Some(row)));
         unreadable.iter().for_each(|place| show(Mismatch::Extra, format!("unreadable: {place}"), None, None));

@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use bus::RecordKind;
 use serde::Deserialize;
 
-use crate::names::InstrumentNames;
 use crate::compare::{Found, Table};
 use crate::message::AuditedMessage;
+use crate::names::InstrumentNames;
 use crate::rows::{Candle, Gap, Heartbeat, HourOfDay, Late, Price, Rejected};
 
 /// The tables of MARKET.

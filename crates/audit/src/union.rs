@@ -14,8 +14,10 @@ pub(crate) struct Interval {
 
 /// The length of the union of `intervals` inside the window `[start_ms, end_ms)`. `intervals` are in order of arrival.
 pub(crate) fn covered_ms(intervals: Vec<Interval>, start_ms: i64, end_ms: i64) -> i64 {
-    let within = |interval: Interval| Interval { from_ms: interval.from_ms.max(start_ms), to_ms: interval.to_ms.min(end_ms) };
-    let mut intervals: Vec<Interval> = intervals.into_iter().map(within).filter(|interval| interval.from_ms < interval.to_ms).collect();
+    let within =
+        |interval: Interval| Interval { from_ms: interval.from_ms.max(start_ms), to_ms: interval.to_ms.min(end_ms) };
+    let mut intervals: Vec<Interval> =
+        intervals.into_iter().map(within).filter(|interval| interval.from_ms < interval.to_ms).collect();
     if intervals.len() > INTERVALS_MAX {
         intervals = bounded(intervals);
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::judge::{Judged, Expected};
+use crate::judge::{Expected, Judged};
 use crate::rows::{Candle, HourOfDay, Price};
 use crate::sum::{mean, sum};
 use crate::union::{Interval, covered_ms};
@@ -28,7 +28,8 @@ impl WindowInputs<'_> {
     /// window open: an interval certified later counts only together with one of the window's own ticks.
     fn intervals(&self, at: usize, close: usize) -> Vec<Interval> {
         let is_own = |line: usize| self.ticks.binary_search_by_key(&line, |tick| tick.at).is_ok();
-        let counts = |interval: &&&Expected<Interval>| interval.at <= at && (interval.at <= close || is_own(interval.at));
+        let counts =
+            |interval: &&&Expected<Interval>| interval.at <= at && (interval.at <= close || is_own(interval.at));
         let certified = self.certified.iter().filter(counts).map(|interval| **interval);
         let bars = self.ticks.iter().filter(|tick| tick.at <= at).filter_map(|tick| {
             let Price { event_ms, grain_ms, .. } = tick.row;
@@ -186,9 +187,9 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::bounds::EventTimeBounds;
     use crate::feed::FeedMessage;
     use crate::judge::judge;
-    use crate::bounds::EventTimeBounds;
     use crate::names::InstrumentNames;
 
     /// 2020-03-01T00:00:00Z.
@@ -224,10 +225,21 @@ mod tests {
                 Heartbeat(second) => heartbeat(second, false),
                 Flush => heartbeat(0, true),
             };
-            FeedMessage { seq, stored_ms: i64::MAX, kind, schema: None, is_decoded: true, payload: line.to_string().into() }
+            FeedMessage {
+                seq,
+                stored_ms: i64::MAX,
+                kind,
+                schema: None,
+                is_decoded: true,
+                payload: line.to_string().into(),
+            }
         };
         let messages: Vec<FeedMessage> = records.iter().zip(1..).map(message).collect();
-        judge(&messages, InstrumentNames { coin: "c", quote: "q" }, EventTimeBounds { disorder_ms: 5_000, lateness_ms: 600_000 })
+        judge(
+            &messages,
+            InstrumentNames { coin: "c", quote: "q" },
+            EventTimeBounds { disorder_ms: 5_000, lateness_ms: 600_000 },
+        )
     }
 
     /// (start in minutes since [`START_MS`], revision, count) of every issued window.

@@ -61,7 +61,9 @@ pub async fn serve(listener: TcpListener, routes: Router, hosts: Hosts, limits: 
             () = shutdown.requested() => break,
         };
         match accepted {
-            Ok((stream, _)) => connections.admit(serve_connection(stream, routes.clone(), limits, shutdown.clone())).await,
+            Ok((stream, _)) => {
+                connections.admit(serve_connection(stream, routes.clone(), limits, shutdown.clone())).await
+            }
             Err(error) if is_gone(&error) => {}
             // Out of file descriptors or memory: free some before the next try.
             Err(error) => connections.make_room(&error).await,
@@ -229,7 +231,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_new_client_replaces_the_oldest_connection() {
-        let addr = start(ConnectionLimits { head: LONG, usage: LONG, ..ConnectionLimits::of_connections(3) }, &Shutdown::new()).await;
+        let addr = start(
+            ConnectionLimits { head: LONG, usage: LONG, ..ConnectionLimits::of_connections(3) },
+            &Shutdown::new(),
+        )
+        .await;
         let mut holders = Vec::new();
         for _ in 0..3 {
             holders.push(open(addr, HALF).await);
@@ -246,7 +252,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_long_head_and_a_foreign_host_are_refused() {
-        let addr = start(ConnectionLimits { head: LONG, usage: LONG, ..ConnectionLimits::of_connections(3) }, &Shutdown::new()).await;
+        let addr = start(
+            ConnectionLimits { head: LONG, usage: LONG, ..ConnectionLimits::of_connections(3) },
+            &Shutdown::new(),
+        )
+        .await;
         let long = format!("{HALF}{}", "x".repeat(HEAD_BYTES_MAX));
         assert!(rest(open(addr, &long).await).await.starts_with("HTTP/1.1 431 "));
         let once = |host: &str| format!("GET /none HTTP/1.1\r\n{host}Connection: close\r\n\r\n");
@@ -259,7 +269,8 @@ mod tests {
     #[tokio::test]
     async fn a_server_that_stops_ends_every_connection() {
         let shutdown = Shutdown::new();
-        let addr = start(ConnectionLimits { head: LONG, usage: LONG, ..ConnectionLimits::of_connections(3) }, &shutdown).await;
+        let addr =
+            start(ConnectionLimits { head: LONG, usage: LONG, ..ConnectionLimits::of_connections(3) }, &shutdown).await;
         let mut idle = open(addr, WHOLE).await;
         answer(&mut idle).await;
         let half = open(addr, HALF).await;

@@ -18,8 +18,8 @@ mod shutdown;
 mod telemetry;
 
 pub use exit::{Code, Coded, WithCode};
-pub use health::{AskArgs, BEAT, Freshness, Health, Pulse};
 pub use health::serve::HealthArgs;
+pub use health::{AskArgs, BEAT, Freshness, Health, Pulse};
 pub use http::{ConnectionLimits, Hosts, serve};
 pub use metrics::Metrics;
 pub use process::{Program, main};

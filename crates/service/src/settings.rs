@@ -28,8 +28,10 @@ pub(crate) fn check_names(settings: &Settings, set: impl IntoIterator<Item = Str
     let prefix = settings.prefix_of(&name).unwrap_or_default();
     let rest = |name: &str| name.strip_prefix(prefix).unwrap_or_default().to_owned();
     let similarity = |known: &str| strsim::jaro_winkler(&rest(&name), &rest(known));
-    let meant =
-        settings.names().max_by(|a, b| similarity(a).total_cmp(&similarity(b))).filter(|known| similarity(known) > SIMILAR);
+    let meant = settings
+        .names()
+        .max_by(|a, b| similarity(a).total_cmp(&similarity(b)))
+        .filter(|known| similarity(known) > SIMILAR);
     let advice = meant.map_or_else(|| "remove it".to_owned(), |meant| format!("was {meant} meant?"));
     anyhow::bail!("{name} is set in the environment or .env, but there is no such setting: {advice}")
 }

@@ -74,7 +74,13 @@ impl Operator for Processing {
         "windows=1m;coverage=union".to_owned()
     }
 
-    fn apply(&self, input: Input<'_>, state: &mut ProcessingState, counts: &mut ProcessingCounts, outputs: &mut Outputs) -> Applied {
+    fn apply(
+        &self,
+        input: Input<'_>,
+        state: &mut ProcessingState,
+        counts: &mut ProcessingCounts,
+        outputs: &mut Outputs,
+    ) -> Applied {
         let Some(instrument) = input.instrument else {
             reject(input, 0, Reason::WrongInstrument, input.payload, counts, outputs);
             return Applied::All;
@@ -222,7 +228,14 @@ impl<'a> Application<'a> {
 }
 
 /// Counts and stores a refused record.
-fn reject(input: Input<'_>, line: u32, reason: Reason, raw: &[u8], counts: &mut ProcessingCounts, outputs: &mut Outputs) {
+fn reject(
+    input: Input<'_>,
+    line: u32,
+    reason: Reason,
+    raw: &[u8],
+    counts: &mut ProcessingCounts,
+    outputs: &mut Outputs,
+) {
     *counts.rejected.entry(reason).or_default() += 1;
     outputs.append(RecordKind::Rejected, &RejectedLine::new(input.seq, line, reason, raw));
 }

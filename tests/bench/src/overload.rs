@@ -13,7 +13,7 @@ use anyhow::{Context, ensure};
 use bus::Stream;
 use bus::topology::{MARKET_STEP, stream_info};
 use pipeline_tests::programs::Running;
-use pipeline_tests::server::password;
+use pipeline_tests::users::password;
 
 use super::effort::Effort;
 use super::pipeline::Pipeline;

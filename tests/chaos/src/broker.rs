@@ -3,10 +3,11 @@
 use bus::topology::Limits;
 use bus::{Connection, Stream};
 use pipeline_tests::cluster::Cluster;
-use pipeline_tests::server::{Host, Server};
+use pipeline_tests::host::Host;
+use pipeline_tests::server::Server;
 use pipeline_tests::test_pipeline::TestPipeline;
 
-use super::PARTITIONS;
+use super::options::PARTITIONS;
 
 /// One server or several.
 #[allow(async_fn_in_trait)]

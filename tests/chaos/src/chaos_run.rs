@@ -14,7 +14,8 @@ use super::outcome::{output, program};
 use super::plan::{Action, Disturbance, Target};
 use super::verdict::Tally;
 use super::watch::{StreamSnapshot, pending, step_of};
-use super::{Options, dir_of, replay, speed};
+use super::options::Options;
+use super::replay::{dir_of, replay, speed};
 
 /// How often the processes are checked.
 const STEP: Duration = Duration::from_millis(5);

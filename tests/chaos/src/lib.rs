@@ -9,65 +9,33 @@
 
 mod broker;
 mod chaos_run;
+mod options;
 mod outcome;
 pub mod plan;
 pub mod recording;
+mod replay;
 pub mod slow;
 mod verdict;
 mod watch;
 
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 
 use self::broker::Broker;
 use self::outcome::Outcome;
+pub use self::options::{LEASE_TTL_CLUSTER, Options};
+use self::options::{PARTITIONS, ROWS_A_SECOND};
 pub use self::outcome::{Audit, output, program};
 use self::plan::Scale;
 use self::recording::Recording;
+use self::replay::replay;
 use self::chaos_run::ChaosRun;
 pub use self::verdict::Verdict;
 use pipeline_tests::cluster::Cluster;
 use pipeline_tests::programs::Running;
-use pipeline_tests::server::{Host, Server};
-use pipeline_tests::test_pipeline::TestPipeline;
-
-/// Partitions, each with one instrument: a share for each of several instances.
-const PARTITIONS: u32 = 8;
-/// Rows per second of each instrument during the disturbances. In total 2,000 messages a second, so that input is always
-/// pending.
-const ROWS_A_SECOND: u32 = 250;
-/// Length of a row.
-const GRAIN: Duration = Duration::from_secs(60);
-/// Lease time to live with three nats-servers, where electing a leader takes some seconds.
-pub const LEASE_TTL_CLUSTER: Duration = Duration::from_secs(15);
-/// Options of a run.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// Kills and terminations in total.
-    pub kills: usize,
-    /// Seed of the plan.
-    pub seed: u64,
-    /// Instances of each service.
-    pub instances: usize,
-    /// Time limit of the disturbed part.
-    pub limit: Duration,
-    /// Lease time to live.
-    pub lease_ttl: Duration,
-    /// Three nats-servers instead of one.
-    pub cluster: bool,
-    /// Receives one line per event.
-    pub say: fn(&str),
-}
-
-impl Options {
-    /// Default time limit for this many kills: far more than they take.
-    pub fn usual_limit(kills: usize, cluster: bool) -> Duration {
-        Duration::from_secs(20 + if cluster { 8 } else { 3 } * kills as u64)
-    }
-}
+use pipeline_tests::server::Server;
 
 /// Runs the pipeline undisturbed and disturbed, and returns the verdict.
 ///
@@ -131,22 +99,4 @@ async fn undisturbed(recording: &Recording) -> anyhow::Result<Outcome> {
     ensure!(producer.wait() == Some(0), "the producer failed");
     output(program(&pipeline, "topology", &["wait"])).await?;
     Outcome::read(&pipeline).await
-}
-
-/// The replay of the files at full speed.
-fn replay(pipeline: &TestPipeline<impl Host>, files: &[String]) -> Command {
-    let mut command = pipeline.program("producer");
-    command.args(["run", "--source", "recording", "--grain", "1m"]);
-    command.args(files.iter().flat_map(|file| ["--file", file]));
-    command
-}
-
-/// The `--speed` that gives each instrument [`ROWS_A_SECOND`].
-fn speed() -> String {
-    format!("{}x", u64::from(ROWS_A_SECOND) * GRAIN.as_secs())
-}
-
-/// The folder of a pipeline.
-fn dir_of<S>(pipeline: &TestPipeline<S>) -> &Path {
-    pipeline.dir.path()
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context, ensure};
-use pipeline_tests::server::Host;
+use pipeline_tests::host::Host;
 use pipeline_tests::test_pipeline::{TABLES, TestPipeline};
 use serde::Deserialize;
 use serde_json::Value;

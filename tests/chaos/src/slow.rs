@@ -5,6 +5,7 @@
 mod chain;
 mod cluster;
 mod disk;
+mod ending;
 mod full;
 mod leaders;
 mod numbered_batches;
@@ -16,6 +17,7 @@ use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 
 use clap::ValueEnum;
+use ending::Ending;
 use futures::FutureExt;
 
 /// A slow case.
@@ -35,15 +37,6 @@ pub enum SlowCase {
     Follower,
     /// Three servers: leaders frozen for 1 to 11 s and killed under running services; then an audit
     Leaders,
-}
-
-/// Result of a case.
-#[derive(Debug)]
-enum Ending {
-    Good(String),
-    Bad(String),
-    /// The machine or the user does not allow the case.
-    NotPossible(String),
 }
 
 /// Runs the named cases, or all; returns whether none of them failed.

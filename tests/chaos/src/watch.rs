@@ -10,7 +10,7 @@ use bus::{Connection, Stream, query, subject};
 use futures::future::join_all;
 use serde_json::Value;
 
-use super::PARTITIONS;
+use super::options::PARTITIONS;
 use super::plan::Target;
 
 /// Longest wait for one answer: nats-server may be down.

@@ -11,8 +11,9 @@ use tempfile::TempDir;
 
 use super::image::{Image, Images};
 use super::{below, run};
+use crate::process::signal;
 use crate::programs::{NEVER, Running, children, eventually, succeed};
-use crate::server::{checkout, signal};
+use crate::server::checkout;
 
 /// PATH of programs in a Debian container.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";

@@ -6,7 +6,7 @@ use std::fmt;
 use serde_json::Value;
 use service::output::table;
 
-use super::{RowDifference, Mismatch, AuditReport};
+use super::{AuditReport, Mismatch, RowDifference};
 
 const COLUMNS: [&str; 8] = ["stream", "kind", "checked", "equal", "different", "missing", "extra", "not checkable"];
 

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::error::BackupError;
 use super::file::Records;
 use super::loading::{Loader, hidden};
-use super::manifest::{ManifestEntry, Manifest};
+use super::manifest::{Manifest, ManifestEntry};
 use super::survivors::Survivors;
 
 /// A verified backup, ready to be restored.

@@ -6,12 +6,12 @@ use std::time::SystemTime;
 use bus::Connection;
 use bus::topology::{Stream, stream_info};
 
+use super::error::BackupError;
 use super::file::Writer;
 use super::manifest::{CONTENT, Manifest, ManifestEntry, path_of};
+use super::reading;
 use super::survivors::Survivors;
 use super::unfinished::Unfinished;
-use super::error::BackupError;
-use super::reading;
 
 /// Writes a backup of all streams into a new folder, and calls `done` after each. The pipeline may run meanwhile. A
 /// backup that fails or is dropped leaves nothing; the remains of a killed one are removed by the next backup.

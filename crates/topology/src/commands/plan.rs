@@ -71,7 +71,9 @@ pub(crate) async fn plan(connection: &Connection, limits: &LimitArgs) -> anyhow:
     }
     match (open, refused) {
         (0, _) => Ok(()),
-        (_, 0) => bail!("{open} streams differ from the plan: run `topology apply`, which makes only changes that lose no data"),
+        (_, 0) => bail!(
+            "{open} streams differ from the plan: run `topology apply`, which makes only changes that lose no data"
+        ),
         _ => bail!("{refused} streams cannot be changed as planned, so `topology apply` would change none: see above"),
     }
 }

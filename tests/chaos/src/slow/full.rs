@@ -8,7 +8,7 @@ use pipeline_tests::instance::{Condition, Instance};
 use pipeline_tests::server::Server;
 use pipeline_tests::test_pipeline::TestPipeline;
 
-use super::Ending;
+use super::ending::Ending;
 use super::disk::Disk;
 use crate::{Audit, output, program, recording};
 

@@ -7,7 +7,7 @@ use pipeline_tests::server::Server;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use super::Ending;
+use super::ending::Ending;
 use super::disk::{Disk, FastWriteBack};
 use super::numbered_batches::{Confirmed, NumberedBatches, check};
 use super::servers::SYNC_ALWAYS;
