@@ -97,7 +97,7 @@ fn mapped(id: u32) -> anyhow::Result<BTreeMap<String, Mapped>> {
     Ok(all)
 }
 
-//// Peak memory of a process in bytes, with shared pages counted whole.
+/// Peak memory of a process in bytes, with shared pages counted whole.
 ///
 /// # Errors
 /// There is no such process.
@@ -112,7 +112,7 @@ fn stat(id: u32) -> anyhow::Result<Vec<String>> {
     Ok(stat.rsplit(')').next().unwrap_or_default().split_whitespace().map(str::to_owned).collect())
 }
 
-//// The value of a line with this name, which the file gives in KiB, in bytes.
+/// The value of a line with this name, which the file gives in KiB, in bytes.
 fn kib_line(path: &str, name: &str) -> anyhow::Result<u64> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?;
     let line = text.lines().find_map(|line| line.strip_prefix(name));

@@ -15,8 +15,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
-use crTreatment::programs::NEVER;
-use crTreatment::server::Server;
+use crate::programs::NEVER;
+use crate::server::Server;
 
 /// A protocol message in transit.
 #[derive(Debug, Default)]
@@ -74,7 +74,7 @@ impl Frame {
 
 /// Treatment of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FTreatment {
+pub enum Treatment {
     /// Forward it.
     Pass,
     /// Drop it.
@@ -82,7 +82,7 @@ pub enum FTreatment {
     /// Forward it twice.
     Twice,
     /// Forward it after a delay, with everything after it.
-    LTreatment(Duration),
+    Late(Duration),
     /// Hold it and everything after it until [`Proxy::release`].
     Hold,
     /// Cut the client's connection; forward the message when [`Proxy::release`] is called.
@@ -95,7 +95,7 @@ pub enum FTreatment {
     CutAfter,
 }
 
-type Rule = Box<dyn FnMut(&Frame) -> FTreatment + Send>;
+type Rule = Box<dyn FnMut(&Frame) -> Treatment + Send>;
 type Edit = Box<dyn FnMut(&Frame) -> Option<String> + Send>;
 
 struct Shared {
@@ -129,7 +129,7 @@ impl Proxy {
         let address = listener.local_addr().unwrap();
         let upstream = server.url().trim_start_matches("nats://").to_owned();
         let shared = Arc::new(Shared {
-            rule: Mutex::new(Box::new(|_| FTreatment::Pass)),
+            rule: Mutex::new(Box::new(|_| Treatment::Pass)),
             edit: Mutex::new(Box::new(|_| None)),
             held: watch::Sender::default(),
             refusals: Mutex::default(),
@@ -151,7 +151,7 @@ impl Proxy {
     }
 
     /// Applies a rule to every message from now on.
-    pub fn rule(&self, rule: impl FnMut(&Frame) -> FTreatment + Send + 'static) {
+    pub fn rule(&self, rule: impl FnMut(&Frame) -> Treatment + Send + 'static) {
         *self.shared.rule.lock().unwrap() = Box::new(rule);
     }
 
@@ -162,14 +162,14 @@ impl Proxy {
     }
 
     /// Applies a treatment to the next matching message; all others are forwarded.
-    pub fn once(&self, mut is_meant: impl FnMut(&Frame) -> bool + Send + 'static, fTreatment: FTreatment) {
+    pub fn once(&self, mut is_meant: impl FnMut(&Frame) -> bool + Send + 'static, treatment: Treatment) {
         let mut is_over = false;
         self.rule(move |frame| {
             if is_over || !is_meant(frame) {
-                return FTreatment::Pass;
+                return Treatment::Pass;
             }
             is_over = true;
-            fTreatment
+            treatment
         });
     }
 
@@ -250,27 +250,27 @@ impl Way {
                 frame.replace(payload);
             }
             self.count(&frame);
-            let fTreatment = (self.shared.rule.lock().unwrap())(&frame);
-            match fTreatment {
-                FTreatment::Pass => to.write_all(&frame.bytes).await?,
-                FTreatment::Drop => {}
-                FTreatment::Twice => to.write_all(&[&frame.bytes[..], &frame.bytes[..]].concat()).await?,
-                FTreatment::LTreatment(delay) => {
+            let treatment = (self.shared.rule.lock().unwrap())(&frame);
+            match treatment {
+                Treatment::Pass => to.write_all(&frame.bytes).await?,
+                Treatment::Drop => {}
+                Treatment::Twice => to.write_all(&[&frame.bytes[..], &frame.bytes[..]].concat()).await?,
+                Treatment::Late(delay) => {
                     tokio::time::sleep(delay).await;
                     to.write_all(&frame.bytes).await?;
                 }
-                FTreatment::Hold => {
+                Treatment::Hold => {
                     self.released().await;
                     to.write_all(&frame.bytes).await?;
                 }
-                FTreatment::Strand => {
+                Treatment::Strand => {
                     self.cut.send_replace(true);
                     self.released().await;
                     return to.write_all(&frame.bytes).await;
                 }
-                FTreatment::CutBefore => return Ok(()),
-                FTreatment::CutInside => return to.write_all(&frame.bytes[..frame.bytes.len() / 2]).await,
-                FTreatment::CutAfter => return to.write_all(&frame.bytes).await,
+                Treatment::CutBefore => return Ok(()),
+                Treatment::CutInside => return to.write_all(&frame.bytes[..frame.bytes.len() / 2]).await,
+                Treatment::CutAfter => return to.write_all(&frame.bytes).await,
             }
         }
     }

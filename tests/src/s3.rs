@@ -27,7 +27,7 @@ const STARTS_MAX: usize = 5;
 /// Longest start: after a kill the server first checks its volumes.
 const START_MAX: Duration = Duration::from_secs(60);
 /// Retry time of a test's requests, in seconds.
-const PRETRY_FOR_S: u64 = 2;
+const RETRY_FOR_S: u64 = 2;
 /// Ports of the server's parts; the first is for S3 clients.
 const LISTENERS: [&str; 10] = [
     "s3.port",
@@ -170,7 +170,7 @@ pub fn variables_at(url: String, key: Key) -> [(&'static str, String); 5] {
         ("AWS_ACCESS_KEY_ID", key.id.to_owned()),
         ("AWS_SECRET_ACCESS_KEY", key.secret.to_owned()),
         ("AWS_DEFAULT_REGION", "us-east-1".to_owned()),
-        ("CANDLEWIRE_S3_TIMEOUT", PRETRY_FOR_S.to_string()),
+        ("CANDLEWIRE_S3_TIMEOUT", RETRY_FOR_S.to_string()),
     ]
 }
 

@@ -15,12 +15,12 @@ use futures::{FutureExt, StreamExt};
 use market::Instrument;
 use pipeline_tests::cluster::Cluster;
 use pipeline_tests::disk::SmallDisk;
+use pipeline_tests::host::Host;
 use pipeline_tests::programs::{Running, eventually, fail, program, started_by, succeed};
 use pipeline_tests::proxy::{Fate, Frame, Proxy};
-use pipeline_tests::host::Host;
 use pipeline_tests::server::Server;
-use pipeline_tests::ticks::{publish_tick_of, tick_line};
 use pipeline_tests::test_pipeline::{TestPipeline, sample};
+use pipeline_tests::ticks::{publish_tick_of, tick_line};
 use serde_json::{Value, json};
 
 use crate::kills::{MIDDLE, SAMPLE, TICKS, undisturbed};
@@ -346,7 +346,8 @@ async fn an_interrupted_restore_shows_nothing_and_is_done_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_that_does_not_come_to_its_end_leaves_nothing() {
     let (pipeline, _) = kept().await;
-    let names = || fs::read_dir(pipeline.dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>();
+    let names =
+        || fs::read_dir(pipeline.dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>();
     let before = names();
     let folder = pipeline.dir.path().join("late");
     for signal in ["TERM", "KILL"] {
@@ -363,7 +364,8 @@ async fn a_backup_that_does_not_come_to_its_end_leaves_nothing() {
 
 /// The hidden folders beside a backup, by name.
 fn hidden<S: Host>(pipeline: &TestPipeline<S>) -> Vec<String> {
-    let names = fs::read_dir(pipeline.dir.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let names =
+        fs::read_dir(pipeline.dir.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     names.filter(|name| name.starts_with('.')).collect()
 }
 

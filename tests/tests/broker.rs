@@ -11,8 +11,8 @@ use market::Instrument;
 use pipeline_tests::programs::{Running, eventually};
 use pipeline_tests::proxy::Proxy;
 use pipeline_tests::server::Server;
-use pipeline_tests::ticks::{bitcoin, noise, packed, publish_tick, publish_tick_of, tick};
 use pipeline_tests::test_pipeline::TestPipeline;
+use pipeline_tests::ticks::{bitcoin, noise, packed, publish_tick, publish_tick_of, tick};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_publisher_names_a_message_that_the_server_does_not_take() {

@@ -8,9 +8,9 @@ use market::Instrument;
 use pipeline_tests::cluster::{Cluster, NODES};
 use pipeline_tests::health::Watched;
 use pipeline_tests::programs::{Running, fail, succeed};
-use pipeline_tests::users::USERS;
-use pipeline_tests::ticks::{publish_each, tick};
 use pipeline_tests::test_pipeline::{LEASE_TTL_VARIABLE, TestPipeline};
+use pipeline_tests::ticks::{publish_each, tick};
+use pipeline_tests::users::USERS;
 use serde_json::Value;
 
 use crate::kills::{MIDDLE, SAMPLE, TICKS, undisturbed};
@@ -63,7 +63,8 @@ async fn check_permissions(pipeline: &TestPipeline<Cluster>) {
     for user in USERS {
         pipeline.server.connect(user).await;
     }
-    let (code, error) = fail(pipeline.program("topology").args(["--nats-user", "reporter", "apply", "--replicas", "3"]));
+    let (code, error) =
+        fail(pipeline.program("topology").args(["--nats-user", "reporter", "apply", "--replicas", "3"]));
     assert!(code == 3 && error.contains("denies user \"reporter\""), "{code} {error}");
     // Guests send requests through their own accounts, from any server to the stream's leader on any server.
     for node in 0..NODES {

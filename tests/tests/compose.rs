@@ -7,8 +7,8 @@ use std::time::Instant;
 use pipeline_tests::container::{Container, Project};
 use pipeline_tests::programs::{Running, eventually, fail, program, succeed};
 use pipeline_tests::server::checkout;
-use pipeline_tests::users::USERS;
 use pipeline_tests::ticks::coin_in;
+use pipeline_tests::users::USERS;
 use serde_json::Value;
 
 /// The services that run until they are stopped.
@@ -18,7 +18,9 @@ const SERVICES: [&str; 5] = ["producer", "stream-processor", "aggregator", "trai
 fn operator(project: &Project) -> Container {
     let container = project.start_with("topology", 9, &["sleep", "infinity"].map(str::to_owned));
     let hello = ["topology", "--version"].map(str::to_owned);
-    eventually("the operator's container runs", || container.exec(&hello).is_some_and(|output| output.status.success()));
+    eventually("the operator's container runs", || {
+        container.exec(&hello).is_some_and(|output| output.status.success())
+    });
     container
 }
 

@@ -6,8 +6,8 @@ use bus::reader::{Form, Selection, read_to_end_as};
 use bus::{Connection, Error, NatsArgs, Stream};
 use futures::StreamExt;
 use pipeline_tests::programs::succeed;
-use pipeline_tests::ticks::{bitcoin, minutes, publish_tick, tick_line};
 use pipeline_tests::test_pipeline::TestPipeline;
+use pipeline_tests::ticks::{bitcoin, minutes, publish_tick, tick_line};
 
 /// Encoding and bytes of every message on a subject, as it is stored.
 async fn stored(connection: &Connection, stream: Stream, subject: &str) -> Vec<(Option<String>, usize)> {

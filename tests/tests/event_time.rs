@@ -411,7 +411,10 @@ fn every_kind_of_tick_ends_where_the_table_says() {
     check(&|tick| tick.ingest_ms = now - 2 * MINUTE - 1, Destination::Rejected("future"));
     check(&|tick| tick.ingest_ms = i64::MIN, Destination::Rejected("future"));
     check(&|tick| (tick.event_ms, tick.ingest_ms) = (STORED_MS + 2 * MINUTE, i64::MAX), Destination::Counts);
-    check(&|tick| (tick.event_ms, tick.ingest_ms) = (STORED_MS + 2 * MINUTE + 1, i64::MAX), Destination::Rejected("future"));
+    check(
+        &|tick| (tick.event_ms, tick.ingest_ms) = (STORED_MS + 2 * MINUTE + 1, i64::MAX),
+        Destination::Rejected("future"),
+    );
     check(&|tick| tick.coin = "ethereum".into(), Destination::Rejected("wrong-instrument"));
     check(&|tick| tick.close = 0.0, Destination::Rejected("zero-price"));
     check(&|tick| tick.close = -1.0, Destination::Rejected("negative-price"));

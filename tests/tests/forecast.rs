@@ -11,8 +11,8 @@ use bus::topology::Limits;
 use bus::{Connection, RecordKind, Stream, codec, objects, subject};
 use flate2::read::MultiGzDecoder;
 use market::{Candle, Instrument, Recipe, Window};
-use pipeline_tests::programs::{Running, children, eventually, fail, is_alive, name_of, succeed};
 use pipeline_tests::process::signal;
+use pipeline_tests::programs::{Running, children, eventually, fail, is_alive, name_of, succeed};
 use pipeline_tests::server::nats_args;
 use pipeline_tests::test_pipeline::{TestPipeline, sample};
 use serde_json::Value;
@@ -147,7 +147,10 @@ async fn a_fit_crash_is_contained_and_no_fit_outlives_its_trainer() {
     eventually("the fit process has its name", || name_of(first) == "trainer-fit");
     signal(first, "KILL");
     let mut said = lines.map_while(Result::ok);
-    assert!(said.any(|line| line.contains("ended before it was done (signal: 9 (SIGKILL))")), "the crash is not logged");
+    assert!(
+        said.any(|line| line.contains("ended before it was done (signal: 9 (SIGKILL))")),
+        "the crash is not logged"
+    );
     let second = fit_of(trainer.id(), Some(first));
     assert!(trainer.is_running());
     // Kills only the trainer.

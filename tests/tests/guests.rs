@@ -9,8 +9,8 @@ use pipeline_tests::attacker::Attacker;
 use pipeline_tests::health::Watched;
 use pipeline_tests::programs::{eventually, succeed};
 use pipeline_tests::server::{Server, checkout};
-use pipeline_tests::ticks::publish_tick;
 use pipeline_tests::test_pipeline::TestPipeline;
+use pipeline_tests::ticks::publish_tick;
 use serde_json::{Value, json};
 
 /// Connections of all viewers, and subscriptions of each.

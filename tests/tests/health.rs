@@ -8,8 +8,8 @@ use clap::CommandFactory;
 use pipeline_tests::health::Watched;
 use pipeline_tests::programs::{eventually, fail, program, succeed};
 use pipeline_tests::server::checkout;
-use pipeline_tests::ticks::publish_tick;
 use pipeline_tests::test_pipeline::{TestPipeline, sample};
+use pipeline_tests::ticks::publish_tick;
 
 use crate::kills::{SAMPLE, TICKS};
 
@@ -41,8 +41,12 @@ async fn metrics_of_a_step_agree_with_topology_show() {
         let service = if step.addr == processor.addr { "stream-processor" } else { "aggregator" };
         assert_eq!(gauge("position"), standing["steps"][service]["partitions"][0]["position"].as_f64());
         // March 2020 ends at its own time; the tick of 2017 belongs to the other instrument.
-        eventually("the newest watermark is reported", || gauge("watermark_newest_timestamp_seconds") > Some(1_585_000_000.0));
-        eventually("the oldest watermark is reported", || gauge("watermark_oldest_timestamp_seconds") == Some(1_500_000_000.0 - 5.0));
+        eventually("the newest watermark is reported", || {
+            gauge("watermark_newest_timestamp_seconds") > Some(1_585_000_000.0)
+        });
+        eventually("the oldest watermark is reported", || {
+            gauge("watermark_oldest_timestamp_seconds") == Some(1_500_000_000.0 - 5.0)
+        });
         assert_eq!([step.metric("leases"), step.metric("nats_connected")], [Some(1.0), Some(1.0)]);
         let commits = step.metric("commits_total").unwrap();
         assert!(commits >= 1.0 && step.metric("commit_duration_seconds_count").unwrap() >= 1.0);
@@ -52,7 +56,8 @@ async fn metrics_of_a_step_agree_with_topology_show() {
         let (status, words) = step.page("/fresh");
         assert!(status == 503 && words.contains("10m is the bound"), "{status} {words}");
     }
-    let fresh = Watched::start(pipeline.program("stream-processor").args(["run", "--fresh-within", "100years"]), |_| {});
+    let fresh =
+        Watched::start(pipeline.program("stream-processor").args(["run", "--fresh-within", "100years"]), |_| {});
     processor.process.terminate();
     eventually("its data is fresh enough", || fresh.page("/fresh").0 == 200 && fresh.page("/fresh").1.contains("old"));
     let accepted = fresh.metric("ticks_total{outcome=\"accepted\"}");

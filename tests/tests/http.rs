@@ -9,8 +9,8 @@ use bus::topology::Limits;
 use pipeline_tests::health::{Watched, page};
 use pipeline_tests::process::peak_bytes;
 use pipeline_tests::programs::{NEVER, Running, eventually, fail, program, succeed};
-use pipeline_tests::ticks::{noise, publish_tick};
 use pipeline_tests::test_pipeline::TestPipeline;
+use pipeline_tests::ticks::{noise, publish_tick};
 use tempfile::TempDir;
 
 /// The start of a request that never ends.

@@ -5,8 +5,8 @@ use std::process::Command;
 
 use pipeline_tests::programs::{Running, eventually, fail, program, program_at, succeed};
 use pipeline_tests::server::Server;
-use pipeline_tests::variant::{Kind, Variant, make_credentials, run_openssl};
 use pipeline_tests::test_pipeline::TestPipeline;
+use pipeline_tests::variant::{Kind, Variant, make_credentials, run_openssl};
 
 /// Candles of each run: two hours and ten minutes.
 const MINUTES: u32 = 130;

@@ -42,7 +42,8 @@ async fn states(reader: &Connection) -> Vec<StreamState> {
 #[tokio::test(flavor = "multi_thread")]
 async fn in_20_seconds_of_idleness_nothing_is_written() {
     let pipeline = TestPipeline::new().await;
-    let _services = ["stream-processor", "stream-processor", "aggregator", "aggregator"].map(|name| pipeline.start(name));
+    let _services =
+        ["stream-processor", "stream-processor", "aggregator", "aggregator"].map(|name| pipeline.start(name));
     let producer = pipeline.server.connect("producer").await;
     let coins = (0..COINS).map(|number| format!("coin-{number}"));
     futures::future::join_all(coins.map(async |coin| publish_coin(&producer, &coin).await)).await;

@@ -8,8 +8,8 @@ use bus::lease::{Change, LeaderLease, Leases, living, owners};
 use bus::topology::Limits;
 use market::Instrument;
 use pipeline_tests::programs::{NEVER, Running, eventually, fail};
-use pipeline_tests::ticks::publish_tick_of;
 use pipeline_tests::test_pipeline::TestPipeline;
+use pipeline_tests::ticks::publish_tick_of;
 use serde_json::json;
 use service::{Health, Shutdown};
 use store::paths;
@@ -185,9 +185,9 @@ async fn a_standby_takes_over_when_the_active_one_leaves_or_hangs() {
     tokio::time::sleep(TTL * 3).await;
     assert!(!waiting.is_finished());
     active.leave().await;
-    let ssecond_lease = waiting.await.unwrap().unwrap().unwrap();
+    let second_lease = waiting.await.unwrap().unwrap().unwrap();
     // Dropped without releasing its lease.
-    drop(ssecond_lease);
+    drop(second_lease);
     let third = LeaderLease::take(&first, "trainer", TTL, &health, &shutdown).await.unwrap().unwrap();
     assert_eq!(living(&first, "trainer").await.unwrap().len(), 1);
     third.leave().await;

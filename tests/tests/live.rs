@@ -116,7 +116,11 @@ async fn every_way_of_giving_no_price_becomes_a_gap() {
         let metric = format!("upstream_errors_total{{class=\"{cause}\"}}");
         assert!(producer.metric(&metric) >= Some(1.0), "{metric}");
     }
-    assert_eq!(pipeline.feed(RecordKind::Tick).await.len(), expected.len() + 1, "prices that would be refused are not published");
+    assert_eq!(
+        pipeline.feed(RecordKind::Tick).await.len(),
+        expected.len() + 1,
+        "prices that would be refused are not published"
+    );
     drop(producer);
     let said: Vec<String> = lines.iter().filter(|line| line.contains("WARN") && line.contains("cause=")).collect();
     assert_eq!(said.len(), expected.len(), "once each: {said:#?}");
@@ -186,7 +190,11 @@ async fn fetch_and_run_agree_on_the_smallest_price() {
     assert!(code == 1 && error.contains("outside 1e-15 to 1e15"), "{code} {error}");
     eventually("run reports the same", || lines.try_iter().any(|line| line.contains("outside 1e-15 to 1e15")));
     assert!(producer.page("/healthz").0 == 200);
-    assert_eq!(pipeline.feed(RecordKind::Tick).await.len(), 1, "prices that would be refused downstream are not published");
+    assert_eq!(
+        pipeline.feed(RecordKind::Tick).await.len(),
+        1,
+        "prices that would be refused downstream are not published"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

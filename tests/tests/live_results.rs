@@ -10,8 +10,8 @@ use bus::reader::{Delivery, Selection, read_to_end};
 use bus::{Connection, Error, NatsArgs, Stream, subject};
 use futures::{FutureExt, StreamExt};
 use pipeline_tests::programs::{NEVER, Running, eventually, succeed};
-use pipeline_tests::ticks::publish_tick;
 use pipeline_tests::test_pipeline::TestPipeline;
+use pipeline_tests::ticks::publish_tick;
 use serde_json::Value;
 
 /// Within a minute from 960 s to 1,020 s.

@@ -11,11 +11,11 @@ use futures::{FutureExt, StreamExt};
 use market::tick::TickLine;
 use pipeline_tests::counting::Counting;
 use pipeline_tests::programs::Running;
-use pipeline_tests::proxy::{Treatment, Frame, Proxy};
+use pipeline_tests::proxy::{Frame, Proxy, Treatment};
 use pipeline_tests::server::Server;
+use pipeline_tests::test_pipeline::TestPipeline;
 use pipeline_tests::ticks::{bitcoin, packed, publish_tick, tick};
 use pipeline_tests::transactions::{Outcome, Transactions};
-use pipeline_tests::test_pipeline::TestPipeline;
 use serde_json::Value;
 use step::checkpoint::recover;
 use step::transaction::Part;
@@ -172,7 +172,8 @@ async fn a_stored_commit_counts_after_a_partition_changed_hands() {
 async fn an_owner_stopped_between_apply_and_send_stores_nothing() {
     let pipeline = TestPipeline::with_limits(&Limits { partitions: 1, ..Limits::default() }).await;
     let proxy = Proxy::start(&pipeline.server).await;
-    let (producer, direct) = tokio::join!(pipeline.server.connect("producer"), pipeline.server.connect("stream-processor"));
+    let (producer, direct) =
+        tokio::join!(pipeline.server.connect("producer"), pipeline.server.connect("stream-processor"));
     let _processor = Running::start(pipeline.program("stream-processor").arg("run").env("NATS_URL", proxy.url()));
     publish_tick(&producer, 1_600_000_000_000).await;
     pipeline.wait_for_market();

@@ -9,8 +9,8 @@ use futures::StreamExt;
 use pipeline_tests::attacker::{Attacker, NAME};
 use pipeline_tests::programs::{Running, eventually, succeed};
 use pipeline_tests::server::Server;
-use pipeline_tests::ticks::minutes;
 use pipeline_tests::test_pipeline::TestPipeline;
+use pipeline_tests::ticks::minutes;
 use serde_json::{Value, json};
 
 /// All users but admin.

@@ -5,8 +5,8 @@ use bus::reader::{Selection, read_to_end};
 use bus::topology::stream_info;
 use bus::{Connection, Error, Stream, subject};
 use pipeline_tests::programs::{Running, succeed};
-use pipeline_tests::ticks::{bitcoin, publish_tick, tick_line};
 use pipeline_tests::test_pipeline::TestPipeline;
+use pipeline_tests::ticks::{bitcoin, publish_tick, tick_line};
 use serde_json::{Value, json};
 
 /// Stores a message as given; returns its sequence.
@@ -102,7 +102,7 @@ async fn the_aggregator_counts_and_skips_unreadable_records() {
     pipeline.wait_for_market();
     drop(processor);
     // Only the stream-processor may write MARKET; the test takes its role to write garbage.
-    llet faulty =pipeline.server.connect("stream-processor").await;
+    let faulty = pipeline.server.connect("stream-processor").await;
     let price = |change: &str, to: &str| {
         let good =
             r#"{"coin":"bitcoin","quote":"usd","event_ms":1600000001000,"grain_ms":1000,"close":100.0,"feed_seq":1}"#;

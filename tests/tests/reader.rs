@@ -5,10 +5,10 @@ use std::time::Duration;
 use bus::reader::{Delivery, Event, Reader, Selection};
 use bus::topology::MARKET_STEP;
 use bus::{Connection, Stream, subject};
-use pipeline_tests::proxy::{Treatment, Frame, Proxy};
+use pipeline_tests::proxy::{Frame, Proxy, Treatment};
 use pipeline_tests::server::Server;
-use pipeline_tests::ticks::publish_tick;
 use pipeline_tests::test_pipeline::TestPipeline;
+use pipeline_tests::ticks::publish_tick;
 use serde_json::Value;
 
 /// Longest wait for the next message. The client library's own ordered consumer stays silent for longer.

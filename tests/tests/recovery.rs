@@ -15,9 +15,9 @@ use pipeline_tests::health::Watched;
 use pipeline_tests::programs::{NEVER, Running, eventually, fail, succeed};
 use pipeline_tests::proxy::Proxy;
 use pipeline_tests::server::Server;
+use pipeline_tests::test_pipeline::TestPipeline;
 use pipeline_tests::ticks::{instruments, publish_tick, publish_tick_of, tick_line};
 use pipeline_tests::transactions::{Outcome, Transactions};
-use pipeline_tests::test_pipeline::TestPipeline;
 use serde_json::{Value, json};
 use step::transaction::{MESSAGES_MAX, Outgoing, Part, Role};
 
@@ -175,7 +175,8 @@ async fn a_quiet_partition_raises_no_alarm_when_its_input_expires() {
     /// Messages of 3 kB, short enough to be stored uncompressed.
     const LINES: i64 = 30;
     const MESSAGES: i64 = 32;
-    let pipeline = TestPipeline::with_limits(&Limits { partitions: 2, feed_bytes: 160 << 10, ..Limits::default() }).await;
+    let pipeline =
+        TestPipeline::with_limits(&Limits { partitions: 2, feed_bytes: 160 << 10, ..Limits::default() }).await;
     let producer = pipeline.server.connect("producer").await;
     let [quiet, busy] = <[Instrument; 2]>::try_from(instruments(2)).unwrap();
     // More than half of FEED's limit.

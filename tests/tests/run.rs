@@ -6,11 +6,11 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use pipeline_tests::attacker::Attacker;
-use pipeline_tests::programs::{fail, programs};
 use pipeline_tests::process::signal;
+use pipeline_tests::programs::{fail, programs};
 use pipeline_tests::server::checkout;
-use pipeline_tests::ticks::minutes;
 use pipeline_tests::test_pipeline::{TABLES, sample, sample_lines};
+use pipeline_tests::ticks::minutes;
 use serde_json::Value;
 
 /// `scripts/run` over a recording. It uses the build folder of these tests, so it builds nothing.
@@ -197,7 +197,10 @@ fn refused_rows_are_kept_and_decide_the_exit_code() {
         assert_eq!(said.lines().last(), Some(last.as_str()), "{said}");
         assert_eq!(errors.contains("--allow-rejects"), expected == 1, "{errors}");
         assert_eq!(std::fs::read_to_string(kept).unwrap().lines().count(), refused);
-        assert!(out.join("output_plot.png").exists() && out.join("hourly.csv").exists(), "the results are complete: {said}");
+        assert!(
+            out.join("output_plot.png").exists() && out.join("hourly.csv").exists(),
+            "the results are complete: {said}"
+        );
         assert_eq!(json(&out.join("metrics.json"))["ticks"], 5_000 - refused);
     }
 }

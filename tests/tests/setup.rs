@@ -228,7 +228,9 @@ async fn changes_that_could_lose_data_are_refused_with_advice() {
         told.contains("FEED           refused: max_age") && told.contains("STATS          raise: max_bytes"),
         "{told}"
     );
-    assert!(succeed(pipeline.program("topology").args(["apply", "--stats-bytes", "3GiB"])).contains("raised: max_bytes"));
+    assert!(
+        succeed(pipeline.program("topology").args(["apply", "--stats-bytes", "3GiB"])).contains("raised: max_bytes")
+    );
     succeed(pipeline.program("topology").args(["plan", "--stats-bytes", "3GiB"]));
 }
 
@@ -237,11 +239,13 @@ async fn exported_definitions_make_the_same_streams() {
     let server = Server::start();
     let pipeline = TestPipeline::at(server);
     let flags = ["--partitions", "4", "--feed-days", "7"];
-    let printed: Value = serde_json::from_str(&succeed(pipeline.program("topology").arg("export").args(flags))).unwrap();
+    let printed: Value =
+        serde_json::from_str(&succeed(pipeline.program("topology").arg("export").args(flags))).unwrap();
     let files = succeed(pipeline.program("topology").args(["export", "definitions"]).args(flags));
     let admin = pipeline.server.connect("admin").await;
     for (file, printed) in files.lines().zip(printed.as_array().unwrap()) {
-        let definition: Value = serde_json::from_slice(&std::fs::read(pipeline.dir.path().join(file)).unwrap()).unwrap();
+        let definition: Value =
+            serde_json::from_slice(&std::fs::read(pipeline.dir.path().join(file)).unwrap()).unwrap();
         assert_eq!(&definition, printed);
         create(&admin, &definition).await.unwrap();
     }

@@ -12,8 +12,8 @@ use flate2::read::GzDecoder;
 use market::Instrument;
 use pipeline_tests::programs::{NEVER, Running, eventually, fail, succeed};
 use pipeline_tests::server::Server;
-use pipeline_tests::ticks::{instruments, publish_tick_of};
 use pipeline_tests::test_pipeline::{TestPipeline, sample};
+use pipeline_tests::ticks::{instruments, publish_tick_of};
 use serde_json::{Value, json};
 
 use crate::kills::{SAMPLE, TICKS};

@@ -14,9 +14,9 @@ use pipeline_tests::coingecko::CoinGecko;
 use pipeline_tests::installed::{Installed, install};
 use pipeline_tests::programs::{eventually, succeed};
 use pipeline_tests::server::checkout;
+use pipeline_tests::test_pipeline::sample;
 use pipeline_tests::ticks::coin_in;
 use pipeline_tests::units::Active;
-use pipeline_tests::test_pipeline::sample;
 use serde_json::{Value, json};
 
 /// Replayed minutes of the bundled recording.
@@ -190,9 +190,7 @@ fn a_replay_that_is_stopped_in_the_middle_goes_on_where_it_was() {
         assert_eq!(ended, (Active::Inactive, "success", Some(0)), "{unit}: {}", installed.journal(unit));
     }
     installed.start(&["candlewire.target"]);
-    eventually("the recording has ended", || {
-        installed.state("candlewire-producer").active == Active::Inactive
-    });
+    eventually("the recording has ended", || installed.state("candlewire-producer").active == Active::Inactive);
     let log = installed.journal("candlewire-producer");
     assert!(log.contains("skipped"), "it was stopped before its end: {log}");
     assert_eq!(audited(&installed), TICKS);
@@ -248,9 +246,7 @@ async fn every_order_of_start_up_ends_ready() {
     }
     // The first data comes last.
     installed.start(&["candlewire-producer"]);
-    eventually("the recording has ended", || {
-        installed.state("candlewire-producer").active == Active::Inactive
-    });
+    eventually("the recording has ended", || installed.state("candlewire-producer").active == Active::Inactive);
     assert_eq!(audited(&installed), TICKS);
 }
 

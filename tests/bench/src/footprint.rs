@@ -59,7 +59,16 @@ fn service(pipeline: &Pipeline, name: &str, coingecko: &CoinGecko) -> Command {
     command.arg("run");
     match name {
         "producer" => {
-            command.args(["--source", "coingecko", "--coin", LIVE_COIN, "--quote", "usd", "--base-url", coingecko.url()]);
+            command.args([
+                "--source",
+                "coingecko",
+                "--coin",
+                LIVE_COIN,
+                "--quote",
+                "usd",
+                "--base-url",
+                coingecko.url(),
+            ]);
         }
         "trainer" => {
             command.args(["--archive", "archive", "--coin", "bitcoin", "--quote", "usd", "--every", TRAIN_EVERY]);

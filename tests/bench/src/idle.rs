@@ -8,8 +8,8 @@ use bus::Connection;
 use bus::topology::{Limits, stream_info};
 use pipeline_tests::instance::{Condition, Instance};
 use pipeline_tests::process::{cpu_seconds, pss_bytes};
-use pipeline_tests::ticks;
 use pipeline_tests::test_pipeline::{LEASE_TTL, LEASE_TTL_VARIABLE, TestPipeline};
+use pipeline_tests::ticks;
 
 use super::effort::Effort;
 use super::pipeline::NATS;
@@ -121,8 +121,7 @@ impl Rig {
                 instances.insert(name, instance);
             }
         }
-        let rig =
-            Self { base, partitions: limits.partitions, instances, producer, admin, event_ms: 1_600_000_000_000 };
+        let rig = Self { base, partitions: limits.partitions, instances, producer, admin, event_ms: 1_600_000_000_000 };
         rig.publish(|instrument| ticks::tick(instrument, rig.event_ms)).await?;
         Ok(rig)
     }

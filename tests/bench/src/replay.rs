@@ -6,7 +6,7 @@ use bus::Stream;
 
 use super::effort::Effort;
 use super::pipeline::{Pipeline, Replay};
-use super::raw::{self, Raw, MessageSizes};
+use super::raw::{self, MessageSizes, Raw};
 use super::report::{self, Figure, Promise};
 use super::workload::{TICKS, Workload};
 

@@ -15,8 +15,8 @@ use bus::{Connection, subject};
 use futures::StreamExt;
 use market::Instrument;
 use pipeline_tests::instance::{Condition, Instance};
-use pipeline_tests::ticks;
 use pipeline_tests::test_pipeline::{LEASE_TTL_VARIABLE, TestPipeline};
+use pipeline_tests::ticks;
 
 use super::report::{Figure, Promise};
 use super::times::Times;

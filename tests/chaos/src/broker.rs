@@ -12,28 +12,28 @@ use super::options::PARTITIONS;
 /// One server or several.
 #[allow(async_fn_in_trait)]
 pub(super) trait Broker: Host + Sized {
-    //// Whether work can continue while one server is down.
+    /// Whether work can continue while one server is down.
     const SURVIVES: bool;
 
-    //// Starts a broker with empty streams, and a working folder.
+    /// Starts a broker with empty streams, and a working folder.
     async fn pipeline() -> TestPipeline<Self>;
 
-    //// A connection that may read everything.
+    /// A connection that may read everything.
     async fn admin(&self) -> Connection;
 
-    //// Whether a server may be killed: every restarted server has caught up.
+    /// Whether a server may be killed: every restarted server has caught up.
     fn is_whole(&self) -> bool;
 
-    //// Sends kill -9 to the server that leads a stream; returns its number.
-    ffn kill_leader(&mut self, stream: Stream) -> usize;
+    /// Sends kill -9 to the server that leads a stream; returns its number.
+    fn kill_leader(&mut self, stream: Stream) -> usize;
 
-    //// Restarts a killed server.
-    ffn restart(&mut self, node: usize);
+    /// Restarts a killed server.
+    fn restart(&mut self, node: usize);
 
-    //// Waits until all servers hold the same data, when there are no writers any more.
+    /// Waits until all servers hold the same data, when there are no writers any more.
     fn settle(&self);
 
-    //// Keeps store and log after the run.
+    /// Keeps store and log after the run.
     fn keep(&mut self);
 }
 
@@ -52,12 +52,12 @@ impl Broker for Server {
         true
     }
 
-    ffn kill_leader(&mut self, _stream: Stream) -> usize {
+    fn kill_leader(&mut self, _stream: Stream) -> usize {
         self.kill();
         0
     }
 
-    ffn restart(&mut self, _node: usize) {
+    fn restart(&mut self, _node: usize) {
         self.start_again();
     }
 
@@ -83,13 +83,13 @@ impl Broker for Cluster {
         self.is_all_healthy()
     }
 
-    ffn kill_leader(&mut self, stream: Stream) -> usize {
+    fn kill_leader(&mut self, stream: Stream) -> usize {
         let leader = self.wait_for_leader(stream);
         self.kill(leader);
         leader
     }
 
-    ffn restart(&mut self, node: usize) {
+    fn restart(&mut self, node: usize) {
         self.start_again(node);
     }
 

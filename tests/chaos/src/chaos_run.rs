@@ -10,12 +10,12 @@ use pipeline_tests::instance::{Condition, Instance};
 use pipeline_tests::test_pipeline::{LEASE_TTL_VARIABLE, TestPipeline};
 
 use super::broker::Broker;
+use super::options::Options;
 use super::outcome::{output, program};
 use super::plan::{Action, Disturbance, Target};
+use super::replay::{dir_of, replay, speed};
 use super::verdict::Tally;
 use super::watch::{StreamSnapshot, pending, step_of};
-use super::options::Options;
-use super::replay::{dir_of, replay, speed};
 
 /// How often the processes are checked.
 const STEP: Duration = Duration::from_millis(5);
@@ -262,7 +262,9 @@ impl<B: Broker> ChaosRun<B> {
                 process.instance.start_again(&mut command)?;
                 (process.committed, process.feed_base) = (None, None);
             }
-            if self.processes[idx].instance.condition() == Condition::Done && self.processes[idx].target != Target::Producer {
+            if self.processes[idx].instance.condition() == Condition::Done
+                && self.processes[idx].target != Target::Producer
+            {
                 bail!("{} ended by itself", self.processes[idx].target);
             }
         }

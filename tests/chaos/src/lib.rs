@@ -24,14 +24,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 
 use self::broker::Broker;
-use self::outcome::Outcome;
+use self::chaos_run::ChaosRun;
 pub use self::options::{LEASE_TTL_CLUSTER, Options};
 use self::options::{PARTITIONS, ROWS_A_SECOND};
+use self::outcome::Outcome;
 pub use self::outcome::{Audit, output, program};
 use self::plan::Scale;
 use self::recording::Recording;
 use self::replay::replay;
-use self::chaos_run::ChaosRun;
 pub use self::verdict::Verdict;
 use pipeline_tests::cluster::Cluster;
 use pipeline_tests::programs::Running;

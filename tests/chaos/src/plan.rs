@@ -19,7 +19,7 @@ const SHORT_MS: std::ops::Range<u64> = 0..800;
 /// Downtime of nats-server, in milliseconds.
 const BROKER_MS: std::ops::Range<u64> = 0..1_500;
 
-//// Target of a disturbance.
+/// Target of a disturbance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Target {
     /// The producer.

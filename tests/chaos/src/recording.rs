@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use flate2::read::GzDecoder;
-use pipeline_tests::ticks::coin_in;
 use pipeline_tests::test_pipeline::sample;
+use pipeline_tests::ticks::coin_in;
 
 const SAMPLE: &str = "btcusdt_1m_2020-03.csv.gz";
 const QUOTE: &str = "usdt";

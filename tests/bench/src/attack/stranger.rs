@@ -23,7 +23,7 @@ const BLOCKED_MAX: Duration = Duration::from_millis(200);
 
 /// Kinds of abuse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum DAbuse {
+pub(super) enum Abuse {
     /// Connections that never send CONNECT; reopened when the server closes them after two seconds.
     FloodUnknown,
     /// As many connections and wildcard subscriptions as the server allows, all read.
@@ -43,7 +43,7 @@ pub(super) enum DAbuse {
     FloodGet,
 }
 
-impl DAbuse {
+impl Abuse {
     /// Name in figures.
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -71,7 +71,7 @@ impl DAbuse {
             Self::HoldNotReading => hold(server, until, &subscriptions(), false),
             Self::FloodConnect => connect(server, until, share, Some(Duration::ZERO)),
             Self::FloodPorts => connect(server, until, share, None),
-            Self::FloodPublish => flood(server, until, share, b"PUB fAbuse.tick.bitcoin.usd 2\r\n{}\r\n"),
+            Self::FloodPublish => flood(server, until, share, b"PUB feed.tick.bitcoin.usd 2\r\n{}\r\n"),
             Self::FloodSubscribe => flood(server, until, share, b"SUB live.> 1\r\nUNSUB 1\r\n"),
             Self::FloodGet => {
                 let get = b"PUB $JS.API.DIRECT.GET.MARKET.market.5.price.coin-0.usd _INBOX.x 0\r\n\r\n";

@@ -43,8 +43,14 @@ enum Fault {
     LoseQuorum,
 }
 
-const FAULTS: [Fault; 6] =
-    [Fault::KillLeader, Fault::KillFollower, Fault::FreezeLeader, Fault::FreezeFollower, Fault::StepDown, Fault::LoseQuorum];
+const FAULTS: [Fault; 6] = [
+    Fault::KillLeader,
+    Fault::KillFollower,
+    Fault::FreezeLeader,
+    Fault::FreezeFollower,
+    Fault::StepDown,
+    Fault::LoseQuorum,
+];
 
 /// Injects faults of every kind during commits; every output must be stored once, on all three servers.
 pub(super) async fn cluster(say: fn(&str)) -> anyhow::Result<Result<String, String>> {

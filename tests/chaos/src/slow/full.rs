@@ -8,8 +8,8 @@ use pipeline_tests::instance::{Condition, Instance};
 use pipeline_tests::server::Server;
 use pipeline_tests::test_pipeline::TestPipeline;
 
-use super::ending::Ending;
 use super::disk::Disk;
+use super::ending::Ending;
 use crate::{Audit, output, program, recording};
 
 const PARTITIONS: u32 = 8;

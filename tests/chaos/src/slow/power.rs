@@ -7,8 +7,8 @@ use pipeline_tests::server::Server;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use super::ending::Ending;
 use super::disk::{Disk, FastWriteBack};
+use super::ending::Ending;
 use super::numbered_batches::{Confirmed, NumberedBatches, check};
 use super::servers::SYNC_ALWAYS;
 
