@@ -66,7 +66,7 @@ impl<B: Broker> ChaosRun<B> {
     /// Starts the services and the replay.
     ///
     /// # Errors
-    /// TheA log file cannot be written.
+    /// The log file cannot be written.
     pub(super) async fn open(pipeline: TestPipeline<B>, options: Options, files: &[String]) -> anyhow::Result<Self> {
         let admin = pipeline.server.admin().await;
         let now = Instant::now();
