@@ -24,3 +24,15 @@ set_build_command() {
     build_command=(cargo build --profile "$profile" --locked --bins)
     for name in "${programs[@]}" "$@"; do build_command+=(--package "$name"); done
 }
+
+# Processor minutes of a first build, measured with a warm registry cache.
+BUILD_MINUTES=16
+
+# Says how long the first build with a profile takes on this machine.
+build_time() {
+    local cores minutes
+    cores=$(nproc)
+    minutes=$(((BUILD_MINUTES + cores - 1) / cores))
+    [ "$1" != dist ] || minutes=$((minutes * 2))
+    printf 'about %d minutes on %d cores' "$minutes" "$cores"
+}

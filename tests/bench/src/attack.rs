@@ -94,10 +94,6 @@ const ATTACKS: [Attack; 13] = [
 
 /// Promise while connections are only held: at most this multiple of the undisturbed 99th percentile.
 const HELD_RATIO_MAX: f64 = 3.0;
-/// Promise while half a core floods the server: every price is live within this many milliseconds.
-const FLOODED_MS_MAX: f64 = 1_000.0;
-/// Promise: latencies are normal again at most this many seconds after an attack.
-const RECOVERY_S_MAX: f64 = 5.0;
 /// A price that takes longer counts as disturbed.
 const DISTURBED: Duration = Duration::from_millis(100);
 
@@ -172,11 +168,10 @@ impl Judge {
         let is_promised = attack.is_promised();
         let promise = |figure: Figure, limit| if is_promised { figure.promise(Promise::AtMost(limit)) } else { figure };
         let missing = promise(missing, 0.0);
-        let recovery = promise(recovery, RECOVERY_S_MAX);
         if attack.deed.is_hold() {
             vec![p50, p99, max, held, promise(ratio, HELD_RATIO_MAX), missing, recovery]
         } else {
-            vec![p50, p99, promise(max, FLOODED_MS_MAX), missing, recovery]
+            vec![p50, p99, max, missing, recovery]
         }
     }
 

@@ -29,12 +29,9 @@ const REST: Duration = Duration::from_secs(3);
 const REST_LONG: Duration = Duration::from_secs(30);
 /// nats-server keeps unused buffers until Go has collected garbage twice; when idle it does so every two minutes.
 const REST_COLLECTED: Duration = Duration::from_secs(250);
-/// Promises: the rate of many instruments relative to one, of ten million ticks relative to one million, the memory of
-/// the services likewise, and the bytes per instrument and step.
-const INSTRUMENTS_MIN: f64 = 0.8;
+/// Promises: the rate of ten million ticks relative to one million, and the memory of the services likewise.
 const TICKS_MIN: f64 = 0.9;
 const MEMORY_MAX: f64 = 1.1;
-const STATE_MAX: f64 = 4_096.0;
 
 /// Replay of a workload by a number of instances of each step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -214,7 +211,7 @@ fn promises(all: &[Series; 3], outcomes: &BTreeMap<Case, Vec<Outcome>>, are_held
     let peak = |large: &Outcome, small: &Outcome| large.services(|memory| memory.1) / small.services(|memory| memory.1);
     let nats = |large: &Outcome, small: &Outcome| large.nats(|memory| memory.0) / small.nats(|memory| memory.0);
     let mut figures = vec![
-        held(figure("rate_ratio.instruments", "", one, many, &rate), Promise::AtLeast(INSTRUMENTS_MIN)),
+        figure("rate_ratio.instruments", "", one, many, &rate),
         held(figure("rate_ratio.ticks", "", million, ten, &rate), Promise::AtLeast(TICKS_MIN)),
         held(figure("memory_ratio.ticks", "", million, ten, &memory), Promise::AtMost(MEMORY_MAX)),
         figure("peak_ratio.ticks", "", million, ten, &peak),
@@ -227,9 +224,9 @@ fn promises(all: &[Series; 3], outcomes: &BTreeMap<Case, Vec<Outcome>>, are_held
         };
         let stored = |large: &Outcome, _: &Outcome| large.states[service] as f64 / MANY as f64;
         let in_memory = figure(&format!("instrument_b.{service}"), "B", one, many, &grown);
-        figures.push(held(in_memory, Promise::AtMost(STATE_MAX)));
+        figures.push(in_memory);
         let stored = figure(&format!("stored_state_b.{service}"), "B", one, many, &stored);
-        figures.push(held(stored, Promise::AtMost(STATE_MAX)));
+        figures.push(stored);
     }
     figures
 }

@@ -11,17 +11,22 @@ use super::pipeline::Pipeline;
 use super::report::{Figure, Promise};
 use super::times::Times;
 
-/// Ticks per second, and the length of a run.
-const FEEDS: [(u64, Duration); 3] =
-    [(10, Duration::from_secs(20)), (100, Duration::from_secs(20)), (1_000, Duration::from_secs(10))];
+/// Ticks per second, length of a run, and speed of event time relative to the clock.
+const FEEDS: [(u64, Duration, u64); 5] = [
+    (10, Duration::from_secs(20), FAST),
+    (100, Duration::from_secs(20), FAST),
+    (1_000, Duration::from_secs(10), FAST),
+    (100, Duration::from_secs(20), 1),
+    (1_000, Duration::from_secs(10), 1),
+];
 /// At this speed ticks are 15 seconds of event time apart, so a candle has four.
-const EVENT_SPEED: u64 = 15;
+const FAST: u64 = 15;
 const QUICK: Duration = Duration::from_secs(5);
 /// Warm-up of each feed: new instruments appear and files are created.
 const WARM: Duration = Duration::from_secs(4);
 
-/// Promises: ticks per second, quantile in thousandths, and most milliseconds.
-const PROMISES: [(u64, usize, f64); 3] = [(100, 500, 3.0), (100, 990, 10.0), (1_000, 990, 20.0)];
+/// Promise at the median of 100 ticks a second: a price takes at most this multiple of the time to store its tick in FEED.
+const RATIO: (u64, f64) = (100, 6.0);
 
 /// Measures feeds of 10, 100 and 1,000 ticks a second, each with a fresh store.
 ///
@@ -31,14 +36,14 @@ pub async fn measure(effort: Effort, say: fn(&str)) -> anyhow::Result<Vec<Figure
     // Pending writes of other measurements are no load of a live feed.
     ensure!(Command::new("sync").status()?.success(), "cannot write out what waits for the disk");
     let mut figures = Vec::new();
-    for (rate, length) in FEEDS {
+    for (rate, length, speed) in FEEDS {
         let ticks = |length: Duration| rate * length.as_secs();
         let run = ticks(effort.pick(length, QUICK));
-        let schedule = Schedule { rate, speed: EVENT_SPEED, warm: ticks(WARM), run, runs: effort.runs };
+        let schedule = Schedule { rate, speed, warm: ticks(WARM), run, runs: effort.runs };
         let pipeline = Pipeline::start(1).await?;
         let arrivals = feed(&pipeline, schedule, |_| ()).await?;
         schedule.check_complete(&arrivals)?;
-        say(&format!("{} runs of {run} ticks, {rate} a second", effort.runs));
+        say(&format!("{} runs of {run} ticks, {rate} a second, event time {speed} ×", effort.runs));
         figures.extend(schedule.figures(&arrivals));
     }
     Ok(figures)
@@ -53,7 +58,20 @@ impl Schedule {
         let stored = self.figures_of("publish", &numbered(&arrivals.stored), None);
         let prices = self.figures_of("price", &numbered(&arrivals.prices), Some(&stored[0]));
         let candles = self.figures_of("candle", &arrivals.candles, Some(&stored[0]));
-        [prices, candles, stored].into_iter().flatten().collect()
+        let ratio = prices[0].in_parts_of(&stored[0], format!("{}.price_ratio", self.name()), "×");
+        let ratio = match RATIO {
+            (rate, limit) if (rate, FAST) == (self.rate, self.speed) => ratio.promise(Promise::AtMost(limit)),
+            _ => ratio,
+        };
+        [prices, vec![ratio], candles, stored].into_iter().flatten().collect()
+    }
+
+    /// The beginning of the names of its figures.
+    fn name(self) -> String {
+        match self.speed {
+            FAST => format!("latency.{}", self.rate),
+            speed => format!("latency.event_time_{speed}x.{}", self.rate),
+        }
     }
 
     fn figures_of(self, what: &str, times: &[(u64, Duration)], beside: Option<&Figure>) -> Vec<Figure> {
@@ -62,11 +80,8 @@ impl Schedule {
             times.iter().filter(|(number, _)| self.run_of(*number).is_some()).map(|(_, time)| *time).collect();
         let figure = |name: &str, thousandths: usize, times: &[Times]| {
             let times: Vec<_> = times.iter().map(|times| times.of_thousand(thousandths)).collect();
-            let figure = Figure::ms(format!("latency.{}.{what}_{name}_ms", self.rate), &times);
-            let figure = beside.map_or(figure.clone(), |beside| figure.against(beside));
-            let kept =
-                PROMISES.into_iter().find(|&(rate, of, _)| what == "price" && (rate, of) == (self.rate, thousandths));
-            kept.map_or(figure.clone(), |(.., limit)| figure.promise(Promise::AtMost(limit)))
+            let figure = Figure::ms(format!("{}.{what}_{name}_ms", self.name()), &times);
+            beside.map_or(figure.clone(), |beside| figure.against(beside))
         };
         let all = std::slice::from_ref(&all);
         let p50 = figure("p50", 500, &by_run);

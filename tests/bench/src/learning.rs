@@ -22,12 +22,9 @@ use super::report::{Figure, Promise};
 const SAMPLE: &str = "btcusdt_1h_2019-2023.csv.gz";
 /// The number of rows of the original program.
 pub(super) const CALENDAR_ROWS: usize = 9_200;
-/// Promises: seconds, score of the random split, ratio to the package's time, megabytes.
-const ONCE_MAX: f64 = 2.0;
-const FIT_MAX: f64 = 0.4;
+/// Promises: score of the random split, and ratio of a fit to the package's time.
 const R2_MIN: f64 = 0.99;
 const RATIO_MAX: f64 = 1.2;
-const PEAK_MAX: f64 = 600.0;
 /// Both sides grow the same trees; only the rounding of sums over threads may differ.
 const RMSE_DIFFERENCE_MAX: f64 = 1e-3;
 
@@ -42,7 +39,7 @@ pub fn measure(effort: Effort, say: fn(&str)) -> anyhow::Result<Vec<Figure>> {
     let runs = (0..effort.runs).map(|_| once::run(folder.path(), &recording));
     let times = runs.collect::<Result<Vec<Duration>, _>>()?;
     say(&format!("{} one-shot runs on {CALENDAR_ROWS} rows", effort.runs));
-    let once = Figure::seconds("learning.calendar_s", &times).promise(Promise::AtMost(ONCE_MAX));
+    let once = Figure::seconds("learning.calendar_s", &times);
     let trainings = trainings(folder.path(), &recording, effort, &once)?;
     say(&format!("{} trainings on {CALENDAR_ROWS} rows", effort.runs));
     let matrix = matrix(folder.path(), effort)?;
@@ -60,7 +57,7 @@ fn trainings(folder: &Path, recording: &Path, effort: Effort, whole: &Figure) ->
         training.push(Duration::from_millis(card["duration_ms"].as_u64().context("a card without its duration")?));
         r2.push(card["holdout"]["r2"].as_f64().context("a card without R2")?);
     }
-    let process = Figure::seconds("learning.fit_s", &process).against(whole).promise(Promise::AtMost(FIT_MAX));
+    let process = Figure::seconds("learning.fit_s", &process).against(whole);
     let training = Figure::seconds("learning.training_s", &training).against(&process);
     Ok([process, training, Figure::new("learning.r2", "", r2).promise(Promise::AtLeast(R2_MIN))])
 }
@@ -86,7 +83,7 @@ fn matrix(folder: &Path, effort: Effort) -> anyhow::Result<Vec<Figure>> {
     Ok(vec![
         figure("seconds", "s", &ours, |fit| fit.seconds).against(&python_seconds),
         Figure::new("learning.matrix.ratio", "", ratios).promise(Promise::AtMost(RATIO_MAX)),
-        figure("peak_mb", "MB", &ours, Fit::peak_mb).against(&python_peak).promise(Promise::AtMost(PEAK_MAX)),
+        figure("peak_mb", "MB", &ours, Fit::peak_mb).against(&python_peak),
         python_seconds,
         python_peak,
         Figure::new("learning.matrix.rmse_difference", "", differences).promise(Promise::AtMost(RMSE_DIFFERENCE_MAX)),

@@ -15,6 +15,7 @@ pub mod latency;
 pub mod learning;
 pub mod live_feed;
 pub mod machine;
+pub mod markdown;
 pub mod overload;
 pub mod peers;
 pub mod picture;

@@ -13,13 +13,13 @@ use bench::learning::{self, fit};
 use bench::machine::{self, Machine};
 use bench::report::{self, Figure};
 use bench::takeover::{self, How};
-use bench::{archive, attack, audit, footprint, growth, idle, latency, overload, peers, picture, recovery, replay};
+use bench::{archive, attack, audit, footprint, growth, idle, latency, markdown, overload, peers, picture, recovery, replay};
 use clap::{Parser, ValueEnum};
 use futures::FutureExt;
 use pipeline_tests::interrupt;
 use pipeline_tests::test_pipeline::LEASE_TTL;
 
-/// Measures what ARCHITECTURE.md states
+/// Measures the pipeline: what docs/benchmarks.md states
 #[derive(Debug, Clone, Parser)]
 #[command(name = "bench")]
 struct Args {
@@ -47,6 +47,9 @@ struct Args {
     /// Also draw them into this PNG file
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
+    /// Also write them into this page, a section for each part: docs/benchmarks.md unless another is named
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "docs/benchmarks.md")]
+    markdown: Option<PathBuf>,
     /// Fit the matrix in this folder, print what it took, and do nothing else: a process of its own for that
     #[arg(long, value_name = "DIR", hide = true)]
     fit: Option<PathBuf>,
@@ -149,6 +152,9 @@ fn show(args: &Args, machine: &Machine, figures: &[Figure], missing: Option<&str
             found["failed"] = why.into();
         }
         std::fs::write(path, format!("{found:#}\n")).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    if let Some(path) = args.markdown.as_ref().filter(|_| missing.is_none()) {
+        markdown::write(figures, machine, path)?;
     }
     if let Some(path) = &args.plot {
         let note = missing.map(|_| "; incomplete").unwrap_or_default();

@@ -20,9 +20,11 @@ use super::pipeline::Pipeline;
 use super::report::{Figure, Promise};
 use super::workload::{TICKS, Workload};
 
-/// Promises: minimum ratio of their replay time to ours.
-const SPARK_RATIO_MIN: f64 = 10.0;
-const FLINK_RATIO_MIN: f64 = 6.0;
+/// Promises: minimum ratios of their times to ours.
+const SPARK_RATIO_MIN: f64 = 15.0;
+const SPARK_ONE_BATCH_RATIO_MIN: f64 = 1.5;
+const SPARK_LEARNING_RATIO_MIN: f64 = 100.0;
+const FLINK_RATIO_MIN: f64 = 4.5;
 /// Ticks of a file for the others, and of a micro-batch of Spark: as many as one transaction stores here.
 const FILE_TICKS: usize = 32_000;
 /// The recording to train on, for both sides.
@@ -138,7 +140,10 @@ async fn spark(
     let one_batch = figure("peers.spark.one_batch_s", "s", &replays, |one| one.one_batch_seconds);
     let memory = figure("peers.spark.memory_mb", "MB", &replays, |one| one.memory_bytes / 1e6);
     let ratio = first.in_parts_of(ours, "peers.spark.ratio", "×").promise(Promise::AtLeast(SPARK_RATIO_MIN));
-    Ok(vec![first.against(ours), again.against(ours), one_batch.against(ours), ratio, memory.against(our_memory)])
+    let one_batch_ratio = one_batch.in_parts_of(ours, "peers.spark.one_batch_ratio", "×");
+    let one_batch_ratio = one_batch_ratio.promise(Promise::AtLeast(SPARK_ONE_BATCH_RATIO_MIN));
+    let times = [first.against(ours), again.against(ours), one_batch.against(ours)];
+    Ok(times.into_iter().chain([ratio, one_batch_ratio, memory.against(our_memory)]).collect())
 }
 
 /// The original's recipe: the whole process on our side, without the session start on theirs.
@@ -152,7 +157,8 @@ async fn learn(dir: &Path, runs: usize) -> anyhow::Result<Vec<Figure>> {
     }
     let own = Figure::seconds("peers.candlewire.learning_s", &own);
     let theirs = figure("peers.spark.learning_s", "s", &theirs, |one| one.seconds).against(&own);
-    Ok(vec![own, theirs])
+    let ratio = theirs.in_parts_of(&own, "peers.spark.learning_ratio", "×");
+    Ok(vec![own, theirs, ratio.promise(Promise::AtLeast(SPARK_LEARNING_RATIO_MIN))])
 }
 
 async fn latency(dir: &Path, runs: usize) -> anyhow::Result<Vec<Figure>> {

@@ -19,8 +19,8 @@ use pipeline_tests::test_pipeline::TestPipeline;
 use super::pipeline::Pipeline;
 use super::report::{Figure, Promise};
 
-/// Promise: a replay takes at most this multiple.
-const RATIO_MAX: f64 = 2.0;
+/// Promise: most time of a replay, relative to nats-server alone with the same lines.
+const RATIO_MAX: f64 = 0.7;
 /// Approximate size of a position.
 const POSITION_BYTES: usize = 420;
 /// Source of the payloads.

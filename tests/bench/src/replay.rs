@@ -7,11 +7,8 @@ use bus::Stream;
 use super::effort::Effort;
 use super::pipeline::{Pipeline, Replay};
 use super::raw::{self, MessageSizes, Raw};
-use super::report::{self, Figure, Promise};
+use super::report::{self, Figure};
 use super::workload::{TICKS, Workload};
-
-/// Promise for a replay of W1, in seconds.
-const SECONDS_MAX: f64 = 2.0;
 
 /// Figures shown relative to another figure of this part.
 const BESIDE: [(&str, &str); 6] = [
@@ -89,17 +86,14 @@ pub async fn replays(name: &'static str, workload: &Workload, runs: usize) -> an
 }
 
 impl Replays {
-    /// The figures; those of W1 carry the promises and are followed by those of nats-server alone.
+    /// The figures; those of W1 are followed by those of nats-server alone.
     pub fn figures(&self, raw: Option<&Raw>) -> Vec<Figure> {
         let Self { name, ticks, runs, recorded, bytes, .. } = self;
         let each = |value: &dyn Fn(&Replay) -> f64| runs.iter().map(value).collect::<Vec<_>>();
         let figure = |what: &str, unit, value: &dyn Fn(&Replay) -> f64| {
             Figure::new(format!("replay.{name}.{what}"), unit, each(value))
         };
-        let mut seconds = figure("seconds", "s", &|run| run.stats.as_secs_f64());
-        if *name == "w1" {
-            seconds = seconds.promise(Promise::AtMost(SECONDS_MAX));
-        }
+        let seconds = figure("seconds", "s", &|run| run.stats.as_secs_f64());
         let raw = raw.map(|raw| raw.figures(&seconds, *ticks)).unwrap_or_default();
         let of_whole = |figure: Figure| figure.against(&seconds);
         let mut figures = vec![

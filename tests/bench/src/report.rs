@@ -82,6 +82,11 @@ impl Figure {
         &self.name
     }
 
+    /// The part of the bench that measures it: the beginning of its name.
+    pub(crate) fn part(&self) -> &str {
+        self.name.split('.').next().unwrap_or_default()
+    }
+
     /// How much of its promise it takes: the best measurement, the median, the worst. Up to 1 it keeps it.
     pub fn share(&self) -> Option<(f64, f64, f64)> {
         // Nothing of nothing is nothing.
@@ -107,7 +112,7 @@ impl Figure {
         (self.measured[0], self.measured[self.measured.len() - 1])
     }
 
-    fn cells(&self) -> [String; 6] {
+    pub(crate) fn cells(&self) -> [String; 6] {
         let (min, max) = self.range();
         let range = if self.measured.len() > 1 {
             format!("{} to {}", significant(min), significant(max))
