@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::disk::SmallDisk;
 use crate::host::Host;
-use crate::users::password;
+use crate::users::{USERS, password, password_variable};
 
 /// Go garbage collector settings that scripts/run and the units give the server.
 pub const GO_SETTINGS: [(&str, &str); 2] = [("GOGC", "50"), ("GOMEMLIMIT", "400MiB")];

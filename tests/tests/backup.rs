@@ -17,7 +17,7 @@ use pipeline_tests::cluster::Cluster;
 use pipeline_tests::disk::SmallDisk;
 use pipeline_tests::host::Host;
 use pipeline_tests::programs::{Running, eventually, fail, program, started_by, succeed};
-use pipeline_tests::proxy::{Fate, Frame, Proxy};
+use pipeline_tests::proxy::{Treatment, Frame, Proxy};
 use pipeline_tests::server::Server;
 use pipeline_tests::test_pipeline::{TestPipeline, sample};
 use pipeline_tests::ticks::{publish_tick_of, tick_line};
@@ -376,7 +376,7 @@ async fn the_next_backup_removes_a_killed_one_but_no_living_one() {
     // Each blocks when the first messages of a stream arrive.
     let half_done = async |name: &str, prefix: &[&str]| {
         let proxy = Proxy::start(&pipeline.server).await;
-        proxy.once(Frame::is_delivery, Fate::Hold);
+        proxy.once(Frame::is_delivery, Treatment::Hold);
         let mut command = pipeline.program("topology");
         command.args(["backup", name]).env("NATS_URL", proxy.url());
         let running = Running::start(&mut started_by(prefix, &command));
