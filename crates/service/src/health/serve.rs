@@ -15,7 +15,8 @@ use crate::shutdown::Shutdown;
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Health")]
 pub struct HealthArgs {
-    /// Serve /healthz, /readyz, /fresh and /metrics at this address, such as 127.0.0.1:9101; port 0 picks a free one and logs it
+    /// Serve /healthz, /readyz, /fresh and /metrics at this address, such as 127.0.0.1:9101; port 0 picks a free one and
+    /// logs it
     #[arg(long, env = "CANDLEWIRE_HTTP", value_name = "ADDR")]
     pub http: Option<SocketAddr>,
 
